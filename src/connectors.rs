@@ -1,0 +1,1 @@
+//! Code that speaks to providers, one file each.

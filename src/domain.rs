@@ -1,0 +1,1 @@
+//! The nouns and their legal transitions: pure, no I/O, no clock.

@@ -1,0 +1,1 @@
+//! What kind of file is this, and is it whole.

@@ -1,0 +1,7 @@
+//! nightdrop: a self-hosted secure document drop portal.
+
+pub mod connectors;
+pub mod crypto;
+pub mod domain;
+pub mod inspect;
+pub mod storage;

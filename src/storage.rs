@@ -1,0 +1,1 @@
+//! Two seams, records and blobs, and their backends.
