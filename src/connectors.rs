@@ -1,1 +1,232 @@
-//! Code that speaks to providers, one file each.
+//! Code that speaks to one provider each. A connector knows its provider's words, shapes and answers, and nothing of storage, keys or HTTP doors.
+//!
+//! * What all share (the client with its limits, request bodies as [`body::Segment`]s, signatures, sorting of failures) stands once, in `client`, `body` and `sign`.
+//! * A connector sends bytes only in [`Connector::deliver`], and the bytes are a pure function of the [`Parcel`]: same document, same epoch, same bytes.
+//! * Nothing here logs, stores or returns a document byte or an applicant reference. A callback is a hint, never an authority.
+//! * Adding a provider takes one file and one line in [`build`].
+
+pub mod body;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use time::Duration;
+
+use crate::domain::delivery::{ConfirmAt, Problem, ProviderClass, Receipt};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use crate::domain::id::DocumentId;
+
+/// One provider, as the worker and the doors see it. Every method is required: nothing silently does nothing.
+#[async_trait]
+pub trait Connector: Send + Sync {
+    fn profile(&self) -> Profile;
+
+    /// What this provider takes for a document kind with these parts, before anybody is asked for it.
+    fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported>;
+
+    /// Documents that the provider still wants of this applicant. `Err(Failure::Final)` with code `provider.cannot_list` where it has no such call.
+    async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure>;
+
+    /// Sends the whole parcel. Finished steps are told to `trail` (durable before the call returns) so that a later attempt of the same epoch continues behind them.
+    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure>;
+
+    /// Whether the provider has this parcel after an attempt with unknown outcome. Asks, never sends.
+    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure>;
+
+    /// What the provider thinks of it by now.
+    async fn verdict(&self, parcel: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure>;
+
+    /// Verifies a callback over its raw body in constant time, with a pinned algorithm and replay protection. Only then is the body parsed.
+    fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused>;
+
+    /// A harmless authenticated call for `doctor`: what the provider answered, in words without secrets.
+    async fn check(&self) -> Result<String, Failure>;
+}
+
+/// What does not change while the portal runs.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The configuration's `kind`.
+    pub kind: &'static str,
+    pub class: ProviderClass,
+    pub confirm: ConfirmAt,
+    /// For class K: how long a repeated key is surely recognised. Zero for the others.
+    pub key_window: Duration,
+    /// Whether [`Connector::missing`] can answer.
+    pub lists_missing: bool,
+    /// Whether an agent hands the document over by hand (`manual`): nothing is sent.
+    pub by_hand: bool,
+    /// First and longest pause between questions for a verdict.
+    pub poll_first: Duration,
+    pub poll_longest: Duration,
+}
+
+/// A provider's own limits for one kind, told to the applicant before and checked at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub accepted: Vec<FileType>,
+    pub min_bytes: u64,
+    pub max_bytes: u64,
+}
+
+/// This provider cannot take that document in those parts; the sentence tells an agent what it can take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported(pub String);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The portal's kind, or `None` when the provider wants something the catalogue does not know.
+    pub document: Option<DocumentKind>,
+    pub parts: Vec<PartName>,
+    /// The provider's own word for it, e.g. `individual.verification.document`. Never a person's data.
+    pub provider_name: String,
+    /// The provider's reason in plain words (expired, unreadable …), if it gave one.
+    pub reason: Option<String>,
+}
+
+/// One submission on its way: everything the request's bytes may depend on.
+pub struct Parcel {
+    pub document: DocumentId,
+    pub epoch: u32,
+    pub applicant: ApplicantRef,
+    pub kind: DocumentKind,
+    /// In the order of the request's parts.
+    pub parts: Vec<ParcelPart>,
+    /// Handles of finished steps of this epoch.
+    pub progress: Vec<(String, String)>,
+    /// Deterministic keys and boundaries of this document and epoch.
+    pub keys: Arc<dyn Keys>,
+    pub source: Arc<dyn Source>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ParcelPart {
+    pub name: PartName,
+    pub file_type: FileType,
+    /// Plaintext bytes, exactly.
+    pub size: u64,
+    /// Keyed digest of the plaintext: equal for equal bytes, and meaningless to anybody else.
+    pub digest: [u8; 32],
+}
+
+impl Parcel {
+    /// The only file name a provider ever sees: `document-<id>-<part>.<ext>`.
+    pub fn file_name(&self, part: usize) -> String {
+        let part = &self.parts[part];
+        format!("document-{}-{}.{}", self.document, part.name, part.file_type.extension())
+    }
+
+    pub fn step(&self, name: &str) -> Option<&str> {
+        self.progress.iter().find(|(step, _)| step == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Keys that are a pure function of (portal secret, document, call, epoch).
+pub trait Keys: Send + Sync {
+    /// Idempotency key of the `call`-th request of an attempt: 32 characters of Crockford base32.
+    fn idempotency(&self, call: u8) -> String;
+    /// Multipart boundary: `nightdrop-` and 32 hexadecimal digits.
+    fn boundary(&self, call: u8) -> String;
+}
+
+/// Opens a part, chunk by chunk; never the whole document in memory.
+pub trait Source: Send + Sync {
+    fn open(&self, part: usize) -> BoxStream<'static, Result<Bytes, SourceError>>;
+}
+
+/// The sealed part could not be opened. Deterministic: repeating it changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceError(pub &'static str);
+
+#[async_trait]
+pub trait Trail: Send + Sync {
+    /// Durably notes a finished step before the next one starts. An error means that the lease is lost: stop at once.
+    async fn note(&self, step: &str, value: &str) -> Result<(), Failure>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// The provider's ids of what it received; handed back to [`Connector::verdict`].
+    pub references: Vec<String>,
+    /// The verdict, where the upload's own answer already has it.
+    pub verdict: Verdict,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Pending,
+    Accepted,
+    /// In plain words; the code is `document.unreadable`, `document.expired`, `document.wrong_type`, `document.rejected` … .
+    Rejected(Problem),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Present(Delivered),
+    /// Authoritatively not there now; asked twice, at least 60 s apart, before anything is sent again.
+    Absent,
+    /// The provider cannot say.
+    Unknown,
+}
+
+/// A failure, sorted where it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Surely not stored: connection refused, TLS failed, 4xx or 429/503 whose documentation says so. `after`: the provider's Retry-After, capped at one hour.
+    Definite { problem: Problem, after: Option<Duration>, new_key: bool },
+    /// Perhaps stored: time-out, reset after the first byte, 5xx, unreadable answer.
+    Ambiguous { problem: Problem },
+    /// Refused for good: repeating the same document cannot succeed.
+    Final { problem: Problem },
+    /// The provider refuses this portal (credentials, permission), not this document.
+    Credentials { problem: Problem },
+    /// Our own stored bytes cannot be opened.
+    Poison { problem: Problem },
+    /// The lease is gone; another worker has the request.
+    Lost,
+}
+
+impl Failure {
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Definite { problem, .. }
+            | Self::Ambiguous { problem }
+            | Self::Final { problem }
+            | Self::Credentials { problem }
+            | Self::Poison { problem } => problem.clone(),
+            Self::Lost => Problem::new("delivery.superseded", "Another worker continued with this request."),
+        }
+    }
+}
+
+/// A provider calling us, raw.
+pub struct Callback<'a> {
+    /// Lower-case names.
+    pub headers: &'a [(String, String)],
+    /// Without the `?`.
+    pub query: &'a str,
+    pub body: &'a [u8],
+    /// Seconds since 1970, for the signature's tolerance.
+    pub now: i64,
+}
+
+/// "Something happened to this": look it up, then ask the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// All open requests of this applicant at this provider.
+    Applicant(ApplicantRef),
+    /// The request whose receipt holds this provider reference.
+    Reference(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallbackRefused {
+    /// No, wrong or stale signature: 401.
+    Signature,
+    /// Signed, but not readable: 400.
+    Malformed,
+    /// This provider does not call: 404.
+    NotUsed,
+}

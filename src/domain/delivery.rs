@@ -1,0 +1,123 @@
+//! Passing a document on: attempts, intents, receipts, and what became of them.
+
+use time::OffsetDateTime;
+
+/// What repeating a request does at a provider; decides how an unknown outcome is resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderClass {
+    /// K: an idempotency key makes the repeat harmless within the provider's window.
+    IdempotencyKey,
+    /// D: a duplicate is answered as such and counts as received.
+    DuplicateAnswered,
+    /// P: a PUT to a fixed id; the repeat overwrites itself.
+    FixedId,
+    /// R: nothing but list-and-compare tells.
+    Reconcile,
+    /// N: limited or unsafe tries; never repeated without a human.
+    NoRepeat,
+}
+
+/// When a document may be purged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfirmAt {
+    /// The provider took the bytes: the shortest retention.
+    Received,
+    /// The provider judged the document.
+    Verdict,
+}
+
+/// What went wrong, in a stable code for machines and a sentence for agents. Never holds a reference, a name or a byte of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Stable, e.g. `provider.unavailable`.
+    pub code: String,
+    /// One sentence that an agent understands, with what to do.
+    pub text: String,
+}
+
+impl Problem {
+    pub fn new(code: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { code: code.into(), text: text.into() }
+    }
+}
+
+/// Written durably before the first byte leaves, so that no crash can hide that something may have been sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    pub epoch: u32,
+    pub started_at: OffsetDateTime,
+    /// SHA-256 over everything the request's bytes are a function of.
+    pub digest: [u8; 32],
+}
+
+/// What a provider answered: its own ids for what it received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub references: Vec<String>,
+    pub received_at: OffsetDateTime,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// To be sent at `not_before`.
+    Pending { not_before: OffsetDateTime },
+    /// The intent is durable; bytes may have left.
+    Sending { intent: Intent },
+    /// The outcome of `intent` is unknown: ask the provider before anything is sent again.
+    Uncertain { intent: Intent, check_at: OffsetDateTime, absent_since: Option<OffsetDateTime>, checks: u32 },
+    /// The provider has it; its verdict is asked for at `poll_at`.
+    AwaitingConfirmation { receipt: Receipt, poll_at: OffsetDateTime, polls: u32 },
+    /// Out of tries, refused for good, or not to be decided by a machine.
+    NeedsAttention { problem: Problem, since: OffsetDateTime },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Counted up when the provider is proven not to have the document and a fresh key is needed.
+    pub epoch: u32,
+    /// Failed attempts since the last success or human decision.
+    pub attempts: u32,
+    /// Deterministic failures in a row (cannot be opened, commitment differs, "corrupted file").
+    pub poison: u32,
+    /// Handles that the provider gave for finished steps of this epoch (a file id), by step name.
+    pub progress: Vec<(String, String)>,
+    pub last_problem: Option<Problem>,
+    pub phase: Phase,
+}
+
+impl Delivery {
+    pub fn new(now: OffsetDateTime) -> Self {
+        Self { epoch: 0, attempts: 0, poison: 0, progress: Vec::new(), last_problem: None, phase: Phase::Pending { not_before: now } }
+    }
+}
+
+/// Why documents were destroyed. Stands in the deletion receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PurgeCause {
+    /// The provider confirmed it.
+    Confirmed,
+    /// The provider rejected it; the reason in plain words.
+    Rejected(Problem),
+    /// The retention deadline came first.
+    Deadline,
+    /// An agent decided so.
+    Agent,
+    /// The erasure secret was gone (lost slots file, restored backup): never readable again, asked for again.
+    Lost,
+    /// The scanner found malware.
+    Infected,
+}
+
+impl PurgeCause {
+    /// The stable word for APIs and receipts.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Rejected(_) => "rejected",
+            Self::Deadline => "deadline",
+            Self::Agent => "agent",
+            Self::Lost => "lost",
+            Self::Infected => "infected",
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The one current one-time capability of a request. Its token is known to nobody but its holder: here is only its keyed hash.
+
+use time::{Duration, OffsetDateTime};
+
+use super::token::HashedToken;
+
+/// Wrong passcodes allowed before the link locks; an agent can then give a fresh code.
+pub const PASSCODE_TRIES: u8 = 5;
+/// An upload that began before the link's expiry may still be committed for this long.
+pub const COMMIT_GRACE: Duration = Duration::minutes(15);
+/// Streams that may run at once on one link: a stuck connection must not block the retry.
+pub const MAX_STREAMS: usize = 2;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadLink {
+    pub hashed: HashedToken,
+    /// 1 for the first link of a request, then counted up by every reissue.
+    pub generation: u32,
+    pub issued_at: OffsetDateTime,
+    pub expires_at: OffsetDateTime,
+    pub revoked_at: Option<OffsetDateTime>,
+    pub passcode: Option<PasscodeLock>,
+    /// Salt of a token that was derived from a client's Idempotency-Key, so that the same key gives the same link again.
+    pub salt: Option<[u8; 16]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasscodeLock {
+    /// PHC string (argon2id over the peppered code).
+    pub hash: String,
+    /// Decremented durably before a code is looked at; never raised but by a fresh code.
+    pub tries_left: u8,
+}
+
+/// What a link is at an instant. Computed, never waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    Active,
+    /// Out of passcode tries.
+    Locked,
+    Expired,
+    Revoked,
+}
+
+impl UploadLink {
+    pub fn state(&self, now: OffsetDateTime) -> LinkState {
+        if self.revoked_at.is_some() {
+            LinkState::Revoked
+        } else if now >= self.expires_at {
+            LinkState::Expired
+        } else if self.passcode.as_ref().is_some_and(|p| p.tries_left == 0) {
+            LinkState::Locked
+        } else {
+            LinkState::Active
+        }
+    }
+}

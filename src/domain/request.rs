@@ -1,0 +1,254 @@
+//! The request: this document, for this applicant, at this provider. One aggregate, changed only by [`super::transition`].
+
+use time::{Duration, OffsetDateTime};
+
+use super::agent::Actor;
+use super::delivery::{ConfirmAt, Delivery, Phase, PurgeCause};
+use super::document::{Document, DocumentKind, PartSpec, ProviderName, SealedText, SlotRef};
+use super::id::{DocumentId, RequestId};
+use super::link::{LinkState, UploadLink};
+
+/// While bytes may be on their way to the provider, a purge waits this long for a clear outcome.
+pub const SENDING_GRACE: Duration = Duration::minutes(15);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentRequest {
+    pub id: RequestId,
+    pub created_at: OffsetDateTime,
+    pub created_by: Actor,
+    pub provider: ProviderName,
+    pub applicant: SealedText,
+    /// Keyed index of the applicant reference, for look-ups without opening anything.
+    pub applicant_index: [u8; 32],
+    pub document: DocumentKind,
+    /// One or two parts, in the order in which they are asked for and sent.
+    pub parts: Vec<PartSpec>,
+    /// BCP 47 tag of the applicant's language, when the agent knows it.
+    pub locale: Option<String>,
+    pub message: Option<SealedText>,
+    pub metadata: Option<SealedText>,
+    pub return_url: Option<String>,
+    /// Undelivered documents are purged this long after receipt.
+    pub keep: Duration,
+    /// The row itself is forgotten this long after it came to rest.
+    pub forget_after: Duration,
+    pub confirm: ConfirmAt,
+    pub link: UploadLink,
+    /// MAC over [`DocumentRequest::terms`]: a writer of the store alone cannot widen, extend or redirect a request.
+    pub terms_mac: [u8; 32],
+    /// Streams that run now; at most [`super::link::MAX_STREAMS`].
+    pub receivings: Vec<Receiving>,
+    pub stage: Stage,
+    pub lease: Option<Lease>,
+    /// Grows with every lease; a worker whose fence is not the current one has lost its work.
+    pub fence: u64,
+    /// What was purged before, oldest first. A request may be asked again after a rejection.
+    pub tombstones: Vec<Tombstone>,
+}
+
+/// An upload in progress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receiving {
+    pub document: DocumentId,
+    pub slot: SlotRef,
+    pub started_at: OffsetDateTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub fence: u64,
+    pub until: OffsetDateTime,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing is held: the link waits, has expired or was revoked.
+    Open { expiry_noted: bool },
+    /// A complete submission is held.
+    Held { document: Document, delivery: Delivery, purge_requested: bool },
+    /// Being destroyed. Nothing may be sent any more.
+    Purging { document: Document, cause: PurgeCause, since: OffsetDateTime },
+    /// Gone; the last tombstone says how.
+    Purged,
+}
+
+/// What stays of a submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    pub document: DocumentId,
+    pub cause: PurgeCause,
+    pub parts: Vec<String>,
+    pub received_at: OffsetDateTime,
+    pub purged_at: OffsetDateTime,
+    /// Number of the deletion receipt.
+    pub receipt: u64,
+    /// Generation of the link that brought it.
+    pub generation: u32,
+}
+
+/// The state's name, as pages, API and metrics say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RequestState {
+    Awaiting,
+    Receiving,
+    Received,
+    Forwarding,
+    AwaitingConfirmation,
+    NeedsAttention,
+    Confirmed,
+    Rejected,
+    Purging,
+    Purged,
+    Expired,
+    Revoked,
+}
+
+impl RequestState {
+    pub const ALL: [RequestState; 12] = [
+        Self::Awaiting,
+        Self::Receiving,
+        Self::Received,
+        Self::Forwarding,
+        Self::AwaitingConfirmation,
+        Self::NeedsAttention,
+        Self::Confirmed,
+        Self::Rejected,
+        Self::Purging,
+        Self::Purged,
+        Self::Expired,
+        Self::Revoked,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Awaiting => "awaiting",
+            Self::Receiving => "receiving",
+            Self::Received => "received",
+            Self::Forwarding => "forwarding",
+            Self::AwaitingConfirmation => "awaiting_confirmation",
+            Self::NeedsAttention => "needs_attention",
+            Self::Confirmed => "confirmed",
+            Self::Rejected => "rejected",
+            Self::Purging => "purging",
+            Self::Purged => "purged",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == text)
+    }
+}
+
+impl DocumentRequest {
+    /// The state at an instant. *Expired* is computed here and never waited for.
+    pub fn state(&self, now: OffsetDateTime) -> RequestState {
+        match &self.stage {
+            Stage::Open { .. } => match self.link.state(now) {
+                LinkState::Revoked => RequestState::Revoked,
+                _ if !self.receivings.is_empty() => RequestState::Receiving,
+                LinkState::Expired => RequestState::Expired,
+                LinkState::Active | LinkState::Locked => RequestState::Awaiting,
+            },
+            Stage::Held { delivery, .. } => match &delivery.phase {
+                Phase::Pending { .. } if delivery.attempts == 0 => RequestState::Received,
+                Phase::Pending { .. } | Phase::Sending { .. } | Phase::Uncertain { .. } => RequestState::Forwarding,
+                Phase::AwaitingConfirmation { .. } => RequestState::AwaitingConfirmation,
+                Phase::NeedsAttention { .. } => RequestState::NeedsAttention,
+            },
+            Stage::Purging { cause, .. } => match cause {
+                PurgeCause::Confirmed => RequestState::Confirmed,
+                PurgeCause::Rejected(_) => RequestState::Rejected,
+                _ => RequestState::Purging,
+            },
+            Stage::Purged => RequestState::Purged,
+        }
+    }
+
+    /// When the worker must look at this request next; `None` when time changes nothing about it any more.
+    pub fn due_at(&self) -> Option<OffsetDateTime> {
+        if let Some(lease) = &self.lease {
+            return Some(lease.until);
+        }
+        match &self.stage {
+            Stage::Open { expiry_noted: false } => Some(self.link.expires_at),
+            Stage::Open { expiry_noted: true } => Some(self.link.expires_at + self.forget_after),
+            Stage::Held { document, purge_requested: true, .. } => Some(document.received_at),
+            Stage::Held { document, delivery, .. } => {
+                let step = match &delivery.phase {
+                    Phase::Pending { not_before } => Some(*not_before),
+                    Phase::Sending { intent } => Some(intent.started_at),
+                    Phase::Uncertain { check_at, .. } => Some(*check_at),
+                    Phase::AwaitingConfirmation { poll_at, .. } => Some(*poll_at),
+                    Phase::NeedsAttention { .. } => None,
+                };
+                Some(step.map_or(document.purge_at, |step| step.min(document.purge_at)))
+            }
+            Stage::Purging { since, .. } => Some(*since),
+            Stage::Purged => self.tombstones.last().map(|t| t.purged_at + self.forget_after),
+        }
+    }
+
+    /// Whether destruction is due: asked for by an agent, or the retention deadline has come.
+    pub fn must_purge(&self, now: OffsetDateTime) -> bool {
+        match &self.stage {
+            Stage::Held { document, purge_requested, .. } => *purge_requested || now >= document.purge_at,
+            _ => false,
+        }
+    }
+
+    /// Whether the row itself is past its time.
+    pub fn must_forget(&self, now: OffsetDateTime) -> bool {
+        matches!(self.stage, Stage::Open { expiry_noted: true } | Stage::Purged)
+            && self.lease.is_none()
+            && self.due_at().is_some_and(|at| now >= at)
+    }
+
+    pub fn held(&self) -> Option<(&Document, &Delivery)> {
+        match &self.stage {
+            Stage::Held { document, delivery, .. } => Some((document, delivery)),
+            _ => None,
+        }
+    }
+
+    /// The submission whose bytes still exist, held or being purged.
+    pub fn document(&self) -> Option<&Document> {
+        match &self.stage {
+            Stage::Held { document, .. } | Stage::Purging { document, .. } => Some(document),
+            _ => None,
+        }
+    }
+
+    /// Canonical bytes of everything that a writer of the store must not be able to change unnoticed: target, limits, expiry, owner.
+    pub fn terms(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(256);
+        let mut field = |data: &[u8]| {
+            bytes.extend_from_slice(&u32::try_from(data.len()).unwrap_or(u32::MAX).to_be_bytes());
+            bytes.extend_from_slice(data);
+        };
+        field(&self.id.0);
+        field(self.provider.as_str().as_bytes());
+        field(&self.applicant.0);
+        field(&self.applicant_index);
+        field(self.document.as_str().as_bytes());
+        field(self.created_by.to_string().as_bytes());
+        field(&self.keep.whole_seconds().to_be_bytes());
+        field(&[match self.confirm {
+            ConfirmAt::Received => 0,
+            ConfirmAt::Verdict => 1,
+        }]);
+        field(&self.link.hashed.0);
+        field(&self.link.generation.to_be_bytes());
+        field(&self.link.expires_at.unix_timestamp_nanos().to_be_bytes());
+        for part in &self.parts {
+            field(part.name.as_str().as_bytes());
+            field(&part.min_bytes.to_be_bytes());
+            field(&part.max_bytes.to_be_bytes());
+            for accepted in &part.accepted {
+                field(accepted.mime().as_bytes());
+            }
+        }
+        bytes
+    }
+}

@@ -1,0 +1,475 @@
+//! The legal transitions of a request. Every change of a stored request is one of these, applied by [`apply`] inside one transaction
+//! of the store, and leaves the audit events it returns.
+
+use std::fmt;
+
+use time::OffsetDateTime;
+
+use super::agent::Actor;
+use super::audit::AuditEvent;
+use super::delivery::{Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
+use super::document::Document;
+use super::id::DocumentId;
+use super::link::{COMMIT_GRACE, LinkState, MAX_STREAMS, PASSCODE_TRIES, PasscodeLock, UploadLink};
+use super::request::{DocumentRequest, Lease, Receiving, RequestState, Stage, Tombstone};
+
+#[derive(Clone, Debug)]
+pub enum Transition {
+    // By agents and API keys.
+    Extend { until: OffsetDateTime, terms_mac: [u8; 32], by: Actor },
+    Reissue { link: UploadLink, terms_mac: [u8; 32], by: Actor },
+    Revoke { by: Actor },
+    FreshPasscode { lock: PasscodeLock, by: Actor },
+    Retry { by: Actor },
+    RequestPurge { by: Actor },
+    /// By the `manual` provider's handler, or by an agent who knows that the provider has it.
+    MarkUploaded { by: Actor },
+    // By the applicant's browser.
+    SpendPasscodeTry,
+    BeginReceive(Receiving),
+    AbandonReceive(DocumentId),
+    CommitReceived(Document),
+    // By the worker, each under the fence of its lease.
+    Lease { until: OffsetDateTime },
+    Renew { fence: u64, until: OffsetDateTime },
+    Release { fence: u64 },
+    NoteExpired { fence: u64 },
+    StartSending { fence: u64, intent: Intent },
+    NoteProgress { fence: u64, step: String, value: String },
+    Delivered { fence: u64, receipt: Receipt, poll_at: OffsetDateTime },
+    BecomeUncertain { fence: u64, problem: Problem, check_at: OffsetDateTime },
+    /// The provider authoritatively does not have it (the first of two such answers unless `proven`).
+    FoundAbsent { fence: u64, proven: bool, check_at: OffsetDateTime },
+    RetryLater { fence: u64, at: OffsetDateTime, problem: Problem, counted: bool, poison: bool, new_epoch: bool },
+    GiveUp { fence: u64, problem: Problem },
+    PollLater { fence: u64, at: OffsetDateTime },
+    Confirm { fence: u64 },
+    Reject { fence: u64, problem: Problem },
+    StartPurge { fence: u64, cause: PurgeCause },
+    FinishPurge { fence: u64, receipt: u64 },
+    /// A callback says that something happened: ask the provider now.
+    Nudge,
+}
+
+/// Why a transition is not legal now. Decided: repeating it changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    LinkExpired,
+    LinkRevoked,
+    /// Out of passcode tries.
+    LinkLocked,
+    /// The link's one drop has happened.
+    AlreadyReceived,
+    TooManyStreams,
+    /// The upload's own record is gone: it was abandoned, or something newer took its place.
+    Superseded,
+    /// Parts are missing or not those that were asked for.
+    Incomplete,
+    /// Not possible in this state.
+    WrongState(RequestState),
+    StaleLease,
+    /// An expiry in the past, or not later than the present one.
+    InvalidExpiry,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LinkExpired => f.write_str("the link has expired"),
+            Self::LinkRevoked => f.write_str("the link was revoked"),
+            Self::LinkLocked => f.write_str("the link is locked after too many wrong passcodes"),
+            Self::AlreadyReceived => f.write_str("the document was already received"),
+            Self::TooManyStreams => f.write_str("two uploads already run on this link"),
+            Self::Superseded => f.write_str("this upload was given up"),
+            Self::Incomplete => f.write_str("a part is missing"),
+            Self::WrongState(state) => write!(f, "not possible while the request is {}", state.as_str()),
+            Self::StaleLease => f.write_str("another worker holds this request"),
+            Self::InvalidExpiry => f.write_str("the new expiry must be later than now and than the present one"),
+        }
+    }
+}
+
+/// Applies one transition. Returns the changed request and what the audit log must say of it.
+pub fn apply(mut request: DocumentRequest, transition: Transition, now: OffsetDateTime) -> Result<(DocumentRequest, Vec<AuditEvent>), Refusal> {
+    let mut log = Log { now, request: request.id, events: Vec::new() };
+    match transition {
+        Transition::Extend { .. } | Transition::Reissue { .. } | Transition::Revoke { .. } | Transition::FreshPasscode { .. } => {
+            link(&mut request, transition, now, &mut log)?;
+        }
+        Transition::Retry { .. } | Transition::RequestPurge { .. } | Transition::MarkUploaded { .. } | Transition::Nudge => {
+            decide(&mut request, transition, now, &mut log)?;
+        }
+        Transition::SpendPasscodeTry => spend_try(&mut request, now, &mut log)?,
+        Transition::BeginReceive(receiving) => begin_receive(&mut request, receiving, now)?,
+        Transition::AbandonReceive(document) => request.receivings.retain(|r| r.document != document),
+        Transition::CommitReceived(document) => commit_received(&mut request, document, now, &mut log)?,
+        Transition::Lease { until } => {
+            if request.lease.is_some_and(|held| now < held.until) {
+                return Err(Refusal::StaleLease);
+            }
+            request.fence += 1;
+            request.lease = Some(Lease { fence: request.fence, until });
+        }
+        worker => work(&mut request, worker, now, &mut log)?,
+    }
+    Ok((request, log.events))
+}
+
+struct Log {
+    now: OffsetDateTime,
+    request: super::id::RequestId,
+    events: Vec<AuditEvent>,
+}
+
+impl Log {
+    fn add(&mut self, actor: Actor, action: &str) -> &mut AuditEvent {
+        self.add_event(AuditEvent::new(self.now, actor, action).on(self.request))
+    }
+
+    fn add_event(&mut self, event: AuditEvent) -> &mut AuditEvent {
+        self.events.push(event);
+        let last = self.events.len() - 1;
+        &mut self.events[last]
+    }
+
+    fn problem(&mut self, action: &str, problem: &Problem) {
+        let event = AuditEvent::new(self.now, Actor::Portal, action).on(self.request).with("code", &problem.code);
+        self.add_event(event);
+    }
+}
+
+fn link(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
+    let state = request.state(now);
+    match transition {
+        Transition::Extend { until, terms_mac, by } => {
+            let Stage::Open { expiry_noted } = &mut request.stage else { return Err(Refusal::WrongState(state)) };
+            if request.link.revoked_at.is_some() {
+                return Err(Refusal::LinkRevoked);
+            }
+            if until <= now || until <= request.link.expires_at {
+                return Err(Refusal::InvalidExpiry);
+            }
+            *expiry_noted = false;
+            request.link.expires_at = until;
+            request.terms_mac = terms_mac;
+            log.add(by, "link.extended");
+        }
+        Transition::Reissue { link, terms_mac, by } => {
+            let again = match &request.stage {
+                Stage::Open { .. } => true,
+                Stage::Purged => request.tombstones.last().is_none_or(|t| t.cause != PurgeCause::Confirmed),
+                _ => false,
+            };
+            if !again || link.generation != request.link.generation + 1 {
+                return Err(Refusal::WrongState(state));
+            }
+            if link.expires_at <= now {
+                return Err(Refusal::InvalidExpiry);
+            }
+            request.link = link;
+            request.terms_mac = terms_mac;
+            request.stage = Stage::Open { expiry_noted: false };
+            request.receivings.clear();
+            request.lease = None;
+            let generation = request.link.generation;
+            log.add_event(AuditEvent::new(now, by, "link.reissued").on(request.id).with("generation", generation));
+        }
+        Transition::Revoke { by } => {
+            if !matches!(request.stage, Stage::Open { .. }) {
+                return Err(Refusal::WrongState(state));
+            }
+            if request.link.revoked_at.is_none() {
+                request.link.revoked_at = Some(now);
+                request.receivings.clear();
+                log.add(by, "link.revoked");
+            }
+        }
+        Transition::FreshPasscode { lock, by } => {
+            if !matches!(request.stage, Stage::Open { .. }) || request.link.passcode.is_none() {
+                return Err(Refusal::WrongState(state));
+            }
+            request.link.passcode = Some(lock);
+            log.add(by, "link.passcode_renewed");
+        }
+        _ => return Err(Refusal::WrongState(state)),
+    }
+    Ok(())
+}
+
+fn decide(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
+    let state = request.state(now);
+    let leased = request.lease.is_some_and(|l| now < l.until);
+    let Stage::Held { document, delivery, purge_requested } = &mut request.stage else {
+        return if matches!(transition, Transition::Nudge) { Ok(()) } else { Err(Refusal::WrongState(state)) };
+    };
+    match transition {
+        Transition::Retry { by } => {
+            if !matches!(delivery.phase, Phase::NeedsAttention { .. } | Phase::Pending { .. }) || leased {
+                return Err(Refusal::WrongState(state));
+            }
+            // A person has looked at it: a fresh key, since an old one may replay the old answer.
+            let restart = matches!(delivery.phase, Phase::NeedsAttention { .. });
+            delivery.phase = Phase::Pending { not_before: now };
+            delivery.attempts = 0;
+            delivery.poison = 0;
+            if restart {
+                delivery.epoch += 1;
+                delivery.progress.clear();
+            }
+            log.add(by, "delivery.retried");
+        }
+        Transition::RequestPurge { by } => {
+            *purge_requested = true;
+            log.add(by, "purge.requested");
+        }
+        Transition::MarkUploaded { by } => {
+            if leased || matches!(delivery.phase, Phase::Sending { .. }) {
+                return Err(Refusal::WrongState(state));
+            }
+            request.stage = Stage::Purging { document: document.clone(), cause: PurgeCause::Confirmed, since: now };
+            log.add(by, "delivery.marked_uploaded");
+        }
+        Transition::Nudge => match &mut delivery.phase {
+            Phase::AwaitingConfirmation { poll_at, .. } => *poll_at = now.min(*poll_at),
+            Phase::Uncertain { check_at, .. } => *check_at = now.min(*check_at),
+            _ => {}
+        },
+        _ => return Err(Refusal::WrongState(state)),
+    }
+    Ok(())
+}
+
+fn open_link(request: &DocumentRequest, now: OffsetDateTime) -> Result<(), Refusal> {
+    match &request.stage {
+        Stage::Open { .. } => match request.link.state(now) {
+            LinkState::Active => Ok(()),
+            LinkState::Locked => Err(Refusal::LinkLocked),
+            LinkState::Expired => Err(Refusal::LinkExpired),
+            LinkState::Revoked => Err(Refusal::LinkRevoked),
+        },
+        Stage::Held { .. } | Stage::Purging { .. } | Stage::Purged => Err(Refusal::AlreadyReceived),
+    }
+}
+
+fn spend_try(request: &mut DocumentRequest, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
+    open_link(request, now)?;
+    let state = request.state(now);
+    let Some(lock) = &mut request.link.passcode else { return Err(Refusal::WrongState(state)) };
+    lock.tries_left = lock.tries_left.min(PASSCODE_TRIES) - 1;
+    let left = lock.tries_left;
+    log.add_event(AuditEvent::new(now, Actor::Applicant, "link.passcode_tried").on(request.id).with("tries_left", left));
+    Ok(())
+}
+
+fn begin_receive(request: &mut DocumentRequest, receiving: Receiving, now: OffsetDateTime) -> Result<(), Refusal> {
+    match open_link(request, now) {
+        // The stream has a passcode session from before the lock: tries spent by a stranger do not shut it out.
+        Ok(()) | Err(Refusal::LinkLocked) => {}
+        Err(refusal) => return Err(refusal),
+    }
+    if request.receivings.iter().any(|r| r.document == receiving.document) {
+        return Ok(());
+    }
+    if request.receivings.len() >= MAX_STREAMS {
+        return Err(Refusal::TooManyStreams);
+    }
+    request.receivings.push(receiving);
+    Ok(())
+}
+
+fn commit_received(request: &mut DocumentRequest, document: Document, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
+    if !matches!(request.stage, Stage::Open { .. }) {
+        return Err(Refusal::AlreadyReceived);
+    }
+    if request.link.revoked_at.is_some() {
+        return Err(Refusal::LinkRevoked);
+    }
+    if now >= request.link.expires_at + COMMIT_GRACE {
+        return Err(Refusal::LinkExpired);
+    }
+    if !request.receivings.iter().any(|r| r.document == document.id && r.slot == document.slot) {
+        return Err(Refusal::Superseded);
+    }
+    let complete = document.parts.len() == request.parts.len()
+        && document.parts.iter().zip(&request.parts).all(|(stored, asked)| stored.name == asked.name && asked.accepted.contains(&stored.file_type));
+    if !complete {
+        return Err(Refusal::Incomplete);
+    }
+    let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
+    let event = AuditEvent::new(now, Actor::Applicant, "document.received")
+        .on(request.id)
+        .with("document", document.id)
+        .with("parts", document.parts.len())
+        .with("bytes", bytes);
+    log.add_event(event);
+    request.receivings.clear();
+    request.stage = Stage::Held { document, delivery: Delivery::new(now), purge_requested: false };
+    Ok(())
+}
+
+fn work(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
+    let fence = transition.fence().ok_or(Refusal::StaleLease)?;
+    match &mut request.lease {
+        Some(lease) if lease.fence == fence => {
+            if let Transition::Renew { until, .. } = transition {
+                lease.until = until;
+                return Ok(());
+            }
+        }
+        _ => return Err(Refusal::StaleLease),
+    }
+    // All but the two steps in the middle of an attempt give the lease back.
+    if !matches!(transition, Transition::StartSending { .. } | Transition::NoteProgress { .. }) {
+        request.lease = None;
+    }
+    let state = request.state(now);
+    match (&mut request.stage, transition) {
+        (_, Transition::Release { .. }) => {}
+        (Stage::Open { expiry_noted }, Transition::NoteExpired { .. }) => {
+            if !*expiry_noted && now >= request.link.expires_at {
+                *expiry_noted = true;
+                if request.link.revoked_at.is_none() {
+                    log.add(Actor::Portal, "link.expired");
+                }
+            }
+        }
+        (Stage::Held { document, delivery, .. }, step) => deliver(document, delivery, step, now, log).and_then(|next| {
+            if let Some(next) = next {
+                request.stage = next;
+            }
+            Ok(())
+        })?,
+        (Stage::Purging { document, cause, .. }, Transition::FinishPurge { receipt, .. }) => {
+            let stone = Tombstone {
+                document: document.id,
+                cause: cause.clone(),
+                parts: document.parts.iter().map(|p| p.name.to_string()).collect(),
+                received_at: document.received_at,
+                purged_at: now,
+                receipt,
+                generation: request.link.generation,
+            };
+            log.add_event(
+                AuditEvent::new(now, Actor::Portal, "document.purged").on(request.id).with("cause", cause.code()).with("receipt", receipt),
+            );
+            request.tombstones.push(stone);
+            request.stage = Stage::Purged;
+        }
+        _ => return Err(Refusal::WrongState(state)),
+    }
+    Ok(())
+}
+
+/// One worker step on a held document. `Some(stage)` when the request leaves the held stage.
+fn deliver(document: &Document, delivery: &mut Delivery, step: Transition, now: OffsetDateTime, log: &mut Log) -> Result<Option<Stage>, Refusal> {
+    match step {
+        Transition::StartSending { intent, .. } => {
+            if !matches!(delivery.phase, Phase::Pending { .. } | Phase::Uncertain { .. }) {
+                return Err(Refusal::Superseded);
+            }
+            let epoch = intent.epoch;
+            delivery.phase = Phase::Sending { intent };
+            let attempt = delivery.attempts + 1;
+            log.add_event(
+                AuditEvent::new(now, Actor::Portal, "delivery.started").on(log.request).with("attempt", attempt).with("epoch", epoch),
+            );
+        }
+        Transition::NoteProgress { step, value, .. } => {
+            delivery.progress.retain(|(known, _)| *known != step);
+            delivery.progress.push((step, value));
+        }
+        Transition::Delivered { receipt, poll_at, .. } => {
+            delivery.phase = Phase::AwaitingConfirmation { receipt, poll_at, polls: 0 };
+            delivery.last_problem = None;
+            log.add(Actor::Portal, "delivery.received");
+        }
+        Transition::BecomeUncertain { problem, check_at, .. } => {
+            let (Phase::Sending { intent } | Phase::Uncertain { intent, .. }) = &delivery.phase else { return Err(Refusal::Superseded) };
+            let (intent, checks, absent_since) = match &delivery.phase {
+                Phase::Uncertain { checks, absent_since, .. } => (intent.clone(), checks + 1, *absent_since),
+                _ => (intent.clone(), 0, None),
+            };
+            log.problem("delivery.uncertain", &problem);
+            delivery.phase = Phase::Uncertain { intent, check_at, absent_since, checks };
+            delivery.last_problem = Some(problem);
+        }
+        Transition::FoundAbsent { proven, check_at, .. } => {
+            let (Phase::Sending { intent } | Phase::Uncertain { intent, .. }) = &delivery.phase else { return Err(Refusal::Superseded) };
+            if proven {
+                delivery.epoch = intent.epoch + 1;
+                delivery.progress.clear();
+                delivery.phase = Phase::Pending { not_before: check_at };
+                delivery.attempts += 1;
+                log.add(Actor::Portal, "delivery.absent");
+            } else {
+                let checks = if let Phase::Uncertain { checks, .. } = &delivery.phase { checks + 1 } else { 1 };
+                delivery.phase = Phase::Uncertain { intent: intent.clone(), check_at, absent_since: Some(now), checks };
+            }
+        }
+        Transition::RetryLater { at, problem, counted, poison, new_epoch, .. } => {
+            if counted {
+                delivery.attempts += 1;
+                log.problem("delivery.failed", &problem);
+            }
+            delivery.poison = if poison { delivery.poison + 1 } else { 0 };
+            if new_epoch {
+                delivery.epoch += 1;
+                delivery.progress.clear();
+            }
+            delivery.last_problem = Some(problem);
+            delivery.phase = Phase::Pending { not_before: at };
+        }
+        Transition::GiveUp { problem, .. } => {
+            log.problem("delivery.needs_attention", &problem);
+            delivery.last_problem = Some(problem.clone());
+            delivery.phase = Phase::NeedsAttention { problem, since: now };
+        }
+        Transition::PollLater { at, .. } => {
+            let Phase::AwaitingConfirmation { poll_at, polls, .. } = &mut delivery.phase else { return Err(Refusal::Superseded) };
+            *poll_at = at;
+            *polls += 1;
+        }
+        Transition::Confirm { .. } => {
+            log.add(Actor::Portal, "delivery.confirmed");
+            return Ok(Some(purging(document, PurgeCause::Confirmed, now)));
+        }
+        Transition::Reject { problem, .. } => {
+            log.problem("delivery.rejected", &problem);
+            return Ok(Some(purging(document, PurgeCause::Rejected(problem), now)));
+        }
+        Transition::StartPurge { cause, .. } => {
+            log.add_event(AuditEvent::new(now, Actor::Portal, "purge.started").on(log.request).with("cause", cause.code()));
+            return Ok(Some(purging(document, cause, now)));
+        }
+        _ => return Err(Refusal::Superseded),
+    }
+    Ok(None)
+}
+
+fn purging(document: &Document, cause: PurgeCause, now: OffsetDateTime) -> Stage {
+    Stage::Purging { document: document.clone(), cause, since: now }
+}
+
+impl Transition {
+    /// The fence of a worker's step; `None` for everybody else's.
+    fn fence(&self) -> Option<u64> {
+        match self {
+            Self::Renew { fence, .. }
+            | Self::Release { fence }
+            | Self::NoteExpired { fence }
+            | Self::StartSending { fence, .. }
+            | Self::NoteProgress { fence, .. }
+            | Self::Delivered { fence, .. }
+            | Self::BecomeUncertain { fence, .. }
+            | Self::FoundAbsent { fence, .. }
+            | Self::RetryLater { fence, .. }
+            | Self::GiveUp { fence, .. }
+            | Self::PollLater { fence, .. }
+            | Self::Confirm { fence }
+            | Self::Reject { fence, .. }
+            | Self::StartPurge { fence, .. }
+            | Self::FinishPurge { fence, .. } => Some(*fence),
+            _ => None,
+        }
+    }
+}
