@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod document;
 pub mod id;
 pub mod link;
+pub mod receipt;
 pub mod request;
 pub mod token;
 pub mod transition;

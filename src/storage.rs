@@ -1,1 +1,211 @@
-//! Two seams, records and blobs, and their backends.
+//! Two seams, chosen at run time: records (small rows with transactions) and blobs (immutable sealed chunks).
+//!
+//! * Every method of [`RecordStore`] is one atomic business operation, durable before it answers. Nothing that a reader is shown may be undone by a power cut:
+//!   readers wait for what was applied before them to be durable.
+//! * [`BlobStore`] keeps immutable chunks under random keys and knows nothing else.
+//! * Nothing here can open what it stores; keys and erasure secrets never come here.
+
+pub mod clock;
+pub mod key;
+pub mod record;
+
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use time::OffsetDateTime;
+
+use crate::domain::agent::{Agent, ApiKey, Session};
+use crate::domain::audit::{AuditEntry, AuditEvent};
+use crate::domain::document::ProviderName;
+use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
+use crate::domain::receipt::{DeletionReceipt, Erasure};
+use crate::domain::request::{DocumentRequest, RequestState};
+use crate::domain::token::HashedToken;
+use crate::domain::transition::{Refusal, Transition};
+
+/// Requests and their transitions.
+#[async_trait]
+pub trait RecordStore: Send + Sync {
+    /// The store's clock, to the millisecond: the database's in a cluster, the guarded local one when embedded. Never runs backwards.
+    fn now(&self) -> OffsetDateTime;
+
+    /// Whether the clock jumped so far ahead that destroying documents on its word is suspended until an admin confirms it.
+    fn clock_suspect(&self) -> bool;
+    fn accept_clock(&self);
+
+    /// Stores a new request with its link. With a claim: the same claim gives the same request again, and changes nothing.
+    async fn issue(&self, request: DocumentRequest, claim: Option<Claim>, event: AuditEvent) -> Result<Claimed, StorageError>;
+
+    /// Applies one legal transition with its audit events. All or nothing; [`StorageError::Refused`] decided why not.
+    async fn transition(&self, id: RequestId, transition: Transition) -> Result<DocumentRequest, StorageError>;
+
+    /// The same under an idempotency claim.
+    async fn transition_once(&self, id: RequestId, transition: Transition, claim: Claim) -> Result<Claimed, StorageError>;
+
+    /// Whether a claim was seen before, without making it.
+    async fn claimed(&self, claim: &Claim) -> Result<Option<Claimed>, StorageError>;
+
+    async fn request(&self, id: RequestId) -> Result<Option<DocumentRequest>, StorageError>;
+
+    /// The request of a link, and whether that link is its current one.
+    async fn by_link(&self, link: &HashedToken) -> Result<Option<(DocumentRequest, bool)>, StorageError>;
+
+    /// The request whose bytes (held, being received or being purged) stand under this document id.
+    async fn by_document(&self, document: DocumentId) -> Result<Option<RequestId>, StorageError>;
+
+    /// The request that awaits a verdict on what the provider knows under this reference.
+    async fn by_reference(&self, provider: &ProviderName, reference: &str) -> Result<Option<RequestId>, StorageError>;
+
+    /// All documents with bytes: their owners.
+    async fn live_documents(&self) -> Result<Vec<(DocumentId, RequestId)>, StorageError>;
+
+    /// Newest first, by key-set cursor: no duplicates or gaps for rows that did not change.
+    async fn list(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, StorageError>;
+
+    /// Takes the lease of the request that has been due longest. Cost grows with what is due, never with what exists.
+    async fn claim_due(&self, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError>;
+
+    /// When the next request is due.
+    async fn next_due(&self) -> Result<Option<OffsetDateTime>, StorageError>;
+
+    /// Finishes a purge: tombstone, numbered receipt and audit event in one.
+    async fn finish_purge(&self, id: RequestId, fence: u64, erasure: Erasure) -> Result<DeletionReceipt, StorageError>;
+
+    async fn deletion_receipt(&self, number: u64) -> Result<Option<DeletionReceipt>, StorageError>;
+
+    /// Deletes the row of a request that is past its time; its dead links stay dead for ever.
+    async fn forget(&self, id: RequestId, fence: u64) -> Result<(), StorageError>;
+
+    /// Requests by state, for metrics.
+    async fn counts(&self) -> Result<Vec<(RequestState, u64)>, StorageError>;
+
+    /// Notes the id of a verified callback; `false` when it was seen before.
+    async fn first_sight(&self, callback: [u8; 32]) -> Result<bool, StorageError>;
+}
+
+/// Accounts, sessions and keys.
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// Adds an agent; [`StorageError::Exists`] when the e-mail address is taken.
+    async fn add_agent(&self, agent: Agent, event: AuditEvent) -> Result<(), StorageError>;
+    async fn change_agent(&self, agent: Agent, event: AuditEvent) -> Result<(), StorageError>;
+    async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StorageError>;
+    async fn agent_by_email(&self, email: &str) -> Result<Option<Agent>, StorageError>;
+    async fn agents(&self) -> Result<Vec<Agent>, StorageError>;
+
+    async fn open_session(&self, cookie: [u8; 32], session: Session, event: AuditEvent) -> Result<(), StorageError>;
+    async fn session(&self, cookie: &[u8; 32]) -> Result<Option<Session>, StorageError>;
+    /// Notes that a session was used; need not be durable before the answer.
+    async fn touch_session(&self, cookie: &[u8; 32], seen_at: OffsetDateTime) -> Result<(), StorageError>;
+    async fn end_session(&self, cookie: &[u8; 32]) -> Result<(), StorageError>;
+    /// Deletes sessions that ended by time; returns how many.
+    async fn sweep_sessions(&self) -> Result<usize, StorageError>;
+
+    async fn add_api_key(&self, hash: [u8; 32], key: ApiKey, event: AuditEvent) -> Result<(), StorageError>;
+    async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StorageError>;
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StorageError>;
+    async fn revoke_api_key(&self, id: ApiKeyId, event: AuditEvent) -> Result<(), StorageError>;
+}
+
+/// The hash-chained log.
+#[async_trait]
+pub trait AuditLog: Send + Sync {
+    async fn append(&self, event: AuditEvent) -> Result<(), StorageError>;
+    /// Entries with a higher number than `after`, oldest first.
+    async fn entries(&self, after: u64, limit: usize) -> Result<Vec<AuditEntry>, StorageError>;
+    /// Entries of one request, oldest first.
+    async fn timeline(&self, request: RequestId) -> Result<Vec<AuditEntry>, StorageError>;
+}
+
+/// One backend for all rows.
+pub trait Records: RecordStore + Directory + AuditLog {}
+impl<T: RecordStore + Directory + AuditLog> Records for T {}
+
+/// Immutable sealed chunks under random keys.
+#[async_trait]
+pub trait BlobStore: Send + Sync {
+    /// Stores one sealed chunk (at most 65,552 bytes). Durable at the latest when a later [`RecordStore`] operation answers.
+    async fn put(&self, key: BlobKey, chunk: Bytes) -> Result<(), StorageError>;
+    async fn get(&self, key: BlobKey) -> Result<Option<Bytes>, StorageError>;
+    /// Deletes everything of a document; idempotent.
+    async fn delete(&self, document: DocumentId) -> Result<(), StorageError>;
+    /// Documents that have chunks here, for the sweep of orphans.
+    async fn documents(&self) -> Result<Vec<DocumentId>, StorageError>;
+    /// Whether there is room for `bytes` more, with the reserve that purging and reopening need left over.
+    fn room_for(&self, bytes: u64) -> bool;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlobKey {
+    pub document: DocumentId,
+    pub file_index: u8,
+    pub chunk: u32,
+}
+
+/// An `Idempotency-Key`, already bound to its caller, and a digest of what was asked with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub key: [u8; 32],
+    pub body: [u8; 32],
+}
+
+#[derive(Clone, Debug)]
+pub enum Claimed {
+    /// Done now.
+    Fresh(Box<DocumentRequest>),
+    /// Done before with the same body.
+    Replayed(Box<DocumentRequest>),
+    /// The key was used for something else.
+    Mismatch,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub state: Option<RequestState>,
+    pub provider: Option<ProviderName>,
+    pub applicant_index: Option<[u8; 32]>,
+    /// As [`crate::domain::agent::Actor`] prints it.
+    pub created_by: Option<String>,
+}
+
+/// Position behind a row: opaque to callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor(pub [u8; 24]);
+
+pub struct Page {
+    pub requests: Vec<DocumentRequest>,
+    pub next: Option<Cursor>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorageError {
+    NotFound,
+    /// Decided: do not repeat.
+    Refused(Refusal),
+    Exists(&'static str),
+    /// Provably not applied; try again.
+    Busy,
+    /// No space: provably not applied. Purging frees some.
+    Full,
+    /// The commit's outcome is unknown: ask again.
+    Indeterminate(String),
+    Corrupt(String),
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("not found"),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Exists(what) => write!(f, "{what} exists already"),
+            Self::Busy => f.write_str("the store is busy"),
+            Self::Full => f.write_str("the disk is full"),
+            Self::Indeterminate(why) => write!(f, "the store could not say whether it wrote: {why}"),
+            Self::Corrupt(what) => write!(f, "a stored row cannot be read: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for StorageError {}

@@ -171,10 +171,12 @@ pub struct PartSpec {
 }
 
 /// Where the erasure secret of a submission lives.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SlotRef {
+    /// The place, from 0.
     pub index: u64,
-    pub generation: [u8; 8],
+    /// Random, fresh for each use of the place: tells a reused place from its earlier user.
+    pub generation: u64,
 }
 
 /// One sealed part at rest. Its chunks stand in the blob store under (document, file index, chunk number).

@@ -240,7 +240,8 @@ impl DocumentRequest {
         }]);
         field(&self.link.hashed.0);
         field(&self.link.generation.to_be_bytes());
-        field(&self.link.expires_at.unix_timestamp_nanos().to_be_bytes());
+        // Milliseconds, the precision that every clock and every stored instant here has.
+        field(&(self.link.expires_at.unix_timestamp_nanos() / 1_000_000).to_be_bytes());
         for part in &self.parts {
             field(part.name.as_str().as_bytes());
             field(&part.min_bytes.to_be_bytes());

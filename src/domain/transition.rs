@@ -318,8 +318,17 @@ fn work(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
         }
         _ => return Err(Refusal::StaleLease),
     }
-    // All but the two steps in the middle of an attempt give the lease back.
-    if !matches!(transition, Transition::StartSending { .. } | Transition::NoteProgress { .. }) {
+    // A step that another one follows at once keeps the lease; all others give it back.
+    let goes_on = matches!(
+        transition,
+        Transition::StartSending { .. }
+            | Transition::NoteProgress { .. }
+            | Transition::Delivered { .. }
+            | Transition::Confirm { .. }
+            | Transition::Reject { .. }
+            | Transition::StartPurge { .. }
+    );
+    if !goes_on {
         request.lease = None;
     }
     let state = request.state(now);

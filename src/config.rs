@@ -1,0 +1,275 @@
+//! The configuration: `nightdrop.toml`, then `NIGHTDROP_…` from the environment. Resolved once and refused at start with every fault at once; never asked again.
+//!
+//! Secrets stand in files only (`…_file`, not readable by others) or in systemd credentials, never in the file or the environment itself.
+
+pub mod reader;
+pub mod template;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use time::Duration;
+
+use crate::domain::document::{DocumentKind, FileType, PartName, ProviderName};
+use crate::workflow::catalogue::{Catalogue, CatalogueEntry, Strip};
+use reader::{Fault, Reader};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the file was; relative paths in it are relative to its folder.
+    pub path: Option<PathBuf>,
+    pub data_dir: PathBuf,
+    /// What applicants see, without a trailing slash: `https://drop.example.com`.
+    pub public_url: String,
+    pub public: Listener,
+    pub staff: Listener,
+    pub company: Company,
+    pub keys: Keys,
+    pub retention: Retention,
+    pub limits: UploadLimits,
+    pub passcode_required: bool,
+    pub trusted_proxies: Vec<reader::Network>,
+    pub accept_weak_erasure: bool,
+    pub erasure_slots: u64,
+    pub catalogue: Catalogue,
+    pub providers: Vec<Provider>,
+    pub workers: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Listener {
+    pub address: SocketAddr,
+    pub tls: Option<Tls>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Tls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub struct Company {
+    pub name: String,
+    /// Whom an applicant may ask: an e-mail address, telephone number or web address.
+    pub support: Option<String>,
+    /// Why documents are asked for, in the company's words.
+    pub purpose: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Keys {
+    pub folder: PathBuf,
+    /// Opens the key file at start; without it the portal starts locked when the key has a passphrase.
+    pub passphrase_file: Option<PathBuf>,
+    pub kek_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    pub link: Duration,
+    pub link_max: Duration,
+    pub undelivered: Duration,
+    /// How long the row of a finished request (no document, no name of a person) is kept.
+    pub history: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct UploadLimits {
+    /// Bytes of one part.
+    pub max_file: u64,
+    /// Uploads at once over all links.
+    pub uploads: usize,
+    /// Uploads at once from one address.
+    pub uploads_per_address: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Provider {
+    pub name: ProviderName,
+    pub kind: String,
+    pub table: toml::Table,
+    /// Folder that `…_file` values are relative to.
+    pub base: PathBuf,
+}
+
+/// The largest part that any configuration may allow.
+const HARD_MAX_FILE: u64 = 100 << 20;
+
+impl Config {
+    /// Reads a file and the environment. All faults at once, each with its key and what is accepted.
+    pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Vec<Fault>> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| vec![Fault::new(path.display(), format!("cannot be read ({error}); `nightdrop init` writes one"))])?;
+        let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let mut config = Self::parse(&text, &base, environment)?;
+        config.path = Some(path.to_path_buf());
+        Ok(config)
+    }
+
+    pub fn parse(text: &str, base: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Vec<Fault>> {
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            vec![Fault::new("nightdrop.toml", format!("is not TOML: {}", error.message()))]
+        })?;
+        let mut faults = reader::overlay(&mut table, environment);
+        let mut r = Reader::new(table, base);
+        let config = Self::resolve(&mut r, base);
+        faults.extend(r.finish());
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            _ => Err(faults),
+        }
+    }
+
+    fn resolve(r: &mut Reader, base: &Path) -> Option<Self> {
+        let data_dir = r.path("data_dir").unwrap_or_else(|| base.join("data"));
+        let public_url = r.required("public_url", "the https address that applicants see, such as \"https://drop.example.com\"").and_then(|url| {
+            let fits = reader::is_origin(&url);
+            if !fits {
+                r.fault("public_url", "must be https://host or https://host:port without a path (http only for localhost)");
+            }
+            fits.then(|| url.trim_end_matches('/').to_owned())
+        });
+        let keys_folder = r.path("keys.folder").unwrap_or_else(|| data_dir.join("keys"));
+        let retention = Retention {
+            link: r.duration("retention.link", Duration::hours(72)),
+            link_max: r.duration("retention.link_max", Duration::days(14)),
+            undelivered: r.duration("retention.undelivered", Duration::days(7)),
+            history: r.duration("retention.history", Duration::days(180)),
+        };
+        if retention.link > retention.link_max {
+            r.fault("retention.link", "must not be longer than retention.link_max");
+        }
+        if retention.undelivered < Duration::seconds(1) || retention.undelivered > Duration::days(90) {
+            r.fault("retention.undelivered", "must be between \"1s\" and \"90d\"");
+        }
+        let max_file = r.bytes("limits.max_file", 20 << 20);
+        if max_file == 0 || max_file > HARD_MAX_FILE {
+            r.fault("limits.max_file", "must be between 1 byte and 100 MiB, such as \"20MiB\"");
+        }
+        let passcode_required = match r.string("links.passcode").as_deref() {
+            None | Some("optional") => false,
+            Some("required") => true,
+            Some(_) => {
+                r.fault("links.passcode", "must be \"optional\" or \"required\"");
+                false
+            }
+        };
+        let erasure_slots = r.number("erasure.slots", 16_384);
+        if !(16..=1_048_576).contains(&erasure_slots) {
+            r.fault("erasure.slots", "must be between 16 and 1048576 (4 KiB of disk each)");
+        }
+        let config = Self {
+            path: None,
+            public: listener(r, "public", "0.0.0.0:8080"),
+            staff: listener(r, "staff", "127.0.0.1:8081"),
+            company: Company {
+                name: r.string("company.name").unwrap_or_else(|| "Document drop".to_owned()),
+                support: r.string("company.support"),
+                purpose: r.string("company.purpose"),
+            },
+            keys: Keys { folder: keys_folder, passphrase_file: r.path("keys.passphrase_file"), kek_file: r.path("keys.kek_file") },
+            retention,
+            limits: UploadLimits {
+                max_file,
+                uploads: usize::try_from(r.number("limits.uploads", 64)).unwrap_or(64),
+                uploads_per_address: usize::try_from(r.number("limits.uploads_per_address", 8)).unwrap_or(8),
+            },
+            passcode_required,
+            trusted_proxies: r.networks("trusted_proxies"),
+            accept_weak_erasure: r.boolean("erasure.accept_weak", false),
+            erasure_slots,
+            catalogue: catalogue(r),
+            providers: providers(r, base),
+            workers: usize::try_from(r.number("workers", 0)).unwrap_or(0),
+            public_url: public_url?,
+            data_dir,
+        };
+        Some(config)
+    }
+}
+
+fn listener(r: &mut Reader, name: &str, default: &str) -> Listener {
+    let key = format!("listen.{name}");
+    let text = r.string(&key).unwrap_or_else(|| default.to_owned());
+    let address = text.parse().unwrap_or_else(|_| {
+        r.fault(&key, "must be an address and port, such as \"127.0.0.1:8081\" or \"[::]:8080\"");
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    });
+    let (cert, certificate_key) = (r.path(&format!("listen.{name}_tls.cert")), r.path(&format!("listen.{name}_tls.key")));
+    let tls = match (cert, certificate_key) {
+        (Some(cert), Some(key)) => Some(Tls { cert, key }),
+        (None, None) => None,
+        _ => {
+            r.fault(&format!("listen.{name}_tls"), "needs both cert and key (PEM files)");
+            None
+        }
+    };
+    Listener { address, tls }
+}
+
+fn catalogue(r: &mut Reader) -> Catalogue {
+    let mut catalogue = Catalogue::default();
+    for name in r.tables("documents") {
+        let key = |field: &str| format!("documents.{name}.{field}");
+        let Some(kind) = DocumentKind::parse(&name) else {
+            r.fault(&format!("documents.{name}"), "names are 1–64 characters of a-z, 0-9 and -");
+            continue;
+        };
+        let known = catalogue.get(&kind).cloned();
+        let labels = r.string_map(&key("label"));
+        let parts = r.strings(&key("parts"));
+        let accepted = r.strings(&key("accepted"));
+        let parts: Vec<PartName> = match parts {
+            Some(names) => names.iter().filter_map(|n| PartName::parse(n)).collect(),
+            None => known.as_ref().map(|k| k.parts.clone()).unwrap_or_default(),
+        };
+        if !(1..=2).contains(&parts.len()) {
+            r.fault(&key("parts"), "needs one or two names of a-z, 0-9 and -, such as [\"front\", \"back\"]");
+        }
+        let accepted: Vec<FileType> = match accepted {
+            Some(types) => types.iter().filter_map(|t| FileType::from_mime(t)).collect(),
+            None => known.as_ref().map_or_else(|| FileType::ALL[..3].to_vec(), |k| k.accepted.clone()),
+        };
+        if accepted.is_empty() {
+            r.fault(&key("accepted"), "needs at least one of image/jpeg, image/png, application/pdf, image/heic");
+        }
+        let strip = match r.string(&key("strip")).as_deref() {
+            None => known.as_ref().map_or(Strip::Gps, |k| k.strip),
+            Some("gps") => Strip::Gps,
+            Some("all") => Strip::All,
+            Some("none") => Strip::None,
+            Some(_) => {
+                r.fault(&key("strip"), "must be \"gps\", \"all\" or \"none\"");
+                Strip::Gps
+            }
+        };
+        let mut all_labels = known.map(|k| k.labels).unwrap_or_default();
+        all_labels.extend(labels);
+        if !all_labels.contains_key("en") {
+            r.fault(&key("label"), "needs at least an English label, such as { en = \"Government ID\" }");
+        }
+        catalogue.insert(CatalogueEntry { kind, labels: all_labels, parts, accepted, strip });
+    }
+    catalogue
+}
+
+fn providers(r: &mut Reader, base: &Path) -> Vec<Provider> {
+    let mut providers = Vec::new();
+    for name in r.tables("providers") {
+        let mut table = r.take_table(&format!("providers.{name}"));
+        let Some(provider) = ProviderName::parse(&name) else {
+            r.fault(&format!("providers.{name}"), "names are 1–64 characters of a-z, 0-9 and -");
+            continue;
+        };
+        match table.remove("kind") {
+            Some(toml::Value::String(kind)) => providers.push(Provider { name: provider, kind, table, base: base.to_path_buf() }),
+            _ => r.fault(&format!("providers.{name}.kind"), "is needed: stripe, synapse, http, manual or sandbox"),
+        }
+    }
+    providers
+}
+
+/// Labels by language, for tests and pages.
+pub type Labels = BTreeMap<String, String>;

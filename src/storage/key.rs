@@ -1,0 +1,193 @@
+//! The keys of the embedded record tree: one letter for the kind, then big-endian fields, so that a scan by prefix is a list in order.
+
+use time::OffsetDateTime;
+
+use crate::domain::delivery::Phase;
+use crate::domain::document::ProviderName;
+use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
+use crate::domain::request::{DocumentRequest, RequestState};
+use crate::domain::token::HashedToken;
+
+use super::clock::to_ms;
+
+pub const REQUEST: u8 = b'r';
+pub const LINK: u8 = b'l';
+pub const DUE: u8 = b'd';
+pub const ALL: u8 = b't';
+pub const STATE: u8 = b's';
+pub const APPLICANT: u8 = b'a';
+pub const PROVIDER: u8 = b'p';
+pub const CREATOR: u8 = b'g';
+pub const DOCUMENT: u8 = b'v';
+/// Held leases, so that a restarted process finds its own.
+pub const LEASED: u8 = b'w';
+/// A provider's own reference of something it received.
+pub const REFERENCE: u8 = b'q';
+pub const CLAIM: u8 = b'i';
+pub const CLAIM_BY_TIME: u8 = b'j';
+pub const AUDIT: u8 = b'e';
+pub const TIMELINE: u8 = b'f';
+pub const RECEIPT: u8 = b'x';
+pub const SIGHT: u8 = b'y';
+pub const AGENT: u8 = b'A';
+pub const EMAIL: u8 = b'M';
+pub const SESSION: u8 = b'S';
+pub const API_KEY: u8 = b'K';
+pub const API_KEY_BY_ID: u8 = b'k';
+pub const META: u8 = b'm';
+
+/// `letter ‖ fields`.
+pub fn key(letter: u8, fields: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + fields.iter().map(|f| f.len()).sum::<usize>());
+    key.push(letter);
+    for field in fields {
+        key.extend_from_slice(field);
+    }
+    key
+}
+
+pub fn request(id: RequestId) -> Vec<u8> {
+    key(REQUEST, &[&id.0])
+}
+
+pub fn link(hashed: &HashedToken) -> Vec<u8> {
+    key(LINK, &[&hashed.0])
+}
+
+pub fn due(at: OffsetDateTime, id: RequestId) -> Vec<u8> {
+    key(DUE, &[&ms(at), &id.0])
+}
+
+pub fn document(id: DocumentId) -> Vec<u8> {
+    key(DOCUMENT, &[&id.0])
+}
+
+pub fn audit(sequence: u64) -> Vec<u8> {
+    key(AUDIT, &[&sequence.to_be_bytes()])
+}
+
+pub fn timeline(id: RequestId, sequence: u64) -> Vec<u8> {
+    key(TIMELINE, &[&id.0, &sequence.to_be_bytes()])
+}
+
+pub fn receipt(number: u64) -> Vec<u8> {
+    key(RECEIPT, &[&number.to_be_bytes()])
+}
+
+pub fn agent(id: AgentId) -> Vec<u8> {
+    key(AGENT, &[&id.0])
+}
+
+pub fn email(email: &str) -> Vec<u8> {
+    key(EMAIL, &[email.as_bytes()])
+}
+
+pub fn session(cookie: &[u8; 32]) -> Vec<u8> {
+    key(SESSION, &[cookie])
+}
+
+pub fn api_key(hash: &[u8; 32]) -> Vec<u8> {
+    key(API_KEY, &[hash])
+}
+
+pub fn api_key_by_id(id: ApiKeyId) -> Vec<u8> {
+    key(API_KEY_BY_ID, &[&id.0])
+}
+
+pub fn meta(name: &str) -> Vec<u8> {
+    key(META, &[name.as_bytes()])
+}
+
+/// Big-endian milliseconds, order-preserving from 1970 on.
+pub fn ms(at: OffsetDateTime) -> [u8; 8] {
+    u64::try_from(to_ms(at)).unwrap_or(0).to_be_bytes()
+}
+
+/// Place of a request in every list, newest first: inverted creation time, then the id.
+pub fn place(request: &DocumentRequest) -> [u8; 24] {
+    let mut place = [0; 24];
+    let inverted = u64::MAX - u64::from_be_bytes(ms(request.created_at));
+    place[..8].copy_from_slice(&inverted.to_be_bytes());
+    place[8..].copy_from_slice(&request.id.0);
+    place
+}
+
+/// One byte per state; part of stored keys, so numbers never change their meaning.
+pub fn bucket(state: RequestState) -> u8 {
+    match state {
+        RequestState::Awaiting => 1,
+        RequestState::Receiving => 2,
+        RequestState::Received => 3,
+        RequestState::Forwarding => 4,
+        RequestState::AwaitingConfirmation => 5,
+        RequestState::NeedsAttention => 6,
+        RequestState::Confirmed => 7,
+        RequestState::Rejected => 8,
+        RequestState::Purging => 9,
+        RequestState::Purged => 10,
+        RequestState::Expired => 11,
+        RequestState::Revoked => 12,
+    }
+}
+
+pub fn state_prefix(state: RequestState) -> Vec<u8> {
+    key(STATE, &[&[bucket(state)]])
+}
+
+pub fn applicant_prefix(index: &[u8; 32]) -> Vec<u8> {
+    key(APPLICANT, &[index])
+}
+
+pub fn provider_prefix(provider: &ProviderName) -> Vec<u8> {
+    named(PROVIDER, provider.as_str())
+}
+
+pub fn creator_prefix(creator: &str) -> Vec<u8> {
+    named(CREATOR, creator)
+}
+
+pub fn reference(provider: &ProviderName, reference: &str) -> Vec<u8> {
+    let mut key = named(REFERENCE, provider.as_str());
+    key.extend_from_slice(reference.as_bytes());
+    key
+}
+
+/// A length byte keeps one name from being the prefix of another.
+fn named(letter: u8, name: &str) -> Vec<u8> {
+    key(letter, &[&[u8::try_from(name.len()).unwrap_or(u8::MAX)], name.as_bytes()])
+}
+
+/// Every index row of a request, derived from nothing but the request: a change writes the difference of two such lists.
+pub fn indexes(request: &DocumentRequest, now: OffsetDateTime) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let place = place(request);
+    let behind = |mut prefix: Vec<u8>| {
+        prefix.extend_from_slice(&place);
+        (prefix, Vec::new())
+    };
+    let mut rows = vec![
+        behind(vec![ALL]),
+        behind(state_prefix(request.state(now))),
+        behind(applicant_prefix(&request.applicant_index)),
+        behind(provider_prefix(&request.provider)),
+        behind(creator_prefix(&request.created_by.to_string())),
+        (link(&request.link.hashed), [&request.id.0[..], &request.link.generation.to_be_bytes()].concat()),
+    ];
+    if let Some(at) = request.due_at() {
+        rows.push((due(at, request.id), Vec::new()));
+    }
+    if request.lease.is_some() {
+        rows.push((key(LEASED, &[&request.id.0]), Vec::new()));
+    }
+    if let Some((_, delivery)) = request.held()
+        && let Phase::AwaitingConfirmation { receipt, .. } = &delivery.phase
+    {
+        rows.extend(receipt.references.iter().map(|r| (reference(&request.provider, r), request.id.0.to_vec())));
+    }
+    for receiving in &request.receivings {
+        rows.push((document(receiving.document), request.id.0.to_vec()));
+    }
+    if let Some(held) = request.document() {
+        rows.push((document(held.id), request.id.0.to_vec()));
+    }
+    rows
+}

@@ -1,0 +1,665 @@
+//! The stored form of every row: one version byte, then CBOR with numbered fields. A new field gets a new number and is optional; old rows stay readable.
+//!
+//! This file owns the format: domain types know nothing of it, and the rows here are nothing but their mirror.
+
+use minicbor::{Decode, Encode};
+use time::{Duration, OffsetDateTime};
+
+use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, Role, Scope, Session};
+use crate::domain::audit::{AuditEntry, AuditEvent};
+use crate::domain::delivery::{ConfirmAt, Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
+use crate::domain::document::{Document, DocumentKind, FileType, PartName, PartSpec, ProviderName, SealedText, SlotRef, StoredPart};
+use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
+use crate::domain::link::{PasscodeLock, UploadLink};
+use crate::domain::receipt::{DeletionReceipt, Erasure};
+use crate::domain::request::{DocumentRequest, Lease, Receiving, Stage, Tombstone};
+use crate::domain::token::HashedToken;
+
+use super::clock::{from_ms, to_ms};
+
+const VERSION: u8 = 1;
+
+/// A row that cannot be read: damaged, or of a later version.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unreadable(pub &'static str);
+
+type Read<T> = Result<T, Unreadable>;
+
+/// A type with a stored form.
+pub trait Record: Sized {
+    fn encode(&self) -> Vec<u8>;
+    fn decode(bytes: &[u8]) -> Read<Self>;
+}
+
+fn write<R: Encode<()>>(row: &R) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    minicbor::encode(row, &mut bytes).expect("a Vec takes every byte, and no row holds a type that cannot be encoded");
+    bytes
+}
+
+fn read<'b, R: Decode<'b, ()>>(bytes: &'b [u8]) -> Read<R> {
+    match bytes.split_first() {
+        Some((&VERSION, row)) => minicbor::decode(row).map_err(|_| Unreadable("damaged row")),
+        Some(_) => Err(Unreadable("row of a later version")),
+        None => Err(Unreadable("empty row")),
+    }
+}
+
+macro_rules! record {
+    ($type:ty, $row:ident) => {
+        impl Record for $type {
+            fn encode(&self) -> Vec<u8> {
+                write(&$row::from(self))
+            }
+
+            fn decode(bytes: &[u8]) -> Read<Self> {
+                read::<$row>(bytes)?.into_domain()
+            }
+        }
+    };
+}
+
+record!(DocumentRequest, RequestRow);
+record!(AuditEntry, AuditRow);
+record!(DeletionReceipt, ReceiptRow);
+record!(Agent, AgentRow);
+record!(Session, SessionRow);
+record!(ApiKey, ApiKeyRow);
+
+type Bytes = minicbor::bytes::ByteVec;
+
+fn bytes(data: &[u8]) -> Bytes {
+    data.to_vec().into()
+}
+
+fn array<const N: usize>(data: &Bytes) -> Read<[u8; N]> {
+    data.as_slice().try_into().map_err(|_| Unreadable("a field of the wrong length"))
+}
+
+fn word<T>(parsed: Option<T>) -> Read<T> {
+    parsed.ok_or(Unreadable("an unknown word"))
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct RequestRow {
+    #[n(0)]
+    id: Bytes,
+    #[n(1)]
+    created_at: i64,
+    #[n(2)]
+    created_by: String,
+    #[n(3)]
+    provider: String,
+    #[n(4)]
+    applicant: Bytes,
+    #[n(5)]
+    applicant_index: Bytes,
+    #[n(6)]
+    document: String,
+    #[n(7)]
+    parts: Vec<PartRow>,
+    #[n(8)]
+    locale: Option<String>,
+    #[n(9)]
+    message: Option<Bytes>,
+    #[n(10)]
+    metadata: Option<Bytes>,
+    #[n(11)]
+    return_url: Option<String>,
+    #[n(12)]
+    keep_s: i64,
+    #[n(13)]
+    forget_s: i64,
+    #[n(14)]
+    confirm_verdict: bool,
+    #[n(15)]
+    link: LinkRow,
+    #[n(16)]
+    terms_mac: Bytes,
+    #[n(17)]
+    receivings: Vec<ReceivingRow>,
+    #[n(18)]
+    stage: StageRow,
+    #[n(19)]
+    lease_until: Option<i64>,
+    #[n(20)]
+    fence: u64,
+    #[n(21)]
+    tombstones: Vec<TombstoneRow>,
+}
+
+#[derive(Encode, Decode)]
+struct PartRow {
+    #[n(0)]
+    name: String,
+    #[n(1)]
+    accepted: Vec<u8>,
+    #[n(2)]
+    min_bytes: u64,
+    #[n(3)]
+    max_bytes: u64,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct LinkRow {
+    #[n(0)]
+    hashed: Bytes,
+    #[n(1)]
+    generation: u32,
+    #[n(2)]
+    issued_at: i64,
+    #[n(3)]
+    expires_at: i64,
+    #[n(4)]
+    revoked_at: Option<i64>,
+    #[n(5)]
+    passcode: Option<String>,
+    #[n(6)]
+    tries_left: u8,
+    #[n(7)]
+    salt: Option<Bytes>,
+}
+
+#[derive(Encode, Decode)]
+struct ReceivingRow {
+    #[n(0)]
+    document: Bytes,
+    #[n(1)]
+    slot: u64,
+    #[n(2)]
+    generation: u64,
+    #[n(3)]
+    started_at: i64,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct DocumentRow {
+    #[n(0)]
+    id: Bytes,
+    #[n(1)]
+    slot: u64,
+    #[n(2)]
+    generation: u64,
+    #[n(3)]
+    received_at: i64,
+    #[n(4)]
+    purge_at: i64,
+    #[n(5)]
+    parts: Vec<StoredPartRow>,
+    #[n(6)]
+    receiver: Option<Bytes>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct StoredPartRow {
+    #[n(0)]
+    name: String,
+    #[n(1)]
+    file_type: u8,
+    #[n(2)]
+    header: Bytes,
+    #[n(3)]
+    meta: Bytes,
+    #[n(4)]
+    digest: Bytes,
+    #[n(5)]
+    size: u64,
+    #[n(6)]
+    chunks: u32,
+}
+
+#[derive(Encode, Decode)]
+enum StageRow {
+    #[n(0)]
+    Open(#[n(0)] bool),
+    #[n(1)]
+    Held(#[n(0)] DocumentRow, #[n(1)] DeliveryRow, #[n(2)] bool),
+    #[n(2)]
+    Purging(#[n(0)] DocumentRow, #[n(1)] CauseRow, #[n(2)] i64),
+    #[n(3)]
+    Purged,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct DeliveryRow {
+    #[n(0)]
+    epoch: u32,
+    #[n(1)]
+    attempts: u32,
+    #[n(2)]
+    poison: u32,
+    #[n(3)]
+    progress: Vec<(String, String)>,
+    #[n(4)]
+    last_problem: Option<ProblemRow>,
+    #[n(5)]
+    phase: PhaseRow,
+}
+
+#[derive(Encode, Decode)]
+struct ProblemRow {
+    #[n(0)]
+    code: String,
+    #[n(1)]
+    text: String,
+}
+
+#[derive(Encode, Decode)]
+struct IntentRow {
+    #[n(0)]
+    epoch: u32,
+    #[n(1)]
+    started_at: i64,
+    #[n(2)]
+    digest: Bytes,
+}
+
+#[derive(Encode, Decode)]
+enum PhaseRow {
+    #[n(0)]
+    Pending(#[n(0)] i64),
+    #[n(1)]
+    Sending(#[n(0)] IntentRow),
+    #[n(2)]
+    Uncertain(#[n(0)] IntentRow, #[n(1)] i64, #[n(2)] Option<i64>, #[n(3)] u32),
+    #[n(3)]
+    Awaiting(#[n(0)] Vec<String>, #[n(1)] i64, #[n(2)] i64, #[n(3)] u32),
+    #[n(4)]
+    NeedsAttention(#[n(0)] ProblemRow, #[n(1)] i64),
+}
+
+#[derive(Encode, Decode)]
+enum CauseRow {
+    #[n(0)]
+    Confirmed,
+    #[n(1)]
+    Rejected(#[n(0)] ProblemRow),
+    #[n(2)]
+    Deadline,
+    #[n(3)]
+    Agent,
+    #[n(4)]
+    Lost,
+    #[n(5)]
+    Infected,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct TombstoneRow {
+    #[n(0)]
+    document: Bytes,
+    #[n(1)]
+    cause: CauseRow,
+    #[n(2)]
+    parts: Vec<String>,
+    #[n(3)]
+    received_at: i64,
+    #[n(4)]
+    purged_at: i64,
+    #[n(5)]
+    receipt: u64,
+    #[n(6)]
+    generation: u32,
+}
+
+impl From<&DocumentRequest> for RequestRow {
+    fn from(r: &DocumentRequest) -> Self {
+        Self {
+            id: bytes(&r.id.0),
+            created_at: to_ms(r.created_at),
+            created_by: r.created_by.to_string(),
+            provider: r.provider.to_string(),
+            applicant: bytes(&r.applicant.0),
+            applicant_index: bytes(&r.applicant_index),
+            document: r.document.to_string(),
+            parts: r.parts.iter().map(PartRow::from).collect(),
+            locale: r.locale.clone(),
+            message: r.message.as_ref().map(|m| bytes(&m.0)),
+            metadata: r.metadata.as_ref().map(|m| bytes(&m.0)),
+            return_url: r.return_url.clone(),
+            keep_s: r.keep.whole_seconds(),
+            forget_s: r.forget_after.whole_seconds(),
+            confirm_verdict: r.confirm == ConfirmAt::Verdict,
+            link: LinkRow::from(&r.link),
+            terms_mac: bytes(&r.terms_mac),
+            receivings: r.receivings.iter().map(ReceivingRow::from).collect(),
+            stage: StageRow::from(&r.stage),
+            lease_until: r.lease.map(|l| to_ms(l.until)),
+            fence: r.fence,
+            tombstones: r.tombstones.iter().map(TombstoneRow::from).collect(),
+        }
+    }
+}
+
+impl RequestRow {
+    fn into_domain(self) -> Read<DocumentRequest> {
+        Ok(DocumentRequest {
+            id: RequestId(array(&self.id)?),
+            created_at: from_ms(self.created_at),
+            created_by: word(Actor::parse(&self.created_by))?,
+            provider: word(ProviderName::parse(&self.provider))?,
+            applicant: SealedText(self.applicant.into()),
+            applicant_index: array(&self.applicant_index)?,
+            document: word(DocumentKind::parse(&self.document))?,
+            parts: self.parts.into_iter().map(PartRow::into_domain).collect::<Read<_>>()?,
+            locale: self.locale,
+            message: self.message.map(|m| SealedText(m.into())),
+            metadata: self.metadata.map(|m| SealedText(m.into())),
+            return_url: self.return_url,
+            keep: Duration::seconds(self.keep_s),
+            forget_after: Duration::seconds(self.forget_s),
+            confirm: if self.confirm_verdict { ConfirmAt::Verdict } else { ConfirmAt::Received },
+            link: self.link.into_domain()?,
+            terms_mac: array(&self.terms_mac)?,
+            receivings: self.receivings.into_iter().map(ReceivingRow::into_domain).collect::<Read<_>>()?,
+            stage: self.stage.into_domain()?,
+            lease: self.lease_until.map(|until| Lease { fence: self.fence, until: from_ms(until) }),
+            fence: self.fence,
+            tombstones: self.tombstones.into_iter().map(TombstoneRow::into_domain).collect::<Read<_>>()?,
+        })
+    }
+}
+
+impl From<&PartSpec> for PartRow {
+    fn from(p: &PartSpec) -> Self {
+        Self {
+            name: p.name.to_string(),
+            accepted: p.accepted.iter().map(|&t| type_number(t)).collect(),
+            min_bytes: p.min_bytes,
+            max_bytes: p.max_bytes,
+        }
+    }
+}
+
+impl PartRow {
+    fn into_domain(self) -> Read<PartSpec> {
+        Ok(PartSpec {
+            name: word(PartName::parse(&self.name))?,
+            accepted: self.accepted.into_iter().map(file_type).collect::<Read<_>>()?,
+            min_bytes: self.min_bytes,
+            max_bytes: self.max_bytes,
+        })
+    }
+}
+
+fn type_number(file_type: FileType) -> u8 {
+    match file_type {
+        FileType::Jpeg => 1,
+        FileType::Png => 2,
+        FileType::Pdf => 3,
+        FileType::Heic => 4,
+    }
+}
+
+fn file_type(number: u8) -> Read<FileType> {
+    word(FileType::ALL.into_iter().find(|&t| type_number(t) == number))
+}
+
+impl From<&UploadLink> for LinkRow {
+    fn from(l: &UploadLink) -> Self {
+        Self {
+            hashed: bytes(&l.hashed.0),
+            generation: l.generation,
+            issued_at: to_ms(l.issued_at),
+            expires_at: to_ms(l.expires_at),
+            revoked_at: l.revoked_at.map(to_ms),
+            passcode: l.passcode.as_ref().map(|p| p.hash.clone()),
+            tries_left: l.passcode.as_ref().map_or(0, |p| p.tries_left),
+            salt: l.salt.map(|s| bytes(&s)),
+        }
+    }
+}
+
+impl LinkRow {
+    fn into_domain(self) -> Read<UploadLink> {
+        let tries_left = self.tries_left;
+        Ok(UploadLink {
+            hashed: HashedToken(array(&self.hashed)?),
+            generation: self.generation,
+            issued_at: from_ms(self.issued_at),
+            expires_at: from_ms(self.expires_at),
+            revoked_at: self.revoked_at.map(from_ms),
+            passcode: self.passcode.map(|hash| PasscodeLock { hash, tries_left }),
+            salt: self.salt.map(|s| array(&s)).transpose()?,
+        })
+    }
+}
+
+impl From<&Receiving> for ReceivingRow {
+    fn from(r: &Receiving) -> Self {
+        Self {
+            document: bytes(&r.document.0),
+            slot: r.slot.index,
+            generation: r.slot.generation,
+            started_at: to_ms(r.started_at),
+        }
+    }
+}
+
+impl ReceivingRow {
+    fn into_domain(self) -> Read<Receiving> {
+        Ok(Receiving {
+            document: DocumentId(array(&self.document)?),
+            slot: SlotRef { index: self.slot, generation: self.generation },
+            started_at: from_ms(self.started_at),
+        })
+    }
+}
+
+impl From<&Document> for DocumentRow {
+    fn from(d: &Document) -> Self {
+        Self {
+            id: bytes(&d.id.0),
+            slot: d.slot.index,
+            generation: d.slot.generation,
+            received_at: to_ms(d.received_at),
+            purge_at: to_ms(d.purge_at),
+            parts: d
+                .parts
+                .iter()
+                .map(|p| StoredPartRow {
+                    name: p.name.to_string(),
+                    file_type: type_number(p.file_type),
+                    header: bytes(&p.header),
+                    meta: bytes(&p.meta),
+                    digest: bytes(&p.digest),
+                    size: p.size,
+                    chunks: p.chunks,
+                })
+                .collect(),
+            receiver: d.receiver.map(|r| bytes(&r)),
+        }
+    }
+}
+
+impl DocumentRow {
+    fn into_domain(self) -> Read<Document> {
+        let part = |p: StoredPartRow| {
+            Ok(StoredPart {
+                name: word(PartName::parse(&p.name))?,
+                file_type: file_type(p.file_type)?,
+                header: p.header.into(),
+                meta: p.meta.into(),
+                digest: array(&p.digest)?,
+                size: p.size,
+                chunks: p.chunks,
+            })
+        };
+        Ok(Document {
+            id: DocumentId(array(&self.id)?),
+            slot: SlotRef { index: self.slot, generation: self.generation },
+            received_at: from_ms(self.received_at),
+            purge_at: from_ms(self.purge_at),
+            parts: self.parts.into_iter().map(part).collect::<Read<_>>()?,
+            receiver: self.receiver.map(|r| array(&r)).transpose()?,
+        })
+    }
+}
+
+impl From<&Stage> for StageRow {
+    fn from(stage: &Stage) -> Self {
+        match stage {
+            Stage::Open { expiry_noted } => Self::Open(*expiry_noted),
+            Stage::Held { document, delivery, purge_requested } => Self::Held(document.into(), delivery.into(), *purge_requested),
+            Stage::Purging { document, cause, since } => Self::Purging(document.into(), cause.into(), to_ms(*since)),
+            Stage::Purged => Self::Purged,
+        }
+    }
+}
+
+impl StageRow {
+    fn into_domain(self) -> Read<Stage> {
+        Ok(match self {
+            Self::Open(expiry_noted) => Stage::Open { expiry_noted },
+            Self::Held(document, delivery, purge_requested) => {
+                Stage::Held { document: document.into_domain()?, delivery: delivery.into_domain()?, purge_requested }
+            }
+            Self::Purging(document, cause, since) => {
+                Stage::Purging { document: document.into_domain()?, cause: cause.into_domain(), since: from_ms(since) }
+            }
+            Self::Purged => Stage::Purged,
+        })
+    }
+}
+
+impl From<&Problem> for ProblemRow {
+    fn from(p: &Problem) -> Self {
+        Self { code: p.code.clone(), text: p.text.clone() }
+    }
+}
+
+impl From<ProblemRow> for Problem {
+    fn from(p: ProblemRow) -> Self {
+        Self { code: p.code, text: p.text }
+    }
+}
+
+impl From<&Intent> for IntentRow {
+    fn from(i: &Intent) -> Self {
+        Self { epoch: i.epoch, started_at: to_ms(i.started_at), digest: bytes(&i.digest) }
+    }
+}
+
+impl IntentRow {
+    fn into_domain(self) -> Read<Intent> {
+        Ok(Intent { epoch: self.epoch, started_at: from_ms(self.started_at), digest: array(&self.digest)? })
+    }
+}
+
+impl From<&Delivery> for DeliveryRow {
+    fn from(d: &Delivery) -> Self {
+        let phase = match &d.phase {
+            Phase::Pending { not_before } => PhaseRow::Pending(to_ms(*not_before)),
+            Phase::Sending { intent } => PhaseRow::Sending(intent.into()),
+            Phase::Uncertain { intent, check_at, absent_since, checks } => {
+                PhaseRow::Uncertain(intent.into(), to_ms(*check_at), absent_since.map(to_ms), *checks)
+            }
+            Phase::AwaitingConfirmation { receipt, poll_at, polls } => {
+                PhaseRow::Awaiting(receipt.references.clone(), to_ms(receipt.received_at), to_ms(*poll_at), *polls)
+            }
+            Phase::NeedsAttention { problem, since } => PhaseRow::NeedsAttention(problem.into(), to_ms(*since)),
+        };
+        Self {
+            epoch: d.epoch,
+            attempts: d.attempts,
+            poison: d.poison,
+            progress: d.progress.clone(),
+            last_problem: d.last_problem.as_ref().map(ProblemRow::from),
+            phase,
+        }
+    }
+}
+
+impl DeliveryRow {
+    fn into_domain(self) -> Read<Delivery> {
+        let phase = match self.phase {
+            PhaseRow::Pending(not_before) => Phase::Pending { not_before: from_ms(not_before) },
+            PhaseRow::Sending(intent) => Phase::Sending { intent: intent.into_domain()? },
+            PhaseRow::Uncertain(intent, check_at, absent_since, checks) => Phase::Uncertain {
+                intent: intent.into_domain()?,
+                check_at: from_ms(check_at),
+                absent_since: absent_since.map(from_ms),
+                checks,
+            },
+            PhaseRow::Awaiting(references, received_at, poll_at, polls) => Phase::AwaitingConfirmation {
+                receipt: Receipt { references, received_at: from_ms(received_at) },
+                poll_at: from_ms(poll_at),
+                polls,
+            },
+            PhaseRow::NeedsAttention(problem, since) => Phase::NeedsAttention { problem: problem.into(), since: from_ms(since) },
+        };
+        Ok(Delivery {
+            epoch: self.epoch,
+            attempts: self.attempts,
+            poison: self.poison,
+            progress: self.progress,
+            last_problem: self.last_problem.map(Problem::from),
+            phase,
+        })
+    }
+}
+
+impl From<&PurgeCause> for CauseRow {
+    fn from(cause: &PurgeCause) -> Self {
+        match cause {
+            PurgeCause::Confirmed => Self::Confirmed,
+            PurgeCause::Rejected(problem) => Self::Rejected(problem.into()),
+            PurgeCause::Deadline => Self::Deadline,
+            PurgeCause::Agent => Self::Agent,
+            PurgeCause::Lost => Self::Lost,
+            PurgeCause::Infected => Self::Infected,
+        }
+    }
+}
+
+impl CauseRow {
+    fn into_domain(self) -> PurgeCause {
+        match self {
+            Self::Confirmed => PurgeCause::Confirmed,
+            Self::Rejected(problem) => PurgeCause::Rejected(problem.into()),
+            Self::Deadline => PurgeCause::Deadline,
+            Self::Agent => PurgeCause::Agent,
+            Self::Lost => PurgeCause::Lost,
+            Self::Infected => PurgeCause::Infected,
+        }
+    }
+}
+
+impl From<&Tombstone> for TombstoneRow {
+    fn from(t: &Tombstone) -> Self {
+        Self {
+            document: bytes(&t.document.0),
+            cause: (&t.cause).into(),
+            parts: t.parts.clone(),
+            received_at: to_ms(t.received_at),
+            purged_at: to_ms(t.purged_at),
+            receipt: t.receipt,
+            generation: t.generation,
+        }
+    }
+}
+
+impl TombstoneRow {
+    fn into_domain(self) -> Read<Tombstone> {
+        Ok(Tombstone {
+            document: DocumentId(array(&self.document)?),
+            cause: self.cause.into_domain(),
+            parts: self.parts,
+            received_at: from_ms(self.received_at),
+            purged_at: from_ms(self.purged_at),
+            receipt: self.receipt,
+            generation: self.generation,
+        })
+    }
+}
+
+pub use others::ClaimRow;
+use others::{AgentRow, ApiKeyRow, AuditRow, ReceiptRow, SessionRow};
+
+mod others;

@@ -1,0 +1,168 @@
+//! The way of a document, one verb per file: issue → receive → forward → confirm → purge; and who may ask: sign_in.
+//!
+//! This floor joins the four siblings below it (crypto, storage, connectors, inspect) and is the only one that does. It knows no HTTP and reads no clock but the store's.
+
+pub mod callback;
+pub mod catalogue;
+pub mod confirm;
+pub mod forward;
+pub mod issue;
+pub mod parcel;
+pub mod purge;
+pub mod receive;
+pub mod sign_in;
+pub mod sweep;
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use time::Duration;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::connectors::Connector;
+use crate::crypto::assurance::Assurance;
+use crate::crypto::erase::ErasureStore;
+use crate::crypto::keyring::Keyring;
+use crate::crypto::random::RandomUnavailable;
+use crate::crypto::secrets::PortalSecrets;
+use crate::domain::document::ProviderName;
+use crate::domain::id::DocumentId;
+use crate::domain::transition::Refusal;
+use crate::storage::{BlobStore, Records, StorageError};
+use catalogue::Catalogue;
+
+/// Everything a workflow needs, put together once at start.
+pub struct Portal {
+    pub records: Arc<dyn Records>,
+    pub blobs: Arc<dyn BlobStore>,
+    pub erasure: Arc<dyn ErasureStore>,
+    pub assurance: Assurance,
+    pub keyring: Arc<Keyring>,
+    pub secrets: Arc<PortalSecrets>,
+    pub providers: BTreeMap<ProviderName, Arc<dyn Connector>>,
+    pub catalogue: Catalogue,
+    pub policy: Policy,
+    /// Uploads between their first sealed byte and their end: the sweep leaves them alone.
+    pub in_flight: InFlight,
+    /// Argon2 jobs at once; each takes 19 MiB and a core.
+    pub hashing: Arc<Semaphore>,
+    /// Rung when something may have become due.
+    pub wake: Notify,
+    pub breakers: forward::Breakers,
+    pub counters: Counters,
+}
+
+/// What the configuration decides.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub public_url: String,
+    pub link: Duration,
+    pub link_max: Duration,
+    pub undelivered: Duration,
+    pub history: Duration,
+    pub max_file: u64,
+    pub passcode_required: bool,
+    /// Failed attempts before a person is asked.
+    pub attempts: u32,
+}
+
+/// Counts since start, for metrics. No label, no id.
+#[derive(Default)]
+pub struct Counters {
+    pub received: AtomicU64,
+    pub received_bytes: AtomicU64,
+    pub refused: AtomicU64,
+    pub abandoned: AtomicU64,
+    pub delivered: AtomicU64,
+    pub failed_attempts: AtomicU64,
+    pub purged: AtomicU64,
+    pub callbacks_refused: AtomicU64,
+}
+
+/// Submissions whose bytes are being written by this process.
+#[derive(Default)]
+pub struct InFlight(Mutex<HashSet<DocumentId>>);
+
+impl InFlight {
+    pub fn enter(&self, document: DocumentId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(document);
+    }
+
+    pub fn leave(&self, document: DocumentId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&document);
+    }
+
+    pub fn contains(&self, document: DocumentId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&document)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Why a workflow could not do as asked.
+#[derive(Debug)]
+pub enum WorkflowError {
+    /// A field is not acceptable: its name, and what is.
+    Invalid { field: &'static str, mend: String },
+    /// Decided by the state of the request.
+    Refused(Refusal),
+    NotFound,
+    /// The `Idempotency-Key` was used with another body.
+    KeyReused,
+    /// The stored row was changed by somebody without the portal's secrets.
+    Tampered,
+    Storage(StorageError),
+    /// No random bytes: nothing was done.
+    Random,
+    /// Too much at once; try again shortly.
+    Busy,
+    /// Something inside failed; the text is for the log.
+    Internal(String),
+}
+
+impl fmt::Display for WorkflowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid { field, mend } => write!(f, "{field}: {mend}"),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::NotFound => f.write_str("not found"),
+            Self::KeyReused => f.write_str("this Idempotency-Key was used for something else"),
+            Self::Tampered => f.write_str("the stored request was changed outside the portal"),
+            Self::Storage(error) => error.fmt(f),
+            Self::Random => f.write_str("the operating system gives no random bytes"),
+            Self::Busy => f.write_str("too much at once"),
+            Self::Internal(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for WorkflowError {}
+
+impl From<StorageError> for WorkflowError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Refused(refusal) => Self::Refused(refusal),
+            StorageError::NotFound => Self::NotFound,
+            other => Self::Storage(other),
+        }
+    }
+}
+
+impl From<RandomUnavailable> for WorkflowError {
+    fn from(_: RandomUnavailable) -> Self {
+        Self::Random
+    }
+}
+
+/// Runs blocking work (argon2, fsync) off the async threads.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkflowError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| WorkflowError::Internal("a blocking task panicked".to_owned()))
+}

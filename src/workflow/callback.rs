@@ -1,0 +1,66 @@
+//! A provider calls. Its signature is checked over the raw body first; what it says is a hint: it makes the portal ask, and never decides anything by itself.
+
+use std::sync::atomic::Ordering;
+
+use sha2::{Digest, Sha256};
+
+use crate::connectors::{Callback, CallbackRefused, Hint};
+use crate::domain::document::ProviderName;
+use crate::domain::id::RequestId;
+use crate::domain::transition::Transition;
+use crate::storage::Filter;
+
+use super::{Portal, WorkflowError, issue};
+
+/// Open requests of one applicant that a single callback can touch.
+const NUDGES: usize = 50;
+
+pub enum Answer {
+    /// Taken, whether or not it concerns a document here: no oracle, no storm of repeats.
+    Taken,
+    Refused(CallbackRefused),
+}
+
+pub async fn take(portal: &Portal, provider: &ProviderName, callback: &Callback<'_>) -> Result<Answer, WorkflowError> {
+    let Some(connector) = portal.providers.get(provider) else { return Ok(Answer::Refused(CallbackRefused::NotUsed)) };
+    let hints = match connector.callback(callback) {
+        Ok(hints) => hints,
+        Err(refused) => {
+            portal.counters.callbacks_refused.fetch_add(1, Ordering::Relaxed);
+            return Ok(Answer::Refused(refused));
+        }
+    };
+    // The same signed body twice is one callback. A hint would be harmless anyway; this keeps a replay from costing calls to the provider.
+    let mut sight = Sha256::new();
+    sight.update(provider.as_str().as_bytes());
+    sight.update([0]);
+    sight.update(callback.query.as_bytes());
+    sight.update([0]);
+    sight.update(callback.body);
+    for (name, value) in callback.headers.iter().filter(|(n, _)| n.contains("signature") || n == "webhook-id") {
+        sight.update(name.as_bytes());
+        sight.update(value.as_bytes());
+    }
+    if !portal.records.first_sight(sight.finalize().into()).await? {
+        return Ok(Answer::Taken);
+    }
+    for hint in hints {
+        for request in concerned(portal, provider, hint).await? {
+            portal.records.transition(request, Transition::Nudge).await?;
+        }
+    }
+    portal.wake.notify_one();
+    Ok(Answer::Taken)
+}
+
+async fn concerned(portal: &Portal, provider: &ProviderName, hint: Hint) -> Result<Vec<RequestId>, WorkflowError> {
+    match hint {
+        Hint::Reference(reference) => Ok(portal.records.by_reference(provider, &reference).await?.into_iter().collect()),
+        Hint::Applicant(applicant) => {
+            let index = issue::applicant_index(portal, &applicant);
+            let filter = Filter { applicant_index: Some(index), ..Filter::default() };
+            let page = portal.records.list(&filter, None, NUDGES).await?;
+            Ok(page.requests.into_iter().filter(|r| r.provider == *provider && r.held().is_some()).map(|r| r.id).collect())
+        }
+    }
+}

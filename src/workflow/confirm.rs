@@ -1,0 +1,58 @@
+//! Confirming: asking the provider for its verdict, and what follows from it. A callback only makes the question come sooner.
+
+use std::sync::Arc;
+
+use crate::connectors::{Connector, Verdict};
+use crate::domain::delivery::{ConfirmAt, Problem, Receipt};
+use crate::domain::document::Document;
+use crate::domain::request::DocumentRequest;
+use crate::domain::transition::Transition;
+
+use super::{Portal, WorkflowError, parcel, purge};
+
+/// One question for a verdict on a leased request.
+pub async fn step(
+    portal: &Arc<Portal>,
+    request: &DocumentRequest,
+    fence: u64,
+    document: &Document,
+    receipt: &Receipt,
+    polls: u32,
+    connector: &dyn Connector,
+) -> Result<(), WorkflowError> {
+    // The upload's own authenticated answer is enough when the configuration says so; this is the way after a crash between the two.
+    if request.confirm == ConfirmAt::Received {
+        return confirmed(portal, request, fence).await;
+    }
+    let epoch = request.held().map_or(0, |(_, delivery)| delivery.epoch);
+    let parcel = parcel::closed(portal, request, document, epoch)?;
+    match connector.verdict(&parcel, receipt).await {
+        Ok(Verdict::Accepted) => confirmed(portal, request, fence).await,
+        Ok(Verdict::Rejected(problem)) => rejected(portal, request, fence, problem).await,
+        Ok(Verdict::Pending) => later(portal, request, fence, polls, connector).await,
+        Err(failure) => {
+            tracing::info!(request = %request.id, code = %failure.problem().code, "the provider could not be asked for its verdict");
+            later(portal, request, fence, polls, connector).await
+        }
+    }
+}
+
+async fn later(portal: &Portal, request: &DocumentRequest, fence: u64, polls: u32, connector: &dyn Connector) -> Result<(), WorkflowError> {
+    let profile = connector.profile();
+    let pause = (profile.poll_first * 2_i32.pow(polls.min(12))).min(profile.poll_longest);
+    let at = portal.records.now() + pause;
+    portal.records.transition(request.id, Transition::PollLater { fence, at }).await?;
+    Ok(())
+}
+
+/// The provider has it: purge at once.
+pub async fn confirmed(portal: &Portal, request: &DocumentRequest, fence: u64) -> Result<(), WorkflowError> {
+    let request = portal.records.transition(request.id, Transition::Confirm { fence }).await?;
+    purge::finish(portal, &request, fence).await.map(drop)
+}
+
+/// The provider does not want it: purged all the same, never sent again; an agent may ask for a better one.
+pub async fn rejected(portal: &Portal, request: &DocumentRequest, fence: u64, problem: Problem) -> Result<(), WorkflowError> {
+    let request = portal.records.transition(request.id, Transition::Reject { fence, problem }).await?;
+    purge::finish(portal, &request, fence).await.map(drop)
+}

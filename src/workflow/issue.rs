@@ -1,0 +1,397 @@
+//! Issuing: a request with its one link; then extending, reissuing, revoking, and giving a fresh passcode. A token and a passcode leave this file once and are stored only as hashes.
+
+use time::{Duration, OffsetDateTime};
+
+use crate::connectors::Limits;
+use crate::crypto::{password, random};
+use crate::domain::agent::Actor;
+use crate::domain::audit::AuditEvent;
+use crate::domain::delivery::ConfirmAt;
+use crate::domain::document::{ApplicantRef, DocumentKind, PartName, PartSpec, ProviderName, SealedText};
+use crate::domain::id::RequestId;
+use crate::domain::link::{PASSCODE_TRIES, PasscodeLock, UploadLink};
+use crate::domain::request::{DocumentRequest, Stage};
+use crate::domain::token::{HashedToken, PlainToken};
+use crate::domain::transition::Transition;
+use crate::storage::{Claim, Claimed};
+
+use super::catalogue::CatalogueEntry;
+use super::{Portal, WorkflowError, blocking};
+
+/// The longest note to an applicant, in bytes.
+pub const MESSAGE_MAX: usize = 1_000;
+/// The longest metadata, in bytes of JSON.
+pub const METADATA_MAX: usize = 4_096;
+const SHORTEST_LINK: Duration = Duration::seconds(1);
+
+/// What an agent or a machine asks for.
+pub struct Ask {
+    pub provider: ProviderName,
+    pub applicant: ApplicantRef,
+    pub document: DocumentKind,
+    /// `None`: all parts of the catalogue's kind.
+    pub parts: Option<Vec<PartName>>,
+    pub expires: Expiry,
+    pub passcode: bool,
+    pub locale: Option<String>,
+    pub message: Option<String>,
+    pub return_url: Option<String>,
+    pub metadata: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Expiry {
+    Default,
+    In(Duration),
+    At(OffsetDateTime),
+}
+
+/// An `Idempotency-Key` with who sent it and a digest of the body.
+pub struct ClientKey {
+    pub caller: String,
+    pub key: String,
+    pub body: [u8; 32],
+}
+
+/// A link just issued. `token` and `passcode` exist here and in the answer, nowhere else.
+pub struct Issued {
+    pub request: DocumentRequest,
+    pub token: PlainToken,
+    pub passcode: Option<String>,
+    /// The same Idempotency-Key had issued it before.
+    pub replayed: bool,
+}
+
+impl Issued {
+    pub fn url(&self, portal: &Portal) -> String {
+        format!("{}/d/{}", portal.policy.public_url, self.token.encode())
+    }
+}
+
+pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKey>) -> Result<Issued, WorkflowError> {
+    let now = portal.records.now();
+    let claim = client.as_ref().map(|c| claim(portal, c));
+    if let Some(claim) = &claim
+        && let Some(seen) = portal.records.claimed(claim).await?
+    {
+        return replay(portal, seen, client.as_ref());
+    }
+    let (entry, limits, confirm) = terms_of(portal, &ask)?;
+    let parts = parts_of(portal, &ask, &entry, &limits)?;
+    let expires_at = expiry(portal, ask.expires, now)?;
+    let id = RequestId::new(random::array()?, now);
+    let secret = LinkSecret::make(portal, client.as_ref(), None)?;
+    let (lock, passcode) = passcode(portal, ask.passcode || portal.policy.passcode_required, &secret).await?;
+    let link = secret.link(1, now, expires_at, lock);
+    let mut request = DocumentRequest {
+        id,
+        created_at: now,
+        created_by: by,
+        provider: ask.provider,
+        applicant: seal(portal, id, "applicant", ask.applicant.expose())?,
+        applicant_index: portal.secrets.index("applicant", ask.applicant.expose().as_bytes()),
+        document: ask.document,
+        parts,
+        locale: ask.locale.map(|l| locale(&l)).transpose()?,
+        message: ask.message.map(|m| message(portal, id, &m)).transpose()?,
+        metadata: ask.metadata.map(|m| metadata(portal, id, &m)).transpose()?,
+        return_url: ask.return_url.map(return_url).transpose()?,
+        keep: portal.policy.undelivered,
+        forget_after: portal.policy.history,
+        confirm,
+        link,
+        terms_mac: [0; 32],
+        receivings: Vec::new(),
+        stage: Stage::Open { expiry_noted: false },
+        lease: None,
+        fence: 0,
+        tombstones: Vec::new(),
+    };
+    request.terms_mac = portal.secrets.terms_mac(&request.terms());
+    let event = AuditEvent::new(now, by, "link.issued")
+        .on(id)
+        .with("provider", &request.provider)
+        .with("document", &request.document)
+        .with("parts", request.parts.len());
+    match portal.records.issue(request, claim, event).await? {
+        crate::storage::Claimed::Fresh(request) => {
+            portal.wake.notify_one();
+            Ok(Issued { request: *request, token: secret.token, passcode, replayed: false })
+        }
+        seen => replay(portal, seen, client.as_ref()),
+    }
+}
+
+/// A new link on the same request; the old one is dead from this instant on.
+pub async fn reissue(
+    portal: &Portal,
+    id: RequestId,
+    expires: Expiry,
+    passcode_wanted: Option<bool>,
+    by: Actor,
+    client: Option<ClientKey>,
+) -> Result<Issued, WorkflowError> {
+    let now = portal.records.now();
+    let claim = client.as_ref().map(|c| claim(portal, c));
+    if let Some(claim) = &claim
+        && let Some(seen) = portal.records.claimed(claim).await?
+    {
+        return replay(portal, seen, client.as_ref());
+    }
+    let mut request = load(portal, id).await?;
+    let expires_at = expiry(portal, expires, now)?;
+    let secret = LinkSecret::make(portal, client.as_ref(), None)?;
+    let wanted = passcode_wanted.unwrap_or(request.link.passcode.is_some()) || portal.policy.passcode_required;
+    let (lock, passcode) = passcode(portal, wanted, &secret).await?;
+    request.link = secret.link(request.link.generation + 1, now, expires_at, lock);
+    let terms_mac = portal.secrets.terms_mac(&request.terms());
+    let transition = Transition::Reissue { link: request.link, terms_mac, by };
+    let done = match claim {
+        None => Claimed::Fresh(Box::new(portal.records.transition(id, transition).await?)),
+        Some(claim) => portal.records.transition_once(id, transition, claim).await?,
+    };
+    match done {
+        Claimed::Fresh(request) => {
+            portal.wake.notify_one();
+            Ok(Issued { request: *request, token: secret.token, passcode, replayed: false })
+        }
+        seen => replay(portal, seen, client.as_ref()),
+    }
+}
+
+/// Moves the expiry of the present link; the token stays.
+pub async fn extend(portal: &Portal, id: RequestId, expires: Expiry, by: Actor) -> Result<DocumentRequest, WorkflowError> {
+    let now = portal.records.now();
+    let mut request = load(portal, id).await?;
+    let until = match expires {
+        Expiry::Default => request.link.expires_at.max(now) + portal.policy.link,
+        other => expiry(portal, other, now)?,
+    };
+    let until = until.min(now + portal.policy.link_max);
+    request.link.expires_at = until;
+    let terms_mac = portal.secrets.terms_mac(&request.terms());
+    Ok(portal.records.transition(id, Transition::Extend { until, terms_mac, by }).await?)
+}
+
+/// Returns only when no upload can be committed any more.
+pub async fn revoke(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
+    Ok(portal.records.transition(id, Transition::Revoke { by }).await?)
+}
+
+/// Fresh tries with a fresh code on the same link, for an applicant who was locked out.
+pub async fn fresh_passcode(portal: &Portal, id: RequestId, by: Actor) -> Result<(DocumentRequest, String), WorkflowError> {
+    let code = password::passcode()?;
+    let lock = hash_passcode(portal, code.clone()).await?;
+    let request = portal.records.transition(id, Transition::FreshPasscode { lock, by }).await?;
+    Ok((request, code))
+}
+
+/// Sends it again after a person has looked at it.
+pub async fn retry(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
+    let request = portal.records.transition(id, Transition::Retry { by }).await?;
+    portal.wake.notify_one();
+    Ok(request)
+}
+
+pub async fn request_purge(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
+    let request = portal.records.transition(id, Transition::RequestPurge { by }).await?;
+    portal.wake.notify_one();
+    Ok(request)
+}
+
+/// Reads a request and refuses one whose terms were changed behind the portal's back.
+pub async fn load(portal: &Portal, id: RequestId) -> Result<DocumentRequest, WorkflowError> {
+    let request = portal.records.request(id).await?.ok_or(WorkflowError::NotFound)?;
+    check_terms(portal, &request)?;
+    Ok(request)
+}
+
+pub fn check_terms(portal: &Portal, request: &DocumentRequest) -> Result<(), WorkflowError> {
+    if portal.secrets.terms_hold(&request.terms(), &request.terms_mac) { Ok(()) } else { Err(WorkflowError::Tampered) }
+}
+
+/// The applicant reference of a request, opened.
+pub fn applicant(portal: &Portal, request: &DocumentRequest) -> Result<ApplicantRef, WorkflowError> {
+    let text = open(portal, request.id, "applicant", &request.applicant)?;
+    ApplicantRef::parse(&text).ok_or(WorkflowError::Tampered)
+}
+
+pub fn opened_message(portal: &Portal, request: &DocumentRequest) -> Result<Option<String>, WorkflowError> {
+    request.message.as_ref().map(|m| open(portal, request.id, "message", m)).transpose()
+}
+
+pub fn opened_metadata(portal: &Portal, request: &DocumentRequest) -> Result<Option<String>, WorkflowError> {
+    request.metadata.as_ref().map(|m| open(portal, request.id, "metadata", m)).transpose()
+}
+
+/// The keyed index under which requests of this applicant are found.
+pub fn applicant_index(portal: &Portal, applicant: &ApplicantRef) -> [u8; 32] {
+    portal.secrets.index("applicant", applicant.expose().as_bytes())
+}
+
+fn field_context(id: RequestId, field: &str) -> Vec<u8> {
+    [field.as_bytes(), &[0], &id.0].concat()
+}
+
+fn seal(portal: &Portal, id: RequestId, field: &str, text: &str) -> Result<SealedText, WorkflowError> {
+    Ok(SealedText(portal.secrets.seal_field(&field_context(id, field), text.as_bytes())?))
+}
+
+fn open(portal: &Portal, id: RequestId, field: &str, sealed: &SealedText) -> Result<String, WorkflowError> {
+    let plain = portal.secrets.open_field(&field_context(id, field), &sealed.0).ok_or(WorkflowError::Tampered)?;
+    String::from_utf8(plain.to_vec()).map_err(|_| WorkflowError::Tampered)
+}
+
+/// A token with the salt it was derived by, when a client's key must find it again.
+struct LinkSecret {
+    token: PlainToken,
+    hashed: HashedToken,
+    salt: Option<[u8; 16]>,
+    /// Entropy of a derived passcode, equal for equal (salt, client key).
+    derived: Option<PlainToken>,
+}
+
+impl LinkSecret {
+    /// With a client key the token is a keyed function of (salt, caller, key): a replay gives the same link although nothing stored can.
+    fn make(portal: &Portal, client: Option<&ClientKey>, salt: Option<[u8; 16]>) -> Result<Self, WorkflowError> {
+        let Some(client) = client else {
+            let token = PlainToken::from_bytes(random::array()?);
+            return Ok(Self { hashed: portal.secrets.hash_token(&token), token, salt: None, derived: None });
+        };
+        let salt = match salt {
+            Some(salt) => salt,
+            None => random::array()?,
+        };
+        let name = |purpose: &str| format!("{purpose}\0{}\0{}", client.caller, client.key);
+        let token = portal.secrets.derive_token(&salt, name("link").as_bytes());
+        let derived = portal.secrets.derive_token(&salt, name("passcode").as_bytes());
+        Ok(Self { hashed: portal.secrets.hash_token(&token), token, salt: Some(salt), derived: Some(derived) })
+    }
+
+    fn link(&self, generation: u32, now: OffsetDateTime, expires_at: OffsetDateTime, passcode: Option<PasscodeLock>) -> UploadLink {
+        UploadLink { hashed: self.hashed, generation, issued_at: now, expires_at, revoked_at: None, passcode, salt: self.salt }
+    }
+
+    fn passcode(&self) -> Result<String, WorkflowError> {
+        match &self.derived {
+            None => Ok(password::passcode()?),
+            // 64 of 160 derived bits over a million codes: the bias is below 2^-44.
+            Some(token) => {
+                let mut eight = [0; 8];
+                eight.copy_from_slice(&token.as_bytes()[..8]);
+                Ok(format!("{:06}", u64::from_be_bytes(eight) % 1_000_000))
+            }
+        }
+    }
+}
+
+fn claim(portal: &Portal, client: &ClientKey) -> Claim {
+    let name = format!("{}\0{}", client.caller, client.key);
+    Claim { key: portal.secrets.index("idempotency", name.as_bytes()), body: client.body }
+}
+
+fn replay(portal: &Portal, seen: Claimed, client: Option<&ClientKey>) -> Result<Issued, WorkflowError> {
+    let (Claimed::Fresh(request) | Claimed::Replayed(request)) = seen else { return Err(WorkflowError::KeyReused) };
+    let secret = LinkSecret::make(portal, client, request.link.salt)?;
+    if secret.hashed != request.link.hashed {
+        // The link was reissued since: the old one must not be shown as if it were alive.
+        return Err(WorkflowError::KeyReused);
+    }
+    let passcode = if request.link.passcode.is_some() { Some(secret.passcode()?) } else { None };
+    Ok(Issued { request: *request, token: secret.token, passcode, replayed: true })
+}
+
+async fn passcode(portal: &Portal, wanted: bool, secret: &LinkSecret) -> Result<(Option<PasscodeLock>, Option<String>), WorkflowError> {
+    if !wanted {
+        return Ok((None, None));
+    }
+    let code = secret.passcode()?;
+    Ok((Some(hash_passcode(portal, code.clone()).await?), Some(code)))
+}
+
+async fn hash_passcode(portal: &Portal, code: String) -> Result<PasscodeLock, WorkflowError> {
+    let _permit = portal.hashing.acquire().await.map_err(|_| WorkflowError::Busy)?;
+    let secrets = portal.secrets.clone();
+    let hash = blocking(move || password::hash_passcode(&secrets, &code)).await?.map_err(|e| WorkflowError::Internal(e.to_string()))?;
+    Ok(PasscodeLock { hash, tries_left: PASSCODE_TRIES })
+}
+
+fn terms_of(portal: &Portal, ask: &Ask) -> Result<(CatalogueEntry, Limits, ConfirmAt), WorkflowError> {
+    let provider = portal.providers.get(&ask.provider).ok_or_else(|| {
+        let known = portal.providers.keys().map(ProviderName::as_str).collect::<Vec<_>>().join(", ");
+        WorkflowError::Invalid { field: "provider", mend: format!("is not configured; there is: {known}") }
+    })?;
+    let entry = portal.catalogue.get(&ask.document).cloned().ok_or_else(|| WorkflowError::Invalid {
+        field: "document",
+        mend: format!("is not in the catalogue; there is: {}", portal.catalogue.names()),
+    })?;
+    let names = ask.parts.as_ref().unwrap_or(&entry.parts);
+    let limits = provider
+        .accepts(&ask.document, names)
+        .map_err(|unsupported| WorkflowError::Invalid { field: "document", mend: unsupported.0 })?;
+    Ok((entry, limits, provider.profile().confirm))
+}
+
+fn parts_of(portal: &Portal, ask: &Ask, entry: &CatalogueEntry, limits: &Limits) -> Result<Vec<PartSpec>, WorkflowError> {
+    let names = ask.parts.as_ref().unwrap_or(&entry.parts);
+    let known = entry.parts.iter().map(PartName::as_str).collect::<Vec<_>>().join(", ");
+    let mut seen = std::collections::BTreeSet::new();
+    if names.is_empty() || !names.iter().all(|n| entry.parts.contains(n) && seen.insert(n)) {
+        return Err(WorkflowError::Invalid { field: "parts", mend: format!("must be some of: {known}, each once") });
+    }
+    let accepted: Vec<_> = entry.accepted.iter().copied().filter(|t| limits.accepted.contains(t)).collect();
+    if accepted.is_empty() {
+        return Err(WorkflowError::Invalid { field: "document", mend: "no file type is accepted by both the catalogue and the provider".to_owned() });
+    }
+    // In the catalogue's order, whatever order was asked for: front before back.
+    Ok(entry
+        .parts
+        .iter()
+        .filter(|name| names.contains(name))
+        .map(|name| PartSpec {
+            name: name.clone(),
+            accepted: accepted.clone(),
+            min_bytes: limits.min_bytes.max(1),
+            max_bytes: limits.max_bytes.min(portal.policy.max_file),
+        })
+        .collect())
+}
+
+fn expiry(portal: &Portal, expires: Expiry, now: OffsetDateTime) -> Result<OffsetDateTime, WorkflowError> {
+    let at = match expires {
+        Expiry::Default => now + portal.policy.link,
+        Expiry::In(time) => now.checked_add(time).unwrap_or(now),
+        // To the millisecond, like every stored instant.
+        Expiry::At(at) => at.to_offset(time::UtcOffset::UTC).replace_millisecond(at.millisecond()).unwrap_or(at),
+    };
+    if at < now + SHORTEST_LINK || at > now + portal.policy.link_max {
+        let longest = portal.policy.link_max.whole_hours();
+        return Err(WorkflowError::Invalid { field: "expires_at", mend: format!("must lie between now and {longest} hours from now") });
+    }
+    Ok(at)
+}
+
+fn locale(text: &str) -> Result<String, WorkflowError> {
+    let fits = (2..=35).contains(&text.len()) && text.split('-').all(|s| (1..=8).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric()));
+    if fits { Ok(text.to_owned()) } else { Err(WorkflowError::Invalid { field: "locale", mend: "must be a language tag such as \"en\" or \"pt-BR\"".into() }) }
+}
+
+fn message(portal: &Portal, id: RequestId, text: &str) -> Result<SealedText, WorkflowError> {
+    if text.len() > MESSAGE_MAX || text.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(WorkflowError::Invalid { field: "message", mend: format!("must be plain text of at most {MESSAGE_MAX} bytes") });
+    }
+    seal(portal, id, "message", text)
+}
+
+fn metadata(portal: &Portal, id: RequestId, text: &str) -> Result<SealedText, WorkflowError> {
+    if text.len() > METADATA_MAX {
+        return Err(WorkflowError::Invalid { field: "metadata", mend: format!("must be at most {METADATA_MAX} bytes of JSON") });
+    }
+    seal(portal, id, "metadata", text)
+}
+
+fn return_url(text: String) -> Result<String, WorkflowError> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://localhost").map(|_| "localhost"));
+    let fits = text.len() <= 2_000 && host.is_some_and(|h| !h.is_empty() && !h.starts_with('/')) && !text.contains(|c: char| c.is_control() || c == ' ' || c == '"' || c == '<');
+    if fits { Ok(text) } else { Err(WorkflowError::Invalid { field: "return_url", mend: "must be an https address".into() }) }
+}

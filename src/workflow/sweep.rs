@@ -1,0 +1,59 @@
+//! The sweep: whatever a crash or a lost connection left behind, erasure secrets first. Runs at start, before anything is accepted, and then from time to time.
+
+use crate::domain::id::{DocumentId, RequestId};
+use crate::domain::transition::Transition;
+
+use super::{Portal, WorkflowError, blocking};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub slots: usize,
+    pub blobs: usize,
+    pub uploads: usize,
+}
+
+/// Destroys live erasure secrets and chunks that belong to no request, and gives links back whose upload died with its process.
+pub async fn sweep(portal: &Portal) -> Result<Swept, WorkflowError> {
+    let mut swept = Swept::default();
+    let erasure = portal.erasure.clone();
+    let live = blocking(move || erasure.live()).await?.map_err(|e| WorkflowError::Internal(e.to_string()))?;
+    let stored = portal.blobs.documents().await?;
+    for (document, owner) in portal.records.live_documents().await? {
+        if dead_upload(portal, document, owner).await? {
+            portal.records.transition(owner, Transition::AbandonReceive(document)).await?;
+            swept.uploads += 1;
+        }
+    }
+    for slot in live {
+        let document = DocumentId(slot.doc_id);
+        if orphan(portal, document).await? {
+            let erasure = portal.erasure.clone();
+            blocking(move || erasure.destroy(&slot.doc_id, &slot.slot)).await?.map_err(|e| WorkflowError::Internal(e.to_string()))?;
+            swept.slots += 1;
+        }
+    }
+    for document in stored {
+        if orphan(portal, document).await? {
+            portal.blobs.delete(document).await?;
+            swept.blobs += 1;
+        }
+    }
+    Ok(swept)
+}
+
+/// In flight is asked before the store: an upload leaves the flight only when its commit is visible, so it is found by one of the two.
+async fn orphan(portal: &Portal, document: DocumentId) -> Result<bool, WorkflowError> {
+    if portal.in_flight.contains(document) {
+        return Ok(false);
+    }
+    Ok(portal.records.by_document(document).await?.is_none())
+}
+
+/// Whether a document is only noted as being received, by no upload of this process.
+async fn dead_upload(portal: &Portal, document: DocumentId, owner: RequestId) -> Result<bool, WorkflowError> {
+    if portal.in_flight.contains(document) {
+        return Ok(false);
+    }
+    let request = portal.records.request(owner).await?;
+    Ok(request.is_some_and(|r| r.receivings.iter().any(|x| x.document == document)) && !portal.in_flight.contains(document))
+}
