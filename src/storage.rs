@@ -1,1 +1,3 @@
 //! Two seams, records and blobs, and their backends.
+
+pub mod sled;
