@@ -35,6 +35,8 @@ pub use super::group::Seq;
 const SEGMENT_BYTES: usize = 16 << 20;
 /// How far free space may fall between two looks at the file system.
 const LOOK_EVERY: i64 = 4 << 20;
+/// Bytes of chunks that may wait for the disk: sled itself would buffer without end.
+const BACKLOG: u64 = 2 * SEGMENT_BYTES as u64;
 /// How long a flush may take before the watch looks whether sled lost a wake-up.
 const WATCH: Duration = Duration::from_secs(2);
 
@@ -101,6 +103,8 @@ pub(super) struct Core {
     options: Options,
     /// Bytes that may still be written before free space is looked at again.
     credit: AtomicI64,
+    /// Bytes of chunks put since the last round of the flushing thread began.
+    backlog: AtomicU64,
     watched: AtomicU64,
     _lock: File,
 }
@@ -146,7 +150,7 @@ impl DurableSled {
         }
         let slabs = Slabs::open(&db)?;
         let group = Group::default();
-        let (credit, watched) = (AtomicI64::new(0), AtomicU64::new(0));
+        let (credit, backlog, watched) = (AtomicI64::new(0), AtomicU64::new(0), AtomicU64::new(0));
         let dir = dir.to_owned();
         let core = Core {
             slabs,
@@ -158,6 +162,7 @@ impl DurableSled {
             dir,
             options,
             credit,
+            backlog,
             watched,
             _lock: lock,
         };
@@ -344,6 +349,21 @@ impl Core {
         Err(StoreError::Full { must_reopen: false })
     }
 
+    /// Lets the disk catch up before `bytes` more of a chunk are handed to sled. Blocking.
+    pub(super) fn wait_for_backlog(&self, bytes: u64) -> Result<(), StoreError> {
+        if self.backlog.fetch_add(bytes, Ordering::Relaxed) < BACKLOG {
+            return Ok(());
+        }
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.group.when_settled(
+            self.group.now(),
+            Box::new(move |outcome| drop(answer.send(outcome))),
+        );
+        answered
+            .recv()
+            .unwrap_or_else(|_| Err(StoreError::Unknown("the store was closed".into())))
+    }
+
     /// Notes a write outside of a round (a chunk) that sled refused: the log's state is unknown.
     pub(super) fn failed(&self, error: ::sled::Error) -> StoreError {
         let error = from_write(error);
@@ -384,6 +404,7 @@ impl Core {
 
     fn flush(&self, rows: &Overlay) -> Result<(), StoreError> {
         self.group.alive()?;
+        self.backlog.store(0, Ordering::Relaxed);
         if !rows.is_empty() {
             let mut batch = ::sled::Batch::default();
             for (key, value) in rows {
