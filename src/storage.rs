@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod key;
 pub mod record;
+pub mod sled;
 
 
 use std::fmt;

@@ -1,0 +1,541 @@
+//! The one type that owns every rule under which sled 0.34 keeps what it promised.
+//!
+//! * Every log write is synced for real ([`super::fsync`]); opening proves it or fails.
+//! * No record is ever spilled into sled's unsynced side files: 16 MiB segments, values of at most
+//!   64 KiB + 16, and nothing is acknowledged while a side file exists.
+//! * Nothing is answered before its sync; waiting callers share one ([`super::group`]).
+//! * An error that leaves the log's state unknown ends the process (a hook that tests replace): going on
+//!   would show states that a restart may not find. A full disk is refused beforehand, see [`StoreError::Full`].
+//! * One process at a time, by a lock file of our own.
+//!
+//! Atomic batches: `sled::Tree::apply_batch` writes a manifest in front of the batch that names the log
+//! position of its end; recovery stops before a manifest whose end was not found, and it recovers only the
+//! gap-free prefix of the log (`pagecache/iterator.rs`, `pagecache/mod.rs: pin_log`, `reservation.rs:
+//! mark_writebatch`). So a batch on one tree survives whole or not at all, and whatever was written to any
+//! tree before it survives with it: chunks put before the row that names them need no order of their own.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use super::ballast::{BALLAST_BYTES, Ballast, FreeSpace, free_space, sync_dir};
+use super::error::{StoreError, from_read, from_write, is_full};
+use super::fsync::log_syncs;
+use super::group::{Group, Work};
+use super::records::{Batch, Overlay, Rows};
+use super::slab::Slabs;
+
+pub use super::group::Seq;
+
+/// Bytes of one log segment; also fixed in the files of an existing store. A record above a quarter of it
+/// would be spilled; 16 MiB is the largest that sled accepts.
+const SEGMENT_BYTES: usize = 16 << 20;
+/// How far free space may fall between two looks at the file system.
+const LOOK_EVERY: i64 = 4 << 20;
+/// Bytes of chunks that may wait for the disk: sled itself would buffer without end.
+const BACKLOG: u64 = 2 * SEGMENT_BYTES as u64;
+/// How long a flush may take before the watch looks whether sled lost a wake-up.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// Called with the reason when the outcome of a write is unknown. The default logs and aborts the process.
+pub type AbortHook = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// How a store is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// Bytes of sled's page cache; what is really resident is a few times that (see [`super::slab`]).
+    pub cache_bytes: u64,
+    /// Below this much free space, in bytes, everything but making room is refused with `Full`.
+    pub reserve_bytes: u64,
+    /// What to do when the outcome of a write is unknown.
+    pub abort: AbortHook,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 16 << 20,
+            reserve_bytes: 64 << 20,
+            abort: Arc::new(log_and_abort),
+        }
+    }
+}
+
+fn log_and_abort(why: &str) {
+    tracing::error!(
+        why,
+        "the state of the store on disk is unknown: aborting, start again to recover"
+    );
+    std::process::abort();
+}
+
+/// Counters since the store was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Waits for durability that were answered with success or error.
+    pub acknowledged: u64,
+    /// Rounds of the flushing thread.
+    pub flushes: u64,
+    /// Finished `fdatasync` calls on the log (all stores of this process).
+    pub log_syncs: u64,
+}
+
+/// An open store. Clones share it; it closes, and releases its lock, when the last clone is dropped
+/// (which waits for the last flush).
+#[derive(Clone)]
+pub struct DurableSled {
+    core: Arc<Core>,
+    _open: Arc<Open>,
+}
+
+pub(super) struct Core {
+    // Dropped in this order: the database before the lock that guards it.
+    pub(super) slabs: Slabs,
+    records: ::sled::Tree,
+    pub(super) db: ::sled::Db,
+    pub(super) group: Group,
+    ballast: Ballast,
+    spilled: PathBuf,
+    dir: PathBuf,
+    options: Options,
+    /// Bytes that may still be written before free space is looked at again.
+    credit: AtomicI64,
+    /// Bytes of chunks put since the last round of the flushing thread began.
+    backlog: AtomicU64,
+    watched: AtomicU64,
+    _lock: File,
+}
+
+/// Ends the threads of a store when the last handle goes.
+struct Open {
+    core: Arc<Core>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    stop_watch: Option<mpsc::Sender<()>>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.core.group.close();
+        drop(self.stop_watch.take());
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has already called the abort hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl DurableSled {
+    /// Opens the store in `dir`, creating it if there is none. Blocking: recovery reads the log since the
+    /// last opening (about a second per gigabyte).
+    ///
+    /// # Errors
+    /// `Held`, `NotDurable`, `Full`, `Corrupt`, `Io`; the files are left as they are.
+    pub fn open(dir: &Path, options: Options) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(dir).map_err(io)?;
+        let lock = lock(dir)?;
+        let ballast = Ballast::of(dir);
+        if room(dir)?.bytes < options.reserve_bytes {
+            ballast.release().map_err(io)?;
+        }
+        let database = dir.join("sled");
+        let (db, records) = open_database(&database, options.cache_bytes)?;
+        let spilled = database.join("blobs");
+        check_synced(&db)?;
+        check_unspilled(&spilled)?;
+        for dir in [&database, dir, dir.parent().unwrap_or(dir)] {
+            sync_dir(dir).map_err(io)?;
+        }
+        let slabs = Slabs::open(&db)?;
+        let group = Group::default();
+        let (credit, backlog, watched) = (AtomicI64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        let dir = dir.to_owned();
+        let core = Core {
+            slabs,
+            records,
+            db,
+            group,
+            ballast,
+            spilled,
+            dir,
+            options,
+            credit,
+            backlog,
+            watched,
+            _lock: lock,
+        };
+        core.refill_ballast();
+        Self::start(Arc::new(core))
+    }
+
+    fn start(core: Arc<Core>) -> Result<Self, StoreError> {
+        let (stop_watch, stopped) = mpsc::channel();
+        let flushing = Arc::clone(&core);
+        let watching = Arc::clone(&core);
+        let flush = spawn("nightdrop-flush", move || flushing.flush_until_closed())?;
+        let watch = spawn("nightdrop-watch", move || watching.watch_until(&stopped));
+        let mut open = Open {
+            core: Arc::clone(&core),
+            threads: vec![flush],
+            stop_watch: Some(stop_watch),
+        };
+        open.threads.push(watch?);
+        Ok(Self {
+            core,
+            _open: Arc::new(open),
+        })
+    }
+
+    /// The rows as they are in the log: a group of decisions appears here as a whole, a moment before it is
+    /// durable. Before such a state leaves the process, wait for [`DurableSled::shown`].
+    #[must_use]
+    pub fn records(&self) -> Rows<'_> {
+        Rows::settled(&self.core.records)
+    }
+
+    /// Reads and decides under the one lock for decisions: `decide` sees every earlier decision, and its
+    /// batch is applied as a whole. Returns what it returned and the point to wait for ([`DurableSled::settled`]).
+    /// Keep it short: everybody else's decisions wait. Blocking for as long as its reads are.
+    ///
+    /// # Errors
+    /// What `decide` refused with (nothing is written then), or `Full`, `Size`, or the error the store died of.
+    pub fn decide<T, E: From<StoreError>>(
+        &self,
+        decide: impl FnOnce(&Rows<'_>) -> Result<(Batch, T), E>,
+    ) -> Result<(T, Seq), E> {
+        self.core.group.alive()?;
+        let mut decisions = self.core.group.decisions();
+        let rows = Rows::decided(
+            &self.core.records,
+            &decisions.pending,
+            Arc::clone(&decisions.in_flight),
+        );
+        let (batch, answer) = decide(&rows)?;
+        if batch.is_empty() {
+            return Ok((answer, self.core.group.now()));
+        }
+        batch.check()?;
+        self.core
+            .take_room(batch.bytes(), batch.may_use_reserve())?;
+        decisions.pending.extend(batch.into_rows());
+        let seq = self.core.group.wrote();
+        drop(decisions);
+        self.core.group.ask();
+        Ok((answer, seq))
+    }
+
+    /// Applies a batch whatever the state is. See [`DurableSled::decide`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn apply(&self, batch: Batch) -> Result<Seq, StoreError> {
+        self.decide(|_| Ok((batch, ()))).map(|((), seq)| seq)
+    }
+
+    /// Waits until everything written before `seq` is durable.
+    ///
+    /// # Errors
+    /// The error the store died of: the write may or may not have survived.
+    pub async fn settled(&self, seq: Seq) -> Result<(), StoreError> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let waiter = Box::new(move |outcome| drop(answer.send(outcome)));
+        self.core.group.when_settled(seq, waiter);
+        answered
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unknown("the store was closed".into())))
+    }
+
+    /// [`DurableSled::settled`] for threads that may block.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn settled_blocking(&self, seq: Seq) -> Result<(), StoreError> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let waiter = Box::new(move |outcome| drop(answer.send(outcome)));
+        self.core.group.when_settled(seq, waiter);
+        answered
+            .recv()
+            .unwrap_or_else(|_| Err(StoreError::Unknown("the store was closed".into())))
+    }
+
+    /// Waits until everything written so far, rows and chunks, is durable.
+    ///
+    /// # Errors
+    /// As [`DurableSled::settled`].
+    pub async fn durable(&self) -> Result<(), StoreError> {
+        self.settled(self.core.group.now()).await
+    }
+
+    /// [`DurableSled::durable`] for threads that may block.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn durable_blocking(&self) -> Result<(), StoreError> {
+        self.settled_blocking(self.core.group.now())
+    }
+
+    /// The barrier behind a read: whatever [`DurableSled::records`] showed before this call is durable after it.
+    ///
+    /// # Errors
+    /// As [`DurableSled::settled`].
+    pub async fn shown(&self) -> Result<(), StoreError> {
+        self.durable().await
+    }
+
+    /// What is left on the store's file system.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn free_space(&self) -> Result<FreeSpace, StoreError> {
+        room(&self.core.dir)
+    }
+
+    /// Gives up the ballast so that purging can go on. Idempotent.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn release_ballast(&self) -> Result<(), StoreError> {
+        self.core.credit.store(0, Ordering::Relaxed);
+        self.core.ballast.release().map_err(io)
+    }
+
+    /// Takes the ballast back, if the reserve stays free beside it. True when it is held afterwards.
+    pub fn restore_ballast(&self) -> bool {
+        self.core.refill_ballast();
+        self.core.ballast.is_held()
+    }
+
+    /// Counters for the metrics page.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let group = &self.core.group;
+        Metrics {
+            acknowledged: group.acknowledged.load(Ordering::Relaxed),
+            flushes: group.flushes.load(Ordering::Relaxed),
+            log_syncs: log_syncs(),
+        }
+    }
+
+    pub(super) fn core(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl Core {
+    /// Checks that `bytes` more may be written, looking at the disk only every few megabytes.
+    pub(super) fn take_room(&self, bytes: u64, making_room: bool) -> Result<(), StoreError> {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        if self.credit.fetch_sub(bytes, Ordering::Relaxed) >= bytes {
+            return Ok(());
+        }
+        let free = room(&self.dir)?.bytes;
+        let spare = i64::try_from(free).unwrap_or(i64::MAX)
+            - i64::try_from(self.options.reserve_bytes).unwrap_or(0);
+        self.credit
+            .store(spare.clamp(0, LOOK_EVERY), Ordering::Relaxed);
+        if spare >= bytes {
+            return Ok(());
+        }
+        if making_room {
+            // Sorted out by sled itself if even this is not enough.
+            return if free < BALLAST_BYTES {
+                self.ballast.release().map_err(io)
+            } else {
+                Ok(())
+            };
+        }
+        Err(StoreError::Full { must_reopen: false })
+    }
+
+    /// Lets the disk catch up before `bytes` more of a chunk are handed to sled. Blocking.
+    pub(super) fn wait_for_backlog(&self, bytes: u64) -> Result<(), StoreError> {
+        if self.backlog.fetch_add(bytes, Ordering::Relaxed) < BACKLOG {
+            return Ok(());
+        }
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.group.when_settled(
+            self.group.now(),
+            Box::new(move |outcome| drop(answer.send(outcome))),
+        );
+        answered
+            .recv()
+            .unwrap_or_else(|_| Err(StoreError::Unknown("the store was closed".into())))
+    }
+
+    /// Notes a write outside of a round (a chunk) that sled refused: the log's state is unknown.
+    pub(super) fn failed(&self, error: ::sled::Error) -> StoreError {
+        let error = from_write(error);
+        self.group.die(&error);
+        self.report(&error);
+        error
+    }
+
+    fn report(&self, error: &StoreError) {
+        match error {
+            StoreError::Unknown(why) => (self.options.abort)(why),
+            other => tracing::error!(error = %other, "the store answers nothing any more"),
+        }
+    }
+
+    fn refill_ballast(&self) {
+        let wanted = self.options.reserve_bytes.saturating_add(BALLAST_BYTES);
+        if self.ballast.is_held() || room(&self.dir).is_ok_and(|free| free.bytes < wanted) {
+            return;
+        }
+        if let Err(error) = self.ballast.restore() {
+            tracing::warn!(%error, "no ballast: a full disk could not be emptied");
+        }
+    }
+
+    fn flush_until_closed(&self) {
+        while let Work::Flush { rows, upto } = self.group.next() {
+            // sled asserts what it believes; a broken belief is a write of unknown outcome.
+            let flushed = catch_unwind(AssertUnwindSafe(|| self.flush(&rows)));
+            let outcome =
+                flushed.unwrap_or_else(|_| Err(StoreError::Unknown("sled panicked".into())));
+            if let Err(error) = &outcome {
+                self.report(error);
+            }
+            self.group.finish(upto, outcome);
+        }
+    }
+
+    fn flush(&self, rows: &Overlay) -> Result<(), StoreError> {
+        self.group.alive()?;
+        self.backlog.store(0, Ordering::Relaxed);
+        if !rows.is_empty() {
+            let mut batch = ::sled::Batch::default();
+            for (key, value) in rows {
+                match value {
+                    Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+                    None => batch.remove(key.as_slice()),
+                }
+            }
+            self.records.apply_batch(batch).map_err(from_write)?;
+        }
+        self.db.flush().map_err(from_write)?;
+        check_unspilled(&self.spilled)
+    }
+
+    /// Works around a lost wake-up of sled: when a log write fails on one of its two paths
+    /// (`logger.rs: exit_reservation`), it stores the error and forgets to wake those who wait for the log.
+    /// Any new reservation sees the stored error and wakes them; making a tree is one that takes no lock.
+    fn watch_until(&self, stopped: &mpsc::Receiver<()>) {
+        const NAME: &[u8] = b"wake";
+        while matches!(
+            stopped.recv_timeout(WATCH),
+            Err(mpsc::RecvTimeoutError::Timeout)
+        ) {
+            let round = self.group.round.load(Ordering::SeqCst);
+            let running = round % 2 == 1;
+            if running && self.watched.swap(round, Ordering::SeqCst) == round {
+                let _ = self
+                    .db
+                    .open_tree(NAME)
+                    .and_then(|_| self.db.drop_tree(NAME));
+            }
+        }
+    }
+}
+
+fn spawn(
+    name: &str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<std::thread::JoinHandle<()>, StoreError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(io)
+}
+
+/// Takes the lock of the directory for as long as the file is open.
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join("lock"))
+        .map_err(io)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Held),
+        Err(error) => Err(io(error.into())),
+    }
+}
+
+/// sled without its background flusher: syncing is ours alone, and its other duty, moving pages out of
+/// half-dead segments, also happens on writes.
+fn open_database(path: &Path, cache_bytes: u64) -> Result<(::sled::Db, ::sled::Tree), StoreError> {
+    let config = ::sled::Config::new()
+        .path(path)
+        .cache_capacity(cache_bytes)
+        .segment_size(SEGMENT_BYTES)
+        .flush_every_ms(None);
+    // After a close in this process an I/O thread of sled may hold its file a moment longer than the handle.
+    let mut patience = 500;
+    loop {
+        // sled panics on some damages instead of answering.
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let db = config.open()?;
+            let records = db.open_tree(b"records")?;
+            Ok((db, records))
+        }));
+        match opened {
+            Err(_) => {
+                return Err(StoreError::Corrupt(
+                    "sled panicked while recovering the log".into(),
+                ));
+            }
+            Ok(Err(::sled::Error::Io(error)))
+                if error.to_string().contains("could not acquire lock") =>
+            {
+                patience -= 1;
+                if patience == 0 {
+                    return Err(StoreError::Held);
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Ok(opened) => return opened.map_err(from_read),
+        }
+    }
+}
+
+/// Proves on the real log that its writes are synced by our definition of `sync_file_range`.
+fn check_synced(db: &::sled::Db) -> Result<(), StoreError> {
+    const KEY: &[u8] = b"self-check";
+    let before = log_syncs();
+    let last = db.get(KEY).map_err(from_read)?;
+    // A value that differs from the last one: sled skips a write that changes nothing.
+    let mark = last.map_or(0, |last| {
+        last.first().map_or(0, |byte| byte.wrapping_add(1))
+    });
+    db.insert(KEY, &[mark]).map_err(from_write)?;
+    db.flush().map_err(from_write)?;
+    if log_syncs() == before {
+        return Err(StoreError::NotDurable(
+            "sync_file_range is not ours: this program is linked wrongly",
+        ));
+    }
+    Ok(())
+}
+
+fn check_unspilled(blobs: &Path) -> Result<(), StoreError> {
+    match std::fs::read_dir(blobs) {
+        Ok(mut entries) => entries.next().map_or(Ok(()), |_| Err(StoreError::Spilled)),
+        Err(error) => Err(io(error)),
+    }
+}
+
+fn room(dir: &Path) -> Result<FreeSpace, StoreError> {
+    free_space(dir).map_err(io)
+}
+
+fn io(error: std::io::Error) -> StoreError {
+    if is_full(&error) {
+        StoreError::Full { must_reopen: true }
+    } else {
+        StoreError::Io(error.to_string())
+    }
+}
