@@ -25,6 +25,7 @@ use crate::connectors::Connector;
 use crate::crypto::assurance::Assurance;
 use crate::crypto::erase::ErasureStore;
 use crate::crypto::keyring::Keyring;
+use crate::crypto::password::Passwords;
 use crate::crypto::random::RandomUnavailable;
 use crate::crypto::secrets::PortalSecrets;
 use crate::domain::document::ProviderName;
@@ -46,6 +47,8 @@ pub struct Portal {
     pub policy: Policy,
     /// Uploads between their first sealed byte and their end: the sweep leaves them alone.
     pub in_flight: InFlight,
+    pub passwords: Arc<Passwords>,
+    pub throttle: sign_in::Throttle,
     /// Argon2 jobs at once; each takes 19 MiB and a core.
     pub hashing: Arc<Semaphore>,
     /// Rung when something may have become due.

@@ -166,6 +166,17 @@ impl DocumentRequest {
         }
     }
 
+    /// The state as far as it does not depend on the time: what lists are kept by. A link past its time rests as *awaiting* until the worker has noted it.
+    pub fn resting_state(&self) -> RequestState {
+        match &self.stage {
+            Stage::Open { .. } if self.link.revoked_at.is_some() => RequestState::Revoked,
+            Stage::Open { .. } if !self.receivings.is_empty() => RequestState::Receiving,
+            Stage::Open { expiry_noted: true } => RequestState::Expired,
+            Stage::Open { .. } => RequestState::Awaiting,
+            _ => self.state(self.created_at),
+        }
+    }
+
     /// When the worker must look at this request next; `None` when time changes nothing about it any more.
     pub fn due_at(&self) -> Option<OffsetDateTime> {
         if let Some(lease) = &self.lease {
@@ -190,19 +201,13 @@ impl DocumentRequest {
         }
     }
 
-    /// Whether destruction is due: asked for by an agent, or the retention deadline has come.
-    pub fn must_purge(&self, now: OffsetDateTime) -> bool {
+    /// Whether the row itself is past its time, whoever holds its lease.
+    pub fn must_forget(&self, now: OffsetDateTime) -> bool {
         match &self.stage {
-            Stage::Held { document, purge_requested, .. } => *purge_requested || now >= document.purge_at,
+            Stage::Open { expiry_noted: true } => now >= self.link.expires_at + self.forget_after,
+            Stage::Purged => self.tombstones.last().is_none_or(|t| now >= t.purged_at + self.forget_after),
             _ => false,
         }
-    }
-
-    /// Whether the row itself is past its time.
-    pub fn must_forget(&self, now: OffsetDateTime) -> bool {
-        matches!(self.stage, Stage::Open { expiry_noted: true } | Stage::Purged)
-            && self.lease.is_none()
-            && self.due_at().is_some_and(|at| now >= at)
     }
 
     pub fn held(&self) -> Option<(&Document, &Delivery)> {

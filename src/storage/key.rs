@@ -158,7 +158,7 @@ fn named(letter: u8, name: &str) -> Vec<u8> {
 }
 
 /// Every index row of a request, derived from nothing but the request: a change writes the difference of two such lists.
-pub fn indexes(request: &DocumentRequest, now: OffsetDateTime) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
     let place = place(request);
     let behind = |mut prefix: Vec<u8>| {
         prefix.extend_from_slice(&place);
@@ -166,7 +166,7 @@ pub fn indexes(request: &DocumentRequest, now: OffsetDateTime) -> Vec<(Vec<u8>, 
     };
     let mut rows = vec![
         behind(vec![ALL]),
-        behind(state_prefix(request.state(now))),
+        behind(state_prefix(request.resting_state())),
         behind(applicant_prefix(&request.applicant_index)),
         behind(provider_prefix(&request.provider)),
         behind(creator_prefix(&request.created_by.to_string())),

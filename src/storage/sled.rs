@@ -1,9 +1,580 @@
 //! The embedded backend: one sled database owned by [`durable::DurableSled`], which makes it trustworthy.
+//!
+//! A transition is decided under the store's one lock for decisions, written as one batch {row, index difference, audit entries}, and answered after its sync.
+//! Indexes are derived from the row by [`super::key::indexes`] alone, so they cannot contradict it.
 
 pub mod ballast;
+mod blobs;
+mod directory;
 pub mod durable;
 pub mod error;
 pub mod fsync;
 mod group;
 pub mod records;
 pub mod slab;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use time::{Duration, OffsetDateTime};
+
+use crate::domain::audit::{AuditEntry, AuditEvent, GENESIS};
+use crate::domain::document::ProviderName;
+use crate::domain::id::{DocumentId, RequestId};
+use crate::domain::receipt::{DeletionReceipt, Erasure};
+use crate::domain::request::{DocumentRequest, RequestState};
+use crate::domain::token::HashedToken;
+use crate::domain::transition::{self, Transition};
+
+use super::clock::{self, GuardedClock, from_ms, to_ms};
+use super::record::{ClaimRow, Record, Unreadable};
+use super::{Claim, Claimed, Cursor, Filter, Page, RecordStore, StorageError, key};
+use durable::{DurableSled, Metrics, Options, Seq};
+use error::StoreError;
+use records::{Batch, Rows};
+
+/// Idempotency claims are forgotten after this.
+const CLAIM_LIFE: Duration = Duration::hours(24);
+/// Callback ids are remembered at least this long, far beyond every signature's tolerance.
+const SIGHT_LIFE: Duration = Duration::days(15);
+/// How often the highest instant seen is written down.
+const CLOCK_EVERY_MS: i64 = 60_000;
+/// Rows looked at for one page when a filter drops some of them.
+const SCAN_STEP: usize = 200;
+
+pub struct SledStore {
+    store: DurableSled,
+    clock: GuardedClock,
+    /// The last decision, so that readers wait for rows and not for chunks.
+    decided: AtomicU64,
+    clock_written: AtomicI64,
+}
+
+impl SledStore {
+    /// Opens the store and gives back the leases of the process before: it is gone, since the lock is ours.
+    pub fn open(dir: &Path, options: Options, source: clock::Source) -> Result<Self, StoreError> {
+        let store = DurableSled::open(dir, options)?;
+        let seen = store.records().get(&key::meta("clock"))?;
+        let seen = seen.and_then(|b| b.try_into().ok()).map(|b| from_ms(i64::from_be_bytes(b)));
+        let this = Self { store, clock: GuardedClock::new(source, seen), decided: AtomicU64::new(0), clock_written: AtomicI64::new(0) };
+        this.check_version()?;
+        this.end_leases()?;
+        Ok(this)
+    }
+
+    pub fn metrics(&self) -> Metrics {
+        self.store.metrics()
+    }
+
+    pub fn store(&self) -> &DurableSled {
+        &self.store
+    }
+
+    /// A number or text that belongs to this store, such as the uuid of its slots file.
+    pub fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.records().get(&key::meta(name))
+    }
+
+    pub fn set_meta(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.put(key::meta(name), value);
+        let seq = self.store.apply(batch)?;
+        self.store.settled_blocking(seq)
+    }
+
+    fn check_version(&self) -> Result<(), StoreError> {
+        match self.meta("layout")? {
+            None => self.set_meta("layout", b"1"),
+            Some(version) if version == b"1" => Ok(()),
+            Some(version) => Err(StoreError::Corrupt(format!(
+                "it was written by a later nightdrop (layout {}); use that version or restore a backup",
+                String::from_utf8_lossy(&version)
+            ))),
+        }
+    }
+
+    fn end_leases(&self) -> Result<(), StoreError> {
+        loop {
+            let leased = self.store.records().scan_prefix(&[key::LEASED], None, 100)?;
+            if leased.is_empty() {
+                return Ok(());
+            }
+            let ids: Vec<RequestId> = leased.iter().filter_map(|(k, _)| k[1..].try_into().ok().map(RequestId)).collect();
+            let result: Result<_, Failed> = self.store.decide(|rows| {
+                let mut batch = Batch::new();
+                for (marker, _) in &leased {
+                    batch.remove(marker.clone());
+                }
+                for id in &ids {
+                    let Some(before) = load(rows, *id)? else { continue };
+                    let mut after = before.clone();
+                    after.lease = None;
+                    write_change(rows, &mut batch, Some(&before), &after)?;
+                }
+                Ok((batch, ()))
+            });
+            let ((), seq) = result.map_err(Failed::into_store)?;
+            self.store.settled_blocking(seq)?;
+        }
+    }
+
+    /// Decides, waits for the sync, answers.
+    async fn decide<T>(&self, decide: impl FnOnce(&Rows<'_>, OffsetDateTime) -> Result<(Batch, T), Failed>) -> Result<T, StorageError> {
+        let now = self.clock.now();
+        let (answer, seq) = self
+            .store
+            .decide(|rows| {
+                let (mut batch, answer) = decide(rows, now)?;
+                if !batch.is_empty() {
+                    self.note_clock(&mut batch, now);
+                }
+                Ok::<_, Failed>((batch, answer))
+            })
+            .map_err(Failed::into_storage)?;
+        self.decided.fetch_max(seq.0, Ordering::SeqCst);
+        self.store.settled(seq).await.map_err(sorted)?;
+        Ok(answer)
+    }
+
+    /// The floor under the clock survives a restart, to the minute.
+    fn note_clock(&self, batch: &mut Batch, now: OffsetDateTime) {
+        let now = to_ms(now);
+        if now - self.clock_written.load(Ordering::Relaxed) >= CLOCK_EVERY_MS {
+            self.clock_written.store(now, Ordering::Relaxed);
+            batch.put(key::meta("clock"), now.to_be_bytes());
+        }
+    }
+
+    /// What a reader saw is durable once this returns.
+    async fn shown(&self) -> Result<(), StorageError> {
+        self.store.settled(Seq(self.decided.load(Ordering::SeqCst))).await.map_err(sorted)
+    }
+
+    /// Applies a transition inside a decision. `None`: no such request.
+    fn change(
+        rows: &Rows<'_>,
+        batch: &mut Batch,
+        id: RequestId,
+        transition: Transition,
+        now: OffsetDateTime,
+    ) -> Result<DocumentRequest, Failed> {
+        let before = load(rows, id)?.ok_or(Failed::Storage(StorageError::NotFound))?;
+        let frees = matches!(
+            transition,
+            Transition::StartPurge { .. } | Transition::FinishPurge { .. } | Transition::AbandonReceive(_) | Transition::RequestPurge { .. } | Transition::Lease { .. }
+        );
+        if frees {
+            batch.frees_space();
+        }
+        let (after, events) = transition::apply(before.clone(), transition, now).map_err(|r| Failed::Storage(StorageError::Refused(r)))?;
+        write_change(rows, batch, Some(&before), &after)?;
+        append(rows, batch, events)?;
+        Ok(after)
+    }
+}
+
+#[async_trait]
+impl RecordStore for SledStore {
+    fn now(&self) -> OffsetDateTime {
+        self.clock.now()
+    }
+
+    fn clock_suspect(&self) -> bool {
+        self.clock.suspect()
+    }
+
+    fn accept_clock(&self) {
+        self.clock.accept();
+    }
+
+    async fn issue(&self, request: DocumentRequest, claim: Option<Claim>, event: AuditEvent) -> Result<Claimed, StorageError> {
+        self.decide(|rows, now| {
+            if let Some(seen) = claim.as_ref().map(|c| seen_claim(rows, c)).transpose()?.flatten() {
+                return Ok((Batch::new(), seen));
+            }
+            if rows.get(&key::request(request.id))?.is_some() || rows.get(&key::link(&request.link.hashed))?.is_some() {
+                return Err(Failed::Storage(StorageError::Exists("a request with this id or link")));
+            }
+            let mut batch = Batch::new();
+            write_change(rows, &mut batch, None, &request)?;
+            append(rows, &mut batch, vec![event])?;
+            if let Some(claim) = &claim {
+                write_claim(rows, &mut batch, claim, request.id, now)?;
+            }
+            Ok((batch, Claimed::Fresh(Box::new(request))))
+        })
+        .await
+    }
+
+    async fn transition(&self, id: RequestId, transition: Transition) -> Result<DocumentRequest, StorageError> {
+        self.decide(|rows, now| {
+            let mut batch = Batch::new();
+            let after = Self::change(rows, &mut batch, id, transition, now)?;
+            Ok((batch, after))
+        })
+        .await
+    }
+
+    async fn transition_once(&self, id: RequestId, transition: Transition, claim: Claim) -> Result<Claimed, StorageError> {
+        self.decide(|rows, now| {
+            if let Some(seen) = seen_claim(rows, &claim)? {
+                return Ok((Batch::new(), seen));
+            }
+            let mut batch = Batch::new();
+            let after = Self::change(rows, &mut batch, id, transition, now)?;
+            write_claim(rows, &mut batch, &claim, id, now)?;
+            Ok((batch, Claimed::Fresh(Box::new(after))))
+        })
+        .await
+    }
+
+    async fn claimed(&self, claim: &Claim) -> Result<Option<Claimed>, StorageError> {
+        let seen = seen_claim(&self.store.records(), claim).map_err(Failed::into_storage)?;
+        self.shown().await?;
+        Ok(seen)
+    }
+
+    async fn request(&self, id: RequestId) -> Result<Option<DocumentRequest>, StorageError> {
+        let request = load(&self.store.records(), id).map_err(Failed::into_storage)?;
+        self.shown().await?;
+        Ok(request)
+    }
+
+    async fn by_link(&self, link: &HashedToken) -> Result<Option<(DocumentRequest, bool)>, StorageError> {
+        let found = {
+            let rows = self.store.records();
+            let Some(row) = rows.get(&key::link(link)).map_err(sorted)? else { return Ok(None) };
+            let id = row.get(..16).and_then(|b| b.try_into().ok()).map(RequestId);
+            match id.map(|id| load(&rows, id)).transpose().map_err(Failed::into_storage)?.flatten() {
+                Some(request) => {
+                    let current = request.link.hashed == *link;
+                    Some((request, current))
+                }
+                None => None,
+            }
+        };
+        self.shown().await?;
+        Ok(found)
+    }
+
+    async fn by_document(&self, document: DocumentId) -> Result<Option<RequestId>, StorageError> {
+        // Decided, not only settled: the sweep must see an upload that is just being noted.
+        self.decide(|rows, _| Ok((Batch::new(), rows.get(&key::document(document))?))).await.map(owner)
+    }
+
+    async fn by_reference(&self, provider: &ProviderName, reference: &str) -> Result<Option<RequestId>, StorageError> {
+        if reference.len() > 512 {
+            return Ok(None);
+        }
+        Ok(owner(self.store.records().get(&key::reference(provider, reference)).map_err(sorted)?))
+    }
+
+    async fn live_documents(&self) -> Result<Vec<(DocumentId, RequestId)>, StorageError> {
+        let rows = self.store.records().scan_prefix(&[key::DOCUMENT], None, usize::MAX).map_err(sorted)?;
+        Ok(rows.into_iter().filter_map(|(k, v)| Some((DocumentId(k[1..].try_into().ok()?), owner(Some(v))?))).collect())
+    }
+
+    async fn list(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, StorageError> {
+        let page = self.page(filter, after, limit).map_err(Failed::into_storage)?;
+        self.shown().await?;
+        Ok(page)
+    }
+
+    async fn claim_due(&self, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError> {
+        // A look without the lock first: most of the time nothing is due.
+        let horizon = self.clock.now();
+        if self.first_due(&self.store.records()).map_err(Failed::into_storage)?.is_none_or(|(at, _)| at > horizon) {
+            return Ok(None);
+        }
+        self.decide(|rows, now| {
+            let Some((at, id)) = self.first_due(rows)? else { return Ok((Batch::new(), None)) };
+            if at > now {
+                return Ok((Batch::new(), None));
+            }
+            let mut batch = Batch::new();
+            let leased = Self::change(rows, &mut batch, id, Transition::Lease { until }, now)?;
+            Ok((batch, Some(leased)))
+        })
+        .await
+    }
+
+    async fn next_due(&self) -> Result<Option<OffsetDateTime>, StorageError> {
+        Ok(self.first_due(&self.store.records()).map_err(Failed::into_storage)?.map(|(at, _)| at))
+    }
+
+    async fn finish_purge(&self, id: RequestId, fence: u64, erasure: Erasure) -> Result<DeletionReceipt, StorageError> {
+        self.decide(|rows, now| {
+            let mut batch = Batch::new();
+            batch.frees_space();
+            let last = number(rows, &key::meta("last-receipt"))?.unwrap_or(0);
+            let previous = match read_row::<DeletionReceipt>(rows, &key::receipt(last))? {
+                Some(before) => before.hash,
+                None => DeletionReceipt::genesis(),
+            };
+            let number = last + 1;
+            let receipt = DeletionReceipt::chain(number, previous, erasure);
+            Self::change(rows, &mut batch, id, Transition::FinishPurge { fence, receipt: number }, now)?;
+            batch.put(key::receipt(number), receipt.encode());
+            batch.put(key::meta("last-receipt"), number.to_be_bytes());
+            Ok((batch, receipt))
+        })
+        .await
+    }
+
+    async fn deletion_receipt(&self, number: u64) -> Result<Option<DeletionReceipt>, StorageError> {
+        let receipt = read_row(&self.store.records(), &key::receipt(number)).map_err(Failed::into_storage)?;
+        self.shown().await?;
+        Ok(receipt)
+    }
+
+    async fn forget(&self, id: RequestId, fence: u64) -> Result<(), StorageError> {
+        self.decide(|rows, now| {
+            let before = load(rows, id)?.ok_or(Failed::Storage(StorageError::NotFound))?;
+            if before.lease.is_none_or(|l| l.fence != fence) {
+                return Err(Failed::Storage(StorageError::Refused(transition::Refusal::StaleLease)));
+            }
+            let mut batch = Batch::new();
+            batch.frees_space();
+            batch.remove(key::request(id));
+            for (index, _) in key::indexes(&before).into_iter().filter(|(k, _)| k[0] != key::LINK) {
+                batch.remove(index);
+            }
+            count(rows, &mut batch, Some(before.resting_state()), None)?;
+            // The timeline goes with the row; the audit log itself stays whole.
+            for (entry, _) in rows.scan_prefix(&key::key(key::TIMELINE, &[&id.0]), None, 1_000)? {
+                batch.remove(entry);
+            }
+            append(rows, &mut batch, vec![AuditEvent::new(now, crate::domain::agent::Actor::Portal, "request.forgotten").on(id)])?;
+            Ok((batch, ()))
+        })
+        .await
+    }
+
+    async fn counts(&self) -> Result<Vec<(RequestState, u64)>, StorageError> {
+        let rows = self.store.records();
+        RequestState::ALL.into_iter().map(|state| Ok((state, stored_count(&rows, state)?))).collect::<Result<_, Failed>>().map_err(Failed::into_storage)
+    }
+
+    async fn first_sight(&self, callback: [u8; 32]) -> Result<bool, StorageError> {
+        self.decide(|rows, now| {
+            let mut batch = Batch::new();
+            if rows.get(&key::key(key::SIGHT, &[&callback]))?.is_some() {
+                return Ok((batch, false));
+            }
+            batch.put(key::key(key::SIGHT, &[&callback]), key::ms(now).to_vec());
+            batch.put(key::key(key::CLAIM_BY_TIME, &[&key::ms(now + SIGHT_LIFE), &[key::SIGHT], &callback]), Vec::new());
+            drop_old(rows, &mut batch, now)?;
+            Ok((batch, true))
+        })
+        .await
+    }
+}
+
+impl SledStore {
+    fn first_due(&self, rows: &Rows<'_>) -> Result<Option<(OffsetDateTime, RequestId)>, Failed> {
+        let first = rows.scan_prefix(&[key::DUE], None, 1)?;
+        let Some((k, _)) = first.first() else { return Ok(None) };
+        let at = k.get(1..9).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+        let id = k.get(9..25).and_then(|b| b.try_into().ok()).map(RequestId);
+        match (at, id) {
+            (Some(at), Some(id)) => Ok(Some((from_ms(i64::try_from(at).unwrap_or(i64::MAX)), id))),
+            _ => Err(Failed::Storage(StorageError::Corrupt("an entry of the due index".into()))),
+        }
+    }
+
+    fn page(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, Failed> {
+        let rows = self.store.records();
+        let now = self.clock.now();
+        // The narrowest index leads; what it does not cover is checked on the row.
+        let prefix = if let Some(index) = &filter.applicant_index {
+            key::applicant_prefix(index)
+        } else if let Some(state) = filter.state {
+            key::state_prefix(state)
+        } else if let Some(creator) = &filter.created_by {
+            key::creator_prefix(creator)
+        } else if let Some(provider) = &filter.provider {
+            key::provider_prefix(provider)
+        } else {
+            vec![key::ALL]
+        };
+        let mut behind = after.map(|c| [&prefix[..], &c.0].concat());
+        let mut found = Vec::with_capacity(limit);
+        loop {
+            let step = rows.scan_prefix(&prefix, behind.as_deref(), SCAN_STEP.max(limit))?;
+            let exhausted = step.len() < SCAN_STEP.max(limit);
+            for (k, _) in step {
+                let place: [u8; 24] = k[prefix.len()..].try_into().map_err(|_| Failed::Storage(StorageError::Corrupt("an index entry".into())))?;
+                let id = RequestId(place[8..].try_into().map_err(|_| Failed::Storage(StorageError::Corrupt("an index entry".into())))?);
+                behind = Some(k);
+                let Some(request) = load(&rows, id)? else { continue };
+                if matches(&request, filter, now) {
+                    found.push(request);
+                    if found.len() == limit {
+                        return Ok(Page { requests: found, next: Some(Cursor(place)) });
+                    }
+                }
+            }
+            if exhausted {
+                return Ok(Page { requests: found, next: None });
+            }
+        }
+    }
+}
+
+fn matches(request: &DocumentRequest, filter: &Filter, now: OffsetDateTime) -> bool {
+    filter.state.is_none_or(|s| request.state(now) == s)
+        && filter.provider.as_ref().is_none_or(|p| request.provider == *p)
+        && filter.applicant_index.is_none_or(|a| request.applicant_index == a)
+        && filter.created_by.as_ref().is_none_or(|c| request.created_by.to_string() == *c)
+}
+
+fn owner(row: Option<Vec<u8>>) -> Option<RequestId> {
+    row?.try_into().ok().map(RequestId)
+}
+
+fn load(rows: &Rows<'_>, id: RequestId) -> Result<Option<DocumentRequest>, Failed> {
+    read_row(rows, &key::request(id))
+}
+
+fn read_row<R: Record>(rows: &Rows<'_>, k: &[u8]) -> Result<Option<R>, Failed> {
+    Ok(rows.get(k)?.map(|bytes| R::decode(&bytes)).transpose()?)
+}
+
+/// Row, index difference, and the count of each state.
+fn write_change(rows: &Rows<'_>, batch: &mut Batch, before: Option<&DocumentRequest>, after: &DocumentRequest) -> Result<(), Failed> {
+    let old = before.map(key::indexes).unwrap_or_default();
+    let new = key::indexes(after);
+    // A link's row outlives the link: a dead token stays dead for ever.
+    for (gone, _) in old.iter().filter(|(k, _)| k[0] != key::LINK && !new.iter().any(|(n, _)| n == k)) {
+        batch.remove(gone.clone());
+    }
+    for (k, v) in new.into_iter().filter(|row| !old.contains(row)) {
+        batch.put(k, v);
+    }
+    batch.put(key::request(after.id), after.encode());
+    count(rows, batch, before.map(DocumentRequest::resting_state), Some(after.resting_state()))
+}
+
+fn count(rows: &Rows<'_>, batch: &mut Batch, from: Option<RequestState>, to: Option<RequestState>) -> Result<(), Failed> {
+    if from == to {
+        return Ok(());
+    }
+    let mut add = |state: RequestState, by: i64| -> Result<(), Failed> {
+        let now = stored_count(rows, state)?.saturating_add_signed(by);
+        batch.put(count_key(state), now.to_be_bytes());
+        Ok(())
+    };
+    from.map(|s| add(s, -1)).transpose()?;
+    to.map(|s| add(s, 1)).transpose()?;
+    Ok(())
+}
+
+fn count_key(state: RequestState) -> Vec<u8> {
+    key::meta(&format!("count-{}", state.as_str()))
+}
+
+fn stored_count(rows: &Rows<'_>, state: RequestState) -> Result<u64, Failed> {
+    Ok(number(rows, &count_key(state))?.unwrap_or(0))
+}
+
+fn number(rows: &Rows<'_>, k: &[u8]) -> Result<Option<u64>, Failed> {
+    Ok(rows.get(k)?.and_then(|b| b.try_into().ok()).map(u64::from_be_bytes))
+}
+
+/// Chains events behind the last entry of the log.
+fn append(rows: &Rows<'_>, batch: &mut Batch, events: Vec<AuditEvent>) -> Result<(), Failed> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut sequence = number(rows, &key::meta("last-audit"))?.unwrap_or(0);
+    let mut previous = match sequence {
+        0 => GENESIS,
+        last => read_row::<AuditEntry>(rows, &key::audit(last))?.ok_or(Failed::Storage(StorageError::Corrupt("the end of the audit log".into())))?.hash,
+    };
+    for event in events {
+        sequence += 1;
+        let entry = AuditEntry::chain(sequence, &previous, event);
+        previous = entry.hash;
+        if let Some(request) = entry.event.request {
+            batch.put(key::timeline(request, sequence), Vec::new());
+        }
+        batch.put(key::audit(sequence), entry.encode());
+    }
+    batch.put(key::meta("last-audit"), sequence.to_be_bytes());
+    Ok(())
+}
+
+fn seen_claim(rows: &Rows<'_>, claim: &Claim) -> Result<Option<Claimed>, Failed> {
+    let Some(seen) = read_row::<ClaimRow>(rows, &key::key(key::CLAIM, &[&claim.key]))? else { return Ok(None) };
+    if seen.body != claim.body {
+        return Ok(Some(Claimed::Mismatch));
+    }
+    Ok(Some(match load(rows, seen.request)? {
+        Some(request) => Claimed::Replayed(Box::new(request)),
+        None => Claimed::Mismatch,
+    }))
+}
+
+fn write_claim(rows: &Rows<'_>, batch: &mut Batch, claim: &Claim, request: RequestId, now: OffsetDateTime) -> Result<(), Failed> {
+    batch.put(key::key(key::CLAIM, &[&claim.key]), ClaimRow { body: claim.body, request, at: now }.encode());
+    batch.put(key::key(key::CLAIM_BY_TIME, &[&key::ms(now + CLAIM_LIFE), &[key::CLAIM], &claim.key]), Vec::new());
+    drop_old(rows, batch, now)
+}
+
+/// Drops a few claims and callback ids that are past their time whenever a new one is written: no sweep needed.
+fn drop_old(rows: &Rows<'_>, batch: &mut Batch, now: OffsetDateTime) -> Result<(), Failed> {
+    for (by_time, _) in rows.scan_prefix(&[key::CLAIM_BY_TIME], None, 4)? {
+        if by_time[1..9] > key::ms(now)[..] {
+            break;
+        }
+        batch.remove(by_time[9..].to_vec());
+        batch.remove(by_time);
+    }
+    Ok(())
+}
+
+/// Why a decision was not made.
+#[derive(Debug)]
+enum Failed {
+    Storage(StorageError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Unreadable> for Failed {
+    fn from(error: Unreadable) -> Self {
+        Self::Storage(StorageError::Corrupt(error.0.to_owned()))
+    }
+}
+
+impl Failed {
+    fn into_storage(self) -> StorageError {
+        match self {
+            Self::Storage(error) => error,
+            Self::Store(error) => sorted(error),
+        }
+    }
+
+    fn into_store(self) -> StoreError {
+        match self {
+            Self::Storage(error) => StoreError::Corrupt(error.to_string()),
+            Self::Store(error) => error,
+        }
+    }
+}
+
+/// What a caller can do about an error of the embedded store.
+fn sorted(error: StoreError) -> StorageError {
+    match error {
+        StoreError::Full { .. } => StorageError::Full,
+        StoreError::Held | StoreError::Io(_) => StorageError::Busy,
+        StoreError::Spilled | StoreError::Unknown(_) | StoreError::NotDurable(_) => StorageError::Indeterminate(error.to_string()),
+        StoreError::Size { .. } | StoreError::Corrupt(_) => StorageError::Corrupt(error.to_string()),
+    }
+}

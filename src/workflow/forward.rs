@@ -57,7 +57,7 @@ impl Step<'_> {
     async fn run(self) -> Result<(), WorkflowError> {
         let fence = self.fence;
         match &self.request.stage {
-            _ if self.request.must_forget_leased(self.now) => Ok(self.portal.records.forget(self.request.id, fence).await?),
+            _ if self.request.must_forget(self.now) => Ok(self.portal.records.forget(self.request.id, fence).await?),
             Stage::Open { expiry_noted: false } => self.end(Transition::NoteExpired { fence }).await,
             Stage::Open { .. } | Stage::Purged => self.end(Transition::Release { fence }).await,
             Stage::Purging { .. } => purge::finish(self.portal, &self.request, fence).await.map(drop),
@@ -262,7 +262,6 @@ impl Step<'_> {
                     // Asked too soon: the second answer counts only after its minute.
                     return self.check_again(problem, absent_since.unwrap_or(now) + ABSENT_TWICE).await;
                 }
-                self.in_doubt(&delivery.phase, &problem).await?;
                 let check_at = if proven { now } else { now + ABSENT_TWICE };
                 self.end(Transition::FoundAbsent { fence, proven, check_at }).await
             }
@@ -273,12 +272,6 @@ impl Step<'_> {
             Err(_) if checks >= CHECKS_LIMIT => self.end(Transition::GiveUp { fence, problem: undecided(&problem) }).await,
             Err(failure) => self.check_again(failure.problem(), now + backoff(checks)).await,
         }
-    }
-
-    /// The sending stage has to be left before an absence can be noted in it.
-    async fn in_doubt(&self, phase: &Phase, _problem: &Problem) -> Result<(), WorkflowError> {
-        debug_assert!(matches!(phase, Phase::Sending { .. } | Phase::Uncertain { .. }));
-        Ok(())
     }
 
     async fn resend(

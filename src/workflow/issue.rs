@@ -3,7 +3,8 @@
 use time::{Duration, OffsetDateTime};
 
 use crate::connectors::Limits;
-use crate::crypto::{password, random};
+use crate::crypto::password::Passcode;
+use crate::crypto::random;
 use crate::domain::agent::Actor;
 use crate::domain::audit::AuditEvent;
 use crate::domain::delivery::ConfirmAt;
@@ -107,7 +108,7 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
         fence: 0,
         tombstones: Vec::new(),
     };
-    request.terms_mac = portal.secrets.terms_mac(&request.terms());
+    request.terms_mac = portal.secrets.row_mac(&request.id.0, &request.terms());
     let event = AuditEvent::new(now, by, "link.issued")
         .on(id)
         .with("provider", &request.provider)
@@ -144,7 +145,7 @@ pub async fn reissue(
     let wanted = passcode_wanted.unwrap_or(request.link.passcode.is_some()) || portal.policy.passcode_required;
     let (lock, passcode) = passcode(portal, wanted, &secret).await?;
     request.link = secret.link(request.link.generation + 1, now, expires_at, lock);
-    let terms_mac = portal.secrets.terms_mac(&request.terms());
+    let terms_mac = portal.secrets.row_mac(&request.id.0, &request.terms());
     let transition = Transition::Reissue { link: request.link, terms_mac, by };
     let done = match claim {
         None => Claimed::Fresh(Box::new(portal.records.transition(id, transition).await?)),
@@ -169,7 +170,7 @@ pub async fn extend(portal: &Portal, id: RequestId, expires: Expiry, by: Actor) 
     };
     let until = until.min(now + portal.policy.link_max);
     request.link.expires_at = until;
-    let terms_mac = portal.secrets.terms_mac(&request.terms());
+    let terms_mac = portal.secrets.row_mac(&request.id.0, &request.terms());
     Ok(portal.records.transition(id, Transition::Extend { until, terms_mac, by }).await?)
 }
 
@@ -180,7 +181,7 @@ pub async fn revoke(portal: &Portal, id: RequestId, by: Actor) -> Result<Documen
 
 /// Fresh tries with a fresh code on the same link, for an applicant who was locked out.
 pub async fn fresh_passcode(portal: &Portal, id: RequestId, by: Actor) -> Result<(DocumentRequest, String), WorkflowError> {
-    let code = password::passcode()?;
+    let code = Passcode::generate()?.expose().to_owned();
     let lock = hash_passcode(portal, code.clone()).await?;
     let request = portal.records.transition(id, Transition::FreshPasscode { lock, by }).await?;
     Ok((request, code))
@@ -207,7 +208,7 @@ pub async fn load(portal: &Portal, id: RequestId) -> Result<DocumentRequest, Wor
 }
 
 pub fn check_terms(portal: &Portal, request: &DocumentRequest) -> Result<(), WorkflowError> {
-    if portal.secrets.terms_hold(&request.terms(), &request.terms_mac) { Ok(()) } else { Err(WorkflowError::Tampered) }
+    if portal.secrets.row_mac_fits(&request.id.0, &request.terms(), &request.terms_mac) { Ok(()) } else { Err(WorkflowError::Tampered) }
 }
 
 /// The applicant reference of a request, opened.
@@ -238,7 +239,7 @@ fn seal(portal: &Portal, id: RequestId, field: &str, text: &str) -> Result<Seale
 }
 
 fn open(portal: &Portal, id: RequestId, field: &str, sealed: &SealedText) -> Result<String, WorkflowError> {
-    let plain = portal.secrets.open_field(&field_context(id, field), &sealed.0).ok_or(WorkflowError::Tampered)?;
+    let plain = portal.secrets.open_field(&field_context(id, field), &sealed.0).map_err(|_| WorkflowError::Tampered)?;
     String::from_utf8(plain.to_vec()).map_err(|_| WorkflowError::Tampered)
 }
 
@@ -274,7 +275,7 @@ impl LinkSecret {
 
     fn passcode(&self) -> Result<String, WorkflowError> {
         match &self.derived {
-            None => Ok(password::passcode()?),
+            None => Ok(Passcode::generate()?.expose().to_owned()),
             // 64 of 160 derived bits over a million codes: the bias is below 2^-44.
             Some(token) => {
                 let mut eight = [0; 8];
@@ -311,8 +312,8 @@ async fn passcode(portal: &Portal, wanted: bool, secret: &LinkSecret) -> Result<
 
 async fn hash_passcode(portal: &Portal, code: String) -> Result<PasscodeLock, WorkflowError> {
     let _permit = portal.hashing.acquire().await.map_err(|_| WorkflowError::Busy)?;
-    let secrets = portal.secrets.clone();
-    let hash = blocking(move || password::hash_passcode(&secrets, &code)).await?.map_err(|e| WorkflowError::Internal(e.to_string()))?;
+    let passwords = portal.passwords.clone();
+    let hash = blocking(move || passwords.hash_passcode(&code)).await?.map_err(|e| WorkflowError::Internal(e.to_string()))?;
     Ok(PasscodeLock { hash, tries_left: PASSCODE_TRIES })
 }
 

@@ -9,19 +9,19 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use crate::crypto::header::Context;
+use crate::crypto::header::{Context, ErasureKind};
 use crate::crypto::meta::Meta;
 use crate::crypto::random;
 use crate::crypto::seal::{DocumentSealer, SealError};
 use crate::crypto::secret::ErasureSecret;
 use crate::crypto::stream::CHUNK_LEN;
-use crate::domain::document::{Document, FileType, PartSpec, SlotRef, StoredPart};
+use crate::domain::document::{Document, PartSpec, SlotRef, StoredPart};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Receiving, Stage};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::{Refusal as Illegal, Transition};
-use crate::inspect::{Inspector, Policy as InspectPolicy, Refusal, Strip as InspectStrip};
+use crate::inspect::{Declared, Inspector, Limits, Policy as InspectPolicy, Refusal, Strip as InspectStrip};
 use crate::storage::{BlobKey, StorageError};
 
 use super::catalogue::Strip;
@@ -69,8 +69,8 @@ pub async fn try_passcode(portal: &Portal, request: &DocumentRequest, code: &str
     let permit = portal.hashing.try_acquire().map_err(|_| WorkflowError::Busy)?;
     let request = portal.records.transition(request.id, Transition::SpendPasscodeTry).await?;
     let lock = request.link.passcode.ok_or(WorkflowError::NotFound)?;
-    let (secrets, code) = (portal.secrets.clone(), code.to_owned());
-    let right = blocking(move || crate::crypto::password::verify_passcode(&secrets, &code, &lock.hash)).await?;
+    let (passwords, code) = (portal.passwords.clone(), code.to_owned());
+    let right = blocking(move || passwords.verify_passcode(&code, &lock.hash)).await?;
     drop(permit);
     Ok(right)
 }
@@ -161,15 +161,18 @@ impl Submission {
     pub fn part(&mut self, spec: PartSpec, file_name: &str, declared: &str) -> Result<PartReceiver<'_>, ReceiveError> {
         let strip = self.portal.catalogue.get(&self.request.document).map_or(Strip::Gps, |e| e.strip);
         let policy = InspectPolicy {
-            accepted: spec.accepted.clone(),
-            min_bytes: spec.min_bytes,
-            max_bytes: spec.max_bytes,
+            limits: Limits {
+                accepted: spec.accepted.iter().copied().collect(),
+                min_bytes: spec.min_bytes,
+                max_bytes: spec.max_bytes,
+                ..Limits::default()
+            },
             strip: match strip {
                 Strip::Gps => InspectStrip::Gps,
                 Strip::All => InspectStrip::All,
                 Strip::None => InspectStrip::None,
             },
-            declared: FileType::from_mime(declared),
+            declared: Declared::from_mime(declared),
             ..InspectPolicy::default()
         };
         Ok(PartReceiver {
@@ -343,8 +346,8 @@ impl PartReceiver<'_> {
             declared_type: std::mem::take(&mut self.declared),
             sniffed_type: report.file_type.mime().to_owned(),
             size: sealer.size(),
-            width: report.width,
-            height: report.height,
+            width: report.pixels.map(|(width, _)| width),
+            height: report.pixels.map(|(_, height)| height),
             target: Some(target.encode()),
         };
         let sealed = sealer.finish(&meta)?;
@@ -385,7 +388,7 @@ impl PartReceiver<'_> {
             slot,
             file_index: self.index(),
             file_count: u8::try_from(self.submission.request.parts.len()).map_err(|_| ReceiveError::CutOff)?,
-            erasure: crate::crypto::header::Erasure::LocalSlot,
+            erasure: ErasureKind::LocalSlot,
         };
         let public = self.submission.portal.keyring.current();
         Ok(DocumentSealer::begin(&public, &context, &secret)?)

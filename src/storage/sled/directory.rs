@@ -1,0 +1,195 @@
+//! Accounts, sessions, API keys and the audit log in the embedded store.
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use crate::domain::agent::{Agent, ApiKey, Session};
+use crate::domain::audit::{AuditEntry, AuditEvent};
+use crate::domain::id::{AgentId, ApiKeyId, RequestId};
+use crate::storage::record::Record;
+use crate::storage::{AuditLog, Directory, StorageError, key};
+
+use super::records::{Batch, Rows};
+use super::{Failed, SledStore, append, read_row, sorted};
+
+#[async_trait]
+impl Directory for SledStore {
+    async fn add_agent(&self, agent: Agent, event: AuditEvent) -> Result<(), StorageError> {
+        self.decide(|rows, _| {
+            if rows.get(&key::email(&agent.email))?.is_some() {
+                return Err(Failed::Storage(StorageError::Exists("an agent with this e-mail address")));
+            }
+            let mut batch = Batch::new();
+            batch.put(key::agent(agent.id), agent.encode());
+            batch.put(key::email(&agent.email), agent.id.0.to_vec());
+            append(rows, &mut batch, vec![event])?;
+            Ok((batch, ()))
+        })
+        .await
+    }
+
+    async fn change_agent(&self, agent: Agent, event: AuditEvent) -> Result<(), StorageError> {
+        self.decide(|rows, _| {
+            let before: Agent = read_row(rows, &key::agent(agent.id))?.ok_or(Failed::Storage(StorageError::NotFound))?;
+            let mut batch = Batch::new();
+            if before.email != agent.email {
+                if rows.get(&key::email(&agent.email))?.is_some() {
+                    return Err(Failed::Storage(StorageError::Exists("an agent with this e-mail address")));
+                }
+                batch.remove(key::email(&before.email));
+                batch.put(key::email(&agent.email), agent.id.0.to_vec());
+            }
+            batch.put(key::agent(agent.id), agent.encode());
+            append(rows, &mut batch, vec![event])?;
+            Ok((batch, ()))
+        })
+        .await
+    }
+
+    async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StorageError> {
+        read_row(&self.store.records(), &key::agent(id)).map_err(Failed::into_storage)
+    }
+
+    async fn agent_by_email(&self, email: &str) -> Result<Option<Agent>, StorageError> {
+        if email.len() > 320 {
+            return Ok(None);
+        }
+        let found = {
+            let rows = self.store.records();
+            let id = rows.get(&key::email(email)).map_err(sorted)?.and_then(|b| b.try_into().ok()).map(AgentId);
+            id.map(|id| read_row(&rows, &key::agent(id))).transpose().map_err(Failed::into_storage)?.flatten()
+        };
+        Ok(found)
+    }
+
+    async fn agents(&self) -> Result<Vec<Agent>, StorageError> {
+        all(&self.store.records(), key::AGENT).map_err(Failed::into_storage)
+    }
+
+    async fn open_session(&self, cookie: [u8; 32], session: Session, event: AuditEvent) -> Result<(), StorageError> {
+        self.decide(|rows, _| {
+            let mut batch = Batch::new();
+            batch.put(key::session(&cookie), session.encode());
+            append(rows, &mut batch, vec![event])?;
+            Ok((batch, ()))
+        })
+        .await
+    }
+
+    async fn session(&self, cookie: &[u8; 32]) -> Result<Option<Session>, StorageError> {
+        read_row(&self.store.records(), &key::session(cookie)).map_err(Failed::into_storage)
+    }
+
+    async fn touch_session(&self, cookie: &[u8; 32], seen_at: OffsetDateTime) -> Result<(), StorageError> {
+        let result: Result<_, Failed> = self.store.decide(|rows| {
+            let mut batch = Batch::new();
+            if let Some(mut session) = read_row::<Session>(rows, &key::session(cookie))? {
+                session.seen_at = seen_at;
+                batch.put(key::session(cookie), session.encode());
+            }
+            Ok((batch, ()))
+        });
+        result.map(drop).map_err(Failed::into_storage)
+    }
+
+    async fn end_session(&self, cookie: &[u8; 32]) -> Result<(), StorageError> {
+        self.decide(|_, _| {
+            let mut batch = Batch::new();
+            batch.remove(key::session(cookie));
+            Ok((batch, ()))
+        })
+        .await
+    }
+
+    async fn sweep_sessions(&self) -> Result<usize, StorageError> {
+        self.decide(|rows, now| {
+            let mut batch = Batch::new();
+            let mut ended = 0;
+            for (k, row) in rows.scan_prefix(&[key::SESSION], None, 10_000)? {
+                let dead = Session::decode(&row).map_or(true, |s| now >= s.seen_at + Session::IDLE || now >= s.created_at + Session::ABSOLUTE);
+                if dead {
+                    batch.remove(k);
+                    ended += 1;
+                }
+            }
+            Ok((batch, ended))
+        })
+        .await
+    }
+
+    async fn add_api_key(&self, hash: [u8; 32], api_key: ApiKey, event: AuditEvent) -> Result<(), StorageError> {
+        self.decide(|rows, _| {
+            let mut batch = Batch::new();
+            batch.put(key::api_key(&hash), api_key.encode());
+            batch.put(key::api_key_by_id(api_key.id), hash.to_vec());
+            append(rows, &mut batch, vec![event])?;
+            Ok((batch, ()))
+        })
+        .await
+    }
+
+    async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StorageError> {
+        read_row(&self.store.records(), &key::api_key(hash)).map_err(Failed::into_storage)
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StorageError> {
+        all(&self.store.records(), key::API_KEY).map_err(Failed::into_storage)
+    }
+
+    async fn revoke_api_key(&self, id: ApiKeyId, event: AuditEvent) -> Result<(), StorageError> {
+        self.decide(|rows, now| {
+            let hash = rows.get(&key::api_key_by_id(id))?.ok_or(Failed::Storage(StorageError::NotFound))?;
+            let k = key::key(key::API_KEY, &[&hash]);
+            let mut found: ApiKey = read_row(rows, &k)?.ok_or(Failed::Storage(StorageError::NotFound))?;
+            let mut batch = Batch::new();
+            if found.revoked_at.is_none() {
+                found.revoked_at = Some(now);
+                batch.put(k, found.encode());
+                append(rows, &mut batch, vec![event])?;
+            }
+            Ok((batch, ()))
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl AuditLog for SledStore {
+    async fn append(&self, event: AuditEvent) -> Result<(), StorageError> {
+        self.decide(|rows, _| {
+            let mut batch = Batch::new();
+            append(rows, &mut batch, vec![event])?;
+            Ok((batch, ()))
+        })
+        .await
+    }
+
+    async fn entries(&self, after: u64, limit: usize) -> Result<Vec<AuditEntry>, StorageError> {
+        let found = {
+            let rows = self.store.records();
+            let behind = key::audit(after);
+            rows.scan_prefix(&[key::AUDIT], Some(&behind), limit).map_err(sorted)?
+        };
+        self.shown().await?;
+        found.iter().map(|(_, row)| AuditEntry::decode(row)).collect::<Result<_, _>>().map_err(|e| Failed::from(e).into_storage())
+    }
+
+    async fn timeline(&self, request: RequestId) -> Result<Vec<AuditEntry>, StorageError> {
+        let found = {
+            let rows = self.store.records();
+            let mut found = Vec::new();
+            for (k, _) in rows.scan_prefix(&key::key(key::TIMELINE, &[&request.0]), None, 1_000).map_err(sorted)? {
+                let Some(sequence) = k.get(17..25).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes) else { continue };
+                found.extend(read_row::<AuditEntry>(&rows, &key::audit(sequence)).map_err(Failed::into_storage)?);
+            }
+            found
+        };
+        self.shown().await?;
+        Ok(found)
+    }
+}
+
+fn all<R: Record>(rows: &Rows<'_>, letter: u8) -> Result<Vec<R>, Failed> {
+    let found = rows.scan_prefix(&[letter], None, usize::MAX)?;
+    Ok(found.iter().map(|(_, row)| R::decode(row)).collect::<Result<_, _>>()?)
+}
