@@ -1,1 +1,3 @@
 //! The nouns and their legal transitions: pure, no I/O, no clock.
+
+pub mod token;
