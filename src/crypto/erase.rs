@@ -1,0 +1,104 @@
+//! What an erasure store promises: one secret per submission, and that a destroyed secret is gone.
+//!
+//! The store is the only place of these secrets. It is in no backup, and losing it loses the documents that were not
+//! yet delivered; that is the price of an erasure that holds against old copies of everything else.
+
+use std::fmt;
+use std::io;
+
+use super::secret::ErasureSecret;
+
+/// Where the secret of a submission lives. `generation` is random and tells a reused place from its earlier user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotRef {
+    /// The place, from 0.
+    pub index: u64,
+    /// Random, fresh for each use of the place.
+    pub generation: u64,
+}
+
+/// A secret that is alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveSlot {
+    /// The submission it belongs to.
+    pub doc_id: [u8; 16],
+    /// Its place.
+    pub slot: SlotRef,
+}
+
+/// How far a destruction could be verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadBack {
+    /// Zeros were read back past the page cache.
+    Direct,
+    /// Zeros were written and synced, but this file system has no way around the page cache.
+    Buffered,
+    /// The store never had the secret on a disk.
+    Memory,
+}
+
+/// What an erasure store answers when it cannot do as asked.
+#[derive(Debug)]
+pub enum EraseError {
+    /// The slot is empty: the secret was destroyed, or never written.
+    Erased,
+    /// The slot belongs to another submission by now; it was not touched.
+    OtherOwner,
+    /// The slot's content fails its check; it was not used.
+    Damaged,
+    /// No place is free. Purging makes one.
+    SlotsFull,
+    /// The index is outside the store.
+    NoSuchSlot,
+    /// An earlier write could not be made durable; the store refuses everything until it is opened again.
+    Poisoned,
+    /// No random bytes.
+    Random,
+    /// Reading or writing failed.
+    Io(io::Error),
+    /// The store cannot be opened; the text says why and what to do.
+    Unusable(String),
+}
+
+impl fmt::Display for EraseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EraseError::Erased => f.write_str("the erasure secret is gone"),
+            EraseError::OtherOwner => f.write_str("the slot belongs to another submission"),
+            EraseError::Damaged => f.write_str("the slot fails its check"),
+            EraseError::SlotsFull => f.write_str("no erasure slot is free"),
+            EraseError::NoSuchSlot => f.write_str("there is no such slot"),
+            EraseError::Poisoned => f.write_str("an earlier write of the erasure store was not durable"),
+            EraseError::Random => f.write_str("no random bytes"),
+            EraseError::Io(error) => write!(f, "the erasure store failed: {error}"),
+            EraseError::Unusable(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for EraseError {}
+
+impl From<io::Error> for EraseError {
+    fn from(error: io::Error) -> EraseError {
+        EraseError::Io(error)
+    }
+}
+
+/// Keeps erasure secrets. All calls block until what they promise is durable.
+pub trait ErasureStore: Send + Sync {
+    /// Keeps a secret durably and says where. To be called before the first chunk of the document is stored.
+    fn put(&self, doc_id: &[u8; 16], secret: &ErasureSecret) -> Result<SlotRef, EraseError>;
+
+    /// Reads a secret back.
+    fn get(&self, doc_id: &[u8; 16], slot: &SlotRef) -> Result<ErasureSecret, EraseError>;
+
+    /// Destroys a secret: afterwards no reader of the medium's logical blocks finds it. Repeating it is fine and makes
+    /// sure again; a slot of another owner is never touched.
+    fn destroy(&self, doc_id: &[u8; 16], slot: &SlotRef) -> Result<ReadBack, EraseError>;
+
+    /// All live secrets, so that those without a document can be destroyed.
+    fn live(&self) -> Result<Vec<LiveSlot>, EraseError>;
+
+    /// Places that are free now; 0 means that uploads must be refused before their body is read.
+    fn free(&self) -> Result<u64, EraseError>;
+}

@@ -1,0 +1,321 @@
+//! The vault's keys: one current public key to seal to, and every private key that still opens something.
+//!
+//! A directory holds `<id>.key` (the wrapped private key, 0400), `<id>.pub` (its public half, 0444) and `current`
+//! (the id of the key that new documents are sealed to). The public halves load without any passphrase, so a locked
+//! portal accepts uploads; it forwards nothing until `unlock`. A running portal can be unlocked and locked again.
+//!
+//! Rotation: `create_key` makes a pair and points `current` at it; older keys stay, for opening only, until
+//! `destroy` removes the private half of one that no live document names.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::envelope::{KeyId, PublicKey, SecretKey, Suite};
+use super::keyfile::{self, KEY_FILE_LEN, KeyFile, KeyFileError, PUBLIC_FILE_MAX, Protection, Protector};
+use super::private_file::{self, FileError, Privacy};
+use super::random::OsEntropy;
+
+/// Why the keyring did not do what it was asked.
+#[derive(Debug)]
+pub enum KeyringError {
+    /// A file is missing, exposed, malformed or could not be written.
+    File(FileError),
+    /// A key file or public key file has unusable content.
+    Key(PathBuf, KeyFileError),
+    /// No key opens with what was given.
+    DoesNotOpen,
+    /// There is no key at all, or `current` names one that is not there.
+    NoCurrentKey(PathBuf),
+    /// The current key is not destroyed while it is current.
+    IsCurrent(KeyId),
+    /// No such key.
+    Unknown(KeyId),
+}
+
+impl fmt::Display for KeyringError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyringError::File(error) => error.fmt(f),
+            KeyringError::Key(path, error) => write!(f, "{}: {error}", path.display()),
+            KeyringError::DoesNotOpen => f.write_str("no vault key opens with this passphrase or key file"),
+            KeyringError::NoCurrentKey(path) => write!(f, "{} names no current vault key", path.display()),
+            KeyringError::IsCurrent(id) => write!(f, "vault key {id} is the current one"),
+            KeyringError::Unknown(id) => write!(f, "vault key {id} is not known"),
+        }
+    }
+}
+
+impl std::error::Error for KeyringError {}
+
+impl From<FileError> for KeyringError {
+    fn from(error: FileError) -> KeyringError {
+        KeyringError::File(error)
+    }
+}
+
+/// Why a private key cannot be used now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyUnavailable {
+    /// It is there, but locked.
+    Locked,
+    /// It is not there: never was, or destroyed.
+    Unknown,
+}
+
+/// One line of `key status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// The key.
+    pub id: KeyId,
+    /// Its suite.
+    pub suite: Suite,
+    /// New documents are sealed to it.
+    pub current: bool,
+    /// What it takes to unlock it; `None` if the private half is not here.
+    pub protection: Option<Protection>,
+    /// Its private half is in memory.
+    pub unlocked: bool,
+}
+
+/// Opens and seals for the whole process; share it behind an `Arc`.
+pub struct Keyring {
+    directory: PathBuf,
+    state: RwLock<State>,
+}
+
+struct State {
+    current: Arc<PublicKey>,
+    keys: BTreeMap<KeyId, Entry>,
+}
+
+struct Entry {
+    public: Arc<PublicKey>,
+    file: Option<(PathBuf, KeyFile)>,
+    secret: Option<Arc<SecretKey>>,
+}
+
+impl Keyring {
+    /// Makes a key pair in the directory (which is created, 0700, if missing) and makes it the current one.
+    /// Takes as long as the protector's argon2 cost.
+    pub fn create_key(directory: &Path, suite: Suite, protector: &Protector<'_>) -> Result<KeyId, KeyringError> {
+        make_directory(directory)?;
+        let (secret, public) = SecretKey::generate(suite, &OsEntropy)
+            .map_err(|error| KeyringError::Key(directory.to_owned(), error.into()))?;
+        let id = public.id();
+        let key_path = key_path(directory, &id);
+        let wrapped = KeyFile::wrap(&secret, id, protector, &OsEntropy)
+            .map_err(|error| KeyringError::Key(key_path.clone(), error))?;
+        private_file::create(&key_path, &wrapped, 0o400)?;
+        private_file::create(&public_path(directory, &id), &keyfile::public_file(&public), 0o444)?;
+        write_current(directory, &id)?;
+        Ok(id)
+    }
+
+    /// Loads all public keys and the still closed key files. No passphrase is needed.
+    pub fn open(directory: &Path) -> Result<Keyring, KeyringError> {
+        let mut keys = BTreeMap::new();
+        for path in files_ending(directory, "pub")? {
+            let content = private_file::read(&path, PUBLIC_FILE_MAX, Privacy::Public)?;
+            let public = keyfile::parse_public_file(&content).map_err(|error| KeyringError::Key(path, error))?;
+            let entry = Entry { public: Arc::new(public), file: None, secret: None };
+            keys.insert(entry.public.id(), entry);
+        }
+        let current_path = directory.join("current");
+        let current = read_current(&current_path)?
+            .and_then(|id| keys.get(&id))
+            .map(|entry| entry.public.clone())
+            .ok_or(KeyringError::NoCurrentKey(current_path))?;
+        let mut state = State { current, keys };
+        for path in files_ending(directory, "key")? {
+            state.attach(&path, Privacy::Owner)?;
+        }
+        Ok(Keyring { directory: directory.to_owned(), state: RwLock::new(state) })
+    }
+
+    /// Adds a key file from elsewhere (a service manager's credential); its public half must be in the directory.
+    pub fn attach_credential(&self, path: &Path) -> Result<KeyId, KeyringError> {
+        self.write().attach(path, Privacy::Credential)
+    }
+
+    /// The public key that new documents are sealed to.
+    pub fn current(&self) -> Arc<PublicKey> {
+        self.read().current.clone()
+    }
+
+    /// The private key of this id, if it is unlocked.
+    pub fn secret(&self, id: &KeyId) -> Result<Arc<SecretKey>, KeyUnavailable> {
+        match self.read().keys.get(id) {
+            Some(Entry { secret: Some(secret), .. }) => Ok(secret.clone()),
+            Some(Entry { file: Some(_), .. }) => Err(KeyUnavailable::Locked),
+            _ => Err(KeyUnavailable::Unknown),
+        }
+    }
+
+    /// Whether the current key's private half is out of reach, so that nothing new can be forwarded.
+    pub fn is_locked(&self) -> bool {
+        let current = self.current().id();
+        self.secret(&current).is_err()
+    }
+
+    /// Opens every locked key that opens with this protector and returns their ids; an error if none does.
+    /// Argon2 runs outside the lock: uploads go on meanwhile.
+    pub fn unlock(&self, protector: &Protector<'_>) -> Result<Vec<KeyId>, KeyringError> {
+        let locked: Vec<(PathBuf, KeyFile)> = self
+            .read()
+            .keys
+            .values()
+            .filter(|entry| entry.secret.is_none())
+            .filter_map(|entry| entry.file.clone())
+            .collect();
+        let nothing_to_do = locked.is_empty();
+        let mut opened = Vec::new();
+        for (path, file) in locked {
+            match file.open(protector) {
+                Ok(secret) => {
+                    if let Some(entry) = self.write().keys.get_mut(&file.id()) {
+                        entry.secret = Some(Arc::new(secret));
+                        opened.push(file.id());
+                    }
+                }
+                Err(KeyFileError::DoesNotOpen | KeyFileError::OtherProtection(_)) => {}
+                Err(error) => return Err(KeyringError::Key(path, error)),
+            }
+        }
+        if opened.is_empty() && !nothing_to_do {
+            return Err(KeyringError::DoesNotOpen);
+        }
+        Ok(opened)
+    }
+
+    /// Forgets all private keys. Openers already at work keep theirs until they end.
+    pub fn lock(&self) {
+        for entry in self.write().keys.values_mut() {
+            entry.secret = None;
+        }
+    }
+
+    /// All known keys, by id.
+    pub fn status(&self) -> Vec<KeyStatus> {
+        let state = self.read();
+        state
+            .keys
+            .iter()
+            .map(|(id, entry)| KeyStatus {
+                id: *id,
+                suite: entry.public.suite(),
+                current: *id == state.current.id(),
+                protection: entry.file.as_ref().map(|(_, file)| file.protection()),
+                unlocked: entry.secret.is_some(),
+            })
+            .collect()
+    }
+
+    /// Destroys a retired private key: overwrites and removes its file, forgets it in memory. Documents sealed to it
+    /// are lost from then on, so the caller has counted that none is live. (The medium may keep the old, wrapped
+    /// bytes; the passphrase still guards those.)
+    pub fn destroy(&self, id: &KeyId) -> Result<(), KeyringError> {
+        let mut state = self.write();
+        if state.current.id() == *id {
+            return Err(KeyringError::IsCurrent(*id));
+        }
+        let entry = state.keys.get_mut(id).ok_or(KeyringError::Unknown(*id))?;
+        entry.secret = None;
+        if entry.file.take().is_some() {
+            let path = key_path(&self.directory, id);
+            erase_file(&path).map_err(|error| FileError::Io(path, error))?;
+        }
+        Ok(())
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keyring({:?})", self.status())
+    }
+}
+
+impl State {
+    fn attach(&mut self, path: &Path, privacy: Privacy) -> Result<KeyId, KeyringError> {
+        let content = private_file::read(path, KEY_FILE_LEN, privacy)?;
+        let file = KeyFile::parse(&content).map_err(|error| KeyringError::Key(path.to_owned(), error))?;
+        let id = file.id();
+        let entry = self.keys.get_mut(&id).ok_or(KeyringError::Unknown(id))?;
+        entry.file = Some((path.to_owned(), file));
+        Ok(id)
+    }
+}
+
+fn key_path(directory: &Path, id: &KeyId) -> PathBuf {
+    directory.join(format!("{id}.key"))
+}
+
+fn public_path(directory: &Path, id: &KeyId) -> PathBuf {
+    directory.join(format!("{id}.pub"))
+}
+
+fn make_directory(directory: &Path) -> Result<(), KeyringError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    Ok(made.map_err(|error| FileError::Io(directory.to_owned(), error))?)
+}
+
+fn files_ending(directory: &Path, ending: &str) -> Result<Vec<PathBuf>, KeyringError> {
+    let failed = |error| FileError::Io(directory.to_owned(), error);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// `current` is replaced by rename: it holds no secret, and a torn one would leave the portal without a key.
+fn write_current(directory: &Path, id: &KeyId) -> Result<(), KeyringError> {
+    let fresh = directory.join("current.new");
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(FileError::Io(fresh, error).into());
+        }
+        _ => {}
+    }
+    private_file::create(&fresh, format!("{id}\n").as_bytes(), 0o444)?;
+    let current = directory.join("current");
+    let renamed = std::fs::rename(&fresh, &current).and_then(|()| private_file::sync_parent(&current));
+    Ok(renamed.map_err(|error| FileError::Io(current, error))?)
+}
+
+fn read_current(path: &Path) -> Result<Option<KeyId>, KeyringError> {
+    let content = match private_file::read(path, 64, Privacy::Public) {
+        Err(FileError::Missing(_)) => return Ok(None),
+        other => other?,
+    };
+    let decoded = data_encoding::HEXLOWER.decode(content.trim_ascii()).unwrap_or_default();
+    match <[u8; 16]>::try_from(decoded.as_slice()) {
+        Ok(id) => Ok(Some(KeyId(id))),
+        Err(_) => Err(FileError::Malformed(path.to_owned(), "is not a key id").into()),
+    }
+}
+
+fn erase_file(path: &Path) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600))?;
+    let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
+    file.write_all(&[0; KEY_FILE_LEN])?;
+    file.sync_all()?;
+    std::fs::remove_file(path)?;
+    private_file::sync_parent(path)
+}

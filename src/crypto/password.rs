@@ -1,0 +1,280 @@
+//! Passwords of the console and passcodes of links: argon2id with a pepper.
+//!
+//! Both hashes are PHC strings. The pepper is in the portal's secrets, so a stolen database alone does not let
+//! anyone guess. Passwords enter argon2 with the pepper as its secret input; passcodes enter as
+//! HMAC(pepper, "nightdrop/v1/passcode" ‖ 00 ‖ code). Verifying an unknown user costs the same as a known one.
+//! Every call takes tens of milliseconds and about 19 MiB: run it in a bounded blocking pool.
+
+use std::fmt;
+
+use argon2::password_hash::{CustomizedPasswordHasher, PasswordVerifier, phc::PasswordHash};
+use argon2::{Algorithm, Argon2, Params, Version};
+use zeroize::Zeroizing;
+
+use super::keyfile::Argon2Cost;
+use super::random::{self, Entropy, OsEntropy, RandomUnavailable};
+use super::secret::SecretBytes;
+use super::secrets::{self, PortalSecrets};
+
+/// OWASP's first recommendation for argon2id: 19 MiB, 2 passes, 1 lane.
+pub const DEFAULT_COST: Argon2Cost = Argon2Cost { memory_kib: 19 * 1024, passes: 2, lanes: 1 };
+
+/// What a stored hash may make us spend: 256 MiB, 16 passes, 4 lanes. A database writer cannot exhaust the server.
+const MOST: Argon2Cost = Argon2Cost { memory_kib: 256 * 1024, passes: 16, lanes: 4 };
+
+/// Digits of a generated passcode.
+pub const PASSCODE_DIGITS: usize = 6;
+
+/// Why a password could not be hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashError {
+    /// No random bytes for the salt.
+    Random(RandomUnavailable),
+    /// argon2 refused, for want of memory or because of impossible parameters.
+    Argon2,
+}
+
+impl fmt::Display for HashError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HashError::Random(error) => error.fmt(f),
+            HashError::Argon2 => f.write_str("argon2 could not run"),
+        }
+    }
+}
+
+impl std::error::Error for HashError {}
+
+/// A generated passcode, to be shown once.
+pub struct Passcode(Zeroizing<String>);
+
+impl Passcode {
+    /// Six digits, each of the million codes equally likely.
+    pub fn generate() -> Result<Passcode, RandomUnavailable> {
+        Self::generate_from(&OsEntropy)
+    }
+
+    /// `generate` with a given source of random bytes.
+    pub fn generate_from(source: &dyn Entropy) -> Result<Passcode, RandomUnavailable> {
+        const CODES: u32 = 1_000_000;
+        // Values above the last whole million would make low codes likelier; they are drawn again.
+        const FAIR: u32 = u32::MAX - u32::MAX % CODES;
+        // One draw in 9,500 is repeated; a source that fails this often in a row is broken.
+        for _ in 0..64 {
+            let value = u32::from_be_bytes(random::array_from(source)?);
+            if value < FAIR {
+                return Ok(Passcode(Zeroizing::new(format!("{:06}", value % CODES))));
+            }
+        }
+        Err(RandomUnavailable)
+    }
+
+    /// The digits.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Passcode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passcode([redacted])")
+    }
+}
+
+/// Hashes and verifies passwords and passcodes.
+pub struct Passwords {
+    pepper: SecretBytes<32>,
+    cost: Argon2Cost,
+    nobody: String,
+}
+
+impl Passwords {
+    /// Takes the pepper from the portal's secrets. `cost` is `DEFAULT_COST` outside tests.
+    pub fn new(secrets: &PortalSecrets, cost: Argon2Cost) -> Result<Passwords, HashError> {
+        let mut pepper = secrets::mac(secrets.password_pepper(), &[b"nightdrop/v1/password-pepper\0"]);
+        let mut passwords = Passwords { pepper: SecretBytes::take(&mut pepper), cost, nobody: String::new() };
+        // The hash that unknown users are compared with: of random bytes that nobody knows.
+        let unknown: [u8; 32] = random::array().map_err(HashError::Random)?;
+        passwords.nobody = passwords.hash(&unknown)?;
+        Ok(passwords)
+    }
+
+    /// Hashes an agent's password.
+    pub fn hash_password(&self, password: &str) -> Result<String, HashError> {
+        self.hash(password.as_bytes())
+    }
+
+    /// Verifies an agent's password. A malformed or too costly stored hash never matches.
+    pub fn verify_password(&self, password: &str, stored: &str) -> bool {
+        self.verify(password.as_bytes(), stored)
+    }
+
+    /// Spends what a verification costs, for users that do not exist. The answer is always no.
+    pub fn verify_nobody(&self, password: &str) -> bool {
+        let _spent = self.verify(password.as_bytes(), &self.nobody);
+        false
+    }
+
+    /// Whether a hash was made with other parameters than today's and should be renewed at the next sign-in.
+    pub fn wants_rehash(&self, stored: &str) -> bool {
+        match parse(stored) {
+            Some((_, cost)) => cost != self.cost,
+            None => true,
+        }
+    }
+
+    /// Hashes a passcode.
+    pub fn hash_passcode(&self, code: &str) -> Result<String, HashError> {
+        self.hash(&self.peppered(code)[..])
+    }
+
+    /// Verifies a passcode. The caller has already, durably, taken one attempt away.
+    pub fn verify_passcode(&self, code: &str, stored: &str) -> bool {
+        self.verify(&self.peppered(code)[..], stored)
+    }
+
+    fn peppered(&self, code: &str) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(secrets::mac(&self.pepper, &[b"nightdrop/v1/passcode\0", code.as_bytes()]))
+    }
+
+    fn argon2(&self) -> Result<Argon2<'_>, HashError> {
+        let params = params(self.cost).ok_or(HashError::Argon2)?;
+        Argon2::new_with_secret(self.pepper.expose(), Algorithm::Argon2id, Version::V0x13, params)
+            .map_err(|_| HashError::Argon2)
+    }
+
+    fn hash(&self, input: &[u8]) -> Result<String, HashError> {
+        let salt: [u8; 16] = random::array().map_err(HashError::Random)?;
+        let params = params(self.cost).ok_or(HashError::Argon2)?;
+        let hash = self
+            .argon2()?
+            .hash_password_customized(input, &salt, Some("argon2id"), Some(0x13), params)
+            .map_err(|_| HashError::Argon2)?;
+        Ok(hash.to_string())
+    }
+
+    fn verify(&self, input: &[u8], stored: &str) -> bool {
+        let Some((hash, _)) = parse(stored) else {
+            return false;
+        };
+        self.argon2().is_ok_and(|argon2| argon2.verify_password(input, &hash).is_ok())
+    }
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Passwords({:?}, [redacted])", self.cost)
+    }
+}
+
+fn params(cost: Argon2Cost) -> Option<Params> {
+    Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).ok()
+}
+
+/// Reads a stored hash and its cost; refuses other algorithms and whatever costs more than `MOST`.
+fn parse(stored: &str) -> Option<(PasswordHash, Argon2Cost)> {
+    let hash = PasswordHash::new(stored).ok()?;
+    let params = Params::try_from(&hash).ok()?;
+    let cost = Argon2Cost { memory_kib: params.m_cost(), passes: params.t_cost(), lanes: params.p_cost() };
+    let bearable =
+        cost.memory_kib <= MOST.memory_kib && cost.passes <= MOST.passes && cost.lanes <= MOST.lanes;
+    let complete = hash.salt.is_some() && hash.hash.as_ref().is_some_and(|output| output.len() == 32);
+    (hash.algorithm.as_str() == "argon2id" && bearable && complete).then_some((hash, cost))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::collections::HashMap;
+    use std::time::Instant;
+
+    fn quick() -> Passwords {
+        Passwords::new(&PortalSecrets::counting(1), Argon2Cost::smallest()).unwrap()
+    }
+
+    #[test]
+    fn passwords_verify_with_their_pepper_only() {
+        let passwords = quick();
+        let stored = passwords.hash_password("correct horse battery").unwrap();
+        assert!(stored.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{stored}");
+        assert!(passwords.verify_password("correct horse battery", &stored));
+        assert!(!passwords.verify_password("correct horse batterz", &stored));
+        let elsewhere = Passwords::new(&PortalSecrets::counting(2), Argon2Cost::smallest()).unwrap();
+        assert!(!elsewhere.verify_password("correct horse battery", &stored));
+        assert_ne!(stored, passwords.hash_password("correct horse battery").unwrap());
+        assert!(!passwords.verify_nobody("correct horse battery"));
+    }
+
+    #[test]
+    fn long_passwords_are_not_cut() {
+        let passwords = quick();
+        let long = "x".repeat(100);
+        let stored = passwords.hash_password(&long).unwrap();
+        assert!(!passwords.verify_password(&long[..72], &stored));
+        assert!(passwords.verify_password(&long, &stored));
+    }
+
+    #[test]
+    fn a_password_hash_is_no_passcode_hash() {
+        let passwords = quick();
+        let stored = passwords.hash_passcode("123456").unwrap();
+        assert!(passwords.verify_passcode("123456", &stored));
+        assert!(!passwords.verify_passcode("123457", &stored));
+        assert!(!passwords.verify_password("123456", &stored));
+    }
+
+    #[test]
+    fn a_hash_that_would_cost_too_much_is_refused_at_once() {
+        let passwords = quick();
+        let salt_and_hash = "AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let started = Instant::now();
+        for cost in ["m=4294967295,t=1,p=1", "m=8,t=4294967295,p=1", "m=1048576,t=1,p=1", "m=80000,t=1,p=9"] {
+            assert!(!passwords.verify_password("x", &format!("$argon2id$v=19${cost}${salt_and_hash}")));
+        }
+        for nonsense in ["", "$argon2id$", "plain", "$argon2i$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAA"] {
+            assert!(!passwords.verify_password("x", nonsense));
+            assert!(passwords.wants_rehash(nonsense));
+        }
+        assert!(started.elapsed().as_millis() < 100);
+    }
+
+    #[test]
+    fn other_parameters_want_a_rehash() {
+        let old = quick().hash_password("p").unwrap();
+        let cost = Argon2Cost { memory_kib: 16, passes: 1, lanes: 1 };
+        let today = Passwords::new(&PortalSecrets::counting(1), cost).unwrap();
+        assert!(today.verify_password("p", &old));
+        assert!(today.wants_rehash(&old));
+        assert!(!today.wants_rehash(&today.hash_password("p").unwrap()));
+    }
+
+    #[test]
+    fn passcodes_are_fair_and_unfair_draws_are_repeated() {
+        let mut digits: HashMap<char, u32> = HashMap::new();
+        for _ in 0..20_000 {
+            let code = Passcode::generate().unwrap();
+            assert_eq!(code.expose().len(), PASSCODE_DIGITS);
+            for digit in code.expose().chars() {
+                *digits.entry(digit).or_default() += 1;
+            }
+        }
+        // 120,000 digits, ten kinds: chi-squared with 9 degrees of freedom stays below 33.7 (p = 0.0001).
+        let expected = 12_000.0;
+        let chi: f64 = digits.values().map(|seen| (f64::from(*seen) - expected).powi(2) / expected).sum();
+        assert_eq!(digits.len(), 10);
+        assert!(chi < 33.7, "chi-squared {chi}");
+
+        struct Highest(std::sync::atomic::AtomicU32);
+        impl Entropy for Highest {
+            fn fill(&self, out: &mut [u8]) -> Result<(), RandomUnavailable> {
+                let first = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+                out.fill(if first { 0xFF } else { 0 });
+                Ok(())
+            }
+        }
+        let code = Passcode::generate_from(&Highest(0.into())).unwrap();
+        assert_eq!(code.expose(), "000000", "the first, unfair draw was not used");
+        assert_eq!(format!("{code:?}"), "Passcode([redacted])");
+    }
+}

@@ -1,0 +1,315 @@
+//! Sealing one file while it streams in.
+//!
+//! `begin` makes the header; each 64 KiB of plain bytes becomes a chunk, in place; `finish` makes the meta box and
+//! returns the keyed digest. The sealer holds only symmetric keys of this one document; the document key itself is
+//! gone once `begin` returns, and the vault's private key is never here.
+//!
+//! A sealer that has failed, or is dropped before `finish`, leaves nothing that can be opened: without the meta box
+//! no opener starts.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::envelope::{self, Binding, PublicKey, WrapError};
+use super::header::{self, CONTEXT_LEN, Context, Header, MAX_FILES};
+use super::meta::{self, BoxError, Meta};
+use super::random::{self, Entropy, OsEntropy, RandomUnavailable};
+use super::resume::{self, ResumeKey};
+use super::schedule::{Schedule, Segment};
+use super::secret::{ErasureSecret, SecretBytes};
+use super::stream::{CHUNK_LEN, KeyedDigest, StreamCipher};
+
+/// The most chunks of a file: they are stored under a 32-bit number. 2³² × 64 KiB is beyond any size limit.
+const MAX_CHUNKS: u64 = u32::MAX as u64;
+
+/// Why sealing failed. Nothing of the document is readable afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SealError {
+    /// The operating system gave no random bytes; worth another try later.
+    Random(RandomUnavailable),
+    /// The vault's public key was refused by HPKE.
+    KeyRefused,
+    /// File index or count outside the format.
+    BadContext,
+    /// A chunk that is not the last was not exactly 64 KiB, or the last was empty or longer.
+    ChunkLength,
+    /// More chunks than the format can number.
+    TooLong,
+    /// A chunk after the last one, or a suspension after the end.
+    AfterLast,
+    /// `finish` before the last chunk.
+    Unfinished,
+    /// The meta data names another size than went through.
+    SizeMismatch,
+    /// The meta data does not fit its box.
+    MetaTooLong,
+    /// The resume box does not open with this token and erasure secret, or is of another version.
+    NotResumable,
+}
+
+impl fmt::Display for SealError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SealError::Random(_) => "no random bytes to seal with",
+            SealError::KeyRefused => "the vault's public key cannot be sealed to",
+            SealError::BadContext => "file index or count out of range",
+            SealError::ChunkLength => "a chunk has the wrong length",
+            SealError::TooLong => "too many chunks",
+            SealError::AfterLast => "the last chunk was already sealed",
+            SealError::Unfinished => "the last chunk was not sealed yet",
+            SealError::SizeMismatch => "the size in the meta data is not the size that was sealed",
+            SealError::MetaTooLong => "the meta data is too long",
+            SealError::NotResumable => "the upload cannot be resumed with these secrets",
+        })
+    }
+}
+
+impl std::error::Error for SealError {}
+
+impl From<RandomUnavailable> for SealError {
+    fn from(error: RandomUnavailable) -> SealError {
+        SealError::Random(error)
+    }
+}
+
+/// What a finished sealing leaves for the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedDocument {
+    /// The meta box, to be stored beside the header.
+    pub meta_box: Vec<u8>,
+    /// HMAC-SHA-256(digest_key, plain bytes): finds duplicates within this document's life, means nothing after it.
+    pub digest: [u8; 32],
+    /// Plain bytes.
+    pub size: u64,
+    /// Chunks.
+    pub chunks: u64,
+}
+
+/// Seals one file, chunk by chunk.
+pub struct DocumentSealer {
+    schedule: Schedule,
+    header_hash: [u8; 32],
+    cipher: StreamCipher,
+    digest: KeyedDigest,
+    chunks: u64,
+    size: u64,
+    ended: bool,
+    segments: Vec<Segment>,
+}
+
+impl DocumentSealer {
+    /// Makes a document key, seals it to the vault and the erasure secret, and returns the header to be stored
+    /// (216 or 1,304 bytes) together with the sealer.
+    pub fn begin(
+        public: &PublicKey,
+        context: &Context,
+        secret: &ErasureSecret,
+    ) -> Result<(Vec<u8>, DocumentSealer), SealError> {
+        Self::begin_with(&OsEntropy, public, context, secret)
+    }
+
+    /// `begin` with a given source of random bytes.
+    pub fn begin_with(
+        source: &dyn Entropy,
+        public: &PublicKey,
+        context: &Context,
+        secret: &ErasureSecret,
+    ) -> Result<(Vec<u8>, DocumentSealer), SealError> {
+        if context.file_count == 0 || context.file_count > MAX_FILES || context.file_index >= context.file_count {
+            return Err(SealError::BadContext);
+        }
+        let document_key = SecretBytes::<32>::random_from(source)?;
+        let salt: [u8; 32] = random::array_from(source)?;
+        let bound = header::context_bytes(public.suite(), &public.id(), context, &salt);
+        let schedule = Schedule::new(&document_key, &bound);
+        let commitment = *schedule.commitment().expose();
+        let (enc, sealed_key) = envelope::wrap(
+            public,
+            secret,
+            &Binding {
+                info: &header::hpke_info(&bound),
+                psk_id: &header::psk_id(context),
+                aad: &commitment,
+            },
+            document_key.expose(),
+            source,
+        )
+        .map_err(|error| match error {
+            WrapError::Random(error) => SealError::Random(error),
+            WrapError::Refused => SealError::KeyRefused,
+        })?;
+        let header = Header {
+            suite: public.suite(),
+            key_id: public.id(),
+            context: *context,
+            salt,
+            commitment,
+            enc,
+            sealed_key,
+        }
+        .to_bytes();
+        let sealer = DocumentSealer {
+            header_hash: Sha256::digest(&header).into(),
+            cipher: StreamCipher::new(&schedule.payload_key()),
+            digest: KeyedDigest::new(&schedule.digest_key()),
+            schedule,
+            chunks: 0,
+            size: 0,
+            ended: false,
+            segments: Vec::new(),
+        };
+        Ok((header, sealer))
+    }
+
+    /// Seals the next chunk in place; the buffer grows by 16 bytes. Every chunk but the last has exactly 65,536
+    /// bytes, the last 1 to 65,536.
+    pub fn seal_chunk_in_place(&mut self, chunk: &mut Vec<u8>, last: bool) -> Result<(), SealError> {
+        if self.ended {
+            return Err(SealError::AfterLast);
+        }
+        let fits = if last { (1..=CHUNK_LEN).contains(&chunk.len()) } else { chunk.len() == CHUNK_LEN };
+        if !fits {
+            return Err(SealError::ChunkLength);
+        }
+        if self.chunks >= MAX_CHUNKS {
+            return Err(SealError::TooLong);
+        }
+        self.digest.update(chunk);
+        self.size += chunk.len() as u64;
+        self.cipher.seal(self.chunks, last, chunk);
+        self.chunks += 1;
+        self.ended = last;
+        Ok(())
+    }
+
+    /// Plain bytes sealed so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Chunks sealed so far: also the number of the next one.
+    pub fn chunks(&self) -> u64 {
+        self.chunks
+    }
+
+    /// Makes the meta box and ends the sealing. The meta data must name the size that went through.
+    pub fn finish(self, meta: &Meta) -> Result<SealedDocument, SealError> {
+        self.finish_with(&OsEntropy, meta)
+    }
+
+    /// `finish` with a given source of random bytes.
+    pub fn finish_with(self, source: &dyn Entropy, meta: &Meta) -> Result<SealedDocument, SealError> {
+        if !self.ended {
+            return Err(SealError::Unfinished);
+        }
+        if meta.size != self.size {
+            return Err(SealError::SizeMismatch);
+        }
+        let meta_box = meta::seal(&self.schedule.meta_key(), &self.header_hash, meta, &self.segments, source)
+            .map_err(|error| match error {
+                BoxError::Random(error) => SealError::Random(error),
+                BoxError::TooLong => SealError::MetaTooLong,
+            })?;
+        Ok(SealedDocument {
+            meta_box,
+            digest: self.digest.finish(&self.schedule.digest_key()),
+            size: self.size,
+            chunks: self.chunks,
+        })
+    }
+
+    /// Writes the state down for another connection; see `resume` for what the caller owes. Not after the last
+    /// chunk: there is nothing left to resume, only to finish.
+    pub fn suspend(&self, key: &ResumeKey) -> Result<Vec<u8>, SealError> {
+        if self.ended {
+            return Err(SealError::AfterLast);
+        }
+        let digest = self.digest.state();
+        let mut state = Zeroizing::new(Vec::with_capacity(
+            STATE_FIXED + self.segments.len() * SEGMENT_LEN + digest.len(),
+        ));
+        state.extend_from_slice(self.schedule.prk());
+        state.extend_from_slice(self.schedule.context());
+        state.extend_from_slice(&self.header_hash);
+        state.extend_from_slice(&self.chunks.to_be_bytes());
+        state.extend_from_slice(&self.size.to_be_bytes());
+        let count = u32::try_from(self.segments.len()).map_err(|_| SealError::TooLong)?;
+        state.extend_from_slice(&count.to_be_bytes());
+        for segment in &self.segments {
+            state.extend_from_slice(&segment.first_chunk.to_be_bytes());
+            state.extend_from_slice(&segment.nonce);
+        }
+        state.extend_from_slice(&Zeroizing::new(digest));
+        Ok(resume::seal(key, &state, &OsEntropy)?)
+    }
+
+    /// Goes on from a suspended state: the next chunk has the number `chunks()`, under a fresh payload key.
+    pub fn resume(sealed: &[u8], key: &ResumeKey) -> Result<DocumentSealer, SealError> {
+        let state = resume::open(key, sealed).ok_or(SealError::NotResumable)?;
+        let mut sealer = DocumentSealer::from_state(&state).ok_or(SealError::NotResumable)?;
+        let segment = Segment {
+            first_chunk: sealer.chunks,
+            nonce: random::array()?,
+        };
+        // An earlier resumption at this very chunk kept nothing it sealed, so its segment is replaced.
+        sealer.segments.retain(|earlier| earlier.first_chunk < segment.first_chunk);
+        sealer.segments.push(segment);
+        sealer.cipher = StreamCipher::new(&sealer.schedule.segment_key(&segment));
+        Ok(sealer)
+    }
+
+    fn from_state(state: &[u8]) -> Option<DocumentSealer> {
+        let mut rest = state;
+        let prk_bytes = take(&mut rest, 32)?;
+        let prk = SecretBytes::<32>::filled_by(|place| {
+            place.copy_from_slice(prk_bytes);
+            Ok::<(), std::convert::Infallible>(())
+        })
+        .expect("infallible");
+        let context: [u8; CONTEXT_LEN] = take(&mut rest, CONTEXT_LEN)?.try_into().ok()?;
+        let header_hash: [u8; 32] = take(&mut rest, 32)?.try_into().ok()?;
+        let chunks = take_u64(&mut rest)?;
+        let size = take_u64(&mut rest)?;
+        let count = u32::from_be_bytes(take(&mut rest, 4)?.try_into().ok()?);
+        let mut segments = Vec::new();
+        for _ in 0..count {
+            segments.push(Segment {
+                first_chunk: take_u64(&mut rest)?,
+                nonce: take(&mut rest, 16)?.try_into().ok()?,
+            });
+        }
+        let digest = KeyedDigest::from_state(rest)?;
+        let schedule = Schedule::from_prk(prk, context);
+        Some(DocumentSealer {
+            header_hash,
+            cipher: StreamCipher::new(&schedule.payload_key()),
+            digest,
+            schedule,
+            chunks,
+            size,
+            ended: false,
+            segments,
+        })
+    }
+}
+
+impl fmt::Debug for DocumentSealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DocumentSealer({} chunks, [redacted])", self.chunks)
+    }
+}
+
+const STATE_FIXED: usize = 32 + CONTEXT_LEN + 32 + 8 + 8 + 4;
+const SEGMENT_LEN: usize = 24;
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, left) = rest.split_at_checked(length)?;
+    *rest = left;
+    Some(taken)
+}
+
+fn take_u64(rest: &mut &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(take(rest, 8)?.try_into().ok()?))
+}

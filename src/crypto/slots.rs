@@ -1,0 +1,569 @@
+//! The local erasure store: one preallocated file, one 4 KiB page per submission.
+//!
+//! ```text
+//! page 0:   "NDSLOTS1" ‖ u32 version 1 ‖ u32 4096 ‖ u64 slot count ‖ file uuid 16 ‖ crc32c of the 40 bytes before
+//! slot i at (i+1)·4096:
+//! 0   1   state 0xA5 live; an erased or free slot is 4096 zero bytes
+//! 1   7   zero
+//! 8   8   generation
+//! 16  16  doc_id
+//! 32  32  erasure secret
+//! 64  32  SHA-256("nightdrop/v1/slot-check" ‖ 00 ‖ bytes 0..64)
+//! 96  …   zero
+//! ```
+//! A page of its own, so that no neighbour is rewritten with it. The file is written out in full when it is made,
+//! so that no page is an unwritten extent, and it is never replaced or grown: only pages in place, because a file
+//! system frees the old blocks of a replaced file without wiping them.
+//!
+//! `put` is durable when it returns; writers that come together share one `fdatasync`. `destroy` zeroes the page,
+//! syncs, and reads it back around the page cache. When a sync fails the kernel may have dropped the very write, so
+//! the process must die and come back: the abort hook is called, and if it returns the store is poisoned.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::OFlags;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::erase::{EraseError, ErasureStore, LiveSlot, ReadBack, SlotRef};
+use super::private_file::{self, FileError, Privacy};
+use super::random;
+use super::secret::ErasureSecret;
+
+/// Bytes of one slot.
+pub const PAGE: usize = 4096;
+
+/// Slots of a file unless configured otherwise: 64 MiB, 16,384 submissions alive at once.
+pub const DEFAULT_SLOTS: u64 = 16_384;
+
+/// The most slots a file may have: 4 GiB.
+pub const MAX_SLOTS: u64 = 1 << 20;
+
+const MAGIC: &[u8; 8] = b"NDSLOTS1";
+const VERSION: u32 = 1;
+const LIVE: u8 = 0xA5;
+const OWNED_LEN: usize = 96;
+
+/// Called when a write cannot be made durable. The default ends the process.
+pub type AbortHook = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// The file operations, so that failing ones can be tested.
+pub(super) trait Pages: Send + Sync {
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    fn sync(&self) -> io::Result<()>;
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+    /// Reads one page around the page cache; `None` if the file system cannot.
+    fn read_direct(&self, offset: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>>;
+}
+
+/// What opening found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotsReport {
+    /// Slots in the file.
+    pub slots: u64,
+    /// Slots in use.
+    pub live: u64,
+    /// Half-written or half-erased pages that were found and destroyed.
+    pub torn_destroyed: u64,
+}
+
+/// The open store. One process at a time holds the file's lock.
+pub struct SlotsFile {
+    pages: Box<dyn Pages>,
+    uuid: [u8; 16],
+    slots: u64,
+    report: SlotsReport,
+    state: Mutex<State>,
+    gate: SyncGate,
+    abort: AbortHook,
+}
+
+#[derive(Default)]
+struct State {
+    free: BTreeSet<u64>,
+    live: BTreeMap<u64, Owner>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    doc_id: [u8; 16],
+    generation: u64,
+}
+
+enum Content {
+    Free,
+    Live(Owner, ErasureSecret),
+    Torn,
+}
+
+impl SlotsFile {
+    /// Makes the file (0600, `O_EXCL`), every page written, and returns its uuid. The uuid belongs into the portal's
+    /// records: a slots file from somewhere else is refused.
+    pub fn create(path: &Path, slots: u64) -> Result<[u8; 16], EraseError> {
+        if slots == 0 || slots > MAX_SLOTS {
+            return Err(EraseError::Unusable(format!("a slots file has 1 to {MAX_SLOTS} slots, not {slots}")));
+        }
+        let uuid: [u8; 16] = random::array().map_err(|_| EraseError::Random)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::AlreadyExists => unusable(path, "exists already and is never overwritten"),
+                _ => EraseError::Io(error),
+            }
+        })?;
+        let filled = write_all_pages(&file, &uuid, slots)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| private_file::sync_parent(path));
+        if let Err(error) = filled {
+            let _ = std::fs::remove_file(path);
+            return Err(error.into());
+        }
+        Ok(uuid)
+    }
+
+    /// Opens the file, checks everything about it, rebuilds the free list, and destroys torn pages.
+    /// A missing file is an error: it is never made again silently.
+    pub fn open(path: &Path, expected_uuid: Option<&[u8; 16]>) -> Result<SlotsFile, EraseError> {
+        Self::open_with_abort(path, expected_uuid, Arc::new(|_| std::process::abort()))
+    }
+
+    /// `open` with another abort hook.
+    pub fn open_with_abort(
+        path: &Path,
+        expected_uuid: Option<&[u8; 16]>,
+        abort: AbortHook,
+    ) -> Result<SlotsFile, EraseError> {
+        let file = private_file::open_checked(path, Privacy::Owner, OpenOptions::new().read(true).write(true))
+            .map_err(|error| match error {
+                FileError::Io(_, error) => EraseError::Io(error),
+                FileError::Missing(_) => EraseError::Unusable(format!(
+                    "{} is missing: undelivered documents cannot be opened without it, and it is not made anew silently",
+                    path.display()
+                )),
+                other => EraseError::Unusable(other.to_string()),
+            })?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(unusable(path, "is in use by another process")),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        let status = file.metadata()?;
+        if status.nlink() != 1 {
+            return Err(unusable(path, "has another hard link"));
+        }
+        let (uuid, slots) = read_head(path, &file, status.len())?;
+        if expected_uuid.is_some_and(|expected| *expected != uuid) {
+            return Err(unusable(path, "belongs to another portal or another time (its uuid differs)"));
+        }
+        let pages = FilePages { direct: open_direct(path), file };
+        Self::over(Box::new(pages), uuid, slots, abort)
+    }
+
+    /// Builds the store over given pages; scans all of them.
+    pub(super) fn over(
+        pages: Box<dyn Pages>,
+        uuid: [u8; 16],
+        slots: u64,
+        abort: AbortHook,
+    ) -> Result<SlotsFile, EraseError> {
+        let mut store = SlotsFile {
+            pages,
+            uuid,
+            slots,
+            report: SlotsReport { slots, live: 0, torn_destroyed: 0 },
+            state: Mutex::default(),
+            gate: SyncGate::default(),
+            abort,
+        };
+        store.scan()?;
+        Ok(store)
+    }
+
+    /// The uuid in the file's head.
+    pub fn uuid(&self) -> [u8; 16] {
+        self.uuid
+    }
+
+    /// What opening found.
+    pub fn report(&self) -> SlotsReport {
+        self.report
+    }
+
+    /// Writes and destroys a canary, to see that erasing works here and how far it can be verified.
+    pub fn canary(&self) -> Result<ReadBack, EraseError> {
+        let doc_id: [u8; 16] = random::array().map_err(|_| EraseError::Random)?;
+        let secret = ErasureSecret::generate().map_err(|_| EraseError::Random)?;
+        let slot = self.put(&doc_id, &secret)?;
+        if self.get(&doc_id, &slot)?.expose() != secret.expose() {
+            return Err(EraseError::Damaged);
+        }
+        self.destroy(&doc_id, &slot)
+    }
+
+    fn scan(&mut self) -> Result<(), EraseError> {
+        let mut state = State::default();
+        let mut torn = Vec::new();
+        let mut run = Zeroizing::new(vec![0u8; 256 * PAGE]);
+        for first in (0..self.slots).step_by(256) {
+            let count = usize::try_from((self.slots - first).min(256)).expect("at most 256");
+            let bytes = &mut run[..count * PAGE];
+            self.pages.read(offset(first), bytes)?;
+            for (index, page) in (first..).zip(bytes.chunks_exact(PAGE)) {
+                match parse_page(page) {
+                    Content::Free => {
+                        state.free.insert(index);
+                    }
+                    Content::Live(owner, _) => {
+                        state.live.insert(index, owner);
+                    }
+                    Content::Torn => torn.push(index),
+                }
+            }
+        }
+        for index in &torn {
+            self.pages.write(offset(*index), &[0; PAGE])?;
+        }
+        if !torn.is_empty() {
+            self.gate.wait(&*self.pages, &self.abort)?;
+        }
+        self.report.torn_destroyed = torn.len() as u64;
+        self.report.live = state.live.len() as u64;
+        state.free.extend(torn);
+        self.state = Mutex::new(state);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check(&self, slot: &SlotRef) -> Result<(), EraseError> {
+        if self.gate.is_poisoned() {
+            return Err(EraseError::Poisoned);
+        }
+        if slot.index >= self.slots {
+            return Err(EraseError::NoSuchSlot);
+        }
+        Ok(())
+    }
+
+    fn page(&self, index: u64) -> Result<Zeroizing<Vec<u8>>, EraseError> {
+        let mut page = Zeroizing::new(vec![0u8; PAGE]);
+        self.pages.read(offset(index), &mut page)?;
+        Ok(page)
+    }
+
+    /// Zeroes the page if it is this owner's. Returns whether this call is the one that zeroed it.
+    fn zero_if_owned(&self, owner: &Owner, index: u64) -> Result<bool, EraseError> {
+        let mut state = self.lock();
+        match parse_page(&self.page(index)?) {
+            Content::Free => return Ok(false),
+            Content::Live(found, _) if same_owner(&found, owner) => {}
+            // A page that went bad while we ran is still known by its owner.
+            Content::Torn if state.live.get(&index) == Some(owner) => {}
+            _ => return Err(EraseError::OtherOwner),
+        }
+        self.pages.write(offset(index), &[0; PAGE])?;
+        state.live.remove(&index);
+        Ok(true)
+    }
+
+    /// Looks at the medium after a destruction: the owner's page must not be there any more.
+    fn read_back(&self, owner: &Owner, index: u64, ours: bool) -> Result<ReadBack, EraseError> {
+        // A page that this call zeroed is nobody else's yet. Any other may get a new owner at any moment, so no
+        // writer may be half through it while we look.
+        let writers_wait = (!ours).then(|| self.lock());
+        let (page, how) = match self.pages.read_direct(offset(index))? {
+            Some(page) => (page, ReadBack::Direct),
+            None => (self.page(index)?, ReadBack::Buffered),
+        };
+        drop(writers_wait);
+        match parse_page(&page) {
+            Content::Free => Ok(how),
+            Content::Live(found, _) if !ours && !same_owner(&found, owner) => Ok(how),
+            Content::Live(..) | Content::Torn => Err(EraseError::Damaged),
+        }
+    }
+}
+
+impl ErasureStore for SlotsFile {
+    fn put(&self, doc_id: &[u8; 16], secret: &ErasureSecret) -> Result<SlotRef, EraseError> {
+        let generation = u64::from_be_bytes(random::array().map_err(|_| EraseError::Random)?);
+        let owner = Owner { doc_id: *doc_id, generation };
+        let page = live_page(&owner, secret);
+        let index = {
+            let mut state = self.lock();
+            self.check(&SlotRef { index: 0, generation })?;
+            let index = state.free.pop_first().ok_or(EraseError::SlotsFull)?;
+            if let Err(error) = self.pages.write(offset(index), &page) {
+                // The page may be torn now; it is not handed out again before the next scan has wiped it.
+                return Err(error.into());
+            }
+            state.live.insert(index, owner);
+            index
+        };
+        self.gate.wait(&*self.pages, &self.abort)?;
+        Ok(SlotRef { index, generation })
+    }
+
+    fn get(&self, doc_id: &[u8; 16], slot: &SlotRef) -> Result<ErasureSecret, EraseError> {
+        self.check(slot)?;
+        let owner = Owner { doc_id: *doc_id, generation: slot.generation };
+        match parse_page(&self.page(slot.index)?) {
+            Content::Live(found, secret) if same_owner(&found, &owner) => Ok(secret),
+            Content::Live(..) => Err(EraseError::OtherOwner),
+            Content::Free => Err(EraseError::Erased),
+            Content::Torn => Err(EraseError::Damaged),
+        }
+    }
+
+    fn destroy(&self, doc_id: &[u8; 16], slot: &SlotRef) -> Result<ReadBack, EraseError> {
+        self.check(slot)?;
+        let owner = Owner { doc_id: *doc_id, generation: slot.generation };
+        let ours = self.zero_if_owned(&owner, slot.index)?;
+        // Even a page that was zero already is synced: the zeros may be from a process that died before its sync.
+        self.gate.wait(&*self.pages, &self.abort)?;
+        let how = self.read_back(&owner, slot.index, ours)?;
+        if ours {
+            self.lock().free.insert(slot.index);
+        }
+        Ok(how)
+    }
+
+    fn live(&self) -> Result<Vec<LiveSlot>, EraseError> {
+        let state = self.lock();
+        let live = state.live.iter().map(|(index, owner)| LiveSlot {
+            doc_id: owner.doc_id,
+            slot: SlotRef { index: *index, generation: owner.generation },
+        });
+        Ok(live.collect())
+    }
+
+    fn free(&self) -> Result<u64, EraseError> {
+        Ok(self.lock().free.len() as u64)
+    }
+}
+
+impl fmt::Debug for SlotsFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SlotsFile({:?})", self.report)
+    }
+}
+
+/// Lets writers that come together share one sync. A ticket is drawn after the write; a sync that starts later
+/// covers it.
+#[derive(Default)]
+struct SyncGate {
+    state: Mutex<GateState>,
+    turn: Condvar,
+}
+
+#[derive(Default)]
+struct GateState {
+    written: u64,
+    synced: u64,
+    running: bool,
+    poisoned: bool,
+}
+
+impl SyncGate {
+    fn wait(&self, pages: &dyn Pages, abort: &AbortHook) -> Result<(), EraseError> {
+        let mut state = self.lock();
+        state.written += 1;
+        let ticket = state.written;
+        loop {
+            if state.poisoned {
+                return Err(EraseError::Poisoned);
+            }
+            if state.synced >= ticket {
+                return Ok(());
+            }
+            if state.running {
+                state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.running = true;
+            let covered = state.written;
+            drop(state);
+            let outcome = pages.sync();
+            state = self.lock();
+            state.running = false;
+            match &outcome {
+                Ok(()) => state.synced = covered,
+                Err(_) => state.poisoned = true,
+            }
+            self.turn.notify_all();
+            if let Err(error) = outcome {
+                drop(state);
+                abort(&format!("the slots file could not be synced: {error}"));
+                return Err(EraseError::Poisoned);
+            }
+        }
+    }
+
+    fn is_poisoned(&self) -> bool {
+        self.lock().poisoned
+    }
+
+    fn lock(&self) -> MutexGuard<'_, GateState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct FilePages {
+    file: File,
+    direct: Option<File>,
+}
+
+impl Pages for FilePages {
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(bytes, offset)
+    }
+
+    fn read_direct(&self, offset: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+        let Some(direct) = &self.direct else {
+            return Ok(None);
+        };
+        // O_DIRECT wants an aligned buffer; two pages always contain an aligned one.
+        let mut roomy = Zeroizing::new(vec![0u8; 2 * PAGE]);
+        let skip = roomy.as_ptr().align_offset(PAGE);
+        let Some(aligned) = roomy.get_mut(skip..skip.saturating_add(PAGE)) else {
+            return Ok(None);
+        };
+        match direct.read_at(aligned, offset) {
+            Ok(PAGE) => Ok(Some(Zeroizing::new(aligned.to_vec()))),
+            Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn open_direct(path: &Path) -> Option<File> {
+    let flags = i32::try_from((OFlags::DIRECT | OFlags::NOFOLLOW).bits()).expect("open flags are small");
+    OpenOptions::new().read(true).custom_flags(flags).open(path).ok()
+}
+
+fn offset(index: u64) -> u64 {
+    (index + 1) * PAGE as u64
+}
+
+fn same_owner(found: &Owner, asked: &Owner) -> bool {
+    let same = found.doc_id.ct_eq(&asked.doc_id) & found.generation.ct_eq(&asked.generation);
+    same.into()
+}
+
+fn live_page(owner: &Owner, secret: &ErasureSecret) -> Zeroizing<Vec<u8>> {
+    let mut page = Zeroizing::new(vec![0u8; PAGE]);
+    page[0] = LIVE;
+    page[8..16].copy_from_slice(&owner.generation.to_be_bytes());
+    page[16..32].copy_from_slice(&owner.doc_id);
+    page[32..64].copy_from_slice(secret.expose());
+    let mut check = slot_check(&page[..64]);
+    page[64..OWNED_LEN].copy_from_slice(&check);
+    check.zeroize();
+    page
+}
+
+/// SHA-256("nightdrop/v1/slot-check" ‖ 00 ‖ the first 64 bytes of a page).
+pub(super) fn slot_check(owned: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"nightdrop/v1/slot-check\0");
+    hash.update(owned);
+    hash.finalize().into()
+}
+
+fn parse_page(page: &[u8]) -> Content {
+    if page.iter().all(|byte| *byte == 0) {
+        return Content::Free;
+    }
+    let framed = page[0] == LIVE
+        && page[1..8] == [0; 7]
+        && page[OWNED_LEN..].iter().all(|byte| *byte == 0)
+        && bool::from(slot_check(&page[..64]).ct_eq(&page[64..OWNED_LEN]));
+    match ErasureSecret::from_slice(&page[32..64]) {
+        Ok(secret) if framed => {
+            let owner = Owner {
+                doc_id: page[16..32].try_into().expect("sixteen bytes"),
+                generation: u64::from_be_bytes(page[8..16].try_into().expect("eight bytes")),
+            };
+            Content::Live(owner, secret)
+        }
+        _ => Content::Torn,
+    }
+}
+
+fn head_page(uuid: &[u8; 16], slots: u64) -> [u8; PAGE] {
+    let mut page = [0u8; PAGE];
+    page[..8].copy_from_slice(MAGIC);
+    page[8..12].copy_from_slice(&VERSION.to_be_bytes());
+    page[12..16].copy_from_slice(&(PAGE as u32).to_be_bytes());
+    page[16..24].copy_from_slice(&slots.to_be_bytes());
+    page[24..40].copy_from_slice(uuid);
+    let sum = crc32c(&page[..40]);
+    page[40..44].copy_from_slice(&sum.to_be_bytes());
+    page
+}
+
+fn write_all_pages(file: &File, uuid: &[u8; 16], slots: u64) -> io::Result<()> {
+    file.write_all_at(&head_page(uuid, slots), 0)?;
+    let zeros = vec![0u8; 256 * PAGE];
+    for first in (0..slots).step_by(256) {
+        let count = usize::try_from((slots - first).min(256)).expect("at most 256");
+        file.write_all_at(&zeros[..count * PAGE], offset(first))?;
+    }
+    Ok(())
+}
+
+fn read_head(path: &Path, file: &File, length: u64) -> Result<([u8; 16], u64), EraseError> {
+    let mut head = [0u8; PAGE];
+    if length < PAGE as u64 {
+        return Err(unusable(path, "is shorter than its head"));
+    }
+    file.read_exact_at(&mut head, 0)?;
+    let slots = u64::from_be_bytes(head[16..24].try_into().expect("eight bytes"));
+    let uuid: [u8; 16] = head[24..40].try_into().expect("sixteen bytes");
+    if &head[..8] != MAGIC {
+        return Err(unusable(path, "is not a slots file"));
+    }
+    if slots == 0 || slots > MAX_SLOTS || head != head_page(&uuid, slots) {
+        return Err(unusable(path, "has a damaged head or another version"));
+    }
+    if length != offset(slots) {
+        return Err(unusable(path, "has another length than its head says"));
+    }
+    Ok((uuid, slots))
+}
+
+fn unusable(path: &Path, what: &str) -> EraseError {
+    EraseError::Unusable(format!("{} {what}", PathBuf::from(path).display()))
+}
+
+/// CRC-32C (Castagnoli), bit by bit: it runs over 40 bytes once per start.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let mut sum = !0u32;
+    for byte in bytes {
+        sum ^= u32::from(*byte);
+        for _ in 0..8 {
+            sum = if sum & 1 == 1 { (sum >> 1) ^ 0x82F6_3B78 } else { sum >> 1 };
+        }
+    }
+    !sum
+}
+
+#[cfg(test)]
+mod tests;
