@@ -34,9 +34,9 @@ mod sniff;
 mod strip;
 
 #[cfg(test)]
-//mod matrix;
+mod matrix;
 #[cfg(test)]
-//mod properties;
+mod properties;
 #[cfg(test)]
 mod samples;
 
