@@ -406,5 +406,4 @@ impl EndArchive {
 }
 
 #[cfg(test)]
-#[path = "scan_tests.rs"]
 mod tests;
