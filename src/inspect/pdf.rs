@@ -40,7 +40,7 @@ pub(super) struct Pdf {
 /// A name (behind `/`) or a word, as far as it is known.
 struct Token {
     kind: Kind,
-    bytes: [u8; MAX_TOKEN],
+    bytes: Zeroizing<[u8; MAX_TOKEN]>,
     /// May exceed `MAX_TOKEN`; then it is none of ours.
     len: usize,
     behind_dictionary: bool,
@@ -61,7 +61,7 @@ impl Pdf {
             hold: Zeroizing::new(Vec::with_capacity(HOLD)),
             token: Token {
                 kind: Kind::Nothing,
-                bytes: [0; MAX_TOKEN],
+                bytes: Zeroizing::new([0; MAX_TOKEN]),
                 len: 0,
                 behind_dictionary: false,
             },

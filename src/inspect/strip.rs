@@ -256,7 +256,7 @@ fn blank_directory(tiff: &mut [u8], order: Order, at: usize) -> Result<(), Uncle
         ) else {
             break;
         };
-        let length = units as usize * unit_bytes(kind);
+        let length = (units as usize).saturating_mul(unit_bytes(kind));
         if length > 4 {
             budget = budget.checked_sub(length).ok_or(Unclear)?;
             let from = (offset as usize).min(tiff.len());
