@@ -1,1 +1,319 @@
-//! What kind of file is this, and is it whole.
+//! What kind of file is this, is it whole, and what must be dropped from it.
+//!
+//! [`Inspector`] is a filter between the network and the seal: bytes go in as they arrive, the bytes to keep come out. It promises
+//!
+//! * **type by content only**: neither a name, nor an extension, nor a declared type decides; a declared type can only contradict;
+//! * **wholeness**: a file cut off anywhere in its structure is refused, bytes behind its end are dropped (Motion Photos, polyglots);
+//! * **the picture is never touched**: what a decoder reads as pixels comes out byte for byte, only metadata is cut or blanked;
+//! * **independence of the split**: output, report and refusal are the same however the input was cut into pushes;
+//! * **linear work and bounded state** (at most about 64 KiB per file, wiped on drop), no decoder, no temporary file.
+//!
+//! It never proves a file harmless: PDF object streams, entropy-coded data and compressed text are not opened. It is hygiene before
+//! the seal; the virus scanner ([`scan`]) and the provider's own checks come after it.
+//!
+//! | file | its one question |
+//! | --- | --- |
+//! | `sniff` | which of the four types do the first bytes speak of? |
+//! | `limits` | what may this file measure, by the portal and by the provider? |
+//! | `refusal` | why not? (stable codes) |
+//! | `jpeg` `png` `pdf` `heic` | is the structure whole, and which bytes stay? |
+//! | `strip` | where do EXIF and XMP tell a place? |
+//! | `disguise` | is it at the same time another kind of file? |
+//! | `scan` | does clamd call it clean? |
+
+mod crc;
+mod disguise;
+mod heic;
+mod jpeg;
+mod limits;
+mod pdf;
+mod png;
+mod refusal;
+pub mod scan;
+mod sniff;
+mod strip;
+
+#[cfg(test)]
+mod matrix;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod samples;
+
+pub use limits::{Limits, NothingFits};
+pub use refusal::Refusal;
+pub use sniff::{Declared, FileType, FileTypes, SNIFF_BYTES, sniff};
+
+use disguise::{ArchiveWatch, PdfHeadWatch};
+use zeroize::Zeroizing;
+
+/// How much metadata leaves the file before it is sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strip {
+    /// Places go, everything else stays: providers read EXIF as a sign of fraud.
+    #[default]
+    Gps,
+    /// Everything a decoder does not need goes; only the orientation stays, so that the picture is not turned.
+    All,
+    /// Bytes stay as they came; still, nothing behind the end of the file is kept.
+    None,
+}
+
+/// What one upload is measured against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Sizes and accepted types; see [`Limits::merged`] for the provider's own.
+    pub limits: Limits,
+    /// How much metadata leaves the file.
+    pub strip: Strip,
+    /// What the sender said it is. It can contradict the content, never decide.
+    pub declared: Declared,
+    /// Refuse PDFs with scripts, program starts or attachments (default); otherwise they are only noted in the report.
+    /// An encrypted PDF is refused always: nobody behind us could open it.
+    pub refuse_active: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            strip: Strip::Gps,
+            declared: Declared::Nothing,
+            refuse_active: true,
+        }
+    }
+}
+
+/// What was found in a file that may pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The type, by content.
+    pub file_type: FileType,
+    /// Bytes pushed in.
+    pub received: u64,
+    /// Bytes written to `out`.
+    pub kept: u64,
+    /// Width and height in pixels as stored (before the orientation is applied). `None` for PDFs, and for HEICs that do not say.
+    pub pixels: Option<(u32, u32)>,
+    /// Pages of a PDF if its page objects stand in the open; `None` if object streams hide them.
+    pub pages: Option<u32>,
+    /// Bytes behind the end of the file that were dropped.
+    pub dropped_trailing: u64,
+    /// Whether metadata was cut or blanked.
+    pub stripped: bool,
+    /// PDF names worth a note which did not lead to a refusal, such as `/OpenAction`; fixed words, never content.
+    pub noted: Vec<&'static str>,
+}
+
+/// What the filter of one format has found, for the report.
+#[derive(Debug, Default)]
+struct Findings {
+    pixels: Option<(u32, u32)>,
+    pages: Option<u32>,
+    dropped_trailing: u64,
+    stripped: bool,
+    noted: Vec<&'static str>,
+}
+
+/// The filter. Feed it with [`push`](Self::push), end it with [`finish`](Self::finish); only then is anything it wrote worth keeping.
+pub struct Inspector {
+    policy: Policy,
+    received: u64,
+    kept: u64,
+    stage: Stage,
+    pdf_head: PdfHeadWatch,
+    archive: ArchiveWatch,
+    refused: Option<Refusal>,
+}
+
+enum Stage {
+    /// Too few bytes to know the type.
+    Head(Zeroizing<Vec<u8>>),
+    Body(FileType, Filter),
+}
+
+enum Filter {
+    Jpeg(jpeg::Jpeg),
+    Png(png::Png),
+    Pdf(pdf::Pdf),
+    Heic(heic::Heic),
+}
+
+impl Inspector {
+    /// A filter for one file.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            received: 0,
+            kept: 0,
+            stage: Stage::Head(Zeroizing::new(Vec::with_capacity(SNIFF_BYTES))),
+            pdf_head: PdfHeadWatch::default(),
+            archive: ArchiveWatch::default(),
+            refused: None,
+        }
+    }
+
+    /// Takes the next bytes of the file and appends the bytes to keep to `out`; up to about 64 KiB may be held back until a later call.
+    ///
+    /// # Errors
+    /// The first fault in the order of the file's bytes. It sticks: every later call returns it again, and everything ever written to
+    /// `out` for this file has to be thrown away.
+    pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        if let Some(refusal) = self.refused {
+            return Err(refusal);
+        }
+        let result = self.push_within_limit(input, out);
+        self.refused = result.err();
+        result
+    }
+
+    /// Ends the file and appends what was held back to `out`.
+    ///
+    /// # Errors
+    /// The refusal of an earlier push, or what only the end can tell: empty, too small, cut off, of no known type.
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<Report, Refusal> {
+        if let Some(refusal) = self.refused {
+            return Err(refusal);
+        }
+        if self.received == 0 {
+            return Err(Refusal::Empty);
+        }
+        self.open_body(out)?;
+        let before = out.len();
+        let Stage::Body(file_type, filter) = self.stage else {
+            return Err(Refusal::UnknownType);
+        };
+        let findings = match filter {
+            Filter::Jpeg(filter) => filter.finish()?,
+            Filter::Png(filter) => filter.finish()?,
+            Filter::Pdf(filter) => filter.finish(out)?,
+            Filter::Heic(filter) => filter.finish(out)?,
+        };
+        self.archive.look(&out[before..]);
+        let kept = self.kept + (out.len() - before) as u64;
+        if self.archive.is_archive() {
+            return Err(Refusal::Disguised("zip"));
+        }
+        if kept < self.policy.limits.min_bytes {
+            return Err(Refusal::TooSmall {
+                min: self.policy.limits.min_bytes,
+            });
+        }
+        Ok(Report {
+            file_type,
+            received: self.received,
+            kept,
+            pixels: findings.pixels,
+            pages: findings.pages,
+            dropped_trailing: findings.dropped_trailing,
+            stripped: findings.stripped,
+            noted: findings.noted,
+        })
+    }
+
+    /// The type, once the first [`SNIFF_BYTES`] bytes were seen.
+    pub fn file_type(&self) -> Option<FileType> {
+        match self.stage {
+            Stage::Head(_) => None,
+            Stage::Body(file_type, _) => Some(file_type),
+        }
+    }
+
+    /// Bytes pushed in so far.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// The part below the limit is looked at first, so that a fault before the limit wins over the limit whatever the split.
+    fn push_within_limit(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let max = self.policy.limits.max_bytes;
+        let room = usize::try_from(max - self.received).unwrap_or(usize::MAX);
+        self.push_counted(&input[..input.len().min(room)], out)?;
+        if input.len() > room {
+            Err(Refusal::TooBig { max })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn push_counted(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        self.received += input.len() as u64;
+        if let Stage::Head(head) = &mut self.stage {
+            let take = input.len().min(SNIFF_BYTES - head.len());
+            head.extend_from_slice(&input[..take]);
+            input = &input[take..];
+            if head.len() < SNIFF_BYTES {
+                return Ok(());
+            }
+            self.open_body(out)?;
+        }
+        self.filter(input, out)
+    }
+
+    /// Decides the type from the head and runs the head through the filter of that type.
+    fn open_body(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let Stage::Head(head) = &mut self.stage else {
+            return Ok(());
+        };
+        let head = std::mem::take(head);
+        let found = sniff(&head).ok_or(Refusal::UnknownType)?;
+        if !self.policy.limits.accepted.contains(found)
+            || !heic::can_be_stripped(found, self.policy.strip)
+        {
+            return Err(Refusal::NotAccepted { found });
+        }
+        if self.policy.declared.contradicts(found) {
+            return Err(Refusal::DeclaredMismatch {
+                declared: self.policy.declared.file_type(),
+                found,
+            });
+        }
+        let filter = match found {
+            FileType::Jpeg => Filter::Jpeg(jpeg::Jpeg::new(&self.policy)),
+            FileType::Png => Filter::Png(png::Png::new(&self.policy)),
+            FileType::Pdf => Filter::Pdf(pdf::Pdf::new(&self.policy)),
+            FileType::Heic => Filter::Heic(heic::Heic::new(&self.policy)),
+        };
+        self.stage = Stage::Body(found, filter);
+        self.filter(&head, out)
+    }
+
+    fn filter(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let Stage::Body(file_type, filter) = &mut self.stage else {
+            return Ok(());
+        };
+        // A foreign head counts at its own byte: what the filter finds before that byte wins, whatever the split.
+        let foreign = if *file_type == FileType::Pdf {
+            None
+        } else {
+            self.pdf_head.look(input)
+        };
+        let input = &input[..foreign.unwrap_or(input.len())];
+        let before = out.len();
+        match filter {
+            Filter::Jpeg(filter) => filter.push(input, out)?,
+            Filter::Png(filter) => filter.push(input, out)?,
+            Filter::Pdf(filter) => filter.push(input, out)?,
+            Filter::Heic(filter) => filter.push(input, out)?,
+        }
+        self.archive.look(&out[before..]);
+        self.kept += (out.len() - before) as u64;
+        if foreign.is_some() {
+            Err(Refusal::Disguised("pdf"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Counts bytes looked at, so that a test can show that work grows with the file and not faster. Nothing outside tests.
+#[inline]
+fn count_work(_bytes: usize) {
+    #[cfg(test)]
+    WORK.with(|work| work.set(work.get() + _bytes as u64));
+}
+
+#[cfg(test)]
+thread_local! {
+    static WORK: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}

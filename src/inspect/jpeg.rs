@@ -1,0 +1,301 @@
+//! Is this JPEG whole, and which of its segments stay? Walks the markers (ITU-T T.81 annex B) and never decodes a sample.
+//!
+//! Kept byte for byte: everything a decoder uses (tables, frame, scans, JFIF and Adobe headers, colour profile). Dropped always: what
+//! stands behind the end of the image, where phones append seconds of video and attackers whole archives.
+//!
+//! | segment | `Gps` | `All` | `None` |
+//! | --- | --- | --- | --- |
+//! | EXIF (APP1) | GPS directory removed; dropped if unreadable | replaced by the orientation alone, if it turns | kept |
+//! | XMP (APP1) | dropped if it speaks of a place | dropped | kept |
+//! | extended XMP (APP1) | dropped: its words may be cut at segment borders | dropped | kept |
+//! | MPF (APP2), the index of pictures behind the end | dropped, for they are gone | dropped | kept |
+//! | IPTC (APP13), comments, other APPn | kept | dropped | kept |
+//! | JFIF (APP0), ICC profile (APP2), Adobe (APP14) | kept | kept | kept |
+//!
+//! One baseline, extended or progressive Huffman frame of 8 bits is accepted: the kinds every browser and provider opens.
+
+use super::strip::{Scrub, names_a_place, orientation, orientation_only, scrub_gps};
+use super::{Findings, Limits, Policy, Refusal, Strip, count_work};
+use zeroize::Zeroizing;
+
+/// Progressive encoders write about ten; a thousand would keep a decoder busy for minutes.
+const MAX_SCANS: u32 = 100;
+/// Marker, length and payload of the longest segment.
+const MAX_SEGMENT: usize = 2 + 0xFFFF;
+
+const EXIF: &[u8] = b"Exif\0";
+const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+const XMP_EXTENSION: &[u8] = b"http://ns.adobe.com/xmp/extension/\0";
+
+pub(super) struct Jpeg {
+    limits: Limits,
+    strip: Strip,
+    state: State,
+    /// The segment at hand: marker, length and payload.
+    segment: Zeroizing<Vec<u8>>,
+    /// How long `segment` must get before it can be looked at.
+    wanted: usize,
+    frame: Option<(u32, u32)>,
+    scans: u32,
+    scan_has_data: bool,
+    orientation_kept: bool,
+    stripped: bool,
+    trailing: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before the first two bytes, and between them.
+    Start,
+    StartMark,
+    /// Between segments: an FF must come.
+    Between,
+    /// Behind the FF of a marker between segments, or inside a scan.
+    Marker {
+        in_scan: bool,
+    },
+    Segment,
+    Scan,
+    Ended,
+}
+
+impl Jpeg {
+    pub(super) fn new(policy: &Policy) -> Self {
+        Self {
+            limits: policy.limits,
+            strip: policy.strip,
+            state: State::Start,
+            segment: Zeroizing::new(Vec::with_capacity(MAX_SEGMENT)),
+            wanted: 4,
+            frame: None,
+            scans: 0,
+            scan_has_data: false,
+            orientation_kept: false,
+            stripped: false,
+            trailing: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        while let Some(&byte) = input.first() {
+            let used = match self.state {
+                State::Scan => self.scan(input, out),
+                State::Segment => self.collect(input, out)?,
+                State::Ended => {
+                    self.trailing += input.len() as u64;
+                    input.len()
+                }
+                State::Start | State::StartMark | State::Between => self.fixed(byte, out)?,
+                State::Marker { in_scan } => self.marker(byte, in_scan, out)?,
+            };
+            count_work(used);
+            input = &input[used..];
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<Findings, Refusal> {
+        if self.state != State::Ended {
+            return Err(Refusal::Truncated);
+        }
+        Ok(Findings {
+            pixels: self.frame,
+            dropped_trailing: self.trailing,
+            stripped: self.stripped,
+            ..Findings::default()
+        })
+    }
+
+    /// The bytes that can only be one thing: FF D8 at the start, FF before each marker.
+    fn fixed(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<usize, Refusal> {
+        self.state = match (self.state, byte) {
+            (State::Start, 0xFF) => State::StartMark,
+            (State::StartMark, 0xD8) => {
+                out.extend_from_slice(&[0xFF, 0xD8]);
+                State::Between
+            }
+            (State::Between, 0xFF) => State::Marker { in_scan: false },
+            _ => return Err(Refusal::Damaged("jpeg marker")),
+        };
+        Ok(1)
+    }
+
+    /// Entropy-coded data up to the next FF goes straight through.
+    fn scan(&mut self, input: &[u8], out: &mut Vec<u8>) -> usize {
+        let data = input.iter().position(|byte| *byte == 0xFF);
+        out.extend_from_slice(&input[..data.unwrap_or(input.len())]);
+        self.scan_has_data |= data != Some(0);
+        match data {
+            Some(data) => {
+                self.state = State::Marker { in_scan: true };
+                data + 1
+            }
+            None => input.len(),
+        }
+    }
+
+    /// The byte behind an FF.
+    fn marker(&mut self, byte: u8, in_scan: bool, out: &mut Vec<u8>) -> Result<usize, Refusal> {
+        match byte {
+            // Any number of FF may fill up before a marker; each but the last goes out as it came.
+            0xFF => out.push(0xFF),
+            // A stuffed FF, or a restart.
+            0x00 | 0xD0..=0xD7 if in_scan => {
+                self.scan_has_data |= byte == 0;
+                out.extend_from_slice(&[0xFF, byte]);
+                self.state = State::Scan;
+            }
+            0xD9 => {
+                if self.scans == 0 || !self.scan_has_data {
+                    return Err(Refusal::Damaged("jpeg without picture data"));
+                }
+                out.extend_from_slice(&[0xFF, byte]);
+                self.state = State::Ended;
+            }
+            // Frames 0 to 2, DHT, SOS, DQT, DNL, DRI, APPn, COM.
+            0xC0..=0xC2 | 0xC4 | 0xDA..=0xDD | 0xE0..=0xEF | 0xFE => {
+                self.segment.clear();
+                self.segment.extend_from_slice(&[0xFF, byte]);
+                self.wanted = 4;
+                self.state = State::Segment;
+            }
+            0xC3 | 0xC5..=0xC7 | 0xC9..=0xCF | 0xDE | 0xDF => {
+                return Err(Refusal::Damaged("jpeg frame kind"));
+            }
+            _ => return Err(Refusal::Damaged("jpeg marker")),
+        }
+        Ok(1)
+    }
+
+    /// Gathers a whole segment: first its length, then the rest.
+    fn collect(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, Refusal> {
+        let take = input.len().min(self.wanted - self.segment.len());
+        self.segment.extend_from_slice(&input[..take]);
+        if self.segment.len() == self.wanted && self.wanted == 4 {
+            let length = usize::from(u16::from_be_bytes([self.segment[2], self.segment[3]]));
+            if length < 2 {
+                return Err(Refusal::Damaged("jpeg segment length"));
+            }
+            self.wanted = 2 + length;
+        }
+        if self.segment.len() == self.wanted {
+            self.state = State::Between;
+            self.end_segment(out)?;
+        }
+        Ok(take)
+    }
+
+    fn end_segment(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        match self.segment[1] {
+            0xC0..=0xC2 => self.read_frame()?,
+            0xDA => self.begin_scan()?,
+            0xE0..=0xEF | 0xFE => return self.keep_metadata(out),
+            _ => {}
+        }
+        out.extend_from_slice(&self.segment);
+        Ok(())
+    }
+
+    /// SOF: precision, height, width, components (three bytes each).
+    fn read_frame(&mut self) -> Result<(), Refusal> {
+        let &[8, h1, h0, w1, w0, components @ (1 | 3 | 4), ref rest @ ..] = &self.segment[4..]
+        else {
+            return Err(Refusal::Damaged("jpeg frame"));
+        };
+        let (width, height) = (
+            u16::from_be_bytes([w1, w0]).into(),
+            u16::from_be_bytes([h1, h0]).into(),
+        );
+        if rest.len() != 3 * usize::from(components) || width == 0 || height == 0 {
+            return Err(Refusal::Damaged("jpeg frame"));
+        }
+        if self.frame.replace((width, height)).is_some() {
+            return Err(Refusal::Damaged("jpeg with two frames"));
+        }
+        self.limits.check_pixels(width, height)
+    }
+
+    /// SOS: component count, two bytes each, three more.
+    fn begin_scan(&mut self) -> Result<(), Refusal> {
+        let payload = &self.segment[4..];
+        let whole = payload.first().is_some_and(|count| {
+            (1..=4).contains(count) && payload.len() == 4 + 2 * usize::from(*count)
+        });
+        if self.frame.is_none() || !whole {
+            return Err(Refusal::Damaged("jpeg scan"));
+        }
+        if self.scans > 0 && !self.scan_has_data {
+            return Err(Refusal::Damaged("jpeg without picture data"));
+        }
+        self.scans += 1;
+        self.scan_has_data = false;
+        if self.scans > MAX_SCANS {
+            return Err(Refusal::Damaged("jpeg with too many scans"));
+        }
+        self.state = State::Scan;
+        Ok(())
+    }
+
+    /// APPn and COM, as the table at the head says.
+    fn keep_metadata(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let marker = self.segment[1];
+        let (stays, changed) = match self.strip {
+            Strip::None => (true, false),
+            Strip::Gps => self.without_place(marker),
+            Strip::All => {
+                if marker == 0xE1 && self.segment[4..].starts_with(EXIF) {
+                    self.keep_orientation(out);
+                }
+                (is_for_decoders(marker, &self.segment[4..]), false)
+            }
+        };
+        self.stripped |= !stays || changed;
+        if stays {
+            out.extend_from_slice(&self.segment);
+        }
+        Ok(())
+    }
+
+    /// Whether the segment stays under `Gps`, and whether it was changed for that.
+    fn without_place(&mut self, marker: u8) -> (bool, bool) {
+        let payload = &mut self.segment[4..];
+        match marker {
+            0xE1 if payload.starts_with(EXIF) => match payload.get_mut(6..).map(scrub_gps) {
+                Some(Scrub::Untouched) => (true, false),
+                Some(Scrub::Changed) => (true, true),
+                Some(Scrub::Drop) | None => (false, true),
+            },
+            0xE1 if payload.starts_with(XMP) => (!names_a_place(&payload[XMP.len()..]), false),
+            0xE1 if payload.starts_with(XMP_EXTENSION) => (false, true),
+            0xE2 if payload.starts_with(b"MPF\0") => (false, true),
+            _ => (true, false),
+        }
+    }
+
+    /// Writes an EXIF segment with the orientation alone, once, and only if it turns the picture.
+    fn keep_orientation(&mut self, out: &mut Vec<u8>) {
+        let turned = self
+            .segment
+            .get(10..)
+            .and_then(orientation)
+            .filter(|orientation| *orientation > 1);
+        if let Some(orientation) = turned
+            && !self.orientation_kept
+        {
+            self.orientation_kept = true;
+            let tiff = orientation_only(orientation);
+            out.extend_from_slice(&[0xFF, 0xE1, 0, (2 + 6 + tiff.len()) as u8]);
+            out.extend_from_slice(b"Exif\0\0");
+            out.extend_from_slice(&tiff);
+        }
+    }
+}
+
+fn is_for_decoders(marker: u8, payload: &[u8]) -> bool {
+    match marker {
+        0xE0 => payload.starts_with(b"JFIF\0"),
+        0xE2 => payload.starts_with(b"ICC_PROFILE\0"),
+        0xEE => payload.starts_with(b"Adobe"),
+        _ => false,
+    }
+}

@@ -1,0 +1,242 @@
+//! Which of the four known types do the first bytes speak of? By content only: names and extensions are not even a parameter here.
+
+use std::fmt;
+
+/// How many bytes [`sniff`] wants to see, unless the file ends before.
+pub const SNIFF_BYTES: usize = 32;
+
+/// The types an applicant may drop. Everything else (SVG, HTML, ZIP, DOCX, TIFF, GIF, WebP, AVIF …) is unknown and refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FileType {
+    Jpeg,
+    Png,
+    Pdf,
+    Heic,
+}
+
+impl FileType {
+    pub const ALL: [Self; 4] = [Self::Jpeg, Self::Png, Self::Pdf, Self::Heic];
+
+    /// The registered media type.
+    pub const fn mime(self) -> &'static str {
+        match self {
+            Self::Jpeg => "image/jpeg",
+            Self::Png => "image/png",
+            Self::Pdf => "application/pdf",
+            Self::Heic => "image/heic",
+        }
+    }
+
+    /// The extension for the name under which a provider gets the file, without a dot.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpg",
+            Self::Png => "png",
+            Self::Pdf => "pdf",
+            Self::Heic => "heic",
+        }
+    }
+
+    /// The type a media type or one of its old aliases names. Parameters and case do not matter.
+    pub fn from_mime(mime: &str) -> Option<Self> {
+        match Declared::from_mime(mime) {
+            Declared::Type(file_type) => Some(file_type),
+            Declared::Nothing | Declared::Foreign => None,
+        }
+    }
+}
+
+impl fmt::Display for FileType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.extension())
+    }
+}
+
+/// What the sender's `Content-Type` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Declared {
+    /// Nothing, or one of the ways to say "just bytes".
+    #[default]
+    Nothing,
+    /// One of ours.
+    Type(FileType),
+    /// A type we know nothing of. It contradicts every content.
+    Foreign,
+}
+
+impl Declared {
+    /// Reads a `Content-Type`: empty, `application/octet-stream`, `binary/octet-stream`, `*/*` and `image/*` declare nothing.
+    pub fn from_mime(mime: &str) -> Self {
+        let essence = mime
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        match essence.as_str() {
+            "" | "application/octet-stream" | "binary/octet-stream" | "*/*" | "image/*" => {
+                Self::Nothing
+            }
+            "image/jpeg" | "image/jpg" | "image/pjpeg" | "image/x-jpeg" | "image/x-jpg" => {
+                Self::Type(FileType::Jpeg)
+            }
+            "image/png" | "image/x-png" => Self::Type(FileType::Png),
+            "application/pdf" | "application/x-pdf" | "text/pdf" => Self::Type(FileType::Pdf),
+            "image/heic" | "image/heif" | "image/heic-sequence" | "image/heif-sequence" => {
+                Self::Type(FileType::Heic)
+            }
+            _ => Self::Foreign,
+        }
+    }
+
+    /// The declared type if it is one of ours.
+    pub const fn file_type(self) -> Option<FileType> {
+        match self {
+            Self::Type(file_type) => Some(file_type),
+            Self::Nothing | Self::Foreign => None,
+        }
+    }
+
+    pub(super) fn contradicts(self, found: FileType) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Type(declared) => declared != found,
+            Self::Foreign => true,
+        }
+    }
+}
+
+/// A set of types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileTypes(u8);
+
+impl FileTypes {
+    pub const fn of(types: &[FileType]) -> Self {
+        let (mut bits, mut at) = (0, 0);
+        while at < types.len() {
+            bits |= 1 << types[at] as u8;
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    pub const fn contains(self, file_type: FileType) -> bool {
+        self.0 & (1 << file_type as u8) != 0
+    }
+
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// In the order of [`FileType::ALL`]; joined by commas their media types are the `accept` of a file input.
+    pub fn iter(self) -> impl Iterator<Item = FileType> {
+        FileType::ALL
+            .into_iter()
+            .filter(move |file_type| self.contains(*file_type))
+    }
+}
+
+/// The type that `head`, the first [`SNIFF_BYTES`] bytes of a file or all of a shorter one, speaks of.
+///
+/// A signature must stand at offset 0: readers that search for one further in are how a file gets to be two kinds at once.
+pub fn sniff(head: &[u8]) -> Option<FileType> {
+    if head.starts_with(&[0xFF, 0xD8, 0xFF]) {
+        Some(FileType::Jpeg)
+    } else if head.starts_with(b"\x89PNG\r\n\x1a\n") {
+        Some(FileType::Png)
+    } else if (head.starts_with(b"%PDF-1.") || head.starts_with(b"%PDF-2."))
+        && head.get(7).is_some_and(u8::is_ascii_digit)
+    {
+        Some(FileType::Pdf)
+    } else if is_heic(head) {
+        Some(FileType::Heic)
+    } else {
+        None
+    }
+}
+
+/// `ftyp` first; a HEVC brand as the major brand, or behind the codec-neutral `mif1`/`msf1` among the brands in sight (ISO 23008-12).
+fn is_heic(head: &[u8]) -> bool {
+    let is_hevc = |brand: &[u8]| {
+        matches!(
+            brand,
+            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"hevm" | b"hevs"
+        )
+    };
+    let Some((size, rest)) = head.split_first_chunk::<4>() else {
+        return false;
+    };
+    let end = (u32::from_be_bytes(*size) as usize).min(head.len());
+    if end < 16 || !rest.starts_with(b"ftyp") {
+        return false;
+    }
+    let major = &head[8..12];
+    let among = head[16..end].chunks_exact(4).any(is_hevc);
+    is_hevc(major) || (matches!(major, b"mif1" | b"msf1") && among)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn declared_types_know_their_aliases() {
+        assert_eq!(FileType::from_mime("IMAGE/JPG; q=1"), Some(FileType::Jpeg));
+        assert_eq!(
+            Declared::from_mime(" application/octet-stream"),
+            Declared::Nothing
+        );
+        assert_eq!(Declared::from_mime(""), Declared::Nothing);
+        assert_eq!(Declared::from_mime("image/svg+xml"), Declared::Foreign);
+        assert!(
+            FileType::ALL
+                .iter()
+                .all(|t| FileType::from_mime(t.mime()) == Some(*t))
+        );
+    }
+
+    #[test]
+    fn signatures_count_at_offset_zero_only() {
+        assert_eq!(sniff(b"\xFF\xD8\xFF\xE0"), Some(FileType::Jpeg));
+        assert_eq!(sniff(b"\xFF\xD8"), None);
+        assert_eq!(sniff(b"%PDF-1.7\n"), Some(FileType::Pdf));
+        assert_eq!(sniff(b" %PDF-1.7\n"), None);
+        assert_eq!(sniff(b"%PDF-3.0\n"), None);
+        assert_eq!(sniff(b"%PDF-1."), None);
+        assert_eq!(sniff(b""), None);
+    }
+
+    #[test]
+    fn heic_is_told_from_its_cousins_by_brand() {
+        assert_eq!(
+            sniff(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
+            Some(FileType::Heic)
+        );
+        assert_eq!(
+            sniff(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic"),
+            Some(FileType::Heic)
+        );
+        assert_eq!(sniff(b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif"), None);
+        assert_eq!(
+            sniff(b"\0\0\0\x14ftypmif1\0\0\0\0mif1heic"),
+            None,
+            "a brand behind the box is none"
+        );
+        assert_eq!(sniff(b"\0\0\0\x18ftypisom\0\0\0\0isommp42"), None);
+        assert_eq!(sniff(b"\0\0\0\x08ftypheic"), None);
+    }
+
+    #[test]
+    fn sets_of_types_behave_like_sets() {
+        let set = FileTypes::of(&[FileType::Pdf, FileType::Jpeg]);
+        assert_eq!(
+            set.iter().collect::<Vec<_>>(),
+            [FileType::Jpeg, FileType::Pdf]
+        );
+        assert!(set.and(FileTypes::of(&[FileType::Png])).is_empty());
+    }
+}
