@@ -372,3 +372,9 @@ fn http_date(text: &str) -> Option<time::PrimitiveDateTime> {
     let format = time::macros::format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
     time::PrimitiveDateTime::parse(text.trim(), format).ok()
 }
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod tls_tests;
