@@ -6,17 +6,43 @@
 //! * Adding a provider takes one file and one line in [`build`].
 
 pub mod body;
+pub mod client;
+pub mod guard;
+pub mod manual;
+pub mod sandbox;
+pub mod settings;
+pub mod shape;
+pub mod sign;
+pub mod words;
+
+#[cfg(test)]
+pub(crate) mod fake;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use sha2::{Digest, Sha256};
 use time::Duration;
 
 use crate::domain::delivery::{ConfirmAt, Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
 use crate::domain::id::DocumentId;
+
+use settings::{Fault, ReadSecret};
+
+/// The provider kinds that a configuration may name.
+pub const KINDS: [&str; 2] = ["sandbox", "manual"];
+
+/// Makes a connector from a `[providers.<name>]` table without the keys that are not the connector's; every fault at once, each with its key and what is accepted.
+pub fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Arc<dyn Connector>, Vec<Fault>> {
+    Ok(match kind {
+        "sandbox" => Arc::new(sandbox::Sandbox::new(sandbox::Settings::from_table(table, read_secret)?)?),
+        "manual" => Arc::new(manual::Manual::new(manual::Settings::from_table(table, read_secret)?)),
+        _ => return Err(vec![Fault::new("kind", format!("one of {}", KINDS.join(", ")))]),
+    })
+}
 
 /// One provider, as the worker and the doors see it. Every method is required: nothing silently does nothing.
 #[async_trait]
@@ -118,6 +144,29 @@ impl Parcel {
         format!("document-{}-{}.{}", self.document, part.name, part.file_type.extension())
     }
 
+    /// SHA-256 over everything that the request's bytes are a function of: what the durable intent records. Equal parcels have equal digests, and another epoch another one.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut take = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        take(b"nightdrop parcel 1");
+        take(&self.document.0);
+        take(&self.epoch.to_be_bytes());
+        take(self.applicant.expose().as_bytes());
+        take(self.kind.as_str().as_bytes());
+        take(self.keys.idempotency(0).as_bytes());
+        take(self.keys.boundary(0).as_bytes());
+        for part in &self.parts {
+            take(part.name.as_str().as_bytes());
+            take(part.file_type.mime().as_bytes());
+            take(&part.size.to_be_bytes());
+            take(&part.digest);
+        }
+        hash.finalize().into()
+    }
+
     pub fn step(&self, name: &str) -> Option<&str> {
         self.progress.iter().find(|(step, _)| step == name).map(|(_, value)| value.as_str())
     }
@@ -175,7 +224,11 @@ pub enum Presence {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Surely not stored: connection refused, TLS failed, 4xx or 429/503 whose documentation says so. `after`: the provider's Retry-After, capped at one hour.
-    Definite { problem: Problem, after: Option<Duration>, new_key: bool },
+    Definite {
+        problem: Problem,
+        after: Option<Duration>,
+        new_key: bool,
+    },
     /// Perhaps stored: time-out, reset after the first byte, 5xx, unreadable answer.
     Ambiguous { problem: Problem },
     /// Refused for good: repeating the same document cannot succeed.
@@ -221,6 +274,14 @@ pub enum Hint {
     Reference(String),
 }
 
+impl<'a> Callback<'a> {
+    /// The value of a header that stands there exactly once; a doubled one is nobody's.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        let mut values = self.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
+        values.next().filter(|_| values.next().is_none())
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallbackRefused {
     /// No, wrong or stale signature: 401.
@@ -229,4 +290,14 @@ pub enum CallbackRefused {
     Malformed,
     /// This provider does not call: 404.
     NotUsed,
+}
+
+/// What [`Connector::missing`] answers where the provider has no such call.
+fn cannot_list() -> Failure {
+    Failure::Final {
+        problem: Problem::new(
+            "provider.cannot_list",
+            "This provider cannot say what is missing. Pick the document from the catalogue.",
+        ),
+    }
 }

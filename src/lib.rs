@@ -4,4 +4,5 @@ pub mod connectors;
 pub mod crypto;
 pub mod domain;
 pub mod inspect;
+pub mod sandbox;
 pub mod storage;

@@ -1,0 +1,123 @@
+//! No provider API: an agent with the right role downloads each part once, uploads it in the provider's own dashboard and marks it as uploaded.
+//! Nothing is ever sent from here, and every method says so.
+
+use async_trait::async_trait;
+use time::Duration;
+
+use super::settings::{Defaults, Fault, ReadSecret, Reader, read_limits};
+use super::{
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+};
+use crate::domain::delivery::{ConfirmAt, Problem, ProviderClass, Receipt};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub limits: Limits,
+}
+
+impl Settings {
+    /// Keys: `accepted`, `min_bytes`, `max_bytes`.
+    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::new(table, read_secret);
+        let defaults = Defaults {
+            base_url: "",
+            allow_loopback: false,
+            accepted: &FileType::ALL,
+            min_bytes: 1,
+            max_bytes: 20 << 20,
+            poll_first: Duration::ZERO,
+            poll_longest: Duration::ZERO,
+        };
+        let limits = read_limits(&mut reader, &defaults);
+        reader.finish(Self { limits })
+    }
+}
+
+pub struct Manual {
+    settings: Settings,
+}
+
+impl Manual {
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+}
+
+fn by_hand() -> Failure {
+    Failure::Final {
+        problem: Problem::new(
+            "provider.by_hand",
+            "This provider is served by hand: download the parts, upload them there, and mark the request as uploaded.",
+        ),
+    }
+}
+
+#[async_trait]
+impl Connector for Manual {
+    fn profile(&self) -> Profile {
+        Profile {
+            kind: "manual",
+            class: ProviderClass::NoRepeat,
+            confirm: ConfirmAt::Received,
+            key_window: Duration::ZERO,
+            lists_missing: false,
+            by_hand: true,
+            poll_first: Duration::ZERO,
+            poll_longest: Duration::ZERO,
+        }
+    }
+
+    fn accepts(&self, _: &DocumentKind, _: &[PartName]) -> Result<Limits, Unsupported> {
+        Ok(self.settings.limits.clone())
+    }
+
+    async fn missing(&self, _: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
+        Err(super::cannot_list())
+    }
+
+    async fn deliver(&self, _: &Parcel, _: &dyn Trail) -> Result<Delivered, Failure> {
+        Err(by_hand())
+    }
+
+    async fn reconcile(&self, _: &Parcel) -> Result<Presence, Failure> {
+        Ok(Presence::Unknown)
+    }
+
+    async fn verdict(&self, _: &Parcel, _: &Receipt) -> Result<Verdict, Failure> {
+        Err(by_hand())
+    }
+
+    fn callback(&self, _: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {
+        Err(CallbackRefused::NotUsed)
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        Ok("served by hand, nothing to reach".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::connectors::fake::{NoTrail, no_secrets, parcel_of};
+
+    #[tokio::test]
+    async fn nothing_is_sent_and_everything_says_so() {
+        let table = "accepted=['application/pdf']".parse().unwrap();
+        let manual = Manual::new(Settings::from_table(&table, no_secrets()).unwrap());
+        let parcel = parcel_of("a", &[("front", b"x")], 1);
+        assert!(manual.profile().by_hand);
+        assert_eq!(
+            manual.deliver(&parcel, &NoTrail).await.unwrap_err().problem().code,
+            "provider.by_hand"
+        );
+        assert_eq!(
+            manual.missing(&parcel.applicant).await.unwrap_err().problem().code,
+            "provider.cannot_list"
+        );
+        assert_eq!(manual.accepts(&parcel.kind, &[]).unwrap().accepted, [FileType::Pdf]);
+        assert!(Settings::from_table(&"api_key_file='x'".parse().unwrap(), no_secrets()).is_err());
+    }
+}

@@ -1,0 +1,218 @@
+//! The sandbox provider's connector: the one to learn from and to test with. Class K.
+//!
+//! | call | request |
+//! | --- | --- |
+//! | missing | `GET /v1/applicants/{a}/missing` |
+//! | deliver | `POST /v1/applicants/{a}/documents`, multipart: `document`, then one file per part under the part's name; `Idempotency-Key` |
+//! | reconcile | `GET /v1/applicants/{a}/documents`, found by our file name |
+//! | verdict | `GET /v1/documents/{id}` |
+//! | callback | Standard Webhooks, `{"type": "document.accepted", "document": "<id>"}` |
+
+use async_trait::async_trait;
+use reqwest::Method;
+use serde_json::Value;
+use time::Duration;
+
+use super::client::{Answer, Call, Client, maybe_stored};
+use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::shape::{Multipart, percent};
+use super::words::Reason;
+use super::{
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported,
+    Verdict, sign,
+};
+use crate::domain::delivery::{Problem, ProviderClass, Receipt};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+
+pub struct Settings {
+    pub common: Common,
+    pub api_key: Secret,
+}
+
+impl Settings {
+    /// Keys: the common ones and `api_key_file`. `base_url` may be `http://` on this machine.
+    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::new(table, read_secret);
+        let defaults = Defaults {
+            base_url: "",
+            allow_loopback: true,
+            accepted: &FileType::ALL,
+            min_bytes: 1,
+            max_bytes: 20 << 20,
+            poll_first: Duration::seconds(1),
+            poll_longest: Duration::seconds(30),
+        };
+        let common = Common::read(&mut reader, &defaults);
+        if common.webhook_secrets.iter().any(|s| sign::standard_key(s.expose()).is_none()) {
+            reader.fault("webhook_secret_file", "a file with whsec_ and base64");
+        }
+        let api_key = reader.required_secret("api_key_file");
+        reader.finish(Self { common, api_key })
+    }
+}
+
+pub struct Sandbox {
+    settings: Settings,
+    client: Client,
+    webhook_keys: Vec<Vec<u8>>,
+}
+
+impl Sandbox {
+    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+        let client = Client::new(&settings.common.endpoint)?;
+        let webhook_keys = settings
+            .common
+            .webhook_secrets
+            .iter()
+            .filter_map(|s| sign::standard_key(s.expose()))
+            .collect();
+        Ok(Self {
+            settings,
+            client,
+            webhook_keys,
+        })
+    }
+
+    async fn ask(&self, path: &str) -> Result<Value, Failure> {
+        let call = Call::asking(Method::GET, self.client.url(path)).bearer(self.settings.api_key.expose());
+        self.client.send(call).await?.success()
+    }
+
+    fn upload(&self, parcel: &Parcel) -> Call {
+        let mut form = Multipart::new(parcel.keys.boundary(0)).text("document", parcel.kind.as_str());
+        for (n, part) in parcel.parts.iter().enumerate() {
+            form = form.file(part.name.as_str(), parcel, n);
+        }
+        let path = format!("/v1/applicants/{}/documents", percent(parcel.applicant.expose()));
+        Call::sending(Method::POST, self.client.url(&path))
+            .bearer(self.settings.api_key.expose())
+            .header("idempotency-key", &parcel.keys.idempotency(0))
+            .body(form.finish(parcel))
+    }
+}
+
+#[async_trait]
+impl Connector for Sandbox {
+    fn profile(&self) -> Profile {
+        let common = &self.settings.common;
+        Profile {
+            kind: "sandbox",
+            class: ProviderClass::IdempotencyKey,
+            confirm: common.confirm,
+            key_window: Duration::hours(24),
+            lists_missing: true,
+            by_hand: false,
+            poll_first: common.poll_first,
+            poll_longest: common.poll_longest,
+        }
+    }
+
+    fn accepts(&self, _: &DocumentKind, _: &[PartName]) -> Result<Limits, Unsupported> {
+        Ok(self.settings.common.limits.clone())
+    }
+
+    async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
+        let answer = self.ask(&format!("/v1/applicants/{}/missing", percent(applicant.expose()))).await?;
+        Ok(answer["missing"].as_array().into_iter().flatten().map(read_missing).collect())
+    }
+
+    async fn deliver(&self, parcel: &Parcel, _: &dyn Trail) -> Result<Delivered, Failure> {
+        let answer = self.client.send(self.upload(parcel)).await?;
+        if answer.status == 409 {
+            return read_conflict(&answer);
+        }
+        delivered(&answer.success()?).ok_or_else(|| answer.unreadable())
+    }
+
+    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
+        let answer = self
+            .ask(&format!("/v1/applicants/{}/documents", percent(parcel.applicant.expose())))
+            .await?;
+        let Some(documents) = answer["documents"].as_array() else {
+            return Ok(Presence::Unknown);
+        };
+        let ours: Vec<Value> = (0..parcel.parts.len()).map(|n| Value::String(parcel.file_name(n))).collect();
+        let holds_all = |document: &&Value| {
+            document["files"]
+                .as_array()
+                .is_some_and(|files| ours.iter().all(|f| files.contains(f)))
+        };
+        Ok(match documents.iter().find(holds_all) {
+            Some(document) => delivered(document).map_or(Presence::Unknown, Presence::Present),
+            None => Presence::Absent,
+        })
+    }
+
+    async fn verdict(&self, _: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
+        let Some(id) = receipt.references.first() else {
+            return Ok(Verdict::Pending);
+        };
+        Ok(read_verdict(&self.ask(&format!("/v1/documents/{}", percent(id))).await?))
+    }
+
+    fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {
+        if self.webhook_keys.is_empty() {
+            return Err(CallbackRefused::NotUsed);
+        }
+        let keys: Vec<&[u8]> = self.webhook_keys.iter().map(Vec::as_slice).collect();
+        sign::verify_standard(&keys, callback)?;
+        let body: Value = serde_json::from_slice(callback.body).map_err(|_| CallbackRefused::Malformed)?;
+        let id = body["document"].as_str().ok_or(CallbackRefused::Malformed)?;
+        Ok(vec![Hint::Reference(id.to_owned())])
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        self.ask("/v1/account")
+            .await
+            .map(|_| "the sandbox answers and knows the API key".to_owned())
+    }
+}
+
+fn read_missing(entry: &Value) -> Missing {
+    let name = entry["document"].as_str().unwrap_or_default();
+    Missing {
+        document: DocumentKind::parse(name),
+        parts: entry["parts"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|p| PartName::parse(p.as_str()?))
+            .collect(),
+        provider_name: name.to_owned(),
+        reason: entry["reason"].as_str().map(|r| Reason::guess(r).sentence().to_owned()),
+    }
+}
+
+fn delivered(document: &Value) -> Option<Delivered> {
+    Some(Delivered {
+        references: vec![document["id"].as_str()?.to_owned()],
+        verdict: read_verdict(document),
+    })
+}
+
+fn read_verdict(document: &Value) -> Verdict {
+    match document["status"].as_str() {
+        Some("accepted") => Verdict::Accepted,
+        Some("rejected") => {
+            let word = document["reason"].as_str().unwrap_or_default();
+            Verdict::Rejected(Reason::parse(word).unwrap_or_else(|| Reason::guess(word)).problem())
+        }
+        _ => Verdict::Pending,
+    }
+}
+
+/// A duplicate counts as received. A key that is still being worked on is asked again; one that stood for other bytes must be looked into.
+fn read_conflict(answer: &Answer) -> Result<Delivered, Failure> {
+    let body = answer.json().unwrap_or_default();
+    match body["code"].as_str() {
+        Some("duplicate") => delivered(&body).ok_or_else(|| answer.unreadable()),
+        Some("in_progress") => Err(answer.definite(
+            "provider.busy",
+            "The provider still works on an earlier try; it is tried again by itself.",
+        )),
+        _ => Err(maybe_stored(
+            Problem::new("provider.key_reused", "The provider remembers this delivery with other content."),
+            false,
+        )),
+    }
+}
