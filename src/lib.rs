@@ -1,8 +1,10 @@
 //! nightdrop: a self-hosted secure document drop portal.
 
+pub mod config;
 pub mod connectors;
 pub mod crypto;
 pub mod domain;
 pub mod inspect;
 pub mod sandbox;
 pub mod storage;
+pub mod workflow;

@@ -8,14 +8,7 @@ use std::io;
 
 use super::secret::ErasureSecret;
 
-/// Where the secret of a submission lives. `generation` is random and tells a reused place from its earlier user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SlotRef {
-    /// The place, from 0.
-    pub index: u64,
-    /// Random, fresh for each use of the place.
-    pub generation: u64,
-}
+pub use crate::domain::document::SlotRef;
 
 /// A secret that is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use time::OffsetDateTime;
 
 use super::id::DocumentId;
 
-/// The file types that may pass. Decided by content, never by name or by what the sender declares.
+/// The file types that may pass; everything else (SVG, HTML, ZIP, DOCX, TIFF, GIF, WebP, AVIF …) is unknown and refused.
+/// Decided by content, never by name or by what the sender declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FileType {
     Jpeg,
@@ -18,7 +19,8 @@ pub enum FileType {
 impl FileType {
     pub const ALL: [FileType; 4] = [Self::Jpeg, Self::Png, Self::Pdf, Self::Heic];
 
-    pub fn mime(self) -> &'static str {
+    /// The registered media type.
+    pub const fn mime(self) -> &'static str {
         match self {
             Self::Jpeg => "image/jpeg",
             Self::Png => "image/png",
@@ -27,7 +29,8 @@ impl FileType {
         }
     }
 
-    pub fn extension(self) -> &'static str {
+    /// The extension for the name under which a provider gets the file, without a dot.
+    pub const fn extension(self) -> &'static str {
         match self {
             Self::Jpeg => "jpg",
             Self::Png => "png",
@@ -37,7 +40,7 @@ impl FileType {
     }
 
     /// The word an applicant reads.
-    pub fn label(self) -> &'static str {
+    pub const fn label(self) -> &'static str {
         match self {
             Self::Jpeg => "JPEG",
             Self::Png => "PNG",
@@ -46,15 +49,21 @@ impl FileType {
         }
     }
 
-    /// A media type with its usual aliases; parameters and case are ignored.
+    /// A media type with its old aliases; parameters and case are ignored.
     pub fn from_mime(text: &str) -> Option<Self> {
         match text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-            "image/jpeg" | "image/jpg" | "image/pjpeg" => Some(Self::Jpeg),
+            "image/jpeg" | "image/jpg" | "image/pjpeg" | "image/x-jpeg" | "image/x-jpg" => Some(Self::Jpeg),
             "image/png" | "image/x-png" => Some(Self::Png),
-            "application/pdf" | "application/x-pdf" => Some(Self::Pdf),
-            "image/heic" | "image/heif" => Some(Self::Heic),
+            "application/pdf" | "application/x-pdf" | "text/pdf" => Some(Self::Pdf),
+            "image/heic" | "image/heif" | "image/heic-sequence" | "image/heif-sequence" => Some(Self::Heic),
             _ => None,
         }
+    }
+}
+
+impl fmt::Display for FileType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.extension())
     }
 }
 

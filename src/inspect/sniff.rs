@@ -1,56 +1,9 @@
 //! Which of the four known types do the first bytes speak of? By content only: names and extensions are not even a parameter here.
 
-use std::fmt;
-
 /// How many bytes [`sniff`] wants to see, unless the file ends before.
 pub const SNIFF_BYTES: usize = 32;
 
-/// The types an applicant may drop. Everything else (SVG, HTML, ZIP, DOCX, TIFF, GIF, WebP, AVIF …) is unknown and refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum FileType {
-    Jpeg,
-    Png,
-    Pdf,
-    Heic,
-}
-
-impl FileType {
-    pub const ALL: [Self; 4] = [Self::Jpeg, Self::Png, Self::Pdf, Self::Heic];
-
-    /// The registered media type.
-    pub const fn mime(self) -> &'static str {
-        match self {
-            Self::Jpeg => "image/jpeg",
-            Self::Png => "image/png",
-            Self::Pdf => "application/pdf",
-            Self::Heic => "image/heic",
-        }
-    }
-
-    /// The extension for the name under which a provider gets the file, without a dot.
-    pub const fn extension(self) -> &'static str {
-        match self {
-            Self::Jpeg => "jpg",
-            Self::Png => "png",
-            Self::Pdf => "pdf",
-            Self::Heic => "heic",
-        }
-    }
-
-    /// The type a media type or one of its old aliases names. Parameters and case do not matter.
-    pub fn from_mime(mime: &str) -> Option<Self> {
-        match Declared::from_mime(mime) {
-            Declared::Type(file_type) => Some(file_type),
-            Declared::Nothing | Declared::Foreign => None,
-        }
-    }
-}
-
-impl fmt::Display for FileType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.extension())
-    }
-}
+pub use crate::domain::document::FileType;
 
 /// What the sender's `Content-Type` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,15 +30,7 @@ impl Declared {
             "" | "application/octet-stream" | "binary/octet-stream" | "*/*" | "image/*" => {
                 Self::Nothing
             }
-            "image/jpeg" | "image/jpg" | "image/pjpeg" | "image/x-jpeg" | "image/x-jpg" => {
-                Self::Type(FileType::Jpeg)
-            }
-            "image/png" | "image/x-png" => Self::Type(FileType::Png),
-            "application/pdf" | "application/x-pdf" | "text/pdf" => Self::Type(FileType::Pdf),
-            "image/heic" | "image/heif" | "image/heic-sequence" | "image/heif-sequence" => {
-                Self::Type(FileType::Heic)
-            }
-            _ => Self::Foreign,
+            known => FileType::from_mime(known).map_or(Self::Foreign, Self::Type),
         }
     }
 

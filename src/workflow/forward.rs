@@ -144,7 +144,7 @@ impl Step<'_> {
             let problem = Problem::new("request.tampered", "The stored request was changed outside the portal. It was not forwarded; purge it and ask again.");
             return self.end(Transition::GiveUp { fence, problem }).await;
         }
-        let intent = Intent { epoch, started_at: self.now, digest: parcel::digest(&parcel, &self.request.provider) };
+        let intent = Intent { epoch, started_at: self.now, digest: parcel.digest() };
         self.portal.records.transition(self.request.id, Transition::StartSending { fence, intent: intent.clone() }).await?;
         let trail = LeasedTrail { records: self.portal.records.clone(), request: self.request.id, fence };
         let outcome = self.renewing(connector.deliver(&parcel, &trail)).await;

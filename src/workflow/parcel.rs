@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use sha2::{Digest, Sha256};
 
 use crate::connectors::{Failure, Keys, Parcel, ParcelPart, Source, SourceError, Trail};
 use crate::crypto::open::{DocumentOpener, OpenError};
@@ -118,27 +117,6 @@ fn parcel(portal: &Portal, request: &DocumentRequest, document: &Document, epoch
     }
 }
 
-/// SHA-256 over everything the request's bytes are a function of: equal for every attempt of one epoch.
-pub fn digest(parcel: &Parcel, provider: &ProviderName) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    let mut field = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_be_bytes());
-        hash.update(bytes);
-    };
-    field(b"nightdrop/v1/intent");
-    field(provider.as_str().as_bytes());
-    field(&parcel.document.0);
-    field(&parcel.epoch.to_be_bytes());
-    field(parcel.kind.as_str().as_bytes());
-    for part in &parcel.parts {
-        field(part.name.as_str().as_bytes());
-        field(part.file_type.mime().as_bytes());
-        field(&part.size.to_be_bytes());
-        field(&part.digest);
-    }
-    hash.finalize().into()
-}
-
 struct DocumentKeys {
     secrets: Arc<PortalSecrets>,
     document: DocumentId,
@@ -150,8 +128,9 @@ impl Keys for DocumentKeys {
         self.secrets.idempotency_key(&self.document.0, call, self.epoch)
     }
 
-    fn boundary(&self, call: u8) -> String {
-        self.secrets.boundary(&self.document.0, call, self.epoch)
+    fn boundary(&self, _call: u8) -> String {
+        // One for the whole epoch: 128 bits that no document contains by chance.
+        self.secrets.boundary(&self.document.0, self.epoch)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Receiving, Stage};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::{Refusal as Illegal, Transition};
-use crate::inspect::{Declared, Inspector, Limits, Policy as InspectPolicy, Refusal, Strip as InspectStrip};
+use crate::inspect::{Declared, FileTypes, Inspector, Limits, Policy as InspectPolicy, Refusal, Strip as InspectStrip};
 use crate::storage::{BlobKey, StorageError};
 
 use super::catalogue::Strip;
@@ -162,7 +162,7 @@ impl Submission {
         let strip = self.portal.catalogue.get(&self.request.document).map_or(Strip::Gps, |e| e.strip);
         let policy = InspectPolicy {
             limits: Limits {
-                accepted: spec.accepted.iter().copied().collect(),
+                accepted: FileTypes::of(&spec.accepted),
                 min_bytes: spec.min_bytes,
                 max_bytes: spec.max_bytes,
                 ..Limits::default()
