@@ -35,6 +35,8 @@ pub struct Config {
     pub catalogue: Catalogue,
     pub providers: Vec<Provider>,
     pub workers: usize,
+    /// Failed attempts before a person is asked.
+    pub attempts: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -183,6 +185,7 @@ impl Config {
             catalogue: catalogue(r),
             providers: providers(r, base),
             workers: usize::try_from(r.number("workers", 0)).unwrap_or(0),
+            attempts: u32::try_from(r.number("forwarding.attempts", 40)).unwrap_or(40).max(1),
             public_url: public_url?,
             data_dir,
         };

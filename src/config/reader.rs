@@ -30,7 +30,7 @@ impl fmt::Display for Fault {
 const RESERVED: [&str; 5] = ["URL", "TOKEN", "CONFIG", "LOG", "TEST_PARTS"];
 
 /// Keys whose environment name cannot be guessed from a table in the file, because the file may not have that table.
-const SCALARS: [&str; 28] = [
+const SCALARS: [&str; 27] = [
     "data_dir",
     "public_url",
     "workers",
@@ -57,8 +57,7 @@ const SCALARS: [&str; 28] = [
     "links.passcode",
     "erasure.slots",
     "erasure.accept_weak",
-    "erasure.suite",
-    "log.format",
+    "forwarding.attempts",
 ];
 
 /// Lays `NIGHTDROP_…` variables over the file: `NIGHTDROP_LISTEN_PUBLIC` is `listen.public`, `NIGHTDROP_PROVIDERS_STRIPE_API_KEY_FILE` is `providers.stripe.api_key_file`.

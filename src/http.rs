@@ -1,0 +1,152 @@
+//! The doors: the *public* listener (the applicant's page, callbacks) and the *staff* listener (console, API, metrics). actix types stop here.
+//!
+//! * No route returns a document byte. GET and HEAD change nothing.
+//! * `StatusCode` appears in [`error`] only; every answer carries the headers of [`guard`].
+
+pub mod api;
+pub mod body;
+pub mod callback;
+pub mod console;
+pub mod error;
+pub mod gate;
+pub mod guard;
+pub mod health;
+pub mod pages;
+pub mod staff;
+pub mod tls;
+pub mod upload;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer, web};
+
+use crate::storage::sled::SledStore;
+use crate::workflow::Portal;
+
+/// Whether an address belongs to a reverse proxy whose `X-Forwarded-For` is believed.
+pub type Trusted = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// Everything the doors need, put together once.
+pub struct Doors {
+    pub portal: Arc<Portal>,
+    pub store: Arc<SledStore>,
+    pub settings: Settings,
+    pub company: Company,
+    pub limits: Limits,
+    pub public: (TcpListener, Option<rustls::ServerConfig>),
+    pub staff: (TcpListener, Option<rustls::ServerConfig>),
+    /// Threads for each listener; 0: one for each core.
+    pub workers: usize,
+    /// Seconds that uploads in progress get when the process stops.
+    pub shutdown: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Cookies get `Secure` and the `__Host-` prefix: only without TLS on this very machine they do not.
+    pub secure: bool,
+    pub public_url: String,
+    pub staff: SocketAddr,
+}
+
+impl Settings {
+    pub fn of(public_url: &str, staff: SocketAddr) -> Self {
+        Self { secure: public_url.starts_with("https://"), public_url: public_url.to_owned(), staff }
+    }
+
+    /// The name of a cookie that only this host may set and read.
+    pub fn cookie(&self, name: &str) -> String {
+        if self.secure { format!("__Host-{name}") } else { format!("nightdrop-{name}") }
+    }
+}
+
+/// Who asks, as the applicant reads it.
+#[derive(Clone, Debug)]
+pub struct Company {
+    pub name: String,
+    pub support: Option<String>,
+    pub purpose: Option<String>,
+}
+
+pub struct Limits {
+    pub uploads: usize,
+    pub uploads_per_address: usize,
+    pub trusted: Vec<Trusted>,
+}
+
+/// What every handler can reach.
+pub struct State {
+    pub portal: Arc<Portal>,
+    pub store: Arc<SledStore>,
+    pub settings: Settings,
+    pub company: Company,
+    pub gate: gate::Gate,
+    pub trusted: Vec<Trusted>,
+}
+
+/// The head of a request must be here by then.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+const CONNECTIONS: usize = 1_024;
+
+/// Opens both listeners. Returns at once; the handles stop them.
+pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
+    let state = web::Data::new(State {
+        portal: doors.portal,
+        store: doors.store,
+        settings: doors.settings,
+        company: doors.company,
+        gate: gate::Gate::new(doors.limits.uploads, doors.limits.uploads_per_address),
+        trusted: doors.limits.trusted,
+    });
+    let workers = match doors.workers {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        some => some,
+    };
+    let public = state.clone();
+    let public = HttpServer::new(move || {
+        App::new().app_data(public.clone()).wrap(guard::public_headers()).configure(public_routes).default_service(web::to(error::no_such_page))
+    });
+    let staff = HttpServer::new(move || {
+        App::new().app_data(state.clone()).wrap(guard::staff_headers()).configure(staff_routes).default_service(web::to(error::no_such_page))
+    });
+    macro_rules! run {
+        ($server:expr, $door:expr, $workers:expr) => {{
+            let server = $server
+                .workers($workers)
+                .client_request_timeout(HEAD_TIMEOUT)
+                .keep_alive(KEEP_ALIVE)
+                .max_connections(CONNECTIONS)
+                .shutdown_timeout(doors.shutdown)
+                .disable_signals();
+            let server = match $door {
+                (listener, None) => server.listen(listener)?,
+                (listener, Some(tls)) => server.listen_rustls_0_23(listener, tls)?,
+            };
+            let server = server.run();
+            let handle = server.handle();
+            tokio::spawn(server);
+            handle
+        }};
+    }
+    Ok(vec![run!(public, doors.public, workers), run!(staff, doors.staff, workers)])
+}
+
+/// The public door.
+pub fn public_routes(routes: &mut web::ServiceConfig) {
+    upload::routes(routes);
+    callback::routes(routes);
+    health::routes(routes);
+}
+
+/// The staff door.
+pub fn staff_routes(routes: &mut web::ServiceConfig) {
+    api::routes(routes);
+    health::routes(routes);
+    health::metrics_routes(routes);
+    console::routes(routes);
+}

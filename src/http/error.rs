@@ -1,0 +1,239 @@
+//! Failures at the doors: sorted here into a status and a stable code, and shown as a problem document (RFC 9457) or as a page. The only home of `StatusCode`.
+//!
+//! What stands in the log is never what is shown: no path, no row, no reference, no stack.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
+use serde::Serialize;
+
+use crate::connectors::Failure;
+use crate::domain::transition::Refusal;
+use crate::storage::StorageError;
+use crate::workflow::WorkflowError;
+
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// One failure, ready to be shown.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    pub code: &'static str,
+    /// One sentence with what to do.
+    pub detail: String,
+    /// Seconds.
+    pub retry_after: Option<u64>,
+    /// Field and what is accepted there.
+    pub fields: Vec<(String, String)>,
+    allow: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError<'a>>,
+}
+
+#[derive(Serialize)]
+struct FieldError<'a> {
+    field: &'a str,
+    detail: &'a str,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident => $status:ident, $code:literal;)*) => {
+        impl Problem {
+            $($(#[$doc])* pub fn $name(detail: impl Into<String>) -> Self { Self::new(StatusCode::$status, $code, detail) })*
+        }
+    };
+}
+
+kinds! {
+    malformed => BAD_REQUEST, "request.malformed";
+    unauthorized => UNAUTHORIZED, "auth.required";
+    forbidden => FORBIDDEN, "auth.forbidden";
+    cross_site => FORBIDDEN, "request.cross_site";
+    not_found => NOT_FOUND, "not_found";
+    conflict => CONFLICT, "state.conflict";
+    gone => GONE, "link.dead";
+    link_locked => LOCKED, "link.locked";
+    already_received => CONFLICT, "link.already_received";
+    too_large => PAYLOAD_TOO_LARGE, "file.too_big";
+    unsupported => UNSUPPORTED_MEDIA_TYPE, "request.encoding";
+    invalid => UNPROCESSABLE_ENTITY, "request.invalid";
+    precondition => UNPROCESSABLE_ENTITY, "idempotency.mismatch";
+    slow => REQUEST_TIMEOUT, "request.too_slow";
+    too_many => TOO_MANY_REQUESTS, "request.too_many";
+    internal => INTERNAL_SERVER_ERROR, "internal";
+    provider => BAD_GATEWAY, "provider.failed";
+    unavailable => SERVICE_UNAVAILABLE, "unavailable";
+    full => SERVICE_UNAVAILABLE, "storage.full";
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), retry_after: None, fields: Vec::new(), allow: None }
+    }
+
+    pub fn method(allow: &'static str) -> Self {
+        let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "request.method", format!("This address takes {allow}."));
+        problem.allow = Some(allow);
+        problem
+    }
+
+    /// A file that is not acceptable, under the file's own stable code.
+    pub fn file(code: &'static str, detail: impl Into<String>) -> Self {
+        let status = match code {
+            "file.too_big" => StatusCode::PAYLOAD_TOO_LARGE,
+            "file.unknown_type" | "file.not_accepted" | "file.declared_mismatch" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, code, detail)
+    }
+
+    pub fn code(mut self, code: &'static str) -> Self {
+        self.code = code;
+        self
+    }
+
+    pub fn after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    pub fn field(mut self, field: impl Into<String>, mend: impl Into<String>) -> Self {
+        self.fields.push((field.into(), mend.into()));
+        self
+    }
+
+    /// The status as a number.
+    pub fn status_number(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    /// An answer with this failure's status and headers, for a page in the place of the problem document.
+    pub fn page(&self) -> HttpResponseBuilder {
+        let mut response = HttpResponse::build(self.status);
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((RETRY_AFTER, seconds.to_string()));
+        }
+        if let Some(allow) = self.allow {
+            response.insert_header((ALLOW, allow));
+        }
+        response
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let document = Document {
+            r#type: format!("https://nightdrop.example/problems/{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            errors: self.fields.iter().map(|(field, detail)| FieldError { field, detail }).collect(),
+        };
+        let body = serde_json::to_string(&document).unwrap_or_default();
+        let mut response = self.page();
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.insert_header(("WWW-Authenticate", "Bearer"));
+        }
+        response.insert_header((CONTENT_TYPE, PROBLEM_JSON)).body(body)
+    }
+}
+
+impl From<WorkflowError> for Problem {
+    fn from(error: WorkflowError) -> Self {
+        match error {
+            WorkflowError::Invalid { field, mend } => Self::invalid(format!("{field} {mend}.")).field(field, mend),
+            WorkflowError::Refused(refusal) => refusal.into(),
+            WorkflowError::NotFound => Self::not_found("There is no such thing here."),
+            WorkflowError::KeyReused => {
+                Self::precondition("This Idempotency-Key was used for another request. Use a new key for a new request.")
+            }
+            WorkflowError::Storage(error) => error.into(),
+            WorkflowError::Random => {
+                tracing::error!("the operating system gives no random bytes");
+                Self::unavailable("The portal cannot work safely at the moment. Nothing was stored; try again in a minute.").after(60)
+            }
+            WorkflowError::Busy => Self::unavailable("Too much at once. Try again in a few seconds.").after(5),
+            WorkflowError::Tampered => {
+                tracing::error!("a stored request was changed outside the portal");
+                Self::internal("This request cannot be trusted any more. Issue a new one.").code("request.tampered")
+            }
+            WorkflowError::Internal(why) => {
+                tracing::error!(why, "an internal failure");
+                Self::internal("Something failed here. Nothing half-done was kept; try again.")
+            }
+        }
+    }
+}
+
+impl From<StorageError> for Problem {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::NotFound => Self::not_found("There is no such thing here."),
+            StorageError::Refused(refusal) => refusal.into(),
+            StorageError::Exists(what) => Self::conflict(format!("There is already {what}.")).code("exists"),
+            StorageError::Busy => Self::unavailable("The store is busy. Try again in a few seconds.").after(5),
+            StorageError::Full => Self::full("There is no room for more documents at the moment. Nothing was stored; try again later.").after(300),
+            StorageError::Indeterminate(why) | StorageError::Corrupt(why) => {
+                tracing::error!(why, "the store failed");
+                Self::unavailable("The store could not say whether it wrote. Ask again in a moment.").after(10)
+            }
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::LinkExpired => Self::gone("This link has expired. Ask for a new one.").code("link.expired"),
+            Refusal::LinkRevoked => Self::gone("This link was withdrawn. Ask for a new one.").code("link.revoked"),
+            Refusal::LinkLocked => {
+                Self::link_locked("Too many wrong passcodes. Ask for a fresh code.")
+            }
+            Refusal::AlreadyReceived => Self::already_received("The document was already received through this link."),
+            Refusal::TooManyStreams => Self::too_many("Two uploads already run on this link. Wait for one to end.").after(5),
+            Refusal::Superseded => Self::conflict("This upload was given up. Start it again.").code("upload.superseded"),
+            Refusal::Incomplete => Self::invalid("A part of the document is missing.").code("upload.incomplete"),
+            Refusal::WrongState(state) => Self::conflict(format!("This is not possible while the request is {}.", state.as_str())),
+            Refusal::StaleLease => Self::conflict("The request is being worked on. Try again in a moment.").after(5),
+            Refusal::InvalidExpiry => {
+                Self::invalid("The new expiry must be later than now and than the present one.").field("expires_at", "must be later than the present expiry")
+            }
+        }
+    }
+}
+
+/// A provider's failure, for the API and the console.
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        Self::provider(failure.problem().text)
+    }
+}
+
+/// Nothing lives at this address.
+pub async fn no_such_page(request: HttpRequest) -> HttpResponse {
+    let wants_page = request.headers().get("accept").and_then(|a| a.to_str().ok()).is_some_and(|a| a.contains("text/html"));
+    let problem = Problem::not_found("There is nothing at this address.");
+    if wants_page { super::pages::layout::plain_error(&problem, "Nothing here") } else { problem.error_response() }
+}

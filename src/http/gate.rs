@@ -1,0 +1,120 @@
+//! How much may happen at once, and how often: uploads over all and from one address, and guesses at links.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use super::guard::neighbourhood;
+
+/// Unknown tokens from one address: ten at once, then one a minute.
+const GUESSES: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
+const GUESS_EVERY: Duration = Duration::from_secs(60);
+/// Addresses remembered before the idle ones are dropped.
+const REMEMBERED: usize = 50_000;
+
+pub struct Gate {
+    uploads: Arc<Running>,
+    guesses: DefaultKeyedRateLimiter<IpAddr>,
+}
+
+struct Running {
+    by_address: Mutex<(usize, HashMap<IpAddr, usize>)>,
+    at_once: usize,
+    per_address: usize,
+}
+
+/// Why an upload has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowded {
+    Everywhere,
+    Here,
+}
+
+/// One upload's place; given back when dropped.
+pub struct Place {
+    running: Arc<Running>,
+    address: IpAddr,
+}
+
+impl Gate {
+    pub fn new(at_once: usize, per_address: usize) -> Self {
+        let quota = Quota::with_period(GUESS_EVERY).expect("a minute is not zero").allow_burst(GUESSES);
+        Self {
+            uploads: Arc::new(Running { by_address: Mutex::default(), at_once, per_address }),
+            guesses: RateLimiter::keyed(quota),
+        }
+    }
+
+    pub fn enter(&self, address: IpAddr) -> Result<Place, Crowded> {
+        let address = neighbourhood(address);
+        let mut running = self.uploads.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.0 >= self.uploads.at_once {
+            return Err(Crowded::Everywhere);
+        }
+        let here = running.1.entry(address).or_insert(0);
+        if *here >= self.uploads.per_address {
+            return Err(Crowded::Here);
+        }
+        *here += 1;
+        running.0 += 1;
+        Ok(Place { running: self.uploads.clone(), address })
+    }
+
+    /// Uploads running now.
+    pub fn running(&self) -> usize {
+        self.uploads.by_address.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Counts a token that is nobody's; `false` once the address has guessed too often.
+    pub fn may_guess(&self, address: IpAddr) -> bool {
+        if self.guesses.len() > REMEMBERED {
+            self.guesses.retain_recent();
+        }
+        self.guesses.check_key(&neighbourhood(address)).is_ok()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut running = self.running.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        running.0 = running.0.saturating_sub(1);
+        if let Some(here) = running.1.get_mut(&self.address) {
+            *here = here.saturating_sub(1);
+            if *here == 0 {
+                running.1.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn places_are_counted_and_given_back() {
+        let gate = Gate::new(3, 2);
+        let (a, b) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let first = gate.enter(a).unwrap();
+        let _second = gate.enter(a).unwrap();
+        assert_eq!(gate.enter(a).err(), Some(Crowded::Here));
+        let _third = gate.enter(b).unwrap();
+        assert_eq!(gate.enter(b).err(), Some(Crowded::Everywhere));
+        drop(first);
+        assert_eq!(gate.running(), 2);
+        assert!(gate.enter(a).is_ok());
+    }
+
+    #[test]
+    fn ten_guesses_and_no_more() {
+        let gate = Gate::new(1, 1);
+        let a = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!((0..20).filter(|_| gate.may_guess(a)).count(), 10);
+        assert!(gate.may_guess(IpAddr::from([192, 0, 2, 9])));
+    }
+}

@@ -1,0 +1,4 @@
+//! What people see, written with maud: everything is escaped unless a line says otherwise, and none does.
+
+pub mod layout;
+pub mod upload;

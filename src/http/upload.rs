@@ -1,0 +1,2 @@
+//! Stub.
+pub fn routes(_routes: &mut actix_web::web::ServiceConfig) {}

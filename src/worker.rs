@@ -1,0 +1,108 @@
+//! What turns without being asked: deliveries, confirmations, expiries, purges and the sweep.
+//!
+//! [`step`] does one thing and says whether there may be more; the loop around it is dull. Work is found by when it is due, so a quiet portal costs one look.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::workflow::{Portal, WorkflowError, forward, sweep};
+
+/// Requests worked on at once: a slow provider must not hold up the others.
+const HANDS: usize = 8;
+/// The longest sleep between two looks, so that a clock that moves is noticed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+const SHORTEST_SLEEP: Duration = Duration::from_millis(2);
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Something was done; there may be more.
+    Done,
+    /// Nothing is due.
+    Idle,
+}
+
+/// Takes the request that has been due longest and does its next step.
+pub async fn step(portal: &Arc<Portal>) -> Result<Step, WorkflowError> {
+    let until = portal.records.now() + forward::LEASE;
+    match portal.records.claim_due(until).await? {
+        None => Ok(Step::Idle),
+        Some(request) => {
+            forward::step(portal, request).await?;
+            Ok(Step::Done)
+        }
+    }
+}
+
+/// The running worker; stopping lets every hand finish its present step.
+pub struct Worker {
+    stop: tokio::sync::watch::Sender<bool>,
+    hands: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Worker {
+    pub fn start(portal: &Arc<Portal>) -> Self {
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let mut hands: Vec<_> = (0..HANDS).map(|_| tokio::spawn(hand(portal.clone(), stopped.clone()))).collect();
+        hands.push(tokio::spawn(sweeper(portal.clone(), stopped)));
+        Self { stop, hands }
+    }
+
+    /// Waits for the steps in progress, at most `patience`; a lease that is left behind runs out by itself.
+    pub async fn stop(self, patience: Duration) {
+        self.stop.send_replace(true);
+        let all = async {
+            for hand in self.hands {
+                // A panicked hand has been reported by the panic hook; the others still count.
+                let _ = hand.await;
+            }
+        };
+        if tokio::time::timeout(patience, all).await.is_err() {
+            tracing::warn!("stopped while a provider was still being talked to; the attempt is looked into at the next start");
+        }
+    }
+}
+
+async fn hand(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+    while !*stopped.borrow() {
+        let pause = match step(&portal).await {
+            Ok(Step::Done) => continue,
+            Ok(Step::Idle) => until_due(&portal).await,
+            Err(error) => {
+                tracing::warn!(%error, "a step failed and will be repeated");
+                AFTER_ERROR
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = portal.wake.notified() => {}
+            _ = stopped.changed() => {}
+        }
+    }
+}
+
+async fn until_due(portal: &Portal) -> Duration {
+    match portal.records.next_due().await {
+        Ok(Some(at)) => Duration::try_from(at - portal.records.now()).unwrap_or_default().clamp(SHORTEST_SLEEP, LONGEST_SLEEP),
+        Ok(None) => LONGEST_SLEEP,
+        Err(_) => AFTER_ERROR,
+    }
+}
+
+async fn sweeper(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+    while !*stopped.borrow() {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            _ = stopped.changed() => return,
+        }
+        match sweep::sweep(&portal).await {
+            Ok(swept) if swept == sweep::Swept::default() => {}
+            Ok(swept) => tracing::info!(?swept, "left-overs destroyed"),
+            Err(error) => tracing::warn!(%error, "the sweep failed and will be repeated"),
+        }
+        if let Err(error) = portal.records.sweep_sessions().await {
+            tracing::warn!(%error, "ended sessions could not be dropped");
+        }
+    }
+}
