@@ -6,7 +6,7 @@
 //! * `envelope` – HPKE with a pre-shared key, the only public-key operation; `keyfile`, `keyring` – where its keys live.
 //! * `header`, `schedule`, `stream`, `meta`, `resume` – the parts of the document format; `seal` and `open` – its two users.
 //! * `erase` – what an erasure store is; `slots` – the local one, a file of 4 KiB pages; `assurance` – what it is worth here.
-//! * `secrets` – peppers and record keys; `password` – argon2id; `chain`, `receipt` – tamper evidence; `memory` – hardening.
+//! * `secrets` – peppers and record keys; `password` – argon2id; `receipt` – signed proof of deletion; `memory` – hardening.
 //!
 //! A document is readable only with **both** the vault's private key and the submission's erasure secret.
 //! The erasure secret is in no database and no backup; destroying its slot is what purging means.
@@ -15,7 +15,6 @@
 //! Nothing here reads a clock, logs, or knows of the other rooms.
 
 pub mod assurance;
-pub mod chain;
 pub mod envelope;
 pub mod erase;
 pub mod header;
