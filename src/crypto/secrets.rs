@@ -222,11 +222,6 @@ impl PortalSecrets {
         &self.signing_seed
     }
 
-    /// MAC under the records key, for chains that only the portal checks.
-    pub(super) fn records_mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        mac(&self.records, parts)
-    }
-
     fn erasable_key(&self, secret: &ErasureSecret, context: &[u8]) -> SecretBytes<32> {
         let hkdf = Hkdf::<Sha256>::new(Some(secret.expose()), self.records.expose());
         SecretBytes::filled_by(|place| hkdf.expand_multi_info(&[b"nightdrop/v1/note\0", context], place))

@@ -16,8 +16,8 @@ pub fn page(language: &str, direction: &str, title: &str, script: Option<&str>, 
                 meta name="robots" content="noindex";
                 meta name="color-scheme" content="light dark";
                 title { (title) }
-                link rel="icon" href="/assets/logo.svg" type="image/svg+xml";
-                link rel="stylesheet" href="/assets/portal.css";
+                link rel="icon" href=(*super::assets::LOGO_URL) type="image/svg+xml";
+                link rel="stylesheet" href=(*super::assets::PORTAL_CSS_URL);
                 @if let Some(script) = script { script src=(script) defer {} }
             }
             body { (body) }
