@@ -68,13 +68,32 @@ pub fn verify<'a>(
 
 /// A MAC over a chain's head and length: HMAC(records key, "nightdrop/v1/chain-head" ‖ 00 ‖ purpose ‖ 00 ‖ u64 count ‖
 /// head).
-pub fn seal_head(secrets: &PortalSecrets, purpose: Purpose, count: u64, head: &[u8; 32]) -> [u8; 32] {
-    secrets.records_mac(&[b"nightdrop/v1/chain-head\0", purpose.label(), b"\0", &count.to_be_bytes(), head])
+pub fn seal_head(
+    secrets: &PortalSecrets,
+    purpose: Purpose,
+    count: u64,
+    head: &[u8; 32],
+) -> [u8; 32] {
+    secrets.records_mac(&[
+        b"nightdrop/v1/chain-head\0",
+        purpose.label(),
+        b"\0",
+        &count.to_be_bytes(),
+        head,
+    ])
 }
 
 /// Checks a sealed head in constant time.
-pub fn head_fits(secrets: &PortalSecrets, purpose: Purpose, count: u64, head: &[u8; 32], sealed: &[u8; 32]) -> bool {
-    seal_head(secrets, purpose, count, head).ct_eq(sealed).into()
+pub fn head_fits(
+    secrets: &PortalSecrets,
+    purpose: Purpose,
+    count: u64,
+    head: &[u8; 32],
+    sealed: &[u8; 32],
+) -> bool {
+    seal_head(secrets, purpose, count, head)
+        .ct_eq(sealed)
+        .into()
 }
 
 #[cfg(test)]
@@ -94,15 +113,26 @@ mod tests {
             })
             .collect();
         let check = |order: &[usize]| {
-            verify(Purpose::Audit, &GENESIS, order.iter().map(|n| (entries[*n].as_slice(), &values[*n])))
+            verify(
+                Purpose::Audit,
+                &GENESIS,
+                order.iter().map(|n| (entries[*n].as_slice(), &values[*n])),
+            )
         };
         assert_eq!(check(&[0, 1, 2, 3, 4]), Ok(values[4]));
         assert_eq!(check(&[0, 1, 3, 4]), Err(BrokenAt(2)));
         assert_eq!(check(&[0, 2, 1, 3, 4]), Err(BrokenAt(1)));
         assert_eq!(check(&[1]), Err(BrokenAt(0)));
-        let changed = verify(Purpose::Audit, &GENESIS, [(b"other".as_slice(), &values[0])]);
+        let changed = verify(
+            Purpose::Audit,
+            &GENESIS,
+            [(b"other".as_slice(), &values[0])],
+        );
         assert_eq!(changed, Err(BrokenAt(0)));
-        assert_ne!(link(Purpose::Audit, &GENESIS, b"x"), link(Purpose::Receipts, &GENESIS, b"x"));
+        assert_ne!(
+            link(Purpose::Audit, &GENESIS, b"x"),
+            link(Purpose::Receipts, &GENESIS, b"x")
+        );
     }
 
     #[test]
@@ -113,6 +143,12 @@ mod tests {
         assert!(head_fits(&secrets, Purpose::Audit, 1, &head, &sealed));
         assert!(!head_fits(&secrets, Purpose::Audit, 2, &head, &sealed));
         assert!(!head_fits(&secrets, Purpose::Audit, 1, &GENESIS, &sealed));
-        assert!(!head_fits(&PortalSecrets::counting(2), Purpose::Audit, 1, &head, &sealed));
+        assert!(!head_fits(
+            &PortalSecrets::counting(2),
+            Purpose::Audit,
+            1,
+            &head,
+            &sealed
+        ));
     }
 }

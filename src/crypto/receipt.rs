@@ -96,7 +96,11 @@ pub struct VerifiedReceipt {
 
 /// The public key of a portal's receipts, 32 bytes.
 pub fn public_key(secrets: &PortalSecrets) -> [u8; 32] {
-    key_pair(secrets).public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes")
+    key_pair(secrets)
+        .public_key()
+        .as_ref()
+        .try_into()
+        .expect("an Ed25519 public key has 32 bytes")
 }
 
 /// Writes and signs a receipt. Returns the text and its chain value.
@@ -128,7 +132,11 @@ pub fn verify(text: &str, expected: Option<&[u8; 32]>) -> Result<VerifiedReceipt
         .verify(&signed_bytes(signed), &signature)
         .map_err(|_| ReceiptError::BadSignature)?;
     let chain_value = chain::link(Purpose::Receipts, &receipt.previous, signed.as_bytes());
-    Ok(VerifiedReceipt { receipt, signed_by, chain_value })
+    Ok(VerifiedReceipt {
+        receipt,
+        signed_by,
+        chain_value,
+    })
 }
 
 impl Receipt {
@@ -137,7 +145,11 @@ impl Receipt {
         line(&mut text, "sequence", &self.sequence.to_string());
         line(&mut text, "document", &hex(&self.doc_id));
         line(&mut text, "slot", &self.slot.index.to_string());
-        line(&mut text, "generation", &hex(&self.slot.generation.to_be_bytes()));
+        line(
+            &mut text,
+            "generation",
+            &hex(&self.slot.generation.to_be_bytes()),
+        );
         line(&mut text, "received", &moment(self.received_at));
         line(&mut text, "erased", &moment(self.erased_at));
         line(&mut text, "class", &self.class.to_string());
@@ -156,7 +168,9 @@ fn parse(signed: &str) -> Result<(Receipt, [u8; 32]), ReceiptError> {
     }
     let _title = next("")?;
     let receipt = Receipt {
-        sequence: next("sequence")?.parse().map_err(|_| ReceiptError::Malformed)?,
+        sequence: next("sequence")?
+            .parse()
+            .map_err(|_| ReceiptError::Malformed)?,
         doc_id: unhex(next("document")?)?,
         slot: SlotRef {
             index: next("slot")?.parse().map_err(|_| ReceiptError::Malformed)?,
@@ -211,8 +225,11 @@ fn method(how: ReadBack) -> &'static str {
 
 /// Whole seconds in UTC: a receipt needs no more, and parsing gives the same text again.
 fn moment(time: OffsetDateTime) -> String {
-    let seconds = OffsetDateTime::from_unix_timestamp(time.unix_timestamp()).expect("within the range it came from");
-    seconds.format(&Rfc3339).expect("years of four digits format as RFC 3339")
+    let seconds = OffsetDateTime::from_unix_timestamp(time.unix_timestamp())
+        .expect("within the range it came from");
+    seconds
+        .format(&Rfc3339)
+        .expect("years of four digits format as RFC 3339")
 }
 
 fn read_moment(text: &str) -> Result<OffsetDateTime, ReceiptError> {
@@ -224,7 +241,9 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex<const N: usize>(text: &str) -> Result<[u8; N], ReceiptError> {
-    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(|_| ReceiptError::Malformed)?;
+    let bytes = data_encoding::HEXLOWER
+        .decode(text.as_bytes())
+        .map_err(|_| ReceiptError::Malformed)?;
     bytes.try_into().map_err(|_| ReceiptError::Malformed)
 }
 
@@ -233,7 +252,8 @@ fn signed_bytes(text: &str) -> Vec<u8> {
 }
 
 fn key_pair(secrets: &PortalSecrets) -> Ed25519KeyPair {
-    Ed25519KeyPair::from_seed_unchecked(secrets.signing_seed().expose()).expect("every 32 bytes are an Ed25519 seed")
+    Ed25519KeyPair::from_seed_unchecked(secrets.signing_seed().expose())
+        .expect("every 32 bytes are an Ed25519 seed")
 }
 
 #[cfg(test)]
@@ -246,7 +266,10 @@ mod tests {
         Receipt {
             sequence,
             doc_id: seq(0x10),
-            slot: SlotRef { index: 5, generation: 0xa0a1_a2a3_a4a5_a6a7 },
+            slot: SlotRef {
+                index: 5,
+                generation: 0xa0a1_a2a3_a4a5_a6a7,
+            },
             received_at: OffsetDateTime::from_unix_timestamp(1_767_322_800).unwrap(),
             erased_at: OffsetDateTime::from_unix_timestamp(1_767_326_400).unwrap(),
             class: AssuranceClass::B,
@@ -263,12 +286,30 @@ mod tests {
         let (second, _) = issue(&secrets, &sample(2, value));
         let read = verify(&first, Some(&key)).unwrap();
         assert_eq!(read.receipt, sample(1, chain::GENESIS));
-        assert_eq!(read.chain_value, verify(&second, None).unwrap().receipt.previous);
-        let names: Vec<&str> = first.lines().skip(1).map(|line| line.split(':').next().unwrap()).collect();
+        assert_eq!(
+            read.chain_value,
+            verify(&second, None).unwrap().receipt.previous
+        );
+        let names: Vec<&str> = first
+            .lines()
+            .skip(1)
+            .map(|line| line.split(':').next().unwrap())
+            .collect();
         assert_eq!(
             names,
-            ["sequence", "document", "slot", "generation", "received", "erased", "class", "method", "previous",
-             "signed-by", "signature"]
+            [
+                "sequence",
+                "document",
+                "slot",
+                "generation",
+                "received",
+                "erased",
+                "class",
+                "method",
+                "previous",
+                "signed-by",
+                "signature"
+            ]
         );
     }
 
@@ -288,7 +329,10 @@ mod tests {
         }
         assert!(verify(&format!("{text}more"), None).is_err());
         assert!(verify(&text.replace('\n', "\r\n"), None).is_err());
-        assert_eq!(verify(&text.replace("class: B", "class: A"), None), Err(ReceiptError::BadSignature));
+        assert_eq!(
+            verify(&text.replace("class: B", "class: A"), None),
+            Err(ReceiptError::BadSignature)
+        );
         let other = public_key(&PortalSecrets::counting(2));
         assert_eq!(verify(&text, Some(&other)), Err(ReceiptError::OtherSigner));
     }
