@@ -91,11 +91,18 @@ pub fn self_test(path: &Path, store: &SlotsFile) -> Result<Assurance, EraseError
 pub fn observe(path: &Path, canary: Option<ReadBack>) -> Result<Facts, EraseError> {
     let file = File::open(path)?;
     let flags = rustix::fs::ioctl_getflags(&file).unwrap_or(IFlags::empty());
-    let magic = rustix::fs::fstatfs(&file).map_err(std::io::Error::from)?.f_type as u64;
+    let magic = rustix::fs::fstatfs(&file)
+        .map_err(std::io::Error::from)?
+        .f_type as u64;
     let device = file.metadata()?.dev();
     let mount = std::fs::read_to_string("/proc/self/mountinfo")
         .ok()
-        .and_then(|table| mount_of(&table, &path.canonicalize().unwrap_or_else(|_| path.to_owned())));
+        .and_then(|table| {
+            mount_of(
+                &table,
+                &path.canonicalize().unwrap_or_else(|_| path.to_owned()),
+            )
+        });
     let (file_system, options) = mount.unwrap_or_else(|| (name_of(magic), String::new()));
     let block = PathBuf::from(format!(
         "/sys/dev/block/{}:{}",
@@ -109,14 +116,17 @@ pub fn observe(path: &Path, canary: Option<ReadBack>) -> Result<Facts, EraseErro
         no_copy_on_write: flags.contains(IFlags::NOCOW),
         rotational: rotational(&block),
         virtual_device: is_virtual(&block),
-        swap: swap_is_on(),
+        swap: super::memory::swap_is_on(),
         canary,
     })
 }
 
 /// The verdict on these facts.
 pub fn judge(facts: &Facts) -> Assurance {
-    let mut verdict = Verdict { class: AssuranceClass::A, reasons: Vec::new() };
+    let mut verdict = Verdict {
+        class: AssuranceClass::A,
+        reasons: Vec::new(),
+    };
     let option = |name: &str| facts.options.split(',').any(|option| option == name);
     match facts.file_system.as_str() {
         "ext4" | "ext3" | "ext2" => {
@@ -148,10 +158,20 @@ pub fn judge(facts: &Facts) -> Assurance {
     match facts.canary {
         Some(ReadBack::Direct | ReadBack::Memory) => {}
         Some(ReadBack::Buffered) if in_memory => {}
-        Some(ReadBack::Buffered) => verdict.at_best(AssuranceClass::B, "Zeros could be read back through the page cache only."),
-        None => verdict.at_best(AssuranceClass::C, "The canary slot could not be written, destroyed and read back."),
+        Some(ReadBack::Buffered) => verdict.at_best(
+            AssuranceClass::B,
+            "Zeros could be read back through the page cache only.",
+        ),
+        None => verdict.at_best(
+            AssuranceClass::C,
+            "The canary slot could not be written, destroyed and read back.",
+        ),
     }
-    Assurance { class: verdict.class, file_system: facts.file_system.clone(), reasons: verdict.reasons }
+    Assurance {
+        class: verdict.class,
+        file_system: facts.file_system.clone(),
+        reasons: verdict.reasons,
+    }
 }
 
 struct Verdict {
@@ -181,7 +201,8 @@ fn mount_of(table: &str, path: &Path) -> Option<(String, String)> {
             let mut device = device.split(' ');
             let file_system = device.next()?.to_owned();
             let options = format!("{},{}", mounted.next()?, device.nth(1).unwrap_or(""));
-            path.starts_with(&point).then(|| (point.components().count(), (file_system, options)))
+            path.starts_with(&point)
+                .then(|| (point.components().count(), (file_system, options)))
         })
         .max_by_key(|(depth, _)| *depth)
         .map(|(_, mount)| mount)
@@ -192,7 +213,9 @@ fn unescaped(field: &str) -> PathBuf {
     let text = ["\\040", "\\011", "\\012", "\\134"]
         .iter()
         .zip([" ", "\t", "\n", "\\"])
-        .fold(field.to_owned(), |text, (code, plain)| text.replace(code, plain));
+        .fold(field.to_owned(), |text, (code, plain)| {
+            text.replace(code, plain)
+        });
     PathBuf::from(text)
 }
 
@@ -209,11 +232,9 @@ fn is_virtual(block: &Path) -> bool {
         return true;
     };
     let text = real.to_string_lossy();
-    ["/virtual/", "/virtio", "/vbd-", "/nbd", "/rbd"].iter().any(|mark| text.contains(mark))
-}
-
-fn swap_is_on() -> bool {
-    std::fs::read_to_string("/proc/swaps").map_or(true, |table| table.lines().count() > 1)
+    ["/virtual/", "/virtio", "/vbd-", "/nbd", "/rbd"]
+        .iter()
+        .any(|mark| text.contains(mark))
 }
 
 fn name_of(magic: u64) -> String {
@@ -256,21 +277,85 @@ mod tests {
     fn the_table_of_classes() {
         use AssuranceClass::{A, B, C};
         let ext4 = plain_ext4;
-        let on = |file_system: &str| Facts { file_system: file_system.into(), ..ext4() };
+        let on = |file_system: &str| Facts {
+            file_system: file_system.into(),
+            ..ext4()
+        };
         for (facts, class) in [
             (ext4(), A),
             (on("xfs"), A),
-            (Facts { rotational: Some(false), ..ext4() }, B),
-            (Facts { rotational: None, ..ext4() }, B),
-            (Facts { virtual_device: true, ..ext4() }, B),
-            (Facts { options: "rw,data=journal".into(), ..ext4() }, C),
-            (Facts { journals_data: true, ..ext4() }, C),
-            (Facts { canary: Some(ReadBack::Buffered), ..ext4() }, B),
-            (Facts { canary: None, ..ext4() }, C),
+            (
+                Facts {
+                    rotational: Some(false),
+                    ..ext4()
+                },
+                B,
+            ),
+            (
+                Facts {
+                    rotational: None,
+                    ..ext4()
+                },
+                B,
+            ),
+            (
+                Facts {
+                    virtual_device: true,
+                    ..ext4()
+                },
+                B,
+            ),
+            (
+                Facts {
+                    options: "rw,data=journal".into(),
+                    ..ext4()
+                },
+                C,
+            ),
+            (
+                Facts {
+                    journals_data: true,
+                    ..ext4()
+                },
+                C,
+            ),
+            (
+                Facts {
+                    canary: Some(ReadBack::Buffered),
+                    ..ext4()
+                },
+                B,
+            ),
+            (
+                Facts {
+                    canary: None,
+                    ..ext4()
+                },
+                C,
+            ),
             (on("btrfs"), C),
-            (Facts { no_copy_on_write: true, ..on("btrfs") }, B),
-            (Facts { rotational: None, canary: Some(ReadBack::Buffered), ..on("tmpfs") }, A),
-            (Facts { swap: true, ..on("tmpfs") }, C),
+            (
+                Facts {
+                    no_copy_on_write: true,
+                    ..on("btrfs")
+                },
+                B,
+            ),
+            (
+                Facts {
+                    rotational: None,
+                    canary: Some(ReadBack::Buffered),
+                    ..on("tmpfs")
+                },
+                A,
+            ),
+            (
+                Facts {
+                    swap: true,
+                    ..on("tmpfs")
+                },
+                C,
+            ),
             (on("overlay"), C),
             (on("zfs"), C),
             (on("nfs4"), C),
@@ -289,7 +374,10 @@ mod tests {
                      29 27 0:26 / /var/li rw - tmpfs none rw\n\
                      30 27 0:27 / /srv/with\\040space rw shared:1 - xfs /dev/sdc rw,noquota\n";
         let of = |path: &str| mount_of(table, Path::new(path)).unwrap();
-        assert_eq!(of("/var/lib/nightdrop/erase.slots"), ("btrfs".into(), "rw,nosuid,rw,space_cache".into()));
+        assert_eq!(
+            of("/var/lib/nightdrop/erase.slots"),
+            ("btrfs".into(), "rw,nosuid,rw,space_cache".into())
+        );
         assert_eq!(of("/etc/x").0, "ext4");
         assert_eq!(of("/srv/with space/x").0, "xfs");
     }

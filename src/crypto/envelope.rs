@@ -16,7 +16,7 @@ use hpke::kem::{X25519HkdfSha256, XWing};
 use hpke::rand_core::{TryCryptoRng, TryRng};
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, PskBundle, Serializable};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use super::random::{Entropy, RandomUnavailable};
 use super::secret::{ErasureSecret, SecretBytes};
@@ -140,10 +140,12 @@ impl PublicKey {
     /// Reads a public key of 32 (suite 1) or 1,216 bytes (suite 2).
     pub fn from_bytes(suite: Suite, bytes: &[u8]) -> Result<PublicKey, BadKey> {
         let parsed = match suite {
-            Suite::X25519 => ParsedPublic::X25519(Deserializable::from_bytes(bytes).map_err(|_| BadKey)?),
-            Suite::XWing => {
-                ParsedPublic::XWing(Box::new(Deserializable::from_bytes(bytes).map_err(|_| BadKey)?))
+            Suite::X25519 => {
+                ParsedPublic::X25519(Deserializable::from_bytes(bytes).map_err(|_| BadKey)?)
             }
+            Suite::XWing => ParsedPublic::XWing(Box::new(
+                Deserializable::from_bytes(bytes).map_err(|_| BadKey)?,
+            )),
         };
         Ok(PublicKey {
             id: KeyId::of(suite, bytes),
@@ -184,7 +186,10 @@ pub struct SecretKey {
 
 impl SecretKey {
     /// Makes a fresh key pair.
-    pub fn generate(suite: Suite, source: &dyn Entropy) -> Result<(SecretKey, PublicKey), RandomUnavailable> {
+    pub fn generate(
+        suite: Suite,
+        source: &dyn Entropy,
+    ) -> Result<(SecretKey, PublicKey), RandomUnavailable> {
         let seed = SecretBytes::<32>::random_from(source)?;
         let bytes = match suite {
             Suite::X25519 => serialized(&X25519HkdfSha256::derive_keypair(seed.expose()).0),
@@ -213,14 +218,18 @@ impl SecretKey {
     /// Computes the public key that belongs to it.
     pub fn public(&self) -> PublicKey {
         let bytes = match self.suite {
-            Suite::X25519 => X25519HkdfSha256::sk_to_pk(&self.parse::<X25519HkdfSha256>()).to_bytes().to_vec(),
+            Suite::X25519 => X25519HkdfSha256::sk_to_pk(&self.parse::<X25519HkdfSha256>())
+                .to_bytes()
+                .to_vec(),
             Suite::XWing => XWing::sk_to_pk(&self.parse::<XWing>()).to_bytes().to_vec(),
         };
-        PublicKey::from_bytes(self.suite, &bytes).expect("a public key just serialized parses again")
+        PublicKey::from_bytes(self.suite, &bytes)
+            .expect("a public key just serialized parses again")
     }
 
     fn parse<K: Kem>(&self) -> K::PrivateKey {
-        K::PrivateKey::from_bytes(self.bytes.expose()).expect("both suites take any 32 bytes as private key")
+        K::PrivateKey::from_bytes(self.bytes.expose())
+            .expect("both suites take any 32 bytes as private key")
     }
 }
 
@@ -261,7 +270,9 @@ pub fn wrap(
 ) -> Result<(Vec<u8>, Vec<u8>), WrapError> {
     let mut drawn = Drawn::new(source).map_err(WrapError::Random)?;
     match &public.parsed {
-        ParsedPublic::X25519(pk) => wrap_with::<X25519HkdfSha256>(pk, secret, binding, key, &mut drawn),
+        ParsedPublic::X25519(pk) => {
+            wrap_with::<X25519HkdfSha256>(pk, secret, binding, key, &mut drawn)
+        }
         ParsedPublic::XWing(pk) => wrap_with::<XWing>(pk, secret, binding, key, &mut drawn),
     }
 }
@@ -314,9 +325,28 @@ fn unwrap_with<K: Kem>(
     enc: &[u8],
     sealed: &[u8],
 ) -> Option<SecretBytes<32>> {
+    let key = open_bytes::<K>(secret_key, secret, binding, enc, sealed)?;
+    SecretBytes::filled_by(|place: &mut [u8; 32]| {
+        if key.len() != place.len() {
+            return Err(());
+        }
+        place.copy_from_slice(&key);
+        Ok(())
+    })
+    .ok()
+}
+
+/// Opens a ciphertext of any length; only the published vectors have other lengths than 48.
+pub(super) fn open_bytes<K: Kem>(
+    secret_key: &SecretKey,
+    secret: &ErasureSecret,
+    binding: &Binding<'_>,
+    enc: &[u8],
+    sealed: &[u8],
+) -> Option<Zeroizing<Vec<u8>>> {
     let enc = K::EncappedKey::from_bytes(enc).ok()?;
     let psk = PskBundle::new(secret.expose(), binding.psk_id).ok()?;
-    let mut key = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, K>(
+    hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, K>(
         &OpModeR::Psk(psk),
         &secret_key.parse::<K>(),
         &enc,
@@ -324,16 +354,8 @@ fn unwrap_with<K: Kem>(
         sealed,
         binding.aad,
     )
-    .ok()?;
-    let taken = SecretBytes::filled_by(|place| {
-        if key.len() != place.len() {
-            return Err(());
-        }
-        place.copy_from_slice(&key);
-        Ok(())
-    });
-    key.zeroize();
-    taken.ok()
+    .ok()
+    .map(Zeroizing::new)
 }
 
 /// Random bytes drawn beforehand, handed to a crate that cannot be told of a failure.

@@ -68,15 +68,27 @@ impl Argon2Cost {
     /// The default for a machine with this many bytes of memory.
     pub fn for_memory(bytes: u64) -> Argon2Cost {
         if bytes >= 8 << 30 {
-            Argon2Cost { memory_kib: 2 << 20, passes: 1, lanes: 4 }
+            Argon2Cost {
+                memory_kib: 2 << 20,
+                passes: 1,
+                lanes: 4,
+            }
         } else {
-            Argon2Cost { memory_kib: 64 << 10, passes: 3, lanes: 4 }
+            Argon2Cost {
+                memory_kib: 64 << 10,
+                passes: 3,
+                lanes: 4,
+            }
         }
     }
 
     /// The least argon2 can do: for tests and throw-away demonstrations only.
     pub fn smallest() -> Argon2Cost {
-        Argon2Cost { memory_kib: 8, passes: 1, lanes: 1 }
+        Argon2Cost {
+            memory_kib: 8,
+            passes: 1,
+            lanes: 1,
+        }
     }
 
     /// What a reader accepts: 4 GiB, 16 passes, 16 lanes. Checked before anything is allocated.
@@ -141,8 +153,12 @@ impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             KeyFileError::Malformed(what) => write!(f, "not a usable key file: {what}"),
-            KeyFileError::DoesNotOpen => f.write_str("the key does not open with this passphrase or key file"),
-            KeyFileError::OtherProtection(_) => f.write_str("the key wants another kind of protection"),
+            KeyFileError::DoesNotOpen => {
+                f.write_str("the key does not open with this passphrase or key file")
+            }
+            KeyFileError::OtherProtection(_) => {
+                f.write_str("the key wants another kind of protection")
+            }
             KeyFileError::OutOfMemory => f.write_str("not enough memory to stretch the passphrase"),
             KeyFileError::Random(error) => error.fmt(f),
         }
@@ -214,11 +230,22 @@ impl KeyFile {
         if bytes[10..12] != [0; 2] || bytes[68..72] != 48u32.to_be_bytes() {
             return malformed("reserved bytes or length changed");
         }
-        let word = |place: usize| u32::from_be_bytes(bytes[place..place + 4].try_into().expect("four bytes"));
-        let written = Argon2Cost { memory_kib: word(12), passes: word(16), lanes: word(20) };
+        let word = |place: usize| {
+            u32::from_be_bytes(bytes[place..place + 4].try_into().expect("four bytes"))
+        };
+        let written = Argon2Cost {
+            memory_kib: word(12),
+            passes: word(16),
+            lanes: word(20),
+        };
         let (protection, cost) = match bytes[9] {
-            1 => (Protection::Passphrase, Some(written.checked().map_err(KeyFileError::Malformed)?)),
-            2 | 3 if bytes[12..24] != [0; 12] => return malformed("argon2 parameters without a passphrase"),
+            1 => (
+                Protection::Passphrase,
+                Some(written.checked().map_err(KeyFileError::Malformed)?),
+            ),
+            2 | 3 if bytes[12..24] != [0; 12] => {
+                return malformed("argon2 parameters without a passphrase");
+            }
             2 => (Protection::Kek, None),
             3 => (Protection::None, None),
             _ => return malformed("unknown protection"),
@@ -270,7 +297,9 @@ impl KeyFile {
         .expect("infallible");
         let secret = SecretKey::from_bytes(self.suite, bytes);
         if secret.public().id() != self.id {
-            return Err(KeyFileError::Malformed("the key is not the one its id names"));
+            return Err(KeyFileError::Malformed(
+                "the key is not the one its id names",
+            ));
         }
         Ok(secret)
     }
@@ -335,11 +364,18 @@ fn kek(protector: &Protector<'_>, salt: &[u8]) -> Result<SecretBytes<32>, KeyFil
         }
     };
     let hkdf = Hkdf::<Sha256>::from_prk(ikm.expose()).expect("32 bytes are a full SHA-256 key");
-    Ok(SecretBytes::filled_by(|place| hkdf.expand(b"nightdrop/v1/kek\0", place))
-        .expect("32 bytes are far below HKDF's limit"))
+    Ok(
+        SecretBytes::filled_by(|place| hkdf.expand(b"nightdrop/v1/kek\0", place))
+            .expect("32 bytes are far below HKDF's limit"),
+    )
 }
 
-fn stretch(passphrase: &[u8], salt: &[u8], cost: Argon2Cost, out: &mut [u8; 32]) -> Result<(), KeyFileError> {
+fn stretch(
+    passphrase: &[u8],
+    salt: &[u8],
+    cost: Argon2Cost,
+    out: &mut [u8; 32],
+) -> Result<(), KeyFileError> {
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(out.len()))
         .map_err(|_| KeyFileError::Malformed("argon2 refuses these parameters"))?;
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)

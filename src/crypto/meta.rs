@@ -108,7 +108,11 @@ pub(super) fn seal(
     let nonce: [u8; NONCE_LEN] = random::array_from(source).map_err(BoxError::Random)?;
     let aead = ChaCha20Poly1305::new(key.expose().into());
     let tag = aead
-        .encrypt_inout_detached(&Nonce::from(nonce), header_hash, plain.as_mut_slice().into())
+        .encrypt_inout_detached(
+            &Nonce::from(nonce),
+            header_hash,
+            plain.as_mut_slice().into(),
+        )
         .expect("a box of at most 64 KiB is below the cipher's limit");
     let mut sealed = nonce.to_vec();
     sealed.extend_from_slice(&plain);
@@ -128,21 +132,29 @@ pub(super) fn open(
     if !(sealed.len() - NONCE_LEN - TAG_LEN).is_multiple_of(META_BLOCK) {
         return Err("meta box not padded");
     }
-    let nonce: [u8; NONCE_LEN] = sealed[..NONCE_LEN].try_into().expect("length checked above");
+    let nonce: [u8; NONCE_LEN] = sealed[..NONCE_LEN]
+        .try_into()
+        .expect("length checked above");
     let mut plain = Zeroizing::new(sealed[NONCE_LEN..].to_vec());
     let aead = ChaCha20Poly1305::new(key.expose().into());
     aead.decrypt_in_place(&Nonce::from(nonce), header_hash, &mut *plain)
         .map_err(|_| "meta box does not authenticate")?;
     let length = unpadded(&plain).ok_or("meta box badly padded")?;
     let mut decoder = minicbor::Decoder::new(&plain[..length]);
-    let record: Record = decoder.decode().map_err(|_| "meta box is not the expected CBOR")?;
+    let record: Record = decoder
+        .decode()
+        .map_err(|_| "meta box is not the expected CBOR")?;
     if decoder.position() != length {
         return Err("meta box has trailing bytes");
     }
     if record.version != 1 {
         return Err("unknown meta version");
     }
-    let segments = record.segments.iter().map(Segment::from).collect::<Vec<_>>();
+    let segments = record
+        .segments
+        .iter()
+        .map(Segment::from)
+        .collect::<Vec<_>>();
     if !segments.is_sorted_by(|before, after| before.first_chunk < after.first_chunk) {
         return Err("segments out of order");
     }
@@ -203,7 +215,16 @@ mod tests {
         let mut lengths = Vec::new();
         for length in [0usize, 1, 100, 255, 430, 500, 1000] {
             let meta = named("n".repeat(length));
-            let segments = [Segment { first_chunk: 0, nonce: [1; 16] }, Segment { first_chunk: 9, nonce: [2; 16] }];
+            let segments = [
+                Segment {
+                    first_chunk: 0,
+                    nonce: [1; 16],
+                },
+                Segment {
+                    first_chunk: 9,
+                    nonce: [2; 16],
+                },
+            ];
             let sealed = seal(&key(), &[1; 32], &meta, &segments, &OsEntropy).unwrap();
             assert_eq!((sealed.len() - 28) % META_BLOCK, 0);
             lengths.push(sealed.len());
@@ -232,6 +253,9 @@ mod tests {
     #[test]
     fn a_name_that_would_not_fit_is_refused() {
         let meta = named("n".repeat(META_BOX_MAX));
-        assert_eq!(seal(&key(), &[1; 32], &meta, &[], &OsEntropy).err(), Some(BoxError::TooLong));
+        assert_eq!(
+            seal(&key(), &[1; 32], &meta, &[], &OsEntropy).err(),
+            Some(BoxError::TooLong)
+        );
     }
 }

@@ -39,7 +39,12 @@ pub struct ResumeKey(SecretBytes<32>);
 
 impl ResumeKey {
     /// Derives the key; both the link token and the erasure secret are needed, and it fits one file only.
-    pub fn derive(token: &PlainToken, secret: &ErasureSecret, doc_id: &[u8; 16], file_index: u8) -> ResumeKey {
+    pub fn derive(
+        token: &PlainToken,
+        secret: &ErasureSecret,
+        doc_id: &[u8; 16],
+        file_index: u8,
+    ) -> ResumeKey {
         let hkdf = Hkdf::<Sha256>::new(Some(secret.expose()), token.as_bytes());
         let info: [&[u8]; 3] = [b"nightdrop/v1/resume\0", doc_id, &[file_index]];
         let key = SecretBytes::filled_by(|place| hkdf.expand_multi_info(&info, place))

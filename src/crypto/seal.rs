@@ -117,7 +117,10 @@ impl DocumentSealer {
         context: &Context,
         secret: &ErasureSecret,
     ) -> Result<(Vec<u8>, DocumentSealer), SealError> {
-        if context.file_count == 0 || context.file_count > MAX_FILES || context.file_index >= context.file_count {
+        if context.file_count == 0
+            || context.file_count > MAX_FILES
+            || context.file_index >= context.file_count
+        {
             return Err(SealError::BadContext);
         }
         let document_key = SecretBytes::<32>::random_from(source)?;
@@ -165,11 +168,19 @@ impl DocumentSealer {
 
     /// Seals the next chunk in place; the buffer grows by 16 bytes. Every chunk but the last has exactly 65,536
     /// bytes, the last 1 to 65,536.
-    pub fn seal_chunk_in_place(&mut self, chunk: &mut Vec<u8>, last: bool) -> Result<(), SealError> {
+    pub fn seal_chunk_in_place(
+        &mut self,
+        chunk: &mut Vec<u8>,
+        last: bool,
+    ) -> Result<(), SealError> {
         if self.ended {
             return Err(SealError::AfterLast);
         }
-        let fits = if last { (1..=CHUNK_LEN).contains(&chunk.len()) } else { chunk.len() == CHUNK_LEN };
+        let fits = if last {
+            (1..=CHUNK_LEN).contains(&chunk.len())
+        } else {
+            chunk.len() == CHUNK_LEN
+        };
         if !fits {
             return Err(SealError::ChunkLength);
         }
@@ -200,18 +211,28 @@ impl DocumentSealer {
     }
 
     /// `finish` with a given source of random bytes.
-    pub fn finish_with(self, source: &dyn Entropy, meta: &Meta) -> Result<SealedDocument, SealError> {
+    pub fn finish_with(
+        self,
+        source: &dyn Entropy,
+        meta: &Meta,
+    ) -> Result<SealedDocument, SealError> {
         if !self.ended {
             return Err(SealError::Unfinished);
         }
         if meta.size != self.size {
             return Err(SealError::SizeMismatch);
         }
-        let meta_box = meta::seal(&self.schedule.meta_key(), &self.header_hash, meta, &self.segments, source)
-            .map_err(|error| match error {
-                BoxError::Random(error) => SealError::Random(error),
-                BoxError::TooLong => SealError::MetaTooLong,
-            })?;
+        let meta_box = meta::seal(
+            &self.schedule.meta_key(),
+            &self.header_hash,
+            meta,
+            &self.segments,
+            source,
+        )
+        .map_err(|error| match error {
+            BoxError::Random(error) => SealError::Random(error),
+            BoxError::TooLong => SealError::MetaTooLong,
+        })?;
         Ok(SealedDocument {
             meta_box,
             digest: self.digest.finish(&self.schedule.digest_key()),
@@ -254,7 +275,9 @@ impl DocumentSealer {
             nonce: random::array()?,
         };
         // An earlier resumption at this very chunk kept nothing it sealed, so its segment is replaced.
-        sealer.segments.retain(|earlier| earlier.first_chunk < segment.first_chunk);
+        sealer
+            .segments
+            .retain(|earlier| earlier.first_chunk < segment.first_chunk);
         sealer.segments.push(segment);
         sealer.cipher = StreamCipher::new(&sealer.schedule.segment_key(&segment));
         Ok(sealer)

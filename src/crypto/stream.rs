@@ -144,7 +144,10 @@ mod tests {
         cipher.open(3, false, &mut sealed).unwrap();
         assert_eq!(sealed, b"plain");
         for length in 0..TAG_LEN {
-            assert_eq!(cipher.open(0, false, &mut vec![0; length]), Err(NotAuthentic));
+            assert_eq!(
+                cipher.open(0, false, &mut vec![0; length]),
+                Err(NotAuthentic)
+            );
         }
     }
 }

@@ -145,22 +145,26 @@ mod tests {
             PlainToken::parse(text).is_some_and(|token| token.as_bytes() == counting().as_bytes())
         };
         assert!(same(&CANONICAL.to_uppercase()));
-        assert!(same("o4io6lo5or3ggz8a1c60t3gf208h44rm".replace('z', "2").as_str()));
+        assert!(same(
+            "o4io6lo5or3ggz8a1c60t3gf208h44rm"
+                .replace('z', "2")
+                .as_str()
+        ));
         assert!(same("O4IO6LO5OR3GG28A1C6OT3GF2O8H44RM"));
         for refused in [
-            "041061050r3gg28a1c60t3gf208h44r",     // 31 characters
-            "041061050r3gg28a1c60t3gf208h44rm0",   // 33 characters
+            "041061050r3gg28a1c60t3gf208h44r",   // 31 characters
+            "041061050r3gg28a1c60t3gf208h44rm0", // 33 characters
             "",
-            "u41061050r3gg28a1c60t3gf208h44rm",    // u is not in the alphabet
-            "041061050r3gg28a1c60t3gf208h44r ",    // space
+            "u41061050r3gg28a1c60t3gf208h44rm", // u is not in the alphabet
+            "041061050r3gg28a1c60t3gf208h44r ", // space
             "041061050r3gg28a1c60t3gf208h44r\n",
             "041061050r3gg28a1c60t3gf208h44r\0",
-            "041061050r3gg28a-1c60t3gf208h44r",    // hyphens are Crockford's, not ours
+            "041061050r3gg28a-1c60t3gf208h44r", // hyphens are Crockford's, not ours
             "../..%2f041061050r3gg28a1c60t3gf",
-            "%30%34%31%30%36%31%30%35%30r3gg2",    // percent encoding
-            "%2530410610500r3gg28a1c60t3gf208",    // double encoding
-            "041061050r3gg28a1c60t3gf208h44rｍ",   // full-width m
-            "0410610５0r3gg28a1c60t3gf208h4",      // 32 bytes of UTF-8 with a full-width 5
+            "%30%34%31%30%36%31%30%35%30r3gg2", // percent encoding
+            "%2530410610500r3gg28a1c60t3gf208", // double encoding
+            "041061050r3gg28a1c60t3gf208h44rｍ", // full-width m
+            "0410610５0r3gg28a1c60t3gf208h4",   // 32 bytes of UTF-8 with a full-width 5
             "041061050r3gg28a1c60t3gf208h44r=",
         ] {
             assert!(PlainToken::parse(refused).is_none(), "{refused:?}");
@@ -171,7 +175,10 @@ mod tests {
     fn nothing_is_printed() {
         let token = counting();
         assert_eq!(format!("{token:?}"), "PlainToken([redacted])");
-        assert_eq!(format!("{:?}", HashedToken([7; 32])), "HashedToken([redacted])");
+        assert_eq!(
+            format!("{:?}", HashedToken([7; 32])),
+            "HashedToken([redacted])"
+        );
     }
 
     proptest! {
