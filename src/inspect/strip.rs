@@ -51,7 +51,23 @@ pub(super) fn scrub_gps(tiff: &mut [u8]) -> Scrub {
             return Scrub::Drop;
         }
     }
-    Scrub::Changed
+    if is_readable_without_place(tiff) {
+        Scrub::Changed
+    } else {
+        Scrub::Drop
+    }
+}
+
+/// Where a hostile GPS directory overlapped the rest, the rest is broken now; an honest one leaves an IFD0 with entries.
+fn is_readable_without_place(tiff: &[u8]) -> bool {
+    let Some(order) = Order::of(tiff) else {
+        return false;
+    };
+    let has_entries = order
+        .u32(tiff, 4)
+        .and_then(|ifd0| order.u16(tiff, ifd0 as usize))
+        .is_some_and(|count| count > 0);
+    has_entries && find_gps_pointers(tiff, order).is_ok_and(|left| left.is_empty())
 }
 
 /// The orientation (1 to 8) in IFD0 of a TIFF block.
@@ -370,7 +386,11 @@ mod tests {
         assert_eq!(scrub_gps(&mut odd_type), Scrub::Drop);
         let mut itself = whole.clone();
         itself[entry + 8..entry + 12].copy_from_slice(&[0, 0, 0, 8]);
-        scrub_gps(&mut itself);
+        assert_eq!(
+            scrub_gps(&mut itself),
+            Scrub::Drop,
+            "IFD0 as the GPS directory"
+        );
         let mut huge = whole.clone();
         let gps = u32::from_be_bytes(whole[entry + 8..entry + 12].try_into().unwrap()) as usize;
         huge[gps + 2 + 4..gps + 2 + 8].fill(0xFF);
