@@ -180,6 +180,7 @@ fn read_missing(entry: &Value) -> Missing {
             .collect(),
         provider_name: name.to_owned(),
         reason: entry["reason"].as_str().map(|r| Reason::guess(r).sentence().to_owned()),
+        applicant: None,
     }
 }
 
