@@ -14,6 +14,7 @@ pub mod sandbox;
 pub mod settings;
 pub mod shape;
 pub mod sign;
+pub mod stripe;
 pub mod synapse;
 pub mod words;
 
@@ -35,12 +36,13 @@ use crate::domain::id::DocumentId;
 use settings::{Fault, ReadSecret};
 
 /// The provider kinds that a configuration may name.
-pub const KINDS: [&str; 4] = ["synapse", "http", "manual", "sandbox"];
+pub const KINDS: [&str; 5] = ["stripe", "synapse", "http", "manual", "sandbox"];
 
 /// Makes a connector from a `[providers.<name>]` table without the keys that are not the connector's; every fault at once, each with its key and what is accepted.
 pub fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Arc<dyn Connector>, Vec<Fault>> {
     Ok(match kind {
         "sandbox" => Arc::new(sandbox::Sandbox::new(sandbox::Settings::from_table(table, read_secret)?)?),
+        "stripe" => Arc::new(stripe::Stripe::new(stripe::Settings::from_table(table, read_secret)?)?),
         "synapse" => Arc::new(synapse::Synapse::new(synapse::Settings::from_table(table, read_secret)?)?),
         "http" => Arc::new(http::Http::new(http::Settings::from_table(table, read_secret)?)?),
         "manual" => Arc::new(manual::Manual::new(manual::Settings::from_table(table, read_secret)?)),
