@@ -8,11 +8,14 @@
 pub mod body;
 pub mod client;
 pub mod guard;
+pub mod http;
 pub mod manual;
 pub mod sandbox;
 pub mod settings;
 pub mod shape;
 pub mod sign;
+pub mod stripe;
+pub mod synapse;
 pub mod words;
 
 #[cfg(test)]
@@ -33,12 +36,15 @@ use crate::domain::id::DocumentId;
 use settings::{Fault, ReadSecret};
 
 /// The provider kinds that a configuration may name.
-pub const KINDS: [&str; 2] = ["sandbox", "manual"];
+pub const KINDS: [&str; 5] = ["stripe", "synapse", "http", "manual", "sandbox"];
 
 /// Makes a connector from a `[providers.<name>]` table without the keys that are not the connector's; every fault at once, each with its key and what is accepted.
 pub fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Arc<dyn Connector>, Vec<Fault>> {
     Ok(match kind {
         "sandbox" => Arc::new(sandbox::Sandbox::new(sandbox::Settings::from_table(table, read_secret)?)?),
+        "stripe" => Arc::new(stripe::Stripe::new(stripe::Settings::from_table(table, read_secret)?)?),
+        "synapse" => Arc::new(synapse::Synapse::new(synapse::Settings::from_table(table, read_secret)?)?),
+        "http" => Arc::new(http::Http::new(http::Settings::from_table(table, read_secret)?)?),
         "manual" => Arc::new(manual::Manual::new(manual::Settings::from_table(table, read_secret)?)),
         _ => return Err(vec![Fault::new("kind", format!("one of {}", KINDS.join(", ")))]),
     })
@@ -110,6 +116,8 @@ pub struct Missing {
     pub provider_name: String,
     /// The provider's reason in plain words (expired, unreadable …), if it gave one.
     pub reason: Option<String>,
+    /// The reference to ask with, where it is not the one that was asked about (a company's representative, a beneficial owner).
+    pub applicant: Option<ApplicantRef>,
 }
 
 /// One submission on its way: everything the request's bytes may depend on.

@@ -298,6 +298,11 @@ impl Answer {
         }
     }
 
+    /// Perhaps stored, unless the request only asked.
+    pub fn uncertain(&self, code: &str, text: &str) -> Failure {
+        maybe_stored(Problem::new(code, text), self.asks)
+    }
+
     /// Surely not stored.
     pub fn definite(&self, code: &str, text: &str) -> Failure {
         Failure::Definite {
@@ -316,7 +321,7 @@ impl Answer {
 }
 
 /// A failure after which the provider may have the document, unless the request only asked.
-pub fn maybe_stored(problem: Problem, asks: bool) -> Failure {
+fn maybe_stored(problem: Problem, asks: bool) -> Failure {
     if asks {
         Failure::Definite {
             problem,
