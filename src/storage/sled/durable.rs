@@ -37,6 +37,8 @@ const SEGMENT_BYTES: usize = 16 << 20;
 const LOOK_EVERY: i64 = 4 << 20;
 /// Bytes of chunks that may wait for the disk: sled itself would buffer without end.
 const BACKLOG: u64 = 2 * SEGMENT_BYTES as u64;
+/// How often sled looks for segments to clean; it spends up to half of the time on it.
+const GC_EVERY_MS: u64 = 500;
 /// How long a flush may take before the watch looks whether sled lost a wake-up.
 const WATCH: Duration = Duration::from_secs(2);
 
@@ -416,6 +418,9 @@ impl Core {
             self.records.apply_batch(batch).map_err(from_write)?;
         }
         self.db.flush().map_err(from_write)?;
+        // Sealing a log buffer (16 MiB) leaves it in this thread's bag of garbage, which sled looks into only
+        // when 64 things are in it: that could be a gigabyte.
+        crossbeam_epoch::pin().flush();
         check_unspilled(&self.spilled)
     }
 
@@ -465,14 +470,14 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// sled without its background flusher: syncing is ours alone, and its other duty, moving pages out of
-/// half-dead segments, also happens on writes.
+/// sled with its background thread: acknowledging needs only our own flushes, but that thread is the one that
+/// moves pages out of half-dead segments. Without it the files grew without end under small documents.
 fn open_database(path: &Path, cache_bytes: u64) -> Result<(::sled::Db, ::sled::Tree), StoreError> {
     let config = ::sled::Config::new()
         .path(path)
         .cache_capacity(cache_bytes)
         .segment_size(SEGMENT_BYTES)
-        .flush_every_ms(None);
+        .flush_every_ms(Some(GC_EVERY_MS));
     // After a close in this process an I/O thread of sled may hold its file a moment longer than the handle.
     let mut patience = 500;
     loop {

@@ -69,8 +69,9 @@ pub(super) struct Slabs {
 #[derive(Default)]
 struct State {
     next: u32,
-    /// The shared slab being filled and its next slot.
-    current: Option<(u32, u32)>,
+    /// Shared slabs with free slots that nobody is writing to, and their next slot. A writer takes one for
+    /// itself: two on one leaf would fail each other's changes, and sled pads the log for each failed one.
+    open: Vec<(u32, u32)>,
     shelves: HashMap<u32, Shelf>,
 }
 
@@ -260,6 +261,7 @@ impl Chunks<'_> {
         self.note_document(key.document, now)?;
         let (number, slot, tree) = self.take_slot()?;
         self.write(&tree, &[slot], bytes)?;
+        self.put_back(number, slot);
         let mut place = number.to_be_bytes().to_vec();
         place.push(slot);
         let before = slabs
@@ -304,20 +306,27 @@ impl Chunks<'_> {
         Ok(())
     }
 
-    /// Takes the next slot of the current shared slab, making a new one when it is full.
+    /// Takes a shared slab with a free slot out of the open ones, or makes one.
     fn take_slot(&self) -> Result<(u32, u8, Tree), StoreError> {
         let mut state = self.core.slabs.state();
-        let (number, slot) = match state.current {
-            Some((number, slot)) if slot < SHARED => (number, slot),
-            _ => (self.add_tree(&mut state)?, 0),
+        let (number, slot) = match state.open.pop() {
+            Some(open) => open,
+            None => (self.add_tree(&mut state)?, 0),
         };
-        state.current = Some((number, slot + 1));
         let shelf = state
             .shelves
             .get_mut(&number)
-            .ok_or_else(|| StoreError::Corrupt("the current slab".into()))?;
+            .ok_or_else(|| StoreError::Corrupt("an open slab".into()))?;
         shelf.rows += 1;
         Ok((number, slot as u8, shelf.tree.clone()))
+    }
+
+    /// Opens a slab again behind the slot just filled.
+    fn put_back(&self, number: u32, slot: u8) {
+        let next = u32::from(slot) + 1;
+        if next < SHARED {
+            self.core.slabs.state().open.push((number, next));
+        }
     }
 
     /// The own tree of a chunk, made and entered into the index at its first use.
@@ -381,7 +390,7 @@ impl Chunks<'_> {
             return Ok(());
         }
         state.shelves.remove(&number);
-        state.current = state.current.filter(|(current, _)| *current != number);
+        state.open.retain(|(open, _)| *open != number);
         drop(state);
         self.core
             .db
