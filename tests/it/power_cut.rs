@@ -1,0 +1,610 @@
+//! What was acknowledged survives: `kill -9`, and the power cut of a real file system.
+//!
+//! A writer (this binary again, see [`writer`]) stores and deletes documents from several threads and prints
+//! a line behind each acknowledgement. It is killed, or its disk is taken away, at a random moment; then the
+//! store is opened again and every acknowledged document must be whole and every acknowledged deletion done.
+//!
+//! The power cut needs root and loop devices (`mkfs.ext4`, `mount`, `umount`, `cp`), so it is ignored by a
+//! plain `cargo test`, which says so; whoever asks for it gets a failure where it cannot run:
+//!
+//!     cargo test --test it power_cut -- --ignored          NIGHTDROP_POWER_CUT_ROUNDS=200 for a long run
+//!
+//! Two kinds of cut alternate. *Copy*: the image file is copied while the writer goes on; unsynced data is in
+//! the page cache of the mounted file system and not in the image, but the copy is smeared over the time it
+//! takes, harder than any real disk. *Shutdown*: ext4 is told to stop at once without writing its journal
+//! (`EXT4_IOC_SHUTDOWN`), so the image is exactly one moment. Both are mounted again, with journal recovery.
+//!
+//! That the test can fail is a test itself: [`a_plain_sled_loses_what_it_acknowledged`] runs the same writer
+//! on sled as it comes (small segments, spilled values) and fails unless something is lost.
+#![allow(clippy::unwrap_used)] // Tests.
+#![allow(unsafe_code)] // One ioctl that has no safe wrapper: stopping a mounted file system.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nightdrop::storage::sled::durable::{DurableSled, Options};
+use nightdrop::storage::sled::records::Batch;
+use nightdrop::storage::sled::slab::ChunkKey;
+
+const DIR: &str = "NIGHTDROP_POWER_CUT_DIR";
+const SEED: &str = "NIGHTDROP_POWER_CUT_SEED";
+const ROUNDS: &str = "NIGHTDROP_POWER_CUT_ROUNDS";
+const PLAIN: &str = "NIGHTDROP_POWER_CUT_PLAIN";
+const IMAGE_BYTES: u64 = 768 << 20;
+const THREADS: u64 = 4;
+
+#[test]
+fn acknowledged_writes_survive_kill_9() {
+    const NAME: &str = "power_cut::acknowledged_writes_survive_kill_9";
+    if is_writer() {
+        return writer();
+    }
+    let base = Scratch::new("kill");
+    let dir = base.0.join("store");
+    let mut said = Said::default();
+    let first = seed();
+    for round in 0..rounds(20) {
+        let seed = first + round;
+        let writer = Writer::start(NAME, &dir, seed, false);
+        writer.run_for(seed, 400);
+        said.add(&writer.kill());
+        // The same store goes on over all rounds: damage would add up.
+        check(&dir, &said, &said, seed);
+    }
+    assert!(
+        said.stored.len() > 20,
+        "only {} documents: the writer hardly ran",
+        said.stored.len()
+    );
+}
+
+#[test]
+#[ignore = "needs root and loop devices: cargo test --test it power_cut -- --ignored"]
+fn acknowledged_writes_survive_a_power_cut() {
+    const NAME: &str = "power_cut::acknowledged_writes_survive_a_power_cut";
+    if is_writer() {
+        return writer();
+    }
+    let first = seed();
+    let (mut documents, mut deletions) = (0, 0);
+    for round in 0..rounds(6) {
+        let seed = first + round;
+        let base = Scratch::new("cut");
+        let cut = if round % 2 == 0 {
+            Cut::Copy
+        } else {
+            Cut::Shutdown
+        };
+        let (before, all, image) = cut_power(NAME, &base.0, cut, seed, false);
+        let disk = Mounted::new(&image, &base.0.join("after"));
+        check(&disk.0.join("store"), &before, &all, seed);
+        documents += before.stored.len();
+        deletions += before.deleted.len();
+        say(&format!(
+            "round {round} {cut:?} seed {seed}: {} stored, {} deleted: all kept",
+            before.stored.len(),
+            before.deleted.len()
+        ));
+    }
+    assert!(
+        documents > 0 && deletions > 0,
+        "nothing was acknowledged before the cuts: nothing was tested"
+    );
+}
+
+#[test]
+#[ignore = "needs root and loop devices: cargo test --test it power_cut -- --ignored"]
+fn a_plain_sled_loses_what_it_acknowledged() {
+    const NAME: &str = "power_cut::a_plain_sled_loses_what_it_acknowledged";
+    if is_writer() {
+        return plain_writer();
+    }
+    let first = seed();
+    for round in 0..rounds(6) {
+        let seed = first + round;
+        let base = Scratch::new("plain");
+        let cut = if round % 2 == 0 {
+            Cut::Copy
+        } else {
+            Cut::Shutdown
+        };
+        let (before, all, image) = cut_power(NAME, &base.0, cut, seed, true);
+        let disk = Mounted::new(&image, &base.0.join("after"));
+        let lost = plain_lost(&disk.0.join("store"), &before, &all);
+        say(&format!(
+            "round {round} {cut:?} seed {seed}: {} stored, lost: {lost:?}",
+            before.stored.len()
+        ));
+        if lost != Ok(0) {
+            return;
+        }
+    }
+    panic!("plain sled lost nothing: this power cut is too kind to prove anything");
+}
+
+// ---- The cut ----
+
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    Copy,
+    Shutdown,
+}
+
+/// Runs a writer on a fresh file system and cuts its power. Returns what was acknowledged before the cut, all
+/// that was ever said, and the image that survived.
+fn cut_power(name: &str, base: &Path, cut: Cut, seed: u64, plain: bool) -> (Said, Said, PathBuf) {
+    let image = base.join("image");
+    std::fs::File::create(&image)
+        .unwrap()
+        .set_len(IMAGE_BYTES)
+        .unwrap();
+    run(
+        "mkfs.ext4",
+        &["-q", "-F", "-E", "lazy_itable_init=1", path(&image)],
+    );
+    let disk = Mounted::new(&image, &base.join("before"));
+    let writer = Writer::start(name, &disk.0.join("store"), seed, plain);
+    writer.run_for(seed, 1500);
+    match cut {
+        Cut::Copy => {
+            let before = writer.said();
+            let copy = base.join("copy");
+            run(
+                "cp",
+                &[
+                    "--sparse=always",
+                    "--reflink=never",
+                    path(&image),
+                    path(&copy),
+                ],
+            );
+            let all = writer.kill();
+            (before, all, copy)
+        }
+        Cut::Shutdown => {
+            stop_file_system(&disk.0);
+            // Whatever was said was synced before the disk stopped, whenever the line arrived.
+            let all = writer.kill();
+            drop(disk);
+            (all.clone(), all, image)
+        }
+    }
+}
+
+/// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`: no write reaches the device from now on.
+fn stop_file_system(mount: &Path) {
+    use rustix::ioctl::{Setter, ioctl, opcode};
+    const SHUTDOWN: rustix::ioctl::Opcode = opcode::read::<u32>(b'X', 125);
+    let root = std::fs::File::open(mount).unwrap();
+    // SAFETY: the kernel reads one u32 from the pointer that `Setter` passes.
+    unsafe { ioctl(&root, Setter::<SHUTDOWN, u32>::new(2)) }
+        .expect("ext4 can be shut down by root");
+}
+
+/// A mounted image; unmounted, with its loop device, on drop.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(image: &Path, at: &Path) -> Self {
+        std::fs::create_dir_all(at).unwrap();
+        run("mount", &["-o", "loop", path(image), path(at)]);
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Lazily, should a file still be open: the loop device goes with its last user.
+        let plain = Command::new("umount").arg(&self.0).status();
+        if !plain.is_ok_and(|status| status.success()) {
+            let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        }
+    }
+}
+
+/// A directory of one test, removed on drop (after what is mounted in it: declare it first).
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let nanos = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+        let dir =
+            std::env::temp_dir().join(format!("nightdrop-{name}-{}-{nanos}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+// ---- What the writer said ----
+
+/// A document: thread and number.
+type Name = (u64, u64);
+
+#[derive(Clone, Default)]
+struct Said {
+    /// Acknowledged, with the count of chunks.
+    stored: BTreeMap<Name, u32>,
+    /// Deletion begun: may be there or not.
+    doomed: BTreeSet<Name>,
+    /// Deletion acknowledged.
+    deleted: BTreeSet<Name>,
+}
+
+impl Said {
+    fn hear(&mut self, line: &str) {
+        // A killed writer may leave half a line, and the test harness prints lines of its own.
+        let words: Vec<&str> = line.split(' ').collect();
+        let [what, thread, number, chunks, "."] = words[..] else {
+            return;
+        };
+        let name = (thread.parse().unwrap(), number.parse().unwrap());
+        match what {
+            "+" => drop(self.stored.insert(name, chunks.parse().unwrap())),
+            "?" => drop(self.doomed.insert(name)),
+            "-" => drop(self.deleted.insert(name)),
+            _ => panic!("the writer said {line:?}"),
+        }
+    }
+
+    fn add(&mut self, more: &Self) {
+        self.stored.extend(&more.stored);
+        self.doomed.extend(&more.doomed);
+        self.deleted.extend(&more.deleted);
+    }
+}
+
+/// A running writer; killed on drop.
+struct Writer {
+    child: Child,
+    said: Arc<Mutex<Said>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Writer {
+    fn start(test: &str, dir: &Path, seed: u64, plain: bool) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([
+            test,
+            "--exact",
+            "--include-ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ]);
+        command
+            .env(DIR, dir)
+            .env(SEED, seed.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        if plain {
+            command.env(PLAIN, "1");
+        }
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        let said = Arc::new(Mutex::new(Said::default()));
+        let hearing = Arc::clone(&said);
+        let reader = std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                hearing.lock().unwrap().hear(&line);
+            }
+        });
+        Self {
+            child,
+            said,
+            reader: Some(reader),
+        }
+    }
+
+    /// Lets it work for a random time, counted from its first acknowledgement.
+    fn run_for(&self, seed: u64, at_most_ms: u64) {
+        let patience = Instant::now();
+        while self.said.lock().unwrap().stored.is_empty() {
+            assert!(
+                patience.elapsed() < Duration::from_secs(60),
+                "the writer acknowledged nothing in a minute"
+            );
+            std::thread::yield_now();
+        }
+        // The moment itself is what is random here, not a state that is waited for.
+        std::thread::sleep(Duration::from_millis(Random(seed | 1).below(at_most_ms)));
+    }
+
+    fn said(&self) -> Said {
+        self.said.lock().unwrap().clone()
+    }
+
+    fn kill(mut self) -> Said {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        self.said()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Opens what survived and compares: `before` must be there, `all` says what else may be.
+fn check(dir: &Path, before: &Said, all: &Said, seed: u64) {
+    let store = DurableSled::open(dir, Options::default())
+        .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    let rows = store.records();
+    for (&name, &chunks) in &before.stored {
+        if !all.doomed.contains(&name) {
+            let row = rows.get(&row(name)).unwrap();
+            assert_eq!(
+                row,
+                Some(chunks.to_be_bytes().to_vec()),
+                "seed {seed}: {name:?} was acknowledged and is lost"
+            );
+        }
+    }
+    for &name in &before.deleted {
+        assert_eq!(
+            rows.get(&row(name)).unwrap(),
+            None,
+            "seed {seed}: {name:?} was deleted and is back"
+        );
+        assert_eq!(
+            rows.get(&twin(name)).unwrap(),
+            None,
+            "seed {seed}: half of a batch came back"
+        );
+        assert_eq!(
+            store.chunks().get(key(name, 0)).unwrap(),
+            None,
+            "seed {seed}: chunks of {name:?} are back"
+        );
+    }
+    // Acknowledged or not: what is visible is whole.
+    for (row, chunks) in rows.scan_prefix(b"doc", None, usize::MAX).unwrap() {
+        let name = name_of(&row);
+        assert_eq!(
+            rows.get(&twin(name)).unwrap().as_ref(),
+            Some(&chunks),
+            "seed {seed}: half of a batch survived"
+        );
+        for chunk in 0..u32::from_be_bytes(chunks[..].try_into().unwrap()) {
+            let stored = store.chunks().get(key(name, chunk)).unwrap();
+            assert!(
+                stored == Some(bytes(name, chunk)),
+                "seed {seed}: chunk {chunk} of {name:?} is not what was put"
+            );
+        }
+    }
+}
+
+// ---- The writer ----
+
+fn is_writer() -> bool {
+    std::env::var_os(DIR).is_some()
+}
+
+/// Stores and deletes until it is killed.
+fn writer() {
+    let store =
+        DurableSled::open(Path::new(&std::env::var(DIR).unwrap()), Options::default()).unwrap();
+    // Ids go on where an earlier round of the same store ended.
+    let generation = std::env::var(SEED).unwrap().parse::<u64>().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let store = &store;
+            scope.spawn(move || write(store, thread, generation));
+        }
+    });
+}
+
+fn write(store: &DurableSled, thread: u64, generation: u64) {
+    let mut random = Random((generation << 8) | thread | 1);
+    let mut alive = Vec::new();
+    for count in 0_u64.. {
+        let name = (thread, (generation << 24) | count);
+        // Mostly small documents, some that need trees of their own.
+        let chunks = if random.below(4) == 0 {
+            1 + random.below(40) as u32
+        } else {
+            1 + random.below(3) as u32
+        };
+        for chunk in 0..chunks {
+            store
+                .chunks()
+                .put(key(name, chunk), &bytes(name, chunk), 1)
+                .unwrap();
+        }
+        let mut batch = Batch::new();
+        batch
+            .put(row(name), chunks.to_be_bytes())
+            .put(twin(name), chunks.to_be_bytes());
+        let seq = store.apply(batch).unwrap();
+        store.settled_blocking(seq).unwrap();
+        tell("+", name, chunks);
+        alive.push((name, chunks));
+        // Few stay, so that segments are freed and used again.
+        if alive.len() > 5 || random.below(3) == 0 {
+            let (name, chunks) = alive.swap_remove(random.below(alive.len() as u64) as usize);
+            delete(store, name, chunks);
+        }
+    }
+}
+
+fn delete(store: &DurableSled, name: Name, chunks: u32) {
+    tell("?", name, chunks);
+    let mut batch = Batch::new();
+    batch.remove(row(name)).remove(twin(name)).frees_space();
+    let seq = store.apply(batch).unwrap();
+    store.settled_blocking(seq).unwrap();
+    store
+        .chunks()
+        .delete_document(key(name, 0).document)
+        .unwrap();
+    store.durable_blocking().unwrap();
+    tell("-", name, chunks);
+}
+
+/// One write call per line: lines of several threads must not mix.
+fn tell(what: &str, name: Name, chunks: u32) {
+    let line = format!("{what} {} {} {chunks} .\n", name.0, name.1);
+    std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+}
+
+// ---- sled as it comes ----
+
+fn plain_writer() {
+    let db = sled::Config::new()
+        .path(std::env::var(DIR).unwrap())
+        .open()
+        .unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let db = &db;
+            scope.spawn(move || {
+                for number in 0_u64.. {
+                    let name = (thread, number);
+                    for chunk in 0..4 {
+                        db.insert(plain_key(name, chunk), bytes(name, chunk))
+                            .unwrap();
+                    }
+                    db.flush().unwrap();
+                    tell("+", name, 4);
+                }
+            });
+        }
+    });
+}
+
+/// How many acknowledged documents are not whole; or that the database does not even open.
+fn plain_lost(dir: &Path, before: &Said, all: &Said) -> Result<usize, &'static str> {
+    catch_unwind(AssertUnwindSafe(|| {
+        let db = sled::Config::new()
+            .path(dir)
+            .open()
+            .map_err(|_| "it does not open")?;
+        let whole = |name: Name| {
+            (0..4).all(|chunk| {
+                db.get(plain_key(name, chunk))
+                    .is_ok_and(|value| value.is_some_and(|value| *value == bytes(name, chunk)))
+            })
+        };
+        Ok(before
+            .stored
+            .keys()
+            .filter(|name| all.stored.contains_key(name) && !whole(**name))
+            .count())
+    }))
+    .unwrap_or(Err("sled panics"))
+}
+
+fn plain_key(name: Name, chunk: u32) -> Vec<u8> {
+    let mut key = row(name);
+    key.extend(chunk.to_be_bytes());
+    key
+}
+
+// ---- Names and bytes ----
+
+fn row(name: Name) -> Vec<u8> {
+    [
+        b"doc".as_slice(),
+        &name.0.to_be_bytes(),
+        &name.1.to_be_bytes(),
+    ]
+    .concat()
+}
+
+fn twin(name: Name) -> Vec<u8> {
+    [
+        b"twin".as_slice(),
+        &name.1.to_be_bytes(),
+        &name.0.to_be_bytes(),
+    ]
+    .concat()
+}
+
+fn name_of(row: &[u8]) -> Name {
+    let number = |at: usize| u64::from_be_bytes(row[at..at + 8].try_into().unwrap());
+    (number(3), number(11))
+}
+
+fn key(name: Name, chunk: u32) -> ChunkKey {
+    let mut document = [0; 16];
+    document[..8].copy_from_slice(&name.1.to_be_bytes());
+    document[8..].copy_from_slice(&name.0.to_be_bytes());
+    ChunkKey {
+        document,
+        file: 0,
+        chunk,
+    }
+}
+
+/// The content of a chunk follows from its name.
+fn bytes(name: Name, chunk: u32) -> Vec<u8> {
+    let mut random = Random(((name.0 << 56) ^ (name.1 << 16) ^ u64::from(chunk)) | 1);
+    let mut bytes = vec![0; 65_552 - random.below(64) as usize];
+    for word in bytes.chunks_mut(8) {
+        let random = random.next().to_le_bytes();
+        word.copy_from_slice(&random[..word.len()]);
+    }
+    bytes
+}
+
+/// xorshift64*: repeatable and good enough.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        (self.next() >> 11) % limit
+    }
+}
+
+fn rounds(default: u64) -> u64 {
+    std::env::var(ROUNDS).map_or(default, |rounds| rounds.parse().unwrap())
+}
+
+/// The seed of the first round: given, or of this moment; printed either way.
+fn seed() -> u64 {
+    let nanos = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+    let seed = std::env::var(SEED).map_or(nanos % 1_000_000_000, |seed| seed.parse().unwrap());
+    say(&format!("{SEED}={seed}"));
+    seed
+}
