@@ -7,3 +7,5 @@ pub mod fsync;
 mod group;
 pub mod records;
 pub mod slab;
+#[cfg(test)]
+mod tests;

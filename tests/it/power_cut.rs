@@ -127,6 +127,103 @@ fn a_plain_sled_loses_what_it_acknowledged() {
     panic!("plain sled lost nothing: this power cut is too kind to prove anything");
 }
 
+#[test]
+#[ignore = "needs root and loop devices: cargo test --test it power_cut -- --ignored"]
+fn a_full_disk_can_be_emptied_again() {
+    let (done, wait) = std::sync::mpsc::channel();
+    let test = std::thread::spawn(move || {
+        for reserve_bytes in [64 << 20, 0] {
+            fill_and_empty(reserve_bytes);
+        }
+        done.send(()).unwrap();
+    });
+    match wait.recv_timeout(Duration::from_secs(180)) {
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("the store hangs on a full disk"),
+        _ => test.join().unwrap(),
+    }
+}
+
+/// With a reserve the store refuses in time and goes on; without one sled hits the end of the disk.
+fn fill_and_empty(reserve_bytes: u64) {
+    use nightdrop::storage::sled::error::StoreError;
+    let base = Scratch::new("full");
+    let image = base.0.join("image");
+    std::fs::File::create(&image)
+        .unwrap()
+        .set_len(IMAGE_BYTES / 3)
+        .unwrap();
+    run("mkfs.ext4", &["-q", "-F", "-m", "0", path(&image)]);
+    let disk = Mounted::new(&image, &base.0.join("disk"));
+    let dir = disk.0.join("store");
+    let abort = Arc::new(|why: &str| panic!("{why}"));
+    let options = Options {
+        reserve_bytes,
+        abort,
+        ..Options::default()
+    };
+    let store = DurableSled::open(&dir, options.clone()).unwrap();
+    let mut said = Said::default();
+    let mut store_one = |store: &DurableSled, number: u64| -> Result<(), StoreError> {
+        let name = (0, number);
+        for chunk in 0..20 {
+            store
+                .chunks()
+                .put(key(name, chunk), &bytes(name, chunk), 1)?;
+        }
+        let mut batch = Batch::new();
+        batch
+            .put(row(name), 20_u32.to_be_bytes())
+            .put(twin(name), 20_u32.to_be_bytes());
+        let seq = store.apply(batch)?;
+        store.settled_blocking(seq)?;
+        said.stored.insert(name, 20);
+        Ok(())
+    };
+    let mut number = 0;
+    let error = loop {
+        match store_one(&store, number) {
+            Ok(()) => number += 1,
+            Err(error) => break error,
+        }
+        assert!(number < 1000, "the disk never ran full");
+    };
+    assert_eq!(
+        error,
+        StoreError::Full {
+            must_reopen: reserve_bytes == 0
+        }
+    );
+    let store = if reserve_bytes == 0 {
+        drop(store);
+        // The disk is full to the last block; the ballast is what makes this possible.
+        DurableSled::open(
+            &dir,
+            Options {
+                reserve_bytes: 1 << 20,
+                ..options
+            },
+        )
+        .unwrap()
+    } else {
+        store
+    };
+    for number in 0..number {
+        delete(&store, (0, number), 20);
+    }
+    store_one(&store, 5000).unwrap();
+    drop(store);
+    let kept = Said {
+        stored: BTreeMap::from([((0, 5000), 20)]),
+        ..Said::default()
+    };
+    assert!(
+        said.stored.len() > 20,
+        "the disk held only {}",
+        said.stored.len()
+    );
+    check(&dir, &kept, &kept, 0);
+}
+
 // ---- The cut ----
 
 #[derive(Clone, Copy, Debug)]

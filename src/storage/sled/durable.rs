@@ -368,6 +368,10 @@ impl Core {
 
     /// Notes a write outside of a round (a chunk) that sled refused: the log's state is unknown.
     pub(super) fn failed(&self, error: ::sled::Error) -> StoreError {
+        // The one refusal that happens before anything is written: the tree was dropped meanwhile.
+        if matches!(error, ::sled::Error::CollectionNotFound(_)) {
+            return StoreError::Gone;
+        }
         let error = from_write(error);
         self.group.die(&error);
         self.report(&error);
