@@ -101,6 +101,7 @@ pub(super) struct Core {
     pub(super) group: Group,
     ballast: Ballast,
     spilled: PathBuf,
+    log: PathBuf,
     dir: PathBuf,
     options: Options,
     /// Bytes that may still be written before free space is looked at again.
@@ -144,7 +145,7 @@ impl DurableSled {
         }
         let database = dir.join("sled");
         let (db, records) = open_database(&database, options.cache_bytes)?;
-        let spilled = database.join("blobs");
+        let (spilled, log) = (database.join("blobs"), database.join("db"));
         check_synced(&db)?;
         check_unspilled(&spilled)?;
         for dir in [&database, dir, dir.parent().unwrap_or(dir)] {
@@ -161,6 +162,7 @@ impl DurableSled {
             group,
             ballast,
             spilled,
+            log,
             dir,
             options,
             credit,
@@ -333,8 +335,13 @@ impl Core {
             return Ok(());
         }
         let free = room(&self.dir)?.bytes;
-        let spare = i64::try_from(free).unwrap_or(i64::MAX)
-            - i64::try_from(self.options.reserve_bytes).unwrap_or(0);
+        let reserve = i64::try_from(self.options.reserve_bytes).unwrap_or(i64::MAX);
+        let mut spare = i64::try_from(free)
+            .unwrap_or(i64::MAX)
+            .saturating_sub(reserve);
+        if spare < bytes && free >= self.options.reserve_bytes / 2 {
+            spare = self.reusable().saturating_sub(reserve);
+        }
         self.credit
             .store(spare.clamp(0, LOOK_EVERY), Ordering::Relaxed);
         if spare >= bytes {
@@ -349,6 +356,14 @@ impl Core {
             };
         }
         Err(StoreError::Full { must_reopen: false })
+    }
+
+    /// Bytes inside the log that sled can be expected to write again: it never gives a file back in the middle,
+    /// so after a purge the disk stays full while the log is empty. Segments are cleaned from half dead on.
+    fn reusable(&self) -> i64 {
+        use std::os::unix::fs::MetadataExt;
+        let taken = std::fs::metadata(&self.log).map_or(0, |log| log.blocks() * 512);
+        i64::try_from(taken.saturating_sub(self.slabs.live().saturating_mul(2))).unwrap_or(0)
     }
 
     /// Lets the disk catch up before `bytes` more of a chunk are handed to sled. Blocking.
