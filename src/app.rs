@@ -180,6 +180,11 @@ impl App {
 
     /// Opens the doors and starts the worker. Returns when both listeners are bound.
     pub async fn start(self) -> Result<Running, StartError> {
+        self.start_with(true).await
+    }
+
+    /// Without the worker nothing turns until somebody calls [`crate::worker::step`].
+    pub async fn start_with(self, worker: bool) -> Result<Running, StartError> {
         let public = bind(self.config.public.address)?;
         let staff = bind(self.config.staff.address)?;
         let addresses = (local(&public)?, local(&staff)?);
@@ -203,7 +208,7 @@ impl App {
             shutdown: SHUTDOWN_PATIENCE,
         })
         .map_err(|e| refused("the doors cannot be opened")(&e))?;
-        let worker = Worker::start(&self.portal);
+        let worker = worker.then(|| Worker::start(&self.portal));
         Ok(Running { portal: self.portal, store: self.store, public: addresses.0, staff: addresses.1, doors, worker })
     }
 }
@@ -215,7 +220,7 @@ pub struct Running {
     pub public: SocketAddr,
     pub staff: SocketAddr,
     doors: Vec<ServerHandle>,
-    worker: Worker,
+    worker: Option<Worker>,
 }
 
 impl Running {
@@ -223,7 +228,9 @@ impl Running {
     pub async fn stop(self) {
         let doors = self.doors.iter().map(|door| door.stop(true));
         futures_util::future::join_all(doors).await;
-        self.worker.stop(Duration::from_secs(5)).await;
+        if let Some(worker) = self.worker {
+            worker.stop(Duration::from_secs(5)).await;
+        }
         if let Err(error) = self.store.store().durable().await {
             tracing::error!(%error, "the store could not be flushed");
         }

@@ -12,6 +12,8 @@ pub mod fsync;
 mod group;
 pub mod records;
 pub mod slab;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -573,6 +575,7 @@ impl Failed {
 fn sorted(error: StoreError) -> StorageError {
     match error {
         StoreError::Full { .. } => StorageError::Full,
+        StoreError::Gone => StorageError::NotFound,
         StoreError::Held | StoreError::Io(_) => StorageError::Busy,
         StoreError::Spilled | StoreError::Unknown(_) | StoreError::NotDurable(_) => StorageError::Indeterminate(error.to_string()),
         StoreError::Size { .. } | StoreError::Corrupt(_) => StorageError::Corrupt(error.to_string()),

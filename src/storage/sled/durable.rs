@@ -37,6 +37,8 @@ const SEGMENT_BYTES: usize = 16 << 20;
 const LOOK_EVERY: i64 = 4 << 20;
 /// Bytes of chunks that may wait for the disk: sled itself would buffer without end.
 const BACKLOG: u64 = 2 * SEGMENT_BYTES as u64;
+/// How often sled looks for segments to clean; it spends up to half of the time on it.
+const GC_EVERY_MS: u64 = 500;
 /// How long a flush may take before the watch looks whether sled lost a wake-up.
 const WATCH: Duration = Duration::from_secs(2);
 
@@ -99,6 +101,7 @@ pub(super) struct Core {
     pub(super) group: Group,
     ballast: Ballast,
     spilled: PathBuf,
+    log: PathBuf,
     dir: PathBuf,
     options: Options,
     /// Bytes that may still be written before free space is looked at again.
@@ -142,7 +145,7 @@ impl DurableSled {
         }
         let database = dir.join("sled");
         let (db, records) = open_database(&database, options.cache_bytes)?;
-        let spilled = database.join("blobs");
+        let (spilled, log) = (database.join("blobs"), database.join("db"));
         check_synced(&db)?;
         check_unspilled(&spilled)?;
         for dir in [&database, dir, dir.parent().unwrap_or(dir)] {
@@ -159,6 +162,7 @@ impl DurableSled {
             group,
             ballast,
             spilled,
+            log,
             dir,
             options,
             credit,
@@ -331,8 +335,13 @@ impl Core {
             return Ok(());
         }
         let free = room(&self.dir)?.bytes;
-        let spare = i64::try_from(free).unwrap_or(i64::MAX)
-            - i64::try_from(self.options.reserve_bytes).unwrap_or(0);
+        let reserve = i64::try_from(self.options.reserve_bytes).unwrap_or(i64::MAX);
+        let mut spare = i64::try_from(free)
+            .unwrap_or(i64::MAX)
+            .saturating_sub(reserve);
+        if spare < bytes && free >= self.options.reserve_bytes / 2 {
+            spare = self.reusable().saturating_sub(reserve);
+        }
         self.credit
             .store(spare.clamp(0, LOOK_EVERY), Ordering::Relaxed);
         if spare >= bytes {
@@ -347,6 +356,14 @@ impl Core {
             };
         }
         Err(StoreError::Full { must_reopen: false })
+    }
+
+    /// Bytes inside the log that sled can be expected to write again: it never gives a file back in the middle,
+    /// so after a purge the disk stays full while the log is empty. Segments are cleaned from half dead on.
+    fn reusable(&self) -> i64 {
+        use std::os::unix::fs::MetadataExt;
+        let taken = std::fs::metadata(&self.log).map_or(0, |log| log.blocks() * 512);
+        i64::try_from(taken.saturating_sub(self.slabs.live().saturating_mul(2))).unwrap_or(0)
     }
 
     /// Lets the disk catch up before `bytes` more of a chunk are handed to sled. Blocking.
@@ -366,6 +383,10 @@ impl Core {
 
     /// Notes a write outside of a round (a chunk) that sled refused: the log's state is unknown.
     pub(super) fn failed(&self, error: ::sled::Error) -> StoreError {
+        // The one refusal that happens before anything is written: the tree was dropped meanwhile.
+        if matches!(error, ::sled::Error::CollectionNotFound(_)) {
+            return StoreError::Gone;
+        }
         let error = from_write(error);
         self.group.die(&error);
         self.report(&error);
@@ -416,6 +437,9 @@ impl Core {
             self.records.apply_batch(batch).map_err(from_write)?;
         }
         self.db.flush().map_err(from_write)?;
+        // Sealing a log buffer (16 MiB) leaves it in this thread's bag of garbage, which sled looks into only
+        // when 64 things are in it: that could be a gigabyte.
+        crossbeam_epoch::pin().flush();
         check_unspilled(&self.spilled)
     }
 
@@ -465,14 +489,14 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// sled without its background flusher: syncing is ours alone, and its other duty, moving pages out of
-/// half-dead segments, also happens on writes.
+/// sled with its background thread: acknowledging needs only our own flushes, but that thread is the one that
+/// moves pages out of half-dead segments. Without it the files grew without end under small documents.
 fn open_database(path: &Path, cache_bytes: u64) -> Result<(::sled::Db, ::sled::Tree), StoreError> {
     let config = ::sled::Config::new()
         .path(path)
         .cache_capacity(cache_bytes)
         .segment_size(SEGMENT_BYTES)
-        .flush_every_ms(None);
+        .flush_every_ms(Some(GC_EVERY_MS));
     // After a close in this process an I/O thread of sled may hold its file a moment longer than the handle.
     let mut patience = 500;
     loop {

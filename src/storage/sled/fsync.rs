@@ -76,6 +76,15 @@ pub(super) mod injected {
         faults.push(((stat.st_dev, stat.st_ino), error));
     }
 
+    /// The file at `path` can be synced again.
+    pub fn heal(path: &Path) {
+        let stat = rustix::fs::stat(path).expect("the log exists");
+        let mut faults = FAULTS
+            .lock()
+            .expect("no test panics while it holds this lock");
+        faults.retain(|(id, _)| *id != (stat.st_dev, stat.st_ino));
+    }
+
     pub(super) fn failure(file: BorrowedFd<'_>) -> Option<rustix::io::Errno> {
         let faults = FAULTS
             .lock()

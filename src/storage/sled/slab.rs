@@ -38,6 +38,8 @@ const FENCES: u32 = 9;
 const FILLED: u32 = 4;
 /// Leaves that must exist behind the one in use: the last ones are still to be split.
 const AHEAD: u32 = 3;
+/// Steps, in chunks, in which the index counts the chunks of an own tree.
+const COUNTED: u32 = 16;
 /// Further reads after each access to a chunk.
 const TOUCHES: usize = 10;
 /// sled lists all trees in one page, about 12 bytes each, which must stay below 4 MiB.
@@ -69,9 +71,12 @@ pub(super) struct Slabs {
 #[derive(Default)]
 struct State {
     next: u32,
-    /// The shared slab being filled and its next slot.
-    current: Option<(u32, u32)>,
+    /// Shared slabs with free slots that nobody is writing to, and their next slot. A writer takes one for
+    /// itself: two on one leaf would fail each other's changes, and sled pads the log for each failed one.
+    open: Vec<(u32, u32)>,
     shelves: HashMap<u32, Shelf>,
+    /// Bytes that the trees hold on to, rounded up.
+    live: u64,
 }
 
 /// One small tree.
@@ -79,6 +84,8 @@ struct Shelf {
     tree: Tree,
     /// Rows of the index that point here.
     rows: u32,
+    /// Its share of [`State::live`].
+    bytes: u64,
     /// Leaves made so far; only in own trees.
     leaves: Arc<Mutex<u32>>,
 }
@@ -98,7 +105,7 @@ impl Chunks<'_> {
     ///
     /// # Errors
     /// `Size` for an empty or too large chunk and `Full` when the disk or the list of trees is (nothing was
-    /// written), or the error the store died of.
+    /// written), `Gone` when the document is being deleted, or the error the store died of.
     pub fn put(&self, key: ChunkKey, bytes: &[u8], now: u64) -> Result<Seq, StoreError> {
         if bytes.is_empty() || bytes.len() > VALUE_LIMIT {
             return Err(StoreError::Size {
@@ -148,7 +155,7 @@ impl Chunks<'_> {
         };
         match tree.get(&entry) {
             Ok(value) => {
-                touch(&tree, &entry).map_err(from_read)?;
+                let _ = touch(&tree, &entry);
                 Ok(value
                     .filter(|value| !value.is_empty())
                     .map(|value| value.to_vec()))
@@ -260,6 +267,7 @@ impl Chunks<'_> {
         self.note_document(key.document, now)?;
         let (number, slot, tree) = self.take_slot()?;
         self.write(&tree, &[slot], bytes)?;
+        self.put_back(number, slot);
         let mut place = number.to_be_bytes().to_vec();
         place.push(slot);
         let before = slabs
@@ -290,7 +298,9 @@ impl Chunks<'_> {
     fn write(&self, tree: &Tree, entry: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
         tree.insert(entry, bytes)
             .map_err(|error| self.core.failed(error))?;
-        touch(tree, entry).map_err(from_read)
+        // Not part of the write: what is deleted right now needs no touching.
+        let _ = touch(tree, entry);
+        Ok(())
     }
 
     fn note_document(&self, document: [u8; 16], now: u64) -> Result<(), StoreError> {
@@ -304,20 +314,27 @@ impl Chunks<'_> {
         Ok(())
     }
 
-    /// Takes the next slot of the current shared slab, making a new one when it is full.
+    /// Takes a shared slab with a free slot out of the open ones, or makes one.
     fn take_slot(&self) -> Result<(u32, u8, Tree), StoreError> {
         let mut state = self.core.slabs.state();
-        let (number, slot) = match state.current {
-            Some((number, slot)) if slot < SHARED => (number, slot),
-            _ => (self.add_tree(&mut state)?, 0),
+        let (number, slot) = match state.open.pop() {
+            Some(open) => open,
+            None => (self.add_tree(&mut state, SHARED)?, 0),
         };
-        state.current = Some((number, slot + 1));
         let shelf = state
             .shelves
             .get_mut(&number)
-            .ok_or_else(|| StoreError::Corrupt("the current slab".into()))?;
+            .ok_or_else(|| StoreError::Corrupt("an open slab".into()))?;
         shelf.rows += 1;
         Ok((number, slot as u8, shelf.tree.clone()))
+    }
+
+    /// Opens a slab again behind the slot just filled.
+    fn put_back(&self, number: u32, slot: u8) {
+        let next = u32::from(slot) + 1;
+        if next < SHARED {
+            self.core.slabs.state().open.push((number, next));
+        }
     }
 
     /// The own tree of a chunk, made and entered into the index at its first use.
@@ -327,19 +344,22 @@ impl Chunks<'_> {
         // Held over the look and the making: two writers must not make two trees.
         let mut state = slabs.state();
         let known = slabs.index.get(&row).map_err(from_read)?;
-        let number = match &known {
-            Some(place) => place_of(place)?.0,
+        let (number, counted) = match &known {
+            Some(place) => (place_of(place)?.0, count_of(place)),
             None => {
                 self.note_document(key.document, now)?;
-                let number = self.add_tree(&mut state)?;
-                let place = number.to_be_bytes();
-                slabs
-                    .index
-                    .insert(row, &place)
-                    .map_err(|error| self.core.failed(error))?;
-                number
+                (self.add_tree(&mut state, 0)?, 0)
             }
         };
+        let needed = (key.chunk % BLOCK + 1).next_multiple_of(COUNTED);
+        if counted < needed {
+            let place = [&number.to_be_bytes()[..], &(needed as u16).to_be_bytes()].concat();
+            slabs
+                .index
+                .insert(row, place)
+                .map_err(|error| self.core.failed(error))?;
+            state.hold(number, needed - counted);
+        }
         let shelf = state
             .shelves
             .get_mut(&number)
@@ -348,7 +368,7 @@ impl Chunks<'_> {
         Ok((shelf.tree.clone(), Arc::clone(&shelf.leaves)))
     }
 
-    fn add_tree(&self, state: &mut State) -> Result<u32, StoreError> {
+    fn add_tree(&self, state: &mut State, chunks: u32) -> Result<u32, StoreError> {
         if state.shelves.len() >= TREES_LIMIT {
             return Err(StoreError::Full { must_reopen: false });
         }
@@ -359,14 +379,14 @@ impl Chunks<'_> {
             .open_tree(tree_name(number))
             .map_err(|error| self.core.failed(error))?;
         state.next += 1;
-        state.shelves.insert(
-            number,
-            Shelf {
-                tree,
-                rows: 0,
-                leaves: Arc::default(),
-            },
-        );
+        let shelf = Shelf {
+            tree,
+            rows: 0,
+            bytes: 0,
+            leaves: Arc::default(),
+        };
+        state.shelves.insert(number, shelf);
+        state.hold(number, chunks);
         Ok(number)
     }
 
@@ -380,8 +400,9 @@ impl Chunks<'_> {
         if shelf.rows > 0 {
             return Ok(());
         }
-        state.shelves.remove(&number);
-        state.current = state.current.filter(|(current, _)| *current != number);
+        let bytes = state.shelves.remove(&number).map_or(0, |shelf| shelf.bytes);
+        state.live = state.live.saturating_sub(bytes);
+        state.open.retain(|(open, _)| *open != number);
         drop(state);
         self.core
             .db
@@ -395,10 +416,17 @@ impl Slabs {
     /// Reads the index and drops the trees that no row names: what a crash left behind.
     pub(super) fn open(db: &::sled::Db) -> Result<Self, StoreError> {
         let index = db.open_tree(b"index").map_err(from_read)?;
-        let mut rows = HashMap::<u32, u32>::new();
+        let mut rows = HashMap::<u32, (u32, u32)>::new();
         for row in index.range([SHARED_ROWS]..[OWN_ROWS + 1]) {
-            let (_, place) = row.map_err(from_read)?;
-            *rows.entry(place_of(&place)?.0).or_default() += 1;
+            let (row, place) = row.map_err(from_read)?;
+            let (rows, chunks) = rows.entry(place_of(&place)?.0).or_default();
+            *rows += 1;
+            // Until its last chunk is gone a shared slab holds on to all.
+            *chunks = if row.starts_with(&[SHARED_ROWS]) {
+                SHARED
+            } else {
+                count_of(&place)
+            };
         }
         let mut state = State::default();
         for name in db.tree_names() {
@@ -406,19 +434,19 @@ impl Slabs {
                 continue;
             };
             state.next = state.next.max(number + 1);
-            let Some(&rows) = rows.get(&number) else {
+            let Some(&(rows, chunks)) = rows.get(&number) else {
                 db.drop_tree(&name).map_err(from_read)?;
                 continue;
             };
             let tree = db.open_tree(&name).map_err(from_read)?;
-            state.shelves.insert(
-                number,
-                Shelf {
-                    leaves: Arc::default(),
-                    tree,
-                    rows,
-                },
-            );
+            let shelf = Shelf {
+                tree,
+                rows,
+                bytes: 0,
+                leaves: Arc::default(),
+            };
+            state.shelves.insert(number, shelf);
+            state.hold(number, chunks);
         }
         let lost = rows
             .keys()
@@ -433,9 +461,25 @@ impl Slabs {
         })
     }
 
+    /// Bytes that the chunks hold on to, rounded up.
+    pub(super) fn live(&self) -> u64 {
+        self.state().live
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Every critical section leaves the state whole before it can fail.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Counts further chunks of a tree.
+    fn hold(&mut self, number: u32, chunks: u32) {
+        let bytes = u64::from(chunks) * VALUE_LIMIT as u64;
+        if let Some(shelf) = self.shelves.get_mut(&number) {
+            shelf.bytes += bytes;
+            self.live += bytes;
+        }
     }
 }
 
@@ -467,9 +511,17 @@ fn own_row(key: ChunkKey) -> Vec<u8> {
 /// Tree number, and slot in a shared slab.
 fn place_of(place: &[u8]) -> Result<(u32, u8), StoreError> {
     match *place {
-        [a, b, c, d] => Ok((u32::from_be_bytes([a, b, c, d]), 0)),
         [a, b, c, d, slot] => Ok((u32::from_be_bytes([a, b, c, d]), slot)),
+        [a, b, c, d, _, _] => Ok((u32::from_be_bytes([a, b, c, d]), 0)),
         _ => Err(StoreError::Corrupt("a row of the chunk index".into())),
+    }
+}
+
+/// Chunks of an own tree, rounded up.
+fn count_of(place: &[u8]) -> u32 {
+    match *place {
+        [_, _, _, _, high, low] => u32::from(u16::from_be_bytes([high, low])),
+        _ => 0,
     }
 }
 

@@ -1,0 +1,7 @@
+//! One test binary for everything that is tested from outside.
+
+#![allow(clippy::unwrap_used)]
+
+mod journey;
+mod power_cut;
+mod support;
