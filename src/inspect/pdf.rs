@@ -33,7 +33,10 @@ pub(super) struct Pdf {
     last_was_type: bool,
     pages: u32,
     hides_objects: bool,
-    has_xref: bool,
+    /// Bytes read.
+    position: u64,
+    /// Where the first `startxref` ended.
+    xref: Option<u64>,
     noted: Vec<&'static str>,
 }
 
@@ -71,7 +74,8 @@ impl Pdf {
             last_was_type: false,
             pages: 0,
             hides_objects: false,
-            has_xref: false,
+            position: 0,
+            xref: None,
             noted: Vec::new(),
         }
     }
@@ -79,6 +83,7 @@ impl Pdf {
     pub(super) fn push(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
         count_work(input.len());
         for byte in input {
+            self.position += 1;
             if self.in_stream {
                 self.stream_byte(*byte)?
             } else {
@@ -106,7 +111,8 @@ impl Pdf {
             .windows(END_MARK.len())
             .rposition(|window| window == END_MARK)
             .ok_or(Refusal::Truncated)?;
-        if !self.has_xref {
+        let mark_at = self.position - (self.hold.len() - from - mark) as u64;
+        if self.xref.is_none_or(|xref| xref > mark_at) {
             return Err(Refusal::Damaged("pdf without cross-reference"));
         }
         let end = self.end_of_file(from + mark + END_MARK.len());
@@ -187,7 +193,7 @@ impl Pdf {
             Kind::Word => {
                 self.last_was_type = false;
                 match self.token.written() {
-                    b"startxref" => self.has_xref = true,
+                    b"startxref" => self.xref = self.xref.or(Some(self.position)),
                     b"stream" if self.token.behind_dictionary && matches!(byte, b'\r' | b'\n') => {
                         self.in_stream = true;
                         self.window = 0;
@@ -415,6 +421,12 @@ mod tests {
         assert_eq!(
             samples::inspect(file, Policy::default()),
             Err(Refusal::Damaged("pdf without cross-reference"))
+        );
+        let late = [&file[..], b"startxref\n"].concat();
+        assert_eq!(
+            samples::inspect(&late, Policy::default()),
+            Err(Refusal::Damaged("pdf without cross-reference")),
+            "what is dropped does not count"
         );
         let (report, _) = samples::inspect(&Sample::default().build(), Policy::default()).unwrap();
         assert_eq!(report.file_type, FileType::Pdf);
