@@ -197,7 +197,8 @@ impl House {
 
     /// Sends files as the form does. The answer is whatever the portal says.
     pub async fn drop_files(&self, link: &Link, files: &[(&str, &[u8])]) -> reqwest::Response {
-        self.http.post(self.public(&link.path)).multipart(form(files)).send().await.unwrap()
+        let (body, kind) = form(files);
+        self.http.post(self.public(&link.path)).header("content-type", kind).body(body).send().await.unwrap()
     }
 
     /// Works until nothing is due any more.
@@ -248,12 +249,20 @@ pub fn client(from: IpAddr) -> reqwest::Client {
     reqwest::Client::builder().no_proxy().local_address(from).redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
 
-/// A form as browsers write it.
-pub fn form(files: &[(&str, &[u8])]) -> reqwest::multipart::Form {
-    files.iter().fold(reqwest::multipart::Form::new(), |form, (name, bytes)| {
-        let part = reqwest::multipart::Part::bytes(bytes.to_vec()).file_name("IMG 0001.png").mime_str("image/png").unwrap();
-        form.part((*name).to_owned(), part)
-    })
+/// A form as browsers write it: its bytes and its content type.
+pub fn form(files: &[(&str, &[u8])]) -> (Vec<u8>, String) {
+    let boundary = "----WebKitFormBoundaryHx7nightdrop";
+    let mut body = Vec::new();
+    for (name, bytes) in files {
+        let head = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"IMG 0001.png\"\r\nContent-Type: image/png\r\n\r\n"
+        );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    (body, format!("multipart/form-data; boundary={boundary}"))
 }
 
 /// A whole PNG of about the wished size: one stored (uncompressed) zlib stream of noise, so that it has no repetition to hide behind.
