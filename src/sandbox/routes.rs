@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use actix_multipart::{Multipart, MultipartError};
+use actix_multipart::Multipart;
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes, Data, Path};
@@ -187,7 +187,7 @@ async fn read(mut form: Multipart, applicant: String, key: Option<String>) -> Op
         let file = disposition.get_filename().map(str::to_owned);
         let mut digest = Sha256::new();
         let (mut size, mut text) = (0u64, Vec::new());
-        while let Some(bytes) = next_chunk(&mut field).await.ok()? {
+        while let Some(bytes) = field.try_next().await.ok()? {
             size += bytes.len() as u64;
             digest.update(&bytes);
             if file.is_none() && text.len() < 256 {
@@ -222,10 +222,6 @@ async fn read(mut form: Multipart, applicant: String, key: Option<String>) -> Op
         key,
         digest: everything.finalize().into(),
     })
-}
-
-async fn next_chunk(field: &mut actix_multipart::Field) -> Result<Option<Bytes>, MultipartError> {
-    field.try_next().await
 }
 
 fn signed_in(state: &State, request: &HttpRequest) -> bool {

@@ -244,7 +244,7 @@ async fn callbacks_are_signed_told_again_and_misbehave_when_told() {
     world.sandbox.stop().await;
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_hundred_uploads_at_once_are_counted_exactly() {
     let world = World::new().await;
     let script: Vec<&str> = (0..300).map(|n| if n % 5 == 0 { "commit_then_drop" } else { "ok" }).collect();
