@@ -303,6 +303,14 @@ impl Answer {
         maybe_stored(Problem::new(code, text), self.asks)
     }
 
+    /// A failure that the provider remembers under our key: the same key would be answered with it for ever, so the outcome must be asked for, and a
+    /// later try needs another key. Code `provider.stored_failure`.
+    pub fn stored_failure(&self) -> Option<Failure> {
+        let replayed = self.header("idempotent-replayed") == Some("true");
+        let text = "The provider repeats an earlier failure of this delivery; whether it has the document is being found out.";
+        (replayed && self.status >= 500).then(|| self.uncertain("provider.stored_failure", text))
+    }
+
     /// Surely not stored.
     pub fn definite(&self, code: &str, text: &str) -> Failure {
         Failure::Definite {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use actix_multipart::Multipart;
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::{self, Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use data_encoding::HEXLOWER;
@@ -109,7 +110,11 @@ async fn upload(state: Data<State>, request: HttpRequest, applicant: Path<String
         tokio::time::sleep(entry.slow).await;
     }
     if key.as_deref().is_some_and(|key| state.book.is_stuck(key)) {
-        return problem(StatusCode::INTERNAL_SERVER_ERROR, "stuck");
+        let mut answer = problem(StatusCode::INTERNAL_SERVER_ERROR, "stuck");
+        answer
+            .headers_mut()
+            .insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+        return answer;
     }
     if !entry.reply.commits() {
         return without_effect(&state, entry.reply, key);

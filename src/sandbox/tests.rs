@@ -131,7 +131,12 @@ async fn misbehaviour_is_sorted_and_a_repeated_key_has_no_second_effect() {
         let present = matches!(world.connector.reconcile(&parcel).await.unwrap(), Presence::Present(_));
         assert_eq!(present, effect == 1, "{word}");
         let again = world.connector.deliver(&parcel, &NoTrail).await;
-        assert_eq!(again.is_err(), word == "sticky_500", "{word}: {again:?}");
+        let code = again.err().map(|f| f.problem().code);
+        assert_eq!(
+            code.as_deref(),
+            (word == "sticky_500").then_some("provider.stored_failure"),
+            "{word}"
+        );
     }
     assert_eq!(deliveries(&world.received().await), [1; 10]);
     world.sandbox.stop().await;

@@ -285,6 +285,10 @@ async fn errors_are_sorted_by_status_type_code_and_advice() {
         let failure = connector(&fake, "").deliver(&both_sides(), &NoTrail).await.unwrap_err();
         assert!(check(&failure), "{status} {kind} {code} {advice}: {failure:?}");
         assert!(!format!("{failure:?}").contains("person_1"), "the provider's message stays outside");
+        assert_eq!(
+            failure.problem().code == "provider.stored_failure",
+            status == 500 && advice == "false"
+        );
     }
 }
 
