@@ -65,17 +65,9 @@ pub enum Stage {
     /// Nothing is held: the link waits, has expired or was revoked.
     Open { expiry_noted: bool },
     /// A complete submission is held.
-    Held {
-        document: Document,
-        delivery: Delivery,
-        purge_requested: bool,
-    },
+    Held { document: Document, delivery: Delivery, purge_requested: bool },
     /// Being destroyed. Nothing may be sent any more.
-    Purging {
-        document: Document,
-        cause: PurgeCause,
-        since: OffsetDateTime,
-    },
+    Purging { document: Document, cause: PurgeCause, since: OffsetDateTime },
     /// Gone; the last tombstone says how.
     Purged,
 }
@@ -182,11 +174,7 @@ impl DocumentRequest {
         match &self.stage {
             Stage::Open { expiry_noted: false } => Some(self.link.expires_at),
             Stage::Open { expiry_noted: true } => Some(self.link.expires_at + self.forget_after),
-            Stage::Held {
-                document,
-                purge_requested: true,
-                ..
-            } => Some(document.received_at),
+            Stage::Held { document, purge_requested: true, .. } => Some(document.received_at),
             Stage::Held { document, delivery, .. } => {
                 let step = match &delivery.phase {
                     Phase::Pending { not_before } => Some(*not_before),
@@ -205,9 +193,7 @@ impl DocumentRequest {
     /// Whether destruction is due: asked for by an agent, or the retention deadline has come.
     pub fn must_purge(&self, now: OffsetDateTime) -> bool {
         match &self.stage {
-            Stage::Held {
-                document, purge_requested, ..
-            } => *purge_requested || now >= document.purge_at,
+            Stage::Held { document, purge_requested, .. } => *purge_requested || now >= document.purge_at,
             _ => false,
         }
     }
