@@ -280,7 +280,10 @@ impl Connector for Http {
             references.push(reference);
             verdict = worse(verdict, one);
         }
-        Ok(Delivered { references, verdict })
+        Ok(Delivered {
+            references: named(references),
+            verdict,
+        })
     }
 
     async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
@@ -318,7 +321,7 @@ impl Connector for Http {
                 .and_then(|pointer| text_at(item, pointer))
                 .unwrap_or_default()
         };
-        let mut references: Vec<String> = found.iter().map(reference).collect();
+        let mut references = named(found.iter().map(reference));
         references.dedup();
         Ok(Presence::Present(Delivered {
             references,
@@ -330,8 +333,15 @@ impl Connector for Http {
         let Some((rules, path)) = self.settings.verdict.as_ref().and_then(|rules| Some((rules, rules.path.as_ref()?))) else {
             return Ok(Verdict::Pending);
         };
+        // A path that asks about the applicant or our own id is asked once.
+        let once = [String::new()];
+        let references: &[String] = if path.has(template::Hole::Reference) {
+            &receipt.references
+        } else {
+            &once
+        };
         let mut verdict = Verdict::Accepted;
-        for reference in &receipt.references {
+        for reference in references {
             let values = Values {
                 parcel: Some(parcel),
                 part: None,
@@ -340,7 +350,7 @@ impl Connector for Http {
             };
             verdict = worse(verdict, judge(rules, &self.ask(&path.in_path(&values)).await?));
         }
-        Ok(if receipt.references.is_empty() { Verdict::Pending } else { verdict })
+        Ok(if references.is_empty() { Verdict::Pending } else { verdict })
     }
 
     fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {
@@ -371,7 +381,7 @@ impl Connector for Http {
             }
         }
         let body: Value = serde_json::from_slice(callback.body).map_err(|_| CallbackRefused::Malformed)?;
-        let at = |pointer: &Option<String>| pointer.as_ref().and_then(|p| text_at(&body, p));
+        let at = |pointer: &Option<String>| pointer.as_ref().and_then(|p| text_at(&body, p)).filter(|text| !text.is_empty());
         let reference = at(&rules.reference).map(Hint::Reference);
         let applicant = at(&rules.applicant).and_then(|a| ApplicantRef::parse(&a)).map(Hint::Applicant);
         Ok(reference.into_iter().chain(applicant).collect())
@@ -411,6 +421,11 @@ impl Http {
             applicant: None,
         })
     }
+}
+
+/// What the provider gave no reference for has none: an empty one would match everybody's.
+fn named(references: impl IntoIterator<Item = String>) -> Vec<String> {
+    references.into_iter().filter(|reference| !reference.is_empty()).collect()
 }
 
 /// The rejection wins, then what is still open.

@@ -121,6 +121,9 @@ impl Connector for Sandbox {
         if answer.status == 409 {
             return read_conflict(&answer);
         }
+        if let Some(failure) = answer.stored_failure() {
+            return Err(failure);
+        }
         delivered(&answer.success()?).ok_or_else(|| answer.unreadable())
     }
 

@@ -316,6 +316,10 @@ fn success(answer: &Answer) -> Result<Value, Failure> {
         )
     };
     Err(match answer.status {
+        500.. if retry == Some("false") || answer.stored_failure().is_some() => answer.uncertain(
+            "provider.stored_failure",
+            "The provider will not complete this try; whether it has the document is being found out.",
+        ),
         409 if code == "idempotency_key_in_use" || retry != Some("false") => busy(),
         400 | 409 if kind == "idempotency_error" => {
             answer.uncertain("provider.key_reused", "The provider remembers this delivery with other content.")

@@ -187,7 +187,7 @@ async fn statuses_mean_what_the_table_says() {
         "[upload]\npath='/d'\nreference='/id'\nduplicate_statuses=[409]\ndefinite_statuses=[418]",
     );
     assert_eq!(connector.profile().class, ProviderClass::DuplicateAnswered);
-    let mut deliver = async || connector.deliver(&two_parts(), &NoTrail).await;
+    let deliver = async || connector.deliver(&two_parts(), &NoTrail).await;
     assert!(deliver().await.is_ok());
     assert!(
         matches!(deliver().await, Err(Failure::Ambiguous { .. })),
@@ -260,7 +260,7 @@ async fn verdicts_are_polled_and_missing_is_listed() {
          [missing]\npath='/a/{applicant}'\nitems='/docs'\nname='/t'\nstatus='/s'\nwanted=['Required','Invalid']\nreason='/r'",
     );
     let parcel = two_parts();
-    let mut verdict = async |references: &[&str]| connector.verdict(&parcel, &receipt(references)).await.unwrap();
+    let verdict = async |references: &[&str]| connector.verdict(&parcel, &receipt(references)).await.unwrap();
     assert_eq!(verdict(&["a/b"]).await, Verdict::Pending, "an unknown word confirms nothing");
     assert_eq!(verdict(&["1"]).await, Verdict::Accepted);
     assert_eq!(verdict(&["1", "2"]).await, Verdict::Rejected(Reason::Unreadable.problem()));

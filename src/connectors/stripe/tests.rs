@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -284,6 +285,10 @@ async fn errors_are_sorted_by_status_type_code_and_advice() {
         let failure = connector(&fake, "").deliver(&both_sides(), &NoTrail).await.unwrap_err();
         assert!(check(&failure), "{status} {kind} {code} {advice}: {failure:?}");
         assert!(!format!("{failure:?}").contains("person_1"), "the provider's message stays outside");
+        assert_eq!(
+            failure.problem().code == "provider.stored_failure",
+            status == 500 && advice == "false"
+        );
     }
 }
 
@@ -515,4 +520,25 @@ async fn the_verdict_is_read_from_the_object() {
     assert_eq!(fake.seen()[0].line, "GET /v1/accounts/acct_1/persons/person_1 HTTP/1.1");
     assert!(connector.check().await.is_ok());
     assert_eq!(fake.seen()[1].line, "GET /v1/account HTTP/1.1");
+}
+
+proptest! {
+    #[test]
+    fn no_reference_leaves_its_place_in_the_path(text in "(acct_)?[!-~]{0,20}(,(person_|company)?[!-~]{0,20})?") {
+        if let Some(target) = ApplicantRef::parse(&text).and_then(|reference| Target::parse(&reference)) {
+            let path = target.path();
+            prop_assert!(path.starts_with("/v1/accounts/acct_") && [4, 6].contains(&path.split('/').count()), "{path}");
+            prop_assert!(path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_".contains(&b)), "{path}");
+            prop_assert_eq!(Target::reference(&target.account, &target.holder).map(|r| r.expose().to_owned()), Some(text));
+        }
+    }
+
+    #[test]
+    fn whatever_an_object_holds_a_document_is_accepted_only_without_open_points(status in "verified|pending|", due in proptest::option::of("(person_1\\.)?verification\\.(additional_)?document")) {
+        let due: Vec<String> = due.into_iter().collect();
+        let object = json!({"requirements": {"currently_due": due}, "verification": {"status": status}});
+        let verdict = account::judge(&object, &Slot::Document, &Holder::Person("person_1".into()));
+        let open = due.iter().any(|d| d.ends_with("verification.document"));
+        prop_assert_eq!(verdict == Verdict::Accepted, status == "verified" && !open);
+    }
 }

@@ -289,7 +289,7 @@ async fn missing_comes_from_states_requirements_and_watch_lists() {
     ])
     .await;
     let (connector, applicant) = (connector(&fake), two_parts().applicant);
-    let mut missing = async || {
+    let missing = async || {
         let missing = connector.missing(&applicant).await.unwrap();
         let short = |m: Missing| {
             let parts: Vec<_> = m.parts.iter().map(ToString::to_string).collect();
@@ -379,4 +379,19 @@ fn limits_follow_the_type_and_the_body() {
         .collect();
     keys.sort();
     assert_eq!(keys, ["required", "types", "user_ip"]);
+}
+
+#[tokio::test]
+async fn deliveries_to_one_user_wait_for_one_another() {
+    let fake = provider(vec![received()]).await;
+    let connector = connector(&fake);
+    let deliveries = (0..5).map(|_| {
+        let connector = connector.clone();
+        tokio::spawn(async move { connector.deliver(&two_parts(), &NoTrail).await.unwrap() })
+    });
+    for delivery in deliveries.collect::<Vec<_>>() {
+        delivery.await.unwrap();
+    }
+    let methods: Vec<String> = fake.seen().iter().map(|s| s.line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(methods.concat(), "GETPOSTPATCH".repeat(5));
 }
