@@ -232,11 +232,7 @@ impl Inspector {
         let max = self.policy.limits.max_bytes;
         let room = usize::try_from(max - self.received).unwrap_or(usize::MAX);
         self.push_counted(&input[..input.len().min(room)], out)?;
-        if input.len() > room {
-            Err(Refusal::TooBig { max })
-        } else {
-            Ok(())
-        }
+        if input.len() > room { Err(Refusal::TooBig { max }) } else { Ok(()) }
     }
 
     fn push_counted(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
@@ -260,9 +256,7 @@ impl Inspector {
         };
         let head = std::mem::take(head);
         let found = sniff(&head).ok_or(Refusal::UnknownType)?;
-        if !self.policy.limits.accepted.contains(found)
-            || !heic::can_be_stripped(found, self.policy.strip)
-        {
+        if !self.policy.limits.accepted.contains(found) || !heic::can_be_stripped(found, self.policy.strip) {
             return Err(Refusal::NotAccepted { found });
         }
         if self.policy.declared.contradicts(found) {

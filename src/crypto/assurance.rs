@@ -91,18 +91,11 @@ pub fn self_test(path: &Path, store: &SlotsFile) -> Result<Assurance, EraseError
 pub fn observe(path: &Path, canary: Option<ReadBack>) -> Result<Facts, EraseError> {
     let file = File::open(path)?;
     let flags = rustix::fs::ioctl_getflags(&file).unwrap_or(IFlags::empty());
-    let magic = rustix::fs::fstatfs(&file)
-        .map_err(std::io::Error::from)?
-        .f_type as u64;
+    let magic = rustix::fs::fstatfs(&file).map_err(std::io::Error::from)?.f_type as u64;
     let device = file.metadata()?.dev();
     let mount = std::fs::read_to_string("/proc/self/mountinfo")
         .ok()
-        .and_then(|table| {
-            mount_of(
-                &table,
-                &path.canonicalize().unwrap_or_else(|_| path.to_owned()),
-            )
-        });
+        .and_then(|table| mount_of(&table, &path.canonicalize().unwrap_or_else(|_| path.to_owned())));
     let (file_system, options) = mount.unwrap_or_else(|| (name_of(magic), String::new()));
     let block = PathBuf::from(format!(
         "/sys/dev/block/{}:{}",
@@ -131,41 +124,53 @@ pub fn judge(facts: &Facts) -> Assurance {
     match facts.file_system.as_str() {
         "ext4" | "ext3" | "ext2" => {
             if option("data=journal") || facts.journals_data {
-                verdict.at_best(AssuranceClass::C, "ext4 journals file data here (data=journal or attribute +j): old bytes stay in the journal.");
+                verdict.at_best(
+                    AssuranceClass::C,
+                    "ext4 journals file data here (data=journal or attribute +j): old bytes stay in the journal.",
+                );
             }
         }
         "xfs" => verdict.note("XFS: a reflink copy of the slots file, if an administrator made one, would keep old bytes."),
         "btrfs" if facts.no_copy_on_write => {
-            verdict.at_best(AssuranceClass::B, "btrfs with attribute +C overwrites in place, unless a snapshot is taken.");
+            verdict.at_best(
+                AssuranceClass::B,
+                "btrfs with attribute +C overwrites in place, unless a snapshot is taken.",
+            );
         }
-        "btrfs" => verdict.at_best(AssuranceClass::C, "btrfs copies on write: overwriting leaves the old bytes. Set attribute +C on the empty directory first."),
+        "btrfs" => verdict.at_best(
+            AssuranceClass::C,
+            "btrfs copies on write: overwriting leaves the old bytes. Set attribute +C on the empty directory first.",
+        ),
         "tmpfs" | "ramfs" => {
             verdict.note("The slots are in memory only: undelivered documents are lost at every restart of the machine.");
             if facts.swap && facts.file_system == "tmpfs" {
                 verdict.at_best(AssuranceClass::C, "tmpfs may be swapped out to a disk here.");
             }
         }
-        other => verdict.at_best(AssuranceClass::C, &format!("{other} is not among the file systems on which overwriting was shown to erase.")),
+        other => verdict.at_best(
+            AssuranceClass::C,
+            &format!("{other} is not among the file systems on which overwriting was shown to erase."),
+        ),
     }
     let in_memory = matches!(facts.file_system.as_str(), "tmpfs" | "ramfs");
     if !in_memory {
         match facts.rotational {
             Some(true) if !facts.virtual_device => {}
-            Some(false) if !facts.virtual_device => verdict.at_best(AssuranceClass::B, "Flash storage may keep stale physical pages until it collects them."),
-            _ => verdict.at_best(AssuranceClass::B, "The block device is virtual or unknown: what lies below it, and snapshots there, cannot be seen from here."),
+            Some(false) if !facts.virtual_device => verdict.at_best(
+                AssuranceClass::B,
+                "Flash storage may keep stale physical pages until it collects them.",
+            ),
+            _ => verdict.at_best(
+                AssuranceClass::B,
+                "The block device is virtual or unknown: what lies below it, and snapshots there, cannot be seen from here.",
+            ),
         }
     }
     match facts.canary {
         Some(ReadBack::Direct | ReadBack::Memory) => {}
         Some(ReadBack::Buffered) if in_memory => {}
-        Some(ReadBack::Buffered) => verdict.at_best(
-            AssuranceClass::B,
-            "Zeros could be read back through the page cache only.",
-        ),
-        None => verdict.at_best(
-            AssuranceClass::C,
-            "The canary slot could not be written, destroyed and read back.",
-        ),
+        Some(ReadBack::Buffered) => verdict.at_best(AssuranceClass::B, "Zeros could be read back through the page cache only."),
+        None => verdict.at_best(AssuranceClass::C, "The canary slot could not be written, destroyed and read back."),
     }
     Assurance {
         class: verdict.class,
@@ -213,9 +218,7 @@ fn unescaped(field: &str) -> PathBuf {
     let text = ["\\040", "\\011", "\\012", "\\134"]
         .iter()
         .zip([" ", "\t", "\n", "\\"])
-        .fold(field.to_owned(), |text, (code, plain)| {
-            text.replace(code, plain)
-        });
+        .fold(field.to_owned(), |text, (code, plain)| text.replace(code, plain));
     PathBuf::from(text)
 }
 
@@ -326,13 +329,7 @@ mod tests {
                 },
                 B,
             ),
-            (
-                Facts {
-                    canary: None,
-                    ..ext4()
-                },
-                C,
-            ),
+            (Facts { canary: None, ..ext4() }, C),
             (on("btrfs"), C),
             (
                 Facts {
@@ -349,13 +346,7 @@ mod tests {
                 },
                 A,
             ),
-            (
-                Facts {
-                    swap: true,
-                    ..on("tmpfs")
-                },
-                C,
-            ),
+            (Facts { swap: true, ..on("tmpfs") }, C),
             (on("overlay"), C),
             (on("zfs"), C),
             (on("nfs4"), C),

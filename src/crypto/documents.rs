@@ -31,10 +31,7 @@ struct Stored {
 fn context() -> Context {
     Context {
         doc_id: random::array().unwrap(),
-        slot: SlotRef {
-            index: 3,
-            generation: 99,
-        },
+        slot: SlotRef { index: 3, generation: 99 },
         file_index: 0,
         file_count: 1,
         erasure: ErasureKind::LocalSlot,
@@ -56,9 +53,7 @@ fn seal_all(sealer: &mut DocumentSealer, plain: &[u8]) -> Vec<Vec<u8>> {
     let count = plain.len().div_ceil(CHUNK_LEN);
     let sealed = plain.chunks(CHUNK_LEN).enumerate().map(|(number, chunk)| {
         let mut chunk = chunk.to_vec();
-        sealer
-            .seal_chunk_in_place(&mut chunk, number + 1 == count)
-            .unwrap();
+        sealer.seal_chunk_in_place(&mut chunk, number + 1 == count).unwrap();
         chunk
     });
     sealed.collect()
@@ -101,11 +96,7 @@ fn t006_round_trips_of_all_sizes_in_both_suites() {
         let scratch = Scratch::new();
         let (keyring, _) = open_vault(&scratch, suite);
         // Without optimisation the cipher runs at 2 MB/s, so the largest upload is left to optimised runs.
-        let largest = if cfg!(debug_assertions) {
-            (1 << 20) + 1
-        } else {
-            20 << 20
-        };
+        let largest = if cfg!(debug_assertions) { (1 << 20) + 1 } else { 20 << 20 };
         for size in [1, 2, 65_535, 65_536, 65_537, 131_072, largest] {
             let plain = plain(size);
             let stored = store(&keyring.current(), &plain);
@@ -190,10 +181,7 @@ fn a_resumed_chunk_is_never_sealed_under_the_same_key_and_nonce() {
             .unwrap()
             .seal_chunk_in_place(&mut again, false)
             .unwrap();
-        assert!(
-            seen.insert(again),
-            "equal plain bytes, equal place: equal only under an equal key"
-        );
+        assert!(seen.insert(again), "equal plain bytes, equal place: equal only under an equal key");
     }
 }
 
@@ -209,32 +197,18 @@ fn a_resume_box_needs_the_token_the_erasure_secret_and_its_file() {
     let state = sealer.suspend(&key).unwrap();
     let other_secret = ErasureSecret::generate().unwrap();
     for wrong in [
-        ResumeKey::derive(
-            &PlainToken::from_bytes([2; 20]),
-            &secret,
-            &context.doc_id,
-            0,
-        ),
+        ResumeKey::derive(&PlainToken::from_bytes([2; 20]), &secret, &context.doc_id, 0),
         ResumeKey::derive(&token, &other_secret, &context.doc_id, 0),
         ResumeKey::derive(&token, &secret, &[0; 16], 0),
         ResumeKey::derive(&token, &secret, &context.doc_id, 1),
     ] {
-        assert_eq!(
-            DocumentSealer::resume(&state, &wrong).err(),
-            Some(SealError::NotResumable)
-        );
+        assert_eq!(DocumentSealer::resume(&state, &wrong).err(), Some(SealError::NotResumable));
     }
     for place in 0..state.len() {
         let mut changed = state.clone();
         changed[place] ^= 1;
-        assert_eq!(
-            DocumentSealer::resume(&changed, &key).err(),
-            Some(SealError::NotResumable)
-        );
-        assert_eq!(
-            DocumentSealer::resume(&state[..place], &key).err(),
-            Some(SealError::NotResumable)
-        );
+        assert_eq!(DocumentSealer::resume(&changed, &key).err(), Some(SealError::NotResumable));
+        assert_eq!(DocumentSealer::resume(&state[..place], &key).err(), Some(SealError::NotResumable));
     }
     sealer.seal_chunk_in_place(&mut vec![1], true).unwrap();
     assert_eq!(sealer.suspend(&key).err(), Some(SealError::AfterLast));
@@ -246,20 +220,13 @@ fn the_digest_is_the_same_with_and_without_an_interruption() {
     let (keyring, _) = open_vault(&scratch, Suite::X25519);
     let secret = ErasureSecret::generate().unwrap();
     let context = context();
-    let key = ResumeKey::derive(
-        &PlainToken::from_bytes([1; 20]),
-        &secret,
-        &context.doc_id,
-        0,
-    );
+    let key = ResumeKey::derive(&PlainToken::from_bytes([1; 20]), &secret, &context.doc_id, 0);
     let (_, sealer) = DocumentSealer::begin(&keyring.current(), &context, &secret).unwrap();
     // Two sealers of the same document: they share its digest key.
     let state = sealer.suspend(&key).unwrap();
     let digest = |interrupted: bool| {
         let mut sealer = DocumentSealer::resume(&state, &key).unwrap();
-        sealer
-            .seal_chunk_in_place(&mut plain(CHUNK_LEN), false)
-            .unwrap();
+        sealer.seal_chunk_in_place(&mut plain(CHUNK_LEN), false).unwrap();
         if interrupted {
             sealer = DocumentSealer::resume(&sealer.suspend(&key).unwrap(), &key).unwrap();
         }
@@ -281,34 +248,15 @@ fn the_sealer_keeps_its_caller_to_the_format() {
             file_count,
             ..context()
         };
-        assert_eq!(
-            DocumentSealer::begin(&public, &context, &secret).err(),
-            Some(SealError::BadContext)
-        );
+        assert_eq!(DocumentSealer::begin(&public, &context, &secret).err(), Some(SealError::BadContext));
     }
-    let begin = || {
-        DocumentSealer::begin(&public, &context(), &secret)
-            .unwrap()
-            .1
-    };
-    for (length, last) in [
-        (0, true),
-        (CHUNK_LEN + 1, true),
-        (0, false),
-        (1, false),
-        (CHUNK_LEN - 1, false),
-    ] {
-        assert_eq!(
-            begin().seal_chunk_in_place(&mut vec![0; length], last),
-            Err(SealError::ChunkLength)
-        );
+    let begin = || DocumentSealer::begin(&public, &context(), &secret).unwrap().1;
+    for (length, last) in [(0, true), (CHUNK_LEN + 1, true), (0, false), (1, false), (CHUNK_LEN - 1, false)] {
+        assert_eq!(begin().seal_chunk_in_place(&mut vec![0; length], last), Err(SealError::ChunkLength));
     }
     let mut sealer = begin();
     sealer.seal_chunk_in_place(&mut vec![0; 5], true).unwrap();
-    assert_eq!(
-        sealer.seal_chunk_in_place(&mut vec![0; 5], true),
-        Err(SealError::AfterLast)
-    );
+    assert_eq!(sealer.seal_chunk_in_place(&mut vec![0; 5], true), Err(SealError::AfterLast));
     assert_eq!(sealer.finish(&meta(6)).err(), Some(SealError::SizeMismatch));
     assert_eq!(begin().finish(&meta(0)).err(), Some(SealError::Unfinished));
 }
@@ -328,9 +276,7 @@ fn t009_every_changed_header_byte_is_rejected_before_any_chunk() {
                 let mut header = stored.header.clone();
                 header[place] ^= bit;
                 let outcome = DocumentOpener::open(&header, &keyring, &stored.secret);
-                let error = outcome
-                    .err()
-                    .unwrap_or_else(|| panic!("byte {place} of {suite:?} is not bound"));
+                let error = outcome.err().unwrap_or_else(|| panic!("byte {place} of {suite:?} is not bound"));
                 assert!(matches!(
                     error,
                     OpenError::Malformed(_) | OpenError::UnknownKey(_) | OpenError::WrongKey
@@ -347,10 +293,7 @@ fn another_documents_parts_do_not_fit() {
     let one = store(&keyring.current(), &plain(70_000));
     let two = store(&keyring.current(), &plain(70_000));
     let opener = || DocumentOpener::open(&one.header, &keyring, &one.secret).unwrap();
-    assert!(matches!(
-        opener().open_meta(&two.sealed.meta_box),
-        Err(OpenError::Malformed(_))
-    ));
+    assert!(matches!(opener().open_meta(&two.sealed.meta_box), Err(OpenError::Malformed(_))));
     assert_eq!(
         DocumentOpener::open(&one.header, &keyring, &two.secret).err(),
         Some(OpenError::WrongKey)
@@ -372,12 +315,7 @@ fn t014_only_verified_chunks_come_out_and_truncation_is_said() {
         let mut stored = whole();
         stored.chunks[damaged][5] ^= 1;
         let (released, outcome) = read(&keyring, &stored);
-        assert_eq!(
-            outcome,
-            Err(OpenError::Tampered {
-                chunk: damaged as u64
-            })
-        );
+        assert_eq!(outcome, Err(OpenError::Tampered { chunk: damaged as u64 }));
         assert!(released == plain[..damaged * CHUNK_LEN]);
     }
     for kept in 1..4usize {
@@ -389,10 +327,7 @@ fn t014_only_verified_chunks_come_out_and_truncation_is_said() {
     }
     let mut stored = whole();
     stored.chunks.swap(0, 1);
-    assert_eq!(
-        read(&keyring, &stored),
-        (Vec::new(), Err(OpenError::Tampered { chunk: 0 }))
-    );
+    assert_eq!(read(&keyring, &stored), (Vec::new(), Err(OpenError::Tampered { chunk: 0 })));
     let mut stored = whole();
     stored.chunks.push(vec![0; 20]);
     let (released, outcome) = read(&keyring, &stored);
@@ -402,9 +337,7 @@ fn t014_only_verified_chunks_come_out_and_truncation_is_said() {
     let stored = whole();
     let mut opener = DocumentOpener::open(&stored.header, &keyring, &stored.secret).unwrap();
     opener.open_meta(&stored.sealed.meta_box).unwrap();
-    opener
-        .open_chunk_in_place(0, &mut stored.chunks[0].clone(), false)
-        .unwrap();
+    opener.open_chunk_in_place(0, &mut stored.chunks[0].clone(), false).unwrap();
     assert_eq!(opener.finish(), Err(OpenError::Truncated));
     let mut opener = DocumentOpener::open(&stored.header, &keyring, &stored.secret).unwrap();
     opener.open_meta(&stored.sealed.meta_box).unwrap();
@@ -413,10 +346,7 @@ fn t014_only_verified_chunks_come_out_and_truncation_is_said() {
         Err(OpenError::OutOfOrder)
     );
     let mut good = stored.chunks[0].clone();
-    assert_eq!(
-        opener.open_chunk_in_place(0, &mut good, false),
-        Err(OpenError::OutOfOrder)
-    );
+    assert_eq!(opener.open_chunk_in_place(0, &mut good, false), Err(OpenError::OutOfOrder));
     assert!(good.is_empty(), "nothing is released after an error");
     let mut opener = DocumentOpener::open(&stored.header, &keyring, &stored.secret).unwrap();
     let without_meta = opener.open_chunk_in_place(0, &mut stored.chunks[0].clone(), false);
@@ -433,11 +363,7 @@ fn t013_an_erased_slot_ends_before_any_public_key_operation() {
     let secret = ErasureSecret::generate().unwrap();
     let doc_id = [8; 16];
     let slot = slots.put(&doc_id, &secret).unwrap();
-    let context = Context {
-        doc_id,
-        slot,
-        ..context()
-    };
+    let context = Context { doc_id, slot, ..context() };
     let (header, _) = DocumentSealer::begin(&keyring.current(), &context, &secret).unwrap();
     assert!(DocumentOpener::open_stored(&header, &keyring, &slots).is_ok());
 
@@ -448,9 +374,7 @@ fn t013_an_erased_slot_ends_before_any_public_key_operation() {
         Some(OpenError::Erased)
     );
     // The same place with a new owner: still erased for the old document.
-    slots
-        .put(&[9; 16], &ErasureSecret::generate().unwrap())
-        .unwrap();
+    slots.put(&[9; 16], &ErasureSecret::generate().unwrap()).unwrap();
     assert_eq!(
         DocumentOpener::open_stored(&header, &keyring, &slots).err(),
         Some(OpenError::Erased)
@@ -471,12 +395,7 @@ fn t018_both_suites_coexist_and_a_locked_or_destroyed_key_says_which() {
     keyring.unlock(&Protector::None).unwrap();
     assert_eq!(read(&keyring, &first), (b"one".to_vec(), Ok(())));
     assert_eq!(read(&keyring, &second), (b"two".to_vec(), Ok(())));
-    let old: KeyId = keyring
-        .status()
-        .iter()
-        .find(|key| key.id != new)
-        .unwrap()
-        .id;
+    let old: KeyId = keyring.status().iter().find(|key| key.id != new).unwrap().id;
     keyring.destroy(&old).unwrap();
     assert_eq!(read(&keyring, &first).1, Err(OpenError::UnknownKey(old)));
     assert_eq!(read(&keyring, &second).1, Ok(()));
@@ -502,21 +421,14 @@ fn t015_nothing_random_repeats_and_a_failing_source_makes_nothing() {
         encapsulations.insert(header[136..168].to_vec());
         first_chunks.insert(chunk);
     }
-    assert_eq!(
-        [salts.len(), encapsulations.len(), first_chunks.len()],
-        [DOCUMENTS; 3]
-    );
+    assert_eq!([salts.len(), encapsulations.len(), first_chunks.len()], [DOCUMENTS; 3]);
 
     /// Works for so many calls, then fails.
     struct Dries(std::sync::atomic::AtomicUsize);
     impl Entropy for Dries {
         fn fill(&self, out: &mut [u8]) -> Result<(), RandomUnavailable> {
             use std::sync::atomic::Ordering::SeqCst;
-            if self
-                .0
-                .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1))
-                .is_err()
-            {
+            if self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_err() {
                 return Err(RandomUnavailable);
             }
             OsEntropy.fill(out)
@@ -524,14 +436,9 @@ fn t015_nothing_random_repeats_and_a_failing_source_makes_nothing() {
     }
     for calls in 0..3 {
         let outcome = DocumentSealer::begin_with(&Dries(calls.into()), &public, &context, &secret);
-        assert_eq!(
-            outcome.err(),
-            Some(SealError::Random(RandomUnavailable)),
-            "after {calls} calls"
-        );
+        assert_eq!(outcome.err(), Some(SealError::Random(RandomUnavailable)), "after {calls} calls");
     }
-    let (_, mut sealer) =
-        DocumentSealer::begin_with(&Dries(3.into()), &public, &context, &secret).unwrap();
+    let (_, mut sealer) = DocumentSealer::begin_with(&Dries(3.into()), &public, &context, &secret).unwrap();
     sealer.seal_chunk_in_place(&mut vec![1], true).unwrap();
     let outcome = sealer.finish_with(&Dries(0.into()), &meta(1));
     assert_eq!(outcome.err(), Some(SealError::Random(RandomUnavailable)));

@@ -140,12 +140,8 @@ impl PublicKey {
     /// Reads a public key of 32 (suite 1) or 1,216 bytes (suite 2).
     pub fn from_bytes(suite: Suite, bytes: &[u8]) -> Result<PublicKey, BadKey> {
         let parsed = match suite {
-            Suite::X25519 => {
-                ParsedPublic::X25519(Deserializable::from_bytes(bytes).map_err(|_| BadKey)?)
-            }
-            Suite::XWing => ParsedPublic::XWing(Box::new(
-                Deserializable::from_bytes(bytes).map_err(|_| BadKey)?,
-            )),
+            Suite::X25519 => ParsedPublic::X25519(Deserializable::from_bytes(bytes).map_err(|_| BadKey)?),
+            Suite::XWing => ParsedPublic::XWing(Box::new(Deserializable::from_bytes(bytes).map_err(|_| BadKey)?)),
         };
         Ok(PublicKey {
             id: KeyId::of(suite, bytes),
@@ -186,10 +182,7 @@ pub struct SecretKey {
 
 impl SecretKey {
     /// Makes a fresh key pair.
-    pub fn generate(
-        suite: Suite,
-        source: &dyn Entropy,
-    ) -> Result<(SecretKey, PublicKey), RandomUnavailable> {
+    pub fn generate(suite: Suite, source: &dyn Entropy) -> Result<(SecretKey, PublicKey), RandomUnavailable> {
         let seed = SecretBytes::<32>::random_from(source)?;
         let bytes = match suite {
             Suite::X25519 => serialized(&X25519HkdfSha256::derive_keypair(seed.expose()).0),
@@ -218,18 +211,14 @@ impl SecretKey {
     /// Computes the public key that belongs to it.
     pub fn public(&self) -> PublicKey {
         let bytes = match self.suite {
-            Suite::X25519 => X25519HkdfSha256::sk_to_pk(&self.parse::<X25519HkdfSha256>())
-                .to_bytes()
-                .to_vec(),
+            Suite::X25519 => X25519HkdfSha256::sk_to_pk(&self.parse::<X25519HkdfSha256>()).to_bytes().to_vec(),
             Suite::XWing => XWing::sk_to_pk(&self.parse::<XWing>()).to_bytes().to_vec(),
         };
-        PublicKey::from_bytes(self.suite, &bytes)
-            .expect("a public key just serialized parses again")
+        PublicKey::from_bytes(self.suite, &bytes).expect("a public key just serialized parses again")
     }
 
     fn parse<K: Kem>(&self) -> K::PrivateKey {
-        K::PrivateKey::from_bytes(self.bytes.expose())
-            .expect("both suites take any 32 bytes as private key")
+        K::PrivateKey::from_bytes(self.bytes.expose()).expect("both suites take any 32 bytes as private key")
     }
 }
 
@@ -270,22 +259,14 @@ pub fn wrap(
 ) -> Result<(Vec<u8>, Vec<u8>), WrapError> {
     let mut drawn = Drawn::new(source).map_err(WrapError::Random)?;
     match &public.parsed {
-        ParsedPublic::X25519(pk) => {
-            wrap_with::<X25519HkdfSha256>(pk, secret, binding, key, &mut drawn)
-        }
+        ParsedPublic::X25519(pk) => wrap_with::<X25519HkdfSha256>(pk, secret, binding, key, &mut drawn),
         ParsedPublic::XWing(pk) => wrap_with::<XWing>(pk, secret, binding, key, &mut drawn),
     }
 }
 
 /// Opens an envelope. `None` says only that it does not open: a wrong key, a wrong or foreign erasure secret, or
 /// a changed byte look the same.
-pub fn unwrap(
-    secret_key: &SecretKey,
-    secret: &ErasureSecret,
-    binding: &Binding<'_>,
-    enc: &[u8],
-    sealed: &[u8],
-) -> Option<SecretBytes<32>> {
+pub fn unwrap(secret_key: &SecretKey, secret: &ErasureSecret, binding: &Binding<'_>, enc: &[u8], sealed: &[u8]) -> Option<SecretBytes<32>> {
     #[cfg(test)]
     calls::count();
     match secret_key.suite {

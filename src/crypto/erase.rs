@@ -61,9 +61,7 @@ impl fmt::Display for EraseError {
             EraseError::Damaged => f.write_str("the slot fails its check"),
             EraseError::SlotsFull => f.write_str("no erasure slot is free"),
             EraseError::NoSuchSlot => f.write_str("there is no such slot"),
-            EraseError::Poisoned => {
-                f.write_str("an earlier write of the erasure store was not durable")
-            }
+            EraseError::Poisoned => f.write_str("an earlier write of the erasure store was not durable"),
             EraseError::Random => f.write_str("no random bytes"),
             EraseError::Io(error) => write!(f, "the erasure store failed: {error}"),
             EraseError::Unusable(why) => f.write_str(why),

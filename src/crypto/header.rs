@@ -111,12 +111,7 @@ impl Header {
     /// The header as it is stored.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Header::len_of(self.suite));
-        bytes.extend_from_slice(&context_bytes(
-            self.suite,
-            &self.key_id,
-            &self.context,
-            &self.salt,
-        ));
+        bytes.extend_from_slice(&context_bytes(self.suite, &self.key_id, &self.context, &self.salt));
         bytes.extend_from_slice(&self.commitment);
         bytes.extend_from_slice(&self.enc);
         bytes.extend_from_slice(&self.sealed_key);
@@ -181,12 +176,7 @@ impl Header {
 }
 
 /// The first 104 bytes of the header.
-pub fn context_bytes(
-    suite: Suite,
-    key_id: &KeyId,
-    context: &Context,
-    salt: &[u8; 32],
-) -> [u8; CONTEXT_LEN] {
+pub fn context_bytes(suite: Suite, key_id: &KeyId, context: &Context, salt: &[u8; 32]) -> [u8; CONTEXT_LEN] {
     let mut bytes = [0u8; CONTEXT_LEN];
     let length = u32::try_from(Header::len_of(suite)).expect("a header is at most 1,304 bytes");
     bytes[..8].copy_from_slice(MAGIC);
@@ -236,10 +226,7 @@ mod tests {
             key_id: KeyId([3; 16]),
             context: Context {
                 doc_id: [9; 16],
-                slot: SlotRef {
-                    index: 5,
-                    generation: 77,
-                },
+                slot: SlotRef { index: 5, generation: 77 },
                 file_index: 1,
                 file_count: 2,
                 erasure: ErasureKind::LocalSlot,
@@ -284,10 +271,7 @@ mod tests {
         }
         let mut longer = good.clone();
         longer.push(0);
-        assert_eq!(
-            Header::parse(&longer).unwrap_err(),
-            "header truncated or followed by other bytes"
-        );
+        assert_eq!(Header::parse(&longer).unwrap_err(), "header truncated or followed by other bytes");
         for length in 0..good.len() {
             assert!(Header::parse(&good[..length]).is_err());
         }

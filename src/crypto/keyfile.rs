@@ -153,12 +153,8 @@ impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             KeyFileError::Malformed(what) => write!(f, "not a usable key file: {what}"),
-            KeyFileError::DoesNotOpen => {
-                f.write_str("the key does not open with this passphrase or key file")
-            }
-            KeyFileError::OtherProtection(_) => {
-                f.write_str("the key wants another kind of protection")
-            }
+            KeyFileError::DoesNotOpen => f.write_str("the key does not open with this passphrase or key file"),
+            KeyFileError::OtherProtection(_) => f.write_str("the key wants another kind of protection"),
             KeyFileError::OutOfMemory => f.write_str("not enough memory to stretch the passphrase"),
             KeyFileError::Random(error) => error.fmt(f),
         }
@@ -230,19 +226,14 @@ impl KeyFile {
         if bytes[10..12] != [0; 2] || bytes[68..72] != 48u32.to_be_bytes() {
             return malformed("reserved bytes or length changed");
         }
-        let word = |place: usize| {
-            u32::from_be_bytes(bytes[place..place + 4].try_into().expect("four bytes"))
-        };
+        let word = |place: usize| u32::from_be_bytes(bytes[place..place + 4].try_into().expect("four bytes"));
         let written = Argon2Cost {
             memory_kib: word(12),
             passes: word(16),
             lanes: word(20),
         };
         let (protection, cost) = match bytes[9] {
-            1 => (
-                Protection::Passphrase,
-                Some(written.checked().map_err(KeyFileError::Malformed)?),
-            ),
+            1 => (Protection::Passphrase, Some(written.checked().map_err(KeyFileError::Malformed)?)),
             2 | 3 if bytes[12..24] != [0; 12] => {
                 return malformed("argon2 parameters without a passphrase");
             }
@@ -280,9 +271,7 @@ impl KeyFile {
             (Protection::Passphrase, Some(cost), Protector::Passphrase(passphrase, _)) => {
                 kek(&Protector::Passphrase(passphrase, cost), self.salt())?
             }
-            (Protection::Kek, _, Protector::Kek(_)) | (Protection::None, _, Protector::None) => {
-                kek(protector, self.salt())?
-            }
+            (Protection::Kek, _, Protector::Kek(_)) | (Protection::None, _, Protector::None) => kek(protector, self.salt())?,
             _ => return Err(KeyFileError::OtherProtection(self.protection)),
         };
         let (head, body) = self.bytes.split_at(HEAD_LEN);
@@ -297,9 +286,7 @@ impl KeyFile {
         .expect("infallible");
         let secret = SecretKey::from_bytes(self.suite, bytes);
         if secret.public().id() != self.id {
-            return Err(KeyFileError::Malformed(
-                "the key is not the one its id names",
-            ));
+            return Err(KeyFileError::Malformed("the key is not the one its id names"));
         }
         Ok(secret)
     }
@@ -364,18 +351,10 @@ fn kek(protector: &Protector<'_>, salt: &[u8]) -> Result<SecretBytes<32>, KeyFil
         }
     };
     let hkdf = Hkdf::<Sha256>::from_prk(ikm.expose()).expect("32 bytes are a full SHA-256 key");
-    Ok(
-        SecretBytes::filled_by(|place| hkdf.expand(b"nightdrop/v1/kek\0", place))
-            .expect("32 bytes are far below HKDF's limit"),
-    )
+    Ok(SecretBytes::filled_by(|place| hkdf.expand(b"nightdrop/v1/kek\0", place)).expect("32 bytes are far below HKDF's limit"))
 }
 
-fn stretch(
-    passphrase: &[u8],
-    salt: &[u8],
-    cost: Argon2Cost,
-    out: &mut [u8; 32],
-) -> Result<(), KeyFileError> {
+fn stretch(passphrase: &[u8], salt: &[u8], cost: Argon2Cost, out: &mut [u8; 32]) -> Result<(), KeyFileError> {
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(out.len()))
         .map_err(|_| KeyFileError::Malformed("argon2 refuses these parameters"))?;
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)

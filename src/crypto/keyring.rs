@@ -13,9 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::envelope::{KeyId, PublicKey, SecretKey, Suite};
-use super::keyfile::{
-    self, KEY_FILE_LEN, KeyFile, KeyFileError, PUBLIC_FILE_MAX, Protection, Protector,
-};
+use super::keyfile::{self, KEY_FILE_LEN, KeyFile, KeyFileError, PUBLIC_FILE_MAX, Protection, Protector};
 use super::private_file::{self, FileError, Privacy};
 use super::random::OsEntropy;
 
@@ -41,9 +39,7 @@ impl fmt::Display for KeyringError {
         match self {
             KeyringError::File(error) => error.fmt(f),
             KeyringError::Key(path, error) => write!(f, "{}: {error}", path.display()),
-            KeyringError::DoesNotOpen => {
-                f.write_str("no vault key opens with this passphrase or key file")
-            }
+            KeyringError::DoesNotOpen => f.write_str("no vault key opens with this passphrase or key file"),
             KeyringError::NoCurrentKey(path) => {
                 write!(f, "{} names no current vault key", path.display())
             }
@@ -105,24 +101,15 @@ struct Entry {
 impl Keyring {
     /// Makes a key pair in the directory (which is created, 0700, if missing) and makes it the current one.
     /// Takes as long as the protector's argon2 cost.
-    pub fn create_key(
-        directory: &Path,
-        suite: Suite,
-        protector: &Protector<'_>,
-    ) -> Result<KeyId, KeyringError> {
+    pub fn create_key(directory: &Path, suite: Suite, protector: &Protector<'_>) -> Result<KeyId, KeyringError> {
         make_directory(directory)?;
-        let (secret, public) = SecretKey::generate(suite, &OsEntropy)
-            .map_err(|error| KeyringError::Key(directory.to_owned(), error.into()))?;
+        let (secret, public) =
+            SecretKey::generate(suite, &OsEntropy).map_err(|error| KeyringError::Key(directory.to_owned(), error.into()))?;
         let id = public.id();
         let key_path = key_path(directory, &id);
-        let wrapped = KeyFile::wrap(&secret, id, protector, &OsEntropy)
-            .map_err(|error| KeyringError::Key(key_path.clone(), error))?;
+        let wrapped = KeyFile::wrap(&secret, id, protector, &OsEntropy).map_err(|error| KeyringError::Key(key_path.clone(), error))?;
         private_file::create(&key_path, &wrapped, 0o400)?;
-        private_file::create(
-            &public_path(directory, &id),
-            &keyfile::public_file(&public),
-            0o444,
-        )?;
+        private_file::create(&public_path(directory, &id), &keyfile::public_file(&public), 0o444)?;
         write_current(directory, &id)?;
         Ok(id)
     }
@@ -132,8 +119,7 @@ impl Keyring {
         let mut keys = BTreeMap::new();
         for path in files_ending(directory, "pub")? {
             let content = private_file::read(&path, PUBLIC_FILE_MAX, Privacy::Public)?;
-            let public = keyfile::parse_public_file(&content)
-                .map_err(|error| KeyringError::Key(path, error))?;
+            let public = keyfile::parse_public_file(&content).map_err(|error| KeyringError::Key(path, error))?;
             let entry = Entry {
                 public: Arc::new(public),
                 file: None,
@@ -169,10 +155,7 @@ impl Keyring {
     /// The private key of this id, if it is unlocked.
     pub fn secret(&self, id: &KeyId) -> Result<Arc<SecretKey>, KeyUnavailable> {
         match self.read().keys.get(id) {
-            Some(Entry {
-                secret: Some(secret),
-                ..
-            }) => Ok(secret.clone()),
+            Some(Entry { secret: Some(secret), .. }) => Ok(secret.clone()),
             Some(Entry { file: Some(_), .. }) => Err(KeyUnavailable::Locked),
             _ => Err(KeyUnavailable::Unknown),
         }
@@ -272,8 +255,7 @@ impl fmt::Debug for Keyring {
 impl State {
     fn attach(&mut self, path: &Path, privacy: Privacy) -> Result<KeyId, KeyringError> {
         let content = private_file::read(path, KEY_FILE_LEN, privacy)?;
-        let file =
-            KeyFile::parse(&content).map_err(|error| KeyringError::Key(path.to_owned(), error))?;
+        let file = KeyFile::parse(&content).map_err(|error| KeyringError::Key(path.to_owned(), error))?;
         let id = file.id();
         let entry = self.keys.get_mut(&id).ok_or(KeyringError::Unknown(id))?;
         entry.file = Some((path.to_owned(), file));
@@ -291,10 +273,7 @@ fn public_path(directory: &Path, id: &KeyId) -> PathBuf {
 
 fn make_directory(directory: &Path) -> Result<(), KeyringError> {
     use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory);
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
     Ok(made.map_err(|error| FileError::Io(directory.to_owned(), error))?)
 }
 
@@ -303,10 +282,7 @@ fn files_ending(directory: &Path, ending: &str) -> Result<Vec<PathBuf>, KeyringE
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == ending)
-        {
+        if path.extension().is_some_and(|extension| extension == ending) {
             found.push(path);
         }
     }
@@ -325,8 +301,7 @@ fn write_current(directory: &Path, id: &KeyId) -> Result<(), KeyringError> {
     }
     private_file::create(&fresh, format!("{id}\n").as_bytes(), 0o444)?;
     let current = directory.join("current");
-    let renamed =
-        std::fs::rename(&fresh, &current).and_then(|()| private_file::sync_parent(&current));
+    let renamed = std::fs::rename(&fresh, &current).and_then(|()| private_file::sync_parent(&current));
     Ok(renamed.map_err(|error| FileError::Io(current, error))?)
 }
 
@@ -335,9 +310,7 @@ fn read_current(path: &Path) -> Result<Option<KeyId>, KeyringError> {
         Err(FileError::Missing(_)) => return Ok(None),
         other => other?,
     };
-    let decoded = data_encoding::HEXLOWER
-        .decode(content.trim_ascii())
-        .unwrap_or_default();
+    let decoded = data_encoding::HEXLOWER.decode(content.trim_ascii()).unwrap_or_default();
     match <[u8; 16]>::try_from(decoded.as_slice()) {
         Ok(id) => Ok(Some(KeyId(id))),
         Err(_) => Err(FileError::Malformed(path.to_owned(), "is not a key id").into()),

@@ -25,8 +25,7 @@ pub struct MemoryReport {
 
 /// Applies the hardening to this process. It never fails: what does not work is in the report.
 pub fn harden() -> MemoryReport {
-    let not_dumpable =
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
+    let not_dumpable = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
     let zero = Rlimit {
         current: Some(0),
         maximum: Some(0),
@@ -42,10 +41,7 @@ pub fn harden() -> MemoryReport {
         advice.push("Core files are possible; set LimitCORE=0.".to_owned());
     }
     if swap_on && !locked {
-        advice.push(
-            "Swap is on and memory is not locked; set MemorySwapMax=0 or LimitMEMLOCK=infinity."
-                .to_owned(),
-        );
+        advice.push("Swap is on and memory is not locked; set MemorySwapMax=0 or LimitMEMLOCK=infinity.".to_owned());
     }
     MemoryReport {
         not_dumpable,
@@ -63,14 +59,12 @@ fn lock_everything() -> bool {
             current: limit.maximum,
             maximum: limit.maximum,
         };
-        if limit.maximum.is_some() || rustix::process::setrlimit(Resource::Memlock, raised).is_err()
-        {
+        if limit.maximum.is_some() || rustix::process::setrlimit(Resource::Memlock, raised).is_err() {
             return false;
         }
     }
     // ONFAULT: pages are locked as they are touched, so that reserving address space costs nothing.
-    rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
-        .is_ok()
+    rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).is_ok()
 }
 
 /// Whether the machine has swap switched on; unknown counts as yes.
@@ -98,28 +92,20 @@ mod tests {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&child.stdout);
-        assert!(
-            child.status.success() && said.contains("1 passed"),
-            "{said}"
-        );
+        assert!(child.status.success() && said.contains("1 passed"), "{said}");
     }
 
     fn check_in_this_process() {
         let report = harden();
         assert!(report.not_dumpable && report.core_limit_zero);
-        assert_eq!(
-            rustix::process::dumpable_behavior().unwrap(),
-            DumpableBehavior::NotDumpable
-        );
+        assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
         assert_eq!(rustix::process::getrlimit(Resource::Core).current, Some(0));
         assert_eq!(report.advice.is_empty(), report.locked || !report.swap_on);
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let locked_kib: u64 = status
             .lines()
             .find_map(|line| line.strip_prefix("VmLck:"))
-            .map_or(0, |text| {
-                text.trim().trim_end_matches(" kB").parse().unwrap()
-            });
+            .map_or(0, |text| text.trim().trim_end_matches(" kB").parse().unwrap());
         assert_eq!(report.locked, locked_kib > 0);
     }
 }

@@ -108,11 +108,7 @@ pub(super) fn seal(
     let nonce: [u8; NONCE_LEN] = random::array_from(source).map_err(BoxError::Random)?;
     let aead = ChaCha20Poly1305::new(key.expose().into());
     let tag = aead
-        .encrypt_inout_detached(
-            &Nonce::from(nonce),
-            header_hash,
-            plain.as_mut_slice().into(),
-        )
+        .encrypt_inout_detached(&Nonce::from(nonce), header_hash, plain.as_mut_slice().into())
         .expect("a box of at most 64 KiB is below the cipher's limit");
     let mut sealed = nonce.to_vec();
     sealed.extend_from_slice(&plain);
@@ -121,40 +117,28 @@ pub(super) fn seal(
 }
 
 /// Opens a box; the error says what is wrong with it.
-pub(super) fn open(
-    key: &SecretBytes<32>,
-    header_hash: &[u8; 32],
-    sealed: &[u8],
-) -> Result<(Meta, Vec<Segment>), &'static str> {
+pub(super) fn open(key: &SecretBytes<32>, header_hash: &[u8; 32], sealed: &[u8]) -> Result<(Meta, Vec<Segment>), &'static str> {
     if sealed.len() > META_BOX_MAX || sealed.len() < NONCE_LEN + META_BLOCK + TAG_LEN {
         return Err("meta box of an impossible length");
     }
     if !(sealed.len() - NONCE_LEN - TAG_LEN).is_multiple_of(META_BLOCK) {
         return Err("meta box not padded");
     }
-    let nonce: [u8; NONCE_LEN] = sealed[..NONCE_LEN]
-        .try_into()
-        .expect("length checked above");
+    let nonce: [u8; NONCE_LEN] = sealed[..NONCE_LEN].try_into().expect("length checked above");
     let mut plain = Zeroizing::new(sealed[NONCE_LEN..].to_vec());
     let aead = ChaCha20Poly1305::new(key.expose().into());
     aead.decrypt_in_place(&Nonce::from(nonce), header_hash, &mut *plain)
         .map_err(|_| "meta box does not authenticate")?;
     let length = unpadded(&plain).ok_or("meta box badly padded")?;
     let mut decoder = minicbor::Decoder::new(&plain[..length]);
-    let record: Record = decoder
-        .decode()
-        .map_err(|_| "meta box is not the expected CBOR")?;
+    let record: Record = decoder.decode().map_err(|_| "meta box is not the expected CBOR")?;
     if decoder.position() != length {
         return Err("meta box has trailing bytes");
     }
     if record.version != 1 {
         return Err("unknown meta version");
     }
-    let segments = record
-        .segments
-        .iter()
-        .map(Segment::from)
-        .collect::<Vec<_>>();
+    let segments = record.segments.iter().map(Segment::from).collect::<Vec<_>>();
     if !segments.is_sorted_by(|before, after| before.first_chunk < after.first_chunk) {
         return Err("segments out of order");
     }
@@ -253,9 +237,6 @@ mod tests {
     #[test]
     fn a_name_that_would_not_fit_is_refused() {
         let meta = named("n".repeat(META_BOX_MAX));
-        assert_eq!(
-            seal(&key(), &[1; 32], &meta, &[], &OsEntropy).err(),
-            Some(BoxError::TooLong)
-        );
+        assert_eq!(seal(&key(), &[1; 32], &meta, &[], &OsEntropy).err(), Some(BoxError::TooLong));
     }
 }

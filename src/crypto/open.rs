@@ -52,16 +52,12 @@ impl fmt::Display for OpenError {
             OpenError::Store => f.write_str("the erasure store failed"),
             OpenError::Locked => f.write_str("the vault is locked"),
             OpenError::UnknownKey(id) => write!(f, "no vault key {id} is known"),
-            OpenError::WrongKey => {
-                f.write_str("the document does not open with this key and erasure secret")
-            }
+            OpenError::WrongKey => f.write_str("the document does not open with this key and erasure secret"),
             OpenError::Commitment => f.write_str("the document key is not the committed one"),
             OpenError::Tampered { chunk } => write!(f, "chunk {chunk} is not authentic"),
             OpenError::Truncated => f.write_str("the document is truncated"),
             OpenError::Malformed(what) => write!(f, "malformed document: {what}"),
-            OpenError::OutOfOrder => {
-                f.write_str("the document is opened out of order or after an error")
-            }
+            OpenError::OutOfOrder => f.write_str("the document is opened out of order or after an error"),
         }
     }
 }
@@ -100,19 +96,13 @@ pub(super) struct Body {
 impl DocumentOpener {
     /// Fetches the erasure secret that the header names, then opens the envelope. An erased slot ends here, before
     /// any public-key operation.
-    pub fn open_stored(
-        header: &[u8],
-        keyring: &Keyring,
-        store: &dyn ErasureStore,
-    ) -> Result<DocumentOpener, OpenError> {
+    pub fn open_stored(header: &[u8], keyring: &Keyring, store: &dyn ErasureStore) -> Result<DocumentOpener, OpenError> {
         let parsed = Header::parse(header).map_err(OpenError::Malformed)?;
         let secret = store
             .get(&parsed.context.doc_id, &parsed.context.slot)
             .map_err(|error| match error {
                 // A slot that is empty, torn or reused holds nothing of this document any more.
-                EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged => {
-                    OpenError::Erased
-                }
+                EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged => OpenError::Erased,
                 EraseError::NoSuchSlot => OpenError::Malformed("the slot is outside the store"),
                 _ => OpenError::Store,
             })?;
@@ -120,23 +110,16 @@ impl DocumentOpener {
     }
 
     /// Opens the envelope with the key the header names and checks the commitment.
-    pub fn open(
-        header: &[u8],
-        keyring: &Keyring,
-        secret: &ErasureSecret,
-    ) -> Result<DocumentOpener, OpenError> {
+    pub fn open(header: &[u8], keyring: &Keyring, secret: &ErasureSecret) -> Result<DocumentOpener, OpenError> {
         let parsed = Header::parse(header).map_err(OpenError::Malformed)?;
-        let key = keyring
-            .secret(&parsed.key_id)
-            .map_err(|error| match error {
-                KeyUnavailable::Locked => OpenError::Locked,
-                KeyUnavailable::Unknown => OpenError::UnknownKey(parsed.key_id),
-            })?;
+        let key = keyring.secret(&parsed.key_id).map_err(|error| match error {
+            KeyUnavailable::Locked => OpenError::Locked,
+            KeyUnavailable::Unknown => OpenError::UnknownKey(parsed.key_id),
+        })?;
         if key.suite() != parsed.suite {
             return Err(OpenError::Malformed("the suite is not the key's"));
         }
-        let bound =
-            header::context_bytes(parsed.suite, &parsed.key_id, &parsed.context, &parsed.salt);
+        let bound = header::context_bytes(parsed.suite, &parsed.key_id, &parsed.context, &parsed.salt);
         let document_key = envelope::unwrap(
             &key,
             secret,
@@ -171,16 +154,11 @@ impl DocumentOpener {
         if !matches!(self.state, State::Head) {
             return self.fail(OpenError::OutOfOrder);
         }
-        let (meta, segments) =
-            match meta::open(&self.schedule.meta_key(), &self.header_hash, sealed) {
-                Ok(opened) => opened,
-                Err(what) => return self.fail(OpenError::Malformed(what)),
-            };
-        match Body::new(
-            StreamCipher::new(&self.schedule.payload_key()),
-            meta.size,
-            segments,
-        ) {
+        let (meta, segments) = match meta::open(&self.schedule.meta_key(), &self.header_hash, sealed) {
+            Ok(opened) => opened,
+            Err(what) => return self.fail(OpenError::Malformed(what)),
+        };
+        match Body::new(StreamCipher::new(&self.schedule.payload_key()), meta.size, segments) {
             Ok(body) => self.state = State::Body(body),
             Err(error) => return self.fail(error),
         }
@@ -189,16 +167,10 @@ impl DocumentOpener {
 
     /// Opens the next chunk in place. `index` is the number it was stored under and must be the next one; `last` says
     /// that the store has no more. The buffer is wiped on error.
-    pub fn open_chunk_in_place(
-        &mut self,
-        index: u64,
-        chunk: &mut Vec<u8>,
-        last: bool,
-    ) -> Result<(), OpenError> {
+    pub fn open_chunk_in_place(&mut self, index: u64, chunk: &mut Vec<u8>, last: bool) -> Result<(), OpenError> {
         let outcome = match &mut self.state {
             State::Body(body) => {
-                let switch =
-                    |segment: &Segment| StreamCipher::new(&self.schedule.segment_key(segment));
+                let switch = |segment: &Segment| StreamCipher::new(&self.schedule.segment_key(segment));
                 body.open(switch, index, chunk, last)
             }
             _ => Err(OpenError::OutOfOrder),
@@ -240,11 +212,7 @@ impl fmt::Debug for DocumentOpener {
 }
 
 impl Body {
-    pub(super) fn new(
-        cipher: StreamCipher,
-        size: u64,
-        segments: Vec<Segment>,
-    ) -> Result<Body, OpenError> {
+    pub(super) fn new(cipher: StreamCipher, size: u64, segments: Vec<Segment>) -> Result<Body, OpenError> {
         if size == 0 {
             return Err(OpenError::Malformed("an empty document"));
         }
@@ -282,10 +250,7 @@ impl Body {
         if chunk.len() != plain_len + TAG_LEN {
             return Err(OpenError::Malformed("a chunk has the wrong length"));
         }
-        if let Some(segment) = self
-            .next_segment
-            .take_if(|segment| segment.first_chunk == self.next)
-        {
+        if let Some(segment) = self.next_segment.take_if(|segment| segment.first_chunk == self.next) {
             self.cipher = switch(&segment);
             self.next_segment = self.upcoming.next();
         }

@@ -99,10 +99,7 @@ pub struct Passwords {
 impl Passwords {
     /// Takes the pepper from the portal's secrets. `cost` is `DEFAULT_COST` outside tests.
     pub fn new(secrets: &PortalSecrets, cost: Argon2Cost) -> Result<Passwords, HashError> {
-        let mut pepper = secrets::mac(
-            secrets.password_pepper(),
-            &[b"nightdrop/v1/password-pepper\0"],
-        );
+        let mut pepper = secrets::mac(secrets.password_pepper(), &[b"nightdrop/v1/password-pepper\0"]);
         let mut passwords = Passwords {
             pepper: SecretBytes::take(&mut pepper),
             cost,
@@ -149,21 +146,12 @@ impl Passwords {
     }
 
     fn peppered(&self, code: &str) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(secrets::mac(
-            &self.pepper,
-            &[b"nightdrop/v1/passcode\0", code.as_bytes()],
-        ))
+        Zeroizing::new(secrets::mac(&self.pepper, &[b"nightdrop/v1/passcode\0", code.as_bytes()]))
     }
 
     fn argon2(&self) -> Result<Argon2<'_>, HashError> {
         let params = params(self.cost).ok_or(HashError::Argon2)?;
-        Argon2::new_with_secret(
-            self.pepper.expose(),
-            Algorithm::Argon2id,
-            Version::V0x13,
-            params,
-        )
-        .map_err(|_| HashError::Argon2)
+        Argon2::new_with_secret(self.pepper.expose(), Algorithm::Argon2id, Version::V0x13, params).map_err(|_| HashError::Argon2)
     }
 
     fn hash(&self, input: &[u8]) -> Result<String, HashError> {
@@ -180,8 +168,7 @@ impl Passwords {
         let Some((hash, _)) = parse(stored) else {
             return false;
         };
-        self.argon2()
-            .is_ok_and(|argon2| argon2.verify_password(input, &hash).is_ok())
+        self.argon2().is_ok_and(|argon2| argon2.verify_password(input, &hash).is_ok())
     }
 }
 
@@ -204,11 +191,8 @@ fn parse(stored: &str) -> Option<(PasswordHash, Argon2Cost)> {
         passes: params.t_cost(),
         lanes: params.p_cost(),
     };
-    let bearable = cost.memory_kib <= MOST.memory_kib
-        && cost.passes <= MOST.passes
-        && cost.lanes <= MOST.lanes;
-    let complete =
-        hash.salt.is_some() && hash.hash.as_ref().is_some_and(|output| output.len() == 32);
+    let bearable = cost.memory_kib <= MOST.memory_kib && cost.passes <= MOST.passes && cost.lanes <= MOST.lanes;
+    let complete = hash.salt.is_some() && hash.hash.as_ref().is_some_and(|output| output.len() == 32);
     (hash.algorithm.as_str() == "argon2id" && bearable && complete).then_some((hash, cost))
 }
 
@@ -227,19 +211,12 @@ mod tests {
     fn passwords_verify_with_their_pepper_only() {
         let passwords = quick();
         let stored = passwords.hash_password("correct horse battery").unwrap();
-        assert!(
-            stored.starts_with("$argon2id$v=19$m=8,t=1,p=1$"),
-            "{stored}"
-        );
+        assert!(stored.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{stored}");
         assert!(passwords.verify_password("correct horse battery", &stored));
         assert!(!passwords.verify_password("correct horse batterz", &stored));
-        let elsewhere =
-            Passwords::new(&PortalSecrets::counting(2), Argon2Cost::smallest()).unwrap();
+        let elsewhere = Passwords::new(&PortalSecrets::counting(2), Argon2Cost::smallest()).unwrap();
         assert!(!elsewhere.verify_password("correct horse battery", &stored));
-        assert_ne!(
-            stored,
-            passwords.hash_password("correct horse battery").unwrap()
-        );
+        assert_ne!(stored, passwords.hash_password("correct horse battery").unwrap());
         assert!(!passwords.verify_nobody("correct horse battery"));
     }
 
@@ -272,16 +249,9 @@ mod tests {
             "m=1048576,t=1,p=1",
             "m=80000,t=1,p=9",
         ] {
-            assert!(
-                !passwords.verify_password("x", &format!("$argon2id$v=19${cost}${salt_and_hash}"))
-            );
+            assert!(!passwords.verify_password("x", &format!("$argon2id$v=19${cost}${salt_and_hash}")));
         }
-        for nonsense in [
-            "",
-            "$argon2id$",
-            "plain",
-            "$argon2i$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAA",
-        ] {
+        for nonsense in ["", "$argon2id$", "plain", "$argon2i$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAA"] {
             assert!(!passwords.verify_password("x", nonsense));
             assert!(passwords.wants_rehash(nonsense));
         }
@@ -314,10 +284,7 @@ mod tests {
         }
         // 120,000 digits, ten kinds: chi-squared with 9 degrees of freedom stays below 33.7 (p = 0.0001).
         let expected = 12_000.0;
-        let chi: f64 = digits
-            .values()
-            .map(|seen| (f64::from(*seen) - expected).powi(2) / expected)
-            .sum();
+        let chi: f64 = digits.values().map(|seen| (f64::from(*seen) - expected).powi(2) / expected).sum();
         assert_eq!(digits.len(), 10);
         assert!(chi < 33.7, "chi-squared {chi}");
 
@@ -330,11 +297,7 @@ mod tests {
             }
         }
         let code = Passcode::generate_from(&Highest(0.into())).unwrap();
-        assert_eq!(
-            code.expose(),
-            "000000",
-            "the first, unfair draw was not used"
-        );
+        assert_eq!(code.expose(), "000000", "the first, unfair draw was not used");
         assert_eq!(format!("{code:?}"), "Passcode([redacted])");
     }
 }

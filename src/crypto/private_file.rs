@@ -31,11 +31,7 @@ pub enum FileError {
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FileError::Exists(path) => write!(
-                f,
-                "{} exists already and is not overwritten",
-                path.display()
-            ),
+            FileError::Exists(path) => write!(f, "{} exists already and is not overwritten", path.display()),
             FileError::Missing(path) => write!(f, "{} is missing", path.display()),
             FileError::Exposed(path, what) => write!(f, "{} {what}", path.display()),
             FileError::Malformed(path, what) => write!(f, "{}: {what}", path.display()),
@@ -99,34 +95,22 @@ pub fn read(path: &Path, limit: usize, privacy: Privacy) -> Result<Zeroizing<Vec
         .read_to_end(&mut content)
         .map_err(|error| FileError::Io(path.to_owned(), error))?;
     if content.len() > limit {
-        return Err(FileError::Malformed(
-            path.to_owned(),
-            "is longer than it can be",
-        ));
+        return Err(FileError::Malformed(path.to_owned(), "is longer than it can be"));
     }
     Ok(content)
 }
 
 /// Opens a file without following a final symbolic link, and checks its owner and mode on the opened descriptor.
-pub fn open_checked(
-    path: &Path,
-    privacy: Privacy,
-    options: &mut OpenOptions,
-) -> Result<File, FileError> {
+pub fn open_checked(path: &Path, privacy: Privacy, options: &mut OpenOptions) -> Result<File, FileError> {
     let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).expect("open flags are small");
-    let file = options
-        .custom_flags(nofollow)
-        .open(path)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => FileError::Missing(path.to_owned()),
-            _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-                FileError::Exposed(path.to_owned(), "is a symbolic link".into())
-            }
-            _ => FileError::Io(path.to_owned(), error),
-        })?;
-    let status = file
-        .metadata()
-        .map_err(|error| FileError::Io(path.to_owned(), error))?;
+    let file = options.custom_flags(nofollow).open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => FileError::Missing(path.to_owned()),
+        _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            FileError::Exposed(path.to_owned(), "is a symbolic link".into())
+        }
+        _ => FileError::Io(path.to_owned(), error),
+    })?;
+    let status = file.metadata().map_err(|error| FileError::Io(path.to_owned(), error))?;
     let exposed = |what: String| Err(FileError::Exposed(path.to_owned(), what));
     if !status.is_file() {
         return exposed("is not a regular file".into());
@@ -134,10 +118,7 @@ pub fn open_checked(
     let us = rustix::process::geteuid().as_raw();
     let owner_fits = status.uid() == us || (privacy != Privacy::Owner && status.uid() == 0);
     if !owner_fits {
-        return exposed(format!(
-            "belongs to user {}, not to user {us}",
-            status.uid()
-        ));
+        return exposed(format!("belongs to user {}, not to user {us}", status.uid()));
     }
     let mode = status.mode() & 0o7777;
     let forbidden = match privacy {
@@ -146,9 +127,7 @@ pub fn open_checked(
         Privacy::Public => 0o022,
     };
     if mode & forbidden != 0 {
-        return exposed(format!(
-            "has mode {mode:04o}, which lets others in; take bits {forbidden:03o} away"
-        ));
+        return exposed(format!("has mode {mode:04o}, which lets others in; take bits {forbidden:03o} away"));
     }
     Ok(file)
 }
@@ -165,47 +144,23 @@ mod tests {
         let path = scratch.path("secret");
         create(&path, b"content", 0o400).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o400);
-        assert!(matches!(
-            create(&path, b"other", 0o400),
-            Err(FileError::Exists(_))
-        ));
-        assert_eq!(
-            read(&path, 7, Privacy::Owner).unwrap().as_slice(),
-            b"content"
-        );
-        assert!(matches!(
-            read(&path, 6, Privacy::Owner),
-            Err(FileError::Malformed(..))
-        ));
+        assert!(matches!(create(&path, b"other", 0o400), Err(FileError::Exists(_))));
+        assert_eq!(read(&path, 7, Privacy::Owner).unwrap().as_slice(), b"content");
+        assert!(matches!(read(&path, 6, Privacy::Owner), Err(FileError::Malformed(..))));
 
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o440)).unwrap();
-        assert!(matches!(
-            read(&path, 7, Privacy::Owner),
-            Err(FileError::Exposed(..))
-        ));
+        assert!(matches!(read(&path, 7, Privacy::Owner), Err(FileError::Exposed(..))));
         assert!(read(&path, 7, Privacy::Credential).is_ok());
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o444)).unwrap();
-        assert!(matches!(
-            read(&path, 7, Privacy::Credential),
-            Err(FileError::Exposed(..))
-        ));
+        assert!(matches!(read(&path, 7, Privacy::Credential), Err(FileError::Exposed(..))));
         assert!(read(&path, 7, Privacy::Public).is_ok());
 
         let link = scratch.path("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(
-            read(&link, 7, Privacy::Public),
-            Err(FileError::Exposed(..))
-        ));
-        assert!(matches!(
-            read(&scratch.path("none"), 7, Privacy::Owner),
-            Err(FileError::Missing(_))
-        ));
+        assert!(matches!(read(&link, 7, Privacy::Public), Err(FileError::Exposed(..))));
+        assert!(matches!(read(&scratch.path("none"), 7, Privacy::Owner), Err(FileError::Missing(_))));
         let folder = scratch.path("folder");
         std::fs::create_dir(&folder).unwrap();
-        assert!(matches!(
-            read(&folder, 7, Privacy::Public),
-            Err(FileError::Exposed(..))
-        ));
+        assert!(matches!(read(&folder, 7, Privacy::Public), Err(FileError::Exposed(..))));
     }
 }

@@ -34,8 +34,7 @@ pub struct Schedule {
 impl Schedule {
     pub fn new(document_key: &SecretBytes<32>, context: &[u8; CONTEXT_LEN]) -> Schedule {
         // The salt is the last field of the context.
-        let (mut extracted, _) =
-            Hkdf::<Sha256>::extract(Some(&context[72..104]), document_key.expose());
+        let (mut extracted, _) = Hkdf::<Sha256>::extract(Some(&context[72..104]), document_key.expose());
         Schedule {
             prk: SecretBytes::take(extracted.as_mut()),
             context: *context,
@@ -81,9 +80,7 @@ impl Schedule {
     }
 
     fn expand(&self, info: &[&[u8]]) -> SecretBytes<32> {
-        let hkdf =
-            Hkdf::<Sha256>::from_prk(self.prk.expose()).expect("32 bytes are a full SHA-256 key");
-        SecretBytes::filled_by(|place| hkdf.expand_multi_info(info, place))
-            .expect("32 bytes are far below HKDF's limit")
+        let hkdf = Hkdf::<Sha256>::from_prk(self.prk.expose()).expect("32 bytes are a full SHA-256 key");
+        SecretBytes::filled_by(|place| hkdf.expand_multi_info(info, place)).expect("32 bytes are far below HKDF's limit")
     }
 }

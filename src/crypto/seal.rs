@@ -102,11 +102,7 @@ pub struct DocumentSealer {
 impl DocumentSealer {
     /// Makes a document key, seals it to the vault and the erasure secret, and returns the header to be stored
     /// (216 or 1,304 bytes) together with the sealer.
-    pub fn begin(
-        public: &PublicKey,
-        context: &Context,
-        secret: &ErasureSecret,
-    ) -> Result<(Vec<u8>, DocumentSealer), SealError> {
+    pub fn begin(public: &PublicKey, context: &Context, secret: &ErasureSecret) -> Result<(Vec<u8>, DocumentSealer), SealError> {
         Self::begin_with(&OsEntropy, public, context, secret)
     }
 
@@ -117,10 +113,7 @@ impl DocumentSealer {
         context: &Context,
         secret: &ErasureSecret,
     ) -> Result<(Vec<u8>, DocumentSealer), SealError> {
-        if context.file_count == 0
-            || context.file_count > MAX_FILES
-            || context.file_index >= context.file_count
-        {
+        if context.file_count == 0 || context.file_count > MAX_FILES || context.file_index >= context.file_count {
             return Err(SealError::BadContext);
         }
         let document_key = SecretBytes::<32>::random_from(source)?;
@@ -168,11 +161,7 @@ impl DocumentSealer {
 
     /// Seals the next chunk in place; the buffer grows by 16 bytes. Every chunk but the last has exactly 65,536
     /// bytes, the last 1 to 65,536.
-    pub fn seal_chunk_in_place(
-        &mut self,
-        chunk: &mut Vec<u8>,
-        last: bool,
-    ) -> Result<(), SealError> {
+    pub fn seal_chunk_in_place(&mut self, chunk: &mut Vec<u8>, last: bool) -> Result<(), SealError> {
         if self.ended {
             return Err(SealError::AfterLast);
         }
@@ -211,28 +200,18 @@ impl DocumentSealer {
     }
 
     /// `finish` with a given source of random bytes.
-    pub fn finish_with(
-        self,
-        source: &dyn Entropy,
-        meta: &Meta,
-    ) -> Result<SealedDocument, SealError> {
+    pub fn finish_with(self, source: &dyn Entropy, meta: &Meta) -> Result<SealedDocument, SealError> {
         if !self.ended {
             return Err(SealError::Unfinished);
         }
         if meta.size != self.size {
             return Err(SealError::SizeMismatch);
         }
-        let meta_box = meta::seal(
-            &self.schedule.meta_key(),
-            &self.header_hash,
-            meta,
-            &self.segments,
-            source,
-        )
-        .map_err(|error| match error {
-            BoxError::Random(error) => SealError::Random(error),
-            BoxError::TooLong => SealError::MetaTooLong,
-        })?;
+        let meta_box =
+            meta::seal(&self.schedule.meta_key(), &self.header_hash, meta, &self.segments, source).map_err(|error| match error {
+                BoxError::Random(error) => SealError::Random(error),
+                BoxError::TooLong => SealError::MetaTooLong,
+            })?;
         Ok(SealedDocument {
             meta_box,
             digest: self.digest.finish(&self.schedule.digest_key()),
@@ -248,9 +227,7 @@ impl DocumentSealer {
             return Err(SealError::AfterLast);
         }
         let digest = self.digest.state();
-        let mut state = Zeroizing::new(Vec::with_capacity(
-            STATE_FIXED + self.segments.len() * SEGMENT_LEN + digest.len(),
-        ));
+        let mut state = Zeroizing::new(Vec::with_capacity(STATE_FIXED + self.segments.len() * SEGMENT_LEN + digest.len()));
         state.extend_from_slice(self.schedule.prk());
         state.extend_from_slice(self.schedule.context());
         state.extend_from_slice(&self.header_hash);
@@ -275,9 +252,7 @@ impl DocumentSealer {
             nonce: random::array()?,
         };
         // An earlier resumption at this very chunk kept nothing it sealed, so its segment is replaced.
-        sealer
-            .segments
-            .retain(|earlier| earlier.first_chunk < segment.first_chunk);
+        sealer.segments.retain(|earlier| earlier.first_chunk < segment.first_chunk);
         sealer.segments.push(segment);
         sealer.cipher = StreamCipher::new(&sealer.schedule.segment_key(&segment));
         Ok(sealer)

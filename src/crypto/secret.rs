@@ -18,18 +18,14 @@ pub struct SecretBytes<const N: usize> {
 impl<const N: usize> SecretBytes<N> {
     /// Lets `fill` write the bytes in their final place, so that no other copy exists.
     pub fn filled_by<E>(fill: impl FnOnce(&mut [u8; N]) -> Result<(), E>) -> Result<Self, E> {
-        let mut secret = SecretBytes {
-            bytes: Box::new([0u8; N]),
-        };
+        let mut secret = SecretBytes { bytes: Box::new([0u8; N]) };
         fill(&mut secret.bytes)?;
         Ok(secret)
     }
 
     /// Takes the bytes over and wipes the argument.
     pub fn take(from: &mut [u8; N]) -> Self {
-        let secret = SecretBytes {
-            bytes: Box::new(*from),
-        };
+        let secret = SecretBytes { bytes: Box::new(*from) };
         from.zeroize();
         secret
     }
@@ -126,10 +122,7 @@ mod tests {
     #[test]
     fn t012_only_32_non_zero_bytes_are_an_erasure_secret() {
         for length in [0usize, 16, 31, 33, 64] {
-            assert_eq!(
-                ErasureSecret::from_slice(&vec![7; length]).err(),
-                Some(WeakSecret)
-            );
+            assert_eq!(ErasureSecret::from_slice(&vec![7; length]).err(), Some(WeakSecret));
         }
         assert_eq!(ErasureSecret::from_slice(&[0; 32]).err(), Some(WeakSecret));
         assert!(ErasureSecret::from_slice(&[7; 32]).is_ok());
@@ -170,17 +163,10 @@ mod tests {
         let memory = std::fs::File::open("/proc/self/mem").unwrap();
         let mut seen = vec![0u8; 4096];
         memory.read_exact_at(&mut seen, address).unwrap();
-        assert!(
-            seen.iter().all(|byte| *byte == 0xB7),
-            "the probe reads the secret's own page"
-        );
+        assert!(seen.iter().all(|byte| *byte == 0xB7), "the probe reads the secret's own page");
         drop(secret);
         // The allocator may have reused the place; what must not be there is a run of the secret.
         memory.read_exact_at(&mut seen, address).unwrap();
-        assert!(
-            !seen
-                .windows(16)
-                .any(|run| run.iter().all(|byte| *byte == 0xB7))
-        );
+        assert!(!seen.windows(16).any(|run| run.iter().all(|byte| *byte == 0xB7)));
     }
 }

@@ -133,19 +133,13 @@ impl PortalSecrets {
 
     /// HMAC(link pepper, "nightdrop/v1/link" ‖ 00 ‖ token): the only stored form of a token, and its lookup key.
     pub fn hash_token(&self, token: &PlainToken) -> HashedToken {
-        HashedToken(mac(
-            &self.link_pepper,
-            &[b"nightdrop/v1/link\0", token.as_bytes()],
-        ))
+        HashedToken(mac(&self.link_pepper, &[b"nightdrop/v1/link\0", token.as_bytes()]))
     }
 
     /// HMAC(link pepper, "nightdrop/v1/link-row" ‖ 00 ‖ link_id ‖ canonical row): whoever writes the database without
     /// the pepper can neither plant a link nor change its target, limits or expiry.
     pub fn row_mac(&self, link_id: &[u8; 16], canonical: &[u8]) -> [u8; 32] {
-        mac(
-            &self.link_pepper,
-            &[b"nightdrop/v1/link-row\0", link_id, canonical],
-        )
+        mac(&self.link_pepper, &[b"nightdrop/v1/link-row\0", link_id, canonical])
     }
 
     /// Checks a row MAC in constant time.
@@ -157,12 +151,7 @@ impl PortalSecrets {
     pub fn index(&self, label: &str, data: &[u8]) -> [u8; 32] {
         mac(
             &self.index,
-            &[
-                b"nightdrop/v1/index\0",
-                &length_of(label.as_bytes()),
-                label.as_bytes(),
-                data,
-            ],
+            &[b"nightdrop/v1/index\0", &length_of(label.as_bytes()), label.as_bytes(), data],
         )
     }
 
@@ -174,28 +163,14 @@ impl PortalSecrets {
     }
 
     /// Opens a sealed field in its place.
-    pub fn open_field(
-        &self,
-        context: &[u8],
-        sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, FieldUnreadable> {
+    pub fn open_field(&self, context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, FieldUnreadable> {
         open_under(&self.records, FIELD_VERSION, context, sealed)
     }
 
     /// Seals a field so that it dies with an erasure secret: key = HKDF(salt = E, ikm = records key,
     /// info = "nightdrop/v1/note" ‖ 00 ‖ context), otherwise as `seal_field`.
-    pub fn seal_erasable_field(
-        &self,
-        secret: &ErasureSecret,
-        context: &[u8],
-        plain: &[u8],
-    ) -> Result<Vec<u8>, RandomUnavailable> {
-        seal_under(
-            &self.erasable_key(secret, context),
-            ERASABLE_VERSION,
-            context,
-            plain,
-        )
+    pub fn seal_erasable_field(&self, secret: &ErasureSecret, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, RandomUnavailable> {
+        seal_under(&self.erasable_key(secret, context), ERASABLE_VERSION, context, plain)
     }
 
     /// Opens an erasable field while its erasure secret lives.
@@ -205,12 +180,7 @@ impl PortalSecrets {
         context: &[u8],
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, FieldUnreadable> {
-        open_under(
-            &self.erasable_key(secret, context),
-            ERASABLE_VERSION,
-            context,
-            sealed,
-        )
+        open_under(&self.erasable_key(secret, context), ERASABLE_VERSION, context, sealed)
     }
 
     /// The idempotency key of one attempt epoch: 32 characters, the first 160 bits of
@@ -218,12 +188,7 @@ impl PortalSecrets {
     pub fn idempotency_key(&self, doc_id: &[u8; 16], file_index: u8, epoch: u32) -> String {
         let full = mac(
             &self.idempotency,
-            &[
-                b"nightdrop/v1/idem\0",
-                doc_id,
-                &[file_index],
-                &epoch.to_be_bytes(),
-            ],
+            &[b"nightdrop/v1/idem\0", doc_id, &[file_index], &epoch.to_be_bytes()],
         );
         PlainToken::from_bytes(first(&full)).encode()
     }
@@ -240,12 +205,7 @@ impl PortalSecrets {
     pub fn derive_token(&self, salt: &[u8], client_key: &[u8]) -> PlainToken {
         let full = mac(
             &self.token_derivation,
-            &[
-                b"nightdrop/v1/derived-token\0",
-                &length_of(salt),
-                salt,
-                client_key,
-            ],
+            &[b"nightdrop/v1/derived-token\0", &length_of(salt), salt, client_key],
         );
         PlainToken::from_bytes(first(&full))
     }
@@ -262,10 +222,8 @@ impl PortalSecrets {
 
     fn erasable_key(&self, secret: &ErasureSecret, context: &[u8]) -> SecretBytes<32> {
         let hkdf = Hkdf::<Sha256>::new(Some(secret.expose()), self.records.expose());
-        SecretBytes::filled_by(|place| {
-            hkdf.expand_multi_info(&[b"nightdrop/v1/note\0", context], place)
-        })
-        .expect("32 bytes are far below HKDF's limit")
+        SecretBytes::filled_by(|place| hkdf.expand_multi_info(&[b"nightdrop/v1/note\0", context], place))
+            .expect("32 bytes are far below HKDF's limit")
     }
 
     /// Secrets that count up from the given bytes, for vectors.
@@ -291,20 +249,14 @@ impl fmt::Debug for PortalSecrets {
 }
 
 pub(super) fn mac(key: &SecretBytes<32>, parts: &[&[u8]]) -> [u8; 32] {
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key.expose())
-        .expect("HMAC takes keys of any length");
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key.expose()).expect("HMAC takes keys of any length");
     for part in parts {
         mac.update(part);
     }
     mac.finalize().into_bytes().into()
 }
 
-fn seal_under(
-    key: &SecretBytes<32>,
-    version: u8,
-    context: &[u8],
-    plain: &[u8],
-) -> Result<Vec<u8>, RandomUnavailable> {
+fn seal_under(key: &SecretBytes<32>, version: u8, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, RandomUnavailable> {
     let nonce: [u8; FIELD_NONCE] = random::array()?;
     let mut sealed = Vec::with_capacity(1 + FIELD_NONCE + plain.len() + 16);
     sealed.push(version);
@@ -321,12 +273,7 @@ fn seal_under(
     Ok(sealed)
 }
 
-fn open_under(
-    key: &SecretBytes<32>,
-    version: u8,
-    context: &[u8],
-    sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, FieldUnreadable> {
+fn open_under(key: &SecretBytes<32>, version: u8, context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, FieldUnreadable> {
     let (found, rest) = sealed.split_first().ok_or(FieldUnreadable)?;
     let (nonce, body) = rest.split_at_checked(FIELD_NONCE).ok_or(FieldUnreadable)?;
     if *found != version {
@@ -335,11 +282,7 @@ fn open_under(
     let nonce: [u8; FIELD_NONCE] = nonce.try_into().expect("split at this length");
     let mut plain = Zeroizing::new(body.to_vec());
     XChaCha20Poly1305::new(key.expose().into())
-        .decrypt_in_place(
-            &XNonce::from(nonce),
-            &field_aad(version, context),
-            &mut *plain,
-        )
+        .decrypt_in_place(&XNonce::from(nonce), &field_aad(version, context), &mut *plain)
         .map_err(|_| FieldUnreadable)?;
     Ok(plain)
 }
@@ -356,9 +299,7 @@ fn length_of(bytes: &[u8]) -> [u8; 8] {
 }
 
 fn first(full: &[u8; 32]) -> [u8; TOKEN_BYTES] {
-    full[..TOKEN_BYTES]
-        .try_into()
-        .expect("32 bytes have 20 first ones")
+    full[..TOKEN_BYTES].try_into().expect("32 bytes have 20 first ones")
 }
 
 fn file_check(content: &[u8]) -> [u8; 32] {
@@ -394,56 +335,28 @@ mod tests {
             let mut changed = content.clone();
             changed[place] ^= 1;
             private_file::create(&scratch.path(name), &changed, 0o400).unwrap();
-            assert!(matches!(
-                PortalSecrets::load(&scratch.path(name)),
-                Err(FileError::Malformed(..))
-            ));
+            assert!(matches!(PortalSecrets::load(&scratch.path(name)), Err(FileError::Malformed(..))));
         }
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o444)).unwrap();
-        assert!(matches!(
-            PortalSecrets::load(&path),
-            Err(FileError::Exposed(..))
-        ));
+        assert!(matches!(PortalSecrets::load(&path), Err(FileError::Exposed(..))));
     }
 
     #[test]
     fn fields_open_only_in_their_place() {
         let secrets = PortalSecrets::counting(1);
-        let sealed = secrets
-            .seal_field(b"request/7/reference", b"Case 4711")
-            .unwrap();
-        assert_ne!(
-            sealed,
-            secrets
-                .seal_field(b"request/7/reference", b"Case 4711")
-                .unwrap()
-        );
+        let sealed = secrets.seal_field(b"request/7/reference", b"Case 4711").unwrap();
+        assert_ne!(sealed, secrets.seal_field(b"request/7/reference", b"Case 4711").unwrap());
         assert_eq!(
-            secrets
-                .open_field(b"request/7/reference", &sealed)
-                .unwrap()
-                .as_slice(),
+            secrets.open_field(b"request/7/reference", &sealed).unwrap().as_slice(),
             b"Case 4711"
         );
         assert!(secrets.open_field(b"request/8/reference", &sealed).is_err());
-        assert!(
-            PortalSecrets::counting(2)
-                .open_field(b"request/7/reference", &sealed)
-                .is_err()
-        );
+        assert!(PortalSecrets::counting(2).open_field(b"request/7/reference", &sealed).is_err());
         for place in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[place] ^= 1;
-            assert!(
-                secrets
-                    .open_field(b"request/7/reference", &changed)
-                    .is_err()
-            );
-            assert!(
-                secrets
-                    .open_field(b"request/7/reference", &sealed[..place])
-                    .is_err()
-            );
+            assert!(secrets.open_field(b"request/7/reference", &changed).is_err());
+            assert!(secrets.open_field(b"request/7/reference", &sealed[..place]).is_err());
         }
     }
 
@@ -451,22 +364,13 @@ mod tests {
     fn erasable_fields_need_their_erasure_secret() {
         let secrets = PortalSecrets::counting(1);
         let erasure = ErasureSecret::from_slice(&[5; 32]).unwrap();
-        let sealed = secrets
-            .seal_erasable_field(&erasure, b"link/1", b"A. Person")
-            .unwrap();
+        let sealed = secrets.seal_erasable_field(&erasure, b"link/1", b"A. Person").unwrap();
         assert_eq!(
-            secrets
-                .open_erasable_field(&erasure, b"link/1", &sealed)
-                .unwrap()
-                .as_slice(),
+            secrets.open_erasable_field(&erasure, b"link/1", &sealed).unwrap().as_slice(),
             b"A. Person"
         );
         let other = ErasureSecret::from_slice(&[6; 32]).unwrap();
-        assert!(
-            secrets
-                .open_erasable_field(&other, b"link/1", &sealed)
-                .is_err()
-        );
+        assert!(secrets.open_erasable_field(&other, b"link/1", &sealed).is_err());
         assert!(secrets.open_field(b"link/1", &sealed).is_err());
     }
 

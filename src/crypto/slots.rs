@@ -121,9 +121,7 @@ impl SlotsFile {
             .mode(0o600)
             .open(path)
             .map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists => {
-                    unusable(path, "exists already and is never overwritten")
-                }
+                io::ErrorKind::AlreadyExists => unusable(path, "exists already and is never overwritten"),
                 _ => EraseError::Io(error),
             })?;
         let filled = write_all_pages(&file, &uuid, slots)
@@ -143,13 +141,9 @@ impl SlotsFile {
     }
 
     /// `open` with another abort hook.
-    pub fn open_with_abort(
-        path: &Path,
-        expected_uuid: Option<&[u8; 16]>,
-        abort: AbortHook,
-    ) -> Result<SlotsFile, EraseError> {
-        let file = private_file::open_checked(path, Privacy::Owner, OpenOptions::new().read(true).write(true))
-            .map_err(|error| match error {
+    pub fn open_with_abort(path: &Path, expected_uuid: Option<&[u8; 16]>, abort: AbortHook) -> Result<SlotsFile, EraseError> {
+        let file =
+            private_file::open_checked(path, Privacy::Owner, OpenOptions::new().read(true).write(true)).map_err(|error| match error {
                 FileError::Io(_, error) => EraseError::Io(error),
                 FileError::Missing(_) => EraseError::Unusable(format!(
                     "{} is missing: undelivered documents cannot be opened without it, and it is not made anew silently",
@@ -170,10 +164,7 @@ impl SlotsFile {
         }
         let (uuid, slots) = read_head(path, &file, status.len())?;
         if expected_uuid.is_some_and(|expected| *expected != uuid) {
-            return Err(unusable(
-                path,
-                "belongs to another portal or another time (its uuid differs)",
-            ));
+            return Err(unusable(path, "belongs to another portal or another time (its uuid differs)"));
         }
         let pages = FilePages {
             direct: open_direct(path, &file),
@@ -183,12 +174,7 @@ impl SlotsFile {
     }
 
     /// Builds the store over given pages; scans all of them.
-    pub(super) fn over(
-        pages: Box<dyn Pages>,
-        uuid: [u8; 16],
-        slots: u64,
-        abort: AbortHook,
-    ) -> Result<SlotsFile, EraseError> {
+    pub(super) fn over(pages: Box<dyn Pages>, uuid: [u8; 16], slots: u64, abort: AbortHook) -> Result<SlotsFile, EraseError> {
         let mut store = SlotsFile {
             pages,
             uuid,
@@ -323,10 +309,7 @@ impl ErasureStore for SlotsFile {
         let page = live_page(&owner, secret);
         let index = {
             let mut state = self.lock();
-            self.check(&SlotRef {
-                index: 0,
-                generation,
-            })?;
+            self.check(&SlotRef { index: 0, generation })?;
             let index = state.free.pop_first().ok_or(EraseError::SlotsFull)?;
             if let Err(error) = self.pages.write(offset(index), &page) {
                 // The page may be torn now; it is not handed out again before the next scan has wiped it.
@@ -433,11 +416,7 @@ impl Pages for FilePages {
 fn open_direct(path: &Path, file: &File) -> Option<File> {
     let flags = (OFlags::DIRECT | OFlags::NOFOLLOW).bits();
     let flags = i32::try_from(flags).expect("open flags are small");
-    let direct = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)
-        .ok()?;
+    let direct = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
     let (ours, theirs) = (file.metadata().ok()?, direct.metadata().ok()?);
     let same = ours.dev() == theirs.dev() && ours.ino() == theirs.ino();
     same.then_some(direct)
@@ -544,11 +523,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
     for byte in bytes {
         sum ^= u32::from(*byte);
         for _ in 0..8 {
-            sum = if sum & 1 == 1 {
-                (sum >> 1) ^ 0x82F6_3B78
-            } else {
-                sum >> 1
-            };
+            sum = if sum & 1 == 1 { (sum >> 1) ^ 0x82F6_3B78 } else { sum >> 1 };
         }
     }
     !sum

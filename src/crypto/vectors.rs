@@ -54,17 +54,11 @@ fn sha256(bytes: &[u8]) -> String {
 #[test]
 fn t001_rfc_9180_a_2_2_mode_psk() {
     let public = hex("13640af826b722fc04feaa4de2f28fbd5ecc03623b317834e7ff4120dbe73062");
-    let mut secret: [u8; 32] =
-        array("77d114e0212be51cb1d76fa99dd41cfd4d0166b08caa09074430a6c59ef17879");
-    let psk = ErasureSecret::from_slice(&hex(
-        "0247fd33b913760fa1fa51e1892d9f307fbe65eb171e8132c2af18555a738b82",
-    ))
-    .unwrap();
+    let mut secret: [u8; 32] = array("77d114e0212be51cb1d76fa99dd41cfd4d0166b08caa09074430a6c59ef17879");
+    let psk = ErasureSecret::from_slice(&hex("0247fd33b913760fa1fa51e1892d9f307fbe65eb171e8132c2af18555a738b82")).unwrap();
     let enc = hex("2261299c3f40a9afc133b969a97f05e95be2c514e54f3de26cbe5644ac735b04");
     let plain = hex("4265617574792069732074727574682c20747275746820626561757479");
-    let sealed = hex(
-        "4a177f9c0d6f15cfdf533fb65bf84aecdc6ab16b8b85b4cf65a370e07fc1d78d28fb073214525276f4a89608ff",
-    );
+    let sealed = hex("4a177f9c0d6f15cfdf533fb65bf84aecdc6ab16b8b85b4cf65a370e07fc1d78d28fb073214525276f4a89608ff");
     let info = hex("4f6465206f6e2061204772656369616e2055726e");
     let psk_id = hex("456e6e796e20447572696e206172616e204d6f726961");
     let binding = Binding {
@@ -75,24 +69,16 @@ fn t001_rfc_9180_a_2_2_mode_psk() {
 
     let key = SecretKey::from_bytes(Suite::X25519, SecretBytes::take(&mut secret));
     assert_eq!(key.public().as_bytes(), public);
-    let opened =
-        envelope::open_bytes::<hpke::kem::X25519HkdfSha256>(&key, &psk, &binding, &enc, &sealed)
-            .unwrap();
+    let opened = envelope::open_bytes::<hpke::kem::X25519HkdfSha256>(&key, &psk, &binding, &enc, &sealed).unwrap();
     assert_eq!(*opened, plain);
 
     // The sender's side, with the vector's ephemeral key material. Our own plaintexts are 32 bytes, so `enc` is compared.
     let public = PublicKey::from_bytes(Suite::X25519, &public).unwrap();
     let mut drawn = hex("35706a0b09fb26fb45c39c2f5079c709c7cf98e43afa973f14d88ece7e29c2e3");
     drawn.extend_from_slice(&[0; 32]);
-    let (made, sealed) =
-        envelope::wrap(&public, &psk, &binding, &[9; 32], &Given::new(&drawn)).unwrap();
+    let (made, sealed) = envelope::wrap(&public, &psk, &binding, &[9; 32], &Given::new(&drawn)).unwrap();
     assert_eq!(made, enc);
-    assert_eq!(
-        envelope::unwrap(&key, &psk, &binding, &made, &sealed)
-            .unwrap()
-            .expose(),
-        &[9; 32]
-    );
+    assert_eq!(envelope::unwrap(&key, &psk, &binding, &made, &sealed).unwrap().expose(), &[9; 32]);
 }
 
 /// The three X-Wing vectors of draft-connolly-cfrg-xwing-kem: seed, encapsulation randomness, and the SHA-256 of the
@@ -129,21 +115,9 @@ fn t002_x_wing_keys_and_encapsulations() {
     for [seed, randomness, public_hash, enc_hash] in XWING {
         let key = SecretKey::from_bytes(Suite::XWing, SecretBytes::take(&mut array(seed)));
         assert_eq!(sha256(key.public().as_bytes()), public_hash);
-        let (enc, sealed) = envelope::wrap(
-            &key.public(),
-            &psk,
-            &binding,
-            &[7; 32],
-            &Given::new(&hex(randomness)),
-        )
-        .unwrap();
+        let (enc, sealed) = envelope::wrap(&key.public(), &psk, &binding, &[7; 32], &Given::new(&hex(randomness))).unwrap();
         assert_eq!(sha256(&enc), enc_hash);
-        assert_eq!(
-            envelope::unwrap(&key, &psk, &binding, &enc, &sealed)
-                .unwrap()
-                .expose(),
-            &[7; 32]
-        );
+        assert_eq!(envelope::unwrap(&key, &psk, &binding, &enc, &sealed).unwrap().expose(), &[7; 32]);
     }
 }
 
@@ -156,17 +130,8 @@ fn too_little_randomness_is_an_error_and_not_a_weak_envelope() {
         psk_id: b"id",
         aad: b"",
     };
-    let outcome = envelope::wrap(
-        &key.public(),
-        &psk,
-        &binding,
-        &[7; 32],
-        &Given::new(&[5; 63]),
-    );
-    assert_eq!(
-        outcome.unwrap_err(),
-        envelope::WrapError::Random(RandomUnavailable)
-    );
+    let outcome = envelope::wrap(&key.public(), &psk, &binding, &[7; 32], &Given::new(&[5; 63]));
+    assert_eq!(outcome.unwrap_err(), envelope::WrapError::Random(RandomUnavailable));
 }
 
 fn sample_context() -> Context {
@@ -203,10 +168,7 @@ fn t003_key_schedule() {
         )
     );
     for (key, expected) in [
-        (
-            *schedule.prk(),
-            "83b0b723360fb423be0e59c18a246ce90ceaa38270d05c54ec2a8a72c168099f",
-        ),
+        (*schedule.prk(), "83b0b723360fb423be0e59c18a246ce90ceaa38270d05c54ec2a8a72c168099f"),
         (
             *schedule.payload_key().expose(),
             "81030fb7fb37b6a3212f22b04b885f2e790eda0841830379f4dcf341666a265a",
@@ -233,10 +195,7 @@ fn t003_chunks() {
     let cipher = StreamCipher::new(&sample_schedule().payload_key());
     let mut one = b"hello, vault".to_vec();
     cipher.seal(0, true, &mut one);
-    assert_eq!(
-        one,
-        hex("0beb023a2801d6ff5946fcd2aa1b53c1e3fd24f260923c4a1815fdec")
-    );
+    assert_eq!(one, hex("0beb023a2801d6ff5946fcd2aa1b53c1e3fd24f260923c4a1815fdec"));
     let mut all = Vec::new();
     for (place, last) in [(0, false), (1, true)] {
         let mut chunk = vec![0; CHUNK_LEN];
@@ -244,10 +203,7 @@ fn t003_chunks() {
         all.extend_from_slice(&chunk);
     }
     assert_eq!(all.len(), 131_104);
-    assert_eq!(
-        sha256(&all),
-        "5a90ee239c7c45cdf2038aa746527cd75d0887f2fa647275893055ac1c78fcf8"
-    );
+    assert_eq!(sha256(&all), "5a90ee239c7c45cdf2038aa746527cd75d0887f2fa647275893055ac1c78fcf8");
 }
 
 #[test]
@@ -462,31 +418,16 @@ fn t005_chacha20_poly1305_of_rfc_8439() {
     let plain = b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it.";
     let aad = hex("50515253c0c1c2c3c4c5c6c7");
     let sealed = cipher
-        .encrypt(
-            &nonce.into(),
-            chacha20poly1305::aead::Payload {
-                msg: plain,
-                aad: &aad,
-            },
-        )
+        .encrypt(&nonce.into(), chacha20poly1305::aead::Payload { msg: plain, aad: &aad })
         .unwrap();
     assert_eq!(sealed[..16], hex("d31a8d34648e60db7b86afbc53ef7ec2"));
-    assert_eq!(
-        sealed[plain.len()..],
-        hex("1ae10b594f09e26a7e902ecbd0600691")
-    );
+    assert_eq!(sealed[plain.len()..], hex("1ae10b594f09e26a7e902ecbd0600691"));
     for place in [0, 57, sealed.len() - 16, sealed.len() - 1] {
         let mut changed = sealed.clone();
         changed[place] ^= 0x80;
         assert!(
             cipher
-                .decrypt(
-                    &nonce.into(),
-                    chacha20poly1305::aead::Payload {
-                        msg: &changed,
-                        aad: &aad
-                    }
-                )
+                .decrypt(&nonce.into(), chacha20poly1305::aead::Payload { msg: &changed, aad: &aad })
                 .is_err()
         );
     }
@@ -526,9 +467,7 @@ fn t005_x25519_keys_of_rfc_7748_and_low_order_points() {
     ] {
         let refused = match PublicKey::from_bytes(Suite::X25519, &hex(point)) {
             Err(_) => true,
-            Ok(public) => {
-                envelope::wrap(&public, &psk, &binding, &[7; 32], &Given::new(&[5; 64])).is_err()
-            }
+            Ok(public) => envelope::wrap(&public, &psk, &binding, &[7; 32], &Given::new(&[5; 64])).is_err(),
         };
         assert!(refused, "{point}");
         let key = SecretKey::from_bytes(Suite::X25519, SecretBytes::take(&mut seq::<32>(1)));

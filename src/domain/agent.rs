@@ -120,7 +120,9 @@ impl ApiKey {
     }
 
     pub fn may(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin) || (scope == Scope::Read && self.scopes.contains(&Scope::Requests))
+        self.scopes.contains(&scope)
+            || self.scopes.contains(&Scope::Admin)
+            || (scope == Scope::Read && self.scopes.contains(&Scope::Requests))
     }
 }
 

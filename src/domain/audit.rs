@@ -27,7 +27,13 @@ pub struct AuditEvent {
 
 impl AuditEvent {
     pub fn new(at: OffsetDateTime, actor: Actor, action: &str) -> Self {
-        Self { at, actor, action: action.to_owned(), request: None, detail: Vec::new() }
+        Self {
+            at,
+            actor,
+            action: action.to_owned(),
+            request: None,
+            detail: Vec::new(),
+        }
     }
 
     pub fn on(mut self, request: RequestId) -> Self {

@@ -37,7 +37,10 @@ pub struct Problem {
 
 impl Problem {
     pub fn new(code: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { code: code.into(), text: text.into() }
+        Self {
+            code: code.into(),
+            text: text.into(),
+        }
     }
 }
 
@@ -64,9 +67,18 @@ pub enum Phase {
     /// The intent is durable; bytes may have left.
     Sending { intent: Intent },
     /// The outcome of `intent` is unknown: ask the provider before anything is sent again.
-    Uncertain { intent: Intent, check_at: OffsetDateTime, absent_since: Option<OffsetDateTime>, checks: u32 },
+    Uncertain {
+        intent: Intent,
+        check_at: OffsetDateTime,
+        absent_since: Option<OffsetDateTime>,
+        checks: u32,
+    },
     /// The provider has it; its verdict is asked for at `poll_at`.
-    AwaitingConfirmation { receipt: Receipt, poll_at: OffsetDateTime, polls: u32 },
+    AwaitingConfirmation {
+        receipt: Receipt,
+        poll_at: OffsetDateTime,
+        polls: u32,
+    },
     /// Out of tries, refused for good, or not to be decided by a machine.
     NeedsAttention { problem: Problem, since: OffsetDateTime },
 }
@@ -87,7 +99,14 @@ pub struct Delivery {
 
 impl Delivery {
     pub fn new(now: OffsetDateTime) -> Self {
-        Self { epoch: 0, attempts: 0, poison: 0, progress: Vec::new(), last_problem: None, phase: Phase::Pending { not_before: now } }
+        Self {
+            epoch: 0,
+            attempts: 0,
+            poison: 0,
+            progress: Vec::new(),
+            last_problem: None,
+            phase: Phase::Pending { not_before: now },
+        }
     }
 }
 

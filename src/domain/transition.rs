@@ -16,37 +16,108 @@ use super::request::{DocumentRequest, Lease, Receiving, RequestState, Stage, Tom
 #[derive(Clone, Debug)]
 pub enum Transition {
     // By agents and API keys.
-    Extend { until: OffsetDateTime, terms_mac: [u8; 32], by: Actor },
-    Reissue { link: UploadLink, terms_mac: [u8; 32], by: Actor },
-    Revoke { by: Actor },
-    FreshPasscode { lock: PasscodeLock, by: Actor },
-    Retry { by: Actor },
-    RequestPurge { by: Actor },
+    Extend {
+        until: OffsetDateTime,
+        terms_mac: [u8; 32],
+        by: Actor,
+    },
+    Reissue {
+        link: UploadLink,
+        terms_mac: [u8; 32],
+        by: Actor,
+    },
+    Revoke {
+        by: Actor,
+    },
+    FreshPasscode {
+        lock: PasscodeLock,
+        by: Actor,
+    },
+    Retry {
+        by: Actor,
+    },
+    RequestPurge {
+        by: Actor,
+    },
     /// By the `manual` provider's handler, or by an agent who knows that the provider has it.
-    MarkUploaded { by: Actor },
+    MarkUploaded {
+        by: Actor,
+    },
     // By the applicant's browser.
     SpendPasscodeTry,
     BeginReceive(Receiving),
     AbandonReceive(DocumentId),
     CommitReceived(Document),
     // By the worker, each under the fence of its lease.
-    Lease { until: OffsetDateTime },
-    Renew { fence: u64, until: OffsetDateTime },
-    Release { fence: u64 },
-    NoteExpired { fence: u64 },
-    StartSending { fence: u64, intent: Intent },
-    NoteProgress { fence: u64, step: String, value: String },
-    Delivered { fence: u64, receipt: Receipt, poll_at: OffsetDateTime },
-    BecomeUncertain { fence: u64, problem: Problem, check_at: OffsetDateTime },
+    Lease {
+        until: OffsetDateTime,
+    },
+    Renew {
+        fence: u64,
+        until: OffsetDateTime,
+    },
+    Release {
+        fence: u64,
+    },
+    NoteExpired {
+        fence: u64,
+    },
+    StartSending {
+        fence: u64,
+        intent: Intent,
+    },
+    NoteProgress {
+        fence: u64,
+        step: String,
+        value: String,
+    },
+    Delivered {
+        fence: u64,
+        receipt: Receipt,
+        poll_at: OffsetDateTime,
+    },
+    BecomeUncertain {
+        fence: u64,
+        problem: Problem,
+        check_at: OffsetDateTime,
+    },
     /// The provider authoritatively does not have it (the first of two such answers unless `proven`).
-    FoundAbsent { fence: u64, proven: bool, check_at: OffsetDateTime },
-    RetryLater { fence: u64, at: OffsetDateTime, problem: Problem, counted: bool, poison: bool, new_epoch: bool },
-    GiveUp { fence: u64, problem: Problem },
-    PollLater { fence: u64, at: OffsetDateTime },
-    Confirm { fence: u64 },
-    Reject { fence: u64, problem: Problem },
-    StartPurge { fence: u64, cause: PurgeCause },
-    FinishPurge { fence: u64, receipt: u64 },
+    FoundAbsent {
+        fence: u64,
+        proven: bool,
+        check_at: OffsetDateTime,
+    },
+    RetryLater {
+        fence: u64,
+        at: OffsetDateTime,
+        problem: Problem,
+        counted: bool,
+        poison: bool,
+        new_epoch: bool,
+    },
+    GiveUp {
+        fence: u64,
+        problem: Problem,
+    },
+    PollLater {
+        fence: u64,
+        at: OffsetDateTime,
+    },
+    Confirm {
+        fence: u64,
+    },
+    Reject {
+        fence: u64,
+        problem: Problem,
+    },
+    StartPurge {
+        fence: u64,
+        cause: PurgeCause,
+    },
+    FinishPurge {
+        fence: u64,
+        receipt: u64,
+    },
     /// A callback says that something happened: ask the provider now.
     Nudge,
 }
@@ -90,8 +161,16 @@ impl fmt::Display for Refusal {
 }
 
 /// Applies one transition. Returns the changed request and what the audit log must say of it.
-pub fn apply(mut request: DocumentRequest, transition: Transition, now: OffsetDateTime) -> Result<(DocumentRequest, Vec<AuditEvent>), Refusal> {
-    let mut log = Log { now, request: request.id, events: Vec::new() };
+pub fn apply(
+    mut request: DocumentRequest,
+    transition: Transition,
+    now: OffsetDateTime,
+) -> Result<(DocumentRequest, Vec<AuditEvent>), Refusal> {
+    let mut log = Log {
+        now,
+        request: request.id,
+        events: Vec::new(),
+    };
     match transition {
         Transition::Extend { .. } | Transition::Reissue { .. } | Transition::Revoke { .. } | Transition::FreshPasscode { .. } => {
             link(&mut request, transition, now, &mut log)?;
@@ -108,7 +187,10 @@ pub fn apply(mut request: DocumentRequest, transition: Transition, now: OffsetDa
                 return Err(Refusal::StaleLease);
             }
             request.fence += 1;
-            request.lease = Some(Lease { fence: request.fence, until });
+            request.lease = Some(Lease {
+                fence: request.fence,
+                until,
+            });
         }
         worker => work(&mut request, worker, now, &mut log)?,
     }
@@ -133,7 +215,9 @@ impl Log {
     }
 
     fn problem(&mut self, action: &str, problem: &Problem) {
-        let event = AuditEvent::new(self.now, Actor::Portal, action).on(self.request).with("code", &problem.code);
+        let event = AuditEvent::new(self.now, Actor::Portal, action)
+            .on(self.request)
+            .with("code", &problem.code);
         self.add_event(event);
     }
 }
@@ -142,7 +226,9 @@ fn link(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
     let state = request.state(now);
     match transition {
         Transition::Extend { until, terms_mac, by } => {
-            let Stage::Open { expiry_noted } = &mut request.stage else { return Err(Refusal::WrongState(state)) };
+            let Stage::Open { expiry_noted } = &mut request.stage else {
+                return Err(Refusal::WrongState(state));
+            };
             if request.link.revoked_at.is_some() {
                 return Err(Refusal::LinkRevoked);
             }
@@ -172,7 +258,11 @@ fn link(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
             request.receivings.clear();
             request.lease = None;
             let generation = request.link.generation;
-            log.add_event(AuditEvent::new(now, by, "link.reissued").on(request.id).with("generation", generation));
+            log.add_event(
+                AuditEvent::new(now, by, "link.reissued")
+                    .on(request.id)
+                    .with("generation", generation),
+            );
         }
         Transition::Revoke { by } => {
             if !matches!(request.stage, Stage::Open { .. }) {
@@ -199,8 +289,17 @@ fn link(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
 fn decide(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
     let state = request.state(now);
     let leased = request.lease.is_some_and(|l| now < l.until);
-    let Stage::Held { document, delivery, purge_requested } = &mut request.stage else {
-        return if matches!(transition, Transition::Nudge) { Ok(()) } else { Err(Refusal::WrongState(state)) };
+    let Stage::Held {
+        document,
+        delivery,
+        purge_requested,
+    } = &mut request.stage
+    else {
+        return if matches!(transition, Transition::Nudge) {
+            Ok(())
+        } else {
+            Err(Refusal::WrongState(state))
+        };
     };
     match transition {
         Transition::Retry { by } => {
@@ -226,7 +325,11 @@ fn decide(request: &mut DocumentRequest, transition: Transition, now: OffsetDate
             if leased || matches!(delivery.phase, Phase::Sending { .. }) {
                 return Err(Refusal::WrongState(state));
             }
-            request.stage = Stage::Purging { document: document.clone(), cause: PurgeCause::Confirmed, since: now };
+            request.stage = Stage::Purging {
+                document: document.clone(),
+                cause: PurgeCause::Confirmed,
+                since: now,
+            };
             log.add(by, "delivery.marked_uploaded");
         }
         Transition::Nudge => match &mut delivery.phase {
@@ -254,10 +357,16 @@ fn open_link(request: &DocumentRequest, now: OffsetDateTime) -> Result<(), Refus
 fn spend_try(request: &mut DocumentRequest, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
     open_link(request, now)?;
     let state = request.state(now);
-    let Some(lock) = &mut request.link.passcode else { return Err(Refusal::WrongState(state)) };
+    let Some(lock) = &mut request.link.passcode else {
+        return Err(Refusal::WrongState(state));
+    };
     lock.tries_left = lock.tries_left.min(PASSCODE_TRIES) - 1;
     let left = lock.tries_left;
-    log.add_event(AuditEvent::new(now, Actor::Applicant, "link.passcode_tried").on(request.id).with("tries_left", left));
+    log.add_event(
+        AuditEvent::new(now, Actor::Applicant, "link.passcode_tried")
+            .on(request.id)
+            .with("tries_left", left),
+    );
     Ok(())
 }
 
@@ -287,11 +396,19 @@ fn commit_received(request: &mut DocumentRequest, document: Document, now: Offse
     if now >= request.link.expires_at + COMMIT_GRACE {
         return Err(Refusal::LinkExpired);
     }
-    if !request.receivings.iter().any(|r| r.document == document.id && r.slot == document.slot) {
+    if !request
+        .receivings
+        .iter()
+        .any(|r| r.document == document.id && r.slot == document.slot)
+    {
         return Err(Refusal::Superseded);
     }
     let complete = document.parts.len() == request.parts.len()
-        && document.parts.iter().zip(&request.parts).all(|(stored, asked)| stored.name == asked.name && asked.accepted.contains(&stored.file_type));
+        && document
+            .parts
+            .iter()
+            .zip(&request.parts)
+            .all(|(stored, asked)| stored.name == asked.name && asked.accepted.contains(&stored.file_type));
     if !complete {
         return Err(Refusal::Incomplete);
     }
@@ -303,7 +420,11 @@ fn commit_received(request: &mut DocumentRequest, document: Document, now: Offse
         .with("bytes", bytes);
     log.add_event(event);
     request.receivings.clear();
-    request.stage = Stage::Held { document, delivery: Delivery::new(now), purge_requested: false };
+    request.stage = Stage::Held {
+        document,
+        delivery: Delivery::new(now),
+        purge_requested: false,
+    };
     Ok(())
 }
 
@@ -342,12 +463,11 @@ fn work(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
                 }
             }
         }
-        (Stage::Held { document, delivery, .. }, step) => deliver(document, delivery, step, now, log).and_then(|next| {
-            if let Some(next) = next {
+        (Stage::Held { document, delivery, .. }, step) => {
+            if let Some(next) = deliver(document, delivery, step, now, log)? {
                 request.stage = next;
             }
-            Ok(())
-        })?,
+        }
         (Stage::Purging { document, cause, .. }, Transition::FinishPurge { receipt, .. }) => {
             let stone = Tombstone {
                 document: document.id,
@@ -359,7 +479,10 @@ fn work(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
                 generation: request.link.generation,
             };
             log.add_event(
-                AuditEvent::new(now, Actor::Portal, "document.purged").on(request.id).with("cause", cause.code()).with("receipt", receipt),
+                AuditEvent::new(now, Actor::Portal, "document.purged")
+                    .on(request.id)
+                    .with("cause", cause.code())
+                    .with("receipt", receipt),
             );
             request.tombstones.push(stone);
             request.stage = Stage::Purged;
@@ -370,7 +493,13 @@ fn work(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
 }
 
 /// One worker step on a held document. `Some(stage)` when the request leaves the held stage.
-fn deliver(document: &Document, delivery: &mut Delivery, step: Transition, now: OffsetDateTime, log: &mut Log) -> Result<Option<Stage>, Refusal> {
+fn deliver(
+    document: &Document,
+    delivery: &mut Delivery,
+    step: Transition,
+    now: OffsetDateTime,
+    log: &mut Log,
+) -> Result<Option<Stage>, Refusal> {
     match step {
         Transition::StartSending { intent, .. } => {
             if !matches!(delivery.phase, Phase::Pending { .. } | Phase::Uncertain { .. }) {
@@ -380,7 +509,10 @@ fn deliver(document: &Document, delivery: &mut Delivery, step: Transition, now: 
             delivery.phase = Phase::Sending { intent };
             let attempt = delivery.attempts + 1;
             log.add_event(
-                AuditEvent::new(now, Actor::Portal, "delivery.started").on(log.request).with("attempt", attempt).with("epoch", epoch),
+                AuditEvent::new(now, Actor::Portal, "delivery.started")
+                    .on(log.request)
+                    .with("attempt", attempt)
+                    .with("epoch", epoch),
             );
         }
         Transition::NoteProgress { step, value, .. } => {
@@ -388,22 +520,35 @@ fn deliver(document: &Document, delivery: &mut Delivery, step: Transition, now: 
             delivery.progress.push((step, value));
         }
         Transition::Delivered { receipt, poll_at, .. } => {
-            delivery.phase = Phase::AwaitingConfirmation { receipt, poll_at, polls: 0 };
+            delivery.phase = Phase::AwaitingConfirmation {
+                receipt,
+                poll_at,
+                polls: 0,
+            };
             delivery.last_problem = None;
             log.add(Actor::Portal, "delivery.received");
         }
         Transition::BecomeUncertain { problem, check_at, .. } => {
-            let (Phase::Sending { intent } | Phase::Uncertain { intent, .. }) = &delivery.phase else { return Err(Refusal::Superseded) };
+            let (Phase::Sending { intent } | Phase::Uncertain { intent, .. }) = &delivery.phase else {
+                return Err(Refusal::Superseded);
+            };
             let (intent, checks, absent_since) = match &delivery.phase {
                 Phase::Uncertain { checks, absent_since, .. } => (intent.clone(), checks + 1, *absent_since),
                 _ => (intent.clone(), 0, None),
             };
             log.problem("delivery.uncertain", &problem);
-            delivery.phase = Phase::Uncertain { intent, check_at, absent_since, checks };
+            delivery.phase = Phase::Uncertain {
+                intent,
+                check_at,
+                absent_since,
+                checks,
+            };
             delivery.last_problem = Some(problem);
         }
         Transition::FoundAbsent { proven, check_at, .. } => {
-            let (Phase::Sending { intent } | Phase::Uncertain { intent, .. }) = &delivery.phase else { return Err(Refusal::Superseded) };
+            let (Phase::Sending { intent } | Phase::Uncertain { intent, .. }) = &delivery.phase else {
+                return Err(Refusal::Superseded);
+            };
             if proven {
                 delivery.epoch = intent.epoch + 1;
                 delivery.progress.clear();
@@ -411,11 +556,27 @@ fn deliver(document: &Document, delivery: &mut Delivery, step: Transition, now: 
                 delivery.attempts += 1;
                 log.add(Actor::Portal, "delivery.absent");
             } else {
-                let checks = if let Phase::Uncertain { checks, .. } = &delivery.phase { checks + 1 } else { 1 };
-                delivery.phase = Phase::Uncertain { intent: intent.clone(), check_at, absent_since: Some(now), checks };
+                let checks = if let Phase::Uncertain { checks, .. } = &delivery.phase {
+                    checks + 1
+                } else {
+                    1
+                };
+                delivery.phase = Phase::Uncertain {
+                    intent: intent.clone(),
+                    check_at,
+                    absent_since: Some(now),
+                    checks,
+                };
             }
         }
-        Transition::RetryLater { at, problem, counted, poison, new_epoch, .. } => {
+        Transition::RetryLater {
+            at,
+            problem,
+            counted,
+            poison,
+            new_epoch,
+            ..
+        } => {
             if counted {
                 delivery.attempts += 1;
                 log.problem("delivery.failed", &problem);
@@ -434,7 +595,9 @@ fn deliver(document: &Document, delivery: &mut Delivery, step: Transition, now: 
             delivery.phase = Phase::NeedsAttention { problem, since: now };
         }
         Transition::PollLater { at, .. } => {
-            let Phase::AwaitingConfirmation { poll_at, polls, .. } = &mut delivery.phase else { return Err(Refusal::Superseded) };
+            let Phase::AwaitingConfirmation { poll_at, polls, .. } = &mut delivery.phase else {
+                return Err(Refusal::Superseded);
+            };
             *poll_at = at;
             *polls += 1;
         }
@@ -447,7 +610,11 @@ fn deliver(document: &Document, delivery: &mut Delivery, step: Transition, now: 
             return Ok(Some(purging(document, PurgeCause::Rejected(problem), now)));
         }
         Transition::StartPurge { cause, .. } => {
-            log.add_event(AuditEvent::new(now, Actor::Portal, "purge.started").on(log.request).with("cause", cause.code()));
+            log.add_event(
+                AuditEvent::new(now, Actor::Portal, "purge.started")
+                    .on(log.request)
+                    .with("cause", cause.code()),
+            );
             return Ok(Some(purging(document, cause, now)));
         }
         _ => return Err(Refusal::Superseded),
@@ -456,7 +623,11 @@ fn deliver(document: &Document, delivery: &mut Delivery, step: Transition, now: 
 }
 
 fn purging(document: &Document, cause: PurgeCause, now: OffsetDateTime) -> Stage {
-    Stage::Purging { document: document.clone(), cause, since: now }
+    Stage::Purging {
+        document: document.clone(),
+        cause,
+        since: now,
+    }
 }
 
 impl Transition {

@@ -79,7 +79,11 @@ impl Paced {
 
     fn fail(&self, fault: Fault) -> Poll<Option<Result<Bytes, PayloadError>>> {
         self.verdict.0.set(Some(fault));
-        let error = if fault == Fault::TooLarge { PayloadError::Overflow } else { PayloadError::Incomplete(None) };
+        let error = if fault == Fault::TooLarge {
+            PayloadError::Overflow
+        } else {
+            PayloadError::Incomplete(None)
+        };
         Poll::Ready(Some(Err(error)))
     }
 }

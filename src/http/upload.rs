@@ -75,12 +75,9 @@ enum Entry {
 }
 
 impl<'a> Visit<'a> {
-    /// One page and one status for what is nobody's token, whatever it looks like.
-    fn new(state: &'a State, request: &'a HttpRequest, token: &str) -> Result<Self, HttpResponse> {
-        match PlainToken::parse(token) {
-            Some(token) => Ok(Self { state, request, token }),
-            None => Err(unknown(state, request)),
-        }
+    /// `None` for what cannot be a token.
+    fn new(state: &'a State, request: &'a HttpRequest, token: &str) -> Option<Self> {
+        PlainToken::parse(token).map(|token| Self { state, request, token })
     }
 
     fn portal(&self) -> &Portal {
@@ -128,14 +125,20 @@ impl<'a> Visit<'a> {
 
     fn has_passcode_session(&self, link: &OpenedLink) -> bool {
         let Some(cookie) = self.cookie("p") else { return false };
-        let Some(until) = cookie.split('.').next().and_then(|t| t.parse::<i64>().ok()) else { return false };
+        let Some(until) = cookie.split('.').next().and_then(|t| t.parse::<i64>().ok()) else {
+            return false;
+        };
         let right = self.passcode_session(link, until);
         let same: bool = subtle::ConstantTimeEq::ct_eq(right.as_bytes(), cookie.as_bytes()).into();
         same && link.now.unix_timestamp() < until
     }
 
     fn view(&self) -> View<'a> {
-        View { company: &self.state.company, portal: &self.state.portal, host: host_of(&self.state.settings.public_url) }
+        View {
+            company: &self.state.company,
+            portal: &self.state.portal,
+            host: host_of(&self.state.settings.public_url),
+        }
     }
 }
 
@@ -143,16 +146,24 @@ fn host_of(url: &str) -> &str {
     url.split_once("://").map_or(url, |(_, host)| host)
 }
 
+/// One page and one status for what is nobody's token, whatever it looks like.
 fn unknown(state: &State, request: &HttpRequest) -> HttpResponse {
     if !state.gate.may_guess(guard::client_address(request, state)) {
-        return answer_problem(state, request, Problem::too_many("Too many addresses that do not exist. Wait a minute.").after(60), None);
+        return answer_problem(
+            state,
+            request,
+            Problem::too_many("Too many addresses that do not exist. Wait a minute.").after(60),
+            None,
+        );
     }
     dead(state, request, DeadLink::Unknown)
 }
 
 fn dead(state: &State, request: &HttpRequest, dead: DeadLink) -> HttpResponse {
     let problem = match dead {
-        DeadLink::Unknown => Problem::not_found("This link does not work any more, or was never issued. Ask for a new one.").code("link.unknown"),
+        DeadLink::Unknown => {
+            Problem::not_found("This link does not work any more, or was never issued. Ask for a new one.").code("link.unknown")
+        }
         DeadLink::Expired => Refusal::LinkExpired.into(),
         DeadLink::Revoked => Refusal::LinkRevoked.into(),
     };
@@ -166,7 +177,9 @@ fn wants_json(request: &HttpRequest) -> bool {
 }
 
 fn html(mut response: actix_web::HttpResponseBuilder, page: Markup) -> HttpResponse {
-    response.insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(page.into_string())
+    response
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        .body(page.into_string())
 }
 
 /// `page`: the form again with the failure beside its input; otherwise a page that says only what is wrong.
@@ -179,9 +192,8 @@ fn answer_problem(state: &State, request: &HttpRequest, problem: Problem, page: 
 }
 
 async fn show(state: web::Data<State>, request: HttpRequest, token: web::Path<String>) -> HttpResponse {
-    let visit = match Visit::new(&state, &request, &token) {
-        Ok(visit) => visit,
-        Err(answer) => return answer,
+    let Some(visit) = Visit::new(&state, &request, &token) else {
+        return unknown(&state, &request);
     };
     match visit.entry().await {
         Err(error) => answer_problem(&state, &request, error.into(), None),
@@ -232,10 +244,14 @@ struct PasscodeForm {
     passcode: String,
 }
 
-async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: web::Path<String>, form: web::Form<PasscodeForm>) -> HttpResponse {
-    let visit = match Visit::new(&state, &request, &token) {
-        Ok(visit) => visit,
-        Err(answer) => return answer,
+async fn enter_passcode(
+    state: web::Data<State>,
+    request: HttpRequest,
+    token: web::Path<String>,
+    form: web::Form<PasscodeForm>,
+) -> HttpResponse {
+    let Some(visit) = Visit::new(&state, &request, &token) else {
+        return unknown(&state, &request);
     };
     if let Err(problem) = guard::same_site(&request, false) {
         return answer_problem(&state, &request, problem, None);
@@ -256,7 +272,12 @@ async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: we
             let mut response = see_other(&token);
             match response.add_cookie(&cookie) {
                 Ok(()) => response,
-                Err(_) => answer_problem(&state, &request, Problem::internal("The passcode was right, but the answer failed. Try again."), None),
+                Err(_) => answer_problem(
+                    &state,
+                    &request,
+                    Problem::internal("The passcode was right, but the answer failed. Try again."),
+                    None,
+                ),
             }
         }
         Ok(false) => {
@@ -277,12 +298,9 @@ fn see_other(token: &str) -> HttpResponse {
 }
 
 async fn drop_documents(state: web::Data<State>, request: HttpRequest, token: web::Path<String>, payload: web::Payload) -> HttpResponse {
-    let visit = match Visit::new(&state, &request, &token) {
-        Ok(visit) => visit,
-        Err(answer) => {
-            body::drain(payload).await;
-            return answer;
-        }
+    let Some(visit) = Visit::new(&state, &request, &token) else {
+        body::drain(payload).await;
+        return unknown(&state, &request);
     };
     let (early, page) = match take(&visit, &token, payload).await {
         Ok(done) => return receipt(&visit, &done),
@@ -304,12 +322,12 @@ struct Stopped {
 }
 
 impl Stopped {
-    fn new(problem: impl Into<Problem>) -> Self {
-        Self { problem: problem.into(), form: None, rest: None }
-    }
-
     fn unread(problem: impl Into<Problem>, payload: Paced) -> Self {
-        Self { problem: problem.into(), form: None, rest: Some(payload) }
+        Self {
+            problem: problem.into(),
+            form: None,
+            rest: Some(payload),
+        }
     }
 }
 
@@ -335,38 +353,71 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
         Ok(Entry::Passcode(link)) => {
             let problem = Problem::forbidden("Enter the code that you were told before you send the document.").code("passcode.required");
             let form = Some(pages::passcode(&visit.view(), token, &link, Some(&problem)));
-            return Err(Stopped { problem, form, rest: Some(paced) });
+            return Err(Stopped {
+                problem,
+                form,
+                rest: Some(paced),
+            });
         }
         Ok(Entry::Locked) => return Err(Stopped::unread(Refusal::LinkLocked, paced)),
         Ok(Entry::Dead(DeadLink::Expired)) => return Err(Stopped::unread(Refusal::LinkExpired, paced)),
         Ok(Entry::Dead(DeadLink::Revoked)) => return Err(Stopped::unread(Refusal::LinkRevoked, paced)),
         Ok(Entry::Dead(DeadLink::Unknown)) => {
-            return Err(Stopped::unread(Problem::not_found("This link does not work any more, or was never issued. Ask for a new one.").code("link.unknown"), paced));
+            return Err(Stopped::unread(
+                Problem::not_found("This link does not work any more, or was never issued. Ask for a new one.").code("link.unknown"),
+                paced,
+            ));
         }
         Err(error) => return Err(Stopped::unread(error, paced)),
     };
     let encoded = headers.get(CONTENT_ENCODING).is_some_and(|e| e != "identity");
     if encoded {
-        return Err(Stopped::unread(Problem::unsupported("Send the form as it is, without Content-Encoding."), paced));
+        return Err(Stopped::unread(
+            Problem::unsupported("Send the form as it is, without Content-Encoding."),
+            paced,
+        ));
     }
     let kind = headers.get(CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or_default();
     if !kind.to_ascii_lowercase().starts_with("multipart/form-data") {
-        return Err(Stopped::unread(Problem::unsupported("Send the document as a form with a file (multipart/form-data)."), paced));
+        return Err(Stopped::unread(
+            Problem::unsupported("Send the document as a form with a file (multipart/form-data)."),
+            paced,
+        ));
     }
     let most = link.request.parts.iter().map(|p| p.max_bytes).sum::<u64>() + FORM_ROOM;
-    let announced = headers.get(CONTENT_LENGTH).and_then(|l| l.to_str().ok()).and_then(|l| l.parse::<u64>().ok());
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|l| l.to_str().ok())
+        .and_then(|l| l.parse::<u64>().ok());
     if announced.is_some_and(|size| size > most) {
         let problem = too_large(&link.request);
         let form = Some(pages::form(&visit.view(), token, &link, Some((&problem, None))));
-        return Err(Stopped { problem, form, rest: Some(paced) });
+        return Err(Stopped {
+            problem,
+            form,
+            rest: Some(paced),
+        });
     }
     let _place = match state.gate.enter(guard::client_address(visit.request, state)) {
         Ok(place) => place,
-        Err(Crowded::Here) => return Err(Stopped::unread(Problem::too_many("Several uploads already run from your connection. Try again in a few seconds.").after(5), paced)),
-        Err(Crowded::Everywhere) => return Err(Stopped::unread(Problem::unavailable("Many people are sending documents at this moment. Try again in a few seconds.").after(10), paced)),
+        Err(Crowded::Here) => {
+            return Err(Stopped::unread(
+                Problem::too_many("Several uploads already run from your connection. Try again in a few seconds.").after(5),
+                paced,
+            ));
+        }
+        Err(Crowded::Everywhere) => {
+            return Err(Stopped::unread(
+                Problem::unavailable("Many people are sending documents at this moment. Try again in a few seconds.").after(10),
+                paced,
+            ));
+        }
     };
     let paced = paced.limited(most);
-    let shown = OpenedLink { request: link.request.clone(), now: link.now };
+    let shown = OpenedLink {
+        request: link.request.clone(),
+        now: link.now,
+    };
     let submission = match Submission::new(state.portal.clone(), *link, visit.cookie("r").as_deref()) {
         Ok(submission) => submission,
         Err(error) => return Err(Stopped::unread(error, paced)),
@@ -381,7 +432,11 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
     drain_form(form).await;
     let page = pages::form(&visit.view(), token, &shown, Some((&problem, part.as_deref())));
     let worth_a_form = problem.status_number() != 410 && problem.status_number() != 409;
-    Err(Stopped { problem, form: worth_a_form.then_some(page), rest: None })
+    Err(Stopped {
+        problem,
+        form: worth_a_form.then_some(page),
+        rest: None,
+    })
 }
 
 async fn drain_form(mut form: Multipart) {
@@ -424,18 +479,33 @@ async fn receive_fields(submission: &mut Submission, form: &mut Multipart, verdi
     }
     match submission.missing().first() {
         None => Ok(()),
-        Some(part) => Err((Problem::invalid("Choose a file here.").code("file.missing").field(part.clone(), "needs a file"), Some(part.clone()))),
+        Some(part) => Err((
+            Problem::invalid("Choose a file here.")
+                .code("file.missing")
+                .field(part.clone(), "needs a file"),
+            Some(part.clone()),
+        )),
     }
 }
 
 async fn receive_field(submission: &mut Submission, field: &mut Field, verdict: &Verdict) -> Result<(), Failed> {
     let (name, file_name) = match field.content_disposition() {
-        Some(disposition) => (disposition.get_name().unwrap_or_default().to_owned(), disposition.get_filename().unwrap_or_default().to_owned()),
+        Some(disposition) => (
+            disposition.get_name().unwrap_or_default().to_owned(),
+            disposition.get_filename().unwrap_or_default().to_owned(),
+        ),
         None => (String::new(), String::new()),
     };
-    let coding = field.headers().get("content-transfer-encoding").and_then(|v| v.to_str().ok()).unwrap_or("binary");
+    let coding = field
+        .headers()
+        .get("content-transfer-encoding")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("binary");
     if !["binary", "7bit", "8bit"].contains(&coding.to_ascii_lowercase().as_str()) {
-        return Err((Problem::malformed("Send files as they are, without Content-Transfer-Encoding."), None));
+        return Err((
+            Problem::malformed("Send files as they are, without Content-Transfer-Encoding."),
+            None,
+        ));
     }
     let declared = field.content_type().map(ToString::to_string).unwrap_or_default();
     let mut first = next_piece(field, verdict).await?;
@@ -447,7 +517,10 @@ async fn receive_field(submission: &mut Submission, field: &mut Field, verdict: 
     let known = submission.request().parts.iter().any(|p| p.name.as_str() == name);
     let Some(spec) = submission.expects(&name) else {
         return Err(match known {
-            true => (Problem::malformed("Two files were chosen for the same side. Send one.").code("file.twice"), Some(name)),
+            true => (
+                Problem::malformed("Two files were chosen for the same side. Send one.").code("file.twice"),
+                Some(name),
+            ),
             false => (Problem::malformed("The form has a field that was not asked for."), None),
         });
     };
@@ -467,7 +540,9 @@ async fn next_piece(field: &mut Field, verdict: &Verdict) -> Result<Option<web::
 fn broken(error: &actix_multipart::MultipartError, verdict: &Verdict) -> Failed {
     let problem = match verdict.fault() {
         Some(Fault::TooLarge) => Problem::too_large("The form is larger than all its files may be together."),
-        Some(Fault::TooSlow) => Problem::slow("The connection became too slow and the upload was given up. Nothing was stored: try again, nearer to the router or by Wi-Fi."),
+        Some(Fault::TooSlow) => Problem::slow(
+            "The connection became too slow and the upload was given up. Nothing was stored: try again, nearer to the router or by Wi-Fi.",
+        ),
         Some(Fault::CutOff) => Problem::malformed("The connection broke off. Nothing was stored: try again.").code("upload.cut_off"),
         None => {
             tracing::debug!(%error, "an unreadable form");
@@ -484,15 +559,27 @@ fn sorted(error: ReceiveError, verdict: &Verdict) -> Failed {
             (Problem::file(code, pages::refusal_words(&refusal)), Some(part))
         }
         ReceiveError::Workflow(error) => (error.into(), None),
-        ReceiveError::Full => (Problem::full("There is no room for more documents at the moment. Nothing was stored: try again later.").after(300), None),
+        ReceiveError::Full => (
+            Problem::full("There is no room for more documents at the moment. Nothing was stored: try again later.").after(300),
+            None,
+        ),
         ReceiveError::CutOff => match verdict.fault() {
-            Some(Fault::TooSlow) => (Problem::slow("The connection became too slow and the upload was given up. Nothing was stored: try again."), None),
-            _ => (Problem::malformed("The connection broke off. Nothing was stored: try again.").code("upload.cut_off"), None),
+            Some(Fault::TooSlow) => (
+                Problem::slow("The connection became too slow and the upload was given up. Nothing was stored: try again."),
+                None,
+            ),
+            _ => (
+                Problem::malformed("The connection broke off. Nothing was stored: try again.").code("upload.cut_off"),
+                None,
+            ),
         },
     }
 }
 
 fn too_large(request: &DocumentRequest) -> Problem {
     let most = request.parts.iter().map(|p| p.max_bytes).max().unwrap_or(0);
-    Problem::too_large(format!("The file is too large. At most {} are accepted for each file.", pages::size_words(most)))
+    Problem::too_large(format!(
+        "The file is too large. At most {} are accepted for each file.",
+        pages::size_words(most)
+    ))
 }

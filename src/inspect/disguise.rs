@@ -71,8 +71,7 @@ impl ArchiveWatch {
     }
 
     pub(super) fn is_archive(&self) -> bool {
-        self.last_end
-            .is_some_and(|at| self.seen - at <= Self::REACH)
+        self.last_end.is_some_and(|at| self.seen - at <= Self::REACH)
     }
 }
 

@@ -225,9 +225,7 @@ impl Pdf {
             b"Page" if behind_type => {
                 self.pages += 1;
                 if self.pages > self.max_pages {
-                    return Err(Refusal::TooManyPages {
-                        max: self.max_pages,
-                    });
+                    return Err(Refusal::TooManyPages { max: self.max_pages });
                 }
             }
             _ => {}
@@ -291,10 +289,7 @@ fn is_white(byte: u8) -> bool {
 }
 
 fn is_delimiter(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'(' | b')' | b'<' | b'>' | b'[' | b']' | b'{' | b'}' | b'/' | b'%'
-    )
+    matches!(byte, b'(' | b')' | b'<' | b'>' | b'[' | b']' | b'{' | b'}' | b'/' | b'%')
 }
 
 #[cfg(test)]
@@ -335,20 +330,13 @@ mod tests {
             "(JavaScript)",
             "<<>>stream\n/JS /AA\nendstream",
         ] {
-            assert_eq!(
-                inspect(body).map(|report| report.noted),
-                Ok(vec![]),
-                "{body}"
-            );
+            assert_eq!(inspect(body).map(|report| report.noted), Ok(vec![]), "{body}");
         }
     }
 
     #[test]
     fn encrypted_files_ask_for_a_password() {
-        assert_eq!(
-            inspect("trailer<</Encrypt 5 0 R>>"),
-            Err(Refusal::PasswordProtected)
-        );
+        assert_eq!(inspect("trailer<</Encrypt 5 0 R>>"), Err(Refusal::PasswordProtected));
         assert!(inspect("<</EncryptMetadata true>>").is_ok());
     }
 
@@ -365,37 +353,17 @@ mod tests {
             ..Sample::default()
         }
         .build();
-        assert_eq!(
-            samples::inspect(&file, policy).unwrap().0.noted,
-            ["/JavaScript", "/JS"]
-        );
+        assert_eq!(samples::inspect(&file, policy).unwrap().0.noted, ["/JavaScript", "/JS"]);
     }
 
     #[test]
     fn pages_are_counted_where_they_stand_in_the_open() {
         let page = "<</Type /Page>>";
-        assert_eq!(
-            inspect("").unwrap().pages,
-            Some(1),
-            "the sample has one page"
-        );
+        assert_eq!(inspect("").unwrap().pages, Some(1), "the sample has one page");
         assert_eq!(inspect(&page.repeat(49)).unwrap().pages, Some(50));
-        assert_eq!(
-            inspect(&page.repeat(50)),
-            Err(Refusal::TooManyPages { max: 50 })
-        );
-        assert_eq!(
-            inspect("<</Type/Pages>><</Type/Font/Name/Page>>")
-                .unwrap()
-                .pages,
-            Some(1)
-        );
-        assert_eq!(
-            inspect("<</Type/ObjStm>>stream\nx\nendstream")
-                .unwrap()
-                .pages,
-            None
-        );
+        assert_eq!(inspect(&page.repeat(50)), Err(Refusal::TooManyPages { max: 50 }));
+        assert_eq!(inspect("<</Type/Pages>><</Type/Font/Name/Page>>").unwrap().pages, Some(1));
+        assert_eq!(inspect("<</Type/ObjStm>>stream\nx\nendstream").unwrap().pages, None);
     }
 
     #[test]

@@ -26,7 +26,13 @@ async fn a_document_goes_all_the_way_and_nothing_of_it_stays() {
     assert_eq!(received[0]["parts"][0]["sha256"], sha256(&front));
     assert_eq!(received[0]["parts"][1]["sha256"], sha256(&back));
 
-    let receipt = house.portal.records.deletion_receipt(request.tombstones[0].receipt).await.unwrap().unwrap();
+    let receipt = house
+        .portal
+        .records
+        .deletion_receipt(request.tombstones[0].receipt)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(receipt.erasure.cause, "confirmed");
     assert_eq!(receipt.erasure.parts, 2);
     let page = house.http.get(house.public(&link.path)).send().await.unwrap().text().await.unwrap();
@@ -35,7 +41,11 @@ async fn a_document_goes_all_the_way_and_nothing_of_it_stays() {
 
 #[tokio::test]
 async fn a_verdict_is_waited_for_when_the_configuration_says_so() {
-    let house = House::wished(Wish { confirm: "verdict", ..Wish::default() }).await;
+    let house = House::wished(Wish {
+        confirm: "verdict",
+        ..Wish::default()
+    })
+    .await;
     let link = house.link_for("passport", None).await;
     house.misbehave(&["pending:1000"]).await;
     assert_eq!(house.drop_files(&link, &[("front", &png(3, 5_000))]).await.status(), 200);

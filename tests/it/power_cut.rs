@@ -31,9 +31,7 @@ use nightdrop::storage::sled::records::Batch;
 
 mod writer;
 
-use writer::{
-    Random, bytes, delete, is_writer, key, name_of, plain_lost, plain_writer, row, twin, writer,
-};
+use writer::{Random, bytes, delete, is_writer, key, name_of, plain_lost, plain_writer, row, twin, writer};
 
 const DIR: &str = "NIGHTDROP_POWER_CUT_DIR";
 const SEED: &str = "NIGHTDROP_POWER_CUT_SEED";
@@ -78,11 +76,7 @@ fn acknowledged_writes_survive_a_power_cut() {
     for round in 0..rounds(6) {
         let seed = first + round;
         let base = Scratch::new("cut");
-        let cut = if round % 2 == 0 {
-            Cut::Copy
-        } else {
-            Cut::Shutdown
-        };
+        let cut = if round % 2 == 0 { Cut::Copy } else { Cut::Shutdown };
         let (before, all, image) = cut_power(NAME, &base.0, cut, seed, false);
         let disk = Mounted::new(&image, &base.0.join("after"));
         check(&disk.0.join("store"), &before, &all, seed);
@@ -111,11 +105,7 @@ fn a_plain_sled_loses_what_it_acknowledged() {
     for round in 0..rounds(6) {
         let seed = first + round;
         let base = Scratch::new("plain");
-        let cut = if round % 2 == 0 {
-            Cut::Copy
-        } else {
-            Cut::Shutdown
-        };
+        let cut = if round % 2 == 0 { Cut::Copy } else { Cut::Shutdown };
         let (before, all, image) = cut_power(NAME, &base.0, cut, seed, true);
         let disk = Mounted::new(&image, &base.0.join("after"));
         let lost = plain_lost(&disk.0.join("store"), &before, &all);
@@ -151,10 +141,7 @@ fn fill_and_empty(surprise: bool) {
     use nightdrop::storage::sled::error::StoreError;
     let base = Scratch::new("full");
     let image = base.0.join("image");
-    std::fs::File::create(&image)
-        .unwrap()
-        .set_len(IMAGE_BYTES / 3)
-        .unwrap();
+    std::fs::File::create(&image).unwrap().set_len(IMAGE_BYTES / 3).unwrap();
     run("mkfs.ext4", &["-q", "-F", "-m", "0", path(&image)]);
     let disk = Mounted::new(&image, &base.0.join("disk"));
     let dir = disk.0.join("store");
@@ -168,14 +155,10 @@ fn fill_and_empty(surprise: bool) {
     let mut store_one = |store: &DurableSled, number: u64| -> Result<(), StoreError> {
         let name = (0, number);
         for chunk in 0..20 {
-            store
-                .chunks()
-                .put(key(name, chunk), &bytes(name, chunk), 1)?;
+            store.chunks().put(key(name, chunk), &bytes(name, chunk), 1)?;
         }
         let mut batch = Batch::new();
-        batch
-            .put(row(name), 20_u32.to_be_bytes())
-            .put(twin(name), 20_u32.to_be_bytes());
+        batch.put(row(name), 20_u32.to_be_bytes()).put(twin(name), 20_u32.to_be_bytes());
         let seq = store.apply(batch)?;
         store.settled_blocking(seq)?;
         said.stored.insert(name, 20);
@@ -194,12 +177,7 @@ fn fill_and_empty(surprise: bool) {
             while filler.write_all(&[7; 4096]).is_ok() {}
         }
     };
-    assert_eq!(
-        error,
-        StoreError::Full {
-            must_reopen: surprise
-        }
-    );
+    assert_eq!(error, StoreError::Full { must_reopen: surprise });
     let store = if surprise {
         drop(store);
         // The disk is full to the last block; the ballast is what makes this possible.
@@ -223,11 +201,7 @@ fn fill_and_empty(surprise: bool) {
         stored: BTreeMap::from([((0, 5000), 20)]),
         ..Said::default()
     };
-    assert!(
-        said.stored.len() > 20,
-        "the disk held only {}",
-        said.stored.len()
-    );
+    assert!(said.stored.len() > 20, "the disk held only {}", said.stored.len());
     check(&dir, &kept, &kept, 0);
 }
 
@@ -243,14 +217,8 @@ enum Cut {
 /// that was ever said, and the image that survived.
 fn cut_power(name: &str, base: &Path, cut: Cut, seed: u64, plain: bool) -> (Said, Said, PathBuf) {
     let image = base.join("image");
-    std::fs::File::create(&image)
-        .unwrap()
-        .set_len(IMAGE_BYTES)
-        .unwrap();
-    run(
-        "mkfs.ext4",
-        &["-q", "-F", "-E", "lazy_itable_init=1", path(&image)],
-    );
+    std::fs::File::create(&image).unwrap().set_len(IMAGE_BYTES).unwrap();
+    run("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=1", path(&image)]);
     let disk = Mounted::new(&image, &base.join("before"));
     let writer = Writer::start(name, &disk.0.join("store"), seed, plain);
     writer.run_for(seed, 1500);
@@ -258,15 +226,7 @@ fn cut_power(name: &str, base: &Path, cut: Cut, seed: u64, plain: bool) -> (Said
         Cut::Copy => {
             let before = writer.said();
             let copy = base.join("copy");
-            run(
-                "cp",
-                &[
-                    "--sparse=always",
-                    "--reflink=never",
-                    path(&image),
-                    path(&copy),
-                ],
-            );
+            run("cp", &["--sparse=always", "--reflink=never", path(&image), path(&copy)]);
             let all = writer.kill();
             (before, all, copy)
         }
@@ -286,8 +246,7 @@ fn stop_file_system(mount: &Path) {
     const SHUTDOWN: rustix::ioctl::Opcode = opcode::read::<u32>(b'X', 125);
     let root = std::fs::File::open(mount).unwrap();
     // SAFETY: the kernel reads one u32 from the pointer that `Setter` passes.
-    unsafe { ioctl(&root, Setter::<SHUTDOWN, u32>::new(2)) }
-        .expect("ext4 can be shut down by root");
+    unsafe { ioctl(&root, Setter::<SHUTDOWN, u32>::new(2)) }.expect("ext4 can be shut down by root");
 }
 
 /// A mounted image; unmounted, with its loop device, on drop.
@@ -317,8 +276,7 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new(name: &str) -> Self {
         let nanos = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-        let dir =
-            std::env::temp_dir().join(format!("nightdrop-{name}-{}-{nanos}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("nightdrop-{name}-{}-{nanos}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         Self(dir)
     }
@@ -398,13 +356,7 @@ struct Writer {
 impl Writer {
     fn start(test: &str, dir: &Path, seed: u64, plain: bool) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args([
-            test,
-            "--exact",
-            "--include-ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ]);
+        command.args([test, "--exact", "--include-ignored", "--nocapture", "--test-threads=1"]);
         command
             .env(DIR, dir)
             .env(SEED, seed.to_string())
@@ -464,8 +416,7 @@ impl Drop for Writer {
 
 /// Opens what survived and compares: `before` must be there, `all` says what else may be.
 fn check(dir: &Path, before: &Said, all: &Said, seed: u64) {
-    let store = DurableSled::open(dir, Options::default())
-        .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    let store = DurableSled::open(dir, Options::default()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let rows = store.records();
     for (&name, &chunks) in &before.stored {
         if !all.doomed.contains(&name) {
@@ -478,16 +429,8 @@ fn check(dir: &Path, before: &Said, all: &Said, seed: u64) {
         }
     }
     for &name in &before.deleted {
-        assert_eq!(
-            rows.get(&row(name)).unwrap(),
-            None,
-            "seed {seed}: {name:?} was deleted and is back"
-        );
-        assert_eq!(
-            rows.get(&twin(name)).unwrap(),
-            None,
-            "seed {seed}: half of a batch came back"
-        );
+        assert_eq!(rows.get(&row(name)).unwrap(), None, "seed {seed}: {name:?} was deleted and is back");
+        assert_eq!(rows.get(&twin(name)).unwrap(), None, "seed {seed}: half of a batch came back");
         assert_eq!(
             store.chunks().get(key(name, 0)).unwrap(),
             None,

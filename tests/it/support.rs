@@ -110,7 +110,11 @@ impl House {
     pub async fn wished(wish: Wish) -> Self {
         nightdrop::connectors::client::install_tls();
         let folder = Folder::new();
-        let settings = sandbox::Settings { api_key: Secret::new("sandbox-key"), webhook_secret: Secret::new(WEBHOOK_SECRET), callback_url: None };
+        let settings = sandbox::Settings {
+            api_key: Secret::new("sandbox-key"),
+            webhook_secret: Secret::new(WEBHOOK_SECRET),
+            callback_url: None,
+        };
         let sandbox = Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), settings).await.unwrap();
         private(&folder.path().join("sandbox-key"), "sandbox-key");
         private(&folder.path().join("webhook"), WEBHOOK_SECRET);
@@ -118,7 +122,9 @@ impl House {
             "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
              erasure = {{ slots = 64, accept_weak = true }}\nworkers = 2\n{}\n\
              [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"{}\"\napi_key_file = \"sandbox-key\"\nwebhook_secret_file = \"webhook\"\nconfirm = \"{}\"\n",
-            wish.more, sandbox.url(), wish.confirm
+            wish.more,
+            sandbox.url(),
+            wish.confirm
         );
         let config = Config::parse(&text, folder.path(), std::iter::empty()).unwrap_or_else(|f| panic!("{f:?}\n{text}"));
         let protection = match wish.passphrase {
@@ -131,11 +137,22 @@ impl House {
         app::create(&config, &protection, wish.suite).unwrap();
         let app = App::open(config.clone(), wish.clock.clone()).await.unwrap();
         let portal = app.portal.clone();
-        let (_, secret) = sign_in::add_api_key(&portal, "tests", Scope::ALL.to_vec(), None, Actor::Operator).await.unwrap();
+        let (_, secret) = sign_in::add_api_key(&portal, "tests", Scope::ALL.to_vec(), None, Actor::Operator)
+            .await
+            .unwrap();
         let running = app.start_with(wish.worker).await.unwrap();
         sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", running.public)));
         let http = client(IpAddr::from([127, 0, 0, 1]));
-        Self { portal, running: Some(running), sandbox, folder, http, api_key: secret.to_string(), config, wish }
+        Self {
+            portal,
+            running: Some(running),
+            sandbox,
+            folder,
+            http,
+            api_key: secret.to_string(),
+            config,
+            wish,
+        }
     }
 
     /// Stops the process part and starts it again on the same folder.
@@ -184,7 +201,12 @@ impl House {
     }
 
     pub fn known(&self, issued: Issued) -> Link {
-        Link { id: issued.request.id, token: issued.token.encode(), path: format!("/d/{}", issued.token.encode()), passcode: issued.passcode.clone() }
+        Link {
+            id: issued.request.id,
+            token: issued.token.encode(),
+            path: format!("/d/{}", issued.token.encode()),
+            passcode: issued.passcode.clone(),
+        }
     }
 
     pub async fn request(&self, link: &Link) -> DocumentRequest {
@@ -198,7 +220,13 @@ impl House {
     /// Sends files as the form does. The answer is whatever the portal says.
     pub async fn drop_files(&self, link: &Link, files: &[(&str, &[u8])]) -> reqwest::Response {
         let (body, kind) = form(files);
-        self.http.post(self.public(&link.path)).header("content-type", kind).body(body).send().await.unwrap()
+        self.http
+            .post(self.public(&link.path))
+            .header("content-type", kind)
+            .body(body)
+            .send()
+            .await
+            .unwrap()
     }
 
     /// Works until nothing is due any more.
@@ -207,13 +235,28 @@ impl House {
     }
 
     pub async fn received(&self) -> Vec<Value> {
-        let body = self.http.get(format!("{}/received", self.sandbox.url())).send().await.unwrap().text().await.unwrap();
+        let body = self
+            .http
+            .get(format!("{}/received", self.sandbox.url()))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         serde_json::from_str::<Value>(&body).unwrap().as_array().unwrap().clone()
     }
 
     pub async fn misbehave(&self, next: &[&str]) {
         let body = serde_json::json!({ "next": next }).to_string();
-        let answer = self.http.post(format!("{}/behaviour", self.sandbox.url())).header("content-type", "application/json").body(body).send().await.unwrap();
+        let answer = self
+            .http
+            .post(format!("{}/behaviour", self.sandbox.url()))
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+            .await
+            .unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
@@ -246,7 +289,12 @@ pub fn ask(applicant: &str, document: &str) -> Ask {
 }
 
 pub fn client(from: IpAddr) -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().local_address(from).redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    reqwest::Client::builder()
+        .no_proxy()
+        .local_address(from)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap()
 }
 
 /// A form as browsers write it: its bytes and its content type.
@@ -272,14 +320,12 @@ pub fn png(seed: u64, bytes: usize) -> Vec<u8> {
     let height = u32::try_from(bytes.div_ceil(row).max(1)).unwrap();
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut raw = Vec::with_capacity(row * height as usize);
-    for _ in 0..height {
-        raw.push(0);
-        for _ in 0..row - 1 {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            raw.push((state >> 32) as u8);
-        }
+    for place in 0..row * height as usize {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        // Each row starts with its filter, here "none".
+        raw.push(if place % row == 0 { 0 } else { (state >> 32) as u8 });
     }
     let mut zlib = vec![0x78, 0x01];
     let blocks: Vec<&[u8]> = raw.chunks(65_535).collect();
@@ -336,15 +382,27 @@ fn adler(data: &[u8]) -> u32 {
 pub fn walk(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
-        if entry.file_type().unwrap().is_dir() { files.extend(walk(&entry.path())) } else { files.push(entry.path()) }
+        if entry.file_type().unwrap().is_dir() {
+            files.extend(walk(&entry.path()))
+        } else {
+            files.push(entry.path())
+        }
     }
     files
 }
 
 pub fn private(path: &Path, text: &str) {
-    use std::os::unix::fs::OpenOptionsExt;
     use std::io::Write;
-    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
 }
 
 pub fn sha256(bytes: &[u8]) -> String {

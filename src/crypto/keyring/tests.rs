@@ -18,42 +18,24 @@ fn passphrase(text: &str) -> Protector<'_> {
 fn wrapped(protector: &Protector<'_>) -> ([u8; KEY_FILE_LEN], KeyId) {
     let secret = SecretKey::from_bytes(Suite::X25519, SecretBytes::take(&mut seq::<32>(1)));
     let id = secret.public().id();
-    (
-        KeyFile::wrap(&secret, id, protector, &OsEntropy).unwrap(),
-        id,
-    )
+    (KeyFile::wrap(&secret, id, protector, &OsEntropy).unwrap(), id)
 }
 
 #[test]
 fn a_locked_portal_has_its_public_key_and_unlocks_while_it_runs() {
     let scratch = Scratch::new();
     let directory = scratch.path("keys");
-    let id = Keyring::create_key(
-        &directory,
-        Suite::XWing,
-        &passphrase("four words of passphrase"),
-    )
-    .unwrap();
+    let id = Keyring::create_key(&directory, Suite::XWing, &passphrase("four words of passphrase")).unwrap();
     let keyring = Arc::new(Keyring::open(&directory).unwrap());
     assert_eq!(keyring.current().id(), id);
     assert!(keyring.is_locked());
     assert_eq!(keyring.secret(&id).err(), Some(KeyUnavailable::Locked));
-    assert!(matches!(
-        keyring.unlock(&passphrase("wrong")),
-        Err(KeyringError::DoesNotOpen)
-    ));
-    assert!(matches!(
-        keyring.unlock(&Protector::None),
-        Err(KeyringError::DoesNotOpen)
-    ));
+    assert!(matches!(keyring.unlock(&passphrase("wrong")), Err(KeyringError::DoesNotOpen)));
+    assert!(matches!(keyring.unlock(&Protector::None), Err(KeyringError::DoesNotOpen)));
     assert!(keyring.is_locked());
 
     let elsewhere = keyring.clone();
-    let opened = std::thread::spawn(move || {
-        elsewhere
-            .unlock(&passphrase("four words of passphrase"))
-            .unwrap()
-    });
+    let opened = std::thread::spawn(move || elsewhere.unlock(&passphrase("four words of passphrase")).unwrap());
     assert_eq!(opened.join().unwrap(), [id]);
     assert!(!keyring.is_locked());
     assert_eq!(keyring.secret(&id).unwrap().public().id(), id);
@@ -79,10 +61,7 @@ fn files_have_their_modes_and_are_never_overwritten() {
     assert_eq!(std::fs::metadata(&key).unwrap().len(), 120);
 
     std::fs::set_permissions(&key, PermissionsExt::from_mode(0o444)).unwrap();
-    assert!(matches!(
-        Keyring::open(&directory),
-        Err(KeyringError::File(FileError::Exposed(..)))
-    ));
+    assert!(matches!(Keyring::open(&directory), Err(KeyringError::File(FileError::Exposed(..)))));
 }
 
 #[test]
@@ -95,26 +74,16 @@ fn t018_old_keys_open_until_destroyed_and_new_documents_use_the_new_one() {
     assert_eq!(keyring.unlock(&Protector::None).unwrap().len(), 2);
     assert_eq!(keyring.current().id(), new);
     assert!(keyring.secret(&old).is_ok());
-    assert!(matches!(
-        keyring.destroy(&new),
-        Err(KeyringError::IsCurrent(_))
-    ));
+    assert!(matches!(keyring.destroy(&new), Err(KeyringError::IsCurrent(_))));
     keyring.destroy(&old).unwrap();
     assert_eq!(keyring.secret(&old).err(), Some(KeyUnavailable::Unknown));
     assert!(!key_path(&directory, &old).exists());
-    assert!(matches!(
-        keyring.destroy(&KeyId([0; 16])),
-        Err(KeyringError::Unknown(_))
-    ));
+    assert!(matches!(keyring.destroy(&KeyId([0; 16])), Err(KeyringError::Unknown(_))));
 
     let again = Keyring::open(&directory).unwrap();
     let status = again.status();
     assert_eq!(status.len(), 2);
-    assert!(
-        status
-            .iter()
-            .any(|key| key.id == old && key.protection.is_none() && !key.current)
-    );
+    assert!(status.iter().any(|key| key.id == old && key.protection.is_none() && !key.current));
     assert!(
         status
             .iter()
@@ -138,10 +107,7 @@ fn a_credential_from_elsewhere_unlocks_and_a_foreign_one_is_refused() {
     let (foreign, _) = wrapped(&Protector::None);
     let path = scratch.path("foreign.key");
     private_file::create(&path, &foreign, 0o400).unwrap();
-    assert!(matches!(
-        keyring.attach_credential(&path),
-        Err(KeyringError::Unknown(_))
-    ));
+    assert!(matches!(keyring.attach_credential(&path), Err(KeyringError::Unknown(_))));
 }
 
 #[test]
@@ -163,17 +129,11 @@ fn a_swapped_or_damaged_public_key_is_refused() {
         changed[place] ^= 1;
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, &changed).unwrap();
-        assert!(
-            matches!(Keyring::open(&directory), Err(KeyringError::Key(..))),
-            "{what}"
-        );
+        assert!(matches!(Keyring::open(&directory), Err(KeyringError::Key(..))), "{what}");
     }
     std::fs::write(&path, &good).unwrap();
     std::fs::remove_file(directory.join("current")).unwrap();
-    assert!(matches!(
-        Keyring::open(&directory),
-        Err(KeyringError::NoCurrentKey(_))
-    ));
+    assert!(matches!(Keyring::open(&directory), Err(KeyringError::NoCurrentKey(_))));
 }
 
 #[test]
@@ -223,10 +183,7 @@ fn every_changed_byte_of_a_key_file_is_noticed() {
     let mut harder = good;
     harder[15] = 9;
     assert_eq!(
-        KeyFile::parse(&harder)
-            .unwrap()
-            .open(&passphrase("p"))
-            .err(),
+        KeyFile::parse(&harder).unwrap().open(&passphrase("p")).err(),
         Some(KeyFileError::DoesNotOpen)
     );
 }
@@ -251,10 +208,7 @@ fn t011_costs_beyond_the_caps_are_refused_before_anything_is_allocated() {
         bytes[12..16].copy_from_slice(&memory.to_be_bytes());
         bytes[16..20].copy_from_slice(&passes.to_be_bytes());
         bytes[20..24].copy_from_slice(&lanes.to_be_bytes());
-        assert!(matches!(
-            KeyFile::parse(&bytes),
-            Err(KeyFileError::Malformed(_))
-        ));
+        assert!(matches!(KeyFile::parse(&bytes), Err(KeyFileError::Malformed(_))));
         let protector = Protector::Passphrase(
             b"p",
             Argon2Cost {
@@ -267,10 +221,7 @@ fn t011_costs_beyond_the_caps_are_refused_before_anything_is_allocated() {
         let made = KeyFile::wrap(&secret, KeyId([0; 16]), &protector, &OsEntropy);
         assert!(matches!(made, Err(KeyFileError::Malformed(_))));
     }
-    assert!(
-        started.elapsed().as_millis() < 100,
-        "ten refusals, twice, at less than 10 ms each"
-    );
+    assert!(started.elapsed().as_millis() < 100, "ten refusals, twice, at less than 10 ms each");
     assert_eq!(Argon2Cost::for_memory(8 << 30).memory_kib, 2 << 20);
     assert_eq!(Argon2Cost::for_memory((8 << 30) - 1).memory_kib, 64 << 10);
 }

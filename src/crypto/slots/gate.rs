@@ -38,10 +38,7 @@ impl SyncGate {
                 return Ok(());
             }
             if state.running {
-                state = self
-                    .turn
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
             state.running = true;

@@ -85,19 +85,12 @@ fn t003_the_slot_check_vector() {
         doc_id: seq(0x10),
         generation: u64::from_be_bytes(seq(0xa0)),
     };
-    let page = live_page(
-        &owner,
-        &ErasureSecret::from_slice(&seq::<32>(0x80)).unwrap(),
-    );
+    let page = live_page(&owner, &ErasureSecret::from_slice(&seq::<32>(0x80)).unwrap());
     assert_eq!(
         page[64..96],
         hex("0b7e0edd9c0b0c4320c8b808e134b3d1a54881d962651f6e6d7402007775ddc6")
     );
-    assert_eq!(
-        crc32c(b"123456789"),
-        0xE306_9283,
-        "the published check value of CRC-32C"
-    );
+    assert_eq!(crc32c(b"123456789"), 0xE306_9283, "the published check value of CRC-32C");
 }
 
 #[test]
@@ -119,29 +112,17 @@ fn a_secret_survives_reopening_and_its_destruction_is_final() {
             torn_destroyed: 0
         }
     );
-    assert_eq!(
-        store.live().unwrap(),
-        [LiveSlot {
-            doc_id: [7; 16],
-            slot
-        }]
-    );
+    assert_eq!(store.live().unwrap(), [LiveSlot { doc_id: [7; 16], slot }]);
     assert_eq!(store.get(&[7; 16], &slot).unwrap().expose(), &[9; 32]);
     let how = store.destroy(&[7; 16], &slot).unwrap();
     assert!(matches!(how, ReadBack::Direct | ReadBack::Buffered));
-    assert!(matches!(
-        store.get(&[7; 16], &slot),
-        Err(EraseError::Erased)
-    ));
+    assert!(matches!(store.get(&[7; 16], &slot), Err(EraseError::Erased)));
     drop(store);
     let raw = std::fs::read(&path).unwrap();
     assert!(!raw.windows(16).any(|run| run == [9; 16] || run == [7; 16]));
     let store = SlotsFile::open(&path, Some(&uuid)).unwrap();
     assert_eq!(store.free().unwrap(), 300);
-    assert!(matches!(
-        store.destroy(&[7; 16], &slot),
-        Ok(ReadBack::Direct | ReadBack::Buffered)
-    ));
+    assert!(matches!(store.destroy(&[7; 16], &slot), Ok(ReadBack::Direct | ReadBack::Buffered)));
 }
 
 #[derive(Debug, Clone)]
@@ -239,10 +220,7 @@ fn t027_torn_writes_are_absent_and_destroyed() {
         generation: 8,
     };
     let page = live_page(&owner, &secret(0xC3));
-    let slot = SlotRef {
-        index: 0,
-        generation: 8,
-    };
+    let slot = SlotRef { index: 0, generation: 8 };
     // Any prefix of a new page over zeros, and any prefix of zeros over a live page.
     let lengths = (0..=128).chain((0..=PAGE).step_by(64));
     for length in lengths {
@@ -255,29 +233,14 @@ fn t027_torn_writes_are_absent_and_destroyed() {
                 disk.set(0, &page[..length]);
             }
             let store = disk.store(2);
-            let whole = if erasing {
-                length == 0
-            } else {
-                length >= OWNED_LEN
-            };
+            let whole = if erasing { length == 0 } else { length >= OWNED_LEN };
             let empty = disk.page(0).iter().all(|byte| *byte == 0);
-            assert_eq!(
-                store.get(&[3; 16], &slot).is_ok(),
-                whole,
-                "{length} {erasing}"
-            );
-            assert_ne!(
-                whole, empty,
-                "{length} {erasing}: a torn page was wiped at opening"
-            );
+            assert_eq!(store.get(&[3; 16], &slot).is_ok(), whole, "{length} {erasing}");
+            assert_ne!(whole, empty, "{length} {erasing}: a torn page was wiped at opening");
             assert_eq!(store.free().unwrap(), if whole { 1 } else { 2 });
             disk.cut_power();
             let durable = disk.page(0);
-            assert!(
-                whole
-                    || durable.iter().all(|byte| *byte == 0)
-                    || store.report().torn_destroyed == 0
-            );
+            assert!(whole || durable.iter().all(|byte| *byte == 0) || store.report().torn_destroyed == 0);
         }
     }
 }
@@ -350,17 +313,10 @@ fn a_destruction_that_the_medium_does_not_show_is_an_error() {
             self.0.read_direct(offset)
         }
     }
-    let store =
-        SlotsFile::over(Box::new(Lying(Disk::new(1))), [1; 16], 1, Arc::new(|_| ())).unwrap();
+    let store = SlotsFile::over(Box::new(Lying(Disk::new(1))), [1; 16], 1, Arc::new(|_| ())).unwrap();
     let slot = store.put(&[1; 16], &secret(5)).unwrap();
-    assert!(matches!(
-        store.destroy(&[1; 16], &slot),
-        Err(EraseError::Damaged)
-    ));
-    assert!(matches!(
-        store.destroy(&[1; 16], &slot),
-        Err(EraseError::Damaged)
-    ));
+    assert!(matches!(store.destroy(&[1; 16], &slot), Err(EraseError::Damaged)));
+    assert!(matches!(store.destroy(&[1; 16], &slot), Err(EraseError::Damaged)));
 }
 
 #[test]
@@ -375,10 +331,7 @@ fn t030_wrong_files_are_refused_with_a_reason_and_never_made_anew() {
     assert!(!path.exists());
 
     let uuid = SlotsFile::create(&path, 3).unwrap();
-    assert!(matches!(
-        SlotsFile::create(&path, 3),
-        Err(EraseError::Unusable(_))
-    ));
+    assert!(matches!(SlotsFile::create(&path, 3), Err(EraseError::Unusable(_))));
     assert!(reason(Some(&[0; 16])).contains("another portal"));
     let good = std::fs::read(&path).unwrap();
     let put_back = |content: &[u8]| std::fs::write(&path, content).unwrap();
@@ -400,10 +353,7 @@ fn t030_wrong_files_are_refused_with_a_reason_and_never_made_anew() {
     assert!(reason(None).contains("hard link"));
     std::fs::remove_file(scratch.path("copy")).unwrap();
     std::os::unix::fs::symlink(&path, scratch.path("link")).unwrap();
-    assert!(matches!(
-        SlotsFile::open(&scratch.path("link"), None),
-        Err(EraseError::Unusable(_))
-    ));
+    assert!(matches!(SlotsFile::open(&scratch.path("link"), None), Err(EraseError::Unusable(_))));
 
     let first = SlotsFile::open(&path, Some(&uuid)).unwrap();
     assert!(reason(None).contains("in use"));
@@ -422,37 +372,20 @@ fn t031_a_reused_slot_is_not_harmed_by_its_earlier_owner() {
     store.destroy(&[1; 16], &old).unwrap();
     let new = store.put(&[2; 16], &secret(2)).unwrap();
     assert_eq!(old.index, new.index);
-    assert!(matches!(
-        store.destroy(&[1; 16], &old),
-        Err(EraseError::OtherOwner)
-    ));
-    assert!(matches!(
-        store.get(&[1; 16], &old),
-        Err(EraseError::OtherOwner)
-    ));
+    assert!(matches!(store.destroy(&[1; 16], &old), Err(EraseError::OtherOwner)));
+    assert!(matches!(store.get(&[1; 16], &old), Err(EraseError::OtherOwner)));
     assert_eq!(store.get(&[2; 16], &new).unwrap().expose(), &[2; 32]);
-    let beyond = SlotRef {
-        index: 1,
-        generation: 0,
-    };
-    assert!(matches!(
-        store.get(&[2; 16], &beyond),
-        Err(EraseError::NoSuchSlot)
-    ));
+    let beyond = SlotRef { index: 1, generation: 0 };
+    assert!(matches!(store.get(&[2; 16], &beyond), Err(EraseError::NoSuchSlot)));
 }
 
 #[test]
 fn t032_a_full_store_says_so_and_a_purge_frees_a_slot() {
     let disk = Disk::new(3);
     let store = disk.store(3);
-    let slots: Vec<SlotRef> = (1..=3u8)
-        .map(|n| store.put(&[n; 16], &secret(n)).unwrap())
-        .collect();
+    let slots: Vec<SlotRef> = (1..=3u8).map(|n| store.put(&[n; 16], &secret(n)).unwrap()).collect();
     assert_eq!(store.free().unwrap(), 0);
-    assert!(matches!(
-        store.put(&[4; 16], &secret(4)),
-        Err(EraseError::SlotsFull)
-    ));
+    assert!(matches!(store.put(&[4; 16], &secret(4)), Err(EraseError::SlotsFull)));
     store.destroy(&[2; 16], &slots[1]).unwrap();
     let slot = store.put(&[4; 16], &secret(4)).unwrap();
     assert_eq!(slot.index, slots[1].index);
@@ -470,11 +403,7 @@ fn puts_that_come_together_share_syncs_and_all_are_durable() {
                 let slot = store.put(&[number; 16], &secret(number)).unwrap();
                 if number % 2 == 0 {
                     store.destroy(&[number; 16], &slot).unwrap();
-                    store
-                        .destroy(&[number; 16], &slot)
-                        .map(|_| ())
-                        .or_else(only_reused)
-                        .unwrap();
+                    store.destroy(&[number; 16], &slot).map(|_| ()).or_else(only_reused).unwrap();
                 }
             });
         }
@@ -484,10 +413,7 @@ fn puts_that_come_together_share_syncs_and_all_are_durable() {
     let store = disk.store(64);
     assert_eq!(store.report().live, 32);
     for live in store.live().unwrap() {
-        assert_eq!(
-            store.get(&live.doc_id, &live.slot).unwrap().expose(),
-            &[live.doc_id[0]; 32]
-        );
+        assert_eq!(store.get(&live.doc_id, &live.slot).unwrap().expose(), &[live.doc_id[0]; 32]);
     }
 }
 

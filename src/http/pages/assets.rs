@@ -13,11 +13,21 @@ pub struct Asset {
     content: &'static str,
 }
 
-pub static PORTAL_CSS: Asset =
-    Asset { path: "/assets/portal.css", media_type: "text/css; charset=utf-8", content: include_str!("../../../assets/portal.css") };
-pub static UPLOAD_JS: Asset =
-    Asset { path: "/assets/upload.js", media_type: "text/javascript; charset=utf-8", content: include_str!("../../../assets/upload.js") };
-pub static LOGO: Asset = Asset { path: "/assets/logo.svg", media_type: "image/svg+xml", content: include_str!("../../../assets/logo.svg") };
+pub static PORTAL_CSS: Asset = Asset {
+    path: "/assets/portal.css",
+    media_type: "text/css; charset=utf-8",
+    content: include_str!("../../../assets/portal.css"),
+};
+pub static UPLOAD_JS: Asset = Asset {
+    path: "/assets/upload.js",
+    media_type: "text/javascript; charset=utf-8",
+    content: include_str!("../../../assets/upload.js"),
+};
+pub static LOGO: Asset = Asset {
+    path: "/assets/logo.svg",
+    media_type: "image/svg+xml",
+    content: include_str!("../../../assets/logo.svg"),
+};
 
 impl Asset {
     /// The address with the content's hash.
@@ -31,8 +41,15 @@ impl Asset {
 
     /// For ever under its present hash, not at all under another.
     pub fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        let kept = if request.query_string() == self.version() { "public, max-age=31536000, immutable" } else { "no-cache" };
-        HttpResponse::Ok().insert_header(("Content-Type", self.media_type)).insert_header(("Cache-Control", kept)).body(self.content)
+        let kept = if request.query_string() == self.version() {
+            "public, max-age=31536000, immutable"
+        } else {
+            "no-cache"
+        };
+        HttpResponse::Ok()
+            .insert_header(("Content-Type", self.media_type))
+            .insert_header(("Cache-Control", kept))
+            .body(self.content)
     }
 }
 

@@ -28,5 +28,8 @@ pub fn page(language: &str, direction: &str, title: &str, script: Option<&str>, 
 /// A failure where no more is known of the visitor.
 pub fn plain_error(problem: &Problem, title: &str) -> HttpResponse {
     let body = html! { main { h1 { (title) } p { (problem.detail) } } };
-    problem.page().content_type("text/html; charset=utf-8").body(page("en", "ltr", title, None, body).into_string())
+    problem
+        .page()
+        .content_type("text/html; charset=utf-8")
+        .body(page("en", "ltr", title, None, body).into_string())
 }

@@ -88,10 +88,20 @@ pub fn form(view: &View<'_>, token: &str, link: &OpenedLink, problem: Option<(&P
 fn part_field(part: &PartSpec, parts: usize, problem: Option<&Problem>) -> Markup {
     let name = part.name.as_str();
     let accept = part.accepted.iter().map(|t| t.mime()).collect::<Vec<_>>().join(",");
-    let photos = part.accepted.iter().map(|t| t.mime()).filter(|m| m.starts_with("image/")).collect::<Vec<_>>().join(",");
+    let photos = part
+        .accepted
+        .iter()
+        .map(|t| t.mime())
+        .filter(|m| m.starts_with("image/"))
+        .collect::<Vec<_>>()
+        .join(",");
     let title = part_label(name, parts);
     let limits = limits_words(part);
-    let described = if problem.is_some() { format!("{name}-error {name}-hint") } else { format!("{name}-hint") };
+    let described = if problem.is_some() {
+        format!("{name}-error {name}-hint")
+    } else {
+        format!("{name}-hint")
+    };
     html! {
         fieldset data-part=(name) {
             legend { (title) }
@@ -182,11 +192,19 @@ pub type Facts = (Option<DocumentId>, Vec<String>, Option<OffsetDateTime>, Optio
 /// What a receipt tells of the drop through the present link: document, parts, received, purged.
 pub fn receipt_facts(done: &DocumentRequest) -> Facts {
     match (&done.stage, done.document()) {
-        (_, Some(document)) => {
-            (Some(document.id), document.parts.iter().map(|p| p.name.to_string()).collect(), Some(document.received_at), None)
-        }
+        (_, Some(document)) => (
+            Some(document.id),
+            document.parts.iter().map(|p| p.name.to_string()).collect(),
+            Some(document.received_at),
+            None,
+        ),
         (Stage::Purged, None) => match done.tombstones.last() {
-            Some(stone) => (Some(stone.document), stone.parts.clone(), Some(stone.received_at), Some(stone.purged_at)),
+            Some(stone) => (
+                Some(stone.document),
+                stone.parts.clone(),
+                Some(stone.received_at),
+                Some(stone.purged_at),
+            ),
             None => (None, Vec::new(), None, None),
         },
         _ => (None, Vec::new(), None, None),
@@ -206,7 +224,10 @@ pub fn rfc3339(at: OffsetDateTime) -> Option<String> {
 
 fn document_label(portal: &Portal, request: &DocumentRequest) -> String {
     let language = request.locale.as_deref().unwrap_or("en");
-    portal.catalogue.get(&request.document).map_or_else(|| request.document.to_string(), |e| e.label(language).to_owned())
+    portal
+        .catalogue
+        .get(&request.document)
+        .map_or_else(|| request.document.to_string(), |e| e.label(language).to_owned())
 }
 
 fn part_label(name: &str, parts: usize) -> String {
@@ -228,7 +249,10 @@ fn limits_words(part: &PartSpec) -> String {
     let types = part.accepted.iter().map(|t| t.label()).collect::<Vec<_>>().join(", ");
     let most = size_words(part.max_bytes);
     if part.min_bytes > 1 {
-        format!("{types}, {} to {most}. All four corners visible, nothing blurred.", size_words(part.min_bytes))
+        format!(
+            "{types}, {} to {most}. All four corners visible, nothing blurred.",
+            size_words(part.min_bytes)
+        )
     } else {
         format!("{types}, at most {most}. All four corners visible, nothing blurred.")
     }
@@ -247,11 +271,20 @@ pub fn size_words(bytes: u64) -> String {
 pub fn refusal_words(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Empty => "This file is empty. Choose it again, or take a new photo.".to_owned(),
-        Refusal::TooSmall { min } => format!("This file is smaller than {}. Take a larger photo, or send the original.", size_words(*min)),
-        Refusal::TooBig { max } => format!("This file is too large. At most {} are accepted: send a photo instead of a scan, or a smaller one.", size_words(*max)),
+        Refusal::TooSmall { min } => format!(
+            "This file is smaller than {}. Take a larger photo, or send the original.",
+            size_words(*min)
+        ),
+        Refusal::TooBig { max } => format!(
+            "This file is too large. At most {} are accepted: send a photo instead of a scan, or a smaller one.",
+            size_words(*max)
+        ),
         Refusal::UnknownType => "This is not a photo or document that can be accepted. Send a JPEG, a PNG or a PDF.".to_owned(),
         Refusal::NotAccepted { found } => format!("A {} is not accepted here. Take a photo instead.", found.label()),
-        Refusal::DeclaredMismatch { found, .. } => format!("The name says one thing, but the file is a {}. Choose it again, or take a new photo.", found.label()),
+        Refusal::DeclaredMismatch { found, .. } => format!(
+            "The name says one thing, but the file is a {}. Choose it again, or take a new photo.",
+            found.label()
+        ),
         Refusal::Truncated => "The file is cut off. Open it to see whether it is whole, then send it again.".to_owned(),
         Refusal::Damaged(_) => "The file is damaged and cannot be opened. Take a new photo, or save it again.".to_owned(),
         Refusal::PasswordProtected => "This PDF is protected with a password. Save it without one, or send a photo.".to_owned(),
@@ -265,12 +298,18 @@ pub fn refusal_words(refusal: &Refusal) -> String {
 }
 
 fn moment(at: OffsetDateTime) -> Markup {
-    let words = at.format(format_description!("[day padding:none] [month repr:long] [year], [hour]:[minute] UTC")).unwrap_or_default();
+    let words = at
+        .format(format_description!(
+            "[day padding:none] [month repr:long] [year], [hour]:[minute] UTC"
+        ))
+        .unwrap_or_default();
     html! { time datetime=(rfc3339(at).unwrap_or_default()) { (words) } }
 }
 
 fn when(at: OffsetDateTime) -> Markup {
-    let words = at.format(format_description!("[day padding:none] [month repr:long] [year]")).unwrap_or_default();
+    let words = at
+        .format(format_description!("[day padding:none] [month repr:long] [year]"))
+        .unwrap_or_default();
     html! { time datetime=(rfc3339(at).unwrap_or_default()) data-day="" { (words) } }
 }
 

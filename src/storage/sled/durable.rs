@@ -67,10 +67,7 @@ impl Default for Options {
 }
 
 fn log_and_abort(why: &str) {
-    tracing::error!(
-        why,
-        "the state of the store on disk is unknown: aborting, start again to recover"
-    );
+    tracing::error!(why, "the state of the store on disk is unknown: aborting, start again to recover");
     std::process::abort();
 }
 
@@ -205,24 +202,16 @@ impl DurableSled {
     ///
     /// # Errors
     /// What `decide` refused with (nothing is written then), or `Full`, `Size`, or the error the store died of.
-    pub fn decide<T, E: From<StoreError>>(
-        &self,
-        decide: impl FnOnce(&Rows<'_>) -> Result<(Batch, T), E>,
-    ) -> Result<(T, Seq), E> {
+    pub fn decide<T, E: From<StoreError>>(&self, decide: impl FnOnce(&Rows<'_>) -> Result<(Batch, T), E>) -> Result<(T, Seq), E> {
         self.core.group.alive()?;
         let mut decisions = self.core.group.decisions();
-        let rows = Rows::decided(
-            &self.core.records,
-            &decisions.pending,
-            Arc::clone(&decisions.in_flight),
-        );
+        let rows = Rows::decided(&self.core.records, &decisions.pending, Arc::clone(&decisions.in_flight));
         let (batch, answer) = decide(&rows)?;
         if batch.is_empty() {
             return Ok((answer, self.core.group.now()));
         }
         batch.check()?;
-        self.core
-            .take_room(batch.bytes(), batch.may_use_reserve())?;
+        self.core.take_room(batch.bytes(), batch.may_use_reserve())?;
         decisions.pending.extend(batch.into_rows());
         let seq = self.core.group.wrote();
         drop(decisions);
@@ -336,14 +325,11 @@ impl Core {
         }
         let free = room(&self.dir)?.bytes;
         let reserve = i64::try_from(self.options.reserve_bytes).unwrap_or(i64::MAX);
-        let mut spare = i64::try_from(free)
-            .unwrap_or(i64::MAX)
-            .saturating_sub(reserve);
+        let mut spare = i64::try_from(free).unwrap_or(i64::MAX).saturating_sub(reserve);
         if spare < bytes && free >= self.options.reserve_bytes / 2 {
             spare = self.reusable().saturating_sub(reserve);
         }
-        self.credit
-            .store(spare.clamp(0, LOOK_EVERY), Ordering::Relaxed);
+        self.credit.store(spare.clamp(0, LOOK_EVERY), Ordering::Relaxed);
         if spare >= bytes {
             return Ok(());
         }
@@ -372,10 +358,8 @@ impl Core {
             return Ok(());
         }
         let (answer, answered) = mpsc::sync_channel(1);
-        self.group.when_settled(
-            self.group.now(),
-            Box::new(move |outcome| drop(answer.send(outcome))),
-        );
+        self.group
+            .when_settled(self.group.now(), Box::new(move |outcome| drop(answer.send(outcome))));
         answered
             .recv()
             .unwrap_or_else(|_| Err(StoreError::Unknown("the store was closed".into())))
@@ -414,8 +398,7 @@ impl Core {
         while let Work::Flush { rows, upto } = self.group.next() {
             // sled asserts what it believes; a broken belief is a write of unknown outcome.
             let flushed = catch_unwind(AssertUnwindSafe(|| self.flush(&rows)));
-            let outcome =
-                flushed.unwrap_or_else(|_| Err(StoreError::Unknown("sled panicked".into())));
+            let outcome = flushed.unwrap_or_else(|_| Err(StoreError::Unknown("sled panicked".into())));
             if let Err(error) = &outcome {
                 self.report(error);
             }
@@ -448,30 +431,18 @@ impl Core {
     /// Any new reservation sees the stored error and wakes them; making a tree is one that takes no lock.
     fn watch_until(&self, stopped: &mpsc::Receiver<()>) {
         const NAME: &[u8] = b"wake";
-        while matches!(
-            stopped.recv_timeout(WATCH),
-            Err(mpsc::RecvTimeoutError::Timeout)
-        ) {
+        while matches!(stopped.recv_timeout(WATCH), Err(mpsc::RecvTimeoutError::Timeout)) {
             let round = self.group.round.load(Ordering::SeqCst);
             let running = round % 2 == 1;
             if running && self.watched.swap(round, Ordering::SeqCst) == round {
-                let _ = self
-                    .db
-                    .open_tree(NAME)
-                    .and_then(|_| self.db.drop_tree(NAME));
+                let _ = self.db.open_tree(NAME).and_then(|_| self.db.drop_tree(NAME));
             }
         }
     }
 }
 
-fn spawn(
-    name: &str,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<std::thread::JoinHandle<()>, StoreError> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .spawn(run)
-        .map_err(io)
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>, StoreError> {
+    std::thread::Builder::new().name(name.into()).spawn(run).map_err(io)
 }
 
 /// Takes the lock of the directory for as long as the file is open.
@@ -508,13 +479,9 @@ fn open_database(path: &Path, cache_bytes: u64) -> Result<(::sled::Db, ::sled::T
         }));
         match opened {
             Err(_) => {
-                return Err(StoreError::Corrupt(
-                    "sled panicked while recovering the log".into(),
-                ));
+                return Err(StoreError::Corrupt("sled panicked while recovering the log".into()));
             }
-            Ok(Err(::sled::Error::Io(error)))
-                if error.to_string().contains("could not acquire lock") =>
-            {
+            Ok(Err(::sled::Error::Io(error))) if error.to_string().contains("could not acquire lock") => {
                 patience -= 1;
                 if patience == 0 {
                     return Err(StoreError::Held);
@@ -532,9 +499,7 @@ fn check_synced(db: &::sled::Db) -> Result<(), StoreError> {
     let before = log_syncs();
     let last = db.get(KEY).map_err(from_read)?;
     // A value that differs from the last one: sled skips a write that changes nothing.
-    let mark = last.map_or(0, |last| {
-        last.first().map_or(0, |byte| byte.wrapping_add(1))
-    });
+    let mark = last.map_or(0, |last| last.first().map_or(0, |byte| byte.wrapping_add(1)));
     db.insert(KEY, &[mark]).map_err(from_write)?;
     db.flush().map_err(from_write)?;
     if log_syncs() == before {

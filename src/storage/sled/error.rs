@@ -37,12 +37,8 @@ impl fmt::Display for StoreError {
         match self {
             Self::Held => out.write_str("another nightdrop holds this directory"),
             Self::NotDurable(why) => write!(out, "log writes would not survive a power cut: {why}"),
-            Self::Full { must_reopen: false } => {
-                out.write_str("the disk is too full to accept this")
-            }
-            Self::Full { must_reopen: true } => {
-                out.write_str("the disk ran full while writing; the store must be opened again")
-            }
+            Self::Full { must_reopen: false } => out.write_str("the disk is too full to accept this"),
+            Self::Full { must_reopen: true } => out.write_str("the disk ran full while writing; the store must be opened again"),
             Self::Size { bytes, limit } => {
                 write!(out, "a value of {bytes} bytes is outside 1..={limit}")
             }
@@ -77,8 +73,5 @@ pub(super) fn from_write(error: ::sled::Error) -> StoreError {
 
 /// Whether an I/O error means "no space": sled copies errors by kind and loses the number.
 pub(super) fn is_full(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }

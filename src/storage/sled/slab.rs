@@ -130,22 +130,13 @@ impl Chunks<'_> {
     /// `Io` or `Corrupt` when the log cannot be read.
     pub fn get(&self, key: ChunkKey) -> Result<Option<Vec<u8>>, StoreError> {
         let slabs = &self.core.slabs;
-        let row = if key.chunk < SHARED {
-            shared_row(key)
-        } else {
-            own_row(key)
-        };
+        let row = if key.chunk < SHARED { shared_row(key) } else { own_row(key) };
         let Some(place) = slabs.index.get(row).map_err(from_read)? else {
             return Ok(None);
         };
         let (number, slot) = place_of(&place)?;
         // A missing tree means that the document is being deleted right now.
-        let Some(tree) = slabs
-            .state()
-            .shelves
-            .get(&number)
-            .map(|shelf| shelf.tree.clone())
-        else {
+        let Some(tree) = slabs.state().shelves.get(&number).map(|shelf| shelf.tree.clone()) else {
             return Ok(None);
         };
         let entry = if key.chunk < SHARED {
@@ -156,9 +147,7 @@ impl Chunks<'_> {
         match tree.get(&entry) {
             Ok(value) => {
                 let _ = touch(&tree, &entry);
-                Ok(value
-                    .filter(|value| !value.is_empty())
-                    .map(|value| value.to_vec()))
+                Ok(value.filter(|value| !value.is_empty()).map(|value| value.to_vec()))
             }
             Err(::sled::Error::CollectionNotFound(_)) => Ok(None),
             Err(error) => Err(from_read(error)),
@@ -191,11 +180,7 @@ impl Chunks<'_> {
     ///
     /// # Errors
     /// As [`Chunks::get`].
-    pub fn documents(
-        &self,
-        after: Option<[u8; 16]>,
-        limit: usize,
-    ) -> Result<Vec<([u8; 16], u64)>, StoreError> {
+    pub fn documents(&self, after: Option<[u8; 16]>, limit: usize) -> Result<Vec<([u8; 16], u64)>, StoreError> {
         self.list(after, limit, |_| true)
     }
 
@@ -203,43 +188,21 @@ impl Chunks<'_> {
     ///
     /// # Errors
     /// As [`Chunks::get`].
-    pub fn list_older(
-        &self,
-        than: u64,
-        after: Option<[u8; 16]>,
-        limit: usize,
-    ) -> Result<Vec<([u8; 16], u64)>, StoreError> {
+    pub fn list_older(&self, than: u64, after: Option<[u8; 16]>, limit: usize) -> Result<Vec<([u8; 16], u64)>, StoreError> {
         self.list(after, limit, |since| since < than)
     }
 
-    fn list(
-        &self,
-        after: Option<[u8; 16]>,
-        limit: usize,
-        wanted: impl Fn(u64) -> bool,
-    ) -> Result<Vec<([u8; 16], u64)>, StoreError> {
+    fn list(&self, after: Option<[u8; 16]>, limit: usize, wanted: impl Fn(u64) -> bool) -> Result<Vec<([u8; 16], u64)>, StoreError> {
         let mut found = Vec::new();
         let from = after.map_or(vec![DOCUMENTS], |after| document_row(DOCUMENTS, after));
-        for row in self
-            .core
-            .slabs
-            .index
-            .range(from.clone()..vec![DOCUMENTS + 1])
-        {
+        for row in self.core.slabs.index.range(from.clone()..vec![DOCUMENTS + 1]) {
             let (row, since) = row.map_err(from_read)?;
             if after.is_some() && row == from {
                 continue;
             }
             let broken = || StoreError::Corrupt("a row of the chunk index".into());
-            let document = row
-                .get(1..)
-                .and_then(|id| id.try_into().ok())
-                .ok_or_else(broken)?;
-            let since = since
-                .as_ref()
-                .try_into()
-                .map(u64::from_be_bytes)
-                .map_err(|_| broken())?;
+            let document = row.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(broken)?;
+            let since = since.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| broken())?;
             if wanted(since) {
                 if found.len() == limit {
                     break;
@@ -255,13 +218,8 @@ impl Chunks<'_> {
         let row = shared_row(key);
         if let Some(place) = slabs.index.get(&row).map_err(from_read)? {
             let (number, slot) = place_of(&place)?;
-            let tree = slabs
-                .state()
-                .shelves
-                .get(&number)
-                .map(|shelf| shelf.tree.clone());
-            let tree =
-                tree.ok_or_else(|| StoreError::Corrupt("a chunk without its tree".into()))?;
+            let tree = slabs.state().shelves.get(&number).map(|shelf| shelf.tree.clone());
+            let tree = tree.ok_or_else(|| StoreError::Corrupt("a chunk without its tree".into()))?;
             return self.write(&tree, &[slot], bytes);
         }
         self.note_document(key.document, now)?;
@@ -270,10 +228,7 @@ impl Chunks<'_> {
         self.put_back(number, slot);
         let mut place = number.to_be_bytes().to_vec();
         place.push(slot);
-        let before = slabs
-            .index
-            .insert(row, place)
-            .map_err(|error| self.core.failed(error))?;
+        let before = slabs.index.insert(row, place).map_err(|error| self.core.failed(error))?;
         before.map_or(Ok(()), |place| self.release(place_of(&place)?.0))
     }
 
@@ -296,8 +251,7 @@ impl Chunks<'_> {
     }
 
     fn write(&self, tree: &Tree, entry: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
-        tree.insert(entry, bytes)
-            .map_err(|error| self.core.failed(error))?;
+        tree.insert(entry, bytes).map_err(|error| self.core.failed(error))?;
         // Not part of the write: what is deleted right now needs no touching.
         let _ = touch(tree, entry);
         Ok(())
@@ -307,9 +261,7 @@ impl Chunks<'_> {
         let index = &self.core.slabs.index;
         let row = document_row(DOCUMENTS, document);
         if !index.contains_key(&row).map_err(from_read)? {
-            index
-                .insert(row, &now.to_be_bytes())
-                .map_err(|error| self.core.failed(error))?;
+            index.insert(row, &now.to_be_bytes()).map_err(|error| self.core.failed(error))?;
         }
         Ok(())
     }
@@ -354,10 +306,7 @@ impl Chunks<'_> {
         let needed = (key.chunk % BLOCK + 1).next_multiple_of(COUNTED);
         if counted < needed {
             let place = [&number.to_be_bytes()[..], &(needed as u16).to_be_bytes()].concat();
-            slabs
-                .index
-                .insert(row, place)
-                .map_err(|error| self.core.failed(error))?;
+            slabs.index.insert(row, place).map_err(|error| self.core.failed(error))?;
             state.hold(number, needed - counted);
         }
         let shelf = state
@@ -373,11 +322,7 @@ impl Chunks<'_> {
             return Err(StoreError::Full { must_reopen: false });
         }
         let number = state.next;
-        let tree = self
-            .core
-            .db
-            .open_tree(tree_name(number))
-            .map_err(|error| self.core.failed(error))?;
+        let tree = self.core.db.open_tree(tree_name(number)).map_err(|error| self.core.failed(error))?;
         state.next += 1;
         let shelf = Shelf {
             tree,
@@ -404,10 +349,7 @@ impl Chunks<'_> {
         state.live = state.live.saturating_sub(bytes);
         state.open.retain(|(open, _)| *open != number);
         drop(state);
-        self.core
-            .db
-            .drop_tree(tree_name(number))
-            .map_err(|error| self.core.failed(error))?;
+        self.core.db.drop_tree(tree_name(number)).map_err(|error| self.core.failed(error))?;
         Ok(())
     }
 }
@@ -448,10 +390,7 @@ impl Slabs {
             state.shelves.insert(number, shelf);
             state.hold(number, chunks);
         }
-        let lost = rows
-            .keys()
-            .filter(|number| !state.shelves.contains_key(number))
-            .count();
+        let lost = rows.keys().filter(|number| !state.shelves.contains_key(number)).count();
         if lost > 0 {
             tracing::error!(lost, "the chunk index names trees that are not there");
         }

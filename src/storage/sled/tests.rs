@@ -22,8 +22,7 @@ impl Scratch {
     fn new() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir =
-            std::env::temp_dir().join(format!("nightdrop-sled-{}-{count}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("nightdrop-sled-{}-{count}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         Self(dir)
     }
@@ -90,10 +89,7 @@ async fn concurrent_commits_share_a_sync() {
                     let seq = store.apply(batch).unwrap();
                     store.settled(seq).await.unwrap();
                     // Acknowledged is in the log, not only decided.
-                    assert_eq!(
-                        store.records().get(&[task, round]).unwrap(),
-                        Some(vec![round])
-                    );
+                    assert_eq!(store.records().get(&[task, round]).unwrap(), Some(vec![round]));
                 }
             })
         })
@@ -112,25 +108,14 @@ fn what_was_settled_is_there_after_reopening() {
     let store = scratch.open();
     store.chunks().put(key(1, 0), b"small", 7).unwrap();
     store.chunks().put(key(1, 9), b"large", 8).unwrap();
-    let seq = store
-        .apply(batch(&[("a", Some("1")), ("b", Some("2"))]))
-        .unwrap();
+    let seq = store.apply(batch(&[("a", Some("1")), ("b", Some("2"))])).unwrap();
     store.settled_blocking(seq).unwrap();
     drop(store);
     let store = scratch.open();
     assert_eq!(store.records().get(b"a").unwrap(), Some(b"1".to_vec()));
-    assert_eq!(
-        store.chunks().get(key(1, 0)).unwrap(),
-        Some(b"small".to_vec())
-    );
-    assert_eq!(
-        store.chunks().get(key(1, 9)).unwrap(),
-        Some(b"large".to_vec())
-    );
-    assert_eq!(
-        store.chunks().documents(None, 10).unwrap(),
-        vec![([1; 16], 7)]
-    );
+    assert_eq!(store.chunks().get(key(1, 0)).unwrap(), Some(b"small".to_vec()));
+    assert_eq!(store.chunks().get(key(1, 9)).unwrap(), Some(b"large".to_vec()));
+    assert_eq!(store.chunks().documents(None, 10).unwrap(), vec![([1; 16], 7)]);
 }
 
 #[test]
@@ -141,9 +126,7 @@ fn decisions_see_earlier_ones_and_a_refusal_writes_nothing() {
         // Never waited for: some of these are read from memory and some from the log.
         let (seen, _) = store
             .decide(|rows| {
-                let count = rows
-                    .get(b"count")?
-                    .map_or(0, |count| u64::from_be_bytes(count.try_into().unwrap()));
+                let count = rows.get(b"count")?.map_or(0, |count| u64::from_be_bytes(count.try_into().unwrap()));
                 let mut batch = Batch::new();
                 batch.put(*b"count", (count + 1).to_be_bytes());
                 Ok::<_, StoreError>((batch, count))
@@ -153,18 +136,13 @@ fn decisions_see_earlier_ones_and_a_refusal_writes_nothing() {
     }
     let refused = store.decide(|_| {
         let mut batch = Batch::new();
-        batch
-            .put(*b"good", *b"x")
-            .put(*b"bad", vec![0; VALUE_LIMIT + 1]);
+        batch.put(*b"good", *b"x").put(*b"bad", vec![0; VALUE_LIMIT + 1]);
         Ok::<_, StoreError>((batch, ()))
     });
     assert!(matches!(refused, Err(StoreError::Size { .. })));
     store.durable_blocking().unwrap();
     assert_eq!(store.records().get(b"good").unwrap(), None);
-    assert_eq!(
-        store.records().get(b"count").unwrap(),
-        Some(200_u64.to_be_bytes().to_vec())
-    );
+    assert_eq!(store.records().get(b"count").unwrap(), Some(200_u64.to_be_bytes().to_vec()));
 }
 
 #[test]
@@ -180,10 +158,7 @@ fn pages_follow_each_other_without_gaps() {
     store.durable_blocking().unwrap();
     let (mut seen, mut after) = (Vec::new(), None::<Vec<u8>>);
     loop {
-        let page = store
-            .records()
-            .scan_prefix(b"p", after.as_deref(), 7)
-            .unwrap();
+        let page = store.records().scan_prefix(b"p", after.as_deref(), 7).unwrap();
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
         seen.extend(page.into_iter().map(|(key, _)| key[1]));
@@ -195,17 +170,11 @@ fn pages_follow_each_other_without_gaps() {
 fn a_second_handle_is_refused_and_the_first_goes_on() {
     let scratch = Scratch::new();
     let store = scratch.open();
-    assert_eq!(
-        DurableSled::open(&scratch.0, Options::default()).err(),
-        Some(StoreError::Held)
-    );
+    assert_eq!(DurableSled::open(&scratch.0, Options::default()).err(), Some(StoreError::Held));
     store.apply(batch(&[("a", Some("1"))])).unwrap();
     store.durable_blocking().unwrap();
     drop(store);
-    assert_eq!(
-        scratch.open().records().get(b"a").unwrap(),
-        Some(b"1".to_vec())
-    );
+    assert_eq!(scratch.open().records().get(b"a").unwrap(), Some(b"1".to_vec()));
 }
 
 #[test]
@@ -216,15 +185,9 @@ fn nothing_is_acknowledged_while_a_record_is_spilled() {
     std::fs::write(&spilled, b"x").unwrap();
     let seq = store.apply(batch(&[("a", Some("1"))])).unwrap();
     assert_eq!(store.settled_blocking(seq), Err(StoreError::Spilled));
-    assert_eq!(
-        store.apply(batch(&[("b", Some("1"))])),
-        Err(StoreError::Spilled)
-    );
+    assert_eq!(store.apply(batch(&[("b", Some("1"))])), Err(StoreError::Spilled));
     drop(store);
-    assert_eq!(
-        DurableSled::open(&scratch.0, Options::default()).err(),
-        Some(StoreError::Spilled)
-    );
+    assert_eq!(DurableSled::open(&scratch.0, Options::default()).err(), Some(StoreError::Spilled));
     std::fs::remove_file(spilled).unwrap();
     scratch.open();
 }
@@ -236,19 +199,10 @@ fn a_failed_sync_is_never_acknowledged_and_calls_the_hook() {
     let store = DurableSled::open(&scratch.0, options).unwrap();
     injected::fail(&scratch.log(), rustix::io::Errno::IO);
     let seq = store.apply(batch(&[("a", Some("1"))])).unwrap();
-    assert!(matches!(
-        store.settled_blocking(seq),
-        Err(StoreError::Unknown(_))
-    ));
+    assert!(matches!(store.settled_blocking(seq), Err(StoreError::Unknown(_))));
     assert_eq!(reasons.lock().unwrap().len(), 1);
-    assert!(matches!(
-        store.apply(batch(&[("b", Some("1"))])),
-        Err(StoreError::Unknown(_))
-    ));
-    assert!(matches!(
-        store.chunks().put(key(1, 0), b"x", 1),
-        Err(StoreError::Unknown(_))
-    ));
+    assert!(matches!(store.apply(batch(&[("b", Some("1"))])), Err(StoreError::Unknown(_))));
+    assert!(matches!(store.chunks().put(key(1, 0), b"x", 1), Err(StoreError::Unknown(_))));
     injected::heal(&scratch.log());
     drop(store);
 }
@@ -262,24 +216,12 @@ fn a_full_disk_is_typed_and_the_store_opens_again() {
     store.settled_blocking(kept).unwrap();
     injected::fail(&scratch.log(), rustix::io::Errno::NOSPC);
     let seq = store.apply(batch(&[("a", Some("1"))])).unwrap();
-    assert_eq!(
-        store.settled_blocking(seq),
-        Err(StoreError::Full { must_reopen: true })
-    );
-    assert_eq!(
-        store.apply(batch(&[("b", Some("1"))])),
-        Err(StoreError::Full { must_reopen: true })
-    );
-    assert!(
-        reasons.lock().unwrap().is_empty(),
-        "a full disk is no reason to die"
-    );
+    assert_eq!(store.settled_blocking(seq), Err(StoreError::Full { must_reopen: true }));
+    assert_eq!(store.apply(batch(&[("b", Some("1"))])), Err(StoreError::Full { must_reopen: true }));
+    assert!(reasons.lock().unwrap().is_empty(), "a full disk is no reason to die");
     injected::heal(&scratch.log());
     drop(store);
-    assert_eq!(
-        scratch.open().records().get(b"kept").unwrap(),
-        Some(b"1".to_vec())
-    );
+    assert_eq!(scratch.open().records().get(b"kept").unwrap(), Some(b"1".to_vec()));
 }
 
 #[test]
@@ -299,10 +241,7 @@ fn the_reserve_is_refused_before_anything_is_written() {
     let seq = store.apply(purge).unwrap();
     store.settled_blocking(seq).unwrap();
     store.chunks().delete_document([1; 16]).unwrap();
-    assert!(
-        !store.restore_ballast(),
-        "the ballast must not take the reserve"
-    );
+    assert!(!store.restore_ballast(), "the ballast must not take the reserve");
 }
 
 #[test]
@@ -322,10 +261,7 @@ fn garbage_is_refused_and_left_as_it_is() {
     std::fs::create_dir_all(scratch.0.join("sled")).unwrap();
     std::fs::write(scratch.0.join("sled/conf"), b"not a configuration at all").unwrap();
     assert!(DurableSled::open(&scratch.0, Options::default()).is_err());
-    assert_eq!(
-        std::fs::read(scratch.0.join("sled/conf")).unwrap(),
-        b"not a configuration at all"
-    );
+    assert_eq!(std::fs::read(scratch.0.join("sled/conf")).unwrap(), b"not a configuration at all");
 }
 
 #[test]
@@ -345,15 +281,8 @@ fn a_tree_without_rows_is_dropped_at_the_next_opening() {
     drop(store);
     let store = scratch.open();
     let trees = store.core().db.tree_names();
-    assert!(
-        !trees
-            .iter()
-            .any(|name| name.as_ref() == [b't', 0, 0, 0, 99])
-    );
-    assert_eq!(
-        store.chunks().get(key(1, 0)).unwrap(),
-        Some(b"kept".to_vec())
-    );
+    assert!(!trees.iter().any(|name| name.as_ref() == [b't', 0, 0, 0, 99]));
+    assert_eq!(store.chunks().get(key(1, 0)).unwrap(), Some(b"kept".to_vec()));
 }
 
 #[test]
@@ -362,20 +291,10 @@ fn shared_slabs_are_given_back_with_their_last_chunk() {
     let store = scratch.open();
     let before = store.core().db.tree_names().len();
     for document in 0..40 {
-        store
-            .chunks()
-            .put(key(document, 0), &[document; 9], u64::from(document))
-            .unwrap();
-        store
-            .chunks()
-            .put(key(document, 1), &[document; 8], 99)
-            .unwrap();
+        store.chunks().put(key(document, 0), &[document; 9], u64::from(document)).unwrap();
+        store.chunks().put(key(document, 1), &[document; 8], 99).unwrap();
     }
-    assert_eq!(
-        store.core().db.tree_names().len() - before,
-        10,
-        "eight chunks share a tree"
-    );
+    assert_eq!(store.core().db.tree_names().len() - before, 10, "eight chunks share a tree");
     assert_eq!(store.chunks().list_older(3, None, 10).unwrap().len(), 3);
     for document in 0..40 {
         store.chunks().delete_document([document; 16]).unwrap();
@@ -390,17 +309,11 @@ fn wrong_sizes_are_refused() {
     let scratch = Scratch::new();
     let store = scratch.open();
     let limit = VALUE_LIMIT;
-    assert_eq!(
-        store.chunks().put(key(1, 0), b"", 1),
-        Err(StoreError::Size { bytes: 0, limit })
-    );
+    assert_eq!(store.chunks().put(key(1, 0), b"", 1), Err(StoreError::Size { bytes: 0, limit }));
     let large = vec![0; limit + 1];
     assert_eq!(
         store.chunks().put(key(1, 0), &large, 1),
-        Err(StoreError::Size {
-            bytes: limit + 1,
-            limit
-        })
+        Err(StoreError::Size { bytes: limit + 1, limit })
     );
     assert!(store.chunks().put(key(1, 0), &large[..limit], 1).is_ok());
 }

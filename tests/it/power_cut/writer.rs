@@ -19,8 +19,7 @@ pub fn is_writer() -> bool {
 
 /// Stores and deletes until it is killed.
 pub fn writer() {
-    let store =
-        DurableSled::open(Path::new(&std::env::var(DIR).unwrap()), Options::default()).unwrap();
+    let store = DurableSled::open(Path::new(&std::env::var(DIR).unwrap()), Options::default()).unwrap();
     // Ids go on where an earlier round of the same store ended.
     let generation = std::env::var(SEED).unwrap().parse::<u64>().unwrap();
     std::thread::scope(|scope| {
@@ -43,15 +42,10 @@ pub fn write(store: &DurableSled, thread: u64, generation: u64) {
             1 + random.below(3) as u32
         };
         for chunk in 0..chunks {
-            store
-                .chunks()
-                .put(key(name, chunk), &bytes(name, chunk), 1)
-                .unwrap();
+            store.chunks().put(key(name, chunk), &bytes(name, chunk), 1).unwrap();
         }
         let mut batch = Batch::new();
-        batch
-            .put(row(name), chunks.to_be_bytes())
-            .put(twin(name), chunks.to_be_bytes());
+        batch.put(row(name), chunks.to_be_bytes()).put(twin(name), chunks.to_be_bytes());
         let seq = store.apply(batch).unwrap();
         store.settled_blocking(seq).unwrap();
         tell("+", name, chunks);
@@ -70,10 +64,7 @@ pub fn delete(store: &DurableSled, name: Name, chunks: u32) {
     batch.remove(row(name)).remove(twin(name)).frees_space();
     let seq = store.apply(batch).unwrap();
     store.settled_blocking(seq).unwrap();
-    store
-        .chunks()
-        .delete_document(key(name, 0).document)
-        .unwrap();
+    store.chunks().delete_document(key(name, 0).document).unwrap();
     store.durable_blocking().unwrap();
     tell("-", name, chunks);
 }
@@ -87,10 +78,7 @@ pub fn tell(what: &str, name: Name, chunks: u32) {
 // ---- sled as it comes ----
 
 pub fn plain_writer() {
-    let db = sled::Config::new()
-        .path(std::env::var(DIR).unwrap())
-        .open()
-        .unwrap();
+    let db = sled::Config::new().path(std::env::var(DIR).unwrap()).open().unwrap();
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let db = &db;
@@ -98,8 +86,7 @@ pub fn plain_writer() {
                 for number in 0_u64.. {
                     let name = (thread, number);
                     for chunk in 0..4 {
-                        db.insert(plain_key(name, chunk), bytes(name, chunk))
-                            .unwrap();
+                        db.insert(plain_key(name, chunk), bytes(name, chunk)).unwrap();
                     }
                     db.flush().unwrap();
                     tell("+", name, 4);
@@ -112,10 +99,7 @@ pub fn plain_writer() {
 /// How many acknowledged documents are not whole; or that the database does not even open.
 pub fn plain_lost(dir: &Path, before: &Said, all: &Said) -> Result<usize, &'static str> {
     catch_unwind(AssertUnwindSafe(|| {
-        let db = sled::Config::new()
-            .path(dir)
-            .open()
-            .map_err(|_| "it does not open")?;
+        let db = sled::Config::new().path(dir).open().map_err(|_| "it does not open")?;
         let whole = |name: Name| {
             (0..4).all(|chunk| {
                 db.get(plain_key(name, chunk))
@@ -140,21 +124,11 @@ pub fn plain_key(name: Name, chunk: u32) -> Vec<u8> {
 // ---- Names and bytes ----
 
 pub fn row(name: Name) -> Vec<u8> {
-    [
-        b"doc".as_slice(),
-        &name.0.to_be_bytes(),
-        &name.1.to_be_bytes(),
-    ]
-    .concat()
+    [b"doc".as_slice(), &name.0.to_be_bytes(), &name.1.to_be_bytes()].concat()
 }
 
 pub fn twin(name: Name) -> Vec<u8> {
-    [
-        b"twin".as_slice(),
-        &name.1.to_be_bytes(),
-        &name.0.to_be_bytes(),
-    ]
-    .concat()
+    [b"twin".as_slice(), &name.1.to_be_bytes(), &name.0.to_be_bytes()].concat()
 }
 
 pub fn name_of(row: &[u8]) -> Name {
@@ -166,11 +140,7 @@ pub fn key(name: Name, chunk: u32) -> ChunkKey {
     let mut document = [0; 16];
     document[..8].copy_from_slice(&name.1.to_be_bytes());
     document[8..].copy_from_slice(&name.0.to_be_bytes());
-    ChunkKey {
-        document,
-        file: 0,
-        chunk,
-    }
+    ChunkKey { document, file: 0, chunk }
 }
 
 /// The content of a chunk follows from its name.
