@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod journey;
+mod layers;
 mod power_cut;
 mod support;
