@@ -17,17 +17,53 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sandbox", &["domain", "connectors"]),
     // The catalogue's type is the workflow's; the configuration fills it.
     ("config", &["domain", "workflow", "connectors"]),
-    ("app", &["domain", "crypto", "storage", "connectors", "inspect", "workflow", "http", "worker", "config", "sandbox"]),
-    ("cli", &["domain", "crypto", "storage", "connectors", "inspect", "workflow", "http", "worker", "config", "app", "sandbox", "cli"]),
+    (
+        "app",
+        &[
+            "domain",
+            "crypto",
+            "storage",
+            "connectors",
+            "inspect",
+            "workflow",
+            "http",
+            "worker",
+            "config",
+            "sandbox",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "domain",
+            "crypto",
+            "storage",
+            "connectors",
+            "inspect",
+            "workflow",
+            "http",
+            "worker",
+            "config",
+            "app",
+            "sandbox",
+            "cli",
+        ],
+    ),
 ];
 
 const LONGEST: usize = 600;
 
 fn sources() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files: Vec<_> = walk(&root).into_iter().filter(|p| p.extension().is_some_and(|e| e == "rs")).collect();
+    let mut files: Vec<_> = walk(&root)
+        .into_iter()
+        .filter(|p| p.extension().is_some_and(|e| e == "rs"))
+        .collect();
     files.sort();
-    files.into_iter().map(|p| (p.strip_prefix(&root).unwrap().to_path_buf(), std::fs::read_to_string(&p).unwrap())).collect()
+    files
+        .into_iter()
+        .map(|p| (p.strip_prefix(&root).unwrap().to_path_buf(), std::fs::read_to_string(&p).unwrap()))
+        .collect()
 }
 
 fn room(file: &Path) -> String {
@@ -37,9 +73,22 @@ fn room(file: &Path) -> String {
 
 /// Rooms named behind `crate::` outside of comments.
 fn imports(text: &str) -> Vec<String> {
-    let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-    let name = |rest: &str| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default().to_owned();
-    code.split("crate::").skip(1).map(name).filter(|n| ALLOWED.iter().any(|(room, _)| room == n)).collect()
+    let code: String = text
+        .lines()
+        .filter(|l| !l.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let name = |rest: &str| {
+        rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    code.split("crate::")
+        .skip(1)
+        .map(name)
+        .filter(|n| ALLOWED.iter().any(|(room, _)| room == n))
+        .collect()
 }
 
 #[test]
@@ -48,7 +97,11 @@ fn arrows_run_down() {
     for (file, text) in sources() {
         let here = room(&file);
         let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == here) else {
-            assert!(["main", "lib"].contains(&here.as_str()), "{} is in no room of the table", file.display());
+            assert!(
+                ["main", "lib"].contains(&here.as_str()),
+                "{} is in no room of the table",
+                file.display()
+            );
             continue;
         };
         for there in imports(&text) {
