@@ -171,7 +171,9 @@ impl App {
             breakers: forward::Breakers::default(),
             counters: Counters::default(),
         });
-        let swept = sweep::sweep(&portal).await.map_err(|e| refused("left-overs cannot be destroyed")(&e))?;
+        let swept = sweep::sweep(&portal)
+            .await
+            .map_err(|e| refused("left-overs cannot be destroyed")(&e))?;
         if swept != sweep::Swept::default() {
             tracing::info!(?swept, "left-overs of the process before destroyed");
         }
@@ -180,6 +182,11 @@ impl App {
 
     /// Opens the doors and starts the worker. Returns when both listeners are bound.
     pub async fn start(self) -> Result<Running, StartError> {
+        self.start_with(true).await
+    }
+
+    /// Without the worker nothing turns until somebody calls [`crate::worker::step`].
+    pub async fn start_with(self, worker: bool) -> Result<Running, StartError> {
         let public = bind(self.config.public.address)?;
         let staff = bind(self.config.staff.address)?;
         let addresses = (local(&public)?, local(&staff)?);
@@ -203,8 +210,15 @@ impl App {
             shutdown: SHUTDOWN_PATIENCE,
         })
         .map_err(|e| refused("the doors cannot be opened")(&e))?;
-        let worker = Worker::start(&self.portal);
-        Ok(Running { portal: self.portal, store: self.store, public: addresses.0, staff: addresses.1, doors, worker })
+        let worker = worker.then(|| Worker::start(&self.portal));
+        Ok(Running {
+            portal: self.portal,
+            store: self.store,
+            public: addresses.0,
+            staff: addresses.1,
+            doors,
+            worker,
+        })
     }
 }
 
@@ -215,7 +229,7 @@ pub struct Running {
     pub public: SocketAddr,
     pub staff: SocketAddr,
     doors: Vec<ServerHandle>,
-    worker: Worker,
+    worker: Option<Worker>,
 }
 
 impl Running {
@@ -223,7 +237,9 @@ impl Running {
     pub async fn stop(self) {
         let doors = self.doors.iter().map(|door| door.stop(true));
         futures_util::future::join_all(doors).await;
-        self.worker.stop(Duration::from_secs(5)).await;
+        if let Some(worker) = self.worker {
+            worker.stop(Duration::from_secs(5)).await;
+        }
         if let Err(error) = self.store.store().durable().await {
             tracing::error!(%error, "the store could not be flushed");
         }
@@ -272,11 +288,17 @@ pub fn connect(providers: &[Provider]) -> Result<BTreeMap<ProviderName, Arc<dyn 
                 made.insert(provider.name.clone(), connector);
             }
             Err(wrong) => faults.extend(
-                wrong.into_iter().map(|f| Fault::new(format!("providers.{}.{}", provider.name, f.key), format!("needs {}", f.accepted))),
+                wrong
+                    .into_iter()
+                    .map(|f| Fault::new(format!("providers.{}.{}", provider.name, f.key), format!("needs {}", f.accepted))),
             ),
         }
     }
-    if faults.is_empty() { Ok(made) } else { Err(StartError::Configuration(faults)) }
+    if faults.is_empty() {
+        Ok(made)
+    } else {
+        Err(StartError::Configuration(faults))
+    }
 }
 
 /// A secret's file must not be readable by others.
@@ -288,13 +310,21 @@ fn read_secret(path: &Path) -> Result<Secret, String> {
 
 /// Unlocks what needs no person: a key-encrypting key or passphrase in a file. Otherwise the portal starts locked.
 fn unlock_at_start(config: &Config, layout: &Layout, keyring: &Keyring) -> Result<(), StartError> {
-    let kek = config.keys.kek_file.clone().or_else(|| layout.kek.exists().then(|| layout.kek.clone()));
+    let kek = config
+        .keys
+        .kek_file
+        .clone()
+        .or_else(|| layout.kek.exists().then(|| layout.kek.clone()));
     if let Some(path) = kek {
         let bytes = private_file::read(&path, 64, Privacy::Owner).map_err(|e| refused("keys.kek_file")(&e))?;
-        let mut raw: [u8; 32] =
-            bytes.as_slice().try_into().map_err(|_| StartError::Refused("keys.kek_file: must hold exactly 32 bytes".to_owned()))?;
+        let mut raw: [u8; 32] = bytes
+            .as_slice()
+            .try_into()
+            .map_err(|_| StartError::Refused("keys.kek_file: must hold exactly 32 bytes".to_owned()))?;
         let kek = SecretBytes::take(&mut raw);
-        keyring.unlock(&Protector::Kek(&kek)).map_err(|e| refused("the vault key does not open with keys.kek_file")(&e))?;
+        keyring
+            .unlock(&Protector::Kek(&kek))
+            .map_err(|e| refused("the vault key does not open with keys.kek_file")(&e))?;
     }
     if let Some(path) = &config.keys.passphrase_file {
         let bytes = private_file::read(path, 4096, Privacy::Owner).map_err(|e| refused("keys.passphrase_file")(&e))?;

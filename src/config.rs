@@ -102,8 +102,12 @@ const HARD_MAX_FILE: u64 = 100 << 20;
 impl Config {
     /// Reads a file and the environment. All faults at once, each with its key and what is accepted.
     pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Vec<Fault>> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| vec![Fault::new(path.display(), format!("cannot be read ({error}); `nightdrop init` writes one"))])?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            vec![Fault::new(
+                path.display(),
+                format!("cannot be read ({error}); `nightdrop init` writes one"),
+            )]
+        })?;
         let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let mut config = Self::parse(&text, &base, environment)?;
         config.path = Some(path.to_path_buf());
@@ -111,9 +115,9 @@ impl Config {
     }
 
     pub fn parse(text: &str, base: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Vec<Fault>> {
-        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            vec![Fault::new("nightdrop.toml", format!("is not TOML: {}", error.message()))]
-        })?;
+        let mut table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| vec![Fault::new("nightdrop.toml", format!("is not TOML: {}", error.message()))])?;
         let mut faults = reader::overlay(&mut table, environment);
         let mut r = Reader::new(table, base);
         let config = Self::resolve(&mut r, base);
@@ -126,13 +130,21 @@ impl Config {
 
     fn resolve(r: &mut Reader, base: &Path) -> Option<Self> {
         let data_dir = r.path("data_dir").unwrap_or_else(|| base.join("data"));
-        let public_url = r.required("public_url", "the https address that applicants see, such as \"https://drop.example.com\"").and_then(|url| {
-            let fits = reader::is_origin(&url);
-            if !fits {
-                r.fault("public_url", "must be https://host or https://host:port without a path (http only for localhost)");
-            }
-            fits.then(|| url.trim_end_matches('/').to_owned())
-        });
+        let public_url = r
+            .required(
+                "public_url",
+                "the https address that applicants see, such as \"https://drop.example.com\"",
+            )
+            .and_then(|url| {
+                let fits = reader::is_origin(&url);
+                if !fits {
+                    r.fault(
+                        "public_url",
+                        "must be https://host or https://host:port without a path (http only for localhost)",
+                    );
+                }
+                fits.then(|| url.trim_end_matches('/').to_owned())
+            });
         let keys_folder = r.path("keys.folder").unwrap_or_else(|| data_dir.join("keys"));
         let retention = Retention {
             link: r.duration("retention.link", Duration::hours(72)),
@@ -171,7 +183,11 @@ impl Config {
                 support: r.string("company.support"),
                 purpose: r.string("company.purpose"),
             },
-            keys: Keys { folder: keys_folder, passphrase_file: r.path("keys.passphrase_file"), kek_file: r.path("keys.kek_file") },
+            keys: Keys {
+                folder: keys_folder,
+                passphrase_file: r.path("keys.passphrase_file"),
+                kek_file: r.path("keys.kek_file"),
+            },
             retention,
             limits: UploadLimits {
                 max_file,
@@ -200,7 +216,10 @@ fn listener(r: &mut Reader, name: &str, default: &str) -> Listener {
         r.fault(&key, "must be an address and port, such as \"127.0.0.1:8081\" or \"[::]:8080\"");
         SocketAddr::from(([127, 0, 0, 1], 0))
     });
-    let (cert, certificate_key) = (r.path(&format!("listen.{name}_tls.cert")), r.path(&format!("listen.{name}_tls.key")));
+    let (cert, certificate_key) = (
+        r.path(&format!("listen.{name}_tls.cert")),
+        r.path(&format!("listen.{name}_tls.key")),
+    );
     let tls = match (cert, certificate_key) {
         (Some(cert), Some(key)) => Some(Tls { cert, key }),
         (None, None) => None,
@@ -229,14 +248,20 @@ fn catalogue(r: &mut Reader) -> Catalogue {
             None => known.as_ref().map(|k| k.parts.clone()).unwrap_or_default(),
         };
         if !(1..=2).contains(&parts.len()) {
-            r.fault(&key("parts"), "needs one or two names of a-z, 0-9 and -, such as [\"front\", \"back\"]");
+            r.fault(
+                &key("parts"),
+                "needs one or two names of a-z, 0-9 and -, such as [\"front\", \"back\"]",
+            );
         }
         let accepted: Vec<FileType> = match accepted {
             Some(types) => types.iter().filter_map(|t| FileType::from_mime(t)).collect(),
             None => known.as_ref().map_or_else(|| FileType::ALL[..3].to_vec(), |k| k.accepted.clone()),
         };
         if accepted.is_empty() {
-            r.fault(&key("accepted"), "needs at least one of image/jpeg, image/png, application/pdf, image/heic");
+            r.fault(
+                &key("accepted"),
+                "needs at least one of image/jpeg, image/png, application/pdf, image/heic",
+            );
         }
         let strip = match r.string(&key("strip")).as_deref() {
             None => known.as_ref().map_or(Strip::Gps, |k| k.strip),
@@ -253,7 +278,13 @@ fn catalogue(r: &mut Reader) -> Catalogue {
         if !all_labels.contains_key("en") {
             r.fault(&key("label"), "needs at least an English label, such as { en = \"Government ID\" }");
         }
-        catalogue.insert(CatalogueEntry { kind, labels: all_labels, parts, accepted, strip });
+        catalogue.insert(CatalogueEntry {
+            kind,
+            labels: all_labels,
+            parts,
+            accepted,
+            strip,
+        });
     }
     catalogue
 }
@@ -267,8 +298,16 @@ fn providers(r: &mut Reader, base: &Path) -> Vec<Provider> {
             continue;
         };
         match table.remove("kind") {
-            Some(toml::Value::String(kind)) => providers.push(Provider { name: provider, kind, table, base: base.to_path_buf() }),
-            _ => r.fault(&format!("providers.{name}.kind"), "is needed: stripe, synapse, http, manual or sandbox"),
+            Some(toml::Value::String(kind)) => providers.push(Provider {
+                name: provider,
+                kind,
+                table,
+                base: base.to_path_buf(),
+            }),
+            _ => r.fault(
+                &format!("providers.{name}.kind"),
+                "is needed: stripe, synapse, http, manual or sandbox",
+            ),
         }
     }
     providers

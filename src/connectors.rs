@@ -8,11 +8,14 @@
 pub mod body;
 pub mod client;
 pub mod guard;
+pub mod http;
 pub mod manual;
 pub mod sandbox;
 pub mod settings;
 pub mod shape;
 pub mod sign;
+pub mod stripe;
+pub mod synapse;
 pub mod words;
 
 #[cfg(test)]
@@ -33,12 +36,15 @@ use crate::domain::id::DocumentId;
 use settings::{Fault, ReadSecret};
 
 /// The provider kinds that a configuration may name.
-pub const KINDS: [&str; 2] = ["sandbox", "manual"];
+pub const KINDS: [&str; 5] = ["http", "manual", "sandbox", "stripe", "synapse"];
 
 /// Makes a connector from a `[providers.<name>]` table without the keys that are not the connector's; every fault at once, each with its key and what is accepted.
 pub fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Arc<dyn Connector>, Vec<Fault>> {
     Ok(match kind {
         "sandbox" => Arc::new(sandbox::Sandbox::new(sandbox::Settings::from_table(table, read_secret)?)?),
+        "stripe" => Arc::new(stripe::Stripe::new(stripe::Settings::from_table(table, read_secret)?)?),
+        "synapse" => Arc::new(synapse::Synapse::new(synapse::Settings::from_table(table, read_secret)?)?),
+        "http" => Arc::new(http::Http::new(http::Settings::from_table(table, read_secret)?)?),
         "manual" => Arc::new(manual::Manual::new(manual::Settings::from_table(table, read_secret)?)),
         _ => return Err(vec![Fault::new("kind", format!("one of {}", KINDS.join(", ")))]),
     })
@@ -110,6 +116,8 @@ pub struct Missing {
     pub provider_name: String,
     /// The provider's reason in plain words (expired, unreadable …), if it gave one.
     pub reason: Option<String>,
+    /// The reference to ask with, where it is not the one that was asked about (a company's representative, a beneficial owner).
+    pub applicant: Option<ApplicantRef>,
 }
 
 /// One submission on its way: everything the request's bytes may depend on.
@@ -299,5 +307,74 @@ fn cannot_list() -> Failure {
             "provider.cannot_list",
             "This provider cannot say what is missing. Pick the document from the catalogue.",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::fake::{NoTrail, Reply, no_secrets, parcel_of};
+    use super::*;
+
+    #[test]
+    fn every_kind_is_built_and_no_other() {
+        for kind in KINDS {
+            let faults = build(kind, &"no_such_key=1".parse().unwrap(), no_secrets()).err().unwrap();
+            assert!(
+                faults.iter().any(|f| f.key == "no_such_key") && faults.iter().all(|f| f.key != "kind"),
+                "{kind}"
+            );
+        }
+        let faults = build("carrier-pigeon", &toml::Table::new(), no_secrets()).err().unwrap();
+        assert_eq!(faults[0].key, "kind");
+        assert!(KINDS.iter().all(|kind| faults[0].accepted.contains(kind)));
+    }
+
+    #[test]
+    fn an_addresss_faults_come_with_all_others() {
+        let faults = build("sandbox", &"base_url='http://example.com'".parse().unwrap(), no_secrets())
+            .err()
+            .unwrap();
+        let keys: Vec<_> = faults.iter().map(|f| f.key.as_str()).collect();
+        assert_eq!(keys, ["base_url", "api_key_file"]);
+    }
+
+    #[test]
+    fn a_parcels_digest_changes_with_everything_that_the_bytes_depend_on() {
+        let parcel = || parcel_of("a", &[("front", b"abc")], 1);
+        let changed = |change: &dyn Fn(&mut Parcel)| {
+            let mut other = parcel();
+            change(&mut other);
+            other.digest()
+        };
+        assert_eq!(changed(&|_| {}), parcel().digest());
+        assert_eq!(changed(&|p| p.progress.push(("file:front".into(), "x".into()))), parcel().digest());
+        let changes: [&dyn Fn(&mut Parcel); 7] = [
+            &|p| p.epoch = 1,
+            &|p| p.document = DocumentId([8; 16]),
+            &|p| p.applicant = ApplicantRef::parse("b").unwrap(),
+            &|p| p.kind = DocumentKind::parse("passport").unwrap(),
+            &|p| p.parts[0].file_type = FileType::Pdf,
+            &|p| p.parts[0].size = 4,
+            &|p| p.parts[0].digest[0] ^= 1,
+        ];
+        let mut digests: Vec<_> = changes.iter().map(|change| changed(change)).collect();
+        digests.push(parcel().digest());
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), 8);
+    }
+
+    #[tokio::test]
+    async fn the_sandboxs_request_is_the_same_over_all_retries() {
+        let fake = fake::Fake::replies(vec![Reply::Drop]).await;
+        let table = format!("base_url='{}'\napi_key_file='key'", fake.url()).parse().unwrap();
+        let connector = build("sandbox", &table, no_secrets()).unwrap();
+        for chunk in [1, 2, 7] {
+            let parcel = parcel_of("a", &[("front", &b"front"[..]), ("back", b"back")], chunk);
+            assert!(matches!(connector.deliver(&parcel, &NoTrail).await, Err(Failure::Ambiguous { .. })));
+        }
+        let seen = fake.seen();
+        assert!(seen.len() == 3 && seen.iter().all(|request| *request == seen[0]));
     }
 }

@@ -36,6 +36,8 @@ pub mod slots;
 pub mod stream;
 
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod vectors;

@@ -55,12 +55,20 @@ pub struct Settings {
 
 impl Settings {
     pub fn of(public_url: &str, staff: SocketAddr) -> Self {
-        Self { secure: public_url.starts_with("https://"), public_url: public_url.to_owned(), staff }
+        Self {
+            secure: public_url.starts_with("https://"),
+            public_url: public_url.to_owned(),
+            staff,
+        }
     }
 
     /// The name of a cookie that only this host may set and read.
     pub fn cookie(&self, name: &str) -> String {
-        if self.secure { format!("__Host-{name}") } else { format!("nightdrop-{name}") }
+        if self.secure {
+            format!("__Host-{name}")
+        } else {
+            format!("nightdrop-{name}")
+        }
     }
 }
 
@@ -109,10 +117,18 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
     };
     let public = state.clone();
     let public = HttpServer::new(move || {
-        App::new().app_data(public.clone()).wrap(guard::public_headers()).configure(public_routes).default_service(web::to(error::no_such_page))
+        App::new()
+            .app_data(public.clone())
+            .wrap(guard::public_headers())
+            .configure(public_routes)
+            .default_service(web::to(error::no_such_page))
     });
     let staff = HttpServer::new(move || {
-        App::new().app_data(state.clone()).wrap(guard::staff_headers()).configure(staff_routes).default_service(web::to(error::no_such_page))
+        App::new()
+            .app_data(state.clone())
+            .wrap(guard::staff_headers())
+            .configure(staff_routes)
+            .default_service(web::to(error::no_such_page))
     });
     macro_rules! run {
         ($server:expr, $door:expr, $workers:expr) => {{

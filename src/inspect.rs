@@ -180,7 +180,8 @@ impl Inspector {
         }
         self.open_body(out)?;
         let before = out.len();
-        let Stage::Body(file_type, filter) = self.stage else {
+        let stage = std::mem::replace(&mut self.stage, Stage::Head(Zeroizing::default()));
+        let Stage::Body(file_type, filter) = stage else {
             return Err(Refusal::UnknownType);
         };
         let findings = match filter {
@@ -189,12 +190,14 @@ impl Inspector {
             Filter::Pdf(filter) => filter.finish(out)?,
             Filter::Heic(filter) => filter.finish(out)?,
         };
-        self.archive.look(&out[before..]);
-        let kept = self.kept + (out.len() - before) as u64;
+        self.note_kept(&out[before..]);
+        if file_type != FileType::Pdf && self.pdf_head.has_head() {
+            return Err(Refusal::Disguised("pdf"));
+        }
         if self.archive.is_archive() {
             return Err(Refusal::Disguised("zip"));
         }
-        if kept < self.policy.limits.min_bytes {
+        if self.kept < self.policy.limits.min_bytes {
             return Err(Refusal::TooSmall {
                 min: self.policy.limits.min_bytes,
             });
@@ -202,7 +205,7 @@ impl Inspector {
         Ok(Report {
             file_type,
             received: self.received,
-            kept,
+            kept: self.kept,
             pixels: findings.pixels,
             pages: findings.pages,
             dropped_trailing: findings.dropped_trailing,
@@ -229,11 +232,7 @@ impl Inspector {
         let max = self.policy.limits.max_bytes;
         let room = usize::try_from(max - self.received).unwrap_or(usize::MAX);
         self.push_counted(&input[..input.len().min(room)], out)?;
-        if input.len() > room {
-            Err(Refusal::TooBig { max })
-        } else {
-            Ok(())
-        }
+        if input.len() > room { Err(Refusal::TooBig { max }) } else { Ok(()) }
     }
 
     fn push_counted(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
@@ -257,9 +256,7 @@ impl Inspector {
         };
         let head = std::mem::take(head);
         let found = sniff(&head).ok_or(Refusal::UnknownType)?;
-        if !self.policy.limits.accepted.contains(found)
-            || !heic::can_be_stripped(found, self.policy.strip)
-        {
+        if !self.policy.limits.accepted.contains(found) || !heic::can_be_stripped(found, self.policy.strip) {
             return Err(Refusal::NotAccepted { found });
         }
         if self.policy.declared.contradicts(found) {
@@ -279,16 +276,9 @@ impl Inspector {
     }
 
     fn filter(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let Stage::Body(file_type, filter) = &mut self.stage else {
+        let Stage::Body(_, filter) = &mut self.stage else {
             return Ok(());
         };
-        // A foreign head counts at its own byte: what the filter finds before that byte wins, whatever the split.
-        let foreign = if *file_type == FileType::Pdf {
-            None
-        } else {
-            self.pdf_head.look(input)
-        };
-        let input = &input[..foreign.unwrap_or(input.len())];
         let before = out.len();
         match filter {
             Filter::Jpeg(filter) => filter.push(input, out)?,
@@ -296,13 +286,14 @@ impl Inspector {
             Filter::Pdf(filter) => filter.push(input, out)?,
             Filter::Heic(filter) => filter.push(input, out)?,
         }
-        self.archive.look(&out[before..]);
-        self.kept += (out.len() - before) as u64;
-        if foreign.is_some() {
-            Err(Refusal::Disguised("pdf"))
-        } else {
-            Ok(())
-        }
+        self.note_kept(&out[before..]);
+        Ok(())
+    }
+
+    fn note_kept(&mut self, kept: &[u8]) {
+        self.kept += kept.len() as u64;
+        self.pdf_head.look(kept);
+        self.archive.look(kept);
     }
 }
 

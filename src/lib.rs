@@ -1,4 +1,49 @@
-//! nightdrop: a self-hosted secure document drop portal.
+//! nightdrop: a self-hosted secure document drop portal. **This is the map.**
+//!
+//! A support agent finds that a customer's identity document is missing at the KYC provider and issues a one-time link for exactly that document.
+//! The customer drops the photo through a minimal page. It is encrypted while it arrives, forwarded to the provider, and destroyed, provably.
+//!
+//! # The way of a document
+//! 1. **ask** – [`workflow::issue`]: a request with its one link; the token is shown once and stored as a keyed hash.
+//! 2. **drop** – [`http::upload`] takes the form, [`workflow::receive`] turns the socket's bytes into sealed chunks as they come.
+//! 3. **seal** – [`inspect`] decides by content and drops what must not stay; [`crypto::seal`] encrypts under a key that needs both the vault's private key
+//!    and an erasure secret in a slot of [`crypto::slots`]; [`storage`] keeps the chunks; one durable transaction consumes the link; only then "received" is said.
+//! 4. **forward** – [`worker`] takes the lease of what is due, [`workflow::forward`] writes the intent and sends through a connector of [`connectors`].
+//! 5. **confirm** – [`workflow::confirm`] asks the provider; a callback ([`http::callback`], [`workflow::callback`]) only makes it ask sooner.
+//! 6. **purge** – [`workflow::purge`] overwrites the slot, deletes the chunks, leaves a tombstone and a chained, signed receipt.
+//! 7. **sweep** – [`workflow::sweep`] destroys what a crash or a lost connection left behind, at start and ever after.
+//!
+//! # Floors: a file imports only from lower floors and from its own room
+//! ```text
+//! 5  main, cli                               commands
+//! 4  app, config                             put together; refused at start, never asked again
+//! 3  http | worker | sandbox                 the doors, what turns by itself, a provider to try it with
+//! 2  workflow                                one verb per file
+//! 1  crypto | storage | connectors | inspect siblings, blind to one another
+//! 0  domain                                  pure: no async, no I/O, no clock, no serde
+//! ```
+//! The allowed table stands in `tests/it/layers.rs`, which fails when an arrow runs upwards, a file has no head, or one outgrows 600 lines.
+//!
+//! # Invariants
+//! * **A** what was acknowledged is recoverable, or visibly lost; nothing is acknowledged before its fsync.
+//! * **O** at most one document for each link, ever; GET and HEAD change nothing.
+//! * **D** at most one delivery with effect: intent first, ask before sending again, one fenced worker.
+//! * **E** no live erasure secret without an owner after the sweep; nothing purged whose secret lives.
+//! * **P** no plaintext byte on any disk; no route returns a document byte.
+//! * A purge that is due always wins; time never runs backwards ([`storage::clock`]).
+//!
+//! # Rooms
+//! | room | its question |
+//! | --- | --- |
+//! | [`domain`] | what is a request, and what may happen to it next? ([`domain::transition`] is the whole answer) |
+//! | [`crypto`] | who can read it, and how does it become unreadable for ever? |
+//! | [`storage`] | what is durable? (records and blobs; the embedded sled under [`storage::sled`]) |
+//! | [`connectors`] | how does this provider speak? (one file each) |
+//! | [`inspect`] | what kind of file is this, and is it whole? |
+//! | [`workflow`] | in which order? |
+//! | [`http`] | who is asking, and what may they see? (public door: page and callbacks; staff door: console, API, metrics) |
+//! | [`worker`] | what is due? |
+//! | [`config`], [`app`] | is everything in place to start? |
 
 pub mod app;
 pub mod config;

@@ -25,7 +25,7 @@ pub struct Settings {
     pub api_key: Secret,
     /// `whsec_<base64>`; signs the callbacks.
     pub webhook_secret: Secret,
-    /// Where verdicts are told, if anywhere.
+    /// Where verdicts are told, if anywhere; `http://`.
     pub callback_url: Option<String>,
 }
 

@@ -10,7 +10,6 @@ pub mod key;
 pub mod record;
 pub mod sled;
 
-
 use std::fmt;
 
 use async_trait::async_trait;

@@ -84,7 +84,9 @@ async fn hand(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<boo
 
 async fn until_due(portal: &Portal) -> Duration {
     match portal.records.next_due().await {
-        Ok(Some(at)) => Duration::try_from(at - portal.records.now()).unwrap_or_default().clamp(SHORTEST_SLEEP, LONGEST_SLEEP),
+        Ok(Some(at)) => Duration::try_from(at - portal.records.now())
+            .unwrap_or_default()
+            .clamp(SHORTEST_SLEEP, LONGEST_SLEEP),
         Ok(None) => LONGEST_SLEEP,
         Err(_) => AFTER_ERROR,
     }

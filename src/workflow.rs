@@ -116,7 +116,10 @@ impl InFlight {
 #[derive(Debug)]
 pub enum WorkflowError {
     /// A field is not acceptable: its name, and what is.
-    Invalid { field: &'static str, mend: String },
+    Invalid {
+        field: &'static str,
+        mend: String,
+    },
     /// Decided by the state of the request.
     Refused(Refusal),
     NotFound,
@@ -169,5 +172,7 @@ impl From<RandomUnavailable> for WorkflowError {
 
 /// Runs blocking work (argon2, fsync) off the async threads.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkflowError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| WorkflowError::Internal("a blocking task panicked".to_owned()))
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| WorkflowError::Internal("a blocking task panicked".to_owned()))
 }

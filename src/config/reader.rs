@@ -16,7 +16,10 @@ pub struct Fault {
 
 impl Fault {
     pub fn new(key: impl fmt::Display, mend: impl Into<String>) -> Self {
-        Self { key: key.to_string(), mend: mend.into() }
+        Self {
+            key: key.to_string(),
+            mend: mend.into(),
+        }
     }
 }
 
@@ -64,13 +67,23 @@ const SCALARS: [&str; 27] = [
 pub fn overlay(table: &mut toml::Table, environment: impl Iterator<Item = (String, String)>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (variable, value) in environment {
-        let Some(name) = variable.strip_prefix("NIGHTDROP_") else { continue };
+        let Some(name) = variable.strip_prefix("NIGHTDROP_") else {
+            continue;
+        };
         if RESERVED.contains(&name) || name.starts_with("TEST_") {
             continue;
         }
-        match SCALARS.iter().find(|key| environment_name(key) == name).map(|key| (*key).to_owned()).or_else(|| nested_key(table, name)) {
+        match SCALARS
+            .iter()
+            .find(|key| environment_name(key) == name)
+            .map(|key| (*key).to_owned())
+            .or_else(|| nested_key(table, name))
+        {
             Some(key) => set(table, &key, scalar(&value)),
-            None => faults.push(Fault::new(&variable, "is not a configuration key; see the comments in nightdrop.toml")),
+            None => faults.push(Fault::new(
+                &variable,
+                "is not a configuration key; see the comments in nightdrop.toml",
+            )),
         }
     }
     faults
@@ -85,7 +98,9 @@ fn nested_key(table: &toml::Table, name: &str) -> Option<String> {
     ["providers", "documents"].into_iter().find_map(|section| {
         let rest = name.strip_prefix(&section.to_ascii_uppercase())?.strip_prefix('_')?;
         let names = table.get(section)?.as_table()?.keys();
-        let owner = names.filter(|n| rest.strip_prefix(&environment_name(n)).is_some_and(|r| r.starts_with('_'))).max_by_key(|n| n.len())?;
+        let owner = names
+            .filter(|n| rest.strip_prefix(&environment_name(n)).is_some_and(|r| r.starts_with('_')))
+            .max_by_key(|n| n.len())?;
         let key = &rest[owner.len() + 1..];
         Some(format!("{section}.{owner}.{}", key.to_ascii_lowercase()))
     })
@@ -95,7 +110,9 @@ fn scalar(text: &str) -> toml::Value {
     match text {
         "true" => toml::Value::Boolean(true),
         "false" => toml::Value::Boolean(false),
-        _ => text.parse().map_or_else(|_| toml::Value::String(text.to_owned()), toml::Value::Integer),
+        _ => text
+            .parse()
+            .map_or_else(|_| toml::Value::String(text.to_owned()), toml::Value::Integer),
     }
 }
 
@@ -105,7 +122,9 @@ fn set(table: &mut toml::Table, key: &str, value: toml::Value) {
             table.insert(key.to_owned(), value);
         }
         Some((head, rest)) => {
-            let inner = table.entry(head.to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            let inner = table
+                .entry(head.to_owned())
+                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
             if !inner.is_table() {
                 *inner = toml::Value::Table(toml::Table::new());
             }
@@ -125,7 +144,12 @@ pub struct Reader {
 
 impl Reader {
     pub fn new(table: toml::Table, base: &Path) -> Self {
-        Self { table, base: base.to_path_buf(), seen: BTreeSet::new(), faults: Vec::new() }
+        Self {
+            table,
+            base: base.to_path_buf(),
+            seen: BTreeSet::new(),
+            faults: Vec::new(),
+        }
     }
 
     pub fn fault(&mut self, key: &str, mend: impl Into<String>) {
@@ -229,18 +253,28 @@ impl Reader {
                 for inner in table.keys() {
                     self.seen.insert(format!("{key}.{inner}"));
                 }
-                table.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
+                table
+                    .iter()
+                    .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
+                    .collect()
             }
             Some(toml::Value::String(text)) => BTreeMap::from([("en".to_owned(), text)]),
             Some(_) => {
-                self.fault(key, "must be a text, or texts by language such as { en = \"Passport\", de = \"Reisepass\" }");
+                self.fault(
+                    key,
+                    "must be a text, or texts by language such as { en = \"Passport\", de = \"Reisepass\" }",
+                );
                 BTreeMap::new()
             }
         }
     }
 
     pub fn networks(&mut self, key: &str) -> Vec<Network> {
-        let texts = if self.get(key).is_some() { self.strings(key).unwrap_or_default() } else { Vec::new() };
+        let texts = if self.get(key).is_some() {
+            self.strings(key).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         let mut networks = Vec::new();
         for text in texts {
             match Network::parse(&text) {
@@ -281,7 +315,11 @@ impl Reader {
     pub fn finish(mut self) -> Vec<Fault> {
         let mut unknown = Vec::new();
         leaves("", &self.table, &mut |key| {
-            let covered = self.seen.contains(key) || self.seen.iter().any(|s| s.strip_suffix('*').is_some_and(|prefix| key.starts_with(prefix)));
+            let covered = self.seen.contains(key)
+                || self
+                    .seen
+                    .iter()
+                    .any(|s| s.strip_suffix('*').is_some_and(|prefix| key.starts_with(prefix)));
             if !covered {
                 unknown.push(Fault::new(key, "is not a configuration key"));
             }
@@ -293,7 +331,11 @@ impl Reader {
 
 fn leaves(prefix: &str, table: &toml::Table, visit: &mut impl FnMut(&str)) {
     for (name, value) in table {
-        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        let key = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
         match value {
             toml::Value::Table(inner) => leaves(&key, inner, visit),
             _ => visit(&key),
@@ -336,7 +378,10 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
 pub fn is_origin(url: &str) -> bool {
     let url = url.trim_end_matches('/');
     let local = |host: &str| {
-        let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
+        let name = host
+            .rsplit_once(':')
+            .filter(|(_, port)| port.parse::<u16>().is_ok())
+            .map_or(host, |(name, _)| name);
         matches!(name, "localhost" | "127.0.0.1" | "[::1]")
     };
     let plain = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '\\']);

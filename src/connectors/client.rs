@@ -112,7 +112,7 @@ impl Client {
             });
         }
         match sent {
-            Ok(response) => Answer::read(response, asks).await,
+            Ok(response) => Ok(Answer::read(response, asks).await),
             Err(error) => Err(sort_transport(&error, asks)),
         }
     }
@@ -216,7 +216,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    async fn read(mut response: reqwest::Response, asks: bool) -> Result<Self, Failure> {
+    async fn read(mut response: reqwest::Response, asks: bool) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();
         let mut whole = response.content_length().is_none_or(|length| length <= ANSWER_CAP as u64);
@@ -227,13 +227,13 @@ impl Answer {
                 Ok(Some(_)) | Err(_) => whole = false,
             }
         }
-        Ok(Self {
+        Self {
             status,
             headers,
             body,
             whole,
             asks,
-        })
+        }
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -298,6 +298,19 @@ impl Answer {
         }
     }
 
+    /// Perhaps stored, unless the request only asked.
+    pub fn uncertain(&self, code: &str, text: &str) -> Failure {
+        maybe_stored(Problem::new(code, text), self.asks)
+    }
+
+    /// A failure that the provider remembers under our key: the same key would be answered with it for ever, so the outcome must be asked for, and a
+    /// later try needs another key. Code `provider.stored_failure`.
+    pub fn stored_failure(&self) -> Option<Failure> {
+        let replayed = self.header("idempotent-replayed") == Some("true");
+        let text = "The provider repeats an earlier failure of this delivery; whether it has the document is being found out.";
+        (replayed && self.status >= 500).then(|| self.uncertain("provider.stored_failure", text))
+    }
+
     /// Surely not stored.
     pub fn definite(&self, code: &str, text: &str) -> Failure {
         Failure::Definite {
@@ -316,7 +329,7 @@ impl Answer {
 }
 
 /// A failure after which the provider may have the document, unless the request only asked.
-pub fn maybe_stored(problem: Problem, asks: bool) -> Failure {
+fn maybe_stored(problem: Problem, asks: bool) -> Failure {
     if asks {
         Failure::Definite {
             problem,

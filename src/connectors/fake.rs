@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -179,6 +180,8 @@ type Script = dyn Fn(usize, &Seen) -> Reply + Send + Sync;
 pub struct Fake {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// Bytes that an endless answer could get rid of.
+    written: Arc<AtomicU64>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -188,13 +191,19 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
-        let (script, log): (Arc<Script>, _) = (Arc::new(script), seen.clone());
+        let written = Arc::<AtomicU64>::default();
+        let (script, log, count): (Arc<Script>, _, _) = (Arc::new(script), seen.clone(), written.clone());
         let task = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, script.clone(), log.clone()));
+                tokio::spawn(serve(socket, script.clone(), log.clone(), count.clone()));
             }
         });
-        Self { address, seen, task }
+        Self {
+            address,
+            seen,
+            written,
+            task,
+        }
     }
 
     /// Answers in this order, and the last one for ever.
@@ -204,6 +213,10 @@ impl Fake {
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::SeqCst)
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -217,7 +230,7 @@ impl Drop for Fake {
     }
 }
 
-async fn serve(mut socket: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Seen>>>) {
+async fn serve(mut socket: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Seen>>>, written: Arc<AtomicU64>) {
     let Some(seen) = read_request(&mut socket).await else { return };
     let n = {
         let mut log = log.lock().unwrap();
@@ -231,7 +244,9 @@ async fn serve(mut socket: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Se
         }
         Reply::Endless(head, again) => {
             if socket.write_all(&head).await.is_ok() {
-                while socket.write_all(&again).await.is_ok() {}
+                while let Ok(n @ 1..) = socket.write(&again).await {
+                    written.fetch_add(n as u64, Ordering::SeqCst);
+                }
             }
         }
         Reply::Silence => {

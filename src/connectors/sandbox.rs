@@ -13,7 +13,7 @@ use reqwest::Method;
 use serde_json::Value;
 use time::Duration;
 
-use super::client::{Answer, Call, Client, maybe_stored};
+use super::client::{Answer, Call, Client};
 use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
 use super::shape::{Multipart, percent};
 use super::words::Reason;
@@ -21,7 +21,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported,
     Verdict, sign,
 };
-use crate::domain::delivery::{Problem, ProviderClass, Receipt};
+use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
 
 pub struct Settings {
@@ -121,6 +121,9 @@ impl Connector for Sandbox {
         if answer.status == 409 {
             return read_conflict(&answer);
         }
+        if let Some(failure) = answer.stored_failure() {
+            return Err(failure);
+        }
         delivered(&answer.success()?).ok_or_else(|| answer.unreadable())
     }
 
@@ -180,6 +183,7 @@ fn read_missing(entry: &Value) -> Missing {
             .collect(),
         provider_name: name.to_owned(),
         reason: entry["reason"].as_str().map(|r| Reason::guess(r).sentence().to_owned()),
+        applicant: None,
     }
 }
 
@@ -210,9 +214,6 @@ fn read_conflict(answer: &Answer) -> Result<Delivered, Failure> {
             "provider.busy",
             "The provider still works on an earlier try; it is tried again by itself.",
         )),
-        _ => Err(maybe_stored(
-            Problem::new("provider.key_reused", "The provider remembers this delivery with other content."),
-            false,
-        )),
+        _ => Err(answer.uncertain("provider.key_reused", "The provider remembers this delivery with other content.")),
     }
 }

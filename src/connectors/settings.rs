@@ -2,6 +2,21 @@
 //!
 //! Nothing stops at the first fault: [`Reader::finish`] hands them out together, each with its key and what is accepted. Secrets come only
 //! from files (`*_file`), and are zeroised when dropped.
+//!
+//! The keys that every connector that sends has ([`Common`]), with their defaults:
+//!
+//! | key | default | what |
+//! | --- | --- | --- |
+//! | `base_url` | the provider's own, where it has one | `https://…` |
+//! | `confirm` | `received` | or `verdict`: when a document may be purged |
+//! | `accepted`, `min_bytes`, `max_bytes` | the provider's documented limits | MIME types; bytes of one part |
+//! | `poll_first`, `poll_longest` | by provider | pauses between questions for a verdict |
+//! | `webhook_secret_file`, `webhook_secret_previous_file` | none | the secret of callbacks, and the former one while it is replaced |
+//! | `timeout` | `120s` | for a whole request; connecting has 5 s of its own |
+//! | `ca_file` | none | further certificate authorities, PEM |
+//! | `proxy` | none | never taken from the environment |
+//! | `allow_insecure` | `false` | `http://` |
+//! | `allow_private` | `false` | addresses of private networks |
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,6 +26,7 @@ use time::Duration;
 use zeroize::Zeroizing;
 
 use super::Limits;
+use super::guard::checked_url;
 use crate::domain::delivery::ConfirmAt;
 use crate::domain::document::FileType;
 
@@ -316,6 +332,11 @@ impl Common {
             proxy: reader.text("proxy", "a proxy's address, such as \"http://proxy.internal:3128\""),
             timeout: reader.span("timeout", Duration::seconds(120)),
         };
+        if !endpoint.base_url.is_empty()
+            && let Err(fault) = checked_url(&endpoint, "base_url", &endpoint.base_url)
+        {
+            reader.fault("base_url", fault.accepted);
+        }
         let confirm = reader.choice(
             "confirm",
             &[("received", ConfirmAt::Received), ("verdict", ConfirmAt::Verdict)],

@@ -109,40 +109,61 @@ pub fn observe(path: &Path, canary: Option<ReadBack>) -> Result<Facts, EraseErro
         no_copy_on_write: flags.contains(IFlags::NOCOW),
         rotational: rotational(&block),
         virtual_device: is_virtual(&block),
-        swap: swap_is_on(),
+        swap: super::memory::swap_is_on(),
         canary,
     })
 }
 
 /// The verdict on these facts.
 pub fn judge(facts: &Facts) -> Assurance {
-    let mut verdict = Verdict { class: AssuranceClass::A, reasons: Vec::new() };
+    let mut verdict = Verdict {
+        class: AssuranceClass::A,
+        reasons: Vec::new(),
+    };
     let option = |name: &str| facts.options.split(',').any(|option| option == name);
     match facts.file_system.as_str() {
         "ext4" | "ext3" | "ext2" => {
             if option("data=journal") || facts.journals_data {
-                verdict.at_best(AssuranceClass::C, "ext4 journals file data here (data=journal or attribute +j): old bytes stay in the journal.");
+                verdict.at_best(
+                    AssuranceClass::C,
+                    "ext4 journals file data here (data=journal or attribute +j): old bytes stay in the journal.",
+                );
             }
         }
         "xfs" => verdict.note("XFS: a reflink copy of the slots file, if an administrator made one, would keep old bytes."),
         "btrfs" if facts.no_copy_on_write => {
-            verdict.at_best(AssuranceClass::B, "btrfs with attribute +C overwrites in place, unless a snapshot is taken.");
+            verdict.at_best(
+                AssuranceClass::B,
+                "btrfs with attribute +C overwrites in place, unless a snapshot is taken.",
+            );
         }
-        "btrfs" => verdict.at_best(AssuranceClass::C, "btrfs copies on write: overwriting leaves the old bytes. Set attribute +C on the empty directory first."),
+        "btrfs" => verdict.at_best(
+            AssuranceClass::C,
+            "btrfs copies on write: overwriting leaves the old bytes. Set attribute +C on the empty directory first.",
+        ),
         "tmpfs" | "ramfs" => {
             verdict.note("The slots are in memory only: undelivered documents are lost at every restart of the machine.");
             if facts.swap && facts.file_system == "tmpfs" {
                 verdict.at_best(AssuranceClass::C, "tmpfs may be swapped out to a disk here.");
             }
         }
-        other => verdict.at_best(AssuranceClass::C, &format!("{other} is not among the file systems on which overwriting was shown to erase.")),
+        other => verdict.at_best(
+            AssuranceClass::C,
+            &format!("{other} is not among the file systems on which overwriting was shown to erase."),
+        ),
     }
     let in_memory = matches!(facts.file_system.as_str(), "tmpfs" | "ramfs");
     if !in_memory {
         match facts.rotational {
             Some(true) if !facts.virtual_device => {}
-            Some(false) if !facts.virtual_device => verdict.at_best(AssuranceClass::B, "Flash storage may keep stale physical pages until it collects them."),
-            _ => verdict.at_best(AssuranceClass::B, "The block device is virtual or unknown: what lies below it, and snapshots there, cannot be seen from here."),
+            Some(false) if !facts.virtual_device => verdict.at_best(
+                AssuranceClass::B,
+                "Flash storage may keep stale physical pages until it collects them.",
+            ),
+            _ => verdict.at_best(
+                AssuranceClass::B,
+                "The block device is virtual or unknown: what lies below it, and snapshots there, cannot be seen from here.",
+            ),
         }
     }
     match facts.canary {
@@ -151,7 +172,11 @@ pub fn judge(facts: &Facts) -> Assurance {
         Some(ReadBack::Buffered) => verdict.at_best(AssuranceClass::B, "Zeros could be read back through the page cache only."),
         None => verdict.at_best(AssuranceClass::C, "The canary slot could not be written, destroyed and read back."),
     }
-    Assurance { class: verdict.class, file_system: facts.file_system.clone(), reasons: verdict.reasons }
+    Assurance {
+        class: verdict.class,
+        file_system: facts.file_system.clone(),
+        reasons: verdict.reasons,
+    }
 }
 
 struct Verdict {
@@ -181,7 +206,8 @@ fn mount_of(table: &str, path: &Path) -> Option<(String, String)> {
             let mut device = device.split(' ');
             let file_system = device.next()?.to_owned();
             let options = format!("{},{}", mounted.next()?, device.nth(1).unwrap_or(""));
-            path.starts_with(&point).then(|| (point.components().count(), (file_system, options)))
+            path.starts_with(&point)
+                .then(|| (point.components().count(), (file_system, options)))
         })
         .max_by_key(|(depth, _)| *depth)
         .map(|(_, mount)| mount)
@@ -209,11 +235,9 @@ fn is_virtual(block: &Path) -> bool {
         return true;
     };
     let text = real.to_string_lossy();
-    ["/virtual/", "/virtio", "/vbd-", "/nbd", "/rbd"].iter().any(|mark| text.contains(mark))
-}
-
-fn swap_is_on() -> bool {
-    std::fs::read_to_string("/proc/swaps").map_or(true, |table| table.lines().count() > 1)
+    ["/virtual/", "/virtio", "/vbd-", "/nbd", "/rbd"]
+        .iter()
+        .any(|mark| text.contains(mark))
 }
 
 fn name_of(magic: u64) -> String {
@@ -256,20 +280,72 @@ mod tests {
     fn the_table_of_classes() {
         use AssuranceClass::{A, B, C};
         let ext4 = plain_ext4;
-        let on = |file_system: &str| Facts { file_system: file_system.into(), ..ext4() };
+        let on = |file_system: &str| Facts {
+            file_system: file_system.into(),
+            ..ext4()
+        };
         for (facts, class) in [
             (ext4(), A),
             (on("xfs"), A),
-            (Facts { rotational: Some(false), ..ext4() }, B),
-            (Facts { rotational: None, ..ext4() }, B),
-            (Facts { virtual_device: true, ..ext4() }, B),
-            (Facts { options: "rw,data=journal".into(), ..ext4() }, C),
-            (Facts { journals_data: true, ..ext4() }, C),
-            (Facts { canary: Some(ReadBack::Buffered), ..ext4() }, B),
+            (
+                Facts {
+                    rotational: Some(false),
+                    ..ext4()
+                },
+                B,
+            ),
+            (
+                Facts {
+                    rotational: None,
+                    ..ext4()
+                },
+                B,
+            ),
+            (
+                Facts {
+                    virtual_device: true,
+                    ..ext4()
+                },
+                B,
+            ),
+            (
+                Facts {
+                    options: "rw,data=journal".into(),
+                    ..ext4()
+                },
+                C,
+            ),
+            (
+                Facts {
+                    journals_data: true,
+                    ..ext4()
+                },
+                C,
+            ),
+            (
+                Facts {
+                    canary: Some(ReadBack::Buffered),
+                    ..ext4()
+                },
+                B,
+            ),
             (Facts { canary: None, ..ext4() }, C),
             (on("btrfs"), C),
-            (Facts { no_copy_on_write: true, ..on("btrfs") }, B),
-            (Facts { rotational: None, canary: Some(ReadBack::Buffered), ..on("tmpfs") }, A),
+            (
+                Facts {
+                    no_copy_on_write: true,
+                    ..on("btrfs")
+                },
+                B,
+            ),
+            (
+                Facts {
+                    rotational: None,
+                    canary: Some(ReadBack::Buffered),
+                    ..on("tmpfs")
+                },
+                A,
+            ),
             (Facts { swap: true, ..on("tmpfs") }, C),
             (on("overlay"), C),
             (on("zfs"), C),
@@ -289,7 +365,10 @@ mod tests {
                      29 27 0:26 / /var/li rw - tmpfs none rw\n\
                      30 27 0:27 / /srv/with\\040space rw shared:1 - xfs /dev/sdc rw,noquota\n";
         let of = |path: &str| mount_of(table, Path::new(path)).unwrap();
-        assert_eq!(of("/var/lib/nightdrop/erase.slots"), ("btrfs".into(), "rw,nosuid,rw,space_cache".into()));
+        assert_eq!(
+            of("/var/lib/nightdrop/erase.slots"),
+            ("btrfs".into(), "rw,nosuid,rw,space_cache".into())
+        );
         assert_eq!(of("/etc/x").0, "ext4");
         assert_eq!(of("/srv/with space/x").0, "xfs");
     }

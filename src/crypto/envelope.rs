@@ -16,7 +16,7 @@ use hpke::kem::{X25519HkdfSha256, XWing};
 use hpke::rand_core::{TryCryptoRng, TryRng};
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, PskBundle, Serializable};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use super::random::{Entropy, RandomUnavailable};
 use super::secret::{ErasureSecret, SecretBytes};
@@ -141,9 +141,7 @@ impl PublicKey {
     pub fn from_bytes(suite: Suite, bytes: &[u8]) -> Result<PublicKey, BadKey> {
         let parsed = match suite {
             Suite::X25519 => ParsedPublic::X25519(Deserializable::from_bytes(bytes).map_err(|_| BadKey)?),
-            Suite::XWing => {
-                ParsedPublic::XWing(Box::new(Deserializable::from_bytes(bytes).map_err(|_| BadKey)?))
-            }
+            Suite::XWing => ParsedPublic::XWing(Box::new(Deserializable::from_bytes(bytes).map_err(|_| BadKey)?)),
         };
         Ok(PublicKey {
             id: KeyId::of(suite, bytes),
@@ -268,13 +266,7 @@ pub fn wrap(
 
 /// Opens an envelope. `None` says only that it does not open: a wrong key, a wrong or foreign erasure secret, or
 /// a changed byte look the same.
-pub fn unwrap(
-    secret_key: &SecretKey,
-    secret: &ErasureSecret,
-    binding: &Binding<'_>,
-    enc: &[u8],
-    sealed: &[u8],
-) -> Option<SecretBytes<32>> {
+pub fn unwrap(secret_key: &SecretKey, secret: &ErasureSecret, binding: &Binding<'_>, enc: &[u8], sealed: &[u8]) -> Option<SecretBytes<32>> {
     #[cfg(test)]
     calls::count();
     match secret_key.suite {
@@ -314,9 +306,28 @@ fn unwrap_with<K: Kem>(
     enc: &[u8],
     sealed: &[u8],
 ) -> Option<SecretBytes<32>> {
+    let key = open_bytes::<K>(secret_key, secret, binding, enc, sealed)?;
+    SecretBytes::filled_by(|place: &mut [u8; 32]| {
+        if key.len() != place.len() {
+            return Err(());
+        }
+        place.copy_from_slice(&key);
+        Ok(())
+    })
+    .ok()
+}
+
+/// Opens a ciphertext of any length; only the published vectors have other lengths than 48.
+pub(super) fn open_bytes<K: Kem>(
+    secret_key: &SecretKey,
+    secret: &ErasureSecret,
+    binding: &Binding<'_>,
+    enc: &[u8],
+    sealed: &[u8],
+) -> Option<Zeroizing<Vec<u8>>> {
     let enc = K::EncappedKey::from_bytes(enc).ok()?;
     let psk = PskBundle::new(secret.expose(), binding.psk_id).ok()?;
-    let mut key = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, K>(
+    hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, K>(
         &OpModeR::Psk(psk),
         &secret_key.parse::<K>(),
         &enc,
@@ -324,16 +335,8 @@ fn unwrap_with<K: Kem>(
         sealed,
         binding.aad,
     )
-    .ok()?;
-    let taken = SecretBytes::filled_by(|place| {
-        if key.len() != place.len() {
-            return Err(());
-        }
-        place.copy_from_slice(&key);
-        Ok(())
-    });
-    key.zeroize();
-    taken.ok()
+    .ok()
+    .map(Zeroizing::new)
 }
 
 /// Random bytes drawn beforehand, handed to a crate that cannot be told of a failure.

@@ -68,15 +68,27 @@ impl Argon2Cost {
     /// The default for a machine with this many bytes of memory.
     pub fn for_memory(bytes: u64) -> Argon2Cost {
         if bytes >= 8 << 30 {
-            Argon2Cost { memory_kib: 2 << 20, passes: 1, lanes: 4 }
+            Argon2Cost {
+                memory_kib: 2 << 20,
+                passes: 1,
+                lanes: 4,
+            }
         } else {
-            Argon2Cost { memory_kib: 64 << 10, passes: 3, lanes: 4 }
+            Argon2Cost {
+                memory_kib: 64 << 10,
+                passes: 3,
+                lanes: 4,
+            }
         }
     }
 
     /// The least argon2 can do: for tests and throw-away demonstrations only.
     pub fn smallest() -> Argon2Cost {
-        Argon2Cost { memory_kib: 8, passes: 1, lanes: 1 }
+        Argon2Cost {
+            memory_kib: 8,
+            passes: 1,
+            lanes: 1,
+        }
     }
 
     /// What a reader accepts: 4 GiB, 16 passes, 16 lanes. Checked before anything is allocated.
@@ -215,10 +227,16 @@ impl KeyFile {
             return malformed("reserved bytes or length changed");
         }
         let word = |place: usize| u32::from_be_bytes(bytes[place..place + 4].try_into().expect("four bytes"));
-        let written = Argon2Cost { memory_kib: word(12), passes: word(16), lanes: word(20) };
+        let written = Argon2Cost {
+            memory_kib: word(12),
+            passes: word(16),
+            lanes: word(20),
+        };
         let (protection, cost) = match bytes[9] {
             1 => (Protection::Passphrase, Some(written.checked().map_err(KeyFileError::Malformed)?)),
-            2 | 3 if bytes[12..24] != [0; 12] => return malformed("argon2 parameters without a passphrase"),
+            2 | 3 if bytes[12..24] != [0; 12] => {
+                return malformed("argon2 parameters without a passphrase");
+            }
             2 => (Protection::Kek, None),
             3 => (Protection::None, None),
             _ => return malformed("unknown protection"),
@@ -253,9 +271,7 @@ impl KeyFile {
             (Protection::Passphrase, Some(cost), Protector::Passphrase(passphrase, _)) => {
                 kek(&Protector::Passphrase(passphrase, cost), self.salt())?
             }
-            (Protection::Kek, _, Protector::Kek(_)) | (Protection::None, _, Protector::None) => {
-                kek(protector, self.salt())?
-            }
+            (Protection::Kek, _, Protector::Kek(_)) | (Protection::None, _, Protector::None) => kek(protector, self.salt())?,
             _ => return Err(KeyFileError::OtherProtection(self.protection)),
         };
         let (head, body) = self.bytes.split_at(HEAD_LEN);
@@ -335,8 +351,7 @@ fn kek(protector: &Protector<'_>, salt: &[u8]) -> Result<SecretBytes<32>, KeyFil
         }
     };
     let hkdf = Hkdf::<Sha256>::from_prk(ikm.expose()).expect("32 bytes are a full SHA-256 key");
-    Ok(SecretBytes::filled_by(|place| hkdf.expand(b"nightdrop/v1/kek\0", place))
-        .expect("32 bytes are far below HKDF's limit"))
+    Ok(SecretBytes::filled_by(|place| hkdf.expand(b"nightdrop/v1/kek\0", place)).expect("32 bytes are far below HKDF's limit"))
 }
 
 fn stretch(passphrase: &[u8], salt: &[u8], cost: Argon2Cost, out: &mut [u8; 32]) -> Result<(), KeyFileError> {

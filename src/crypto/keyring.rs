@@ -40,7 +40,9 @@ impl fmt::Display for KeyringError {
             KeyringError::File(error) => error.fmt(f),
             KeyringError::Key(path, error) => write!(f, "{}: {error}", path.display()),
             KeyringError::DoesNotOpen => f.write_str("no vault key opens with this passphrase or key file"),
-            KeyringError::NoCurrentKey(path) => write!(f, "{} names no current vault key", path.display()),
+            KeyringError::NoCurrentKey(path) => {
+                write!(f, "{} names no current vault key", path.display())
+            }
             KeyringError::IsCurrent(id) => write!(f, "vault key {id} is the current one"),
             KeyringError::Unknown(id) => write!(f, "vault key {id} is not known"),
         }
@@ -101,12 +103,11 @@ impl Keyring {
     /// Takes as long as the protector's argon2 cost.
     pub fn create_key(directory: &Path, suite: Suite, protector: &Protector<'_>) -> Result<KeyId, KeyringError> {
         make_directory(directory)?;
-        let (secret, public) = SecretKey::generate(suite, &OsEntropy)
-            .map_err(|error| KeyringError::Key(directory.to_owned(), error.into()))?;
+        let (secret, public) =
+            SecretKey::generate(suite, &OsEntropy).map_err(|error| KeyringError::Key(directory.to_owned(), error.into()))?;
         let id = public.id();
         let key_path = key_path(directory, &id);
-        let wrapped = KeyFile::wrap(&secret, id, protector, &OsEntropy)
-            .map_err(|error| KeyringError::Key(key_path.clone(), error))?;
+        let wrapped = KeyFile::wrap(&secret, id, protector, &OsEntropy).map_err(|error| KeyringError::Key(key_path.clone(), error))?;
         private_file::create(&key_path, &wrapped, 0o400)?;
         private_file::create(&public_path(directory, &id), &keyfile::public_file(&public), 0o444)?;
         write_current(directory, &id)?;
@@ -119,7 +120,11 @@ impl Keyring {
         for path in files_ending(directory, "pub")? {
             let content = private_file::read(&path, PUBLIC_FILE_MAX, Privacy::Public)?;
             let public = keyfile::parse_public_file(&content).map_err(|error| KeyringError::Key(path, error))?;
-            let entry = Entry { public: Arc::new(public), file: None, secret: None };
+            let entry = Entry {
+                public: Arc::new(public),
+                file: None,
+                secret: None,
+            };
             keys.insert(entry.public.id(), entry);
         }
         let current_path = directory.join("current");
@@ -131,7 +136,10 @@ impl Keyring {
         for path in files_ending(directory, "key")? {
             state.attach(&path, Privacy::Owner)?;
         }
-        Ok(Keyring { directory: directory.to_owned(), state: RwLock::new(state) })
+        Ok(Keyring {
+            directory: directory.to_owned(),
+            state: RwLock::new(state),
+        })
     }
 
     /// Adds a key file from elsewhere (a service manager's credential); its public half must be in the directory.
@@ -319,3 +327,6 @@ fn erase_file(path: &Path) -> std::io::Result<()> {
     std::fs::remove_file(path)?;
     private_file::sync_parent(path)
 }
+
+#[cfg(test)]
+mod tests;

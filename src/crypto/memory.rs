@@ -26,7 +26,10 @@ pub struct MemoryReport {
 /// Applies the hardening to this process. It never fails: what does not work is in the report.
 pub fn harden() -> MemoryReport {
     let not_dumpable = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
-    let zero = Rlimit { current: Some(0), maximum: Some(0) };
+    let zero = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
     let core_limit_zero = rustix::process::setrlimit(Resource::Core, zero).is_ok();
     let locked = lock_everything();
     let swap_on = swap_is_on();
@@ -40,13 +43,22 @@ pub fn harden() -> MemoryReport {
     if swap_on && !locked {
         advice.push("Swap is on and memory is not locked; set MemorySwapMax=0 or LimitMEMLOCK=infinity.".to_owned());
     }
-    MemoryReport { not_dumpable, core_limit_zero, locked, swap_on, advice }
+    MemoryReport {
+        not_dumpable,
+        core_limit_zero,
+        locked,
+        swap_on,
+        advice,
+    }
 }
 
 fn lock_everything() -> bool {
     let limit = rustix::process::getrlimit(Resource::Memlock);
     if limit.current.is_some() {
-        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
         if limit.maximum.is_some() || rustix::process::setrlimit(Resource::Memlock, raised).is_err() {
             return false;
         }
@@ -55,7 +67,8 @@ fn lock_everything() -> bool {
     rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).is_ok()
 }
 
-fn swap_is_on() -> bool {
+/// Whether the machine has swap switched on; unknown counts as yes.
+pub(super) fn swap_is_on() -> bool {
     std::fs::read_to_string("/proc/swaps").map_or(true, |table| table.lines().count() > 1)
 }
 
@@ -64,8 +77,25 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    const CHILD: &str = "NIGHTDROP_TEST_HARDEN";
+
+    /// Hardening changes the whole process, so it happens in a child: this same test, told apart by a variable.
     #[test]
     fn hardening_takes_effect() {
+        if std::env::var_os(CHILD).is_some() {
+            return check_in_this_process();
+        }
+        let this = "crypto::memory::tests::hardening_takes_effect";
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", this, "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    fn check_in_this_process() {
         let report = harden();
         assert!(report.not_dumpable && report.core_limit_zero);
         assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);

@@ -117,11 +117,7 @@ pub(super) fn seal(
 }
 
 /// Opens a box; the error says what is wrong with it.
-pub(super) fn open(
-    key: &SecretBytes<32>,
-    header_hash: &[u8; 32],
-    sealed: &[u8],
-) -> Result<(Meta, Vec<Segment>), &'static str> {
+pub(super) fn open(key: &SecretBytes<32>, header_hash: &[u8; 32], sealed: &[u8]) -> Result<(Meta, Vec<Segment>), &'static str> {
     if sealed.len() > META_BOX_MAX || sealed.len() < NONCE_LEN + META_BLOCK + TAG_LEN {
         return Err("meta box of an impossible length");
     }
@@ -203,7 +199,16 @@ mod tests {
         let mut lengths = Vec::new();
         for length in [0usize, 1, 100, 255, 430, 500, 1000] {
             let meta = named("n".repeat(length));
-            let segments = [Segment { first_chunk: 0, nonce: [1; 16] }, Segment { first_chunk: 9, nonce: [2; 16] }];
+            let segments = [
+                Segment {
+                    first_chunk: 0,
+                    nonce: [1; 16],
+                },
+                Segment {
+                    first_chunk: 9,
+                    nonce: [2; 16],
+                },
+            ];
             let sealed = seal(&key(), &[1; 32], &meta, &segments, &OsEntropy).unwrap();
             assert_eq!((sealed.len() - 28) % META_BLOCK, 0);
             lengths.push(sealed.len());

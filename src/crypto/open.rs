@@ -83,7 +83,8 @@ enum State {
     Failed,
 }
 
-struct Body {
+/// The chunks of a document of known length.
+pub(super) struct Body {
     cipher: StreamCipher,
     upcoming: std::vec::IntoIter<Segment>,
     next_segment: Option<Segment>,
@@ -95,17 +96,14 @@ struct Body {
 impl DocumentOpener {
     /// Fetches the erasure secret that the header names, then opens the envelope. An erased slot ends here, before
     /// any public-key operation.
-    pub fn open_stored(
-        header: &[u8],
-        keyring: &Keyring,
-        store: &dyn ErasureStore,
-    ) -> Result<DocumentOpener, OpenError> {
+    pub fn open_stored(header: &[u8], keyring: &Keyring, store: &dyn ErasureStore) -> Result<DocumentOpener, OpenError> {
         let parsed = Header::parse(header).map_err(OpenError::Malformed)?;
         let secret = store
             .get(&parsed.context.doc_id, &parsed.context.slot)
             .map_err(|error| match error {
                 // A slot that is empty, torn or reused holds nothing of this document any more.
                 EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged => OpenError::Erased,
+                EraseError::NoSuchSlot => OpenError::Malformed("the slot is outside the store"),
                 _ => OpenError::Store,
             })?;
         DocumentOpener::open(header, keyring, &secret)
@@ -160,20 +158,10 @@ impl DocumentOpener {
             Ok(opened) => opened,
             Err(what) => return self.fail(OpenError::Malformed(what)),
         };
-        if meta.size == 0 {
-            return self.fail(OpenError::Malformed("an empty document"));
+        match Body::new(StreamCipher::new(&self.schedule.payload_key()), meta.size, segments) {
+            Ok(body) => self.state = State::Body(body),
+            Err(error) => return self.fail(error),
         }
-        let chunk_len = CHUNK_LEN as u64;
-        let last_len = (meta.size - 1) % chunk_len + 1;
-        let mut upcoming = segments.into_iter();
-        self.state = State::Body(Body {
-            cipher: StreamCipher::new(&self.schedule.payload_key()),
-            next_segment: upcoming.next(),
-            upcoming,
-            next: 0,
-            chunks: meta.size.div_ceil(chunk_len),
-            last_len: usize::try_from(last_len).expect("at most 65,536"),
-        });
         Ok(meta)
     }
 
@@ -181,7 +169,10 @@ impl DocumentOpener {
     /// that the store has no more. The buffer is wiped on error.
     pub fn open_chunk_in_place(&mut self, index: u64, chunk: &mut Vec<u8>, last: bool) -> Result<(), OpenError> {
         let outcome = match &mut self.state {
-            State::Body(body) => body.open(&self.schedule, index, chunk, last),
+            State::Body(body) => {
+                let switch = |segment: &Segment| StreamCipher::new(&self.schedule.segment_key(segment));
+                body.open(switch, index, chunk, last)
+            }
             _ => Err(OpenError::OutOfOrder),
         };
         match outcome {
@@ -221,7 +212,30 @@ impl fmt::Debug for DocumentOpener {
 }
 
 impl Body {
-    fn open(&mut self, schedule: &Schedule, index: u64, chunk: &mut Vec<u8>, last: bool) -> Result<(), OpenError> {
+    pub(super) fn new(cipher: StreamCipher, size: u64, segments: Vec<Segment>) -> Result<Body, OpenError> {
+        if size == 0 {
+            return Err(OpenError::Malformed("an empty document"));
+        }
+        let chunk_len = CHUNK_LEN as u64;
+        let mut upcoming = segments.into_iter();
+        Ok(Body {
+            cipher,
+            next_segment: upcoming.next(),
+            upcoming,
+            next: 0,
+            chunks: size.div_ceil(chunk_len),
+            last_len: usize::try_from((size - 1) % chunk_len + 1).expect("at most 65,536"),
+        })
+    }
+
+    /// Opens the next chunk; `switch` makes the cipher of a segment that begins here.
+    pub(super) fn open(
+        &mut self,
+        switch: impl FnOnce(&Segment) -> StreamCipher,
+        index: u64,
+        chunk: &mut Vec<u8>,
+        last: bool,
+    ) -> Result<(), OpenError> {
         if index != self.next {
             return Err(OpenError::OutOfOrder);
         }
@@ -237,7 +251,7 @@ impl Body {
             return Err(OpenError::Malformed("a chunk has the wrong length"));
         }
         if let Some(segment) = self.next_segment.take_if(|segment| segment.first_chunk == self.next) {
-            self.cipher = StreamCipher::new(&schedule.segment_key(&segment));
+            self.cipher = switch(&segment);
             self.next_segment = self.upcoming.next();
         }
         self.cipher

@@ -17,10 +17,18 @@ use super::secret::SecretBytes;
 use super::secrets::{self, PortalSecrets};
 
 /// OWASP's first recommendation for argon2id: 19 MiB, 2 passes, 1 lane.
-pub const DEFAULT_COST: Argon2Cost = Argon2Cost { memory_kib: 19 * 1024, passes: 2, lanes: 1 };
+pub const DEFAULT_COST: Argon2Cost = Argon2Cost {
+    memory_kib: 19 * 1024,
+    passes: 2,
+    lanes: 1,
+};
 
 /// What a stored hash may make us spend: 256 MiB, 16 passes, 4 lanes. A database writer cannot exhaust the server.
-const MOST: Argon2Cost = Argon2Cost { memory_kib: 256 * 1024, passes: 16, lanes: 4 };
+const MOST: Argon2Cost = Argon2Cost {
+    memory_kib: 256 * 1024,
+    passes: 16,
+    lanes: 4,
+};
 
 /// Digits of a generated passcode.
 pub const PASSCODE_DIGITS: usize = 6;
@@ -92,7 +100,11 @@ impl Passwords {
     /// Takes the pepper from the portal's secrets. `cost` is `DEFAULT_COST` outside tests.
     pub fn new(secrets: &PortalSecrets, cost: Argon2Cost) -> Result<Passwords, HashError> {
         let mut pepper = secrets::mac(secrets.password_pepper(), &[b"nightdrop/v1/password-pepper\0"]);
-        let mut passwords = Passwords { pepper: SecretBytes::take(&mut pepper), cost, nobody: String::new() };
+        let mut passwords = Passwords {
+            pepper: SecretBytes::take(&mut pepper),
+            cost,
+            nobody: String::new(),
+        };
         // The hash that unknown users are compared with: of random bytes that nobody knows.
         let unknown: [u8; 32] = random::array().map_err(HashError::Random)?;
         passwords.nobody = passwords.hash(&unknown)?;
@@ -139,8 +151,7 @@ impl Passwords {
 
     fn argon2(&self) -> Result<Argon2<'_>, HashError> {
         let params = params(self.cost).ok_or(HashError::Argon2)?;
-        Argon2::new_with_secret(self.pepper.expose(), Algorithm::Argon2id, Version::V0x13, params)
-            .map_err(|_| HashError::Argon2)
+        Argon2::new_with_secret(self.pepper.expose(), Algorithm::Argon2id, Version::V0x13, params).map_err(|_| HashError::Argon2)
     }
 
     fn hash(&self, input: &[u8]) -> Result<String, HashError> {
@@ -175,9 +186,12 @@ fn params(cost: Argon2Cost) -> Option<Params> {
 fn parse(stored: &str) -> Option<(PasswordHash, Argon2Cost)> {
     let hash = PasswordHash::new(stored).ok()?;
     let params = Params::try_from(&hash).ok()?;
-    let cost = Argon2Cost { memory_kib: params.m_cost(), passes: params.t_cost(), lanes: params.p_cost() };
-    let bearable =
-        cost.memory_kib <= MOST.memory_kib && cost.passes <= MOST.passes && cost.lanes <= MOST.lanes;
+    let cost = Argon2Cost {
+        memory_kib: params.m_cost(),
+        passes: params.t_cost(),
+        lanes: params.p_cost(),
+    };
+    let bearable = cost.memory_kib <= MOST.memory_kib && cost.passes <= MOST.passes && cost.lanes <= MOST.lanes;
     let complete = hash.salt.is_some() && hash.hash.as_ref().is_some_and(|output| output.len() == 32);
     (hash.algorithm.as_str() == "argon2id" && bearable && complete).then_some((hash, cost))
 }
@@ -229,7 +243,12 @@ mod tests {
         let passwords = quick();
         let salt_and_hash = "AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         let started = Instant::now();
-        for cost in ["m=4294967295,t=1,p=1", "m=8,t=4294967295,p=1", "m=1048576,t=1,p=1", "m=80000,t=1,p=9"] {
+        for cost in [
+            "m=4294967295,t=1,p=1",
+            "m=8,t=4294967295,p=1",
+            "m=1048576,t=1,p=1",
+            "m=80000,t=1,p=9",
+        ] {
             assert!(!passwords.verify_password("x", &format!("$argon2id$v=19${cost}${salt_and_hash}")));
         }
         for nonsense in ["", "$argon2id$", "plain", "$argon2i$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAA"] {
@@ -242,7 +261,11 @@ mod tests {
     #[test]
     fn other_parameters_want_a_rehash() {
         let old = quick().hash_password("p").unwrap();
-        let cost = Argon2Cost { memory_kib: 16, passes: 1, lanes: 1 };
+        let cost = Argon2Cost {
+            memory_kib: 16,
+            passes: 1,
+            lanes: 1,
+        };
         let today = Passwords::new(&PortalSecrets::counting(1), cost).unwrap();
         assert!(today.verify_password("p", &old));
         assert!(today.wants_rehash(&old));

@@ -50,7 +50,11 @@ pub struct VerifiedReceipt {
 
 /// The public key of a portal's receipts.
 pub fn public_key(secrets: &PortalSecrets) -> [u8; 32] {
-    key_pair(secrets).public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes")
+    key_pair(secrets)
+        .public_key()
+        .as_ref()
+        .try_into()
+        .expect("an Ed25519 public key has 32 bytes")
 }
 
 /// The receipt's text with signer and signature.
@@ -75,7 +79,9 @@ pub fn verify(text: &str, expected: Option<&[u8; 32]>) -> Result<VerifiedReceipt
     if expected.is_some_and(|expected| *expected != signed_by) {
         return Err(ReceiptError::OtherSigner);
     }
-    UnparsedPublicKey::new(&ED25519, signed_by).verify(&signed_bytes(signed), &signature).map_err(|_| ReceiptError::BadSignature)?;
+    UnparsedPublicKey::new(&ED25519, signed_by)
+        .verify(&signed_bytes(signed), &signature)
+        .map_err(|_| ReceiptError::BadSignature)?;
     Ok(VerifiedReceipt { receipt, signed_by })
 }
 
@@ -113,7 +119,10 @@ mod tests {
         let erasure = Erasure {
             request: RequestId([7; 16]),
             document: DocumentId([9; 16]),
-            slot: SlotRef { index: 5, generation: 0xa0a1_a2a3_a4a5_a6a7 },
+            slot: SlotRef {
+                index: 5,
+                generation: 0xa0a1_a2a3_a4a5_a6a7,
+            },
             cause: "confirmed".to_owned(),
             class: "B".to_owned(),
             method: "slot overwritten in place, synced, read back from the device".to_owned(),
@@ -136,7 +145,8 @@ mod tests {
         assert_eq!(verify(&sign(&secrets, &second), None).unwrap().receipt.previous, read.receipt.hash);
         let text = sign(&secrets, &first);
         let names: Vec<&str> = text.lines().skip(1).map(|line| line.split(':').next().unwrap()).collect();
-        let expected = "number request document slot generation cause parts received erased purged class method previous signed-by signature";
+        let expected =
+            "number request document slot generation cause parts received erased purged class method previous signed-by signature";
         assert_eq!(names.join(" "), expected);
     }
 

@@ -42,17 +42,12 @@ impl ResumeKey {
     pub fn derive(token: &PlainToken, secret: &ErasureSecret, doc_id: &[u8; 16], file_index: u8) -> ResumeKey {
         let hkdf = Hkdf::<Sha256>::new(Some(secret.expose()), token.as_bytes());
         let info: [&[u8]; 3] = [b"nightdrop/v1/resume\0", doc_id, &[file_index]];
-        let key = SecretBytes::filled_by(|place| hkdf.expand_multi_info(&info, place))
-            .expect("32 bytes are far below HKDF's limit");
+        let key = SecretBytes::filled_by(|place| hkdf.expand_multi_info(&info, place)).expect("32 bytes are far below HKDF's limit");
         ResumeKey(key)
     }
 }
 
-pub(super) fn seal(
-    key: &ResumeKey,
-    state: &Zeroizing<Vec<u8>>,
-    source: &dyn Entropy,
-) -> Result<Vec<u8>, RandomUnavailable> {
+pub(super) fn seal(key: &ResumeKey, state: &Zeroizing<Vec<u8>>, source: &dyn Entropy) -> Result<Vec<u8>, RandomUnavailable> {
     let nonce: [u8; NONCE_LEN] = random::array_from(source)?;
     let mut body = Zeroizing::new(Vec::with_capacity(state.len() + TAG_LEN));
     body.extend_from_slice(state);

@@ -81,7 +81,6 @@ impl Schedule {
 
     fn expand(&self, info: &[&[u8]]) -> SecretBytes<32> {
         let hkdf = Hkdf::<Sha256>::from_prk(self.prk.expose()).expect("32 bytes are a full SHA-256 key");
-        SecretBytes::filled_by(|place| hkdf.expand_multi_info(info, place))
-            .expect("32 bytes are far below HKDF's limit")
+        SecretBytes::filled_by(|place| hkdf.expand_multi_info(info, place)).expect("32 bytes are far below HKDF's limit")
     }
 }

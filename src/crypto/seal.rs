@@ -102,11 +102,7 @@ pub struct DocumentSealer {
 impl DocumentSealer {
     /// Makes a document key, seals it to the vault and the erasure secret, and returns the header to be stored
     /// (216 or 1,304 bytes) together with the sealer.
-    pub fn begin(
-        public: &PublicKey,
-        context: &Context,
-        secret: &ErasureSecret,
-    ) -> Result<(Vec<u8>, DocumentSealer), SealError> {
+    pub fn begin(public: &PublicKey, context: &Context, secret: &ErasureSecret) -> Result<(Vec<u8>, DocumentSealer), SealError> {
         Self::begin_with(&OsEntropy, public, context, secret)
     }
 
@@ -169,7 +165,11 @@ impl DocumentSealer {
         if self.ended {
             return Err(SealError::AfterLast);
         }
-        let fits = if last { (1..=CHUNK_LEN).contains(&chunk.len()) } else { chunk.len() == CHUNK_LEN };
+        let fits = if last {
+            (1..=CHUNK_LEN).contains(&chunk.len())
+        } else {
+            chunk.len() == CHUNK_LEN
+        };
         if !fits {
             return Err(SealError::ChunkLength);
         }
@@ -207,8 +207,8 @@ impl DocumentSealer {
         if meta.size != self.size {
             return Err(SealError::SizeMismatch);
         }
-        let meta_box = meta::seal(&self.schedule.meta_key(), &self.header_hash, meta, &self.segments, source)
-            .map_err(|error| match error {
+        let meta_box =
+            meta::seal(&self.schedule.meta_key(), &self.header_hash, meta, &self.segments, source).map_err(|error| match error {
                 BoxError::Random(error) => SealError::Random(error),
                 BoxError::TooLong => SealError::MetaTooLong,
             })?;
@@ -227,9 +227,7 @@ impl DocumentSealer {
             return Err(SealError::AfterLast);
         }
         let digest = self.digest.state();
-        let mut state = Zeroizing::new(Vec::with_capacity(
-            STATE_FIXED + self.segments.len() * SEGMENT_LEN + digest.len(),
-        ));
+        let mut state = Zeroizing::new(Vec::with_capacity(STATE_FIXED + self.segments.len() * SEGMENT_LEN + digest.len()));
         state.extend_from_slice(self.schedule.prk());
         state.extend_from_slice(self.schedule.context());
         state.extend_from_slice(&self.header_hash);

@@ -18,18 +18,14 @@ pub struct SecretBytes<const N: usize> {
 impl<const N: usize> SecretBytes<N> {
     /// Lets `fill` write the bytes in their final place, so that no other copy exists.
     pub fn filled_by<E>(fill: impl FnOnce(&mut [u8; N]) -> Result<(), E>) -> Result<Self, E> {
-        let mut secret = SecretBytes {
-            bytes: Box::new([0u8; N]),
-        };
+        let mut secret = SecretBytes { bytes: Box::new([0u8; N]) };
         fill(&mut secret.bytes)?;
         Ok(secret)
     }
 
     /// Takes the bytes over and wipes the argument.
     pub fn take(from: &mut [u8; N]) -> Self {
-        let secret = SecretBytes {
-            bytes: Box::new(*from),
-        };
+        let secret = SecretBytes { bytes: Box::new(*from) };
         from.zeroize();
         secret
     }

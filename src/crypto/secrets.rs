@@ -149,7 +149,10 @@ impl PortalSecrets {
 
     /// A keyed index: equal inputs find each other, and only the portal can compute it. `label` separates indexes.
     pub fn index(&self, label: &str, data: &[u8]) -> [u8; 32] {
-        mac(&self.index, &[b"nightdrop/v1/index\0", &length_of(label.as_bytes()), label.as_bytes(), data])
+        mac(
+            &self.index,
+            &[b"nightdrop/v1/index\0", &length_of(label.as_bytes()), label.as_bytes(), data],
+        )
     }
 
     /// Seals a field of a record: `01 ‖ nonce 24 ‖ XChaCha20-Poly1305`. `context` names the place (table, row, field);
@@ -166,12 +169,7 @@ impl PortalSecrets {
 
     /// Seals a field so that it dies with an erasure secret: key = HKDF(salt = E, ikm = records key,
     /// info = "nightdrop/v1/note" ‖ 00 ‖ context), otherwise as `seal_field`.
-    pub fn seal_erasable_field(
-        &self,
-        secret: &ErasureSecret,
-        context: &[u8],
-        plain: &[u8],
-    ) -> Result<Vec<u8>, RandomUnavailable> {
+    pub fn seal_erasable_field(&self, secret: &ErasureSecret, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, RandomUnavailable> {
         seal_under(&self.erasable_key(secret, context), ERASABLE_VERSION, context, plain)
     }
 
@@ -220,11 +218,6 @@ impl PortalSecrets {
     /// The Ed25519 seed of deletion receipts.
     pub(super) fn signing_seed(&self) -> &SecretBytes<32> {
         &self.signing_seed
-    }
-
-    /// MAC under the records key, for chains that only the portal checks.
-    pub(super) fn records_mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        mac(&self.records, parts)
     }
 
     fn erasable_key(&self, secret: &ErasureSecret, context: &[u8]) -> SecretBytes<32> {
@@ -280,12 +273,7 @@ fn seal_under(key: &SecretBytes<32>, version: u8, context: &[u8], plain: &[u8]) 
     Ok(sealed)
 }
 
-fn open_under(
-    key: &SecretBytes<32>,
-    version: u8,
-    context: &[u8],
-    sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, FieldUnreadable> {
+fn open_under(key: &SecretBytes<32>, version: u8, context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, FieldUnreadable> {
     let (found, rest) = sealed.split_first().ok_or(FieldUnreadable)?;
     let (nonce, body) = rest.split_at_checked(FIELD_NONCE).ok_or(FieldUnreadable)?;
     if *found != version {
@@ -333,7 +321,10 @@ mod tests {
         let scratch = Scratch::new();
         let path = scratch.path("portal.secrets");
         PortalSecrets::create(&path).unwrap();
-        assert!(matches!(PortalSecrets::create(&path), Err(SecretsError::File(FileError::Exists(_)))));
+        assert!(matches!(
+            PortalSecrets::create(&path),
+            Err(SecretsError::File(FileError::Exists(_)))
+        ));
         let first = PortalSecrets::load(&path).unwrap();
         let again = PortalSecrets::load(&path).unwrap();
         assert_eq!(first.index("case", b"x"), again.index("case", b"x"));
@@ -355,7 +346,10 @@ mod tests {
         let secrets = PortalSecrets::counting(1);
         let sealed = secrets.seal_field(b"request/7/reference", b"Case 4711").unwrap();
         assert_ne!(sealed, secrets.seal_field(b"request/7/reference", b"Case 4711").unwrap());
-        assert_eq!(secrets.open_field(b"request/7/reference", &sealed).unwrap().as_slice(), b"Case 4711");
+        assert_eq!(
+            secrets.open_field(b"request/7/reference", &sealed).unwrap().as_slice(),
+            b"Case 4711"
+        );
         assert!(secrets.open_field(b"request/8/reference", &sealed).is_err());
         assert!(PortalSecrets::counting(2).open_field(b"request/7/reference", &sealed).is_err());
         for place in 0..sealed.len() {
@@ -371,7 +365,10 @@ mod tests {
         let secrets = PortalSecrets::counting(1);
         let erasure = ErasureSecret::from_slice(&[5; 32]).unwrap();
         let sealed = secrets.seal_erasable_field(&erasure, b"link/1", b"A. Person").unwrap();
-        assert_eq!(secrets.open_erasable_field(&erasure, b"link/1", &sealed).unwrap().as_slice(), b"A. Person");
+        assert_eq!(
+            secrets.open_erasable_field(&erasure, b"link/1", &sealed).unwrap().as_slice(),
+            b"A. Person"
+        );
         let other = ErasureSecret::from_slice(&[6; 32]).unwrap();
         assert!(secrets.open_erasable_field(&other, b"link/1", &sealed).is_err());
         assert!(secrets.open_field(b"link/1", &sealed).is_err());

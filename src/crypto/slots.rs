@@ -25,7 +25,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
@@ -36,6 +36,7 @@ use super::erase::{EraseError, ErasureStore, LiveSlot, ReadBack, SlotRef};
 use super::private_file::{self, FileError, Privacy};
 use super::random;
 use super::secret::ErasureSecret;
+use gate::SyncGate;
 
 /// Bytes of one slot.
 pub const PAGE: usize = 4096;
@@ -50,6 +51,7 @@ const MAGIC: &[u8; 8] = b"NDSLOTS1";
 const VERSION: u32 = 1;
 const LIVE: u8 = 0xA5;
 const OWNED_LEN: usize = 96;
+const ZEROS: [u8; PAGE] = [0; PAGE];
 
 /// Called when a write cannot be made durable. The default ends the process.
 pub type AbortHook = Arc<dyn Fn(&str) + Send + Sync>;
@@ -108,15 +110,20 @@ impl SlotsFile {
     /// records: a slots file from somewhere else is refused.
     pub fn create(path: &Path, slots: u64) -> Result<[u8; 16], EraseError> {
         if slots == 0 || slots > MAX_SLOTS {
-            return Err(EraseError::Unusable(format!("a slots file has 1 to {MAX_SLOTS} slots, not {slots}")));
+            return Err(EraseError::Unusable(format!(
+                "a slots file has 1 to {MAX_SLOTS} slots, not {slots}"
+            )));
         }
         let uuid: [u8; 16] = random::array().map_err(|_| EraseError::Random)?;
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
-            match error.kind() {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => unusable(path, "exists already and is never overwritten"),
                 _ => EraseError::Io(error),
-            }
-        })?;
+            })?;
         let filled = write_all_pages(&file, &uuid, slots)
             .and_then(|()| file.sync_all())
             .and_then(|()| private_file::sync_parent(path));
@@ -134,13 +141,9 @@ impl SlotsFile {
     }
 
     /// `open` with another abort hook.
-    pub fn open_with_abort(
-        path: &Path,
-        expected_uuid: Option<&[u8; 16]>,
-        abort: AbortHook,
-    ) -> Result<SlotsFile, EraseError> {
-        let file = private_file::open_checked(path, Privacy::Owner, OpenOptions::new().read(true).write(true))
-            .map_err(|error| match error {
+    pub fn open_with_abort(path: &Path, expected_uuid: Option<&[u8; 16]>, abort: AbortHook) -> Result<SlotsFile, EraseError> {
+        let file =
+            private_file::open_checked(path, Privacy::Owner, OpenOptions::new().read(true).write(true)).map_err(|error| match error {
                 FileError::Io(_, error) => EraseError::Io(error),
                 FileError::Missing(_) => EraseError::Unusable(format!(
                     "{} is missing: undelivered documents cannot be opened without it, and it is not made anew silently",
@@ -150,7 +153,9 @@ impl SlotsFile {
             })?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(unusable(path, "is in use by another process")),
+            Err(TryLockError::WouldBlock) => {
+                return Err(unusable(path, "is in use by another process"));
+            }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         let status = file.metadata()?;
@@ -161,22 +166,24 @@ impl SlotsFile {
         if expected_uuid.is_some_and(|expected| *expected != uuid) {
             return Err(unusable(path, "belongs to another portal or another time (its uuid differs)"));
         }
-        let pages = FilePages { direct: open_direct(path), file };
+        let pages = FilePages {
+            direct: open_direct(path, &file),
+            file,
+        };
         Self::over(Box::new(pages), uuid, slots, abort)
     }
 
     /// Builds the store over given pages; scans all of them.
-    pub(super) fn over(
-        pages: Box<dyn Pages>,
-        uuid: [u8; 16],
-        slots: u64,
-        abort: AbortHook,
-    ) -> Result<SlotsFile, EraseError> {
+    pub(super) fn over(pages: Box<dyn Pages>, uuid: [u8; 16], slots: u64, abort: AbortHook) -> Result<SlotsFile, EraseError> {
         let mut store = SlotsFile {
             pages,
             uuid,
             slots,
-            report: SlotsReport { slots, live: 0, torn_destroyed: 0 },
+            report: SlotsReport {
+                slots,
+                live: 0,
+                torn_destroyed: 0,
+            },
             state: Mutex::default(),
             gate: SyncGate::default(),
             abort,
@@ -227,7 +234,7 @@ impl SlotsFile {
             }
         }
         for index in &torn {
-            self.pages.write(offset(*index), &[0; PAGE])?;
+            self.pages.write(offset(*index), &ZEROS)?;
         }
         if !torn.is_empty() {
             self.gate.wait(&*self.pages, &self.abort)?;
@@ -269,7 +276,7 @@ impl SlotsFile {
             Content::Torn if state.live.get(&index) == Some(owner) => {}
             _ => return Err(EraseError::OtherOwner),
         }
-        self.pages.write(offset(index), &[0; PAGE])?;
+        self.pages.write(offset(index), &ZEROS)?;
         state.live.remove(&index);
         Ok(true)
     }
@@ -295,7 +302,10 @@ impl SlotsFile {
 impl ErasureStore for SlotsFile {
     fn put(&self, doc_id: &[u8; 16], secret: &ErasureSecret) -> Result<SlotRef, EraseError> {
         let generation = u64::from_be_bytes(random::array().map_err(|_| EraseError::Random)?);
-        let owner = Owner { doc_id: *doc_id, generation };
+        let owner = Owner {
+            doc_id: *doc_id,
+            generation,
+        };
         let page = live_page(&owner, secret);
         let index = {
             let mut state = self.lock();
@@ -314,7 +324,10 @@ impl ErasureStore for SlotsFile {
 
     fn get(&self, doc_id: &[u8; 16], slot: &SlotRef) -> Result<ErasureSecret, EraseError> {
         self.check(slot)?;
-        let owner = Owner { doc_id: *doc_id, generation: slot.generation };
+        let owner = Owner {
+            doc_id: *doc_id,
+            generation: slot.generation,
+        };
         match parse_page(&self.page(slot.index)?) {
             Content::Live(found, secret) if same_owner(&found, &owner) => Ok(secret),
             Content::Live(..) => Err(EraseError::OtherOwner),
@@ -325,7 +338,10 @@ impl ErasureStore for SlotsFile {
 
     fn destroy(&self, doc_id: &[u8; 16], slot: &SlotRef) -> Result<ReadBack, EraseError> {
         self.check(slot)?;
-        let owner = Owner { doc_id: *doc_id, generation: slot.generation };
+        let owner = Owner {
+            doc_id: *doc_id,
+            generation: slot.generation,
+        };
         let ours = self.zero_if_owned(&owner, slot.index)?;
         // Even a page that was zero already is synced: the zeros may be from a process that died before its sync.
         self.gate.wait(&*self.pages, &self.abort)?;
@@ -340,7 +356,10 @@ impl ErasureStore for SlotsFile {
         let state = self.lock();
         let live = state.live.iter().map(|(index, owner)| LiveSlot {
             doc_id: owner.doc_id,
-            slot: SlotRef { index: *index, generation: owner.generation },
+            slot: SlotRef {
+                index: *index,
+                generation: owner.generation,
+            },
         });
         Ok(live.collect())
     }
@@ -353,66 +372,6 @@ impl ErasureStore for SlotsFile {
 impl fmt::Debug for SlotsFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SlotsFile({:?})", self.report)
-    }
-}
-
-/// Lets writers that come together share one sync. A ticket is drawn after the write; a sync that starts later
-/// covers it.
-#[derive(Default)]
-struct SyncGate {
-    state: Mutex<GateState>,
-    turn: Condvar,
-}
-
-#[derive(Default)]
-struct GateState {
-    written: u64,
-    synced: u64,
-    running: bool,
-    poisoned: bool,
-}
-
-impl SyncGate {
-    fn wait(&self, pages: &dyn Pages, abort: &AbortHook) -> Result<(), EraseError> {
-        let mut state = self.lock();
-        state.written += 1;
-        let ticket = state.written;
-        loop {
-            if state.poisoned {
-                return Err(EraseError::Poisoned);
-            }
-            if state.synced >= ticket {
-                return Ok(());
-            }
-            if state.running {
-                state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            state.running = true;
-            let covered = state.written;
-            drop(state);
-            let outcome = pages.sync();
-            state = self.lock();
-            state.running = false;
-            match &outcome {
-                Ok(()) => state.synced = covered,
-                Err(_) => state.poisoned = true,
-            }
-            self.turn.notify_all();
-            if let Err(error) = outcome {
-                drop(state);
-                abort(&format!("the slots file could not be synced: {error}"));
-                return Err(EraseError::Poisoned);
-            }
-        }
-    }
-
-    fn is_poisoned(&self) -> bool {
-        self.lock().poisoned
-    }
-
-    fn lock(&self) -> MutexGuard<'_, GateState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -453,9 +412,14 @@ impl Pages for FilePages {
     }
 }
 
-fn open_direct(path: &Path) -> Option<File> {
-    let flags = i32::try_from((OFlags::DIRECT | OFlags::NOFOLLOW).bits()).expect("open flags are small");
-    OpenOptions::new().read(true).custom_flags(flags).open(path).ok()
+/// A second descriptor past the page cache, if the file system has such a thing and the path still names our file.
+fn open_direct(path: &Path, file: &File) -> Option<File> {
+    let flags = (OFlags::DIRECT | OFlags::NOFOLLOW).bits();
+    let flags = i32::try_from(flags).expect("open flags are small");
+    let direct = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let (ours, theirs) = (file.metadata().ok()?, direct.metadata().ok()?);
+    let same = ours.dev() == theirs.dev() && ours.ino() == theirs.ino();
+    same.then_some(direct)
 }
 
 fn offset(index: u64) -> u64 {
@@ -488,12 +452,12 @@ pub(super) fn slot_check(owned: &[u8]) -> [u8; 32] {
 }
 
 fn parse_page(page: &[u8]) -> Content {
-    if page.iter().all(|byte| *byte == 0) {
+    if page == ZEROS {
         return Content::Free;
     }
     let framed = page[0] == LIVE
         && page[1..8] == [0; 7]
-        && page[OWNED_LEN..].iter().all(|byte| *byte == 0)
+        && page[OWNED_LEN..] == ZEROS[OWNED_LEN..]
         && bool::from(slot_check(&page[..64]).ct_eq(&page[64..OWNED_LEN]));
     match ErasureSecret::from_slice(&page[32..64]) {
         Ok(secret) if framed => {
@@ -565,5 +529,6 @@ fn crc32c(bytes: &[u8]) -> u32 {
     !sum
 }
 
+mod gate;
 #[cfg(test)]
 mod tests;

@@ -44,12 +44,10 @@ impl StreamCipher {
 
     /// Opens the chunk at this place; the buffer shrinks by 16 bytes, or is wiped and emptied on error.
     pub fn open(&self, place: u64, last: bool, chunk: &mut Vec<u8>) -> Result<(), NotAuthentic> {
-        self.aead
-            .decrypt_in_place(&nonce(place, last), b"", chunk)
-            .map_err(|_| {
-                chunk.zeroize();
-                NotAuthentic
-            })
+        self.aead.decrypt_in_place(&nonce(place, last), b"", chunk).map_err(|_| {
+            chunk.zeroize();
+            NotAuthentic
+        })
     }
 }
 

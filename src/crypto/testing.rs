@@ -1,7 +1,7 @@
 //! What the tests of this room share: a scratch directory, byte sequences, and a ready vault.
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::envelope::{KeyId, Suite};
 use super::keyfile::Protector;
@@ -17,10 +17,6 @@ impl Scratch {
         let path = std::env::temp_dir().join(format!("nightdrop-crypto-{name}"));
         std::fs::create_dir(&path).unwrap();
         Scratch(path)
-    }
-
-    pub fn dir(&self) -> &Path {
-        &self.0
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -63,7 +63,12 @@ pub struct DeletionReceipt {
 impl DeletionReceipt {
     /// Puts a receipt behind the one whose hash is `previous`.
     pub fn chain(number: u64, previous: [u8; 32], erasure: Erasure) -> Self {
-        let mut receipt = Self { number, previous, erasure, hash: GENESIS };
+        let mut receipt = Self {
+            number,
+            previous,
+            erasure,
+            hash: GENESIS,
+        };
         receipt.hash = chain_hash(DOMAIN, &previous, receipt.body().as_bytes());
         receipt
     }
@@ -110,7 +115,10 @@ impl DeletionReceipt {
         let erasure = Erasure {
             request: RequestId::parse(next("request")?)?,
             document: DocumentId::parse(next("document")?)?,
-            slot: SlotRef { index: next("slot")?.parse().ok()?, generation: u64::from_str_radix(next("generation")?, 16).ok()? },
+            slot: SlotRef {
+                index: next("slot")?.parse().ok()?,
+                generation: u64::from_str_radix(next("generation")?, 16).ok()?,
+            },
             cause: next("cause")?.to_owned(),
             parts: next("parts")?.parse().ok()?,
             received_at: at(next("received")?)?,

@@ -65,9 +65,17 @@ pub enum Stage {
     /// Nothing is held: the link waits, has expired or was revoked.
     Open { expiry_noted: bool },
     /// A complete submission is held.
-    Held { document: Document, delivery: Delivery, purge_requested: bool },
+    Held {
+        document: Document,
+        delivery: Delivery,
+        purge_requested: bool,
+    },
     /// Being destroyed. Nothing may be sent any more.
-    Purging { document: Document, cause: PurgeCause, since: OffsetDateTime },
+    Purging {
+        document: Document,
+        cause: PurgeCause,
+        since: OffsetDateTime,
+    },
     /// Gone; the last tombstone says how.
     Purged,
 }
@@ -185,7 +193,11 @@ impl DocumentRequest {
         match &self.stage {
             Stage::Open { expiry_noted: false } => Some(self.link.expires_at),
             Stage::Open { expiry_noted: true } => Some(self.link.expires_at + self.forget_after),
-            Stage::Held { document, purge_requested: true, .. } => Some(document.received_at),
+            Stage::Held {
+                document,
+                purge_requested: true,
+                ..
+            } => Some(document.received_at),
             Stage::Held { document, delivery, .. } => {
                 let step = match &delivery.phase {
                     Phase::Pending { not_before } => Some(*not_before),

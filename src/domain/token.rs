@@ -25,9 +25,7 @@ pub struct PlainToken {
 impl PlainToken {
     /// Wraps 20 bytes that came from the operating system's random source or from a keyed derivation.
     pub fn from_bytes(mut bytes: [u8; TOKEN_BYTES]) -> PlainToken {
-        let token = PlainToken {
-            bytes: Box::new(bytes),
-        };
+        let token = PlainToken { bytes: Box::new(bytes) };
         bytes.zeroize();
         token
     }
@@ -41,9 +39,7 @@ impl PlainToken {
     pub fn encode(&self) -> String {
         let mut text = String::with_capacity(TOKEN_CHARS);
         for group in self.bytes.chunks_exact(5) {
-            let bits = group
-                .iter()
-                .fold(0u64, |bits, byte| (bits << 8) | u64::from(*byte));
+            let bits = group.iter().fold(0u64, |bits, byte| (bits << 8) | u64::from(*byte));
             for place in (0..8).rev() {
                 let value = (bits >> (place * 5)) & 0x1f;
                 text.push(char::from(ALPHABET[value as usize]));
@@ -133,34 +129,29 @@ mod tests {
     #[test]
     fn known_vector_encodes_and_decodes() {
         assert_eq!(counting().encode(), CANONICAL);
-        assert_eq!(
-            PlainToken::parse(CANONICAL).unwrap().as_bytes(),
-            counting().as_bytes()
-        );
+        assert_eq!(PlainToken::parse(CANONICAL).unwrap().as_bytes(), counting().as_bytes());
     }
 
     #[test]
     fn t061_only_the_documented_aliases_decode() {
-        let same = |text: &str| {
-            PlainToken::parse(text).is_some_and(|token| token.as_bytes() == counting().as_bytes())
-        };
+        let same = |text: &str| PlainToken::parse(text).is_some_and(|token| token.as_bytes() == counting().as_bytes());
         assert!(same(&CANONICAL.to_uppercase()));
         assert!(same("o4io6lo5or3ggz8a1c60t3gf208h44rm".replace('z', "2").as_str()));
         assert!(same("O4IO6LO5OR3GG28A1C6OT3GF2O8H44RM"));
         for refused in [
-            "041061050r3gg28a1c60t3gf208h44r",     // 31 characters
-            "041061050r3gg28a1c60t3gf208h44rm0",   // 33 characters
+            "041061050r3gg28a1c60t3gf208h44r",   // 31 characters
+            "041061050r3gg28a1c60t3gf208h44rm0", // 33 characters
             "",
-            "u41061050r3gg28a1c60t3gf208h44rm",    // u is not in the alphabet
-            "041061050r3gg28a1c60t3gf208h44r ",    // space
+            "u41061050r3gg28a1c60t3gf208h44rm", // u is not in the alphabet
+            "041061050r3gg28a1c60t3gf208h44r ", // space
             "041061050r3gg28a1c60t3gf208h44r\n",
             "041061050r3gg28a1c60t3gf208h44r\0",
-            "041061050r3gg28a-1c60t3gf208h44r",    // hyphens are Crockford's, not ours
+            "041061050r3gg28a-1c60t3gf208h44r", // hyphens are Crockford's, not ours
             "../..%2f041061050r3gg28a1c60t3gf",
-            "%30%34%31%30%36%31%30%35%30r3gg2",    // percent encoding
-            "%2530410610500r3gg28a1c60t3gf208",    // double encoding
-            "041061050r3gg28a1c60t3gf208h44rｍ",   // full-width m
-            "0410610５0r3gg28a1c60t3gf208h4",      // 32 bytes of UTF-8 with a full-width 5
+            "%30%34%31%30%36%31%30%35%30r3gg2",  // percent encoding
+            "%2530410610500r3gg28a1c60t3gf208",  // double encoding
+            "041061050r3gg28a1c60t3gf208h44rｍ", // full-width m
+            "0410610５0r3gg28a1c60t3gf208h4",    // 32 bytes of UTF-8 with a full-width 5
             "041061050r3gg28a1c60t3gf208h44r=",
         ] {
             assert!(PlainToken::parse(refused).is_none(), "{refused:?}");

@@ -463,12 +463,11 @@ fn work(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
                 }
             }
         }
-        (Stage::Held { document, delivery, .. }, step) => deliver(document, delivery, step, now, log).and_then(|next| {
-            if let Some(next) = next {
+        (Stage::Held { document, delivery, .. }, step) => {
+            if let Some(next) = deliver(document, delivery, step, now, log)? {
                 request.stage = next;
             }
-            Ok(())
-        })?,
+        }
         (Stage::Purging { document, cause, .. }, Transition::FinishPurge { receipt, .. }) => {
             let stone = Tombstone {
                 document: document.id,

@@ -16,25 +16,44 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
 
 pub fn routes(routes: &mut web::ServiceConfig) {
     routes.service(
-        web::resource("/hooks/{provider}").route(web::post().to(take)).default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("POST")) })),
+        web::resource("/hooks/{provider}")
+            .route(web::post().to(take))
+            .default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("POST")) })),
     );
 }
 
-async fn take(request: HttpRequest, state: web::Data<State>, provider: web::Path<String>, body: web::Payload) -> Result<HttpResponse, Problem> {
+async fn take(
+    request: HttpRequest,
+    state: web::Data<State>,
+    provider: web::Path<String>,
+    body: web::Payload,
+) -> Result<HttpResponse, Problem> {
     let nobody = || Problem::not_found("No provider is called at this address.");
     let provider = ProviderName::parse(&provider).ok_or_else(nobody)?;
     if !state.portal.providers.contains_key(&provider) {
         return Err(nobody());
     }
-    let body = tokio::time::timeout(PATIENCE, read(body)).await.map_err(|_| Problem::slow("The body came too slowly."))??;
-    let headers: Vec<(String, String)> =
-        request.headers().iter().filter_map(|(n, v)| Some((n.as_str().to_ascii_lowercase(), v.to_str().ok()?.to_owned()))).collect();
+    let body = tokio::time::timeout(PATIENCE, read(body))
+        .await
+        .map_err(|_| Problem::slow("The body came too slowly."))??;
+    let headers: Vec<(String, String)> = request
+        .headers()
+        .iter()
+        .filter_map(|(n, v)| Some((n.as_str().to_ascii_lowercase(), v.to_str().ok()?.to_owned())))
+        .collect();
     let now = state.portal.records.now().unix_timestamp();
-    let call = Callback { headers: &headers, query: request.query_string(), body: &body, now };
+    let call = Callback {
+        headers: &headers,
+        query: request.query_string(),
+        body: &body,
+        now,
+    };
     match callback::take(&state.portal, &provider, &call).await? {
         Answer::Taken => Ok(HttpResponse::Ok().finish()),
         Answer::Refused(CallbackRefused::Signature) => Err(Problem::unauthorized("The signature does not fit.").code("callback.signature")),
-        Answer::Refused(CallbackRefused::Malformed) => Err(Problem::malformed("The signed body cannot be read.").code("callback.malformed")),
+        Answer::Refused(CallbackRefused::Malformed) => {
+            Err(Problem::malformed("The signed body cannot be read.").code("callback.malformed"))
+        }
         Answer::Refused(CallbackRefused::NotUsed) => Err(nobody()),
     }
 }

@@ -79,11 +79,22 @@ kinds! {
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after: None, fields: Vec::new(), allow: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            retry_after: None,
+            fields: Vec::new(),
+            allow: None,
+        }
     }
 
     pub fn method(allow: &'static str) -> Self {
-        let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "request.method", format!("This address takes {allow}."));
+        let mut problem = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "request.method",
+            format!("This address takes {allow}."),
+        );
         problem.allow = Some(allow);
         problem
     }
@@ -194,7 +205,9 @@ impl From<StorageError> for Problem {
             StorageError::Refused(refusal) => refusal.into(),
             StorageError::Exists(what) => Self::conflict(format!("There is already {what}.")).code("exists"),
             StorageError::Busy => Self::unavailable("The store is busy. Try again in a few seconds.").after(5),
-            StorageError::Full => Self::full("There is no room for more documents at the moment. Nothing was stored; try again later.").after(300),
+            StorageError::Full => {
+                Self::full("There is no room for more documents at the moment. Nothing was stored; try again later.").after(300)
+            }
             StorageError::Indeterminate(why) | StorageError::Corrupt(why) => {
                 tracing::error!(why, "the store failed");
                 Self::unavailable("The store could not say whether it wrote. Ask again in a moment.").after(10)
@@ -208,18 +221,15 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::LinkExpired => Self::gone("This link has expired. Ask for a new one.").code("link.expired"),
             Refusal::LinkRevoked => Self::gone("This link was withdrawn. Ask for a new one.").code("link.revoked"),
-            Refusal::LinkLocked => {
-                Self::link_locked("Too many wrong passcodes. Ask for a fresh code.")
-            }
+            Refusal::LinkLocked => Self::link_locked("Too many wrong passcodes. Ask for a fresh code."),
             Refusal::AlreadyReceived => Self::already_received("The document was already received through this link."),
             Refusal::TooManyStreams => Self::too_many("Two uploads already run on this link. Wait for one to end.").after(5),
             Refusal::Superseded => Self::conflict("This upload was given up. Start it again.").code("upload.superseded"),
             Refusal::Incomplete => Self::invalid("A part of the document is missing.").code("upload.incomplete"),
             Refusal::WrongState(state) => Self::conflict(format!("This is not possible while the request is {}.", state.as_str())),
             Refusal::StaleLease => Self::conflict("The request is being worked on. Try again in a moment.").after(5),
-            Refusal::InvalidExpiry => {
-                Self::invalid("The new expiry must be later than now and than the present one.").field("expires_at", "must be later than the present expiry")
-            }
+            Refusal::InvalidExpiry => Self::invalid("The new expiry must be later than now and than the present one.")
+                .field("expires_at", "must be later than the present expiry"),
         }
     }
 }
@@ -233,7 +243,15 @@ impl From<Failure> for Problem {
 
 /// Nothing lives at this address.
 pub async fn no_such_page(request: HttpRequest) -> HttpResponse {
-    let wants_page = request.headers().get("accept").and_then(|a| a.to_str().ok()).is_some_and(|a| a.contains("text/html"));
+    let wants_page = request
+        .headers()
+        .get("accept")
+        .and_then(|a| a.to_str().ok())
+        .is_some_and(|a| a.contains("text/html"));
     let problem = Problem::not_found("There is nothing at this address.");
-    if wants_page { super::pages::layout::plain_error(&problem, "Nothing here") } else { problem.error_response() }
+    if wants_page {
+        super::pages::layout::plain_error(&problem, "Nothing here")
+    } else {
+        problem.error_response()
+    }
 }

@@ -44,7 +44,11 @@ impl Gate {
     pub fn new(at_once: usize, per_address: usize) -> Self {
         let quota = Quota::with_period(GUESS_EVERY).expect("a minute is not zero").allow_burst(GUESSES);
         Self {
-            uploads: Arc::new(Running { by_address: Mutex::default(), at_once, per_address }),
+            uploads: Arc::new(Running {
+                by_address: Mutex::default(),
+                at_once,
+                per_address,
+            }),
             guesses: RateLimiter::keyed(quota),
         }
     }
@@ -61,7 +65,10 @@ impl Gate {
         }
         *here += 1;
         running.0 += 1;
-        Ok(Place { running: self.uploads.clone(), address })
+        Ok(Place {
+            running: self.uploads.clone(),
+            address,
+        })
     }
 
     /// Uploads running now.

@@ -14,14 +14,19 @@ const PUBLIC_CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
 const STAFF_CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
-const PERMISSIONS: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), microphone=(), midi=(), payment=(), usb=()";
+const PERMISSIONS: &str =
+    "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), microphone=(), midi=(), payment=(), usb=()";
 
 pub fn public_headers() -> DefaultHeaders {
-    common().add(("Content-Security-Policy", PUBLIC_CSP)).add(("Referrer-Policy", "no-referrer"))
+    common()
+        .add(("Content-Security-Policy", PUBLIC_CSP))
+        .add(("Referrer-Policy", "no-referrer"))
 }
 
 pub fn staff_headers() -> DefaultHeaders {
-    common().add(("Content-Security-Policy", STAFF_CSP)).add(("Referrer-Policy", "same-origin"))
+    common()
+        .add(("Content-Security-Policy", STAFF_CSP))
+        .add(("Referrer-Policy", "same-origin"))
 }
 
 fn common() -> DefaultHeaders {
@@ -39,7 +44,9 @@ fn common() -> DefaultHeaders {
 
 /// The client's address: the socket's peer, unless that is a trusted proxy; then `X-Forwarded-For` is walked from the right, past every trusted hop.
 pub fn client_address(request: &HttpRequest, state: &State) -> IpAddr {
-    let Some(peer) = request.peer_addr() else { return IpAddr::from([0, 0, 0, 0]) };
+    let Some(peer) = request.peer_addr() else {
+        return IpAddr::from([0, 0, 0, 0]);
+    };
     forwarded(peer.ip(), request.headers(), &state.trusted)
 }
 
@@ -114,10 +121,25 @@ mod tests {
         let proxy: Vec<Trusted> = vec![Box::new(|a| a == IpAddr::from([10, 0, 0, 1]) || a == IpAddr::from([10, 0, 0, 2]))];
         let near = IpAddr::from([10, 0, 0, 1]);
         let ip = |t: &str| t.parse::<IpAddr>().unwrap();
-        assert_eq!(forwarded(ip("198.51.100.7"), &headers(&["1.2.3.4"]), &proxy), ip("198.51.100.7"), "a stranger's header is nothing");
-        assert_eq!(forwarded(near, &headers(&["1.2.3.4, 203.0.113.9"]), &proxy), ip("203.0.113.9"), "not the leftmost");
-        assert_eq!(forwarded(near, &headers(&["9.9.9.9", "203.0.113.9, 10.0.0.2"]), &proxy), ip("203.0.113.9"), "all lines, past trusted hops");
-        assert_eq!(forwarded(near, &headers(&["junk, 203.0.113.9, 10.0.0.2"]), &proxy), ip("203.0.113.9"));
+        assert_eq!(
+            forwarded(ip("198.51.100.7"), &headers(&["1.2.3.4"]), &proxy),
+            ip("198.51.100.7"),
+            "a stranger's header is nothing"
+        );
+        assert_eq!(
+            forwarded(near, &headers(&["1.2.3.4, 203.0.113.9"]), &proxy),
+            ip("203.0.113.9"),
+            "not the leftmost"
+        );
+        assert_eq!(
+            forwarded(near, &headers(&["9.9.9.9", "203.0.113.9, 10.0.0.2"]), &proxy),
+            ip("203.0.113.9"),
+            "all lines, past trusted hops"
+        );
+        assert_eq!(
+            forwarded(near, &headers(&["junk, 203.0.113.9, 10.0.0.2"]), &proxy),
+            ip("203.0.113.9")
+        );
         assert_eq!(forwarded(near, &headers(&["203.0.113.9, junk"]), &proxy), near);
         assert_eq!(forwarded(near, &headers(&[]), &proxy), near);
         assert_eq!(forwarded(near, &headers(&["[2001:db8::1]:4711"]), &proxy), ip("2001:db8::1"));

@@ -9,7 +9,9 @@ use super::State;
 use super::error::Problem;
 
 pub fn routes(routes: &mut web::ServiceConfig) {
-    routes.route("/healthz", web::get().to(healthy)).route("/readyz", web::get().to(ready));
+    routes
+        .route("/healthz", web::get().to(healthy))
+        .route("/readyz", web::get().to(ready));
 }
 
 pub fn metrics_routes(routes: &mut web::ServiceConfig) {
@@ -25,13 +27,17 @@ async fn ready(state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let portal = &state.portal;
     portal.records.next_due().await?;
     if portal.erasure.free().map_or(true, |free| free == 0) {
-        return Err(Problem::full("No erasure slot is free: documents are held and not delivered. See `nightdrop doctor`."));
+        return Err(Problem::full(
+            "No erasure slot is free: documents are held and not delivered. See `nightdrop doctor`.",
+        ));
     }
     if !portal.blobs.room_for(portal.policy.max_file) {
         return Err(Problem::full("The disk is nearly full. See `nightdrop doctor`."));
     }
     let forwarding = if portal.keyring.is_locked() { "locked" } else { "open" };
-    Ok(HttpResponse::Ok().content_type("text/plain").body(format!("ready\nforwarding: {forwarding}\n")))
+    Ok(HttpResponse::Ok()
+        .content_type("text/plain")
+        .body(format!("ready\nforwarding: {forwarding}\n")))
 }
 
 async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Problem> {
@@ -46,26 +52,105 @@ async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let one = |value: u64| vec![(String::new(), value)];
     let count = |counter: &std::sync::atomic::AtomicU64| one(counter.load(Ordering::Relaxed));
     let counters = &portal.counters;
-    let states: Vec<_> = portal.records.counts().await?.into_iter().map(|(s, n)| (format!("{{state=\"{}\"}}", s.as_str()), n)).collect();
+    let states: Vec<_> = portal
+        .records
+        .counts()
+        .await?
+        .into_iter()
+        .map(|(s, n)| (format!("{{state=\"{}\"}}", s.as_str()), n))
+        .collect();
     put("requests", "gauge", "Requests by state.", &states);
-    put("documents_received_total", "counter", "Complete submissions.", &count(&counters.received));
-    put("document_bytes_received_total", "counter", "Plaintext bytes sealed and kept.", &count(&counters.received_bytes));
-    put("files_refused_total", "counter", "Files refused by size, type or structure.", &count(&counters.refused));
-    put("uploads_abandoned_total", "counter", "Uploads that did not end.", &count(&counters.abandoned));
-    put("deliveries_total", "counter", "Documents that a provider took.", &count(&counters.delivered));
-    put("delivery_failures_total", "counter", "Attempts that failed.", &count(&counters.failed_attempts));
-    put("purges_total", "counter", "Documents destroyed with a receipt.", &count(&counters.purged));
-    put("callbacks_refused_total", "counter", "Callbacks without a valid signature.", &count(&counters.callbacks_refused));
-    put("uploads_running", "gauge", "Uploads in progress.", &one(state.gate.running() as u64));
-    put("vault_locked", "gauge", "1 while the vault key is locked and nothing is forwarded.", &one(u64::from(portal.keyring.is_locked())));
-    put("clock_suspect", "gauge", "1 while purging by deadline is suspended because the clock jumped.", &one(u64::from(portal.records.clock_suspect())));
-    put("erasure_slots_free", "gauge", "Submissions that can still be taken.", &one(portal.erasure.free().unwrap_or(0)));
+    put(
+        "documents_received_total",
+        "counter",
+        "Complete submissions.",
+        &count(&counters.received),
+    );
+    put(
+        "document_bytes_received_total",
+        "counter",
+        "Plaintext bytes sealed and kept.",
+        &count(&counters.received_bytes),
+    );
+    put(
+        "files_refused_total",
+        "counter",
+        "Files refused by size, type or structure.",
+        &count(&counters.refused),
+    );
+    put(
+        "uploads_abandoned_total",
+        "counter",
+        "Uploads that did not end.",
+        &count(&counters.abandoned),
+    );
+    put(
+        "deliveries_total",
+        "counter",
+        "Documents that a provider took.",
+        &count(&counters.delivered),
+    );
+    put(
+        "delivery_failures_total",
+        "counter",
+        "Attempts that failed.",
+        &count(&counters.failed_attempts),
+    );
+    put(
+        "purges_total",
+        "counter",
+        "Documents destroyed with a receipt.",
+        &count(&counters.purged),
+    );
+    put(
+        "callbacks_refused_total",
+        "counter",
+        "Callbacks without a valid signature.",
+        &count(&counters.callbacks_refused),
+    );
+    put(
+        "uploads_running",
+        "gauge",
+        "Uploads in progress.",
+        &one(state.gate.running() as u64),
+    );
+    put(
+        "vault_locked",
+        "gauge",
+        "1 while the vault key is locked and nothing is forwarded.",
+        &one(u64::from(portal.keyring.is_locked())),
+    );
+    put(
+        "clock_suspect",
+        "gauge",
+        "1 while purging by deadline is suspended because the clock jumped.",
+        &one(u64::from(portal.records.clock_suspect())),
+    );
+    put(
+        "erasure_slots_free",
+        "gauge",
+        "Submissions that can still be taken.",
+        &one(portal.erasure.free().unwrap_or(0)),
+    );
     let store = state.store.metrics();
-    put("store_acknowledged_total", "counter", "Commits that were answered after their sync.", &one(store.acknowledged));
+    put(
+        "store_acknowledged_total",
+        "counter",
+        "Commits that were answered after their sync.",
+        &one(store.acknowledged),
+    );
     put("store_flushes_total", "counter", "Syncs that answered them.", &one(store.flushes));
     let now = portal.records.now();
-    let paused: Vec<_> =
-        portal.providers.keys().map(|p| (format!("{{provider=\"{p}\"}}"), u64::from(portal.breakers.paused(p, now)))).collect();
-    put("provider_paused", "gauge", "1 while sending to a provider pauses after failures.", &paused);
+    let paused: Vec<_> = portal
+        .providers
+        .keys()
+        .map(|p| (format!("{{provider=\"{p}\"}}"), u64::from(portal.breakers.paused(p, now))))
+        .collect();
+    put(
+        "provider_paused",
+        "gauge",
+        "1 while sending to a provider pauses after failures.",
+        &paused,
+    );
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text))
 }

@@ -93,9 +93,14 @@ impl<S: InScope> ApiCaller<S> {
     async fn find(state: &State, secret: Option<Zeroizing<String>>) -> Result<Self, Problem> {
         let secret = secret.ok_or_else(|| Problem::unauthorized("Send an API key as \"Authorization: Bearer ndk_…\"."))?;
         // One answer for an unknown, an expired and a revoked key.
-        let key = sign_in::api_key(&state.portal, &secret).await?.ok_or_else(|| Problem::unauthorized("This API key is not valid here."))?;
+        let key = sign_in::api_key(&state.portal, &secret)
+            .await?
+            .ok_or_else(|| Problem::unauthorized("This API key is not valid here."))?;
         if !key.may(S::SCOPE) {
-            return Err(Problem::forbidden(format!("This API key lacks the scope \"{}\".", S::SCOPE.as_str())));
+            return Err(Problem::forbidden(format!(
+                "This API key lacks the scope \"{}\".",
+                S::SCOPE.as_str()
+            )));
         }
         Ok(Self { key, scope: PhantomData })
     }
@@ -116,11 +121,16 @@ fn bearer(request: &HttpRequest) -> Option<Zeroizing<String>> {
     let mut lines = request.headers().get_all(AUTHORIZATION);
     let line = lines.next().filter(|_| lines.next().is_none())?.to_str().ok()?;
     let (scheme, secret) = line.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| Zeroizing::new(secret.trim().to_owned()))
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| Zeroizing::new(secret.trim().to_owned()))
 }
 
 fn state(request: &HttpRequest) -> Result<web::Data<State>, Problem> {
-    request.app_data::<web::Data<State>>().cloned().ok_or_else(|| Problem::internal("The door was opened without its state."))
+    request
+        .app_data::<web::Data<State>>()
+        .cloned()
+        .ok_or_else(|| Problem::internal("The door was opened without its state."))
 }
 
 /// A person whose session lives and whose role has the permission `R`.
@@ -146,11 +156,17 @@ impl<R: ForRoles> SignedIn<R> {
 
     async fn find(state: &State, cookie: Option<Zeroizing<String>>, back: Option<String>) -> Result<Self, Turned> {
         let Some(cookie) = cookie else { return Err(Turned::SignIn(back)) };
-        let Some(agent) = sign_in::session(&state.portal, &cookie).await? else { return Err(Turned::SignIn(back)) };
+        let Some(agent) = sign_in::session(&state.portal, &cookie).await? else {
+            return Err(Turned::SignIn(back));
+        };
         if !may::<R>(agent.role) {
             return Err(Problem::forbidden("Your role does not include this. Ask an admin if you need it.").into());
         }
-        Ok(Self { agent, cookie, role: PhantomData })
+        Ok(Self {
+            agent,
+            cookie,
+            role: PhantomData,
+        })
     }
 }
 
@@ -247,7 +263,11 @@ pub fn farewell(settings: &Settings) -> Cookie<'static> {
 }
 
 fn base(settings: &Settings, value: &str) -> actix_web::cookie::CookieBuilder<'static> {
-    Cookie::build(settings.cookie("s"), value.to_owned()).path("/").http_only(true).same_site(SameSite::Lax).secure(settings.secure)
+    Cookie::build(settings.cookie("s"), value.to_owned())
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(settings.secure)
 }
 
 #[cfg(test)]
@@ -265,7 +285,14 @@ mod tests {
             (Role::Auditor, [true, false, false, false, true, false]),
         ];
         for (role, expected) in table {
-            let held = [may::<Anyone>(role), may::<Read>(role), may::<Requests>(role), may::<Manual>(role), may::<Audit>(role), may::<Admin>(role)];
+            let held = [
+                may::<Anyone>(role),
+                may::<Read>(role),
+                may::<Requests>(role),
+                may::<Manual>(role),
+                may::<Audit>(role),
+                may::<Admin>(role),
+            ];
             assert_eq!(held, expected, "{role:?}");
         }
     }
@@ -289,8 +316,14 @@ mod tests {
     #[test]
     fn cookies_are_for_this_host_and_no_script() {
         let secure = Settings::of("https://drop.example.com", "127.0.0.1:1".parse().unwrap());
-        assert_eq!(welcome(&secure, "x").to_string(), "__Host-s=x; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=43200");
+        assert_eq!(
+            welcome(&secure, "x").to_string(),
+            "__Host-s=x; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=43200"
+        );
         let local = Settings::of("http://localhost:8080", "127.0.0.1:1".parse().unwrap());
-        assert_eq!(farewell(&local).to_string(), "nightdrop-s=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0");
+        assert_eq!(
+            farewell(&local).to_string(),
+            "nightdrop-s=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"
+        );
     }
 }

@@ -1,2 +1,585 @@
-//! Stub.
-pub fn routes(_routes: &mut actix_web::web::ServiceConfig) {}
+//! The applicant's door: `GET /d/{token}` shows what is asked for, `POST` takes it, and afterwards the same address shows the receipt.
+//!
+//! GET, HEAD and OPTIONS change nothing, ever: mail scanners and chat previews fetch links. A passcode is asked for before any file is taken.
+
+use actix_multipart::{Field, Multipart};
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use futures_util::StreamExt;
+use maud::Markup;
+use serde_json::json;
+use time::Duration;
+
+use crate::crypto::random;
+use crate::domain::link::LinkState;
+use crate::domain::request::{DocumentRequest, Stage};
+use crate::domain::token::PlainToken;
+use crate::domain::transition::Refusal;
+use crate::workflow::receive::{self, DeadLink, OpenedLink, ReceiveError, Submission};
+use crate::workflow::{Portal, WorkflowError};
+
+use super::body::{self, Fault, Paced, Verdict};
+use super::error::Problem;
+use super::gate::Crowded;
+use super::pages::upload::{self as pages, View};
+use super::{State, guard};
+
+/// A passcode entered right lets the same browser upload for this long.
+const PASSCODE_SESSION: Duration = Duration::minutes(30);
+/// Form fields and boundaries around the files.
+const FORM_ROOM: u64 = 64 * 1024;
+/// Fields of one form: two inputs for each of two parts, and some room.
+const FIELDS_MAX: usize = 8;
+const ALLOW: &str = "GET, HEAD, POST, OPTIONS";
+
+pub fn routes(routes: &mut web::ServiceConfig) {
+    routes
+        .service(
+            web::resource("/d/{token}")
+                .route(web::get().to(show))
+                .route(web::head().to(show))
+                .route(web::post().to(drop_documents))
+                .route(web::route().method(actix_web::http::Method::OPTIONS).to(options))
+                .default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method(ALLOW)) })),
+        )
+        .service(
+            web::resource("/d/{token}/passcode")
+                .route(web::post().to(enter_passcode))
+                .default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("POST")) })),
+        )
+        .configure(super::pages::assets::public_routes);
+}
+
+async fn options() -> HttpResponse {
+    HttpResponse::NoContent().insert_header(("Allow", ALLOW)).finish()
+}
+
+/// Everything a handler of this door knows about one request.
+struct Visit<'a> {
+    state: &'a State,
+    request: &'a HttpRequest,
+    token: PlainToken,
+}
+
+enum Entry {
+    /// The form may be shown and used.
+    Open(Box<OpenedLink>),
+    /// A passcode comes first.
+    Passcode(Box<OpenedLink>),
+    /// Out of tries, and no passcode session of before.
+    Locked,
+    /// The drop has happened: only the receipt is left.
+    Done(Box<DocumentRequest>),
+    Dead(DeadLink),
+}
+
+impl<'a> Visit<'a> {
+    /// `None` for what cannot be a token.
+    fn new(state: &'a State, request: &'a HttpRequest, token: &str) -> Option<Self> {
+        PlainToken::parse(token).map(|token| Self { state, request, token })
+    }
+
+    fn portal(&self) -> &Portal {
+        &self.state.portal
+    }
+
+    async fn entry(&self) -> Result<Entry, WorkflowError> {
+        let link = match receive::look_up(self.portal(), &self.token).await? {
+            Err(dead) => return Ok(Entry::Dead(dead)),
+            Ok(link) => link,
+        };
+        if !matches!(link.request.stage, Stage::Open { .. }) {
+            return Ok(Entry::Done(Box::new(link.request)));
+        }
+        if link.request.link.passcode.is_none() || self.has_passcode_session(&link) {
+            return Ok(Entry::Open(Box::new(link)));
+        }
+        if link.request.link.state(link.now) == LinkState::Locked {
+            return Ok(Entry::Locked);
+        }
+        Ok(Entry::Passcode(Box::new(link)))
+    }
+
+    fn cookie(&self, name: &str) -> Option<String> {
+        self.request.cookie(&self.state.settings.cookie(name)).map(|c| c.value().to_owned())
+    }
+
+    fn make_cookie(&self, name: &str, value: String, life: Duration) -> Cookie<'static> {
+        Cookie::build(self.state.settings.cookie(name), value)
+            .path("/")
+            .secure(self.state.settings.secure)
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .max_age(life)
+            .finish()
+    }
+
+    /// `expiry.mac`: nothing is stored, and a fresh passcode ends it.
+    fn passcode_session(&self, link: &OpenedLink, until: i64) -> String {
+        let hash = link.request.link.passcode.as_ref().map(|p| p.hash.as_str()).unwrap_or_default();
+        let bound = [&link.request.link.hashed.0[..], hash.as_bytes(), &until.to_be_bytes()].concat();
+        let mac = self.portal().secrets.index("passcode-session", &bound);
+        format!("{until}.{}", data_encoding::HEXLOWER.encode(&mac))
+    }
+
+    fn has_passcode_session(&self, link: &OpenedLink) -> bool {
+        let Some(cookie) = self.cookie("p") else { return false };
+        let Some(until) = cookie.split('.').next().and_then(|t| t.parse::<i64>().ok()) else {
+            return false;
+        };
+        let right = self.passcode_session(link, until);
+        let same: bool = subtle::ConstantTimeEq::ct_eq(right.as_bytes(), cookie.as_bytes()).into();
+        same && link.now.unix_timestamp() < until
+    }
+
+    fn view(&self) -> View<'a> {
+        View {
+            company: &self.state.company,
+            portal: &self.state.portal,
+            host: host_of(&self.state.settings.public_url),
+        }
+    }
+}
+
+fn host_of(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, host)| host)
+}
+
+/// One page and one status for what is nobody's token, whatever it looks like.
+fn unknown(state: &State, request: &HttpRequest) -> HttpResponse {
+    if !state.gate.may_guess(guard::client_address(request, state)) {
+        return answer_problem(
+            state,
+            request,
+            Problem::too_many("Too many addresses that do not exist. Wait a minute.").after(60),
+            None,
+        );
+    }
+    dead(state, request, DeadLink::Unknown)
+}
+
+fn dead(state: &State, request: &HttpRequest, dead: DeadLink) -> HttpResponse {
+    let problem = match dead {
+        DeadLink::Unknown => {
+            Problem::not_found("This link does not work any more, or was never issued. Ask for a new one.").code("link.unknown")
+        }
+        DeadLink::Expired => Refusal::LinkExpired.into(),
+        DeadLink::Revoked => Refusal::LinkRevoked.into(),
+    };
+    answer_problem(state, request, problem, None)
+}
+
+/// Programs that ask for JSON get it; everybody else gets a page.
+fn wants_json(request: &HttpRequest) -> bool {
+    let accept = request.headers().get(ACCEPT).and_then(|a| a.to_str().ok()).unwrap_or_default();
+    accept.contains("json") && !accept.contains("text/html")
+}
+
+fn html(mut response: actix_web::HttpResponseBuilder, page: Markup) -> HttpResponse {
+    response
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        .body(page.into_string())
+}
+
+/// `page`: the form again with the failure beside its input; otherwise a page that says only what is wrong.
+fn answer_problem(state: &State, request: &HttpRequest, problem: Problem, page: Option<Markup>) -> HttpResponse {
+    if wants_json(request) {
+        return problem.error_response();
+    }
+    let page = page.unwrap_or_else(|| pages::failure(&state.company, &problem));
+    html(problem.page(), page)
+}
+
+async fn show(state: web::Data<State>, request: HttpRequest, token: web::Path<String>) -> HttpResponse {
+    let Some(visit) = Visit::new(&state, &request, &token) else {
+        return unknown(&state, &request);
+    };
+    match visit.entry().await {
+        Err(error) => answer_problem(&state, &request, error.into(), None),
+        Ok(Entry::Dead(DeadLink::Unknown)) => unknown(&state, &request),
+        Ok(Entry::Dead(other)) => dead(&state, &request, other),
+        Ok(Entry::Locked) => answer_problem(&state, &request, Refusal::LinkLocked.into(), None),
+        Ok(Entry::Passcode(link)) => html(HttpResponse::Ok(), pages::passcode(&visit.view(), &token, &link, None)),
+        Ok(Entry::Done(done)) => receipt(&visit, &done),
+        Ok(Entry::Open(link)) => {
+            let mut response = HttpResponse::Ok();
+            if visit.cookie("r").is_none() {
+                match random::array::<16>() {
+                    Ok(mark) => {
+                        let cookie = visit.make_cookie("r", data_encoding::HEXLOWER.encode(&mark), Duration::days(14));
+                        response.cookie(cookie);
+                    }
+                    Err(_) => return answer_problem(&state, &request, WorkflowError::Random.into(), None),
+                }
+            }
+            html(response, pages::form(&visit.view(), &token, &link, None))
+        }
+    }
+}
+
+fn receipt(visit: &Visit<'_>, done: &DocumentRequest) -> HttpResponse {
+    if wants_json(visit.request) {
+        return HttpResponse::Ok().json(receipt_json(done));
+    }
+    let mut response = HttpResponse::Ok();
+    response.insert_header(("Clear-Site-Data", "\"cache\""));
+    html(response, pages::receipt(&visit.view(), done))
+}
+
+/// What was received and when, never what it was called or what is in it.
+fn receipt_json(done: &DocumentRequest) -> serde_json::Value {
+    let (document, parts, received_at, purged_at) = pages::receipt_facts(done);
+    json!({
+        "state": "received",
+        "reference": document.map(|d| pages::reference(&d)),
+        "parts": parts,
+        "received_at": received_at.and_then(pages::rfc3339),
+        "purged_at": purged_at.and_then(pages::rfc3339),
+    })
+}
+
+#[derive(serde::Deserialize)]
+struct PasscodeForm {
+    passcode: String,
+}
+
+async fn enter_passcode(
+    state: web::Data<State>,
+    request: HttpRequest,
+    token: web::Path<String>,
+    form: web::Form<PasscodeForm>,
+) -> HttpResponse {
+    let Some(visit) = Visit::new(&state, &request, &token) else {
+        return unknown(&state, &request);
+    };
+    if let Err(problem) = guard::same_site(&request, false) {
+        return answer_problem(&state, &request, problem, None);
+    }
+    let link = match visit.entry().await {
+        Ok(Entry::Passcode(link)) => link,
+        Ok(Entry::Dead(DeadLink::Unknown)) => return unknown(&state, &request),
+        Ok(Entry::Dead(other)) => return dead(&state, &request, other),
+        Ok(Entry::Locked) => return answer_problem(&state, &request, Refusal::LinkLocked.into(), None),
+        Ok(Entry::Done(_) | Entry::Open(_)) => return see_other(&token),
+        Err(error) => return answer_problem(&state, &request, error.into(), None),
+    };
+    let code: String = form.passcode.chars().filter(char::is_ascii_digit).take(12).collect();
+    match receive::try_passcode(&state.portal, &link.request, &code).await {
+        Ok(true) => {
+            let until = (link.now + PASSCODE_SESSION).unix_timestamp();
+            let cookie = visit.make_cookie("p", visit.passcode_session(&link, until), PASSCODE_SESSION);
+            let mut response = see_other(&token);
+            match response.add_cookie(&cookie) {
+                Ok(()) => response,
+                Err(_) => answer_problem(
+                    &state,
+                    &request,
+                    Problem::internal("The passcode was right, but the answer failed. Try again."),
+                    None,
+                ),
+            }
+        }
+        Ok(false) => {
+            let left = link.request.link.passcode.as_ref().map_or(0, |p| p.tries_left.saturating_sub(1));
+            if left == 0 {
+                return answer_problem(&state, &request, Refusal::LinkLocked.into(), None);
+            }
+            let problem = Problem::forbidden(format!("That is not the code. {left} tries are left.")).code("passcode.wrong");
+            let page = pages::passcode(&visit.view(), &token, &link, Some(&problem));
+            answer_problem(&state, &request, problem, Some(page))
+        }
+        Err(error) => answer_problem(&state, &request, error.into(), None),
+    }
+}
+
+fn see_other(token: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header(("Location", format!("/d/{token}"))).finish()
+}
+
+async fn drop_documents(state: web::Data<State>, request: HttpRequest, token: web::Path<String>, payload: web::Payload) -> HttpResponse {
+    let Some(visit) = Visit::new(&state, &request, &token) else {
+        body::drain(payload).await;
+        return unknown(&state, &request);
+    };
+    let (early, page) = match take(&visit, &token, payload).await {
+        Ok(done) => return receipt(&visit, &done),
+        Err(Stopped { problem, form, rest }) => {
+            if let Some(rest) = rest {
+                body::drain(rest).await;
+            }
+            (problem, form)
+        }
+    };
+    answer_problem(&state, &request, early, page)
+}
+
+/// A drop that did not happen: why, the page to show, and the body that is still coming.
+struct Stopped {
+    problem: Problem,
+    form: Option<Markup>,
+    rest: Option<Paced>,
+}
+
+impl Stopped {
+    fn unread(problem: impl Into<Problem>, payload: Paced) -> Self {
+        Self {
+            problem: problem.into(),
+            form: None,
+            rest: Some(payload),
+        }
+    }
+}
+
+async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<DocumentRequest, Stopped> {
+    let state = visit.state;
+    let headers = visit.request.headers();
+    let (paced, verdict) = Paced::new(payload, u64::MAX);
+    if let Err(problem) = guard::same_site(visit.request, false) {
+        return Err(Stopped::unread(problem, paced));
+    }
+    let link = match visit.entry().await {
+        Ok(Entry::Open(link)) => link,
+        Ok(Entry::Done(done)) => {
+            // The browser that was first, asking again after a lost answer: told so, and nothing is stored.
+            let own = visit.cookie("r").map(|c| receive::receipt_mark(&c));
+            let known = done.document().and_then(|d| d.receiver);
+            if own.is_some() && own == known {
+                body::drain(paced).await;
+                return Ok(*done);
+            }
+            return Err(Stopped::unread(Refusal::AlreadyReceived, paced));
+        }
+        Ok(Entry::Passcode(link)) => {
+            let problem = Problem::forbidden("Enter the code that you were told before you send the document.").code("passcode.required");
+            let form = Some(pages::passcode(&visit.view(), token, &link, Some(&problem)));
+            return Err(Stopped {
+                problem,
+                form,
+                rest: Some(paced),
+            });
+        }
+        Ok(Entry::Locked) => return Err(Stopped::unread(Refusal::LinkLocked, paced)),
+        Ok(Entry::Dead(DeadLink::Expired)) => return Err(Stopped::unread(Refusal::LinkExpired, paced)),
+        Ok(Entry::Dead(DeadLink::Revoked)) => return Err(Stopped::unread(Refusal::LinkRevoked, paced)),
+        Ok(Entry::Dead(DeadLink::Unknown)) => {
+            return Err(Stopped::unread(
+                Problem::not_found("This link does not work any more, or was never issued. Ask for a new one.").code("link.unknown"),
+                paced,
+            ));
+        }
+        Err(error) => return Err(Stopped::unread(error, paced)),
+    };
+    let encoded = headers.get(CONTENT_ENCODING).is_some_and(|e| e != "identity");
+    if encoded {
+        return Err(Stopped::unread(
+            Problem::unsupported("Send the form as it is, without Content-Encoding."),
+            paced,
+        ));
+    }
+    let kind = headers.get(CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or_default();
+    if !kind.to_ascii_lowercase().starts_with("multipart/form-data") {
+        return Err(Stopped::unread(
+            Problem::unsupported("Send the document as a form with a file (multipart/form-data)."),
+            paced,
+        ));
+    }
+    let most = link.request.parts.iter().map(|p| p.max_bytes).sum::<u64>() + FORM_ROOM;
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|l| l.to_str().ok())
+        .and_then(|l| l.parse::<u64>().ok());
+    if announced.is_some_and(|size| size > most) {
+        let problem = too_large(&link.request);
+        let form = Some(pages::form(&visit.view(), token, &link, Some((&problem, None))));
+        return Err(Stopped {
+            problem,
+            form,
+            rest: Some(paced),
+        });
+    }
+    let _place = match state.gate.enter(guard::client_address(visit.request, state)) {
+        Ok(place) => place,
+        Err(Crowded::Here) => {
+            return Err(Stopped::unread(
+                Problem::too_many("Several uploads already run from your connection. Try again in a few seconds.").after(5),
+                paced,
+            ));
+        }
+        Err(Crowded::Everywhere) => {
+            return Err(Stopped::unread(
+                Problem::unavailable("Many people are sending documents at this moment. Try again in a few seconds.").after(10),
+                paced,
+            ));
+        }
+    };
+    let paced = paced.limited(most);
+    let shown = OpenedLink {
+        request: link.request.clone(),
+        now: link.now,
+    };
+    let submission = match Submission::new(state.portal.clone(), *link, visit.cookie("r").as_deref()) {
+        Ok(submission) => submission,
+        Err(error) => return Err(Stopped::unread(error, paced)),
+    };
+    let mut form = Multipart::new(headers, paced);
+    let outcome = receive_form(submission, &mut form, &verdict).await;
+    let (problem, part) = match outcome {
+        Ok(done) => return Ok(done),
+        Err(failed) => failed,
+    };
+    // The rest of the form goes through the same parser: what is behind it in the connection must not be taken for a new request.
+    drain_form(form).await;
+    let page = pages::form(&visit.view(), token, &shown, Some((&problem, part.as_deref())));
+    let worth_a_form = problem.status_number() != 410 && problem.status_number() != 409;
+    Err(Stopped {
+        problem,
+        form: worth_a_form.then_some(page),
+        rest: None,
+    })
+}
+
+async fn drain_form(mut form: Multipart) {
+    let pieces = async {
+        let mut left: usize = 2 << 20;
+        while let Some(Ok(mut field)) = form.next().await {
+            while let Some(Ok(piece)) = field.next().await {
+                match left.checked_sub(piece.len()) {
+                    Some(still) => left = still,
+                    None => return,
+                }
+            }
+        }
+    };
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), pieces).await;
+}
+
+type Failed = (Problem, Option<String>);
+
+/// Field by field, socket to sealed chunk. On every failure the submission is destroyed before this returns.
+async fn receive_form(mut submission: Submission, form: &mut Multipart, verdict: &Verdict) -> Result<DocumentRequest, Failed> {
+    match receive_fields(&mut submission, form, verdict).await {
+        Ok(()) => submission.commit().await.map_err(|e| sorted(e, verdict)),
+        Err(failed) => {
+            submission.abandon().await;
+            Err(failed)
+        }
+    }
+}
+
+async fn receive_fields(submission: &mut Submission, form: &mut Multipart, verdict: &Verdict) -> Result<(), Failed> {
+    let mut fields = 0;
+    while let Some(field) = form.next().await {
+        let mut field = field.map_err(|e| broken(&e, verdict))?;
+        fields += 1;
+        if fields > FIELDS_MAX {
+            return Err((Problem::malformed("The form has too many fields."), None));
+        }
+        receive_field(submission, &mut field, verdict).await?;
+    }
+    match submission.missing().first() {
+        None => Ok(()),
+        Some(part) => Err((
+            Problem::invalid("Choose a file here.")
+                .code("file.missing")
+                .field(part.clone(), "needs a file"),
+            Some(part.clone()),
+        )),
+    }
+}
+
+async fn receive_field(submission: &mut Submission, field: &mut Field, verdict: &Verdict) -> Result<(), Failed> {
+    let (name, file_name) = match field.content_disposition() {
+        Some(disposition) => (
+            disposition.get_name().unwrap_or_default().to_owned(),
+            disposition.get_filename().unwrap_or_default().to_owned(),
+        ),
+        None => (String::new(), String::new()),
+    };
+    let coding = field
+        .headers()
+        .get("content-transfer-encoding")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("binary");
+    if !["binary", "7bit", "8bit"].contains(&coding.to_ascii_lowercase().as_str()) {
+        return Err((
+            Problem::malformed("Send files as they are, without Content-Transfer-Encoding."),
+            None,
+        ));
+    }
+    let declared = field.content_type().map(ToString::to_string).unwrap_or_default();
+    let mut first = next_piece(field, verdict).await?;
+    // A file input that was left empty arrives as a field without name and bytes.
+    if first.as_ref().is_none_or(|piece| piece.is_empty()) && file_name.is_empty() {
+        while next_piece(field, verdict).await?.is_some() {}
+        return Ok(());
+    }
+    let known = submission.request().parts.iter().any(|p| p.name.as_str() == name);
+    let Some(spec) = submission.expects(&name) else {
+        return Err(match known {
+            true => (
+                Problem::malformed("Two files were chosen for the same side. Send one.").code("file.twice"),
+                Some(name),
+            ),
+            false => (Problem::malformed("The form has a field that was not asked for."), None),
+        });
+    };
+    let mut part = submission.part(spec, &file_name, &declared).map_err(|e| sorted(e, verdict))?;
+    while let Some(piece) = first {
+        part.push(&piece).await.map_err(|e| sorted(e, verdict))?;
+        first = next_piece(field, verdict).await?;
+    }
+    part.finish().await.map_err(|e| sorted(e, verdict))
+}
+
+async fn next_piece(field: &mut Field, verdict: &Verdict) -> Result<Option<web::Bytes>, Failed> {
+    field.next().await.transpose().map_err(|e| broken(&e, verdict))
+}
+
+/// The form itself could not be read.
+fn broken(error: &actix_multipart::MultipartError, verdict: &Verdict) -> Failed {
+    let problem = match verdict.fault() {
+        Some(Fault::TooLarge) => Problem::too_large("The form is larger than all its files may be together."),
+        Some(Fault::TooSlow) => Problem::slow(
+            "The connection became too slow and the upload was given up. Nothing was stored: try again, nearer to the router or by Wi-Fi.",
+        ),
+        Some(Fault::CutOff) => Problem::malformed("The connection broke off. Nothing was stored: try again.").code("upload.cut_off"),
+        None => {
+            tracing::debug!(%error, "an unreadable form");
+            Problem::malformed("The form could not be read. Nothing was stored: try again.")
+        }
+    };
+    (problem, None)
+}
+
+fn sorted(error: ReceiveError, verdict: &Verdict) -> Failed {
+    match error {
+        ReceiveError::File { part, refusal } => {
+            let code = refusal.code();
+            (Problem::file(code, pages::refusal_words(&refusal)), Some(part))
+        }
+        ReceiveError::Workflow(error) => (error.into(), None),
+        ReceiveError::Full => (
+            Problem::full("There is no room for more documents at the moment. Nothing was stored: try again later.").after(300),
+            None,
+        ),
+        ReceiveError::CutOff => match verdict.fault() {
+            Some(Fault::TooSlow) => (
+                Problem::slow("The connection became too slow and the upload was given up. Nothing was stored: try again."),
+                None,
+            ),
+            _ => (
+                Problem::malformed("The connection broke off. Nothing was stored: try again.").code("upload.cut_off"),
+                None,
+            ),
+        },
+    }
+}
+
+fn too_large(request: &DocumentRequest) -> Problem {
+    let most = request.parts.iter().map(|p| p.max_bytes).max().unwrap_or(0);
+    Problem::too_large(format!(
+        "The file is too large. At most {} are accepted for each file.",
+        pages::size_words(most)
+    ))
+}

@@ -50,11 +50,7 @@ const fn tables() -> [[u32; 256]; 8] {
     while index < 256 {
         let (mut crc, mut bit) = (index as u32, 0);
         while bit < 8 {
-            crc = if crc & 1 == 1 {
-                0xEDB8_8320 ^ (crc >> 1)
-            } else {
-                crc >> 1
-            };
+            crc = if crc & 1 == 1 { 0xEDB8_8320 ^ (crc >> 1) } else { crc >> 1 };
             bit += 1;
         }
         tables[0][index] = crc;
@@ -79,11 +75,7 @@ mod tests {
 
     #[test]
     fn check_value_and_splits() {
-        assert_eq!(
-            Crc32::of(b"123456789"),
-            0xCBF4_3926,
-            "the check value of CRC-32/ISO-HDLC"
-        );
+        assert_eq!(Crc32::of(b"123456789"), 0xCBF4_3926, "the check value of CRC-32/ISO-HDLC");
         assert_eq!(Crc32::of(b""), 0);
         let data: Vec<u8> = (0..1000_u32).map(|n| (n * 7) as u8).collect();
         for cut in [1, 7, 8, 9, 500, 999] {

@@ -1,11 +1,13 @@
-//! Is a file at the same time another kind of file? Two cheap watches over bytes that already passed the filter of their own type.
+//! Is a file at the same time another kind of file? Two cheap watches over the kept bytes, asked at the end, so that a
+//! fault in the file's own structure comes first whatever the split.
 //!
 //! Most polyglots die earlier: signatures count at offset 0 only, and bytes behind the end are dropped. These two remain:
 //! PDF readers accept `%PDF-` anywhere in the first 1,024 bytes, and ZIP readers search for their directory from the end.
 
 use super::count_work;
 
-/// Finds a PDF head in the first 1,024 bytes of a file that is no PDF.
+/// Finds a PDF head in the first 1,024 kept bytes of a file that is no PDF. Received bytes would be the wrong place to look: what is
+/// stripped before a head moves it into reach.
 #[derive(Default)]
 pub(super) struct PdfHeadWatch {
     seen: usize,
@@ -16,23 +18,22 @@ impl PdfHeadWatch {
     const REACH: usize = 1024;
     const HEAD: &[u8] = b"%PDF-";
 
-    /// The number of bytes of `input` up to the end of the first PDF head.
-    pub(super) fn look(&mut self, input: &[u8]) -> Option<usize> {
-        let reach = input.len().min(Self::REACH - self.seen);
+    pub(super) fn look(&mut self, kept: &[u8]) {
+        let reach = kept.len().min(Self::REACH - self.seen);
         self.seen += reach;
         count_work(reach);
-        for (at, byte) in input[..reach].iter().enumerate() {
+        for byte in &kept[..reach] {
             self.matched = match *byte {
+                _ if self.has_head() => return,
                 byte if byte == Self::HEAD[self.matched] => self.matched + 1,
                 b'%' => 1,
                 _ => 0,
             };
-            if self.matched == Self::HEAD.len() {
-                self.matched = 0;
-                return Some(at + 1);
-            }
         }
-        None
+    }
+
+    pub(super) fn has_head(&self) -> bool {
+        self.matched == Self::HEAD.len()
     }
 }
 
@@ -70,8 +71,7 @@ impl ArchiveWatch {
     }
 
     pub(super) fn is_archive(&self) -> bool {
-        self.last_end
-            .is_some_and(|at| self.seen - at <= Self::REACH)
+        self.last_end.is_some_and(|at| self.seen - at <= Self::REACH)
     }
 }
 
@@ -81,12 +81,15 @@ mod tests {
 
     #[test]
     fn pdf_head_is_found_over_borders_and_within_reach_only() {
-        let mut watch = PdfHeadWatch::default();
-        assert_eq!(watch.look(b"GIF%%P"), None);
-        assert_eq!(watch.look(b"DF-1.4"), Some(3));
-        let mut watch = PdfHeadWatch::default();
-        assert_eq!(watch.look(&[b'x'; 1020]), None);
-        assert_eq!(watch.look(b"%PDF-"), None);
+        let watched = |parts: &[&[u8]]| {
+            let mut watch = PdfHeadWatch::default();
+            parts.iter().for_each(|part| watch.look(part));
+            watch.has_head()
+        };
+        assert!(watched(&[b"GIF%%P", b"DF-1.4", b"more"]));
+        assert!(watched(&[&[b'x'; 1019], b"%PDF-"]));
+        assert!(!watched(&[&[b'x'; 1020], b"%PDF-"]));
+        assert!(!watched(&[b"%PDF", b" %PDF"]));
     }
 
     #[test]

@@ -90,9 +90,7 @@ impl Heic {
                     1
                 }
                 State::Body { left, kind } => {
-                    let take = left.map_or(input.len(), |left| {
-                        input.len().min(usize::try_from(left).unwrap_or(usize::MAX))
-                    });
+                    let take = left.map_or(input.len(), |left| input.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
                     self.body(&input[..take], kind, out)?;
                     let left = left.map(|left| left - take as u64);
                     self.state = State::Body { left, kind };
@@ -143,21 +141,13 @@ impl Heic {
             (size, _) => Some(u64::from(size)),
         };
         let left = match size {
-            Some(size) => Some(
-                size.checked_sub(self.have as u64)
-                    .ok_or(Refusal::Damaged("heic box size"))?,
-            ),
+            Some(size) => Some(size.checked_sub(self.have as u64).ok_or(Refusal::Damaged("heic box size"))?),
             None => None,
         };
         self.begin_box(kind, left, out)
     }
 
-    fn begin_box(
-        &mut self,
-        kind: [u8; 4],
-        left: Option<u64>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Refusal> {
+    fn begin_box(&mut self, kind: [u8; 4], left: Option<u64>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         self.boxes += 1;
         if self.boxes > MAX_BOXES || !kind.iter().all(|byte| (b' '..=b'~').contains(byte)) {
             return Err(Refusal::Damaged("heic box"));
@@ -181,11 +171,7 @@ impl Heic {
         self.meta_window = u64::MAX;
         self.since_ispe = None;
         self.state = State::Body { left, kind };
-        if left == Some(0) {
-            self.end_box(out)
-        } else {
-            Ok(())
-        }
+        if left == Some(0) { self.end_box(out) } else { Ok(()) }
     }
 
     fn end_box(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
@@ -219,11 +205,7 @@ impl Heic {
         match &mut self.exif {
             Some(exif) => {
                 exif.extend_from_slice(piece);
-                if exif.len() == MAX_EXIF {
-                    self.end_exif(out)
-                } else {
-                    Ok(())
-                }
+                if exif.len() == MAX_EXIF { self.end_exif(out) } else { Ok(()) }
             }
             None => {
                 out.extend_from_slice(piece);
@@ -259,10 +241,7 @@ impl Heic {
             return Err(Refusal::Damaged("heic pixels"));
         }
         let area = |(width, height)| u64::from(width) * u64::from(height);
-        if self
-            .pixels
-            .is_none_or(|pixels| area(pixels) < area((width, height)))
-        {
+        if self.pixels.is_none_or(|pixels| area(pixels) < area((width, height))) {
             self.pixels = Some((width, height));
         }
         // A tile may be small; the whole picture is measured at the end.

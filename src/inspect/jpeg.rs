@@ -198,14 +198,10 @@ impl Jpeg {
 
     /// SOF: precision, height, width, components (three bytes each).
     fn read_frame(&mut self) -> Result<(), Refusal> {
-        let &[8, h1, h0, w1, w0, components @ (1 | 3 | 4), ref rest @ ..] = &self.segment[4..]
-        else {
+        let &[8, h1, h0, w1, w0, components @ (1 | 3 | 4), ref rest @ ..] = &self.segment[4..] else {
             return Err(Refusal::Damaged("jpeg frame"));
         };
-        let (width, height) = (
-            u16::from_be_bytes([w1, w0]).into(),
-            u16::from_be_bytes([h1, h0]).into(),
-        );
+        let (width, height) = (u16::from_be_bytes([w1, w0]).into(), u16::from_be_bytes([h1, h0]).into());
         if rest.len() != 3 * usize::from(components) || width == 0 || height == 0 {
             return Err(Refusal::Damaged("jpeg frame"));
         }
@@ -218,9 +214,9 @@ impl Jpeg {
     /// SOS: component count, two bytes each, three more.
     fn begin_scan(&mut self) -> Result<(), Refusal> {
         let payload = &self.segment[4..];
-        let whole = payload.first().is_some_and(|count| {
-            (1..=4).contains(count) && payload.len() == 4 + 2 * usize::from(*count)
-        });
+        let whole = payload
+            .first()
+            .is_some_and(|count| (1..=4).contains(count) && payload.len() == 4 + 2 * usize::from(*count));
         if self.frame.is_none() || !whole {
             return Err(Refusal::Damaged("jpeg scan"));
         }
@@ -274,11 +270,7 @@ impl Jpeg {
 
     /// Writes an EXIF segment with the orientation alone, once, and only if it turns the picture.
     fn keep_orientation(&mut self, out: &mut Vec<u8>) {
-        let turned = self
-            .segment
-            .get(10..)
-            .and_then(orientation)
-            .filter(|orientation| *orientation > 1);
+        let turned = self.segment.get(10..).and_then(orientation).filter(|orientation| *orientation > 1);
         if let Some(orientation) = turned
             && !self.orientation_kept
         {

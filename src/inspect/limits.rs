@@ -77,8 +77,7 @@ impl Limits {
             Err(NothingFits("accepted types"))
         } else if both.min_bytes > both.max_bytes || both.max_bytes == 0 {
             Err(NothingFits("bytes"))
-        } else if both.min_side > both.max_side || u64::from(both.min_side).pow(2) > both.max_pixels
-        {
+        } else if both.min_side > both.max_side || u64::from(both.min_side).pow(2) > both.max_pixels {
             Err(NothingFits("pixels"))
         } else {
             Ok(both)
@@ -118,20 +117,11 @@ mod tests {
             ..Limits::UNBOUNDED
         };
         let both = portal.merged(provider).unwrap();
-        assert_eq!(
-            both,
-            provider.merged(portal).unwrap(),
-            "the order does not matter"
-        );
+        assert_eq!(both, provider.merged(portal).unwrap(), "the order does not matter");
         assert_eq!(both.accepted.iter().collect::<Vec<_>>(), [FileType::Jpeg]);
         assert_eq!((both.min_bytes, both.max_bytes), (32 << 10, 4 << 20));
         assert_eq!(
-            (
-                both.min_side,
-                both.max_side,
-                both.max_pixels,
-                both.max_pages
-            ),
+            (both.min_side, both.max_side, both.max_pixels, both.max_pages),
             (300, 8_000, 60_000_000, 50)
         );
         assert_eq!(portal.merged(Limits::UNBOUNDED), Ok(portal));

@@ -9,19 +9,12 @@ mod pdfs;
 mod pngs;
 mod strangers;
 
-use super::samples::{
-    ExifSample, Heic, Jpeg, PLACE, Pdf, Png, heic_box, inspect, jpeg_segment, png_chunk, policy,
-};
+use super::samples::{ExifSample, Heic, Jpeg, PLACE, Pdf, Png, heic_box, inspect, jpeg_segment, png_chunk, policy};
 use super::{Declared, FileType, FileTypes, Limits, Policy, Refusal, Strip};
 
 macro_rules! real {
     ($name:literal) => {
-        include_bytes!(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/fixtures/inspect/",
-            $name
-        ))
-        .to_vec()
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/inspect/", $name)).to_vec()
     };
 }
 
@@ -48,10 +41,7 @@ fn outcome(file: &[u8], policy: Policy) -> Outcome {
     match inspect(file, policy) {
         Err(refusal) => No(refusal),
         Ok((report, kept)) => {
-            assert_eq!(
-                (report.received, report.kept),
-                (file.len() as u64, kept.len() as u64)
-            );
+            assert_eq!((report.received, report.kept), (file.len() as u64, kept.len() as u64));
             match (report.stripped, report.dropped_trailing) {
                 (true, _) => Stripped(report.file_type),
                 (false, 0) => {
@@ -131,13 +121,7 @@ fn followed_by(mut file: Vec<u8>, more: &[u8]) -> Vec<u8> {
 
 #[test]
 fn every_file_has_exactly_its_outcome() {
-    let table = [
-        jpegs::rows(),
-        pngs::rows(),
-        pdfs::rows(),
-        heics::rows(),
-        strangers::rows(),
-    ];
+    let table = [jpegs::rows(), pngs::rows(), pdfs::rows(), heics::rows(), strangers::rows()];
     assert!(table.iter().map(Vec::len).sum::<usize>() >= 60);
     for (name, file, expected) in table.into_iter().flatten() {
         assert_eq!(outcome(&file, policy(Strip::Gps)), expected, "{name}");
@@ -154,10 +138,7 @@ fn the_policy_decides_what_is_taken() {
         },
         ..Policy::default()
     };
-    assert_eq!(
-        outcome(&jpeg, only(&[P, D])),
-        No(Refusal::NotAccepted { found: J })
-    );
+    assert_eq!(outcome(&jpeg, only(&[P, D])), No(Refusal::NotAccepted { found: J }));
     assert_eq!(
         outcome(&Heic::default().build(), Policy::default()),
         No(Refusal::NotAccepted { found: H }),
@@ -182,10 +163,7 @@ fn the_policy_decides_what_is_taken() {
     );
     assert_eq!(
         outcome(&jpeg, declared("text/html")),
-        No(Refusal::DeclaredMismatch {
-            declared: None,
-            found: J
-        })
+        No(Refusal::DeclaredMismatch { declared: None, found: J })
     );
     let sized = |min_bytes, max_bytes| Policy {
         limits: Limits {
@@ -197,14 +175,8 @@ fn the_policy_decides_what_is_taken() {
     };
     let size = jpeg.len() as u64;
     assert_eq!(outcome(&jpeg, sized(size, size)), Whole(J));
-    assert_eq!(
-        outcome(&jpeg, sized(size + 1, size + 1)),
-        No(Refusal::TooSmall { min: size + 1 })
-    );
-    assert_eq!(
-        outcome(&jpeg, sized(0, size - 1)),
-        No(Refusal::TooBig { max: size - 1 })
-    );
+    assert_eq!(outcome(&jpeg, sized(size + 1, size + 1)), No(Refusal::TooSmall { min: size + 1 }));
+    assert_eq!(outcome(&jpeg, sized(0, size - 1)), No(Refusal::TooBig { max: size - 1 }));
     let padded = followed_by(jpeg, &[0; 100]);
     assert_eq!(
         outcome(&padded, sized(size + 1, size + 100)),
@@ -223,14 +195,8 @@ fn motion_photo_ends_at_the_end_of_the_picture() {
     ]
     .concat();
     let (report, kept) = inspect(&[&photo[..], &video].concat(), Policy::default()).unwrap();
-    assert_eq!(
-        kept, photo,
-        "what is decoded is byte for byte the clean file"
-    );
-    assert_eq!(
-        (report.dropped_trailing, report.pixels),
-        (video.len() as u64, Some((48, 32)))
-    );
+    assert_eq!(kept, photo, "what is decoded is byte for byte the clean file");
+    assert_eq!((report.dropped_trailing, report.pixels), (video.len() as u64, Some((48, 32))));
 }
 
 #[test]
@@ -248,10 +214,7 @@ fn gps_is_gone_and_the_picture_is_untouched() {
         real!("gps.heic"),
     ] {
         let secret = b"HOME-SWEET-HOME";
-        assert!(
-            name.windows(secret.len()).any(|window| window == secret),
-            "the sample tells it"
-        );
+        assert!(name.windows(secret.len()).any(|window| window == secret), "the sample tells it");
         let kept = inspect(&name, policy(Strip::Gps)).unwrap().1;
         assert!(!kept.windows(secret.len()).any(|window| window == secret));
     }
@@ -267,13 +230,7 @@ fn all_keeps_the_orientation_and_nothing_else() {
     ];
     let (report, kept) = inspect(&jpeg_with(metadata.concat()), policy(Strip::All)).unwrap();
     let turned = [b"Exif\0\0", &super::strip::orientation_only(6)[..]].concat();
-    let expected = jpeg_with(
-        [
-            jpeg_segment(0xE1, &turned),
-            jpeg_segment(0xE2, b"ICC_PROFILE\0x"),
-        ]
-        .concat(),
-    );
+    let expected = jpeg_with([jpeg_segment(0xE1, &turned), jpeg_segment(0xE2, b"ICC_PROFILE\0x")].concat());
     assert!(report.stripped);
     assert_eq!(kept, expected);
     let upright = inspect(&jpeg_with(exif()), policy(Strip::All)).unwrap().1;
@@ -292,10 +249,7 @@ fn all_keeps_the_orientation_and_nothing_else() {
     .concat();
     let kept = inspect(&png_with(chunks), policy(Strip::All)).unwrap().1;
     let turned = png_chunk(b"eXIf", &super::strip::orientation_only(8));
-    assert_eq!(
-        kept,
-        png_with([turned, png_chunk(b"gAMA", &[0, 0, 0xB1, 0x8F])].concat())
-    );
+    assert_eq!(kept, png_with([turned, png_chunk(b"gAMA", &[0, 0, 0xB1, 0x8F])].concat()));
 }
 
 #[test]

@@ -33,7 +33,10 @@ pub(super) struct Pdf {
     last_was_type: bool,
     pages: u32,
     hides_objects: bool,
-    has_xref: bool,
+    /// Bytes read.
+    position: u64,
+    /// Where the first `startxref` ended.
+    xref: Option<u64>,
     noted: Vec<&'static str>,
 }
 
@@ -71,7 +74,8 @@ impl Pdf {
             last_was_type: false,
             pages: 0,
             hides_objects: false,
-            has_xref: false,
+            position: 0,
+            xref: None,
             noted: Vec::new(),
         }
     }
@@ -79,6 +83,7 @@ impl Pdf {
     pub(super) fn push(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
         count_work(input.len());
         for byte in input {
+            self.position += 1;
             if self.in_stream {
                 self.stream_byte(*byte)?
             } else {
@@ -106,7 +111,8 @@ impl Pdf {
             .windows(END_MARK.len())
             .rposition(|window| window == END_MARK)
             .ok_or(Refusal::Truncated)?;
-        if !self.has_xref {
+        let mark_at = self.position - (self.hold.len() - from - mark) as u64;
+        if self.xref.is_none_or(|xref| xref > mark_at) {
             return Err(Refusal::Damaged("pdf without cross-reference"));
         }
         let end = self.end_of_file(from + mark + END_MARK.len());
@@ -187,7 +193,7 @@ impl Pdf {
             Kind::Word => {
                 self.last_was_type = false;
                 match self.token.written() {
-                    b"startxref" => self.has_xref = true,
+                    b"startxref" => self.xref = self.xref.or(Some(self.position)),
                     b"stream" if self.token.behind_dictionary && matches!(byte, b'\r' | b'\n') => {
                         self.in_stream = true;
                         self.window = 0;
@@ -219,9 +225,7 @@ impl Pdf {
             b"Page" if behind_type => {
                 self.pages += 1;
                 if self.pages > self.max_pages {
-                    return Err(Refusal::TooManyPages {
-                        max: self.max_pages,
-                    });
+                    return Err(Refusal::TooManyPages { max: self.max_pages });
                 }
             }
             _ => {}
@@ -285,10 +289,7 @@ fn is_white(byte: u8) -> bool {
 }
 
 fn is_delimiter(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'(' | b')' | b'<' | b'>' | b'[' | b']' | b'{' | b'}' | b'/' | b'%'
-    )
+    matches!(byte, b'(' | b')' | b'<' | b'>' | b'[' | b']' | b'{' | b'}' | b'/' | b'%')
 }
 
 #[cfg(test)]
@@ -329,20 +330,13 @@ mod tests {
             "(JavaScript)",
             "<<>>stream\n/JS /AA\nendstream",
         ] {
-            assert_eq!(
-                inspect(body).map(|report| report.noted),
-                Ok(vec![]),
-                "{body}"
-            );
+            assert_eq!(inspect(body).map(|report| report.noted), Ok(vec![]), "{body}");
         }
     }
 
     #[test]
     fn encrypted_files_ask_for_a_password() {
-        assert_eq!(
-            inspect("trailer<</Encrypt 5 0 R>>"),
-            Err(Refusal::PasswordProtected)
-        );
+        assert_eq!(inspect("trailer<</Encrypt 5 0 R>>"), Err(Refusal::PasswordProtected));
         assert!(inspect("<</EncryptMetadata true>>").is_ok());
     }
 
@@ -359,37 +353,17 @@ mod tests {
             ..Sample::default()
         }
         .build();
-        assert_eq!(
-            samples::inspect(&file, policy).unwrap().0.noted,
-            ["/JavaScript", "/JS"]
-        );
+        assert_eq!(samples::inspect(&file, policy).unwrap().0.noted, ["/JavaScript", "/JS"]);
     }
 
     #[test]
     fn pages_are_counted_where_they_stand_in_the_open() {
         let page = "<</Type /Page>>";
-        assert_eq!(
-            inspect("").unwrap().pages,
-            Some(1),
-            "the sample has one page"
-        );
+        assert_eq!(inspect("").unwrap().pages, Some(1), "the sample has one page");
         assert_eq!(inspect(&page.repeat(49)).unwrap().pages, Some(50));
-        assert_eq!(
-            inspect(&page.repeat(50)),
-            Err(Refusal::TooManyPages { max: 50 })
-        );
-        assert_eq!(
-            inspect("<</Type/Pages>><</Type/Font/Name/Page>>")
-                .unwrap()
-                .pages,
-            Some(1)
-        );
-        assert_eq!(
-            inspect("<</Type/ObjStm>>stream\nx\nendstream")
-                .unwrap()
-                .pages,
-            None
-        );
+        assert_eq!(inspect(&page.repeat(50)), Err(Refusal::TooManyPages { max: 50 }));
+        assert_eq!(inspect("<</Type/Pages>><</Type/Font/Name/Page>>").unwrap().pages, Some(1));
+        assert_eq!(inspect("<</Type/ObjStm>>stream\nx\nendstream").unwrap().pages, None);
     }
 
     #[test]
@@ -415,6 +389,12 @@ mod tests {
         assert_eq!(
             samples::inspect(file, Policy::default()),
             Err(Refusal::Damaged("pdf without cross-reference"))
+        );
+        let late = [&file[..], b"startxref\n"].concat();
+        assert_eq!(
+            samples::inspect(&late, Policy::default()),
+            Err(Refusal::Damaged("pdf without cross-reference")),
+            "what is dropped does not count"
         );
         let (report, _) = samples::inspect(&Sample::default().build(), Policy::default()).unwrap();
         assert_eq!(report.file_type, FileType::Pdf);

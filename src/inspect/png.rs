@@ -166,11 +166,7 @@ impl Png {
         }
         self.crc = Crc32::default();
         self.crc.add(&kind);
-        self.state = if self.left == 0 {
-            State::Check
-        } else {
-            State::Data
-        };
+        self.state = if self.left == 0 { State::Check } else { State::Data };
         Ok(())
     }
 
@@ -181,16 +177,10 @@ impl Png {
         }
         let colour = self.header.map_or(0, |header| header.colour);
         let (fits, next) = match &self.kind {
-            b"IHDR" => (
-                self.place == Place::Nothing && self.left == 13,
-                Place::Header,
-            ),
+            b"IHDR" => (self.place == Place::Nothing && self.left == 13, Place::Header),
             b"PLTE" => {
                 let length = (3..=768).contains(&self.left) && self.left.is_multiple_of(3);
-                (
-                    self.place == Place::Header && length && !matches!(colour, 0 | 4),
-                    Place::Palette,
-                )
+                (self.place == Place::Header && length && !matches!(colour, 0 | 4), Place::Palette)
             }
             b"IDAT" => (
                 self.place <= Place::Pixels && (colour != 3 || self.place >= Place::Palette),
@@ -205,19 +195,11 @@ impl Png {
             _ => (true, self.place),
         };
         self.place = next;
-        if fits {
-            Ok(())
-        } else {
-            Err(Refusal::Damaged("png chunk order"))
-        }
+        if fits { Ok(()) } else { Err(Refusal::Damaged("png chunk order")) }
     }
 
     fn fate_of(&self, ancillary: bool) -> Fate {
-        let held = if self.left as usize <= MAX_HELD {
-            Fate::Hold
-        } else {
-            Fate::Drop
-        };
+        let held = if self.left as usize <= MAX_HELD { Fate::Hold } else { Fate::Drop };
         match (self.strip, &self.kind) {
             (_, b"IHDR") => Fate::Hold,
             (Strip::None, _) => Fate::Pass,
@@ -263,11 +245,7 @@ impl Png {
         if sum != self.crc.value() {
             return Err(Refusal::Damaged("png checksum"));
         }
-        self.state = if self.kind == *b"IEND" {
-            State::Ended
-        } else {
-            State::Head
-        };
+        self.state = if self.kind == *b"IEND" { State::Ended } else { State::Head };
         match self.fate {
             Fate::Pass => out.extend_from_slice(&sum.to_be_bytes()),
             Fate::Drop => self.stripped = true,
@@ -302,22 +280,12 @@ impl Png {
         let &[w3, w2, w1, w0, h3, h2, h1, h0, depth, colour, 0, 0, 0 | 1] = &self.held[..] else {
             return Err(Refusal::Damaged("png header"));
         };
-        let (width, height) = (
-            u32::from_be_bytes([w3, w2, w1, w0]),
-            u32::from_be_bytes([h3, h2, h1, h0]),
-        );
-        let known = matches!(
-            (colour, depth),
-            (0, 1 | 2 | 4 | 8 | 16) | (3, 1 | 2 | 4 | 8) | (2 | 4 | 6, 8 | 16)
-        );
+        let (width, height) = (u32::from_be_bytes([w3, w2, w1, w0]), u32::from_be_bytes([h3, h2, h1, h0]));
+        let known = matches!((colour, depth), (0, 1 | 2 | 4 | 8 | 16) | (3, 1 | 2 | 4 | 8) | (2 | 4 | 6, 8 | 16));
         if !known || width == 0 || height == 0 {
             return Err(Refusal::Damaged("png header"));
         }
-        self.header = Some(Header {
-            width,
-            height,
-            colour,
-        });
+        self.header = Some(Header { width, height, colour });
         self.limits.check_pixels(width, height)
     }
 
@@ -341,10 +309,7 @@ fn exif_tiff(held: &mut [u8]) -> &mut [u8] {
 
 /// A text chunk is a keyword, a zero and a text; `iTXt` has two flags (the first: compressed), a language and a translation between.
 fn tells_a_place(kind: &[u8; 4], held: &[u8]) -> bool {
-    let end = held
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(held.len());
+    let end = held.iter().position(|byte| *byte == 0).unwrap_or(held.len());
     let (keyword, text) = held.split_at(end);
     if keyword.starts_with(b"Raw profile type") || names_a_place(keyword) {
         return true;
@@ -362,17 +327,7 @@ fn tells_a_place(kind: &[u8; 4], held: &[u8]) -> bool {
 fn is_for_decoders(kind: &[u8; 4]) -> bool {
     matches!(
         kind,
-        b"tRNS"
-            | b"gAMA"
-            | b"cHRM"
-            | b"sRGB"
-            | b"iCCP"
-            | b"cICP"
-            | b"mDCV"
-            | b"cLLI"
-            | b"sBIT"
-            | b"bKGD"
-            | b"pHYs"
+        b"tRNS" | b"gAMA" | b"cHRM" | b"sRGB" | b"iCCP" | b"cICP" | b"mDCV" | b"cLLI" | b"sBIT" | b"bKGD" | b"pHYs"
     )
 }
 

@@ -3,9 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::samples::{
-    ExifSample, Heic, Jpeg, Pdf, Png, inspect, inspect_split, jpeg_segment, png_chunk, policy,
-};
+use super::samples::{ExifSample, Heic, Jpeg, Pdf, Png, inspect, inspect_split, jpeg_segment, png_chunk, policy};
 use super::{Inspector, Limits, Policy, Refusal, Strip, WORK};
 use proptest::prelude::*;
 
@@ -25,11 +23,7 @@ fn seeds() -> Vec<Vec<u8>> {
         }
         .build(),
         Png {
-            metadata: [
-                png_chunk(b"eXIf", &gps.tiff()),
-                png_chunk(b"iTXt", b"a\0\0\0en\0\0text"),
-            ]
-            .concat(),
+            metadata: [png_chunk(b"eXIf", &gps.tiff()), png_chunk(b"iTXt", b"a\0\0\0en\0\0text")].concat(),
             ..Png::default()
         }
         .build(),
@@ -57,31 +51,22 @@ fn any_strip() -> impl Strategy<Value = Strip> {
 /// A whole file with some bytes changed, some pieces repeated and perhaps its end missing.
 fn any_file() -> impl Strategy<Value = Vec<u8>> {
     let flips = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
-    let splice = prop::option::of((
-        any::<prop::sample::Index>(),
-        prop::collection::vec(any::<u8>(), 0..40),
-    ));
-    (
-        0..seeds().len(),
-        flips,
-        splice,
-        prop::option::of(any::<prop::sample::Index>()),
-    )
-        .prop_map(|(seed, flips, splice, cut)| {
-            let mut file = seeds().swap_remove(seed);
-            for (at, byte) in flips {
-                let at = at.index(file.len());
-                file[at] = byte;
-            }
-            if let Some((at, bytes)) = splice {
-                let at = at.index(file.len());
-                file.splice(at..at, bytes);
-            }
-            if let Some(cut) = cut {
-                file.truncate(cut.index(file.len() + 1));
-            }
-            file
-        })
+    let splice = prop::option::of((any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..40)));
+    (0..seeds().len(), flips, splice, prop::option::of(any::<prop::sample::Index>())).prop_map(|(seed, flips, splice, cut)| {
+        let mut file = seeds().swap_remove(seed);
+        for (at, byte) in flips {
+            let at = at.index(file.len());
+            file[at] = byte;
+        }
+        if let Some((at, bytes)) = splice {
+            let at = at.index(file.len());
+            file.splice(at..at, bytes);
+        }
+        if let Some(cut) = cut {
+            file.truncate(cut.index(file.len() + 1));
+        }
+        file
+    })
 }
 
 proptest! {
@@ -124,14 +109,8 @@ proptest! {
 fn a_refusal_sticks() {
     let mut inspector = Inspector::new(Policy::default());
     let mut out = Vec::new();
-    assert_eq!(
-        inspector.push(&[0; 64], &mut out),
-        Err(Refusal::UnknownType)
-    );
-    assert_eq!(
-        inspector.push(&Jpeg::default().build(), &mut out),
-        Err(Refusal::UnknownType)
-    );
+    assert_eq!(inspector.push(&[0; 64], &mut out), Err(Refusal::UnknownType));
+    assert_eq!(inspector.push(&Jpeg::default().build(), &mut out), Err(Refusal::UnknownType));
     assert_eq!(inspector.finish(&mut out), Err(Refusal::UnknownType));
 }
 
@@ -260,15 +239,8 @@ fn twice_the_file_is_at_most_three_times_the_work() {
     ];
     for (name, make) in makes {
         for piece in [1, 4_096, usize::MAX] {
-            let (one, two, four) = (
-                work(&make(20), piece),
-                work(&make(40), piece),
-                work(&make(80), piece),
-            );
-            assert!(
-                two <= 3 * one && four <= 3 * two,
-                "{name} by {piece}: {one} {two} {four}"
-            );
+            let (one, two, four) = (work(&make(20), piece), work(&make(40), piece), work(&make(80), piece));
+            assert!(two <= 3 * one && four <= 3 * two, "{name} by {piece}: {one} {two} {four}");
             assert!(
                 four <= 40 * make(80).len() as u64,
                 "{name} by {piece}: {four} for {}",

@@ -17,10 +17,7 @@ pub enum Refusal {
     /// A type we know, but not one asked for here.
     NotAccepted { found: FileType },
     /// The sender says one thing, the content another. `None`: the sender named a type we do not know.
-    DeclaredMismatch {
-        declared: Option<FileType>,
-        found: FileType,
-    },
+    DeclaredMismatch { declared: Option<FileType>, found: FileType },
     /// It ends too early: most likely a broken upload or copy.
     Truncated,
     /// Its structure is broken, or of a kind ordinary readers do not open. The word says where.
@@ -34,11 +31,7 @@ pub enum Refusal {
     /// Larger than a decoder behind us should be asked to open.
     TooManyPixels { width: u32, height: u32 },
     /// Too small to read anything on it.
-    TooFewPixels {
-        width: u32,
-        height: u32,
-        min_side: u32,
-    },
+    TooFewPixels { width: u32, height: u32, min_side: u32 },
     /// More pages than allowed; `max` is the limit.
     TooManyPages { max: u32 },
     /// A moving picture.
@@ -80,25 +73,14 @@ impl fmt::Display for Refusal {
                 declared: Some(declared),
                 found,
             } => write!(f, " (declared {declared}, found {found})"),
-            Self::DeclaredMismatch {
-                declared: None,
-                found,
-            } => write!(f, " (found {found})"),
+            Self::DeclaredMismatch { declared: None, found } => write!(f, " (found {found})"),
             Self::Damaged(word) | Self::ActiveContent(word) | Self::Disguised(word) => {
                 write!(f, " ({word})")
             }
             Self::TooManyPixels { width, height } => write!(f, " ({width} x {height})"),
-            Self::TooFewPixels {
-                width,
-                height,
-                min_side,
-            } => write!(f, " ({width} x {height}, min side {min_side})"),
+            Self::TooFewPixels { width, height, min_side } => write!(f, " ({width} x {height}, min side {min_side})"),
             Self::TooManyPages { max } => write!(f, " (max {max})"),
-            Self::Empty
-            | Self::UnknownType
-            | Self::Truncated
-            | Self::PasswordProtected
-            | Self::Animated => Ok(()),
+            Self::Empty | Self::UnknownType | Self::Truncated | Self::PasswordProtected | Self::Animated => Ok(()),
         }
     }
 }

@@ -24,16 +24,8 @@ pub(super) fn inspect(file: &[u8], policy: Policy) -> Result<(Report, Vec<u8>), 
 }
 
 /// Pushes cut at the given offsets.
-pub(super) fn inspect_split(
-    file: &[u8],
-    policy: Policy,
-    cuts: &[usize],
-) -> Result<(Report, Vec<u8>), Refusal> {
-    let mut cuts: Vec<usize> = cuts
-        .iter()
-        .map(|cut| cut % (file.len() + 1))
-        .chain([0, file.len()])
-        .collect();
+pub(super) fn inspect_split(file: &[u8], policy: Policy, cuts: &[usize]) -> Result<(Report, Vec<u8>), Refusal> {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (file.len() + 1)).chain([0, file.len()]).collect();
     cuts.sort_unstable();
     let mut inspector = Inspector::new(policy);
     let mut out = Vec::new();
@@ -54,22 +46,12 @@ pub(super) struct ExifSample {
 impl ExifSample {
     pub(super) fn tiff(self) -> Vec<u8> {
         let n16 = |v: u16| {
-            if self.big {
-                v.to_be_bytes()
-            } else {
-                v.to_le_bytes()
-            }
+            if self.big { v.to_be_bytes() } else { v.to_le_bytes() }
         };
         let n32 = |v: u32| {
-            if self.big {
-                v.to_be_bytes()
-            } else {
-                v.to_le_bytes()
-            }
+            if self.big { v.to_be_bytes() } else { v.to_le_bytes() }
         };
-        let entry = |tag: u16, kind: u16, count: u32, value: [u8; 4]| {
-            [&n16(tag)[..], &n16(kind), &n32(count), &value].concat()
-        };
+        let entry = |tag: u16, kind: u16, count: u32, value: [u8; 4]| [&n16(tag)[..], &n16(kind), &n32(count), &value].concat();
         let short = |v: u16| [n16(v)[0], n16(v)[1], 0, 0];
         // Layout: IFD0 at 8, the maker at 100, the Exif directory at 110, the GPS directory at 140, its values at 200.
         let mut ifd0 = vec![
@@ -80,26 +62,10 @@ impl ExifSample {
         if self.gps {
             ifd0.push(entry(0x8825, 4, 1, n32(140)));
         }
-        let directory = |entries: &[Vec<u8>]| {
-            [&n16(entries.len() as u16)[..], &entries.concat(), &n32(0)].concat()
-        };
-        let mut tiff = vec![
-            0;
-            if self.gps {
-                200 + PLACE.len() + 24
-            } else {
-                140
-            }
-        ];
+        let directory = |entries: &[Vec<u8>]| [&n16(entries.len() as u16)[..], &entries.concat(), &n32(0)].concat();
+        let mut tiff = vec![0; if self.gps { 200 + PLACE.len() + 24 } else { 140 }];
         let mut put = |at: usize, bytes: &[u8]| tiff[at..at + bytes.len()].copy_from_slice(bytes);
-        put(
-            0,
-            if self.big {
-                b"MM\0\x2A\0\0\0\x08"
-            } else {
-                b"II\x2A\0\x08\0\0\0"
-            },
-        );
+        put(0, if self.big { b"MM\0\x2A\0\0\0\x08" } else { b"II\x2A\0\x08\0\0\0" });
         put(8, &directory(&ifd0));
         put(100, b"Canon\0");
         put(110, &directory(&[entry(0x9000, 7, 4, *b"0232")]));
@@ -123,12 +89,7 @@ impl ExifSample {
 
 /// Marker, length, payload.
 pub(super) fn jpeg_segment(marker: u8, payload: &[u8]) -> Vec<u8> {
-    [
-        &[0xFF, marker][..],
-        &(payload.len() as u16 + 2).to_be_bytes(),
-        payload,
-    ]
-    .concat()
+    [&[0xFF, marker][..], &(payload.len() as u16 + 2).to_be_bytes(), payload].concat()
 }
 
 /// A JPEG put together from parts that tests replace.
@@ -184,12 +145,7 @@ impl Jpeg {
 /// Length, kind, data, checksum.
 pub(super) fn png_chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let body = [&kind[..], data].concat();
-    [
-        &(data.len() as u32).to_be_bytes()[..],
-        &body,
-        &Crc32::of(&body).to_be_bytes(),
-    ]
-    .concat()
+    [&(data.len() as u32).to_be_bytes()[..], &body, &Crc32::of(&body).to_be_bytes()].concat()
 }
 
 /// A PNG put together from parts that tests replace.
@@ -222,10 +178,7 @@ impl Default for Png {
 impl Png {
     pub(super) fn header(&self) -> Vec<u8> {
         let sides = [self.width.to_be_bytes(), self.height.to_be_bytes()].concat();
-        png_chunk(
-            b"IHDR",
-            &[&sides[..], &[self.depth, self.colour, 0, 0, 0]].concat(),
-        )
+        png_chunk(b"IHDR", &[&sides[..], &[self.depth, self.colour, 0, 0, 0]].concat())
     }
 
     pub(super) fn build(&self) -> Vec<u8> {
@@ -301,18 +254,10 @@ impl Default for Heic {
 
 impl Heic {
     pub(super) fn build(&self) -> Vec<u8> {
-        let ispe = |w: u32, h: u32| {
-            heic_box(
-                b"ispe",
-                &[&[0; 4][..], &w.to_be_bytes(), &h.to_be_bytes()].concat(),
-            )
-        };
+        let ispe = |w: u32, h: u32| heic_box(b"ispe", &[&[0; 4][..], &w.to_be_bytes(), &h.to_be_bytes()].concat());
         let properties = heic_box(
             b"iprp",
-            &heic_box(
-                b"ipco",
-                &[ispe(512, 512), ispe(self.width, self.height)].concat(),
-            ),
+            &heic_box(b"ipco", &[ispe(512, 512), ispe(self.width, self.height)].concat()),
         );
         let ftyp = heic_box(b"ftyp", &[&self.brand[..], b"\0\0\0\0mif1heic"].concat());
         let meta = heic_box(b"meta", &[&[0; 4][..], &properties].concat());

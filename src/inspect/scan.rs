@@ -41,8 +41,7 @@ impl Address {
             Some(("unix", path)) if path.starts_with('/') => Some(Self::Unix(path.into())),
             Some(("tcp", host)) => {
                 let (name, port) = host.rsplit_once(':')?;
-                (!name.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
-                    .then(|| Self::Tcp(host.into()))
+                (!name.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)).then(|| Self::Tcp(host.into()))
             }
             _ => text.starts_with('/').then(|| Self::Unix(text.into())),
         }
@@ -157,10 +156,7 @@ impl Clamd {
     /// [`ProbeFailure`]: the scanner must not be relied on.
     pub async fn probe(&self, max_bytes: u64) -> Result<(), ProbeFailure> {
         let alone = self.begin().await.map_err(ProbeFailure::Unavailable)?;
-        found_eicar(
-            alone.feed_and_finish(&eicar(), 0, b"").await,
-            ProbeFailure::MissedTestFile,
-        )?;
+        found_eicar(alone.feed_and_finish(&eicar(), 0, b"").await, ProbeFailure::MissedTestFile)?;
         let archive = EndArchive::of(&eicar());
         let filling = max_bytes.saturating_sub(archive.len());
         let at_the_end = self.begin().await.map_err(ProbeFailure::Unavailable)?;
@@ -228,9 +224,7 @@ impl Scan {
             (Ok(()), Ok(answer)) => read_verdict(&answer),
             (Ok(()), Err(reason)) => Verdict::Unavailable(reason),
             // clamd hangs up on a stream that is too long; its last words may still be there.
-            (Err(_), Ok(answer))
-                if read_verdict(&answer) == Verdict::Unavailable(Unavailable::SizeLimit) =>
-            {
+            (Err(_), Ok(answer)) if read_verdict(&answer) == Verdict::Unavailable(Unavailable::SizeLimit) => {
                 Verdict::Unavailable(Unavailable::SizeLimit)
             }
             (Err(reason), _) => Verdict::Unavailable(reason),
@@ -284,29 +278,21 @@ fn read_verdict(answer: &[u8]) -> Verdict {
     let Some((0, line)) = answer.split_last() else {
         return unavailable(Unavailable::Broken);
     };
-    let found = line
-        .strip_prefix(b"stream: ")
-        .and_then(|rest| rest.strip_suffix(b" FOUND"));
+    let found = line.strip_prefix(b"stream: ").and_then(|rest| rest.strip_suffix(b" FOUND"));
     match (line, found) {
         (b"stream: OK", _) => Verdict::Clean,
         (b"INSTREAM size limit exceeded. ERROR", _) => unavailable(Unavailable::SizeLimit),
-        (_, Some(name))
-            if (1..=128).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic) =>
-        {
+        (_, Some(name)) if (1..=128).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic) => {
             Verdict::Infected(String::from_utf8_lossy(name).into_owned())
         }
-        _ if line.ends_with(b"ERROR") && !line.contains(&0) => {
-            unavailable(Unavailable::ScannerError)
-        }
+        _ if line.ends_with(b"ERROR") && !line.contains(&0) => unavailable(Unavailable::ScannerError),
         _ => unavailable(Unavailable::Garbage),
     }
 }
 
 /// `ClamAV 1.4.2/27500/Tue Jan  2 03:04:05 2024`.
 fn signature_date(answer: &[u8]) -> Option<OffsetDateTime> {
-    let format = format_description!(
-        "[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]"
-    );
+    let format = format_description!("[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]");
     let line = std::str::from_utf8(answer.strip_suffix(b"\0")?).ok()?;
     let mut fields = line.strip_prefix("ClamAV ")?.splitn(3, '/');
     let date = fields.nth(2)?;
@@ -325,12 +311,9 @@ fn found_eicar(verdict: Verdict, missed: ProbeFailure) -> Result<(), ProbeFailur
 
 /// The harmless file every scanner must report (eicar.org). In two halves, so that this program is not reported itself.
 fn eicar() -> Vec<u8> {
-    [
-        r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STAND",
-        "ARD-ANTIVIRUS-TEST-FILE!$H+H*",
-    ]
-    .concat()
-    .into_bytes()
+    [r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STAND", "ARD-ANTIVIRUS-TEST-FILE!$H+H*"]
+        .concat()
+        .into_bytes()
 }
 
 /// A ZIP archive whose one interesting entry stands at its very end: scanners report the test file only as a file of its own, and open
@@ -343,9 +326,7 @@ impl EndArchive {
     const NAMES: [&[u8]; 2] = [b"a", b"eicar.com"];
 
     fn of(file: &[u8]) -> Self {
-        Self {
-            file: file.to_vec(),
-        }
+        Self { file: file.to_vec() }
     }
 
     /// Length without filling.
@@ -358,11 +339,7 @@ impl EndArchive {
         let head = Self::local(Self::NAMES[0], b"");
         let at = head.len() as u64 + filling;
         let last = Self::local(Self::NAMES[1], &self.file);
-        let directory = [
-            Self::central(Self::NAMES[0], b"", 0),
-            Self::central(Self::NAMES[1], &self.file, at),
-        ]
-        .concat();
+        let directory = [Self::central(Self::NAMES[0], b"", 0), Self::central(Self::NAMES[1], &self.file, at)].concat();
         let n32 = |value: u64| u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes();
         let end = [
             b"PK\x05\x06\0\0\0\0\x02\0\x02\0",
@@ -394,14 +371,7 @@ impl EndArchive {
 
     fn central(name: &[u8], data: &[u8], at: u64) -> Vec<u8> {
         let at = u32::try_from(at).unwrap_or(u32::MAX).to_le_bytes();
-        [
-            b"PK\x01\x02\x0A\0",
-            &Self::common(name, data)[..],
-            &[0; 10],
-            &at,
-            name,
-        ]
-        .concat()
+        [b"PK\x01\x02\x0A\0", &Self::common(name, data)[..], &[0; 10], &at, name].concat()
     }
 }
 

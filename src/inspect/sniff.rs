@@ -20,16 +20,9 @@ pub enum Declared {
 impl Declared {
     /// Reads a `Content-Type`: empty, `application/octet-stream`, `binary/octet-stream`, `*/*` and `image/*` declare nothing.
     pub fn from_mime(mime: &str) -> Self {
-        let essence = mime
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
+        let essence = mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
-            "" | "application/octet-stream" | "binary/octet-stream" | "*/*" | "image/*" => {
-                Self::Nothing
-            }
+            "" | "application/octet-stream" | "binary/octet-stream" | "*/*" | "image/*" => Self::Nothing,
             known => FileType::from_mime(known).map_or(Self::Foreign, Self::Type),
         }
     }
@@ -79,9 +72,7 @@ impl FileTypes {
 
     /// In the order of [`FileType::ALL`]; joined by commas their media types are the `accept` of a file input.
     pub fn iter(self) -> impl Iterator<Item = FileType> {
-        FileType::ALL
-            .into_iter()
-            .filter(move |file_type| self.contains(*file_type))
+        FileType::ALL.into_iter().filter(move |file_type| self.contains(*file_type))
     }
 }
 
@@ -93,9 +84,7 @@ pub fn sniff(head: &[u8]) -> Option<FileType> {
         Some(FileType::Jpeg)
     } else if head.starts_with(b"\x89PNG\r\n\x1a\n") {
         Some(FileType::Png)
-    } else if (head.starts_with(b"%PDF-1.") || head.starts_with(b"%PDF-2."))
-        && head.get(7).is_some_and(u8::is_ascii_digit)
-    {
+    } else if (head.starts_with(b"%PDF-1.") || head.starts_with(b"%PDF-2.")) && head.get(7).is_some_and(u8::is_ascii_digit) {
         Some(FileType::Pdf)
     } else if is_heic(head) {
         Some(FileType::Heic)
@@ -106,12 +95,7 @@ pub fn sniff(head: &[u8]) -> Option<FileType> {
 
 /// `ftyp` first; a HEVC brand as the major brand, or behind the codec-neutral `mif1`/`msf1` among the brands in sight (ISO 23008-12).
 fn is_heic(head: &[u8]) -> bool {
-    let is_hevc = |brand: &[u8]| {
-        matches!(
-            brand,
-            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"hevm" | b"hevs"
-        )
-    };
+    let is_hevc = |brand: &[u8]| matches!(brand, b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"hevm" | b"hevs");
     let Some((size, rest)) = head.split_first_chunk::<4>() else {
         return false;
     };
@@ -131,17 +115,10 @@ mod tests {
     #[test]
     fn declared_types_know_their_aliases() {
         assert_eq!(FileType::from_mime("IMAGE/JPG; q=1"), Some(FileType::Jpeg));
-        assert_eq!(
-            Declared::from_mime(" application/octet-stream"),
-            Declared::Nothing
-        );
+        assert_eq!(Declared::from_mime(" application/octet-stream"), Declared::Nothing);
         assert_eq!(Declared::from_mime(""), Declared::Nothing);
         assert_eq!(Declared::from_mime("image/svg+xml"), Declared::Foreign);
-        assert!(
-            FileType::ALL
-                .iter()
-                .all(|t| FileType::from_mime(t.mime()) == Some(*t))
-        );
+        assert!(FileType::ALL.iter().all(|t| FileType::from_mime(t.mime()) == Some(*t)));
     }
 
     #[test]
@@ -157,20 +134,10 @@ mod tests {
 
     #[test]
     fn heic_is_told_from_its_cousins_by_brand() {
-        assert_eq!(
-            sniff(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
-            Some(FileType::Heic)
-        );
-        assert_eq!(
-            sniff(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic"),
-            Some(FileType::Heic)
-        );
+        assert_eq!(sniff(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), Some(FileType::Heic));
+        assert_eq!(sniff(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic"), Some(FileType::Heic));
         assert_eq!(sniff(b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif"), None);
-        assert_eq!(
-            sniff(b"\0\0\0\x14ftypmif1\0\0\0\0mif1heic"),
-            None,
-            "a brand behind the box is none"
-        );
+        assert_eq!(sniff(b"\0\0\0\x14ftypmif1\0\0\0\0mif1heic"), None, "a brand behind the box is none");
         assert_eq!(sniff(b"\0\0\0\x18ftypisom\0\0\0\0isommp42"), None);
         assert_eq!(sniff(b"\0\0\0\x08ftypheic"), None);
     }
@@ -178,10 +145,7 @@ mod tests {
     #[test]
     fn sets_of_types_behave_like_sets() {
         let set = FileTypes::of(&[FileType::Pdf, FileType::Jpeg]);
-        assert_eq!(
-            set.iter().collect::<Vec<_>>(),
-            [FileType::Jpeg, FileType::Pdf]
-        );
+        assert_eq!(set.iter().collect::<Vec<_>>(), [FileType::Jpeg, FileType::Pdf]);
         assert!(set.and(FileTypes::of(&[FileType::Png])).is_empty());
     }
 }

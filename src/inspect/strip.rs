@@ -51,16 +51,30 @@ pub(super) fn scrub_gps(tiff: &mut [u8]) -> Scrub {
             return Scrub::Drop;
         }
     }
-    Scrub::Changed
+    if is_readable_without_place(tiff) {
+        Scrub::Changed
+    } else {
+        Scrub::Drop
+    }
+}
+
+/// Where a hostile GPS directory overlapped the rest, the rest is broken now; an honest one leaves an IFD0 with entries.
+fn is_readable_without_place(tiff: &[u8]) -> bool {
+    let Some(order) = Order::of(tiff) else {
+        return false;
+    };
+    let has_entries = order
+        .u32(tiff, 4)
+        .and_then(|ifd0| order.u16(tiff, ifd0 as usize))
+        .is_some_and(|count| count > 0);
+    has_entries && find_gps_pointers(tiff, order).is_ok_and(|left| left.is_empty())
 }
 
 /// The orientation (1 to 8) in IFD0 of a TIFF block.
 pub(super) fn orientation(tiff: &[u8]) -> Option<u8> {
     let order = Order::of(tiff)?;
     let directory = Directory::at(tiff, order, order.u32(tiff, 4)? as usize).ok()?;
-    let entry = directory
-        .entries()
-        .find(|entry| order.u16(tiff, *entry) == Some(ORIENTATION))?;
+    let entry = directory.entries().find(|entry| order.u16(tiff, *entry) == Some(ORIENTATION))?;
     match (
         order.u16(tiff, entry + 2)?,
         order.u32(tiff, entry + 4)?,
@@ -81,10 +95,7 @@ pub(super) fn orientation_only(orientation: u8) -> [u8; 26] {
 /// Whether a text block (XMP, PNG text) speaks of a place, or is in an encoding (UTF-16) in which we could not tell.
 pub(super) fn names_a_place(text: &[u8]) -> bool {
     count_work(text.len());
-    let has = |word: &[u8]| {
-        text.windows(word.len())
-            .any(|window| window.eq_ignore_ascii_case(word))
-    };
+    let has = |word: &[u8]| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
     text.contains(&0) || has(b"gps") || has(b"latitude") || has(b"longitude")
 }
 
@@ -183,26 +194,20 @@ fn find_gps_pointers(tiff: &[u8], order: Order) -> Result<Vec<GpsPointer>, Uncle
         count_work(12 * directory.count);
         let mut follow = |target: u32| {
             // A directory never starts inside the header; zero ends a chain.
-            if target >= 8 && !queue.contains(&(target as usize)) && queue.len() <= MAX_DIRECTORIES
-            {
+            if target >= 8 && !queue.contains(&(target as usize)) && queue.len() <= MAX_DIRECTORIES {
                 queue.push(target as usize);
             }
         };
         for entry in directory.entries() {
-            let (Some(tag), Some(value)) = (order.u16(tiff, entry), order.u32(tiff, entry + 8))
-            else {
+            let (Some(tag), Some(value)) = (order.u16(tiff, entry), order.u32(tiff, entry + 8)) else {
                 return Err(Unclear);
             };
             match tag {
                 EXIF_POINTER => follow(value),
                 GPS_POINTER => {
                     // LONG or IFD, exactly one: anything else would be read in as many ways as there are readers.
-                    let plain = matches!(order.u16(tiff, entry + 2), Some(4 | 13))
-                        && order.u32(tiff, entry + 4) == Some(1);
-                    if !plain
-                        || pointers.len() == MAX_DIRECTORIES
-                        || (directory.count == 1 && done == 1)
-                    {
+                    let plain = matches!(order.u16(tiff, entry + 2), Some(4 | 13)) && order.u32(tiff, entry + 4) == Some(1);
+                    if !plain || pointers.len() == MAX_DIRECTORIES || (directory.count == 1 && done == 1) {
                         return Err(Unclear);
                     }
                     pointers.push(GpsPointer {
@@ -231,8 +236,7 @@ fn remove_entry(tiff: &mut [u8], order: Order, pointer: &GpsPointer) -> Result<(
     count_work(end - pointer.entry);
     tiff.copy_within(pointer.entry + 12..end, pointer.entry);
     tiff[end - 12..end].fill(0);
-    tiff[directory.at..directory.at + 2]
-        .copy_from_slice(&order.u16_bytes((directory.count - 1) as u16));
+    tiff[directory.at..directory.at + 2].copy_from_slice(&order.u16_bytes((directory.count - 1) as u16));
     Ok(())
 }
 
@@ -249,11 +253,8 @@ fn blank_directory(tiff: &mut [u8], order: Order, at: usize) -> Result<(), Uncle
     let end = (at + 2 + 12 * count + 4).min(tiff.len());
     let mut budget = tiff.len();
     for entry in (0..count).map(|index| at + 2 + 12 * index) {
-        let (Some(kind), Some(units), Some(offset)) = (
-            order.u16(tiff, entry + 2),
-            order.u32(tiff, entry + 4),
-            order.u32(tiff, entry + 8),
-        ) else {
+        let (Some(kind), Some(units), Some(offset)) = (order.u16(tiff, entry + 2), order.u32(tiff, entry + 4), order.u32(tiff, entry + 8))
+        else {
             break;
         };
         let length = (units as usize).saturating_mul(unit_bytes(kind));
@@ -287,9 +288,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-        haystack
-            .windows(needle.len())
-            .any(|window| window == needle)
+        haystack.windows(needle.len()).any(|window| window == needle)
     }
 
     #[test]
@@ -344,9 +343,7 @@ mod tests {
 
     /// Offset of the GPS pointer's entry in the big-endian sample.
     fn gps_entry(tiff: &[u8]) -> usize {
-        tiff.windows(4)
-            .position(|window| window == [0x88, 0x25, 0, 4])
-            .unwrap()
+        tiff.windows(4).position(|window| window == [0x88, 0x25, 0, 4]).unwrap()
     }
 
     #[test]
@@ -360,17 +357,13 @@ mod tests {
         let entry = gps_entry(&whole);
         let mut outside = whole.clone();
         outside[entry + 8..entry + 12].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0xF0]);
-        assert_eq!(
-            scrub_gps(&mut outside),
-            Scrub::Changed,
-            "a place nobody can reach"
-        );
+        assert_eq!(scrub_gps(&mut outside), Scrub::Changed, "a place nobody can reach");
         let mut odd_type = whole.clone();
         odd_type[entry + 3] = 3;
         assert_eq!(scrub_gps(&mut odd_type), Scrub::Drop);
         let mut itself = whole.clone();
         itself[entry + 8..entry + 12].copy_from_slice(&[0, 0, 0, 8]);
-        scrub_gps(&mut itself);
+        assert_eq!(scrub_gps(&mut itself), Scrub::Drop, "IFD0 as the GPS directory");
         let mut huge = whole.clone();
         let gps = u32::from_be_bytes(whole[entry + 8..entry + 12].try_into().unwrap()) as usize;
         huge[gps + 2 + 4..gps + 2 + 8].fill(0xFF);
@@ -391,13 +384,8 @@ mod tests {
     fn places_in_text_are_seen() {
         assert!(names_a_place(b"<exif:GPSLatitude>1</exif:GPSLatitude>"));
         assert!(names_a_place(b"my LatiTude is"));
-        assert!(
-            names_a_place(b"<\0e\0x\0i\0f\0"),
-            "UTF-16 is not understood, so it goes"
-        );
-        assert!(!names_a_place(
-            b"<xmp:CreatorTool>Photoshop</xmp:CreatorTool>"
-        ));
+        assert!(names_a_place(b"<\0e\0x\0i\0f\0"), "UTF-16 is not understood, so it goes");
+        assert!(!names_a_place(b"<xmp:CreatorTool>Photoshop</xmp:CreatorTool>"));
     }
 
     proptest! {

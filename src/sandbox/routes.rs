@@ -3,9 +3,10 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use actix_multipart::{Multipart, MultipartError};
+use actix_multipart::Multipart;
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::{self, Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use data_encoding::HEXLOWER;
@@ -109,7 +110,11 @@ async fn upload(state: Data<State>, request: HttpRequest, applicant: Path<String
         tokio::time::sleep(entry.slow).await;
     }
     if key.as_deref().is_some_and(|key| state.book.is_stuck(key)) {
-        return problem(StatusCode::INTERNAL_SERVER_ERROR, "stuck");
+        let mut answer = problem(StatusCode::INTERNAL_SERVER_ERROR, "stuck");
+        answer
+            .headers_mut()
+            .insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+        return answer;
     }
     if !entry.reply.commits() {
         return without_effect(&state, entry.reply, key);
@@ -187,7 +192,7 @@ async fn read(mut form: Multipart, applicant: String, key: Option<String>) -> Op
         let file = disposition.get_filename().map(str::to_owned);
         let mut digest = Sha256::new();
         let (mut size, mut text) = (0u64, Vec::new());
-        while let Some(bytes) = next_chunk(&mut field).await.ok()? {
+        while let Some(bytes) = field.try_next().await.ok()? {
             size += bytes.len() as u64;
             digest.update(&bytes);
             if file.is_none() && text.len() < 256 {
@@ -222,10 +227,6 @@ async fn read(mut form: Multipart, applicant: String, key: Option<String>) -> Op
         key,
         digest: everything.finalize().into(),
     })
-}
-
-async fn next_chunk(field: &mut actix_multipart::Field) -> Result<Option<Bytes>, MultipartError> {
-    field.try_next().await
 }
 
 fn signed_in(state: &State, request: &HttpRequest) -> bool {

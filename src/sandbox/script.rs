@@ -14,7 +14,7 @@ pub const WORDS: [(&str, &str); 20] = [
     ("500", "nothing stored"),
     (
         "sticky_500",
-        "nothing stored, and the same idempotency key is answered with 500 for ever",
+        "nothing stored, and the same idempotency key is answered with 500 for ever (Idempotent-Replayed: true)",
     ),
     ("503:SECONDS", "nothing stored; Retry-After"),
     ("429:SECONDS", "nothing stored; Retry-After"),

@@ -112,7 +112,10 @@ mod tests {
 
     #[test]
     fn what_the_store_remembers_is_a_floor() {
-        let clock = GuardedClock::new(Source::manual(datetime!(2026-05-01 12:00 UTC)), Some(datetime!(2027-01-01 0:00 UTC)));
+        let clock = GuardedClock::new(
+            Source::manual(datetime!(2026-05-01 12:00 UTC)),
+            Some(datetime!(2027-01-01 0:00 UTC)),
+        );
         assert_eq!(clock.now(), datetime!(2027-01-01 0:00 UTC));
     }
 }

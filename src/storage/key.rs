@@ -170,7 +170,10 @@ pub fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
         behind(applicant_prefix(&request.applicant_index)),
         behind(provider_prefix(&request.provider)),
         behind(creator_prefix(&request.created_by.to_string())),
-        (link(&request.link.hashed), [&request.id.0[..], &request.link.generation.to_be_bytes()].concat()),
+        (
+            link(&request.link.hashed),
+            [&request.id.0[..], &request.link.generation.to_be_bytes()].concat(),
+        ),
     ];
     if let Some(at) = request.due_at() {
         rows.push((due(at, request.id), Vec::new()));
@@ -181,7 +184,12 @@ pub fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
     if let Some((_, delivery)) = request.held()
         && let Phase::AwaitingConfirmation { receipt, .. } = &delivery.phase
     {
-        rows.extend(receipt.references.iter().map(|r| (reference(&request.provider, r), request.id.0.to_vec())));
+        rows.extend(
+            receipt
+                .references
+                .iter()
+                .map(|r| (reference(&request.provider, r), request.id.0.to_vec())),
+        );
     }
     for receiving in &request.receivings {
         rows.push((document(receiving.document), request.id.0.to_vec()));

@@ -354,12 +354,19 @@ impl RequestRow {
             return_url: self.return_url,
             keep: Duration::seconds(self.keep_s),
             forget_after: Duration::seconds(self.forget_s),
-            confirm: if self.confirm_verdict { ConfirmAt::Verdict } else { ConfirmAt::Received },
+            confirm: if self.confirm_verdict {
+                ConfirmAt::Verdict
+            } else {
+                ConfirmAt::Received
+            },
             link: self.link.into_domain()?,
             terms_mac: array(&self.terms_mac)?,
             receivings: self.receivings.into_iter().map(ReceivingRow::into_domain).collect::<Read<_>>()?,
             stage: self.stage.into_domain()?,
-            lease: self.lease_until.map(|until| Lease { fence: self.fence, until: from_ms(until) }),
+            lease: self.lease_until.map(|until| Lease {
+                fence: self.fence,
+                until: from_ms(until),
+            }),
             fence: self.fence,
             tombstones: self.tombstones.into_iter().map(TombstoneRow::into_domain).collect::<Read<_>>()?,
         })
@@ -446,7 +453,10 @@ impl ReceivingRow {
     fn into_domain(self) -> Read<Receiving> {
         Ok(Receiving {
             document: DocumentId(array(&self.document)?),
-            slot: SlotRef { index: self.slot, generation: self.generation },
+            slot: SlotRef {
+                index: self.slot,
+                generation: self.generation,
+            },
             started_at: from_ms(self.started_at),
         })
     }
@@ -493,7 +503,10 @@ impl DocumentRow {
         };
         Ok(Document {
             id: DocumentId(array(&self.id)?),
-            slot: SlotRef { index: self.slot, generation: self.generation },
+            slot: SlotRef {
+                index: self.slot,
+                generation: self.generation,
+            },
             received_at: from_ms(self.received_at),
             purge_at: from_ms(self.purge_at),
             parts: self.parts.into_iter().map(part).collect::<Read<_>>()?,
@@ -506,7 +519,11 @@ impl From<&Stage> for StageRow {
     fn from(stage: &Stage) -> Self {
         match stage {
             Stage::Open { expiry_noted } => Self::Open(*expiry_noted),
-            Stage::Held { document, delivery, purge_requested } => Self::Held(document.into(), delivery.into(), *purge_requested),
+            Stage::Held {
+                document,
+                delivery,
+                purge_requested,
+            } => Self::Held(document.into(), delivery.into(), *purge_requested),
             Stage::Purging { document, cause, since } => Self::Purging(document.into(), cause.into(), to_ms(*since)),
             Stage::Purged => Self::Purged,
         }
@@ -517,12 +534,16 @@ impl StageRow {
     fn into_domain(self) -> Read<Stage> {
         Ok(match self {
             Self::Open(expiry_noted) => Stage::Open { expiry_noted },
-            Self::Held(document, delivery, purge_requested) => {
-                Stage::Held { document: document.into_domain()?, delivery: delivery.into_domain()?, purge_requested }
-            }
-            Self::Purging(document, cause, since) => {
-                Stage::Purging { document: document.into_domain()?, cause: cause.into_domain(), since: from_ms(since) }
-            }
+            Self::Held(document, delivery, purge_requested) => Stage::Held {
+                document: document.into_domain()?,
+                delivery: delivery.into_domain()?,
+                purge_requested,
+            },
+            Self::Purging(document, cause, since) => Stage::Purging {
+                document: document.into_domain()?,
+                cause: cause.into_domain(),
+                since: from_ms(since),
+            },
             Self::Purged => Stage::Purged,
         })
     }
@@ -530,25 +551,39 @@ impl StageRow {
 
 impl From<&Problem> for ProblemRow {
     fn from(p: &Problem) -> Self {
-        Self { code: p.code.clone(), text: p.text.clone() }
+        Self {
+            code: p.code.clone(),
+            text: p.text.clone(),
+        }
     }
 }
 
 impl From<ProblemRow> for Problem {
     fn from(p: ProblemRow) -> Self {
-        Self { code: p.code, text: p.text }
+        Self {
+            code: p.code,
+            text: p.text,
+        }
     }
 }
 
 impl From<&Intent> for IntentRow {
     fn from(i: &Intent) -> Self {
-        Self { epoch: i.epoch, started_at: to_ms(i.started_at), digest: bytes(&i.digest) }
+        Self {
+            epoch: i.epoch,
+            started_at: to_ms(i.started_at),
+            digest: bytes(&i.digest),
+        }
     }
 }
 
 impl IntentRow {
     fn into_domain(self) -> Read<Intent> {
-        Ok(Intent { epoch: self.epoch, started_at: from_ms(self.started_at), digest: array(&self.digest)? })
+        Ok(Intent {
+            epoch: self.epoch,
+            started_at: from_ms(self.started_at),
+            digest: array(&self.digest)?,
+        })
     }
 }
 
@@ -557,9 +592,12 @@ impl From<&Delivery> for DeliveryRow {
         let phase = match &d.phase {
             Phase::Pending { not_before } => PhaseRow::Pending(to_ms(*not_before)),
             Phase::Sending { intent } => PhaseRow::Sending(intent.into()),
-            Phase::Uncertain { intent, check_at, absent_since, checks } => {
-                PhaseRow::Uncertain(intent.into(), to_ms(*check_at), absent_since.map(to_ms), *checks)
-            }
+            Phase::Uncertain {
+                intent,
+                check_at,
+                absent_since,
+                checks,
+            } => PhaseRow::Uncertain(intent.into(), to_ms(*check_at), absent_since.map(to_ms), *checks),
             Phase::AwaitingConfirmation { receipt, poll_at, polls } => {
                 PhaseRow::Awaiting(receipt.references.clone(), to_ms(receipt.received_at), to_ms(*poll_at), *polls)
             }
@@ -579,8 +617,12 @@ impl From<&Delivery> for DeliveryRow {
 impl DeliveryRow {
     fn into_domain(self) -> Read<Delivery> {
         let phase = match self.phase {
-            PhaseRow::Pending(not_before) => Phase::Pending { not_before: from_ms(not_before) },
-            PhaseRow::Sending(intent) => Phase::Sending { intent: intent.into_domain()? },
+            PhaseRow::Pending(not_before) => Phase::Pending {
+                not_before: from_ms(not_before),
+            },
+            PhaseRow::Sending(intent) => Phase::Sending {
+                intent: intent.into_domain()?,
+            },
             PhaseRow::Uncertain(intent, check_at, absent_since, checks) => Phase::Uncertain {
                 intent: intent.into_domain()?,
                 check_at: from_ms(check_at),
@@ -588,11 +630,17 @@ impl DeliveryRow {
                 checks,
             },
             PhaseRow::Awaiting(references, received_at, poll_at, polls) => Phase::AwaitingConfirmation {
-                receipt: Receipt { references, received_at: from_ms(received_at) },
+                receipt: Receipt {
+                    references,
+                    received_at: from_ms(received_at),
+                },
                 poll_at: from_ms(poll_at),
                 polls,
             },
-            PhaseRow::NeedsAttention(problem, since) => Phase::NeedsAttention { problem: problem.into(), since: from_ms(since) },
+            PhaseRow::NeedsAttention(problem, since) => Phase::NeedsAttention {
+                problem: problem.into(),
+                since: from_ms(since),
+            },
         };
         Ok(Delivery {
             epoch: self.epoch,

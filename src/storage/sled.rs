@@ -12,6 +12,8 @@ pub mod fsync;
 mod group;
 pub mod records;
 pub mod slab;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -57,7 +59,12 @@ impl SledStore {
         let store = DurableSled::open(dir, options)?;
         let seen = store.records().get(&key::meta("clock"))?;
         let seen = seen.and_then(|b| b.try_into().ok()).map(|b| from_ms(i64::from_be_bytes(b)));
-        let this = Self { store, clock: GuardedClock::new(source, seen), decided: AtomicU64::new(0), clock_written: AtomicI64::new(0) };
+        let this = Self {
+            store,
+            clock: GuardedClock::new(source, seen),
+            decided: AtomicU64::new(0),
+            clock_written: AtomicI64::new(0),
+        };
         this.check_version()?;
         this.end_leases()?;
         Ok(this)
@@ -162,7 +169,11 @@ impl SledStore {
         let before = load(rows, id)?.ok_or(Failed::Storage(StorageError::NotFound))?;
         let frees = matches!(
             transition,
-            Transition::StartPurge { .. } | Transition::FinishPurge { .. } | Transition::AbandonReceive(_) | Transition::RequestPurge { .. } | Transition::Lease { .. }
+            Transition::StartPurge { .. }
+                | Transition::FinishPurge { .. }
+                | Transition::AbandonReceive(_)
+                | Transition::RequestPurge { .. }
+                | Transition::Lease { .. }
         );
         if frees {
             batch.frees_space();
@@ -244,7 +255,9 @@ impl RecordStore for SledStore {
     async fn by_link(&self, link: &HashedToken) -> Result<Option<(DocumentRequest, bool)>, StorageError> {
         let found = {
             let rows = self.store.records();
-            let Some(row) = rows.get(&key::link(link)).map_err(sorted)? else { return Ok(None) };
+            let Some(row) = rows.get(&key::link(link)).map_err(sorted)? else {
+                return Ok(None);
+            };
             let id = row.get(..16).and_then(|b| b.try_into().ok()).map(RequestId);
             match id.map(|id| load(&rows, id)).transpose().map_err(Failed::into_storage)?.flatten() {
                 Some(request) => {
@@ -260,19 +273,30 @@ impl RecordStore for SledStore {
 
     async fn by_document(&self, document: DocumentId) -> Result<Option<RequestId>, StorageError> {
         // Decided, not only settled: the sweep must see an upload that is just being noted.
-        self.decide(|rows, _| Ok((Batch::new(), rows.get(&key::document(document))?))).await.map(owner)
+        self.decide(|rows, _| Ok((Batch::new(), rows.get(&key::document(document))?)))
+            .await
+            .map(owner)
     }
 
     async fn by_reference(&self, provider: &ProviderName, reference: &str) -> Result<Option<RequestId>, StorageError> {
         if reference.len() > 512 {
             return Ok(None);
         }
-        Ok(owner(self.store.records().get(&key::reference(provider, reference)).map_err(sorted)?))
+        Ok(owner(
+            self.store.records().get(&key::reference(provider, reference)).map_err(sorted)?,
+        ))
     }
 
     async fn live_documents(&self) -> Result<Vec<(DocumentId, RequestId)>, StorageError> {
-        let rows = self.store.records().scan_prefix(&[key::DOCUMENT], None, usize::MAX).map_err(sorted)?;
-        Ok(rows.into_iter().filter_map(|(k, v)| Some((DocumentId(k[1..].try_into().ok()?), owner(Some(v))?))).collect())
+        let rows = self
+            .store
+            .records()
+            .scan_prefix(&[key::DOCUMENT], None, usize::MAX)
+            .map_err(sorted)?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(k, v)| Some((DocumentId(k[1..].try_into().ok()?), owner(Some(v))?)))
+            .collect())
     }
 
     async fn list(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, StorageError> {
@@ -284,11 +308,17 @@ impl RecordStore for SledStore {
     async fn claim_due(&self, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError> {
         // A look without the lock first: most of the time nothing is due.
         let horizon = self.clock.now();
-        if self.first_due(&self.store.records()).map_err(Failed::into_storage)?.is_none_or(|(at, _)| at > horizon) {
+        if self
+            .first_due(&self.store.records())
+            .map_err(Failed::into_storage)?
+            .is_none_or(|(at, _)| at > horizon)
+        {
             return Ok(None);
         }
         self.decide(|rows, now| {
-            let Some((at, id)) = self.first_due(rows)? else { return Ok((Batch::new(), None)) };
+            let Some((at, id)) = self.first_due(rows)? else {
+                return Ok((Batch::new(), None));
+            };
             if at > now {
                 return Ok((Batch::new(), None));
             }
@@ -300,7 +330,10 @@ impl RecordStore for SledStore {
     }
 
     async fn next_due(&self) -> Result<Option<OffsetDateTime>, StorageError> {
-        Ok(self.first_due(&self.store.records()).map_err(Failed::into_storage)?.map(|(at, _)| at))
+        Ok(self
+            .first_due(&self.store.records())
+            .map_err(Failed::into_storage)?
+            .map(|(at, _)| at))
     }
 
     async fn finish_purge(&self, id: RequestId, fence: u64, erasure: Erasure) -> Result<DeletionReceipt, StorageError> {
@@ -345,7 +378,11 @@ impl RecordStore for SledStore {
             for (entry, _) in rows.scan_prefix(&key::key(key::TIMELINE, &[&id.0]), None, 1_000)? {
                 batch.remove(entry);
             }
-            append(rows, &mut batch, vec![AuditEvent::new(now, crate::domain::agent::Actor::Portal, "request.forgotten").on(id)])?;
+            append(
+                rows,
+                &mut batch,
+                vec![AuditEvent::new(now, crate::domain::agent::Actor::Portal, "request.forgotten").on(id)],
+            )?;
             Ok((batch, ()))
         })
         .await
@@ -353,7 +390,11 @@ impl RecordStore for SledStore {
 
     async fn counts(&self) -> Result<Vec<(RequestState, u64)>, StorageError> {
         let rows = self.store.records();
-        RequestState::ALL.into_iter().map(|state| Ok((state, stored_count(&rows, state)?))).collect::<Result<_, Failed>>().map_err(Failed::into_storage)
+        RequestState::ALL
+            .into_iter()
+            .map(|state| Ok((state, stored_count(&rows, state)?)))
+            .collect::<Result<_, Failed>>()
+            .map_err(Failed::into_storage)
     }
 
     async fn first_sight(&self, callback: [u8; 32]) -> Result<bool, StorageError> {
@@ -363,7 +404,10 @@ impl RecordStore for SledStore {
                 return Ok((batch, false));
             }
             batch.put(key::key(key::SIGHT, &[&callback]), key::ms(now).to_vec());
-            batch.put(key::key(key::CLAIM_BY_TIME, &[&key::ms(now + SIGHT_LIFE), &[key::SIGHT], &callback]), Vec::new());
+            batch.put(
+                key::key(key::CLAIM_BY_TIME, &[&key::ms(now + SIGHT_LIFE), &[key::SIGHT], &callback]),
+                Vec::new(),
+            );
             drop_old(rows, &mut batch, now)?;
             Ok((batch, true))
         })
@@ -404,19 +448,31 @@ impl SledStore {
             let step = rows.scan_prefix(&prefix, behind.as_deref(), SCAN_STEP.max(limit))?;
             let exhausted = step.len() < SCAN_STEP.max(limit);
             for (k, _) in step {
-                let place: [u8; 24] = k[prefix.len()..].try_into().map_err(|_| Failed::Storage(StorageError::Corrupt("an index entry".into())))?;
-                let id = RequestId(place[8..].try_into().map_err(|_| Failed::Storage(StorageError::Corrupt("an index entry".into())))?);
+                let place: [u8; 24] = k[prefix.len()..]
+                    .try_into()
+                    .map_err(|_| Failed::Storage(StorageError::Corrupt("an index entry".into())))?;
+                let id = RequestId(
+                    place[8..]
+                        .try_into()
+                        .map_err(|_| Failed::Storage(StorageError::Corrupt("an index entry".into())))?,
+                );
                 behind = Some(k);
                 let Some(request) = load(&rows, id)? else { continue };
                 if matches(&request, filter, now) {
                     found.push(request);
                     if found.len() == limit {
-                        return Ok(Page { requests: found, next: Some(Cursor(place)) });
+                        return Ok(Page {
+                            requests: found,
+                            next: Some(Cursor(place)),
+                        });
                     }
                 }
             }
             if exhausted {
-                return Ok(Page { requests: found, next: None });
+                return Ok(Page {
+                    requests: found,
+                    next: None,
+                });
             }
         }
     }
@@ -490,7 +546,11 @@ fn append(rows: &Rows<'_>, batch: &mut Batch, events: Vec<AuditEvent>) -> Result
     let mut sequence = number(rows, &key::meta("last-audit"))?.unwrap_or(0);
     let mut previous = match sequence {
         0 => GENESIS,
-        last => read_row::<AuditEntry>(rows, &key::audit(last))?.ok_or(Failed::Storage(StorageError::Corrupt("the end of the audit log".into())))?.hash,
+        last => {
+            read_row::<AuditEntry>(rows, &key::audit(last))?
+                .ok_or(Failed::Storage(StorageError::Corrupt("the end of the audit log".into())))?
+                .hash
+        }
     };
     for event in events {
         sequence += 1;
@@ -506,7 +566,9 @@ fn append(rows: &Rows<'_>, batch: &mut Batch, events: Vec<AuditEvent>) -> Result
 }
 
 fn seen_claim(rows: &Rows<'_>, claim: &Claim) -> Result<Option<Claimed>, Failed> {
-    let Some(seen) = read_row::<ClaimRow>(rows, &key::key(key::CLAIM, &[&claim.key]))? else { return Ok(None) };
+    let Some(seen) = read_row::<ClaimRow>(rows, &key::key(key::CLAIM, &[&claim.key]))? else {
+        return Ok(None);
+    };
     if seen.body != claim.body {
         return Ok(Some(Claimed::Mismatch));
     }
@@ -517,8 +579,19 @@ fn seen_claim(rows: &Rows<'_>, claim: &Claim) -> Result<Option<Claimed>, Failed>
 }
 
 fn write_claim(rows: &Rows<'_>, batch: &mut Batch, claim: &Claim, request: RequestId, now: OffsetDateTime) -> Result<(), Failed> {
-    batch.put(key::key(key::CLAIM, &[&claim.key]), ClaimRow { body: claim.body, request, at: now }.encode());
-    batch.put(key::key(key::CLAIM_BY_TIME, &[&key::ms(now + CLAIM_LIFE), &[key::CLAIM], &claim.key]), Vec::new());
+    batch.put(
+        key::key(key::CLAIM, &[&claim.key]),
+        ClaimRow {
+            body: claim.body,
+            request,
+            at: now,
+        }
+        .encode(),
+    );
+    batch.put(
+        key::key(key::CLAIM_BY_TIME, &[&key::ms(now + CLAIM_LIFE), &[key::CLAIM], &claim.key]),
+        Vec::new(),
+    );
     drop_old(rows, batch, now)
 }
 
@@ -573,6 +646,7 @@ impl Failed {
 fn sorted(error: StoreError) -> StorageError {
     match error {
         StoreError::Full { .. } => StorageError::Full,
+        StoreError::Gone => StorageError::NotFound,
         StoreError::Held | StoreError::Io(_) => StorageError::Busy,
         StoreError::Spilled | StoreError::Unknown(_) | StoreError::NotDurable(_) => StorageError::Indeterminate(error.to_string()),
         StoreError::Size { .. } | StoreError::Corrupt(_) => StorageError::Corrupt(error.to_string()),

@@ -22,7 +22,9 @@ pub enum Answer {
 }
 
 pub async fn take(portal: &Portal, provider: &ProviderName, callback: &Callback<'_>) -> Result<Answer, WorkflowError> {
-    let Some(connector) = portal.providers.get(provider) else { return Ok(Answer::Refused(CallbackRefused::NotUsed)) };
+    let Some(connector) = portal.providers.get(provider) else {
+        return Ok(Answer::Refused(CallbackRefused::NotUsed));
+    };
     let hints = match connector.callback(callback) {
         Ok(hints) => hints,
         Err(refused) => {
@@ -37,7 +39,11 @@ pub async fn take(portal: &Portal, provider: &ProviderName, callback: &Callback<
     sight.update(callback.query.as_bytes());
     sight.update([0]);
     sight.update(callback.body);
-    for (name, value) in callback.headers.iter().filter(|(n, _)| n.contains("signature") || n == "webhook-id") {
+    for (name, value) in callback
+        .headers
+        .iter()
+        .filter(|(n, _)| n.contains("signature") || n == "webhook-id")
+    {
         sight.update(name.as_bytes());
         sight.update(value.as_bytes());
     }
@@ -58,9 +64,17 @@ async fn concerned(portal: &Portal, provider: &ProviderName, hint: Hint) -> Resu
         Hint::Reference(reference) => Ok(portal.records.by_reference(provider, &reference).await?.into_iter().collect()),
         Hint::Applicant(applicant) => {
             let index = issue::applicant_index(portal, &applicant);
-            let filter = Filter { applicant_index: Some(index), ..Filter::default() };
+            let filter = Filter {
+                applicant_index: Some(index),
+                ..Filter::default()
+            };
             let page = portal.records.list(&filter, None, NUDGES).await?;
-            Ok(page.requests.into_iter().filter(|r| r.provider == *provider && r.held().is_some()).map(|r| r.id).collect())
+            Ok(page
+                .requests
+                .into_iter()
+                .filter(|r| r.provider == *provider && r.held().is_some())
+                .map(|r| r.id)
+                .collect())
         }
     }
 }

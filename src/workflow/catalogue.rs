@@ -29,7 +29,10 @@ impl CatalogueEntry {
     /// The label in a language, falling back to its base language and then to English.
     pub fn label(&self, language: &str) -> &str {
         let base = language.split('-').next().unwrap_or(language);
-        [language, base, "en"].into_iter().find_map(|l| self.labels.get(l)).map_or(self.kind.as_str(), String::as_str)
+        [language, base, "en"]
+            .into_iter()
+            .find_map(|l| self.labels.get(l))
+            .map_or(self.kind.as_str(), String::as_str)
     }
 }
 
@@ -56,11 +59,18 @@ impl Default for Catalogue {
     fn default() -> Self {
         let mut catalogue = Self { entries: BTreeMap::new() };
         for (kind, label, parts) in BUILT_IN {
-            let accepted = if kind == "selfie" { ACCEPTED[..2].to_vec() } else { ACCEPTED.to_vec() };
+            let accepted = if kind == "selfie" {
+                ACCEPTED[..2].to_vec()
+            } else {
+                ACCEPTED.to_vec()
+            };
             catalogue.insert(CatalogueEntry {
                 kind: DocumentKind::parse(kind).expect("the built-in kinds are words"),
                 labels: BTreeMap::from([("en".to_owned(), label.to_owned())]),
-                parts: parts.iter().map(|p| PartName::parse(p).expect("the built-in parts are words")).collect(),
+                parts: parts
+                    .iter()
+                    .map(|p| PartName::parse(p).expect("the built-in parts are words"))
+                    .collect(),
                 accepted,
                 strip: Strip::Gps,
             });

@@ -33,12 +33,19 @@ const LOCKED_PAUSE: Duration = Duration::seconds(10);
 const POISON_LIMIT: u32 = 3;
 /// A provider that refuses our credentials will hardly change its mind: a person is asked soon.
 const CREDENTIALS_LIMIT: u32 = 5;
+/// The provider repeats a failure that it keeps under our key: only a proven absence and a new key break that.
+const STORED_FAILURE: &str = "provider.stored_failure";
 /// Questions about an unknown outcome before a person is asked.
 const CHECKS_LIMIT: u32 = 20;
 
 /// One step for a request whose lease the caller has just taken.
 pub async fn step(portal: &Arc<Portal>, request: DocumentRequest) -> Result<(), WorkflowError> {
-    let step = Step { portal, fence: request.fence, now: portal.records.now(), request };
+    let step = Step {
+        portal,
+        fence: request.fence,
+        now: portal.records.now(),
+        request,
+    };
     match step.run().await {
         // Somebody else has it now, or decided otherwise meanwhile: nothing of ours is left to do.
         Err(WorkflowError::Storage(StorageError::Refused(_)) | WorkflowError::Refused(_) | WorkflowError::NotFound) => Ok(()),
@@ -74,7 +81,10 @@ impl Step<'_> {
             return self.purge_due(document, delivery).await;
         }
         let Some(connector) = self.portal.providers.get(&self.request.provider).cloned() else {
-            let problem = Problem::new("provider.unknown", "This provider is no longer configured. Configure it again and retry, or purge the document.");
+            let problem = Problem::new(
+                "provider.unknown",
+                "This provider is no longer configured. Configure it again and retry, or purge the document.",
+            );
             return self.end(Transition::GiveUp { fence, problem }).await;
         };
         match &delivery.phase {
@@ -85,12 +95,25 @@ impl Step<'_> {
             Phase::Pending { .. } => self.send(&document, &delivery, connector, delivery.epoch).await,
             // Our lease, and yet an attempt is open: its worker died. Whether anything arrived is unknown.
             Phase::Sending { intent } => {
-                let problem = Problem::new("delivery.interrupted", "The attempt was interrupted; the provider is asked whether it arrived.");
-                self.uncertain(&document, &delivery, connector, intent.clone(), 0, None, problem).await
+                let problem = Problem::new(
+                    "delivery.interrupted",
+                    "The attempt was interrupted; the provider is asked whether it arrived.",
+                );
+                self.uncertain(&document, &delivery, connector, intent.clone(), 0, None, problem)
+                    .await
             }
-            Phase::Uncertain { intent, absent_since, checks, .. } => {
-                let problem = delivery.last_problem.clone().unwrap_or_else(|| Problem::new("delivery.uncertain", "The outcome of the last attempt is unknown."));
-                self.uncertain(&document, &delivery, connector, intent.clone(), *checks, *absent_since, problem).await
+            Phase::Uncertain {
+                intent,
+                absent_since,
+                checks,
+                ..
+            } => {
+                let problem = delivery
+                    .last_problem
+                    .clone()
+                    .unwrap_or_else(|| Problem::new("delivery.uncertain", "The outcome of the last attempt is unknown."));
+                self.uncertain(&document, &delivery, connector, intent.clone(), *checks, *absent_since, problem)
+                    .await
             }
         }
     }
@@ -121,18 +144,28 @@ impl Step<'_> {
     }
 
     async fn purge(&self, cause: PurgeCause) -> Result<(), WorkflowError> {
-        let request = self.portal.records.transition(self.request.id, Transition::StartPurge { fence: self.fence, cause }).await?;
+        let request = self
+            .portal
+            .records
+            .transition(self.request.id, Transition::StartPurge { fence: self.fence, cause })
+            .await?;
         purge::finish(self.portal, &request, self.fence).await.map(drop)
     }
 
     async fn send(&self, document: &Document, delivery: &Delivery, connector: Arc<dyn Connector>, epoch: u32) -> Result<(), WorkflowError> {
         let fence = self.fence;
         if connector.profile().by_hand {
-            let problem = Problem::new("provider.by_hand", "This provider takes documents by hand: download each part once, upload it there, then mark it as uploaded.");
+            let problem = Problem::new(
+                "provider.by_hand",
+                "This provider takes documents by hand: download each part once, upload it there, then mark it as uploaded.",
+            );
             return self.end(Transition::GiveUp { fence, problem }).await;
         }
         if let Some(until) = self.portal.breakers.closed_until(&self.request.provider, self.now) {
-            let problem = Problem::new("provider.paused", "The provider failed several times in a row; sending pauses for a minute.");
+            let problem = Problem::new(
+                "provider.paused",
+                "The provider failed several times in a row; sending pauses for a minute.",
+            );
             return self.later(until, problem, false).await;
         }
         let parcel = match parcel::open(self.portal, &self.request, document, epoch) {
@@ -141,12 +174,32 @@ impl Step<'_> {
         };
         if let Err(error) = issue::check_terms(self.portal, &self.request) {
             tracing::error!(request = %self.request.id, %error, "not forwarded");
-            let problem = Problem::new("request.tampered", "The stored request was changed outside the portal. It was not forwarded; purge it and ask again.");
+            let problem = Problem::new(
+                "request.tampered",
+                "The stored request was changed outside the portal. It was not forwarded; purge it and ask again.",
+            );
             return self.end(Transition::GiveUp { fence, problem }).await;
         }
-        let intent = Intent { epoch, started_at: self.now, digest: parcel.digest() };
-        self.portal.records.transition(self.request.id, Transition::StartSending { fence, intent: intent.clone() }).await?;
-        let trail = LeasedTrail { records: self.portal.records.clone(), request: self.request.id, fence };
+        let intent = Intent {
+            epoch,
+            started_at: self.now,
+            digest: parcel.digest(),
+        };
+        self.portal
+            .records
+            .transition(
+                self.request.id,
+                Transition::StartSending {
+                    fence,
+                    intent: intent.clone(),
+                },
+            )
+            .await?;
+        let trail = LeasedTrail {
+            records: self.portal.records.clone(),
+            request: self.request.id,
+            fence,
+        };
         let outcome = self.renewing(connector.deliver(&parcel, &trail)).await;
         self.outcome(document, delivery, connector.as_ref(), outcome).await
     }
@@ -167,7 +220,13 @@ impl Step<'_> {
         }
     }
 
-    async fn outcome(&self, document: &Document, delivery: &Delivery, connector: &dyn Connector, outcome: Result<Delivered, Failure>) -> Result<(), WorkflowError> {
+    async fn outcome(
+        &self,
+        document: &Document,
+        delivery: &Delivery,
+        connector: &dyn Connector,
+        outcome: Result<Delivered, Failure>,
+    ) -> Result<(), WorkflowError> {
         let fence = self.fence;
         let now = self.portal.records.now();
         let failure = match outcome {
@@ -186,11 +245,24 @@ impl Step<'_> {
                     return self.end(Transition::GiveUp { fence, problem }).await;
                 }
                 let pause = after.unwrap_or_default().min(RETRY_AFTER_CAP).max(backoff(delivery.attempts));
-                self.end(Transition::RetryLater { fence, at: now + pause, problem, counted: true, poison: false, new_epoch: new_key }).await
+                self.end(Transition::RetryLater {
+                    fence,
+                    at: now + pause,
+                    problem,
+                    counted: true,
+                    poison: false,
+                    new_epoch: new_key,
+                })
+                .await
             }
             Failure::Ambiguous { problem } => {
                 self.portal.breakers.failed(&self.request.provider, now);
-                self.end(Transition::BecomeUncertain { fence, problem, check_at: now + backoff(delivery.attempts) }).await
+                self.end(Transition::BecomeUncertain {
+                    fence,
+                    problem,
+                    check_at: now + backoff(delivery.attempts),
+                })
+                .await
             }
             Failure::Final { problem } => self.end(Transition::GiveUp { fence, problem }).await,
             Failure::Credentials { problem } => {
@@ -208,10 +280,23 @@ impl Step<'_> {
     async fn delivered(&self, document: &Document, connector: &dyn Connector, delivered: Delivered) -> Result<(), WorkflowError> {
         let now = self.portal.records.now();
         self.portal.counters.delivered.fetch_add(1, Ordering::Relaxed);
-        let receipt = Receipt { references: delivered.references, received_at: now };
+        let receipt = Receipt {
+            references: delivered.references,
+            received_at: now,
+        };
         let poll_at = now + connector.profile().poll_first;
-        let request =
-            self.portal.records.transition(self.request.id, Transition::Delivered { fence: self.fence, receipt: receipt.clone(), poll_at }).await?;
+        let request = self
+            .portal
+            .records
+            .transition(
+                self.request.id,
+                Transition::Delivered {
+                    fence: self.fence,
+                    receipt: receipt.clone(),
+                    poll_at,
+                },
+            )
+            .await?;
         match delivered.verdict {
             Verdict::Pending if request.confirm == ConfirmAt::Received => confirm::confirmed(self.portal, &request, self.fence).await,
             Verdict::Pending => self.end(Transition::Release { fence: self.fence }).await,
@@ -239,11 +324,17 @@ impl Step<'_> {
         let repeatable = matches!(profile.class, ProviderClass::FixedId | ProviderClass::DuplicateAnswered);
         // The same bytes under the same key, or to the same place, are harmless: the answer tells what became of the first.
         // Only twice: a provider that replays a stored failure for the key would do so for ever.
-        if (young || repeatable) && checks < 2 {
+        let replayed = problem.code == STORED_FAILURE;
+        if (young || repeatable) && checks < 2 && !replayed {
             return self.resend(document, delivery, connector, intent, problem, checks).await;
         }
         if profile.class == ProviderClass::NoRepeat && checks >= CHECKS_LIMIT {
-            return self.end(Transition::GiveUp { fence, problem: undecided(&problem) }).await;
+            return self
+                .end(Transition::GiveUp {
+                    fence,
+                    problem: undecided(&problem),
+                })
+                .await;
         }
         let parcel = match parcel::open(self.portal, &self.request, document, intent.epoch) {
             Ok(parcel) => parcel,
@@ -256,7 +347,12 @@ impl Step<'_> {
             Ok(Presence::Absent) => {
                 let proven = absent_since.is_some_and(|since| now - since >= ABSENT_TWICE);
                 if proven && profile.class == ProviderClass::NoRepeat {
-                    return self.end(Transition::GiveUp { fence, problem: undecided(&problem) }).await;
+                    return self
+                        .end(Transition::GiveUp {
+                            fence,
+                            problem: undecided(&problem),
+                        })
+                        .await;
                 }
                 if !proven && absent_since.is_some() {
                     // Asked too soon: the second answer counts only after its minute.
@@ -268,8 +364,20 @@ impl Step<'_> {
             Ok(Presence::Unknown) if repeatable && checks < CHECKS_LIMIT => {
                 self.resend(document, delivery, connector, intent, problem, checks).await
             }
-            Ok(Presence::Unknown) => self.end(Transition::GiveUp { fence, problem: undecided(&problem) }).await,
-            Err(_) if checks >= CHECKS_LIMIT => self.end(Transition::GiveUp { fence, problem: undecided(&problem) }).await,
+            Ok(Presence::Unknown) => {
+                self.end(Transition::GiveUp {
+                    fence,
+                    problem: undecided(&problem),
+                })
+                .await
+            }
+            Err(_) if checks >= CHECKS_LIMIT => {
+                self.end(Transition::GiveUp {
+                    fence,
+                    problem: undecided(&problem),
+                })
+                .await
+            }
             Err(failure) => self.check_again(failure.problem(), now + backoff(checks)).await,
         }
     }
@@ -287,7 +395,11 @@ impl Step<'_> {
             Ok(parcel) => parcel,
             Err(closed) => return self.cannot_open_uncertain(closed, problem).await,
         };
-        let trail = LeasedTrail { records: self.portal.records.clone(), request: self.request.id, fence: self.fence };
+        let trail = LeasedTrail {
+            records: self.portal.records.clone(),
+            request: self.request.id,
+            fence: self.fence,
+        };
         let outcome = self.renewing(connector.deliver(&parcel, &trail)).await;
         match outcome {
             // Still unknown: the intent stays open and the count of questions grows.
@@ -300,7 +412,12 @@ impl Step<'_> {
     }
 
     async fn check_again(&self, problem: Problem, check_at: OffsetDateTime) -> Result<(), WorkflowError> {
-        self.end(Transition::BecomeUncertain { fence: self.fence, problem, check_at }).await
+        self.end(Transition::BecomeUncertain {
+            fence: self.fence,
+            problem,
+            check_at,
+        })
+        .await
     }
 
     async fn cannot_open(&self, closed: Closed, delivery: &Delivery) -> Result<(), WorkflowError> {
@@ -315,20 +432,47 @@ impl Step<'_> {
         match closed {
             Closed::Locked => self.check_again(problem, self.now + LOCKED_PAUSE).await,
             Closed::Lost => self.purge(PurgeCause::Lost).await,
-            Closed::Poison(why) => self.end(Transition::GiveUp { fence: self.fence, problem: poisoned(why) }).await,
+            Closed::Poison(why) => {
+                self.end(Transition::GiveUp {
+                    fence: self.fence,
+                    problem: poisoned(why),
+                })
+                .await
+            }
         }
     }
 
     async fn poison(&self, delivery: &Delivery, problem: Problem) -> Result<(), WorkflowError> {
         if delivery.poison + 1 >= POISON_LIMIT {
-            return self.end(Transition::GiveUp { fence: self.fence, problem }).await;
+            return self
+                .end(Transition::GiveUp {
+                    fence: self.fence,
+                    problem,
+                })
+                .await;
         }
         let at = self.portal.records.now() + backoff(delivery.poison);
-        self.end(Transition::RetryLater { fence: self.fence, at, problem, counted: true, poison: true, new_epoch: false }).await
+        self.end(Transition::RetryLater {
+            fence: self.fence,
+            at,
+            problem,
+            counted: true,
+            poison: true,
+            new_epoch: false,
+        })
+        .await
     }
 
     async fn later(&self, at: OffsetDateTime, problem: Problem, counted: bool) -> Result<(), WorkflowError> {
-        self.end(Transition::RetryLater { fence: self.fence, at, problem, counted, poison: false, new_epoch: false }).await
+        self.end(Transition::RetryLater {
+            fence: self.fence,
+            at,
+            problem,
+            counted,
+            poison: false,
+            new_epoch: false,
+        })
+        .await
     }
 
     async fn end(&self, transition: Transition) -> Result<(), WorkflowError> {
@@ -338,17 +482,26 @@ impl Step<'_> {
 }
 
 fn locked() -> Problem {
-    Problem::new("key.locked", "The vault key is locked: documents are kept sealed and are sent once an operator runs `nightdrop key unlock`.")
+    Problem::new(
+        "key.locked",
+        "The vault key is locked: documents are kept sealed and are sent once an operator runs `nightdrop key unlock`.",
+    )
 }
 
 fn poisoned(why: &str) -> Problem {
-    Problem::new("document.unreadable_here", format!("The stored document cannot be opened ({why}). Purge it and ask for it again."))
+    Problem::new(
+        "document.unreadable_here",
+        format!("The stored document cannot be opened ({why}). Purge it and ask for it again."),
+    )
 }
 
 fn undecided(problem: &Problem) -> Problem {
     Problem::new(
         "delivery.undecided",
-        format!("Whether the provider has the document cannot be found out ({}). Look it up in the provider's dashboard, then retry, or mark it as uploaded.", problem.code),
+        format!(
+            "Whether the provider has the document cannot be found out ({}). Look it up in the provider's dashboard, then retry, or mark it as uploaded.",
+            problem.code
+        ),
     )
 }
 
@@ -389,7 +542,10 @@ impl Breakers {
 
     pub fn failed(&self, provider: &ProviderName, now: OffsetDateTime) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let breaker = all.entry(provider.clone()).or_insert(Breaker { failures: 0, open_until: None });
+        let breaker = all.entry(provider.clone()).or_insert(Breaker {
+            failures: 0,
+            open_until: None,
+        });
         breaker.failures += 1;
         if breaker.failures >= BREAK_AFTER {
             breaker.open_until = Some(now + BREAK_FOR);

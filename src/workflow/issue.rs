@@ -117,7 +117,12 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
     match portal.records.issue(request, claim, event).await? {
         crate::storage::Claimed::Fresh(request) => {
             portal.wake.notify_one();
-            Ok(Issued { request: *request, token: secret.token, passcode, replayed: false })
+            Ok(Issued {
+                request: *request,
+                token: secret.token,
+                passcode,
+                replayed: false,
+            })
         }
         seen => replay(portal, seen, client.as_ref()),
     }
@@ -146,7 +151,11 @@ pub async fn reissue(
     let (lock, passcode) = passcode(portal, wanted, &secret).await?;
     request.link = secret.link(request.link.generation + 1, now, expires_at, lock);
     let terms_mac = portal.secrets.row_mac(&request.id.0, &request.terms());
-    let transition = Transition::Reissue { link: request.link, terms_mac, by };
+    let transition = Transition::Reissue {
+        link: request.link,
+        terms_mac,
+        by,
+    };
     let done = match claim {
         None => Claimed::Fresh(Box::new(portal.records.transition(id, transition).await?)),
         Some(claim) => portal.records.transition_once(id, transition, claim).await?,
@@ -154,7 +163,12 @@ pub async fn reissue(
     match done {
         Claimed::Fresh(request) => {
             portal.wake.notify_one();
-            Ok(Issued { request: *request, token: secret.token, passcode, replayed: false })
+            Ok(Issued {
+                request: *request,
+                token: secret.token,
+                passcode,
+                replayed: false,
+            })
         }
         seen => replay(portal, seen, client.as_ref()),
     }
@@ -215,7 +229,11 @@ pub async fn load(portal: &Portal, id: RequestId) -> Result<DocumentRequest, Wor
 }
 
 pub fn check_terms(portal: &Portal, request: &DocumentRequest) -> Result<(), WorkflowError> {
-    if portal.secrets.row_mac_fits(&request.id.0, &request.terms(), &request.terms_mac) { Ok(()) } else { Err(WorkflowError::Tampered) }
+    if portal.secrets.row_mac_fits(&request.id.0, &request.terms(), &request.terms_mac) {
+        Ok(())
+    } else {
+        Err(WorkflowError::Tampered)
+    }
 }
 
 /// The applicant reference of a request, opened.
@@ -229,7 +247,11 @@ pub fn opened_message(portal: &Portal, request: &DocumentRequest) -> Result<Opti
 }
 
 pub fn opened_metadata(portal: &Portal, request: &DocumentRequest) -> Result<Option<String>, WorkflowError> {
-    request.metadata.as_ref().map(|m| open(portal, request.id, "metadata", m)).transpose()
+    request
+        .metadata
+        .as_ref()
+        .map(|m| open(portal, request.id, "metadata", m))
+        .transpose()
 }
 
 /// The keyed index under which requests of this applicant are found.
@@ -246,7 +268,10 @@ fn seal(portal: &Portal, id: RequestId, field: &str, text: &str) -> Result<Seale
 }
 
 fn open(portal: &Portal, id: RequestId, field: &str, sealed: &SealedText) -> Result<String, WorkflowError> {
-    let plain = portal.secrets.open_field(&field_context(id, field), &sealed.0).map_err(|_| WorkflowError::Tampered)?;
+    let plain = portal
+        .secrets
+        .open_field(&field_context(id, field), &sealed.0)
+        .map_err(|_| WorkflowError::Tampered)?;
     String::from_utf8(plain.to_vec()).map_err(|_| WorkflowError::Tampered)
 }
 
@@ -264,7 +289,12 @@ impl LinkSecret {
     fn make(portal: &Portal, client: Option<&ClientKey>, salt: Option<[u8; 16]>) -> Result<Self, WorkflowError> {
         let Some(client) = client else {
             let token = PlainToken::from_bytes(random::array()?);
-            return Ok(Self { hashed: portal.secrets.hash_token(&token), token, salt: None, derived: None });
+            return Ok(Self {
+                hashed: portal.secrets.hash_token(&token),
+                token,
+                salt: None,
+                derived: None,
+            });
         };
         let salt = match salt {
             Some(salt) => salt,
@@ -273,11 +303,24 @@ impl LinkSecret {
         let name = |purpose: &str| format!("{purpose}\0{}\0{}", client.caller, client.key);
         let token = portal.secrets.derive_token(&salt, name("link").as_bytes());
         let derived = portal.secrets.derive_token(&salt, name("passcode").as_bytes());
-        Ok(Self { hashed: portal.secrets.hash_token(&token), token, salt: Some(salt), derived: Some(derived) })
+        Ok(Self {
+            hashed: portal.secrets.hash_token(&token),
+            token,
+            salt: Some(salt),
+            derived: Some(derived),
+        })
     }
 
     fn link(&self, generation: u32, now: OffsetDateTime, expires_at: OffsetDateTime, passcode: Option<PasscodeLock>) -> UploadLink {
-        UploadLink { hashed: self.hashed, generation, issued_at: now, expires_at, revoked_at: None, passcode, salt: self.salt }
+        UploadLink {
+            hashed: self.hashed,
+            generation,
+            issued_at: now,
+            expires_at,
+            revoked_at: None,
+            passcode,
+            salt: self.salt,
+        }
     }
 
     fn passcode(&self) -> Result<String, WorkflowError> {
@@ -295,18 +338,32 @@ impl LinkSecret {
 
 fn claim(portal: &Portal, client: &ClientKey) -> Claim {
     let name = format!("{}\0{}", client.caller, client.key);
-    Claim { key: portal.secrets.index("idempotency", name.as_bytes()), body: client.body }
+    Claim {
+        key: portal.secrets.index("idempotency", name.as_bytes()),
+        body: client.body,
+    }
 }
 
 fn replay(portal: &Portal, seen: Claimed, client: Option<&ClientKey>) -> Result<Issued, WorkflowError> {
-    let (Claimed::Fresh(request) | Claimed::Replayed(request)) = seen else { return Err(WorkflowError::KeyReused) };
+    let (Claimed::Fresh(request) | Claimed::Replayed(request)) = seen else {
+        return Err(WorkflowError::KeyReused);
+    };
     let secret = LinkSecret::make(portal, client, request.link.salt)?;
     if secret.hashed != request.link.hashed {
         // The link was reissued since: the old one must not be shown as if it were alive.
         return Err(WorkflowError::KeyReused);
     }
-    let passcode = if request.link.passcode.is_some() { Some(secret.passcode()?) } else { None };
-    Ok(Issued { request: *request, token: secret.token, passcode, replayed: true })
+    let passcode = if request.link.passcode.is_some() {
+        Some(secret.passcode()?)
+    } else {
+        None
+    };
+    Ok(Issued {
+        request: *request,
+        token: secret.token,
+        passcode,
+        replayed: true,
+    })
 }
 
 async fn passcode(portal: &Portal, wanted: bool, secret: &LinkSecret) -> Result<(Option<PasscodeLock>, Option<String>), WorkflowError> {
@@ -320,14 +377,22 @@ async fn passcode(portal: &Portal, wanted: bool, secret: &LinkSecret) -> Result<
 async fn hash_passcode(portal: &Portal, code: String) -> Result<PasscodeLock, WorkflowError> {
     let _permit = portal.hashing.acquire().await.map_err(|_| WorkflowError::Busy)?;
     let passwords = portal.passwords.clone();
-    let hash = blocking(move || passwords.hash_passcode(&code)).await?.map_err(|e| WorkflowError::Internal(e.to_string()))?;
-    Ok(PasscodeLock { hash, tries_left: PASSCODE_TRIES })
+    let hash = blocking(move || passwords.hash_passcode(&code))
+        .await?
+        .map_err(|e| WorkflowError::Internal(e.to_string()))?;
+    Ok(PasscodeLock {
+        hash,
+        tries_left: PASSCODE_TRIES,
+    })
 }
 
 fn terms_of(portal: &Portal, ask: &Ask) -> Result<(CatalogueEntry, Limits, ConfirmAt), WorkflowError> {
     let provider = portal.providers.get(&ask.provider).ok_or_else(|| {
         let known = portal.providers.keys().map(ProviderName::as_str).collect::<Vec<_>>().join(", ");
-        WorkflowError::Invalid { field: "provider", mend: format!("is not configured; there is: {known}") }
+        WorkflowError::Invalid {
+            field: "provider",
+            mend: format!("is not configured; there is: {known}"),
+        }
     })?;
     let entry = portal.catalogue.get(&ask.document).cloned().ok_or_else(|| WorkflowError::Invalid {
         field: "document",
@@ -336,7 +401,10 @@ fn terms_of(portal: &Portal, ask: &Ask) -> Result<(CatalogueEntry, Limits, Confi
     let names = ask.parts.as_ref().unwrap_or(&entry.parts);
     let limits = provider
         .accepts(&ask.document, names)
-        .map_err(|unsupported| WorkflowError::Invalid { field: "document", mend: unsupported.0 })?;
+        .map_err(|unsupported| WorkflowError::Invalid {
+            field: "document",
+            mend: unsupported.0,
+        })?;
     Ok((entry, limits, provider.profile().confirm))
 }
 
@@ -345,11 +413,17 @@ fn parts_of(portal: &Portal, ask: &Ask, entry: &CatalogueEntry, limits: &Limits)
     let known = entry.parts.iter().map(PartName::as_str).collect::<Vec<_>>().join(", ");
     let mut seen = std::collections::BTreeSet::new();
     if names.is_empty() || !names.iter().all(|n| entry.parts.contains(n) && seen.insert(n)) {
-        return Err(WorkflowError::Invalid { field: "parts", mend: format!("must be some of: {known}, each once") });
+        return Err(WorkflowError::Invalid {
+            field: "parts",
+            mend: format!("must be some of: {known}, each once"),
+        });
     }
     let accepted: Vec<_> = entry.accepted.iter().copied().filter(|t| limits.accepted.contains(t)).collect();
     if accepted.is_empty() {
-        return Err(WorkflowError::Invalid { field: "document", mend: "no file type is accepted by both the catalogue and the provider".to_owned() });
+        return Err(WorkflowError::Invalid {
+            field: "document",
+            mend: "no file type is accepted by both the catalogue and the provider".to_owned(),
+        });
     }
     // In the catalogue's order, whatever order was asked for: front before back.
     Ok(entry
@@ -370,36 +444,69 @@ fn expiry(portal: &Portal, expires: Expiry, now: OffsetDateTime) -> Result<Offse
         Expiry::Default => now + portal.policy.link,
         Expiry::In(time) => now.checked_add(time).unwrap_or(now),
         // To the millisecond, like every stored instant.
-        Expiry::At(at) => at.to_offset(time::UtcOffset::UTC).replace_millisecond(at.millisecond()).unwrap_or(at),
+        Expiry::At(at) => at
+            .to_offset(time::UtcOffset::UTC)
+            .replace_millisecond(at.millisecond())
+            .unwrap_or(at),
     };
     if at < now + SHORTEST_LINK || at > now + portal.policy.link_max {
         let longest = portal.policy.link_max.whole_hours();
-        return Err(WorkflowError::Invalid { field: "expires_at", mend: format!("must lie between now and {longest} hours from now") });
+        return Err(WorkflowError::Invalid {
+            field: "expires_at",
+            mend: format!("must lie between now and {longest} hours from now"),
+        });
     }
     Ok(at)
 }
 
 fn locale(text: &str) -> Result<String, WorkflowError> {
-    let fits = (2..=35).contains(&text.len()) && text.split('-').all(|s| (1..=8).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric()));
-    if fits { Ok(text.to_owned()) } else { Err(WorkflowError::Invalid { field: "locale", mend: "must be a language tag such as \"en\" or \"pt-BR\"".into() }) }
+    let fits = (2..=35).contains(&text.len())
+        && text
+            .split('-')
+            .all(|s| (1..=8).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric()));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(WorkflowError::Invalid {
+            field: "locale",
+            mend: "must be a language tag such as \"en\" or \"pt-BR\"".into(),
+        })
+    }
 }
 
 fn message(portal: &Portal, id: RequestId, text: &str) -> Result<SealedText, WorkflowError> {
     if text.len() > MESSAGE_MAX || text.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(WorkflowError::Invalid { field: "message", mend: format!("must be plain text of at most {MESSAGE_MAX} bytes") });
+        return Err(WorkflowError::Invalid {
+            field: "message",
+            mend: format!("must be plain text of at most {MESSAGE_MAX} bytes"),
+        });
     }
     seal(portal, id, "message", text)
 }
 
 fn metadata(portal: &Portal, id: RequestId, text: &str) -> Result<SealedText, WorkflowError> {
     if text.len() > METADATA_MAX {
-        return Err(WorkflowError::Invalid { field: "metadata", mend: format!("must be at most {METADATA_MAX} bytes of JSON") });
+        return Err(WorkflowError::Invalid {
+            field: "metadata",
+            mend: format!("must be at most {METADATA_MAX} bytes of JSON"),
+        });
     }
     seal(portal, id, "metadata", text)
 }
 
 fn return_url(text: String) -> Result<String, WorkflowError> {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://localhost").map(|_| "localhost"));
-    let fits = text.len() <= 2_000 && host.is_some_and(|h| !h.is_empty() && !h.starts_with('/')) && !text.contains(|c: char| c.is_control() || c == ' ' || c == '"' || c == '<');
-    if fits { Ok(text) } else { Err(WorkflowError::Invalid { field: "return_url", mend: "must be an https address".into() }) }
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://localhost").map(|_| "localhost"));
+    let fits = text.len() <= 2_000
+        && host.is_some_and(|h| !h.is_empty() && !h.starts_with('/'))
+        && !text.contains(|c: char| c.is_control() || c == ' ' || c == '"' || c == '<');
+    if fits {
+        Ok(text)
+    } else {
+        Err(WorkflowError::Invalid {
+            field: "return_url",
+            mend: "must be an https address".into(),
+        })
+    }
 }

@@ -81,17 +81,25 @@ pub fn ready(facts: &Facts<'_>, language: &str) -> Message {
     }
     body.truncate(body.trim_end().len());
     body.push('\n');
-    Message { subject: fill(words.subject), body }
+    Message {
+        subject: fill(words.subject),
+        body,
+    }
 }
 
 fn words(language: &str) -> &'static Words {
     let base = language.split('-').next().unwrap_or(language);
-    LANGUAGES.iter().find(|w| w.language.eq_ignore_ascii_case(base)).unwrap_or(&LANGUAGES[0])
+    LANGUAGES
+        .iter()
+        .find(|w| w.language.eq_ignore_ascii_case(base))
+        .unwrap_or(&LANGUAGES[0])
 }
 
 fn fill(text: &str, facts: &Facts<'_>) -> String {
     let utc = facts.expires_at.to_offset(time::UtcOffset::UTC);
-    let expires = utc.format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC")).unwrap_or_default();
+    let expires = utc
+        .format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC"))
+        .unwrap_or_default();
     let values = [
         ("{company}", facts.company),
         ("{document}", facts.document),
@@ -122,15 +130,27 @@ fn fill(text: &str, facts: &Facts<'_>) -> String {
 impl Message {
     /// Opens the reader's own mail program.
     pub fn mailto(&self) -> String {
-        format!("mailto:?subject={}&body={}", percent(&self.subject), percent(&self.body.replace('\n', "\r\n")))
+        format!(
+            "mailto:?subject={}&body={}",
+            percent(&self.subject),
+            percent(&self.body.replace('\n', "\r\n"))
+        )
     }
 
     pub fn gmail(&self) -> String {
-        format!("https://mail.google.com/mail/?view=cm&fs=1&tf=1&su={}&body={}", percent(&self.subject), percent(&self.body))
+        format!(
+            "https://mail.google.com/mail/?view=cm&fs=1&tf=1&su={}&body={}",
+            percent(&self.subject),
+            percent(&self.body)
+        )
     }
 
     pub fn outlook(&self) -> String {
-        format!("https://outlook.office.com/mail/deeplink/compose?subject={}&body={}", percent(&self.subject), percent(&self.body))
+        format!(
+            "https://outlook.office.com/mail/deeplink/compose?subject={}&body={}",
+            percent(&self.subject),
+            percent(&self.body)
+        )
     }
 }
 
@@ -170,19 +190,43 @@ mod tests {
     fn the_message_says_what_it_must_and_no_more() {
         let message = ready(&facts(), "en-GB");
         assert_eq!(message.subject, "Example & Sons {url}: please send us a document");
-        for part in [facts().url, "Government ID", "2026-01-05 01:04 UTC", "six-digit", "https://drop.example.com/ and", "support@example.com"] {
+        for part in [
+            facts().url,
+            "Government ID",
+            "2026-01-05 01:04 UTC",
+            "six-digit",
+            "https://drop.example.com/ and",
+            "support@example.com",
+        ] {
             assert!(message.body.contains(part), "{part}");
         }
-        let plain = ready(&Facts { passcode: false, support: None, ..facts() }, "xx");
+        let plain = ready(
+            &Facts {
+                passcode: false,
+                support: None,
+                ..facts()
+            },
+            "xx",
+        );
         assert!(!plain.body.contains("six-digit") && !plain.body.contains("Questions"));
         assert!(plain.body.ends_with("by e-mail.\n"));
     }
 
     #[test]
     fn nothing_in_a_text_adds_a_field_to_an_address() {
-        let message = Message { subject: "a&bcc=eve@example.net\r\nBcc: x".into(), body: "#? +%\nü".into() };
-        assert_eq!(message.mailto(), "mailto:?subject=a%26bcc%3Deve%40example.net%0D%0ABcc%3A%20x&body=%23%3F%20%2B%25%0D%0A%C3%BC");
-        assert!(message.gmail().starts_with("https://mail.google.com/mail/?view=cm&fs=1&tf=1&su=a%26bcc"));
+        let message = Message {
+            subject: "a&bcc=eve@example.net\r\nBcc: x".into(),
+            body: "#? +%\nü".into(),
+        };
+        assert_eq!(
+            message.mailto(),
+            "mailto:?subject=a%26bcc%3Deve%40example.net%0D%0ABcc%3A%20x&body=%23%3F%20%2B%25%0D%0A%C3%BC"
+        );
+        assert!(
+            message
+                .gmail()
+                .starts_with("https://mail.google.com/mail/?view=cm&fs=1&tf=1&su=a%26bcc")
+        );
         assert!(message.outlook().ends_with("&body=%23%3F%20%2B%25%0A%C3%BC"));
     }
 }

@@ -82,14 +82,22 @@ pub fn open(portal: &Arc<Portal>, request: &DocumentRequest, document: &Document
     for part in &document.parts {
         let mut opener = DocumentOpener::open_stored(&part.header, &portal.keyring, portal.erasure.as_ref())?;
         let meta = opener.open_meta(&part.meta)?;
-        let sealed = meta.target.as_deref().and_then(Target::decode).ok_or(Closed::Poison("its sealed target is missing"))?;
+        let sealed = meta
+            .target
+            .as_deref()
+            .and_then(Target::decode)
+            .ok_or(Closed::Poison("its sealed target is missing"))?;
         if sealed.provider != request.provider || sealed.kind != request.document || sealed.part != part.name {
             return Err(Closed::Poison("its sealed target is not the request's"));
         }
         target = Some(sealed);
     }
     let target = target.ok_or(Closed::Poison("it has no part"))?;
-    let source = OpenSource { portal: portal.clone(), document: document.id, parts: document.parts.clone() };
+    let source = OpenSource {
+        portal: portal.clone(),
+        document: document.id,
+        parts: document.parts.clone(),
+    };
     Ok(parcel(portal, request, document, epoch, target.applicant, Arc::new(source)))
 }
 
@@ -99,7 +107,14 @@ pub fn closed(portal: &Arc<Portal>, request: &DocumentRequest, document: &Docume
     Ok(parcel(portal, request, document, epoch, applicant, Arc::new(NoSource)))
 }
 
-fn parcel(portal: &Portal, request: &DocumentRequest, document: &Document, epoch: u32, applicant: ApplicantRef, source: Arc<dyn Source>) -> Parcel {
+fn parcel(
+    portal: &Portal,
+    request: &DocumentRequest,
+    document: &Document,
+    epoch: u32,
+    applicant: ApplicantRef,
+    source: Arc<dyn Source>,
+) -> Parcel {
     let progress = request.held().map(|(_, delivery)| delivery.progress.clone()).unwrap_or_default();
     Parcel {
         document: document.id,
@@ -109,10 +124,19 @@ fn parcel(portal: &Portal, request: &DocumentRequest, document: &Document, epoch
         parts: document
             .parts
             .iter()
-            .map(|p| ParcelPart { name: p.name.clone(), file_type: p.file_type, size: p.size, digest: p.digest })
+            .map(|p| ParcelPart {
+                name: p.name.clone(),
+                file_type: p.file_type,
+                size: p.size,
+                digest: p.digest,
+            })
             .collect(),
         progress,
-        keys: Arc::new(DocumentKeys { secrets: portal.secrets.clone(), document: document.id, epoch }),
+        keys: Arc::new(DocumentKeys {
+            secrets: portal.secrets.clone(),
+            document: document.id,
+            epoch,
+        }),
         source,
     }
 }
@@ -162,7 +186,9 @@ impl Source for OpenSource {
         let reading = self.parts.get(part).ok_or(SourceError("no such part")).and_then(|stored| {
             let mut opener = DocumentOpener::open_stored(&stored.header, &self.portal.keyring, self.portal.erasure.as_ref())
                 .map_err(|_| SourceError("the document cannot be opened"))?;
-            opener.open_meta(&stored.meta).map_err(|_| SourceError("the meta box cannot be opened"))?;
+            opener
+                .open_meta(&stored.meta)
+                .map_err(|_| SourceError("the meta box cannot be opened"))?;
             Ok(Reading {
                 portal: self.portal.clone(),
                 document: self.document,
@@ -192,11 +218,22 @@ async fn next_chunk(reading: &mut Reading) -> Result<Option<Bytes>, SourceError>
         let opener = reading.opener.take().ok_or(SourceError("read past the end"))?;
         return opener.finish().map(|()| None).map_err(|_| SourceError("the document is cut short"));
     }
-    let key = BlobKey { document: reading.document, file_index: reading.file_index, chunk: reading.next };
-    let sealed = reading.portal.blobs.get(key).await.map_err(|_| SourceError("a chunk cannot be read"))?;
+    let key = BlobKey {
+        document: reading.document,
+        file_index: reading.file_index,
+        chunk: reading.next,
+    };
+    let sealed = reading
+        .portal
+        .blobs
+        .get(key)
+        .await
+        .map_err(|_| SourceError("a chunk cannot be read"))?;
     let mut chunk = sealed.ok_or(SourceError("a chunk is missing"))?.to_vec();
     let last = reading.next + 1 == reading.chunks;
-    opener.open_chunk_in_place(u64::from(reading.next), &mut chunk, last).map_err(|_| SourceError("a chunk is not what was sealed"))?;
+    opener
+        .open_chunk_in_place(u64::from(reading.next), &mut chunk, last)
+        .map_err(|_| SourceError("a chunk is not what was sealed"))?;
     reading.next += 1;
     Ok(Some(Bytes::from_owner(Wiped(chunk))))
 }
@@ -226,11 +263,17 @@ pub struct LeasedTrail {
 #[async_trait]
 impl Trail for LeasedTrail {
     async fn note(&self, step: &str, value: &str) -> Result<(), Failure> {
-        let transition = Transition::NoteProgress { fence: self.fence, step: step.to_owned(), value: value.to_owned() };
+        let transition = Transition::NoteProgress {
+            fence: self.fence,
+            step: step.to_owned(),
+            value: value.to_owned(),
+        };
         match self.records.transition(self.request, transition).await {
             Ok(_) => Ok(()),
             Err(crate::storage::StorageError::Refused(_)) => Err(Failure::Lost),
-            Err(error) => Err(Failure::Ambiguous { problem: Problem::new("storage.unavailable", error.to_string()) }),
+            Err(error) => Err(Failure::Ambiguous {
+                problem: Problem::new("storage.unavailable", error.to_string()),
+            }),
         }
     }
 }

@@ -12,7 +12,9 @@ use super::{Portal, WorkflowError, blocking};
 
 /// Finishes the purge of a request that is in its purging stage and leased to the caller.
 pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> Result<DeletionReceipt, WorkflowError> {
-    let Stage::Purging { document, cause, .. } = &request.stage else { return Err(WorkflowError::NotFound) };
+    let Stage::Purging { document, cause, .. } = &request.stage else {
+        return Err(WorkflowError::NotFound);
+    };
     let method = erase(portal, document).await?;
     let erased_at = portal.records.now();
     portal.blobs.delete(document.id).await?;

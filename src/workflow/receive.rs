@@ -78,7 +78,10 @@ pub async fn try_passcode(portal: &Portal, request: &DocumentRequest, code: &str
 #[derive(Debug)]
 pub enum ReceiveError {
     /// The file is not acceptable: say why next to its input.
-    File { part: String, refusal: Refusal },
+    File {
+        part: String,
+        refusal: Refusal,
+    },
     Workflow(WorkflowError),
     /// No erasure slot or no disk space is free.
     Full,
@@ -154,7 +157,12 @@ impl Submission {
 
     /// Names of parts still wanted.
     pub fn missing(&self) -> Vec<String> {
-        self.request.parts.iter().filter(|p| self.expects(p.name.as_str()).is_some()).map(|p| p.name.to_string()).collect()
+        self.request
+            .parts
+            .iter()
+            .filter(|p| self.expects(p.name.as_str()).is_some())
+            .map(|p| p.name.to_string())
+            .collect()
     }
 
     /// Starts one part. `file_name` and `declared` are what the sender says; only the meta box keeps them.
@@ -188,7 +196,9 @@ impl Submission {
 
     /// Consumes the link: {link consumed, document stored, delivery pending, audit event} in one transaction, durable when this returns.
     pub async fn commit(mut self) -> Result<DocumentRequest, ReceiveError> {
-        let Some(held) = &self.held else { return Err(WorkflowError::Refused(Illegal::Incomplete).into()) };
+        let Some(held) = &self.held else {
+            return Err(WorkflowError::Refused(Illegal::Incomplete).into());
+        };
         let now = self.portal.records.now();
         let order = |part: &StoredPart| self.request.parts.iter().position(|spec| spec.name == part.name);
         let mut parts = std::mem::take(&mut self.parts);
@@ -202,7 +212,12 @@ impl Submission {
             receiver: self.receiver,
         };
         let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
-        match self.portal.records.transition(self.request.id, Transition::CommitReceived(document)).await {
+        match self
+            .portal
+            .records
+            .transition(self.request.id, Transition::CommitReceived(document))
+            .await
+        {
             Ok(request) => {
                 self.finished = true;
                 self.portal.in_flight.leave(self.document);
@@ -256,9 +271,19 @@ impl Submission {
                 });
             }
         };
-        self.held = Some(Held { slot, secret: secret.clone() });
-        let receiving = Receiving { document: self.document, slot, started_at: self.portal.records.now() };
-        self.portal.records.transition(self.request.id, Transition::BeginReceive(receiving)).await?;
+        self.held = Some(Held {
+            slot,
+            secret: secret.clone(),
+        });
+        let receiving = Receiving {
+            document: self.document,
+            slot,
+            started_at: self.portal.records.now(),
+        };
+        self.portal
+            .records
+            .transition(self.request.id, Transition::BeginReceive(receiving))
+            .await?;
         Ok(secret)
     }
 }
@@ -365,17 +390,26 @@ impl PartReceiver<'_> {
 
     fn refuse(&mut self, refusal: Refusal) -> ReceiveError {
         self.submission.portal.counters.refused.fetch_add(1, Ordering::Relaxed);
-        ReceiveError::File { part: self.spec.name.to_string(), refusal }
+        ReceiveError::File {
+            part: self.spec.name.to_string(),
+            refusal,
+        }
     }
 
     async fn store(&mut self, mut chunk: Vec<u8>, last: bool) -> Result<(), ReceiveError> {
         if self.sealing.is_none() {
             self.sealing = Some(self.start().await?);
         }
-        let Some((_, sealer)) = &mut self.sealing else { return Err(ReceiveError::CutOff) };
+        let Some((_, sealer)) = &mut self.sealing else {
+            return Err(ReceiveError::CutOff);
+        };
         let number = u32::try_from(sealer.chunks()).map_err(|_| ReceiveError::CutOff)?;
         sealer.seal_chunk_in_place(&mut chunk, last)?;
-        let key = BlobKey { document: self.submission.document, file_index: self.index(), chunk: number };
+        let key = BlobKey {
+            document: self.submission.document,
+            file_index: self.index(),
+            chunk: number,
+        };
         self.submission.portal.blobs.put(key, Bytes::from(chunk)).await?;
         Ok(())
     }

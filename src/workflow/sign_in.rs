@@ -48,7 +48,10 @@ impl Throttle {
 
 pub enum SignIn {
     /// The cookie's value: shown to the browser, stored as a hash.
-    Welcome { agent: Box<Agent>, cookie: Zeroizing<String> },
+    Welcome {
+        agent: Box<Agent>,
+        cookie: Zeroizing<String>,
+    },
     /// One answer for an unknown name, a wrong password and a disabled account.
     Refused,
     TooManyTries,
@@ -64,7 +67,10 @@ pub async fn sign_in(portal: &Portal, email: &str, password: &str, address: IpAd
     let found = portal.records.agent_by_email(&email).await?;
     let stored = found.as_ref().filter(|a| a.disabled_at.is_none()).and_then(|a| a.password.clone());
     let permit = portal.hashing.acquire().await.map_err(|_| WorkflowError::Busy)?;
-    let (passwords, given) = (portal.passwords.clone(), Zeroizing::new(password.chars().take(PASSWORD_MAX).collect::<String>()));
+    let (passwords, given) = (
+        portal.passwords.clone(),
+        Zeroizing::new(password.chars().take(PASSWORD_MAX).collect::<String>()),
+    );
     let right = blocking(move || match stored {
         Some(hash) => passwords.verify_password(&given, &hash.0),
         None => passwords.verify_nobody(&given),
@@ -73,17 +79,27 @@ pub async fn sign_in(portal: &Portal, email: &str, password: &str, address: IpAd
     drop(permit);
     let now = portal.records.now();
     let Some(agent) = found.filter(|_| right) else {
-        portal.records.append(AuditEvent::new(now, Actor::Portal, "sign_in.refused")).await?;
+        portal
+            .records
+            .append(AuditEvent::new(now, Actor::Portal, "sign_in.refused"))
+            .await?;
         return Ok(SignIn::Refused);
     };
     let cookie = open_session(portal, &agent, now).await?;
-    Ok(SignIn::Welcome { agent: Box::new(agent), cookie })
+    Ok(SignIn::Welcome {
+        agent: Box::new(agent),
+        cookie,
+    })
 }
 
 /// A fresh session for an agent who has proven who they are; every sign-in gets a new cookie.
 pub async fn open_session(portal: &Portal, agent: &Agent, now: OffsetDateTime) -> Result<Zeroizing<String>, WorkflowError> {
     let cookie = Zeroizing::new(HEXLOWER.encode(&random::array::<32>()?));
-    let session = Session { agent: agent.id, created_at: now, seen_at: now };
+    let session = Session {
+        agent: agent.id,
+        created_at: now,
+        seen_at: now,
+    };
     let event = AuditEvent::new(now, Actor::Agent(agent.id), "sign_in.accepted");
     portal.records.open_session(hash(&cookie), session, event).await?;
     Ok(cookie)
@@ -92,8 +108,12 @@ pub async fn open_session(portal: &Portal, agent: &Agent, now: OffsetDateTime) -
 /// The agent behind a session cookie, if the session lives.
 pub async fn session(portal: &Portal, cookie: &str) -> Result<Option<Agent>, WorkflowError> {
     let key = hash(cookie);
-    let Some(session) = portal.records.session(&key).await? else { return Ok(None) };
-    let Some(agent) = portal.records.agent(session.agent).await? else { return Ok(None) };
+    let Some(session) = portal.records.session(&key).await? else {
+        return Ok(None);
+    };
+    let Some(agent) = portal.records.agent(session.agent).await? else {
+        return Ok(None);
+    };
     let now = portal.records.now();
     if !session.live(&agent, now) {
         return Ok(None);
@@ -113,11 +133,17 @@ pub async fn add_agent(portal: &Portal, email: &str, name: &str, role: Role, pas
     let email = normal_email(email);
     let (local, host) = email.split_once('@').unwrap_or_default();
     if local.is_empty() || host.is_empty() || email.len() > 254 || email.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(WorkflowError::Invalid { field: "email", mend: "must be an e-mail address".to_owned() });
+        return Err(WorkflowError::Invalid {
+            field: "email",
+            mend: "must be an e-mail address".to_owned(),
+        });
     }
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err(WorkflowError::Invalid { field: "name", mend: "must have 1 to 100 characters".to_owned() });
+        return Err(WorkflowError::Invalid {
+            field: "name",
+            mend: "must have 1 to 100 characters".to_owned(),
+        });
     }
     let now = portal.records.now();
     let agent = Agent {
@@ -130,7 +156,9 @@ pub async fn add_agent(portal: &Portal, email: &str, name: &str, role: Role, pas
         disabled_at: None,
         sessions_valid_from: now,
     };
-    let event = AuditEvent::new(now, by, "agent.added").with("agent", agent.id).with("role", role.as_str());
+    let event = AuditEvent::new(now, by, "agent.added")
+        .with("agent", agent.id)
+        .with("role", role.as_str());
     portal.records.add_agent(agent.clone(), event).await?;
     Ok(agent)
 }
@@ -185,14 +213,27 @@ pub async fn add_api_key(
     by: Actor,
 ) -> Result<(ApiKey, Zeroizing<String>), WorkflowError> {
     if name.trim().is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err(WorkflowError::Invalid { field: "name", mend: "must have 1 to 100 characters".to_owned() });
+        return Err(WorkflowError::Invalid {
+            field: "name",
+            mend: "must have 1 to 100 characters".to_owned(),
+        });
     }
     if scopes.is_empty() {
-        return Err(WorkflowError::Invalid { field: "scopes", mend: "needs at least one of read, requests, audit, admin".to_owned() });
+        return Err(WorkflowError::Invalid {
+            field: "scopes",
+            mend: "needs at least one of read, requests, audit, admin".to_owned(),
+        });
     }
     let now = portal.records.now();
     let secret = Zeroizing::new(format!("ndk_{}", CROCKFORD.encode(&random::array::<32>()?)));
-    let key = ApiKey { id: ApiKeyId::new(random::array()?, now), name: name.trim().to_owned(), scopes, created_at: now, expires_at, revoked_at: None };
+    let key = ApiKey {
+        id: ApiKeyId::new(random::array()?, now),
+        name: name.trim().to_owned(),
+        scopes,
+        created_at: now,
+        expires_at,
+        revoked_at: None,
+    };
     let event = AuditEvent::new(now, by, "api_key.added").with("key", key.id);
     portal.records.add_api_key(hash(&secret), key.clone(), event).await?;
     Ok((key, secret))

@@ -16,7 +16,9 @@ pub struct Swept {
 pub async fn sweep(portal: &Portal) -> Result<Swept, WorkflowError> {
     let mut swept = Swept::default();
     let erasure = portal.erasure.clone();
-    let live = blocking(move || erasure.live()).await?.map_err(|e| WorkflowError::Internal(e.to_string()))?;
+    let live = blocking(move || erasure.live())
+        .await?
+        .map_err(|e| WorkflowError::Internal(e.to_string()))?;
     let stored = portal.blobs.documents().await?;
     for (document, owner) in portal.records.live_documents().await? {
         if dead_upload(portal, document, owner).await? {
@@ -28,7 +30,9 @@ pub async fn sweep(portal: &Portal) -> Result<Swept, WorkflowError> {
         let document = DocumentId(slot.doc_id);
         if orphan(portal, document).await? {
             let erasure = portal.erasure.clone();
-            blocking(move || erasure.destroy(&slot.doc_id, &slot.slot)).await?.map_err(|e| WorkflowError::Internal(e.to_string()))?;
+            blocking(move || erasure.destroy(&slot.doc_id, &slot.slot))
+                .await?
+                .map_err(|e| WorkflowError::Internal(e.to_string()))?;
             swept.slots += 1;
         }
     }

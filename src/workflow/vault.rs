@@ -31,7 +31,11 @@ pub async fn keys(portal: &Portal) -> Result<Vec<VaultKey>, WorkflowError> {
     let mut live: BTreeMap<KeyId, u64> = BTreeMap::new();
     for (_, owner) in portal.records.live_documents().await? {
         let request = portal.records.request(owner).await?;
-        let sealed_to = request.as_ref().and_then(|r| r.document()).and_then(|d| d.parts.first()).and_then(|p| Header::parse(&p.header).ok());
+        let sealed_to = request
+            .as_ref()
+            .and_then(|r| r.document())
+            .and_then(|d| d.parts.first())
+            .and_then(|p| Header::parse(&p.header).ok());
         if let Some(header) = sealed_to {
             *live.entry(header.key_id).or_default() += 1;
         }
@@ -64,7 +68,10 @@ pub async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -
         }
         Err(KeyringError::DoesNotOpen) => {
             portal.records.append(AuditEvent::new(now, by, "key.unlock_refused")).await?;
-            Err(WorkflowError::Invalid { field: "passphrase", mend: "opens no vault key".to_owned() })
+            Err(WorkflowError::Invalid {
+                field: "passphrase",
+                mend: "opens no vault key".to_owned(),
+            })
         }
         Err(error) => Err(WorkflowError::Internal(error.to_string())),
     }
@@ -73,7 +80,10 @@ pub async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -
 /// Takes the clock's word again after a jump: purging by deadline goes on.
 pub async fn accept_clock(portal: &Portal, by: Actor) -> Result<(), WorkflowError> {
     portal.records.accept_clock();
-    portal.records.append(AuditEvent::new(portal.records.now(), by, "clock.accepted")).await?;
+    portal
+        .records
+        .append(AuditEvent::new(portal.records.now(), by, "clock.accepted"))
+        .await?;
     portal.wake.notify_one();
     Ok(())
 }

@@ -39,6 +39,8 @@ async fn outcome(reply: Reply) -> Failure {
         Ok(answer) => answer.success().unwrap_err(),
         Err(failure) => failure,
     };
+    // The cap, and what the system buffers on both sides of a socket.
+    assert!(fake.written() < 24 << 20, "{} bytes were taken", fake.written());
     let text = format!("{failure:?}");
     assert!(
         !text.contains("secret-person") && !text.contains("127.0.0.1") && !text.contains("http://"),

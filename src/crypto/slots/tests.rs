@@ -69,7 +69,9 @@ impl Pages for Arc<Disk> {
     }
 
     fn read_direct(&self, offset: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-        Ok(Some(Zeroizing::new(self.durable.lock().unwrap()[offset as usize..][..PAGE].to_vec())))
+        Ok(Some(Zeroizing::new(
+            self.durable.lock().unwrap()[offset as usize..][..PAGE].to_vec(),
+        )))
     }
 }
 
@@ -79,9 +81,15 @@ fn secret(byte: u8) -> ErasureSecret {
 
 #[test]
 fn t003_the_slot_check_vector() {
-    let owner = Owner { doc_id: seq(0x10), generation: u64::from_be_bytes(seq(0xa0)) };
+    let owner = Owner {
+        doc_id: seq(0x10),
+        generation: u64::from_be_bytes(seq(0xa0)),
+    };
     let page = live_page(&owner, &ErasureSecret::from_slice(&seq::<32>(0x80)).unwrap());
-    assert_eq!(page[64..96], hex("0b7e0edd9c0b0c4320c8b808e134b3d1a54881d962651f6e6d7402007775ddc6"));
+    assert_eq!(
+        page[64..96],
+        hex("0b7e0edd9c0b0c4320c8b808e134b3d1a54881d962651f6e6d7402007775ddc6")
+    );
     assert_eq!(crc32c(b"123456789"), 0xE306_9283, "the published check value of CRC-32C");
 }
 
@@ -96,7 +104,14 @@ fn a_secret_survives_reopening_and_its_destruction_is_final() {
         store.put(&[7; 16], &secret(9)).unwrap()
     };
     let store = SlotsFile::open(&path, Some(&uuid)).unwrap();
-    assert_eq!(store.report(), SlotsReport { slots: 300, live: 1, torn_destroyed: 0 });
+    assert_eq!(
+        store.report(),
+        SlotsReport {
+            slots: 300,
+            live: 1,
+            torn_destroyed: 0
+        }
+    );
     assert_eq!(store.live().unwrap(), [LiveSlot { doc_id: [7; 16], slot }]);
     assert_eq!(store.get(&[7; 16], &slot).unwrap().expose(), &[9; 32]);
     let how = store.destroy(&[7; 16], &slot).unwrap();
@@ -200,7 +215,10 @@ proptest! {
 
 #[test]
 fn t027_torn_writes_are_absent_and_destroyed() {
-    let owner = Owner { doc_id: [3; 16], generation: 8 };
+    let owner = Owner {
+        doc_id: [3; 16],
+        generation: 8,
+    };
     let page = live_page(&owner, &secret(0xC3));
     let slot = SlotRef { index: 0, generation: 8 };
     // Any prefix of a new page over zeros, and any prefix of zeros over a live page.
@@ -240,7 +258,10 @@ fn t028_a_failed_sync_aborts_and_the_purge_completes_after_a_restart() {
     );
     let slot = store.put(&[1; 16], &secret(5)).unwrap();
     disk.fail_sync.store(true, Ordering::SeqCst);
-    assert!(matches!(store.destroy(&[1; 16], &slot), Err(EraseError::Poisoned)), "no success is reported");
+    assert!(
+        matches!(store.destroy(&[1; 16], &slot), Err(EraseError::Poisoned)),
+        "no success is reported"
+    );
     assert_eq!(aborts.load(Ordering::SeqCst), 1);
     for outcome in [
         store.destroy(&[1; 16], &slot).map(|_| ()),
@@ -279,7 +300,11 @@ fn a_destruction_that_the_medium_does_not_show_is_an_error() {
             self.0.write(offset, bytes)
         }
         fn sync(&self) -> io::Result<()> {
-            if self.0.syncs.fetch_add(1, Ordering::SeqCst) == 0 { self.0.sync() } else { Ok(()) }
+            if self.0.syncs.fetch_add(1, Ordering::SeqCst) == 0 {
+                self.0.sync()
+            } else {
+                Ok(())
+            }
         }
         fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
             self.0.read(offset, bytes)

@@ -15,11 +15,11 @@ use crate::http::error::Problem;
 use crate::http::staff::{Admin, ApiCaller};
 use crate::workflow::{sign_in, vault};
 
+use super::Answer;
 use super::json::{self, Secret, Span};
 use super::query::wrong;
 use super::requests::Nothing;
 use super::view::instant;
-use super::Answer;
 
 #[derive(Serialize, ToSchema)]
 pub struct AgentList {
@@ -171,7 +171,13 @@ pub async fn add_agent(caller: ApiCaller<Admin>, state: web::Data<State>, reques
 /// End an agent's access at once, sessions included.
 #[utoipa::path(post, path = "/agents/{id}/disable", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`agt_…`")),
     responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
-pub async fn disable_agent(caller: ApiCaller<Admin>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn disable_agent(
+    caller: ApiCaller<Admin>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
     json::read::<Nothing>(&request, payload).await?;
     let agent = find_agent(&state, &id).await?;
     if agent.disabled_at.is_none() {
@@ -184,7 +190,13 @@ pub async fn disable_agent(caller: ApiCaller<Admin>, state: web::Data<State>, id
 /// Give an agent a new password; every session of theirs ends.
 #[utoipa::path(post, path = "/agents/{id}/password", tag = "admin", request_body = NewPassword, params(("id" = String, Path, description = "`agt_…`")),
     responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
-pub async fn reset_password(caller: ApiCaller<Admin>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn reset_password(
+    caller: ApiCaller<Admin>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
     let body = json::read::<NewPassword>(&request, payload).await?.body;
     let agent = find_agent(&state, &id).await?;
     sign_in::reset_password(&state.portal, agent, &body.password.0, caller.actor()).await?;
@@ -207,13 +219,22 @@ pub async fn add_api_key(caller: ApiCaller<Admin>, state: web::Data<State>, requ
     let scopes = parse_scopes(&body.scopes)?;
     let expires_at = body.expires_in.map(|span| state.portal.records.now() + span.0);
     let (key, secret) = sign_in::add_api_key(&state.portal, &body.name, scopes, expires_at, caller.actor()).await?;
-    Ok(HttpResponse::Created().json(MadeApiKey { secret: secret.to_string(), key: key_view(&key) }))
+    Ok(HttpResponse::Created().json(MadeApiKey {
+        secret: secret.to_string(),
+        key: key_view(&key),
+    }))
 }
 
 /// Revoke an API key; it is dead when this answers.
 #[utoipa::path(post, path = "/api-keys/{id}/revoke", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`key_…`")),
     responses((status = 200, description = "The key.", body = ApiKey)), security(("api_key" = ["admin"])))]
-pub async fn revoke_api_key(caller: ApiCaller<Admin>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn revoke_api_key(
+    caller: ApiCaller<Admin>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
     json::read::<Nothing>(&request, payload).await?;
     Ok(HttpResponse::Ok().json(key_view(&revoke_key(&state, &id, caller.actor()).await?)))
 }
@@ -254,7 +275,11 @@ pub fn parse_role(text: &str) -> Result<Role, Problem> {
 }
 
 pub fn parse_scopes(texts: &[String]) -> Result<Vec<Scope>, Problem> {
-    let mut scopes = texts.iter().map(|s| Scope::parse(s)).collect::<Option<Vec<_>>>().ok_or_else(|| wrong("scopes", "some of read, requests, audit, admin"))?;
+    let mut scopes = texts
+        .iter()
+        .map(|s| Scope::parse(s))
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| wrong("scopes", "some of read, requests, audit, admin"))?;
     scopes.sort_unstable();
     scopes.dedup();
     Ok(scopes)
@@ -262,12 +287,23 @@ pub fn parse_scopes(texts: &[String]) -> Result<Vec<Scope>, Problem> {
 
 pub async fn find_agent(state: &State, id: &str) -> Result<agent::Agent, Problem> {
     let nobody = || Problem::not_found("There is no such agent.");
-    state.portal.records.agent(AgentId::parse(id).ok_or_else(nobody)?).await?.ok_or_else(nobody)
+    state
+        .portal
+        .records
+        .agent(AgentId::parse(id).ok_or_else(nobody)?)
+        .await?
+        .ok_or_else(nobody)
 }
 
 /// A portal without an admin could only be mended from a shell.
 pub async fn not_the_last_admin(state: &State, agent: &agent::Agent) -> Result<(), Problem> {
-    let admins = state.portal.records.agents().await?.into_iter().filter(|a| a.role == Role::Admin && a.disabled_at.is_none());
+    let admins = state
+        .portal
+        .records
+        .agents()
+        .await?
+        .into_iter()
+        .filter(|a| a.role == Role::Admin && a.disabled_at.is_none());
     if agent.role == Role::Admin && admins.filter(|a| a.id != agent.id).count() == 0 {
         return Err(Problem::conflict("This is the last admin. Add another one first.").code("agent.last_admin"));
     }
@@ -279,7 +315,14 @@ pub async fn revoke_key(state: &State, id: &str, by: agent::Actor) -> Result<age
     let id = ApiKeyId::parse(id).ok_or_else(nothing)?;
     let event = AuditEvent::new(state.portal.records.now(), by, "api_key.revoked").with("key", id);
     state.portal.records.revoke_api_key(id, event).await?;
-    state.portal.records.api_keys().await?.into_iter().find(|k| k.id == id).ok_or_else(nothing)
+    state
+        .portal
+        .records
+        .api_keys()
+        .await?
+        .into_iter()
+        .find(|k| k.id == id)
+        .ok_or_else(nothing)
 }
 
 pub fn agent_view(agent: &agent::Agent) -> Agent {
@@ -321,7 +364,10 @@ pub async fn vault_view(state: &State) -> Result<Vault, Problem> {
         }),
         live_documents: key.live_documents,
     });
-    Ok(Vault { locked: state.portal.keyring.is_locked(), keys: keys.collect() })
+    Ok(Vault {
+        locked: state.portal.keyring.is_locked(),
+        keys: keys.collect(),
+    })
 }
 
 pub async fn status_view(state: &State) -> Result<Status, Problem> {

@@ -14,10 +14,10 @@ use crate::http::error::Problem;
 use crate::http::staff::{ApiCaller, Audit, Read};
 use crate::workflow::issue;
 
+use super::Answer;
 use super::query::Query;
 use super::requests::parse;
 use super::view::{self, instant};
-use super::Answer;
 
 const PAGE: u16 = 100;
 const PAGE_MAX: u16 = 1_000;
@@ -75,9 +75,16 @@ pub async fn entries(_: ApiCaller<Audit>, state: web::Data<State>, request: Http
     let after = query.number("after", 0, u64::MAX)?.unwrap_or(0);
     let limit = usize::from(query.number("limit", 1, PAGE_MAX)?.unwrap_or(PAGE));
     // The last number there is has nothing behind it.
-    let found = if after == u64::MAX { Vec::new() } else { state.portal.records.entries(after, limit).await? };
+    let found = if after == u64::MAX {
+        Vec::new()
+    } else {
+        state.portal.records.entries(after, limit).await?
+    };
     let next_after = found.last().filter(|_| found.len() == limit).map(|e| e.sequence);
-    Ok(HttpResponse::Ok().json(AuditPage { entries: found.iter().map(view::entry).collect(), next_after }))
+    Ok(HttpResponse::Ok().json(AuditPage {
+        entries: found.iter().map(view::entry).collect(),
+        next_after,
+    }))
 }
 
 /// The receipt of the newest purge. With `Accept: text/plain`, the signed text alone.
@@ -88,7 +95,11 @@ pub async fn deletion_receipt(_: ApiCaller<Read>, state: web::Data<State>, id: w
     let found = issue::load(&state.portal, parse(&id)?).await?;
     let receipt = newest(&state, &found).await?;
     let signed = receipt::sign(&state.portal.secrets, &receipt);
-    let wants_text = request.headers().get(ACCEPT).and_then(|a| a.to_str().ok()).is_some_and(|a| a.trim_start().starts_with("text/plain"));
+    let wants_text = request
+        .headers()
+        .get(ACCEPT)
+        .and_then(|a| a.to_str().ok())
+        .is_some_and(|a| a.trim_start().starts_with("text/plain"));
     if wants_text {
         return Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(signed));
     }
@@ -124,5 +135,7 @@ fn receipt_view(receipt: &DeletionReceipt, signed: String) -> ReceiptView {
 #[utoipa::path(get, path = "/receipt-key", tag = "requests",
     responses((status = 200, description = "The key.", body = ReceiptKey)), security(("api_key" = ["read"])))]
 pub async fn receipt_key(_: ApiCaller<Read>, state: web::Data<State>) -> Answer {
-    Ok(HttpResponse::Ok().json(ReceiptKey { public_key: HEXLOWER.encode(&receipt::public_key(&state.portal.secrets)) }))
+    Ok(HttpResponse::Ok().json(ReceiptKey {
+        public_key: HEXLOWER.encode(&receipt::public_key(&state.portal.secrets)),
+    }))
 }

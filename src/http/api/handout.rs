@@ -32,7 +32,12 @@ pub fn handout(state: &State, issued: &Issued) -> Result<Handout, WorkflowError>
         note: note.as_deref(),
     };
     let message = message::ready(&facts, language);
-    Ok(Handout { qr_svg: qr(&url)?, message, passcode: issued.passcode.clone(), url })
+    Ok(Handout {
+        qr_svg: qr(&url)?,
+        message,
+        passcode: issued.passcode.clone(),
+        url,
+    })
 }
 
 /// A kind's label, or its name once it is no longer in the catalogue.
@@ -42,7 +47,10 @@ pub fn label<'a>(portal: &'a Portal, kind: &'a crate::domain::document::Document
 
 /// Medium error correction: read from a screen, not from a crumpled paper.
 pub fn qr(text: &str) -> Result<String, WorkflowError> {
-    let code = QRBuilder::new(text).ecl(ECL::M).build().map_err(|_| WorkflowError::Internal("the address does not fit a QR code".to_owned()))?;
+    let code = QRBuilder::new(text)
+        .ecl(ECL::M)
+        .build()
+        .map_err(|_| WorkflowError::Internal("the address does not fit a QR code".to_owned()))?;
     Ok(SvgBuilder::default().margin(4).to_str(&code))
 }
 

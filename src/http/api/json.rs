@@ -11,8 +11,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use time::{Duration, OffsetDateTime};
 use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
@@ -42,21 +42,34 @@ pub async fn read<T: DeserializeOwned>(request: &HttpRequest, payload: web::Payl
     let value = if bytes.is_empty() {
         Value::Object(Map::new())
     } else {
-        serde_json::from_slice(&bytes).map_err(|e| Problem::malformed(format!("The body is not JSON (line {}, column {}).", e.line(), e.column())))?
+        serde_json::from_slice(&bytes)
+            .map_err(|e| Problem::malformed(format!("The body is not JSON (line {}, column {}).", e.line(), e.column())))?
     };
-    let Value::Object(object) = value else { return Err(Problem::invalid("The body must be a JSON object.")) };
+    let Value::Object(object) = value else {
+        return Err(Problem::invalid("The body must be a JSON object."));
+    };
     let digest = digest(request.path(), &object);
-    Ok(Read { body: typed(object)?, digest })
+    Ok(Read {
+        body: typed(object)?,
+        digest,
+    })
 }
 
 /// The raw body of a media type; also for the console's forms.
 pub async fn body_bytes(request: &HttpRequest, mut payload: web::Payload, media_type: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let header = |name| request.headers().get(name).map(|v| v.to_str().unwrap_or_default().to_ascii_lowercase());
+    let header = |name| {
+        request
+            .headers()
+            .get(name)
+            .map(|v| v.to_str().unwrap_or_default().to_ascii_lowercase())
+    };
     if header(CONTENT_ENCODING).is_some_and(|e| e.trim() != "identity") {
         return Err(Problem::unsupported("Send the body without a Content-Encoding."));
     }
     let declared = header(CONTENT_TYPE);
-    let fits = declared.as_deref().map(|d| d.split(';').next().unwrap_or_default().trim() == media_type);
+    let fits = declared
+        .as_deref()
+        .map(|d| d.split(';').next().unwrap_or_default().trim() == media_type);
     let wrong = || Problem::unsupported(format!("Send the body as {media_type}.")).code("request.content_type");
     if fits == Some(false) {
         return Err(wrong());
@@ -72,7 +85,9 @@ pub async fn body_bytes(request: &HttpRequest, mut payload: web::Payload, media_
         }
         Ok(bytes)
     };
-    let bytes = tokio::time::timeout(PATIENCE, reading).await.map_err(|_| Problem::slow("The body came too slowly."))??;
+    let bytes = tokio::time::timeout(PATIENCE, reading)
+        .await
+        .map_err(|_| Problem::slow("The body came too slowly."))??;
     if !bytes.is_empty() && fits.is_none() {
         return Err(wrong());
     }
@@ -91,9 +106,16 @@ fn digest(path: &str, object: &Map<String, Value>) -> [u8; 32] {
 pub fn client_key(request: &HttpRequest, caller: String, body: [u8; 32]) -> Result<Option<ClientKey>, Problem> {
     let mut lines = request.headers().get_all("idempotency-key");
     let Some(line) = lines.next() else { return Ok(None) };
-    let key = line.to_str().ok().filter(|k| (1..=KEY_MAX).contains(&k.len()) && k.bytes().all(|b| b.is_ascii_graphic()));
+    let key = line
+        .to_str()
+        .ok()
+        .filter(|k| (1..=KEY_MAX).contains(&k.len()) && k.bytes().all(|b| b.is_ascii_graphic()));
     match (key, lines.next()) {
-        (Some(key), None) => Ok(Some(ClientKey { caller, key: key.to_owned(), body })),
+        (Some(key), None) => Ok(Some(ClientKey {
+            caller,
+            key: key.to_owned(),
+            body,
+        })),
         _ => Err(Problem::malformed("An Idempotency-Key is 1 to 255 visible ASCII characters, once.").code("idempotency.malformed")),
     }
 }
@@ -101,7 +123,11 @@ pub fn client_key(request: &HttpRequest, caller: String, body: [u8; 32]) -> Resu
 /// Turns an object into its type and names the field that does not fit.
 fn typed<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, Problem> {
     let at = RefCell::new(None);
-    let fields = Fields { rest: object.into_iter(), value: None, at: &at };
+    let fields = Fields {
+        rest: object.into_iter(),
+        value: None,
+        at: &at,
+    };
     T::deserialize(MapAccessDeserializer::new(fields)).map_err(|error| refusal(&error.to_string(), at.take()))
 }
 
@@ -190,9 +216,18 @@ impl<'de> Deserialize<'de> for Span {
 
 impl PartialSchema for Span {
     fn schema() -> RefOr<Schema> {
-        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]{1,10}[smhd]$")).examples(["72h"]);
-        let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(SPAN_MAX as f64));
-        let both = OneOfBuilder::new().item(text).item(seconds).description(Some("A span of time: text with s, m, h or d, or whole seconds."));
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[0-9]{1,10}[smhd]$"))
+            .examples(["72h"]);
+        let seconds = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(SPAN_MAX as f64));
+        let both = OneOfBuilder::new()
+            .item(text)
+            .item(seconds)
+            .description(Some("A span of time: text with s, m, h or d, or whole seconds."));
         RefOr::T(Schema::OneOf(both.build()))
     }
 }
@@ -213,7 +248,9 @@ impl<'de> Deserialize<'de> for Instant {
 
 impl PartialSchema for Instant {
     fn schema() -> RefOr<Schema> {
-        let text = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
         RefOr::T(Schema::Object(text.build()))
     }
 }
@@ -256,7 +293,9 @@ mod tests {
     }
 
     fn of(text: &str) -> Result<Body, Problem> {
-        let Value::Object(object) = serde_json::from_str(text).unwrap() else { unreachable!() };
+        let Value::Object(object) = serde_json::from_str(text).unwrap() else {
+            unreachable!()
+        };
         typed(object)
     }
 
@@ -290,7 +329,20 @@ mod tests {
     fn spans_are_numbers_with_one_unit() {
         assert_eq!(Span::parse("72h"), Some(Span(Duration::hours(72))));
         assert_eq!(Span::parse("14d"), Some(Span(Duration::days(14))));
-        for bad in ["", "h", "72", "-1h", "+1h", "1.5h", "72 h", "0s", "99999999999s", "9999999999d", "1ｈ", "1w"] {
+        for bad in [
+            "",
+            "h",
+            "72",
+            "-1h",
+            "+1h",
+            "1.5h",
+            "72 h",
+            "0s",
+            "99999999999s",
+            "9999999999d",
+            "1ｈ",
+            "1w",
+        ] {
             assert_eq!(Span::parse(bad), None, "{bad}");
         }
     }
@@ -298,7 +350,9 @@ mod tests {
     #[test]
     fn a_digest_depends_on_content_and_place_alone() {
         let of = |path: &str, text: &str| {
-            let Value::Object(object) = serde_json::from_str(text).unwrap() else { unreachable!() };
+            let Value::Object(object) = serde_json::from_str(text).unwrap() else {
+                unreachable!()
+            };
             digest(path, &object)
         };
         assert_eq!(of("/a", r#"{"a":1,"b":2}"#), of("/a", r#"{ "b" : 2, "a" : 1 }"#));

@@ -62,8 +62,12 @@ impl Modify for Common {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("ndk_…")
-            .description(Some("An API key. The scope that an operation needs stands with it; `requests` includes `read`, `admin` includes all."));
-        api.components.get_or_insert_default().add_security_scheme("api_key", SecurityScheme::Http(bearer.build()));
+            .description(Some(
+                "An API key. The scope that an operation needs stands with it; `requests` includes `read`, `admin` includes all.",
+            ));
+        api.components
+            .get_or_insert_default()
+            .add_security_scheme("api_key", SecurityScheme::Http(bearer.build()));
         for item in api.paths.paths.values_mut() {
             for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
                 problems(operation);
@@ -74,7 +78,10 @@ impl Modify for Common {
 
 fn problems(operation: &mut Operation) {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let response = ResponseBuilder::new().description("A problem document.").content(PROBLEM_JSON, content).build();
+    let response = ResponseBuilder::new()
+        .description("A problem document.")
+        .content(PROBLEM_JSON, content)
+        .build();
     operation.responses.responses.insert("default".to_owned(), RefOr::T(response));
 }
 
@@ -88,7 +95,9 @@ static TEXT: LazyLock<String> = LazyLock::new(|| openapi().to_json().unwrap_or_d
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "admin", responses((status = 200, description = "OpenAPI 3.1.", content_type = "application/json")))]
 pub async fn document() -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(web::Bytes::from_static(TEXT.as_bytes()))
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(web::Bytes::from_static(TEXT.as_bytes()))
 }
 
 #[cfg(test)]
@@ -108,8 +117,10 @@ mod tests {
                 documented.insert((path.clone(), method.to_uppercase()));
             }
         }
-        let routed: BTreeSet<_> =
-            TABLE.iter().flat_map(|(path, methods)| methods.iter().map(|m| ((*path).to_owned(), (*m).to_owned()))).collect();
+        let routed: BTreeSet<_> = TABLE
+            .iter()
+            .flat_map(|(path, methods)| methods.iter().map(|m| ((*path).to_owned(), (*m).to_owned())))
+            .collect();
         assert_eq!(documented, routed);
     }
 

@@ -94,16 +94,23 @@ async fn answer(state: &State, provider: &str, applicant: &str) -> Answer {
         provider_name: m.provider_name,
         reason: m.reason,
     });
-    Ok(HttpResponse::Ok().json(MissingList { missing: missing.collect() }))
+    Ok(HttpResponse::Ok().json(MissingList {
+        missing: missing.collect(),
+    }))
 }
 
 /// Asks the provider itself.
 pub async fn ask(state: &State, provider: &str, applicant: &str) -> Result<Vec<Missing>, Problem> {
-    let connector = ProviderName::parse(provider).and_then(|name| state.portal.providers.get(&name)).cloned();
+    let connector = ProviderName::parse(provider)
+        .and_then(|name| state.portal.providers.get(&name))
+        .cloned();
     let connector = connector.ok_or_else(|| Problem::not_found("There is no such provider here."))?;
     let applicant = ApplicantRef::parse(applicant).ok_or_else(|| query::wrong("applicant", "an applicant's reference at this provider"))?;
     if !connector.profile().lists_missing {
-        return Err(Problem::conflict("This provider cannot say what is missing. Pick the document from the catalogue.").code("provider.cannot_list"));
+        return Err(
+            Problem::conflict("This provider cannot say what is missing. Pick the document from the catalogue.")
+                .code("provider.cannot_list"),
+        );
     }
     Ok(connector.missing(&applicant).await?)
 }

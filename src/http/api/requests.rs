@@ -59,12 +59,17 @@ impl NewRequest {
         let provider = ProviderName::parse(&self.provider);
         let applicant = ApplicantRef::parse(&self.applicant);
         let document = DocumentKind::parse(&self.document);
-        let parts = self.parts.map(|names| names.iter().map(|n| PartName::parse(n)).collect::<Option<Vec<_>>>());
+        let parts = self
+            .parts
+            .map(|names| names.iter().map(|n| PartName::parse(n)).collect::<Option<Vec<_>>>());
         if provider.is_none() {
             fault("provider", "must be the name of a configured provider");
         }
         if applicant.is_none() {
-            fault("applicant", "must be 1 to 128 visible ASCII characters without spaces, quotes, slashes, ?, #, %, < and >");
+            fault(
+                "applicant",
+                "must be 1 to 128 visible ASCII characters without spaces, quotes, slashes, ?, #, %, < and >",
+            );
         }
         if document.is_none() {
             fault("document", "must be a key of the document catalogue");
@@ -96,7 +101,11 @@ impl NewRequest {
 
 fn all(faults: Vec<(&'static str, String)>) -> Problem {
     let detail: Vec<String> = faults.iter().map(|(field, mend)| format!("{field} {mend}.")).collect();
-    faults.into_iter().fold(Problem::invalid(detail.join(" ")), |problem, (field, mend)| problem.field(field, mend))
+    faults
+        .into_iter()
+        .fold(Problem::invalid(detail.join(" ")), |problem, (field, mend)| {
+            problem.field(field, mend)
+        })
 }
 
 /// A link just issued. `url`, `passcode`, `message` and `qr_svg` are shown this once.
@@ -233,13 +242,24 @@ async fn page(state: &State, search: Search) -> Answer {
     let page = state.portal.records.list(&filter, after, limit).await?;
     let now = state.portal.records.now();
     let requests = page.requests.iter().map(|r| view::request(&state.portal, r, now)).collect();
-    Ok(HttpResponse::Ok().json(RequestPage { requests, next_cursor: page.next.map(query::write_cursor) }))
+    Ok(HttpResponse::Ok().json(RequestPage {
+        requests,
+        next_cursor: page.next.map(query::write_cursor),
+    }))
 }
 
 /// Turns words into the store's filter; the applicant becomes a keyed index here and is not seen again.
 pub fn filter(state: &State, search: &Search) -> Result<(Filter, Option<Cursor>), Problem> {
-    fn parsed<T>(text: &Option<String>, name: &'static str, accepted: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Problem> {
-        text.as_deref().filter(|t| !t.is_empty()).map(|t| parse(t).ok_or_else(|| query::wrong(name, accepted))).transpose()
+    fn parsed<T>(
+        text: &Option<String>,
+        name: &'static str,
+        accepted: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        text.as_deref()
+            .filter(|t| !t.is_empty())
+            .map(|t| parse(t).ok_or_else(|| query::wrong(name, accepted)))
+            .transpose()
     }
     let states = RequestState::ALL.map(RequestState::as_str).join(", ");
     let applicant = parsed(&search.applicant, "applicant", "an applicant's reference", ApplicantRef::parse)?;
@@ -249,7 +269,10 @@ pub fn filter(state: &State, search: &Search) -> Result<(Filter, Option<Cursor>)
         applicant_index: applicant.map(|a| issue::applicant_index(&state.portal, &a)),
         created_by: parsed(&search.agent, "agent", "the id of an agent or API key", Actor::parse)?.map(|a| a.to_string()),
     };
-    Ok((filter, parsed(&search.cursor, "cursor", "the next_cursor of the page before", query::read_cursor)?))
+    Ok((
+        filter,
+        parsed(&search.cursor, "cursor", "the next_cursor of the page before", query::read_cursor)?,
+    ))
 }
 
 /// One request with its timeline.
@@ -263,7 +286,13 @@ pub async fn show(_: ApiCaller<Read>, state: web::Data<State>, id: web::Path<Str
 /// Move the link's expiry; the link stays the same.
 #[utoipa::path(post, path = "/requests/{id}/extend", tag = "requests", request_body = NewExpiry, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
-pub async fn extend(caller: ApiCaller<Requests>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn extend(
+    caller: ApiCaller<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
     let body = json::read::<NewExpiry>(&request, payload).await?.body;
     let expires = json::expiry(body.expires_in, body.expires_at)?;
     acted(&state, issue::extend(&state.portal, parse(&id)?, expires, caller.actor()).await?).await
@@ -275,7 +304,13 @@ pub async fn extend(caller: ApiCaller<Requests>, state: web::Data<State>, id: we
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
     responses((status = 201, description = "Issued. `Idempotency-Replayed: true` when it was issued before under this key.", body = IssuedRequest)),
     security(("api_key" = ["requests"])))]
-pub async fn reissue(caller: ApiCaller<Requests>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn reissue(
+    caller: ApiCaller<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
     let id = parse(&id)?;
     let read = json::read::<Reissue>(&request, payload).await?;
     let client = json::client_key(&request, caller.name(), read.digest)?;
@@ -287,17 +322,33 @@ pub async fn reissue(caller: ApiCaller<Requests>, state: web::Data<State>, id: w
 /// A fresh code with fresh tries on the same link, for an applicant who was locked out.
 #[utoipa::path(post, path = "/requests/{id}/passcode", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The code, this once.", body = FreshPasscode)), security(("api_key" = ["requests"])))]
-pub async fn passcode(caller: ApiCaller<Requests>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn passcode(
+    caller: ApiCaller<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
     let id = given_nothing(&id, &request, payload).await?;
     let (found, passcode) = issue::fresh_passcode(&state.portal, id, caller.actor()).await?;
     let request = view::whole(&state.portal, &found).await?;
-    Ok(HttpResponse::Ok().json(FreshPasscode { id: id.to_string(), passcode, request }))
+    Ok(HttpResponse::Ok().json(FreshPasscode {
+        id: id.to_string(),
+        passcode,
+        request,
+    }))
 }
 
 /// Withdraw the link. When this answers, nothing can be dropped through it any more.
 #[utoipa::path(post, path = "/requests/{id}/revoke", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
-pub async fn revoke(caller: ApiCaller<Requests>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn revoke(
+    caller: ApiCaller<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
     let id = given_nothing(&id, &request, payload).await?;
     acted(&state, issue::revoke(&state.portal, id, caller.actor()).await?).await
 }
@@ -305,7 +356,13 @@ pub async fn revoke(caller: ApiCaller<Requests>, state: web::Data<State>, id: we
 /// Send a document again that needs attention.
 #[utoipa::path(post, path = "/requests/{id}/retry", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
-pub async fn retry(caller: ApiCaller<Requests>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn retry(
+    caller: ApiCaller<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
     let id = given_nothing(&id, &request, payload).await?;
     acted(&state, issue::retry(&state.portal, id, caller.actor()).await?).await
 }
@@ -313,7 +370,13 @@ pub async fn retry(caller: ApiCaller<Requests>, state: web::Data<State>, id: web
 /// Destroy the held document now, delivered or not.
 #[utoipa::path(post, path = "/requests/{id}/purge", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request; the purge follows at once.", body = view::Request)), security(("api_key" = ["requests"])))]
-pub async fn purge(caller: ApiCaller<Requests>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn purge(
+    caller: ApiCaller<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
     let id = given_nothing(&id, &request, payload).await?;
     acted(&state, issue::request_purge(&state.portal, id, caller.actor()).await?).await
 }
@@ -349,7 +412,12 @@ async fn acted(state: &State, request: DocumentRequest) -> Answer {
 }
 
 fn issued_answer(state: &State, issued: &Issued) -> Answer {
-    let Handout { url, passcode, message, qr_svg } = handout(state, issued)?;
+    let Handout {
+        url,
+        passcode,
+        message,
+        qr_svg,
+    } = handout(state, issued)?;
     let request = view::request(&state.portal, &issued.request, state.portal.records.now());
     let body = IssuedRequest {
         id: request.id.clone(),
@@ -357,7 +425,13 @@ fn issued_answer(state: &State, issued: &Issued) -> Answer {
         url,
         passcode,
         expires_at: request.expires_at.clone(),
-        message: ReadyMessage { mailto: message.mailto(), gmail: message.gmail(), outlook: message.outlook(), subject: message.subject, body: message.body },
+        message: ReadyMessage {
+            mailto: message.mailto(),
+            gmail: message.gmail(),
+            outlook: message.outlook(),
+            subject: message.subject,
+            body: message.body,
+        },
         qr_svg,
         request,
     };
@@ -368,4 +442,3 @@ fn issued_answer(state: &State, issued: &Issued) -> Answer {
     }
     Ok(answer.json(body))
 }
-

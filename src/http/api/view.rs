@@ -146,7 +146,9 @@ pub struct Entry {
 
 /// A request without what costs more reads.
 pub fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) -> Request {
-    let applicant = issue::check_terms(portal, request).and_then(|()| issue::applicant(portal, request)).ok();
+    let applicant = issue::check_terms(portal, request)
+        .and_then(|()| issue::applicant(portal, request))
+        .ok();
     let last = request.tombstones.last();
     let ended = matches!(request.stage, Stage::Purged).then_some(last).flatten();
     let cause = match &request.stage {
@@ -165,7 +167,11 @@ pub fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) 
         expires_at: instant(request.link.expires_at),
         link: link(request, now),
         locale: request.locale.clone(),
-        received_at: request.document().map(|d| d.received_at).or(ended.map(|t| t.received_at)).map(instant),
+        received_at: request
+            .document()
+            .map(|d| d.received_at)
+            .or(ended.map(|t| t.received_at))
+            .map(instant),
         delivery: request.held().map(|(_, d)| delivery(d)),
         outcome: cause.map(PurgeCause::code),
         rejection: cause.and_then(rejection),
@@ -249,9 +255,16 @@ pub fn delivery(delivery: &Delivery) -> DeliveryView {
 }
 
 fn rejection(cause: &PurgeCause) -> Option<ProblemView> {
-    if let PurgeCause::Rejected(reason) = cause { Some(problem(reason)) } else { None }
+    if let PurgeCause::Rejected(reason) = cause {
+        Some(problem(reason))
+    } else {
+        None
+    }
 }
 
 fn problem(problem: &Problem) -> ProblemView {
-    ProblemView { code: problem.code.clone(), text: problem.text.clone() }
+    ProblemView {
+        code: problem.code.clone(),
+        text: problem.text.clone(),
+    }
 }

@@ -16,8 +16,8 @@ pub fn page(language: &str, direction: &str, title: &str, script: Option<&str>, 
                 meta name="robots" content="noindex";
                 meta name="color-scheme" content="light dark";
                 title { (title) }
-                link rel="icon" href="/assets/logo.svg" type="image/svg+xml";
-                link rel="stylesheet" href="/assets/portal.css";
+                link rel="icon" href=(*super::assets::LOGO_URL) type="image/svg+xml";
+                link rel="stylesheet" href=(*super::assets::PORTAL_CSS_URL);
                 @if let Some(script) = script { script src=(script) defer {} }
             }
             body { (body) }
@@ -28,5 +28,8 @@ pub fn page(language: &str, direction: &str, title: &str, script: Option<&str>, 
 /// A failure where no more is known of the visitor.
 pub fn plain_error(problem: &Problem, title: &str) -> HttpResponse {
     let body = html! { main { h1 { (title) } p { (problem.detail) } } };
-    problem.page().content_type("text/html; charset=utf-8").body(page("en", "ltr", title, None, body).into_string())
+    problem
+        .page()
+        .content_type("text/html; charset=utf-8")
+        .body(page("en", "ltr", title, None, body).into_string())
 }

@@ -61,11 +61,7 @@ pub(super) fn rows() -> Vec<Row> {
             No(Refusal::Animated),
         ),
         ("cut", without_end(whole(), 1), No(Refusal::Truncated)),
-        (
-            "cut in a box head",
-            followed_by(whole(), b"\0\0\0"),
-            No(Refusal::Truncated),
-        ),
+        ("cut in a box head", followed_by(whole(), b"\0\0\0"), No(Refusal::Truncated)),
         (
             "junk behind the end",
             followed_by(whole(), b"\0\0\0\x04junk"),

@@ -16,22 +16,10 @@ pub(super) fn rows() -> Vec<Row> {
     let html = b"Exif\0\0<html><script>alert(1)</script></html>";
     vec![
         ("smallest whole", Jpeg::default().build(), Whole(J)),
-        (
-            "real progressive with GPS",
-            real!("progressive.jpg"),
-            Stripped(J),
-        ),
-        (
-            "real with GPS and thumbnail",
-            real!("gps-thumbnail.jpg"),
-            Stripped(J),
-        ),
+        ("real progressive with GPS", real!("progressive.jpg"), Stripped(J)),
+        ("real with GPS and thumbnail", real!("gps-thumbnail.jpg"), Stripped(J)),
         ("real with place in XMP", real!("xmp-gps.jpg"), Stripped(J)),
-        (
-            "real with restarts and comment",
-            real!("restarts-gray.jpg"),
-            Whole(J),
-        ),
+        ("real with restarts and comment", real!("restarts-gray.jpg"), Whole(J)),
         ("real CMYK with Adobe header", real!("cmyk.jpg"), Whole(J)),
         (
             "real with second picture behind the end",
@@ -39,11 +27,7 @@ pub(super) fn rows() -> Vec<Row> {
             Stripped(J),
         ),
         ("EXIF without GPS", jpeg_with(exif()), Whole(J)),
-        (
-            "HTML in EXIF",
-            jpeg_with(jpeg_segment(0xE1, html)),
-            Stripped(J),
-        ),
+        ("HTML in EXIF", jpeg_with(jpeg_segment(0xE1, html)), Stripped(J)),
         (
             "HTML in comment: inert, nothing is served back",
             jpeg_with(jpeg_segment(0xFE, b"<script>")),
@@ -76,16 +60,8 @@ pub(super) fn rows() -> Vec<Row> {
             ),
             Cut(J, 8),
         ),
-        (
-            "zeros behind the end",
-            followed_by(Jpeg::default().build(), &[0; 9]),
-            Cut(J, 9),
-        ),
-        (
-            "cut in the scan",
-            without_end(Jpeg::default().build(), 4),
-            No(Refusal::Truncated),
-        ),
+        ("zeros behind the end", followed_by(Jpeg::default().build(), &[0; 9]), Cut(J, 9)),
+        ("cut in the scan", without_end(Jpeg::default().build(), 4), No(Refusal::Truncated)),
         (
             "cut before the end mark",
             without_end(Jpeg::default().build(), 2),
@@ -114,11 +90,7 @@ pub(super) fn rows() -> Vec<Row> {
             .build(),
             No(Refusal::Damaged("jpeg without picture data")),
         ),
-        (
-            "two frames",
-            two_frames.build(),
-            No(Refusal::Damaged("jpeg with two frames")),
-        ),
+        ("two frames", two_frames.build(), No(Refusal::Damaged("jpeg with two frames"))),
         (
             "lossless frame",
             Jpeg {
@@ -137,11 +109,7 @@ pub(super) fn rows() -> Vec<Row> {
             .build(),
             No(Refusal::Damaged("jpeg with too many scans")),
         ),
-        (
-            "start inside",
-            jpeg_with(vec![0xFF, 0xD8]),
-            No(Refusal::Damaged("jpeg marker")),
-        ),
+        ("start inside", jpeg_with(vec![0xFF, 0xD8]), No(Refusal::Damaged("jpeg marker"))),
         (
             "text between segments",
             jpeg_with(b"text".to_vec()),
@@ -152,18 +120,11 @@ pub(super) fn rows() -> Vec<Row> {
             jpeg_with(vec![0xFF, 0xFE, 0, 1]),
             No(Refusal::Damaged("jpeg segment length")),
         ),
-        (
-            "no height",
-            sized(640, 0).build(),
-            No(Refusal::Damaged("jpeg frame")),
-        ),
+        ("no height", sized(640, 0).build(), No(Refusal::Damaged("jpeg frame"))),
         (
             "too wide",
             sized(12_001, 10).build(),
-            No(Refusal::TooManyPixels {
-                width: 12_001,
-                height: 10,
-            }),
+            No(Refusal::TooManyPixels { width: 12_001, height: 10 }),
         ),
         (
             "bomb",

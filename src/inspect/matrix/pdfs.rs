@@ -31,38 +31,22 @@ pub(super) fn rows() -> Vec<Row> {
         ("smallest whole", pdf_with(""), Whole(D)),
         ("real photo in a PDF", real!("photo.pdf"), Whole(D)),
         ("real with two pages", real!("two-pages.pdf"), Whole(D)),
-        (
-            "real with password",
-            real!("password.pdf"),
-            No(Refusal::PasswordProtected),
-        ),
+        ("real with password", real!("password.pdf"), No(Refusal::PasswordProtected)),
         (
             "real with attachment",
             real!("attachment.pdf"),
             No(Refusal::ActiveContent("/EmbeddedFile")),
         ),
-        (
-            "script",
-            pdf_with("<</S/JavaScript>>"),
-            No(Refusal::ActiveContent("/JavaScript")),
-        ),
+        ("script", pdf_with("<</S/JavaScript>>"), No(Refusal::ActiveContent("/JavaScript"))),
         (
             "script in disguise",
             pdf_with("<</S/Java#53cript>>"),
             No(Refusal::ActiveContent("/JavaScript")),
         ),
-        (
-            "program start",
-            pdf_with("<</S/Launch>>"),
-            No(Refusal::ActiveContent("/Launch")),
-        ),
+        ("program start", pdf_with("<</S/Launch>>"), No(Refusal::ActiveContent("/Launch"))),
         ("PDF 2.0", headed("%PDF-2.0\n"), Whole(D)),
         ("PDF 3", headed("%PDF-3.0\n"), No(Refusal::UnknownType)),
-        (
-            "HTML before the head",
-            headed("<html>\n%PDF-1.4\n"),
-            No(Refusal::UnknownType),
-        ),
+        ("HTML before the head", headed("<html>\n%PDF-1.4\n"), No(Refusal::UnknownType)),
         (
             "byte order mark before the head",
             headed("\u{FEFF}%PDF-1.4\n"),
@@ -75,16 +59,8 @@ pub(super) fn rows() -> Vec<Row> {
             No(Refusal::Truncated),
         ),
         ("HTML behind the end", ended("%%EOF\n<html>"), Cut(D, 6)),
-        (
-            "PDF/ZIP: archive behind the end",
-            archive,
-            Cut(D, zip().len() as u64),
-        ),
-        (
-            "PDF/ZIP: archive before the end",
-            inner_archive,
-            No(Refusal::Disguised("zip")),
-        ),
+        ("PDF/ZIP: archive behind the end", archive, Cut(D, zip().len() as u64)),
+        ("PDF/ZIP: archive before the end", inner_archive, No(Refusal::Disguised("zip"))),
         (
             "51 pages",
             pdf_with(&"<</Type/Page>>".repeat(50)),

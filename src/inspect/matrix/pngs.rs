@@ -25,28 +25,16 @@ pub(super) fn rows() -> Vec<Row> {
     );
     vec![
         ("smallest whole", whole(), Whole(P)),
-        (
-            "real with GPS, zipped text and XMP",
-            real!("gps.png"),
-            Stripped(P),
-        ),
+        ("real with GPS, zipped text and XMP", real!("gps.png"), Stripped(P)),
         ("real with palette", real!("palette.png"), Whole(P)),
-        (
-            "real animated",
-            real!("animated.png"),
-            No(Refusal::Animated),
-        ),
+        ("real animated", real!("animated.png"), No(Refusal::Animated)),
         ("GPS in eXIf", png_with(zxif), Stripped(P)),
         (
             "harmless text",
             png_with(png_chunk(b"tEXt", b"Software\0drawing program")),
             Whole(P),
         ),
-        (
-            "place in text",
-            png_with(png_chunk(b"tEXt", b"Comment\0GPS 48 11")),
-            Stripped(P),
-        ),
+        ("place in text", png_with(png_chunk(b"tEXt", b"Comment\0GPS 48 11")), Stripped(P)),
         (
             "raw profile",
             png_with(png_chunk(b"tEXt", b"Raw profile type exif\0\n")),
@@ -72,26 +60,10 @@ pub(super) fn rows() -> Vec<Row> {
             flip(whole(), 33 + 8 + 2),
             No(Refusal::Damaged("png checksum")),
         ),
-        (
-            "flipped bit in header",
-            flip(whole(), 19),
-            No(Refusal::Damaged("png checksum")),
-        ),
-        (
-            "cut before the end chunk",
-            without_end(whole(), 12),
-            No(Refusal::Truncated),
-        ),
-        (
-            "cut in the last checksum",
-            without_end(whole(), 1),
-            No(Refusal::Truncated),
-        ),
-        (
-            "no header",
-            headless,
-            No(Refusal::Damaged("png without header")),
-        ),
+        ("flipped bit in header", flip(whole(), 19), No(Refusal::Damaged("png checksum"))),
+        ("cut before the end chunk", without_end(whole(), 12), No(Refusal::Truncated)),
+        ("cut in the last checksum", without_end(whole(), 1), No(Refusal::Truncated)),
+        ("no header", headless, No(Refusal::Damaged("png without header"))),
         ("two headers", png_with(Png::default().header()), order),
         (
             "no palette",

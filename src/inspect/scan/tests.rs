@@ -31,11 +31,7 @@ impl Played {
     /// Serves as many connections as there are plays and gives back the streams.
     fn new(plays: &'static [Play]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "nightdrop-clamd-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("nightdrop-clamd-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         let listener = UnixListener::bind(&path).unwrap();
         let task = tokio::spawn(async move {
@@ -81,9 +77,7 @@ async fn serve(mut socket: UnixStream, play: Play) -> Vec<u8> {
     }
     let answer: &[u8] = match play {
         Play::Say(answer) => answer,
-        Play::FindEicar { limit } if contains(&stream[..stream.len().min(limit)], &eicar()) => {
-            b"stream: Win.Test.EICAR_HDB-1 FOUND\0"
-        }
+        Play::FindEicar { limit } if contains(&stream[..stream.len().min(limit)], &eicar()) => b"stream: Win.Test.EICAR_HDB-1 FOUND\0",
         Play::FindEicar { .. } => b"stream: OK\0",
         Play::HangUpAfter(..) => b"",
         Play::Silence => {
@@ -97,9 +91,7 @@ async fn serve(mut socket: UnixStream, play: Play) -> Vec<u8> {
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack
-        .windows(needle.len())
-        .any(|window| window == needle)
+    haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 async fn scan(clamd: &Clamd, chunks: &[&[u8]]) -> Verdict {
@@ -119,10 +111,7 @@ async fn scan(clamd: &Clamd, chunks: &[&[u8]]) -> Verdict {
 async fn a_document_arrives_whole_and_is_clean() {
     let mut played = Played::new(&[Play::Say(b"stream: OK\0")]);
     let large = vec![7; 300_000];
-    assert_eq!(
-        scan(&played.clamd, &[b"first", b"", &large, b"last"]).await,
-        Verdict::Clean
-    );
+    assert_eq!(scan(&played.clamd, &[b"first", b"", &large, b"last"]).await, Verdict::Clean);
     let streams = (&mut played.task).await.unwrap();
     assert_eq!(
         streams,
@@ -134,10 +123,7 @@ async fn a_document_arrives_whole_and_is_clean() {
 #[tokio::test]
 async fn an_infection_is_named() {
     let played = Played::new(&[Play::Say(b"stream: Win.Test.EICAR_HDB-1 FOUND\0")]);
-    assert_eq!(
-        scan(&played.clamd, &[b"x"]).await,
-        Verdict::Infected("Win.Test.EICAR_HDB-1".into())
-    );
+    assert_eq!(scan(&played.clamd, &[b"x"]).await, Verdict::Infected("Win.Test.EICAR_HDB-1".into()));
 }
 
 #[tokio::test]
@@ -154,37 +140,15 @@ async fn nothing_but_the_exact_answer_is_clean() {
         (b"stream: ok\0", Unavailable::Garbage),
         (b"stream: OK \0", Unavailable::Garbage),
         (b"stream: evil\nname FOUND\0", Unavailable::Garbage),
-        (
-            b"INSTREAM size limit exceeded. ERROR\0",
-            Unavailable::SizeLimit,
-        ),
-        (
-            b"stream: Can't allocate memory ERROR\0",
-            Unavailable::ScannerError,
-        ),
+        (b"INSTREAM size limit exceeded. ERROR\0", Unavailable::SizeLimit),
+        (b"stream: Can't allocate memory ERROR\0", Unavailable::ScannerError),
     ];
     for (answer, reason) in answers {
-        assert_eq!(
-            read_verdict(answer),
-            Verdict::Unavailable(reason),
-            "{}",
-            answer.escape_ascii()
-        );
+        assert_eq!(read_verdict(answer), Verdict::Unavailable(reason), "{}", answer.escape_ascii());
     }
-    let played = Played::new(&[
-        Play::Say(b"stream: OK"),
-        Play::Say(b"stream: OK\0+"),
-        Play::Say(&[b'x'; 5_000]),
-    ]);
-    for reason in [
-        Unavailable::Broken,
-        Unavailable::Broken,
-        Unavailable::Garbage,
-    ] {
-        assert_eq!(
-            scan(&played.clamd, &[b"x"]).await,
-            Verdict::Unavailable(reason)
-        );
+    let played = Played::new(&[Play::Say(b"stream: OK"), Play::Say(b"stream: OK\0+"), Play::Say(&[b'x'; 5_000])]);
+    for reason in [Unavailable::Broken, Unavailable::Broken, Unavailable::Garbage] {
+        assert_eq!(scan(&played.clamd, &[b"x"]).await, Verdict::Unavailable(reason));
     }
 }
 
@@ -198,10 +162,7 @@ async fn hanging_up_early_is_never_clean() {
     for _ in 0..3 {
         let verdict = scan(&played.clamd, &[&[1; 50_000][..]; 100]).await;
         assert!(
-            matches!(
-                verdict,
-                Verdict::Unavailable(Unavailable::Broken | Unavailable::SizeLimit)
-            ),
+            matches!(verdict, Verdict::Unavailable(Unavailable::Broken | Unavailable::SizeLimit)),
             "{verdict:?}: the last words may be lost with the connection"
         );
     }
@@ -210,27 +171,15 @@ async fn hanging_up_early_is_never_clean() {
 #[tokio::test]
 async fn silence_times_out() {
     let played = Played::new(&[Play::Silence]);
-    let impatient = played
-        .clamd
-        .clone()
-        .with_patience(Duration::from_millis(50));
-    assert_eq!(
-        scan(&impatient, &[b"x"]).await,
-        Verdict::Unavailable(Unavailable::TimedOut)
-    );
+    let impatient = played.clamd.clone().with_patience(Duration::from_millis(50));
+    assert_eq!(scan(&impatient, &[b"x"]).await, Verdict::Unavailable(Unavailable::TimedOut));
 }
 
 #[tokio::test]
 async fn nobody_there_is_not_clean() {
     let clamd = Clamd::new(Address::Unix("/nonexistent/clamd.ctl".into()));
-    assert_eq!(
-        scan(&clamd, &[b"x"]).await,
-        Verdict::Unavailable(Unavailable::Unreachable)
-    );
-    assert_eq!(
-        clamd.probe(1).await,
-        Err(ProbeFailure::Unavailable(Unavailable::Unreachable))
-    );
+    assert_eq!(scan(&clamd, &[b"x"]).await, Verdict::Unavailable(Unavailable::Unreachable));
+    assert_eq!(clamd.probe(1).await, Err(ProbeFailure::Unavailable(Unavailable::Unreachable)));
 }
 
 #[tokio::test]
@@ -247,23 +196,14 @@ async fn the_probe_fills_the_largest_stream_and_looks_at_its_end() {
 #[tokio::test]
 async fn a_scanner_that_stops_early_or_has_no_signatures_fails_the_probe() {
     let short = Played::new(&[Play::FindEicar { limit: 500_000 }; 2]);
-    assert_eq!(
-        short.clamd.probe(1 << 20).await,
-        Err(ProbeFailure::MissedAtTheEnd)
-    );
+    assert_eq!(short.clamd.probe(1 << 20).await, Err(ProbeFailure::MissedAtTheEnd));
     let blind = Played::new(&[Play::Say(b"stream: OK\0")]);
-    assert_eq!(
-        blind.clamd.probe(1 << 20).await,
-        Err(ProbeFailure::MissedTestFile)
-    );
+    assert_eq!(blind.clamd.probe(1 << 20).await, Err(ProbeFailure::MissedTestFile));
     let limit = Played::new(&[
         Play::FindEicar { limit: usize::MAX },
         Play::Say(b"stream: Heuristics.Limits.Exceeded.MaxFileSize FOUND\0"),
     ]);
-    assert_eq!(
-        limit.clamd.probe(1 << 20).await,
-        Err(ProbeFailure::MissedAtTheEnd)
-    );
+    assert_eq!(limit.clamd.probe(1 << 20).await, Err(ProbeFailure::MissedAtTheEnd));
 }
 
 #[test]
@@ -289,31 +229,11 @@ fn the_archive_is_one_a_reader_finds_its_way_in() {
 
 #[test]
 fn addresses_and_dates_are_read() {
-    assert_eq!(
-        Address::parse("unix:/run/c"),
-        Some(Address::Unix("/run/c".into()))
-    );
-    assert_eq!(
-        Address::parse("/run/c"),
-        Some(Address::Unix("/run/c".into()))
-    );
-    assert_eq!(
-        Address::parse("tcp:localhost:3310"),
-        Some(Address::Tcp("localhost:3310".into()))
-    );
-    assert_eq!(
-        Address::parse("tcp:[::1]:3310"),
-        Some(Address::Tcp("[::1]:3310".into()))
-    );
-    for wrong in [
-        "",
-        "run/c",
-        "unix:run",
-        "tcp:localhost",
-        "tcp::3310",
-        "tcp:h:0",
-        "http://h:1",
-    ] {
+    assert_eq!(Address::parse("unix:/run/c"), Some(Address::Unix("/run/c".into())));
+    assert_eq!(Address::parse("/run/c"), Some(Address::Unix("/run/c".into())));
+    assert_eq!(Address::parse("tcp:localhost:3310"), Some(Address::Tcp("localhost:3310".into())));
+    assert_eq!(Address::parse("tcp:[::1]:3310"), Some(Address::Tcp("[::1]:3310".into())));
+    for wrong in ["", "run/c", "unix:run", "tcp:localhost", "tcp::3310", "tcp:h:0", "http://h:1"] {
         assert_eq!(Address::parse(wrong), None, "{wrong}");
     }
     let date = signature_date(b"ClamAV 1.4.2/27500/Tue Jan  2 03:04:05 2024\0");

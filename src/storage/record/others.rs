@@ -44,7 +44,11 @@ impl AuditRow {
             request: self.request.map(|r| array(&r).map(RequestId)).transpose()?,
             detail: self.detail,
         };
-        Ok(AuditEntry { sequence: self.sequence, event, hash: array(&self.hash)? })
+        Ok(AuditEntry {
+            sequence: self.sequence,
+            event,
+            hash: array(&self.hash)?,
+        })
     }
 }
 
@@ -108,7 +112,10 @@ impl ReceiptRow {
         let erasure = Erasure {
             request: RequestId(array(&self.request)?),
             document: DocumentId(array(&self.document)?),
-            slot: SlotRef { index: self.slot, generation: self.generation },
+            slot: SlotRef {
+                index: self.slot,
+                generation: self.generation,
+            },
             cause: self.cause,
             class: self.class,
             method: self.method,
@@ -117,7 +124,12 @@ impl ReceiptRow {
             erased_at: from_ms(self.erased_at),
             purged_at: from_ms(self.purged_at),
         };
-        Ok(DeletionReceipt { number: self.number, previous: array(&self.previous)?, erasure, hash: array(&self.hash)? })
+        Ok(DeletionReceipt {
+            number: self.number,
+            previous: array(&self.previous)?,
+            erasure,
+            hash: array(&self.hash)?,
+        })
     }
 }
 
@@ -184,13 +196,21 @@ pub(super) struct SessionRow {
 
 impl From<&Session> for SessionRow {
     fn from(s: &Session) -> Self {
-        Self { agent: bytes(&s.agent.0), created_at: to_ms(s.created_at), seen_at: to_ms(s.seen_at) }
+        Self {
+            agent: bytes(&s.agent.0),
+            created_at: to_ms(s.created_at),
+            seen_at: to_ms(s.seen_at),
+        }
     }
 }
 
 impl SessionRow {
     pub(super) fn into_domain(self) -> Read<Session> {
-        Ok(Session { agent: AgentId(array(&self.agent)?), created_at: from_ms(self.created_at), seen_at: from_ms(self.seen_at) })
+        Ok(Session {
+            agent: AgentId(array(&self.agent)?),
+            created_at: from_ms(self.created_at),
+            seen_at: from_ms(self.seen_at),
+        })
     }
 }
 
@@ -257,11 +277,19 @@ struct ClaimFields {
 
 impl Record for ClaimRow {
     fn encode(&self) -> Vec<u8> {
-        write(&ClaimFields { body: bytes(&self.body), request: bytes(&self.request.0), at: to_ms(self.at) })
+        write(&ClaimFields {
+            body: bytes(&self.body),
+            request: bytes(&self.request.0),
+            at: to_ms(self.at),
+        })
     }
 
     fn decode(row: &[u8]) -> Read<Self> {
         let fields: ClaimFields = read(row)?;
-        Ok(Self { body: array(&fields.body)?, request: RequestId(array(&fields.request)?), at: from_ms(fields.at) })
+        Ok(Self {
+            body: array(&fields.body)?,
+            request: RequestId(array(&fields.request)?),
+            at: from_ms(fields.at),
+        })
     }
 }

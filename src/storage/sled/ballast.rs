@@ -28,8 +28,7 @@ pub fn free_space(dir: &Path) -> io::Result<FreeSpace> {
     let stat = rustix::fs::statvfs(dir)?;
     let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
     let whole = stat.f_blocks.saturating_mul(stat.f_frsize).max(1);
-    let percent =
-        u8::try_from((u128::from(bytes) * 100 / u128::from(whole)).min(100)).unwrap_or(100);
+    let percent = u8::try_from((u128::from(bytes) * 100 / u128::from(whole)).min(100)).unwrap_or(100);
     Ok(FreeSpace { bytes, percent })
 }
 
@@ -43,9 +42,7 @@ impl Ballast {
     /// The ballast of the store in `dir`; touches nothing.
     #[must_use]
     pub fn of(dir: &Path) -> Self {
-        Self {
-            path: dir.join("ballast"),
-        }
+        Self { path: dir.join("ballast") }
     }
 
     /// Whether the whole ballast is in place.
@@ -83,11 +80,7 @@ impl Ballast {
     }
 
     fn allocate(&self) -> io::Result<()> {
-        let file = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .open(&self.path)?;
+        let file = OpenOptions::new().create(true).write(true).truncate(true).open(&self.path)?;
         match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, BALLAST_BYTES) {
             Ok(()) => {}
             Err(rustix::io::Errno::OPNOTSUPP) => fill(&file)?,

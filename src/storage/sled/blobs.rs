@@ -44,7 +44,11 @@ impl BlobStore for SledStore {
 
     fn room_for(&self, bytes: u64) -> bool {
         self.store.free_space().is_ok_and(|free| {
-            let whole = if free.percent == 0 { u64::MAX } else { free.bytes.saturating_mul(100) / u64::from(free.percent) };
+            let whole = if free.percent == 0 {
+                u64::MAX
+            } else {
+                free.bytes.saturating_mul(100) / u64::from(free.percent)
+            };
             let reserve = FREE_BYTES.max(whole / 100 * FREE_PERCENT).min(whole / 100 * RESERVE_PERCENT);
             free.bytes.saturating_sub(bytes) > reserve
         })
@@ -52,5 +56,9 @@ impl BlobStore for SledStore {
 }
 
 fn chunk_key(key: BlobKey) -> ChunkKey {
-    ChunkKey { document: key.document.0, file: key.file_index, chunk: key.chunk }
+    ChunkKey {
+        document: key.document.0,
+        file: key.file_index,
+        chunk: key.chunk,
+    }
 }

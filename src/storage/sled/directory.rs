@@ -56,8 +56,15 @@ impl Directory for SledStore {
         }
         let found = {
             let rows = self.store.records();
-            let id = rows.get(&key::email(email)).map_err(sorted)?.and_then(|b| b.try_into().ok()).map(AgentId);
-            id.map(|id| read_row(&rows, &key::agent(id))).transpose().map_err(Failed::into_storage)?.flatten()
+            let id = rows
+                .get(&key::email(email))
+                .map_err(sorted)?
+                .and_then(|b| b.try_into().ok())
+                .map(AgentId);
+            id.map(|id| read_row(&rows, &key::agent(id)))
+                .transpose()
+                .map_err(Failed::into_storage)?
+                .flatten()
         };
         Ok(found)
     }
@@ -106,7 +113,9 @@ impl Directory for SledStore {
             let mut batch = Batch::new();
             let mut ended = 0;
             for (k, row) in rows.scan_prefix(&[key::SESSION], None, 10_000)? {
-                let dead = Session::decode(&row).map_or(true, |s| now >= s.seen_at + Session::IDLE || now >= s.created_at + Session::ABSOLUTE);
+                let dead = Session::decode(&row).map_or(true, |s| {
+                    now >= s.seen_at + Session::IDLE || now >= s.created_at + Session::ABSOLUTE
+                });
                 if dead {
                     batch.remove(k);
                     ended += 1;
@@ -171,15 +180,24 @@ impl AuditLog for SledStore {
             rows.scan_prefix(&[key::AUDIT], Some(&behind), limit).map_err(sorted)?
         };
         self.shown().await?;
-        found.iter().map(|(_, row)| AuditEntry::decode(row)).collect::<Result<_, _>>().map_err(|e| Failed::from(e).into_storage())
+        found
+            .iter()
+            .map(|(_, row)| AuditEntry::decode(row))
+            .collect::<Result<_, _>>()
+            .map_err(|e| Failed::from(e).into_storage())
     }
 
     async fn timeline(&self, request: RequestId) -> Result<Vec<AuditEntry>, StorageError> {
         let found = {
             let rows = self.store.records();
             let mut found = Vec::new();
-            for (k, _) in rows.scan_prefix(&key::key(key::TIMELINE, &[&request.0]), None, 1_000).map_err(sorted)? {
-                let Some(sequence) = k.get(17..25).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes) else { continue };
+            for (k, _) in rows
+                .scan_prefix(&key::key(key::TIMELINE, &[&request.0]), None, 1_000)
+                .map_err(sorted)?
+            {
+                let Some(sequence) = k.get(17..25).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes) else {
+                    continue;
+                };
                 found.extend(read_row::<AuditEntry>(&rows, &key::audit(sequence)).map_err(Failed::into_storage)?);
             }
             found

@@ -37,6 +37,8 @@ const SEGMENT_BYTES: usize = 16 << 20;
 const LOOK_EVERY: i64 = 4 << 20;
 /// Bytes of chunks that may wait for the disk: sled itself would buffer without end.
 const BACKLOG: u64 = 2 * SEGMENT_BYTES as u64;
+/// How often sled looks for segments to clean; it spends up to half of the time on it.
+const GC_EVERY_MS: u64 = 500;
 /// How long a flush may take before the watch looks whether sled lost a wake-up.
 const WATCH: Duration = Duration::from_secs(2);
 
@@ -65,10 +67,7 @@ impl Default for Options {
 }
 
 fn log_and_abort(why: &str) {
-    tracing::error!(
-        why,
-        "the state of the store on disk is unknown: aborting, start again to recover"
-    );
+    tracing::error!(why, "the state of the store on disk is unknown: aborting, start again to recover");
     std::process::abort();
 }
 
@@ -99,6 +98,7 @@ pub(super) struct Core {
     pub(super) group: Group,
     ballast: Ballast,
     spilled: PathBuf,
+    log: PathBuf,
     dir: PathBuf,
     options: Options,
     /// Bytes that may still be written before free space is looked at again.
@@ -142,7 +142,7 @@ impl DurableSled {
         }
         let database = dir.join("sled");
         let (db, records) = open_database(&database, options.cache_bytes)?;
-        let spilled = database.join("blobs");
+        let (spilled, log) = (database.join("blobs"), database.join("db"));
         check_synced(&db)?;
         check_unspilled(&spilled)?;
         for dir in [&database, dir, dir.parent().unwrap_or(dir)] {
@@ -159,6 +159,7 @@ impl DurableSled {
             group,
             ballast,
             spilled,
+            log,
             dir,
             options,
             credit,
@@ -201,24 +202,16 @@ impl DurableSled {
     ///
     /// # Errors
     /// What `decide` refused with (nothing is written then), or `Full`, `Size`, or the error the store died of.
-    pub fn decide<T, E: From<StoreError>>(
-        &self,
-        decide: impl FnOnce(&Rows<'_>) -> Result<(Batch, T), E>,
-    ) -> Result<(T, Seq), E> {
+    pub fn decide<T, E: From<StoreError>>(&self, decide: impl FnOnce(&Rows<'_>) -> Result<(Batch, T), E>) -> Result<(T, Seq), E> {
         self.core.group.alive()?;
         let mut decisions = self.core.group.decisions();
-        let rows = Rows::decided(
-            &self.core.records,
-            &decisions.pending,
-            Arc::clone(&decisions.in_flight),
-        );
+        let rows = Rows::decided(&self.core.records, &decisions.pending, Arc::clone(&decisions.in_flight));
         let (batch, answer) = decide(&rows)?;
         if batch.is_empty() {
             return Ok((answer, self.core.group.now()));
         }
         batch.check()?;
-        self.core
-            .take_room(batch.bytes(), batch.may_use_reserve())?;
+        self.core.take_room(batch.bytes(), batch.may_use_reserve())?;
         decisions.pending.extend(batch.into_rows());
         let seq = self.core.group.wrote();
         drop(decisions);
@@ -331,10 +324,12 @@ impl Core {
             return Ok(());
         }
         let free = room(&self.dir)?.bytes;
-        let spare = i64::try_from(free).unwrap_or(i64::MAX)
-            - i64::try_from(self.options.reserve_bytes).unwrap_or(0);
-        self.credit
-            .store(spare.clamp(0, LOOK_EVERY), Ordering::Relaxed);
+        let reserve = i64::try_from(self.options.reserve_bytes).unwrap_or(i64::MAX);
+        let mut spare = i64::try_from(free).unwrap_or(i64::MAX).saturating_sub(reserve);
+        if spare < bytes && free >= self.options.reserve_bytes / 2 {
+            spare = self.reusable().saturating_sub(reserve);
+        }
+        self.credit.store(spare.clamp(0, LOOK_EVERY), Ordering::Relaxed);
         if spare >= bytes {
             return Ok(());
         }
@@ -349,16 +344,22 @@ impl Core {
         Err(StoreError::Full { must_reopen: false })
     }
 
+    /// Bytes inside the log that sled can be expected to write again: it never gives a file back in the middle,
+    /// so after a purge the disk stays full while the log is empty. Segments are cleaned from half dead on.
+    fn reusable(&self) -> i64 {
+        use std::os::unix::fs::MetadataExt;
+        let taken = std::fs::metadata(&self.log).map_or(0, |log| log.blocks() * 512);
+        i64::try_from(taken.saturating_sub(self.slabs.live().saturating_mul(2))).unwrap_or(0)
+    }
+
     /// Lets the disk catch up before `bytes` more of a chunk are handed to sled. Blocking.
     pub(super) fn wait_for_backlog(&self, bytes: u64) -> Result<(), StoreError> {
         if self.backlog.fetch_add(bytes, Ordering::Relaxed) < BACKLOG {
             return Ok(());
         }
         let (answer, answered) = mpsc::sync_channel(1);
-        self.group.when_settled(
-            self.group.now(),
-            Box::new(move |outcome| drop(answer.send(outcome))),
-        );
+        self.group
+            .when_settled(self.group.now(), Box::new(move |outcome| drop(answer.send(outcome))));
         answered
             .recv()
             .unwrap_or_else(|_| Err(StoreError::Unknown("the store was closed".into())))
@@ -366,6 +367,10 @@ impl Core {
 
     /// Notes a write outside of a round (a chunk) that sled refused: the log's state is unknown.
     pub(super) fn failed(&self, error: ::sled::Error) -> StoreError {
+        // The one refusal that happens before anything is written: the tree was dropped meanwhile.
+        if matches!(error, ::sled::Error::CollectionNotFound(_)) {
+            return StoreError::Gone;
+        }
         let error = from_write(error);
         self.group.die(&error);
         self.report(&error);
@@ -393,8 +398,7 @@ impl Core {
         while let Work::Flush { rows, upto } = self.group.next() {
             // sled asserts what it believes; a broken belief is a write of unknown outcome.
             let flushed = catch_unwind(AssertUnwindSafe(|| self.flush(&rows)));
-            let outcome =
-                flushed.unwrap_or_else(|_| Err(StoreError::Unknown("sled panicked".into())));
+            let outcome = flushed.unwrap_or_else(|_| Err(StoreError::Unknown("sled panicked".into())));
             if let Err(error) = &outcome {
                 self.report(error);
             }
@@ -416,6 +420,9 @@ impl Core {
             self.records.apply_batch(batch).map_err(from_write)?;
         }
         self.db.flush().map_err(from_write)?;
+        // Sealing a log buffer (16 MiB) leaves it in this thread's bag of garbage, which sled looks into only
+        // when 64 things are in it: that could be a gigabyte.
+        crossbeam_epoch::pin().flush();
         check_unspilled(&self.spilled)
     }
 
@@ -424,30 +431,18 @@ impl Core {
     /// Any new reservation sees the stored error and wakes them; making a tree is one that takes no lock.
     fn watch_until(&self, stopped: &mpsc::Receiver<()>) {
         const NAME: &[u8] = b"wake";
-        while matches!(
-            stopped.recv_timeout(WATCH),
-            Err(mpsc::RecvTimeoutError::Timeout)
-        ) {
+        while matches!(stopped.recv_timeout(WATCH), Err(mpsc::RecvTimeoutError::Timeout)) {
             let round = self.group.round.load(Ordering::SeqCst);
             let running = round % 2 == 1;
             if running && self.watched.swap(round, Ordering::SeqCst) == round {
-                let _ = self
-                    .db
-                    .open_tree(NAME)
-                    .and_then(|_| self.db.drop_tree(NAME));
+                let _ = self.db.open_tree(NAME).and_then(|_| self.db.drop_tree(NAME));
             }
         }
     }
 }
 
-fn spawn(
-    name: &str,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<std::thread::JoinHandle<()>, StoreError> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .spawn(run)
-        .map_err(io)
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>, StoreError> {
+    std::thread::Builder::new().name(name.into()).spawn(run).map_err(io)
 }
 
 /// Takes the lock of the directory for as long as the file is open.
@@ -465,14 +460,14 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// sled without its background flusher: syncing is ours alone, and its other duty, moving pages out of
-/// half-dead segments, also happens on writes.
+/// sled with its background thread: acknowledging needs only our own flushes, but that thread is the one that
+/// moves pages out of half-dead segments. Without it the files grew without end under small documents.
 fn open_database(path: &Path, cache_bytes: u64) -> Result<(::sled::Db, ::sled::Tree), StoreError> {
     let config = ::sled::Config::new()
         .path(path)
         .cache_capacity(cache_bytes)
         .segment_size(SEGMENT_BYTES)
-        .flush_every_ms(None);
+        .flush_every_ms(Some(GC_EVERY_MS));
     // After a close in this process an I/O thread of sled may hold its file a moment longer than the handle.
     let mut patience = 500;
     loop {
@@ -484,13 +479,9 @@ fn open_database(path: &Path, cache_bytes: u64) -> Result<(::sled::Db, ::sled::T
         }));
         match opened {
             Err(_) => {
-                return Err(StoreError::Corrupt(
-                    "sled panicked while recovering the log".into(),
-                ));
+                return Err(StoreError::Corrupt("sled panicked while recovering the log".into()));
             }
-            Ok(Err(::sled::Error::Io(error)))
-                if error.to_string().contains("could not acquire lock") =>
-            {
+            Ok(Err(::sled::Error::Io(error))) if error.to_string().contains("could not acquire lock") => {
                 patience -= 1;
                 if patience == 0 {
                     return Err(StoreError::Held);
@@ -508,9 +499,7 @@ fn check_synced(db: &::sled::Db) -> Result<(), StoreError> {
     let before = log_syncs();
     let last = db.get(KEY).map_err(from_read)?;
     // A value that differs from the last one: sled skips a write that changes nothing.
-    let mark = last.map_or(0, |last| {
-        last.first().map_or(0, |byte| byte.wrapping_add(1))
-    });
+    let mark = last.map_or(0, |last| last.first().map_or(0, |byte| byte.wrapping_add(1)));
     db.insert(KEY, &[mark]).map_err(from_write)?;
     db.flush().map_err(from_write)?;
     if log_syncs() == before {

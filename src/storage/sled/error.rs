@@ -20,6 +20,8 @@ pub enum StoreError {
     Full { must_reopen: bool },
     /// A value above the limit, or an empty one where bytes are needed. Nothing was written.
     Size { bytes: usize, limit: usize },
+    /// The document was deleted while a chunk of it was being put. The chunk is not there.
+    Gone,
     /// sled spilled a record into an unsynced side file. Nothing more is acknowledged by this handle.
     Spilled,
     /// The files cannot be read as a store, or hold something impossible. Restore from a backup.
@@ -35,15 +37,12 @@ impl fmt::Display for StoreError {
         match self {
             Self::Held => out.write_str("another nightdrop holds this directory"),
             Self::NotDurable(why) => write!(out, "log writes would not survive a power cut: {why}"),
-            Self::Full { must_reopen: false } => {
-                out.write_str("the disk is too full to accept this")
-            }
-            Self::Full { must_reopen: true } => {
-                out.write_str("the disk ran full while writing; the store must be opened again")
-            }
+            Self::Full { must_reopen: false } => out.write_str("the disk is too full to accept this"),
+            Self::Full { must_reopen: true } => out.write_str("the disk ran full while writing; the store must be opened again"),
             Self::Size { bytes, limit } => {
                 write!(out, "a value of {bytes} bytes is outside 1..={limit}")
             }
+            Self::Gone => out.write_str("the document was deleted meanwhile"),
             Self::Spilled => out.write_str("the database spilled a record into an unsynced file"),
             Self::Corrupt(what) => write!(out, "the database is damaged: {what}"),
             Self::Io(what) => write!(out, "the database cannot be read: {what}"),
@@ -74,8 +73,5 @@ pub(super) fn from_write(error: ::sled::Error) -> StoreError {
 
 /// Whether an I/O error means "no space": sled copies errors by kind and loses the number.
 pub(super) fn is_full(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }

@@ -70,16 +70,19 @@ pub(super) mod injected {
     /// From now on every sync of the file at `path` fails with `error`.
     pub fn fail(path: &Path, error: rustix::io::Errno) {
         let stat = rustix::fs::stat(path).expect("the log exists");
-        let mut faults = FAULTS
-            .lock()
-            .expect("no test panics while it holds this lock");
+        let mut faults = FAULTS.lock().expect("no test panics while it holds this lock");
         faults.push(((stat.st_dev, stat.st_ino), error));
     }
 
+    /// The file at `path` can be synced again.
+    pub fn heal(path: &Path) {
+        let stat = rustix::fs::stat(path).expect("the log exists");
+        let mut faults = FAULTS.lock().expect("no test panics while it holds this lock");
+        faults.retain(|(id, _)| *id != (stat.st_dev, stat.st_ino));
+    }
+
     pub(super) fn failure(file: BorrowedFd<'_>) -> Option<rustix::io::Errno> {
-        let faults = FAULTS
-            .lock()
-            .expect("no test panics while it holds this lock");
+        let faults = FAULTS.lock().expect("no test panics while it holds this lock");
         if faults.is_empty() {
             return None;
         }

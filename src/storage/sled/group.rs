@@ -60,9 +60,7 @@ impl Group {
     /// Opens the one lock under which decisions are made.
     pub(super) fn decisions(&self) -> MutexGuard<'_, Decisions> {
         // A decision changes nothing before it has ended, so a panic inside leaves the state whole.
-        self.decisions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.decisions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one more write; the caller has just made it (and holds the lock, if it was a decision).
@@ -112,10 +110,7 @@ impl Group {
     pub(super) fn next(&self) -> Work {
         let mut waiting = self.waiting();
         while waiting.waiters.is_empty() && !waiting.due && !waiting.closing {
-            waiting = self
-                .wake
-                .wait(waiting)
-                .unwrap_or_else(PoisonError::into_inner);
+            waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         let closing = waiting.closing;
         waiting.due = false;

@@ -115,11 +115,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    pub(super) fn decided(
-        tree: &'a ::sled::Tree,
-        pending: &'a Overlay,
-        in_flight: Arc<Overlay>,
-    ) -> Self {
+    pub(super) fn decided(tree: &'a ::sled::Tree, pending: &'a Overlay, in_flight: Arc<Overlay>) -> Self {
         Self {
             tree,
             overlays: vec![in_flight],
@@ -137,11 +133,7 @@ impl<'a> Rows<'a> {
                 return Ok(value.clone());
             }
         }
-        Ok(self
-            .tree
-            .get(key)
-            .map_err(from_read)?
-            .map(|value| value.to_vec()))
+        Ok(self.tree.get(key).map_err(from_read)?.map(|value| value.to_vec()))
     }
 
     /// Up to `limit` rows whose key starts with `prefix`, ascending, beginning behind `after` (a whole key,
@@ -149,34 +141,20 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// As [`Rows::get`].
-    pub fn scan_prefix(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
+    pub fn scan_prefix(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
         let start = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
         };
         let end = successor(prefix);
-        self.range(
-            start,
-            end.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
-            limit,
-        )
+        self.range(start, end.as_deref().map_or(Bound::Unbounded, Bound::Excluded), limit)
     }
 
     /// Up to `limit` rows between two keys, ascending.
     ///
     /// # Errors
     /// As [`Rows::get`].
-    pub fn range(
-        &self,
-        start: Bound<&[u8]>,
-        end: Bound<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
+    pub fn range(&self, start: Bound<&[u8]>, end: Bound<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
         if is_nothing(start, end) {
             return Ok(Vec::new());
         }
@@ -211,17 +189,11 @@ impl<'a> Rows<'a> {
     }
 
     fn overlays(&self) -> impl Iterator<Item = &Overlay> {
-        self.pending
-            .into_iter()
-            .chain(self.overlays.iter().map(AsRef::as_ref))
+        self.pending.into_iter().chain(self.overlays.iter().map(AsRef::as_ref))
     }
 
     /// The decided changes of a range, newest winning.
-    fn changed(
-        &self,
-        start: Bound<&[u8]>,
-        end: Bound<&[u8]>,
-    ) -> BTreeMap<&Vec<u8>, Option<&Vec<u8>>> {
+    fn changed(&self, start: Bound<&[u8]>, end: Bound<&[u8]>) -> BTreeMap<&Vec<u8>, Option<&Vec<u8>>> {
         let mut changed = BTreeMap::new();
         for overlay in self.overlays() {
             for (key, value) in overlay.range::<[u8], _>((start, end)) {
@@ -248,8 +220,9 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
 fn is_nothing(start: Bound<&[u8]>, end: Bound<&[u8]>) -> bool {
     match (start, end) {
         (Bound::Included(start), Bound::Included(end)) => start > end,
-        (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end))
-        | (Bound::Excluded(start), Bound::Included(end)) => start >= end,
+        (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end)) | (Bound::Excluded(start), Bound::Included(end)) => {
+            start >= end
+        }
         _ => false,
     }
 }

@@ -38,6 +38,8 @@ const FENCES: u32 = 9;
 const FILLED: u32 = 4;
 /// Leaves that must exist behind the one in use: the last ones are still to be split.
 const AHEAD: u32 = 3;
+/// Steps, in chunks, in which the index counts the chunks of an own tree.
+const COUNTED: u32 = 16;
 /// Further reads after each access to a chunk.
 const TOUCHES: usize = 10;
 /// sled lists all trees in one page, about 12 bytes each, which must stay below 4 MiB.
@@ -69,9 +71,12 @@ pub(super) struct Slabs {
 #[derive(Default)]
 struct State {
     next: u32,
-    /// The shared slab being filled and its next slot.
-    current: Option<(u32, u32)>,
+    /// Shared slabs with free slots that nobody is writing to, and their next slot. A writer takes one for
+    /// itself: two on one leaf would fail each other's changes, and sled pads the log for each failed one.
+    open: Vec<(u32, u32)>,
     shelves: HashMap<u32, Shelf>,
+    /// Bytes that the trees hold on to, rounded up.
+    live: u64,
 }
 
 /// One small tree.
@@ -79,6 +84,8 @@ struct Shelf {
     tree: Tree,
     /// Rows of the index that point here.
     rows: u32,
+    /// Its share of [`State::live`].
+    bytes: u64,
     /// Leaves made so far; only in own trees.
     leaves: Arc<Mutex<u32>>,
 }
@@ -98,7 +105,7 @@ impl Chunks<'_> {
     ///
     /// # Errors
     /// `Size` for an empty or too large chunk and `Full` when the disk or the list of trees is (nothing was
-    /// written), or the error the store died of.
+    /// written), `Gone` when the document is being deleted, or the error the store died of.
     pub fn put(&self, key: ChunkKey, bytes: &[u8], now: u64) -> Result<Seq, StoreError> {
         if bytes.is_empty() || bytes.len() > VALUE_LIMIT {
             return Err(StoreError::Size {
@@ -123,22 +130,13 @@ impl Chunks<'_> {
     /// `Io` or `Corrupt` when the log cannot be read.
     pub fn get(&self, key: ChunkKey) -> Result<Option<Vec<u8>>, StoreError> {
         let slabs = &self.core.slabs;
-        let row = if key.chunk < SHARED {
-            shared_row(key)
-        } else {
-            own_row(key)
-        };
+        let row = if key.chunk < SHARED { shared_row(key) } else { own_row(key) };
         let Some(place) = slabs.index.get(row).map_err(from_read)? else {
             return Ok(None);
         };
         let (number, slot) = place_of(&place)?;
         // A missing tree means that the document is being deleted right now.
-        let Some(tree) = slabs
-            .state()
-            .shelves
-            .get(&number)
-            .map(|shelf| shelf.tree.clone())
-        else {
+        let Some(tree) = slabs.state().shelves.get(&number).map(|shelf| shelf.tree.clone()) else {
             return Ok(None);
         };
         let entry = if key.chunk < SHARED {
@@ -148,10 +146,8 @@ impl Chunks<'_> {
         };
         match tree.get(&entry) {
             Ok(value) => {
-                touch(&tree, &entry).map_err(from_read)?;
-                Ok(value
-                    .filter(|value| !value.is_empty())
-                    .map(|value| value.to_vec()))
+                let _ = touch(&tree, &entry);
+                Ok(value.filter(|value| !value.is_empty()).map(|value| value.to_vec()))
             }
             Err(::sled::Error::CollectionNotFound(_)) => Ok(None),
             Err(error) => Err(from_read(error)),
@@ -184,11 +180,7 @@ impl Chunks<'_> {
     ///
     /// # Errors
     /// As [`Chunks::get`].
-    pub fn documents(
-        &self,
-        after: Option<[u8; 16]>,
-        limit: usize,
-    ) -> Result<Vec<([u8; 16], u64)>, StoreError> {
+    pub fn documents(&self, after: Option<[u8; 16]>, limit: usize) -> Result<Vec<([u8; 16], u64)>, StoreError> {
         self.list(after, limit, |_| true)
     }
 
@@ -196,43 +188,21 @@ impl Chunks<'_> {
     ///
     /// # Errors
     /// As [`Chunks::get`].
-    pub fn list_older(
-        &self,
-        than: u64,
-        after: Option<[u8; 16]>,
-        limit: usize,
-    ) -> Result<Vec<([u8; 16], u64)>, StoreError> {
+    pub fn list_older(&self, than: u64, after: Option<[u8; 16]>, limit: usize) -> Result<Vec<([u8; 16], u64)>, StoreError> {
         self.list(after, limit, |since| since < than)
     }
 
-    fn list(
-        &self,
-        after: Option<[u8; 16]>,
-        limit: usize,
-        wanted: impl Fn(u64) -> bool,
-    ) -> Result<Vec<([u8; 16], u64)>, StoreError> {
+    fn list(&self, after: Option<[u8; 16]>, limit: usize, wanted: impl Fn(u64) -> bool) -> Result<Vec<([u8; 16], u64)>, StoreError> {
         let mut found = Vec::new();
         let from = after.map_or(vec![DOCUMENTS], |after| document_row(DOCUMENTS, after));
-        for row in self
-            .core
-            .slabs
-            .index
-            .range(from.clone()..vec![DOCUMENTS + 1])
-        {
+        for row in self.core.slabs.index.range(from.clone()..vec![DOCUMENTS + 1]) {
             let (row, since) = row.map_err(from_read)?;
             if after.is_some() && row == from {
                 continue;
             }
             let broken = || StoreError::Corrupt("a row of the chunk index".into());
-            let document = row
-                .get(1..)
-                .and_then(|id| id.try_into().ok())
-                .ok_or_else(broken)?;
-            let since = since
-                .as_ref()
-                .try_into()
-                .map(u64::from_be_bytes)
-                .map_err(|_| broken())?;
+            let document = row.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(broken)?;
+            let since = since.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| broken())?;
             if wanted(since) {
                 if found.len() == limit {
                     break;
@@ -248,24 +218,17 @@ impl Chunks<'_> {
         let row = shared_row(key);
         if let Some(place) = slabs.index.get(&row).map_err(from_read)? {
             let (number, slot) = place_of(&place)?;
-            let tree = slabs
-                .state()
-                .shelves
-                .get(&number)
-                .map(|shelf| shelf.tree.clone());
-            let tree =
-                tree.ok_or_else(|| StoreError::Corrupt("a chunk without its tree".into()))?;
+            let tree = slabs.state().shelves.get(&number).map(|shelf| shelf.tree.clone());
+            let tree = tree.ok_or_else(|| StoreError::Corrupt("a chunk without its tree".into()))?;
             return self.write(&tree, &[slot], bytes);
         }
         self.note_document(key.document, now)?;
         let (number, slot, tree) = self.take_slot()?;
         self.write(&tree, &[slot], bytes)?;
+        self.put_back(number, slot);
         let mut place = number.to_be_bytes().to_vec();
         place.push(slot);
-        let before = slabs
-            .index
-            .insert(row, place)
-            .map_err(|error| self.core.failed(error))?;
+        let before = slabs.index.insert(row, place).map_err(|error| self.core.failed(error))?;
         before.map_or(Ok(()), |place| self.release(place_of(&place)?.0))
     }
 
@@ -288,36 +251,42 @@ impl Chunks<'_> {
     }
 
     fn write(&self, tree: &Tree, entry: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
-        tree.insert(entry, bytes)
-            .map_err(|error| self.core.failed(error))?;
-        touch(tree, entry).map_err(from_read)
+        tree.insert(entry, bytes).map_err(|error| self.core.failed(error))?;
+        // Not part of the write: what is deleted right now needs no touching.
+        let _ = touch(tree, entry);
+        Ok(())
     }
 
     fn note_document(&self, document: [u8; 16], now: u64) -> Result<(), StoreError> {
         let index = &self.core.slabs.index;
         let row = document_row(DOCUMENTS, document);
         if !index.contains_key(&row).map_err(from_read)? {
-            index
-                .insert(row, &now.to_be_bytes())
-                .map_err(|error| self.core.failed(error))?;
+            index.insert(row, &now.to_be_bytes()).map_err(|error| self.core.failed(error))?;
         }
         Ok(())
     }
 
-    /// Takes the next slot of the current shared slab, making a new one when it is full.
+    /// Takes a shared slab with a free slot out of the open ones, or makes one.
     fn take_slot(&self) -> Result<(u32, u8, Tree), StoreError> {
         let mut state = self.core.slabs.state();
-        let (number, slot) = match state.current {
-            Some((number, slot)) if slot < SHARED => (number, slot),
-            _ => (self.add_tree(&mut state)?, 0),
+        let (number, slot) = match state.open.pop() {
+            Some(open) => open,
+            None => (self.add_tree(&mut state, SHARED)?, 0),
         };
-        state.current = Some((number, slot + 1));
         let shelf = state
             .shelves
             .get_mut(&number)
-            .ok_or_else(|| StoreError::Corrupt("the current slab".into()))?;
+            .ok_or_else(|| StoreError::Corrupt("an open slab".into()))?;
         shelf.rows += 1;
         Ok((number, slot as u8, shelf.tree.clone()))
+    }
+
+    /// Opens a slab again behind the slot just filled.
+    fn put_back(&self, number: u32, slot: u8) {
+        let next = u32::from(slot) + 1;
+        if next < SHARED {
+            self.core.slabs.state().open.push((number, next));
+        }
     }
 
     /// The own tree of a chunk, made and entered into the index at its first use.
@@ -327,19 +296,19 @@ impl Chunks<'_> {
         // Held over the look and the making: two writers must not make two trees.
         let mut state = slabs.state();
         let known = slabs.index.get(&row).map_err(from_read)?;
-        let number = match &known {
-            Some(place) => place_of(place)?.0,
+        let (number, counted) = match &known {
+            Some(place) => (place_of(place)?.0, count_of(place)),
             None => {
                 self.note_document(key.document, now)?;
-                let number = self.add_tree(&mut state)?;
-                let place = number.to_be_bytes();
-                slabs
-                    .index
-                    .insert(row, &place)
-                    .map_err(|error| self.core.failed(error))?;
-                number
+                (self.add_tree(&mut state, 0)?, 0)
             }
         };
+        let needed = (key.chunk % BLOCK + 1).next_multiple_of(COUNTED);
+        if counted < needed {
+            let place = [&number.to_be_bytes()[..], &(needed as u16).to_be_bytes()].concat();
+            slabs.index.insert(row, place).map_err(|error| self.core.failed(error))?;
+            state.hold(number, needed - counted);
+        }
         let shelf = state
             .shelves
             .get_mut(&number)
@@ -348,25 +317,21 @@ impl Chunks<'_> {
         Ok((shelf.tree.clone(), Arc::clone(&shelf.leaves)))
     }
 
-    fn add_tree(&self, state: &mut State) -> Result<u32, StoreError> {
+    fn add_tree(&self, state: &mut State, chunks: u32) -> Result<u32, StoreError> {
         if state.shelves.len() >= TREES_LIMIT {
             return Err(StoreError::Full { must_reopen: false });
         }
         let number = state.next;
-        let tree = self
-            .core
-            .db
-            .open_tree(tree_name(number))
-            .map_err(|error| self.core.failed(error))?;
+        let tree = self.core.db.open_tree(tree_name(number)).map_err(|error| self.core.failed(error))?;
         state.next += 1;
-        state.shelves.insert(
-            number,
-            Shelf {
-                tree,
-                rows: 0,
-                leaves: Arc::default(),
-            },
-        );
+        let shelf = Shelf {
+            tree,
+            rows: 0,
+            bytes: 0,
+            leaves: Arc::default(),
+        };
+        state.shelves.insert(number, shelf);
+        state.hold(number, chunks);
         Ok(number)
     }
 
@@ -380,13 +345,11 @@ impl Chunks<'_> {
         if shelf.rows > 0 {
             return Ok(());
         }
-        state.shelves.remove(&number);
-        state.current = state.current.filter(|(current, _)| *current != number);
+        let bytes = state.shelves.remove(&number).map_or(0, |shelf| shelf.bytes);
+        state.live = state.live.saturating_sub(bytes);
+        state.open.retain(|(open, _)| *open != number);
         drop(state);
-        self.core
-            .db
-            .drop_tree(tree_name(number))
-            .map_err(|error| self.core.failed(error))?;
+        self.core.db.drop_tree(tree_name(number)).map_err(|error| self.core.failed(error))?;
         Ok(())
     }
 }
@@ -395,10 +358,17 @@ impl Slabs {
     /// Reads the index and drops the trees that no row names: what a crash left behind.
     pub(super) fn open(db: &::sled::Db) -> Result<Self, StoreError> {
         let index = db.open_tree(b"index").map_err(from_read)?;
-        let mut rows = HashMap::<u32, u32>::new();
+        let mut rows = HashMap::<u32, (u32, u32)>::new();
         for row in index.range([SHARED_ROWS]..[OWN_ROWS + 1]) {
-            let (_, place) = row.map_err(from_read)?;
-            *rows.entry(place_of(&place)?.0).or_default() += 1;
+            let (row, place) = row.map_err(from_read)?;
+            let (rows, chunks) = rows.entry(place_of(&place)?.0).or_default();
+            *rows += 1;
+            // Until its last chunk is gone a shared slab holds on to all.
+            *chunks = if row.starts_with(&[SHARED_ROWS]) {
+                SHARED
+            } else {
+                count_of(&place)
+            };
         }
         let mut state = State::default();
         for name in db.tree_names() {
@@ -406,24 +376,21 @@ impl Slabs {
                 continue;
             };
             state.next = state.next.max(number + 1);
-            let Some(&rows) = rows.get(&number) else {
+            let Some(&(rows, chunks)) = rows.get(&number) else {
                 db.drop_tree(&name).map_err(from_read)?;
                 continue;
             };
             let tree = db.open_tree(&name).map_err(from_read)?;
-            state.shelves.insert(
-                number,
-                Shelf {
-                    leaves: Arc::default(),
-                    tree,
-                    rows,
-                },
-            );
+            let shelf = Shelf {
+                tree,
+                rows,
+                bytes: 0,
+                leaves: Arc::default(),
+            };
+            state.shelves.insert(number, shelf);
+            state.hold(number, chunks);
         }
-        let lost = rows
-            .keys()
-            .filter(|number| !state.shelves.contains_key(number))
-            .count();
+        let lost = rows.keys().filter(|number| !state.shelves.contains_key(number)).count();
         if lost > 0 {
             tracing::error!(lost, "the chunk index names trees that are not there");
         }
@@ -433,9 +400,25 @@ impl Slabs {
         })
     }
 
+    /// Bytes that the chunks hold on to, rounded up.
+    pub(super) fn live(&self) -> u64 {
+        self.state().live
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Every critical section leaves the state whole before it can fail.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Counts further chunks of a tree.
+    fn hold(&mut self, number: u32, chunks: u32) {
+        let bytes = u64::from(chunks) * VALUE_LIMIT as u64;
+        if let Some(shelf) = self.shelves.get_mut(&number) {
+            shelf.bytes += bytes;
+            self.live += bytes;
+        }
     }
 }
 
@@ -467,9 +450,17 @@ fn own_row(key: ChunkKey) -> Vec<u8> {
 /// Tree number, and slot in a shared slab.
 fn place_of(place: &[u8]) -> Result<(u32, u8), StoreError> {
     match *place {
-        [a, b, c, d] => Ok((u32::from_be_bytes([a, b, c, d]), 0)),
         [a, b, c, d, slot] => Ok((u32::from_be_bytes([a, b, c, d]), slot)),
+        [a, b, c, d, _, _] => Ok((u32::from_be_bytes([a, b, c, d]), 0)),
         _ => Err(StoreError::Corrupt("a row of the chunk index".into())),
+    }
+}
+
+/// Chunks of an own tree, rounded up.
+fn count_of(place: &[u8]) -> u32 {
+    match *place {
+        [_, _, _, _, high, low] => u32::from(u16::from_be_bytes([high, low])),
+        _ => 0,
     }
 }
 

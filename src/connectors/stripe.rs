@@ -1,0 +1,346 @@
+//! Stripe Connect: files first, then one form that attaches them. Class K: every POST carries an idempotency key.
+//!
+//! * The applicant reference is `acct_…` (an individual, or documents of the account itself), `acct_…,person_…` (a representative, owner or director)
+//!   or `acct_…,company` (the company's own verification document).
+//! * Each uploaded file is noted as `file:<part>` before the next request, so that a later attempt of the same epoch attaches what is there.
+//!   A file that is uploaded and never attached has no effect.
+//! * A callback only says whom to ask about; the verdict is always read from the object itself.
+//!
+//! | kind | slot (built in; `slots` overrides) | purpose of the file |
+//! | --- | --- | --- |
+//! | government-id, passport, drivers-license | `verification.document` | `identity_document` |
+//! | proof-of-address | `verification.additional_document`; of a company `documents.proof_of_address` | `identity_document`; `account_requirement` |
+//! | bank-statement | `documents.bank_account_ownership_verification` | `account_requirement` |
+//! | company-registration | of `…,company` `company.verification.document`; of `acct_…` `documents.company_registration_verification` | `additional_verification`; `account_requirement` |
+//!
+//! Unverified: whether requirements name `documents.<name>.files` in just this form, Stripe's own limit of a key's length, and `Retry-After` on 429.
+
+pub mod account;
+pub mod target;
+
+use async_trait::async_trait;
+use reqwest::{Method, Url};
+use serde_json::Value;
+use time::Duration;
+
+use super::client::{Answer, Call, Client, join};
+use super::guard::checked_url;
+use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::shape::{Multipart, form};
+use super::sign;
+use super::{
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+};
+use crate::domain::delivery::{Problem, ProviderClass, Receipt};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use target::{Holder, Slot, Slots, Target};
+
+const API: &str = "https://api.stripe.com";
+const FILES: &str = "https://files.stripe.com";
+/// The version that Stripe's own Python library 16.1.0 pins.
+const VERSION: &str = "2026-10-28.endive";
+
+#[derive(Debug)]
+pub struct Settings {
+    pub common: Common,
+    pub files_url: Url,
+    pub api_key: Secret,
+    pub version: String,
+    pub slots: Slots,
+    /// Whether files are uploaded in the name of the connected account (as Stripe's library does) or of the platform.
+    pub upload_as_account: bool,
+    /// Whether what will be due some day counts as missing.
+    pub eventually: bool,
+}
+
+impl Settings {
+    /// Keys: the common ones, `api_key_file`, `api_version`, `files_url`, `slots`, `upload_as` (`account` or `platform`), `missing` (`due` or `eventually`).
+    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::new(table, read_secret);
+        let defaults = Defaults {
+            base_url: API,
+            allow_loopback: false,
+            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
+            min_bytes: 1,
+            // "Less than 10 MB".
+            max_bytes: 9_999_999,
+            poll_first: Duration::seconds(10),
+            poll_longest: Duration::minutes(15),
+        };
+        let common = Common::read(&mut reader, &defaults);
+        // Whoever points the API elsewhere surely means the files too.
+        let beside = if common.endpoint.base_url.trim_end_matches('/') == API {
+            FILES
+        } else {
+            &common.endpoint.base_url
+        };
+        let files = reader
+            .text("files_url", "the address for files, such as \"https://files.stripe.com\"")
+            .unwrap_or_else(|| beside.to_owned());
+        let files_url = checked_url(&common.endpoint, "files_url", &files);
+        let files_url = files_url.unwrap_or_else(|fault| {
+            if files != common.endpoint.base_url {
+                reader.fault("files_url", fault.accepted);
+            }
+            Url::parse(FILES).expect("the constant is an address")
+        });
+        let api_key = reader.required_secret("api_key_file");
+        let version = reader
+            .text("api_version", "a version such as \"2026-10-28.endive\"")
+            .unwrap_or_else(|| VERSION.to_owned());
+        let slots = Slots::read(&mut reader);
+        let upload_as_account = reader.choice("upload_as", &[("account", true), ("platform", false)], true);
+        let eventually = reader.choice("missing", &[("due", false), ("eventually", true)], false);
+        reader.finish(Self {
+            common,
+            files_url,
+            api_key,
+            version,
+            slots,
+            upload_as_account,
+            eventually,
+        })
+    }
+}
+
+pub struct Stripe {
+    settings: Settings,
+    client: Client,
+}
+
+impl Stripe {
+    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+        let client = Client::new(&settings.common.endpoint)?;
+        Ok(Self { settings, client })
+    }
+
+    fn dress(&self, call: Call) -> Call {
+        call.bearer(self.settings.api_key.expose())
+            .header("stripe-version", &self.settings.version)
+    }
+
+    async fn get(&self, path: &str) -> Result<Value, Failure> {
+        success(
+            &self
+                .client
+                .send(self.dress(Call::asking(Method::GET, self.client.url(path))))
+                .await?,
+        )
+    }
+
+    fn slot(&self, parcel: &Parcel) -> Result<(Target, &Slot), Failure> {
+        let target = target_of(&parcel.applicant)?;
+        let refused = |text: &str| Failure::Final {
+            problem: Problem::new("provider.unsupported", text),
+        };
+        let slot = self.settings.slots.of(&parcel.kind, &target.holder);
+        let slot = slot.ok_or_else(|| {
+            refused("This provider has no place for this document of this applicant. Check the reference: account, person or company.")
+        })?;
+        if parcel.parts.is_empty() || !parcel.parts.iter().all(|part| slot.takes(&part.name)) {
+            return Err(refused("This provider takes the parts front and back of this document."));
+        }
+        Ok((target, slot))
+    }
+
+    async fn upload(&self, parcel: &Parcel, part: usize, account: &str, slot: &Slot) -> Result<String, Failure> {
+        let number = call_number(part);
+        let body = Multipart::new(parcel.keys.boundary(number))
+            .text("purpose", slot.purpose())
+            .file("file", parcel, part)
+            .finish(parcel);
+        let mut call = self.dress(Call::sending(Method::POST, join(&self.settings.files_url, "/v1/files")));
+        if self.settings.upload_as_account {
+            call = call.header("stripe-account", account);
+        }
+        let call = call.header("idempotency-key", &parcel.keys.idempotency(number)).body(body);
+        let answer = self.client.send(call).await?;
+        let file = success(&answer)?["id"].as_str().and_then(|file| target::id(file, "file_"));
+        file.ok_or_else(|| answer.unreadable())
+    }
+
+    async fn attach(&self, parcel: &Parcel, target: &Target, slot: &Slot, files: &[String]) -> Result<Value, Failure> {
+        let fields: Vec<(String, String)> = parcel
+            .parts
+            .iter()
+            .zip(files)
+            .enumerate()
+            .map(|(n, (part, file))| (slot.field(&target.holder, &part.name, n), file.clone()))
+            .collect();
+        let call = self
+            .dress(Call::sending(Method::POST, self.client.url(&target.path())))
+            .header("idempotency-key", &parcel.keys.idempotency(call_number(parcel.parts.len())))
+            .body(form(&fields));
+        success(&self.client.send(call).await?)
+    }
+}
+
+#[async_trait]
+impl Connector for Stripe {
+    fn profile(&self) -> Profile {
+        let common = &self.settings.common;
+        Profile {
+            kind: "stripe",
+            class: ProviderClass::IdempotencyKey,
+            confirm: common.confirm,
+            key_window: Duration::hours(24),
+            lists_missing: true,
+            by_hand: false,
+            poll_first: common.poll_first,
+            poll_longest: common.poll_longest,
+        }
+    }
+
+    fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {
+        self.settings.slots.accepts(document, parts)?;
+        Ok(self.settings.common.limits.clone())
+    }
+
+    async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
+        let target = target_of(applicant)?;
+        let object = self.get(&target.path()).await?;
+        Ok(account::missing(&object, &target, &self.settings.slots, self.settings.eventually))
+    }
+
+    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
+        let (target, slot) = self.slot(parcel)?;
+        let mut files = Vec::new();
+        for (n, part) in parcel.parts.iter().enumerate() {
+            let step = format!("file:{}", part.name);
+            files.push(match parcel.step(&step) {
+                Some(file) => file.to_owned(),
+                None => {
+                    let file = self.upload(parcel, n, &target.account, slot).await?;
+                    trail.note(&step, &file).await?;
+                    file
+                }
+            });
+        }
+        let object = self.attach(parcel, &target, slot, &files).await?;
+        Ok(Delivered {
+            references: files,
+            verdict: account::judge(&object, slot, &target.holder),
+        })
+    }
+
+    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
+        let (target, slot) = self.slot(parcel)?;
+        let files: Option<Vec<String>> = parcel
+            .parts
+            .iter()
+            .map(|part| parcel.step(&format!("file:{}", part.name)).map(str::to_owned))
+            .collect();
+        // Every file is noted before the request that attaches them: without all of them nothing was attached.
+        let Some(files) = files else { return Ok(Presence::Absent) };
+        let (_, Some(pointer)) = slot.pointers(&target.holder) else {
+            return Ok(Presence::Unknown);
+        };
+        let object = self.get(&target.path()).await?;
+        let entry = object.pointer(&pointer);
+        let attached = |(part, file): (&super::ParcelPart, &String)| entry.is_some_and(|e| e[part.name.as_str()].as_str() == Some(file));
+        if parcel.parts.iter().zip(&files).all(attached) {
+            let verdict = account::judge(&object, slot, &target.holder);
+            return Ok(Presence::Present(Delivered {
+                references: files,
+                verdict,
+            }));
+        }
+        Ok(Presence::Absent)
+    }
+
+    async fn verdict(&self, parcel: &Parcel, _: &Receipt) -> Result<Verdict, Failure> {
+        let (target, slot) = self.slot(parcel)?;
+        Ok(account::judge(&self.get(&target.path()).await?, slot, &target.holder))
+    }
+
+    fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {
+        let keys = sign::raw_keys(&self.settings.common.webhook_secrets);
+        if keys.is_empty() {
+            return Err(CallbackRefused::NotUsed);
+        }
+        let given = callback.header("stripe-signature").ok_or(CallbackRefused::Signature)?;
+        sign::verify_timestamped(given, &keys, callback, sign::TOLERANCE)?;
+        let event: Value = serde_json::from_slice(callback.body).map_err(|_| CallbackRefused::Malformed)?;
+        let object = &event["data"]["object"];
+        let text = |value: &Value, prefix: &str| value.as_str().and_then(|text| target::id(text, prefix));
+        let account = text(&object["account"], "acct_")
+            .or_else(|| text(&object["id"], "acct_"))
+            .or_else(|| text(&event["account"], "acct_"));
+        let person = text(&object["id"], "person_");
+        let holders = match (event["type"].as_str().ok_or(CallbackRefused::Malformed)?, person) {
+            ("account.updated", _) => vec![Holder::Account, Holder::Company],
+            ("person.updated", Some(person)) => vec![Holder::Person(person)],
+            // Another event of an endpoint that listens to more than it must.
+            _ => return Ok(Vec::new()),
+        };
+        let account = account.ok_or(CallbackRefused::Malformed)?;
+        Ok(holders
+            .iter()
+            .filter_map(|holder| Target::reference(&account, holder))
+            .map(Hint::Applicant)
+            .collect())
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        self.get("/v1/account")
+            .await
+            .map(|_| "the provider answers and knows the API key".to_owned())
+    }
+}
+
+fn target_of(applicant: &ApplicantRef) -> Result<Target, Failure> {
+    let text = "The applicant's reference is not one of this provider: acct_…, acct_…,person_… or acct_…,company.";
+    Target::parse(applicant).ok_or_else(|| Failure::Final {
+        problem: Problem::new("provider.applicant_reference", text),
+    })
+}
+
+/// More than 255 parts are never asked for.
+fn call_number(n: usize) -> u8 {
+    u8::try_from(n).unwrap_or(u8::MAX)
+}
+
+/// The body of a success, or what the error means: by status, by the error's type and code, and by what Stripe itself says about retrying.
+fn success(answer: &Answer) -> Result<Value, Failure> {
+    if (200..300).contains(&answer.status) {
+        return answer.success();
+    }
+    let error = answer.json().map(|body| body["error"].clone()).unwrap_or_default();
+    let code = error["code"].as_str().filter(|code| is_code(code)).unwrap_or_default();
+    let kind = error["type"].as_str().filter(|kind| is_code(kind)).unwrap_or_default();
+    let retry = answer.header("stripe-should-retry");
+    let busy = || {
+        answer.definite(
+            "provider.busy",
+            "The provider still works on an earlier request; it is tried again by itself.",
+        )
+    };
+    Err(match answer.status {
+        500.. if retry == Some("false") || answer.stored_failure().is_some() => answer.uncertain(
+            "provider.stored_failure",
+            "The provider will not complete this try; whether it has the document is being found out.",
+        ),
+        409 if code == "idempotency_key_in_use" || retry != Some("false") => busy(),
+        400 | 409 if kind == "idempotency_error" => {
+            answer.uncertain("provider.key_reused", "The provider remembers this delivery with other content.")
+        }
+        400 | 402 | 404 | 422 if retry == Some("true") => busy(),
+        400 | 402 | 404 | 409 | 422 if !kind.is_empty() => {
+            let detail = if code.is_empty() {
+                kind.to_owned()
+            } else {
+                format!("{kind}, {code}")
+            };
+            answer.refused(&format!("The provider refused the request: {detail}."))
+        }
+        _ => answer.failure(),
+    })
+}
+
+/// A word for machines, which cannot hold anything about a person.
+fn is_code(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests;

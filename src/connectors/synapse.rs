@@ -1,0 +1,383 @@
+//! SynapseFi, whose API is gone since April 2024; a provider of that shape can be spoken to, and this is the article that the portal began with. Class R.
+//!
+//! 1. `GET /users/{id}?full_dehydrate=yes` gives the refresh token, the base document and what is there already.
+//! 2. `POST /oauth/{id}` turns the refresh token into an OAuth key.
+//! 3. `PATCH /users/{id}` carries every part as a data URI in one request: two PATCHes of one user in a row race at the provider.
+//! 4. The verdict is polled from step 1's call.
+//!
+//! * One user at a time: deliveries of one process to one user wait for one another.
+//! * PATCH knows no idempotency key, so an unknown outcome is resolved by comparing the sub-documents with those noted before the PATCH (step `before`).
+//! * A callback signs only an id, not its body: it is a hint and nothing else.
+//!
+//! The applicant reference is the user's id. Unverified against a living provider: the shape of `required_edd_docs`, whether a sub-document of the same
+//! type is replaced or added, and the OAuth answer when a device needs a second factor.
+
+pub mod user;
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+use async_trait::async_trait;
+use reqwest::Method;
+use serde_json::Value;
+use time::Duration;
+use tokio::sync::Mutex;
+
+use super::body::Body;
+use super::client::{Answer, Call, Client};
+use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::shape::{Json, percent};
+use super::sign::{self, Algorithm, Encoding};
+use super::{
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+};
+use crate::domain::delivery::{Problem, ProviderClass, Receipt};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use user::{Types, User};
+
+/// The documented limit of a request's body, and room for everything in it that is no document.
+const BODY_CAP: u64 = (30 << 20) - (64 << 10);
+/// Locks for deliveries, shared by users whose references hash alike.
+const LANES: usize = 64;
+
+#[derive(Debug)]
+pub struct Settings {
+    pub common: Common,
+    pub client_id: String,
+    pub client_secret: Secret,
+    pub fingerprint: Secret,
+    pub user_ip: String,
+    pub language: String,
+    pub types: Types,
+    pub required: Vec<DocumentKind>,
+    pub callback_algorithm: Algorithm,
+}
+
+impl Settings {
+    /// Keys: the common ones, `client_id`, `client_secret_file`, `fingerprint_file`, `user_ip`, `language`, `types` (`{ "government-id/front" = "GOVT_ID" }`),
+    /// `required` (document kinds that are missing as long as the provider has none), `callback_algorithm` (`sha256` or `sha1`). Callbacks are signed with the client secret.
+    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::new(table, read_secret);
+        let defaults = Defaults {
+            base_url: "",
+            allow_loopback: false,
+            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
+            min_bytes: 1,
+            max_bytes: BODY_CAP / 4 * 3,
+            poll_first: Duration::seconds(15),
+            poll_longest: Duration::minutes(30),
+        };
+        let common = Common::read(&mut reader, &defaults);
+        let client_id = reader.required("client_id", "the client's id");
+        let client_secret = reader.required_secret("client_secret_file");
+        let fingerprint = reader.required_secret("fingerprint_file");
+        let user_ip = reader.required("user_ip", "an IP address, as X-SP-USER-IP");
+        if !user_ip.is_empty() && user_ip.parse::<std::net::IpAddr>().is_err() {
+            reader.fault("user_ip", "an IP address, as X-SP-USER-IP");
+        }
+        let language = reader
+            .text("language", "a language code such as \"en\"")
+            .unwrap_or_else(|| "en".to_owned());
+        let types = Types::read(&mut reader);
+        let required = reader
+            .texts("required", "a list of document kinds")
+            .unwrap_or_else(|| vec!["government-id".to_owned()]);
+        let known: Option<Vec<_>> = required
+            .iter()
+            .map(|kind| DocumentKind::parse(kind).filter(|k| types.takes(k)))
+            .collect();
+        if known.is_none() {
+            reader.fault("required", "document kinds that `types` knows");
+        }
+        let callback_algorithm = reader.choice(
+            "callback_algorithm",
+            &[("sha256", Algorithm::Sha256), ("sha1", Algorithm::Sha1)],
+            Algorithm::Sha256,
+        );
+        let required = known.unwrap_or_default();
+        reader.finish(Self {
+            common,
+            client_id,
+            client_secret,
+            fingerprint,
+            user_ip,
+            language,
+            types,
+            required,
+            callback_algorithm,
+        })
+    }
+}
+
+pub struct Synapse {
+    settings: Settings,
+    client: Client,
+    lanes: Vec<Mutex<()>>,
+}
+
+/// How a request counts when it fails.
+enum Step {
+    Asks,
+    Sends,
+}
+
+impl Synapse {
+    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+        let client = Client::new(&settings.common.endpoint)?;
+        Ok(Self {
+            settings,
+            client,
+            lanes: (0..LANES).map(|_| Mutex::default()).collect(),
+        })
+    }
+
+    fn lane(&self, applicant: &ApplicantRef) -> &Mutex<()> {
+        let mut hasher = DefaultHasher::new();
+        applicant.expose().hash(&mut hasher);
+        &self.lanes[usize::try_from(hasher.finish() % LANES as u64).unwrap_or_default()]
+    }
+
+    /// The three-header authentication. Before OAuth the key is empty.
+    fn call(&self, step: &Step, method: Method, path: &str, oauth_key: &str) -> Call {
+        let settings = &self.settings;
+        let url = self.client.url(path);
+        let call = match step {
+            Step::Asks => Call::asking(method, url),
+            Step::Sends => Call::sending(method, url),
+        };
+        call.header("x-sp-lang", &settings.language)
+            .header(
+                "x-sp-gateway",
+                &format!("{}|{}", settings.client_id, settings.client_secret.expose()),
+            )
+            .header("x-sp-user", &format!("{oauth_key}|{}", settings.fingerprint.expose()))
+            .header("x-sp-user-ip", &settings.user_ip)
+    }
+
+    async fn user(&self, applicant: &ApplicantRef) -> Result<User, Failure> {
+        let path = format!("/users/{}?full_dehydrate=yes", percent(applicant.expose()));
+        let call = self
+            .call(&Step::Asks, Method::GET, &path, "")
+            .header("content-type", "application/json");
+        let answer = self.client.send(call).await?;
+        User::read(&success(&answer)?).ok_or_else(|| answer.unreadable())
+    }
+
+    async fn oauth(&self, applicant: &ApplicantRef, user: &User) -> Result<Secret, Failure> {
+        let body = serde_json::json!({"refresh_token": user.refresh_token.expose()}).to_string();
+        let path = format!("/oauth/{}", percent(applicant.expose()));
+        let call = self
+            .call(&Step::Asks, Method::POST, &path, "")
+            .body(Body::text("application/json", body));
+        let answer = self.client.send(call).await?;
+        if answer.status == 202 || error_code(&answer).as_deref() == Some("10") {
+            let text =
+                "The provider wants a second factor for this portal's device. Register the fingerprint with the provider, then retry.";
+            return Err(Failure::Credentials {
+                problem: Problem::new("provider.second_factor", text),
+            });
+        }
+        let key = success(&answer)?["oauth_key"].as_str().map(Secret::new);
+        key.filter(|k| !k.expose().is_empty()).ok_or_else(|| answer.unreadable())
+    }
+
+    fn patch_body(&self, parcel: &Parcel, base: &str) -> Result<Body, Failure> {
+        let mut documents = Vec::new();
+        for (n, part) in parcel.parts.iter().enumerate() {
+            let theirs = self
+                .settings
+                .types
+                .of(&parcel.kind, &part.name)
+                .ok_or_else(|| unsupported(&parcel.kind))?;
+            documents.push(Json::object([
+                ("document_type", Json::text(theirs)),
+                ("document_value", Json::DataUri(n)),
+            ]));
+        }
+        let document = Json::object([("id", Json::text(base)), ("physical_docs", Json::Array(documents))]);
+        Ok(Json::object([("documents", Json::Array(vec![document]))]).body(parcel))
+    }
+
+    async fn patch(&self, parcel: &Parcel, base: &str, oauth_key: &Secret) -> Result<Answer, Failure> {
+        let path = format!("/users/{}", percent(parcel.applicant.expose()));
+        let call = self.call(&Step::Sends, Method::PATCH, &path, oauth_key.expose());
+        self.client.send(call.body(self.patch_body(parcel, base)?)).await
+    }
+
+    fn types_of(&self, parcel: &Parcel) -> Vec<String> {
+        parcel
+            .parts
+            .iter()
+            .filter_map(|part| self.settings.types.of(&parcel.kind, &part.name))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    async fn send(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
+        let types = self.types_of(parcel);
+        let user = self.user(&parcel.applicant).await?;
+        // What an earlier attempt of this epoch noted stays: the bytes must be the same, and its comparison the older one.
+        let base = match parcel.step("base") {
+            Some(base) => base.to_owned(),
+            None => {
+                let base = user.base.clone().ok_or_else(no_base)?;
+                trail.note("before", &user.snapshot(&types)).await?;
+                trail.note("base", &base).await?;
+                base
+            }
+        };
+        let mut key = self.oauth(&parcel.applicant, &user).await?;
+        let mut answer = self.patch(parcel, &base, &key).await?;
+        if matches!(error_code(&answer).as_deref(), Some("110" | "300")) {
+            // The key ran out between two calls; once, since a second refusal is about something else.
+            let fresh = self.user(&parcel.applicant).await?;
+            key = self.oauth(&parcel.applicant, &fresh).await?;
+            answer = self.patch(parcel, &base, &key).await?;
+        }
+        let body = success(&answer)?;
+        let user = User::read_documents(&body).ok_or_else(|| answer.unreadable())?;
+        Ok(user.delivered(&types))
+    }
+}
+
+#[async_trait]
+impl Connector for Synapse {
+    fn profile(&self) -> Profile {
+        let common = &self.settings.common;
+        Profile {
+            kind: "synapse",
+            class: ProviderClass::Reconcile,
+            confirm: common.confirm,
+            key_window: Duration::ZERO,
+            lists_missing: true,
+            by_hand: false,
+            poll_first: common.poll_first,
+            poll_longest: common.poll_longest,
+        }
+    }
+
+    fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {
+        let types = &self.settings.types;
+        let theirs: Option<Vec<&str>> = parts.iter().map(|part| types.of(document, part)).collect();
+        let Some(theirs) = theirs.filter(|t| !t.is_empty()) else {
+            return Err(Unsupported(types.describe()));
+        };
+        let mut limits = self.settings.common.limits.clone();
+        if theirs.iter().any(|t| t.starts_with("GOVT_ID") || *t == "SELFIE") {
+            limits.accepted.retain(|t| matches!(t, FileType::Jpeg | FileType::Png));
+        }
+        limits.max_bytes = limits.max_bytes.min(BODY_CAP / 4 * 3 / parts.len() as u64);
+        Ok(limits)
+    }
+
+    async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
+        Ok(self.user(applicant).await?.missing(&self.settings.types, &self.settings.required))
+    }
+
+    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
+        let _one_at_a_time = self.lane(&parcel.applicant).lock().await;
+        self.send(parcel, trail).await
+    }
+
+    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
+        let _one_at_a_time = self.lane(&parcel.applicant).lock().await;
+        // The note stands before the PATCH: without it nothing was sent.
+        let Some(before) = parcel.step("before") else {
+            return Ok(Presence::Absent);
+        };
+        let user = self.user(&parcel.applicant).await?;
+        Ok(user.presence(&self.types_of(parcel), before))
+    }
+
+    async fn verdict(&self, parcel: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
+        Ok(self.user(&parcel.applicant).await?.verdict(&receipt.references))
+    }
+
+    fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {
+        let name = if self.settings.callback_algorithm == Algorithm::Sha1 {
+            "x-synapse-signature"
+        } else {
+            "x-synapse-signature-sha256"
+        };
+        let given = callback.header(name).ok_or(CallbackRefused::Signature)?;
+        // The signature covers an id inside the body, so the body must be read to be checked; nothing else of it is used.
+        let body: Value = serde_json::from_slice(callback.body).map_err(|_| CallbackRefused::Signature)?;
+        let id = body["_id"]["$oid"].as_str().ok_or(CallbackRefused::Signature)?;
+        let secret = self.settings.client_secret.expose().as_bytes();
+        let pieces: [&[u8]; 3] = [id.as_bytes(), b"+", self.settings.client_id.as_bytes()];
+        if !sign::verify(self.settings.callback_algorithm, Encoding::Hex, &[secret], &pieces, given) {
+            return Err(CallbackRefused::Signature);
+        }
+        let applicant = ApplicantRef::parse(id).ok_or(CallbackRefused::Malformed)?;
+        Ok(vec![Hint::Applicant(applicant)])
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        let call = self
+            .call(&Step::Asks, Method::GET, "/users/document-types", "")
+            .header("content-type", "application/json");
+        let body = success(&self.client.send(call).await?)?;
+        let count = body["physical_docs"].as_array().map_or(0, Vec::len);
+        Ok(format!("the provider answers and lists {count} document types"))
+    }
+}
+
+fn unsupported(kind: &DocumentKind) -> Failure {
+    Failure::Final {
+        problem: Problem::new(
+            "provider.unsupported",
+            format!("This provider has no document type for {kind}. Check `types` in its configuration."),
+        ),
+    }
+}
+
+fn no_base() -> Failure {
+    let text = "The provider has no base document for this applicant yet; complete the applicant's data there, then retry.";
+    Failure::Final {
+        problem: Problem::new("provider.no_base_document", text),
+    }
+}
+
+fn error_code(answer: &Answer) -> Option<String> {
+    if (200..300).contains(&answer.status) && answer.status != 202 {
+        return None;
+    }
+    match &answer.json()?["error_code"] {
+        Value::String(code) => Some(code.clone()),
+        Value::Number(code) => Some(code.to_string()),
+        _ => None,
+    }
+}
+
+/// The body of a success, or what the provider's error code means. The code outweighs the status.
+fn success(answer: &Answer) -> Result<Value, Failure> {
+    let Some(code) = error_code(answer) else { return answer.success() };
+    let credentials = |text: &str| Failure::Credentials {
+        problem: Problem::new("provider.credentials", format!("{text} (code {code})")),
+    };
+    let refused = |text: &str| Failure::Final {
+        problem: Problem::new("provider.refused", format!("{text} (code {code})")),
+    };
+    Err(match code.as_str() {
+        "100" => credentials("The provider refuses this portal's client id and secret."),
+        "110" | "120" | "300" => credentials("The provider refuses this portal's access to this applicant. Check the fingerprint."),
+        "10" => credentials("The provider wants a second factor for this portal's device."),
+        "200" | "410" => refused("The provider refused the content of the request."),
+        "404" => refused("The provider does not know this applicant."),
+        "400" => refused("The provider has a conflicting document."),
+        "460" => refused("The provider could not complete the request."),
+        "450" => answer.uncertain("provider.busy", "The provider still works on an earlier request."),
+        "429" => answer.definite(
+            "provider.rate_limited",
+            "The provider asks for a pause; it is tried again by itself.",
+        ),
+        "503" => answer.definite(
+            "provider.unavailable",
+            "The provider is not available right now; it is tried again by itself.",
+        ),
+        _ => answer.failure(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,447 @@
+//! The promises of the embedded store, each tried against a real directory.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+
+use super::durable::{DurableSled, Options};
+use super::error::StoreError;
+use super::fsync::injected;
+use super::records::{Batch, Rows, VALUE_LIMIT};
+use super::slab::ChunkKey;
+
+/// A directory for one test, removed on drop.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("nightdrop-sled-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+
+    fn open(&self) -> DurableSled {
+        DurableSled::open(&self.0, Options::default()).unwrap()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.0.join("sled/db")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Options whose abort hook collects the reasons instead.
+fn harmless() -> (Options, Arc<Mutex<Vec<String>>>) {
+    let reasons = Arc::new(Mutex::new(Vec::new()));
+    let collected = Arc::clone(&reasons);
+    let abort = Arc::new(move |why: &str| collected.lock().unwrap().push(why.to_owned()));
+    (
+        Options {
+            abort,
+            ..Options::default()
+        },
+        reasons,
+    )
+}
+
+fn batch(rows: &[(&str, Option<&str>)]) -> Batch {
+    let mut batch = Batch::new();
+    for (key, value) in rows {
+        match value {
+            Some(value) => batch.put(*key, *value),
+            None => batch.remove(*key),
+        };
+    }
+    batch
+}
+
+fn key(document: u8, chunk: u32) -> ChunkKey {
+    ChunkKey {
+        document: [document; 16],
+        file: 0,
+        chunk,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_commits_share_a_sync() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let tasks: Vec<_> = (0..64_u8)
+        .map(|task| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for round in 0..10_u8 {
+                    let mut batch = Batch::new();
+                    batch.put(vec![task, round], vec![round]);
+                    let seq = store.apply(batch).unwrap();
+                    store.settled(seq).await.unwrap();
+                    // Acknowledged is in the log, not only decided.
+                    assert_eq!(store.records().get(&[task, round]).unwrap(), Some(vec![round]));
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let metrics = store.metrics();
+    assert!(metrics.acknowledged >= 640);
+    assert!(metrics.acknowledged > 2 * metrics.flushes, "{metrics:?}");
+}
+
+#[test]
+fn what_was_settled_is_there_after_reopening() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    store.chunks().put(key(1, 0), b"small", 7).unwrap();
+    store.chunks().put(key(1, 9), b"large", 8).unwrap();
+    let seq = store.apply(batch(&[("a", Some("1")), ("b", Some("2"))])).unwrap();
+    store.settled_blocking(seq).unwrap();
+    drop(store);
+    let store = scratch.open();
+    assert_eq!(store.records().get(b"a").unwrap(), Some(b"1".to_vec()));
+    assert_eq!(store.chunks().get(key(1, 0)).unwrap(), Some(b"small".to_vec()));
+    assert_eq!(store.chunks().get(key(1, 9)).unwrap(), Some(b"large".to_vec()));
+    assert_eq!(store.chunks().documents(None, 10).unwrap(), vec![([1; 16], 7)]);
+}
+
+#[test]
+fn decisions_see_earlier_ones_and_a_refusal_writes_nothing() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    for expected in 0..200_u64 {
+        // Never waited for: some of these are read from memory and some from the log.
+        let (seen, _) = store
+            .decide(|rows| {
+                let count = rows.get(b"count")?.map_or(0, |count| u64::from_be_bytes(count.try_into().unwrap()));
+                let mut batch = Batch::new();
+                batch.put(*b"count", (count + 1).to_be_bytes());
+                Ok::<_, StoreError>((batch, count))
+            })
+            .unwrap();
+        assert_eq!(seen, expected);
+    }
+    let refused = store.decide(|_| {
+        let mut batch = Batch::new();
+        batch.put(*b"good", *b"x").put(*b"bad", vec![0; VALUE_LIMIT + 1]);
+        Ok::<_, StoreError>((batch, ()))
+    });
+    assert!(matches!(refused, Err(StoreError::Size { .. })));
+    store.durable_blocking().unwrap();
+    assert_eq!(store.records().get(b"good").unwrap(), None);
+    assert_eq!(store.records().get(b"count").unwrap(), Some(200_u64.to_be_bytes().to_vec()));
+}
+
+#[test]
+fn pages_follow_each_other_without_gaps() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let mut many = Batch::new();
+    for number in 0..50_u8 {
+        many.put(vec![b'p', number], vec![number]);
+    }
+    many.put(*b"o", *b"before").put(*b"q", *b"behind");
+    store.apply(many).unwrap();
+    store.durable_blocking().unwrap();
+    let (mut seen, mut after) = (Vec::new(), None::<Vec<u8>>);
+    loop {
+        let page = store.records().scan_prefix(b"p", after.as_deref(), 7).unwrap();
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        seen.extend(page.into_iter().map(|(key, _)| key[1]));
+    }
+    assert_eq!(seen, (0..50).collect::<Vec<u8>>());
+}
+
+#[test]
+fn a_second_handle_is_refused_and_the_first_goes_on() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    assert_eq!(DurableSled::open(&scratch.0, Options::default()).err(), Some(StoreError::Held));
+    store.apply(batch(&[("a", Some("1"))])).unwrap();
+    store.durable_blocking().unwrap();
+    drop(store);
+    assert_eq!(scratch.open().records().get(b"a").unwrap(), Some(b"1".to_vec()));
+}
+
+#[test]
+fn nothing_is_acknowledged_while_a_record_is_spilled() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let spilled = scratch.0.join("sled/blobs/1");
+    std::fs::write(&spilled, b"x").unwrap();
+    let seq = store.apply(batch(&[("a", Some("1"))])).unwrap();
+    assert_eq!(store.settled_blocking(seq), Err(StoreError::Spilled));
+    assert_eq!(store.apply(batch(&[("b", Some("1"))])), Err(StoreError::Spilled));
+    drop(store);
+    assert_eq!(DurableSled::open(&scratch.0, Options::default()).err(), Some(StoreError::Spilled));
+    std::fs::remove_file(spilled).unwrap();
+    scratch.open();
+}
+
+#[test]
+fn a_failed_sync_is_never_acknowledged_and_calls_the_hook() {
+    let scratch = Scratch::new();
+    let (options, reasons) = harmless();
+    let store = DurableSled::open(&scratch.0, options).unwrap();
+    injected::fail(&scratch.log(), rustix::io::Errno::IO);
+    let seq = store.apply(batch(&[("a", Some("1"))])).unwrap();
+    assert!(matches!(store.settled_blocking(seq), Err(StoreError::Unknown(_))));
+    assert_eq!(reasons.lock().unwrap().len(), 1);
+    assert!(matches!(store.apply(batch(&[("b", Some("1"))])), Err(StoreError::Unknown(_))));
+    assert!(matches!(store.chunks().put(key(1, 0), b"x", 1), Err(StoreError::Unknown(_))));
+    injected::heal(&scratch.log());
+    drop(store);
+}
+
+#[test]
+fn a_full_disk_is_typed_and_the_store_opens_again() {
+    let scratch = Scratch::new();
+    let (options, reasons) = harmless();
+    let store = DurableSled::open(&scratch.0, options).unwrap();
+    let kept = store.apply(batch(&[("kept", Some("1"))])).unwrap();
+    store.settled_blocking(kept).unwrap();
+    injected::fail(&scratch.log(), rustix::io::Errno::NOSPC);
+    let seq = store.apply(batch(&[("a", Some("1"))])).unwrap();
+    assert_eq!(store.settled_blocking(seq), Err(StoreError::Full { must_reopen: true }));
+    assert_eq!(store.apply(batch(&[("b", Some("1"))])), Err(StoreError::Full { must_reopen: true }));
+    assert!(reasons.lock().unwrap().is_empty(), "a full disk is no reason to die");
+    injected::heal(&scratch.log());
+    drop(store);
+    assert_eq!(scratch.open().records().get(b"kept").unwrap(), Some(b"1".to_vec()));
+}
+
+#[test]
+fn the_reserve_is_refused_before_anything_is_written() {
+    let scratch = Scratch::new();
+    let options = Options {
+        reserve_bytes: u64::MAX >> 2,
+        ..Options::default()
+    };
+    let store = DurableSled::open(&scratch.0, options).unwrap();
+    let full = StoreError::Full { must_reopen: false };
+    assert_eq!(store.apply(batch(&[("a", Some("1"))])), Err(full.clone()));
+    assert_eq!(store.chunks().put(key(1, 0), b"x", 1), Err(full));
+    // Making room goes on.
+    let mut purge = batch(&[("a", None), ("purged", Some("1"))]);
+    purge.frees_space();
+    let seq = store.apply(purge).unwrap();
+    store.settled_blocking(seq).unwrap();
+    store.chunks().delete_document([1; 16]).unwrap();
+    assert!(!store.restore_ballast(), "the ballast must not take the reserve");
+}
+
+#[test]
+fn the_ballast_comes_and_goes() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let ballast = super::ballast::Ballast::of(&scratch.0);
+    assert!(ballast.is_held());
+    store.release_ballast().unwrap();
+    assert!(!ballast.is_held());
+    assert!(store.restore_ballast() && ballast.is_held());
+}
+
+#[test]
+fn garbage_is_refused_and_left_as_it_is() {
+    let scratch = Scratch::new();
+    std::fs::create_dir_all(scratch.0.join("sled")).unwrap();
+    std::fs::write(scratch.0.join("sled/conf"), b"not a configuration at all").unwrap();
+    assert!(DurableSled::open(&scratch.0, Options::default()).is_err());
+    assert_eq!(std::fs::read(scratch.0.join("sled/conf")).unwrap(), b"not a configuration at all");
+}
+
+#[test]
+fn a_tree_without_rows_is_dropped_at_the_next_opening() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    store.chunks().put(key(1, 0), b"kept", 1).unwrap();
+    // What a crash between the two steps of a deletion leaves.
+    store
+        .core()
+        .db
+        .open_tree([b't', 0, 0, 0, 99])
+        .unwrap()
+        .insert([0], "left over")
+        .unwrap();
+    store.durable_blocking().unwrap();
+    drop(store);
+    let store = scratch.open();
+    let trees = store.core().db.tree_names();
+    assert!(!trees.iter().any(|name| name.as_ref() == [b't', 0, 0, 0, 99]));
+    assert_eq!(store.chunks().get(key(1, 0)).unwrap(), Some(b"kept".to_vec()));
+}
+
+#[test]
+fn shared_slabs_are_given_back_with_their_last_chunk() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let before = store.core().db.tree_names().len();
+    for document in 0..40 {
+        store.chunks().put(key(document, 0), &[document; 9], u64::from(document)).unwrap();
+        store.chunks().put(key(document, 1), &[document; 8], 99).unwrap();
+    }
+    assert_eq!(store.core().db.tree_names().len() - before, 10, "eight chunks share a tree");
+    assert_eq!(store.chunks().list_older(3, None, 10).unwrap().len(), 3);
+    for document in 0..40 {
+        store.chunks().delete_document([document; 16]).unwrap();
+        store.chunks().delete_document([document; 16]).unwrap();
+    }
+    assert_eq!(store.core().db.tree_names().len(), before);
+    assert!(store.chunks().documents(None, 10).unwrap().is_empty());
+}
+
+#[test]
+fn wrong_sizes_are_refused() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let limit = VALUE_LIMIT;
+    assert_eq!(store.chunks().put(key(1, 0), b"", 1), Err(StoreError::Size { bytes: 0, limit }));
+    let large = vec![0; limit + 1];
+    assert_eq!(
+        store.chunks().put(key(1, 0), &large, 1),
+        Err(StoreError::Size { bytes: limit + 1, limit })
+    );
+    assert!(store.chunks().put(key(1, 0), &large[..limit], 1).is_ok());
+}
+
+#[test]
+fn deleting_during_a_put_harms_nobody() {
+    let scratch = Scratch::new();
+    let (options, reasons) = harmless();
+    let store = DurableSled::open(&scratch.0, options).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for chunk in 0..2000 {
+                match store.chunks().put(key(1, chunk % 40), &[1; 999], 1) {
+                    Ok(_) | Err(StoreError::Gone) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        while !writer.is_finished() {
+            store.chunks().delete_document([1; 16]).unwrap();
+        }
+    });
+    store.chunks().delete_document([1; 16]).unwrap();
+    store.durable_blocking().unwrap();
+    assert!(reasons.lock().unwrap().is_empty());
+    assert!(store.chunks().documents(None, 1).unwrap().is_empty());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u8, u8, u32, u8),
+    Delete(u8),
+    Settle,
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Around the seams: shared to own, leaf to leaf, tree to tree.
+    let chunk = prop_oneof![0..12_u32, 1020..1030_u32, Just(2047), Just(2048)];
+    prop_oneof![
+        12 => (0..4_u8, 0..2_u8, chunk, any::<u8>()).prop_map(|(d, f, c, fill)| Step::Put(d, f, c, fill)),
+        2 => (0..4_u8).prop_map(Step::Delete),
+        2 => Just(Step::Settle),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn chunks_behave_like_a_map(steps in proptest::collection::vec(step(), 1..60)) {
+        let scratch = Scratch::new();
+        let mut store = Some(scratch.open());
+        let mut model = BTreeMap::new();
+        for step in steps {
+            let open = store.clone().unwrap();
+            match step {
+                Step::Put(document, file, chunk, fill) => {
+                    let bytes = vec![fill; 1 + usize::from(fill) * 257];
+                    let key = ChunkKey { document: [document; 16], file, chunk };
+                    open.chunks().put(key, &bytes, 1).unwrap();
+                    model.insert(key, bytes);
+                }
+                Step::Delete(document) => {
+                    open.chunks().delete_document([document; 16]).unwrap();
+                    model.retain(|key, _| key.document != [document; 16]);
+                }
+                Step::Settle => open.durable_blocking().unwrap(),
+                Step::Reopen => {
+                    drop(open);
+                    drop(store.take());
+                    store = Some(scratch.open());
+                }
+            }
+            let open = store.as_ref().unwrap();
+            for (key, bytes) in &model {
+                let stored = open.chunks().get(*key).unwrap();
+                prop_assert!(stored.as_ref() == Some(bytes), "{key:?}");
+            }
+            let mut documents: Vec<_> = model.keys().map(|key| (key.document, 1)).collect();
+            documents.dedup();
+            prop_assert_eq!(open.chunks().documents(None, 100).unwrap(), documents);
+            prop_assert_eq!(open.chunks().get(ChunkKey { document: [9; 16], file: 0, chunk: 0 }).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn decided_rows_lie_over_the_stored_ones(
+        layers in proptest::collection::vec(
+            proptest::collection::btree_map(proptest::collection::vec(0..4_u8, 1..4), any::<Option<u8>>(), 0..20), 3),
+        from in proptest::collection::vec(0..4_u8, 0..4),
+        to in proptest::collection::vec(0..4_u8, 0..4),
+        limit in 0..20_usize,
+    ) {
+        let scratch = Scratch::new();
+        let db = ::sled::Config::new().path(scratch.0.join("rows")).flush_every_ms(None).open().unwrap();
+        let layers: Vec<BTreeMap<Vec<u8>, Option<Vec<u8>>>> = layers.into_iter()
+            .map(|layer| layer.into_iter().map(|(key, value)| (key, value.map(|byte| vec![byte]))).collect())
+            .collect();
+        let mut model = BTreeMap::new();
+        for layer in &layers {
+            for (key, value) in layer {
+                match value {
+                    Some(value) => drop(model.insert(key.clone(), value.clone())),
+                    None => drop(model.remove(key)),
+                }
+            }
+        }
+        for (key, value) in &layers[0] {
+            if let Some(value) = value {
+                db.insert(key, value.as_slice()).unwrap();
+            }
+        }
+        let rows = Rows::decided(&db, &layers[2], Arc::new(layers[1].clone()));
+        for start in [Bound::Unbounded, Bound::Included(from.as_slice()), Bound::Excluded(from.as_slice())] {
+            for end in [Bound::Unbounded, Bound::Included(to.as_slice()), Bound::Excluded(to.as_slice())] {
+                let found = rows.range(start, end, limit).unwrap();
+                let inside = |key: &&Vec<u8>| {
+                    std::ops::RangeBounds::<[u8]>::contains(&(start, end), key.as_slice())
+                };
+                let expected: Vec<_> = model.iter().filter(|(key, _)| inside(key)).take(limit)
+                    .map(|(key, value)| (key.clone(), value.clone())).collect();
+                prop_assert_eq!(found, expected);
+            }
+        }
+        for key in layers.iter().flat_map(BTreeMap::keys) {
+            prop_assert_eq!(rows.get(key).unwrap(), model.get(key).cloned());
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The floors of the house, checked on the source: arrows run down, every file says what it is for, none outgrows its reader.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::walk;
+
+/// Each room with the rooms it may import. A room may always import itself. `lib.rs` points here.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("crypto", &["domain"]),
+    ("storage", &["domain"]),
+    ("connectors", &["domain"]),
+    ("inspect", &["domain"]),
+    ("workflow", &["domain", "crypto", "storage", "connectors", "inspect"]),
+    ("http", &["domain", "crypto", "storage", "connectors", "inspect", "workflow"]),
+    ("worker", &["domain", "storage", "workflow"]),
+    ("sandbox", &["domain", "connectors"]),
+    // The catalogue's type is the workflow's; the configuration fills it.
+    ("config", &["domain", "workflow", "connectors"]),
+    (
+        "app",
+        &[
+            "domain",
+            "crypto",
+            "storage",
+            "connectors",
+            "inspect",
+            "workflow",
+            "http",
+            "worker",
+            "config",
+            "sandbox",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "domain",
+            "crypto",
+            "storage",
+            "connectors",
+            "inspect",
+            "workflow",
+            "http",
+            "worker",
+            "config",
+            "app",
+            "sandbox",
+            "cli",
+        ],
+    ),
+];
+
+const LONGEST: usize = 600;
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files: Vec<_> = walk(&root)
+        .into_iter()
+        .filter(|p| p.extension().is_some_and(|e| e == "rs"))
+        .collect();
+    files.sort();
+    files
+        .into_iter()
+        .map(|p| (p.strip_prefix(&root).unwrap().to_path_buf(), std::fs::read_to_string(&p).unwrap()))
+        .collect()
+}
+
+fn room(file: &Path) -> String {
+    let first = file.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// Rooms named behind `crate::` outside of comments.
+fn imports(text: &str) -> Vec<String> {
+    let code: String = text
+        .lines()
+        .filter(|l| !l.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let name = |rest: &str| {
+        rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    code.split("crate::")
+        .skip(1)
+        .map(name)
+        .filter(|n| ALLOWED.iter().any(|(room, _)| room == n))
+        .collect()
+}
+
+#[test]
+fn arrows_run_down() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        let here = room(&file);
+        let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == here) else {
+            assert!(
+                ["main", "lib"].contains(&here.as_str()),
+                "{} is in no room of the table",
+                file.display()
+            );
+            continue;
+        };
+        for there in imports(&text) {
+            if there != here && !allowed.contains(&there.as_str()) {
+                wrong.push(format!("{} imports {there}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_stays_readable() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        if !text.starts_with("//!") {
+            wrong.push(format!("{} has no head", file.display()));
+        }
+        let lines = text.lines().count();
+        if lines > LONGEST {
+            wrong.push(format!("{} has {lines} lines", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn what_must_stay_in_one_place_stays_there() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        let at = file.to_string_lossy().into_owned();
+        let code: Vec<&str> = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+        let mut only_in = |word: &str, homes: &[&str]| {
+            if code.iter().any(|l| l.contains(word)) && !homes.iter().any(|home| at.starts_with(home)) {
+                wrong.push(format!("{at} names {word}"));
+            }
+        };
+        only_in("sled::Tree", &["storage/sled"]);
+        only_in("sled::Db", &["storage/sled"]);
+        only_in("use ::sled", &["storage/sled"]);
+        only_in("StatusCode", &["http/error.rs", "connectors", "sandbox", "cli"]);
+        only_in("actix_web", &["http", "sandbox", "app.rs"]);
+        only_in("SystemTime::now", &[]);
+        only_in("now_utc()", &["storage/clock.rs", "connectors/http", "sandbox", "cli"]);
+        only_in("unsafe ", &["storage/sled/fsync.rs"]);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

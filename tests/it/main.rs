@@ -1,0 +1,8 @@
+//! One test binary for everything that is tested from outside.
+
+#![allow(clippy::unwrap_used)]
+
+mod journey;
+mod layers;
+mod power_cut;
+mod support;

@@ -1,0 +1,411 @@
+//! A portal of its own for each test: real server on a free port, real store in a temporary folder, the sandbox provider beside it. The worker is driven by hand unless told otherwise.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use nightdrop::app::{self, App, KeyProtection, Running};
+use nightdrop::config::Config;
+use nightdrop::connectors::settings::Secret;
+use nightdrop::crypto::envelope::Suite;
+use nightdrop::domain::agent::{Actor, Scope};
+use nightdrop::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName};
+use nightdrop::domain::request::{DocumentRequest, RequestState};
+use nightdrop::sandbox::{self, Sandbox};
+use nightdrop::storage::clock::Source;
+use nightdrop::worker::{self, Step};
+use nightdrop::workflow::issue::{self, Ask, Expiry, Issued};
+use nightdrop::workflow::{Portal, sign_in};
+use serde_json::Value;
+use time::Duration;
+
+const WEBHOOK_SECRET: &str = "whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0";
+
+/// A folder that goes away with its owner.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let name = format!("nightdrop-it-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a test wants otherwise.
+#[derive(Clone)]
+pub struct Wish {
+    pub confirm: &'static str,
+    /// More lines of `nightdrop.toml`, tables included.
+    pub more: String,
+    pub worker: bool,
+    pub clock: Source,
+    pub suite: Suite,
+    pub passphrase: Option<&'static str>,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            confirm: "received",
+            more: String::new(),
+            worker: false,
+            clock: Source::System,
+            suite: Suite::XWing,
+            passphrase: None,
+        }
+    }
+}
+
+impl Wish {
+    /// A clock that stands still until the test moves it.
+    pub fn with_hands(mut self) -> (Self, Hands) {
+        let start = time::OffsetDateTime::now_utc();
+        let hands = Arc::new(AtomicI64::new(i64::try_from(start.unix_timestamp_nanos() / 1_000_000).unwrap()));
+        self.clock = Source::Manual(hands.clone());
+        (self, Hands(hands))
+    }
+}
+
+/// Moves a test's clock.
+pub struct Hands(Arc<AtomicI64>);
+
+impl Hands {
+    pub fn forward(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.whole_milliseconds()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+/// A running portal with its sandbox provider.
+pub struct House {
+    pub running: Option<Running>,
+    pub portal: Arc<Portal>,
+    pub sandbox: Sandbox,
+    pub folder: Folder,
+    pub http: reqwest::Client,
+    pub api_key: String,
+    config: Config,
+    wish: Wish,
+}
+
+impl House {
+    pub async fn new() -> Self {
+        Self::wished(Wish::default()).await
+    }
+
+    pub async fn wished(wish: Wish) -> Self {
+        nightdrop::connectors::client::install_tls();
+        let folder = Folder::new();
+        let settings = sandbox::Settings {
+            api_key: Secret::new("sandbox-key"),
+            webhook_secret: Secret::new(WEBHOOK_SECRET),
+            callback_url: None,
+        };
+        let sandbox = Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), settings).await.unwrap();
+        private(&folder.path().join("sandbox-key"), "sandbox-key");
+        private(&folder.path().join("webhook"), WEBHOOK_SECRET);
+        let text = format!(
+            "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
+             erasure = {{ slots = 64, accept_weak = true }}\nworkers = 2\n{}\n\
+             [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"{}\"\napi_key_file = \"sandbox-key\"\nwebhook_secret_file = \"webhook\"\nconfirm = \"{}\"\n",
+            wish.more,
+            sandbox.url(),
+            wish.confirm
+        );
+        let config = Config::parse(&text, folder.path(), std::iter::empty()).unwrap_or_else(|f| panic!("{f:?}\n{text}"));
+        let protection = match wish.passphrase {
+            None => KeyProtection::KekFile,
+            Some(phrase) => KeyProtection::Passphrase(
+                zeroize::Zeroizing::new(phrase.as_bytes().to_vec()),
+                nightdrop::crypto::keyfile::Argon2Cost::smallest(),
+            ),
+        };
+        app::create(&config, &protection, wish.suite).unwrap();
+        let app = App::open(config.clone(), wish.clock.clone()).await.unwrap();
+        let portal = app.portal.clone();
+        let (_, secret) = sign_in::add_api_key(&portal, "tests", Scope::ALL.to_vec(), None, Actor::Operator)
+            .await
+            .unwrap();
+        let running = app.start_with(wish.worker).await.unwrap();
+        sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", running.public)));
+        let http = client(IpAddr::from([127, 0, 0, 1]));
+        Self {
+            portal,
+            running: Some(running),
+            sandbox,
+            folder,
+            http,
+            api_key: secret.to_string(),
+            config,
+            wish,
+        }
+    }
+
+    /// Stops the process part and starts it again on the same folder.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        let app = App::open(self.config.clone(), self.wish.clock.clone()).await.unwrap();
+        self.portal = app.portal.clone();
+        let running = app.start_with(self.wish.worker).await.unwrap();
+        self.sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", running.public)));
+        self.running = Some(running);
+    }
+
+    pub async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+        self.portal = Arc::clone(&self.portal);
+    }
+
+    pub fn public(&self, path: &str) -> String {
+        format!("http://{}{path}", self.running.as_ref().unwrap().public)
+    }
+
+    pub fn staff(&self, path: &str) -> String {
+        format!("http://{}{path}", self.running.as_ref().unwrap().staff)
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.config.data_dir
+    }
+
+    /// A link for a government ID, both sides.
+    pub async fn link(&self) -> Link {
+        self.link_for("government-id", None).await
+    }
+
+    pub async fn link_for(&self, document: &str, parts: Option<&[&str]>) -> Link {
+        let mut ask = ask("applicant-1", document);
+        ask.parts = parts.map(|p| p.iter().map(|n| PartName::parse(n).unwrap()).collect());
+        self.issue(ask).await
+    }
+
+    pub async fn issue(&self, ask: Ask) -> Link {
+        let issued = issue::issue(&self.portal, ask, Actor::Operator, None).await.unwrap();
+        self.known(issued)
+    }
+
+    pub fn known(&self, issued: Issued) -> Link {
+        Link {
+            id: issued.request.id,
+            token: issued.token.encode(),
+            path: format!("/d/{}", issued.token.encode()),
+            passcode: issued.passcode.clone(),
+        }
+    }
+
+    pub async fn request(&self, link: &Link) -> DocumentRequest {
+        self.portal.records.request(link.id).await.unwrap().unwrap()
+    }
+
+    pub async fn state(&self, link: &Link) -> RequestState {
+        self.request(link).await.state(self.portal.records.now())
+    }
+
+    /// Sends files as the form does. The answer is whatever the portal says.
+    pub async fn drop_files(&self, link: &Link, files: &[(&str, &[u8])]) -> reqwest::Response {
+        let (body, kind) = form(files);
+        self.http
+            .post(self.public(&link.path))
+            .header("content-type", kind)
+            .body(body)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// Works until nothing is due any more.
+    pub async fn work(&self) {
+        while worker::step(&self.portal).await.unwrap() == Step::Done {}
+    }
+
+    pub async fn received(&self) -> Vec<Value> {
+        let body = self
+            .http
+            .get(format!("{}/received", self.sandbox.url()))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        serde_json::from_str::<Value>(&body).unwrap().as_array().unwrap().clone()
+    }
+
+    pub async fn misbehave(&self, next: &[&str]) {
+        let body = serde_json::json!({ "next": next }).to_string();
+        let answer = self
+            .http
+            .post(format!("{}/behaviour", self.sandbox.url()))
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+            .await
+            .unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    /// Every file below the data folder.
+    pub fn files(&self) -> Vec<PathBuf> {
+        walk(self.data())
+    }
+}
+
+pub struct Link {
+    pub id: nightdrop::domain::id::RequestId,
+    pub token: String,
+    pub path: String,
+    pub passcode: Option<String>,
+}
+
+pub fn ask(applicant: &str, document: &str) -> Ask {
+    Ask {
+        provider: ProviderName::parse("sandbox").unwrap(),
+        applicant: ApplicantRef::parse(applicant).unwrap(),
+        document: DocumentKind::parse(document).unwrap(),
+        parts: None,
+        expires: Expiry::Default,
+        passcode: false,
+        locale: None,
+        message: None,
+        return_url: None,
+        metadata: None,
+    }
+}
+
+pub fn client(from: IpAddr) -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .local_address(from)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap()
+}
+
+/// A form as browsers write it: its bytes and its content type.
+pub fn form(files: &[(&str, &[u8])]) -> (Vec<u8>, String) {
+    let boundary = "----WebKitFormBoundaryHx7nightdrop";
+    let mut body = Vec::new();
+    for (name, bytes) in files {
+        let head = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"IMG 0001.png\"\r\nContent-Type: image/png\r\n\r\n"
+        );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    (body, format!("multipart/form-data; boundary={boundary}"))
+}
+
+/// A whole PNG of about the wished size: one stored (uncompressed) zlib stream of noise, so that it has no repetition to hide behind.
+pub fn png(seed: u64, bytes: usize) -> Vec<u8> {
+    let width: u32 = 1000;
+    let row = width as usize * 3 + 1;
+    let height = u32::try_from(bytes.div_ceil(row).max(1)).unwrap();
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut raw = Vec::with_capacity(row * height as usize);
+    for place in 0..row * height as usize {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        // Each row starts with its filter, here "none".
+        raw.push(if place % row == 0 { 0 } else { (state >> 32) as u8 });
+    }
+    let mut zlib = vec![0x78, 0x01];
+    let blocks: Vec<&[u8]> = raw.chunks(65_535).collect();
+    for (i, block) in blocks.iter().enumerate() {
+        zlib.push(u8::from(i + 1 == blocks.len()));
+        let length = u16::try_from(block.len()).unwrap();
+        zlib.extend_from_slice(&length.to_le_bytes());
+        zlib.extend_from_slice(&(!length).to_le_bytes());
+        zlib.extend_from_slice(block);
+    }
+    zlib.extend_from_slice(&adler(&raw).to_be_bytes());
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut header = Vec::new();
+    header.extend_from_slice(&width.to_be_bytes());
+    header.extend_from_slice(&height.to_be_bytes());
+    header.extend_from_slice(&[8, 2, 0, 0, 0]);
+    chunk(&mut png, b"IHDR", &header);
+    for piece in zlib.chunks(1 << 20) {
+        chunk(&mut png, b"IDAT", piece);
+    }
+    chunk(&mut png, b"IEND", &[]);
+    png
+}
+
+fn chunk(png: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
+    png.extend_from_slice(&u32::try_from(data.len()).unwrap().to_be_bytes());
+    let start = png.len();
+    png.extend_from_slice(kind);
+    png.extend_from_slice(data);
+    let crc = crc32(&png[start..]);
+    png.extend_from_slice(&crc.to_be_bytes());
+}
+
+fn crc32(data: &[u8]) -> u32 {
+    static TABLE: std::sync::LazyLock<[u32; 256]> = std::sync::LazyLock::new(|| {
+        std::array::from_fn(|i| (0..8).fold(i as u32, |c, _| if c & 1 == 1 { 0xedb8_8320 ^ (c >> 1) } else { c >> 1 }))
+    });
+    !data.iter().fold(!0, |c, b| TABLE[((c ^ u32::from(*b)) & 255) as usize] ^ (c >> 8))
+}
+
+fn adler(data: &[u8]) -> u32 {
+    let (mut a, mut b) = (1u32, 0u32);
+    for chunk in data.chunks(5_000) {
+        for byte in chunk {
+            a += u32::from(*byte);
+            b += a;
+        }
+        a %= 65_521;
+        b %= 65_521;
+    }
+    (b << 16) | a
+}
+
+pub fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            files.extend(walk(&entry.path()))
+        } else {
+            files.push(entry.path())
+        }
+    }
+    files
+}
+
+pub fn private(path: &Path, text: &str) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(bytes))
+}
