@@ -13,6 +13,7 @@ pub mod guard;
 pub mod health;
 pub mod pages;
 pub mod staff;
+mod table;
 pub mod tls;
 pub mod upload;
 
@@ -128,7 +129,7 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
             .app_data(state.clone())
             .wrap(guard::staff_headers())
             .configure(staff_routes)
-            .default_service(web::to(error::no_such_page))
+            .default_service(web::to(console::no_such_page))
     });
     macro_rules! run {
         ($server:expr, $door:expr, $workers:expr) => {{
