@@ -1,0 +1,69 @@
+//! The command line. Every command answers `--help` with an example and `--json` for machines, exits with 0 only on success, and says on standard error in one
+//! sentence what went wrong and how to mend it. No secret is taken from the command line: everybody on the machine can read those.
+
+mod ask;
+mod demo;
+mod init;
+mod log;
+mod output;
+mod process;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use output::Outcome;
+
+/// A self-hosted drop for identity documents: ask, drop, seal, forward, confirm, purge.
+#[derive(Parser, Debug)]
+#[command(name = "nightdrop", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(after_help = "Start here:
+  nightdrop demo          everything on this machine, nothing kept
+  nightdrop init          keys, store, configuration, the first admin
+  nightdrop doctor        what is wrong, and how to mend it
+  nightdrop serve         the portal
+
+Commands that speak to a running portal read its staff address from NIGHTDROP_URL (or --url) and an API key from NIGHTDROP_TOKEN (or --token-file).")]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// The whole loop on this machine, with a sandbox provider
+    Demo(demo::Demo),
+    /// Run the portal
+    Serve(serve::Serve),
+    /// Make configuration, keys, store and the first admin
+    Init(init::Init),
+}
+
+/// Runs the process's command line.
+pub fn main() -> ExitCode {
+    process::guard();
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        // Help and version are answers too; their exit code is 0, a wrong line's is 2.
+        Err(answer) => answer.exit(),
+    };
+    match run(line.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = failure.to_string();
+            if !text.is_empty() {
+                output::complain(format_args!("nightdrop: {text}"));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Outcome {
+    match command {
+        Command::Demo(demo) => demo::run(demo),
+        Command::Serve(serve) => serve::run(serve),
+        Command::Init(init) => init::run(init),
+    }
+}
