@@ -189,11 +189,11 @@ impl App {
     pub async fn start_with(self, worker: bool) -> Result<Running, StartError> {
         let public = bind(self.config.public.address)?;
         let staff = bind(self.config.staff.address)?;
-        self.start_on(public, staff).await
+        self.start_on(public, staff, worker).await
     }
 
     /// The same on sockets that are bound already, for a portal whose address must be known before it opens.
-    pub async fn start_on(self, public: TcpListener, staff: TcpListener) -> Result<Running, StartError> {
+    pub async fn start_on(self, public: TcpListener, staff: TcpListener, worker: bool) -> Result<Running, StartError> {
         let addresses = (local(&public)?, local(&staff)?);
         let doors = http::open(http::Doors {
             portal: self.portal.clone(),

@@ -28,6 +28,7 @@ use crate::domain::document::{ApplicantRef, DocumentKind, ProviderName};
 use crate::domain::id::{CROCKFORD, RequestId};
 use crate::sandbox::{self, Sandbox};
 use crate::storage::clock::Source;
+use crate::worker::Worker;
 use crate::workflow::{Portal, issue, sign_in};
 
 use super::log::{self, LogFormat, To};
@@ -81,19 +82,19 @@ pub fn run(demo: Demo) -> Outcome {
         let mut stop = Stop::listen()?;
         let begun = Instant::now();
         let folder = Folder::make(demo.data_dir.as_deref())?;
-        let stage = Stage::set(&demo, &folder.path).await?;
+        let mut stage = Stage::set(&demo, &folder.path).await?;
         let mut screen = Screen {
             json: demo.format.json,
             marks: Marks::new(),
         };
-        let played = play(&stage, &demo, &mut screen, &mut stop, begun).await;
+        let played = play(&mut stage, &demo, &mut screen, &mut stop, begun).await;
         stage.strike(&mut stop).await;
         folder.remove()?;
         played
     })
 }
 
-async fn play(stage: &Stage, demo: &Demo, screen: &mut Screen, stop: &mut Stop, begun: Instant) -> Outcome {
+async fn play(stage: &mut Stage, demo: &Demo, screen: &mut Screen, stop: &mut Stop, begun: Instant) -> Outcome {
     screen.introduce(stage, demo.once)?;
     let mut tail = Tail::new(stage.running.portal.clone());
     if demo.once {
@@ -116,6 +117,8 @@ async fn play(stage: &Stage, demo: &Demo, screen: &mut Screen, stop: &mut Stop, 
 /// Everything that runs.
 struct Stage {
     running: Running,
+    /// In `--once` the worker starts only when the sealed document has been looked at.
+    worker: Option<Worker>,
     sandbox: Sandbox,
     data_dir: PathBuf,
     public_url: String,
@@ -141,9 +144,10 @@ impl Stage {
         let app = App::open(config, Source::System).await?;
         let password = new_password()?;
         let people = people(&app.portal, &password).await?;
-        let running = app.start_on(public, staff).await?;
+        let running = app.start_on(public, staff, !demo.once).await?;
         Ok(Self {
             running,
+            worker: None,
             sandbox,
             data_dir: folder.to_path_buf(),
             public_url,
@@ -159,9 +163,16 @@ impl Stage {
         &self.running.portal
     }
 
+    fn start_worker(&mut self) {
+        self.worker = Some(Worker::start(&self.running.portal));
+    }
+
     /// Ends everything and returns when the store is closed, so that its folder can go.
     async fn strike(self, stop: &mut Stop) {
         let store = Arc::downgrade(&self.running.store);
+        if let Some(worker) = self.worker {
+            worker.stop(Duration::from_secs(5)).await;
+        }
         tokio::select! {
             () = self.running.stop() => {}
             _ = stop.told() => {}

@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What was proven, in the order in which it was.
 type Checks = Vec<(&'static str, String)>;
 
-pub async fn walk(stage: &Stage, screen: &mut Screen, tail: &mut Tail, begun: Instant) -> Outcome {
+pub async fn walk(stage: &mut Stage, screen: &mut Screen, tail: &mut Tail, begun: Instant) -> Outcome {
     install_tls();
     let client = Client::builder()
         .no_proxy()
@@ -42,9 +42,9 @@ pub async fn walk(stage: &Stage, screen: &mut Screen, tail: &mut Tail, begun: In
     for step in tail.look().await? {
         screen.step(&step)?;
     }
-    hold_the_verdict(stage, &client).await?;
     drop_photos(stage, &client).await?;
     let headers = remember_headers(stage).await?;
+    stage.start_worker();
     let states = follow(stage, screen, tail).await?;
     let mut checks = Checks::new();
     let expected = ["awaiting", "received", "forwarding", "awaiting_confirmation", "confirmed", "purged"];
@@ -56,22 +56,6 @@ pub async fn walk(stage: &Stage, screen: &mut Screen, tail: &mut Tail, begun: In
     undecryptable(stage, &headers, &mut checks)?;
     nothing_on_disk(stage, &mut checks).await?;
     report(stage, screen, &checks, begun)
-}
-
-/// The provider takes a second to make up its mind, so that the sealed document can be looked at while it is still there.
-async fn hold_the_verdict(stage: &Stage, client: &Client) -> Outcome {
-    let url = format!("{}/behaviour", stage.sandbox.url());
-    let answer = client
-        .post(url)
-        .header("content-type", "application/json")
-        .body(json!({"next": ["pending:1"]}).to_string())
-        .send()
-        .await;
-    match answer {
-        Ok(answer) if answer.status().is_success() => Ok(()),
-        Ok(answer) => Err(Failure::new(format!("the sandbox provider answered {}", answer.status()))),
-        Err(error) => Err(http(error)),
-    }
 }
 
 /// What a phone does: looks at the page, then sends the form.
@@ -122,11 +106,9 @@ async fn remember_headers(stage: &Stage) -> Outcome<Vec<Vec<u8>>> {
         .request(stage.request)
         .await?
         .ok_or_else(|| Failure::new("the request is gone"))?;
-    let Some(document) = request.document() else {
-        return Err(Failure::new(
-            "the document was purged before it could be looked at; this machine is very busy, run the demo again",
-        ));
-    };
+    let document = request
+        .document()
+        .ok_or_else(|| Failure::new("the portal holds nothing although it said \"received\""))?;
     let headers: Vec<Vec<u8>> = document.parts.iter().map(|p| p.header.clone()).collect();
     for header in &headers {
         DocumentOpener::open_stored(header, &portal.keyring, portal.erasure.as_ref())
