@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod api;
 mod journey;
 mod layers;
 mod power_cut;
