@@ -1,12 +1,19 @@
 //! The command line. Every command answers `--help` with an example and `--json` for machines, exits with 0 only on success, and says on standard error in one
 //! sentence what went wrong and how to mend it. No secret is taken from the command line: everybody on the machine can read those.
 
+mod agents;
 mod ask;
+mod audit;
+mod client;
 mod demo;
+mod doctor;
 mod init;
+mod key;
 mod log;
 mod output;
 mod process;
+mod receipts;
+mod requests;
 mod serve;
 
 use std::process::ExitCode;
@@ -38,6 +45,29 @@ enum Command {
     Serve(serve::Serve),
     /// Make configuration, keys, store and the first admin
     Init(init::Init),
+    /// Look for everything that is wrong, and say how to mend it
+    Doctor(doctor::Doctor),
+    /// Ask applicants for documents, and follow what becomes of them
+    Request(requests::Requests),
+    /// What a provider still wants of an applicant
+    Missing(requests::Missing),
+    /// The people who sign in to the console
+    Agent(agents::Agents),
+    /// The vault key: status, unlock, rotate
+    Key(key::Keys),
+    /// Export the audit log, or verify an export offline
+    Audit(audit::Audit),
+    /// Deletion receipts: get one, or verify one offline
+    Receipt(receipts::Receipts),
+    /// Print the API's OpenAPI document
+    #[command(after_help = "Example:\n  nightdrop openapi > openapi.json")]
+    Openapi(OpenApi),
+}
+
+#[derive(clap::Args, Debug)]
+struct OpenApi {
+    #[command(flatten)]
+    format: output::Format,
 }
 
 /// Runs the process's command line.
@@ -65,5 +95,24 @@ fn run(command: Command) -> Outcome {
         Command::Demo(demo) => demo::run(demo),
         Command::Serve(serve) => serve::run(serve),
         Command::Init(init) => init::run(init),
+        Command::Doctor(doctor) => doctor::run(doctor),
+        Command::Request(requests) => requests::run(requests),
+        Command::Missing(missing) => requests::missing(missing),
+        Command::Agent(agents) => agents::run(agents),
+        Command::Key(keys) => key::run(keys),
+        Command::Audit(audit) => audit::run(audit),
+        Command::Receipt(receipts) => receipts::run(receipts),
+        Command::Openapi(print) => openapi(print.format),
     }
+}
+
+/// The document is JSON anyway: one line for machines, indented for people.
+fn openapi(format: output::Format) -> Outcome {
+    let document = crate::http::api::openapi();
+    let text = if format.json {
+        document.to_json()
+    } else {
+        document.to_pretty_json()
+    };
+    output::line(text.map_err(|e| output::Failure::new(format!("the document cannot be written: {e}")))?)
 }

@@ -111,12 +111,22 @@ fn password(file: Option<&Path>) -> Outcome<Zeroizing<String>> {
     match file {
         Some(file) => ask::from_file(file),
         None if ask::somebody() => ask::new_secret("The password (15 characters or more; a few words are fine)"),
-        None => Err(Failure::new("nobody can be asked for the password: name a file that holds it with --password-file")),
+        None => Err(Failure::new(
+            "nobody can be asked for the password: name a file that holds it with --password-file",
+        )),
     }
 }
 
 fn told(agent: &Value, what: &str, json: bool) -> Outcome {
-    if json { output::json(agent) } else { output::line(format_args!("{} {what} ({})", output::plain(text(agent, "email")), text(agent, "id"))) }
+    if json {
+        output::json(agent)
+    } else {
+        output::line(format_args!(
+            "{} {what} ({})",
+            output::plain(text(agent, "email")),
+            text(agent, "id")
+        ))
+    }
 }
 
 async fn show(remote: &Remote) -> Outcome {
@@ -128,7 +138,11 @@ async fn show(remote: &Remote) -> Outcome {
         .as_array()
         .into_iter()
         .flatten()
-        .map(|a| ["id", "email", "name", "role", "created_at", "disabled_at"].map(|f| text(a, f).to_owned()).to_vec())
+        .map(|a| {
+            ["id", "email", "name", "role", "created_at", "disabled_at"]
+                .map(|f| text(a, f).to_owned())
+                .to_vec()
+        })
         .collect();
     output::table(&["ID", "E-MAIL", "NAME", "ROLE", "SINCE", "DISABLED"], &rows)
 }
@@ -142,5 +156,7 @@ async fn find(api: &Api, who: &str) -> Outcome<String> {
     let answer = api.get(&["agents"], &[]).await?;
     let mut all = answer["agents"].as_array().into_iter().flatten();
     let found = all.find(|a| a["email"] == email.as_str()).and_then(|a| a["id"].as_str());
-    found.map(str::to_owned).ok_or_else(|| Failure::new(format!("there is no agent {}; see `nightdrop agent list`", output::plain(who))))
+    found
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::new(format!("there is no agent {}; see `nightdrop agent list`", output::plain(who))))
 }

@@ -70,7 +70,7 @@ pub fn new_secret(question: &str) -> Outcome<Zeroizing<String>> {
     }
 }
 
-/// A secret from a file that nobody else may read; `-` is standard input. Without the line break that editors put at the end.
+/// A secret from a file that nobody else may read; `-` is standard input. Without the one line break that editors put at the end.
 pub fn from_file(path: &Path) -> Outcome<Zeroizing<String>> {
     let bytes = if path == Path::new("-") {
         let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST));
@@ -81,7 +81,8 @@ pub fn from_file(path: &Path) -> Outcome<Zeroizing<String>> {
         private_file::read(path, LONGEST, Privacy::Credential).map_err(|e| Failure::new(e.to_string()))?
     };
     let text = std::str::from_utf8(&bytes).map_err(|_| Failure::new(format!("{} does not hold text", path.display())))?;
-    let text = text.trim_end_matches(['\r', '\n']);
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {
         return Err(Failure::new(format!("{} is empty", path.display())));
     }

@@ -30,10 +30,14 @@ pub struct Audit {
 #[derive(Subcommand, Debug)]
 enum Action {
     /// Print the log, one JSON object per line
-    #[command(after_help = "Example:\n  nightdrop audit export --after 1200 >> audit.jsonl\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN (a key with the scope audit), or --url and --token-file.")]
+    #[command(
+        after_help = "Example:\n  nightdrop audit export --after 1200 >> audit.jsonl\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN (a key with the scope audit), or --url and --token-file."
+    )]
     Export(Export),
     /// Check an export offline: every entry, and that none is missing between them
-    #[command(after_help = "Example:\n  nightdrop audit verify audit.jsonl\n\nAn export that does not begin with entry 1 is checked from its first entry on.\nWhat was cut off at the end cannot be seen from the file: compare the last hash with the portal's.")]
+    #[command(
+        after_help = "Example:\n  nightdrop audit verify audit.jsonl\n\nAn export that does not begin with entry 1 is checked from its first entry on.\nWhat was cut off at the end cannot be seen from the file: compare the last hash with the portal's."
+    )]
     Verify(Verify),
 }
 
@@ -66,7 +70,9 @@ async fn print(export: Export) -> Outcome {
     let mut after = Some(export.after);
     while let Some(from) = after {
         let page = api.get(&["audit"], &[("after", &from.to_string()), ("limit", PAGE)]).await?;
-        let entries = page["entries"].as_array().ok_or_else(|| Failure::new("the portal's audit log cannot be read"))?;
+        let entries = page["entries"]
+            .as_array()
+            .ok_or_else(|| Failure::new("the portal's audit log cannot be read"))?;
         entries.iter().try_for_each(output::json)?;
         after = page["next_after"].as_u64().filter(|next| *next > from);
     }
@@ -84,7 +90,9 @@ fn verify(given: &Verify) -> Outcome {
     for (n, line) in file.lines().enumerate() {
         let line = line.map_err(|e| Failure::new(format!("{}: {e}", given.file.display())))?;
         if !line.trim().is_empty() {
-            chain.take(&line).map_err(|why| Failure::new(format!("line {} of {}: {why}", n + 1, given.file.display())))?;
+            chain
+                .take(&line)
+                .map_err(|why| Failure::new(format!("line {} of {}: {why}", n + 1, given.file.display())))?;
         }
     }
     let (Some(first), Some((last, hash))) = (chain.first, chain.last) else {
@@ -97,7 +105,9 @@ fn verify(given: &Verify) -> Outcome {
     }
     output::line(format_args!("✓ entries {first} to {last} are unchanged and complete"))?;
     if !whole {
-        output::line(format_args!("  entry {first} itself is taken as given: the entry before it is not in this file"))?;
+        output::line(format_args!(
+            "  entry {first} itself is taken as given: the entry before it is not in this file"
+        ))?;
     }
     output::line(format_args!("  hash of entry {last}: {hash}"))
 }
@@ -121,7 +131,11 @@ impl Chain {
         says_the_same(&entry, line)?;
         let previous = match self.last {
             Some((before, hash)) if before.checked_add(1) == Some(sequence) => Some(hash),
-            Some((before, _)) => return Err(format!("entry {sequence} follows entry {before}: what stood between is missing or in another order")),
+            Some((before, _)) => {
+                return Err(format!(
+                    "entry {sequence} follows entry {before}: what stood between is missing or in another order"
+                ));
+            }
             None => (sequence == 1).then_some(GENESIS),
         };
         if previous.is_some_and(|previous| chain_hash(DOMAIN, &previous, line.as_bytes()) != hash) {
@@ -139,15 +153,26 @@ fn says_the_same(entry: &Value, line: &str) -> Result<(), String> {
     let number = entry["sequence"].as_u64().map(|n| n.to_string()).unwrap_or_default();
     let mut fields = line.split('\t');
     let mut next = || fields.next().unwrap_or_default();
-    let head = next() == number && next() == text("at") && next() == text("actor") && next() == escaped(text("action")) && next() == text("request");
+    let head = next() == number
+        && next() == text("at")
+        && next() == text("actor")
+        && next() == escaped(text("action"))
+        && next() == text("request");
     let mut written: Vec<&str> = fields.collect();
     let mut shown: Vec<String> = match &entry["detail"] {
-        Value::Object(detail) => detail.iter().map(|(k, v)| format!("{}={}", escaped(k), escaped(v.as_str().unwrap_or_default()))).collect(),
+        Value::Object(detail) => detail
+            .iter()
+            .map(|(k, v)| format!("{}={}", escaped(k), escaped(v.as_str().unwrap_or_default())))
+            .collect(),
         _ => Vec::new(),
     };
     written.sort_unstable();
     shown.sort_unstable();
-    if head && written == shown { Ok(()) } else { Err("says something else than its canonical line".to_owned()) }
+    if head && written == shown {
+        Ok(())
+    } else {
+        Err("says something else than its canonical line".to_owned())
+    }
 }
 
 /// As the canonical line has it.

@@ -56,11 +56,12 @@ impl Api {
         let base = base(&url)?;
         let token = match &remote.token_file {
             Some(file) => ask::from_file(file)?,
-            None => variable("NIGHTDROP_TOKEN")
-                .map(zeroize::Zeroizing::new)
-                .ok_or_else(|| Failure::new("who asks? Set NIGHTDROP_TOKEN to an API key, or name a file that holds one with --token-file"))?,
+            None => variable("NIGHTDROP_TOKEN").map(zeroize::Zeroizing::new).ok_or_else(|| {
+                Failure::new("who asks? Set NIGHTDROP_TOKEN to an API key, or name a file that holds one with --token-file")
+            })?,
         };
-        let mut token = HeaderValue::from_str(&format!("Bearer {}", &*token)).map_err(|_| Failure::new("the API key holds characters that no key has"))?;
+        let mut token = HeaderValue::from_str(&format!("Bearer {}", &*token))
+            .map_err(|_| Failure::new("the API key holds characters that no key has"))?;
         token.set_sensitive(true);
         install_tls();
         let mut builder = Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE);
@@ -68,7 +69,9 @@ impl Api {
             // Plain HTTP needs no certificate store, and minimal images have none.
             builder = builder.tls_certs_only([]).no_proxy();
         }
-        let http = builder.build().map_err(|e| Failure::new(format!("no connection can be made: {e}")))?;
+        let http = builder
+            .build()
+            .map_err(|e| Failure::new(format!("no connection can be made: {e}")))?;
         Ok(Self { http, base, token })
     }
 
@@ -91,12 +94,19 @@ impl Api {
     }
 
     fn posting(&self, path: &[&str], body: &Value) -> RequestBuilder {
-        self.http.request(Method::POST, self.url(path)).header(CONTENT_TYPE, "application/json").body(body.to_string())
+        self.http
+            .request(Method::POST, self.url(path))
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.to_string())
     }
 
     fn url(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();
-        url.path_segments_mut().expect("an http address has a path").pop_if_empty().extend(["api", "v1"]).extend(path);
+        url.path_segments_mut()
+            .expect("an http address has a path")
+            .pop_if_empty()
+            .extend(["api", "v1"])
+            .extend(path);
         url
     }
 
@@ -109,13 +119,23 @@ impl Api {
         match read {
             Some(value) if status.is_success() => Ok(value),
             Some(problem) if problem["detail"].is_string() => Err(told(&problem)),
-            _ => Err(Failure::new(format!("{} does not answer like a portal's API (status {status}); is it the staff address?", self.base))),
+            _ => Err(Failure::new(format!(
+                "{} does not answer like a portal's API (status {status}); is it the staff address?",
+                self.base
+            ))),
         }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let why = if error.is_timeout() { "it does not answer in time" } else { "no connection" };
-        Failure::new(format!("the portal at {} cannot be reached ({why}); is it running, and is this its staff address?", self.base))
+        let why = if error.is_timeout() {
+            "it does not answer in time"
+        } else {
+            "no connection"
+        };
+        Failure::new(format!(
+            "the portal at {} cannot be reached ({why}); is it running, and is this its staff address?",
+            self.base
+        ))
     }
 }
 
@@ -160,7 +180,14 @@ mod tests {
         for good in ["http://127.0.0.1:8081", "https://staff.example.com", "https://staff.example.com/"] {
             assert!(base(good).is_ok(), "{good}");
         }
-        for bad in ["", "staff.example.com", "ftp://staff.example.com", "https://me:pw@staff.example.com", "https://x?y=z", "file:///etc"] {
+        for bad in [
+            "",
+            "staff.example.com",
+            "ftp://staff.example.com",
+            "https://me:pw@staff.example.com",
+            "https://x?y=z",
+            "file:///etc",
+        ] {
             assert!(base(bad).is_err(), "{bad}");
         }
     }

@@ -28,13 +28,19 @@ pub struct Receipts {
 #[derive(Subcommand, Debug)]
 enum Action {
     /// Print the receipt of a request's newest purge
-    #[command(after_help = "Example:\n  nightdrop receipt get req_… > receipt.txt\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN, or --url and --token-file.")]
+    #[command(
+        after_help = "Example:\n  nightdrop receipt get req_… > receipt.txt\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN, or --url and --token-file."
+    )]
     Get(Get),
     /// Check a receipt offline: the text, or the JSON that the API gives
-    #[command(after_help = "Example:\n  nightdrop receipt verify receipt.txt --public-key 5f3a…\n\nThe public key is what `nightdrop receipt key` prints; keep a copy apart from the portal.\nWithout it this only shows that the receipt was not changed since somebody signed it.")]
+    #[command(
+        after_help = "Example:\n  nightdrop receipt verify receipt.txt --public-key 5f3a…\n\nThe public key is what `nightdrop receipt key` prints; keep a copy apart from the portal.\nWithout it this only shows that the receipt was not changed since somebody signed it."
+    )]
     Verify(Verify),
     /// Print the public key that this portal's receipts are signed with
-    #[command(after_help = "Example:\n  nightdrop receipt key > portal.pub\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN, or --url and --token-file.")]
+    #[command(
+        after_help = "Example:\n  nightdrop receipt key > portal.pub\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN, or --url and --token-file."
+    )]
     Key(Key),
 }
 
@@ -67,13 +73,25 @@ pub fn run(receipts: Receipts) -> Outcome {
     match receipts.action {
         Action::Get(get) => process::block_on(async {
             let receipt = Api::of(&get.remote)?.get(&["requests", &get.id, "deletion-receipt"], &[]).await?;
-            let signed = receipt["signed"].as_str().ok_or_else(|| Failure::new("the portal's receipt has no signed text"))?;
-            if get.remote.json() { output::json(&receipt) } else { output::write(signed) }
+            let signed = receipt["signed"]
+                .as_str()
+                .ok_or_else(|| Failure::new("the portal's receipt has no signed text"))?;
+            if get.remote.json() {
+                output::json(&receipt)
+            } else {
+                output::write(signed)
+            }
         }),
         Action::Key(key) => process::block_on(async {
             let answer = Api::of(&key.remote)?.get(&["receipt-key"], &[]).await?;
-            let text = answer["public_key"].as_str().ok_or_else(|| Failure::new("the portal names no public key"))?;
-            if key.remote.json() { output::json(&answer) } else { output::line(text) }
+            let text = answer["public_key"]
+                .as_str()
+                .ok_or_else(|| Failure::new("the portal names no public key"))?;
+            if key.remote.json() {
+                output::json(&answer)
+            } else {
+                output::line(text)
+            }
         }),
         Action::Verify(given) => verify(&given),
     }
@@ -87,7 +105,10 @@ fn verify(given: &Verify) -> Outcome {
 }
 
 fn public_key(text: &str) -> Outcome<[u8; 32]> {
-    let bytes = HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes()).ok().and_then(|b| b.try_into().ok());
+    let bytes = HEXLOWER_PERMISSIVE
+        .decode(text.trim().as_bytes())
+        .ok()
+        .and_then(|b| b.try_into().ok());
     bytes.ok_or_else(|| Failure::new("--public-key must be 32 bytes in hex, as `nightdrop receipt key` prints them"))
 }
 
@@ -97,7 +118,9 @@ fn read(file: &Path) -> Outcome<String> {
     if file == Path::new("-") {
         std::io::stdin().take(LONGEST).read_to_string(&mut text).map_err(failed)?;
     } else {
-        std::fs::File::open(file).and_then(|f| f.take(LONGEST).read_to_string(&mut text)).map_err(failed)?;
+        std::fs::File::open(file)
+            .and_then(|f| f.take(LONGEST).read_to_string(&mut text))
+            .map_err(failed)?;
     }
     Ok(text)
 }

@@ -22,7 +22,9 @@ pub struct Requests {
 #[derive(Subcommand, Debug)]
 enum Action {
     /// Issue a request; its link is shown this once
-    #[command(after_help = "Example:\n  nightdrop request new --provider stripe --applicant acct_1 --document passport --expires-in 24h --passcode")]
+    #[command(
+        after_help = "Example:\n  nightdrop request new --provider stripe --applicant acct_1 --document passport --expires-in 24h --passcode"
+    )]
     New(New),
     /// List requests, newest first
     #[command(after_help = "Example:\n  nightdrop request list --state awaiting --provider stripe --limit 20")]
@@ -151,7 +153,9 @@ struct Again {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  nightdrop missing --provider stripe --applicant acct_1\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN, or --url and --token-file.")]
+#[command(
+    after_help = "Example:\n  nightdrop missing --provider stripe --applicant acct_1\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN, or --url and --token-file."
+)]
 pub struct Missing {
     /// A configured provider's name
     #[arg(long, value_name = "NAME")]
@@ -292,10 +296,21 @@ async fn show_list(list: List) -> Outcome {
     }
     let cells: Vec<Vec<String>> = rows
         .iter()
-        .map(|r| ["id", "state", "provider", "document", "applicant", "created_at", "expires_at"].map(|f| text(r, f).to_owned()).to_vec())
+        .map(|r| {
+            ["id", "state", "provider", "document", "applicant", "created_at", "expires_at"]
+                .map(|f| text(r, f).to_owned())
+                .to_vec()
+        })
         .collect();
-    output::table(&["REQUEST", "STATE", "PROVIDER", "DOCUMENT", "APPLICANT", "CREATED", "LINK EXPIRES"], &cells)?;
-    if cursor.is_some() { output::line("There are more; raise --limit.") } else { Ok(()) }
+    output::table(
+        &["REQUEST", "STATE", "PROVIDER", "DOCUMENT", "APPLICANT", "CREATED", "LINK EXPIRES"],
+        &cells,
+    )?;
+    if cursor.is_some() {
+        output::line("There are more; raise --limit.")
+    } else {
+        Ok(())
+    }
 }
 
 async fn show(one: &One) -> Outcome {
@@ -327,12 +342,23 @@ fn told(request: &Value, json: bool) -> Outcome {
     for (name, value) in rows.into_iter().filter(|(_, value)| *value != "-") {
         output::line(format_args!("{name:<10}{}", output::plain(value)))?;
     }
-    let problem = [&request["rejection"], &request["delivery"]["last_problem"]].into_iter().find(|p| p.is_object());
+    let problem = [&request["rejection"], &request["delivery"]["last_problem"]]
+        .into_iter()
+        .find(|p| p.is_object());
     if let Some(problem) = problem {
-        output::line(format_args!("Problem   {} ({})", output::plain(text(problem, "text")), text(problem, "code")))?;
+        output::line(format_args!(
+            "Problem   {} ({})",
+            output::plain(text(problem, "text")),
+            text(problem, "code")
+        ))?;
     }
     for moment in request["timeline"].as_array().into_iter().flatten() {
-        output::line(format_args!("  {}  {:<24} {}", text(moment, "at"), text(moment, "action"), text(moment, "actor")))?;
+        output::line(format_args!(
+            "  {}  {:<24} {}",
+            text(moment, "at"),
+            text(moment, "action"),
+            text(moment, "actor")
+        ))?;
     }
     Ok(())
 }
@@ -342,13 +368,21 @@ async fn passcode(one: &One) -> Outcome {
     if one.remote.json() {
         return output::json(&fresh);
     }
-    output::line(format_args!("Passcode  {}   (shown this once; tell it by another way than the link)", text(&fresh, "passcode")))
+    output::line(format_args!(
+        "Passcode  {}   (shown this once; tell it by another way than the link)",
+        text(&fresh, "passcode")
+    ))
 }
 
 pub fn missing(missing: Missing) -> Outcome {
     process::block_on(async {
         let api = Api::of(&missing.remote)?;
-        let answer = api.post(&["providers", &missing.provider, "missing"], &json!({"applicant": missing.applicant})).await?;
+        let answer = api
+            .post(
+                &["providers", &missing.provider, "missing"],
+                &json!({"applicant": missing.applicant}),
+            )
+            .await?;
         if missing.remote.json() {
             return output::json(&answer);
         }
@@ -358,7 +392,12 @@ pub fn missing(missing: Missing) -> Outcome {
             .flatten()
             .map(|m| {
                 let parts: Vec<&str> = m["parts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-                vec![text(m, "document").to_owned(), parts.join(", "), text(m, "provider_name").to_owned(), text(m, "reason").to_owned()]
+                vec![
+                    text(m, "document").to_owned(),
+                    parts.join(", "),
+                    text(m, "provider_name").to_owned(),
+                    text(m, "reason").to_owned(),
+                ]
             })
             .collect();
         if rows.is_empty() {
