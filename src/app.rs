@@ -189,6 +189,11 @@ impl App {
     pub async fn start_with(self, worker: bool) -> Result<Running, StartError> {
         let public = bind(self.config.public.address)?;
         let staff = bind(self.config.staff.address)?;
+        self.start_on(public, staff, worker).await
+    }
+
+    /// The same on sockets that are bound already, for a portal whose address must be known before it opens.
+    pub async fn start_on(self, public: TcpListener, staff: TcpListener, worker: bool) -> Result<Running, StartError> {
         let addresses = (local(&public)?, local(&staff)?);
         let doors = http::open(http::Doors {
             portal: self.portal.clone(),
@@ -328,7 +333,9 @@ fn unlock_at_start(config: &Config, layout: &Layout, keyring: &Keyring) -> Resul
     }
     if let Some(path) = &config.keys.passphrase_file {
         let bytes = private_file::read(path, 4096, Privacy::Owner).map_err(|e| refused("keys.passphrase_file")(&e))?;
+        // One line break at the end, of either kind, is the editor's.
         let passphrase = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        let passphrase = passphrase.strip_suffix(b"\r").unwrap_or(passphrase);
         keyring
             .unlock(&Protector::Passphrase(passphrase, Argon2Cost::for_this_machine()))
             .map_err(|e| refused("the vault key does not open with keys.passphrase_file")(&e))?;
