@@ -334,7 +334,7 @@ impl Stopped {
 async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<DocumentRequest, Stopped> {
     let state = visit.state;
     let headers = visit.request.headers();
-    let (paced, verdict) = Paced::new(payload, u64::MAX);
+    let (paced, verdict) = Paced::new(payload, u64::MAX, state.pace);
     if let Err(problem) = guard::same_site(visit.request, false) {
         return Err(Stopped::unread(problem, paced));
     }
