@@ -16,7 +16,7 @@ use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::Refusal;
-use crate::workflow::receive::{self, DeadLink, OpenedLink, ReceiveError, Submission};
+use crate::workflow::receive::{self, DeadLink, OpenedLink, ReceiveError, Submission, Tried};
 use crate::workflow::{Portal, WorkflowError};
 
 use super::body::{self, Fault, Paced, Verdict};
@@ -266,7 +266,7 @@ async fn enter_passcode(
     };
     let code: String = form.passcode.chars().filter(char::is_ascii_digit).take(12).collect();
     match receive::try_passcode(&state.portal, &link.request, &code).await {
-        Ok(true) => {
+        Ok(Tried::Right) => {
             let until = (link.now + PASSCODE_SESSION).unix_timestamp();
             let cookie = visit.make_cookie("p", visit.passcode_session(&link, until), PASSCODE_SESSION);
             let mut response = see_other(&token);
@@ -280,8 +280,7 @@ async fn enter_passcode(
                 ),
             }
         }
-        Ok(false) => {
-            let left = link.request.link.passcode.as_ref().map_or(0, |p| p.tries_left.saturating_sub(1));
+        Ok(Tried::Wrong { left }) => {
             if left == 0 {
                 return answer_problem(&state, &request, Refusal::LinkLocked.into(), None);
             }

@@ -4,4 +4,6 @@
 
 mod journey;
 mod power_cut;
+mod raw;
 mod support;
+mod upload;
