@@ -5,7 +5,7 @@
 use actix_multipart::{Field, Multipart};
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 use futures_util::StreamExt;
 use maud::Markup;
 use serde_json::json;
@@ -133,6 +133,12 @@ impl<'a> Visit<'a> {
         same && link.now.unix_timestamp() < until
     }
 
+    /// Whether this browser is the one whose drop was received.
+    fn was_first(&self, done: &DocumentRequest) -> bool {
+        let known = done.document().and_then(|d| d.receiver);
+        known.is_some() && known == self.cookie("r").map(|c| receive::receipt_mark(&c))
+    }
+
     fn view(&self) -> View<'a> {
         View {
             company: &self.state.company,
@@ -146,28 +152,22 @@ fn host_of(url: &str) -> &str {
     url.split_once("://").map_or(url, |(_, host)| host)
 }
 
-/// One page and one status for what is nobody's token, whatever it looks like.
+/// One page and one status for what is nobody's token, whatever it looks like and however it is asked for. Every such answer counts as a guess.
 fn unknown(state: &State, request: &HttpRequest) -> HttpResponse {
-    if !state.gate.may_guess(guard::client_address(request, state)) {
-        return answer_problem(
-            state,
-            request,
-            Problem::too_many("Too many addresses that do not exist. Wait a minute.").after(60),
-            None,
-        );
-    }
-    dead(state, request, DeadLink::Unknown)
+    answer_problem(state, request, dead(state, request, DeadLink::Unknown), None)
 }
 
-fn dead(state: &State, request: &HttpRequest, dead: DeadLink) -> HttpResponse {
-    let problem = match dead {
+fn dead(state: &State, request: &HttpRequest, dead: DeadLink) -> Problem {
+    match dead {
+        DeadLink::Unknown if !state.gate.may_guess(guard::client_address(request, state)) => {
+            Problem::too_many("Too many addresses that do not exist. Wait a minute.").after(60)
+        }
         DeadLink::Unknown => {
             Problem::not_found("This link does not work any more, or was never issued. Ask for a new one.").code("link.unknown")
         }
         DeadLink::Expired => Refusal::LinkExpired.into(),
         DeadLink::Revoked => Refusal::LinkRevoked.into(),
-    };
-    answer_problem(state, request, problem, None)
+    }
 }
 
 /// Programs that ask for JSON get it; everybody else gets a page.
@@ -197,8 +197,7 @@ async fn show(state: web::Data<State>, request: HttpRequest, token: web::Path<St
     };
     match visit.entry().await {
         Err(error) => answer_problem(&state, &request, error.into(), None),
-        Ok(Entry::Dead(DeadLink::Unknown)) => unknown(&state, &request),
-        Ok(Entry::Dead(other)) => dead(&state, &request, other),
+        Ok(Entry::Dead(why)) => answer_problem(&state, &request, dead(&state, &request, why), None),
         Ok(Entry::Locked) => answer_problem(&state, &request, Refusal::LinkLocked.into(), None),
         Ok(Entry::Passcode(link)) => html(HttpResponse::Ok(), pages::passcode(&visit.view(), &token, &link, None)),
         Ok(Entry::Done(done)) => receipt(&visit, &done),
@@ -248,7 +247,7 @@ async fn enter_passcode(
     state: web::Data<State>,
     request: HttpRequest,
     token: web::Path<String>,
-    form: web::Form<PasscodeForm>,
+    payload: web::Payload,
 ) -> HttpResponse {
     let Some(visit) = Visit::new(&state, &request, &token) else {
         return unknown(&state, &request);
@@ -258,13 +257,19 @@ async fn enter_passcode(
     }
     let link = match visit.entry().await {
         Ok(Entry::Passcode(link)) => link,
-        Ok(Entry::Dead(DeadLink::Unknown)) => return unknown(&state, &request),
-        Ok(Entry::Dead(other)) => return dead(&state, &request, other),
+        Ok(Entry::Dead(why)) => return answer_problem(&state, &request, dead(&state, &request, why), None),
         Ok(Entry::Locked) => return answer_problem(&state, &request, Refusal::LinkLocked.into(), None),
         Ok(Entry::Done(_) | Entry::Open(_)) => return see_other(&token),
         Err(error) => return answer_problem(&state, &request, error.into(), None),
     };
-    let code: String = form.passcode.chars().filter(char::is_ascii_digit).take(12).collect();
+    let mut body = payload.into_inner();
+    let form = web::Form::<PasscodeForm>::from_request(&request, &mut body);
+    let code: String = match tokio::time::timeout(state.pace.idle, form).await {
+        Ok(Ok(form)) => form.into_inner().passcode,
+        Ok(Err(_)) => return answer_problem(&state, &request, Problem::malformed("The code could not be read. Enter it again."), None),
+        Err(_) => return answer_problem(&state, &request, Problem::slow("The connection became too slow. Enter the code again."), None),
+    };
+    let code: String = code.chars().filter(char::is_ascii_digit).take(12).collect();
     match receive::try_passcode(&state.portal, &link.request, &code).await {
         Ok(Tried::Right) => {
             let until = (link.now + PASSCODE_SESSION).unix_timestamp();
@@ -340,10 +345,8 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
     let link = match visit.entry().await {
         Ok(Entry::Open(link)) => link,
         Ok(Entry::Done(done)) => {
-            // The browser that was first, asking again after a lost answer: told so, and nothing is stored.
-            let own = visit.cookie("r").map(|c| receive::receipt_mark(&c));
-            let known = done.document().and_then(|d| d.receiver);
-            if own.is_some() && own == known {
+            // Asked again after a lost answer: told so, and nothing is stored.
+            if visit.was_first(&done) {
                 body::drain(paced).await;
                 return Ok(*done);
             }
@@ -359,14 +362,7 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
             });
         }
         Ok(Entry::Locked) => return Err(Stopped::unread(Refusal::LinkLocked, paced)),
-        Ok(Entry::Dead(DeadLink::Expired)) => return Err(Stopped::unread(Refusal::LinkExpired, paced)),
-        Ok(Entry::Dead(DeadLink::Revoked)) => return Err(Stopped::unread(Refusal::LinkRevoked, paced)),
-        Ok(Entry::Dead(DeadLink::Unknown)) => {
-            return Err(Stopped::unread(
-                Problem::not_found("This link does not work any more, or was never issued. Ask for a new one.").code("link.unknown"),
-                paced,
-            ));
-        }
+        Ok(Entry::Dead(why)) => return Err(Stopped::unread(dead(state, visit.request, why), paced)),
         Err(error) => return Err(Stopped::unread(error, paced)),
     };
     let encoded = headers.get(CONTENT_ENCODING).is_some_and(|e| e != "identity");
@@ -390,12 +386,17 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
         .and_then(|l| l.parse::<u64>().ok());
     if announced.is_some_and(|size| size > most) {
         let problem = too_large(&link.request);
-        let form = Some(pages::form(&visit.view(), token, &link, Some((&problem, None))));
+        // Of two sides nobody can know yet which one is too large.
+        let part = link.request.parts.first().filter(|_| link.request.parts.len() == 1);
+        let form = Some(pages::form(&visit.view(), token, &link, Some((&problem, part.map(|p| p.name.as_str())))));
         return Err(Stopped {
             problem,
             form,
             rest: Some(paced),
         });
+    }
+    if !receive::has_room(&state.portal, &link.request) {
+        return Err(Stopped::unread(no_room(), paced));
     }
     let _place = match state.gate.enter(guard::client_address(visit.request, state)) {
         Ok(place) => place,
@@ -427,6 +428,14 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
         Ok(done) => return Ok(done),
         Err(failed) => failed,
     };
+    // Sent twice at once by one browser, and the other one was first: it has arrived all the same.
+    if problem.code == "link.already_received"
+        && let Ok(Entry::Done(done)) = visit.entry().await
+        && visit.was_first(&done)
+    {
+        drain_form(form).await;
+        return Ok(*done);
+    }
     // The rest of the form goes through the same parser: what is behind it in the connection must not be taken for a new request.
     drain_form(form).await;
     let page = pages::form(&visit.view(), token, &shown, Some((&problem, part.as_deref())));
@@ -554,14 +563,11 @@ fn broken(error: &actix_multipart::MultipartError, verdict: &Verdict) -> Failed 
 fn sorted(error: ReceiveError, verdict: &Verdict) -> Failed {
     match error {
         ReceiveError::File { part, refusal } => {
-            let code = refusal.code();
-            (Problem::file(code, pages::refusal_words(&refusal)), Some(part))
+            let words = pages::refusal_words(&refusal);
+            (Problem::file(refusal.code(), words.clone()).field(part.clone(), words), Some(part))
         }
         ReceiveError::Workflow(error) => (error.into(), None),
-        ReceiveError::Full => (
-            Problem::full("There is no room for more documents at the moment. Nothing was stored: try again later.").after(300),
-            None,
-        ),
+        ReceiveError::Full => (no_room(), None),
         ReceiveError::CutOff => match verdict.fault() {
             Some(Fault::TooSlow) => (
                 Problem::slow("The connection became too slow and the upload was given up. Nothing was stored: try again."),
@@ -573,6 +579,10 @@ fn sorted(error: ReceiveError, verdict: &Verdict) -> Failed {
             ),
         },
     }
+}
+
+fn no_room() -> Problem {
+    Problem::full("There is no room for more documents at the moment. Nothing was stored: try again later.").after(300)
 }
 
 fn too_large(request: &DocumentRequest) -> Problem {

@@ -66,6 +66,12 @@ pub async fn look_up(portal: &Portal, token: &PlainToken) -> Result<Result<Opene
     })
 }
 
+/// Whether there is a free erasure slot and space on the disk for everything that is asked for. Told before a body is read, and looked at again when it is sealed.
+pub fn has_room(portal: &Portal, request: &DocumentRequest) -> bool {
+    let bytes: u64 = request.parts.iter().map(|p| p.max_bytes).sum();
+    portal.erasure.free().is_ok_and(|free| free > 0) && portal.blobs.room_for(bytes)
+}
+
 /// What became of one try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tried {
@@ -131,6 +137,8 @@ pub struct Submission {
     portal: Arc<Portal>,
     request: DocumentRequest,
     document: DocumentId,
+    /// When the link was looked at: what is in time then may go on for the grace.
+    asked_at: OffsetDateTime,
     held: Option<Held>,
     parts: Vec<StoredPart>,
     receiver: Option<[u8; 32]>,
@@ -144,6 +152,7 @@ impl Submission {
             portal,
             request: link.request,
             document,
+            asked_at: link.now,
             held: None,
             parts: Vec::new(),
             receiver: receipt_cookie.map(receipt_mark),
@@ -231,11 +240,10 @@ impl Submission {
         if let Some(held) = &self.held {
             return Ok((held.slot, held.secret.clone()));
         }
-        let room: u64 = self.request.parts.iter().map(|p| p.max_bytes).sum();
-        if !self.portal.blobs.room_for(room) {
+        if !has_room(&self.portal, &self.request) {
             return Err(ReceiveError::Full);
         }
-        let held = whole(Held::begin(self.portal.clone(), self.request.id, self.document)).await?;
+        let held = whole(Held::begin(self.portal.clone(), self.request.id, self.document, self.asked_at)).await?;
         let begun = (held.slot, held.secret.clone());
         self.held = Some(held);
         Ok(begun)
@@ -260,7 +268,7 @@ struct Held {
 }
 
 impl Held {
-    async fn begin(portal: Arc<Portal>, request: RequestId, document: DocumentId) -> Result<Self, ReceiveError> {
+    async fn begin(portal: Arc<Portal>, request: RequestId, document: DocumentId, asked_at: OffsetDateTime) -> Result<Self, ReceiveError> {
         let secret = Arc::new(ErasureSecret::generate().map_err(WorkflowError::from)?);
         portal.in_flight.enter(document);
         let (erasure, owner, kept) = (portal.erasure.clone(), document.0, secret.clone());
@@ -279,7 +287,7 @@ impl Held {
         let receiving = Receiving {
             document,
             slot,
-            started_at: portal.records.now(),
+            started_at: asked_at,
         };
         let held = Self {
             portal,

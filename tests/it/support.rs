@@ -58,6 +58,8 @@ pub struct Wish {
     pub suite: Suite,
     pub passphrase: Option<&'static str>,
     pub slots: u64,
+    /// More lines of the sandbox provider's table.
+    pub provider: String,
     /// How slow a sender may be.
     pub pace: Pace,
 }
@@ -72,6 +74,7 @@ impl Default for Wish {
             suite: Suite::XWing,
             passphrase: None,
             slots: 64,
+            provider: String::new(),
             pace: Pace::default(),
         }
     }
@@ -138,11 +141,12 @@ impl House {
         let text = format!(
             "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
              erasure = {{ slots = {}, accept_weak = true }}\nworkers = 2\n{}\n\
-             [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"{}\"\napi_key_file = \"sandbox-key\"\nwebhook_secret_file = \"webhook\"\nconfirm = \"{}\"\n",
+             [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"{}\"\napi_key_file = \"sandbox-key\"\nwebhook_secret_file = \"webhook\"\nconfirm = \"{}\"\n{}",
             wish.slots,
             wish.more,
             sandbox.url(),
-            wish.confirm
+            wish.confirm,
+            wish.provider
         );
         let config = Config::parse(&text, folder.path(), std::iter::empty()).unwrap_or_else(|f| panic!("{f:?}\n{text}"));
         let protection = match wish.passphrase {
