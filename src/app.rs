@@ -169,6 +169,7 @@ impl App {
             policy: policy(&config),
             in_flight: InFlight::default(),
             hashing: Arc::new(Semaphore::new(hashing)),
+            tasks: tokio::runtime::Handle::current(),
             wake: Notify::new(),
             breakers: forward::Breakers::default(),
             counters: Counters::default(),

@@ -8,6 +8,7 @@ pub mod body;
 pub mod callback;
 pub mod console;
 pub mod error;
+mod form;
 pub mod gate;
 pub mod guard;
 pub mod health;

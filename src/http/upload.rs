@@ -2,11 +2,12 @@
 //!
 //! GET, HEAD and OPTIONS change nothing, ever: mail scanners and chat previews fetch links. A passcode is asked for before any file is taken.
 
-use actix_multipart::{Field, Multipart};
+use std::panic::AssertUnwindSafe;
+
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
-use futures_util::StreamExt;
+use futures_util::FutureExt;
 use maud::Markup;
 use serde_json::json;
 use time::Duration;
@@ -16,21 +17,19 @@ use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::Refusal;
-use crate::workflow::receive::{self, DeadLink, OpenedLink, ReceiveError, Submission, Tried};
+use crate::workflow::receive::{self, DeadLink, OpenedLink, Submission, Tried};
 use crate::workflow::{Portal, WorkflowError};
 
-use super::body::{self, Fault, Paced, Verdict};
+use super::body::{self, Paced};
 use super::error::Problem;
 use super::gate::Crowded;
 use super::pages::upload::{self as pages, View};
-use super::{State, guard};
+use super::{State, form, guard};
 
 /// A passcode entered right lets the same browser upload for this long.
 const PASSCODE_SESSION: Duration = Duration::minutes(30);
 /// Form fields and boundaries around the files.
 const FORM_ROOM: u64 = 64 * 1024;
-/// Fields of one form: two inputs for each of two parts, and some room.
-const FIELDS_MAX: usize = 8;
 const ALLOW: &str = "GET, HEAD, POST, OPTIONS";
 
 pub fn routes(routes: &mut web::ServiceConfig) {
@@ -373,11 +372,8 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
         ));
     }
     let kind = headers.get(CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or_default();
-    if !kind.to_ascii_lowercase().starts_with("multipart/form-data") {
-        return Err(Stopped::unread(
-            Problem::unsupported("Send the document as a form with a file (multipart/form-data)."),
-            paced,
-        ));
+    if let Err(problem) = form::check_type(kind) {
+        return Err(Stopped::unread(problem, paced));
     }
     let most = link.request.parts.iter().map(|p| p.max_bytes).sum::<u64>() + FORM_ROOM;
     let announced = headers
@@ -396,7 +392,7 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
         });
     }
     if !receive::has_room(&state.portal, &link.request) {
-        return Err(Stopped::unread(no_room(), paced));
+        return Err(Stopped::unread(Problem::no_room(), paced));
     }
     let _place = match state.gate.enter(guard::client_address(visit.request, state)) {
         Ok(place) => place,
@@ -422,22 +418,27 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
         Ok(submission) => submission,
         Err(error) => return Err(Stopped::unread(error, paced)),
     };
-    let mut form = Multipart::new(headers, paced);
-    let outcome = receive_form(submission, &mut form, &verdict).await;
+    let mut fields = form::Form::new(headers, paced);
+    // A parser that gives up on a strange form must not take the uploads of others on this thread with it.
+    let outcome = AssertUnwindSafe(form::receive(submission, &mut fields, &verdict)).catch_unwind().await;
     let (problem, part) = match outcome {
-        Ok(done) => return Ok(done),
-        Err(failed) => failed,
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(failed)) => failed,
+        Err(_) => {
+            fields.over = true;
+            (Problem::malformed("The form could not be read. Nothing was stored: try again."), None)
+        }
     };
     // Sent twice at once by one browser, and the other one was first: it has arrived all the same.
     if problem.code == "link.already_received"
         && let Ok(Entry::Done(done)) = visit.entry().await
         && visit.was_first(&done)
     {
-        drain_form(form).await;
+        form::drain(fields).await;
         return Ok(*done);
     }
     // The rest of the form goes through the same parser: what is behind it in the connection must not be taken for a new request.
-    drain_form(form).await;
+    form::drain(fields).await;
     let page = pages::form(&visit.view(), token, &shown, Some((&problem, part.as_deref())));
     let worth_a_form = problem.status_number() != 410 && problem.status_number() != 409;
     Err(Stopped {
@@ -445,144 +446,6 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
         form: worth_a_form.then_some(page),
         rest: None,
     })
-}
-
-async fn drain_form(mut form: Multipart) {
-    let pieces = async {
-        let mut left: usize = 2 << 20;
-        while let Some(Ok(mut field)) = form.next().await {
-            while let Some(Ok(piece)) = field.next().await {
-                match left.checked_sub(piece.len()) {
-                    Some(still) => left = still,
-                    None => return,
-                }
-            }
-        }
-    };
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), pieces).await;
-}
-
-type Failed = (Problem, Option<String>);
-
-/// Field by field, socket to sealed chunk. On every failure the submission is destroyed before this returns.
-async fn receive_form(mut submission: Submission, form: &mut Multipart, verdict: &Verdict) -> Result<DocumentRequest, Failed> {
-    match receive_fields(&mut submission, form, verdict).await {
-        Ok(()) => submission.commit().await.map_err(|e| sorted(e, verdict)),
-        Err(failed) => {
-            submission.abandon().await;
-            Err(failed)
-        }
-    }
-}
-
-async fn receive_fields(submission: &mut Submission, form: &mut Multipart, verdict: &Verdict) -> Result<(), Failed> {
-    let mut fields = 0;
-    while let Some(field) = form.next().await {
-        let mut field = field.map_err(|e| broken(&e, verdict))?;
-        fields += 1;
-        if fields > FIELDS_MAX {
-            return Err((Problem::malformed("The form has too many fields."), None));
-        }
-        receive_field(submission, &mut field, verdict).await?;
-    }
-    match submission.missing().first() {
-        None => Ok(()),
-        Some(part) => Err((
-            Problem::invalid("Choose a file here.")
-                .code("file.missing")
-                .field(part.clone(), "needs a file"),
-            Some(part.clone()),
-        )),
-    }
-}
-
-async fn receive_field(submission: &mut Submission, field: &mut Field, verdict: &Verdict) -> Result<(), Failed> {
-    let (name, file_name) = match field.content_disposition() {
-        Some(disposition) => (
-            disposition.get_name().unwrap_or_default().to_owned(),
-            disposition.get_filename().unwrap_or_default().to_owned(),
-        ),
-        None => (String::new(), String::new()),
-    };
-    let coding = field
-        .headers()
-        .get("content-transfer-encoding")
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or("binary");
-    if !["binary", "7bit", "8bit"].contains(&coding.to_ascii_lowercase().as_str()) {
-        return Err((
-            Problem::malformed("Send files as they are, without Content-Transfer-Encoding."),
-            None,
-        ));
-    }
-    let declared = field.content_type().map(ToString::to_string).unwrap_or_default();
-    let mut first = next_piece(field, verdict).await?;
-    // A file input that was left empty arrives as a field without name and bytes.
-    if first.as_ref().is_none_or(|piece| piece.is_empty()) && file_name.is_empty() {
-        while next_piece(field, verdict).await?.is_some() {}
-        return Ok(());
-    }
-    let known = submission.request().parts.iter().any(|p| p.name.as_str() == name);
-    let Some(spec) = submission.expects(&name) else {
-        return Err(match known {
-            true => (
-                Problem::malformed("Two files were chosen for the same side. Send one.").code("file.twice"),
-                Some(name),
-            ),
-            false => (Problem::malformed("The form has a field that was not asked for."), None),
-        });
-    };
-    let mut part = submission.part(spec, &file_name, &declared).map_err(|e| sorted(e, verdict))?;
-    while let Some(piece) = first {
-        part.push(&piece).await.map_err(|e| sorted(e, verdict))?;
-        first = next_piece(field, verdict).await?;
-    }
-    part.finish().await.map_err(|e| sorted(e, verdict))
-}
-
-async fn next_piece(field: &mut Field, verdict: &Verdict) -> Result<Option<web::Bytes>, Failed> {
-    field.next().await.transpose().map_err(|e| broken(&e, verdict))
-}
-
-/// The form itself could not be read.
-fn broken(error: &actix_multipart::MultipartError, verdict: &Verdict) -> Failed {
-    let problem = match verdict.fault() {
-        Some(Fault::TooLarge) => Problem::too_large("The form is larger than all its files may be together."),
-        Some(Fault::TooSlow) => Problem::slow(
-            "The connection became too slow and the upload was given up. Nothing was stored: try again, nearer to the router or by Wi-Fi.",
-        ),
-        Some(Fault::CutOff) => Problem::malformed("The connection broke off. Nothing was stored: try again.").code("upload.cut_off"),
-        None => {
-            tracing::debug!(%error, "an unreadable form");
-            Problem::malformed("The form could not be read. Nothing was stored: try again.")
-        }
-    };
-    (problem, None)
-}
-
-fn sorted(error: ReceiveError, verdict: &Verdict) -> Failed {
-    match error {
-        ReceiveError::File { part, refusal } => {
-            let words = pages::refusal_words(&refusal);
-            (Problem::file(refusal.code(), words.clone()).field(part.clone(), words), Some(part))
-        }
-        ReceiveError::Workflow(error) => (error.into(), None),
-        ReceiveError::Full => (no_room(), None),
-        ReceiveError::CutOff => match verdict.fault() {
-            Some(Fault::TooSlow) => (
-                Problem::slow("The connection became too slow and the upload was given up. Nothing was stored: try again."),
-                None,
-            ),
-            _ => (
-                Problem::malformed("The connection broke off. Nothing was stored: try again.").code("upload.cut_off"),
-                None,
-            ),
-        },
-    }
-}
-
-fn no_room() -> Problem {
-    Problem::full("There is no room for more documents at the moment. Nothing was stored: try again later.").after(300)
 }
 
 fn too_large(request: &DocumentRequest) -> Problem {

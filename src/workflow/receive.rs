@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
+use tokio::runtime::Handle;
 
 use crate::crypto::erase::EraseError;
 use crate::crypto::header::{Context, ErasureKind};
@@ -225,7 +226,7 @@ impl Submission {
             parts,
             receiver: self.receiver,
         };
-        whole(held.commit(document)).await
+        whole(&self.portal.tasks, held.commit(document)).await
     }
 
     /// Destroys what was written, key first. Also what dropping does, only that here one can wait for it.
@@ -243,7 +244,7 @@ impl Submission {
         if !has_room(&self.portal, &self.request) {
             return Err(ReceiveError::Full);
         }
-        let held = whole(Held::begin(self.portal.clone(), self.request.id, self.document, self.asked_at)).await?;
+        let held = whole(&self.portal.tasks, Held::begin(self.portal.clone(), self.request.id, self.document, self.asked_at)).await?;
         let begun = (held.slot, held.secret.clone());
         self.held = Some(held);
         Ok(begun)
@@ -251,8 +252,11 @@ impl Submission {
 }
 
 /// Runs to its end even if nobody waits for it any more.
-async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, ReceiveError>> + Send + 'static) -> Result<T, ReceiveError> {
-    let ended = tokio::spawn(work).await;
+async fn whole<T: Send + 'static>(
+    tasks: &Handle,
+    work: impl Future<Output = Result<T, ReceiveError>> + Send + 'static,
+) -> Result<T, ReceiveError> {
+    let ended = tasks.spawn(work).await;
     ended.unwrap_or_else(|_| Err(WorkflowError::Internal("a step of an upload panicked".to_owned()).into()))
 }
 
@@ -334,7 +338,8 @@ impl Held {
     async fn destroy(mut self) {
         self.given_up = true;
         let destroyed = destroy(self.portal.clone(), self.request, self.document, self.slot);
-        let _ = whole(async { Ok(destroyed.await) }).await;
+        // It says by itself what it could not do.
+        let _ = self.portal.tasks.spawn(destroyed).await;
     }
 }
 
@@ -344,11 +349,9 @@ impl Drop for Held {
             return self.portal.in_flight.leave(self.document);
         }
         self.portal.counters.abandoned.fetch_add(1, Ordering::Relaxed);
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(destroy(self.portal.clone(), self.request, self.document, self.slot))),
-            // The process is ending; the sweep at the next start does the same.
-            Err(_) => self.portal.in_flight.leave(self.document),
-        }
+        // While the process ends it may not run any more; the sweep at the next start does the same.
+        let destroyed = destroy(self.portal.clone(), self.request, self.document, self.slot);
+        drop(self.portal.tasks.spawn(destroyed));
     }
 }
 
