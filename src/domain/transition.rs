@@ -371,7 +371,11 @@ fn spend_try(request: &mut DocumentRequest, now: OffsetDateTime, log: &mut Log) 
 }
 
 fn begin_receive(request: &mut DocumentRequest, receiving: Receiving, now: OffsetDateTime) -> Result<(), Refusal> {
-    match open_link(request, now) {
+    // It counts when the upload was asked for, not when its first chunk was full; the commit has the last word.
+    if now >= request.link.expires_at + COMMIT_GRACE {
+        return open_link(request, now);
+    }
+    match open_link(request, receiving.started_at.min(now)) {
         // The stream has a passcode session from before the lock: tries spent by a stranger do not shut it out.
         Ok(()) | Err(Refusal::LinkLocked) => {}
         Err(refusal) => return Err(refusal),

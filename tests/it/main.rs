@@ -7,4 +7,6 @@ mod browser;
 mod journey;
 mod layers;
 mod power_cut;
+mod raw;
 mod support;
+mod upload;
