@@ -282,7 +282,13 @@ impl Submission {
         };
         self.portal
             .records
-            .transition(self.request.id, Transition::BeginReceive(receiving))
+            .transition(
+                self.request.id,
+                Transition::BeginReceive {
+                    receiving,
+                    generation: self.request.link.generation,
+                },
+            )
             .await?;
         Ok(secret)
     }
