@@ -226,7 +226,6 @@ impl Step<'_> {
         let now = self.portal.records.now();
         let failure = match outcome {
             Ok(delivered) => {
-                self.portal.breakers.succeeded(&self.request.provider);
                 return self.delivered(document, connector, delivered).await;
             }
             Err(failure) => failure,
@@ -275,6 +274,7 @@ impl Step<'_> {
 
     async fn delivered(&self, document: &Document, connector: &dyn Connector, delivered: Delivered) -> Result<(), WorkflowError> {
         let now = self.portal.records.now();
+        self.portal.breakers.succeeded(&self.request.provider);
         self.portal.counters.delivered.fetch_add(1, Ordering::Relaxed);
         let receipt = Receipt {
             references: delivered.references,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod forwarding;
 mod journey;
 mod power_cut;
 mod support;
