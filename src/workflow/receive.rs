@@ -317,6 +317,7 @@ impl Held {
         match self
             .portal
             .records
+<<<<<<< HEAD
             .transition(self.request, Transition::CommitReceived(document))
             .await
         {
@@ -340,6 +341,17 @@ impl Held {
         let destroyed = destroy(self.portal.clone(), self.request, self.document, self.slot);
         // It says by itself what it could not do.
         let _ = self.portal.tasks.spawn(destroyed).await;
+=======
+            .transition(
+                self.request.id,
+                Transition::BeginReceive {
+                    receiving,
+                    generation: self.request.link.generation,
+                },
+            )
+            .await?;
+        Ok(secret)
+>>>>>>> room-tests2
     }
 }
 

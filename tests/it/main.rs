@@ -4,6 +4,7 @@
 
 mod api;
 mod browser;
+mod forwarding;
 mod journey;
 mod layers;
 mod power_cut;

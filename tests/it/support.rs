@@ -185,7 +185,11 @@ impl House {
         until("the old portal is let go", async || gone.strong_count() == 0).await;
         let app = App::open(self.config.clone(), self.wish.clock.clone()).await.unwrap();
         self.portal = Lent(Some(app.portal.clone()));
+<<<<<<< HEAD
         let running = start(app, &self.wish).await;
+=======
+        let running = app.start_with(self.wish.worker).await.unwrap();
+>>>>>>> room-tests2
         self.sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", running.public)));
         self.running = Some(running);
     }
@@ -194,6 +198,7 @@ impl House {
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
+<<<<<<< HEAD
     }
 
     /// What `kill -9` at this instant leaves: a copy of the folder as the kernel has it, opened as the next start would.
@@ -207,6 +212,8 @@ impl House {
         }
         let config = Config::parse(&self.text, folder.path(), std::iter::empty()).unwrap();
         (App::open(config, self.wish.clock.clone()).await.unwrap(), folder)
+=======
+>>>>>>> room-tests2
     }
 
     pub fn public(&self, path: &str) -> String {
@@ -303,11 +310,14 @@ impl House {
     }
 }
 
+<<<<<<< HEAD
 async fn start(mut app: App, wish: &Wish) -> Running {
     app.pace = wish.pace;
     app.start_with(wish.worker).await.unwrap()
 }
 
+=======
+>>>>>>> room-tests2
 /// Looks again and again until it is so; fails after half a minute.
 pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
@@ -459,4 +469,106 @@ pub fn private(path: &Path, text: &str) {
 pub fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest;
     data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(bytes))
+}
+
+// ---- Driving the worker through time ----
+
+impl House {
+    /// Restarts with another configuration.
+    pub async fn restart_as(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+        self.restart().await;
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// As [`House::misbehave`], with entries of any form.
+    pub async fn plan(&self, next: Value) {
+        let answer = self
+            .http
+            .post(format!("{}/behaviour", self.sandbox.url()))
+            .header("content-type", "application/json")
+            .body(serde_json::json!({ "next": next }).to_string())
+            .send()
+            .await
+            .unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    /// Planned misbehaviour that is left.
+    pub async fn planned(&self) -> u64 {
+        let body = self.http.get(format!("{}/behaviour", self.sandbox.url())).send().await.unwrap();
+        let body: Value = serde_json::from_str(&body.text().await.unwrap()).unwrap();
+        body["left"].as_u64().unwrap()
+    }
+
+    /// One step of the worker.
+    pub async fn one_step(&self) -> Step {
+        worker::step(&self.portal).await.unwrap()
+    }
+
+    /// Works on what is due now; a portal that never comes to rest fails. Returns the steps it took.
+    pub async fn work_due(&self) -> usize {
+        for steps in 0..500 {
+            if self.one_step().await == Step::Idle {
+                return steps;
+            }
+        }
+        panic!("500 steps without a rest: something is always due");
+    }
+
+    /// Moves the clock from one due instant to the next and works, until `so` or until `limit` has passed. Returns the time that went by.
+    pub async fn work_until(&self, hands: &Hands, limit: Duration, mut so: impl AsyncFnMut(&House) -> bool) -> Duration {
+        let start = self.portal.records.now();
+        loop {
+            self.work_due().await;
+            let now = self.portal.records.now();
+            if so(self).await || now - start >= limit {
+                return now - start;
+            }
+            let Some(due) = self.portal.records.next_due().await.unwrap() else { return now - start };
+            hands.forward((due - now).clamp(Duration::milliseconds(1), limit - (now - start)));
+        }
+    }
+
+    /// Drops one small front; panics unless it was received. Returns the SHA-256 of what was sent.
+    pub async fn drop_front(&self, link: &Link, seed: u64) -> String {
+        let front = png(seed, 4_000);
+        let answer = self.drop_files(link, &[("front", &front)]).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+        sha256(&front)
+    }
+
+    /// A link for one front of a passport, for this applicant at this provider.
+    pub async fn link_at(&self, provider: &str, applicant: &str) -> Link {
+        let mut ask = ask(applicant, "passport");
+        ask.provider = ProviderName::parse(provider).unwrap();
+        self.issue(ask).await
+    }
+
+    /// What the sandbox has of an applicant: `(sha256 of the first part, deliveries with effect)`, oldest first.
+    pub async fn has(&self, applicant: &str) -> Vec<(String, u64)> {
+        let all = self.received().await;
+        all.iter()
+            .filter(|entry| entry["applicant"] == applicant)
+            .map(|entry| {
+                let sha = entry["parts"][0]["sha256"].as_str().unwrap().to_owned();
+                (sha, entry["deliveries"].as_u64().unwrap())
+            })
+            .collect()
+    }
+
+    /// The request's log, each entry as `action key=value …`.
+    pub async fn log(&self, link: &Link) -> Vec<String> {
+        let entries = self.portal.records.timeline(link.id).await.unwrap();
+        entries
+            .into_iter()
+            .map(|e| {
+                let detail: String = e.event.detail.iter().map(|(k, v)| format!(" {k}={v}")).collect();
+                format!("{}{detail}", e.event.action)
+            })
+            .collect()
+    }
 }
