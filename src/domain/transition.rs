@@ -376,17 +376,12 @@ fn spend_try(request: &mut DocumentRequest, now: OffsetDateTime, log: &mut Log) 
     Ok(())
 }
 
-<<<<<<< HEAD
-fn begin_receive(request: &mut DocumentRequest, receiving: Receiving, now: OffsetDateTime) -> Result<(), Refusal> {
+fn begin_receive(request: &mut DocumentRequest, receiving: Receiving, generation: u32, now: OffsetDateTime) -> Result<(), Refusal> {
     // It counts when the upload was asked for, not when its first chunk was full; the commit has the last word.
     if now >= request.link.expires_at + COMMIT_GRACE {
         return open_link(request, now);
     }
     match open_link(request, receiving.started_at.min(now)) {
-=======
-fn begin_receive(request: &mut DocumentRequest, receiving: Receiving, generation: u32, now: OffsetDateTime) -> Result<(), Refusal> {
-    match open_link(request, now) {
->>>>>>> room-tests2
         // The stream has a passcode session from before the lock: tries spent by a stranger do not shut it out.
         Ok(()) | Err(Refusal::LinkLocked) => {}
         Err(refusal) => return Err(refusal),

@@ -242,12 +242,7 @@ struct PasscodeForm {
     passcode: String,
 }
 
-async fn enter_passcode(
-    state: web::Data<State>,
-    request: HttpRequest,
-    token: web::Path<String>,
-    payload: web::Payload,
-) -> HttpResponse {
+async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: web::Path<String>, payload: web::Payload) -> HttpResponse {
     let Some(visit) = Visit::new(&state, &request, &token) else {
         return unknown(&state, &request);
     };
@@ -265,8 +260,22 @@ async fn enter_passcode(
     let form = web::Form::<PasscodeForm>::from_request(&request, &mut body);
     let code: String = match tokio::time::timeout(state.pace.idle, form).await {
         Ok(Ok(form)) => form.into_inner().passcode,
-        Ok(Err(_)) => return answer_problem(&state, &request, Problem::malformed("The code could not be read. Enter it again."), None),
-        Err(_) => return answer_problem(&state, &request, Problem::slow("The connection became too slow. Enter the code again."), None),
+        Ok(Err(_)) => {
+            return answer_problem(
+                &state,
+                &request,
+                Problem::malformed("The code could not be read. Enter it again."),
+                None,
+            );
+        }
+        Err(_) => {
+            return answer_problem(
+                &state,
+                &request,
+                Problem::slow("The connection became too slow. Enter the code again."),
+                None,
+            );
+        }
     };
     let code: String = code.chars().filter(char::is_ascii_digit).take(12).collect();
     match receive::try_passcode(&state.portal, &link.request, &code).await {
@@ -384,7 +393,12 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
         let problem = too_large(&link.request);
         // Of two sides nobody can know yet which one is too large.
         let part = link.request.parts.first().filter(|_| link.request.parts.len() == 1);
-        let form = Some(pages::form(&visit.view(), token, &link, Some((&problem, part.map(|p| p.name.as_str())))));
+        let form = Some(pages::form(
+            &visit.view(),
+            token,
+            &link,
+            Some((&problem, part.map(|p| p.name.as_str()))),
+        ));
         return Err(Stopped {
             problem,
             form,
@@ -420,13 +434,18 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
     };
     let mut fields = form::Form::new(headers, paced);
     // A parser that gives up on a strange form must not take the uploads of others on this thread with it.
-    let outcome = AssertUnwindSafe(form::receive(submission, &mut fields, &verdict)).catch_unwind().await;
+    let outcome = AssertUnwindSafe(form::receive(submission, &mut fields, &verdict))
+        .catch_unwind()
+        .await;
     let (problem, part) = match outcome {
         Ok(Ok(done)) => return Ok(done),
         Ok(Err(failed)) => failed,
         Err(_) => {
             fields.over = true;
-            (Problem::malformed("The form could not be read. Nothing was stored: try again."), None)
+            (
+                Problem::malformed("The form could not be read. Nothing was stored: try again."),
+                None,
+            )
         }
     };
     // Sent twice at once by one browser, and the other one was first: it has arrived all the same.

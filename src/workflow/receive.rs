@@ -92,7 +92,11 @@ pub async fn try_passcode(portal: &Portal, request: &DocumentRequest, code: &str
         passwords.verify_passcode(&code, &lock.hash)
     })
     .await?;
-    Ok(if right { Tried::Right } else { Tried::Wrong { left: lock.tries_left } })
+    Ok(if right {
+        Tried::Right
+    } else {
+        Tried::Wrong { left: lock.tries_left }
+    })
 }
 
 #[derive(Debug)]
@@ -244,7 +248,11 @@ impl Submission {
         if !has_room(&self.portal, &self.request) {
             return Err(ReceiveError::Full);
         }
-        let held = whole(&self.portal.tasks, Held::begin(self.portal.clone(), self.request.id, self.document, self.asked_at)).await?;
+        let held = whole(
+            &self.portal.tasks,
+            Held::begin(self.portal.clone(), &self.request, self.document, self.asked_at),
+        )
+        .await?;
         let begun = (held.slot, held.secret.clone());
         self.held = Some(held);
         Ok(begun)
@@ -272,7 +280,24 @@ struct Held {
 }
 
 impl Held {
-    async fn begin(portal: Arc<Portal>, request: RequestId, document: DocumentId, asked_at: OffsetDateTime) -> Result<Self, ReceiveError> {
+    fn begin(
+        portal: Arc<Portal>,
+        request: &DocumentRequest,
+        document: DocumentId,
+        asked_at: OffsetDateTime,
+    ) -> impl Future<Output = Result<Self, ReceiveError>> + Send + 'static {
+        // The link that was looked up, and no later one.
+        let (request, generation) = (request.id, request.link.generation);
+        async move { Self::begin_on(portal, request, generation, document, asked_at).await }
+    }
+
+    async fn begin_on(
+        portal: Arc<Portal>,
+        request: RequestId,
+        generation: u32,
+        document: DocumentId,
+        asked_at: OffsetDateTime,
+    ) -> Result<Self, ReceiveError> {
         let secret = Arc::new(ErasureSecret::generate().map_err(WorkflowError::from)?);
         portal.in_flight.enter(document);
         let (erasure, owner, kept) = (portal.erasure.clone(), document.0, secret.clone());
@@ -301,7 +326,12 @@ impl Held {
             secret,
             given_up: false,
         };
-        match held.portal.records.transition(request, Transition::BeginReceive(receiving)).await {
+        match held
+            .portal
+            .records
+            .transition(request, Transition::BeginReceive { receiving, generation })
+            .await
+        {
             Ok(_) => Ok(held),
             Err(error) => {
                 held.destroy().await;
@@ -317,7 +347,6 @@ impl Held {
         match self
             .portal
             .records
-<<<<<<< HEAD
             .transition(self.request, Transition::CommitReceived(document))
             .await
         {
@@ -341,17 +370,6 @@ impl Held {
         let destroyed = destroy(self.portal.clone(), self.request, self.document, self.slot);
         // It says by itself what it could not do.
         let _ = self.portal.tasks.spawn(destroyed).await;
-=======
-            .transition(
-                self.request.id,
-                Transition::BeginReceive {
-                    receiving,
-                    generation: self.request.link.generation,
-                },
-            )
-            .await?;
-        Ok(secret)
->>>>>>> room-tests2
     }
 }
 

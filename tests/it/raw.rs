@@ -90,7 +90,10 @@ impl Answer {
         if head.starts_with("http/1.1 100") {
             return find(&bytes[end + 4..], b"\r\n\r\n").is_some();
         }
-        let length = head.lines().find_map(|l| l.strip_prefix("content-length:")).map(|l| l.trim().parse::<usize>().unwrap());
+        let length = head
+            .lines()
+            .find_map(|l| l.strip_prefix("content-length:"))
+            .map(|l| l.trim().parse::<usize>().unwrap());
         bytes.len() >= end + 4 + length.unwrap_or(0)
     }
 

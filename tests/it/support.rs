@@ -185,11 +185,7 @@ impl House {
         until("the old portal is let go", async || gone.strong_count() == 0).await;
         let app = App::open(self.config.clone(), self.wish.clock.clone()).await.unwrap();
         self.portal = Lent(Some(app.portal.clone()));
-<<<<<<< HEAD
         let running = start(app, &self.wish).await;
-=======
-        let running = app.start_with(self.wish.worker).await.unwrap();
->>>>>>> room-tests2
         self.sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", running.public)));
         self.running = Some(running);
     }
@@ -198,7 +194,6 @@ impl House {
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
-<<<<<<< HEAD
     }
 
     /// What `kill -9` at this instant leaves: a copy of the folder as the kernel has it, opened as the next start would.
@@ -212,8 +207,6 @@ impl House {
         }
         let config = Config::parse(&self.text, folder.path(), std::iter::empty()).unwrap();
         (App::open(config, self.wish.clock.clone()).await.unwrap(), folder)
-=======
->>>>>>> room-tests2
     }
 
     pub fn public(&self, path: &str) -> String {
@@ -310,14 +303,11 @@ impl House {
     }
 }
 
-<<<<<<< HEAD
 async fn start(mut app: App, wish: &Wish) -> Running {
     app.pace = wish.pace;
     app.start_with(wish.worker).await.unwrap()
 }
 
-=======
->>>>>>> room-tests2
 /// Looks again and again until it is so; fails after half a minute.
 pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
@@ -528,7 +518,9 @@ impl House {
             if so(self).await || now - start >= limit {
                 return now - start;
             }
-            let Some(due) = self.portal.records.next_due().await.unwrap() else { return now - start };
+            let Some(due) = self.portal.records.next_due().await.unwrap() else {
+                return now - start;
+            };
             hands.forward((due - now).clamp(Duration::milliseconds(1), limit - (now - start)));
         }
     }
