@@ -31,6 +31,7 @@ use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
 use crate::storage::{BlobStore, Records};
 use crate::worker::Worker;
+use crate::workflow::lanes::Lanes;
 use crate::workflow::{Counters, InFlight, Policy, Portal, forward, sign_in, sweep};
 
 /// How long a stopping process waits for uploads and deliveries in progress, in seconds.
@@ -168,6 +169,7 @@ impl App {
             catalogue: config.catalogue.clone(),
             policy: policy(&config),
             in_flight: InFlight::default(),
+            lanes: Lanes::default(),
             hashing: Arc::new(Semaphore::new(hashing)),
             tasks: tokio::runtime::Handle::current(),
             wake: Notify::new(),

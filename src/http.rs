@@ -16,6 +16,7 @@ pub mod pages;
 pub mod staff;
 mod table;
 pub mod tls;
+pub mod tus;
 pub mod upload;
 
 use std::io;
@@ -160,6 +161,7 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
 /// The public door.
 pub fn public_routes(routes: &mut web::ServiceConfig) {
     upload::routes(routes);
+    tus::routes(routes);
     callback::routes(routes);
     health::routes(routes);
 }

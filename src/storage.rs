@@ -131,6 +131,8 @@ pub trait BlobStore: Send + Sync {
     async fn get(&self, key: BlobKey) -> Result<Option<Bytes>, StorageError>;
     /// Deletes everything of a document; idempotent.
     async fn delete(&self, document: DocumentId) -> Result<(), StorageError>;
+    /// Deletes one file of a document; idempotent.
+    async fn delete_file(&self, document: DocumentId, file_index: u8) -> Result<(), StorageError>;
     /// Documents that have chunks here, for the sweep of orphans.
     async fn documents(&self) -> Result<Vec<DocumentId>, StorageError>;
     /// Whether there is room for `bytes` more, with the reserve that purging and reopening need left over.

@@ -7,10 +7,12 @@ pub mod catalogue;
 pub mod confirm;
 pub mod forward;
 pub mod issue;
+pub mod lanes;
 pub mod message;
 pub mod parcel;
 pub mod purge;
 pub mod receive;
+pub mod resume;
 pub mod sign_in;
 pub mod sweep;
 pub mod vault;
@@ -49,6 +51,8 @@ pub struct Portal {
     pub policy: Policy,
     /// Uploads between their first sealed byte and their end: the sweep leaves them alone.
     pub in_flight: InFlight,
+    /// Who writes which part now.
+    pub lanes: lanes::Lanes,
     pub passwords: Arc<Passwords>,
     pub throttle: sign_in::Throttle,
     /// Argon2 jobs at once; each takes 19 MiB and a core.

@@ -10,6 +10,8 @@ pub const PASSCODE_TRIES: u8 = 5;
 pub const COMMIT_GRACE: Duration = Duration::minutes(15);
 /// Streams that may run at once on one link: a stuck connection must not block the retry.
 pub const MAX_STREAMS: usize = 2;
+/// An upload that goes on over several connections is given up when nothing of the submission came for this long.
+pub const RESUME_WITHIN: Duration = Duration::hours(1);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadLink {

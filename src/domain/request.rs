@@ -4,9 +4,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::agent::Actor;
 use super::delivery::{ConfirmAt, Delivery, Phase, PurgeCause};
-use super::document::{Document, DocumentKind, PartSpec, ProviderName, SealedText, SlotRef};
+use super::document::{Document, DocumentKind, PartName, PartSpec, ProviderName, SealedText, SlotRef, StoredPart};
 use super::id::{DocumentId, RequestId};
-use super::link::{LinkState, UploadLink};
+use super::link::{COMMIT_GRACE, LinkState, RESUME_WITHIN, UploadLink};
 
 /// While bytes may be on their way to the provider, a purge waits this long for a clear outcome.
 pub const SENDING_GRACE: Duration = Duration::minutes(15);
@@ -36,7 +36,7 @@ pub struct DocumentRequest {
     pub link: UploadLink,
     /// MAC over [`DocumentRequest::terms`]: a writer of the store alone cannot widen, extend or redirect a request.
     pub terms_mac: [u8; 32],
-    /// Streams that run now; at most [`super::link::MAX_STREAMS`].
+    /// What is on its way in: streams that run now (at most [`super::link::MAX_STREAMS`]), and what waits between two connections.
     pub receivings: Vec<Receiving>,
     pub stage: Stage,
     pub lease: Option<Lease>,
@@ -46,12 +46,70 @@ pub struct DocumentRequest {
     pub tombstones: Vec<Tombstone>,
 }
 
-/// An upload in progress.
+/// Something on its way in, with an erasure secret and chunks of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receiving {
     pub document: DocumentId,
     pub slot: SlotRef,
     pub started_at: OffsetDateTime,
+    pub how: How,
+}
+
+/// How long it lives, and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum How {
+    /// A form: it lives and dies with its connection.
+    Stream,
+    /// The finished parts of a submission that came in several uploads; sealed like any received document, and not complete yet.
+    Parts {
+        finished: Vec<FinishedPart>,
+        touched_at: OffsetDateTime,
+    },
+    /// One part that goes on over several connections, as it came.
+    Staged { staged: StagedPart, touched_at: OffsetDateTime },
+    /// Given up: to be destroyed, secret first, and then forgotten.
+    Ending,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishedPart {
+    pub part: StoredPart,
+    /// Bytes that its sender sent.
+    pub length: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagedPart {
+    pub part: PartName,
+    /// Bytes that it will have.
+    pub length: u64,
+    /// Bytes that are durable.
+    pub offset: u64,
+    /// The box of crypto::staging; only its visitor and the portal together can open it.
+    pub state: Vec<u8>,
+}
+
+impl Receiving {
+    pub fn staged(&self) -> Option<&StagedPart> {
+        match &self.how {
+            How::Staged { staged, .. } => Some(staged),
+            _ => None,
+        }
+    }
+
+    pub fn finished(&self) -> &[FinishedPart] {
+        match &self.how {
+            How::Parts { finished, .. } => finished,
+            _ => &[],
+        }
+    }
+
+    /// Notes that something of the submission came.
+    pub(super) fn touch(&mut self, now: OffsetDateTime) {
+        if let How::Parts { touched_at, .. } | How::Staged { touched_at, .. } = &mut self.how {
+            *touched_at = now;
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +213,7 @@ impl DocumentRequest {
         match &self.stage {
             Stage::Open { .. } => match self.link.state(now) {
                 LinkState::Revoked => RequestState::Revoked,
-                _ if !self.receivings.is_empty() => RequestState::Receiving,
+                _ if self.is_receiving() => RequestState::Receiving,
                 LinkState::Expired => RequestState::Expired,
                 LinkState::Active | LinkState::Locked => RequestState::Awaiting,
             },
@@ -178,7 +236,7 @@ impl DocumentRequest {
     pub fn resting_state(&self) -> RequestState {
         match &self.stage {
             Stage::Open { .. } if self.link.revoked_at.is_some() => RequestState::Revoked,
-            Stage::Open { .. } if !self.receivings.is_empty() => RequestState::Receiving,
+            Stage::Open { .. } if self.is_receiving() => RequestState::Receiving,
             Stage::Open { expiry_noted: true } => RequestState::Expired,
             Stage::Open { .. } => RequestState::Awaiting,
             _ => self.state(self.created_at),
@@ -191,8 +249,15 @@ impl DocumentRequest {
             return Some(lease.until);
         }
         match &self.stage {
-            Stage::Open { expiry_noted: false } => Some(self.link.expires_at),
-            Stage::Open { expiry_noted: true } => Some(self.link.expires_at + self.forget_after),
+            Stage::Open { expiry_noted } => {
+                let link = if *expiry_noted {
+                    self.link.expires_at + self.forget_after
+                } else {
+                    self.link.expires_at
+                };
+                let unfinished = self.receivings.iter().filter_map(|r| self.ends_at(r)).min();
+                Some(unfinished.map_or(link, |end| end.min(link)))
+            }
             Stage::Held {
                 document,
                 purge_requested: true,
@@ -205,6 +270,39 @@ impl DocumentRequest {
             Stage::Purging { since, .. } => Some(*since),
             Stage::Purged => self.tombstones.last().map(|t| t.purged_at + self.forget_after),
         }
+    }
+
+    fn is_receiving(&self) -> bool {
+        self.receivings.iter().any(|r| r.how != How::Ending)
+    }
+
+    /// When something on its way in must be destroyed if nothing more comes. `None`: with its connection.
+    pub fn ends_at(&self, receiving: &Receiving) -> Option<OffsetDateTime> {
+        match &receiving.how {
+            How::Stream => None,
+            How::Ending => Some(receiving.started_at),
+            How::Parts { touched_at, .. } | How::Staged { touched_at, .. } => {
+                Some((*touched_at + RESUME_WITHIN).min(self.link.expires_at + COMMIT_GRACE))
+            }
+        }
+    }
+
+    /// The submission that holds finished parts, if there is one.
+    pub fn standing(&self) -> Option<&Receiving> {
+        self.receivings.iter().find(|r| matches!(r.how, How::Parts { .. }))
+    }
+
+    /// The finished part of this name, while the drop is not complete.
+    pub fn finished(&self, part: &PartName) -> Option<&FinishedPart> {
+        self.standing()?.finished().iter().find(|f| f.part.name == *part)
+    }
+
+    /// The unfinished upload of this part.
+    pub fn staging(&self, part: &PartName) -> Option<(&Receiving, &StagedPart)> {
+        self.receivings
+            .iter()
+            .filter_map(|r| Some((r, r.staged()?)))
+            .find(|(_, staged)| staged.part == *part)
     }
 
     /// Whether the row itself is past its time, whoever holds its lease.

@@ -1,6 +1,8 @@
 //! The legal transitions of a request. Every change of a stored request is one of these, applied by [`apply`] inside one transaction
 //! of the store, and leaves the audit events it returns.
 
+mod receive;
+
 use std::fmt;
 
 use time::OffsetDateTime;
@@ -8,10 +10,12 @@ use time::OffsetDateTime;
 use super::agent::Actor;
 use super::audit::AuditEvent;
 use super::delivery::{Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
-use super::document::Document;
+use super::document::{Document, PartName};
 use super::id::DocumentId;
-use super::link::{COMMIT_GRACE, LinkState, MAX_STREAMS, PASSCODE_TRIES, PasscodeLock, UploadLink};
+use super::link::{LinkState, PASSCODE_TRIES, PasscodeLock, UploadLink};
 use super::request::{DocumentRequest, Lease, Receiving, RequestState, Stage, Tombstone};
+
+pub use receive::SealedPart;
 
 #[derive(Clone, Debug)]
 pub enum Transition {
@@ -50,8 +54,29 @@ pub enum Transition {
         receiving: Receiving,
         generation: u32,
     },
+    /// Destroyed: forgotten.
     AbandonReceive(DocumentId),
     CommitReceived(Document),
+    /// More of an unfinished upload is durable. Refused unless it stood where the caller thinks.
+    StageProgress {
+        document: DocumentId,
+        from: u64,
+        offset: u64,
+        state: Vec<u8>,
+    },
+    /// One part is sealed. Its upload ends, and with the last part the whole drop is received.
+    StorePart(Box<SealedPart>),
+    /// A finished part is to be replaced or was taken back.
+    DropPart {
+        document: DocumentId,
+        part: PartName,
+    },
+    /// Given up: from here on nothing may be added; the caller destroys it, and then abandons it.
+    EndReceive {
+        document: DocumentId,
+        /// Only if its time is over.
+        idle: bool,
+    },
     // By the worker, each under the fence of its lease.
     Lease {
         until: OffsetDateTime,
@@ -185,9 +210,12 @@ pub fn apply(
             decide(&mut request, transition, now, &mut log)?;
         }
         Transition::SpendPasscodeTry => spend_try(&mut request, now, &mut log)?,
-        Transition::BeginReceive { receiving, generation } => begin_receive(&mut request, receiving, generation, now)?,
+        Transition::BeginReceive { receiving, generation } => receive::begin(&mut request, receiving, generation, now)?,
         Transition::AbandonReceive(document) => request.receivings.retain(|r| r.document != document),
-        Transition::CommitReceived(document) => commit_received(&mut request, document, now, &mut log)?,
+        Transition::StageProgress { .. } | Transition::StorePart(_) | Transition::DropPart { .. } | Transition::EndReceive { .. } => {
+            receive::resume(&mut request, transition, now, &mut log)?;
+        }
+        Transition::CommitReceived(document) => receive::commit(&mut request, document, now, &mut log)?,
         Transition::Lease { until } => {
             if request.lease.is_some_and(|held| now < held.until) {
                 return Err(Refusal::StaleLease);
@@ -261,7 +289,7 @@ fn link(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
             request.link = link;
             request.terms_mac = terms_mac;
             request.stage = Stage::Open { expiry_noted: false };
-            request.receivings.clear();
+            receive::let_go(request);
             request.lease = None;
             let generation = request.link.generation;
             log.add_event(
@@ -276,7 +304,7 @@ fn link(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
             }
             if request.link.revoked_at.is_none() {
                 request.link.revoked_at = Some(now);
-                request.receivings.clear();
+                receive::let_go(request);
                 log.add(by, "link.revoked");
             }
         }
@@ -373,71 +401,6 @@ fn spend_try(request: &mut DocumentRequest, now: OffsetDateTime, log: &mut Log) 
             .on(request.id)
             .with("tries_left", left),
     );
-    Ok(())
-}
-
-fn begin_receive(request: &mut DocumentRequest, receiving: Receiving, generation: u32, now: OffsetDateTime) -> Result<(), Refusal> {
-    // It counts when the upload was asked for, not when its first chunk was full; the commit has the last word.
-    if now >= request.link.expires_at + COMMIT_GRACE {
-        return open_link(request, now);
-    }
-    match open_link(request, receiving.started_at.min(now)) {
-        // The stream has a passcode session from before the lock: tries spent by a stranger do not shut it out.
-        Ok(()) | Err(Refusal::LinkLocked) => {}
-        Err(refusal) => return Err(refusal),
-    }
-    if generation != request.link.generation {
-        return Err(Refusal::Superseded);
-    }
-    if request.receivings.iter().any(|r| r.document == receiving.document) {
-        return Ok(());
-    }
-    if request.receivings.len() >= MAX_STREAMS {
-        return Err(Refusal::TooManyStreams);
-    }
-    request.receivings.push(receiving);
-    Ok(())
-}
-
-fn commit_received(request: &mut DocumentRequest, document: Document, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
-    if !matches!(request.stage, Stage::Open { .. }) {
-        return Err(Refusal::AlreadyReceived);
-    }
-    if request.link.revoked_at.is_some() {
-        return Err(Refusal::LinkRevoked);
-    }
-    if now >= request.link.expires_at + COMMIT_GRACE {
-        return Err(Refusal::LinkExpired);
-    }
-    if !request
-        .receivings
-        .iter()
-        .any(|r| r.document == document.id && r.slot == document.slot)
-    {
-        return Err(Refusal::Superseded);
-    }
-    let complete = document.parts.len() == request.parts.len()
-        && document
-            .parts
-            .iter()
-            .zip(&request.parts)
-            .all(|(stored, asked)| stored.name == asked.name && asked.accepted.contains(&stored.file_type));
-    if !complete {
-        return Err(Refusal::Incomplete);
-    }
-    let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
-    let event = AuditEvent::new(now, Actor::Applicant, "document.received")
-        .on(request.id)
-        .with("document", document.id)
-        .with("parts", document.parts.len())
-        .with("bytes", bytes);
-    log.add_event(event);
-    request.receivings.clear();
-    request.stage = Stage::Held {
-        document,
-        delivery: Delivery::new(now),
-        purge_requested: false,
-    };
     Ok(())
 }
 

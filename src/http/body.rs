@@ -97,8 +97,12 @@ impl Paced {
 
     /// The same body with a limit on what is still to come.
     pub fn limited(mut self, most: u64) -> Self {
-        self.left = most;
+        self.limit(most);
         self
+    }
+
+    pub fn limit(&mut self, most: u64) {
+        self.left = most;
     }
 
     /// Only the time in which the sender was waited for counts: a busy portal is not its fault.

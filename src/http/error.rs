@@ -70,6 +70,7 @@ kinds! {
     invalid => UNPROCESSABLE_ENTITY, "request.invalid";
     precondition => UNPROCESSABLE_ENTITY, "idempotency.mismatch";
     slow => REQUEST_TIMEOUT, "request.too_slow";
+    tus_version => PRECONDITION_FAILED, "tus.version";
     too_many => TOO_MANY_REQUESTS, "request.too_many";
     internal => INTERNAL_SERVER_ERROR, "internal";
     provider => BAD_GATEWAY, "provider.failed";
@@ -107,6 +108,12 @@ impl Problem {
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, code, detail)
+    }
+
+    /// The status that the tus protocol gives a checksum that does not fit.
+    pub fn checksum(detail: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST);
+        Self::new(status, "upload.checksum", detail)
     }
 
     /// No erasure slot or no space is free.

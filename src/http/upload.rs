@@ -55,13 +55,13 @@ async fn options() -> HttpResponse {
 }
 
 /// Everything a handler of this door knows about one request.
-struct Visit<'a> {
+pub(super) struct Visit<'a> {
     state: &'a State,
     request: &'a HttpRequest,
     token: PlainToken,
 }
 
-enum Entry {
+pub(super) enum Entry {
     /// The form may be shown and used.
     Open(Box<OpenedLink>),
     /// A passcode comes first.
@@ -75,7 +75,7 @@ enum Entry {
 
 impl<'a> Visit<'a> {
     /// `None` for what cannot be a token.
-    fn new(state: &'a State, request: &'a HttpRequest, token: &str) -> Option<Self> {
+    pub(super) fn new(state: &'a State, request: &'a HttpRequest, token: &str) -> Option<Self> {
         PlainToken::parse(token).map(|token| Self { state, request, token })
     }
 
@@ -83,7 +83,7 @@ impl<'a> Visit<'a> {
         &self.state.portal
     }
 
-    async fn entry(&self) -> Result<Entry, WorkflowError> {
+    pub(super) async fn entry(&self) -> Result<Entry, WorkflowError> {
         let link = match receive::look_up(self.portal(), &self.token).await? {
             Err(dead) => return Ok(Entry::Dead(dead)),
             Ok(link) => link,
@@ -100,7 +100,7 @@ impl<'a> Visit<'a> {
         Ok(Entry::Passcode(Box::new(link)))
     }
 
-    fn cookie(&self, name: &str) -> Option<String> {
+    pub(super) fn cookie(&self, name: &str) -> Option<String> {
         self.request.cookie(&self.state.settings.cookie(name)).map(|c| c.value().to_owned())
     }
 
@@ -156,7 +156,7 @@ fn unknown(state: &State, request: &HttpRequest) -> HttpResponse {
     answer_problem(state, request, dead(state, request, DeadLink::Unknown), None)
 }
 
-fn dead(state: &State, request: &HttpRequest, dead: DeadLink) -> Problem {
+pub(super) fn dead(state: &State, request: &HttpRequest, dead: DeadLink) -> Problem {
     match dead {
         DeadLink::Unknown if !state.gate.may_guess(guard::client_address(request, state)) => {
             Problem::too_many("Too many addresses that do not exist. Wait a minute.").after(60)

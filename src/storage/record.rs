@@ -8,11 +8,11 @@ use time::{Duration, OffsetDateTime};
 use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, Role, Scope, Session};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::delivery::{ConfirmAt, Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
-use crate::domain::document::{Document, DocumentKind, FileType, PartName, PartSpec, ProviderName, SealedText, SlotRef, StoredPart};
+use crate::domain::document::{Document, DocumentKind, FileType, PartName, PartSpec, ProviderName, SealedText, SlotRef};
 use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
 use crate::domain::link::{PasscodeLock, UploadLink};
 use crate::domain::receipt::{DeletionReceipt, Erasure};
-use crate::domain::request::{DocumentRequest, Lease, Receiving, Stage, Tombstone};
+use crate::domain::request::{DocumentRequest, Lease, Stage, Tombstone};
 use crate::domain::token::HashedToken;
 
 use super::clock::{from_ms, to_ms};
@@ -182,18 +182,6 @@ struct LinkRow {
 }
 
 #[derive(Encode, Decode)]
-struct ReceivingRow {
-    #[n(0)]
-    document: Bytes,
-    #[n(1)]
-    slot: u64,
-    #[n(2)]
-    generation: u64,
-    #[n(3)]
-    started_at: i64,
-}
-
-#[derive(Encode, Decode)]
 #[cbor(map)]
 struct DocumentRow {
     #[n(0)]
@@ -210,25 +198,6 @@ struct DocumentRow {
     parts: Vec<StoredPartRow>,
     #[n(6)]
     receiver: Option<Bytes>,
-}
-
-#[derive(Encode, Decode)]
-#[cbor(map)]
-struct StoredPartRow {
-    #[n(0)]
-    name: String,
-    #[n(1)]
-    file_type: u8,
-    #[n(2)]
-    header: Bytes,
-    #[n(3)]
-    meta: Bytes,
-    #[n(4)]
-    digest: Bytes,
-    #[n(5)]
-    size: u64,
-    #[n(6)]
-    chunks: u32,
 }
 
 #[derive(Encode, Decode)]
@@ -462,30 +431,6 @@ impl LinkRow {
     }
 }
 
-impl From<&Receiving> for ReceivingRow {
-    fn from(r: &Receiving) -> Self {
-        Self {
-            document: bytes(&r.document.0),
-            slot: r.slot.index,
-            generation: r.slot.generation,
-            started_at: to_ms(r.started_at),
-        }
-    }
-}
-
-impl ReceivingRow {
-    fn into_domain(self) -> Read<Receiving> {
-        Ok(Receiving {
-            document: DocumentId(array(&self.document)?),
-            slot: SlotRef {
-                index: self.slot,
-                generation: self.generation,
-            },
-            started_at: instant(self.started_at)?,
-        })
-    }
-}
-
 impl From<&Document> for DocumentRow {
     fn from(d: &Document) -> Self {
         Self {
@@ -494,19 +439,7 @@ impl From<&Document> for DocumentRow {
             generation: d.slot.generation,
             received_at: to_ms(d.received_at),
             purge_at: to_ms(d.purge_at),
-            parts: d
-                .parts
-                .iter()
-                .map(|p| StoredPartRow {
-                    name: p.name.to_string(),
-                    file_type: type_number(p.file_type),
-                    header: bytes(&p.header),
-                    meta: bytes(&p.meta),
-                    digest: bytes(&p.digest),
-                    size: p.size,
-                    chunks: p.chunks,
-                })
-                .collect(),
+            parts: d.parts.iter().map(StoredPartRow::from).collect(),
             receiver: d.receiver.map(|r| bytes(&r)),
         }
     }
@@ -514,17 +447,6 @@ impl From<&Document> for DocumentRow {
 
 impl DocumentRow {
     fn into_domain(self) -> Read<Document> {
-        let part = |p: StoredPartRow| {
-            Ok(StoredPart {
-                name: word(PartName::parse(&p.name))?,
-                file_type: file_type(p.file_type)?,
-                header: p.header.into(),
-                meta: p.meta.into(),
-                digest: array(&p.digest)?,
-                size: p.size,
-                chunks: p.chunks,
-            })
-        };
         Ok(Document {
             id: DocumentId(array(&self.id)?),
             slot: SlotRef {
@@ -533,7 +455,7 @@ impl DocumentRow {
             },
             received_at: instant(self.received_at)?,
             purge_at: instant(self.purge_at)?,
-            parts: self.parts.into_iter().map(part).collect::<Read<_>>()?,
+            parts: self.parts.into_iter().map(StoredPartRow::into_domain).collect::<Read<_>>()?,
             receiver: self.receiver.map(|r| array(&r)).transpose()?,
         })
     }
@@ -733,5 +655,7 @@ impl TombstoneRow {
 
 pub use others::ClaimRow;
 use others::{AgentRow, ApiKeyRow, AuditRow, ReceiptRow, SessionRow};
+use receiving::{ReceivingRow, StoredPartRow};
 
 mod others;
+mod receiving;

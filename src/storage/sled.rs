@@ -180,6 +180,8 @@ impl SledStore {
                 | Transition::SpendPasscodeTry
                 | Transition::BeginReceive { .. }
                 | Transition::CommitReceived(_)
+                | Transition::StageProgress { .. }
+                | Transition::StorePart(_)
                 | Transition::Nudge
         );
         if !takes {

@@ -17,7 +17,7 @@ use crate::domain::transition::Transition;
 use crate::storage::{Claim, Claimed};
 
 use super::catalogue::CatalogueEntry;
-use super::{Portal, WorkflowError, blocking};
+use super::{Portal, WorkflowError, blocking, resume};
 
 /// The longest note to an applicant, in bytes.
 pub const MESSAGE_MAX: usize = 1_000;
@@ -162,6 +162,7 @@ pub async fn reissue(
     };
     match done {
         Claimed::Fresh(request) => {
+            resume::let_go(portal, &request).await;
             portal.wake.notify_one();
             Ok(Issued {
                 request: *request,
@@ -188,9 +189,11 @@ pub async fn extend(portal: &Portal, id: RequestId, expires: Expiry, by: Actor) 
     Ok(portal.records.transition(id, Transition::Extend { until, terms_mac, by }).await?)
 }
 
-/// Returns only when no upload can be committed any more.
+/// Returns only when no upload can be committed any more, and what was on its way between two connections is destroyed.
 pub async fn revoke(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
-    Ok(portal.records.transition(id, Transition::Revoke { by }).await?)
+    let request = portal.records.transition(id, Transition::Revoke { by }).await?;
+    resume::let_go(portal, &request).await;
+    Ok(request)
 }
 
 /// Fresh tries with a fresh code on the same link, for an applicant who was locked out.

@@ -3,33 +3,33 @@
 //! A [`Submission`] is an armed guard: until [`Submission::commit`] is called, dropping it destroys the erasure secret first and the chunks after.
 //! Its caller may be dropped at any await, because the client is gone: what must happen whole runs in a task of its own.
 
+mod part;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 
 use crate::crypto::erase::EraseError;
-use crate::crypto::header::{Context, ErasureKind};
-use crate::crypto::meta::Meta;
 use crate::crypto::random;
-use crate::crypto::seal::{DocumentSealer, SealError};
+use crate::crypto::seal::SealError;
 use crate::crypto::secret::ErasureSecret;
 use crate::crypto::stream::CHUNK_LEN;
-use crate::domain::document::{Document, PartSpec, SlotRef, StoredPart};
+use crate::domain::document::{Document, PartName, PartSpec, SlotRef, StoredPart};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::link::LinkState;
-use crate::domain::request::{DocumentRequest, Receiving, Stage};
+use crate::domain::request::{DocumentRequest, How, Receiving, Stage};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::{Refusal as Illegal, Transition};
 use crate::inspect::{Declared, FileTypes, Inspector, Limits, Policy as InspectPolicy, Refusal, Strip as InspectStrip};
-use crate::storage::{BlobKey, StorageError};
+use crate::storage::StorageError;
 
 use super::catalogue::Strip;
-use super::parcel::Target;
 use super::{Portal, WorkflowError, blocking, issue};
+
+pub use part::PartReceiver;
 
 /// What a link opens, as the page shows it.
 pub struct OpenedLink {
@@ -147,21 +147,64 @@ pub struct Submission {
     held: Option<Held>,
     parts: Vec<StoredPart>,
     receiver: Option<[u8; 32]>,
+    lasting: Option<Lasting>,
+}
+
+/// A submission that outlives its connections: each part is kept as soon as it is sealed, and the last one is the commit.
+struct Lasting {
+    /// Where its secret lives, if a part was kept before.
+    slot: Option<SlotRef>,
+    /// Parts that were kept before.
+    here: Vec<PartName>,
+    /// The upload that the part comes from. Whoever seals it holds the lane; a form takes the lane by itself.
+    upload: Option<DocumentId>,
+    done: Option<DocumentRequest>,
 }
 
 impl Submission {
     /// `receipt_cookie`: what the browser will show when it asks again.
+    /// Where parts are here already, a form brings the missing ones.
     pub fn new(portal: Arc<Portal>, link: OpenedLink, receipt_cookie: Option<&str>) -> Result<Self, WorkflowError> {
-        let document = DocumentId::new(random::array()?, link.now);
+        let stands = link.request.standing().is_some();
+        let mut submission = Self::lasting(portal, link.request, link.now, None)?;
+        submission.receiver = receipt_cookie.map(receipt_mark);
+        submission.lasting = submission.lasting.filter(|_| stands);
+        Ok(submission)
+    }
+
+    /// One that goes on where the parts that are here end; `upload` is where its part comes from.
+    pub(super) fn lasting(
+        portal: Arc<Portal>,
+        request: DocumentRequest,
+        asked_at: OffsetDateTime,
+        upload: Option<DocumentId>,
+    ) -> Result<Self, WorkflowError> {
+        let standing = request.standing();
+        let document = match standing {
+            Some(standing) => standing.document,
+            None => DocumentId::new(random::array()?, asked_at),
+        };
+        let lasting = Lasting {
+            slot: standing.map(|s| s.slot),
+            here: standing.map_or_else(Vec::new, |s| s.finished().iter().map(|f| f.part.name.clone()).collect()),
+            upload,
+            done: None,
+        };
         Ok(Self {
             portal,
-            request: link.request,
+            request,
             document,
-            asked_at: link.now,
+            asked_at,
             held: None,
             parts: Vec::new(),
-            receiver: receipt_cookie.map(receipt_mark),
+            receiver: None,
+            lasting: Some(lasting),
         })
+    }
+
+    pub(super) fn received_by(mut self, receiver: Option<[u8; 32]>) -> Self {
+        self.receiver = receiver;
+        self
     }
 
     pub fn request(&self) -> &DocumentRequest {
@@ -179,31 +222,22 @@ impl Submission {
         self.request
             .parts
             .iter()
-            .filter(|p| self.expects(p.name.as_str()).is_some())
+            .filter(|p| self.expects(p.name.as_str()).is_some() && !self.is_here(&p.name))
             .map(|p| p.name.to_string())
             .collect()
     }
 
+    fn is_here(&self, part: &PartName) -> bool {
+        self.lasting.as_ref().is_some_and(|l| l.here.contains(part))
+    }
+
     /// Starts one part. `file_name` and `declared` are what the sender says; only the meta box keeps them.
     pub fn part(&mut self, spec: PartSpec, file_name: &str, declared: &str) -> Result<PartReceiver<'_>, ReceiveError> {
-        let strip = self.portal.catalogue.get(&self.request.document).map_or(Strip::Gps, |e| e.strip);
-        let policy = InspectPolicy {
-            limits: Limits {
-                accepted: FileTypes::of(&spec.accepted),
-                min_bytes: spec.min_bytes,
-                max_bytes: spec.max_bytes,
-                ..Limits::default()
-            },
-            strip: match strip {
-                Strip::Gps => InspectStrip::Gps,
-                Strip::All => InspectStrip::All,
-                Strip::None => InspectStrip::None,
-            },
-            declared: Declared::from_mime(declared),
-            ..InspectPolicy::default()
-        };
+        let place = place_of(&self.request, &spec.name);
+        let by_form = self.lasting.as_ref().is_some_and(|l| l.upload.is_none());
         Ok(PartReceiver {
-            inspector: Some(Inspector::new(policy)),
+            inspector: Some(inspector(&self.portal, &self.request, &spec, declared)),
+            turn: by_form.then(|| self.portal.lanes.take(self.request.id, place)),
             waiting: Vec::with_capacity(CHUNK_LEN + 16),
             sealing: None,
             file_name: clean_name(file_name),
@@ -215,6 +249,9 @@ impl Submission {
 
     /// Consumes the link: {link consumed, document stored, delivery pending, audit event} in one transaction, durable when this returns.
     pub async fn commit(mut self) -> Result<DocumentRequest, ReceiveError> {
+        if let Some(lasting) = &mut self.lasting {
+            return lasting.done.take().ok_or_else(|| WorkflowError::Refused(Illegal::Incomplete).into());
+        }
         let Some(held) = self.held.take() else {
             return Err(WorkflowError::Refused(Illegal::Incomplete).into());
         };
@@ -248,19 +285,60 @@ impl Submission {
         if !has_room(&self.portal, &self.request) {
             return Err(ReceiveError::Full);
         }
-        let held = whole(
-            &self.portal.tasks,
-            Held::begin(self.portal.clone(), &self.request, self.document, self.asked_at),
-        )
-        .await?;
+        let portal = self.portal.clone();
+        let held = match self.lasting.as_ref().map(|l| l.slot) {
+            None => {
+                let begun = Held::begin(portal, &self.request, self.document, self.asked_at);
+                whole(&self.portal.tasks, begun).await?
+            }
+            // Noted by its first part; until then the sweep knows it as being in flight.
+            Some(None) => whole(&self.portal.tasks, Held::put(portal, self.request.id, self.document)).await?,
+            Some(Some(slot)) => Held::join(portal, self.request.id, self.document, slot).await?,
+        };
         let begun = (held.slot, held.secret.clone());
         self.held = Some(held);
         Ok(begun)
     }
 }
 
+/// Judges one part as it comes.
+pub(super) fn inspector(portal: &Portal, request: &DocumentRequest, spec: &PartSpec, declared: &str) -> Inspector {
+    let strip = portal.catalogue.get(&request.document).map_or(Strip::Gps, |e| e.strip);
+    Inspector::new(InspectPolicy {
+        limits: Limits {
+            accepted: FileTypes::of(&spec.accepted),
+            min_bytes: spec.min_bytes,
+            max_bytes: spec.max_bytes,
+            ..Limits::default()
+        },
+        strip: match strip {
+            Strip::Gps => InspectStrip::Gps,
+            Strip::All => InspectStrip::All,
+            Strip::None => InspectStrip::None,
+        },
+        declared: Declared::from_mime(declared),
+        ..InspectPolicy::default()
+    })
+}
+
+/// Why nothing more may come, if so.
+pub(super) fn closed(request: &DocumentRequest, now: OffsetDateTime) -> Option<Illegal> {
+    match (&request.stage, request.link.state(now)) {
+        (Stage::Open { .. }, LinkState::Revoked) => Some(Illegal::LinkRevoked),
+        (Stage::Open { .. }, LinkState::Expired) => Some(Illegal::LinkExpired),
+        (Stage::Open { .. }, _) => None,
+        _ => Some(Illegal::AlreadyReceived),
+    }
+}
+
+/// Which of the parts that were asked for this is.
+pub(super) fn place_of(request: &DocumentRequest, part: &PartName) -> u8 {
+    let place = request.parts.iter().position(|p| p.name == *part);
+    place.and_then(|p| u8::try_from(p).ok()).unwrap_or(0)
+}
+
 /// Runs to its end even if nobody waits for it any more.
-async fn whole<T: Send + 'static>(
+pub(super) async fn whole<T: Send + 'static>(
     tasks: &Handle,
     work: impl Future<Output = Result<T, ReceiveError>> + Send + 'static,
 ) -> Result<T, ReceiveError> {
@@ -298,33 +376,12 @@ impl Held {
         document: DocumentId,
         asked_at: OffsetDateTime,
     ) -> Result<Self, ReceiveError> {
-        let secret = Arc::new(ErasureSecret::generate().map_err(WorkflowError::from)?);
-        portal.in_flight.enter(document);
-        let (erasure, owner, kept) = (portal.erasure.clone(), document.0, secret.clone());
-        let slot = match blocking(move || erasure.put(&owner, &kept)).await {
-            Ok(Ok(slot)) => slot,
-            failed => {
-                portal.in_flight.leave(document);
-                return Err(match failed {
-                    Ok(Err(EraseError::SlotsFull)) => ReceiveError::Full,
-                    Ok(Err(error)) => WorkflowError::Internal(error.to_string()).into(),
-                    Err(error) => error.into(),
-                    Ok(Ok(_)) => ReceiveError::Full,
-                });
-            }
-        };
+        let held = Self::put(portal, request, document).await?;
         let receiving = Receiving {
             document,
-            slot,
+            slot: held.slot,
             started_at: asked_at,
-        };
-        let held = Self {
-            portal,
-            request,
-            document,
-            slot,
-            secret,
-            given_up: false,
+            how: How::Stream,
         };
         match held
             .portal
@@ -340,6 +397,51 @@ impl Held {
         }
     }
 
+    /// A fresh secret in a slot of its own.
+    async fn put(portal: Arc<Portal>, request: RequestId, document: DocumentId) -> Result<Self, ReceiveError> {
+        let secret = Arc::new(ErasureSecret::generate().map_err(WorkflowError::from)?);
+        portal.in_flight.enter(document);
+        let (erasure, owner, kept) = (portal.erasure.clone(), document.0, secret.clone());
+        let slot = match blocking(move || erasure.put(&owner, &kept)).await {
+            Ok(Ok(slot)) => slot,
+            failed => {
+                portal.in_flight.leave(document);
+                return Err(match failed {
+                    Ok(Err(EraseError::SlotsFull)) => ReceiveError::Full,
+                    Ok(Err(error)) => WorkflowError::Internal(error.to_string()).into(),
+                    Err(error) => error.into(),
+                    Ok(Ok(_)) => ReceiveError::Full,
+                });
+            }
+        };
+        Ok(Self {
+            portal,
+            request,
+            document,
+            slot,
+            secret,
+            given_up: false,
+        })
+    }
+
+    /// The secret of a submission whose first part was kept. The row owns it: nothing of it is destroyed here.
+    async fn join(portal: Arc<Portal>, request: RequestId, document: DocumentId, slot: SlotRef) -> Result<Self, ReceiveError> {
+        let erasure = portal.erasure.clone();
+        let secret = match blocking(move || erasure.get(&document.0, &slot)).await? {
+            Ok(secret) => Arc::new(secret),
+            Err(EraseError::Erased | EraseError::OtherOwner) => return Err(WorkflowError::Refused(Illegal::Superseded).into()),
+            Err(error) => return Err(WorkflowError::Internal(error.to_string()).into()),
+        };
+        Ok(Self {
+            portal,
+            request,
+            document,
+            slot,
+            secret,
+            given_up: true,
+        })
+    }
+
     async fn commit(mut self, document: Document) -> Result<DocumentRequest, ReceiveError> {
         let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
         // From here to the store's answer nobody else may destroy it: it might be received.
@@ -351,9 +453,8 @@ impl Held {
             .await
         {
             Ok(request) => {
-                self.portal.counters.received.fetch_add(1, Ordering::Relaxed);
-                self.portal.counters.received_bytes.fetch_add(bytes, Ordering::Relaxed);
-                self.portal.wake.notify_one();
+                count(&self.portal, bytes);
+                destroy_ended(&self.portal, &request).await;
                 Ok(request)
             }
             // Whether it was written is unknown: destroying the secret might destroy a received document. The sweep decides from what the store says.
@@ -385,8 +486,25 @@ impl Drop for Held {
     }
 }
 
-/// The secret first: from then on the chunks are noise, whatever fails afterwards.
+fn count(portal: &Portal, bytes: u64) {
+    portal.counters.received.fetch_add(1, Ordering::Relaxed);
+    portal.counters.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+    portal.wake.notify_one();
+}
+
 async fn destroy(portal: Arc<Portal>, request: RequestId, document: DocumentId, slot: SlotRef) {
+    destroy_now(&portal, request, document, slot).await;
+}
+
+/// Destroys what a transition has given up. Whatever a crash leaves of it the worker or the sweep finds.
+pub(super) async fn destroy_ended(portal: &Portal, request: &DocumentRequest) {
+    for ended in request.receivings.iter().filter(|r| r.how == How::Ending) {
+        destroy_now(portal, request.id, ended.document, ended.slot).await;
+    }
+}
+
+/// The secret first: from then on the chunks are noise, whatever fails afterwards.
+pub(super) async fn destroy_now(portal: &Portal, request: RequestId, document: DocumentId, slot: SlotRef) {
     let erasure = portal.erasure.clone();
     let erased = blocking(move || erasure.destroy(&document.0, &slot)).await;
     if !matches!(erased, Ok(Ok(_))) {
@@ -399,120 +517,6 @@ async fn destroy(portal: Arc<Portal>, request: RequestId, document: DocumentId, 
         tracing::warn!(%document, %error, "an abandoned upload is still noted until the sweep");
     }
     portal.in_flight.leave(document);
-}
-
-/// One part on its way in: inspected, sealed and stored as it arrives.
-pub struct PartReceiver<'a> {
-    submission: &'a mut Submission,
-    spec: PartSpec,
-    inspector: Option<Inspector>,
-    /// Inspected plaintext that does not fill a chunk yet; never more than a chunk and one push.
-    waiting: Vec<u8>,
-    sealing: Option<(Vec<u8>, DocumentSealer)>,
-    file_name: String,
-    declared: String,
-}
-
-impl PartReceiver<'_> {
-    /// Takes the next bytes off the socket.
-    pub async fn push(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
-        // In pieces of at most a chunk, so that one large read cannot grow the buffer beyond two.
-        for piece in bytes.chunks(CHUNK_LEN) {
-            let inspector = self.inspector.as_mut().ok_or(ReceiveError::CutOff)?;
-            if let Err(refusal) = inspector.push(piece, &mut self.waiting) {
-                return Err(self.refuse(refusal));
-            }
-            // Strictly more than a chunk: the last one must not be empty, and only the end tells which is last.
-            while self.waiting.len() > CHUNK_LEN {
-                let rest = self.waiting.split_off(CHUNK_LEN);
-                let full = std::mem::replace(&mut self.waiting, rest);
-                self.store(full, false).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The part is complete.
-    pub async fn finish(mut self) -> Result<(), ReceiveError> {
-        let inspector = self.inspector.take().ok_or(ReceiveError::CutOff)?;
-        let report = match inspector.finish(&mut self.waiting) {
-            Ok(report) => report,
-            Err(refusal) => return Err(self.refuse(refusal)),
-        };
-        while self.waiting.len() > CHUNK_LEN {
-            let rest = self.waiting.split_off(CHUNK_LEN);
-            let full = std::mem::replace(&mut self.waiting, rest);
-            self.store(full, false).await?;
-        }
-        let last = std::mem::take(&mut self.waiting);
-        self.store(last, true).await?;
-        let (header, sealer) = self.sealing.take().ok_or(ReceiveError::CutOff)?;
-        let target = Target::of(&self.submission.portal, &self.submission.request, &self.spec.name)?;
-        let meta = Meta {
-            file_name: std::mem::take(&mut self.file_name),
-            declared_type: std::mem::take(&mut self.declared),
-            sniffed_type: report.file_type.mime().to_owned(),
-            size: sealer.size(),
-            width: report.pixels.map(|(width, _)| width),
-            height: report.pixels.map(|(_, height)| height),
-            target: Some(target.encode()),
-        };
-        let sealed = sealer.finish(&meta)?;
-        self.submission.parts.push(StoredPart {
-            name: self.spec.name.clone(),
-            file_type: report.file_type,
-            header,
-            meta: sealed.meta_box,
-            digest: sealed.digest,
-            size: sealed.size,
-            chunks: u32::try_from(sealed.chunks).map_err(|_| ReceiveError::CutOff)?,
-        });
-        Ok(())
-    }
-
-    fn refuse(&mut self, refusal: Refusal) -> ReceiveError {
-        self.submission.portal.counters.refused.fetch_add(1, Ordering::Relaxed);
-        ReceiveError::File {
-            part: self.spec.name.to_string(),
-            refusal,
-        }
-    }
-
-    async fn store(&mut self, mut chunk: Vec<u8>, last: bool) -> Result<(), ReceiveError> {
-        if self.sealing.is_none() {
-            self.sealing = Some(self.start().await?);
-        }
-        let Some((_, sealer)) = &mut self.sealing else {
-            return Err(ReceiveError::CutOff);
-        };
-        let number = u32::try_from(sealer.chunks()).map_err(|_| ReceiveError::CutOff)?;
-        sealer.seal_chunk_in_place(&mut chunk, last)?;
-        let key = BlobKey {
-            document: self.submission.document,
-            file_index: self.index(),
-            chunk: number,
-        };
-        self.submission.portal.blobs.put(key, Bytes::from(chunk)).await?;
-        Ok(())
-    }
-
-    async fn start(&mut self) -> Result<(Vec<u8>, DocumentSealer), ReceiveError> {
-        let (slot, secret) = self.submission.begin().await?;
-        let context = Context {
-            doc_id: self.submission.document.0,
-            slot,
-            file_index: self.index(),
-            file_count: u8::try_from(self.submission.request.parts.len()).map_err(|_| ReceiveError::CutOff)?,
-            erasure: ErasureKind::LocalSlot,
-        };
-        let public = self.submission.portal.keyring.current();
-        Ok(DocumentSealer::begin(&public, &context, &secret)?)
-    }
-
-    fn index(&self) -> u8 {
-        let place = self.submission.request.parts.iter().position(|p| p.name == self.spec.name);
-        place.and_then(|p| u8::try_from(p).ok()).unwrap_or(0)
-    }
 }
 
 /// What is stored of a browser's receipt cookie.

@@ -2,6 +2,7 @@
 
 use crate::crypto::erase::EraseError;
 use crate::domain::id::{DocumentId, RequestId};
+use crate::domain::request::{How, Receiving};
 use crate::domain::transition::Transition;
 use crate::storage::StorageError;
 
@@ -57,7 +58,7 @@ async fn orphan(portal: &Portal, document: DocumentId) -> Result<bool, WorkflowE
     Ok(portal.records.by_document(document).await?.is_none())
 }
 
-/// Whether a document is only noted as being received, by no upload of this process.
+/// Whether a document is only noted as being received by a stream, and by none of this process, or was given up.
 async fn dead_upload(portal: &Portal, document: DocumentId, owner: RequestId) -> Result<bool, WorkflowError> {
     if portal.in_flight.contains(document) {
         return Ok(false);
@@ -70,5 +71,7 @@ async fn dead_upload(portal: &Portal, document: DocumentId, owner: RequestId) ->
         }
         other => other?,
     };
-    Ok(request.is_some_and(|r| r.receivings.iter().any(|x| x.document == document)) && !portal.in_flight.contains(document))
+    // What waits between two connections is alive without any: the worker ends it when its time is over.
+    let dead = |r: &Receiving| r.document == document && matches!(r.how, How::Stream | How::Ending);
+    Ok(request.is_some_and(|r| r.receivings.iter().any(dead)) && !portal.in_flight.contains(document))
 }

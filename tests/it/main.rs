@@ -9,5 +9,6 @@ mod journey;
 mod layers;
 mod power_cut;
 mod raw;
+mod resume;
 mod support;
 mod upload;

@@ -67,9 +67,9 @@ pub fn form(view: &View<'_>, token: &str, link: &OpenedLink, problem: Option<(&P
         p { strong { (view.company.name) } " asked you for this on " (when(request.link.issued_at)) ". You are on " strong { (view.host) } "." }
         @if let Some(purpose) = &view.company.purpose { p { (purpose) } }
         @if let Some(note) = note { blockquote { (note) } }
-        form method="post" action={ "/d/" (token) } enctype="multipart/form-data" data-upload="" {
+        form method="post" action={ "/d/" (token) } enctype="multipart/form-data" data-upload="" data-tus={ "/d/" (token) "/parts/" } {
             @for part in &request.parts {
-                (part_field(part, request.parts.len(), problem.filter(|_| at_part == Some(part.name.as_str())).map(|(p, _)| p)))
+                (part_field(part, request.parts.len(), request.finished(&part.name).is_some(), problem.filter(|_| at_part == Some(part.name.as_str())).map(|(p, _)| p)))
             }
             p.status id="status" role="status" aria-live="polite" {}
             button type="submit" { "Send" @if request.parts.len() > 1 { " both sides" } }
@@ -89,7 +89,8 @@ pub fn form(view: &View<'_>, token: &str, link: &OpenedLink, problem: Option<(&P
     frame(view.company, &label, true, body)
 }
 
-fn part_field(part: &PartSpec, parts: usize, problem: Option<&Problem>) -> Markup {
+/// `here`: the part has arrived by an upload of its own, and waits for the others.
+fn part_field(part: &PartSpec, parts: usize, here: bool, problem: Option<&Problem>) -> Markup {
     let name = part.name.as_str();
     let accept = part.accepted.iter().map(|t| t.mime()).collect::<Vec<_>>().join(",");
     let photos = part
@@ -107,8 +108,9 @@ fn part_field(part: &PartSpec, parts: usize, problem: Option<&Problem>) -> Marku
         format!("{name}-hint")
     };
     html! {
-        fieldset data-part=(name) {
-            legend { (title) }
+        fieldset data-part=(name) data-here=[here.then_some("")] {
+            legend { (title) @if here { " ✓" } }
+            @if here { p.quiet { "This side is here already. Choose a file only to replace it." } }
             @if let Some(problem) = problem { p.problem id={ (name) "-error" } role="alert" tabindex="-1" { (problem.detail) } }
             @if !photos.is_empty() {
                 label {

@@ -31,6 +31,10 @@ impl BlobStore for SledStore {
         self.store.chunks().delete_document(document.0).map(drop).map_err(sorted)
     }
 
+    async fn delete_file(&self, document: DocumentId, file_index: u8) -> Result<(), StorageError> {
+        self.store.chunks().delete_file(document.0, file_index).map(drop).map_err(sorted)
+    }
+
     async fn documents(&self) -> Result<Vec<DocumentId>, StorageError> {
         let mut all = Vec::new();
         let mut after = None;

@@ -163,17 +163,38 @@ impl Chunks<'_> {
         self.core.take_room(4096, true)?;
         let index = &self.core.slabs.index;
         for table in [SHARED_ROWS, OWN_ROWS] {
-            for row in index.scan_prefix(document_row(table, document)) {
-                let (row, place) = row.map_err(from_read)?;
-                index.remove(row).map_err(|error| self.core.failed(error))?;
-                self.release(place_of(&place)?.0)?;
-            }
+            self.remove_rows(&document_row(table, document))?;
         }
         // Last, so that an interrupted deletion is still listed.
         index
             .remove(document_row(DOCUMENTS, document))
             .map_err(|error| self.core.failed(error))?;
         Ok(self.core.group.wrote())
+    }
+
+    /// Removes all chunks of one file of a document; the document itself stays listed. Idempotent.
+    ///
+    /// # Errors
+    /// The error the store died of.
+    pub fn delete_file(&self, document: [u8; 16], file: u8) -> Result<Seq, StoreError> {
+        self.core.group.alive()?;
+        self.core.take_room(4096, true)?;
+        for table in [SHARED_ROWS, OWN_ROWS] {
+            let mut prefix = document_row(table, document);
+            prefix.push(file);
+            self.remove_rows(&prefix)?;
+        }
+        Ok(self.core.group.wrote())
+    }
+
+    fn remove_rows(&self, prefix: &[u8]) -> Result<(), StoreError> {
+        let index = &self.core.slabs.index;
+        for row in index.scan_prefix(prefix) {
+            let (row, place) = row.map_err(from_read)?;
+            index.remove(row).map_err(|error| self.core.failed(error))?;
+            self.release(place_of(&place)?.0)?;
+        }
+        Ok(())
     }
 
     /// Up to `limit` documents that have chunks, ascending by id behind `after`, with the time of their first.

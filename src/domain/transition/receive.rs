@@ -1,0 +1,233 @@
+//! The transitions of what is on its way in: streams, uploads that go on over several connections, and the one commit that consumes the link.
+//!
+//! Whatever does not win is never simply forgotten: it stays noted as *ending* until its secret and its chunks are destroyed.
+
+use time::OffsetDateTime;
+
+use super::{Log, Refusal, Transition, open_link};
+use crate::domain::agent::Actor;
+use crate::domain::audit::AuditEvent;
+use crate::domain::delivery::Delivery;
+use crate::domain::document::{Document, SlotRef, StoredPart};
+use crate::domain::id::DocumentId;
+use crate::domain::link::{COMMIT_GRACE, MAX_STREAMS};
+use crate::domain::request::{DocumentRequest, FinishedPart, How, Receiving, Stage};
+
+/// One sealed part of a submission that comes in several uploads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedPart {
+    /// The submission, and where its secret lives.
+    pub document: DocumentId,
+    pub slot: SlotRef,
+    /// Of the link that was looked up.
+    pub generation: u32,
+    pub started_at: OffsetDateTime,
+    pub part: StoredPart,
+    /// Bytes that its sender sent.
+    pub length: u64,
+    /// The upload it came by; none if it came with a form.
+    pub upload: Option<DocumentId>,
+    /// Of the browser, if this is the last part.
+    pub receiver: Option<[u8; 32]>,
+}
+
+pub(super) fn begin(request: &mut DocumentRequest, receiving: Receiving, generation: u32, now: OffsetDateTime) -> Result<(), Refusal> {
+    // It counts when the upload was asked for, not when its first chunk was full; the commit has the last word.
+    if now >= request.link.expires_at + COMMIT_GRACE {
+        return open_link(request, now);
+    }
+    match open_link(request, receiving.started_at.min(now)) {
+        // The stream has a passcode session from before the lock: tries spent by a stranger do not shut it out.
+        Ok(()) | Err(Refusal::LinkLocked) => {}
+        Err(refusal) => return Err(refusal),
+    }
+    if generation != request.link.generation {
+        return Err(Refusal::Superseded);
+    }
+    if request.receivings.iter().any(|r| r.document == receiving.document) {
+        return Ok(());
+    }
+    match &receiving.how {
+        How::Stream if request.receivings.iter().filter(|r| r.how == How::Stream).count() >= MAX_STREAMS => {
+            return Err(Refusal::TooManyStreams);
+        }
+        How::Stream => {}
+        // One upload for each part: whoever wants another one ends the first.
+        How::Staged { staged, .. } => {
+            let known = request.parts.iter().any(|p| p.name == staged.part);
+            if !known || request.staging(&staged.part).is_some() || request.finished(&staged.part).is_some() {
+                return Err(Refusal::Superseded);
+            }
+        }
+        How::Parts { .. } | How::Ending => return Err(Refusal::Superseded),
+    }
+    request.receivings.push(receiving);
+    touch(request, now);
+    Ok(())
+}
+
+pub(super) fn resume(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
+    match transition {
+        Transition::StageProgress {
+            document,
+            from,
+            offset,
+            state,
+        } => {
+            may_go_on(request, now)?;
+            let staged = request.receivings.iter_mut().find(|r| r.document == document);
+            let Some(How::Staged { staged, .. }) = staged.map(|r| &mut r.how) else {
+                return Err(Refusal::Superseded);
+            };
+            if staged.offset != from || offset > staged.length {
+                return Err(Refusal::Superseded);
+            }
+            staged.offset = offset;
+            staged.state = state;
+            touch(request, now);
+        }
+        Transition::StorePart(sealed) => store_part(request, *sealed, now, log)?,
+        Transition::DropPart { document, part } => {
+            may_go_on(request, now)?;
+            let standing = request.receivings.iter_mut().find(|r| r.document == document);
+            let Some(How::Parts { finished, .. }) = standing.map(|r| &mut r.how) else {
+                return Err(Refusal::Superseded);
+            };
+            finished.retain(|f| f.part.name != part);
+        }
+        Transition::EndReceive { document, idle } => {
+            let over = |r: &Receiving| request.ends_at(r).is_some_and(|end| now >= end);
+            let Some(place) = request.receivings.iter().position(|r| r.document == document) else {
+                return Err(Refusal::Superseded);
+            };
+            if idle && !over(&request.receivings[place]) {
+                return Err(Refusal::Superseded);
+            }
+            request.receivings[place].how = How::Ending;
+        }
+        _ => return Err(Refusal::WrongState(request.state(now))),
+    }
+    Ok(())
+}
+
+fn store_part(request: &mut DocumentRequest, sealed: SealedPart, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
+    may_go_on(request, now)?;
+    let asked = request.parts.iter().find(|p| p.name == sealed.part.name);
+    let fits = asked.is_some_and(|asked| asked.accepted.contains(&sealed.part.file_type));
+    if sealed.generation != request.link.generation || !fits || request.finished(&sealed.part.name).is_some() {
+        return Err(Refusal::Superseded);
+    }
+    let staging = request.receivings.iter_mut().find(|r| r.staged().is_some_and(|s| s.part == sealed.part.name));
+    if sealed.upload.is_some() && sealed.upload != staging.as_ref().map(|r| r.document) {
+        return Err(Refusal::Superseded);
+    }
+    // Also when a form brought the part that an upload was still sending.
+    if let Some(staging) = staging {
+        staging.how = How::Ending;
+    }
+    let name = sealed.part.name.clone();
+    let part = FinishedPart {
+        part: sealed.part,
+        length: sealed.length,
+    };
+    match request.receivings.iter_mut().find(|r| matches!(r.how, How::Parts { .. })) {
+        None => request.receivings.push(Receiving {
+            document: sealed.document,
+            slot: sealed.slot,
+            started_at: sealed.started_at,
+            how: How::Parts {
+                finished: vec![part],
+                touched_at: now,
+            },
+        }),
+        Some(standing) if standing.document == sealed.document && standing.slot == sealed.slot => {
+            if let How::Parts { finished, .. } = &mut standing.how {
+                finished.push(part);
+            }
+        }
+        // Two parts came first at the same time: the second one must be sealed again, under the submission that there is now.
+        Some(_) => return Err(Refusal::Superseded),
+    }
+    log.add_event(
+        AuditEvent::new(now, Actor::Applicant, "part.received")
+            .on(request.id)
+            .with("part", &name),
+    );
+    touch(request, now);
+    let finished: Option<Vec<_>> = request.parts.iter().map(|p| request.finished(&p.name).map(|f| f.part.clone())).collect();
+    match finished {
+        None => Ok(()),
+        Some(parts) => {
+            let document = Document {
+                id: sealed.document,
+                slot: sealed.slot,
+                received_at: now,
+                purge_at: now + request.keep,
+                parts,
+                receiver: sealed.receiver,
+            };
+            commit(request, document, now, log)
+        }
+    }
+}
+
+pub(super) fn commit(request: &mut DocumentRequest, document: Document, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
+    may_go_on(request, now)?;
+    if !request
+        .receivings
+        .iter()
+        .any(|r| r.document == document.id && r.slot == document.slot && matches!(r.how, How::Stream | How::Parts { .. }))
+    {
+        return Err(Refusal::Superseded);
+    }
+    let complete = document.parts.len() == request.parts.len()
+        && document
+            .parts
+            .iter()
+            .zip(&request.parts)
+            .all(|(stored, asked)| stored.name == asked.name && asked.accepted.contains(&stored.file_type));
+    if !complete {
+        return Err(Refusal::Incomplete);
+    }
+    let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
+    let event = AuditEvent::new(now, Actor::Applicant, "document.received")
+        .on(request.id)
+        .with("document", document.id)
+        .with("parts", document.parts.len())
+        .with("bytes", bytes);
+    log.add_event(event);
+    request.receivings.retain(|r| r.document != document.id);
+    let_go(request);
+    request.stage = Stage::Held {
+        document,
+        delivery: Delivery::new(now),
+        purge_requested: false,
+    };
+    Ok(())
+}
+
+/// Nothing on its way in can win any more. Streams notice it by themselves; what waits between connections has nobody but the portal.
+pub(super) fn let_go(request: &mut DocumentRequest) {
+    request.receivings.retain(|r| r.how != How::Stream);
+    for receiving in &mut request.receivings {
+        receiving.how = How::Ending;
+    }
+}
+
+/// What began in time may go on for the grace.
+fn may_go_on(request: &DocumentRequest, now: OffsetDateTime) -> Result<(), Refusal> {
+    if !matches!(request.stage, Stage::Open { .. }) {
+        Err(Refusal::AlreadyReceived)
+    } else if request.link.revoked_at.is_some() {
+        Err(Refusal::LinkRevoked)
+    } else if now >= request.link.expires_at + COMMIT_GRACE {
+        Err(Refusal::LinkExpired)
+    } else {
+        Ok(())
+    }
+}
+
+/// One clock for the whole submission: a finished front must not end while its back is on the way.
+fn touch(request: &mut DocumentRequest, now: OffsetDateTime) {
+    request.receivings.iter_mut().for_each(|r| r.touch(now));
+}

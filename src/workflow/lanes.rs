@@ -1,0 +1,104 @@
+//! Who may write a part now: the newest comer. A phone that stands still in a tunnel must not keep the laptop from going on.
+//!
+//! In memory, for the one process that writes an embedded store; the transitions of the store refuse whoever is late as well.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::{OwnedMutexGuard, watch};
+
+use crate::domain::id::RequestId;
+
+/// Lanes remembered before the unused ones are dropped.
+const REMEMBERED: usize = 1_024;
+
+/// One lane for each part of a request that somebody writes.
+#[derive(Default)]
+pub struct Lanes(Mutex<HashMap<(RequestId, u8), Weak<Lane>>>);
+
+struct Lane {
+    newest: watch::Sender<u64>,
+    writing: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The right to write a part until somebody newer comes.
+pub struct Turn {
+    lane: Arc<Lane>,
+    number: u64,
+    newest: watch::Receiver<u64>,
+}
+
+/// Nobody newer can begin to write while this is held.
+pub struct Hold {
+    _writing: OwnedMutexGuard<()>,
+}
+
+impl Lanes {
+    /// Takes the lane over. Whoever had it stops before its next write; wait for that with [`Turn::hold`].
+    pub fn take(&self, request: RequestId, part: u8) -> Turn {
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lanes.len() >= REMEMBERED {
+            lanes.retain(|_, lane| lane.strong_count() > 0);
+        }
+        let known = lanes.get(&(request, part)).and_then(Weak::upgrade);
+        let lane = known.unwrap_or_else(|| {
+            let lane = Arc::new(Lane {
+                newest: watch::Sender::new(0),
+                writing: Arc::default(),
+            });
+            lanes.insert((request, part), Arc::downgrade(&lane));
+            lane
+        });
+        lane.newest.send_modify(|number| *number += 1);
+        let newest = lane.newest.subscribe();
+        let number = *newest.borrow();
+        Turn { lane, number, newest }
+    }
+
+    /// Ends every turn of a request.
+    pub fn end(&self, request: RequestId) {
+        let lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for lane in lanes.iter().filter(|((id, _), _)| *id == request).filter_map(|(_, lane)| lane.upgrade()) {
+            lane.newest.send_modify(|number| *number += 1);
+        }
+    }
+}
+
+impl Turn {
+    /// Waits for the writer of before; `None` when somebody newer came.
+    pub async fn hold(&self) -> Option<Hold> {
+        let writing = self.lane.writing.clone().lock_owned().await;
+        (*self.newest.borrow() == self.number).then_some(Hold { _writing: writing })
+    }
+
+    /// Returns when somebody newer came.
+    pub async fn over(&self) {
+        let mut newest = self.newest.clone();
+        let number = self.number;
+        // The lane lives as long as this turn, and so does its sender.
+        let _ = newest.wait_for(|newest| *newest != number).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn the_newest_comer_writes() {
+        let (lanes, request) = (Lanes::default(), RequestId([1; 16]));
+        let first = lanes.take(request, 0);
+        let beside = lanes.take(request, 1);
+        let held = first.hold().await.unwrap();
+        let second = lanes.take(request, 0);
+        first.over().await;
+        assert!(futures_util::FutureExt::now_or_never(second.hold()).is_none(), "the first one finishes what it writes");
+        drop(held);
+        assert!(second.hold().await.is_some());
+        assert!(first.hold().await.is_none());
+        assert!(beside.hold().await.is_some(), "the other part has a lane of its own");
+        lanes.end(request);
+        assert!(second.hold().await.is_none() && beside.hold().await.is_none());
+    }
+}

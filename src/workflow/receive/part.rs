@@ -1,0 +1,207 @@
+//! One part on its way in.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::{ReceiveError, Submission, place_of};
+use crate::crypto::header::{Context, ErasureKind};
+use crate::crypto::meta::Meta;
+use crate::crypto::seal::DocumentSealer;
+use crate::crypto::stream::CHUNK_LEN;
+use crate::domain::document::{PartName, PartSpec, StoredPart};
+use crate::domain::transition::{Refusal as Illegal, SealedPart, Transition};
+use crate::inspect::{Inspector, Refusal};
+use crate::storage::{BlobKey, StorageError};
+use crate::workflow::WorkflowError;
+use crate::workflow::lanes::{Hold, Turn};
+use crate::workflow::parcel::Target;
+
+/// One part on its way in: inspected, sealed and stored as it arrives.
+pub struct PartReceiver<'a> {
+    pub(super) submission: &'a mut Submission,
+    pub(super) spec: PartSpec,
+    pub(super) inspector: Option<Inspector>,
+    /// Other writers of this part, if there can be any.
+    pub(super) turn: Option<Turn>,
+    /// Inspected plaintext that does not fill a chunk yet; never more than a chunk and one push.
+    pub(super) waiting: Vec<u8>,
+    pub(super) sealing: Option<(Vec<u8>, DocumentSealer)>,
+    pub(super) file_name: String,
+    pub(super) declared: String,
+}
+
+impl PartReceiver<'_> {
+    /// Takes the next bytes off the socket.
+    pub async fn push(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
+        // In pieces of at most a chunk, so that one large read cannot grow the buffer beyond two.
+        for piece in bytes.chunks(CHUNK_LEN) {
+            let inspector = self.inspector.as_mut().ok_or(ReceiveError::CutOff)?;
+            if let Err(refusal) = inspector.push(piece, &mut self.waiting) {
+                return Err(self.refuse(refusal));
+            }
+            // Strictly more than a chunk: the last one must not be empty, and only the end tells which is last.
+            while self.waiting.len() > CHUNK_LEN {
+                let rest = self.waiting.split_off(CHUNK_LEN);
+                let full = std::mem::replace(&mut self.waiting, rest);
+                self.store(full, false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The part is complete.
+    pub async fn finish(mut self) -> Result<(), ReceiveError> {
+        let inspector = self.inspector.take().ok_or(ReceiveError::CutOff)?;
+        let report = match inspector.finish(&mut self.waiting) {
+            Ok(report) => report,
+            Err(refusal) => return Err(self.refuse(refusal)),
+        };
+        while self.waiting.len() > CHUNK_LEN {
+            let rest = self.waiting.split_off(CHUNK_LEN);
+            let full = std::mem::replace(&mut self.waiting, rest);
+            self.store(full, false).await?;
+        }
+        let last = std::mem::take(&mut self.waiting);
+        self.store(last, true).await?;
+        let (header, sealer) = self.sealing.take().ok_or(ReceiveError::CutOff)?;
+        let target = Target::of(&self.submission.portal, &self.submission.request, &self.spec.name)?;
+        let meta = Meta {
+            file_name: std::mem::take(&mut self.file_name),
+            declared_type: std::mem::take(&mut self.declared),
+            sniffed_type: report.file_type.mime().to_owned(),
+            size: sealer.size(),
+            width: report.pixels.map(|(width, _)| width),
+            height: report.pixels.map(|(_, height)| height),
+            target: Some(target.encode()),
+        };
+        let sealed = sealer.finish(&meta)?;
+        let part = StoredPart {
+            name: self.spec.name.clone(),
+            file_type: report.file_type,
+            header,
+            meta: sealed.meta_box,
+            digest: sealed.digest,
+            size: sealed.size,
+            chunks: u32::try_from(sealed.chunks).map_err(|_| ReceiveError::CutOff)?,
+        };
+        if self.submission.lasting.is_some() {
+            let _hold = hold(self.turn.as_ref()).await?;
+            self.submission.keep(part.clone(), report.received).await?;
+        }
+        self.submission.parts.push(part);
+        Ok(())
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> ReceiveError {
+        self.submission.portal.counters.refused.fetch_add(1, Ordering::Relaxed);
+        ReceiveError::File {
+            part: self.spec.name.to_string(),
+            refusal,
+        }
+    }
+
+    async fn store(&mut self, mut chunk: Vec<u8>, last: bool) -> Result<(), ReceiveError> {
+        let _hold = hold(self.turn.as_ref()).await?;
+        if self.sealing.is_none() {
+            self.sealing = Some(self.start().await?);
+        }
+        let Some((_, sealer)) = &mut self.sealing else {
+            return Err(ReceiveError::CutOff);
+        };
+        let number = u32::try_from(sealer.chunks()).map_err(|_| ReceiveError::CutOff)?;
+        sealer.seal_chunk_in_place(&mut chunk, last)?;
+        let key = BlobKey {
+            document: self.submission.document,
+            file_index: self.index(),
+            chunk: number,
+        };
+        self.submission.portal.blobs.put(key, Bytes::from(chunk)).await?;
+        Ok(())
+    }
+
+    async fn start(&mut self) -> Result<(Vec<u8>, DocumentSealer), ReceiveError> {
+        let (slot, secret) = self.submission.begin().await?;
+        self.submission.replace(&self.spec.name).await?;
+        let context = Context {
+            doc_id: self.submission.document.0,
+            slot,
+            file_index: self.index(),
+            file_count: u8::try_from(self.submission.request.parts.len()).map_err(|_| ReceiveError::CutOff)?,
+            erasure: ErasureKind::LocalSlot,
+        };
+        let public = self.submission.portal.keyring.current();
+        Ok(DocumentSealer::begin(&public, &context, &secret)?)
+    }
+
+    fn index(&self) -> u8 {
+        place_of(&self.submission.request, &self.spec.name)
+    }
+}
+
+async fn hold(turn: Option<&Turn>) -> Result<Option<Hold>, ReceiveError> {
+    match turn {
+        None => Ok(None),
+        Some(turn) => match turn.hold().await {
+            None => Err(WorkflowError::Refused(Illegal::Superseded).into()),
+            held => Ok(held),
+        },
+    }
+}
+
+impl Submission {
+    /// A part that is here gives way to the one that is coming: its chunks are about to be written over.
+    async fn replace(&mut self, part: &PartName) -> Result<(), ReceiveError> {
+        let document = self.document;
+        let Some(lasting) = self.lasting.as_mut().filter(|l| l.here.contains(part)) else {
+            return Ok(());
+        };
+        let drop_part = Transition::DropPart {
+            document,
+            part: part.clone(),
+        };
+        self.portal.records.transition(self.request.id, drop_part).await?;
+        lasting.here.retain(|name| name != part);
+        Ok(())
+    }
+
+    /// Keeps one sealed part durably. With the last one the drop is received.
+    async fn keep(&mut self, part: StoredPart, length: u64) -> Result<(), ReceiveError> {
+        let (Some(held), Some(lasting)) = (&mut self.held, &mut self.lasting) else {
+            return Err(WorkflowError::Refused(Illegal::Incomplete).into());
+        };
+        let sealed = SealedPart {
+            document: self.document,
+            slot: held.slot,
+            generation: self.request.link.generation,
+            started_at: self.asked_at,
+            part,
+            length,
+            upload: lasting.upload,
+            receiver: self.receiver,
+        };
+        let name = sealed.part.name.clone();
+        let ours = !std::mem::replace(&mut held.given_up, true);
+        match self.portal.records.transition(self.request.id, Transition::StorePart(Box::new(sealed))).await {
+            Ok(request) => {
+                lasting.here.push(name);
+                lasting.slot = Some(held.slot);
+                let received = request.document().map(|d| d.parts.iter().map(|p| p.size).sum());
+                if let Some(bytes) = received {
+                    super::count(&self.portal, bytes);
+                    lasting.done = Some(request.clone());
+                }
+                super::destroy_ended(&self.portal, &request).await;
+                Ok(())
+            }
+            // Whether it was written is unknown: the sweep decides from what the store says.
+            Err(error @ StorageError::Indeterminate(_)) => Err(error.into()),
+            Err(error) => {
+                if ours && let Some(held) = self.held.take() {
+                    held.destroy().await;
+                }
+                Err(error.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! One connection's share of an upload: takes over, stages, acknowledges, and with the last byte seals the part.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::{ResumeError, sealed, secret};
+use crate::crypto::staging::{STAGED_LEN, Staging, StagingKey};
+use crate::domain::document::{PartSpec, SlotRef};
+use crate::domain::id::DocumentId;
+use crate::domain::request::DocumentRequest;
+use crate::domain::token::PlainToken;
+use crate::domain::transition::{Refusal as Illegal, Transition};
+use crate::inspect::Inspector;
+use crate::storage::BlobKey;
+use crate::workflow::lanes::Turn;
+use crate::workflow::receive::{OpenedLink, ReceiveError, Submission, closed, inspector, place_of, whole};
+use crate::workflow::{Portal, WorkflowError};
+
+/// Staged chunks stand under file 0, the two places of the tail under file 1 of the upload's own id.
+const CHUNKS: u8 = 0;
+const TAILS: u8 = 1;
+
+/// Bytes of one part, coming now. Dropped, it keeps what came, unless it was told to wait for a proof of it.
+pub struct Upload(Option<Box<Inner>>);
+
+struct Inner {
+    portal: Arc<Portal>,
+    request: DocumentRequest,
+    seen: OpenedLink,
+    spec: PartSpec,
+    document: DocumentId,
+    slot: SlotRef,
+    key: StagingKey,
+    staging: Staging,
+    /// Where the tail lies that the row names: that place is not written to.
+    kept_tail: Option<u8>,
+    /// What the row says.
+    durable: u64,
+    /// Bytes behind the whole chunks.
+    waiting: Zeroizing<Vec<u8>>,
+    /// Looks along while the first bytes come, so that a wrong file is refused at once.
+    inspector: Option<Inspector>,
+    turn: Turn,
+    receiver: Option<[u8; 32]>,
+    /// Nothing that came by this connection may be kept before it was proved.
+    unproved: bool,
+}
+
+/// How an upload stands after a connection has sent its share.
+pub enum Progress {
+    /// More is to come; so much is durable.
+    At(u64),
+    /// The part is sealed. With the last one the whole drop is received.
+    Sealed { length: u64, request: Box<DocumentRequest> },
+}
+
+impl Upload {
+    /// Takes over the upload of a part (the `wanted` one, if the caller knows) that stands at `offset`. Whoever was sending stops before the next write.
+    ///
+    /// # Errors
+    /// [`ResumeError::None`], [`ResumeError::Offset`] with the right one, or what the store says.
+    pub async fn take_over(
+        portal: &Arc<Portal>,
+        link: OpenedLink,
+        token: &PlainToken,
+        spec: &PartSpec,
+        offset: u64,
+        wanted: Option<DocumentId>,
+        receiver: Option<[u8; 32]>,
+    ) -> Result<Self, ResumeError> {
+        stands(&link.request, spec, offset, wanted)?;
+        let turn = portal.lanes.take(link.request.id, place_of(&link.request, &spec.name));
+        let hold = turn.hold().await.ok_or(ResumeError::Superseded)?;
+        // The writer of before may have come further, or to the end.
+        let request = portal.records.request(link.request.id).await?.ok_or(ResumeError::None)?;
+        stands(&request, spec, offset, wanted)?;
+        let (receiving, staged) = request.staging(&spec.name).ok_or(ResumeError::None)?;
+        let (document, slot) = (receiving.document, receiving.slot);
+        let secret = secret(portal, receiving).await?.ok_or(ResumeError::None)?;
+        let key = StagingKey::derive(token, &secret, &document.0);
+        let staging = Staging::from_box(&key, &staged.state).map_err(unreadable)?;
+        let mut waiting = Zeroizing::new(Vec::with_capacity(2 * STAGED_LEN));
+        if let Some(place) = staging.tail_place() {
+            let tail = portal.blobs.get(tail_key(document, place)).await?.ok_or_else(missing)?;
+            waiting.extend_from_slice(&staging.open_tail(&key, &tail).map_err(unreadable)?);
+        }
+        drop(hold);
+        let inspector = (offset == 0).then(|| inspector(portal, &request, spec, staging.declared()));
+        Ok(Self(Some(Box::new(Inner {
+            portal: portal.clone(),
+            spec: spec.clone(),
+            document,
+            slot,
+            key,
+            kept_tail: staging.tail_place(),
+            durable: staging.offset(),
+            staging,
+            waiting,
+            inspector,
+            turn,
+            receiver,
+            unproved: false,
+            seen: link,
+            request,
+        }))))
+    }
+
+    /// What comes from here on is kept only after [`Upload::proved`].
+    pub fn wait_for_proof(&mut self) {
+        if let Some(inner) = &mut self.0 {
+            inner.unproved = true;
+            // What may be damaged on its way is no ground for a refusal.
+            inner.inspector = None;
+        }
+    }
+
+    pub fn proved(&mut self) {
+        if let Some(inner) = &mut self.0 {
+            inner.unproved = false;
+        }
+    }
+
+    /// Bytes still to come.
+    pub fn left(&self) -> u64 {
+        self.0.as_ref().map_or(0, |inner| inner.staging.length() - inner.received())
+    }
+
+    /// Bytes that came and are not durable yet.
+    pub fn unsaved(&self) -> u64 {
+        self.0.as_ref().map_or(0, |inner| inner.received() - inner.durable)
+    }
+
+    /// Returns when somebody newer took over.
+    pub async fn over(&self) {
+        match &self.0 {
+            Some(inner) => inner.turn.over().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stages what came.
+    ///
+    /// # Errors
+    /// [`ReceiveError::File`] when the beginning of the file is not acceptable: then the upload is destroyed already.
+    pub async fn push(&mut self, bytes: &[u8]) -> Result<(), ResumeError> {
+        if bytes.len() as u64 > self.left() {
+            return Err(ResumeError::TooLong);
+        }
+        let inner = self.0.as_mut().ok_or(ResumeError::None)?;
+        for piece in bytes.chunks(STAGED_LEN) {
+            if let Err(error) = inner.push(piece).await {
+                if matches!(error, ResumeError::Receive(ReceiveError::File { .. })) {
+                    self.destroy().await;
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything that came durable. Not the very last byte: that is what [`Upload::end`] does.
+    pub async fn save(&mut self) -> Result<(), ResumeError> {
+        match &mut self.0 {
+            Some(inner) if !inner.unproved => inner.save().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The connection has sent its share: saves it or, if this was the last byte, seals the part. Runs to its end even if nobody waits any more.
+    pub async fn end(mut self) -> Result<Progress, ResumeError> {
+        let Some(mut inner) = self.0.take() else {
+            return Err(ResumeError::None);
+        };
+        let tasks = inner.portal.tasks.clone();
+        inner.unproved = false;
+        tasks
+            .spawn(inner.end())
+            .await
+            .unwrap_or_else(|_| Err(WorkflowError::Internal("sealing an upload panicked".to_owned()).into()))
+    }
+
+    /// Forgets what this connection sent and is not durable yet.
+    pub fn forget(mut self) {
+        self.0 = None;
+    }
+
+    async fn destroy(&mut self) {
+        if let Some(inner) = self.0.take() {
+            let tasks = inner.portal.tasks.clone();
+            let destroyed = whole(&tasks, async move { inner.destroy().await });
+            if let Err(error) = destroyed.await {
+                tracing::warn!(?error, "a refused upload stays until its time is over");
+            }
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        // The connection broke off, perhaps together with the task that served it: what came is kept all the same.
+        if let Some(inner) = self.0.take().filter(|inner| !inner.unproved && inner.received() > inner.durable) {
+            let tasks = inner.portal.tasks.clone();
+            tasks.spawn(async move {
+                if let Err(error) = inner.end().await {
+                    tracing::debug!(?error, "the end of a broken upload is not kept");
+                }
+            });
+        }
+    }
+}
+
+impl Inner {
+    fn received(&self) -> u64 {
+        self.staging.whole() + self.waiting.len() as u64
+    }
+
+    async fn push(&mut self, piece: &[u8]) -> Result<(), ResumeError> {
+        if let Some(inspector) = &mut self.inspector {
+            let mut kept = Zeroizing::new(Vec::with_capacity(piece.len()));
+            if let Err(refusal) = inspector.push(piece, &mut kept) {
+                self.portal.counters.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let part = self.spec.name.to_string();
+                return Err(ReceiveError::File { part, refusal }.into());
+            }
+        }
+        self.waiting.extend_from_slice(piece);
+        // The end of the file needs no staging: it is sealed at once.
+        while self.waiting.len() >= STAGED_LEN && self.received() < self.staging.length() {
+            self.stage_chunk().await?;
+        }
+        Ok(())
+    }
+
+    async fn stage_chunk(&mut self) -> Result<(), ResumeError> {
+        let _hold = self.turn.hold().await.ok_or(ResumeError::Superseded)?;
+        let Some(plain) = self.waiting.first_chunk::<STAGED_LEN>() else {
+            return Ok(());
+        };
+        let number = self.staging.chunks();
+        let chunk = self.staging.seal_chunk(&self.key, plain).map_err(WorkflowError::from)?;
+        self.portal.blobs.put(chunk_key(self.document, number), sealed(chunk)).await?;
+        let rest = Zeroizing::new(self.waiting[STAGED_LEN..].to_vec());
+        self.waiting.clear();
+        self.waiting.extend_from_slice(&rest);
+        Ok(())
+    }
+
+    async fn end(mut self: Box<Self>) -> Result<Progress, ResumeError> {
+        if self.received() < self.staging.length() {
+            self.save().await?;
+            return Ok(Progress::At(self.durable));
+        }
+        self.seal().await
+    }
+
+    /// The chunks are in the log before the row is: whatever the row names is there.
+    async fn save(&mut self) -> Result<(), ResumeError> {
+        let received = self.received();
+        if received == self.durable || received == self.staging.length() {
+            return Ok(());
+        }
+        let hold = self.turn.hold().await.ok_or(ResumeError::Superseded)?;
+        if !self.waiting.is_empty() {
+            let (place, tail) = self
+                .staging
+                .seal_tail(&self.key, &self.waiting, self.kept_tail)
+                .map_err(WorkflowError::from)?;
+            self.portal.blobs.put(tail_key(self.document, place), sealed(tail)).await?;
+        }
+        let progress = Transition::StageProgress {
+            document: self.document,
+            from: self.durable,
+            offset: received,
+            state: self.staging.to_box(&self.key).map_err(WorkflowError::from)?,
+        };
+        self.portal.records.transition(self.request.id, progress).await?;
+        self.kept_tail = self.staging.tail_place();
+        self.durable = received;
+        drop(hold);
+        Ok(())
+    }
+
+    /// The same way as a form's: inspected, sealed, stored. Refused here, the upload is destroyed.
+    async fn seal(self: Box<Self>) -> Result<Progress, ResumeError> {
+        // Nobody may begin the part again before this is decided.
+        let hold = self.turn.hold().await.ok_or(ResumeError::Superseded)?;
+        let mut outcome = self.seal_once().await;
+        // The other part was the first one at the same time: once more, into its submission.
+        if matches!(outcome, Err(ReceiveError::Workflow(WorkflowError::Refused(Illegal::Superseded)))) {
+            outcome = self.seal_once().await;
+        }
+        drop(hold);
+        let length = self.staging.length();
+        match outcome {
+            Ok(request) => Ok(Progress::Sealed {
+                length,
+                request: Box::new(request),
+            }),
+            Err(refused @ ReceiveError::File { .. }) => {
+                self.destroy().await?;
+                Err(refused.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn seal_once(&self) -> Result<DocumentRequest, ReceiveError> {
+        let request = self.portal.records.request(self.request.id).await?.ok_or(WorkflowError::NotFound)?;
+        // Taken back, withdrawn, or received by another way meanwhile.
+        if request.staging(&self.spec.name).is_none_or(|(receiving, _)| receiving.document != self.document) {
+            return Err(match closed(&request, self.portal.records.now()) {
+                Some(refusal) => WorkflowError::Refused(refusal).into(),
+                None => WorkflowError::Refused(Illegal::Superseded).into(),
+            });
+        }
+        let id = request.id;
+        let mut submission =
+            Submission::lasting(self.portal.clone(), request, self.seen.now, Some(self.document))?.received_by(self.receiver);
+        let mut part = submission.part(self.spec.clone(), self.staging.file_name(), self.staging.declared())?;
+        let mut reader = self.staging.reader();
+        for number in 0..self.staging.chunks() {
+            let chunk = self.portal.blobs.get(chunk_key(self.document, number)).await?.ok_or_else(missing)?;
+            part.push(&reader.open(&self.key, &chunk).map_err(unreadable)?).await?;
+        }
+        reader.finish().map_err(unreadable)?;
+        part.push(&self.waiting).await?;
+        part.finish().await?;
+        match submission.missing().is_empty() {
+            true => submission.commit().await,
+            false => Ok(self.portal.records.request(id).await?.ok_or(WorkflowError::NotFound)?),
+        }
+    }
+
+    async fn destroy(&self) -> Result<(), ReceiveError> {
+        let end = Transition::EndReceive {
+            document: self.document,
+            idle: false,
+        };
+        self.portal.records.transition(self.request.id, end).await?;
+        super::destroy_now(&self.portal, self.request.id, self.document, self.slot).await;
+        Ok(())
+    }
+}
+
+fn stands(request: &DocumentRequest, spec: &PartSpec, offset: u64, wanted: Option<DocumentId>) -> Result<(), ResumeError> {
+    let at = match (request.staging(&spec.name), request.finished(&spec.name)) {
+        (Some((receiving, _)), _) if wanted.is_some_and(|wanted| wanted != receiving.document) => return Err(ResumeError::None),
+        (Some((_, staged)), _) => staged.offset,
+        (None, Some(finished)) => return Err(ResumeError::Offset { at: finished.length }),
+        (None, None) => return Err(ResumeError::None),
+    };
+    if at == offset { Ok(()) } else { Err(ResumeError::Offset { at }) }
+}
+
+fn chunk_key(document: DocumentId, chunk: u32) -> BlobKey {
+    BlobKey {
+        document,
+        file_index: CHUNKS,
+        chunk,
+    }
+}
+
+fn tail_key(document: DocumentId, place: u8) -> BlobKey {
+    BlobKey {
+        document,
+        file_index: TAILS,
+        chunk: u32::from(place),
+    }
+}
+
+fn unreadable(error: crate::crypto::staging::NotStaged) -> WorkflowError {
+    WorkflowError::Internal(error.to_string())
+}
+
+fn missing() -> WorkflowError {
+    WorkflowError::Internal("a staged chunk is not there".to_owned())
+}
