@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod console;
 mod journey;
 mod layers;
 mod power_cut;
