@@ -8,6 +8,7 @@ pub mod body;
 pub mod callback;
 pub mod console;
 pub mod error;
+mod form;
 pub mod gate;
 pub mod guard;
 pub mod health;
@@ -85,6 +86,7 @@ pub struct Limits {
     pub uploads: usize,
     pub uploads_per_address: usize,
     pub trusted: Vec<Trusted>,
+    pub pace: body::Pace,
 }
 
 /// What every handler can reach.
@@ -94,6 +96,7 @@ pub struct State {
     pub settings: Settings,
     pub company: Company,
     pub gate: gate::Gate,
+    pub pace: body::Pace,
     pub trusted: Vec<Trusted>,
 }
 
@@ -110,6 +113,7 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
         settings: doors.settings,
         company: doors.company,
         gate: gate::Gate::new(doors.limits.uploads, doors.limits.uploads_per_address),
+        pace: doors.limits.pace,
         trusted: doors.limits.trusted,
     });
     let workers = match doors.workers {

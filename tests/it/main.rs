@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod browser;
 mod console;
+mod forwarding;
 mod journey;
 mod layers;
 mod power_cut;
+mod raw;
 mod support;
+mod upload;
