@@ -4,6 +4,8 @@
 
 mod api;
 mod browser;
+mod cli;
+mod demo;
 mod journey;
 mod layers;
 mod power_cut;
