@@ -133,6 +133,8 @@ pub struct App {
     pub config: Config,
     pub portal: Arc<Portal>,
     pub store: Arc<SledStore>,
+    /// How slow a sender may be; tests are less patient.
+    pub pace: http::body::Pace,
 }
 
 impl App {
@@ -167,6 +169,7 @@ impl App {
             policy: policy(&config),
             in_flight: InFlight::default(),
             hashing: Arc::new(Semaphore::new(hashing)),
+            tasks: tokio::runtime::Handle::current(),
             wake: Notify::new(),
             breakers: forward::Breakers::default(),
             counters: Counters::default(),
@@ -177,7 +180,12 @@ impl App {
         if swept != sweep::Swept::default() {
             tracing::info!(?swept, "left-overs of the process before destroyed");
         }
-        Ok(Self { config, portal, store })
+        Ok(Self {
+            config,
+            portal,
+            store,
+            pace: http::body::Pace::default(),
+        })
     }
 
     /// Opens the doors and starts the worker. Returns when both listeners are bound.
@@ -208,6 +216,7 @@ impl App {
                 uploads: self.config.limits.uploads,
                 uploads_per_address: self.config.limits.uploads_per_address,
                 trusted: self.config.trusted_proxies.iter().copied().map(trust).collect(),
+                pace: self.pace,
             },
             public: (public, tls(self.config.public.tls.as_ref())?),
             staff: (staff, tls(self.config.staff.tls.as_ref())?),
