@@ -21,7 +21,9 @@ const BOUNDARY_MAX: usize = 70;
 pub fn check_type(kind: &str) -> Result<(), Problem> {
     let mut pieces = kind.split(';').map(str::trim);
     if !pieces.next().is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/form-data")) {
-        return Err(Problem::unsupported("Send the document as a form with a file (multipart/form-data)."));
+        return Err(Problem::unsupported(
+            "Send the document as a form with a file (multipart/form-data).",
+        ));
     }
     let boundary = pieces.find_map(|piece| {
         let (name, value) = piece.split_once('=')?;
@@ -199,4 +201,3 @@ fn sorted(error: ReceiveError, verdict: &Verdict) -> Failed {
         },
     }
 }
-

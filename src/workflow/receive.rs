@@ -92,7 +92,11 @@ pub async fn try_passcode(portal: &Portal, request: &DocumentRequest, code: &str
         passwords.verify_passcode(&code, &lock.hash)
     })
     .await?;
-    Ok(if right { Tried::Right } else { Tried::Wrong { left: lock.tries_left } })
+    Ok(if right {
+        Tried::Right
+    } else {
+        Tried::Wrong { left: lock.tries_left }
+    })
 }
 
 #[derive(Debug)]
@@ -244,7 +248,11 @@ impl Submission {
         if !has_room(&self.portal, &self.request) {
             return Err(ReceiveError::Full);
         }
-        let held = whole(&self.portal.tasks, Held::begin(self.portal.clone(), self.request.id, self.document, self.asked_at)).await?;
+        let held = whole(
+            &self.portal.tasks,
+            Held::begin(self.portal.clone(), self.request.id, self.document, self.asked_at),
+        )
+        .await?;
         let begun = (held.slot, held.secret.clone());
         self.held = Some(held);
         Ok(begun)

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod at_rest;
 mod journey;
+mod links;
+mod passcode;
 mod power_cut;
 mod raw;
 mod support;

@@ -138,9 +138,13 @@ async fn an_upload_that_was_asked_for_in_time_may_begin_sealing_after_the_instan
     let link = house.issue(ask).await;
     let body = [file("front", &png(1, 300_000)), end()].concat();
     let mut raw = Raw::to(&house).await;
-    raw.send([head(&link.path, body.len(), "").as_bytes(), &body[..1_000]].concat()).await;
+    raw.send([head(&link.path, body.len(), "").as_bytes(), &body[..1_000]].concat())
+        .await;
     // The request has been looked at once its place is taken.
-    until("the upload has a place", async || metric(&house, "nightdrop_uploads_running").await == 1).await;
+    until("the upload has a place", async || {
+        metric(&house, "nightdrop_uploads_running").await == 1
+    })
+    .await;
     hands.forward(Duration::minutes(2));
     raw.send(&body[1_000..]).await;
     let answer = raw.answer().await;
@@ -171,7 +175,9 @@ async fn a_link_replaced_under_an_upload_takes_nothing_through_the_old_one() {
     let house = House::new().await;
     let link = passport(&house).await;
     let half = Half::of(&house, &link, &[file("front", &png(1, 400_000)), end()].concat()).await;
-    let fresh = issue::reissue(&house.portal, link.id, Expiry::Default, None, Actor::Operator, None).await.unwrap();
+    let fresh = issue::reissue(&house.portal, link.id, Expiry::Default, None, Actor::Operator, None)
+        .await
+        .unwrap();
     let fresh = house.known(fresh);
     let answer = half.finish().await;
     assert!((400..500).contains(&answer.status), "{}: {}", answer.status, answer.body);
@@ -183,13 +189,20 @@ async fn a_link_replaced_under_an_upload_takes_nothing_through_the_old_one() {
 async fn cookie(house: &House, link: &Link) -> String {
     let answer = house.http.get(house.public(&link.path)).send().await.unwrap();
     let set = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
-    assert!(set.contains("HttpOnly") && set.contains("SameSite") && set.contains("Path=/"), "{set}");
+    assert!(
+        set.contains("HttpOnly") && set.contains("SameSite") && set.contains("Path=/"),
+        "{set}"
+    );
     set.split(';').next().unwrap().to_owned()
 }
 
 async fn drop_as(house: &House, link: &Link, cookie: &str, seed: u64) -> (u16, String) {
     let (body, kind) = form(&[("front", &png(seed, 100_000))]);
-    let post = house.http.post(house.public(&link.path)).header("content-type", kind).header("cookie", cookie);
+    let post = house
+        .http
+        .post(house.public(&link.path))
+        .header("content-type", kind)
+        .header("cookie", cookie);
     let answer = post.body(body).send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
@@ -251,7 +264,9 @@ async fn looking_changes_nothing() {
 async fn every_route_takes_its_methods_and_no_other() {
     let house = House::new().await;
     let link = passport(&house).await;
-    let methods = ["GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "BREW"];
+    let methods = [
+        "GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "BREW",
+    ];
     let routes = [
         (link.path.clone(), "GET, HEAD, POST, OPTIONS"),
         (format!("{}/passcode", link.path), "POST"),
@@ -265,7 +280,10 @@ async fn every_route_takes_its_methods_and_no_other() {
     for (path, allow) in &routes {
         for method in methods {
             let mut raw = Raw::to(&house).await;
-            raw.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")).await;
+            raw.send(format!(
+                "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            ))
+            .await;
             // The body of an answer to HEAD is only announced.
             let seen = if method == "HEAD" { head_of(raw).await } else { raw.answer().await };
             if allow.split(", ").any(|a| a == method) {
@@ -279,7 +297,10 @@ async fn every_route_takes_its_methods_and_no_other() {
     for method in methods {
         for path in ["/", "/d", "/d/", "/nothing", "/metrics", "/api/v1/requests", "/d/x/y/z"] {
             let mut raw = Raw::to(&house).await;
-            raw.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")).await;
+            raw.send(format!(
+                "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            ))
+            .await;
             let seen = if method == "HEAD" { head_of(raw).await } else { raw.answer().await };
             assert_eq!(seen.status, 404, "{method} {path}");
         }
@@ -300,7 +321,11 @@ async fn a_client_that_goes_away_leaves_nothing_and_the_link_at_once() {
     for reset in [true, false] {
         let half = Half::of(&house, &link, &body).await;
         assert_eq!(house.portal.erasure.live().unwrap().len(), 1);
-        if reset { half.raw.vanish() } else { drop(half) }
+        if reset {
+            half.raw.vanish()
+        } else {
+            drop(half)
+        }
         until_nothing_held(&house).await;
         assert_eq!(house.state(&link).await, RequestState::Awaiting);
     }
@@ -332,7 +357,12 @@ async fn a_client_that_goes_away_at_the_commit_loses_no_document() {
             held.push(document.id.0);
         }
     }
-    assert!(!held.is_empty() && held.len() < links.len(), "{} of {} arrived: no race", held.len(), links.len());
+    assert!(
+        !held.is_empty() && held.len() < links.len(),
+        "{} of {} arrived: no race",
+        held.len(),
+        links.len()
+    );
     let mut live: Vec<_> = house.portal.erasure.live().unwrap().iter().map(|l| l.doc_id).collect();
     live.sort_unstable();
     held.sort_unstable();
@@ -352,7 +382,10 @@ async fn a_client_that_goes_away_at_the_first_chunk_leaves_no_secret() {
         let link = &links[usize::try_from(round % 4).unwrap()];
         let mut raw = Raw::to(&house).await;
         // One chunk and a little: the portal begins to seal, and waits for more.
-        assert!(raw.send([head(&link.path, body.len(), "").as_bytes(), &body[..75_000]].concat()).await);
+        assert!(
+            raw.send([head(&link.path, body.len(), "").as_bytes(), &body[..75_000]].concat())
+                .await
+        );
         tokio::time::sleep(Wait::from_micros(round * 41 % 5_000)).await;
         raw.vanish();
     }

@@ -16,7 +16,12 @@ async fn house() -> House {
 }
 
 fn segment(marker: u8, payload: &[u8]) -> Vec<u8> {
-    [&[0xff, marker][..], &u16::try_from(payload.len() + 2).unwrap().to_be_bytes(), payload].concat()
+    [
+        &[0xff, marker][..],
+        &u16::try_from(payload.len() + 2).unwrap().to_be_bytes(),
+        payload,
+    ]
+    .concat()
 }
 
 /// The smallest whole JPEG, with some padding in a comment.
@@ -86,8 +91,18 @@ async fn what_is_not_a_document_is_refused_in_words() {
         ("empty", vec![], 422, "file.empty"),
         ("one byte", b"\xff".to_vec(), 415, "file.unknown_type"),
         ("too small", jpeg()[..40].to_vec(), 422, "file.t"),
-        ("HTML", padded(b"<!DOCTYPE html><script>alert(1)</script>"), 415, "file.unknown_type"),
-        ("SVG", padded(b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"), 415, "file.unknown_type"),
+        (
+            "HTML",
+            padded(b"<!DOCTYPE html><script>alert(1)</script>"),
+            415,
+            "file.unknown_type",
+        ),
+        (
+            "SVG",
+            padded(b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"),
+            415,
+            "file.unknown_type",
+        ),
         ("ZIP", padded(b"PK\x03\x04\x14\0\0\0\x08\0"), 415, "file.unknown_type"),
         ("GIF", padded(b"GIF89a\x01\0\x01\0\x80\0\0"), 415, "file.unknown_type"),
         ("text", padded(b"just words"), 415, "file.unknown_type"),
@@ -97,14 +112,23 @@ async fn what_is_not_a_document_is_refused_in_words() {
         ("broken PNG", [&whole[..40], &[0xaa; 4], &whole[44..]].concat(), 422, "file.damaged"),
         ("moving PNG", moving, 422, "file.animated"),
         ("locked PDF", pdf("/Encrypt 9 0 R"), 422, "file.password_protected"),
-        ("PDF with a program", pdf("/OpenAction<</S/JavaScript/JS(x)>>"), 422, "file.active_content"),
+        (
+            "PDF with a program",
+            pdf("/OpenAction<</S/JavaScript/JS(x)>>"),
+            422,
+            "file.active_content",
+        ),
         ("too big", png(1, 310_000), 413, "file.too_big"),
     ];
     for (name, bytes, status, code) in cases {
         let body = [with("a.png", "", &bytes), end()].concat();
         let (page, problem) = both(&house, &link, &body).await;
         assert_eq!(page.0, status, "{name}: {}", page.1);
-        assert!(page.1.contains("id=\"front-error\""), "{name}: no sentence at the input: {}", page.1);
+        assert!(
+            page.1.contains("id=\"front-error\""),
+            "{name}: no sentence at the input: {}",
+            page.1
+        );
         assert!(page.1.contains("aria-invalid=\"true\""), "{name}");
         assert!(page.1.contains("<form method=\"post\""), "{name}: no form");
         assert_eq!(problem["status"], status, "{name}: {problem}");
@@ -119,7 +143,10 @@ async fn what_is_not_a_document_is_refused_in_words() {
 fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let body = [&kind[..], data].concat();
     let crc = !body.iter().fold(!0u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |c, _| if c & 1 == 1 { 0xedb8_8320 ^ (c >> 1) } else { c >> 1 })
+        (0..8).fold(
+            crc ^ u32::from(*byte),
+            |c, _| if c & 1 == 1 { 0xedb8_8320 ^ (c >> 1) } else { c >> 1 },
+        )
     });
     [&u32::try_from(data.len()).unwrap().to_be_bytes()[..], &body, &crc.to_be_bytes()].concat()
 }
@@ -130,7 +157,8 @@ async fn both(house: &House, link: &Link, body: &[u8]) -> ((u16, String), Value)
     let mut answers = Vec::new();
     for accept in ["text/html,application/xhtml+xml", "application/json"] {
         let mut raw = Raw::to(house).await;
-        raw.send([head(&link.path, body.len(), &format!("Accept: {accept}\r\n")).as_bytes(), body].concat()).await;
+        raw.send([head(&link.path, body.len(), &format!("Accept: {accept}\r\n")).as_bytes(), body].concat())
+            .await;
         let answer = raw.answer().await;
         assert_nothing_held(house, &answer.body).await;
         assert_eq!(house.request(link).await, before, "{}", answer.body);
@@ -175,7 +203,8 @@ async fn a_type_that_the_request_does_not_take_is_refused() {
     let (page, problem) = both(&house, &link, &[with("a.pdf", "application/pdf", &jpeg()), end()].concat()).await;
     assert_eq!((page.0, problem["code"].as_str()), (415, Some("file.declared_mismatch")));
     let mut raw = Raw::to(&house).await;
-    raw.send(upload(&link.path, &[with("a.jpg", "image/jpeg", &jpeg()), end()].concat())).await;
+    raw.send(upload(&link.path, &[with("a.jpg", "image/jpeg", &jpeg()), end()].concat()))
+        .await;
     assert_eq!(raw.answer().await.status, 200);
 }
 
@@ -185,17 +214,26 @@ async fn too_much_is_refused_before_and_while_it_comes() {
     let link = passport(&house).await;
     // Announced: answered without a byte of it.
     let mut raw = Raw::to(&house).await;
-    raw.send(head(&link.path, 50_000_000, "Accept: text/html\r\nConnection: close\r\n")).await;
+    raw.send(head(&link.path, 50_000_000, "Accept: text/html\r\nConnection: close\r\n"))
+        .await;
     let answer = raw.answer().await;
     assert_eq!(answer.status, 413);
-    assert!(answer.body.contains("id=\"front-error\"") && answer.body.contains("<form"), "{}", answer.body);
+    assert!(
+        answer.body.contains("id=\"front-error\"") && answer.body.contains("<form"),
+        "{}",
+        answer.body
+    );
     assert_nothing_held(&house, "announced").await;
     // Not announced: at the first byte too many.
     let mut raw = Raw::to(&house).await;
-    raw.send(head(&link.path, 0, "Transfer-Encoding: chunked\r\n").replace("Content-Length: 0\r\n", "")).await;
+    raw.send(head(&link.path, 0, "Transfer-Encoding: chunked\r\n").replace("Content-Length: 0\r\n", ""))
+        .await;
     let body = [with("a.png", "image/png", &png(1, 8_000_000)), end()].concat();
     for piece in body.chunks(50_000) {
-        if !raw.send([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()).await {
+        if !raw
+            .send([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat())
+            .await
+        {
             break;
         }
     }
@@ -211,23 +249,59 @@ async fn too_much_is_refused_before_and_while_it_comes() {
     still_works(&house, &link).await;
 }
 
+/// What it is, the form's parts, the status, the code, and the part where the sentence stands.
+type Case<'a> = (&'a str, Vec<Vec<u8>>, u16, &'a str, Option<&'a str>);
+
 #[tokio::test]
 async fn a_form_that_does_not_fit_is_refused_at_the_right_place() {
     let house = House::new().await;
     let link = house.link().await;
     let picture = png(1, 90_000);
     let (front, back) = (file("front", &picture), file("back", &picture));
-    let nothing = part("Content-Disposition: form-data; name=\"back\"; filename=\"\"\r\nContent-Type: application/octet-stream", b"");
-    let cases: Vec<(&str, Vec<Vec<u8>>, u16, &str, Option<&str>)> = vec![
+    let nothing = part(
+        "Content-Disposition: form-data; name=\"back\"; filename=\"\"\r\nContent-Type: application/octet-stream",
+        b"",
+    );
+    let cases: Vec<Case> = vec![
         ("front only", vec![front.clone()], 422, "file.missing", Some("back")),
         ("back only", vec![back.clone()], 422, "file.missing", Some("front")),
-        ("an input left empty", vec![front.clone(), nothing.clone()], 422, "file.missing", Some("back")),
+        (
+            "an input left empty",
+            vec![front.clone(), nothing.clone()],
+            422,
+            "file.missing",
+            Some("back"),
+        ),
         ("nothing", vec![], 422, "file.missing", Some("front")),
-        ("two fronts", vec![front.clone(), front.clone(), back.clone()], 400, "file.twice", Some("front")),
-        ("bad back", vec![front.clone(), file("back", b"GIF89a")], 415, "file.unknown_type", Some("back")),
-        ("a stranger", vec![front.clone(), file("side", &picture), back.clone()], 400, "request.malformed", None),
+        (
+            "two fronts",
+            vec![front.clone(), front.clone(), back.clone()],
+            400,
+            "file.twice",
+            Some("front"),
+        ),
+        (
+            "bad back",
+            vec![front.clone(), file("back", b"GIF89a")],
+            415,
+            "file.unknown_type",
+            Some("back"),
+        ),
+        (
+            "a stranger",
+            vec![front.clone(), file("side", &picture), back.clone()],
+            400,
+            "request.malformed",
+            None,
+        ),
         ("a path", vec![file("../front", &picture)], 400, "request.malformed", None),
-        ("no name", vec![part("Content-Disposition: form-data; filename=\"a.png\"", &picture)], 400, "request.malformed", None),
+        (
+            "no name",
+            vec![part("Content-Disposition: form-data; filename=\"a.png\"", &picture)],
+            400,
+            "request.malformed",
+            None,
+        ),
         (
             "encoded",
             vec![part(

@@ -10,7 +10,10 @@ use crate::raw::{Answer, BOUNDARY, Half, Raw, assert_nothing_held, end, file, he
 use crate::support::{House, Link, png};
 
 fn own(path: &str, kind: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     [head.as_bytes(), body].concat()
 }
 
@@ -42,34 +45,108 @@ async fn broken_forms_end_in_a_refusal() {
     );
     let cases: Vec<(&str, String, Vec<u8>, &[u16])> = vec![
         ("no type", String::new(), good.clone(), &[415]),
-        ("another type", "application/x-www-form-urlencoded".into(), b"front=x".to_vec(), &[415]),
-        ("almost the type", "multipart/form-datax; boundary=x".into(), good.clone(), &[400, 415]),
-        ("another multipart", format!("multipart/mixed; boundary={BOUNDARY}"), good.clone(), &[415]),
+        (
+            "another type",
+            "application/x-www-form-urlencoded".into(),
+            b"front=x".to_vec(),
+            &[415],
+        ),
+        (
+            "almost the type",
+            "multipart/form-datax; boundary=x".into(),
+            good.clone(),
+            &[400, 415],
+        ),
+        (
+            "another multipart",
+            format!("multipart/mixed; boundary={BOUNDARY}"),
+            good.clone(),
+            &[415],
+        ),
         ("no boundary", "multipart/form-data".into(), good.clone(), &[400]),
         ("empty boundary", "multipart/form-data; boundary=".into(), good.clone(), &[400]),
-        ("empty quoted boundary", "multipart/form-data; boundary=\"\"".into(), good.clone(), &[400]),
-        ("wrong boundary", "multipart/form-data; boundary=other".into(), good.clone(), &[400, 422]),
+        (
+            "empty quoted boundary",
+            "multipart/form-data; boundary=\"\"".into(),
+            good.clone(),
+            &[400],
+        ),
+        (
+            "wrong boundary",
+            "multipart/form-data; boundary=other".into(),
+            good.clone(),
+            &[400, 422],
+        ),
         (
             "a boundary of 71",
             format!("multipart/form-data; boundary={long}"),
-            String::from_utf8_lossy(&[file("front", b"x"), end()].concat()).replace(BOUNDARY, &long).into_bytes(),
+            String::from_utf8_lossy(&[file("front", b"x"), end()].concat())
+                .replace(BOUNDARY, &long)
+                .into_bytes(),
             &[400],
         ),
-        ("a boundary of 60,000", format!("multipart/form-data; boundary={}", "b".repeat(60_000)), good.clone(), &[400]),
+        (
+            "a boundary of 60,000",
+            format!("multipart/form-data; boundary={}", "b".repeat(60_000)),
+            good.clone(),
+            &[400],
+        ),
         ("no end", quoted.clone(), file("front", &picture)[..90_000].to_vec(), &[400]),
-        ("no end behind the file", quoted.clone(), [&file("front", &picture)[..]].concat()[..good.len() - 40].to_vec(), &[400]),
+        (
+            "no end behind the file",
+            quoted.clone(),
+            [&file("front", &picture)[..]].concat()[..good.len() - 40].to_vec(),
+            &[400],
+        ),
         ("no body", quoted.clone(), vec![], &[400, 422]),
         ("only the end", quoted.clone(), end(), &[422]),
         ("dashes", quoted.clone(), b"--".repeat(50_000), &[400, 422]),
         ("line ends", quoted.clone(), b"\r\n".repeat(50_000), &[400, 422]),
         ("zeros", quoted.clone(), vec![0; 100_000], &[400, 422]),
-        ("a header of 200 KB", quoted.clone(), [part(&format!("{disposition}\r\nX-Long: {}", "x".repeat(200_000)), &picture), end()].concat(), &[400]),
-        ("forty header lines", quoted.clone(), [part(&format!("{disposition}{}", "\r\nX-Y: z".repeat(40)), &picture), end()].concat(), &[400]),
+        (
+            "a header of 200 KB",
+            quoted.clone(),
+            [part(&format!("{disposition}\r\nX-Long: {}", "x".repeat(200_000)), &picture), end()].concat(),
+            &[400],
+        ),
+        (
+            "forty header lines",
+            quoted.clone(),
+            [part(&format!("{disposition}{}", "\r\nX-Y: z".repeat(40)), &picture), end()].concat(),
+            &[400],
+        ),
         ("a form in the form", quoted.clone(), [nested, end()].concat(), &[400]),
-        ("no disposition", quoted.clone(), [part("Content-Type: image/png", &picture), end()].concat(), &[400]),
-        ("an attachment", quoted.clone(), [part("Content-Disposition: attachment; name=\"front\"", &picture), end()].concat(), &[400]),
-        ("two names", quoted.clone(), [part("Content-Disposition: form-data; name=\"side\"; name=\"front\"; filename=\"a\"", &picture), end()].concat(), &[400]),
-        ("a name of 10 KiB", quoted.clone(), [file(&"n".repeat(10_240), &picture), end()].concat(), &[400]),
+        (
+            "no disposition",
+            quoted.clone(),
+            [part("Content-Type: image/png", &picture), end()].concat(),
+            &[400],
+        ),
+        (
+            "an attachment",
+            quoted.clone(),
+            [part("Content-Disposition: attachment; name=\"front\"", &picture), end()].concat(),
+            &[400],
+        ),
+        (
+            "two names",
+            quoted.clone(),
+            [
+                part(
+                    "Content-Disposition: form-data; name=\"side\"; name=\"front\"; filename=\"a\"",
+                    &picture,
+                ),
+                end(),
+            ]
+            .concat(),
+            &[400],
+        ),
+        (
+            "a name of 10 KiB",
+            quoted.clone(),
+            [file(&"n".repeat(10_240), &picture), end()].concat(),
+            &[400],
+        ),
     ];
     for (name, kind, body, statuses) in cases {
         let answer = sent(&house, &own(&link.path, &kind, &body)).await;
@@ -118,7 +195,15 @@ async fn names_of_files_harm_nobody() {
     for name in all {
         let link = passport(&house).await;
         let header = [b"Content-Disposition: form-data; name=\"front\"; ", &name[..]].concat();
-        let body = [format!("--{BOUNDARY}\r\n").as_bytes(), &header, b"\r\n\r\n", &png(1, 3_000), b"\r\n", &end()].concat();
+        let body = [
+            format!("--{BOUNDARY}\r\n").as_bytes(),
+            &header,
+            b"\r\n\r\n",
+            &png(1, 3_000),
+            b"\r\n",
+            &end(),
+        ]
+        .concat();
         let answer = sent(&house, &upload(&link.path, &body)).await;
         let shown = String::from_utf8_lossy(&name).into_owned();
         assert!(matches!(answer.status, 200 | 400), "{shown}: {} {}", answer.status, answer.body);
@@ -146,28 +231,57 @@ async fn a_request_is_read_in_one_way_only() {
     let kind = format!("Host: localhost\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n");
     let smuggled = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let cases = [
-        ("length and chunks", format!("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}")),
-        ("chunks and length", format!("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n{smuggled}")),
+        (
+            "length and chunks",
+            format!("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}"),
+        ),
+        (
+            "chunks and length",
+            format!("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n{smuggled}"),
+        ),
         ("two lengths", format!("Content-Length: 0\r\nContent-Length: 44\r\n\r\n{smuggled}")),
-        ("twice the same length", format!("Content-Length: 44\r\nContent-Length: 44\r\n\r\n{smuggled}")),
+        (
+            "twice the same length",
+            format!("Content-Length: 44\r\nContent-Length: 44\r\n\r\n{smuggled}"),
+        ),
         ("a list of lengths", format!("Content-Length: 44, 44\r\n\r\n{smuggled}")),
         ("a signed length", format!("Content-Length: +44\r\n\r\n{smuggled}")),
         ("a negative length", format!("Content-Length: -1\r\n\r\n{smuggled}")),
-        ("an endless length", format!("Content-Length: 99999999999999999999999\r\n\r\n{smuggled}")),
-        ("chunks twice", format!("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}")),
-        ("chunks and another", format!("Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{smuggled}")),
+        (
+            "an endless length",
+            format!("Content-Length: 99999999999999999999999\r\n\r\n{smuggled}"),
+        ),
+        (
+            "chunks twice",
+            format!("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}"),
+        ),
+        (
+            "chunks and another",
+            format!("Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{smuggled}"),
+        ),
         ("strange chunks", format!("Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{smuggled}")),
-        ("space before the colon", format!("Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{smuggled}")),
+        (
+            "space before the colon",
+            format!("Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{smuggled}"),
+        ),
         ("a folded line", format!("X-A: b\r\n c: d\r\nContent-Length: 0\r\n\r\n{smuggled}")),
         ("a bad chunk size", format!("Transfer-Encoding: chunked\r\n\r\nzz\r\n{smuggled}")),
-        ("an endless chunk size", format!("Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n{smuggled}")),
+        (
+            "an endless chunk size",
+            format!("Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n{smuggled}"),
+        ),
         ("two hosts", format!("Host: other\r\nContent-Length: 0\r\n\r\n{smuggled}")),
     ];
     for (name, rest) in cases {
         let answer = sent(&house, format!("POST {path} HTTP/1.1\r\n{kind}{rest}").as_bytes()).await;
         // A body that breaks off has nobody left to answer; everything else gets its 400.
         let broken = name.ends_with("chunk size");
-        assert!(answer.status == 400 || broken && answer.status == 0, "{name}: {} {}", answer.status, answer.body);
+        assert!(
+            answer.status == 400 || broken && answer.status == 0,
+            "{name}: {} {}",
+            answer.status,
+            answer.body
+        );
         assert!(answer.rest.is_empty(), "{name}: {}", String::from_utf8_lossy(&answer.rest));
         untouched(&house, &link, name).await;
     }
@@ -191,11 +305,22 @@ async fn encoded_bodies_are_not_unpacked() {
         for _ in 0..20 {
             let body = vec![0x5b; 4_096];
             let mut raw = Raw::to(&house).await;
-            raw.send([head(&link.path, body.len(), &format!("Content-Encoding: {encoding}\r\n")).as_bytes(), &body].concat()).await;
+            raw.send(
+                [
+                    head(&link.path, body.len(), &format!("Content-Encoding: {encoding}\r\n")).as_bytes(),
+                    &body,
+                ]
+                .concat(),
+            )
+            .await;
             assert_eq!(raw.answer().await.status, 415, "{encoding}");
         }
     }
-    assert!(memory().saturating_sub(before) < 64 << 20, "it grew by {}", memory().saturating_sub(before));
+    assert!(
+        memory().saturating_sub(before) < 64 << 20,
+        "it grew by {}",
+        memory().saturating_sub(before)
+    );
     untouched(&house, &link, "encoded").await;
 }
 
