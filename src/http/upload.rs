@@ -134,7 +134,10 @@ impl<'a> Visit<'a> {
 
     /// Whether this browser is the one whose drop was received.
     fn was_first(&self, done: &DocumentRequest) -> bool {
-        let known = done.document().and_then(|d| d.receiver);
+        let known = match done.document() {
+            Some(document) => document.receiver,
+            None => done.tombstones.last().and_then(|stone| stone.receiver),
+        };
         known.is_some() && known == self.cookie("r").map(|c| receive::receipt_mark(&c))
     }
 

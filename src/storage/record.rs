@@ -306,6 +306,8 @@ struct TombstoneRow {
     receipt: u64,
     #[n(6)]
     generation: u32,
+    #[n(7)]
+    receiver: Option<Bytes>,
 }
 
 impl From<&DocumentRequest> for RequestRow {
@@ -689,6 +691,7 @@ impl From<&Tombstone> for TombstoneRow {
             purged_at: to_ms(t.purged_at),
             receipt: t.receipt,
             generation: t.generation,
+            receiver: t.receiver.map(|r| bytes(&r)),
         }
     }
 }
@@ -703,6 +706,7 @@ impl TombstoneRow {
             purged_at: from_ms(self.purged_at),
             receipt: self.receipt,
             generation: self.generation,
+            receiver: self.receiver.map(|r| array(&r)).transpose()?,
         })
     }
 }
