@@ -490,6 +490,7 @@ fn work(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
                 purged_at: now,
                 receipt,
                 generation: request.link.generation,
+                receiver: document.receiver,
             };
             log.add_event(
                 AuditEvent::new(now, Actor::Portal, "document.purged")

@@ -3,13 +3,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod at_rest;
 mod browser;
-mod console;
 mod cli;
+mod console;
 mod demo;
 mod forwarding;
 mod journey;
+mod journey;
 mod layers;
+mod links;
+mod passcode;
 mod power_cut;
 mod raw;
 mod support;
