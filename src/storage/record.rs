@@ -735,3 +735,6 @@ pub use others::ClaimRow;
 use others::{AgentRow, ApiKeyRow, AuditRow, ReceiptRow, SessionRow};
 
 mod others;
+
+#[cfg(test)]
+mod tests;

@@ -93,7 +93,10 @@ async fn every_misbehaviour_ends_with_exactly_one_delivery() {
         assert_eq!(house.planned().await, 0, "{plan}: not everything happened");
         let log = house.log(&link).await;
         assert_eq!(epochs(&log), *attempts, "{plan}: {log:#?}");
-        assert!(took.whole_seconds() >= *shortest && took.whole_seconds() <= *longest, "{plan} took {took}");
+        assert!(
+            took.whole_seconds() >= *shortest && took.whole_seconds() <= *longest,
+            "{plan} took {took}"
+        );
     }
 }
 
@@ -104,13 +107,24 @@ async fn what_appears_late_is_not_sent_again() {
     let link = house.link_at("sandbox", "applicant-1").await;
     let sha = house.drop_front(&link, 1).await;
     // Stored at once, shown after two (real) seconds; the answers never say so.
-    house.plan(json!([{"answer": "commit_then_drop", "hide": 2}, "commit_then_500", "commit_then_500"])).await;
+    house
+        .plan(json!([{"answer": "commit_then_drop", "hide": 2}, "commit_then_500", "commit_then_500"]))
+        .await;
     let absent = async |h: &House| matches!(phase(&h.request(&link).await), Phase::Uncertain { absent_since: Some(_), .. });
     house.work_until(&hands, HOUR, absent).await;
     assert!(absent(&house).await, "the first look must come before it is shown");
     let url = format!("{}/v1/applicants/applicant-1/documents", house.sandbox.url());
     until("the provider shows it", async || {
-        let list = house.http.get(&url).bearer_auth("sandbox-key").send().await.unwrap().text().await.unwrap();
+        let list = house
+            .http
+            .get(&url)
+            .bearer_auth("sandbox-key")
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         list.contains("sbx_")
     })
     .await;
@@ -129,7 +143,9 @@ async fn the_intent_is_the_same_over_all_tries_of_an_epoch() {
     house.misbehave(&["503:1", "503:1", "drop", "drop", "drop", "503:1", "drop"]).await;
     let mut seen: Vec<(u32, [u8; 32])> = Vec::new();
     for _ in 0..40 {
-        let Some(due) = house.portal.records.next_due().await.unwrap() else { break };
+        let Some(due) = house.portal.records.next_due().await.unwrap() else {
+            break;
+        };
         hands.forward((due - house.portal.records.now()).max(Duration::ZERO));
         house.one_step().await;
         let request = house.request(&link).await;
@@ -164,7 +180,14 @@ async fn five_failures_pause_a_provider_and_then_one_may_try() {
     house.plan(json!(vec!["503:0"; 7])).await;
     house.work_due().await;
     assert_eq!(house.planned().await, 2, "five tries, then the provider is left alone");
-    let paused = |r: &DocumentRequest| r.held().unwrap().1.last_problem.as_ref().is_some_and(|p| p.code == "provider.paused");
+    let paused = |r: &DocumentRequest| {
+        r.held()
+            .unwrap()
+            .1
+            .last_problem
+            .as_ref()
+            .is_some_and(|p| p.code == "provider.paused")
+    };
     let mut waiting = 0;
     for link in &links {
         waiting += usize::from(paused(&house.request(link).await));
@@ -204,7 +227,11 @@ async fn used_up_tries_ask_a_person_and_a_retry_delivers() {
         house.work_until(&hands, HOUR * 2, async |h| rests(h, &link).await).await;
         let request = house.request(&link).await;
         assert_eq!(problem(&request).code, code, "{plan}");
-        assert!(problem(&request).text.len() > 20 && problem(&request).text.ends_with(['.', ')']), "a sentence: {:?}", problem(&request));
+        assert!(
+            problem(&request).text.len() > 20 && problem(&request).text.ends_with(['.', ')']),
+            "a sentence: {:?}",
+            problem(&request)
+        );
         assert_eq!(house.has(&applicant).await, [], "{plan}");
         // Nothing turns by itself any more.
         house.plan(json!([])).await;
@@ -224,19 +251,28 @@ async fn a_rejected_document_is_never_sent_again_and_a_better_one_is() {
         let house = House::wished(wish).await;
         let link = house.link_at("sandbox", "applicant-1").await;
         let first = house.drop_front(&link, 1).await;
-        house.plan(json!([{"answer": "commit_then_drop", "verdict": "reject:expired"}])).await;
+        house
+            .plan(json!([{"answer": "commit_then_drop", "verdict": "reject:expired"}]))
+            .await;
         house.work_until(&hands, HOUR, async |h| rests(h, &link).await).await;
         let request = house.request(&link).await;
         let stone = request.tombstones.last().unwrap();
-        let nightdrop::domain::delivery::PurgeCause::Rejected(why) = &stone.cause else { panic!("{stone:?}") };
+        let nightdrop::domain::delivery::PurgeCause::Rejected(why) = &stone.cause else {
+            panic!("{stone:?}")
+        };
         assert_eq!(why.code, "document.expired");
         let receipt = house.portal.records.deletion_receipt(stone.receipt).await.unwrap().unwrap();
         assert_eq!(receipt.erasure.cause, "rejected");
         hands.forward(HOUR);
         assert_eq!(house.work_due().await, 0);
-        assert!(issue::retry(&house.portal, link.id, Actor::Operator).await.is_err(), "there is nothing to retry with");
+        assert!(
+            issue::retry(&house.portal, link.id, Actor::Operator).await.is_err(),
+            "there is nothing to retry with"
+        );
 
-        let again = issue::reissue(&house.portal, link.id, issue::Expiry::Default, None, Actor::Operator, None).await.unwrap();
+        let again = issue::reissue(&house.portal, link.id, issue::Expiry::Default, None, Actor::Operator, None)
+            .await
+            .unwrap();
         assert_eq!(again.request.link.generation, 2);
         let again = house.known(again);
         let old = house.drop_files(&link, &[("front", &crate::support::png(3, 4_000))]).await;
@@ -280,7 +316,9 @@ async fn a_callback_makes_the_question_come_at_once_and_decides_nothing() {
     house.drop_front(&link, 1).await;
     house.misbehave(&["pending:2"]).await;
     house.work_due().await;
-    let Phase::AwaitingConfirmation { receipt, .. } = phase(&house.request(&link).await).clone() else { panic!() };
+    let Phase::AwaitingConfirmation { receipt, .. } = phase(&house.request(&link).await).clone() else {
+        panic!()
+    };
     let id = receipt.references[0].clone();
     // It says "accepted"; the provider, asked, says "pending".
     assert_eq!(call(&house, &id, "evt_1", Sign::Right).await, 200);
@@ -332,7 +370,11 @@ async fn call(house: &House, document: &str, event: &str, how: Sign) -> u16 {
 
 #[tokio::test]
 async fn shuffled_callbacks_end_in_the_same_states() {
-    let shuffles = if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() { 300 } else { 25 };
+    let shuffles = if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() {
+        300
+    } else {
+        25
+    };
     let (wish, hands) = wish("verdict", "");
     let house = House::wished(wish).await;
     house.sandbox.set_callback(None);
@@ -345,7 +387,9 @@ async fn shuffled_callbacks_end_in_the_same_states() {
             house.drop_front(&link, round * 3 + n as u64).await;
             links.push(link);
         }
-        house.plan(json!(["pending:1", {"answer": "commit_then_drop", "verdict": "reject:unreadable"}, {"answer": "commit_then_500"}])).await;
+        house
+            .plan(json!(["pending:1", {"answer": "commit_then_drop", "verdict": "reject:unreadable"}, {"answer": "commit_then_500"}]))
+            .await;
         // The sandbox numbers its documents; these come before, while and after the portal knows them.
         let first = round * 3;
         for turn in 0..30 {
@@ -369,7 +413,11 @@ async fn shuffled_callbacks_end_in_the_same_states() {
         causes.sort_unstable();
         assert_eq!(causes, ["confirmed", "confirmed", "rejected"], "round {round}");
         for applicant in &applicants {
-            assert_eq!(house.has(applicant).await.iter().map(|(_, n)| n).collect::<Vec<_>>(), [&1], "round {round}");
+            assert_eq!(
+                house.has(applicant).await.iter().map(|(_, n)| n).collect::<Vec<_>>(),
+                [&1],
+                "round {round}"
+            );
         }
         // Signatures have five minutes; the sandbox and the callbacks above live by the portal's clock.
     }
@@ -423,7 +471,12 @@ async fn an_attempt_whose_worker_died_is_asked_about() {
                 digest: [0; 32],
             };
             let fence = request.fence;
-            house.portal.records.transition(link.id, Transition::StartSending { fence, intent }).await.unwrap();
+            house
+                .portal
+                .records
+                .transition(link.id, Transition::StartSending { fence, intent })
+                .await
+                .unwrap();
             assert_eq!(house.work_due().await, 0);
             hands.forward(forward::LEASE);
         }

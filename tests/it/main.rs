@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod forwarding;
 mod journey;
 mod power_cut;
+mod retention;
 mod support;

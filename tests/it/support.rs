@@ -487,7 +487,9 @@ impl House {
             if so(self).await || now - start >= limit {
                 return now - start;
             }
-            let Some(due) = self.portal.records.next_due().await.unwrap() else { return now - start };
+            let Some(due) = self.portal.records.next_due().await.unwrap() else {
+                return now - start;
+            };
             hands.forward((due - now).clamp(Duration::milliseconds(1), limit - (now - start)));
         }
     }
