@@ -13,7 +13,7 @@ use super::delivery::{Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
 use super::document::Document;
 use super::id::DocumentId;
 use super::link::{COMMIT_GRACE, LinkState, MAX_STREAMS, PASSCODE_TRIES, PasscodeLock, UploadLink};
-use super::request::{DocumentRequest, Lease, Receiving, RequestState, Stage, Tombstone};
+use super::request::{DocumentRequest, Lease, Receiving, RequestState, Stage};
 
 #[derive(Clone, Debug)]
 pub enum Transition {

@@ -29,7 +29,7 @@ fn link(generation: u32, expires_at: OffsetDateTime, passcode: bool) -> UploadLi
     }
 }
 
-fn request(passcode: bool) -> DocumentRequest {
+pub(crate) fn request(passcode: bool) -> DocumentRequest {
     DocumentRequest {
         id: RequestId([1; 16]),
         created_at: start(),
@@ -72,7 +72,7 @@ fn slot(n: u8) -> SlotRef {
     }
 }
 
-fn document(n: u8, now: OffsetDateTime, whole: bool) -> Document {
+pub(crate) fn document(n: u8, now: OffsetDateTime, whole: bool) -> Document {
     Document {
         id: DocumentId([n; 16]),
         slot: slot(n),
@@ -97,14 +97,14 @@ fn problem() -> Problem {
 
 /// A step of the walk: what is tried, with a number that chooses its details.
 #[derive(Clone, Debug)]
-struct Try {
-    what: u8,
-    pick: u8,
+pub(crate) struct Try {
+    pub what: u8,
+    pub pick: u8,
     /// Seconds that go by before.
-    wait: u32,
+    pub wait: u32,
 }
 
-fn tries() -> impl Strategy<Value = Vec<Try>> {
+pub(crate) fn tries() -> impl Strategy<Value = Vec<Try>> {
     let wait = prop_oneof![3 => Just(0_u32), 3 => 1..90_u32, 2 => 90..3_600_u32, 1 => 3_600..400_000_u32];
     // Weighted towards the way of a document, so that walks come far.
     let what = prop_oneof![1 => 0..33_u8, 2 => prop_oneof![Just(8_u8), Just(10), Just(11), Just(15), Just(17)], 1 => prop_oneof![Just(18_u8), Just(24), Just(25), Just(27), Just(28)]];
@@ -114,7 +114,7 @@ fn tries() -> impl Strategy<Value = Vec<Try>> {
     )
 }
 
-fn transition(step: &Try, request: &DocumentRequest, now: OffsetDateTime) -> Transition {
+pub(crate) fn transition(step: &Try, request: &DocumentRequest, now: OffsetDateTime) -> Transition {
     let pick = step.pick;
     let soon = now + Duration::seconds(i64::from(pick));
     // Mostly the current fence, sometimes an older or a future one.
