@@ -395,15 +395,17 @@ impl RecordStore for SledStore {
                 batch.remove(index);
             }
             count(rows, &mut batch, Some(before.resting_state()), None)?;
-            // The timeline goes with the row; the audit log itself stays whole.
-            for (entry, _) in rows.scan_prefix(&key::key(key::TIMELINE, &[&id.0]), None, 1_000)? {
-                batch.remove(entry);
-            }
             append(
                 rows,
                 &mut batch,
                 vec![AuditEvent::new(now, crate::domain::agent::Actor::Portal, "request.forgotten").on(id)],
             )?;
+            // The timeline goes with the row, this last line's place in it too; the audit log itself stays whole.
+            let last = number(rows, &key::meta("last-audit"))?.unwrap_or(0) + 1;
+            batch.remove(key::timeline(id, last));
+            for (entry, _) in rows.scan_prefix(&key::key(key::TIMELINE, &[&id.0]), None, usize::MAX)? {
+                batch.remove(entry);
+            }
             Ok((batch, ()))
         })
         .await

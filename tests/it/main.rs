@@ -4,17 +4,18 @@
 
 mod api;
 mod at_rest;
+mod audit;
 mod browser;
 mod cli;
 mod console;
 mod demo;
 mod forwarding;
 mod journey;
-mod journey;
 mod layers;
 mod links;
 mod passcode;
 mod power_cut;
 mod raw;
+mod retention;
 mod support;
 mod upload;
