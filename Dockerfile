@@ -16,6 +16,8 @@ WORKDIR /data
 VOLUME /data
 # The applicants' page and the staff door. Keep the second one off the internet.
 EXPOSE 8080 8081
+# glibc keeps a heap for each thread otherwise.
+ENV MALLOC_ARENA_MAX=2
 ENV NIGHTDROP_CONFIG=/data/nightdrop.toml
 HEALTHCHECK --interval=30s --timeout=5s CMD ["nightdrop", "doctor", "--ready"]
 ENTRYPOINT ["nightdrop"]

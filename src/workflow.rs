@@ -7,11 +7,13 @@ pub mod catalogue;
 pub mod confirm;
 pub mod forward;
 pub mod issue;
+pub mod message;
 pub mod parcel;
 pub mod purge;
 pub mod receive;
 pub mod sign_in;
 pub mod sweep;
+pub mod vault;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;

@@ -511,7 +511,9 @@ async fn receive_field(submission: &mut Submission, field: &mut Field, verdict: 
     let mut first = next_piece(field, verdict).await?;
     // A file input that was left empty arrives as a field without name and bytes.
     if first.as_ref().is_none_or(|piece| piece.is_empty()) && file_name.is_empty() {
-        while next_piece(field, verdict).await?.is_some() {}
+        while first.is_some() {
+            first = next_piece(field, verdict).await?;
+        }
         return Ok(());
     }
     let known = submission.request().parts.iter().any(|p| p.name.as_str() == name);

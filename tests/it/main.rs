@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod browser;
+mod api;
 mod journey;
 mod layers;
 mod power_cut;

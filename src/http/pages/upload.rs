@@ -76,7 +76,11 @@ pub fn form(view: &View<'_>, token: &str, link: &OpenedLink, problem: Option<(&P
         }
         h2 { "What happens next" }
         ol {
-            li { "Your document is encrypted while it arrives. Nobody at " (view.company.name) " can open it here." }
+            @if by_hand(view.portal, request) {
+                li { "Your document is encrypted while it arrives. One person at " (view.company.name) " passes it on by hand; each step is recorded." }
+            } @else {
+                li { "Your document is encrypted while it arrives. Nobody at " (view.company.name) " can open it here." }
+            }
             li { "It is passed on to the identity check and then destroyed here, at the latest " (days(request.keep)) " after you send it." }
             li { "This page becomes your receipt. Open the same link again at any time." }
         }
@@ -220,6 +224,11 @@ pub fn reference(document: &DocumentId) -> String {
 
 pub fn rfc3339(at: OffsetDateTime) -> Option<String> {
     at.format(&Rfc3339).ok()
+}
+
+/// A `manual` provider's documents are opened once by a person: then the page must not promise otherwise.
+fn by_hand(portal: &Portal, request: &DocumentRequest) -> bool {
+    portal.providers.get(&request.provider).is_some_and(|p| p.profile().by_hand)
 }
 
 fn document_label(portal: &Portal, request: &DocumentRequest) -> String {
