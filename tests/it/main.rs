@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod browser;
 mod api;
+mod browser;
 mod journey;
 mod layers;
 mod power_cut;
