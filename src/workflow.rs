@@ -53,6 +53,8 @@ pub struct Portal {
     pub throttle: sign_in::Throttle,
     /// Argon2 jobs at once; each takes 19 MiB and a core.
     pub hashing: Arc<Semaphore>,
+    /// Where that runs which must end whoever asked for it: the threads of the doors die with a panic, and these tasks with them.
+    pub tasks: tokio::runtime::Handle,
     /// Rung when something may have become due.
     pub wake: Notify,
     pub breakers: forward::Breakers,

@@ -17,6 +17,7 @@ pub mod view;
 use actix_web::{HttpResponse, web};
 
 use super::error::Problem;
+use super::table::table;
 
 pub use openapi::openapi;
 
@@ -26,34 +27,7 @@ pub type Answer = Result<HttpResponse, Problem>;
 /// Before every path of [`TABLE`].
 pub const BASE: &str = "/api/v1";
 
-macro_rules! method {
-    (get) => {
-        "GET"
-    };
-    (post) => {
-        "POST"
-    };
-}
-
-macro_rules! table {
-    ($($path:literal { $first:ident: $handler:path $(, $other:ident: $other_handler:path)* })*) => {
-        /// Path → methods, as the router has them.
-        pub const TABLE: &[(&str, &[&str])] = &[$(($path, &[method!($first) $(, method!($other))*])),*];
-
-        fn resources(scope: actix_web::Scope) -> actix_web::Scope {
-            scope $(.service(
-                web::resource($path)
-                    .route(web::$first().to($handler))
-                    $(.route(web::$other().to($other_handler)))*
-                    .default_service(web::to(|| async {
-                        Err::<HttpResponse, _>(Problem::method(concat!(method!($first) $(, ", ", method!($other))*)))
-                    })),
-            ))*
-        }
-    };
-}
-
-table! {
+table! { Problem;
     "/openapi.json" { get: openapi::document }
     "/requests" { get: requests::list, post: requests::issue }
     "/requests/search" { post: requests::search }

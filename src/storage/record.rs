@@ -80,6 +80,25 @@ fn word<T>(parsed: Option<T>) -> Read<T> {
     parsed.ok_or(Unreadable("an unknown word"))
 }
 
+/// The year 8000: sums of stored instants and spans stay inside what the calendar can hold.
+const LAST_MS: i64 = 190_288_396_800_000;
+/// A thousand years.
+const LONGEST_S: i64 = 31_557_600_000;
+
+fn instant(ms: i64) -> Read<OffsetDateTime> {
+    (0..LAST_MS)
+        .contains(&ms)
+        .then(|| from_ms(ms))
+        .ok_or(Unreadable("an impossible instant"))
+}
+
+fn span(seconds: i64) -> Read<Duration> {
+    (0..=LONGEST_S)
+        .contains(&seconds)
+        .then(|| Duration::seconds(seconds))
+        .ok_or(Unreadable("an impossible span"))
+}
+
 #[derive(Encode, Decode)]
 #[cbor(map)]
 struct RequestRow {
@@ -323,8 +342,8 @@ impl From<&DocumentRequest> for RequestRow {
             message: r.message.as_ref().map(|m| bytes(&m.0)),
             metadata: r.metadata.as_ref().map(|m| bytes(&m.0)),
             return_url: r.return_url.clone(),
-            keep_s: r.keep.whole_seconds(),
-            forget_s: r.forget_after.whole_seconds(),
+            keep_s: r.keep.whole_seconds().min(LONGEST_S),
+            forget_s: r.forget_after.whole_seconds().min(LONGEST_S),
             confirm_verdict: r.confirm == ConfirmAt::Verdict,
             link: LinkRow::from(&r.link),
             terms_mac: bytes(&r.terms_mac),
@@ -341,7 +360,7 @@ impl RequestRow {
     fn into_domain(self) -> Read<DocumentRequest> {
         Ok(DocumentRequest {
             id: RequestId(array(&self.id)?),
-            created_at: from_ms(self.created_at),
+            created_at: instant(self.created_at)?,
             created_by: word(Actor::parse(&self.created_by))?,
             provider: word(ProviderName::parse(&self.provider))?,
             applicant: SealedText(self.applicant.into()),
@@ -352,8 +371,8 @@ impl RequestRow {
             message: self.message.map(|m| SealedText(m.into())),
             metadata: self.metadata.map(|m| SealedText(m.into())),
             return_url: self.return_url,
-            keep: Duration::seconds(self.keep_s),
-            forget_after: Duration::seconds(self.forget_s),
+            keep: span(self.keep_s)?,
+            forget_after: span(self.forget_s)?,
             confirm: if self.confirm_verdict {
                 ConfirmAt::Verdict
             } else {
@@ -363,10 +382,15 @@ impl RequestRow {
             terms_mac: array(&self.terms_mac)?,
             receivings: self.receivings.into_iter().map(ReceivingRow::into_domain).collect::<Read<_>>()?,
             stage: self.stage.into_domain()?,
-            lease: self.lease_until.map(|until| Lease {
-                fence: self.fence,
-                until: from_ms(until),
-            }),
+            lease: self
+                .lease_until
+                .map(|until| {
+                    Ok(Lease {
+                        fence: self.fence,
+                        until: instant(until)?,
+                    })
+                })
+                .transpose()?,
             fence: self.fence,
             tombstones: self.tombstones.into_iter().map(TombstoneRow::into_domain).collect::<Read<_>>()?,
         })
@@ -429,9 +453,9 @@ impl LinkRow {
         Ok(UploadLink {
             hashed: HashedToken(array(&self.hashed)?),
             generation: self.generation,
-            issued_at: from_ms(self.issued_at),
-            expires_at: from_ms(self.expires_at),
-            revoked_at: self.revoked_at.map(from_ms),
+            issued_at: instant(self.issued_at)?,
+            expires_at: instant(self.expires_at)?,
+            revoked_at: self.revoked_at.map(instant).transpose()?,
             passcode: self.passcode.map(|hash| PasscodeLock { hash, tries_left }),
             salt: self.salt.map(|s| array(&s)).transpose()?,
         })
@@ -457,7 +481,7 @@ impl ReceivingRow {
                 index: self.slot,
                 generation: self.generation,
             },
-            started_at: from_ms(self.started_at),
+            started_at: instant(self.started_at)?,
         })
     }
 }
@@ -507,8 +531,8 @@ impl DocumentRow {
                 index: self.slot,
                 generation: self.generation,
             },
-            received_at: from_ms(self.received_at),
-            purge_at: from_ms(self.purge_at),
+            received_at: instant(self.received_at)?,
+            purge_at: instant(self.purge_at)?,
             parts: self.parts.into_iter().map(part).collect::<Read<_>>()?,
             receiver: self.receiver.map(|r| array(&r)).transpose()?,
         })
@@ -542,7 +566,7 @@ impl StageRow {
             Self::Purging(document, cause, since) => Stage::Purging {
                 document: document.into_domain()?,
                 cause: cause.into_domain(),
-                since: from_ms(since),
+                since: instant(since)?,
             },
             Self::Purged => Stage::Purged,
         })
@@ -581,7 +605,7 @@ impl IntentRow {
     fn into_domain(self) -> Read<Intent> {
         Ok(Intent {
             epoch: self.epoch,
-            started_at: from_ms(self.started_at),
+            started_at: instant(self.started_at)?,
             digest: array(&self.digest)?,
         })
     }
@@ -618,28 +642,28 @@ impl DeliveryRow {
     fn into_domain(self) -> Read<Delivery> {
         let phase = match self.phase {
             PhaseRow::Pending(not_before) => Phase::Pending {
-                not_before: from_ms(not_before),
+                not_before: instant(not_before)?,
             },
             PhaseRow::Sending(intent) => Phase::Sending {
                 intent: intent.into_domain()?,
             },
             PhaseRow::Uncertain(intent, check_at, absent_since, checks) => Phase::Uncertain {
                 intent: intent.into_domain()?,
-                check_at: from_ms(check_at),
-                absent_since: absent_since.map(from_ms),
+                check_at: instant(check_at)?,
+                absent_since: absent_since.map(instant).transpose()?,
                 checks,
             },
             PhaseRow::Awaiting(references, received_at, poll_at, polls) => Phase::AwaitingConfirmation {
                 receipt: Receipt {
                     references,
-                    received_at: from_ms(received_at),
+                    received_at: instant(received_at)?,
                 },
-                poll_at: from_ms(poll_at),
+                poll_at: instant(poll_at)?,
                 polls,
             },
             PhaseRow::NeedsAttention(problem, since) => Phase::NeedsAttention {
                 problem: problem.into(),
-                since: from_ms(since),
+                since: instant(since)?,
             },
         };
         Ok(Delivery {
@@ -699,8 +723,8 @@ impl TombstoneRow {
             document: DocumentId(array(&self.document)?),
             cause: self.cause.into_domain(),
             parts: self.parts,
-            received_at: from_ms(self.received_at),
-            purged_at: from_ms(self.purged_at),
+            received_at: instant(self.received_at)?,
+            purged_at: instant(self.purged_at)?,
             receipt: self.receipt,
             generation: self.generation,
         })

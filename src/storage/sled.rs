@@ -44,6 +44,10 @@ const SIGHT_LIFE: Duration = Duration::days(15);
 const CLOCK_EVERY_MS: i64 = 60_000;
 /// Rows looked at for one page when a filter drops some of them.
 const SCAN_STEP: usize = 200;
+/// Damaged rows that one claim steps over.
+const CLAIM_LOOK: usize = 32;
+/// How long a damaged row is left alone before it is looked at (and reported) again.
+const DAMAGED_PAUSE: Duration = Duration::hours(1);
 
 pub struct SledStore {
     store: DurableSled,
@@ -167,15 +171,18 @@ impl SledStore {
         now: OffsetDateTime,
     ) -> Result<DocumentRequest, Failed> {
         let before = load(rows, id)?.ok_or(Failed::Storage(StorageError::NotFound))?;
-        let frees = matches!(
+        // On a full disk nothing new is taken in, and everything that leads to a purge goes on: an answer that a provider gave must find its place.
+        let takes = matches!(
             transition,
-            Transition::StartPurge { .. }
-                | Transition::FinishPurge { .. }
-                | Transition::AbandonReceive(_)
-                | Transition::RequestPurge { .. }
-                | Transition::Lease { .. }
+            Transition::Extend { .. }
+                | Transition::Reissue { .. }
+                | Transition::FreshPasscode { .. }
+                | Transition::SpendPasscodeTry
+                | Transition::BeginReceive { .. }
+                | Transition::CommitReceived(_)
+                | Transition::Nudge
         );
-        if frees {
+        if !takes {
             batch.frees_space();
         }
         let (after, events) = transition::apply(before.clone(), transition, now).map_err(|r| Failed::Storage(StorageError::Refused(r)))?;
@@ -316,15 +323,27 @@ impl RecordStore for SledStore {
             return Ok(None);
         }
         self.decide(|rows, now| {
-            let Some((at, id)) = self.first_due(rows)? else {
-                return Ok((Batch::new(), None));
-            };
-            if at > now {
-                return Ok((Batch::new(), None));
-            }
             let mut batch = Batch::new();
-            let leased = Self::change(rows, &mut batch, id, Transition::Lease { until }, now)?;
-            Ok((batch, Some(leased)))
+            for (entry, _) in rows.scan_prefix(&[key::DUE], None, CLAIM_LOOK)? {
+                let (at, id) = due_entry(&entry)?;
+                if at > now {
+                    break;
+                }
+                match Self::change(rows, &mut batch, id, Transition::Lease { until }, now) {
+                    Ok(leased) => return Ok((batch, Some(leased))),
+                    // A row that cannot be read, or is not there, must not stand before all others for ever.
+                    Err(Failed::Storage(error @ (StorageError::Corrupt(_) | StorageError::NotFound))) => {
+                        tracing::error!(request = %id, %error, "a request that is due cannot be read; it is passed over");
+                        batch.frees_space();
+                        batch.remove(entry);
+                        if error != StorageError::NotFound {
+                            batch.put(key::due(now + DAMAGED_PAUSE, id), Vec::new());
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok((batch, None))
         })
         .await
     }
@@ -418,13 +437,7 @@ impl RecordStore for SledStore {
 impl SledStore {
     fn first_due(&self, rows: &Rows<'_>) -> Result<Option<(OffsetDateTime, RequestId)>, Failed> {
         let first = rows.scan_prefix(&[key::DUE], None, 1)?;
-        let Some((k, _)) = first.first() else { return Ok(None) };
-        let at = k.get(1..9).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
-        let id = k.get(9..25).and_then(|b| b.try_into().ok()).map(RequestId);
-        match (at, id) {
-            (Some(at), Some(id)) => Ok(Some((from_ms(i64::try_from(at).unwrap_or(i64::MAX)), id))),
-            _ => Err(Failed::Storage(StorageError::Corrupt("an entry of the due index".into()))),
-        }
+        first.first().map(|(k, _)| due_entry(k)).transpose()
     }
 
     fn page(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, Failed> {
@@ -475,6 +488,15 @@ impl SledStore {
                 });
             }
         }
+    }
+}
+
+fn due_entry(k: &[u8]) -> Result<(OffsetDateTime, RequestId), Failed> {
+    let at = k.get(1..9).and_then(|b| b.try_into().ok()).map(i64::from_be_bytes);
+    let id = k.get(9..25).and_then(|b| b.try_into().ok()).map(RequestId);
+    match (at, id) {
+        (Some(at), Some(id)) => Ok((from_ms(at), id)),
+        _ => Err(Failed::Storage(StorageError::Corrupt("an entry of the due index".into()))),
     }
 }
 

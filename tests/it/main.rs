@@ -4,7 +4,10 @@
 
 mod api;
 mod browser;
+mod forwarding;
 mod journey;
 mod layers;
 mod power_cut;
+mod raw;
 mod support;
+mod upload;
