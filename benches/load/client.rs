@@ -140,6 +140,28 @@ pub fn trickle(address: SocketAddr, paths: &[String], form: &Form, first: usize,
     open.into_iter().map(|(socket, _)| socket).collect()
 }
 
+/// Uploads on every path at once, each at `rate` bytes a second, for `time`: senders with a line of their own, which is slower than the machine.
+pub fn paced(address: SocketAddr, paths: &[String], form: &Form, rate: usize, time: Duration) {
+    const TURNS: usize = 50;
+    let mut open: Vec<TcpStream> = paths
+        .iter()
+        .map(|path| {
+            let mut socket = TcpStream::connect(address).unwrap();
+            socket.write_all(form.head(path).as_bytes()).unwrap();
+            socket
+        })
+        .collect();
+    let (start, mut sent) = (Instant::now(), 0);
+    while start.elapsed() < time && sent + rate / TURNS <= form.body.len() {
+        for socket in &mut open {
+            socket.write_all(&form.body[sent..sent + rate / TURNS]).unwrap();
+        }
+        sent += rate / TURNS;
+        let due = Duration::from_secs_f64(sent as f64 / rate as f64);
+        thread::sleep(due.saturating_sub(start.elapsed()));
+    }
+}
+
 /// The value below which `share` of the times lie.
 pub fn quantile(times: &[Duration], share: f64) -> Duration {
     let mut sorted = times.to_vec();

@@ -302,7 +302,10 @@ impl House {
                         slot: SlotRef { index: 0, generation: 1 },
                         started_at: records.now(),
                     };
-                    records.transition(id, Transition::BeginReceive(receiving)).await.unwrap();
+                    records
+                        .transition(id, Transition::BeginReceive { receiving, generation: 1 })
+                        .await
+                        .unwrap();
                     times.push(start.elapsed());
                     records.transition(id, Transition::AbandonReceive(document)).await.unwrap();
                     continue;
