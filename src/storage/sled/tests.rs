@@ -224,15 +224,17 @@ fn a_row_that_was_seen_before_its_sync_is_known_to_be_unsettled() {
                 store.settled_blocking(seq).unwrap();
             }
         });
-        let (mut syncs, mut last) = (super::fsync::log_syncs(), store.records().get(b"a").unwrap());
+        let (mut before, mut last) = (super::fsync::log_syncs(), store.records().get(b"a").unwrap());
         while !writer.is_finished() {
+            let syncs = super::fsync::log_syncs();
             let seen = store.records().get(b"a").unwrap();
             if unsettled(b"a").unwrap() {
                 continue;
             }
-            let synced = super::fsync::log_syncs();
-            assert!(seen == last || synced > syncs, "{seen:?} was called settled without a sync");
-            (syncs, last) = (synced, seen);
+            // Counted when the state before was still to be seen: the sync of this one came later.
+            let synced = super::fsync::log_syncs() > before;
+            assert!(seen == last || synced, "{seen:?} was called settled without a sync");
+            (before, last) = (syncs, seen);
         }
     });
     injected::fail(&scratch.log(), rustix::io::Errno::IO);
