@@ -159,6 +159,16 @@ impl SledStore {
         }
     }
 
+    /// What a reader saw in these rows is durable once this returns. While others upload, a sync takes as long as their bytes: a page must not wait
+    /// for it unless its own rows do.
+    async fn shown_rows(&self, keys: &[Vec<u8>]) -> Result<(), StorageError> {
+        match self.store.unsettled(keys.iter().map(Vec::as_slice)) {
+            Ok(false) => Ok(()),
+            Ok(true) => self.shown().await,
+            Err(error) => Err(sorted(error)),
+        }
+    }
+
     /// What a reader saw is durable once this returns.
     async fn shown(&self) -> Result<(), StorageError> {
         self.store.settled(Seq(self.decided.load(Ordering::SeqCst))).await.map_err(sorted)
@@ -257,27 +267,25 @@ impl RecordStore for SledStore {
 
     async fn request(&self, id: RequestId) -> Result<Option<DocumentRequest>, StorageError> {
         let request = load(&self.store.records(), id).map_err(Failed::into_storage)?;
-        self.shown().await?;
+        self.shown_rows(&[key::request(id)]).await?;
         Ok(request)
     }
 
     async fn by_link(&self, link: &HashedToken) -> Result<Option<(DocumentRequest, bool)>, StorageError> {
-        let found = {
-            let rows = self.store.records();
-            let Some(row) = rows.get(&key::link(link)).map_err(sorted)? else {
-                return Ok(None);
-            };
-            let id = row.get(..16).and_then(|b| b.try_into().ok()).map(RequestId);
-            match id.map(|id| load(&rows, id)).transpose().map_err(Failed::into_storage)?.flatten() {
-                Some(request) => {
-                    let current = request.link.hashed == *link;
-                    Some((request, current))
-                }
-                None => None,
-            }
+        let rows = self.store.records();
+        let link_row = key::link(link);
+        let Some(row) = rows.get(&link_row).map_err(sorted)? else {
+            return Ok(None);
         };
-        self.shown().await?;
-        Ok(found)
+        let Some(id) = row.get(..16).and_then(|b| b.try_into().ok()).map(RequestId) else {
+            return Ok(None);
+        };
+        let found = load(&rows, id).map_err(Failed::into_storage)?;
+        self.shown_rows(&[link_row, key::request(id)]).await?;
+        Ok(found.map(|request| {
+            let current = request.link.hashed == *link;
+            (request, current)
+        }))
     }
 
     async fn by_document(&self, document: DocumentId) -> Result<Option<RequestId>, StorageError> {
