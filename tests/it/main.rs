@@ -5,6 +5,8 @@
 mod api;
 mod browser;
 mod console;
+mod cli;
+mod demo;
 mod forwarding;
 mod journey;
 mod layers;
