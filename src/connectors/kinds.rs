@@ -36,6 +36,11 @@ impl Kinds {
         self.0.iter().find(|(_, theirs)| theirs == word).map(|(kind, _)| kind)
     }
 
+    /// Every word that is in use.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(_, word)| word.as_str())
+    }
+
     pub fn describe(&self) -> String {
         let kinds: Vec<&str> = self.0.iter().map(|(kind, _)| kind.as_str()).collect();
         format!("This provider takes these documents: {}.", kinds.join(", "))
@@ -118,7 +123,9 @@ pub fn wrong_reference(wanted: &str) -> Failure {
     Failure::Final {
         problem: Problem::new(
             "provider.applicant_reference",
-            format!("The applicant's reference is not one of this provider: {wanted}. Purge this request and ask again with the right one."),
+            format!(
+                "The applicant's reference is not one of this provider: {wanted}. Purge this request and ask again with the right one."
+            ),
         ),
     }
 }
@@ -145,7 +152,9 @@ impl Countries {
         } else {
             reader.text("country", ONE)
         };
-        let others = reader.texts("countries", "a list of countries in three capital letters").unwrap_or_default();
+        let others = reader
+            .texts("countries", "a list of countries in three capital letters")
+            .unwrap_or_default();
         if default.as_ref().is_some_and(|c| !c.is_empty() && !is_country(c)) {
             reader.fault("country", ONE);
         }
@@ -162,7 +171,9 @@ impl Countries {
         };
         let known = self.others.iter().chain(&self.default).any(|c| c == country);
         if id.is_empty() || !known {
-            return Err(wrong_reference("the applicant's id, or the id, a comma and one of the configured countries"));
+            return Err(wrong_reference(
+                "the applicant's id, or the id, a comma and one of the configured countries",
+            ));
         }
         Ok((id, Some(country)))
     }
@@ -222,7 +233,10 @@ mod tests {
         let countries = read("country='USA'\ncountries=['CAN']", |r| Countries::read(r, true)).unwrap();
         let split = |text: &str| {
             let reference = ApplicantRef::parse(text).unwrap();
-            countries.split(&reference).map(|(id, country)| format!("{id} {}", country.unwrap_or("-"))).ok()
+            countries
+                .split(&reference)
+                .map(|(id, country)| format!("{id} {}", country.unwrap_or("-")))
+                .ok()
         };
         assert_eq!(split("a1").as_deref(), Some("a1 USA"));
         assert_eq!(split("a1,CAN").as_deref(), Some("a1 CAN"));

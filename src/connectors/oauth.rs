@@ -190,7 +190,10 @@ impl ClientCredentials {
             return Err(Failure::Credentials {
                 problem: Problem::new(
                     "provider.credentials",
-                    format!("The provider gives no access token to this portal (status {}). Check client_id and client_secret_file.", answer.status),
+                    format!(
+                        "The provider gives no access token to this portal (status {}). Check client_id and client_secret_file.",
+                        answer.status
+                    ),
                 ),
             });
         }
@@ -245,7 +248,10 @@ mod tests {
     }
 
     fn token(n: usize, expires: serde_json::Value) -> Reply {
-        Reply::json(200, json!({"access_token": format!("t{n}"), "token_type": "bearer", "expires_in": expires}))
+        Reply::json(
+            200,
+            json!({"access_token": format!("t{n}"), "token_type": "bearer", "expires_in": expires}),
+        )
     }
 
     #[tokio::test]
@@ -272,8 +278,18 @@ mod tests {
 
     #[tokio::test]
     async fn short_lives_are_not_kept_and_a_second_refusal_is_final() {
-        let fake = Fake::start(|n, seen| if seen.line.contains("/oauth") { token(n, json!("0")) } else { Reply::with(401, &[], b"") }).await;
-        let lines = format!("token_url='{}/oauth'\ntoken_auth='form'\ntoken_grant_type=false\nscope='a b'", fake.url());
+        let fake = Fake::start(|n, seen| {
+            if seen.line.contains("/oauth") {
+                token(n, json!("0"))
+            } else {
+                Reply::with(401, &[], b"")
+            }
+        })
+        .await;
+        let lines = format!(
+            "token_url='{}/oauth'\ntoken_auth='form'\ntoken_grant_type=false\nscope='a b'",
+            fake.url()
+        );
         let (client, oauth) = (Client::new(&endpoint(&fake)).unwrap(), credentials(&fake, &lines));
         let call = |token: &str| Call::sending(Method::POST, client.url("/x")).bearer(token);
         let answer = oauth.send(&client, call).await.unwrap();
@@ -295,13 +311,23 @@ mod tests {
         let (client, oauth) = (Client::new(&endpoint(&fake)).unwrap(), credentials(&fake, ""));
         assert!(matches!(oauth.token(&client).await, Err(Failure::Credentials { .. })));
         for _ in 0..3 {
-            assert!(matches!(oauth.token(&client).await, Err(Failure::Definite { .. })), "nothing was sent");
+            assert!(
+                matches!(oauth.token(&client).await, Err(Failure::Definite { .. })),
+                "nothing was sent"
+            );
         }
     }
 
     #[test]
     fn lifetimes() {
-        for (value, seconds) in [(json!(3600), 3600), (json!("60"), 60), (json!(-1), 0), (json!(null), 0), (json!("x"), 0), (json!(9_999_999), 86_400)] {
+        for (value, seconds) in [
+            (json!(3600), 3600),
+            (json!("60"), 60),
+            (json!(-1), 0),
+            (json!(null), 0),
+            (json!("x"), 0),
+            (json!(9_999_999), 86_400),
+        ] {
             assert_eq!(lifetime(&value), Duration::seconds(seconds), "{value}");
         }
     }
