@@ -6,6 +6,7 @@
 //! # The way of a document
 //! 1. **ask** – [`workflow::issue`]: a request with its one link; the token is shown once and stored as a keyed hash.
 //! 2. **drop** – [`http::upload`] takes the form, [`workflow::receive`] turns the socket's bytes into sealed chunks as they come.
+//!    [`http::tus`] takes a part over several connections; [`workflow::resume`] stages it under keys that need the visitor's token, until its last byte is here.
 //! 3. **seal** – [`inspect`] decides by content and drops what must not stay; [`crypto::seal`] encrypts under a key that needs both the vault's private key
 //!    and an erasure secret in a slot of [`crypto::slots`]; [`storage`] keeps the chunks; one durable transaction consumes the link; only then "received" is said.
 //! 4. **forward** – [`worker`] takes the lease of what is due, [`workflow::forward`] writes the intent and sends through a connector of [`connectors`].

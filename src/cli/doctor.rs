@@ -1,6 +1,6 @@
 //! `nightdrop doctor`: looks at everything that can be wrong before and while the portal runs, all at once, each with its mend; and says what is good.
 //!
-//! It changes nothing. While a portal runs, its store and slots belong to it: they are then judged from outside and said to be held.
+//! It changes no record. While a portal runs, its store and slots belong to it: they are then judged from outside and said to be held.
 
 mod disk;
 mod machine;

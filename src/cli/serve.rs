@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use tracing::Level;
 
-use crate::app::{App, Running};
+use crate::app::{App, Running, StartError};
 use crate::config::Listener;
 use crate::crypto::memory::{self, MemoryReport};
 use crate::storage::clock::Source;
+use crate::storage::sled::error::StoreError;
 
 use super::log::{self, Held, LogFormat, To};
 use super::output::{Failure, Outcome};
@@ -89,7 +90,13 @@ pub fn run(serve: Serve) -> Outcome {
 }
 
 async fn open(config: crate::config::Config) -> Outcome<Running> {
-    Ok(App::open(config, Source::System).await?.start().await?)
+    let app = App::open(config, Source::System).await.map_err(|error| match error {
+        StartError::Refused(why) if why.contains(&StoreError::Held.to_string()) => Failure::new(format!(
+            "{why}; a data folder is used by one process at a time: stop the other one, or set another data_dir"
+        )),
+        other => other.into(),
+    })?;
+    Ok(app.start().await?)
 }
 
 fn scheme(listener: &Listener) -> &'static str {

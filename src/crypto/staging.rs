@@ -291,7 +291,11 @@ impl Reader {
     }
 
     pub fn finish(self) -> Result<(), NotStaged> {
-        if (self.next, self.chain) == self.end { Ok(()) } else { Err(NotStaged) }
+        if (self.next, self.chain) == self.end {
+            Ok(())
+        } else {
+            Err(NotStaged)
+        }
     }
 }
 
@@ -314,7 +318,10 @@ fn tag_of(sealed: &[u8]) -> [u8; TAG_LEN] {
 
 /// The longest beginning of at most `most` bytes that ends at a character.
 fn cut(text: &str, most: usize) -> String {
-    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=most.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end))
+        .unwrap_or(0);
     text[..end].to_owned()
 }
 
@@ -349,11 +356,18 @@ mod tests {
         assert_eq!((place, staging.offset()), (0, STAGED_LEN as u64 + 6));
         let mut again = Staging::from_box(&key, &staging.to_box(&key).unwrap()).unwrap();
         assert!(again == staging);
-        assert_eq!((again.file_name(), again.declared(), again.length()), ("Pass ü.png", "image/png", 200_000));
+        assert_eq!(
+            (again.file_name(), again.declared(), again.length()),
+            ("Pass ü.png", "image/png", 200_000)
+        );
         assert_eq!(again.open_tail(&key, &tail).unwrap().as_slice(), b"behind");
         let (place, longer) = again.seal_tail(&key, b"behind it", again.tail_place()).unwrap();
         assert_eq!(place, 1, "the tail of before stays whole");
-        assert_eq!(again.open_tail(&key, &tail), Err(NotStaged), "an older tail is not the one that counts");
+        assert_eq!(
+            again.open_tail(&key, &tail),
+            Err(NotStaged),
+            "an older tail is not the one that counts"
+        );
         assert_eq!(again.open_tail(&key, &longer).unwrap().as_slice(), b"behind it");
         chunks.push(again.seal_chunk(&key, &plain(2)).unwrap());
         assert_eq!(again.tail_place(), None);
@@ -387,12 +401,19 @@ mod tests {
         let key = key(1, 2, 3);
         let mut staging = Staging::new(1, "", "");
         let lost = Staging::new(1, "", "").seal_chunk(&key, &plain(9)).unwrap();
-        let chunks = [staging.seal_chunk(&key, &plain(1)).unwrap(), staging.seal_chunk(&key, &plain(2)).unwrap()];
+        let chunks = [
+            staging.seal_chunk(&key, &plain(1)).unwrap(),
+            staging.seal_chunk(&key, &plain(2)).unwrap(),
+        ];
         assert!(staging.reader().open(&key, &chunks[1]).is_err(), "the second is not the first");
         let mut reader = staging.reader();
         reader.open(&key, &lost).unwrap();
         reader.open(&key, &chunks[1]).unwrap();
-        assert_eq!(reader.finish(), Err(NotStaged), "a chunk that was never acknowledged, in the place of one that was");
+        assert_eq!(
+            reader.finish(),
+            Err(NotStaged),
+            "a chunk that was never acknowledged, in the place of one that was"
+        );
         let mut short = staging.reader();
         short.open(&key, &chunks[0]).unwrap();
         assert_eq!(short.finish(), Err(NotStaged), "cut off");
@@ -403,7 +424,9 @@ mod tests {
     #[test]
     fn no_two_sealings_are_alike() {
         let key = key(1, 2, 3);
-        let sealed: HashSet<_> = (0..20).map(|_| Staging::new(1, "", "").seal_chunk(&key, &plain(0)).unwrap()).collect();
+        let sealed: HashSet<_> = (0..20)
+            .map(|_| Staging::new(1, "", "").seal_chunk(&key, &plain(0)).unwrap())
+            .collect();
         assert_eq!(sealed.len(), 20);
     }
 

@@ -136,7 +136,6 @@ fn state(request: &HttpRequest) -> Result<web::Data<State>, Problem> {
 /// A person whose session lives and whose role has the permission `R`.
 pub struct SignedIn<R> {
     pub agent: Agent,
-    cookie: Zeroizing<String>,
     role: PhantomData<R>,
 }
 
@@ -149,11 +148,6 @@ impl<R: ForRoles> SignedIn<R> {
         may::<P>(self.agent.role)
     }
 
-    /// The session's cookie, to end it.
-    pub fn cookie(&self) -> &str {
-        &self.cookie
-    }
-
     async fn find(state: &State, cookie: Option<Zeroizing<String>>, back: Option<String>) -> Result<Self, Turned> {
         let Some(cookie) = cookie else { return Err(Turned::SignIn(back)) };
         let Some(agent) = sign_in::session(&state.portal, &cookie).await? else {
@@ -162,11 +156,7 @@ impl<R: ForRoles> SignedIn<R> {
         if !may::<R>(agent.role) {
             return Err(Problem::forbidden("Your role does not include this. Ask an admin if you need it.").into());
         }
-        Ok(Self {
-            agent,
-            cookie,
-            role: PhantomData,
-        })
+        Ok(Self { agent, role: PhantomData })
     }
 }
 

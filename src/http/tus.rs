@@ -181,9 +181,11 @@ impl Call<'_> {
             Entry::Open(link) => *link,
             Entry::Done(_) => return Err(gone(Refusal::AlreadyReceived).into()),
             Entry::Passcode(_) => {
-                return Err(Problem::forbidden("Enter the code that you were told before you send the document.")
-                    .code("passcode.required")
-                    .into());
+                return Err(
+                    Problem::forbidden("Enter the code that you were told before you send the document.")
+                        .code("passcode.required")
+                        .into(),
+                );
             }
             Entry::Locked => return Err(Failed::of(Refusal::LinkLocked)),
             Entry::Dead(why) => return Err(dead(self.state, self.request, why).into()),
@@ -292,11 +294,17 @@ impl Call<'_> {
         let upload = match self.take_over(link, &part, offset, wanted).await {
             Ok(upload) => upload,
             // All of it is here already, and nothing more was sent: the answer was lost.
-            Err(failed) if failed.offset == Some(offset) && self.announced().unwrap_or(0) == 0 && self.header("transfer-encoding").is_none() => return Ok(no_content(offset).finish()),
+            Err(failed)
+                if failed.offset == Some(offset) && self.announced().unwrap_or(0) == 0 && self.header("transfer-encoding").is_none() =>
+            {
+                return Ok(no_content(offset).finish());
+            }
             Err(failed) => return Err(failed),
         };
         let offset = self.receive(upload, body, proof).await?;
-        Ok(no_content(offset).insert_header(("Upload-Expires", headers::date(expires))).finish())
+        Ok(no_content(offset)
+            .insert_header(("Upload-Expires", headers::date(expires)))
+            .finish())
     }
 
     async fn remove(&self, (link, part): &(OpenedLink, PartSpec)) -> Result<HttpResponse, Failed> {
@@ -316,7 +324,9 @@ impl Call<'_> {
         if self.header(CONTENT_ENCODING.as_str()).is_some_and(|e| e != "identity") {
             return Err(Problem::unsupported("Send the bytes as they are, without Content-Encoding.").into());
         }
-        let kind = self.header(CONTENT_TYPE.as_str()).map(|kind| kind.split(';').next().unwrap_or_default().trim());
+        let kind = self
+            .header(CONTENT_TYPE.as_str())
+            .map(|kind| kind.split(';').next().unwrap_or_default().trim());
         match kind {
             Some(kind) if kind.eq_ignore_ascii_case(BYTES) => Ok(true),
             _ if self.announced().unwrap_or(0) == 0 && self.header("transfer-encoding").is_none() => Ok(false),

@@ -134,7 +134,10 @@ impl<'a> Visit<'a> {
 
     /// Whether this browser is the one whose drop was received.
     fn was_first(&self, done: &DocumentRequest) -> bool {
-        let known = done.document().and_then(|d| d.receiver);
+        let known = match done.document() {
+            Some(document) => document.receiver,
+            None => done.tombstones.last().and_then(|stone| stone.receiver),
+        };
         known.is_some() && known == self.cookie("r").map(|c| receive::receipt_mark(&c))
     }
 
@@ -256,28 +259,13 @@ async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: we
         Ok(Entry::Done(_) | Entry::Open(_)) => return see_other(&token),
         Err(error) => return answer_problem(&state, &request, error.into(), None),
     };
-    let mut body = payload.into_inner();
-    let form = web::Form::<PasscodeForm>::from_request(&request, &mut body);
-    let code: String = match tokio::time::timeout(state.pace.idle, form).await {
-        Ok(Ok(form)) => form.into_inner().passcode,
-        Ok(Err(_)) => {
-            return answer_problem(
-                &state,
-                &request,
-                Problem::malformed("The code could not be read. Enter it again."),
-                None,
-            );
-        }
-        Err(_) => {
-            return answer_problem(
-                &state,
-                &request,
-                Problem::slow("The connection became too slow. Enter the code again."),
-                None,
-            );
+    let code = match read_code(&state, &request, payload).await {
+        Ok(code) => code,
+        Err(problem) => {
+            let page = pages::passcode(&visit.view(), &token, &link, Some(&problem));
+            return answer_problem(&state, &request, problem, Some(page));
         }
     };
-    let code: String = code.chars().filter(char::is_ascii_digit).take(12).collect();
     match receive::try_passcode(&state.portal, &link.request, &code).await {
         Ok(Tried::Right) => {
             let until = (link.now + PASSCODE_SESSION).unix_timestamp();
@@ -303,6 +291,29 @@ async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: we
         }
         Err(error) => answer_problem(&state, &request, error.into(), None),
     }
+}
+
+/// Six digits, with whatever somebody put between them. What cannot be a code costs no try.
+async fn read_code(state: &State, request: &HttpRequest, payload: web::Payload) -> Result<String, Problem> {
+    if is_encoded(request) {
+        return Err(Problem::unsupported("Send the form as it is, without Content-Encoding."));
+    }
+    let mut body = payload.into_inner();
+    let form = web::Form::<PasscodeForm>::from_request(request, &mut body);
+    let form = tokio::time::timeout(state.pace.idle, form)
+        .await
+        .map_err(|_| Problem::slow("The connection became too slow. Enter the code again."))?
+        .map_err(|_| Problem::malformed("The code could not be read. Enter it again."))?;
+    let code: String = form.passcode.chars().filter(char::is_ascii_digit).take(12).collect();
+    if code.len() == 6 {
+        Ok(code)
+    } else {
+        Err(Problem::invalid("The code has six digits.").code("passcode.malformed"))
+    }
+}
+
+fn is_encoded(request: &HttpRequest) -> bool {
+    request.headers().get(CONTENT_ENCODING).is_some_and(|e| e != "identity")
 }
 
 fn see_other(token: &str) -> HttpResponse {
@@ -373,8 +384,7 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
         Ok(Entry::Dead(why)) => return Err(Stopped::unread(dead(state, visit.request, why), paced)),
         Err(error) => return Err(Stopped::unread(error, paced)),
     };
-    let encoded = headers.get(CONTENT_ENCODING).is_some_and(|e| e != "identity");
-    if encoded {
+    if is_encoded(visit.request) {
         return Err(Stopped::unread(
             Problem::unsupported("Send the form as it is, without Content-Encoding."),
             paced,

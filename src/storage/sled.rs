@@ -11,6 +11,7 @@ pub mod error;
 pub mod fsync;
 mod group;
 pub mod records;
+mod rows;
 pub mod slab;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
-use crate::domain::audit::{AuditEntry, AuditEvent, GENESIS};
+use crate::domain::audit::AuditEvent;
 use crate::domain::document::ProviderName;
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::receipt::{DeletionReceipt, Erasure};
@@ -30,11 +31,12 @@ use crate::domain::token::HashedToken;
 use crate::domain::transition::{self, Transition};
 
 use super::clock::{self, GuardedClock, from_ms, to_ms};
-use super::record::{ClaimRow, Record, Unreadable};
+use super::record::{Record, Unreadable};
 use super::{Claim, Claimed, Cursor, Filter, Page, RecordStore, StorageError, key};
 use durable::{DurableSled, Metrics, Options, Seq};
 use error::StoreError;
 use records::{Batch, Rows};
+use rows::{append, count, drop_old, number, seen_claim, stored_count, write_change, write_claim};
 
 /// Idempotency claims are forgotten after this.
 const CLAIM_LIFE: Duration = Duration::hours(24);
@@ -157,6 +159,16 @@ impl SledStore {
         }
     }
 
+    /// What a reader saw in these rows is durable once this returns. While others upload, a sync takes as long as their bytes: a page must not wait
+    /// for it unless its own rows do.
+    async fn shown_rows(&self, keys: &[Vec<u8>]) -> Result<(), StorageError> {
+        match self.store.unsettled(keys.iter().map(Vec::as_slice)) {
+            Ok(false) => Ok(()),
+            Ok(true) => self.shown().await,
+            Err(error) => Err(sorted(error)),
+        }
+    }
+
     /// What a reader saw is durable once this returns.
     async fn shown(&self) -> Result<(), StorageError> {
         self.store.settled(Seq(self.decided.load(Ordering::SeqCst))).await.map_err(sorted)
@@ -257,27 +269,25 @@ impl RecordStore for SledStore {
 
     async fn request(&self, id: RequestId) -> Result<Option<DocumentRequest>, StorageError> {
         let request = load(&self.store.records(), id).map_err(Failed::into_storage)?;
-        self.shown().await?;
+        self.shown_rows(&[key::request(id)]).await?;
         Ok(request)
     }
 
     async fn by_link(&self, link: &HashedToken) -> Result<Option<(DocumentRequest, bool)>, StorageError> {
-        let found = {
-            let rows = self.store.records();
-            let Some(row) = rows.get(&key::link(link)).map_err(sorted)? else {
-                return Ok(None);
-            };
-            let id = row.get(..16).and_then(|b| b.try_into().ok()).map(RequestId);
-            match id.map(|id| load(&rows, id)).transpose().map_err(Failed::into_storage)?.flatten() {
-                Some(request) => {
-                    let current = request.link.hashed == *link;
-                    Some((request, current))
-                }
-                None => None,
-            }
+        let rows = self.store.records();
+        let link_row = key::link(link);
+        let Some(row) = rows.get(&link_row).map_err(sorted)? else {
+            return Ok(None);
         };
-        self.shown().await?;
-        Ok(found)
+        let Some(id) = row.get(..16).and_then(|b| b.try_into().ok()).map(RequestId) else {
+            return Ok(None);
+        };
+        let found = load(&rows, id).map_err(Failed::into_storage)?;
+        self.shown_rows(&[link_row, key::request(id)]).await?;
+        Ok(found.map(|request| {
+            let current = request.link.hashed == *link;
+            (request, current)
+        }))
     }
 
     async fn by_document(&self, document: DocumentId) -> Result<Option<RequestId>, StorageError> {
@@ -395,15 +405,17 @@ impl RecordStore for SledStore {
                 batch.remove(index);
             }
             count(rows, &mut batch, Some(before.resting_state()), None)?;
-            // The timeline goes with the row; the audit log itself stays whole.
-            for (entry, _) in rows.scan_prefix(&key::key(key::TIMELINE, &[&id.0]), None, 1_000)? {
-                batch.remove(entry);
-            }
             append(
                 rows,
                 &mut batch,
                 vec![AuditEvent::new(now, crate::domain::agent::Actor::Portal, "request.forgotten").on(id)],
             )?;
+            // The timeline goes with the row, this last line's place in it too; the audit log itself stays whole.
+            let last = number(rows, &key::meta("last-audit"))?.unwrap_or(0) + 1;
+            batch.remove(key::timeline(id, last));
+            for (entry, _) in rows.scan_prefix(&key::key(key::TIMELINE, &[&id.0]), None, usize::MAX)? {
+                batch.remove(entry);
+            }
             Ok((batch, ()))
         })
         .await
@@ -519,116 +531,6 @@ fn load(rows: &Rows<'_>, id: RequestId) -> Result<Option<DocumentRequest>, Faile
 
 fn read_row<R: Record>(rows: &Rows<'_>, k: &[u8]) -> Result<Option<R>, Failed> {
     Ok(rows.get(k)?.map(|bytes| R::decode(&bytes)).transpose()?)
-}
-
-/// Row, index difference, and the count of each state.
-fn write_change(rows: &Rows<'_>, batch: &mut Batch, before: Option<&DocumentRequest>, after: &DocumentRequest) -> Result<(), Failed> {
-    let old = before.map(key::indexes).unwrap_or_default();
-    let new = key::indexes(after);
-    // A link's row outlives the link: a dead token stays dead for ever.
-    for (gone, _) in old.iter().filter(|(k, _)| k[0] != key::LINK && !new.iter().any(|(n, _)| n == k)) {
-        batch.remove(gone.clone());
-    }
-    for (k, v) in new.into_iter().filter(|row| !old.contains(row)) {
-        batch.put(k, v);
-    }
-    batch.put(key::request(after.id), after.encode());
-    count(rows, batch, before.map(DocumentRequest::resting_state), Some(after.resting_state()))
-}
-
-fn count(rows: &Rows<'_>, batch: &mut Batch, from: Option<RequestState>, to: Option<RequestState>) -> Result<(), Failed> {
-    if from == to {
-        return Ok(());
-    }
-    let mut add = |state: RequestState, by: i64| -> Result<(), Failed> {
-        let now = stored_count(rows, state)?.saturating_add_signed(by);
-        batch.put(count_key(state), now.to_be_bytes());
-        Ok(())
-    };
-    from.map(|s| add(s, -1)).transpose()?;
-    to.map(|s| add(s, 1)).transpose()?;
-    Ok(())
-}
-
-fn count_key(state: RequestState) -> Vec<u8> {
-    key::meta(&format!("count-{}", state.as_str()))
-}
-
-fn stored_count(rows: &Rows<'_>, state: RequestState) -> Result<u64, Failed> {
-    Ok(number(rows, &count_key(state))?.unwrap_or(0))
-}
-
-fn number(rows: &Rows<'_>, k: &[u8]) -> Result<Option<u64>, Failed> {
-    Ok(rows.get(k)?.and_then(|b| b.try_into().ok()).map(u64::from_be_bytes))
-}
-
-/// Chains events behind the last entry of the log.
-fn append(rows: &Rows<'_>, batch: &mut Batch, events: Vec<AuditEvent>) -> Result<(), Failed> {
-    if events.is_empty() {
-        return Ok(());
-    }
-    let mut sequence = number(rows, &key::meta("last-audit"))?.unwrap_or(0);
-    let mut previous = match sequence {
-        0 => GENESIS,
-        last => {
-            read_row::<AuditEntry>(rows, &key::audit(last))?
-                .ok_or(Failed::Storage(StorageError::Corrupt("the end of the audit log".into())))?
-                .hash
-        }
-    };
-    for event in events {
-        sequence += 1;
-        let entry = AuditEntry::chain(sequence, &previous, event);
-        previous = entry.hash;
-        if let Some(request) = entry.event.request {
-            batch.put(key::timeline(request, sequence), Vec::new());
-        }
-        batch.put(key::audit(sequence), entry.encode());
-    }
-    batch.put(key::meta("last-audit"), sequence.to_be_bytes());
-    Ok(())
-}
-
-fn seen_claim(rows: &Rows<'_>, claim: &Claim) -> Result<Option<Claimed>, Failed> {
-    let Some(seen) = read_row::<ClaimRow>(rows, &key::key(key::CLAIM, &[&claim.key]))? else {
-        return Ok(None);
-    };
-    if seen.body != claim.body {
-        return Ok(Some(Claimed::Mismatch));
-    }
-    Ok(Some(match load(rows, seen.request)? {
-        Some(request) => Claimed::Replayed(Box::new(request)),
-        None => Claimed::Mismatch,
-    }))
-}
-
-fn write_claim(rows: &Rows<'_>, batch: &mut Batch, claim: &Claim, request: RequestId, now: OffsetDateTime) -> Result<(), Failed> {
-    batch.put(
-        key::key(key::CLAIM, &[&claim.key]),
-        ClaimRow {
-            body: claim.body,
-            request,
-            at: now,
-        }
-        .encode(),
-    );
-    batch.put(
-        key::key(key::CLAIM_BY_TIME, &[&key::ms(now + CLAIM_LIFE), &[key::CLAIM], &claim.key]),
-        Vec::new(),
-    );
-    drop_old(rows, batch, now)
-}
-
-/// Drops a few claims and callback ids that are past their time whenever a new one is written: no sweep needed.
-fn drop_old(rows: &Rows<'_>, batch: &mut Batch, now: OffsetDateTime) -> Result<(), Failed> {
-    for (by_time, _) in rows.scan_prefix(&[key::CLAIM_BY_TIME], None, 4)? {
-        if by_time[1..9] > key::ms(now)[..] {
-            break;
-        }
-        batch.remove(by_time[9..].to_vec());
-        batch.remove(by_time);
-    }
-    Ok(())
 }
 
 /// Why a decision was not made.

@@ -55,12 +55,18 @@ impl Lanes {
         Turn { lane, number, newest }
     }
 
-    /// Ends every turn of a request.
-    pub fn end(&self, request: RequestId) {
-        let lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for lane in lanes.iter().filter(|((id, _), _)| *id == request).filter_map(|(_, lane)| lane.upgrade()) {
+    /// Ends every turn of a request. Nobody writes any more when this returns.
+    pub async fn end(&self, request: RequestId) {
+        for lane in self.of(request) {
             lane.newest.send_modify(|number| *number += 1);
+            drop(lane.writing.lock().await);
         }
+    }
+
+    fn of(&self, request: RequestId) -> Vec<Arc<Lane>> {
+        let lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = lanes.iter().filter(|((id, _), _)| *id == request);
+        of.filter_map(|(_, lane)| lane.upgrade()).collect()
     }
 }
 
@@ -93,12 +99,15 @@ mod tests {
         let held = first.hold().await.unwrap();
         let second = lanes.take(request, 0);
         first.over().await;
-        assert!(futures_util::FutureExt::now_or_never(second.hold()).is_none(), "the first one finishes what it writes");
+        assert!(
+            futures_util::FutureExt::now_or_never(second.hold()).is_none(),
+            "the first one finishes what it writes"
+        );
         drop(held);
         assert!(second.hold().await.is_some());
         assert!(first.hold().await.is_none());
         assert!(beside.hold().await.is_some(), "the other part has a lane of its own");
-        lanes.end(request);
+        lanes.end(request).await;
         assert!(second.hold().await.is_none() && beside.hold().await.is_none());
     }
 }

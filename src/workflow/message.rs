@@ -49,7 +49,7 @@ const LANGUAGES: [Words; 1] = [Words {
     subject: "{company}: please send us a document",
     hello: "Hello,",
     ask: "{company} needs one document from you: {document}.",
-    how: "Please open this link on your phone or computer and follow the two steps there. You need no account and no app, and the document goes to us encrypted:",
+    how: "Please open this link on your phone or computer and follow the steps there. You need no account and no app, and the document goes to us encrypted:",
     expires: "The link works once, until {expires}.",
     passcode: "It asks for a six-digit code. We tell you the code separately; please do not ask anybody else for it.",
     genuine: "How to tell that this is genuine: the address begins with {portal}/ and the page never asks for a password, a card number or a payment. \

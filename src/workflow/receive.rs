@@ -16,7 +16,7 @@ use crate::crypto::erase::EraseError;
 use crate::crypto::random;
 use crate::crypto::seal::SealError;
 use crate::crypto::secret::ErasureSecret;
-use crate::crypto::stream::CHUNK_LEN;
+use crate::crypto::stream::{CHUNK_LEN, TAG_LEN};
 use crate::domain::document::{Document, PartName, PartSpec, SlotRef, StoredPart};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::link::LinkState;
@@ -238,7 +238,8 @@ impl Submission {
         Ok(PartReceiver {
             inspector: Some(inspector(&self.portal, &self.request, &spec, declared)),
             turn: by_form.then(|| self.portal.lanes.take(self.request.id, place)),
-            waiting: Vec::with_capacity(CHUNK_LEN + 16),
+            kept: Vec::new(),
+            chunk: Vec::with_capacity(CHUNK_LEN + TAG_LEN),
             sealing: None,
             file_name: clean_name(file_name),
             declared: declared.chars().filter(|c| c.is_ascii_graphic()).take(100).collect(),
@@ -250,7 +251,10 @@ impl Submission {
     /// Consumes the link: {link consumed, document stored, delivery pending, audit event} in one transaction, durable when this returns.
     pub async fn commit(mut self) -> Result<DocumentRequest, ReceiveError> {
         if let Some(lasting) = &mut self.lasting {
-            return lasting.done.take().ok_or_else(|| WorkflowError::Refused(Illegal::Incomplete).into());
+            return lasting
+                .done
+                .take()
+                .ok_or_else(|| WorkflowError::Refused(Illegal::Incomplete).into());
         }
         let Some(held) = self.held.take() else {
             return Err(WorkflowError::Refused(Illegal::Incomplete).into());
@@ -272,7 +276,8 @@ impl Submission {
 
     /// Destroys what was written, key first. Also what dropping does, only that here one can wait for it.
     pub async fn abandon(mut self) {
-        if let Some(held) = self.held.take() {
+        // What was kept before belongs to the request's row.
+        if let Some(held) = self.held.take().filter(|held| !held.given_up) {
             held.destroy().await;
         }
     }

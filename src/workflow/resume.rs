@@ -17,7 +17,7 @@ use crate::crypto::secret::ErasureSecret;
 use crate::crypto::staging::{Staging, StagingKey};
 use crate::domain::document::PartSpec;
 use crate::domain::id::{DocumentId, RequestId};
-use crate::domain::request::{DocumentRequest, How, Receiving, StagedPart, Stage};
+use crate::domain::request::{DocumentRequest, How, Receiving, Stage, StagedPart};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::{Refusal as Illegal, Transition};
 use crate::inspect::Refusal;
@@ -37,7 +37,9 @@ pub enum ResumeError {
     /// There is no unfinished upload of this part.
     None,
     /// It stands elsewhere.
-    Offset { at: u64 },
+    Offset {
+        at: u64,
+    },
     /// Somebody newer writes this part.
     Superseded,
     /// More bytes than were announced.
@@ -93,7 +95,9 @@ pub async fn standing(portal: &Portal, request: &DocumentRequest, part: &PartSpe
         return Ok(None);
     };
     // An upload whose secret is gone is none, whatever its row still says.
-    Ok(secret(portal, receiving).await?.map(|_| of(receiving, Some(receiving.document), staged.offset, staged.length)))
+    Ok(secret(portal, receiving)
+        .await?
+        .map(|_| of(receiving, Some(receiving.document), staged.offset, staged.length)))
 }
 
 async fn secret(portal: &Portal, receiving: &Receiving) -> Result<Option<ErasureSecret>, WorkflowError> {
@@ -165,7 +169,13 @@ fn link_of(link: &OpenedLink) -> Seen {
     (link.request.id, link.request.link.generation, link.now)
 }
 
-async fn begin(portal: Arc<Portal>, seen: Seen, document: DocumentId, secret: ErasureSecret, staged: StagedPart) -> Result<(), ReceiveError> {
+async fn begin(
+    portal: Arc<Portal>,
+    seen: Seen,
+    document: DocumentId,
+    secret: ErasureSecret,
+    staged: StagedPart,
+) -> Result<(), ReceiveError> {
     let (request, generation, started_at) = seen;
     // Until its row is there, the sweep knows it by this.
     portal.in_flight.enter(document);
@@ -191,10 +201,19 @@ async fn begin(portal: Arc<Portal>, seen: Seen, document: DocumentId, secret: Er
             touched_at: portal.records.now(),
         },
     };
-    match portal.records.transition(request, Transition::BeginReceive { receiving, generation }).await {
-        Ok(_) | Err(StorageError::Indeterminate(_)) => {
+    match portal
+        .records
+        .transition(request, Transition::BeginReceive { receiving, generation })
+        .await
+    {
+        Ok(_) => {
             portal.in_flight.leave(document);
             Ok(())
+        }
+        // Whether it was written is unknown: the sweep decides from what the store says.
+        Err(error @ StorageError::Indeterminate(_)) => {
+            portal.in_flight.leave(document);
+            Err(error.into())
         }
         Err(error) => {
             destroy_now(&portal, request, document, slot).await;
@@ -226,7 +245,10 @@ async fn remove_now(portal: &Portal, id: RequestId, part: &PartSpec) -> Result<b
     };
     if let Some((receiving, _)) = request.staging(&part.name) {
         let (document, slot) = (receiving.document, receiving.slot);
-        portal.records.transition(id, Transition::EndReceive { document, idle: false }).await?;
+        portal
+            .records
+            .transition(id, Transition::EndReceive { document, idle: false })
+            .await?;
         destroy_now(portal, id, document, slot).await;
         return Ok(true);
     }
@@ -235,7 +257,10 @@ async fn remove_now(portal: &Portal, id: RequestId, part: &PartSpec) -> Result<b
     };
     let (document, slot) = (standing.document, standing.slot);
     if standing.finished().len() == 1 {
-        portal.records.transition(id, Transition::EndReceive { document, idle: false }).await?;
+        portal
+            .records
+            .transition(id, Transition::EndReceive { document, idle: false })
+            .await?;
         destroy_now(portal, id, document, slot).await;
     } else {
         // Its secret is that of the other side as well, and dies with it; without its header, which the row just lost, its chunks open for nobody.
@@ -251,9 +276,17 @@ async fn remove_now(portal: &Portal, id: RequestId, part: &PartSpec) -> Result<b
 
 /// Destroys what has ended: given up, or nothing came for too long. For the worker, on a request that it holds the lease of.
 pub async fn end_due(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) -> Result<(), WorkflowError> {
-    for receiving in request.receivings.iter().filter(|r| request.ends_at(r).is_some_and(|end| now >= end)) {
+    for receiving in request
+        .receivings
+        .iter()
+        .filter(|r| request.ends_at(r).is_some_and(|end| now >= end))
+    {
         let (document, slot) = (receiving.document, receiving.slot);
-        match portal.records.transition(request.id, Transition::EndReceive { document, idle: true }).await {
+        match portal
+            .records
+            .transition(request.id, Transition::EndReceive { document, idle: true })
+            .await
+        {
             Ok(_) => {
                 destroy_now(portal, request.id, document, slot).await;
                 portal.counters.abandoned.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -273,7 +306,7 @@ pub fn is_due(request: &DocumentRequest, now: OffsetDateTime) -> bool {
 
 /// After a link was withdrawn or replaced: nothing of what was on its way stays, and whoever is sending is stopped.
 pub async fn let_go(portal: &Portal, request: &DocumentRequest) {
-    portal.lanes.end(request.id);
+    portal.lanes.end(request.id).await;
     receive::destroy_ended(portal, request).await;
 }
 

@@ -3,12 +3,20 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod at_rest;
+mod audit;
 mod browser;
+mod cli;
+mod console;
+mod demo;
 mod forwarding;
 mod journey;
 mod layers;
+mod links;
+mod passcode;
 mod power_cut;
 mod raw;
 mod resume;
+mod retention;
 mod support;
 mod upload;

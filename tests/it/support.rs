@@ -181,13 +181,28 @@ impl House {
     /// Stops the process part and starts it again on the same folder.
     pub async fn restart(&mut self) {
         self.stop().await;
+        self.let_go().await;
+        self.open_again().await;
+    }
+
+    /// After a stop: nothing of this process holds the folder any more.
+    pub async fn let_go(&mut self) {
         let gone = Arc::downgrade(&self.portal.0.take().unwrap());
         until("the old portal is let go", async || gone.strong_count() == 0).await;
+    }
+
+    /// Starts on a folder that was let go.
+    pub async fn open_again(&mut self) {
         let app = App::open(self.config.clone(), self.wish.clock.clone()).await.unwrap();
         self.portal = Lent(Some(app.portal.clone()));
         let running = start(app, &self.wish).await;
         self.sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", running.public)));
         self.running = Some(running);
+    }
+
+    /// Its configuration, as another process may read it beside the folder's files.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     pub async fn stop(&mut self) {

@@ -38,10 +38,11 @@ pub fn look(config: &Config, findings: &mut Findings) {
         private(folder, findings);
     }
     keys(config, &layout, findings);
+    // Before the store and the slots are touched.
+    times(&layout, findings);
     let held = store(&layout, findings);
     slots(config, &layout, held, findings);
     room(config, findings);
-    times(&layout, findings);
 }
 
 fn private(folder: &Path, findings: &mut Findings) {

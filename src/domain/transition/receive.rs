@@ -103,7 +103,11 @@ pub(super) fn resume(request: &mut DocumentRequest, transition: Transition, now:
             if idle && !over(&request.receivings[place]) {
                 return Err(Refusal::Superseded);
             }
-            request.receivings[place].how = How::Ending;
+            let ended = &mut request.receivings[place];
+            // What its visitor takes back or replaces leaves no line: a stranger with the link must not be able to fill the log.
+            if std::mem::replace(&mut ended.how, How::Ending) != How::Ending && idle {
+                log.add(Actor::Portal, "upload.expired");
+            }
         }
         _ => return Err(Refusal::WrongState(request.state(now))),
     }
@@ -117,7 +121,10 @@ fn store_part(request: &mut DocumentRequest, sealed: SealedPart, now: OffsetDate
     if sealed.generation != request.link.generation || !fits || request.finished(&sealed.part.name).is_some() {
         return Err(Refusal::Superseded);
     }
-    let staging = request.receivings.iter_mut().find(|r| r.staged().is_some_and(|s| s.part == sealed.part.name));
+    let staging = request
+        .receivings
+        .iter_mut()
+        .find(|r| r.staged().is_some_and(|s| s.part == sealed.part.name));
     if sealed.upload.is_some() && sealed.upload != staging.as_ref().map(|r| r.document) {
         return Err(Refusal::Superseded);
     }
@@ -154,7 +161,11 @@ fn store_part(request: &mut DocumentRequest, sealed: SealedPart, now: OffsetDate
             .with("part", &name),
     );
     touch(request, now);
-    let finished: Option<Vec<_>> = request.parts.iter().map(|p| request.finished(&p.name).map(|f| f.part.clone())).collect();
+    let finished: Option<Vec<_>> = request
+        .parts
+        .iter()
+        .map(|p| request.finished(&p.name).map(|f| f.part.clone()))
+        .collect();
     match finished {
         None => Ok(()),
         Some(parts) => {

@@ -13,7 +13,8 @@ use maud::{Markup, html};
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime};
 
-use crate::domain::request::RequestState;
+use crate::domain::delivery::PurgeCause;
+use crate::domain::request::{DocumentRequest, RequestState, Stage};
 use crate::http::api::view::instant;
 use crate::http::error::Problem;
 
@@ -119,7 +120,7 @@ impl<'a> Field<'a> {
     fn input(&self, kind: &str, value: &str, problem: Option<&Problem>, more: Input<'_>) -> Markup {
         self.with(problem, |described, wrong| {
             html! {
-                input id=(self.name) name=(self.name) type=(kind) value=(value) required[more.required] autofocus[more.focus]
+                input id=(self.name) name=(self.name) type=(kind) value=(value) required[more.required] autofocus[more.focus || wrong.is_some()]
                     autocomplete=(more.autocomplete) maxlength=[more.longest] minlength=[more.shortest] spellcheck="false"
                     aria-describedby=[Some(described).filter(|d| !d.is_empty())] aria-invalid=[wrong];
             }
@@ -157,13 +158,13 @@ impl Default for Input<'_> {
     }
 }
 
-/// A value to take away: selectable, and copied by a button where scripts run.
-fn copyable(id: &str, label: &str, value: &str) -> Markup {
+/// A value to take away: selectable, and copied by a button where scripts run. A secret is set so that its letters can be told apart.
+fn copyable(id: &str, label: &str, value: &str, secret: bool) -> Markup {
     html! {
         div.field {
             label for=(id) { (label) }
             div.copy {
-                input.mono id=(id) readonly value=(value) autocomplete="off" spellcheck="false";
+                input.mono[secret] id=(id) readonly value=(value) autocomplete="off" spellcheck="false";
                 button.plain type="button" data-copy=(id) hidden { "Copy" }
             }
         }
@@ -181,14 +182,23 @@ pub fn state_words(state: RequestState) -> (&'static str, &'static str) {
         RequestState::Confirmed => ("Confirmed", "good"),
         RequestState::Rejected => ("Rejected", "bad"),
         RequestState::Purging => ("Being destroyed", "busy"),
-        RequestState::Purged => ("Purged", "good"),
+        RequestState::Purged => ("Purged", "dim"),
         RequestState::Expired => ("Expired", "dim"),
         RequestState::Revoked => ("Withdrawn", "dim"),
     }
 }
 
-fn chip(state: RequestState) -> Markup {
-    let (words, tone) = state_words(state);
+/// The state of a request, and for a purged one how it ended.
+fn chip(request: &DocumentRequest, now: OffsetDateTime) -> Markup {
+    let ended = matches!(request.stage, Stage::Purged).then(|| request.tombstones.last()).flatten();
+    let (words, tone) = match ended.map(|t| &t.cause) {
+        Some(PurgeCause::Confirmed) => ("Confirmed, purged", "good"),
+        Some(PurgeCause::Rejected(_)) => ("Rejected, purged", "bad"),
+        Some(PurgeCause::Deadline | PurgeCause::Lost) => ("Purged undelivered", "bad"),
+        Some(PurgeCause::Infected) => ("Malware, purged", "bad"),
+        Some(PurgeCause::Agent) => ("Purged by an agent", "dim"),
+        None => state_words(request.state(now)),
+    };
     html! { span.chip.(tone) { (words) } }
 }
 

@@ -69,7 +69,9 @@ impl Metadata {
         }
         let of = |names: [&str; 2]| {
             let found = names.iter().find_map(|name| pairs.iter().find(|(key, _)| key == name));
-            found.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+            found
+                .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+                .unwrap_or_default()
         };
         Some(Self {
             file_name: of(["filename", "name"]),
@@ -100,7 +102,11 @@ impl Proof {
             "sha1" => (Running::Sha1(Sha1::new()), 20),
             _ => return Err(()),
         };
-        if expected.len() == length { Ok(Self { expected, running }) } else { Err(()) }
+        if expected.len() == length {
+            Ok(Self { expected, running })
+        } else {
+            Err(())
+        }
     }
 
     pub fn update(&mut self, bytes: &[u8]) {
@@ -129,11 +135,26 @@ mod tests {
         let read = |text| Metadata::parse(text).map(|m| (m.file_name, m.file_type));
         let both = Some(("a.png".to_owned(), "image/png".to_owned()));
         assert_eq!(read("filename YS5wbmc=,filetype aW1hZ2UvcG5n"), both);
-        assert_eq!(read("relativePath bnVsbA==, name YS5wbmc=, type aW1hZ2UvcG5n, is_confidential"), both);
+        assert_eq!(
+            read("relativePath bnVsbA==, name YS5wbmc=, type aW1hZ2UvcG5n, is_confidential"),
+            both
+        );
         assert_eq!(read("filename"), Some((String::new(), String::new())));
         assert_eq!(read("filename "), Some((String::new(), String::new())));
-        assert_eq!(read("filename /////w=="), Some(("\u{fffd}".repeat(4), String::new())), "bytes that are no text harm nobody");
-        for broken in ["", ",", "filename YS5wbmc=,", "filename YS5wbmc=,filename YS5wbmc=", "filename not-base64", "filename YS5wbmc", "ü YQ=="] {
+        assert_eq!(
+            read("filename /////w=="),
+            Some(("\u{fffd}".repeat(4), String::new())),
+            "bytes that are no text harm nobody"
+        );
+        for broken in [
+            "",
+            ",",
+            "filename YS5wbmc=,",
+            "filename YS5wbmc=,filename YS5wbmc=",
+            "filename not-base64",
+            "filename YS5wbmc",
+            "ü YQ==",
+        ] {
             assert_eq!(read(broken), None, "{broken}");
         }
         let many = (0..33).map(|n| format!("k{n}")).collect::<Vec<_>>().join(",");
@@ -159,7 +180,14 @@ mod tests {
         assert!(proof("sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", b"hello world"));
         assert!(proof("sha256 uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=", b"hello world"));
         assert!(!proof("sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", b"hello worlD"));
-        for broken in ["", "sha1", "md5 XrY7u+Ae7tCTyyK7j1rNww==", "sha1 AAAA", "sha256 !", "SHA1 Kq5sNclPz7QV2+lfQIuc6R7oRu0="] {
+        for broken in [
+            "",
+            "sha1",
+            "md5 XrY7u+Ae7tCTyyK7j1rNww==",
+            "sha1 AAAA",
+            "sha256 !",
+            "SHA1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=",
+        ] {
             assert!(Proof::parse(broken).is_err(), "{broken}");
         }
     }

@@ -74,10 +74,9 @@ impl From<&Receiving> for ReceivingRow {
             started_at: to_ms(r.started_at),
             how: match &r.how {
                 How::Stream => None,
-                How::Parts { finished, touched_at } => Some(HowRow::Parts(
-                    finished.iter().map(FinishedRow::from).collect(),
-                    to_ms(*touched_at),
-                )),
+                How::Parts { finished, touched_at } => {
+                    Some(HowRow::Parts(finished.iter().map(FinishedRow::from).collect(), to_ms(*touched_at)))
+                }
                 How::Staged { staged, touched_at } => Some(HowRow::Staged(
                     staged.part.to_string(),
                     staged.length,
@@ -178,10 +177,7 @@ mod tests {
     fn receiving(how: How) -> Receiving {
         Receiving {
             document: DocumentId([7; 16]),
-            slot: SlotRef {
-                index: 3,
-                generation: 99,
-            },
+            slot: SlotRef { index: 3, generation: 99 },
             started_at: datetime!(2026-01-01 0:00 UTC),
             how,
         }

@@ -8,7 +8,7 @@ use super::{ReceiveError, Submission, place_of};
 use crate::crypto::header::{Context, ErasureKind};
 use crate::crypto::meta::Meta;
 use crate::crypto::seal::DocumentSealer;
-use crate::crypto::stream::CHUNK_LEN;
+use crate::crypto::stream::{CHUNK_LEN, TAG_LEN};
 use crate::domain::document::{PartName, PartSpec, StoredPart};
 use crate::domain::transition::{Refusal as Illegal, SealedPart, Transition};
 use crate::inspect::{Inspector, Refusal};
@@ -17,6 +17,9 @@ use crate::workflow::WorkflowError;
 use crate::workflow::lanes::{Hold, Turn};
 use crate::workflow::parcel::Target;
 
+/// Bytes that are inspected at a time.
+const PIECE_LEN: usize = 16 << 10;
+
 /// One part on its way in: inspected, sealed and stored as it arrives.
 pub struct PartReceiver<'a> {
     pub(super) submission: &'a mut Submission,
@@ -24,8 +27,10 @@ pub struct PartReceiver<'a> {
     pub(super) inspector: Option<Inspector>,
     /// Other writers of this part, if there can be any.
     pub(super) turn: Option<Turn>,
-    /// Inspected plaintext that does not fill a chunk yet; never more than a chunk and one push.
-    pub(super) waiting: Vec<u8>,
+    /// What the inspector let through of the piece at hand.
+    pub(super) kept: Vec<u8>,
+    /// Inspected plaintext on its way to a full chunk. One buffer for the whole part, with room for its tag.
+    pub(super) chunk: Vec<u8>,
     pub(super) sealing: Option<(Vec<u8>, DocumentSealer)>,
     pub(super) file_name: String,
     pub(super) declared: String,
@@ -34,18 +39,13 @@ pub struct PartReceiver<'a> {
 impl PartReceiver<'_> {
     /// Takes the next bytes off the socket.
     pub async fn push(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
-        // In pieces of at most a chunk, so that one large read cannot grow the buffer beyond two.
-        for piece in bytes.chunks(CHUNK_LEN) {
+        // In small pieces, so that a large read needs no large buffer.
+        for piece in bytes.chunks(PIECE_LEN) {
             let inspector = self.inspector.as_mut().ok_or(ReceiveError::CutOff)?;
-            if let Err(refusal) = inspector.push(piece, &mut self.waiting) {
+            if let Err(refusal) = inspector.push(piece, &mut self.kept) {
                 return Err(self.refuse(refusal));
             }
-            // Strictly more than a chunk: the last one must not be empty, and only the end tells which is last.
-            while self.waiting.len() > CHUNK_LEN {
-                let rest = self.waiting.split_off(CHUNK_LEN);
-                let full = std::mem::replace(&mut self.waiting, rest);
-                self.store(full, false).await?;
-            }
+            self.take_kept().await?;
         }
         Ok(())
     }
@@ -53,17 +53,12 @@ impl PartReceiver<'_> {
     /// The part is complete.
     pub async fn finish(mut self) -> Result<(), ReceiveError> {
         let inspector = self.inspector.take().ok_or(ReceiveError::CutOff)?;
-        let report = match inspector.finish(&mut self.waiting) {
+        let report = match inspector.finish(&mut self.kept) {
             Ok(report) => report,
             Err(refusal) => return Err(self.refuse(refusal)),
         };
-        while self.waiting.len() > CHUNK_LEN {
-            let rest = self.waiting.split_off(CHUNK_LEN);
-            let full = std::mem::replace(&mut self.waiting, rest);
-            self.store(full, false).await?;
-        }
-        let last = std::mem::take(&mut self.waiting);
-        self.store(last, true).await?;
+        self.take_kept().await?;
+        self.store(true).await?;
         let (header, sealer) = self.sealing.take().ok_or(ReceiveError::CutOff)?;
         let target = Target::of(&self.submission.portal, &self.submission.request, &self.spec.name)?;
         let meta = Meta {
@@ -101,7 +96,25 @@ impl PartReceiver<'_> {
         }
     }
 
-    async fn store(&mut self, mut chunk: Vec<u8>, last: bool) -> Result<(), ReceiveError> {
+    /// Moves what was let through into chunks. A full chunk goes out only when a byte for the next one is here: the last must not be empty, and only
+    /// the end tells which is last.
+    async fn take_kept(&mut self) -> Result<(), ReceiveError> {
+        let mut taken = 0;
+        while taken < self.kept.len() {
+            if self.chunk.len() == CHUNK_LEN {
+                self.store(false).await?;
+                // Everybody else of this thread comes in between two chunks: a page must not wait for a whole read of every upload.
+                tokio::task::yield_now().await;
+            }
+            let room = (CHUNK_LEN - self.chunk.len()).min(self.kept.len() - taken);
+            self.chunk.extend_from_slice(&self.kept[taken..taken + room]);
+            taken += room;
+        }
+        self.kept.clear();
+        Ok(())
+    }
+
+    async fn store(&mut self, last: bool) -> Result<(), ReceiveError> {
         let _hold = hold(self.turn.as_ref()).await?;
         if self.sealing.is_none() {
             self.sealing = Some(self.start().await?);
@@ -110,13 +123,15 @@ impl PartReceiver<'_> {
             return Err(ReceiveError::CutOff);
         };
         let number = u32::try_from(sealer.chunks()).map_err(|_| ReceiveError::CutOff)?;
-        sealer.seal_chunk_in_place(&mut chunk, last)?;
+        sealer.seal_chunk_in_place(&mut self.chunk, last)?;
         let key = BlobKey {
             document: self.submission.document,
             file_index: self.index(),
             chunk: number,
         };
-        self.submission.portal.blobs.put(key, Bytes::from(chunk)).await?;
+        let sealed = Bytes::from(std::mem::take(&mut self.chunk));
+        self.submission.portal.blobs.put(key, sealed.clone()).await?;
+        self.chunk = emptied(sealed);
         Ok(())
     }
 
@@ -136,6 +151,18 @@ impl PartReceiver<'_> {
 
     fn index(&self) -> u8 {
         place_of(&self.submission.request, &self.spec.name)
+    }
+}
+
+/// The buffer of a stored chunk for the next one, or a new one if the store holds on to it.
+fn emptied(sealed: Bytes) -> Vec<u8> {
+    match sealed.try_into_mut() {
+        Ok(buffer) => {
+            let mut buffer = Vec::from(buffer);
+            buffer.clear();
+            buffer
+        }
+        Err(_) => Vec::with_capacity(CHUNK_LEN + TAG_LEN),
     }
 }
 
@@ -182,7 +209,12 @@ impl Submission {
         };
         let name = sealed.part.name.clone();
         let ours = !std::mem::replace(&mut held.given_up, true);
-        match self.portal.records.transition(self.request.id, Transition::StorePart(Box::new(sealed))).await {
+        match self
+            .portal
+            .records
+            .transition(self.request.id, Transition::StorePart(Box::new(sealed)))
+            .await
+        {
             Ok(request) => {
                 lasting.here.push(name);
                 lasting.slot = Some(held.slot);

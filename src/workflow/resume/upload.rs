@@ -12,7 +12,7 @@ use crate::domain::request::DocumentRequest;
 use crate::domain::token::PlainToken;
 use crate::domain::transition::{Refusal as Illegal, Transition};
 use crate::inspect::Inspector;
-use crate::storage::BlobKey;
+use crate::storage::{BlobKey, StorageError};
 use crate::workflow::lanes::Turn;
 use crate::workflow::receive::{OpenedLink, ReceiveError, Submission, closed, inspector, place_of, whole};
 use crate::workflow::{Portal, WorkflowError};
@@ -308,15 +308,29 @@ impl Inner {
     async fn seal_once(&self) -> Result<DocumentRequest, ReceiveError> {
         let request = self.portal.records.request(self.request.id).await?.ok_or(WorkflowError::NotFound)?;
         // Taken back, withdrawn, or received by another way meanwhile.
-        if request.staging(&self.spec.name).is_none_or(|(receiving, _)| receiving.document != self.document) {
+        if request
+            .staging(&self.spec.name)
+            .is_none_or(|(receiving, _)| receiving.document != self.document)
+        {
             return Err(match closed(&request, self.portal.records.now()) {
                 Some(refusal) => WorkflowError::Refused(refusal).into(),
                 None => WorkflowError::Refused(Illegal::Superseded).into(),
             });
         }
         let id = request.id;
-        let mut submission =
-            Submission::lasting(self.portal.clone(), request, self.seen.now, Some(self.document))?.received_by(self.receiver);
+        let submission = Submission::lasting(self.portal.clone(), request, self.seen.now, Some(self.document))?;
+        let mut submission = submission.received_by(self.receiver);
+        if let Err(error) = self.fill(&mut submission).await {
+            submission.abandon().await;
+            return Err(error);
+        }
+        match submission.missing().is_empty() {
+            true => submission.commit().await,
+            false => Ok(self.portal.records.request(id).await?.ok_or(WorkflowError::NotFound)?),
+        }
+    }
+
+    async fn fill(&self, submission: &mut Submission) -> Result<(), ReceiveError> {
         let mut part = submission.part(self.spec.clone(), self.staging.file_name(), self.staging.declared())?;
         let mut reader = self.staging.reader();
         for number in 0..self.staging.chunks() {
@@ -325,11 +339,7 @@ impl Inner {
         }
         reader.finish().map_err(unreadable)?;
         part.push(&self.waiting).await?;
-        part.finish().await?;
-        match submission.missing().is_empty() {
-            true => submission.commit().await,
-            false => Ok(self.portal.records.request(id).await?.ok_or(WorkflowError::NotFound)?),
-        }
+        part.finish().await
     }
 
     async fn destroy(&self) -> Result<(), ReceiveError> {
@@ -337,8 +347,12 @@ impl Inner {
             document: self.document,
             idle: false,
         };
-        self.portal.records.transition(self.request.id, end).await?;
-        super::destroy_now(&self.portal, self.request.id, self.document, self.slot).await;
+        match self.portal.records.transition(self.request.id, end).await {
+            Ok(_) => super::destroy_now(&self.portal, self.request.id, self.document, self.slot).await,
+            // It ended otherwise meanwhile.
+            Err(StorageError::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 }

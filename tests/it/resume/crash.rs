@@ -143,7 +143,7 @@ fn twenty_kills_cost_nothing_that_was_acknowledged() {
             tokio::join!(killed, sending);
         }
         assert!(acknowledged > 100_000, "only {acknowledged} came: nothing was tested");
-        house.restart_after_kill().await;
+        house.open_again().await;
         let part = Part::of(&house, &link, "front");
         let at = part.offset().await;
         assert!(at >= acknowledged, "{moved}");
@@ -179,7 +179,7 @@ fn a_kill_while_the_part_is_sealed_leaves_it_whole_or_unfinished() {
                 tokio::time::sleep(std::time::Duration::from_millis(round * 25)).await;
                 portal.kill();
             });
-            house.restart_after_kill().await;
+            house.open_again().await;
             let part = Part::of(&house, &link, "front");
             match part.head().await.status().as_u16() {
                 410 => received += 1,

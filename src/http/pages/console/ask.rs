@@ -50,6 +50,16 @@ pub fn spans(state: &State, first: &str) -> Vec<(String, String)> {
     first.into_iter().chain(fitting).collect()
 }
 
+/// The offered lives that are longer than what is left.
+pub fn spans_beyond(state: &State, left: time::Duration) -> Vec<(String, String)> {
+    let longer = |value: &str| {
+        SPANS
+            .iter()
+            .any(|(seconds, known, _)| *known == value && *seconds > left.whole_seconds() + 60)
+    };
+    spans(state, "").into_iter().filter(|(value, _)| longer(value)).collect()
+}
+
 pub fn form(agent: &Agent, state: &State, typed: &Form, once: &str, problem: Option<&Problem>) -> Markup {
     let providers: Vec<_> = state.portal.providers.keys().map(|p| (p.to_string(), p.to_string())).collect();
     let usual = format!("As usual ({} hours)", state.portal.policy.link.whole_hours());
@@ -108,20 +118,20 @@ pub fn issued(agent: &Agent, state: &State, request: &DocumentRequest, handout: 
         div.columns {
             section.card {
                 h2 { (label(&state.portal, &request.document, "en")) " · " (request.provider) }
-                (copyable("url", "One-time link", &handout.url))
+                (copyable("url", "One-time link", &handout.url, true))
                 p.quiet { "Works once, until " (when(request.link.expires_at)) }
                 @if let Some(code) = &handout.passcode { (passcode_box(code)) }
                 img.qr alt="The link as a QR code" width="200" height="200" src={ "data:image/svg+xml;base64," (BASE64.encode(handout.qr_svg.as_bytes())) };
             }
             section.card {
                 h2 { "Ready message" }
-                (copyable("subject", "Subject", &message.subject))
+                (copyable("subject", "Subject", &message.subject, false))
                 div.field {
                     label for="body" { "Text" }
-                    textarea.message id="body" readonly rows="14" { "\n" (message.body) }
+                    textarea.message id="body" readonly rows="18" { "\n" (message.body) }
                     div.actions {
                         button.plain type="button" data-copy="body" hidden { "Copy the text" }
-                        a.button.plain href=(message.mailto()) { "E-mail program" }
+                        a.button.plain href=(message.mailto()) { "E-mail" }
                         a.button.plain href=(message.gmail()) target="_blank" rel="noreferrer noopener" { "Gmail" }
                         a.button.plain href=(message.outlook()) target="_blank" rel="noreferrer noopener" { "Outlook" }
                     }

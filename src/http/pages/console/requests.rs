@@ -76,7 +76,7 @@ fn table(state: &State, requests: &[DocumentRequest], names: &Names, now: Offset
                 @for request in requests {
                     tr {
                         td.head { a href={ "/requests/" (request.id) } { (label(&state.portal, &request.document, "en")) } }
-                        td data-label="State" { (chip(request.state(now))) }
+                        td data-label="State" { (chip(request, now)) }
                         td.mono data-label="Applicant" { (applicant(state, request)) }
                         td data-label="Provider" { (request.provider) }
                         td data-label="Issued" { (ago(request.created_at, now)) div.quiet { (names.of_actor(&request.created_by.to_string())) } }
@@ -88,7 +88,7 @@ fn table(state: &State, requests: &[DocumentRequest], names: &Names, now: Offset
     }
 }
 
-fn applicant(state: &State, request: &DocumentRequest) -> Markup {
+pub fn applicant(state: &State, request: &DocumentRequest) -> Markup {
     match issue::check_terms(&state.portal, request).and_then(|()| issue::applicant(&state.portal, request)) {
         Ok(applicant) => html! { (applicant.expose()) },
         Err(_) => html! { span.chip.bad { "Changed outside" } },
@@ -164,7 +164,7 @@ pub fn show(agent: &Agent, state: &State, shown: &Shown<'_>, done: Option<Notice
     let title = label(&state.portal, &request.document, "en");
     let body = html! {
         p.crumbs { a href="/requests" { "Requests" } }
-        div.title { h1 { (title) } (chip(request.state(now))) }
+        div.title { h1 { (title) } (chip(request, now)) }
         (notice(done))
         (what_is_wrong(request))
         div.columns {
@@ -317,13 +317,13 @@ fn actions(agent: &Agent, state: &State, shown: &Shown<'_>, now: OffsetDateTime)
     let sending = request.held().is_some_and(|(_, d)| matches!(d.phase, Phase::Sending { .. }));
     let again = matches!(request.stage, Stage::Purged) && request.tombstones.last().is_none_or(|t| t.cause != PurgeCause::Confirmed);
     let markable = request.held().is_some() && !sending && (!by_hand(state, request) || may::<Manual>(agent.role));
-    let spans = super::ask::spans(state, "");
+    let longer = super::ask::spans_beyond(state, request.link.expires_at - now);
     html! {
         @if open && !revoked {
-            form.act method="post" action=(path("extend")) {
-                (Field { name: "extend-in", ..Field::new("expires_in", "Give more time, from now") }.select_named("expires_in", &spans))
+            @if longer.is_empty() { p.quiet { "The link already lives as long as a link may." } } @else { form.act method="post" action=(path("extend")) {
+                (Field { name: "extend-in", ..Field::new("expires_in", "Give more time, from now") }.select_named("expires_in", &longer))
                 button.plain { "Extend the link" }
-            }
+            } }
         }
         @if (open || again) && request.state(now) != RequestState::Receiving {
             form.act method="post" action=(path("reissue")) {

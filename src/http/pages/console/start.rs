@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 
 use super::frame::{self, Place};
-use super::{Notice, ago, chip, notice, state_words};
+use super::requests::applicant;
+use super::{Notice, ago, notice, state_words};
 use crate::domain::agent::Agent;
 use crate::domain::delivery::PurgeCause;
 use crate::domain::request::{DocumentRequest, RequestState};
@@ -67,7 +68,7 @@ fn group(state: &State, title: &str, hint: &str, requests: &[DocumentRequest]) -
                             a href={ "/requests/" (request.id) } {
                                 span.what { (label(&state.portal, &request.document, "en")) " · " (request.provider) }
                                 span.why { (why(request, now)) }
-                                (chip(request.state(now)))
+                                span.mono { (applicant(state, request)) }
                             }
                         }
                     }

@@ -1,0 +1,355 @@
+//! The console from outside, as browsers and their enemies see it.
+
+mod forms;
+mod leaks;
+mod session;
+
+use std::collections::BTreeSet;
+
+use nightdrop::domain::agent::{Actor, Agent, Role};
+use nightdrop::domain::request::RequestState;
+use nightdrop::http::{api, console};
+use nightdrop::workflow::sign_in;
+use reqwest::{Method, Response};
+
+use crate::support::{House, Link, Wish, ask, png};
+
+const PASSWORD: &str = "correct horse battery staple";
+/// What must never come back as markup.
+const PAYLOADS: [&str; 6] = [
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>",
+    "'><svg/onload=alert(1)>",
+    "</textarea><script>alert(1)</script>",
+    "</title><script>alert(1)</script>",
+    "javascript:alert(1)//\"onfocus=alert(1) autofocus=\"",
+];
+
+/// A browser: its cookie and the headers that every browser sends.
+struct Browser<'a> {
+    house: &'a House,
+    cookie: String,
+}
+
+impl<'a> Browser<'a> {
+    fn stranger(house: &'a House) -> Self {
+        Self {
+            house,
+            cookie: String::new(),
+        }
+    }
+
+    async fn signed_in(house: &'a House, role: Role) -> Self {
+        let email = format!("{}@example.com", role.as_str());
+        if house.portal.records.agent_by_email(&email).await.unwrap().is_none() {
+            agent(house, &email, role).await;
+        }
+        let mut browser = Self::stranger(house);
+        browser.sign_in(&email, PASSWORD).await;
+        browser
+    }
+
+    async fn sign_in(&mut self, email: &str, password: &str) -> Response {
+        let response = self.post("/sign-in", &[("email", email), ("password", password)]).await;
+        if let Some(cookie) = response.headers().get("set-cookie") {
+            self.cookie = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+        }
+        response
+    }
+
+    fn call(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.house
+            .http
+            .request(method, self.house.staff(path))
+            .header("cookie", &self.cookie)
+            .header("accept", "text/html")
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        self.call(Method::GET, path).send().await.unwrap()
+    }
+
+    /// The page, which must be one.
+    async fn page(&self, path: &str) -> String {
+        let response = self.get(path).await;
+        assert_eq!(response.status(), 200, "{path}");
+        response.text().await.unwrap()
+    }
+
+    async fn post(&self, path: &str, form: &[(&str, &str)]) -> Response {
+        self.call(Method::POST, path)
+            .header("sec-fetch-site", "same-origin")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(encoded(form))
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// Opens a page and sends its form number along.
+    async fn send(&self, from: &str, to: &str, form: &[(&str, &str)]) -> (u16, String) {
+        let page = self.page(from).await;
+        let once = between(&page, "name=\"once\" value=\"", "\"").to_owned();
+        let form: Vec<_> = form.iter().copied().chain([("once", once.as_str())]).collect();
+        let response = self.post(to, &form).await;
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+}
+
+async fn agent(house: &House, email: &str, role: Role) -> Agent {
+    sign_in::add_agent(&house.portal, email, role.as_str(), role, PASSWORD, Actor::Operator)
+        .await
+        .unwrap()
+}
+
+fn encoded(form: &[(&str, &str)]) -> String {
+    let escape = |text: &str| {
+        text.bytes()
+            .map(|b| {
+                if b.is_ascii_alphanumeric() {
+                    char::from(b).to_string()
+                } else {
+                    format!("%{b:02X}")
+                }
+            })
+            .collect::<String>()
+    };
+    form.iter()
+        .map(|(n, v)| format!("{}={}", escape(n), escape(v)))
+        .collect::<Vec<_>>()
+        .join("&")
+}
+
+fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
+    let start = text.find(before).unwrap_or_else(|| panic!("no {before} in {text}")) + before.len();
+    &text[start..start + text[start..].find(after).unwrap()]
+}
+
+fn request_form<'f>(applicant: &'f str, document: &'f str) -> Vec<(&'f str, &'f str)> {
+    vec![("provider", "sandbox"), ("applicant", applicant), ("document", document)]
+}
+
+async fn issued(house: &House) -> Link {
+    house.known(
+        nightdrop::workflow::issue::issue(&house.portal, ask("acct_1", "passport"), Actor::Operator, None)
+            .await
+            .unwrap(),
+    )
+}
+
+async fn audited(house: &House) -> usize {
+    house.portal.records.entries(0, 10_000).await.unwrap().len()
+}
+
+/// Method → roles.
+type Methods = &'static [(&'static str, &'static [Role])];
+/// Every route with who may use it; a route that is missing here fails the test.
+const PERMISSIONS: &[(&str, Methods)] = {
+    use Role::{Admin, Agent, Auditor, ManualHandler};
+    const ALL: &[Role] = &[Agent, ManualHandler, Admin, Auditor];
+    const STAFF: &[Role] = &[Agent, ManualHandler, Admin];
+    const AUDIT: &[Role] = &[Admin, Auditor];
+    const ADMIN: &[Role] = &[Admin];
+    &[
+        ("/", &[("GET", ALL)]),
+        ("/account", &[("GET", ALL), ("POST", ALL)]),
+        ("/requests", &[("GET", STAFF), ("POST", STAFF)]),
+        ("/requests/new", &[("GET", STAFF), ("POST", STAFF)]),
+        ("/missing", &[("GET", STAFF), ("POST", STAFF)]),
+        ("/requests/{id}", &[("GET", STAFF)]),
+        ("/requests/{id}/extend", &[("POST", STAFF)]),
+        ("/requests/{id}/reissue", &[("POST", STAFF)]),
+        ("/requests/{id}/passcode", &[("POST", STAFF)]),
+        ("/requests/{id}/retry", &[("POST", STAFF)]),
+        ("/requests/{id}/revoke", &[("GET", STAFF), ("POST", STAFF)]),
+        ("/requests/{id}/purge", &[("GET", STAFF), ("POST", STAFF)]),
+        ("/requests/{id}/mark-uploaded", &[("GET", STAFF), ("POST", STAFF)]),
+        ("/requests/{id}/receipt", &[("GET", STAFF)]),
+        ("/requests/{id}/receipt.txt", &[("GET", STAFF)]),
+        ("/audit", &[("GET", AUDIT)]),
+        ("/audit/export", &[("GET", AUDIT)]),
+        ("/admin", &[("GET", ADMIN)]),
+        ("/admin/unlock", &[("POST", ADMIN)]),
+        ("/admin/clock", &[("POST", ADMIN)]),
+        ("/admin/agents", &[("GET", ADMIN), ("POST", ADMIN)]),
+        ("/admin/agents/{id}", &[("GET", ADMIN)]),
+        ("/admin/agents/{id}/password", &[("POST", ADMIN)]),
+        ("/admin/agents/{id}/disable", &[("POST", ADMIN)]),
+        ("/admin/keys", &[("GET", ADMIN), ("POST", ADMIN)]),
+        ("/admin/keys/{id}/revoke", &[("GET", ADMIN), ("POST", ADMIN)]),
+    ]
+};
+/// The only routes without a session.
+const OPEN: [&str; 2] = ["/sign-in", "/sign-out"];
+
+#[tokio::test]
+async fn every_route_lets_in_whom_the_table_names_and_nobody_else() {
+    let house = House::new().await;
+    let mut browsers = Vec::new();
+    for role in Role::ALL {
+        browsers.push((role, Browser::signed_in(&house, role).await));
+    }
+    let stranger = Browser::stranger(&house);
+    for (path, methods) in console::TABLE {
+        let real = path.replace("{id}", "req_00000000000000000000000000");
+        for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "TRACE"] {
+            let call = |browser: &Browser<'_>| {
+                browser
+                    .call(method.parse().unwrap(), &real)
+                    .header("sec-fetch-site", "same-origin")
+                    .send()
+            };
+            if !methods.contains(&method) {
+                let response = call(&stranger).await.unwrap();
+                assert_eq!(response.status(), 405, "{method} {path}");
+                assert_eq!(response.headers()["allow"], methods.join(", "));
+                continue;
+            }
+            if OPEN.contains(path) {
+                continue;
+            }
+            let allowed = PERMISSIONS
+                .iter()
+                .find(|(p, _)| p == path)
+                .and_then(|(_, m)| m.iter().find(|(m, _)| *m == method))
+                .unwrap_or_else(|| panic!("{method} {path} stands in no table"))
+                .1;
+            let response = call(&stranger).await.unwrap();
+            assert_eq!(response.status(), 303, "{method} {path}");
+            assert!(response.headers()["location"].to_str().unwrap().starts_with("/sign-in"));
+            for (role, browser) in &browsers {
+                let response = call(browser).await.unwrap();
+                let status = response.status().as_u16();
+                assert_eq!(
+                    status != 403,
+                    allowed.contains(role),
+                    "{method} {path} as {}: {status}",
+                    role.as_str()
+                );
+                assert!(status < 500, "{method} {path}: {status}");
+            }
+        }
+    }
+    let key = house
+        .http
+        .get(house.staff("/requests"))
+        .bearer_auth(&house.api_key)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(key.status(), 303, "an API key opens no page");
+}
+
+#[tokio::test]
+async fn no_other_site_can_make_a_browser_act() {
+    let house = House::new().await;
+    let admin = Browser::signed_in(&house, Role::Admin).await;
+    let before = audited(&house).await;
+    let cases: [&[(&str, &str)]; 7] = [
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+        &[("sec-fetch-site", "cross-site"), ("origin", "ORIGIN")],
+        &[],
+        &[("origin", "null")],
+        &[("origin", "https://evil.example")],
+        &[("origin", "http://127.0.0.1:1")],
+    ];
+    let origin = house.staff("");
+    for (path, methods) in console::TABLE {
+        if !methods.contains(&"POST") {
+            continue;
+        }
+        let real = path.replace("{id}", "req_00000000000000000000000000");
+        for headers in cases {
+            let mut call = admin
+                .call(Method::POST, &real)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body("name=x&scope=admin");
+            for (name, value) in headers {
+                call = call.header(*name, value.replace("ORIGIN", &origin));
+            }
+            let status = call.send().await.unwrap().status();
+            assert_eq!(status, 403, "{path} with {headers:?}");
+        }
+    }
+    assert_eq!(audited(&house).await, before, "nothing happened");
+    assert_eq!(admin.get("/account").await.status(), 200, "nobody was signed out");
+    let old = admin
+        .call(Method::POST, "/sign-out")
+        .header("origin", &origin)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(old.status(), 303, "an old browser's own form");
+}
+
+#[tokio::test]
+async fn the_audit_log_pages_backwards_and_exports_a_chain() {
+    let house = House::new().await;
+    for _ in 0..120 {
+        issued(&house).await;
+    }
+    let auditor = Browser::signed_in(&house, Role::Auditor).await;
+    assert_eq!(auditor.get("/").await.headers()["location"], "/audit");
+    let newest = audited(&house).await;
+    let page = auditor.page("/audit").await;
+    assert_eq!(page.matches("<tr>").count(), 1 + 100);
+    assert!(page.contains(&format!("<td data-label=\"No.\">{newest}</td>")));
+    assert!(!page.contains("href=\"/requests"), "an auditor sees the log and nothing else");
+    let older = between(&page, "href=\"/audit?before=", "\"");
+    let second = auditor.page(&format!("/audit?before={older}")).await;
+    assert_eq!(second.matches("<tr>").count(), 1 + newest - 100);
+    let export = auditor.get("/audit/export").await;
+    assert_eq!(export.headers()["content-type"], "application/x-ndjson");
+    let text = export.text().await.unwrap();
+    let mut previous = nightdrop::domain::audit::GENESIS;
+    for (n, line) in text.lines().enumerate() {
+        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(entry["sequence"], n + 1);
+        previous = nightdrop::domain::audit::chain_hash("nightdrop/v1/audit", &previous, entry["line"].as_str().unwrap().as_bytes());
+        assert_eq!(entry["hash"], data_encoding::HEXLOWER.encode(&previous));
+    }
+    assert_eq!(text.lines().count(), newest);
+}
+
+#[tokio::test]
+async fn every_answer_of_the_staff_door_carries_the_headers_of_the_house() {
+    let house = House::new().await;
+    let admin = Browser::signed_in(&house, Role::Admin).await;
+    for path in [
+        "/",
+        "/sign-in",
+        "/nowhere",
+        "/requests/req_0",
+        "/admin",
+        "/audit/export",
+        "/assets/console.css",
+        "/assets/console.js",
+        "/assets/logo.svg",
+    ] {
+        for browser in [&admin, &Browser::stranger(&house)] {
+            let response = browser.get(path).await;
+            let headers = response.headers();
+            let policy = headers["content-security-policy"].to_str().unwrap();
+            assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{path}");
+            assert_eq!(headers["x-content-type-options"], "nosniff");
+            assert_eq!(headers["x-frame-options"], "DENY");
+            assert_eq!(headers["referrer-policy"], "same-origin");
+            assert!(headers.contains_key("cache-control"));
+            assert!(!headers.contains_key("server") && !headers.contains_key("x-powered-by"));
+            if !path.starts_with("/assets") {
+                assert_eq!(headers["cache-control"], "no-store", "{path}");
+            }
+        }
+    }
+    let page = admin.page("/").await;
+    let style = between(&page, "rel=\"stylesheet\" href=\"", "\"");
+    assert!(style.contains('?'));
+    assert_eq!(
+        admin.get(style).await.headers()["cache-control"],
+        "public, max-age=31536000, immutable"
+    );
+    assert_eq!(admin.get("/nowhere").await.status(), 404);
+    let machine = house.http.get(house.staff("/nowhere")).send().await.unwrap();
+    assert_eq!(machine.headers()["content-type"], "application/problem+json");
+}
