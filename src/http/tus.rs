@@ -273,6 +273,8 @@ impl Call<'_> {
         if !brings {
             return Ok(response.finish());
         }
+        // As it stands with the upload that was just begun.
+        let (link, part) = self.enter(&Method::POST).await?;
         let begun = self.take_over(link, &part, 0, Some(upload)).await?;
         let offset = self.receive(begun, body, proof).await?;
         Ok(response.insert_header(("Upload-Offset", offset.to_string())).finish())

@@ -128,7 +128,11 @@ fn twenty_kills_cost_nothing_that_was_acknowledged() {
             let sending = async {
                 // Two in three rounds in pieces, else all that is left but the end; the last byte is for afterwards.
                 while at < file.len() as u64 - 1 {
-                    let most = if round % 3 == 0 { file.len() } else { 90_000 + 7_919 * round as usize };
+                    let most = if round % 3 == 0 {
+                        file.len()
+                    } else {
+                        90_000 + 7_919 * round as usize
+                    };
                     let end = (at as usize + most).min(at as usize + 1_200_000).min(file.len() - 1);
                     match client.patch(at, file[at as usize..end].to_vec()).await {
                         Some(told) => {
@@ -172,7 +176,10 @@ fn a_kill_while_the_part_is_sealed_leaves_it_whole_or_unfinished() {
             part.patch(0, &file[..file.len() - 100]).await;
             house.stop().await;
             house.let_go().await;
-            let portal = Portal::start(&house, "resume::crash::a_kill_while_the_part_is_sealed_leaves_it_whole_or_unfinished");
+            let portal = Portal::start(
+                &house,
+                "resume::crash::a_kill_while_the_part_is_sealed_leaves_it_whole_or_unfinished",
+            );
             let client = Client::of(&portal, &link);
             let at = client.offset().await.unwrap();
             let (told, ()) = tokio::join!(client.patch(at, file[at as usize..].to_vec()), async {

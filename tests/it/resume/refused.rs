@@ -15,7 +15,12 @@ async fn options_says_what_is_spoken() {
     let link = house.link().await;
     let part = Part::of(&house, &link, "front");
     // Without Tus-Resumable, as the protocol wants.
-    let answer = house.http.request(reqwest::Method::OPTIONS, house.public(&part.path)).send().await.unwrap();
+    let answer = house
+        .http
+        .request(reqwest::Method::OPTIONS, house.public(&part.path))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 204);
     assert_eq!(answer.headers()["tus-version"], "1.0.0");
     assert_eq!(answer.headers()["tus-resumable"], "1.0.0");
@@ -50,18 +55,53 @@ async fn headers_that_are_missing_or_broken_are_refused() {
         ("POST", vec![("Upload-Defer-Length", "1")], 400, "request.malformed"),
         ("POST", vec![(length, "0")], 422, "file.empty"),
         ("POST", vec![(length, &too_much)], 413, "file.too_big"),
-        ("POST", vec![(length, "5000"), ("Upload-Metadata", "filename ***")], 400, "request.malformed"),
-        ("POST", vec![(length, "5000"), ("Content-Encoding", "gzip")], 415, "request.encoding"),
-        ("POST", vec![(length, "5000"), ("Sec-Fetch-Site", "cross-site")], 403, "request.cross_site"),
-        ("POST", vec![(length, "5000"), ("Origin", "https://evil.example")], 403, "request.cross_site"),
+        (
+            "POST",
+            vec![(length, "5000"), ("Upload-Metadata", "filename ***")],
+            400,
+            "request.malformed",
+        ),
+        (
+            "POST",
+            vec![(length, "5000"), ("Content-Encoding", "gzip")],
+            415,
+            "request.encoding",
+        ),
+        (
+            "POST",
+            vec![(length, "5000"), ("Sec-Fetch-Site", "cross-site")],
+            403,
+            "request.cross_site",
+        ),
+        (
+            "POST",
+            vec![(length, "5000"), ("Origin", "https://evil.example")],
+            403,
+            "request.cross_site",
+        ),
         ("PATCH", vec![("Upload-Offset", "0")], 415, "request.encoding"),
         ("PATCH", vec![("Upload-Offset", "0"), (kind, "image/png")], 415, "request.encoding"),
         ("PATCH", vec![(kind, octets)], 400, "request.malformed"),
         ("PATCH", vec![(kind, octets), ("Upload-Offset", "x")], 400, "request.malformed"),
         ("PATCH", vec![(kind, octets), ("Upload-Offset", "0")], 404, "upload.none"),
-        ("PATCH", vec![(kind, octets), ("Upload-Offset", "0"), ("Content-Encoding", "br")], 415, "request.encoding"),
-        ("PATCH", vec![(kind, octets), ("Upload-Offset", "0"), ("Upload-Checksum", "md5 AAAA")], 400, "request.malformed"),
-        ("PATCH", vec![(kind, octets), ("Upload-Offset", "0"), ("Sec-Fetch-Site", "same-site")], 403, "request.cross_site"),
+        (
+            "PATCH",
+            vec![(kind, octets), ("Upload-Offset", "0"), ("Content-Encoding", "br")],
+            415,
+            "request.encoding",
+        ),
+        (
+            "PATCH",
+            vec![(kind, octets), ("Upload-Offset", "0"), ("Upload-Checksum", "md5 AAAA")],
+            400,
+            "request.malformed",
+        ),
+        (
+            "PATCH",
+            vec![(kind, octets), ("Upload-Offset", "0"), ("Sec-Fetch-Site", "same-site")],
+            403,
+            "request.cross_site",
+        ),
         ("DELETE", vec![("Sec-Fetch-Site", "cross-site")], 403, "request.cross_site"),
         ("HEAD", vec![], 404, "upload.none"),
     ];
@@ -81,7 +121,10 @@ async fn headers_that_are_missing_or_broken_are_refused() {
             request = request.header("Tus-Resumable", version);
         }
         let answer = request.send().await.unwrap();
-        assert_eq!((answer.status().as_u16(), answer.headers()["tus-version"].to_str().unwrap()), (412, "1.0.0"));
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()["tus-version"].to_str().unwrap()),
+            (412, "1.0.0")
+        );
     }
     let elsewhere = Part::of(&house, &link, "side");
     assert_eq!(elsewhere.begin(5_000).await.status(), 404);
@@ -113,7 +156,12 @@ async fn dead_links_take_nothing() {
         (&unknown, 404, "link.unknown"),
     ] {
         let part = Part::of(&house, link, "front");
-        for answer in [part.begin(5_000).await, part.head().await, part.patch(0, b"x").await, part.delete().await] {
+        for answer in [
+            part.begin(5_000).await,
+            part.head().await,
+            part.patch(0, b"x").await,
+            part.delete().await,
+        ] {
             assert_eq!(answer.status(), status);
             assert_eq!(code(answer).await, expected);
         }
@@ -128,7 +176,12 @@ async fn a_passcode_comes_first() {
     ask.passcode = true;
     let link = house.issue(ask).await;
     let part = Part::of(&house, &link, "front");
-    for answer in [part.begin(5_000).await, part.head().await, part.patch(0, b"x").await, part.delete().await] {
+    for answer in [
+        part.begin(5_000).await,
+        part.head().await,
+        part.patch(0, b"x").await,
+        part.delete().await,
+    ] {
         assert_eq!(answer.status(), 403);
         assert_eq!(code(answer).await, "passcode.required");
     }
@@ -139,8 +192,20 @@ async fn a_passcode_comes_first() {
         .send()
         .await
         .unwrap();
-    let cookie = right.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
-    let begun = part.request("POST").header("Upload-Length", 5_000).header("Cookie", &cookie).send().await.unwrap();
+    let cookie = right.headers()["set-cookie"]
+        .to_str()
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    let begun = part
+        .request("POST")
+        .header("Upload-Length", 5_000)
+        .header("Cookie", &cookie)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(begun.status(), 201);
     assert_eq!(part.head().await.status(), 403, "only for the browser that knew it");
 }
@@ -157,7 +222,10 @@ async fn bytes_that_do_not_fit_their_checksum_are_not_kept() {
         format!("sha256 {}", BASE64.encode(&digest))
     };
     let first = sha256_of(&file[..100_000]);
-    assert_eq!(part.patch_with(0, &file[..100_000], &[("Upload-Checksum", &first)]).await.status(), 204);
+    assert_eq!(
+        part.patch_with(0, &file[..100_000], &[("Upload-Checksum", &first)]).await.status(),
+        204
+    );
     let mut damaged = file[100_000..].to_vec();
     damaged[1_500_000] ^= 1;
     let right = sha256_of(&file[100_000..]);
@@ -263,13 +331,15 @@ async fn a_network_that_knows_only_post_is_enough() {
 #[tokio::test]
 async fn without_room_nothing_is_begun() {
     let house = House::wished(Wish {
-        slots: 2,
+        slots: 16,
         ..Wish::default()
     })
     .await;
-    let link = house.link().await;
-    assert_eq!(Part::of(&house, &link, "front").begin(5_000).await.status(), 201);
-    assert_eq!(Part::of(&house, &link, "back").begin(5_000).await.status(), 201);
+    for _ in 0..8 {
+        let link = house.link().await;
+        assert_eq!(Part::of(&house, &link, "front").begin(5_000).await.status(), 201);
+        assert_eq!(Part::of(&house, &link, "back").begin(5_000).await.status(), 201);
+    }
     let other = house.link().await;
     let answer = Part::of(&house, &other, "front").begin(5_000).await;
     assert_eq!(answer.status(), 503);
