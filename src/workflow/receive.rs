@@ -212,6 +212,7 @@ impl Submission {
             receiver: self.receiver,
         };
         let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
+        crate::crash::point("C7");
         match self
             .portal
             .records
@@ -219,6 +220,7 @@ impl Submission {
             .await
         {
             Ok(request) => {
+                crate::crash::point("C10");
                 self.finished = true;
                 self.portal.in_flight.leave(self.document);
                 self.portal.counters.received.fetch_add(1, Ordering::Relaxed);
@@ -271,6 +273,7 @@ impl Submission {
                 });
             }
         };
+        crate::crash::point("C5");
         self.held = Some(Held {
             slot,
             secret: secret.clone(),
@@ -417,6 +420,7 @@ impl PartReceiver<'_> {
             chunk: number,
         };
         self.submission.portal.blobs.put(key, Bytes::from(chunk)).await?;
+        crate::crash::point("C6");
         Ok(())
     }
 

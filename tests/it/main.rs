@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod audit;
+mod crash;
 mod forwarding;
 mod journey;
 mod power_cut;
