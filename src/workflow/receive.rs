@@ -317,6 +317,7 @@ impl Held {
                 });
             }
         };
+        crate::crash::point("C5");
         let receiving = Receiving {
             document,
             slot,
@@ -348,6 +349,7 @@ impl Held {
         let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
         // From here to the store's answer nobody else may destroy it: it might be received.
         self.given_up = true;
+        crate::crash::point("C7");
         match self
             .portal
             .records
@@ -355,6 +357,7 @@ impl Held {
             .await
         {
             Ok(request) => {
+                crate::crash::point("C10");
                 self.portal.counters.received.fetch_add(1, Ordering::Relaxed);
                 self.portal.counters.received_bytes.fetch_add(bytes, Ordering::Relaxed);
                 self.portal.wake.notify_one();
@@ -508,6 +511,7 @@ impl PartReceiver<'_> {
         };
         let sealed = Bytes::from(std::mem::take(&mut self.chunk));
         self.submission.portal.blobs.put(key, sealed.clone()).await?;
+        crate::crash::point("C6");
         self.chunk = emptied(sealed);
         Ok(())
     }

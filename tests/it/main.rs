@@ -8,6 +8,7 @@ mod audit;
 mod browser;
 mod cli;
 mod console;
+mod crash;
 mod demo;
 mod forwarding;
 mod journey;
