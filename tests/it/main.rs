@@ -6,4 +6,5 @@ mod browser;
 mod journey;
 mod layers;
 mod power_cut;
+mod providers;
 mod support;
