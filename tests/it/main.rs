@@ -16,6 +16,7 @@ mod layers;
 mod links;
 mod passcode;
 mod power_cut;
+mod providers;
 mod raw;
 mod retention;
 mod support;
