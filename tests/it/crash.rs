@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
+use futures_util::StreamExt;
 use nightdrop::app::{self, App, KeyProtection};
 use nightdrop::config::Config;
 use nightdrop::connectors::settings::Secret;
@@ -39,18 +40,13 @@ fn every_point_of_a_crash_is_survived() {
         return child(&PathBuf::from(folder));
     }
     runtime().block_on(async {
-        let mut table = Vec::new();
-        for case in POINTS {
+        // Mostly waiting for disks and children: a few at once.
+        let cases = futures_util::stream::iter(POINTS).map(|case| async move {
             let start = Instant::now();
-            let hit = one_point(case).await;
-            table.push(format!(
-                "{:<6} {:<44} {} {} ms",
-                case.name,
-                case.what,
-                if hit { "hit" } else { "NEVER HIT" },
-                start.elapsed().as_millis()
-            ));
-        }
+            let hit = if one_point(case).await { "hit" } else { "NEVER HIT" };
+            format!("{:<6} {:<44} {hit} {} ms", case.name, case.what, start.elapsed().as_millis())
+        });
+        let mut table: Vec<String> = cases.buffered(4).collect().await;
         for (name, why) in NOT_HERE {
             table.push(format!("{name:<6} {why}"));
         }
@@ -168,7 +164,7 @@ const POINTS: &[Case] = &[
         plan: &[],
     },
     Case {
-        name: "C18b",
+        name: "C19b",
         what: "answer received after an unknown first try",
         at: "C19",
         plan: &["commit_then_drop"],
@@ -363,6 +359,123 @@ async fn random_crashes(rounds: u64) {
     );
 }
 
+#[test]
+#[ignore = "needs root to mount a small disk: cargo test --test it crash -- --ignored"]
+fn a_full_disk_refuses_politely_and_empties_itself() {
+    runtime().block_on(full_disk());
+}
+
+async fn full_disk() {
+    let mut disk = None;
+    let site = Site::prepared("received", |folder| disk = Some(SmallDisk::mount(&folder.join("data"), "200m"))).await;
+    let links = site.links(60).await;
+    let mut running = site.open().await.start_with(false).await.unwrap();
+    let file = png(1, 3_000_000);
+    let send = async |running: &app::Running, link: &Link| {
+        let (body, kind) = form(&[("front", &file)]);
+        let url = format!("http://{}{}", running.public, link.path);
+        site.http.post(url).header("content-type", kind).body(body).send().await.unwrap()
+    };
+    let whole = async |running: &app::Running, count: usize| {
+        let portal = &running.portal;
+        until("what was refused is gone again", async || portal.in_flight.is_empty()).await;
+        assert_eq!(portal.records.live_documents().await.unwrap().len(), count);
+        assert_eq!(portal.blobs.documents().await.unwrap().len(), count);
+        assert_eq!(portal.erasure.live().unwrap().len(), count);
+    };
+    let mut stored = 0;
+    let refused = loop {
+        let answer = send(&running, &links[stored]).await;
+        if answer.status() != 200 {
+            break answer;
+        }
+        stored += 1;
+    };
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert!(stored >= 5, "only {stored} fitted");
+    whole(&running, stored).await;
+    // Its own limits leave room to work: a few are delivered and purged from the full disk, without a restart.
+    for _ in 0..3 {
+        assert_eq!(
+            nightdrop::worker::step(&running.portal).await.unwrap(),
+            nightdrop::worker::Step::Done
+        );
+    }
+    whole(&running, stored - 3).await;
+    // Another program takes most of the rest: below every reserve of ours. At worst the process has to start again, with the help of its ballast.
+    let filler = disk.as_ref().unwrap().fill(24 << 20);
+    assert_eq!(send(&running, &links[stored]).await.status(), 503);
+    let mut restarts = 0;
+    loop {
+        match nightdrop::worker::step(&running.portal).await {
+            Ok(nightdrop::worker::Step::Idle) => break,
+            Ok(nightdrop::worker::Step::Done) => {}
+            Err(error) => {
+                restarts += 1;
+                assert!(restarts <= 2, "{error}");
+                running.stop().await;
+                running = site.open().await.start_with(false).await.unwrap();
+            }
+        }
+    }
+    whole(&running, 0).await;
+    let received = site.received().await;
+    assert!(
+        received.len() == stored && received.iter().all(|r| r["deliveries"] == 1),
+        "{received:?}"
+    );
+    std::fs::remove_file(filler).unwrap();
+    for link in &links[stored..stored + 5] {
+        let answer = send(&running, link).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+        while nightdrop::worker::step(&running.portal).await.unwrap() == nightdrop::worker::Step::Done {}
+    }
+    whole(&running, 0).await;
+    assert_eq!(site.received().await.len(), stored + 5);
+    running.stop().await;
+    site.look_into(&[], &[&file], false).await;
+    let _ = writeln!(
+        std::io::stderr(),
+        "{stored} documents filled the disk; all were delivered from there, with {restarts} restarts"
+    );
+}
+
+/// A small file system in memory; unmounted on drop, before the folder that it is in goes.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, size: &str) -> Self {
+        std::fs::create_dir_all(at).unwrap();
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "tmpfs"])
+            .arg(at)
+            .status()
+            .unwrap();
+        assert!(status.success(), "tmpfs cannot be mounted");
+        Self(at.to_owned())
+    }
+
+    /// Takes space until only `left` bytes are free.
+    fn fill(&self, left: u64) -> PathBuf {
+        let path = self.0.join("filler");
+        let mut file = std::fs::File::create(&path).unwrap();
+        loop {
+            let status = rustix::fs::statvfs(&self.0).unwrap();
+            if status.f_bavail * status.f_frsize <= left + (1 << 20) {
+                return path;
+            }
+            file.write_all(&[7; 1 << 20]).unwrap();
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
 // ---- The provider and the folder ----
 
 struct Site {
@@ -375,6 +488,11 @@ struct Site {
 
 impl Site {
     async fn new(confirm: &str) -> Self {
+        Self::prepared(confirm, |_| {}).await
+    }
+
+    /// `prepare` sees the folder before anything is in it.
+    async fn prepared(confirm: &str, prepare: impl FnOnce(&Path)) -> Self {
         nightdrop::connectors::client::install_tls();
         let secret = "whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0";
         let settings = sandbox::Settings {
@@ -384,6 +502,7 @@ impl Site {
         };
         let sandbox = Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), settings).await.unwrap();
         let folder = Folder::new();
+        prepare(folder.path());
         private(&folder.path().join("sandbox-key"), "sandbox-key");
         private(&folder.path().join("webhook"), secret);
         let text = format!(
