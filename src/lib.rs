@@ -55,6 +55,6 @@ pub mod http;
 pub mod inspect;
 pub mod sandbox;
 pub mod storage;
+pub mod words;
 pub mod worker;
 pub mod workflow;
-pub mod words;

@@ -109,7 +109,10 @@ impl Words {
     /// The sentence in the form that the number wants; `{count}` is the number.
     pub fn count(&self, key: &str, number: u64) -> String {
         let text = match self.texts.get(key) {
-            Some(Text::Counted(forms)) => forms.get(self.category(number)).or_else(|| forms.get("other")).map_or(key, String::as_str),
+            Some(Text::Counted(forms)) => forms
+                .get(self.category(number))
+                .or_else(|| forms.get("other"))
+                .map_or(key, String::as_str),
             _ => self.say(key),
         };
         fill(text, &[("count", &number.to_string())])

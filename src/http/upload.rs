@@ -2,6 +2,8 @@
 //!
 //! GET, HEAD and OPTIONS change nothing, ever: mail scanners and chat previews fetch links. A passcode is asked for before any file is taken.
 
+use std::cell::OnceCell;
+
 use actix_multipart::{Field, Multipart};
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -16,13 +18,16 @@ use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::Refusal;
+use crate::words::negotiate::choose;
+use crate::words::{self, Words};
 use crate::workflow::receive::{self, DeadLink, OpenedLink, ReceiveError, Submission};
 use crate::workflow::{Portal, WorkflowError};
 
 use super::body::{self, Fault, Paced, Verdict};
 use super::error::Problem;
 use super::gate::Crowded;
-use super::pages::upload::{self as pages, View};
+use super::pages::layout::accept_language;
+use super::pages::upload::{self as pages, Reader, Resumable, View};
 use super::{State, guard};
 
 /// A passcode entered right lets the same browser upload for this long.
@@ -60,6 +65,8 @@ struct Visit<'a> {
     state: &'a State,
     request: &'a HttpRequest,
     token: PlainToken,
+    /// The language of the request that the link belongs to, once it is known.
+    locale: OnceCell<String>,
 }
 
 enum Entry {
@@ -77,7 +84,12 @@ enum Entry {
 impl<'a> Visit<'a> {
     /// `None` for what cannot be a token.
     fn new(state: &'a State, request: &'a HttpRequest, token: &str) -> Option<Self> {
-        PlainToken::parse(token).map(|token| Self { state, request, token })
+        PlainToken::parse(token).map(|token| Self {
+            state,
+            request,
+            token,
+            locale: OnceCell::new(),
+        })
     }
 
     fn portal(&self) -> &Portal {
@@ -89,6 +101,9 @@ impl<'a> Visit<'a> {
             Err(dead) => return Ok(Entry::Dead(dead)),
             Ok(link) => link,
         };
+        if let Some(locale) = &link.request.locale {
+            let _ = self.locale.set(locale.clone());
+        }
         if !matches!(link.request.stage, Stage::Open { .. }) {
             return Ok(Entry::Done(Box::new(link.request)));
         }
@@ -133,12 +148,42 @@ impl<'a> Visit<'a> {
         same && link.now.unix_timestamp() < until
     }
 
+    fn reader(&self) -> Reader<'a> {
+        reader(self.state, self.request, self.locale.get().map(String::as_str))
+    }
+
+    fn answer_problem(&self, problem: Problem, page: Option<Markup>) -> HttpResponse {
+        answer_problem(&self.reader(), self.request, problem, page)
+    }
+
+    fn see_other(&self) -> HttpResponse {
+        HttpResponse::SeeOther()
+            .insert_header(("Location", self.reader().address("")))
+            .finish()
+    }
+
     fn view(&self) -> View<'a> {
         View {
-            company: &self.state.company,
+            reader: self.reader(),
             portal: &self.state.portal,
             host: host_of(&self.state.settings.public_url),
+            resumable: Resumable::default(),
         }
+    }
+}
+
+/// Who reads: the language picked on the page, else the request's, else the browser's.
+fn reader<'a>(state: &'a State, request: &HttpRequest, locale: Option<&str>) -> Reader<'a> {
+    let picked = request
+        .query_string()
+        .strip_prefix("language=")
+        .filter(|tag| words::of(tag).is_some());
+    let token = request.match_info().get("token").and_then(PlainToken::parse);
+    Reader {
+        company: &state.company,
+        words: choose(picked, locale, accept_language(request)),
+        here: token.map(|token| format!("/d/{}", token.encode())),
+        picked: picked.is_some(),
     }
 }
 
@@ -150,7 +195,7 @@ fn host_of(url: &str) -> &str {
 fn unknown(state: &State, request: &HttpRequest) -> HttpResponse {
     if !state.gate.may_guess(guard::client_address(request, state)) {
         return answer_problem(
-            state,
+            &reader(state, request, None),
             request,
             Problem::too_many("Too many addresses that do not exist. Wait a minute.").after(60),
             None,
@@ -167,7 +212,7 @@ fn dead(state: &State, request: &HttpRequest, dead: DeadLink) -> HttpResponse {
         DeadLink::Expired => Refusal::LinkExpired.into(),
         DeadLink::Revoked => Refusal::LinkRevoked.into(),
     };
-    answer_problem(state, request, problem, None)
+    answer_problem(&reader(state, request, None), request, problem, None)
 }
 
 /// Programs that ask for JSON get it; everybody else gets a page.
@@ -183,11 +228,16 @@ fn html(mut response: actix_web::HttpResponseBuilder, page: Markup) -> HttpRespo
 }
 
 /// `page`: the form again with the failure beside its input; otherwise a page that says only what is wrong.
-fn answer_problem(state: &State, request: &HttpRequest, problem: Problem, page: Option<Markup>) -> HttpResponse {
+fn answer_problem(reader: &Reader<'_>, request: &HttpRequest, problem: Problem, page: Option<Markup>) -> HttpResponse {
+    // Programs get the English sentence, which is the more exact one, unless they want another language.
+    if wants_json(request) && reader.words.tag == "en" {
+        return problem.error_response();
+    }
+    let problem = pages::localized(problem, reader.words);
     if wants_json(request) {
         return problem.error_response();
     }
-    let page = page.unwrap_or_else(|| pages::failure(&state.company, &problem));
+    let page = page.unwrap_or_else(|| pages::failure(reader, &problem));
     html(problem.page(), page)
 }
 
@@ -196,11 +246,11 @@ async fn show(state: web::Data<State>, request: HttpRequest, token: web::Path<St
         return unknown(&state, &request);
     };
     match visit.entry().await {
-        Err(error) => answer_problem(&state, &request, error.into(), None),
+        Err(error) => visit.answer_problem(error.into(), None),
         Ok(Entry::Dead(DeadLink::Unknown)) => unknown(&state, &request),
         Ok(Entry::Dead(other)) => dead(&state, &request, other),
-        Ok(Entry::Locked) => answer_problem(&state, &request, Refusal::LinkLocked.into(), None),
-        Ok(Entry::Passcode(link)) => html(HttpResponse::Ok(), pages::passcode(&visit.view(), &token, &link, None)),
+        Ok(Entry::Locked) => visit.answer_problem(Refusal::LinkLocked.into(), None),
+        Ok(Entry::Passcode(link)) => html(HttpResponse::Ok(), pages::passcode(&visit.view(), &link, None)),
         Ok(Entry::Done(done)) => receipt(&visit, &done),
         Ok(Entry::Open(link)) => {
             let mut response = HttpResponse::Ok();
@@ -210,10 +260,10 @@ async fn show(state: web::Data<State>, request: HttpRequest, token: web::Path<St
                         let cookie = visit.make_cookie("r", data_encoding::HEXLOWER.encode(&mark), Duration::days(14));
                         response.cookie(cookie);
                     }
-                    Err(_) => return answer_problem(&state, &request, WorkflowError::Random.into(), None),
+                    Err(_) => return visit.answer_problem(WorkflowError::Random.into(), None),
                 }
             }
-            html(response, pages::form(&visit.view(), &token, &link, None))
+            html(response, pages::form(&visit.view(), &link, None))
         }
     }
 }
@@ -254,47 +304,38 @@ async fn enter_passcode(
         return unknown(&state, &request);
     };
     if let Err(problem) = guard::same_site(&request, false) {
-        return answer_problem(&state, &request, problem, None);
+        return visit.answer_problem(problem, None);
     }
     let link = match visit.entry().await {
         Ok(Entry::Passcode(link)) => link,
         Ok(Entry::Dead(DeadLink::Unknown)) => return unknown(&state, &request),
         Ok(Entry::Dead(other)) => return dead(&state, &request, other),
-        Ok(Entry::Locked) => return answer_problem(&state, &request, Refusal::LinkLocked.into(), None),
-        Ok(Entry::Done(_) | Entry::Open(_)) => return see_other(&token),
-        Err(error) => return answer_problem(&state, &request, error.into(), None),
+        Ok(Entry::Locked) => return visit.answer_problem(Refusal::LinkLocked.into(), None),
+        Ok(Entry::Done(_) | Entry::Open(_)) => return visit.see_other(),
+        Err(error) => return visit.answer_problem(error.into(), None),
     };
     let code: String = form.passcode.chars().filter(char::is_ascii_digit).take(12).collect();
     match receive::try_passcode(&state.portal, &link.request, &code).await {
         Ok(true) => {
             let until = (link.now + PASSCODE_SESSION).unix_timestamp();
             let cookie = visit.make_cookie("p", visit.passcode_session(&link, until), PASSCODE_SESSION);
-            let mut response = see_other(&token);
+            let mut response = visit.see_other();
             match response.add_cookie(&cookie) {
                 Ok(()) => response,
-                Err(_) => answer_problem(
-                    &state,
-                    &request,
-                    Problem::internal("The passcode was right, but the answer failed. Try again."),
-                    None,
-                ),
+                Err(_) => visit.answer_problem(Problem::internal("The passcode was right, but the answer failed. Try again."), None),
             }
         }
         Ok(false) => {
             let left = link.request.link.passcode.as_ref().map_or(0, |p| p.tries_left.saturating_sub(1));
             if left == 0 {
-                return answer_problem(&state, &request, Refusal::LinkLocked.into(), None);
+                return visit.answer_problem(Refusal::LinkLocked.into(), None);
             }
-            let problem = Problem::forbidden(format!("That is not the code. {left} tries are left.")).code("passcode.wrong");
-            let page = pages::passcode(&visit.view(), &token, &link, Some(&problem));
-            answer_problem(&state, &request, problem, Some(page))
+            let problem = Problem::forbidden(visit.reader().words.count("passcode-wrong", u64::from(left))).code("passcode.wrong");
+            let page = pages::passcode(&visit.view(), &link, Some(&problem));
+            visit.answer_problem(problem, Some(page))
         }
-        Err(error) => answer_problem(&state, &request, error.into(), None),
+        Err(error) => visit.answer_problem(error.into(), None),
     }
-}
-
-fn see_other(token: &str) -> HttpResponse {
-    HttpResponse::SeeOther().insert_header(("Location", format!("/d/{token}"))).finish()
 }
 
 async fn drop_documents(state: web::Data<State>, request: HttpRequest, token: web::Path<String>, payload: web::Payload) -> HttpResponse {
@@ -302,7 +343,7 @@ async fn drop_documents(state: web::Data<State>, request: HttpRequest, token: we
         body::drain(payload).await;
         return unknown(&state, &request);
     };
-    let (early, page) = match take(&visit, &token, payload).await {
+    let (early, page) = match take(&visit, payload).await {
         Ok(done) => return receipt(&visit, &done),
         Err(Stopped { problem, form, rest }) => {
             if let Some(rest) = rest {
@@ -311,7 +352,7 @@ async fn drop_documents(state: web::Data<State>, request: HttpRequest, token: we
             (problem, form)
         }
     };
-    answer_problem(&state, &request, early, page)
+    visit.answer_problem(early, page)
 }
 
 /// A drop that did not happen: why, the page to show, and the body that is still coming.
@@ -331,7 +372,7 @@ impl Stopped {
     }
 }
 
-async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<DocumentRequest, Stopped> {
+async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentRequest, Stopped> {
     let state = visit.state;
     let headers = visit.request.headers();
     let (paced, verdict) = Paced::new(payload, u64::MAX);
@@ -351,8 +392,8 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
             return Err(Stopped::unread(Refusal::AlreadyReceived, paced));
         }
         Ok(Entry::Passcode(link)) => {
-            let problem = Problem::forbidden("Enter the code that you were told before you send the document.").code("passcode.required");
-            let form = Some(pages::passcode(&visit.view(), token, &link, Some(&problem)));
+            let problem = Problem::forbidden(visit.reader().words.say("passcode-title")).code("passcode.required");
+            let form = Some(pages::passcode(&visit.view(), &link, Some(&problem)));
             return Err(Stopped {
                 problem,
                 form,
@@ -390,8 +431,8 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
         .and_then(|l| l.to_str().ok())
         .and_then(|l| l.parse::<u64>().ok());
     if announced.is_some_and(|size| size > most) {
-        let problem = too_large(&link.request);
-        let form = Some(pages::form(&visit.view(), token, &link, Some((&problem, None))));
+        let problem = too_large(&link.request, visit.reader().words);
+        let form = Some(pages::form(&visit.view(), &link, Some((&problem, None))));
         return Err(Stopped {
             problem,
             form,
@@ -422,15 +463,21 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
         Ok(submission) => submission,
         Err(error) => return Err(Stopped::unread(error, paced)),
     };
+    let told = Told {
+        verdict: &verdict,
+        words: visit.reader().words,
+        request: &shown.request,
+    };
     let mut form = Multipart::new(headers, paced);
-    let outcome = receive_form(submission, &mut form, &verdict).await;
+    let outcome = receive_form(submission, &mut form, &told).await;
     let (problem, part) = match outcome {
         Ok(done) => return Ok(done),
         Err(failed) => failed,
     };
     // The rest of the form goes through the same parser: what is behind it in the connection must not be taken for a new request.
     drain_form(form).await;
-    let page = pages::form(&visit.view(), token, &shown, Some((&problem, part.as_deref())));
+    let shown_problem = pages::localized(problem.clone(), told.words);
+    let page = pages::form(&visit.view(), &shown, Some((&shown_problem, part.as_deref())));
     let worth_a_form = problem.status_number() != 410 && problem.status_number() != 409;
     Err(Stopped {
         problem,
@@ -456,10 +503,17 @@ async fn drain_form(mut form: Multipart) {
 
 type Failed = (Problem, Option<String>);
 
+/// What failures are told by: the body's own fault, the reader's language, and what each part takes.
+struct Told<'a> {
+    verdict: &'a Verdict,
+    words: &'static Words,
+    request: &'a DocumentRequest,
+}
+
 /// Field by field, socket to sealed chunk. On every failure the submission is destroyed before this returns.
-async fn receive_form(mut submission: Submission, form: &mut Multipart, verdict: &Verdict) -> Result<DocumentRequest, Failed> {
-    match receive_fields(&mut submission, form, verdict).await {
-        Ok(()) => submission.commit().await.map_err(|e| sorted(e, verdict)),
+async fn receive_form(mut submission: Submission, form: &mut Multipart, told: &Told<'_>) -> Result<DocumentRequest, Failed> {
+    match receive_fields(&mut submission, form, told).await {
+        Ok(()) => submission.commit().await.map_err(|e| sorted(e, told)),
         Err(failed) => {
             submission.abandon().await;
             Err(failed)
@@ -467,15 +521,15 @@ async fn receive_form(mut submission: Submission, form: &mut Multipart, verdict:
     }
 }
 
-async fn receive_fields(submission: &mut Submission, form: &mut Multipart, verdict: &Verdict) -> Result<(), Failed> {
+async fn receive_fields(submission: &mut Submission, form: &mut Multipart, told: &Told<'_>) -> Result<(), Failed> {
     let mut fields = 0;
     while let Some(field) = form.next().await {
-        let mut field = field.map_err(|e| broken(&e, verdict))?;
+        let mut field = field.map_err(|e| broken(&e, told))?;
         fields += 1;
         if fields > FIELDS_MAX {
             return Err((Problem::malformed("The form has too many fields."), None));
         }
-        receive_field(submission, &mut field, verdict).await?;
+        receive_field(submission, &mut field, told).await?;
     }
     match submission.missing().first() {
         None => Ok(()),
@@ -488,7 +542,7 @@ async fn receive_fields(submission: &mut Submission, form: &mut Multipart, verdi
     }
 }
 
-async fn receive_field(submission: &mut Submission, field: &mut Field, verdict: &Verdict) -> Result<(), Failed> {
+async fn receive_field(submission: &mut Submission, field: &mut Field, told: &Told<'_>) -> Result<(), Failed> {
     let (name, file_name) = match field.content_disposition() {
         Some(disposition) => (
             disposition.get_name().unwrap_or_default().to_owned(),
@@ -508,11 +562,11 @@ async fn receive_field(submission: &mut Submission, field: &mut Field, verdict: 
         ));
     }
     let declared = field.content_type().map(ToString::to_string).unwrap_or_default();
-    let mut first = next_piece(field, verdict).await?;
+    let mut first = next_piece(field, told).await?;
     // A file input that was left empty arrives as a field without name and bytes.
     if first.as_ref().is_none_or(|piece| piece.is_empty()) && file_name.is_empty() {
         while first.is_some() {
-            first = next_piece(field, verdict).await?;
+            first = next_piece(field, told).await?;
         }
         return Ok(());
     }
@@ -526,22 +580,22 @@ async fn receive_field(submission: &mut Submission, field: &mut Field, verdict: 
             false => (Problem::malformed("The form has a field that was not asked for."), None),
         });
     };
-    let mut part = submission.part(spec, &file_name, &declared).map_err(|e| sorted(e, verdict))?;
+    let mut part = submission.part(spec, &file_name, &declared).map_err(|e| sorted(e, told))?;
     while let Some(piece) = first {
-        part.push(&piece).await.map_err(|e| sorted(e, verdict))?;
-        first = next_piece(field, verdict).await?;
+        part.push(&piece).await.map_err(|e| sorted(e, told))?;
+        first = next_piece(field, told).await?;
     }
-    part.finish().await.map_err(|e| sorted(e, verdict))
+    part.finish().await.map_err(|e| sorted(e, told))
 }
 
-async fn next_piece(field: &mut Field, verdict: &Verdict) -> Result<Option<web::Bytes>, Failed> {
-    field.next().await.transpose().map_err(|e| broken(&e, verdict))
+async fn next_piece(field: &mut Field, told: &Told<'_>) -> Result<Option<web::Bytes>, Failed> {
+    field.next().await.transpose().map_err(|e| broken(&e, told))
 }
 
 /// The form itself could not be read.
-fn broken(error: &actix_multipart::MultipartError, verdict: &Verdict) -> Failed {
-    let problem = match verdict.fault() {
-        Some(Fault::TooLarge) => Problem::too_large("The form is larger than all its files may be together."),
+fn broken(error: &actix_multipart::MultipartError, told: &Told<'_>) -> Failed {
+    let problem = match told.verdict.fault() {
+        Some(Fault::TooLarge) => Problem::too_large(pages::told::form_too_big(told.words)),
         Some(Fault::TooSlow) => Problem::slow(
             "The connection became too slow and the upload was given up. Nothing was stored: try again, nearer to the router or by Wi-Fi.",
         ),
@@ -554,18 +608,19 @@ fn broken(error: &actix_multipart::MultipartError, verdict: &Verdict) -> Failed 
     (problem, None)
 }
 
-fn sorted(error: ReceiveError, verdict: &Verdict) -> Failed {
+fn sorted(error: ReceiveError, told: &Told<'_>) -> Failed {
     match error {
         ReceiveError::File { part, refusal } => {
-            let code = refusal.code();
-            (Problem::file(code, pages::refusal_words(&refusal)), Some(part))
+            let accepted = told.request.parts.iter().find(|p| p.name.as_str() == part);
+            let words = pages::refusal_words(told.words, &refusal, accepted.map_or(&[], |p| &p.accepted));
+            (Problem::file(refusal.code(), words), Some(part))
         }
         ReceiveError::Workflow(error) => (error.into(), None),
         ReceiveError::Full => (
             Problem::full("There is no room for more documents at the moment. Nothing was stored: try again later.").after(300),
             None,
         ),
-        ReceiveError::CutOff => match verdict.fault() {
+        ReceiveError::CutOff => match told.verdict.fault() {
             Some(Fault::TooSlow) => (
                 Problem::slow("The connection became too slow and the upload was given up. Nothing was stored: try again."),
                 None,
@@ -578,10 +633,7 @@ fn sorted(error: ReceiveError, verdict: &Verdict) -> Failed {
     }
 }
 
-fn too_large(request: &DocumentRequest) -> Problem {
+fn too_large(request: &DocumentRequest, words: &Words) -> Problem {
     let most = request.parts.iter().map(|p| p.max_bytes).max().unwrap_or(0);
-    Problem::too_large(format!(
-        "The file is too large. At most {} are accepted for each file.",
-        pages::size_words(most)
-    ))
+    Problem::too_large(pages::told::too_big(words, most))
 }

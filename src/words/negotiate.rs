@@ -17,7 +17,12 @@ pub fn choose(chosen: Option<&str>, locale: Option<&str>, accept: Option<&str>) 
 /// The best language of ours by the quality values; equal ones in the order they stand in. What has quality 0 is refused.
 fn preferred(header: &str) -> Option<&'static Words> {
     let mut ranges: Vec<(&str, u16)> = header.split(',').take(MOST).filter_map(range).collect();
-    let refused: Vec<&str> = ranges.iter().filter(|(_, q)| *q == 0).filter_map(|(tag, _)| of(tag)).map(|w| w.tag).collect();
+    let refused: Vec<&str> = ranges
+        .iter()
+        .filter(|(_, q)| *q == 0)
+        .filter_map(|(tag, _)| of(tag))
+        .map(|w| w.tag)
+        .collect();
     ranges.retain(|(_, q)| *q > 0);
     // Stable: the order of the header decides between equals.
     ranges.sort_by_key(|(_, q)| std::cmp::Reverse(*q));

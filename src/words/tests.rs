@@ -33,7 +33,11 @@ fn every_language_has_every_key_and_no_other() {
         let own = keys(words);
         let missing: Vec<_> = all.difference(&own).collect();
         let superfluous: Vec<_> = own.difference(&all).collect();
-        assert!(missing.is_empty() && superfluous.is_empty(), "{}: missing {missing:?}, superfluous {superfluous:?}", words.tag);
+        assert!(
+            missing.is_empty() && superfluous.is_empty(),
+            "{}: missing {missing:?}, superfluous {superfluous:?}",
+            words.tag
+        );
     }
 }
 
@@ -46,7 +50,10 @@ fn every_sentence_has_the_slots_and_plural_forms_it_needs() {
             let at = format!("{}: {key}", words.tag);
             match (text, &english().texts[key]) {
                 (Text::Plain(own), Text::Plain(model)) => {
-                    assert!(!own.trim().is_empty() && own.matches('{').count() == own.matches('}').count(), "{at}");
+                    assert!(
+                        !own.trim().is_empty() && own.matches('{').count() == own.matches('}').count(),
+                        "{at}"
+                    );
                     assert_eq!(slots(own), slots(model), "{at}");
                 }
                 (Text::Counted(own), Text::Counted(_)) => {
@@ -96,7 +103,13 @@ fn gather(folder: &Path, code: &mut String) {
 fn translations_are_translated() {
     // Sentences may agree by chance in one word, never as a whole.
     for words in LANGUAGES.iter().skip(1) {
-        for key in ["next-sealed", "next-destroyed", "passcode-why", "problem.link.expired", "refusal.file.damaged"] {
+        for key in [
+            "next-sealed",
+            "next-destroyed",
+            "passcode-why",
+            "problem.link.expired",
+            "refusal.file.damaged",
+        ] {
             assert_ne!(words.say(key), english().say(key), "{}: {key}", words.tag);
         }
     }
@@ -106,7 +119,15 @@ fn translations_are_translated() {
 fn numbers_choose_their_forms() {
     let polish = of("pl").unwrap();
     let tries: Vec<String> = [1, 3, 5, 22].map(|n| polish.count("passcode-tries", n)).into();
-    assert_eq!(tries, ["Pozostała 1 próba.", "Pozostały 3 próby.", "Pozostało 5 prób.", "Pozostały 22 próby."]);
+    assert_eq!(
+        tries,
+        [
+            "Pozostała 1 próba.",
+            "Pozostały 3 próby.",
+            "Pozostało 5 prób.",
+            "Pozostały 22 próby."
+        ]
+    );
     let arabic = of("ar").unwrap();
     assert_eq!(arabic.count("passcode-tries", 2), "بقيت محاولتان.");
     assert_eq!(arabic.count("passcode-tries", 4), "بقيت 4 محاولات.");

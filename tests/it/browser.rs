@@ -20,14 +20,23 @@ pub fn script(name: &str, given: &Value) {
         .env("NIGHTDROP_TEST_OUTPUT", root.join("tests/output"))
         .output()
         .expect("node cannot be run: run tests/run");
-    assert!(said.status.success(), "{name}\n{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(
+        said.status.success(),
+        "{name}\n{}{}",
+        String::from_utf8_lossy(&said.stdout),
+        String::from_utf8_lossy(&said.stderr)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium and playwright-core: run tests/run"]
 async fn the_applicants_page_works_in_a_browser() {
     let more = "[company]\nname = \"Harbour Bank\"\nsupport = \"support@harbour.example\"\npurpose = \"We are required by law to check who our customers are.\"\n[limits]\nuploads_per_address = 64\n";
-    let house = House::wished(Wish { more: more.to_owned(), ..Wish::default() }).await;
+    let house = House::wished(Wish {
+        more: more.to_owned(),
+        ..Wish::default()
+    })
+    .await;
     let photo = house.folder.path().join("specimen.png");
     std::fs::write(&photo, png(7, 400_000)).unwrap();
     let wrong = house.folder.path().join("wrong.jpg");

@@ -54,7 +54,7 @@ pub struct Resumable {
 
 impl Reader<'_> {
     /// An address of this link, with the picked language.
-    fn address(&self, below: &str) -> String {
+    pub fn address(&self, below: &str) -> String {
         let here = self.here.as_deref().unwrap_or_default();
         match self.picked {
             true => format!("{here}{below}?language={}", self.words.tag),

@@ -140,7 +140,11 @@ fn limits(words: &Words, part: &PartSpec) -> String {
 fn what_happens_next(view: &View<'_>, request: &DocumentRequest) -> Markup {
     let words = view.reader.words;
     let company = || own_words(&view.reader.company.name);
-    let sealed = if by_hand(view.portal, request) { "next-by-hand" } else { "next-sealed" };
+    let sealed = if by_hand(view.portal, request) {
+        "next-by-hand"
+    } else {
+        "next-sealed"
+    };
     html! {
         h2 { (words.say("next-title")) }
         ol {
