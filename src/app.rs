@@ -133,6 +133,8 @@ pub struct App {
     pub config: Config,
     pub portal: Arc<Portal>,
     pub store: Arc<SledStore>,
+    /// How slow a sender may be; tests are less patient.
+    pub pace: http::body::Pace,
 }
 
 impl App {
@@ -167,6 +169,7 @@ impl App {
             policy: policy(&config),
             in_flight: InFlight::default(),
             hashing: Arc::new(Semaphore::new(hashing)),
+            tasks: tokio::runtime::Handle::current(),
             wake: Notify::new(),
             breakers: forward::Breakers::default(),
             counters: Counters::default(),
@@ -177,7 +180,12 @@ impl App {
         if swept != sweep::Swept::default() {
             tracing::info!(?swept, "left-overs of the process before destroyed");
         }
-        Ok(Self { config, portal, store })
+        Ok(Self {
+            config,
+            portal,
+            store,
+            pace: http::body::Pace::default(),
+        })
     }
 
     /// Opens the doors and starts the worker. Returns when both listeners are bound.
@@ -189,6 +197,11 @@ impl App {
     pub async fn start_with(self, worker: bool) -> Result<Running, StartError> {
         let public = bind(self.config.public.address)?;
         let staff = bind(self.config.staff.address)?;
+        self.start_on(public, staff, worker).await
+    }
+
+    /// The same on sockets that are bound already, for a portal whose address must be known before it opens.
+    pub async fn start_on(self, public: TcpListener, staff: TcpListener, worker: bool) -> Result<Running, StartError> {
         let addresses = (local(&public)?, local(&staff)?);
         let doors = http::open(http::Doors {
             portal: self.portal.clone(),
@@ -205,6 +218,7 @@ impl App {
                 uploads: self.config.limits.uploads,
                 uploads_per_address: self.config.limits.uploads_per_address,
                 trusted: self.config.trusted_proxies.iter().copied().map(trust).collect(),
+                pace: self.pace,
             },
             public: (public, tls(self.config.public.tls.as_ref())?),
             staff: (staff, tls(self.config.staff.tls.as_ref())?),
@@ -330,7 +344,9 @@ fn unlock_at_start(config: &Config, layout: &Layout, keyring: &Keyring) -> Resul
     }
     if let Some(path) = &config.keys.passphrase_file {
         let bytes = private_file::read(path, 4096, Privacy::Owner).map_err(|e| refused("keys.passphrase_file")(&e))?;
+        // One line break at the end, of either kind, is the editor's.
         let passphrase = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        let passphrase = passphrase.strip_suffix(b"\r").unwrap_or(passphrase);
         keyring
             .unlock(&Protector::Passphrase(passphrase, Argon2Cost::for_this_machine()))
             .map_err(|e| refused("the vault key does not open with keys.passphrase_file")(&e))?;

@@ -8,11 +8,13 @@ pub mod body;
 pub mod callback;
 pub mod console;
 pub mod error;
+mod form;
 pub mod gate;
 pub mod guard;
 pub mod health;
 pub mod pages;
 pub mod staff;
+mod table;
 pub mod tls;
 pub mod upload;
 
@@ -108,6 +110,7 @@ pub struct Limits {
     pub uploads: usize,
     pub uploads_per_address: usize,
     pub trusted: Vec<Trusted>,
+    pub pace: body::Pace,
 }
 
 /// What every handler can reach.
@@ -117,6 +120,7 @@ pub struct State {
     pub settings: Settings,
     pub company: Company,
     pub gate: gate::Gate,
+    pub pace: body::Pace,
     pub trusted: Vec<Trusted>,
 }
 
@@ -133,6 +137,7 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
         settings: doors.settings,
         company: doors.company,
         gate: gate::Gate::new(doors.limits.uploads, doors.limits.uploads_per_address),
+        pace: doors.limits.pace,
         trusted: doors.limits.trusted,
     });
     let workers = match doors.workers {
@@ -152,7 +157,7 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
             .app_data(state.clone())
             .wrap(guard::staff_headers())
             .configure(staff_routes)
-            .default_service(web::to(error::no_such_page))
+            .default_service(web::to(console::no_such_page))
     });
     macro_rules! run {
         ($server:expr, $door:expr, $workers:expr) => {{

@@ -47,6 +47,7 @@
 //! | [`config`], [`app`] | is everything in place to start? |
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod connectors;
 pub mod crypto;

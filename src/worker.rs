@@ -66,7 +66,10 @@ impl Worker {
 
 async fn hand(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
     while !*stopped.borrow() {
-        let pause = match step(&portal).await {
+        // In a task of its own: a step that panics costs one lease, not one of the hands.
+        let turn = portal.clone();
+        let done = tokio::spawn(async move { step(&turn).await }).await;
+        let pause = match done.unwrap_or_else(|panic| Err(WorkflowError::Internal(panic.to_string()))) {
             Ok(Step::Done) => continue,
             Ok(Step::Idle) => until_due(&portal).await,
             Err(error) => {

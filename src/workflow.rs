@@ -7,11 +7,13 @@ pub mod catalogue;
 pub mod confirm;
 pub mod forward;
 pub mod issue;
+pub mod message;
 pub mod parcel;
 pub mod purge;
 pub mod receive;
 pub mod sign_in;
 pub mod sweep;
+pub mod vault;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -51,6 +53,8 @@ pub struct Portal {
     pub throttle: sign_in::Throttle,
     /// Argon2 jobs at once; each takes 19 MiB and a core.
     pub hashing: Arc<Semaphore>,
+    /// Where that runs which must end whoever asked for it: the threads of the doors die with a panic, and these tasks with them.
+    pub tasks: tokio::runtime::Handle,
     /// Rung when something may have become due.
     pub wake: Notify,
     pub breakers: forward::Breakers,

@@ -83,6 +83,19 @@ pub enum Phase {
     NeedsAttention { problem: Problem, since: OffsetDateTime },
 }
 
+impl Phase {
+    /// When the next step is due; `None`: only a person decides.
+    pub fn step_at(&self) -> Option<OffsetDateTime> {
+        match self {
+            Self::Pending { not_before } => Some(*not_before),
+            Self::Sending { intent } => Some(intent.started_at),
+            Self::Uncertain { check_at, .. } => Some(*check_at),
+            Self::AwaitingConfirmation { poll_at, .. } => Some(*poll_at),
+            Self::NeedsAttention { .. } => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Counted up when the provider is proven not to have the document and a fresh key is needed.

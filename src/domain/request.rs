@@ -199,14 +199,8 @@ impl DocumentRequest {
                 ..
             } => Some(document.received_at),
             Stage::Held { document, delivery, .. } => {
-                let step = match &delivery.phase {
-                    Phase::Pending { not_before } => Some(*not_before),
-                    Phase::Sending { intent } => Some(intent.started_at),
-                    Phase::Uncertain { check_at, .. } => Some(*check_at),
-                    Phase::AwaitingConfirmation { poll_at, .. } => Some(*poll_at),
-                    Phase::NeedsAttention { .. } => None,
-                };
-                Some(step.map_or(document.purge_at, |step| step.min(document.purge_at)))
+                let end = deadline(document, delivery);
+                Some(delivery.phase.step_at().map_or(end, |step| step.min(end)))
             }
             Stage::Purging { since, .. } => Some(*since),
             Stage::Purged => self.tombstones.last().map(|t| t.purged_at + self.forget_after),
@@ -220,6 +214,11 @@ impl DocumentRequest {
             Stage::Purged => self.tombstones.last().is_none_or(|t| now >= t.purged_at + self.forget_after),
             _ => false,
         }
+    }
+
+    /// Whether the retention deadline calls for a purge. While the outcome of an attempt is unknown, the provider may be asked until [`SENDING_GRACE`] is over.
+    pub fn past_deadline(&self, now: OffsetDateTime) -> bool {
+        matches!(&self.stage, Stage::Held { document, .. } if now >= document.purge_at)
     }
 
     pub fn held(&self) -> Option<(&Document, &Delivery)> {
@@ -268,5 +267,13 @@ impl DocumentRequest {
             }
         }
         bytes
+    }
+}
+
+/// The instant at which a held document is looked at for its retention, whatever its delivery waits for.
+fn deadline(document: &Document, delivery: &Delivery) -> OffsetDateTime {
+    match delivery.phase {
+        Phase::Sending { .. } | Phase::Uncertain { .. } => document.purge_at + SENDING_GRACE,
+        _ => document.purge_at,
     }
 }

@@ -45,7 +45,11 @@ pub enum Transition {
     },
     // By the applicant's browser.
     SpendPasscodeTry,
-    BeginReceive(Receiving),
+    /// Under the link of that generation: a stream that began under an older link is refused.
+    BeginReceive {
+        receiving: Receiving,
+        generation: u32,
+    },
     AbandonReceive(DocumentId),
     CommitReceived(Document),
     // By the worker, each under the fence of its lease.
@@ -80,6 +84,8 @@ pub enum Transition {
         fence: u64,
         problem: Problem,
         check_at: OffsetDateTime,
+        /// Whether the provider was asked. Waiting for the vault key or a pause does not use up the questions, and is not told in the log.
+        counted: bool,
     },
     /// The provider authoritatively does not have it (the first of two such answers unless `proven`).
     FoundAbsent {
@@ -179,7 +185,7 @@ pub fn apply(
             decide(&mut request, transition, now, &mut log)?;
         }
         Transition::SpendPasscodeTry => spend_try(&mut request, now, &mut log)?,
-        Transition::BeginReceive(receiving) => begin_receive(&mut request, receiving, now)?,
+        Transition::BeginReceive { receiving, generation } => begin_receive(&mut request, receiving, generation, now)?,
         Transition::AbandonReceive(document) => request.receivings.retain(|r| r.document != document),
         Transition::CommitReceived(document) => commit_received(&mut request, document, now, &mut log)?,
         Transition::Lease { until } => {
@@ -370,11 +376,18 @@ fn spend_try(request: &mut DocumentRequest, now: OffsetDateTime, log: &mut Log) 
     Ok(())
 }
 
-fn begin_receive(request: &mut DocumentRequest, receiving: Receiving, now: OffsetDateTime) -> Result<(), Refusal> {
-    match open_link(request, now) {
+fn begin_receive(request: &mut DocumentRequest, receiving: Receiving, generation: u32, now: OffsetDateTime) -> Result<(), Refusal> {
+    // It counts when the upload was asked for, not when its first chunk was full; the commit has the last word.
+    if now >= request.link.expires_at + COMMIT_GRACE {
+        return open_link(request, now);
+    }
+    match open_link(request, receiving.started_at.min(now)) {
         // The stream has a passcode session from before the lock: tries spent by a stranger do not shut it out.
         Ok(()) | Err(Refusal::LinkLocked) => {}
         Err(refusal) => return Err(refusal),
+    }
+    if generation != request.link.generation {
+        return Err(Refusal::Superseded);
     }
     if request.receivings.iter().any(|r| r.document == receiving.document) {
         return Ok(());
@@ -500,9 +513,13 @@ fn deliver(
     now: OffsetDateTime,
     log: &mut Log,
 ) -> Result<Option<Stage>, Refusal> {
+    // Bytes may have left; and: the provider has them.
+    let open = matches!(delivery.phase, Phase::Sending { .. } | Phase::Uncertain { .. });
+    let received = matches!(delivery.phase, Phase::AwaitingConfirmation { .. });
     match step {
         Transition::StartSending { intent, .. } => {
-            if !matches!(delivery.phase, Phase::Pending { .. } | Phase::Uncertain { .. }) {
+            // An attempt whose outcome is unknown is never covered by a new one.
+            if !matches!(delivery.phase, Phase::Pending { .. }) {
                 return Err(Refusal::Superseded);
             }
             let epoch = intent.epoch;
@@ -516,10 +533,16 @@ fn deliver(
             );
         }
         Transition::NoteProgress { step, value, .. } => {
+            if !open {
+                return Err(Refusal::Superseded);
+            }
             delivery.progress.retain(|(known, _)| *known != step);
             delivery.progress.push((step, value));
         }
         Transition::Delivered { receipt, poll_at, .. } => {
+            if !open {
+                return Err(Refusal::Superseded);
+            }
             delivery.phase = Phase::AwaitingConfirmation {
                 receipt,
                 poll_at,
@@ -528,15 +551,22 @@ fn deliver(
             delivery.last_problem = None;
             log.add(Actor::Portal, "delivery.received");
         }
-        Transition::BecomeUncertain { problem, check_at, .. } => {
+        Transition::BecomeUncertain {
+            problem,
+            check_at,
+            counted,
+            ..
+        } => {
             let (Phase::Sending { intent } | Phase::Uncertain { intent, .. }) = &delivery.phase else {
                 return Err(Refusal::Superseded);
             };
             let (intent, checks, absent_since) = match &delivery.phase {
-                Phase::Uncertain { checks, absent_since, .. } => (intent.clone(), checks + 1, *absent_since),
+                Phase::Uncertain { checks, absent_since, .. } => (intent.clone(), checks + u32::from(counted), *absent_since),
                 _ => (intent.clone(), 0, None),
             };
-            log.problem("delivery.uncertain", &problem);
+            if counted {
+                log.problem("delivery.uncertain", &problem);
+            }
             delivery.phase = Phase::Uncertain {
                 intent,
                 check_at,
@@ -577,11 +607,18 @@ fn deliver(
             new_epoch,
             ..
         } => {
+            // Only before the outcome can be unknown: from there the provider is asked first.
+            if !matches!(delivery.phase, Phase::Pending { .. } | Phase::Sending { .. }) {
+                return Err(Refusal::Superseded);
+            }
             if counted {
                 delivery.attempts += 1;
                 log.problem("delivery.failed", &problem);
             }
-            delivery.poison = if poison { delivery.poison + 1 } else { 0 };
+            // Waiting for a key or a pause says nothing about the document.
+            if counted {
+                delivery.poison = if poison { delivery.poison + 1 } else { 0 };
+            }
             if new_epoch {
                 delivery.epoch += 1;
                 delivery.progress.clear();
@@ -590,6 +627,9 @@ fn deliver(
             delivery.phase = Phase::Pending { not_before: at };
         }
         Transition::GiveUp { problem, .. } => {
+            if !open && !matches!(delivery.phase, Phase::Pending { .. }) {
+                return Err(Refusal::Superseded);
+            }
             log.problem("delivery.needs_attention", &problem);
             delivery.last_problem = Some(problem.clone());
             delivery.phase = Phase::NeedsAttention { problem, since: now };
@@ -602,10 +642,16 @@ fn deliver(
             *polls += 1;
         }
         Transition::Confirm { .. } => {
+            if !received {
+                return Err(Refusal::Superseded);
+            }
             log.add(Actor::Portal, "delivery.confirmed");
             return Ok(Some(purging(document, PurgeCause::Confirmed, now)));
         }
         Transition::Reject { problem, .. } => {
+            if !received {
+                return Err(Refusal::Superseded);
+            }
             log.problem("delivery.rejected", &problem);
             return Ok(Some(purging(document, PurgeCause::Rejected(problem), now)));
         }

@@ -1,2 +1,65 @@
-//! Stub.
-pub fn routes(_routes: &mut actix_web::web::ServiceConfig) {}
+//! `/api/v1`: the JSON interface for machines and the command line. Bearer keys only, problem documents on every failure, nothing that is not in [`openapi`].
+//!
+//! * [`TABLE`] is the one list of routes: the router, the `Allow` headers and the tests are made from it.
+//! * No answer holds a token (but the one that issues it), a document byte or a file name.
+//! * What comes in is read by [`json`], what goes out is written in [`view`]; domain types know no JSON.
+
+pub mod admin;
+pub mod audit;
+pub mod handout;
+pub mod json;
+pub mod openapi;
+pub mod providers;
+pub mod query;
+pub mod requests;
+pub mod view;
+
+use actix_web::{HttpResponse, web};
+
+use super::error::Problem;
+use super::table::table;
+
+pub use openapi::openapi;
+
+/// Every handler's answer.
+pub type Answer = Result<HttpResponse, Problem>;
+
+/// Before every path of [`TABLE`].
+pub const BASE: &str = "/api/v1";
+
+table! { Problem;
+    "/openapi.json" { get: openapi::document }
+    "/requests" { get: requests::list, post: requests::issue }
+    "/requests/search" { post: requests::search }
+    "/requests/{id}" { get: requests::show }
+    "/requests/{id}/extend" { post: requests::extend }
+    "/requests/{id}/reissue" { post: requests::reissue }
+    "/requests/{id}/passcode" { post: requests::passcode }
+    "/requests/{id}/revoke" { post: requests::revoke }
+    "/requests/{id}/retry" { post: requests::retry }
+    "/requests/{id}/purge" { post: requests::purge }
+    "/requests/{id}/mark-uploaded" { post: requests::mark_uploaded }
+    "/requests/{id}/deletion-receipt" { get: audit::deletion_receipt }
+    "/receipt-key" { get: audit::receipt_key }
+    "/audit" { get: audit::entries }
+    "/providers" { get: providers::list }
+    "/providers/{provider}/applicants/{applicant}/missing" { get: providers::missing }
+    "/providers/{provider}/missing" { post: providers::ask_missing }
+    "/agents" { get: admin::agents, post: admin::add_agent }
+    "/agents/{id}/disable" { post: admin::disable_agent }
+    "/agents/{id}/password" { post: admin::reset_password }
+    "/api-keys" { get: admin::api_keys, post: admin::add_api_key }
+    "/api-keys/{id}/revoke" { post: admin::revoke_api_key }
+    "/key" { get: admin::key }
+    "/key/unlock" { post: admin::unlock }
+    "/status" { get: admin::status }
+    "/clock/accept" { post: admin::accept_clock }
+}
+
+pub fn routes(routes: &mut web::ServiceConfig) {
+    let nothing = || Problem::not_found("There is no such thing in this API. See /api/v1/openapi.json.");
+    let scope = web::scope(BASE)
+        .app_data(web::PathConfig::default().error_handler(move |_, _| nothing().into()))
+        .default_service(web::to(move || async move { Err::<HttpResponse, _>(nothing()) }));
+    routes.service(resources(scope));
+}

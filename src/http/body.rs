@@ -11,14 +11,30 @@ use actix_web::web::{Bytes, Payload};
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
 
-/// No byte for this long ends the upload.
-const IDLE: Duration = Duration::from_secs(20);
-/// Fewer than [`WINDOW_BYTES`] in this time does, too.
-const WINDOW: Duration = Duration::from_secs(30);
-/// 2 KiB/s.
-const WINDOW_BYTES: u64 = 60 * 1024;
-/// And so does taking longer than this in all.
-const WHOLE: Duration = Duration::from_secs(15 * 60);
+/// How slow a sender may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// No byte for this long ends the upload.
+    pub idle: Duration,
+    /// Fewer than `window_bytes` in this time does, too.
+    pub window: Duration,
+    pub window_bytes: u64,
+    /// And so does taking longer than this in all.
+    pub whole: Duration,
+}
+
+impl Default for Pace {
+    /// 20 s without a byte, 2 KiB/s over 30 s, a quarter of an hour in all.
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(20),
+            window: Duration::from_secs(30),
+            window_bytes: 60 * 1024,
+            whole: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
 /// After an early answer this much is still read, so that a browser shows the page instead of "connection reset".
 const DRAIN_BYTES: usize = 2 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
@@ -47,8 +63,13 @@ impl Verdict {
 /// A body that fails on its own when its sender is too slow or sends too much.
 pub struct Paced {
     payload: Payload,
+    pace: Pace,
     left: u64,
     in_window: u64,
+    /// Since when the sender is waited for.
+    waiting: Option<Instant>,
+    /// How long it was waited for in this window.
+    waited: Duration,
     idle: Pin<Box<Sleep>>,
     window: Pin<Box<Sleep>>,
     whole: Pin<Box<Sleep>>,
@@ -56,16 +77,19 @@ pub struct Paced {
 }
 
 impl Paced {
-    pub fn new(payload: Payload, most: u64) -> (Self, Verdict) {
+    pub fn new(payload: Payload, most: u64, pace: Pace) -> (Self, Verdict) {
         let verdict = Verdict::default();
         let timer = |time| Box::pin(tokio::time::sleep(time));
         let paced = Self {
             payload,
+            pace,
             left: most,
             in_window: 0,
-            idle: timer(IDLE),
-            window: timer(WINDOW),
-            whole: timer(WHOLE),
+            waiting: None,
+            waited: Duration::ZERO,
+            idle: timer(pace.idle),
+            window: timer(pace.window),
+            whole: timer(pace.whole),
             verdict: verdict.clone(),
         };
         (paced, verdict)
@@ -75,6 +99,34 @@ impl Paced {
     pub fn limited(mut self, most: u64) -> Self {
         self.left = most;
         self
+    }
+
+    /// Only the time in which the sender was waited for counts: a busy portal is not its fault.
+    fn wait(&mut self) {
+        if self.waiting.is_none() {
+            let now = Instant::now();
+            self.waiting = Some(now);
+            self.idle.as_mut().reset(now + self.pace.idle);
+            self.window.as_mut().reset(now + self.pace.window.saturating_sub(self.waited));
+        }
+    }
+
+    fn came(&mut self, size: u64) {
+        self.in_window += size;
+        if let Some(since) = self.waiting.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
+    /// Whether the window that ends now brought too little; if not, the next one begins.
+    fn lags(&mut self) -> bool {
+        let lags = self.in_window < self.pace.window_bytes;
+        let now = Instant::now();
+        self.in_window = 0;
+        self.waited = Duration::ZERO;
+        self.waiting = self.waiting.map(|_| now);
+        self.window.as_mut().reset(now + self.pace.window);
+        lags
     }
 
     fn fail(&self, fault: Fault) -> Poll<Option<Result<Bytes, PayloadError>>> {
@@ -99,25 +151,21 @@ impl Stream for Paced {
                     return self.fail(Fault::TooLarge);
                 }
                 self.left -= size;
-                self.in_window += size;
-                self.idle.as_mut().reset(Instant::now() + IDLE);
+                self.came(size);
                 Poll::Ready(Some(Ok(bytes)))
             }
             Poll::Ready(Some(Err(_))) => self.fail(Fault::CutOff),
             Poll::Ready(None) => Poll::Ready(None),
-            // Only a sender that is waited for can be too slow; a busy portal is not its fault.
             Poll::Pending => {
+                self.wait();
                 if self.idle.as_mut().poll(cx).is_ready() || self.whole.as_mut().poll(cx).is_ready() {
                     return self.fail(Fault::TooSlow);
                 }
-                if self.window.as_mut().poll(cx).is_ready() {
-                    if self.in_window < WINDOW_BYTES {
+                // Polled until it is not ready: only then does it wake this task.
+                while self.window.as_mut().poll(cx).is_ready() {
+                    if self.lags() {
                         return self.fail(Fault::TooSlow);
                     }
-                    self.in_window = 0;
-                    self.window.as_mut().reset(Instant::now() + WINDOW);
-                    // The timer was ready: it must be polled again to wake this task the next time.
-                    let _ = self.window.as_mut().poll(cx);
                 }
                 Poll::Pending
             }

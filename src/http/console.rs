@@ -1,2 +1,116 @@
-//! Stub.
-pub fn routes(_routes: &mut actix_web::web::ServiceConfig) {}
+//! The console at `/`: pages for people, rendered here, working without JavaScript. Every POST goes through [`Csrf`](super::staff::Csrf) and answers with a redirect,
+//! except the three pages that show a secret once.
+//!
+//! An applicant's reference never stands in an address: searching for one is a POST.
+
+pub mod admin;
+pub mod ask;
+pub mod audit;
+pub mod form;
+pub mod requests;
+pub mod session;
+pub mod start;
+
+use std::collections::BTreeMap;
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use maud::Markup;
+
+use super::error::Problem;
+use super::pages::assets;
+use super::staff::Turned;
+use super::table::table;
+use super::{State, pages};
+use crate::storage::StorageError;
+
+/// Every handler's answer.
+pub type Page = Result<HttpResponse, Turned>;
+
+table! { Turned;
+    "/" { get: start::start }
+    "/sign-in" { get: session::form, post: session::sign_in }
+    "/sign-out" { post: session::sign_out }
+    "/account" { get: session::account, post: session::change_password }
+    "/requests" { get: requests::list, post: requests::search }
+    "/requests/new" { get: ask::form, post: ask::issue }
+    "/missing" { get: ask::missing_form, post: ask::missing }
+    "/requests/{id}" { get: requests::show }
+    "/requests/{id}/extend" { post: requests::extend }
+    "/requests/{id}/reissue" { post: ask::reissue }
+    "/requests/{id}/passcode" { post: ask::passcode }
+    "/requests/{id}/retry" { post: requests::retry }
+    "/requests/{id}/revoke" { get: requests::revoke_page, post: requests::revoke }
+    "/requests/{id}/purge" { get: requests::purge_page, post: requests::purge }
+    "/requests/{id}/mark-uploaded" { get: requests::uploaded_page, post: requests::mark_uploaded }
+    "/requests/{id}/receipt" { get: requests::receipt }
+    "/requests/{id}/receipt.txt" { get: requests::receipt_text }
+    "/audit" { get: audit::page }
+    "/audit/export" { get: audit::export }
+    "/admin" { get: admin::overview }
+    "/admin/unlock" { post: admin::unlock }
+    "/admin/clock" { post: admin::accept_clock }
+    "/admin/agents" { get: admin::agents, post: admin::add_agent }
+    "/admin/agents/{id}" { get: admin::agent }
+    "/admin/agents/{id}/password" { post: admin::reset_password }
+    "/admin/agents/{id}/disable" { post: admin::disable }
+    "/admin/keys" { get: admin::keys, post: admin::add_key }
+    "/admin/keys/{id}/revoke" { get: admin::revoke_page, post: admin::revoke_key }
+}
+
+pub fn routes(routes: &mut web::ServiceConfig) {
+    assets::staff_routes(routes);
+    let nothing = || Turned::from(Problem::not_found("There is nothing at this address."));
+    let scope = web::scope("").app_data(web::PathConfig::default().error_handler(move |_, _| nothing().into()));
+    routes.service(resources(scope));
+}
+
+/// Nothing lives at this address of the staff door: a page for browsers, a problem document for everything else.
+pub async fn no_such_page(request: HttpRequest) -> HttpResponse {
+    let accept = request.headers().get("accept").and_then(|a| a.to_str().ok());
+    let problem = Problem::not_found("There is nothing at this address.");
+    if accept.is_some_and(|a| a.contains("text/html")) {
+        pages::console::frame::failure(&problem)
+    } else {
+        problem.error_response()
+    }
+}
+
+pub fn html(page: Markup) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page.into_string())
+}
+
+/// A page in the place of a problem document, with the problem's status.
+pub fn html_of(problem: &Problem, page: Markup) -> HttpResponse {
+    problem.page().content_type("text/html; charset=utf-8").body(page.into_string())
+}
+
+pub fn see(path: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
+}
+
+/// Who issued or did something, by the id that the log has.
+pub struct Names(BTreeMap<String, String>);
+
+impl Names {
+    pub async fn of(state: &State) -> Result<Self, StorageError> {
+        let agents = state.portal.records.agents().await?.into_iter().map(|a| (a.id.to_string(), a.name));
+        let keys = state
+            .portal
+            .records
+            .api_keys()
+            .await?
+            .into_iter()
+            .map(|k| (k.id.to_string(), format!("API key “{}”", k.name)));
+        Ok(Self(agents.chain(keys).collect()))
+    }
+
+    pub fn of_actor<'a>(&'a self, actor: &'a str) -> &'a str {
+        match actor {
+            "applicant" => "Applicant",
+            "portal" => "nightdrop",
+            "operator" => "Operator",
+            id => self.0.get(id).map_or(id, String::as_str),
+        }
+    }
+}

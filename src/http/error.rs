@@ -109,6 +109,11 @@ impl Problem {
         Self::new(status, code, detail)
     }
 
+    /// No erasure slot or no space is free.
+    pub fn no_room() -> Self {
+        Self::full("There is no room for more documents at the moment. Nothing was stored: try again later.").after(300)
+    }
+
     pub fn code(mut self, code: &'static str) -> Self {
         self.code = code;
         self
@@ -205,9 +210,7 @@ impl From<StorageError> for Problem {
             StorageError::Refused(refusal) => refusal.into(),
             StorageError::Exists(what) => Self::conflict(format!("There is already {what}.")).code("exists"),
             StorageError::Busy => Self::unavailable("The store is busy. Try again in a few seconds.").after(5),
-            StorageError::Full => {
-                Self::full("There is no room for more documents at the moment. Nothing was stored; try again later.").after(300)
-            }
+            StorageError::Full => Self::no_room(),
             StorageError::Indeterminate(why) | StorageError::Corrupt(why) => {
                 tracing::error!(why, "the store failed");
                 Self::unavailable("The store could not say whether it wrote. Ask again in a moment.").after(10)

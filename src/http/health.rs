@@ -10,12 +10,16 @@ use super::error::Problem;
 
 pub fn routes(routes: &mut web::ServiceConfig) {
     routes
-        .route("/healthz", web::get().to(healthy))
-        .route("/readyz", web::get().to(ready));
+        .service(look_only("/healthz").route(web::get().to(healthy)).route(web::head().to(healthy)))
+        .service(look_only("/readyz").route(web::get().to(ready)).route(web::head().to(ready)));
 }
 
 pub fn metrics_routes(routes: &mut web::ServiceConfig) {
     routes.route("/metrics", web::get().to(metrics));
+}
+
+fn look_only(path: &str) -> actix_web::Resource {
+    web::resource(path).default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("GET, HEAD")) }))
 }
 
 async fn healthy() -> HttpResponse {

@@ -3,12 +3,12 @@
 //! GET, HEAD and OPTIONS change nothing, ever: mail scanners and chat previews fetch links. A passcode is asked for before any file is taken.
 
 use std::cell::OnceCell;
+use std::panic::AssertUnwindSafe;
 
-use actix_multipart::{Field, Multipart};
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
-use futures_util::StreamExt;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
+use futures_util::FutureExt;
 use maud::Markup;
 use serde_json::json;
 use time::Duration;
@@ -20,22 +20,20 @@ use crate::domain::token::PlainToken;
 use crate::domain::transition::Refusal;
 use crate::words::negotiate::choose;
 use crate::words::{self, Words};
-use crate::workflow::receive::{self, DeadLink, OpenedLink, ReceiveError, Submission};
+use crate::workflow::receive::{self, DeadLink, OpenedLink, Submission, Tried};
 use crate::workflow::{Portal, WorkflowError};
 
-use super::body::{self, Fault, Paced, Verdict};
+use super::body::{self, Paced};
 use super::error::Problem;
 use super::gate::Crowded;
 use super::pages::layout::accept_language;
 use super::pages::upload::{self as pages, Reader, Resumable, View};
-use super::{State, guard};
+use super::{State, form, guard};
 
 /// A passcode entered right lets the same browser upload for this long.
 const PASSCODE_SESSION: Duration = Duration::minutes(30);
 /// Form fields and boundaries around the files.
 const FORM_ROOM: u64 = 64 * 1024;
-/// Fields of one form: two inputs for each of two parts, and some room.
-const FIELDS_MAX: usize = 8;
 const ALLOW: &str = "GET, HEAD, POST, OPTIONS";
 
 pub fn routes(routes: &mut web::ServiceConfig) {
@@ -148,6 +146,12 @@ impl<'a> Visit<'a> {
         same && link.now.unix_timestamp() < until
     }
 
+    /// Whether this browser is the one whose drop was received.
+    fn was_first(&self, done: &DocumentRequest) -> bool {
+        let known = done.document().and_then(|d| d.receiver);
+        known.is_some() && known == self.cookie("r").map(|c| receive::receipt_mark(&c))
+    }
+
     fn reader(&self) -> Reader<'a> {
         reader(self.state, self.request, self.locale.get().map(String::as_str))
     }
@@ -191,28 +195,27 @@ fn host_of(url: &str) -> &str {
     url.split_once("://").map_or(url, |(_, host)| host)
 }
 
-/// One page and one status for what is nobody's token, whatever it looks like.
+/// One page and one status for what is nobody's token, whatever it looks like and however it is asked for. Every such answer counts as a guess.
 fn unknown(state: &State, request: &HttpRequest) -> HttpResponse {
-    if !state.gate.may_guess(guard::client_address(request, state)) {
-        return answer_problem(
-            &reader(state, request, None),
-            request,
-            Problem::too_many("Too many addresses that do not exist. Wait a minute.").after(60),
-            None,
-        );
-    }
-    dead(state, request, DeadLink::Unknown)
+    answer_problem(
+        &reader(state, request, None),
+        request,
+        dead(state, request, DeadLink::Unknown),
+        None,
+    )
 }
 
-fn dead(state: &State, request: &HttpRequest, dead: DeadLink) -> HttpResponse {
-    let problem = match dead {
+fn dead(state: &State, request: &HttpRequest, dead: DeadLink) -> Problem {
+    match dead {
+        DeadLink::Unknown if !state.gate.may_guess(guard::client_address(request, state)) => {
+            Problem::too_many("Too many addresses that do not exist. Wait a minute.").after(60)
+        }
         DeadLink::Unknown => {
             Problem::not_found("This link does not work any more, or was never issued. Ask for a new one.").code("link.unknown")
         }
         DeadLink::Expired => Refusal::LinkExpired.into(),
         DeadLink::Revoked => Refusal::LinkRevoked.into(),
-    };
-    answer_problem(&reader(state, request, None), request, problem, None)
+    }
 }
 
 /// Programs that ask for JSON get it; everybody else gets a page.
@@ -247,8 +250,7 @@ async fn show(state: web::Data<State>, request: HttpRequest, token: web::Path<St
     };
     match visit.entry().await {
         Err(error) => visit.answer_problem(error.into(), None),
-        Ok(Entry::Dead(DeadLink::Unknown)) => unknown(&state, &request),
-        Ok(Entry::Dead(other)) => dead(&state, &request, other),
+        Ok(Entry::Dead(why)) => visit.answer_problem(dead(&state, &request, why), None),
         Ok(Entry::Locked) => visit.answer_problem(Refusal::LinkLocked.into(), None),
         Ok(Entry::Passcode(link)) => html(HttpResponse::Ok(), pages::passcode(&visit.view(), &link, None)),
         Ok(Entry::Done(done)) => receipt(&visit, &done),
@@ -294,12 +296,7 @@ struct PasscodeForm {
     passcode: String,
 }
 
-async fn enter_passcode(
-    state: web::Data<State>,
-    request: HttpRequest,
-    token: web::Path<String>,
-    form: web::Form<PasscodeForm>,
-) -> HttpResponse {
+async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: web::Path<String>, payload: web::Payload) -> HttpResponse {
     let Some(visit) = Visit::new(&state, &request, &token) else {
         return unknown(&state, &request);
     };
@@ -308,15 +305,25 @@ async fn enter_passcode(
     }
     let link = match visit.entry().await {
         Ok(Entry::Passcode(link)) => link,
-        Ok(Entry::Dead(DeadLink::Unknown)) => return unknown(&state, &request),
-        Ok(Entry::Dead(other)) => return dead(&state, &request, other),
+        Ok(Entry::Dead(why)) => return visit.answer_problem(dead(&state, &request, why), None),
         Ok(Entry::Locked) => return visit.answer_problem(Refusal::LinkLocked.into(), None),
         Ok(Entry::Done(_) | Entry::Open(_)) => return visit.see_other(),
         Err(error) => return visit.answer_problem(error.into(), None),
     };
-    let code: String = form.passcode.chars().filter(char::is_ascii_digit).take(12).collect();
+    let mut body = payload.into_inner();
+    let form = web::Form::<PasscodeForm>::from_request(&request, &mut body);
+    let code: String = match tokio::time::timeout(state.pace.idle, form).await {
+        Ok(Ok(form)) => form.into_inner().passcode,
+        Ok(Err(_)) => {
+            return visit.answer_problem(Problem::malformed("The code could not be read. Enter it again."), None);
+        }
+        Err(_) => {
+            return visit.answer_problem(Problem::slow("The connection became too slow. Enter the code again."), None);
+        }
+    };
+    let code: String = code.chars().filter(char::is_ascii_digit).take(12).collect();
     match receive::try_passcode(&state.portal, &link.request, &code).await {
-        Ok(true) => {
+        Ok(Tried::Right) => {
             let until = (link.now + PASSCODE_SESSION).unix_timestamp();
             let cookie = visit.make_cookie("p", visit.passcode_session(&link, until), PASSCODE_SESSION);
             let mut response = visit.see_other();
@@ -325,8 +332,7 @@ async fn enter_passcode(
                 Err(_) => visit.answer_problem(Problem::internal("The passcode was right, but the answer failed. Try again."), None),
             }
         }
-        Ok(false) => {
-            let left = link.request.link.passcode.as_ref().map_or(0, |p| p.tries_left.saturating_sub(1));
+        Ok(Tried::Wrong { left }) => {
             if left == 0 {
                 return visit.answer_problem(Refusal::LinkLocked.into(), None);
             }
@@ -375,17 +381,15 @@ impl Stopped {
 async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentRequest, Stopped> {
     let state = visit.state;
     let headers = visit.request.headers();
-    let (paced, verdict) = Paced::new(payload, u64::MAX);
+    let (paced, verdict) = Paced::new(payload, u64::MAX, state.pace);
     if let Err(problem) = guard::same_site(visit.request, false) {
         return Err(Stopped::unread(problem, paced));
     }
     let link = match visit.entry().await {
         Ok(Entry::Open(link)) => link,
         Ok(Entry::Done(done)) => {
-            // The browser that was first, asking again after a lost answer: told so, and nothing is stored.
-            let own = visit.cookie("r").map(|c| receive::receipt_mark(&c));
-            let known = done.document().and_then(|d| d.receiver);
-            if own.is_some() && own == known {
+            // Asked again after a lost answer: told so, and nothing is stored.
+            if visit.was_first(&done) {
                 body::drain(paced).await;
                 return Ok(*done);
             }
@@ -401,14 +405,7 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
             });
         }
         Ok(Entry::Locked) => return Err(Stopped::unread(Refusal::LinkLocked, paced)),
-        Ok(Entry::Dead(DeadLink::Expired)) => return Err(Stopped::unread(Refusal::LinkExpired, paced)),
-        Ok(Entry::Dead(DeadLink::Revoked)) => return Err(Stopped::unread(Refusal::LinkRevoked, paced)),
-        Ok(Entry::Dead(DeadLink::Unknown)) => {
-            return Err(Stopped::unread(
-                Problem::not_found("This link does not work any more, or was never issued. Ask for a new one.").code("link.unknown"),
-                paced,
-            ));
-        }
+        Ok(Entry::Dead(why)) => return Err(Stopped::unread(dead(state, visit.request, why), paced)),
         Err(error) => return Err(Stopped::unread(error, paced)),
     };
     let encoded = headers.get(CONTENT_ENCODING).is_some_and(|e| e != "identity");
@@ -419,11 +416,8 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
         ));
     }
     let kind = headers.get(CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or_default();
-    if !kind.to_ascii_lowercase().starts_with("multipart/form-data") {
-        return Err(Stopped::unread(
-            Problem::unsupported("Send the document as a form with a file (multipart/form-data)."),
-            paced,
-        ));
+    if let Err(problem) = form::check_type(kind) {
+        return Err(Stopped::unread(problem, paced));
     }
     let most = link.request.parts.iter().map(|p| p.max_bytes).sum::<u64>() + FORM_ROOM;
     let announced = headers
@@ -432,12 +426,17 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
         .and_then(|l| l.parse::<u64>().ok());
     if announced.is_some_and(|size| size > most) {
         let problem = too_large(&link.request, visit.reader().words);
-        let form = Some(pages::form(&visit.view(), &link, Some((&problem, None))));
+        // Of two sides nobody can know yet which one is too large.
+        let part = link.request.parts.first().filter(|_| link.request.parts.len() == 1);
+        let form = Some(pages::form(&visit.view(), &link, Some((&problem, part.map(|p| p.name.as_str())))));
         return Err(Stopped {
             problem,
             form,
             rest: Some(paced),
         });
+    }
+    if !receive::has_room(&state.portal, &link.request) {
+        return Err(Stopped::unread(Problem::no_room(), paced));
     }
     let _place = match state.gate.enter(guard::client_address(visit.request, state)) {
         Ok(place) => place,
@@ -463,174 +462,43 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
         Ok(submission) => submission,
         Err(error) => return Err(Stopped::unread(error, paced)),
     };
-    let told = Told {
+    let told = form::Told {
         verdict: &verdict,
         words: visit.reader().words,
         request: &shown.request,
     };
-    let mut form = Multipart::new(headers, paced);
-    let outcome = receive_form(submission, &mut form, &told).await;
+    let mut fields = form::Form::new(headers, paced);
+    // A parser that gives up on a strange form must not take the uploads of others on this thread with it.
+    let outcome = AssertUnwindSafe(form::receive(submission, &mut fields, &told)).catch_unwind().await;
     let (problem, part) = match outcome {
-        Ok(done) => return Ok(done),
-        Err(failed) => failed,
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(failed)) => failed,
+        Err(_) => {
+            fields.over = true;
+            (
+                Problem::malformed("The form could not be read. Nothing was stored: try again."),
+                None,
+            )
+        }
     };
+    // Sent twice at once by one browser, and the other one was first: it has arrived all the same.
+    if problem.code == "link.already_received"
+        && let Ok(Entry::Done(done)) = visit.entry().await
+        && visit.was_first(&done)
+    {
+        form::drain(fields).await;
+        return Ok(*done);
+    }
     // The rest of the form goes through the same parser: what is behind it in the connection must not be taken for a new request.
-    drain_form(form).await;
-    let shown_problem = pages::localized(problem.clone(), told.words);
-    let page = pages::form(&visit.view(), &shown, Some((&shown_problem, part.as_deref())));
+    form::drain(fields).await;
+    let said = pages::localized(problem.clone(), told.words);
+    let page = pages::form(&visit.view(), &shown, Some((&said, part.as_deref())));
     let worth_a_form = problem.status_number() != 410 && problem.status_number() != 409;
     Err(Stopped {
         problem,
         form: worth_a_form.then_some(page),
         rest: None,
     })
-}
-
-async fn drain_form(mut form: Multipart) {
-    let pieces = async {
-        let mut left: usize = 2 << 20;
-        while let Some(Ok(mut field)) = form.next().await {
-            while let Some(Ok(piece)) = field.next().await {
-                match left.checked_sub(piece.len()) {
-                    Some(still) => left = still,
-                    None => return,
-                }
-            }
-        }
-    };
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), pieces).await;
-}
-
-type Failed = (Problem, Option<String>);
-
-/// What failures are told by: the body's own fault, the reader's language, and what each part takes.
-struct Told<'a> {
-    verdict: &'a Verdict,
-    words: &'static Words,
-    request: &'a DocumentRequest,
-}
-
-/// Field by field, socket to sealed chunk. On every failure the submission is destroyed before this returns.
-async fn receive_form(mut submission: Submission, form: &mut Multipart, told: &Told<'_>) -> Result<DocumentRequest, Failed> {
-    match receive_fields(&mut submission, form, told).await {
-        Ok(()) => submission.commit().await.map_err(|e| sorted(e, told)),
-        Err(failed) => {
-            submission.abandon().await;
-            Err(failed)
-        }
-    }
-}
-
-async fn receive_fields(submission: &mut Submission, form: &mut Multipart, told: &Told<'_>) -> Result<(), Failed> {
-    let mut fields = 0;
-    while let Some(field) = form.next().await {
-        let mut field = field.map_err(|e| broken(&e, told))?;
-        fields += 1;
-        if fields > FIELDS_MAX {
-            return Err((Problem::malformed("The form has too many fields."), None));
-        }
-        receive_field(submission, &mut field, told).await?;
-    }
-    match submission.missing().first() {
-        None => Ok(()),
-        Some(part) => Err((
-            Problem::invalid("Choose a file here.")
-                .code("file.missing")
-                .field(part.clone(), "needs a file"),
-            Some(part.clone()),
-        )),
-    }
-}
-
-async fn receive_field(submission: &mut Submission, field: &mut Field, told: &Told<'_>) -> Result<(), Failed> {
-    let (name, file_name) = match field.content_disposition() {
-        Some(disposition) => (
-            disposition.get_name().unwrap_or_default().to_owned(),
-            disposition.get_filename().unwrap_or_default().to_owned(),
-        ),
-        None => (String::new(), String::new()),
-    };
-    let coding = field
-        .headers()
-        .get("content-transfer-encoding")
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or("binary");
-    if !["binary", "7bit", "8bit"].contains(&coding.to_ascii_lowercase().as_str()) {
-        return Err((
-            Problem::malformed("Send files as they are, without Content-Transfer-Encoding."),
-            None,
-        ));
-    }
-    let declared = field.content_type().map(ToString::to_string).unwrap_or_default();
-    let mut first = next_piece(field, told).await?;
-    // A file input that was left empty arrives as a field without name and bytes.
-    if first.as_ref().is_none_or(|piece| piece.is_empty()) && file_name.is_empty() {
-        while first.is_some() {
-            first = next_piece(field, told).await?;
-        }
-        return Ok(());
-    }
-    let known = submission.request().parts.iter().any(|p| p.name.as_str() == name);
-    let Some(spec) = submission.expects(&name) else {
-        return Err(match known {
-            true => (
-                Problem::malformed("Two files were chosen for the same side. Send one.").code("file.twice"),
-                Some(name),
-            ),
-            false => (Problem::malformed("The form has a field that was not asked for."), None),
-        });
-    };
-    let mut part = submission.part(spec, &file_name, &declared).map_err(|e| sorted(e, told))?;
-    while let Some(piece) = first {
-        part.push(&piece).await.map_err(|e| sorted(e, told))?;
-        first = next_piece(field, told).await?;
-    }
-    part.finish().await.map_err(|e| sorted(e, told))
-}
-
-async fn next_piece(field: &mut Field, told: &Told<'_>) -> Result<Option<web::Bytes>, Failed> {
-    field.next().await.transpose().map_err(|e| broken(&e, told))
-}
-
-/// The form itself could not be read.
-fn broken(error: &actix_multipart::MultipartError, told: &Told<'_>) -> Failed {
-    let problem = match told.verdict.fault() {
-        Some(Fault::TooLarge) => Problem::too_large(pages::told::form_too_big(told.words)),
-        Some(Fault::TooSlow) => Problem::slow(
-            "The connection became too slow and the upload was given up. Nothing was stored: try again, nearer to the router or by Wi-Fi.",
-        ),
-        Some(Fault::CutOff) => Problem::malformed("The connection broke off. Nothing was stored: try again.").code("upload.cut_off"),
-        None => {
-            tracing::debug!(%error, "an unreadable form");
-            Problem::malformed("The form could not be read. Nothing was stored: try again.")
-        }
-    };
-    (problem, None)
-}
-
-fn sorted(error: ReceiveError, told: &Told<'_>) -> Failed {
-    match error {
-        ReceiveError::File { part, refusal } => {
-            let accepted = told.request.parts.iter().find(|p| p.name.as_str() == part);
-            let words = pages::refusal_words(told.words, &refusal, accepted.map_or(&[], |p| &p.accepted));
-            (Problem::file(refusal.code(), words), Some(part))
-        }
-        ReceiveError::Workflow(error) => (error.into(), None),
-        ReceiveError::Full => (
-            Problem::full("There is no room for more documents at the moment. Nothing was stored: try again later.").after(300),
-            None,
-        ),
-        ReceiveError::CutOff => match told.verdict.fault() {
-            Some(Fault::TooSlow) => (
-                Problem::slow("The connection became too slow and the upload was given up. Nothing was stored: try again."),
-                None,
-            ),
-            _ => (
-                Problem::malformed("The connection broke off. Nothing was stored: try again.").code("upload.cut_off"),
-                None,
-            ),
-        },
-    }
 }
 
 fn too_large(request: &DocumentRequest, words: &Words) -> Problem {

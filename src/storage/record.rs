@@ -80,6 +80,25 @@ fn word<T>(parsed: Option<T>) -> Read<T> {
     parsed.ok_or(Unreadable("an unknown word"))
 }
 
+/// The year 8000: sums of stored instants and spans stay inside what the calendar can hold.
+const LAST_MS: i64 = 190_288_396_800_000;
+/// A thousand years.
+const LONGEST_S: i64 = 31_557_600_000;
+
+fn instant(ms: i64) -> Read<OffsetDateTime> {
+    (0..LAST_MS)
+        .contains(&ms)
+        .then(|| from_ms(ms))
+        .ok_or(Unreadable("an impossible instant"))
+}
+
+fn span(seconds: i64) -> Read<Duration> {
+    (0..=LONGEST_S)
+        .contains(&seconds)
+        .then(|| Duration::seconds(seconds))
+        .ok_or(Unreadable("an impossible span"))
+}
+
 #[derive(Encode, Decode)]
 #[cbor(map)]
 struct RequestRow {
@@ -224,90 +243,6 @@ enum StageRow {
     Purged,
 }
 
-#[derive(Encode, Decode)]
-#[cbor(map)]
-struct DeliveryRow {
-    #[n(0)]
-    epoch: u32,
-    #[n(1)]
-    attempts: u32,
-    #[n(2)]
-    poison: u32,
-    #[n(3)]
-    progress: Vec<(String, String)>,
-    #[n(4)]
-    last_problem: Option<ProblemRow>,
-    #[n(5)]
-    phase: PhaseRow,
-}
-
-#[derive(Encode, Decode)]
-struct ProblemRow {
-    #[n(0)]
-    code: String,
-    #[n(1)]
-    text: String,
-}
-
-#[derive(Encode, Decode)]
-struct IntentRow {
-    #[n(0)]
-    epoch: u32,
-    #[n(1)]
-    started_at: i64,
-    #[n(2)]
-    digest: Bytes,
-}
-
-#[derive(Encode, Decode)]
-enum PhaseRow {
-    #[n(0)]
-    Pending(#[n(0)] i64),
-    #[n(1)]
-    Sending(#[n(0)] IntentRow),
-    #[n(2)]
-    Uncertain(#[n(0)] IntentRow, #[n(1)] i64, #[n(2)] Option<i64>, #[n(3)] u32),
-    #[n(3)]
-    Awaiting(#[n(0)] Vec<String>, #[n(1)] i64, #[n(2)] i64, #[n(3)] u32),
-    #[n(4)]
-    NeedsAttention(#[n(0)] ProblemRow, #[n(1)] i64),
-}
-
-#[derive(Encode, Decode)]
-enum CauseRow {
-    #[n(0)]
-    Confirmed,
-    #[n(1)]
-    Rejected(#[n(0)] ProblemRow),
-    #[n(2)]
-    Deadline,
-    #[n(3)]
-    Agent,
-    #[n(4)]
-    Lost,
-    #[n(5)]
-    Infected,
-}
-
-#[derive(Encode, Decode)]
-#[cbor(map)]
-struct TombstoneRow {
-    #[n(0)]
-    document: Bytes,
-    #[n(1)]
-    cause: CauseRow,
-    #[n(2)]
-    parts: Vec<String>,
-    #[n(3)]
-    received_at: i64,
-    #[n(4)]
-    purged_at: i64,
-    #[n(5)]
-    receipt: u64,
-    #[n(6)]
-    generation: u32,
-}
-
 impl From<&DocumentRequest> for RequestRow {
     fn from(r: &DocumentRequest) -> Self {
         Self {
@@ -323,8 +258,8 @@ impl From<&DocumentRequest> for RequestRow {
             message: r.message.as_ref().map(|m| bytes(&m.0)),
             metadata: r.metadata.as_ref().map(|m| bytes(&m.0)),
             return_url: r.return_url.clone(),
-            keep_s: r.keep.whole_seconds(),
-            forget_s: r.forget_after.whole_seconds(),
+            keep_s: r.keep.whole_seconds().min(LONGEST_S),
+            forget_s: r.forget_after.whole_seconds().min(LONGEST_S),
             confirm_verdict: r.confirm == ConfirmAt::Verdict,
             link: LinkRow::from(&r.link),
             terms_mac: bytes(&r.terms_mac),
@@ -341,7 +276,7 @@ impl RequestRow {
     fn into_domain(self) -> Read<DocumentRequest> {
         Ok(DocumentRequest {
             id: RequestId(array(&self.id)?),
-            created_at: from_ms(self.created_at),
+            created_at: instant(self.created_at)?,
             created_by: word(Actor::parse(&self.created_by))?,
             provider: word(ProviderName::parse(&self.provider))?,
             applicant: SealedText(self.applicant.into()),
@@ -352,8 +287,8 @@ impl RequestRow {
             message: self.message.map(|m| SealedText(m.into())),
             metadata: self.metadata.map(|m| SealedText(m.into())),
             return_url: self.return_url,
-            keep: Duration::seconds(self.keep_s),
-            forget_after: Duration::seconds(self.forget_s),
+            keep: span(self.keep_s)?,
+            forget_after: span(self.forget_s)?,
             confirm: if self.confirm_verdict {
                 ConfirmAt::Verdict
             } else {
@@ -363,10 +298,15 @@ impl RequestRow {
             terms_mac: array(&self.terms_mac)?,
             receivings: self.receivings.into_iter().map(ReceivingRow::into_domain).collect::<Read<_>>()?,
             stage: self.stage.into_domain()?,
-            lease: self.lease_until.map(|until| Lease {
-                fence: self.fence,
-                until: from_ms(until),
-            }),
+            lease: self
+                .lease_until
+                .map(|until| {
+                    Ok(Lease {
+                        fence: self.fence,
+                        until: instant(until)?,
+                    })
+                })
+                .transpose()?,
             fence: self.fence,
             tombstones: self.tombstones.into_iter().map(TombstoneRow::into_domain).collect::<Read<_>>()?,
         })
@@ -429,9 +369,9 @@ impl LinkRow {
         Ok(UploadLink {
             hashed: HashedToken(array(&self.hashed)?),
             generation: self.generation,
-            issued_at: from_ms(self.issued_at),
-            expires_at: from_ms(self.expires_at),
-            revoked_at: self.revoked_at.map(from_ms),
+            issued_at: instant(self.issued_at)?,
+            expires_at: instant(self.expires_at)?,
+            revoked_at: self.revoked_at.map(instant).transpose()?,
             passcode: self.passcode.map(|hash| PasscodeLock { hash, tries_left }),
             salt: self.salt.map(|s| array(&s)).transpose()?,
         })
@@ -457,7 +397,7 @@ impl ReceivingRow {
                 index: self.slot,
                 generation: self.generation,
             },
-            started_at: from_ms(self.started_at),
+            started_at: instant(self.started_at)?,
         })
     }
 }
@@ -507,8 +447,8 @@ impl DocumentRow {
                 index: self.slot,
                 generation: self.generation,
             },
-            received_at: from_ms(self.received_at),
-            purge_at: from_ms(self.purge_at),
+            received_at: instant(self.received_at)?,
+            purge_at: instant(self.purge_at)?,
             parts: self.parts.into_iter().map(part).collect::<Read<_>>()?,
             receiver: self.receiver.map(|r| array(&r)).transpose()?,
         })
@@ -542,172 +482,16 @@ impl StageRow {
             Self::Purging(document, cause, since) => Stage::Purging {
                 document: document.into_domain()?,
                 cause: cause.into_domain(),
-                since: from_ms(since),
+                since: instant(since)?,
             },
             Self::Purged => Stage::Purged,
         })
     }
 }
 
-impl From<&Problem> for ProblemRow {
-    fn from(p: &Problem) -> Self {
-        Self {
-            code: p.code.clone(),
-            text: p.text.clone(),
-        }
-    }
-}
-
-impl From<ProblemRow> for Problem {
-    fn from(p: ProblemRow) -> Self {
-        Self {
-            code: p.code,
-            text: p.text,
-        }
-    }
-}
-
-impl From<&Intent> for IntentRow {
-    fn from(i: &Intent) -> Self {
-        Self {
-            epoch: i.epoch,
-            started_at: to_ms(i.started_at),
-            digest: bytes(&i.digest),
-        }
-    }
-}
-
-impl IntentRow {
-    fn into_domain(self) -> Read<Intent> {
-        Ok(Intent {
-            epoch: self.epoch,
-            started_at: from_ms(self.started_at),
-            digest: array(&self.digest)?,
-        })
-    }
-}
-
-impl From<&Delivery> for DeliveryRow {
-    fn from(d: &Delivery) -> Self {
-        let phase = match &d.phase {
-            Phase::Pending { not_before } => PhaseRow::Pending(to_ms(*not_before)),
-            Phase::Sending { intent } => PhaseRow::Sending(intent.into()),
-            Phase::Uncertain {
-                intent,
-                check_at,
-                absent_since,
-                checks,
-            } => PhaseRow::Uncertain(intent.into(), to_ms(*check_at), absent_since.map(to_ms), *checks),
-            Phase::AwaitingConfirmation { receipt, poll_at, polls } => {
-                PhaseRow::Awaiting(receipt.references.clone(), to_ms(receipt.received_at), to_ms(*poll_at), *polls)
-            }
-            Phase::NeedsAttention { problem, since } => PhaseRow::NeedsAttention(problem.into(), to_ms(*since)),
-        };
-        Self {
-            epoch: d.epoch,
-            attempts: d.attempts,
-            poison: d.poison,
-            progress: d.progress.clone(),
-            last_problem: d.last_problem.as_ref().map(ProblemRow::from),
-            phase,
-        }
-    }
-}
-
-impl DeliveryRow {
-    fn into_domain(self) -> Read<Delivery> {
-        let phase = match self.phase {
-            PhaseRow::Pending(not_before) => Phase::Pending {
-                not_before: from_ms(not_before),
-            },
-            PhaseRow::Sending(intent) => Phase::Sending {
-                intent: intent.into_domain()?,
-            },
-            PhaseRow::Uncertain(intent, check_at, absent_since, checks) => Phase::Uncertain {
-                intent: intent.into_domain()?,
-                check_at: from_ms(check_at),
-                absent_since: absent_since.map(from_ms),
-                checks,
-            },
-            PhaseRow::Awaiting(references, received_at, poll_at, polls) => Phase::AwaitingConfirmation {
-                receipt: Receipt {
-                    references,
-                    received_at: from_ms(received_at),
-                },
-                poll_at: from_ms(poll_at),
-                polls,
-            },
-            PhaseRow::NeedsAttention(problem, since) => Phase::NeedsAttention {
-                problem: problem.into(),
-                since: from_ms(since),
-            },
-        };
-        Ok(Delivery {
-            epoch: self.epoch,
-            attempts: self.attempts,
-            poison: self.poison,
-            progress: self.progress,
-            last_problem: self.last_problem.map(Problem::from),
-            phase,
-        })
-    }
-}
-
-impl From<&PurgeCause> for CauseRow {
-    fn from(cause: &PurgeCause) -> Self {
-        match cause {
-            PurgeCause::Confirmed => Self::Confirmed,
-            PurgeCause::Rejected(problem) => Self::Rejected(problem.into()),
-            PurgeCause::Deadline => Self::Deadline,
-            PurgeCause::Agent => Self::Agent,
-            PurgeCause::Lost => Self::Lost,
-            PurgeCause::Infected => Self::Infected,
-        }
-    }
-}
-
-impl CauseRow {
-    fn into_domain(self) -> PurgeCause {
-        match self {
-            Self::Confirmed => PurgeCause::Confirmed,
-            Self::Rejected(problem) => PurgeCause::Rejected(problem.into()),
-            Self::Deadline => PurgeCause::Deadline,
-            Self::Agent => PurgeCause::Agent,
-            Self::Lost => PurgeCause::Lost,
-            Self::Infected => PurgeCause::Infected,
-        }
-    }
-}
-
-impl From<&Tombstone> for TombstoneRow {
-    fn from(t: &Tombstone) -> Self {
-        Self {
-            document: bytes(&t.document.0),
-            cause: (&t.cause).into(),
-            parts: t.parts.clone(),
-            received_at: to_ms(t.received_at),
-            purged_at: to_ms(t.purged_at),
-            receipt: t.receipt,
-            generation: t.generation,
-        }
-    }
-}
-
-impl TombstoneRow {
-    fn into_domain(self) -> Read<Tombstone> {
-        Ok(Tombstone {
-            document: DocumentId(array(&self.document)?),
-            cause: self.cause.into_domain(),
-            parts: self.parts,
-            received_at: from_ms(self.received_at),
-            purged_at: from_ms(self.purged_at),
-            receipt: self.receipt,
-            generation: self.generation,
-        })
-    }
-}
-
+use delivery::{CauseRow, DeliveryRow, TombstoneRow};
 pub use others::ClaimRow;
 use others::{AgentRow, ApiKeyRow, AuditRow, ReceiptRow, SessionRow};
 
+mod delivery;
 mod others;

@@ -11,6 +11,7 @@ pub mod error;
 pub mod fsync;
 mod group;
 pub mod records;
+mod rows;
 pub mod slab;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
-use crate::domain::audit::{AuditEntry, AuditEvent, GENESIS};
+use crate::domain::audit::AuditEvent;
 use crate::domain::document::ProviderName;
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::receipt::{DeletionReceipt, Erasure};
@@ -30,11 +31,12 @@ use crate::domain::token::HashedToken;
 use crate::domain::transition::{self, Transition};
 
 use super::clock::{self, GuardedClock, from_ms, to_ms};
-use super::record::{ClaimRow, Record, Unreadable};
+use super::record::{Record, Unreadable};
 use super::{Claim, Claimed, Cursor, Filter, Page, RecordStore, StorageError, key};
 use durable::{DurableSled, Metrics, Options, Seq};
 use error::StoreError;
 use records::{Batch, Rows};
+use rows::{append, count, drop_old, number, seen_claim, stored_count, write_change, write_claim};
 
 /// Idempotency claims are forgotten after this.
 const CLAIM_LIFE: Duration = Duration::hours(24);
@@ -44,6 +46,10 @@ const SIGHT_LIFE: Duration = Duration::days(15);
 const CLOCK_EVERY_MS: i64 = 60_000;
 /// Rows looked at for one page when a filter drops some of them.
 const SCAN_STEP: usize = 200;
+/// Damaged rows that one claim steps over.
+const CLAIM_LOOK: usize = 32;
+/// How long a damaged row is left alone before it is looked at (and reported) again.
+const DAMAGED_PAUSE: Duration = Duration::hours(1);
 
 pub struct SledStore {
     store: DurableSled,
@@ -167,15 +173,18 @@ impl SledStore {
         now: OffsetDateTime,
     ) -> Result<DocumentRequest, Failed> {
         let before = load(rows, id)?.ok_or(Failed::Storage(StorageError::NotFound))?;
-        let frees = matches!(
+        // On a full disk nothing new is taken in, and everything that leads to a purge goes on: an answer that a provider gave must find its place.
+        let takes = matches!(
             transition,
-            Transition::StartPurge { .. }
-                | Transition::FinishPurge { .. }
-                | Transition::AbandonReceive(_)
-                | Transition::RequestPurge { .. }
-                | Transition::Lease { .. }
+            Transition::Extend { .. }
+                | Transition::Reissue { .. }
+                | Transition::FreshPasscode { .. }
+                | Transition::SpendPasscodeTry
+                | Transition::BeginReceive { .. }
+                | Transition::CommitReceived(_)
+                | Transition::Nudge
         );
-        if frees {
+        if !takes {
             batch.frees_space();
         }
         let (after, events) = transition::apply(before.clone(), transition, now).map_err(|r| Failed::Storage(StorageError::Refused(r)))?;
@@ -316,15 +325,27 @@ impl RecordStore for SledStore {
             return Ok(None);
         }
         self.decide(|rows, now| {
-            let Some((at, id)) = self.first_due(rows)? else {
-                return Ok((Batch::new(), None));
-            };
-            if at > now {
-                return Ok((Batch::new(), None));
-            }
             let mut batch = Batch::new();
-            let leased = Self::change(rows, &mut batch, id, Transition::Lease { until }, now)?;
-            Ok((batch, Some(leased)))
+            for (entry, _) in rows.scan_prefix(&[key::DUE], None, CLAIM_LOOK)? {
+                let (at, id) = due_entry(&entry)?;
+                if at > now {
+                    break;
+                }
+                match Self::change(rows, &mut batch, id, Transition::Lease { until }, now) {
+                    Ok(leased) => return Ok((batch, Some(leased))),
+                    // A row that cannot be read, or is not there, must not stand before all others for ever.
+                    Err(Failed::Storage(error @ (StorageError::Corrupt(_) | StorageError::NotFound))) => {
+                        tracing::error!(request = %id, %error, "a request that is due cannot be read; it is passed over");
+                        batch.frees_space();
+                        batch.remove(entry);
+                        if error != StorageError::NotFound {
+                            batch.put(key::due(now + DAMAGED_PAUSE, id), Vec::new());
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok((batch, None))
         })
         .await
     }
@@ -418,13 +439,7 @@ impl RecordStore for SledStore {
 impl SledStore {
     fn first_due(&self, rows: &Rows<'_>) -> Result<Option<(OffsetDateTime, RequestId)>, Failed> {
         let first = rows.scan_prefix(&[key::DUE], None, 1)?;
-        let Some((k, _)) = first.first() else { return Ok(None) };
-        let at = k.get(1..9).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
-        let id = k.get(9..25).and_then(|b| b.try_into().ok()).map(RequestId);
-        match (at, id) {
-            (Some(at), Some(id)) => Ok(Some((from_ms(i64::try_from(at).unwrap_or(i64::MAX)), id))),
-            _ => Err(Failed::Storage(StorageError::Corrupt("an entry of the due index".into()))),
-        }
+        first.first().map(|(k, _)| due_entry(k)).transpose()
     }
 
     fn page(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, Failed> {
@@ -478,6 +493,15 @@ impl SledStore {
     }
 }
 
+fn due_entry(k: &[u8]) -> Result<(OffsetDateTime, RequestId), Failed> {
+    let at = k.get(1..9).and_then(|b| b.try_into().ok()).map(i64::from_be_bytes);
+    let id = k.get(9..25).and_then(|b| b.try_into().ok()).map(RequestId);
+    match (at, id) {
+        (Some(at), Some(id)) => Ok((from_ms(at), id)),
+        _ => Err(Failed::Storage(StorageError::Corrupt("an entry of the due index".into()))),
+    }
+}
+
 fn matches(request: &DocumentRequest, filter: &Filter, now: OffsetDateTime) -> bool {
     filter.state.is_none_or(|s| request.state(now) == s)
         && filter.provider.as_ref().is_none_or(|p| request.provider == *p)
@@ -495,116 +519,6 @@ fn load(rows: &Rows<'_>, id: RequestId) -> Result<Option<DocumentRequest>, Faile
 
 fn read_row<R: Record>(rows: &Rows<'_>, k: &[u8]) -> Result<Option<R>, Failed> {
     Ok(rows.get(k)?.map(|bytes| R::decode(&bytes)).transpose()?)
-}
-
-/// Row, index difference, and the count of each state.
-fn write_change(rows: &Rows<'_>, batch: &mut Batch, before: Option<&DocumentRequest>, after: &DocumentRequest) -> Result<(), Failed> {
-    let old = before.map(key::indexes).unwrap_or_default();
-    let new = key::indexes(after);
-    // A link's row outlives the link: a dead token stays dead for ever.
-    for (gone, _) in old.iter().filter(|(k, _)| k[0] != key::LINK && !new.iter().any(|(n, _)| n == k)) {
-        batch.remove(gone.clone());
-    }
-    for (k, v) in new.into_iter().filter(|row| !old.contains(row)) {
-        batch.put(k, v);
-    }
-    batch.put(key::request(after.id), after.encode());
-    count(rows, batch, before.map(DocumentRequest::resting_state), Some(after.resting_state()))
-}
-
-fn count(rows: &Rows<'_>, batch: &mut Batch, from: Option<RequestState>, to: Option<RequestState>) -> Result<(), Failed> {
-    if from == to {
-        return Ok(());
-    }
-    let mut add = |state: RequestState, by: i64| -> Result<(), Failed> {
-        let now = stored_count(rows, state)?.saturating_add_signed(by);
-        batch.put(count_key(state), now.to_be_bytes());
-        Ok(())
-    };
-    from.map(|s| add(s, -1)).transpose()?;
-    to.map(|s| add(s, 1)).transpose()?;
-    Ok(())
-}
-
-fn count_key(state: RequestState) -> Vec<u8> {
-    key::meta(&format!("count-{}", state.as_str()))
-}
-
-fn stored_count(rows: &Rows<'_>, state: RequestState) -> Result<u64, Failed> {
-    Ok(number(rows, &count_key(state))?.unwrap_or(0))
-}
-
-fn number(rows: &Rows<'_>, k: &[u8]) -> Result<Option<u64>, Failed> {
-    Ok(rows.get(k)?.and_then(|b| b.try_into().ok()).map(u64::from_be_bytes))
-}
-
-/// Chains events behind the last entry of the log.
-fn append(rows: &Rows<'_>, batch: &mut Batch, events: Vec<AuditEvent>) -> Result<(), Failed> {
-    if events.is_empty() {
-        return Ok(());
-    }
-    let mut sequence = number(rows, &key::meta("last-audit"))?.unwrap_or(0);
-    let mut previous = match sequence {
-        0 => GENESIS,
-        last => {
-            read_row::<AuditEntry>(rows, &key::audit(last))?
-                .ok_or(Failed::Storage(StorageError::Corrupt("the end of the audit log".into())))?
-                .hash
-        }
-    };
-    for event in events {
-        sequence += 1;
-        let entry = AuditEntry::chain(sequence, &previous, event);
-        previous = entry.hash;
-        if let Some(request) = entry.event.request {
-            batch.put(key::timeline(request, sequence), Vec::new());
-        }
-        batch.put(key::audit(sequence), entry.encode());
-    }
-    batch.put(key::meta("last-audit"), sequence.to_be_bytes());
-    Ok(())
-}
-
-fn seen_claim(rows: &Rows<'_>, claim: &Claim) -> Result<Option<Claimed>, Failed> {
-    let Some(seen) = read_row::<ClaimRow>(rows, &key::key(key::CLAIM, &[&claim.key]))? else {
-        return Ok(None);
-    };
-    if seen.body != claim.body {
-        return Ok(Some(Claimed::Mismatch));
-    }
-    Ok(Some(match load(rows, seen.request)? {
-        Some(request) => Claimed::Replayed(Box::new(request)),
-        None => Claimed::Mismatch,
-    }))
-}
-
-fn write_claim(rows: &Rows<'_>, batch: &mut Batch, claim: &Claim, request: RequestId, now: OffsetDateTime) -> Result<(), Failed> {
-    batch.put(
-        key::key(key::CLAIM, &[&claim.key]),
-        ClaimRow {
-            body: claim.body,
-            request,
-            at: now,
-        }
-        .encode(),
-    );
-    batch.put(
-        key::key(key::CLAIM_BY_TIME, &[&key::ms(now + CLAIM_LIFE), &[key::CLAIM], &claim.key]),
-        Vec::new(),
-    );
-    drop_old(rows, batch, now)
-}
-
-/// Drops a few claims and callback ids that are past their time whenever a new one is written: no sweep needed.
-fn drop_old(rows: &Rows<'_>, batch: &mut Batch, now: OffsetDateTime) -> Result<(), Failed> {
-    for (by_time, _) in rows.scan_prefix(&[key::CLAIM_BY_TIME], None, 4)? {
-        if by_time[1..9] > key::ms(now)[..] {
-            break;
-        }
-        batch.remove(by_time[9..].to_vec());
-        batch.remove(by_time);
-    }
-    Ok(())
 }
 
 /// Why a decision was not made.

@@ -10,6 +10,9 @@ use crate::domain::transition::Transition;
 
 use super::{Portal, WorkflowError, parcel, purge};
 
+/// Between two looks for a provider that is not configured.
+const UNASKED_PAUSE: time::Duration = time::Duration::minutes(15);
+
 /// One question for a verdict on a leased request.
 pub async fn step(
     portal: &Arc<Portal>,
@@ -35,6 +38,16 @@ pub async fn step(
             later(portal, request, fence, polls, connector).await
         }
     }
+}
+
+/// The provider is not configured any more: its verdict is asked for when it is back. Where its receipt was enough, it still is.
+pub async fn unasked(portal: &Portal, request: &DocumentRequest, fence: u64) -> Result<(), WorkflowError> {
+    if request.confirm == ConfirmAt::Received {
+        return confirmed(portal, request, fence).await;
+    }
+    let at = portal.records.now() + UNASKED_PAUSE;
+    portal.records.transition(request.id, Transition::PollLater { fence, at }).await?;
+    Ok(())
 }
 
 async fn later(portal: &Portal, request: &DocumentRequest, fence: u64, polls: u32, connector: &dyn Connector) -> Result<(), WorkflowError> {

@@ -214,6 +214,13 @@ pub async fn request_purge(portal: &Portal, id: RequestId, by: Actor) -> Result<
     Ok(request)
 }
 
+/// The provider has it by other means (the `manual` provider's dashboard): counts as confirmed, and is purged.
+pub async fn mark_uploaded(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
+    let request = portal.records.transition(id, Transition::MarkUploaded { by }).await?;
+    portal.wake.notify_one();
+    Ok(request)
+}
+
 /// Reads a request and refuses one whose terms were changed behind the portal's back.
 pub async fn load(portal: &Portal, id: RequestId) -> Result<DocumentRequest, WorkflowError> {
     let request = portal.records.request(id).await?.ok_or(WorkflowError::NotFound)?;

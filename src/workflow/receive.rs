@@ -1,6 +1,7 @@
 //! Receiving: from the socket to sealed chunks. No plaintext byte touches a disk, no document stands in memory whole, and nothing is called received before it is durable.
 //!
-//! A [`Submission`] is an armed guard: until [`Submission::commit`] has returned, dropping it destroys the erasure secret first and the chunks after.
+//! A [`Submission`] is an armed guard: until [`Submission::commit`] is called, dropping it destroys the erasure secret first and the chunks after.
+//! Its caller may be dropped at any await, because the client is gone: what must happen whole runs in a task of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +9,9 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
+use tokio::runtime::Handle;
 
+use crate::crypto::erase::EraseError;
 use crate::crypto::header::{Context, ErasureKind};
 use crate::crypto::meta::Meta;
 use crate::crypto::random;
@@ -64,15 +67,36 @@ pub async fn look_up(portal: &Portal, token: &PlainToken) -> Result<Result<Opene
     })
 }
 
-/// Spends one try durably, then looks at the code. `Ok(true)` when it was right.
-pub async fn try_passcode(portal: &Portal, request: &DocumentRequest, code: &str) -> Result<bool, WorkflowError> {
-    let permit = portal.hashing.try_acquire().map_err(|_| WorkflowError::Busy)?;
+/// Whether there is a free erasure slot and space on the disk for everything that is asked for. Told before a body is read, and looked at again when it is sealed.
+pub fn has_room(portal: &Portal, request: &DocumentRequest) -> bool {
+    let bytes: u64 = request.parts.iter().map(|p| p.max_bytes).sum();
+    portal.erasure.free().is_ok_and(|free| free > 0) && portal.blobs.room_for(bytes)
+}
+
+/// What became of one try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    Right,
+    Wrong { left: u8 },
+}
+
+/// Spends one try durably, then looks at the code.
+pub async fn try_passcode(portal: &Portal, request: &DocumentRequest, code: &str) -> Result<Tried, WorkflowError> {
+    let permit = portal.hashing.clone().try_acquire_owned().map_err(|_| WorkflowError::Busy)?;
     let request = portal.records.transition(request.id, Transition::SpendPasscodeTry).await?;
     let lock = request.link.passcode.ok_or(WorkflowError::NotFound)?;
     let (passwords, code) = (portal.passwords.clone(), code.to_owned());
-    let right = blocking(move || passwords.verify_passcode(&code, &lock.hash)).await?;
-    drop(permit);
-    Ok(right)
+    let right = blocking(move || {
+        // The permit goes where the work is: a client that hangs up frees no place for the next one.
+        let _permit = permit;
+        passwords.verify_passcode(&code, &lock.hash)
+    })
+    .await?;
+    Ok(if right {
+        Tried::Right
+    } else {
+        Tried::Wrong { left: lock.tries_left }
+    })
 }
 
 #[derive(Debug)]
@@ -118,16 +142,11 @@ pub struct Submission {
     portal: Arc<Portal>,
     request: DocumentRequest,
     document: DocumentId,
+    /// When the link was looked at: what is in time then may go on for the grace.
+    asked_at: OffsetDateTime,
     held: Option<Held>,
     parts: Vec<StoredPart>,
     receiver: Option<[u8; 32]>,
-    finished: bool,
-}
-
-/// What exists once the first byte is worth sealing.
-struct Held {
-    slot: SlotRef,
-    secret: Arc<ErasureSecret>,
 }
 
 impl Submission {
@@ -138,10 +157,10 @@ impl Submission {
             portal,
             request: link.request,
             document,
+            asked_at: link.now,
             held: None,
             parts: Vec::new(),
             receiver: receipt_cookie.map(receipt_mark),
-            finished: false,
         })
     }
 
@@ -196,7 +215,7 @@ impl Submission {
 
     /// Consumes the link: {link consumed, document stored, delivery pending, audit event} in one transaction, durable when this returns.
     pub async fn commit(mut self) -> Result<DocumentRequest, ReceiveError> {
-        let Some(held) = &self.held else {
+        let Some(held) = self.held.take() else {
             return Err(WorkflowError::Refused(Illegal::Incomplete).into());
         };
         let now = self.portal.records.now();
@@ -211,95 +230,158 @@ impl Submission {
             parts,
             receiver: self.receiver,
         };
-        let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
-        match self
-            .portal
-            .records
-            .transition(self.request.id, Transition::CommitReceived(document))
-            .await
-        {
-            Ok(request) => {
-                self.finished = true;
-                self.portal.in_flight.leave(self.document);
-                self.portal.counters.received.fetch_add(1, Ordering::Relaxed);
-                self.portal.counters.received_bytes.fetch_add(bytes, Ordering::Relaxed);
-                self.portal.wake.notify_one();
-                Ok(request)
-            }
-            // Whether it was written is unknown: destroying the secret might destroy a received document. The sweep decides from what the store says.
-            Err(error @ StorageError::Indeterminate(_)) => {
-                self.finished = true;
-                self.portal.in_flight.leave(self.document);
-                Err(error.into())
-            }
-            Err(error) => {
-                self.abandon().await;
-                Err(error.into())
-            }
-        }
+        whole(&self.portal.tasks, held.commit(document)).await
     }
 
     /// Destroys what was written, key first. Also what dropping does, only that here one can wait for it.
     pub async fn abandon(mut self) {
-        self.finished = true;
         if let Some(held) = self.held.take() {
-            destroy(self.portal.clone(), self.request.id, self.document, held.slot).await;
+            held.destroy().await;
         }
     }
 
     /// Puts the erasure secret into its slot, then claims a stream of the link. Before the first chunk.
-    async fn begin(&mut self) -> Result<Arc<ErasureSecret>, ReceiveError> {
+    async fn begin(&mut self) -> Result<(SlotRef, Arc<ErasureSecret>), ReceiveError> {
         if let Some(held) = &self.held {
-            return Ok(held.secret.clone());
+            return Ok((held.slot, held.secret.clone()));
         }
-        let room: u64 = self.request.parts.iter().map(|p| p.max_bytes).sum();
-        if !self.portal.blobs.room_for(room) {
+        if !has_room(&self.portal, &self.request) {
             return Err(ReceiveError::Full);
         }
+        let held = whole(
+            &self.portal.tasks,
+            Held::begin(self.portal.clone(), &self.request, self.document, self.asked_at),
+        )
+        .await?;
+        let begun = (held.slot, held.secret.clone());
+        self.held = Some(held);
+        Ok(begun)
+    }
+}
+
+/// Runs to its end even if nobody waits for it any more.
+async fn whole<T: Send + 'static>(
+    tasks: &Handle,
+    work: impl Future<Output = Result<T, ReceiveError>> + Send + 'static,
+) -> Result<T, ReceiveError> {
+    let ended = tasks.spawn(work).await;
+    ended.unwrap_or_else(|_| Err(WorkflowError::Internal("a step of an upload panicked".to_owned()).into()))
+}
+
+/// What exists once the first byte is worth sealing: a secret in its slot and a stream of the link. Destroyed when it is dropped.
+struct Held {
+    portal: Arc<Portal>,
+    request: RequestId,
+    document: DocumentId,
+    slot: SlotRef,
+    secret: Arc<ErasureSecret>,
+    /// Whether the store decides by now what becomes of it.
+    given_up: bool,
+}
+
+impl Held {
+    fn begin(
+        portal: Arc<Portal>,
+        request: &DocumentRequest,
+        document: DocumentId,
+        asked_at: OffsetDateTime,
+    ) -> impl Future<Output = Result<Self, ReceiveError>> + Send + 'static {
+        // The link that was looked up, and no later one.
+        let (request, generation) = (request.id, request.link.generation);
+        async move { Self::begin_on(portal, request, generation, document, asked_at).await }
+    }
+
+    async fn begin_on(
+        portal: Arc<Portal>,
+        request: RequestId,
+        generation: u32,
+        document: DocumentId,
+        asked_at: OffsetDateTime,
+    ) -> Result<Self, ReceiveError> {
         let secret = Arc::new(ErasureSecret::generate().map_err(WorkflowError::from)?);
-        self.portal.in_flight.enter(self.document);
-        let (erasure, owner, kept) = (self.portal.erasure.clone(), self.document.0, secret.clone());
+        portal.in_flight.enter(document);
+        let (erasure, owner, kept) = (portal.erasure.clone(), document.0, secret.clone());
         let slot = match blocking(move || erasure.put(&owner, &kept)).await {
             Ok(Ok(slot)) => slot,
             failed => {
-                self.portal.in_flight.leave(self.document);
+                portal.in_flight.leave(document);
                 return Err(match failed {
-                    Ok(Err(crate::crypto::erase::EraseError::SlotsFull)) => ReceiveError::Full,
+                    Ok(Err(EraseError::SlotsFull)) => ReceiveError::Full,
                     Ok(Err(error)) => WorkflowError::Internal(error.to_string()).into(),
                     Err(error) => error.into(),
                     Ok(Ok(_)) => ReceiveError::Full,
                 });
             }
         };
-        self.held = Some(Held {
-            slot,
-            secret: secret.clone(),
-        });
         let receiving = Receiving {
-            document: self.document,
+            document,
             slot,
-            started_at: self.portal.records.now(),
+            started_at: asked_at,
         };
-        self.portal
+        let held = Self {
+            portal,
+            request,
+            document,
+            slot,
+            secret,
+            given_up: false,
+        };
+        match held
+            .portal
             .records
-            .transition(self.request.id, Transition::BeginReceive(receiving))
-            .await?;
-        Ok(secret)
+            .transition(request, Transition::BeginReceive { receiving, generation })
+            .await
+        {
+            Ok(_) => Ok(held),
+            Err(error) => {
+                held.destroy().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn commit(mut self, document: Document) -> Result<DocumentRequest, ReceiveError> {
+        let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
+        // From here to the store's answer nobody else may destroy it: it might be received.
+        self.given_up = true;
+        match self
+            .portal
+            .records
+            .transition(self.request, Transition::CommitReceived(document))
+            .await
+        {
+            Ok(request) => {
+                self.portal.counters.received.fetch_add(1, Ordering::Relaxed);
+                self.portal.counters.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.portal.wake.notify_one();
+                Ok(request)
+            }
+            // Whether it was written is unknown: destroying the secret might destroy a received document. The sweep decides from what the store says.
+            Err(error @ StorageError::Indeterminate(_)) => Err(error.into()),
+            Err(error) => {
+                self.destroy().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn destroy(mut self) {
+        self.given_up = true;
+        let destroyed = destroy(self.portal.clone(), self.request, self.document, self.slot);
+        // It says by itself what it could not do.
+        let _ = self.portal.tasks.spawn(destroyed).await;
     }
 }
 
-impl Drop for Submission {
+impl Drop for Held {
     fn drop(&mut self) {
-        if self.finished {
-            return;
+        if self.given_up {
+            return self.portal.in_flight.leave(self.document);
         }
         self.portal.counters.abandoned.fetch_add(1, Ordering::Relaxed);
-        if let Some(held) = self.held.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            // Without a runtime the process is ending; the sweep at the next start does the same.
-            runtime.spawn(destroy(self.portal.clone(), self.request.id, self.document, held.slot));
-        }
+        // While the process ends it may not run any more; the sweep at the next start does the same.
+        let destroyed = destroy(self.portal.clone(), self.request, self.document, self.slot);
+        drop(self.portal.tasks.spawn(destroyed));
     }
 }
 
@@ -415,8 +497,7 @@ impl PartReceiver<'_> {
     }
 
     async fn start(&mut self) -> Result<(Vec<u8>, DocumentSealer), ReceiveError> {
-        let secret = self.submission.begin().await?;
-        let slot = self.submission.held.as_ref().map(|h| h.slot).ok_or(ReceiveError::CutOff)?;
+        let (slot, secret) = self.submission.begin().await?;
         let context = Context {
             doc_id: self.submission.document.0,
             slot,

@@ -1,7 +1,9 @@
 //! The sweep: whatever a crash or a lost connection left behind, erasure secrets first. Runs at start, before anything is accepted, and then from time to time.
 
+use crate::crypto::erase::EraseError;
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::transition::Transition;
+use crate::storage::StorageError;
 
 use super::{Portal, WorkflowError, blocking};
 
@@ -30,10 +32,12 @@ pub async fn sweep(portal: &Portal) -> Result<Swept, WorkflowError> {
         let document = DocumentId(slot.doc_id);
         if orphan(portal, document).await? {
             let erasure = portal.erasure.clone();
-            blocking(move || erasure.destroy(&slot.doc_id, &slot.slot))
-                .await?
-                .map_err(|e| WorkflowError::Internal(e.to_string()))?;
-            swept.slots += 1;
+            match blocking(move || erasure.destroy(&slot.doc_id, &slot.slot)).await? {
+                Ok(_) => swept.slots += 1,
+                // Its own upload destroyed it meanwhile, and the place may have a new owner.
+                Err(EraseError::Erased | EraseError::OtherOwner) => {}
+                Err(error) => return Err(WorkflowError::Internal(error.to_string())),
+            }
         }
     }
     for document in stored {
@@ -58,6 +62,13 @@ async fn dead_upload(portal: &Portal, document: DocumentId, owner: RequestId) ->
     if portal.in_flight.contains(document) {
         return Ok(false);
     }
-    let request = portal.records.request(owner).await?;
+    let request = match portal.records.request(owner).await {
+        // One damaged row must not keep all others from starting. Nothing of it is destroyed: it may be a received document.
+        Err(StorageError::Corrupt(why)) => {
+            tracing::error!(%document, request = %owner, why, "a stored request cannot be read");
+            return Ok(false);
+        }
+        other => other?,
+    };
     Ok(request.is_some_and(|r| r.receivings.iter().any(|x| x.document == document)) && !portal.in_flight.contains(document))
 }

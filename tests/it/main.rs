@@ -2,8 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod api;
 mod browser;
+mod cli;
+mod console;
+mod demo;
+mod forwarding;
 mod journey;
 mod layers;
 mod power_cut;
+mod raw;
 mod support;
+mod upload;

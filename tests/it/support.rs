@@ -12,6 +12,7 @@ use nightdrop::crypto::envelope::Suite;
 use nightdrop::domain::agent::{Actor, Scope};
 use nightdrop::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName};
 use nightdrop::domain::request::{DocumentRequest, RequestState};
+use nightdrop::http::body::Pace;
 use nightdrop::sandbox::{self, Sandbox};
 use nightdrop::storage::clock::Source;
 use nightdrop::worker::{self, Step};
@@ -56,6 +57,11 @@ pub struct Wish {
     pub clock: Source,
     pub suite: Suite,
     pub passphrase: Option<&'static str>,
+    pub slots: u64,
+    /// More lines of the sandbox provider's table.
+    pub provider: String,
+    /// How slow a sender may be.
+    pub pace: Pace,
 }
 
 impl Default for Wish {
@@ -67,6 +73,9 @@ impl Default for Wish {
             clock: Source::System,
             suite: Suite::XWing,
             passphrase: None,
+            slots: 64,
+            provider: String::new(),
+            pace: Pace::default(),
         }
     }
 }
@@ -90,15 +99,26 @@ impl Hands {
     }
 }
 
+/// The portal's inside, which a restart has to let go of before it opens the store again.
+pub struct Lent(Option<Arc<Portal>>);
+
+impl std::ops::Deref for Lent {
+    type Target = Arc<Portal>;
+    fn deref(&self) -> &Arc<Portal> {
+        self.0.as_ref().unwrap()
+    }
+}
+
 /// A running portal with its sandbox provider.
 pub struct House {
     pub running: Option<Running>,
-    pub portal: Arc<Portal>,
+    pub portal: Lent,
     pub sandbox: Sandbox,
     pub folder: Folder,
     pub http: reqwest::Client,
     pub api_key: String,
     config: Config,
+    text: String,
     wish: Wish,
 }
 
@@ -120,11 +140,13 @@ impl House {
         private(&folder.path().join("webhook"), WEBHOOK_SECRET);
         let text = format!(
             "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
-             erasure = {{ slots = 64, accept_weak = true }}\nworkers = 2\n{}\n\
-             [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"{}\"\napi_key_file = \"sandbox-key\"\nwebhook_secret_file = \"webhook\"\nconfirm = \"{}\"\n",
+             erasure = {{ slots = {}, accept_weak = true }}\nworkers = 2\n{}\n\
+             [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"{}\"\napi_key_file = \"sandbox-key\"\nwebhook_secret_file = \"webhook\"\nconfirm = \"{}\"\n{}",
+            wish.slots,
             wish.more,
             sandbox.url(),
-            wish.confirm
+            wish.confirm,
+            wish.provider
         );
         let config = Config::parse(&text, folder.path(), std::iter::empty()).unwrap_or_else(|f| panic!("{f:?}\n{text}"));
         let protection = match wish.passphrase {
@@ -140,17 +162,18 @@ impl House {
         let (_, secret) = sign_in::add_api_key(&portal, "tests", Scope::ALL.to_vec(), None, Actor::Operator)
             .await
             .unwrap();
-        let running = app.start_with(wish.worker).await.unwrap();
+        let running = start(app, &wish).await;
         sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", running.public)));
         let http = client(IpAddr::from([127, 0, 0, 1]));
         Self {
-            portal,
+            portal: Lent(Some(portal)),
             running: Some(running),
             sandbox,
             folder,
             http,
             api_key: secret.to_string(),
             config,
+            text,
             wish,
         }
     }
@@ -158,9 +181,11 @@ impl House {
     /// Stops the process part and starts it again on the same folder.
     pub async fn restart(&mut self) {
         self.stop().await;
+        let gone = Arc::downgrade(&self.portal.0.take().unwrap());
+        until("the old portal is let go", async || gone.strong_count() == 0).await;
         let app = App::open(self.config.clone(), self.wish.clock.clone()).await.unwrap();
-        self.portal = app.portal.clone();
-        let running = app.start_with(self.wish.worker).await.unwrap();
+        self.portal = Lent(Some(app.portal.clone()));
+        let running = start(app, &self.wish).await;
         self.sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", running.public)));
         self.running = Some(running);
     }
@@ -169,7 +194,19 @@ impl House {
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
-        self.portal = Arc::clone(&self.portal);
+    }
+
+    /// What `kill -9` at this instant leaves: a copy of the folder as the kernel has it, opened as the next start would.
+    pub async fn struck(&self) -> (App, Folder) {
+        let folder = Folder::new();
+        for file in walk(self.folder.path()) {
+            let copy = folder.path().join(file.strip_prefix(self.folder.path()).unwrap());
+            std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            // Copying keeps the mode, which the portal looks at.
+            std::fs::copy(&file, copy).unwrap();
+        }
+        let config = Config::parse(&self.text, folder.path(), std::iter::empty()).unwrap();
+        (App::open(config, self.wish.clock.clone()).await.unwrap(), folder)
     }
 
     pub fn public(&self, path: &str) -> String {
@@ -263,6 +300,20 @@ impl House {
     /// Every file below the data folder.
     pub fn files(&self) -> Vec<PathBuf> {
         walk(self.data())
+    }
+}
+
+async fn start(mut app: App, wish: &Wish) -> Running {
+    app.pace = wish.pace;
+    app.start_with(wish.worker).await.unwrap()
+}
+
+/// Looks again and again until it is so; fails after half a minute.
+pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !so().await {
+        assert!(tokio::time::Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
     }
 }
 
@@ -408,4 +459,108 @@ pub fn private(path: &Path, text: &str) {
 pub fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest;
     data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(bytes))
+}
+
+// ---- Driving the worker through time ----
+
+impl House {
+    /// Restarts with another configuration.
+    pub async fn restart_as(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+        self.restart().await;
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// As [`House::misbehave`], with entries of any form.
+    pub async fn plan(&self, next: Value) {
+        let answer = self
+            .http
+            .post(format!("{}/behaviour", self.sandbox.url()))
+            .header("content-type", "application/json")
+            .body(serde_json::json!({ "next": next }).to_string())
+            .send()
+            .await
+            .unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    /// Planned misbehaviour that is left.
+    pub async fn planned(&self) -> u64 {
+        let body = self.http.get(format!("{}/behaviour", self.sandbox.url())).send().await.unwrap();
+        let body: Value = serde_json::from_str(&body.text().await.unwrap()).unwrap();
+        body["left"].as_u64().unwrap()
+    }
+
+    /// One step of the worker.
+    pub async fn one_step(&self) -> Step {
+        worker::step(&self.portal).await.unwrap()
+    }
+
+    /// Works on what is due now; a portal that never comes to rest fails. Returns the steps it took.
+    pub async fn work_due(&self) -> usize {
+        for steps in 0..500 {
+            if self.one_step().await == Step::Idle {
+                return steps;
+            }
+        }
+        panic!("500 steps without a rest: something is always due");
+    }
+
+    /// Moves the clock from one due instant to the next and works, until `so` or until `limit` has passed. Returns the time that went by.
+    pub async fn work_until(&self, hands: &Hands, limit: Duration, mut so: impl AsyncFnMut(&House) -> bool) -> Duration {
+        let start = self.portal.records.now();
+        loop {
+            self.work_due().await;
+            let now = self.portal.records.now();
+            if so(self).await || now - start >= limit {
+                return now - start;
+            }
+            let Some(due) = self.portal.records.next_due().await.unwrap() else {
+                return now - start;
+            };
+            hands.forward((due - now).clamp(Duration::milliseconds(1), limit - (now - start)));
+        }
+    }
+
+    /// Drops one small front; panics unless it was received. Returns the SHA-256 of what was sent.
+    pub async fn drop_front(&self, link: &Link, seed: u64) -> String {
+        let front = png(seed, 4_000);
+        let answer = self.drop_files(link, &[("front", &front)]).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+        sha256(&front)
+    }
+
+    /// A link for one front of a passport, for this applicant at this provider.
+    pub async fn link_at(&self, provider: &str, applicant: &str) -> Link {
+        let mut ask = ask(applicant, "passport");
+        ask.provider = ProviderName::parse(provider).unwrap();
+        self.issue(ask).await
+    }
+
+    /// What the sandbox has of an applicant: `(sha256 of the first part, deliveries with effect)`, oldest first.
+    pub async fn has(&self, applicant: &str) -> Vec<(String, u64)> {
+        let all = self.received().await;
+        all.iter()
+            .filter(|entry| entry["applicant"] == applicant)
+            .map(|entry| {
+                let sha = entry["parts"][0]["sha256"].as_str().unwrap().to_owned();
+                (sha, entry["deliveries"].as_u64().unwrap())
+            })
+            .collect()
+    }
+
+    /// The request's log, each entry as `action key=value …`.
+    pub async fn log(&self, link: &Link) -> Vec<String> {
+        let entries = self.portal.records.timeline(link.id).await.unwrap();
+        entries
+            .into_iter()
+            .map(|e| {
+                let detail: String = e.event.detail.iter().map(|(k, v)| format!(" {k}={v}")).collect();
+                format!("{}{detail}", e.event.action)
+            })
+            .collect()
+    }
 }

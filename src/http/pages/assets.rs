@@ -24,6 +24,16 @@ pub static UPLOAD_JS: Asset = Asset {
     media_type: "text/javascript; charset=utf-8",
     content: include_str!("../../../assets/upload.js"),
 };
+pub static CONSOLE_CSS: Asset = Asset {
+    path: "/assets/console.css",
+    media_type: "text/css; charset=utf-8",
+    content: include_str!("../../../assets/console.css"),
+};
+pub static CONSOLE_JS: Asset = Asset {
+    path: "/assets/console.js",
+    media_type: "text/javascript; charset=utf-8",
+    content: include_str!("../../../assets/console.js"),
+};
 pub static LOGO: Asset = Asset {
     path: "/assets/logo.svg",
     media_type: "image/svg+xml",
@@ -101,6 +111,8 @@ fn kept(request: &HttpRequest, media_type: &str, content: Vec<u8>) -> HttpRespon
 
 pub static PORTAL_CSS_URL: LazyLock<String> = LazyLock::new(|| PORTAL_CSS.url());
 pub static UPLOAD_JS_URL: LazyLock<String> = LazyLock::new(|| UPLOAD_JS.url());
+pub static CONSOLE_CSS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_CSS.url());
+pub static CONSOLE_JS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_JS.url());
 pub static LOGO_URL: LazyLock<String> = LazyLock::new(|| LOGO.url());
 
 pub fn public_routes(routes: &mut web::ServiceConfig) {
@@ -119,6 +131,12 @@ async fn company_logo(state: web::Data<State>, request: HttpRequest) -> Result<H
     match &state.company.dress.logo {
         Some(logo) => Ok(kept(&request, logo.media_type, logo.content.clone())),
         None => Err(Problem::not_found("There is nothing at this address.")),
+    }
+}
+
+pub fn staff_routes(routes: &mut web::ServiceConfig) {
+    for asset in [&CONSOLE_CSS, &CONSOLE_JS, &LOGO] {
+        routes.service(serve(asset));
     }
 }
 

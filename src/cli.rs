@@ -1,0 +1,118 @@
+//! The command line. Every command answers `--help` with an example and `--json` for machines, exits with 0 only on success, and says on standard error in one
+//! sentence what went wrong and how to mend it. No secret is taken from the command line: everybody on the machine can read those.
+
+mod agents;
+mod ask;
+mod audit;
+mod client;
+mod demo;
+mod doctor;
+mod init;
+mod key;
+mod log;
+mod output;
+mod process;
+mod receipts;
+mod requests;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use output::Outcome;
+
+/// A self-hosted drop for identity documents: ask, drop, seal, forward, confirm, purge.
+#[derive(Parser, Debug)]
+#[command(name = "nightdrop", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(after_help = "Start here:
+  nightdrop demo          everything on this machine, nothing kept
+  nightdrop init          keys, store, configuration, the first admin
+  nightdrop doctor        what is wrong, and how to mend it
+  nightdrop serve         the portal
+
+Commands that speak to a running portal read its staff address from NIGHTDROP_URL (or --url) and an API key from NIGHTDROP_TOKEN (or --token-file).")]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// The whole loop on this machine, with a sandbox provider
+    Demo(demo::Demo),
+    /// Run the portal
+    Serve(serve::Serve),
+    /// Make configuration, keys, store and the first admin
+    Init(init::Init),
+    /// Look for everything that is wrong, and say how to mend it
+    Doctor(doctor::Doctor),
+    /// Ask applicants for documents, and follow what becomes of them
+    Request(requests::Requests),
+    /// What a provider still wants of an applicant
+    Missing(requests::Missing),
+    /// The people who sign in to the console
+    Agent(agents::Agents),
+    /// The vault key: status, unlock, rotate
+    Key(key::Keys),
+    /// Export the audit log, or verify an export offline
+    Audit(audit::Audit),
+    /// Deletion receipts: get one, or verify one offline
+    Receipt(receipts::Receipts),
+    /// Print the API's OpenAPI document
+    #[command(after_help = "Example:\n  nightdrop openapi > openapi.json")]
+    Openapi(OpenApi),
+}
+
+#[derive(clap::Args, Debug)]
+struct OpenApi {
+    #[command(flatten)]
+    format: output::Format,
+}
+
+/// Runs the process's command line.
+pub fn main() -> ExitCode {
+    process::guard();
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        // Help and version are answers too; their exit code is 0, a wrong line's is 2.
+        Err(answer) => answer.exit(),
+    };
+    match run(line.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = failure.to_string();
+            if !text.is_empty() {
+                output::complain(format_args!("nightdrop: {text}"));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Outcome {
+    match command {
+        Command::Demo(demo) => demo::run(demo),
+        Command::Serve(serve) => serve::run(serve),
+        Command::Init(init) => init::run(init),
+        Command::Doctor(doctor) => doctor::run(doctor),
+        Command::Request(requests) => requests::run(requests),
+        Command::Missing(missing) => requests::missing(missing),
+        Command::Agent(agents) => agents::run(agents),
+        Command::Key(keys) => key::run(keys),
+        Command::Audit(audit) => audit::run(audit),
+        Command::Receipt(receipts) => receipts::run(receipts),
+        Command::Openapi(print) => openapi(print.format),
+    }
+}
+
+/// The document is JSON anyway: one line for machines, indented for people.
+fn openapi(format: output::Format) -> Outcome {
+    let document = crate::http::api::openapi();
+    let text = if format.json {
+        document.to_json()
+    } else {
+        document.to_pretty_json()
+    };
+    output::line(text.map_err(|e| output::Failure::new(format!("the document cannot be written: {e}")))?)
+}

@@ -1,0 +1,213 @@
+//! `nightdrop doctor`: looks at everything that can be wrong before and while the portal runs, all at once, each with its mend; and says what is good.
+//!
+//! It changes no record. While a portal runs, its store and slots belong to it: they are then judged from outside and said to be held.
+
+mod disk;
+mod machine;
+mod providers;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::output::{self, Failure, Format, Marks, Outcome};
+use super::process;
+use crate::config::Config;
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  nightdrop doctor
+  nightdrop doctor --config /etc/nightdrop/nightdrop.toml --provider stripe
+  nightdrop doctor --json
+
+Exits with 1 when something is wrong (✗); notes (!) are for you to judge.")]
+pub struct Doctor {
+    /// The configuration [default: NIGHTDROP_CONFIG, else ./nightdrop.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Ask only this provider [default: all]
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Good,
+    /// Works, and may not be what is wanted.
+    Note,
+    Wrong,
+}
+
+struct Finding {
+    level: Level,
+    area: &'static str,
+    text: String,
+    mend: Option<String>,
+}
+
+/// What was found, in the order in which it was looked for.
+#[derive(Default)]
+pub(super) struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn good(&mut self, area: &'static str, text: impl Into<String>) {
+        self.0.push(Finding {
+            level: Level::Good,
+            area,
+            text: text.into(),
+            mend: None,
+        });
+    }
+
+    fn note(&mut self, area: &'static str, text: impl Into<String>, mend: impl Into<String>) {
+        self.0.push(Finding {
+            level: Level::Note,
+            area,
+            text: text.into(),
+            mend: Some(mend.into()),
+        });
+    }
+
+    fn wrong(&mut self, area: &'static str, text: impl Into<String>, mend: impl Into<String>) {
+        self.0.push(Finding {
+            level: Level::Wrong,
+            area,
+            text: text.into(),
+            mend: Some(mend.into()),
+        });
+    }
+
+    fn is_wrong(&self) -> bool {
+        self.0.iter().any(|f| f.level == Level::Wrong)
+    }
+}
+
+pub fn run(doctor: Doctor) -> Outcome {
+    let mut findings = Findings::default();
+    let path = process::config_path(doctor.config.as_deref());
+    let config = configuration(&path, &mut findings);
+    machine::look(&mut findings);
+    if let Some(config) = &config {
+        disk::look(config, &mut findings);
+        process::block_on(async {
+            providers::look(config, doctor.provider.as_deref(), &mut findings).await?;
+            providers::portal(config, &mut findings).await;
+            Ok(())
+        })?;
+    }
+    report(&findings, doctor.format.json)?;
+    if findings.is_wrong() { Err(Failure::quiet()) } else { Ok(()) }
+}
+
+fn configuration(path: &Path, findings: &mut Findings) -> Option<Config> {
+    const AREA: &str = "configuration";
+    match Config::load(path, process::environment()) {
+        Ok(config) => {
+            findings.good(AREA, format!("{} is complete", path.display()));
+            writable_by_others(path, findings);
+            if config.company.name == "Example Bank" {
+                findings.note(
+                    AREA,
+                    "applicants will read \"Example Bank\" asks for their document",
+                    "set company.name and company.support",
+                );
+            }
+            listeners(&config, findings);
+            Some(config)
+        }
+        Err(faults) => {
+            for fault in faults {
+                findings.wrong(AREA, fault.key, fault.mend);
+            }
+            None
+        }
+    }
+}
+
+fn writable_by_others(path: &Path, findings: &mut Findings) {
+    use std::os::unix::fs::MetadataExt;
+    let mode = std::fs::metadata(path).map_or(0, |m| m.mode());
+    if mode & 0o022 != 0 {
+        let mend = format!("chmod go-w {}", path.display());
+        findings.wrong("configuration", format!("others may change {}", path.display()), mend);
+    }
+}
+
+fn listeners(config: &Config, findings: &mut Findings) {
+    const AREA: &str = "listeners";
+    let outside = |address: std::net::SocketAddr| !address.ip().is_loopback();
+    for (name, listener) in [("public", &config.public), ("staff", &config.staff)] {
+        if let Some(tls) = &listener.tls {
+            match crate::http::tls::server(&tls.cert, &tls.key) {
+                Ok(_) => findings.good(AREA, format!("{name}: {} and its key belong together", tls.cert.display())),
+                Err(why) => findings.wrong(AREA, format!("{name}: {why}"), format!("mend listen.{name}_tls")),
+            }
+            if let Err(why) = crate::crypto::private_file::open_checked(
+                &tls.key,
+                crate::crypto::private_file::Privacy::Credential,
+                std::fs::OpenOptions::new().read(true),
+            ) {
+                findings.wrong(AREA, format!("{name}: {why}"), format!("chmod 0400 {}", tls.key.display()));
+            }
+        }
+    }
+    if config.staff.tls.is_none() && outside(config.staff.address) {
+        let text = format!(
+            "console and API listen on {} without TLS: passwords and keys travel in the clear",
+            config.staff.address
+        );
+        findings.note(AREA, text, "listen on 127.0.0.1 behind a TLS proxy, or set listen.staff_tls");
+    }
+    let https = config.public_url.starts_with("https://");
+    if https && config.public.tls.is_none() && config.trusted_proxies.is_empty() {
+        let text = format!("{} is served by {} without TLS", config.public_url, config.public.address);
+        findings.note(AREA, text, "set listen.public_tls; or, behind a TLS proxy, name the proxy in trusted_proxies so that limits count the applicants and not the proxy");
+    }
+    if !https {
+        findings.note(
+            AREA,
+            format!("{} is for this machine only", config.public_url),
+            "set public_url to an https address before applicants use it",
+        );
+    }
+}
+
+fn report(findings: &Findings, as_json: bool) -> Outcome {
+    if as_json {
+        let all: Vec<Value> = findings
+            .0
+            .iter()
+            .map(|f| {
+                let level = match f.level {
+                    Level::Good => "good",
+                    Level::Note => "note",
+                    Level::Wrong => "wrong",
+                };
+                json!({"level": level, "area": f.area, "text": f.text, "mend": f.mend})
+            })
+            .collect();
+        return output::json(&json!({"ok": !findings.is_wrong(), "findings": all}));
+    }
+    let marks = Marks::new();
+    for finding in &findings.0 {
+        let mark = match finding.level {
+            Level::Good => marks.good(),
+            Level::Note => marks.note(),
+            Level::Wrong => marks.bad(),
+        };
+        output::line(format_args!("{mark} {:<14}{}", finding.area, output::plain(&finding.text)))?;
+        if let Some(mend) = &finding.mend {
+            output::line(format_args!("  {:14}→ {}", "", output::plain(mend)))?;
+        }
+    }
+    let count = |level| findings.0.iter().filter(|f| f.level == level).count();
+    output::line(format_args!(
+        "\n{} good, {} to judge, {} wrong",
+        count(Level::Good),
+        count(Level::Note),
+        count(Level::Wrong)
+    ))
+}

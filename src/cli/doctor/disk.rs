@@ -1,0 +1,240 @@
+//! The data folder: who may look into it, whether keys, slots and store are whole, what an erasure is worth there, and how much room is left.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use time::OffsetDateTime;
+
+use super::Findings;
+use crate::app::Layout;
+use crate::config::Config;
+use crate::crypto::assurance::{self, Assurance, AssuranceClass};
+use crate::crypto::erase::{ErasureStore, ReadBack};
+use crate::crypto::keyfile::Protection;
+use crate::crypto::keyring::Keyring;
+use crate::crypto::private_file::{self, Privacy};
+use crate::crypto::secrets::PortalSecrets;
+use crate::crypto::slots::SlotsFile;
+use crate::storage::sled::ballast::free_space;
+use crate::storage::sled::durable::{DurableSled, Options};
+use crate::storage::sled::error::StoreError;
+
+/// Below this the portal refuses uploads soon.
+const ROOM: u64 = 512 << 20;
+/// A file from so far in the future was written under another clock.
+const AHEAD: i64 = 60;
+
+pub fn look(config: &Config, findings: &mut Findings) {
+    let layout = Layout::of(config);
+    if !layout.secrets.exists() {
+        findings.wrong(
+            "data",
+            format!("{} holds no portal", config.data_dir.display()),
+            "run `nightdrop init`, or mend data_dir",
+        );
+        return;
+    }
+    for folder in [&config.data_dir, &layout.keys] {
+        private(folder, findings);
+    }
+    keys(config, &layout, findings);
+    // Before the store and the slots are touched.
+    times(&layout, findings);
+    let held = store(&layout, findings);
+    slots(config, &layout, held, findings);
+    room(config, findings);
+}
+
+fn private(folder: &Path, findings: &mut Findings) {
+    let Ok(status) = std::fs::metadata(folder) else {
+        findings.wrong(
+            "folders",
+            format!("{} cannot be looked at", folder.display()),
+            "run the doctor as the user that the portal runs as",
+        );
+        return;
+    };
+    let us = rustix::process::geteuid().as_raw();
+    if status.uid() != us {
+        let text = format!("{} belongs to user {}, and this is user {us}", folder.display(), status.uid());
+        findings.wrong("folders", text, "run doctor and portal as that user, or chown the folder");
+    } else if status.mode() & 0o077 != 0 {
+        let text = format!("{} has mode {:04o}: others may look in", folder.display(), status.mode() & 0o7777);
+        findings.wrong("folders", text, format!("chmod 0700 {}", folder.display()));
+    } else {
+        findings.good("folders", format!("{} is private", folder.display()));
+    }
+}
+
+fn keys(config: &Config, layout: &Layout, findings: &mut Findings) {
+    match PortalSecrets::load(&layout.secrets) {
+        Ok(_) => findings.good("keys", "the portal's secrets are whole and private"),
+        Err(error) => findings.wrong(
+            "keys",
+            error.to_string(),
+            format!("chmod 0400 {}, or restore it", layout.secrets.display()),
+        ),
+    }
+    let kek = config.keys.kek_file.clone().unwrap_or_else(|| layout.kek.clone());
+    match Keyring::open(&layout.keys) {
+        Err(error) => findings.wrong("keys", error.to_string(), format!("mend the files in {}", layout.keys.display())),
+        Ok(keyring) => {
+            let current = keyring.status().into_iter().find(|k| k.current);
+            match current.and_then(|k| k.protection) {
+                Some(Protection::Kek) => opener("keys.kek_file", &kek, findings),
+                Some(Protection::Passphrase) => match &config.keys.passphrase_file {
+                    Some(file) => opener("keys.passphrase_file", file, findings),
+                    None => findings.note(
+                        "keys",
+                        "the vault key has a passphrase that no file holds: the portal starts locked",
+                        "after each start, run `nightdrop key unlock`",
+                    ),
+                },
+                Some(Protection::None) => findings.good("keys", "the vault key is handed over by the service manager"),
+                None => findings.wrong(
+                    "keys",
+                    "the current vault key's private half is not here",
+                    "restore it: without it nothing can be forwarded",
+                ),
+            }
+        }
+    }
+}
+
+/// The file that opens the vault key by itself.
+fn opener(key: &str, path: &Path, findings: &mut Findings) {
+    match private_file::open_checked(path, Privacy::Owner, std::fs::OpenOptions::new().read(true)) {
+        Ok(_) => findings.good("keys", format!("{} opens the vault key at start", path.display())),
+        Err(error) => findings.wrong(
+            "keys",
+            format!("{key}: {error}"),
+            format!("chmod 0400 {}, or restore it", path.display()),
+        ),
+    }
+}
+
+/// Whether a running portal has it.
+fn store(layout: &Layout, findings: &mut Findings) -> bool {
+    if !layout.store.exists() {
+        findings.wrong(
+            "store",
+            format!("{} is missing", layout.store.display()),
+            "restore it from a backup",
+        );
+        return false;
+    }
+    match DurableSled::open(&layout.store, Options::default()) {
+        Ok(_) => findings.good("store", "it opens, and its log writes reach the disk"),
+        Err(StoreError::Held) => {
+            findings.good("store", "a running portal holds it");
+            return true;
+        }
+        Err(error) => {
+            let mend = match error {
+                StoreError::NotDurable(_) => "move data_dir to a local disk",
+                StoreError::Full { .. } => "make room on the disk",
+                _ => "look at the disk; restore from a backup if it is damaged",
+            };
+            findings.wrong("store", error.to_string(), mend);
+        }
+    }
+    false
+}
+
+fn slots(config: &Config, layout: &Layout, held: bool, findings: &mut Findings) {
+    // The canary needs the file for itself; while a portal has it, that portal's own self-test has passed.
+    let judged = if held {
+        assurance::observe(&layout.slots, Some(ReadBack::Direct)).map(|facts| assurance::judge(&facts))
+    } else {
+        SlotsFile::open(&layout.slots, None).and_then(|slots| {
+            match slots.free()? {
+                0 => findings.wrong(
+                    "erasure",
+                    "no slot is free: no document can be taken",
+                    "deliver or purge what is held",
+                ),
+                free => findings.good("erasure", format!("{free} submissions can be taken")),
+            }
+            assurance::self_test(&layout.slots, &slots)
+        })
+    };
+    match judged {
+        Ok(assurance) => class(config, &assurance, findings),
+        Err(error) => findings.wrong(
+            "erasure",
+            error.to_string(),
+            "restore the slots file's place and mode; a lost one is lost with the documents not yet delivered",
+        ),
+    }
+}
+
+fn class(config: &Config, assurance: &Assurance, findings: &mut Findings) {
+    let text = format!(
+        "class {} on {}: {}",
+        assurance.class,
+        assurance.file_system,
+        assurance.reasons.join(" ")
+    );
+    match assurance.class {
+        AssuranceClass::C if config.accept_weak_erasure => findings.note(
+            "erasure",
+            text,
+            "accepted by erasure.accept_weak; move data_dir to ext4 or XFS for more",
+        ),
+        AssuranceClass::C => findings.wrong("erasure", text, "move data_dir to ext4 or XFS, or set erasure.accept_weak = true"),
+        AssuranceClass::A | AssuranceClass::B => findings.good("erasure", text.trim_end_matches([':', ' '])),
+    }
+}
+
+fn room(config: &Config, findings: &mut Findings) {
+    match free_space(&config.data_dir) {
+        Err(error) => findings.wrong("room", format!("{}: {error}", config.data_dir.display()), "look at the disk"),
+        Ok(free) if free.bytes < ROOM => findings.wrong(
+            "room",
+            format!("only {} MiB are free", free.bytes >> 20),
+            "make room: uploads are refused when it is used up",
+        ),
+        Ok(free) if free.percent < 5 => findings.note(
+            "room",
+            format!("{} GiB are free, {} %", free.bytes >> 30, free.percent),
+            "make room in time",
+        ),
+        Ok(free) => findings.good("room", format!("{:.1} GiB are free", free.bytes as f64 / f64::from(1 << 30))),
+    }
+}
+
+/// Files from the future mean that the clock has been set back, or was wrong then.
+fn times(layout: &Layout, findings: &mut Findings) {
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let sled = layout.store.join("sled");
+    let files: Vec<PathBuf> = [&layout.slots, &layout.secrets]
+        .into_iter()
+        .cloned()
+        .chain(children(&layout.store))
+        .chain(children(&sled))
+        .collect();
+    let newest = files
+        .iter()
+        .filter_map(|f| std::fs::metadata(f).ok())
+        .map(|m| m.mtime())
+        .max()
+        .unwrap_or(now);
+    if newest > now + AHEAD {
+        let text = format!(
+            "files of the portal are {} s younger than now: the clock was set back, or was ahead",
+            newest - now
+        );
+        findings.wrong(
+            "clock",
+            text,
+            "set the clock and keep it right with NTP: deadlines wait until time has caught up",
+        );
+    }
+}
+
+fn children(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+}

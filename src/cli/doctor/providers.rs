@@ -1,0 +1,114 @@
+//! The providers, asked one harmless question each; and the running portal, if there is one.
+
+use std::time::Duration;
+
+use super::Findings;
+use crate::app::{self, StartError};
+use crate::cli::output::{Failure, Outcome};
+use crate::config::Config;
+
+/// A provider that needs longer for a harmless question has a fault worth telling.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub async fn look(config: &Config, only: Option<&str>, findings: &mut Findings) -> Outcome {
+    const AREA: &str = "providers";
+    let wanted: Vec<_> = config
+        .providers
+        .iter()
+        .filter(|p| only.is_none_or(|name| p.name.as_str() == name))
+        .cloned()
+        .collect();
+    if let (Some(name), true) = (only, wanted.is_empty()) {
+        let known: Vec<&str> = config.providers.iter().map(|p| p.name.as_str()).collect();
+        return Err(Failure::new(format!(
+            "there is no provider {name:?} in the configuration; there is: {}",
+            known.join(", ")
+        )));
+    }
+    if wanted.is_empty() {
+        findings.note(
+            AREA,
+            "none is configured: no document can be asked for",
+            "add a [providers.NAME] table",
+        );
+    }
+    let connected = match app::connect(&wanted) {
+        Ok(connected) => connected,
+        Err(StartError::Configuration(faults)) => {
+            for fault in faults {
+                findings.wrong(AREA, fault.key, fault.mend);
+            }
+            return Ok(());
+        }
+        Err(StartError::Refused(why)) => {
+            findings.wrong(AREA, why, "mend the provider's table");
+            return Ok(());
+        }
+    };
+    for (name, connector) in connected {
+        match tokio::time::timeout(PATIENCE, connector.check()).await {
+            Ok(Ok(text)) => findings.good(AREA, format!("{name}: {text}")),
+            Ok(Err(failure)) => {
+                let problem = failure.problem();
+                findings.wrong(
+                    AREA,
+                    format!("{name}: {}", problem.text),
+                    format!("look at [providers.{name}] ({})", problem.code),
+                );
+            }
+            Err(_) => findings.wrong(
+                AREA,
+                format!("{name}: no answer within {} s", PATIENCE.as_secs()),
+                "look at its base_url, proxy and firewall",
+            ),
+        }
+    }
+    Ok(())
+}
+
+/// `/readyz` of the portal that this configuration runs, where it can be asked without TLS.
+pub async fn portal(config: &Config, findings: &mut Findings) {
+    const AREA: &str = "portal";
+    let mut address = config.staff.address;
+    if address.port() == 0 || config.staff.tls.is_some() {
+        return;
+    }
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            std::net::Ipv4Addr::LOCALHOST.into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    crate::connectors::client::install_tls();
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([])
+        .timeout(Duration::from_secs(5))
+        .build();
+    let Ok(client) = client else { return };
+    match client.get(format!("http://{address}/readyz")).send().await {
+        Err(_) => findings.note(
+            AREA,
+            format!("nothing answers on {address}: it does not run"),
+            "start it with `nightdrop serve`",
+        ),
+        Ok(answer) if answer.status().is_success() => {
+            let text = answer.text().await.unwrap_or_default();
+            if text.contains("forwarding: locked") {
+                findings.note(
+                    AREA,
+                    "it is ready for uploads, but its vault is locked",
+                    "run `nightdrop key unlock`",
+                );
+            } else {
+                findings.good(AREA, format!("it runs on {address} and is ready for uploads"));
+            }
+        }
+        Ok(answer) => findings.wrong(
+            AREA,
+            format!("it answers {} on {address}: not ready for uploads", answer.status()),
+            "see its log, and what is wrong above",
+        ),
+    }
+}

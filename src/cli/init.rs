@@ -1,0 +1,385 @@
+//! `nightdrop init`: a commented `nightdrop.toml`, the keys, the erasure slots, an empty store, the first admin and an API key.
+//!
+//! Nothing that exists is overwritten, and a failed init leaves nothing behind: what it made is taken away again.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::app::{self, App, KeyProtection};
+use crate::config::{Config, template};
+use crate::crypto::envelope::Suite;
+use crate::crypto::keyfile::Argon2Cost;
+use crate::crypto::private_file;
+use crate::domain::agent::{Actor, Role, Scope};
+use crate::storage::clock::Source;
+use crate::workflow::sign_in;
+
+use super::ask;
+use super::output::{self, Failure, Format, Outcome};
+use super::process::{self, Stop};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  nightdrop init
+  nightdrop init --data-dir data --public-url https://drop.example.com --listen-public 0.0.0.0:8080 \\
+      --listen-staff 127.0.0.1:8081 --admin-email ana@example.com --admin-password-file pw --yes --json
+
+With --json it prints {\"config\": path, \"api_key\": \"…\"}. The API key is shown this once.
+Without --config the configuration is ./nightdrop.toml, or DIR/nightdrop.toml when --data-dir is an absolute path.")]
+pub struct Init {
+    /// Where records, sealed documents, erasure slots and keys go [default: data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The address that applicants see, such as https://drop.example.com
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// Where the applicants' page listens [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "ADDR")]
+    listen_public: Option<String>,
+    /// Where console and API listen [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDR")]
+    listen_staff: Option<String>,
+    /// The first admin's e-mail address: the sign-in name
+    #[arg(long, value_name = "EMAIL")]
+    admin_email: Option<String>,
+    /// A file with the first admin's password, `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    admin_password_file: Option<PathBuf>,
+    /// The first admin's name [default: Admin]
+    #[arg(long, value_name = "NAME")]
+    admin_name: Option<String>,
+    /// The configuration to write
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What opens the vault key: a key file beside it, or a passphrase [default: file]
+    #[arg(long, value_enum, value_name = "KIND")]
+    key_protection: Option<Protection>,
+    /// A file with the vault key's passphrase. Alone, the configuration refers to it and the portal opens its vault at start;
+    /// with `--key-protection passphrase` it is read this once, and the portal starts locked
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// How many submissions can be held at once, 4 KiB of disk each [default: 16384]
+    #[arg(long, value_name = "N")]
+    erasure_slots: Option<u64>,
+    /// Run on a file system on which overwriting is not shown to erase
+    #[arg(long)]
+    accept_weak_erasure: bool,
+    /// Ask nothing
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Protection {
+    /// 32 random bytes in a file beside the key: the portal starts by itself.
+    File,
+    /// A passphrase: the portal starts locked until somebody enters it.
+    Passphrase,
+}
+
+/// Everything answered, nothing made yet.
+struct Plan {
+    config: PathBuf,
+    text: String,
+    email: String,
+    name: String,
+    password: Zeroizing<String>,
+    protection: KeyProtection,
+    json: bool,
+}
+
+pub fn run(init: Init) -> Outcome {
+    let asking = !init.yes && ask::somebody();
+    let plan = plan(init, asking)?;
+    let base = plan.config.parent().map(Path::to_path_buf).unwrap_or_default();
+    let config = Config::parse(&plan.text, &base, process::environment()).map_err(app::StartError::Configuration)?;
+    process::block_on(make(plan, config))
+}
+
+fn plan(init: Init, asking: bool) -> Outcome<Plan> {
+    let json = init.format.json;
+    let mut missing = Vec::new();
+    let mut answer = |given: Option<String>, question: &str, default: Option<&str>, option: &'static str| match (given, default) {
+        (Some(given), _) => Ok(given),
+        (None, default) if asking => ask::text(question, default),
+        (None, Some(default)) => Ok(default.to_owned()),
+        (None, None) => {
+            missing.push(option);
+            Ok(String::new())
+        }
+    };
+    let data_dir = init.data_dir.as_ref().map(|d| d.display().to_string());
+    let data_dir = PathBuf::from(answer(data_dir, "Where shall records and keys go", Some("data"), "--data-dir")?);
+    let public_url = answer(
+        init.public_url,
+        "The address that applicants will see (https://…)",
+        None,
+        "--public-url",
+    )?;
+    let public = answer(
+        init.listen_public,
+        "Where the applicants' page listens",
+        Some("0.0.0.0:8080"),
+        "--listen-public",
+    )?;
+    let staff = answer(
+        init.listen_staff,
+        "Where console and API listen",
+        Some("127.0.0.1:8081"),
+        "--listen-staff",
+    )?;
+    let email = answer(init.admin_email, "The first admin's e-mail address", None, "--admin-email")?;
+    let name = answer(init.admin_name, "The first admin's name", Some("Admin"), "--admin-name")?;
+    if init.admin_password_file.is_none() && !asking {
+        missing.push("--admin-password-file");
+    }
+    if !missing.is_empty() {
+        return Err(Failure::new(format!(
+            "{} must be given when nobody can be asked",
+            missing.join(", ")
+        )));
+    }
+    let config = config_place(init.config.as_deref(), &data_dir);
+    if config.exists() {
+        return Err(Failure::new(format!(
+            "{} exists already and is not overwritten; name another file with --config",
+            config.display()
+        )));
+    }
+    let password = match &init.admin_password_file {
+        Some(file) => ask::from_file(file)?,
+        None => ask::new_secret("The first admin's password (15 characters or more; a few words are fine)")?,
+    };
+    if password.chars().count() < sign_in::PASSWORD_MIN {
+        return Err(Failure::new(format!(
+            "the admin's password must have at least {} characters; a few words are fine",
+            sign_in::PASSWORD_MIN
+        )));
+    }
+    let (protection, noted) = protection(init.key_protection, init.passphrase_file.as_deref(), asking)?;
+    let data_dir = if config.parent() == Some(Path::new("")) {
+        data_dir
+    } else {
+        absolute(&data_dir)?
+    };
+    let mut text = template::write(&data_dir.display().to_string(), &public_url, &public, &staff);
+    if let Some(slots) = init.erasure_slots {
+        settle(&mut text, "slots = 16384", &format!("slots = {slots}"));
+    }
+    if init.accept_weak_erasure {
+        settle(&mut text, "accept_weak = false", "accept_weak = true ");
+    }
+    if let Some(noted) = noted {
+        let path = toml::Value::String(absolute(&noted)?.display().to_string());
+        settle(
+            &mut text,
+            "# passphrase_file = \"secrets/passphrase\"",
+            &format!("passphrase_file = {path}"),
+        );
+    }
+    Ok(Plan {
+        config,
+        text,
+        email,
+        name,
+        password,
+        protection,
+        json,
+    })
+}
+
+/// Beside a relative data folder, inside an absolute one: several portals on one machine do not meet.
+fn config_place(given: Option<&Path>, data_dir: &Path) -> PathBuf {
+    let named = given.is_some() || std::env::var_os("NIGHTDROP_CONFIG").is_some_and(|p| !p.is_empty());
+    if named || data_dir.is_relative() {
+        process::config_path(given)
+    } else {
+        data_dir.join("nightdrop.toml")
+    }
+}
+
+fn absolute(path: &Path) -> Outcome<PathBuf> {
+    std::path::absolute(path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+}
+
+/// Changes one line of the template, which has it.
+fn settle(text: &mut String, line: &str, to: &str) {
+    debug_assert!(text.contains(line), "the template has {line:?}");
+    *text = text.replacen(line, to, 1);
+}
+
+/// How the vault key is protected, and the passphrase file that the configuration shall name.
+fn protection(kind: Option<Protection>, file: Option<&Path>, asking: bool) -> Outcome<(KeyProtection, Option<PathBuf>)> {
+    let cost = Argon2Cost::for_this_machine();
+    let of = |secret: Zeroizing<String>| KeyProtection::Passphrase(Zeroizing::new(secret.as_bytes().to_vec()), cost);
+    match (kind, file) {
+        (Some(Protection::File), Some(_)) => Err(Failure::new(
+            "--key-protection file needs no --passphrase-file; give one of the two",
+        )),
+        (None, Some(file)) => Ok((of(ask::from_file(file)?), Some(file.to_path_buf()))),
+        (Some(Protection::Passphrase), Some(file)) => Ok((of(ask::from_file(file)?), None)),
+        (Some(Protection::Passphrase), None) if asking => Ok((of(ask::new_secret("A passphrase for the vault key")?), None)),
+        (Some(Protection::Passphrase), None) => Err(Failure::new(
+            "--key-protection passphrase needs --passphrase-file when nobody can be asked",
+        )),
+        (Some(Protection::File), None) => Ok((KeyProtection::KekFile, None)),
+        (None, None) if asking && ask::yes("Protect the vault key with a passphrase? The portal then starts locked")? => {
+            Ok((of(ask::new_secret("A passphrase for the vault key")?), None))
+        }
+        (None, None) => Ok((KeyProtection::KekFile, None)),
+    }
+}
+
+async fn make(plan: Plan, config: Config) -> Outcome {
+    let mut stop = Stop::listen()?;
+    let undo = Undo::watch(&plan.config, &config);
+    let told = |stop: &mut Stop| futures_util::FutureExt::now_or_never(stop.told()).is_some();
+    let slots = config.clone();
+    let protection = plan.protection;
+    tokio::task::spawn_blocking(move || app::create(&slots, &protection, Suite::XWing))
+        .await
+        .map_err(|_| Failure::new("making the keys failed"))??;
+    if let Some(folder) = plan.config.parent().filter(|f| !f.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(|e| Failure::new(format!("{}: {e}", folder.display())))?;
+    }
+    private_file::create(&plan.config, plan.text.as_bytes(), 0o600).map_err(|e| Failure::new(e.to_string()))?;
+    let api_key = first_people(config, &plan.email, &plan.name, &plan.password).await?;
+    if told(&mut stop) {
+        return Err(Failure::new("interrupted; nothing was left behind"));
+    }
+    let path = absolute(&plan.config)?;
+    if plan.json {
+        output::json(&json!({"config": path.display().to_string(), "api_key": &*api_key}))?;
+    } else {
+        tell(&path, &plan.email, &api_key)?;
+    }
+    undo.keep();
+    Ok(())
+}
+
+/// The first admin, and an API key that may do everything.
+async fn first_people(config: Config, email: &str, name: &str, password: &str) -> Outcome<Zeroizing<String>> {
+    let app = App::open(config, Source::System).await.map_err(|error| match error {
+        app::StartError::Refused(why) if why.contains("erasure.accept_weak") => {
+            Failure::new(why.replace("set erasure.accept_weak = true", "pass --accept-weak-erasure"))
+        }
+        other => other.into(),
+    })?;
+    sign_in::add_agent(&app.portal, email, name, Role::Admin, password, Actor::Operator).await?;
+    let (_, secret) = sign_in::add_api_key(&app.portal, "first key, made by init", Scope::ALL.to_vec(), None, Actor::Operator).await?;
+    app.store
+        .store()
+        .durable()
+        .await
+        .map_err(|e| Failure::new(format!("the store cannot be flushed: {e}")))?;
+    Ok(secret)
+}
+
+fn tell(config: &Path, email: &str, api_key: &str) -> Outcome {
+    output::line(format_args!("Configuration   {}", config.display()))?;
+    output::line(format_args!("First admin     {email}"))?;
+    output::line(format_args!("API key         {api_key}"))?;
+    output::line("                (all scopes; it is shown this once and stored only as a hash)")?;
+    output::line("")?;
+    output::line(format_args!("Next: set company.name and a provider in the configuration, then"))?;
+    output::line(format_args!(
+        "  nightdrop doctor --config {0}\n  nightdrop serve --config {0}",
+        config.display()
+    ))
+}
+
+/// Takes away what this init has made, unless told to keep it. What was there before stays.
+struct Undo {
+    config: PathBuf,
+    folders: [PathBuf; 2],
+    before: BTreeSet<PathBuf>,
+    armed: bool,
+}
+
+impl Undo {
+    fn watch(file: &Path, config: &Config) -> Self {
+        let folders = [config.data_dir.clone(), config.keys.folder.clone()];
+        let mut before = BTreeSet::new();
+        for folder in &folders {
+            if folder.exists() {
+                before.insert(folder.clone());
+            }
+            before.extend(entries(folder));
+        }
+        Self {
+            config: file.to_path_buf(),
+            folders,
+            before,
+            armed: true,
+        }
+    }
+
+    fn keep(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        // Errors here have no better answer than what stays being in the way of the next init, which then says so.
+        if !self.before.contains(&self.config) {
+            let _ = fs::remove_file(&self.config);
+        }
+        for folder in self.folders.iter().rev() {
+            for entry in entries(folder).filter(|e| !self.before.contains(e)) {
+                let _ = if entry.is_dir() {
+                    fs::remove_dir_all(&entry)
+                } else {
+                    fs::remove_file(&entry)
+                };
+            }
+            if !self.before.contains(folder) {
+                let _ = fs::remove_dir(folder);
+            }
+        }
+    }
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_template_has_the_lines_that_init_settles() {
+        let mut text = template::write("data", "https://drop.example.com", "127.0.0.1:0", "127.0.0.1:0");
+        settle(&mut text, "slots = 16384", "slots = 64");
+        settle(&mut text, "accept_weak = false", "accept_weak = true ");
+        settle(&mut text, "# passphrase_file = \"secrets/passphrase\"", "passphrase_file = \"x\"");
+        let config = Config::parse(&text, Path::new(""), std::iter::empty()).unwrap();
+        assert_eq!(config.erasure_slots, 64);
+        assert!(config.accept_weak_erasure);
+        assert_eq!(config.keys.passphrase_file, Some(PathBuf::from("x")));
+    }
+
+    #[test]
+    fn an_absolute_data_folder_holds_its_configuration() {
+        assert_eq!(config_place(Some(Path::new("a.toml")), Path::new("/srv/x")), Path::new("a.toml"));
+        if std::env::var_os("NIGHTDROP_CONFIG").is_none() {
+            assert_eq!(config_place(None, Path::new("data")), Path::new("nightdrop.toml"));
+            assert_eq!(config_place(None, Path::new("/srv/x")), Path::new("/srv/x/nightdrop.toml"));
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! `nightdrop key status|unlock|rotate`: the vault key, which opens sealed documents.
+//!
+//! A running portal is asked through its API. Rotating works on the folder of a stopped portal: a new key becomes the current one, the old ones stay for opening
+//! what is still sealed to them.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::client::{Api, Remote, text};
+use super::output::{self, Failure, Format, Outcome};
+use super::{ask, process};
+use crate::app::Layout;
+use crate::config::Config;
+use crate::crypto::envelope::{KeyId, Suite};
+use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
+use crate::crypto::keyring::Keyring;
+use crate::crypto::private_file::{self, Privacy};
+use crate::crypto::secret::SecretBytes;
+use crate::domain::agent::Actor;
+use crate::domain::audit::AuditEvent;
+use crate::storage::clock::Source;
+use crate::storage::sled::SledStore;
+use crate::storage::sled::durable::Options;
+use crate::storage::{AuditLog, RecordStore};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  nightdrop key status
+  nightdrop key unlock
+  nightdrop key rotate --config /etc/nightdrop/nightdrop.toml")]
+pub struct Keys {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Which keys there are, and whether documents can be forwarded
+    #[command(
+        after_help = "Example:\n  nightdrop key status --json\n\nWith NIGHTDROP_URL (or --url) a running portal is asked; without it the keys on this disk are shown."
+    )]
+    Status(Status),
+    /// Open the vault of a running portal with its passphrase
+    #[command(
+        after_help = "Example:\n  nightdrop key unlock\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN (a key with the scope admin), or --url and --token-file."
+    )]
+    Unlock(Unlock),
+    /// Make a new current key; the old ones only open from then on. The portal must be stopped
+    #[command(
+        after_help = "Example:\n  nightdrop key rotate --config /etc/nightdrop/nightdrop.toml\n\nThe new key is protected as the old one is: by the same key file or the same passphrase."
+    )]
+    Rotate(Rotate),
+}
+
+#[derive(Args, Debug)]
+struct Status {
+    /// The configuration, for the keys on this disk [default: NIGHTDROP_CONFIG, else ./nightdrop.toml]
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args, Debug)]
+struct Unlock {
+    /// A file with the passphrase, `-` for standard input [default: asked for]
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args, Debug)]
+struct Rotate {
+    /// The configuration [default: NIGHTDROP_CONFIG, else ./nightdrop.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A file with the passphrase, where the configuration names none, `-` for standard input [default: asked for]
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    format: Format,
+}
+
+pub fn run(keys: Keys) -> Outcome {
+    match keys.action {
+        Action::Status(status) if status.config.is_none() && status.remote.is_named() => process::block_on(async {
+            let vault = Api::of(&status.remote)?.get(&["key"], &[]).await?;
+            told(&vault, status.remote.json())
+        }),
+        Action::Status(status) => {
+            let config = process::load(status.config.as_deref())?;
+            told(&on_disk(&Layout::of(&config).keys)?, status.remote.json())
+        }
+        Action::Unlock(unlock) => process::block_on(async {
+            let api = Api::of(&unlock.remote)?;
+            let passphrase = passphrase(unlock.passphrase_file.as_deref())?;
+            let vault = api.post(&["key", "unlock"], &json!({"passphrase": &*passphrase})).await?;
+            told(&vault, unlock.remote.json())
+        }),
+        Action::Rotate(rotate) => process::block_on(renew(rotate)),
+    }
+}
+
+fn passphrase(file: Option<&Path>) -> Outcome<Zeroizing<String>> {
+    match file {
+        Some(file) => ask::from_file(file),
+        None if ask::somebody() => ask::secret("The vault key's passphrase"),
+        None => Err(Failure::new(
+            "nobody can be asked for the passphrase: name a file that holds it with --passphrase-file",
+        )),
+    }
+}
+
+/// The keys in a folder, in the API's words as far as a folder can tell.
+fn on_disk(folder: &Path) -> Outcome<Value> {
+    let keyring = open(folder)?;
+    let keys: Vec<Value> = keyring
+        .status()
+        .iter()
+        .map(|key| {
+            let state = match (key.current, key.protection) {
+                (true, _) => "current",
+                (false, Some(_)) => "retired",
+                (false, None) => "destroyed",
+            };
+            json!({"id": key.id.to_string(), "suite": key.suite.name(), "state": state, "protection": key.protection.map(word)})
+        })
+        .collect();
+    Ok(json!({"keys": keys}))
+}
+
+fn open(folder: &Path) -> Outcome<Keyring> {
+    Keyring::open(folder).map_err(|e| Failure::new(format!("the keyring cannot be opened: {e}")))
+}
+
+fn word(protection: Protection) -> &'static str {
+    match protection {
+        Protection::Passphrase => "passphrase",
+        Protection::Kek => "key-file",
+        Protection::None => "none",
+    }
+}
+
+fn told(vault: &Value, json: bool) -> Outcome {
+    if json {
+        return output::json(vault);
+    }
+    let rows: Vec<Vec<String>> = vault["keys"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|key| {
+            let unlocked = key["unlocked"].as_bool().map_or("-", |u| if u { "yes" } else { "no" });
+            let waiting = key["live_documents"].as_u64().map_or_else(|| "-".to_owned(), |n| n.to_string());
+            let cell = |field| text(key, field).to_owned();
+            vec![
+                cell("id"),
+                cell("suite"),
+                cell("state"),
+                cell("protection"),
+                unlocked.to_owned(),
+                waiting,
+            ]
+        })
+        .collect();
+    output::table(&["KEY", "SUITE", "STATE", "PROTECTED BY", "OPEN", "DOCUMENTS"], &rows)?;
+    match vault["locked"].as_bool() {
+        Some(true) => output::line("The vault is locked: documents are accepted and none is forwarded until `nightdrop key unlock`."),
+        Some(false) => output::line("The vault is open: documents are forwarded."),
+        None => Ok(()),
+    }
+}
+
+async fn renew(rotate: Rotate) -> Outcome {
+    let config = process::load(rotate.config.as_deref())?;
+    let layout = Layout::of(&config);
+    // Holding the store proves that no portal runs, and keeps it so.
+    let store = SledStore::open(&layout.store, Options::default(), Source::System).map_err(|e| {
+        Failure::new(format!(
+            "the store in {} cannot be opened ({e}); stop the portal first",
+            layout.store.display()
+        ))
+    })?;
+    let keyring = open(&layout.keys)?;
+    let (old, suite) = (keyring.current().id(), keyring.current().suite());
+    let new = make(&config, &layout, &keyring, suite, rotate.passphrase_file.as_deref())?;
+    let event = AuditEvent::new(store.now(), Actor::Operator, "key.rotated")
+        .with("key", new)
+        .with("before", old);
+    store.append(event).await.map_err(|e| {
+        Failure::new(format!(
+            "key {new} is the current one now, but the audit log could not be written: {e}"
+        ))
+    })?;
+    if rotate.format.json {
+        return output::json(&json!({"key": new.to_string(), "before": old.to_string()}));
+    }
+    output::line(format_args!("✓ {new} is the current vault key"))?;
+    output::line(format_args!("  {old} stays for opening what is sealed to it"))
+}
+
+/// A new pair under the protector that opens the present one.
+fn make(config: &Config, layout: &Layout, keyring: &Keyring, suite: Suite, passphrase_file: Option<&Path>) -> Outcome<KeyId> {
+    let current = keyring.status().into_iter().find(|k| k.current).and_then(|k| k.protection);
+    let failed = |e: &dyn std::fmt::Display| Failure::new(e.to_string());
+    let renew = |protector: &Protector<'_>| {
+        keyring.unlock(protector).map_err(|e| failed(&e))?;
+        if keyring.is_locked() {
+            return Err(Failure::new("this opens an older vault key, not the current one"));
+        }
+        Keyring::create_key(&layout.keys, suite, protector).map_err(|e| failed(&e))
+    };
+    match current {
+        Some(Protection::Kek) => {
+            let path = config.keys.kek_file.as_ref().unwrap_or(&layout.kek);
+            let bytes = private_file::read(path, 64, Privacy::Credential).map_err(|e| failed(&e))?;
+            let mut raw: [u8; 32] = bytes
+                .as_slice()
+                .try_into()
+                .map_err(|_| Failure::new(format!("{} must hold exactly 32 bytes", path.display())))?;
+            renew(&Protector::Kek(&SecretBytes::take(&mut raw)))
+        }
+        Some(Protection::Passphrase) => {
+            let passphrase = passphrase(passphrase_file.or(config.keys.passphrase_file.as_deref()))?;
+            renew(&Protector::Passphrase(passphrase.as_bytes(), Argon2Cost::for_this_machine()))
+        }
+        Some(Protection::None) | None => Err(Failure::new(
+            "the vault key is handed over by the service manager; make the new one there and hand it over as well",
+        )),
+    }
+}

@@ -1,0 +1,161 @@
+//! What a command says: results on standard output, as text or as JSON, and failures on standard error as one sentence with the mend.
+//!
+//! A reader that goes away (`| head`) ends the command quietly. Nothing else in the crate writes to these two.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+use clap::Args;
+use serde_json::Value;
+
+/// For machines or for people.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Format {
+    /// Print JSON for machines instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why a command did not succeed: one clear sentence with the mend. Empty when everything was said already.
+#[derive(Debug)]
+pub struct Failure(String);
+
+impl Failure {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Exit with 1 without another word.
+    pub fn quiet() -> Self {
+        Self(String::new())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<crate::app::StartError> for Failure {
+    fn from(error: crate::app::StartError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<crate::workflow::WorkflowError> for Failure {
+    fn from(error: crate::workflow::WorkflowError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<crate::storage::StorageError> for Failure {
+    fn from(error: crate::storage::StorageError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+/// One line on standard output.
+pub fn line(text: impl fmt::Display) -> Outcome {
+    write(&format!("{text}\n"))
+}
+
+/// One line of JSON on standard output.
+pub fn json(value: &Value) -> Outcome {
+    write(&format!("{value}\n"))
+}
+
+/// Text as it is on standard output, complete before this returns.
+pub fn write(text: &str) -> Outcome {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::quiet(),
+            _ => Failure(format!("standard output cannot be written: {error}")),
+        })
+}
+
+/// One line on standard error. Nobody can be told that this failed.
+pub fn complain(text: impl fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Columns as wide as their widest cell, two spaces apart.
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> Outcome {
+    let mut widths: Vec<usize> = head.iter().map(|h| h.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let print = |cells: Vec<&str>| {
+        let mut text = String::new();
+        for (n, cell) in cells.iter().enumerate() {
+            text.push_str(&plain(cell));
+            if n + 1 < cells.len() {
+                text.push_str(&" ".repeat(widths[n] + 2 - cell.chars().count().min(widths[n])));
+            }
+        }
+        line(text.trim_end())
+    };
+    print(head.to_vec())?;
+    rows.iter().try_for_each(|row| print(row.iter().map(String::as_str).collect()))
+}
+
+/// Text from elsewhere without control characters: a terminal obeys those.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Marks for people; colours only on a terminal that wants them.
+#[derive(Clone, Copy)]
+pub struct Marks {
+    colour: bool,
+}
+
+impl Marks {
+    pub fn new() -> Self {
+        Self {
+            colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        }
+    }
+
+    pub fn good(self) -> String {
+        self.paint("✓", "32")
+    }
+
+    pub fn note(self) -> String {
+        self.paint("!", "33")
+    }
+
+    pub fn bad(self) -> String {
+        self.paint("✗", "31")
+    }
+
+    pub fn dim(self, text: &str) -> String {
+        self.paint(text, "2")
+    }
+
+    pub fn bold(self, text: &str) -> String {
+        self.paint(text, "1")
+    }
+
+    fn paint(self, text: &str, code: &str) -> String {
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self::new()
+    }
+}

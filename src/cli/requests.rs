@@ -1,0 +1,408 @@
+//! `nightdrop request …` and `nightdrop missing`: what an agent does, from a shell or a script.
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::client::{Api, Remote, text};
+use super::output::{self, Failure, Outcome};
+use super::process;
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  nightdrop request new --provider stripe --applicant acct_1 --document government-id
+  nightdrop request list --state needs_attention
+  nightdrop request reissue req_… --expires-in 24h --json
+
+Needs NIGHTDROP_URL and NIGHTDROP_TOKEN, or --url and --token-file.")]
+pub struct Requests {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Issue a request; its link is shown this once
+    #[command(
+        after_help = "Example:\n  nightdrop request new --provider stripe --applicant acct_1 --document passport --expires-in 24h --passcode"
+    )]
+    New(New),
+    /// List requests, newest first
+    #[command(after_help = "Example:\n  nightdrop request list --state awaiting --provider stripe --limit 20")]
+    List(List),
+    /// Show one request with everything that happened to it
+    #[command(after_help = "Example:\n  nightdrop request show req_…")]
+    Show(One),
+    /// Let the link live longer
+    #[command(after_help = "Example:\n  nightdrop request extend req_… --expires-in 24h")]
+    Extend(Later),
+    /// Make a new link; the old one is dead at once
+    #[command(after_help = "Example:\n  nightdrop request reissue req_… --expires-in 24h --passcode")]
+    Reissue(Again),
+    /// Withdraw the link
+    #[command(after_help = "Example:\n  nightdrop request revoke req_…")]
+    Revoke(One),
+    /// Send a document again that needs attention
+    #[command(after_help = "Example:\n  nightdrop request retry req_…")]
+    Retry(One),
+    /// Destroy the held document now, delivered or not
+    #[command(after_help = "Example:\n  nightdrop request purge req_…")]
+    Purge(One),
+    /// Give a fresh passcode on the same link; it is shown this once
+    #[command(after_help = "Example:\n  nightdrop request passcode req_…")]
+    Passcode(One),
+}
+
+#[derive(Args, Debug)]
+struct New {
+    /// A configured provider's name
+    #[arg(long, value_name = "NAME")]
+    provider: String,
+    /// The provider's own id of the person
+    #[arg(long, value_name = "REF")]
+    applicant: String,
+    /// A key of the catalogue, such as government-id
+    #[arg(long, value_name = "KIND")]
+    document: String,
+    /// One of the kind's parts, such as front; may be repeated [default: all]
+    #[arg(long = "part", value_name = "PART")]
+    parts: Vec<String>,
+    #[command(flatten)]
+    expiry: Expiry,
+    /// Ask the applicant for six digits that you tell by telephone
+    #[arg(long)]
+    passcode: bool,
+    /// The applicant's language, such as de or pt-BR
+    #[arg(long, value_name = "TAG")]
+    locale: Option<String>,
+    /// A note to the applicant
+    #[arg(long, value_name = "TEXT")]
+    message: Option<String>,
+    /// Where the applicant may go back to, https
+    #[arg(long, value_name = "URL")]
+    return_url: Option<String>,
+    /// A JSON object of your own, kept sealed
+    #[arg(long, value_name = "JSON")]
+    metadata: Option<String>,
+    /// Repeating the command with the same key gives the same link again
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args, Debug)]
+struct Expiry {
+    /// How long the link lives, such as 90m, 72h or 14d [default: as configured]
+    #[arg(long, value_name = "SPAN")]
+    expires_in: Option<String>,
+    /// Until when, such as 2030-01-31T18:00:00Z
+    #[arg(long, value_name = "INSTANT", conflicts_with = "expires_in")]
+    expires_at: Option<String>,
+}
+
+#[derive(Args, Debug)]
+struct List {
+    /// awaiting, received, forwarding, needs_attention, purged …
+    #[arg(long)]
+    state: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    #[arg(long, value_name = "REF")]
+    applicant: Option<String>,
+    /// Issued by this agent or API key
+    #[arg(long, value_name = "ID")]
+    agent: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args, Debug)]
+struct One {
+    /// The request, req_…
+    id: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args, Debug)]
+struct Later {
+    #[command(flatten)]
+    one: One,
+    #[command(flatten)]
+    expiry: Expiry,
+}
+
+#[derive(Args, Debug)]
+struct Again {
+    #[command(flatten)]
+    one: One,
+    #[command(flatten)]
+    expiry: Expiry,
+    /// The new link asks for a passcode [default: as the old one]
+    #[arg(long, conflicts_with = "no_passcode")]
+    passcode: bool,
+    /// The new link asks for none
+    #[arg(long)]
+    no_passcode: bool,
+    /// Repeating the command with the same key gives the same link again
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  nightdrop missing --provider stripe --applicant acct_1\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN, or --url and --token-file."
+)]
+pub struct Missing {
+    /// A configured provider's name
+    #[arg(long, value_name = "NAME")]
+    provider: String,
+    /// The provider's own id of the person
+    #[arg(long, value_name = "REF")]
+    applicant: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// The fields of an object that have a value.
+struct Body(Map<String, Value>);
+
+impl Body {
+    fn new() -> Self {
+        Self(Map::new())
+    }
+
+    fn with(mut self, name: &str, value: Option<impl Into<Value>>) -> Self {
+        if let Some(value) = value {
+            self.0.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
+    fn until(self, expiry: Expiry) -> Self {
+        self.with("expires_in", expiry.expires_in).with("expires_at", expiry.expires_at)
+    }
+
+    fn done(self) -> Value {
+        Value::Object(self.0)
+    }
+}
+
+pub fn run(requests: Requests) -> Outcome {
+    process::block_on(async {
+        match requests.action {
+            Action::New(new) => issue(new).await,
+            Action::List(list) => show_list(list).await,
+            Action::Show(one) => show(&one).await,
+            Action::Extend(later) => {
+                let body = Body::new().until(later.expiry).done();
+                act(&later.one, "extend", &body).await
+            }
+            Action::Reissue(again) => reissue(again).await,
+            Action::Revoke(one) => act(&one, "revoke", &json!({})).await,
+            Action::Retry(one) => act(&one, "retry", &json!({})).await,
+            Action::Purge(one) => act(&one, "purge", &json!({})).await,
+            Action::Passcode(one) => passcode(&one).await,
+        }
+    })
+}
+
+async fn issue(new: New) -> Outcome {
+    let metadata = new.metadata.map(|text| match serde_json::from_str(&text) {
+        Ok(Value::Object(object)) => Ok(Value::Object(object)),
+        _ => Err(Failure::new("--metadata must be a JSON object, such as '{\"case\": 7}'")),
+    });
+    let body = Body::new()
+        .with("provider", Some(new.provider))
+        .with("applicant", Some(new.applicant))
+        .with("document", Some(new.document))
+        .with("parts", (!new.parts.is_empty()).then_some(new.parts))
+        .until(new.expiry)
+        .with("passcode", new.passcode.then_some(true))
+        .with("locale", new.locale)
+        .with("message", new.message)
+        .with("return_url", new.return_url)
+        .with("metadata", metadata.transpose()?)
+        .done();
+    let api = Api::of(&new.remote)?;
+    let issued = match &new.idempotency_key {
+        Some(key) => api.post_once(&["requests"], &body, key).await?,
+        None => api.post(&["requests"], &body).await?,
+    };
+    handed_out(&issued, new.remote.json())
+}
+
+async fn reissue(again: Again) -> Outcome {
+    let passcode = match (again.passcode, again.no_passcode) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    };
+    let body = Body::new().until(again.expiry).with("passcode", passcode).done();
+    let api = Api::of(&again.one.remote)?;
+    let path = ["requests", &again.one.id, "reissue"];
+    let issued = match &again.idempotency_key {
+        Some(key) => api.post_once(&path, &body, key).await?,
+        None => api.post(&path, &body).await?,
+    };
+    handed_out(&issued, again.one.remote.json())
+}
+
+/// The link, shown this once.
+fn handed_out(issued: &Value, json: bool) -> Outcome {
+    if json {
+        return output::json(issued);
+    }
+    output::line(format_args!("Request   {}", text(issued, "id")))?;
+    output::line(format_args!("Link      {}", text(issued, "url")))?;
+    if let Some(passcode) = issued["passcode"].as_str() {
+        output::line(format_args!("Passcode  {passcode}   (tell it by another way than the link)"))?;
+    }
+    output::line(format_args!("Expires   {}", text(issued, "expires_at")))?;
+    output::line("          Link and passcode are shown this once.")?;
+    match issued["message"]["body"].as_str() {
+        Some(body) => output::write(&format!("\nA message to send:\n\n{body}")),
+        None => Ok(()),
+    }
+}
+
+async fn show_list(list: List) -> Outcome {
+    let api = Api::of(&list.remote)?;
+    let mut rows: Vec<Value> = Vec::new();
+    let mut cursor: Option<String> = None;
+    while rows.len() < list.limit {
+        let page = (list.limit - rows.len()).min(200);
+        let body = Body::new()
+            .with("state", list.state.clone())
+            .with("provider", list.provider.clone())
+            .with("applicant", list.applicant.clone())
+            .with("agent", list.agent.clone())
+            .with("cursor", cursor.take())
+            .with("limit", Some(page))
+            .done();
+        // The search takes its filter in the body: an applicant's reference stands in no address.
+        let answer = api.post(&["requests", "search"], &body).await?;
+        rows.extend(answer["requests"].as_array().into_iter().flatten().cloned());
+        cursor = answer["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if list.remote.json() {
+        return output::json(&json!({"requests": rows, "next_cursor": cursor}));
+    }
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|r| {
+            ["id", "state", "provider", "document", "applicant", "created_at", "expires_at"]
+                .map(|f| text(r, f).to_owned())
+                .to_vec()
+        })
+        .collect();
+    output::table(
+        &["REQUEST", "STATE", "PROVIDER", "DOCUMENT", "APPLICANT", "CREATED", "LINK EXPIRES"],
+        &cells,
+    )?;
+    if cursor.is_some() {
+        output::line("There are more; raise --limit.")
+    } else {
+        Ok(())
+    }
+}
+
+async fn show(one: &One) -> Outcome {
+    let request = Api::of(&one.remote)?.get(&["requests", &one.id], &[]).await?;
+    told(&request, one.remote.json())
+}
+
+async fn act(one: &One, verb: &str, body: &Value) -> Outcome {
+    let request = Api::of(&one.remote)?.post(&["requests", &one.id, verb], body).await?;
+    told(&request, one.remote.json())
+}
+
+fn told(request: &Value, json: bool) -> Outcome {
+    if json {
+        return output::json(request);
+    }
+    let rows = [
+        ("Request", text(request, "id")),
+        ("State", text(request, "state")),
+        ("Provider", text(request, "provider")),
+        ("Applicant", text(request, "applicant")),
+        ("Document", text(request, "document")),
+        ("Link", text(&request["link"], "state")),
+        ("Expires", text(request, "expires_at")),
+        ("Received", text(request, "received_at")),
+        ("Outcome", text(request, "outcome")),
+        ("Purged", text(request, "purged_at")),
+    ];
+    for (name, value) in rows.into_iter().filter(|(_, value)| *value != "-") {
+        output::line(format_args!("{name:<10}{}", output::plain(value)))?;
+    }
+    let problem = [&request["rejection"], &request["delivery"]["last_problem"]]
+        .into_iter()
+        .find(|p| p.is_object());
+    if let Some(problem) = problem {
+        output::line(format_args!(
+            "Problem   {} ({})",
+            output::plain(text(problem, "text")),
+            text(problem, "code")
+        ))?;
+    }
+    for moment in request["timeline"].as_array().into_iter().flatten() {
+        output::line(format_args!(
+            "  {}  {:<24} {}",
+            text(moment, "at"),
+            text(moment, "action"),
+            text(moment, "actor")
+        ))?;
+    }
+    Ok(())
+}
+
+async fn passcode(one: &One) -> Outcome {
+    let fresh = Api::of(&one.remote)?.post(&["requests", &one.id, "passcode"], &json!({})).await?;
+    if one.remote.json() {
+        return output::json(&fresh);
+    }
+    output::line(format_args!(
+        "Passcode  {}   (shown this once; tell it by another way than the link)",
+        text(&fresh, "passcode")
+    ))
+}
+
+pub fn missing(missing: Missing) -> Outcome {
+    process::block_on(async {
+        let api = Api::of(&missing.remote)?;
+        let answer = api
+            .post(
+                &["providers", &missing.provider, "missing"],
+                &json!({"applicant": missing.applicant}),
+            )
+            .await?;
+        if missing.remote.json() {
+            return output::json(&answer);
+        }
+        let rows: Vec<Vec<String>> = answer["missing"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|m| {
+                let parts: Vec<&str> = m["parts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                vec![
+                    text(m, "document").to_owned(),
+                    parts.join(", "),
+                    text(m, "provider_name").to_owned(),
+                    text(m, "reason").to_owned(),
+                ]
+            })
+            .collect();
+        if rows.is_empty() {
+            return output::line("Nothing is missing.");
+        }
+        output::table(&["DOCUMENT", "PARTS", "THE PROVIDER CALLS IT", "REASON"], &rows)
+    })
+}

@@ -1,0 +1,156 @@
+//! `nightdrop serve`: the portal, until it is told to stop.
+//!
+//! The first log line names the bound addresses; the next ones say what this process is and how far its promises reach on this machine.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use tracing::Level;
+
+use crate::app::{App, Running, StartError};
+use crate::config::Listener;
+use crate::crypto::memory::{self, MemoryReport};
+use crate::storage::clock::Source;
+use crate::storage::sled::error::StoreError;
+
+use super::log::{self, Held, LogFormat, To};
+use super::output::{Failure, Outcome};
+use super::process::{self, Stop};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  nightdrop serve
+  nightdrop serve --config /etc/nightdrop/nightdrop.toml --log json
+
+Stops on SIGINT or SIGTERM: uploads in progress get up to 25 seconds to end, a second signal ends it at once.
+NIGHTDROP_LOG is error, warn, info, debug or trace; NIGHTDROP_… sets any configuration key.")]
+pub struct Serve {
+    /// The configuration [default: NIGHTDROP_CONFIG, else ./nightdrop.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What this process does; on the embedded store it is always everything.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "ROLES",
+        default_value = "public,staff,worker"
+    )]
+    role: Vec<Role>,
+    /// How log lines look [default: text on a terminal, else json]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log: Option<LogFormat>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// The applicants' page and the providers' callbacks.
+    Public,
+    /// Console, API and metrics.
+    Staff,
+    /// Deliveries, confirmations, purges.
+    Worker,
+}
+
+pub fn run(serve: Serve) -> Outcome {
+    if [Role::Public, Role::Staff, Role::Worker]
+        .iter()
+        .any(|role| !serve.role.contains(role))
+    {
+        return Err(Failure::new(
+            "the embedded store is used by one process, which takes all roles: leave --role away",
+        ));
+    }
+    let memory = memory::harden();
+    let descriptors = process::raise_descriptors();
+    let config = process::load(serve.config.as_deref())?;
+    let held = log::start(serve.log.unwrap_or_else(LogFormat::fitting), To::Output, Level::INFO)?;
+    process::block_on(async {
+        let mut stop = Stop::listen()?;
+        let urls = [&config.public, &config.staff].map(scheme);
+        let running = match open(config).await {
+            Ok(running) => running,
+            Err(failure) => {
+                held.release(|| {});
+                return Err(failure);
+            }
+        };
+        introduce(&running, urls, &held);
+        report(&running, &memory, descriptors);
+        let signal = stop.told().await;
+        tracing::info!(event = "stopping", signal, "uploads and deliveries in progress may end");
+        tokio::select! {
+            () = running.stop() => {}
+            _ = stop.told() => return Err(Failure::new("stopped at the second signal; uploads in progress were cut off")),
+        }
+        tracing::info!(event = "stopped", "everything is on the disk");
+        Ok(())
+    })
+}
+
+async fn open(config: crate::config::Config) -> Outcome<Running> {
+    let app = App::open(config, Source::System).await.map_err(|error| match error {
+        StartError::Refused(why) if why.contains(&StoreError::Held.to_string()) => Failure::new(format!(
+            "{why}; a data folder is used by one process at a time: stop the other one, or set another data_dir"
+        )),
+        other => other.into(),
+    })?;
+    Ok(app.start().await?)
+}
+
+fn scheme(listener: &Listener) -> &'static str {
+    if listener.tls.is_some() { "https" } else { "http" }
+}
+
+fn introduce(running: &Running, [public, staff]: [&str; 2], held: &Held) {
+    let url = |scheme: &str, address: SocketAddr| format!("{scheme}://{address}");
+    held.release(|| {
+        tracing::info!(
+            event = "listening",
+            public = url(public, running.public),
+            staff = url(staff, running.staff)
+        )
+    });
+}
+
+fn report(running: &Running, memory: &MemoryReport, descriptors: u64) {
+    let portal = &running.portal;
+    tracing::info!(
+        event = "roles",
+        "all roles share this process on the embedded store: sealed documents are safe from a stolen disk, not from code that runs in this process"
+    );
+    let assurance = &portal.assurance;
+    tracing::info!(
+        event = "erasure",
+        class = %assurance.class,
+        file_system = %assurance.file_system,
+        reasons = assurance.reasons.join(" "),
+        "what a purge is worth on this disk"
+    );
+    if portal.keyring.is_locked() {
+        tracing::warn!(
+            event = "locked",
+            "the vault key is locked: documents are accepted and none is forwarded until `nightdrop key unlock`"
+        );
+    } else {
+        tracing::info!(event = "unlocked", "the vault key is open: documents are forwarded");
+    }
+    if portal.providers.is_empty() {
+        tracing::warn!(
+            event = "no_provider",
+            "no provider is configured: no document can be asked for; add a [providers.NAME] table"
+        );
+    }
+    for advice in &memory.advice {
+        tracing::warn!(event = "memory", "{advice}");
+    }
+    if descriptors < process::DESCRIPTORS {
+        tracing::warn!(
+            event = "descriptors",
+            limit = descriptors,
+            "few open files are allowed: set LimitNOFILE={} or more",
+            process::DESCRIPTORS
+        );
+    }
+}

@@ -1,0 +1,388 @@
+//! Administration over the API: agents, API keys, the vault key, the state of the portal.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::crypto::keyfile::Protection;
+use crate::domain::agent::{self, Role, Scope};
+use crate::domain::audit::AuditEvent;
+use crate::domain::id::{AgentId, ApiKeyId};
+use crate::http::State;
+use crate::http::error::Problem;
+use crate::http::staff::{Admin, ApiCaller};
+use crate::workflow::{sign_in, vault};
+
+use super::Answer;
+use super::json::{self, Secret, Span};
+use super::query::wrong;
+use super::requests::Nothing;
+use super::view::instant;
+
+#[derive(Serialize, ToSchema)]
+pub struct AgentList {
+    pub agents: Vec<Agent>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Agent {
+    pub id: String,
+    pub email: String,
+    pub name: String,
+    /// agent, admin, auditor or manual-handler.
+    pub role: &'static str,
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disabled_at: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAgent {
+    pub email: String,
+    pub name: String,
+    /// agent, admin, auditor or manual-handler.
+    pub role: String,
+    /// At least 15 characters; a few words are fine.
+    #[schema(value_type = String, min_length = 15, max_length = 256)]
+    pub password: Secret,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    #[schema(value_type = String)]
+    pub password: Secret,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ApiKeyList {
+    pub api_keys: Vec<ApiKey>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ApiKey {
+    pub id: String,
+    pub name: String,
+    /// read, requests, audit or admin.
+    pub scopes: Vec<&'static str>,
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewApiKey {
+    pub name: String,
+    /// Some of read, requests, audit, admin.
+    pub scopes: Vec<String>,
+    /// Never unless given.
+    pub expires_in: Option<Span>,
+}
+
+/// A key just made; `secret` is shown this once.
+#[derive(Serialize, ToSchema)]
+pub struct MadeApiKey {
+    pub secret: String,
+    pub key: ApiKey,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Vault {
+    /// Documents are taken and none is forwarded.
+    pub locked: bool,
+    pub keys: Vec<VaultKey>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct VaultKey {
+    pub id: String,
+    pub suite: &'static str,
+    /// current: new documents are sealed to it; retired: it only opens; destroyed: its private half is not here.
+    pub state: &'static str,
+    pub unlocked: bool,
+    /// passphrase, key-file or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protection: Option<&'static str>,
+    /// Documents that only this key opens.
+    pub live_documents: u64,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Passphrase {
+    #[schema(value_type = String)]
+    pub passphrase: Secret,
+}
+
+/// The portal as a whole.
+#[derive(Serialize, ToSchema)]
+pub struct Status {
+    pub version: &'static str,
+    pub assurance: Assurance,
+    /// The vault key is locked: nothing is forwarded.
+    pub locked: bool,
+    /// Purging by deadline is suspended because the clock jumped.
+    pub clock_suspect: bool,
+    /// Submissions that can still be taken.
+    pub slots_free: u64,
+    pub uploads_running: u64,
+    /// Requests by state.
+    pub requests: BTreeMap<&'static str, u64>,
+}
+
+/// What an erasure is worth on this machine.
+#[derive(Serialize, ToSchema)]
+pub struct Assurance {
+    /// A, B or C.
+    pub class: String,
+    pub file_system: String,
+    pub reasons: Vec<String>,
+}
+
+/// All agents.
+#[utoipa::path(get, path = "/agents", tag = "admin", responses((status = 200, description = "All of them.", body = AgentList)),
+    security(("api_key" = ["admin"])))]
+pub async fn agents(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
+    let agents = state.portal.records.agents().await?.iter().map(agent_view).collect();
+    Ok(HttpResponse::Ok().json(AgentList { agents }))
+}
+
+/// Add an agent with a password.
+#[utoipa::path(post, path = "/agents", tag = "admin", request_body = NewAgent, responses((status = 201, description = "Added.", body = Agent)),
+    security(("api_key" = ["admin"])))]
+pub async fn add_agent(caller: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
+    let body = json::read::<NewAgent>(&request, payload).await?.body;
+    let role = parse_role(&body.role)?;
+    let agent = sign_in::add_agent(&state.portal, &body.email, &body.name, role, &body.password.0, caller.actor()).await?;
+    Ok(HttpResponse::Created().json(agent_view(&agent)))
+}
+
+/// End an agent's access at once, sessions included.
+#[utoipa::path(post, path = "/agents/{id}/disable", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`agt_…`")),
+    responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
+pub async fn disable_agent(
+    caller: ApiCaller<Admin>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
+    json::read::<Nothing>(&request, payload).await?;
+    let agent = find_agent(&state, &id).await?;
+    if agent.disabled_at.is_none() {
+        not_the_last_admin(&state, &agent).await?;
+        sign_in::disable_agent(&state.portal, agent, caller.actor()).await?;
+    }
+    Ok(HttpResponse::Ok().json(agent_view(&find_agent(&state, &id).await?)))
+}
+
+/// Give an agent a new password; every session of theirs ends.
+#[utoipa::path(post, path = "/agents/{id}/password", tag = "admin", request_body = NewPassword, params(("id" = String, Path, description = "`agt_…`")),
+    responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
+pub async fn reset_password(
+    caller: ApiCaller<Admin>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
+    let body = json::read::<NewPassword>(&request, payload).await?.body;
+    let agent = find_agent(&state, &id).await?;
+    sign_in::reset_password(&state.portal, agent, &body.password.0, caller.actor()).await?;
+    Ok(HttpResponse::Ok().json(agent_view(&find_agent(&state, &id).await?)))
+}
+
+/// All API keys, without their secrets.
+#[utoipa::path(get, path = "/api-keys", tag = "admin", responses((status = 200, description = "All of them.", body = ApiKeyList)),
+    security(("api_key" = ["admin"])))]
+pub async fn api_keys(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
+    let api_keys = state.portal.records.api_keys().await?.iter().map(key_view).collect();
+    Ok(HttpResponse::Ok().json(ApiKeyList { api_keys }))
+}
+
+/// Make an API key. Its secret stands in this answer and nowhere else.
+#[utoipa::path(post, path = "/api-keys", tag = "admin", request_body = NewApiKey, responses((status = 201, description = "Made.", body = MadeApiKey)),
+    security(("api_key" = ["admin"])))]
+pub async fn add_api_key(caller: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
+    let body = json::read::<NewApiKey>(&request, payload).await?.body;
+    let scopes = parse_scopes(&body.scopes)?;
+    let expires_at = body.expires_in.map(|span| state.portal.records.now() + span.0);
+    let (key, secret) = sign_in::add_api_key(&state.portal, &body.name, scopes, expires_at, caller.actor()).await?;
+    Ok(HttpResponse::Created().json(MadeApiKey {
+        secret: secret.to_string(),
+        key: key_view(&key),
+    }))
+}
+
+/// Revoke an API key; it is dead when this answers.
+#[utoipa::path(post, path = "/api-keys/{id}/revoke", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`key_…`")),
+    responses((status = 200, description = "The key.", body = ApiKey)), security(("api_key" = ["admin"])))]
+pub async fn revoke_api_key(
+    caller: ApiCaller<Admin>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
+    json::read::<Nothing>(&request, payload).await?;
+    Ok(HttpResponse::Ok().json(key_view(&revoke_key(&state, &id, caller.actor()).await?)))
+}
+
+/// The vault keys, and whether forwarding is possible.
+#[utoipa::path(get, path = "/key", tag = "admin", responses((status = 200, description = "The keys.", body = Vault)), security(("api_key" = ["admin"])))]
+pub async fn key(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
+    Ok(HttpResponse::Ok().json(vault_view(&state).await?))
+}
+
+/// Open the vault keys that this passphrase opens.
+#[utoipa::path(post, path = "/key/unlock", tag = "admin", request_body = Passphrase, responses((status = 200, description = "The keys.", body = Vault)),
+    security(("api_key" = ["admin"])))]
+pub async fn unlock(caller: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
+    let body = json::read::<Passphrase>(&request, payload).await?.body;
+    vault::unlock(&state.portal, body.passphrase.0, caller.actor()).await?;
+    Ok(HttpResponse::Ok().json(vault_view(&state).await?))
+}
+
+/// The portal as a whole.
+#[utoipa::path(get, path = "/status", tag = "admin", responses((status = 200, description = "The state of things.", body = Status)),
+    security(("api_key" = ["admin"])))]
+pub async fn status(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
+    Ok(HttpResponse::Ok().json(status_view(&state).await?))
+}
+
+/// Take the clock's word again after a jump: purging by deadline goes on.
+#[utoipa::path(post, path = "/clock/accept", tag = "admin", request_body = Nothing,
+    responses((status = 200, description = "The state of things.", body = Status)), security(("api_key" = ["admin"])))]
+pub async fn accept_clock(caller: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
+    json::read::<Nothing>(&request, payload).await?;
+    vault::accept_clock(&state.portal, caller.actor()).await?;
+    Ok(HttpResponse::Ok().json(status_view(&state).await?))
+}
+
+pub fn parse_role(text: &str) -> Result<Role, Problem> {
+    Role::parse(text).ok_or_else(|| wrong("role", &format!("one of {}", Role::ALL.map(Role::as_str).join(", "))))
+}
+
+pub fn parse_scopes(texts: &[String]) -> Result<Vec<Scope>, Problem> {
+    let mut scopes = texts
+        .iter()
+        .map(|s| Scope::parse(s))
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| wrong("scopes", "some of read, requests, audit, admin"))?;
+    scopes.sort_unstable();
+    scopes.dedup();
+    Ok(scopes)
+}
+
+pub async fn find_agent(state: &State, id: &str) -> Result<agent::Agent, Problem> {
+    let nobody = || Problem::not_found("There is no such agent.");
+    state
+        .portal
+        .records
+        .agent(AgentId::parse(id).ok_or_else(nobody)?)
+        .await?
+        .ok_or_else(nobody)
+}
+
+/// A portal without an admin could only be mended from a shell.
+pub async fn not_the_last_admin(state: &State, agent: &agent::Agent) -> Result<(), Problem> {
+    let admins = state
+        .portal
+        .records
+        .agents()
+        .await?
+        .into_iter()
+        .filter(|a| a.role == Role::Admin && a.disabled_at.is_none());
+    if agent.role == Role::Admin && admins.filter(|a| a.id != agent.id).count() == 0 {
+        return Err(Problem::conflict("This is the last admin. Add another one first.").code("agent.last_admin"));
+    }
+    Ok(())
+}
+
+pub async fn revoke_key(state: &State, id: &str, by: agent::Actor) -> Result<agent::ApiKey, Problem> {
+    let nothing = || Problem::not_found("There is no such API key.");
+    let id = ApiKeyId::parse(id).ok_or_else(nothing)?;
+    let event = AuditEvent::new(state.portal.records.now(), by, "api_key.revoked").with("key", id);
+    state.portal.records.revoke_api_key(id, event).await?;
+    state
+        .portal
+        .records
+        .api_keys()
+        .await?
+        .into_iter()
+        .find(|k| k.id == id)
+        .ok_or_else(nothing)
+}
+
+pub fn agent_view(agent: &agent::Agent) -> Agent {
+    Agent {
+        id: agent.id.to_string(),
+        email: agent.email.clone(),
+        name: agent.name.clone(),
+        role: agent.role.as_str(),
+        created_at: instant(agent.created_at),
+        disabled_at: agent.disabled_at.map(instant),
+    }
+}
+
+pub fn key_view(key: &agent::ApiKey) -> ApiKey {
+    ApiKey {
+        id: key.id.to_string(),
+        name: key.name.clone(),
+        scopes: key.scopes.iter().map(|s| s.as_str()).collect(),
+        created_at: instant(key.created_at),
+        expires_at: key.expires_at.map(instant),
+        revoked_at: key.revoked_at.map(instant),
+    }
+}
+
+pub async fn vault_view(state: &State) -> Result<Vault, Problem> {
+    let keys = vault::keys(&state.portal).await?.into_iter().map(|key| VaultKey {
+        id: key.id.to_string(),
+        suite: key.suite.name(),
+        state: match (key.current, key.protection.is_some() || key.unlocked) {
+            (true, _) => "current",
+            (false, true) => "retired",
+            (false, false) => "destroyed",
+        },
+        unlocked: key.unlocked,
+        protection: key.protection.map(|p| match p {
+            Protection::Passphrase => "passphrase",
+            Protection::Kek => "key-file",
+            Protection::None => "none",
+        }),
+        live_documents: key.live_documents,
+    });
+    Ok(Vault {
+        locked: state.portal.keyring.is_locked(),
+        keys: keys.collect(),
+    })
+}
+
+pub async fn status_view(state: &State) -> Result<Status, Problem> {
+    let portal = &state.portal;
+    Ok(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        assurance: Assurance {
+            class: portal.assurance.class.to_string(),
+            file_system: portal.assurance.file_system.clone(),
+            reasons: portal.assurance.reasons.clone(),
+        },
+        locked: portal.keyring.is_locked(),
+        clock_suspect: portal.records.clock_suspect(),
+        slots_free: portal.erasure.free().unwrap_or(0),
+        uploads_running: state.gate.running() as u64,
+        requests: portal.records.counts().await?.into_iter().map(|(s, n)| (s.as_str(), n)).collect(),
+    })
+}

@@ -1,0 +1,362 @@
+//! Reading JSON bodies, strictly: one object, no more than 64 KiB, no encoding, no unknown field; every refusal names the field and what is accepted.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use actix_web::{HttpRequest, web};
+use futures_util::StreamExt;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
+use utoipa::{PartialSchema, ToSchema};
+use zeroize::Zeroizing;
+
+use crate::http::error::Problem;
+use crate::workflow::issue::{ClientKey, Expiry};
+
+/// No body here comes near it.
+pub const BODY_MAX: usize = 64 * 1024;
+/// A body of that size is here by then, or its sender is not in earnest.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
+/// Longest `Idempotency-Key`.
+const KEY_MAX: usize = 255;
+/// Longer spans are typing errors.
+const SPAN_MAX: i64 = 10 * 366 * 86_400;
+
+/// A body as it was asked for, with the digest that an `Idempotency-Key` is bound to: of the path and the object, whatever its spacing and order.
+pub struct Read<T> {
+    pub body: T,
+    pub digest: [u8; 32],
+}
+
+/// Reads the body. An empty one counts as `{}`.
+pub async fn read<T: DeserializeOwned>(request: &HttpRequest, payload: web::Payload) -> Result<Read<T>, Problem> {
+    let bytes = body_bytes(request, payload, "application/json").await?;
+    let value = if bytes.is_empty() {
+        Value::Object(Map::new())
+    } else {
+        serde_json::from_slice(&bytes)
+            .map_err(|e| Problem::malformed(format!("The body is not JSON (line {}, column {}).", e.line(), e.column())))?
+    };
+    let Value::Object(object) = value else {
+        return Err(Problem::invalid("The body must be a JSON object."));
+    };
+    let digest = digest(request.path(), &object);
+    Ok(Read {
+        body: typed(object)?,
+        digest,
+    })
+}
+
+/// The raw body of a media type; also for the console's forms.
+pub async fn body_bytes(request: &HttpRequest, mut payload: web::Payload, media_type: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let header = |name| {
+        request
+            .headers()
+            .get(name)
+            .map(|v| v.to_str().unwrap_or_default().to_ascii_lowercase())
+    };
+    if header(CONTENT_ENCODING).is_some_and(|e| e.trim() != "identity") {
+        return Err(Problem::unsupported("Send the body without a Content-Encoding."));
+    }
+    let declared = header(CONTENT_TYPE);
+    let fits = declared
+        .as_deref()
+        .map(|d| d.split(';').next().unwrap_or_default().trim() == media_type);
+    let wrong = || Problem::unsupported(format!("Send the body as {media_type}.")).code("request.content_type");
+    if fits == Some(false) {
+        return Err(wrong());
+    }
+    let reading = async {
+        let mut bytes = Zeroizing::new(Vec::new());
+        while let Some(piece) = payload.next().await {
+            let piece = piece.map_err(|_| Problem::malformed("The body was cut off."))?;
+            if bytes.len() + piece.len() > BODY_MAX {
+                return Err(Problem::too_large("The body may have at most 64 KiB.").code("request.too_large"));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    };
+    let bytes = tokio::time::timeout(PATIENCE, reading)
+        .await
+        .map_err(|_| Problem::slow("The body came too slowly."))??;
+    if !bytes.is_empty() && fits.is_none() {
+        return Err(wrong());
+    }
+    Ok(bytes)
+}
+
+fn digest(path: &str, object: &Map<String, Value>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(path.as_bytes());
+    hash.update([0]);
+    hash.update(serde_json::to_vec(object).unwrap_or_default());
+    hash.finalize().into()
+}
+
+/// The caller's `Idempotency-Key`, when there is one.
+pub fn client_key(request: &HttpRequest, caller: String, body: [u8; 32]) -> Result<Option<ClientKey>, Problem> {
+    let mut lines = request.headers().get_all("idempotency-key");
+    let Some(line) = lines.next() else { return Ok(None) };
+    let key = line
+        .to_str()
+        .ok()
+        .filter(|k| (1..=KEY_MAX).contains(&k.len()) && k.bytes().all(|b| b.is_ascii_graphic()));
+    match (key, lines.next()) {
+        (Some(key), None) => Ok(Some(ClientKey {
+            caller,
+            key: key.to_owned(),
+            body,
+        })),
+        _ => Err(Problem::malformed("An Idempotency-Key is 1 to 255 visible ASCII characters, once.").code("idempotency.malformed")),
+    }
+}
+
+/// Turns an object into its type and names the field that does not fit.
+fn typed<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, Problem> {
+    let at = RefCell::new(None);
+    let fields = Fields {
+        rest: object.into_iter(),
+        value: None,
+        at: &at,
+    };
+    T::deserialize(MapAccessDeserializer::new(fields)).map_err(|error| refusal(&error.to_string(), at.take()))
+}
+
+fn refusal(error: &str, at: Option<String>) -> Problem {
+    let quoted = |prefix: &str| error.strip_prefix(prefix)?.split('`').next().map(str::to_owned);
+    let (field, mend) = if let Some(field) = quoted("unknown field `") {
+        (field, "is not known here".to_owned())
+    } else if let Some(field) = quoted("missing field `") {
+        (field, "is needed".to_owned())
+    } else {
+        let expected = error.split("expected ").nth(1).unwrap_or("another type");
+        (at.unwrap_or_default(), format!("must be {expected}"))
+    };
+    // A field's name is the sender's text: long ones are cut, and JSON escapes the rest.
+    let field: String = field.chars().take(100).collect();
+    Problem::invalid(format!("{field} {mend}.")).field(field, mend)
+}
+
+/// A map that remembers the key whose value is being read.
+struct Fields<'a> {
+    rest: serde_json::map::IntoIter,
+    value: Option<Value>,
+    at: &'a RefCell<Option<String>>,
+}
+
+impl<'de> MapAccess<'de> for Fields<'_> {
+    type Error = serde_json::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Self::Error> {
+        let Some((key, value)) = self.rest.next() else { return Ok(None) };
+        self.value = Some(value);
+        *self.at.borrow_mut() = Some(key.clone());
+        seed.deserialize(key.into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Self::Error> {
+        seed.deserialize(self.value.take().unwrap_or(Value::Null))
+    }
+}
+
+/// A span of time: whole seconds as a number, or text such as `"90s"`, `"30m"`, `"72h"`, `"14d"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl Span {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let unit = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            _ => return None,
+        };
+        let digits = (1..=10).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
+        Self::seconds(number.parse::<i64>().ok().filter(|_| digits)?.checked_mul(unit)?)
+    }
+
+    fn seconds(seconds: i64) -> Option<Self> {
+        (1..=SPAN_MAX).contains(&seconds).then(|| Self(Duration::seconds(seconds)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = Span;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a span such as \"72h\" (s, m, h or d) or a number of seconds, at most ten years")
+            }
+
+            fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Span, E> {
+                let span = i64::try_from(seconds).ok().and_then(Span::seconds);
+                span.ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(seconds), &self))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+                Span::parse(text).ok_or_else(|| E::invalid_value(de::Unexpected::Other("text"), &self))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl PartialSchema for Span {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[0-9]{1,10}[smhd]$"))
+            .examples(["72h"]);
+        let seconds = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(SPAN_MAX as f64));
+        let both = OneOfBuilder::new()
+            .item(text)
+            .item(seconds)
+            .description(Some("A span of time: text with s, m, h or d, or whole seconds."));
+        RefOr::T(Schema::OneOf(both.build()))
+    }
+}
+
+impl ToSchema for Span {}
+
+/// An instant in RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instant(pub OffsetDateTime);
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let refused = || de::Error::custom("expected an RFC 3339 instant such as \"2030-01-31T18:00:00Z\"");
+        let text = String::deserialize(deserializer).map_err(|_| refused())?;
+        OffsetDateTime::parse(&text, &Rfc3339).map(Self).map_err(|_| refused())
+    }
+}
+
+impl PartialSchema for Instant {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+        RefOr::T(Schema::Object(text.build()))
+    }
+}
+
+impl ToSchema for Instant {}
+
+/// A password or passphrase on its way in: wiped when dropped, never printed.
+pub struct Secret(pub Zeroizing<String>);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
+    }
+}
+
+/// `expires_in` or `expires_at`, not both.
+pub fn expiry(span: Option<Span>, at: Option<Instant>) -> Result<Expiry, Problem> {
+    match (span, at) {
+        (None, None) => Ok(Expiry::Default),
+        (Some(span), None) => Ok(Expiry::In(span.0)),
+        (None, Some(at)) => Ok(Expiry::At(at.0)),
+        (Some(_), Some(_)) => {
+            Err(Problem::invalid("Give expires_in or expires_at, not both.").field("expires_in", "not together with expires_at"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        name: String,
+        span: Option<Span>,
+        at: Option<Instant>,
+        parts: Option<Vec<String>>,
+    }
+
+    fn of(text: &str) -> Result<Body, Problem> {
+        let Value::Object(object) = serde_json::from_str(text).unwrap() else {
+            unreachable!()
+        };
+        typed(object)
+    }
+
+    #[test]
+    fn every_refusal_names_its_field_and_what_is_accepted() {
+        let body = of(r#"{"name":"n","span":60,"at":"2030-01-31T18:00:00+01:00","parts":["front"]}"#).unwrap();
+        assert_eq!((body.name.as_str(), body.span), ("n", Some(Span(Duration::MINUTE))));
+        assert_eq!(body.at.unwrap().0.unix_timestamp(), 1_896_109_200);
+        assert_eq!(body.parts.unwrap(), ["front"]);
+        for (text, field, mend) in [
+            (r#"{}"#, "name", "needed"),
+            (r#"{"name":1}"#, "name", "a string"),
+            (r#"{"name":null}"#, "name", "a string"),
+            (r#"{"name":"n","x<y":1}"#, "x<y", "not known"),
+            (r#"{"name":"n","span":"3 weeks"}"#, "span", "72h"),
+            (r#"{"name":"n","span":-1}"#, "span", "72h"),
+            (r#"{"name":"n","span":0}"#, "span", "72h"),
+            (r#"{"name":"n","at":"tomorrow"}"#, "at", "RFC 3339"),
+            (r#"{"name":"n","at":5}"#, "at", "RFC 3339"),
+            (r#"{"name":"n","parts":[1]}"#, "parts", "a string"),
+            (r#"{"name":"n","parts":"front"}"#, "parts", "a sequence"),
+        ] {
+            let problem = of(text).unwrap_err();
+            assert_eq!(problem.status_number(), 422);
+            assert_eq!(problem.fields[0].0, field, "{text}");
+            assert!(problem.fields[0].1.contains(mend), "{text}: {}", problem.fields[0].1);
+        }
+    }
+
+    #[test]
+    fn spans_are_numbers_with_one_unit() {
+        assert_eq!(Span::parse("72h"), Some(Span(Duration::hours(72))));
+        assert_eq!(Span::parse("14d"), Some(Span(Duration::days(14))));
+        for bad in [
+            "",
+            "h",
+            "72",
+            "-1h",
+            "+1h",
+            "1.5h",
+            "72 h",
+            "0s",
+            "99999999999s",
+            "9999999999d",
+            "1ｈ",
+            "1w",
+        ] {
+            assert_eq!(Span::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_digest_depends_on_content_and_place_alone() {
+        let of = |path: &str, text: &str| {
+            let Value::Object(object) = serde_json::from_str(text).unwrap() else {
+                unreachable!()
+            };
+            digest(path, &object)
+        };
+        assert_eq!(of("/a", r#"{"a":1,"b":2}"#), of("/a", r#"{ "b" : 2, "a" : 1 }"#));
+        assert_ne!(of("/a", r#"{"a":1}"#), of("/b", r#"{"a":1}"#));
+        assert_ne!(of("/a", r#"{"a":1}"#), of("/a", r#"{"a":2}"#));
+    }
+}

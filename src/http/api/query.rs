@@ -1,0 +1,66 @@
+//! The query of a GET, as strictly as a body: unknown and doubled names are refused.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use actix_web::{HttpRequest, web};
+use data_encoding::HEXLOWER;
+
+use crate::http::error::Problem;
+use crate::storage::Cursor;
+
+pub struct Query(BTreeMap<String, String>);
+
+impl Query {
+    /// Reads the query, in which only these names may stand.
+    pub fn of(request: &HttpRequest, known: &[&str]) -> Result<Self, Problem> {
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
+            .map_err(|_| Problem::malformed("The query cannot be read."))?
+            .into_inner();
+        let mut read = BTreeMap::new();
+        for (name, value) in pairs {
+            if !known.contains(&name.as_str()) {
+                let name: String = name.chars().take(100).collect();
+                let mend = format!("is not known here; there is: {}", known.join(", "));
+                return Err(Problem::invalid(format!("{name} {mend}.")).field(name, mend));
+            }
+            if read.insert(name.clone(), value).is_some() {
+                return Err(Problem::invalid(format!("{name} stands there twice.")).field(name, "once only"));
+            }
+        }
+        Ok(Self(read))
+    }
+
+    /// An empty value counts as none: forms send them.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|v| !v.is_empty())
+    }
+
+    /// A value that is parsed; `accepted` says what fits.
+    pub fn parsed<T>(&self, name: &'static str, parse: impl Fn(&str) -> Option<T>, accepted: &str) -> Result<Option<T>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        parse(text).map(Some).ok_or_else(|| wrong(name, accepted))
+    }
+
+    /// A number from `least` to `most`.
+    pub fn number<T: FromStr + PartialOrd + std::fmt::Display>(&self, name: &'static str, least: T, most: T) -> Result<Option<T>, Problem> {
+        let accepted = format!("a whole number from {least} to {most}");
+        self.parsed(name, |text| text.parse().ok().filter(|n| *n >= least && *n <= most), &accepted)
+    }
+
+    pub fn cursor(&self) -> Result<Option<Cursor>, Problem> {
+        self.parsed("cursor", read_cursor, "the next_cursor of the page before")
+    }
+}
+
+pub fn wrong(name: &'static str, accepted: &str) -> Problem {
+    Problem::invalid(format!("{name} must be {accepted}.")).field(name, format!("must be {accepted}"))
+}
+
+pub fn read_cursor(text: &str) -> Option<Cursor> {
+    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok().map(Cursor)
+}
+
+pub fn write_cursor(cursor: Cursor) -> String {
+    HEXLOWER.encode(&cursor.0)
+}

@@ -1,0 +1,444 @@
+//! Requests over the API: issuing, finding, looking and acting.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::agent::Actor;
+use crate::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName};
+use crate::domain::id::RequestId;
+use crate::domain::request::{DocumentRequest, RequestState};
+use crate::http::State;
+use crate::http::error::Problem;
+use crate::http::staff::{ApiCaller, Read, Requests};
+use crate::storage::{Cursor, Filter};
+use crate::workflow::issue::{self, Ask, Expiry, Issued};
+
+use super::handout::{Handout, handout};
+use super::json::{self, Instant, Span};
+use super::query::{self, Query};
+use super::{Answer, view};
+
+/// Rows of a page unless asked otherwise, and at most.
+const PAGE: usize = 50;
+const PAGE_MAX: usize = 200;
+
+/// A request for a document.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRequest {
+    /// A configured provider's name; see `GET /providers`.
+    pub provider: String,
+    /// The provider's own id of the person: 1 to 128 visible ASCII characters without quotes, slashes, `?`, `#`, `%`, `<`, `>`.
+    pub applicant: String,
+    /// A key of the catalogue, such as `government-id`.
+    pub document: String,
+    /// Some of the kind's parts; all of them unless given.
+    pub parts: Option<Vec<String>>,
+    pub expires_in: Option<Span>,
+    pub expires_at: Option<Instant>,
+    /// Ask for a six-digit code, which is told by telephone.
+    #[serde(default)]
+    pub passcode: Option<bool>,
+    /// The applicant's language, a tag such as `de` or `pt-BR`.
+    pub locale: Option<String>,
+    /// A note to the applicant, plain text.
+    pub message: Option<String>,
+    /// An https address that the applicant may go back to.
+    pub return_url: Option<String>,
+    /// Anything of the caller's own, up to 4096 bytes; sealed at rest.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+impl NewRequest {
+    /// All fields that cannot be read, at once.
+    pub fn into_ask(self) -> Result<Ask, Problem> {
+        let mut faults: Vec<(&'static str, String)> = Vec::new();
+        let mut fault = |field, mend: &str| faults.push((field, mend.to_owned()));
+        let provider = ProviderName::parse(&self.provider);
+        let applicant = ApplicantRef::parse(&self.applicant);
+        let document = DocumentKind::parse(&self.document);
+        let parts = self
+            .parts
+            .map(|names| names.iter().map(|n| PartName::parse(n)).collect::<Option<Vec<_>>>());
+        if provider.is_none() {
+            fault("provider", "must be the name of a configured provider");
+        }
+        if applicant.is_none() {
+            fault(
+                "applicant",
+                "must be 1 to 128 visible ASCII characters without spaces, quotes, slashes, ?, #, %, < and >",
+            );
+        }
+        if document.is_none() {
+            fault("document", "must be a key of the document catalogue");
+        }
+        if matches!(parts, Some(None)) {
+            fault("parts", "must be names of a-z, 0-9 and -");
+        }
+        let expires = json::expiry(self.expires_in, self.expires_at).unwrap_or_else(|_| {
+            fault("expires_in", "not together with expires_at");
+            Expiry::Default
+        });
+        let (Some(provider), Some(applicant), Some(document), true) = (provider, applicant, document, faults.is_empty()) else {
+            return Err(all(faults));
+        };
+        Ok(Ask {
+            provider,
+            applicant,
+            document,
+            parts: parts.flatten(),
+            expires,
+            passcode: self.passcode.unwrap_or(false),
+            locale: self.locale,
+            message: self.message,
+            return_url: self.return_url,
+            metadata: self.metadata.map(|m| serde_json::Value::Object(m).to_string()),
+        })
+    }
+}
+
+fn all(faults: Vec<(&'static str, String)>) -> Problem {
+    let detail: Vec<String> = faults.iter().map(|(field, mend)| format!("{field} {mend}.")).collect();
+    faults
+        .into_iter()
+        .fold(Problem::invalid(detail.join(" ")), |problem, (field, mend)| {
+            problem.field(field, mend)
+        })
+}
+
+/// A link just issued. `url`, `passcode`, `message` and `qr_svg` are shown this once.
+#[derive(Serialize, ToSchema)]
+pub struct IssuedRequest {
+    pub id: String,
+    pub state: &'static str,
+    /// For the applicant alone: whoever has it can drop the document.
+    pub url: String,
+    /// Tell it by another way than the link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passcode: Option<String>,
+    #[schema(format = DateTime)]
+    pub expires_at: String,
+    pub message: ReadyMessage,
+    /// The address as an `<svg>` element.
+    pub qr_svg: String,
+    pub request: view::Request,
+}
+
+/// A message without personal data, ready to send.
+#[derive(Serialize, ToSchema)]
+pub struct ReadyMessage {
+    pub subject: String,
+    pub body: String,
+    pub mailto: String,
+    pub gmail: String,
+    pub outlook: String,
+}
+
+/// A page of requests, newest first.
+#[derive(Serialize, ToSchema)]
+pub struct RequestPage {
+    pub requests: Vec<view::Request>,
+    /// Ask with it for the rows behind; absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// The filter of a search; every field is optional.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Search {
+    pub state: Option<String>,
+    pub provider: Option<String>,
+    pub applicant: Option<String>,
+    /// Who issued it: an agent's or API key's id.
+    pub agent: Option<String>,
+    pub cursor: Option<String>,
+    #[schema(minimum = 1, maximum = 200)]
+    pub limit: Option<u16>,
+}
+
+/// A new expiry; the configured default span from now unless given.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewExpiry {
+    pub expires_in: Option<Span>,
+    pub expires_at: Option<Instant>,
+}
+
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reissue {
+    pub expires_in: Option<Span>,
+    pub expires_at: Option<Instant>,
+    /// As before unless given.
+    pub passcode: Option<bool>,
+}
+
+/// A fresh passcode on the same link, shown this once.
+#[derive(Serialize, ToSchema)]
+pub struct FreshPasscode {
+    pub id: String,
+    pub passcode: String,
+    pub request: view::Request,
+}
+
+/// No fields.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// Issue a request with its one-time link. The same Idempotency-Key with the same body gives the same answer again.
+#[utoipa::path(post, path = "/requests", tag = "requests", request_body = NewRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
+    responses((status = 201, description = "Issued. `Idempotency-Replayed: true` when it was issued before under this key.", body = IssuedRequest)),
+    security(("api_key" = ["requests"])))]
+pub async fn issue(caller: ApiCaller<Requests>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
+    let read = json::read::<NewRequest>(&request, payload).await?;
+    let client = json::client_key(&request, caller.name(), read.digest)?;
+    let issued = issue::issue(&state.portal, read.body.into_ask()?, caller.actor(), client).await?;
+    issued_answer(&state, &issued)
+}
+
+/// List requests, newest first. `applicant` in a query ends up in other systems' logs: callers who care use `POST /requests/search`.
+#[utoipa::path(get, path = "/requests", tag = "requests",
+    params(
+        ("state" = Option<String>, Query, description = "One state."),
+        ("provider" = Option<String>, Query, description = "One provider."),
+        ("applicant" = Option<String>, Query, description = "One applicant's reference; better searched for with POST /requests/search."),
+        ("agent" = Option<String>, Query, description = "Issued by this agent or API key."),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
+        ("limit" = Option<u16>, Query, description = "1 to 200, 50 unless given.", minimum = 1, maximum = 200),
+    ),
+    responses((status = 200, description = "A page.", body = RequestPage)), security(("api_key" = ["read"])))]
+pub async fn list(_: ApiCaller<Read>, state: web::Data<State>, request: HttpRequest) -> Answer {
+    let query = Query::of(&request, &["state", "provider", "applicant", "agent", "cursor", "limit"])?;
+    let text = |name| query.text(name).map(str::to_owned);
+    let search = Search {
+        state: text("state"),
+        provider: text("provider"),
+        applicant: text("applicant"),
+        agent: text("agent"),
+        cursor: text("cursor"),
+        limit: query.number("limit", 1, PAGE_MAX as u16)?,
+    };
+    page(&state, search).await
+}
+
+/// The same list with the filter in the body: an applicant's reference then stands in no address, no access log and no browser history.
+#[utoipa::path(post, path = "/requests/search", tag = "requests", request_body = Search,
+    responses((status = 200, description = "A page.", body = RequestPage)), security(("api_key" = ["read"])))]
+pub async fn search(_: ApiCaller<Read>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
+    page(&state, json::read::<Search>(&request, payload).await?.body).await
+}
+
+async fn page(state: &State, search: Search) -> Answer {
+    let limit = search.limit.map_or(PAGE, usize::from);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(query::wrong("limit", "a whole number from 1 to 200"));
+    }
+    let (filter, after) = filter(state, &search)?;
+    let page = state.portal.records.list(&filter, after, limit).await?;
+    let now = state.portal.records.now();
+    let requests = page.requests.iter().map(|r| view::request(&state.portal, r, now)).collect();
+    Ok(HttpResponse::Ok().json(RequestPage {
+        requests,
+        next_cursor: page.next.map(query::write_cursor),
+    }))
+}
+
+/// Turns words into the store's filter; the applicant becomes a keyed index here and is not seen again.
+pub fn filter(state: &State, search: &Search) -> Result<(Filter, Option<Cursor>), Problem> {
+    fn parsed<T>(
+        text: &Option<String>,
+        name: &'static str,
+        accepted: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        text.as_deref()
+            .filter(|t| !t.is_empty())
+            .map(|t| parse(t).ok_or_else(|| query::wrong(name, accepted)))
+            .transpose()
+    }
+    let states = RequestState::ALL.map(RequestState::as_str).join(", ");
+    let applicant = parsed(&search.applicant, "applicant", "an applicant's reference", ApplicantRef::parse)?;
+    let filter = Filter {
+        state: parsed(&search.state, "state", &format!("one of {states}"), RequestState::parse)?,
+        provider: parsed(&search.provider, "provider", "a provider's name", ProviderName::parse)?,
+        applicant_index: applicant.map(|a| issue::applicant_index(&state.portal, &a)),
+        created_by: parsed(&search.agent, "agent", "the id of an agent or API key", Actor::parse)?.map(|a| a.to_string()),
+    };
+    Ok((
+        filter,
+        parsed(&search.cursor, "cursor", "the next_cursor of the page before", query::read_cursor)?,
+    ))
+}
+
+/// One request with its timeline.
+#[utoipa::path(get, path = "/requests/{id}", tag = "requests", params(("id" = String, Path, description = "`req_…`")),
+    responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["read"])))]
+pub async fn show(_: ApiCaller<Read>, state: web::Data<State>, id: web::Path<String>) -> Answer {
+    let found = issue::load(&state.portal, parse(&id)?).await?;
+    Ok(HttpResponse::Ok().json(view::whole(&state.portal, &found).await?))
+}
+
+/// Move the link's expiry; the link stays the same.
+#[utoipa::path(post, path = "/requests/{id}/extend", tag = "requests", request_body = NewExpiry, params(("id" = String, Path, description = "`req_…`")),
+    responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
+pub async fn extend(
+    caller: ApiCaller<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
+    let body = json::read::<NewExpiry>(&request, payload).await?.body;
+    let expires = json::expiry(body.expires_in, body.expires_at)?;
+    acted(&state, issue::extend(&state.portal, parse(&id)?, expires, caller.actor()).await?).await
+}
+
+/// A new link on the same request; the old one is dead from this instant on.
+#[utoipa::path(post, path = "/requests/{id}/reissue", tag = "requests", request_body = Reissue,
+    params(("id" = String, Path, description = "`req_…`"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
+    responses((status = 201, description = "Issued. `Idempotency-Replayed: true` when it was issued before under this key.", body = IssuedRequest)),
+    security(("api_key" = ["requests"])))]
+pub async fn reissue(
+    caller: ApiCaller<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
+    let id = parse(&id)?;
+    let read = json::read::<Reissue>(&request, payload).await?;
+    let client = json::client_key(&request, caller.name(), read.digest)?;
+    let expires = json::expiry(read.body.expires_in, read.body.expires_at)?;
+    let issued = issue::reissue(&state.portal, id, expires, read.body.passcode, caller.actor(), client).await?;
+    issued_answer(&state, &issued)
+}
+
+/// A fresh code with fresh tries on the same link, for an applicant who was locked out.
+#[utoipa::path(post, path = "/requests/{id}/passcode", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
+    responses((status = 200, description = "The code, this once.", body = FreshPasscode)), security(("api_key" = ["requests"])))]
+pub async fn passcode(
+    caller: ApiCaller<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
+    let id = given_nothing(&id, &request, payload).await?;
+    let (found, passcode) = issue::fresh_passcode(&state.portal, id, caller.actor()).await?;
+    let request = view::whole(&state.portal, &found).await?;
+    Ok(HttpResponse::Ok().json(FreshPasscode {
+        id: id.to_string(),
+        passcode,
+        request,
+    }))
+}
+
+/// Withdraw the link. When this answers, nothing can be dropped through it any more.
+#[utoipa::path(post, path = "/requests/{id}/revoke", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
+    responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
+pub async fn revoke(
+    caller: ApiCaller<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
+    let id = given_nothing(&id, &request, payload).await?;
+    acted(&state, issue::revoke(&state.portal, id, caller.actor()).await?).await
+}
+
+/// Send a document again that needs attention.
+#[utoipa::path(post, path = "/requests/{id}/retry", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
+    responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
+pub async fn retry(
+    caller: ApiCaller<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
+    let id = given_nothing(&id, &request, payload).await?;
+    acted(&state, issue::retry(&state.portal, id, caller.actor()).await?).await
+}
+
+/// Destroy the held document now, delivered or not.
+#[utoipa::path(post, path = "/requests/{id}/purge", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
+    responses((status = 200, description = "The request; the purge follows at once.", body = view::Request)), security(("api_key" = ["requests"])))]
+pub async fn purge(
+    caller: ApiCaller<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
+    let id = given_nothing(&id, &request, payload).await?;
+    acted(&state, issue::request_purge(&state.portal, id, caller.actor()).await?).await
+}
+
+/// Say that the provider has the document by other means: counts as confirmed, and the document is purged.
+#[utoipa::path(post, path = "/requests/{id}/mark-uploaded", tag = "requests", request_body = Nothing,
+    params(("id" = String, Path, description = "`req_…`")),
+    responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
+pub async fn mark_uploaded(
+    caller: ApiCaller<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
+    let id = given_nothing(&id, &request, payload).await?;
+    acted(&state, issue::mark_uploaded(&state.portal, id, caller.actor()).await?).await
+}
+
+/// One answer for an id that cannot be and one that is not there.
+pub fn parse(id: &str) -> Result<RequestId, Problem> {
+    RequestId::parse(id).ok_or_else(|| Problem::not_found("There is no such thing here."))
+}
+
+async fn given_nothing(id: &str, request: &HttpRequest, payload: web::Payload) -> Result<RequestId, Problem> {
+    let id = parse(id)?;
+    json::read::<Nothing>(request, payload).await?;
+    Ok(id)
+}
+
+async fn acted(state: &State, request: DocumentRequest) -> Answer {
+    Ok(HttpResponse::Ok().json(view::whole(&state.portal, &request).await?))
+}
+
+fn issued_answer(state: &State, issued: &Issued) -> Answer {
+    let Handout {
+        url,
+        passcode,
+        message,
+        qr_svg,
+    } = handout(state, issued)?;
+    let request = view::request(&state.portal, &issued.request, state.portal.records.now());
+    let body = IssuedRequest {
+        id: request.id.clone(),
+        state: request.state,
+        url,
+        passcode,
+        expires_at: request.expires_at.clone(),
+        message: ReadyMessage {
+            mailto: message.mailto(),
+            gmail: message.gmail(),
+            outlook: message.outlook(),
+            subject: message.subject,
+            body: message.body,
+        },
+        qr_svg,
+        request,
+    };
+    let mut answer = HttpResponse::Created();
+    answer.insert_header(("Location", format!("{}/requests/{}", super::BASE, body.id)));
+    if issued.replayed {
+        answer.insert_header(("Idempotency-Replayed", "true"));
+    }
+    Ok(answer.json(body))
+}

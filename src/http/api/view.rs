@@ -1,0 +1,270 @@
+//! What the API shows of a request. Never a token, a byte or a file name; the applicant's reference is opened for callers who may see it, and stands in answers only.
+
+use std::collections::BTreeMap;
+
+use data_encoding::HEXLOWER;
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use utoipa::ToSchema;
+
+use crate::domain::audit::AuditEntry;
+use crate::domain::delivery::{Delivery, Phase, Problem, PurgeCause};
+use crate::domain::link::LinkState;
+use crate::domain::request::{DocumentRequest, Stage, Tombstone};
+use crate::workflow::{Portal, issue};
+
+/// RFC 3339 in UTC.
+pub fn instant(at: OffsetDateTime) -> String {
+    at.to_offset(time::UtcOffset::UTC).format(&Rfc3339).unwrap_or_default()
+}
+
+/// One request.
+#[derive(Serialize, ToSchema)]
+pub struct Request {
+    #[schema(example = "req_02m0b3gk5t1q9h8v7n6c5x4z3a")]
+    pub id: String,
+    /// awaiting, receiving, received, forwarding, awaiting_confirmation, needs_attention, confirmed, rejected, purging, purged, expired or revoked.
+    pub state: &'static str,
+    pub provider: String,
+    /// The provider's own id of the person. Absent when the stored row cannot be trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applicant: Option<String>,
+    pub document: String,
+    pub parts: Vec<Part>,
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// Id of an agent or API key, or `operator`.
+    pub created_by: String,
+    #[schema(format = DateTime)]
+    pub expires_at: String,
+    pub link: Link,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<DeliveryView>,
+    /// How the last submission ended: confirmed, rejected, deadline, agent, lost or infected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<ProblemView>,
+    /// The retention deadline of what is held.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purge_at: Option<String>,
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purged_at: Option<String>,
+    /// Number of the newest deletion receipt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt_number: Option<u64>,
+    /// What was attached when it was issued. In the answer about one request only.
+    #[schema(value_type = Option<Object>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<serde_json::Value>,
+    /// In the answer about one request only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Vec<Moment>>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Part {
+    pub name: String,
+    /// Media types.
+    pub accepted: Vec<&'static str>,
+    pub min_bytes: u64,
+    pub max_bytes: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Link {
+    /// 1 for the first link, counted up by every reissue.
+    pub generation: u32,
+    #[schema(format = DateTime)]
+    pub issued_at: String,
+    #[schema(format = DateTime)]
+    pub expires_at: String,
+    /// active, locked (out of passcode tries), expired, revoked or consumed.
+    pub state: &'static str,
+    /// Whether it asks for a passcode.
+    pub passcode: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tries_left: Option<u8>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Delivery)]
+pub struct DeliveryView {
+    /// pending, sending, uncertain, awaiting_confirmation or needs_attention.
+    pub phase: &'static str,
+    /// Failed attempts since the last success or human decision.
+    pub attempts: u32,
+    pub epoch: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_problem: Option<ProblemView>,
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Reason)]
+pub struct ProblemView {
+    /// Stable, for machines.
+    pub code: String,
+    /// One sentence with what to do.
+    pub text: String,
+}
+
+/// One audited thing that happened to a request.
+#[derive(Serialize, ToSchema)]
+pub struct Moment {
+    pub sequence: u64,
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// A stable word such as `link.issued`.
+    pub action: String,
+    pub actor: String,
+    pub detail: BTreeMap<String, String>,
+}
+
+/// An entry of the audit log.
+#[derive(Serialize, ToSchema)]
+pub struct Entry {
+    #[serde(flatten)]
+    pub moment: Moment,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// The canonical line that is chained.
+    pub line: String,
+    /// SHA-256("nightdrop/v1/audit" ‖ 00 ‖ hash of the entry before ‖ line), hex.
+    pub hash: String,
+}
+
+/// A request without what costs more reads.
+pub fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) -> Request {
+    let applicant = issue::check_terms(portal, request)
+        .and_then(|()| issue::applicant(portal, request))
+        .ok();
+    let last = request.tombstones.last();
+    let ended = matches!(request.stage, Stage::Purged).then_some(last).flatten();
+    let cause = match &request.stage {
+        Stage::Purging { cause, .. } => Some(cause),
+        _ => ended.map(|t| &t.cause),
+    };
+    Request {
+        id: request.id.to_string(),
+        state: request.state(now).as_str(),
+        provider: request.provider.to_string(),
+        applicant: applicant.map(|a| a.expose().to_owned()),
+        document: request.document.to_string(),
+        parts: request.parts.iter().map(part).collect(),
+        created_at: instant(request.created_at),
+        created_by: request.created_by.to_string(),
+        expires_at: instant(request.link.expires_at),
+        link: link(request, now),
+        locale: request.locale.clone(),
+        received_at: request
+            .document()
+            .map(|d| d.received_at)
+            .or(ended.map(|t| t.received_at))
+            .map(instant),
+        delivery: request.held().map(|(_, d)| delivery(d)),
+        outcome: cause.map(PurgeCause::code),
+        rejection: cause.and_then(rejection),
+        purge_at: request.held().map(|(d, _)| instant(d.purge_at)),
+        purged_at: ended.map(|t| instant(t.purged_at)),
+        receipt_number: last.map(|t: &Tombstone| t.receipt),
+        metadata: None,
+        timeline: None,
+    }
+}
+
+/// A request with everything.
+pub async fn whole(portal: &Portal, found: &DocumentRequest) -> Result<Request, crate::workflow::WorkflowError> {
+    let mut shown = request(portal, found, portal.records.now());
+    shown.metadata = issue::opened_metadata(portal, found)?.and_then(|m| serde_json::from_str(&m).ok());
+    shown.timeline = Some(portal.records.timeline(found.id).await?.iter().map(moment).collect());
+    Ok(shown)
+}
+
+pub fn moment(entry: &AuditEntry) -> Moment {
+    Moment {
+        sequence: entry.sequence,
+        at: instant(entry.event.at),
+        action: entry.event.action.clone(),
+        actor: entry.event.actor.to_string(),
+        detail: entry.event.detail.iter().cloned().collect(),
+    }
+}
+
+pub fn entry(entry: &AuditEntry) -> Entry {
+    Entry {
+        moment: moment(entry),
+        request: entry.event.request.map(|r| r.to_string()),
+        line: crate::domain::audit::canonical(entry.sequence, &entry.event),
+        hash: HEXLOWER.encode(&entry.hash),
+    }
+}
+
+fn part(part: &crate::domain::document::PartSpec) -> Part {
+    Part {
+        name: part.name.to_string(),
+        accepted: part.accepted.iter().map(|t| t.mime()).collect(),
+        min_bytes: part.min_bytes,
+        max_bytes: part.max_bytes,
+    }
+}
+
+fn link(request: &DocumentRequest, now: OffsetDateTime) -> Link {
+    let state = match (&request.stage, request.link.state(now)) {
+        (Stage::Open { .. }, LinkState::Active) => "active",
+        (Stage::Open { .. }, LinkState::Locked) => "locked",
+        (Stage::Open { .. }, LinkState::Expired) => "expired",
+        (Stage::Open { .. }, LinkState::Revoked) => "revoked",
+        _ => "consumed",
+    };
+    Link {
+        generation: request.link.generation,
+        issued_at: instant(request.link.issued_at),
+        expires_at: instant(request.link.expires_at),
+        state,
+        passcode: request.link.passcode.is_some(),
+        tries_left: request.link.passcode.as_ref().map(|p| p.tries_left),
+    }
+}
+
+pub fn delivery(delivery: &Delivery) -> DeliveryView {
+    let (phase, next) = match &delivery.phase {
+        Phase::Pending { not_before } => ("pending", Some(*not_before)),
+        Phase::Sending { .. } => ("sending", None),
+        Phase::Uncertain { check_at, .. } => ("uncertain", Some(*check_at)),
+        Phase::AwaitingConfirmation { poll_at, .. } => ("awaiting_confirmation", Some(*poll_at)),
+        Phase::NeedsAttention { .. } => ("needs_attention", None),
+    };
+    DeliveryView {
+        phase,
+        attempts: delivery.attempts,
+        epoch: delivery.epoch,
+        last_problem: delivery.last_problem.as_ref().map(problem),
+        next_attempt_at: next.map(instant),
+    }
+}
+
+fn rejection(cause: &PurgeCause) -> Option<ProblemView> {
+    if let PurgeCause::Rejected(reason) = cause {
+        Some(problem(reason))
+    } else {
+        None
+    }
+}
+
+fn problem(problem: &Problem) -> ProblemView {
+    ProblemView {
+        code: problem.code.clone(),
+        text: problem.text.clone(),
+    }
+}

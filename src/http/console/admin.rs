@@ -1,0 +1,145 @@
+//! Administration in the console: the portal's state, agents, API keys.
+
+use actix_web::{HttpRequest, web};
+use zeroize::Zeroizing;
+
+use crate::http::State;
+use crate::http::api::admin as shared;
+use crate::http::api::json::Span;
+use crate::http::api::providers;
+use crate::http::error::Problem;
+use crate::http::pages::console::{Notice, admin as pages};
+use crate::http::staff::{Admin, Csrf, SignedIn};
+use crate::workflow::{sign_in, vault};
+
+use super::form::Form;
+use super::{Names, Page, html, html_of, see};
+
+pub async fn overview(who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest) -> Page {
+    overview_page(&who, &state, Notice::of(&request), None).await
+}
+
+async fn overview_page(who: &SignedIn<Admin>, state: &State, notice: Option<Notice>, problem: Option<&Problem>) -> Page {
+    let status = shared::status_view(state).await?;
+    let vault = shared::vault_view(state).await?;
+    let page = pages::overview(&who.agent, &status, &vault, &providers::all(state), notice, problem);
+    Ok(problem.map_or_else(|| html(page.clone()), |p| html_of(p, page.clone())))
+}
+
+pub async fn unlock(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let passphrase = Zeroizing::new(form.raw("passphrase").to_owned());
+    match vault::unlock(&state.portal, passphrase, who.actor()).await {
+        Ok(()) => Ok(see("/admin?done=unlocked")),
+        Err(error) => overview_page(&who, &state, None, Some(&error.into())).await,
+    }
+}
+
+pub async fn accept_clock(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>) -> Page {
+    vault::accept_clock(&state.portal, who.actor()).await?;
+    Ok(see("/admin?done=clock"))
+}
+
+pub async fn agents(who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest) -> Page {
+    let agents = state.portal.records.agents().await?;
+    Ok(html(pages::agents(
+        &who.agent,
+        &agents,
+        &Form::default(),
+        Notice::of(&request),
+        None,
+    )))
+}
+
+pub async fn add_agent(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let added = async {
+        let role = shared::parse_role(form.text("role"))?;
+        let by = who.actor();
+        Ok::<_, Problem>(sign_in::add_agent(&state.portal, form.text("email"), form.text("name"), role, form.raw("password"), by).await?)
+    };
+    match added.await {
+        Ok(_) => Ok(see("/admin/agents?done=agent")),
+        Err(problem) => {
+            let agents = state.portal.records.agents().await?;
+            Ok(html_of(&problem, pages::agents(&who.agent, &agents, &form, None, Some(&problem))))
+        }
+    }
+}
+
+pub async fn agent(who: SignedIn<Admin>, state: web::Data<State>, id: web::Path<String>) -> Page {
+    Ok(html(pages::agent(&who.agent, &shared::find_agent(&state, &id).await?, None)))
+}
+
+pub async fn reset_password(
+    _: Csrf,
+    who: SignedIn<Admin>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let agent = shared::find_agent(&state, &id).await?;
+    match sign_in::reset_password(&state.portal, agent.clone(), form.raw("password"), who.actor()).await {
+        Ok(()) => Ok(see("/admin/agents?done=reset")),
+        Err(error) => {
+            let problem = Problem::from(error);
+            Ok(html_of(&problem, pages::agent(&who.agent, &agent, Some(&problem))))
+        }
+    }
+}
+
+pub async fn disable(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, id: web::Path<String>) -> Page {
+    let agent = shared::find_agent(&state, &id).await?;
+    if agent.id == who.agent.id {
+        return Err(Problem::conflict("You cannot disable yourself. Another admin can.").into());
+    }
+    if agent.disabled_at.is_none() {
+        shared::not_the_last_admin(&state, &agent).await?;
+        sign_in::disable_agent(&state.portal, agent, who.actor()).await?;
+    }
+    Ok(see("/admin/agents?done=disabled"))
+}
+
+pub async fn keys(who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest) -> Page {
+    let keys = state.portal.records.api_keys().await?;
+    Ok(html(pages::keys(&who.agent, &keys, &Form::default(), Notice::of(&request), None)))
+}
+
+/// The answer shows the secret, this once. A reload makes another key rather than showing this one again.
+pub async fn add_key(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let made = async {
+        let scopes = shared::parse_scopes(&form.all("scope"))?;
+        let wrong = || Problem::invalid("Choose how long the key is to live.").field("expires_in", "must be one of the list");
+        let span = form
+            .filled("expires_in")
+            .map(|text| Span::parse(&text).ok_or_else(wrong))
+            .transpose()?;
+        let expires_at = span.map(|s| state.portal.records.now() + s.0);
+        Ok::<_, Problem>(sign_in::add_api_key(&state.portal, form.text("name"), scopes, expires_at, who.actor()).await?)
+    };
+    match made.await {
+        Ok((key, secret)) => Ok(html(pages::key_made(&who.agent, &key, &secret))),
+        Err(problem) => {
+            let keys = state.portal.records.api_keys().await?;
+            Ok(html_of(&problem, pages::keys(&who.agent, &keys, &form, None, Some(&problem))))
+        }
+    }
+}
+
+pub async fn revoke_page(who: SignedIn<Admin>, state: web::Data<State>, id: web::Path<String>) -> Page {
+    let keys = state.portal.records.api_keys().await?;
+    let key = keys
+        .into_iter()
+        .find(|k| k.id.to_string() == *id)
+        .ok_or_else(|| Problem::not_found("There is no such API key."))?;
+    let names = Names::of(&state).await?;
+    Ok(html(pages::revoke(&who.agent, &key, names.of_actor(&id))))
+}
+
+pub async fn revoke_key(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, id: web::Path<String>) -> Page {
+    shared::revoke_key(&state, &id, who.actor()).await?;
+    Ok(see("/admin/keys?done=key-revoked"))
+}

@@ -1,0 +1,101 @@
+//! Asking for a document: what is missing, a new request, a new link, a fresh code. These pages show a secret once; sent twice, a form has its effect once.
+
+use actix_web::{HttpRequest, web};
+
+use crate::http::State;
+use crate::http::api::handout::handout;
+use crate::http::api::json::Span;
+use crate::http::api::providers;
+use crate::http::api::requests::{NewRequest, parse};
+use crate::http::error::Problem;
+use crate::http::pages::console::ask as pages;
+use crate::http::staff::{Csrf, Requests, SignedIn};
+use crate::workflow::issue::{self, Expiry};
+
+use super::form::{Form, once};
+use super::{Page, html, html_of};
+
+pub async fn form(who: SignedIn<Requests>, state: web::Data<State>) -> Page {
+    Ok(html(pages::form(&who.agent, &state, &Form::default(), &once()?, None)))
+}
+
+pub async fn issue(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+    let form = Form::read(&request, payload).await?;
+    if form.ticked("prefill") {
+        return Ok(html(pages::form(&who.agent, &state, &form, &once()?, None)));
+    }
+    let client = form.once(request.path(), &who.agent)?;
+    let issued = async { Ok::<_, Problem>(issue::issue(&state.portal, new_request(&form)?.into_ask()?, who.actor(), Some(client)).await?) };
+    match issued.await {
+        Ok(issued) => Ok(html(pages::issued(&who.agent, &state, &issued.request, &handout(&state, &issued)?))),
+        Err(problem) => Ok(html_of(&problem, pages::form(&who.agent, &state, &form, &once()?, Some(&problem)))),
+    }
+}
+
+/// The document's field is a kind, or a kind and one of its parts: `government-id:front`.
+fn new_request(form: &Form) -> Result<NewRequest, Problem> {
+    let (document, part) = form.text("document").split_once(':').unwrap_or((form.text("document"), ""));
+    let mut parts = form.all("part");
+    if !part.is_empty() {
+        parts.push(part.to_owned());
+    }
+    Ok(NewRequest {
+        provider: form.text("provider").to_owned(),
+        applicant: form.text("applicant").to_owned(),
+        document: document.to_owned(),
+        parts: Some(parts).filter(|p| !p.is_empty()),
+        expires_in: span(form)?,
+        passcode: Some(form.ticked("passcode")),
+        locale: form.filled("locale"),
+        message: form.filled("message").map(|m| m.replace("\r\n", "\n")),
+        ..NewRequest::default()
+    })
+}
+
+fn span(form: &Form) -> Result<Option<Span>, Problem> {
+    let wrong = || Problem::invalid("Choose how long the link is to live.").field("expires_in", "must be one of the list");
+    form.filled("expires_in")
+        .map(|text| Span::parse(&text).ok_or_else(wrong))
+        .transpose()
+}
+
+pub async fn reissue(
+    _: Csrf,
+    who: SignedIn<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
+    let id = parse(&id)?;
+    let form = Form::read(&request, payload).await?;
+    let client = form.once(request.path(), &who.agent)?;
+    let expires = span(&form)?.map_or(Expiry::Default, |s| Expiry::In(s.0));
+    let passcode = Some(form.ticked("passcode"));
+    let issued = issue::reissue(&state.portal, id, expires, passcode, who.actor(), Some(client)).await?;
+    Ok(html(pages::issued(&who.agent, &state, &issued.request, &handout(&state, &issued)?)))
+}
+
+pub async fn passcode(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, id: web::Path<String>) -> Page {
+    let (request, code) = issue::fresh_passcode(&state.portal, parse(&id)?, who.actor()).await?;
+    Ok(html(pages::fresh_code(&who.agent, &request, &code)))
+}
+
+pub async fn missing_form(who: SignedIn<Requests>, state: web::Data<State>) -> Page {
+    Ok(html(pages::missing(&who.agent, &state, &Form::default(), None, None)))
+}
+
+/// The applicant's reference comes in the body, so it stands in no address and no log.
+pub async fn missing(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+    let form = Form::read(&request, payload).await?;
+    match providers::ask(&state, form.text("provider"), form.text("applicant")).await {
+        Ok(missing) => {
+            let rows = missing
+                .into_iter()
+                .map(|m| Ok((m, once()?)))
+                .collect::<Result<Vec<_>, crate::workflow::WorkflowError>>()?;
+            Ok(html(pages::missing(&who.agent, &state, &form, Some(&rows), None)))
+        }
+        Err(problem) => Ok(html_of(&problem, pages::missing(&who.agent, &state, &form, None, Some(&problem)))),
+    }
+}

@@ -1,0 +1,71 @@
+//! Forms as browsers send them: `application/x-www-form-urlencoded`, at most 64 KiB, read into pairs.
+
+use actix_web::{HttpRequest, web};
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
+use crate::crypto::random;
+use crate::domain::agent::Agent;
+use crate::http::api::json::body_bytes;
+use crate::http::error::Problem;
+use crate::workflow::WorkflowError;
+use crate::workflow::issue::ClientKey;
+
+#[derive(Default)]
+pub struct Form(Vec<(String, String)>);
+
+impl Form {
+    pub async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Self, Problem> {
+        let unreadable = || Problem::malformed("The form cannot be read.");
+        let bytes = body_bytes(request, payload, "application/x-www-form-urlencoded").await?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| unreadable())?;
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(text).map_err(|_| unreadable())?;
+        Ok(Self(pairs.into_inner()))
+    }
+
+    /// The first value under a name, trimmed; empty when there is none.
+    pub fn text(&self, name: &str) -> &str {
+        self.raw(name).trim()
+    }
+
+    /// The same untrimmed: passwords may begin with a space.
+    pub fn raw(&self, name: &str) -> &str {
+        self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
+    }
+
+    /// A value that was filled in.
+    pub fn filled(&self, name: &str) -> Option<String> {
+        Some(self.text(name)).filter(|t| !t.is_empty()).map(str::to_owned)
+    }
+
+    pub fn ticked(&self, name: &str) -> bool {
+        !self.text(name).is_empty()
+    }
+
+    pub fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// The form's own number as an idempotency key: sent twice by an impatient finger or a reload, it has its effect once.
+    pub fn once(&self, path: &str, agent: &Agent) -> Result<ClientKey, Problem> {
+        let key = self.text("once");
+        if key.len() != 32 || !key.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(Problem::malformed("This form is too old. Open it again."));
+        }
+        let mut hash = Sha256::new();
+        for text in std::iter::once(path).chain(self.0.iter().flat_map(|(n, v)| [n.as_str(), v.as_str()])) {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        }
+        Ok(ClientKey {
+            caller: format!("console {}", agent.id),
+            key: key.to_owned(),
+            body: hash.finalize().into(),
+        })
+    }
+}
+
+/// A number for one form.
+pub fn once() -> Result<String, WorkflowError> {
+    Ok(HEXLOWER.encode(&random::array::<16>()?))
+}

@@ -1,0 +1,212 @@
+//! The form of an upload, field by field: from the parser to the submission, and every failure with its words and its place.
+
+use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::http::header::HeaderMap;
+use actix_web::web;
+use futures_util::StreamExt;
+
+use crate::domain::request::DocumentRequest;
+use crate::words::Words;
+use crate::workflow::receive::{ReceiveError, Submission};
+
+use super::body::{Fault, Paced, Verdict};
+use super::error::Problem;
+use super::pages::upload as pages;
+
+/// Fields of one form: two inputs for each of two parts, and some room.
+const FIELDS_MAX: usize = 8;
+/// RFC 2046, section 5.1.1.
+const BOUNDARY_MAX: usize = 70;
+
+/// Whether a body of this type is a form with files at all.
+pub fn check_type(kind: &str) -> Result<(), Problem> {
+    let mut pieces = kind.split(';').map(str::trim);
+    if !pieces.next().is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/form-data")) {
+        return Err(Problem::unsupported(
+            "Send the document as a form with a file (multipart/form-data).",
+        ));
+    }
+    let boundary = pieces.find_map(|piece| {
+        let (name, value) = piece.split_once('=')?;
+        name.eq_ignore_ascii_case("boundary").then(|| value.trim_matches('"'))
+    });
+    match boundary {
+        Some(boundary) if (1..=BOUNDARY_MAX).contains(&boundary.len()) => Ok(()),
+        _ => Err(Problem::malformed("The form names no boundary of 1 to 70 characters.")),
+    }
+}
+
+/// The fields of a form. The parser panics when it is asked again after its end or an error: this one remembers.
+pub struct Form {
+    fields: Multipart,
+    pub over: bool,
+}
+
+impl Form {
+    pub fn new(headers: &HeaderMap, body: Paced) -> Self {
+        Self {
+            fields: Multipart::new(headers, body),
+            over: false,
+        }
+    }
+
+    async fn next(&mut self) -> Option<Result<Field, MultipartError>> {
+        if self.over {
+            return None;
+        }
+        let field = self.fields.next().await;
+        self.over = !matches!(field, Some(Ok(_)));
+        field
+    }
+}
+
+/// Reads and forgets a little of what is still coming, through the same parser.
+pub async fn drain(mut form: Form) {
+    let pieces = async {
+        let mut left: usize = 2 << 20;
+        while let Some(Ok(mut field)) = form.next().await {
+            while let Some(piece) = field.next().await {
+                let Ok(piece) = piece else { return };
+                match left.checked_sub(piece.len()) {
+                    Some(still) => left = still,
+                    None => return,
+                }
+            }
+        }
+    };
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), pieces).await;
+}
+
+/// What failures are told by: the body's own fault, the reader's language, and what each part takes.
+pub struct Told<'a> {
+    pub verdict: &'a Verdict,
+    pub words: &'static Words,
+    pub request: &'a DocumentRequest,
+}
+
+/// Why, and at which part.
+pub type Failed = (Problem, Option<String>);
+
+/// Field by field, socket to sealed chunk. On every failure the submission is destroyed before this returns.
+pub async fn receive(mut submission: Submission, form: &mut Form, told: &Told<'_>) -> Result<DocumentRequest, Failed> {
+    match receive_fields(&mut submission, form, told).await {
+        Ok(()) => submission.commit().await.map_err(|e| sorted(e, told)),
+        Err(failed) => {
+            submission.abandon().await;
+            Err(failed)
+        }
+    }
+}
+
+async fn receive_fields(submission: &mut Submission, form: &mut Form, told: &Told<'_>) -> Result<(), Failed> {
+    let mut fields = 0;
+    while let Some(field) = form.next().await {
+        let mut field = field.map_err(|e| broken(&e, told))?;
+        fields += 1;
+        if fields > FIELDS_MAX {
+            return Err((Problem::malformed("The form has too many fields."), None));
+        }
+        receive_field(submission, &mut field, told).await?;
+    }
+    match submission.missing().first() {
+        None => Ok(()),
+        Some(part) => Err((
+            Problem::invalid("Choose a file here.")
+                .code("file.missing")
+                .field(part.clone(), "needs a file"),
+            Some(part.clone()),
+        )),
+    }
+}
+
+async fn receive_field(submission: &mut Submission, field: &mut Field, told: &Told<'_>) -> Result<(), Failed> {
+    let (name, file_name) = match field.content_disposition() {
+        Some(disposition) => (
+            disposition.get_name().unwrap_or_default().to_owned(),
+            disposition.get_filename().unwrap_or_default().to_owned(),
+        ),
+        None => (String::new(), String::new()),
+    };
+    let coding = field
+        .headers()
+        .get("content-transfer-encoding")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("binary");
+    if !["binary", "7bit", "8bit"].contains(&coding.to_ascii_lowercase().as_str()) {
+        return Err((
+            Problem::malformed("Send files as they are, without Content-Transfer-Encoding."),
+            None,
+        ));
+    }
+    let declared = field.content_type().map(ToString::to_string).unwrap_or_default();
+    let mut first = next_piece(field, told).await?;
+    // A file input that was left empty arrives as a field without name and bytes.
+    if file_name.is_empty() {
+        while first.as_ref().is_some_and(|piece| piece.is_empty()) {
+            first = next_piece(field, told).await?;
+        }
+        if first.is_none() {
+            return Ok(());
+        }
+    }
+    let known = submission.request().parts.iter().any(|p| p.name.as_str() == name);
+    let Some(spec) = submission.expects(&name) else {
+        return Err(match known {
+            true => (
+                Problem::malformed("Two files were chosen for the same side. Send one.")
+                    .code("file.twice")
+                    .field(name.clone(), "was sent twice"),
+                Some(name),
+            ),
+            false => (Problem::malformed("The form has a field that was not asked for."), None),
+        });
+    };
+    let mut part = submission.part(spec, &file_name, &declared).map_err(|e| sorted(e, told))?;
+    while let Some(piece) = first {
+        part.push(&piece).await.map_err(|e| sorted(e, told))?;
+        first = next_piece(field, told).await?;
+    }
+    part.finish().await.map_err(|e| sorted(e, told))
+}
+
+async fn next_piece(field: &mut Field, told: &Told<'_>) -> Result<Option<web::Bytes>, Failed> {
+    field.next().await.transpose().map_err(|e| broken(&e, told))
+}
+
+/// The form itself could not be read.
+fn broken(error: &MultipartError, told: &Told<'_>) -> Failed {
+    let problem = match told.verdict.fault() {
+        Some(Fault::TooLarge) => Problem::too_large(pages::told::form_too_big(told.words)),
+        Some(Fault::TooSlow) => Problem::slow(
+            "The connection became too slow and the upload was given up. Nothing was stored: try again, nearer to the router or by Wi-Fi.",
+        ),
+        Some(Fault::CutOff) => Problem::malformed("The connection broke off. Nothing was stored: try again.").code("upload.cut_off"),
+        None => {
+            tracing::debug!(%error, "an unreadable form");
+            Problem::malformed("The form could not be read. Nothing was stored: try again.")
+        }
+    };
+    (problem, None)
+}
+
+fn sorted(error: ReceiveError, told: &Told<'_>) -> Failed {
+    match error {
+        ReceiveError::File { part, refusal } => {
+            let accepted = told.request.parts.iter().find(|p| p.name.as_str() == part);
+            let words = pages::refusal_words(told.words, &refusal, accepted.map_or(&[], |p| &p.accepted));
+            (Problem::file(refusal.code(), words.clone()).field(part.clone(), words), Some(part))
+        }
+        ReceiveError::Workflow(error) => (error.into(), None),
+        ReceiveError::Full => (Problem::no_room(), None),
+        ReceiveError::CutOff => match told.verdict.fault() {
+            Some(Fault::TooSlow) => (
+                Problem::slow("The connection became too slow and the upload was given up. Nothing was stored: try again."),
+                None,
+            ),
+            _ => (
+                Problem::malformed("The connection broke off. Nothing was stored: try again.").code("upload.cut_off"),
+                None,
+            ),
+        },
+    }
+}

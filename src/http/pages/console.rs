@@ -1,0 +1,264 @@
+//! Pages of the console: markup only. What stands on several of them is here.
+
+pub mod account;
+pub mod admin;
+pub mod ask;
+pub mod audit;
+pub mod frame;
+pub mod requests;
+pub mod start;
+
+use actix_web::{HttpRequest, web};
+use maud::{Markup, html};
+use time::macros::format_description;
+use time::{Duration, OffsetDateTime};
+
+use crate::domain::delivery::PurgeCause;
+use crate::domain::request::{DocumentRequest, RequestState, Stage};
+use crate::http::api::view::instant;
+use crate::http::error::Problem;
+
+/// What was just done, from the address that a POST redirected to. Words of this list only, so that nothing in an address is ever shown.
+#[derive(Clone, Copy)]
+pub struct Notice(&'static str);
+
+const NOTICES: [(&str, &str); 12] = [
+    ("extended", "The link lives longer now."),
+    ("retried", "It is being sent again."),
+    ("revoked", "The link was withdrawn. Nothing can be dropped through it any more."),
+    ("purging", "The document is being destroyed; the deletion receipt follows."),
+    (
+        "uploaded",
+        "Marked as uploaded. The document is being destroyed; the deletion receipt follows.",
+    ),
+    ("password", "Your password was changed. Every other session has ended."),
+    ("unlocked", "The vault is open; forwarding goes on."),
+    ("clock", "The clock is trusted again; purging by deadline goes on."),
+    ("agent", "The agent can sign in now."),
+    ("reset", "The password was changed, and every session of that agent has ended."),
+    ("disabled", "The agent was disabled, and every session of theirs has ended."),
+    ("key-revoked", "The API key is dead."),
+];
+
+impl Notice {
+    pub fn of(request: &HttpRequest) -> Option<Self> {
+        let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).ok()?;
+        let (_, word) = query.into_inner().into_iter().find(|(name, _)| name == "done")?;
+        NOTICES.iter().find(|(known, _)| *known == word).map(|(_, text)| Self(text))
+    }
+}
+
+fn notice(notice: Option<Notice>) -> Markup {
+    html! { @if let Some(Notice(text)) = notice { p.notice.good role="status" { (text) } } }
+}
+
+/// What went wrong with a form as a whole, above it; what concerns a field stands beside the field.
+fn refusal(problem: Option<&Problem>) -> Markup {
+    html! {
+        @if let Some(problem) = problem {
+            div.notice.bad role="alert" tabindex="-1" id="problem" {
+                @if problem.fields.is_empty() { (problem.detail) } @else { "Please look at the marked fields again. Nothing was done yet." }
+            }
+        }
+    }
+}
+
+/// A labelled field with its hint and its fault.
+struct Field<'a> {
+    name: &'a str,
+    label: &'a str,
+    hint: &'a str,
+    /// Names under which a fault may come.
+    also: &'a [&'a str],
+}
+
+impl<'a> Field<'a> {
+    const fn new(name: &'a str, label: &'a str) -> Self {
+        Self {
+            name,
+            label,
+            hint: "",
+            also: &[],
+        }
+    }
+
+    const fn hint(mut self, hint: &'a str) -> Self {
+        self.hint = hint;
+        self
+    }
+
+    const fn also(mut self, names: &'a [&'a str]) -> Self {
+        self.also = names;
+        self
+    }
+
+    fn fault<'p>(&self, problem: Option<&'p Problem>) -> Option<&'p str> {
+        let fits = |name: &str| name == self.name || self.also.contains(&name);
+        problem?.fields.iter().find(|(name, _)| fits(name)).map(|(_, mend)| mend.as_str())
+    }
+
+    /// `control` gets the ids that describe it, and whether it is wrong.
+    fn with(&self, problem: Option<&Problem>, control: impl FnOnce(&str, Option<&str>) -> Markup) -> Markup {
+        let fault = self.fault(problem);
+        let mut described = Vec::new();
+        if !self.hint.is_empty() {
+            described.push(format!("{}-hint", self.name));
+        }
+        if fault.is_some() {
+            described.push(format!("{}-fault", self.name));
+        }
+        html! {
+            div.field.wrong[fault.is_some()] {
+                label for=(self.name) { (self.label) }
+                @if !self.hint.is_empty() { p.hint id={ (self.name) "-hint" } { (self.hint) } }
+                (control(&described.join(" "), fault.map(|_| "true")))
+                @if let Some(fault) = fault { p.fault id={ (self.name) "-fault" } { "This " (fault) "." } }
+            }
+        }
+    }
+
+    fn input(&self, kind: &str, value: &str, problem: Option<&Problem>, more: Input<'_>) -> Markup {
+        self.with(problem, |described, wrong| {
+            html! {
+                input id=(self.name) name=(self.name) type=(kind) value=(value) required[more.required] autofocus[more.focus || wrong.is_some()]
+                    autocomplete=(more.autocomplete) maxlength=[more.longest] minlength=[more.shortest] spellcheck="false"
+                    aria-describedby=[Some(described).filter(|d| !d.is_empty())] aria-invalid=[wrong];
+            }
+        })
+    }
+
+    fn select(&self, options: &[(String, String)], chosen: &str, problem: Option<&Problem>) -> Markup {
+        self.with(problem, |described, wrong| {
+            html! {
+                select id=(self.name) name=(self.name) aria-describedby=[Some(described).filter(|d| !d.is_empty())] aria-invalid=[wrong] {
+                    @for (value, label) in options { option value=(value) selected[value == chosen] { (label) } }
+                }
+            }
+        })
+    }
+}
+
+struct Input<'a> {
+    required: bool,
+    focus: bool,
+    autocomplete: &'a str,
+    longest: Option<usize>,
+    shortest: Option<usize>,
+}
+
+impl Default for Input<'_> {
+    fn default() -> Self {
+        Self {
+            required: true,
+            focus: false,
+            autocomplete: "off",
+            longest: None,
+            shortest: None,
+        }
+    }
+}
+
+/// A value to take away: selectable, and copied by a button where scripts run. A secret is set so that its letters can be told apart.
+fn copyable(id: &str, label: &str, value: &str, secret: bool) -> Markup {
+    html! {
+        div.field {
+            label for=(id) { (label) }
+            div.copy {
+                input.mono[secret] id=(id) readonly value=(value) autocomplete="off" spellcheck="false";
+                button.plain type="button" data-copy=(id) hidden { "Copy" }
+            }
+        }
+    }
+}
+
+pub fn state_words(state: RequestState) -> (&'static str, &'static str) {
+    match state {
+        RequestState::Awaiting => ("Waiting for the applicant", "calm"),
+        RequestState::Receiving => ("Being uploaded", "busy"),
+        RequestState::Received => ("Received", "busy"),
+        RequestState::Forwarding => ("Being forwarded", "busy"),
+        RequestState::AwaitingConfirmation => ("With the provider", "busy"),
+        RequestState::NeedsAttention => ("Needs attention", "bad"),
+        RequestState::Confirmed => ("Confirmed", "good"),
+        RequestState::Rejected => ("Rejected", "bad"),
+        RequestState::Purging => ("Being destroyed", "busy"),
+        RequestState::Purged => ("Purged", "dim"),
+        RequestState::Expired => ("Expired", "dim"),
+        RequestState::Revoked => ("Withdrawn", "dim"),
+    }
+}
+
+/// The state of a request, and for a purged one how it ended.
+fn chip(request: &DocumentRequest, now: OffsetDateTime) -> Markup {
+    let ended = matches!(request.stage, Stage::Purged).then(|| request.tombstones.last()).flatten();
+    let (words, tone) = match ended.map(|t| &t.cause) {
+        Some(PurgeCause::Confirmed) => ("Confirmed, purged", "good"),
+        Some(PurgeCause::Rejected(_)) => ("Rejected, purged", "bad"),
+        Some(PurgeCause::Deadline | PurgeCause::Lost) => ("Purged undelivered", "bad"),
+        Some(PurgeCause::Infected) => ("Malware, purged", "bad"),
+        Some(PurgeCause::Agent) => ("Purged by an agent", "dim"),
+        None => state_words(request.state(now)),
+    };
+    html! { span.chip.(tone) { (words) } }
+}
+
+/// An instant in full; the reader's own zone where scripts run.
+fn when(at: OffsetDateTime) -> Markup {
+    let utc = at.to_offset(time::UtcOffset::UTC);
+    let text = utc
+        .format(format_description!(
+            "[day padding:none] [month repr:short] [year], [hour]:[minute] UTC"
+        ))
+        .unwrap_or_default();
+    html! { time datetime=(instant(at)) { (text) } }
+}
+
+/// An instant as distance from now.
+fn ago(at: OffsetDateTime, now: OffsetDateTime) -> Markup {
+    let distance = at - now;
+    let text = if distance > Duration::ZERO {
+        format!("in {}", span_words(distance))
+    } else {
+        format!("{} ago", span_words(-distance))
+    };
+    html! { time datetime=(instant(at)) data-relative="" title=(instant(at)) { (text) } }
+}
+
+fn span_words(span: Duration) -> String {
+    let (count, unit) = match span.whole_seconds() {
+        s if s < 60 => return "less than a minute".to_owned(),
+        s if s < 5_400 => (s / 60, "minute"),
+        s if s < 172_800 => ((s + 1_800) / 3_600, "hour"),
+        s => ((s + 43_200) / 86_400, "day"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Bytes as people say them.
+fn size_words(bytes: u64) -> String {
+    match bytes {
+        b if b < 1 << 10 => format!("{b} bytes"),
+        b if b < 1 << 20 => format!("{} KiB", b >> 10),
+        b => format!("{} MiB", b >> 20),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_like_speech() {
+        for (seconds, words) in [
+            (5, "less than a minute"),
+            (60, "1 minute"),
+            (5_399, "89 minutes"),
+            (5_400, "2 hours"),
+            (86_400, "24 hours"),
+            (259_200, "3 days"),
+        ] {
+            assert_eq!(span_words(Duration::seconds(seconds)), words);
+        }
+        assert_eq!(size_words(20 << 20), "20 MiB");
+    }
+}

@@ -1,0 +1,263 @@
+//! Administration: the portal's state, agents, API keys.
+
+use maud::{Markup, html};
+
+use super::account::new_password;
+use super::frame::{self, Place};
+use super::{Field, Input, Notice, copyable, notice, refusal, when};
+use crate::domain::agent::{Agent, ApiKey, Role, Scope};
+use crate::http::api::admin::{Status, Vault};
+use crate::http::api::providers::Provider;
+use crate::http::console::form::Form;
+use crate::http::error::Problem;
+
+fn tabs(here: &str) -> Markup {
+    html! {
+        nav.tabs aria-label="Admin" {
+            @for (path, label) in [("/admin", "Portal"), ("/admin/agents", "Agents"), ("/admin/keys", "API keys")] {
+                a href=(path) aria-current=[(path == here).then_some("page")] { (label) }
+            }
+        }
+    }
+}
+
+pub fn overview(
+    agent: &Agent,
+    status: &Status,
+    vault: &Vault,
+    providers: &[Provider],
+    done: Option<Notice>,
+    problem: Option<&Problem>,
+) -> Markup {
+    let body = html! {
+        h1 { "Admin" }
+        (tabs("/admin"))
+        (notice(done))
+        @if status.clock_suspect {
+            form.notice.bad method="post" action="/admin/clock" {
+                p { strong { "The clock jumped ahead. " } "Links may have expired early, and purging by deadline is suspended. If the machine’s time is right now, say so." }
+                button.plain { "The time is right" }
+            }
+        }
+        div.columns {
+            (vault_card(vault, problem))
+            section.card {
+                h2 { "Erasure" }
+                p { span.chip.(class_tone(&status.assurance.class)) { "Class " (status.assurance.class) } " on " (status.assurance.file_system) }
+                ul.quiet { @for reason in &status.assurance.reasons { li { (reason) } } }
+                dl.facts {
+                    dt { "Room for" } dd { (status.slots_free) " more submissions" }
+                    dt { "Uploads now" } dd { (status.uploads_running) }
+                    dt { "Version" } dd { (status.version) }
+                }
+            }
+        }
+        section.card {
+            h2 { "Providers" }
+            @if providers.is_empty() { p.empty { "None is configured." } } @else { (provider_table(providers)) }
+        }
+    };
+    frame::page(agent, Place::Admin, "Admin", body)
+}
+
+fn class_tone(class: &str) -> &'static str {
+    match class {
+        "A" | "B" => "good",
+        _ => "bad",
+    }
+}
+
+fn vault_card(vault: &Vault, problem: Option<&Problem>) -> Markup {
+    html! {
+        section.card {
+            h2 { "Vault" }
+            p { @if vault.locked { span.chip.bad { "Locked" } " Documents are taken and none is forwarded." } @else { span.chip.good { "Open" } " Documents are forwarded." } }
+            dl.facts {
+                @for key in &vault.keys {
+                    dt.mono { (key.id.get(..8).unwrap_or_default()) "…" }
+                    dd { (key.state) ", " (key.suite) @if let Some(protection) = key.protection { ", " (protection) } span.quiet { " · " (key.live_documents) " documents" } }
+                }
+            }
+            @if vault.locked {
+                (refusal(problem.filter(|p| p.fields.is_empty())))
+                form method="post" action="/admin/unlock" {
+                    (Field::new("passphrase", "Passphrase").input("password", "", problem, Input { autocomplete: "off", ..Input::default() }))
+                    div.actions { button.primary { "Unlock" } }
+                }
+            }
+        }
+    }
+}
+
+fn provider_table(providers: &[Provider]) -> Markup {
+    html! {
+        table.rows {
+            thead { tr { th scope="col" { "Name" } th scope="col" { "Kind" } th scope="col" { "Sending" } th scope="col" { "Counts as confirmed" } th scope="col" { "Says what is missing" } } }
+            tbody {
+                @for provider in providers {
+                    tr {
+                        td.head { (provider.name) }
+                        td data-label="Kind" { (provider.kind) }
+                        td data-label="Sending" {
+                            @if provider.by_hand { span.chip.calm { "By hand" } } @else if provider.paused { span.chip.bad { "Paused after failures" } } @else { span.chip.good { "Ready" } }
+                        }
+                        td data-label="Confirmed" { @if provider.confirm == "verdict" { "at its verdict" } @else { "when it took the bytes" } }
+                        td data-label="Says what is missing" { @if provider.lists_missing { "yes" } @else { "no" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub fn agents(agent: &Agent, all: &[Agent], typed: &Form, done: Option<Notice>, problem: Option<&Problem>) -> Markup {
+    let roles: Vec<_> = Role::ALL.map(|r| (r.as_str().to_owned(), role_words(r).to_owned())).to_vec();
+    let body = html! {
+        h1 { "Admin" }
+        (tabs("/admin/agents"))
+        (notice(done))
+        table.rows {
+            thead { tr { th scope="col" { "Name" } th scope="col" { "E-mail" } th scope="col" { "Role" } th scope="col" { "Since" } th scope="col" { "" } } }
+            tbody {
+                @for other in all {
+                    tr {
+                        td.head { (other.name) @if other.disabled_at.is_some() { " " span.chip.dim { "Disabled" } } }
+                        td data-label="E-mail" { (other.email) }
+                        td data-label="Role" { (other.role.as_str()) }
+                        td data-label="Since" { (when(other.created_at)) }
+                        td { a href={ "/admin/agents/" (other.id) } { "Change" span.hidden { " " (other.name) } } }
+                    }
+                }
+            }
+        }
+        form.card.narrow method="post" action="/admin/agents" {
+            h2 { "Add an agent" }
+            (refusal(problem))
+            (Field::new("name", "Name").input("text", typed.text("name"), problem, Input { longest: Some(100), ..Input::default() }))
+            (Field::new("email", "E-mail address").input("email", typed.text("email"), problem, Input { longest: Some(254), ..Input::default() }))
+            (Field::new("role", "Role").select(&roles, typed.text("role"), problem))
+            (new_password(problem))
+            div.actions { button.primary { "Add" } }
+        }
+    };
+    frame::page(agent, Place::Admin, "Agents", body)
+}
+
+fn role_words(role: Role) -> &'static str {
+    match role {
+        Role::Agent => "agent: asks for documents",
+        Role::Admin => "admin: everything",
+        Role::Auditor => "auditor: reads the audit log",
+        Role::ManualHandler => "manual-handler: agent who serves providers by hand",
+    }
+}
+
+pub fn agent(agent: &Agent, other: &Agent, problem: Option<&Problem>) -> Markup {
+    let path = |verb: &str| format!("/admin/agents/{}/{verb}", other.id);
+    let body = html! {
+        p.crumbs { a href="/admin/agents" { "Agents" } }
+        h1 { (other.name) }
+        div.columns {
+            form.card method="post" action=(path("password")) {
+                h2 { "New password" }
+                (refusal(problem))
+                (new_password(problem))
+                p.quiet { "Every session of theirs ends. Tell them the password in person." }
+                div.actions { button.primary { "Set the password" } }
+            }
+            section.card {
+                h2 { "Account" }
+                dl.facts {
+                    dt { "E-mail" } dd { (other.email) }
+                    dt { "Role" } dd { (other.role.as_str()) }
+                    dt { "Since" } dd { (when(other.created_at)) }
+                    @if let Some(at) = other.disabled_at { dt { "Disabled" } dd { (when(at)) } }
+                }
+                @if other.disabled_at.is_none() && other.id != agent.id {
+                    form.act method="post" action=(path("disable")) { button.danger { "Disable" } p.hint { "Access and every session end at once. What they did stays in the log." } }
+                }
+            }
+        }
+    };
+    frame::page(agent, Place::Admin, &other.name, body)
+}
+
+pub fn keys(agent: &Agent, all: &[ApiKey], typed: &Form, done: Option<Notice>, problem: Option<&Problem>) -> Markup {
+    let lives = [
+        ("", "Until it is revoked"),
+        ("30d", "30 days"),
+        ("90d", "90 days"),
+        ("365d", "1 year"),
+    ]
+    .map(|(v, l)| (v.to_owned(), l.to_owned()));
+    let chosen = typed.all("scope");
+    let body = html! {
+        h1 { "Admin" }
+        (tabs("/admin/keys"))
+        (notice(done))
+        @if all.is_empty() { p.empty { "There is no API key yet." } } @else {
+            table.rows {
+                thead { tr { th scope="col" { "Name" } th scope="col" { "Scopes" } th scope="col" { "Made" } th scope="col" { "Ends" } th scope="col" { "" } } }
+                tbody {
+                    @for key in all {
+                        tr {
+                            td.head { (key.name) @if key.revoked_at.is_some() { " " span.chip.dim { "Revoked" } } }
+                            td data-label="Scopes" { (key.scopes.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", ")) }
+                            td data-label="Made" { (when(key.created_at)) }
+                            td data-label="Ends" { @if let Some(at) = key.expires_at { (when(at)) } @else { "never" } }
+                            td { @if key.revoked_at.is_none() { a href={ "/admin/keys/" (key.id) "/revoke" } { "Revoke…" span.hidden { " " (key.name) } } } }
+                        }
+                    }
+                }
+            }
+        }
+        form.card.narrow method="post" action="/admin/keys" {
+            h2 { "Make an API key" }
+            (refusal(problem))
+            (Field::new("name", "Name").hint("Which system will use it.").input("text", typed.text("name"), problem, Input { longest: Some(100), ..Input::default() }))
+            fieldset.field {
+                legend { "Scopes" }
+                @for scope in Scope::ALL { label.tick { input type="checkbox" name="scope" value=(scope.as_str()) checked[chosen.iter().any(|c| c == scope.as_str())]; (scope_words(scope)) } }
+                @if let Some((_, mend)) = problem.and_then(|p| p.fields.iter().find(|(f, _)| f == "scopes")) { p.fault { "This " (mend) "." } }
+            }
+            (Field::new("expires_in", "It lives").select(&lives, typed.text("expires_in"), problem))
+            div.actions { button.primary { "Make the key" } }
+        }
+    };
+    frame::page(agent, Place::Admin, "API keys", body)
+}
+
+fn scope_words(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Read => "read: see requests, ask what is missing",
+        Scope::Requests => "requests: issue and act, includes read",
+        Scope::Audit => "audit: read the log",
+        Scope::Admin => "admin: everything",
+    }
+}
+
+pub fn key_made(agent: &Agent, key: &ApiKey, secret: &str) -> Markup {
+    let body = html! {
+        div.outside {
+            h1 { "The key is ready" }
+            p.notice.good role="status" { strong { "Shown this once. " } "Put it into the other system’s secret store now." }
+            div.card { (copyable("secret", &key.name, secret, true)) }
+            p { a.button.primary href="/admin/keys" { "To the keys" } }
+        }
+    };
+    frame::page(agent, Place::Admin, "The key is ready", body)
+}
+
+pub fn revoke(agent: &Agent, key: &ApiKey, name: &str) -> Markup {
+    let body = html! {
+        div.outside {
+            h1 { "Revoke this key?" }
+            div.card {
+                p { strong { (name) } }
+                p { "Whatever uses it is refused from that instant on." }
+                form.actions method="post" action={ "/admin/keys/" (key.id) "/revoke" } { button.danger autofocus { "Revoke the key" } a.button.plain href="/admin/keys" { "Cancel" } }
+            }
+        }
+    };
+    frame::page(agent, Place::Admin, "Revoke this key?", body)
+}

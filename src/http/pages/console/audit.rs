@@ -1,0 +1,47 @@
+//! The audit log, newest first.
+
+use maud::{Markup, html};
+
+use super::frame::{self, Place};
+use super::requests::action_words;
+use super::when;
+use crate::domain::agent::Agent;
+use crate::domain::audit::AuditEntry;
+use crate::http::console::Names;
+use crate::http::staff::{Read, may};
+
+pub fn page(agent: &Agent, entries: &[AuditEntry], names: &Names, newest: u64, before: u64) -> Markup {
+    let oldest = entries.last().map_or(1, |e| e.sequence);
+    let links = may::<Read>(agent.role);
+    let body = html! {
+        div.title { h1 { "Audit log" } a.button.plain href="/audit/export" { "Export (JSONL)" } }
+        p.lead { (newest) " entries, each chained to the one before it. An export verifies offline with " code { "nightdrop audit verify FILE" } "." }
+        table.rows {
+            thead { tr { th scope="col" { "No." } th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "Who" } th scope="col" { "Request" } th scope="col" { "Detail" } } }
+            tbody {
+                @for entry in entries {
+                    @let event = &entry.event;
+                    tr {
+                        td data-label="No." { (entry.sequence) }
+                        td data-label="When" { (when(event.at)) }
+                        td data-label="What" { (action_words(&event.action)) }
+                        td data-label="Who" { (names.of_actor(&event.actor.to_string())) }
+                        td.mono data-label="Request" { @if let Some(id) = event.request { @if links { a href={ "/requests/" (id) } { (short(&id.to_string())) } } @else { (short(&id.to_string())) } } }
+                        td.quiet data-label="Detail" { @for (n, (name, value)) in event.detail.iter().enumerate() { @if n > 0 { " · " } (name) " " (value) } }
+                    }
+                }
+            }
+        }
+        div.pager {
+            @if before <= newest { a.button.plain href="/audit" { "Newest" } }
+            @if oldest > 1 { a.button.plain href={ "/audit?before=" (oldest) } { "Older entries" } }
+        }
+    };
+    frame::page(agent, Place::Audit, "Audit log", body)
+}
+
+/// Enough of an id to tell two apart at a glance.
+fn short(id: &str) -> String {
+    let tail = id.len().saturating_sub(6);
+    format!("{}…{}", &id[..id.len().min(4)], &id[tail..])
+}

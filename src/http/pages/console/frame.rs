@@ -1,0 +1,101 @@
+//! The frame of the console's pages: bar, navigation, main.
+
+use actix_web::HttpResponse;
+use maud::{DOCTYPE, Markup, html};
+
+use crate::domain::agent::Agent;
+use crate::http::error::Problem;
+use crate::http::pages::assets::{CONSOLE_CSS_URL, CONSOLE_JS_URL, LOGO_URL};
+use crate::http::staff::{Admin, Audit, Read, Requests, may};
+
+/// Where in the console a page stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Start,
+    Requests,
+    New,
+    Missing,
+    Audit,
+    Admin,
+    Account,
+}
+
+const PLACES: [(Place, &str, &str); 6] = [
+    (Place::Start, "/", "Overview"),
+    (Place::Requests, "/requests", "Requests"),
+    (Place::New, "/requests/new", "New request"),
+    (Place::Missing, "/missing", "Missing"),
+    (Place::Audit, "/audit", "Audit"),
+    (Place::Admin, "/admin", "Admin"),
+];
+
+fn visible(place: Place, agent: &Agent) -> bool {
+    match place {
+        Place::Start | Place::Requests => may::<Read>(agent.role),
+        Place::New | Place::Missing => may::<Requests>(agent.role),
+        Place::Audit => may::<Audit>(agent.role),
+        Place::Admin => may::<Admin>(agent.role),
+        Place::Account => true,
+    }
+}
+
+/// A page for somebody who is signed in.
+pub fn page(agent: &Agent, place: Place, title: &str, body: Markup) -> Markup {
+    let bar = html! {
+        header.bar {
+            a.brand href="/" { img src=(*LOGO_URL) alt="" width="28" height="28"; "nightdrop" }
+            nav aria-label="Console" {
+                @for (there, path, label) in PLACES {
+                    @if visible(there, agent) { a href=(path) aria-current=[(there == place).then_some("page")] { (label) } }
+                }
+            }
+            div.me {
+                a href="/account" title="Your account" aria-current=[(place == Place::Account).then_some("page")] { (agent.name) }
+                form method="post" action="/sign-out" { button.link { "Sign out" } }
+            }
+        }
+    };
+    document(title, bar, body)
+}
+
+/// A page for somebody of whom nothing is known.
+pub fn outside(title: &str, body: Markup) -> Markup {
+    document(title, html! {}, body)
+}
+
+pub fn failure(problem: &Problem) -> HttpResponse {
+    let body = html! {
+        div.outside {
+            h1 { "This is not possible" }
+            p.notice.bad role="alert" { (problem.detail) }
+            p { a.button.plain href="/" { "To the overview" } }
+        }
+    };
+    problem
+        .page()
+        .content_type("text/html; charset=utf-8")
+        .body(outside("Not possible", body).into_string())
+}
+
+fn document(title: &str, bar: Markup, body: Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width,initial-scale=1";
+                meta name="robots" content="noindex";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · nightdrop" }
+                link rel="icon" href=(*LOGO_URL) type="image/svg+xml";
+                link rel="stylesheet" href=(*CONSOLE_CSS_URL);
+                script src=(*CONSOLE_JS_URL) defer {}
+            }
+            body {
+                a.skip href="#main" { "Skip to the content" }
+                (bar)
+                main id="main" { (body) }
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What one decision writes beside its row: index differences, counts, audit entries, claims.
+
+use time::OffsetDateTime;
+
+use crate::domain::audit::{AuditEntry, AuditEvent, GENESIS};
+use crate::domain::id::RequestId;
+use crate::domain::request::{DocumentRequest, RequestState};
+use crate::storage::record::{ClaimRow, Record};
+use crate::storage::{Claim, Claimed, StorageError, key};
+
+use super::records::{Batch, Rows};
+use super::{CLAIM_LIFE, Failed, load, read_row};
+
+/// Row, index difference, and the count of each state.
+pub(super) fn write_change(
+    rows: &Rows<'_>,
+    batch: &mut Batch,
+    before: Option<&DocumentRequest>,
+    after: &DocumentRequest,
+) -> Result<(), Failed> {
+    let old = before.map(key::indexes).unwrap_or_default();
+    let new = key::indexes(after);
+    // A link's row outlives the link: a dead token stays dead for ever.
+    for (gone, _) in old.iter().filter(|(k, _)| k[0] != key::LINK && !new.iter().any(|(n, _)| n == k)) {
+        batch.remove(gone.clone());
+    }
+    for (k, v) in new.into_iter().filter(|row| !old.contains(row)) {
+        batch.put(k, v);
+    }
+    batch.put(key::request(after.id), after.encode());
+    count(rows, batch, before.map(DocumentRequest::resting_state), Some(after.resting_state()))
+}
+
+pub(super) fn count(rows: &Rows<'_>, batch: &mut Batch, from: Option<RequestState>, to: Option<RequestState>) -> Result<(), Failed> {
+    if from == to {
+        return Ok(());
+    }
+    let mut add = |state: RequestState, by: i64| -> Result<(), Failed> {
+        let now = stored_count(rows, state)?.saturating_add_signed(by);
+        batch.put(count_key(state), now.to_be_bytes());
+        Ok(())
+    };
+    from.map(|s| add(s, -1)).transpose()?;
+    to.map(|s| add(s, 1)).transpose()?;
+    Ok(())
+}
+
+pub(super) fn count_key(state: RequestState) -> Vec<u8> {
+    key::meta(&format!("count-{}", state.as_str()))
+}
+
+pub(super) fn stored_count(rows: &Rows<'_>, state: RequestState) -> Result<u64, Failed> {
+    Ok(number(rows, &count_key(state))?.unwrap_or(0))
+}
+
+pub(super) fn number(rows: &Rows<'_>, k: &[u8]) -> Result<Option<u64>, Failed> {
+    Ok(rows.get(k)?.and_then(|b| b.try_into().ok()).map(u64::from_be_bytes))
+}
+
+/// Chains events behind the last entry of the log.
+pub(super) fn append(rows: &Rows<'_>, batch: &mut Batch, events: Vec<AuditEvent>) -> Result<(), Failed> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut sequence = number(rows, &key::meta("last-audit"))?.unwrap_or(0);
+    let mut previous = match sequence {
+        0 => GENESIS,
+        last => {
+            read_row::<AuditEntry>(rows, &key::audit(last))?
+                .ok_or(Failed::Storage(StorageError::Corrupt("the end of the audit log".into())))?
+                .hash
+        }
+    };
+    for event in events {
+        sequence += 1;
+        let entry = AuditEntry::chain(sequence, &previous, event);
+        previous = entry.hash;
+        if let Some(request) = entry.event.request {
+            batch.put(key::timeline(request, sequence), Vec::new());
+        }
+        batch.put(key::audit(sequence), entry.encode());
+    }
+    batch.put(key::meta("last-audit"), sequence.to_be_bytes());
+    Ok(())
+}
+
+pub(super) fn seen_claim(rows: &Rows<'_>, claim: &Claim) -> Result<Option<Claimed>, Failed> {
+    let Some(seen) = read_row::<ClaimRow>(rows, &key::key(key::CLAIM, &[&claim.key]))? else {
+        return Ok(None);
+    };
+    if seen.body != claim.body {
+        return Ok(Some(Claimed::Mismatch));
+    }
+    Ok(Some(match load(rows, seen.request)? {
+        Some(request) => Claimed::Replayed(Box::new(request)),
+        None => Claimed::Mismatch,
+    }))
+}
+
+pub(super) fn write_claim(
+    rows: &Rows<'_>,
+    batch: &mut Batch,
+    claim: &Claim,
+    request: RequestId,
+    now: OffsetDateTime,
+) -> Result<(), Failed> {
+    batch.put(
+        key::key(key::CLAIM, &[&claim.key]),
+        ClaimRow {
+            body: claim.body,
+            request,
+            at: now,
+        }
+        .encode(),
+    );
+    batch.put(
+        key::key(key::CLAIM_BY_TIME, &[&key::ms(now + CLAIM_LIFE), &[key::CLAIM], &claim.key]),
+        Vec::new(),
+    );
+    drop_old(rows, batch, now)
+}
+
+/// Drops a few claims and callback ids that are past their time whenever a new one is written: no sweep needed.
+pub(super) fn drop_old(rows: &Rows<'_>, batch: &mut Batch, now: OffsetDateTime) -> Result<(), Failed> {
+    for (by_time, _) in rows.scan_prefix(&[key::CLAIM_BY_TIME], None, 4)? {
+        if by_time[1..9] > key::ms(now)[..] {
+            break;
+        }
+        batch.remove(by_time[9..].to_vec());
+        batch.remove(by_time);
+    }
+    Ok(())
+}

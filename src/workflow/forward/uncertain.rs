@@ -1,0 +1,230 @@
+//! Attempts whose outcome is unknown: the same bytes under the same key where that is harmless, else a question, and nothing new before absence is proven.
+//!
+//! Asking needs no vault key and no erasure secret, so a locked vault, a lost slot or damaged bytes do not hide that a document has arrived.
+
+use std::sync::Arc;
+
+use time::{Duration, OffsetDateTime};
+
+use super::pace::{BACKOFF_CAP, backoff};
+use super::{RETRY_AFTER_CAP, Step, tampered, unknown_provider};
+use crate::connectors::{Connector, Failure, Presence};
+use crate::domain::delivery::{Delivery, Intent, Phase, Problem, ProviderClass, PurgeCause};
+use crate::domain::document::Document;
+use crate::domain::request::SENDING_GRACE;
+use crate::domain::transition::Transition;
+use crate::workflow::parcel::{self, Closed, LeasedTrail};
+use crate::workflow::{WorkflowError, issue};
+
+/// Two authoritative answers "not here", this far apart, prove absence.
+const ABSENT_TWICE: Duration = Duration::seconds(60);
+/// The provider repeats a failure that it keeps under our key: only a proven absence and a new key break that.
+const STORED_FAILURE: &str = "provider.stored_failure";
+/// Harmless repeats of one attempt before the provider is asked instead.
+const REPEATS: u32 = 2;
+/// Questions about an unknown outcome before a person is asked.
+const CHECKS_LIMIT: u32 = 20;
+
+/// An attempt with unknown outcome, and what is known about it by now.
+pub(super) struct Open<'a> {
+    pub document: &'a Document,
+    pub delivery: &'a Delivery,
+    pub intent: Intent,
+    absent_since: Option<OffsetDateTime>,
+    checks: u32,
+    problem: Problem,
+}
+
+impl<'a> Open<'a> {
+    /// `None` when no attempt is open.
+    pub fn of(document: &'a Document, delivery: &'a Delivery) -> Option<Self> {
+        let (intent, absent_since, checks) = match &delivery.phase {
+            Phase::Sending { intent } => (intent, None, 0),
+            Phase::Uncertain {
+                intent,
+                absent_since,
+                checks,
+                ..
+            } => (intent, *absent_since, *checks),
+            _ => return None,
+        };
+        let problem = match (&delivery.phase, &delivery.last_problem) {
+            (Phase::Uncertain { .. }, Some(problem)) => problem.clone(),
+            // Our lease, and yet an attempt is open: its worker died.
+            _ => Problem::new(
+                "delivery.interrupted",
+                "The attempt was interrupted; the provider is asked whether it arrived.",
+            ),
+        };
+        Some(Self {
+            document,
+            delivery,
+            intent: intent.clone(),
+            absent_since,
+            checks,
+            problem,
+        })
+    }
+}
+
+impl Step<'_> {
+    pub(super) async fn uncertain(&self, open: Open<'_>, connector: Option<Arc<dyn Connector>>) -> Result<(), WorkflowError> {
+        let Some(connector) = connector else {
+            // Nobody can be asked; giving up would invite a second sending.
+            return self.wait(unknown_provider(), self.now + BACKOFF_CAP).await;
+        };
+        let profile = connector.profile();
+        // The same bytes under the same key, or to the same place, are harmless: the answer tells what became of the first.
+        // Only twice: a provider that replays a stored failure for the key would do so for ever.
+        let young = profile.class == ProviderClass::IdempotencyKey && self.now - open.intent.started_at < profile.key_window;
+        let fixed = matches!(profile.class, ProviderClass::FixedId | ProviderClass::DuplicateAnswered);
+        // Where a repeat is harmless for ever, it takes turns with the question: a provider of that kind may have no list to look into.
+        let turn = open.checks < REPEATS || (fixed && open.checks < CHECKS_LIMIT && open.checks.is_multiple_of(2));
+        if (young || fixed) && turn && open.problem.code != STORED_FAILURE {
+            return self.repeat(&open, connector).await;
+        }
+        self.ask(&open, connector).await
+    }
+
+    /// Sends the very bytes of the open attempt once more.
+    async fn repeat(&self, open: &Open<'_>, connector: Arc<dyn Connector>) -> Result<(), WorkflowError> {
+        let parcel = match parcel::open(self.portal, &self.request, open.document, open.intent.epoch) {
+            Ok(parcel) => parcel,
+            // It may have arrived all the same.
+            Err(Closed::Locked | Closed::Lost | Closed::Poison(_)) => return self.ask(open, connector).await,
+        };
+        if issue::check_terms(self.portal, &self.request).is_err() || parcel.digest() != open.intent.digest {
+            return self.ask(open, connector).await;
+        }
+        if let Some(until) = self.portal.breakers.closed_until(&self.request.provider, self.now) {
+            return self.wait(open.problem.clone(), until).await;
+        }
+        let trail = LeasedTrail {
+            records: self.portal.records.clone(),
+            request: self.request.id,
+            fence: self.fence,
+        };
+        let Some(outcome) = self.renewing(connector.deliver(&parcel, &trail)).await else {
+            return Ok(());
+        };
+        let now = self.portal.records.now();
+        let pause = backoff(open.checks);
+        match outcome {
+            // Still unknown: the intent stays open and the count of questions grows.
+            Err(Failure::Ambiguous { problem } | Failure::Credentials { problem }) => {
+                self.portal.breakers.failed(&self.request.provider, now);
+                self.check_again(problem, now + pause).await
+            }
+            Err(Failure::Definite { problem, after, .. }) => {
+                self.portal.breakers.failed(&self.request.provider, now);
+                let pause = after.unwrap_or_default().min(RETRY_AFTER_CAP).max(pause);
+                self.check_again(problem, now + pause).await
+            }
+            // This try had no effect, which says nothing of the one before.
+            Err(Failure::Final { .. } | Failure::Poison { .. }) => self.ask(open, connector).await,
+            other => self.outcome(open.document, open.delivery, connector.as_ref(), other).await,
+        }
+    }
+
+    /// One question, and what follows from the answer.
+    async fn ask(&self, open: &Open<'_>, connector: Arc<dyn Connector>) -> Result<(), WorkflowError> {
+        let fence = self.fence;
+        let give_up = |problem: Problem| self.end(Transition::GiveUp { fence, problem });
+        if issue::check_terms(self.portal, &self.request).is_err() {
+            return give_up(tampered()).await;
+        }
+        let parcel = parcel::closed(self.portal, &self.request, open.document, open.intent.epoch)?;
+        let Some(answer) = self.renewing(connector.reconcile(&parcel)).await else {
+            return Ok(());
+        };
+        let class = connector.profile().class;
+        let now = self.portal.records.now();
+        match answer {
+            Ok(Presence::Present(delivered)) => self.delivered(open.document, connector.as_ref(), delivered).await,
+            Ok(Presence::Absent) => {
+                let proven = open.absent_since.is_some_and(|since| now - since >= ABSENT_TWICE);
+                match open.absent_since {
+                    // Asked too soon: the second answer counts only after its minute.
+                    Some(since) if !proven => self.check_again(open.problem.clone(), since + ABSENT_TWICE).await,
+                    _ if proven && class == ProviderClass::NoRepeat => give_up(undecided(&open.problem)).await,
+                    _ if proven && open.delivery.attempts + 1 >= self.portal.policy.attempts => give_up(open.problem.clone()).await,
+                    _ => {
+                        let check_at = if proven { now } else { now + ABSENT_TWICE };
+                        self.end(Transition::FoundAbsent { fence, proven, check_at }).await
+                    }
+                }
+            }
+            Ok(Presence::Unknown) => self.unanswered(open, class, now).await,
+            Err(_) if open.checks >= CHECKS_LIMIT => give_up(undecided(&open.problem)).await,
+            Err(failure) => self.check_again(failure.problem(), now + backoff(open.checks)).await,
+        }
+    }
+
+    /// The provider cannot say. Where a repeat is always harmless it goes on; otherwise a person looks.
+    async fn unanswered(&self, open: &Open<'_>, class: ProviderClass, now: OffsetDateTime) -> Result<(), WorkflowError> {
+        let harmless = matches!(class, ProviderClass::FixedId | ProviderClass::DuplicateAnswered);
+        if harmless && open.checks < CHECKS_LIMIT {
+            return self.check_again(open.problem.clone(), now + backoff(open.checks)).await;
+        }
+        self.end(Transition::GiveUp {
+            fence: self.fence,
+            problem: undecided(&open.problem),
+        })
+        .await
+    }
+
+    /// The deadline has come while the outcome is unknown: the provider is asked, so that the receipt can tell "confirmed" from "given up".
+    /// A clear answer decides at once; without one the purge waits for the grace and no longer.
+    pub(super) async fn purge_open(&self, open: &Open<'_>, connector: Option<Arc<dyn Connector>>) -> Result<(), WorkflowError> {
+        let end = open.document.purge_at + SENDING_GRACE;
+        let Some(connector) = connector else {
+            return self.purge(PurgeCause::Deadline).await;
+        };
+        if issue::check_terms(self.portal, &self.request).is_err() {
+            return self.purge(PurgeCause::Deadline).await;
+        }
+        let parcel = parcel::closed(self.portal, &self.request, open.document, open.intent.epoch)?;
+        let Some(answer) = self.renewing(connector.reconcile(&parcel)).await else {
+            return Ok(());
+        };
+        let now = self.portal.records.now();
+        match answer {
+            Ok(Presence::Present(delivered)) => self.delivered(open.document, connector.as_ref(), delivered).await,
+            Ok(Presence::Absent) => self.purge(PurgeCause::Deadline).await,
+            Ok(Presence::Unknown) | Err(_) if now >= end => self.purge(PurgeCause::Deadline).await,
+            Ok(Presence::Unknown) => self.check_again(open.problem.clone(), end).await,
+            Err(failure) => self.check_again(failure.problem(), end.min(now + ABSENT_TWICE)).await,
+        }
+    }
+
+    async fn check_again(&self, problem: Problem, check_at: OffsetDateTime) -> Result<(), WorkflowError> {
+        self.end(Transition::BecomeUncertain {
+            fence: self.fence,
+            problem,
+            check_at,
+            counted: true,
+        })
+        .await
+    }
+
+    /// Nobody was asked.
+    async fn wait(&self, problem: Problem, check_at: OffsetDateTime) -> Result<(), WorkflowError> {
+        self.end(Transition::BecomeUncertain {
+            fence: self.fence,
+            problem,
+            check_at,
+            counted: false,
+        })
+        .await
+    }
+}
+
+fn undecided(problem: &Problem) -> Problem {
+    Problem::new(
+        "delivery.undecided",
+        format!(
+            "Whether the provider has the document cannot be found out ({}). Look it up in the provider's dashboard, then retry, or mark it as uploaded.",
+            problem.code
+        ),
+    )
+}

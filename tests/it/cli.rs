@@ -1,0 +1,690 @@
+//! The real binary from outside: init, serve, doctor and the commands that speak to a running portal. T117, T141, T142.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use nightdrop::crypto::receipt;
+use nightdrop::crypto::secrets::PortalSecrets;
+use nightdrop::domain::document::SlotRef;
+use nightdrop::domain::id::{DocumentId, RequestId};
+use nightdrop::domain::receipt::{DeletionReceipt, Erasure};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::support::{self, Folder, House, Wish, private, walk};
+
+const PASSWORD: &str = "harbour lantern copper violet";
+const PASSPHRASE: &str = "seven slow tides turn over";
+
+/// The binary with nothing of this process's environment.
+pub fn nightdrop(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nightdrop"));
+    command
+        .args(arguments)
+        .env_clear()
+        .env("TMPDIR", std::env::temp_dir())
+        .stdin(Stdio::null());
+    command
+}
+
+/// Standard output of a command that must succeed.
+pub fn done(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}\n{}{}", out(&output), complaint(&output));
+    out(&output)
+}
+
+/// The one sentence of a command that must fail.
+fn fails(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{command:?}\n{}{}", out(&output), complaint(&output));
+    complaint(&output)
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+/// A child that prints lines, ended with the test.
+pub struct Process {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line; `None` at the end.
+    pub fn line(&mut self) -> Option<String> {
+        self.lines.next().map(Result::unwrap)
+    }
+
+    pub fn json(&mut self) -> Value {
+        json(&self.line().expect("another line"))
+    }
+
+    pub fn signal(&self, name: &str) {
+        assert!(
+            Command::new("kill")
+                .args([name, &self.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// The rest of the lines, and the exit code.
+    pub fn end(mut self) -> (Vec<String>, Option<i32>) {
+        let rest = self.lines.by_ref().map(Result::unwrap).collect();
+        (rest, self.child.wait().unwrap().code())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A folder with a portal that `init` has made.
+struct Made {
+    folder: Folder,
+    config: PathBuf,
+    api_key: String,
+}
+
+impl Made {
+    fn new(more: &[&str]) -> Self {
+        let folder = Folder::new();
+        let output = init(&folder, more).output().unwrap();
+        assert!(output.status.success(), "{}", complaint(&output));
+        let printed = json(&out(&output));
+        let names: Vec<&String> = printed.as_object().unwrap().keys().collect();
+        assert_eq!(names, ["api_key", "config"]);
+        let config = PathBuf::from(printed["config"].as_str().unwrap());
+        Self {
+            folder,
+            config,
+            api_key: printed["api_key"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn with_config(&self, arguments: &[&str]) -> Command {
+        let mut command = nightdrop(arguments);
+        command.arg("--config").arg(&self.config);
+        command
+    }
+
+    fn serve(&self) -> Serving {
+        let mut process = Process::start(&mut self.with_config(&["serve", "--log", "json"]));
+        let first = process.json();
+        assert_eq!(first["event"], "listening");
+        let url = |name: &str| first[name].as_str().unwrap().to_owned();
+        Serving {
+            public: url("public"),
+            staff: url("staff"),
+            process,
+        }
+    }
+
+    /// A command that speaks to the portal.
+    fn asking(&self, serving: &Serving, arguments: &[&str]) -> Command {
+        let mut command = nightdrop(arguments);
+        command.env("NIGHTDROP_URL", &serving.staff).env("NIGHTDROP_TOKEN", &self.api_key);
+        command
+    }
+}
+
+struct Serving {
+    public: String,
+    staff: String,
+    process: Process,
+}
+
+impl Serving {
+    fn stop(self) {
+        self.process.signal("-TERM");
+        let (rest, code) = self.process.end();
+        assert_eq!(code, Some(0), "{rest:?}");
+        assert_eq!(json(rest.last().unwrap())["event"], "stopped");
+    }
+}
+
+fn init(folder: &Folder, more: &[&str]) -> Command {
+    let password = folder.path().join("password");
+    if !password.exists() {
+        private(&password, &format!("{PASSWORD}\n"));
+    }
+    let mut command = nightdrop(&[
+        "init",
+        "--yes",
+        "--json",
+        "--public-url",
+        "http://127.0.0.1:8080",
+        "--erasure-slots",
+        "64",
+        "--accept-weak-erasure",
+    ]);
+    command.args([
+        "--listen-public",
+        "127.0.0.1:0",
+        "--listen-staff",
+        "127.0.0.1:0",
+        "--admin-email",
+        "ana@example.com",
+    ]);
+    command
+        .arg("--data-dir")
+        .arg(folder.path().join("data"))
+        .arg("--admin-password-file")
+        .arg(password)
+        .args(more);
+    command
+}
+
+/// An HTTP client on this machine.
+pub fn http() -> reqwest::Client {
+    nightdrop::connectors::client::install_tls();
+    support::client("127.0.0.1".parse().unwrap())
+}
+
+async fn status(url: &str) -> u16 {
+    http().get(url).send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn init_unattended_then_serve_until_told_to_stop() {
+    let made = Made::new(&[]);
+    assert_eq!(
+        made.config,
+        made.path("data/nightdrop.toml"),
+        "an absolute data folder holds its configuration"
+    );
+    let serving = made.serve();
+    assert_eq!(status(&format!("{}/readyz", serving.public)).await, 200);
+    assert_eq!(status(&format!("{}/readyz", serving.staff)).await, 200);
+    let sentence = fails(&mut made.with_config(&["serve"]));
+    assert!(
+        sentence.contains("one process at a time") && sentence.lines().count() == 1,
+        "{sentence}"
+    );
+    serving.stop();
+}
+
+#[test]
+fn t117_files_are_private_whatever_the_umask() {
+    let folder = Folder::new();
+    let command = init(&folder, &[]);
+    let mut shell = Command::new("sh");
+    shell
+        .arg("-c")
+        .arg("umask 000; exec \"$0\" \"$@\"")
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear();
+    done(&mut shell);
+    for file in walk(&folder.path().join("data")) {
+        let mode = std::fs::metadata(&file).unwrap().mode() & 0o777;
+        let public = file.extension().is_some_and(|e| e == "pub") || file.ends_with("current");
+        let expected: &[u32] = if public { &[0o444] } else { &[0o400, 0o600] };
+        assert!(expected.contains(&mode), "{} has mode {mode:o}", file.display());
+    }
+    for name in ["data", "data/keys", "data/store"] {
+        assert_eq!(std::fs::metadata(folder.path().join(name)).unwrap().mode() & 0o777, 0o700, "{name}");
+    }
+}
+
+#[test]
+fn t117_no_secret_stands_in_the_command_line_or_the_environment_of_a_portal() {
+    let made = Made::new(&[]);
+    let serving = made.serve();
+    let id = serving.process.id();
+    let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap();
+    let line = String::from_utf8_lossy(&line);
+    assert!(line.contains("serve"), "{line}");
+    for secret in [made.api_key.as_str(), PASSWORD] {
+        assert!(!line.contains(secret));
+    }
+    serving.stop();
+    for command in [
+        vec!["request", "list", "--token", "x"],
+        vec!["init", "--admin-password", "x"],
+        vec!["key", "unlock", "--passphrase", "x"],
+    ] {
+        assert_eq!(
+            nightdrop(&command).output().unwrap().status.code(),
+            Some(2),
+            "{command:?} is no option"
+        );
+    }
+}
+
+#[test]
+fn a_second_init_is_refused_and_changes_nothing() {
+    let made = Made::new(&[]);
+    let before = snapshot(made.folder.path());
+    assert!(fails(&mut init(&made.folder, &[])).contains("exists already"));
+    let other = made.path("other.toml");
+    assert!(fails(&mut init(&made.folder, &["--config", other.to_str().unwrap()])).contains("already holds a portal"));
+    assert!(!other.exists());
+    assert_eq!(snapshot(made.folder.path()), before);
+}
+
+#[test]
+fn a_failed_init_leaves_nothing_behind() {
+    for (more, sentence) in [
+        (&["--admin-email", "nobody"][..], "e-mail address"),
+        (&["--public-url", "http://drop.example.com"], "public_url"),
+        (&["--listen-public", "here"], "listen.public"),
+        (&["--erasure-slots", "3"], "erasure.slots"),
+    ] {
+        let folder = Folder::new();
+        let mut command = init(&folder, &[]);
+        // The last of two equal options is refused by the parser, so the wrong one replaces the right one.
+        let arguments: Vec<_> = command.get_args().map(|a| a.to_str().unwrap().to_owned()).collect();
+        let place = arguments.iter().position(|a| a == more[0]).unwrap();
+        let mut arguments = arguments;
+        arguments[place + 1] = more[1].to_owned();
+        command = nightdrop(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let said = fails(&mut command);
+        assert!(said.contains(sentence), "{said}");
+        assert_eq!(names(folder.path()), ["password"], "{more:?}");
+    }
+    let folder = Folder::new();
+    private(&folder.path().join("password"), "too short");
+    assert!(fails(&mut init(&folder, &[])).contains("15 characters"));
+    assert_eq!(names(folder.path()), ["password"]);
+}
+
+#[test]
+fn unattended_init_says_everything_that_is_missing() {
+    let said = fails(&mut nightdrop(&["init", "--yes"]));
+    for option in ["--public-url", "--admin-email", "--admin-password-file"] {
+        assert!(said.contains(option), "{said}");
+    }
+}
+
+#[test]
+fn t141_a_password_file_that_others_can_read_is_refused() {
+    let folder = Folder::new();
+    let password = folder.path().join("password");
+    private(&password, PASSWORD);
+    std::fs::set_permissions(&password, PermissionsExt::from_mode(0o644)).unwrap();
+    assert!(fails(&mut init(&folder, &[])).contains("lets others in"));
+}
+
+#[test]
+fn t141_all_faults_of_a_configuration_are_told_at_once() {
+    let made = Made::new(&[]);
+    let text = std::fs::read_to_string(&made.config).unwrap();
+    let text = text
+        .replace("http://127.0.0.1:8080", "http://drop.example.com")
+        .replace("link = \"72h\"", "link = \"soon\"");
+    std::fs::write(
+        &made.config,
+        format!("colour = \"red\"\n{text}\n[providers.x]\nkind = \"sandbox\"\n"),
+    )
+    .unwrap();
+    let mut serve = made.with_config(&["serve"]);
+    serve.env("NIGHTDROP_LIMITS_MAX_FILE", "huge").env("NIGHTDROP_API_KEY", "x");
+    let said = fails(&mut serve);
+    for key in ["public_url", "retention.link", "colour", "limits.max_file", "NIGHTDROP_API_KEY"] {
+        assert!(said.contains(&format!("\n  {key}: ")), "{key}\n{said}");
+    }
+    let output = made.with_config(&["doctor", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let found = json(&out(&output));
+    assert_eq!(found["ok"], false);
+    let wrong: Vec<&str> = wrong(&found).iter().map(|f| f["text"].as_str().unwrap()).collect();
+    for key in ["public_url", "retention.link", "colour"] {
+        assert!(wrong.contains(&key), "{key}\n{wrong:?}");
+    }
+}
+
+fn wrong(found: &Value) -> Vec<&Value> {
+    found["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|f| f["level"] == "wrong")
+        .collect()
+}
+
+#[test]
+fn roles_of_their_own_need_another_store() {
+    let made = Made::new(&[]);
+    assert!(fails(&mut made.with_config(&["serve", "--role", "public,staff"])).contains("leave --role away"));
+    assert!(fails(&mut made.with_config(&["serve", "--role", "worker"])).contains("leave --role away"));
+}
+
+#[test]
+fn t142_doctor_says_what_is_good_and_finds_planted_faults() {
+    let made = Made::new(&[]);
+    let healthy = json(&done(&mut made.with_config(&["doctor", "--json"])));
+    assert_eq!(healthy["ok"], true);
+    assert!(wrong(&healthy).is_empty());
+    let finds = |area: &str, text: &str| {
+        let output = made.with_config(&["doctor", "--json"]).output().unwrap();
+        let found = json(&out(&output));
+        assert_eq!(output.status.code(), Some(1));
+        let hit = wrong(&found)
+            .iter()
+            .any(|f| f["area"] == area && f["text"].as_str().unwrap().contains(text) && f["mend"].is_string());
+        assert!(hit, "{area}: {text}\n{found:#}");
+    };
+    let chmod = |name: &str, mode: u32| std::fs::set_permissions(made.path(name), PermissionsExt::from_mode(mode)).unwrap();
+
+    chmod("data", 0o755);
+    finds("folders", "others may look in");
+    chmod("data", 0o700);
+    chmod("data/keys/kek", 0o444);
+    finds("keys", "lets others in");
+    chmod("data/keys/kek", 0o400);
+    chmod("data/keys/portal.secrets", 0o644);
+    finds("keys", "portal.secrets");
+    chmod("data/keys/portal.secrets", 0o400);
+    chmod("data/nightdrop.toml", 0o622);
+    finds("configuration", "others may change");
+    chmod("data/nightdrop.toml", 0o600);
+
+    let future = std::time::SystemTime::now() + std::time::Duration::from_secs(7_200);
+    let slots = std::fs::File::options().write(true).open(made.path("data/erase.slots")).unwrap();
+    slots.set_modified(future).unwrap();
+    finds("clock", "younger than now");
+    slots.set_modified(std::time::SystemTime::now()).unwrap();
+
+    let text = std::fs::read_to_string(&made.config).unwrap();
+    private(&made.path("key"), "sbx_nobody");
+    let key = made.path("key");
+    let provider = format!(
+        "[providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"http://127.0.0.1:1\"\napi_key_file = {:?}\n",
+        key.to_str().unwrap()
+    );
+    std::fs::write(&made.config, format!("{text}\n{provider}")).unwrap();
+    finds("providers", "sandbox: ");
+    let said = fails(made.with_config(&["doctor"]).args(["--provider", "other"]));
+    assert!(said.contains("there is: sandbox"), "{said}");
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
+    finds("providers", "providers.sandbox.api_key_file");
+    std::fs::write(&made.config, &text).unwrap();
+
+    std::fs::rename(made.path("data/erase.slots"), made.path("slots")).unwrap();
+    finds("erasure", "missing");
+    std::fs::rename(made.path("slots"), made.path("data/erase.slots")).unwrap();
+    done(&mut made.with_config(&["doctor"]));
+}
+
+#[test]
+fn t142_doctor_sees_few_descriptors_and_a_running_portal() {
+    let made = Made::new(&[]);
+    let serving = made.serve();
+    let command = made.with_config(&["doctor", "--json"]);
+    let mut shell = Command::new("sh");
+    shell
+        .arg("-c")
+        .arg("ulimit -n 256; exec \"$0\" \"$@\"")
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear();
+    let output = shell.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", complaint(&output));
+    let found = json(&out(&output));
+    assert!(wrong(&found).iter().any(|f| f["area"] == "open files"));
+    let all = found["findings"].as_array().unwrap();
+    assert!(all.iter().any(|f| f["area"] == "store" && f["text"] == "a running portal holds it"));
+    serving.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_vault_is_said_and_opened_through_the_api() {
+    let house = House::wished(Wish {
+        passphrase: Some(PASSPHRASE),
+        ..Wish::default()
+    })
+    .await;
+    let asking = |arguments: &[&str]| {
+        let mut command = nightdrop(arguments);
+        command.env("NIGHTDROP_URL", house.staff("")).env("NIGHTDROP_TOKEN", &house.api_key);
+        command
+    };
+    assert_eq!(json(&done(&mut asking(&["key", "status", "--json"])))["locked"], true);
+    let file = |name: &str, text: &str| {
+        let path = house.folder.path().join(name);
+        private(&path, text);
+        path.to_str().unwrap().to_owned()
+    };
+    let said = fails(&mut asking(&["key", "unlock", "--passphrase-file", &file("wrong", "not it")]));
+    assert!(said.contains("opens no vault key"), "{said}");
+    assert!(fails(&mut asking(&["key", "unlock"])).contains("nobody can be asked"));
+    let opened = json(&done(&mut asking(&[
+        "key",
+        "unlock",
+        "--json",
+        "--passphrase-file",
+        &file("right", PASSPHRASE),
+    ])));
+    assert_eq!(opened["locked"], false);
+}
+
+#[test]
+fn a_noted_passphrase_file_opens_the_vault_at_start() {
+    let folder = Folder::new();
+    let passphrase = folder.path().join("passphrase");
+    private(&passphrase, &format!("{PASSPHRASE}\r\n"));
+    let printed = json(&done(&mut init(&folder, &["--passphrase-file", passphrase.to_str().unwrap()])));
+    let made = Made {
+        config: PathBuf::from(printed["config"].as_str().unwrap()),
+        api_key: printed["api_key"].as_str().unwrap().to_owned(),
+        folder,
+    };
+    let serving = made.serve();
+    assert_eq!(
+        json(&done(&mut made.asking(&serving, &["key", "status", "--json"])))["locked"],
+        false
+    );
+    serving.stop();
+}
+
+#[test]
+fn a_rotation_waits_for_the_portal_to_stop_and_is_audited() {
+    let made = Made::new(&[]);
+    let serving = made.serve();
+    assert!(fails(&mut made.with_config(&["key", "rotate"])).contains("stop the portal first"));
+    serving.stop();
+    done(&mut made.with_config(&["key", "rotate"]));
+    let serving = made.serve();
+    let vault = json(&done(&mut made.asking(&serving, &["key", "status", "--json"])));
+    assert_eq!(
+        vault["keys"].as_array().unwrap().iter().filter(|k| k["unlocked"] == true).count(),
+        2
+    );
+    assert!(done(&mut made.asking(&serving, &["audit", "export"])).contains("key.rotated"));
+    serving.stop();
+}
+
+#[test]
+fn agents_and_the_audit_log_through_the_api() {
+    let made = Made::new(&[]);
+    let serving = made.serve();
+    let password = made.path("password");
+    let password = password.to_str().unwrap();
+    let add = [
+        "agent",
+        "add",
+        "--email",
+        "Bo@Example.com",
+        "--name",
+        "Bo",
+        "--role",
+        "auditor",
+        "--password-file",
+        password,
+        "--json",
+    ];
+    let bo = json(&done(&mut made.asking(&serving, &add)));
+    assert_eq!((&bo["email"], &bo["role"]), (&"bo@example.com".into(), &"auditor".into()));
+    assert!(fails(&mut made.asking(&serving, &add)).contains("(exists)"));
+    done(&mut made.asking(
+        &serving,
+        &["agent", "reset-password", "bo@example.com", "--password-file", password],
+    ));
+    done(&mut made.asking(&serving, &["agent", "disable", "BO@example.com"]));
+    let table = done(&mut made.asking(&serving, &["agent", "list"]));
+    assert!(table.lines().any(|l| l.contains("bo@example.com") && !l.ends_with('-')), "{table}");
+    assert!(fails(&mut made.asking(&serving, &["agent", "disable", "ana@example.com"])).contains("last admin"));
+
+    let export = done(&mut made.asking(&serving, &["audit", "export"]));
+    for action in ["agent.added", "api_key.added", "agent.password_changed", "agent.disabled"] {
+        assert!(export.contains(action), "{action}");
+    }
+    assert!(!export.contains(&made.api_key) && !export.contains(PASSWORD) && !export.contains("ana@example.com"));
+    serving.stop();
+
+    let file = made.path("audit.jsonl");
+    std::fs::write(&file, &export).unwrap();
+    let verify = |what: &str| {
+        std::fs::write(&file, what).unwrap();
+        nightdrop(&["audit", "verify", "--json", file.to_str().unwrap()])
+    };
+    assert_eq!(json(&done(&mut verify(&export)))["from_the_beginning"], true);
+    assert!(fails(&mut verify(&export.replace("agent.disabled", "agent.pardoned"))).contains("changed"));
+    assert!(fails(&mut verify(&export.replace("\"role\":\"auditor\"", "\"role\":\"admin\""))).contains("says something else"));
+    let gap: Vec<&str> = export.lines().enumerate().filter(|(n, _)| *n != 2).map(|(_, l)| l).collect();
+    assert!(fails(&mut verify(&gap.join("\n"))).contains("missing"));
+    assert!(fails(&mut verify("")).contains("no entry"));
+}
+
+#[test]
+fn commands_that_need_a_portal_say_how_to_name_it() {
+    assert!(fails(&mut nightdrop(&["request", "list"])).contains("NIGHTDROP_URL"));
+    let mut command = nightdrop(&["request", "list", "--url", "http://127.0.0.1:1"]);
+    assert!(fails(&mut command).contains("NIGHTDROP_TOKEN"));
+    assert!(fails(command.env("NIGHTDROP_TOKEN", "ndk_x")).contains("cannot be reached"));
+    let folder = Folder::new();
+    let token = folder.path().join("token");
+    private(&token, "ndk_x");
+    std::fs::set_permissions(&token, PermissionsExt::from_mode(0o604)).unwrap();
+    let mut exposed = nightdrop(&["request", "list", "--url", "http://127.0.0.1:1", "--token-file"]);
+    assert!(fails(exposed.arg(&token)).contains("lets others in"));
+}
+
+#[test]
+fn receipts_verify_offline_and_not_when_touched() {
+    let folder = Folder::new();
+    let place = |name: &str| folder.path().join(name);
+    PortalSecrets::create(&place("secrets")).unwrap();
+    let secrets = PortalSecrets::load(&place("secrets")).unwrap();
+    let at = OffsetDateTime::UNIX_EPOCH;
+    let erasure = Erasure {
+        request: RequestId([1; 16]),
+        document: DocumentId([2; 16]),
+        slot: SlotRef { index: 3, generation: 4 },
+        cause: "confirmed".to_owned(),
+        class: "B".to_owned(),
+        method: "slot overwritten in place".to_owned(),
+        parts: 2,
+        received_at: at,
+        erased_at: at,
+        purged_at: at,
+    };
+    let text = receipt::sign(&secrets, &DeletionReceipt::chain(1, DeletionReceipt::genesis(), erasure));
+    let key = data_encoding::HEXLOWER.encode(&receipt::public_key(&secrets));
+    let verify = |content: &str, more: &[&str]| {
+        std::fs::write(place("receipt"), content).unwrap();
+        let mut command = nightdrop(&["receipt", "verify", "--json", place("receipt").to_str().unwrap()]);
+        command.args(more);
+        command
+    };
+    let known = json(&done(&mut verify(&text, &["--public-key", &key])));
+    assert_eq!(
+        (&known["signer_known"], &known["number"], &known["class"]),
+        (&true.into(), &1.into(), &"B".into())
+    );
+    let unknown = json(&done(&mut verify(
+        &serde_json::json!({"number": 1, "signed": text}).to_string(),
+        &[],
+    )));
+    assert_eq!(
+        (&unknown["signer_known"], &unknown["signed_by"]),
+        (&false.into(), &key.as_str().into())
+    );
+    assert!(fails(&mut verify(&text.replace("class: B", "class: A"), &[])).contains("changed after it was signed"));
+    assert!(fails(&mut verify(&text, &["--public-key", &"00".repeat(32)])).contains("another portal"));
+    assert!(fails(&mut verify(&text, &["--public-key", "zz"])).contains("32 bytes in hex"));
+    assert!(fails(&mut verify("hello", &[])).contains("not a deletion receipt"));
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let help = done(&mut nightdrop(&["--help"]));
+    let listed = |text: &str| -> Vec<String> {
+        let commands = text
+            .split("Commands:\n")
+            .nth(1)
+            .unwrap_or_default()
+            .split("\n\n")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        commands
+            .lines()
+            .filter_map(|l| l.split_whitespace().next())
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut checked = 0;
+    for command in listed(&help) {
+        let text = done(&mut nightdrop(&[&command, "--help"]));
+        assert!(text.contains("Example"), "{command}");
+        for inner in listed(&text) {
+            let text = done(&mut nightdrop(&[&command, &inner, "--help"]));
+            assert!(text.contains("Example:") && text.contains("--json"), "{command} {inner}");
+            checked += 1;
+        }
+        checked += 1;
+    }
+    assert!(checked > 25, "{checked}");
+    assert!(done(&mut nightdrop(&["--version"])).starts_with("nightdrop "));
+    assert_eq!(nightdrop(&[]).output().unwrap().status.code(), Some(2));
+    let document = json(&done(&mut nightdrop(&["openapi"])));
+    assert!(document["paths"]["/requests"]["post"].is_object());
+}
+
+/// Every file with its content, so that a change is seen.
+fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = walk(folder).into_iter().map(|f| (f.clone(), std::fs::read(f).unwrap())).collect();
+    files.sort();
+    files
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
