@@ -51,7 +51,7 @@ fn who_asks(view: &View<'_>, request: &DocumentRequest) -> Markup {
         dl.facts {
             dt { (words.say("asked-by")) } dd { (view.reader.company_name()) }
             dt { (words.say("asked-on")) } dd { (day(request.link.issued_at, words)) }
-            @if let Some(purpose) = view.reader.company.purpose_in(words) { dt { (words.say("why")) } dd dir="auto" { (purpose) } }
+            @if let Some(purpose) = view.reader.company.purpose_in(words) { dt { (words.say("why")) } dd.why dir="auto" { (purpose) } }
             dt { (words.say("you-are-on")) } dd { bdi { (view.host) } }
             dt { (words.say("valid-until")) } dd { (moment(request.link.expires_at, words)) }
         }
