@@ -10,6 +10,7 @@ mod demo;
 mod forwarding;
 mod journey;
 mod layers;
+mod pages;
 mod power_cut;
 mod raw;
 mod support;
