@@ -26,8 +26,9 @@ async function withoutScript() {
   await fits(page, "the form without scripts");
   await accessible(page, "the form without scripts");
   await shot(page, "form-phone-noscript");
-  for (const words of ["Harbour Bank", "We are required by law", given.host, "UTC", "What happens next"])
+  for (const words of ["Harbour Bank", "We are required by law", "UTC", "What happens next"])
     check((await page.content()).includes(words), `the page does not say ${words}`);
+  check((await page.locator("dl.facts").innerText()).includes(given.host), "the page names its host");
   await page.locator("fieldset[data-part=front] input:not([capture])").setInputFiles(given.photo);
   await page.locator("fieldset[data-part=back] input:not([capture])").setInputFiles(given.photo);
   await page.getByRole("button", { name: "Send both sides" }).click();

@@ -67,8 +67,8 @@ impl Reader<'_> {
     }
 }
 
-/// The frame around every page of this door.
-fn frame(reader: &Reader<'_>, title: &str, script: bool, body: Markup) -> Markup {
+/// The frame around every page of this door. `living`: with the script, and the question in the footer that a dead end asks in its own text.
+fn frame(reader: &Reader<'_>, title: &str, living: bool, body: Markup) -> Markup {
     let (company, words) = (reader.company, reader.words);
     let whole = html! {
         header.top {
@@ -78,12 +78,12 @@ fn frame(reader: &Reader<'_>, title: &str, script: bool, body: Markup) -> Markup
         }
         main { (body) }
         footer {
-            @if let Some(support) = &company.support { p { (words.say("questions")) " " (contact(support)) } }
+            @if let (true, Some(support)) = (living, &company.support) { p { (words.say("questions")) " " (contact(support)) } }
             p.quiet { (words.say("promise")) }
             @if let Some(legal) = company.legal_in(words) { p.quiet dir="auto" { (linked(legal)) } }
         }
     };
-    let script = script.then(|| UPLOAD_JS_URL.as_str());
+    let script = living.then(|| UPLOAD_JS_URL.as_str());
     dressed(&company.dress, words, &format!("{title} – {}", company.name), script, whole)
 }
 
@@ -164,7 +164,12 @@ pub fn passcode(view: &View<'_>, link: &OpenedLink, problem: Option<&Problem>) -
 
 /// The host, for comparison with the address line.
 fn where_you_are(view: &View<'_>) -> Markup {
-    html! { dl { dt { (view.reader.words.say("you-are-on")) } dd { bdi { (view.host) } } } }
+    html! { dl { dt { (view.reader.words.say("you-are-on")) } dd { (host(view.host)) } } }
+}
+
+/// A host name that breaks at its dots only, because it is read and compared.
+fn host(name: &str) -> Markup {
+    html! { bdi { @for (i, label) in name.split('.').enumerate() { @if i > 0 { "." wbr; } (label) } } }
 }
 
 /// Which document, which parts, when, a reference and what happens next. Never a file name, never the content.

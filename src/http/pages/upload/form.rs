@@ -13,7 +13,7 @@ use crate::words::Words;
 use crate::workflow::receive::OpenedLink;
 use crate::workflow::{Portal, issue};
 
-use super::{View, day, document_label, frame, moment, own_words, part_label, plain, sentence, told};
+use super::{View, day, document_label, frame, host, moment, own_words, part_label, plain, sentence, told};
 
 /// The form. `problem`: what was wrong with the last try, and at which part.
 pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Option<&str>)>) -> Markup {
@@ -52,7 +52,7 @@ fn who_asks(view: &View<'_>, request: &DocumentRequest) -> Markup {
             dt { (words.say("asked-by")) } dd { (view.reader.company_name()) }
             dt { (words.say("asked-on")) } dd { (day(request.link.issued_at, words)) }
             @if let Some(purpose) = view.reader.company.purpose_in(words) { dt { (words.say("why")) } dd.why dir="auto" { (purpose) } }
-            dt { (words.say("you-are-on")) } dd { bdi { (view.host) } }
+            dt { (words.say("you-are-on")) } dd { (host(view.host)) }
             dt { (words.say("valid-until")) } dd { (moment(request.link.expires_at, words)) }
         }
     }
