@@ -13,16 +13,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("storage", &["domain"]),
     ("connectors", &["domain"]),
     ("inspect", &["domain"]),
-    ("words", &[]),
-    ("workflow", &["domain", "crypto", "storage", "connectors", "inspect", "words"]),
-    (
-        "http",
-        &["domain", "crypto", "storage", "connectors", "inspect", "words", "workflow"],
-    ),
+    ("workflow", &["domain", "crypto", "storage", "connectors", "inspect"]),
+    ("http", &["domain", "crypto", "storage", "connectors", "inspect", "workflow"]),
     ("worker", &["domain", "storage", "workflow"]),
     ("sandbox", &["domain", "connectors"]),
     // The catalogue's type is the workflow's; the configuration fills it.
-    ("config", &["domain", "words", "workflow", "connectors"]),
+    ("config", &["domain", "workflow", "connectors"]),
     (
         "app",
         &[
