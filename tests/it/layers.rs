@@ -149,7 +149,10 @@ fn what_must_stay_in_one_place_stays_there() {
         only_in("actix_web", &["http", "sandbox", "app.rs"]);
         only_in("SystemTime::now", &[]);
         // Two request signatures carry the time that the provider compares with its own clock.
-        only_in("now_utc()", &["storage/clock.rs", "connectors/http", "connectors/sumsub.rs", "sandbox", "cli"]);
+        only_in(
+            "now_utc()",
+            &["storage/clock.rs", "connectors/http", "connectors/sumsub.rs", "sandbox", "cli"],
+        );
         only_in("unsafe ", &["storage/sled/fsync.rs"]);
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
