@@ -7,8 +7,11 @@ mod dwolla;
 mod lithic;
 mod onfido;
 mod server;
+mod stripe;
 mod sumsub;
+mod synapse;
 mod unit;
+mod web;
 
 use nightdrop::domain::document::{ApplicantRef, DocumentKind, ProviderName};
 use nightdrop::domain::request::RequestState;

@@ -102,11 +102,16 @@ impl Web {
                     return Ok(Reply::empty(200));
                 }
                 let side = request.json()["side"].as_str().ok_or("side")?.to_owned();
-                return Ok(Reply::json(201, json!({"id": "r1", "upload_url": format!("{base}/bucket/{side}?sig=1")})));
+                return Ok(Reply::json(
+                    201,
+                    json!({"id": "r1", "upload_url": format!("{base}/bucket/{side}?sig=1")}),
+                ));
             }
             Shape::Multipart => {
                 let fields = request.form()?;
-                let [purpose, file] = &fields[..] else { return Err("two parts".into()) };
+                let [purpose, file] = &fields[..] else {
+                    return Err("two parts".into());
+                };
                 let side = if file.file("file", "front").is_some() { "front" } else { "back" };
                 let name = file.file("file", side).ok_or("file")?;
                 if !purpose.is_text("purpose") || purpose.text() != "ID" {
@@ -125,7 +130,11 @@ impl Vendor for Web {
         match request.line().as_str() {
             "POST /token" => {
                 let good = request.text() == "client_id=cid&client_secret=secret&grant_type=client_credentials";
-                if good { Ok(Reply::json(200, json!({"access_token": "tok", "expires_in": 600}))) } else { Err("token".into()) }
+                if good {
+                    Ok(Reply::json(200, json!({"access_token": "tok", "expires_in": 600})))
+                } else {
+                    Err("token".into())
+                }
             }
             "GET /docs/a1" => {
                 let shown = if self.hidden { &[][..] } else { &self.order[..] };
@@ -144,7 +153,10 @@ impl Vendor for Web {
 
     fn effects(&self) -> Vec<Effect> {
         let times = self.extra.max(1);
-        self.held.values().flat_map(|effect| std::iter::repeat_n(effect.clone(), times)).collect()
+        self.held
+            .values()
+            .flat_map(|effect| std::iter::repeat_n(effect.clone(), times))
+            .collect()
     }
 
     fn decide(&mut self, verdict: Review) {
@@ -188,14 +200,20 @@ fn case(shape: Shape) -> Case {
         Shape::Presigned => {
             "path = \"/slots\"\nshape = \"presigned\"\nfields = { side = \"{part}\" }\nreference = \"/id\"\naddress = \"/upload_url\"\naddress_hosts = [\"{host}\"]"
         }
-        Shape::Multipart => "path = \"/docs/{applicant}\"\nper_part = true\nfile_field = \"file\"\nfields = { purpose = \"ID\" }\nreference = \"/id\"",
+        Shape::Multipart => {
+            "path = \"/docs/{applicant}\"\nper_part = true\nfile_field = \"file\"\nfields = { purpose = \"ID\" }\nreference = \"/id\""
+        }
     };
     let signing = if shape == Shape::DataUri {
         "[{name}.signing]\nheader = \"X-Sig\"\nsecret_file = \"{secrets}/key\"\nsigns = \"timestamp+method+path+body\"\ntimestamp_header = \"X-Ts\"\n"
     } else {
         ""
     };
-    let list = if shape == Shape::Multipart { "[{name}.list]\npath = \"/docs/{applicant}\"\nitems = \"/data\"\nfile_name = \"/name\"\nreference = \"/id\"\n" } else { "" };
+    let list = if shape == Shape::Multipart {
+        "[{name}.list]\npath = \"/docs/{applicant}\"\nitems = \"/data\"\nfile_name = \"/name\"\nreference = \"/id\"\n"
+    } else {
+        ""
+    };
     Case {
         kind: "http",
         vendor: Box::new(Web {
@@ -221,26 +239,46 @@ fn case(shape: Shape) -> Case {
 #[tokio::test]
 async fn raw_puts() {
     all_ways(case(Shape::Raw)).await;
-    misbehaving(case(Shape::Raw), &[(Twist::CommitThenDrop, End::Once), (Twist::CommitThenError, End::Once)]).await;
+    misbehaving(
+        case(Shape::Raw),
+        &[(Twist::CommitThenDrop, End::Once), (Twist::CommitThenError, End::Once)],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn base64_with_a_key_and_oauth() {
     all_ways(case(Shape::Base64)).await;
-    misbehaving(case(Shape::Base64), &[(Twist::CommitThenDrop, End::Once), (Twist::CommitThenEndless, End::Once), (Twist::Revoked, End::Once)]).await;
+    misbehaving(
+        case(Shape::Base64),
+        &[
+            (Twist::CommitThenDrop, End::Once),
+            (Twist::CommitThenEndless, End::Once),
+            (Twist::Revoked, End::Once),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn signed_data_uris_with_a_duplicate_answer() {
     all_ways(case(Shape::DataUri)).await;
-    misbehaving(case(Shape::DataUri), &[(Twist::CommitThenDrop, End::Once), (Twist::CommitThenError, End::Once)]).await;
+    misbehaving(
+        case(Shape::DataUri),
+        &[(Twist::CommitThenDrop, End::Once), (Twist::CommitThenError, End::Once)],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn presigned_addresses() {
     all_ways(case(Shape::Presigned)).await;
     misbehaving(case(Shape::Presigned), &HARMLESS).await;
-    misbehaving(case(Shape::Presigned), &[(Twist::CommitThenDrop, End::Person), (Twist::DropBefore, End::Person)]).await;
+    misbehaving(
+        case(Shape::Presigned),
+        &[(Twist::CommitThenDrop, End::Person), (Twist::DropBefore, End::Person)],
+    )
+    .await;
 }
 
 #[tokio::test]
