@@ -25,7 +25,11 @@ impl Stripe {
                 slots[slot]["details_code"] = json!("document_not_readable");
             }
         }
-        let open = if self.review == Some(Review::Accepted) { json!([]) } else { json!(["person_1.verification.document", "person_1.verification.additional_document"]) };
+        let open = if self.review == Some(Review::Accepted) {
+            json!([])
+        } else {
+            json!(["person_1.verification.document", "person_1.verification.additional_document"])
+        };
         if self.review == Some(Review::Accepted) {
             slots["status"] = json!("verified");
         }
@@ -41,19 +45,31 @@ impl Vendor for Stripe {
         match request.line().as_str() {
             "POST /v1/files" => {
                 let fields = request.form()?;
-                let [purpose, file] = &fields[..] else { return Err("two parts".into()) };
+                let [purpose, file] = &fields[..] else {
+                    return Err("two parts".into());
+                };
                 let named = file.file("file", "front").or(file.file("file", "back"));
-                if !purpose.is_text("purpose") || purpose.text() != "identity_document" || named.is_none() || request.header("stripe-account") != "acct_1" {
+                if !purpose.is_text("purpose")
+                    || purpose.text() != "identity_document"
+                    || named.is_none()
+                    || request.header("stripe-account") != "acct_1"
+                {
                     return Err("names".into());
                 }
                 self.files.push(file.bytes.clone());
-                Ok(Reply::json(200, json!({"id": format!("file_{}", self.files.len() - 1), "object": "file", "purpose": "identity_document"})))
+                Ok(Reply::json(
+                    200,
+                    json!({"id": format!("file_{}", self.files.len() - 1), "object": "file", "purpose": "identity_document"}),
+                ))
             }
             "POST /v1/accounts/acct_1/persons/person_1" => {
                 self.attached.clear();
                 for pair in request.text().split('&') {
                     let (name, value) = pair.split_once('=').ok_or("pair")?;
-                    let inner = name.strip_prefix("verification[").and_then(|n| n.strip_suffix(']')).ok_or("field")?;
+                    let inner = name
+                        .strip_prefix("verification[")
+                        .and_then(|n| n.strip_suffix(']'))
+                        .ok_or("field")?;
                     let (slot, side) = inner.split_once("][").ok_or("field")?;
                     let file: usize = value.strip_prefix("file_").and_then(|n| n.parse().ok()).ok_or("file")?;
                     self.attached.push((slot.into(), side.into(), file));
@@ -72,7 +88,11 @@ impl Vendor for Stripe {
 
     fn effects(&self) -> Vec<Effect> {
         // A file that is not attached has no effect; attaching twice has one more.
-        let one: Effect = self.attached.iter().map(|(_, side, file)| (side.clone(), self.files[*file].clone())).collect();
+        let one: Effect = self
+            .attached
+            .iter()
+            .map(|(_, side, file)| (side.clone(), self.files[*file].clone()))
+            .collect();
         std::iter::repeat_n(one, self.attachments).collect()
     }
 
@@ -82,8 +102,18 @@ impl Vendor for Stripe {
 
     fn callback(&self, now: i64) -> (Vec<(String, String)>, Vec<u8>) {
         let body = json!({"id": "evt_1", "type": "person.updated", "account": "acct_1", "created": now, "data": {"object": {"id": "person_1", "account": "acct_1"}}}).to_string();
-        let signature = mac(Algorithm::Sha256, b"whsec_test", &[now.to_string().as_bytes(), b".", body.as_bytes()]);
-        (vec![("stripe-signature".into(), format!("t={now},v1={}", Encoding::Hex.encode(&signature)))], body.into_bytes())
+        let signature = mac(
+            Algorithm::Sha256,
+            b"whsec_test",
+            &[now.to_string().as_bytes(), b".", body.as_bytes()],
+        );
+        (
+            vec![(
+                "stripe-signature".into(),
+                format!("t={now},v1={}", Encoding::Hex.encode(&signature)),
+            )],
+            body.into_bytes(),
+        )
     }
 
     fn clear(&mut self) {

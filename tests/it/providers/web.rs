@@ -7,7 +7,7 @@ use nightdrop::connectors::sign::{Algorithm, Encoding, mac};
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Twist, Vendor};
-use super::{Case, End, HARMLESS, all_once, all_ways, misbehaving};
+use super::{Case, End, HARMLESS, all_once, all_ways, misbehaving, only_received};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
@@ -102,11 +102,16 @@ impl Web {
                     return Ok(Reply::empty(200));
                 }
                 let side = request.json()["side"].as_str().ok_or("side")?.to_owned();
-                return Ok(Reply::json(201, json!({"id": "r1", "upload_url": format!("{base}/bucket/{side}?sig=1")})));
+                return Ok(Reply::json(
+                    201,
+                    json!({"id": "r1", "upload_url": format!("{base}/bucket/{side}?sig=1")}),
+                ));
             }
             Shape::Multipart => {
                 let fields = request.form()?;
-                let [purpose, file] = &fields[..] else { return Err("two parts".into()) };
+                let [purpose, file] = &fields[..] else {
+                    return Err("two parts".into());
+                };
                 let side = if file.file("file", "front").is_some() { "front" } else { "back" };
                 let name = file.file("file", side).ok_or("file")?;
                 if !purpose.is_text("purpose") || purpose.text() != "ID" {
@@ -125,7 +130,11 @@ impl Vendor for Web {
         match request.line().as_str() {
             "POST /token" => {
                 let good = request.text() == "client_id=cid&client_secret=secret&grant_type=client_credentials";
-                if good { Ok(Reply::json(200, json!({"access_token": "tok", "expires_in": 600}))) } else { Err("token".into()) }
+                if good {
+                    Ok(Reply::json(200, json!({"access_token": "tok", "expires_in": 600})))
+                } else {
+                    Err("token".into())
+                }
             }
             "GET /docs/a1" => {
                 let shown = if self.hidden { &[][..] } else { &self.order[..] };
@@ -144,7 +153,10 @@ impl Vendor for Web {
 
     fn effects(&self) -> Vec<Effect> {
         let times = self.extra.max(1);
-        self.held.values().flat_map(|effect| std::iter::repeat_n(effect.clone(), times)).collect()
+        self.held
+            .values()
+            .flat_map(|effect| std::iter::repeat_n(effect.clone(), times))
+            .collect()
     }
 
     fn decide(&mut self, verdict: Review) {
@@ -188,14 +200,20 @@ fn case(shape: Shape) -> Case {
         Shape::Presigned => {
             "path = \"/slots\"\nshape = \"presigned\"\nfields = { side = \"{part}\" }\nreference = \"/id\"\naddress = \"/upload_url\"\naddress_hosts = [\"{host}\"]"
         }
-        Shape::Multipart => "path = \"/docs/{applicant}\"\nper_part = true\nfile_field = \"file\"\nfields = { purpose = \"ID\" }\nreference = \"/id\"",
+        Shape::Multipart => {
+            "path = \"/docs/{applicant}\"\nper_part = true\nfile_field = \"file\"\nfields = { purpose = \"ID\" }\nreference = \"/id\""
+        }
     };
     let signing = if shape == Shape::DataUri {
         "[{name}.signing]\nheader = \"X-Sig\"\nsecret_file = \"{secrets}/key\"\nsigns = \"timestamp+method+path+body\"\ntimestamp_header = \"X-Ts\"\n"
     } else {
         ""
     };
-    let list = if shape == Shape::Multipart { "[{name}.list]\npath = \"/docs/{applicant}\"\nitems = \"/data\"\nfile_name = \"/name\"\nreference = \"/id\"\n" } else { "" };
+    let list = if shape == Shape::Multipart {
+        "[{name}.list]\npath = \"/docs/{applicant}\"\nitems = \"/data\"\nfile_name = \"/name\"\nreference = \"/id\"\n"
+    } else {
+        ""
+    };
     Case {
         kind: "http",
         vendor: Box::new(Web {
@@ -221,30 +239,161 @@ fn case(shape: Shape) -> Case {
 #[tokio::test]
 async fn raw_puts() {
     all_ways(case(Shape::Raw)).await;
-    misbehaving(case(Shape::Raw), &[(Twist::CommitThenDrop, End::Once), (Twist::CommitThenError, End::Once)]).await;
+    misbehaving(
+        case(Shape::Raw),
+        &[(Twist::CommitThenDrop, End::Once), (Twist::CommitThenError, End::Once)],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn base64_with_a_key_and_oauth() {
     all_ways(case(Shape::Base64)).await;
-    misbehaving(case(Shape::Base64), &[(Twist::CommitThenDrop, End::Once), (Twist::CommitThenEndless, End::Once), (Twist::Revoked, End::Once)]).await;
+    misbehaving(
+        case(Shape::Base64),
+        &[
+            (Twist::CommitThenDrop, End::Once),
+            (Twist::CommitThenEndless, End::Once),
+            (Twist::Revoked, End::Once),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn signed_data_uris_with_a_duplicate_answer() {
     all_ways(case(Shape::DataUri)).await;
-    misbehaving(case(Shape::DataUri), &[(Twist::CommitThenDrop, End::Once), (Twist::CommitThenError, End::Once)]).await;
+    misbehaving(
+        case(Shape::DataUri),
+        &[(Twist::CommitThenDrop, End::Once), (Twist::CommitThenError, End::Once)],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn presigned_addresses() {
     all_ways(case(Shape::Presigned)).await;
     misbehaving(case(Shape::Presigned), &HARMLESS).await;
-    misbehaving(case(Shape::Presigned), &[(Twist::CommitThenDrop, End::Person), (Twist::DropBefore, End::Person)]).await;
+    misbehaving(
+        case(Shape::Presigned),
+        &[(Twist::CommitThenDrop, End::Person), (Twist::DropBefore, End::Person)],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn multipart_with_a_list() {
     all_ways(case(Shape::Multipart)).await;
     misbehaving(case(Shape::Multipart), &all_once(&[(Twist::LateAndDropped, End::Once)])).await;
+}
+
+/// The recipes stand in the operators' page and are read from there.
+#[tokio::test]
+async fn the_recipes_are_configurations_that_work() {
+    let page = include_str!("../../../assets/docs/providers/http.md");
+    let recipes: Vec<&str> = page
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    let moov = (
+        "providers.moov",
+        "Bearer key",
+        "POST /accounts/a1/files",
+        &[("filePurpose", "individual_verification")][..],
+    );
+    let fields = &[
+        ("document_type", "identification"),
+        ("documentable_id", "a1"),
+        ("documentable_type", "legal_entities"),
+    ][..];
+    let treasury = (
+        "providers.modern-treasury",
+        "Basic PG9yZ2FuaXNhdGlvbiBpZD46a2V5",
+        "POST /api/documents",
+        fields,
+    );
+    assert_eq!(recipes.len(), 2);
+    for (recipe, (table, authorization, line, fields)) in recipes.iter().zip([moov, treasury]) {
+        // Its own address, secret and way of confirming are the test's.
+        let own = ["kind =", "base_url =", "confirm ="];
+        let head = format!("[{table}]");
+        let kept = recipe.lines().filter(|l| !own.iter().any(|key| l.starts_with(key)) && *l != head);
+        let kept: Vec<String> = kept
+            .map(|l| {
+                if l.starts_with("api_key_file") {
+                    "api_key_file = \"{secrets}/key\"".to_owned()
+                } else {
+                    l.replace(table, "{name}")
+                }
+            })
+            .collect();
+        only_received(Case {
+            kind: "http",
+            vendor: Box::new(Recipe {
+                authorization,
+                line,
+                fields,
+                held: Vec::new(),
+            }),
+            lines: format!("base_url = \"{{base}}\"\n{}", kept.join("\n")),
+            secrets: vec![("key", "key".into())],
+            applicant: "a1",
+            one_side: "government-id",
+            two_sides: Some("government-id"),
+        })
+        .await;
+    }
+}
+
+struct Recipe {
+    authorization: &'static str,
+    line: &'static str,
+    fields: &'static [(&'static str, &'static str)],
+    held: Effect,
+}
+
+impl Vendor for Recipe {
+    fn answer(&mut self, request: &Request, _: &str) -> Result<Reply, String> {
+        if request.header("authorization") != self.authorization || request.line() != self.line {
+            return Err(format!("{} {}", request.line(), request.header("authorization")));
+        }
+        let form = request.form()?;
+        let (file, texts) = form.split_last().ok_or("no parts")?;
+        let good = texts.len() == self.fields.len()
+            && texts
+                .iter()
+                .zip(self.fields)
+                .all(|(f, (name, value))| f.is_text(name) && f.text() == *value);
+        let side = if file.file("file", "front").is_some() { "front" } else { "back" };
+        if !good || file.file("file", side).is_none() {
+            return Err("fields".into());
+        }
+        self.held.push((side.to_owned(), file.bytes.clone()));
+        Ok(Reply::json(200, json!({"fileID": "f1", "id": "f1"})))
+    }
+
+    fn carries(&self, request: &Request) -> bool {
+        request.method != "GET"
+    }
+
+    fn effects(&self) -> Vec<Effect> {
+        Some(self.held.clone()).filter(|held| !held.is_empty()).into_iter().collect()
+    }
+
+    fn decide(&mut self, _: Review) {}
+
+    fn callback(&self, _: i64) -> (Vec<(String, String)>, Vec<u8>) {
+        (Vec::new(), Vec::new())
+    }
+
+    fn clear(&mut self) {
+        self.held.clear();
+    }
+
+    fn has_keys(&self) -> bool {
+        false
+    }
+
+    fn hide(&mut self, _: bool) {}
 }
