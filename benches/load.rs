@@ -13,7 +13,8 @@
 //!   door, real inspection, real sealing, real store with every log write synced. Only the links are issued from inside.
 //! * The load generator is threads with plain sockets over loopback, on the same machine: latencies under load include its share of the cores.
 //! * CPU is user and system time of the whole server process for each 10⁹ bytes of document. It does not depend much on what else runs; seconds on a
-//!   clock do. Every ratio is made of figures of the same run; each figure is the median of its rounds (3, or 1 with `--quick`).
+//!   clock do. Every ratio is made of figures of the same run; each figure is the median of its rounds (3, or 1 with
+//!   `--quick`; 64 at once runs once, it averages by itself).
 //! * Documents are JPEGs of noise: nothing compresses, nothing repeats. One upload of 95 MB at a time, 8 and 64 of 20 MB at once.
 //! * "Alone" figures are single steps in a process of their own: the cipher over 64 KiB in cache, the digest, the inspection, and each store fed by two
 //!   threads with as many open documents as the portal would have.

@@ -368,7 +368,14 @@ fn success(answer: &Answer) -> Result<Value, Failure> {
             });
         }
         let words: Vec<&str> = fields.iter().map(String::as_str).filter(|f| is_word(f)).take(4).collect();
-        return Err(answer.refused(&format!("The provider refused the request ({}).", words.join(", "))));
+        let about = if words.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", words.join(", "))
+        };
+        return Err(answer.refused(&format!(
+            "The provider refused the request{about}. Check the applicant's reference, the country and `types`."
+        )));
     }
     answer.success()
 }

@@ -116,6 +116,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether the key is there with an empty text, where that has a meaning of its own.
+    pub fn is_empty_text(&mut self, key: &str) -> bool {
+        self.get(key).and_then(toml::Value::as_str) == Some("")
+    }
+
     /// The empty text stands in for a missing one; the fault is noted.
     pub fn required(&mut self, key: &str, accepted: &str) -> String {
         if !self.has(key) {

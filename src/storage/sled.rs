@@ -134,6 +134,15 @@ impl SledStore {
 
     /// Decides, waits for the sync, answers.
     async fn decide<T>(&self, decide: impl FnOnce(&Rows<'_>, OffsetDateTime) -> Result<(Batch, T), Failed>) -> Result<T, StorageError> {
+        self.decide_passing("", decide).await
+    }
+
+    /// `point`: where a test may end the process, between the decision and its sync.
+    async fn decide_passing<T>(
+        &self,
+        point: &str,
+        decide: impl FnOnce(&Rows<'_>, OffsetDateTime) -> Result<(Batch, T), Failed>,
+    ) -> Result<T, StorageError> {
         let now = self.clock.now();
         let (answer, seq) = self
             .store
@@ -145,6 +154,7 @@ impl SledStore {
                 Ok::<_, Failed>((batch, answer))
             })
             .map_err(Failed::into_storage)?;
+        crate::crash::point(point);
         self.decided.fetch_max(seq.0, Ordering::SeqCst);
         self.store.settled(seq).await.map_err(sorted)?;
         Ok(answer)
@@ -240,7 +250,12 @@ impl RecordStore for SledStore {
     }
 
     async fn transition(&self, id: RequestId, transition: Transition) -> Result<DocumentRequest, StorageError> {
-        self.decide(|rows, now| {
+        let point = match &transition {
+            Transition::CommitReceived(_) => "C8",
+            Transition::Delivered { .. } => "C19",
+            _ => "",
+        };
+        self.decide_passing(point, |rows, now| {
             let mut batch = Batch::new();
             let after = Self::change(rows, &mut batch, id, transition, now)?;
             Ok((batch, after))

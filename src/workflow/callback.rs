@@ -32,6 +32,7 @@ pub async fn take(portal: &Portal, provider: &ProviderName, callback: &Callback<
             return Ok(Answer::Refused(refused));
         }
     };
+    crate::crash::point("C20");
     // The same signed body twice is one callback. A hint would be harmless anyway; this keeps a replay from costing calls to the provider.
     let mut sight = Sha256::new();
     sight.update(provider.as_str().as_bytes());

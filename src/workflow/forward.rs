@@ -183,6 +183,7 @@ impl Step<'_> {
                 },
             )
             .await?;
+        crate::crash::point("C15");
         let trail = LeasedTrail {
             records: self.portal.records.clone(),
             request: self.request.id,
@@ -191,6 +192,7 @@ impl Step<'_> {
         let Some(outcome) = self.renewing(connector.deliver(&parcel, &trail)).await else {
             return Ok(());
         };
+        crate::crash::point("C18");
         self.outcome(document, delivery, connector.as_ref(), outcome).await
     }
 

@@ -419,6 +419,7 @@ impl Held {
                 });
             }
         };
+        crate::crash::point("C5");
         Ok(Self {
             portal,
             request,
@@ -451,6 +452,7 @@ impl Held {
         let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
         // From here to the store's answer nobody else may destroy it: it might be received.
         self.given_up = true;
+        crate::crash::point("C7");
         match self
             .portal
             .records
@@ -458,6 +460,7 @@ impl Held {
             .await
         {
             Ok(request) => {
+                crate::crash::point("C10");
                 count(&self.portal, bytes);
                 destroy_ended(&self.portal, &request).await;
                 Ok(request)

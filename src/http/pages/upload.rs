@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
+use crate::domain::delivery::PurgeCause;
 use crate::domain::document::PartSpec;
 use crate::domain::id::DocumentId;
 use crate::domain::request::{DocumentRequest, Stage};
@@ -162,7 +163,11 @@ pub fn receipt(view: &View<'_>, done: &DocumentRequest) -> Markup {
         }
         h2 { "What happens next" }
         @if let Some(at) = purged_at {
-            p { "Passed on, and deleted here on " (moment(at)) "." }
+            @if passed_on(done) {
+                p { "Passed on, and deleted here on " (moment(at)) "." }
+            } @else {
+                p { "Deleted here on " (moment(at)) ", without being passed on." }
+            }
         } @else {
             p { "It is passed on to the identity check and then deleted here. Open this link again to see when that has happened." }
         }
@@ -191,6 +196,13 @@ pub fn failure(company: &Company, problem: &Problem) -> Markup {
         @if let Some(support) = &company.support { p { "Ask " (company.name) ": " (contact(support)) } }
     };
     frame(company, title, false, body)
+}
+
+/// Whether the last document reached the provider before it was purged.
+fn passed_on(done: &DocumentRequest) -> bool {
+    done.tombstones
+        .last()
+        .is_some_and(|t| matches!(t.cause, PurgeCause::Confirmed | PurgeCause::Rejected(_)))
 }
 
 pub type Facts = (Option<DocumentId>, Vec<String>, Option<OffsetDateTime>, Option<OffsetDateTime>);

@@ -297,6 +297,20 @@ impl DurableSled {
         room(&self.core.dir)
     }
 
+    /// Bytes inside the log that can be written again without taking any of the disk: what is left of purged documents. Nothing is counted
+    /// on a disk so full that the log could not even be cleaned.
+    #[must_use]
+    pub fn reusable(&self) -> u64 {
+        let roomy = self
+            .free_space()
+            .is_ok_and(|free| free.bytes >= self.core.options.reserve_bytes / 2);
+        if roomy {
+            u64::try_from(self.core.reusable()).unwrap_or(0)
+        } else {
+            0
+        }
+    }
+
     /// Gives up the ballast so that purging can go on. Idempotent.
     ///
     /// # Errors

@@ -193,6 +193,7 @@ impl Chunks<'_> {
             let (row, place) = row.map_err(from_read)?;
             index.remove(row).map_err(|error| self.core.failed(error))?;
             self.release(place_of(&place)?.0)?;
+            crate::crash::point("C24");
         }
         Ok(())
     }
@@ -240,7 +241,8 @@ impl Chunks<'_> {
         if let Some(place) = slabs.index.get(&row).map_err(from_read)? {
             let (number, slot) = place_of(&place)?;
             let tree = slabs.state().shelves.get(&number).map(|shelf| shelf.tree.clone());
-            let tree = tree.ok_or_else(|| StoreError::Corrupt("a chunk without its tree".into()))?;
+            // Its document is being deleted right now.
+            let tree = tree.ok_or(StoreError::Gone)?;
             return self.write(&tree, &[slot], bytes);
         }
         self.note_document(key.document, now)?;
@@ -330,10 +332,7 @@ impl Chunks<'_> {
             slabs.index.insert(row, place).map_err(|error| self.core.failed(error))?;
             state.hold(number, needed - counted);
         }
-        let shelf = state
-            .shelves
-            .get_mut(&number)
-            .ok_or_else(|| StoreError::Corrupt("a file without its tree".into()))?;
+        let shelf = state.shelves.get_mut(&number).ok_or(StoreError::Gone)?;
         shelf.rows = 1;
         Ok((shelf.tree.clone(), Arc::clone(&shelf.leaves)))
     }

@@ -131,6 +131,7 @@ impl PartReceiver<'_> {
         };
         let sealed = Bytes::from(std::mem::take(&mut self.chunk));
         self.submission.portal.blobs.put(key, sealed.clone()).await?;
+        crate::crash::point("C6");
         self.chunk = emptied(sealed);
         Ok(())
     }
@@ -216,6 +217,7 @@ impl Submission {
             .await
         {
             Ok(request) => {
+                crate::crash::point("C10");
                 lasting.here.push(name);
                 lasting.slot = Some(held.slot);
                 let received = request.document().map(|d| d.parts.iter().map(|p| p.size).sum());

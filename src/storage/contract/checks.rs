@@ -1,0 +1,469 @@
+//! The promises, one check each: races, leases, purges, chains, pages, claims, forgetting, crashes.
+
+use super::*;
+
+pub(super) async fn one_of_many_claims_wins<G: Ground + 'static>() {
+    let ground = G::new();
+    let store = ground.open();
+    let mut requests = Vec::new();
+    for n in 0..100 {
+        requests.push(add(&store, n).await.id);
+    }
+    let (begun, won) = (Arc::new(AtomicU32::new(0)), Arc::new(std::sync::Mutex::new(BTreeMap::new())));
+    let tasks = (0..64_u32).map(|claim| {
+        let (store, requests, begun, won) = (store.clone(), requests.clone(), begun.clone(), won.clone());
+        tokio::spawn(async move {
+            for place in 0..requests.len() {
+                // Each from another place, so that all meet everywhere.
+                let n = (place + claim as usize * 7) % requests.len();
+                let document = DocumentId(id(3, n as u32 * 64 + claim));
+                match store.records.transition(requests[n], begin(document, &store)).await {
+                    Ok(_) => begun.fetch_add(1, Ordering::Relaxed),
+                    Err(StorageError::Refused(Refusal::TooManyStreams | Refusal::AlreadyReceived)) => continue,
+                    Err(error) => panic!("{error}"),
+                };
+                match store
+                    .records
+                    .transition(requests[n], Transition::CommitReceived(stored(document, &store)))
+                    .await
+                {
+                    Ok(_) => assert!(won.lock().unwrap().insert(n, document).is_none(), "two winners"),
+                    Err(StorageError::Refused(Refusal::AlreadyReceived)) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    let won = won.lock().unwrap().clone();
+    assert_eq!(won.len(), 100);
+    assert!(begun.load(Ordering::Relaxed) > 100, "nobody raced");
+    let live: BTreeMap<_, _> = store.records.live_documents().await.unwrap().into_iter().collect();
+    let expected: BTreeMap<_, _> = won.iter().map(|(n, document)| (*document, requests[*n])).collect();
+    assert_eq!(live, expected);
+    assert_eq!(
+        log(&store).await.iter().filter(|e| e.event.action == "document.received").count(),
+        100
+    );
+}
+
+pub(super) async fn a_claim_a_revocation_and_an_expiry_never_both_win<G: Ground + 'static>() {
+    let ground = Arc::new(G::new());
+    let store = ground.open();
+    let mut seen = BTreeSet::new();
+    for n in 0..60 {
+        let request = add(&store, n).await;
+        let documents = [DocumentId(id(2, n)), DocumentId(id(4, n))];
+        for document in documents {
+            store.records.transition(request.id, begin(document, &store)).await.unwrap();
+        }
+        let commits = documents.map(|document| {
+            let (store, id) = (store.clone(), request.id);
+            tokio::spawn(async move {
+                store
+                    .records
+                    .transition(id, Transition::CommitReceived(stored(document, &store)))
+                    .await
+                    .is_ok()
+            })
+        });
+        let (third, id, moved) = (store.clone(), request.id, ground.clone());
+        let end = tokio::spawn(async move {
+            if n % 2 == 0 {
+                return third
+                    .records
+                    .transition(id, Transition::Revoke { by: Actor::Operator })
+                    .await
+                    .is_ok();
+            }
+            moved.forward(Duration::hours(1) + COMMIT_GRACE);
+            third.records.now() >= third.records.request(id).await.unwrap().unwrap().link.expires_at
+        });
+        let [first, second] = commits;
+        let (first, second, ended) = (first.await.unwrap(), second.await.unwrap(), end.await.unwrap());
+        let request = store.records.request(request.id).await.unwrap().unwrap();
+        assert!(!(first && second), "two documents by one link");
+        match request.stage {
+            Stage::Held { .. } => assert!((first || second) && (n % 2 == 1 || !ended)),
+            Stage::Open { .. } => assert!(!first && !second && ended),
+            other => panic!("{other:?}"),
+        }
+        seen.insert((n % 2, first || second));
+    }
+    assert!(seen.len() >= 2, "{seen:?}");
+}
+
+pub(super) async fn leases_are_fenced<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open();
+    let request = held(&store, 1).await;
+    let mut fences = Vec::new();
+    let paused = lease(&store).await.unwrap();
+    assert_eq!(paused.id, request.id);
+    assert!(lease(&store).await.is_none(), "one lease at a time");
+    fences.push(paused.fence);
+    for _ in 0..3 {
+        ground.forward(Duration::seconds(60));
+        let next = lease(&store).await.unwrap();
+        fences.push(next.fence);
+        let renewed = Transition::Renew {
+            fence: next.fence,
+            until: store.records.now() + Duration::seconds(90),
+        };
+        store.records.transition(request.id, renewed).await.unwrap();
+        ground.forward(Duration::seconds(89));
+        assert!(lease(&store).await.is_none(), "it was renewed");
+        // The one that slept through it all wakes up.
+        let late = Transition::StartPurge {
+            fence: paused.fence,
+            cause: PurgeCause::Agent,
+        };
+        assert_eq!(refused(store.records.transition(request.id, late).await), Refusal::StaleLease);
+        assert_eq!(refused(store.records.forget(request.id, paused.fence).await), Refusal::StaleLease);
+    }
+    assert!(fences.windows(2).all(|pair| pair[0] < pair[1]), "{fences:?}");
+    // The process ends and starts again: its leases are given back at once, and its fences are old.
+    drop(store);
+    let store = ground.open();
+    let after = lease(&store).await.unwrap();
+    assert!(after.fence > *fences.last().unwrap());
+    let late = Transition::Release {
+        fence: *fences.last().unwrap(),
+    };
+    assert_eq!(refused(store.records.transition(request.id, late).await), Refusal::StaleLease);
+}
+
+pub(super) async fn many_hands_never_hold_the_same<G: Ground + 'static>() {
+    let ground = G::new();
+    let store = ground.open();
+    for n in 0..60 {
+        held(&store, n).await;
+    }
+    let hands = (0..8).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut mine = Vec::new();
+            while let Some(leased) = lease(&store).await {
+                mine.push(leased.id);
+            }
+            mine
+        })
+    });
+    let mut all = Vec::new();
+    for hand in hands.collect::<Vec<_>>() {
+        all.extend(hand.await.unwrap());
+    }
+    assert_eq!(all.len(), 60);
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 60);
+}
+
+pub(super) async fn a_purge_is_finished_once<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open();
+    let request = held(&store, 1).await;
+    let fence = lease(&store).await.unwrap().fence;
+    let early = store.records.finish_purge(request.id, fence, erasure(&request, &store)).await;
+    assert!(
+        matches!(refused(early), Refusal::WrongState(_) | Refusal::Superseded),
+        "not before it has begun"
+    );
+    let fence = match store.records.request(request.id).await.unwrap().unwrap().lease {
+        Some(lease) => lease.fence,
+        None => lease(&store).await.unwrap().fence,
+    };
+    let start = Transition::StartPurge {
+        fence,
+        cause: PurgeCause::Agent,
+    };
+    let purging = store.records.transition(request.id, start).await.unwrap();
+    let first = store
+        .records
+        .finish_purge(request.id, fence, erasure(&purging, &store))
+        .await
+        .unwrap();
+    assert_eq!(first.number, 1);
+    let again = store.records.finish_purge(request.id, fence, erasure(&purging, &store)).await;
+    assert_eq!(refused(again), Refusal::StaleLease);
+    assert_eq!(store.records.deletion_receipt(1).await.unwrap().as_ref(), Some(&first));
+    assert_eq!(store.records.deletion_receipt(2).await.unwrap(), None);
+    assert_eq!(store.records.by_document(purging.document().unwrap().id).await.unwrap(), None);
+}
+
+pub(super) async fn chains_have_no_gaps_under_many_hands<G: Ground + 'static>() {
+    let ground = G::new();
+    let store = ground.open();
+    for n in 0..40 {
+        held(&store, n).await;
+    }
+    let hands = (0..6).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            while let Some(leased) = lease(&store).await {
+                let fence = leased.fence;
+                let start = Transition::StartPurge {
+                    fence,
+                    cause: PurgeCause::Agent,
+                };
+                let purging = store.records.transition(leased.id, start).await.unwrap();
+                store
+                    .records
+                    .append(AuditEvent::new(store.records.now(), Actor::Operator, "note"))
+                    .await
+                    .unwrap();
+                store
+                    .records
+                    .finish_purge(leased.id, fence, erasure(&purging, &store))
+                    .await
+                    .unwrap();
+            }
+        })
+    });
+    for hand in hands.collect::<Vec<_>>() {
+        hand.await.unwrap();
+    }
+    drop(store);
+    let store = ground.open();
+    let entries = log(&store).await;
+    assert_eq!(entries.iter().filter(|e| e.event.action == "note").count(), 40);
+    let mut previous = DeletionReceipt::genesis();
+    for number in 1..=40 {
+        let receipt = store.records.deletion_receipt(number).await.unwrap().unwrap();
+        assert_eq!(receipt, DeletionReceipt::chain(number, previous, receipt.erasure.clone()));
+        previous = receipt.hash;
+    }
+    assert_eq!(store.records.deletion_receipt(41).await.unwrap(), None);
+    for n in 0..40 {
+        let own = store.records.timeline(RequestId(id(1, n))).await.unwrap();
+        let expected: Vec<_> = entries
+            .iter()
+            .filter(|e| e.event.request == Some(RequestId(id(1, n))))
+            .cloned()
+            .collect();
+        assert_eq!(own, expected);
+    }
+}
+
+pub(super) async fn pages_have_no_gaps_and_no_doubles<G: Ground + 'static>() {
+    let ground = G::new();
+    let store = ground.open();
+    for n in 0..90 {
+        add(&store, n).await;
+        if n % 3 == 0 {
+            ground.forward(Duration::milliseconds(1));
+        }
+    }
+    let writer = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for n in 1000..1100 {
+                add(&store, n).await;
+            }
+        })
+    };
+    for limit in [1, 7, 100] {
+        for index in [None, Some([2; 32])] {
+            let filter = Filter {
+                applicant_index: index,
+                ..Filter::default()
+            };
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let page = store.records.list(&filter, after, limit).await.unwrap();
+                assert!(page.requests.len() <= limit);
+                seen.extend(page.requests.into_iter().map(|r| (r.created_at, r.id)));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(seen.iter().map(|(_, id)| id).collect::<BTreeSet<_>>().len(), seen.len(), "doubles");
+            assert!(seen.windows(2).all(|pair| pair[0].0 >= pair[1].0), "newest first");
+            let old: BTreeSet<_> = seen
+                .iter()
+                .map(|(_, id)| *id)
+                .filter(|r| r.0[..4] < 1000_u32.to_be_bytes()[..])
+                .collect();
+            let expected: BTreeSet<_> = (0..90)
+                .filter(|n| index.is_none() || n % 5 == 2)
+                .map(|n| RequestId(id(1, n)))
+                .collect();
+            assert_eq!(old, expected, "gaps");
+        }
+    }
+    writer.await.unwrap();
+}
+
+pub(super) async fn a_claim_is_honoured_once<G: Ground + 'static>() {
+    let ground = G::new();
+    let store = ground.open();
+    let claim = |key: u8, body: u8| Claim {
+        key: [key; 32],
+        body: [body; 32],
+    };
+    let same = (0..16_u32).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let request = request(&store, n);
+            store
+                .records
+                .issue(request.clone(), Some(claim(1, 1)), issued(&request))
+                .await
+                .unwrap()
+        })
+    });
+    let (mut fresh, mut ids) = (0, BTreeSet::new());
+    for task in same.collect::<Vec<_>>() {
+        match task.await.unwrap() {
+            Claimed::Fresh(request) => {
+                fresh += 1;
+                ids.insert(request.id);
+            }
+            Claimed::Replayed(request) => drop(ids.insert(request.id)),
+            Claimed::Mismatch => panic!("the same body is no mismatch"),
+        }
+    }
+    assert_eq!((fresh, ids.len()), (1, 1), "sixteen at once are one");
+    let other = request(&store, 50);
+    assert!(matches!(
+        store.records.issue(other.clone(), Some(claim(1, 2)), issued(&other)).await.unwrap(),
+        Claimed::Mismatch
+    ));
+    assert!(matches!(
+        store.records.issue(other.clone(), Some(claim(2, 2)), issued(&other)).await.unwrap(),
+        Claimed::Fresh(_)
+    ));
+    let twice = store.records.issue(other.clone(), None, issued(&other)).await;
+    assert!(matches!(twice, Err(StorageError::Exists(_))), "an id is given once");
+    // A transition under a claim happens once, whatever is in between.
+    let revoke = || {
+        store
+            .records
+            .transition_once(other.id, Transition::Revoke { by: Actor::Operator }, claim(3, 1))
+    };
+    assert!(matches!(revoke().await.unwrap(), Claimed::Fresh(_)));
+    drop(store);
+    let store = ground.open();
+    let revoke = |body| {
+        store
+            .records
+            .transition_once(other.id, Transition::Revoke { by: Actor::Operator }, claim(3, body))
+    };
+    assert!(matches!(revoke(1).await.unwrap(), Claimed::Replayed(_)));
+    assert!(matches!(revoke(2).await.unwrap(), Claimed::Mismatch));
+    assert!(store.records.claimed(&claim(9, 9)).await.unwrap().is_none());
+    assert_eq!(log(&store).await.iter().filter(|e| e.event.action == "link.revoked").count(), 1);
+    assert!(store.records.first_sight([7; 32]).await.unwrap());
+    assert!(!store.records.first_sight([7; 32]).await.unwrap());
+}
+
+pub(super) async fn what_is_forgotten_stays_dead<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open();
+    let request = add(&store, 1).await;
+    let mut link = request.link.clone();
+    link.hashed = HashedToken(hash(1, 2));
+    link.generation = 2;
+    let reissue = Transition::Reissue {
+        link,
+        terms_mac: [0; 32],
+        by: Actor::Operator,
+    };
+    store.records.transition(request.id, reissue).await.unwrap();
+    let (_, current) = store.records.by_link(&request.link.hashed).await.unwrap().unwrap();
+    assert!(!current, "the old link is known and dead");
+    ground.forward(Duration::days(9));
+    let fence = lease(&store).await.unwrap().fence;
+    store
+        .records
+        .transition(request.id, Transition::NoteExpired { fence })
+        .await
+        .unwrap();
+    let leased = lease(&store).await.unwrap();
+    assert!(leased.must_forget(store.records.now()));
+    store.records.forget(request.id, leased.fence).await.unwrap();
+    assert_eq!(store.records.forget(request.id, leased.fence).await, Err(StorageError::NotFound));
+    drop(store);
+    let store = ground.open();
+    for generation in [1, 2] {
+        let hashed = HashedToken(hash(1, generation));
+        assert!(store.records.by_link(&hashed).await.unwrap().is_none());
+        let mut other = super::contract::request(&store, 7);
+        other.link.hashed = hashed;
+        let again = store.records.issue(other.clone(), None, issued(&other)).await;
+        assert!(
+            matches!(again, Err(StorageError::Exists(_))),
+            "a token that was given once is never given again"
+        );
+    }
+    assert!(store.records.list(&Filter::default(), None, 10).await.unwrap().requests.is_empty());
+    assert_eq!(store.records.next_due().await.unwrap(), None);
+    assert!(store.records.counts().await.unwrap().iter().all(|(_, count)| *count == 0));
+    assert!(store.records.timeline(request.id).await.unwrap().is_empty());
+    assert!(log(&store).await.iter().any(|e| e.event.action == "request.forgotten"));
+}
+
+pub(super) async fn a_crash_after_each_step_of_an_upload_leaves_what_the_sweep_finds<G: Ground>() {
+    for steps in 0..=4 {
+        let ground = G::new();
+        let store = ground.open();
+        let request = add(&store, 1).await;
+        let document = DocumentId(id(2, 1));
+        let key = |chunk| BlobKey {
+            document,
+            file_index: 0,
+            chunk,
+        };
+        let chunk = |n: u8| Bytes::from(vec![n; 65_552]);
+        for step in 0..steps {
+            match step {
+                0 => drop(store.records.transition(request.id, begin(document, &store)).await.unwrap()),
+                1 => store.blobs.put(key(0), chunk(0)).await.unwrap(),
+                2 => store.blobs.put(key(1), chunk(1)).await.unwrap(),
+                _ => {
+                    let commit = Transition::CommitReceived(stored(document, &store));
+                    store.records.transition(request.id, commit).await.unwrap();
+                }
+            }
+        }
+        // Something later that is durable makes everything before it so.
+        add(&store, 2).await;
+        drop(store);
+        let store = ground.open();
+        let request = store.records.request(request.id).await.unwrap().unwrap();
+        let live = store.records.live_documents().await.unwrap();
+        assert_eq!(live.len(), usize::from(steps > 0), "{steps}");
+        assert_eq!(store.blobs.documents().await.unwrap().len(), usize::from(steps > 1), "{steps}");
+        for n in 0..2_u8 {
+            let found = store.blobs.get(key(n.into())).await.unwrap();
+            assert_eq!(found, (steps > usize::from(n) + 1).then(|| chunk(n)), "{steps}");
+        }
+        if steps == 4 {
+            assert!(request.held().is_some());
+            continue;
+        }
+        assert!(matches!(request.stage, Stage::Open { .. }), "half a document is none");
+        if steps > 0 {
+            assert_eq!(request.receivings.len(), 1);
+            store
+                .records
+                .transition(request.id, Transition::AbandonReceive(document))
+                .await
+                .unwrap();
+        }
+        store.blobs.delete(document).await.unwrap();
+        store.blobs.delete(document).await.unwrap();
+        assert!(store.records.live_documents().await.unwrap().is_empty());
+        assert!(store.blobs.documents().await.unwrap().is_empty());
+        assert_eq!(store.blobs.get(key(0)).await.unwrap(), None);
+        // The link is as good as new.
+        let again = DocumentId(id(5, 1));
+        store.records.transition(request.id, begin(again, &store)).await.unwrap();
+        store
+            .records
+            .transition(request.id, Transition::CommitReceived(stored(again, &store)))
+            .await
+            .unwrap();
+    }
+}

@@ -1,0 +1,446 @@
+//! `kill -9` at any moment: what was answered with 200 is delivered exactly once with effect and purged with a receipt, and nothing is left behind.
+//!
+//! The portal with its worker is a child process (this binary again) on a folder; the provider stays in the test. Once at random moments while the
+//! provider misbehaves, once at each of the named points of [`nightdrop::crash`]. The invariants are those of the design:
+//! A acknowledged ⇒ not lost · E no secret without an owner · O at most one document per link · D at most one delivery with effect · P nothing readable on disk.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
+
+use futures_util::StreamExt;
+use nightdrop::app::{self, App, KeyProtection};
+use nightdrop::config::Config;
+use nightdrop::connectors::settings::Secret;
+use nightdrop::crypto::envelope::Suite;
+use nightdrop::domain::agent::Actor;
+use nightdrop::domain::request::Stage;
+use nightdrop::sandbox::{self, Sandbox};
+use nightdrop::storage::clock::Source;
+use nightdrop::workflow::issue;
+use serde_json::{Value, json};
+
+mod site;
+
+use site::{Site, SmallDisk, child, runtime};
+
+use crate::forwarding::Random;
+use crate::support::{Folder, Link, ask, client, form, png, private, until, walk};
+
+const FOLDER: &str = "NIGHTDROP_CRASH_FOLDER";
+const START: &str = "NIGHTDROP_CRASH_CLOCK";
+/// The child's clock runs this much faster, so that backoffs do not make the test wait.
+const HASTE: i64 = 40;
+
+#[test]
+fn every_point_of_a_crash_is_survived() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return child(&PathBuf::from(folder));
+    }
+    runtime().block_on(async {
+        // Mostly waiting for disks and children: a few at once.
+        let cases = futures_util::stream::iter(POINTS).map(|case| async move {
+            let start = Instant::now();
+            let hit = if one_point(case).await { "hit" } else { "NEVER HIT" };
+            format!("{:<6} {:<44} {hit} {} ms", case.name, case.what, start.elapsed().as_millis())
+        });
+        let mut table: Vec<String> = cases.buffered(4).collect().await;
+        for (name, why) in NOT_HERE {
+            table.push(format!("{name:<6} {why}"));
+        }
+        let table = table.join("\n");
+        let _ = writeln!(std::io::stderr(), "{table}");
+        assert!(!table.contains("NEVER HIT"), "{table}");
+    });
+}
+
+#[test]
+fn random_crashes_lose_nothing_and_send_nothing_twice() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return child(&PathBuf::from(folder));
+    }
+    let rounds = if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() {
+        100
+    } else {
+        20
+    };
+    runtime().block_on(random_crashes(rounds));
+}
+
+/// Where the process ends, what the provider does, and whether the test itself kills at the right moment.
+struct Case {
+    name: &'static str,
+    what: &'static str,
+    /// As `NIGHTDROP_CRASH_AT` wants it; the canary at start passes some points once.
+    at: &'static str,
+    plan: &'static [&'static str],
+}
+
+const POINTS: &[Case] = &[
+    Case {
+        name: "C4",
+        what: "slot page written, not synced",
+        at: "C4#2",
+        plan: &[],
+    },
+    Case {
+        name: "C5",
+        what: "slot synced",
+        at: "C5",
+        plan: &[],
+    },
+    Case {
+        name: "C6",
+        what: "one chunk stored",
+        at: "C6",
+        plan: &[],
+    },
+    Case {
+        name: "C6b",
+        what: "some chunks stored",
+        at: "C6#3",
+        plan: &[],
+    },
+    Case {
+        name: "C7",
+        what: "all chunks, no commit",
+        at: "C7",
+        plan: &[],
+    },
+    Case {
+        name: "C8",
+        what: "commit decided, not synced",
+        at: "C8",
+        plan: &[],
+    },
+    Case {
+        name: "C10",
+        what: "commit synced, 200 not sent",
+        at: "C10",
+        plan: &[],
+    },
+    Case {
+        name: "C11",
+        what: "200 sent",
+        at: "",
+        plan: &[],
+    },
+    Case {
+        name: "C12",
+        what: "lease taken",
+        at: "C12",
+        plan: &[],
+    },
+    Case {
+        name: "C13",
+        what: "decrypted into memory",
+        at: "C13",
+        plan: &[],
+    },
+    Case {
+        name: "C15",
+        what: "intent durable, no byte sent",
+        at: "C15",
+        plan: &[],
+    },
+    Case {
+        name: "C16",
+        what: "half of the bytes sent",
+        at: "C16",
+        plan: &[],
+    },
+    Case {
+        name: "C17",
+        what: "provider committed, answer on its way",
+        at: "",
+        plan: &["endless"],
+    },
+    Case {
+        name: "C18",
+        what: "answer received, not stored",
+        at: "C18",
+        plan: &[],
+    },
+    Case {
+        name: "C19b",
+        what: "answer received after an unknown first try",
+        at: "C19",
+        plan: &["commit_then_drop"],
+    },
+    Case {
+        name: "C19",
+        what: "Received stored, not synced",
+        at: "C19",
+        plan: &[],
+    },
+    Case {
+        name: "C20",
+        what: "callback verified, not stored",
+        at: "C20",
+        plan: &["pending:1"],
+    },
+    Case {
+        name: "C21",
+        what: "purge begun, secret live",
+        at: "C21",
+        plan: &[],
+    },
+    Case {
+        name: "C21b",
+        what: "purge begun after a rejection",
+        at: "C21",
+        plan: &["reject:expired"],
+    },
+    Case {
+        name: "C22",
+        what: "zeros written, not synced",
+        at: "C22#2",
+        plan: &[],
+    },
+    Case {
+        name: "C23",
+        what: "zeros synced, not read back",
+        at: "C23#2",
+        plan: &[],
+    },
+    Case {
+        name: "C24",
+        what: "chunks partly deleted",
+        at: "C24",
+        plan: &[],
+    },
+    Case {
+        name: "C25",
+        what: "purge stored, slot not free yet",
+        at: "C25",
+        plan: &[],
+    },
+];
+
+const NOT_HERE: &[(&str, &str)] = &[
+    (
+        "C9",
+        "no such moment: every write of the log is synced as it is written (power_cut tests it)",
+    ),
+    ("C14", "no such moment: no scanner stands between decrypting and sending"),
+];
+
+async fn one_point(case: &Case) -> bool {
+    let site = Site::new(if case.plan == ["pending:1"] { "verdict" } else { "received" }).await;
+    let link = site.links(1).await.remove(0);
+    site.plan(case.plan).await;
+    let file = png(case.name.len() as u64 + 5, 400_000);
+    let mut portal = site.start(case.at).await;
+    site.sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", portal.address)));
+    let acknowledged = portal.send(&link, &file).await == Some(200);
+    match case.name {
+        "C11" => assert!(acknowledged),
+        "C17" => until("the provider has it", async || !site.received().await.is_empty()).await,
+        _ => {}
+    }
+    let hit = if case.at.is_empty() {
+        portal.kill();
+        true
+    } else {
+        portal.ended().await
+    };
+    // The moment of recovery, before any worker turns: E and O; and P at any time.
+    site.look_into(&[&link], &[&file], false).await;
+    let mut portal = site.start("").await;
+    site.sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", portal.address)));
+    if !acknowledged {
+        // The applicant tries again. Either the first try counts after all, or this one does.
+        let again = portal.send(&link, &file).await;
+        assert!(matches!(again, Some(200 | 409)), "{}: {again:?}", case.name);
+    }
+    portal.purged(&link).await;
+    portal.kill();
+    site.look_into(&[&link], &[&file], true).await;
+    let received = site.received().await;
+    assert_eq!(received.len(), 1, "{}: {received:?}", case.name);
+    assert_eq!(received[0]["deliveries"], 1, "{}", case.name);
+    assert_eq!(received[0]["parts"][0]["sha256"], crate::support::sha256(&file), "{}", case.name);
+    hit
+}
+
+async fn random_crashes(rounds: u64) {
+    let seed = std::env::var("NIGHTDROP_CRASH_SEED").map_or_else(
+        |_| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 % 1_000_000,
+        |s| s.parse().unwrap(),
+    );
+    let _ = writeln!(std::io::stderr(), "NIGHTDROP_CRASH_SEED={seed}");
+    let mut random = Random(seed << 8 | 1);
+    let site = Site::new("received").await;
+    let links = site.links(rounds as usize * 6).await;
+    let bad = [
+        "commit_then_drop",
+        "commit_then_500",
+        "500",
+        "503:0",
+        "drop",
+        "garbage",
+        "duplicate",
+        "slow:150",
+        "sticky_500",
+        "429:1",
+    ];
+    let plan: Vec<&str> = (0..rounds * 40)
+        .map(|_| {
+            if random.below(5) == 0 {
+                bad[random.below(bad.len() as u64) as usize]
+            } else {
+                "ok"
+            }
+        })
+        .collect();
+    site.plan(&plan).await;
+    let mut acknowledged = Vec::new();
+    for (round, mine) in links.chunks(6).enumerate() {
+        let portal = Arc::new(site.start("").await);
+        let uploads: Vec<_> = mine
+            .chunks(3)
+            .enumerate()
+            .map(|(lane, links)| {
+                let portal = portal.clone();
+                let paths: Vec<String> = links.iter().map(|l| l.path.clone()).collect();
+                tokio::spawn(async move {
+                    let mut done = Vec::new();
+                    for (n, path) in paths.into_iter().enumerate() {
+                        let file = png((round * 6 + lane * 3 + n) as u64, 3_000 + n * 120_000);
+                        if portal.post(&path, &file).await != Some(200) {
+                            break;
+                        }
+                        done.push(path);
+                    }
+                    done
+                })
+            })
+            .collect();
+        // The moment itself is what is random here, not a state that is waited for.
+        tokio::time::sleep(std::time::Duration::from_millis(random.below(900))).await;
+        portal.signal();
+        for lane in uploads {
+            acknowledged.extend(lane.await.unwrap());
+        }
+        drop(portal);
+        if round % 10 == 9 {
+            site.look_into(&[], &[], false).await;
+        }
+    }
+    assert!(
+        acknowledged.len() > rounds as usize / 2,
+        "only {} uploads got through: nothing was tested",
+        acknowledged.len()
+    );
+    let mut portal = site.start("").await;
+    for link in links.iter().filter(|l| acknowledged.contains(&l.path)) {
+        portal.purged(link).await;
+    }
+    // Some were stored whose answer was cut off; they are delivered as well.
+    portal.quiet(&links).await;
+    portal.kill();
+    let known: Vec<&Link> = links.iter().filter(|l| acknowledged.contains(&l.path)).collect();
+    let purged = site.look_into(&known, &[], true).await;
+    let received = site.received().await;
+    assert!(received.iter().all(|r| r["deliveries"] == 1), "{received:?}");
+    let twice: BTreeMap<&str, usize> = received.iter().fold(BTreeMap::new(), |mut all, r| {
+        *all.entry(r["applicant"].as_str().unwrap()).or_default() += 1;
+        all
+    });
+    assert!(twice.values().all(|n| *n == 1), "{twice:?}");
+    assert_eq!(received.len(), purged, "delivered and purged are the same documents");
+    let _ = writeln!(
+        std::io::stderr(),
+        "{rounds} rounds: {} acknowledged, {purged} delivered once and purged, {} provider answers misbehaved",
+        acknowledged.len(),
+        plan.iter().filter(|p| **p != "ok").count()
+    );
+}
+
+#[test]
+#[ignore = "needs root to mount a small disk: cargo test --test it crash -- --ignored"]
+fn a_full_disk_refuses_politely_and_empties_itself() {
+    runtime().block_on(full_disk());
+}
+
+async fn full_disk() {
+    let mut disk = None;
+    let site = Site::prepared("received", |folder| disk = Some(SmallDisk::mount(&folder.join("data"), "200m"))).await;
+    let links = site.links(60).await;
+    let mut running = site.open().await.start_with(false).await.unwrap();
+    let file = png(1, 3_000_000);
+    let send = async |running: &app::Running, link: &Link| {
+        let (body, kind) = form(&[("front", &file)]);
+        let url = format!("http://{}{}", running.public, link.path);
+        site.http.post(url).header("content-type", kind).body(body).send().await.unwrap()
+    };
+    let whole = async |running: &app::Running, count: usize| {
+        let portal = &running.portal;
+        until("what was refused is gone again", async || portal.in_flight.is_empty()).await;
+        assert_eq!(portal.records.live_documents().await.unwrap().len(), count);
+        assert_eq!(portal.blobs.documents().await.unwrap().len(), count);
+        assert_eq!(portal.erasure.live().unwrap().len(), count);
+    };
+    let mut stored = 0;
+    let refused = loop {
+        let answer = send(&running, &links[stored]).await;
+        if answer.status() != 200 {
+            break answer;
+        }
+        stored += 1;
+    };
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert!(stored >= 5, "only {stored} fitted");
+    whole(&running, stored).await;
+    // Its own limits leave room to work: a few are delivered and purged from the full disk, without a restart.
+    for _ in 0..3 {
+        assert_eq!(
+            nightdrop::worker::step(&running.portal).await.unwrap(),
+            nightdrop::worker::Step::Done
+        );
+    }
+    whole(&running, stored - 3).await;
+    // Another program takes most of the rest: below every reserve of ours. At worst the process has to start again, with the help of its ballast.
+    let filler = disk.as_ref().unwrap().fill(24 << 20);
+    assert_eq!(send(&running, &links[stored]).await.status(), 503);
+    let mut restarts = 0;
+    loop {
+        match nightdrop::worker::step(&running.portal).await {
+            Ok(nightdrop::worker::Step::Idle) => break,
+            Ok(nightdrop::worker::Step::Done) => {}
+            Err(error) => {
+                restarts += 1;
+                assert!(restarts <= 2, "{error}");
+                running.stop().await;
+                running = site.open().await.start_with(false).await.unwrap();
+            }
+        }
+    }
+    whole(&running, 0).await;
+    let received = site.received().await;
+    assert!(
+        received.len() == stored && received.iter().all(|r| r["deliveries"] == 1),
+        "{received:?}"
+    );
+    std::fs::remove_file(filler).unwrap();
+    for link in &links[stored..stored + 5] {
+        let answer = send(&running, link).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+        while nightdrop::worker::step(&running.portal).await.unwrap() == nightdrop::worker::Step::Done {}
+    }
+    whole(&running, 0).await;
+    assert_eq!(site.received().await.len(), stored + 5);
+    running.stop().await;
+    site.look_into(&[], &[&file], false).await;
+    let _ = writeln!(
+        std::io::stderr(),
+        "{stored} documents filled the disk; all were delivered from there, with {restarts} restarts"
+    );
+}
