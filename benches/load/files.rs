@@ -81,6 +81,10 @@ impl BlobStore for Files {
         Ok(())
     }
 
+    async fn delete_file(&self, _: DocumentId, _: u8) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     async fn documents(&self) -> Result<Vec<DocumentId>, StorageError> {
         Ok(Vec::new())
     }
@@ -104,6 +108,10 @@ impl BlobStore for Nowhere {
     }
 
     async fn delete(&self, _: DocumentId) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    async fn delete_file(&self, _: DocumentId, _: u8) -> Result<(), StorageError> {
         Ok(())
     }
 

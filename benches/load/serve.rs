@@ -302,6 +302,7 @@ impl House {
                         document,
                         slot: SlotRef { index: 0, generation: 1 },
                         started_at: records.now(),
+                        how: nightdrop::domain::request::How::Stream,
                     };
                     records
                         .transition(id, Transition::BeginReceive { receiving, generation: 1 })

@@ -69,7 +69,7 @@ async fn serve(
     if method == Method::OPTIONS {
         return options(&state);
     }
-    let (body, verdict) = Paced::new(payload, u64::MAX, state.pace);
+    let (mut body, verdict) = Paced::new(payload, u64::MAX, state.pace);
     let call = Call {
         state: &state,
         request: &request,
@@ -79,12 +79,10 @@ async fn serve(
         wanted: query.and_then(|q| q.into_inner().u).map(|u| DocumentId::parse(&u)),
         verdict,
     };
-    let mut response = match call.answer(&method, body).await {
+    let mut response = match call.answer(&method, &mut body).await {
         Ok(response) => response,
-        Err(Failed { problem, offset, rest }) => {
-            if let Some(rest) = rest {
-                body::drain(rest).await;
-            }
+        Err(Failed { problem, offset }) => {
+            body::drain(body).await;
             let mut response = problem.error_response();
             if let Some(offset) = offset {
                 headers::set(&mut response, "upload-offset", &offset.to_string());
@@ -120,11 +118,10 @@ struct Call<'a> {
     verdict: Verdict,
 }
 
-/// What did not happen and why, where the upload stands, and the body that is still coming.
+/// What did not happen and why, and where the upload stands.
 struct Failed {
     problem: Problem,
     offset: Option<u64>,
-    rest: Option<Paced>,
 }
 
 impl Failed {
@@ -132,13 +129,7 @@ impl Failed {
         Self {
             problem: problem.into(),
             offset: None,
-            rest: None,
         }
-    }
-
-    fn unread(mut self, rest: Paced) -> Self {
-        self.rest = Some(rest);
-        self
     }
 }
 
@@ -149,18 +140,14 @@ impl From<Problem> for Failed {
 }
 
 impl Call<'_> {
-    async fn answer(&self, method: &Method, mut body: Paced) -> Result<HttpResponse, Failed> {
-        let link = match self.enter(method).await {
-            Ok(link) => link,
-            Err(failed) => return Err(failed.unread(body)),
-        };
-        let answer = match *method {
+    async fn answer(&self, method: &Method, body: &mut Paced) -> Result<HttpResponse, Failed> {
+        let link = self.enter(method).await?;
+        match *method {
             Method::HEAD => self.stand(&link).await,
-            Method::POST => self.create(link, &mut body).await,
-            Method::PATCH => self.patch(link, &mut body).await,
+            Method::POST => self.create(link, body).await,
+            Method::PATCH => self.patch(link, body).await,
             _ => self.remove(&link).await,
-        };
-        answer.map_err(|failed| failed.unread(body))
+        }
     }
 
     /// Version, site, link and passcode: nothing of the body is looked at before.
@@ -219,7 +206,7 @@ impl Call<'_> {
     }
 
     fn token(&self) -> Result<crate::domain::token::PlainToken, Failed> {
-        crate::domain::token::PlainToken::parse(self.token).ok_or_else(|| none())
+        crate::domain::token::PlainToken::parse(self.token).ok_or_else(none)
     }
 
     /// The upload that the caller means, unless that is another one than there is.

@@ -242,3 +242,147 @@ fn may_go_on(request: &DocumentRequest, now: OffsetDateTime) -> Result<(), Refus
 fn touch(request: &mut DocumentRequest, now: OffsetDateTime) {
     request.receivings.iter_mut().for_each(|r| r.touch(now));
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::{apply, tests};
+    use super::*;
+    use crate::domain::document::PartName;
+    use crate::domain::request::StagedPart;
+    use time::Duration;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-01 0:00 UTC);
+
+    /// A request for two sides.
+    fn request() -> DocumentRequest {
+        let mut request = tests::request(false);
+        let mut back = request.parts[0].clone();
+        back.name = PartName::parse("back").unwrap();
+        request.parts.push(back);
+        request
+    }
+
+    fn staged(n: u8, part: &str) -> Transition {
+        Transition::BeginReceive {
+            receiving: Receiving {
+                document: DocumentId([n; 16]),
+                slot: SlotRef {
+                    index: u64::from(n),
+                    generation: 1,
+                },
+                started_at: NOW,
+                how: How::Staged {
+                    staged: StagedPart {
+                        part: PartName::parse(part).unwrap(),
+                        length: 100,
+                        offset: 0,
+                        state: vec![n],
+                    },
+                    touched_at: NOW,
+                },
+            },
+            generation: 1,
+        }
+    }
+
+    fn sealed(document: u8, part: &str, upload: Option<u8>) -> Transition {
+        let made = tests::document(document, NOW, part == "front");
+        Transition::StorePart(Box::new(SealedPart {
+            document: made.id,
+            slot: made.slot,
+            generation: 1,
+            started_at: NOW,
+            part: made.parts[0].clone(),
+            length: 100,
+            upload: upload.map(|u| DocumentId([u; 16])),
+            receiver: Some([7; 32]),
+        }))
+    }
+
+    fn after(request: &DocumentRequest, step: Transition) -> DocumentRequest {
+        apply(request.clone(), step, NOW).unwrap().0
+    }
+
+    #[test]
+    fn the_last_part_is_the_commit() {
+        let begun = after(&after(&request(), staged(1, "front")), staged(2, "back"));
+        let half = after(&begun, sealed(9, "front", Some(1)));
+        assert_eq!(half.finished(&PartName::parse("front").unwrap()).unwrap().length, 100);
+        assert_eq!(
+            half.receivings.iter().filter(|r| r.how == How::Ending).count(),
+            1,
+            "its upload ends"
+        );
+        let whole = after(&half, sealed(9, "back", Some(2)));
+        let (document, _) = whole.held().unwrap();
+        assert_eq!((document.id, document.receiver), (DocumentId([9; 16]), Some([7; 32])));
+        let names: Vec<_> = document.parts.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(names, ["front", "back"], "in the order asked for");
+        assert!(whole.receivings.iter().all(|r| r.how == How::Ending && r.document != document.id));
+        assert_eq!(apply(whole, sealed(9, "back", None), NOW).unwrap_err(), Refusal::AlreadyReceived);
+    }
+
+    #[test]
+    fn one_upload_for_each_part_and_one_submission_for_each_link() {
+        let begun = after(&request(), staged(1, "front"));
+        assert_eq!(apply(begun.clone(), staged(2, "front"), NOW).unwrap_err(), Refusal::Superseded);
+        assert_eq!(apply(begun.clone(), staged(2, "side"), NOW).unwrap_err(), Refusal::Superseded);
+        assert_eq!(
+            apply(begun.clone(), sealed(9, "front", Some(2)), NOW).unwrap_err(),
+            Refusal::Superseded,
+            "not the upload that there is"
+        );
+        let half = after(&after(&begun, sealed(9, "front", Some(1))), staged(3, "back"));
+        assert_eq!(
+            apply(half.clone(), sealed(8, "back", Some(3)), NOW).unwrap_err(),
+            Refusal::Superseded,
+            "sealed into another submission"
+        );
+        assert_eq!(apply(half.clone(), sealed(9, "front", None), NOW).unwrap_err(), Refusal::Superseded);
+        assert_eq!(apply(half, staged(4, "front"), NOW).unwrap_err(), Refusal::Superseded, "it is here");
+    }
+
+    #[test]
+    fn progress_is_from_where_it_stands() {
+        let begun = after(&request(), staged(1, "front"));
+        let progress = |from, offset| Transition::StageProgress {
+            document: DocumentId([1; 16]),
+            from,
+            offset,
+            state: vec![9],
+        };
+        let moved = after(&begun, progress(0, 60));
+        assert_eq!(moved.receivings[0].staged().map(|s: &StagedPart| s.offset), Some(60));
+        for late in [progress(0, 50), progress(59, 70), progress(60, 101)] {
+            assert_eq!(apply(moved.clone(), late, NOW).unwrap_err(), Refusal::Superseded);
+        }
+    }
+
+    #[test]
+    fn what_comes_last_keeps_the_whole_submission() {
+        let begun = after(&after(&request(), staged(1, "front")), staged(2, "back"));
+        let later = NOW + Duration::minutes(50);
+        let progress = Transition::StageProgress {
+            document: DocumentId([1; 16]),
+            from: 0,
+            offset: 10,
+            state: vec![],
+        };
+        let (moved, _) = apply(begun, progress, later).unwrap();
+        assert_eq!(moved.due_at(), Some(later + crate::domain::link::RESUME_WITHIN));
+        let end = |idle| Transition::EndReceive {
+            document: DocumentId([2; 16]),
+            idle,
+        };
+        assert_eq!(
+            apply(moved.clone(), end(true), later + Duration::minutes(59)).unwrap_err(),
+            Refusal::Superseded
+        );
+        let (ended, log) = apply(moved.clone(), end(true), later + Duration::hours(1)).unwrap();
+        assert_eq!((ended.receivings[1].how.clone(), log.len()), (How::Ending, 1));
+        let (ended, log) = apply(moved, end(false), later).unwrap();
+        assert_eq!((ended.receivings[1].how.clone(), log.len()), (How::Ending, 0));
+    }
+}
