@@ -3,19 +3,28 @@
 //! * What all share (the client with its limits, request bodies as [`body::Segment`]s, signatures, sorting of failures) stands once, in `client`, `body` and `sign`.
 //! * A connector sends bytes only in [`Connector::deliver`], and the bytes are a pure function of the [`Parcel`]: same document, same epoch, same bytes.
 //! * Nothing here logs, stores or returns a document byte or an applicant reference. A callback is a hint, never an authority.
-//! * Adding a provider takes one file and one line in [`build`].
+//! * Adding a provider takes one file and one line in [`build`] (and its name in [`KINDS`]).
 
+pub mod adyen;
 pub mod body;
+pub mod bridge;
 pub mod client;
+pub mod dwolla;
 pub mod guard;
 pub mod http;
+pub mod kinds;
+pub mod lithic;
 pub mod manual;
+pub mod oauth;
+pub mod onfido;
 pub mod sandbox;
 pub mod settings;
 pub mod shape;
 pub mod sign;
 pub mod stripe;
+pub mod sumsub;
 pub mod synapse;
+pub mod unit;
 pub mod words;
 
 #[cfg(test)]
@@ -36,12 +45,21 @@ use crate::domain::id::DocumentId;
 use settings::{Fault, ReadSecret};
 
 /// The provider kinds that a configuration may name.
-pub const KINDS: [&str; 5] = ["http", "manual", "sandbox", "stripe", "synapse"];
+pub const KINDS: [&str; 12] = [
+    "adyen", "bridge", "dwolla", "http", "lithic", "manual", "onfido", "sandbox", "stripe", "sumsub", "synapse", "unit",
+];
 
 /// Makes a connector from a `[providers.<name>]` table without the keys that are not the connector's; every fault at once, each with its key and what is accepted.
 pub fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Arc<dyn Connector>, Vec<Fault>> {
     Ok(match kind {
         "sandbox" => Arc::new(sandbox::Sandbox::new(sandbox::Settings::from_table(table, read_secret)?)?),
+        "adyen" => Arc::new(adyen::Adyen::new(adyen::Settings::from_table(table, read_secret)?)?),
+        "bridge" => Arc::new(bridge::Bridge::new(bridge::Settings::from_table(table, read_secret)?)?),
+        "dwolla" => Arc::new(dwolla::Dwolla::new(dwolla::Settings::from_table(table, read_secret)?)?),
+        "lithic" => Arc::new(lithic::Lithic::new(lithic::Settings::from_table(table, read_secret)?)?),
+        "onfido" => Arc::new(onfido::Onfido::new(onfido::Settings::from_table(table, read_secret)?)?),
+        "sumsub" => Arc::new(sumsub::Sumsub::new(sumsub::Settings::from_table(table, read_secret)?)?),
+        "unit" => Arc::new(unit::Unit::new(unit::Settings::from_table(table, read_secret)?)?),
         "stripe" => Arc::new(stripe::Stripe::new(stripe::Settings::from_table(table, read_secret)?)?),
         "synapse" => Arc::new(synapse::Synapse::new(synapse::Settings::from_table(table, read_secret)?)?),
         "http" => Arc::new(http::Http::new(http::Settings::from_table(table, read_secret)?)?),

@@ -50,6 +50,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod connectors;
+pub mod crash;
 pub mod crypto;
 pub mod domain;
 pub mod http;

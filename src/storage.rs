@@ -6,6 +6,8 @@
 //! * Nothing here can open what it stores; keys and erasure secrets never come here.
 
 pub mod clock;
+#[cfg(test)]
+mod contract;
 pub mod key;
 pub mod record;
 pub mod sled;

@@ -29,6 +29,7 @@ pub async fn step(portal: &Arc<Portal>) -> Result<Step, WorkflowError> {
     match portal.records.claim_due(until).await? {
         None => Ok(Step::Idle),
         Some(request) => {
+            crate::crash::point("C12");
             forward::step(portal, request).await?;
             Ok(Step::Done)
         }

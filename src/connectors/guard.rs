@@ -8,7 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::settings::{Endpoint, Fault};
+use super::Failure;
+use super::settings::{Endpoint, Fault, Reader};
+use crate::domain::delivery::Problem;
 
 /// How far a connector may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +94,49 @@ pub fn checked_url(endpoint: &Endpoint, key: &str, text: &str) -> Result<Url, Fa
         return Err(fault(
             "a public address (allow_private = true allows private networks; link-local ones are never allowed)",
         ));
+    }
+    Ok(url)
+}
+
+/// Hosts to which an address that a provider hands out may lead: names, or `*.` and a name for every name below it.
+pub fn read_hosts(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
+    const WANTED: &str = "a list of host names such as [\"uploads.example.com\", \"*.example.net\"]";
+    let hosts = reader.texts(key, WANTED).unwrap_or_default();
+    let sound = |host: &String| {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        let dotted = host == name || name.contains('.');
+        dotted
+            && !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
+    };
+    if hosts.is_empty() || !hosts.iter().all(sound) {
+        reader.fault(key, WANTED);
+    }
+    hosts
+}
+
+/// An address out of a provider's answer: it must be as safe as a configured one (a query apart) and lead to one of these hosts.
+pub fn foreign_url(endpoint: &Endpoint, hosts: &[String], text: &str) -> Result<Url, Failure> {
+    let refused = |why: String| Failure::Final {
+        problem: Problem::new("provider.upload_address", why),
+    };
+    let unsafe_address = || refused("The provider gave an upload address that is not safe to use. Ask the provider.".to_owned());
+    let url = Url::parse(text).map_err(|_| unsafe_address())?;
+    let mut bare = url.clone();
+    bare.set_query(None);
+    checked_url(endpoint, "", bare.as_str()).map_err(|_| unsafe_address())?;
+    let host = url.host_str().unwrap_or_default();
+    let below = |known: &str| {
+        known
+            .strip_prefix('*')
+            .is_some_and(|end| host.len() > end.len() && host.ends_with(end))
+    };
+    if !hosts.iter().any(|known| known == host || below(known)) {
+        return Err(refused(format!(
+            "The provider gave an upload address at {host}, which the list of upload hosts in its configuration does not name."
+        )));
     }
     Ok(url)
 }
@@ -208,6 +253,36 @@ mod tests {
         assert!(!check(&sandbox, "http://example.com") && !check(&sandbox, "http://10.0.0.1"));
         let open = endpoint(true, true, false);
         assert!(check(&open, "http://10.0.0.1") && check(&open, "http://provider.internal") && !check(&open, "http://169.254.169.254"));
+    }
+
+    #[test]
+    fn addresses_out_of_answers_lead_to_listed_hosts_only() {
+        let hosts = ["uploads.example.com".to_owned(), "*.s3.example.net".to_owned()];
+        let check = |url: &str| foreign_url(&endpoint(false, false, false), &hosts, url).is_ok();
+        assert!(
+            check("https://uploads.example.com/a?X-Signature=1")
+                && check("https://b.s3.example.net/a")
+                && check("https://b.c.s3.example.net")
+        );
+        for bad in [
+            "http://uploads.example.com/a",
+            "https://example.com/a",
+            "https://s3.example.net/a",
+            "https://xs3.example.net/a",
+            "https://uploads.example.com.evil.example/a",
+            "https://u:p@uploads.example.com/a",
+            "https://uploads.example.com/a#b",
+            "https://169.254.169.254/a",
+            "//uploads.example.com/a",
+            "",
+        ] {
+            assert!(!check(bad), "{bad}");
+        }
+        let local = ["127.0.0.1".to_owned()];
+        assert!(
+            foreign_url(&endpoint(false, false, false), &local, "https://127.0.0.1/a").is_err(),
+            "a listed host is still guarded"
+        );
     }
 
     #[tokio::test]

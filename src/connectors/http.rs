@@ -10,12 +10,13 @@ pub mod settings;
 pub mod template;
 
 use async_trait::async_trait;
-use reqwest::Method;
+use reqwest::{Method, Url};
 use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::body::{Body, Segment};
 use super::client::{Answer, Call, Client};
+use super::guard::foreign_url;
 use super::settings::Fault;
 use super::shape::{Json, Multipart};
 use super::sign::{self, Algorithm, Signer};
@@ -26,7 +27,7 @@ use super::{
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
 pub use settings::Settings;
-use settings::{Auth, CallbackScheme, Shape, SignedText, VerdictRules};
+use settings::{Address, Auth, CallbackScheme, Shape, SignedText, VerdictRules};
 use template::Values;
 
 pub struct Http {
@@ -57,7 +58,7 @@ impl Http {
 
     fn dress(&self, mut call: Call) -> Call {
         call = match &self.settings.auth {
-            Auth::None => call,
+            Auth::None | Auth::OAuth(_) => call,
             Auth::Bearer(secret) => call.bearer(secret.expose()),
             Auth::Basic { user, secret } => {
                 let pair = data_encoding::BASE64.encode(format!("{user}:{}", secret.expose()).as_bytes());
@@ -71,31 +72,61 @@ impl Http {
             .fold(call, |call, (name, value)| call.header(name, value))
     }
 
-    async fn ask(&self, path: &str) -> Result<Value, Failure> {
-        let call = self.dress(Call::asking(Method::GET, self.client.url(path)));
-        let call = self.signed(call, &Body::text("", "")).await?;
-        self.client.send(call).await?.success()
+    /// Signs and sends what `call` makes. With OAuth once more after a refused token.
+    async fn send(&self, method: &Method, url: &Url, body: Option<Body>, call: impl Fn() -> Call) -> Result<Answer, Failure> {
+        let signature = self.signature(method, url, body.as_ref()).await?;
+        let whole = || {
+            let call = signature
+                .iter()
+                .fold(self.dress(call()), |call, (name, value)| call.header(name, value));
+            match &body {
+                Some(body) => call.body(body.clone()),
+                None => call,
+            }
+        };
+        match &self.settings.auth {
+            Auth::OAuth(oauth) => oauth.send(&self.client, |token| whole().bearer(token)).await,
+            _ => self.client.send(whole()).await,
+        }
     }
 
-    /// Adds the signature over the body, which is read once for it.
-    async fn signed(&self, call: Call, body: &Body) -> Result<Call, Failure> {
-        let Some(signing) = &self.settings.signing else { return Ok(call) };
+    async fn ask(&self, path: &str) -> Result<Value, Failure> {
+        let url = self.client.url(path);
+        let call = || Call::asking(Method::GET, url.clone());
+        self.send(&Method::GET, &url, None, call).await?.success()
+    }
+
+    /// The headers of a signature over the request, whose body is read once for it.
+    async fn signature(&self, method: &Method, url: &Url, body: Option<&Body>) -> Result<Vec<(String, String)>, Failure> {
+        let Some(signing) = &self.settings.signing else {
+            return Ok(Vec::new());
+        };
         let mut signer = Signer::new(signing.algorithm, signing.secret.expose().as_bytes());
-        let mut call = call;
-        if signing.signs == SignedText::TimestampAndBody {
+        let mut headers = Vec::new();
+        if signing.signs != SignedText::Body {
             // A door to the outside: the provider compares this with its own clock.
             let now = OffsetDateTime::now_utc().unix_timestamp().to_string();
             signer.update(now.as_bytes());
-            signer.update(b".");
-            call = call.header(&signing.timestamp_header, &now);
+            headers.push((signing.timestamp_header.clone(), now));
         }
-        body.read(|bytes| signer.update(bytes)).await.map_err(|error| Failure::Poison {
-            problem: Problem::new(
-                "document.cannot_be_opened",
-                format!("The sealed document cannot be opened: {}.", error.0),
-            ),
-        })?;
-        Ok(call.header(&signing.header, &signing.encoding.encode(&signer.finish())))
+        match signing.signs {
+            SignedText::Body => {}
+            SignedText::TimestampAndBody => signer.update(b"."),
+            SignedText::Request => {
+                let query = url.query().map(|q| format!("?{q}")).unwrap_or_default();
+                signer.update(format!("{method}{}{query}", url.path()).as_bytes());
+            }
+        }
+        if let Some(body) = body {
+            body.read(|bytes| signer.update(bytes)).await.map_err(|error| Failure::Poison {
+                problem: Problem::new(
+                    "document.cannot_be_opened",
+                    format!("The sealed document cannot be opened: {}.", error.0),
+                ),
+            })?;
+        }
+        headers.push((signing.header.clone(), signing.encoding.encode(&signer.finish())));
+        Ok(headers)
     }
 
     /// One request for the given parts: all of them, or one.
@@ -108,12 +139,61 @@ impl Http {
             reference: "",
         };
         let body = self.body(parcel, parts, call_number);
-        let mut call = self.dress(Call::sending(upload.method.clone(), self.client.url(&upload.path.in_path(&values))));
-        if let Some(name) = &self.settings.idempotency_header {
-            call = call.header(name, &parcel.keys.idempotency(call_number));
+        let url = self.client.url(&upload.path.in_path(&values));
+        let call = || {
+            let call = Call::sending(upload.method.clone(), url.clone());
+            match &self.settings.idempotency_header {
+                Some(name) => call.header(name, &parcel.keys.idempotency(call_number)),
+                None => call,
+            }
+        };
+        let answer = self.send(&upload.method, &url, Some(body), call).await?;
+        match &upload.address {
+            Some(address) if (200..300).contains(&answer.status) => self.put(parcel, parts[0], address, &answer).await?,
+            _ => {}
         }
-        let call = self.signed(call, &body).await?;
-        self.client.send(call.body(body)).await
+        Ok(answer)
+    }
+
+    /// The bytes to where the answer says, without any credentials: the address itself is the permission. It is never stored.
+    async fn put(&self, parcel: &Parcel, part: usize, address: &Address, answer: &Answer) -> Result<(), Failure> {
+        let text = answer.json().and_then(|body| text_at(&body, &address.pointer));
+        let text = text.ok_or_else(|| answer.unreadable())?;
+        let url = foreign_url(&self.settings.common.endpoint, &address.hosts, &text)?;
+        let body = Body::new(parcel.parts[part].file_type.mime(), vec![Segment::Part(part)], parcel);
+        let put = self.client.send(Call::sending(address.method.clone(), url).body(body)).await?;
+        if (200..300).contains(&put.status) {
+            return Ok(());
+        }
+        Err(match put.failure() {
+            Failure::Credentials { .. } => put.definite(
+                "provider.upload_address_refused",
+                "The upload address is no longer valid; a fresh one is fetched by itself.",
+            ),
+            other => other,
+        })
+    }
+
+    /// The references of parts that an earlier attempt brought there, where the provider has a list.
+    async fn present(&self, parcel: &Parcel) -> Result<Option<Vec<Option<String>>>, Failure> {
+        let Some(rules) = &self.settings.list else { return Ok(None) };
+        let values = Values {
+            parcel: Some(parcel),
+            part: None,
+            settings: &self.settings,
+            reference: "",
+        };
+        let body = self.ask(&rules.path.in_path(&values)).await?;
+        let Some(items) = body.pointer(&rules.items).and_then(Value::as_array) else {
+            return Ok(None);
+        };
+        let find = |part: usize| {
+            let named = |item: &&Value| text_at(item, &rules.file_name).is_some_and(|name| name == parcel.file_name(part));
+            let pointer = rules.reference.as_ref();
+            let item = items.iter().find(named)?;
+            Some(pointer.and_then(|pointer| text_at(item, pointer)).unwrap_or_default())
+        };
+        Ok(Some((0..parcel.parts.len()).map(find).collect()))
     }
 
     fn body(&self, parcel: &Parcel, parts: &[usize], call_number: u8) -> Body {
@@ -137,12 +217,12 @@ impl Http {
                 }
                 form.finish(parcel)
             }
-            Shape::Base64 | Shape::DataUri => {
+            Shape::Base64 | Shape::DataUri | Shape::Presigned => {
                 let mut tree = Json::Object(Vec::new());
                 for (name, value) in &upload.fields {
                     plant(&mut tree, name, Json::text(value.as_text(&values(first))));
                 }
-                for part in parts {
+                for part in parts.iter().filter(|_| upload.shape != Shape::Presigned) {
                     let name = upload.file_field.as_text(&values(Some(*part)));
                     plant(
                         &mut tree,
@@ -266,9 +346,16 @@ impl Connector for Http {
             });
         }
         let (mut references, mut verdict) = (Vec::new(), Verdict::Accepted);
+        // A proven absence of the whole may still be the presence of a part: where there is a list, it is read first.
+        let there = if self.class() == ProviderClass::Reconcile {
+            self.present(parcel).await?
+        } else {
+            None
+        };
         for part in all {
             let step = format!("part:{}", parcel.parts[part].name);
-            if let Some(reference) = parcel.step(&step) {
+            let listed = there.as_ref().and_then(|there| there[part].as_deref());
+            if let Some(reference) = parcel.step(&step).or(listed) {
                 references.push(reference.to_owned());
                 verdict = worse(verdict, Verdict::Pending);
                 continue;
@@ -287,41 +374,17 @@ impl Connector for Http {
     }
 
     async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
-        let Some(rules) = &self.settings.list else {
+        let Some(found) = self.present(parcel).await? else {
             return Ok(Presence::Unknown);
-        };
-        let values = Values {
-            parcel: Some(parcel),
-            part: None,
-            settings: &self.settings,
-            reference: "",
-        };
-        let body = self.ask(&rules.path.in_path(&values)).await?;
-        let Some(items) = body.pointer(&rules.items).and_then(Value::as_array) else {
-            return Ok(Presence::Unknown);
-        };
-        let find = |part: usize| {
-            items
-                .iter()
-                .find(|item| text_at(item, &rules.file_name).is_some_and(|name| name == parcel.file_name(part)))
         };
         let needed = if self.settings.upload.per_part { parcel.parts.len() } else { 1 };
-        let found: Vec<&Value> = (0..parcel.parts.len()).filter_map(find).collect();
-        if found.is_empty() {
-            return Ok(Presence::Absent);
-        }
+        let found: Vec<String> = found.into_iter().flatten().collect();
         if found.len() < needed {
-            // Some parts are there and some are not: sending all again would double the first ones.
-            return Ok(Presence::Unknown);
+            // What is there of a parcel that goes in several requests is left out by the next attempt.
+            let partly = !found.is_empty() && self.class() != ProviderClass::Reconcile;
+            return Ok(if partly { Presence::Unknown } else { Presence::Absent });
         }
-        let reference = |item: &&Value| {
-            rules
-                .reference
-                .as_ref()
-                .and_then(|pointer| text_at(item, pointer))
-                .unwrap_or_default()
-        };
-        let mut references = named(found.iter().map(reference));
+        let mut references = named(found);
         references.dedup();
         Ok(Presence::Present(Delivered {
             references,
@@ -458,6 +521,7 @@ fn judge(rules: &VerdictRules, body: &Value) -> Verdict {
 
 /// A text or a number at a JSON pointer.
 fn text_at(value: &Value, pointer: &str) -> Option<String> {
+    // The empty pointer is the value itself.
     match value.pointer(pointer)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

@@ -25,9 +25,9 @@ use std::path::PathBuf;
 use time::Duration;
 use zeroize::Zeroizing;
 
-use super::Limits;
 use super::guard::checked_url;
-use crate::domain::delivery::ConfirmAt;
+use super::{Limits, Profile};
+use crate::domain::delivery::{ConfirmAt, ProviderClass};
 use crate::domain::document::FileType;
 
 /// A secret's text. Never shown.
@@ -114,6 +114,11 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// Whether the key is there with an empty text, where that has a meaning of its own.
+    pub fn is_empty_text(&mut self, key: &str) -> bool {
+        self.get(key).and_then(toml::Value::as_str) == Some("")
     }
 
     /// The empty text stands in for a missing one; the fault is noted.
@@ -244,6 +249,18 @@ impl<'a> Reader<'a> {
         self.secret(key).unwrap_or_else(|| Secret::new(""))
     }
 
+    /// An RSA public key in a PEM file (`-----BEGIN PUBLIC KEY-----`), as PKCS#1. It is no secret, but stands among them.
+    pub fn rsa_public_key(&mut self, key: &str) -> Option<Vec<u8>> {
+        const WANTED: &str = "the path of a PEM file with an RSA public key of at least 2048 bits";
+        let path = self.text(key, WANTED)?;
+        let read = (self.read_secret)(&path).ok();
+        let found = read.and_then(|pem| pkcs1_of_pem(pem.expose()));
+        if found.is_none() {
+            self.fault(key, WANTED);
+        }
+        found
+    }
+
     fn gather(&mut self) -> Vec<Fault> {
         let unknown: Vec<String> = self.table.keys().filter(|key| !self.known.contains(*key)).cloned().collect();
         for key in unknown {
@@ -258,6 +275,37 @@ impl<'a> Reader<'a> {
         let faults = self.gather();
         if faults.is_empty() { Ok(value) } else { Err(faults) }
     }
+}
+
+/// `SubjectPublicKeyInfo` is a sequence of the algorithm and a bit string, which holds the key.
+fn pkcs1_of_pem(pem: &str) -> Option<Vec<u8>> {
+    /// `rsaEncryption` with its NULL.
+    const RSA: [u8; 15] = [
+        0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
+    ];
+    let text = pem
+        .trim()
+        .strip_prefix("-----BEGIN PUBLIC KEY-----")?
+        .strip_suffix("-----END PUBLIC KEY-----")?;
+    let text: String = text.split_whitespace().collect();
+    let der = data_encoding::BASE64.decode(text.as_bytes()).ok()?;
+    let inner = value_of(&der, 0x30)?.strip_prefix(&RSA)?;
+    let key = value_of(inner, 0x03)?.strip_prefix(&[0])?;
+    // 2048 bits and what is around them.
+    (value_of(key, 0x30)?.len() >= 260).then(|| key.to_vec())
+}
+
+/// The content of the one DER value with this tag that fills `der`.
+fn value_of(der: &[u8], tag: u8) -> Option<&[u8]> {
+    let (found, rest) = der.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let (length, rest) = match *first {
+        short @ 0..=0x7f => (usize::from(short), rest),
+        0x81 => (usize::from(*rest.first()?), rest.get(1..)?),
+        0x82 => (usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?])), rest.get(2..)?),
+        _ => return None,
+    };
+    (*found == tag && rest.len() == length).then_some(rest)
 }
 
 pub fn parse_span(text: &str) -> Option<Duration> {
@@ -362,6 +410,22 @@ impl Common {
             poll_longest,
             limits,
             webhook_secrets,
+        }
+    }
+}
+
+impl Common {
+    /// The profile of a connector that sends, of which only these things are its own.
+    pub fn profile(&self, kind: &'static str, class: ProviderClass, key_window: Duration, lists_missing: bool) -> Profile {
+        Profile {
+            kind,
+            class,
+            confirm: self.confirm,
+            key_window,
+            lists_missing,
+            by_hand: false,
+            poll_first: self.poll_first,
+            poll_longest: self.poll_longest,
         }
     }
 }

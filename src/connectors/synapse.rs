@@ -10,7 +10,7 @@
 //! * A callback signs only an id, not its body: it is a hint and nothing else.
 //!
 //! The applicant reference is the user's id. Unverified against a living provider: the shape of `required_edd_docs`, whether a sub-document of the same
-//! type is replaced or added, and the OAuth answer when a device needs a second factor.
+//! type is replaced or added, `expires_in` of the OAuth answer (without it a key is used once), and that answer when a device needs a second factor.
 
 pub mod user;
 
@@ -25,6 +25,7 @@ use tokio::sync::Mutex;
 
 use super::body::Body;
 use super::client::{Answer, Call, Client};
+use super::oauth::{Token, Tokens, lifetime};
 use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
 use super::shape::{Json, percent};
 use super::sign::{self, Algorithm, Encoding};
@@ -113,6 +114,8 @@ pub struct Synapse {
     settings: Settings,
     client: Client,
     lanes: Vec<Mutex<()>>,
+    /// OAuth keys by user, for as long as the provider says.
+    tokens: Tokens,
 }
 
 /// How a request counts when it fails.
@@ -128,6 +131,7 @@ impl Synapse {
             settings,
             client,
             lanes: (0..LANES).map(|_| Mutex::default()).collect(),
+            tokens: Tokens::default(),
         })
     }
 
@@ -164,6 +168,10 @@ impl Synapse {
     }
 
     async fn oauth(&self, applicant: &ApplicantRef, user: &User) -> Result<Secret, Failure> {
+        self.tokens.get(applicant.expose(), self.fetch_key(applicant, user)).await
+    }
+
+    async fn fetch_key(&self, applicant: &ApplicantRef, user: &User) -> Result<Token, Failure> {
         let body = serde_json::json!({"refresh_token": user.refresh_token.expose()}).to_string();
         let path = format!("/oauth/{}", percent(applicant.expose()));
         let call = self
@@ -177,8 +185,12 @@ impl Synapse {
                 problem: Problem::new("provider.second_factor", text),
             });
         }
-        let key = success(&answer)?["oauth_key"].as_str().map(Secret::new);
-        key.filter(|k| !k.expose().is_empty()).ok_or_else(|| answer.unreadable())
+        let body = success(&answer)?;
+        let key = body["oauth_key"].as_str().map(Secret::new).filter(|k| !k.expose().is_empty());
+        Ok(Token {
+            secret: key.ok_or_else(|| answer.unreadable())?,
+            lives: lifetime(&body["expires_in"]),
+        })
     }
 
     fn patch_body(&self, parcel: &Parcel, base: &str) -> Result<Body, Failure> {
@@ -230,6 +242,7 @@ impl Synapse {
         let mut answer = self.patch(parcel, &base, &key).await?;
         if matches!(error_code(&answer).as_deref(), Some("110" | "300")) {
             // The key ran out between two calls; once, since a second refusal is about something else.
+            self.tokens.forget(parcel.applicant.expose(), &key).await;
             let fresh = self.user(&parcel.applicant).await?;
             key = self.oauth(&parcel.applicant, &fresh).await?;
             answer = self.patch(parcel, &base, &key).await?;

@@ -318,6 +318,7 @@ impl ErasureStore for SlotsFile {
             state.live.insert(index, owner);
             index
         };
+        crate::crash::point("C4");
         self.gate.wait(&*self.pages, &self.abort)?;
         Ok(SlotRef { index, generation })
     }
@@ -343,8 +344,10 @@ impl ErasureStore for SlotsFile {
             generation: slot.generation,
         };
         let ours = self.zero_if_owned(&owner, slot.index)?;
+        crate::crash::point("C22");
         // Even a page that was zero already is synced: the zeros may be from a process that died before its sync.
         self.gate.wait(&*self.pages, &self.abort)?;
+        crate::crash::point("C23");
         let how = self.read_back(&owner, slot.index, ours)?;
         if ours {
             self.lock().free.insert(slot.index);

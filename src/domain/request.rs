@@ -92,6 +92,8 @@ pub struct Tombstone {
     pub receipt: u64,
     /// Generation of the link that brought it.
     pub generation: u32,
+    /// As in [`Document::receiver`]: an answer may be lost, and asked for again after the purge.
+    pub receiver: Option<[u8; 32]>,
 }
 
 /// The state's name, as pages, API and metrics say it.

@@ -1,9 +1,11 @@
 //! The legal transitions of a request. Every change of a stored request is one of these, applied by [`apply`] inside one transaction
 //! of the store, and leaves the audit events it returns.
 
+mod work;
+
 use std::fmt;
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::agent::Actor;
 use super::audit::AuditEvent;
@@ -11,7 +13,7 @@ use super::delivery::{Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
 use super::document::Document;
 use super::id::DocumentId;
 use super::link::{COMMIT_GRACE, LinkState, MAX_STREAMS, PASSCODE_TRIES, PasscodeLock, UploadLink};
-use super::request::{DocumentRequest, Lease, Receiving, RequestState, Stage, Tombstone};
+use super::request::{DocumentRequest, Lease, Receiving, RequestState, Stage};
 
 #[derive(Clone, Debug)]
 pub enum Transition {
@@ -105,9 +107,11 @@ pub enum Transition {
         fence: u64,
         problem: Problem,
     },
+    /// `seen`: the instant that the question was due at. A callback that came while the provider was being asked has moved it, and is not forgotten.
     PollLater {
         fence: u64,
         at: OffsetDateTime,
+        seen: OffsetDateTime,
     },
     Confirm {
         fence: u64,
@@ -198,7 +202,7 @@ pub fn apply(
                 until,
             });
         }
-        worker => work(&mut request, worker, now, &mut log)?,
+        worker => work::work(&mut request, worker, now, &mut log)?,
     }
     Ok((request, log.events))
 }
@@ -339,7 +343,8 @@ fn decide(request: &mut DocumentRequest, transition: Transition, now: OffsetDate
             log.add(by, "delivery.marked_uploaded");
         }
         Transition::Nudge => match &mut delivery.phase {
-            Phase::AwaitingConfirmation { poll_at, .. } => *poll_at = now.min(*poll_at),
+            // Moved also when it is due already: whoever is asking at this moment sees that it changed.
+            Phase::AwaitingConfirmation { poll_at, .. } => *poll_at = now.min(*poll_at) - Duration::milliseconds(1),
             Phase::Uncertain { check_at, .. } => *check_at = now.min(*check_at),
             _ => {}
         },
@@ -441,261 +446,5 @@ fn commit_received(request: &mut DocumentRequest, document: Document, now: Offse
     Ok(())
 }
 
-fn work(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
-    let fence = transition.fence().ok_or(Refusal::StaleLease)?;
-    match &mut request.lease {
-        Some(lease) if lease.fence == fence => {
-            if let Transition::Renew { until, .. } = transition {
-                lease.until = until;
-                return Ok(());
-            }
-        }
-        _ => return Err(Refusal::StaleLease),
-    }
-    // A step that another one follows at once keeps the lease; all others give it back.
-    let goes_on = matches!(
-        transition,
-        Transition::StartSending { .. }
-            | Transition::NoteProgress { .. }
-            | Transition::Delivered { .. }
-            | Transition::Confirm { .. }
-            | Transition::Reject { .. }
-            | Transition::StartPurge { .. }
-    );
-    if !goes_on {
-        request.lease = None;
-    }
-    let state = request.state(now);
-    match (&mut request.stage, transition) {
-        (_, Transition::Release { .. }) => {}
-        (Stage::Open { expiry_noted }, Transition::NoteExpired { .. }) => {
-            if !*expiry_noted && now >= request.link.expires_at {
-                *expiry_noted = true;
-                if request.link.revoked_at.is_none() {
-                    log.add(Actor::Portal, "link.expired");
-                }
-            }
-        }
-        (Stage::Held { document, delivery, .. }, step) => {
-            if let Some(next) = deliver(document, delivery, step, now, log)? {
-                request.stage = next;
-            }
-        }
-        (Stage::Purging { document, cause, .. }, Transition::FinishPurge { receipt, .. }) => {
-            let stone = Tombstone {
-                document: document.id,
-                cause: cause.clone(),
-                parts: document.parts.iter().map(|p| p.name.to_string()).collect(),
-                received_at: document.received_at,
-                purged_at: now,
-                receipt,
-                generation: request.link.generation,
-            };
-            log.add_event(
-                AuditEvent::new(now, Actor::Portal, "document.purged")
-                    .on(request.id)
-                    .with("cause", cause.code())
-                    .with("receipt", receipt),
-            );
-            request.tombstones.push(stone);
-            request.stage = Stage::Purged;
-        }
-        _ => return Err(Refusal::WrongState(state)),
-    }
-    Ok(())
-}
-
-/// One worker step on a held document. `Some(stage)` when the request leaves the held stage.
-fn deliver(
-    document: &Document,
-    delivery: &mut Delivery,
-    step: Transition,
-    now: OffsetDateTime,
-    log: &mut Log,
-) -> Result<Option<Stage>, Refusal> {
-    // Bytes may have left; and: the provider has them.
-    let open = matches!(delivery.phase, Phase::Sending { .. } | Phase::Uncertain { .. });
-    let received = matches!(delivery.phase, Phase::AwaitingConfirmation { .. });
-    match step {
-        Transition::StartSending { intent, .. } => {
-            // An attempt whose outcome is unknown is never covered by a new one.
-            if !matches!(delivery.phase, Phase::Pending { .. }) {
-                return Err(Refusal::Superseded);
-            }
-            let epoch = intent.epoch;
-            delivery.phase = Phase::Sending { intent };
-            let attempt = delivery.attempts + 1;
-            log.add_event(
-                AuditEvent::new(now, Actor::Portal, "delivery.started")
-                    .on(log.request)
-                    .with("attempt", attempt)
-                    .with("epoch", epoch),
-            );
-        }
-        Transition::NoteProgress { step, value, .. } => {
-            if !open {
-                return Err(Refusal::Superseded);
-            }
-            delivery.progress.retain(|(known, _)| *known != step);
-            delivery.progress.push((step, value));
-        }
-        Transition::Delivered { receipt, poll_at, .. } => {
-            if !open {
-                return Err(Refusal::Superseded);
-            }
-            delivery.phase = Phase::AwaitingConfirmation {
-                receipt,
-                poll_at,
-                polls: 0,
-            };
-            delivery.last_problem = None;
-            log.add(Actor::Portal, "delivery.received");
-        }
-        Transition::BecomeUncertain {
-            problem,
-            check_at,
-            counted,
-            ..
-        } => {
-            let (Phase::Sending { intent } | Phase::Uncertain { intent, .. }) = &delivery.phase else {
-                return Err(Refusal::Superseded);
-            };
-            let (intent, checks, absent_since) = match &delivery.phase {
-                Phase::Uncertain { checks, absent_since, .. } => (intent.clone(), checks + u32::from(counted), *absent_since),
-                _ => (intent.clone(), 0, None),
-            };
-            if counted {
-                log.problem("delivery.uncertain", &problem);
-            }
-            delivery.phase = Phase::Uncertain {
-                intent,
-                check_at,
-                absent_since,
-                checks,
-            };
-            delivery.last_problem = Some(problem);
-        }
-        Transition::FoundAbsent { proven, check_at, .. } => {
-            let (Phase::Sending { intent } | Phase::Uncertain { intent, .. }) = &delivery.phase else {
-                return Err(Refusal::Superseded);
-            };
-            if proven {
-                delivery.epoch = intent.epoch + 1;
-                delivery.progress.clear();
-                delivery.phase = Phase::Pending { not_before: check_at };
-                delivery.attempts += 1;
-                log.add(Actor::Portal, "delivery.absent");
-            } else {
-                let checks = if let Phase::Uncertain { checks, .. } = &delivery.phase {
-                    checks + 1
-                } else {
-                    1
-                };
-                delivery.phase = Phase::Uncertain {
-                    intent: intent.clone(),
-                    check_at,
-                    absent_since: Some(now),
-                    checks,
-                };
-            }
-        }
-        Transition::RetryLater {
-            at,
-            problem,
-            counted,
-            poison,
-            new_epoch,
-            ..
-        } => {
-            // Only before the outcome can be unknown: from there the provider is asked first.
-            if !matches!(delivery.phase, Phase::Pending { .. } | Phase::Sending { .. }) {
-                return Err(Refusal::Superseded);
-            }
-            if counted {
-                delivery.attempts += 1;
-                log.problem("delivery.failed", &problem);
-            }
-            // Waiting for a key or a pause says nothing about the document.
-            if counted {
-                delivery.poison = if poison { delivery.poison + 1 } else { 0 };
-            }
-            if new_epoch {
-                delivery.epoch += 1;
-                delivery.progress.clear();
-            }
-            delivery.last_problem = Some(problem);
-            delivery.phase = Phase::Pending { not_before: at };
-        }
-        Transition::GiveUp { problem, .. } => {
-            if !open && !matches!(delivery.phase, Phase::Pending { .. }) {
-                return Err(Refusal::Superseded);
-            }
-            log.problem("delivery.needs_attention", &problem);
-            delivery.last_problem = Some(problem.clone());
-            delivery.phase = Phase::NeedsAttention { problem, since: now };
-        }
-        Transition::PollLater { at, .. } => {
-            let Phase::AwaitingConfirmation { poll_at, polls, .. } = &mut delivery.phase else {
-                return Err(Refusal::Superseded);
-            };
-            *poll_at = at;
-            *polls += 1;
-        }
-        Transition::Confirm { .. } => {
-            if !received {
-                return Err(Refusal::Superseded);
-            }
-            log.add(Actor::Portal, "delivery.confirmed");
-            return Ok(Some(purging(document, PurgeCause::Confirmed, now)));
-        }
-        Transition::Reject { problem, .. } => {
-            if !received {
-                return Err(Refusal::Superseded);
-            }
-            log.problem("delivery.rejected", &problem);
-            return Ok(Some(purging(document, PurgeCause::Rejected(problem), now)));
-        }
-        Transition::StartPurge { cause, .. } => {
-            log.add_event(
-                AuditEvent::new(now, Actor::Portal, "purge.started")
-                    .on(log.request)
-                    .with("cause", cause.code()),
-            );
-            return Ok(Some(purging(document, cause, now)));
-        }
-        _ => return Err(Refusal::Superseded),
-    }
-    Ok(None)
-}
-
-fn purging(document: &Document, cause: PurgeCause, now: OffsetDateTime) -> Stage {
-    Stage::Purging {
-        document: document.clone(),
-        cause,
-        since: now,
-    }
-}
-
-impl Transition {
-    /// The fence of a worker's step; `None` for everybody else's.
-    fn fence(&self) -> Option<u64> {
-        match self {
-            Self::Renew { fence, .. }
-            | Self::Release { fence }
-            | Self::NoteExpired { fence }
-            | Self::StartSending { fence, .. }
-            | Self::NoteProgress { fence, .. }
-            | Self::Delivered { fence, .. }
-            | Self::BecomeUncertain { fence, .. }
-            | Self::FoundAbsent { fence, .. }
-            | Self::RetryLater { fence, .. }
-            | Self::GiveUp { fence, .. }
-            | Self::PollLater { fence, .. }
-            | Self::Confirm { fence }
-            | Self::Reject { fence, .. }
-            | Self::StartPurge { fence, .. }
-            | Self::FinishPurge { fence, .. } => Some(*fence),
-            _ => None,
-        }
-    }
-}
+#[cfg(test)]
+pub(crate) mod tests;

@@ -187,3 +187,54 @@ pub async fn drain<S: Stream<Item = Result<Bytes, E>> + Unpin, E>(mut rest: S) {
     // Out of time or not: the answer goes out either way.
     let _ = tokio::time::timeout(DRAIN_TIME, read).await;
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use actix_web::{FromRequest, dev, test::TestRequest};
+    use tokio::sync::mpsc;
+
+    async fn paced(pace: Pace) -> (mpsc::Sender<Bytes>, Paced, Verdict) {
+        let (sender, receiver) = mpsc::channel(4);
+        let stream = futures_util::stream::unfold(receiver, |mut r| async { r.recv().await.map(|bytes| (Ok(bytes), r)) });
+        let stream: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> = Box::pin(stream);
+        let mut payload = dev::Payload::from(stream);
+        let request = TestRequest::default().to_http_request();
+        let payload = Payload::from_request(&request, &mut payload).await.unwrap();
+        let (paced, verdict) = Paced::new(payload, 1_000, pace);
+        (sender, paced, verdict)
+    }
+
+    #[tokio::test]
+    async fn time_in_which_the_portal_was_busy_is_not_held_against_the_sender() {
+        let pace = Pace {
+            idle: Duration::from_millis(150),
+            window: Duration::from_millis(150),
+            window_bytes: 1,
+            whole: Duration::from_secs(60),
+        };
+        let (sender, mut paced, verdict) = paced(pace).await;
+        sender.send(Bytes::from_static(b"one")).await.unwrap();
+        assert_eq!(paced.next().await.unwrap().unwrap(), "one");
+        // The portal is busy for longer than any sender may be idle.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let (next, ()) = tokio::join!(paced.next(), async {
+            tokio::task::yield_now().await;
+            sender.send(Bytes::from_static(b"two")).await.unwrap();
+        });
+        assert_eq!(next.unwrap().unwrap(), "two");
+        assert_eq!(verdict.fault(), None);
+        // A sender that is waited for is given up.
+        assert!(paced.next().await.unwrap().is_err());
+        assert_eq!(verdict.fault(), Some(Fault::TooSlow));
+    }
+
+    #[tokio::test]
+    async fn more_than_allowed_is_an_error() {
+        let (sender, mut paced, verdict) = paced(Pace::default()).await;
+        sender.send(Bytes::from(vec![0; 1_001])).await.unwrap();
+        assert!(paced.next().await.unwrap().is_err());
+        assert_eq!(verdict.fault(), Some(Fault::TooLarge));
+    }
+}

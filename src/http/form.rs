@@ -6,6 +6,7 @@ use actix_web::web;
 use futures_util::StreamExt;
 
 use crate::domain::request::DocumentRequest;
+use crate::inspect::Refusal;
 use crate::words::Words;
 use crate::workflow::receive::{ReceiveError, Submission};
 
@@ -161,10 +162,18 @@ async fn receive_field(submission: &mut Submission, field: &mut Field, told: &To
             false => (Problem::malformed("The form has a field that was not asked for."), None),
         });
     };
+    let max = spec.max_bytes;
     let mut part = submission.part(spec, &file_name, &declared).map_err(|e| sorted(e, told))?;
     while let Some(piece) = first {
         part.push(&piece).await.map_err(|e| sorted(e, told))?;
-        first = next_piece(field, told).await?;
+        first = match next_piece(field, told).await {
+            // The parser reads ahead: the whole form can be too large before this file is. It is the one that makes it so.
+            Err(_) if told.verdict.fault() == Some(Fault::TooLarge) => {
+                let refusal = Refusal::TooBig { max };
+                return Err(sorted(ReceiveError::File { part: name, refusal }, told));
+            }
+            next => next?,
+        };
     }
     part.finish().await.map_err(|e| sorted(e, told))
 }

@@ -148,7 +148,10 @@ impl<'a> Visit<'a> {
 
     /// Whether this browser is the one whose drop was received.
     fn was_first(&self, done: &DocumentRequest) -> bool {
-        let known = done.document().and_then(|d| d.receiver);
+        let known = match done.document() {
+            Some(document) => document.receiver,
+            None => done.tombstones.last().and_then(|stone| stone.receiver),
+        };
         known.is_some() && known == self.cookie("r").map(|c| receive::receipt_mark(&c))
     }
 
@@ -310,18 +313,14 @@ async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: we
         Ok(Entry::Done(_) | Entry::Open(_)) => return visit.see_other(),
         Err(error) => return visit.answer_problem(error.into(), None),
     };
-    let mut body = payload.into_inner();
-    let form = web::Form::<PasscodeForm>::from_request(&request, &mut body);
-    let code: String = match tokio::time::timeout(state.pace.idle, form).await {
-        Ok(Ok(form)) => form.into_inner().passcode,
-        Ok(Err(_)) => {
-            return visit.answer_problem(Problem::malformed("The code could not be read. Enter it again."), None);
-        }
-        Err(_) => {
-            return visit.answer_problem(Problem::slow("The connection became too slow. Enter the code again."), None);
+    let code = match read_code(&state, &request, payload).await {
+        Ok(code) => code,
+        Err(problem) => {
+            let said = pages::localized(problem, visit.reader().words);
+            let page = pages::passcode(&visit.view(), &link, Some(&said));
+            return visit.answer_problem(said, Some(page));
         }
     };
-    let code: String = code.chars().filter(char::is_ascii_digit).take(12).collect();
     match receive::try_passcode(&state.portal, &link.request, &code).await {
         Ok(Tried::Right) => {
             let until = (link.now + PASSCODE_SESSION).unix_timestamp();
@@ -342,6 +341,29 @@ async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: we
         }
         Err(error) => visit.answer_problem(error.into(), None),
     }
+}
+
+/// Six digits, with whatever somebody put between them. What cannot be a code costs no try.
+async fn read_code(state: &State, request: &HttpRequest, payload: web::Payload) -> Result<String, Problem> {
+    if is_encoded(request) {
+        return Err(Problem::unsupported("Send the form as it is, without Content-Encoding."));
+    }
+    let mut body = payload.into_inner();
+    let form = web::Form::<PasscodeForm>::from_request(request, &mut body);
+    let form = tokio::time::timeout(state.pace.idle, form)
+        .await
+        .map_err(|_| Problem::slow("The connection became too slow. Enter the code again."))?
+        .map_err(|_| Problem::malformed("The code could not be read. Enter it again."))?;
+    let code: String = form.passcode.chars().filter(char::is_ascii_digit).take(12).collect();
+    if code.len() == 6 {
+        Ok(code)
+    } else {
+        Err(Problem::invalid("The code has six digits.").code("passcode.malformed"))
+    }
+}
+
+fn is_encoded(request: &HttpRequest) -> bool {
+    request.headers().get(CONTENT_ENCODING).is_some_and(|e| e != "identity")
 }
 
 async fn drop_documents(state: web::Data<State>, request: HttpRequest, token: web::Path<String>, payload: web::Payload) -> HttpResponse {
@@ -408,8 +430,7 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
         Ok(Entry::Dead(why)) => return Err(Stopped::unread(dead(state, visit.request, why), paced)),
         Err(error) => return Err(Stopped::unread(error, paced)),
     };
-    let encoded = headers.get(CONTENT_ENCODING).is_some_and(|e| e != "identity");
-    if encoded {
+    if is_encoded(visit.request) {
         return Err(Stopped::unread(
             Problem::unsupported("Send the form as it is, without Content-Encoding."),
             paced,

@@ -4,6 +4,8 @@
 //! Most polyglots die earlier: signatures count at offset 0 only, and bytes behind the end are dropped. These two remain:
 //! PDF readers accept `%PDF-` anywhere in the first 1,024 bytes, and ZIP readers search for their directory from the end.
 
+use memchr::memmem;
+
 use super::count_work;
 
 /// Finds a PDF head in the first 1,024 kept bytes of a file that is no PDF. Received bytes would be the wrong place to look: what is
@@ -43,30 +45,43 @@ impl PdfHeadWatch {
 #[derive(Default)]
 pub(super) struct ArchiveWatch {
     seen: u64,
-    window: u32,
+    /// The last bytes seen, for signatures that stand over the border of two pushes.
+    tail: [u8; 3],
     has_entry: bool,
     last_end: Option<u64>,
 }
 
 impl ArchiveWatch {
-    const ENTRY: u32 = u32::from_be_bytes(*b"PK\x01\x02");
-    const END: u32 = u32::from_be_bytes(*b"PK\x05\x06");
     /// End record (22 bytes) and the longest comment behind it.
     const REACH: u64 = 22 + 65_535;
 
     pub(super) fn look(&mut self, kept: &[u8]) {
         count_work(kept.len());
-        for byte in kept {
-            self.window = self.window << 8 | u32::from(*byte);
-            self.seen += 1;
-            // Both signatures end in a byte below 8, which keeps this loop to one comparison for nearly all bytes.
-            if *byte < 8 {
-                match self.window {
-                    Self::ENTRY => self.has_entry = true,
-                    Self::END if self.has_entry => self.last_end = Some(self.seen - 4),
-                    _ => {}
-                }
-            }
+        let near = kept.len().min(3);
+        let mut border = [0; 6];
+        border[..3].copy_from_slice(&self.tail);
+        border[3..3 + near].copy_from_slice(&kept[..near]);
+        for at in memmem::find_iter(&border[..3 + near], b"PK") {
+            // In the tail are only bytes that were seen, so this cannot fall below zero.
+            self.signature(&border[at..3 + near], self.seen + at as u64 - 3);
+        }
+        for at in memmem::find_iter(kept, b"PK") {
+            self.signature(&kept[at..], self.seen + at as u64);
+        }
+        self.seen += kept.len() as u64;
+        let last = if near == 3 {
+            &kept[kept.len() - 3..]
+        } else {
+            &border[near..near + 3]
+        };
+        self.tail.copy_from_slice(last);
+    }
+
+    fn signature(&mut self, bytes: &[u8], at: u64) {
+        match bytes.get(2..4) {
+            Some([1, 2]) => self.has_entry = true,
+            Some([5, 6]) if self.has_entry => self.last_end = Some(at),
+            _ => {}
         }
     }
 
@@ -100,6 +115,10 @@ mod tests {
             watch.is_archive()
         };
         assert!(watched(&[b"..PK\x01", b"\x02..PK\x05\x06.."]));
+        assert!(watched(&[b"P", b"K", b"\x01", b"\x02P", b"K\x05", b"\x06"]));
+        assert!(watched(&[b"PPK\x01\x02PKPK\x05\x06"]));
+        assert!(!watched(&[b"PK\x05\x06PK\x01\x02"]), "an end before its entry");
+        assert!(!watched(&[b"PK\x01\x02P", b"", b"\x05\x06"]));
         assert!(!watched(&[b"PK\x05\x06"]));
         assert!(!watched(&[b"PK\x01\x02PK\x05\x06", &[0; 70_000]]));
     }

@@ -120,18 +120,25 @@ impl Jpeg {
         Ok(1)
     }
 
-    /// Entropy-coded data up to the next FF goes straight through.
+    /// Entropy-coded data goes straight through, with the FFs that are stuffed; up to an FF that may be a marker.
     fn scan(&mut self, input: &[u8], out: &mut Vec<u8>) -> usize {
-        let data = input.iter().position(|byte| *byte == 0xFF);
-        out.extend_from_slice(&input[..data.unwrap_or(input.len())]);
-        self.scan_has_data |= data != Some(0);
-        match data {
-            Some(data) => {
-                self.state = State::Marker { in_scan: true };
-                data + 1
+        let mut end = 0;
+        let used = loop {
+            let Some(mark) = memchr::memchr(0xFF, &input[end..]).map(|at| end + at) else {
+                end = input.len();
+                break end;
+            };
+            if input.get(mark + 1) == Some(&0) {
+                end = mark + 2;
+                continue;
             }
-            None => input.len(),
-        }
+            end = mark;
+            self.state = State::Marker { in_scan: true };
+            break mark + 1;
+        };
+        self.scan_has_data |= end > 0;
+        out.extend_from_slice(&input[..end]);
+        used
     }
 
     /// The byte behind an FF.

@@ -495,3 +495,6 @@ use others::{AgentRow, ApiKeyRow, AuditRow, ReceiptRow, SessionRow};
 
 mod delivery;
 mod others;
+
+#[cfg(test)]
+mod tests;

@@ -134,6 +134,15 @@ impl SledStore {
 
     /// Decides, waits for the sync, answers.
     async fn decide<T>(&self, decide: impl FnOnce(&Rows<'_>, OffsetDateTime) -> Result<(Batch, T), Failed>) -> Result<T, StorageError> {
+        self.decide_passing("", decide).await
+    }
+
+    /// `point`: where a test may end the process, between the decision and its sync.
+    async fn decide_passing<T>(
+        &self,
+        point: &str,
+        decide: impl FnOnce(&Rows<'_>, OffsetDateTime) -> Result<(Batch, T), Failed>,
+    ) -> Result<T, StorageError> {
         let now = self.clock.now();
         let (answer, seq) = self
             .store
@@ -145,6 +154,7 @@ impl SledStore {
                 Ok::<_, Failed>((batch, answer))
             })
             .map_err(Failed::into_storage)?;
+        crate::crash::point(point);
         self.decided.fetch_max(seq.0, Ordering::SeqCst);
         self.store.settled(seq).await.map_err(sorted)?;
         Ok(answer)
@@ -156,6 +166,16 @@ impl SledStore {
         if now - self.clock_written.load(Ordering::Relaxed) >= CLOCK_EVERY_MS {
             self.clock_written.store(now, Ordering::Relaxed);
             batch.put(key::meta("clock"), now.to_be_bytes());
+        }
+    }
+
+    /// What a reader saw in these rows is durable once this returns. While others upload, a sync takes as long as their bytes: a page must not wait
+    /// for it unless its own rows do.
+    async fn shown_rows(&self, keys: &[Vec<u8>]) -> Result<(), StorageError> {
+        match self.store.unsettled(keys.iter().map(Vec::as_slice)) {
+            Ok(false) => Ok(()),
+            Ok(true) => self.shown().await,
+            Err(error) => Err(sorted(error)),
         }
     }
 
@@ -228,7 +248,12 @@ impl RecordStore for SledStore {
     }
 
     async fn transition(&self, id: RequestId, transition: Transition) -> Result<DocumentRequest, StorageError> {
-        self.decide(|rows, now| {
+        let point = match &transition {
+            Transition::CommitReceived(_) => "C8",
+            Transition::Delivered { .. } => "C19",
+            _ => "",
+        };
+        self.decide_passing(point, |rows, now| {
             let mut batch = Batch::new();
             let after = Self::change(rows, &mut batch, id, transition, now)?;
             Ok((batch, after))
@@ -257,27 +282,25 @@ impl RecordStore for SledStore {
 
     async fn request(&self, id: RequestId) -> Result<Option<DocumentRequest>, StorageError> {
         let request = load(&self.store.records(), id).map_err(Failed::into_storage)?;
-        self.shown().await?;
+        self.shown_rows(&[key::request(id)]).await?;
         Ok(request)
     }
 
     async fn by_link(&self, link: &HashedToken) -> Result<Option<(DocumentRequest, bool)>, StorageError> {
-        let found = {
-            let rows = self.store.records();
-            let Some(row) = rows.get(&key::link(link)).map_err(sorted)? else {
-                return Ok(None);
-            };
-            let id = row.get(..16).and_then(|b| b.try_into().ok()).map(RequestId);
-            match id.map(|id| load(&rows, id)).transpose().map_err(Failed::into_storage)?.flatten() {
-                Some(request) => {
-                    let current = request.link.hashed == *link;
-                    Some((request, current))
-                }
-                None => None,
-            }
+        let rows = self.store.records();
+        let link_row = key::link(link);
+        let Some(row) = rows.get(&link_row).map_err(sorted)? else {
+            return Ok(None);
         };
-        self.shown().await?;
-        Ok(found)
+        let Some(id) = row.get(..16).and_then(|b| b.try_into().ok()).map(RequestId) else {
+            return Ok(None);
+        };
+        let found = load(&rows, id).map_err(Failed::into_storage)?;
+        self.shown_rows(&[link_row, key::request(id)]).await?;
+        Ok(found.map(|request| {
+            let current = request.link.hashed == *link;
+            (request, current)
+        }))
     }
 
     async fn by_document(&self, document: DocumentId) -> Result<Option<RequestId>, StorageError> {
@@ -395,15 +418,17 @@ impl RecordStore for SledStore {
                 batch.remove(index);
             }
             count(rows, &mut batch, Some(before.resting_state()), None)?;
-            // The timeline goes with the row; the audit log itself stays whole.
-            for (entry, _) in rows.scan_prefix(&key::key(key::TIMELINE, &[&id.0]), None, 1_000)? {
-                batch.remove(entry);
-            }
             append(
                 rows,
                 &mut batch,
                 vec![AuditEvent::new(now, crate::domain::agent::Actor::Portal, "request.forgotten").on(id)],
             )?;
+            // The timeline goes with the row, this last line's place in it too; the audit log itself stays whole.
+            let last = number(rows, &key::meta("last-audit"))?.unwrap_or(0) + 1;
+            batch.remove(key::timeline(id, last));
+            for (entry, _) in rows.scan_prefix(&key::key(key::TIMELINE, &[&id.0]), None, usize::MAX)? {
+                batch.remove(entry);
+            }
             Ok((batch, ()))
         })
         .await

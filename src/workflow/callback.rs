@@ -32,20 +32,27 @@ pub async fn take(portal: &Portal, provider: &ProviderName, callback: &Callback<
             return Ok(Answer::Refused(refused));
         }
     };
+    crate::crash::point("C20");
     // The same signed body twice is one callback. A hint would be harmless anyway; this keeps a replay from costing calls to the provider.
     let mut sight = Sha256::new();
     sight.update(provider.as_str().as_bytes());
     sight.update([0]);
     sight.update(callback.query.as_bytes());
     sight.update([0]);
+    sight.update((callback.body.len() as u64).to_be_bytes());
     sight.update(callback.body);
-    for (name, value) in callback
+    // Sorted: headers come in no order of their own, and the same callback must look the same each time.
+    let mut marks: Vec<&(String, String)> = callback
         .headers
         .iter()
         .filter(|(n, _)| n.contains("signature") || n == "webhook-id")
-    {
-        sight.update(name.as_bytes());
-        sight.update(value.as_bytes());
+        .collect();
+    marks.sort();
+    for (name, value) in marks {
+        for field in [name, value] {
+            sight.update((field.len() as u64).to_be_bytes());
+            sight.update(field.as_bytes());
+        }
     }
     if !portal.records.first_sight(sight.finalize().into()).await? {
         return Ok(Answer::Taken);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use time::{Duration, OffsetDateTime};
+
 use crate::connectors::{Connector, Verdict};
 use crate::domain::delivery::{ConfirmAt, Problem, Receipt};
 use crate::domain::document::Document;
@@ -11,7 +13,7 @@ use crate::domain::transition::Transition;
 use super::{Portal, WorkflowError, parcel, purge};
 
 /// Between two looks for a provider that is not configured.
-const UNASKED_PAUSE: time::Duration = time::Duration::minutes(15);
+const UNASKED_PAUSE: Duration = Duration::minutes(15);
 
 /// One question for a verdict on a leased request.
 pub async fn step(
@@ -46,15 +48,22 @@ pub async fn unasked(portal: &Portal, request: &DocumentRequest, fence: u64) -> 
         return confirmed(portal, request, fence).await;
     }
     let at = portal.records.now() + UNASKED_PAUSE;
-    portal.records.transition(request.id, Transition::PollLater { fence, at }).await?;
-    Ok(())
+    put_off(portal, request, fence, at).await
 }
 
 async fn later(portal: &Portal, request: &DocumentRequest, fence: u64, polls: u32, connector: &dyn Connector) -> Result<(), WorkflowError> {
     let profile = connector.profile();
     let pause = (profile.poll_first * 2_i32.pow(polls.min(12))).min(profile.poll_longest);
     let at = portal.records.now() + pause;
-    portal.records.transition(request.id, Transition::PollLater { fence, at }).await?;
+    put_off(portal, request, fence, at).await
+}
+
+async fn put_off(portal: &Portal, request: &DocumentRequest, fence: u64, at: OffsetDateTime) -> Result<(), WorkflowError> {
+    let seen = request.held().and_then(|(_, delivery)| delivery.phase.step_at()).unwrap_or(at);
+    portal
+        .records
+        .transition(request.id, Transition::PollLater { fence, at, seen })
+        .await?;
     Ok(())
 }
 

@@ -179,6 +179,7 @@ impl Step<'_> {
                 },
             )
             .await?;
+        crate::crash::point("C15");
         let trail = LeasedTrail {
             records: self.portal.records.clone(),
             request: self.request.id,
@@ -187,6 +188,7 @@ impl Step<'_> {
         let Some(outcome) = self.renewing(connector.deliver(&parcel, &trail)).await else {
             return Ok(());
         };
+        crate::crash::point("C18");
         self.outcome(document, delivery, connector.as_ref(), outcome).await
     }
 

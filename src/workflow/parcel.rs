@@ -234,7 +234,11 @@ async fn next_chunk(reading: &mut Reading) -> Result<Option<Bytes>, SourceError>
     opener
         .open_chunk_in_place(u64::from(reading.next), &mut chunk, last)
         .map_err(|_| SourceError("a chunk is not what was sealed"))?;
+    crate::crash::point("C13");
     reading.next += 1;
+    if reading.next * 2 >= reading.chunks {
+        crate::crash::point("C16");
+    }
     Ok(Some(Bytes::from_owner(Wiped(chunk))))
 }
 

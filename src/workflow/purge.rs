@@ -15,6 +15,7 @@ pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> R
     let Stage::Purging { document, cause, .. } = &request.stage else {
         return Err(WorkflowError::NotFound);
     };
+    crate::crash::point("C21");
     let method = erase(portal, document).await?;
     let erased_at = portal.records.now();
     portal.blobs.delete(document.id).await?;
@@ -31,6 +32,7 @@ pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> R
         purged_at: portal.records.now(),
     };
     let receipt = portal.records.finish_purge(request.id, fence, erasure).await?;
+    crate::crash::point("C25");
     portal.counters.purged.fetch_add(1, Ordering::Relaxed);
     Ok(receipt)
 }

@@ -17,7 +17,7 @@ use crate::crypto::meta::Meta;
 use crate::crypto::random;
 use crate::crypto::seal::{DocumentSealer, SealError};
 use crate::crypto::secret::ErasureSecret;
-use crate::crypto::stream::CHUNK_LEN;
+use crate::crypto::stream::{CHUNK_LEN, TAG_LEN};
 use crate::domain::document::{Document, PartSpec, SlotRef, StoredPart};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::link::LinkState;
@@ -30,6 +30,9 @@ use crate::storage::{BlobKey, StorageError};
 use super::catalogue::Strip;
 use super::parcel::Target;
 use super::{Portal, WorkflowError, blocking, issue};
+
+/// Bytes that are inspected at a time.
+const PIECE_LEN: usize = 16 << 10;
 
 /// What a link opens, as the page shows it.
 pub struct OpenedLink {
@@ -204,7 +207,8 @@ impl Submission {
         };
         Ok(PartReceiver {
             inspector: Some(Inspector::new(policy)),
-            waiting: Vec::with_capacity(CHUNK_LEN + 16),
+            kept: Vec::new(),
+            chunk: Vec::with_capacity(CHUNK_LEN + TAG_LEN),
             sealing: None,
             file_name: clean_name(file_name),
             declared: declared.chars().filter(|c| c.is_ascii_graphic()).take(100).collect(),
@@ -313,6 +317,7 @@ impl Held {
                 });
             }
         };
+        crate::crash::point("C5");
         let receiving = Receiving {
             document,
             slot,
@@ -344,6 +349,7 @@ impl Held {
         let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
         // From here to the store's answer nobody else may destroy it: it might be received.
         self.given_up = true;
+        crate::crash::point("C7");
         match self
             .portal
             .records
@@ -351,6 +357,7 @@ impl Held {
             .await
         {
             Ok(request) => {
+                crate::crash::point("C10");
                 self.portal.counters.received.fetch_add(1, Ordering::Relaxed);
                 self.portal.counters.received_bytes.fetch_add(bytes, Ordering::Relaxed);
                 self.portal.wake.notify_one();
@@ -406,8 +413,10 @@ pub struct PartReceiver<'a> {
     submission: &'a mut Submission,
     spec: PartSpec,
     inspector: Option<Inspector>,
-    /// Inspected plaintext that does not fill a chunk yet; never more than a chunk and one push.
-    waiting: Vec<u8>,
+    /// What the inspector let through of the piece at hand.
+    kept: Vec<u8>,
+    /// Inspected plaintext on its way to a full chunk. One buffer for the whole part, with room for its tag.
+    chunk: Vec<u8>,
     sealing: Option<(Vec<u8>, DocumentSealer)>,
     file_name: String,
     declared: String,
@@ -416,18 +425,13 @@ pub struct PartReceiver<'a> {
 impl PartReceiver<'_> {
     /// Takes the next bytes off the socket.
     pub async fn push(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
-        // In pieces of at most a chunk, so that one large read cannot grow the buffer beyond two.
-        for piece in bytes.chunks(CHUNK_LEN) {
+        // In small pieces, so that a large read needs no large buffer.
+        for piece in bytes.chunks(PIECE_LEN) {
             let inspector = self.inspector.as_mut().ok_or(ReceiveError::CutOff)?;
-            if let Err(refusal) = inspector.push(piece, &mut self.waiting) {
+            if let Err(refusal) = inspector.push(piece, &mut self.kept) {
                 return Err(self.refuse(refusal));
             }
-            // Strictly more than a chunk: the last one must not be empty, and only the end tells which is last.
-            while self.waiting.len() > CHUNK_LEN {
-                let rest = self.waiting.split_off(CHUNK_LEN);
-                let full = std::mem::replace(&mut self.waiting, rest);
-                self.store(full, false).await?;
-            }
+            self.take_kept().await?;
         }
         Ok(())
     }
@@ -435,17 +439,12 @@ impl PartReceiver<'_> {
     /// The part is complete.
     pub async fn finish(mut self) -> Result<(), ReceiveError> {
         let inspector = self.inspector.take().ok_or(ReceiveError::CutOff)?;
-        let report = match inspector.finish(&mut self.waiting) {
+        let report = match inspector.finish(&mut self.kept) {
             Ok(report) => report,
             Err(refusal) => return Err(self.refuse(refusal)),
         };
-        while self.waiting.len() > CHUNK_LEN {
-            let rest = self.waiting.split_off(CHUNK_LEN);
-            let full = std::mem::replace(&mut self.waiting, rest);
-            self.store(full, false).await?;
-        }
-        let last = std::mem::take(&mut self.waiting);
-        self.store(last, true).await?;
+        self.take_kept().await?;
+        self.store(true).await?;
         let (header, sealer) = self.sealing.take().ok_or(ReceiveError::CutOff)?;
         let target = Target::of(&self.submission.portal, &self.submission.request, &self.spec.name)?;
         let meta = Meta {
@@ -478,7 +477,25 @@ impl PartReceiver<'_> {
         }
     }
 
-    async fn store(&mut self, mut chunk: Vec<u8>, last: bool) -> Result<(), ReceiveError> {
+    /// Moves what was let through into chunks. A full chunk goes out only when a byte for the next one is here: the last must not be empty, and only
+    /// the end tells which is last.
+    async fn take_kept(&mut self) -> Result<(), ReceiveError> {
+        let mut taken = 0;
+        while taken < self.kept.len() {
+            if self.chunk.len() == CHUNK_LEN {
+                self.store(false).await?;
+                // Everybody else of this thread comes in between two chunks: a page must not wait for a whole read of every upload.
+                tokio::task::yield_now().await;
+            }
+            let room = (CHUNK_LEN - self.chunk.len()).min(self.kept.len() - taken);
+            self.chunk.extend_from_slice(&self.kept[taken..taken + room]);
+            taken += room;
+        }
+        self.kept.clear();
+        Ok(())
+    }
+
+    async fn store(&mut self, last: bool) -> Result<(), ReceiveError> {
         if self.sealing.is_none() {
             self.sealing = Some(self.start().await?);
         }
@@ -486,13 +503,16 @@ impl PartReceiver<'_> {
             return Err(ReceiveError::CutOff);
         };
         let number = u32::try_from(sealer.chunks()).map_err(|_| ReceiveError::CutOff)?;
-        sealer.seal_chunk_in_place(&mut chunk, last)?;
+        sealer.seal_chunk_in_place(&mut self.chunk, last)?;
         let key = BlobKey {
             document: self.submission.document,
             file_index: self.index(),
             chunk: number,
         };
-        self.submission.portal.blobs.put(key, Bytes::from(chunk)).await?;
+        let sealed = Bytes::from(std::mem::take(&mut self.chunk));
+        self.submission.portal.blobs.put(key, sealed.clone()).await?;
+        crate::crash::point("C6");
+        self.chunk = emptied(sealed);
         Ok(())
     }
 
@@ -512,6 +532,18 @@ impl PartReceiver<'_> {
     fn index(&self) -> u8 {
         let place = self.submission.request.parts.iter().position(|p| p.name == self.spec.name);
         place.and_then(|p| u8::try_from(p).ok()).unwrap_or(0)
+    }
+}
+
+/// The buffer of a stored chunk for the next one, or a new one if the store holds on to it.
+fn emptied(sealed: Bytes) -> Vec<u8> {
+    match sealed.try_into_mut() {
+        Ok(buffer) => {
+            let mut buffer = Vec::from(buffer);
+            buffer.clear();
+            buffer
+        }
+        Err(_) => Vec::with_capacity(CHUNK_LEN + TAG_LEN),
     }
 }
 

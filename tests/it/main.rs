@@ -3,15 +3,22 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod at_rest;
+mod audit;
 mod browser;
 mod cli;
 mod console;
+mod crash;
 mod demo;
 mod forwarding;
 mod journey;
 mod layers;
+mod links;
 mod pages;
+mod passcode;
 mod power_cut;
+mod providers;
 mod raw;
+mod retention;
 mod support;
 mod upload;

@@ -1,7 +1,7 @@
 //! A client that does what browsers never do: bytes as they are, at the pace and up to the point that a test wants.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,6 +27,14 @@ pub struct Answer {
 impl Raw {
     pub async fn to(house: &House) -> Self {
         Self::at(house.running.as_ref().unwrap().public).await
+    }
+
+    /// From another address of this machine: limits are counted by it.
+    pub async fn from(house: &House, address: IpAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(address, 0)).unwrap();
+        let public = house.running.as_ref().unwrap().public;
+        Self(socket.connect(public).await.unwrap())
     }
 
     pub async fn at(address: SocketAddr) -> Self {

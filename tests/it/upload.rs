@@ -225,7 +225,8 @@ async fn a_lost_answer_is_asked_for_again() {
     assert!(page.contains("Received. Thank you."), "{page}");
     house.work().await;
     assert_eq!(house.received().await.len(), 1);
-    // Also when the document has been passed on meanwhile.
+    // Also when the document has been passed on and purged meanwhile.
+    assert_eq!(drop_as(&house, &link, &mine, 1).await.0, 200);
     assert_eq!(drop_as(&house, &link, other, 2).await.0, 409);
     assert_nothing_held(&house, "purged").await;
 }

@@ -97,11 +97,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn noise(length: usize, seed: u32) -> Vec<u8> {
+    /// SplitMix64: streams of different seeds have nothing in common.
+    fn noise(length: usize, seed: u64) -> Vec<u8> {
         let mut state = seed;
         let mut step = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb).to_be_bytes()[0]
         };
         (0..length).map(|_| step()).collect()
     }
@@ -115,7 +117,12 @@ mod tests {
                 let mut file = noise(offset, 2);
                 file.extend_from_slice(&document[begin..begin + PIECE]);
                 file.extend_from_slice(&noise(40, 3));
-                assert_eq!(needles.find(&file), Some(offset), "piece from {begin} at {offset}");
+                // A neighbour that is equal by chance makes the piece longer.
+                let found = needles.find(&file);
+                assert!(
+                    found.is_some_and(|at| at <= offset && at + 4 > offset),
+                    "piece from {begin} at {offset}: {found:?}"
+                );
             }
         }
     }

@@ -3,8 +3,9 @@
 //! ```toml
 //! kind = "http"
 //! base_url = "https://api.example.com/v2"
-//! auth = "bearer"                      # bearer | basic | header | none
+//! auth = "bearer"                      # bearer | basic | header | oauth | none
 //! api_key_file = "secrets/example"     # for basic: the password, with `user`; for header: with `auth_header`
+//!                                      # oauth: client_id, client_secret_file, token_url, token_auth = "basic" | "form", token_grant_type, scope
 //! headers = { x-version = "7" }
 //! idempotency_header = "Idempotency-Key"
 //! key_window = "24h"
@@ -16,14 +17,18 @@
 //! [upload]                             # paths: {applicant} {document} {kind} {part} {type} {file_name}
 //! method = "POST"                      # POST | PUT | PATCH
 //! path = "/applicants/{applicant}/documents"
-//! shape = "multipart"                  # multipart | base64 | data-uri | raw
-//! per_part = false                     # true: one request for each part (raw: always)
+//! shape = "multipart"                  # multipart | base64 | data-uri | raw | presigned
+//! per_part = false                     # true: one request for each part (raw and presigned: always)
 //! file_field = "{part}"                # a name, or for JSON a pointer such as "/image/{part}"
 //! fields = { type = "{kind}" }
 //! reference = "/id"                    # JSON pointer into the answer
 //! duplicate_statuses = []              # these mean: the provider has it already
 //! definite_statuses = [429, 503]       # these mean: surely not stored
 //! fixed_id = false                     # PUT to a place of its own: repeating overwrites itself
+//! # with shape = "presigned" the request above carries only `fields`, as JSON; its answer says where the bytes go:
+//! address = "/upload_url"              # JSON pointer into the answer
+//! address_hosts = ["uploads.example.com", "*.example.net"]
+//! address_method = "PUT"               # PUT | POST; no credentials are sent there
 //!
 //! [list]                               # what the provider has; for an unknown outcome
 //! path = "/applicants/{applicant}/documents"
@@ -41,7 +46,7 @@
 //! [missing]
 //! path = "/applicants/{applicant}/required"
 //! items = "/data"
-//! name = "/type"
+//! name = "/type"                       # "" when the items are texts
 //! status = "/status"
 //! wanted = ["Required", "Invalid"]
 //! reason = "/reasonCode"
@@ -51,7 +56,7 @@
 //! secret_file = "secrets/example-signing"
 //! algorithm = "sha256"                 # sha1 | sha256 | sha512
 //! encoding = "hex"                     # hex | base64
-//! signs = "body"                       # body | timestamp.body
+//! signs = "body"                       # body | timestamp.body | timestamp+method+path+body
 //! timestamp_header = "X-Timestamp"
 //!
 //! [callback]                           # with webhook_secret_file beside it in the provider's table
@@ -69,7 +74,9 @@ use time::Duration;
 
 use super::ALGORITHMS;
 use super::template::{Hole, Template};
-use crate::connectors::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use crate::connectors::guard;
+use crate::connectors::oauth::{ClientCredentials, Place, TokenDefaults};
+use crate::connectors::settings::{Common, Defaults, Endpoint, Fault, ReadSecret, Reader, Secret};
 use crate::connectors::sign::{self, Algorithm, Encoding};
 use crate::connectors::words::Reason;
 use crate::domain::delivery::ConfirmAt;
@@ -100,6 +107,7 @@ pub enum Auth {
     Bearer(Secret),
     Basic { user: String, secret: Secret },
     Header { name: String, secret: Secret },
+    OAuth(ClientCredentials),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +116,8 @@ pub enum Shape {
     Base64,
     DataUri,
     Raw,
+    /// A JSON request, then the bytes to the address that it answers with.
+    Presigned,
 }
 
 #[derive(Debug)]
@@ -122,6 +132,15 @@ pub struct Upload {
     pub duplicate_statuses: Vec<u16>,
     pub definite_statuses: Vec<u16>,
     pub fixed_id: bool,
+    pub address: Option<Address>,
+}
+
+/// Where the bytes of a part go, as the provider's answer says.
+#[derive(Debug)]
+pub struct Address {
+    pub pointer: String,
+    pub hosts: Vec<String>,
+    pub method: Method,
 }
 
 #[derive(Debug)]
@@ -156,6 +175,8 @@ pub struct MissingRules {
 pub enum SignedText {
     Body,
     TimestampAndBody,
+    /// Without separators; the path with its query, as it is on the wire.
+    Request,
 }
 
 #[derive(Debug)]
@@ -206,7 +227,7 @@ impl Settings {
             poll_longest: Duration::minutes(15),
         };
         let common = Common::read(&mut reader, &defaults);
-        let auth = read_auth(&mut reader);
+        let auth = read_auth(&mut reader, &common.endpoint);
         let headers = read_headers(&mut reader);
         let idempotency_header = header_name(&mut reader, "idempotency_header");
         let key_window = reader.span("key_window", Duration::hours(24));
@@ -307,11 +328,11 @@ pub fn reason_of(known: &[(String, Reason)], theirs: &str) -> Reason {
         .map_or_else(|| Reason::guess(theirs), |(_, reason)| *reason)
 }
 
-fn read_auth(reader: &mut Reader<'_>) -> Auth {
+fn read_auth(reader: &mut Reader<'_>, endpoint: &Endpoint) -> Auth {
     let default = if reader.has("api_key_file") { "bearer" } else { "none" };
     let word = reader.choice(
         "auth",
-        &[("bearer", "bearer"), ("basic", "basic"), ("header", "header"), ("none", "none")],
+        &["bearer", "basic", "header", "oauth", "none"].map(|word| (word, word)),
         default,
     );
     match word {
@@ -329,6 +350,14 @@ fn read_auth(reader: &mut Reader<'_>) -> Auth {
                 name: name.unwrap_or_default(),
                 secret: reader.required_secret("api_key_file"),
             }
+        }
+        "oauth" => {
+            let token = TokenDefaults {
+                path: "",
+                place: Place::Basic,
+                grant_type: true,
+            };
+            Auth::OAuth(ClientCredentials::read(reader, endpoint, &token))
         }
         _ => Auth::None,
     }
@@ -413,6 +442,7 @@ fn empty_upload() -> Upload {
         duplicate_statuses: Vec::new(),
         definite_statuses: Vec::new(),
         fixed_id: false,
+        address: None,
     }
 }
 
@@ -422,6 +452,7 @@ fn read_upload(reader: &mut Reader<'_>) -> Upload {
         ("base64", Shape::Base64),
         ("data-uri", Shape::DataUri),
         ("raw", Shape::Raw),
+        ("presigned", Shape::Presigned),
     ];
     let shape = reader.choice("shape", &shapes, Shape::Multipart);
     let fields = reader.pairs("fields", "a table of field names and texts");
@@ -438,13 +469,18 @@ fn read_upload(reader: &mut Reader<'_>) -> Upload {
         ),
         path: path(reader, "path", &UPLOAD_HOLES),
         shape,
-        per_part: reader.flag("per_part", false) || shape == Shape::Raw,
+        per_part: reader.flag("per_part", false) || matches!(shape, Shape::Raw | Shape::Presigned),
         file_field: template(reader, "file_field", &file_field, &UPLOAD_HOLES),
         fields,
         reference: pointer(reader, "reference"),
         duplicate_statuses: reader.numbers("duplicate_statuses", &[], "a list of statuses"),
         definite_statuses: reader.numbers("definite_statuses", &[429, 503], "a list of statuses"),
         fixed_id: reader.flag("fixed_id", false),
+        address: (shape == Shape::Presigned).then(|| Address {
+            pointer: required_pointer(reader, "address"),
+            hosts: guard::read_hosts(reader, "address_hosts"),
+            method: reader.choice("address_method", &[("PUT", Method::PUT), ("POST", Method::POST)], Method::PUT),
+        }),
     }
 }
 
@@ -469,7 +505,11 @@ fn read_missing(reader: &mut Reader<'_>) -> MissingRules {
     let rules = MissingRules {
         path: path(reader, "path", &[Hole::Applicant]),
         items: pointer(reader, "items").unwrap_or_default(),
-        name: required_pointer(reader, "name"),
+        name: if reader.is_empty_text("name") {
+            String::new()
+        } else {
+            required_pointer(reader, "name")
+        },
         status: pointer(reader, "status"),
         wanted: reader.texts("wanted", "a list of the provider's words").unwrap_or_default(),
         reason: pointer(reader, "reason"),
@@ -487,12 +527,16 @@ fn read_signing(reader: &mut Reader<'_>) -> Signing {
     }
     let signs = reader.choice(
         "signs",
-        &[("body", SignedText::Body), ("timestamp.body", SignedText::TimestampAndBody)],
+        &[
+            ("body", SignedText::Body),
+            ("timestamp.body", SignedText::TimestampAndBody),
+            ("timestamp+method+path+body", SignedText::Request),
+        ],
         SignedText::Body,
     );
     let timestamp_header = header_name(reader, "timestamp_header");
-    if signs == SignedText::TimestampAndBody && timestamp_header.is_none() {
-        reader.fault("timestamp_header", "needed with signs = \"timestamp.body\"");
+    if signs != SignedText::Body && timestamp_header.is_none() {
+        reader.fault("timestamp_header", "needed, because the signature covers a timestamp");
     }
     Signing {
         header: header.unwrap_or_default(),

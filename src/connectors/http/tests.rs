@@ -225,8 +225,8 @@ async fn reconciling_finds_all_parts_none_or_cannot_say() {
     assert_eq!(found.references, ["0", "1"]);
     assert_eq!(
         connector.reconcile(&parcel).await.unwrap(),
-        Presence::Unknown,
-        "only one of two parts"
+        Presence::Absent,
+        "the next attempt reads the list and sends only the other part"
     );
     assert_eq!(
         connector.reconcile(&parcel).await.unwrap(),

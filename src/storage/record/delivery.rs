@@ -84,6 +84,8 @@ pub(super) struct TombstoneRow {
     receipt: u64,
     #[n(6)]
     generation: u32,
+    #[n(7)]
+    receiver: Option<Bytes>,
 }
 
 impl From<&Problem> for ProblemRow {
@@ -226,6 +228,7 @@ impl From<&Tombstone> for TombstoneRow {
             purged_at: to_ms(t.purged_at),
             receipt: t.receipt,
             generation: t.generation,
+            receiver: t.receiver.map(|r| bytes(&r)),
         }
     }
 }
@@ -240,6 +243,7 @@ impl TombstoneRow {
             purged_at: instant(self.purged_at)?,
             receipt: self.receipt,
             generation: self.generation,
+            receiver: self.receiver.map(|r| array(&r)).transpose()?,
         })
     }
 }

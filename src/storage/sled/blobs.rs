@@ -19,6 +19,10 @@ const RESERVE_PERCENT: u64 = 20;
 #[async_trait]
 impl BlobStore for SledStore {
     async fn put(&self, key: BlobKey, chunk: Bytes) -> Result<(), StorageError> {
+        // Waiting for the disk must not hold a thread: others of it only want a page.
+        while self.store.core().backlogged() {
+            self.store.durable().await.map_err(sorted)?;
+        }
         let now = u64::try_from(self.clock.now().unix_timestamp()).unwrap_or(0);
         self.store.chunks().put(chunk_key(key), &chunk, now).map(drop).map_err(sorted)
     }

@@ -269,6 +269,18 @@ impl DurableSled {
         self.settled_blocking(self.core.group.now())
     }
 
+    /// The barrier behind a read of single rows: whether one of them was seen, or may have been, before it was durable. Other people's
+    /// unsynced rows and chunks need not be waited for.
+    ///
+    /// # Errors
+    /// The error the store died of: what was read may never have become durable.
+    pub fn unsettled<'k>(&self, mut keys: impl Iterator<Item = &'k [u8]>) -> Result<bool, StoreError> {
+        let in_flight = Arc::clone(&self.core.group.decisions().in_flight);
+        // Asked second: a round that failed is known to have before its rows are taken out of flight.
+        self.core.group.alive()?;
+        Ok(keys.any(|key| in_flight.contains_key(key)))
+    }
+
     /// The barrier behind a read: whatever [`DurableSled::records`] showed before this call is durable after it.
     ///
     /// # Errors
@@ -350,6 +362,11 @@ impl Core {
         use std::os::unix::fs::MetadataExt;
         let taken = std::fs::metadata(&self.log).map_or(0, |log| log.blocks() * 512);
         i64::try_from(taken.saturating_sub(self.slabs.live().saturating_mul(2))).unwrap_or(0)
+    }
+
+    /// Whether a chunk handed to sled now would have to wait for the disk.
+    pub(super) fn backlogged(&self) -> bool {
+        self.backlog.load(Ordering::Relaxed) >= BACKLOG
     }
 
     /// Lets the disk catch up before `bytes` more of a chunk are handed to sled. Blocking.

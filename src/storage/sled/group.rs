@@ -132,7 +132,6 @@ impl Group {
     pub(super) fn finish(&self, upto: Seq, outcome: Result<(), StoreError>) {
         self.round.fetch_add(1, Ordering::SeqCst);
         self.flushes.fetch_add(1, Ordering::Relaxed);
-        self.decisions().in_flight = Arc::default();
         let mut waiting = self.waiting();
         let answered = match &outcome {
             Ok(()) => {
@@ -146,6 +145,8 @@ impl Group {
             }
         };
         drop(waiting);
+        // Behind the verdict, so that who finds no row in flight finds the verdict (`DurableSled::unsettled`).
+        self.decisions().in_flight = Arc::default();
         for waiter in answered.into_values().flatten() {
             self.acknowledged.fetch_add(1, Ordering::Relaxed);
             waiter(outcome.clone());

@@ -167,6 +167,7 @@ impl Chunks<'_> {
                 let (row, place) = row.map_err(from_read)?;
                 index.remove(row).map_err(|error| self.core.failed(error))?;
                 self.release(place_of(&place)?.0)?;
+                crate::crash::point("C24");
             }
         }
         // Last, so that an interrupted deletion is still listed.

@@ -208,6 +208,46 @@ fn a_failed_sync_is_never_acknowledged_and_calls_the_hook() {
 }
 
 #[test]
+fn a_row_that_was_seen_before_its_sync_is_known_to_be_unsettled() {
+    let scratch = Scratch::new();
+    let (options, _) = harmless();
+    let store = DurableSled::open(&scratch.0, options).unwrap();
+    let unsettled = |key: &[u8]| store.unsettled([key].into_iter());
+    let seq = store.apply(batch(&[("a", Some("1"))])).unwrap();
+    store.settled_blocking(seq).unwrap();
+    assert_eq!(unsettled(b"a"), Ok(false));
+    // Rounds one after the other, each seen as soon as it can be: whatever is read and called settled was synced at least once since.
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for round in 0..200 {
+                let seq = store.apply(batch(&[("a", Some(&round.to_string()))])).unwrap();
+                store.settled_blocking(seq).unwrap();
+            }
+        });
+        let (mut before, mut last) = (super::fsync::log_syncs(), store.records().get(b"a").unwrap());
+        while !writer.is_finished() {
+            let syncs = super::fsync::log_syncs();
+            let seen = store.records().get(b"a").unwrap();
+            if unsettled(b"a").unwrap() {
+                continue;
+            }
+            // Counted when the state before was still to be seen: the sync of this one came later.
+            let synced = super::fsync::log_syncs() > before;
+            assert!(seen == last || synced, "{seen:?} was called settled without a sync");
+            (before, last) = (syncs, seen);
+        }
+    });
+    injected::fail(&scratch.log(), rustix::io::Errno::IO);
+    let seq = store.apply(batch(&[("a", Some("lost"))])).unwrap();
+    assert!(store.settled_blocking(seq).is_err());
+    assert!(
+        matches!(unsettled(b"a"), Err(StoreError::Unknown(_))),
+        "seen, perhaps, and never synced"
+    );
+    injected::heal(&scratch.log());
+}
+
+#[test]
 fn a_full_disk_is_typed_and_the_store_opens_again() {
     let scratch = Scratch::new();
     let (options, reasons) = harmless();

@@ -249,6 +249,9 @@ async fn too_much_is_refused_before_and_while_it_comes() {
     still_works(&house, &link).await;
 }
 
+/// What it is, the form's parts, the status, the code, and the part where the sentence stands.
+type Case<'a> = (&'a str, Vec<Vec<u8>>, u16, &'a str, Option<&'a str>);
+
 #[tokio::test]
 async fn a_form_that_does_not_fit_is_refused_at_the_right_place() {
     let house = House::new().await;
@@ -259,7 +262,7 @@ async fn a_form_that_does_not_fit_is_refused_at_the_right_place() {
         "Content-Disposition: form-data; name=\"back\"; filename=\"\"\r\nContent-Type: application/octet-stream",
         b"",
     );
-    let cases: Vec<(&str, Vec<Vec<u8>>, u16, &str, Option<&str>)> = vec![
+    let cases: Vec<Case> = vec![
         ("front only", vec![front.clone()], 422, "file.missing", Some("back")),
         ("back only", vec![back.clone()], 422, "file.missing", Some("front")),
         (

@@ -1,0 +1,143 @@
+//! The load command: what nightdrop costs on this machine, as ratios that hold on others.
+//!
+//! ```text
+//! cargo bench --bench load                    everything, in a few minutes
+//! cargo bench --bench load -- --quick         everything small, in half a minute: the figures are rough
+//! cargo bench --bench load -- --only cpu      one part: cpu, memory, pages, small, requests, cycles, forwarding (repeatable)
+//! cargo bench --bench load -- --requests 1000000
+//! cargo bench --bench load -- --json          one JSON object on standard output instead of the table
+//! ```
+//!
+//! How it measures:
+//! * The measured server is a process of its own (this program again), so its CPU time, memory and disk writes are its own. It is the real portal: real
+//!   door, real inspection, real sealing, real store with every log write synced. Only the links are issued from inside.
+//! * The load generator is threads with plain sockets over loopback, on the same machine: latencies under load include its share of the cores.
+//! * CPU is user and system time of the whole server process for each 10⁹ bytes of document. It does not depend much on what else runs; seconds on a
+//!   clock do. Every ratio is made of figures of the same run; each figure is the median of its rounds (3, or 1 with `--quick`).
+//! * Documents are JPEGs of noise: nothing compresses, nothing repeats. One upload of 95 MB at a time, 8 and 64 of 20 MB at once.
+//! * "Alone" figures are single steps in a process of their own: the cipher over 64 KiB in cache, the digest, the inspection, and each store fed by two
+//!   threads with as many open documents as the portal would have.
+//! * "Bytes written" is what the kernel counts as written to disk for the process; "fsyncs" are finished `fdatasync` calls on the store's log.
+//! * Files go below the target folder, or below `NIGHTDROP_LOAD_DIR`; they need up to 6 GB and are removed at the end.
+//!
+//! The goals in the table are those that the design was made for; a figure that misses its goal says so.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
+
+#[path = "load/alone.rs"]
+mod alone;
+#[path = "load/child.rs"]
+mod child;
+#[path = "load/client.rs"]
+mod client;
+#[path = "load/files.rs"]
+mod files;
+#[path = "load/grow.rs"]
+mod grow;
+#[path = "load/report.rs"]
+mod report;
+#[path = "load/samples.rs"]
+mod samples;
+#[path = "load/send.rs"]
+mod send;
+#[path = "load/serve.rs"]
+mod serve;
+#[path = "load/upload.rs"]
+mod upload;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use report::Report;
+
+/// What was asked for on the command line.
+pub struct Plan {
+    quick: bool,
+    json: bool,
+    only: Vec<String>,
+    requests: usize,
+}
+
+type Part = fn(&Plan, &mut Report) -> Result<(), String>;
+
+const PARTS: [(&str, Part); 7] = [
+    ("cpu", upload::cpu),
+    ("memory", upload::memory),
+    ("pages", upload::pages),
+    ("small", upload::small),
+    ("requests", grow::requests),
+    ("cycles", grow::cycles),
+    ("forwarding", send::forwarding),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, role, settings] = &arguments[..]
+        && flag == child::ROLE
+    {
+        serve::run(role, &serde_json::from_str(settings).unwrap());
+        return ExitCode::SUCCESS;
+    }
+    let plan = match read(&arguments) {
+        Ok(plan) => plan,
+        Err(wrong) => {
+            eprintln!("{wrong}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut report = Report::new();
+    for (name, part) in PARTS {
+        if !plan.only.is_empty() && !plan.only.iter().any(|only| only == name) {
+            continue;
+        }
+        let start = Instant::now();
+        eprintln!("{name} …");
+        if let Err(wrong) = part(&plan, &mut report) {
+            eprintln!("{name}: {wrong}");
+            return ExitCode::FAILURE;
+        }
+        eprintln!("{name}: {:.0} s, {}", start.elapsed().as_secs_f64(), machine());
+    }
+    if plan.json {
+        println!("{}", report.json());
+    } else {
+        println!("\n{}\n", machine());
+        report.print();
+    }
+    ExitCode::SUCCESS
+}
+
+fn read(arguments: &[String]) -> Result<Plan, String> {
+    let mut plan = Plan {
+        quick: false,
+        json: false,
+        only: Vec::new(),
+        requests: 100_000,
+    };
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().cloned().ok_or(format!("{argument} needs a value"));
+        match argument.as_str() {
+            // Cargo adds it.
+            "--bench" => {}
+            "--quick" => plan.quick = true,
+            "--json" => plan.json = true,
+            "--only" => plan.only.push(value()?),
+            "--requests" => plan.requests = value()?.parse().map_err(|_| "--requests needs a number".to_owned())?,
+            other => return Err(format!("{other} is not known; see the head of benches/load.rs")),
+        }
+    }
+    let known = |name: &&String| PARTS.iter().any(|(part, _)| part == name);
+    match plan.only.iter().find(|name| !known(name)) {
+        Some(wrong) => Err(format!("--only {wrong}: there is {}", PARTS.map(|(name, _)| name).join(", "))),
+        None => Ok(plan),
+    }
+}
+
+/// How many cores, and how busy they are: without it no figure means much.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("?").to_owned();
+    format!("{cores} cores, load average {load}")
+}

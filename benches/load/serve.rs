@@ -1,0 +1,365 @@
+//! The roles of a child: a portal (with its real store, with plain files, or with none), servers that only read, the sandbox provider, and single steps.
+
+use std::io::{BufRead, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_multipart::Multipart;
+use actix_web::{App as Site, HttpResponse, HttpServer, web};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use nightdrop::app::{self, App, KeyProtection, Running};
+use nightdrop::config::Config;
+use nightdrop::connectors::settings::Secret;
+use nightdrop::crypto::envelope::Suite;
+use nightdrop::crypto::random;
+use nightdrop::domain::agent::Actor;
+use nightdrop::domain::document::{ApplicantRef, DocumentKind, ProviderName, SlotRef};
+use nightdrop::domain::id::{DocumentId, RequestId};
+use nightdrop::domain::request::Receiving;
+use nightdrop::domain::transition::Transition;
+use nightdrop::sandbox::{self, Sandbox};
+use nightdrop::storage::clock::Source;
+use nightdrop::storage::{BlobStore, Filter};
+use nightdrop::worker::{self, Step};
+use nightdrop::workflow::issue::{self, Ask, Expiry};
+use nightdrop::workflow::{Portal, parcel, sweep};
+use serde_json::{Value, json};
+
+use crate::alone;
+use crate::files::{Files, Nowhere};
+
+const WORKERS: usize = 2;
+
+/// CPU seconds of this process so far, user and system, all threads.
+pub fn cpu() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Plays a role until told to stop.
+pub fn run(role: &str, settings: &Value) {
+    if role == "alone" {
+        say(&alone::run(settings));
+        return answer(|_, _| Value::Null);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .unwrap();
+    match role {
+        "raw" | "multipart" => {
+            let address = runtime.block_on(reader(role == "multipart"));
+            say(&json!({ "address": address }));
+            answer(|what, with| match what {
+                "issue" => json!({ "paths": vec!["/d/anything"; with["count"].as_u64().unwrap() as usize] }),
+                _ => Value::Null,
+            });
+        }
+        "sandbox" => {
+            let sandbox = runtime.block_on(provider());
+            say(&json!({ "address": sandbox.url().trim_start_matches("http://") }));
+            answer(|_, _| Value::Null);
+        }
+        "portal" => {
+            let mut house = runtime.block_on(House::open(settings));
+            say(&json!({ "address": house.running.as_ref().unwrap().public.to_string(), "open_ms": house.open_ms }));
+            answer(|what, with| runtime.block_on(house.answer(what, with)));
+        }
+        other => panic!("{other}?"),
+    }
+}
+
+fn say(words: &Value) {
+    println!("{words}");
+    std::io::stdout().flush().unwrap();
+}
+
+fn answer(mut with: impl FnMut(&str, &Value) -> Value) {
+    for line in std::io::stdin().lock().lines() {
+        let question: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        match question["do"].as_str().unwrap() {
+            "cpu" => say(&json!({ "seconds": cpu() })),
+            "stop" => {
+                with("stop", &Value::Null);
+                return say(&Value::Null);
+            }
+            other => say(&with(other, &question["with"])),
+        }
+    }
+}
+
+/// What nobody can do without: bytes off the socket, with or without taking the form apart, and thrown away. It answers pages, too.
+async fn reader(multipart: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = HttpServer::new(move || {
+        let site = Site::new().route("/d/{any}", web::get().to(|| async { HttpResponse::Ok().body(vec![b'a'; 4096]) }));
+        if multipart {
+            site.route("/d/{any}", web::post().to(discard_form))
+        } else {
+            site.route("/d/{any}", web::post().to(discard))
+        }
+    });
+    tokio::spawn(server.workers(WORKERS).disable_signals().listen(listener).unwrap().run());
+    address
+}
+
+async fn discard(mut body: web::Payload) -> HttpResponse {
+    while let Some(piece) = body.next().await {
+        std::hint::black_box(piece.unwrap());
+    }
+    HttpResponse::Ok().finish()
+}
+
+async fn discard_form(mut form: Multipart) -> HttpResponse {
+    while let Some(mut field) = form.try_next().await.unwrap() {
+        while let Some(piece) = field.try_next().await.unwrap() {
+            std::hint::black_box(piece);
+        }
+    }
+    HttpResponse::Ok().finish()
+}
+
+const WEBHOOK_SECRET: &str = "whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0";
+const API_KEY: &str = "sandbox-key";
+
+async fn provider() -> Sandbox {
+    let settings = sandbox::Settings {
+        api_key: Secret::new(API_KEY),
+        webhook_secret: Secret::new(WEBHOOK_SECRET),
+        callback_url: None,
+    };
+    Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), settings).await.unwrap()
+}
+
+struct House {
+    running: Option<Running>,
+    portal: Arc<Portal>,
+    issued: Vec<RequestId>,
+    open_ms: f64,
+    folder: PathBuf,
+}
+
+impl House {
+    /// `folder`, `create`, `blobs` (sled, files, none), `provider` (address of the sandbox).
+    async fn open(settings: &Value) -> Self {
+        nightdrop::connectors::client::install_tls();
+        let folder = PathBuf::from(settings["folder"].as_str().unwrap());
+        let config = config(&folder, settings["provider"].as_str().unwrap_or("127.0.0.1:9"));
+        if settings["create"] != json!(false) {
+            app::create(&config, &KeyProtection::KekFile, Suite::XWing).unwrap();
+        }
+        let start = Instant::now();
+        let mut app = App::open(config, Source::System).await.unwrap();
+        let open_ms = start.elapsed().as_secs_f64() * 1e3;
+        let blobs: Option<Arc<dyn BlobStore>> = match settings["blobs"].as_str() {
+            Some("files") => Some(Arc::new(Files::new(folder.join("plain")))),
+            Some("none") => Some(Arc::new(Nowhere)),
+            _ => None,
+        };
+        if let Some(blobs) = blobs {
+            let mut portal = Arc::into_inner(app.portal).unwrap();
+            portal.blobs = blobs;
+            app.portal = Arc::new(portal);
+        }
+        let portal = app.portal.clone();
+        let running = app.start_with(false).await.unwrap();
+        Self {
+            running: Some(running),
+            portal,
+            issued: Vec::new(),
+            open_ms,
+            folder,
+        }
+    }
+
+    async fn answer(&mut self, what: &str, with: &Value) -> Value {
+        let count = with["count"].as_u64().unwrap_or(0) as usize;
+        match what {
+            "issue" => self.issue(count, with["keep"].as_u64()).await,
+            "metrics" => {
+                let metrics = self.running.as_ref().unwrap().store.metrics();
+                json!({ "acknowledged": metrics.acknowledged, "flushes": metrics.flushes, "log_syncs": metrics.log_syncs })
+            }
+            "work" => {
+                let mut steps = 0;
+                while worker::step(&self.portal).await.unwrap() == Step::Done {
+                    steps += 1;
+                }
+                json!({ "steps": steps })
+            }
+            "open all" => json!({ "bytes": self.open_all().await }),
+            "send raw" => self.send_raw(with).await,
+            "purge all" => {
+                for id in std::mem::take(&mut self.issued) {
+                    issue::request_purge(&self.portal, id, Actor::Operator).await.unwrap();
+                }
+                while worker::step(&self.portal).await.unwrap() == Step::Done {}
+                Value::Null
+            }
+            "time" => self.time(with["what"].as_str().unwrap(), count).await,
+            "stop" => {
+                if let Some(running) = self.running.take() {
+                    running.stop().await;
+                }
+                Value::Null
+            }
+            other => panic!("{other}? {:?}", self.folder),
+        }
+    }
+
+    /// Issues links, many at once; tells at most `keep` of them, evenly spread.
+    async fn issue(&mut self, count: usize, keep: Option<u64>) -> Value {
+        let start = Instant::now();
+        let from = self.issued.len();
+        let portal = &self.portal;
+        let every = keep.map_or(1, |keep| (count as u64 / keep.max(1)).max(1)) as usize;
+        let issued: Vec<(RequestId, Option<String>)> = stream::iter(0..count)
+            .map(|n| async move {
+                let issued = issue::issue(portal, ask(from + n), Actor::Operator, None).await.unwrap();
+                let path = (n % every == 0).then(|| format!("/d/{}", issued.token.encode()));
+                (issued.request.id, path)
+            })
+            .buffer_unordered(4_096)
+            .collect()
+            .await;
+        let paths: Vec<&String> = issued.iter().filter_map(|(_, path)| path.as_ref()).collect();
+        let answer = json!({ "paths": paths, "seconds": start.elapsed().as_secs_f64() });
+        self.issued.extend(issued.into_iter().map(|(id, _)| id));
+        answer
+    }
+
+    /// Opens every held document, as a delivery does, and throws the bytes away.
+    async fn open_all(&self) -> u64 {
+        let mut bytes = 0;
+        for id in &self.issued {
+            let request = self.portal.records.request(*id).await.unwrap().unwrap();
+            let Some((document, delivery)) = request.held() else { continue };
+            let parcel = parcel::open(&self.portal, &request, document, delivery.epoch)
+                .map_err(|_| "closed")
+                .unwrap();
+            for part in 0..parcel.parts.len() {
+                let mut chunks = parcel.source.open(part);
+                while let Some(chunk) = chunks.try_next().await.unwrap() {
+                    bytes += std::hint::black_box(chunk).len() as u64;
+                }
+            }
+        }
+        bytes
+    }
+
+    /// The same amount of bytes in the same form to the same provider, from memory: what sending costs without opening.
+    async fn send_raw(&self, with: &Value) -> Value {
+        let (bytes, times) = (with["bytes"].as_u64().unwrap(), with["times"].as_u64().unwrap());
+        let url = format!("http://{}/v1/applicants/raw/documents", with["provider"].as_str().unwrap());
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let piece = Bytes::from(vec![0x5a; 64 << 10]);
+        for _ in 0..times {
+            let head = "--b\r\nContent-Disposition: form-data; name=\"document\"\r\n\r\npassport\r\n--b\r\nContent-Disposition: form-data; name=\"front\"; filename=\"a.jpg\"\r\n\r\n";
+            let tail = "\r\n--b--\r\n";
+            let pieces = (0..bytes.div_ceil(piece.len() as u64))
+                .map(|n| piece.slice(..(bytes - n * piece.len() as u64).min(piece.len() as u64) as usize));
+            let parts: Vec<Bytes> = std::iter::once(Bytes::from(head))
+                .chain(pieces)
+                .chain([Bytes::from(tail)])
+                .collect();
+            let length: usize = parts.iter().map(Bytes::len).sum();
+            let answer = client
+                .post(&url)
+                .bearer_auth(API_KEY)
+                .header("content-type", "multipart/form-data; boundary=b")
+                .header("content-length", length)
+                .body(reqwest::Body::wrap_stream(stream::iter(
+                    parts.into_iter().map(Ok::<_, std::io::Error>),
+                )))
+                .send()
+                .await
+                .unwrap();
+            assert!(answer.status().is_success(), "{}", answer.status());
+        }
+        Value::Null
+    }
+
+    /// Microseconds of one operation inside the process: the median of `count`.
+    async fn time(&self, what: &str, count: usize) -> Value {
+        let records = &self.portal.records;
+        let mut times = Vec::with_capacity(count);
+        for n in 0..count {
+            let start = Instant::now();
+            match what {
+                "list" => {
+                    assert_eq!(records.list(&Filter::default(), None, 50).await.unwrap().requests.len(), 50);
+                }
+                "claim" => {
+                    let id = self.issued[(n * 7919) % self.issued.len()];
+                    let document = DocumentId::new(random::array().unwrap(), records.now());
+                    let receiving = Receiving {
+                        document,
+                        slot: SlotRef { index: 0, generation: 1 },
+                        started_at: records.now(),
+                    };
+                    records
+                        .transition(id, Transition::BeginReceive { receiving, generation: 1 })
+                        .await
+                        .unwrap();
+                    times.push(start.elapsed());
+                    records.transition(id, Transition::AbandonReceive(document)).await.unwrap();
+                    continue;
+                }
+                "nothing due" => assert_eq!(worker::step(&self.portal).await.unwrap(), Step::Idle),
+                "sweep" => {
+                    sweep::sweep(&self.portal).await.unwrap();
+                }
+                other => panic!("{other}?"),
+            }
+            times.push(start.elapsed());
+        }
+        json!({ "microseconds": crate::client::quantile(&times, 0.5).as_secs_f64() * 1e6 })
+    }
+}
+
+fn ask(number: usize) -> Ask {
+    Ask {
+        provider: ProviderName::parse("sandbox").unwrap(),
+        applicant: ApplicantRef::parse(&format!("applicant-{number}")).unwrap(),
+        document: DocumentKind::parse("passport").unwrap(),
+        parts: None,
+        expires: Expiry::Default,
+        passcode: false,
+        locale: None,
+        message: None,
+        return_url: None,
+        metadata: None,
+    }
+}
+
+fn config(folder: &Path, provider: &str) -> Config {
+    for (name, secret) in [("api-key", API_KEY), ("webhook", WEBHOOK_SECRET)] {
+        private(&folder.join(name), secret);
+    }
+    let text = format!(
+        "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\nworkers = {WORKERS}\n\
+         listen = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
+         erasure = {{ slots = 4096, accept_weak = true }}\n\
+         limits = {{ max_file = \"100MiB\", uploads = 2000, uploads_per_address = 2000 }}\n\
+         [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"http://{provider}\"\nmax_bytes = 104857600\n\
+         api_key_file = \"api-key\"\nwebhook_secret_file = \"webhook\"\n"
+    );
+    Config::parse(&text, folder, std::iter::empty()).unwrap_or_else(|faults| panic!("{faults:?}"))
+}
+
+fn private(path: &Path, text: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}

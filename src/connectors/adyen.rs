@@ -1,0 +1,308 @@
+//! Adyen Legal Entity Management: every side as plain base64 in one JSON request, with an idempotency key. Class K.
+//!
+//! * The applicant reference is the legal entity's id (`LE…`), or `LE…,SE…` for a document of a transfer instrument (a bank statement).
+//! * An identity card or driver's licence goes with both sides in the same request or not at all; so the provider can never hold half of one.
+//! * Base64 is made while the sealed document is read.
+//! * After the key's day the legal entity's own list tells, by our file name.
+//!
+//! Unverified: the live address (`environment = "live"`), the size limit (documentation says 4 MB and 15 MB; the default is the smaller), whether the list
+//! shows the file name just as it was sent, the text that a callback must be answered with, and which error code asks for which document (`problems` maps
+//! codes; other ones are guessed by their words).
+
+pub mod entity;
+
+use async_trait::async_trait;
+use data_encoding::HEXLOWER_PERMISSIVE;
+use reqwest::Method;
+use serde_json::Value;
+use subtle::ConstantTimeEq;
+use time::Duration;
+
+use super::client::{Answer, Call, Client};
+use super::kinds::{Kinds, both_sides, part_names, plain_id, wrong_reference};
+use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::shape::Json;
+use super::sign::{self, Algorithm, Encoding};
+use super::words::Reason;
+use super::{
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+};
+use crate::domain::delivery::{ProviderClass, Receipt};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+
+const TEST: &str = "https://kyc-test.adyen.com/lem/v3";
+const LIVE: &str = "https://kyc-live.adyen.com/lem/v3";
+const TYPES: [(&str, &str); 7] = [
+    ("government-id", "identityCard"),
+    ("drivers-license", "driversLicense"),
+    ("passport", "passport"),
+    ("proof-of-address", "proofOfAddress"),
+    ("bank-statement", "bankStatement"),
+    ("selfie", "liveSelfie"),
+    ("company-registration", "registrationDocument"),
+];
+/// From the description of `pageType`.
+const BOTH_SIDES: [&str; 2] = ["identityCard", "driversLicense"];
+/// "Up to 15 pages".
+const PAGES: usize = 15;
+
+#[derive(Debug)]
+pub struct Settings {
+    pub common: Common,
+    pub api_key: Secret,
+    pub types: Kinds,
+    pub problems: Kinds,
+    pub min_image_bytes: u64,
+    /// `user:password` that callbacks carry beside their signature.
+    pub callback_basic: Option<Secret>,
+}
+
+impl Settings {
+    /// Keys: the common ones, `environment` (`test` or `live`), `api_key_file`, `types`, `problems` (a table from document kinds to error codes),
+    /// `min_image_bytes`, `webhook_basic_file` (`user:password`). `webhook_secret_file` holds the key in hexadecimal, as the provider shows it.
+    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::new(table, read_secret);
+        let base_url = reader.choice("environment", &[("test", TEST), ("live", LIVE)], TEST);
+        let defaults = Defaults {
+            base_url,
+            allow_loopback: false,
+            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
+            min_bytes: 1_024,
+            max_bytes: 4_000_000,
+            poll_first: Duration::seconds(30),
+            poll_longest: Duration::hours(1),
+        };
+        let common = Common::read(&mut reader, &defaults);
+        if common.webhook_secrets.iter().any(|s| key(s).is_none()) {
+            reader.fault("webhook_secret_file", "a file with the HMAC key in hexadecimal");
+        }
+        let api_key = reader.required_secret("api_key_file");
+        let types = Kinds::read(&mut reader, "types", &TYPES);
+        let problems = Kinds::read(&mut reader, "problems", &[]);
+        let min_image_bytes = reader.number("min_image_bytes", 100_000, 0..=100_000_000);
+        let callback_basic = reader.secret("webhook_basic_file");
+        reader.finish(Self {
+            common,
+            api_key,
+            types,
+            problems,
+            min_image_bytes,
+            callback_basic,
+        })
+    }
+}
+
+fn key(secret: &Secret) -> Option<Vec<u8>> {
+    HEXLOWER_PERMISSIVE
+        .decode(secret.expose().as_bytes())
+        .ok()
+        .filter(|key| !key.is_empty())
+}
+
+pub struct Adyen {
+    settings: Settings,
+    client: Client,
+}
+
+/// (legal entity, transfer instrument)
+fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
+    let (entity, instrument) = match applicant.expose().split_once(',') {
+        None => (applicant.expose(), None),
+        Some((entity, instrument)) => (entity, Some(instrument)),
+    };
+    let sound = |id: &str| plain_id(id).is_some();
+    if sound(entity) && instrument.is_none_or(sound) {
+        return Ok((entity, instrument));
+    }
+    Err(wrong_reference("LE… for a legal entity, or LE…,SE… for its transfer instrument"))
+}
+
+impl Adyen {
+    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+        let client = Client::new(&settings.common.endpoint)?;
+        Ok(Self { settings, client })
+    }
+
+    fn dress(&self, call: Call) -> Call {
+        call.header("x-api-key", self.settings.api_key.expose())
+    }
+
+    async fn entity(&self, id: &str) -> Result<Value, Failure> {
+        let url = self.client.url(&format!("/legalEntities/{id}"));
+        success(&self.client.send(self.dress(Call::asking(Method::GET, url))).await?)
+    }
+
+    /// Before a byte is sent: the sides that must go together, and pictures that the provider will find too small.
+    fn check_parts(&self, parcel: &Parcel, kind: &str) -> Result<(), Failure> {
+        self.fits(kind, &part_names(parcel))?;
+        let small = |p: &super::ParcelPart| p.file_type != FileType::Pdf && p.size < self.settings.min_image_bytes;
+        if parcel.parts.iter().any(small) {
+            return Err(super::kinds::unsupported(
+                "The picture is smaller than this provider takes. Ask for a sharper photo, not a preview or a cut-out.",
+            ));
+        }
+        Ok(())
+    }
+
+    fn fits(&self, kind: &str, parts: &[PartName]) -> Result<(), Unsupported> {
+        if BOTH_SIDES.contains(&kind) {
+            return both_sides(parts);
+        }
+        if parts.is_empty() || parts.len() > PAGES {
+            return Err(Unsupported("This provider takes one to fifteen parts of this document.".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn body(&self, parcel: &Parcel, kind: &str, owner: (&str, &str)) -> Json {
+        let two_sided = BOTH_SIDES.contains(&kind);
+        let attachment = |n: usize| {
+            let mut fields = vec![("content".to_owned(), Json::Base64(n))];
+            if two_sided {
+                fields.push(("pageType".to_owned(), Json::text(parcel.parts[n].name.as_str())));
+            }
+            fields.push(("pageName".to_owned(), Json::text(parcel.file_name(n))));
+            Json::Object(fields)
+        };
+        Json::object([
+            ("type", Json::text(kind)),
+            ("description", Json::text(description(parcel))),
+            ("owner", Json::object([("id", Json::text(owner.0)), ("type", Json::text(owner.1))])),
+            ("fileName", Json::text(parcel.file_name(0))),
+            ("attachments", Json::Array((0..parcel.parts.len()).map(attachment).collect())),
+        ])
+    }
+}
+
+/// Says nothing about the person, and is unique.
+fn description(parcel: &Parcel) -> String {
+    format!("Document {}", parcel.document)
+}
+
+#[async_trait]
+impl Connector for Adyen {
+    fn profile(&self) -> Profile {
+        let common = &self.settings.common;
+        common.profile("adyen", ProviderClass::IdempotencyKey, Duration::hours(24), true)
+    }
+
+    fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {
+        let kind = self.settings.types.accepted(document)?;
+        self.fits(kind, parts)?;
+        let mut limits = self.settings.common.limits.clone();
+        if kind == "liveSelfie" {
+            limits.accepted.retain(|t| *t != FileType::Pdf);
+        }
+        // A PDF may be small and a picture may not: where no PDF is taken the picture's limit is told at once.
+        if !limits.accepted.contains(&FileType::Pdf) {
+            limits.min_bytes = limits.min_bytes.max(self.settings.min_image_bytes);
+        }
+        Ok(limits)
+    }
+
+    async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
+        let (entity, _) = target(applicant)?;
+        let body = self.entity(entity).await?;
+        Ok(entity::missing(&body, entity, &self.settings.types, &self.settings.problems))
+    }
+
+    async fn deliver(&self, parcel: &Parcel, _: &dyn Trail) -> Result<Delivered, Failure> {
+        let kind = self.settings.types.required(parcel)?;
+        self.check_parts(parcel, kind)?;
+        let (entity, instrument) = target(&parcel.applicant)?;
+        let owner = instrument.map_or((entity, "legalEntity"), |id| (id, "bankAccount"));
+        let call = self
+            .dress(Call::sending(Method::POST, self.client.url("/documents")))
+            .header("idempotency-key", &parcel.keys.idempotency(0))
+            .body(self.body(parcel, kind, owner).body(parcel));
+        let answer = self.client.send(call).await?;
+        if let Some(failure) = answer.stored_failure() {
+            return Err(failure);
+        }
+        let id = success(&answer)?["id"]
+            .as_str()
+            .and_then(plain_id)
+            .ok_or_else(|| answer.unreadable())?;
+        Ok(Delivered {
+            references: vec![id],
+            verdict: Verdict::Pending,
+        })
+    }
+
+    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
+        let (entity, instrument) = target(&parcel.applicant)?;
+        let body = self.entity(entity).await?;
+        let found = entity::find(&body, &parcel.file_name(0), &description(parcel));
+        Ok(match found {
+            Some(id) => Presence::Present(Delivered {
+                references: vec![id],
+                verdict: Verdict::Pending,
+            }),
+            // A transfer instrument's documents need not stand in the legal entity's list.
+            None if instrument.is_some() => Presence::Unknown,
+            None => Presence::Absent,
+        })
+    }
+
+    async fn verdict(&self, parcel: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
+        let (entity, _) = target(&parcel.applicant)?;
+        Ok(entity::verdict(&self.entity(entity).await?, &receipt.references))
+    }
+
+    /// Base64 of HMAC-SHA256 under the decoded key, and HTTP Basic where it is configured.
+    fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {
+        let keys: Vec<Vec<u8>> = self.settings.common.webhook_secrets.iter().filter_map(key).collect();
+        if keys.is_empty() {
+            return Err(CallbackRefused::NotUsed);
+        }
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let given = callback.header("hmacsignature").ok_or(CallbackRefused::Signature)?;
+        let signed = sign::verify(Algorithm::Sha256, Encoding::Base64, &keys, &[callback.body], given);
+        let known = self.settings.callback_basic.as_ref().is_none_or(|pair| {
+            let wanted = format!("Basic {}", data_encoding::BASE64.encode(pair.expose().as_bytes()));
+            let given = callback.header("authorization").unwrap_or_default();
+            bool::from(wanted.as_bytes().ct_eq(given.as_bytes()))
+        });
+        if !(signed && known) {
+            return Err(CallbackRefused::Signature);
+        }
+        let body: Value = serde_json::from_slice(callback.body).map_err(|_| CallbackRefused::Malformed)?;
+        let entity = body["data"]["accountHolder"]["legalEntityId"].as_str().and_then(plain_id);
+        Ok(entity
+            .and_then(|id| ApplicantRef::parse(&id))
+            .map(Hint::Applicant)
+            .into_iter()
+            .collect())
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        // A legal entity that cannot exist: a known key is told so, another one is refused.
+        let url = self.client.url("/legalEntities/LE00000000000000000000000");
+        let answer = self.client.send(self.dress(Call::asking(Method::GET, url))).await?;
+        match answer.status {
+            200..300 | 400 | 404 | 422 => Ok("the provider answers and knows the API key".to_owned()),
+            _ => Err(answer.failure()),
+        }
+    }
+}
+
+fn success(answer: &Answer) -> Result<Value, Failure> {
+    let code = answer
+        .json()
+        .and_then(|body| body["errorCode"].as_str().and_then(plain_id))
+        .unwrap_or_default();
+    match answer.status {
+        409 => Err(answer.definite(
+            "provider.busy",
+            "The provider still works on an earlier try; it is tried again by itself.",
+        )),
+        413 => Err(Failure::Final {
+            problem: Reason::TooLarge.problem(),
+        }),
+        400 | 422 if !code.is_empty() => Err(answer.refused(&format!("The provider refused the request: {code}."))),
+        _ => answer.success(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,292 @@
+//! Bridge: every side as a data URI in one PUT of the customer. Class K.
+//!
+//! * The applicant reference is the customer's id, or `<id>,<country>` with one of the configured countries; an identity document needs its country.
+//! * Identity documents go into `identifying_information` with front and back together, everything else into `documents`.
+//! * A PUT sets the customer's fields, and it carries an idempotency key besides.
+//! * Callbacks are signed with RSA over a hash of a hash; the endpoint's public key (PEM) is in `webhook_key_file`.
+//!
+//! Unverified: whether a key is honoured on PUT (`key_window` says how long the portal relies on it), how `documents` of two PUTs add up, the letter case of
+//! countries, and the words in which requirements name an identity document. The provider has no list of documents, so that an unknown outcome after the
+//! key's window is for a person to decide.
+
+pub mod customer;
+
+use async_trait::async_trait;
+use reqwest::Method;
+use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use time::Duration;
+
+use super::client::{Answer, Call, Client};
+use super::kinds::{Countries, Kinds, part_names, plain_id, sides, wrong_reference};
+use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::shape::Json;
+use super::words::Reason;
+use super::{
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+};
+use crate::domain::delivery::{ProviderClass, Receipt};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+
+const LIVE: &str = "https://api.bridge.xyz/v0";
+const SANDBOX: &str = "https://api.sandbox.bridge.xyz/v0";
+/// A type of identity document, or a purpose of another document.
+const TYPES: [(&str, &str); 5] = [
+    ("government-id", "national_id"),
+    ("passport", "passport"),
+    ("drivers-license", "drivers_license"),
+    ("proof-of-address", "proof_of_address"),
+    ("bank-statement", "proof_of_source_of_funds"),
+];
+/// From the list of purposes; every other word is an identity document.
+const PURPOSES: [&str; 8] = [
+    "proof_of_account_purpose",
+    "proof_of_address",
+    "proof_of_individual_name_change",
+    "proof_of_relationship",
+    "proof_of_source_of_funds",
+    "proof_of_source_of_wealth",
+    "proof_of_tax_identification",
+    "other",
+];
+/// "Front and back together up to 24 MB".
+const TOGETHER: u64 = 24_000_000;
+/// Milliseconds by which a callback may be old.
+const TOLERANCE: i64 = 10 * 60 * 1_000;
+
+#[derive(Debug)]
+pub struct Settings {
+    pub common: Common,
+    pub api_key: Secret,
+    pub countries: Countries,
+    pub types: Kinds,
+    pub key_window: Duration,
+    /// Public keys of callbacks, PKCS#1.
+    pub webhook_keys: Vec<Vec<u8>>,
+}
+
+impl Settings {
+    /// Keys: the common ones, `environment` (`sandbox` or `live`), `api_key_file`, `country`, `countries`, `types`, `key_window`,
+    /// `webhook_key_file` and `webhook_key_previous_file` (PEM).
+    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::new(table, read_secret);
+        let base_url = reader.choice("environment", &[("sandbox", SANDBOX), ("live", LIVE)], SANDBOX);
+        let defaults = Defaults {
+            base_url,
+            allow_loopback: false,
+            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf, FileType::Heic],
+            min_bytes: 1,
+            max_bytes: 15_000_000,
+            poll_first: Duration::seconds(30),
+            poll_longest: Duration::minutes(30),
+        };
+        let common = Common::read(&mut reader, &defaults);
+        if !common.webhook_secrets.is_empty() {
+            reader.fault(
+                "webhook_secret_file",
+                "nothing: this provider signs with a key pair, see webhook_key_file",
+            );
+        }
+        let api_key = reader.required_secret("api_key_file");
+        let countries = Countries::read(&mut reader, true);
+        let types = Kinds::read(&mut reader, "types", &TYPES);
+        let key_window = reader.span("key_window", Duration::hours(24));
+        let webhook_keys = ["webhook_key_file", "webhook_key_previous_file"]
+            .into_iter()
+            .filter_map(|key| reader.rsa_public_key(key))
+            .collect();
+        reader.finish(Self {
+            common,
+            api_key,
+            countries,
+            types,
+            key_window,
+            webhook_keys,
+        })
+    }
+}
+
+pub struct Bridge {
+    settings: Settings,
+    client: Client,
+}
+
+impl Bridge {
+    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+        let client = Client::new(&settings.common.endpoint)?;
+        Ok(Self { settings, client })
+    }
+
+    fn dress(&self, call: Call) -> Call {
+        call.header("api-key", self.settings.api_key.expose())
+    }
+
+    async fn customer(&self, applicant: &ApplicantRef) -> Result<Value, Failure> {
+        let call = Call::asking(Method::GET, self.client.url(&self.path(applicant)?.0));
+        success(&self.client.send(self.dress(call)).await?)
+    }
+
+    /// The customer's path and the document's country.
+    fn path(&self, applicant: &ApplicantRef) -> Result<(String, String), Failure> {
+        let (id, country) = self.settings.countries.split(applicant)?;
+        let id = plain_id(id).ok_or_else(|| wrong_reference("a customer's id"))?;
+        Ok((format!("/customers/{id}"), country.unwrap_or_default().to_owned()))
+    }
+
+    fn body(parcel: &Parcel, kind: &str, country: &str) -> Json {
+        if PURPOSES.contains(&kind) {
+            let one = |n: usize| {
+                Json::object([
+                    ("purposes", Json::Array(vec![Json::text(kind)])),
+                    ("file", Json::DataUri(n)),
+                    ("description", Json::text(parcel.file_name(n))),
+                ])
+            };
+            return Json::object([("documents", Json::Array((0..parcel.parts.len()).map(one).collect()))]);
+        }
+        let mut fields = vec![
+            ("type".to_owned(), Json::text(kind)),
+            ("issuing_country".to_owned(), Json::text(country)),
+        ];
+        for (n, part) in parcel.parts.iter().enumerate() {
+            let name = if part.name.as_str() == "back" {
+                "image_back"
+            } else {
+                "image_front"
+            };
+            fields.push((name.to_owned(), Json::DataUri(n)));
+        }
+        Json::object([("identifying_information", Json::Array(vec![Json::Object(fields)]))])
+    }
+}
+
+fn fits(kind: &str, parts: &[PartName]) -> Result<(), Unsupported> {
+    sides(parts)?;
+    if PURPOSES.contains(&kind) && parts.len() > 1 {
+        return Err(Unsupported("This provider takes only the part front of this document.".to_owned()));
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Connector for Bridge {
+    fn profile(&self) -> Profile {
+        let common = &self.settings.common;
+        common.profile("bridge", ProviderClass::IdempotencyKey, self.settings.key_window, true)
+    }
+
+    fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {
+        let kind = self.settings.types.accepted(document)?;
+        fits(kind, parts)?;
+        let mut limits = self.settings.common.limits.clone();
+        limits.max_bytes = limits.max_bytes.min(TOGETHER / parts.len() as u64);
+        Ok(limits)
+    }
+
+    async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
+        Ok(customer::missing(&self.customer(applicant).await?, &self.settings.types))
+    }
+
+    async fn deliver(&self, parcel: &Parcel, _: &dyn Trail) -> Result<Delivered, Failure> {
+        let kind = self.settings.types.required(parcel)?;
+        fits(kind, &part_names(parcel))?;
+        let (path, country) = self.path(&parcel.applicant)?;
+        let call = self
+            .dress(Call::sending(Method::PUT, self.client.url(&path)))
+            .header("idempotency-key", &parcel.keys.idempotency(0))
+            .body(Self::body(parcel, kind, &country).body(parcel));
+        let answer = self.client.send(call).await?;
+        if let Some(failure) = answer.stored_failure() {
+            return Err(failure);
+        }
+        let body = success(&answer)?;
+        if body["id"].as_str().and_then(plain_id).is_none() {
+            return Err(answer.unreadable());
+        }
+        // The customer is the only thing with an id, and it is the applicant. The answer shows the state before any review.
+        Ok(Delivered {
+            references: Vec::new(),
+            verdict: Verdict::Pending,
+        })
+    }
+
+    async fn reconcile(&self, _: &Parcel) -> Result<Presence, Failure> {
+        Ok(Presence::Unknown)
+    }
+
+    async fn verdict(&self, parcel: &Parcel, _: &Receipt) -> Result<Verdict, Failure> {
+        let kind = self.settings.types.required(parcel)?;
+        Ok(customer::verdict(&self.customer(&parcel.applicant).await?, kind))
+    }
+
+    /// `t=<milliseconds>,v0=<base64>`: RSA PKCS#1 v1.5 with SHA-256 over the 32 bytes of SHA-256(`{t}.{body}`), so the text is hashed twice.
+    fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {
+        if self.settings.webhook_keys.is_empty() {
+            return Err(CallbackRefused::NotUsed);
+        }
+        let header = callback.header("x-webhook-signature").ok_or(CallbackRefused::Signature)?;
+        verify(header, &self.settings.webhook_keys, callback)?;
+        let body: Value = serde_json::from_slice(callback.body).map_err(|_| CallbackRefused::Malformed)?;
+        let object = &body["event_object"];
+        let id = object["id"]
+            .as_str()
+            .or_else(|| body["event_object_id"].as_str())
+            .and_then(plain_id);
+        Ok(id
+            .iter()
+            .flat_map(|id| self.settings.countries.references(id))
+            .map(Hint::Applicant)
+            .collect())
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        let call = Call::asking(Method::GET, self.client.url("/customers?limit=1"));
+        success(&self.client.send(self.dress(call)).await?)?;
+        Ok("the provider answers and knows the API key".to_owned())
+    }
+}
+
+fn verify(header: &str, keys: &[Vec<u8>], callback: &Callback<'_>) -> Result<(), CallbackRefused> {
+    let mut fields = header.split(',').filter_map(|field| field.trim().split_once('='));
+    let (Some(("t", time)), Some(("v0", given)), None) = (fields.next(), fields.next(), fields.next()) else {
+        return Err(CallbackRefused::Signature);
+    };
+    let sent: i64 = time.parse().map_err(|_| CallbackRefused::Signature)?;
+    let fresh = callback.now.saturating_mul(1_000).abs_diff(sent) <= TOLERANCE.unsigned_abs();
+    let given = data_encoding::BASE64
+        .decode(given.as_bytes())
+        .map_err(|_| CallbackRefused::Signature)?;
+    let mut first = Sha256::new();
+    first.update(time.as_bytes());
+    first.update(b".");
+    first.update(callback.body);
+    let digest = first.finalize();
+    let good = keys.iter().any(|key| {
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key)
+            .verify(&digest, &given)
+            .is_ok()
+    });
+    if good && fresh { Ok(()) } else { Err(CallbackRefused::Signature) }
+}
+
+fn success(answer: &Answer) -> Result<Value, Failure> {
+    let code = answer
+        .json()
+        .and_then(|body| body["code"].as_str().and_then(plain_id))
+        .unwrap_or_default();
+    match answer.status {
+        409 => Err(answer.definite(
+            "provider.busy",
+            "The provider still works on an earlier try; it is tried again by itself.",
+        )),
+        413 => Err(Failure::Final {
+            problem: Reason::TooLarge.problem(),
+        }),
+        400 | 422 if !code.is_empty() => Err(answer.refused(&format!("The provider refused the request: {code}."))),
+        _ => answer.success(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

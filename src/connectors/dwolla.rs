@@ -1,0 +1,388 @@
+//! Dwolla: one multipart request per side under an OAuth token; the address of the new document stands in `Location`. Class K.
+//!
+//! * The applicant reference is the customer's id, or `owner,<id>` for a beneficial owner.
+//! * A document there has no side: front and back are two documents of one type, each noted as `part:<side>` with its id.
+//! * A repeated key wants exactly the same body, so boundary and file name are functions of the parcel.
+//! * `DuplicateResource` means that the provider has these bytes: it counts as received.
+//! * What was there before the first byte left is noted (step `before`), so that after the key's day the list can still tell.
+//!
+//! Unverified: whether a stored failure is repeated for a key, and the reasons inside `_embedded.errors`. Codes are compared without case.
+
+use async_trait::async_trait;
+use reqwest::Method;
+use serde_json::Value;
+use time::Duration;
+
+use super::client::{Answer, Call, Client};
+use super::kinds::{Kinds, id_of_address, missing, part_names, plain_id, sides, wrong_reference};
+use super::oauth::{ClientCredentials, Place, TokenDefaults};
+use super::settings::{Common, Defaults, Fault, ReadSecret, Reader};
+use super::shape::Multipart;
+use super::sign::{self, Algorithm, Encoding};
+use super::words::Reason;
+use super::{
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+};
+use crate::domain::delivery::{Problem, ProviderClass, Receipt};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+
+const LIVE: &str = "https://api.dwolla.com";
+const SANDBOX: &str = "https://api-sandbox.dwolla.com";
+const MEDIA: &str = "application/vnd.dwolla.v1.hal+json";
+const TYPES: [(&str, &str); 6] = [
+    ("government-id", "idCard"),
+    ("drivers-license", "license"),
+    ("passport", "passport"),
+    ("proof-of-address", "other"),
+    ("bank-statement", "other"),
+    ("company-registration", "other"),
+];
+
+#[derive(Debug)]
+pub struct Settings {
+    pub common: Common,
+    pub oauth: ClientCredentials,
+    pub types: Kinds,
+}
+
+impl Settings {
+    /// Keys: the common ones, `environment` (`sandbox` or `live`), `client_id`, `client_secret_file`, `token_url`, `token_auth`, `types`.
+    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::new(table, read_secret);
+        let base_url = reader.choice("environment", &[("sandbox", SANDBOX), ("live", LIVE)], SANDBOX);
+        let defaults = Defaults {
+            base_url,
+            allow_loopback: false,
+            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
+            min_bytes: 1,
+            // The API says 10 MiB for the whole request and 10 MB for the file.
+            max_bytes: 10_000_000,
+            poll_first: Duration::seconds(30),
+            poll_longest: Duration::hours(1),
+        };
+        let common = Common::read(&mut reader, &defaults);
+        let token = TokenDefaults {
+            path: "/token",
+            place: Place::Basic,
+            grant_type: true,
+        };
+        let oauth = ClientCredentials::read(&mut reader, &common.endpoint, &token);
+        let types = Kinds::read(&mut reader, "types", &TYPES);
+        let known = types.describe();
+        let settings = Self { common, oauth, types };
+        if !settings.all_types_known() {
+            reader.fault("types", format!("the words passport, license, idCard, other. {known}"));
+        }
+        reader.finish(settings)
+    }
+
+    fn all_types_known(&self) -> bool {
+        self.types
+            .words()
+            .all(|word| ["passport", "license", "idCard", "other"].contains(&word))
+    }
+}
+
+pub struct Dwolla {
+    settings: Settings,
+    client: Client,
+}
+
+/// The path of the holder of documents.
+fn holder(applicant: &ApplicantRef) -> Result<String, Failure> {
+    let (folder, id) = match applicant.expose().split_once(',') {
+        None => ("customers", applicant.expose()),
+        Some(("owner", id)) => ("beneficial-owners", id),
+        Some(_) => ("", ""),
+    };
+    match plain_id(id) {
+        Some(id) => Ok(format!("/{folder}/{id}")),
+        None => Err(wrong_reference("a customer's id, or owner,<id> for a beneficial owner")),
+    }
+}
+
+struct Listed {
+    id: String,
+    kind: String,
+    created: String,
+    verdict: Verdict,
+}
+
+impl Dwolla {
+    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+        let client = Client::new(&settings.common.endpoint)?;
+        Ok(Self { settings, client })
+    }
+
+    async fn send(&self, call: impl Fn() -> Call) -> Result<Answer, Failure> {
+        let dress = |token: &str| call().bearer(token).header("accept", MEDIA);
+        self.settings.oauth.send(&self.client, dress).await
+    }
+
+    async fn get(&self, path: &str) -> Result<Value, Failure> {
+        success(&self.send(|| Call::asking(Method::GET, self.client.url(path))).await?)
+    }
+
+    async fn list(&self, holder: &str) -> Result<Vec<Listed>, Failure> {
+        let body = self.get(&format!("{holder}/documents")).await?;
+        let read = |document: &Value| {
+            Some(Listed {
+                id: plain_id(document["id"].as_str()?)?,
+                kind: document["type"].as_str().unwrap_or_default().to_owned(),
+                created: document["created"].as_str().unwrap_or_default().to_owned(),
+                verdict: judge(document),
+            })
+        };
+        Ok(body["_embedded"]["documents"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(read)
+            .collect())
+    }
+
+    async fn upload(&self, parcel: &Parcel, part: usize, holder: &str, kind: &str) -> Result<String, Failure> {
+        let number = u8::try_from(part).unwrap_or(u8::MAX);
+        let body = Multipart::new(parcel.keys.boundary(number))
+            .text("documentType", kind)
+            .file("file", parcel, part)
+            .finish(parcel);
+        let url = self.client.url(&format!("{holder}/documents"));
+        let key = parcel.keys.idempotency(number);
+        let answer = self
+            .send(|| {
+                Call::sending(Method::POST, url.clone())
+                    .header("idempotency-key", &key)
+                    .body(body.clone())
+            })
+            .await?;
+        if let Some(failure) = answer.stored_failure() {
+            return Err(failure);
+        }
+        if code(&answer) == "duplicateresource" {
+            let about = answer
+                .json()
+                .and_then(|b| b["_links"]["about"]["href"].as_str().and_then(id_of_address));
+            return Ok(about.unwrap_or_default());
+        }
+        if !(200..300).contains(&answer.status) {
+            return Err(failure(&answer));
+        }
+        answer.header("location").and_then(id_of_address).ok_or_else(|| answer.unreadable())
+    }
+}
+
+#[async_trait]
+impl Connector for Dwolla {
+    fn profile(&self) -> Profile {
+        let common = &self.settings.common;
+        common.profile("dwolla", ProviderClass::IdempotencyKey, Duration::hours(24), true)
+    }
+
+    fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {
+        let kind = self.settings.types.accepted(document)?;
+        sides(parts)?;
+        let mut limits = self.settings.common.limits.clone();
+        // PDF only for the documents of a business.
+        if kind != "other" {
+            limits.accepted.retain(|t| matches!(t, FileType::Jpeg | FileType::Png));
+        }
+        Ok(limits)
+    }
+
+    async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
+        let holder = holder(applicant)?;
+        let object = self.get(&holder).await?;
+        let has = |link: &str| object["_links"][link].is_object();
+        let both = has("verify-controller-and-business-with-document");
+        let owner_due = object["verificationStatus"].as_str() == Some("document");
+        let due = object["status"].as_str() == Some("document") || owner_due;
+        let business = both || has("verify-business-with-document");
+        let reason = object["_embedded"]["errors"].as_array().into_iter().flatten().find_map(|error| {
+            let reason = Reason::guess(error["code"].as_str()?);
+            (reason != Reason::Rejected).then(|| reason.sentence().to_owned())
+        });
+        let mut found = Vec::new();
+        if both || has("verify-with-document") || (due && !business) {
+            let id = DocumentKind::parse("government-id").filter(|kind| self.settings.types.of(kind).is_some());
+            found.push(missing(id.as_ref(), &["front", "back"], "verify-with-document", reason.clone()));
+        }
+        if business {
+            let company = DocumentKind::parse("company-registration").filter(|kind| self.settings.types.of(kind).is_some());
+            found.push(missing(company.as_ref(), &["front"], "verify-business-with-document", reason));
+        }
+        Ok(found)
+    }
+
+    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
+        let kind = self.settings.types.required(parcel)?;
+        sides(&part_names(parcel))?;
+        let holder = holder(&parcel.applicant)?;
+        if parcel.step("before").is_none() {
+            let before: Vec<String> = self.list(&holder).await?.into_iter().map(|d| d.id).collect();
+            trail.note("before", &before.join(" ")).await?;
+        }
+        let mut references = Vec::new();
+        for (n, part) in parcel.parts.iter().enumerate() {
+            let step = format!("part:{}", part.name);
+            references.push(match parcel.step(&step) {
+                Some(id) => id.to_owned(),
+                None => {
+                    let id = self.upload(parcel, n, &holder, kind).await?;
+                    trail.note(&step, &id).await?;
+                    id
+                }
+            });
+        }
+        references.retain(|id| !id.is_empty());
+        Ok(Delivered {
+            references,
+            verdict: Verdict::Pending,
+        })
+    }
+
+    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
+        // The list was noted before the first byte: without it nothing was sent.
+        let Some(before) = parcel.step("before") else {
+            return Ok(Presence::Absent);
+        };
+        let kind = self.settings.types.required(parcel)?;
+        let noted: Vec<&str> = parcel
+            .parts
+            .iter()
+            .filter_map(|p| parcel.step(&format!("part:{}", p.name)))
+            .collect();
+        let open = parcel.parts.len() - noted.len();
+        let known: Vec<&str> = before.split(' ').chain(noted.iter().copied()).collect();
+        let listed = self.list(&holder(&parcel.applicant)?).await?;
+        let mut new: Vec<&Listed> = listed
+            .iter()
+            .filter(|d| d.kind == kind && !known.contains(&d.id.as_str()))
+            .collect();
+        new.sort_by(|a, b| a.created.cmp(&b.created));
+        if new.len() == open {
+            let found = noted.iter().map(|id| (*id).to_owned()).chain(new.iter().map(|d| d.id.clone()));
+            return Ok(Presence::Present(Delivered {
+                references: found.filter(|id| !id.is_empty()).collect(),
+                verdict: Verdict::Pending,
+            }));
+        }
+        // One side there and the other not: under a new key the first would go twice.
+        Ok(if new.is_empty() && noted.is_empty() {
+            Presence::Absent
+        } else {
+            Presence::Unknown
+        })
+    }
+
+    async fn verdict(&self, parcel: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
+        let kind = self.settings.types.required(parcel)?;
+        let listed = self.list(&holder(&parcel.applicant)?).await?;
+        let mut ours: Vec<Listed> = listed
+            .into_iter()
+            .filter(|d| receipt.references.contains(&d.id) || (receipt.references.is_empty() && d.kind == kind))
+            .collect();
+        ours.sort_by(|a, b| b.created.cmp(&a.created));
+        if receipt.references.is_empty() {
+            // A duplicate without an address: the newest of the type are the ones that were meant.
+            ours.truncate(parcel.parts.len());
+        } else if ours.len() < receipt.references.len() {
+            return Ok(Verdict::Pending);
+        }
+        let verdicts: Vec<Verdict> = ours.into_iter().map(|d| d.verdict).collect();
+        if let Some(rejected) = verdicts.iter().find(|v| matches!(v, Verdict::Rejected(_))) {
+            return Ok(rejected.clone());
+        }
+        let accepted = !verdicts.is_empty() && verdicts.iter().all(|v| *v == Verdict::Accepted);
+        Ok(if accepted { Verdict::Accepted } else { Verdict::Pending })
+    }
+
+    fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {
+        let keys = sign::raw_keys(&self.settings.common.webhook_secrets);
+        if keys.is_empty() {
+            return Err(CallbackRefused::NotUsed);
+        }
+        let given = callback.header("x-request-signature-sha-256").ok_or(CallbackRefused::Signature)?;
+        if !sign::verify(Algorithm::Sha256, Encoding::Hex, &keys, &[callback.body], given) {
+            return Err(CallbackRefused::Signature);
+        }
+        let body: Value = serde_json::from_slice(callback.body).map_err(|_| CallbackRefused::Malformed)?;
+        let link = |name: &str| body["_links"][name]["href"].as_str().and_then(id_of_address);
+        let resource = body["resourceId"].as_str().and_then(plain_id);
+        let customer = link("customer").and_then(|id| ApplicantRef::parse(&id)).map(Hint::Applicant);
+        Ok(resource.map(Hint::Reference).into_iter().chain(customer).collect())
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        self.get("/").await?;
+        Ok("the provider gives a token and answers".to_owned())
+    }
+}
+
+fn judge(document: &Value) -> Verdict {
+    match document["documentVerificationStatus"].as_str() {
+        Some("accepted") => Verdict::Accepted,
+        Some("rejected") => {
+            let all = document["allFailureReasons"].as_array().into_iter().flatten();
+            let codes = all.filter_map(|r| r["reason"].as_str()).chain(document["failureReason"].as_str());
+            let reasons: Vec<Reason> = codes.map(reason).collect();
+            let reason = reasons.into_iter().find(|r| *r != Reason::Rejected).unwrap_or(Reason::Rejected);
+            Verdict::Rejected(reason.problem())
+        }
+        _ => Verdict::Pending,
+    }
+}
+
+fn reason(code: &str) -> Reason {
+    match code {
+        "BusinessDocNotSupported" | "ScanIdTypeNotSupported" | "ForeignPassportNotAllowed" | "ScanIdUnrecognized" => Reason::WrongType,
+        "BusinessNameMismatch" | "BusinessTypeMismatch" | "ScanDobMismatch" | "ScanNameMismatch" => Reason::Mismatch,
+        "ScanIdExpired" => Reason::Expired,
+        "ScanNotReadable" => Reason::Unreadable,
+        "ScanNotUploaded" => Reason::Incomplete,
+        "ScanFailedOther" => Reason::Rejected,
+        other => Reason::guess(other),
+    }
+}
+
+fn code(answer: &Answer) -> String {
+    let code = answer.json().and_then(|body| body["code"].as_str().map(str::to_lowercase));
+    code.filter(|_| answer.status >= 400).unwrap_or_default()
+}
+
+fn success(answer: &Answer) -> Result<Value, Failure> {
+    if (200..300).contains(&answer.status) {
+        return answer.success();
+    }
+    Err(failure(answer))
+}
+
+fn failure(answer: &Answer) -> Failure {
+    match code(answer).as_str() {
+        "maximumnumberofresources" => {
+            answer.refused("The provider already has four files of this applicant. Wait for its review, then ask again.")
+        }
+        "invalidfiletype" => Failure::Final {
+            problem: Reason::WrongType.problem(),
+        },
+        "filetoolarge" => Failure::Final {
+            problem: Reason::TooLarge.problem(),
+        },
+        "invalidresourcestate" => answer
+            .refused("The provider takes no document of this applicant now: verified already, suspended, or not asked. Look there first."),
+        "notauthorized" => Failure::Credentials {
+            problem: Problem::new(
+                "provider.credentials",
+                "The provider does not allow this portal to upload documents. Ask the provider for the permission.",
+            ),
+        },
+        _ if answer.status == 409 => answer.definite(
+            "provider.busy",
+            "The provider still works on an earlier try; it is tried again by itself.",
+        ),
+        _ => answer.failure(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,437 @@
+//! Lithic: a call that opens a submission and answers with one upload address per side, then a bare PUT to each. Class N: two submissions per account holder,
+//! then the holder is rejected for good, so opening one is never repeated by the portal alone.
+//!
+//! * The applicant reference is `<account holder>,<entity>`; the account holder alone is enough while only one entity has documents to bring.
+//! * Before a submission is opened the list is read: one of the same type and entity of which nothing was uploaded yet is used, and costs nothing.
+//! * The upload address comes from the provider: https only, no redirect, only hosts of `upload_hosts`, and the API key never goes there.
+//! * Addresses are bearer secrets, so only the submission's id is noted (step `document`); a later attempt reads it again and puts what is still pending.
+//!
+//! Unverified: the verb PUT and its headers, the upload hosts (therefore `upload_hosts` has no default), and the field in which a callback names its event.
+
+use async_trait::async_trait;
+use reqwest::Method;
+use serde_json::{Value, json};
+use time::Duration;
+
+use super::body::{Body, Segment};
+use super::client::{Call, Client};
+use super::guard;
+use super::kinds::{Kinds, both_sides, missing, part_names, plain_id, sides, unsupported, wrong_reference};
+use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::sign;
+use super::words::Reason;
+use super::{
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+};
+use crate::domain::delivery::{Problem, ProviderClass, Receipt};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+
+const SANDBOX: &str = "https://sandbox.lithic.com";
+const LIVE: &str = "https://api.lithic.com";
+const TYPES: [(&str, &str); 6] = [
+    ("government-id", "DRIVERS_LICENSE"),
+    ("drivers-license", "DRIVERS_LICENSE"),
+    ("passport", "PASSPORT"),
+    ("proof-of-address", "UTILITY_BILL_STATEMENT"),
+    ("bank-statement", "BANK_STATEMENT"),
+    ("company-registration", "CERTIFICATE_OF_FORMATION"),
+];
+const BOTH_SIDES: [&str; 1] = ["DRIVERS_LICENSE"];
+
+#[derive(Debug)]
+pub struct Settings {
+    pub common: Common,
+    pub api_key: Secret,
+    pub upload_hosts: Vec<String>,
+    pub types: Kinds,
+}
+
+impl Settings {
+    /// Keys: the common ones, `environment` (`sandbox` or `live`), `api_key_file`, `upload_hosts` (`["uploads.example.com", "*.example.net"]`), `types`.
+    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::new(table, read_secret);
+        let base_url = reader.choice("environment", &[("sandbox", SANDBOX), ("live", LIVE)], SANDBOX);
+        let defaults = Defaults {
+            base_url,
+            allow_loopback: false,
+            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
+            min_bytes: 1,
+            // "Less than 15 MiB".
+            max_bytes: (15 << 20) - 1,
+            poll_first: Duration::seconds(30),
+            poll_longest: Duration::minutes(30),
+        };
+        let common = Common::read(&mut reader, &defaults);
+        if common.webhook_secrets.iter().any(|s| sign::standard_key(s.expose()).is_none()) {
+            reader.fault("webhook_secret_file", "a file with whsec_ and base64");
+        }
+        let api_key = reader.required_secret("api_key_file");
+        let upload_hosts = guard::read_hosts(&mut reader, "upload_hosts");
+        let types = Kinds::read(&mut reader, "types", &TYPES);
+        reader.finish(Self {
+            common,
+            api_key,
+            upload_hosts,
+            types,
+        })
+    }
+}
+
+pub struct Lithic {
+    settings: Settings,
+    client: Client,
+}
+
+/// One image of a submission. Of several for one side the last counts: a failed one gets a fresh entry.
+struct Upload {
+    side: String,
+    status: String,
+    url: Option<String>,
+    reasons: Vec<Reason>,
+}
+
+struct Submission {
+    id: String,
+    kind: String,
+    entity: String,
+    uploads: Vec<Upload>,
+}
+
+impl Submission {
+    fn read(body: &Value) -> Option<Self> {
+        let upload = |u: &Value| Upload {
+            side: u["image_type"].as_str().unwrap_or_default().to_owned(),
+            status: u["status"].as_str().unwrap_or_default().to_owned(),
+            url: u["upload_url"].as_str().map(str::to_owned),
+            reasons: u["status_reasons"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(reason)
+                .collect(),
+        };
+        Some(Self {
+            id: plain_id(body["token"].as_str()?)?,
+            kind: body["document_type"].as_str().unwrap_or_default().to_owned(),
+            entity: body["entity_token"].as_str().unwrap_or_default().to_owned(),
+            uploads: body["required_document_uploads"].as_array()?.iter().map(upload).collect(),
+        })
+    }
+
+    fn side(&self, part: &PartName) -> Option<&Upload> {
+        let side = part.as_str().to_uppercase();
+        self.uploads.iter().rev().find(|u| u.side == side)
+    }
+
+    fn is_untouched(&self) -> bool {
+        !self.uploads.is_empty() && self.uploads.iter().all(|u| u.status == "PENDING_UPLOAD")
+    }
+
+    fn verdict(&self, parts: &[PartName]) -> Verdict {
+        let ours: Vec<&Upload> = parts.iter().filter_map(|p| self.side(p)).collect();
+        if let Some(bad) = ours.iter().find(|u| u.status == "REJECTED") {
+            let reason = bad
+                .reasons
+                .iter()
+                .copied()
+                .find(|r| *r != Reason::Rejected)
+                .unwrap_or(Reason::Rejected);
+            return Verdict::Rejected(reason.problem());
+        }
+        if ours.len() == parts.len() && ours.iter().all(|u| u.status == "ACCEPTED") {
+            return Verdict::Accepted;
+        }
+        Verdict::Pending
+    }
+
+    fn delivered(&self, parts: &[PartName]) -> Delivered {
+        Delivered {
+            references: vec![self.id.clone()],
+            verdict: self.verdict(parts),
+        }
+    }
+}
+
+fn reason(code: &str) -> Reason {
+    match code {
+        "DOCUMENT_MISSING_REQUIRED_DATA" => Reason::Incomplete,
+        "DOCUMENT_UPLOAD_TOO_BLURRY" => Reason::Unreadable,
+        "FILE_SIZE_TOO_LARGE" => Reason::TooLarge,
+        "INVALID_DOCUMENT_TYPE" | "DOCUMENT_TYPE_NOT_SUPPORTED" => Reason::WrongType,
+        "INVALID_DOCUMENT_UPLOAD" => Reason::Corrupted,
+        "INVALID_ENTITY" => Reason::Mismatch,
+        "DOCUMENT_EXPIRED" => Reason::Expired,
+        "DOCUMENT_ISSUED_GREATER_THAN_30_DAYS" => Reason::TooOld,
+        _ => Reason::Rejected,
+    }
+}
+
+/// (account holder, entity)
+fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
+    let (holder, entity) = match applicant.expose().split_once(',') {
+        None => (applicant.expose(), None),
+        Some((holder, entity)) => (holder, Some(entity)),
+    };
+    let sound = |id: &str| plain_id(id).is_some();
+    if sound(holder) && entity.is_none_or(sound) {
+        return Ok((holder, entity));
+    }
+    Err(wrong_reference("<account holder token>,<entity token>"))
+}
+
+impl Lithic {
+    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+        let client = Client::new(&settings.common.endpoint)?;
+        Ok(Self { settings, client })
+    }
+
+    fn dress(&self, call: Call) -> Call {
+        call.header("authorization", self.settings.api_key.expose())
+    }
+
+    async fn get(&self, path: &str) -> Result<Value, Failure> {
+        let call = self.dress(Call::asking(Method::GET, self.client.url(path)));
+        self.client.send(call).await?.success()
+    }
+
+    async fn submission(&self, holder: &str, id: &str) -> Result<Submission, Failure> {
+        let body = self.get(&format!("/v1/account_holders/{holder}/documents/{id}")).await?;
+        Submission::read(&body).ok_or_else(unreadable)
+    }
+
+    async fn submissions(&self, holder: &str) -> Result<Vec<Submission>, Failure> {
+        let body = self.get(&format!("/v1/account_holders/{holder}/documents")).await?;
+        Ok(body["data"].as_array().into_iter().flatten().filter_map(Submission::read).collect())
+    }
+
+    /// The entity that the reference names, or the only one that has documents to bring.
+    async fn entity(&self, holder: &str, named: Option<&str>) -> Result<String, Failure> {
+        if let Some(entity) = named {
+            return Ok(entity.to_owned());
+        }
+        let body = self.get(&format!("/v1/account_holders/{holder}")).await?;
+        let wanted = body["required_documents"].as_array().into_iter().flatten();
+        let mut entities: Vec<String> = wanted.filter_map(|r| r["entity_token"].as_str().and_then(plain_id)).collect();
+        entities.dedup();
+        match entities.len() {
+            1 => Ok(entities.remove(0)),
+            0 => Err(unsupported(
+                "The provider wants no document of this account holder now. Look at what is missing there.",
+            )),
+            _ => Err(wrong_reference(
+                "several entities have documents to bring, so it must be <account holder token>,<entity token>",
+            )),
+        }
+    }
+
+    /// A submission with nothing uploaded yet: one that is there, or a new one, which counts against the provider's two.
+    async fn open(&self, holder: &str, entity: &str, kind: &str) -> Result<Submission, Failure> {
+        let of_ours = |s: &&Submission| s.kind == kind && s.entity == entity;
+        let listed = self.submissions(holder).await?;
+        let half = |s: &Submission| !s.is_untouched() && s.uploads.iter().any(|u| u.status == "PENDING_UPLOAD");
+        if listed.iter().any(|s| of_ours(&s) && half(s)) {
+            return Err(Failure::Final {
+                problem: Problem::new(
+                    "provider.half_submitted",
+                    "The provider holds a half-finished submission of this document. Finish or cancel it in the provider's dashboard, then mark the request as uploaded or retry.",
+                ),
+            });
+        }
+        if let Some(found) = listed.into_iter().rev().find(|s| of_ours(&s) && s.is_untouched()) {
+            return Ok(found);
+        }
+        let body = json!({"document_type": kind, "entity_token": entity}).to_string();
+        let url = self.client.url(&format!("/v1/account_holders/{holder}/documents"));
+        let call = self
+            .dress(Call::sending(Method::POST, url))
+            .body(Body::text("application/json", body));
+        let answer = self.client.send(call).await?;
+        if answer.status == 503 {
+            // Nothing says that an attempt was not counted.
+            return Err(answer.uncertain(
+                "provider.unavailable",
+                "The provider was not available; whether it opened a submission is unknown.",
+            ));
+        }
+        if answer.status == 409 {
+            return Err(answer.refused("The provider takes no further submission of this account holder now."));
+        }
+        Submission::read(&answer.success()?).ok_or_else(|| answer.unreadable())
+    }
+
+    async fn put(&self, parcel: &Parcel, part: usize, url: &str) -> Result<(), Failure> {
+        let url = guard::foreign_url(&self.settings.common.endpoint, &self.settings.upload_hosts, url)?;
+        let body = Body::new(parcel.parts[part].file_type.mime(), vec![Segment::Part(part)], parcel);
+        // Without any of our headers: the address itself is the permission.
+        let answer = self.client.send(Call::sending(Method::PUT, url).body(body)).await?;
+        match answer.status {
+            200..300 => Ok(()),
+            401 | 403 | 410 => Err(answer.definite(
+                "provider.upload_address_refused",
+                "The upload address is no longer valid; a fresh one is fetched by itself.",
+            )),
+            _ => Err(answer.failure()),
+        }
+    }
+}
+
+fn unreadable() -> Failure {
+    Failure::Definite {
+        problem: Problem::new(
+            "provider.unreadable_answer",
+            "The provider's answer could not be read; it is tried again by itself.",
+        ),
+        after: None,
+        new_key: false,
+    }
+}
+
+#[async_trait]
+impl Connector for Lithic {
+    fn profile(&self) -> Profile {
+        self.settings
+            .common
+            .profile("lithic", ProviderClass::NoRepeat, Duration::ZERO, true)
+    }
+
+    fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {
+        let kind = self.settings.types.accepted(document)?;
+        if BOTH_SIDES.contains(&kind) {
+            both_sides(parts)?
+        } else {
+            sides(parts)?
+        }
+        Ok(self.settings.common.limits.clone())
+    }
+
+    async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
+        let (holder, named) = target(applicant)?;
+        let body = self.get(&format!("/v1/account_holders/{holder}")).await?;
+        let mut found = Vec::new();
+        for required in body["required_documents"].as_array().into_iter().flatten() {
+            let entity = required["entity_token"].as_str().and_then(plain_id).unwrap_or_default();
+            if named.is_some_and(|n| n != entity) {
+                continue;
+            }
+            // Any one of them will do: the first that the catalogue knows.
+            let valid: Vec<&str> = required["valid_documents"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            let known = valid.iter().find_map(|word| Some((*word, self.settings.types.ours(word)?)));
+            let (word, kind) = known.map_or((valid.first().copied().unwrap_or_default(), None), |(word, kind)| {
+                (word, Some(kind))
+            });
+            let parts: &[&str] = if BOTH_SIDES.contains(&word) {
+                &["front", "back"]
+            } else {
+                &["front"]
+            };
+            let mut entry = missing(kind, parts, word, None);
+            entry.applicant = ApplicantRef::parse(&format!("{holder},{entity}")).filter(|_| named.is_none());
+            found.push(entry);
+        }
+        Ok(found)
+    }
+
+    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
+        let kind = self.settings.types.required(parcel)?;
+        let parts = part_names(parcel);
+        if BOTH_SIDES.contains(&kind) {
+            both_sides(&parts)?
+        } else {
+            sides(&parts)?
+        }
+        let (holder, named) = target(&parcel.applicant)?;
+        let submission = match parcel.step("document") {
+            Some(id) => self.submission(holder, id).await?,
+            None => {
+                let entity = self.entity(holder, named).await?;
+                trail.note("opening", &entity).await?;
+                let submission = self.open(holder, &entity, kind).await?;
+                trail.note("document", &submission.id).await?;
+                submission
+            }
+        };
+        for (n, part) in parts.iter().enumerate() {
+            let upload = submission.side(part).ok_or_else(|| {
+                unsupported("The provider's submission has no place for a side of this document. Look at it in the provider's dashboard.")
+            })?;
+            if upload.status == "PENDING_UPLOAD" {
+                let url = upload.url.as_deref().ok_or_else(unreadable)?;
+                self.put(parcel, n, url).await?;
+            }
+        }
+        Ok(Delivered {
+            references: vec![submission.id],
+            verdict: Verdict::Pending,
+        })
+    }
+
+    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
+        let (holder, _) = target(&parcel.applicant)?;
+        let Some(id) = parcel.step("document") else {
+            // Whether a submission was opened decides how many are left: a person looks.
+            let opening = parcel.step("opening").is_some();
+            return Ok(if opening { Presence::Unknown } else { Presence::Absent });
+        };
+        let submission = self.submission(holder, id).await?;
+        let parts = part_names(parcel);
+        let there = |part: &PartName| {
+            submission
+                .side(part)
+                .is_some_and(|u| u.status != "PENDING_UPLOAD" && !u.status.is_empty())
+        };
+        Ok(if parts.iter().all(there) {
+            Presence::Present(submission.delivered(&parts))
+        } else {
+            Presence::Absent
+        })
+    }
+
+    async fn verdict(&self, parcel: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
+        let (holder, _) = target(&parcel.applicant)?;
+        let Some(id) = receipt.references.first() else {
+            return Ok(Verdict::Pending);
+        };
+        Ok(self.submission(holder, id).await?.verdict(&part_names(parcel)))
+    }
+
+    fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {
+        let keys: Vec<Vec<u8>> = self
+            .settings
+            .common
+            .webhook_secrets
+            .iter()
+            .filter_map(|s| sign::standard_key(s.expose()))
+            .collect();
+        if keys.is_empty() {
+            return Err(CallbackRefused::NotUsed);
+        }
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        sign::verify_standard(&keys, callback)?;
+        let body: Value = serde_json::from_slice(callback.body).map_err(|_| CallbackRefused::Malformed)?;
+        // Either the bare object, or one inside an envelope.
+        let object = if body["payload"].is_object() { &body["payload"] } else { &body };
+        let id = |name: &str| object[name].as_str().and_then(plain_id);
+        let (holder, entity) = (id("account_holder_token").or_else(|| id("token")), id("entity_token"));
+        let with_entity = holder.as_ref().zip(entity).map(|(holder, entity)| format!("{holder},{entity}"));
+        let applicants = holder
+            .into_iter()
+            .chain(with_entity)
+            .filter_map(|r| ApplicantRef::parse(&r))
+            .map(Hint::Applicant);
+        Ok(id("token").map(Hint::Reference).into_iter().chain(applicants).collect())
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        self.get("/v1/event_subscriptions?page_size=1").await?;
+        Ok("the provider answers and knows the API key".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,358 @@
+//! Sumsub: signed multipart, one request per side, and an explicit call that starts the review. Class D: a duplicate is answered as such.
+//!
+//! * Every request is signed: hex HMAC-SHA256 over time, method, path with query, and the whole body. For an upload the sealed document is therefore
+//!   read twice, once for the signature and once for the wire; it is never whole in memory.
+//! * The applicant reference is the applicant's id, or `<id>,<country>` with one of the configured countries. A document's country is required there.
+//! * Each side is noted as `part:<side>` (the image's id, and the portal's word for what the provider found wrong with it at once).
+//! * `submit` decides who starts the review: `complete` (default) asks for it once no step is empty, `always` after every document, `never` leaves it to others.
+//!
+//! Unverified: the words `DRIVERS`, `UTILITY_BILL`, `BANK_STATEMENT` and `COMPANY_DOC` (`types` overrides them), and the answer of the submit call
+//! when documents are still missing. Sandbox and live mode share one address; the app token decides.
+
+pub mod status;
+
+use async_trait::async_trait;
+use reqwest::{Method, Url};
+use serde_json::Value;
+use time::{Duration, OffsetDateTime};
+
+use super::body::Body;
+use super::client::{Answer, Call, Client};
+use super::kinds::{Countries, Kinds, part_names, plain_id, sides};
+use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::shape::{Multipart, percent};
+use super::sign::{self, Algorithm, Encoding, Signer};
+use super::words::Reason;
+use super::{
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, SourceError, Trail,
+    Unsupported, Verdict,
+};
+use crate::domain::delivery::{Problem, ProviderClass, Receipt};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use status::Steps;
+
+const TYPES: [(&str, &str); 7] = [
+    ("government-id", "ID_CARD"),
+    ("passport", "PASSPORT"),
+    ("drivers-license", "DRIVERS"),
+    ("proof-of-address", "UTILITY_BILL"),
+    ("bank-statement", "BANK_STATEMENT"),
+    ("selfie", "SELFIE"),
+    ("company-registration", "COMPANY_DOC"),
+];
+/// Types of which a single picture still is a side.
+const TWO_SIDED: [&str; 4] = ["ID_CARD", "DRIVERS", "RESIDENCE_PERMIT", "DRIVERS_TRANSLATION"];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Submit {
+    Complete,
+    Always,
+    Never,
+}
+
+#[derive(Debug)]
+pub struct Settings {
+    pub common: Common,
+    pub app_token: Secret,
+    pub secret_key: Secret,
+    pub countries: Countries,
+    pub types: Kinds,
+    pub submit: Submit,
+    pub callback_algorithm: Algorithm,
+}
+
+impl Settings {
+    /// Keys: the common ones, `app_token_file`, `secret_key_file`, `country`, `countries`, `types`, `submit` (`complete`, `always`, `never`),
+    /// `callback_algorithm` (`sha256`, `sha512` or the legacy `sha1`).
+    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::new(table, read_secret);
+        let defaults = Defaults {
+            base_url: "https://api.sumsub.com",
+            allow_loopback: false,
+            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
+            min_bytes: 1,
+            max_bytes: 64_000_000,
+            poll_first: Duration::seconds(20),
+            poll_longest: Duration::minutes(30),
+        };
+        let common = Common::read(&mut reader, &defaults);
+        let app_token = reader.required_secret("app_token_file");
+        let secret_key = reader.required_secret("secret_key_file");
+        let countries = Countries::read(&mut reader, true);
+        let types = Kinds::read(&mut reader, "types", &TYPES);
+        let submits = [("complete", Submit::Complete), ("always", Submit::Always), ("never", Submit::Never)];
+        let submit = reader.choice("submit", &submits, Submit::Complete);
+        let algorithms = [
+            ("sha256", Algorithm::Sha256),
+            ("sha512", Algorithm::Sha512),
+            ("sha1", Algorithm::Sha1),
+        ];
+        let callback_algorithm = reader.choice("callback_algorithm", &algorithms, Algorithm::Sha256);
+        reader.finish(Self {
+            common,
+            app_token,
+            secret_key,
+            countries,
+            types,
+            submit,
+            callback_algorithm,
+        })
+    }
+}
+
+pub struct Sumsub {
+    settings: Settings,
+    client: Client,
+}
+
+/// Lower-case hexadecimal HMAC-SHA256 over `time + METHOD + path?query + body`. The path is the one on the wire, percent-encoding included.
+pub async fn signature(secret: &Secret, time: &str, method: &Method, url: &Url, body: Option<&Body>) -> Result<String, SourceError> {
+    let mut signer = Signer::new(Algorithm::Sha256, secret.expose().as_bytes());
+    signer.update(time.as_bytes());
+    signer.update(method.as_str().as_bytes());
+    signer.update(url.path().as_bytes());
+    if let Some(query) = url.query() {
+        signer.update(b"?");
+        signer.update(query.as_bytes());
+    }
+    if let Some(body) = body {
+        body.read(|bytes| signer.update(bytes)).await?;
+    }
+    Ok(Encoding::Hex.encode(&signer.finish()))
+}
+
+impl Sumsub {
+    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+        let client = Client::new(&settings.common.endpoint)?;
+        Ok(Self { settings, client })
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<Body>, asks: bool) -> Result<Answer, Failure> {
+        let url = self.client.url(path);
+        // A door to the outside: the provider compares this with its own clock, and refuses more than a minute's difference.
+        let now = OffsetDateTime::now_utc().unix_timestamp().to_string();
+        let signed = signature(&self.settings.secret_key, &now, &method, &url, body.as_ref()).await;
+        let signed = signed.map_err(|error| Failure::Poison {
+            problem: Problem::new(
+                "document.cannot_be_opened",
+                format!("The sealed document cannot be opened: {}.", error.0),
+            ),
+        })?;
+        let call = if asks {
+            Call::asking(method, url)
+        } else {
+            Call::sending(method, url)
+        };
+        let call = call
+            .header("x-app-token", self.settings.app_token.expose())
+            .header("x-app-access-ts", &now)
+            .header("x-app-access-sig", &signed)
+            .header("x-return-doc-warnings", "true");
+        self.client
+            .send(match body {
+                Some(body) => call.body(body),
+                None => call,
+            })
+            .await
+    }
+
+    async fn steps(&self, id: &str) -> Result<Steps, Failure> {
+        let path = format!("/resources/applicants/{}/requiredIdDocsStatus", percent(id));
+        let answer = self.send(Method::GET, &path, None, true).await?;
+        let body = success(&answer)?;
+        Steps::read(&body).ok_or_else(|| answer.unreadable())
+    }
+
+    /// The image's id and what the provider found wrong with it at once.
+    async fn upload(&self, parcel: &Parcel, part: usize, kind: &str) -> Result<(String, Option<Reason>), Failure> {
+        let (id, country) = self.settings.countries.split(&parcel.applicant)?;
+        let mut metadata = format!(r#"{{"idDocType":"{kind}","country":"{}""#, country.unwrap_or_default());
+        if parcel.parts.len() > 1 || TWO_SIDED.contains(&kind) {
+            let side = if parcel.parts[part].name.as_str() == "back" {
+                "BACK_SIDE"
+            } else {
+                "FRONT_SIDE"
+            };
+            metadata.push_str(&format!(r#","idDocSubType":"{side}""#));
+        }
+        metadata.push('}');
+        let number = u8::try_from(part).unwrap_or(u8::MAX);
+        let body = Multipart::new(parcel.keys.boundary(number))
+            .text("metadata", &metadata)
+            .file("content", parcel, part)
+            .finish(parcel);
+        let path = format!("/resources/applicants/{}/info/idDoc", percent(id));
+        let answer = self.send(Method::POST, &path, Some(body), false).await?;
+        if answer.status == 409 && error_code(&answer) == Some(1000) {
+            return Ok((String::new(), None));
+        }
+        let body = success(&answer)?;
+        let image = answer.header("x-image-id").and_then(plain_id);
+        Ok((image.ok_or_else(|| answer.unreadable())?, status::first_reason(&body["errors"])))
+    }
+
+    async fn submit(&self, id: &str) -> Result<(), Failure> {
+        match self.settings.submit {
+            Submit::Never => return Ok(()),
+            Submit::Complete if self.steps(id).await?.has_empty() => return Ok(()),
+            _ => {}
+        }
+        let path = format!("/resources/applicants/{}/status/pending?reason=docs%20uploaded", percent(id));
+        // It stores no document, and asking twice is answered by "being checked already".
+        let answer = self.send(Method::POST, &path, None, true).await?;
+        match answer.status {
+            200..300 | 409 => Ok(()),
+            400 | 404 | 422 => Err(Failure::Final {
+                problem: Problem::new(
+                    "provider.not_submitted",
+                    "The provider has the document but did not start its review. Start it in the provider's dashboard, then mark the request as uploaded.",
+                ),
+            }),
+            _ => Err(answer.failure()),
+        }
+    }
+}
+
+#[async_trait]
+impl Connector for Sumsub {
+    fn profile(&self) -> Profile {
+        let common = &self.settings.common;
+        common.profile("sumsub", ProviderClass::DuplicateAnswered, Duration::ZERO, true)
+    }
+
+    fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {
+        self.settings.types.accepted(document)?;
+        sides(parts)?;
+        Ok(self.settings.common.limits.clone())
+    }
+
+    async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
+        let (id, _) = self.settings.countries.split(applicant)?;
+        Ok(self.steps(id).await?.missing(&self.settings.types))
+    }
+
+    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
+        let kind = self.settings.types.required(parcel)?;
+        sides(&part_names(parcel))?;
+        let (id, _) = self.settings.countries.split(&parcel.applicant)?;
+        let (mut references, mut found) = (Vec::new(), None);
+        for (n, part) in parcel.parts.iter().enumerate() {
+            let step = format!("part:{}", part.name);
+            let (image, reason) = match parcel.step(&step) {
+                Some(noted) => read_note(noted),
+                None => {
+                    let (image, reason) = self.upload(parcel, n, kind).await?;
+                    trail.note(&step, &format!("{image} {}", reason.map_or("", Reason::as_str))).await?;
+                    (image, reason)
+                }
+            };
+            references.extend(Some(image).filter(|image| !image.is_empty()));
+            found = found.or(reason);
+            if found.is_some() {
+                break;
+            }
+        }
+        let verdict = match found {
+            Some(reason) => Verdict::Rejected(reason.problem()),
+            None => {
+                if parcel.step("submitted").is_none() {
+                    self.submit(id).await?;
+                    trail.note("submitted", "1").await?;
+                }
+                Verdict::Pending
+            }
+        };
+        Ok(Delivered { references, verdict })
+    }
+
+    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
+        // The provider's list has no file names; but the same bytes again are answered as a duplicate, so sending tells.
+        let notes: Option<Vec<_>> = parcel
+            .parts
+            .iter()
+            .map(|p| parcel.step(&format!("part:{}", p.name)).map(read_note))
+            .collect();
+        let Some(notes) = notes.filter(|_| parcel.step("submitted").is_some()) else {
+            return Ok(Presence::Unknown);
+        };
+        let references = notes
+            .into_iter()
+            .map(|(image, _)| image)
+            .filter(|image| !image.is_empty())
+            .collect();
+        Ok(Presence::Present(Delivered {
+            references,
+            verdict: Verdict::Pending,
+        }))
+    }
+
+    async fn verdict(&self, parcel: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
+        let kind = self.settings.types.required(parcel)?;
+        let (id, _) = self.settings.countries.split(&parcel.applicant)?;
+        Ok(self.steps(id).await?.verdict(&receipt.references, kind))
+    }
+
+    fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {
+        let keys = sign::raw_keys(&self.settings.common.webhook_secrets);
+        if keys.is_empty() {
+            return Err(CallbackRefused::NotUsed);
+        }
+        let algorithm = self.settings.callback_algorithm;
+        let pinned = match algorithm {
+            Algorithm::Sha1 => "HMAC_SHA1_HEX",
+            Algorithm::Sha256 => "HMAC_SHA256_HEX",
+            Algorithm::Sha512 => "HMAC_SHA512_HEX",
+        };
+        let header = |name| callback.header(name).ok_or(CallbackRefused::Signature);
+        if header("x-payload-digest-alg")? != pinned
+            || !sign::verify(algorithm, Encoding::Hex, &keys, &[callback.body], header("x-payload-digest")?)
+        {
+            return Err(CallbackRefused::Signature);
+        }
+        let body: Value = serde_json::from_slice(callback.body).map_err(|_| CallbackRefused::Malformed)?;
+        let id = body["applicantId"].as_str().and_then(plain_id).ok_or(CallbackRefused::Malformed)?;
+        Ok(self.settings.countries.references(&id).into_iter().map(Hint::Applicant).collect())
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        // An applicant that cannot exist: signed requests are told "not found", others "unauthorized".
+        let path = "/resources/applicants/000000000000000000000000/requiredIdDocsStatus";
+        let answer = self.send(Method::GET, path, None, true).await?;
+        match answer.status {
+            200..300 | 400 | 404 => Ok("the provider answers and takes the signature".to_owned()),
+            _ => Err(answer.failure()),
+        }
+    }
+}
+
+fn read_note(noted: &str) -> (String, Option<Reason>) {
+    let (image, word) = noted.split_once(' ').unwrap_or((noted, ""));
+    (image.to_owned(), Reason::parse(word))
+}
+
+fn error_code(answer: &Answer) -> Option<i64> {
+    let body = answer.json()?;
+    body["errorCode"].as_i64()
+}
+
+/// The body of a success, or what the provider's error code means.
+fn success(answer: &Answer) -> Result<Value, Failure> {
+    if (200..300).contains(&answer.status) {
+        return answer.success();
+    }
+    let document = |reason: Reason| Failure::Final { problem: reason.problem() };
+    Err(match error_code(answer) {
+        Some(1001) => answer.refused("The provider has too many documents of this applicant. Remove some there, then retry."),
+        Some(1002) => document(Reason::TooLarge),
+        Some(1003 | 1004 | 1007) => document(Reason::Corrupted),
+        Some(1005) => document(Reason::WrongType),
+        Some(1006) => answer.definite(
+            "provider.busy",
+            "The provider is checking this applicant and takes no document meanwhile; it is tried again by itself.",
+        ),
+        _ => answer.failure(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Who may do what: keys, scopes, agents, the vault.
+
+use super::*;
+
+#[tokio::test]
+async fn admins_manage_agents_keys_vault_and_clock() {
+    let house = House::wished(Wish {
+        passphrase: Some("open the vault please"),
+        ..Wish::default()
+    })
+    .await;
+    let api = Caller::of(&house);
+    let agent = json!({"email": "Ada@Example.com", "name": "Ada", "role": "admin", "password": "three words or four"});
+    let (status, ada) = api.post("/agents", agent.clone()).await;
+    assert_eq!((status, ada["email"].as_str().unwrap()), (201, "ada@example.com"));
+    assert_eq!(api.post("/agents", agent).await.0, 409);
+    assert!(!api.get("/agents").await.1.to_string().contains("argon2"));
+    for (field, value) in [("email", "nobody"), ("name", ""), ("role", "owner"), ("password", "short")] {
+        let mut body = json!({"email": "b@example.com", "name": "B", "role": "agent", "password": "three words or four"});
+        body[field] = json!(value);
+        let (status, problem) = api.post("/agents", body).await;
+        assert_eq!((status, problem["errors"][0]["field"].as_str().unwrap()), (422, field));
+        assert!(!problem.to_string().contains("three words"));
+    }
+    let path = |verb: &str| format!("/agents/{}/{verb}", ada["id"].as_str().unwrap());
+    let (status, problem) = api.post(&path("disable"), json!({})).await;
+    assert_eq!((status, problem["code"].as_str().unwrap()), (409, "agent.last_admin"));
+    assert_eq!(api.post(&path("password"), json!({"password": "another three words"})).await.0, 200);
+    api.post(
+        "/agents",
+        json!({"email": "c@example.com", "name": "C", "role": "admin", "password": "three words or four"}),
+    )
+    .await;
+    assert!(api.post(&path("disable"), json!({})).await.1["disabled_at"].is_string());
+    assert_eq!(api.post("/agents/agt_0/disable", json!({})).await.0, 404);
+
+    let (status, made) = api
+        .post("/api-keys", json!({"name": "ci", "scopes": ["read", "read"], "expires_in": "30d"}))
+        .await;
+    assert_eq!(status, 201);
+    assert_eq!(made["key"]["scopes"], json!(["read"]));
+    let key = Caller {
+        house: &house,
+        key: made["secret"].as_str().unwrap().to_owned(),
+    };
+    assert_eq!(key.get("/requests").await.0, 200);
+    assert!(!api.get("/api-keys").await.1.to_string().contains(&key.key));
+    let revoke = format!("/api-keys/{}/revoke", made["key"]["id"].as_str().unwrap());
+    assert!(api.post(&revoke, json!({})).await.1["revoked_at"].is_string());
+    assert_eq!(key.get("/requests").await.0, 401, "dead at once");
+    assert_eq!(api.post("/api-keys", json!({"name": "ci", "scopes": []})).await.0, 422);
+    assert_eq!(api.post("/api-keys", json!({"name": "ci", "scopes": ["root"]})).await.0, 422);
+
+    assert_eq!(api.get("/key").await.1["locked"], true);
+    let (status, problem) = api.post("/key/unlock", json!({"passphrase": "open sesame"})).await;
+    assert_eq!((status, problem["errors"][0]["field"].as_str().unwrap()), (422, "passphrase"));
+    let (status, vault) = api.post("/key/unlock", json!({"passphrase": "open the vault please"})).await;
+    assert_eq!((status, &vault["locked"]), (200, &json!(false)));
+    let (_, status) = api.get("/status").await;
+    assert!(["A", "B", "C"].contains(&status["assurance"]["class"].as_str().unwrap()));
+    assert_eq!(
+        (&status["locked"], &status["clock_suspect"], &status["slots_free"]),
+        (&json!(false), &json!(false), &json!(64))
+    );
+    assert_eq!(api.post("/clock/accept", json!({})).await.0, 200);
+    let actions: Vec<String> = api.get("/audit?limit=1000").await.1["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["action"].as_str().unwrap().to_owned())
+        .collect();
+    for action in [
+        "agent.added",
+        "agent.password_changed",
+        "agent.disabled",
+        "api_key.added",
+        "api_key.revoked",
+        "key.unlock_refused",
+        "key.unlocked",
+        "clock.accepted",
+    ] {
+        assert!(actions.iter().any(|a| a == action), "{action}");
+    }
+}
+
+/// Every route × every method × every scope, held against what the document says.
+#[tokio::test]
+async fn every_route_asks_for_exactly_the_scope_that_the_document_names() {
+    let house = House::new().await;
+    let document: Value = house
+        .http
+        .get(house.staff("/api/v1/openapi.json"))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let mut keys = Vec::new();
+    for scope in Scope::ALL {
+        keys.push((scope, Caller::scoped(&house, &[scope]).await));
+    }
+    let nobody = Caller {
+        house: &house,
+        key: "ndk_0000".to_owned(),
+    };
+    for (path, methods) in TABLE {
+        let real = path
+            .replace("{id}", "req_00000000000000000000000000")
+            .replace("{provider}", "sandbox")
+            .replace("{applicant}", "x");
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "TRACE"] {
+            let called = |caller: &Caller<'_>| caller.call(method.parse().unwrap(), &real).send();
+            if !methods.contains(&method) {
+                let response = called(&nobody).await.unwrap();
+                assert_eq!(response.status(), 405, "{method} {path}");
+                assert_eq!(response.headers()["allow"], methods.join(", "));
+                continue;
+            }
+            let needed = document["paths"][*path][method.to_lowercase()]["security"][0]["api_key"][0].as_str();
+            let Some(needed) = needed else {
+                assert_eq!(*path, "/openapi.json");
+                continue;
+            };
+            let response = called(&nobody).await.unwrap();
+            assert_eq!(response.headers()["www-authenticate"], "Bearer");
+            assert_eq!(response.status(), 401, "{method} {path}");
+            let cookie = house
+                .http
+                .request(method.parse().unwrap(), house.staff(&format!("/api/v1{real}")))
+                .header("cookie", format!("nightdrop-s={}", house.api_key));
+            assert_eq!(cookie.send().await.unwrap().status(), 401, "no cookie is looked at");
+            for (scope, caller) in &keys {
+                let fits = scope.as_str() == needed || *scope == Scope::Admin || (needed == "read" && *scope == Scope::Requests);
+                let status = called(caller).await.unwrap().status().as_u16();
+                assert_eq!(status != 403, fits, "{method} {path} with {}: {status}", scope.as_str());
+                assert!(status != 401 && status < 500, "{method} {path}: {status}");
+            }
+        }
+    }
+    assert_eq!(nobody.get("/nothing").await.0, 404);
+}
+
+#[tokio::test]
+async fn what_is_not_there_and_what_cannot_be_look_the_same() {
+    let house = House::new().await;
+    let api = Caller::of(&house);
+    let known = api.get("/requests/req_00000000000000000000000000").await;
+    for id in ["req_zzz", "agt_00000000000000000000000000", "%00", "..%2f..%2fetc", "x"] {
+        assert_eq!(api.get(&format!("/requests/{id}")).await, known, "{id}");
+    }
+    assert_eq!(known.0, 404);
+    // One answer for no key, a wrong one, an expired and a revoked one but for the first's hint how to send one.
+    let wrong = |key: &str| Caller {
+        house: &house,
+        key: key.to_owned(),
+    };
+    let unknown = wrong(&format!("ndk_{}", "0".repeat(52))).get("/requests").await;
+    assert_eq!(wrong("ndk_x").get("/requests").await, unknown);
+    assert_eq!(wrong("x").get("/requests").await, unknown);
+}

@@ -1,0 +1,118 @@
+//! The audit log as it is after real work: every change of state is told, in order, and the chain verifies.
+
+use std::sync::Arc;
+
+use nightdrop::domain::audit::{AuditEntry, GENESIS};
+use nightdrop::domain::receipt::DeletionReceipt;
+use nightdrop::storage::Records;
+use serde_json::json;
+use time::Duration;
+
+use crate::support::{House, Wish};
+
+/// The whole log and all deletion receipts, their chains verified and without gaps.
+pub async fn verified(records: &Arc<dyn Records>) -> (Vec<AuditEntry>, Vec<DeletionReceipt>) {
+    let mut entries: Vec<AuditEntry> = Vec::new();
+    loop {
+        let page = records.entries(entries.len() as u64, 100).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        entries.extend(page);
+    }
+    let mut previous = GENESIS;
+    for (place, entry) in entries.iter().enumerate() {
+        let again = AuditEntry::chain(place as u64 + 1, &previous, entry.event.clone());
+        assert_eq!(*entry, again, "entry {} breaks the chain", place + 1);
+        previous = entry.hash;
+    }
+    let mut receipts: Vec<DeletionReceipt> = Vec::new();
+    while let Some(receipt) = records.deletion_receipt(receipts.len() as u64 + 1).await.unwrap() {
+        let before = receipts.last().map_or(DeletionReceipt::genesis(), |r| r.hash);
+        let again = DeletionReceipt::chain(receipts.len() as u64 + 1, before, receipt.erasure.clone());
+        assert_eq!(receipt, again, "receipt {} breaks the chain", receipts.len() + 1);
+        assert_eq!(DeletionReceipt::parse(&receipt.body()), Some(receipt.clone()));
+        receipts.push(receipt);
+    }
+    (entries, receipts)
+}
+
+#[tokio::test]
+async fn the_log_tells_the_whole_way_and_nothing_personal() {
+    let (wish, hands) = Wish {
+        confirm: "verdict",
+        ..Wish::default()
+    }
+    .with_hands();
+    let house = House::wished(wish).await;
+    house.sandbox.set_callback(None);
+    let link = house.link_at("sandbox", "secret-applicant").await;
+    house.drop_front(&link, 1).await;
+    house
+        .plan(json!(["503:1", "drop", {"answer": "commit_then_drop", "verdict": "pending:1"}, "ok"]))
+        .await;
+    house
+        .work_until(&hands, Duration::hours(1), async |h| h.state(&link).await.as_str() == "purged")
+        .await;
+    let log = house.log(&link).await;
+    let actions: Vec<&str> = log.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(
+        actions,
+        [
+            "link.issued",
+            "document.received",
+            "delivery.started",
+            "delivery.failed",
+            "delivery.started",
+            "delivery.uncertain",
+            "delivery.uncertain",
+            "delivery.received",
+            "delivery.confirmed",
+            "document.purged",
+        ],
+        "{log:#?}"
+    );
+    let (entries, receipts) = verified(&house.portal.records).await;
+    assert_eq!(receipts.len(), 1);
+    let told = format!("{entries:?}{receipts:?}");
+    for secret in ["secret-applicant", &link.token, "IMG 0001", "sbx_"] {
+        assert!(!told.contains(secret), "{secret} stands in the log");
+    }
+}
+
+#[tokio::test]
+async fn the_chains_hold_under_many_hands_at_once() {
+    let house = House::wished(Wish {
+        worker: true,
+        ..Wish::default()
+    })
+    .await;
+    house.plan(json!(["503:0", "ok", "ok", "400", "ok", "duplicate"])).await;
+    let work = (0..12).map(|n| {
+        let house = &house;
+        async move {
+            let link = house.link_at("sandbox", &format!("applicant-{n}")).await;
+            house.drop_front(&link, n).await;
+            let entry = nightdrop::domain::audit::AuditEvent::new(
+                house.portal.records.now(),
+                nightdrop::domain::agent::Actor::Operator,
+                "test.note",
+            );
+            house.portal.records.append(entry).await.unwrap();
+        }
+    });
+    // An address may run four uploads at once.
+    use futures_util::StreamExt;
+    futures_util::stream::iter(work).buffer_unordered(3).collect::<Vec<()>>().await;
+    crate::support::until("all but the refused one are purged", async || {
+        house.portal.erasure.live().unwrap().len() == 1
+    })
+    .await;
+    crate::support::until("the receipts are written", async || {
+        verified(&house.portal.records).await.1.len() == 11
+    })
+    .await;
+    let (entries, _) = verified(&house.portal.records).await;
+    assert_eq!(entries.iter().filter(|e| e.event.action == "test.note").count(), 12);
+    assert_eq!(entries.iter().filter(|e| e.event.action == "document.purged").count(), 11);
+}

@@ -1,0 +1,271 @@
+//! What the pages do: issue once, search, ask, confirm, administer.
+
+use super::*;
+
+#[tokio::test]
+async fn a_form_issues_once_keeps_what_was_typed_and_shows_the_link_this_once() {
+    let house = House::new().await;
+    let browser = Browser::signed_in(&house, Role::Agent).await;
+    let mut form = request_form("James Smith", "government-id:front");
+    form.extend([("message", "As we\r\ntalked about."), ("expires_in", "24h"), ("locale", "de")]);
+    let (status, page) = browser.send("/requests/new", "/requests/new", &form).await;
+    assert_eq!(status, 422);
+    for kept in [
+        "value=\"James Smith\"",
+        "<option value=\"government-id:front\" selected>",
+        "talked about.</textarea>",
+        "<option value=\"24h\" selected>",
+        "aria-invalid=\"true\"",
+        "id=\"applicant-fault\"",
+    ] {
+        assert!(page.contains(kept), "{kept} in {page}");
+    }
+    let page = browser.page("/requests/new").await;
+    let once = between(&page, "name=\"once\" value=\"", "\"").to_owned();
+    let mut form = request_form("acct_james", "government-id:front");
+    form.extend([("passcode", "yes"), ("once", &once)]);
+    let mut urls = BTreeSet::new();
+    for _ in 0..3 {
+        let response = browser.post("/requests/new", &form).await;
+        assert_eq!(response.status(), 200);
+        let page = response.text().await.unwrap();
+        urls.insert((
+            between(&page, "id=\"url\" readonly value=\"", "\"").to_owned(),
+            between(&page, "<output class=\"digits\">", "<").to_owned(),
+        ));
+        assert!(page.contains("data:image/svg+xml;base64,") && page.contains("https://mail.google.com/") && page.contains("mailto:?"));
+    }
+    assert_eq!(urls.len(), 1, "an impatient finger issues one link");
+    let all = house
+        .portal
+        .records
+        .list(&nightdrop::storage::Filter::default(), None, 50)
+        .await
+        .unwrap();
+    assert_eq!(all.requests.len(), 1);
+    assert_eq!(all.requests[0].parts.len(), 1);
+    form[1].1 = "acct_other";
+    assert_eq!(
+        browser.post("/requests/new", &form).await.status(),
+        422,
+        "the same form with other words"
+    );
+    form[4].1 = "x";
+    assert_eq!(browser.post("/requests/new", &form).await.status(), 400);
+
+    let path = format!("/requests/{}", all.requests[0].id);
+    let (url, code) = urls.pop_first().unwrap();
+    let token = url.rsplit('/').next().unwrap();
+    for page in [browser.page(&path).await, browser.page("/requests").await, browser.page("/").await] {
+        assert!(!page.contains(token) && !page.contains(&code));
+    }
+    let fresh = browser.post(&format!("{path}/passcode"), &[]).await.text().await.unwrap();
+    assert_ne!(between(&fresh, "<output class=\"digits\">", "<"), code);
+    let (status, page) = browser.send(&path, &format!("{path}/reissue"), &[]).await;
+    assert_eq!(status, 200);
+    assert_ne!(between(&page, "id=\"url\" readonly value=\"", "\""), url);
+}
+
+#[tokio::test]
+async fn an_applicant_never_stands_in_an_address() {
+    let house = House::new().await;
+    let browser = Browser::signed_in(&house, Role::Agent).await;
+    for n in 0..60 {
+        let asked = ask(if n % 6 == 0 { "acct_other" } else { "acct_many" }, "passport");
+        nightdrop::workflow::issue::issue(&house.portal, asked, Actor::Operator, None)
+            .await
+            .unwrap();
+    }
+    let plain = browser
+        .post("/requests", &[("state", "awaiting"), ("provider", "sandbox"), ("applicant", "")])
+        .await;
+    assert_eq!(plain.status(), 303);
+    assert_eq!(plain.headers()["location"], "/requests?state=awaiting&provider=sandbox");
+    let found = browser.post("/requests", &[("applicant", "acct_other")]).await;
+    assert_eq!(found.status(), 200);
+    let page = found.text().await.unwrap();
+    assert!(page.contains("acct_other") && !page.contains("acct_many"));
+    let first = browser.page("/requests").await;
+    assert_eq!(first.matches("<tr>").count(), 1 + 50);
+    let cursor = between(&first, "name=\"cursor\" value=\"", "\"");
+    let second = browser.page(&format!("/requests?cursor={cursor}")).await;
+    assert_eq!(second.matches("<tr>").count(), 1 + 10);
+    // No link and no GET form of any page names one.
+    for page in [page, first, second] {
+        for target in page.split("href=\"").skip(1).map(|r| r.split('"').next().unwrap()) {
+            assert!(!target.contains("acct_"), "{target}");
+        }
+        for form in page.split("<form").skip(1).filter(|f| f.contains("method=\"get\"")) {
+            assert!(!form.split("</form>").next().unwrap().contains("acct_"));
+        }
+    }
+    assert_eq!(browser.get("/requests?applicant=acct_other").await.status(), 422);
+    assert_eq!(browser.post("/requests", &[("state", "lost\r\nx")]).await.status(), 422);
+}
+
+#[tokio::test]
+async fn asking_what_is_missing_leads_to_one_button() {
+    let house = House::wished(Wish {
+        more: "[providers.desk]\nkind = \"manual\"\n".to_owned(),
+        ..Wish::default()
+    })
+    .await;
+    let browser = Browser::signed_in(&house, Role::Agent).await;
+    let page = browser
+        .post("/missing", &[("provider", "sandbox"), ("applicant", "acct_1")])
+        .await
+        .text()
+        .await
+        .unwrap();
+    assert!(page.contains("Government ID"));
+    let once = between(&page, "name=\"once\" value=\"", "\"").to_owned();
+    let mut form = request_form("acct_1", "government-id");
+    form.extend([("part", "front"), ("part", "back"), ("once", &once)]);
+    let issued = browser.post("/requests/new", &form).await;
+    assert_eq!(issued.status(), 200);
+    assert!(issued.text().await.unwrap().contains("/d/"));
+    form.push(("prefill", "yes"));
+    let prefilled = browser.post("/requests/new", &form).await.text().await.unwrap();
+    assert!(prefilled.contains("value=\"acct_1\"") && prefilled.contains("Issue the link"));
+    let by_hand = browser.post("/missing", &[("provider", "desk"), ("applicant", "acct_1")]).await;
+    assert_eq!(by_hand.status(), 409);
+    assert!(by_hand.text().await.unwrap().contains("Pick a document"));
+    assert_eq!(
+        browser
+            .post("/missing", &[("provider", "x"), ("applicant", "acct_1")])
+            .await
+            .status(),
+        404
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_undone_is_asked_twice_and_looking_changes_nothing() {
+    let house = House::wished(Wish {
+        more: "[providers.desk]\nkind = \"manual\"\n".to_owned(),
+        ..Wish::default()
+    })
+    .await;
+    let browser = Browser::signed_in(&house, Role::Agent).await;
+    let link = issued(&house).await;
+    let path = format!("/requests/{}", link.id);
+    let before = audited(&house).await;
+    let asked = browser.page(&format!("{path}/revoke")).await;
+    assert!(asked.contains(&format!("action=\"{path}/revoke\"")));
+    browser.page(&path).await;
+    browser.page("/").await;
+    browser.page("/requests").await;
+    assert_eq!(audited(&house).await, before, "nothing happened yet");
+    let extended = browser.post(&format!("{path}/extend"), &[("expires_in", "7d")]).await;
+    assert_eq!(extended.headers()["location"], format!("{path}?done=extended").as_str());
+    assert!(browser.page(&format!("{path}?done=extended")).await.contains("lives longer"));
+    assert!(!browser.page(&format!("{path}?done=%3Cb%3E")).await.contains("<b>"));
+    assert_eq!(browser.post(&format!("{path}/revoke"), &[]).await.status(), 303);
+    assert_eq!(house.state(&link).await, RequestState::Revoked);
+    assert_eq!(browser.post(&format!("{path}/retry"), &[]).await.status(), 409);
+
+    // A provider served by hand: only its handler may say that it has the document.
+    let mut asked = ask("acct_2", "passport");
+    asked.provider = nightdrop::domain::document::ProviderName::parse("desk").unwrap();
+    let link = house.issue(asked).await;
+    assert_eq!(house.drop_files(&link, &[("front", &png(1, 9_000))]).await.status(), 200);
+    house.work().await;
+    let path = format!("/requests/{}", link.id);
+    assert_eq!(browser.post(&format!("{path}/mark-uploaded"), &[]).await.status(), 403);
+    assert!(!browser.page(&path).await.contains("Mark as uploaded"));
+    assert_eq!(browser.get(&format!("{path}/receipt")).await.status(), 404);
+    let handler = Browser::signed_in(&house, Role::ManualHandler).await;
+    assert!(handler.page(&path).await.contains("Mark as uploaded"));
+    assert_eq!(handler.post(&format!("{path}/mark-uploaded"), &[]).await.status(), 303);
+    house.work().await;
+    assert_eq!(house.state(&link).await, RequestState::Purged);
+    let receipt = browser.page(&format!("{path}/receipt")).await;
+    assert!(receipt.contains("Deletion receipt no. 1"));
+    let text = browser.page(&format!("{path}/receipt.txt")).await;
+    assert!(nightdrop::crypto::receipt::verify(&text, None).is_ok());
+}
+
+#[tokio::test]
+async fn admins_run_the_house_from_the_console() {
+    let house = House::wished(Wish {
+        passphrase: Some("open the vault please"),
+        ..Wish::default()
+    })
+    .await;
+    let admin = Browser::signed_in(&house, Role::Admin).await;
+    assert!(admin.page("/").await.contains("The vault is locked."));
+    let wrong = admin.post("/admin/unlock", &[("passphrase", "sesame")]).await;
+    assert_eq!(wrong.status(), 422);
+    assert!(wrong.text().await.unwrap().contains("opens no vault key"));
+    assert_eq!(
+        admin
+            .post("/admin/unlock", &[("passphrase", "open the vault please")])
+            .await
+            .status(),
+        303
+    );
+    assert!(!house.portal.keyring.is_locked());
+
+    let form = [
+        ("name", "Bob"),
+        ("email", "bob@example.com"),
+        ("role", "agent"),
+        ("password", PASSWORD),
+    ];
+    assert_eq!(admin.post("/admin/agents", &form).await.status(), 303);
+    assert_eq!(admin.post("/admin/agents", &form).await.status(), 409, "the address is taken");
+    let bob = house.portal.records.agent_by_email("bob@example.com").await.unwrap().unwrap();
+    let mut his = Browser::stranger(&house);
+    his.sign_in("bob@example.com", PASSWORD).await;
+    assert_eq!(his.get("/").await.status(), 200);
+    let path = |verb: &str| format!("/admin/agents/{}/{verb}", bob.id);
+    assert_eq!(admin.post(&path("password"), &[("password", "short")]).await.status(), 422);
+    assert_eq!(
+        admin
+            .post(&path("password"), &[("password", "some other four words")])
+            .await
+            .status(),
+        303
+    );
+    assert_eq!(his.get("/").await.status(), 303, "his session has ended");
+    his.sign_in("bob@example.com", "some other four words").await;
+    assert_eq!(admin.post(&path("disable"), &[]).await.status(), 303);
+    assert_eq!(his.get("/").await.status(), 303);
+    let me = house.portal.records.agent_by_email("admin@example.com").await.unwrap().unwrap();
+    assert_eq!(admin.post(&format!("/admin/agents/{}/disable", me.id), &[]).await.status(), 409);
+
+    let made = admin
+        .post("/admin/keys", &[("name", "ci"), ("scope", "read"), ("expires_in", "90d")])
+        .await
+        .text()
+        .await
+        .unwrap();
+    let secret = between(&made, "id=\"secret\" readonly value=\"", "\"").to_owned();
+    let works = async || {
+        house
+            .http
+            .get(house.staff("/api/v1/providers"))
+            .bearer_auth(&secret)
+            .send()
+            .await
+            .unwrap()
+            .status()
+    };
+    assert_eq!(works().await, 200);
+    assert!(!admin.page("/admin/keys").await.contains(&secret));
+    let keys = house.portal.records.api_keys().await.unwrap();
+    let key = keys.iter().find(|k| k.name == "ci").unwrap();
+    assert!(
+        admin
+            .page(&format!("/admin/keys/{}/revoke", key.id))
+            .await
+            .contains("Revoke this key?")
+    );
+    assert_eq!(admin.post(&format!("/admin/keys/{}/revoke", key.id), &[]).await.status(), 303);
+    assert_eq!(works().await, 401);
+    assert_eq!(
+        admin.post("/admin/keys", &[("name", "ci")]).await.status(),
+        422,
+        "a key without a scope"
+    );
+}

@@ -1,0 +1,130 @@
+//! Signing in, staying signed in, signing out, changing a password.
+
+use super::*;
+
+#[tokio::test]
+async fn signing_in_tells_a_stranger_nothing() {
+    let house = House::new().await;
+    let ada = agent(&house, "ada@example.com", Role::Agent).await;
+    let gone = agent(&house, "gone@example.com", Role::Agent).await;
+    sign_in::disable_agent(&house.portal, gone, Actor::Operator).await.unwrap();
+    let browser = Browser::stranger(&house);
+    let mut answers = BTreeSet::new();
+    for (email, password) in [
+        ("ada@example.com", "wrong wrong wrong"),
+        ("nobody@example.com", PASSWORD),
+        ("gone@example.com", PASSWORD),
+        ("ada@example.com", ""),
+        ("ADA@example.com ", "x"),
+    ] {
+        let response = browser.post("/sign-in", &[("email", email), ("password", password)]).await;
+        assert!(!response.headers().contains_key("set-cookie"));
+        let status = response.status().as_u16();
+        let page = response.text().await.unwrap();
+        answers.insert((status, page.replace(email.trim(), "EMAIL")));
+        assert!(!page.contains(PASSWORD) && !page.contains("wrong wrong"));
+    }
+    assert_eq!(answers.len(), 1);
+    assert_eq!(answers.first().unwrap().0, 403);
+    let _ = ada;
+    // Ten tries on one account from one place; another account from the same place is another matter.
+    for _ in 0..10 {
+        browser.post("/sign-in", &[("email", "bob@example.com"), ("password", "x")]).await;
+    }
+    let throttled = browser.post("/sign-in", &[("email", "bob@example.com"), ("password", "x")]).await;
+    assert_eq!(throttled.status(), 429);
+    assert_eq!(throttled.headers()["retry-after"], "900");
+    let mut fine = Browser::stranger(&house);
+    assert_eq!(fine.sign_in("ada@example.com", PASSWORD).await.status(), 303);
+}
+
+#[tokio::test]
+async fn a_session_is_fresh_at_every_sign_in_and_dead_after_signing_out() {
+    let (wish, hands) = Wish::default().with_hands();
+    let house = House::wished(wish).await;
+    agent(&house, "ada@example.com", Role::Agent).await;
+    let mut browser = Browser::stranger(&house);
+    let planted = format!("nightdrop-s={}", "0".repeat(64));
+    browser.cookie = planted.clone();
+    let response = browser.sign_in("ada@example.com", PASSWORD).await;
+    let set = response.headers()["set-cookie"].to_str().unwrap();
+    assert!(
+        set.contains("HttpOnly") && set.contains("SameSite=Lax") && set.contains("Path=/"),
+        "{set}"
+    );
+    assert_ne!(browser.cookie, planted);
+    let first = browser.cookie.clone();
+    browser.sign_in("ada@example.com", PASSWORD).await;
+    assert_ne!(browser.cookie, first);
+    let with = |cookie: &str| Browser {
+        house: &house,
+        cookie: cookie.to_owned(),
+    };
+    for dead in [&planted, &first] {
+        assert_eq!(
+            with(dead).get("/").await.status(),
+            303,
+            "a planted or replaced cookie opens nothing"
+        );
+    }
+    assert_eq!(browser.get("/").await.status(), 200);
+    let out = browser.post("/sign-out", &[]).await;
+    assert_eq!(out.headers()["location"], "/sign-in");
+    assert_eq!(browser.get("/").await.status(), 303);
+
+    browser.sign_in("ada@example.com", PASSWORD).await;
+    hands.forward(time::Duration::minutes(14));
+    assert_eq!(browser.get("/").await.status(), 200);
+    hands.forward(time::Duration::minutes(14));
+    assert_eq!(browser.get("/").await.status(), 200, "use keeps it alive");
+    hands.forward(time::Duration::minutes(16));
+    assert_eq!(browser.get("/").await.status(), 303, "idle too long");
+
+    let back = browser.get("/requests/new").await;
+    assert_eq!(back.headers()["location"], "/sign-in?next=/requests/new");
+    let sent = browser
+        .post(
+            "/sign-in",
+            &[("email", "ada@example.com"), ("password", PASSWORD), ("next", "/requests/new")],
+        )
+        .await;
+    assert_eq!(sent.headers()["location"], "/requests/new");
+    let sent = browser
+        .post(
+            "/sign-in",
+            &[("email", "ada@example.com"), ("password", PASSWORD), ("next", "//evil.example")],
+        )
+        .await;
+    assert_eq!(sent.headers()["location"], "/");
+}
+
+#[tokio::test]
+async fn changing_a_password_needs_the_old_one_and_ends_all_other_sessions() {
+    let house = House::new().await;
+    agent(&house, "ada@example.com", Role::Agent).await;
+    let (mut here, mut there) = (Browser::stranger(&house), Browser::stranger(&house));
+    here.sign_in("ada@example.com", PASSWORD).await;
+    there.sign_in("ada@example.com", PASSWORD).await;
+    let wrong = here
+        .post("/account", &[("current", "x"), ("password", "a new password of mine")])
+        .await;
+    assert_eq!(wrong.status(), 422);
+    let short = here.post("/account", &[("current", PASSWORD), ("password", "short")]).await;
+    assert_eq!(short.status(), 422);
+    assert_eq!(there.get("/").await.status(), 200, "nothing has changed yet");
+    let changed = here
+        .post("/account", &[("current", PASSWORD), ("password", "a new password of mine")])
+        .await;
+    assert_eq!(changed.status(), 303);
+    here.cookie = changed.headers()["set-cookie"]
+        .to_str()
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    assert_eq!(here.get("/").await.status(), 200);
+    assert_eq!(there.get("/").await.status(), 303);
+    assert_eq!(there.sign_in("ada@example.com", PASSWORD).await.status(), 403);
+    assert_eq!(there.sign_in("ada@example.com", "a new password of mine").await.status(), 303);
+}

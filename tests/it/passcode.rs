@@ -1,0 +1,269 @@
+//! The code that is told by telephone, against somebody who has only the link.
+
+use nightdrop::domain::agent::Actor;
+use nightdrop::domain::request::RequestState;
+use nightdrop::http::body::Pace;
+use nightdrop::workflow::issue;
+use time::Duration;
+
+use crate::raw::{Answer, Half, Raw, assert_nothing_held, end, file, head};
+use crate::support::{House, Link, Wish, ask, form, png};
+
+async fn guarded(house: &House) -> Link {
+    let mut ask = ask("applicant-1", "passport");
+    ask.passcode = true;
+    house.issue(ask).await
+}
+
+/// Another code than this one.
+fn wrong(code: &str, number: u32) -> String {
+    format!("{:06}", (code.parse::<u32>().unwrap() + 1 + number) % 1_000_000)
+}
+
+/// The status of one try, and the session's cookie if there is one.
+async fn enter(house: &House, link: &Link, code: &str) -> (u16, Option<String>, String) {
+    let answer = house
+        .http
+        .post(house.public(&format!("{}/passcode", link.path)))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(format!("passcode={code}"))
+        .send()
+        .await
+        .unwrap();
+    let cookie = answer
+        .headers()
+        .get("set-cookie")
+        .map(|c| c.to_str().unwrap().split(';').next().unwrap().to_owned());
+    (answer.status().as_u16(), cookie, answer.text().await.unwrap())
+}
+
+async fn drop_with(house: &House, link: &Link, cookie: Option<&str>) -> (u16, String) {
+    let (body, kind) = form(&[("front", &png(1, 80_000))]);
+    let mut post = house.http.post(house.public(&link.path)).header("content-type", kind).body(body);
+    if let Some(cookie) = cookie {
+        post = post.header("cookie", cookie);
+    }
+    let answer = post.send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+async fn page(house: &House, link: &Link, cookie: Option<&str>) -> (u16, String) {
+    let mut get = house.http.get(house.public(&link.path));
+    if let Some(cookie) = cookie {
+        get = get.header("cookie", cookie);
+    }
+    let answer = get.send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+async fn tries_left(house: &House, link: &Link) -> u8 {
+    house.request(link).await.link.passcode.unwrap().tries_left
+}
+
+#[tokio::test]
+async fn the_right_code_opens_and_a_wrong_one_costs_a_try_and_no_upload() {
+    let house = House::new().await;
+    let link = guarded(&house).await;
+    let code = link.passcode.clone().unwrap();
+    let (status, text) = page(&house, &link, None).await;
+    assert_eq!(status, 200);
+    assert!(text.contains("Enter your code") && !text.contains("type=\"file\""), "{text}");
+    // A document without the code is not read, and costs no try.
+    let (status, text) = drop_with(&house, &link, None).await;
+    assert_eq!(status, 403);
+    assert!(text.contains("Enter your code"), "{text}");
+    assert_nothing_held(&house, "without a code").await;
+    assert_eq!(tries_left(&house, &link).await, 5);
+    let (status, cookie, text) = enter(&house, &link, &wrong(&code, 0)).await;
+    assert_eq!((status, cookie), (403, None));
+    assert!(text.contains("id=\"code-error\"") && text.contains("4 tries"), "{text}");
+    let spaced = format!("{}+{}", &code[..3], &code[3..]);
+    let (status, cookie, _) = enter(&house, &link, &spaced).await;
+    assert_eq!(status, 303);
+    let cookie = cookie.unwrap();
+    let (status, text) = page(&house, &link, Some(&cookie)).await;
+    assert!(status == 200 && text.contains("type=\"file\""), "{text}");
+    assert_eq!(tries_left(&house, &link).await, 3, "a right code gives no try back");
+    assert_eq!(drop_with(&house, &link, Some(&cookie)).await.0, 200);
+    assert_eq!(house.state(&link).await, RequestState::Received);
+}
+
+#[tokio::test]
+async fn five_wrong_codes_lock_everybody_out_but_who_was_in() {
+    let house = House::new().await;
+    let link = guarded(&house).await;
+    let code = link.passcode.clone().unwrap();
+    let (_, session, _) = enter(&house, &link, &code).await;
+    let session = session.unwrap();
+    let body = [file("front", &png(1, 300_000)), end()].concat();
+    for number in 0..4 {
+        assert_eq!(
+            enter(&house, &link, &wrong(&code, number)).await.0,
+            if number == 3 { 423 } else { 403 }
+        );
+    }
+    assert_eq!(tries_left(&house, &link).await, 0);
+    // Locked, also for the right code and for whoever comes with the link alone.
+    assert_eq!(enter(&house, &link, &code).await.0, 423);
+    assert_eq!(page(&house, &link, None).await.0, 423);
+    assert_eq!(drop_with(&house, &link, None).await.0, 423);
+    // The session of before goes on, in the form and in an upload.
+    let (status, text) = page(&house, &link, Some(&session)).await;
+    assert!(status == 200 && text.contains("type=\"file\""), "{text}");
+    let mut raw = Raw::to(&house).await;
+    raw.send(
+        [
+            head(&link.path, body.len(), &format!("Cookie: {session}\r\n")).as_bytes(),
+            &body[..200_000],
+        ]
+        .concat(),
+    )
+    .await;
+    crate::support::until("it runs", async || house.state(&link).await == RequestState::Receiving).await;
+    // A fresh code opens again; the session of the old one ends, an upload that runs does not.
+    let (_, fresh) = issue::fresh_passcode(&house.portal, link.id, Actor::Operator).await.unwrap();
+    assert_eq!(tries_left(&house, &link).await, 5);
+    assert!(!page(&house, &link, Some(&session)).await.1.contains("type=\"file\""));
+    if fresh != code {
+        assert_eq!(enter(&house, &link, &code).await.0, 403);
+    }
+    let (status, cookie, _) = enter(&house, &link, &fresh).await;
+    assert_eq!(status, 303);
+    assert!(page(&house, &link, cookie.as_deref()).await.1.contains("type=\"file\""));
+    let half = Half {
+        raw,
+        rest: body[200_000..].to_vec(),
+    };
+    assert_eq!(half.finish().await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_guesses_at_once_are_five_at_most() {
+    let house = House::new().await;
+    let link = guarded(&house).await;
+    let code = link.passcode.clone().unwrap();
+    let guesses: Vec<String> = (0..64).map(|n| wrong(&code, n)).collect();
+    let answers = futures_util::future::join_all(guesses.iter().map(|guess| enter(&house, &link, guess))).await;
+    let evaluated = answers.iter().filter(|a| a.0 == 403).count();
+    assert!(
+        answers.iter().all(|a| matches!(a.0, 403 | 423 | 503)),
+        "{:?}",
+        answers.iter().map(|a| a.0).collect::<Vec<_>>()
+    );
+    assert!(evaluated <= 5, "{evaluated}");
+    let tried = house.portal.records.timeline(link.id).await.unwrap();
+    let tried = tried.iter().filter(|e| e.event.action == "link.passcode_tried").count();
+    assert!((1..=5).contains(&tried), "{tried}");
+    assert_eq!(usize::from(tries_left(&house, &link).await), 5 - tried);
+    assert!(answers.iter().all(|a| a.1.is_none()), "nobody is in");
+}
+
+#[tokio::test]
+async fn spent_tries_stay_spent() {
+    let mut house = House::new().await;
+    let link = guarded(&house).await;
+    let code = link.passcode.clone().unwrap();
+    for number in 0..3u8 {
+        assert_eq!(enter(&house, &link, &wrong(&code, number.into())).await.0, 403);
+        // As after `kill -9` at this instant.
+        let (app, _folder) = house.struck().await;
+        let request = app.portal.records.request(link.id).await.unwrap().unwrap();
+        assert_eq!(request.link.passcode.unwrap().tries_left, 4 - number);
+    }
+    house.restart().await;
+    assert_eq!(tries_left(&house, &link).await, 2);
+    assert_eq!(enter(&house, &link, &wrong(&code, 4)).await.0, 403);
+    assert_eq!(enter(&house, &link, &wrong(&code, 5)).await.0, 423);
+    house.restart().await;
+    assert_eq!(enter(&house, &link, &code).await.0, 423);
+}
+
+#[tokio::test]
+async fn a_session_is_good_for_its_link_its_code_and_half_an_hour() {
+    let (wish, hands) = Wish::default().with_hands();
+    let house = House::wished(wish).await;
+    let (link, other) = (guarded(&house).await, guarded(&house).await);
+    let (_, session, _) = enter(&house, &link, link.passcode.as_ref().unwrap()).await;
+    let session = session.unwrap();
+    assert_eq!(drop_with(&house, &other, Some(&session)).await.0, 403, "another link");
+    let (name, value) = session.split_once('=').unwrap();
+    let (until, mac) = value.split_once('.').unwrap();
+    let later = until.parse::<i64>().unwrap() + 3_600;
+    let first = if mac.as_bytes()[0] == b'0' { "1" } else { "0" };
+    let flipped = format!("{first}{}", &mac[1..]);
+    for forged in [
+        format!("{later}.{mac}"),
+        format!("{until}.{flipped}"),
+        format!("{until}."),
+        until.to_owned(),
+        String::new(),
+        format!("-1.{mac}"),
+    ] {
+        assert_eq!(drop_with(&house, &link, Some(&format!("{name}={forged}"))).await.0, 403, "{forged}");
+    }
+    hands.forward(Duration::minutes(29));
+    assert!(page(&house, &link, Some(&session)).await.1.contains("type=\"file\""));
+    hands.forward(Duration::minutes(2));
+    assert_eq!(drop_with(&house, &link, Some(&session)).await.0, 403, "half an hour is over");
+    assert_nothing_held(&house, "no session").await;
+}
+
+async fn posted(house: &House, link: &Link, headers: &str, body: &str) -> Answer {
+    let mut raw = Raw::to(house).await;
+    let head = format!(
+        "POST {}/passcode HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{headers}\r\n",
+        link.path,
+        body.len()
+    );
+    raw.send(format!("{head}{body}")).await;
+    raw.answer().await
+}
+
+#[tokio::test]
+async fn strange_forms_cost_no_try() {
+    let house = House::wished(Wish {
+        pace: Pace {
+            idle: std::time::Duration::from_millis(400),
+            ..Pace::default()
+        },
+        ..Wish::default()
+    })
+    .await;
+    let link = guarded(&house).await;
+    let urlencoded = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let long = "9".repeat(100_000);
+    for (headers, body) in [
+        (urlencoded, ""),
+        (urlencoded, "code=123456"),
+        (urlencoded, "passcode=12345"),
+        (urlencoded, "passcode=abcdef"),
+        (urlencoded, long.as_str()),
+        ("Content-Type: application/json\r\n", "{\"passcode\":\"123456\"}"),
+        ("", "passcode=123456"),
+        (
+            "Content-Type: application/x-www-form-urlencoded\r\nContent-Encoding: br\r\n",
+            "passcode=123456",
+        ),
+    ] {
+        let answer = posted(&house, &link, headers, body).await;
+        assert!((400..500).contains(&answer.status), "{headers}: {}", answer.status);
+        assert!(answer.body.contains("<h1>"), "a page in words: {}", answer.body);
+    }
+    let cross = posted(
+        &house,
+        &link,
+        &format!("{urlencoded}Sec-Fetch-Site: cross-site\r\n"),
+        "passcode=123456",
+    )
+    .await;
+    assert_eq!(cross.status, 403);
+    // Announced and never sent.
+    let mut raw = Raw::to(&house).await;
+    raw.send(format!(
+        "POST {}/passcode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15\r\n{urlencoded}\r\npass",
+        link.path
+    ))
+    .await;
+    assert_eq!(raw.answer().await.status, 408);
+    assert_eq!(tries_left(&house, &link).await, 5);
+}

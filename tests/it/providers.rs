@@ -1,0 +1,310 @@
+//! Every provider's connector through the whole portal, against a vendor that plays its documentation byte by byte and misbehaves when told to.
+//! The worker is driven by hand and the clock is moved, so that minutes and days pass at once.
+
+mod adyen;
+mod bridge;
+mod dwolla;
+mod lithic;
+mod onfido;
+mod server;
+mod sumsub;
+mod unit;
+
+use nightdrop::domain::document::{ApplicantRef, DocumentKind, ProviderName};
+use nightdrop::domain::request::RequestState;
+use time::Duration;
+
+use crate::support::{Folder, Hands, House, Link, Wish, ask, png, private};
+use server::{Effect, Review, Server, Twist, Vendor};
+
+/// A provider under test.
+pub struct Case {
+    pub kind: &'static str,
+    pub vendor: Box<dyn Vendor>,
+    /// Lines of its table; `{base}` and `{secrets}` are filled in. Tables inside it begin with `[{name}.`.
+    pub lines: String,
+    /// (file, content)
+    pub secrets: Vec<(&'static str, String)>,
+    pub applicant: &'static str,
+    /// The document with one side and the one with two, if there is one.
+    pub one_side: &'static str,
+    pub two_sides: Option<&'static str>,
+}
+
+struct Stage {
+    house: House,
+    hands: Hands,
+    server: Server,
+    applicant: &'static str,
+    _secrets: Folder,
+}
+
+/// The bytes of a side: different for every side, larger than every minimum, more than one chunk.
+pub fn side(name: &str) -> Vec<u8> {
+    png(if name == "front" { 1 } else { 2 }, 130_000)
+}
+
+impl Stage {
+    async fn of(case: &mut Option<Case>) -> Self {
+        let case = case.take().unwrap();
+        let secrets = Folder::new();
+        for (name, content) in &case.secrets {
+            private(&secrets.path().join(name), content);
+        }
+        let server = Server::start(case.vendor).await;
+        let base = format!("http://{}", server.address);
+        let mut more = String::new();
+        for confirm in ["received", "verdict"] {
+            let table = format!("providers.{confirm}");
+            let lines = case
+                .lines
+                .replace("{base}", &base)
+                .replace("{host}", "127.0.0.1")
+                .replace("{secrets}", &secrets.path().to_string_lossy())
+                .replace("{name}", &table);
+            more.push_str(&format!(
+                "[{table}]\nkind = \"{}\"\nallow_insecure = true\nallow_private = true\ntimeout = \"3s\"\nconfirm = \"{confirm}\"\n{lines}\n",
+                case.kind
+            ));
+        }
+        let (wish, hands) = Wish { more, ..Wish::default() }.with_hands();
+        Self {
+            house: House::wished(wish).await,
+            hands,
+            server,
+            applicant: case.applicant,
+            _secrets: secrets,
+        }
+    }
+
+    async fn dropped(&self, provider: &str, document: &str, sides: &[&str]) -> Link {
+        let mut ask = ask(self.applicant, document);
+        ask.provider = ProviderName::parse(provider).unwrap();
+        ask.document = DocumentKind::parse(document).unwrap();
+        ask.applicant = ApplicantRef::parse(self.applicant).unwrap();
+        ask.parts = Some(
+            sides
+                .iter()
+                .map(|s| nightdrop::domain::document::PartName::parse(s).unwrap())
+                .collect(),
+        );
+        let link = self.house.issue(ask).await;
+        let files: Vec<(&str, Vec<u8>)> = sides.iter().map(|s| (*s, side(s))).collect();
+        let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+        let answer = self.house.drop_files(&link, &files).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+        link
+    }
+
+    /// Works and lets time pass until nothing changes any more.
+    async fn settle(&self, link: &Link) -> RequestState {
+        for _ in 0..60 {
+            self.house.work().await;
+            let state = self.house.state(link).await;
+            if matches!(state, RequestState::Purged | RequestState::NeedsAttention) {
+                return state;
+            }
+            self.hands.forward(Duration::seconds(70));
+        }
+        self.house.state(link).await
+    }
+
+    async fn cause(&self, link: &Link) -> String {
+        let request = self.house.request(link).await;
+        let receipt = self
+            .house
+            .portal
+            .records
+            .deletion_receipt(request.tombstones[0].receipt)
+            .await
+            .unwrap()
+            .unwrap();
+        receipt.erasure.cause.clone()
+    }
+
+    /// Exactly one submission with exactly these bytes.
+    fn assert_one(&self, sides: &[&str], what: &str) {
+        let expected: Effect = sides.iter().map(|s| ((*s).to_owned(), side(s))).collect();
+        let effects = self.server.vendor(|v| v.effects());
+        let short: Vec<Vec<(&str, usize)>> = effects
+            .iter()
+            .map(|e| e.iter().map(|(s, b)| (s.as_str(), b.len())).collect())
+            .collect();
+        assert!(effects == [expected], "{what}: {short:?}");
+        assert!(self.server.complaints().is_empty(), "{what}: {:#?}", self.server.complaints());
+    }
+
+    async fn problem(&self, link: &Link) -> String {
+        let request = self.house.request(link).await;
+        let problem = request.held().and_then(|(_, delivery)| delivery.last_problem.clone());
+        problem.map_or_else(String::new, |p| p.code)
+    }
+
+    async fn call_back(&self, provider: &str) -> reqwest::StatusCode {
+        let now = self.house.portal.records.now().unix_timestamp();
+        let (headers, body) = self.server.vendor(|v| v.callback(now));
+        self.post_callback(provider, &headers, body).await
+    }
+
+    async fn post_callback(&self, provider: &str, headers: &[(String, String)], body: Vec<u8>) -> reqwest::StatusCode {
+        let mut call = self.house.http.post(self.house.public(&format!("/hooks/{provider}"))).body(body);
+        for (name, value) in headers {
+            call = call.header(name, value);
+        }
+        call.send().await.unwrap().status()
+    }
+}
+
+/// Front only and both sides; confirmed by the upload, by asking, and by a callback; accepted and rejected.
+pub async fn all_ways(case: Case) {
+    let documents: Vec<(&str, Vec<&str>)> = Some((case.one_side, vec!["front"]))
+        .filter(|(kind, _)| !kind.is_empty())
+        .into_iter()
+        .chain(case.two_sides.map(|kind| (kind, vec!["front", "back"])))
+        .collect();
+    let stage = Stage::of(&mut Some(case)).await;
+    for (document, sides) in &documents {
+        let what = format!("{document} received");
+        stage.server.clear();
+        let link = stage.dropped("received", document, sides).await;
+        assert_eq!(
+            stage.settle(&link).await,
+            RequestState::Purged,
+            "{what}: {}",
+            stage.problem(&link).await
+        );
+        assert_eq!(stage.cause(&link).await, "confirmed", "{what}");
+        stage.assert_one(sides, &what);
+
+        for (review, cause) in [(Review::Accepted, "confirmed"), (Review::Rejected, "rejected")] {
+            for by_callback in [false, true] {
+                let what = format!("{document} {review:?} callback {by_callback}");
+                stage.server.clear();
+                stage.server.vendor(|v| v.decide(Review::Open));
+                let link = stage.dropped("verdict", document, sides).await;
+                stage.house.work().await;
+                assert_eq!(
+                    stage.house.state(&link).await,
+                    RequestState::AwaitingConfirmation,
+                    "{what}: {}",
+                    stage.problem(&link).await
+                );
+                stage.server.vendor(|v| v.decide(review));
+                if by_callback {
+                    stage.house.work().await;
+                    assert_eq!(
+                        stage.house.state(&link).await,
+                        RequestState::AwaitingConfirmation,
+                        "{what}: nobody asked yet"
+                    );
+                    let now = stage.house.portal.records.now().unix_timestamp();
+                    let (headers, body) = stage.server.vendor(|v| v.callback(now));
+                    let forged: Vec<_> = headers.iter().map(|(n, v)| (n.clone(), flipped(n, v))).collect();
+                    assert_eq!(stage.post_callback("verdict", &forged, body.clone()).await, 401, "{what}: forged");
+                    assert_eq!(stage.post_callback("verdict", &[], body).await, 401, "{what}: unsigned");
+                    assert_eq!(stage.call_back("verdict").await, 200, "{what}");
+                    stage.house.work().await;
+                    assert_eq!(stage.house.state(&link).await, RequestState::Purged, "{what}");
+                    assert_eq!(stage.call_back("verdict").await, 200, "{what}: again");
+                } else {
+                    assert_eq!(stage.settle(&link).await, RequestState::Purged, "{what}");
+                }
+                assert_eq!(stage.cause(&link).await, cause, "{what}");
+                stage.assert_one(sides, &what);
+                // Dedupe of callbacks is by content: the next one must differ.
+                stage.hands.forward(Duration::seconds(1));
+            }
+        }
+        stage.server.vendor(|v| v.decide(Review::Accepted));
+    }
+}
+
+/// A signature with another end; other headers stay.
+fn flipped(name: &str, value: &str) -> String {
+    let signs = (name.contains("signature") || name.contains("digest")) && !name.ends_with("-alg");
+    if !signs {
+        return value.to_owned();
+    }
+    let kept = &value[..value.len() - 8];
+    format!("{kept}{}", if value.ends_with('=') { "AAAAAAA=" } else { "00000000" })
+}
+
+/// What may come of a twist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Passed on with exactly one effect.
+    Once,
+    /// Handed to a person, with one effect or none; never two.
+    Person,
+    /// One of the two, by where it happened; never two effects.
+    Either,
+}
+
+/// Each twist at the first and at the last request that carries something.
+pub async fn misbehaving(case: Case, ends: &[(Twist, End)]) {
+    let (document, sides) = match case.two_sides {
+        Some(kind) => (kind, vec!["front", "back"]),
+        None => (case.one_side, vec!["front"]),
+    };
+    let requests = case.kind;
+    let stage = Stage::of(&mut Some(case)).await;
+    // How many requests of an undisturbed delivery carry something.
+    let link = stage.dropped("received", document, &sides).await;
+    assert_eq!(
+        stage.settle(&link).await,
+        RequestState::Purged,
+        "{requests}: {}",
+        stage.problem(&link).await
+    );
+    let carried = stage.server.seen().into_iter().filter(|r| stage.server.vendor(|v| v.carries(r)));
+    let carrying = carried.map(|r| (r.line(), r.body)).collect::<std::collections::BTreeSet<_>>().len();
+    let places: Vec<usize> = if carrying > 1 { vec![0, carrying - 1] } else { vec![0] };
+    for (twist, end) in ends {
+        for place in &places {
+            let what = format!("{twist:?} at {place} of {carrying}");
+            stage.server.clear();
+            let twists: Vec<Twist> = std::iter::repeat_n(Twist::None, *place).chain([*twist]).collect();
+            stage.server.twist(&twists);
+            let link = stage.dropped("received", document, &sides).await;
+            let state = stage.settle(&link).await;
+            let code = stage.problem(&link).await;
+            let once = *end == End::Once || (*end == End::Either && state == RequestState::Purged);
+            match once {
+                true => {
+                    assert_eq!(state, RequestState::Purged, "{what}: {code}");
+                    assert_eq!(stage.cause(&link).await, "confirmed", "{what}");
+                    stage.assert_one(&sides, &what);
+                }
+                false => {
+                    assert_eq!(state, RequestState::NeedsAttention, "{what}");
+                    assert!(!code.is_empty(), "{what}: a person is told why");
+                    let effects = stage.server.vendor(|v| v.effects());
+                    assert!(effects.len() <= 1, "{what}");
+                    assert!(stage.server.complaints().is_empty(), "{what}: {:#?}", stage.server.complaints());
+                }
+            }
+        }
+    }
+}
+
+/// What goes well at every provider: nothing was stored, or the refusal is about the moment.
+pub const HARMLESS: [(Twist, End); 3] = [(Twist::None, End::Once), (Twist::Pause, End::Once), (Twist::Revoked, End::Once)];
+
+/// After which a document may be there; all of them must end with one effect.
+pub fn all_once(more: &[(Twist, End)]) -> Vec<(Twist, End)> {
+    let mut ends = HARMLESS.to_vec();
+    ends.extend(
+        [
+            Twist::Maintenance,
+            Twist::DropBefore,
+            Twist::CommitThenDrop,
+            Twist::CommitThenSilence,
+            Twist::CommitThenEndless,
+            Twist::CommitThenError,
+        ]
+        .map(|twist| (twist, End::Once)),
+    );
+    ends.retain(|(twist, _)| !more.iter().any(|(other, _)| other == twist));
+    ends.extend_from_slice(more);
+    ends
+}
