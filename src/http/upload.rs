@@ -316,8 +316,9 @@ async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: we
     let code = match read_code(&state, &request, payload).await {
         Ok(code) => code,
         Err(problem) => {
-            let page = pages::passcode(&visit.view(), &link, Some(&problem));
-            return visit.answer_problem(problem, Some(page));
+            let said = pages::localized(problem, visit.reader().words);
+            let page = pages::passcode(&visit.view(), &link, Some(&said));
+            return visit.answer_problem(said, Some(page));
         }
     };
     match receive::try_passcode(&state.portal, &link.request, &code).await {
