@@ -68,14 +68,15 @@ impl Reader<'_> {
     }
 }
 
-/// The frame around every page of this door. `living`: with the script, and the question in the footer that a dead end asks in its own text.
+/// The frame around every page of this door. `living`: with the script, the menu of languages, and the question in the footer.
+/// A dead end has none of them: its page must be the same for every token that is nobody's, whatever it looks like.
 fn frame(reader: &Reader<'_>, title: &str, living: bool, body: Markup) -> Markup {
     let (company, words) = (reader.company, reader.words);
     let whole = html! {
         header.top {
             img src=(company.dress.logo_url) height="32" alt="";
             (reader.company_name())
-            @if let Some(here) = &reader.here { (languages(words, here)) }
+            @if let (true, Some(here)) = (living, &reader.here) { (languages(words, here)) }
         }
         main { (body) }
         footer {
