@@ -213,6 +213,8 @@ impl App {
                 name: self.config.company.name.clone(),
                 support: self.config.company.support.clone(),
                 purpose: self.config.company.purpose.clone(),
+                legal: self.config.company.legal.clone(),
+                dress: dress(&self.config.company.brand),
             },
             limits: http::Limits {
                 uploads: self.config.limits.uploads,
@@ -367,4 +369,13 @@ fn open_slots(config: &Config, layout: &Layout, store: &SledStore) -> Result<(Sl
         )));
     }
     Ok((slots, assurance))
+}
+
+/// How the company's pages look, from what the configuration checked.
+fn dress(brand: &crate::config::brand::Brand) -> http::pages::assets::Dress {
+    let logo = brand.logo.as_ref().map(|logo| http::pages::assets::Logo {
+        media_type: logo.media_type,
+        content: logo.content.clone(),
+    });
+    http::pages::assets::Dress::new(&brand.rules, logo)
 }

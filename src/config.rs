@@ -2,6 +2,7 @@
 //!
 //! Secrets stand in files only (`…_file`, not readable by others) or in systemd credentials, never in the file or the environment itself.
 
+pub mod brand;
 pub mod reader;
 pub mod template;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use time::Duration;
 
 use crate::domain::document::{DocumentKind, FileType, PartName, ProviderName};
+use crate::words;
 use crate::workflow::catalogue::{Catalogue, CatalogueEntry, Strip};
 use reader::{Fault, Reader};
 
@@ -56,8 +58,11 @@ pub struct Company {
     pub name: String,
     /// Whom an applicant may ask: an e-mail address, telephone number or web address.
     pub support: Option<String>,
-    /// Why documents are asked for, in the company's words.
-    pub purpose: Option<String>,
+    /// Why documents are asked for, in the company's words, by language.
+    pub purpose: Labels,
+    /// Imprint, privacy notice and the like, by language; web addresses become links.
+    pub legal: Labels,
+    pub brand: brand::Brand,
 }
 
 #[derive(Clone, Debug)]
@@ -181,7 +186,9 @@ impl Config {
             company: Company {
                 name: r.string("company.name").unwrap_or_else(|| "Document drop".to_owned()),
                 support: r.string("company.support"),
-                purpose: r.string("company.purpose"),
+                purpose: texts(r, "company.purpose"),
+                legal: texts(r, "company.legal"),
+                brand: brand_of(r),
             },
             keys: Keys {
                 folder: keys_folder,
@@ -207,6 +214,33 @@ impl Config {
         };
         Some(config)
     }
+}
+
+/// A text, or texts by languages that the pages speak.
+fn texts(r: &mut Reader, key: &str) -> Labels {
+    let texts = r.string_map(key);
+    if let Some(tag) = texts.keys().find(|tag| words::of(tag).is_none_or(|w| w.tag != tag.as_str())) {
+        let known: Vec<&str> = words::LANGUAGES.iter().map(|w| w.tag).collect();
+        r.fault(key, format!("has the language \"{tag}\"; the pages speak {}", known.join(", ")));
+    }
+    texts
+}
+
+fn brand_of(r: &mut Reader) -> brand::Brand {
+    let rules = r.string("company.colour").map_or_else(String::new, |colour| {
+        brand::rules(&colour).unwrap_or_else(|why| {
+            r.fault("company.colour", why);
+            String::new()
+        })
+    });
+    let logo = r.path("company.logo").and_then(|path| match brand::logo(&path) {
+        Ok(logo) => Some(logo),
+        Err(why) => {
+            r.fault("company.logo", why);
+            None
+        }
+    });
+    brand::Brand { rules, logo }
 }
 
 fn listener(r: &mut Reader, name: &str, default: &str) -> Listener {
@@ -273,8 +307,11 @@ fn catalogue(r: &mut Reader) -> Catalogue {
                 Strip::Gps
             }
         };
-        let mut all_labels = known.map(|k| k.labels).unwrap_or_default();
-        all_labels.extend(labels);
+        // A label of the company's own may mean another document: the built-in ones of other languages must not stand beside it.
+        let all_labels = match labels.is_empty() {
+            true => known.map(|k| k.labels).unwrap_or_default(),
+            false => labels,
+        };
         if !all_labels.contains_key("en") {
             r.fault(&key("label"), "needs at least an English label, such as { en = \"Government ID\" }");
         }

@@ -19,6 +19,7 @@ pub mod tls;
 pub mod tus;
 pub mod upload;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 
 use crate::storage::sled::SledStore;
+use crate::words::Words;
 use crate::workflow::Portal;
 
 /// Whether an address belongs to a reverse proxy whose `X-Forwarded-For` is believed.
@@ -75,12 +77,34 @@ impl Settings {
     }
 }
 
-/// Who asks, as the applicant reads it.
-#[derive(Clone, Debug)]
+/// Who asks, as the applicant reads it. Texts stand by language tag.
+#[derive(Clone, Debug, Default)]
 pub struct Company {
     pub name: String,
     pub support: Option<String>,
-    pub purpose: Option<String>,
+    pub purpose: BTreeMap<String, String>,
+    pub legal: BTreeMap<String, String>,
+    pub dress: pages::assets::Dress,
+}
+
+impl Company {
+    /// Why documents are asked for, in the company's words.
+    pub fn purpose_in(&self, words: &Words) -> Option<&str> {
+        in_language(&self.purpose, words)
+    }
+
+    pub fn legal_in(&self, words: &Words) -> Option<&str> {
+        in_language(&self.legal, words)
+    }
+}
+
+/// A company's text in the page's language, else in English, else in the first that there is.
+fn in_language<'a>(texts: &'a BTreeMap<String, String>, words: &Words) -> Option<&'a str> {
+    [words.tag, "en"]
+        .into_iter()
+        .find_map(|tag| texts.get(tag))
+        .or_else(|| texts.values().next())
+        .map(String::as_str)
 }
 
 pub struct Limits {

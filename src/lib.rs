@@ -20,7 +20,7 @@
 //! 4  app, config                             put together; refused at start, never asked again
 //! 3  http | worker | sandbox                 the doors, what turns by itself, a provider to try it with
 //! 2  workflow                                one verb per file
-//! 1  crypto | storage | connectors | inspect siblings, blind to one another
+//! 1  crypto | storage | connectors | inspect | words   siblings, blind to one another
 //! 0  domain                                  pure: no async, no I/O, no clock, no serde
 //! ```
 //! The allowed table stands in `tests/it/layers.rs`, which fails when an arrow runs upwards, a file has no head, or one outgrows 600 lines.
@@ -41,6 +41,7 @@
 //! | [`storage`] | what is durable? (records and blobs; the embedded sled under [`storage::sled`]) |
 //! | [`connectors`] | how does this provider speak? (one file each) |
 //! | [`inspect`] | what kind of file is this, and is it whole? |
+//! | [`words`] | how is it said, in the applicant's language? |
 //! | [`workflow`] | in which order? |
 //! | [`http`] | who is asking, and what may they see? (public door: page and callbacks; staff door: console, API, metrics) |
 //! | [`worker`] | what is due? |
@@ -57,5 +58,6 @@ pub mod http;
 pub mod inspect;
 pub mod sandbox;
 pub mod storage;
+pub mod words;
 pub mod worker;
 pub mod workflow;

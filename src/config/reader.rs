@@ -33,7 +33,7 @@ impl fmt::Display for Fault {
 const RESERVED: [&str; 5] = ["URL", "TOKEN", "CONFIG", "LOG", "TEST_PARTS"];
 
 /// Keys whose environment name cannot be guessed from a table in the file, because the file may not have that table.
-const SCALARS: [&str; 27] = [
+const SCALARS: [&str; 30] = [
     "data_dir",
     "public_url",
     "workers",
@@ -47,6 +47,9 @@ const SCALARS: [&str; 27] = [
     "company.name",
     "company.support",
     "company.purpose",
+    "company.legal",
+    "company.colour",
+    "company.logo",
     "keys.folder",
     "keys.passphrase_file",
     "keys.kek_file",

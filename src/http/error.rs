@@ -64,6 +64,7 @@ kinds! {
     conflict => CONFLICT, "state.conflict";
     gone => GONE, "link.dead";
     link_locked => LOCKED, "link.locked";
+    busy => LOCKED, "upload.busy";
     already_received => CONFLICT, "link.already_received";
     too_large => PAYLOAD_TOO_LARGE, "file.too_big";
     unsupported => UNSUPPORTED_MEDIA_TYPE, "request.encoding";

@@ -5,8 +5,10 @@ use actix_web::http::header::HeaderMap;
 use actix_web::web;
 use futures_util::StreamExt;
 
+use crate::domain::document::PartSpec;
 use crate::domain::request::DocumentRequest;
 use crate::inspect::Refusal;
+use crate::words::Words;
 use crate::workflow::receive::{ReceiveError, Submission};
 
 use super::body::{Fault, Paced, Verdict};
@@ -77,13 +79,20 @@ pub async fn drain(mut form: Form) {
     let _ = tokio::time::timeout(std::time::Duration::from_secs(5), pieces).await;
 }
 
+/// What failures are told by: the body's own fault, the reader's language, and what each part takes.
+pub struct Told<'a> {
+    pub verdict: &'a Verdict,
+    pub words: &'static Words,
+    pub parts: &'a [PartSpec],
+}
+
 /// Why, and at which part.
 pub type Failed = (Problem, Option<String>);
 
 /// Field by field, socket to sealed chunk. On every failure the submission is destroyed before this returns.
-pub async fn receive(mut submission: Submission, form: &mut Form, verdict: &Verdict) -> Result<DocumentRequest, Failed> {
-    match receive_fields(&mut submission, form, verdict).await {
-        Ok(()) => submission.commit().await.map_err(|e| sorted(e, verdict)),
+pub async fn receive(mut submission: Submission, form: &mut Form, told: &Told<'_>) -> Result<DocumentRequest, Failed> {
+    match receive_fields(&mut submission, form, told).await {
+        Ok(()) => submission.commit().await.map_err(|e| sorted(e, told)),
         Err(failed) => {
             submission.abandon().await;
             Err(failed)
@@ -91,15 +100,15 @@ pub async fn receive(mut submission: Submission, form: &mut Form, verdict: &Verd
     }
 }
 
-async fn receive_fields(submission: &mut Submission, form: &mut Form, verdict: &Verdict) -> Result<(), Failed> {
+async fn receive_fields(submission: &mut Submission, form: &mut Form, told: &Told<'_>) -> Result<(), Failed> {
     let mut fields = 0;
     while let Some(field) = form.next().await {
-        let mut field = field.map_err(|e| broken(&e, verdict))?;
+        let mut field = field.map_err(|e| broken(&e, told))?;
         fields += 1;
         if fields > FIELDS_MAX {
             return Err((Problem::malformed("The form has too many fields."), None));
         }
-        receive_field(submission, &mut field, verdict).await?;
+        receive_field(submission, &mut field, told).await?;
     }
     match submission.missing().first() {
         None => Ok(()),
@@ -112,7 +121,7 @@ async fn receive_fields(submission: &mut Submission, form: &mut Form, verdict: &
     }
 }
 
-async fn receive_field(submission: &mut Submission, field: &mut Field, verdict: &Verdict) -> Result<(), Failed> {
+async fn receive_field(submission: &mut Submission, field: &mut Field, told: &Told<'_>) -> Result<(), Failed> {
     let (name, file_name) = match field.content_disposition() {
         Some(disposition) => (
             disposition.get_name().unwrap_or_default().to_owned(),
@@ -132,11 +141,11 @@ async fn receive_field(submission: &mut Submission, field: &mut Field, verdict: 
         ));
     }
     let declared = field.content_type().map(ToString::to_string).unwrap_or_default();
-    let mut first = next_piece(field, verdict).await?;
+    let mut first = next_piece(field, told).await?;
     // A file input that was left empty arrives as a field without name and bytes.
     if file_name.is_empty() {
         while first.as_ref().is_some_and(|piece| piece.is_empty()) {
-            first = next_piece(field, verdict).await?;
+            first = next_piece(field, told).await?;
         }
         if first.is_none() {
             return Ok(());
@@ -155,29 +164,29 @@ async fn receive_field(submission: &mut Submission, field: &mut Field, verdict: 
         });
     };
     let max = spec.max_bytes;
-    let mut part = submission.part(spec, &file_name, &declared).map_err(|e| sorted(e, verdict))?;
+    let mut part = submission.part(spec, &file_name, &declared).map_err(|e| sorted(e, told))?;
     while let Some(piece) = first {
-        part.push(&piece).await.map_err(|e| sorted(e, verdict))?;
-        first = match next_piece(field, verdict).await {
+        part.push(&piece).await.map_err(|e| sorted(e, told))?;
+        first = match next_piece(field, told).await {
             // The parser reads ahead: the whole form can be too large before this file is. It is the one that makes it so.
-            Err(_) if verdict.fault() == Some(Fault::TooLarge) => {
+            Err(_) if told.verdict.fault() == Some(Fault::TooLarge) => {
                 let refusal = Refusal::TooBig { max };
-                return Err(sorted(ReceiveError::File { part: name, refusal }, verdict));
+                return Err(sorted(ReceiveError::File { part: name, refusal }, told));
             }
             next => next?,
         };
     }
-    part.finish().await.map_err(|e| sorted(e, verdict))
+    part.finish().await.map_err(|e| sorted(e, told))
 }
 
-async fn next_piece(field: &mut Field, verdict: &Verdict) -> Result<Option<web::Bytes>, Failed> {
-    field.next().await.transpose().map_err(|e| broken(&e, verdict))
+async fn next_piece(field: &mut Field, told: &Told<'_>) -> Result<Option<web::Bytes>, Failed> {
+    field.next().await.transpose().map_err(|e| broken(&e, told))
 }
 
 /// The form itself could not be read.
-fn broken(error: &MultipartError, verdict: &Verdict) -> Failed {
-    let problem = match verdict.fault() {
-        Some(Fault::TooLarge) => Problem::too_large("The form is larger than all its files may be together."),
+fn broken(error: &MultipartError, told: &Told<'_>) -> Failed {
+    let problem = match told.verdict.fault() {
+        Some(Fault::TooLarge) => Problem::too_large(pages::told::form_too_big(told.words)),
         Some(Fault::TooSlow) => Problem::slow(
             "The connection became too slow and the upload was given up. Nothing was stored: try again, nearer to the router or by Wi-Fi.",
         ),
@@ -190,15 +199,17 @@ fn broken(error: &MultipartError, verdict: &Verdict) -> Failed {
     (problem, None)
 }
 
-fn sorted(error: ReceiveError, verdict: &Verdict) -> Failed {
+/// A failure of the workflow in the words of whoever sends.
+pub fn sorted(error: ReceiveError, told: &Told<'_>) -> Failed {
     match error {
         ReceiveError::File { part, refusal } => {
-            let words = pages::refusal_words(&refusal);
+            let accepted = told.parts.iter().find(|p| p.name.as_str() == part);
+            let words = pages::refusal_words(told.words, &refusal, accepted.map_or(&[], |p| &p.accepted));
             (Problem::file(refusal.code(), words.clone()).field(part.clone(), words), Some(part))
         }
         ReceiveError::Workflow(error) => (error.into(), None),
         ReceiveError::Full => (Problem::no_room(), None),
-        ReceiveError::CutOff => match verdict.fault() {
+        ReceiveError::CutOff => match told.verdict.fault() {
             Some(Fault::TooSlow) => (
                 Problem::slow("The connection became too slow and the upload was given up. Nothing was stored: try again."),
                 None,

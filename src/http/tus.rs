@@ -10,12 +10,13 @@
 //!
 //! 400 a header that cannot be read    403 passcode first    404 nothing begun            408 too slow    409 stands elsewhere, or somebody newer writes
 //! 410 the link is dead or used        412 another version   413 too large                415 no octet stream, or not an acceptable file
-//! 422 no acceptable file              423 link locked       429 too much from here       460 checksum    503 no room, too much at once
+//! 422 no acceptable file              423 link locked, or another device is at it       429 too much from here       460 checksum    503 no room, too much at once
 //! ```
 //! No offset is told before its bytes are durable. Answers without a body carry the problem's code in `Problem-Code`.
 
 pub mod headers;
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,14 +29,17 @@ use crate::domain::document::PartSpec;
 use crate::domain::id::DocumentId;
 use crate::domain::link::RESUME_WITHIN;
 use crate::domain::transition::Refusal;
+use crate::words::{self, Words};
+use crate::workflow::lanes::Device;
 use crate::workflow::receive::{OpenedLink, ReceiveError, receipt_mark};
 use crate::workflow::resume::{self, Announced, Progress, ResumeError, Upload};
 use crate::workflow::{Portal, WorkflowError};
 
 use super::body::{self, Fault, Paced, Verdict};
 use super::error::Problem;
+use super::form::{self, Told};
 use super::gate::{Crowded, Place};
-use super::pages::upload::refusal_words;
+use super::pages::upload::localized;
 use super::upload::{Entry, Visit, dead};
 use super::{State, guard};
 use headers::{Metadata, Proof};
@@ -48,6 +52,9 @@ const BYTES: &str = "application/offset+octet-stream";
 const SAVE_EVERY: u64 = 1 << 20;
 /// A sender that is silent for this long may be gone: what came is made durable.
 const SILENCE: Duration = Duration::from_secs(1);
+
+/// Seconds after which another device may ask again whether the first one is still at it.
+const BUSY_WAIT: u64 = 5;
 
 pub fn routes(routes: &mut web::ServiceConfig) {
     routes.service(web::resource("/d/{token}/parts/{part}").default_service(web::to(serve)));
@@ -74,7 +81,9 @@ async fn serve(
         state: &state,
         request: &request,
         token: &path.0,
+        visit: Visit::new(&state, &request, &path.0),
         part: &path.1,
+        spec: OnceCell::new(),
         // An id that is none belongs to no upload.
         wanted: query.and_then(|q| q.into_inner().u).map(|u| DocumentId::parse(&u)),
         verdict,
@@ -83,6 +92,10 @@ async fn serve(
         Ok(response) => response,
         Err(Failed { problem, offset }) => {
             body::drain(body).await;
+            let problem = match call.words() {
+                words if words.tag == "en" => problem,
+                words => localized(problem, words),
+            };
             let mut response = problem.error_response();
             if let Some(offset) = offset {
                 headers::set(&mut response, "upload-offset", &offset.to_string());
@@ -113,7 +126,11 @@ struct Call<'a> {
     state: &'a State,
     request: &'a HttpRequest,
     token: &'a str,
+    /// Absent for what cannot be a token.
+    visit: Option<Visit<'a>>,
     part: &'a str,
+    /// What the part takes, once the link is known.
+    spec: OnceCell<PartSpec>,
     wanted: Option<Option<DocumentId>>,
     verdict: Verdict,
 }
@@ -161,7 +178,7 @@ impl Call<'_> {
         if *method != Method::HEAD {
             guard::same_site(self.request, false)?;
         }
-        let Some(visit) = self.visit() else {
+        let Some(visit) = &self.visit else {
             return Err(dead(self.state, self.request, crate::workflow::receive::DeadLink::Unknown).into());
         };
         let link = match visit.entry().await.map_err(Failed::of)? {
@@ -178,13 +195,17 @@ impl Call<'_> {
             Entry::Dead(why) => return Err(dead(self.state, self.request, why).into()),
         };
         match link.request.parts.iter().find(|p| p.name.as_str() == self.part).cloned() {
-            Some(part) => Ok((link, part)),
+            Some(part) => {
+                let _ = self.spec.set(part.clone());
+                Ok((link, part))
+            }
             None => Err(Problem::not_found("There is no such part.").code("part.unknown").into()),
         }
     }
 
-    fn visit(&self) -> Option<Visit<'_>> {
-        Visit::new(self.state, self.request, self.token)
+    /// In the language of whoever sends: known only when the link is.
+    fn words(&self) -> &'static Words {
+        self.visit.as_ref().map_or_else(words::english, |visit| visit.reader().words)
     }
 
     fn portal(&self) -> &Arc<Portal> {
@@ -203,6 +224,11 @@ impl Call<'_> {
 
     fn announced(&self) -> Option<u64> {
         self.header(CONTENT_LENGTH.as_str()).and_then(headers::number)
+    }
+
+    /// The browser by the mark that its receipt will be known by.
+    fn device(&self) -> Device {
+        self.visit.as_ref().and_then(|v| v.cookie("r")).map(|c| receipt_mark(&c))
     }
 
     fn token(&self) -> Result<crate::domain::token::PlainToken, Failed> {
@@ -247,6 +273,7 @@ impl Call<'_> {
             length,
             file_name: &metadata.file_name,
             declared: &metadata.file_type,
+            device: self.device(),
         };
         let created = resume::create(self.portal(), &link, &token, &part, &announced).await;
         let upload = match created {
@@ -349,8 +376,7 @@ impl Call<'_> {
 
     async fn take_over(&self, link: OpenedLink, part: &PartSpec, offset: u64, wanted: Option<DocumentId>) -> Result<Upload, Failed> {
         let token = self.token()?;
-        let receiver = self.visit().and_then(|v| v.cookie("r")).map(|c| receipt_mark(&c));
-        let taken = Upload::take_over(self.portal(), link, &token, part, offset, wanted, receiver).await;
+        let taken = Upload::take_over(self.portal(), link, &token, part, offset, wanted, self.device()).await;
         match taken {
             Err(error) => Err(self.failed(error).await),
             Ok(upload) if self.announced().is_some_and(|size| size > upload.left()) => Err(too_long()),
@@ -426,7 +452,10 @@ impl Call<'_> {
                 ..Failed::of(Problem::conflict(format!("The upload stands at {at}. Go on from there.")).code("upload.offset"))
             },
             ResumeError::TooLong => too_long(),
-            ResumeError::Superseded => match self.visit() {
+            ResumeError::Busy => Problem::busy("Another device is sending this just now. Try again in a few seconds.")
+                .after(BUSY_WAIT)
+                .into(),
+            ResumeError::Superseded => match &self.visit {
                 Some(visit) => match visit.entry().await {
                     Ok(Entry::Done(_)) => gone(Refusal::AlreadyReceived).into(),
                     Ok(Entry::Dead(why)) => dead(self.state, self.request, why).into(),
@@ -436,21 +465,16 @@ impl Call<'_> {
                 },
                 None => none(),
             },
-            ResumeError::Receive(error) => received(error).into(),
+            ResumeError::Receive(ReceiveError::Workflow(WorkflowError::Refused(refusal))) => gone(refusal).into(),
+            ResumeError::Receive(error) => {
+                let told = Told {
+                    verdict: &self.verdict,
+                    words: self.words(),
+                    parts: self.spec.get().map_or(&[], std::slice::from_ref),
+                };
+                form::sorted(error, &told).0.into()
+            }
         }
-    }
-}
-
-fn received(error: ReceiveError) -> Problem {
-    match error {
-        ReceiveError::File { part, refusal } => {
-            let words = refusal_words(&refusal);
-            Problem::file(refusal.code(), words.clone()).field(part, words)
-        }
-        ReceiveError::Workflow(WorkflowError::Refused(refusal)) => gone(refusal),
-        ReceiveError::Workflow(error) => error.into(),
-        ReceiveError::Full => Problem::no_room(),
-        ReceiveError::CutOff => Problem::malformed("The connection broke off.").code("upload.cut_off"),
     }
 }
 

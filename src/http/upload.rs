@@ -2,6 +2,7 @@
 //!
 //! GET, HEAD and OPTIONS change nothing, ever: mail scanners and chat previews fetch links. A passcode is asked for before any file is taken.
 
+use std::cell::OnceCell;
 use std::panic::AssertUnwindSafe;
 
 use actix_web::cookie::{Cookie, SameSite};
@@ -13,17 +14,21 @@ use serde_json::json;
 use time::Duration;
 
 use crate::crypto::random;
+use crate::domain::document::PartSpec;
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::Refusal;
+use crate::words::negotiate::choose;
+use crate::words::{self, Words};
 use crate::workflow::receive::{self, DeadLink, OpenedLink, Submission, Tried};
 use crate::workflow::{Portal, WorkflowError};
 
 use super::body::{self, Paced};
 use super::error::Problem;
 use super::gate::Crowded;
-use super::pages::upload::{self as pages, View};
+use super::pages::layout::accept_language;
+use super::pages::upload::{self as pages, Reader, Resumable, View};
 use super::{State, form, guard};
 
 /// A passcode entered right lets the same browser upload for this long.
@@ -59,6 +64,8 @@ pub(super) struct Visit<'a> {
     state: &'a State,
     request: &'a HttpRequest,
     token: PlainToken,
+    /// The language of the request that the link belongs to, once it is known.
+    locale: OnceCell<String>,
 }
 
 pub(super) enum Entry {
@@ -76,7 +83,12 @@ pub(super) enum Entry {
 impl<'a> Visit<'a> {
     /// `None` for what cannot be a token.
     pub(super) fn new(state: &'a State, request: &'a HttpRequest, token: &str) -> Option<Self> {
-        PlainToken::parse(token).map(|token| Self { state, request, token })
+        PlainToken::parse(token).map(|token| Self {
+            state,
+            request,
+            token,
+            locale: OnceCell::new(),
+        })
     }
 
     fn portal(&self) -> &Portal {
@@ -88,6 +100,9 @@ impl<'a> Visit<'a> {
             Err(dead) => return Ok(Entry::Dead(dead)),
             Ok(link) => link,
         };
+        if let Some(locale) = &link.request.locale {
+            let _ = self.locale.set(locale.clone());
+        }
         if !matches!(link.request.stage, Stage::Open { .. }) {
             return Ok(Entry::Done(Box::new(link.request)));
         }
@@ -141,12 +156,55 @@ impl<'a> Visit<'a> {
         known.is_some() && known == self.cookie("r").map(|c| receive::receipt_mark(&c))
     }
 
+    pub(super) fn reader(&self) -> Reader<'a> {
+        reader(self.state, self.request, self.locale.get().map(String::as_str))
+    }
+
+    fn answer_problem(&self, problem: Problem, page: Option<Markup>) -> HttpResponse {
+        answer_problem(&self.reader(), self.request, problem, page)
+    }
+
+    fn see_other(&self) -> HttpResponse {
+        HttpResponse::SeeOther()
+            .insert_header(("Location", self.reader().address("")))
+            .finish()
+    }
+
     fn view(&self) -> View<'a> {
         View {
-            company: &self.state.company,
+            reader: self.reader(),
             portal: &self.state.portal,
             host: host_of(&self.state.settings.public_url),
+            resumable: Resumable::default(),
         }
+    }
+
+    /// The form as the link stands: what has arrived of it is not asked for again.
+    fn form(&self, link: &OpenedLink, problem: Option<(&Problem, Option<&str>)>) -> Markup {
+        let stored = |part: &&PartSpec| link.request.finished(&part.name).is_some();
+        let view = View {
+            resumable: Resumable {
+                offered: true,
+                stored: link.request.parts.iter().filter(stored).map(|p| p.name.to_string()).collect(),
+            },
+            ..self.view()
+        };
+        pages::form(&view, link, problem)
+    }
+}
+
+/// Who reads: the language picked on the page, else the request's, else the browser's.
+fn reader<'a>(state: &'a State, request: &HttpRequest, locale: Option<&str>) -> Reader<'a> {
+    let picked = request
+        .query_string()
+        .strip_prefix("language=")
+        .filter(|tag| words::of(tag).is_some());
+    let token = request.match_info().get("token").and_then(PlainToken::parse);
+    Reader {
+        company: &state.company,
+        words: choose(picked, locale, accept_language(request)),
+        here: token.map(|token| format!("/d/{}", token.encode())),
+        picked: picked.is_some(),
     }
 }
 
@@ -156,7 +214,12 @@ fn host_of(url: &str) -> &str {
 
 /// One page and one status for what is nobody's token, whatever it looks like and however it is asked for. Every such answer counts as a guess.
 fn unknown(state: &State, request: &HttpRequest) -> HttpResponse {
-    answer_problem(state, request, dead(state, request, DeadLink::Unknown), None)
+    answer_problem(
+        &reader(state, request, None),
+        request,
+        dead(state, request, DeadLink::Unknown),
+        None,
+    )
 }
 
 pub(super) fn dead(state: &State, request: &HttpRequest, dead: DeadLink) -> Problem {
@@ -185,11 +248,16 @@ fn html(mut response: actix_web::HttpResponseBuilder, page: Markup) -> HttpRespo
 }
 
 /// `page`: the form again with the failure beside its input; otherwise a page that says only what is wrong.
-fn answer_problem(state: &State, request: &HttpRequest, problem: Problem, page: Option<Markup>) -> HttpResponse {
+fn answer_problem(reader: &Reader<'_>, request: &HttpRequest, problem: Problem, page: Option<Markup>) -> HttpResponse {
+    // Programs get the English sentence, which is the more exact one, unless they want another language.
+    if wants_json(request) && reader.words.tag == "en" {
+        return problem.error_response();
+    }
+    let problem = pages::localized(problem, reader.words);
     if wants_json(request) {
         return problem.error_response();
     }
-    let page = page.unwrap_or_else(|| pages::failure(&state.company, &problem));
+    let page = page.unwrap_or_else(|| pages::failure(reader, &problem));
     html(problem.page(), page)
 }
 
@@ -198,10 +266,10 @@ async fn show(state: web::Data<State>, request: HttpRequest, token: web::Path<St
         return unknown(&state, &request);
     };
     match visit.entry().await {
-        Err(error) => answer_problem(&state, &request, error.into(), None),
-        Ok(Entry::Dead(why)) => answer_problem(&state, &request, dead(&state, &request, why), None),
-        Ok(Entry::Locked) => answer_problem(&state, &request, Refusal::LinkLocked.into(), None),
-        Ok(Entry::Passcode(link)) => html(HttpResponse::Ok(), pages::passcode(&visit.view(), &token, &link, None)),
+        Err(error) => visit.answer_problem(error.into(), None),
+        Ok(Entry::Dead(why)) => visit.answer_problem(dead(&state, &request, why), None),
+        Ok(Entry::Locked) => visit.answer_problem(Refusal::LinkLocked.into(), None),
+        Ok(Entry::Passcode(link)) => html(HttpResponse::Ok(), pages::passcode(&visit.view(), &link, None)),
         Ok(Entry::Done(done)) => receipt(&visit, &done),
         Ok(Entry::Open(link)) => {
             let mut response = HttpResponse::Ok();
@@ -211,10 +279,10 @@ async fn show(state: web::Data<State>, request: HttpRequest, token: web::Path<St
                         let cookie = visit.make_cookie("r", data_encoding::HEXLOWER.encode(&mark), Duration::days(14));
                         response.cookie(cookie);
                     }
-                    Err(_) => return answer_problem(&state, &request, WorkflowError::Random.into(), None),
+                    Err(_) => return visit.answer_problem(WorkflowError::Random.into(), None),
                 }
             }
-            html(response, pages::form(&visit.view(), &token, &link, None))
+            html(response, visit.form(&link, None))
         }
     }
 }
@@ -250,46 +318,42 @@ async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: we
         return unknown(&state, &request);
     };
     if let Err(problem) = guard::same_site(&request, false) {
-        return answer_problem(&state, &request, problem, None);
+        return visit.answer_problem(problem, None);
     }
     let link = match visit.entry().await {
         Ok(Entry::Passcode(link)) => link,
-        Ok(Entry::Dead(why)) => return answer_problem(&state, &request, dead(&state, &request, why), None),
-        Ok(Entry::Locked) => return answer_problem(&state, &request, Refusal::LinkLocked.into(), None),
-        Ok(Entry::Done(_) | Entry::Open(_)) => return see_other(&token),
-        Err(error) => return answer_problem(&state, &request, error.into(), None),
+        Ok(Entry::Dead(why)) => return visit.answer_problem(dead(&state, &request, why), None),
+        Ok(Entry::Locked) => return visit.answer_problem(Refusal::LinkLocked.into(), None),
+        Ok(Entry::Done(_) | Entry::Open(_)) => return visit.see_other(),
+        Err(error) => return visit.answer_problem(error.into(), None),
     };
     let code = match read_code(&state, &request, payload).await {
         Ok(code) => code,
         Err(problem) => {
-            let page = pages::passcode(&visit.view(), &token, &link, Some(&problem));
-            return answer_problem(&state, &request, problem, Some(page));
+            let said = pages::localized(problem, visit.reader().words);
+            let page = pages::passcode(&visit.view(), &link, Some(&said));
+            return visit.answer_problem(said, Some(page));
         }
     };
     match receive::try_passcode(&state.portal, &link.request, &code).await {
         Ok(Tried::Right) => {
             let until = (link.now + PASSCODE_SESSION).unix_timestamp();
             let cookie = visit.make_cookie("p", visit.passcode_session(&link, until), PASSCODE_SESSION);
-            let mut response = see_other(&token);
+            let mut response = visit.see_other();
             match response.add_cookie(&cookie) {
                 Ok(()) => response,
-                Err(_) => answer_problem(
-                    &state,
-                    &request,
-                    Problem::internal("The passcode was right, but the answer failed. Try again."),
-                    None,
-                ),
+                Err(_) => visit.answer_problem(Problem::internal("The passcode was right, but the answer failed. Try again."), None),
             }
         }
         Ok(Tried::Wrong { left }) => {
             if left == 0 {
-                return answer_problem(&state, &request, Refusal::LinkLocked.into(), None);
+                return visit.answer_problem(Refusal::LinkLocked.into(), None);
             }
-            let problem = Problem::forbidden(format!("That is not the code. {left} tries are left.")).code("passcode.wrong");
-            let page = pages::passcode(&visit.view(), &token, &link, Some(&problem));
-            answer_problem(&state, &request, problem, Some(page))
+            let problem = Problem::forbidden(visit.reader().words.count("passcode-wrong", u64::from(left))).code("passcode.wrong");
+            let page = pages::passcode(&visit.view(), &link, Some(&problem));
+            visit.answer_problem(problem, Some(page))
         }
-        Err(error) => answer_problem(&state, &request, error.into(), None),
+        Err(error) => visit.answer_problem(error.into(), None),
     }
 }
 
@@ -316,16 +380,12 @@ fn is_encoded(request: &HttpRequest) -> bool {
     request.headers().get(CONTENT_ENCODING).is_some_and(|e| e != "identity")
 }
 
-fn see_other(token: &str) -> HttpResponse {
-    HttpResponse::SeeOther().insert_header(("Location", format!("/d/{token}"))).finish()
-}
-
 async fn drop_documents(state: web::Data<State>, request: HttpRequest, token: web::Path<String>, payload: web::Payload) -> HttpResponse {
     let Some(visit) = Visit::new(&state, &request, &token) else {
         body::drain(payload).await;
         return unknown(&state, &request);
     };
-    let (early, page) = match take(&visit, &token, payload).await {
+    let (early, page) = match take(&visit, payload).await {
         Ok(done) => return receipt(&visit, &done),
         Err(Stopped { problem, form, rest }) => {
             if let Some(rest) = rest {
@@ -334,7 +394,7 @@ async fn drop_documents(state: web::Data<State>, request: HttpRequest, token: we
             (problem, form)
         }
     };
-    answer_problem(&state, &request, early, page)
+    visit.answer_problem(early, page)
 }
 
 /// A drop that did not happen: why, the page to show, and the body that is still coming.
@@ -354,7 +414,7 @@ impl Stopped {
     }
 }
 
-async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<DocumentRequest, Stopped> {
+async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentRequest, Stopped> {
     let state = visit.state;
     let headers = visit.request.headers();
     let (paced, verdict) = Paced::new(payload, u64::MAX, state.pace);
@@ -372,8 +432,8 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
             return Err(Stopped::unread(Refusal::AlreadyReceived, paced));
         }
         Ok(Entry::Passcode(link)) => {
-            let problem = Problem::forbidden("Enter the code that you were told before you send the document.").code("passcode.required");
-            let form = Some(pages::passcode(&visit.view(), token, &link, Some(&problem)));
+            let problem = Problem::forbidden(visit.reader().words.say("passcode-title")).code("passcode.required");
+            let form = Some(pages::passcode(&visit.view(), &link, Some(&problem)));
             return Err(Stopped {
                 problem,
                 form,
@@ -400,15 +460,10 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
         .and_then(|l| l.to_str().ok())
         .and_then(|l| l.parse::<u64>().ok());
     if announced.is_some_and(|size| size > most) {
-        let problem = too_large(&link.request);
+        let problem = too_large(&link.request, visit.reader().words);
         // Of two sides nobody can know yet which one is too large.
         let part = link.request.parts.first().filter(|_| link.request.parts.len() == 1);
-        let form = Some(pages::form(
-            &visit.view(),
-            token,
-            &link,
-            Some((&problem, part.map(|p| p.name.as_str()))),
-        ));
+        let form = Some(visit.form(&link, Some((&problem, part.map(|p| p.name.as_str())))));
         return Err(Stopped {
             problem,
             form,
@@ -442,11 +497,14 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
         Ok(submission) => submission,
         Err(error) => return Err(Stopped::unread(error, paced)),
     };
+    let told = form::Told {
+        verdict: &verdict,
+        words: visit.reader().words,
+        parts: &shown.request.parts,
+    };
     let mut fields = form::Form::new(headers, paced);
     // A parser that gives up on a strange form must not take the uploads of others on this thread with it.
-    let outcome = AssertUnwindSafe(form::receive(submission, &mut fields, &verdict))
-        .catch_unwind()
-        .await;
+    let outcome = AssertUnwindSafe(form::receive(submission, &mut fields, &told)).catch_unwind().await;
     let (problem, part) = match outcome {
         Ok(Ok(done)) => return Ok(done),
         Ok(Err(failed)) => failed,
@@ -468,7 +526,8 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
     }
     // The rest of the form goes through the same parser: what is behind it in the connection must not be taken for a new request.
     form::drain(fields).await;
-    let page = pages::form(&visit.view(), token, &shown, Some((&problem, part.as_deref())));
+    let said = pages::localized(problem.clone(), told.words);
+    let page = visit.form(&shown, Some((&said, part.as_deref())));
     let worth_a_form = problem.status_number() != 410 && problem.status_number() != 409;
     Err(Stopped {
         problem,
@@ -477,10 +536,7 @@ async fn take(visit: &Visit<'_>, token: &str, payload: web::Payload) -> Result<D
     })
 }
 
-fn too_large(request: &DocumentRequest) -> Problem {
+fn too_large(request: &DocumentRequest, words: &Words) -> Problem {
     let most = request.parts.iter().map(|p| p.max_bytes).max().unwrap_or(0);
-    Problem::too_large(format!(
-        "The file is too large. At most {} are accepted for each file.",
-        pages::size_words(most)
-    ))
+    Problem::too_large(pages::told::too_big(words, most))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::document::{DocumentKind, FileType, PartName};
+use crate::words;
 
 /// How much of a photo's metadata is removed in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +42,15 @@ pub struct Catalogue {
     entries: BTreeMap<DocumentKind, CatalogueEntry>,
 }
 
-/// What is built in: key, English label, parts.
-const BUILT_IN: [(&str, &str, &[&str]); 7] = [
-    ("government-id", "Government ID", &["front", "back"]),
-    ("passport", "Passport, photo page", &["front"]),
-    ("drivers-license", "Driver’s licence", &["front", "back"]),
-    ("proof-of-address", "Proof of address", &["front"]),
-    ("bank-statement", "Bank statement", &["front"]),
-    ("selfie", "Photo of yourself", &["front"]),
-    ("company-registration", "Company registration", &["front"]),
+/// What is built in: key and parts. The labels are in `assets/locales`, in every language.
+const BUILT_IN: [(&str, &[&str]); 7] = [
+    ("government-id", &["front", "back"]),
+    ("passport", &["front"]),
+    ("drivers-license", &["front", "back"]),
+    ("proof-of-address", &["front"]),
+    ("bank-statement", &["front"]),
+    ("selfie", &["front"]),
+    ("company-registration", &["front"]),
 ];
 
 /// JPEG only needs to be listed: phones then hand over JPEG instead of HEIC.
@@ -58,7 +59,7 @@ const ACCEPTED: [FileType; 3] = [FileType::Jpeg, FileType::Png, FileType::Pdf];
 impl Default for Catalogue {
     fn default() -> Self {
         let mut catalogue = Self { entries: BTreeMap::new() };
-        for (kind, label, parts) in BUILT_IN {
+        for (kind, parts) in BUILT_IN {
             let accepted = if kind == "selfie" {
                 ACCEPTED[..2].to_vec()
             } else {
@@ -66,7 +67,7 @@ impl Default for Catalogue {
             };
             catalogue.insert(CatalogueEntry {
                 kind: DocumentKind::parse(kind).expect("the built-in kinds are words"),
-                labels: BTreeMap::from([("en".to_owned(), label.to_owned())]),
+                labels: words::everywhere(&format!("document.{kind}")),
                 parts: parts
                     .iter()
                     .map(|p| PartName::parse(p).expect("the built-in parts are words"))

@@ -5,16 +5,28 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use time::{Duration, OffsetDateTime};
+
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::domain::id::RequestId;
 
 /// Lanes remembered before the unused ones are dropped.
 const REMEMBERED: usize = 1_024;
+/// A device whose last bytes came less than this ago is at it: another one may not begin the part anew under its hands, or both would for ever.
+/// Well under the minute after which a stalled upload is to be taken over.
+const AT_IT: Duration = Duration::seconds(20);
+
+/// A device, as far as it is known: the mark of its receipt.
+pub type Device = Option<[u8; 32]>;
 
 /// One lane for each part of a request that somebody writes.
 #[derive(Default)]
-pub struct Lanes(Mutex<HashMap<(RequestId, u8), Weak<Lane>>>);
+pub struct Lanes {
+    lanes: Mutex<HashMap<(RequestId, u8), Weak<Lane>>>,
+    /// Who sent last, and when.
+    seen: Mutex<HashMap<(RequestId, u8), (Device, OffsetDateTime)>>,
+}
 
 struct Lane {
     newest: watch::Sender<u64>,
@@ -36,7 +48,7 @@ pub struct Hold {
 impl Lanes {
     /// Takes the lane over. Whoever had it stops before its next write; wait for that with [`Turn::hold`].
     pub fn take(&self, request: RequestId, part: u8) -> Turn {
-        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         if lanes.len() >= REMEMBERED {
             lanes.retain(|_, lane| lane.strong_count() > 0);
         }
@@ -55,6 +67,30 @@ impl Lanes {
         Turn { lane, number, newest }
     }
 
+    /// Bytes of a part came from this device.
+    pub fn note(&self, request: RequestId, part: u8, device: Device, now: OffsetDateTime) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= REMEMBERED {
+            seen.retain(|_, (_, at)| now - *at < AT_IT);
+        }
+        // Thousands at once: then the newest comer goes on, as without this.
+        if seen.len() < 16 * REMEMBERED {
+            seen.insert((request, part), (device, now));
+        }
+    }
+
+    /// Whether another device than this one is sending the part.
+    pub fn is_busy(&self, request: RequestId, part: u8, device: Device, now: OffsetDateTime) -> bool {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(&(request, part))
+            .is_some_and(|(by, at)| *by != device && now - *at < AT_IT)
+    }
+
+    /// Nobody sends the part any more.
+    pub fn forget(&self, request: RequestId, part: u8) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&(request, part));
+    }
+
     /// Ends every turn of a request. Nobody writes any more when this returns.
     pub async fn end(&self, request: RequestId) {
         for lane in self.of(request) {
@@ -64,7 +100,7 @@ impl Lanes {
     }
 
     fn of(&self, request: RequestId) -> Vec<Arc<Lane>> {
-        let lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let of = lanes.iter().filter(|((id, _), _)| *id == request);
         of.filter_map(|(_, lane)| lane.upgrade()).collect()
     }
@@ -90,6 +126,19 @@ impl Turn {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_device_that_is_at_it_is_not_pushed_aside() {
+        let (lanes, request, now) = (Lanes::default(), RequestId([1; 16]), OffsetDateTime::UNIX_EPOCH);
+        let (one, other) = (Some([1; 32]), Some([2; 32]));
+        lanes.note(request, 0, one, now);
+        assert!(lanes.is_busy(request, 0, other, now + Duration::seconds(19)));
+        assert!(!lanes.is_busy(request, 0, one, now), "its own upload may be begun again");
+        assert!(!lanes.is_busy(request, 1, other, now));
+        assert!(!lanes.is_busy(request, 0, other, now + AT_IT), "it stands still");
+        lanes.forget(request, 0);
+        assert!(!lanes.is_busy(request, 0, other, now));
+    }
 
     #[tokio::test]
     async fn the_newest_comer_writes() {

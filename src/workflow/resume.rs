@@ -23,6 +23,7 @@ use crate::domain::transition::{Refusal as Illegal, Transition};
 use crate::inspect::Refusal;
 use crate::storage::StorageError;
 
+use super::lanes::Device;
 use super::receive::{self, OpenedLink, ReceiveError, clean_name, destroy_now, has_room, place_of, whole};
 use super::{Portal, WorkflowError, blocking};
 
@@ -42,6 +43,8 @@ pub enum ResumeError {
     },
     /// Somebody newer writes this part.
     Superseded,
+    /// Another device is sending this part at this moment.
+    Busy,
     /// More bytes than were announced.
     TooLong,
     Receive(ReceiveError),
@@ -114,9 +117,11 @@ pub struct Announced<'a> {
     pub length: u64,
     pub file_name: &'a str,
     pub declared: &'a str,
+    /// Which device announces it, where that is known.
+    pub device: Device,
 }
 
-/// Begins an upload of one part, in the place of whatever was here of it. Durable when this returns its id.
+/// Begins an upload of one part, in the place of whatever was here of it, unless another device is sending it now. Durable when this returns its id.
 pub async fn create(
     portal: &Arc<Portal>,
     link: &OpenedLink,
@@ -134,6 +139,10 @@ pub async fn create(
         // What is kept of a file is never more than what came.
         length if length < part.min_bytes => return Err(fits(Refusal::TooSmall { min: part.min_bytes }).into()),
         _ => {}
+    }
+    let place = place_of(&link.request, &part.name);
+    if portal.lanes.is_busy(link.request.id, place, announced.device, link.now) {
+        return Err(ResumeError::Busy);
     }
     if !has_room(portal, &link.request) {
         return Err(ReceiveError::Full.into());

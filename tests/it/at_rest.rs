@@ -266,7 +266,7 @@ async fn a_stop_and_a_start_lose_nothing() {
     let states = [
         (&waiting, RequestState::Awaiting, 200, "<form"),
         (&revoked, RequestState::Revoked, 410, "withdrawn"),
-        (&purged, RequestState::Purged, 200, "deleted here on"),
+        (&purged, RequestState::Purged, 200, "Deleted here on"),
         (&pending, RequestState::AwaitingConfirmation, 200, "Received. Thank you."),
         (&held, RequestState::Received, 200, "Received. Thank you."),
     ];

@@ -13,12 +13,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("storage", &["domain"]),
     ("connectors", &["domain"]),
     ("inspect", &["domain"]),
-    ("workflow", &["domain", "crypto", "storage", "connectors", "inspect"]),
-    ("http", &["domain", "crypto", "storage", "connectors", "inspect", "workflow"]),
+    ("words", &[]),
+    ("workflow", &["domain", "crypto", "storage", "connectors", "inspect", "words"]),
+    (
+        "http",
+        &["domain", "crypto", "storage", "connectors", "inspect", "words", "workflow"],
+    ),
     ("worker", &["domain", "storage", "workflow"]),
     ("sandbox", &["domain", "connectors"]),
     // The catalogue's type is the workflow's; the configuration fills it.
-    ("config", &["domain", "workflow", "connectors"]),
+    ("config", &["domain", "words", "workflow", "connectors"]),
     (
         "app",
         &[

@@ -211,6 +211,14 @@ impl House {
         }
     }
 
+    /// Stops and starts at the same public address, for a browser that knows only that one.
+    pub async fn restart_in_place(&mut self) {
+        let public = self.running.as_ref().unwrap().public;
+        let listen = std::mem::replace(&mut self.config.public.address, public);
+        self.restart().await;
+        self.config.public.address = listen;
+    }
+
     /// What `kill -9` at this instant leaves: a copy of the folder as the kernel has it, opened as the next start would.
     pub async fn struck(&self) -> (App, Folder) {
         let folder = Folder::new();

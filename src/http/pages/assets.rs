@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use actix_web::{HttpRequest, HttpResponse, web};
 use sha2::{Digest, Sha256};
 
+use crate::http::State;
 use crate::http::error::Problem;
 
 pub struct Asset {
@@ -39,28 +40,73 @@ pub static LOGO: Asset = Asset {
     content: include_str!("../../../assets/logo.svg"),
 };
 
+/// How the pages of one company look: the stylesheet with its colour, and its logo. The addresses carry the hash of what they lead to.
+#[derive(Clone, Debug)]
+pub struct Dress {
+    style: String,
+    logo: Option<Logo>,
+    pub style_url: String,
+    pub logo_url: String,
+}
+
+/// A company's logo, checked when the configuration was read.
+#[derive(Clone, Debug)]
+pub struct Logo {
+    pub media_type: &'static str,
+    pub content: Vec<u8>,
+}
+
+const LOGO_PATH: &str = "/assets/company-logo";
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
+impl Default for Dress {
+    fn default() -> Self {
+        Self::new("", None)
+    }
+}
+
+impl Dress {
+    /// `rules`: what stands after the house's own stylesheet.
+    pub fn new(rules: &str, logo: Option<Logo>) -> Self {
+        let style = format!("{}{rules}", PORTAL_CSS.content);
+        Self {
+            style_url: format!("{}?{}", PORTAL_CSS.path, version(style.as_bytes())),
+            logo_url: match &logo {
+                Some(logo) => format!("{LOGO_PATH}?{}", version(&logo.content)),
+                None => LOGO_URL.clone(),
+            },
+            style,
+            logo,
+        }
+    }
+}
+
+fn version(content: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(content)[..6])
+}
+
 impl Asset {
     /// The address with the content's hash.
     pub fn url(&self) -> String {
-        format!("{}?{}", self.path, self.version())
+        format!("{}?{}", self.path, version(self.content.as_bytes()))
     }
 
-    fn version(&self) -> String {
-        data_encoding::HEXLOWER.encode(&Sha256::digest(self.content.as_bytes())[..6])
-    }
-
-    /// For ever under its present hash, not at all under another.
     pub fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        let kept = if request.query_string() == self.version() {
-            "public, max-age=31536000, immutable"
-        } else {
-            "no-cache"
-        };
-        HttpResponse::Ok()
-            .insert_header(("Content-Type", self.media_type))
-            .insert_header(("Cache-Control", kept))
-            .body(self.content)
+        kept(request, self.media_type, self.content.as_bytes().to_vec())
     }
+}
+
+/// For ever under its present hash, not at all under another.
+fn kept(request: &HttpRequest, media_type: &str, content: Vec<u8>) -> HttpResponse {
+    let kept = if request.query_string() == version(&content) {
+        FOR_EVER
+    } else {
+        "no-cache"
+    };
+    HttpResponse::Ok()
+        .insert_header(("Content-Type", media_type))
+        .insert_header(("Cache-Control", kept))
+        .body(content)
 }
 
 pub static PORTAL_CSS_URL: LazyLock<String> = LazyLock::new(|| PORTAL_CSS.url());
@@ -70,8 +116,21 @@ pub static CONSOLE_JS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_JS.url())
 pub static LOGO_URL: LazyLock<String> = LazyLock::new(|| LOGO.url());
 
 pub fn public_routes(routes: &mut web::ServiceConfig) {
-    for asset in [&PORTAL_CSS, &UPLOAD_JS, &LOGO] {
-        routes.service(serve(asset));
+    routes
+        .service(read_only(PORTAL_CSS.path, dressed_style))
+        .service(read_only(LOGO_PATH, company_logo))
+        .service(serve(&UPLOAD_JS))
+        .service(serve(&LOGO));
+}
+
+async fn dressed_style(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    kept(&request, PORTAL_CSS.media_type, state.company.dress.style.clone().into_bytes())
+}
+
+async fn company_logo(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    match &state.company.dress.logo {
+        Some(logo) => Ok(kept(&request, logo.media_type, logo.content.clone())),
+        None => Err(Problem::not_found("There is nothing at this address.")),
     }
 }
 
@@ -83,8 +142,17 @@ pub fn staff_routes(routes: &mut web::ServiceConfig) {
 
 pub fn serve(asset: &'static Asset) -> actix_web::Resource {
     let answer = move |request: HttpRequest| async move { asset.answer(&request) };
-    web::resource(asset.path)
-        .route(web::get().to(answer))
+    read_only(asset.path, answer)
+}
+
+fn read_only<F, Args>(path: &str, answer: F) -> actix_web::Resource
+where
+    F: actix_web::Handler<Args> + Clone,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: actix_web::Responder + 'static,
+{
+    web::resource(path)
+        .route(web::get().to(answer.clone()))
         .route(web::head().to(answer))
         .default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("GET, HEAD")) }))
 }

@@ -1,12 +1,24 @@
 //! The frame of every page.
 
-use actix_web::HttpResponse;
+use actix_web::{HttpRequest, HttpResponse};
 use maud::{DOCTYPE, Markup, html};
 
 use crate::http::error::Problem;
+use crate::words::Words;
 
-/// A whole document: `head` gets the title, the one stylesheet and, where there is one, the one script.
+use super::assets::{Dress, LOGO_URL, PORTAL_CSS_URL};
+
+/// A whole document in the house's own dress: `head` gets the title, the one stylesheet and, where there is one, the one script.
 pub fn page(language: &str, direction: &str, title: &str, script: Option<&str>, body: Markup) -> Markup {
+    document(language, direction, title, (&PORTAL_CSS_URL, &LOGO_URL), script, body)
+}
+
+/// A whole document in the company's dress.
+pub fn dressed(dress: &Dress, words: &Words, title: &str, script: Option<&str>, body: Markup) -> Markup {
+    document(words.tag, words.direction, title, (&dress.style_url, &dress.logo_url), script, body)
+}
+
+fn document(language: &str, direction: &str, title: &str, (style, icon): (&str, &str), script: Option<&str>, body: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang=(language) dir=(direction) {
@@ -15,9 +27,10 @@ pub fn page(language: &str, direction: &str, title: &str, script: Option<&str>, 
                 meta name="viewport" content="width=device-width,initial-scale=1";
                 meta name="robots" content="noindex";
                 meta name="color-scheme" content="light dark";
+                meta name="format-detection" content="telephone=no";
                 title { (title) }
-                link rel="icon" href=(*super::assets::LOGO_URL) type="image/svg+xml";
-                link rel="stylesheet" href=(*super::assets::PORTAL_CSS_URL);
+                link rel="icon" href=(icon);
+                link rel="stylesheet" href=(style);
                 @if let Some(script) = script { script src=(script) defer {} }
             }
             body { (body) }
@@ -32,4 +45,9 @@ pub fn plain_error(problem: &Problem, title: &str) -> HttpResponse {
         .page()
         .content_type("text/html; charset=utf-8")
         .body(page("en", "ltr", title, None, body).into_string())
+}
+
+/// What the browser of a request prefers to read.
+pub fn accept_language(request: &HttpRequest) -> Option<&str> {
+    request.headers().get("accept-language").and_then(|v| v.to_str().ok())
 }

@@ -1,45 +1,106 @@
 //! The applicant's pages: the form, the passcode, the receipt, and what is wrong. One column, no framework, complete without JavaScript.
+//!
+//! Every sentence comes from [`crate::words`] in the reader's language. What the company or an agent wrote stands in its own direction and is never read as markup.
 
-use maud::{Markup, html};
+pub mod form;
+pub mod told;
+
+pub use form::form;
+pub use told::{localized, refusal_words};
+
+use maud::{Markup, PreEscaped, Render, html};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
 
 use crate::domain::delivery::PurgeCause;
-use crate::domain::document::PartSpec;
 use crate::domain::id::DocumentId;
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::http::Company;
 use crate::http::error::Problem;
-use crate::inspect::Refusal;
+use crate::words::{self, Piece, Words};
+use crate::workflow::Portal;
 use crate::workflow::receive::OpenedLink;
-use crate::workflow::{Portal, issue};
 
-use super::assets::{LOGO_URL, UPLOAD_JS_URL};
-use super::layout::page;
+use super::assets::UPLOAD_JS_URL;
+use super::layout::dressed;
 
-/// What every page of this door shows.
-pub struct View<'a> {
+/// Who reads: the company that asks, the language, and where the page stands.
+#[derive(Clone)]
+pub struct Reader<'a> {
     pub company: &'a Company,
+    pub words: &'static Words,
+    /// `/d/{token}`; `None` where there is no link to come back to.
+    pub here: Option<String>,
+    /// The language was picked on the page, and stays picked.
+    pub picked: bool,
+}
+
+/// What the pages of a living link show besides.
+pub struct View<'a> {
+    pub reader: Reader<'a>,
     pub portal: &'a Portal,
     /// The host that the link itself names: what a wary applicant compares.
     pub host: &'a str,
+    pub resumable: Resumable,
 }
 
-fn frame(company: &Company, title: &str, script: bool, body: Markup) -> Markup {
-    let script = script.then(|| UPLOAD_JS_URL.as_str());
+/// What the server offers to the script. Without it everything goes through the plain form.
+#[derive(Clone, Debug, Default)]
+pub struct Resumable {
+    /// tus 1.0 at `/d/{token}/parts/{part}`.
+    pub offered: bool,
+    /// Parts that are stored already, from this device or another.
+    pub stored: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// An address of this link, with the picked language.
+    pub fn address(&self, below: &str) -> String {
+        let here = self.here.as_deref().unwrap_or_default();
+        match self.picked {
+            true => format!("{here}{below}?language={}", self.words.tag),
+            false => format!("{here}{below}"),
+        }
+    }
+
+    fn company_name(&self) -> Markup {
+        own_words(&self.company.name)
+    }
+}
+
+/// The frame around every page of this door. `living`: with the script, the menu of languages, and the question in the footer.
+/// A dead end has none of them: its page must be the same for every token that is nobody's, whatever it looks like.
+fn frame(reader: &Reader<'_>, title: &str, living: bool, body: Markup) -> Markup {
+    let (company, words) = (reader.company, reader.words);
     let whole = html! {
         header.top {
-            img src=(*LOGO_URL) width="28" height="28" alt="";
-            span { (company.name) }
+            img src=(company.dress.logo_url) height="32" alt="";
+            (reader.company_name())
+            @if let (true, Some(here)) = (living, &reader.here) { (languages(words, here)) }
         }
         main { (body) }
         footer {
-            @if let Some(support) = &company.support { p { "Questions? " (contact(support)) } }
-            p.quiet { "Sealed while it arrives, passed on once, then destroyed here." }
+            @if let (true, Some(support)) = (living, &company.support) { p { (words.say("questions")) " " (contact(support)) } }
+            p.quiet { (words.say("promise")) }
+            @if let Some(legal) = company.legal_in(words) { p.quiet dir="auto" { (linked(legal)) } }
         }
     };
-    page("en", "ltr", &format!("{title} – {}", company.name), script, whole)
+    let script = living.then(|| UPLOAD_JS_URL.as_str());
+    dressed(&company.dress, words, &format!("{title} – {}", company.name), script, whole)
+}
+
+/// All languages by their own names, without a script: plain links to this page.
+fn languages(words: &Words, here: &str) -> Markup {
+    html! {
+        details.languages {
+            summary aria-label={ (words.say("language")) ": " (words.name) } { (words.name) }
+            ul {
+                @for other in words::LANGUAGES.iter() {
+                    li { a href={ (here) "?language=" (other.tag) } hreflang=(other.tag) lang=(other.tag) aria-current=[(other.tag == words.tag).then_some("true")] { (other.name) } }
+                }
+            }
+        }
+    }
 }
 
 /// A support contact as what it is: mail, telephone or web address.
@@ -53,149 +114,117 @@ fn contact(support: &str) -> Markup {
     } else {
         None
     };
-    html! { @match address { Some(address) => a href=(address) { (support) }, None => (support) } }
+    html! { @match address { Some(address) => a href=(address) { bdi { (support) } }, None => bdi { (support) } } }
 }
 
-/// The form. `problem`: what was wrong with the last try, and at which part.
-pub fn form(view: &View<'_>, token: &str, link: &OpenedLink, problem: Option<(&Problem, Option<&str>)>) -> Markup {
-    let request = &link.request;
-    let label = document_label(view.portal, request);
-    let note = issue::opened_message(view.portal, request).ok().flatten();
-    let at_part = problem.and_then(|(_, part)| part);
-    let body = html! {
-        h1 { "Send your document: " (label) }
-        @if let Some((problem, None)) = problem { div.problem role="alert" tabindex="-1" id="problem" { p { strong { "That did not work. " } (problem.detail) } } }
-        p { strong { (view.company.name) } " asked you for this on " (when(request.link.issued_at)) ". You are on " strong { (view.host) } "." }
-        @if let Some(purpose) = &view.company.purpose { p { (purpose) } }
-        @if let Some(note) = note { blockquote { (note) } }
-        form method="post" action={ "/d/" (token) } enctype="multipart/form-data" data-upload="" data-tus={ "/d/" (token) "/parts/" } {
-            @for part in &request.parts {
-                (part_field(part, request.parts.len(), request.finished(&part.name).is_some(), problem.filter(|_| at_part == Some(part.name.as_str())).map(|(p, _)| p)))
-            }
-            p.status id="status" role="status" aria-live="polite" {}
-            button type="submit" { "Send" @if request.parts.len() > 1 { " both sides" } }
-        }
-        h2 { "What happens next" }
-        ol {
-            @if by_hand(view.portal, request) {
-                li { "Your document is encrypted while it arrives. One person at " (view.company.name) " passes it on by hand; each step is recorded." }
-            } @else {
-                li { "Your document is encrypted while it arrives. Nobody at " (view.company.name) " can open it here." }
-            }
-            li { "It is passed on to the identity check and then destroyed here, at the latest " (days(request.keep)) " after you send it." }
-            li { "This page becomes your receipt. Open the same link again at any time." }
-        }
-        p.quiet { "The link works once, until " (moment(request.link.expires_at)) "." }
-    };
-    frame(view.company, &label, true, body)
-}
-
-/// `here`: the part has arrived by an upload of its own, and waits for the others.
-fn part_field(part: &PartSpec, parts: usize, here: bool, problem: Option<&Problem>) -> Markup {
-    let name = part.name.as_str();
-    let accept = part.accepted.iter().map(|t| t.mime()).collect::<Vec<_>>().join(",");
-    let photos = part
-        .accepted
-        .iter()
-        .map(|t| t.mime())
-        .filter(|m| m.starts_with("image/"))
-        .collect::<Vec<_>>()
-        .join(",");
-    let title = part_label(name, parts);
-    let limits = limits_words(part);
-    let described = if problem.is_some() {
-        format!("{name}-error {name}-hint")
-    } else {
-        format!("{name}-hint")
-    };
+/// A text of the company's with its web addresses as links.
+fn linked(text: &str) -> Markup {
     html! {
-        fieldset data-part=(name) data-here=[here.then_some("")] {
-            legend { (title) @if here { " ✓" } }
-            @if here { p.quiet { "This side is here already. Choose a file only to replace it." } }
-            @if let Some(problem) = problem { p.problem id={ (name) "-error" } role="alert" tabindex="-1" { (problem.detail) } }
-            @if !photos.is_empty() {
-                label {
-                    span { "Take a photo" }
-                    input type="file" name=(name) accept=(photos) capture="environment" aria-describedby=(described) aria-invalid=[problem.map(|_| "true")];
-                }
-            }
-            label {
-                span { "Choose a file" }
-                input type="file" name=(name) accept=(accept) aria-describedby=(described) aria-invalid=[problem.map(|_| "true")];
-            }
-            p.quiet id={ (name) "-hint" } { (limits) }
-            div.preview hidden {}
+        @for (i, word) in text.split(' ').enumerate() {
+            @if i > 0 { " " }
+            @let bare = word.trim_end_matches(['.', ',', ';', ')']);
+            @if bare.starts_with("https://") { a href=(bare) rel="noreferrer" { (bare) } (word[bare.len()..]) } @else { (word) }
         }
     }
 }
 
-pub fn passcode(view: &View<'_>, token: &str, link: &OpenedLink, problem: Option<&Problem>) -> Markup {
-    let left = link.request.link.passcode.as_ref().map_or(0, |p| p.tries_left);
+/// Text that is not ours, kept from turning the line around it.
+fn own_words(text: &str) -> Markup {
+    html! { bdi { strong { (text) } } }
+}
+
+/// A sentence with markup in its slots; everything else is escaped.
+fn sentence(text: &str, slots: &[(&str, Markup)]) -> Markup {
+    html! {
+        @for piece in words::pieces(text) {
+            @match piece {
+                Piece::Literal(text) => (text),
+                Piece::Slot(name) => @if let Some((_, markup)) = slots.iter().find(|(n, _)| *n == name) { (markup) },
+            }
+        }
+    }
+}
+
+pub fn passcode(view: &View<'_>, link: &OpenedLink, problem: Option<&Problem>) -> Markup {
+    let words = view.reader.words;
+    let left = link.request.link.passcode.as_ref().map_or(0, |p| u64::from(p.tries_left));
     let body = html! {
-        h1 { "Enter your code" }
-        p { strong { (view.company.name) } " told you a six-digit code, for instance by telephone. It keeps others out who may have seen this link." }
+        h1 { (words.say("passcode-title")) }
+        p { (sentence(words.say("passcode-why"), &[("company", view.reader.company_name())])) }
+        (where_you_are(view))
         @if let Some(problem) = problem { p.problem id="code-error" role="alert" tabindex="-1" { (problem.detail) } }
-        form method="post" action={ "/d/" (token) "/passcode" } {
-            label for="passcode" { "Code" }
-            input #passcode type="text" name="passcode" inputmode="numeric" autocomplete="one-time-code" pattern="[0-9 ]{6,8}" maxlength="8" required
-                aria-describedby=(if problem.is_some() { "code-error" } else { "code-hint" });
-            @if problem.is_none() { p.quiet id="code-hint" { (left) " tries." } }
-            button type="submit" { "Continue" }
+        form method="post" action=(view.reader.address("/passcode")) {
+            label for="passcode" { (words.say("passcode-label")) }
+            input #passcode type="text" name="passcode" inputmode="numeric" autocomplete="one-time-code" pattern="[0-9 ]{6,8}" maxlength="8" dir="ltr" required
+                aria-invalid=[problem.map(|_| "true")] aria-describedby=(if problem.is_some() { "code-error" } else { "code-hint" });
+            @if problem.is_none() { p.quiet id="code-hint" { (words.count("passcode-tries", left)) } }
+            button type="submit" { (words.say("passcode-go")) }
         }
     };
-    frame(view.company, "Enter your code", false, body)
+    frame(&view.reader, words.say("passcode-title"), true, body)
+}
+
+/// The host, for comparison with the address line.
+fn where_you_are(view: &View<'_>) -> Markup {
+    html! { dl { dt { (view.reader.words.say("you-are-on")) } dd { (host(view.host)) } } }
+}
+
+/// A host name that breaks at its dots only, because it is read and compared.
+fn host(name: &str) -> Markup {
+    html! { bdi { @for (i, label) in name.split('.').enumerate() { @if i > 0 { "." wbr; } (label) } } }
 }
 
 /// Which document, which parts, when, a reference and what happens next. Never a file name, never the content.
 pub fn receipt(view: &View<'_>, done: &DocumentRequest) -> Markup {
+    let words = view.reader.words;
     let (document, parts, received_at, purged_at) = receipt_facts(done);
-    let label = document_label(view.portal, done);
     let body = html! {
         div.done {
-            h1 { "Received. Thank you." }
-            p { "Your document has arrived and is sealed. You can close this page." }
+            h1 { (words.say("receipt-title")) }
+            p { (words.say("receipt-sealed")) }
         }
         dl {
-            dt { "Document" } dd { (label) }
-            @if parts.len() > 1 { dt { "Sides" } dd { @for (i, part) in parts.iter().enumerate() { @if i > 0 { ", " } (part_label(part, parts.len())) " ✓" } } }
-            @if let Some(at) = received_at { dt { "Received" } dd { (moment(at)) } }
-            @if let Some(document) = document { dt { "Reference" } dd { code { (reference(&document)) } } }
-        }
-        h2 { "What happens next" }
-        @if let Some(at) = purged_at {
-            @if passed_on(done) {
-                p { "Passed on, and deleted here on " (moment(at)) "." }
-            } @else {
-                p { "Deleted here on " (moment(at)) ", without being passed on." }
+            dt { (words.say("asked-by")) } dd { (view.reader.company_name()) }
+            dt { (words.say("receipt-document")) } dd { bdi { (document_label(view.portal, done, words)) } }
+            @if parts.len() > 1 {
+                dt { (words.say("receipt-parts")) }
+                dd { @for (i, part) in parts.iter().enumerate() { @if i > 0 { (words.say("comma")) } (part_label(part, parts.len(), words)) " ✓" } }
             }
-        } @else {
-            p { "It is passed on to the identity check and then deleted here. Open this link again to see when that has happened." }
+            @if let Some(at) = received_at { dt { (words.say("receipt-at")) } dd { (moment(at, words)) } }
+            @if let Some(document) = document { dt { (words.say("receipt-reference")) } dd { code dir="ltr" { (reference(&document)) } } }
         }
-        p { (view.company.name) " will contact you if anything else is needed." }
-        @if let Some(back) = &done.return_url { p { a.button href=(back) { "Continue" } } }
+        h2 { (words.say("next-title")) }
+        @if let Some(at) = purged_at {
+            @let key = if passed_on(done) { "receipt-purged" } else { "receipt-deleted" };
+            p { (sentence(words.say(key), &[("moment", moment(at, words))])) }
+        } @else {
+            p { (words.say("receipt-waiting")) }
+        }
+        p { (sentence(words.say("receipt-contact"), &[("company", view.reader.company_name())])) }
+        @if let Some(back) = &done.return_url { p { a.button href=(back) { (words.say("receipt-go")) } } }
     };
-    frame(view.company, "Received", false, body)
+    frame(&view.reader, words.say("receipt-short"), true, body)
 }
 
 /// A page that says what is wrong and whom to ask, and nothing else.
-pub fn failure(company: &Company, problem: &Problem) -> Markup {
-    let title = match problem.code {
-        "link.expired" => "This link has expired",
-        "link.revoked" => "This link was withdrawn",
-        "link.unknown" | "link.dead" => "This link does not work",
-        "link.locked" => "This link is locked",
-        "link.already_received" => "Already received",
-        "file.too_big" => "The file is too large",
-        "storage.full" | "unavailable" => "Not now, sorry",
-        "request.too_many" => "One moment, please",
-        _ => "That did not work",
-    };
+pub fn failure(reader: &Reader<'_>, problem: &Problem) -> Markup {
+    let title = reader.words.say(match problem.code {
+        "link.expired" => "title-expired",
+        "link.revoked" => "title-revoked",
+        "link.unknown" | "link.dead" => "title-unknown",
+        "link.locked" => "title-locked",
+        "link.already_received" => "title-received",
+        "file.too_big" => "title-too-big",
+        "storage.full" | "unavailable" => "title-busy",
+        "request.too_many" => "title-wait",
+        _ => "title-other",
+    });
     let body = html! {
         h1 { (title) }
         p { (problem.detail) }
-        @if let Some(support) = &company.support { p { "Ask " (company.name) ": " (contact(support)) } }
+        @if let Some(support) = &reader.company.support { p { (reader.company_name()) ": " (contact(support)) } }
     };
-    frame(company, title, false, body)
+    frame(reader, title, false, body)
 }
 
 /// Whether the last document reached the provider before it was purged.
@@ -240,108 +269,38 @@ pub fn rfc3339(at: OffsetDateTime) -> Option<String> {
     at.format(&Rfc3339).ok()
 }
 
-/// A `manual` provider's documents are opened once by a person: then the page must not promise otherwise.
-fn by_hand(portal: &Portal, request: &DocumentRequest) -> bool {
-    portal.providers.get(&request.provider).is_some_and(|p| p.profile().by_hand)
-}
-
-fn document_label(portal: &Portal, request: &DocumentRequest) -> String {
-    let language = request.locale.as_deref().unwrap_or("en");
+fn document_label(portal: &Portal, request: &DocumentRequest, words: &Words) -> String {
     portal
         .catalogue
         .get(&request.document)
-        .map_or_else(|| request.document.to_string(), |e| e.label(language).to_owned())
+        .map_or_else(|| request.document.to_string(), |e| e.label(words.tag).to_owned())
 }
 
-fn part_label(name: &str, parts: usize) -> String {
+/// A part's name in the language; parts that the configuration invented are shown by their own word.
+fn part_label(name: &str, parts: usize, words: &Words) -> String {
     match (name, parts) {
-        ("front", 1) => "Your document".to_owned(),
-        ("front", _) => "Front side".to_owned(),
-        ("back", _) => "Back side".to_owned(),
+        ("front", 1) => words.say("part.only").to_owned(),
+        ("front" | "back", _) => words.say(&format!("part.{name}")).to_owned(),
         (other, _) => {
-            let mut words = other.replace('-', " ");
-            if let Some(first) = words.get_mut(..1) {
+            let mut own = other.replace('-', " ");
+            if let Some(first) = own.get_mut(..1) {
                 first.make_ascii_uppercase();
             }
-            words
+            own
         }
     }
 }
 
-fn limits_words(part: &PartSpec) -> String {
-    let types = part.accepted.iter().map(|t| t.label()).collect::<Vec<_>>().join(", ");
-    let most = size_words(part.max_bytes);
-    if part.min_bytes > 1 {
-        format!(
-            "{types}, {} to {most}. All four corners visible, nothing blurred.",
-            size_words(part.min_bytes)
-        )
-    } else {
-        format!("{types}, at most {most}. All four corners visible, nothing blurred.")
-    }
+/// An instant, in words for everybody and in the reader's own zone where the script runs.
+fn moment(at: OffsetDateTime, words: &Words) -> Markup {
+    html! { time datetime=(rfc3339(at).unwrap_or_default()) { (words.moment(at)) } }
 }
 
-/// `20 MB`, as phones say it.
-pub fn size_words(bytes: u64) -> String {
-    match bytes {
-        b if b >= 1 << 20 => format!("{} MB", b >> 20),
-        b if b >= 1 << 10 => format!("{} KB", b.div_ceil(1 << 10)),
-        b => format!("{b} bytes"),
-    }
+fn day(at: OffsetDateTime, words: &Words) -> Markup {
+    html! { time datetime=(rfc3339(at).unwrap_or_default()) data-day="" { (words.date(at)) } }
 }
 
-/// One sentence per cause, with what to do.
-pub fn refusal_words(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::Empty => "This file is empty. Choose it again, or take a new photo.".to_owned(),
-        Refusal::TooSmall { min } => format!(
-            "This file is smaller than {}. Take a larger photo, or send the original.",
-            size_words(*min)
-        ),
-        Refusal::TooBig { max } => format!(
-            "This file is too large. At most {} are accepted: send a photo instead of a scan, or a smaller one.",
-            size_words(*max)
-        ),
-        Refusal::UnknownType => "This is not a photo or document that can be accepted. Send a JPEG, a PNG or a PDF.".to_owned(),
-        Refusal::NotAccepted { found } => format!("A {} is not accepted here. Take a photo instead.", found.label()),
-        Refusal::DeclaredMismatch { found, .. } => format!(
-            "The name says one thing, but the file is a {}. Choose it again, or take a new photo.",
-            found.label()
-        ),
-        Refusal::Truncated => "The file is cut off. Open it to see whether it is whole, then send it again.".to_owned(),
-        Refusal::Damaged(_) => "The file is damaged and cannot be opened. Take a new photo, or save it again.".to_owned(),
-        Refusal::PasswordProtected => "This PDF is protected with a password. Save it without one, or send a photo.".to_owned(),
-        Refusal::ActiveContent(_) => "This PDF contains a program or an attachment. Print it to a new PDF, or send a photo.".to_owned(),
-        Refusal::Disguised(_) => "This file is also another kind of file. Take a photo of the document instead.".to_owned(),
-        Refusal::TooManyPixels { .. } => "The picture is too large. Take it with the normal camera setting.".to_owned(),
-        Refusal::TooFewPixels { .. } => "The picture is too small to read. Take a larger photo.".to_owned(),
-        Refusal::TooManyPages { max } => format!("The PDF has more than {max} pages. Send only the pages that are needed."),
-        Refusal::Animated => "This picture moves. Take a normal photo.".to_owned(),
-    }
-}
-
-fn moment(at: OffsetDateTime) -> Markup {
-    let words = at
-        .format(format_description!(
-            "[day padding:none] [month repr:long] [year], [hour]:[minute] UTC"
-        ))
-        .unwrap_or_default();
-    html! { time datetime=(rfc3339(at).unwrap_or_default()) { (words) } }
-}
-
-fn when(at: OffsetDateTime) -> Markup {
-    let words = at
-        .format(format_description!("[day padding:none] [month repr:long] [year]"))
-        .unwrap_or_default();
-    html! { time datetime=(rfc3339(at).unwrap_or_default()) data-day="" { (words) } }
-}
-
-fn days(keep: time::Duration) -> String {
-    match (keep.whole_days(), keep.whole_hours()) {
-        (1, _) => "one day".to_owned(),
-        (0, 1) => "one hour".to_owned(),
-        (0, 0) => format!("{} minutes", keep.whole_minutes().max(1)),
-        (0, hours) => format!("{hours} hours"),
-        (days, _) => format!("{days} days"),
-    }
+/// Plain text as markup, escaped.
+fn plain(text: &str) -> Markup {
+    PreEscaped(text.render().into_string())
 }

@@ -86,6 +86,9 @@ impl Upload {
             waiting.extend_from_slice(&staging.open_tail(&key, &tail).map_err(unreadable)?);
         }
         drop(hold);
+        portal
+            .lanes
+            .note(request.id, place_of(&request, &spec.name), receiver, portal.records.now());
         let inspector = (offset == 0).then(|| inspector(portal, &request, spec, staging.declared()));
         Ok(Self(Some(Box::new(Inner {
             portal: portal.clone(),
@@ -278,6 +281,8 @@ impl Inner {
         self.kept_tail = self.staging.tail_place();
         self.durable = received;
         drop(hold);
+        let (part, now) = (place_of(&self.request, &self.spec.name), self.portal.records.now());
+        self.portal.lanes.note(self.request.id, part, self.receiver, now);
         Ok(())
     }
 
@@ -291,6 +296,7 @@ impl Inner {
             outcome = self.seal_once().await;
         }
         drop(hold);
+        self.portal.lanes.forget(self.request.id, place_of(&self.request, &self.spec.name));
         let length = self.staging.length();
         match outcome {
             Ok(request) => Ok(Progress::Sealed {

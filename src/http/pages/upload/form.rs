@@ -1,0 +1,177 @@
+//! The form: who asks and why, one step for each part, what happens next.
+//!
+//! Without a script each step is two file inputs and the form has one button. The script of `assets/upload.js` turns on what is `hidden` here:
+//! the preview with its question, and, where the server offers tus, sending each part as soon as it is accepted.
+
+use maud::{Markup, html};
+use serde_json::json;
+
+use crate::domain::document::PartSpec;
+use crate::domain::request::DocumentRequest;
+use crate::http::error::Problem;
+use crate::words::Words;
+use crate::workflow::receive::OpenedLink;
+use crate::workflow::{Portal, issue};
+
+use super::{View, day, document_label, frame, host, moment, own_words, part_label, plain, sentence, told};
+
+/// The form. `problem`: what was wrong with the last try, and at which part.
+pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Option<&str>)>) -> Markup {
+    let (request, words) = (&link.request, view.reader.words);
+    let label = document_label(view.portal, request, words);
+    let note = issue::opened_message(view.portal, request).ok().flatten();
+    let at_part = problem.and_then(|(_, part)| part);
+    let send = words.say(if request.parts.len() > 1 { "send-all" } else { "send" });
+    let body = html! {
+        h1 { (sentence(words.say("send-title"), &[("document", plain(&label))])) }
+        @if let Some((problem, None)) = problem { div.problem role="alert" tabindex="-1" id="problem" { (problem.detail) } }
+        (who_asks(view, request))
+        @if let Some(note) = note {
+            figure {
+                figcaption.quiet { (sentence(words.say("note"), &[("company", view.reader.company_name())])) }
+                blockquote dir="auto" { (note) }
+            }
+        }
+        form method="post" action=(view.reader.address("")) enctype="multipart/form-data" data-words=(script_words(words, send)) data-tus=[view.resumable.offered.then_some("")] {
+            @for (i, part) in request.parts.iter().enumerate() {
+                (step(view, request, i, problem.filter(|_| at_part == Some(part.name.as_str())).map(|(p, _)| p), part))
+            }
+            p.status id="status" role="status" {}
+            button.send type="submit" { (send) }
+        }
+        (what_happens_next(view, request))
+    };
+    frame(&view.reader, &label, true, body)
+}
+
+/// The facts that a wary reader compares, as a list: labels agree with every company's name in every language.
+fn who_asks(view: &View<'_>, request: &DocumentRequest) -> Markup {
+    let words = view.reader.words;
+    html! {
+        dl.facts {
+            dt { (words.say("asked-by")) } dd { (view.reader.company_name()) }
+            dt { (words.say("asked-on")) } dd { (day(request.link.issued_at, words)) }
+            @if let Some(purpose) = view.reader.company.purpose_in(words) { dt { (words.say("why")) } dd.why dir="auto" { (purpose) } }
+            dt { (words.say("you-are-on")) } dd { (host(view.host)) }
+            dt { (words.say("valid-until")) } dd { (moment(request.link.expires_at, words)) }
+        }
+    }
+}
+
+fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Option<&Problem>, part: &PartSpec) -> Markup {
+    let (words, parts) = (view.reader.words, request.parts.len());
+    let name = part.name.as_str();
+    let stored = view.resumable.stored.iter().any(|s| s == name);
+    let title = format!("{name}-title");
+    html! {
+        fieldset data-part=(name) data-most=(part.max_bytes) data-too-big=(told::too_big(words, part.max_bytes)) data-stored=[stored.then_some("")] {
+            legend id=(title) {
+                @if parts > 1 { small { (words.fill("step", &[("count", &(index + 1).to_string()), ("total", &parts.to_string())])) } " " }
+                (part_label(name, parts, words))
+            }
+            @if let Some(problem) = problem { p.problem id={ (name) "-error" } role="alert" tabindex="-1" { (problem.detail) } }
+            @if stored {
+                p.stored { "✓ " (words.say("stored")) }
+            } @else {
+                (inputs(words, part, problem.is_some()))
+                (preview(words, name))
+            }
+        }
+    }
+}
+
+/// Two inputs, because `capture` hides the gallery and `accept` by extension fails in the browsers inside other apps.
+fn inputs(words: &Words, part: &PartSpec, problem: bool) -> Markup {
+    let name = part.name.as_str();
+    let all: Vec<&str> = part.accepted.iter().map(|t| t.mime()).collect();
+    let photos: Vec<&str> = all.iter().copied().filter(|m| m.starts_with("image/")).collect();
+    let described = if problem {
+        format!("{name}-error {name}-hint")
+    } else {
+        format!("{name}-hint")
+    };
+    let input = |key: &str, accept: String, capture: Option<&str>| {
+        let id = format!("{name}-{key}");
+        html! {
+            label {
+                span id=(id) { (words.say(key)) }
+                input type="file" name=(name) accept=(accept) capture=[capture] aria-labelledby={ (name) "-title " (id) } aria-describedby=(described) aria-invalid=[problem.then_some("true")];
+            }
+        }
+    };
+    html! {
+        p.quiet id={ (name) "-hint" } { (limits(words, part)) br; (words.say("advice")) }
+        div.choose {
+            @if !photos.is_empty() { (input("take-photo", photos.join(","), Some("environment"))) }
+            (input("choose-file", all.join(","), None))
+        }
+    }
+}
+
+/// What the script shows once something is chosen.
+fn preview(words: &Words, name: &str) -> Markup {
+    let label = format!("{name}-title");
+    html! {
+        div.preview hidden {
+            img alt=(words.say("preview-alt")) hidden;
+            p.file hidden {}
+            p.ask tabindex="-1" { strong { (words.say("can-you-read")) } }
+            button.use type="button" aria-describedby=(label) data-file=(words.say("use-file")) { (words.say("use-photo")) }
+            button.again type="button" aria-describedby=(label) data-file=(words.say("choose-again")) { (words.say("take-again")) }
+        }
+        div.way hidden {
+            p.state tabindex="-1" {}
+            progress max="100" value="0" aria-labelledby=(label) {}
+            button.change type="button" aria-describedby=(label) { (words.say("change")) }
+        }
+    }
+}
+
+fn limits(words: &Words, part: &PartSpec) -> String {
+    let types = part.accepted.iter().map(|t| t.label()).collect::<Vec<_>>().join(words.say("comma"));
+    let (least, most) = (words.size(part.min_bytes), words.size(part.max_bytes));
+    if part.min_bytes > 1 {
+        words.fill("limits-from", &[("types", &types), ("least", &least), ("most", &most)])
+    } else {
+        words.fill("limits", &[("types", &types), ("most", &most)])
+    }
+}
+
+fn what_happens_next(view: &View<'_>, request: &DocumentRequest) -> Markup {
+    let words = view.reader.words;
+    let company = || own_words(&view.reader.company.name);
+    let sealed = if by_hand(view.portal, request) {
+        "next-by-hand"
+    } else {
+        "next-sealed"
+    };
+    html! {
+        h2 { (words.say("next-title")) }
+        ol {
+            li { (sentence(words.say(sealed), &[("company", company())])) }
+            li { (words.fill("next-destroyed", &[("period", &words.period(request.keep))])) }
+            li { (words.say("next-receipt")) " " (words.say("works-once")) }
+        }
+    }
+}
+
+/// A `manual` provider's documents are opened once by a person: then the page must not promise otherwise.
+fn by_hand(portal: &Portal, request: &DocumentRequest) -> bool {
+    portal.providers.get(&request.provider).is_some_and(|p| p.profile().by_hand)
+}
+
+/// What the script says, in the page's language: the script itself knows none.
+fn script_words(words: &Words, send: &str) -> String {
+    json!({
+        "ready": words.say("ready"),
+        "stored": words.say("stored"),
+        "sending": words.say("sending"),
+        "offline": words.say("offline"),
+        "retrying": words.say("retrying"),
+        "elsewhere": words.say("elsewhere"),
+        "finishing": words.say("finishing"),
+        "failed": words.fill("step-failed", &[("button", send)]),
+        "missing": words.say("problem.file.missing"),
+    })
+    .to_string()
+}

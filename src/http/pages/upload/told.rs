@@ -1,0 +1,40 @@
+//! Failures in the reader's language: one sentence for each cause, with what to do.
+
+use crate::domain::document::FileType;
+use crate::http::error::Problem;
+use crate::inspect::Refusal;
+use crate::words::Words;
+
+/// The problem as this reader is told it. Causes that no applicant meets keep their English words.
+pub fn localized(mut problem: Problem, words: &Words) -> Problem {
+    if let Some(sentence) = words.problem(problem.code) {
+        problem.detail = sentence.to_owned();
+    }
+    problem
+}
+
+/// Why a file was refused. `accepted`: what this part takes.
+pub fn refusal_words(words: &Words, refusal: &Refusal, accepted: &[FileType]) -> String {
+    let key = format!("refusal.{}", refusal.code());
+    match refusal {
+        Refusal::TooSmall { min } => words.fill(&key, &[("least", &words.size(*min))]),
+        Refusal::TooBig { max } => too_big(words, *max),
+        Refusal::UnknownType => {
+            let types: Vec<&str> = accepted.iter().map(|t| t.label()).collect();
+            words.fill(&key, &[("types", &types.join(words.say("comma")))])
+        }
+        Refusal::NotAccepted { found } | Refusal::DeclaredMismatch { found, .. } => words.fill(&key, &[("found", found.label())]),
+        Refusal::TooManyPages { max } => words.count(&key, u64::from(*max)),
+        _ => words.say(&key).to_owned(),
+    }
+}
+
+/// The largest file that may come, in words.
+pub fn too_big(words: &Words, most: u64) -> String {
+    words.fill("refusal.file.too_big", &[("most", &words.size(most))])
+}
+
+/// All files together are larger than they may be.
+pub fn form_too_big(words: &Words) -> String {
+    words.say("refusal.form.too_big").to_owned()
+}

@@ -1,0 +1,235 @@
+//! The applicant's pages from outside: their weight, their languages, the company's dress. What needs a browser is in `browser.rs`.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+
+use nightdrop::config::Config;
+use nightdrop::words::LANGUAGES;
+use reqwest::{Client, Response};
+
+use crate::support::{Folder, House, Link, Wish, ask, client, png};
+
+/// What one visit may weigh on the line, everything in all.
+const MOST: usize = 14 * 1024;
+
+async fn get(house: &House, path: &str, accept_language: &str) -> Response {
+    get_by(&house.http, house, path, accept_language).await
+}
+
+async fn get_by(http: &Client, house: &House, path: &str, accept_language: &str) -> Response {
+    http.get(house.public(path))
+        .header("accept", "text/html")
+        .header("accept-language", accept_language)
+        .send()
+        .await
+        .unwrap()
+}
+
+async fn page(house: &House, path: &str, accept_language: &str) -> String {
+    get(house, path, accept_language).await.text().await.unwrap()
+}
+
+fn compressed(bytes: &[u8]) -> usize {
+    let mut gzip = Command::new("gzip")
+        .args(["-9", "-c"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = gzip.stdin.take().unwrap();
+    let bytes = bytes.to_vec();
+    let writer = std::thread::spawn(move || input.write_all(&bytes).unwrap());
+    let output = gzip.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output.stdout.len()
+}
+
+/// Addresses of our own that a page loads.
+fn assets(page: &str) -> Vec<String> {
+    let mut found: Vec<String> = page
+        .split('"')
+        .filter(|text| text.starts_with("/assets/"))
+        .map(|text| text.replace("&amp;", "&"))
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_weighs_less_than_fourteen_kilobytes_in_every_language() {
+    let house = House::new().await;
+    let link = house.link().await;
+    let mut rest = 0;
+    let mut lines = Vec::new();
+    for asset in assets(&page(&house, &link.path, "en").await) {
+        let answer = get(&house, &asset, "en").await;
+        assert_eq!(answer.headers()["cache-control"], "public, max-age=31536000, immutable", "{asset}");
+        let size = compressed(&answer.bytes().await.unwrap());
+        lines.push(format!("{asset}: {size}"));
+        rest += size;
+    }
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for words in LANGUAGES.iter() {
+        let html = page(&house, &link.path, words.tag).await;
+        let size = compressed(html.as_bytes());
+        lines.push(format!("{}: {size}", words.tag));
+        assert!(size + rest <= MOST, "{} bytes: {lines:?}", size + rest);
+    }
+    let output = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/output");
+    std::fs::create_dir_all(&output).unwrap();
+    std::fs::write(output.join("sizes.txt"), lines.join("\n")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_speaks_every_language_and_shows_no_seam() {
+    let house = House::new().await;
+    let open = house.link().await;
+    let done = house.link_for("passport", None).await;
+    assert!(house.drop_files(&done, &[("front", &png(1, 60_000))]).await.status().is_success());
+    let mut coded = ask("applicant-2", "passport");
+    coded.passcode = true;
+    let coded = house.issue(coded).await;
+    let unknown = format!("/d/{}", "0".repeat(32));
+    for (i, words) in LANGUAGES.iter().enumerate() {
+        // Each language from an address of its own: guesses at links are counted.
+        let http = client(IpAddr::from([127, 0, 0, 10 + u8::try_from(i).unwrap()]));
+        for (path, said) in [
+            (open.path.as_str(), words.say("next-receipt")),
+            (&done.path, words.say("receipt-title")),
+            (&coded.path, words.say("passcode-title")),
+            (&unknown, words.say("title-unknown")),
+        ] {
+            let wanted = format!("xx, {};q=0.9, en;q=0.1", words.tag);
+            let html = get_by(&http, &house, path, &wanted).await.text().await.unwrap();
+            let head = format!("<html lang=\"{}\" dir=\"{}\">", words.tag, words.direction);
+            assert!(html.contains(&head) && html.contains(said), "{} {path}\n{html}", words.tag);
+            let text = html.split("data-words=").next().unwrap().replace("]{6,8}", "");
+            assert!(
+                !text.contains('{') && !text.contains('}'),
+                "a slot was left open in {} {path}",
+                words.tag
+            );
+            let other = if words.tag == "en" {
+                "Wie es weitergeht"
+            } else {
+                "What happens next"
+            };
+            assert!(!html.contains(other), "{} {path}", words.tag);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_picked_language_wins_over_the_requests_and_that_over_the_browsers() {
+    let house = House::new().await;
+    let mut polish = ask("applicant-3", "government-id");
+    polish.locale = Some("pl".to_owned());
+    let link = house.issue(polish).await;
+    assert!(page(&house, &link.path, "de").await.contains("<html lang=\"pl\""));
+    let picked = page(&house, &format!("{}?language=tr", link.path), "de").await;
+    assert!(picked.contains("<html lang=\"tr\"") && picked.contains(&format!("action=\"{}?language=tr\"", link.path)));
+    for strange in ["?language=xx", "?language=\"><script>", "?language=", "?other=tr"] {
+        assert!(
+            page(&house, &format!("{}{strange}", link.path), "de")
+                .await
+                .contains("<html lang=\"pl\""),
+            "{strange}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_told_in_the_readers_language_to_people_and_to_programs() {
+    let house = House::new().await;
+    let link = house.link_for("passport", None).await;
+    let refused = send(&house, &link, b"<html>no photo", "text/html", "de").await;
+    let text = refused.text().await.unwrap();
+    assert!(
+        text.contains("Das ist kein Foto oder Dokument, das hier angenommen wird. Senden Sie eines von diesen: JPEG, PNG, PDF."),
+        "{text}"
+    );
+    let refused = send(&house, &link, b"", "application/problem+json", "zh-CN").await;
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    let text = refused.text().await.unwrap();
+    assert!(text.contains("\"code\":\"file.empty\"") && text.contains("此文件是空的"), "{text}");
+    let unknown = get(&house, &format!("/d/{}", "0".repeat(32)), "ar").await.text().await.unwrap();
+    assert!(unknown.contains("لم يعد هذا الرابط يعمل"), "{unknown}");
+}
+
+async fn send(house: &House, link: &Link, file: &[u8], accept: &str, language: &str) -> Response {
+    let (body, kind) = crate::support::form(&[("front", file)]);
+    house
+        .http
+        .post(house.public(&link.path))
+        .header("content-type", kind)
+        .header("accept", accept)
+        .header("accept-language", language)
+        .body(body)
+        .send()
+        .await
+        .unwrap()
+}
+
+const DRESSED: &str = "[company]\nname = \"Bank <b>&\"\nsupport = \"+44 20 7946 0000\"\ncolour = \"#7a1f5c\"\nlogo = \"/dev/shm/LOGO\"\n\
+    purpose = { en = \"Law.\", de = \"Gesetz.\" }\nlegal = \"Imprint: https://bank.example/imprint.\"\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_company_dresses_the_page() {
+    let folder = Folder::new();
+    let logo = folder.path().join("logo.svg");
+    std::fs::write(&logo, "<svg xmlns=\"http://www.w3.org/2000/svg\"><path d=\"M0 0\"/></svg>").unwrap();
+    let more = DRESSED.replace("/dev/shm/LOGO", logo.to_str().unwrap());
+    let house = House::wished(Wish { more, ..Wish::default() }).await;
+    let link = house.link().await;
+    let html = page(&house, &link.path, "de").await;
+    for wanted in [
+        "Bank &lt;b&gt;&amp;",
+        "href=\"tel:+442079460000\"",
+        "Gesetz.",
+        "<a href=\"https://bank.example/imprint\" rel=\"noreferrer\">https://bank.example/imprint</a>.",
+    ] {
+        assert!(html.contains(wanted), "{wanted}\n{html}");
+    }
+    let loaded = assets(&html);
+    let find = |name: &str| loaded.iter().find(|a| a.contains(name)).unwrap();
+    let style = get(&house, find("portal.css"), "en").await;
+    assert_eq!(style.headers()["cache-control"], "public, max-age=31536000, immutable");
+    assert!(style.text().await.unwrap().contains(":root{--accent:#7a1f5c}"));
+    let picture = get(&house, find("company-logo"), "en").await;
+    assert_eq!(picture.headers()["content-type"], "image/svg+xml");
+    assert!(
+        picture.headers()["content-security-policy"]
+            .to_str()
+            .unwrap()
+            .starts_with("default-src 'none'")
+    );
+    assert!(
+        page(&house, &link.path, "fr").await.contains("Law."),
+        "English where the company says nothing in the language"
+    );
+}
+
+#[test]
+fn a_dress_that_cannot_be_read_or_trusted_is_refused_at_start() {
+    let folder = Folder::new();
+    std::fs::write(folder.path().join("bad.svg"), "<svg onload=\"x()\"/>").unwrap();
+    std::fs::write(folder.path().join("big.png"), [&b"\x89PNG\r\n\x1a\n"[..], &[0; 40_000]].concat()).unwrap();
+    let faults = |company: &str| {
+        let text = format!("public_url = \"https://drop.example\"\n[company]\n{company}\n");
+        let faults = Config::parse(&text, folder.path(), std::iter::empty()).unwrap_err();
+        faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    for (company, mend) in [
+        ("colour = \"#ffcc00\"", "company.colour: #ffcc00 has a contrast of 1.3:1"),
+        ("colour = \"red\"", "must be a colour such as"),
+        ("logo = \"bad.svg\"", "company.logo: has the attribute onload"),
+        ("logo = \"big.png\"", "at most 32768 (32 KiB)"),
+        ("logo = \"none.svg\"", "company.logo: cannot be read"),
+        ("purpose = { en = \"x\", xx = \"y\" }", "company.purpose: has the language \"xx\""),
+    ] {
+        let said = faults(company);
+        assert!(said.contains(mend), "{company}: {said}");
+    }
+}
