@@ -260,6 +260,7 @@ impl Connector for Dwolla {
             .filter(|d| d.kind == kind && !known.contains(&d.id.as_str()))
             .collect();
         new.sort_by(|a, b| a.created.cmp(&b.created));
+        new.truncate(if open == 0 { 0 } else { new.len() });
         if new.len() == open {
             let found = noted.iter().map(|id| (*id).to_owned()).chain(new.iter().map(|d| d.id.clone()));
             return Ok(Presence::Present(Delivered {

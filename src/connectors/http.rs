@@ -104,8 +104,7 @@ impl Http {
         let mut signer = Signer::new(signing.algorithm, signing.secret.expose().as_bytes());
         let mut headers = Vec::new();
         if signing.signs != SignedText::Body {
-            // A door to the outside: the provider compares this with its own clock.
-            let now = OffsetDateTime::now_utc().unix_timestamp().to_string();
+            let now = signing_time();
             signer.update(now.as_bytes());
             headers.push((signing.timestamp_header.clone(), now));
         }
@@ -484,6 +483,12 @@ impl Http {
             applicant: None,
         })
     }
+}
+
+/// Seconds since 1970 for a signature. A door to the outside: the provider compares it with its own clock, so that it cannot be a parameter
+/// that stood still while a request waited for its turn.
+pub fn signing_time() -> String {
+    OffsetDateTime::now_utc().unix_timestamp().to_string()
 }
 
 /// What the provider gave no reference for has none: an empty one would match everybody's.

@@ -213,6 +213,7 @@ impl Lithic {
         let body = self.get(&format!("/v1/account_holders/{holder}")).await?;
         let wanted = body["required_documents"].as_array().into_iter().flatten();
         let mut entities: Vec<String> = wanted.filter_map(|r| r["entity_token"].as_str().and_then(plain_id)).collect();
+        entities.sort();
         entities.dedup();
         match entities.len() {
             1 => Ok(entities.remove(0)),

@@ -14,10 +14,11 @@ pub mod status;
 use async_trait::async_trait;
 use reqwest::{Method, Url};
 use serde_json::Value;
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 
 use super::body::Body;
 use super::client::{Answer, Call, Client};
+use super::http::signing_time;
 use super::kinds::{Countries, Kinds, part_names, plain_id, sides};
 use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
 use super::shape::{Multipart, percent};
@@ -129,8 +130,8 @@ impl Sumsub {
 
     async fn send(&self, method: Method, path: &str, body: Option<Body>, asks: bool) -> Result<Answer, Failure> {
         let url = self.client.url(path);
-        // A door to the outside: the provider compares this with its own clock, and refuses more than a minute's difference.
-        let now = OffsetDateTime::now_utc().unix_timestamp().to_string();
+        // The provider refuses more than a minute's difference to its own clock.
+        let now = signing_time();
         let signed = signature(&self.settings.secret_key, &now, &method, &url, body.as_ref()).await;
         let signed = signed.map_err(|error| Failure::Poison {
             problem: Problem::new(

@@ -155,8 +155,10 @@ impl Unit {
     fn choose<'a>(&self, parcel: &Parcel, slots: &'a [Slot], named: Option<&str>) -> Result<&'a Slot, Failure> {
         let kind = self.settings.types.required(parcel)?;
         if let Some(named) = named {
-            let slot = slots.iter().find(|slot| slot.id == named);
-            return slot.ok_or_else(|| wrong_reference("its document is not in the application's list"));
+            // What the client's own rules ask for has no type of its own.
+            let fits = |slot: &&Slot| slot.id == named && !slot.archived && (slot.kind == kind || slot.kind == "ClientRequested");
+            let slot = slots.iter().find(fits);
+            return slot.ok_or_else(|| wrong_reference("its document is not in the application's list, or is one of another kind"));
         }
         let of_kind: Vec<&Slot> = slots.iter().filter(|slot| slot.kind == kind && !slot.archived).collect();
         let wanted: Vec<&Slot> = of_kind.iter().copied().filter(|slot| slot.wants().is_some()).collect();

@@ -99,6 +99,14 @@ async fn the_place_is_the_named_one_or_the_only_one() {
             .unwrap_err();
         assert_eq!(failure.problem().code, code, "{who}");
     }
+    let mut other = parcel_of("46,2", &[("front", b"x")], 1);
+    other.kind = kind("passport");
+    let failure = connector.deliver(&other, &NoTrail).await.unwrap_err();
+    assert_eq!(
+        failure.problem().code,
+        "provider.applicant_reference",
+        "a passport does not go into an identity card's place"
+    );
     let mut passport = parcel_of("46", &[("front", b"x")], 1);
     passport.kind = kind("passport");
     assert_eq!(
