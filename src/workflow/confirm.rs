@@ -31,7 +31,9 @@ pub async fn step(
     }
     let epoch = request.held().map_or(0, |(_, delivery)| delivery.epoch);
     let parcel = parcel::closed(portal, request, document, epoch)?;
-    match connector.verdict(&parcel, receipt).await {
+    let verdict = connector.verdict(&parcel, receipt).await;
+    crate::crash::point("C20v");
+    match verdict {
         Ok(Verdict::Accepted) => confirmed(portal, request, fence).await,
         Ok(Verdict::Rejected(problem)) => rejected(portal, request, fence, problem).await,
         Ok(Verdict::Pending) => later(portal, request, fence, polls, connector).await,

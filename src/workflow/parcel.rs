@@ -273,7 +273,10 @@ impl Trail for LeasedTrail {
             value: value.to_owned(),
         };
         match self.records.transition(self.request, transition).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                crate::crash::point("C18n");
+                Ok(())
+            }
             Err(crate::storage::StorageError::Refused(_)) => Err(Failure::Lost),
             Err(error) => Err(Failure::Ambiguous {
                 problem: Problem::new("storage.unavailable", error.to_string()),

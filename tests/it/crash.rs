@@ -28,7 +28,9 @@ use serde_json::{Value, json};
 
 mod site;
 
-use site::{Site, SmallDisk, child, runtime};
+pub use site::runtime;
+
+use site::{Site, SmallDisk, child};
 
 use crate::forwarding::Random;
 use crate::support::{Folder, Link, ask, client, form, png, private, until, walk};

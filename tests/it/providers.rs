@@ -3,6 +3,7 @@
 
 mod adyen;
 mod bridge;
+mod crash;
 mod dwolla;
 mod lithic;
 mod onfido;
@@ -47,6 +48,23 @@ pub fn side(name: &str) -> Vec<u8> {
     png(if name == "front" { 1 } else { 2 }, 130_000)
 }
 
+/// The provider under three names: confirmed by the upload, by a verdict (where one can be had), and with little patience.
+fn tables(kind: &str, lines: &str, server: &Server, secrets: &std::path::Path) -> String {
+    let judges = kind != "http" || lines.contains("{name}.verdict]");
+    let names = [("received", "3s"), ("verdict", "3s"), ("impatient", "1s")];
+    let table = |(name, timeout): (&str, &str)| {
+        let confirm = if name == "verdict" { "verdict" } else { "received" };
+        let table = format!("providers.{name}");
+        let lines = lines
+            .replace("{base}", &format!("http://{}", server.address))
+            .replace("{host}", "127.0.0.1")
+            .replace("{secrets}", &secrets.to_string_lossy())
+            .replace("{name}", &table);
+        format!("[{table}]\nkind = \"{kind}\"\nallow_insecure = true\nallow_private = true\ntimeout = \"{timeout}\"\nconfirm = \"{confirm}\"\n{lines}\n")
+    };
+    names.into_iter().filter(|(name, _)| judges || *name != "verdict").map(table).collect()
+}
+
 impl Stage {
     async fn of(case: &mut Option<Case>) -> Self {
         let case = case.take().unwrap();
@@ -55,25 +73,7 @@ impl Stage {
             private(&secrets.path().join(name), content);
         }
         let server = Server::start(case.vendor).await;
-        let base = format!("http://{}", server.address);
-        let mut more = String::new();
-        // A verdict can be waited for only where one can be asked for.
-        let judges = case.kind != "http" || case.lines.contains("{name}.verdict]");
-        let names = [("received", "3s"), ("verdict", "3s"), ("impatient", "1s")];
-        for (name, timeout) in names.into_iter().filter(|(name, _)| judges || *name != "verdict") {
-            let confirm = if name == "verdict" { "verdict" } else { "received" };
-            let table = format!("providers.{name}");
-            let lines = case
-                .lines
-                .replace("{base}", &base)
-                .replace("{host}", "127.0.0.1")
-                .replace("{secrets}", &secrets.path().to_string_lossy())
-                .replace("{name}", &table);
-            more.push_str(&format!(
-                "[{table}]\nkind = \"{}\"\nallow_insecure = true\nallow_private = true\ntimeout = \"{timeout}\"\nconfirm = \"{confirm}\"\n{lines}\n",
-                case.kind
-            ));
-        }
+        let more = tables(case.kind, &case.lines, &server, secrets.path());
         let (wish, hands) = Wish { more, ..Wish::default() }.with_hands();
         Self {
             house: House::wished(wish).await,

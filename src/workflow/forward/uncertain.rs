@@ -107,6 +107,7 @@ impl Step<'_> {
         let Some(outcome) = self.renewing(connector.deliver(&parcel, &trail)).await else {
             return Ok(());
         };
+        crate::crash::point("C18r");
         let now = self.portal.records.now();
         let pause = backoff(open.checks);
         match outcome {
@@ -137,6 +138,7 @@ impl Step<'_> {
         let Some(answer) = self.renewing(connector.reconcile(&parcel)).await else {
             return Ok(());
         };
+        crate::crash::point("C18r");
         let class = connector.profile().class;
         let now = self.portal.records.now();
         match answer {

@@ -119,7 +119,7 @@ impl Vendor for Adyen {
     }
 }
 
-fn case() -> Case {
+pub fn case() -> Case {
     Case {
         kind: "adyen",
         vendor: Box::new(Adyen::default()),

@@ -128,7 +128,7 @@ impl Vendor for Bridge {
     fn hide(&mut self, _: bool) {}
 }
 
-fn case() -> Case {
+pub fn case() -> Case {
     Case {
         kind: "bridge",
         vendor: Box::new(Bridge::default()),

@@ -123,7 +123,7 @@ impl Vendor for Dwolla {
     }
 }
 
-fn case() -> Case {
+pub fn case() -> Case {
     Case {
         kind: "dwolla",
         vendor: Box::new(Dwolla::default()),

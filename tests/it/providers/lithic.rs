@@ -129,7 +129,7 @@ impl Vendor for Lithic {
     fn hide(&mut self, _: bool) {}
 }
 
-fn case() -> Case {
+pub fn case() -> Case {
     Case {
         kind: "lithic",
         vendor: Box::new(Lithic::default()),

@@ -143,7 +143,7 @@ impl Vendor for Onfido {
     }
 }
 
-fn case(oauth: bool) -> Case {
+pub fn case(oauth: bool) -> Case {
     let auth = if oauth {
         "client_id = \"cid\"\nclient_secret_file = \"{secrets}/csecret\""
     } else {

@@ -244,6 +244,11 @@ impl Server {
         self.shared.lock().unwrap().twists = twists.iter().copied().collect();
     }
 
+    /// Misbehaviour that is still to come.
+    pub fn planned(&self) -> usize {
+        self.shared.lock().unwrap().twists.len()
+    }
+
     pub fn vendor<T>(&self, act: impl FnOnce(&mut dyn Vendor) -> T) -> T {
         act(self.shared.lock().unwrap().vendor.as_mut())
     }

@@ -132,7 +132,7 @@ impl Vendor for Stripe {
     }
 }
 
-fn case() -> Case {
+pub fn case() -> Case {
     Case {
         kind: "stripe",
         vendor: Box::new(Stripe::default()),

@@ -135,7 +135,7 @@ impl Vendor for Sumsub {
     fn hide(&mut self, _: bool) {}
 }
 
-fn case() -> Case {
+pub fn case() -> Case {
     Case {
         kind: "sumsub",
         vendor: Box::new(Sumsub::default()),

@@ -109,7 +109,7 @@ impl Vendor for Synapse {
     }
 }
 
-fn case() -> Case {
+pub fn case() -> Case {
     Case {
         kind: "synapse",
         vendor: Box::new(Synapse::default()),

@@ -96,7 +96,7 @@ impl Vendor for Unit {
     }
 }
 
-fn case(two_sided: bool) -> Case {
+pub fn case(two_sided: bool) -> Case {
     Case {
         kind: "unit",
         vendor: Box::new(Unit {

@@ -10,7 +10,7 @@ use super::server::{Effect, Reply, Request, Review, Twist, Vendor};
 use super::{Case, End, HARMLESS, all_once, all_ways, misbehaving, only_received};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+pub enum Shape {
     /// Raw bytes put to a fixed place: class P.
     Raw,
     /// One request with all sides as base64, a key, OAuth: class K.
@@ -184,7 +184,7 @@ impl Vendor for Web {
     }
 }
 
-fn case(shape: Shape) -> Case {
+pub fn case(shape: Shape) -> Case {
     let auth = match shape {
         Shape::Raw => "auth = \"header\"\nauth_header = \"X-Api-Key\"\napi_key_file = \"{secrets}/key\"",
         Shape::Base64 => {
