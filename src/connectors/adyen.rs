@@ -129,7 +129,8 @@ impl Adyen {
 
     async fn entity(&self, id: &str) -> Result<Value, Failure> {
         let url = self.client.url(&format!("/legalEntities/{id}"));
-        success(&self.client.send(self.dress(Call::asking(Method::GET, url))).await?)
+        let answer = self.client.send(self.dress(Call::asking(Method::GET, url))).await?;
+        answer.only(success(&answer)?, |body| body["id"].is_string())
     }
 
     /// Before a byte is sent: the sides that must go together, and pictures that the provider will find too small.

@@ -124,7 +124,8 @@ impl Bridge {
 
     async fn customer(&self, applicant: &ApplicantRef) -> Result<Value, Failure> {
         let call = Call::asking(Method::GET, self.client.url(&self.path(applicant)?.0));
-        success(&self.client.send(self.dress(call)).await?)
+        let answer = self.client.send(self.dress(call)).await?;
+        answer.only(success(&answer)?, |body| body["id"].is_string())
     }
 
     /// The customer's path and the document's country.

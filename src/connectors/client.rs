@@ -256,9 +256,19 @@ impl Answer {
         self.json().ok_or_else(|| self.unreadable())
     }
 
+    /// The body, where it is what was asked for. Something in between (a proxy, a maintenance page) may answer 200 with JSON of its own,
+    /// and that proves nothing: above all not that a document is absent.
+    pub fn only(&self, body: serde_json::Value, is_it: impl FnOnce(&serde_json::Value) -> bool) -> Result<serde_json::Value, Failure> {
+        if is_it(&body) { Ok(body) } else { Err(self.unreadable()) }
+    }
+
     /// A success whose body does not say what it should.
     pub fn unreadable(&self) -> Failure {
-        let text = "The provider's answer could not be read; whether it has the document is being found out.";
+        let text = if self.asks {
+            "The provider's answer could not be read (something in between may have answered); it is asked again by itself."
+        } else {
+            "The provider's answer could not be read; whether it has the document is being found out."
+        };
         maybe_stored(Problem::new("provider.unreadable_answer", text), self.asks)
     }
 

@@ -119,12 +119,14 @@ impl Dwolla {
         self.settings.oauth.send(&self.client, dress).await
     }
 
-    async fn get(&self, path: &str) -> Result<Value, Failure> {
-        success(&self.send(|| Call::asking(Method::GET, self.client.url(path))).await?)
+    async fn get(&self, path: &str, is_it: impl FnOnce(&Value) -> bool) -> Result<Value, Failure> {
+        let answer = self.send(|| Call::asking(Method::GET, self.client.url(path))).await?;
+        answer.only(success(&answer)?, is_it)
     }
 
     async fn list(&self, holder: &str) -> Result<Vec<Listed>, Failure> {
-        let body = self.get(&format!("{holder}/documents")).await?;
+        let is_list = |body: &Value| body["_embedded"]["documents"].is_array() || body["total"].as_u64() == Some(0);
+        let body = self.get(&format!("{holder}/documents"), is_list).await?;
         let read = |document: &Value| {
             Some(Listed {
                 id: plain_id(document["id"].as_str()?)?,
@@ -192,7 +194,7 @@ impl Connector for Dwolla {
 
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
         let holder = holder(applicant)?;
-        let object = self.get(&holder).await?;
+        let object = self.get(&holder, |body| body["id"].is_string()).await?;
         let has = |link: &str| object["_links"][link].is_object();
         let both = has("verify-controller-and-business-with-document");
         let owner_due = object["verificationStatus"].as_str() == Some("document");
@@ -315,7 +317,7 @@ impl Connector for Dwolla {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        self.get("/").await?;
+        self.get("/", |body| body["_links"].is_object()).await?;
         Ok("the provider gives a token and answers".to_owned())
     }
 }

@@ -183,9 +183,7 @@ impl Http {
             reference: "",
         };
         let body = self.ask(&rules.path.in_path(&values)).await?;
-        let Some(items) = body.pointer(&rules.items).and_then(Value::as_array) else {
-            return Ok(None);
-        };
+        let items = items(&body, &rules.items)?;
         let find = |part: usize| {
             let named = |item: &&Value| text_at(item, &rules.file_name).is_some_and(|name| name == parcel.file_name(part));
             let pointer = rules.reference.as_ref();
@@ -323,11 +321,7 @@ impl Connector for Http {
             reference: applicant.expose(),
         });
         let body = self.ask(&path).await?;
-        let items = body
-            .pointer(&rules.items)
-            .and_then(Value::as_array)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let items = items(&body, &rules.items)?;
         let wanted = items.iter().filter(|item| match &rules.status {
             None => true,
             Some(pointer) => text_at(item, pointer).is_some_and(|status| rules.wanted.contains(&status)),
@@ -525,6 +519,19 @@ fn judge(rules: &VerdictRules, body: &Value) -> Verdict {
 }
 
 /// A text or a number at a JSON pointer.
+/// A list in an answer. Where there is none, the answer is not about what was asked: it proves no absence.
+fn items<'a>(body: &'a Value, pointer: &str) -> Result<&'a [Value], Failure> {
+    let list = body.pointer(pointer).and_then(Value::as_array);
+    list.map(Vec::as_slice).ok_or_else(|| Failure::Definite {
+        problem: Problem::new(
+            "provider.unreadable_answer",
+            "The provider's answer has no list where `items` says. If this goes on, look at the provider's settings.",
+        ),
+        after: None,
+        new_key: false,
+    })
+}
+
 fn text_at(value: &Value, pointer: &str) -> Option<String> {
     // The empty pointer is the value itself.
     match value.pointer(pointer)? {

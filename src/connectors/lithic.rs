@@ -190,18 +190,26 @@ impl Lithic {
         call.header("authorization", self.settings.api_key.expose())
     }
 
-    async fn get(&self, path: &str) -> Result<Value, Failure> {
+    async fn get(&self, path: &str, is_it: impl FnOnce(&Value) -> bool) -> Result<Value, Failure> {
         let call = self.dress(Call::asking(Method::GET, self.client.url(path)));
-        self.client.send(call).await?.success()
+        let answer = self.client.send(call).await?;
+        answer.only(answer.success()?, is_it)
+    }
+
+    async fn holder(&self, holder: &str) -> Result<Value, Failure> {
+        self.get(&format!("/v1/account_holders/{holder}"), |body| body["token"].is_string())
+            .await
     }
 
     async fn submission(&self, holder: &str, id: &str) -> Result<Submission, Failure> {
-        let body = self.get(&format!("/v1/account_holders/{holder}/documents/{id}")).await?;
+        let path = format!("/v1/account_holders/{holder}/documents/{id}");
+        let body = self.get(&path, |body| body["token"].is_string()).await?;
         Submission::read(&body).ok_or_else(unreadable)
     }
 
     async fn submissions(&self, holder: &str) -> Result<Vec<Submission>, Failure> {
-        let body = self.get(&format!("/v1/account_holders/{holder}/documents")).await?;
+        let path = format!("/v1/account_holders/{holder}/documents");
+        let body = self.get(&path, |body| body["data"].is_array()).await?;
         Ok(body["data"].as_array().into_iter().flatten().filter_map(Submission::read).collect())
     }
 
@@ -210,7 +218,7 @@ impl Lithic {
         if let Some(entity) = named {
             return Ok(entity.to_owned());
         }
-        let body = self.get(&format!("/v1/account_holders/{holder}")).await?;
+        let body = self.holder(holder).await?;
         let wanted = body["required_documents"].as_array().into_iter().flatten();
         let mut entities: Vec<String> = wanted.filter_map(|r| r["entity_token"].as_str().and_then(plain_id)).collect();
         entities.sort();
@@ -308,7 +316,7 @@ impl Connector for Lithic {
 
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
         let (holder, named) = target(applicant)?;
-        let body = self.get(&format!("/v1/account_holders/{holder}")).await?;
+        let body = self.holder(holder).await?;
         let mut found = Vec::new();
         for required in body["required_documents"].as_array().into_iter().flatten() {
             let entity = required["entity_token"].as_str().and_then(plain_id).unwrap_or_default();
@@ -429,7 +437,8 @@ impl Connector for Lithic {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        self.get("/v1/event_subscriptions?page_size=1").await?;
+        self.get("/v1/event_subscriptions?page_size=1", |body| body["data"].is_array())
+            .await?;
         Ok("the provider answers and knows the API key".to_owned())
     }
 }

@@ -129,10 +129,19 @@ impl Onfido {
         success(&self.send(|| Call::asking(Method::GET, self.client.url(path))).await?)
     }
 
+    /// An applicant's `documents` or `checks`.
+    async fn list(&self, of: &str, id: &str) -> Result<Vec<Value>, Failure> {
+        let url = self.client.url(&format!("/{of}?applicant_id={}", percent(id)));
+        let answer = self.send(|| Call::asking(Method::GET, url.clone())).await?;
+        match success(&answer)?[of].take() {
+            Value::Array(list) => Ok(list),
+            _ => Err(answer.unreadable()),
+        }
+    }
+
     /// The ids of the parts that are there already, by our file names.
     async fn present(&self, parcel: &Parcel, id: &str) -> Result<Vec<Option<String>>, Failure> {
-        let body = self.get(&format!("/documents?applicant_id={}", percent(id))).await?;
-        let list = body["documents"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let list = self.list("documents", id).await?;
         let find = |part: usize| {
             let name = parcel.file_name(part);
             let found = list.iter().find(|d| d["file_name"].as_str() == Some(&name));
@@ -168,10 +177,10 @@ impl Onfido {
 
     /// A check of exactly these documents: the one that is there, or a new one.
     async fn check_of(&self, id: &str, documents: &[String]) -> Result<String, Failure> {
-        let body = self.get(&format!("/checks?applicant_id={}", percent(id))).await?;
+        let checks = self.list("checks", id).await?;
         let tag = check_tag(documents);
         let tagged = |check: &&Value| check["tags"].as_array().into_iter().flatten().any(|t| t.as_str() == Some(&tag));
-        let known = body["checks"].as_array().into_iter().flatten().find(tagged);
+        let known = checks.iter().find(tagged);
         if let Some(check) = known.and_then(|check| plain_id(check["id"].as_str()?)) {
             return Ok(check);
         }

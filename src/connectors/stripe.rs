@@ -120,12 +120,11 @@ impl Stripe {
     }
 
     async fn get(&self, path: &str) -> Result<Value, Failure> {
-        success(
-            &self
-                .client
-                .send(self.dress(Call::asking(Method::GET, self.client.url(path))))
-                .await?,
-        )
+        let answer = self
+            .client
+            .send(self.dress(Call::asking(Method::GET, self.client.url(path))))
+            .await?;
+        answer.only(success(&answer)?, |body| body["id"].is_string())
     }
 
     fn slot(&self, parcel: &Parcel) -> Result<(Target, &Slot), Failure> {

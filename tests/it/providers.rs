@@ -61,9 +61,15 @@ fn tables(kind: &str, lines: &str, server: &Server, secrets: &std::path::Path) -
             .replace("{host}", "127.0.0.1")
             .replace("{secrets}", &secrets.to_string_lossy())
             .replace("{name}", &table);
-        format!("[{table}]\nkind = \"{kind}\"\nallow_insecure = true\nallow_private = true\ntimeout = \"{timeout}\"\nconfirm = \"{confirm}\"\n{lines}\n")
+        format!(
+            "[{table}]\nkind = \"{kind}\"\nallow_insecure = true\nallow_private = true\ntimeout = \"{timeout}\"\nconfirm = \"{confirm}\"\n{lines}\n"
+        )
     };
-    names.into_iter().filter(|(name, _)| judges || *name != "verdict").map(table).collect()
+    names
+        .into_iter()
+        .filter(|(name, _)| judges || *name != "verdict")
+        .map(table)
+        .collect()
 }
 
 impl Stage {
@@ -335,6 +341,7 @@ pub fn all_once(more: &[(Twist, End)]) -> Vec<(Twist, End)> {
             Twist::CommitThenSilence,
             Twist::CommitThenEndless,
             Twist::CommitThenError,
+            Twist::LostAndGarbled,
         ]
         .map(|twist| (twist, End::Once)),
     );

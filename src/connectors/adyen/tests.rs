@@ -80,7 +80,7 @@ async fn both_sides_are_one_request_and_one_side_of_two_is_none() {
 #[tokio::test]
 async fn missing_reads_problems_and_their_sub_errors() {
     let action = |text: &str| json!([{"code": "x", "message": text}]);
-    let body = json!({"problems": [
+    let body = json!({"id": "LE1", "problems": [
         {"entity": {"id": "LE1", "type": "LegalEntity"}, "verificationErrors": [
             {"type": "dataMissing", "code": "2_1", "message": "An ID document is required"},
             {"type": "dataMissing", "code": "2_2", "message": "A phone number is required"},
@@ -136,10 +136,16 @@ async fn reconciling_finds_our_file_name() {
         json!([{"id": "D1", "fileName": "x"}]),
     ];
     for (n, details) in details.into_iter().enumerate() {
-        let fake = Fake::replies(vec![Reply::json(200, json!({"documentDetails": details}))]).await;
+        let fake = Fake::replies(vec![Reply::json(200, json!({"id": "LE1", "documentDetails": details}))]).await;
         let found = connector(&fake, "").reconcile(&parcel).await.unwrap();
         assert_eq!(found == Presence::Absent, n == 3);
     }
+    let fake = Fake::replies(vec![Reply::json(200, json!({"message": "maintenance"}))]).await;
+    let failure = connector(&fake, "").reconcile(&parcel).await.unwrap_err();
+    assert!(
+        matches!(failure, Failure::Definite { .. }),
+        "an answer about something else proves no absence: {failure:?}"
+    );
 }
 
 #[tokio::test]

@@ -68,7 +68,8 @@ async fn missing_follows_status_and_links() {
             vec!["verify-with-document: government-id front+back"],
         ),
     ];
-    for (customer, expected) in table {
+    for (mut customer, expected) in table {
+        customer["id"] = json!("bo1");
         let fake = Fake::start(move |_, seen| {
             if seen.line.starts_with("POST /token") {
                 token()
@@ -196,7 +197,7 @@ async fn failures_are_sorted_and_the_providers_words_stay_outside() {
         let sent = body.clone();
         let fake = Fake::start(move |_, seen| match seen.line.split(' ').nth(1).unwrap() {
             "/token" => token(),
-            _ if seen.line.starts_with("GET") => Reply::json(200, json!({})),
+            _ if seen.line.starts_with("GET") => Reply::json(200, json!({"_embedded": {"documents": []}})),
             _ => Reply::json(status, sent.clone()),
         })
         .await;

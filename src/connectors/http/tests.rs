@@ -228,11 +228,8 @@ async fn reconciling_finds_all_parts_none_or_cannot_say() {
         Presence::Absent,
         "the next attempt reads the list and sends only the other part"
     );
-    assert_eq!(
-        connector.reconcile(&parcel).await.unwrap(),
-        Presence::Unknown,
-        "no list in the answer"
-    );
+    let failure = connector.reconcile(&parcel).await.unwrap_err();
+    assert!(matches!(failure, Failure::Definite { .. }), "no list in the answer: {failure:?}");
     assert!(connector.reconcile(&parcel).await.is_err());
     assert_eq!(fake.seen()[0].line, "GET /a/per%2Cson/docs HTTP/1.1");
 }

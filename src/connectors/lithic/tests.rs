@@ -157,7 +157,7 @@ async fn presence_and_verdict_are_read_side_by_side() {
 
 #[tokio::test]
 async fn missing_names_the_entity_and_a_known_document() {
-    let body = json!({"required_documents": [
+    let body = json!({"token": "ah1", "required_documents": [
         {"entity_token": "en1", "valid_documents": ["SSN_CARD", "PASSPORT", "DRIVERS_LICENSE"]}, {"entity_token": "en2", "valid_documents": ["EIN_LETTER"]}]});
     let fake = Fake::replies(vec![Reply::json(200, body)]).await;
     let connector = connector(&fake, "");

@@ -208,7 +208,7 @@ async fn a_bad_picture_is_told_as_one() {
     let error = json!({"error": {"fields": {"document_detection": ["no document in image"]}}});
     let fake = Fake::start(move |_, seen| {
         if seen.line.starts_with("GET") {
-            Reply::json(200, json!({}))
+            Reply::json(200, json!({"documents": []}))
         } else {
             Reply::json(422, error.clone())
         }

@@ -230,7 +230,7 @@ async fn reconciling_compares_the_attached_files() {
     let fake = Fake::replies(vec![
         Reply::json(200, person("file_1", "file_2", "pending")),
         Reply::json(200, person("file_1", "file_9", "pending")),
-        Reply::json(200, json!({})),
+        Reply::json(200, json!({"message": "maintenance"})),
     ])
     .await;
     let (connector, mut parcel) = (connector(&fake, ""), both_sides());
@@ -244,7 +244,11 @@ async fn reconciling_compares_the_attached_files() {
     parcel.progress.push(("file:back".into(), "file_2".into()));
     assert!(matches!(connector.reconcile(&parcel).await.unwrap(), Presence::Present(d) if d.references == ["file_1", "file_2"]));
     assert_eq!(connector.reconcile(&parcel).await.unwrap(), Presence::Absent);
-    assert_eq!(connector.reconcile(&parcel).await.unwrap(), Presence::Absent);
+    let failure = connector.reconcile(&parcel).await.unwrap_err();
+    assert!(
+        matches!(failure, Failure::Definite { .. }),
+        "an answer about something else proves no absence: {failure:?}"
+    );
     let mut statement = of_kind("acct_1", "bank-statement", &[("front", PNG)]);
     statement.progress = vec![("file:front".into(), "file_1".into())];
     assert_eq!(
@@ -388,6 +392,7 @@ fn every_documented_code_has_its_reason() {
 #[tokio::test]
 async fn missing_names_kinds_holders_and_reasons() {
     let account = json!({
+        "id": "acct_1",
         "requirements": {
             "past_due": ["person_7.verification.document"],
             "currently_due": ["person_7.verification.document", "individual.verification.document", "individual.dob.day", "external_account", "individual.verification.additional_document",
@@ -508,7 +513,7 @@ fn files_go_where_the_api_goes_unless_told() {
 async fn the_verdict_is_read_from_the_object() {
     let fake = Fake::replies(vec![
         Reply::json(200, person("file_1", "file_2", "verified")),
-        Reply::json(200, json!({})),
+        Reply::json(200, json!({"id": "acct_1"})),
     ])
     .await;
     let connector = connector(&fake, "");

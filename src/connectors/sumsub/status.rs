@@ -32,7 +32,9 @@ const STEPS: [(&str, &str); 4] = [
 
 impl Steps {
     pub fn read(body: &Value) -> Option<Self> {
-        let steps = body.as_object()?;
+        let steps = body
+            .as_object()
+            .filter(|steps| steps.values().all(|step| step.is_null() || step.is_object()))?;
         Some(Self(steps.iter().map(|(name, step)| (name.clone(), read_step(step))).collect()))
     }
 

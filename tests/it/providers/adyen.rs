@@ -138,6 +138,10 @@ async fn adyen_in_all_ways() {
 
 #[tokio::test]
 async fn adyen_misbehaving() {
-    let ends = all_once(&[(Twist::LateAndDropped, End::Once), (Twist::StoredFailure, End::Once)]);
+    let ends = all_once(&[
+        (Twist::LateAndDropped, End::Once),
+        (Twist::StoredFailure, End::Once),
+        (Twist::FailedAndGarbled, End::Once),
+    ]);
     misbehaving(case(), &ends).await;
 }

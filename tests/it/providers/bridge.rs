@@ -148,5 +148,9 @@ async fn bridge_in_all_ways() {
 
 #[tokio::test]
 async fn bridge_misbehaving() {
-    misbehaving(case(), &all_once(&[(Twist::StoredFailure, End::Person)])).await;
+    misbehaving(
+        case(),
+        &all_once(&[(Twist::StoredFailure, End::Person), (Twist::FailedAndGarbled, End::Person)]),
+    )
+    .await;
 }

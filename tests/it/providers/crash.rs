@@ -54,12 +54,7 @@ struct Kill {
 }
 
 const fn kill(name: &'static str, what: &'static str, at: At) -> Kill {
-    Kill {
-        name,
-        what,
-        at,
-        again: "",
-    }
+    Kill { name, what, at, again: "" }
 }
 
 const KILLS: &[Kill] = &[
@@ -146,7 +141,10 @@ fn every_connector_survives_a_kill_at_every_point() {
         return child(Path::new(&folder));
     }
     let only = std::env::var("NIGHTDROP_PROVIDERS_ONLY").ok();
-    let chosen = subjects().into_iter().enumerate().filter(|(_, s)| only.as_deref().is_none_or(|name| s.name.contains(name)));
+    let chosen = subjects()
+        .into_iter()
+        .enumerate()
+        .filter(|(_, s)| only.as_deref().is_none_or(|name| s.name.contains(name)));
     crate::crash::runtime().block_on(async {
         let lines: Vec<String> = futures_util::stream::iter(chosen).map(all_kills).buffered(4).concat().await;
         let table = lines.join("\n");
@@ -257,7 +255,13 @@ impl Site {
     /// How many requests carry something when nothing goes wrong.
     async fn undisturbed(&self, portal: &mut Portal) -> usize {
         let id = self.dropped(portal, "received").await;
-        assert_eq!(portal.settled(&id).await.0, "purged", "{}: {:#?}", self.subject, self.server.complaints());
+        assert_eq!(
+            portal.settled(&id).await.0,
+            "purged",
+            "{}: {:#?}",
+            self.subject,
+            self.server.complaints()
+        );
         self.assert_one("undisturbed");
         self.carried().len()
     }
@@ -265,7 +269,9 @@ impl Site {
     fn carried(&self) -> Vec<String> {
         let seen = self.server.seen();
         let carrying = seen.into_iter().filter(|r| self.server.vendor(|v| v.carries(r)));
-        carrying.map(|r| format!("{} {}", r.line(), crate::support::sha256(&r.body))).collect()
+        carrying
+            .map(|r| format!("{} {}", r.line(), crate::support::sha256(&r.body)))
+            .collect()
     }
 
     /// Brings a document to the moment of the kill, kills, starts again and looks at what became of it.
@@ -273,7 +279,8 @@ impl Site {
         let what = format!("{} {} {}", self.subject, kill.name, kill.what);
         self.server.clear();
         let waits = matches!(kill.at, At::Callback | At::Verdict);
-        self.server.vendor(|v| v.decide(if waits { Review::Open } else { Review::Accepted }));
+        self.server
+            .vendor(|v| v.decide(if waits { Review::Open } else { Review::Accepted }));
         let id = self.dropped(&mut portal, if waits { "verdict" } else { "received" }).await;
         let mut hit = match kill.at {
             At::Point(point) => {
@@ -372,7 +379,9 @@ impl Site {
             let shown = bytes.chunks(8_192).any(|piece| piece.len() >= 16 && marks.contains(&piece[..16]));
             assert!(!shown, "plaintext in {}", path.display());
         }
-        let app = App::open(config(self.folder.path()), Source::Manual(self.clock.clone())).await.unwrap();
+        let app = App::open(config(self.folder.path()), Source::Manual(self.clock.clone()))
+            .await
+            .unwrap();
         let portal = &app.portal;
         assert!(portal.records.live_documents().await.unwrap().is_empty());
         assert!(portal.blobs.documents().await.unwrap().is_empty());

@@ -147,6 +147,7 @@ async fn dwolla_misbehaving() {
         (Twist::LateAndDropped, End::Once),
         (Twist::ForgottenKey, End::Once),
         (Twist::StoredFailure, End::Either),
+        (Twist::FailedAndGarbled, End::Either),
     ];
     misbehaving(case(), &all_once(&more)).await;
 }

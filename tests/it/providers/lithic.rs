@@ -61,7 +61,7 @@ impl Vendor for Lithic {
         match request.line().as_str() {
             "GET /v1/account_holders/ah1" => Ok(Reply::json(
                 200,
-                json!({"required_documents": [{"entity_token": "en1", "valid_documents": ["PASSPORT", "DRIVERS_LICENSE"], "status_reasons": []}]}),
+                json!({"token": "ah1", "required_documents": [{"entity_token": "en1", "valid_documents": ["PASSPORT", "DRIVERS_LICENSE"], "status_reasons": []}]}),
             )),
             "GET /v1/account_holders/ah1/documents" => {
                 let all: Vec<Value> = (0..self.submissions.len()).map(|n| self.show(n, base)).collect();
@@ -159,6 +159,7 @@ async fn lithic_misbehaving() {
             (Twist::CommitThenSilence, End::Either),
             (Twist::CommitThenError, End::Either),
             (Twist::CommitThenEndless, End::Either),
+            (Twist::LostAndGarbled, End::Either),
             (Twist::DropBefore, End::Person),
         ],
     )

@@ -134,6 +134,9 @@ impl Reply {
     }
 }
 
+/// Reads in a row that something in the way answers: more than the two that prove an absence.
+const GARBLED: usize = 3;
+
 /// What a vendor holds of one submission: (side, bytes), in the order of arrival.
 pub type Effect = Vec<(String, Vec<u8>)>;
 
@@ -191,6 +194,10 @@ pub enum Twist {
     StoredFailure,
     /// Stored, dropped, and not to be seen by the next read.
     LateAndDropped,
+    /// Stored, dropped; the next reads are answered by something else in the way, with 200 and JSON that says nothing.
+    LostAndGarbled,
+    /// The same, and the key repeats a failure.
+    FailedAndGarbled,
     /// Stored, dropped, and the key is forgotten.
     ForgottenKey,
     /// The credentials are revoked.
@@ -204,6 +211,7 @@ struct Shared {
     complaints: Vec<String>,
     seen: Vec<Request>,
     hidden_reads: usize,
+    garbled_reads: usize,
 }
 
 pub struct Server {
@@ -230,6 +238,7 @@ impl Server {
             complaints: Vec::new(),
             seen: Vec::new(),
             hidden_reads: 0,
+            garbled_reads: 0,
         }));
         let all = shared.clone();
         let task = tokio::spawn(async move {
@@ -261,6 +270,7 @@ impl Server {
         shared.twists.clear();
         shared.seen.clear();
         shared.hidden_reads = 0;
+        shared.garbled_reads = 0;
     }
 
     pub fn seen(&self) -> Vec<Request> {
@@ -282,6 +292,10 @@ impl Shared {
     fn take(&mut self, request: &Request, base: &str) -> Ending {
         self.seen.push(request.clone());
         if !self.vendor.carries(request) {
+            if self.garbled_reads > 0 && request.method == "GET" {
+                self.garbled_reads -= 1;
+                return Ending::Answer(Reply::json(200, serde_json::json!({"message": "scheduled maintenance"})));
+            }
             if self.hidden_reads > 0 {
                 self.hidden_reads -= 1;
                 if self.hidden_reads == 0 {
@@ -311,6 +325,15 @@ impl Shared {
             Twist::LateAndDropped => {
                 self.vendor.hide(true);
                 self.hidden_reads = 2;
+                Ending::Drop
+            }
+            Twist::LostAndGarbled => {
+                self.garbled_reads = GARBLED;
+                Ending::Drop
+            }
+            Twist::FailedAndGarbled => {
+                self.garbled_reads = GARBLED;
+                self.remember(request, Reply::empty(500).with("idempotent-replayed", "true"));
                 Ending::Drop
             }
             Twist::ForgottenKey => {

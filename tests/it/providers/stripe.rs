@@ -151,6 +151,10 @@ async fn stripe_in_all_ways() {
 
 #[tokio::test]
 async fn stripe_misbehaving() {
-    let ends = all_once(&[(Twist::LateAndDropped, End::Once), (Twist::StoredFailure, End::Once)]);
+    let ends = all_once(&[
+        (Twist::LateAndDropped, End::Once),
+        (Twist::StoredFailure, End::Once),
+        (Twist::FailedAndGarbled, End::Once),
+    ]);
     misbehaving(case(), &ends).await;
 }

@@ -276,7 +276,11 @@ async fn presigned_addresses() {
     misbehaving(case(Shape::Presigned), &HARMLESS).await;
     misbehaving(
         case(Shape::Presigned),
-        &[(Twist::CommitThenDrop, End::Person), (Twist::DropBefore, End::Person)],
+        &[
+            (Twist::CommitThenDrop, End::Person),
+            (Twist::DropBefore, End::Person),
+            (Twist::LostAndGarbled, End::Person),
+        ],
     )
     .await;
 }
