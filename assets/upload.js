@@ -76,6 +76,8 @@
       all(box, ".problem").forEach((p) => p.remove());
       inputs.forEach((i) => i.removeAttribute("aria-invalid"));
       if (file.size > box.dataset.most) { part.clear(); part.refuse(box.dataset.tooBig); return; }
+      const photo = file.type.startsWith("image/") ? "Photo" : "";
+      if (file.size && file.size < box.dataset["least" + photo]) { part.clear(); part.refuse(box.dataset["tooSmall" + photo]); return; }
       part.file = file;
       if (image.src) URL.revokeObjectURL(image.src);
       const seen = /^image\/(jpeg|png)$/.test(file.type);

@@ -39,7 +39,7 @@ use sha2::{Digest, Sha256};
 use time::Duration;
 
 use crate::domain::delivery::{ConfirmAt, Problem, ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 use crate::domain::id::DocumentId;
 
 use settings::{Fault, ReadSecret};
@@ -119,6 +119,8 @@ pub struct Limits {
     pub accepted: Vec<FileType>,
     pub min_bytes: u64,
     pub max_bytes: u64,
+    /// What a picture must be beyond that.
+    pub pictures: PictureLimits,
 }
 
 /// This provider cannot take that document in those parts; the sentence tells an agent what it can take.

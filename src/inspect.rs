@@ -197,10 +197,9 @@ impl Inspector {
         if self.archive.is_archive() {
             return Err(Refusal::Disguised("zip"));
         }
-        if self.kept < self.policy.limits.min_bytes {
-            return Err(Refusal::TooSmall {
-                min: self.policy.limits.min_bytes,
-            });
+        let min = self.policy.limits.least(file_type);
+        if self.kept < min {
+            return Err(Refusal::TooSmall { min });
         }
         Ok(Report {
             file_type,

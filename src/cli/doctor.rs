@@ -21,6 +21,9 @@ use crate::config::Config;
   nightdrop doctor --config /etc/nightdrop/nightdrop.toml --provider stripe
   nightdrop doctor --json
 
+A provider is asked one harmless question with its credentials: nothing is sent or changed there.
+Which question stands on the provider's page (assets/docs/providers, or /docs in the console).
+
 Exits with 1 when something is wrong (✗); notes (!) are for you to judge.")]
 pub struct Doctor {
     /// The configuration [default: NIGHTDROP_CONFIG, else ./nightdrop.toml]

@@ -154,7 +154,7 @@ struct Again {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  nightdrop missing --provider stripe --applicant acct_1\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN, or --url and --token-file."
+    after_help = "Example:\n  nightdrop missing --provider stripe --applicant acct_1\n\nNot every provider has such a list: onfido and manual have none, http only with a [missing] table.\nASK WITH is the reference for `nightdrop request new`, where it is another than the one given here.\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN, or --url and --token-file."
 )]
 pub struct Missing {
     /// A configured provider's name
@@ -397,12 +397,15 @@ pub fn missing(missing: Missing) -> Outcome {
                     parts.join(", "),
                     text(m, "provider_name").to_owned(),
                     text(m, "reason").to_owned(),
+                    text(m, "applicant").to_owned(),
                 ]
             })
             .collect();
         if rows.is_empty() {
-            return output::line("Nothing is missing.");
+            return output::line(format_args!("Nothing is missing, says {}.", output::plain(&missing.provider)));
         }
-        output::table(&["DOCUMENT", "PARTS", "THE PROVIDER CALLS IT", "REASON"], &rows)
+        let last = if rows.iter().all(|row| row[4].is_empty()) { 4 } else { 5 };
+        let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.into_iter().take(last).collect()).collect();
+        output::table(&["DOCUMENT", "PARTS", "THE PROVIDER CALLS IT", "REASON", "ASK WITH"][..last], &rows)
     })
 }

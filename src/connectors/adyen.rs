@@ -28,7 +28,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 
 const TEST: &str = "https://kyc-test.adyen.com/lem/v3";
 const LIVE: &str = "https://kyc-live.adyen.com/lem/v3";
@@ -52,14 +52,13 @@ pub struct Settings {
     pub api_key: Secret,
     pub types: Kinds,
     pub problems: Kinds,
-    pub min_image_bytes: u64,
     /// `user:password` that callbacks carry beside their signature.
     pub callback_basic: Option<Secret>,
 }
 
 impl Settings {
     /// Keys: the common ones, `environment` (`test` or `live`), `api_key_file`, `types`, `problems` (a table from document kinds to error codes),
-    /// `min_image_bytes`, `webhook_basic_file` (`user:password`). `webhook_secret_file` holds the key in hexadecimal, as the provider shows it.
+    /// `webhook_basic_file` (`user:password`). `webhook_secret_file` holds the key in hexadecimal, as the provider shows it.
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader::new(table, read_secret);
         let base_url = reader.choice("environment", &[("test", TEST), ("live", LIVE)], TEST);
@@ -69,6 +68,11 @@ impl Settings {
             accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
             min_bytes: 1_024,
             max_bytes: 4_000_000,
+            pictures: PictureLimits {
+                // Of images; a PDF may have 1 KB.
+                min_bytes: 100_000,
+                ..PictureLimits::default()
+            },
             poll_first: Duration::seconds(30),
             poll_longest: Duration::hours(1),
         };
@@ -79,14 +83,12 @@ impl Settings {
         let api_key = reader.required_secret("api_key_file");
         let types = Kinds::read(&mut reader, "types", &TYPES);
         let problems = Kinds::read(&mut reader, "problems", &[]);
-        let min_image_bytes = reader.number("min_image_bytes", 100_000, 0..=100_000_000);
         let callback_basic = reader.secret("webhook_basic_file");
         reader.finish(Self {
             common,
             api_key,
             types,
             problems,
-            min_image_bytes,
             callback_basic,
         })
     }
@@ -136,7 +138,7 @@ impl Adyen {
     /// Before a byte is sent: the sides that must go together, and pictures that the provider will find too small.
     fn check_parts(&self, parcel: &Parcel, kind: &str) -> Result<(), Failure> {
         self.fits(kind, &part_names(parcel))?;
-        let small = |p: &super::ParcelPart| p.file_type != FileType::Pdf && p.size < self.settings.min_image_bytes;
+        let small = |p: &super::ParcelPart| p.file_type != FileType::Pdf && p.size < self.settings.common.limits.pictures.min_bytes;
         if parcel.parts.iter().any(small) {
             return Err(super::kinds::unsupported(
                 "The picture is smaller than this provider takes. Ask for a sharper photo, not a preview or a cut-out.",
@@ -193,10 +195,6 @@ impl Connector for Adyen {
         let mut limits = self.settings.common.limits.clone();
         if kind == "liveSelfie" {
             limits.accepted.retain(|t| *t != FileType::Pdf);
-        }
-        // A PDF may be small and a picture may not: where no PDF is taken the picture's limit is told at once.
-        if !limits.accepted.contains(&FileType::Pdf) {
-            limits.min_bytes = limits.min_bytes.max(self.settings.min_image_bytes);
         }
         Ok(limits)
     }
@@ -280,8 +278,11 @@ impl Connector for Adyen {
         // A legal entity that cannot exist: a known key is told so, another one is refused.
         let url = self.client.url("/legalEntities/LE00000000000000000000000");
         let answer = self.client.send(self.dress(Call::asking(Method::GET, url))).await?;
+        // In the provider's own form of an error; another server's "not found" says nothing of the key.
+        let own = answer.json().is_some_and(|body| body["errorCode"].is_string());
         match answer.status {
-            200..300 | 400 | 404 | 422 => Ok("the provider answers and knows the API key".to_owned()),
+            400 | 404 | 422 if own => Ok("the provider answers and knows the API key".to_owned()),
+            200..300 | 404 => Err(answer.unreadable()),
             _ => Err(answer.failure()),
         }
     }

@@ -27,7 +27,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 
 const LIVE: &str = "https://api.bridge.xyz/v0";
 const SANDBOX: &str = "https://api.sandbox.bridge.xyz/v0";
@@ -78,6 +78,10 @@ impl Settings {
             accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf, FileType::Heic],
             min_bytes: 1,
             max_bytes: 15_000_000,
+            pictures: PictureLimits {
+                min_side: 200,
+                ..PictureLimits::default()
+            },
             poll_first: Duration::seconds(30),
             poll_longest: Duration::minutes(30),
         };
@@ -243,7 +247,8 @@ impl Connector for Bridge {
 
     async fn check(&self) -> Result<String, Failure> {
         let call = Call::asking(Method::GET, self.client.url("/customers?limit=1"));
-        success(&self.client.send(self.dress(call)).await?)?;
+        let answer = self.client.send(self.dress(call)).await?;
+        answer.only(success(&answer)?, |body| body["data"].is_array())?;
         Ok("the provider answers and knows the API key".to_owned())
     }
 }

@@ -24,7 +24,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 
 const LIVE: &str = "https://api.dwolla.com";
 const SANDBOX: &str = "https://api-sandbox.dwolla.com";
@@ -57,6 +57,7 @@ impl Settings {
             min_bytes: 1,
             // The API says 10 MiB for the whole request and 10 MB for the file.
             max_bytes: 10_000_000,
+            pictures: PictureLimits::default(),
             poll_first: Duration::seconds(30),
             poll_longest: Duration::hours(1),
         };

@@ -24,7 +24,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 
 const SANDBOX: &str = "https://sandbox.lithic.com";
 const LIVE: &str = "https://api.lithic.com";
@@ -58,6 +58,7 @@ impl Settings {
             min_bytes: 1,
             // "Less than 15 MiB".
             max_bytes: (15 << 20) - 1,
+            pictures: PictureLimits::default(),
             poll_first: Duration::seconds(30),
             poll_longest: Duration::minutes(30),
         };

@@ -9,7 +9,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
 };
 use crate::domain::delivery::{ConfirmAt, Problem, ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -26,6 +26,7 @@ impl Settings {
             accepted: &FileType::ALL,
             min_bytes: 1,
             max_bytes: 20 << 20,
+            pictures: PictureLimits::default(),
             poll_first: Duration::ZERO,
             poll_longest: Duration::ZERO,
         };

@@ -26,7 +26,7 @@ use super::{
     Verdict, cannot_list,
 };
 use crate::domain::delivery::{ConfirmAt, ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 
 const EU: &str = "https://api.eu.onfido.com/v3.6";
 const US: &str = "https://api.us.onfido.com/v3.6";
@@ -69,6 +69,7 @@ impl Settings {
             // "2 KB to 3 MB": the stricter reading of each unit.
             min_bytes: 2_048,
             max_bytes: 3_000_000,
+            pictures: PictureLimits::default(),
             poll_first: Duration::seconds(30),
             poll_longest: Duration::minutes(30),
         };
@@ -322,7 +323,8 @@ impl Connector for Onfido {
 
     async fn check(&self) -> Result<String, Failure> {
         // `/ping` asks for no token; the list of callbacks does, and holds no person.
-        self.get("/webhooks").await?;
+        let answer = self.send(|| Call::asking(Method::GET, self.client.url("/webhooks"))).await?;
+        answer.only(success(&answer)?, |body| body["webhooks"].is_array())?;
         Ok("the provider answers and knows the token".to_owned())
     }
 }

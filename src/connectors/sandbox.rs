@@ -22,7 +22,7 @@ use super::{
     Verdict, sign,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 
 pub struct Settings {
     pub common: Common,
@@ -39,6 +39,7 @@ impl Settings {
             accepted: &FileType::ALL,
             min_bytes: 1,
             max_bytes: 20 << 20,
+            pictures: PictureLimits::default(),
             poll_first: Duration::seconds(1),
             poll_longest: Duration::seconds(30),
         };

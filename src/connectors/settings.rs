@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 use super::guard::checked_url;
 use super::{Limits, Profile};
 use crate::domain::delivery::{ConfirmAt, ProviderClass};
-use crate::domain::document::FileType;
+use crate::domain::document::{FileType, PictureLimits};
 
 /// A secret's text. Never shown.
 #[derive(Clone)]
@@ -357,6 +357,7 @@ pub struct Defaults {
     pub accepted: &'static [FileType],
     pub min_bytes: u64,
     pub max_bytes: u64,
+    pub pictures: PictureLimits,
     pub poll_first: Duration,
     pub poll_longest: Duration,
 }
@@ -430,7 +431,7 @@ impl Common {
     }
 }
 
-/// `accepted = ["image/jpeg", …]`, `min_bytes`, `max_bytes`.
+/// `accepted = ["image/jpeg", …]`, `min_bytes`, `max_bytes`; of pictures alone `min_image_bytes`, `min_image_side`, `max_image_side` (pixels; 0: no bound).
 pub fn read_limits(reader: &mut Reader<'_>, defaults: &Defaults) -> Limits {
     const TYPES: &str = "a list of \"image/jpeg\", \"image/png\", \"application/pdf\", \"image/heic\"";
     let accepted = match reader.texts("accepted", TYPES) {
@@ -448,13 +449,27 @@ pub fn read_limits(reader: &mut Reader<'_>, defaults: &Defaults) -> Limits {
     };
     let min_bytes = reader.number("min_bytes", defaults.min_bytes, 1..=1 << 30);
     let max_bytes = reader.number("max_bytes", defaults.max_bytes, 1..=1 << 30);
-    if max_bytes < min_bytes {
-        reader.fault("max_bytes", "not less than min_bytes");
+    let mut side = |key: &str, default: u32| u32::try_from(reader.number(key, default.into(), 0..=1 << 16)).unwrap_or(default);
+    let (min_side, max_side) = (
+        side("min_image_side", defaults.pictures.min_side),
+        side("max_image_side", defaults.pictures.max_side),
+    );
+    let pictures = PictureLimits {
+        min_bytes: reader.number("min_image_bytes", defaults.pictures.min_bytes, 0..=1 << 30),
+        min_side,
+        max_side,
+    };
+    if max_bytes < min_bytes.max(pictures.min_bytes) {
+        reader.fault("max_bytes", "not less than min_bytes and min_image_bytes");
+    }
+    if max_side != 0 && max_side < min_side {
+        reader.fault("max_image_side", "not less than min_image_side");
     }
     Limits {
         accepted,
         min_bytes,
         max_bytes,
+        pictures,
     }
 }
 
@@ -476,6 +491,7 @@ mod tests {
             accepted: &FileType::ALL,
             min_bytes: 1,
             max_bytes: 10,
+            pictures: PictureLimits::default(),
             poll_first: Duration::seconds(1),
             poll_longest: Duration::seconds(9),
         };

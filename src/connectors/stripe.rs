@@ -32,7 +32,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 use target::{Holder, Slot, Slots, Target};
 
 const API: &str = "https://api.stripe.com";
@@ -64,6 +64,10 @@ impl Settings {
             min_bytes: 1,
             // "Less than 10 MB".
             max_bytes: 9_999_999,
+            pictures: PictureLimits {
+                max_side: 8_000,
+                ..PictureLimits::default()
+            },
             poll_first: Duration::seconds(10),
             poll_longest: Duration::minutes(15),
         };

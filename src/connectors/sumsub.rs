@@ -29,7 +29,7 @@ use super::{
     Unsupported, Verdict,
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 use status::Steps;
 
 const TYPES: [(&str, &str); 7] = [
@@ -73,6 +73,7 @@ impl Settings {
             accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
             min_bytes: 1,
             max_bytes: 64_000_000,
+            pictures: PictureLimits::default(),
             poll_first: Duration::seconds(20),
             poll_longest: Duration::minutes(30),
         };
@@ -319,10 +320,28 @@ impl Connector for Sumsub {
         // An applicant that cannot exist: signed requests are told "not found", others "unauthorized".
         let path = "/resources/applicants/000000000000000000000000/requiredIdDocsStatus";
         let answer = self.send(Method::GET, path, None, true).await?;
-        match answer.status {
-            200..300 | 400 | 404 => Ok("the provider answers and takes the signature".to_owned()),
+        match (answer.status, error_code(&answer)) {
+            // Codes about the app token itself, whatever their status.
+            (_, Some(4000..5000)) => Err(refused_token(&answer)),
+            // In the provider's own form of an error; another server's "not found" says nothing of the signature.
+            (400 | 404, _) if answer.json().is_some_and(|body| body["code"].is_number()) => {
+                Ok("the provider answers and takes the signature".to_owned())
+            }
+            (200..300 | 404, _) => Err(answer.unreadable()),
             _ => Err(answer.failure()),
         }
+    }
+}
+
+fn refused_token(answer: &Answer) -> Failure {
+    Failure::Credentials {
+        problem: Problem::new(
+            "provider.credentials",
+            format!(
+                "The provider refuses the app token or its signature (status {}). Check both secrets and this machine's clock.",
+                answer.status
+            ),
+        ),
     }
 }
 
@@ -343,6 +362,7 @@ fn success(answer: &Answer) -> Result<Value, Failure> {
     }
     let document = |reason: Reason| Failure::Final { problem: reason.problem() };
     Err(match error_code(answer) {
+        Some(4000..5000) => refused_token(answer),
         Some(1001) => answer.refused("The provider has too many documents of this applicant. Remove some there, then retry."),
         Some(1002) => document(Reason::TooLarge),
         Some(1003 | 1004 | 1007) => document(Reason::Corrupted),

@@ -33,7 +33,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 use user::{Types, User};
 
 /// The documented limit of a request's body, and room for everything in it that is no document.
@@ -65,6 +65,7 @@ impl Settings {
             accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
             min_bytes: 1,
             max_bytes: BODY_CAP / 4 * 3,
+            pictures: PictureLimits::default(),
             poll_first: Duration::seconds(15),
             poll_longest: Duration::minutes(30),
         };
@@ -329,7 +330,8 @@ impl Connector for Synapse {
         let call = self
             .call(&Step::Asks, Method::GET, "/users/document-types", "")
             .header("content-type", "application/json");
-        let body = success(&self.client.send(call).await?)?;
+        let answer = self.client.send(call).await?;
+        let body = answer.only(success(&answer)?, |body| body["physical_docs"].is_array())?;
         let count = body["physical_docs"].as_array().map_or(0, Vec::len);
         Ok(format!("the provider answers and lists {count} document types"))
     }

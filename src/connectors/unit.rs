@@ -26,7 +26,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 
 /// From the SDK's list of document types.
 const TYPES: [(&str, &str); 7] = [
@@ -58,6 +58,7 @@ impl Settings {
             accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
             min_bytes: 1,
             max_bytes: 20_000_000,
+            pictures: PictureLimits::default(),
             poll_first: Duration::seconds(30),
             poll_longest: Duration::minutes(30),
         };
@@ -312,7 +313,8 @@ impl Connector for Unit {
 
     async fn check(&self) -> Result<String, Failure> {
         let call = Call::asking(Method::GET, self.client.url("/applications?page[limit]=1"));
-        self.client.send(self.dress(call)).await?.success()?;
+        let answer = self.client.send(self.dress(call)).await?;
+        answer.only(answer.success()?, |body| body["data"].is_array())?;
         Ok("the provider answers and knows the token".to_owned())
     }
 }

@@ -177,6 +177,29 @@ pub struct PartSpec {
     /// Bytes received, both ends included.
     pub min_bytes: u64,
     pub max_bytes: u64,
+    /// What a picture must be beyond that, and a PDF need not.
+    pub pictures: PictureLimits,
+}
+
+/// Bounds on pictures alone; 0: none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PictureLimits {
+    /// Bytes kept.
+    pub min_bytes: u64,
+    /// Fewest pixels on the shorter side.
+    pub min_side: u32,
+    /// Most pixels on the longer side.
+    pub max_side: u32,
+}
+
+impl PartSpec {
+    /// The fewest bytes of a file of this type.
+    pub fn least(&self, file_type: FileType) -> u64 {
+        match file_type {
+            FileType::Pdf => self.min_bytes,
+            FileType::Jpeg | FileType::Png | FileType::Heic => self.min_bytes.max(self.pictures.min_bytes),
+        }
+    }
 }
 
 /// Where the erasure secret of a submission lives.

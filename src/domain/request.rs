@@ -4,7 +4,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::agent::Actor;
 use super::delivery::{ConfirmAt, Delivery, Phase, PurgeCause};
-use super::document::{Document, DocumentKind, PartName, PartSpec, ProviderName, SealedText, SlotRef, StoredPart};
+use super::document::{Document, DocumentKind, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef, StoredPart};
 use super::id::{DocumentId, RequestId};
 use super::link::{COMMIT_GRACE, LinkState, RESUME_WITHIN, UploadLink};
 
@@ -362,6 +362,15 @@ impl DocumentRequest {
             field(part.name.as_str().as_bytes());
             field(&part.min_bytes.to_be_bytes());
             field(&part.max_bytes.to_be_bytes());
+            // Sixteen bytes, which no media type has; requests without them keep the terms that they always had.
+            if part.pictures != PictureLimits::default() {
+                let PictureLimits {
+                    min_bytes,
+                    min_side,
+                    max_side,
+                } = part.pictures;
+                field(&[&min_bytes.to_be_bytes()[..], &min_side.to_be_bytes(), &max_side.to_be_bytes()].concat());
+            }
             for accepted in &part.accepted {
                 field(accepted.mime().as_bytes());
             }

@@ -9,6 +9,8 @@ pub struct Limits {
     pub accepted: FileTypes,
     /// Fewest bytes kept (default 1).
     pub min_bytes: u64,
+    /// Fewest bytes kept of a picture, where that is more (default 0).
+    pub min_picture_bytes: u64,
     /// Most bytes received, metadata and trailing bytes included (default 20 MiB).
     pub max_bytes: u64,
     /// Fewest pixels on the shorter side (default 1).
@@ -26,6 +28,7 @@ impl Default for Limits {
         Self {
             accepted: FileTypes::of(&[FileType::Jpeg, FileType::Png, FileType::Pdf]),
             min_bytes: 1,
+            min_picture_bytes: 0,
             max_bytes: 20 << 20,
             min_side: 1,
             max_side: 12_000,
@@ -52,6 +55,7 @@ impl Limits {
     pub const UNBOUNDED: Self = Self {
         accepted: FileTypes::of(&FileType::ALL),
         min_bytes: 0,
+        min_picture_bytes: 0,
         max_bytes: u64::MAX,
         min_side: 0,
         max_side: u32::MAX,
@@ -67,6 +71,7 @@ impl Limits {
         let both = Self {
             accepted: self.accepted.and(other.accepted),
             min_bytes: self.min_bytes.max(other.min_bytes),
+            min_picture_bytes: self.min_picture_bytes.max(other.min_picture_bytes),
             max_bytes: self.max_bytes.min(other.max_bytes),
             min_side: self.min_side.max(other.min_side),
             max_side: self.max_side.min(other.max_side),
@@ -81,6 +86,14 @@ impl Limits {
             Err(NothingFits("pixels"))
         } else {
             Ok(both)
+        }
+    }
+
+    /// The fewest bytes of a file of this type.
+    pub(super) fn least(&self, file_type: FileType) -> u64 {
+        match file_type {
+            FileType::Pdf => self.min_bytes,
+            FileType::Jpeg | FileType::Png | FileType::Heic => self.min_bytes.max(self.min_picture_bytes),
         }
     }
 

@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, Role, Scope, Session};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::delivery::{ConfirmAt, Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
-use crate::domain::document::{Document, DocumentKind, FileType, PartName, PartSpec, ProviderName, SealedText, SlotRef};
+use crate::domain::document::{Document, DocumentKind, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef};
 use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
 use crate::domain::link::{PasscodeLock, UploadLink};
 use crate::domain::receipt::{DeletionReceipt, Erasure};
@@ -158,6 +158,9 @@ struct PartRow {
     min_bytes: u64,
     #[n(3)]
     max_bytes: u64,
+    /// Of pictures: fewest bytes, fewest and most pixels of a side.
+    #[n(4)]
+    pictures: Option<(u64, u32, u32)>,
 }
 
 #[derive(Encode, Decode)]
@@ -289,6 +292,7 @@ impl From<&PartSpec> for PartRow {
             accepted: p.accepted.iter().map(|&t| type_number(t)).collect(),
             min_bytes: p.min_bytes,
             max_bytes: p.max_bytes,
+            pictures: (p.pictures != PictureLimits::default()).then_some((p.pictures.min_bytes, p.pictures.min_side, p.pictures.max_side)),
         }
     }
 }
@@ -300,6 +304,13 @@ impl PartRow {
             accepted: self.accepted.into_iter().map(file_type).collect::<Read<_>>()?,
             min_bytes: self.min_bytes,
             max_bytes: self.max_bytes,
+            pictures: self
+                .pictures
+                .map_or_else(PictureLimits::default, |(min_bytes, min_side, max_side)| PictureLimits {
+                    min_bytes,
+                    min_side,
+                    max_side,
+                }),
         })
     }
 }

@@ -394,7 +394,11 @@ fn terms_of(portal: &Portal, ask: &Ask) -> Result<(CatalogueEntry, Limits, Confi
         let known = portal.providers.keys().map(ProviderName::as_str).collect::<Vec<_>>().join(", ");
         WorkflowError::Invalid {
             field: "provider",
-            mend: format!("is not configured; there is: {known}"),
+            mend: if known.is_empty() {
+                "is not configured, nor is any other: an operator adds a [providers.NAME] table to the configuration".to_owned()
+            } else {
+                format!("is not configured; there is: {known}")
+            },
         }
     })?;
     let entry = portal.catalogue.get(&ask.document).cloned().ok_or_else(|| WorkflowError::Invalid {
@@ -406,7 +410,7 @@ fn terms_of(portal: &Portal, ask: &Ask) -> Result<(CatalogueEntry, Limits, Confi
         .accepts(&ask.document, names)
         .map_err(|unsupported| WorkflowError::Invalid {
             field: "document",
-            mend: unsupported.0,
+            mend: format!("cannot be asked for like this. {}", unsupported.0.trim_end_matches('.')),
         })?;
     Ok((entry, limits, provider.profile().confirm))
 }
@@ -425,7 +429,7 @@ fn parts_of(portal: &Portal, ask: &Ask, entry: &CatalogueEntry, limits: &Limits)
     if accepted.is_empty() {
         return Err(WorkflowError::Invalid {
             field: "document",
-            mend: "no file type is accepted by both the catalogue and the provider".to_owned(),
+            mend: "cannot be asked for: no file type is accepted by both the catalogue and the provider".to_owned(),
         });
     }
     // In the catalogue's order, whatever order was asked for: front before back.
@@ -438,6 +442,7 @@ fn parts_of(portal: &Portal, ask: &Ask, entry: &CatalogueEntry, limits: &Limits)
             accepted: accepted.clone(),
             min_bytes: limits.min_bytes.max(1),
             max_bytes: limits.max_bytes.min(portal.policy.max_file),
+            pictures: limits.pictures,
         })
         .collect())
 }

@@ -309,12 +309,19 @@ impl Submission {
 /// Judges one part as it comes.
 pub(super) fn inspector(portal: &Portal, request: &DocumentRequest, spec: &PartSpec, declared: &str) -> Inspector {
     let strip = portal.catalogue.get(&request.document).map_or(Strip::Gps, |e| e.strip);
+    let bounds = Limits::default();
     Inspector::new(InspectPolicy {
         limits: Limits {
             accepted: FileTypes::of(&spec.accepted),
             min_bytes: spec.min_bytes,
+            min_picture_bytes: spec.pictures.min_bytes,
             max_bytes: spec.max_bytes,
-            ..Limits::default()
+            min_side: spec.pictures.min_side.max(bounds.min_side),
+            max_side: match spec.pictures.max_side {
+                0 => bounds.max_side,
+                theirs => theirs.min(bounds.max_side),
+            },
+            ..bounds
         },
         strip: match strip {
             Strip::Gps => InspectStrip::Gps,

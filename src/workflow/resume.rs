@@ -15,7 +15,7 @@ use crate::crypto::erase::EraseError;
 use crate::crypto::random;
 use crate::crypto::secret::ErasureSecret;
 use crate::crypto::staging::{Staging, StagingKey};
-use crate::domain::document::PartSpec;
+use crate::domain::document::{FileType, PartSpec};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::request::{DocumentRequest, How, Receiving, Stage, StagedPart};
 use crate::domain::token::PlainToken;
@@ -133,11 +133,14 @@ pub async fn create(
         part: part.name.to_string(),
         refusal,
     };
+    // A declared type is the sender's word, good enough to save a sending that would be in vain: the smaller minimum counts where it says nothing.
+    let declared = FileType::from_mime(announced.declared);
+    let least = declared.map_or(part.min_bytes, |file_type| part.least(file_type));
     match announced.length {
         0 => return Err(fits(Refusal::Empty).into()),
         length if length > part.max_bytes => return Err(fits(Refusal::TooBig { max: part.max_bytes }).into()),
         // What is kept of a file is never more than what came.
-        length if length < part.min_bytes => return Err(fits(Refusal::TooSmall { min: part.min_bytes }).into()),
+        length if length < least => return Err(fits(Refusal::TooSmall { min: least }).into()),
         _ => {}
     }
     let place = place_of(&link.request, &part.name);

@@ -4,6 +4,7 @@
 mod adyen;
 mod bridge;
 mod crash;
+mod doctor;
 mod dwolla;
 mod lithic;
 mod onfido;

@@ -22,7 +22,7 @@ pub async fn look(config: &Config, only: Option<&str>, findings: &mut Findings) 
         let known: Vec<&str> = config.providers.iter().map(|p| p.name.as_str()).collect();
         return Err(Failure::new(format!(
             "there is no provider {name:?} in the configuration; there is: {}",
-            known.join(", ")
+            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
         )));
     }
     if wanted.is_empty() {
@@ -50,20 +50,59 @@ pub async fn look(config: &Config, only: Option<&str>, findings: &mut Findings) 
             Ok(Ok(text)) => findings.good(AREA, format!("{name}: {text}")),
             Ok(Err(failure)) => {
                 let problem = failure.problem();
-                findings.wrong(
-                    AREA,
-                    format!("{name}: {}", problem.text),
-                    format!("look at [providers.{name}] ({})", problem.code),
-                );
+                let table = config.providers.iter().find(|p| p.name == name).map(|p| &p.table);
+                let mend = mend(name.as_str(), table, &problem.code);
+                findings.wrong(AREA, format!("{name}: {} ({})", problem.text, problem.code), mend);
             }
             Err(_) => findings.wrong(
                 AREA,
                 format!("{name}: no answer within {} s", PATIENCE.as_secs()),
-                "look at its base_url, proxy and firewall",
+                mend(
+                    name.as_str(),
+                    config.providers.iter().find(|p| p.name == name).map(|p| &p.table),
+                    "provider.timeout",
+                ),
             ),
         }
     }
     Ok(())
+}
+
+/// Which settings to look at after an answer with this code, by the keys that the table has.
+fn mend(name: &str, table: Option<&toml::Table>, code: &str) -> String {
+    const ADDRESS: [&str; 4] = ["base_url", "environment", "region", "token_url"];
+    let keys: Vec<&str> = table.into_iter().flat_map(toml::Table::keys).map(String::as_str).collect();
+    let is_credential = |key: &&str| {
+        let other = key.starts_with("webhook") || *key == "ca_file";
+        (key.ends_with("_file") && !other) || ["client_id", "user", "auth", "user_ip"].contains(key)
+    };
+    let credentials = keys.iter().copied().filter(is_credential).collect::<Vec<_>>().join(", ");
+    let address = keys
+        .iter()
+        .copied()
+        .filter(|key| ADDRESS.contains(key))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let address = if address.is_empty() { "base_url".to_owned() } else { address };
+    let place = format!("of [providers.{name}]");
+    match code {
+        "provider.second_factor" => format!("register the device of fingerprint_file {place} with the provider"),
+        "provider.credentials" | "provider.settings" => {
+            format!(
+                "look at {credentials} {place}: revoked, mistyped, or without a permission; and a sandbox's credentials do not open the live address ({address})"
+            )
+        }
+        "provider.unreachable" | "provider.timeout" => format!("look at {address} {place}, at proxy and ca_file, and at the firewall"),
+        "provider.rate_limited" | "provider.unavailable" | "provider.failed" => {
+            format!(
+                "nothing here: the provider has a fault or wants a pause; look at its status page, and try again ({address} {place} if it stays)"
+            )
+        }
+        "provider.refused" | "provider.unreadable_answer" => {
+            format!("look at {address} {place}: something answers there, and not as this provider does")
+        }
+        _ => format!("look at [providers.{name}]"),
+    }
 }
 
 /// `/readyz` of the portal that this configuration runs, where it can be asked without TLS.

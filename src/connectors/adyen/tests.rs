@@ -192,7 +192,8 @@ fn settings_limits_and_callbacks() {
         adyen.accepts(&kind("government-id"), &names(&["front", "back"])).unwrap().max_bytes,
         4_000_000
     );
-    assert_eq!(adyen.accepts(&kind("selfie"), &names(&["front"])).unwrap().min_bytes, 100_000);
+    let selfie = adyen.accepts(&kind("selfie"), &names(&["front"])).unwrap();
+    assert_eq!((selfie.min_bytes, selfie.pictures.min_bytes), (1_024, 100_000));
     assert!(adyen.accepts(&kind("drivers-license"), &names(&["front"])).is_err());
     assert!(adyen.accepts(&kind("passport"), &names(&["page-1", "page-2"])).is_ok());
     assert!(read("webhook_secret_file='nohex'").is_err() && read("min_image_bytes=-1").is_err());

@@ -80,7 +80,7 @@ use crate::connectors::settings::{Common, Defaults, Endpoint, Fault, ReadSecret,
 use crate::connectors::sign::{self, Algorithm, Encoding};
 use crate::connectors::words::Reason;
 use crate::domain::delivery::ConfirmAt;
-use crate::domain::document::{DocumentKind, FileType, PartName};
+use crate::domain::document::{DocumentKind, FileType, PartName, PictureLimits};
 
 #[derive(Debug)]
 pub struct Settings {
@@ -223,6 +223,7 @@ impl Settings {
             accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
             min_bytes: 1,
             max_bytes: 10 << 20,
+            pictures: PictureLimits::default(),
             poll_first: Duration::seconds(10),
             poll_longest: Duration::minutes(15),
         };

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use time::{Duration, OffsetDateTime};
 
 use super::*;
-use crate::domain::document::{DocumentKind, FileType, PartName, PartSpec, ProviderName, SealedText, SlotRef, StoredPart};
+use crate::domain::document::{DocumentKind, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef, StoredPart};
 use crate::domain::id::{AgentId, RequestId};
 use crate::domain::link::{COMMIT_GRACE, MAX_STREAMS};
 use crate::domain::request::{How, SENDING_GRACE, StagedPart};
@@ -44,6 +44,7 @@ pub(crate) fn request(passcode: bool) -> DocumentRequest {
             accepted: vec![FileType::Jpeg],
             min_bytes: 1,
             max_bytes: 100,
+            pictures: PictureLimits::default(),
         }],
         locale: None,
         message: None,

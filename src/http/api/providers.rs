@@ -47,6 +47,9 @@ pub struct MissingDocument {
     pub provider_name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The reference to ask with, where it is not the one that was asked about: a company's representative, one of several documents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applicant: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -93,6 +96,7 @@ async fn answer(state: &State, provider: &str, applicant: &str) -> Answer {
         parts: m.parts.iter().map(ToString::to_string).collect(),
         provider_name: m.provider_name,
         reason: m.reason,
+        applicant: m.applicant.map(|a| a.expose().to_owned()),
     });
     Ok(HttpResponse::Ok().json(MissingList {
         missing: missing.collect(),

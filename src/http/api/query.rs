@@ -21,7 +21,10 @@ impl Query {
         for (name, value) in pairs {
             if !known.contains(&name.as_str()) {
                 let name: String = name.chars().take(100).collect();
-                let mend = format!("is not known here; there is: {}", known.join(", "));
+                let mend = match known {
+                    [] => "is not known here; this address takes no query".to_owned(),
+                    known => format!("is not known here; there is: {}", known.join(", ")),
+                };
                 return Err(Problem::invalid(format!("{name} {mend}.")).field(name, mend));
             }
             if read.insert(name.clone(), value).is_some() {

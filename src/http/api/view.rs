@@ -76,6 +76,9 @@ pub struct Part {
     /// Media types.
     pub accepted: Vec<&'static str>,
     pub min_bytes: u64,
+    /// Of a picture, where that is more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_picture_bytes: Option<u64>,
     pub max_bytes: u64,
 }
 
@@ -215,6 +218,7 @@ fn part(part: &crate::domain::document::PartSpec) -> Part {
         name: part.name.to_string(),
         accepted: part.accepted.iter().map(|t| t.mime()).collect(),
         min_bytes: part.min_bytes,
+        min_picture_bytes: Some(part.pictures.min_bytes).filter(|least| *least > part.min_bytes),
         max_bytes: part.max_bytes,
     }
 }

@@ -29,6 +29,11 @@ fn requests() -> impl Strategy<Value = DocumentRequest> {
             r.link.issued_at = from_ms(at);
             r.created_at = from_ms(at);
             if verdict {
+                r.parts[0].pictures = PictureLimits {
+                    min_bytes: u64::from(mac[0]) << 10,
+                    min_side: mac[1].into(),
+                    max_side: mac[2].into(),
+                };
                 r.confirm = ConfirmAt::Verdict;
             }
             if let Stage::Held { document, delivery, .. } = &mut r.stage {

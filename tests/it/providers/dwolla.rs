@@ -78,6 +78,7 @@ impl Vendor for Dwolla {
             return Err("headers".into());
         }
         match request.line().as_str() {
+            "GET /customers/cust1" => Ok(Reply::json(200, json!({"id": "cust1", "status": "document"}))),
             "GET /customers/cust1/documents" => Ok(Reply::json(200, self.list())),
             "POST /customers/cust1/documents" => self.upload(request, base),
             other => Err(other.to_owned()),

@@ -140,6 +140,34 @@ async fn what_is_not_a_document_is_refused_in_words() {
     still_works(&house, &link).await;
 }
 
+/// A provider's minimum for pictures stands on the page before anything is chosen, is checked with the upload, and is not a PDF's.
+#[tokio::test]
+async fn a_picture_that_the_provider_finds_too_small_is_told_at_once() {
+    let house = House::wished(Wish {
+        provider: "min_bytes = 1024\nmin_image_bytes = 150000\nmin_image_side = 40\n".into(),
+        ..Wish::default()
+    })
+    .await;
+    let link = passport(&house).await;
+    let page = house.http.get(house.public(&link.path)).send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("photos from 147 KB"), "{page}");
+    assert!(
+        page.contains("data-least=\"1024\"") && page.contains("data-least-photo=\"150000\""),
+        "{page}"
+    );
+    let small = png(1, 130_000);
+    let (page, problem) = both(&house, &link, &[with("a.png", "image/png", &small), end()].concat()).await;
+    assert_eq!((page.0, problem["code"].as_str()), (422, Some("file.too_small")), "{problem}");
+    // Too narrow to read.
+    let (_, problem) = both(&house, &link, &[with("a.png", "image/png", &png(1, 110_000)), end()].concat()).await;
+    assert_eq!(problem["code"], "file.too_few_pixels", "{problem}");
+    let mut raw = Raw::to(&house).await;
+    raw.send(upload(&link.path, &[with("a.pdf", "application/pdf", &pdf("")), end()].concat()))
+        .await;
+    let answer = raw.answer().await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
 fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let body = [&kind[..], data].concat();
     let crc = !body.iter().fold(!0u32, |crc, byte| {

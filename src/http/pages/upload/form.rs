@@ -6,7 +6,7 @@
 use maud::{Markup, html};
 use serde_json::json;
 
-use crate::domain::document::PartSpec;
+use crate::domain::document::{FileType, PartSpec};
 use crate::domain::request::DocumentRequest;
 use crate::http::error::Problem;
 use crate::words::Words;
@@ -64,7 +64,9 @@ fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Optio
     let stored = view.resumable.stored.iter().any(|s| s == name);
     let title = format!("{name}-title");
     html! {
-        fieldset data-part=(name) data-most=(part.max_bytes) data-too-big=(told::too_big(words, part.max_bytes)) data-stored=[stored.then_some("")] {
+        fieldset data-part=(name) data-most=(part.max_bytes) data-too-big=(told::too_big(words, part.max_bytes)) data-least=(part.least(FileType::Pdf))
+            data-least-photo=(part.least(FileType::Jpeg)) data-too-small=(told::too_small(words, part.least(FileType::Pdf)))
+            data-too-small-photo=(told::too_small(words, part.least(FileType::Jpeg))) data-stored=[stored.then_some("")] {
             legend id=(title) {
                 @if parts > 1 { small { (words.fill("step", &[("count", &(index + 1).to_string()), ("total", &parts.to_string())])) } " " }
                 (part_label(name, parts, words))
@@ -129,11 +131,18 @@ fn preview(words: &Words, name: &str) -> Markup {
 
 fn limits(words: &Words, part: &PartSpec) -> String {
     let types = part.accepted.iter().map(|t| t.label()).collect::<Vec<_>>().join(words.say("comma"));
-    let (least, most) = (words.size(part.min_bytes), words.size(part.max_bytes));
-    if part.min_bytes > 1 {
+    let of_every = part.accepted.iter().map(|t| part.least(*t)).min().unwrap_or(part.min_bytes);
+    let of_photos = part.least(FileType::Jpeg);
+    let (least, most) = (words.size(of_every), words.size(part.max_bytes));
+    let every = if of_every > 1 {
         words.fill("limits-from", &[("types", &types), ("least", &least), ("most", &most)])
     } else {
         words.fill("limits", &[("types", &types), ("most", &most)])
+    };
+    if of_photos > of_every && part.accepted.iter().any(|t| *t != FileType::Pdf) {
+        words.fill("limits-photos", &[("limits", &every), ("least", &words.size(of_photos))])
+    } else {
+        every
     }
 }
 

@@ -17,7 +17,7 @@ pub fn localized(mut problem: Problem, words: &Words) -> Problem {
 pub fn refusal_words(words: &Words, refusal: &Refusal, accepted: &[FileType]) -> String {
     let key = format!("refusal.{}", refusal.code());
     match refusal {
-        Refusal::TooSmall { min } => words.fill(&key, &[("least", &words.size(*min))]),
+        Refusal::TooSmall { min } => too_small(words, *min),
         Refusal::TooBig { max } => too_big(words, *max),
         Refusal::UnknownType => {
             let types: Vec<&str> = accepted.iter().map(|t| t.label()).collect();
@@ -32,6 +32,11 @@ pub fn refusal_words(words: &Words, refusal: &Refusal, accepted: &[FileType]) ->
 /// The largest file that may come, in words.
 pub fn too_big(words: &Words, most: u64) -> String {
     words.fill("refusal.file.too_big", &[("most", &words.size(most))])
+}
+
+/// The smallest file that is taken, in words.
+pub fn too_small(words: &Words, least: u64) -> String {
+    words.fill("refusal.file.too_small", &[("least", &words.size(least))])
 }
 
 /// All files together are larger than they may be.

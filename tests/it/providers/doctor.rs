@@ -1,0 +1,354 @@
+//! What an operator asks from the shell: `nightdrop doctor` of every provider, with credentials that are right, revoked, of the wrong place, and while it is away;
+//! and `nightdrop missing` of every provider, with a list or without.
+
+use std::process::Output;
+
+use nightdrop::connectors::KINDS;
+use serde_json::{Value, json};
+
+use super::server::{Effect, Reply, Request, Review, Server, Vendor};
+use super::{Case, Stage, web};
+use crate::cli::nightdrop;
+use crate::support::{Folder, private};
+
+/// One harmless question: what a provider is asked, how it knows the portal, and what it answers.
+struct Question {
+    name: &'static str,
+    /// Its table, behind `kind` and the address.
+    lines: &'static str,
+    line: &'static str,
+    header: (&'static str, &'static str),
+    status: u16,
+    answer: &'static str,
+    /// Settings that a refusal must point at.
+    settings: &'static [&'static str],
+}
+
+const QUESTIONS: [Question; 11] = [
+    Question {
+        name: "stripe",
+        lines: "api_key_file = \"secret\"",
+        line: "GET /stripe/v1/account",
+        header: ("authorization", "Bearer good"),
+        status: 200,
+        answer: r#"{"id": "acct_1"}"#,
+        settings: &["api_key_file"],
+    },
+    Question {
+        name: "unit",
+        lines: "api_key_file = \"secret\"",
+        line: "GET /unit/applications?page[limit]=1",
+        header: ("authorization", "Bearer good"),
+        status: 200,
+        answer: r#"{"data": []}"#,
+        settings: &["api_key_file", "base_url"],
+    },
+    Question {
+        name: "sumsub",
+        lines: "app_token_file = \"secret\"\nsecret_key_file = \"secret\"\ncountry = \"USA\"",
+        line: "GET /sumsub/resources/applicants/000000000000000000000000/requiredIdDocsStatus",
+        header: ("x-app-token", "good"),
+        status: 404,
+        answer: r#"{"code": 404}"#,
+        settings: &["app_token_file", "secret_key_file"],
+    },
+    Question {
+        name: "dwolla",
+        lines: "environment = \"sandbox\"\nclient_id = \"id\"\nclient_secret_file = \"secret\"",
+        line: "GET /dwolla/",
+        header: ("authorization", "Bearer token"),
+        status: 200,
+        answer: r#"{"_links": {}}"#,
+        settings: &["client_id", "client_secret_file", "environment"],
+    },
+    Question {
+        name: "onfido",
+        lines: "region = \"eu\"\napi_token_file = \"secret\"",
+        line: "GET /onfido/webhooks",
+        header: ("authorization", "Token token=good"),
+        status: 200,
+        answer: r#"{"webhooks": []}"#,
+        settings: &["api_token_file", "region"],
+    },
+    Question {
+        name: "adyen",
+        lines: "environment = \"test\"\napi_key_file = \"secret\"",
+        line: "GET /adyen/legalEntities/LE00000000000000000000000",
+        header: ("x-api-key", "good"),
+        status: 422,
+        answer: r#"{"errorCode": "30_031"}"#,
+        settings: &["api_key_file", "environment"],
+    },
+    Question {
+        name: "lithic",
+        lines: "environment = \"live\"\napi_key_file = \"secret\"\nupload_hosts = [\"uploads.example.com\"]",
+        line: "GET /lithic/v1/event_subscriptions?page_size=1",
+        header: ("authorization", "good"),
+        status: 200,
+        answer: r#"{"data": []}"#,
+        settings: &["api_key_file", "environment"],
+    },
+    Question {
+        name: "bridge",
+        lines: "environment = \"live\"\napi_key_file = \"secret\"\ncountry = \"USA\"",
+        line: "GET /bridge/customers?limit=1",
+        header: ("api-key", "good"),
+        status: 200,
+        answer: r#"{"count": 0, "data": []}"#,
+        settings: &["api_key_file", "environment"],
+    },
+    Question {
+        name: "synapse",
+        lines: "client_id = \"id\"\nclient_secret_file = \"secret\"\nfingerprint_file = \"secret\"\nuser_ip = \"1.2.3.4\"",
+        line: "GET /synapse/users/document-types",
+        header: ("x-sp-gateway", "id|good"),
+        status: 200,
+        answer: r#"{"physical_docs": []}"#,
+        settings: &["client_id", "client_secret_file", "fingerprint_file"],
+    },
+    Question {
+        name: "http",
+        lines: "auth = \"bearer\"\napi_key_file = \"secret\"\ncheck_path = \"/ping\"\nupload = { path = \"/up\" }",
+        line: "GET /http/ping",
+        header: ("authorization", "Bearer good"),
+        status: 200,
+        answer: "{}",
+        settings: &["api_key_file", "base_url"],
+    },
+    Question {
+        name: "sandbox",
+        lines: "api_key_file = \"secret\"",
+        line: "GET /sandbox/v1/account",
+        header: ("authorization", "Bearer good"),
+        status: 200,
+        answer: "{}",
+        settings: &["api_key_file", "base_url"],
+    },
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Well,
+    Away,
+    /// Something else answers at its address.
+    Another,
+}
+
+struct Desk(Mood);
+
+impl Vendor for Desk {
+    fn answer(&mut self, request: &Request, _: &str) -> Result<Reply, String> {
+        if self.0 != Mood::Well {
+            return Ok(match self.0 {
+                Mood::Away => Reply::empty(503),
+                _ => Reply::json(200, json!({"message": "welcome to nginx"})),
+            });
+        }
+        if request.line() == "POST /dwolla/token" {
+            // Basic id:good
+            let good = request.header("authorization") == "Basic aWQ6Z29vZA==";
+            return Ok(if good {
+                Reply::json(200, json!({"access_token": "token", "expires_in": 3600}))
+            } else {
+                Reply::json(401, json!({"error": "invalid_client", "who": "Jane"}))
+            });
+        }
+        let asked = QUESTIONS.iter().find(|q| q.line == request.line());
+        let question = asked.ok_or_else(|| format!("{} is not harmless", request.line()))?;
+        if request.header(question.header.0) != question.header.1 {
+            return Ok(Reply::json(401, json!({"message": "Jane"})));
+        }
+        let answer: Value = serde_json::from_str(question.answer).unwrap();
+        Ok(Reply::json(question.status, answer))
+    }
+
+    fn carries(&self, _: &Request) -> bool {
+        false
+    }
+
+    fn effects(&self) -> Vec<Effect> {
+        Vec::new()
+    }
+
+    fn decide(&mut self, review: Review) {
+        self.0 = match review {
+            Review::Open => Mood::Away,
+            Review::Accepted => Mood::Well,
+            Review::Rejected => Mood::Another,
+        };
+    }
+
+    fn callback(&self, _: i64) -> (Vec<(String, String)>, Vec<u8>) {
+        (Vec::new(), Vec::new())
+    }
+
+    fn clear(&mut self) {}
+
+    fn has_keys(&self) -> bool {
+        false
+    }
+
+    fn hide(&mut self, _: bool) {}
+}
+
+struct Office {
+    folder: Folder,
+    server: Server,
+}
+
+impl Office {
+    async fn open() -> Self {
+        let (folder, server) = (Folder::new(), Server::start(Box::new(Desk(Mood::Well))).await);
+        let mut text = "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\n".to_owned();
+        for question in &QUESTIONS {
+            let name = question.name;
+            text.push_str(&format!(
+                "[providers.{name}]\nkind = \"{name}\"\nbase_url = \"http://{}/{name}\"\nallow_insecure = true\nallow_private = true\n{}\n",
+                server.address, question.lines
+            ));
+        }
+        text.push_str("[providers.by-hand]\nkind = \"manual\"\n");
+        private(&folder.path().join("nightdrop.toml"), &text);
+        private(&folder.path().join("secret"), "good");
+        Self { folder, server }
+    }
+
+    /// (level, text, mend) of what is said about each provider.
+    async fn findings(&self, more: &'static [&'static str]) -> Vec<(String, String, String)> {
+        let config = self.folder.path().join("nightdrop.toml");
+        let run = move || {
+            nightdrop(&["doctor", "--json"])
+                .args(more)
+                .arg("--config")
+                .arg(config)
+                .output()
+                .unwrap()
+        };
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+        let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
+        let all = report["findings"].as_array().unwrap().iter().filter(|f| f["area"] == "providers");
+        all.map(|f| (text(f, "level"), text(f, "text"), text(f, "mend"))).collect()
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[tokio::test]
+async fn the_doctor_asks_every_provider_and_says_what_it_answered() {
+    let asked: Vec<&str> = QUESTIONS.iter().map(|q| q.name).chain(["manual"]).collect();
+    assert!(KINDS.iter().all(|kind| asked.contains(kind)), "a kind has no question");
+    let office = Office::open().await;
+
+    let well = office.findings(&[]).await;
+    assert_eq!(well.len(), QUESTIONS.len() + 1, "{well:?}");
+    assert!(well.iter().all(|(level, ..)| level == "good"), "{well:?}");
+    assert!(office.server.complaints().is_empty(), "{:?}", office.server.complaints());
+    let one = office.findings(&["--provider", "lithic"]).await;
+    assert!(
+        matches!(&one[..], [(level, text, _)] if level == "good" && text.starts_with("lithic: ")),
+        "{one:?}"
+    );
+
+    private(&office.folder.path().join("secret"), "revoked");
+    let revoked = office.findings(&[]).await;
+    for question in &QUESTIONS {
+        let (level, text, mend) = revoked
+            .iter()
+            .find(|(_, t, _)| t.starts_with(&format!("{}: ", question.name)))
+            .unwrap();
+        assert_eq!(level, "wrong", "{text}");
+        assert!(text.contains("401") && text.contains("(provider.credentials)"), "{text}");
+        assert!(mend.contains(&format!("[providers.{}]", question.name)), "{mend}");
+        for setting in question.settings {
+            assert!(mend.contains(setting), "{}: {mend}", question.name);
+        }
+        assert!(!text.contains("Jane") && !text.contains("revoked"), "{text}");
+    }
+
+    private(&office.folder.path().join("secret"), "good");
+    office.server.vendor(|v| v.decide(Review::Open));
+    let away = office.findings(&[]).await;
+    let wrong: Vec<_> = away.iter().filter(|(level, ..)| level == "wrong").collect();
+    assert_eq!(wrong.len(), QUESTIONS.len());
+    assert!(
+        wrong
+            .iter()
+            .all(|(_, text, mend)| text.contains("not available") && mend.contains("status page")),
+        "{wrong:?}"
+    );
+
+    // A proxy's page, a moved address. What needs no particular answer cannot tell.
+    office.server.vendor(|v| v.decide(Review::Rejected));
+    let another = office.findings(&[]).await;
+    for (level, text, mend) in &another {
+        let cannot_tell = ["by-hand", "http", "sandbox"]
+            .iter()
+            .any(|name| text.starts_with(name));
+        assert!(
+            cannot_tell || (level == "wrong" && mend.contains("base_url") && mend.contains("something answers there")),
+            "{text} {mend}"
+        );
+    }
+
+    let Office { folder, server } = office;
+    drop(server);
+    let office = Office {
+        folder,
+        ..Office::open().await
+    };
+    let gone = office.findings(&["--provider", "stripe"]).await;
+    assert!(
+        gone[0].1.contains("(provider.unreachable)") && gone[0].2.contains("firewall"),
+        "{gone:?}"
+    );
+}
+
+#[tokio::test]
+async fn missing_is_answered_for_every_provider() {
+    let cases: Vec<(Case, &str)> = vec![
+        (super::stripe::case(), "Nothing is missing, says received."),
+        (super::unit::case(true), "government-id  front, back  IdDocument"),
+        (super::sumsub::case(), "government-id"),
+        (super::dwolla::case(), "government-id"),
+        (super::adyen::case(), "Nothing is missing, says received."),
+        (super::lithic::case(), "passport"),
+        (super::bridge::case(), "Nothing is missing, says received."),
+        (super::synapse::case(), "government-id"),
+        (
+            super::onfido::case(false),
+            "cannot say what is missing. Pick the document from the catalogue",
+        ),
+        (
+            web::case(web::Shape::Raw),
+            "cannot say what is missing. Pick the document from the catalogue",
+        ),
+    ];
+    for (case, expected) in cases {
+        let (kind, applicant) = (case.kind, case.applicant);
+        let stage = Stage::of(&mut Some(case)).await;
+        let (url, key) = (stage.house.staff(""), stage.house.api_key.clone());
+        let run = move || {
+            nightdrop(&["missing", "--provider", "received", "--applicant", applicant])
+                .env("NIGHTDROP_URL", url)
+                .env("NIGHTDROP_TOKEN", key)
+                .output()
+                .unwrap()
+        };
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        let said = said(&output);
+        assert!(said.contains(expected), "{kind}: {said} {:?}", stage.server.complaints());
+        assert_eq!(output.status.success(), !expected.starts_with("cannot"), "{kind}: {said}");
+        assert!(stage.server.complaints().is_empty(), "{kind}: {:?}", stage.server.complaints());
+        // Where one document is asked for under a reference of its own, it is said.
+        if ["unit", "lithic"].contains(&kind) {
+            assert!(said.contains("ASK WITH") && said.contains(&format!("{applicant},")), "{said}");
+        }
+    }
+}
