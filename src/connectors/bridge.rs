@@ -60,6 +60,8 @@ pub struct Settings {
     pub common: Common,
     pub api_key: Secret,
     pub countries: Countries,
+    /// Whether countries are sent in small letters.
+    pub small_countries: bool,
     pub types: Kinds,
     pub key_window: Duration,
     /// Public keys of callbacks, PKCS#1.
@@ -67,7 +69,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Keys: the common ones, `environment` (`sandbox` or `live`), `api_key_file`, `country`, `countries`, `types`, `key_window`,
+    /// Keys: the common ones, `environment` (`sandbox` or `live`), `api_key_file`, `country`, `countries`, `country_case`, `types`, `key_window`,
     /// `webhook_key_file` and `webhook_key_previous_file` (PEM).
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader::new(table, read_secret);
@@ -94,6 +96,7 @@ impl Settings {
         }
         let api_key = reader.required_secret("api_key_file");
         let countries = Countries::read(&mut reader, true);
+        let small_countries = reader.choice("country_case", &[("upper", false), ("lower", true)], false);
         let types = Kinds::read(&mut reader, "types", &TYPES);
         let key_window = reader.span("key_window", Duration::hours(24));
         let webhook_keys = ["webhook_key_file", "webhook_key_previous_file"]
@@ -104,6 +107,7 @@ impl Settings {
             common,
             api_key,
             countries,
+            small_countries,
             types,
             key_window,
             webhook_keys,
@@ -136,7 +140,13 @@ impl Bridge {
     fn path(&self, applicant: &ApplicantRef) -> Result<(String, String), Failure> {
         let (id, country) = self.settings.countries.split(applicant)?;
         let id = plain_id(id).ok_or_else(|| wrong_reference("a customer's id"))?;
-        Ok((format!("/customers/{id}"), country.unwrap_or_default().to_owned()))
+        let country = country.unwrap_or_default();
+        let country = if self.settings.small_countries {
+            country.to_lowercase()
+        } else {
+            country.to_owned()
+        };
+        Ok((format!("/customers/{id}"), country))
     }
 
     fn body(parcel: &Parcel, kind: &str, country: &str) -> Json {

@@ -6,7 +6,7 @@
 //! * The upload address comes from the provider: https only, no redirect, only hosts of `upload_hosts`, and the API key never goes there.
 //! * Addresses are bearer secrets, so only the submission's id is noted (step `document`); a later attempt reads it again and puts what is still pending.
 //!
-//! Unverified: the verb PUT and its headers, the upload hosts (therefore `upload_hosts` has no default), and the field in which a callback names its event.
+//! Unverified: the verb PUT and its headers (therefore `upload_method` and `upload_headers`), the upload hosts (therefore `upload_hosts` has no default), and the field in which a callback names its event.
 
 use async_trait::async_trait;
 use reqwest::Method;
@@ -43,11 +43,14 @@ pub struct Settings {
     pub common: Common,
     pub api_key: Secret,
     pub upload_hosts: Vec<String>,
+    pub upload_method: Method,
+    pub upload_headers: Vec<(String, String)>,
     pub types: Kinds,
 }
 
 impl Settings {
-    /// Keys: the common ones, `environment` (`sandbox` or `live`), `api_key_file`, `upload_hosts` (`["uploads.example.com", "*.example.net"]`), `types`.
+    /// Keys: the common ones, `environment` (`sandbox` or `live`), `api_key_file`, `upload_hosts` (`["uploads.example.com", "*.example.net"]`),
+    /// `upload_method` (`PUT` or `POST`), `upload_headers`, `types`.
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader::new(table, read_secret);
         let base_url = reader.choice("environment", &[("sandbox", SANDBOX), ("live", LIVE)], SANDBOX);
@@ -68,11 +71,15 @@ impl Settings {
         }
         let api_key = reader.required_secret("api_key_file");
         let upload_hosts = guard::read_hosts(&mut reader, "upload_hosts");
+        let upload_method = reader.choice("upload_method", &[("PUT", Method::PUT), ("POST", Method::POST)], Method::PUT);
+        let upload_headers = reader.pairs("upload_headers", "a table from header names to values");
         let types = Kinds::read(&mut reader, "types", &TYPES);
         reader.finish(Self {
             common,
             api_key,
             upload_hosts,
+            upload_method,
+            upload_headers,
             types,
         })
     }
@@ -248,6 +255,16 @@ impl Lithic {
                 ),
             });
         }
+        // A document that is there and not yet judged: another one would only spend the second submission.
+        let waits = |s: &Submission| !s.uploads.is_empty() && s.uploads.iter().all(|u| u.status == "UPLOADED");
+        if listed.iter().any(|s| of_ours(&s) && waits(s)) {
+            return Err(Failure::Final {
+                problem: Problem::new(
+                    "provider.already_submitted",
+                    "The provider already holds such a document and has not judged it yet; another one would use up the last submission. Mark the request as uploaded, or wait for the verdict and retry.",
+                ),
+            });
+        }
         if let Some(found) = listed.into_iter().rev().find(|s| of_ours(&s) && s.is_untouched()) {
             return Ok(found);
         }
@@ -273,8 +290,13 @@ impl Lithic {
     async fn put(&self, parcel: &Parcel, part: usize, url: &str) -> Result<(), Failure> {
         let url = guard::foreign_url(&self.settings.common.endpoint, &self.settings.upload_hosts, url)?;
         let body = Body::new(parcel.parts[part].file_type.mime(), vec![Segment::Part(part)], parcel);
-        // Without any of our headers: the address itself is the permission.
-        let answer = self.client.send(Call::sending(Method::PUT, url).body(body)).await?;
+        // Without any of our credentials: the address itself is the permission.
+        let call = Call::sending(self.settings.upload_method.clone(), url).body(body);
+        let headers = self.settings.upload_headers.iter();
+        let answer = self
+            .client
+            .send(headers.fold(call, |call, (name, value)| call.header(name, value)))
+            .await?;
         match answer.status {
             200..300 => Ok(()),
             401 | 403 | 410 => Err(answer.definite(

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod ask;
 pub mod audit;
+pub mod docs;
 pub mod form;
 pub mod requests;
 pub mod session;
@@ -47,6 +48,8 @@ table! { Turned;
     "/requests/{id}/receipt.txt" { get: requests::receipt_text }
     "/audit" { get: audit::page }
     "/audit/export" { get: audit::export }
+    "/docs" { get: docs::index }
+    "/docs/providers/{page}" { get: docs::provider }
     "/admin" { get: admin::overview }
     "/admin/unlock" { post: admin::unlock }
     "/admin/clock" { post: admin::accept_clock }

@@ -168,6 +168,8 @@ const PERMISSIONS: &[(&str, Methods)] = {
         ("/requests/{id}/receipt.txt", &[("GET", STAFF)]),
         ("/audit", &[("GET", AUDIT)]),
         ("/audit/export", &[("GET", AUDIT)]),
+        ("/docs", &[("GET", ALL)]),
+        ("/docs/providers/{page}", &[("GET", ALL)]),
         ("/admin", &[("GET", ADMIN)]),
         ("/admin/unlock", &[("POST", ADMIN)]),
         ("/admin/clock", &[("POST", ADMIN)]),

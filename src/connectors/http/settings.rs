@@ -1,4 +1,4 @@
-//! The table of a provider of kind `http`.
+//! The table of a provider of kind `http`. Operators read the same in `assets/docs/providers/http.md`.
 //!
 //! ```toml
 //! kind = "http"

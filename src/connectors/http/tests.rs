@@ -392,3 +392,15 @@ fn tables_with_faults_are_refused_with_all_of_them() {
         assert_eq!(found, expected, "{lines}");
     }
 }
+
+/// What operators read is what stands here.
+#[test]
+fn the_page_for_operators_has_every_key() {
+    let page = include_str!("../../../assets/docs/providers/http.md");
+    let head = include_str!("settings.rs").split("//! ```").nth(1).unwrap();
+    let keys: Vec<&str> = head.lines().skip(1).map(|line| line.trim_start_matches("//!").trim()).collect();
+    assert!(keys.len() > 40);
+    for line in keys.into_iter().filter(|line| !line.is_empty()) {
+        assert!(page.contains(line), "{line}");
+    }
+}

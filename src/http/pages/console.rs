@@ -4,6 +4,7 @@ pub mod account;
 pub mod admin;
 pub mod ask;
 pub mod audit;
+pub mod docs;
 pub mod frame;
 pub mod requests;
 pub mod start;

@@ -269,3 +269,37 @@ async fn admins_run_the_house_from_the_console() {
         "a key without a scope"
     );
 }
+
+/// The pages about providers: reachable from where one is chosen and administered, for everybody who is signed in, and nobody else; rendered, not dumped.
+#[tokio::test]
+async fn pages_about_providers_are_a_click_away() {
+    let house = House::new().await;
+    let admin = Browser::signed_in(&house, Role::Admin).await;
+    for from in ["/admin", "/requests/new", "/missing"] {
+        assert!(admin.page(from).await.contains("href=\"/docs/providers/sandbox\""), "{from}");
+    }
+    assert!(admin.page("/admin").await.contains("href=\"/docs\""));
+    let auditor = Browser::signed_in(&house, Role::Auditor).await;
+    let index = auditor.page("/docs").await;
+    for kind in nightdrop::connectors::KINDS {
+        let path = format!("/docs/providers/{kind}");
+        assert!(index.contains(&format!("href=\"{path}\"")), "{kind}");
+        let response = auditor.get(&path).await;
+        let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        let page = response.text().await.unwrap();
+        let main = between(&page, "<main", "</main>");
+        for shown in ["<h1>", "<strong>", "<code>", "<li>"] {
+            assert!(main.contains(shown), "{kind}: {shown}");
+        }
+        // Nothing of the Markdown is left, except inside code.
+        for left in ["**", "](", "```", "| ---", "<p>#"] {
+            assert!(!main.contains(left), "{kind}: {left}");
+        }
+        assert!(!main.contains(" style=") && !main.contains("<script"), "{kind}");
+    }
+    assert_eq!(admin.get("/docs/providers/README").await.status(), 404);
+    assert_eq!(admin.get("/docs/providers/nobody").await.status(), 404);
+    let stranger = Browser::stranger(&house);
+    assert_eq!(stranger.get("/docs/providers/stripe").await.status(), 303);
+}

@@ -288,9 +288,7 @@ async fn the_doctor_asks_every_provider_and_says_what_it_answered() {
     office.server.vendor(|v| v.decide(Review::Rejected));
     let another = office.findings(&[]).await;
     for (level, text, mend) in &another {
-        let cannot_tell = ["by-hand", "http", "sandbox"]
-            .iter()
-            .any(|name| text.starts_with(name));
+        let cannot_tell = ["by-hand", "http", "sandbox"].iter().any(|name| text.starts_with(name));
         assert!(
             cannot_tell || (level == "wrong" && mend.contains("base_url") && mend.contains("something answers there")),
             "{text} {mend}"

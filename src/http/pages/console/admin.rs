@@ -55,6 +55,7 @@ pub fn overview(
         section.card {
             h2 { "Providers" }
             @if providers.is_empty() { p.empty { "None is configured." } } @else { (provider_table(providers)) }
+            p.quiet { a href="/docs" { "How providers are set up, and what their answers mean" } }
         }
     };
     frame::page(agent, Place::Admin, "Admin", body)
@@ -97,7 +98,7 @@ fn provider_table(providers: &[Provider]) -> Markup {
                 @for provider in providers {
                     tr {
                         td.head { (provider.name) }
-                        td data-label="Kind" { (provider.kind) }
+                        td data-label="Kind" { a href={ "/docs/providers/" (provider.kind) } { (provider.kind) } }
                         td data-label="Sending" {
                             @if provider.by_hand { span.chip.calm { "By hand" } } @else if provider.paused { span.chip.bad { "Paused after failures" } } @else { span.chip.good { "Ready" } }
                         }

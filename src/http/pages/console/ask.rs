@@ -75,6 +75,7 @@ pub fn form(agent: &Agent, state: &State, typed: &Form, once: &str, problem: Opt
             input type="hidden" name="once" value=(once);
             @for part in typed.all("part") { input type="hidden" name="part" value=(part); }
             (Field::new("provider", "Provider").select(&providers, typed.text("provider"), problem))
+            (guides(state))
             (Field::new("applicant", "Applicant").hint("The provider’s own reference for this person, not a name.")
                 .input("text", typed.text("applicant"), problem, Input { focus: problem.is_none(), longest: Some(128), ..Input::default() }))
             (Field::new("document", "Document").also(&["parts"]).select(&documents(state), typed.text("document"), problem))
@@ -91,6 +92,20 @@ pub fn form(agent: &Agent, state: &State, typed: &Form, once: &str, problem: Opt
         }
     };
     frame::page(agent, Place::New, "New request", body)
+}
+
+/// Where it stands how a provider's references look and what it takes.
+fn guides(state: &State) -> Markup {
+    html! {
+        p.hint {
+            "What a reference looks like there: "
+            @for (n, (name, connector)) in state.portal.providers.iter().enumerate() {
+                @if n > 0 { ", " }
+                a href={ "/docs/providers/" (connector.profile().kind) } { (name) }
+            }
+            @if state.portal.providers.is_empty() { a href="/docs" { "providers" } }
+        }
+    }
 }
 
 /// Each kind, and each single part of a kind that has several.
@@ -174,6 +189,7 @@ pub fn missing(agent: &Agent, state: &State, typed: &Form, found: Option<&[(Miss
         @if !cannot { (refusal(problem)) }
         form.card.narrow method="post" action="/missing" {
             (Field::new("provider", "Provider").select(&providers, typed.text("provider"), problem))
+            (guides(state))
             (Field::new("applicant", "Applicant").hint("The provider’s own reference for this person.")
                 .input("text", typed.text("applicant"), problem, Input { focus: found.is_none(), longest: Some(128), ..Input::default() }))
             div.actions { button.primary { "Ask the provider" } }
@@ -202,10 +218,11 @@ fn missing_row(state: &State, typed: &Form, missing: &Missing, once: &str) -> Ma
                 strong { @if let Some(kind) = &missing.document { (label(&state.portal, kind, "en")) } @else { (missing.provider_name) } }
                 @if !missing.parts.is_empty() { span.quiet { " " (missing.parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")) } }
                 @if let Some(reason) = &missing.reason { div.quiet { (reason) } }
+                @if let Some(other) = &missing.applicant { div.quiet { "Asked for as " span.mono { (other.expose()) } } }
             }
             @if let Some(kind) = missing.document.as_ref().filter(|k| state.portal.catalogue.get(k).is_some()) {
                 form.actions method="post" action="/requests/new" {
-                    (carried(typed))
+                    (carried_to(typed, missing.applicant.as_ref().map_or(typed.text("applicant"), |other| other.expose())))
                     input type="hidden" name="once" value=(once);
                     input type="hidden" name="document" value=(kind);
                     @for part in &missing.parts { input type="hidden" name="part" value=(part); }
@@ -218,8 +235,13 @@ fn missing_row(state: &State, typed: &Form, missing: &Missing, once: &str) -> Ma
 }
 
 fn carried(typed: &Form) -> Markup {
+    carried_to(typed, typed.text("applicant"))
+}
+
+/// The provider, and the reference that it wants to be asked with.
+fn carried_to(typed: &Form, applicant: &str) -> Markup {
     html! {
         input type="hidden" name="provider" value=(typed.text("provider"));
-        input type="hidden" name="applicant" value=(typed.text("applicant"));
+        input type="hidden" name="applicant" value=(applicant);
     }
 }

@@ -18,6 +18,7 @@ pub enum Place {
     Audit,
     Admin,
     Account,
+    Docs,
 }
 
 const PLACES: [(Place, &str, &str); 6] = [
@@ -35,7 +36,7 @@ fn visible(place: Place, agent: &Agent) -> bool {
         Place::New | Place::Missing => may::<Requests>(agent.role),
         Place::Audit => may::<Audit>(agent.role),
         Place::Admin => may::<Admin>(agent.role),
-        Place::Account => true,
+        Place::Account | Place::Docs => true,
     }
 }
 
