@@ -61,6 +61,9 @@ async fn identities_go_together_and_other_documents_by_their_purpose() {
     connector.deliver(&proof, &NoTrail).await.unwrap();
     let expected = json!({"documents": [{"purposes": ["proof_of_address"], "file": "data:image/png;base64,ZnJvbnQ=", "description": proof.file_name(0)}]});
     assert_eq!(fake.seen()[1].json(), expected);
+    let small = self::connector(&fake, "country_case='lower'");
+    let _ = small.deliver(&parcel_of("c1", &[("front", b"front")], 2), &NoTrail).await;
+    assert!(fake.seen()[2].text().contains(r#""issuing_country":"usa""#));
 }
 
 fn customer(requirements: Value, due: Value, status: &str) -> Value {

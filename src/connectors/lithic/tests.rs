@@ -92,6 +92,31 @@ async fn an_untouched_submission_is_used_and_a_half_one_is_for_a_person() {
     assert_eq!((count(&fake, "POST"), count(&fake, "PUT")), (0, 1), "our own is finished");
 }
 
+/// After a person's "retry": what is there and not judged would only be there twice.
+#[tokio::test]
+async fn a_document_that_waits_for_its_verdict_is_not_sent_again() {
+    const WHOLE: [(&str, &str); 2] = [("FRONT", "UPLOADED"), ("BACK", "UPLOADED")];
+    const JUDGED: [(&str, &str); 2] = [("FRONT", "REJECTED"), ("BACK", "ACCEPTED")];
+    let fake = lithic(Some(&WHOLE), Reply::Drop, Reply::Drop).await;
+    let failure = connector(&fake, "").deliver(&both(), &NoTrail).await.unwrap_err();
+    assert_eq!(failure.problem().code, "provider.already_submitted");
+    assert_eq!(count(&fake, "P"), 0);
+    // A rejected one may have a second.
+    let fake = lithic(Some(&JUDGED), Reply::Silence, Reply::with(200, &[], b"")).await;
+    connector(&fake, "").deliver(&both(), &NoTrail).await.unwrap();
+    assert_eq!((count(&fake, "POST"), count(&fake, "PUT")), (1, 2));
+}
+
+#[tokio::test]
+async fn how_bytes_go_to_the_address_can_be_set() {
+    let fake = lithic(Some(&OPEN), Reply::Drop, Reply::with(200, &[], b"")).await;
+    let lines = "upload_method='POST'\nupload_headers={x-amz-acl='private'}";
+    let _ = connector(&fake, lines).deliver(&both(), &NoTrail).await;
+    let sent = fake.seen().into_iter().find(|s| s.line.contains("/bucket/")).unwrap();
+    assert!(sent.line.starts_with("POST "), "{}", sent.line);
+    assert_eq!((sent.header("x-amz-acl"), sent.header("authorization")), ("private", ""));
+}
+
 #[tokio::test]
 async fn an_uncertain_opening_is_never_repeated_and_bytes_go_to_listed_hosts_only() {
     let fake = lithic(None, Reply::with(503, &[], b""), Reply::Drop).await;

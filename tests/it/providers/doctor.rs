@@ -3,13 +3,19 @@
 
 use std::process::Output;
 
+use nightdrop::app::{self, App, KeyProtection};
+use nightdrop::config::Config;
 use nightdrop::connectors::KINDS;
+use nightdrop::crypto::envelope::Suite;
+use nightdrop::domain::agent::{Actor, Role};
+use nightdrop::storage::clock::Source;
+use nightdrop::workflow::{WorkflowError, issue, sign_in};
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Server, Vendor};
 use super::{Case, Stage, web};
 use crate::cli::nightdrop;
-use crate::support::{Folder, private};
+use crate::support::{Folder, House, Wish, ask, png, private, walk};
 
 /// One harmless question: what a provider is asked, how it knows the portal, and what it answers.
 struct Question {
@@ -308,6 +314,25 @@ async fn the_doctor_asks_every_provider_and_says_what_it_answered() {
     );
 }
 
+/// With no provider at all nobody is told to choose from an empty list.
+#[tokio::test]
+async fn without_a_provider_the_words_say_whose_turn_it_is() {
+    let folder = Folder::new();
+    let text = "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\nerasure = { slots = 64, accept_weak = true }\n";
+    let config = Config::parse(text, folder.path(), std::iter::empty()).unwrap();
+    app::create(&config, &KeyProtection::KekFile, Suite::X25519).unwrap();
+    let app = App::open(config, Source::System).await.unwrap();
+    let refused = issue::issue(&app.portal, ask("a1", "passport"), Actor::Operator, None)
+        .await
+        .err()
+        .unwrap();
+    let WorkflowError::Invalid { field, mend } = refused else {
+        panic!("{refused}")
+    };
+    assert_eq!(field, "provider");
+    assert!(mend.contains("[providers.NAME]") && !mend.contains("there is:"), "{mend}");
+}
+
 #[tokio::test]
 async fn missing_is_answered_for_every_provider() {
     let cases: Vec<(Case, &str)> = vec![
@@ -349,4 +374,55 @@ async fn missing_is_answered_for_every_provider() {
             assert!(said.contains("ASK WITH") && said.contains(&format!("{applicant},")), "{said}");
         }
     }
+}
+
+/// Every problem that an agent can meet has its line on the page of all providers.
+#[test]
+fn every_code_says_what_to_do() {
+    let page = include_str!("../../../assets/docs/providers/README.md");
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut codes = std::collections::BTreeSet::new();
+    for room in ["connectors", "workflow"] {
+        for file in walk(&source.join(room)) {
+            let text = std::fs::read_to_string(file).unwrap();
+            for quoted in text.split('"').skip(1) {
+                let of_ours = quoted.starts_with("provider.") || quoted.starts_with("delivery.");
+                if of_ours && quoted.bytes().all(|b| b.is_ascii_lowercase() || b"._".contains(&b)) {
+                    codes.insert(quoted.to_owned());
+                }
+            }
+        }
+    }
+    // "Another worker continued" is no state of a request.
+    codes.remove("delivery.superseded");
+    assert!(codes.len() > 20, "{codes:?}");
+    let unknown: Vec<&String> = codes.iter().filter(|code| !page.contains(&format!("`{code}`"))).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium, playwright-core and axe-core: run tests/run"]
+async fn pages_about_providers_and_minima_in_a_browser() {
+    let house = House::wished(Wish {
+        provider: "min_bytes = 1024\nmin_image_bytes = 150000\n".into(),
+        ..Wish::default()
+    })
+    .await;
+    let (email, password) = ("reader@example.com", "correct horse battery staple");
+    sign_in::add_agent(&house.portal, email, "Reader", Role::Agent, password, Actor::Operator)
+        .await
+        .unwrap();
+    let file = |name: &str, bytes: usize| {
+        let path = house.folder.path().join(name);
+        std::fs::write(&path, png(3, bytes)).unwrap();
+        path
+    };
+    let given = json!({
+        "staff": house.staff(""), "email": email, "password": password,
+        "link": house.public(&house.link_for("passport", None).await.path),
+        "small": file("small.png", 60_000), "good": file("good.png", 400_000),
+    });
+    tokio::task::spawn_blocking(move || crate::browser::script("providers.mjs", &given))
+        .await
+        .unwrap();
 }
