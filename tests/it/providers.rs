@@ -19,7 +19,7 @@ use nightdrop::domain::document::{ApplicantRef, DocumentKind, ProviderName};
 use nightdrop::domain::request::RequestState;
 use time::Duration;
 
-use crate::support::{Folder, Hands, House, Link, Wish, ask, png, private};
+use crate::support::{Folder, Hands, House, Link, Wish, ask, picture, private};
 use server::{Effect, Review, Server, Twist, Vendor};
 
 /// A provider under test.
@@ -44,9 +44,9 @@ struct Stage {
     _secrets: Folder,
 }
 
-/// The bytes of a side: different for every side, larger than every minimum, more than one chunk.
+/// The bytes of a side: different for every side, larger than every minimum in bytes and pixels, more than one chunk.
 pub fn side(name: &str) -> Vec<u8> {
-    static SIDES: std::sync::LazyLock<[Vec<u8>; 2]> = std::sync::LazyLock::new(|| [png(1, 130_000), png(2, 130_000)]);
+    static SIDES: std::sync::LazyLock<[Vec<u8>; 2]> = std::sync::LazyLock::new(|| [picture(1, 208, 130_000), picture(2, 208, 130_000)]);
     SIDES[usize::from(name != "front")].clone()
 }
 

@@ -389,7 +389,11 @@ pub fn form(files: &[(&str, &[u8])]) -> (Vec<u8>, String) {
 
 /// A whole PNG of about the wished size: one stored (uncompressed) zlib stream of noise, so that it has no repetition to hide behind.
 pub fn png(seed: u64, bytes: usize) -> Vec<u8> {
-    let width: u32 = 1000;
+    picture(seed, 1000, bytes)
+}
+
+/// The same with as many pixels in a row.
+pub fn picture(seed: u64, width: u32, bytes: usize) -> Vec<u8> {
     let row = width as usize * 3 + 1;
     let height = u32::try_from(bytes.div_ceil(row).max(1)).unwrap();
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
