@@ -193,7 +193,18 @@ impl House {
 
     /// Starts on a folder that was let go.
     pub async fn open_again(&mut self) {
-        let app = App::open(self.config.clone(), self.wish.clock.clone()).await.unwrap();
+        // The last owner may still be closing the store on a thread of its own.
+        let mut opened = None;
+        until("the store is free", async || {
+            match App::open(self.config.clone(), self.wish.clock.clone()).await {
+                Ok(app) => opened = Some(app),
+                Err(error) if error.to_string().contains("holds this directory") => {}
+                Err(error) => panic!("{error}"),
+            }
+            opened.is_some()
+        })
+        .await;
+        let app = opened.unwrap();
         self.portal = Lent(Some(app.portal.clone()));
         let running = start(app, &self.wish).await;
         self.sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", running.public)));
