@@ -4,6 +4,7 @@
 
 pub mod brand;
 pub mod reader;
+pub mod scan;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub struct Config {
     pub workers: usize,
     /// Failed attempts before a person is asked.
     pub attempts: u32,
+    /// `None`: documents leave unscanned.
+    pub scan: Option<scan::Scan>,
 }
 
 #[derive(Clone, Debug)]
@@ -208,6 +211,7 @@ impl Config {
             catalogue: catalogue(r),
             providers: providers(r, base),
             workers: usize::try_from(r.number("workers", 0)).unwrap_or(0),
+            scan: scan::read(r),
             attempts: u32::try_from(r.number("forwarding.attempts", 40)).unwrap_or(40).max(1),
             public_url: public_url?,
             data_dir,

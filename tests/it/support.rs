@@ -378,6 +378,8 @@ pub fn client(from: IpAddr) -> reqwest::Client {
         .no_proxy()
         .local_address(from)
         .redirect(reqwest::redirect::Policy::none())
+        // Well before a server hangs up on an idle connection: a request on its way at that moment would fail.
+        .pool_idle_timeout(std::time::Duration::from_secs(1))
         .build()
         .unwrap()
 }
@@ -435,7 +437,7 @@ pub fn png(seed: u64, bytes: usize) -> Vec<u8> {
     png
 }
 
-fn chunk(png: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
+pub fn chunk(png: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
     png.extend_from_slice(&u32::try_from(data.len()).unwrap().to_be_bytes());
     let start = png.len();
     png.extend_from_slice(kind);
