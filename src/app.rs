@@ -222,6 +222,7 @@ impl App {
             limits: http::Limits {
                 uploads: self.config.limits.uploads,
                 uploads_per_address: self.config.limits.uploads_per_address,
+                pages_per_address: self.config.limits.pages_per_address,
                 trusted: self.config.trusted_proxies.iter().copied().map(trust).collect(),
                 pace: self.pace,
             },

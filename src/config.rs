@@ -93,6 +93,8 @@ pub struct UploadLimits {
     pub uploads: usize,
     /// Uploads at once from one address.
     pub uploads_per_address: usize,
+    /// Applicants' pages in a minute to one address (IPv6: to one /64).
+    pub pages_per_address: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -203,6 +205,7 @@ impl Config {
                 max_file,
                 uploads: usize::try_from(r.number("limits.uploads", 64)).unwrap_or(64),
                 uploads_per_address: usize::try_from(r.number("limits.uploads_per_address", 8)).unwrap_or(8),
+                pages_per_address: u32::try_from(r.number("limits.pages_per_address", 30)).unwrap_or(u32::MAX).max(1),
             },
             passcode_required,
             trusted_proxies: r.networks("trusted_proxies"),

@@ -148,7 +148,11 @@ impl House {
             wish.confirm,
             wish.provider
         );
-        let config = Config::parse(&text, folder.path(), std::iter::empty()).unwrap_or_else(|f| panic!("{f:?}\n{text}"));
+        let mut config = Config::parse(&text, folder.path(), std::iter::empty()).unwrap_or_else(|f| panic!("{f:?}\n{text}"));
+        // All of a test comes from one address.
+        if !wish.more.contains("pages_per_address") {
+            config.limits.pages_per_address = 100_000;
+        }
         let protection = match wish.passphrase {
             None => KeyProtection::KekFile,
             Some(phrase) => KeyProtection::Passphrase(
