@@ -208,7 +208,10 @@ impl App {
         let doors = http::open(http::Doors {
             portal: self.portal.clone(),
             store: self.store.clone(),
-            settings: http::Settings::of(&self.config.public_url, addresses.1),
+            settings: http::Settings {
+                staff_url: self.config.staff_url.clone(),
+                ..http::Settings::of(&self.config.public_url, addresses.1)
+            },
             company: http::Company {
                 name: self.config.company.name.clone(),
                 support: self.config.company.support.clone(),
@@ -221,6 +224,7 @@ impl App {
                 uploads_per_address: self.config.limits.uploads_per_address,
                 trusted: self.config.trusted_proxies.iter().copied().map(trust).collect(),
                 pace: self.pace,
+                api_per_minute: self.config.api_per_minute,
             },
             public: (public, tls(self.config.public.tls.as_ref())?),
             staff: (staff, tls(self.config.staff.tls.as_ref())?),
@@ -291,6 +295,8 @@ fn policy(config: &Config) -> Policy {
         max_file: config.limits.max_file,
         passcode_required: config.passcode_required,
         attempts: config.attempts,
+        company: config.company.name.clone(),
+        require_second_factor: config.require_second_factor,
     }
 }
 

@@ -36,6 +36,7 @@ pub mod secrets;
 pub mod slots;
 pub mod staging;
 pub mod stream;
+pub mod totp;
 
 #[cfg(test)]
 mod documents;

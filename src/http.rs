@@ -31,6 +31,7 @@ use actix_web::{App, HttpServer, web};
 use crate::storage::sled::SledStore;
 use crate::words::Words;
 use crate::workflow::Portal;
+use crate::workflow::sign_in::passkey::Passkeys;
 
 /// Whether an address belongs to a reverse proxy whose `X-Forwarded-For` is believed.
 pub type Trusted = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub secure: bool,
     pub public_url: String,
     pub staff: SocketAddr,
+    /// How browsers reach the console, when the configuration says so.
+    pub staff_url: Option<String>,
 }
 
 impl Settings {
@@ -64,7 +67,19 @@ impl Settings {
             secure: public_url.starts_with("https://"),
             public_url: public_url.to_owned(),
             staff,
+            staff_url: None,
         }
+    }
+
+    /// The console's own origin; on this machine alone it is reached by the machine's own name.
+    pub fn console(&self) -> Option<String> {
+        let here = || {
+            self.staff
+                .ip()
+                .is_loopback()
+                .then(|| format!("http://localhost:{}", self.staff.port()))
+        };
+        self.staff_url.clone().or_else(here)
     }
 
     /// The name of a cookie that only this host may set and read.
@@ -112,6 +127,8 @@ pub struct Limits {
     pub uploads_per_address: usize,
     pub trusted: Vec<Trusted>,
     pub pace: body::Pace,
+    /// Requests of one API key in a minute.
+    pub api_per_minute: u32,
 }
 
 /// What every handler can reach.
@@ -123,6 +140,9 @@ pub struct State {
     pub gate: gate::Gate,
     pub pace: body::Pace,
     pub trusted: Vec<Trusted>,
+    /// `None` where the console has no name of its own.
+    pub passkeys: Option<Passkeys>,
+    pub keys: gate::Keys,
 }
 
 /// The head of a request must be here by then.
@@ -132,7 +152,14 @@ const CONNECTIONS: usize = 1_024;
 
 /// Opens both listeners. Returns at once; the handles stop them.
 pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
+    let passkeys = doors.settings.console().and_then(|origin| {
+        let made = Passkeys::new(&origin, &doors.company.name);
+        made.inspect_err(|why| tracing::warn!(%why, "no passkeys: set staff_url to the name by which browsers reach the console"))
+            .ok()
+    });
     let state = web::Data::new(State {
+        passkeys,
+        keys: gate::Keys::new(doors.limits.api_per_minute),
         portal: doors.portal,
         store: doors.store,
         settings: doors.settings,

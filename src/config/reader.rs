@@ -33,8 +33,11 @@ impl fmt::Display for Fault {
 const RESERVED: [&str; 5] = ["URL", "TOKEN", "CONFIG", "LOG", "TEST_PARTS"];
 
 /// Keys whose environment name cannot be guessed from a table in the file, because the file may not have that table.
-const SCALARS: [&str; 30] = [
+const SCALARS: [&str; 33] = [
     "data_dir",
+    "staff_url",
+    "accounts.require_second_factor",
+    "limits.api_per_minute",
     "public_url",
     "workers",
     "trusted_proxies",

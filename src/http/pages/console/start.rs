@@ -42,7 +42,7 @@ pub fn page(agent: &Agent, state: &State, attention: &Attention, done: Option<No
             (group(state, "Purged within a day, undelivered", "The retention deadline comes whatever else happens.", &attention.purged_soon))
             (group(state, "Links that expire within a day", "The applicant has not dropped anything yet.", &attention.expiring))
         }
-        section aria-labelledby="counts" {
+        @if !attention.counts.is_empty() { section aria-labelledby="counts" {
             h2 id="counts" { "Where everything stands" }
             ul.tiles {
                 @for of in TILES {
@@ -50,7 +50,7 @@ pub fn page(agent: &Agent, state: &State, attention: &Attention, done: Option<No
                     li { a href={ "/requests?state=" (of.as_str()) } { span.number { (count) } span { (state_words(of).0) } } }
                 }
             }
-        }
+        } }
     };
     frame::page(agent, Place::Start, "Overview", body)
 }
