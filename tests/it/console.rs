@@ -1,5 +1,6 @@
 //! The console from outside, as browsers and their enemies see it.
 
+mod browser;
 mod by_hand;
 mod factor;
 mod forms;

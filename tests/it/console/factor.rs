@@ -15,7 +15,7 @@ pub async fn enrol(browser: &mut Browser<'_>) -> (TotpSecret, Vec<String>) {
     let spoken = between(&page, "secret-key\">", "<").replace(' ', "");
     let secret = TotpSecret::from_bytes(&data_encoding::BASE32_NOPAD.decode(spoken.as_bytes()).unwrap()).unwrap();
     let offer = between(&page, "name=\"offer\" value=\"", "\"").to_owned();
-    assert!(page.contains("<svg ") && !page.contains("otpauth:"));
+    assert!(page.contains("src=\"data:image/svg+xml;base64,") && !page.contains("otpauth:"));
     let wrong = browser.submit("/account/app", &[("offer", &offer), ("code", "000000")]).await;
     assert_eq!(wrong.status(), 422);
     let code = secret.code_at(browser.house.portal.records.now());

@@ -121,7 +121,7 @@ pub fn agents(shortest: usize, agent: &Agent, all: &[Agent], typed: &Form, done:
         (tabs("/admin/agents"))
         (notice(done))
         table.rows {
-            thead { tr { th scope="col" { "Name" } th scope="col" { "E-mail" } th scope="col" { "Role" } th scope="col" { "Since" } th scope="col" { "" } } }
+            thead { tr { th scope="col" { "Name" } th scope="col" { "E-mail" } th scope="col" { "Role" } th scope="col" { "Since" } th scope="col" { span.hidden { "Action" } } } }
             tbody {
                 @for other in all {
                     tr {
@@ -235,7 +235,7 @@ pub fn keys(agent: &Agent, all: &[ApiKey], typed: &Form, done: Option<Notice>, p
         (notice(done))
         @if all.is_empty() { p.empty { "There is no API key yet." } } @else {
             table.rows {
-                thead { tr { th scope="col" { "Name" } th scope="col" { "Scopes" } th scope="col" { "Made" } th scope="col" { "Ends" } th scope="col" { "Last used" } th scope="col" { "" } } }
+                thead { tr { th scope="col" { "Name" } th scope="col" { "Scopes" } th scope="col" { "Made" } th scope="col" { "Ends" } th scope="col" { "Last used" } th scope="col" { span.hidden { "Action" } } } }
                 tbody {
                     @for key in all {
                         tr {

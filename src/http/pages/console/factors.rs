@@ -1,6 +1,7 @@
 //! Second factors of one's own account: confirming, adding an app or a passkey, and the codes that are shown once.
 
-use maud::{Markup, PreEscaped, html};
+use data_encoding::BASE64;
+use maud::{Markup, html};
 use zeroize::Zeroizing;
 
 use super::account::passkey_button;
@@ -55,7 +56,7 @@ pub fn app(agent: &Agent, state: &State, offer: &Offer, problem: Option<&Problem
         div.columns {
             section.card {
                 h2 { "1. Scan this with the app" }
-                div.qr role="img" aria-label="QR code for the authenticator app" { (PreEscaped(picture)) }
+                img.qr alt="QR code for the authenticator app" width="200" height="200" src={ "data:image/svg+xml;base64," (BASE64.encode(picture.as_bytes())) };
                 details { summary { "The app cannot scan?" }
                     p { "Type this key, for codes by time with six digits:" }
                     p.mono.secret-key { (*offer.secret.spoken()) }
