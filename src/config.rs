@@ -4,6 +4,7 @@
 
 pub mod brand;
 pub mod reader;
+pub mod sso;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ pub struct Config {
     pub require_second_factor: bool,
     /// Requests of one API key in a minute.
     pub api_per_minute: u32,
+    pub sso: Option<sso::SsoConfig>,
 }
 
 #[derive(Clone, Debug)]
@@ -217,6 +219,7 @@ impl Config {
             staff_url: staff_url(r),
             require_second_factor: r.boolean("accounts.require_second_factor", false),
             api_per_minute: api_per_minute(r),
+            sso: sso::read(r),
             public_url: public_url?,
             data_dir,
         };

@@ -1,6 +1,7 @@
 //! The doors: the *public* listener (the applicant's page, callbacks) and the *staff* listener (console, API, metrics). actix types stop here.
 //!
-//! * No route returns a document byte. GET and HEAD change nothing.
+//! * No route returns a document byte, but for [`console::hand_over`]. GET and HEAD change nothing; only the company's own sign-in comes back by a GET
+//!   ([`console::sso`]), once, to the browser that left.
 //! * `StatusCode` appears in [`error`] only; every answer carries the headers of [`guard`].
 
 pub mod api;
@@ -32,6 +33,7 @@ use crate::storage::sled::SledStore;
 use crate::words::Words;
 use crate::workflow::Portal;
 use crate::workflow::sign_in::passkey::Passkeys;
+use crate::workflow::sign_in::sso::SingleSignOn;
 
 /// Whether an address belongs to a reverse proxy whose `X-Forwarded-For` is believed.
 pub type Trusted = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
@@ -41,6 +43,7 @@ pub struct Doors {
     pub portal: Arc<Portal>,
     pub store: Arc<SledStore>,
     pub settings: Settings,
+    pub sso: Option<SingleSignOn>,
     pub company: Company,
     pub limits: Limits,
     pub public: (TcpListener, Option<rustls::ServerConfig>),
@@ -142,6 +145,7 @@ pub struct State {
     pub trusted: Vec<Trusted>,
     /// `None` where the console has no name of its own.
     pub passkeys: Option<Passkeys>,
+    pub sso: Option<SingleSignOn>,
     pub keys: gate::Keys,
 }
 
@@ -159,6 +163,7 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
     });
     let state = web::Data::new(State {
         passkeys,
+        sso: doors.sso,
         keys: gate::Keys::new(doors.limits.api_per_minute),
         portal: doors.portal,
         store: doors.store,

@@ -33,7 +33,16 @@ impl fmt::Display for Fault {
 const RESERVED: [&str; 5] = ["URL", "TOKEN", "CONFIG", "LOG", "TEST_PARTS"];
 
 /// Keys whose environment name cannot be guessed from a table in the file, because the file may not have that table.
-const SCALARS: [&str; 33] = [
+const SCALARS: [&str; 42] = [
+    "sso.issuer",
+    "sso.client_id",
+    "sso.client_secret_file",
+    "sso.label",
+    "sso.scopes",
+    "sso.role_claim",
+    "sso.roles",
+    "sso.create",
+    "sso.second_factor",
     "data_dir",
     "staff_url",
     "accounts.require_second_factor",

@@ -11,6 +11,7 @@ pub mod form;
 pub mod hand_over;
 pub mod requests;
 pub mod session;
+pub mod sso;
 pub mod start;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ table! { Turned;
     "/sign-in/second" { get: session::second_form, post: session::second }
     "/sign-in/passkey" { post: session::passkey }
     "/sign-in/passkey/begin" { post: session::begin_passkey }
+    "/sign-in/sso" { get: sso::depart }
+    "/sign-in/sso/back" { get: sso::arrive }
     "/sign-out" { post: session::sign_out }
     "/account" { get: account::page, post: account::change_password }
     "/account/confirm" { get: account::confirm_form, post: account::confirm }

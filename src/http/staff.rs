@@ -385,6 +385,20 @@ pub fn half_farewell(settings: &Settings) -> Cookie<'static> {
     named(settings, "h", "").max_age(CookieAge::ZERO).finish()
 }
 
+/// Binds the way back from the company's sign-in to the browser that left.
+pub fn away(settings: &Settings, value: &str) -> Cookie<'static> {
+    named(settings, "o", value).max_age(CookieAge::minutes(10)).finish()
+}
+
+pub fn away_cookie(request: &HttpRequest, settings: &Settings) -> Option<Zeroizing<String>> {
+    let cookie = request.cookie(&settings.cookie("o"))?;
+    Some(Zeroizing::new(cookie.value().to_owned()))
+}
+
+pub fn away_farewell(settings: &Settings) -> Cookie<'static> {
+    named(settings, "o", "").max_age(CookieAge::ZERO).finish()
+}
+
 /// Takes the cookie away.
 pub fn farewell(settings: &Settings) -> Cookie<'static> {
     base(settings, "").max_age(CookieAge::ZERO).finish()

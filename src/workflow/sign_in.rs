@@ -8,6 +8,7 @@ pub mod account;
 pub mod factor;
 mod guess;
 pub mod passkey;
+pub mod sso;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;

@@ -6,6 +6,7 @@ mod factor;
 mod forms;
 mod leaks;
 mod session;
+mod sso;
 mod team;
 
 use std::collections::BTreeSet;
@@ -214,7 +215,9 @@ const PERMISSIONS: &[(&str, Methods)] = {
     ]
 };
 /// The only routes without a session.
-const OPEN: [&str; 5] = [
+const OPEN: [&str; 7] = [
+    "/sign-in/sso",
+    "/sign-in/sso/back",
     "/sign-in",
     "/sign-in/second",
     "/sign-in/passkey",

@@ -55,7 +55,7 @@ pub async fn sign_in(_: Csrf, state: web::Data<State>, request: HttpRequest, pay
     }
 }
 
-fn second_path(next: &str) -> String {
+pub fn second_path(next: &str) -> String {
     let escaped = next.replace('%', "%25").replace('&', "%26").replace('+', "%2B");
     format!("/sign-in/second?next={escaped}")
 }
@@ -151,7 +151,7 @@ pub async fn welcome(state: &State, request: &HttpRequest, cookie: &str, next: &
     Ok(answer)
 }
 
-async fn end_old(state: &State, request: &HttpRequest) -> Result<(), Turned> {
+pub async fn end_old(state: &State, request: &HttpRequest) -> Result<(), Turned> {
     for old in [
         staff::session_cookie(request, &state.settings),
         staff::half_cookie(request, &state.settings),

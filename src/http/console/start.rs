@@ -11,6 +11,7 @@ use crate::http::pages::console::{Notice, start};
 use crate::http::staff::{Anyone, Read, SignedIn};
 use crate::storage::{Filter, StorageError};
 
+use super::session::only_password;
 use super::{Page, html, see};
 
 /// What is looked through for each list, and what is shown of it.
@@ -33,7 +34,8 @@ pub async fn start(who: SignedIn<Anyone>, state: web::Data<State>, request: Http
         return Ok(see(if who.agent.role == Role::Auditor { "/audit" } else { "/account" }));
     }
     let attention = attention(&state, who.teams()).await?;
-    Ok(html(start::page(&who.agent, &state, &attention, Notice::of(&request))))
+    let alone = only_password(&who.agent, &who.session);
+    Ok(html(start::page(&who.agent, &state, &attention, alone, Notice::of(&request))))
 }
 
 async fn attention(state: &State, teams: Option<Vec<Team>>) -> Result<Attention, StorageError> {

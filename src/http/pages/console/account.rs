@@ -27,6 +27,9 @@ pub fn sign_in(state: &State, email: &str, next: &str, refused: Option<&str>) ->
                     .input("password", "", None, Input { focus: !email.is_empty(), autocomplete: "current-password", ..Input::default() }))
                 div.actions { button.primary.wide { "Sign in" } }
             }
+            @if let Some(sso) = &state.sso {
+                p { a.button.plain.wide href={ "/sign-in/sso?next=" (next.replace('%', "%25").replace('&', "%26").replace('+', "%2B")) } { (sso.label()) } }
+            }
             @if state.passkeys.is_some() { (passkey_button("/sign-in/passkey", "/sign-in/passkey/begin", next, "Sign in with a passkey")) }
             p.quiet { "Forgotten? An admin can give you a new password." }
         }
