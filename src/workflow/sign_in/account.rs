@@ -213,8 +213,11 @@ pub async fn add_team_key(
     if scopes.is_empty() {
         return invalid("scopes", "needs at least one of read, requests, audit, admin");
     }
-    if team.is_some() && scopes.contains(&Scope::Admin) {
-        return invalid("team", "cannot be given to a key with the scope admin, which sees everything");
+    if team.is_some() && (scopes.contains(&Scope::Admin) || scopes.contains(&Scope::Audit)) {
+        return invalid(
+            "team",
+            "cannot be given to a key with the scope admin or audit, which sees everything",
+        );
     }
     let now = portal.records.now();
     let secret = Zeroizing::new(format!("ndk_{}", CROCKFORD.encode(&random::array::<32>()?)));

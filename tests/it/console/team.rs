@@ -97,7 +97,7 @@ async fn a_teams_key_is_held_to_its_team() {
     )
     .await
     .unwrap();
-    for scope in [Scope::Admin] {
+    for scope in [Scope::Admin, Scope::Audit] {
         assert!(
             account::add_team_key(&house.portal, "x", vec![scope], None, team.clone(), Actor::Operator)
                 .await
