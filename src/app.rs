@@ -27,12 +27,14 @@ use crate::crypto::secrets::PortalSecrets;
 use crate::crypto::slots::SlotsFile;
 use crate::domain::document::ProviderName;
 use crate::http;
+use crate::inspect::scan::Clamd;
 use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
 use crate::storage::{BlobStore, Records};
 use crate::worker::Worker;
 use crate::workflow::lanes::Lanes;
+use crate::workflow::scan::Scanner;
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
 use crate::workflow::{Counters, InFlight, Policy, Portal, forward, sign_in, sweep};
 
@@ -176,6 +178,7 @@ impl App {
             tasks: tokio::runtime::Handle::current(),
             wake: Notify::new(),
             breakers: forward::Breakers::default(),
+            scanner: scanner(&config),
             counters: Counters::default(),
         });
         let swept = sweep::sweep(&portal)
@@ -227,6 +230,7 @@ impl App {
             limits: http::Limits {
                 uploads: self.config.limits.uploads,
                 uploads_per_address: self.config.limits.uploads_per_address,
+                pages_per_address: self.config.limits.pages_per_address,
                 trusted: self.config.trusted_proxies.iter().copied().map(trust).collect(),
                 pace: self.pace,
                 api_per_minute: self.config.api_per_minute,
@@ -323,6 +327,16 @@ fn policy(config: &Config) -> Policy {
         company: config.company.name.clone(),
         require_second_factor: config.require_second_factor,
     }
+}
+
+/// The scanner that the configuration requires, not asked anything yet.
+pub fn scanner(config: &Config) -> Option<Scanner> {
+    let scan = config.scan.as_ref()?;
+    Some(Scanner::new(
+        Clamd::new(scan.address.clone()),
+        config.limits.max_file,
+        scan.signatures_within,
+    ))
 }
 
 /// Makes the connectors; every fault of every provider at once.

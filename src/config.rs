@@ -4,6 +4,7 @@
 
 pub mod brand;
 pub mod reader;
+pub mod scan;
 pub mod sso;
 pub mod template;
 
@@ -46,6 +47,8 @@ pub struct Config {
     /// Requests of one API key in a minute.
     pub api_per_minute: u32,
     pub sso: Option<sso::SsoConfig>,
+    /// `None`: documents leave unscanned.
+    pub scan: Option<scan::Scan>,
 }
 
 #[derive(Clone, Debug)]
@@ -97,6 +100,8 @@ pub struct UploadLimits {
     pub uploads: usize,
     /// Uploads at once from one address.
     pub uploads_per_address: usize,
+    /// Applicants' pages in a minute to one address (IPv6: to one /64).
+    pub pages_per_address: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -207,6 +212,7 @@ impl Config {
                 max_file,
                 uploads: usize::try_from(r.number("limits.uploads", 64)).unwrap_or(64),
                 uploads_per_address: usize::try_from(r.number("limits.uploads_per_address", 8)).unwrap_or(8),
+                pages_per_address: u32::try_from(r.number("limits.pages_per_address", 30)).unwrap_or(u32::MAX).max(1),
             },
             passcode_required,
             trusted_proxies: r.networks("trusted_proxies"),
@@ -215,6 +221,7 @@ impl Config {
             catalogue: catalogue(r),
             providers: providers(r, base),
             workers: usize::try_from(r.number("workers", 0)).unwrap_or(0),
+            scan: scan::read(r),
             attempts: u32::try_from(r.number("forwarding.attempts", 40)).unwrap_or(40).max(1),
             staff_url: staff_url(r),
             require_second_factor: r.boolean("accounts.require_second_factor", false),

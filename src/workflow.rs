@@ -14,6 +14,7 @@ pub mod parcel;
 pub mod purge;
 pub mod receive;
 pub mod resume;
+pub mod scan;
 pub mod sign_in;
 pub mod sweep;
 pub mod vault;
@@ -63,6 +64,8 @@ pub struct Portal {
     /// Rung when something may have become due.
     pub wake: Notify,
     pub breakers: forward::Breakers,
+    /// Whom a document must pass before it leaves; `None` when the configuration wants no scan.
+    pub scanner: Option<scan::Scanner>,
     pub counters: Counters,
 }
 
@@ -92,6 +95,10 @@ pub struct Counters {
     pub refused: AtomicU64,
     pub abandoned: AtomicU64,
     pub delivered: AtomicU64,
+    /// Documents in which the scanner found something.
+    pub infected: AtomicU64,
+    /// Attempts that had to wait because nobody could scan.
+    pub unscanned: AtomicU64,
     pub failed_attempts: AtomicU64,
     pub purged: AtomicU64,
     pub callbacks_refused: AtomicU64,

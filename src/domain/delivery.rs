@@ -112,6 +112,8 @@ pub struct Delivery {
     pub phase: Phase,
 }
 
+/// The code of the problem that nothing is wrong but that a person must do the rest.
+pub const BY_HAND: &str = "provider.by_hand";
 /// The step under which it is noted that a part was handed to a person; kept through every retry.
 pub const HANDED_OUT: &str = "handed-out:";
 

@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::agent::Actor;
 use super::audit::AuditEvent;
-use super::delivery::{HANDED_OUT, Intent, Phase, Problem, PurgeCause, Receipt};
+use super::delivery::{BY_HAND, HANDED_OUT, Intent, Phase, Problem, PurgeCause, Receipt};
 use super::document::{Document, PartName};
 use super::id::DocumentId;
 use super::link::{LinkState, PASSCODE_TRIES, PasscodeLock, UploadLink};
@@ -382,7 +382,9 @@ fn decide(request: &mut DocumentRequest, transition: Transition, now: OffsetDate
             log.add(by, "delivery.marked_uploaded");
         }
         Transition::HandOut { part, by } => {
-            if leased || *purge_requested || now >= document.purge_at || matches!(delivery.phase, Phase::Sending { .. }) {
+            // Not before the worker has come so far that only a person can do the rest: everything that is looked at before a document leaves was looked at.
+            let by_hand = matches!(&delivery.phase, Phase::NeedsAttention { problem, .. } if problem.code == BY_HAND);
+            if leased || *purge_requested || now >= document.purge_at || !by_hand {
                 return Err(Refusal::WrongState(state));
             }
             if delivery.handed_out(&part) {

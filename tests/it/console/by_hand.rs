@@ -65,8 +65,10 @@ async fn each_part_is_downloaded_once_by_its_handler_after_a_fresh_factor() {
     assert_eq!(headers["content-length"], front.len().to_string().as_str());
     assert!(answer.bytes().await.unwrap() == front, "byte for byte");
     assert_eq!(handler.post(&part(&link, "front"), &[]).await.status(), 409, "once");
-    // Not again by trying the delivery again.
+    // Not again by trying the delivery again; and nothing before the worker has looked at it.
     issue::retry(&house.portal, link.id, Actor::Operator).await.unwrap();
+    assert_eq!(handler.post(&part(&link, "back"), &[]).await.status(), 409);
+    assert!(handler.page(&page).await.contains("still being looked at"));
     house.work().await;
     assert_eq!(handler.post(&part(&link, "front"), &[]).await.status(), 409);
     // Two at once get one.

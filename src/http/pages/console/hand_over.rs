@@ -6,6 +6,7 @@ use super::frame::{self, Place};
 use super::requests::applicant;
 use super::{Notice, chip, notice, size_words};
 use crate::domain::agent::Agent;
+use crate::domain::delivery::{BY_HAND, Phase};
 use crate::domain::request::DocumentRequest;
 use crate::http::State;
 use crate::http::api::handout::label;
@@ -18,6 +19,8 @@ pub fn page(agent: &Agent, state: &State, request: &DocumentRequest, done: Optio
         (notice(done))
         p.lead { (label(&state.portal, &request.document, "en")) " of " span.mono { (applicant(state, request)) } " for " (request.provider) }
         @if let Some((document, delivery)) = held {
+            @let ready = matches!(&delivery.phase, Phase::NeedsAttention { problem, .. } if problem.code == BY_HAND);
+            @if !ready { p.notice { "It is still being looked at. " a href={ "/requests/" (request.id) "/hand-over" } { "Look again in a moment" } "." } }
             section.card {
                 h2 { "1. Download each part" }
                 p.quiet { "Each part can be downloaded once, and the log says by whom. It is opened as it leaves; keep it no longer than you need it." }
@@ -27,7 +30,7 @@ pub fn page(agent: &Agent, state: &State, request: &DocumentRequest, done: Optio
                             div { strong { (part.name) } " " span.quiet { (part.file_type.label()) ", " (size_words(part.size)) } }
                             @if delivery.handed_out(&part.name) {
                                 span.chip.dim { "Downloaded" }
-                            } @else {
+                            } @else if ready {
                                 form method="post" action={ "/requests/" (request.id) "/parts/" (part.name) } {
                                     button.primary { "Download" span.hidden { " " (part.name) } }
                                 }
