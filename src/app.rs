@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use zeroize::Zeroizing;
 
 use crate::config::reader::Fault;
+use crate::config::sso::SsoConfig;
 use crate::config::{Config, Provider};
 use crate::connectors::settings::Secret;
 use crate::connectors::{self, Connector};
@@ -34,6 +35,7 @@ use crate::storage::{BlobStore, Records};
 use crate::worker::Worker;
 use crate::workflow::lanes::Lanes;
 use crate::workflow::scan::Scanner;
+use crate::workflow::sign_in::sso::{self, SingleSignOn};
 use crate::workflow::{Counters, InFlight, Policy, Portal, forward, sign_in, sweep};
 
 /// How long a stopping process waits for uploads and deliveries in progress, in seconds.
@@ -208,10 +210,16 @@ impl App {
     /// The same on sockets that are bound already, for a portal whose address must be known before it opens.
     pub async fn start_on(self, public: TcpListener, staff: TcpListener, worker: bool) -> Result<Running, StartError> {
         let addresses = (local(&public)?, local(&staff)?);
+        let settings = http::Settings {
+            staff_url: self.config.staff_url.clone(),
+            ..http::Settings::of(&self.config.public_url, addresses.1)
+        };
+        let sso = self.config.sso.as_ref().map(|sso| single_sign_on(sso, &settings)).transpose()?;
         let doors = http::open(http::Doors {
             portal: self.portal.clone(),
             store: self.store.clone(),
-            settings: http::Settings::of(&self.config.public_url, addresses.1),
+            settings,
+            sso,
             company: http::Company {
                 name: self.config.company.name.clone(),
                 support: self.config.company.support.clone(),
@@ -225,6 +233,7 @@ impl App {
                 pages_per_address: self.config.limits.pages_per_address,
                 trusted: self.config.trusted_proxies.iter().copied().map(trust).collect(),
                 pace: self.pace,
+                api_per_minute: self.config.api_per_minute,
             },
             public: (public, tls(self.config.public.tls.as_ref())?),
             staff: (staff, tls(self.config.staff.tls.as_ref())?),
@@ -285,6 +294,26 @@ fn tls(files: Option<&crate::config::Tls>) -> Result<Option<rustls::ServerConfig
     http::tls::server(&files.cert, &files.key).map(Some).map_err(StartError::Refused)
 }
 
+fn single_sign_on(config: &SsoConfig, settings: &http::Settings) -> Result<SingleSignOn, StartError> {
+    let console = settings
+        .console()
+        .ok_or_else(|| StartError::Refused("staff_url: is needed for single sign-on, which leads back to it".to_owned()))?;
+    let secret = config.client_secret_file.as_deref().map(read_secret).transpose();
+    let settings = sso::Settings {
+        issuer: config.issuer.clone(),
+        client_id: config.client_id.clone(),
+        client_secret: secret.map_err(|e| StartError::Refused(format!("sso.client_secret_file: {e}")))?,
+        label: config.label.clone(),
+        scopes: config.scopes.clone(),
+        role_claim: config.role_claim.clone(),
+        roles: config.roles.clone(),
+        create: config.create,
+        trust_second_factor: config.trust_second_factor,
+    };
+    connectors::client::install_tls();
+    SingleSignOn::new(settings, &console).map_err(|e| StartError::Refused(format!("sso: {e}")))
+}
+
 fn policy(config: &Config) -> Policy {
     Policy {
         public_url: config.public_url.clone(),
@@ -295,6 +324,8 @@ fn policy(config: &Config) -> Policy {
         max_file: config.limits.max_file,
         passcode_required: config.passcode_required,
         attempts: config.attempts,
+        company: config.company.name.clone(),
+        require_second_factor: config.require_second_factor,
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod brand;
 pub mod reader;
 pub mod scan;
+pub mod sso;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,12 @@ pub struct Config {
     pub workers: usize,
     /// Failed attempts before a person is asked.
     pub attempts: u32,
+    /// How browsers reach the console, such as `https://console.example.com`.
+    pub staff_url: Option<String>,
+    pub require_second_factor: bool,
+    /// Requests of one API key in a minute.
+    pub api_per_minute: u32,
+    pub sso: Option<sso::SsoConfig>,
     /// `None`: documents leave unscanned.
     pub scan: Option<scan::Scan>,
 }
@@ -216,11 +223,35 @@ impl Config {
             workers: usize::try_from(r.number("workers", 0)).unwrap_or(0),
             scan: scan::read(r),
             attempts: u32::try_from(r.number("forwarding.attempts", 40)).unwrap_or(40).max(1),
+            staff_url: staff_url(r),
+            require_second_factor: r.boolean("accounts.require_second_factor", false),
+            api_per_minute: api_per_minute(r),
+            sso: sso::read(r),
             public_url: public_url?,
             data_dir,
         };
         Some(config)
     }
+}
+
+fn staff_url(r: &mut Reader) -> Option<String> {
+    let url = r.string("staff_url")?;
+    if !reader::is_origin(&url) {
+        r.fault(
+            "staff_url",
+            "must be https://host or https://host:port without a path (http only for localhost)",
+        );
+    }
+    Some(url.trim_end_matches('/').to_owned())
+}
+
+fn api_per_minute(r: &mut Reader) -> u32 {
+    let number = r.number("limits.api_per_minute", 600);
+    let fits = u32::try_from(number).ok().filter(|n| (1..=1_000_000).contains(n));
+    if fits.is_none() {
+        r.fault("limits.api_per_minute", "must be between 1 and 1000000");
+    }
+    fits.unwrap_or(600)
 }
 
 /// A text, or texts by languages that the pages speak.

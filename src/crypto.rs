@@ -35,6 +35,7 @@ pub mod secrets;
 pub mod slots;
 pub mod staging;
 pub mod stream;
+pub mod totp;
 
 #[cfg(test)]
 mod documents;

@@ -1,6 +1,7 @@
 //! The doors: the *public* listener (the applicant's page, callbacks) and the *staff* listener (console, API, metrics). actix types stop here.
 //!
-//! * No route returns a document byte. GET and HEAD change nothing.
+//! * No route returns a document byte, but for [`console::hand_over`]. GET and HEAD change nothing; only the company's own sign-in comes back by a GET
+//!   ([`console::sso`]), once, to the browser that left.
 //! * `StatusCode` appears in [`error`] only; every answer carries the headers of [`guard`].
 
 pub mod api;
@@ -32,6 +33,8 @@ use actix_web::{App, HttpServer, web};
 use crate::storage::sled::SledStore;
 use crate::words::Words;
 use crate::workflow::Portal;
+use crate::workflow::sign_in::passkey::Passkeys;
+use crate::workflow::sign_in::sso::SingleSignOn;
 
 /// Whether an address belongs to a reverse proxy whose `X-Forwarded-For` is believed.
 pub type Trusted = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
@@ -41,6 +44,7 @@ pub struct Doors {
     pub portal: Arc<Portal>,
     pub store: Arc<SledStore>,
     pub settings: Settings,
+    pub sso: Option<SingleSignOn>,
     pub company: Company,
     pub limits: Limits,
     pub public: (TcpListener, Option<rustls::ServerConfig>),
@@ -57,6 +61,8 @@ pub struct Settings {
     pub secure: bool,
     pub public_url: String,
     pub staff: SocketAddr,
+    /// How browsers reach the console, when the configuration says so.
+    pub staff_url: Option<String>,
 }
 
 impl Settings {
@@ -65,7 +71,19 @@ impl Settings {
             secure: public_url.starts_with("https://"),
             public_url: public_url.to_owned(),
             staff,
+            staff_url: None,
         }
+    }
+
+    /// The console's own origin; on this machine alone it is reached by the machine's own name.
+    pub fn console(&self) -> Option<String> {
+        let here = || {
+            self.staff
+                .ip()
+                .is_loopback()
+                .then(|| format!("http://localhost:{}", self.staff.port()))
+        };
+        self.staff_url.clone().or_else(here)
     }
 
     /// The name of a cookie that only this host may set and read.
@@ -115,6 +133,8 @@ pub struct Limits {
     pub pages_per_address: u32,
     pub trusted: Vec<Trusted>,
     pub pace: body::Pace,
+    /// Requests of one API key in a minute.
+    pub api_per_minute: u32,
 }
 
 /// What every handler can reach.
@@ -126,6 +146,10 @@ pub struct State {
     pub gate: gate::Gate,
     pub pace: body::Pace,
     pub trusted: Vec<Trusted>,
+    /// `None` where the console has no name of its own.
+    pub passkeys: Option<Passkeys>,
+    pub sso: Option<SingleSignOn>,
+    pub keys: gate::Keys,
 }
 
 /// The head of a request must be here by then.
@@ -135,7 +159,15 @@ const CONNECTIONS: usize = 1_024;
 
 /// Opens both listeners. Returns at once; the handles stop them.
 pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
+    let passkeys = doors.settings.console().and_then(|origin| {
+        let made = Passkeys::new(&origin, &doors.company.name);
+        made.inspect_err(|why| tracing::warn!(%why, "no passkeys: set staff_url to the name by which browsers reach the console"))
+            .ok()
+    });
     let state = web::Data::new(State {
+        passkeys,
+        sso: doors.sso,
+        keys: gate::Keys::new(doors.limits.api_per_minute),
         portal: doors.portal,
         store: doors.store,
         settings: doors.settings,

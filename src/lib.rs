@@ -30,7 +30,8 @@
 //! * **O** at most one document for each link, ever; GET and HEAD change nothing.
 //! * **D** at most one delivery with effect: intent first, ask before sending again, one fenced worker.
 //! * **E** no live erasure secret without an owner after the sweep; nothing purged whose secret lives.
-//! * **P** no plaintext byte on any disk; no route returns a document byte.
+//! * **P** no plaintext byte on any disk; no route returns a document byte, but for the one by which a `manual` provider's handler takes each part
+//!   once, right after a second factor ([`workflow::hand_over`]).
 //! * A purge that is due always wins; time never runs backwards ([`storage::clock`]).
 //!
 //! # Rooms

@@ -18,7 +18,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use time::OffsetDateTime;
 
-use crate::domain::agent::{Agent, ApiKey, Session};
+use crate::domain::account::Change;
+use crate::domain::agent::{Agent, ApiKey, Session, Team};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::document::ProviderName;
 use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
@@ -92,12 +93,17 @@ pub trait RecordStore: Send + Sync {
 pub trait Directory: Send + Sync {
     /// Adds an agent; [`StorageError::Exists`] when the e-mail address is taken.
     async fn add_agent(&self, agent: Agent, event: AuditEvent) -> Result<(), StorageError>;
-    async fn change_agent(&self, agent: Agent, event: AuditEvent) -> Result<(), StorageError>;
+    /// Applies one legal change with its audit event; `None`, and nothing written, when it is not legal now. A change that ends sessions deletes them.
+    async fn alter_agent(&self, id: AgentId, change: Change, event: AuditEvent) -> Result<Option<Agent>, StorageError>;
     async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StorageError>;
     async fn agent_by_email(&self, email: &str) -> Result<Option<Agent>, StorageError>;
     async fn agents(&self) -> Result<Vec<Agent>, StorageError>;
 
     async fn open_session(&self, cookie: [u8; 32], session: Session, event: AuditEvent) -> Result<(), StorageError>;
+    /// Puts a session in the place of another one; `false`, and nothing written, when that one is gone.
+    async fn replace_session(&self, old: &[u8; 32], new: [u8; 32], session: Session, event: AuditEvent) -> Result<bool, StorageError>;
+    /// Every session of an agent that has not ended by itself, with the hash of its cookie.
+    async fn sessions_of(&self, agent: AgentId) -> Result<Vec<([u8; 32], Session)>, StorageError>;
     async fn session(&self, cookie: &[u8; 32]) -> Result<Option<Session>, StorageError>;
     /// Notes that a session was used; need not be durable before the answer.
     async fn touch_session(&self, cookie: &[u8; 32], seen_at: OffsetDateTime) -> Result<(), StorageError>;
@@ -107,6 +113,9 @@ pub trait Directory: Send + Sync {
 
     async fn add_api_key(&self, hash: [u8; 32], key: ApiKey, event: AuditEvent) -> Result<(), StorageError>;
     async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StorageError>;
+    async fn api_key_by_id(&self, id: ApiKeyId) -> Result<Option<ApiKey>, StorageError>;
+    /// Notes that a key was used; need not be durable before the answer.
+    async fn touch_api_key(&self, hash: &[u8; 32], used_at: OffsetDateTime) -> Result<(), StorageError>;
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StorageError>;
     async fn revoke_api_key(&self, id: ApiKeyId, event: AuditEvent) -> Result<(), StorageError>;
 }
@@ -172,6 +181,8 @@ pub struct Filter {
     pub applicant_index: Option<[u8; 32]>,
     /// As [`crate::domain::agent::Actor`] prints it.
     pub created_by: Option<String>,
+    /// Requests of these teams only; an empty list means those without a team.
+    pub teams: Option<Vec<Team>>,
 }
 
 /// Position behind a row: opaque to callers.

@@ -6,6 +6,7 @@ pub mod callback;
 pub mod catalogue;
 pub mod confirm;
 pub mod forward;
+pub mod hand_over;
 pub mod issue;
 pub mod lanes;
 pub mod message;
@@ -80,6 +81,10 @@ pub struct Policy {
     pub passcode_required: bool,
     /// Failed attempts before a person is asked.
     pub attempts: u32,
+    /// The company's name: no part of a good password.
+    pub company: String,
+    /// A password alone lets nobody in.
+    pub require_second_factor: bool,
 }
 
 /// Counts since start, for metrics. No label, no id.
@@ -143,6 +148,8 @@ pub enum WorkflowError {
     Storage(StorageError),
     /// No random bytes: nothing was done.
     Random,
+    /// The vault key is locked.
+    VaultLocked,
     /// Too much at once; try again shortly.
     Busy,
     /// Something inside failed; the text is for the log.
@@ -159,6 +166,7 @@ impl fmt::Display for WorkflowError {
             Self::Tampered => f.write_str("the stored request was changed outside the portal"),
             Self::Storage(error) => error.fmt(f),
             Self::Random => f.write_str("the operating system gives no random bytes"),
+            Self::VaultLocked => f.write_str("the vault is locked"),
             Self::Busy => f.write_str("too much at once"),
             Self::Internal(why) => f.write_str(why),
         }

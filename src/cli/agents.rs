@@ -33,6 +33,15 @@ enum Action {
     /// End somebody's access at once
     #[command(after_help = "Example:\n  nightdrop agent disable ana@example.com")]
     Disable(One),
+    /// Give somebody another role or other teams; every session of theirs ends
+    #[command(after_help = "Example:\n  nightdrop agent change ana@example.com --role manual-handler --team cards --team loans")]
+    Change(Change),
+    /// For somebody who has lost every second factor: the password alone opens the account again
+    #[command(
+        name = "reset-second-factor",
+        after_help = "Example:\n  nightdrop agent reset-second-factor ana@example.com"
+    )]
+    ResetSecondFactor(One),
     /// Give somebody a new password; every session of theirs ends
     #[command(name = "reset-password", after_help = "Example:\n  nightdrop agent reset-password ana@example.com")]
     ResetPassword(Reset),
@@ -49,11 +58,26 @@ struct Add {
     /// agent, admin, auditor or manual-handler
     #[arg(long, default_value = "agent")]
     role: String,
+    /// Whose requests they see; may be repeated, and the first one gets what they issue
+    #[arg(long, value_name = "NAME")]
+    team: Vec<String>,
     /// A file with the password, `-` for standard input [default: asked for]
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     #[command(flatten)]
     remote: Remote,
+}
+
+#[derive(Args, Debug)]
+struct Change {
+    /// agent, admin, auditor or manual-handler
+    #[arg(long)]
+    role: String,
+    /// Whose requests they see; may be repeated, and the first one gets what they issue [default: as before]
+    #[arg(long, value_name = "NAME")]
+    team: Vec<String>,
+    #[command(flatten)]
+    one: One,
 }
 
 #[derive(Args, Debug)]
@@ -85,7 +109,7 @@ pub fn run(agents: Agents) -> Outcome {
             Action::Add(add) => {
                 let api = Api::of(&add.remote)?;
                 let password = password(add.password_file.as_deref())?;
-                let body = json!({"email": add.email, "name": add.name, "role": add.role, "password": &*password});
+                let body = json!({"email": add.email, "name": add.name, "role": add.role, "teams": add.team, "password": &*password});
                 let agent = api.post(&["agents"], &body).await?;
                 told(&agent, "was added", add.remote.json())
             }
@@ -95,6 +119,25 @@ pub fn run(agents: Agents) -> Outcome {
                 let id = find(&api, &one.who).await?;
                 let agent = api.post(&["agents", &id, "disable"], &json!({})).await?;
                 told(&agent, "can no longer sign in", one.remote.json())
+            }
+            Action::Change(change) => {
+                let api = Api::of(&change.one.remote)?;
+                let id = find(&api, &change.one.who).await?;
+                let teams = Some(change.team).filter(|t| !t.is_empty());
+                let agent = api
+                    .post(&["agents", &id, "role"], &json!({"role": change.role, "teams": teams}))
+                    .await?;
+                told(&agent, "was changed, and every session has ended", change.one.remote.json())
+            }
+            Action::ResetSecondFactor(one) => {
+                let api = Api::of(&one.remote)?;
+                let id = find(&api, &one.who).await?;
+                let agent = api.post(&["agents", &id, "reset-second-factor"], &json!({})).await?;
+                told(
+                    &agent,
+                    "signs in with the password alone, and every session has ended",
+                    one.remote.json(),
+                )
             }
             Action::ResetPassword(reset) => {
                 let api = Api::of(&reset.one.remote)?;

@@ -34,7 +34,19 @@ const RESERVED: [&str; 5] = ["URL", "TOKEN", "CONFIG", "LOG", "TEST_PARTS"];
 
 /// Keys whose environment name cannot be guessed from a table in the file, because the file may not have that table.
 const SCALARS: &[&str] = &[
+    "sso.issuer",
+    "sso.client_id",
+    "sso.client_secret_file",
+    "sso.label",
+    "sso.scopes",
+    "sso.role_claim",
+    "sso.roles",
+    "sso.create",
+    "sso.second_factor",
     "data_dir",
+    "staff_url",
+    "accounts.require_second_factor",
+    "limits.api_per_minute",
     "public_url",
     "workers",
     "trusted_proxies",

@@ -8,7 +8,7 @@ use super::settings::{Defaults, Fault, ReadSecret, Reader, read_limits};
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
 };
-use crate::domain::delivery::{ConfirmAt, Problem, ProviderClass, Receipt};
+use crate::domain::delivery::{BY_HAND, ConfirmAt, Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl Manual {
 fn by_hand() -> Failure {
     Failure::Final {
         problem: Problem::new(
-            "provider.by_hand",
+            BY_HAND,
             "This provider is served by hand: download the parts, upload them there, and mark the request as uploaded.",
         ),
     }

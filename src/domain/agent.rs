@@ -4,6 +4,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
+use super::account::Factors;
 use super::id::{AgentId, ApiKeyId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +45,49 @@ pub struct Agent {
     pub disabled_at: Option<OffsetDateTime>,
     /// Sessions older than this are dead: moved forward by a password change, a role change or "sign out everywhere".
     pub sessions_valid_from: OffsetDateTime,
+    pub factors: Factors,
+    /// Whose requests this agent sees; the first one gets what this agent issues. Nobody's: those without a team.
+    pub teams: Vec<Team>,
+    /// Who this is at the company's own sign-in: `issuer subject`.
+    pub subject: Option<String>,
+}
+
+impl Agent {
+    /// Admins see every request, agents those of their teams.
+    pub fn sees(&self, team: Option<&Team>) -> bool {
+        self.role == Role::Admin || sees(&self.teams, team)
+    }
+}
+
+/// Those without a team are a team of their own.
+pub fn sees(teams: &[Team], team: Option<&Team>) -> bool {
+    match team {
+        None => teams.is_empty(),
+        Some(team) => teams.contains(team),
+    }
+}
+
+/// Agents who see the same requests: 1 to 64 characters of a-z, 0-9 and -.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Team(String);
+
+impl Team {
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !text.starts_with('-');
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Team {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// A PHC string (argon2id). Not a secret to guard like one, and still nobody's business.
@@ -62,18 +106,67 @@ pub struct Session {
     pub agent: AgentId,
     pub created_at: OffsetDateTime,
     pub seen_at: OffsetDateTime,
+    /// When a second factor was last shown.
+    pub factor_at: Option<OffsetDateTime>,
+    pub how: Entry,
+}
+
+/// How somebody signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The password was right and a second factor is awaited: opens nothing but the page that asks for it.
+    Half,
+    Password,
+    Code,
+    RecoveryCode,
+    Passkey,
+    SingleSignOn,
+}
+
+impl Entry {
+    pub const ALL: [Entry; 6] = [
+        Self::Half,
+        Self::Password,
+        Self::Code,
+        Self::RecoveryCode,
+        Self::Passkey,
+        Self::SingleSignOn,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Half => "half",
+            Self::Password => "password",
+            Self::Code => "code",
+            Self::RecoveryCode => "recovery-code",
+            Self::Passkey => "passkey",
+            Self::SingleSignOn => "single-sign-on",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|e| e.as_str() == text)
+    }
 }
 
 impl Session {
     /// NIST SP 800-63B-4 allows 1 h idle and 24 h in all at AAL2; the console is stricter.
     pub const IDLE: time::Duration = time::Duration::minutes(15);
     pub const ABSOLUTE: time::Duration = time::Duration::hours(12);
+    /// Between the password and the second factor.
+    pub const HALF: time::Duration = time::Duration::minutes(5);
+    /// A second factor is fresh this long: the gate before what must not happen in an unattended browser.
+    pub const FRESH: time::Duration = time::Duration::minutes(10);
 
     pub fn live(&self, agent: &Agent, now: OffsetDateTime) -> bool {
         agent.disabled_at.is_none()
             && self.created_at >= agent.sessions_valid_from
             && now < self.seen_at + Self::IDLE
-            && now < self.created_at + Self::ABSOLUTE
+            && now < self.created_at + if self.how == Entry::Half { Self::HALF } else { Self::ABSOLUTE }
+    }
+
+    pub fn fresh(&self, now: OffsetDateTime) -> bool {
+        self.factor_at.is_some_and(|at| now < at + Self::FRESH)
     }
 }
 
@@ -112,11 +205,19 @@ pub struct ApiKey {
     pub created_at: OffsetDateTime,
     pub expires_at: Option<OffsetDateTime>,
     pub revoked_at: Option<OffsetDateTime>,
+    /// To the minute or so.
+    pub used_at: Option<OffsetDateTime>,
+    /// Sees and issues for this team only; `None`: for all of them.
+    pub team: Option<Team>,
 }
 
 impl ApiKey {
     pub fn live(&self, now: OffsetDateTime) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    pub fn sees(&self, team: Option<&Team>) -> bool {
+        self.team.is_none() || self.team.as_ref() == team
     }
 
     pub fn may(&self, scope: Scope) -> bool {

@@ -2,6 +2,8 @@
 
 use time::OffsetDateTime;
 
+use super::document::PartName;
+
 /// What repeating a request does at a provider; decides how an unknown outcome is resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProviderClass {
@@ -110,7 +112,23 @@ pub struct Delivery {
     pub phase: Phase,
 }
 
+/// The code of the problem that nothing is wrong but that a person must do the rest.
+pub const BY_HAND: &str = "provider.by_hand";
+/// The step under which it is noted that a part was handed to a person; kept through every retry.
+pub const HANDED_OUT: &str = "handed-out:";
+
 impl Delivery {
+    pub fn handed_out(&self, part: &PartName) -> bool {
+        self.progress
+            .iter()
+            .any(|(step, _)| step.strip_prefix(HANDED_OUT) == Some(part.as_str()))
+    }
+
+    /// A fresh key makes the provider's handles worthless; what a person has taken stays taken.
+    pub fn forget_progress(&mut self) {
+        self.progress.retain(|(step, _)| step.starts_with(HANDED_OUT));
+    }
+
     pub fn new(now: OffsetDateTime) -> Self {
         Self {
             epoch: 0,

@@ -2,7 +2,7 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::agent::Actor;
+use super::agent::{Actor, Team};
 use super::delivery::{ConfirmAt, Delivery, Phase, PurgeCause};
 use super::document::{Document, DocumentKind, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef, StoredPart};
 use super::id::{DocumentId, RequestId};
@@ -16,6 +16,8 @@ pub struct DocumentRequest {
     pub id: RequestId,
     pub created_at: OffsetDateTime,
     pub created_by: Actor,
+    /// Whose request it is: of the team of whoever issued it.
+    pub team: Option<Team>,
     pub provider: ProviderName,
     pub applicant: SealedText,
     /// Keyed index of the applicant reference, for look-ups without opening anything.
@@ -374,6 +376,9 @@ impl DocumentRequest {
             for accepted in &part.accepted {
                 field(accepted.mime().as_bytes());
             }
+        }
+        if let Some(team) = &self.team {
+            field(team.as_str().as_bytes());
         }
         bytes
     }

@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::agent::Actor;
 use super::audit::AuditEvent;
-use super::delivery::{Intent, Phase, Problem, PurgeCause, Receipt};
+use super::delivery::{BY_HAND, HANDED_OUT, Intent, Phase, Problem, PurgeCause, Receipt};
 use super::document::{Document, PartName};
 use super::id::DocumentId;
 use super::link::{LinkState, PASSCODE_TRIES, PasscodeLock, UploadLink};
@@ -46,6 +46,11 @@ pub enum Transition {
     },
     /// By the `manual` provider's handler, or by an agent who knows that the provider has it.
     MarkUploaded {
+        by: Actor,
+    },
+    /// One part to the handler of a `manual` provider, once.
+    HandOut {
+        part: PartName,
         by: Actor,
     },
     // By the applicant's browser.
@@ -173,6 +178,8 @@ pub enum Refusal {
     /// Not possible in this state.
     WrongState(RequestState),
     StaleLease,
+    /// The part's one download has happened.
+    HandedOut,
     /// An expiry in the past, or not later than the present one.
     InvalidExpiry,
 }
@@ -189,6 +196,7 @@ impl fmt::Display for Refusal {
             Self::Incomplete => f.write_str("a part is missing"),
             Self::WrongState(state) => write!(f, "not possible while the request is {}", state.as_str()),
             Self::StaleLease => f.write_str("another worker holds this request"),
+            Self::HandedOut => f.write_str("this part was downloaded already"),
             Self::InvalidExpiry => f.write_str("the new expiry must be later than now and than the present one"),
         }
     }
@@ -209,7 +217,11 @@ pub fn apply(
         Transition::Extend { .. } | Transition::Reissue { .. } | Transition::Revoke { .. } | Transition::FreshPasscode { .. } => {
             link(&mut request, transition, now, &mut log)?;
         }
-        Transition::Retry { .. } | Transition::RequestPurge { .. } | Transition::MarkUploaded { .. } | Transition::Nudge => {
+        Transition::Retry { .. }
+        | Transition::RequestPurge { .. }
+        | Transition::MarkUploaded { .. }
+        | Transition::HandOut { .. }
+        | Transition::Nudge => {
             decide(&mut request, transition, now, &mut log)?;
         }
         Transition::SpendPasscodeTry => spend_try(&mut request, now, &mut log)?,
@@ -350,7 +362,7 @@ fn decide(request: &mut DocumentRequest, transition: Transition, now: OffsetDate
             delivery.poison = 0;
             if restart {
                 delivery.epoch += 1;
-                delivery.progress.clear();
+                delivery.forget_progress();
             }
             log.add(by, "delivery.retried");
         }
@@ -368,6 +380,20 @@ fn decide(request: &mut DocumentRequest, transition: Transition, now: OffsetDate
                 since: now,
             };
             log.add(by, "delivery.marked_uploaded");
+        }
+        Transition::HandOut { part, by } => {
+            // Not before the worker has come so far that only a person can do the rest: everything that is looked at before a document leaves was looked at.
+            let by_hand = matches!(&delivery.phase, Phase::NeedsAttention { problem, .. } if problem.code == BY_HAND);
+            if leased || *purge_requested || now >= document.purge_at || !by_hand {
+                return Err(Refusal::WrongState(state));
+            }
+            if delivery.handed_out(&part) {
+                return Err(Refusal::HandedOut);
+            }
+            delivery
+                .progress
+                .push((format!("{HANDED_OUT}{part}"), now.unix_timestamp().to_string()));
+            log.add_event(AuditEvent::new(now, by, "document.handed_out").on(request.id).with("part", &part));
         }
         Transition::Nudge => match &mut delivery.phase {
             // Moved also when it is due already: whoever is asking at this moment sees that it changed.

@@ -47,6 +47,8 @@ table! { Problem;
     "/providers/{provider}/missing" { post: providers::ask_missing }
     "/agents" { get: admin::agents, post: admin::add_agent }
     "/agents/{id}/disable" { post: admin::disable_agent }
+    "/agents/{id}/role" { post: admin::change_role }
+    "/agents/{id}/reset-second-factor" { post: admin::reset_factors }
     "/agents/{id}/password" { post: admin::reset_password }
     "/api-keys" { get: admin::api_keys, post: admin::add_api_key }
     "/api-keys/{id}/revoke" { post: admin::revoke_api_key }

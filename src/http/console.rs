@@ -3,13 +3,16 @@
 //!
 //! An applicant's reference never stands in an address: searching for one is a POST.
 
+pub mod account;
 pub mod admin;
 pub mod ask;
 pub mod audit;
 pub mod docs;
 pub mod form;
+pub mod hand_over;
 pub mod requests;
 pub mod session;
+pub mod sso;
 pub mod start;
 
 use std::collections::BTreeMap;
@@ -31,8 +34,23 @@ pub type Page = Result<HttpResponse, Turned>;
 table! { Turned;
     "/" { get: start::start }
     "/sign-in" { get: session::form, post: session::sign_in }
+    "/sign-in/second" { get: session::second_form, post: session::second }
+    "/sign-in/passkey" { post: session::passkey }
+    "/sign-in/passkey/begin" { post: session::begin_passkey }
+    "/sign-in/sso" { get: sso::depart }
+    "/sign-in/sso/back" { get: sso::arrive }
     "/sign-out" { post: session::sign_out }
-    "/account" { get: session::account, post: session::change_password }
+    "/account" { get: account::page, post: account::change_password }
+    "/account/confirm" { get: account::confirm_form, post: account::confirm }
+    "/account/confirm/begin" { post: account::begin_confirm }
+    "/account/app" { get: account::app_form, post: account::enrol_app }
+    "/account/app/remove" { post: account::remove_app }
+    "/account/codes" { post: account::new_codes }
+    "/account/passkeys" { get: account::passkey_form, post: account::add_passkey }
+    "/account/passkeys/begin" { post: account::begin_passkey }
+    "/account/passkeys/remove" { post: account::remove_passkey }
+    "/account/sessions/end" { post: account::end_session }
+    "/account/sessions/end-all" { post: account::end_all }
     "/requests" { get: requests::list, post: requests::search }
     "/requests/new" { get: ask::form, post: ask::issue }
     "/missing" { get: ask::missing_form, post: ask::missing }
@@ -44,6 +62,8 @@ table! { Turned;
     "/requests/{id}/revoke" { get: requests::revoke_page, post: requests::revoke }
     "/requests/{id}/purge" { get: requests::purge_page, post: requests::purge }
     "/requests/{id}/mark-uploaded" { get: requests::uploaded_page, post: requests::mark_uploaded }
+    "/requests/{id}/hand-over" { get: hand_over::page }
+    "/requests/{id}/parts/{part}" { post: hand_over::download }
     "/requests/{id}/receipt" { get: requests::receipt }
     "/requests/{id}/receipt.txt" { get: requests::receipt_text }
     "/audit" { get: audit::page }
@@ -56,6 +76,8 @@ table! { Turned;
     "/admin/agents" { get: admin::agents, post: admin::add_agent }
     "/admin/agents/{id}" { get: admin::agent }
     "/admin/agents/{id}/password" { post: admin::reset_password }
+    "/admin/agents/{id}/role" { post: admin::change_role }
+    "/admin/agents/{id}/second-factor" { post: admin::reset_factors }
     "/admin/agents/{id}/disable" { post: admin::disable }
     "/admin/keys" { get: admin::keys, post: admin::add_key }
     "/admin/keys/{id}/revoke" { get: admin::revoke_page, post: admin::revoke_key }

@@ -199,6 +199,7 @@ impl From<WorkflowError> for Problem {
                 tracing::error!("the operating system gives no random bytes");
                 Self::unavailable("The portal cannot work safely at the moment. Nothing was stored; try again in a minute.").after(60)
             }
+            WorkflowError::VaultLocked => Self::unavailable("The vault is locked. An admin can unlock it.").code("vault.locked"),
             WorkflowError::Busy => Self::unavailable("Too much at once. Try again in a few seconds.").after(5),
             WorkflowError::Tampered => {
                 tracing::error!("a stored request was changed outside the portal");
@@ -240,6 +241,9 @@ impl From<Refusal> for Problem {
             Refusal::Incomplete => Self::invalid("A part of the document is missing.").code("upload.incomplete"),
             Refusal::WrongState(state) => Self::conflict(format!("This is not possible while the request is {}.", state.as_str())),
             Refusal::StaleLease => Self::conflict("The request is being worked on. Try again in a moment.").after(5),
+            Refusal::HandedOut => {
+                Self::conflict("This part was downloaded already. Each part can be downloaded once.").code("part.handed_out")
+            }
             Refusal::InvalidExpiry => Self::invalid("The new expiry must be later than now and than the present one.")
                 .field("expires_at", "must be later than the present expiry"),
         }

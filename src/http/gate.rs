@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::guard::neighbourhood;
+use crate::domain::id::ApiKeyId;
 
 /// Unknown tokens from one address: ten at once, then one a minute.
 const GUESSES: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
@@ -19,6 +20,25 @@ const REMEMBERED: usize = 50_000;
 const AT_MOST: usize = 500_000;
 /// Dropping the idle ones looks at all of them.
 const DROP_EVERY: Duration = Duration::from_secs(5);
+
+/// How often one API key may ask.
+pub struct Keys(DefaultKeyedRateLimiter<ApiKeyId>);
+
+impl Keys {
+    /// A minute's worth at once, then evenly.
+    pub fn new(per_minute: u32) -> Self {
+        let number = NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN);
+        Self(RateLimiter::keyed(Quota::per_minute(number)))
+    }
+
+    /// `Err`: the seconds to wait.
+    pub fn enter(&self, key: ApiKeyId) -> Result<(), u64> {
+        self.0.check_key(&key).map_err(|until| {
+            let wait = until.wait_time_from(governor::clock::Clock::now(&governor::clock::DefaultClock::default()));
+            wait.as_secs() + 1
+        })
+    }
+}
 
 pub struct Gate {
     uploads: Arc<Running>,

@@ -3,12 +3,18 @@
 //!
 //! | permission | API key with scope | agent | manual-handler | admin | auditor |
 //! | --- | --- | --- | --- | --- | --- |
-//! | [`Anyone`]: own session only | – | ✓ | ✓ | ✓ | ✓ |
+//! | [`Own`]: own account | – | ✓ | ✓ | ✓ | ✓ |
+//! | [`Anyone`]: the first page | – | ✓ | ✓ | ✓ | ✓ |
 //! | [`Read`]: see requests, ask providers what is missing | read, requests, admin | ✓ | ✓ | ✓ | |
 //! | [`Requests`]: issue, extend, reissue, revoke, retry, purge | requests, admin | ✓ | ✓ | ✓ | |
 //! | [`Manual`]: say that a by-hand provider has it | requests, admin | | ✓ | ✓ | |
+//! | [`HandOver`]: download a part for a by-hand provider | – | | ✓ | | |
 //! | [`Audit`]: read and export the log | audit, admin | | | ✓ | ✓ |
 //! | [`Admin`]: agents, keys, vault, clock | admin | | | ✓ | |
+//!
+//! Where the address names a request, these same types look whose team it is of: somebody else's request is not there, on no route that will ever be written.
+//! [`Fresh`] is the gate before what must not happen in an unattended browser: a proof within the last ten minutes. Where `require_second_factor` is set,
+//! a session without one leads to the account's own pages and nowhere else.
 //!
 //! The API knows no cookie and the console no bearer secret, so neither can be used to ride on the other.
 
@@ -23,8 +29,10 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 use futures_util::future::LocalBoxFuture;
 use zeroize::Zeroizing;
 
-use crate::domain::agent::{Actor, Agent, ApiKey, Role, Scope, Session};
-use crate::workflow::{WorkflowError, sign_in};
+use crate::domain::agent::{Actor, Agent, ApiKey, Entry, Role, Scope, Session, Team};
+use crate::domain::id::RequestId;
+use crate::workflow::WorkflowError;
+use crate::workflow::sign_in::{self, Live};
 
 use super::error::Problem;
 use super::{Settings, State, guard};
@@ -37,6 +45,16 @@ pub trait InScope: 'static {
 /// Which roles may do it in the console.
 pub trait ForRoles: 'static {
     const ROLES: &'static [Role];
+    /// Whether somebody gets there who has yet to set up a second factor.
+    const UNFINISHED: bool = false;
+}
+
+/// One's own account; also before a demanded second factor is set up.
+pub struct Own;
+
+impl ForRoles for Own {
+    const ROLES: &'static [Role] = &Role::ALL;
+    const UNFINISHED: bool = true;
 }
 
 macro_rules! permissions {
@@ -55,7 +73,7 @@ macro_rules! permissions {
 }
 
 permissions! {
-    /// A session, whatever its role.
+    /// A whole session, whatever its role.
     Anyone: [Agent ManualHandler Admin Auditor];
     /// Looking at requests.
     Read: [Agent ManualHandler Admin], Read;
@@ -63,6 +81,8 @@ permissions! {
     Requests: [Agent ManualHandler Admin], Requests;
     /// Answering for a by-hand provider.
     Manual: [ManualHandler Admin];
+    /// Taking a part out by hand: nobody who could have given themselves the right without a trace, so not admins.
+    HandOver: [ManualHandler];
     /// The audit log.
     Audit: [Admin Auditor], Audit;
     /// Accounts, keys, the vault and the clock.
@@ -85,12 +105,17 @@ impl<S: InScope> ApiCaller<S> {
         Actor::ApiKey(self.key.id)
     }
 
+    /// The teams that a list is cut down to.
+    pub fn teams(&self) -> Option<Vec<Team>> {
+        self.key.team.clone().map(|team| vec![team])
+    }
+
     /// Whose idempotency keys these are.
     pub fn name(&self) -> String {
         self.key.id.to_string()
     }
 
-    async fn find(state: &State, secret: Option<Zeroizing<String>>) -> Result<Self, Problem> {
+    async fn find(state: &State, secret: Option<Zeroizing<String>>, about: Option<RequestId>) -> Result<Self, Problem> {
         let secret = secret.ok_or_else(|| Problem::unauthorized("Send an API key as \"Authorization: Bearer ndk_…\"."))?;
         // One answer for an unknown, an expired and a revoked key.
         let key = sign_in::api_key(&state.portal, &secret)
@@ -102,6 +127,11 @@ impl<S: InScope> ApiCaller<S> {
                 S::SCOPE.as_str()
             )));
         }
+        state
+            .keys
+            .enter(key.id)
+            .map_err(|wait| Problem::too_many("This API key asks too often.").after(wait))?;
+        within(state, about, |team| key.sees(team)).await?;
         Ok(Self { key, scope: PhantomData })
     }
 }
@@ -111,8 +141,8 @@ impl<S: InScope> FromRequest for ApiCaller<S> {
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let (state, secret) = (state(request), bearer(request));
-        Box::pin(async move { Self::find(&*state?, secret).await })
+        let (state, secret, about) = (state(request), bearer(request), about(request));
+        Box::pin(async move { Self::find(&*state?, secret, about).await })
     }
 }
 
@@ -133,9 +163,25 @@ fn state(request: &HttpRequest) -> Result<web::Data<State>, Problem> {
         .ok_or_else(|| Problem::internal("The door was opened without its state."))
 }
 
+/// The request that the address names.
+fn about(request: &HttpRequest) -> Option<RequestId> {
+    request.match_info().get("id").and_then(RequestId::parse)
+}
+
+/// A request of another team is not there.
+async fn within(state: &State, about: Option<RequestId>, sees: impl Fn(Option<&Team>) -> bool) -> Result<(), Problem> {
+    let Some(id) = about else { return Ok(()) };
+    match state.portal.records.request(id).await? {
+        Some(found) if !sees(found.team.as_ref()) => Err(WorkflowError::NotFound.into()),
+        _ => Ok(()),
+    }
+}
+
 /// A person whose session lives and whose role has the permission `R`.
 pub struct SignedIn<R> {
     pub agent: Agent,
+    pub session: Session,
+    key: [u8; 32],
     role: PhantomData<R>,
 }
 
@@ -148,15 +194,80 @@ impl<R: ForRoles> SignedIn<R> {
         may::<P>(self.agent.role)
     }
 
-    async fn find(state: &State, cookie: Option<Zeroizing<String>>, back: Option<String>) -> Result<Self, Turned> {
-        let Some(cookie) = cookie else { return Err(Turned::SignIn(back)) };
-        let Some(agent) = sign_in::session(&state.portal, &cookie).await? else {
-            return Err(Turned::SignIn(back));
+    /// The teams that a list is cut down to; an empty list means what belongs to none.
+    pub fn teams(&self) -> Option<Vec<Team>> {
+        (self.agent.role != Role::Admin).then(|| self.agent.teams.clone())
+    }
+
+    pub fn live(&self) -> Live {
+        Live {
+            agent: self.agent.clone(),
+            session: self.session.clone(),
+            key: self.key,
+        }
+    }
+
+    async fn find(state: &State, asked: Asked) -> Result<Self, Turned> {
+        let Some(cookie) = asked.cookie else {
+            return Err(Turned::SignIn(asked.back));
+        };
+        let Some(Live { agent, session, key }) = sign_in::session(&state.portal, &cookie).await? else {
+            return Err(Turned::SignIn(asked.back));
         };
         if !may::<R>(agent.role) {
             return Err(Problem::forbidden("Your role does not include this. Ask an admin if you need it.").into());
         }
-        Ok(Self { agent, role: PhantomData })
+        let single = session.how == Entry::Password || session.how == Entry::SingleSignOn;
+        if state.portal.policy.require_second_factor && single && !agent.factors.any() && !R::UNFINISHED {
+            return Err(Turned::SetUp);
+        }
+        within(state, asked.about, |team| agent.sees(team)).await?;
+        Ok(Self {
+            agent,
+            session,
+            key,
+            role: PhantomData,
+        })
+    }
+}
+
+/// What the extractors read off a request before they wait for anything.
+struct Asked {
+    cookie: Option<Zeroizing<String>>,
+    back: Option<String>,
+    about: Option<RequestId>,
+}
+
+impl Asked {
+    fn of(request: &HttpRequest, state: &State) -> Self {
+        Self {
+            cookie: session_cookie(request, &state.settings),
+            // Only a page that was asked for is worth coming back to; a form's target is not.
+            back: (request.method() == actix_web::http::Method::GET).then(|| request.path().to_owned()),
+            about: about(request),
+        }
+    }
+}
+
+/// Somebody who has shown the best proof they have within the last ten minutes.
+pub struct Fresh<R>(pub SignedIn<R>);
+
+impl<R: ForRoles> FromRequest for Fresh<R> {
+    type Error = Turned;
+    type Future = LocalBoxFuture<'static, Result<Self, Turned>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let signed_in = SignedIn::<R>::from_request(request, payload);
+        let state = state(request);
+        let back = (request.method() == actix_web::http::Method::GET).then(|| request.path().to_owned());
+        Box::pin(async move {
+            let who = signed_in.await?;
+            if who.session.fresh(state?.portal.records.now()) {
+                Ok(Self(who))
+            } else {
+                Err(Turned::Confirm(back))
+            }
+        })
     }
 }
 
@@ -165,11 +276,11 @@ impl<R: ForRoles> FromRequest for SignedIn<R> {
     type Future = LocalBoxFuture<'static, Result<Self, Turned>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let state = state(request);
-        let cookie = state.as_ref().ok().and_then(|s| session_cookie(request, &s.settings));
-        // Only a page that was asked for is worth coming back to; a form's target is not.
-        let back = (request.method() == actix_web::http::Method::GET).then(|| request.path().to_owned());
-        Box::pin(async move { Self::find(&*state?, cookie, back).await })
+        let asked = state(request).map(|state| (Asked::of(request, &state), state));
+        Box::pin(async move {
+            let (asked, state) = asked?;
+            Self::find(&state, asked).await
+        })
     }
 }
 
@@ -178,6 +289,10 @@ impl<R: ForRoles> FromRequest for SignedIn<R> {
 pub enum Turned {
     /// Nobody is signed in: to the sign-in page, and back to this path afterwards.
     SignIn(Option<String>),
+    /// A fresh proof is wanted: to the page that takes it, and back to this path.
+    Confirm(Option<String>),
+    /// A second factor must be set up first.
+    SetUp,
     Shown(Problem),
 }
 
@@ -203,6 +318,8 @@ impl std::fmt::Display for Turned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::SignIn(_) => f.write_str("sign in first"),
+            Self::Confirm(_) => f.write_str("confirm that it is you first"),
+            Self::SetUp => f.write_str("set up a second factor first"),
             Self::Shown(problem) => problem.fmt(f),
         }
     }
@@ -211,16 +328,21 @@ impl std::fmt::Display for Turned {
 impl ResponseError for Turned {
     fn error_response(&self) -> HttpResponse {
         match self {
-            Self::SignIn(back) => {
-                let path = match back.as_deref() {
-                    None | Some("/") => "/sign-in".to_owned(),
-                    Some(path) => format!("/sign-in?next={}", path.replace('%', "%25").replace('&', "%26").replace('+', "%2B")),
-                };
-                HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
-            }
+            Self::SignIn(back) => to("/sign-in", back.as_deref()),
+            Self::Confirm(back) => to("/account/confirm", back.as_deref()),
+            Self::SetUp => to("/account", None),
             Self::Shown(problem) => super::pages::console::frame::failure(problem),
         }
     }
+}
+
+/// To a page that leads back.
+fn to(page: &str, back: Option<&str>) -> HttpResponse {
+    let path = match back {
+        None | Some("/") => page.to_owned(),
+        Some(back) => format!("{page}?next={}", back.replace('%', "%25").replace('&', "%26").replace('+', "%2B")),
+    };
+    HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
 }
 
 /// The request was started by our own page. `Sec-Fetch-Site` decides; a browser without it must send our own `Origin`; the session cookie is `SameSite=Lax` besides,
@@ -247,13 +369,47 @@ pub fn welcome(settings: &Settings, value: &str) -> Cookie<'static> {
     base(settings, value).max_age(age).finish()
 }
 
+pub fn half_cookie(request: &HttpRequest, settings: &Settings) -> Option<Zeroizing<String>> {
+    let cookie = request.cookie(&settings.cookie("h"))?;
+    Some(Zeroizing::new(cookie.value().to_owned()))
+}
+
+/// The cookie of half a session: of use for one page, and for minutes.
+pub fn half_welcome(settings: &Settings, value: &str) -> Cookie<'static> {
+    named(settings, "h", value)
+        .max_age(CookieAge::seconds(Session::HALF.whole_seconds()))
+        .finish()
+}
+
+pub fn half_farewell(settings: &Settings) -> Cookie<'static> {
+    named(settings, "h", "").max_age(CookieAge::ZERO).finish()
+}
+
+/// Binds the way back from the company's sign-in to the browser that left.
+pub fn away(settings: &Settings, value: &str) -> Cookie<'static> {
+    named(settings, "o", value).max_age(CookieAge::minutes(10)).finish()
+}
+
+pub fn away_cookie(request: &HttpRequest, settings: &Settings) -> Option<Zeroizing<String>> {
+    let cookie = request.cookie(&settings.cookie("o"))?;
+    Some(Zeroizing::new(cookie.value().to_owned()))
+}
+
+pub fn away_farewell(settings: &Settings) -> Cookie<'static> {
+    named(settings, "o", "").max_age(CookieAge::ZERO).finish()
+}
+
 /// Takes the cookie away.
 pub fn farewell(settings: &Settings) -> Cookie<'static> {
     base(settings, "").max_age(CookieAge::ZERO).finish()
 }
 
 fn base(settings: &Settings, value: &str) -> actix_web::cookie::CookieBuilder<'static> {
-    Cookie::build(settings.cookie("s"), value.to_owned())
+    named(settings, "s", value)
+}
+
+fn named(settings: &Settings, name: &str, value: &str) -> actix_web::cookie::CookieBuilder<'static> {
+    Cookie::build(settings.cookie(name), value.to_owned())
         .path("/")
         .http_only(true)
         .same_site(SameSite::Lax)
@@ -268,18 +424,20 @@ mod tests {
 
     #[test]
     fn roles_hold_exactly_what_the_table_says() {
-        let table: [(Role, [bool; 6]); 4] = [
-            (Role::Agent, [true, true, true, false, false, false]),
-            (Role::ManualHandler, [true, true, true, true, false, false]),
-            (Role::Admin, [true; 6]),
-            (Role::Auditor, [true, false, false, false, true, false]),
+        let table: [(Role, [bool; 8]); 4] = [
+            (Role::Agent, [true, true, true, true, false, false, false, false]),
+            (Role::ManualHandler, [true, true, true, true, true, true, false, false]),
+            (Role::Admin, [true, true, true, true, true, false, true, true]),
+            (Role::Auditor, [true, true, false, false, false, false, true, false]),
         ];
         for (role, expected) in table {
             let held = [
+                may::<Own>(role),
                 may::<Anyone>(role),
                 may::<Read>(role),
                 may::<Requests>(role),
                 may::<Manual>(role),
+                may::<HandOver>(role),
                 may::<Audit>(role),
                 may::<Admin>(role),
             ];

@@ -2,6 +2,7 @@
 
 use time::OffsetDateTime;
 
+use crate::domain::agent::Team;
 use crate::domain::delivery::Phase;
 use crate::domain::document::ProviderName;
 use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
@@ -18,6 +19,7 @@ pub const STATE: u8 = b's';
 pub const APPLICANT: u8 = b'a';
 pub const PROVIDER: u8 = b'p';
 pub const CREATOR: u8 = b'g';
+pub const TEAM: u8 = b'h';
 pub const DOCUMENT: u8 = b'v';
 /// Held leases, so that a restarted process finds its own.
 pub const LEASED: u8 = b'w';
@@ -146,6 +148,10 @@ pub fn creator_prefix(creator: &str) -> Vec<u8> {
     named(CREATOR, creator)
 }
 
+pub fn team_prefix(team: &Team) -> Vec<u8> {
+    named(TEAM, team.as_str())
+}
+
 pub fn reference(provider: &ProviderName, reference: &str) -> Vec<u8> {
     let mut key = named(REFERENCE, provider.as_str());
     key.extend_from_slice(reference.as_bytes());
@@ -175,6 +181,9 @@ pub fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
             [&request.id.0[..], &request.link.generation.to_be_bytes()].concat(),
         ),
     ];
+    if let Some(team) = &request.team {
+        rows.push(behind(team_prefix(team)));
+    }
     if let Some(at) = request.due_at() {
         rows.push((due(at, request.id), Vec::new()));
     }

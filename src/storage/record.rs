@@ -5,7 +5,7 @@
 use minicbor::{Decode, Encode};
 use time::{Duration, OffsetDateTime};
 
-use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, Role, Scope, Session};
+use crate::domain::agent::{Actor, Agent, ApiKey, Entry, PasswordHash, Role, Scope, Session, Team};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::delivery::{ConfirmAt, Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
 use crate::domain::document::{Document, DocumentKind, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef};
@@ -146,6 +146,8 @@ struct RequestRow {
     fence: u64,
     #[n(21)]
     tombstones: Vec<TombstoneRow>,
+    #[n(22)]
+    team: Option<String>,
 }
 
 #[derive(Encode, Decode)]
@@ -240,6 +242,7 @@ impl From<&DocumentRequest> for RequestRow {
             lease_until: r.lease.map(|l| to_ms(l.until)),
             fence: r.fence,
             tombstones: r.tombstones.iter().map(TombstoneRow::from).collect(),
+            team: r.team.as_ref().map(|t| t.as_str().to_owned()),
         }
     }
 }
@@ -281,6 +284,7 @@ impl RequestRow {
                 .transpose()?,
             fence: self.fence,
             tombstones: self.tombstones.into_iter().map(TombstoneRow::into_domain).collect::<Read<_>>()?,
+            team: self.team.map(|t| word(Team::parse(&t))).transpose()?,
         })
     }
 }
@@ -422,11 +426,13 @@ impl StageRow {
     }
 }
 
+use account::{AgentRow, ApiKeyRow, SessionRow};
 use delivery::{CauseRow, DeliveryRow, TombstoneRow};
 pub use others::ClaimRow;
-use others::{AgentRow, ApiKeyRow, AuditRow, ReceiptRow, SessionRow};
+use others::{AuditRow, ReceiptRow};
 use receiving::{ReceivingRow, StoredPartRow};
 
+mod account;
 mod delivery;
 mod others;
 mod receiving;

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
+use crate::domain::agent::sees;
 use crate::domain::audit::AuditEvent;
 use crate::domain::document::ProviderName;
 use crate::domain::id::{DocumentId, RequestId};
@@ -481,6 +482,8 @@ impl SledStore {
             key::creator_prefix(creator)
         } else if let Some(provider) = &filter.provider {
             key::provider_prefix(provider)
+        } else if let Some([team]) = filter.teams.as_deref() {
+            key::team_prefix(team)
         } else {
             vec![key::ALL]
         };
@@ -534,6 +537,7 @@ fn matches(request: &DocumentRequest, filter: &Filter, now: OffsetDateTime) -> b
         && filter.provider.as_ref().is_none_or(|p| request.provider == *p)
         && filter.applicant_index.is_none_or(|a| request.applicant_index == a)
         && filter.created_by.as_ref().is_none_or(|c| request.created_by.to_string() == *c)
+        && filter.teams.as_ref().is_none_or(|teams| sees(teams, request.team.as_ref()))
 }
 
 fn owner(row: Option<Vec<u8>>) -> Option<RequestId> {

@@ -5,7 +5,7 @@ use time::{Duration, OffsetDateTime};
 use crate::connectors::Limits;
 use crate::crypto::password::Passcode;
 use crate::crypto::random;
-use crate::domain::agent::Actor;
+use crate::domain::agent::{Actor, Team};
 use crate::domain::audit::AuditEvent;
 use crate::domain::delivery::ConfirmAt;
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName, PartSpec, ProviderName, SealedText};
@@ -88,6 +88,7 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
         id,
         created_at: now,
         created_by: by,
+        team: team_of(portal, by).await?,
         provider: ask.provider,
         applicant: seal(portal, id, "applicant", ask.applicant.expose())?,
         applicant_index: portal.secrets.index("applicant", ask.applicant.expose().as_bytes()),
@@ -237,6 +238,15 @@ pub fn check_terms(portal: &Portal, request: &DocumentRequest) -> Result<(), Wor
     } else {
         Err(WorkflowError::Tampered)
     }
+}
+
+/// What somebody issues belongs to their first team.
+async fn team_of(portal: &Portal, by: Actor) -> Result<Option<Team>, WorkflowError> {
+    Ok(match by {
+        Actor::Agent(id) => portal.records.agent(id).await?.and_then(|a| a.teams.into_iter().next()),
+        Actor::ApiKey(id) => portal.records.api_key_by_id(id).await?.and_then(|k| k.team),
+        Actor::Applicant | Actor::Portal | Actor::Operator => None,
+    })
 }
 
 /// The applicant reference of a request, opened.

@@ -1,6 +1,16 @@
-//! Who may ask: agents with passwords and sessions, machines with API keys. Secrets are shown once and stored as hashes; an unknown name costs what a known one costs.
+//! Who may ask: agents with passwords, second factors and sessions, machines with API keys. Secrets are shown once and stored as hashes;
+//! an unknown name costs what a known one costs.
+//!
+//! A password opens a session only where it is the only factor. Otherwise it opens half a one, which lives five minutes and leads nowhere but to the
+//! page that asks for the rest. Every proof gets a new cookie, and the one before it is dead.
 
-use std::net::IpAddr;
+pub mod account;
+pub mod factor;
+mod guess;
+pub mod passkey;
+pub mod sso;
+
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
 use data_encoding::HEXLOWER;
@@ -10,16 +20,13 @@ use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use crate::crypto::random;
-use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, Role, Scope, Session};
+use crate::domain::agent::{Actor, Agent, Entry, Session};
 use crate::domain::audit::AuditEvent;
-use crate::domain::id::{AgentId, ApiKeyId, CROCKFORD};
 
 use super::{Portal, WorkflowError, blocking};
 
-/// NIST SP 800-63B-4: at least 15 characters where the password is the only factor.
-pub const PASSWORD_MIN: usize = 15;
-/// Long enough for every passphrase, short enough to hash.
-pub const PASSWORD_MAX: usize = 256;
+pub use account::{PASSWORD_MAX, PASSWORD_MIN, add_agent, add_api_key, api_key, disable_agent, reset_password};
+
 /// Tries for one account from one address: ten at once, then one each 90 s (ten in 15 minutes).
 const TRIES: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
 const TRY_EVERY: std::time::Duration = std::time::Duration::from_secs(90);
@@ -44,6 +51,11 @@ impl Throttle {
         let key = Sha256::digest(format!("{account}\0{address}").as_bytes()).into();
         self.0.check_key(&key).is_ok()
     }
+
+    /// Second factors are counted by account alone: whoever tries one has the password already, from wherever they come.
+    fn allows_code(&self, agent: &Agent) -> bool {
+        self.allows(&format!("code {}", agent.id), Ipv4Addr::UNSPECIFIED.into())
+    }
 }
 
 pub enum SignIn {
@@ -52,17 +64,43 @@ pub enum SignIn {
         agent: Box<Agent>,
         cookie: Zeroizing<String>,
     },
+    /// The password was right; a second factor is wanted.
+    Half {
+        cookie: Zeroizing<String>,
+    },
     /// One answer for an unknown name, a wrong password and a disabled account.
     Refused,
     TooManyTries,
 }
 
+/// What came of a password.
+pub enum Proof {
+    Right(Box<Agent>),
+    Wrong,
+    TooManyTries,
+}
+
 pub async fn sign_in(portal: &Portal, email: &str, password: &str, address: IpAddr) -> Result<SignIn, WorkflowError> {
+    let agent = match prove_password(portal, email, password, address).await? {
+        Proof::Right(agent) => agent,
+        Proof::Wrong => return Ok(SignIn::Refused),
+        Proof::TooManyTries => return Ok(SignIn::TooManyTries),
+    };
+    let now = portal.records.now();
+    if agent.factors.any() {
+        let cookie = open(portal, &agent, Entry::Half, None, now).await?;
+        return Ok(SignIn::Half { cookie });
+    }
+    let cookie = open_session(portal, &agent, now).await?;
+    Ok(SignIn::Welcome { agent, cookie })
+}
+
+/// Whether a password is that of an account that may sign in. Costs the same whatever the answer.
+pub async fn prove_password(portal: &Portal, email: &str, password: &str, address: IpAddr) -> Result<Proof, WorkflowError> {
     let email = normal_email(email);
     if !portal.throttle.allows(&email, address) {
-        let event = AuditEvent::new(portal.records.now(), Actor::Portal, "sign_in.throttled");
-        portal.records.append(event).await?;
-        return Ok(SignIn::TooManyTries);
+        audit(portal, Actor::Portal, "sign_in.throttled").await?;
+        return Ok(Proof::TooManyTries);
     }
     let found = portal.records.agent_by_email(&email).await?;
     let stored = found.as_ref().filter(|a| a.disabled_at.is_none()).and_then(|a| a.password.clone());
@@ -77,36 +115,70 @@ pub async fn sign_in(portal: &Portal, email: &str, password: &str, address: IpAd
     })
     .await?;
     drop(permit);
-    let now = portal.records.now();
-    let Some(agent) = found.filter(|_| right) else {
-        portal
-            .records
-            .append(AuditEvent::new(now, Actor::Portal, "sign_in.refused"))
-            .await?;
-        return Ok(SignIn::Refused);
-    };
-    let cookie = open_session(portal, &agent, now).await?;
-    Ok(SignIn::Welcome {
-        agent: Box::new(agent),
-        cookie,
-    })
+    match found.filter(|_| right) {
+        Some(agent) => Ok(Proof::Right(Box::new(agent))),
+        None => {
+            audit(portal, Actor::Portal, "sign_in.refused").await?;
+            Ok(Proof::Wrong)
+        }
+    }
 }
 
-/// A fresh session for an agent who has proven who they are; every sign-in gets a new cookie.
+/// A fresh session for an agent who has proven who they are with a password alone.
 pub async fn open_session(portal: &Portal, agent: &Agent, now: OffsetDateTime) -> Result<Zeroizing<String>, WorkflowError> {
-    let cookie = Zeroizing::new(HEXLOWER.encode(&random::array::<32>()?));
+    open(portal, agent, Entry::Password, Some(now), now).await
+}
+
+async fn open(
+    portal: &Portal,
+    agent: &Agent,
+    how: Entry,
+    factor_at: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Result<Zeroizing<String>, WorkflowError> {
+    let cookie = fresh_cookie()?;
     let session = Session {
         agent: agent.id,
         created_at: now,
         seen_at: now,
+        factor_at,
+        how,
     };
-    let event = AuditEvent::new(now, Actor::Agent(agent.id), "sign_in.accepted");
+    let action = match how {
+        Entry::Half => "sign_in.password_accepted",
+        _ => "sign_in.accepted",
+    };
+    let event = AuditEvent::new(now, Actor::Agent(agent.id), action).with("how", how.as_str());
     portal.records.open_session(hash(&cookie), session, event).await?;
     Ok(cookie)
 }
 
-/// The agent behind a session cookie, if the session lives.
-pub async fn session(portal: &Portal, cookie: &str) -> Result<Option<Agent>, WorkflowError> {
+/// A session that lives, and whose it is.
+pub struct Live {
+    pub agent: Agent,
+    pub session: Session,
+    /// The hash of its cookie.
+    pub key: [u8; 32],
+}
+
+/// The session behind a cookie, if it lives and is whole.
+pub async fn session(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowError> {
+    let Some(live) = look(portal, cookie).await?.filter(|l| l.session.how != Entry::Half) else {
+        return Ok(None);
+    };
+    let now = portal.records.now();
+    if now - live.session.seen_at > TOUCH_EVERY {
+        portal.records.touch_session(&live.key, now).await?;
+    }
+    Ok(Some(live))
+}
+
+/// The half session behind a cookie: its password was right a moment ago.
+pub async fn half(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowError> {
+    Ok(look(portal, cookie).await?.filter(|l| l.session.how == Entry::Half))
+}
+
+async fn look(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowError> {
     let key = hash(cookie);
     let Some(session) = portal.records.session(&key).await? else {
         return Ok(None);
@@ -114,138 +186,92 @@ pub async fn session(portal: &Portal, cookie: &str) -> Result<Option<Agent>, Wor
     let Some(agent) = portal.records.agent(session.agent).await? else {
         return Ok(None);
     };
+    let lives = session.live(&agent, portal.records.now());
+    Ok(lives.then_some(Live { agent, session, key }))
+}
+
+/// Notes a proof given within a session: a new cookie, and the old one is dead. `None` when the session is gone.
+pub async fn confirmed(portal: &Portal, live: &Live, how: Entry) -> Result<Option<Zeroizing<String>>, WorkflowError> {
     let now = portal.records.now();
-    if !session.live(&agent, now) {
-        return Ok(None);
-    }
-    if now - session.seen_at > TOUCH_EVERY {
-        portal.records.touch_session(&key, now).await?;
-    }
-    Ok(Some(agent))
+    let cookie = fresh_cookie()?;
+    let half = live.session.how == Entry::Half;
+    let session = Session {
+        agent: live.agent.id,
+        // A confirmation never makes a session live longer than its sign-in allowed.
+        created_at: if half { now } else { live.session.created_at },
+        seen_at: now,
+        factor_at: Some(now),
+        how: if half { how } else { live.session.how },
+    };
+    let action = if half { "sign_in.accepted" } else { "session.confirmed" };
+    let event = AuditEvent::new(now, Actor::Agent(live.agent.id), action).with("how", how.as_str());
+    let done = portal.records.replace_session(&live.key, hash(&cookie), session, event).await?;
+    Ok(done.then_some(cookie))
+}
+
+/// A session in the place of one that a password change has ended, with the proof that it had.
+pub async fn reopen(portal: &Portal, live: &Live) -> Result<Zeroizing<String>, WorkflowError> {
+    let agent = portal.records.agent(live.agent.id).await?.ok_or(WorkflowError::NotFound)?;
+    open(portal, &agent, live.session.how, live.session.factor_at, portal.records.now()).await
 }
 
 pub async fn sign_out(portal: &Portal, cookie: &str) -> Result<(), WorkflowError> {
     Ok(portal.records.end_session(&hash(cookie)).await?)
 }
 
-/// Adds an agent with a password.
-pub async fn add_agent(portal: &Portal, email: &str, name: &str, role: Role, password: &str, by: Actor) -> Result<Agent, WorkflowError> {
-    let email = normal_email(email);
-    let (local, host) = email.split_once('@').unwrap_or_default();
-    if local.is_empty() || host.is_empty() || email.len() > 254 || email.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(WorkflowError::Invalid {
-            field: "email",
-            mend: "must be an e-mail address".to_owned(),
-        });
-    }
-    let name = name.trim();
-    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err(WorkflowError::Invalid {
-            field: "name",
-            mend: "must have 1 to 100 characters".to_owned(),
-        });
-    }
+/// One open session, as its owner sees it.
+pub struct Open {
+    /// Says which, and opens nothing.
+    pub name: String,
+    pub session: Session,
+    pub here: bool,
+}
+
+/// What an agent has open, newest use first.
+pub async fn open_sessions(portal: &Portal, live: &Live) -> Result<Vec<Open>, WorkflowError> {
     let now = portal.records.now();
-    let agent = Agent {
-        id: AgentId::new(random::array()?, now),
-        password: Some(hash_password(portal, password, &email).await?),
-        email,
-        name: name.to_owned(),
-        role,
-        created_at: now,
-        disabled_at: None,
-        sessions_valid_from: now,
-    };
-    let event = AuditEvent::new(now, by, "agent.added")
-        .with("agent", agent.id)
-        .with("role", role.as_str());
-    portal.records.add_agent(agent.clone(), event).await?;
-    Ok(agent)
+    let mut all: Vec<Open> = portal
+        .records
+        .sessions_of(live.agent.id)
+        .await?
+        .into_iter()
+        .filter(|(_, s)| s.how != Entry::Half && s.live(&live.agent, now))
+        .map(|(key, session)| Open {
+            name: name(&key),
+            session,
+            here: key == live.key,
+        })
+        .collect();
+    all.sort_by_key(|open| (!open.here, std::cmp::Reverse(open.session.seen_at)));
+    Ok(all)
 }
 
-/// A new password ends every session.
-pub async fn reset_password(portal: &Portal, mut agent: Agent, password: &str, by: Actor) -> Result<(), WorkflowError> {
-    let now = portal.records.now();
-    agent.password = Some(hash_password(portal, password, &agent.email).await?);
-    agent.sessions_valid_from = now;
-    let event = AuditEvent::new(now, by, "agent.password_changed").with("agent", agent.id);
-    Ok(portal.records.change_agent(agent, event).await?)
-}
-
-/// Ends an agent's access at once, sessions included.
-pub async fn disable_agent(portal: &Portal, mut agent: Agent, by: Actor) -> Result<(), WorkflowError> {
-    let now = portal.records.now();
-    agent.disabled_at = Some(now);
-    agent.sessions_valid_from = now;
-    let event = AuditEvent::new(now, by, "agent.disabled").with("agent", agent.id);
-    Ok(portal.records.change_agent(agent, event).await?)
-}
-
-async fn hash_password(portal: &Portal, password: &str, email: &str) -> Result<PasswordHash, WorkflowError> {
-    check_password(password, email)?;
-    let _permit = portal.hashing.acquire().await.map_err(|_| WorkflowError::Busy)?;
-    let (passwords, password) = (portal.passwords.clone(), Zeroizing::new(password.to_owned()));
-    let hash = blocking(move || passwords.hash_password(&password)).await?;
-    hash.map(PasswordHash).map_err(|e| WorkflowError::Internal(e.to_string()))
-}
-
-/// Length decides, not composition (NIST SP 800-63B-4, ASVS 5 6.2).
-fn check_password(password: &str, email: &str) -> Result<(), WorkflowError> {
-    let length = password.chars().count();
-    let mend = if length < PASSWORD_MIN {
-        format!("must have at least {PASSWORD_MIN} characters; a few words are fine")
-    } else if length > PASSWORD_MAX {
-        format!("must have at most {PASSWORD_MAX} characters")
-    } else if password.to_lowercase().contains(email) || password.chars().collect::<std::collections::BTreeSet<_>>().len() < 5 {
-        "is too easy to guess; a few words that do not belong together are fine".to_owned()
-    } else {
-        return Ok(());
-    };
-    Err(WorkflowError::Invalid { field: "password", mend })
-}
-
-/// Makes an API key; its secret is returned this once.
-pub async fn add_api_key(
-    portal: &Portal,
-    name: &str,
-    scopes: Vec<Scope>,
-    expires_at: Option<OffsetDateTime>,
-    by: Actor,
-) -> Result<(ApiKey, Zeroizing<String>), WorkflowError> {
-    if name.trim().is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err(WorkflowError::Invalid {
-            field: "name",
-            mend: "must have 1 to 100 characters".to_owned(),
-        });
+/// Ends one of the agent's own sessions; somebody else's has no name here.
+pub async fn end_own(portal: &Portal, live: &Live, which: &str) -> Result<bool, WorkflowError> {
+    for (key, _) in portal.records.sessions_of(live.agent.id).await? {
+        if name(&key) == which {
+            portal.records.end_session(&key).await?;
+            audit(portal, Actor::Agent(live.agent.id), "session.ended").await?;
+            return Ok(true);
+        }
     }
-    if scopes.is_empty() {
-        return Err(WorkflowError::Invalid {
-            field: "scopes",
-            mend: "needs at least one of read, requests, audit, admin".to_owned(),
-        });
-    }
-    let now = portal.records.now();
-    let secret = Zeroizing::new(format!("ndk_{}", CROCKFORD.encode(&random::array::<32>()?)));
-    let key = ApiKey {
-        id: ApiKeyId::new(random::array()?, now),
-        name: name.trim().to_owned(),
-        scopes,
-        created_at: now,
-        expires_at,
-        revoked_at: None,
-    };
-    let event = AuditEvent::new(now, by, "api_key.added").with("key", key.id);
-    portal.records.add_api_key(hash(&secret), key.clone(), event).await?;
-    Ok((key, secret))
+    Ok(false)
 }
 
-/// The live key behind a bearer secret.
-pub async fn api_key(portal: &Portal, secret: &str) -> Result<Option<ApiKey>, WorkflowError> {
-    if !secret.starts_with("ndk_") || secret.len() > 100 {
-        return Ok(None);
-    }
-    let now = portal.records.now();
-    Ok(portal.records.api_key(&hash(secret)).await?.filter(|k| k.live(now)))
+fn name(key: &[u8; 32]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"nightdrop/v1/session-name\0");
+    hash.update(key);
+    HEXLOWER.encode(&hash.finalize()[..12])
+}
+
+fn fresh_cookie() -> Result<Zeroizing<String>, WorkflowError> {
+    Ok(Zeroizing::new(HEXLOWER.encode(&random::array::<32>()?)))
+}
+
+async fn audit(portal: &Portal, by: Actor, action: &str) -> Result<(), WorkflowError> {
+    let event = AuditEvent::new(portal.records.now(), by, action);
+    Ok(portal.records.append(event).await?)
 }
 
 /// 256 random bits need no pepper and no slow hash.

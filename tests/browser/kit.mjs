@@ -31,7 +31,7 @@ export async function visit(browser, options = {}) {
   page.on("pageerror", (error) => page.faults.push(String(error)));
   page.on("request", (request) => {
     const url = request.url();
-    if (!url.startsWith("http://127.0.0.1:") && !url.startsWith("blob:") && !url.startsWith("data:")) page.faults.push(`asked ${url}`);
+    if (!url.startsWith("http://127.0.0.1:") && !url.startsWith("http://localhost:") && !url.startsWith("blob:") && !url.startsWith("data:")) page.faults.push(`asked ${url}`);
   });
   return page;
 }

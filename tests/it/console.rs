@@ -1,8 +1,13 @@
 //! The console from outside, as browsers and their enemies see it.
 
+mod browser;
+mod by_hand;
+mod factor;
 mod forms;
 mod leaks;
 mod session;
+mod sso;
+mod team;
 
 use std::collections::BTreeSet;
 
@@ -51,9 +56,25 @@ impl<'a> Browser<'a> {
 
     async fn sign_in(&mut self, email: &str, password: &str) -> Response {
         let response = self.post("/sign-in", &[("email", email), ("password", password)]).await;
-        if let Some(cookie) = response.headers().get("set-cookie") {
-            self.cookie = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+        self.keep(&response);
+        response
+    }
+
+    /// Keeps cookies as browsers do: set, replaced, and thrown away when they are empty.
+    fn keep(&mut self, response: &Response) {
+        let pairs = |text: &str| text.split_once('=').map(|(n, v)| (n.trim().to_owned(), v.to_owned()));
+        let mut jar: std::collections::BTreeMap<_, _> = self.cookie.split("; ").filter_map(pairs).collect();
+        for line in response.headers().get_all("set-cookie") {
+            jar.extend(line.to_str().unwrap().split(';').next().and_then(pairs));
         }
+        jar.retain(|_, value| !value.is_empty());
+        self.cookie = jar.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("; ");
+    }
+
+    /// Posts and keeps what comes back.
+    async fn submit(&mut self, path: &str, form: &[(&str, &str)]) -> Response {
+        let response = self.post(path, form).await;
+        self.keep(&response);
         response
     }
 
@@ -153,6 +174,16 @@ const PERMISSIONS: &[(&str, Methods)] = {
     &[
         ("/", &[("GET", ALL)]),
         ("/account", &[("GET", ALL), ("POST", ALL)]),
+        ("/account/confirm", &[("GET", ALL), ("POST", ALL)]),
+        ("/account/confirm/begin", &[("POST", ALL)]),
+        ("/account/app", &[("GET", ALL), ("POST", ALL)]),
+        ("/account/app/remove", &[("POST", ALL)]),
+        ("/account/codes", &[("POST", ALL)]),
+        ("/account/passkeys", &[("GET", ALL), ("POST", ALL)]),
+        ("/account/passkeys/begin", &[("POST", ALL)]),
+        ("/account/passkeys/remove", &[("POST", ALL)]),
+        ("/account/sessions/end", &[("POST", ALL)]),
+        (END_ALL, &[("POST", ALL)]),
         ("/requests", &[("GET", STAFF), ("POST", STAFF)]),
         ("/requests/new", &[("GET", STAFF), ("POST", STAFF)]),
         ("/missing", &[("GET", STAFF), ("POST", STAFF)]),
@@ -164,6 +195,8 @@ const PERMISSIONS: &[(&str, Methods)] = {
         ("/requests/{id}/revoke", &[("GET", STAFF), ("POST", STAFF)]),
         ("/requests/{id}/purge", &[("GET", STAFF), ("POST", STAFF)]),
         ("/requests/{id}/mark-uploaded", &[("GET", STAFF), ("POST", STAFF)]),
+        ("/requests/{id}/hand-over", &[("GET", &[ManualHandler])]),
+        ("/requests/{id}/parts/{part}", &[("POST", &[ManualHandler])]),
         ("/requests/{id}/receipt", &[("GET", STAFF)]),
         ("/requests/{id}/receipt.txt", &[("GET", STAFF)]),
         ("/audit", &[("GET", AUDIT)]),
@@ -176,13 +209,24 @@ const PERMISSIONS: &[(&str, Methods)] = {
         ("/admin/agents", &[("GET", ADMIN), ("POST", ADMIN)]),
         ("/admin/agents/{id}", &[("GET", ADMIN)]),
         ("/admin/agents/{id}/password", &[("POST", ADMIN)]),
+        ("/admin/agents/{id}/role", &[("POST", ADMIN)]),
+        ("/admin/agents/{id}/second-factor", &[("POST", ADMIN)]),
         ("/admin/agents/{id}/disable", &[("POST", ADMIN)]),
         ("/admin/keys", &[("GET", ADMIN), ("POST", ADMIN)]),
         ("/admin/keys/{id}/revoke", &[("GET", ADMIN), ("POST", ADMIN)]),
     ]
 };
 /// The only routes without a session.
-const OPEN: [&str; 2] = ["/sign-in", "/sign-out"];
+const OPEN: [&str; 7] = [
+    "/sign-in/sso",
+    "/sign-in/sso/back",
+    "/sign-in",
+    "/sign-in/second",
+    "/sign-in/passkey",
+    "/sign-in/passkey/begin",
+    "/sign-out",
+];
+const END_ALL: &str = "/account/sessions/end-all";
 
 #[tokio::test]
 async fn every_route_lets_in_whom_the_table_names_and_nobody_else() {
@@ -193,7 +237,7 @@ async fn every_route_lets_in_whom_the_table_names_and_nobody_else() {
     }
     let stranger = Browser::stranger(&house);
     for (path, methods) in console::TABLE {
-        let real = path.replace("{id}", "req_00000000000000000000000000");
+        let real = path.replace("{id}", "req_00000000000000000000000000").replace("{part}", "front");
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "TRACE"] {
             let call = |browser: &Browser<'_>| {
                 browser
@@ -219,7 +263,7 @@ async fn every_route_lets_in_whom_the_table_names_and_nobody_else() {
             let response = call(&stranger).await.unwrap();
             assert_eq!(response.status(), 303, "{method} {path}");
             assert!(response.headers()["location"].to_str().unwrap().starts_with("/sign-in"));
-            for (role, browser) in &browsers {
+            for (role, browser) in &mut browsers {
                 let response = call(browser).await.unwrap();
                 let status = response.status().as_u16();
                 assert_eq!(
@@ -229,6 +273,9 @@ async fn every_route_lets_in_whom_the_table_names_and_nobody_else() {
                     role.as_str()
                 );
                 assert!(status < 500, "{method} {path}: {status}");
+                if *path == END_ALL {
+                    *browser = Browser::signed_in(&house, *role).await;
+                }
             }
         }
     }
@@ -261,7 +308,7 @@ async fn no_other_site_can_make_a_browser_act() {
         if !methods.contains(&"POST") {
             continue;
         }
-        let real = path.replace("{id}", "req_00000000000000000000000000");
+        let real = path.replace("{id}", "req_00000000000000000000000000").replace("{part}", "front");
         for headers in cases {
             let mut call = admin
                 .call(Method::POST, &real)

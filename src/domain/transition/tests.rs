@@ -60,6 +60,7 @@ pub(crate) fn request(passcode: bool) -> DocumentRequest {
         lease: None,
         fence: 0,
         tombstones: Vec::new(),
+        team: None,
     }
 }
 

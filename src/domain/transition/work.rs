@@ -151,7 +151,7 @@ fn deliver(
             };
             if proven {
                 delivery.epoch = intent.epoch + 1;
-                delivery.progress.clear();
+                delivery.forget_progress();
                 delivery.phase = Phase::Pending { not_before: check_at };
                 delivery.attempts += 1;
                 log.add(Actor::Portal, "delivery.absent");
@@ -193,7 +193,7 @@ fn deliver(
             }
             if new_epoch {
                 delivery.epoch += 1;
-                delivery.progress.clear();
+                delivery.forget_progress();
             }
             delivery.last_problem = Some(problem);
             delivery.phase = Phase::Pending { not_before: at };

@@ -13,6 +13,7 @@ use crate::domain::id::{AgentId, ApiKeyId};
 use crate::http::State;
 use crate::http::error::Problem;
 use crate::http::staff::{Admin, ApiCaller};
+use crate::workflow::sign_in::account;
 use crate::workflow::{sign_in, vault};
 
 use super::Answer;
@@ -33,6 +34,10 @@ pub struct Agent {
     pub name: String,
     /// agent, admin, auditor or manual-handler.
     pub role: &'static str,
+    /// Whose requests the agent sees; the first one gets what the agent issues.
+    pub teams: Vec<String>,
+    /// Whether a password alone does not open the account.
+    pub second_factor: bool,
     #[schema(format = DateTime)]
     pub created_at: String,
     #[schema(format = DateTime)]
@@ -47,9 +52,21 @@ pub struct NewAgent {
     pub name: String,
     /// agent, admin, auditor or manual-handler.
     pub role: String,
-    /// At least 15 characters; a few words are fine.
-    #[schema(value_type = String, min_length = 15, max_length = 256)]
+    /// At least 15 characters (8 where a second factor is demanded); a few words are fine, what guessers try first is not.
+    #[schema(value_type = String, min_length = 8, max_length = 256)]
     pub password: Secret,
+    /// At most 20 names of a-z, 0-9 and -.
+    #[serde(default)]
+    pub teams: Vec<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRole {
+    /// agent, admin, auditor or manual-handler.
+    pub role: String,
+    /// As before unless given.
+    pub teams: Option<Vec<String>>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -78,6 +95,13 @@ pub struct ApiKey {
     #[schema(format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<String>,
+    /// To the minute or so.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_at: Option<String>,
+    /// Sees and issues for this team only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -88,6 +112,8 @@ pub struct NewApiKey {
     pub scopes: Vec<String>,
     /// Never unless given.
     pub expires_in: Option<Span>,
+    /// For one team only; not together with the scopes admin and audit.
+    pub team: Option<String>,
 }
 
 /// A key just made; `secret` is shown this once.
@@ -164,8 +190,51 @@ pub async fn agents(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
 pub async fn add_agent(caller: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
     let body = json::read::<NewAgent>(&request, payload).await?.body;
     let role = parse_role(&body.role)?;
+    let teams = account::parse_teams(&body.teams.join(" "))?;
     let agent = sign_in::add_agent(&state.portal, &body.email, &body.name, role, &body.password.0, caller.actor()).await?;
-    Ok(HttpResponse::Created().json(agent_view(&agent)))
+    account::change_agent(&state.portal, &agent, role, teams, caller.actor()).await?;
+    Ok(HttpResponse::Created().json(agent_view(&find_agent(&state, &agent.id.to_string()).await?)))
+}
+
+/// Give an agent another role or other teams; every session of theirs ends.
+#[utoipa::path(post, path = "/agents/{id}/role", tag = "admin", request_body = NewRole, params(("id" = String, Path, description = "`agt_…`")),
+    responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
+pub async fn change_role(
+    caller: ApiCaller<Admin>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
+    let body = json::read::<NewRole>(&request, payload).await?.body;
+    let agent = find_agent(&state, &id).await?;
+    let role = parse_role(&body.role)?;
+    let teams = match body.teams {
+        Some(teams) => account::parse_teams(&teams.join(" "))?,
+        None => agent.teams.clone(),
+    };
+    if role != Role::Admin {
+        not_the_last_admin(&state, &agent).await?;
+    }
+    account::change_agent(&state.portal, &agent, role, teams, caller.actor()).await?;
+    Ok(HttpResponse::Ok().json(agent_view(&find_agent(&state, &id).await?)))
+}
+
+/// For somebody who has lost every second factor: the password alone opens the account again, and every session ends.
+#[utoipa::path(post, path = "/agents/{id}/reset-second-factor", tag = "admin", request_body = Nothing,
+    params(("id" = String, Path, description = "`agt_…`")), responses((status = 200, description = "The agent.", body = Agent)),
+    security(("api_key" = ["admin"])))]
+pub async fn reset_factors(
+    caller: ApiCaller<Admin>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
+    json::read::<Nothing>(&request, payload).await?;
+    let agent = find_agent(&state, &id).await?;
+    account::reset_factors(&state.portal, &agent, caller.actor()).await?;
+    Ok(HttpResponse::Ok().json(agent_view(&find_agent(&state, &id).await?)))
 }
 
 /// End an agent's access at once, sessions included.
@@ -218,7 +287,9 @@ pub async fn add_api_key(caller: ApiCaller<Admin>, state: web::Data<State>, requ
     let body = json::read::<NewApiKey>(&request, payload).await?.body;
     let scopes = parse_scopes(&body.scopes)?;
     let expires_at = body.expires_in.map(|span| state.portal.records.now() + span.0);
-    let (key, secret) = sign_in::add_api_key(&state.portal, &body.name, scopes, expires_at, caller.actor()).await?;
+    let one = |text: &String| agent::Team::parse(text).ok_or_else(|| wrong("team", "one name of a-z, 0-9 and -"));
+    let team = body.team.as_ref().map(one).transpose()?;
+    let (key, secret) = account::add_team_key(&state.portal, &body.name, scopes, expires_at, team, caller.actor()).await?;
     Ok(HttpResponse::Created().json(MadeApiKey {
         secret: secret.to_string(),
         key: key_view(&key),
@@ -331,6 +402,8 @@ pub fn agent_view(agent: &agent::Agent) -> Agent {
         email: agent.email.clone(),
         name: agent.name.clone(),
         role: agent.role.as_str(),
+        teams: agent.teams.iter().map(ToString::to_string).collect(),
+        second_factor: agent.factors.any(),
         created_at: instant(agent.created_at),
         disabled_at: agent.disabled_at.map(instant),
     }
@@ -344,6 +417,8 @@ pub fn key_view(key: &agent::ApiKey) -> ApiKey {
         created_at: instant(key.created_at),
         expires_at: key.expires_at.map(instant),
         revoked_at: key.revoked_at.map(instant),
+        used_at: key.used_at.map(instant),
+        team: key.team.as_ref().map(ToString::to_string),
     }
 }
 

@@ -47,6 +47,7 @@ pub struct FieldError {
         document, requests::list, requests::issue, requests::search, requests::show, requests::extend, requests::reissue, requests::passcode,
         requests::revoke, requests::retry, requests::purge, requests::mark_uploaded, audit::deletion_receipt, audit::receipt_key, audit::entries,
         providers::list, providers::missing, providers::ask_missing, admin::agents, admin::add_agent, admin::disable_agent, admin::reset_password,
+        admin::change_role, admin::reset_factors,
         admin::api_keys, admin::add_api_key, admin::revoke_api_key, admin::key, admin::unlock, admin::status, admin::accept_clock,
     ),
     components(schemas(Problem)),

@@ -3,13 +3,15 @@
 use actix_web::{HttpRequest, web};
 use zeroize::Zeroizing;
 
+use crate::domain::agent::{Agent, Role};
 use crate::http::State;
 use crate::http::api::admin as shared;
 use crate::http::api::json::Span;
 use crate::http::api::providers;
 use crate::http::error::Problem;
 use crate::http::pages::console::{Notice, admin as pages};
-use crate::http::staff::{Admin, Csrf, SignedIn};
+use crate::http::staff::{Admin, Csrf, Fresh, SignedIn};
+use crate::workflow::sign_in::account::{self, shortest_password};
 use crate::workflow::{sign_in, vault};
 
 use super::form::Form;
@@ -43,6 +45,7 @@ pub async fn accept_clock(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>
 pub async fn agents(who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest) -> Page {
     let agents = state.portal.records.agents().await?;
     Ok(html(pages::agents(
+        shortest_password(&state.portal),
         &who.agent,
         &agents,
         &Form::default(),
@@ -56,19 +59,70 @@ pub async fn add_agent(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, r
     let added = async {
         let role = shared::parse_role(form.text("role"))?;
         let by = who.actor();
-        Ok::<_, Problem>(sign_in::add_agent(&state.portal, form.text("email"), form.text("name"), role, form.raw("password"), by).await?)
+        let teams = account::parse_teams(form.text("teams"))?;
+        let added = sign_in::add_agent(&state.portal, form.text("email"), form.text("name"), role, form.raw("password"), by).await?;
+        Ok::<_, Problem>(account::change_agent(&state.portal, &added, role, teams, by).await?)
     };
     match added.await {
         Ok(_) => Ok(see("/admin/agents?done=agent")),
         Err(problem) => {
             let agents = state.portal.records.agents().await?;
-            Ok(html_of(&problem, pages::agents(&who.agent, &agents, &form, None, Some(&problem))))
+            let shortest = shortest_password(&state.portal);
+            Ok(html_of(
+                &problem,
+                pages::agents(shortest, &who.agent, &agents, &form, None, Some(&problem)),
+            ))
         }
     }
 }
 
-pub async fn agent(who: SignedIn<Admin>, state: web::Data<State>, id: web::Path<String>) -> Page {
-    Ok(html(pages::agent(&who.agent, &shared::find_agent(&state, &id).await?, None)))
+pub async fn agent(who: SignedIn<Admin>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest) -> Page {
+    let other = shared::find_agent(&state, &id).await?;
+    let shortest = shortest_password(&state.portal);
+    Ok(html(pages::agent(shortest, &who.agent, &other, Notice::of(&request), None)))
+}
+
+fn agent_again(who: &SignedIn<Admin>, state: &State, other: &Agent, problem: &Problem) -> Page {
+    let shortest = shortest_password(&state.portal);
+    Ok(html_of(problem, pages::agent(shortest, &who.agent, other, None, Some(problem))))
+}
+
+/// Nobody changes their own role: an admin who would lock themselves out needs another one to do it.
+pub async fn change_role(
+    _: Csrf,
+    who: SignedIn<Admin>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let other = shared::find_agent(&state, &id).await?;
+    if other.id == who.agent.id {
+        return Err(Problem::conflict("You cannot change your own role. Another admin can.").into());
+    }
+    let changed = async {
+        let role = shared::parse_role(form.text("role"))?;
+        let teams = account::parse_teams(form.text("teams"))?;
+        if role != Role::Admin {
+            shared::not_the_last_admin(&state, &other).await?;
+        }
+        Ok::<_, Problem>(account::change_agent(&state.portal, &other, role, teams, who.actor()).await?)
+    };
+    match changed.await {
+        Ok(()) => Ok(see(&format!("/admin/agents/{}?done=changed", other.id))),
+        Err(problem) => agent_again(&who, &state, &other, &problem),
+    }
+}
+
+/// Only right after a proof, and not for oneself: that would make the factor worth nothing.
+pub async fn reset_factors(_: Csrf, Fresh(who): Fresh<Admin>, state: web::Data<State>, id: web::Path<String>) -> Page {
+    let other = shared::find_agent(&state, &id).await?;
+    if other.id == who.agent.id {
+        return Err(Problem::conflict("You cannot reset your own second factor. Another admin can.").into());
+    }
+    account::reset_factors(&state.portal, &other, who.actor()).await?;
+    Ok(see(&format!("/admin/agents/{}?done=factors-reset", other.id)))
 }
 
 pub async fn reset_password(
@@ -83,10 +137,7 @@ pub async fn reset_password(
     let agent = shared::find_agent(&state, &id).await?;
     match sign_in::reset_password(&state.portal, agent.clone(), form.raw("password"), who.actor()).await {
         Ok(()) => Ok(see("/admin/agents?done=reset")),
-        Err(error) => {
-            let problem = Problem::from(error);
-            Ok(html_of(&problem, pages::agent(&who.agent, &agent, Some(&problem))))
-        }
+        Err(error) => agent_again(&who, &state, &agent, &Problem::from(error)),
     }
 }
 
@@ -118,7 +169,12 @@ pub async fn add_key(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, req
             .map(|text| Span::parse(&text).ok_or_else(wrong))
             .transpose()?;
         let expires_at = span.map(|s| state.portal.records.now() + s.0);
-        Ok::<_, Problem>(sign_in::add_api_key(&state.portal, form.text("name"), scopes, expires_at, who.actor()).await?)
+        let teams = account::parse_teams(form.text("team"))
+            .ok()
+            .filter(|t| t.len() <= 1)
+            .ok_or_else(|| Problem::invalid("One team at most.").field("team", "must be one name of a-z, 0-9 and -"))?;
+        let team = teams.into_iter().next();
+        Ok::<_, Problem>(account::add_team_key(&state.portal, form.text("name"), scopes, expires_at, team, who.actor()).await?)
     };
     match made.await {
         Ok((key, secret)) => Ok(html(pages::key_made(&who.agent, &key, &secret))),

@@ -14,6 +14,7 @@ use crate::http::error::Problem;
 use crate::http::pages::console::requests::Confirm;
 use crate::http::pages::console::{Notice, requests as pages};
 use crate::http::staff::{Csrf, Manual, Read, Requests, SignedIn};
+use crate::storage::Filter;
 use crate::workflow::issue::{self, Expiry};
 
 use super::form::{Form, once};
@@ -61,7 +62,13 @@ pub async fn search(_: Csrf, who: SignedIn<Read>, state: web::Data<State>, reque
 async fn listed(who: &SignedIn<Read>, state: &State, search: Search) -> Page {
     let names = Names::of(state).await?;
     let (wanted, after) = match filter(state, &search) {
-        Ok(filter) => filter,
+        Ok((wanted, after)) => (
+            Filter {
+                teams: who.teams(),
+                ..wanted
+            },
+            after,
+        ),
         Err(problem) => {
             return Ok(html_of(
                 &problem,
@@ -150,7 +157,7 @@ pub async fn mark_uploaded(_: Csrf, who: SignedIn<Requests>, state: web::Data<St
 }
 
 pub fn by_hand(state: &State, request: &crate::domain::request::DocumentRequest) -> bool {
-    state.portal.providers.get(&request.provider).is_some_and(|p| p.profile().by_hand)
+    crate::workflow::hand_over::by_hand(&state.portal, request)
 }
 
 pub async fn receipt(who: SignedIn<Read>, state: web::Data<State>, id: web::Path<String>) -> Page {

@@ -1,14 +1,17 @@
-//! Signing in and out, and changing one's own password. Every sign-in gets a fresh cookie; one that came along is ended.
+//! Signing in and out. Every proof gets a fresh cookie; one that came along is ended.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
 
+use crate::domain::agent::{Agent, Session};
 use crate::http::error::Problem;
-use crate::http::pages::console::account;
-use crate::http::staff::{self, Anyone, Csrf, SignedIn};
+use crate::http::pages::console::account as pages;
+use crate::http::staff::{self, Csrf, Turned};
 use crate::http::{State, guard};
-use crate::workflow::WorkflowError;
-use crate::workflow::sign_in::{self, SignIn};
+use crate::workflow::sign_in::factor::{self, Second};
+use crate::workflow::sign_in::passkey::{self, Begun, Passkeys};
+use crate::workflow::sign_in::{self, Live, SignIn};
 
 use super::form::Form;
 use super::{Page, html, html_of, see};
@@ -16,34 +19,35 @@ use super::{Page, html, html_of, see};
 /// The one answer for an unknown name, a wrong password and a disabled account.
 const REFUSED: &str = "That e-mail address and password do not go together.";
 const THROTTLED: &str = "Too many tries. Wait a quarter of an hour, or ask an admin for a new password.";
+const CODE_REFUSED: &str = "This code is not right, or it was used before. Wait for the next one.";
+const CODE_THROTTLED: &str = "Too many tries. Wait a few minutes.";
+const PASSKEY_REFUSED: &str = "This passkey could not be used here.";
 
 pub async fn form(state: web::Data<State>, request: HttpRequest) -> Page {
+    Ok(html(pages::sign_in(&state, "", &next_of(&request), None)))
+}
+
+/// Where the address says to go afterwards; only within this console.
+pub fn next_of(request: &HttpRequest) -> String {
     let next = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).ok();
     let next = next
         .and_then(|q| q.into_inner().into_iter().find(|(n, _)| n == "next"))
         .map(|(_, v)| v);
-    Ok(html(account::sign_in(&state.company.name, "", here(next.as_deref()), None)))
+    here(next.as_deref()).to_owned()
 }
 
 pub async fn sign_in(_: Csrf, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let (email, next) = (form.text("email"), here(Some(form.text("next"))));
     let address = guard::neighbourhood(guard::client_address(&request, &state));
-    let again = |problem: Problem| {
-        Ok(html_of(
-            &problem,
-            account::sign_in(&state.company.name, email, next, Some(&problem.detail)),
-        ))
-    };
+    let again = |problem: Problem| Ok(html_of(&problem, pages::sign_in(&state, email, next, Some(&problem.detail))));
     match sign_in::sign_in(&state.portal, email, form.raw("password"), address).await? {
-        SignIn::Welcome { cookie, .. } => {
-            if let Some(old) = staff::session_cookie(&request, &state.settings) {
-                sign_in::sign_out(&state.portal, &old).await?;
-            }
-            let mut answer = see(next);
-            answer
-                .add_cookie(&staff::welcome(&state.settings, &cookie))
-                .map_err(|_| unwritable())?;
+        SignIn::Welcome { cookie, .. } => welcome(&state, &request, &cookie, next).await,
+        SignIn::Half { cookie } => {
+            end_old(&state, &request).await?;
+            let mut answer = see(&second_path(next));
+            add(&mut answer, &staff::farewell(&state.settings))?;
+            add(&mut answer, &staff::half_welcome(&state.settings, &cookie))?;
             Ok(answer)
         }
         SignIn::Refused => again(Problem::forbidden(REFUSED)),
@@ -51,42 +55,124 @@ pub async fn sign_in(_: Csrf, state: web::Data<State>, request: HttpRequest, pay
     }
 }
 
-pub async fn sign_out(_: Csrf, state: web::Data<State>, request: HttpRequest) -> Page {
-    if let Some(cookie) = staff::session_cookie(&request, &state.settings) {
-        sign_in::sign_out(&state.portal, &cookie).await?;
-    }
-    goodbye(&state)
+pub fn second_path(next: &str) -> String {
+    let escaped = next.replace('%', "%25").replace('&', "%26").replace('+', "%2B");
+    format!("/sign-in/second?next={escaped}")
 }
 
-pub async fn account(who: SignedIn<Anyone>) -> Page {
-    Ok(html(account::own(&who.agent, None)))
+pub async fn second_form(state: web::Data<State>, request: HttpRequest) -> Page {
+    let live = half(&state, &request).await?;
+    Ok(html(pages::second(&state, &live.agent, &next_of(&request), None)))
 }
 
-/// Ends every session of the account and opens one fresh one here.
-pub async fn change_password(_: Csrf, who: SignedIn<Anyone>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+/// The second half of a sign-in: a code, or a passkey's answer.
+pub async fn second(_: Csrf, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
-    let address = guard::neighbourhood(guard::client_address(&request, &state));
-    let again = |problem: Problem| Ok(html_of(&problem, account::own(&who.agent, Some(&problem))));
-    match sign_in::sign_in(&state.portal, &who.agent.email, form.raw("current"), address).await? {
-        SignIn::Welcome { .. } => {}
-        SignIn::Refused => return again(Problem::invalid("Nothing was changed.").field("current", "is not your present password")),
-        SignIn::TooManyTries => return again(Problem::too_many(THROTTLED).after(900)),
+    let live = half(&state, &request).await?;
+    let next = here(Some(form.text("next")));
+    match proven(&state, &live, &form).await? {
+        Ok(cookie) => {
+            let mut answer = welcome(&state, &request, &cookie, next).await?;
+            add(&mut answer, &staff::half_farewell(&state.settings))?;
+            Ok(answer)
+        }
+        Err(problem) => Ok(html_of(&problem, pages::second(&state, &live.agent, next, Some(&problem.detail)))),
     }
-    match sign_in::reset_password(&state.portal, who.agent.clone(), form.raw("password"), who.actor()).await {
-        Err(error @ WorkflowError::Invalid { .. }) => return again(error.into()),
-        other => other?,
+}
+
+async fn half(state: &State, request: &HttpRequest) -> Result<Live, Turned> {
+    let Some(cookie) = staff::half_cookie(request, &state.settings) else {
+        return Err(Turned::SignIn(None));
+    };
+    sign_in::half(&state.portal, &cookie).await?.ok_or(Turned::SignIn(None))
+}
+
+/// What a form proves with: a passkey's answer where there is one, else a code. The new cookie, or what is wrong.
+pub async fn proven(state: &State, live: &Live, form: &Form) -> Result<Result<zeroize::Zeroizing<String>, Problem>, Turned> {
+    let (second, refused) = if form.ticked("credential") {
+        let passkeys = passkeys(state)?;
+        let second = passkey::prove(&state.portal, passkeys, live, form.text("ceremony"), form.raw("credential")).await?;
+        (second, PASSKEY_REFUSED)
+    } else {
+        (factor::by_code(&state.portal, live, form.text("code")).await?, CODE_REFUSED)
+    };
+    Ok(match second {
+        Second::Welcome { cookie } => Ok(cookie),
+        Second::Wrong => Err(Problem::invalid(refused)),
+        Second::TooManyTries => Err(Problem::too_many(CODE_THROTTLED).after(90)),
+    })
+}
+
+pub fn passkeys(state: &State) -> Result<&Passkeys, Problem> {
+    state
+        .passkeys
+        .as_ref()
+        .ok_or_else(|| Problem::not_found("Passkeys need the console's own name: an admin sets staff_url in the configuration."))
+}
+
+/// Options for the browser: for the owner of half a session their own passkeys, for a stranger whatever the authenticator knows.
+pub async fn begin_passkey(_: Csrf, state: web::Data<State>, request: HttpRequest) -> Page {
+    let passkeys = passkeys(&state)?;
+    let live = match staff::half_cookie(&request, &state.settings) {
+        Some(cookie) if request.query_string() == "second" => sign_in::half(&state.portal, &cookie).await?,
+        _ => None,
+    };
+    let begun = match live {
+        Some(live) => passkey::begin_proof(&state.portal, passkeys, &live.agent)?,
+        None => Some(passkey::begin_sign_in(&state.portal, passkeys)?),
+    };
+    options(begun)
+}
+
+pub fn options(begun: Option<Begun>) -> Page {
+    let begun = begun.ok_or_else(|| Problem::not_found("This account has no passkey."))?;
+    Ok(HttpResponse::Ok().json(json!({ "ceremony": begun.ceremony, "options": begun.options })))
+}
+
+/// Signing in with nothing but a passkey.
+pub async fn passkey(_: Csrf, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let next = here(Some(form.text("next")));
+    let done = passkey::sign_in(&state.portal, passkeys(&state)?, form.text("ceremony"), form.raw("credential")).await?;
+    match done {
+        Some(cookie) => welcome(&state, &request, &cookie, next).await,
+        None => {
+            let problem = Problem::forbidden(PASSKEY_REFUSED);
+            Ok(html_of(&problem, pages::sign_in(&state, "", next, Some(&problem.detail))))
+        }
     }
-    let cookie = sign_in::open_session(&state.portal, &who.agent, state.portal.records.now()).await?;
-    let mut answer = see("/?done=password");
-    answer
-        .add_cookie(&staff::welcome(&state.settings, &cookie))
-        .map_err(|_| unwritable())?;
+}
+
+/// A whole session begins here; the one whose cookie came along ends.
+pub async fn welcome(state: &State, request: &HttpRequest, cookie: &str, next: &str) -> Page {
+    end_old(state, request).await?;
+    let mut answer = see(next);
+    add(&mut answer, &staff::welcome(&state.settings, cookie))?;
     Ok(answer)
 }
 
-fn goodbye(state: &State) -> Page {
+pub async fn end_old(state: &State, request: &HttpRequest) -> Result<(), Turned> {
+    for old in [
+        staff::session_cookie(request, &state.settings),
+        staff::half_cookie(request, &state.settings),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        sign_in::sign_out(&state.portal, &old).await?;
+    }
+    Ok(())
+}
+
+pub async fn sign_out(_: Csrf, state: web::Data<State>, request: HttpRequest) -> Page {
+    end_old(&state, &request).await?;
+    goodbye(&state)
+}
+
+pub fn goodbye(state: &State) -> Page {
     let mut answer = see("/sign-in");
-    answer.add_cookie(&staff::farewell(&state.settings)).map_err(|_| unwritable())?;
+    add(&mut answer, &staff::farewell(&state.settings))?;
+    add(&mut answer, &staff::half_farewell(&state.settings))?;
     answer.headers_mut().insert(
         HeaderName::from_static("clear-site-data"),
         HeaderValue::from_static("\"cache\", \"storage\""),
@@ -94,12 +180,19 @@ fn goodbye(state: &State) -> Page {
     Ok(answer)
 }
 
-fn unwritable() -> Problem {
-    Problem::internal("The cookie cannot be written.")
+pub fn add(answer: &mut HttpResponse, cookie: &actix_web::cookie::Cookie<'_>) -> Result<(), Problem> {
+    answer
+        .add_cookie(cookie)
+        .map_err(|_| Problem::internal("The cookie cannot be written."))
+}
+
+/// Whether somebody should be told that a password is all they have.
+pub fn only_password(agent: &Agent, session: &Session) -> bool {
+    !agent.factors.any() && session.how == crate::domain::agent::Entry::Password
 }
 
 /// Only a path of this very console is gone back to.
-fn here(next: Option<&str>) -> &str {
+pub fn here(next: Option<&str>) -> &str {
     let fits = |path: &str| path.starts_with('/') && !path.starts_with("//") && path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
     next.filter(|path| fits(path)).unwrap_or("/")
 }

@@ -34,6 +34,11 @@ pub static CONSOLE_JS: Asset = Asset {
     media_type: "text/javascript; charset=utf-8",
     content: include_str!("../../../assets/console.js"),
 };
+pub static PASSKEY_JS: Asset = Asset {
+    path: "/assets/passkey.js",
+    media_type: "text/javascript; charset=utf-8",
+    content: include_str!("../../../assets/passkey.js"),
+};
 pub static LOGO: Asset = Asset {
     path: "/assets/logo.svg",
     media_type: "image/svg+xml",
@@ -113,6 +118,7 @@ pub static PORTAL_CSS_URL: LazyLock<String> = LazyLock::new(|| PORTAL_CSS.url())
 pub static UPLOAD_JS_URL: LazyLock<String> = LazyLock::new(|| UPLOAD_JS.url());
 pub static CONSOLE_CSS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_CSS.url());
 pub static CONSOLE_JS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_JS.url());
+pub static PASSKEY_JS_URL: LazyLock<String> = LazyLock::new(|| PASSKEY_JS.url());
 pub static LOGO_URL: LazyLock<String> = LazyLock::new(|| LOGO.url());
 
 pub fn public_routes(routes: &mut web::ServiceConfig) {
@@ -135,7 +141,7 @@ async fn company_logo(state: web::Data<State>, request: HttpRequest) -> Result<H
 }
 
 pub fn staff_routes(routes: &mut web::ServiceConfig) {
-    for asset in [&CONSOLE_CSS, &CONSOLE_JS, &LOGO] {
+    for asset in [&CONSOLE_CSS, &CONSOLE_JS, &PASSKEY_JS, &LOGO] {
         routes.service(serve(asset));
     }
 }

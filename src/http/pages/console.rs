@@ -5,7 +5,9 @@ pub mod admin;
 pub mod ask;
 pub mod audit;
 pub mod docs;
+pub mod factors;
 pub mod frame;
+pub mod hand_over;
 pub mod requests;
 pub mod start;
 
@@ -23,7 +25,7 @@ use crate::http::error::Problem;
 #[derive(Clone, Copy)]
 pub struct Notice(&'static str);
 
-const NOTICES: [(&str, &str); 12] = [
+const NOTICES: [(&str, &str); 18] = [
     ("extended", "The link lives longer now."),
     ("retried", "It is being sent again."),
     ("revoked", "The link was withdrawn. Nothing can be dropped through it any more."),
@@ -33,6 +35,15 @@ const NOTICES: [(&str, &str); 12] = [
         "Marked as uploaded. The document is being destroyed; the deletion receipt follows.",
     ),
     ("password", "Your password was changed. Every other session has ended."),
+    ("app", "The authenticator app is set up."),
+    ("passkey", "The passkey is set up. You can sign in with it alone."),
+    ("factor-removed", "It was removed and is of no use any more."),
+    ("session-ended", "That session has ended."),
+    ("changed", "The change is made, and every session of that agent has ended."),
+    (
+        "factors-reset",
+        "That agent signs in with the password alone until a new second factor is set up.",
+    ),
     ("unlocked", "The vault is open; forwarding goes on."),
     ("clock", "The clock is trusted again; purging by deadline goes on."),
     ("agent", "The agent can sign in now."),

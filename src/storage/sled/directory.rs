@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
+use crate::domain::account::Change;
 use crate::domain::agent::{Agent, ApiKey, Session};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::id::{AgentId, ApiKeyId, RequestId};
@@ -28,20 +29,22 @@ impl Directory for SledStore {
         .await
     }
 
-    async fn change_agent(&self, agent: Agent, event: AuditEvent) -> Result<(), StorageError> {
-        self.decide(|rows, _| {
-            let before: Agent = read_row(rows, &key::agent(agent.id))?.ok_or(Failed::Storage(StorageError::NotFound))?;
+    async fn alter_agent(&self, id: AgentId, change: Change, event: AuditEvent) -> Result<Option<Agent>, StorageError> {
+        self.decide(|rows, now| {
+            let mut agent: Agent = read_row(rows, &key::agent(id))?.ok_or(Failed::Storage(StorageError::NotFound))?;
             let mut batch = Batch::new();
-            if before.email != agent.email {
-                if rows.get(&key::email(&agent.email))?.is_some() {
-                    return Err(Failed::Storage(StorageError::Exists("an agent with this e-mail address")));
-                }
-                batch.remove(key::email(&before.email));
-                batch.put(key::email(&agent.email), agent.id.0.to_vec());
+            let ends = change.ends_sessions();
+            if !agent.apply(change, now) {
+                return Ok((batch, None));
             }
-            batch.put(key::agent(agent.id), agent.encode());
+            if ends {
+                for (k, _, _) in of_agent(rows, id)? {
+                    batch.remove(k);
+                }
+            }
+            batch.put(key::agent(id), agent.encode());
             append(rows, &mut batch, vec![event])?;
-            Ok((batch, ()))
+            Ok((batch, Some(agent)))
         })
         .await
     }
@@ -81,6 +84,25 @@ impl Directory for SledStore {
             Ok((batch, ()))
         })
         .await
+    }
+
+    async fn replace_session(&self, old: &[u8; 32], new: [u8; 32], session: Session, event: AuditEvent) -> Result<bool, StorageError> {
+        self.decide(|rows, _| {
+            let mut batch = Batch::new();
+            if rows.get(&key::session(old))?.is_none() {
+                return Ok((batch, false));
+            }
+            batch.remove(key::session(old));
+            batch.put(key::session(&new), session.encode());
+            append(rows, &mut batch, vec![event])?;
+            Ok((batch, true))
+        })
+        .await
+    }
+
+    async fn sessions_of(&self, agent: AgentId) -> Result<Vec<([u8; 32], Session)>, StorageError> {
+        let found = of_agent(&self.store.records(), agent).map_err(Failed::into_storage)?;
+        Ok(found.into_iter().map(|(_, hash, session)| (hash, session)).collect())
     }
 
     async fn session(&self, cookie: &[u8; 32]) -> Result<Option<Session>, StorageError> {
@@ -139,6 +161,26 @@ impl Directory for SledStore {
 
     async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StorageError> {
         read_row(&self.store.records(), &key::api_key(hash)).map_err(Failed::into_storage)
+    }
+
+    async fn api_key_by_id(&self, id: ApiKeyId) -> Result<Option<ApiKey>, StorageError> {
+        let rows = self.store.records();
+        let Some(hash) = rows.get(&key::api_key_by_id(id)).map_err(sorted)? else {
+            return Ok(None);
+        };
+        read_row(&rows, &key::key(key::API_KEY, &[&hash])).map_err(Failed::into_storage)
+    }
+
+    async fn touch_api_key(&self, hash: &[u8; 32], used_at: OffsetDateTime) -> Result<(), StorageError> {
+        let result: Result<_, Failed> = self.store.decide(|rows| {
+            let mut batch = Batch::new();
+            if let Some(mut found) = read_row::<ApiKey>(rows, &key::api_key(hash))? {
+                found.used_at = Some(used_at);
+                batch.put(key::api_key(hash), found.encode());
+            }
+            Ok((batch, ()))
+        });
+        result.map(drop).map_err(Failed::into_storage)
     }
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StorageError> {
@@ -205,6 +247,22 @@ impl AuditLog for SledStore {
         self.shown().await?;
         Ok(found)
     }
+}
+
+/// Key, hash of the cookie, session.
+type SessionRow = (Vec<u8>, [u8; 32], Session);
+
+/// Everything that an agent has open. Sessions live for hours: there are never many.
+fn of_agent(rows: &Rows<'_>, agent: AgentId) -> Result<Vec<SessionRow>, Failed> {
+    let mut found = Vec::new();
+    for (k, row) in rows.scan_prefix(&[key::SESSION], None, usize::MAX)? {
+        if let (Ok(session), Ok(hash)) = (Session::decode(&row), k[1..].try_into())
+            && session.agent == agent
+        {
+            found.push((k, hash, session));
+        }
+    }
+    Ok(found)
 }
 
 fn all<R: Record>(rows: &Rows<'_>, letter: u8) -> Result<Vec<R>, Failed> {

@@ -33,6 +33,24 @@ async fn admins_manage_agents_keys_vault_and_clock() {
     .await;
     assert!(api.post(&path("disable"), json!({})).await.1["disabled_at"].is_string());
     assert_eq!(api.post("/agents/agt_0/disable", json!({})).await.0, 404);
+    let body =
+        json!({"email": "d@example.com", "name": "D", "role": "agent", "password": "three words or four", "teams": ["cards", "loans"]});
+    let (_, made) = api.post("/agents", body).await;
+    assert_eq!(
+        (&made["teams"], &made["second_factor"]),
+        (&json!(["cards", "loans"]), &json!(false))
+    );
+    let path = |verb: &str| format!("/agents/{}/{verb}", made["id"].as_str().unwrap());
+    let (status, changed) = api.post(&path("role"), json!({"role": "manual-handler"})).await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        (&changed["role"], &changed["teams"]),
+        (&json!("manual-handler"), &json!(["cards", "loans"]))
+    );
+    let (_, changed) = api.post(&path("role"), json!({"role": "agent", "teams": []})).await;
+    assert_eq!(changed["teams"], json!([]));
+    assert_eq!(api.post(&path("role"), json!({"role": "agent", "teams": ["No Such"]})).await.0, 422);
+    assert_eq!(api.post(&path("reset-second-factor"), json!({})).await.0, 200);
 
     let (status, made) = api
         .post("/api-keys", json!({"name": "ci", "scopes": ["read", "read"], "expires_in": "30d"}))
@@ -73,6 +91,9 @@ async fn admins_manage_agents_keys_vault_and_clock() {
         "agent.added",
         "agent.password_changed",
         "agent.disabled",
+        "agent.role_changed",
+        "agent.teams_changed",
+        "agent.second_factor_reset",
         "api_key.added",
         "api_key.revoked",
         "key.unlock_refused",

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::account::new_password;
 use super::frame::{self, Place};
 use super::{Field, Input, Notice, copyable, notice, refusal, when};
-use crate::domain::agent::{Agent, ApiKey, Role, Scope};
+use crate::domain::agent::{Agent, ApiKey, Role, Scope, Team};
 use crate::http::api::admin::{Status, Vault};
 use crate::http::api::providers::Provider;
 use crate::http::console::form::Form;
@@ -111,20 +111,24 @@ fn provider_table(providers: &[Provider]) -> Markup {
     }
 }
 
-pub fn agents(agent: &Agent, all: &[Agent], typed: &Form, done: Option<Notice>, problem: Option<&Problem>) -> Markup {
+fn teams_words(agent: &Agent) -> String {
+    agent.teams.iter().map(Team::as_str).collect::<Vec<_>>().join(" ")
+}
+
+pub fn agents(shortest: usize, agent: &Agent, all: &[Agent], typed: &Form, done: Option<Notice>, problem: Option<&Problem>) -> Markup {
     let roles: Vec<_> = Role::ALL.map(|r| (r.as_str().to_owned(), role_words(r).to_owned())).to_vec();
     let body = html! {
         h1 { "Admin" }
         (tabs("/admin/agents"))
         (notice(done))
         table.rows {
-            thead { tr { th scope="col" { "Name" } th scope="col" { "E-mail" } th scope="col" { "Role" } th scope="col" { "Since" } th scope="col" { "" } } }
+            thead { tr { th scope="col" { "Name" } th scope="col" { "E-mail" } th scope="col" { "Role" } th scope="col" { "Since" } th scope="col" { span.hidden { "Action" } } } }
             tbody {
                 @for other in all {
                     tr {
-                        td.head { (other.name) @if other.disabled_at.is_some() { " " span.chip.dim { "Disabled" } } }
+                        td.head { (other.name) @if other.disabled_at.is_some() { " " span.chip.dim { "Disabled" } } @else if !other.factors.any() { " " span.chip.busy { "Password only" } } }
                         td data-label="E-mail" { (other.email) }
-                        td data-label="Role" { (other.role.as_str()) }
+                        td data-label="Role" { (other.role.as_str()) @if !other.teams.is_empty() { br; span.quiet { (teams_words(other)) } } }
                         td data-label="Since" { (when(other.created_at)) }
                         td { a href={ "/admin/agents/" (other.id) } { "Change" span.hidden { " " (other.name) } } }
                     }
@@ -137,12 +141,16 @@ pub fn agents(agent: &Agent, all: &[Agent], typed: &Form, done: Option<Notice>, 
             (Field::new("name", "Name").input("text", typed.text("name"), problem, Input { longest: Some(100), ..Input::default() }))
             (Field::new("email", "E-mail address").input("email", typed.text("email"), problem, Input { longest: Some(254), ..Input::default() }))
             (Field::new("role", "Role").select(&roles, typed.text("role"), problem))
-            (new_password(problem))
+            (Field::new("teams", "Teams").hint(TEAMS_HINT).input("text", typed.text("teams"), problem, Input { required: false, longest: Some(400), ..Input::default() }))
+            (new_password(shortest, problem))
+            p.quiet { "Tell them the password in person. After the first sign-in they add a passkey and change it under their own name." }
             div.actions { button.primary { "Add" } }
         }
     };
     frame::page(agent, Place::Admin, "Agents", body)
 }
+
+const TEAMS_HINT: &str = "Names of a-z, 0-9 and -, separated by spaces. Agents see the requests of their teams; the first one gets what they issue. Without a team: what belongs to none.";
 
 fn role_words(role: Role) -> &'static str {
     match role {
@@ -153,18 +161,31 @@ fn role_words(role: Role) -> &'static str {
     }
 }
 
-pub fn agent(agent: &Agent, other: &Agent, problem: Option<&Problem>) -> Markup {
+pub fn agent(shortest: usize, agent: &Agent, other: &Agent, done: Option<Notice>, problem: Option<&Problem>) -> Markup {
+    let roles: Vec<_> = Role::ALL.map(|r| (r.as_str().to_owned(), role_words(r).to_owned())).to_vec();
     let path = |verb: &str| format!("/admin/agents/{}/{verb}", other.id);
     let body = html! {
         p.crumbs { a href="/admin/agents" { "Agents" } }
         h1 { (other.name) }
+        (notice(done))
         div.columns {
+            div {
+            @if other.id != agent.id {
+                form.card method="post" action=(path("role")) {
+                    h2 { "Role and teams" }
+                    (Field::new("role", "Role").select(&roles, other.role.as_str(), problem))
+                    (Field::new("teams", "Teams").hint(TEAMS_HINT).input("text", &teams_words(other), problem, Input { required: false, longest: Some(400), ..Input::default() }))
+                    p.quiet { "Every session of theirs ends." }
+                    div.actions { button.primary { "Change" } }
+                }
+            }
             form.card method="post" action=(path("password")) {
                 h2 { "New password" }
                 (refusal(problem))
-                (new_password(problem))
+                (new_password(shortest, problem))
                 p.quiet { "Every session of theirs ends. Tell them the password in person." }
                 div.actions { button.primary { "Set the password" } }
+            }
             }
             section.card {
                 h2 { "Account" }
@@ -172,7 +193,11 @@ pub fn agent(agent: &Agent, other: &Agent, problem: Option<&Problem>) -> Markup 
                     dt { "E-mail" } dd { (other.email) }
                     dt { "Role" } dd { (other.role.as_str()) }
                     dt { "Since" } dd { (when(other.created_at)) }
+                    dt { "Second factor" } dd { (factor_words(other)) }
                     @if let Some(at) = other.disabled_at { dt { "Disabled" } dd { (when(at)) } }
+                }
+                @if other.factors.any() && other.id != agent.id {
+                    form.act method="post" action=(path("second-factor")) { button.plain { "Reset the second factor" } p.hint { "For somebody who has lost everything. Make sure that it is them: the password alone then opens the account." } }
                 }
                 @if other.disabled_at.is_none() && other.id != agent.id {
                     form.act method="post" action=(path("disable")) { button.danger { "Disable" } p.hint { "Access and every session end at once. What they did stays in the log." } }
@@ -181,6 +206,19 @@ pub fn agent(agent: &Agent, other: &Agent, problem: Option<&Problem>) -> Markup 
         }
     };
     frame::page(agent, Place::Admin, &other.name, body)
+}
+
+fn factor_words(agent: &Agent) -> String {
+    let f = &agent.factors;
+    match (f.totp.is_some(), f.passkeys.len()) {
+        (false, 0) => "none: a password is enough".to_owned(),
+        (true, 0) => "authenticator app".to_owned(),
+        (app, n) => format!(
+            "{n} passkey{}{}",
+            if n == 1 { "" } else { "s" },
+            if app { ", authenticator app" } else { "" }
+        ),
+    }
 }
 
 pub fn keys(agent: &Agent, all: &[ApiKey], typed: &Form, done: Option<Notice>, problem: Option<&Problem>) -> Markup {
@@ -198,14 +236,15 @@ pub fn keys(agent: &Agent, all: &[ApiKey], typed: &Form, done: Option<Notice>, p
         (notice(done))
         @if all.is_empty() { p.empty { "There is no API key yet." } } @else {
             table.rows {
-                thead { tr { th scope="col" { "Name" } th scope="col" { "Scopes" } th scope="col" { "Made" } th scope="col" { "Ends" } th scope="col" { "" } } }
+                thead { tr { th scope="col" { "Name" } th scope="col" { "Scopes" } th scope="col" { "Made" } th scope="col" { "Ends" } th scope="col" { "Last used" } th scope="col" { span.hidden { "Action" } } } }
                 tbody {
                     @for key in all {
                         tr {
                             td.head { (key.name) @if key.revoked_at.is_some() { " " span.chip.dim { "Revoked" } } }
-                            td data-label="Scopes" { (key.scopes.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", ")) }
+                            td data-label="Scopes" { (key.scopes.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", ")) @if let Some(team) = &key.team { br; span.quiet { "team " (team) } } }
                             td data-label="Made" { (when(key.created_at)) }
                             td data-label="Ends" { @if let Some(at) = key.expires_at { (when(at)) } @else { "never" } }
+                            td data-label="Last used" { @if let Some(at) = key.used_at { (when(at)) } @else { "never" } }
                             td { @if key.revoked_at.is_none() { a href={ "/admin/keys/" (key.id) "/revoke" } { "Revoke…" span.hidden { " " (key.name) } } } }
                         }
                     }
@@ -221,6 +260,7 @@ pub fn keys(agent: &Agent, all: &[ApiKey], typed: &Form, done: Option<Notice>, p
                 @for scope in Scope::ALL { label.tick { input type="checkbox" name="scope" value=(scope.as_str()) checked[chosen.iter().any(|c| c == scope.as_str())]; (scope_words(scope)) } }
                 @if let Some((_, mend)) = problem.and_then(|p| p.fields.iter().find(|(f, _)| f == "scopes")) { p.fault { "This " (mend) "." } }
             }
+            (Field::new("team", "Team").hint("Sees and issues for this team only. Empty: for all of them.").input("text", typed.text("team"), problem, Input { required: false, longest: Some(64), ..Input::default() }))
             (Field::new("expires_in", "It lives").select(&lives, typed.text("expires_in"), problem))
             div.actions { button.primary { "Make the key" } }
         }

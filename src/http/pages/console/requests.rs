@@ -16,7 +16,7 @@ use crate::http::api::view;
 use crate::http::console::Names;
 use crate::http::console::requests::by_hand;
 use crate::http::error::Problem;
-use crate::http::staff::{Manual, Requests, may};
+use crate::http::staff::{HandOver, Manual, Requests, may};
 use crate::workflow::issue;
 
 pub fn list(
@@ -337,6 +337,9 @@ fn actions(agent: &Agent, state: &State, shown: &Shown<'_>, now: OffsetDateTime)
             form.act method="post" action=(path("passcode")) { button.plain { "Give a fresh passcode" } p.hint { "Five new tries on the same link." } }
         }
         @if stuck { form.act method="post" action=(path("retry")) { button.primary { "Send again" } } }
+        @if request.held().is_some() && by_hand(state, request) && may::<HandOver>(agent.role) {
+            p.act { a.button.primary href=(path("hand-over")) { "Serve by hand…" } }
+        }
         @if markable { p.act { a.button.plain href=(path("mark-uploaded")) { "Mark as uploaded…" } } }
         @if !request.tombstones.is_empty() { p.act { a.button.plain href=(path("receipt")) { "Deletion receipt" } } }
         @if open && !revoked { p.act { a.button.danger href=(path("revoke")) { "Withdraw the link…" } } }

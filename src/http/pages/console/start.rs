@@ -22,12 +22,15 @@ const TILES: [RequestState; 6] = [
     RequestState::Purged,
 ];
 
-pub fn page(agent: &Agent, state: &State, attention: &Attention, done: Option<Notice>) -> Markup {
+pub fn page(agent: &Agent, state: &State, attention: &Attention, only_password: bool, done: Option<Notice>) -> Markup {
     let calm =
         attention.stuck.is_empty() && attention.rejected.is_empty() && attention.purged_soon.is_empty() && attention.expiring.is_empty();
     let body = html! {
         div.title { h1 { "Overview" } a.button.primary href="/requests/new" { "New request" } }
         (notice(done))
+        @if only_password {
+            p.notice { "Your account is protected by a password alone. " a href="/account" { "Add a passkey or an authenticator app" } " – it takes a minute." }
+        }
         @if state.portal.keyring.is_locked() {
             p.notice.bad { strong { "The vault is locked. " } "Documents are taken and kept sealed, and none is forwarded until an admin unlocks it." }
         }
@@ -42,7 +45,7 @@ pub fn page(agent: &Agent, state: &State, attention: &Attention, done: Option<No
             (group(state, "Purged within a day, undelivered", "The retention deadline comes whatever else happens.", &attention.purged_soon))
             (group(state, "Links that expire within a day", "The applicant has not dropped anything yet.", &attention.expiring))
         }
-        section aria-labelledby="counts" {
+        @if !attention.counts.is_empty() { section aria-labelledby="counts" {
             h2 id="counts" { "Where everything stands" }
             ul.tiles {
                 @for of in TILES {
@@ -50,7 +53,7 @@ pub fn page(agent: &Agent, state: &State, attention: &Attention, done: Option<No
                     li { a href={ "/requests?state=" (of.as_str()) } { span.number { (count) } span { (state_words(of).0) } } }
                 }
             }
-        }
+        } }
     };
     frame::page(agent, Place::Start, "Overview", body)
 }

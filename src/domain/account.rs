@@ -1,0 +1,244 @@
+//! What an account may prove itself with beyond its password, and the legal changes of an account.
+//!
+//! Every change of a stored account is one [`Change`], applied by [`Agent::apply`] inside one transaction of the store: two codes that arrive together
+//! are judged one after the other, so that none is good twice. Secrets are here only sealed or hashed.
+
+use time::OffsetDateTime;
+
+use super::agent::{Agent, PasswordHash, Role, Team};
+use super::document::SealedText;
+
+/// Recovery codes that are made at once.
+pub const RECOVERY_CODES: usize = 10;
+/// Passkeys of one account.
+pub const PASSKEYS: usize = 10;
+
+/// Second factors, and the codes for the day when they are lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Factors {
+    pub totp: Option<Totp>,
+    /// Keyed hashes of the codes that are left.
+    pub recovery: Vec<[u8; 32]>,
+    pub passkeys: Vec<Passkey>,
+}
+
+impl Factors {
+    /// Whether a password alone does not let this agent in.
+    pub fn any(&self) -> bool {
+        self.totp.is_some() || !self.passkeys.is_empty()
+    }
+}
+
+/// An authenticator app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Totp {
+    pub secret: SealedText,
+    /// The newest time step whose code was used; this one and older ones are spent.
+    pub last_step: u64,
+    pub since: OffsetDateTime,
+}
+
+/// A WebAuthn credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passkey {
+    pub id: Vec<u8>,
+    /// The agent's own name for it.
+    pub name: String,
+    /// The public key with its counter, sealed so that a writer of the store cannot plant one.
+    pub credential: SealedText,
+    pub made_at: OffsetDateTime,
+    pub used_at: Option<OffsetDateTime>,
+}
+
+/// One change of one account.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Password(PasswordHash),
+    Disable,
+    Role(Role),
+    Teams(Vec<Team>),
+    EnrolTotp {
+        secret: SealedText,
+        /// The step of the code that proved the enrolment.
+        step: u64,
+    },
+    RemoveTotp,
+    /// A code of that step was given.
+    SpendStep(u64),
+    RecoveryCodes(Vec<[u8; 32]>),
+    SpendRecovery([u8; 32]),
+    AddPasskey(Passkey),
+    /// An assertion was verified; the credential with its counter as it is now.
+    UsePasskey {
+        id: Vec<u8>,
+        credential: SealedText,
+    },
+    RemovePasskey(Vec<u8>),
+    /// By an admin, for somebody who has lost everything.
+    ResetFactors,
+    /// The identity at the company's own sign-in; bound once.
+    BindSubject(String),
+    SignOutEverywhere,
+}
+
+impl Change {
+    /// Whether every session that exists ends with it.
+    pub fn ends_sessions(&self) -> bool {
+        matches!(
+            self,
+            Self::Password(_) | Self::Disable | Self::Role(_) | Self::Teams(_) | Self::ResetFactors | Self::SignOutEverywhere
+        )
+    }
+}
+
+impl Agent {
+    /// Applies one change; `false` when it is not legal now, and then nothing changed.
+    pub fn apply(&mut self, change: Change, now: OffsetDateTime) -> bool {
+        if change.ends_sessions() {
+            self.sessions_valid_from = now;
+        }
+        let factors = &mut self.factors;
+        match change {
+            Change::Password(hash) => self.password = Some(hash),
+            Change::Disable => self.disabled_at = Some(now),
+            Change::Role(role) => self.role = role,
+            Change::Teams(teams) => self.teams = teams,
+            Change::EnrolTotp { secret, step } => {
+                if factors.totp.is_some() {
+                    return false;
+                }
+                factors.totp = Some(Totp {
+                    secret,
+                    last_step: step,
+                    since: now,
+                });
+            }
+            Change::RemoveTotp => return factors.totp.take().is_some(),
+            Change::SpendStep(step) => match &mut factors.totp {
+                Some(totp) if totp.last_step < step => totp.last_step = step,
+                _ => return false,
+            },
+            Change::RecoveryCodes(codes) => factors.recovery = codes,
+            Change::SpendRecovery(code) => {
+                let before = factors.recovery.len();
+                factors.recovery.retain(|known| *known != code);
+                return factors.recovery.len() < before;
+            }
+            Change::AddPasskey(passkey) => {
+                if factors.passkeys.len() >= PASSKEYS || factors.passkeys.iter().any(|p| p.id == passkey.id) {
+                    return false;
+                }
+                factors.passkeys.push(passkey);
+            }
+            Change::UsePasskey { id, credential } => match factors.passkeys.iter_mut().find(|p| p.id == id) {
+                Some(passkey) => {
+                    passkey.credential = credential;
+                    passkey.used_at = Some(now);
+                }
+                None => return false,
+            },
+            Change::RemovePasskey(id) => {
+                let before = factors.passkeys.len();
+                factors.passkeys.retain(|p| p.id != id);
+                return factors.passkeys.len() < before;
+            }
+            Change::ResetFactors => *factors = Factors::default(),
+            Change::BindSubject(subject) => match &self.subject {
+                Some(known) => return *known == subject,
+                None => self.subject = Some(subject),
+            },
+            Change::SignOutEverywhere => {}
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::domain::id::AgentId;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-05-01 12:00 UTC);
+
+    fn agent() -> Agent {
+        Agent {
+            id: AgentId([1; 16]),
+            email: "ana@example.com".into(),
+            name: "Ana".into(),
+            role: Role::Agent,
+            password: None,
+            created_at: NOW,
+            disabled_at: None,
+            sessions_valid_from: NOW,
+            factors: Factors::default(),
+            teams: Vec::new(),
+            subject: None,
+        }
+    }
+
+    fn enrolled(step: u64) -> Agent {
+        let mut agent = agent();
+        let secret = SealedText(vec![1]);
+        assert!(agent.apply(Change::EnrolTotp { secret, step }, NOW));
+        agent
+    }
+
+    #[test]
+    fn a_code_is_good_once_and_no_older_one_after_it() {
+        let mut agent = enrolled(10);
+        assert!(!agent.apply(Change::SpendStep(10), NOW), "the code of the enrolment");
+        assert!(agent.apply(Change::SpendStep(12), NOW));
+        for spent in [12, 11, 0] {
+            assert!(!agent.apply(Change::SpendStep(spent), NOW), "{spent}");
+        }
+        assert!(agent.apply(Change::SpendStep(13), NOW));
+        let secret = SealedText(vec![2]);
+        assert!(
+            !agent.apply(Change::EnrolTotp { secret, step: 99 }, NOW),
+            "nobody swaps it silently"
+        );
+    }
+
+    #[test]
+    fn a_recovery_code_is_good_once() {
+        let mut agent = agent();
+        agent.apply(Change::RecoveryCodes(vec![[1; 32], [2; 32]]), NOW);
+        assert!(agent.apply(Change::SpendRecovery([1; 32]), NOW));
+        assert!(!agent.apply(Change::SpendRecovery([1; 32]), NOW));
+        assert!(!agent.apply(Change::SpendRecovery([3; 32]), NOW));
+        assert_eq!(agent.factors.recovery, [[2; 32]]);
+    }
+
+    #[test]
+    fn passkeys_are_bounded_distinct_and_removable() {
+        let mut agent = agent();
+        let key = |n: u8| Passkey {
+            id: vec![n],
+            name: n.to_string(),
+            credential: SealedText(vec![n]),
+            made_at: NOW,
+            used_at: None,
+        };
+        for n in 0..PASSKEYS {
+            assert!(agent.apply(Change::AddPasskey(key(u8::try_from(n).unwrap())), NOW));
+        }
+        assert!(!agent.apply(Change::AddPasskey(key(200)), NOW), "one too many");
+        assert!(agent.apply(Change::RemovePasskey(vec![3]), NOW));
+        assert!(!agent.apply(Change::RemovePasskey(vec![3]), NOW));
+        assert!(!agent.apply(Change::AddPasskey(key(4)), NOW), "twice the same");
+        let credential = SealedText(vec![9]);
+        assert!(!agent.apply(Change::UsePasskey { id: vec![3], credential }, NOW));
+        assert!(agent.factors.any());
+        assert!(agent.apply(Change::ResetFactors, NOW) && !agent.factors.any());
+    }
+
+    #[test]
+    fn an_identity_is_bound_once() {
+        let mut agent = agent();
+        assert!(agent.apply(Change::BindSubject("a".into()), NOW));
+        assert!(agent.apply(Change::BindSubject("a".into()), NOW));
+        assert!(!agent.apply(Change::BindSubject("b".into()), NOW));
+    }
+}

@@ -1,0 +1,196 @@
+//! One's own account: password, second factors, recovery codes, sessions. What lets somebody in is changed only right after a proof ([`Fresh`]).
+
+use actix_web::{HttpRequest, web};
+
+use crate::domain::agent::Entry;
+use crate::http::error::Problem;
+use crate::http::pages::console::{Notice, account as pages, factors as factor_pages};
+use crate::http::staff::{self, Csrf, Fresh, Own, SignedIn};
+use crate::http::{State, guard};
+use crate::workflow::WorkflowError;
+use crate::workflow::sign_in::factor::{self, Codes, Second};
+use crate::workflow::sign_in::{self, Proof, account, passkey};
+
+use super::form::Form;
+use super::session::{self, goodbye, here, next_of};
+use super::{Page, html, html_of, see};
+
+const THROTTLED: &str = "Too many tries. Wait a quarter of an hour, or ask an admin for a new password.";
+
+pub async fn page(who: SignedIn<Own>, state: web::Data<State>, request: HttpRequest) -> Page {
+    Ok(html(own(&who, &state, Notice::of(&request), None).await?))
+}
+
+async fn own(who: &SignedIn<Own>, state: &State, done: Option<Notice>, problem: Option<&Problem>) -> Result<maud::Markup, WorkflowError> {
+    let sessions = sign_in::open_sessions(&state.portal, &who.live()).await?;
+    Ok(pages::own(who, state, &sessions, done, problem))
+}
+
+/// Ends every session of the account and opens one fresh one here.
+pub async fn change_password(_: Csrf, who: SignedIn<Own>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let address = guard::neighbourhood(guard::client_address(&request, &state));
+    let again = async |problem: Problem| Ok(html_of(&problem, own(&who, &state, None, Some(&problem)).await?));
+    match sign_in::prove_password(&state.portal, &who.agent.email, form.raw("current"), address).await? {
+        Proof::Right(_) => {}
+        Proof::Wrong => return again(Problem::invalid("Nothing was changed.").field("current", "is not your present password")).await,
+        Proof::TooManyTries => return again(Problem::too_many(THROTTLED).after(900)).await,
+    }
+    match sign_in::reset_password(&state.portal, who.agent.clone(), form.raw("password"), who.actor()).await {
+        Err(error @ WorkflowError::Invalid { .. }) => return again(error.into()).await,
+        other => other?,
+    }
+    // The session goes on with the proof that it had: a password alone is no second factor.
+    let cookie = sign_in::reopen(&state.portal, &who.live()).await?;
+    let mut answer = see("/account?done=password");
+    session::add(&mut answer, &staff::welcome(&state.settings, &cookie))?;
+    Ok(answer)
+}
+
+pub async fn confirm_form(who: SignedIn<Own>, state: web::Data<State>, request: HttpRequest) -> Page {
+    Ok(html(factor_pages::confirm(&who, &state, &next_of(&request), None)))
+}
+
+/// A proof within a session: a code or a passkey, or the password where there is nothing else.
+pub async fn confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let next = here(Some(form.text("next")));
+    let outcome = if who.agent.factors.any() {
+        session::proven(&state, &who.live(), &form).await?
+    } else {
+        let address = guard::neighbourhood(guard::client_address(&request, &state));
+        match factor::by_password(&state.portal, &who.live(), form.raw("password"), address).await? {
+            Second::Welcome { cookie } => Ok(cookie),
+            Second::Wrong => Err(Problem::invalid("That is not your password.")),
+            Second::TooManyTries => Err(Problem::too_many(THROTTLED).after(900)),
+        }
+    };
+    match outcome {
+        Ok(cookie) => carry_on(&state, &cookie, next),
+        Err(problem) => Ok(html_of(&problem, factor_pages::confirm(&who, &state, next, Some(&problem.detail)))),
+    }
+}
+
+fn carry_on(state: &State, cookie: &str, next: &str) -> Page {
+    let mut answer = see(next);
+    session::add(&mut answer, &staff::welcome(&state.settings, cookie))?;
+    Ok(answer)
+}
+
+pub async fn begin_confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<State>) -> Page {
+    session::options(passkey::begin_proof(&state.portal, session::passkeys(&state)?, &who.agent)?)
+}
+
+pub async fn app_form(Fresh(who): Fresh<Own>, state: web::Data<State>) -> Page {
+    if who.agent.factors.totp.is_some() {
+        return Ok(see("/account"));
+    }
+    let offer = factor::offer(&state.portal, &who.agent)?;
+    Ok(html(factor_pages::app(&who.agent, &state, &offer, None)?))
+}
+
+pub async fn enrol_app(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let offer = factor::offered(&state.portal, &who.agent, form.text("offer"))
+        .ok_or_else(|| Problem::malformed("This form is too old. Open it again."))?;
+    match factor::enrol(&state.portal, &who.live(), &offer, form.text("code")).await? {
+        Some((cookie, codes)) => enrolled(&who, &state, &cookie, &codes, "/account?done=app"),
+        None => {
+            let problem = Problem::invalid("Nothing was changed.").field("code", "is not the code that this secret gives now");
+            Ok(html_of(&problem, factor_pages::app(&who.agent, &state, &offer, Some(&problem))?))
+        }
+    }
+}
+
+/// To the recovery codes where there are some to be shown, else back.
+fn enrolled(who: &SignedIn<Own>, state: &State, cookie: &str, codes: &Codes, path: &str) -> Page {
+    if codes.is_empty() {
+        return carry_on(state, cookie, path);
+    }
+    let mut answer = html(factor_pages::codes(&who.agent, codes));
+    session::add(&mut answer, &staff::welcome(&state.settings, cookie))?;
+    Ok(answer)
+}
+
+pub async fn remove_app(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>) -> Page {
+    not_the_last(&who, &state, 1)?;
+    factor::remove_totp(&state.portal, &who.agent).await?;
+    Ok(see("/account?done=factor-removed"))
+}
+
+/// Where a second factor is demanded, the last one stays.
+fn not_the_last(who: &SignedIn<Own>, state: &State, fewer: usize) -> Result<(), Problem> {
+    let factors = &who.agent.factors;
+    let have = usize::from(factors.totp.is_some()) + factors.passkeys.len();
+    if state.portal.policy.require_second_factor && have <= fewer {
+        return Err(Problem::conflict(
+            "A second factor is demanded here. Add another one before you remove this.",
+        ));
+    }
+    Ok(())
+}
+
+pub async fn new_codes(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>) -> Page {
+    if !who.agent.factors.any() {
+        return Ok(see("/account"));
+    }
+    let codes = factor::new_codes(&state.portal, &who.agent).await?;
+    Ok(html(factor_pages::codes(&who.agent, &codes)))
+}
+
+pub async fn passkey_form(Fresh(who): Fresh<Own>, state: web::Data<State>) -> Page {
+    session::passkeys(&state)?;
+    Ok(html(factor_pages::passkey(&who.agent, None)))
+}
+
+pub async fn begin_passkey(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>) -> Page {
+    let begun = passkey::begin_add(&state.portal, session::passkeys(&state)?, &who.agent)?;
+    session::options(Some(begun))
+}
+
+pub async fn add_passkey(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let passkeys = session::passkeys(&state)?;
+    let (ceremony, answer) = (form.text("ceremony"), form.raw("credential"));
+    let added = passkey::add(&state.portal, passkeys, &who.live(), ceremony, answer, form.text("name")).await;
+    let problem = match added {
+        Ok(Some((cookie, codes))) => return enrolled(&who, &state, &cookie, &codes, "/account?done=passkey"),
+        Ok(None) => Problem::invalid("The passkey was not accepted. Try again."),
+        Err(error @ WorkflowError::Invalid { .. }) => error.into(),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(html_of(&problem, factor_pages::passkey(&who.agent, Some(&problem))))
+}
+
+pub async fn remove_passkey(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+    let form = Form::read(&request, payload).await?;
+    not_the_last(&who, &state, 1)?;
+    passkey::remove(&state.portal, &who.agent, form.text("passkey")).await?;
+    Ok(see("/account?done=factor-removed"))
+}
+
+pub async fn end_session(_: Csrf, who: SignedIn<Own>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+    let form = Form::read(&request, payload).await?;
+    if sign_in::end_own(&state.portal, &who.live(), form.text("session")).await? {
+        Ok(see("/account?done=session-ended"))
+    } else {
+        Err(Problem::not_found("This session has ended already.").into())
+    }
+}
+
+pub async fn end_all(_: Csrf, who: SignedIn<Own>, state: web::Data<State>) -> Page {
+    account::sign_out_everywhere(&state.portal, &who.agent, who.actor()).await?;
+    goodbye(&state)
+}
+
+/// How a session began, in words.
+pub fn entry_words(how: Entry) -> &'static str {
+    match how {
+        Entry::Half => "not finished",
+        Entry::Password => "password",
+        Entry::Code => "password and code",
+        Entry::RecoveryCode => "password and recovery code",
+        Entry::Passkey => "passkey",
+        Entry::SingleSignOn => "single sign-on",
+    }
+}

@@ -1,0 +1,54 @@
+//! Serving a provider by hand: the one route on which a document's bytes leave for a person. Only for providers of the kind `manual`, only with the role
+//! manual-handler and a second factor shown within the last ten minutes, each part once, and written down before the first byte.
+
+use actix_web::body::SizedStream;
+use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::StreamExt;
+
+use crate::domain::document::PartName;
+use crate::http::State;
+use crate::http::api::requests::parse;
+use crate::http::error::Problem;
+use crate::http::pages::console::{Notice, hand_over as pages};
+use crate::http::staff::{Csrf, Fresh, HandOver, SignedIn, Turned};
+use crate::workflow::hand_over::{self, by_hand};
+use crate::workflow::issue;
+
+use super::{Page, html};
+
+/// What there is to download, and what was.
+pub async fn page(Fresh(who): Fresh<HandOver>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest) -> Page {
+    with_factor(&who)?;
+    let found = issue::load(&state.portal, parse(&id)?).await?;
+    if !by_hand(&state.portal, &found) {
+        return Err(nothing().into());
+    }
+    Ok(html(pages::page(&who.agent, &state, &found, Notice::of(&request))))
+}
+
+pub async fn download(_: Csrf, Fresh(who): Fresh<HandOver>, state: web::Data<State>, path: web::Path<(String, String)>) -> Page {
+    with_factor(&who)?;
+    let (id, part) = path.into_inner();
+    let id = parse(&id)?;
+    let part = PartName::parse(&part).ok_or_else(nothing)?;
+    let handed = hand_over::hand_over(&state.portal, id, &part, who.actor()).await?;
+    // Nothing here was chosen by the applicant: the name is the request's own.
+    let name = format!("{id}-{part}.{}", handed.file_type.extension());
+    let bytes = handed
+        .bytes
+        .map(|chunk| chunk.map_err(|_| Box::<dyn std::error::Error>::from("the document ended early")));
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "application/octet-stream"))
+        .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
+        .body(SizedStream::new(handed.size, bytes)))
+}
+
+/// A password, however fresh, is not enough here.
+fn with_factor(who: &SignedIn<HandOver>) -> Result<(), Turned> {
+    if who.agent.factors.any() { Ok(()) } else { Err(Turned::SetUp) }
+}
+
+fn nothing() -> Problem {
+    Problem::not_found("There is no such thing here.")
+}

@@ -1,0 +1,69 @@
+//! Single sign-on: to the company's provider and back. The way back is a GET, because the provider sends the browser there; it opens a session for nobody but the
+//! browser that left (its cookie), and once.
+
+use actix_web::{HttpRequest, web};
+
+use crate::http::State;
+use crate::http::error::Problem;
+use crate::http::pages::console::account as pages;
+use crate::http::staff;
+use crate::workflow::sign_in::sso::{self, Arrival, Return, SingleSignOn};
+
+use super::session::{add, end_old, here, next_of, second_path, welcome};
+use super::{Page, html_of, see};
+
+const REFUSED: &str = "This sign-in was not accepted. Ask an admin whether your account is set up here.";
+const UNREACHABLE: &str = "The company’s sign-in cannot be reached. Try again, or use your password.";
+
+fn provider(state: &State) -> Result<&SingleSignOn, Problem> {
+    state
+        .sso
+        .as_ref()
+        .ok_or_else(|| Problem::not_found("There is nothing at this address."))
+}
+
+pub async fn depart(state: web::Data<State>, request: HttpRequest) -> Page {
+    let next = next_of(&request);
+    match sso::depart(&state.portal, provider(&state)?, &next).await? {
+        Some(away) => {
+            let mut answer = see(&away.address);
+            add(&mut answer, &staff::away(&state.settings, &away.cookie))?;
+            Ok(answer)
+        }
+        None => {
+            let problem = Problem::provider(UNREACHABLE);
+            Ok(html_of(&problem, pages::sign_in(&state, "", &next, Some(&problem.detail))))
+        }
+    }
+}
+
+pub async fn arrive(state: web::Data<State>, request: HttpRequest) -> Page {
+    let provider = provider(&state)?;
+    let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
+        .map_err(|_| Problem::malformed("The address cannot be read."))?
+        .into_inner();
+    let one = |name: &str| query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    let cookie = staff::away_cookie(&request, &state.settings);
+    let back = Return {
+        cookie: cookie.as_deref().map_or("", String::as_str),
+        code: one("code").unwrap_or_default(),
+        state: one("state").unwrap_or_default(),
+        issuer: one("iss"),
+    };
+    let mut answer = match sso::arrive(&state.portal, provider, back).await? {
+        Arrival::Welcome { cookie, next } => welcome(&state, &request, &cookie, here(Some(&next))).await?,
+        Arrival::Half { cookie, next } => {
+            end_old(&state, &request).await?;
+            let mut answer = see(&second_path(here(Some(&next))));
+            add(&mut answer, &staff::farewell(&state.settings))?;
+            add(&mut answer, &staff::half_welcome(&state.settings, &cookie))?;
+            answer
+        }
+        Arrival::Refused => {
+            let problem = Problem::forbidden(REFUSED);
+            html_of(&problem, pages::sign_in(&state, "", "/", Some(&problem.detail)))
+        }
+    };
+    add(&mut answer, &staff::away_farewell(&state.settings))?;
+    Ok(answer)
+}

@@ -1,0 +1,54 @@
+//! The one way by which a document's bytes reach a person: a provider of the kind `manual` has no interface, so its handler downloads each part once and
+//! uploads it there. Written down durably before the first byte leaves; a download that breaks off is spent all the same.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::connectors::SourceError;
+use crate::domain::agent::Actor;
+use crate::domain::document::{FileType, PartName};
+use crate::domain::id::RequestId;
+use crate::domain::request::DocumentRequest;
+use crate::domain::transition::Transition;
+
+use super::parcel::{self, Closed};
+use super::{Portal, WorkflowError, issue};
+
+/// One part on its way out.
+pub struct Handed {
+    pub file_type: FileType,
+    pub size: u64,
+    /// Opened chunk by chunk as it is read; wiped as it is let go.
+    pub bytes: BoxStream<'static, Result<Bytes, SourceError>>,
+}
+
+/// Whether a request's provider is served by hand.
+pub fn by_hand(portal: &Portal, request: &DocumentRequest) -> bool {
+    portal.providers.get(&request.provider).is_some_and(|p| p.profile().by_hand)
+}
+
+/// Hands over one part of a held document, this once.
+pub async fn hand_over(portal: &Arc<Portal>, id: RequestId, part: &PartName, by: Actor) -> Result<Handed, WorkflowError> {
+    let request = issue::load(portal, id).await?;
+    if !by_hand(portal, &request) {
+        return Err(WorkflowError::NotFound);
+    }
+    let (document, _) = request.held().ok_or(WorkflowError::NotFound)?;
+    let index = document.parts.iter().position(|p| p.name == *part).ok_or(WorkflowError::NotFound)?;
+    let stored = &document.parts[index];
+    // Before it is spent: a locked vault costs nobody their one download.
+    let parcel = parcel::open(portal, &request, document, 0).map_err(|closed| match closed {
+        Closed::Locked => WorkflowError::VaultLocked,
+        Closed::Lost => WorkflowError::NotFound,
+        Closed::Poison(why) => WorkflowError::Internal(why.to_owned()),
+    })?;
+    let spend = Transition::HandOut { part: part.clone(), by };
+    portal.records.transition(id, spend).await?;
+    Ok(Handed {
+        file_type: stored.file_type,
+        size: stored.size,
+        bytes: parcel.source.open(index),
+    })
+}

@@ -1,0 +1,253 @@
+//! Accounts and API keys: making, changing and ending them.
+
+use time::{Duration, OffsetDateTime};
+use zeroize::Zeroizing;
+
+use crate::crypto::random;
+use crate::domain::account::{Change, Factors};
+use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, Role, Scope, Team};
+use crate::domain::audit::AuditEvent;
+use crate::domain::id::{AgentId, ApiKeyId, CROCKFORD};
+
+use super::{Portal, WorkflowError, blocking, guess, hash, normal_email};
+
+/// NIST SP 800-63B-4: at least 15 characters where the password is the only factor.
+pub const PASSWORD_MIN: usize = 15;
+/// And at least 8 where the configuration demands a second one of everybody.
+pub const PASSWORD_MIN_SECOND: usize = 8;
+/// Long enough for every passphrase, short enough to hash.
+pub const PASSWORD_MAX: usize = 256;
+/// A key's last use is written down at most this often.
+const TOUCH_EVERY: Duration = Duration::minutes(1);
+const TEAMS: usize = 20;
+
+/// The fewest characters that a password may have here.
+pub fn shortest_password(portal: &Portal) -> usize {
+    if portal.policy.require_second_factor {
+        PASSWORD_MIN_SECOND
+    } else {
+        PASSWORD_MIN
+    }
+}
+
+/// Adds an agent with a password.
+pub async fn add_agent(portal: &Portal, email: &str, name: &str, role: Role, password: &str, by: Actor) -> Result<Agent, WorkflowError> {
+    let (email, name) = checked_names(email, name)?;
+    let hash = hash_password(portal, password, &email, &name).await?;
+    store_agent(portal, email, name, role, Some(PasswordHash(hash)), by).await
+}
+
+/// Adds an agent who signs in elsewhere and has no password here.
+pub async fn add_agent_without_password(portal: &Portal, email: &str, name: &str, role: Role, by: Actor) -> Result<Agent, WorkflowError> {
+    let (email, name) = checked_names(email, name)?;
+    store_agent(portal, email, name, role, None, by).await
+}
+
+fn checked_names(email: &str, name: &str) -> Result<(String, String), WorkflowError> {
+    let email = normal_email(email);
+    let (local, host) = email.split_once('@').unwrap_or_default();
+    if local.is_empty() || host.is_empty() || email.len() > 254 || email.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(WorkflowError::Invalid {
+            field: "email",
+            mend: "must be an e-mail address".to_owned(),
+        });
+    }
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return Err(WorkflowError::Invalid {
+            field: "name",
+            mend: "must have 1 to 100 characters".to_owned(),
+        });
+    }
+    Ok((email, name.to_owned()))
+}
+
+async fn store_agent(
+    portal: &Portal,
+    email: String,
+    name: String,
+    role: Role,
+    password: Option<PasswordHash>,
+    by: Actor,
+) -> Result<Agent, WorkflowError> {
+    let now = portal.records.now();
+    let agent = Agent {
+        id: AgentId::new(random::array()?, now),
+        password,
+        email,
+        name,
+        role,
+        created_at: now,
+        disabled_at: None,
+        sessions_valid_from: now,
+        factors: Factors::default(),
+        teams: Vec::new(),
+        subject: None,
+    };
+    let event = AuditEvent::new(now, by, "agent.added")
+        .with("agent", agent.id)
+        .with("role", role.as_str());
+    portal.records.add_agent(agent.clone(), event).await?;
+    Ok(agent)
+}
+
+/// A new password ends every session.
+pub async fn reset_password(portal: &Portal, agent: Agent, password: &str, by: Actor) -> Result<(), WorkflowError> {
+    let hash = hash_password(portal, password, &agent.email, &agent.name).await?;
+    let event = event(portal, by, "agent.password_changed", &agent);
+    alter(portal, &agent, Change::Password(PasswordHash(hash)), event).await
+}
+
+/// Ends an agent's access at once, sessions included.
+pub async fn disable_agent(portal: &Portal, agent: Agent, by: Actor) -> Result<(), WorkflowError> {
+    let event = event(portal, by, "agent.disabled", &agent);
+    alter(portal, &agent, Change::Disable, event).await
+}
+
+/// Another role and other teams; every session of theirs ends where something changed.
+pub async fn change_agent(portal: &Portal, agent: &Agent, role: Role, teams: Vec<Team>, by: Actor) -> Result<(), WorkflowError> {
+    if agent.role != role {
+        let event = event(portal, by, "agent.role_changed", agent).with("role", role.as_str());
+        alter(portal, agent, Change::Role(role), event).await?;
+    }
+    if agent.teams != teams {
+        let names: Vec<&str> = teams.iter().map(Team::as_str).collect();
+        let event = event(portal, by, "agent.teams_changed", agent).with("teams", names.join(" "));
+        alter(portal, agent, Change::Teams(teams), event).await?;
+    }
+    Ok(())
+}
+
+/// Team names as people type them: separated by commas or spaces, in their order, each once.
+pub fn parse_teams(text: &str) -> Result<Vec<Team>, WorkflowError> {
+    let mut teams = Vec::new();
+    for word in text.split([',', ' ', ';']).map(str::trim).filter(|w| !w.is_empty()) {
+        let team = Team::parse(word)
+            .filter(|_| teams.len() < TEAMS)
+            .ok_or_else(|| WorkflowError::Invalid {
+                field: "teams",
+                mend: format!("must be at most {TEAMS} names of a-z, 0-9 and -, separated by spaces"),
+            })?;
+        if !teams.contains(&team) {
+            teams.push(team);
+        }
+    }
+    Ok(teams)
+}
+
+/// For somebody who has lost everything: no second factor and no recovery code is left, and every session ends.
+pub async fn reset_factors(portal: &Portal, agent: &Agent, by: Actor) -> Result<(), WorkflowError> {
+    let event = event(portal, by, "agent.second_factor_reset", agent);
+    alter(portal, agent, Change::ResetFactors, event).await
+}
+
+pub async fn sign_out_everywhere(portal: &Portal, agent: &Agent, by: Actor) -> Result<(), WorkflowError> {
+    let event = event(portal, by, "agent.signed_out_everywhere", agent);
+    alter(portal, agent, Change::SignOutEverywhere, event).await
+}
+
+pub(super) fn event(portal: &Portal, by: Actor, action: &str, agent: &Agent) -> AuditEvent {
+    AuditEvent::new(portal.records.now(), by, action).with("agent", agent.id)
+}
+
+/// A change that is always legal.
+async fn alter(portal: &Portal, agent: &Agent, change: Change, event: AuditEvent) -> Result<(), WorkflowError> {
+    portal.records.alter_agent(agent.id, change, event).await?;
+    Ok(())
+}
+
+async fn hash_password(portal: &Portal, password: &str, email: &str, name: &str) -> Result<String, WorkflowError> {
+    check_password(portal, password, email, name)?;
+    let _permit = portal.hashing.acquire().await.map_err(|_| WorkflowError::Busy)?;
+    let (passwords, password) = (portal.passwords.clone(), Zeroizing::new(password.to_owned()));
+    let hash = blocking(move || passwords.hash_password(&password)).await?;
+    hash.map_err(|e| WorkflowError::Internal(e.to_string()))
+}
+
+/// Length and a list decide, not composition (NIST SP 800-63B-4, ASVS 5 6.2).
+fn check_password(portal: &Portal, password: &str, email: &str, name: &str) -> Result<(), WorkflowError> {
+    let length = password.chars().count();
+    let shortest = shortest_password(portal);
+    let context = [email, name, portal.policy.company.as_str(), "nightdrop"];
+    let mend = if length < shortest {
+        format!("must have at least {shortest} characters; a few words are fine")
+    } else if length > PASSWORD_MAX {
+        format!("must have at most {PASSWORD_MAX} characters")
+    } else if guess::easy(password, &context) {
+        "is too easy to guess; a few words that do not belong together are fine".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(WorkflowError::Invalid { field: "password", mend })
+}
+
+/// Makes an API key; its secret is returned this once.
+pub async fn add_api_key(
+    portal: &Portal,
+    name: &str,
+    scopes: Vec<Scope>,
+    expires_at: Option<OffsetDateTime>,
+    by: Actor,
+) -> Result<(ApiKey, Zeroizing<String>), WorkflowError> {
+    add_team_key(portal, name, scopes, expires_at, None, by).await
+}
+
+/// The same, for one team only.
+pub async fn add_team_key(
+    portal: &Portal,
+    name: &str,
+    scopes: Vec<Scope>,
+    expires_at: Option<OffsetDateTime>,
+    team: Option<Team>,
+    by: Actor,
+) -> Result<(ApiKey, Zeroizing<String>), WorkflowError> {
+    let invalid = |field, mend: &str| {
+        Err(WorkflowError::Invalid {
+            field,
+            mend: mend.to_owned(),
+        })
+    };
+    if name.trim().is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return invalid("name", "must have 1 to 100 characters");
+    }
+    if scopes.is_empty() {
+        return invalid("scopes", "needs at least one of read, requests, audit, admin");
+    }
+    if team.is_some() && (scopes.contains(&Scope::Admin) || scopes.contains(&Scope::Audit)) {
+        return invalid(
+            "team",
+            "cannot be given to a key with the scope admin or audit, which sees everything",
+        );
+    }
+    let now = portal.records.now();
+    let secret = Zeroizing::new(format!("ndk_{}", CROCKFORD.encode(&random::array::<32>()?)));
+    let key = ApiKey {
+        id: ApiKeyId::new(random::array()?, now),
+        name: name.trim().to_owned(),
+        scopes,
+        created_at: now,
+        expires_at,
+        revoked_at: None,
+        used_at: None,
+        team,
+    };
+    let event = AuditEvent::new(now, by, "api_key.added").with("key", key.id);
+    portal.records.add_api_key(hash(&secret), key.clone(), event).await?;
+    Ok((key, secret))
+}
+
+/// The live key behind a bearer secret; notes its use.
+pub async fn api_key(portal: &Portal, secret: &str) -> Result<Option<ApiKey>, WorkflowError> {
+    if !secret.starts_with("ndk_") || secret.len() > 100 {
+        return Ok(None);
+    }
+    let now = portal.records.now();
+    let hash = hash(secret);
+    let Some(key) = portal.records.api_key(&hash).await?.filter(|k| k.live(now)) else {
+        return Ok(None);
+    };
+    if key.used_at.is_none_or(|at| now - at > TOUCH_EVERY) {
+        portal.records.touch_api_key(&hash, now).await?;
+    }
+    Ok(Some(key))
+}
