@@ -6,9 +6,11 @@
 pub mod agent;
 pub mod audit;
 pub mod delivery;
+pub mod dispatch;
 pub mod document;
 pub mod id;
 pub mod link;
+pub mod message;
 pub mod receipt;
 pub mod request;
 pub mod token;

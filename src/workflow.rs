@@ -9,6 +9,7 @@ pub mod forward;
 pub mod issue;
 pub mod lanes;
 pub mod message;
+pub mod outgoing;
 pub mod parcel;
 pub mod purge;
 pub mod receive;
@@ -62,6 +63,7 @@ pub struct Portal {
     /// Rung when something may have become due.
     pub wake: Notify,
     pub breakers: forward::Breakers,
+    pub outgoing: outgoing::Outgoing,
     pub counters: Counters,
 }
 

@@ -33,7 +33,7 @@ impl fmt::Display for Fault {
 const RESERVED: [&str; 5] = ["URL", "TOKEN", "CONFIG", "LOG", "TEST_PARTS"];
 
 /// Keys whose environment name cannot be guessed from a table in the file, because the file may not have that table.
-const SCALARS: [&str; 30] = [
+const SCALARS: [&str; 35] = [
     "data_dir",
     "public_url",
     "workers",
@@ -64,6 +64,11 @@ const SCALARS: [&str; 30] = [
     "erasure.slots",
     "erasure.accept_weak",
     "forwarding.attempts",
+    "staff_url",
+    "hosted.return_hosts",
+    "notices.digest_at",
+    "audit.checkpoint_file",
+    "audit.checkpoint_every",
 ];
 
 /// Lays `NIGHTDROP_…` variables over the file: `NIGHTDROP_LISTEN_PUBLIC` is `listen.public`, `NIGHTDROP_PROVIDERS_STRIPE_API_KEY_FILE` is `providers.stripe.api_key_file`.
@@ -98,7 +103,7 @@ fn environment_name(key: &str) -> String {
 
 /// `PROVIDERS_<NAME>_<KEY>` and `DOCUMENTS_<NAME>_<KEY>` for names that the file has.
 fn nested_key(table: &toml::Table, name: &str) -> Option<String> {
-    ["providers", "documents"].into_iter().find_map(|section| {
+    ["providers", "documents", "webhooks"].into_iter().find_map(|section| {
         let rest = name.strip_prefix(&section.to_ascii_uppercase())?.strip_prefix('_')?;
         let names = table.get(section)?.as_table()?.keys();
         let owner = names

@@ -7,6 +7,8 @@ pub mod admin;
 pub mod ask;
 pub mod audit;
 pub mod form;
+pub mod messages;
+pub mod outgoing;
 pub mod requests;
 pub mod session;
 pub mod start;
@@ -39,15 +41,21 @@ table! { Turned;
     "/requests/{id}/extend" { post: requests::extend }
     "/requests/{id}/reissue" { post: ask::reissue }
     "/requests/{id}/passcode" { post: ask::passcode }
+    "/requests/{id}/send" { post: ask::send }
     "/requests/{id}/retry" { post: requests::retry }
     "/requests/{id}/revoke" { get: requests::revoke_page, post: requests::revoke }
     "/requests/{id}/purge" { get: requests::purge_page, post: requests::purge }
     "/requests/{id}/mark-uploaded" { get: requests::uploaded_page, post: requests::mark_uploaded }
     "/requests/{id}/receipt" { get: requests::receipt }
     "/requests/{id}/receipt.txt" { get: requests::receipt_text }
+    "/notices" { get: outgoing::notices, post: outgoing::set_notices }
     "/audit" { get: audit::page }
     "/audit/export" { get: audit::export }
     "/admin" { get: admin::overview }
+    "/admin/messages" { get: messages::list }
+    "/admin/messages/edit" { get: messages::form, post: messages::keep }
+    "/admin/outgoing" { get: outgoing::list }
+    "/admin/outgoing/{id}/resend" { post: outgoing::resend }
     "/admin/unlock" { post: admin::unlock }
     "/admin/clock" { post: admin::accept_clock }
     "/admin/agents" { get: admin::agents, post: admin::add_agent }

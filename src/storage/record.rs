@@ -65,6 +65,8 @@ record!(DeletionReceipt, ReceiptRow);
 record!(Agent, AgentRow);
 record!(Session, SessionRow);
 record!(ApiKey, ApiKeyRow);
+record!(crate::domain::dispatch::Dispatch, DispatchRow);
+record!(crate::domain::message::Template, TemplateRow);
 
 type Bytes = minicbor::bytes::ByteVec;
 
@@ -414,10 +416,12 @@ impl StageRow {
 use delivery::{CauseRow, DeliveryRow, TombstoneRow};
 pub use others::ClaimRow;
 use others::{AgentRow, ApiKeyRow, AuditRow, ReceiptRow, SessionRow};
+use outbox::{DispatchRow, TemplateRow};
 use receiving::{ReceivingRow, StoredPartRow};
 
 mod delivery;
 mod others;
+mod outbox;
 mod receiving;
 
 #[cfg(test)]

@@ -4,17 +4,16 @@ use actix_web::{HttpRequest, web};
 use time::Duration;
 
 use crate::domain::agent::Role;
-use crate::domain::delivery::PurgeCause;
-use crate::domain::request::{DocumentRequest, RequestState, Stage};
+use crate::domain::request::{DocumentRequest, RequestState};
 use crate::http::State;
 use crate::http::pages::console::{Notice, start};
 use crate::http::staff::{Anyone, Read, SignedIn};
+use crate::storage::outbox::Watch;
 use crate::storage::{Filter, StorageError};
 
 use super::{Page, html, see};
 
-/// What is looked through for each list, and what is shown of it.
-const LOOK: usize = 200;
+/// What is shown of each list. The store keeps them in order, so that this page costs the same with a million requests.
 const SHOW: usize = 8;
 /// A document that will be purged undelivered, and a link that will expire unused, are shown this long before.
 const SOON: Duration = Duration::hours(24);
@@ -37,39 +36,17 @@ pub async fn start(who: SignedIn<Anyone>, state: web::Data<State>, request: Http
 }
 
 async fn attention(state: &State) -> Result<Attention, StorageError> {
-    let now = state.portal.records.now();
-    let soon = |at: time::OffsetDateTime| now < at && at < now + SOON;
-    let held = [RequestState::Received, RequestState::Forwarding, RequestState::AwaitingConfirmation];
-    let mut purged_soon = Vec::new();
-    for held in held {
-        purged_soon.extend(some(state, held, |r| r.held().is_some_and(|(d, _)| soon(d.purge_at))).await?);
-    }
-    Ok(Attention {
-        stuck: some(state, RequestState::NeedsAttention, |_| true).await?,
-        rejected: some(state, RequestState::Purged, was_rejected).await?,
-        purged_soon,
-        expiring: some(state, RequestState::Awaiting, |r| {
-            soon(r.link.expires_at) && r.link.expires_at - r.link.issued_at > SOON
-        })
-        .await?,
-        counts: state.portal.records.counts().await?,
-    })
-}
-
-/// The provider did not want it, and nobody has asked again.
-fn was_rejected(request: &DocumentRequest) -> bool {
-    matches!(request.stage, Stage::Purged)
-        && request
-            .tombstones
-            .last()
-            .is_some_and(|t| matches!(t.cause, PurgeCause::Rejected(_)))
-}
-
-async fn some(state: &State, of: RequestState, wanted: impl Fn(&DocumentRequest) -> bool) -> Result<Vec<DocumentRequest>, StorageError> {
-    let filter = Filter {
-        state: Some(of),
+    let records = &state.portal.records;
+    let soon = records.now() + SOON;
+    let stuck = Filter {
+        state: Some(RequestState::NeedsAttention),
         ..Filter::default()
     };
-    let page = state.portal.records.list(&filter, None, LOOK).await?;
-    Ok(page.requests.into_iter().filter(wanted).take(SHOW).collect())
+    Ok(Attention {
+        stuck: records.list(&stuck, None, SHOW).await?.requests,
+        rejected: records.watched(Watch::Rejected, SHOW).await?,
+        purged_soon: records.watched(Watch::PurgedBefore(soon), SHOW).await?,
+        expiring: records.watched(Watch::ExpiringBefore(soon), SHOW).await?,
+        counts: records.counts().await?,
+    })
 }
