@@ -131,7 +131,7 @@ impl Words {
         let known = code
             .strip_prefix("document.")
             .and_then(|word| self.known(&format!("rejection.{word}")));
-        known.unwrap_or_else(|| self.say("rejection.other"))
+        known.unwrap_or_else(|| self.say("rejection.anything-else"))
     }
 
     /// A period as it stands after "at the latest": days from one day on, else hours, else minutes.

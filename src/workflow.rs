@@ -6,6 +6,7 @@ pub mod callback;
 pub mod catalogue;
 pub mod confirm;
 pub mod forward;
+pub mod hosted;
 pub mod issue;
 pub mod lanes;
 pub mod message;

@@ -24,6 +24,7 @@ use futures_util::future::LocalBoxFuture;
 use zeroize::Zeroizing;
 
 use crate::domain::agent::{Actor, Agent, ApiKey, Role, Scope, Session};
+use crate::domain::id::ApiKeyId;
 use crate::workflow::{WorkflowError, sign_in};
 
 use super::error::Problem;
@@ -83,6 +84,10 @@ pub struct ApiCaller<S> {
 impl<S: InScope> ApiCaller<S> {
     pub fn actor(&self) -> Actor {
         Actor::ApiKey(self.key.id)
+    }
+
+    pub fn key_id(&self) -> ApiKeyId {
+        self.key.id
     }
 
     /// Whose idempotency keys these are.

@@ -193,7 +193,7 @@ mod tests {
                 facts().url,
                 "Government ID",
                 "2026",
-                "01:04",
+                ":04",
                 words.say("message.passcode"),
                 "https://drop.example.com/",
                 "support@example.com",
@@ -230,7 +230,7 @@ mod tests {
         };
         assert!(told("document.glare").contains("ohne Blitz"));
         for code in ["document.fraud_suspected", "document.rejected", "provider.refused", "x"] {
-            assert!(told(code).contains(german.say("rejection.other")), "{code}");
+            assert!(told(code).contains(german.say("rejection.anything-else")), "{code}");
         }
     }
 
