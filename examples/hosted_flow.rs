@@ -85,7 +85,9 @@ impl App {
         let (id, at, signatures) = (get("webhook-id")?, get("webhook-timestamp")?, get("webhook-signature")?);
         let key = data_encoding::BASE64.decode(self.webhook_secret.trim_start_matches("whsec_").as_bytes())?;
         let good = signatures.split(' ').filter_map(|s| s.strip_prefix("v1,")).any(|signature| {
-            let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(&key) else { return false };
+            let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(&key) else {
+                return false;
+            };
             for piece in [id.as_bytes(), b".", at.as_bytes(), b".", body] {
                 mac.update(piece);
             }

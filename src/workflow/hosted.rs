@@ -34,10 +34,7 @@ pub fn check(portal: &Portal, text: String) -> Result<String, WorkflowError> {
     } else {
         format!("must be an https address without user name and #, at one of: {}", hosts.join(", "))
     };
-    Err(WorkflowError::Invalid {
-        field: "return_url",
-        mend,
-    })
+    Err(WorkflowError::Invalid { field: "return_url", mend })
 }
 
 /// Where the applicant goes on, signed for the application that issued the request.

@@ -109,7 +109,13 @@ pub async fn dispatches(_: ApiCaller<Admin>, state: web::Data<State>, request: H
 /// Send a webhook again that was sent or has failed. It keeps its id.
 #[utoipa::path(post, path = "/dispatches/{id}/resend", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`msg_…`")),
     responses((status = 200, description = "It waits to be sent.", body = DispatchView)), security(("api_key" = ["admin"])))]
-pub async fn resend(caller: ApiCaller<Admin>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn resend(
+    caller: ApiCaller<Admin>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
     json::read::<Nothing>(&request, payload).await?;
     let missing = || Problem::not_found("There is no webhook with this id that could be sent again.");
     let id = DispatchId::parse(&id).ok_or_else(missing)?;

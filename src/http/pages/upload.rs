@@ -18,8 +18,8 @@ use crate::domain::request::{DocumentRequest, Stage};
 use crate::http::Company;
 use crate::http::error::Problem;
 use crate::words::{self, Piece, Words};
-use crate::workflow::{Portal, hosted};
 use crate::workflow::receive::OpenedLink;
+use crate::workflow::{Portal, hosted};
 
 use super::assets::UPLOAD_JS_URL;
 use super::layout::dressed;
