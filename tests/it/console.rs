@@ -2,6 +2,7 @@
 
 mod forms;
 mod leaks;
+mod messages;
 mod session;
 
 use std::collections::BTreeSet;

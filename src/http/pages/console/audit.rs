@@ -51,7 +51,8 @@ pub fn page(agent: &Agent, found: &Found, search: &Search, names: &Names, newest
         } }
         div.pager {
             @if before <= newest { a.button.plain href="/audit" { "Newest" } }
-            @if found.looked_from > 1 {
+            @if found.looked_from > 1 && search.is_empty() { a.button.plain href={ "/audit?before=" (found.looked_from) } { "Older entries" } }
+            @if found.looked_from > 1 && !search.is_empty() {
                 form method="get" action="/audit" {
                     @for (name, value) in &carried { input type="hidden" name=(name) value=(value); }
                     button.plain name="before" value=(found.looked_from) { "Older entries" }
