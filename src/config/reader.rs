@@ -33,7 +33,7 @@ impl fmt::Display for Fault {
 const RESERVED: [&str; 5] = ["URL", "TOKEN", "CONFIG", "LOG", "TEST_PARTS"];
 
 /// Keys whose environment name cannot be guessed from a table in the file, because the file may not have that table.
-const SCALARS: [&str; 35] = [
+const SCALARS: [&str; 44] = [
     "data_dir",
     "public_url",
     "workers",
@@ -65,6 +65,15 @@ const SCALARS: [&str; 35] = [
     "erasure.accept_weak",
     "forwarding.attempts",
     "staff_url",
+    "mail.from",
+    "mail.host",
+    "mail.port",
+    "mail.tls",
+    "mail.username",
+    "mail.password_file",
+    "mail.reply_to",
+    "mail.timeout",
+    "mail.ca_file",
     "hosted.return_hosts",
     "notices.digest_at",
     "audit.checkpoint_file",

@@ -123,6 +123,18 @@ impl Mailer {
         }
     }
 
+    /// Whether the relay answers, speaks the TLS that is wanted, and knows the login. The error says what is wrong.
+    pub async fn check(&self) -> Result<(), String> {
+        match self.transport.test_connection().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("The mail server closes the connection at once.".to_owned()),
+            Err(error) => match sorted(&error) {
+                Told::Later { why, .. } | Told::Never(why) => Err(why),
+                Told::Taken(_) => Ok(()),
+            },
+        }
+    }
+
     fn message(&self, letter: &Letter<'_>) -> Option<Message> {
         let to = Mailbox::new(None, address(letter.to)?);
         let domain = self.from.email.domain();

@@ -106,6 +106,22 @@ impl NewRequest {
     }
 }
 
+/// What became of the wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mailed {
+    Queued,
+    Failed,
+}
+
+impl Mailed {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Whether and where a link is to be mailed; checked before it is issued.
 pub struct MailWish {
     pub to: Option<String>,
@@ -123,11 +139,16 @@ impl MailWish {
         Ok(Self { to, remind })
     }
 
-    /// Queues what was wished.
-    pub async fn send(&self, state: &State, issued: &Issued, handout: &Handout, by: Actor) -> Result<bool, Problem> {
-        let Some(to) = &self.to else { return Ok(false) };
-        send(state, &issued.request, (&handout.message, &handout.reminder), to, self.remind, by).await?;
-        Ok(true)
+    /// Queues what was wished. The link is issued by now and must be shown, so what fails here is told beside it.
+    pub async fn send(&self, state: &State, issued: &Issued, handout: &Handout, by: Actor) -> Option<Mailed> {
+        let letters = (&handout.message, &handout.reminder);
+        match send(state, &issued.request, letters, self.to.as_ref()?, self.remind, by).await {
+            Ok(()) => Some(Mailed::Queued),
+            Err(error) => {
+                tracing::error!(request = %issued.request.id, %error, "a mail could not be queued");
+                Some(Mailed::Failed)
+            }
+        }
     }
 }
 
@@ -153,7 +174,7 @@ pub struct IssuedRequest {
     #[schema(format = DateTime)]
     pub expires_at: String,
     pub message: ReadyMessage,
-    /// `queued` when it is on its way by e-mail; what became of it stands in the timeline.
+    /// `queued` when it is on its way by e-mail, and what becomes of it stands in the timeline; `failed` when it could not be queued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mail: Option<&'static str>,
     /// The address as an `<svg>` element.
@@ -171,7 +192,7 @@ pub struct ReadyMessage {
     pub outlook: String,
 }
 
-/// A page of requests, newest first.
+/// A page of requests, newest first. It may be short, or even empty, while `next_cursor` leads on: a filter that little fits looks at so many rows for one page.
 #[derive(Serialize, ToSchema)]
 pub struct RequestPage {
     pub requests: Vec<view::Request>,
@@ -455,7 +476,7 @@ async fn acted(state: &State, request: DocumentRequest) -> Answer {
 
 async fn issued_answer(state: &State, issued: &Issued, wish: MailWish, by: Actor) -> Answer {
     let handout = handout(state, issued).await?;
-    let mail = wish.send(state, issued, &handout, by).await?.then_some("queued");
+    let mail = wish.send(state, issued, &handout, by).await.map(Mailed::as_str);
     let Handout {
         url,
         passcode,

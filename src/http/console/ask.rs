@@ -30,7 +30,7 @@ pub async fn issue(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, re
         let wish = MailWish::of(&state, form.filled("email"), Some(form.ticked("remind")))?;
         let issued = issue::issue(&state.portal, new_request(&form)?.into_ask()?, who.actor(), Some(client)).await?;
         let handout = handout(&state, &issued).await?;
-        let mailed = wish.send(&state, &issued, &handout, who.actor()).await?;
+        let mailed = wish.send(&state, &issued, &handout, who.actor()).await;
         Ok::<_, Problem>((issued, handout, mailed))
     };
     match issued.await {
@@ -81,7 +81,7 @@ pub async fn reissue(
     let passcode = Some(form.ticked("passcode"));
     let issued = issue::reissue(&state.portal, id, expires, passcode, who.actor(), Some(client)).await?;
     let handout = handout(&state, &issued).await?;
-    Ok(html(pages::issued(&who.agent, &state, &issued.request, &handout, false)))
+    Ok(html(pages::issued(&who.agent, &state, &issued.request, &handout, None)))
 }
 
 /// Mails the link that the page before has shown: its address comes back in the form, since nothing that is stored could give it.

@@ -107,8 +107,15 @@ impl Outbox for SledStore {
                 return Ok((Batch::new(), None));
             };
             batch.remove(key::key(key::DISPATCH_DUE, &[&at, &id.0]));
-            let Some(mut dispatch) = read_row::<Dispatch>(rows, &key::dispatch(id))? else {
-                return Ok((batch, None));
+            let mut dispatch = match read_row::<Dispatch>(rows, &key::dispatch(id)) {
+                Ok(Some(dispatch)) => dispatch,
+                // A row that cannot be read, or is not there, must not stand before all others for ever.
+                Ok(None) => return Ok((batch, None)),
+                Err(Failed::Storage(StorageError::Corrupt(why))) => {
+                    tracing::error!(dispatch = %id, why, "a message that is due cannot be read; it is passed over");
+                    return Ok((batch, None));
+                }
+                Err(error) => return Err(error),
             };
             dispatch.fence += 1;
             dispatch.progress = Progress::Waiting(until);
@@ -160,6 +167,8 @@ impl Outbox for SledStore {
             dispatch.progress = Progress::Waiting(now);
             dispatch.attempts = 0;
             dispatch.give_up_at = now + KEPT;
+            // By hand means now: in a lane of its own it neither waits for others nor holds them up.
+            dispatch.lane = id.0;
             queue(rows, &mut batch, &dispatch, &mut BTreeSet::new(), now)?;
             append(rows, &mut batch, vec![event])?;
             Ok((batch, dispatch))

@@ -9,8 +9,9 @@ use crate::crypto::random;
 use crate::domain::agent::{Actor, Agent};
 use crate::domain::audit::AuditEntry;
 use crate::domain::dispatch::{Body, Channel, Dispatch, KEPT, Progress, event_of};
-use crate::domain::id::DispatchId;
+use crate::domain::id::{DispatchId, RequestId};
 use crate::domain::request::DocumentRequest;
+use crate::storage::StorageError;
 use crate::storage::outbox::{Mark, Watch, Wishes};
 use crate::workflow::{Portal, WorkflowError};
 
@@ -35,7 +36,7 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
     for entry in &entries {
         let Some(event) = event_of(&entry.event.action) else { continue };
         let request = match entry.event.request {
-            Some(id) => portal.records.request(id).await?,
+            Some(id) => known(portal, id).await?,
             None => None,
         };
         if let Some(request) = &request {
@@ -54,6 +55,17 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
     }
     portal.records.advance(Mark::Announced, from, last.sequence, dispatches).await?;
     Ok(true)
+}
+
+/// One row that cannot be read must not keep everything behind it untold.
+async fn known(portal: &Portal, id: RequestId) -> Result<Option<DocumentRequest>, WorkflowError> {
+    match portal.records.request(id).await {
+        Err(StorageError::Corrupt(why)) => {
+            tracing::error!(request = %id, why, "a stored request cannot be read; what happened to it is told without its details");
+            Ok(None)
+        }
+        other => Ok(other?),
+    }
 }
 
 /// A new id; drawn, because an entry may be told to many.

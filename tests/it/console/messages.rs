@@ -221,3 +221,70 @@ async fn the_overview_lists_what_expires_next_however_many_there_are() {
     let browser = Browser::signed_in(&house, Role::Agent).await;
     assert!(browser.page("/").await.contains("soon-1"), "the oldest of many is shown first");
 }
+
+/// The pages that a day begins with cost the same however many requests there were. `NIGHTDROP_TEST_ROWS` says how many.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: run tests/run"]
+async fn lists_do_not_slow_down_with_what_lies_behind_them() {
+    let rows: usize = std::env::var("NIGHTDROP_TEST_ROWS").map_or(20_000, |n| n.parse().unwrap());
+    let house = House::new().await;
+    let browser = Browser::signed_in(&house, Role::Admin).await;
+    let mut soon = ask("soon-1", "passport");
+    soon.expires = nightdrop::workflow::issue::Expiry::In(time::Duration::hours(25));
+    house.issue(soon).await;
+    let mut done = 0;
+    let mut figures = Vec::new();
+    for target in [500, rows] {
+        while done < target {
+            let batch = (target - done).min(500);
+            let portal = &*house.portal;
+            let all = (0..batch).map(|n| {
+                let who = format!("person-{}", done + n);
+                async move {
+                    let issued = nightdrop::workflow::issue::issue(portal, ask(&who, "passport"), Actor::Operator, None).await;
+                    // Half of them ended long ago.
+                    if n % 2 == 0 {
+                        nightdrop::workflow::issue::revoke(portal, issued.unwrap().request.id, Actor::Operator)
+                            .await
+                            .unwrap();
+                    }
+                }
+            });
+            futures_util::future::join_all(all).await;
+            done += batch;
+        }
+        let mut times = Vec::new();
+        for path in [
+            "/",
+            "/requests",
+            "/requests?state=revoked",
+            "/requests?state=purged&agent=operator",
+            "/audit",
+            "/admin/outgoing",
+        ] {
+            let mut best = std::time::Duration::MAX;
+            for _ in 0..5 {
+                let start = std::time::Instant::now();
+                browser.page(path).await;
+                best = best.min(start.elapsed());
+            }
+            times.push((path, best));
+        }
+        let mut best = std::time::Duration::MAX;
+        for _ in 0..5 {
+            let start = std::time::Instant::now();
+            let page = browser.post("/requests", &[("applicant", "person-77")]).await.text().await.unwrap();
+            assert!(page.contains("person-77"));
+            best = best.min(start.elapsed());
+        }
+        times.push(("search by applicant", best));
+        figures.push(times);
+    }
+    eprintln!("500 rows: {:?}\n{rows} rows: {:?}", figures[0], figures[1]);
+    for ((path, few), (_, many)) in figures[0].iter().zip(&figures[1]) {
+        assert!(
+            *many < *few * 3 + std::time::Duration::from_millis(20),
+            "{path}: {few:?}, then {many:?}"
+        );
+    }
+}

@@ -10,6 +10,7 @@ use crate::domain::agent::Agent;
 use crate::domain::request::DocumentRequest;
 use crate::http::State;
 use crate::http::api::handout::{Handout, label};
+use crate::http::api::requests::Mailed;
 use crate::http::console::form::Form;
 use crate::http::error::Problem;
 use crate::workflow::issue::MESSAGE_MAX;
@@ -153,7 +154,7 @@ pub fn send(agent: &Agent, request: &DocumentRequest, token: &str, typed: &Form,
     frame::page(agent, Place::Requests, "Send the link by e-mail", body)
 }
 
-pub fn issued(agent: &Agent, state: &State, request: &DocumentRequest, handout: &Handout, mailed: bool) -> Markup {
+pub fn issued(agent: &Agent, state: &State, request: &DocumentRequest, handout: &Handout, mailed: Option<Mailed>) -> Markup {
     let message = &handout.message;
     let token = handout.url.rsplit('/').next().unwrap_or_default();
     let language = crate::words::of(request.locale.as_deref().unwrap_or("en")).unwrap_or_else(crate::words::english);
@@ -161,7 +162,11 @@ pub fn issued(agent: &Agent, state: &State, request: &DocumentRequest, handout: 
         p.crumbs { a href="/requests" { "Requests" } }
         div.title { h1 { "The link is ready" } }
         p.notice.good role="status" { strong { "Shown this once. " } "Give it to the applicant now; nobody can read it here later." }
-        @if mailed { p.notice.good role="status" { "It is on its way by e-mail. The request’s page shows what became of it." } }
+        @match mailed {
+            Some(Mailed::Queued) => p.notice.good role="status" { "It is on its way by e-mail. The request’s page shows what became of it." },
+            Some(Mailed::Failed) => p.notice.bad role="alert" { "It could not be sent by e-mail. Try again below, or send it yourself." },
+            None => {}
+        }
         div.columns {
             section.card {
                 h2 { (label(&state.portal, &request.document, "en")) " · " (request.provider) }
@@ -183,7 +188,7 @@ pub fn issued(agent: &Agent, state: &State, request: &DocumentRequest, handout: 
                         a.button.plain href=(message.outlook()) target="_blank" rel="noreferrer noopener" { "Open in Outlook" }
                     }
                 }
-                @if state.portal.outgoing.mailer.is_some() && !mailed { (send_form(request, token, &Form::default(), None)) }
+                @if state.portal.outgoing.mailer.is_some() && mailed != Some(Mailed::Queued) { (send_form(request, token, &Form::default(), None)) }
             }
         }
         div.actions { a.button.primary href={ "/requests/" (request.id) } { "To the request" } a.button.plain href="/requests/new" { "Another request" } }

@@ -34,7 +34,7 @@ pub fn list(
         div.title { h1 { "Requests" } a.button.primary href="/requests/new" { "New request" } }
         (refusal(problem))
         (filter(agent, state, search, problem))
-        @if requests.is_empty() { p.empty { "No request fits." } } @else { (table(state, requests, names, now)) }
+        @if requests.is_empty() { p.empty { @if next.is_some() { "None among the newest; look further back." } @else { "No request fits." } } } @else { (table(state, requests, names, now)) }
         (more(search, next))
     };
     frame::page(agent, Place::Requests, "Requests", body)
