@@ -50,9 +50,6 @@ pub fn faults(subject: &str, body: &str) -> Vec<(&'static str, String)> {
     if body.is_empty() || body.len() > BODY_MAX || body.chars().any(|c| c.is_control() && c != '\n') {
         faults.push(("body", format!("must be plain text of 1 to {BODY_MAX} bytes")));
     }
-    if body.matches("{url}").count() != 1 {
-        faults.push(("body", "must hold {url} exactly once, or nobody can send anything".to_owned()));
-    }
     for (field, text) in [("subject", subject), ("body", body)] {
         if let Some(name) = unknown(text) {
             let known: Vec<_> = PLACEHOLDERS.iter().map(|(name, _)| format!("{{{name}}}")).collect();
@@ -61,6 +58,9 @@ pub fn faults(subject: &str, body: &str) -> Vec<(&'static str, String)> {
                 format!("has “{name}”, which is not known here; there is: {}", known.join(" ")),
             ));
         }
+    }
+    if body.matches("{url}").count() != 1 {
+        faults.push(("body", "must hold {url} exactly once, or nobody can send anything".to_owned()));
     }
     faults
 }

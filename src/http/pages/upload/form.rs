@@ -27,7 +27,7 @@ pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Optio
         @if let Some((problem, None)) = problem { div.problem role="alert" tabindex="-1" id="problem" { (problem.detail) } }
         (who_asks(view, request))
         @if let Some(before) = request.rejected_before() {
-            p.again { (words.say("message.again")) " " strong { (words.rejection(&before.code)) } }
+            p.rejected { (words.say("message.again")) " " strong { (words.rejection(&before.code)) } }
         }
         @if let Some(note) = note {
             figure {
