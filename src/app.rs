@@ -28,6 +28,7 @@ use crate::crypto::secrets::PortalSecrets;
 use crate::crypto::slots::SlotsFile;
 use crate::domain::document::ProviderName;
 use crate::http;
+use crate::inspect::scan::Clamd;
 use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
@@ -35,6 +36,7 @@ use crate::storage::{BlobStore, Records};
 use crate::worker::Worker;
 use crate::workflow::lanes::Lanes;
 use crate::workflow::outgoing::{self, Outgoing};
+use crate::workflow::scan::Scanner;
 use crate::workflow::{Counters, InFlight, Policy, Portal, forward, sign_in, sweep};
 
 /// How long a stopping process waits for uploads and deliveries in progress, in seconds.
@@ -178,6 +180,7 @@ impl App {
             wake: Notify::new(),
             breakers: forward::Breakers::default(),
             outgoing: outgoing(&config)?,
+            scanner: scanner(&config),
             counters: Counters::default(),
         });
         let swept = sweep::sweep(&portal)
@@ -226,6 +229,7 @@ impl App {
             limits: http::Limits {
                 uploads: self.config.limits.uploads,
                 uploads_per_address: self.config.limits.uploads_per_address,
+                pages_per_address: self.config.limits.pages_per_address,
                 trusted: self.config.trusted_proxies.iter().copied().map(trust).collect(),
                 pace: self.pace,
             },
@@ -299,6 +303,16 @@ fn policy(config: &Config) -> Policy {
         passcode_required: config.passcode_required,
         attempts: config.attempts,
     }
+}
+
+/// The scanner that the configuration requires, not asked anything yet.
+pub fn scanner(config: &Config) -> Option<Scanner> {
+    let scan = config.scan.as_ref()?;
+    Some(Scanner::new(
+        Clamd::new(scan.address.clone()),
+        config.limits.max_file,
+        scan.signatures_within,
+    ))
 }
 
 /// Makes the connectors; every fault of every provider at once.

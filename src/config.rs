@@ -5,6 +5,7 @@
 pub mod brand;
 pub mod outgoing;
 pub mod reader;
+pub mod scan;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ pub struct Config {
     pub workers: usize,
     /// Failed attempts before a person is asked.
     pub attempts: u32,
+    /// `None`: documents leave unscanned.
+    pub scan: Option<scan::Scan>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,6 +95,8 @@ pub struct UploadLimits {
     pub uploads: usize,
     /// Uploads at once from one address.
     pub uploads_per_address: usize,
+    /// Applicants' pages in a minute to one address (IPv6: to one /64).
+    pub pages_per_address: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -202,6 +207,7 @@ impl Config {
                 max_file,
                 uploads: usize::try_from(r.number("limits.uploads", 64)).unwrap_or(64),
                 uploads_per_address: usize::try_from(r.number("limits.uploads_per_address", 8)).unwrap_or(8),
+                pages_per_address: u32::try_from(r.number("limits.pages_per_address", 30)).unwrap_or(u32::MAX).max(1),
             },
             passcode_required,
             trusted_proxies: r.networks("trusted_proxies"),
@@ -211,6 +217,7 @@ impl Config {
             providers: providers(r, base),
             outgoing: outgoing::read(r, base),
             workers: usize::try_from(r.number("workers", 0)).unwrap_or(0),
+            scan: scan::read(r),
             attempts: u32::try_from(r.number("forwarding.attempts", 40)).unwrap_or(40).max(1),
             public_url: public_url?,
             data_dir,

@@ -4,7 +4,7 @@
 //!
 //! * `random` – the operating system's random source, nothing else; `secret` – byte arrays that wipe themselves.
 //! * `envelope` – HPKE with a pre-shared key, the only public-key operation; `keyfile`, `keyring` – where its keys live.
-//! * `header`, `schedule`, `stream`, `meta`, `resume` – the parts of the document format; `seal` and `open` – its two users.
+//! * `header`, `schedule`, `stream`, `meta` – the parts of the document format; `seal` and `open` – its two users.
 //! * `staging` – raw bytes of an unfinished upload, between two connections.
 //! * `erase` – what an erasure store is; `slots` – the local one, a file of 4 KiB pages; `assurance` – what it is worth here.
 //! * `secrets` – peppers and record keys; `password` – argon2id; `receipt` – signed proof of deletion; `memory` – hardening.
@@ -29,7 +29,6 @@ pub mod password;
 pub mod private_file;
 pub mod random;
 pub mod receipt;
-pub mod resume;
 mod schedule;
 pub mod seal;
 pub mod secret;

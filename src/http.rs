@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 
 use crate::storage::sled::SledStore;
@@ -110,6 +111,8 @@ fn in_language<'a>(texts: &'a BTreeMap<String, String>, words: &Words) -> Option
 pub struct Limits {
     pub uploads: usize,
     pub uploads_per_address: usize,
+    /// Pages that one address may ask for in a minute.
+    pub pages_per_address: u32,
     pub trusted: Vec<Trusted>,
     pub pace: body::Pace,
 }
@@ -137,7 +140,11 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
         store: doors.store,
         settings: doors.settings,
         company: doors.company,
-        gate: gate::Gate::new(doors.limits.uploads, doors.limits.uploads_per_address),
+        gate: gate::Gate::new(
+            doors.limits.uploads,
+            doors.limits.uploads_per_address,
+            doors.limits.pages_per_address,
+        ),
         pace: doors.limits.pace,
         trusted: doors.limits.trusted,
     });
@@ -149,6 +156,7 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
     let public = HttpServer::new(move || {
         App::new()
             .app_data(public.clone())
+            .wrap(from_fn(guard::modest_head))
             .wrap(guard::public_headers())
             .configure(public_routes)
             .default_service(web::to(error::no_such_page))
@@ -156,6 +164,7 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
     let staff = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
+            .wrap(from_fn(guard::modest_head))
             .wrap(guard::staff_headers())
             .configure(staff_routes)
             .default_service(web::to(console::no_such_page))

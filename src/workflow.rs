@@ -15,6 +15,7 @@ pub mod parcel;
 pub mod purge;
 pub mod receive;
 pub mod resume;
+pub mod scan;
 pub mod sign_in;
 pub mod sweep;
 pub mod vault;
@@ -65,6 +66,8 @@ pub struct Portal {
     pub wake: Notify,
     pub breakers: forward::Breakers,
     pub outgoing: outgoing::Outgoing,
+    /// Whom a document must pass before it leaves; `None` when the configuration wants no scan.
+    pub scanner: Option<scan::Scanner>,
     pub counters: Counters,
 }
 
@@ -90,6 +93,10 @@ pub struct Counters {
     pub refused: AtomicU64,
     pub abandoned: AtomicU64,
     pub delivered: AtomicU64,
+    /// Documents in which the scanner found something.
+    pub infected: AtomicU64,
+    /// Attempts that had to wait because nobody could scan.
+    pub unscanned: AtomicU64,
     pub failed_attempts: AtomicU64,
     pub purged: AtomicU64,
     pub callbacks_refused: AtomicU64,

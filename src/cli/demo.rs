@@ -251,7 +251,7 @@ fn config(folder: &Path, public_url: &str, sandbox_url: &str) -> Outcome<Config>
         "data_dir = {}\npublic_url = {}\n\
          [listen]\npublic = \"127.0.0.1:0\"\nstaff = \"127.0.0.1:0\"\n\
          [company]\nname = \"Example Bank\"\nsupport = \"support@demo.example\"\npurpose = \"We are required by law to check the identity of our customers.\"\n\
-         [limits]\nuploads = 256\nuploads_per_address = 64\n\
+         [limits]\nuploads = 256\nuploads_per_address = 64\npages_per_address = 1000\n\
          [erasure]\nslots = {SLOTS}\naccept_weak = true\n\
          [providers.sandbox]\nkind = \"sandbox\"\nbase_url = {}\napi_key_file = \"secrets/sandbox\"\nwebhook_secret_file = \"secrets/sandbox-webhook\"\nconfirm = \"verdict\"\n",
         quoted(&folder.display().to_string()),

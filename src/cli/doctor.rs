@@ -95,6 +95,7 @@ pub fn run(doctor: Doctor) -> Outcome {
         process::block_on(async {
             providers::look(config, doctor.provider.as_deref(), &mut findings).await?;
             providers::outgoing(config, &mut findings).await;
+            scanner(config, &mut findings).await;
             providers::portal(config, &mut findings).await;
             Ok(())
         })?;
@@ -173,6 +174,23 @@ fn listeners(config: &Config, findings: &mut Findings) {
             format!("{} is for this machine only", config.public_url),
             "set public_url to an https address before applicants use it",
         );
+    }
+}
+
+/// Whether a clamd that is required finds anything, also at the end of the largest file.
+async fn scanner(config: &Config, findings: &mut Findings) {
+    const AREA: &str = "virus scan";
+    let Some(scanner) = crate::app::scanner(config) else {
+        let mend = "set scan.av = \"required\" when a clamd is at hand";
+        return findings.note(AREA, "documents leave unscanned", mend);
+    };
+    match scanner.fit(time::OffsetDateTime::now_utc()).await {
+        Ok(()) => findings.good(AREA, "clamd finds the test file, also at the end of the largest file"),
+        Err(why) => findings.wrong(
+            AREA,
+            why,
+            "look at [scan] and clamd.conf: StreamMaxLength, MaxFileSize and MaxScanSize above limits.max_file, AlertExceedsMax yes; until then documents wait here, sealed",
+        ),
     }
 }
 

@@ -33,7 +33,7 @@ impl fmt::Display for Fault {
 const RESERVED: [&str; 5] = ["URL", "TOKEN", "CONFIG", "LOG", "TEST_PARTS"];
 
 /// Keys whose environment name cannot be guessed from a table in the file, because the file may not have that table.
-const SCALARS: [&str; 44] = [
+const SCALARS: &[&str] = &[
     "data_dir",
     "public_url",
     "workers",
@@ -59,6 +59,7 @@ const SCALARS: [&str; 44] = [
     "retention.history",
     "limits.max_file",
     "limits.uploads",
+    "limits.pages_per_address",
     "limits.uploads_per_address",
     "links.passcode",
     "erasure.slots",
@@ -78,6 +79,9 @@ const SCALARS: [&str; 44] = [
     "notices.digest_at",
     "audit.checkpoint_file",
     "audit.checkpoint_every",
+    "scan.av",
+    "scan.clamd",
+    "scan.signatures_within",
 ];
 
 /// Lays `NIGHTDROP_…` variables over the file: `NIGHTDROP_LISTEN_PUBLIC` is `listen.public`, `NIGHTDROP_PROVIDERS_STRIPE_API_KEY_FILE` is `providers.stripe.api_key_file`.

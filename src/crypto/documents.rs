@@ -1,9 +1,7 @@
-//! Documents from one end to the other: sealed, suspended, resumed, opened, tampered with, erased.
+//! Documents from one end to the other: sealed, opened, tampered with, erased.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
-
-use proptest::prelude::*;
 
 use super::envelope::{KeyId, PublicKey, Suite, calls};
 use super::erase::{ErasureStore, SlotRef};
@@ -13,10 +11,10 @@ use super::keyring::Keyring;
 use super::meta::Meta;
 use super::open::{DocumentOpener, OpenError};
 use super::random::{self, Entropy, OsEntropy, RandomUnavailable};
-use super::resume::ResumeKey;
 use super::seal::{DocumentSealer, SealError, SealedDocument};
 use super::secret::ErasureSecret;
 use super::slots::SlotsFile;
+use super::staging::StagingKey;
 use super::stream::{CHUNK_LEN, TAG_LEN};
 use super::testing::{Scratch, open_vault};
 use crate::domain::token::PlainToken;
@@ -111,129 +109,6 @@ fn t006_round_trips_of_all_sizes_in_both_suites() {
             assert!(released == plain, "size {size}");
         }
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-    /// T006: interruptions at any chunks, several in a row, and what was sealed but not recorded is sealed again.
-    #[test]
-    fn t006_interrupted_uploads_open_to_the_same_bytes(
-        size in 1usize..400_000,
-        stops in proptest::collection::vec((0usize..10, any::<bool>()), 0..6),
-    ) {
-        let scratch = Scratch::new();
-        let (keyring, _) = open_vault(&scratch, Suite::X25519);
-        let plain = plain(size);
-        let secret = ErasureSecret::generate().unwrap();
-        let token = PlainToken::from_bytes(random::array().unwrap());
-        let context = context();
-        let key = ResumeKey::derive(&token, &secret, &context.doc_id, 0);
-        let (header, mut sealer) = DocumentSealer::begin(&keyring.current(), &context, &secret).unwrap();
-        let (whole, _) = DocumentSealer::begin(&keyring.current(), &context, &secret).unwrap();
-        prop_assert_ne!(&header, &whole, "no two headers are alike");
-        let pieces: Vec<&[u8]> = plain.chunks(CHUNK_LEN).collect();
-        let mut chunks: Vec<Vec<u8>> = Vec::new();
-        for (stop, lose) in stops {
-            let stop = stop.min(pieces.len() - 1).max(chunks.len());
-            for piece in &pieces[chunks.len()..stop] {
-                let mut chunk = piece.to_vec();
-                sealer.seal_chunk_in_place(&mut chunk, false).unwrap();
-                chunks.push(chunk);
-            }
-            let state = sealer.suspend(&key).unwrap();
-            if lose && stop + 1 < pieces.len() {
-                let mut lost = vec![0xEE; CHUNK_LEN];
-                sealer.seal_chunk_in_place(&mut lost, false).unwrap();
-            }
-            sealer = DocumentSealer::resume(&state, &key).unwrap();
-            prop_assert_eq!(sealer.chunks(), chunks.len() as u64);
-        }
-        for (number, piece) in pieces.iter().enumerate().skip(chunks.len()) {
-            let mut chunk = piece.to_vec();
-            sealer.seal_chunk_in_place(&mut chunk, number + 1 == pieces.len()).unwrap();
-            chunks.push(chunk);
-        }
-        let sealed = sealer.finish(&meta(size)).unwrap();
-        let stored = Stored { header, chunks, sealed, secret };
-        let (released, outcome) = read(&keyring, &stored);
-        prop_assert_eq!(outcome, Ok(()));
-        prop_assert!(released == plain);
-    }
-}
-
-#[test]
-fn a_resumed_chunk_is_never_sealed_under_the_same_key_and_nonce() {
-    let scratch = Scratch::new();
-    let (keyring, _) = open_vault(&scratch, Suite::X25519);
-    let secret = ErasureSecret::generate().unwrap();
-    let token = PlainToken::from_bytes([1; 20]);
-    let context = context();
-    let key = ResumeKey::derive(&token, &secret, &context.doc_id, 0);
-    let (_, mut sealer) = DocumentSealer::begin(&keyring.current(), &context, &secret).unwrap();
-    let state = sealer.suspend(&key).unwrap();
-    let mut seen = HashSet::new();
-    let mut first = vec![0; CHUNK_LEN];
-    sealer.seal_chunk_in_place(&mut first, false).unwrap();
-    seen.insert(first);
-    for _ in 0..20 {
-        let mut again = vec![0; CHUNK_LEN];
-        DocumentSealer::resume(&state, &key)
-            .unwrap()
-            .seal_chunk_in_place(&mut again, false)
-            .unwrap();
-        assert!(seen.insert(again), "equal plain bytes, equal place: equal only under an equal key");
-    }
-}
-
-#[test]
-fn a_resume_box_needs_the_token_the_erasure_secret_and_its_file() {
-    let scratch = Scratch::new();
-    let (keyring, _) = open_vault(&scratch, Suite::X25519);
-    let secret = ErasureSecret::generate().unwrap();
-    let token = PlainToken::from_bytes([1; 20]);
-    let context = context();
-    let key = ResumeKey::derive(&token, &secret, &context.doc_id, 0);
-    let (_, mut sealer) = DocumentSealer::begin(&keyring.current(), &context, &secret).unwrap();
-    let state = sealer.suspend(&key).unwrap();
-    let other_secret = ErasureSecret::generate().unwrap();
-    for wrong in [
-        ResumeKey::derive(&PlainToken::from_bytes([2; 20]), &secret, &context.doc_id, 0),
-        ResumeKey::derive(&token, &other_secret, &context.doc_id, 0),
-        ResumeKey::derive(&token, &secret, &[0; 16], 0),
-        ResumeKey::derive(&token, &secret, &context.doc_id, 1),
-    ] {
-        assert_eq!(DocumentSealer::resume(&state, &wrong).err(), Some(SealError::NotResumable));
-    }
-    for place in 0..state.len() {
-        let mut changed = state.clone();
-        changed[place] ^= 1;
-        assert_eq!(DocumentSealer::resume(&changed, &key).err(), Some(SealError::NotResumable));
-        assert_eq!(DocumentSealer::resume(&state[..place], &key).err(), Some(SealError::NotResumable));
-    }
-    sealer.seal_chunk_in_place(&mut vec![1], true).unwrap();
-    assert_eq!(sealer.suspend(&key).err(), Some(SealError::AfterLast));
-}
-
-#[test]
-fn the_digest_is_the_same_with_and_without_an_interruption() {
-    let scratch = Scratch::new();
-    let (keyring, _) = open_vault(&scratch, Suite::X25519);
-    let secret = ErasureSecret::generate().unwrap();
-    let context = context();
-    let key = ResumeKey::derive(&PlainToken::from_bytes([1; 20]), &secret, &context.doc_id, 0);
-    let (_, sealer) = DocumentSealer::begin(&keyring.current(), &context, &secret).unwrap();
-    // Two sealers of the same document: they share its digest key.
-    let state = sealer.suspend(&key).unwrap();
-    let digest = |interrupted: bool| {
-        let mut sealer = DocumentSealer::resume(&state, &key).unwrap();
-        sealer.seal_chunk_in_place(&mut plain(CHUNK_LEN), false).unwrap();
-        if interrupted {
-            sealer = DocumentSealer::resume(&sealer.suspend(&key).unwrap(), &key).unwrap();
-        }
-        sealer.seal_chunk_in_place(&mut vec![7; 100], true).unwrap();
-        sealer.finish(&meta(CHUNK_LEN + 100)).unwrap().digest
-    };
-    assert_eq!(digest(false), digest(true));
 }
 
 #[test]
@@ -451,7 +326,7 @@ fn t016_nothing_secret_is_printed() {
     let secret = ErasureSecret::from_slice(&[0x5A; 32]).unwrap();
     let (header, sealer) = DocumentSealer::begin(&keyring.current(), &context(), &secret).unwrap();
     let opener = DocumentOpener::open(&header, &keyring, &secret).unwrap();
-    let key = ResumeKey::derive(&PlainToken::from_bytes([0x5A; 20]), &secret, &[0; 16], 0);
+    let key = StagingKey::derive(&PlainToken::from_bytes([0x5A; 20]), &secret, &[0; 16]);
     let vault = keyring.secret(&id).unwrap();
     for text in [
         format!("{secret:?}"),

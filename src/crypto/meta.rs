@@ -3,8 +3,8 @@
 //! `nonce 12 ‖ ChaCha20-Poly1305(meta_key, nonce, AAD = SHA-256(header), padded CBOR)`. The CBOR is followed by 0x80
 //! and zeros up to a multiple of 512, so that the length of a file name does not show.
 //!
-//! The nonce is random and stored in front. A fixed nonce would do if the box were always written once, but an
-//! upload that is interrupted between its last chunk and its commit makes a second box under the same key.
+//! The nonce is random and stored in front. A fixed nonce would do, since a box is written once under its key; a random one
+//! needs no such proof.
 
 use std::fmt;
 
@@ -14,13 +14,12 @@ use minicbor::{Decode, Encode};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::random::{self, Entropy, RandomUnavailable};
-use super::schedule::Segment;
 use super::secret::SecretBytes;
 
 /// The padding unit.
 pub const META_BLOCK: usize = 512;
 
-/// The longest meta box: a long name, and a new segment for each chunk of the largest file.
+/// The longest meta box: far beyond the longest name.
 pub const META_BOX_MAX: usize = 64 * 1024;
 
 const NONCE_LEN: usize = 12;
@@ -60,7 +59,7 @@ impl fmt::Debug for Meta {
     }
 }
 
-/// The content of the box: what the caller said, and which keys the chunks are under.
+/// The content of the box.
 #[derive(Encode, Decode)]
 #[cbor(map)]
 struct Record {
@@ -68,17 +67,6 @@ struct Record {
     version: u8,
     #[n(1)]
     meta: Meta,
-    #[n(2)]
-    segments: Vec<StoredSegment>,
-}
-
-#[derive(Encode, Decode)]
-#[cbor(array)]
-struct StoredSegment {
-    #[n(0)]
-    first_chunk: u64,
-    #[cbor(n(1), with = "minicbor::bytes")]
-    nonce: [u8; 16],
 }
 
 /// Why a meta box was not made.
@@ -88,17 +76,10 @@ pub(super) enum BoxError {
     TooLong,
 }
 
-pub(super) fn seal(
-    key: &SecretBytes<32>,
-    header_hash: &[u8; 32],
-    meta: &Meta,
-    segments: &[Segment],
-    source: &dyn Entropy,
-) -> Result<Vec<u8>, BoxError> {
+pub(super) fn seal(key: &SecretBytes<32>, header_hash: &[u8; 32], meta: &Meta, source: &dyn Entropy) -> Result<Vec<u8>, BoxError> {
     let record = Record {
         version: 1,
         meta: meta.clone(),
-        segments: segments.iter().map(StoredSegment::from).collect(),
     };
     let mut plain = Zeroizing::new(minicbor::to_vec(&record).map_err(|_| BoxError::TooLong)?);
     pad(&mut plain);
@@ -117,7 +98,7 @@ pub(super) fn seal(
 }
 
 /// Opens a box; the error says what is wrong with it.
-pub(super) fn open(key: &SecretBytes<32>, header_hash: &[u8; 32], sealed: &[u8]) -> Result<(Meta, Vec<Segment>), &'static str> {
+pub(super) fn open(key: &SecretBytes<32>, header_hash: &[u8; 32], sealed: &[u8]) -> Result<Meta, &'static str> {
     if sealed.len() > META_BOX_MAX || sealed.len() < NONCE_LEN + META_BLOCK + TAG_LEN {
         return Err("meta box of an impossible length");
     }
@@ -138,29 +119,7 @@ pub(super) fn open(key: &SecretBytes<32>, header_hash: &[u8; 32], sealed: &[u8])
     if record.version != 1 {
         return Err("unknown meta version");
     }
-    let segments = record.segments.iter().map(Segment::from).collect::<Vec<_>>();
-    if !segments.is_sorted_by(|before, after| before.first_chunk < after.first_chunk) {
-        return Err("segments out of order");
-    }
-    Ok((record.meta, segments))
-}
-
-impl From<&Segment> for StoredSegment {
-    fn from(segment: &Segment) -> StoredSegment {
-        StoredSegment {
-            first_chunk: segment.first_chunk,
-            nonce: segment.nonce,
-        }
-    }
-}
-
-impl From<&StoredSegment> for Segment {
-    fn from(stored: &StoredSegment) -> Segment {
-        Segment {
-            first_chunk: stored.first_chunk,
-            nonce: stored.nonce,
-        }
-    }
+    Ok(record.meta)
 }
 
 fn pad(plain: &mut Zeroizing<Vec<u8>>) {
@@ -199,29 +158,18 @@ mod tests {
         let mut lengths = Vec::new();
         for length in [0usize, 1, 100, 255, 430, 500, 1000] {
             let meta = named("n".repeat(length));
-            let segments = [
-                Segment {
-                    first_chunk: 0,
-                    nonce: [1; 16],
-                },
-                Segment {
-                    first_chunk: 9,
-                    nonce: [2; 16],
-                },
-            ];
-            let sealed = seal(&key(), &[1; 32], &meta, &segments, &OsEntropy).unwrap();
+            let sealed = seal(&key(), &[1; 32], &meta, &OsEntropy).unwrap();
             assert_eq!((sealed.len() - 28) % META_BLOCK, 0);
             lengths.push(sealed.len());
-            let (read, read_segments) = open(&key(), &[1; 32], &sealed).unwrap();
+            let read = open(&key(), &[1; 32], &sealed).unwrap();
             assert!(read == meta);
-            assert_eq!(read_segments, segments);
         }
         assert_eq!(lengths[0], lengths[3]);
     }
 
     #[test]
     fn a_changed_box_header_or_key_is_refused() {
-        let sealed = seal(&key(), &[1; 32], &named("a".into()), &[], &OsEntropy).unwrap();
+        let sealed = seal(&key(), &[1; 32], &named("a".into()), &OsEntropy).unwrap();
         for place in [0, 11, 12, 300, sealed.len() - 1] {
             let mut changed = sealed.clone();
             changed[place] ^= 1;
@@ -237,6 +185,6 @@ mod tests {
     #[test]
     fn a_name_that_would_not_fit_is_refused() {
         let meta = named("n".repeat(META_BOX_MAX));
-        assert_eq!(seal(&key(), &[1; 32], &meta, &[], &OsEntropy).err(), Some(BoxError::TooLong));
+        assert_eq!(seal(&key(), &[1; 32], &meta, &OsEntropy).err(), Some(BoxError::TooLong));
     }
 }

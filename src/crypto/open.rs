@@ -1,7 +1,7 @@
 //! Opening one document, for forwarding it and for nothing else.
 //!
 //! The order is fixed: the header (with the vault's private key and the erasure secret), the meta box (which says how
-//! long the file is and which keys its chunks are under), then the chunks in their order. Only verified bytes ever
+//! long the file is), then the chunks in their order. Only verified bytes ever
 //! come out; after an error nothing more does.
 
 use std::fmt;
@@ -13,7 +13,7 @@ use super::erase::{EraseError, ErasureStore};
 use super::header::{self, Header};
 use super::keyring::{KeyUnavailable, Keyring};
 use super::meta::{self, Meta};
-use super::schedule::{Schedule, Segment};
+use super::schedule::Schedule;
 use super::secret::ErasureSecret;
 use super::stream::{CHUNK_LEN, StreamCipher, TAG_LEN};
 
@@ -86,8 +86,6 @@ enum State {
 /// The chunks of a document of known length.
 pub(super) struct Body {
     cipher: StreamCipher,
-    upcoming: std::vec::IntoIter<Segment>,
-    next_segment: Option<Segment>,
     next: u64,
     chunks: u64,
     last_len: usize,
@@ -154,11 +152,11 @@ impl DocumentOpener {
         if !matches!(self.state, State::Head) {
             return self.fail(OpenError::OutOfOrder);
         }
-        let (meta, segments) = match meta::open(&self.schedule.meta_key(), &self.header_hash, sealed) {
+        let meta = match meta::open(&self.schedule.meta_key(), &self.header_hash, sealed) {
             Ok(opened) => opened,
             Err(what) => return self.fail(OpenError::Malformed(what)),
         };
-        match Body::new(StreamCipher::new(&self.schedule.payload_key()), meta.size, segments) {
+        match Body::new(StreamCipher::new(&self.schedule.payload_key()), meta.size) {
             Ok(body) => self.state = State::Body(body),
             Err(error) => return self.fail(error),
         }
@@ -169,10 +167,7 @@ impl DocumentOpener {
     /// that the store has no more. The buffer is wiped on error.
     pub fn open_chunk_in_place(&mut self, index: u64, chunk: &mut Vec<u8>, last: bool) -> Result<(), OpenError> {
         let outcome = match &mut self.state {
-            State::Body(body) => {
-                let switch = |segment: &Segment| StreamCipher::new(&self.schedule.segment_key(segment));
-                body.open(switch, index, chunk, last)
-            }
+            State::Body(body) => body.open(index, chunk, last),
             _ => Err(OpenError::OutOfOrder),
         };
         match outcome {
@@ -212,30 +207,21 @@ impl fmt::Debug for DocumentOpener {
 }
 
 impl Body {
-    pub(super) fn new(cipher: StreamCipher, size: u64, segments: Vec<Segment>) -> Result<Body, OpenError> {
+    pub(super) fn new(cipher: StreamCipher, size: u64) -> Result<Body, OpenError> {
         if size == 0 {
             return Err(OpenError::Malformed("an empty document"));
         }
         let chunk_len = CHUNK_LEN as u64;
-        let mut upcoming = segments.into_iter();
         Ok(Body {
             cipher,
-            next_segment: upcoming.next(),
-            upcoming,
             next: 0,
             chunks: size.div_ceil(chunk_len),
             last_len: usize::try_from((size - 1) % chunk_len + 1).expect("at most 65,536"),
         })
     }
 
-    /// Opens the next chunk; `switch` makes the cipher of a segment that begins here.
-    pub(super) fn open(
-        &mut self,
-        switch: impl FnOnce(&Segment) -> StreamCipher,
-        index: u64,
-        chunk: &mut Vec<u8>,
-        last: bool,
-    ) -> Result<(), OpenError> {
+    /// Opens the next chunk.
+    pub(super) fn open(&mut self, index: u64, chunk: &mut Vec<u8>, last: bool) -> Result<(), OpenError> {
         if index != self.next {
             return Err(OpenError::OutOfOrder);
         }
@@ -249,10 +235,6 @@ impl Body {
         let plain_len = if is_last { self.last_len } else { CHUNK_LEN };
         if chunk.len() != plain_len + TAG_LEN {
             return Err(OpenError::Malformed("a chunk has the wrong length"));
-        }
-        if let Some(segment) = self.next_segment.take_if(|segment| segment.first_chunk == self.next) {
-            self.cipher = switch(&segment);
-            self.next_segment = self.upcoming.next();
         }
         self.cipher
             .open(self.next, last, chunk)

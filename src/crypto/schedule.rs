@@ -6,24 +6,13 @@
 //! meta_key    = HKDF-Expand(prk, "nightdrop/v1/meta"    ‖ 00 ‖ CTX, 32)
 //! digest_key  = HKDF-Expand(prk, "nightdrop/v1/digest"  ‖ 00 ‖ CTX, 32)
 //! commitment  = HKDF-Expand(prk, "nightdrop/v1/commit"  ‖ 00 ‖ CTX, 32)
-//! resumed_key = HKDF-Expand(prk, "nightdrop/v1/payload-resumed" ‖ 00 ‖ CTX ‖ u64 first chunk ‖ nonce 16, 32)
 //! ```
-//! The last line is for interrupted uploads; `resume` says why it must exist.
 
 use hkdf::Hkdf;
 use sha2::Sha256;
 
 use super::header::CONTEXT_LEN;
 use super::secret::SecretBytes;
-
-/// From which chunk on a resumed upload uses a fresh payload key, and the nonce that makes that key fresh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Segment {
-    /// First chunk sealed under this segment's key.
-    pub first_chunk: u64,
-    /// Random, one per resumption.
-    pub nonce: [u8; 16],
-}
 
 /// The extracted key of a document and the context it is bound to.
 pub struct Schedule {
@@ -41,30 +30,18 @@ impl Schedule {
         }
     }
 
-    /// Restores a schedule from its extracted key, for a resumed upload.
-    pub fn from_prk(prk: SecretBytes<32>, context: [u8; CONTEXT_LEN]) -> Schedule {
-        Schedule { prk, context }
-    }
-
-    pub fn prk(&self) -> &[u8; 32] {
+    #[cfg(test)]
+    pub(super) fn prk(&self) -> &[u8; 32] {
         self.prk.expose()
     }
 
-    pub fn context(&self) -> &[u8; CONTEXT_LEN] {
+    #[cfg(test)]
+    pub(super) fn context(&self) -> &[u8; CONTEXT_LEN] {
         &self.context
     }
 
     pub fn payload_key(&self) -> SecretBytes<32> {
         self.expand(&[b"nightdrop/v1/payload\0", &self.context])
-    }
-
-    pub fn segment_key(&self, segment: &Segment) -> SecretBytes<32> {
-        self.expand(&[
-            b"nightdrop/v1/payload-resumed\0",
-            &self.context,
-            &segment.first_chunk.to_be_bytes(),
-            &segment.nonce,
-        ])
     }
 
     pub fn meta_key(&self) -> SecretBytes<32> {

@@ -5,21 +5,21 @@
 //! gone once `begin` returns, and the vault's private key is never here.
 //!
 //! A sealer that has failed, or is dropped before `finish`, leaves nothing that can be opened: without the meta box
-//! no opener starts.
+//! no opener starts. There is no going on with an interrupted sealing, whose keys and counters would have to be kept: an interrupted upload waits
+//! in [`super::staging`] and is sealed in one go.
 
 use std::fmt;
 
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
 use super::envelope::{self, Binding, PublicKey, WrapError};
-use super::header::{self, CONTEXT_LEN, Context, Header, MAX_FILES};
+use super::header::{self, Context, Header, MAX_FILES};
 use super::meta::{self, BoxError, Meta};
 use super::random::{self, Entropy, OsEntropy, RandomUnavailable};
-use super::resume::{self, ResumeKey};
-use super::schedule::{Schedule, Segment};
+use super::schedule::Schedule;
 use super::secret::{ErasureSecret, SecretBytes};
-use super::stream::{CHUNK_LEN, KeyedDigest, StreamCipher};
+use super::stream::{CHUNK_LEN, StreamCipher};
 
 /// The most chunks of a file: they are stored under a 32-bit number. 2³² × 64 KiB is beyond any size limit.
 const MAX_CHUNKS: u64 = u32::MAX as u64;
@@ -37,7 +37,7 @@ pub enum SealError {
     ChunkLength,
     /// More chunks than the format can number.
     TooLong,
-    /// A chunk after the last one, or a suspension after the end.
+    /// A chunk after the last one.
     AfterLast,
     /// `finish` before the last chunk.
     Unfinished,
@@ -45,8 +45,6 @@ pub enum SealError {
     SizeMismatch,
     /// The meta data does not fit its box.
     MetaTooLong,
-    /// The resume box does not open with this token and erasure secret, or is of another version.
-    NotResumable,
 }
 
 impl fmt::Display for SealError {
@@ -61,7 +59,6 @@ impl fmt::Display for SealError {
             SealError::Unfinished => "the last chunk was not sealed yet",
             SealError::SizeMismatch => "the size in the meta data is not the size that was sealed",
             SealError::MetaTooLong => "the meta data is too long",
-            SealError::NotResumable => "the upload cannot be resumed with these secrets",
         })
     }
 }
@@ -92,11 +89,10 @@ pub struct DocumentSealer {
     schedule: Schedule,
     header_hash: [u8; 32],
     cipher: StreamCipher,
-    digest: KeyedDigest,
+    digest: Hmac<Sha256>,
     chunks: u64,
     size: u64,
     ended: bool,
-    segments: Vec<Segment>,
 }
 
 impl DocumentSealer {
@@ -149,12 +145,11 @@ impl DocumentSealer {
         let sealer = DocumentSealer {
             header_hash: Sha256::digest(&header).into(),
             cipher: StreamCipher::new(&schedule.payload_key()),
-            digest: KeyedDigest::new(&schedule.digest_key()),
+            digest: Hmac::new_from_slice(schedule.digest_key().expose()).expect("HMAC takes keys of any length"),
             schedule,
             chunks: 0,
             size: 0,
             ended: false,
-            segments: Vec::new(),
         };
         Ok((header, sealer))
     }
@@ -207,88 +202,15 @@ impl DocumentSealer {
         if meta.size != self.size {
             return Err(SealError::SizeMismatch);
         }
-        let meta_box =
-            meta::seal(&self.schedule.meta_key(), &self.header_hash, meta, &self.segments, source).map_err(|error| match error {
-                BoxError::Random(error) => SealError::Random(error),
-                BoxError::TooLong => SealError::MetaTooLong,
-            })?;
+        let meta_box = meta::seal(&self.schedule.meta_key(), &self.header_hash, meta, source).map_err(|error| match error {
+            BoxError::Random(error) => SealError::Random(error),
+            BoxError::TooLong => SealError::MetaTooLong,
+        })?;
         Ok(SealedDocument {
             meta_box,
-            digest: self.digest.finish(&self.schedule.digest_key()),
+            digest: self.digest.finalize().into_bytes().into(),
             size: self.size,
             chunks: self.chunks,
-        })
-    }
-
-    /// Writes the state down for another connection; see `resume` for what the caller owes. Not after the last
-    /// chunk: there is nothing left to resume, only to finish.
-    pub fn suspend(&self, key: &ResumeKey) -> Result<Vec<u8>, SealError> {
-        if self.ended {
-            return Err(SealError::AfterLast);
-        }
-        let digest = self.digest.state();
-        let mut state = Zeroizing::new(Vec::with_capacity(STATE_FIXED + self.segments.len() * SEGMENT_LEN + digest.len()));
-        state.extend_from_slice(self.schedule.prk());
-        state.extend_from_slice(self.schedule.context());
-        state.extend_from_slice(&self.header_hash);
-        state.extend_from_slice(&self.chunks.to_be_bytes());
-        state.extend_from_slice(&self.size.to_be_bytes());
-        let count = u32::try_from(self.segments.len()).map_err(|_| SealError::TooLong)?;
-        state.extend_from_slice(&count.to_be_bytes());
-        for segment in &self.segments {
-            state.extend_from_slice(&segment.first_chunk.to_be_bytes());
-            state.extend_from_slice(&segment.nonce);
-        }
-        state.extend_from_slice(&Zeroizing::new(digest));
-        Ok(resume::seal(key, &state, &OsEntropy)?)
-    }
-
-    /// Goes on from a suspended state: the next chunk has the number `chunks()`, under a fresh payload key.
-    pub fn resume(sealed: &[u8], key: &ResumeKey) -> Result<DocumentSealer, SealError> {
-        let state = resume::open(key, sealed).ok_or(SealError::NotResumable)?;
-        let mut sealer = DocumentSealer::from_state(&state).ok_or(SealError::NotResumable)?;
-        let segment = Segment {
-            first_chunk: sealer.chunks,
-            nonce: random::array()?,
-        };
-        // An earlier resumption at this very chunk kept nothing it sealed, so its segment is replaced.
-        sealer.segments.retain(|earlier| earlier.first_chunk < segment.first_chunk);
-        sealer.segments.push(segment);
-        sealer.cipher = StreamCipher::new(&sealer.schedule.segment_key(&segment));
-        Ok(sealer)
-    }
-
-    fn from_state(state: &[u8]) -> Option<DocumentSealer> {
-        let mut rest = state;
-        let prk_bytes = take(&mut rest, 32)?;
-        let prk = SecretBytes::<32>::filled_by(|place| {
-            place.copy_from_slice(prk_bytes);
-            Ok::<(), std::convert::Infallible>(())
-        })
-        .expect("infallible");
-        let context: [u8; CONTEXT_LEN] = take(&mut rest, CONTEXT_LEN)?.try_into().ok()?;
-        let header_hash: [u8; 32] = take(&mut rest, 32)?.try_into().ok()?;
-        let chunks = take_u64(&mut rest)?;
-        let size = take_u64(&mut rest)?;
-        let count = u32::from_be_bytes(take(&mut rest, 4)?.try_into().ok()?);
-        let mut segments = Vec::new();
-        for _ in 0..count {
-            segments.push(Segment {
-                first_chunk: take_u64(&mut rest)?,
-                nonce: take(&mut rest, 16)?.try_into().ok()?,
-            });
-        }
-        let digest = KeyedDigest::from_state(rest)?;
-        let schedule = Schedule::from_prk(prk, context);
-        Some(DocumentSealer {
-            header_hash,
-            cipher: StreamCipher::new(&schedule.payload_key()),
-            digest,
-            schedule,
-            chunks,
-            size,
-            ended: false,
-            segments,
         })
     }
 }
@@ -297,17 +219,4 @@ impl fmt::Debug for DocumentSealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DocumentSealer({} chunks, [redacted])", self.chunks)
     }
-}
-
-const STATE_FIXED: usize = 32 + CONTEXT_LEN + 32 + 8 + 8 + 4;
-const SEGMENT_LEN: usize = 24;
-
-fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-    let (taken, left) = rest.split_at_checked(length)?;
-    *rest = left;
-    Some(taken)
-}
-
-fn take_u64(rest: &mut &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(take(rest, 8)?.try_into().ok()?))
 }

@@ -1,13 +1,11 @@
 //! STREAM as age uses it: ChaCha20-Poly1305 over chunks of 64 KiB.
 //!
 //! Chunk `i` is sealed with nonce `u88be(i) ‖ last` and an empty AAD. All chunks but the last are exactly
-//! 65,536 bytes; the last has 1 to 65,536. The key is used for one document (or one segment of it) only, so the
+//! 65,536 bytes; the last has 1 to 65,536. The key is used for one document only, so the
 //! counter is a sufficient nonce. A chunk that does not authenticate leaves its buffer empty.
 
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce};
-use sha2::digest::common::hazmat::SerializableState;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
 use super::secret::SecretBytes;
@@ -58,76 +56,10 @@ fn nonce(place: u64, last: bool) -> Nonce {
     bytes.into()
 }
 
-/// HMAC-SHA-256 whose running state can be written down, because an interrupted upload must go on with it.
-///
-/// It is written out over SHA-256 (RFC 2104), as the HMAC crate cannot export its state; a test compares the two.
-pub struct KeyedDigest {
-    inner: Sha256,
-}
-
-impl KeyedDigest {
-    pub fn new(key: &SecretBytes<32>) -> KeyedDigest {
-        let mut inner = Sha256::new();
-        inner.update(padded_key(key, 0x36).expose());
-        KeyedDigest { inner }
-    }
-
-    pub fn update(&mut self, plain: &[u8]) {
-        self.inner.update(plain);
-    }
-
-    pub fn finish(self, key: &SecretBytes<32>) -> [u8; 32] {
-        let mut outer = Sha256::new();
-        outer.update(padded_key(key, 0x5c).expose());
-        outer.update(self.inner.finalize());
-        outer.finalize().into()
-    }
-
-    /// The running state; as secret as the document.
-    pub fn state(&self) -> Vec<u8> {
-        self.inner.serialize().to_vec()
-    }
-
-    /// Goes on from a running state.
-    pub fn from_state(state: &[u8]) -> Option<KeyedDigest> {
-        let inner = Sha256::deserialize(state.try_into().ok()?).ok()?;
-        Some(KeyedDigest { inner })
-    }
-}
-
-fn padded_key(key: &SecretBytes<32>, pad: u8) -> SecretBytes<64> {
-    SecretBytes::filled_by(|block| {
-        block.fill(pad);
-        for (place, byte) in block.iter_mut().zip(key.expose()) {
-            *place ^= byte;
-        }
-        Ok::<(), std::convert::Infallible>(())
-    })
-    .expect("infallible")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use hmac::{Hmac, Mac};
-
-    #[test]
-    fn the_digest_is_hmac_and_survives_being_written_down() {
-        let key = SecretBytes::take(&mut [0x5au8; 32]);
-        let plain: Vec<u8> = (0..200_000u32).map(|value| (value % 251) as u8).collect();
-        let mut expected = Hmac::<Sha256>::new_from_slice(key.expose()).unwrap();
-        expected.update(&plain);
-        for cut in [0usize, 1, 63, 64, 65_536, 131_072, 199_999] {
-            let mut digest = KeyedDigest::new(&key);
-            digest.update(&plain[..cut]);
-            let mut digest = KeyedDigest::from_state(&digest.state()).unwrap();
-            digest.update(&plain[cut..]);
-            let expected: [u8; 32] = expected.clone().finalize().into_bytes().into();
-            assert_eq!(digest.finish(&key), expected);
-        }
-        assert!(KeyedDigest::from_state(b"short").is_none());
-    }
 
     #[test]
     fn a_chunk_opens_only_at_its_place_and_flag() {

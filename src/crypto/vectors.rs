@@ -394,14 +394,14 @@ fn read_stream(payload: &[u8]) -> (Vec<u8>, Result<(), OpenError>) {
     let chunks: Vec<&[u8]> = payload.chunks(CHUNK_LEN + TAG_LEN).collect();
     let size = payload.len().saturating_sub(chunks.len() * TAG_LEN);
     let mut released = Vec::new();
-    let mut body = match Body::new(StreamCipher::new(&key), size as u64, Vec::new()) {
+    let mut body = match Body::new(StreamCipher::new(&key), size as u64) {
         Ok(body) => body,
         Err(error) => return (released, Err(error)),
     };
     for (index, sealed) in chunks.iter().enumerate() {
         let mut chunk = sealed.to_vec();
         let last = index + 1 == chunks.len();
-        let outcome = body.open(|_| panic!("no segments"), index as u64, &mut chunk, last);
+        let outcome = body.open(index as u64, &mut chunk, last);
         if outcome.is_err() {
             return (released, outcome);
         }

@@ -70,6 +70,7 @@ kinds! {
     unsupported => UNSUPPORTED_MEDIA_TYPE, "request.encoding";
     invalid => UNPROCESSABLE_ENTITY, "request.invalid";
     precondition => UNPROCESSABLE_ENTITY, "idempotency.mismatch";
+    head_too_large => REQUEST_HEADER_FIELDS_TOO_LARGE, "request.head_too_large";
     slow => REQUEST_TIMEOUT, "request.too_slow";
     tus_version => PRECONDITION_FAILED, "tus.version";
     too_many => TOO_MANY_REQUESTS, "request.too_many";

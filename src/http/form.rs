@@ -1,7 +1,7 @@
 //! The form of an upload, field by field: from the parser to the submission, and every failure with its words and its place.
 
 use actix_multipart::{Field, Multipart, MultipartError};
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{ContentDisposition, DispositionParam, HeaderMap};
 use actix_web::web;
 use futures_util::StreamExt;
 
@@ -123,6 +123,12 @@ async fn receive_fields(submission: &mut Submission, form: &mut Form, told: &Tol
 
 async fn receive_field(submission: &mut Submission, field: &mut Field, told: &Told<'_>) -> Result<(), Failed> {
     let (name, file_name) = match field.content_disposition() {
+        Some(disposition) if !is_plain(disposition) => {
+            return Err((
+                Problem::malformed("The form names a field or a file twice. Send each name once."),
+                None,
+            ));
+        }
         Some(disposition) => (
             disposition.get_name().unwrap_or_default().to_owned(),
             disposition.get_filename().unwrap_or_default().to_owned(),
@@ -177,6 +183,12 @@ async fn receive_field(submission: &mut Submission, field: &mut Field, told: &To
         };
     }
     part.finish().await.map_err(|e| sorted(e, told))
+}
+
+/// One name and one file name at most: two readers of two names would see two files. (`filename*` beside `filename` is such a second one; RFC 7578, section 4.2.)
+fn is_plain(disposition: &ContentDisposition) -> bool {
+    let count = |is: fn(&DispositionParam) -> bool| disposition.parameters.iter().filter(|p| is(p)).count();
+    count(DispositionParam::is_name) <= 1 && count(|p| p.is_filename() || p.is_filename_ext()) <= 1
 }
 
 async fn next_piece(field: &mut Field, told: &Told<'_>) -> Result<Option<web::Bytes>, Failed> {

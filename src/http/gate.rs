@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
@@ -13,12 +13,45 @@ use super::guard::neighbourhood;
 /// Unknown tokens from one address: ten at once, then one a minute.
 const GUESSES: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
 const GUESS_EVERY: Duration = Duration::from_secs(60);
-/// Addresses remembered before the idle ones are dropped.
+/// Addresses remembered before the idle ones are dropped, some 50 bytes each.
 const REMEMBERED: usize = 50_000;
+/// More than that at once, and strangers have to wait until some are idle: memory stays bounded under a flood from everywhere.
+const AT_MOST: usize = 500_000;
+/// Dropping the idle ones looks at all of them.
+const DROP_EVERY: Duration = Duration::from_secs(5);
 
 pub struct Gate {
     uploads: Arc<Running>,
-    guesses: DefaultKeyedRateLimiter<IpAddr>,
+    guesses: Paced,
+    looks: Paced,
+}
+
+/// So often from one address, and never too many addresses.
+struct Paced {
+    limiter: DefaultKeyedRateLimiter<IpAddr>,
+    dropped: Mutex<Option<Instant>>,
+}
+
+impl Paced {
+    fn new(quota: Quota) -> Self {
+        Self {
+            limiter: RateLimiter::keyed(quota),
+            dropped: Mutex::default(),
+        }
+    }
+
+    fn may(&self, address: IpAddr) -> bool {
+        if self.limiter.len() > REMEMBERED {
+            let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+            if dropped.is_none_or(|at| at.elapsed() >= DROP_EVERY) {
+                self.limiter.retain_recent();
+                *dropped = Some(Instant::now());
+            } else if self.limiter.len() > AT_MOST {
+                return false;
+            }
+        }
+        self.limiter.check_key(&neighbourhood(address)).is_ok()
+    }
 }
 
 struct Running {
@@ -41,15 +74,17 @@ pub struct Place {
 }
 
 impl Gate {
-    pub fn new(at_once: usize, per_address: usize) -> Self {
-        let quota = Quota::with_period(GUESS_EVERY).expect("a minute is not zero").allow_burst(GUESSES);
+    /// `pages`: those that one address may ask for in a minute.
+    pub fn new(at_once: usize, per_address: usize, pages: u32) -> Self {
+        let guesses = Quota::with_period(GUESS_EVERY).expect("a minute is not zero").allow_burst(GUESSES);
         Self {
             uploads: Arc::new(Running {
                 by_address: Mutex::default(),
                 at_once,
                 per_address,
             }),
-            guesses: RateLimiter::keyed(quota),
+            guesses: Paced::new(guesses),
+            looks: Paced::new(Quota::per_minute(NonZeroU32::new(pages).unwrap_or(NonZeroU32::MIN))),
         }
     }
 
@@ -78,10 +113,12 @@ impl Gate {
 
     /// Counts a token that is nobody's; `false` once the address has guessed too often.
     pub fn may_guess(&self, address: IpAddr) -> bool {
-        if self.guesses.len() > REMEMBERED {
-            self.guesses.retain_recent();
-        }
-        self.guesses.check_key(&neighbourhood(address)).is_ok()
+        self.guesses.may(address)
+    }
+
+    /// Counts a page; `false` once the address has asked for too many.
+    pub fn may_look(&self, address: IpAddr) -> bool {
+        self.looks.may(address)
     }
 }
 
@@ -105,7 +142,7 @@ mod tests {
 
     #[test]
     fn places_are_counted_and_given_back() {
-        let gate = Gate::new(3, 2);
+        let gate = Gate::new(3, 2, 1);
         let (a, b) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let first = gate.enter(a).unwrap();
         let _second = gate.enter(a).unwrap();
@@ -119,9 +156,19 @@ mod tests {
 
     #[test]
     fn ten_guesses_and_no_more() {
-        let gate = Gate::new(1, 1);
+        let gate = Gate::new(1, 1, 3);
         let a = IpAddr::from([192, 0, 2, 1]);
         assert_eq!((0..20).filter(|_| gate.may_guess(a)).count(), 10);
         assert!(gate.may_guess(IpAddr::from([192, 0, 2, 9])));
+        assert_eq!((0..20).filter(|_| gate.may_look(a)).count(), 3);
+    }
+
+    #[test]
+    fn a_flood_from_everywhere_is_forgotten_or_refused() {
+        let gate = Gate::new(1, 1, 3);
+        let from = |n: u32| IpAddr::from(n.to_be_bytes());
+        let passed = (0..600_000).filter(|n| gate.may_look(from(*n))).count();
+        assert!(gate.looks.limiter.len() <= AT_MOST + 1, "{}", gate.looks.limiter.len());
+        assert!(passed > REMEMBERED);
     }
 }

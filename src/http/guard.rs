@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
-use actix_web::HttpRequest;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::HeaderMap;
-use actix_web::middleware::DefaultHeaders;
+use actix_web::middleware::{DefaultHeaders, Next};
+use actix_web::{Error, HttpRequest, ResponseError};
 
 use super::error::Problem;
 use super::{State, Trusted};
@@ -14,6 +16,9 @@ const PUBLIC_CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
 const STAFF_CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
+/// The whole head of a request, and its fields.
+const HEAD_BYTES: usize = 16 << 10;
+const HEAD_FIELDS: usize = 64;
 const PERMISSIONS: &str =
     "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), microphone=(), midi=(), payment=(), usb=()";
 
@@ -70,6 +75,27 @@ fn forwarded(peer: IpAddr, headers: &HeaderMap, trusted: &[Trusted]) -> IpAddr {
     client.to_canonical()
 }
 
+/// Refuses a head that no browser and no provider sends. (What actix reads at most before it comes here is 128 KiB and 96 fields.)
+pub async fn modest_head(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let headers = request.headers();
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let problem = if target + size > HEAD_BYTES {
+        Some(Problem::head_too_large("The head of the request is larger than 16 KiB."))
+    } else if headers.len() > HEAD_FIELDS {
+        Some(Problem::malformed("The request has more than 64 header fields."))
+    } else {
+        None
+    };
+    match problem {
+        None => Ok(next.call(request).await?.map_into_left_body()),
+        Some(problem) => Ok(request.into_response(problem.error_response()).map_into_right_body()),
+    }
+}
+
 /// What rate limits are counted by: an IPv4 address, or the /64 of an IPv6 one.
 pub fn neighbourhood(address: IpAddr) -> IpAddr {
     match address {
@@ -94,9 +120,10 @@ pub fn same_site(request: &HttpRequest, strict: bool) -> Result<(), Problem> {
             None | Some("null") if !strict => Ok(()),
             None => refused(),
             Some(origin) => {
-                let info = request.connection_info();
-                let own = [format!("http://{}", info.host()), format!("https://{}", info.host())];
-                if own.iter().any(|o| o == origin) { Ok(()) } else { refused() }
+                // The request's own word for its host: what a proxy may add beside it is not asked.
+                let host = request.uri().authority().map(|a| a.as_str()).or_else(|| header("host"));
+                let own = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+                if own.is_some() && own == host { Ok(()) } else { refused() }
             }
         },
     }

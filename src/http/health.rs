@@ -101,6 +101,18 @@ async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Problem> {
         &count(&counters.failed_attempts),
     );
     put(
+        "documents_infected_total",
+        "counter",
+        "Documents in which the scanner found something.",
+        &count(&counters.infected),
+    );
+    put(
+        "scans_missed_total",
+        "counter",
+        "Attempts that waited because nobody could scan.",
+        &count(&counters.unscanned),
+    );
+    put(
         "purges_total",
         "counter",
         "Documents destroyed with a receipt.",

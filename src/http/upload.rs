@@ -262,6 +262,10 @@ fn answer_problem(reader: &Reader<'_>, request: &HttpRequest, problem: Problem, 
 }
 
 async fn show(state: web::Data<State>, request: HttpRequest, token: web::Path<String>) -> HttpResponse {
+    if !state.gate.may_look(guard::client_address(&request, &state)) {
+        let problem = Problem::too_many("Too many pages were asked for from your connection. Wait a minute.").after(60);
+        return answer_problem(&reader(&state, &request, None), &request, problem, None);
+    }
     let Some(visit) = Visit::new(&state, &request, &token) else {
         return unknown(&state, &request);
     };

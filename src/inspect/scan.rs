@@ -81,7 +81,7 @@ impl fmt::Display for Unavailable {
             Self::Unreachable => "scanner unreachable",
             Self::TimedOut => "scanner timed out",
             Self::Broken => "connection to scanner broke",
-            Self::SizeLimit => "stream longer than the scanner's StreamMaxLength",
+            Self::SizeLimit => "document beyond the scanner's limits: raise StreamMaxLength, MaxFileSize and MaxScanSize",
             Self::ScannerError => "scanner reports an error",
             Self::Garbage => "scanner's answer is not understood",
         })
@@ -282,6 +282,8 @@ fn read_verdict(answer: &[u8]) -> Verdict {
     match (line, found) {
         (b"stream: OK", _) => Verdict::Clean,
         (b"INSTREAM size limit exceeded. ERROR", _) => unavailable(Unavailable::SizeLimit),
+        // `AlertExceedsMax`: not something found, but something not looked at.
+        (_, Some(name)) if name.starts_with(b"Heuristics.Limits.Exceeded") => unavailable(Unavailable::SizeLimit),
         (_, Some(name)) if (1..=128).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic) => {
             Verdict::Infected(String::from_utf8_lossy(name).into_owned())
         }

@@ -17,6 +17,7 @@ use crate::domain::transition::Transition;
 use crate::storage::StorageError;
 
 use super::parcel::{self, Closed, LeasedTrail};
+use super::scan::Scanned;
 use super::{Portal, WorkflowError, confirm, issue, purge, resume};
 use uncertain::Open;
 
@@ -31,6 +32,8 @@ const RETRY_AFTER_CAP: Duration = Duration::hours(1);
 const LOCKED_PAUSE: Duration = Duration::seconds(10);
 /// How long a document past its deadline is left alone while the clock is not to be trusted.
 const SUSPECT_PAUSE: Duration = Duration::seconds(60);
+/// While nobody can scan.
+const SCAN_PAUSE: Duration = Duration::seconds(30);
 const POISON_LIMIT: u32 = 3;
 /// A provider that refuses our credentials will hardly change its mind: a person is asked soon.
 const CREDENTIALS_LIMIT: u32 = 5;
@@ -167,6 +170,25 @@ impl Step<'_> {
             tracing::error!(request = %self.request.id, %error, "not forwarded");
             let problem = tampered();
             return self.end(Transition::GiveUp { fence, problem }).await;
+        }
+        if let Some(scanner) = &self.portal.scanner {
+            let Some(scanned) = self.renewing(scanner.scan(&parcel, self.now)).await else {
+                return Ok(());
+            };
+            crate::crash::point("C14");
+            match scanned {
+                Scanned::Clean => {}
+                Scanned::Infected(signature) => {
+                    tracing::warn!(request = %self.request.id, signature, "the scanner found something; the document is purged and not sent");
+                    self.portal.counters.infected.fetch_add(1, Ordering::Relaxed);
+                    return self.purge(PurgeCause::Infected).await;
+                }
+                Scanned::Not(problem) => {
+                    self.portal.counters.unscanned.fetch_add(1, Ordering::Relaxed);
+                    return self.later(self.portal.records.now() + SCAN_PAUSE, problem, false).await;
+                }
+                Scanned::Unreadable(why) => return self.poison(delivery, poisoned(why)).await,
+            }
         }
         let intent = Intent {
             epoch,

@@ -37,11 +37,15 @@ async function close(page, words) {
 // Half-way the connection is gone. It goes on from what was kept, and by itself.
 async function cut() {
   const portal = new URL(given.cut);
-  let left = 900_000, cuts = 0;
+  // After the cut the line stays dead for some tries more: a browser repeats quietly what broke on an old connection.
+  const open = new Set();
+  let left = 900_000, cuts = 0, dead = 0;
   const line = createServer((near) => {
+    if (dead > 0) { dead -= 1; near.destroy(); return; }
     const far = connect(Number(portal.port), portal.hostname);
+    open.add(near);
     near.on("data", (bytes) => {
-      if (left > 0 && (left -= bytes.length) <= 0) { cuts += 1; near.destroy(); far.destroy(); return; }
+      if (left > 0 && (left -= bytes.length) <= 0) { cuts += 1; dead = 4; open.forEach((socket) => socket.destroy()); return; }
       far.write(bytes);
     });
     far.on("data", (bytes) => near.write(bytes));

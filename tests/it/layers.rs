@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("worker", &["domain", "storage", "workflow"]),
     ("sandbox", &["domain", "connectors"]),
     // The catalogue's type is the workflow's; the configuration fills it.
-    ("config", &["domain", "words", "workflow", "connectors"]),
+    ("config", &["domain", "words", "workflow", "connectors", "inspect"]),
     (
         "app",
         &[

@@ -190,6 +190,17 @@ async fn every_answer_carries_its_headers() {
         (400, format!("POST {} HTTP/1.1\r\nContent-Type: multipart/form-data\r\n", open.path)),
         (403, format!("POST {} HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\n", open.path)),
         (403, format!("POST {} HTTP/1.1\r\nOrigin: https://evil.example\r\n", open.path)),
+        (
+            403,
+            format!(
+                "POST {} HTTP/1.1\r\nOrigin: https://evil.example\r\nX-Forwarded-Host: evil.example\r\nForwarded: host=evil.example\r\n",
+                open.path
+            ),
+        ),
+        (415, format!("POST {} HTTP/1.1\r\nOrigin: https://localhost\r\n", open.path)),
+        (431, format!("GET {} HTTP/1.1\r\nX-Long: {}\r\n", open.path, "a".repeat(16 << 10))),
+        (431, format!("GET {}?{} HTTP/1.1\r\n", open.path, "a".repeat(16 << 10))),
+        (400, format!("GET {} HTTP/1.1\r\n{}", open.path, "X-A: b\r\n".repeat(64))),
         (303, format!("POST {}/passcode HTTP/1.1\r\n", open.path)),
         (200, "GET /assets/portal.css HTTP/1.1\r\n".into()),
         (200, "GET /assets/upload.js HTTP/1.1\r\n".into()),
@@ -228,6 +239,29 @@ async fn every_answer_carries_its_headers() {
     let answer = raw.answer().await;
     assert_eq!(answer.status, 413);
     assert_headers(&answer, "too large");
+}
+
+/// Mail scanners and chat previews fetch links over and over. The limit is for each address; it is no answer about the link.
+#[tokio::test]
+async fn pages_are_limited_for_each_address() {
+    let house = House::wished(Wish {
+        more: "[limits]\npages_per_address = 5\n".into(),
+        ..Wish::default()
+    })
+    .await;
+    let link = house.link_for("passport", None).await;
+    for round in 0..8 {
+        let answer = house.http.get(house.public(&link.path)).send().await.unwrap();
+        assert_eq!(answer.status(), if round < 5 { 200 } else { 429 });
+        assert_eq!(answer.headers().contains_key("retry-after"), round >= 5);
+    }
+    let elsewhere = client([127, 0, 0, 9].into());
+    assert_eq!(elsewhere.get(house.public(&link.path)).send().await.unwrap().status(), 200);
+    assert_eq!(
+        house.drop_files(&link, &[("front", &png(1, 2_000))]).await.status(),
+        200,
+        "the drop is not a page"
+    );
 }
 
 /// What the HTTP library answers before anything of ours is asked: no page, no header of ours, no version either, and the connection ends.

@@ -22,5 +22,6 @@ mod providers;
 mod raw;
 mod resume;
 mod retention;
+mod scan;
 mod support;
 mod upload;

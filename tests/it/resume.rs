@@ -166,7 +166,7 @@ async fn a_part_in_pieces_arrives_whole_and_the_last_part_is_the_drop() {
         "what was staged died with its secret; the sealed part waits"
     );
     let page = house.http.get(house.public(&link.path)).send().await.unwrap().text().await.unwrap();
-    assert!(page.contains("Front side ✓") && page.contains("data-tus"), "{page}");
+    assert!(page.contains("✓ Arrived and sealed") && page.contains("data-tus"), "{page}");
     assert!(!page.contains("pass.png"));
 
     let answer = Part::of(&house, &link, "back").send(&back).await;

@@ -148,7 +148,11 @@ impl House {
             wish.confirm,
             wish.provider
         );
-        let config = Config::parse(&text, folder.path(), std::iter::empty()).unwrap_or_else(|f| panic!("{f:?}\n{text}"));
+        let mut config = Config::parse(&text, folder.path(), std::iter::empty()).unwrap_or_else(|f| panic!("{f:?}\n{text}"));
+        // All of a test comes from one address.
+        if !wish.more.contains("pages_per_address") {
+            config.limits.pages_per_address = 100_000;
+        }
         let protection = match wish.passphrase {
             None => KeyProtection::KekFile,
             Some(phrase) => KeyProtection::Passphrase(
@@ -193,7 +197,18 @@ impl House {
 
     /// Starts on a folder that was let go.
     pub async fn open_again(&mut self) {
-        let app = App::open(self.config.clone(), self.wish.clock.clone()).await.unwrap();
+        // The last owner may still be closing the store on a thread of its own.
+        let mut opened = None;
+        until("the store is free", async || {
+            match App::open(self.config.clone(), self.wish.clock.clone()).await {
+                Ok(app) => opened = Some(app),
+                Err(error) if error.to_string().contains("holds this directory") => {}
+                Err(error) => panic!("{error}"),
+            }
+            opened.is_some()
+        })
+        .await;
+        let app = opened.unwrap();
         self.portal = Lent(Some(app.portal.clone()));
         let running = start(app, &self.wish).await;
         self.sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", running.public)));
@@ -367,6 +382,8 @@ pub fn client(from: IpAddr) -> reqwest::Client {
         .no_proxy()
         .local_address(from)
         .redirect(reqwest::redirect::Policy::none())
+        // Well before a server hangs up on an idle connection: a request on its way at that moment would fail.
+        .pool_idle_timeout(std::time::Duration::from_secs(1))
         .build()
         .unwrap()
 }
@@ -424,7 +441,7 @@ pub fn png(seed: u64, bytes: usize) -> Vec<u8> {
     png
 }
 
-fn chunk(png: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
+pub fn chunk(png: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
     png.extend_from_slice(&u32::try_from(data.len()).unwrap().to_be_bytes());
     let start = png.len();
     png.extend_from_slice(kind);

@@ -261,6 +261,7 @@ mod tests {
         let mut back = request.parts[0].clone();
         back.name = PartName::parse("back").unwrap();
         request.parts.push(back);
+        request.link.expires_at = NOW + Duration::days(3);
         request
     }
 

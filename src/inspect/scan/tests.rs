@@ -203,7 +203,11 @@ async fn a_scanner_that_stops_early_or_has_no_signatures_fails_the_probe() {
         Play::FindEicar { limit: usize::MAX },
         Play::Say(b"stream: Heuristics.Limits.Exceeded.MaxFileSize FOUND\0"),
     ]);
-    assert_eq!(limit.clamd.probe(1 << 20).await, Err(ProbeFailure::MissedAtTheEnd));
+    assert_eq!(
+        limit.clamd.probe(1 << 20).await,
+        Err(ProbeFailure::Unavailable(Unavailable::SizeLimit)),
+        "said to be found, and not even looked at"
+    );
 }
 
 #[test]

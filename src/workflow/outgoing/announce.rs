@@ -121,12 +121,11 @@ fn slack(portal: &Portal, event: &str, entry: &AuditEntry, request: Option<&Docu
     if let Some(request) = request {
         text.push_str(&format!(": {} · {}", label(portal, request), request.provider));
     }
-    match entry.event.request {
-        Some(id) => match portal.outgoing.request_url(id) {
+    if let Some(id) = entry.event.request {
+        match portal.outgoing.request_url(id) {
             Some(url) => text.push_str(&format!(" · <{url}|{id}>")),
             None => text.push_str(&format!(" · {id}")),
-        },
-        None => {}
+        }
     }
     json!({ "text": text })
 }

@@ -17,6 +17,11 @@ impl Site {
 
     /// `prepare` sees the folder before anything is in it.
     pub(super) async fn prepared(confirm: &str, prepare: impl FnOnce(&Path)) -> Self {
+        Self::wished(confirm, "", prepare).await
+    }
+
+    /// `more`: further tables of the configuration.
+    pub(super) async fn wished(confirm: &str, more: &str, prepare: impl FnOnce(&Path)) -> Self {
         nightdrop::connectors::client::install_tls();
         let secret = "whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0";
         let settings = sandbox::Settings {
@@ -31,8 +36,8 @@ impl Site {
         private(&folder.path().join("webhook"), secret);
         let text = format!(
             "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
-             erasure = {{ slots = 256, accept_weak = true }}\nworkers = 1\nlimits = {{ uploads_per_address = 16 }}\n\
-             [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"{}\"\napi_key_file = \"sandbox-key\"\nwebhook_secret_file = \"webhook\"\nconfirm = \"{confirm}\"\n",
+             erasure = {{ slots = 256, accept_weak = true }}\nworkers = 1\nlimits = {{ uploads_per_address = 16, pages_per_address = 100000 }}\n\
+             [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"{}\"\napi_key_file = \"sandbox-key\"\nwebhook_secret_file = \"webhook\"\nconfirm = \"{confirm}\"\n{more}",
             sandbox.url(),
         );
         private(&folder.path().join("nightdrop.toml"), &text);

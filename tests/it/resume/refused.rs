@@ -47,7 +47,8 @@ async fn headers_that_are_missing_or_broken_are_refused() {
     let (length, kind) = ("Upload-Length", "Content-Type");
     let octets = "application/offset+octet-stream";
     let too_much = (most + 1).to_string();
-    let cases: Vec<(&str, Vec<(&str, &str)>, u16, &str)> = vec![
+    type Headers<'a> = Vec<(&'static str, &'a str)>;
+    let cases: Vec<(&str, Headers<'_>, u16, &str)> = vec![
         ("POST", vec![], 400, "request.malformed"),
         ("POST", vec![(length, "-1")], 400, "request.malformed"),
         ("POST", vec![(length, "1e3")], 400, "request.malformed"),

@@ -312,6 +312,26 @@ async fn a_form_that_does_not_fit_is_refused_at_the_right_place() {
             "request.malformed",
             None,
         ),
+        (
+            "two names for one file",
+            vec![part(
+                "Content-Disposition: form-data; name=\"front\"; filename=\"a.png\"; filename*=UTF-8''b.png",
+                &picture,
+            )],
+            400,
+            "request.malformed",
+            None,
+        ),
+        (
+            "two names for one field",
+            vec![part(
+                "Content-Disposition: form-data; name=\"front\"; name=\"back\"; filename=\"a.png\"",
+                &picture,
+            )],
+            400,
+            "request.malformed",
+            None,
+        ),
     ];
     for (name, parts, status, code, place) in cases {
         let body = [parts.concat(), end()].concat();

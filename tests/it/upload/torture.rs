@@ -89,7 +89,7 @@ async fn broken_forms_end_in_a_refusal() {
             "a boundary of 60,000",
             format!("multipart/form-data; boundary={}", "b".repeat(60_000)),
             good.clone(),
-            &[400],
+            &[431],
         ),
         ("no end", quoted.clone(), file("front", &picture)[..90_000].to_vec(), &[400]),
         (

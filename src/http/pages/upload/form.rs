@@ -21,7 +21,8 @@ pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Optio
     let label = document_label(view.portal, request, words);
     let note = issue::opened_message(view.portal, request).ok().flatten();
     let at_part = problem.and_then(|(_, part)| part);
-    let send = words.say(if request.parts.len() > 1 { "send-all" } else { "send" });
+    let open = request.parts.len() - view.resumable.stored.len().min(request.parts.len());
+    let send = words.say(if open > 1 { "send-all" } else { "send" });
     let body = html! {
         h1 { (sentence(words.say("send-title"), &[("document", plain(&label))])) }
         @if let Some((problem, None)) = problem { div.problem role="alert" tabindex="-1" id="problem" { (problem.detail) } }

@@ -1,0 +1,324 @@
+//! The virus scan before a document leaves: nothing unscanned, nothing infected, and nothing lost while nobody can scan. With a played clamd that can be unfit in
+//! every way, and with the real one.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use nightdrop::domain::delivery::{Phase, PurgeCause};
+use nightdrop::domain::request::RequestState;
+use time::Duration;
+use time::macros::format_description;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::raw::assert_nothing_held;
+use crate::support::{Folder, Hands, House, Link, Wish, chunk, png, sha256, until};
+
+/// How the played clamd is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    Fit,
+    /// Finds nothing, ever: no signatures.
+    Blind,
+    /// Looks at the first so many bytes of a stream and calls the rest clean, as with `MaxScanSize` set too low.
+    NearSighted(usize),
+    /// Hangs up in the middle.
+    Faint,
+    Says(&'static [u8]),
+    /// Its signatures are so many hours old.
+    Old(i64),
+}
+
+/// A clamd that is played: finds the test file, and remembers what it was shown.
+pub struct Played {
+    pub mood: Mutex<Mood>,
+    /// Digests of the streams that were no proof.
+    pub seen: Mutex<Vec<String>>,
+    now: Mutex<time::OffsetDateTime>,
+}
+
+impl Played {
+    pub fn at(path: &Path) -> Arc<Self> {
+        let listener = UnixListener::bind(path).unwrap();
+        let played = Arc::new(Self {
+            mood: Mutex::new(Mood::Fit),
+            seen: Mutex::default(),
+            now: Mutex::new(time::OffsetDateTime::now_utc()),
+        });
+        let serving = played.clone();
+        tokio::spawn(async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                let played = serving.clone();
+                tokio::spawn(async move { played.serve(socket).await });
+            }
+        });
+        played
+    }
+
+    fn become_(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    /// `None` when the other side is gone.
+    async fn serve(&self, mut socket: UnixStream) -> Option<()> {
+        let mut command = Vec::new();
+        while !command.ends_with(b"\0") {
+            command.push(socket.read_u8().await.ok()?);
+        }
+        let mood = *self.mood.lock().unwrap();
+        if command == b"zVERSION\0" {
+            let age = if let Mood::Old(hours) = mood { hours } else { 1 };
+            let from = *self.now.lock().unwrap() - Duration::hours(age);
+            let format = format_description!("[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]");
+            let answer = format!("ClamAV 1.4.6/27500/{}\0", from.format(&format).unwrap());
+            return socket.write_all(answer.as_bytes()).await.ok();
+        }
+        assert_eq!(command, b"zINSTREAM\0");
+        let mut stream = Vec::new();
+        loop {
+            let length = socket.read_u32().await.ok()? as usize;
+            if length == 0 {
+                break;
+            }
+            let start = stream.len();
+            stream.resize(start + length, 0);
+            socket.read_exact(&mut stream[start..]).await.ok()?;
+            if mood == Mood::Faint && stream.len() > 50_000 {
+                return None;
+            }
+        }
+        let looked_at = match mood {
+            Mood::Blind => 0,
+            Mood::NearSighted(limit) => stream.len().min(limit),
+            _ => stream.len(),
+        };
+        let found = stream[..looked_at].windows(EICAR.len()).any(|w| w == EICAR);
+        if !stream.starts_with(EICAR) && !stream.starts_with(b"PK") {
+            self.seen.lock().unwrap().push(sha256(&stream));
+        }
+        let answer: &[u8] = match mood {
+            Mood::Says(answer) if !found => answer,
+            _ if found => b"stream: Win.Test.EICAR_HDB-1 FOUND\0",
+            _ => b"stream: OK\0",
+        };
+        socket.write_all(answer).await.ok()
+    }
+}
+
+/// The harmless file every scanner must report (eicar.org).
+const EICAR: &[u8] = br"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*";
+
+/// A picture with the test file among its pixels.
+fn infected(seed: u64) -> Vec<u8> {
+    let clean = png(seed, 200_000);
+    let length = u32::from_be_bytes(clean[33..37].try_into().unwrap()) as usize;
+    let mut pixels = clean[41..41 + length].to_vec();
+    pixels[100_000..100_000 + EICAR.len()].copy_from_slice(EICAR);
+    let mut file = clean[..33].to_vec();
+    chunk(&mut file, b"IDAT", &pixels);
+    file.extend_from_slice(&clean[45 + length..]);
+    file
+}
+
+pub fn required(socket: &Path) -> String {
+    format!("[scan]\nav = \"required\"\nclamd = \"unix:{}\"\n", socket.display())
+}
+
+async fn scanned() -> (House, Arc<Played>, Hands, Folder) {
+    let folder = Folder::new();
+    let socket = folder.path().join("clamd.ctl");
+    let played = Played::at(&socket);
+    let (wish, hands) = Wish {
+        more: required(&socket),
+        ..Wish::default()
+    }
+    .with_hands();
+    (House::wished(wish).await, played, hands, folder)
+}
+
+async fn why(house: &House, link: &Link) -> String {
+    let request = house.request(link).await;
+    let (_, delivery) = request.held().unwrap();
+    assert!(matches!(delivery.phase, Phase::Pending { .. }), "{:?}", delivery.phase);
+    assert_eq!(delivery.attempts, 0, "waiting for a scanner is no attempt");
+    let problem = delivery.last_problem.clone().unwrap();
+    assert_eq!(problem.code, "scan.unavailable");
+    problem.text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leaves_was_scanned_byte_for_byte() {
+    let (house, played, _, _folder) = scanned().await;
+    let link = house.link().await;
+    let (front, back) = (png(1, 300_000), png(2, 70_000));
+    assert_eq!(house.drop_files(&link, &[("front", &front), ("back", &back)]).await.status(), 200);
+    house.work().await;
+    assert_eq!(house.state(&link).await, RequestState::Purged);
+    assert_eq!(*played.seen.lock().unwrap(), [sha256(&front), sha256(&back)]);
+    let received = house.received().await;
+    assert_eq!(received[0]["parts"][0]["sha256"], sha256(&front));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_infected_never_leaves() {
+    let (house, _played, _, _folder) = scanned().await;
+    let link = house.link().await;
+    // The second side: the first one must not have left either.
+    assert_eq!(
+        house
+            .drop_files(&link, &[("front", &png(1, 90_000)), ("back", &infected(2))])
+            .await
+            .status(),
+        200
+    );
+    house.work().await;
+    assert_eq!(house.received().await.len(), 0);
+    let request = house.request(&link).await;
+    assert_eq!(request.state(house.portal.records.now()), RequestState::Purged);
+    assert_eq!(request.tombstones[0].cause, PurgeCause::Infected);
+    assert_nothing_held(&house, "an infected document is destroyed").await;
+    let log = house.log(&link).await.join("\n");
+    assert!(log.contains("infected"), "{log}");
+    let page = house.http.get(house.public(&link.path)).send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("without being passed on"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_nobody_can_scan_documents_stay_and_nothing_is_lost() {
+    let (house, played, hands, _folder) = scanned().await;
+    for (round, (mood, words)) in [
+        (Mood::Blind, "EICAR"),
+        (Mood::NearSighted(1 << 20), "MaxScanSize"),
+        (Mood::Faint, "broke"),
+        (Mood::Old(49), "freshclam"),
+        (Mood::Says(b"stream: OK\0stream: OK\0"), "not understood"),
+        (Mood::Says(b"stream: OK"), "broke"),
+        (Mood::Says(b"stream: Heuristics.Limits.Exceeded.MaxFileSize FOUND\0"), "MaxFileSize"),
+        (Mood::Says(b"INSTREAM size limit exceeded. ERROR\0"), "StreamMaxLength"),
+        (Mood::Says(b"stream: Can't allocate memory ERROR\0"), "error"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        played.become_(mood);
+        // Past the last proof.
+        hands.forward(Duration::hours(2));
+        *played.now.lock().unwrap() = house.portal.records.now();
+        let link = house.link_for("passport", None).await;
+        let file = png(round as u64, 120_000);
+        assert_eq!(
+            house.drop_files(&link, &[("front", &file)]).await.status(),
+            200,
+            "{mood:?}: the applicant is not kept waiting"
+        );
+        house.work().await;
+        assert_eq!(house.received().await.len(), round, "{mood:?}: nothing leaves");
+        let text = why(&house, &link).await;
+        assert!(text.contains(words), "{mood:?}: {text}");
+        played.become_(Mood::Fit);
+        hands.forward(Duration::minutes(1));
+        house.work().await;
+        assert_eq!(house.state(&link).await, RequestState::Purged, "{mood:?}: it goes on by itself");
+        assert_eq!(house.received().await.len(), round + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_wins_over_a_scanner_that_is_not_there() {
+    let (wish, hands) = Wish {
+        more: required(Path::new("/nonexistent/clamd.ctl")),
+        ..Wish::default()
+    }
+    .with_hands();
+    let house = House::wished(wish).await;
+    let link = house.link_for("passport", None).await;
+    assert_eq!(house.drop_files(&link, &[("front", &png(1, 50_000))]).await.status(), 200);
+    house.work().await;
+    assert!(why(&house, &link).await.contains("unreachable"));
+    let metrics = house.http.get(house.staff("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("nightdrop_scans_missed_total 1"), "{metrics}");
+    let gone = hands_until_purged(&house, &hands, &link).await;
+    assert_eq!(gone, PurgeCause::Deadline);
+    assert_eq!(house.received().await.len(), 0);
+}
+
+async fn hands_until_purged(house: &House, hands: &Hands, link: &Link) -> PurgeCause {
+    for _ in 0..10 {
+        hands.forward(Duration::days(1));
+        house.work().await;
+        if let Some(stone) = house.request(link).await.tombstones.last() {
+            return stone.cause.clone();
+        }
+    }
+    panic!("never purged");
+}
+
+/// clamd of the distribution with one signature: the test file, anywhere in anything.
+struct Real {
+    child: Child,
+    _folder: Folder,
+}
+
+impl Real {
+    async fn start(folder: Folder, socket: &Path) -> Self {
+        let at = folder.path();
+        let database = at.join("database");
+        let scratch = at.join("scratch");
+        std::fs::create_dir(&database).unwrap();
+        std::fs::create_dir(&scratch).unwrap();
+        let hex: String = EICAR.iter().map(|b| format!("{b:02x}")).collect();
+        std::fs::write(database.join("eicar.ndb"), format!("Eicar-Test-Signature:0:*:{hex}\n")).unwrap();
+        let config = format!(
+            "Foreground yes\nLocalSocket {}\nDatabaseDirectory {}\nTemporaryDirectory {}\nStreamMaxLength 30M\nMaxFileSize 30M\nMaxScanSize 60M\n\
+             AlertExceedsMax yes\nAlertEncrypted yes\nMaxThreads 2\n",
+            socket.display(),
+            database.display(),
+            scratch.display(),
+        );
+        std::fs::write(at.join("clamd.conf"), config).unwrap();
+        let child = Command::new("/usr/sbin/clamd")
+            .arg(format!("--config-file={}", at.join("clamd.conf").display()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("clamd cannot be run: run tests/run");
+        until("clamd listens", async || UnixStream::connect(socket).await.is_ok()).await;
+        Self { child, _folder: folder }
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs clamd: run tests/run"]
+async fn the_real_clamd_lets_the_clean_one_pass_and_stops_the_other() {
+    let folder = Folder::new();
+    let socket = folder.path().join("clamd.ctl");
+    let real = Real::start(folder, &socket).await;
+    // Its one signature has no date.
+    let more = format!("{}signatures_within = \"any age\"\n", required(&socket));
+    let house = House::wished(Wish { more, ..Wish::default() }).await;
+    let (clean, bad) = (house.link_for("passport", None).await, house.link_for("passport", None).await);
+    // As large as a file may be, but for what the form itself needs.
+    let file = png(1, (20 << 20) - 200_000);
+    assert_eq!(house.drop_files(&clean, &[("front", &file)]).await.status(), 200);
+    assert_eq!(house.drop_files(&bad, &[("front", &infected(2))]).await.status(), 200);
+    house.work().await;
+    assert_eq!(house.request(&clean).await.tombstones[0].cause, PurgeCause::Confirmed);
+    assert_eq!(house.request(&bad).await.tombstones[0].cause, PurgeCause::Infected);
+    let received = house.received().await;
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0]["parts"][0]["sha256"], sha256(&file));
+    drop(real);
+    let later = house.link_for("passport", None).await;
+    assert_eq!(house.drop_files(&later, &[("front", &png(3, 50_000))]).await.status(), 200);
+    house.work().await;
+    assert!(why(&house, &later).await.contains("unreachable"));
+}
