@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 use crate::config::reader::Fault;
 use crate::config::sso::SsoConfig;
 use crate::config::{Config, Provider};
+use crate::connectors::hook::Hook;
+use crate::connectors::mail::Mailer;
 use crate::connectors::settings::Secret;
 use crate::connectors::{self, Connector};
 use crate::crypto::assurance::{self, Assurance, AssuranceClass};
@@ -34,6 +36,7 @@ use crate::storage::sled::durable::Options;
 use crate::storage::{BlobStore, Records};
 use crate::worker::Worker;
 use crate::workflow::lanes::Lanes;
+use crate::workflow::outgoing::{self, Outgoing};
 use crate::workflow::scan::Scanner;
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
 use crate::workflow::{Counters, InFlight, Policy, Portal, forward, sign_in, sweep};
@@ -178,12 +181,16 @@ impl App {
             tasks: tokio::runtime::Handle::current(),
             wake: Notify::new(),
             breakers: forward::Breakers::default(),
+            outgoing: outgoing(&config)?,
             scanner: scanner(&config),
             counters: Counters::default(),
         });
         let swept = sweep::sweep(&portal)
             .await
             .map_err(|e| refused("left-overs cannot be destroyed")(&e))?;
+        outgoing::begin(&portal)
+            .await
+            .map_err(|e| refused("the log of what was told")(&e))?;
         if swept != sweep::Swept::default() {
             tracing::info!(?swept, "left-overs of the process before destroyed");
         }
@@ -362,6 +369,51 @@ pub fn connect(providers: &[Provider]) -> Result<BTreeMap<ProviderName, Arc<dyn 
     } else {
         Err(StartError::Configuration(faults))
     }
+}
+
+/// Whom the portal tells, and how; every fault of every table at once.
+pub fn outgoing(config: &Config) -> Result<Outgoing, StartError> {
+    connectors::client::install_tls();
+    let told = &config.outgoing;
+    let read = |path: &str| read_secret(&told.base.join(path));
+    let mut faults = Vec::new();
+    let mut wrong = |table: &str, found: Vec<connectors::settings::Fault>| {
+        faults.extend(
+            found
+                .into_iter()
+                .map(|f| Fault::new(format!("{table}.{}", f.key), format!("needs {}", f.accepted))),
+        );
+    };
+    let mailer = told
+        .mail
+        .as_ref()
+        .and_then(|table| Mailer::from_table(table, &read).map_err(|f| wrong("mail", f)).ok());
+    let mut hooks = BTreeMap::new();
+    for (name, table) in &told.webhooks {
+        match Hook::from_table(table, &read) {
+            Ok(hook) => {
+                hooks.insert(name.clone(), hook);
+            }
+            Err(found) => wrong(&format!("webhooks.{name}"), found),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(StartError::Configuration(faults));
+    }
+    Ok(Outgoing {
+        hooks,
+        mailer,
+        company: config.company.name.clone(),
+        staff_url: told.staff_url.clone(),
+        digest_at: told.digest_at,
+        checkpoints: told.checkpoint_every.map(|every| outgoing::Checkpoints {
+            file: told.checkpoint_file.clone(),
+            every,
+            due: outgoing::checkpoint::Due::default(),
+        }),
+        return_hosts: told.return_hosts.clone(),
+        bell: Notify::new(),
+    })
 }
 
 /// A secret's file must not be readable by others.

@@ -3,6 +3,7 @@
 //! Secrets stand in files only (`…_file`, not readable by others) or in systemd credentials, never in the file or the environment itself.
 
 pub mod brand;
+pub mod outgoing;
 pub mod reader;
 pub mod scan;
 pub mod sso;
@@ -38,6 +39,7 @@ pub struct Config {
     pub erasure_slots: u64,
     pub catalogue: Catalogue,
     pub providers: Vec<Provider>,
+    pub outgoing: outgoing::Outgoing,
     pub workers: usize,
     /// Failed attempts before a person is asked.
     pub attempts: u32,
@@ -220,6 +222,7 @@ impl Config {
             erasure_slots,
             catalogue: catalogue(r),
             providers: providers(r, base),
+            outgoing: outgoing::read(r, base),
             workers: usize::try_from(r.number("workers", 0)).unwrap_or(0),
             scan: scan::read(r),
             attempts: u32::try_from(r.number("forwarding.attempts", 40)).unwrap_or(40).max(1),

@@ -16,6 +16,7 @@
 //! Nothing here reads a clock, logs, or knows of the other rooms.
 
 pub mod assurance;
+pub mod checkpoint;
 pub mod envelope;
 pub mod erase;
 pub mod header;

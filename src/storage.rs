@@ -9,6 +9,7 @@ pub mod clock;
 #[cfg(test)]
 mod contract;
 pub mod key;
+pub mod outbox;
 pub mod record;
 pub mod sled;
 
@@ -131,8 +132,10 @@ pub trait AuditLog: Send + Sync {
 }
 
 /// One backend for all rows.
-pub trait Records: RecordStore + Directory + AuditLog {}
-impl<T: RecordStore + Directory + AuditLog> Records for T {}
+pub trait Records: RecordStore + Directory + AuditLog + Outbox {}
+impl<T: RecordStore + Directory + AuditLog + Outbox> Records for T {}
+
+pub use outbox::Outbox;
 
 /// Immutable sealed chunks under random keys.
 #[async_trait]

@@ -126,6 +126,14 @@ impl Words {
         self.known(&format!("problem.{code}"))
     }
 
+    /// Why a provider did not accept a document, told to the person who sent it: by the stable code of the rejection. A suspicion is not told.
+    pub fn rejection(&self, code: &str) -> &str {
+        let known = code
+            .strip_prefix("document.")
+            .and_then(|word| self.known(&format!("rejection.{word}")));
+        known.unwrap_or_else(|| self.say("rejection.anything-else"))
+    }
+
     /// A period as it stands after "at the latest": days from one day on, else hours, else minutes.
     pub fn period(&self, period: Duration) -> String {
         let whole = |number: i64| u64::try_from(number).unwrap_or(0);

@@ -1,14 +1,16 @@
-//! What turns without being asked: deliveries, confirmations, expiries, purges and the sweep.
+//! What turns without being asked: deliveries, confirmations, expiries, purges, the sweep, and what is told to others.
 //!
 //! [`step`] does one thing and says whether there may be more; the loop around it is dull. Work is found by when it is due, so a quiet portal costs one look.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::workflow::{Portal, WorkflowError, forward, sweep};
+use crate::workflow::{Portal, WorkflowError, forward, outgoing, sweep};
 
 /// Requests worked on at once: a slow provider must not hold up the others.
 const HANDS: usize = 8;
+/// Messages sent at once: a slow receiver must not hold up the others.
+const COURIERS: usize = 4;
 /// The longest sleep between two looks, so that a clock that moves is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 const SHORTEST_SLEEP: Duration = Duration::from_millis(2);
@@ -46,6 +48,8 @@ impl Worker {
     pub fn start(portal: &Arc<Portal>) -> Self {
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let mut hands: Vec<_> = (0..HANDS).map(|_| tokio::spawn(hand(portal.clone(), stopped.clone()))).collect();
+        hands.push(tokio::spawn(teller(portal.clone(), stopped.clone())));
+        hands.extend((0..COURIERS).map(|_| tokio::spawn(courier(portal.clone(), stopped.clone()))));
         hands.push(tokio::spawn(sweeper(portal.clone(), stopped)));
         Self { stop, hands }
     }
@@ -93,6 +97,53 @@ async fn until_due(portal: &Portal) -> Duration {
             .clamp(SHORTEST_SLEEP, LONGEST_SLEEP),
         Ok(None) => LONGEST_SLEEP,
         Err(_) => AFTER_ERROR,
+    }
+}
+
+/// Queues what is to be told; one of these, since it follows one log.
+async fn teller(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+    while !*stopped.borrow() {
+        let turn = portal.clone();
+        let told = tokio::spawn(async move { outgoing::tell(&turn).await }).await;
+        let pause = match told.unwrap_or_else(|panic| Err(WorkflowError::Internal(panic.to_string()))) {
+            Ok(true) => {
+                portal.outgoing.bell.notify_one();
+                continue;
+            }
+            Ok(false) => LONGEST_SLEEP,
+            Err(error) => {
+                tracing::warn!(%error, "what is to be told could not be queued, and will be");
+                AFTER_ERROR
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stopped.changed() => {}
+        }
+    }
+}
+
+async fn courier(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+    while !*stopped.borrow() {
+        let turn = portal.clone();
+        let sent = tokio::spawn(async move { outgoing::courier::step(&turn).await }).await;
+        let pause = match sent.unwrap_or_else(|panic| Err(WorkflowError::Internal(panic.to_string()))) {
+            Ok(true) => {
+                // Perhaps there is more: another courier may look while this one sends.
+                portal.outgoing.bell.notify_one();
+                continue;
+            }
+            Ok(false) => LONGEST_SLEEP,
+            Err(error) => {
+                tracing::warn!(%error, "a message could not be sent and will be tried again");
+                AFTER_ERROR
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = portal.outgoing.bell.notified() => {}
+            _ = stopped.changed() => {}
+        }
     }
 }
 

@@ -7,9 +7,11 @@ pub mod catalogue;
 pub mod confirm;
 pub mod forward;
 pub mod hand_over;
+pub mod hosted;
 pub mod issue;
 pub mod lanes;
 pub mod message;
+pub mod outgoing;
 pub mod parcel;
 pub mod purge;
 pub mod receive;
@@ -64,6 +66,7 @@ pub struct Portal {
     /// Rung when something may have become due.
     pub wake: Notify,
     pub breakers: forward::Breakers,
+    pub outgoing: outgoing::Outgoing,
     /// Whom a document must pass before it leaves; `None` when the configuration wants no scan.
     pub scanner: Option<scan::Scanner>,
     pub counters: Counters,

@@ -3,6 +3,9 @@
 //! Each entry's hash is `SHA-256("nightdrop/v1/audit" ‖ 00 ‖ hash of the entry before ‖ line)`, where `line` is the entry's canonical text. The readable fields
 //! beside it must say the same as that line, so that nobody can be shown another story than the one that is chained.
 
+mod checkpoints;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -21,7 +24,8 @@ const PAGE: &str = "1000";
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   nightdrop audit export > audit.jsonl
-  nightdrop audit verify audit.jsonl")]
+  nightdrop audit verify audit.jsonl
+  nightdrop audit verify audit.jsonl --checkpoint checkpoints.jsonl --public-key 1f…")]
 pub struct Audit {
     #[command(subcommand)]
     action: Action,
@@ -36,7 +40,7 @@ enum Action {
     Export(Export),
     /// Check an export offline: every entry, and that none is missing between them
     #[command(
-        after_help = "Example:\n  nightdrop audit verify audit.jsonl\n\nAn export that does not begin with entry 1 is checked from its first entry on.\nWhat was cut off at the end cannot be seen from the file: compare the last hash with the portal's."
+        after_help = "Example:\n  nightdrop audit verify audit.jsonl\n\nAn export that does not begin with entry 1 is checked from its first entry on.\nWhat was cut off at the end, or a log that was written anew as a whole, shows against checkpoints that were kept elsewhere (audit.checkpoint_file):\n  nightdrop audit verify audit.jsonl --checkpoint checkpoints.jsonl --public-key KEY\nKEY is the portal's public key: nightdrop receipt key, or GET /api/v1/receipt-key."
     )]
     Verify(Verify),
 }
@@ -54,6 +58,12 @@ struct Export {
 struct Verify {
     /// The export, `-` for standard input
     file: PathBuf,
+    /// Signed checkpoints, one JSON object per line, that the export must agree with
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// The portal's public key in hex; without it a checkpoint proves only that its signer did not change it
+    #[arg(long, value_name = "HEX", requires = "checkpoint")]
+    public_key: Option<String>,
     #[command(flatten)]
     format: Format,
 }
@@ -86,7 +96,15 @@ fn verify(given: &Verify) -> Outcome {
         let file = std::fs::File::open(&given.file).map_err(|e| Failure::new(format!("{}: {e}", given.file.display())))?;
         Box::new(BufReader::new(file))
     };
-    let mut chain = Chain::default();
+    let points = given
+        .checkpoint
+        .as_deref()
+        .map(|path| checkpoints::read(path, given.public_key.as_deref()))
+        .transpose()?;
+    let mut chain = Chain {
+        wanted: points.iter().flat_map(|p| p.sequences()).collect(),
+        ..Chain::default()
+    };
     for (n, line) in file.lines().enumerate() {
         let line = line.map_err(|e| Failure::new(format!("{}: {e}", given.file.display())))?;
         if !line.trim().is_empty() {
@@ -98,15 +116,31 @@ fn verify(given: &Verify) -> Outcome {
     let (Some(first), Some((last, hash))) = (chain.first, chain.last) else {
         return Err(Failure::new(format!("{} holds no entry", given.file.display())));
     };
+    let agreed = points.map(|points| points.agree(&chain.found, first, last)).transpose()?;
     let hash = HEXLOWER.encode(&hash);
     let whole = first == 1;
     if given.format.json {
-        return output::json(&json!({"verified": true, "first": first, "last": last, "from_the_beginning": whole, "last_hash": hash}));
+        return output::json(
+            &json!({"verified": true, "first": first, "last": last, "from_the_beginning": whole, "last_hash": hash,
+            "checkpoints": agreed.map(|a| json!({"agree": a.agree, "before_the_export": a.before, "newest": a.newest, "key_given": given.public_key.is_some()}))}),
+        );
     }
     output::line(format_args!("✓ entries {first} to {last} are unchanged and complete"))?;
     if !whole {
         output::line(format_args!(
             "  entry {first} itself is taken as given: the entry before it is not in this file"
+        ))?;
+    }
+    if let Some(agreed) = agreed {
+        output::line(format_args!(
+            "✓ {} checkpoints agree, the newest with entry {}{}",
+            agreed.agree,
+            agreed.newest,
+            if given.public_key.is_some() {
+                ""
+            } else {
+                "; whose signature it is was not checked: give --public-key"
+            }
         ))?;
     }
     output::line(format_args!("  hash of entry {last}: {hash}"))
@@ -117,6 +151,9 @@ fn verify(given: &Verify) -> Outcome {
 struct Chain {
     first: Option<u64>,
     last: Option<(u64, [u8; 32])>,
+    /// Entries whose hashes are looked at later.
+    wanted: BTreeSet<u64>,
+    found: BTreeMap<u64, [u8; 32]>,
 }
 
 impl Chain {
@@ -142,6 +179,9 @@ impl Chain {
             return Err(format!("entry {sequence} was changed, or the one before it"));
         }
         self.first.get_or_insert(sequence);
+        if self.wanted.contains(&sequence) {
+            self.found.insert(sequence, hash);
+        }
         self.last = Some((sequence, hash));
         Ok(())
     }

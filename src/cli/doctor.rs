@@ -97,6 +97,7 @@ pub fn run(doctor: Doctor) -> Outcome {
         disk::look(config, &mut findings);
         process::block_on(async {
             providers::look(config, doctor.provider.as_deref(), &mut findings).await?;
+            providers::outgoing(config, &mut findings).await;
             scanner(config, &mut findings).await;
             providers::portal(config, &mut findings).await;
             Ok(())

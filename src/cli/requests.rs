@@ -77,7 +77,13 @@ struct New {
     /// A note to the applicant
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
-    /// Where the applicant may go back to, https
+    /// Send the link there by e-mail (needs [mail] in nightdrop.toml)
+    #[arg(long, value_name = "ADDRESS")]
+    email: Option<String>,
+    /// Remind by e-mail a day before the link expires
+    #[arg(long, requires = "email")]
+    remind: bool,
+    /// Where the applicant may go back to, at one of hosted.return_hosts
     #[arg(long, value_name = "URL")]
     return_url: Option<String>,
     /// A JSON object of your own, kept sealed
@@ -224,6 +230,8 @@ async fn issue(new: New) -> Outcome {
         .with("passcode", new.passcode.then_some(true))
         .with("locale", new.locale)
         .with("message", new.message)
+        .with("email", new.email)
+        .with("remind", new.remind.then_some(true))
         .with("return_url", new.return_url)
         .with("metadata", metadata.transpose()?)
         .done();
@@ -263,6 +271,9 @@ fn handed_out(issued: &Value, json: bool) -> Outcome {
     }
     output::line(format_args!("Expires   {}", text(issued, "expires_at")))?;
     output::line("          Link and passcode are shown this once.")?;
+    if issued["mail"].is_string() {
+        output::line("          It is on its way by e-mail.")?;
+    }
     match issued["message"]["body"].as_str() {
         Some(body) => output::write(&format!("\nA message to send:\n\n{body}")),
         None => Ok(()),

@@ -77,6 +77,20 @@ const SCALARS: &[&str] = &[
     "erasure.slots",
     "erasure.accept_weak",
     "forwarding.attempts",
+    "staff_url",
+    "mail.from",
+    "mail.host",
+    "mail.port",
+    "mail.tls",
+    "mail.username",
+    "mail.password_file",
+    "mail.reply_to",
+    "mail.timeout",
+    "mail.ca_file",
+    "hosted.return_hosts",
+    "notices.digest_at",
+    "audit.checkpoint_file",
+    "audit.checkpoint_every",
     "scan.av",
     "scan.clamd",
     "scan.signatures_within",
@@ -114,7 +128,7 @@ fn environment_name(key: &str) -> String {
 
 /// `PROVIDERS_<NAME>_<KEY>` and `DOCUMENTS_<NAME>_<KEY>` for names that the file has.
 fn nested_key(table: &toml::Table, name: &str) -> Option<String> {
-    ["providers", "documents"].into_iter().find_map(|section| {
+    ["providers", "documents", "webhooks"].into_iter().find_map(|section| {
         let rest = name.strip_prefix(&section.to_ascii_uppercase())?.strip_prefix('_')?;
         let names = table.get(section)?.as_table()?.keys();
         let owner = names

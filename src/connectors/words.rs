@@ -5,8 +5,11 @@ use crate::domain::delivery::Problem;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     Unreadable,
+    Glare,
+    Cropped,
     Expired,
     WrongType,
+    WrongSide,
     Incomplete,
     Mismatch,
     NotOriginal,
@@ -19,10 +22,13 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 12] = [
+    pub const ALL: [Reason; 15] = [
         Self::Unreadable,
+        Self::Glare,
+        Self::Cropped,
         Self::Expired,
         Self::WrongType,
+        Self::WrongSide,
         Self::Incomplete,
         Self::Mismatch,
         Self::NotOriginal,
@@ -38,8 +44,11 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unreadable => "unreadable",
+            Self::Glare => "glare",
+            Self::Cropped => "cropped",
             Self::Expired => "expired",
             Self::WrongType => "wrong_type",
+            Self::WrongSide => "wrong_side",
             Self::Incomplete => "incomplete",
             Self::Mismatch => "mismatch",
             Self::NotOriginal => "not_original",
@@ -59,8 +68,11 @@ impl Reason {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Unreadable => "The provider cannot read the document. Ask for a sharp, well-lit and complete picture.",
+            Self::Glare => "Light is reflected in the picture. Ask for a photo without flash and glare.",
+            Self::Cropped => "A part of the document is cut off in the picture. Ask for a photo that shows all four corners.",
             Self::Expired => "The document has expired. Ask for a valid one.",
             Self::WrongType => "This is not the kind of document that the provider wants, or it does not take this kind.",
+            Self::WrongSide => "The picture shows the wrong side of the document. Ask for the side that is wanted.",
             Self::Incomplete => "A side or a page of the document is missing. Ask for all of it.",
             Self::Mismatch => {
                 "The document does not match what the provider knows about this person. Check the person's data, then ask again."
@@ -89,10 +101,14 @@ impl Reason {
             Self::FraudSuspected
         } else if any(&["mismatch", "not_match", "doesnt_match", "does_not_match"]) {
             Self::Mismatch
-        } else if any(&[
-            "blur", "readab", "illegib", "legible", "quality", "glare", "dark", "obscured", "cropped", "unclear",
-        ]) {
+        } else if any(&["glare", "reflection"]) {
+            Self::Glare
+        } else if any(&["cropped", "cut_off", "corners", "out_of_frame"]) {
+            Self::Cropped
+        } else if any(&["blur", "readab", "illegib", "legible", "quality", "dark", "obscured", "unclear"]) {
             Self::Unreadable
+        } else if any(&["wrong_side", "same_side", "side_mismatch"]) {
+            Self::WrongSide
         } else if any(&["expired", "expiration"]) {
             Self::Expired
         } else if any(&["older_than", "issued_greater", "too_old", "outdated"]) {
@@ -140,6 +156,9 @@ mod tests {
             ("document_manipulated", Reason::FraudSuspected),
             ("type not supported", Reason::WrongType),
             ("back side absent", Reason::Incomplete),
+            ("wrong side of the card", Reason::WrongSide),
+            ("strong glare", Reason::Glare),
+            ("image cropped", Reason::Cropped),
             ("computer says no", Reason::Rejected),
         ];
         for (text, reason) in table {

@@ -102,7 +102,7 @@ fn signed_bytes(text: &str) -> Vec<u8> {
     [SIGNING_DOMAIN, text.as_bytes()].concat()
 }
 
-fn key_pair(secrets: &PortalSecrets) -> Ed25519KeyPair {
+pub(super) fn key_pair(secrets: &PortalSecrets) -> Ed25519KeyPair {
     Ed25519KeyPair::from_seed_unchecked(secrets.signing_seed().expose()).expect("every 32 bytes are an Ed25519 seed")
 }
 

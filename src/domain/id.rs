@@ -58,6 +58,11 @@ macro_rules! id {
 }
 
 id!(
+    /// Something that is told to somebody: a webhook or a mail. Receivers of webhooks know a repeat by it.
+    DispatchId,
+    "msg_"
+);
+id!(
     /// One request for one document of one applicant.
     RequestId, "req_");
 id!(

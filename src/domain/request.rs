@@ -3,7 +3,7 @@
 use time::{Duration, OffsetDateTime};
 
 use super::agent::{Actor, Team};
-use super::delivery::{ConfirmAt, Delivery, Phase, PurgeCause};
+use super::delivery::{ConfirmAt, Delivery, Phase, Problem, PurgeCause};
 use super::document::{Document, DocumentKind, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef, StoredPart};
 use super::id::{DocumentId, RequestId};
 use super::link::{COMMIT_GRACE, LinkState, RESUME_WITHIN, UploadLink};
@@ -326,6 +326,14 @@ impl DocumentRequest {
     pub fn held(&self) -> Option<(&Document, &Delivery)> {
         match &self.stage {
             Stage::Held { document, delivery, .. } => Some((document, delivery)),
+            _ => None,
+        }
+    }
+
+    /// Why the provider did not accept what came before, while the present link asks for it again.
+    pub fn rejected_before(&self) -> Option<&Problem> {
+        match (&self.stage, self.tombstones.last().map(|t| &t.cause)) {
+            (Stage::Open { .. }, Some(PurgeCause::Rejected(problem))) => Some(problem),
             _ => None,
         }
     }

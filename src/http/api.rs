@@ -9,6 +9,7 @@ pub mod audit;
 pub mod handout;
 pub mod json;
 pub mod openapi;
+pub mod outgoing;
 pub mod providers;
 pub mod query;
 pub mod requests;
@@ -40,6 +41,9 @@ table! { Problem;
     "/requests/{id}/purge" { post: requests::purge }
     "/requests/{id}/mark-uploaded" { post: requests::mark_uploaded }
     "/requests/{id}/deletion-receipt" { get: audit::deletion_receipt }
+    "/return-key" { get: outgoing::return_key }
+    "/dispatches" { get: outgoing::dispatches }
+    "/dispatches/{id}/resend" { post: outgoing::resend }
     "/receipt-key" { get: audit::receipt_key }
     "/audit" { get: audit::entries }
     "/providers" { get: providers::list }

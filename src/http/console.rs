@@ -10,6 +10,8 @@ pub mod audit;
 pub mod docs;
 pub mod form;
 pub mod hand_over;
+pub mod messages;
+pub mod outgoing;
 pub mod requests;
 pub mod session;
 pub mod sso;
@@ -58,6 +60,7 @@ table! { Turned;
     "/requests/{id}/extend" { post: requests::extend }
     "/requests/{id}/reissue" { post: ask::reissue }
     "/requests/{id}/passcode" { post: ask::passcode }
+    "/requests/{id}/send" { post: ask::send }
     "/requests/{id}/retry" { post: requests::retry }
     "/requests/{id}/revoke" { get: requests::revoke_page, post: requests::revoke }
     "/requests/{id}/purge" { get: requests::purge_page, post: requests::purge }
@@ -66,11 +69,16 @@ table! { Turned;
     "/requests/{id}/parts/{part}" { post: hand_over::download }
     "/requests/{id}/receipt" { get: requests::receipt }
     "/requests/{id}/receipt.txt" { get: requests::receipt_text }
+    "/notices" { get: outgoing::notices, post: outgoing::set_notices }
     "/audit" { get: audit::page }
     "/audit/export" { get: audit::export }
     "/docs" { get: docs::index }
     "/docs/providers/{page}" { get: docs::provider }
     "/admin" { get: admin::overview }
+    "/admin/messages" { get: messages::list }
+    "/admin/messages/edit" { get: messages::form, post: messages::keep }
+    "/admin/outgoing" { get: outgoing::list }
+    "/admin/outgoing/{id}/resend" { post: outgoing::resend }
     "/admin/unlock" { post: admin::unlock }
     "/admin/clock" { post: admin::accept_clock }
     "/admin/agents" { get: admin::agents, post: admin::add_agent }

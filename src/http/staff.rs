@@ -30,7 +30,7 @@ use futures_util::future::LocalBoxFuture;
 use zeroize::Zeroizing;
 
 use crate::domain::agent::{Actor, Agent, ApiKey, Entry, Role, Scope, Session, Team};
-use crate::domain::id::RequestId;
+use crate::domain::id::{ApiKeyId, RequestId};
 use crate::workflow::WorkflowError;
 use crate::workflow::sign_in::{self, Live};
 
@@ -108,6 +108,10 @@ impl<S: InScope> ApiCaller<S> {
     /// The teams that a list is cut down to.
     pub fn teams(&self) -> Option<Vec<Team>> {
         self.key.team.clone().map(|team| vec![team])
+    }
+
+    pub fn key_id(&self) -> ApiKeyId {
+        self.key.id
     }
 
     /// Whose idempotency keys these are.

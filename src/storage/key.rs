@@ -3,10 +3,10 @@
 use time::OffsetDateTime;
 
 use crate::domain::agent::Team;
-use crate::domain::delivery::Phase;
-use crate::domain::document::ProviderName;
-use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
-use crate::domain::request::{DocumentRequest, RequestState};
+use crate::domain::delivery::{Phase, PurgeCause};
+use crate::domain::document::{DocumentKind, ProviderName};
+use crate::domain::id::{AgentId, ApiKeyId, DispatchId, DocumentId, RequestId};
+use crate::domain::request::{DocumentRequest, RequestState, Stage};
 use crate::domain::token::HashedToken;
 
 use super::clock::to_ms;
@@ -37,6 +37,21 @@ pub const SESSION: u8 = b'S';
 pub const API_KEY: u8 = b'K';
 pub const API_KEY_BY_ID: u8 = b'k';
 pub const META: u8 = b'm';
+pub const DISPATCH: u8 = b'1';
+pub const DISPATCH_DUE: u8 = b'2';
+pub const DISPATCH_LANE: u8 = b'3';
+pub const DISPATCH_LOG: u8 = b'4';
+/// Dispatches of a request.
+pub const DISPATCH_OF: u8 = b'5';
+/// Until when the log keeps an ended one.
+pub const DISPATCH_KEPT: u8 = b'6';
+pub const TEMPLATE: u8 = b'7';
+pub const WISHES: u8 = b'8';
+/// Lists of what a person should look at; a second letter says which.
+pub const WATCH: u8 = b'9';
+pub const WATCH_REJECTED: u8 = b'r';
+pub const WATCH_PURGE: u8 = b'p';
+pub const WATCH_EXPIRY: u8 = b'e';
 
 /// `letter ‖ fields`.
 pub fn key(letter: u8, fields: &[&[u8]]) -> Vec<u8> {
@@ -100,6 +115,32 @@ pub fn meta(name: &str) -> Vec<u8> {
     key(META, &[name.as_bytes()])
 }
 
+pub fn dispatch(id: DispatchId) -> Vec<u8> {
+    key(DISPATCH, &[&id.0])
+}
+
+/// Before the places of a lane.
+pub fn lane(channel: &str, lane: &[u8; 16]) -> Vec<u8> {
+    let mut key = named(DISPATCH_LANE, channel);
+    key.extend_from_slice(lane);
+    key
+}
+
+pub fn template(document: Option<&DocumentKind>, language: &str) -> Vec<u8> {
+    let mut key = named(TEMPLATE, document.map_or("", DocumentKind::as_str));
+    key.extend_from_slice(language.as_bytes());
+    key
+}
+
+pub fn wishes(agent: AgentId) -> Vec<u8> {
+    key(WISHES, &[&agent.0])
+}
+
+/// Inverted milliseconds: the newest comes first.
+pub fn newest_first(at: OffsetDateTime) -> [u8; 8] {
+    (u64::MAX - u64::from_be_bytes(ms(at))).to_be_bytes()
+}
+
 /// Big-endian milliseconds, order-preserving from 1970 on.
 pub fn ms(at: OffsetDateTime) -> [u8; 8] {
     u64::try_from(to_ms(at)).unwrap_or(0).to_be_bytes()
@@ -108,8 +149,7 @@ pub fn ms(at: OffsetDateTime) -> [u8; 8] {
 /// Place of a request in every list, newest first: inverted creation time, then the id.
 pub fn place(request: &DocumentRequest) -> [u8; 24] {
     let mut place = [0; 24];
-    let inverted = u64::MAX - u64::from_be_bytes(ms(request.created_at));
-    place[..8].copy_from_slice(&inverted.to_be_bytes());
+    place[..8].copy_from_slice(&newest_first(request.created_at));
     place[8..].copy_from_slice(&request.id.0);
     place
 }
@@ -187,6 +227,7 @@ pub fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
     if let Some(at) = request.due_at() {
         rows.push((due(at, request.id), Vec::new()));
     }
+    rows.extend(watches(request).map(|k| (k, Vec::new())));
     if request.lease.is_some() {
         rows.push((key(LEASED, &[&request.id.0]), Vec::new()));
     }
@@ -207,4 +248,30 @@ pub fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
         rows.push((document(held.id), request.id.0.to_vec()));
     }
     rows
+}
+
+/// A link that lives at most this long is not worth a warning before it expires.
+const SHORT_LINK: time::Duration = time::Duration::hours(24);
+
+/// The list of things to look at that a request stands in, if it does.
+pub fn watches(request: &DocumentRequest) -> Option<Vec<u8>> {
+    match &request.stage {
+        Stage::Purged => {
+            let rejected = request
+                .tombstones
+                .last()
+                .is_some_and(|t| matches!(t.cause, PurgeCause::Rejected(_)));
+            rejected.then(|| key(WATCH, &[&[WATCH_REJECTED], &place(request)]))
+        }
+        Stage::Held { document, delivery, .. } => {
+            let ours = !matches!(delivery.phase, Phase::NeedsAttention { .. });
+            ours.then(|| key(WATCH, &[&[WATCH_PURGE], &ms(document.purge_at), &request.id.0]))
+        }
+        Stage::Open { expiry_noted: false } => {
+            let link = &request.link;
+            let worth = link.revoked_at.is_none() && link.expires_at - link.issued_at > SHORT_LINK;
+            worth.then(|| key(WATCH, &[&[WATCH_EXPIRY], &ms(link.expires_at), &request.id.0]))
+        }
+        _ => None,
+    }
 }

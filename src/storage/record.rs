@@ -65,6 +65,8 @@ record!(DeletionReceipt, ReceiptRow);
 record!(Agent, AgentRow);
 record!(Session, SessionRow);
 record!(ApiKey, ApiKeyRow);
+record!(crate::domain::dispatch::Dispatch, DispatchRow);
+record!(crate::domain::message::Template, TemplateRow);
 
 type Bytes = minicbor::bytes::ByteVec;
 
@@ -430,11 +432,13 @@ use account::{AgentRow, ApiKeyRow, SessionRow};
 use delivery::{CauseRow, DeliveryRow, TombstoneRow};
 pub use others::ClaimRow;
 use others::{AuditRow, ReceiptRow};
+use outbox::{DispatchRow, TemplateRow};
 use receiving::{ReceivingRow, StoredPartRow};
 
 mod account;
 mod delivery;
 mod others;
+mod outbox;
 mod receiving;
 
 #[cfg(test)]

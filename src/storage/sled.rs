@@ -10,6 +10,8 @@ pub mod durable;
 pub mod error;
 pub mod fsync;
 mod group;
+mod lists;
+mod outbox;
 pub mod records;
 mod rows;
 pub mod slab;
@@ -22,7 +24,6 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
-use crate::domain::agent::sees;
 use crate::domain::audit::AuditEvent;
 use crate::domain::document::ProviderName;
 use crate::domain::id::{DocumentId, RequestId};
@@ -45,8 +46,6 @@ const CLAIM_LIFE: Duration = Duration::hours(24);
 const SIGHT_LIFE: Duration = Duration::days(15);
 /// How often the highest instant seen is written down.
 const CLOCK_EVERY_MS: i64 = 60_000;
-/// Rows looked at for one page when a filter drops some of them.
-const SCAN_STEP: usize = 200;
 /// Damaged rows that one claim steps over.
 const CLAIM_LOOK: usize = 32;
 /// How long a damaged row is left alone before it is looked at (and reported) again.
@@ -73,6 +72,7 @@ impl SledStore {
             clock_written: AtomicI64::new(0),
         };
         this.check_version()?;
+        this.complete_indexes()?;
         this.end_leases()?;
         Ok(this)
     }
@@ -469,58 +469,6 @@ impl SledStore {
         let first = rows.scan_prefix(&[key::DUE], None, 1)?;
         first.first().map(|(k, _)| due_entry(k)).transpose()
     }
-
-    fn page(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, Failed> {
-        let rows = self.store.records();
-        let now = self.clock.now();
-        // The narrowest index leads; what it does not cover is checked on the row.
-        let prefix = if let Some(index) = &filter.applicant_index {
-            key::applicant_prefix(index)
-        } else if let Some(state) = filter.state {
-            key::state_prefix(state)
-        } else if let Some(creator) = &filter.created_by {
-            key::creator_prefix(creator)
-        } else if let Some(provider) = &filter.provider {
-            key::provider_prefix(provider)
-        } else if let Some([team]) = filter.teams.as_deref() {
-            key::team_prefix(team)
-        } else {
-            vec![key::ALL]
-        };
-        let mut behind = after.map(|c| [&prefix[..], &c.0].concat());
-        let mut found = Vec::with_capacity(limit);
-        loop {
-            let step = rows.scan_prefix(&prefix, behind.as_deref(), SCAN_STEP.max(limit))?;
-            let exhausted = step.len() < SCAN_STEP.max(limit);
-            for (k, _) in step {
-                let place: [u8; 24] = k[prefix.len()..]
-                    .try_into()
-                    .map_err(|_| Failed::Storage(StorageError::Corrupt("an index entry".into())))?;
-                let id = RequestId(
-                    place[8..]
-                        .try_into()
-                        .map_err(|_| Failed::Storage(StorageError::Corrupt("an index entry".into())))?,
-                );
-                behind = Some(k);
-                let Some(request) = load(&rows, id)? else { continue };
-                if matches(&request, filter, now) {
-                    found.push(request);
-                    if found.len() == limit {
-                        return Ok(Page {
-                            requests: found,
-                            next: Some(Cursor(place)),
-                        });
-                    }
-                }
-            }
-            if exhausted {
-                return Ok(Page {
-                    requests: found,
-                    next: None,
-                });
-            }
-        }
-    }
 }
 
 fn due_entry(k: &[u8]) -> Result<(OffsetDateTime, RequestId), Failed> {
@@ -530,14 +478,6 @@ fn due_entry(k: &[u8]) -> Result<(OffsetDateTime, RequestId), Failed> {
         (Some(at), Some(id)) => Ok((from_ms(at), id)),
         _ => Err(Failed::Storage(StorageError::Corrupt("an entry of the due index".into()))),
     }
-}
-
-fn matches(request: &DocumentRequest, filter: &Filter, now: OffsetDateTime) -> bool {
-    filter.state.is_none_or(|s| request.state(now) == s)
-        && filter.provider.as_ref().is_none_or(|p| request.provider == *p)
-        && filter.applicant_index.is_none_or(|a| request.applicant_index == a)
-        && filter.created_by.as_ref().is_none_or(|c| request.created_by.to_string() == *c)
-        && filter.teams.as_ref().is_none_or(|teams| sees(teams, request.team.as_ref()))
 }
 
 fn owner(row: Option<Vec<u8>>) -> Option<RequestId> {

@@ -70,7 +70,7 @@ fn every_sentence_has_the_slots_and_plural_forms_it_needs() {
 }
 
 /// Keys whose last step is looked up by a code of the portal.
-const FAMILIES: [&str; 4] = ["problem.", "refusal.", "document.", "part."];
+const FAMILIES: [&str; 5] = ["problem.", "refusal.", "document.", "part.", "rejection."];
 
 #[test]
 fn every_key_is_used_somewhere() {
@@ -109,6 +109,9 @@ fn translations_are_translated() {
             "passcode-why",
             "problem.link.expired",
             "refusal.file.damaged",
+            "message.how",
+            "message.genuine",
+            "rejection.unreadable",
         ] {
             assert_ne!(words.say(key), english().say(key), "{}: {key}", words.tag);
         }

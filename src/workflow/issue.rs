@@ -17,7 +17,7 @@ use crate::domain::transition::Transition;
 use crate::storage::{Claim, Claimed};
 
 use super::catalogue::CatalogueEntry;
-use super::{Portal, WorkflowError, blocking, resume};
+use super::{Portal, WorkflowError, blocking, hosted, resume};
 
 /// The longest note to an applicant, in bytes.
 pub const MESSAGE_MAX: usize = 1_000;
@@ -97,7 +97,7 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
         locale: ask.locale.map(|l| locale(&l)).transpose()?,
         message: ask.message.map(|m| message(portal, id, &m)).transpose()?,
         metadata: ask.metadata.map(|m| metadata(portal, id, &m)).transpose()?,
-        return_url: ask.return_url.map(return_url).transpose()?,
+        return_url: ask.return_url.map(|url| hosted::check(portal, url)).transpose()?,
         keep: portal.policy.undelivered,
         forget_after: portal.policy.history,
         confirm,
@@ -510,21 +510,4 @@ fn metadata(portal: &Portal, id: RequestId, text: &str) -> Result<SealedText, Wo
         });
     }
     seal(portal, id, "metadata", text)
-}
-
-fn return_url(text: String) -> Result<String, WorkflowError> {
-    let host = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://localhost").map(|_| "localhost"));
-    let fits = text.len() <= 2_000
-        && host.is_some_and(|h| !h.is_empty() && !h.starts_with('/'))
-        && !text.contains(|c: char| c.is_control() || c == ' ' || c == '"' || c == '<');
-    if fits {
-        Ok(text)
-    } else {
-        Err(WorkflowError::Invalid {
-            field: "return_url",
-            mend: "must be an https address".into(),
-        })
-    }
 }

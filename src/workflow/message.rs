@@ -1,11 +1,14 @@
-//! The ready message: what an agent sends to an applicant together with a link. No personal data: company, document, link, expiry, and how to tell that it is genuine.
+//! The ready message: what an agent sends to an applicant together with a link, in the applicant's language. No personal data: company, document, link, expiry, and how
+//! to tell that it is genuine.
 //!
-//! A language is one [`Words`]; a passcode never stands in a message, it is told by telephone.
+//! The words are those of [`crate::words`], unless the company has worded a template itself. A passcode never stands in a message, it is told by telephone.
 
 use std::fmt::Write as _;
 
 use time::OffsetDateTime;
-use time::macros::format_description;
+
+use crate::domain::message::Template;
+use crate::words::Words;
 
 /// Everything that the text depends on.
 pub struct Facts<'a> {
@@ -21,6 +24,8 @@ pub struct Facts<'a> {
     pub passcode: bool,
     /// The agent's own note to the applicant.
     pub note: Option<&'a str>,
+    /// The stable code of the rejection that this link answers.
+    pub rejected: Option<&'a str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,84 +35,73 @@ pub struct Message {
     pub body: String,
 }
 
-/// One language. `{company}`, `{document}`, `{url}`, `{portal}`, `{expires}` and `{support}` are filled in.
-struct Words {
-    language: &'static str,
-    subject: &'static str,
-    hello: &'static str,
-    ask: &'static str,
-    how: &'static str,
-    expires: &'static str,
-    passcode: &'static str,
-    genuine: &'static str,
-    support: &'static str,
-}
-
-/// Every language; the first is the one to fall back to.
-const LANGUAGES: [Words; 1] = [Words {
-    language: "en",
-    subject: "{company}: please send us a document",
-    hello: "Hello,",
-    ask: "{company} needs one document from you: {document}.",
-    how: "Please open this link on your phone or computer and follow the steps there. You need no account and no app, and the document goes to us encrypted:",
-    expires: "The link works once, until {expires}.",
-    passcode: "It asks for a six-digit code. We tell you the code separately; please do not ask anybody else for it.",
-    genuine: "How to tell that this is genuine: the address begins with {portal}/ and the page never asks for a password, a card number or a payment. \
-        Please do not send the document by e-mail.",
-    support: "Questions? {support}",
-}];
-
-/// The message in a language, in English where it is not there yet.
-pub fn ready(facts: &Facts<'_>, language: &str) -> Message {
-    let words = words(language);
-    let fill = |text: &str| fill(text, facts);
-    let mut body = String::new();
-    let mut paragraph = |text: String| {
-        let _ = write!(body, "{text}\n\n");
+/// The message in a language, by the company's template where it has one.
+pub fn ready(facts: &Facts<'_>, words: &Words, template: Option<&Template>) -> Message {
+    let (subject, body) = match template {
+        Some(own) => (own.subject.clone(), own.body.clone()),
+        None => default_texts(words),
     };
-    paragraph(fill(words.hello));
-    paragraph(fill(words.ask));
-    if let Some(note) = facts.note {
-        paragraph(note.to_owned());
-    }
-    paragraph(format!("{}\n{}", fill(words.how), facts.url));
-    paragraph(fill(words.expires));
-    if facts.passcode {
-        paragraph(fill(words.passcode));
-    }
-    paragraph(fill(words.genuine));
-    if facts.support.is_some() {
-        paragraph(fill(words.support));
-    }
-    body.truncate(body.trim_end().len());
-    body.push('\n');
-    Message {
-        subject: fill(words.subject),
-        body,
-    }
+    filled(facts, words, &subject, &body)
 }
 
-fn words(language: &str) -> &'static Words {
-    let base = language.split('-').next().unwrap_or(language);
-    LANGUAGES
-        .iter()
-        .find(|w| w.language.eq_ignore_ascii_case(base))
-        .unwrap_or(&LANGUAGES[0])
+/// The same link once more, because nothing has come and it expires soon.
+pub fn reminder(facts: &Facts<'_>, words: &Words) -> Message {
+    let (_, body) = default_texts(words);
+    let (hello, rest) = body.split_once("\n\n").unwrap_or(("", &body));
+    let body = format!("{hello}\n\n{}\n\n{rest}", words.say("message.reminder"));
+    filled(facts, words, words.say("message.reminder-subject"), &body)
 }
 
-fn fill(text: &str, facts: &Facts<'_>) -> String {
-    let utc = facts.expires_at.to_offset(time::UtcOffset::UTC);
-    let expires = utc
-        .format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC"))
-        .unwrap_or_default();
-    let values = [
-        ("{company}", facts.company),
-        ("{document}", facts.document),
-        ("{portal}", facts.portal),
-        ("{expires}", &expires),
-        ("{support}", facts.support.unwrap_or_default()),
+/// What stands in the form of a template that is not worded yet.
+pub fn default_texts(words: &Words) -> (String, String) {
+    let say = |key| words.say(key);
+    let paragraphs = [
+        say("message.hello").to_owned(),
+        "{reason}".to_owned(),
+        say("message.ask").to_owned(),
+        "{note}".to_owned(),
+        format!("{}\n{{url}}", say("message.how")),
+        say("message.expires").to_owned(),
+        "{passcode}".to_owned(),
+        say("message.genuine").to_owned(),
+        say("message.support").to_owned(),
     ];
-    // One pass, so that a value that looks like a placeholder stays what it is.
+    (say("message.subject").to_owned(), paragraphs.join("\n\n"))
+}
+
+/// A paragraph whose placeholder has nothing to say is left out as a whole.
+fn filled(facts: &Facts<'_>, words: &Words, subject: &str, body: &str) -> Message {
+    let expires = words.moment(facts.expires_at);
+    let reason = facts
+        .rejected
+        .map(|code| format!("{} {}", words.say("message.again"), words.rejection(code)));
+    let passcode = facts.passcode.then(|| words.say("message.passcode"));
+    let values = [
+        ("{company}", Some(facts.company)),
+        ("{document}", Some(facts.document)),
+        ("{url}", Some(facts.url)),
+        ("{portal}", Some(facts.portal)),
+        ("{expires}", Some(expires.as_str())),
+        ("{support}", facts.support),
+        ("{note}", facts.note),
+        ("{reason}", reason.as_deref()),
+        ("{passcode}", passcode),
+    ];
+    let empty = |paragraph: &&str| values.iter().any(|(name, value)| value.is_none() && paragraph.contains(name));
+    let paragraphs: Vec<String> = body
+        .split("\n\n")
+        .map(str::trim)
+        .filter(|p| !p.is_empty() && !empty(p))
+        .map(|p| fill(p, &values))
+        .collect();
+    Message {
+        subject: fill(subject, &values),
+        body: paragraphs.join("\n\n") + "\n",
+    }
+}
+
+/// One pass, so that a value that looks like a placeholder stays what it is.
+fn fill(text: &str, values: &[(&str, Option<&str>)]) -> String {
     let mut filled = String::with_capacity(text.len() + 64);
     let mut rest = text;
     while let Some(start) = rest.find('{') {
@@ -115,7 +109,7 @@ fn fill(text: &str, facts: &Facts<'_>) -> String {
         rest = &rest[start..];
         match values.iter().find(|(name, _)| rest.starts_with(name)) {
             Some((name, value)) => {
-                filled.push_str(value);
+                filled.push_str(value.unwrap_or_default());
                 rest = &rest[name.len()..];
             }
             None => {
@@ -171,6 +165,9 @@ fn percent(text: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::domain::agent::Actor;
+    use crate::domain::message::faults;
+    use crate::words::{self, LANGUAGES};
     use time::macros::datetime;
 
     fn facts<'a>() -> Facts<'a> {
@@ -183,33 +180,82 @@ mod tests {
             expires_at: datetime!(2026-01-05 03:04:05 +2),
             passcode: true,
             note: None,
+            rejected: None,
         }
     }
 
     #[test]
-    fn the_message_says_what_it_must_and_no_more() {
-        let message = ready(&facts(), "en-GB");
-        assert_eq!(message.subject, "Example & Sons {url}: please send us a document");
-        for part in [
-            facts().url,
-            "Government ID",
-            "2026-01-05 01:04 UTC",
-            "six-digit",
-            "https://drop.example.com/ and",
-            "support@example.com",
-        ] {
-            assert!(message.body.contains(part), "{part}");
-        }
-        let plain = ready(
-            &Facts {
+    fn every_language_says_what_it_must_and_no_more() {
+        for words in LANGUAGES.iter() {
+            let message = ready(&facts(), words, None);
+            assert!(message.subject.contains("Example & Sons {url}"), "{}", words.tag);
+            for part in [
+                facts().url,
+                "Government ID",
+                "2026",
+                ":04",
+                words.say("message.passcode"),
+                "https://drop.example.com/",
+                "support@example.com",
+            ] {
+                assert!(message.body.contains(part), "{}: {part} in {}", words.tag, message.body);
+            }
+            assert_eq!(message.body.matches(facts().url).count(), 1);
+            let bare = Facts {
                 passcode: false,
                 support: None,
                 ..facts()
-            },
-            "xx",
-        );
-        assert!(!plain.body.contains("six-digit") && !plain.body.contains("Questions"));
-        assert!(plain.body.ends_with("by e-mail.\n"));
+            };
+            let plain = ready(&bare, words, None);
+            assert!(!plain.body.contains(words.say("message.passcode")) && !plain.body.contains(words.say("message.again")));
+            assert!(
+                !plain.body.replace("Sons {url}", "").contains('{') && !plain.body.contains("\n\n\n"),
+                "{}",
+                plain.body
+            );
+            let (subject, body) = default_texts(words);
+            assert!(faults(&subject, &body).is_empty(), "{}: {:?}", words.tag, faults(&subject, &body));
+        }
+    }
+
+    #[test]
+    fn a_rejection_is_told_in_the_applicants_words_and_a_suspicion_is_not() {
+        let german = words::of("de").unwrap();
+        let told = |code| {
+            let facts = Facts {
+                rejected: Some(code),
+                ..facts()
+            };
+            ready(&facts, german, None).body
+        };
+        assert!(told("document.glare").contains("ohne Blitz"));
+        for code in ["document.fraud_suspected", "document.rejected", "provider.refused", "x"] {
+            assert!(told(code).contains(german.say("rejection.anything-else")), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_template_replaces_the_words_and_leaves_out_what_has_nothing_to_say() {
+        let own = Template {
+            document: None,
+            language: "en".into(),
+            subject: "About your {document}".into(),
+            body: "Hi!\n\n{note}\n\n{url}\n\nCode: {passcode}\n\n{company}".into(),
+            changed_at: datetime!(2026-01-01 0:00 UTC),
+            changed_by: Actor::Operator,
+        };
+        let message = ready(&facts(), words::english(), Some(&own));
+        assert_eq!(message.subject, "About your Government ID");
+        let url = facts().url;
+        let code = words::english().say("message.passcode");
+        assert_eq!(message.body, format!("Hi!\n\n{url}\n\nCode: {code}\n\nExample & Sons {{url}}\n"));
+    }
+
+    #[test]
+    fn a_reminder_says_why_it_comes() {
+        let message = reminder(&facts(), words::english());
+        assert!(message.subject.ends_with("a document is still missing"));
+        assert!(message.body.starts_with("Hello,\n\nYour document has not arrived yet") && message.body.contains(facts().url));
     }
 
     #[test]

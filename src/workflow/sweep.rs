@@ -6,7 +6,7 @@ use crate::domain::request::{How, Receiving};
 use crate::domain::transition::Transition;
 use crate::storage::StorageError;
 
-use super::{Portal, WorkflowError, blocking};
+use super::{Portal, WorkflowError, blocking, outgoing};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -55,7 +55,7 @@ async fn orphan(portal: &Portal, document: DocumentId) -> Result<bool, WorkflowE
     if portal.in_flight.contains(document) {
         return Ok(false);
     }
-    Ok(portal.records.by_document(document).await?.is_none())
+    Ok(portal.records.by_document(document).await?.is_none() && !outgoing::mail::owns(portal, document).await?)
 }
 
 /// Whether a document is only noted as being received by a stream, and by none of this process, or was given up.

@@ -102,7 +102,11 @@ fn drop_path(issued: &Value) -> String {
 
 #[tokio::test]
 async fn issuing_tells_everything_once_and_looking_never_again() {
-    let house = House::new().await;
+    let house = House::wished(Wish {
+        more: "hosted = { return_hosts = [\"example.com\"] }".to_owned(),
+        ..Wish::default()
+    })
+    .await;
     let api = Caller::of(&house);
     let body = json!({"provider": "sandbox", "applicant": "james-1", "document": "government-id", "parts": ["front"], "expires_in": "24h",
         "passcode": true, "locale": "en-GB", "message": "As we talked about.", "return_url": "https://example.com/back", "metadata": {"ticket": 7}});

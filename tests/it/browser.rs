@@ -216,3 +216,45 @@ async fn offering_tus(house: &House, link: &Link, language: &str, stored: &[&str
     };
     pages::form(&view, &opened, None).into_string()
 }
+
+/// The console's screens around messages.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium, playwright-core and axe-core: run tests/run"]
+async fn the_messages_of_the_console_work_in_a_browser() {
+    use nightdrop::domain::agent::Role;
+    let house = House::wished(Wish {
+        confirm: "verdict",
+        more: "[mail]\nfrom = \"drop@bank.example\"\nhost = \"127.0.0.1\"\nport = 1\ntls = \"none\"\n[company]\nname = \"Harbour Bank\"\nsupport = \"support@harbour.example\"\n".to_owned(),
+        ..Wish::default()
+    })
+    .await;
+    let password = "correct horse battery staple";
+    let agents = &house.portal;
+    nightdrop::workflow::sign_in::add_agent(agents, "ada@bank.example", "Ada", Role::Admin, password, Actor::Operator)
+        .await
+        .unwrap();
+    house.misbehave(&["reject:unreadable", "reject:glare"]).await;
+    let rejected = async || {
+        let mut asked = ask("applicant-7", "passport");
+        asked.locale = Some("de".to_owned());
+        let link = house.issue(asked).await;
+        assert_eq!(house.drop_files(&link, &[("front", &png(4, 20_000))]).await.status(), 200);
+        crate::support::until("it is rejected", async || {
+            house.work().await;
+            house.state(&link).await == nightdrop::domain::request::RequestState::Purged
+        })
+        .await;
+        link
+    };
+    let first = rejected().await;
+    let again = issue::reissue(&house.portal, first.id, issue::Expiry::Default, None, Actor::Operator, None)
+        .await
+        .unwrap();
+    let second = rejected().await;
+    while nightdrop::workflow::outgoing::step(&house.portal).await.unwrap() {}
+    let given = json!({
+        "staff": house.staff(""), "admin": "ada@bank.example", "password": password, "rejected": second.id.to_string(),
+        "again": house.public(&format!("/d/{}", again.token.encode())),
+    });
+    tokio::task::spawn_blocking(move || script("messages.mjs", &given)).await.unwrap();
+}

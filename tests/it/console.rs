@@ -5,6 +5,7 @@ mod by_hand;
 mod factor;
 mod forms;
 mod leaks;
+mod messages;
 mod session;
 mod sso;
 mod team;
@@ -191,6 +192,7 @@ const PERMISSIONS: &[(&str, Methods)] = {
         ("/requests/{id}/extend", &[("POST", STAFF)]),
         ("/requests/{id}/reissue", &[("POST", STAFF)]),
         ("/requests/{id}/passcode", &[("POST", STAFF)]),
+        ("/requests/{id}/send", &[("POST", STAFF)]),
         ("/requests/{id}/retry", &[("POST", STAFF)]),
         ("/requests/{id}/revoke", &[("GET", STAFF), ("POST", STAFF)]),
         ("/requests/{id}/purge", &[("GET", STAFF), ("POST", STAFF)]),
@@ -199,11 +201,16 @@ const PERMISSIONS: &[(&str, Methods)] = {
         ("/requests/{id}/parts/{part}", &[("POST", &[ManualHandler])]),
         ("/requests/{id}/receipt", &[("GET", STAFF)]),
         ("/requests/{id}/receipt.txt", &[("GET", STAFF)]),
+        ("/notices", &[("GET", STAFF), ("POST", STAFF)]),
         ("/audit", &[("GET", AUDIT)]),
         ("/audit/export", &[("GET", AUDIT)]),
         ("/docs", &[("GET", ALL)]),
         ("/docs/providers/{page}", &[("GET", ALL)]),
         ("/admin", &[("GET", ADMIN)]),
+        ("/admin/messages", &[("GET", ADMIN)]),
+        ("/admin/messages/edit", &[("GET", ADMIN), ("POST", ADMIN)]),
+        ("/admin/outgoing", &[("GET", ADMIN)]),
+        ("/admin/outgoing/{id}/resend", &[("POST", ADMIN)]),
         ("/admin/unlock", &[("POST", ADMIN)]),
         ("/admin/clock", &[("POST", ADMIN)]),
         ("/admin/agents", &[("GET", ADMIN), ("POST", ADMIN)]),

@@ -14,6 +14,7 @@ mod forwarding;
 mod journey;
 mod layers;
 mod links;
+mod outgoing;
 mod pages;
 mod passcode;
 mod power_cut;

@@ -10,6 +10,34 @@ use crate::config::Config;
 /// A provider that needs longer for a harmless question has a fault worth telling.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Whom the portal tells: the tables, and whether the mail server answers.
+pub async fn outgoing(config: &Config, findings: &mut Findings) {
+    const AREA: &str = "outgoing";
+    let out = match app::outgoing(config) {
+        Ok(out) => out,
+        Err(StartError::Configuration(faults)) => {
+            for fault in faults {
+                findings.wrong(AREA, fault.key, fault.mend);
+            }
+            return;
+        }
+        Err(StartError::Refused(why)) => return findings.wrong(AREA, why, "mend the table"),
+    };
+    if let Some(mailer) = &out.mailer {
+        match tokio::time::timeout(PATIENCE, mailer.check()).await {
+            Ok(Ok(())) => findings.good(AREA, "the mail server answers and lets the portal in"),
+            Ok(Err(why)) => findings.wrong(AREA, why, "look at [mail]"),
+            Err(_) => findings.wrong(AREA, "the mail server does not answer", "look at [mail]"),
+        }
+    }
+    for name in out.hooks.keys() {
+        findings.good(
+            AREA,
+            format!("the webhook {name} is complete; the log of what it was told is in the console, under Admin"),
+        );
+    }
+}
+
 pub async fn look(config: &Config, only: Option<&str>, findings: &mut Findings) -> Outcome {
     const AREA: &str = "providers";
     let wanted: Vec<_> = config

@@ -4,40 +4,85 @@ use fast_qr::convert::Builder;
 use fast_qr::convert::svg::SvgBuilder;
 use fast_qr::{ECL, QRBuilder};
 
+use crate::domain::agent::Actor;
+use crate::domain::message::Template;
+use crate::domain::request::DocumentRequest;
 use crate::http::State;
+use crate::words::{self, Words};
 use crate::workflow::issue::{self, Issued};
 use crate::workflow::message::{self, Message};
+use crate::workflow::outgoing::mail::{self, Kind};
 use crate::workflow::{Portal, WorkflowError};
 
 pub struct Handout {
     pub url: String,
     pub passcode: Option<String>,
     pub message: Message,
+    /// The same link once more, shortly before it expires.
+    pub reminder: Message,
     /// A whole `<svg>` element, black on white with its quiet zone.
     pub qr_svg: String,
 }
 
-pub fn handout(state: &State, issued: &Issued) -> Result<Handout, WorkflowError> {
+pub async fn handout(state: &State, issued: &Issued) -> Result<Handout, WorkflowError> {
     let url = issued.url(&state.portal);
-    let language = issued.request.locale.as_deref().unwrap_or("en");
-    let note = issue::opened_message(&state.portal, &issued.request)?;
-    let facts = message::Facts {
-        company: &state.company.name,
-        support: state.company.support.as_deref(),
-        document: label(&state.portal, &issued.request.document, language),
-        url: &url,
-        portal: &state.portal.policy.public_url,
-        expires_at: issued.request.link.expires_at,
-        passcode: issued.passcode.is_some(),
-        note: note.as_deref(),
-    };
-    let message = message::ready(&facts, language);
+    let (message, reminder) = messages(state, &issued.request, &url).await?;
     Ok(Handout {
         qr_svg: qr(&url)?,
         message,
+        reminder,
         passcode: issued.passcode.clone(),
         url,
     })
+}
+
+/// The message and the reminder with the present link of a request, whose address the caller has in hand.
+pub async fn messages(state: &State, request: &DocumentRequest, url: &str) -> Result<(Message, Message), WorkflowError> {
+    let words = words(request);
+    let template = template(state, request, words).await?;
+    let note = issue::opened_message(&state.portal, request)?;
+    let facts = message::Facts {
+        company: &state.company.name,
+        support: state.company.support.as_deref(),
+        document: label(&state.portal, &request.document, request.locale.as_deref().unwrap_or(words.tag)),
+        url,
+        portal: &state.portal.policy.public_url,
+        expires_at: request.link.expires_at,
+        passcode: request.link.passcode.is_some(),
+        note: note.as_deref(),
+        rejected: request.rejected_before().map(|p| p.code.as_str()),
+    };
+    Ok((message::ready(&facts, words, template.as_ref()), message::reminder(&facts, words)))
+}
+
+/// The applicant's language as far as it is known, else English.
+fn words(request: &DocumentRequest) -> &'static Words {
+    request.locale.as_deref().and_then(words::of).unwrap_or_else(words::english)
+}
+
+/// The company's own words for this kind, else for every kind.
+async fn template(state: &State, request: &DocumentRequest, words: &Words) -> Result<Option<Template>, WorkflowError> {
+    let records = &state.portal.records;
+    match records.template(Some(&request.document), words.tag).await? {
+        Some(own) => Ok(Some(own)),
+        None => Ok(records.template(None, words.tag).await?),
+    }
+}
+
+/// By mail, as the caller wished it; `to` was checked before anything was issued. The same wish twice has its effect once.
+pub async fn send(
+    state: &State,
+    request: &DocumentRequest,
+    letters: (&Message, &Message),
+    to: &str,
+    remind: bool,
+    by: Actor,
+) -> Result<(), WorkflowError> {
+    mail::queue(&state.portal, request, to, Kind::Link, letters.0, by).await?;
+    if remind {
+        mail::queue(&state.portal, request, to, Kind::Reminder, letters.1, by).await?;
+    }
+    Ok(())
 }
 
 /// A kind's label, or its name once it is no longer in the catalogue.

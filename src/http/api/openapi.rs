@@ -9,7 +9,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema};
 
-use super::{admin, audit, providers, requests};
+use super::{admin, audit, outgoing, providers, requests};
 use crate::http::error::PROBLEM_JSON;
 
 /// RFC 9457, as every failure is told.
@@ -46,6 +46,7 @@ pub struct FieldError {
     paths(
         document, requests::list, requests::issue, requests::search, requests::show, requests::extend, requests::reissue, requests::passcode,
         requests::revoke, requests::retry, requests::purge, requests::mark_uploaded, audit::deletion_receipt, audit::receipt_key, audit::entries,
+        outgoing::return_key, outgoing::dispatches, outgoing::resend,
         providers::list, providers::missing, providers::ask_missing, admin::agents, admin::add_agent, admin::disable_agent, admin::reset_password,
         admin::change_role, admin::reset_factors,
         admin::api_keys, admin::add_api_key, admin::revoke_api_key, admin::key, admin::unlock, admin::status, admin::accept_clock,

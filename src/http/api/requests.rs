@@ -13,8 +13,9 @@ use crate::http::error::Problem;
 use crate::http::staff::{ApiCaller, Read, Requests};
 use crate::storage::{Cursor, Filter};
 use crate::workflow::issue::{self, Ask, Expiry, Issued};
+use crate::workflow::outgoing::mail;
 
-use super::handout::{Handout, handout};
+use super::handout::{Handout, handout, send};
 use super::json::{self, Instant, Span};
 use super::query::{self, Query};
 use super::{Answer, view};
@@ -44,8 +45,14 @@ pub struct NewRequest {
     pub locale: Option<String>,
     /// A note to the applicant, plain text.
     pub message: Option<String>,
-    /// An https address that the applicant may go back to.
+    /// An address of a host in `hosted.return_hosts`. After the drop the applicant is sent back there, with `nightdrop_request`, `nightdrop_state`, `nightdrop_at` and
+    /// `nightdrop_signature` added to its query; see `GET /return-key`.
     pub return_url: Option<String>,
+    /// Send the link there by e-mail. Kept sealed until it was sent, and in no log.
+    pub email: Option<String>,
+    /// Remind by e-mail a day before the link expires, if nothing has come.
+    #[serde(default)]
+    pub remind: Option<bool>,
     /// Anything of the caller's own, up to 4096 bytes; sealed at rest.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
@@ -99,6 +106,52 @@ impl NewRequest {
     }
 }
 
+/// What became of the wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mailed {
+    Queued,
+    Failed,
+}
+
+impl Mailed {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Whether and where a link is to be mailed; checked before it is issued.
+pub struct MailWish {
+    pub to: Option<String>,
+    pub remind: bool,
+}
+
+impl MailWish {
+    pub fn of(state: &State, to: Option<String>, remind: Option<bool>) -> Result<Self, Problem> {
+        let remind = remind.unwrap_or(false);
+        match &to {
+            Some(address) => mail::check_address(&state.portal, address)?,
+            None if remind => return Err(Problem::invalid("remind needs an e-mail address.").field("email", "is needed to remind")),
+            None => {}
+        }
+        Ok(Self { to, remind })
+    }
+
+    /// Queues what was wished. The link is issued by now and must be shown, so what fails here is told beside it.
+    pub async fn send(&self, state: &State, issued: &Issued, handout: &Handout, by: Actor) -> Option<Mailed> {
+        let letters = (&handout.message, &handout.reminder);
+        match send(state, &issued.request, letters, self.to.as_ref()?, self.remind, by).await {
+            Ok(()) => Some(Mailed::Queued),
+            Err(error) => {
+                tracing::error!(request = %issued.request.id, %error, "a mail could not be queued");
+                Some(Mailed::Failed)
+            }
+        }
+    }
+}
+
 fn all(faults: Vec<(&'static str, String)>) -> Problem {
     let detail: Vec<String> = faults.iter().map(|(field, mend)| format!("{field} {mend}.")).collect();
     faults
@@ -121,6 +174,9 @@ pub struct IssuedRequest {
     #[schema(format = DateTime)]
     pub expires_at: String,
     pub message: ReadyMessage,
+    /// `queued` when it is on its way by e-mail, and what becomes of it stands in the timeline; `failed` when it could not be queued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mail: Option<&'static str>,
     /// The address as an `<svg>` element.
     pub qr_svg: String,
     pub request: view::Request,
@@ -136,7 +192,7 @@ pub struct ReadyMessage {
     pub outlook: String,
 }
 
-/// A page of requests, newest first.
+/// A page of requests, newest first. It may be short, or even empty, while `next_cursor` leads on: a filter that little fits looks at so many rows for one page.
 #[derive(Serialize, ToSchema)]
 pub struct RequestPage {
     pub requests: Vec<view::Request>,
@@ -174,6 +230,11 @@ pub struct Reissue {
     pub expires_at: Option<Instant>,
     /// As before unless given.
     pub passcode: Option<bool>,
+    /// Send the new link there by e-mail.
+    pub email: Option<String>,
+    /// Remind by e-mail a day before it expires.
+    #[serde(default)]
+    pub remind: Option<bool>,
 }
 
 /// A fresh passcode on the same link, shown this once.
@@ -197,8 +258,9 @@ pub struct Nothing {}
 pub async fn issue(caller: ApiCaller<Requests>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
     let read = json::read::<NewRequest>(&request, payload).await?;
     let client = json::client_key(&request, caller.name(), read.digest)?;
+    let wish = MailWish::of(&state, read.body.email.clone(), read.body.remind)?;
     let issued = issue::issue(&state.portal, read.body.into_ask()?, caller.actor(), client).await?;
-    issued_answer(&state, &issued)
+    issued_answer(&state, &issued, wish, caller.actor()).await
 }
 
 /// List requests, newest first. `applicant` in a query ends up in other systems' logs: callers who care use `POST /requests/search`.
@@ -318,8 +380,9 @@ pub async fn reissue(
     let read = json::read::<Reissue>(&request, payload).await?;
     let client = json::client_key(&request, caller.name(), read.digest)?;
     let expires = json::expiry(read.body.expires_in, read.body.expires_at)?;
+    let wish = MailWish::of(&state, read.body.email.clone(), read.body.remind)?;
     let issued = issue::reissue(&state.portal, id, expires, read.body.passcode, caller.actor(), client).await?;
-    issued_answer(&state, &issued)
+    issued_answer(&state, &issued, wish, caller.actor()).await
 }
 
 /// A fresh code with fresh tries on the same link, for an applicant who was locked out.
@@ -414,13 +477,16 @@ async fn acted(state: &State, request: DocumentRequest) -> Answer {
     Ok(HttpResponse::Ok().json(view::whole(&state.portal, &request).await?))
 }
 
-fn issued_answer(state: &State, issued: &Issued) -> Answer {
+async fn issued_answer(state: &State, issued: &Issued, wish: MailWish, by: Actor) -> Answer {
+    let handout = handout(state, issued).await?;
+    let mail = wish.send(state, issued, &handout, by).await.map(Mailed::as_str);
     let Handout {
         url,
         passcode,
         message,
         qr_svg,
-    } = handout(state, issued)?;
+        ..
+    } = handout;
     let request = view::request(&state.portal, &issued.request, state.portal.records.now());
     let body = IssuedRequest {
         id: request.id.clone(),
@@ -435,6 +501,7 @@ fn issued_answer(state: &State, issued: &Issued) -> Answer {
             subject: message.subject,
             body: message.body,
         },
+        mail,
         qr_svg,
         request,
     };

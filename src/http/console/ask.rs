@@ -2,18 +2,19 @@
 
 use actix_web::{HttpRequest, web};
 
+use crate::domain::token::PlainToken;
 use crate::http::State;
-use crate::http::api::handout::handout;
+use crate::http::api::handout::{self, handout, messages};
 use crate::http::api::json::Span;
 use crate::http::api::providers;
-use crate::http::api::requests::{NewRequest, parse};
+use crate::http::api::requests::{MailWish, NewRequest, parse};
 use crate::http::error::Problem;
 use crate::http::pages::console::ask as pages;
 use crate::http::staff::{Csrf, Requests, SignedIn};
 use crate::workflow::issue::{self, Expiry};
 
 use super::form::{Form, once};
-use super::{Page, html, html_of};
+use super::{Page, html, html_of, see};
 
 pub async fn form(who: SignedIn<Requests>, state: web::Data<State>) -> Page {
     Ok(html(pages::form(&who.agent, &state, &Form::default(), &once()?, None)))
@@ -25,9 +26,15 @@ pub async fn issue(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, re
         return Ok(html(pages::form(&who.agent, &state, &form, &once()?, None)));
     }
     let client = form.once(request.path(), &who.agent)?;
-    let issued = async { Ok::<_, Problem>(issue::issue(&state.portal, new_request(&form)?.into_ask()?, who.actor(), Some(client)).await?) };
+    let issued = async {
+        let wish = MailWish::of(&state, form.filled("email"), Some(form.ticked("remind")))?;
+        let issued = issue::issue(&state.portal, new_request(&form)?.into_ask()?, who.actor(), Some(client)).await?;
+        let handout = handout(&state, &issued).await?;
+        let mailed = wish.send(&state, &issued, &handout, who.actor()).await;
+        Ok::<_, Problem>((issued, handout, mailed))
+    };
     match issued.await {
-        Ok(issued) => Ok(html(pages::issued(&who.agent, &state, &issued.request, &handout(&state, &issued)?))),
+        Ok((issued, handout, mailed)) => Ok(html(pages::issued(&who.agent, &state, &issued.request, &handout, mailed))),
         Err(problem) => Ok(html_of(&problem, pages::form(&who.agent, &state, &form, &once()?, Some(&problem)))),
     }
 }
@@ -73,7 +80,37 @@ pub async fn reissue(
     let expires = span(&form)?.map_or(Expiry::Default, |s| Expiry::In(s.0));
     let passcode = Some(form.ticked("passcode"));
     let issued = issue::reissue(&state.portal, id, expires, passcode, who.actor(), Some(client)).await?;
-    Ok(html(pages::issued(&who.agent, &state, &issued.request, &handout(&state, &issued)?)))
+    let handout = handout(&state, &issued).await?;
+    Ok(html(pages::issued(&who.agent, &state, &issued.request, &handout, None)))
+}
+
+/// Mails the link that the page before has shown: its address comes back in the form, since nothing that is stored could give it.
+pub async fn send(
+    _: Csrf,
+    who: SignedIn<Requests>,
+    state: web::Data<State>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
+    let id = parse(&id)?;
+    let form = Form::read(&request, payload).await?;
+    let found = issue::load(&state.portal, id).await?;
+    let token = PlainToken::parse(form.text("token")).filter(|t| state.portal.secrets.hash_token(t) == found.link.hashed);
+    let Some(token) = token else {
+        return Err(Problem::conflict("This is not the present link of the request any more. Issue a new one.").into());
+    };
+    let sent = async {
+        let wish = MailWish::of(&state, Some(form.text("email").to_owned()), Some(form.ticked("remind")))?;
+        let url = format!("{}/d/{}", state.portal.policy.public_url, token.encode());
+        let (message, reminder) = messages(&state, &found, &url).await?;
+        let to = wish.to.unwrap_or_default();
+        Ok::<_, Problem>(handout::send(&state, &found, (&message, &reminder), &to, wish.remind, who.actor()).await?)
+    };
+    match sent.await {
+        Ok(()) => Ok(see(&format!("/requests/{id}?done=mailed"))),
+        Err(problem) => Ok(html_of(&problem, pages::send(&who.agent, &found, &token.encode(), &form, &problem))),
+    }
 }
 
 pub async fn passcode(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, id: web::Path<String>) -> Page {

@@ -21,6 +21,8 @@ use super::form::{Form, once};
 use super::{Names, Page, html, html_of, see};
 
 const PAGE: usize = 50;
+/// Webhooks and mails that a request's page shows.
+const TOLD: usize = 30;
 
 pub async fn list(who: SignedIn<Read>, state: web::Data<State>, request: HttpRequest) -> Page {
     let query = Query::of(&request, &["state", "provider", "agent", "cursor", "done"])?;
@@ -92,6 +94,7 @@ pub async fn show(who: SignedIn<Read>, state: web::Data<State>, id: web::Path<St
         message: message.as_deref(),
         names: &names,
         once: &once()?,
+        told: state.portal.records.dispatches(Some(found.id), None, TOLD).await?.dispatches,
     };
     Ok(html(pages::show(&who.agent, &state, &shown, Notice::of(&request))))
 }

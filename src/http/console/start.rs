@@ -1,22 +1,23 @@
 //! The first page: what needs a person, then how everything stands.
 
 use actix_web::{HttpRequest, web};
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 
-use crate::domain::agent::{Role, Team};
-use crate::domain::delivery::PurgeCause;
-use crate::domain::request::{DocumentRequest, RequestState, Stage};
+use crate::domain::agent::{Role, Team, sees};
+use crate::domain::request::{DocumentRequest, RequestState};
 use crate::http::State;
 use crate::http::pages::console::{Notice, start};
 use crate::http::staff::{Anyone, Read, SignedIn};
+use crate::storage::outbox::Watch;
 use crate::storage::{Filter, StorageError};
 
 use super::session::only_password;
 use super::{Page, html, see};
 
-/// What is looked through for each list, and what is shown of it.
-const LOOK: usize = 200;
+/// What is shown of each list. The store keeps them in order, so that this page costs the same with a million requests.
 const SHOW: usize = 8;
+/// What is looked through for an agent who sees some teams only.
+const LOOK: usize = 200;
 /// A document that will be purged undelivered, and a link that will expire unused, are shown this long before.
 const SOON: Duration = Duration::hours(24);
 
@@ -39,53 +40,32 @@ pub async fn start(who: SignedIn<Anyone>, state: web::Data<State>, request: Http
 }
 
 async fn attention(state: &State, teams: Option<Vec<Team>>) -> Result<Attention, StorageError> {
-    let some = |of, wanted: fn(&DocumentRequest, OffsetDateTime) -> bool| some(state, teams.clone(), of, wanted);
-    let held = [RequestState::Received, RequestState::Forwarding, RequestState::AwaitingConfirmation];
-    let mut purged_soon = Vec::new();
-    for held in held {
-        purged_soon.extend(some(held, |r, now| r.held().is_some_and(|(d, _)| soon(d.purge_at, now))).await?);
-    }
+    let records = &state.portal.records;
+    let soon = records.now() + SOON;
+    let stuck = Filter {
+        state: Some(RequestState::NeedsAttention),
+        teams: teams.clone(),
+        ..Filter::default()
+    };
+    let watched = |watch| watched(state, teams.as_deref(), watch);
     Ok(Attention {
-        stuck: some(RequestState::NeedsAttention, |_, _| true).await?,
-        rejected: some(RequestState::Purged, |r, _| was_rejected(r)).await?,
-        purged_soon,
-        expiring: some(RequestState::Awaiting, |r, now| {
-            soon(r.link.expires_at, now) && r.link.expires_at - r.link.issued_at > SOON
-        })
-        .await?,
+        stuck: records.list(&stuck, None, SHOW).await?.requests,
+        rejected: watched(Watch::Rejected).await?,
+        purged_soon: watched(Watch::PurgedBefore(soon)).await?,
+        expiring: watched(Watch::ExpiringBefore(soon)).await?,
         // What all teams have together tells nobody about one request; within a team it would be wrong.
         counts: match &teams {
             Some(teams) if !teams.is_empty() => Vec::new(),
-            _ => state.portal.records.counts().await?,
+            _ => records.counts().await?,
         },
     })
 }
 
-fn soon(at: OffsetDateTime, now: OffsetDateTime) -> bool {
-    now < at && at < now + SOON
-}
-
-/// The provider did not want it, and nobody has asked again.
-fn was_rejected(request: &DocumentRequest) -> bool {
-    matches!(request.stage, Stage::Purged)
-        && request
-            .tombstones
-            .last()
-            .is_some_and(|t| matches!(t.cause, PurgeCause::Rejected(_)))
-}
-
-async fn some(
-    state: &State,
-    teams: Option<Vec<Team>>,
-    of: RequestState,
-    wanted: fn(&DocumentRequest, OffsetDateTime) -> bool,
-) -> Result<Vec<DocumentRequest>, StorageError> {
-    let now = state.portal.records.now();
-    let filter = Filter {
-        state: Some(of),
-        teams,
-        ..Filter::default()
-    };
-    let page = state.portal.records.list(&filter, None, LOOK).await?;
-    Ok(page.requests.into_iter().filter(|r| wanted(r, now)).take(SHOW).collect())
+async fn watched(state: &State, teams: Option<&[Team]>, watch: Watch) -> Result<Vec<DocumentRequest>, StorageError> {
+    let records = &state.portal.records;
+    let Some(teams) = teams else { return records.watched(watch, SHOW).await };
+    let mut found = records.watched(watch, LOOK).await?;
+    found.retain(|request| sees(teams, request.team.as_ref()));
+    found.truncate(SHOW);
+    Ok(found)
 }

@@ -8,6 +8,8 @@ pub mod docs;
 pub mod factors;
 pub mod frame;
 pub mod hand_over;
+pub mod messages;
+pub mod outgoing;
 pub mod requests;
 pub mod start;
 
@@ -25,7 +27,7 @@ use crate::http::error::Problem;
 #[derive(Clone, Copy)]
 pub struct Notice(&'static str);
 
-const NOTICES: [(&str, &str); 18] = [
+const NOTICES: &[(&str, &str)] = &[
     ("extended", "The link lives longer now."),
     ("retried", "It is being sent again."),
     ("revoked", "The link was withdrawn. Nothing can be dropped through it any more."),
@@ -50,6 +52,11 @@ const NOTICES: [(&str, &str); 18] = [
     ("reset", "The password was changed, and every session of that agent has ended."),
     ("disabled", "The agent was disabled, and every session of theirs has ended."),
     ("key-revoked", "The API key is dead."),
+    ("mailed", "The link is on its way by e-mail. What became of it stands below."),
+    ("template", "The message was saved. The next link is sent with it."),
+    ("template-dropped", "The message is the built-in one again."),
+    ("resent", "It is being sent again."),
+    ("notices", "Your notices were saved."),
 ];
 
 impl Notice {

@@ -18,8 +18,8 @@ use crate::domain::request::{DocumentRequest, Stage};
 use crate::http::Company;
 use crate::http::error::Problem;
 use crate::words::{self, Piece, Words};
-use crate::workflow::Portal;
 use crate::workflow::receive::OpenedLink;
+use crate::workflow::{Portal, hosted};
 
 use super::assets::UPLOAD_JS_URL;
 use super::layout::dressed;
@@ -201,7 +201,7 @@ pub fn receipt(view: &View<'_>, done: &DocumentRequest) -> Markup {
             p { (words.say("receipt-waiting")) }
         }
         p { (sentence(words.say("receipt-contact"), &[("company", view.reader.company_name())])) }
-        @if let Some(back) = &done.return_url { p { a.button href=(back) { (words.say("receipt-go")) } } }
+        @if let Some(back) = hosted::way_back(view.portal, done, view.portal.records.now()) { p { a.button href=(back) { (words.say("receipt-go")) } } }
     };
     frame(&view.reader, words.say("receipt-short"), true, body)
 }

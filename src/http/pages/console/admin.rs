@@ -11,10 +11,10 @@ use crate::http::api::providers::Provider;
 use crate::http::console::form::Form;
 use crate::http::error::Problem;
 
-fn tabs(here: &str) -> Markup {
+pub fn tabs(here: &str) -> Markup {
     html! {
         nav.tabs aria-label="Admin" {
-            @for (path, label) in [("/admin", "Portal"), ("/admin/agents", "Agents"), ("/admin/keys", "API keys")] {
+            @for (path, label) in [("/admin", "Portal"), ("/admin/agents", "Agents"), ("/admin/keys", "API keys"), ("/admin/messages", "Messages"), ("/admin/outgoing", "Outgoing")] {
                 a href=(path) aria-current=[(path == here).then_some("page")] { (label) }
             }
         }

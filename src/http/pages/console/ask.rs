@@ -10,6 +10,7 @@ use crate::domain::agent::Agent;
 use crate::domain::request::DocumentRequest;
 use crate::http::State;
 use crate::http::api::handout::{Handout, label};
+use crate::http::api::requests::Mailed;
 use crate::http::console::form::Form;
 use crate::http::error::Problem;
 use crate::workflow::issue::MESSAGE_MAX;
@@ -88,6 +89,7 @@ pub fn form(agent: &Agent, state: &State, typed: &Form, once: &str, problem: Opt
             (Field::new("message", "Note to the applicant").hint("Optional. Shown on their page and in the message. Nothing personal, please.").with(problem, |described, wrong| html! {
                 textarea id="message" name="message" rows="3" maxlength=(MESSAGE_MAX) aria-describedby=(described) aria-invalid=[wrong] { "\n" (typed.text("message")) }
             }))
+            @if state.portal.outgoing.mailer.is_some() { (mail_fields(typed, problem, false)) }
             div.actions { button.primary { "Issue the link" } }
         }
     };
@@ -124,12 +126,62 @@ fn documents(state: &State) -> Vec<(String, String)> {
     options
 }
 
-pub fn issued(agent: &Agent, state: &State, request: &DocumentRequest, handout: &Handout) -> Markup {
+/// Where the portal mails the link.
+fn mail_fields(typed: &Form, problem: Option<&Problem>, required: bool) -> Markup {
+    let input = Input {
+        required,
+        longest: Some(254),
+        ..Input::default()
+    };
+    let hint = if required {
+        "The portal sends it. The address is kept sealed until then, and in no log."
+    } else {
+        "Optional. The portal sends the link there. The address is kept sealed until then, and in no log."
+    };
+    html! {
+        (Field::new("email", "Send by e-mail to").hint(hint).input("email", typed.text("email"), problem, input))
+        div.field {
+            label.tick { input type="checkbox" name="remind" value="yes" checked[typed.ticked("remind")]; "Remind them a day before the link expires" }
+        }
+    }
+}
+
+/// The form that mails a link, with its token: on the page that shows it once, and again if the address was wrong.
+fn send_form(request: &DocumentRequest, token: &str, typed: &Form, problem: Option<&Problem>) -> Markup {
+    html! {
+        form method="post" action={ "/requests/" (request.id) "/send" } {
+            input type="hidden" name="token" value=(token);
+            (mail_fields(typed, problem, true))
+            div.actions { button.plain { "Send by e-mail" } }
+            @if request.link.passcode.is_some() { p.hint { "Note the passcode first: this page does not come back." } }
+        }
+    }
+}
+
+/// The address did not do.
+pub fn send(agent: &Agent, request: &DocumentRequest, token: &str, typed: &Form, problem: &Problem) -> Markup {
+    let body = html! {
+        p.crumbs { a href={ "/requests/" (request.id) } { "Back to the request" } }
+        h1 { "Send the link by e-mail" }
+        (refusal(Some(problem)))
+        div.card.narrow { (send_form(request, token, typed, Some(problem))) }
+    };
+    frame::page(agent, Place::Requests, "Send the link by e-mail", body)
+}
+
+pub fn issued(agent: &Agent, state: &State, request: &DocumentRequest, handout: &Handout, mailed: Option<Mailed>) -> Markup {
     let message = &handout.message;
+    let token = handout.url.rsplit('/').next().unwrap_or_default();
+    let language = crate::words::of(request.locale.as_deref().unwrap_or("en")).unwrap_or_else(crate::words::english);
     let body = html! {
         p.crumbs { a href="/requests" { "Requests" } }
         div.title { h1 { "The link is ready" } }
         p.notice.good role="status" { strong { "Shown this once. " } "Give it to the applicant now; nobody can read it here later." }
+        @match mailed {
+            Some(Mailed::Queued) => p.notice.good role="status" { "It is on its way by e-mail. The request’s page shows what became of it." },
+            Some(Mailed::Failed) => p.notice.bad role="alert" { "It could not be sent by e-mail. Try again below, or send it yourself." },
+            None => {}
+        }
         div.columns {
             section.card {
                 h2 { (label(&state.portal, &request.document, "en")) " · " (request.provider) }
@@ -139,18 +191,19 @@ pub fn issued(agent: &Agent, state: &State, request: &DocumentRequest, handout: 
                 img.qr alt="The link as a QR code" width="200" height="200" src={ "data:image/svg+xml;base64," (BASE64.encode(handout.qr_svg.as_bytes())) };
             }
             section.card {
-                h2 { "Ready message" }
+                h2 { "Ready message" span.quiet { " · " (language.name) } }
                 (copyable("subject", "Subject", &message.subject, false))
                 div.field {
                     label for="body" { "Text" }
-                    textarea.message id="body" readonly rows="18" { "\n" (message.body) }
+                    textarea.message id="body" readonly rows="18" lang=(language.tag) dir=(language.direction) { "\n" (message.body) }
                     div.actions {
                         button.plain type="button" data-copy="body" hidden { "Copy the text" }
-                        a.button.plain href=(message.mailto()) { "E-mail" }
-                        a.button.plain href=(message.gmail()) target="_blank" rel="noreferrer noopener" { "Gmail" }
-                        a.button.plain href=(message.outlook()) target="_blank" rel="noreferrer noopener" { "Outlook" }
+                        a.button.plain href=(message.mailto()) { "E-mail program" }
+                        a.button.plain href=(message.gmail()) target="_blank" rel="noreferrer noopener" { "Open in Gmail" }
+                        a.button.plain href=(message.outlook()) target="_blank" rel="noreferrer noopener" { "Open in Outlook" }
                     }
                 }
+                @if state.portal.outgoing.mailer.is_some() && mailed != Some(Mailed::Queued) { (send_form(request, token, &Form::default(), None)) }
             }
         }
         div.actions { a.button.primary href={ "/requests/" (request.id) } { "To the request" } a.button.plain href="/requests/new" { "Another request" } }

@@ -4,19 +4,36 @@ use maud::{Markup, html};
 
 use super::frame::{self, Place};
 use super::requests::action_words;
-use super::when;
+use super::{Field, Input, when};
 use crate::domain::agent::Agent;
-use crate::domain::audit::AuditEntry;
 use crate::http::console::Names;
+use crate::http::console::audit::{Found, Search};
 use crate::http::staff::{Read, may};
 
-pub fn page(agent: &Agent, entries: &[AuditEntry], names: &Names, newest: u64, before: u64) -> Markup {
-    let oldest = entries.last().map_or(1, |e| e.sequence);
+pub fn page(agent: &Agent, found: &Found, search: &Search, names: &Names, newest: u64, before: u64) -> Markup {
+    let entries = &found.entries;
+    let field = |name: &'static str, label: &'static str, value: &str| {
+        let input = Input {
+            required: false,
+            longest: Some(100),
+            ..Input::default()
+        };
+        Field::new(name, label).input("search", value, None, input)
+    };
+    let words = [("action", &search.action), ("actor", &search.actor), ("request", &search.request)];
+    let carried: Vec<(&str, &str)> = words.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (*n, v.as_str())).collect();
     let links = may::<Read>(agent.role);
     let body = html! {
         div.title { h1 { "Audit log" } a.button.plain href="/audit/export" { "Export (JSONL)" } }
         p.lead { (newest) " entries, each chained to the one before it. An export verifies offline with " code { "nightdrop audit verify FILE" } "." }
-        table.rows {
+        form.filter method="get" action="/audit" role="search" {
+            (field("action", "What", &search.action))
+            (field("actor", "Who", &search.actor))
+            (field("request", "Request", &search.request))
+            div.actions { button.plain { "Search" } }
+        }
+        @if entries.is_empty() { p.empty { @if found.looked_from > 1 { "Nothing here yet; look further back." } @else { "No entry fits." } } }
+        @if !entries.is_empty() { table.rows {
             thead { tr { th scope="col" { "No." } th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "Who" } th scope="col" { "Request" } th scope="col" { "Detail" } } }
             tbody {
                 @for entry in entries {
@@ -31,10 +48,16 @@ pub fn page(agent: &Agent, entries: &[AuditEntry], names: &Names, newest: u64, b
                     }
                 }
             }
-        }
+        } }
         div.pager {
             @if before <= newest { a.button.plain href="/audit" { "Newest" } }
-            @if oldest > 1 { a.button.plain href={ "/audit?before=" (oldest) } { "Older entries" } }
+            @if found.looked_from > 1 && search.is_empty() { a.button.plain href={ "/audit?before=" (found.looked_from) } { "Older entries" } }
+            @if found.looked_from > 1 && !search.is_empty() {
+                form method="get" action="/audit" {
+                    @for (name, value) in &carried { input type="hidden" name=(name) value=(value); }
+                    button.plain name="before" value=(found.looked_from) { "Older entries" }
+                }
+            }
         }
     };
     frame::page(agent, Place::Audit, "Audit log", body)

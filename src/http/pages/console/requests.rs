@@ -7,6 +7,7 @@ use super::frame::{self, Place};
 use super::{Field, Input, Notice, ago, chip, notice, refusal, size_words, state_words, when};
 use crate::domain::agent::Agent;
 use crate::domain::delivery::{Phase, PurgeCause};
+use crate::domain::dispatch::Dispatch;
 use crate::domain::receipt::DeletionReceipt;
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
 use crate::http::State;
@@ -33,7 +34,7 @@ pub fn list(
         div.title { h1 { "Requests" } a.button.primary href="/requests/new" { "New request" } }
         (refusal(problem))
         (filter(agent, state, search, problem))
-        @if requests.is_empty() { p.empty { "No request fits." } } @else { (table(state, requests, names, now)) }
+        @if requests.is_empty() { p.empty { @if next.is_some() { "None among the newest; look further back." } @else { "No request fits." } } } @else { (table(state, requests, names, now)) }
         (more(search, next))
     };
     frame::page(agent, Place::Requests, "Requests", body)
@@ -156,6 +157,8 @@ pub struct Shown<'a> {
     pub message: Option<&'a str>,
     pub names: &'a Names,
     pub once: &'a str,
+    /// Webhooks and mails about it.
+    pub told: Vec<Dispatch>,
 }
 
 pub fn show(agent: &Agent, state: &State, shown: &Shown<'_>, done: Option<Notice>) -> Markup {
@@ -171,6 +174,7 @@ pub fn show(agent: &Agent, state: &State, shown: &Shown<'_>, done: Option<Notice
             div {
                 section.card { h2 { "Request" } (facts(state, shown, now)) }
                 section.card { h2 { "What happened" } (timeline(shown)) }
+                @if !shown.told.is_empty() { section.card { h2 { "What was told" } (super::outgoing::told(&shown.told)) } }
             }
             @if may::<Requests>(agent.role) { aside.card aria-labelledby="actions" { h2 id="actions" { "What you can do" } (actions(agent, state, shown, now)) } }
         }
@@ -188,7 +192,13 @@ fn what_is_wrong(request: &DocumentRequest) -> Markup {
     }
     match (&request.stage, request.tombstones.last().map(|t| &t.cause)) {
         (Stage::Purged, Some(PurgeCause::Rejected(problem))) => {
-            html! { p.notice.bad { strong { "The provider did not accept it. " } (problem.text) " Ask again and tell the applicant why." } }
+            let words = crate::words::of(request.locale.as_deref().unwrap_or("en")).unwrap_or_else(crate::words::english);
+            html! {
+                div.notice.bad {
+                    p { strong { "The provider did not accept it. " } (problem.text) " " span.quiet { "(" (problem.code) ")" } }
+                    p { "“Ask again” tells the applicant: " q lang=(words.tag) dir=(words.direction) { (words.rejection(&problem.code)) } }
+                }
+            }
         }
         (Stage::Purged, Some(PurgeCause::Lost)) => {
             html! { p.notice.bad { "The key of this document was lost, so nobody can read it any more. Ask again." } }
@@ -300,6 +310,13 @@ pub fn action_words(action: &str) -> &str {
         "delivery.rejected" => "Rejected by the provider",
         "delivery.retried" => "Sent again",
         "delivery.marked_uploaded" => "Marked as uploaded",
+        "mail.queued" => "E-mail on its way",
+        "mail.sent" => "E-mail sent",
+        "mail.failed" => "E-mail could not be sent",
+        "webhook.resent" => "Webhook sent again",
+        "template.changed" => "Message changed",
+        "template.dropped" => "Message back to the built-in one",
+        "audit.checkpoint" => "Audit checkpoint signed",
         "purge.requested" => "Purge ordered",
         "purge.started" => "Purge started",
         other => other,

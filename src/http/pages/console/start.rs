@@ -53,6 +53,7 @@ pub fn page(agent: &Agent, state: &State, attention: &Attention, only_password: 
                     li { a href={ "/requests?state=" (of.as_str()) } { span.number { (count) } span { (state_words(of).0) } } }
                 }
             }
+            @if state.portal.outgoing.mailer.is_some() { p.quiet { a href="/notices" { "Notices by e-mail" } " – what you want to be told without looking here." } }
         } }
     };
     frame::page(agent, Place::Start, "Overview", body)

@@ -27,6 +27,9 @@ pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Optio
         h1 { (sentence(words.say("send-title"), &[("document", plain(&label))])) }
         @if let Some((problem, None)) = problem { div.problem role="alert" tabindex="-1" id="problem" { (problem.detail) } }
         (who_asks(view, request))
+        @if let Some(before) = request.rejected_before() {
+            p.rejected { (words.say("message.again")) " " strong { (words.rejection(&before.code)) } }
+        }
         @if let Some(note) = note {
             figure {
                 figcaption.quiet { (sentence(words.say("note"), &[("company", view.reader.company_name())])) }

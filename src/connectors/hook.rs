@@ -1,0 +1,208 @@
+//! Telling the company's own systems what happened: webhooks as the Standard Webhooks specification has them, or a sentence for a chat (Slack, Mattermost, Rocket.Chat).
+//!
+//! * Signed with `v1` HMAC-SHA256 under `whsec_…` secrets, two of them while one is replaced; the address is guarded like a provider's, no redirect is followed.
+//! * What is sent is decided elsewhere and holds no personal data; what comes back is a status, of which nothing but the number is kept.
+//!
+//! | key of `[webhooks.<name>]` | default | what |
+//! | --- | --- | --- |
+//! | `url` or `url_file` | – | `https://…`; in a file where the address itself is the secret, as Slack's is |
+//! | `kind` | `standard` | or `slack` |
+//! | `secret_file`, `secret_previous_file` | needed for `standard` | `whsec_` and 24 to 64 bytes in base64 |
+//! | `events` | all but `audit.checkpoint` | a list of event types |
+//! | `timeout`, `ca_file`, `proxy`, `allow_private`, `allow_insecure` | `20s`, – | as with providers |
+
+use reqwest::{Method, Url};
+use time::Duration;
+
+use super::Failure;
+use super::body::Body;
+use super::client::{Call, Client};
+use super::guard::checked_url;
+use super::settings::{Endpoint, Fault, ReadSecret, Reader, Secret};
+use super::sign::{sign_standard, standard_key};
+use crate::domain::dispatch::EVENTS;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    Standard,
+    Slack,
+}
+
+pub struct Hook {
+    pub style: Style,
+    events: Vec<String>,
+    client: Client,
+    url: Url,
+    keys: Vec<zeroize::Zeroizing<Vec<u8>>>,
+}
+
+/// How a receiver took it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A 2xx status.
+    Taken(u16),
+    /// Worth another try, at the earliest after this.
+    Later { why: String, after: Option<Duration> },
+    /// Not wanted any more (410).
+    Never(String),
+}
+
+const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
+
+impl Hook {
+    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
+        const URL: &str = "an address such as \"https://app.example.com/nightdrop\" (or url_file)";
+        const LIST: &str = "a list of event types";
+        let mut reader = Reader::new(table, read_secret);
+        let style = reader.choice("kind", &[("standard", Style::Standard), ("slack", Style::Slack)], Style::Standard);
+        let url = match (reader.text("url", URL), reader.secret("url_file")) {
+            (Some(url), None) => url,
+            (None, Some(secret)) => secret.expose().to_owned(),
+            _ => {
+                reader.fault("url", format!("{URL}, one of the two"));
+                String::new()
+            }
+        };
+        let endpoint = Endpoint {
+            base_url: url,
+            allow_insecure: reader.flag("allow_insecure", false),
+            allow_private: reader.flag("allow_private", false),
+            allow_loopback: false,
+            ca_file: reader
+                .text("ca_file", "the path of a PEM file with certificate authorities")
+                .map(Into::into),
+            proxy: reader.text("proxy", "a proxy's address, such as \"http://proxy.internal:3128\""),
+            timeout: reader.span("timeout", Duration::seconds(20)),
+        };
+        let events = reader.texts("events", LIST).unwrap_or_default();
+        if let Some(unknown) = events.iter().find(|e| !EVENTS.contains(&e.as_str())) {
+            reader.fault("events", format!("{LIST} without \"{unknown}\"; there is: {}", EVENTS.join(", ")));
+        }
+        let mut keys = Vec::new();
+        for name in ["secret_file", "secret_previous_file"] {
+            if let Some(secret) = reader.secret(name) {
+                match key(&secret) {
+                    Some(key) => keys.push(key),
+                    None => reader.fault(name, "a file with \"whsec_\" and 24 to 64 random bytes in base64"),
+                }
+            }
+        }
+        if style == Style::Standard && keys.is_empty() {
+            reader.fault("secret_file", "the path of a file with the signing secret (whsec_…)");
+        }
+        let checked = checked_url(&endpoint, "url", &endpoint.base_url);
+        if let (Err(fault), false) = (&checked, endpoint.base_url.is_empty()) {
+            reader.fault("url", fault.accepted.clone());
+        }
+        let client = Client::new(&endpoint);
+        reader.finish(())?;
+        Ok(Self {
+            style,
+            events,
+            client: client?,
+            url: checked.map_err(|fault| vec![fault])?,
+            keys,
+        })
+    }
+
+    /// Whether this receiver is told of events of a type.
+    pub fn wants(&self, event: &str) -> bool {
+        if self.events.is_empty() {
+            // A checkpoint is for whoever keeps it, and asked for by name.
+            event != crate::domain::dispatch::CHECKPOINT
+        } else {
+            self.events.iter().any(|e| e == event)
+        }
+    }
+
+    /// Sends a JSON body once. `id` stays the same for every try; `timestamp` is this try's, in seconds since 1970.
+    pub async fn send(&self, id: &str, timestamp: i64, body: &str) -> Told {
+        let mut call = Call::sending(Method::POST, self.url.clone()).body(Body::text("application/json", body.to_owned()));
+        if !self.keys.is_empty() {
+            let signatures: Vec<String> = self
+                .keys
+                .iter()
+                .map(|key| sign_standard(key, id, timestamp, body.as_bytes()))
+                .collect();
+            call = call
+                .header("webhook-id", id)
+                .header("webhook-timestamp", &timestamp.to_string())
+                .header("webhook-signature", &signatures.join(" "));
+        }
+        match self.client.send(call).await {
+            Ok(answer) => match answer.status {
+                status @ 200..300 => Told::Taken(status),
+                410 => Told::Never("The receiver does not want it any more (status 410).".to_owned()),
+                status => Told::Later {
+                    why: format!("The receiver answered with status {status}."),
+                    after: answer.retry_after(),
+                },
+            },
+            Err(failure) => Told::Later {
+                why: reason(&failure).to_owned(),
+                after: None,
+            },
+        }
+    }
+}
+
+fn key(secret: &Secret) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+    standard_key(secret.expose())
+        .filter(|key| KEY_LENGTHS.contains(&key.len()))
+        .map(zeroize::Zeroizing::new)
+}
+
+fn reason(failure: &Failure) -> &'static str {
+    match failure.problem().code.as_str() {
+        "provider.timeout" => "The receiver did not answer in time.",
+        "provider.interrupted" => "The connection broke before the receiver answered.",
+        "provider.unreachable" => "No secure connection could be made, or the name leads to an address that is not allowed.",
+        _ => "It could not be sent.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn hook(table: &str) -> Result<Hook, Vec<Fault>> {
+        let read = |path: &str| match path {
+            "good" => Ok(Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")),
+            "short" => Ok(Secret::new("whsec_MfKQ9r8GKYo=")),
+            "slack" => Ok(Secret::new("https://hooks.example.com/services/T0/B0/x")),
+            _ => Err("is not there".to_owned()),
+        };
+        Hook::from_table(&table.parse().unwrap(), &read)
+    }
+
+    #[test]
+    fn a_table_is_refused_with_the_key_that_is_wrong() {
+        assert!(hook("url = \"https://app.example.com/x\"\nsecret_file = \"good\"").is_ok());
+        assert!(hook("kind = \"slack\"\nurl_file = \"slack\"").is_ok());
+        for (table, key) in [
+            ("secret_file = \"good\"", "url"),
+            ("url = \"https://a.example\"", "secret_file"),
+            ("url = \"https://a.example\"\nsecret_file = \"short\"", "secret_file"),
+            ("url = \"https://a.example\"\nsecret_file = \"none\"", "secret_file"),
+            ("url = \"http://a.example\"\nsecret_file = \"good\"", "url"),
+            ("url = \"https://169.254.169.254/x\"\nsecret_file = \"good\"", "url"),
+            ("url = \"https://127.0.0.1/x\"\nsecret_file = \"good\"", "url"),
+            ("url = \"https://a.example\"\nsecret_file = \"good\"\nevents = [\"x\"]", "events"),
+            ("url = \"https://a.example\"\nsecret_file = \"good\"\nfoo = 1", "foo"),
+            ("kind = \"teams\"\nurl = \"https://a.example\"\nsecret_file = \"good\"", "kind"),
+        ] {
+            let faults = hook(table).err().unwrap_or_else(|| panic!("accepted: {table}"));
+            assert!(faults.iter().any(|f| f.key == key), "{table}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn receivers_are_told_what_they_asked_for() {
+        let all = hook("url = \"https://a.example\"\nsecret_file = \"good\"").unwrap();
+        assert!(all.wants("document.received") && !all.wants("audit.checkpoint"));
+        let some =
+            hook("url = \"https://a.example\"\nsecret_file = \"good\"\nevents = [\"document.purged\", \"audit.checkpoint\"]").unwrap();
+        assert!(some.wants("document.purged") && some.wants("audit.checkpoint") && !some.wants("document.received"));
+    }
+}

@@ -1,0 +1,289 @@
+//! Mail, handed to the company's own relay by SMTP.
+//!
+//! * TLS is required: `starttls` (the default) or `tls` from the first byte, with the system's certificate authorities or `ca_file`. `none` works towards this very
+//!   machine only, for a relay that runs on it.
+//! * One connection for each mail; nothing of a mail is logged, and of the relay's answer the status alone is kept.
+//!
+//! | key of `[mail]` | default | what |
+//! | --- | --- | --- |
+//! | `from` | – | `"Example Bank <drop@example.com>"` |
+//! | `host`, `port` | –, 587 / 465 / 25 by `tls` | the relay |
+//! | `tls` | `starttls` | `tls`, or `none` for a relay on this machine |
+//! | `username`, `password_file` | none | both or neither; never without TLS beyond this machine |
+//! | `reply_to` | none | where answers go |
+//! | `timeout`, `ca_file` | `30s`, none | |
+
+use std::str::FromStr as _;
+
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use time::Duration;
+
+use super::hook::Told;
+use super::settings::{Fault, ReadSecret, Reader};
+
+/// Characters of an address, as RFC 5321 allows.
+const ADDRESS_MAX: usize = 254;
+
+pub struct Mailer {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+    reply_to: Option<Mailbox>,
+}
+
+/// One plain-text mail to one person.
+pub struct Letter<'a> {
+    pub to: &'a str,
+    pub subject: &'a str,
+    pub text: &'a str,
+    /// Without brackets and domain; the same for every try, so that a repeat is recognised.
+    pub id: &'a str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    StartTls,
+    Tls,
+    None,
+}
+
+impl Mailer {
+    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
+        const FROM: &str = "a sender such as \"Example Bank <drop@example.com>\"";
+        let mut reader = Reader::new(table, read_secret);
+        let from = mailbox(&reader.required("from", FROM));
+        if from.is_none() && reader.has("from") {
+            reader.fault("from", FROM);
+        }
+        let reply = reader.text("reply_to", "an address such as \"support@example.com\"");
+        let reply_to = reply.as_deref().and_then(mailbox);
+        if reply.is_some() && reply_to.is_none() {
+            reader.fault("reply_to", "an address such as \"support@example.com\"");
+        }
+        let host = reader.required("host", "the relay's name, such as \"smtp.example.com\"");
+        let modes = [("starttls", Mode::StartTls), ("tls", Mode::Tls), ("none", Mode::None)];
+        let mode = reader.choice("tls", &modes, Mode::StartTls);
+        let usual = match mode {
+            Mode::StartTls => 587,
+            Mode::Tls => 465,
+            Mode::None => 25,
+        };
+        let port = u16::try_from(reader.number("port", usual, 1..=65_535)).unwrap_or(587);
+        if mode == Mode::None && !on_this_machine(&host) {
+            reader.fault(
+                "tls",
+                "\"starttls\" or \"tls\"; \"none\" is for a relay at localhost, 127.0.0.1 or ::1",
+            );
+        }
+        let (username, password) = (reader.text("username", "a name"), reader.secret("password_file"));
+        if username.is_some() != password.is_some() {
+            reader.fault("password_file", "together with username, or neither");
+        }
+        let timeout = reader.span("timeout", Duration::seconds(30));
+        let authorities = reader.text("ca_file", "the path of a PEM file with certificate authorities");
+        let tls = match mode {
+            Mode::None => Some(Tls::None),
+            _ => tls(&host, authorities.as_deref()).map(|tls| if mode == Mode::Tls { Tls::Wrapper(tls) } else { Tls::Required(tls) }),
+        };
+        if tls.is_none() {
+            reader.fault(
+                "ca_file",
+                "a readable PEM file with one certificate, or a system with a certificate store",
+            );
+        }
+        reader.finish(())?;
+        let (Some(from), Some(tls)) = (from, tls) else {
+            return Err(vec![Fault::new("from", FROM)]);
+        };
+        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
+            .port(port)
+            .tls(tls)
+            .timeout(Some(timeout.unsigned_abs()));
+        if let (Some(username), Some(password)) = (username, password) {
+            builder = builder.credentials(Credentials::new(username, password.expose().to_owned()));
+        }
+        Ok(Self {
+            transport: builder.build(),
+            from,
+            reply_to,
+        })
+    }
+
+    /// Hands one mail to the relay.
+    pub async fn send(&self, letter: &Letter<'_>) -> Told {
+        let Some(message) = self.message(letter) else {
+            return Told::Never("The address or the text does not make a mail.".to_owned());
+        };
+        match self.transport.send(message).await {
+            Ok(_) => Told::Taken(250),
+            Err(error) => sorted(&error),
+        }
+    }
+
+    /// Whether the relay answers, speaks the TLS that is wanted, and knows the login. The error says what is wrong.
+    pub async fn check(&self) -> Result<(), String> {
+        match self.transport.test_connection().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("The mail server closes the connection at once.".to_owned()),
+            Err(error) => match sorted(&error) {
+                Told::Later { why, .. } | Told::Never(why) => Err(why),
+                Told::Taken(_) => Ok(()),
+            },
+        }
+    }
+
+    fn message(&self, letter: &Letter<'_>) -> Option<Message> {
+        let to = Mailbox::new(None, address(letter.to)?);
+        let domain = self.from.email.domain();
+        let mut builder = Message::builder()
+            .from(self.from.clone())
+            .to(to)
+            .subject(letter.subject)
+            .message_id(Some(format!("<{}@{domain}>", letter.id)))
+            // RFC 3834: no out-of-office answers, please.
+            .raw_header(HeaderValue::new(
+                HeaderName::new_from_ascii_str("Auto-Submitted"),
+                "auto-generated".to_owned(),
+            ))
+            .header(ContentType::TEXT_PLAIN);
+        if let Some(reply_to) = &self.reply_to {
+            builder = builder.reply_to(reply_to.clone());
+        }
+        builder.body(letter.text.replace('\n', "\r\n")).ok()
+    }
+}
+
+/// One plain address, without a name, a comment or a second one behind it.
+pub fn address(text: &str) -> Option<Address> {
+    let plain = text.len() <= ADDRESS_MAX && text.is_ascii() && !text.contains(|c: char| c.is_ascii_control() || " ,;<>\"()".contains(c));
+    plain.then(|| Address::from_str(text).ok()).flatten()
+}
+
+fn mailbox(text: &str) -> Option<Mailbox> {
+    (!text.is_empty() && !text.contains(char::is_control))
+        .then(|| Mailbox::from_str(text).ok())
+        .flatten()
+}
+
+fn on_this_machine(host: &str) -> bool {
+    host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
+}
+
+fn tls(host: &str, authorities: Option<&str>) -> Option<TlsParameters> {
+    let mut builder = TlsParameters::builder(host.to_owned());
+    if let Some(path) = authorities {
+        builder = builder.add_root_certificate(Certificate::from_pem(&std::fs::read(path).ok()?).ok()?);
+    }
+    builder.build().ok()
+}
+
+/// What the relay says of the mail itself is final; what it says of us, or does not say, may change.
+fn sorted(error: &lettre::transport::smtp::Error) -> Told {
+    let status = error.status().map(u16::from);
+    match status {
+        Some(status @ (501 | 550..=556)) => Told::Never(format!("The mail server refuses this mail (status {status}).")),
+        Some(status) => Told::Later {
+            why: format!("The mail server answered with status {status}."),
+            after: None,
+        },
+        None => Told::Later {
+            why: if error.is_timeout() {
+                "The mail server did not answer in time.".to_owned()
+            } else if error.is_tls() {
+                "No secure connection to the mail server could be made.".to_owned()
+            } else {
+                "The mail server could not be reached, or broke off.".to_owned()
+            },
+            after: None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::connectors::settings::Secret;
+
+    fn mailer(table: &str) -> Result<Mailer, Vec<Fault>> {
+        Mailer::from_table(&table.parse().unwrap(), &|_| Ok(Secret::new("secret")))
+    }
+
+    #[test]
+    fn a_table_is_refused_with_the_key_that_is_wrong() {
+        crate::connectors::client::install_tls();
+        assert!(mailer("from = \"Bank <a@example.com>\"\nhost = \"localhost\"\ntls = \"none\"").is_ok());
+        assert!(mailer("from = \"a@example.com\"\nhost = \"smtp.example.com\"\nusername = \"u\"\npassword_file = \"p\"").is_ok());
+        for (table, key) in [
+            ("host = \"localhost\"\ntls = \"none\"", "from"),
+            ("from = \"Bank\"\nhost = \"localhost\"\ntls = \"none\"", "from"),
+            ("from = \"a@example.com\"\ntls = \"none\"", "host"),
+            ("from = \"a@example.com\"\nhost = \"smtp.example.com\"\ntls = \"none\"", "tls"),
+            ("from = \"a@example.com\"\nhost = \"10.0.0.1\"\ntls = \"none\"", "tls"),
+            (
+                "from = \"a@example.com\"\nhost = \"localhost\"\ntls = \"none\"\nusername = \"u\"",
+                "password_file",
+            ),
+            ("from = \"a@example.com\"\nhost = \"localhost\"\nca_file = \"/nowhere\"", "ca_file"),
+            ("from = \"a@example.com\"\nhost = \"localhost\"\ntls = \"none\"\nx = 1", "x"),
+        ] {
+            let faults = mailer(table).err().unwrap_or_else(|| panic!("accepted: {table}"));
+            assert!(faults.iter().any(|f| f.key == key), "{table}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn one_address_and_nothing_else() {
+        for good in ["a@example.com", "first.last+tag@sub.example.co"] {
+            assert!(address(good).is_some(), "{good}");
+        }
+        let long = format!("{}@example.com", "a".repeat(300));
+        for bad in [
+            "",
+            "a",
+            "@example.com",
+            "a@",
+            "a@b@c.example",
+            "a@example.com,b@example.com",
+            "A <a@example.com>",
+            "a@example.com\r\nBcc: b@example.com",
+            "a b@example.com",
+            "ü@example.com",
+            &long,
+        ] {
+            assert!(address(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mail_has_the_headers_it_needs_and_none_that_a_text_adds() {
+        let mailer =
+            mailer("from = \"Bank <a@example.com>\"\nreply_to = \"help@example.com\"\nhost = \"localhost\"\ntls = \"none\"").unwrap();
+        let letter = Letter {
+            to: "james@example.net",
+            subject: "Grüße\r\nBcc: eve@example.net",
+            text: "Hello\n.\nüber\n",
+            id: "msg_x",
+        };
+        let text = String::from_utf8(mailer.message(&letter).unwrap().formatted()).unwrap();
+        let head = text.split("\r\n\r\n").next().unwrap();
+        assert!(!head.lines().any(|l| l.to_lowercase().starts_with("bcc")), "{head}");
+        for line in [
+            "From: Bank <a@example.com>",
+            "Reply-To: help@example.com",
+            "To: james@example.net",
+            "Message-ID: <msg_x@example.com>",
+            "Auto-Submitted: auto-generated",
+        ] {
+            assert!(head.lines().any(|l| l == line), "{line}: {head}");
+        }
+        assert!(head.contains("Date: ") && head.contains("Content-Type: text/plain; charset=utf-8"));
+    }
+}

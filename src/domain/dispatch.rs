@@ -1,0 +1,184 @@
+//! What leaves the portal about a request: webhooks to the company's systems, and mail. A dispatch waits in the store until it was taken, is tried again, and stays in
+//! the log for a while.
+//!
+//! * What a webhook says holds no personal data. Mail to an applicant holds an address and the one-time link, so it is sealed under an erasure secret that is
+//!   destroyed as soon as it was sent or is not needed any more; mail to an agent names no applicant.
+//! * Dispatches of one lane (one receiver, one request) are sent in the order in which the things happened. At least once: receivers know a repeat by its id.
+
+use time::{Duration, OffsetDateTime};
+
+use super::document::{SealedText, SlotRef};
+use super::id::{AgentId, DispatchId, RequestId};
+
+/// How long the log keeps what was sent or given up.
+pub const KEPT: Duration = Duration::days(30);
+
+/// A signed head of the audit log, for whoever keeps it elsewhere.
+pub const CHECKPOINT: &str = "audit.checkpoint";
+
+/// The types of events. Stable: receivers depend on them.
+pub const EVENTS: [&str; 13] = [
+    "request.created",
+    "request.extended",
+    "request.reissued",
+    "request.revoked",
+    "request.expired",
+    "request.needs_attention",
+    "document.received",
+    "document.delivered",
+    "document.confirmed",
+    "document.rejected",
+    "document.purged",
+    "mail.failed",
+    CHECKPOINT,
+];
+
+/// The event that an audited action is told as; `None`: it is not told.
+pub fn event_of(action: &str) -> Option<&'static str> {
+    let event = match action {
+        "link.issued" => "request.created",
+        "link.extended" => "request.extended",
+        "link.reissued" => "request.reissued",
+        "link.revoked" => "request.revoked",
+        "link.expired" => "request.expired",
+        "delivery.needs_attention" => "request.needs_attention",
+        "document.received" => "document.received",
+        "delivery.received" => "document.delivered",
+        "delivery.confirmed" | "delivery.marked_uploaded" => "document.confirmed",
+        "delivery.rejected" => "document.rejected",
+        "document.purged" => "document.purged",
+        "mail.failed" => "mail.failed",
+        "audit.checkpoint" => CHECKPOINT,
+        _ => return None,
+    };
+    Some(event)
+}
+
+/// By which way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Channel {
+    /// A receiver of webhooks, by its name in the configuration.
+    Hook(String),
+    Mail,
+}
+
+impl std::fmt::Display for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Hook(name) => write!(f, "hook:{name}"),
+            Self::Mail => f.write_str("mail"),
+        }
+    }
+}
+
+impl Channel {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix("hook:") {
+            Some(name) if !name.is_empty() => Some(Self::Hook(name.to_owned())),
+            None if text == "mail" => Some(Self::Mail),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// An event as JSON.
+    Event(String),
+    /// A mail to an agent, whose address is looked up when it is sent.
+    ToAgent { agent: AgentId, subject: String, text: String },
+    /// A mail to an applicant.
+    Sealed { slot: SlotRef, sealed: SealedText },
+    /// Sent or dropped: nothing of it is left.
+    Gone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The next try is at this instant, once everything before it in its lane is done.
+    Waiting(OffsetDateTime),
+    Sent(OffsetDateTime),
+    /// Out of tries, or refused for good.
+    Failed(OffsetDateTime),
+    /// Not needed any more.
+    Dropped(OffsetDateTime),
+}
+
+impl Progress {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting(_) => "waiting",
+            Self::Sent(_) => "sent",
+            Self::Failed(_) => "failed",
+            Self::Dropped(_) => "dropped",
+        }
+    }
+
+    pub fn ended_at(self) -> Option<OffsetDateTime> {
+        match self {
+            Self::Waiting(_) => None,
+            Self::Sent(at) | Self::Failed(at) | Self::Dropped(at) => Some(at),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dispatch {
+    pub id: DispatchId,
+    pub channel: Channel,
+    /// What must stay in order with one another.
+    pub lane: [u8; 16],
+    /// Place in the lane.
+    pub order: u64,
+    /// The event's type (`document.received`), or what kind of mail it is (`mail.link`).
+    pub kind: String,
+    pub request: Option<RequestId>,
+    /// The link that a mail carries.
+    pub generation: u32,
+    pub created_at: OffsetDateTime,
+    /// After this it is not worth sending.
+    pub give_up_at: OffsetDateTime,
+    /// Failed tries.
+    pub attempts: u32,
+    /// Grows with every try; who comes back with an older one has lost it.
+    pub fence: u64,
+    /// How the last try ended, in words without content, address or secret.
+    pub last: Option<String>,
+    pub body: Body,
+    pub progress: Progress,
+}
+
+/// How a try ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Sent,
+    Failed,
+    Dropped,
+    Again(OffsetDateTime),
+}
+
+impl Dispatch {
+    /// A try is over. What only the sending needed is gone with its end; an event stays, so that it can be sent again.
+    pub fn end(&mut self, outcome: &Outcome, note: String, now: OffsetDateTime) {
+        self.last = Some(note);
+        self.progress = match outcome {
+            Outcome::Sent => Progress::Sent(now),
+            Outcome::Failed => Progress::Failed(now),
+            Outcome::Dropped => Progress::Dropped(now),
+            Outcome::Again(at) => Progress::Waiting(*at),
+        };
+        match outcome {
+            Outcome::Again(_) => self.attempts += 1,
+            Outcome::Sent | Outcome::Failed | Outcome::Dropped => {
+                if !matches!(self.body, Body::Event(_)) {
+                    self.body = Body::Gone;
+                }
+            }
+        }
+    }
+
+    /// Whether a person can have it sent again.
+    pub fn repeatable(&self) -> bool {
+        matches!(self.body, Body::Event(_)) && self.progress.ended_at().is_some()
+    }
+}

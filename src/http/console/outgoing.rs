@@ -1,0 +1,49 @@
+//! What was told to others, and sending it again; and what an agent wants to be told.
+
+use actix_web::{HttpRequest, web};
+
+use crate::domain::audit::AuditEvent;
+use crate::domain::id::DispatchId;
+use crate::http::State;
+use crate::http::api::query::{Query, write_cursor};
+use crate::http::error::Problem;
+use crate::http::pages::console::{Notice, outgoing as pages};
+use crate::http::staff::{Admin, Csrf, Read, SignedIn};
+use crate::storage::outbox::Wishes;
+
+use super::form::Form;
+use super::{Page, html, see};
+
+const PAGE: usize = 50;
+
+pub async fn list(who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest) -> Page {
+    let query = Query::of(&request, &["cursor", "done"])?;
+    let page = state.portal.records.dispatches(None, query.cursor()?, PAGE).await?;
+    let next = page.next.map(write_cursor);
+    Ok(html(pages::list(&who.agent, &state, &page.dispatches, next, Notice::of(&request))))
+}
+
+pub async fn resend(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, id: web::Path<String>) -> Page {
+    let missing = || Problem::not_found("There is nothing to send again.");
+    let id = DispatchId::parse(&id).ok_or_else(missing)?;
+    let event = AuditEvent::new(state.portal.records.now(), who.actor(), "webhook.resent").with("webhook", id);
+    state.portal.records.resend(id, event).await?;
+    state.portal.outgoing.bell.notify_one();
+    Ok(see("/admin/outgoing?done=resent"))
+}
+
+pub async fn notices(who: SignedIn<Read>, state: web::Data<State>, request: HttpRequest) -> Page {
+    let wishes = state.portal.records.wishes(who.agent.id).await?;
+    Ok(html(pages::notices(&who.agent, &state, wishes, Notice::of(&request))))
+}
+
+pub async fn set_notices(_: Csrf, who: SignedIn<Read>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let wishes = Wishes {
+        arrived: form.ticked("arrived"),
+        attention: form.ticked("attention"),
+        digest: form.ticked("digest"),
+    };
+    state.portal.records.set_wishes(who.agent.id, wishes).await?;
+    Ok(see("/notices?done=notices"))
+}

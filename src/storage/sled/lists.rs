@@ -1,0 +1,107 @@
+//! Lists in the embedded store: pages of requests by the narrowest index, and the places of old rows in lists that came later.
+
+use time::OffsetDateTime;
+
+use crate::domain::agent::sees;
+use crate::domain::id::RequestId;
+use crate::domain::request::DocumentRequest;
+use crate::storage::record::Record;
+use crate::storage::{Cursor, Filter, Page, StorageError, key};
+
+use super::error::StoreError;
+use super::records::Batch;
+use super::{Failed, SledStore, load};
+
+/// Rows looked at at once.
+const SCAN_STEP: usize = 200;
+/// Rows looked at for one page at most: a page may be short, or empty, while more follow behind its cursor.
+const PAGE_LOOK: usize = 5_000;
+
+impl SledStore {
+    /// Rows of a store from before the lists of what to look at get their places in them, once.
+    pub(super) fn complete_indexes(&self) -> Result<(), StoreError> {
+        const DONE: &str = "watch-lists";
+        if self.meta(DONE)?.is_some() {
+            return Ok(());
+        }
+        let mut behind: Option<Vec<u8>> = None;
+        loop {
+            let step = self.store.records().scan_prefix(&[key::REQUEST], behind.as_deref(), SCAN_STEP)?;
+            let Some((last, _)) = step.last() else { break };
+            behind = Some(last.clone());
+            let mut batch = Batch::new();
+            // A damaged row is reported when it is needed; here it is only not found.
+            for watch in step.iter().filter_map(|(_, row)| key::watches(&DocumentRequest::decode(row).ok()?)) {
+                batch.put(watch, Vec::new());
+            }
+            if !batch.is_empty() {
+                let seq = self.store.apply(batch)?;
+                self.store.settled_blocking(seq)?;
+            }
+        }
+        self.set_meta(DONE, b"1")
+    }
+
+    pub(super) fn page(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, Failed> {
+        let rows = self.store.records();
+        let now = self.clock.now();
+        // The narrowest index leads; what it does not cover is checked on the row.
+        let prefix = if let Some(index) = &filter.applicant_index {
+            key::applicant_prefix(index)
+        } else if let Some(state) = filter.state {
+            key::state_prefix(state)
+        } else if let Some(creator) = &filter.created_by {
+            key::creator_prefix(creator)
+        } else if let Some(provider) = &filter.provider {
+            key::provider_prefix(provider)
+        } else if let Some([team]) = filter.teams.as_deref() {
+            key::team_prefix(team)
+        } else {
+            vec![key::ALL]
+        };
+        let mut behind = after.map(|c| [&prefix[..], &c.0].concat());
+        let mut found = Vec::with_capacity(limit);
+        let mut looked = 0;
+        loop {
+            let step = rows.scan_prefix(&prefix, behind.as_deref(), SCAN_STEP.max(limit))?;
+            let exhausted = step.len() < SCAN_STEP.max(limit);
+            for (k, _) in step {
+                let place: [u8; 24] = k[prefix.len()..]
+                    .try_into()
+                    .map_err(|_| Failed::Storage(StorageError::Corrupt("an index entry".into())))?;
+                let id = RequestId(
+                    place[8..]
+                        .try_into()
+                        .map_err(|_| Failed::Storage(StorageError::Corrupt("an index entry".into())))?,
+                );
+                behind = Some(k);
+                looked += 1;
+                if let Some(request) = load(&rows, id)?
+                    && matches(&request, filter, now)
+                {
+                    found.push(request);
+                }
+                if found.len() == limit || looked == PAGE_LOOK {
+                    return Ok(Page {
+                        requests: found,
+                        next: Some(Cursor(place)),
+                    });
+                }
+            }
+            if exhausted {
+                return Ok(Page {
+                    requests: found,
+                    next: None,
+                });
+            }
+        }
+    }
+}
+
+fn matches(request: &DocumentRequest, filter: &Filter, now: OffsetDateTime) -> bool {
+    filter.state.is_none_or(|s| request.state(now) == s)
+        && filter.provider.as_ref().is_none_or(|p| request.provider == *p)
+        && filter.applicant_index.is_none_or(|a| request.applicant_index == a)
+        && filter.created_by.as_ref().is_none_or(|c| request.created_by.to_string() == *c)
+        && filter.teams.as_ref().is_none_or(|teams| sees(teams, request.team.as_ref()))
+}

@@ -1,0 +1,69 @@
+//! Telling others: the company's systems by webhooks, applicants and agents by mail.
+//!
+//! [`announce`] reads the audit log behind its mark and queues what each entry calls for; [`courier`] sends what is due. Both are steps that the worker repeats, and
+//! both can die at any point: a change is announced at least once, in its order, and no mail's secret outlives its purpose.
+
+pub mod announce;
+pub mod checkpoint;
+pub mod courier;
+pub mod mail;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use time::{Duration, Time};
+use tokio::sync::Notify;
+
+use super::{Portal, WorkflowError};
+use crate::connectors::hook::Hook;
+use crate::connectors::mail::Mailer;
+
+/// Whom the portal tells, and how; put together at start.
+pub struct Outgoing {
+    pub hooks: BTreeMap<String, Hook>,
+    pub mailer: Option<Mailer>,
+    /// The company's name, in mails to agents.
+    pub company: String,
+    /// Where agents open the console, for links in what they are told.
+    pub staff_url: Option<String>,
+    /// When the daily digest is written, in UTC.
+    pub digest_at: Time,
+    pub checkpoints: Option<Checkpoints>,
+    /// Hosts that an applicant may be sent back to.
+    pub return_hosts: Vec<String>,
+    /// Rung when something may have become due.
+    pub bell: Notify,
+}
+
+/// Where signed heads of the audit log go besides the webhooks that want them.
+pub struct Checkpoints {
+    pub file: Option<PathBuf>,
+    pub every: Duration,
+    pub due: checkpoint::Due,
+}
+
+impl Outgoing {
+    pub fn listens(&self) -> bool {
+        !self.hooks.is_empty() || self.mailer.is_some()
+    }
+
+    /// The console's address of a request.
+    pub fn request_url(&self, request: crate::domain::id::RequestId) -> Option<String> {
+        self.staff_url.as_ref().map(|url| format!("{url}/requests/{request}"))
+    }
+}
+
+/// Once, before anything is announced.
+pub async fn begin(portal: &Portal) -> Result<(), WorkflowError> {
+    Ok(portal.records.listen(portal.outgoing.listens()).await?)
+}
+
+/// One thing of whatever is due. `false`: nothing is.
+pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
+    Ok(tell(portal).await? || courier::step(portal).await?)
+}
+
+/// Queues what has become due. `false`: nothing has.
+pub async fn tell(portal: &Portal) -> Result<bool, WorkflowError> {
+    Ok(announce::step(portal).await? || announce::digest(portal).await? || checkpoint::step(portal).await?)
+}

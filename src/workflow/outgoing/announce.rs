@@ -1,0 +1,288 @@
+//! From the audit log to what is told of it: events for webhooks, mail for agents who wish it, the end of mails that are not needed any more, and the daily digest.
+
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+use crate::connectors::hook::Style;
+use crate::crypto::random;
+use crate::domain::agent::{Actor, Agent};
+use crate::domain::audit::AuditEntry;
+use crate::domain::dispatch::{Body, Channel, Dispatch, KEPT, Progress, event_of};
+use crate::domain::id::{DispatchId, RequestId};
+use crate::domain::request::DocumentRequest;
+use crate::storage::StorageError;
+use crate::storage::outbox::{Mark, Watch, Wishes};
+use crate::workflow::{Portal, WorkflowError};
+
+/// Entries that are looked at for one step.
+const STEP: usize = 100;
+/// What a digest looks ahead to.
+const SOON: Duration = Duration::hours(24);
+/// What a digest counts of each list, at most.
+const COUNTED: usize = 100;
+/// A notice to an agent is stale after this.
+const NOTICE_LIFE: Duration = Duration::days(2);
+
+/// Announces the next entries of the log.
+pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
+    if !portal.outgoing.listens() {
+        return Ok(false);
+    }
+    let from = portal.records.mark(Mark::Announced).await?;
+    let entries = portal.records.entries(from, STEP).await?;
+    let Some(last) = entries.last() else { return Ok(false) };
+    let mut dispatches = Vec::new();
+    for entry in &entries {
+        let Some(event) = event_of(&entry.event.action) else { continue };
+        let request = match entry.event.request {
+            Some(id) => known(portal, id).await?,
+            None => None,
+        };
+        if let Some(request) = &request {
+            super::mail::drop_stale(portal, request).await?;
+        }
+        for (name, hook) in portal.outgoing.hooks.iter().filter(|(_, hook)| hook.wants(event)) {
+            let body = match hook.style {
+                Style::Standard => standard(event, entry, request.as_ref()),
+                Style::Slack => slack(portal, event, entry, request.as_ref()),
+            };
+            dispatches.push(to_hook(portal, name, event, entry, body)?);
+        }
+        if let (Some(request), Some(_)) = (&request, &portal.outgoing.mailer) {
+            dispatches.extend(to_agents(portal, event, entry, request).await?);
+        }
+    }
+    portal.records.advance(Mark::Announced, from, last.sequence, dispatches).await?;
+    Ok(true)
+}
+
+/// One row that cannot be read must not keep everything behind it untold.
+async fn known(portal: &Portal, id: RequestId) -> Result<Option<DocumentRequest>, WorkflowError> {
+    match portal.records.request(id).await {
+        Err(StorageError::Corrupt(why)) => {
+            tracing::error!(request = %id, why, "a stored request cannot be read; what happened to it is told without its details");
+            Ok(None)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// A new id; drawn, because an entry may be told to many.
+fn new_id(now: OffsetDateTime) -> Result<DispatchId, WorkflowError> {
+    Ok(DispatchId::new(random::array()?, now))
+}
+
+fn to_hook(portal: &Portal, name: &str, event: &str, entry: &AuditEntry, body: Value) -> Result<Dispatch, WorkflowError> {
+    let now = portal.records.now();
+    Ok(Dispatch {
+        id: new_id(now)?,
+        channel: Channel::Hook(name.to_owned()),
+        lane: entry.event.request.map_or([0; 16], |r| r.0),
+        order: entry.sequence,
+        kind: event.to_owned(),
+        request: entry.event.request,
+        generation: 0,
+        created_at: now,
+        give_up_at: now + KEPT,
+        attempts: 0,
+        fence: 0,
+        last: None,
+        body: Body::Event(body.to_string()),
+        progress: Progress::Waiting(now),
+    })
+}
+
+/// What receivers are told. Neither the applicant nor anything that the caller attached stands in it: a receiver knows the request by its id.
+fn standard(event: &str, entry: &AuditEntry, request: Option<&DocumentRequest>) -> Value {
+    let mut data = json!({ "sequence": entry.sequence });
+    let mut set = |name: &str, value: Value| {
+        data[name] = value;
+    };
+    if let Some(id) = entry.event.request {
+        set("request", json!(id.to_string()));
+    }
+    if let Some(request) = request {
+        set("provider", json!(request.provider.as_str()));
+        set("document", json!(request.document.as_str()));
+    }
+    for (name, value) in &entry.event.detail {
+        match name.as_str() {
+            "code" => set("reason", json!({ "code": value })),
+            "cause" | "receipt" | "generation" | "kind" | "head" | "hash" | "at" | "signed_by" | "signature" => set(name, json!(value)),
+            _ => {}
+        }
+    }
+    json!({ "type": event, "timestamp": entry.event.at.format(&Rfc3339).unwrap_or_default(), "data": data })
+}
+
+fn slack(portal: &Portal, event: &str, entry: &AuditEntry, request: Option<&DocumentRequest>) -> Value {
+    let mut text = sentence(event).to_owned();
+    if let Some(request) = request {
+        text.push_str(&format!(": {} · {}", label(portal, request), request.provider));
+    }
+    if let Some(id) = entry.event.request {
+        match portal.outgoing.request_url(id) {
+            Some(url) => text.push_str(&format!(" · <{url}|{id}>")),
+            None => text.push_str(&format!(" · {id}")),
+        }
+    }
+    json!({ "text": text })
+}
+
+fn sentence(event: &str) -> &'static str {
+    match event {
+        "request.created" => "Link issued",
+        "request.extended" => "Link extended",
+        "request.reissued" => "New link issued",
+        "request.revoked" => "Link withdrawn",
+        "request.expired" => "Link expired unused",
+        "request.needs_attention" => "Needs attention",
+        "document.received" => "Document arrived",
+        "document.delivered" => "The provider has the document",
+        "document.confirmed" => "Document confirmed",
+        "document.rejected" => "Document rejected by the provider",
+        "document.purged" => "Document destroyed",
+        "mail.failed" => "A mail could not be sent",
+        _ => "Audit checkpoint",
+    }
+}
+
+fn label(portal: &Portal, request: &DocumentRequest) -> String {
+    let entry = portal.catalogue.get(&request.document);
+    entry.map_or_else(|| request.document.to_string(), |e| e.label("en").to_owned())
+}
+
+/// Whoever issued it is told, if they wish; of what a machine issued, everybody who wishes.
+async fn to_agents(portal: &Portal, event: &str, entry: &AuditEntry, request: &DocumentRequest) -> Result<Vec<Dispatch>, WorkflowError> {
+    let wanted: fn(&Wishes) -> bool = match event {
+        "document.received" => |w| w.arrived,
+        "request.needs_attention" | "document.rejected" | "mail.failed" => |w| w.attention,
+        _ => return Ok(Vec::new()),
+    };
+    let subject = format!("{}: {}", sentence(event), label(portal, request));
+    let mut text = format!(
+        "{}.\n\nDocument: {}\nProvider: {}\n",
+        sentence(event),
+        label(portal, request),
+        request.provider
+    );
+    if let Some(url) = portal.outgoing.request_url(request.id) {
+        text.push_str(&format!("\n{url}\n"));
+    } else {
+        text.push_str(&format!("Request: {}\n", request.id));
+    }
+    text.push_str("\nYou asked for this in the console, under Notices.\n");
+    let mut notices = Vec::new();
+    for agent in portal.records.agents().await? {
+        let concerned = match request.created_by {
+            Actor::Agent(id) => id == agent.id,
+            _ => may_look(&agent),
+        };
+        if concerned && agent.disabled_at.is_none() && wanted(&portal.records.wishes(agent.id).await?) {
+            let kind = if event == "document.received" {
+                "mail.arrived"
+            } else {
+                "mail.attention"
+            };
+            let mut notice = notice(portal, &agent, kind, &subject, &text)?;
+            notice.request = entry.event.request;
+            notices.push(notice);
+        }
+    }
+    Ok(notices)
+}
+
+fn may_look(agent: &Agent) -> bool {
+    agent.role != crate::domain::agent::Role::Auditor
+}
+
+fn notice(portal: &Portal, agent: &Agent, kind: &str, subject: &str, text: &str) -> Result<Dispatch, WorkflowError> {
+    let now = portal.records.now();
+    let id = new_id(now)?;
+    Ok(Dispatch {
+        id,
+        channel: Channel::Mail,
+        // Mails are not kept in order: one that cannot be sent holds up no other.
+        lane: id.0,
+        order: 0,
+        kind: kind.to_owned(),
+        request: None,
+        generation: 0,
+        created_at: now,
+        give_up_at: now + NOTICE_LIFE,
+        attempts: 0,
+        fence: 0,
+        last: None,
+        body: Body::ToAgent {
+            agent: agent.id,
+            subject: subject.to_owned(),
+            text: text.to_owned(),
+        },
+        progress: Progress::Waiting(now),
+    })
+}
+
+/// Queues the day's digest for everybody who wishes it, once a day, and only if something waits for somebody.
+pub async fn digest(portal: &Portal) -> Result<bool, WorkflowError> {
+    if portal.outgoing.mailer.is_none() {
+        return Ok(false);
+    }
+    let now = portal.records.now();
+    let into_day = portal.outgoing.digest_at - time::Time::MIDNIGHT;
+    let today = u64::try_from((now - into_day).unix_timestamp().div_euclid(86_400)).unwrap_or(0);
+    let last = portal.records.mark(Mark::Digest).await?;
+    if last >= today {
+        return Ok(false);
+    }
+    let mut dispatches = Vec::new();
+    // The first day there is begins tomorrow: a fresh portal has nothing to tell.
+    if last > 0
+        && let Some(text) = digest_text(portal, now).await?
+    {
+        for agent in portal.records.agents().await? {
+            if agent.disabled_at.is_none() && may_look(&agent) && portal.records.wishes(agent.id).await?.digest {
+                let subject = format!("{}: what waits today", portal.outgoing.company);
+                dispatches.push(notice(portal, &agent, "mail.digest", &subject, &text)?);
+            }
+        }
+    }
+    portal.records.advance(Mark::Digest, last, today, dispatches).await?;
+    Ok(true)
+}
+
+async fn digest_text(portal: &Portal, now: OffsetDateTime) -> Result<Option<String>, WorkflowError> {
+    use crate::domain::request::RequestState;
+    let counts = portal.records.counts().await?;
+    let stuck = counts
+        .iter()
+        .find(|(s, _)| *s == RequestState::NeedsAttention)
+        .map_or(0, |(_, n)| *n);
+    let many = async |watch| Ok::<_, WorkflowError>(portal.records.watched(watch, COUNTED).await?.len());
+    let (rejected, purged, expiring) = (
+        many(Watch::Rejected).await?,
+        many(Watch::PurgedBefore(now + SOON)).await?,
+        many(Watch::ExpiringBefore(now + SOON)).await?,
+    );
+    if stuck == 0 && rejected + purged + expiring == 0 {
+        return Ok(None);
+    }
+    let shown = |n: usize| {
+        if n == COUNTED {
+            format!("{COUNTED} or more")
+        } else {
+            n.to_string()
+        }
+    };
+    let mut text = format!(
+        "Could not be delivered, needs a decision: {stuck}\nRejected by the provider, ask again: {}\nPurged within a day, undelivered: {}\nLinks that expire within a day, unused: {}\n",
+        shown(rejected),
+        shown(purged),
+        shown(expiring)
+    );
+    if let Some(url) = &portal.outgoing.staff_url {
+        text.push_str(&format!("\n{url}/\n"));
+    }
+    text.push_str("\nYou asked for this in the console, under Notices.\n");
+    Ok(Some(text))
+}

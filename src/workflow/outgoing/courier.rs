@@ -1,0 +1,181 @@
+//! Sending what is due: one dispatch at a time, leased, tried again with growing pauses, and ended.
+
+use time::{Duration, OffsetDateTime};
+
+use crate::connectors::hook::Told;
+use crate::connectors::mail::Letter;
+use crate::crypto::random;
+use crate::domain::agent::Actor;
+use crate::domain::audit::AuditEvent;
+use crate::domain::dispatch::{Body, Channel, Dispatch, Outcome};
+use crate::workflow::{Portal, WorkflowError};
+
+use super::mail;
+
+/// Nobody else touches a dispatch for this long; far longer than any try takes.
+const LEASE: Duration = Duration::minutes(2);
+/// Pauses between two tries of a webhook, from the Standard Webhooks specification. After the last one it has failed.
+const HOOK_PAUSES: [Duration; 9] = [
+    Duration::seconds(5),
+    Duration::minutes(5),
+    Duration::minutes(30),
+    Duration::hours(2),
+    Duration::hours(5),
+    Duration::hours(10),
+    Duration::hours(14),
+    Duration::hours(20),
+    Duration::hours(24),
+];
+/// Pauses between two tries of a mail; the last one repeats until the mail is not worth sending any more.
+const MAIL_PAUSES: [Duration; 5] = [
+    Duration::minutes(1),
+    Duration::minutes(5),
+    Duration::minutes(15),
+    Duration::minutes(30),
+    Duration::hours(1),
+];
+
+/// Sends the dispatch that has been due longest. `false`: none is.
+pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
+    let until = portal.records.now() + LEASE;
+    let Some(dispatch) = portal.records.claim_dispatch(until).await? else {
+        return Ok(false);
+    };
+    let now = portal.records.now();
+    let (outcome, note) = if now >= dispatch.give_up_at {
+        (Outcome::Failed, "It could not be sent in time.".to_owned())
+    } else {
+        attempt(portal, &dispatch, now).await?
+    };
+    let event = told(&dispatch, &outcome, portal.records.now());
+    let ended = !matches!(outcome, Outcome::Again(_));
+    let settled = portal
+        .records
+        .settle_dispatch(dispatch.id, dispatch.fence, outcome, note, event)
+        .await?;
+    // Somebody who dropped it meanwhile has destroyed its secret already.
+    if settled && ended {
+        mail::erase(portal, &dispatch).await;
+    }
+    Ok(true)
+}
+
+async fn attempt(portal: &Portal, dispatch: &Dispatch, now: OffsetDateTime) -> Result<(Outcome, String), WorkflowError> {
+    let gone = || (Outcome::Dropped, "Nobody is configured to take it any more.".to_owned());
+    Ok(match (&dispatch.channel, &dispatch.body) {
+        (Channel::Hook(name), Body::Event(json)) => {
+            let Some(hook) = portal.outgoing.hooks.get(name) else {
+                return Ok(gone());
+            };
+            let told = hook.send(&dispatch.id.to_string(), now.unix_timestamp(), json).await;
+            let pause = usize::try_from(dispatch.attempts).ok().and_then(|n| HOOK_PAUSES.get(n)).copied();
+            sorted(told, pause, now)
+        }
+        (Channel::Mail, Body::ToAgent { agent, subject, text }) => {
+            let Some(mailer) = &portal.outgoing.mailer else { return Ok(gone()) };
+            let agent = portal.records.agent(*agent).await?.filter(|a| a.disabled_at.is_none());
+            let Some(agent) = agent else {
+                return Ok((Outcome::Dropped, "The agent does not work here any more.".to_owned()));
+            };
+            let letter = Letter {
+                to: &agent.email,
+                subject,
+                text,
+                id: &dispatch.id.to_string(),
+            };
+            sorted(mailer.send(&letter).await, Some(mail_pause(dispatch.attempts)), now)
+        }
+        (Channel::Mail, Body::Sealed { .. }) => {
+            let Some(mailer) = &portal.outgoing.mailer else { return Ok(gone()) };
+            match mail::open(portal, dispatch).await? {
+                mail::Opened::Stale => (Outcome::Dropped, "Not needed any more.".to_owned()),
+                mail::Opened::Lost => (Outcome::Failed, "Its key is gone, so nobody can read it any more.".to_owned()),
+                mail::Opened::NotYet(at) => (Outcome::Again(at), "The link lives longer now.".to_owned()),
+                mail::Opened::Ready(content) => {
+                    let letter = Letter {
+                        to: &content.to,
+                        subject: &content.subject,
+                        text: &content.text,
+                        id: &dispatch.id.to_string(),
+                    };
+                    sorted(mailer.send(&letter).await, Some(mail_pause(dispatch.attempts)), now)
+                }
+            }
+        }
+        _ => (Outcome::Failed, "Its content does not fit its way.".to_owned()),
+    })
+}
+
+fn mail_pause(attempts: u32) -> Duration {
+    let place = usize::try_from(attempts).unwrap_or(usize::MAX).min(MAIL_PAUSES.len() - 1);
+    MAIL_PAUSES[place]
+}
+
+fn sorted(told: Told, pause: Option<Duration>, now: OffsetDateTime) -> (Outcome, String) {
+    match (told, pause) {
+        (Told::Taken(status), _) => (Outcome::Sent, format!("Taken (status {status}).")),
+        (Told::Never(why), _) | (Told::Later { why, .. }, None) => (Outcome::Failed, why),
+        (Told::Later { why, after }, Some(pause)) => {
+            let pause = (pause + jitter(pause)).max(after.unwrap_or_default());
+            (Outcome::Again(now + pause), why)
+        }
+    }
+}
+
+/// Up to a tenth more, so that what failed together is not tried again together.
+fn jitter(pause: Duration) -> Duration {
+    let share = random::array::<1>().map_or(0.0, |[byte]| f64::from(byte) / 2_560.0);
+    pause * share
+}
+
+/// What the log says of mail. Of webhooks it says nothing: they tell of the log.
+fn told(dispatch: &Dispatch, outcome: &Outcome, now: OffsetDateTime) -> Option<AuditEvent> {
+    let action = match (&dispatch.channel, outcome) {
+        (Channel::Mail, Outcome::Sent) => "mail.sent",
+        (Channel::Mail, Outcome::Failed) => "mail.failed",
+        _ => return None,
+    };
+    let event = AuditEvent::new(now, Actor::Portal, action).with("kind", &dispatch.kind);
+    Some(match dispatch.request {
+        // What agents are told is no part of a request's story.
+        Some(request) if matches!(dispatch.body, Body::Sealed { .. }) => event.on(request),
+        _ => event,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn pauses_grow_and_end() {
+        let now = datetime!(2026-01-02 03:04 UTC);
+        let later = || Told::Later {
+            why: "w".into(),
+            after: None,
+        };
+        let mut before = Duration::ZERO;
+        for pause in HOOK_PAUSES {
+            let (Outcome::Again(at), _) = sorted(later(), Some(pause), now) else {
+                panic!()
+            };
+            let waited = at - now;
+            assert!(waited >= pause && waited <= pause * 1.1 && waited > before);
+            before = waited;
+        }
+        assert_eq!(sorted(later(), None, now).0, Outcome::Failed);
+        let asked = Told::Later {
+            why: "w".into(),
+            after: Some(Duration::minutes(50)),
+        };
+        assert_eq!(
+            sorted(asked, Some(Duration::seconds(5)), now).0,
+            Outcome::Again(now + Duration::minutes(50))
+        );
+        assert_eq!(sorted(Told::Never("n".into()), Some(Duration::HOUR), now).0, Outcome::Failed);
+        assert_eq!(mail_pause(0), Duration::minutes(1));
+        assert_eq!(mail_pause(4_000), Duration::HOUR);
+    }
+}

@@ -1,0 +1,278 @@
+//! Mail to applicants: it holds an address and the one-time link, so it waits sealed under an erasure secret of its own, and that is destroyed as soon as the mail was
+//! sent, has failed, or is not needed any more.
+//!
+//! The link's token is in memory when a mail is queued, and nowhere else in the open; what is stored opens only with the secret in its slot and the portal's secrets.
+
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::connectors::mail::address;
+use crate::crypto::erase::EraseError;
+use crate::crypto::secret::ErasureSecret;
+use crate::domain::agent::Actor;
+use crate::domain::audit::AuditEvent;
+use crate::domain::dispatch::{Body, Channel, Dispatch, Progress};
+use crate::domain::document::SealedText;
+use crate::domain::id::{DispatchId, DocumentId};
+use crate::domain::link::LinkState;
+use crate::domain::request::{DocumentRequest, Stage};
+use crate::storage::StorageError;
+use crate::words;
+use crate::workflow::message::Message;
+use crate::workflow::{Portal, WorkflowError, blocking};
+
+/// A reminder comes this long before the link expires.
+const REMIND_BEFORE: Duration = Duration::hours(24);
+/// A reminder that would follow the first mail this closely is none.
+const REMIND_AFTER: Duration = Duration::hours(12);
+/// Erasure slots that mail leaves to documents.
+const SLOTS_LEFT: u64 = 16;
+
+/// What is sealed.
+#[derive(Serialize, Deserialize)]
+pub struct Content {
+    pub to: String,
+    pub subject: String,
+    pub text: String,
+    /// The expiry as the text says it, and in which language: a link may be given more time before a reminder is sent.
+    expires: String,
+    language: String,
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        for text in [&mut self.to, &mut self.subject, &mut self.text] {
+            text.zeroize();
+        }
+    }
+}
+
+/// Which mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Link,
+    Reminder,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Link => "mail.link",
+            Self::Reminder => "mail.reminder",
+        }
+    }
+}
+
+/// Refuses what is no address before anything is issued.
+pub fn check_address(portal: &Portal, to: &str) -> Result<(), WorkflowError> {
+    let refuse = |mend: &str| {
+        Err(WorkflowError::Invalid {
+            field: "email",
+            mend: mend.to_owned(),
+        })
+    };
+    if portal.outgoing.mailer.is_none() {
+        return refuse("cannot be used: no mail server is configured ([mail] in nightdrop.toml)");
+    }
+    if address(to).is_none() {
+        return refuse("must be one e-mail address such as james@example.com");
+    }
+    Ok(())
+}
+
+/// Queues a mail with the present link. `false`: it was queued before, or a reminder would come too soon or too late.
+pub async fn queue(
+    portal: &Portal,
+    request: &DocumentRequest,
+    to: &str,
+    kind: Kind,
+    message: &Message,
+    by: Actor,
+) -> Result<bool, WorkflowError> {
+    check_address(portal, to)?;
+    let now = portal.records.now();
+    let due = match kind {
+        Kind::Link => now,
+        Kind::Reminder => request.link.expires_at - REMIND_BEFORE,
+    };
+    if kind == Kind::Reminder && due < now + REMIND_AFTER {
+        return Ok(false);
+    }
+    let id = id_of(portal, request, to, kind);
+    let language = request.locale.clone().unwrap_or_default();
+    let content = Content {
+        to: to.to_owned(),
+        subject: message.subject.clone(),
+        text: message.body.clone(),
+        expires: words_of(&language).moment(request.link.expires_at),
+        language,
+    };
+    // The sweep destroys secrets that belong to nobody; until the row stands, this is whose it is.
+    let owner = DocumentId(id.0);
+    portal.in_flight.enter(owner);
+    let queued = sealed(portal, request, id, kind, due, &content, by).await;
+    portal.in_flight.leave(owner);
+    if queued.as_ref().is_ok_and(|queued| *queued) {
+        portal.outgoing.bell.notify_one();
+    }
+    queued
+}
+
+async fn sealed(
+    portal: &Portal,
+    request: &DocumentRequest,
+    id: DispatchId,
+    kind: Kind,
+    due: OffsetDateTime,
+    content: &Content,
+    by: Actor,
+) -> Result<bool, WorkflowError> {
+    if portal.records.dispatch(id).await?.is_some() {
+        return Ok(false);
+    }
+    let now = portal.records.now();
+    let secret = ErasureSecret::generate()?;
+    let plain = Zeroizing::new(serde_json::to_vec(content).map_err(|e| WorkflowError::Internal(e.to_string()))?);
+    let sealed = portal.secrets.seal_erasable_field(&secret, &context(id), &plain)?;
+    let erasure = portal.erasure.clone();
+    let slot = blocking(move || match erasure.free() {
+        Ok(free) if free <= SLOTS_LEFT => Err(EraseError::SlotsFull),
+        _ => erasure.put(&id.0, &secret),
+    })
+    .await?
+    .map_err(|error| match error {
+        EraseError::SlotsFull => WorkflowError::Storage(StorageError::Full),
+        other => WorkflowError::Internal(other.to_string()),
+    })?;
+    let dispatch = Dispatch {
+        id,
+        channel: Channel::Mail,
+        lane: id.0,
+        order: 0,
+        kind: kind.as_str().to_owned(),
+        request: Some(request.id),
+        generation: request.link.generation,
+        created_at: now,
+        give_up_at: now + portal.policy.link_max,
+        attempts: 0,
+        fence: 0,
+        last: None,
+        body: Body::Sealed {
+            slot,
+            sealed: SealedText(sealed),
+        },
+        progress: Progress::Waiting(due),
+    };
+    let event = AuditEvent::new(now, by, "mail.queued").on(request.id).with("kind", kind.as_str());
+    let posted = portal.records.post(dispatch.clone(), event).await;
+    if !matches!(posted, Ok(true)) {
+        erase(portal, &dispatch).await;
+    }
+    Ok(posted?)
+}
+
+/// The same mail to the same person with the same link is the same dispatch, however often it is asked for.
+fn id_of(portal: &Portal, request: &DocumentRequest, to: &str, kind: Kind) -> DispatchId {
+    let of = [
+        &request.id.0[..],
+        &request.link.generation.to_be_bytes(),
+        kind.as_str().as_bytes(),
+        &[0],
+        to.to_ascii_lowercase().as_bytes(),
+    ]
+    .concat();
+    let mut id = [0; 16];
+    id.copy_from_slice(&portal.secrets.index("dispatch", &of)[..16]);
+    DispatchId(id)
+}
+
+fn context(id: DispatchId) -> Vec<u8> {
+    [&b"dispatch\0"[..], &id.0].concat()
+}
+
+fn words_of(language: &str) -> &'static words::Words {
+    words::of(language).unwrap_or_else(words::english)
+}
+
+/// What a mail that is due has become.
+pub enum Opened {
+    Ready(Content),
+    /// The link it carries is dead or used.
+    Stale,
+    /// The link was given more time; the reminder waits until then.
+    NotYet(OffsetDateTime),
+    Lost,
+}
+
+pub async fn open(portal: &Portal, dispatch: &Dispatch) -> Result<Opened, WorkflowError> {
+    let now = portal.records.now();
+    let request = match dispatch.request {
+        Some(id) => portal.records.request(id).await?,
+        None => None,
+    };
+    let Some(request) = request.filter(|r| carries_a_living_link(r, dispatch.generation, now)) else {
+        return Ok(Opened::Stale);
+    };
+    let due = request.link.expires_at - REMIND_BEFORE;
+    if dispatch.kind == Kind::Reminder.as_str() && now < due {
+        return Ok(Opened::NotYet(due));
+    }
+    let Body::Sealed { slot, sealed } = &dispatch.body else {
+        return Ok(Opened::Lost);
+    };
+    let (erasure, id, slot) = (portal.erasure.clone(), dispatch.id, *slot);
+    let secret = match blocking(move || erasure.get(&id.0, &slot)).await? {
+        Ok(secret) => secret,
+        Err(EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged | EraseError::NoSuchSlot) => return Ok(Opened::Lost),
+        Err(error) => return Err(WorkflowError::Internal(error.to_string())),
+    };
+    let Ok(plain) = portal.secrets.open_erasable_field(&secret, &context(id), &sealed.0) else {
+        return Ok(Opened::Lost);
+    };
+    let Ok(mut content) = serde_json::from_slice::<Content>(&plain) else {
+        return Ok(Opened::Lost);
+    };
+    let expires = words_of(&content.language).moment(request.link.expires_at);
+    if expires != content.expires {
+        content.text = content.text.replace(&content.expires, &expires);
+    }
+    Ok(Opened::Ready(content))
+}
+
+fn carries_a_living_link(request: &DocumentRequest, generation: u32, now: OffsetDateTime) -> bool {
+    let usable = matches!(request.link.state(now), LinkState::Active | LinkState::Locked);
+    matches!(request.stage, Stage::Open { .. }) && request.link.generation == generation && usable
+}
+
+/// Drops the mails of a request whose link they carry is dead or used by now.
+pub async fn drop_stale(portal: &Portal, request: &DocumentRequest) -> Result<(), WorkflowError> {
+    let now = portal.records.now();
+    let present = request.link.generation;
+    let up_to = if carries_a_living_link(request, present, now) {
+        present.saturating_sub(1)
+    } else {
+        present
+    };
+    for dropped in portal.records.drop_mail(request.id, up_to).await? {
+        erase(portal, &dropped).await;
+    }
+    Ok(())
+}
+
+/// Destroys the secret of a mail. One that could not be destroyed belongs to nobody any more, and the sweep tries again.
+pub async fn erase(portal: &Portal, dispatch: &Dispatch) {
+    let Body::Sealed { slot, .. } = &dispatch.body else { return };
+    let (erasure, id, slot) = (portal.erasure.clone(), dispatch.id, *slot);
+    match blocking(move || erasure.destroy(&id.0, &slot)).await {
+        Ok(Ok(_) | Err(EraseError::Erased | EraseError::OtherOwner)) => {}
+        Ok(Err(error)) => tracing::error!(dispatch = %id, %error, "the secret of a mail could not be destroyed; the sweep tries again"),
+        Err(error) => tracing::error!(dispatch = %id, %error, "the secret of a mail could not be destroyed; the sweep tries again"),
+    }
+}
+
+/// Whether a live erasure secret belongs to a mail that waits.
+pub async fn owns(portal: &Portal, owner: DocumentId) -> Result<bool, WorkflowError> {
+    let found = portal.records.dispatch(DispatchId(owner.0)).await?;
+    Ok(found.is_some_and(|d| matches!(d.body, Body::Sealed { .. })))
+}

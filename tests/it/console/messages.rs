@@ -1,0 +1,290 @@
+//! The screens around messages: a link by e-mail, templates, the outgoing log, notices, the search in the audit log.
+
+use super::*;
+
+const MAIL: &str = "[mail]\nfrom = \"drop@bank.example\"\nhost = \"127.0.0.1\"\nport = 1\ntls = \"none\"\n";
+
+async fn with_mail() -> House {
+    House::wished(Wish {
+        more: MAIL.to_owned(),
+        ..Wish::default()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_link_is_mailed_from_the_form_or_from_the_page_that_shows_it() {
+    let house = with_mail().await;
+    let browser = Browser::signed_in(&house, Role::Agent).await;
+    let mut form = request_form("person-1", "passport");
+    form.extend([("email", "no address"), ("locale", "fr")]);
+    let (status, page) = browser.send("/requests/new", "/requests/new", &form).await;
+    assert_eq!(status, 422);
+    assert!(
+        page.contains("This must be one e-mail address") && page.contains("value=\"no address\"") && page.contains("value=\"person-1\"")
+    );
+    let mut form = request_form("person-1", "passport");
+    form.extend([("email", "james@applicant.example"), ("remind", "yes"), ("locale", "fr")]);
+    let (status, page) = browser.send("/requests/new", "/requests/new", &form).await;
+    assert_eq!(status, 200, "{page}");
+    assert!(
+        page.contains("on its way by e-mail") && page.contains("Bonjour,") && page.contains("Open in Gmail") && !page.contains("/send\"")
+    );
+    let queued = house.portal.records.dispatches(None, None, 10).await.unwrap().dispatches;
+    assert_eq!(queued.len(), 2);
+
+    let (_, page) = browser
+        .send("/requests/new", "/requests/new", &request_form("person-2", "passport"))
+        .await;
+    let action = between(&page, "<form method=\"post\" action=\"/requests/", "\"").to_owned();
+    let action = format!("/requests/{action}");
+    let token = between(&page, "name=\"token\" value=\"", "\"").to_owned();
+    let refused = browser.post(&action, &[("token", &token), ("email", "x")]).await;
+    assert_eq!(refused.status(), 422);
+    let refused = refused.text().await.unwrap();
+    assert!(
+        refused.contains(&token) && refused.contains("must be one e-mail address"),
+        "nothing is lost"
+    );
+    for wrong in ["", "00000000000000000000000000000000"] {
+        let answer = browser.post(&action, &[("token", wrong), ("email", "a@example.com")]).await;
+        assert_eq!(answer.status(), 409);
+    }
+    let sent = browser.post(&action, &[("token", &token), ("email", "a@example.com")]).await;
+    assert_eq!(sent.status(), 303);
+    let shown = browser.page(sent.headers()["location"].to_str().unwrap()).await;
+    assert!(
+        shown.contains("Link to the applicant") && shown.contains("E-mail on its way") && !shown.contains("a@example.com"),
+        "{shown}"
+    );
+    browser.post(&action, &[("token", &token), ("email", "A@example.com")]).await;
+    assert_eq!(
+        house.portal.records.dispatches(None, None, 10).await.unwrap().dispatches.len(),
+        3,
+        "twice is once"
+    );
+}
+
+#[tokio::test]
+async fn without_a_mail_server_nothing_is_offered() {
+    let house = House::new().await;
+    let browser = Browser::signed_in(&house, Role::Agent).await;
+    let (_, page) = browser
+        .send("/requests/new", "/requests/new", &request_form("person-2", "passport"))
+        .await;
+    assert!(!page.contains("Send by e-mail") && page.contains("E-mail program"));
+    let mut form = request_form("person-1", "passport");
+    form.push(("email", "a@example.com"));
+    let (status, page) = browser.send("/requests/new", "/requests/new", &form).await;
+    assert_eq!(status, 422);
+    assert!(page.contains("marked fields") || page.contains("no mail server"), "{page}");
+}
+
+#[tokio::test]
+async fn an_admin_words_a_message_with_a_preview_and_takes_it_back() {
+    let house = House::new().await;
+    let admin = Browser::signed_in(&house, Role::Admin).await;
+    let at = "/admin/messages/edit?document=passport&language=de";
+    let page = admin.page(at).await;
+    assert!(
+        page.contains("Guten Tag,") && page.contains("{passcode}") && page.contains("No personal data"),
+        "{page}"
+    );
+    let post = async |subject: &str, body: &str, what: &str| {
+        let form = [
+            ("document", "passport"),
+            ("language", "de"),
+            ("subject", subject),
+            ("body", body),
+            ("do", what),
+        ];
+        let answer = admin.post("/admin/messages/edit", &form).await;
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let (status, page) = post("Ihr {document}", "Hallo {name}", "save").await;
+    assert_eq!(status, 422);
+    assert!(
+        page.contains("{name}") && page.contains("exactly once") && page.contains(">\nHallo {name}</textarea>"),
+        "{page}"
+    );
+    for payload in PAYLOADS {
+        let (status, page) = post(&payload[..payload.len().min(100)], &format!("{payload}\n\n{{url}}"), "preview").await;
+        assert_eq!(status, 200);
+        assert!(!page.contains(payload) || payload.starts_with("javascript:"), "{payload}");
+    }
+    let own = "Moin!\r\n\r\n{note}\r\n\r\n{url}\r\n\r\n{company}";
+    let (status, page) = post("Ihr {document}", own, "preview").await;
+    assert!(status == 200 && page.contains("Ihr Reisepass") && page.contains("/d/…"), "{page}");
+    assert!(
+        house.portal.records.templates().await.unwrap().is_empty(),
+        "a preview keeps nothing"
+    );
+    assert_eq!(post("Ihr {document}", own, "save").await.0, 303);
+    let mut asked = ask("person-1", "passport");
+    asked.locale = Some("de".to_owned());
+    let issue = async |locale: &str| {
+        let mut form = request_form("person-1", "passport");
+        form.push(("locale", locale));
+        admin.send("/requests/new", "/requests/new", &form).await.1
+    };
+    let german = issue("de").await;
+    assert!(german.contains("Moin!") && german.contains("Ihr Reisepass") && !german.contains("Guten Tag,"));
+    assert!(!issue("en").await.contains("Moin!"));
+    assert!(admin.page("/admin/messages").await.contains("Ihr {document}"));
+    assert_eq!(post("", "", "drop").await.0, 303);
+    assert!(issue("de").await.contains("Guten Tag,"));
+    let actions: Vec<_> = house
+        .portal
+        .records
+        .entries(0, 1000)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|e| e.event.action)
+        .collect();
+    assert!(actions.iter().any(|a| a == "template.changed") && actions.iter().any(|a| a == "template.dropped"));
+}
+
+#[tokio::test]
+async fn notices_are_kept_for_each_agent() {
+    let house = with_mail().await;
+    let browser = Browser::signed_in(&house, Role::Agent).await;
+    assert!(browser.page("/").await.contains("href=\"/notices\""));
+    assert_eq!(
+        browser.post("/notices", &[("arrived", "yes"), ("digest", "yes")]).await.status(),
+        303
+    );
+    let page = browser.page("/notices").await;
+    let ticked: Vec<_> = ["arrived", "attention", "digest"]
+        .into_iter()
+        .filter(|name| {
+            let start = page.find(&format!("name=\"{name}\"")).unwrap();
+            page[start..start + 60].contains("checked")
+        })
+        .collect();
+    assert_eq!(ticked, ["arrived", "digest"]);
+    let other = Browser::signed_in(&house, Role::Admin).await;
+    assert!(!other.page("/notices").await.contains("checked"));
+}
+
+#[tokio::test]
+async fn the_audit_log_is_searched_backwards() {
+    let house = House::new().await;
+    let auditor = Browser::signed_in(&house, Role::Auditor).await;
+    let first = issued(&house).await;
+    for _ in 0..150 {
+        issued(&house).await;
+    }
+    let found = |page: &str| page.matches("data-label=\"No.\"").count();
+    let all = auditor.page("/audit?action=link+issued").await;
+    assert_eq!(found(&all), 100);
+    let older = between(&all, "name=\"before\" value=\"", "\"").to_owned();
+    assert!(all.contains("name=\"action\" value=\"link issued\""));
+    assert_eq!(found(&auditor.page(&format!("/audit?action=link+issued&before={older}")).await), 51);
+    assert_eq!(found(&auditor.page(&format!("/audit?request={}", first.id)).await), 1);
+    assert!(found(&auditor.page("/audit?actor=auditor").await) >= 1);
+    let none = auditor.page("/audit?action=nothing+like+this").await;
+    assert!(none.contains("No entry fits."));
+    assert_eq!(auditor.get("/audit?wrong=1").await.status(), 422);
+    for payload in PAYLOADS {
+        let page = auditor
+            .page(&format!("/audit?actor={}", encoded(&[("x", payload)]).split_once('=').unwrap().1))
+            .await;
+        assert!(
+            !page.contains(&payload.to_lowercase()) || payload.starts_with("javascript:"),
+            "{payload}"
+        );
+    }
+}
+
+/// The lists of the overview, by the store's own indexes.
+#[tokio::test]
+async fn the_overview_lists_what_expires_next_however_many_there_are() {
+    let house = House::new().await;
+    let browser = Browser::signed_in(&house, Role::Agent).await;
+    let mut soon = ask("soon-1", "passport");
+    soon.expires = nightdrop::workflow::issue::Expiry::In(time::Duration::hours(25));
+    house.issue(soon).await;
+    for _ in 0..210 {
+        issued(&house).await;
+    }
+    assert!(!browser.page("/").await.contains("soon-1"), "not within a day yet");
+    let (wish, hands) = Wish::default().with_hands();
+    let house = House::wished(wish).await;
+    let mut soon = ask("soon-1", "passport");
+    soon.expires = nightdrop::workflow::issue::Expiry::In(time::Duration::hours(25));
+    house.issue(soon).await;
+    for _ in 0..210 {
+        issued(&house).await;
+    }
+    hands.forward(time::Duration::hours(2));
+    let browser = Browser::signed_in(&house, Role::Agent).await;
+    assert!(browser.page("/").await.contains("soon-1"), "the oldest of many is shown first");
+}
+
+/// The pages that a day begins with cost the same however many requests there were. `NIGHTDROP_TEST_ROWS` says how many.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: run tests/run"]
+async fn lists_do_not_slow_down_with_what_lies_behind_them() {
+    let rows: usize = std::env::var("NIGHTDROP_TEST_ROWS").map_or(20_000, |n| n.parse().unwrap());
+    let house = House::new().await;
+    let browser = Browser::signed_in(&house, Role::Admin).await;
+    let mut soon = ask("soon-1", "passport");
+    soon.expires = nightdrop::workflow::issue::Expiry::In(time::Duration::hours(25));
+    house.issue(soon).await;
+    let mut done = 0;
+    let mut figures = Vec::new();
+    for target in [500, rows] {
+        while done < target {
+            let batch = (target - done).min(500);
+            let portal = &*house.portal;
+            let all = (0..batch).map(|n| {
+                let who = format!("person-{}", done + n);
+                async move {
+                    let issued = nightdrop::workflow::issue::issue(portal, ask(&who, "passport"), Actor::Operator, None).await;
+                    // Half of them ended long ago.
+                    if n % 2 == 0 {
+                        nightdrop::workflow::issue::revoke(portal, issued.unwrap().request.id, Actor::Operator)
+                            .await
+                            .unwrap();
+                    }
+                }
+            });
+            futures_util::future::join_all(all).await;
+            done += batch;
+        }
+        let mut times = Vec::new();
+        for path in [
+            "/",
+            "/requests",
+            "/requests?state=revoked",
+            "/requests?state=purged&agent=operator",
+            "/audit",
+            "/admin/outgoing",
+        ] {
+            let mut best = std::time::Duration::MAX;
+            for _ in 0..5 {
+                let start = std::time::Instant::now();
+                browser.page(path).await;
+                best = best.min(start.elapsed());
+            }
+            times.push((path, best));
+        }
+        let mut best = std::time::Duration::MAX;
+        for _ in 0..5 {
+            let start = std::time::Instant::now();
+            let page = browser.post("/requests", &[("applicant", "person-77")]).await.text().await.unwrap();
+            assert!(page.contains("person-77"));
+            best = best.min(start.elapsed());
+        }
+        times.push(("search by applicant", best));
+        figures.push(times);
+    }
+    eprintln!("500 rows: {:?}\n{rows} rows: {:?}", figures[0], figures[1]);
+    for ((path, few), (_, many)) in figures[0].iter().zip(&figures[1]) {
+        assert!(
+            *many < *few * 3 + std::time::Duration::from_millis(20),
+            "{path}: {few:?}, then {many:?}"
+        );
+    }
+}

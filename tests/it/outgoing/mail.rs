@@ -1,0 +1,403 @@
+//! Mail: to a real server over loopback, and what the disk holds while it waits.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nightdrop::domain::agent::Role;
+use nightdrop::storage::outbox::Wishes;
+use nightdrop::workflow::sign_in;
+
+use super::*;
+
+const TO: &str = "james@applicant.example";
+
+/// A running mail server of the tests' parts.
+struct Smtp {
+    port: u16,
+    out: PathBuf,
+    child: Child,
+}
+
+impl Smtp {
+    fn new(folder: &Path, args: &[&str]) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let parts = std::env::var("NIGHTDROP_TEST_PARTS").expect("NIGHTDROP_TEST_PARTS is not set: run tests/run");
+        let out = folder.join("mails.jsonl");
+        let mut child = Command::new("python3")
+            .arg(root.join("tests/clients/smtp.py"))
+            .arg(&out)
+            .args(args)
+            .env("PYTHONPATH", Path::new(&parts).join("python"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 cannot be run: run tests/run");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().parse().expect("the mail server did not start: run tests/run");
+        Self { port, out, child }
+    }
+
+    fn table(&self, more: &str) -> String {
+        table(self.port, more)
+    }
+
+    fn mails(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.out).unwrap_or_default();
+        text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    }
+}
+
+impl Drop for Smtp {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn table(port: u16, more: &str) -> String {
+    format!(
+        "staff_url = \"https://console.example.com\"\n[mail]\nfrom = \"Example Bank <drop@bank.example>\"\nhost = \"localhost\"\nport = {port}\n{more}\n"
+    )
+}
+
+async fn house(more: String) -> (House, crate::support::Hands) {
+    let (wish, hands) = Wish { more, ..Wish::default() }.with_hands();
+    (House::wished(wish).await, hands)
+}
+
+/// Issues a link that is mailed, and gives back its address.
+async fn mailed(house: &House, more: Value) -> (Link, String) {
+    let mut body = json!({"provider": "sandbox", "applicant": "person-4711", "document": "passport", "email": TO});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let call = house.http.post(house.staff("/api/v1/requests")).bearer_auth(&house.api_key);
+    let answer = call
+        .header("content-type", "application/json")
+        .body(body.to_string())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 201);
+    let issued: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    assert_eq!(issued["mail"], "queued");
+    let url = issued["url"].as_str().unwrap().to_owned();
+    let token = url.rsplit('/').next().unwrap().to_owned();
+    let link = Link {
+        id: nightdrop::domain::id::RequestId::parse(issued["id"].as_str().unwrap()).unwrap(),
+        path: format!("/d/{token}"),
+        token,
+        passcode: None,
+    };
+    (link, url)
+}
+
+fn live_secrets(house: &House) -> usize {
+    house.portal.erasure.live().unwrap().len()
+}
+
+/// The text of a mail, out of its transfer encoding.
+fn text(mail: &Value) -> String {
+    let content = mail["content"].as_str().unwrap();
+    let (head, body) = content.split_once("\r\n\r\n").unwrap();
+    let body = body.trim_end();
+    if head.to_lowercase().contains("base64") {
+        let bytes = data_encoding::BASE64.decode(body.replace("\r\n", "").as_bytes()).unwrap();
+        return String::from_utf8(bytes).unwrap();
+    }
+    let soft = body.replace("=\r\n", "");
+    let mut bytes = Vec::new();
+    let mut rest = soft.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        rest = behind;
+        match (*first, head.to_lowercase().contains("quoted-printable")) {
+            (b'=', true) => {
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&rest[..2]).unwrap(), 16).unwrap());
+                rest = &rest[2..];
+            }
+            (byte, _) => bytes.push(byte),
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn while_a_mail_waits_the_disk_knows_neither_link_nor_address() {
+    // Nobody listens on this port.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (mut house, hands) = house(table(closed, "tls = \"none\"")).await;
+    let (link, _) = mailed(&house, json!({"remind": true})).await;
+    tell(&house).await;
+    let waiting = dispatches(&house).await;
+    assert_eq!(waiting.len(), 2);
+    assert!(
+        waiting
+            .iter()
+            .any(|d| d.attempts == 1 && d.last.as_deref() == Some("The mail server could not be reached, or broke off.")),
+        "{waiting:?}"
+    );
+    assert_eq!(live_secrets(&house), 2);
+    nightdrop::workflow::sweep::sweep(&house.portal).await.unwrap();
+    assert_eq!(live_secrets(&house), 2, "the sweep knows whose they are");
+    house.stop().await;
+    for file in house.files() {
+        let bytes = std::fs::read(&file).unwrap();
+        for secret in [TO.as_bytes(), link.token.as_bytes(), b"person-4711"] {
+            assert!(!bytes.windows(secret.len()).any(|w| w == secret), "{}", file.display());
+        }
+    }
+    house.restart().await;
+    assert_eq!(live_secrets(&house), 2, "a restart forgets nothing");
+    // The document comes by the link that the agent told: nothing is mailed any more, and no secret is left.
+    dropped(&house, &link).await;
+    hands.forward(Duration::seconds(1));
+    tell(&house).await;
+    let ended = dispatches(&house).await;
+    assert!(
+        ended
+            .iter()
+            .all(|d| matches!(d.progress, Progress::Dropped(_)) && d.body == nightdrop::domain::dispatch::Body::Gone),
+        "{ended:?}"
+    );
+    assert_eq!(live_secrets(&house), 1, "the document's own");
+}
+
+#[tokio::test]
+async fn a_mail_is_not_sent_after_its_link_is_dead() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (house, hands) = house(table(closed, "tls = \"none\"")).await;
+    let (revoked, _) = mailed(&house, json!({})).await;
+    issue::revoke(&house.portal, revoked.id, Actor::Operator).await.unwrap();
+    let (again, _) = mailed(&house, json!({})).await;
+    issue::reissue(&house.portal, again.id, issue::Expiry::Default, None, Actor::Operator, None)
+        .await
+        .unwrap();
+    mailed(&house, json!({"expires_in": "1h"})).await;
+    hands.forward(Duration::hours(2));
+    tell(&house).await;
+    for dispatch in dispatches(&house).await {
+        assert!(matches!(dispatch.progress, Progress::Dropped(_)), "{dispatch:?}");
+    }
+    assert_eq!(live_secrets(&house), 0);
+    for bad in [
+        "",
+        "x",
+        "a@b@c",
+        "a@example.com, b@example.com",
+        "a@example.com\r\nBcc: b@example.com",
+    ] {
+        let body = json!({"provider": "sandbox", "applicant": "j", "document": "passport", "email": bad});
+        let call = house.http.post(house.staff("/api/v1/requests")).bearer_auth(&house.api_key);
+        let answer = call
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 422, "{bad}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs python and aiosmtpd: run tests/run"]
+async fn a_link_is_mailed_in_the_applicants_language_once_the_server_takes_it() {
+    let folder = crate::support::Folder::new();
+    let smtp = Smtp::new(folder.path(), &["--refuse", "1", "451"]);
+    let (mut house, hands) = house(smtp.table("tls = \"none\"")).await;
+    let (link, url) = mailed(&house, json!({"locale": "de", "message": "Bitte noch heute."})).await;
+    tell(&house).await;
+    assert_eq!(smtp.mails().len(), 0);
+    assert_eq!(
+        dispatches(&house).await[0].last.as_deref(),
+        Some("The mail server answered with status 451.")
+    );
+    house.restart().await;
+    hands.forward(Duration::minutes(2));
+    tell(&house).await;
+    let mails = smtp.mails();
+    assert_eq!(mails.len(), 1);
+    assert_eq!(
+        (mails[0]["to"][0].as_str(), mails[0]["from"].as_str()),
+        (Some(TO), Some("drop@bank.example"))
+    );
+    let body = text(&mails[0]);
+    for part in [&url, "Bitte noch heute.", "Guten Tag,", "Reisepass"] {
+        assert!(body.contains(part), "{part} in {body}");
+    }
+    assert!(!body.contains("person-4711"));
+    assert!(mails[0]["content"].as_str().unwrap().contains("Message-ID: <msg_"));
+    assert_eq!(live_secrets(&house), 0, "nothing of it is left");
+    assert_eq!(dispatches(&house).await[0].body, nightdrop::domain::dispatch::Body::Gone);
+    let log = house.log(&link).await;
+    assert!(
+        log.iter().any(|l| l.contains("mail.queued")) && log.iter().any(|l| l.contains("mail.sent")),
+        "{log:?}"
+    );
+    let audit = house.portal.records.entries(0, 1000).await.unwrap();
+    assert!(audit.iter().all(|e| !format!("{e:?}").contains(TO)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs python and aiosmtpd: run tests/run"]
+async fn tls_is_kept_to_and_a_login_is_made_inside_it_only() {
+    let folder = crate::support::Folder::new();
+    let (cert, key, authority) = certificate(folder.path());
+    crate::support::private(&folder.path().join("password"), "open sesame");
+    let login = format!(
+        "username = \"drop\"\npassword_file = \"{}\"\nca_file = \"{}\"",
+        folder.path().join("password").display(),
+        authority.display()
+    );
+    for mode in ["starttls", "tls"] {
+        let folder = crate::support::Folder::new();
+        let flag = format!("--{mode}");
+        let smtp = Smtp::new(
+            folder.path(),
+            &[
+                &flag,
+                cert.to_str().unwrap(),
+                key.to_str().unwrap(),
+                "--login",
+                "drop",
+                "open sesame",
+            ],
+        );
+        let (house, _) = house(smtp.table(&format!("tls = \"{mode}\"\n{login}"))).await;
+        mailed(&house, json!({})).await;
+        tell(&house).await;
+        let mails = smtp.mails();
+        assert_eq!(mails.len(), 1, "{mode}: {:?}", dispatches(&house).await[0].last);
+        assert_eq!((&mails[0]["tls"], &mails[0]["login"]), (&json!(true), &json!(true)), "{mode}");
+    }
+    // A server without STARTTLS, and one whose certificate nobody knows, get nothing.
+    let plain = Smtp::new(folder.path(), &[]);
+    let (first, _) = house(plain.table(&format!("ca_file = \"{}\"", authority.display()))).await;
+    mailed(&first, json!({})).await;
+    tell(&first).await;
+    let strange = crate::support::Folder::new();
+    let (cert, key, _) = certificate(strange.path());
+    let unknown = Smtp::new(strange.path(), &["--tls", cert.to_str().unwrap(), key.to_str().unwrap()]);
+    let (second, _) = house(unknown.table(&format!("tls = \"tls\"\nca_file = \"{}\"", authority.display()))).await;
+    mailed(&second, json!({})).await;
+    tell(&second).await;
+    assert_eq!((plain.mails().len(), unknown.mails().len()), (0, 0));
+    for house in [&first, &second] {
+        assert!(dispatches(house).await[0].attempts == 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs python and aiosmtpd: run tests/run"]
+async fn reminders_notices_and_the_digest_come_when_they_should() {
+    let folder = crate::support::Folder::new();
+    let smtp = Smtp::new(folder.path(), &[]);
+    let (house, hands) = house(smtp.table("tls = \"none\"\n[notices]\ndigest_at = \"00:00\"")).await;
+    let agent = sign_in::add_agent(
+        &house.portal,
+        "ada@bank.example",
+        "Ada",
+        Role::Agent,
+        "correct horse battery staple",
+        Actor::Operator,
+    )
+    .await
+    .unwrap();
+    let quiet = sign_in::add_agent(
+        &house.portal,
+        "bob@bank.example",
+        "Bob",
+        Role::Agent,
+        "correct horse battery staple",
+        Actor::Operator,
+    )
+    .await
+    .unwrap();
+    let all = Wishes {
+        arrived: true,
+        attention: true,
+        digest: true,
+    };
+    house.portal.records.set_wishes(agent.id, all).await.unwrap();
+    house.portal.records.set_wishes(quiet.id, Wishes::default()).await.unwrap();
+    tell(&house).await;
+    let (reminded, url) = mailed(&house, json!({"remind": true})).await;
+    let (used, _) = mailed(&house, json!({"remind": true})).await;
+    tell(&house).await;
+    assert_eq!(smtp.mails().len(), 2);
+    dropped(&house, &used).await;
+    tell(&house).await;
+    let notice = smtp.mails().pop().unwrap();
+    assert_eq!(notice["to"], json!(["ada@bank.example"]));
+    let said = text(&notice);
+    assert!(
+        said.contains("Document arrived.") && said.contains(&format!("https://console.example.com/requests/{}", used.id)),
+        "{said}"
+    );
+    assert!(!said.contains("person-4711") && !said.contains(&used.token));
+    // More time for the link: the reminder waits, and says the new expiry.
+    hands.forward(Duration::hours(40));
+    issue::extend(&house.portal, reminded.id, issue::Expiry::In(Duration::days(5)), Actor::Operator)
+        .await
+        .unwrap();
+    hands.forward(Duration::hours(10));
+    tell(&house).await;
+    let to = |mails: &[Value], whom: &str| mails.iter().filter(|m| m["to"][0] == whom).count();
+    assert_eq!(to(&smtp.mails(), TO), 2, "not yet");
+    hands.forward(Duration::hours(90));
+    tell(&house).await;
+    let mails = smtp.mails();
+    assert_eq!(to(&mails, TO), 3);
+    let reminder = mails.iter().rev().find(|m| m["to"][0] == TO).unwrap();
+    let request = house.request(&reminded).await;
+    let expires = nightdrop::words::english().moment(request.link.expires_at);
+    assert!(
+        text(reminder).contains(&url) && text(reminder).contains(&expires),
+        "{}",
+        text(reminder)
+    );
+    let digests: Vec<_> = mails
+        .iter()
+        .filter(|m| m["content"].as_str().unwrap().contains("what waits today"))
+        .collect();
+    assert!(!digests.is_empty() && digests.iter().all(|d| d["to"][0] == "ada@bank.example"));
+    assert!(
+        text(digests.last().unwrap()).contains("Links that expire within a day, unused: 1"),
+        "{}",
+        text(digests.last().unwrap())
+    );
+    let before = digests.len();
+    tell(&house).await;
+    assert_eq!(
+        smtp.mails()
+            .iter()
+            .filter(|m| m["content"].as_str().unwrap().contains("what waits today"))
+            .count(),
+        before,
+        "once a day"
+    );
+}
+
+/// A server certificate for localhost with its key, and the authority that made it, as PEM files.
+fn certificate(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(params, key);
+    let own = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(vec!["localhost".to_owned()])
+        .unwrap()
+        .signed_by(&own, &issuer)
+        .unwrap();
+    let write = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        path
+    };
+    (
+        write("cert.pem", leaf.pem()),
+        write("key.pem", own.serialize_pem()),
+        write("authority.pem", authority),
+    )
+}
