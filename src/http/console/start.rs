@@ -63,7 +63,9 @@ async fn attention(state: &State, teams: Option<Vec<Team>>) -> Result<Attention,
 
 async fn watched(state: &State, teams: Option<&[Team]>, watch: Watch) -> Result<Vec<DocumentRequest>, StorageError> {
     let records = &state.portal.records;
-    let Some(teams) = teams else { return records.watched(watch, SHOW).await };
+    let Some(teams) = teams else {
+        return records.watched(watch, SHOW).await;
+    };
     let mut found = records.watched(watch, LOOK).await?;
     found.retain(|request| sees(teams, request.team.as_ref()));
     found.truncate(SHOW);
