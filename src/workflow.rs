@@ -19,6 +19,7 @@ pub mod resume;
 pub mod scan;
 pub mod sign_in;
 pub mod sweep;
+pub mod terms;
 pub mod vault;
 
 use std::collections::{BTreeMap, HashSet};

@@ -9,8 +9,9 @@ use crate::domain::document::ProviderName;
 use crate::domain::id::RequestId;
 use crate::domain::transition::Transition;
 use crate::storage::Filter;
+use crate::workflow::terms;
 
-use super::{Portal, WorkflowError, issue};
+use super::{Portal, WorkflowError};
 
 /// Open requests of one applicant that a single callback can touch.
 const NUDGES: usize = 50;
@@ -70,7 +71,7 @@ async fn concerned(portal: &Portal, provider: &ProviderName, hint: Hint) -> Resu
     match hint {
         Hint::Reference(reference) => Ok(portal.records.by_reference(provider, &reference).await?.into_iter().collect()),
         Hint::Applicant(applicant) => {
-            let index = issue::applicant_index(portal, &applicant);
+            let index = terms::applicant_index(portal, &applicant);
             let filter = Filter {
                 applicant_index: Some(index),
                 ..Filter::default()

@@ -15,10 +15,11 @@ use crate::domain::document::Document;
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::domain::transition::Transition;
 use crate::storage::StorageError;
+use crate::workflow::terms;
 
 use super::parcel::{self, Closed, LeasedTrail};
 use super::scan::Scanned;
-use super::{Portal, WorkflowError, confirm, issue, purge, resume};
+use super::{Portal, WorkflowError, confirm, purge, resume};
 use uncertain::Open;
 
 pub use pace::{Breakers, backoff};
@@ -166,7 +167,7 @@ impl Step<'_> {
             Ok(parcel) => parcel,
             Err(closed) => return self.cannot_open(closed, delivery).await,
         };
-        if let Err(error) = issue::check_terms(self.portal, &self.request) {
+        if let Err(error) = terms::check(self.portal, &self.request) {
             tracing::error!(request = %self.request.id, %error, "not forwarded");
             let problem = tampered();
             return self.end(Transition::GiveUp { fence, problem }).await;

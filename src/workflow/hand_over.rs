@@ -12,9 +12,10 @@ use crate::domain::document::{FileType, PartName};
 use crate::domain::id::RequestId;
 use crate::domain::request::DocumentRequest;
 use crate::domain::transition::Transition;
+use crate::workflow::terms;
 
 use super::parcel::{self, Closed};
-use super::{Portal, WorkflowError, issue};
+use super::{Portal, WorkflowError};
 
 /// One part on its way out.
 pub struct Handed {
@@ -31,7 +32,7 @@ pub fn by_hand(portal: &Portal, request: &DocumentRequest) -> bool {
 
 /// Hands over one part of a held document, this once.
 pub async fn hand_over(portal: &Arc<Portal>, id: RequestId, part: &PartName, by: Actor) -> Result<Handed, WorkflowError> {
-    let request = issue::load(portal, id).await?;
+    let request = terms::load(portal, id).await?;
     if !by_hand(portal, &request) {
         return Err(WorkflowError::NotFound);
     }

@@ -17,7 +17,7 @@ use crate::domain::transition::Transition;
 use crate::storage::{Claim, Claimed};
 
 use super::catalogue::CatalogueEntry;
-use super::{Portal, WorkflowError, blocking, hosted, resume};
+use super::{Portal, WorkflowError, blocking, hosted, resume, terms};
 
 /// The longest note to an applicant, in bytes.
 pub const MESSAGE_MAX: usize = 1_000;
@@ -90,7 +90,7 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
         created_by: by,
         team: team_of(portal, by).await?,
         provider: ask.provider,
-        applicant: seal(portal, id, "applicant", ask.applicant.expose())?,
+        applicant: terms::seal(portal, id, "applicant", ask.applicant.expose())?,
         applicant_index: portal.secrets.index("applicant", ask.applicant.expose().as_bytes()),
         document: ask.document,
         parts,
@@ -145,7 +145,7 @@ pub async fn reissue(
     {
         return replay(portal, seen, client.as_ref());
     }
-    let mut request = load(portal, id).await?;
+    let mut request = terms::load(portal, id).await?;
     let expires_at = expiry(portal, expires, now)?;
     let secret = LinkSecret::make(portal, client.as_ref(), None)?;
     let wanted = passcode_wanted.unwrap_or(request.link.passcode.is_some()) || portal.policy.passcode_required;
@@ -179,7 +179,7 @@ pub async fn reissue(
 /// Moves the expiry of the present link; the token stays.
 pub async fn extend(portal: &Portal, id: RequestId, expires: Expiry, by: Actor) -> Result<DocumentRequest, WorkflowError> {
     let now = portal.records.now();
-    let mut request = load(portal, id).await?;
+    let mut request = terms::load(portal, id).await?;
     let until = match expires {
         Expiry::Default => request.link.expires_at.max(now) + portal.policy.link,
         other => expiry(portal, other, now)?,
@@ -225,21 +225,6 @@ pub async fn mark_uploaded(portal: &Portal, id: RequestId, by: Actor) -> Result<
     Ok(request)
 }
 
-/// Reads a request and refuses one whose terms were changed behind the portal's back.
-pub async fn load(portal: &Portal, id: RequestId) -> Result<DocumentRequest, WorkflowError> {
-    let request = portal.records.request(id).await?.ok_or(WorkflowError::NotFound)?;
-    check_terms(portal, &request)?;
-    Ok(request)
-}
-
-pub fn check_terms(portal: &Portal, request: &DocumentRequest) -> Result<(), WorkflowError> {
-    if portal.secrets.row_mac_fits(&request.id.0, &request.terms(), &request.terms_mac) {
-        Ok(())
-    } else {
-        Err(WorkflowError::Tampered)
-    }
-}
-
 /// What somebody issues belongs to their first team.
 async fn team_of(portal: &Portal, by: Actor) -> Result<Option<Team>, WorkflowError> {
     Ok(match by {
@@ -247,45 +232,6 @@ async fn team_of(portal: &Portal, by: Actor) -> Result<Option<Team>, WorkflowErr
         Actor::ApiKey(id) => portal.records.api_key_by_id(id).await?.and_then(|k| k.team),
         Actor::Applicant | Actor::Portal | Actor::Operator => None,
     })
-}
-
-/// The applicant reference of a request, opened.
-pub fn applicant(portal: &Portal, request: &DocumentRequest) -> Result<ApplicantRef, WorkflowError> {
-    let text = open(portal, request.id, "applicant", &request.applicant)?;
-    ApplicantRef::parse(&text).ok_or(WorkflowError::Tampered)
-}
-
-pub fn opened_message(portal: &Portal, request: &DocumentRequest) -> Result<Option<String>, WorkflowError> {
-    request.message.as_ref().map(|m| open(portal, request.id, "message", m)).transpose()
-}
-
-pub fn opened_metadata(portal: &Portal, request: &DocumentRequest) -> Result<Option<String>, WorkflowError> {
-    request
-        .metadata
-        .as_ref()
-        .map(|m| open(portal, request.id, "metadata", m))
-        .transpose()
-}
-
-/// The keyed index under which requests of this applicant are found.
-pub fn applicant_index(portal: &Portal, applicant: &ApplicantRef) -> [u8; 32] {
-    portal.secrets.index("applicant", applicant.expose().as_bytes())
-}
-
-fn field_context(id: RequestId, field: &str) -> Vec<u8> {
-    [field.as_bytes(), &[0], &id.0].concat()
-}
-
-fn seal(portal: &Portal, id: RequestId, field: &str, text: &str) -> Result<SealedText, WorkflowError> {
-    Ok(SealedText(portal.secrets.seal_field(&field_context(id, field), text.as_bytes())?))
-}
-
-fn open(portal: &Portal, id: RequestId, field: &str, sealed: &SealedText) -> Result<String, WorkflowError> {
-    let plain = portal
-        .secrets
-        .open_field(&field_context(id, field), &sealed.0)
-        .map_err(|_| WorkflowError::Tampered)?;
-    String::from_utf8(plain.to_vec()).map_err(|_| WorkflowError::Tampered)
 }
 
 /// A token with the salt it was derived by, when a client's key must find it again.
@@ -499,7 +445,7 @@ fn message(portal: &Portal, id: RequestId, text: &str) -> Result<SealedText, Wor
             mend: format!("must be plain text of at most {MESSAGE_MAX} bytes"),
         });
     }
-    seal(portal, id, "message", text)
+    terms::seal(portal, id, "message", text)
 }
 
 fn metadata(portal: &Portal, id: RequestId, text: &str) -> Result<SealedText, WorkflowError> {
@@ -509,5 +455,5 @@ fn metadata(portal: &Portal, id: RequestId, text: &str) -> Result<SealedText, Wo
             mend: format!("must be at most {METADATA_MAX} bytes of JSON"),
         });
     }
-    seal(portal, id, "metadata", text)
+    terms::seal(portal, id, "metadata", text)
 }

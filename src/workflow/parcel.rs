@@ -16,8 +16,9 @@ use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::request::DocumentRequest;
 use crate::domain::transition::Transition;
 use crate::storage::{BlobKey, Records};
+use crate::workflow::terms;
 
-use super::{Portal, WorkflowError, issue};
+use super::{Portal, WorkflowError};
 
 /// Who gets it: sealed with the document, one line each.
 pub struct Target {
@@ -31,7 +32,7 @@ impl Target {
     pub fn of(portal: &Portal, request: &DocumentRequest, part: &PartName) -> Result<Self, WorkflowError> {
         Ok(Self {
             provider: request.provider.clone(),
-            applicant: issue::applicant(portal, request)?,
+            applicant: terms::applicant(portal, request)?,
             kind: request.document.clone(),
             part: part.clone(),
         })
@@ -103,7 +104,7 @@ pub fn open(portal: &Arc<Portal>, request: &DocumentRequest, document: &Document
 
 /// A parcel that can be asked about but not read: for verdicts, which need no key.
 pub fn closed(portal: &Arc<Portal>, request: &DocumentRequest, document: &Document, epoch: u32) -> Result<Parcel, WorkflowError> {
-    let applicant = issue::applicant(portal, request)?;
+    let applicant = terms::applicant(portal, request)?;
     Ok(parcel(portal, request, document, epoch, applicant, Arc::new(NoSource)))
 }
 

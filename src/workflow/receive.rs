@@ -25,9 +25,10 @@ use crate::domain::token::PlainToken;
 use crate::domain::transition::{Refusal as Illegal, Transition};
 use crate::inspect::{Declared, FileTypes, Inspector, Limits, Policy as InspectPolicy, Refusal, Strip as InspectStrip};
 use crate::storage::StorageError;
+use crate::workflow::terms;
 
 use super::catalogue::Strip;
-use super::{Portal, WorkflowError, blocking, issue};
+use super::{Portal, WorkflowError, blocking};
 
 pub use part::PartReceiver;
 
@@ -52,7 +53,7 @@ pub async fn look_up(portal: &Portal, token: &PlainToken) -> Result<Result<Opene
     let Some((request, current)) = portal.records.by_link(&portal.secrets.hash_token(token)).await? else {
         return Ok(Err(DeadLink::Unknown));
     };
-    issue::check_terms(portal, &request)?;
+    terms::check(portal, &request)?;
     if !current {
         return Ok(Err(DeadLink::Unknown));
     }

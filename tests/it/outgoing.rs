@@ -9,7 +9,8 @@ use nightdrop::connectors::sign::{standard_key, verify_standard};
 use nightdrop::domain::agent::Actor;
 use nightdrop::domain::audit::AuditEvent;
 use nightdrop::domain::dispatch::{Dispatch, Progress};
-use nightdrop::workflow::{issue, outgoing};
+use nightdrop::workflow::outgoing;
+use nightdrop::workflow::terms;
 use reqwest::Method;
 use serde_json::{Value, json};
 use time::Duration;
@@ -675,6 +676,6 @@ async fn a_rejection_is_told_in_the_applicants_language_with_the_next_link() {
     let path = again["url"].as_str().unwrap().split_once("127.0.0.1").unwrap().1.to_owned();
     let page = house.http.get(house.public(&path)).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("Es war nicht lesbar."));
-    let plain = issue::load(&house.portal, link.id).await.unwrap();
+    let plain = terms::load(&house.portal, link.id).await.unwrap();
     assert_eq!(plain.rejected_before().unwrap().code, "document.unreadable");
 }

@@ -194,16 +194,25 @@ async fn every_cut_leaves_an_offset_of_durable_bytes() {
     part.begin(file.len()).await;
     let mut at = 0u64;
     for (round, share) in [1usize, 65_512, 200_001, 65_511, 1_048_576, 3, 700_000].into_iter().enumerate() {
-        let raw;
-        (at, raw) = part.going_on(&file, share).await;
-        let whole = at + share as u64;
-        if round % 2 == 0 {
-            // Silent for a moment: everything that came is saved. Then the network is gone.
-            until("what came is durable", async || part.offset().await == whole).await;
+        let whole = loop {
+            let mut raw;
+            (at, raw) = part.going_on(&file, share).await;
+            let whole = at + share as u64;
+            let mut said = String::new();
+            if round % 2 == 0 {
+                // Silent for a moment: everything that came is saved. Then the network is gone.
+                until("what came is durable, or a connection of before was saved first", async || {
+                    said = raw.glance(Wait::from_millis(1)).await;
+                    !said.is_empty() || part.offset().await == whole
+                })
+                .await;
+            }
             raw.vanish();
-        } else {
-            raw.vanish();
-        }
+            if said.is_empty() {
+                break whole;
+            }
+            assert!(said.contains("409"), "{said}");
+        };
         let stands = part.offset().await;
         assert!(stands >= at && stands <= whole, "{stands} after {at} and {share} more");
         // What kill -9 would leave at this instant says the same, or more.

@@ -12,7 +12,7 @@ use crate::domain::request::DocumentRequest;
 use crate::http::State;
 use crate::http::error::Problem;
 use crate::http::staff::{ApiCaller, Audit, Read};
-use crate::workflow::issue;
+use crate::workflow::terms;
 
 use super::Answer;
 use super::query::Query;
@@ -92,7 +92,7 @@ pub async fn entries(_: ApiCaller<Audit>, state: web::Data<State>, request: Http
     responses((status = 200, description = "The receipt.", content((ReceiptView = "application/json"), (String = "text/plain")))),
     security(("api_key" = ["read"])))]
 pub async fn deletion_receipt(_: ApiCaller<Read>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest) -> Answer {
-    let found = issue::load(&state.portal, parse(&id)?).await?;
+    let found = terms::load(&state.portal, parse(&id)?).await?;
     let receipt = newest(&state, &found).await?;
     let signed = receipt::sign(&state.portal.secrets, &receipt);
     let wants_text = request

@@ -9,9 +9,10 @@ use crate::domain::message::Template;
 use crate::domain::request::DocumentRequest;
 use crate::http::State;
 use crate::words::{self, Words};
-use crate::workflow::issue::{self, Issued};
+use crate::workflow::issue::Issued;
 use crate::workflow::message::{self, Message};
 use crate::workflow::outgoing::mail::{self, Kind};
+use crate::workflow::terms;
 use crate::workflow::{Portal, WorkflowError};
 
 pub struct Handout {
@@ -40,7 +41,7 @@ pub async fn handout(state: &State, issued: &Issued) -> Result<Handout, Workflow
 pub async fn messages(state: &State, request: &DocumentRequest, url: &str) -> Result<(Message, Message), WorkflowError> {
     let words = words(request);
     let template = template(state, request, words).await?;
-    let note = issue::opened_message(&state.portal, request)?;
+    let note = terms::opened_message(&state.portal, request)?;
     let facts = message::Facts {
         company: &state.company.name,
         support: state.company.support.as_deref(),

@@ -14,6 +14,7 @@ use crate::http::staff::{ApiCaller, Read, Requests};
 use crate::storage::{Cursor, Filter};
 use crate::workflow::issue::{self, Ask, Expiry, Issued};
 use crate::workflow::outgoing::mail;
+use crate::workflow::terms;
 
 use super::handout::{Handout, handout, send};
 use super::json::{self, Instant, Span};
@@ -329,7 +330,7 @@ pub fn filter(state: &State, search: &Search) -> Result<(Filter, Option<Cursor>)
     let filter = Filter {
         state: parsed(&search.state, "state", &format!("one of {states}"), RequestState::parse)?,
         provider: parsed(&search.provider, "provider", "a provider's name", ProviderName::parse)?,
-        applicant_index: applicant.map(|a| issue::applicant_index(&state.portal, &a)),
+        applicant_index: applicant.map(|a| terms::applicant_index(&state.portal, &a)),
         created_by: parsed(&search.agent, "agent", "the id of an agent or API key", Actor::parse)?.map(|a| a.to_string()),
         // Whoever asks knows their own.
         teams: None,
@@ -344,7 +345,7 @@ pub fn filter(state: &State, search: &Search) -> Result<(Filter, Option<Cursor>)
 #[utoipa::path(get, path = "/requests/{id}", tag = "requests", params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["read"])))]
 pub async fn show(_: ApiCaller<Read>, state: web::Data<State>, id: web::Path<String>) -> Answer {
-    let found = issue::load(&state.portal, parse(&id)?).await?;
+    let found = terms::load(&state.portal, parse(&id)?).await?;
     Ok(HttpResponse::Ok().json(view::whole(&state.portal, &found).await?))
 }
 

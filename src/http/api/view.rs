@@ -12,7 +12,7 @@ use crate::domain::audit::AuditEntry;
 use crate::domain::delivery::{Delivery, Phase, Problem, PurgeCause};
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage, Tombstone};
-use crate::workflow::{Portal, issue};
+use crate::workflow::{Portal, terms};
 
 /// RFC 3339 in UTC.
 pub fn instant(at: OffsetDateTime) -> String {
@@ -149,9 +149,7 @@ pub struct Entry {
 
 /// A request without what costs more reads.
 pub fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) -> Request {
-    let applicant = issue::check_terms(portal, request)
-        .and_then(|()| issue::applicant(portal, request))
-        .ok();
+    let applicant = terms::check(portal, request).and_then(|()| terms::applicant(portal, request)).ok();
     let last = request.tombstones.last();
     let ended = matches!(request.stage, Stage::Purged).then_some(last).flatten();
     let cause = match &request.stage {
@@ -189,7 +187,7 @@ pub fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) 
 /// A request with everything.
 pub async fn whole(portal: &Portal, found: &DocumentRequest) -> Result<Request, crate::workflow::WorkflowError> {
     let mut shown = request(portal, found, portal.records.now());
-    shown.metadata = issue::opened_metadata(portal, found)?.and_then(|m| serde_json::from_str(&m).ok());
+    shown.metadata = terms::opened_metadata(portal, found)?.and_then(|m| serde_json::from_str(&m).ok());
     shown.timeline = Some(portal.records.timeline(found.id).await?.iter().map(moment).collect());
     Ok(shown)
 }

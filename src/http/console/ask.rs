@@ -12,6 +12,7 @@ use crate::http::error::Problem;
 use crate::http::pages::console::ask as pages;
 use crate::http::staff::{Csrf, Requests, SignedIn};
 use crate::workflow::issue::{self, Expiry};
+use crate::workflow::terms;
 
 use super::form::{Form, once};
 use super::{Page, html, html_of, see};
@@ -95,7 +96,7 @@ pub async fn send(
 ) -> Page {
     let id = parse(&id)?;
     let form = Form::read(&request, payload).await?;
-    let found = issue::load(&state.portal, id).await?;
+    let found = terms::load(&state.portal, id).await?;
     let token = PlainToken::parse(form.text("token")).filter(|t| state.portal.secrets.hash_token(t) == found.link.hashed);
     let Some(token) = token else {
         return Err(Problem::conflict("This is not the present link of the request any more. Issue a new one.").into());

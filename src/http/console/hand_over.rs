@@ -13,14 +13,14 @@ use crate::http::error::Problem;
 use crate::http::pages::console::{Notice, hand_over as pages};
 use crate::http::staff::{Csrf, Fresh, HandOver, SignedIn, Turned};
 use crate::workflow::hand_over::{self, by_hand};
-use crate::workflow::issue;
+use crate::workflow::terms;
 
 use super::{Page, html};
 
 /// What there is to download, and what was.
 pub async fn page(Fresh(who): Fresh<HandOver>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest) -> Page {
     with_factor(&who)?;
-    let found = issue::load(&state.portal, parse(&id)?).await?;
+    let found = terms::load(&state.portal, parse(&id)?).await?;
     if !by_hand(&state.portal, &found) {
         return Err(nothing().into());
     }

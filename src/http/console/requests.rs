@@ -16,6 +16,7 @@ use crate::http::pages::console::{Notice, requests as pages};
 use crate::http::staff::{Csrf, Manual, Read, Requests, SignedIn};
 use crate::storage::Filter;
 use crate::workflow::issue::{self, Expiry};
+use crate::workflow::terms;
 
 use super::form::{Form, once};
 use super::{Names, Page, html, html_of, see};
@@ -84,9 +85,9 @@ async fn listed(who: &SignedIn<Read>, state: &State, search: Search) -> Page {
 }
 
 pub async fn show(who: SignedIn<Read>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest) -> Page {
-    let found = issue::load(&state.portal, parse(&id)?).await?;
+    let found = terms::load(&state.portal, parse(&id)?).await?;
     let whole = view::whole(&state.portal, &found).await?;
-    let message = issue::opened_message(&state.portal, &found)?;
+    let message = terms::opened_message(&state.portal, &found)?;
     let names = Names::of(&state).await?;
     let shown = pages::Shown {
         request: &found,
@@ -148,7 +149,7 @@ pub async fn uploaded_page(who: SignedIn<Requests>, state: web::Data<State>, id:
 /// For a provider that is served by hand this is its handler's word; for any other one it is an agent's who knows better.
 pub async fn mark_uploaded(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, id: web::Path<String>) -> Page {
     let id = parse(&id)?;
-    let found = issue::load(&state.portal, id).await?;
+    let found = terms::load(&state.portal, id).await?;
     if by_hand(&state, &found) && !who.may::<Manual>() {
         return Err(Problem::forbidden("This provider is served by hand; somebody with the role manual-handler marks it.").into());
     }
@@ -164,14 +165,14 @@ pub fn by_hand(state: &State, request: &crate::domain::request::DocumentRequest)
 }
 
 pub async fn receipt(who: SignedIn<Read>, state: web::Data<State>, id: web::Path<String>) -> Page {
-    let found = issue::load(&state.portal, parse(&id)?).await?;
+    let found = terms::load(&state.portal, parse(&id)?).await?;
     let newest = newest(&state, &found).await?;
     let signed = receipt::sign(&state.portal.secrets, &newest);
     Ok(html(pages::receipt(&who.agent, &state, &found, &newest, &signed)))
 }
 
 pub async fn receipt_text(_: SignedIn<Read>, state: web::Data<State>, id: web::Path<String>) -> Page {
-    let found = issue::load(&state.portal, parse(&id)?).await?;
+    let found = terms::load(&state.portal, parse(&id)?).await?;
     let newest = newest(&state, &found).await?;
     Ok(HttpResponse::Ok()
         .content_type("text/plain; charset=utf-8")
@@ -183,7 +184,7 @@ pub async fn receipt_text(_: SignedIn<Read>, state: web::Data<State>, id: web::P
 }
 
 async fn confirm(who: &SignedIn<Requests>, state: &State, id: &str, what: Confirm) -> Page {
-    let found = issue::load(&state.portal, parse(id)?).await?;
+    let found = terms::load(&state.portal, parse(id)?).await?;
     Ok(html(pages::confirm(&who.agent, state, &found, what)))
 }
 

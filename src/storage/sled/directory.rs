@@ -110,15 +110,15 @@ impl Directory for SledStore {
     }
 
     async fn touch_session(&self, cookie: &[u8; 32], seen_at: OffsetDateTime) -> Result<(), StorageError> {
-        let result: Result<_, Failed> = self.store.decide(|rows| {
+        self.decide(|rows, _| {
             let mut batch = Batch::new();
             if let Some(mut session) = read_row::<Session>(rows, &key::session(cookie))? {
                 session.seen_at = seen_at;
                 batch.put(key::session(cookie), session.encode());
             }
             Ok((batch, ()))
-        });
-        result.map(drop).map_err(Failed::into_storage)
+        })
+        .await
     }
 
     async fn end_session(&self, cookie: &[u8; 32]) -> Result<(), StorageError> {
@@ -172,15 +172,15 @@ impl Directory for SledStore {
     }
 
     async fn touch_api_key(&self, hash: &[u8; 32], used_at: OffsetDateTime) -> Result<(), StorageError> {
-        let result: Result<_, Failed> = self.store.decide(|rows| {
+        self.decide(|rows, _| {
             let mut batch = Batch::new();
             if let Some(mut found) = read_row::<ApiKey>(rows, &key::api_key(hash))? {
                 found.used_at = Some(used_at);
                 batch.put(key::api_key(hash), found.encode());
             }
             Ok((batch, ()))
-        });
-        result.map(drop).map_err(Failed::into_storage)
+        })
+        .await
     }
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StorageError> {

@@ -13,8 +13,9 @@ use crate::domain::delivery::{Delivery, Intent, Phase, Problem, ProviderClass, P
 use crate::domain::document::Document;
 use crate::domain::request::SENDING_GRACE;
 use crate::domain::transition::Transition;
+use crate::workflow::WorkflowError;
 use crate::workflow::parcel::{self, Closed, LeasedTrail};
-use crate::workflow::{WorkflowError, issue};
+use crate::workflow::terms;
 
 /// Two authoritative answers "not here", this far apart, prove absence.
 const ABSENT_TWICE: Duration = Duration::seconds(60);
@@ -93,7 +94,7 @@ impl Step<'_> {
             // It may have arrived all the same.
             Err(Closed::Locked | Closed::Lost | Closed::Poison(_)) => return self.ask(open, connector).await,
         };
-        if issue::check_terms(self.portal, &self.request).is_err() || parcel.digest() != open.intent.digest {
+        if terms::check(self.portal, &self.request).is_err() || parcel.digest() != open.intent.digest {
             return self.ask(open, connector).await;
         }
         if let Some(until) = self.portal.breakers.closed_until(&self.request.provider, self.now) {
@@ -131,7 +132,7 @@ impl Step<'_> {
     async fn ask(&self, open: &Open<'_>, connector: Arc<dyn Connector>) -> Result<(), WorkflowError> {
         let fence = self.fence;
         let give_up = |problem: Problem| self.end(Transition::GiveUp { fence, problem });
-        if issue::check_terms(self.portal, &self.request).is_err() {
+        if terms::check(self.portal, &self.request).is_err() {
             return give_up(tampered()).await;
         }
         let parcel = parcel::closed(self.portal, &self.request, open.document, open.intent.epoch)?;
@@ -182,7 +183,7 @@ impl Step<'_> {
         let Some(connector) = connector else {
             return self.purge(PurgeCause::Deadline).await;
         };
-        if issue::check_terms(self.portal, &self.request).is_err() {
+        if terms::check(self.portal, &self.request).is_err() {
             return self.purge(PurgeCause::Deadline).await;
         }
         let parcel = parcel::closed(self.portal, &self.request, open.document, open.intent.epoch)?;

@@ -6,13 +6,13 @@ use time::{Duration, OffsetDateTime};
 
 use crate::connectors::hook::Style;
 use crate::crypto::random;
-use crate::domain::agent::{Actor, Agent};
+use crate::domain::agent::{Actor, Agent, Role};
 use crate::domain::audit::AuditEntry;
 use crate::domain::dispatch::{Body, Channel, Dispatch, KEPT, Progress, event_of};
 use crate::domain::id::{DispatchId, RequestId};
-use crate::domain::request::DocumentRequest;
-use crate::storage::StorageError;
+use crate::domain::request::{DocumentRequest, RequestState};
 use crate::storage::outbox::{Mark, Watch, Wishes};
+use crate::storage::{Filter, StorageError};
 use crate::workflow::{Portal, WorkflowError};
 
 /// Entries that are looked at for one step.
@@ -179,7 +179,8 @@ async fn to_agents(portal: &Portal, event: &str, entry: &AuditEntry, request: &D
             Actor::Agent(id) => id == agent.id,
             _ => may_look(&agent),
         };
-        if concerned && agent.disabled_at.is_none() && wanted(&portal.records.wishes(agent.id).await?) {
+        if concerned && agent.sees(request.team.as_ref()) && agent.disabled_at.is_none() && wanted(&portal.records.wishes(agent.id).await?)
+        {
             let kind = if event == "document.received" {
                 "mail.arrived"
             } else {
@@ -194,7 +195,7 @@ async fn to_agents(portal: &Portal, event: &str, entry: &AuditEntry, request: &D
 }
 
 fn may_look(agent: &Agent) -> bool {
-    agent.role != crate::domain::agent::Role::Auditor
+    agent.role != Role::Auditor
 }
 
 fn notice(portal: &Portal, agent: &Agent, kind: &str, subject: &str, text: &str) -> Result<Dispatch, WorkflowError> {
@@ -237,11 +238,13 @@ pub async fn digest(portal: &Portal) -> Result<bool, WorkflowError> {
     }
     let mut dispatches = Vec::new();
     // The first day there is begins tomorrow: a fresh portal has nothing to tell.
-    if last > 0
-        && let Some(text) = digest_text(portal, now).await?
-    {
+    if last > 0 {
         for agent in portal.records.agents().await? {
-            if agent.disabled_at.is_none() && may_look(&agent) && portal.records.wishes(agent.id).await?.digest {
+            if agent.disabled_at.is_none()
+                && may_look(&agent)
+                && portal.records.wishes(agent.id).await?.digest
+                && let Some(text) = digest_text(portal, &agent, now).await?
+            {
                 let subject = format!("{}: what waits today", portal.outgoing.company);
                 dispatches.push(notice(portal, &agent, "mail.digest", &subject, &text)?);
             }
@@ -251,14 +254,18 @@ pub async fn digest(portal: &Portal) -> Result<bool, WorkflowError> {
     Ok(true)
 }
 
-async fn digest_text(portal: &Portal, now: OffsetDateTime) -> Result<Option<String>, WorkflowError> {
-    use crate::domain::request::RequestState;
-    let counts = portal.records.counts().await?;
-    let stuck = counts
-        .iter()
-        .find(|(s, _)| *s == RequestState::NeedsAttention)
-        .map_or(0, |(_, n)| *n);
-    let many = async |watch| Ok::<_, WorkflowError>(portal.records.watched(watch, COUNTED).await?.len());
+/// What waits for this agent: requests of teams that they see.
+async fn digest_text(portal: &Portal, agent: &Agent, now: OffsetDateTime) -> Result<Option<String>, WorkflowError> {
+    let filter = Filter {
+        state: Some(RequestState::NeedsAttention),
+        teams: (agent.role != Role::Admin).then(|| agent.teams.clone()),
+        ..Filter::default()
+    };
+    let stuck = portal.records.list(&filter, None, COUNTED).await?.requests.len();
+    let many = async |watch| {
+        let found = portal.records.watched(watch, COUNTED).await?;
+        Ok::<_, WorkflowError>(found.iter().filter(|r| agent.sees(r.team.as_ref())).count())
+    };
     let (rejected, purged, expiring) = (
         many(Watch::Rejected).await?,
         many(Watch::PurgedBefore(now + SOON)).await?,
@@ -275,7 +282,8 @@ async fn digest_text(portal: &Portal, now: OffsetDateTime) -> Result<Option<Stri
         }
     };
     let mut text = format!(
-        "Could not be delivered, needs a decision: {stuck}\nRejected by the provider, ask again: {}\nPurged within a day, undelivered: {}\nLinks that expire within a day, unused: {}\n",
+        "Could not be delivered, needs a decision: {}\nRejected by the provider, ask again: {}\nPurged within a day, undelivered: {}\nLinks that expire within a day, unused: {}\n",
+        shown(stuck),
         shown(rejected),
         shown(purged),
         shown(expiring)

@@ -24,6 +24,12 @@ const TAILS: u8 = 1;
 /// Bytes of one part, coming now. Dropped, it keeps what came, unless it was told to wait for a proof of it.
 pub struct Upload(Option<Box<Inner>>);
 
+/// What is not broken off in the middle.
+enum Step {
+    Stage,
+    Save,
+}
+
 struct Inner {
     portal: Arc<Portal>,
     request: DocumentRequest,
@@ -150,22 +156,51 @@ impl Upload {
         if bytes.len() as u64 > self.left() {
             return Err(ResumeError::TooLong);
         }
-        let inner = self.0.as_mut().ok_or(ResumeError::None)?;
         for piece in bytes.chunks(STAGED_LEN) {
-            if let Err(error) = inner.push(piece).await {
-                if matches!(error, ResumeError::Receive(ReceiveError::File { .. })) {
-                    self.destroy().await;
-                }
+            let inner = self.0.as_mut().ok_or(ResumeError::None)?;
+            if let Err(error) = inner.take_in(piece) {
+                self.destroy().await;
                 return Err(error);
+            }
+            // The end of the file needs no staging: it is sealed at once.
+            while self.0.as_ref().is_some_and(|inner| inner.has_chunk()) {
+                self.whole(Step::Stage).await?;
             }
         }
         Ok(())
     }
 
+    /// One step that runs to its end even if the connection breaks off meanwhile: a write that went on behind a writer's back could come after the next writer's.
+    async fn whole(&mut self, step: Step) -> Result<(), ResumeError> {
+        let Some(mut inner) = self.0.take() else {
+            return Err(ResumeError::None);
+        };
+        let (give, take) = tokio::sync::oneshot::channel();
+        let tasks = inner.portal.tasks.clone();
+        tasks.spawn(async move {
+            let outcome = match step {
+                Step::Stage => inner.stage_chunk().await,
+                Step::Save => inner.save().await,
+            };
+            if let Err((inner, Ok(()))) = give.send((inner, outcome)) {
+                inner.keep().await;
+            }
+        });
+        match take.await {
+            Ok((inner, Ok(()))) => {
+                self.0 = Some(inner);
+                Ok(())
+            }
+            // What it says of itself is ahead of what is there: nothing more is kept from it.
+            Ok((_, error)) => error,
+            Err(_) => Err(WorkflowError::Internal("staging an upload panicked".to_owned()).into()),
+        }
+    }
+
     /// Makes everything that came durable. Not the very last byte: that is what [`Upload::end`] does.
     pub async fn save(&mut self) -> Result<(), ResumeError> {
-        match &mut self.0 {
-            Some(inner) if !inner.unproved => inner.save().await,
+        match &self.0 {
+            Some(inner) if !inner.unproved => self.whole(Step::Save).await,
             _ => Ok(()),
         }
     }
@@ -202,13 +237,9 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         // The connection broke off, perhaps together with the task that served it: what came is kept all the same.
-        if let Some(inner) = self.0.take().filter(|inner| !inner.unproved && inner.received() > inner.durable) {
+        if let Some(inner) = self.0.take() {
             let tasks = inner.portal.tasks.clone();
-            tasks.spawn(async move {
-                if let Err(error) = inner.end().await {
-                    tracing::debug!(?error, "the end of a broken upload is not kept");
-                }
-            });
+            tasks.spawn(inner.keep());
         }
     }
 }
@@ -218,7 +249,8 @@ impl Inner {
         self.staging.whole() + self.waiting.len() as u64
     }
 
-    async fn push(&mut self, piece: &[u8]) -> Result<(), ResumeError> {
+    /// Looks at what came and puts it behind the rest.
+    fn take_in(&mut self, piece: &[u8]) -> Result<(), ResumeError> {
         if let Some(inspector) = &mut self.inspector {
             let mut kept = Zeroizing::new(Vec::with_capacity(piece.len()));
             if let Err(refusal) = inspector.push(piece, &mut kept) {
@@ -228,11 +260,21 @@ impl Inner {
             }
         }
         self.waiting.extend_from_slice(piece);
-        // The end of the file needs no staging: it is sealed at once.
-        while self.waiting.len() >= STAGED_LEN && self.received() < self.staging.length() {
-            self.stage_chunk().await?;
-        }
         Ok(())
+    }
+
+    fn has_chunk(&self) -> bool {
+        self.waiting.len() >= STAGED_LEN && self.received() < self.staging.length()
+    }
+
+    /// Nobody waits any more: keeps what came, if it may be kept.
+    async fn keep(self: Box<Self>) {
+        if self.unproved || self.received() == self.durable {
+            return;
+        }
+        if let Err(error) = self.end().await {
+            tracing::debug!(?error, "the end of a broken upload is not kept");
+        }
     }
 
     async fn stage_chunk(&mut self) -> Result<(), ResumeError> {

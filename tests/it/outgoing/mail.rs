@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use nightdrop::domain::agent::Role;
 use nightdrop::storage::outbox::Wishes;
-use nightdrop::workflow::sign_in;
+use nightdrop::workflow::issue;
+use nightdrop::workflow::sign_in::{self, account};
 
 use super::*;
 
@@ -319,6 +320,22 @@ async fn reminders_notices_and_the_digest_come_when_they_should() {
     };
     house.portal.records.set_wishes(agent.id, all).await.unwrap();
     house.portal.records.set_wishes(quiet.id, Wishes::default()).await.unwrap();
+    // Wants to know everything, and is of a team that these requests are not of.
+    let elsewhere = sign_in::add_agent(
+        &house.portal,
+        "eve@bank.example",
+        "Eve",
+        Role::Agent,
+        "correct horse battery staple",
+        Actor::Operator,
+    )
+    .await
+    .unwrap();
+    let cards = account::parse_teams("cards").unwrap();
+    account::change_agent(&house.portal, &elsewhere, Role::Agent, cards, Actor::Operator)
+        .await
+        .unwrap();
+    house.portal.records.set_wishes(elsewhere.id, all).await.unwrap();
     tell(&house).await;
     let (reminded, url) = mailed(&house, json!({"remind": true})).await;
     let (used, _) = mailed(&house, json!({"remind": true})).await;
@@ -375,6 +392,7 @@ async fn reminders_notices_and_the_digest_come_when_they_should() {
         before,
         "once a day"
     );
+    assert_eq!(to(&smtp.mails(), "eve@bank.example"), 0);
 }
 
 /// A server certificate for localhost with its key, and the authority that made it, as PEM files.

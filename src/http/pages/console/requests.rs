@@ -18,7 +18,7 @@ use crate::http::console::Names;
 use crate::http::console::requests::by_hand;
 use crate::http::error::Problem;
 use crate::http::staff::{HandOver, Manual, Requests, may};
-use crate::workflow::issue;
+use crate::workflow::terms;
 
 pub fn list(
     agent: &Agent,
@@ -90,7 +90,7 @@ fn table(state: &State, requests: &[DocumentRequest], names: &Names, now: Offset
 }
 
 pub fn applicant(state: &State, request: &DocumentRequest) -> Markup {
-    match issue::check_terms(&state.portal, request).and_then(|()| issue::applicant(&state.portal, request)) {
+    match terms::check(&state.portal, request).and_then(|()| terms::applicant(&state.portal, request)) {
         Ok(applicant) => html! { (applicant.expose()) },
         Err(_) => html! { span.chip.bad { "Changed outside" } },
     }

@@ -10,8 +10,9 @@ use crate::domain::document::{FileType, PartSpec};
 use crate::domain::request::DocumentRequest;
 use crate::http::error::Problem;
 use crate::words::Words;
+use crate::workflow::Portal;
 use crate::workflow::receive::OpenedLink;
-use crate::workflow::{Portal, issue};
+use crate::workflow::terms;
 
 use super::{View, day, document_label, frame, host, moment, own_words, part_label, plain, sentence, told};
 
@@ -19,7 +20,7 @@ use super::{View, day, document_label, frame, host, moment, own_words, part_labe
 pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Option<&str>)>) -> Markup {
     let (request, words) = (&link.request, view.reader.words);
     let label = document_label(view.portal, request, words);
-    let note = issue::opened_message(view.portal, request).ok().flatten();
+    let note = terms::opened_message(view.portal, request).ok().flatten();
     let at_part = problem.and_then(|(_, part)| part);
     let open = request.parts.len() - view.resumable.stored.len().min(request.parts.len());
     let send = words.say(if open > 1 { "send-all" } else { "send" });

@@ -1,0 +1,62 @@
+//! What a request says: read only after its terms were proved unchanged; and what of it is kept sealed, because the store must not know it.
+
+use crate::domain::document::{ApplicantRef, SealedText};
+use crate::domain::id::RequestId;
+use crate::domain::request::DocumentRequest;
+
+use super::{Portal, WorkflowError};
+
+/// Reads a request and refuses one whose terms were changed behind the portal's back.
+pub async fn load(portal: &Portal, id: RequestId) -> Result<DocumentRequest, WorkflowError> {
+    let request = portal.records.request(id).await?.ok_or(WorkflowError::NotFound)?;
+    check(portal, &request)?;
+    Ok(request)
+}
+
+/// Refuses a request whose provider, applicant or conditions somebody wrote over in the store.
+pub fn check(portal: &Portal, request: &DocumentRequest) -> Result<(), WorkflowError> {
+    if portal.secrets.row_mac_fits(&request.id.0, &request.terms(), &request.terms_mac) {
+        Ok(())
+    } else {
+        Err(WorkflowError::Tampered)
+    }
+}
+
+/// The applicant reference of a request, opened.
+pub fn applicant(portal: &Portal, request: &DocumentRequest) -> Result<ApplicantRef, WorkflowError> {
+    let text = open(portal, request.id, "applicant", &request.applicant)?;
+    ApplicantRef::parse(&text).ok_or(WorkflowError::Tampered)
+}
+
+pub fn opened_message(portal: &Portal, request: &DocumentRequest) -> Result<Option<String>, WorkflowError> {
+    request.message.as_ref().map(|m| open(portal, request.id, "message", m)).transpose()
+}
+
+pub fn opened_metadata(portal: &Portal, request: &DocumentRequest) -> Result<Option<String>, WorkflowError> {
+    request
+        .metadata
+        .as_ref()
+        .map(|m| open(portal, request.id, "metadata", m))
+        .transpose()
+}
+
+/// The keyed index under which requests of this applicant are found.
+pub fn applicant_index(portal: &Portal, applicant: &ApplicantRef) -> [u8; 32] {
+    portal.secrets.index("applicant", applicant.expose().as_bytes())
+}
+
+fn field_context(id: RequestId, field: &str) -> Vec<u8> {
+    [field.as_bytes(), &[0], &id.0].concat()
+}
+
+pub(super) fn seal(portal: &Portal, id: RequestId, field: &str, text: &str) -> Result<SealedText, WorkflowError> {
+    Ok(SealedText(portal.secrets.seal_field(&field_context(id, field), text.as_bytes())?))
+}
+
+fn open(portal: &Portal, id: RequestId, field: &str, sealed: &SealedText) -> Result<String, WorkflowError> {
+    let plain = portal
+        .secrets
+        .open_field(&field_context(id, field), &sealed.0)
+        .map_err(|_| WorkflowError::Tampered)?;
+    String::from_utf8(plain.to_vec()).map_err(|_| WorkflowError::Tampered)
+}
