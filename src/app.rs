@@ -178,6 +178,7 @@ impl App {
             in_flight: InFlight::default(),
             lanes: Lanes::default(),
             hashing: Arc::new(Semaphore::new(hashing)),
+            checking: Arc::new(Semaphore::new(hashing)),
             tasks: tokio::runtime::Handle::current(),
             wake: Notify::new(),
             breakers: forward::Breakers::default(),

@@ -62,6 +62,8 @@ pub struct Portal {
     pub throttle: sign_in::Throttle,
     /// Argon2 jobs at once; each takes 19 MiB and a core.
     pub hashing: Arc<Semaphore>,
+    /// The same for the applicants' codes: a flood at the staff door must not shut theirs.
+    pub checking: Arc<Semaphore>,
     /// Where that runs which must end whoever asked for it: the threads of the doors die with a panic, and these tasks with them.
     pub tasks: tokio::runtime::Handle,
     /// Rung when something may have become due.

@@ -20,6 +20,7 @@ use crate::config::Config;
   nightdrop doctor
   nightdrop doctor --config /etc/nightdrop/nightdrop.toml --provider stripe
   nightdrop doctor --json
+  nightdrop doctor --ready
 
 A provider is asked one harmless question with its credentials: nothing is sent or changed there.
 Which question stands on the provider's page (assets/docs/providers, or /docs in the console).
@@ -32,6 +33,9 @@ pub struct Doctor {
     /// Ask only this provider [default: all]
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
+    /// Ask only whether the portal runs and is ready for uploads (for a health check)
+    #[arg(long, conflicts_with = "provider")]
+    ready: bool,
     #[command(flatten)]
     format: Format,
 }
@@ -92,6 +96,15 @@ pub fn run(doctor: Doctor) -> Outcome {
     let mut findings = Findings::default();
     let path = process::config_path(doctor.config.as_deref());
     let config = configuration(&path, &mut findings);
+    if let (true, Some(config)) = (doctor.ready, &config) {
+        let mut findings = Findings::default();
+        process::block_on(async {
+            providers::portal(config, true, &mut findings).await;
+            Ok(())
+        })?;
+        report(&findings, doctor.format.json)?;
+        return if findings.is_wrong() { Err(Failure::quiet()) } else { Ok(()) };
+    }
     machine::look(&mut findings);
     if let Some(config) = &config {
         disk::look(config, &mut findings);
@@ -99,7 +112,7 @@ pub fn run(doctor: Doctor) -> Outcome {
             providers::look(config, doctor.provider.as_deref(), &mut findings).await?;
             providers::outgoing(config, &mut findings).await;
             scanner(config, &mut findings).await;
-            providers::portal(config, &mut findings).await;
+            providers::portal(config, false, &mut findings).await;
             Ok(())
         })?;
     }

@@ -146,7 +146,7 @@ impl<S: InScope> FromRequest for ApiCaller<S> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let (state, secret, about) = (state(request), bearer(request), about(request));
-        Box::pin(async move { Self::find(&*state?, secret, about).await })
+        Box::pin(async move { Self::find(&*state?, secret, about?).await })
     }
 }
 
@@ -167,9 +167,12 @@ fn state(request: &HttpRequest) -> Result<web::Data<State>, Problem> {
         .ok_or_else(|| Problem::internal("The door was opened without its state."))
 }
 
-/// The request that the address names.
-fn about(request: &HttpRequest) -> Option<RequestId> {
-    request.match_info().get("id").and_then(RequestId::parse)
+/// The request that the address names. What still has an escape in it would be decoded once more for its handler, and be another one there: no id has any.
+fn about(request: &HttpRequest) -> Result<Option<RequestId>, Problem> {
+    match request.match_info().get("id") {
+        Some(id) if id.contains('%') => Err(WorkflowError::NotFound.into()),
+        id => Ok(id.and_then(RequestId::parse)),
+    }
 }
 
 /// A request of another team is not there.
@@ -218,6 +221,12 @@ impl<R: ForRoles> SignedIn<R> {
         let Some(Live { agent, session, key }) = sign_in::session(&state.portal, &cookie).await? else {
             return Err(Turned::SignIn(asked.back));
         };
+        // A session from before there was a second factor has shown none: what it may do now, it has to earn again.
+        let trusted = state.sso.as_ref().is_some_and(|sso| sso.trusts_second_factor());
+        let unproven = session.how == Entry::Password || (session.how == Entry::SingleSignOn && !trusted);
+        if agent.factors.any() && unproven {
+            return Err(Turned::SignIn(asked.back));
+        }
         if !may::<R>(agent.role) {
             return Err(Problem::forbidden("Your role does not include this. Ask an admin if you need it.").into());
         }
@@ -225,7 +234,7 @@ impl<R: ForRoles> SignedIn<R> {
         if state.portal.policy.require_second_factor && single && !agent.factors.any() && !R::UNFINISHED {
             return Err(Turned::SetUp);
         }
-        within(state, asked.about, |team| agent.sees(team)).await?;
+        within(state, asked.about?, |team| agent.sees(team)).await?;
         Ok(Self {
             agent,
             session,
@@ -239,7 +248,7 @@ impl<R: ForRoles> SignedIn<R> {
 struct Asked {
     cookie: Option<Zeroizing<String>>,
     back: Option<String>,
-    about: Option<RequestId>,
+    about: Result<Option<RequestId>, Problem>,
 }
 
 impl Asked {

@@ -334,11 +334,14 @@ async fn passcode(portal: &Portal, wanted: bool, secret: &LinkSecret) -> Result<
 }
 
 async fn hash_passcode(portal: &Portal, code: String) -> Result<PasscodeLock, WorkflowError> {
-    let _permit = portal.hashing.acquire().await.map_err(|_| WorkflowError::Busy)?;
+    let permit = portal.hashing.clone().acquire_owned().await.map_err(|_| WorkflowError::Busy)?;
     let passwords = portal.passwords.clone();
-    let hash = blocking(move || passwords.hash_passcode(&code))
-        .await?
-        .map_err(|e| WorkflowError::Internal(e.to_string()))?;
+    let hash = blocking(move || {
+        let _permit = permit;
+        passwords.hash_passcode(&code)
+    })
+    .await?
+    .map_err(|e| WorkflowError::Internal(e.to_string()))?;
     Ok(PasscodeLock {
         hash,
         tries_left: PASSCODE_TRIES,

@@ -83,7 +83,7 @@ pub enum Tried {
 
 /// Spends one try durably, then looks at the code.
 pub async fn try_passcode(portal: &Portal, request: &DocumentRequest, code: &str) -> Result<Tried, WorkflowError> {
-    let permit = portal.hashing.clone().try_acquire_owned().map_err(|_| WorkflowError::Busy)?;
+    let permit = portal.checking.clone().try_acquire_owned().map_err(|_| WorkflowError::Busy)?;
     let request = portal.records.transition(request.id, Transition::SpendPasscodeTry).await?;
     let lock = request.link.passcode.ok_or(WorkflowError::NotFound)?;
     let (passwords, code) = (portal.passwords.clone(), code.to_owned());

@@ -33,23 +33,42 @@ const TRY_EVERY: std::time::Duration = std::time::Duration::from_secs(90);
 /// A session's last use is written down at most this often.
 const TOUCH_EVERY: Duration = Duration::seconds(30);
 
-/// Tries by (account, address). Another address's tries never lock the real user out.
-pub struct Throttle(DefaultKeyedRateLimiter<[u8; 32]>);
+/// Tries from one address for whatever accounts, in a minute.
+const TRIES_FROM_ADDRESS: NonZeroU32 = NonZeroU32::new(60).expect("sixty is not zero");
+/// Accounts and addresses remembered before the idle ones are dropped.
+const REMEMBERED: usize = 100_000;
+
+/// Tries by (account, address), and by address. Another address's tries never lock the real user out.
+pub struct Throttle {
+    tries: DefaultKeyedRateLimiter<[u8; 32]>,
+    from: DefaultKeyedRateLimiter<IpAddr>,
+}
 
 impl Default for Throttle {
     fn default() -> Self {
         let quota = Quota::with_period(TRY_EVERY).expect("90 seconds is not zero").allow_burst(TRIES);
-        Self(RateLimiter::keyed(quota))
+        Self {
+            tries: RateLimiter::keyed(quota),
+            from: RateLimiter::keyed(Quota::per_minute(TRIES_FROM_ADDRESS)),
+        }
     }
 }
 
 impl Throttle {
     fn allows(&self, account: &str, address: IpAddr) -> bool {
-        if self.0.len() > 100_000 {
-            self.0.retain_recent();
+        if self.tries.len() > REMEMBERED {
+            self.tries.retain_recent();
         }
         let key = Sha256::digest(format!("{account}\0{address}").as_bytes()).into();
-        self.0.check_key(&key).is_ok()
+        self.tries.check_key(&key).is_ok()
+    }
+
+    /// Whether this address (of IPv6: this /64) may try to sign in at all just now.
+    pub fn allows_address(&self, address: IpAddr) -> bool {
+        if self.from.len() > REMEMBERED {
+            self.from.retain_recent();
+        }
+        self.from.check_key(&address).is_ok()
     }
 
     /// Second factors are counted by account alone: whoever tries one has the password already, from wherever they come.
@@ -81,12 +100,13 @@ pub enum Proof {
 }
 
 pub async fn sign_in(portal: &Portal, email: &str, password: &str, address: IpAddr) -> Result<SignIn, WorkflowError> {
+    // As of before the password was read: a session whose password was changed meanwhile is dead from its beginning.
+    let now = portal.records.now();
     let agent = match prove_password(portal, email, password, address).await? {
         Proof::Right(agent) => agent,
         Proof::Wrong => return Ok(SignIn::Refused),
         Proof::TooManyTries => return Ok(SignIn::TooManyTries),
     };
-    let now = portal.records.now();
     if agent.factors.any() {
         let cookie = open(portal, &agent, Entry::Half, None, now).await?;
         return Ok(SignIn::Half { cookie });
@@ -98,23 +118,30 @@ pub async fn sign_in(portal: &Portal, email: &str, password: &str, address: IpAd
 /// Whether a password is that of an account that may sign in. Costs the same whatever the answer.
 pub async fn prove_password(portal: &Portal, email: &str, password: &str, address: IpAddr) -> Result<Proof, WorkflowError> {
     let email = normal_email(email);
+    // Nothing is written for somebody who floods: not even the log grows.
+    if !portal.throttle.allows_address(address) {
+        return Ok(Proof::TooManyTries);
+    }
     if !portal.throttle.allows(&email, address) {
         audit(portal, Actor::Portal, "sign_in.throttled").await?;
         return Ok(Proof::TooManyTries);
     }
     let found = portal.records.agent_by_email(&email).await?;
     let stored = found.as_ref().filter(|a| a.disabled_at.is_none()).and_then(|a| a.password.clone());
-    let permit = portal.hashing.acquire().await.map_err(|_| WorkflowError::Busy)?;
+    let permit = portal.hashing.clone().acquire_owned().await.map_err(|_| WorkflowError::Busy)?;
     let (passwords, given) = (
         portal.passwords.clone(),
         Zeroizing::new(password.chars().take(PASSWORD_MAX).collect::<String>()),
     );
-    let right = blocking(move || match stored {
-        Some(hash) => passwords.verify_password(&given, &hash.0),
-        None => passwords.verify_nobody(&given),
+    let right = blocking(move || {
+        // The permit goes where the work is: a client that hangs up frees no place for the next one.
+        let _permit = permit;
+        match stored {
+            Some(hash) => passwords.verify_password(&given, &hash.0),
+            None => passwords.verify_nobody(&given),
+        }
     })
     .await?;
-    drop(permit);
     match found.filter(|_| right) {
         Some(agent) => Ok(Proof::Right(Box::new(agent))),
         None => {
@@ -201,7 +228,12 @@ pub async fn confirmed(portal: &Portal, live: &Live, how: Entry) -> Result<Optio
         created_at: if half { now } else { live.session.created_at },
         seen_at: now,
         factor_at: Some(now),
-        how: if half { how } else { live.session.how },
+        // Whoever has just set a second factor up has shown it.
+        how: if half || live.session.how == Entry::Password || how != Entry::Password {
+            how
+        } else {
+            live.session.how
+        },
     };
     let action = if half { "sign_in.accepted" } else { "session.confirmed" };
     let event = AuditEvent::new(now, Actor::Agent(live.agent.id), action).with("how", how.as_str());

@@ -56,9 +56,13 @@ pub async fn keys(portal: &Portal) -> Result<Vec<VaultKey>, WorkflowError> {
 /// Opens every key that this passphrase opens; [`WorkflowError::Invalid`] when it opens none. Forwarding goes on at once.
 pub async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -> Result<(), WorkflowError> {
     // One at a time: a key file may ask for gibibytes.
-    let _permit = portal.hashing.acquire().await.map_err(|_| WorkflowError::Busy)?;
+    let permit = portal.hashing.clone().acquire_owned().await.map_err(|_| WorkflowError::Busy)?;
     let keyring = portal.keyring.clone();
-    let opened = blocking(move || keyring.unlock(&Protector::Passphrase(passphrase.as_bytes(), Argon2Cost::smallest()))).await?;
+    let opened = blocking(move || {
+        let _permit = permit;
+        keyring.unlock(&Protector::Passphrase(passphrase.as_bytes(), Argon2Cost::smallest()))
+    })
+    .await?;
     let now = portal.records.now();
     match opened {
         Ok(_) => {

@@ -455,7 +455,13 @@ fn t142_doctor_sees_few_descriptors_and_a_running_portal() {
     assert!(wrong(&found).iter().any(|f| f["area"] == "open files"));
     let all = found["findings"].as_array().unwrap();
     assert!(all.iter().any(|f| f["area"] == "store" && f["text"] == "a running portal holds it"));
+    let mut ready = made.with_config(&["doctor", "--ready"]);
+    ready.env("NIGHTDROP_LISTEN_STAFF", serving.staff.trim_start_matches("http://"));
+    assert!(done(&mut ready).contains("ready for uploads"));
     serving.stop();
+    let output = ready.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "what a health check acts on");
+    assert!(out(&output).contains("it does not run"), "{}", complaint(&output));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -133,11 +133,13 @@ fn mend(name: &str, table: Option<&toml::Table>, code: &str) -> String {
     }
 }
 
-/// `/readyz` of the portal that this configuration runs, where it can be asked without TLS.
-pub async fn portal(config: &Config, findings: &mut Findings) {
+/// `/readyz` of the portal that this configuration runs; behind TLS, whose certificate names another host than this, only whether it listens.
+/// `must`: it has to run.
+pub async fn portal(config: &Config, must: bool, findings: &mut Findings) {
     const AREA: &str = "portal";
     let mut address = config.staff.address;
-    if address.port() == 0 || config.staff.tls.is_some() {
+    // Any free port: nobody knows which.
+    if address.port() == 0 && !must {
         return;
     }
     if address.ip().is_unspecified() {
@@ -147,6 +149,24 @@ pub async fn portal(config: &Config, findings: &mut Findings) {
             std::net::Ipv6Addr::LOCALHOST.into()
         });
     }
+    let absent = |findings: &mut Findings| {
+        let (text, mend) = (
+            format!("nothing answers on {address}: it does not run"),
+            "start it with `nightdrop serve`",
+        );
+        if must {
+            findings.wrong(AREA, text, mend)
+        } else {
+            findings.note(AREA, text, mend)
+        }
+    };
+    if config.staff.tls.is_some() {
+        let connect = tokio::time::timeout(Duration::from_secs(5), tokio::net::TcpStream::connect(address));
+        return match connect.await {
+            Ok(Ok(_)) => findings.good(AREA, format!("it listens on {address} (TLS)")),
+            _ => absent(findings),
+        };
+    }
     crate::connectors::client::install_tls();
     let client = reqwest::Client::builder()
         .no_proxy()
@@ -155,11 +175,7 @@ pub async fn portal(config: &Config, findings: &mut Findings) {
         .build();
     let Ok(client) = client else { return };
     match client.get(format!("http://{address}/readyz")).send().await {
-        Err(_) => findings.note(
-            AREA,
-            format!("nothing answers on {address}: it does not run"),
-            "start it with `nightdrop serve`",
-        ),
+        Err(_) => absent(findings),
         Ok(answer) if answer.status().is_success() => {
             let text = answer.text().await.unwrap_or_default();
             if text.contains("forwarding: locked") {

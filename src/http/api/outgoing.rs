@@ -99,10 +99,10 @@ pub async fn dispatches(_: ApiCaller<Admin>, state: web::Data<State>, request: H
     let query = Query::of(&request, &["request", "cursor", "limit"])?;
     let of = query.parsed("request", RequestId::parse, "a request's id")?;
     let limit = query.number("limit", 1, PAGE_MAX)?.map_or(PAGE, usize::from);
-    let page = state.portal.records.dispatches(of, query.cursor()?, limit).await?;
+    let page = state.portal.records.dispatches(of, query.cursor(&state.portal)?, limit).await?;
     Ok(HttpResponse::Ok().json(Dispatches {
         dispatches: page.dispatches.iter().map(shown).collect(),
-        next_cursor: page.next.map(query::write_cursor),
+        next_cursor: page.next.map(|c| query::write_cursor(&state.portal, c)).transpose()?,
     }))
 }
 

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use actix_web::{HttpRequest, web};
-use data_encoding::HEXLOWER;
+use data_encoding::BASE64URL_NOPAD;
 
 use crate::http::error::Problem;
 use crate::storage::Cursor;
+use crate::workflow::{Portal, WorkflowError};
+
+const CURSOR: &[u8] = b"cursor";
 
 pub struct Query(BTreeMap<String, String>);
 
@@ -51,8 +54,8 @@ impl Query {
         self.parsed(name, |text| text.parse().ok().filter(|n| *n >= least && *n <= most), &accepted)
     }
 
-    pub fn cursor(&self) -> Result<Option<Cursor>, Problem> {
-        self.parsed("cursor", read_cursor, "the next_cursor of the page before")
+    pub fn cursor(&self, portal: &Portal) -> Result<Option<Cursor>, Problem> {
+        self.parsed("cursor", |text| read_cursor(portal, text), "the next_cursor of the page before")
     }
 }
 
@@ -60,10 +63,13 @@ pub fn wrong(name: &'static str, accepted: &str) -> Problem {
     Problem::invalid(format!("{name} must be {accepted}.")).field(name, format!("must be {accepted}"))
 }
 
-pub fn read_cursor(text: &str) -> Option<Cursor> {
-    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok().map(Cursor)
+pub fn read_cursor(portal: &Portal, text: &str) -> Option<Cursor> {
+    let sealed = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+    let place = portal.secrets.open_field(CURSOR, &sealed).ok()?;
+    <[u8; 24]>::try_from(place.as_slice()).ok().map(Cursor)
 }
 
-pub fn write_cursor(cursor: Cursor) -> String {
-    HEXLOWER.encode(&cursor.0)
+/// Sealed: a page may end at a request that whoever asks does not see.
+pub fn write_cursor(portal: &Portal, cursor: Cursor) -> Result<String, WorkflowError> {
+    Ok(BASE64URL_NOPAD.encode(&portal.secrets.seal_field(CURSOR, &cursor.0)?))
 }

@@ -308,7 +308,7 @@ async fn page(state: &State, teams: Option<Vec<Team>>, search: Search) -> Answer
     let requests = page.requests.iter().map(|r| view::request(&state.portal, r, now)).collect();
     Ok(HttpResponse::Ok().json(RequestPage {
         requests,
-        next_cursor: page.next.map(query::write_cursor),
+        next_cursor: page.next.map(|c| query::write_cursor(&state.portal, c)).transpose()?,
     }))
 }
 
@@ -337,7 +337,9 @@ pub fn filter(state: &State, search: &Search) -> Result<(Filter, Option<Cursor>)
     };
     Ok((
         filter,
-        parsed(&search.cursor, "cursor", "the next_cursor of the page before", query::read_cursor)?,
+        parsed(&search.cursor, "cursor", "the next_cursor of the page before", |text| {
+            query::read_cursor(&state.portal, text)
+        })?,
     ))
 }
 

@@ -54,7 +54,7 @@ pub async fn agents(who: SignedIn<Admin>, state: web::Data<State>, request: Http
     )))
 }
 
-pub async fn add_agent(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn add_agent(_: Csrf, Fresh(who): Fresh<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let added = async {
         let role = shared::parse_role(form.text("role"))?;
@@ -90,7 +90,7 @@ fn agent_again(who: &SignedIn<Admin>, state: &State, other: &Agent, problem: &Pr
 /// Nobody changes their own role: an admin who would lock themselves out needs another one to do it.
 pub async fn change_role(
     _: Csrf,
-    who: SignedIn<Admin>,
+    Fresh(who): Fresh<Admin>,
     state: web::Data<State>,
     id: web::Path<String>,
     request: HttpRequest,
@@ -127,7 +127,7 @@ pub async fn reset_factors(_: Csrf, Fresh(who): Fresh<Admin>, state: web::Data<S
 
 pub async fn reset_password(
     _: Csrf,
-    who: SignedIn<Admin>,
+    Fresh(who): Fresh<Admin>,
     state: web::Data<State>,
     id: web::Path<String>,
     request: HttpRequest,
@@ -159,7 +159,7 @@ pub async fn keys(who: SignedIn<Admin>, state: web::Data<State>, request: HttpRe
 }
 
 /// The answer shows the secret, this once. A reload makes another key rather than showing this one again.
-pub async fn add_key(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn add_key(_: Csrf, Fresh(who): Fresh<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let made = async {
         let scopes = shared::parse_scopes(&form.all("scope"))?;

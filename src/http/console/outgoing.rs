@@ -18,8 +18,8 @@ const PAGE: usize = 50;
 
 pub async fn list(who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest) -> Page {
     let query = Query::of(&request, &["cursor", "done"])?;
-    let page = state.portal.records.dispatches(None, query.cursor()?, PAGE).await?;
-    let next = page.next.map(write_cursor);
+    let page = state.portal.records.dispatches(None, query.cursor(&state.portal)?, PAGE).await?;
+    let next = page.next.map(|c| write_cursor(&state.portal, c)).transpose()?;
     Ok(html(pages::list(&who.agent, &state, &page.dispatches, next, Notice::of(&request))))
 }
 

@@ -80,7 +80,7 @@ async fn listed(who: &SignedIn<Read>, state: &State, search: Search) -> Page {
         }
     };
     let page = state.portal.records.list(&wanted, after, PAGE).await?;
-    let next = page.next.map(write_cursor);
+    let next = page.next.map(|c| write_cursor(&state.portal, c)).transpose()?;
     Ok(html(pages::list(&who.agent, state, &search, &page.requests, next, &names, None)))
 }
 

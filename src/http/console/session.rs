@@ -110,8 +110,18 @@ pub fn passkeys(state: &State) -> Result<&Passkeys, Problem> {
         .ok_or_else(|| Problem::not_found("Passkeys need the console's own name: an admin sets staff_url in the configuration."))
 }
 
+/// Whether this address may try to sign in at all just now: what follows costs us work, or a line of the audit log.
+pub fn may_try(state: &State, request: &HttpRequest) -> Result<(), Problem> {
+    let address = guard::neighbourhood(guard::client_address(request, state));
+    match state.portal.throttle.allows_address(address) {
+        true => Ok(()),
+        false => Err(Problem::too_many("Too many tries to sign in from your connection. Wait a minute.").after(60)),
+    }
+}
+
 /// Options for the browser: for the owner of half a session their own passkeys, for a stranger whatever the authenticator knows.
 pub async fn begin_passkey(_: Csrf, state: web::Data<State>, request: HttpRequest) -> Page {
+    may_try(&state, &request)?;
     let passkeys = passkeys(&state)?;
     let live = match staff::half_cookie(&request, &state.settings) {
         Some(cookie) if request.query_string() == "second" => sign_in::half(&state.portal, &cookie).await?,
@@ -131,6 +141,7 @@ pub fn options(begun: Option<Begun>) -> Page {
 
 /// Signing in with nothing but a passkey.
 pub async fn passkey(_: Csrf, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+    may_try(&state, &request)?;
     let form = Form::read(&request, payload).await?;
     let next = here(Some(form.text("next")));
     let done = passkey::sign_in(&state.portal, passkeys(&state)?, form.text("ceremony"), form.raw("credential")).await?;

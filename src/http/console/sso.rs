@@ -9,7 +9,7 @@ use crate::http::pages::console::account as pages;
 use crate::http::staff;
 use crate::workflow::sign_in::sso::{self, Arrival, Return, SingleSignOn};
 
-use super::session::{add, end_old, here, next_of, second_path, welcome};
+use super::session::{add, end_old, here, may_try, next_of, second_path, welcome};
 use super::{Page, html_of, see};
 
 const REFUSED: &str = "This sign-in was not accepted. Ask an admin whether your account is set up here.";
@@ -23,6 +23,7 @@ fn provider(state: &State) -> Result<&SingleSignOn, Problem> {
 }
 
 pub async fn depart(state: web::Data<State>, request: HttpRequest) -> Page {
+    may_try(&state, &request)?;
     let next = next_of(&request);
     match sso::depart(&state.portal, provider(&state)?, &next).await? {
         Some(away) => {
@@ -38,6 +39,7 @@ pub async fn depart(state: web::Data<State>, request: HttpRequest) -> Page {
 }
 
 pub async fn arrive(state: web::Data<State>, request: HttpRequest) -> Page {
+    may_try(&state, &request)?;
     let provider = provider(&state)?;
     let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
         .map_err(|_| Problem::malformed("The address cannot be read."))?

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use crate::domain::account::Change;
-use crate::domain::agent::{Agent, ApiKey, Session};
+use crate::domain::agent::{Agent, ApiKey, Role, Session};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::id::{AgentId, ApiKeyId, RequestId};
 use crate::storage::record::Record;
@@ -34,8 +34,19 @@ impl Directory for SledStore {
             let mut agent: Agent = read_row(rows, &key::agent(id))?.ok_or(Failed::Storage(StorageError::NotFound))?;
             let mut batch = Batch::new();
             let ends = change.ends_sessions();
+            let was_admin = agent.role == Role::Admin && agent.disabled_at.is_none();
             if !agent.apply(change, now) {
                 return Ok((batch, None));
+            }
+            // A portal without an admin could only be mended from a shell.
+            if was_admin && (agent.role != Role::Admin || agent.disabled_at.is_some()) {
+                let others = all::<Agent>(rows, key::AGENT)?;
+                if !others
+                    .iter()
+                    .any(|a| a.id != id && a.role == Role::Admin && a.disabled_at.is_none())
+                {
+                    return Ok((batch, None));
+                }
             }
             if ends {
                 for (k, _, _) in of_agent(rows, id)? {

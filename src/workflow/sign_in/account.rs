@@ -150,17 +150,26 @@ pub(super) fn event(portal: &Portal, by: Actor, action: &str, agent: &Agent) -> 
     AuditEvent::new(portal.records.now(), by, action).with("agent", agent.id)
 }
 
-/// A change that is always legal.
+/// A change that is legal for everybody but the last admin.
 async fn alter(portal: &Portal, agent: &Agent, change: Change, event: AuditEvent) -> Result<(), WorkflowError> {
-    portal.records.alter_agent(agent.id, change, event).await?;
-    Ok(())
+    match portal.records.alter_agent(agent.id, change, event).await? {
+        Some(_) => Ok(()),
+        None => Err(WorkflowError::Invalid {
+            field: "role",
+            mend: "is the last admin's: add another admin first".to_owned(),
+        }),
+    }
 }
 
 async fn hash_password(portal: &Portal, password: &str, email: &str, name: &str) -> Result<String, WorkflowError> {
     check_password(portal, password, email, name)?;
-    let _permit = portal.hashing.acquire().await.map_err(|_| WorkflowError::Busy)?;
+    let permit = portal.hashing.clone().acquire_owned().await.map_err(|_| WorkflowError::Busy)?;
     let (passwords, password) = (portal.passwords.clone(), Zeroizing::new(password.to_owned()));
-    let hash = blocking(move || passwords.hash_password(&password)).await?;
+    let hash = blocking(move || {
+        let _permit = permit;
+        passwords.hash_password(&password)
+    })
+    .await?;
     hash.map_err(|e| WorkflowError::Internal(e.to_string()))
 }
 

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::connectors::settings::Secret;
 use crate::crypto::random;
 use crate::domain::account::Change;
-use crate::domain::agent::{Actor, Agent, Entry, Role};
+use crate::domain::agent::{Actor, Agent, Entry, Role, Session};
 
 use super::account::{self, event};
 use super::{Portal, WorkflowError, audit, open};
@@ -106,6 +106,11 @@ pub enum Arrival {
 }
 
 impl SingleSignOn {
+    /// Whether the provider's word counts as a second factor.
+    pub fn trusts_second_factor(&self) -> bool {
+        self.settings.trust_second_factor
+    }
+
     /// `console`: how browsers reach the console.
     pub fn new(settings: Settings, console: &str) -> Result<Self, String> {
         token::install();
@@ -292,6 +297,8 @@ pub async fn depart(portal: &Portal, sso: &SingleSignOn, next: &str) -> Result<O
         ("nonce", &begun.nonce),
         ("code_challenge", &challenge),
         ("code_challenge_method", "S256"),
+        // A provider that has seen the person longer ago asks again, and says when it has.
+        ("max_age", &Session::FRESH.whole_seconds().to_string()),
     ]);
     Ok(Some(Departure {
         cookie: sso.keep(begun)?,
@@ -310,13 +317,13 @@ pub struct Return<'a> {
 
 pub async fn arrive(portal: &Portal, sso: &SingleSignOn, back: Return<'_>) -> Result<Arrival, WorkflowError> {
     match admitted(portal, sso, back).await? {
-        Ok((agent, next)) => {
+        Ok((agent, next, proven)) => {
             let now = portal.records.now();
             if agent.factors.any() && !sso.settings.trust_second_factor {
                 let cookie = open(portal, &agent, Entry::Half, None, now).await?;
                 return Ok(Arrival::Half { cookie, next });
             }
-            let cookie = open(portal, &agent, Entry::SingleSignOn, Some(now), now).await?;
+            let cookie = open(portal, &agent, Entry::SingleSignOn, proven, now).await?;
             Ok(Arrival::Welcome { cookie, next })
         }
         Err(why) => {
@@ -328,7 +335,8 @@ pub async fn arrive(portal: &Portal, sso: &SingleSignOn, back: Return<'_>) -> Re
     }
 }
 
-type Admitted = Result<(Agent, String), &'static str>;
+/// Who, where to, and when they last proved to the provider that it is them: a session that the provider remembered proves nothing about now.
+type Admitted = Result<(Agent, String, Option<OffsetDateTime>), &'static str>;
 
 async fn admitted(portal: &Portal, sso: &SingleSignOn, back: Return<'_>) -> Result<Admitted, WorkflowError> {
     let now = portal.records.now();
@@ -361,7 +369,11 @@ async fn admitted(portal: &Portal, sso: &SingleSignOn, back: Return<'_>) -> Resu
         Ok(claims) => claims,
         Err(why) => return Ok(Err(why)),
     };
-    Ok(account_of(portal, sso, &claims).await?.map(|agent| (agent, begun.next)))
+    let proven = claims["auth_time"]
+        .as_i64()
+        .and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+    let proven = proven.map(|at| at.min(now));
+    Ok(account_of(portal, sso, &claims).await?.map(|agent| (agent, begun.next, proven)))
 }
 
 /// The account of a verified identity: found by its e-mail address, held to its subject, with the role that is mapped.
@@ -399,7 +411,12 @@ async fn account_of(portal: &Portal, sso: &SingleSignOn, claims: &Value) -> Resu
         }
     }
     if let Some(role) = role.filter(|r| *r != agent.role) {
-        account::change_agent(portal, &agent, role, agent.teams.clone(), Actor::Portal).await?;
+        match account::change_agent(portal, &agent, role, agent.teams.clone(), Actor::Portal).await {
+            Err(WorkflowError::Invalid { .. }) => {
+                tracing::warn!(agent = %agent.id, "single sign-on would leave no admin; the role stays as it is")
+            }
+            other => other?,
+        }
     }
     Ok(portal.records.agent(agent.id).await?.ok_or("no_account"))
 }

@@ -187,7 +187,7 @@ impl Asked {
     fn claims(&self, provider: &Provider, house: &House) -> Value {
         let now = house.portal.records.now().unix_timestamp();
         json!({
-            "iss": provider.url, "aud": CLIENT, "sub": "user-1", "exp": now + 300, "iat": now, "nonce": self.query["nonce"],
+            "iss": provider.url, "aud": CLIENT, "sub": "user-1", "exp": now + 300, "iat": now, "auth_time": now, "nonce": self.query["nonce"],
             "email": "ana@example.com", "email_verified": true, "name": "Ana Lopez",
         })
     }

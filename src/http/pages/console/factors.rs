@@ -39,6 +39,8 @@ pub fn confirm(who: &SignedIn<Own>, state: &State, next: &str, refused: Option<&
                     (Field::new("password", "Your password").input("password", "", None, Input { focus: true, autocomplete: "current-password", ..Input::default() }))
                     div.actions { button.primary.wide { "Go on" } }
                 }
+            } @else if !factors.any() && state.sso.is_some() {
+                p { a.button href={ "/sign-in/sso?next=" (next) } { "Sign in again" } }
             } @else if !factors.any() {
                 p { "Sign out and in again; then go on within ten minutes." }
             }
