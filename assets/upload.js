@@ -46,7 +46,7 @@
     part.says = (words) => { state.textContent = words; };
     part.progress = (bytes) => {
       // Full only once the server has said that it is stored.
-      const share = Math.min(99, Math.floor(100 * bytes / part.file.size));
+      const share = Math.min(99, Math.floor(100 * bytes / (part.file.size || 1)));
       bar.value = share;
       part.says(new Intl.NumberFormat(locale, { style: "percent" }).format(share / 100));
       bar.setAttribute("aria-valuetext", state.textContent);
@@ -97,7 +97,7 @@
     change.addEventListener("click", back);
     find(".use").addEventListener("click", () => {
       part.accepted = true;
-      if (tus) upload(part);
+      if (tus) upload(part).catch(plainly);
       else { part.says("✓ " + say.ready); part.show("way"); }
       next();
     });
@@ -189,8 +189,14 @@
     part.progress(0);
     tell(say.sending);
     let address = kept(part), offset = address ? null : 0, piece = 4 * KIB64, fails = 0;
-    while (part.file === file) {
+    const over = () => { keep(part); part.done(); tell(open() ? say.sending : ""); finish(); };
+    while (part.file === file && tus) {
       try {
+        if (!address && fails) {
+          // Begun anew only if no other device has finished it meanwhile.
+          const at = await ask(here + "/parts/" + part.name, "HEAD", {}).catch((f) => { if (!f.gone) throw f; });
+          if (at && offsetOf(at, Infinity) === Number(at.headers.get("Upload-Length"))) return over();
+        }
         if (!address) { address = await create(part); offset = 0; }
         if (offset === null) offset = offsetOf(await ask(address, "HEAD", {}), file.size);
         part.progress(offset);
@@ -206,7 +212,7 @@
           part.progress(offset);
           tell(navigator.onLine ? say.sending : say.offline);
         }
-        if (offset >= file.size) { keep(part); part.done(); tell(open() ? say.sending : ""); return finish(); }
+        if (offset >= file.size) return over();
       } catch (failure) {
         if (failure.again && (fails += 1) <= TRIES) {
           tell(navigator.onLine ? failure.words || say.retrying : say.offline);

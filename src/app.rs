@@ -414,6 +414,7 @@ pub fn outgoing(config: &Config) -> Result<Outgoing, StartError> {
         }),
         return_hosts: told.return_hosts.clone(),
         bell: Notify::new(),
+        slow: outgoing::courier::Slow::default(),
     })
 }
 

@@ -64,6 +64,10 @@ pub enum Transition {
     AbandonReceive(DocumentId),
     CommitReceived(Document),
     /// More of an unfinished upload is durable. Refused unless it stood where the caller thinks.
+    /// Another part of a submission that stands is on its way.
+    TouchReceive {
+        document: DocumentId,
+    },
     StageProgress {
         document: DocumentId,
         from: u64,
@@ -227,7 +231,11 @@ pub fn apply(
         Transition::SpendPasscodeTry => spend_try(&mut request, now, &mut log)?,
         Transition::BeginReceive { receiving, generation } => receive::begin(&mut request, receiving, generation, now)?,
         Transition::AbandonReceive(document) => request.receivings.retain(|r| r.document != document),
-        Transition::StageProgress { .. } | Transition::StorePart(_) | Transition::DropPart { .. } | Transition::EndReceive { .. } => {
+        Transition::StageProgress { .. }
+        | Transition::TouchReceive { .. }
+        | Transition::StorePart(_)
+        | Transition::DropPart { .. }
+        | Transition::EndReceive { .. } => {
             receive::resume(&mut request, transition, now, &mut log)?;
         }
         Transition::CommitReceived(document) => receive::commit(&mut request, document, now, &mut log)?,

@@ -204,6 +204,7 @@ impl SledStore {
                 | Transition::BeginReceive { .. }
                 | Transition::CommitReceived(_)
                 | Transition::StageProgress { .. }
+                | Transition::TouchReceive { .. }
                 | Transition::StorePart(_)
                 | Transition::Nudge
         );

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use time::{Duration, OffsetDateTime};
 
 use crate::connectors::{Connector, Delivered, Failure, Verdict};
-use crate::domain::delivery::{ConfirmAt, Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
+use crate::domain::delivery::{BY_HAND, ConfirmAt, Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
 use crate::domain::document::Document;
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::domain::transition::Transition;
@@ -149,12 +149,14 @@ impl Step<'_> {
 
     async fn send(&self, document: &Document, delivery: &Delivery, connector: Arc<dyn Connector>, epoch: u32) -> Result<(), WorkflowError> {
         let fence = self.fence;
-        if connector.profile().by_hand {
-            let problem = Problem::new(
-                "provider.by_hand",
-                "This provider takes documents by hand: download each part once, upload it there, then mark it as uploaded.",
-            );
-            return self.end(Transition::GiveUp { fence, problem }).await;
+        let by_hand = connector.profile().by_hand;
+        if by_hand && self.portal.scanner.is_none() {
+            return self
+                .end(Transition::GiveUp {
+                    fence,
+                    problem: served_by_hand(),
+                })
+                .await;
         }
         if let Some(until) = self.portal.breakers.closed_until(&self.request.provider, self.now) {
             let problem = Problem::new(
@@ -191,9 +193,20 @@ impl Step<'_> {
                 Scanned::Unreadable(why) => return self.poison(delivery, poisoned(why)).await,
             }
         }
+        if by_hand {
+            return self
+                .end(Transition::GiveUp {
+                    fence,
+                    problem: served_by_hand(),
+                })
+                .await;
+        }
+        if self.was_called_back().await? {
+            return self.end(Transition::Release { fence }).await;
+        }
         let intent = Intent {
             epoch,
-            started_at: self.now,
+            started_at: self.portal.records.now(),
             digest: parcel.digest(),
         };
         self.portal
@@ -217,6 +230,14 @@ impl Step<'_> {
         };
         crate::crash::point("C18");
         self.outcome(document, delivery, connector.as_ref(), outcome).await
+    }
+
+    /// Whether a purge became due while the document was opened and scanned, which may take minutes. It always wins.
+    async fn was_called_back(&self) -> Result<bool, WorkflowError> {
+        let records = &self.portal.records;
+        let request = records.request(self.request.id).await?.ok_or(WorkflowError::NotFound)?;
+        let by_agent = matches!(request.stage, Stage::Held { purge_requested: true, .. });
+        Ok(by_agent || (request.past_deadline(records.now()) && !records.clock_suspect()))
     }
 
     /// Keeps the lease while a slow provider is being talked to. `None`: the lease is gone, and with it the right to go on;
@@ -376,6 +397,13 @@ impl Step<'_> {
         self.portal.records.transition(self.request.id, transition).await?;
         Ok(())
     }
+}
+
+fn served_by_hand() -> Problem {
+    Problem::new(
+        BY_HAND,
+        "This provider takes documents by hand: download each part once, upload it there, then mark it as uploaded.",
+    )
 }
 
 fn locked() -> Problem {

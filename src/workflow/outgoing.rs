@@ -33,6 +33,7 @@ pub struct Outgoing {
     pub return_hosts: Vec<String>,
     /// Rung when something may have become due.
     pub bell: Notify,
+    pub slow: courier::Slow,
 }
 
 /// Where signed heads of the audit log go besides the webhooks that want them.

@@ -299,7 +299,13 @@ impl Submission {
             }
             // Noted by its first part; until then the sweep knows it as being in flight.
             Some(None) => whole(&self.portal.tasks, Held::put(portal, self.request.id, self.document)).await?,
-            Some(Some(slot)) => Held::join(portal, self.request.id, self.document, slot).await?,
+            Some(Some(slot)) => {
+                let held = Held::join(portal, self.request.id, self.document, slot).await?;
+                // What stands must not be given up as idle while this part comes.
+                let touch = Transition::TouchReceive { document: self.document };
+                self.portal.records.transition(self.request.id, touch).await?;
+                held
+            }
         };
         let begun = (held.slot, held.secret.clone());
         self.held = Some(held);

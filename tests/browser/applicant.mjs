@@ -170,6 +170,9 @@ async function languages() {
 async function wrongFile() {
   const page = await visit(browser);
   await page.goto(given.refused);
+  await page.locator("fieldset[data-part=front] input:not([capture])").setInputFiles({ name: "empty.png", mimeType: "image/png", buffer: Buffer.alloc(0) });
+  await page.getByRole("button", { name: "Use this" }).first().click();
+  await page.locator("#front-error").waitFor();
   await page.locator("fieldset[data-part=front] input:not([capture])").setInputFiles(given.wrong);
   await page.getByRole("button", { name: "Use this file" }).click();
   const words = page.locator("#front-error");

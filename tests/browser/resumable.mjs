@@ -48,6 +48,11 @@ const server = createServer(async (request, response) => {
     link.parts.set(at[1], { length: Number(request.headers["upload-length"]), bytes: Buffer.alloc(0), stored: false });
     return response.writeHead(201, { Location: `${given.path}/parts/${at[1]}/u${link.log.length}` }).end();
   }
+  // Told at its next question: the part is whole, and was not sent from here.
+  if (link.elsewhere && link.log.length > 1) {
+    link.elsewhere = false;
+    link.parts.set(at[1], { length: 10, bytes: Buffer.alloc(10), stored: true });
+  }
   const part = link.parts.get(at[1]);
   if (!part || link.forgets-- > 0) return problem(404, "upload.unknown", "no such upload");
   if (request.method === "HEAD") return response.writeHead(200, { "Upload-Offset": part.bytes.length, "Upload-Length": part.length, "Cache-Control": "no-store" }).end();
@@ -85,7 +90,7 @@ const received = (page) => page.getByRole("heading", { name: "Received. Thank yo
 const browser = await launch();
 try {
   await specimen(browser, given.photo);
-  for (const story of [happy, cameraKillsTheTab, cutInTheMiddle, offline, secondDevice, refused, forgotten, sameFileAfterReload, plainForm, leaving, arabic]) {
+  for (const story of [happy, cameraKillsTheTab, cutInTheMiddle, offline, secondDevice, finishedElsewhere, refused, forgotten, sameFileAfterReload, plainForm, leaving, arabic]) {
     await story();
   }
 } finally {
@@ -185,6 +190,16 @@ async function secondDevice() {
   await page.getByText("Another device is sending this just now.").waitFor();
   await arrived(page, "front");
   await close(page, "a second device");
+}
+
+// Another device was sending the part; when it may be begun here, that one has finished it: it stays.
+async function finishedElsewhere() {
+  const page = await open({ busy: 1, elsewhere: true });
+  await input(page, "front").setInputFiles(given.photo);
+  await use(page, "front");
+  await arrived(page, "front");
+  check(link.log.filter((l) => l === "POST front").length === 1, `it is not begun anew: ${link.log}`);
+  await close(page, "finished elsewhere");
 }
 
 async function refused() {

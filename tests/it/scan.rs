@@ -5,15 +5,20 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use nightdrop::domain::agent::Actor;
 use nightdrop::domain::delivery::{Phase, PurgeCause};
+use nightdrop::domain::document::{PartName, ProviderName};
 use nightdrop::domain::request::RequestState;
+use nightdrop::worker::{self, Step};
+use nightdrop::workflow::hand_over::hand_over;
+use nightdrop::workflow::{WorkflowError, issue};
 use time::Duration;
 use time::macros::format_description;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::raw::assert_nothing_held;
-use crate::support::{Folder, Hands, House, Link, Wish, chunk, png, sha256, until};
+use crate::support::{Folder, Hands, House, Link, Wish, ask, chunk, png, sha256, until};
 
 /// How the played clamd is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +33,8 @@ pub enum Mood {
     Says(&'static [u8]),
     /// Its signatures are so many hours old.
     Old(i64),
+    /// Has no verdict on a document before it is in another mood.
+    Slow,
 }
 
 /// A clamd that is played: finds the test file, and remembers what it was shown.
@@ -97,6 +104,11 @@ impl Played {
         let found = stream[..looked_at].windows(EICAR.len()).any(|w| w == EICAR);
         if !stream.starts_with(EICAR) && !stream.starts_with(b"PK") {
             self.seen.lock().unwrap().push(sha256(&stream));
+        }
+        if mood == Mood::Slow && !found {
+            while *self.mood.lock().unwrap() == Mood::Slow {
+                tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+            }
         }
         let answer: &[u8] = match mood {
             Mood::Says(answer) if !found => answer,
@@ -183,6 +195,61 @@ async fn what_is_infected_never_leaves() {
     assert!(log.contains("infected"), "{log}");
     let page = house.http.get(house.public(&link.path)).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("without being passed on"), "{page}");
+}
+
+/// Also what a person is to download and pass on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_served_by_hand_was_scanned_before() {
+    let folder = Folder::new();
+    let socket = folder.path().join("clamd.ctl");
+    let played = Played::at(&socket);
+    let (wish, hands) = Wish {
+        more: required(&socket),
+        provider: "[providers.desk]\nkind = \"manual\"\n".into(),
+        ..Wish::default()
+    }
+    .with_hands();
+    let house = House::wished(wish).await;
+    let at_desk = async |file: &[u8]| {
+        let mut wanted = ask("acct_7", "passport");
+        wanted.provider = ProviderName::parse("desk").unwrap();
+        let link = house.issue(wanted).await;
+        assert_eq!(house.drop_files(&link, &[("front", file)]).await.status(), 200);
+        house.work().await;
+        link
+    };
+    let front = PartName::parse("front").unwrap();
+    let bad = at_desk(&infected(1)).await;
+    assert_eq!(house.request(&bad).await.tombstones[0].cause, PurgeCause::Infected);
+    let clean = at_desk(&png(2, 60_000)).await;
+    assert_eq!(house.state(&clean).await, RequestState::NeedsAttention);
+    played.become_(Mood::Blind);
+    hands.forward(Duration::hours(2));
+    *played.now.lock().unwrap() = house.portal.records.now();
+    let waiting = at_desk(&png(3, 60_000)).await;
+    assert!(why(&house, &waiting).await.contains("EICAR"));
+    let refused = hand_over(&house.portal, waiting.id, &front, Actor::Operator).await;
+    assert!(matches!(refused, Err(WorkflowError::Refused(_))), "not before it was scanned");
+    assert!(hand_over(&house.portal, clean.id, &front, Actor::Operator).await.is_ok());
+}
+
+/// A purge that is asked for while the scanner takes its time: the document stays here and is destroyed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_during_the_scan_wins() {
+    let (house, played, _, _folder) = scanned().await;
+    let link = house.link_for("passport", None).await;
+    assert_eq!(house.drop_files(&link, &[("front", &png(1, 120_000))]).await.status(), 200);
+    played.become_(Mood::Slow);
+    let working = async { while worker::step(&house.portal).await.unwrap() == Step::Done {} };
+    let asking = async {
+        until("it is being scanned", async || !played.seen.lock().unwrap().is_empty()).await;
+        issue::request_purge(&house.portal, link.id, Actor::Operator).await.unwrap();
+        played.become_(Mood::Fit);
+    };
+    tokio::join!(working, asking);
+    house.work().await;
+    assert_eq!(house.received().await.len(), 0);
+    assert_eq!(house.request(&link).await.tombstones[0].cause, PurgeCause::Agent);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,8 @@ pub struct SealedPart {
     pub length: u64,
     /// The upload it came by; none if it came with a form.
     pub upload: Option<DocumentId>,
+    /// Sealed under the secret of a submission that stood already: it must still stand, or that secret is gone.
+    pub joins: bool,
     /// Of the browser, if this is the last part.
     pub receiver: Option<[u8; 32]>,
 }
@@ -86,6 +88,13 @@ pub(super) fn resume(request: &mut DocumentRequest, transition: Transition, now:
             staged.state = state;
             touch(request, now);
         }
+        Transition::TouchReceive { document } => {
+            may_go_on(request, now)?;
+            if request.standing().is_none_or(|standing| standing.document != document) {
+                return Err(Refusal::Superseded);
+            }
+            touch(request, now);
+        }
         Transition::StorePart(sealed) => store_part(request, *sealed, now, log)?,
         Transition::DropPart { document, part } => {
             may_go_on(request, now)?;
@@ -138,6 +147,8 @@ fn store_part(request: &mut DocumentRequest, sealed: SealedPart, now: OffsetDate
         length: sealed.length,
     };
     match request.receivings.iter_mut().find(|r| matches!(r.how, How::Parts { .. })) {
+        // The submission that it was sealed into has ended, and its secret with it.
+        None if sealed.joins => return Err(Refusal::Superseded),
         None => request.receivings.push(Receiving {
             document: sealed.document,
             slot: sealed.slot,
@@ -298,6 +309,7 @@ mod tests {
             part: made.parts[0].clone(),
             length: 100,
             upload: upload.map(|u| DocumentId([u; 16])),
+            joins: false,
             receiver: Some([7; 32]),
         }))
     }
@@ -343,6 +355,29 @@ mod tests {
         );
         assert_eq!(apply(half.clone(), sealed(9, "front", None), NOW).unwrap_err(), Refusal::Superseded);
         assert_eq!(apply(half, staged(4, "front"), NOW).unwrap_err(), Refusal::Superseded, "it is here");
+    }
+
+    #[test]
+    fn a_part_of_a_submission_that_has_ended_revives_nothing() {
+        let half = after(&request(), sealed(9, "front", None));
+        let document = DocumentId([9; 16]);
+        let touched = after(&half, Transition::TouchReceive { document });
+        assert_eq!(touched.standing().map(|s| s.document), Some(document));
+        let end = Transition::EndReceive { document, idle: false };
+        let ended = after(&half, end);
+        let Transition::StorePart(mut late) = sealed(9, "back", None) else {
+            panic!()
+        };
+        late.joins = true;
+        assert!(apply(half, Transition::StorePart(late.clone()), NOW).is_ok());
+        assert_eq!(
+            apply(ended.clone(), Transition::StorePart(late), NOW).unwrap_err(),
+            Refusal::Superseded
+        );
+        assert_eq!(
+            apply(ended, Transition::TouchReceive { document }, NOW).unwrap_err(),
+            Refusal::Superseded
+        );
     }
 
     #[test]

@@ -260,6 +260,7 @@ pub(crate) fn transition(step: &Try, request: &DocumentRequest, now: OffsetDateT
                 part: made.parts[0].clone(),
                 length: 10,
                 upload: request.receivings.iter().find(|r| r.staged().is_some()).map(|r| r.document),
+                joins: false,
                 receiver: None,
             }))
         }

@@ -45,6 +45,8 @@ pub(super) fn work(request: &mut DocumentRequest, transition: Transition, now: O
                 }
             }
         }
+        // A purge that an agent has asked for always wins.
+        (Stage::Held { purge_requested: true, .. }, Transition::StartSending { .. }) => return Err(Refusal::Superseded),
         (Stage::Held { document, delivery, .. }, step) => {
             if let Some(next) = deliver(document, delivery, step, now, log)? {
                 request.stage = next;

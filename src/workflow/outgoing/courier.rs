@@ -1,5 +1,9 @@
 //! Sending what is due: one dispatch at a time, leased, tried again with growing pauses, and ended.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
 use time::{Duration, OffsetDateTime};
 
 use crate::connectors::hook::Told;
@@ -35,6 +39,42 @@ const MAIL_PAUSES: [Duration; 5] = [
     Duration::hours(1),
 ];
 
+/// An answer that fails only after this long holds a courier up.
+const HUNG: std::time::Duration = std::time::Duration::from_secs(5);
+const HUNG_IN_A_ROW: u32 = 3;
+const LEFT_ALONE: Duration = Duration::minutes(1);
+
+/// Receivers that hang: after three times in a row one is asked once a minute only, so that the couriers are there for the others.
+#[derive(Default)]
+pub struct Slow(Mutex<HashMap<String, (u32, OffsetDateTime)>>);
+
+impl Slow {
+    /// Whoever is told "no" asks for all of them.
+    fn is_left_alone(&self, name: &str, now: OffsetDateTime) -> bool {
+        let mut slow = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match slow.get_mut(name) {
+            Some((hung, until)) if *hung >= HUNG_IN_A_ROW => {
+                let alone = now < *until;
+                if !alone {
+                    *until = now + LEFT_ALONE;
+                }
+                alone
+            }
+            _ => false,
+        }
+    }
+
+    fn note(&self, name: &str, hung: bool, now: OffsetDateTime) {
+        let mut slow = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if hung {
+            let entry = slow.entry(name.to_owned()).or_insert((0, now));
+            *entry = (entry.0 + 1, now + LEFT_ALONE);
+        } else {
+            slow.remove(name);
+        }
+    }
+}
+
 /// Sends the dispatch that has been due longest. `false`: none is.
 pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
     let until = portal.records.now() + LEASE;
@@ -42,7 +82,9 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
         return Ok(false);
     };
     let now = portal.records.now();
-    let (outcome, note) = if now >= dispatch.give_up_at {
+    // A mail to an applicant lives as long as its link, which may have been given more time.
+    let stale = now >= dispatch.give_up_at && !matches!(dispatch.body, Body::Sealed { .. });
+    let (outcome, note) = if stale {
         (Outcome::Failed, "It could not be sent in time.".to_owned())
     } else {
         attempt(portal, &dispatch, now).await?
@@ -67,7 +109,18 @@ async fn attempt(portal: &Portal, dispatch: &Dispatch, now: OffsetDateTime) -> R
             let Some(hook) = portal.outgoing.hooks.get(name) else {
                 return Ok(gone());
             };
-            let told = hook.send(&dispatch.id.to_string(), now.unix_timestamp(), json).await;
+            let told = if portal.outgoing.slow.is_left_alone(name, now) {
+                Told::Later {
+                    why: "It did not answer lately, and is left alone for a minute.".to_owned(),
+                    after: None,
+                }
+            } else {
+                let start = Instant::now();
+                let told = hook.send(&dispatch.id.to_string(), now.unix_timestamp(), json).await;
+                let hung = matches!(told, Told::Later { .. }) && start.elapsed() >= HUNG;
+                portal.outgoing.slow.note(name, hung, now);
+                told
+            };
             let pause = usize::try_from(dispatch.attempts).ok().and_then(|n| HOOK_PAUSES.get(n)).copied();
             sorted(told, pause, now)
         }
@@ -148,6 +201,21 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use time::macros::datetime;
+
+    #[test]
+    fn a_receiver_that_hangs_is_asked_once_a_minute() {
+        let (slow, now) = (Slow::default(), datetime!(2026-01-02 03:04 UTC));
+        for _ in 0..HUNG_IN_A_ROW {
+            assert!(!slow.is_left_alone("a", now));
+            slow.note("a", true, now);
+        }
+        assert!(slow.is_left_alone("a", now) && !slow.is_left_alone("b", now));
+        let later = now + LEFT_ALONE;
+        assert!(!slow.is_left_alone("a", later), "one try");
+        assert!(slow.is_left_alone("a", later), "and no more until it has answered");
+        slow.note("a", false, later);
+        assert!(!slow.is_left_alone("a", later));
+    }
 
     #[test]
     fn pauses_grow_and_end() {

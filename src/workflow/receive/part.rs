@@ -206,6 +206,7 @@ impl Submission {
             part,
             length,
             upload: lasting.upload,
+            joins: held.given_up,
             receiver: self.receiver,
         };
         let name = sealed.part.name.clone();

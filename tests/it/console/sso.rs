@@ -405,6 +405,9 @@ async fn roles_come_from_the_claim_at_every_sign_in() {
     let (_, second) = come(json!(["nd-admins", "nd-agents"])).await;
     assert_eq!(second.get("/admin").await.status(), 200);
     assert_eq!(first.get("/requests").await.status(), 303, "a changed role ends what was open");
+    let (_, alone) = come(json!("nd-agents")).await;
+    assert_eq!(alone.get("/admin").await.status(), 200, "the last admin stays one");
+    Browser::signed_in(&house, Role::Admin).await;
     let (_, third) = come(json!("nd-agents")).await;
     assert_eq!(third.get("/admin").await.status(), 403);
 }
