@@ -144,6 +144,8 @@ pub enum WorkflowError {
         field: &'static str,
         mend: String,
     },
+    /// It would leave nobody who can mend the portal but from a shell.
+    LastAdmin,
     /// Decided by the state of the request.
     Refused(Refusal),
     NotFound,
@@ -166,6 +168,7 @@ impl fmt::Display for WorkflowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid { field, mend } => write!(f, "{field}: {mend}"),
+            Self::LastAdmin => f.write_str("this is the last admin; add another one first"),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::NotFound => f.write_str("not found"),
             Self::KeyReused => f.write_str("this Idempotency-Key was used for something else"),

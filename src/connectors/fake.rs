@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::settings::{ReadSecret, Secret};
-use super::{Failure, Keys, Parcel, ParcelPart, Source, SourceError, Trail};
+use super::{Failure, Keys, Missing, Parcel, ParcelPart, Source, SourceError, Trail};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
 use crate::domain::id::DocumentId;
 
@@ -285,4 +285,24 @@ async fn read_request(socket: &mut TcpStream) -> Option<Seen> {
         }
     }
     Some(seen)
+}
+
+pub fn reference(text: &str) -> ApplicantRef {
+    ApplicantRef::parse(text).unwrap()
+}
+
+/// `kind front+back @reference !` with the mark of a reason.
+pub fn shown(missing: Vec<Missing>) -> Vec<String> {
+    let one = |m: Missing| {
+        let parts: Vec<_> = m.parts.iter().map(ToString::to_string).collect();
+        let kind = m.document.map_or("?".to_owned(), |d| d.to_string());
+        let holder = m.applicant.map_or(String::new(), |a| format!(" @{}", a.expose()));
+        format!(
+            "{}: {kind} {}{holder}{}",
+            m.provider_name,
+            parts.join("+"),
+            if m.reason.is_some() { " !" } else { "" }
+        )
+    };
+    missing.into_iter().map(one).collect()
 }

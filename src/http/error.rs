@@ -189,6 +189,7 @@ impl From<WorkflowError> for Problem {
     fn from(error: WorkflowError) -> Self {
         match error {
             WorkflowError::Invalid { field, mend } => Self::invalid(format!("{field} {mend}.")).field(field, mend),
+            WorkflowError::LastAdmin => Self::conflict("This is the last admin. Add another one first.").code("agent.last_admin"),
             WorkflowError::Refused(refusal) => refusal.into(),
             WorkflowError::NotFound => Self::not_found("There is no such thing here."),
             WorkflowError::KeyReused => {

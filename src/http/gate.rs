@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use super::error::Problem;
 use super::guard::neighbourhood;
 use crate::domain::id::ApiKeyId;
 
@@ -85,6 +86,17 @@ struct Running {
 pub enum Crowded {
     Everywhere,
     Here,
+}
+
+impl From<Crowded> for Problem {
+    fn from(crowded: Crowded) -> Self {
+        match crowded {
+            Crowded::Here => Self::too_many("Several uploads already run from your connection. Try again in a few seconds.").after(5),
+            Crowded::Everywhere => {
+                Self::unavailable("Many people are sending documents at this moment. Try again in a few seconds.").after(10)
+            }
+        }
+    }
 }
 
 /// One upload's place; given back when dropped.

@@ -38,7 +38,7 @@ use crate::workflow::{Portal, WorkflowError};
 use super::body::{self, Fault, Paced, Verdict};
 use super::error::Problem;
 use super::form::{self, Told};
-use super::gate::{Crowded, Place};
+use super::gate::Place;
 use super::pages::upload::localized;
 use super::upload::{Entry, Visit, dead};
 use super::{State, guard};
@@ -362,16 +362,7 @@ impl Call<'_> {
 
     fn place(&self) -> Result<Place, Failed> {
         let address = guard::client_address(self.request, self.state);
-        self.state.gate.enter(address).map_err(|crowded| {
-            Failed::of(match crowded {
-                Crowded::Here => {
-                    Problem::too_many("Several uploads already run from your connection. Try again in a few seconds.").after(5)
-                }
-                Crowded::Everywhere => {
-                    Problem::unavailable("Many people are sending documents at this moment. Try again in a few seconds.").after(10)
-                }
-            })
-        })
+        self.state.gate.enter(address).map_err(Failed::of)
     }
 
     async fn take_over(&self, link: OpenedLink, part: &PartSpec, offset: u64, wanted: Option<DocumentId>) -> Result<Upload, Failed> {

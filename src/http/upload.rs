@@ -26,7 +26,6 @@ use crate::workflow::{Portal, WorkflowError};
 
 use super::body::{self, Paced};
 use super::error::Problem;
-use super::gate::Crowded;
 use super::pages::layout::accept_language;
 use super::pages::upload::{self as pages, Reader, Resumable, View};
 use super::{State, form, guard};
@@ -479,18 +478,7 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
     }
     let _place = match state.gate.enter(guard::client_address(visit.request, state)) {
         Ok(place) => place,
-        Err(Crowded::Here) => {
-            return Err(Stopped::unread(
-                Problem::too_many("Several uploads already run from your connection. Try again in a few seconds.").after(5),
-                paced,
-            ));
-        }
-        Err(Crowded::Everywhere) => {
-            return Err(Stopped::unread(
-                Problem::unavailable("Many people are sending documents at this moment. Try again in a few seconds.").after(10),
-                paced,
-            ));
-        }
+        Err(crowded) => return Err(Stopped::unread(crowded, paced)),
     };
     let paced = paced.limited(most);
     let shown = OpenedLink {

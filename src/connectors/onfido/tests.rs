@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of};
+use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of, reference};
 
 fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
     let table = format!(
@@ -16,10 +16,6 @@ fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
         fake.url()
     );
     build("onfido", &table.parse().unwrap(), no_secrets()).unwrap_or_else(|f| panic!("{f:?}"))
-}
-
-fn reference(text: &str) -> ApplicantRef {
-    ApplicantRef::parse(text).unwrap()
 }
 
 const ID: &str = "f2302f45-227d-413d-ad61-09ec077a086a";

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of};
+use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of, reference, shown};
 
 fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
     let table = format!(
@@ -16,26 +16,6 @@ fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
         fake.url()
     );
     build("sumsub", &table.parse().unwrap(), no_secrets()).unwrap_or_else(|f| panic!("{f:?}"))
-}
-
-fn reference(text: &str) -> ApplicantRef {
-    ApplicantRef::parse(text).unwrap()
-}
-
-/// `kind front+back @reference !` with the mark of a reason.
-fn shown(missing: Vec<Missing>) -> Vec<String> {
-    let one = |m: Missing| {
-        let parts: Vec<_> = m.parts.iter().map(ToString::to_string).collect();
-        let kind = m.document.map_or("?".to_owned(), |d| d.to_string());
-        let holder = m.applicant.map_or(String::new(), |a| format!(" @{}", a.expose()));
-        format!(
-            "{}: {kind} {}{holder}{}",
-            m.provider_name,
-            parts.join("+"),
-            if m.reason.is_some() { " !" } else { "" }
-        )
-    };
-    missing.into_iter().map(one).collect()
 }
 
 const ID: &str = "5bb8cca10a975a624903cf65";

@@ -213,9 +213,6 @@ pub async fn change_role(
         Some(teams) => account::parse_teams(&teams.join(" "))?,
         None => agent.teams.clone(),
     };
-    if role != Role::Admin {
-        not_the_last_admin(&state, &agent).await?;
-    }
     account::change_agent(&state.portal, &agent, role, teams, caller.actor()).await?;
     Ok(HttpResponse::Ok().json(agent_view(&find_agent(&state, &id).await?)))
 }
@@ -250,7 +247,6 @@ pub async fn disable_agent(
     json::read::<Nothing>(&request, payload).await?;
     let agent = find_agent(&state, &id).await?;
     if agent.disabled_at.is_none() {
-        not_the_last_admin(&state, &agent).await?;
         sign_in::disable_agent(&state.portal, agent, caller.actor()).await?;
     }
     Ok(HttpResponse::Ok().json(agent_view(&find_agent(&state, &id).await?)))
@@ -364,21 +360,6 @@ pub async fn find_agent(state: &State, id: &str) -> Result<agent::Agent, Problem
         .agent(AgentId::parse(id).ok_or_else(nobody)?)
         .await?
         .ok_or_else(nobody)
-}
-
-/// A portal without an admin could only be mended from a shell.
-pub async fn not_the_last_admin(state: &State, agent: &agent::Agent) -> Result<(), Problem> {
-    let admins = state
-        .portal
-        .records
-        .agents()
-        .await?
-        .into_iter()
-        .filter(|a| a.role == Role::Admin && a.disabled_at.is_none());
-    if agent.role == Role::Admin && admins.filter(|a| a.id != agent.id).count() == 0 {
-        return Err(Problem::conflict("This is the last admin. Add another one first.").code("agent.last_admin"));
-    }
-    Ok(())
 }
 
 pub async fn revoke_key(state: &State, id: &str, by: agent::Actor) -> Result<agent::ApiKey, Problem> {

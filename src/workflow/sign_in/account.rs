@@ -154,10 +154,7 @@ pub(super) fn event(portal: &Portal, by: Actor, action: &str, agent: &Agent) -> 
 async fn alter(portal: &Portal, agent: &Agent, change: Change, event: AuditEvent) -> Result<(), WorkflowError> {
     match portal.records.alter_agent(agent.id, change, event).await? {
         Some(_) => Ok(()),
-        None => Err(WorkflowError::Invalid {
-            field: "role",
-            mend: "is the last admin's: add another admin first".to_owned(),
-        }),
+        None => Err(WorkflowError::LastAdmin),
     }
 }
 

@@ -412,7 +412,7 @@ async fn account_of(portal: &Portal, sso: &SingleSignOn, claims: &Value) -> Resu
     }
     if let Some(role) = role.filter(|r| *r != agent.role) {
         match account::change_agent(portal, &agent, role, agent.teams.clone(), Actor::Portal).await {
-            Err(WorkflowError::Invalid { .. }) => {
+            Err(WorkflowError::LastAdmin) => {
                 tracing::warn!(agent = %agent.id, "single sign-on would leave no admin; the role stays as it is")
             }
             other => other?,
