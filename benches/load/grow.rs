@@ -17,10 +17,21 @@ const MIB: f64 = 1024.0 * 1024.0;
 /// Times with few and with many requests, each in microseconds.
 const TIMES: [&str; 4] = ["claim", "list", "nothing due", "sweep"];
 
+/// Pages of the console: what a day begins with, filters of which nothing matches, and the search for one applicant.
+const CONSOLE: [(&str, &str, Option<&str>); 6] = [
+    ("overview", "/", None),
+    ("requests", "/requests", None),
+    ("requests, none revoked", "/requests?state=revoked", None),
+    ("requests, none purged", "/requests?state=purged&agent=operator", None),
+    ("audit log", "/audit", None),
+    ("search by applicant", "/requests", Some("applicant-77")),
+];
+
 struct Looks {
     page: f64,
     start_ms: f64,
     inside: Vec<f64>,
+    console: Vec<f64>,
     rss: f64,
     disk: f64,
 }
@@ -39,6 +50,10 @@ pub fn requests(plan: &Plan, report: &mut Report) -> Result<(), String> {
     for (n, what) in TIMES.iter().enumerate() {
         report.figure(GROUP, format!("{what}, 1000 requests"), few.inside[n], "µs");
         ratio((*what).into(), report, few.inside[n], lots.inside[n]);
+    }
+    for (n, (what, _, _)) in CONSOLE.iter().enumerate() {
+        report.figure(GROUP, format!("console: {what}, 1000 requests"), few.console[n], "µs");
+        ratio(format!("console: {what}"), report, few.console[n], lots.console[n]);
     }
     report.figure(GROUP, "start-up, 1000 requests", few.start_ms, "ms");
     ratio("start-up".into(), report, few.start_ms, lots.start_ms);
@@ -71,6 +86,11 @@ fn look(count: usize, report: &mut Report) -> Looks {
         .map(|what| child.ask("time", json!({ "what": what, "count": if *what == "sweep" { 5 } else { 200 } })))
         .map(|answer| answer["microseconds"].as_f64().unwrap())
         .collect();
+    let console = CONSOLE
+        .iter()
+        .map(|(_, path, applicant)| child.ask("time page", json!({ "path": path, "applicant": applicant, "count": 50 })))
+        .map(|answer| answer["microseconds"].as_f64().unwrap())
+        .collect();
     child.stop();
     settings["create"] = json!(false);
     let start_ms = median(&[(); 3].map(|()| {
@@ -86,6 +106,7 @@ fn look(count: usize, report: &mut Report) -> Looks {
         page,
         start_ms,
         inside,
+        console,
         rss,
         disk: folder.disk() as f64 / MIB,
     }

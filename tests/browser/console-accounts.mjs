@@ -54,7 +54,7 @@ async function firstDay() {
   await admin.getByLabel("Role").selectOption("manual-handler");
   await admin.getByLabel("New password").fill("passwordpassword");
   await admin.getByRole("button", { name: "Add" }).click();
-  check((await admin.content()).includes("too easy to guess"), "an easy password was taken");
+  await admin.getByText("too easy to guess").first().waitFor();
   await settled(admin, "the refused password", "accounts-agents-refused");
   await admin.getByLabel("New password").fill("gravel oboe lighthouse tangerine");
   await admin.getByRole("button", { name: "Add" }).click();
@@ -64,6 +64,7 @@ async function firstDay() {
   const ana = await person();
   await signIn(ana, "ana@harbour.example", "gravel oboe lighthouse tangerine");
   await ana.getByRole("link", { name: "Ana Lopez" }).click();
+  await ana.getByRole("link", { name: "Add a passkey" }).waitFor();
   await settled(ana, "a new account", "accounts-own-new");
   await ana.getByRole("link", { name: "Add a passkey" }).click();
   await ana.getByLabel("Its name").fill("Work laptop");
@@ -102,7 +103,8 @@ async function firstDay() {
   await ana.locator("[name=provider]").selectOption("sandbox");
   await ana.locator("[name=applicant]").fill("acct_first");
   await ana.locator("form[action='/requests/new'] button.primary").click();
-  check((await ana.content()).includes("/d/"), "no link was shown");
+  await ana.locator("#url").waitFor();
+  check((await ana.locator("#url").inputValue()).includes("/d/"), "no link was shown");
   clean(ana, "the first request");
 
   // Twice the same authenticator is refused where it happens.
@@ -133,12 +135,14 @@ function totp(secret, at) {
 async function codes() {
   const page = await person();
   await signIn(page, given.handler, given.password);
+  await page.getByRole("heading", { name: "Overview" }).waitFor();
   await page.goto(at("/account/app"));
   await page.getByText("The app cannot scan?").click();
   await settled(page, "adding an app", "accounts-app");
   const secret = await page.locator(".secret-key").innerText();
   await page.getByLabel("Code").fill("12 34 5");
   await page.getByRole("button", { name: "Add the app" }).click();
+  await page.getByRole("alert").first().waitFor();
   await settled(page, "a wrong code while adding", "accounts-app-wrong");
   check((await page.locator(".secret-key").textContent()) === secret, "the secret changed while typing");
   await page.getByLabel("Code").fill(totp(secret, Date.now()));
@@ -155,6 +159,7 @@ async function byHand() {
   await page.context().addCookies(given.session);
   await page.goto(at(`/requests/${given.held}`));
   await page.getByRole("link", { name: "Serve by hand…" }).click();
+  await page.getByRole("button", { name: "Download front" }).waitFor();
   await settled(page, "serving by hand", "accounts-by-hand");
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download front" }).click()]);
   check(download.suggestedFilename() === `${given.held}-front.png`, download.suggestedFilename());
@@ -183,8 +188,10 @@ async function looks() {
     }
     await page.context().clearCookies();
     await signIn(page, given.admin, given.password);
+    await page.getByRole("heading", { name: "Overview" }).waitFor();
     await page.goto(at("/admin/agents"));
     await page.getByRole("link", { name: "Change Ana Lopez" }).click();
+    await page.waitForURL(/\/admin\/agents\/./);
     await settled(page, `one agent, ${name}`, `accounts-agent-${name}`);
     await page.goto(at("/admin/keys"));
     await settled(page, `the keys, ${name}`, `accounts-keys-${name}`);

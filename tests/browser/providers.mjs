@@ -10,10 +10,13 @@ try {
     await page.fill("[name=email]", given.email);
     await page.fill("[name=password]", given.password);
     await page.click("main button");
+    await page.waitForURL((url) => !url.pathname.startsWith("/sign-in"));
     await page.goto(`${given.staff}/requests/new`);
     await page.click("a[href='/docs/providers/sandbox']");
+    await page.waitForURL(/\/docs\/providers\/sandbox$/);
     check((await page.textContent("h1")).includes("sandbox"), "the page of the provider");
     await page.click("a[href='/docs']");
+    await page.waitForURL(/\/docs$/);
     for (const name of ["", "/providers/adyen", "/providers/http"]) {
       await page.goto(`${given.staff}/docs${name}`);
       await fits(page, `docs${name} on a ${size}`);

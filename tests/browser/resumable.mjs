@@ -15,6 +15,7 @@ const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
 let link;
 function fresh(wrongs = {}) {
   link = { language: "en", parts: new Map(), log: [], held: [], form: null, cutAt: null, ...wrongs };
+  link.holding = new Promise((go) => { link.nowHolding = go; });
   return link;
 }
 
@@ -70,7 +71,7 @@ const server = createServer(async (request, response) => {
       }
     }
   } catch { return; }
-  if (link.hold) await new Promise((go) => link.held.push(go));
+  if (link.hold) await new Promise((go) => { link.held.push(go); link.nowHolding(); });
   part.bytes = Buffer.concat([part.bytes, ...body]);
   if (part.bytes.length === part.length && link.refuses-- > 0) {
     link.parts.delete(at[1]);
@@ -173,7 +174,7 @@ async function offline() {
   const page = await open({ hold: true });
   await input(page, "front").setInputFiles(given.noise);
   await use(page, "front");
-  await page.locator("fieldset[data-part=front] progress").waitFor();
+  await link.holding;
   await page.context().setOffline(true);
   release();
   await page.getByText("No connection. Sending goes on by itself when it is back.").waitFor();
@@ -184,10 +185,11 @@ async function offline() {
 }
 
 async function secondDevice() {
-  const page = await open({ busy: 2 });
+  const page = await open({ busy: Infinity });
   await input(page, "front").setInputFiles(given.photo);
   await use(page, "front");
   await page.getByText("Another device is sending this just now.").waitFor();
+  link.busy = 0;
   await arrived(page, "front");
   await close(page, "a second device");
 }
@@ -232,7 +234,7 @@ async function sameFileAfterReload() {
   await input(page, "front").setInputFiles(given.noise);
   await use(page, "front");
   await page.locator("fieldset[data-part=front] progress").waitFor();
-  while (!link.held.length) await page.waitForRequest((r) => r.method() === "PATCH");
+  await link.holding;
   page.on("dialog", (dialog) => dialog.accept());
   await page.reload();
   release();

@@ -223,7 +223,7 @@ async fn posted(house: &House, link: &Link, headers: &str, body: &str) -> Answer
 async fn strange_forms_cost_no_try() {
     let house = House::wished(Wish {
         pace: Pace {
-            idle: std::time::Duration::from_millis(400),
+            idle: std::time::Duration::from_secs(3),
             ..Pace::default()
         },
         ..Wish::default()

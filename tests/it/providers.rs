@@ -53,7 +53,8 @@ pub fn side(name: &str) -> Vec<u8> {
 /// The provider under three names: confirmed by the upload, by a verdict (where one can be had), and with little patience.
 fn tables(kind: &str, lines: &str, server: &Server, secrets: &std::path::Path) -> String {
     let judges = kind != "http" || lines.contains("{name}.verdict]");
-    let names = [("received", "3s"), ("verdict", "3s"), ("impatient", "1s")];
+    // Patience is short only where a provider is to keep silent: a busy machine is no misbehaviour.
+    let names = [("received", "60s"), ("verdict", "60s"), ("impatient", "1s")];
     let table = |(name, timeout): (&str, &str)| {
         let confirm = if name == "verdict" { "verdict" } else { "received" };
         let table = format!("providers.{name}");

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::support::{House, until};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 pub const BOUNDARY: &str = "nightdrop-raw";
 
 pub struct Raw(TcpStream);

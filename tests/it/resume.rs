@@ -252,7 +252,7 @@ async fn a_second_device_takes_a_stalled_upload_over_at_once() {
     let began = std::time::Instant::now();
     let answer = part.patch(300_000, &file[300_000..]).await;
     assert_eq!(answer.status(), 204);
-    assert!(began.elapsed() < Wait::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Wait::from_secs(60), "{:?}", began.elapsed());
     // The first one learns that it is late, and changes nothing.
     first.send(&file[300_000..400_000]).await;
     let late = first.answer().await;
@@ -559,7 +559,7 @@ async fn the_beginning_may_come_with_the_creation() {
 #[tokio::test]
 async fn a_slow_sender_is_told_so_and_loses_nothing() {
     let pace = Pace {
-        idle: Wait::from_millis(300),
+        idle: Wait::from_secs(3),
         ..Pace::default()
     };
     let house = House::wished(Wish { pace, ..Wish::default() }).await;

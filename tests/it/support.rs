@@ -346,9 +346,9 @@ async fn start(mut app: App, wish: &Wish) -> Running {
     app.start_with(wish.worker).await.unwrap()
 }
 
-/// Looks again and again until it is so; fails after half a minute.
+/// Looks again and again until it is so; fails after a minute and a half: busy machines stand still for seconds.
 pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(90);
     while !so().await {
         assert!(tokio::time::Instant::now() < deadline, "in vain: {what}");
         tokio::time::sleep(std::time::Duration::from_millis(3)).await;

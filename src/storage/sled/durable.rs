@@ -106,7 +106,7 @@ pub(super) struct Core {
     /// Bytes of chunks put since the last round of the flushing thread began.
     backlog: AtomicU64,
     watched: AtomicU64,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// Ends the threads of a store when the last handle goes.
@@ -194,6 +194,11 @@ impl DurableSled {
     #[must_use]
     pub fn records(&self) -> Rows<'_> {
         Rows::settled(&self.core.records)
+    }
+
+    #[cfg(test)]
+    pub(super) fn copy_of_lock(&self) -> std::io::Result<File> {
+        self.core._lock.0.try_clone()
     }
 
     /// Reads and decides under the one lock for decisions: `decide` sees every earlier decision, and its
@@ -476,8 +481,18 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<std::thread:
     std::thread::Builder::new().name(name.into()).spawn(run).map_err(io)
 }
 
-/// Takes the lock of the directory for as long as the file is open.
-fn lock(dir: &Path) -> Result<File, StoreError> {
+/// The lock of a directory. It is given back in so many words: closing the file would not do while a process that was forked at this moment,
+/// and has not become another program yet, holds a copy of it.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // What cannot be unlocked ends with the process.
+        let _ = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
+    }
+}
+
+fn lock(dir: &Path) -> Result<Lock, StoreError> {
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -485,7 +500,7 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
         .open(dir.join("lock"))
         .map_err(io)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Held),
         Err(error) => Err(io(error.into())),
     }
@@ -499,7 +514,7 @@ fn open_database(path: &Path, cache_bytes: u64) -> Result<(::sled::Db, ::sled::T
         .cache_capacity(cache_bytes)
         .segment_size(SEGMENT_BYTES)
         .flush_every_ms(Some(GC_EVERY_MS));
-    // After a close in this process an I/O thread of sled may hold its file a moment longer than the handle.
+    // After a close in this process an I/O thread of sled, or a process that was just forked, may hold its file a moment longer than the handle.
     let mut patience = 500;
     loop {
         // sled panics on some damages instead of answering.

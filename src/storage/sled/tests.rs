@@ -177,6 +177,17 @@ fn a_second_handle_is_refused_and_the_first_goes_on() {
     assert_eq!(scratch.open().records().get(b"a").unwrap(), Some(b"1".to_vec()));
 }
 
+/// As a process has it that was forked from this one and is not another program yet.
+#[test]
+fn a_copy_of_the_lock_holds_nobody_up() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let copy = store.copy_of_lock().unwrap();
+    drop(store);
+    drop(scratch.open());
+    drop(copy);
+}
+
 #[test]
 fn nothing_is_acknowledged_while_a_record_is_spilled() {
     let scratch = Scratch::new();

@@ -253,7 +253,7 @@ impl Portal {
     /// Waits for the end that the point brings; false when it never came.
     pub(super) async fn ended(&mut self) -> bool {
         let patience = Instant::now();
-        while patience.elapsed().as_secs() < 20 {
+        while patience.elapsed().as_secs() < 60 {
             if let Some(status) = self.child.lock().unwrap().try_wait().unwrap() {
                 return status.signal() == Some(9);
             }

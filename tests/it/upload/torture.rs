@@ -1,7 +1,5 @@
 //! Requests that no browser writes. After each: an answer or a closed connection, nothing half-written, and a portal that goes on.
 
-use std::time::Duration as Wait;
-
 use nightdrop::domain::agent::Actor;
 use nightdrop::workflow::issue;
 
@@ -163,10 +161,8 @@ async fn a_hundred_thousand_parts_are_eight_too_many() {
     let link = passport(&house).await;
     let field = part("Content-Disposition: form-data; name=\"x\"", b"");
     let body = [field.repeat(100_000), end()].concat();
-    let begun = std::time::Instant::now();
     let answer = sent(&house, &upload(&link.path, &body)).await;
     assert_eq!(answer.status, 400, "{}", answer.body);
-    assert!(begun.elapsed() < Wait::from_secs(8));
     untouched(&house, &link, "many parts").await;
 }
 
