@@ -13,6 +13,32 @@ pub const RECOVERY_CODES: usize = 10;
 /// Passkeys of one account.
 pub const PASSKEYS: usize = 10;
 
+/// Wrong tries in a row that close an account's password to browsers it never signed in from. The rest of
+/// [`WRONG_PASSWORDS`] is kept for browsers that it did sign in from, so that strangers shut nobody out.
+pub const WRONG_FROM_STRANGERS: u32 = 80;
+/// Wrong passwords in a row that close the password to everybody, until an admin sets a new one (NIST SP 800-63B-4, 3.2.2: at most 100).
+pub const WRONG_PASSWORDS: u32 = 100;
+/// Wrong codes in a row that close the authenticator app: ten that are judged at the same time may come on top.
+pub const WRONG_CODES: u32 = 90;
+
+/// Wrong tries since the last right one. They outlive restarts, and time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Misses {
+    pub password: u32,
+    pub code: u32,
+}
+
+impl Misses {
+    /// Whether a password is not even looked at, from a browser that this account `known`ly signed in from or from another.
+    pub fn close_password(self, known: bool) -> bool {
+        self.password >= if known { WRONG_PASSWORDS } else { WRONG_FROM_STRANGERS }
+    }
+
+    pub fn close_codes(self) -> bool {
+        self.code >= WRONG_CODES
+    }
+}
+
 /// Second factors, and the codes for the day when they are lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Factors {
@@ -54,6 +80,10 @@ pub struct Passkey {
 #[derive(Clone, Debug)]
 pub enum Change {
     Password(PasswordHash),
+    /// The password was given, or was not; legal only where it ends or adds to a count.
+    RightPassword,
+    WrongPassword,
+    WrongCode,
     Disable,
     Role(Role),
     Teams(Vec<Team>),
@@ -99,7 +129,13 @@ impl Agent {
         }
         let factors = &mut self.factors;
         match change {
-            Change::Password(hash) => self.password = Some(hash),
+            Change::Password(hash) => {
+                self.password = Some(hash);
+                self.misses.password = 0;
+            }
+            Change::RightPassword => return std::mem::take(&mut self.misses.password) > 0,
+            Change::WrongPassword => self.misses.password = self.misses.password.saturating_add(1),
+            Change::WrongCode => self.misses.code = self.misses.code.saturating_add(1),
             Change::Disable => self.disabled_at = Some(now),
             Change::Role(role) => self.role = role,
             Change::Teams(teams) => self.teams = teams,
@@ -113,9 +149,15 @@ impl Agent {
                     since: now,
                 });
             }
-            Change::RemoveTotp => return factors.totp.take().is_some(),
+            Change::RemoveTotp => {
+                self.misses.code = 0;
+                return factors.totp.take().is_some();
+            }
             Change::SpendStep(step) => match &mut factors.totp {
-                Some(totp) if totp.last_step < step => totp.last_step = step,
+                Some(totp) if totp.last_step < step => {
+                    totp.last_step = step;
+                    self.misses.code = 0;
+                }
                 _ => return false,
             },
             Change::RecoveryCodes(codes) => factors.recovery = codes,
@@ -142,7 +184,10 @@ impl Agent {
                 factors.passkeys.retain(|p| p.id != id);
                 return factors.passkeys.len() < before;
             }
-            Change::ResetFactors => *factors = Factors::default(),
+            Change::ResetFactors => {
+                *factors = Factors::default();
+                self.misses.code = 0;
+            }
             Change::BindSubject(subject) => match &self.subject {
                 Some(known) => return *known == subject,
                 None => self.subject = Some(subject),
@@ -175,6 +220,7 @@ mod tests {
             factors: Factors::default(),
             teams: Vec::new(),
             subject: None,
+            misses: Misses::default(),
         }
     }
 
@@ -199,6 +245,34 @@ mod tests {
             !agent.apply(Change::EnrolTotp { secret, step: 99 }, NOW),
             "nobody swaps it silently"
         );
+    }
+
+    #[test]
+    fn wrong_tries_are_counted_until_a_right_one() {
+        let mut agent = enrolled(10);
+        assert!(!agent.apply(Change::RightPassword, NOW), "nothing to forget");
+        for _ in 0..WRONG_FROM_STRANGERS {
+            assert!(!agent.misses.close_password(false));
+            assert!(agent.apply(Change::WrongPassword, NOW));
+        }
+        assert!(agent.misses.close_password(false) && !agent.misses.close_password(true));
+        assert!(agent.apply(Change::RightPassword, NOW) && !agent.misses.close_password(false));
+        for _ in 0..WRONG_PASSWORDS {
+            assert!(!agent.misses.close_password(true));
+            agent.apply(Change::WrongPassword, NOW);
+        }
+        assert!(agent.misses.close_password(true));
+        assert!(agent.apply(Change::Password(PasswordHash("new".into())), NOW) && agent.misses.password == 0);
+        for _ in 0..WRONG_CODES {
+            assert!(!agent.misses.close_codes());
+            agent.apply(Change::WrongCode, NOW);
+        }
+        assert!(agent.misses.close_codes());
+        assert!(
+            !agent.apply(Change::SpendStep(10), NOW) && agent.misses.close_codes(),
+            "a spent code is no right one"
+        );
+        assert!(agent.apply(Change::ResetFactors, NOW) && !agent.misses.close_codes());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use super::account::Factors;
+use super::account::{Factors, Misses};
 use super::id::{AgentId, ApiKeyId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +50,7 @@ pub struct Agent {
     pub teams: Vec<Team>,
     /// Who this is at the company's own sign-in: `issuer subject`.
     pub subject: Option<String>,
+    pub misses: Misses,
 }
 
 impl Agent {

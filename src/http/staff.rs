@@ -412,6 +412,16 @@ pub fn away_farewell(settings: &Settings) -> Cookie<'static> {
     named(settings, "o", "").max_age(CookieAge::ZERO).finish()
 }
 
+/// Says that this browser has signed in before. Opens nothing.
+pub fn known(settings: &Settings, mark: &str) -> Cookie<'static> {
+    named(settings, "k", mark).max_age(CookieAge::days(180)).finish()
+}
+
+pub fn known_cookie(request: &HttpRequest, settings: &Settings) -> Option<Zeroizing<String>> {
+    let cookie = request.cookie(&settings.cookie("k"))?;
+    Some(Zeroizing::new(cookie.value().to_owned()))
+}
+
 /// Takes the cookie away.
 pub fn farewell(settings: &Settings) -> Cookie<'static> {
     base(settings, "").max_age(CookieAge::ZERO).finish()

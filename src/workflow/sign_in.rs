@@ -7,6 +7,7 @@
 pub mod account;
 pub mod factor;
 mod guess;
+pub mod known;
 pub mod passkey;
 pub mod sso;
 
@@ -20,10 +21,13 @@ use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use crate::crypto::random;
+use crate::domain::account::Change;
 use crate::domain::agent::{Actor, Agent, Entry, Session};
 use crate::domain::audit::AuditEvent;
 
 use super::{Portal, WorkflowError, blocking};
+
+pub use known::{Browser, Visitor};
 
 pub use account::{PASSWORD_MAX, PASSWORD_MIN, add_agent, add_api_key, api_key, disable_agent, reset_password};
 
@@ -38,7 +42,8 @@ const TRIES_FROM_ADDRESS: NonZeroU32 = NonZeroU32::new(60).expect("sixty is not 
 /// Accounts and addresses remembered before the idle ones are dropped.
 const REMEMBERED: usize = 100_000;
 
-/// Tries by (account, address), and by address. Another address's tries never lock the real user out.
+/// Tries by (account, address), and by address. Another address's tries never lock the real user out. What these forget, an account's own count of
+/// wrong tries in a row does not: see [`crate::domain::account::Misses`].
 pub struct Throttle {
     tries: DefaultKeyedRateLimiter<[u8; 32]>,
     from: DefaultKeyedRateLimiter<IpAddr>,
@@ -99,10 +104,10 @@ pub enum Proof {
     TooManyTries,
 }
 
-pub async fn sign_in(portal: &Portal, email: &str, password: &str, address: IpAddr) -> Result<SignIn, WorkflowError> {
+pub async fn sign_in(portal: &Portal, email: &str, password: &str, visitor: Visitor<'_>) -> Result<SignIn, WorkflowError> {
     // As of before the password was read: a session whose password was changed meanwhile is dead from its beginning.
     let now = portal.records.now();
-    let agent = match prove_password(portal, email, password, address).await? {
+    let agent = match prove_password(portal, email, password, visitor).await? {
         Proof::Right(agent) => agent,
         Proof::Wrong => return Ok(SignIn::Refused),
         Proof::TooManyTries => return Ok(SignIn::TooManyTries),
@@ -116,8 +121,10 @@ pub async fn sign_in(portal: &Portal, email: &str, password: &str, address: IpAd
 }
 
 /// Whether a password is that of an account that may sign in. Costs the same whatever the answer.
-pub async fn prove_password(portal: &Portal, email: &str, password: &str, address: IpAddr) -> Result<Proof, WorkflowError> {
-    let email = normal_email(email);
+///
+/// Where too many were wrong in a row, the right one is refused like a wrong one: no answer tells that there is such an account.
+pub async fn prove_password(portal: &Portal, email: &str, password: &str, visitor: Visitor<'_>) -> Result<Proof, WorkflowError> {
+    let (email, address) = (normal_email(email), visitor.address);
     // Nothing is written for somebody who floods: not even the log grows.
     if !portal.throttle.allows_address(address) {
         return Ok(Proof::TooManyTries);
@@ -126,9 +133,13 @@ pub async fn prove_password(portal: &Portal, email: &str, password: &str, addres
         audit(portal, Actor::Portal, "sign_in.throttled").await?;
         return Ok(Proof::TooManyTries);
     }
-    let found = portal.records.agent_by_email(&email).await?;
-    let stored = found.as_ref().filter(|a| a.disabled_at.is_none()).and_then(|a| a.password.clone());
+    // Looked up with the permit in hand: however many tries come at once, no more than are being judged can pass the count.
     let permit = portal.hashing.clone().acquire_owned().await.map_err(|_| WorkflowError::Busy)?;
+    let found = portal.records.agent_by_email(&email).await?.filter(|a| a.disabled_at.is_none());
+    let closed = found
+        .as_ref()
+        .is_some_and(|a| a.misses.close_password(visitor.browser.is_known(portal, a)));
+    let stored = found.as_ref().filter(|_| !closed).and_then(|a| a.password.clone());
     let (passwords, given) = (
         portal.passwords.clone(),
         Zeroizing::new(password.chars().take(PASSWORD_MAX).collect::<String>()),
@@ -142,8 +153,24 @@ pub async fn prove_password(portal: &Portal, email: &str, password: &str, addres
         }
     })
     .await?;
-    match found.filter(|_| right) {
-        Some(agent) => Ok(Proof::Right(Box::new(agent))),
+    let event = |action: &str, agent: &Agent| AuditEvent::new(portal.records.now(), Actor::Portal, action).with("agent", agent.id);
+    match found {
+        Some(agent) if right => {
+            let over = event("sign_in.wrong_tries_over", &agent).with("tries", agent.misses.password);
+            portal.records.alter_agent(agent.id, Change::RightPassword, over).await?;
+            Ok(Proof::Right(Box::new(agent)))
+        }
+        Some(agent) if closed => {
+            portal.records.append(event("sign_in.closed", &agent)).await?;
+            Ok(Proof::Wrong)
+        }
+        Some(agent) => {
+            portal
+                .records
+                .alter_agent(agent.id, Change::WrongPassword, event("sign_in.refused", &agent))
+                .await?;
+            Ok(Proof::Wrong)
+        }
         None => {
             audit(portal, Actor::Portal, "sign_in.refused").await?;
             Ok(Proof::Wrong)

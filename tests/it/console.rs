@@ -18,7 +18,7 @@ use nightdrop::http::{api, console};
 use nightdrop::workflow::sign_in;
 use reqwest::{Method, Response};
 
-use crate::support::{House, Link, Wish, ask, png};
+use crate::support::{House, Link, Wish, ask, client, png};
 
 const PASSWORD: &str = "correct horse battery staple";
 /// What must never come back as markup.

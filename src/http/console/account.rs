@@ -9,7 +9,7 @@ use crate::http::staff::{self, Csrf, Fresh, Own, SignedIn};
 use crate::http::{State, guard};
 use crate::workflow::WorkflowError;
 use crate::workflow::sign_in::factor::{self, Codes, Second};
-use crate::workflow::sign_in::{self, Proof, account, passkey};
+use crate::workflow::sign_in::{self, Browser, Proof, Visitor, account, passkey};
 
 use super::form::Form;
 use super::session::{self, goodbye, here, next_of};
@@ -31,7 +31,11 @@ pub async fn change_password(_: Csrf, who: SignedIn<Own>, state: web::Data<State
     let form = Form::read(&request, payload).await?;
     let address = guard::neighbourhood(guard::client_address(&request, &state));
     let again = async |problem: Problem| Ok(html_of(&problem, own(&who, &state, None, Some(&problem)).await?));
-    match sign_in::prove_password(&state.portal, &who.agent.email, form.raw("current"), address).await? {
+    let visitor = Visitor {
+        address,
+        browser: Browser::SignedIn,
+    };
+    match sign_in::prove_password(&state.portal, &who.agent.email, form.raw("current"), visitor).await? {
         Proof::Right(_) => {}
         Proof::Wrong => return again(Problem::invalid("Nothing was changed.").field("current", "is not your present password")).await,
         Proof::TooManyTries => return again(Problem::too_many(THROTTLED).after(900)).await,
@@ -43,7 +47,7 @@ pub async fn change_password(_: Csrf, who: SignedIn<Own>, state: web::Data<State
     // The session goes on with the proof that it had: a password alone is no second factor.
     let cookie = sign_in::reopen(&state.portal, &who.live()).await?;
     let mut answer = see("/account?done=password");
-    session::add(&mut answer, &staff::welcome(&state.settings, &cookie))?;
+    session::greet(&state, &mut answer, &cookie).await?;
     Ok(answer)
 }
 
@@ -62,7 +66,7 @@ pub async fn confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<State>, reque
         match factor::by_password(&state.portal, &who.live(), form.raw("password"), address).await? {
             Second::Welcome { cookie } => Ok(cookie),
             Second::Wrong => Err(Problem::invalid("That is not your password.")),
-            Second::TooManyTries => Err(Problem::too_many(THROTTLED).after(900)),
+            Second::TooManyTries | Second::Closed => Err(Problem::too_many(THROTTLED).after(900)),
         }
     };
     match outcome {

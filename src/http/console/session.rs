@@ -11,16 +11,17 @@ use crate::http::staff::{self, Csrf, Turned};
 use crate::http::{State, guard};
 use crate::workflow::sign_in::factor::{self, Second};
 use crate::workflow::sign_in::passkey::{self, Begun, Passkeys};
-use crate::workflow::sign_in::{self, Live, SignIn};
+use crate::workflow::sign_in::{self, Browser, Live, SignIn, Visitor, known};
 
 use super::form::Form;
 use super::{Page, html, html_of, see};
 
-/// The one answer for an unknown name, a wrong password and a disabled account.
-const REFUSED: &str = "That e-mail address and password do not go together.";
+/// The one answer for an unknown name, a wrong password, a disabled account, and one at which strangers have guessed too often.
+const REFUSED: &str = "That e-mail address and password do not go together. After many wrong tries only a browser that was used before, a passkey or an admin helps.";
 const THROTTLED: &str = "Too many tries. Wait a quarter of an hour, or ask an admin for a new password.";
 const CODE_REFUSED: &str = "This code is not right, or it was used before. Wait for the next one.";
 const CODE_THROTTLED: &str = "Too many tries. Wait a few minutes.";
+const CODES_CLOSED: &str = "Too many codes were wrong: codes of the app are not taken any more. Use a passkey or a recovery code, or ask an admin to reset your second factor.";
 const PASSKEY_REFUSED: &str = "This passkey could not be used here.";
 
 pub async fn form(state: web::Data<State>, request: HttpRequest) -> Page {
@@ -41,7 +42,9 @@ pub async fn sign_in(_: Csrf, state: web::Data<State>, request: HttpRequest, pay
     let (email, next) = (form.text("email"), here(Some(form.text("next"))));
     let address = guard::neighbourhood(guard::client_address(&request, &state));
     let again = |problem: Problem| Ok(html_of(&problem, pages::sign_in(&state, email, next, Some(&problem.detail))));
-    match sign_in::sign_in(&state.portal, email, form.raw("password"), address).await? {
+    let mark = staff::known_cookie(&request, &state.settings);
+    let browser = mark.as_ref().map_or(Browser::Stranger, |mark| Browser::Marked(mark));
+    match sign_in::sign_in(&state.portal, email, form.raw("password"), Visitor { address, browser }).await? {
         SignIn::Welcome { cookie, .. } => welcome(&state, &request, &cookie, next).await,
         SignIn::Half { cookie } => {
             end_old(&state, &request).await?;
@@ -100,6 +103,7 @@ pub async fn proven(state: &State, live: &Live, form: &Form) -> Result<Result<ze
         Second::Welcome { cookie } => Ok(cookie),
         Second::Wrong => Err(Problem::invalid(refused)),
         Second::TooManyTries => Err(Problem::too_many(CODE_THROTTLED).after(90)),
+        Second::Closed => Err(Problem::forbidden(CODES_CLOSED)),
     })
 }
 
@@ -158,8 +162,17 @@ pub async fn passkey(_: Csrf, state: web::Data<State>, request: HttpRequest, pay
 pub async fn welcome(state: &State, request: &HttpRequest, cookie: &str, next: &str) -> Page {
     end_old(state, request).await?;
     let mut answer = see(next);
-    add(&mut answer, &staff::welcome(&state.settings, cookie))?;
+    greet(state, &mut answer, cookie).await?;
     Ok(answer)
+}
+
+/// The cookie of a session, and the mark by which its browser is known next time.
+pub async fn greet(state: &State, answer: &mut HttpResponse, cookie: &str) -> Result<(), Turned> {
+    add(answer, &staff::welcome(&state.settings, cookie))?;
+    if let Some(live) = sign_in::session(&state.portal, cookie).await? {
+        add(answer, &staff::known(&state.settings, &known::mark(&state.portal, &live.agent)?))?;
+    }
+    Ok(())
 }
 
 pub async fn end_old(state: &State, request: &HttpRequest) -> Result<(), Turned> {

@@ -1,7 +1,7 @@
 //! Stored forms of accounts, sessions and API keys. What came later is optional: rows of an earlier version stay readable.
 
 use super::*;
-use crate::domain::account::{Factors, Passkey, Totp};
+use crate::domain::account::{Factors, Misses, Passkey, Totp};
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
@@ -32,6 +32,10 @@ pub(super) struct AgentRow {
     teams: Option<Vec<String>>,
     #[n(12)]
     subject: Option<String>,
+    #[n(13)]
+    wrong_passwords: Option<u32>,
+    #[n(14)]
+    wrong_codes: Option<u32>,
 }
 
 #[derive(Encode, Decode)]
@@ -95,6 +99,8 @@ impl From<&Agent> for AgentRow {
             ),
             teams: some(a.teams.iter().map(|t| t.as_str().to_owned()).collect()),
             subject: a.subject.clone(),
+            wrong_passwords: Some(a.misses.password).filter(|n| *n > 0),
+            wrong_codes: Some(a.misses.code).filter(|n| *n > 0),
         }
     }
 }
@@ -134,6 +140,10 @@ impl AgentRow {
             },
             teams: teams.iter().map(|t| word(Team::parse(t))).collect::<Read<_>>()?,
             subject: self.subject,
+            misses: Misses {
+                password: self.wrong_passwords.unwrap_or(0),
+                code: self.wrong_codes.unwrap_or(0),
+            },
         })
     }
 }
@@ -304,6 +314,7 @@ mod tests {
             },
             teams: vec![Team::parse("cards").unwrap()],
             subject: Some("i s".into()),
+            misses: Misses { password: 3, code: 90 },
         };
         assert_eq!(Agent::decode(&agent.encode()).unwrap(), agent);
     }

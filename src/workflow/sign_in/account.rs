@@ -4,7 +4,7 @@ use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use crate::crypto::random;
-use crate::domain::account::{Change, Factors};
+use crate::domain::account::{Change, Factors, Misses};
 use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, Role, Scope, Team};
 use crate::domain::audit::AuditEvent;
 use crate::domain::id::{AgentId, ApiKeyId, CROCKFORD};
@@ -83,6 +83,7 @@ async fn store_agent(
         factors: Factors::default(),
         teams: Vec::new(),
         subject: None,
+        misses: Misses::default(),
     };
     let event = AuditEvent::new(now, by, "agent.added")
         .with("agent", agent.id)

@@ -21,6 +21,8 @@ pub enum Second {
     },
     Wrong,
     TooManyTries,
+    /// So many codes were wrong in a row that none of the app is looked at any more.
+    Closed,
 }
 
 /// A secret that an agent may take into an app. Nothing is stored until a code of it comes back.
@@ -101,7 +103,8 @@ pub async fn remove_totp(portal: &Portal, agent: &Agent) -> Result<bool, Workflo
     Ok(portal.records.alter_agent(agent.id, Change::RemoveTotp, event).await?.is_some())
 }
 
-/// A code in half a session, or to confirm a whole one. Recovery codes open the door and confirm nothing afterwards.
+/// A code in half a session, or to confirm a whole one. Recovery codes open the door and confirm nothing afterwards; they cannot be guessed, so wrong
+/// codes do not close them.
 pub async fn by_code(portal: &Portal, live: &Live, code: &str) -> Result<Second, WorkflowError> {
     let actor = Actor::Agent(live.agent.id);
     if !portal.throttle.allows_code(&live.agent) {
@@ -109,7 +112,8 @@ pub async fn by_code(portal: &Portal, live: &Live, code: &str) -> Result<Second,
         return Ok(Second::TooManyTries);
     }
     let half = live.session.how == Entry::Half;
-    let spent = match spend_code(portal, &live.agent, code).await? {
+    let closed = live.agent.misses.close_codes();
+    let spent = match !closed && spend_code(portal, &live.agent, code).await? {
         true => Some(Entry::Code),
         false if half && spend_recovery(portal, &live.agent, code).await? => Some(Entry::RecoveryCode),
         false => None,
@@ -120,8 +124,13 @@ pub async fn by_code(portal: &Portal, live: &Live, code: &str) -> Result<Second,
     };
     match cookie {
         Some(cookie) => Ok(Second::Welcome { cookie }),
+        None if closed => {
+            audit(portal, actor, "second_factor.closed").await?;
+            Ok(Second::Closed)
+        }
         None => {
-            audit(portal, actor, "second_factor.refused").await?;
+            let refused = event(portal, actor, "second_factor.refused", &live.agent);
+            portal.records.alter_agent(live.agent.id, Change::WrongCode, refused).await?;
             Ok(Second::Wrong)
         }
     }
@@ -132,7 +141,11 @@ pub async fn by_password(portal: &Portal, live: &Live, password: &str, address: 
     if live.agent.factors.any() {
         return Ok(Second::Wrong);
     }
-    match super::prove_password(portal, &live.agent.email, password, address).await? {
+    let visitor = super::Visitor {
+        address,
+        browser: super::Browser::SignedIn,
+    };
+    match super::prove_password(portal, &live.agent.email, password, visitor).await? {
         Proof::Right(agent) if agent.id == live.agent.id => Ok(confirmed(portal, live, Entry::Password)
             .await?
             .map_or(Second::Wrong, |cookie| Second::Welcome { cookie })),

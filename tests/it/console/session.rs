@@ -38,6 +38,105 @@ async fn signing_in_tells_a_stranger_nothing() {
     assert_eq!(fine.sign_in("ada@example.com", PASSWORD).await.status(), 303);
 }
 
+/// One try to sign in from an address of its own, with a mark or without: its status and its page.
+async fn tried(house: &House, from: u8, email: &str, password: &str, mark: &str) -> (u16, String) {
+    let body = encoded(&[("email", email), ("password", password)]);
+    let call = client(std::net::IpAddr::from([127, 0, 1, from]))
+        .post(house.staff("/sign-in"))
+        .header("sec-fetch-site", "same-origin")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("cookie", mark)
+        .body(body);
+    let answer = call.send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+/// Guesses in a row, ten from each address.
+async fn guesses(house: &House, from: std::ops::Range<u8>) {
+    for address in from {
+        for _ in 0..10 {
+            assert_eq!(tried(house, address, "ada@example.com", "wrong", "").await.0, 403);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_guesses_are_all_that_strangers_and_others_have_and_the_owner_is_not_shut_out() {
+    let mut house = House::new().await;
+    agent(&house, "ada@example.com", Role::Agent).await;
+    agent(&house, "bob@example.com", Role::Agent).await;
+    let mark_of = async |house: &House, email| {
+        let mut home = Browser::stranger(house);
+        home.sign_in(email, PASSWORD).await;
+        let mark = home.cookie.split("; ").find(|c| c.starts_with("nightdrop-k=")).unwrap().to_owned();
+        assert_eq!(
+            Browser {
+                house,
+                cookie: mark.clone()
+            }
+            .get("/")
+            .await
+            .status(),
+            303,
+            "it opens nothing"
+        );
+        mark
+    };
+    let (mark, another) = (mark_of(&house, "ada@example.com").await, mark_of(&house, "bob@example.com").await);
+    guesses(&house, 1..9).await;
+    let closed = tried(&house, 20, "ada@example.com", PASSWORD, "").await;
+    assert_eq!(closed.0, 403, "the right password is not looked at");
+    assert_eq!(
+        closed,
+        tried(&house, 20, "ada@example.com", "wrong", "").await,
+        "and nobody can tell"
+    );
+    assert_eq!(
+        tried(&house, 21, "ada@example.com", PASSWORD, &another).await.0,
+        403,
+        "somebody else's mark"
+    );
+    let mut forged = mark.clone();
+    forged.replace_range(mark.len() - 1.., if mark.ends_with('0') { "1" } else { "0" });
+    assert_eq!(
+        tried(&house, 21, "ada@example.com", PASSWORD, &forged).await.0,
+        403,
+        "a forged mark"
+    );
+    house.restart().await;
+    assert_eq!(
+        tried(&house, 22, "ada@example.com", PASSWORD, "").await.0,
+        403,
+        "a restart forgets nothing"
+    );
+    // Where the account has been before, it gets in; and that is the end of the count.
+    assert_eq!(tried(&house, 22, "ada@example.com", PASSWORD, &mark).await.0, 303);
+    assert_eq!(tried(&house, 23, "ada@example.com", PASSWORD, "").await.0, 303);
+    // Whoever has a mark has no more than what is left of a hundred.
+    guesses(&house, 1..9).await;
+    for address in [24, 25] {
+        for _ in 0..10 {
+            assert_eq!(tried(&house, address, "ada@example.com", "wrong", &mark).await.0, 403);
+        }
+    }
+    assert_eq!(tried(&house, 26, "ada@example.com", PASSWORD, &mark).await.0, 403);
+    let ada = house.portal.records.agent_by_email("ada@example.com").await.unwrap().unwrap();
+    let admin = Browser::signed_in(&house, Role::Admin).await;
+    let told = admin.page(&format!("/admin/agents/{}", ada.id)).await;
+    assert!(
+        told.contains("Wrong passwords in a row") && told.contains("100: closed to browsers"),
+        "{told}"
+    );
+    sign_in::reset_password(&house.portal, ada, "another staple of a horse", Actor::Operator)
+        .await
+        .unwrap();
+    assert_eq!(tried(&house, 27, "ada@example.com", "another staple of a horse", "").await.0, 303);
+    let log = house.portal.records.entries(0, 1_000).await.unwrap();
+    let count = |action: &str| log.iter().filter(|e| e.event.action == action).count();
+    assert_eq!((count("sign_in.refused"), count("sign_in.wrong_tries_over")), (180, 1));
+    assert!(count("sign_in.closed") >= 6);
+}
+
 #[tokio::test]
 async fn a_session_is_fresh_at_every_sign_in_and_dead_after_signing_out() {
     let (wish, hands) = Wish::default().with_hands();

@@ -194,6 +194,8 @@ pub fn agent(shortest: usize, agent: &Agent, other: &Agent, done: Option<Notice>
                     dt { "Role" } dd { (other.role.as_str()) }
                     dt { "Since" } dd { (when(other.created_at)) }
                     dt { "Second factor" } dd { (factor_words(other)) }
+                    @if other.misses.password > 0 { dt { "Wrong passwords in a row" } dd { (other.misses.password) @if other.misses.close_password(false) { ": closed to browsers that they have not used before. A new password opens it again." } } }
+                    @if other.misses.code > 0 { dt { "Wrong codes in a row" } dd { (other.misses.code) @if other.misses.close_codes() { ": codes are not taken any more. Reset the second factor." } } }
                     @if let Some(at) = other.disabled_at { dt { "Disabled" } dd { (when(at)) } }
                 }
                 @if other.factors.any() && other.id != agent.id {
