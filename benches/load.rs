@@ -3,7 +3,7 @@
 //! ```text
 //! cargo bench --bench load                    everything, in a few minutes
 //! cargo bench --bench load -- --quick         everything small, in half a minute: the figures are rough
-//! cargo bench --bench load -- --only cpu      one part: cpu, memory, pages, small, requests, cycles, forwarding (repeatable)
+//! cargo bench --bench load -- --only cpu      one part: cpu, memory, pages, small, requests, cycles, forwarding, guessing (repeatable)
 //! cargo bench --bench load -- --requests 1000000
 //! cargo bench --bench load -- --json          one JSON object on standard output instead of the table
 //! ```
@@ -43,6 +43,8 @@ mod samples;
 mod send;
 #[path = "load/serve.rs"]
 mod serve;
+#[path = "load/staff.rs"]
+mod staff;
 #[path = "load/upload.rs"]
 mod upload;
 
@@ -61,7 +63,7 @@ pub struct Plan {
 
 type Part = fn(&Plan, &mut Report) -> Result<(), String>;
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("cpu", upload::cpu),
     ("memory", upload::memory),
     ("pages", upload::pages),
@@ -69,6 +71,7 @@ const PARTS: [(&str, Part); 7] = [
     ("requests", grow::requests),
     ("cycles", grow::cycles),
     ("forwarding", send::forwarding),
+    ("guessing", staff::guessing),
 ];
 
 fn main() -> ExitCode {

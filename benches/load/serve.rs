@@ -15,7 +15,7 @@ use nightdrop::config::Config;
 use nightdrop::connectors::settings::Secret;
 use nightdrop::crypto::envelope::Suite;
 use nightdrop::crypto::random;
-use nightdrop::domain::agent::{Actor, Role};
+use nightdrop::domain::agent::Actor;
 use nightdrop::domain::document::{ApplicantRef, DocumentKind, ProviderName, SlotRef};
 use nightdrop::domain::id::{DocumentId, RequestId};
 use nightdrop::domain::request::Receiving;
@@ -25,11 +25,12 @@ use nightdrop::storage::clock::Source;
 use nightdrop::storage::{BlobStore, Filter};
 use nightdrop::worker::{self, Step};
 use nightdrop::workflow::issue::{self, Ask, Expiry};
-use nightdrop::workflow::{Portal, parcel, sign_in, sweep};
+use nightdrop::workflow::{Portal, parcel, sweep};
 use serde_json::{Value, json};
 
 use crate::alone;
 use crate::files::{Files, Nowhere};
+use crate::staff::Console;
 
 const WORKERS: usize = 2;
 
@@ -137,11 +138,11 @@ async fn provider() -> Sandbox {
     Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), settings).await.unwrap()
 }
 
-struct House {
-    running: Option<Running>,
-    portal: Arc<Portal>,
+pub struct House {
+    pub running: Option<Running>,
+    pub portal: Arc<Portal>,
     issued: Vec<RequestId>,
-    console: Option<Console>,
+    pub console: Option<Console>,
     open_ms: f64,
     folder: PathBuf,
 }
@@ -209,6 +210,7 @@ impl House {
                 self.time_page(with["path"].as_str().unwrap(), with["applicant"].as_str(), count)
                     .await
             }
+            "guess" => self.guess(count).await,
             "stop" => {
                 if let Some(running) = self.running.take() {
                     running.stop().await;
@@ -325,84 +327,6 @@ impl House {
                 other => panic!("{other}?"),
             }
             times.push(start.elapsed());
-        }
-        json!({ "microseconds": crate::client::quantile(&times, 0.5).as_secs_f64() * 1e6 })
-    }
-}
-
-const FORM: &str = "application/x-www-form-urlencoded";
-
-/// An admin who is signed in.
-struct Console {
-    http: reqwest::Client,
-    cookie: String,
-}
-
-impl Console {
-    async fn open(house: &House) -> Self {
-        let (email, password) = ("load@example.com", "gravel oboe lighthouse tangerine");
-        sign_in::add_agent(&house.portal, email, "Load", Role::Admin, password, Actor::Operator)
-            .await
-            .unwrap();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .unwrap();
-        let form = format!("email={}&password={}", email.replace('@', "%40"), password.replace(' ', "+"));
-        let answer = http
-            .post(house.staff("/sign-in"))
-            .header("sec-fetch-site", "same-origin")
-            .header("content-type", FORM)
-            .body(form)
-            .send()
-            .await
-            .unwrap();
-        let cookies: Vec<&str> = answer
-            .headers()
-            .get_all("set-cookie")
-            .iter()
-            .map(|c| c.to_str().unwrap().split(';').next().unwrap())
-            .filter(|c| !c.ends_with('='))
-            .collect();
-        let cookie = cookies.join("; ");
-        Self { http, cookie }
-    }
-}
-
-impl House {
-    fn staff(&self, path: &str) -> String {
-        format!("http://{}{path}", self.running.as_ref().unwrap().staff)
-    }
-
-    /// Microseconds of a page of the console over a connection that stays open: the median of `count`. With an applicant, it is their search.
-    async fn time_page(&mut self, path: &str, applicant: Option<&str>, count: usize) -> Value {
-        if self.console.is_none() {
-            self.console = Some(Console::open(self).await);
-        }
-        let Console { http, cookie } = self.console.as_ref().unwrap();
-        let mut times = Vec::with_capacity(count);
-        for _ in 0..count {
-            let call = match applicant {
-                Some(applicant) => http
-                    .post(self.staff(path))
-                    .header("content-type", FORM)
-                    .body(format!("applicant={applicant}")),
-                None => http.get(self.staff(path)),
-            };
-            let call = call
-                .header("cookie", cookie)
-                .header("accept", "text/html")
-                .header("sec-fetch-site", "same-origin");
-            let start = Instant::now();
-            let answer = call.send().await.unwrap();
-            let (status, text) = (answer.status(), answer.text().await.unwrap());
-            times.push(start.elapsed());
-            assert_eq!(status, 200, "{path}");
-            assert!(
-                applicant.is_none_or(|a| text.contains(a)),
-                "{path} does not find who was searched for"
-            );
         }
         json!({ "microseconds": crate::client::quantile(&times, 0.5).as_secs_f64() * 1e6 })
     }
