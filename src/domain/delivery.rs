@@ -112,6 +112,8 @@ pub struct Delivery {
     pub phase: Phase,
 }
 
+/// The code of the problem that the outcome of an attempt is unknown and stays so.
+pub const UNDECIDED: &str = "delivery.undecided";
 /// The code of the problem that nothing is wrong but that a person must do the rest.
 pub const BY_HAND: &str = "provider.by_hand";
 /// The step under which it is noted that a part was handed to a person; kept through every retry.
@@ -137,6 +139,36 @@ impl Delivery {
             progress: Vec::new(),
             last_problem: None,
             phase: Phase::Pending { not_before: now },
+        }
+    }
+}
+
+/// Whether a document had reached its provider when it was destroyed. A deadline or an agent may end what was passed on and awaits its verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassedOn {
+    Yes,
+    No,
+    /// The outcome of an attempt was never learned, some of its parts had gone, or somebody had taken it by hand.
+    Unknown,
+}
+
+impl PassedOn {
+    /// The stable word for APIs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub fn at_end(delivery: &Delivery, cause: &PurgeCause) -> Self {
+        match (&delivery.phase, cause) {
+            (_, PurgeCause::Confirmed | PurgeCause::Rejected(_)) | (Phase::AwaitingConfirmation { .. }, _) => Self::Yes,
+            (Phase::Sending { .. } | Phase::Uncertain { .. }, _) => Self::Unknown,
+            (Phase::NeedsAttention { problem, .. }, _) if problem.code == UNDECIDED => Self::Unknown,
+            _ if delivery.progress.is_empty() => Self::No,
+            _ => Self::Unknown,
         }
     }
 }

@@ -3,7 +3,7 @@
 use time::{Duration, OffsetDateTime};
 
 use super::agent::{Actor, Team};
-use super::delivery::{ConfirmAt, Delivery, Phase, Problem, PurgeCause};
+use super::delivery::{ConfirmAt, Delivery, PassedOn, Phase, Problem, PurgeCause};
 use super::document::{Document, DocumentKind, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef, StoredPart};
 use super::id::{DocumentId, RequestId};
 use super::link::{COMMIT_GRACE, LinkState, RESUME_WITHIN, UploadLink};
@@ -134,6 +134,7 @@ pub enum Stage {
     Purging {
         document: Document,
         cause: PurgeCause,
+        passed_on: PassedOn,
         since: OffsetDateTime,
     },
     /// Gone; the last tombstone says how.
@@ -145,6 +146,7 @@ pub enum Stage {
 pub struct Tombstone {
     pub document: DocumentId,
     pub cause: PurgeCause,
+    pub passed_on: PassedOn,
     pub parts: Vec<String>,
     pub received_at: OffsetDateTime,
     pub purged_at: OffsetDateTime,

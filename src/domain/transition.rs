@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::agent::Actor;
 use super::audit::AuditEvent;
-use super::delivery::{BY_HAND, HANDED_OUT, Intent, Phase, Problem, PurgeCause, Receipt};
+use super::delivery::{BY_HAND, HANDED_OUT, Intent, PassedOn, Phase, Problem, PurgeCause, Receipt};
 use super::document::{Document, PartName};
 use super::id::DocumentId;
 use super::link::{LinkState, PASSCODE_TRIES, PasscodeLock, UploadLink};
@@ -385,6 +385,7 @@ fn decide(request: &mut DocumentRequest, transition: Transition, now: OffsetDate
             request.stage = Stage::Purging {
                 document: document.clone(),
                 cause: PurgeCause::Confirmed,
+                passed_on: PassedOn::Yes,
                 since: now,
             };
             log.add(by, "delivery.marked_uploaded");

@@ -264,7 +264,8 @@ pub fn watches(request: &DocumentRequest) -> Option<Vec<u8>> {
             rejected.then(|| key(WATCH, &[&[WATCH_REJECTED], &place(request)]))
         }
         Stage::Held { document, delivery, .. } => {
-            let ours = !matches!(delivery.phase, Phase::NeedsAttention { .. });
+            // Those are shown among others, or have reached the provider.
+            let ours = !matches!(delivery.phase, Phase::NeedsAttention { .. } | Phase::AwaitingConfirmation { .. });
             ours.then(|| key(WATCH, &[&[WATCH_PURGE], &ms(document.purge_at), &request.id.0]))
         }
         Stage::Open { expiry_noted: false } => {

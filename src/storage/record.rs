@@ -214,7 +214,7 @@ enum StageRow {
     #[n(1)]
     Held(#[n(0)] DocumentRow, #[n(1)] DeliveryRow, #[n(2)] bool),
     #[n(2)]
-    Purging(#[n(0)] DocumentRow, #[n(1)] CauseRow, #[n(2)] i64),
+    Purging(#[n(0)] DocumentRow, #[n(1)] CauseRow, #[n(2)] i64, #[n(3)] Option<bool>),
     #[n(3)]
     Purged,
 }
@@ -403,7 +403,12 @@ impl From<&Stage> for StageRow {
                 delivery,
                 purge_requested,
             } => Self::Held(document.into(), delivery.into(), *purge_requested),
-            Stage::Purging { document, cause, since } => Self::Purging(document.into(), cause.into(), to_ms(*since)),
+            Stage::Purging {
+                document,
+                cause,
+                passed_on,
+                since,
+            } => Self::Purging(document.into(), cause.into(), to_ms(*since), known(*passed_on)),
             Stage::Purged => Self::Purged,
         }
     }
@@ -418,9 +423,10 @@ impl StageRow {
                 delivery: delivery.into_domain()?,
                 purge_requested,
             },
-            Self::Purging(document, cause, since) => Stage::Purging {
+            Self::Purging(document, cause, since, passed_on) => Stage::Purging {
                 document: document.into_domain()?,
                 cause: cause.into_domain(),
+                passed_on: passage(passed_on),
                 since: instant(since)?,
             },
             Self::Purged => Stage::Purged,
@@ -429,7 +435,7 @@ impl StageRow {
 }
 
 use account::{AgentRow, ApiKeyRow, SessionRow};
-use delivery::{CauseRow, DeliveryRow, TombstoneRow};
+use delivery::{CauseRow, DeliveryRow, TombstoneRow, known, passage};
 pub use others::ClaimRow;
 use others::{AuditRow, ReceiptRow};
 use outbox::{DispatchRow, TemplateRow};

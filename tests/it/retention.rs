@@ -262,6 +262,42 @@ async fn a_provider_that_is_not_configured_any_more_costs_nothing() {
 }
 
 #[tokio::test]
+async fn the_applicant_is_told_truly_whether_a_document_was_passed_on() {
+    let (wish, hands) = wish("verdict");
+    let mut house = House::wished(wish).await;
+    house.sandbox.set_callback(None);
+    // One waits for its verdict, of one nobody knows whether it arrived, one was never taken.
+    house.misbehave(&["pending:1000", "commit_then_drop"]).await;
+    let mut links = Vec::new();
+    for (n, provider) in ["sandbox", "sandbox", "gone"].into_iter().enumerate() {
+        let link = house.link_at(provider, &format!("applicant-{n}")).await;
+        house.drop_front(&link, n as u64).await;
+        house.work_due().await;
+        links.push(link);
+    }
+    assert_eq!(house.state(&links[0]).await, RequestState::AwaitingConfirmation);
+    house.restart_as(|c| c.providers.retain(|p| p.name.as_str() != "sandbox")).await;
+    let told = [
+        ("yes", "Passed on, and deleted here on"),
+        ("unknown", "Deleted here on"),
+        ("no", "without being passed on"),
+    ];
+    for (link, (passed_on, sentence)) in links.iter().zip(told) {
+        house
+            .work_until(&hands, HOUR * 5, async |h| h.state(link).await == RequestState::Purged)
+            .await;
+        let stone = house.request(link).await.tombstones[0].clone();
+        assert_eq!((stone.cause.code(), stone.passed_on.as_str()), ("deadline", passed_on));
+        let page = house.http.get(house.public(&link.path)).send().await.unwrap().text().await.unwrap();
+        assert!(page.contains(sentence), "{page}");
+        assert_eq!(page.contains("without being passed on"), passed_on == "no");
+        let api = house.staff(&format!("/api/v1/requests/{}", link.id));
+        let answer = house.http.get(api).bearer_auth(&house.api_key).send().await.unwrap();
+        assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["passed_on"], passed_on);
+    }
+}
+
+#[tokio::test]
 async fn a_locked_vault_takes_everything_in_and_lets_nothing_out() {
     let (wish, hands) = wish("received");
     let wish = Wish {

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use super::{Log, Refusal, Transition};
 use crate::domain::agent::Actor;
 use crate::domain::audit::AuditEvent;
-use crate::domain::delivery::{Delivery, Phase, PurgeCause};
+use crate::domain::delivery::{Delivery, PassedOn, Phase, PurgeCause};
 use crate::domain::document::Document;
 use crate::domain::request::{DocumentRequest, Stage, Tombstone};
 
@@ -52,10 +52,19 @@ pub(super) fn work(request: &mut DocumentRequest, transition: Transition, now: O
                 request.stage = next;
             }
         }
-        (Stage::Purging { document, cause, .. }, Transition::FinishPurge { receipt, .. }) => {
+        (
+            Stage::Purging {
+                document,
+                cause,
+                passed_on,
+                ..
+            },
+            Transition::FinishPurge { receipt, .. },
+        ) => {
             let stone = Tombstone {
                 document: document.id,
                 cause: cause.clone(),
+                passed_on: *passed_on,
                 parts: document.parts.iter().map(|p| p.name.to_string()).collect(),
                 received_at: document.received_at,
                 purged_at: now,
@@ -222,14 +231,14 @@ fn deliver(
                 return Err(Refusal::Superseded);
             }
             log.add(Actor::Portal, "delivery.confirmed");
-            return Ok(Some(purging(document, PurgeCause::Confirmed, now)));
+            return Ok(Some(purging(document, delivery, PurgeCause::Confirmed, now)));
         }
         Transition::Reject { problem, .. } => {
             if !received {
                 return Err(Refusal::Superseded);
             }
             log.problem("delivery.rejected", &problem);
-            return Ok(Some(purging(document, PurgeCause::Rejected(problem), now)));
+            return Ok(Some(purging(document, delivery, PurgeCause::Rejected(problem), now)));
         }
         Transition::StartPurge { cause, .. } => {
             log.add_event(
@@ -237,16 +246,17 @@ fn deliver(
                     .on(log.request)
                     .with("cause", cause.code()),
             );
-            return Ok(Some(purging(document, cause, now)));
+            return Ok(Some(purging(document, delivery, cause, now)));
         }
         _ => return Err(Refusal::Superseded),
     }
     Ok(None)
 }
 
-fn purging(document: &Document, cause: PurgeCause, now: OffsetDateTime) -> Stage {
+fn purging(document: &Document, delivery: &Delivery, cause: PurgeCause, now: OffsetDateTime) -> Stage {
     Stage::Purging {
         document: document.clone(),
+        passed_on: PassedOn::at_end(delivery, &cause),
         cause,
         since: now,
     }

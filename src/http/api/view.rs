@@ -49,6 +49,8 @@ pub struct Request {
     /// How the last submission ended: confirmed, rejected, deadline, agent, lost or infected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<&'static str>,
+    /// Whether the purged document had reached the provider: `yes`, `no` or `unknown`.
+    pub passed_on: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejection: Option<ProblemView>,
     /// The retention deadline of what is held.
@@ -175,6 +177,7 @@ pub fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) 
             .map(instant),
         delivery: request.held().map(|(_, d)| delivery(d)),
         outcome: cause.map(PurgeCause::code),
+        passed_on: last.map(|t: &Tombstone| t.passed_on.as_str()),
         rejection: cause.and_then(rejection),
         purge_at: request.held().map(|(d, _)| instant(d.purge_at)),
         purged_at: ended.map(|t| instant(t.purged_at)),

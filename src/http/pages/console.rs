@@ -18,7 +18,7 @@ use maud::{Markup, html};
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime};
 
-use crate::domain::delivery::PurgeCause;
+use crate::domain::delivery::{PassedOn, PurgeCause};
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
 use crate::http::api::view::instant;
 use crate::http::error::Problem;
@@ -210,12 +210,14 @@ pub fn state_words(state: RequestState) -> (&'static str, &'static str) {
 /// The state of a request, and for a purged one how it ended.
 fn chip(request: &DocumentRequest, now: OffsetDateTime) -> Markup {
     let ended = matches!(request.stage, Stage::Purged).then(|| request.tombstones.last()).flatten();
-    let (words, tone) = match ended.map(|t| &t.cause) {
-        Some(PurgeCause::Confirmed) => ("Confirmed, purged", "good"),
-        Some(PurgeCause::Rejected(_)) => ("Rejected, purged", "bad"),
-        Some(PurgeCause::Deadline | PurgeCause::Lost) => ("Purged undelivered", "bad"),
-        Some(PurgeCause::Infected) => ("Malware, purged", "bad"),
-        Some(PurgeCause::Agent) => ("Purged by an agent", "dim"),
+    let (words, tone) = match ended.map(|t| (&t.cause, t.passed_on)) {
+        Some((PurgeCause::Confirmed, _)) => ("Confirmed, purged", "good"),
+        Some((PurgeCause::Rejected(_), _)) => ("Rejected, purged", "bad"),
+        Some((PurgeCause::Infected, _)) => ("Malware, purged", "bad"),
+        Some((PurgeCause::Agent, _)) => ("Purged by an agent", "dim"),
+        Some((PurgeCause::Deadline | PurgeCause::Lost, PassedOn::Yes)) => ("Passed on, purged without a verdict", "dim"),
+        Some((PurgeCause::Deadline | PurgeCause::Lost, PassedOn::No)) => ("Purged undelivered", "bad"),
+        Some((PurgeCause::Deadline | PurgeCause::Lost, PassedOn::Unknown)) => ("Purged, outcome unknown", "bad"),
         None => state_words(request.state(now)),
     };
     html! { span.chip.(tone) { (words) } }

@@ -12,7 +12,7 @@ use maud::{Markup, PreEscaped, Render, html};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::domain::delivery::PurgeCause;
+use crate::domain::delivery::PassedOn;
 use crate::domain::id::DocumentId;
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::http::Company;
@@ -195,7 +195,11 @@ pub fn receipt(view: &View<'_>, done: &DocumentRequest) -> Markup {
         }
         h2 { (words.say("next-title")) }
         @if let Some(at) = purged_at {
-            @let key = if passed_on(done) { "receipt-purged" } else { "receipt-deleted" };
+            @let key = match done.tombstones.last().map(|t| t.passed_on) {
+                Some(PassedOn::Yes) => "receipt-purged",
+                Some(PassedOn::No) => "receipt-deleted",
+                _ => "receipt-gone",
+            };
             p { (sentence(words.say(key), &[("moment", moment(at, words))])) }
         } @else {
             p { (words.say("receipt-waiting")) }
@@ -225,13 +229,6 @@ pub fn failure(reader: &Reader<'_>, problem: &Problem) -> Markup {
         @if let Some(support) = &reader.company.support { p { (reader.company_name()) ": " (contact(support)) } }
     };
     frame(reader, title, false, body)
-}
-
-/// Whether the last document reached the provider before it was purged.
-fn passed_on(done: &DocumentRequest) -> bool {
-    done.tombstones
-        .last()
-        .is_some_and(|t| matches!(t.cause, PurgeCause::Confirmed | PurgeCause::Rejected(_)))
 }
 
 pub type Facts = (Option<DocumentId>, Vec<String>, Option<OffsetDateTime>, Option<OffsetDateTime>);

@@ -1,6 +1,7 @@
 //! Stored forms of what happens after a drop: delivery, purge and tombstone.
 
 use super::*;
+use crate::domain::delivery::PassedOn;
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
@@ -86,6 +87,25 @@ pub(super) struct TombstoneRow {
     generation: u32,
     #[n(7)]
     receiver: Option<Bytes>,
+    #[n(8)]
+    passed_on: Option<bool>,
+}
+
+/// Whether it had reached the provider; absent where nobody knows, and in rows from before it was noted.
+pub(super) fn known(passed_on: PassedOn) -> Option<bool> {
+    match passed_on {
+        PassedOn::Yes => Some(true),
+        PassedOn::No => Some(false),
+        PassedOn::Unknown => None,
+    }
+}
+
+pub(super) fn passage(known: Option<bool>) -> PassedOn {
+    match known {
+        Some(true) => PassedOn::Yes,
+        Some(false) => PassedOn::No,
+        None => PassedOn::Unknown,
+    }
 }
 
 impl From<&Problem> for ProblemRow {
@@ -229,6 +249,7 @@ impl From<&Tombstone> for TombstoneRow {
             receipt: t.receipt,
             generation: t.generation,
             receiver: t.receiver.map(|r| bytes(&r)),
+            passed_on: known(t.passed_on),
         }
     }
 }
@@ -238,6 +259,7 @@ impl TombstoneRow {
         Ok(Tombstone {
             document: DocumentId(array(&self.document)?),
             cause: self.cause.into_domain(),
+            passed_on: passage(self.passed_on),
             parts: self.parts,
             received_at: instant(self.received_at)?,
             purged_at: instant(self.purged_at)?,

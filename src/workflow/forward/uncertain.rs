@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use super::pace::{BACKOFF_CAP, backoff};
 use super::{RETRY_AFTER_CAP, Step, tampered, unknown_provider};
 use crate::connectors::{Connector, Failure, Presence};
-use crate::domain::delivery::{Delivery, Intent, Phase, Problem, ProviderClass, PurgeCause};
+use crate::domain::delivery::{Delivery, Intent, Phase, Problem, ProviderClass, PurgeCause, UNDECIDED};
 use crate::domain::document::Document;
 use crate::domain::request::SENDING_GRACE;
 use crate::domain::transition::Transition;
@@ -224,7 +224,7 @@ impl Step<'_> {
 
 fn undecided(problem: &Problem) -> Problem {
     Problem::new(
-        "delivery.undecided",
+        UNDECIDED,
         format!(
             "Whether the provider has the document cannot be found out ({}). Look it up in the provider's dashboard, then retry, or mark it as uploaded.",
             problem.code

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::frame::{self, Place};
 use super::{Field, Input, Notice, ago, chip, notice, refusal, size_words, state_words, when};
 use crate::domain::agent::Agent;
-use crate::domain::delivery::{Phase, PurgeCause};
+use crate::domain::delivery::{PassedOn, Phase, PurgeCause};
 use crate::domain::dispatch::Dispatch;
 use crate::domain::receipt::DeletionReceipt;
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
@@ -230,7 +230,12 @@ fn facts(state: &State, shown: &Shown<'_>, now: OffsetDateTime) -> Markup {
             }
             @if let (Stage::Purged, Some(stone)) = (&request.stage, request.tombstones.last()) {
                 dt { "Received" } dd { (when(stone.received_at)) }
-                dt { "Outcome" } dd { (outcome_words(&stone.cause)) }
+                dt { "Outcome" } dd { (outcome_words(&stone.cause)) @match stone.passed_on {
+                    PassedOn::Yes if matches!(stone.cause, PurgeCause::Confirmed | PurgeCause::Rejected(_)) => {}
+                    PassedOn::Yes => { "; the provider has it" }
+                    PassedOn::No => { "; it was not passed on" }
+                    PassedOn::Unknown => { "; whether the provider has it is unknown" }
+                } }
                 dt { "Purged" } dd { (when(stone.purged_at)) }
             }
             dt { "Number" } dd.mono { (request.id) }
