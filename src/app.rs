@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use crate::config::reader::Fault;
@@ -37,6 +37,7 @@ use crate::storage::{BlobStore, Records};
 use crate::worker::Worker;
 use crate::workflow::lanes::Lanes;
 use crate::workflow::outgoing::{self, Outgoing};
+use crate::workflow::queue::Queue;
 use crate::workflow::scan::Scanner;
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
 use crate::workflow::{Counters, InFlight, Policy, Portal, forward, sign_in, sweep};
@@ -177,8 +178,8 @@ impl App {
             policy: policy(&config),
             in_flight: InFlight::default(),
             lanes: Lanes::default(),
-            hashing: Arc::new(Semaphore::new(hashing)),
-            checking: Arc::new(Semaphore::new(hashing)),
+            hashing: Queue::new(hashing),
+            checking: Queue::new(hashing),
             tasks: tokio::runtime::Handle::current(),
             wake: Notify::new(),
             breakers: forward::Breakers::default(),

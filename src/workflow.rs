@@ -14,6 +14,7 @@ pub mod message;
 pub mod outgoing;
 pub mod parcel;
 pub mod purge;
+pub mod queue;
 pub mod receive;
 pub mod resume;
 pub mod scan;
@@ -28,7 +29,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use time::Duration;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::connectors::Connector;
 use crate::crypto::assurance::Assurance;
@@ -60,10 +61,10 @@ pub struct Portal {
     pub lanes: lanes::Lanes,
     pub passwords: Arc<Passwords>,
     pub throttle: sign_in::Throttle,
-    /// Argon2 jobs at once; each takes 19 MiB and a core.
-    pub hashing: Arc<Semaphore>,
+    /// Argon2 jobs of the staff door.
+    pub hashing: queue::Queue,
     /// The same for the applicants' codes: a flood at the staff door must not shut theirs.
-    pub checking: Arc<Semaphore>,
+    pub checking: queue::Queue,
     /// Where that runs which must end whoever asked for it: the threads of the doors die with a panic, and these tasks with them.
     pub tasks: tokio::runtime::Handle,
     /// Rung when something may have become due.

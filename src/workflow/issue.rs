@@ -334,7 +334,7 @@ async fn passcode(portal: &Portal, wanted: bool, secret: &LinkSecret) -> Result<
 }
 
 async fn hash_passcode(portal: &Portal, code: String) -> Result<PasscodeLock, WorkflowError> {
-    let permit = portal.hashing.clone().acquire_owned().await.map_err(|_| WorkflowError::Busy)?;
+    let permit = portal.hashing.turn().await?;
     let passwords = portal.passwords.clone();
     let hash = blocking(move || {
         let _permit = permit;

@@ -44,6 +44,7 @@ pub enum DeadLink {
     /// Never issued, replaced by a newer one, or forgotten.
     Unknown,
     Expired,
+    /// Withdrawn, or replaced by a newer one.
     Revoked,
 }
 
@@ -54,8 +55,9 @@ pub async fn look_up(portal: &Portal, token: &PlainToken) -> Result<Result<Opene
         return Ok(Err(DeadLink::Unknown));
     };
     terms::check(portal, &request)?;
+    // Somebody who holds the link that came before the present one is no guesser.
     if !current {
-        return Ok(Err(DeadLink::Unknown));
+        return Ok(Err(DeadLink::Revoked));
     }
     let dead = match (&request.stage, request.link.state(now)) {
         (Stage::Open { .. }, LinkState::Expired) => Some(DeadLink::Expired),
@@ -83,7 +85,7 @@ pub enum Tried {
 
 /// Spends one try durably, then looks at the code.
 pub async fn try_passcode(portal: &Portal, request: &DocumentRequest, code: &str) -> Result<Tried, WorkflowError> {
-    let permit = portal.checking.clone().try_acquire_owned().map_err(|_| WorkflowError::Busy)?;
+    let permit = portal.checking.turn().await?;
     let request = portal.records.transition(request.id, Transition::SpendPasscodeTry).await?;
     let lock = request.link.passcode.ok_or(WorkflowError::NotFound)?;
     let (passwords, code) = (portal.passwords.clone(), code.to_owned());

@@ -134,7 +134,7 @@ pub async fn prove_password(portal: &Portal, email: &str, password: &str, visito
         return Ok(Proof::TooManyTries);
     }
     // Looked up with the permit in hand: however many tries come at once, no more than are being judged can pass the count.
-    let permit = portal.hashing.clone().acquire_owned().await.map_err(|_| WorkflowError::Busy)?;
+    let permit = portal.hashing.turn().await?;
     let found = portal.records.agent_by_email(&email).await?.filter(|a| a.disabled_at.is_none());
     let closed = found
         .as_ref()

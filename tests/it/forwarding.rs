@@ -276,7 +276,7 @@ async fn a_rejected_document_is_never_sent_again_and_a_better_one_is() {
         assert_eq!(again.request.link.generation, 2);
         let again = house.known(again);
         let old = house.drop_files(&link, &[("front", &crate::support::png(3, 4_000))]).await;
-        assert_eq!(old.status(), 404, "the old link stays dead");
+        assert_eq!(old.status(), 410, "the old link stays dead");
         let second = house.drop_front(&again, 2).await;
         house.work_until(&hands, HOUR, async |h| rests(h, &link).await).await;
         assert_eq!(cause(&house.request(&link).await), "confirmed");

@@ -267,3 +267,39 @@ async fn strange_forms_cost_no_try() {
     assert_eq!(raw.answer().await.status, 408);
     assert_eq!(tries_left(&house, &link).await, 5);
 }
+
+/// Forty applicants with the right code at the same moment: nobody is turned away but those for whom there is no place to wait, and they lose no try.
+#[tokio::test]
+async fn codes_wait_for_their_turn_and_a_crowd_beyond_comes_again() {
+    use nightdrop::workflow::queue::WAITING;
+    let house = House::new().await;
+    let mut links = Vec::new();
+    for _ in 0..WAITING + 8 {
+        links.push(guarded(&house).await);
+    }
+    let queue = &house.portal.checking;
+    let turns = u32::try_from(queue.turns.available_permits()).unwrap();
+    let all = queue.turns.clone().acquire_many_owned(turns).await.unwrap();
+    let tries = links.iter().map(|link| enter(&house, link, link.passcode.as_ref().unwrap()));
+    let busy = std::sync::atomic::AtomicUsize::new(0);
+    let tries = futures_util::future::join_all(tries.map(async |given| {
+        let given = given.await.0;
+        if given == 503 {
+            busy.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+        given
+    }));
+    let opened = async {
+        crate::support::until("all places are taken, and eight are told so", async || {
+            queue.waiting() == WAITING && busy.load(std::sync::atomic::Ordering::SeqCst) == 8
+        })
+        .await;
+        drop(all);
+    };
+    let (statuses, ()) = tokio::join!(tries, opened);
+    assert_eq!(statuses.iter().filter(|s| **s == 303).count(), WAITING, "{statuses:?}");
+    for (link, status) in links.iter().zip(&statuses) {
+        let left = tries_left(&house, link).await;
+        assert_eq!(left, if *status == 503 { 5 } else { 4 });
+    }
+}

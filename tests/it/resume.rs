@@ -425,7 +425,7 @@ async fn a_reissued_link_begins_anew() {
         .unwrap();
     let again = house.known(again);
     assert_nothing_held(&house, "what came through the old link").await;
-    assert_eq!(part.head().await.status(), 404);
+    assert_eq!(part.head().await.status(), 410);
     let part = Part::of(&house, &again, "front");
     assert_eq!(part.head().await.status(), 404);
     assert_eq!(part.send(&file).await.status(), 204);

@@ -161,7 +161,7 @@ async fn alter(portal: &Portal, agent: &Agent, change: Change, event: AuditEvent
 
 async fn hash_password(portal: &Portal, password: &str, email: &str, name: &str) -> Result<String, WorkflowError> {
     check_password(portal, password, email, name)?;
-    let permit = portal.hashing.clone().acquire_owned().await.map_err(|_| WorkflowError::Busy)?;
+    let permit = portal.hashing.turn().await?;
     let (passwords, password) = (portal.passwords.clone(), Zeroizing::new(password.to_owned()));
     let hash = blocking(move || {
         let _permit = permit;
