@@ -45,8 +45,8 @@ pub fn ready(facts: &Facts<'_>, words: &Words, template: Option<&Template>) -> M
 }
 
 /// The same link once more, because nothing has come and it expires soon.
-pub fn reminder(facts: &Facts<'_>, words: &Words) -> Message {
-    let (_, body) = default_texts(words);
+pub fn reminder(facts: &Facts<'_>, words: &Words, template: Option<&Template>) -> Message {
+    let body = template.map_or_else(|| default_texts(words).1, |own| own.body.replace("\r\n", "\n"));
     let (hello, rest) = body.split_once("\n\n").unwrap_or(("", &body));
     let body = format!("{hello}\n\n{}\n\n{rest}", words.say("message.reminder"));
     filled(facts, words, words.say("message.reminder-subject"), &body)
@@ -253,9 +253,28 @@ mod tests {
 
     #[test]
     fn a_reminder_says_why_it_comes() {
-        let message = reminder(&facts(), words::english());
+        let message = reminder(&facts(), words::english(), None);
         assert!(message.subject.ends_with("a document is still missing"));
         assert!(message.body.starts_with("Hello,\n\nYour document has not arrived yet") && message.body.contains(facts().url));
+    }
+
+    #[test]
+    fn a_reminder_keeps_the_companys_own_words() {
+        let own = Template {
+            document: None,
+            language: "en".into(),
+            subject: "Ours".into(),
+            body: "Dear customer,\n\nplease use {url} soon.\n\nYour bank".into(),
+            changed_at: datetime!(2026-01-01 0:00 UTC),
+            changed_by: Actor::Operator,
+        };
+        let message = reminder(&facts(), words::english(), Some(&own));
+        assert!(
+            message.body.starts_with("Dear customer,\n\nYour document has not arrived yet"),
+            "{}",
+            message.body
+        );
+        assert!(message.body.contains(facts().url) && message.body.trim_end().ends_with("Your bank"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::http::State;
 use crate::words::{self, Words};
 use crate::workflow::issue::Issued;
 use crate::workflow::message::{self, Message};
-use crate::workflow::outgoing::mail::{self, Kind};
+use crate::workflow::outgoing::mail::{self, Kind, Queued};
 use crate::workflow::terms;
 use crate::workflow::{Portal, WorkflowError};
 
@@ -53,7 +53,10 @@ pub async fn messages(state: &State, request: &DocumentRequest, url: &str) -> Re
         note: note.as_deref(),
         rejected: request.rejected_before().map(|p| p.code.as_str()),
     };
-    Ok((message::ready(&facts, words, template.as_ref()), message::reminder(&facts, words)))
+    Ok((
+        message::ready(&facts, words, template.as_ref()),
+        message::reminder(&facts, words, template.as_ref()),
+    ))
 }
 
 /// The applicant's language as far as it is known, else English.
@@ -78,12 +81,29 @@ pub async fn send(
     to: &str,
     remind: bool,
     by: Actor,
-) -> Result<(), WorkflowError> {
-    mail::queue(&state.portal, request, to, Kind::Link, letters.0, by).await?;
-    if remind {
-        mail::queue(&state.portal, request, to, Kind::Reminder, letters.1, by).await?;
+) -> Result<Sent, WorkflowError> {
+    let link = mail::queue(&state.portal, request, to, Kind::Link, letters.0, by).await?;
+    let reminder = match remind {
+        true => Some(mail::queue(&state.portal, request, to, Kind::Reminder, letters.1, by).await?),
+        false => None,
+    };
+    Ok(Sent { link, reminder })
+}
+
+/// What became of the mail with a link, and of the reminder that was wished for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub link: Queued,
+    pub reminder: Option<Queued>,
+}
+
+impl Sent {
+    pub fn reminder_word(self) -> Option<&'static str> {
+        self.reminder.map(|queued| match queued {
+            Queued::Now | Queued::Before => "queued",
+            Queued::TooClose => "too_close",
+        })
     }
-    Ok(())
 }
 
 /// A kind's label, or its name once it is no longer in the catalogue.

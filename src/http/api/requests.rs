@@ -16,7 +16,7 @@ use crate::workflow::issue::{self, Ask, Expiry, Issued};
 use crate::workflow::outgoing::mail;
 use crate::workflow::terms;
 
-use super::handout::{Handout, handout, send};
+use super::handout::{Handout, Sent, handout, send};
 use super::json::{self, Instant, Span};
 use super::query::{self, Query};
 use super::{Answer, view};
@@ -110,15 +110,22 @@ impl NewRequest {
 /// What became of the wish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mailed {
-    Queued,
+    Queued(Sent),
     Failed,
 }
 
 impl Mailed {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Queued => "queued",
+            Self::Queued(_) => "queued",
             Self::Failed => "failed",
+        }
+    }
+
+    fn reminder(self) -> Option<&'static str> {
+        match self {
+            Self::Queued(sent) => sent.reminder_word(),
+            Self::Failed => None,
         }
     }
 }
@@ -144,7 +151,7 @@ impl MailWish {
     pub async fn send(&self, state: &State, issued: &Issued, handout: &Handout, by: Actor) -> Option<Mailed> {
         let letters = (&handout.message, &handout.reminder);
         match send(state, &issued.request, letters, self.to.as_ref()?, self.remind, by).await {
-            Ok(()) => Some(Mailed::Queued),
+            Ok(sent) => Some(Mailed::Queued(sent)),
             Err(error) => {
                 tracing::error!(request = %issued.request.id, %error, "a mail could not be queued");
                 Some(Mailed::Failed)
@@ -178,6 +185,9 @@ pub struct IssuedRequest {
     /// `queued` when it is on its way by e-mail, and what becomes of it stands in the timeline; `failed` when it could not be queued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mail: Option<&'static str>,
+    /// Of a reminder that was wished for: `queued`, or `too_close` when the link ends within 36 hours and none is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reminder: Option<&'static str>,
     /// The address as an `<svg>` element.
     pub qr_svg: String,
     pub request: view::Request,
@@ -482,7 +492,7 @@ async fn acted(state: &State, request: DocumentRequest) -> Answer {
 
 async fn issued_answer(state: &State, issued: &Issued, wish: MailWish, by: Actor) -> Answer {
     let handout = handout(state, issued).await?;
-    let mail = wish.send(state, issued, &handout, by).await.map(Mailed::as_str);
+    let mailed = wish.send(state, issued, &handout, by).await;
     let Handout {
         url,
         passcode,
@@ -504,7 +514,8 @@ async fn issued_answer(state: &State, issued: &Issued, wish: MailWish, by: Actor
             subject: message.subject,
             body: message.body,
         },
-        mail,
+        mail: mailed.map(Mailed::as_str),
+        reminder: mailed.and_then(Mailed::reminder),
         qr_svg,
         request,
     };

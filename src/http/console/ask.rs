@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, web};
 
 use crate::domain::token::PlainToken;
 use crate::http::State;
-use crate::http::api::handout::{self, handout, messages};
+use crate::http::api::handout::{self, Sent, handout, messages};
 use crate::http::api::json::Span;
 use crate::http::api::providers;
 use crate::http::api::requests::{MailWish, NewRequest, parse};
@@ -12,6 +12,7 @@ use crate::http::error::Problem;
 use crate::http::pages::console::ask as pages;
 use crate::http::staff::{Csrf, Requests, SignedIn};
 use crate::workflow::issue::{self, Expiry};
+use crate::workflow::outgoing::mail::Queued;
 use crate::workflow::terms;
 
 use super::form::{Form, once};
@@ -109,7 +110,12 @@ pub async fn send(
         Ok::<_, Problem>(handout::send(&state, &found, (&message, &reminder), &to, wish.remind, who.actor()).await?)
     };
     match sent.await {
-        Ok(()) => Ok(see(&format!("/requests/{id}?done=mailed"))),
+        Ok(Sent { link: Queued::Before, .. }) => Ok(see(&format!("/requests/{id}?done=mailed-before"))),
+        Ok(Sent {
+            reminder: Some(Queued::TooClose),
+            ..
+        }) => Ok(see(&format!("/requests/{id}?done=mailed-once"))),
+        Ok(_) => Ok(see(&format!("/requests/{id}?done=mailed"))),
         Err(problem) => Ok(html_of(&problem, pages::send(&who.agent, &found, &token.encode(), &form, &problem))),
     }
 }

@@ -53,6 +53,14 @@ const NOTICES: &[(&str, &str)] = &[
     ("disabled", "The agent was disabled, and every session of theirs has ended."),
     ("key-revoked", "The API key is dead."),
     ("mailed", "The link is on its way by e-mail. What became of it stands below."),
+    (
+        "mailed-once",
+        "The link is on its way by e-mail. No reminder will be sent: the link ends within 36 hours.",
+    ),
+    (
+        "mailed-before",
+        "This link was sent to that address before; it is not sent twice. What became of it stands below.",
+    ),
     ("template", "The message was saved. The next link is sent with it."),
     ("template-dropped", "The message is the built-in one again."),
     ("resent", "It is being sent again."),

@@ -81,7 +81,17 @@ pub fn check_address(portal: &Portal, to: &str) -> Result<(), WorkflowError> {
     Ok(())
 }
 
-/// Queues a mail with the present link. `false`: it was queued before, or a reminder would come too soon or too late.
+/// What became of a mail that was to be queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queued {
+    Now,
+    /// The same one to the same address was queued for this link before.
+    Before,
+    /// A reminder that would follow the first mail too closely: the link ends within 36 hours.
+    TooClose,
+}
+
+/// Queues a mail with the present link.
 pub async fn queue(
     portal: &Portal,
     request: &DocumentRequest,
@@ -89,7 +99,7 @@ pub async fn queue(
     kind: Kind,
     message: &Message,
     by: Actor,
-) -> Result<bool, WorkflowError> {
+) -> Result<Queued, WorkflowError> {
     check_address(portal, to)?;
     let now = portal.records.now();
     let due = match kind {
@@ -97,7 +107,7 @@ pub async fn queue(
         Kind::Reminder => request.link.expires_at - REMIND_BEFORE,
     };
     if kind == Kind::Reminder && due < now + REMIND_AFTER {
-        return Ok(false);
+        return Ok(Queued::TooClose);
     }
     let id = id_of(portal, request, to, kind);
     let language = request.locale.clone().unwrap_or_default();
@@ -113,10 +123,11 @@ pub async fn queue(
     portal.in_flight.enter(owner);
     let queued = sealed(portal, request, id, kind, due, &content, by).await;
     portal.in_flight.leave(owner);
-    if queued.as_ref().is_ok_and(|queued| *queued) {
-        portal.outgoing.bell.notify_one();
+    if !queued? {
+        return Ok(Queued::Before);
     }
-    queued
+    portal.outgoing.bell.notify_one();
+    Ok(Queued::Now)
 }
 
 async fn sealed(

@@ -82,6 +82,13 @@ async fn mailed(house: &House, more: Value) -> (Link, String) {
     assert_eq!(answer.status(), 201);
     let issued: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
     assert_eq!(issued["mail"], "queued");
+    let reminder = match (&body["remind"], &body["expires_in"]) {
+        (Value::Null, _) => Value::Null,
+        // A link that ends within 36 hours is too short for a reminder, and that is said.
+        (_, Value::String(short)) if short == "1d" => json!("too_close"),
+        _ => json!("queued"),
+    };
+    assert_eq!(issued["reminder"], reminder);
     let url = issued["url"].as_str().unwrap().to_owned();
     let token = url.rsplit('/').next().unwrap().to_owned();
     let link = Link {
@@ -161,6 +168,23 @@ async fn while_a_mail_waits_the_disk_knows_neither_link_nor_address() {
         "{ended:?}"
     );
     assert_eq!(live_secrets(&house), 1, "the document's own");
+}
+
+#[tokio::test]
+#[ignore = "needs aiosmtpd: run tests/run"]
+async fn a_short_link_has_no_reminder_and_that_is_said() {
+    let folder = crate::support::Folder::new();
+    let smtp = Smtp::new(folder.path(), &[]);
+    let (house, hands) = house(smtp.table("tls = \"none\"")).await;
+    mailed(&house, json!({"expires_in": "1d", "remind": true})).await;
+    mailed(&house, json!({"expires_in": "3d", "remind": true})).await;
+    hands.forward(Duration::hours(49));
+    tell(&house).await;
+    assert_eq!(
+        smtp.mails().len(),
+        2,
+        "one link, which lives, and its reminder: the other link is dead"
+    );
 }
 
 #[tokio::test]

@@ -9,11 +9,12 @@ use crate::connectors::Missing;
 use crate::domain::agent::Agent;
 use crate::domain::request::DocumentRequest;
 use crate::http::State;
-use crate::http::api::handout::{Handout, label};
+use crate::http::api::handout::{Handout, Sent, label};
 use crate::http::api::requests::Mailed;
 use crate::http::console::form::Form;
 use crate::http::error::Problem;
 use crate::workflow::issue::MESSAGE_MAX;
+use crate::workflow::outgoing::mail::Queued;
 
 /// Lives of a link that the form offers, as far as the configuration allows them.
 const SPANS: [(i64, &str, &str); 6] = [
@@ -141,7 +142,7 @@ fn mail_fields(typed: &Form, problem: Option<&Problem>, required: bool) -> Marku
     html! {
         (Field::new("email", "Send by e-mail to").hint(hint).input("email", typed.text("email"), problem, input))
         div.field {
-            label.tick { input type="checkbox" name="remind" value="yes" checked[typed.ticked("remind")]; "Remind them a day before the link expires" }
+            label.tick { input type="checkbox" name="remind" value="yes" checked[typed.ticked("remind")]; "Remind them a day before the link expires, if it lives longer than 36 hours" }
         }
     }
 }
@@ -169,6 +170,8 @@ pub fn send(agent: &Agent, request: &DocumentRequest, token: &str, typed: &Form,
     frame::page(agent, Place::Requests, "Send the link by e-mail", body)
 }
 
+const NO_REMINDER: &str = "No reminder will be sent: the link ends within 36 hours.";
+
 pub fn issued(agent: &Agent, state: &State, request: &DocumentRequest, handout: &Handout, mailed: Option<Mailed>) -> Markup {
     let message = &handout.message;
     let token = handout.url.rsplit('/').next().unwrap_or_default();
@@ -178,10 +181,11 @@ pub fn issued(agent: &Agent, state: &State, request: &DocumentRequest, handout: 
         div.title { h1 { "The link is ready" } }
         p.notice.good role="status" { strong { "Shown this once. " } "Give it to the applicant now; nobody can read it here later." }
         @match mailed {
-            Some(Mailed::Queued) => p.notice.good role="status" { "It is on its way by e-mail. The request’s page shows what became of it." },
+            Some(Mailed::Queued(_)) => p.notice.good role="status" { "It is on its way by e-mail. The request’s page shows what became of it." },
             Some(Mailed::Failed) => p.notice.bad role="alert" { "It could not be sent by e-mail. Try again below, or send it yourself." },
             None => {}
         }
+        @if let Some(Mailed::Queued(Sent { reminder: Some(Queued::TooClose), .. })) = mailed { p.notice.bad role="status" { (NO_REMINDER) } }
         div.columns {
             section.card {
                 h2 { (label(&state.portal, &request.document, "en")) " · " (request.provider) }
@@ -203,7 +207,7 @@ pub fn issued(agent: &Agent, state: &State, request: &DocumentRequest, handout: 
                         a.button.plain href=(message.outlook()) target="_blank" rel="noreferrer noopener" { "Open in Outlook" }
                     }
                 }
-                @if state.portal.outgoing.mailer.is_some() && mailed != Some(Mailed::Queued) { (send_form(request, token, &Form::default(), None)) }
+                @if state.portal.outgoing.mailer.is_some() && !matches!(mailed, Some(Mailed::Queued(_))) { (send_form(request, token, &Form::default(), None)) }
             }
         }
         div.actions { a.button.primary href={ "/requests/" (request.id) } { "To the request" } a.button.plain href="/requests/new" { "Another request" } }
