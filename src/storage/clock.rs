@@ -10,6 +10,7 @@
 //! may have been off for that long, unless the clock was suspect already: then time goes on from the latest answer, and somebody has to accept it. A clock
 //! that was wrong from the first start on is believed too, and what it has pushed ahead stays ahead. Sleep counts as uptime as the kernel measures it; a virtual
 //! machine that its host has held looks like a clock that jumped. Small steps add up: the five minutes are for a whole boot, or since the last acceptance.
+//! While a right clock is not believed, the codes of an authenticator app do not fit: an admin comes in by passkey, recovery code, API key or a session they have.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
