@@ -35,8 +35,10 @@ pub trait RecordStore: Send + Sync {
     /// The store's clock, to the millisecond: the database's in a cluster, the guarded local one when embedded. Never runs backwards.
     fn now(&self) -> OffsetDateTime;
 
-    /// Whether the clock jumped so far ahead that destroying documents on its word is suspended until an admin confirms it.
+    /// Whether the machine's clock jumped so far ahead that it is not believed: `now` goes on without it, and purging by deadline is suspended until an
+    /// admin accepts the time.
     fn clock_suspect(&self) -> bool;
+    /// The machine's time is right as it is at this moment. Durable with the next thing that is written.
     fn accept_clock(&self);
 
     /// Stores a new request with its link. With a claim: the same claim gives the same request again, and changes nothing.

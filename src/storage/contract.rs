@@ -6,7 +6,7 @@ mod indexes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use proptest::strategy::{Strategy, ValueTree};
@@ -176,7 +176,7 @@ macro_rules! contract {
 
 struct Embedded {
     folder: std::path::PathBuf,
-    hands: Arc<AtomicI64>,
+    hands: Arc<clock::Manual>,
 }
 
 impl Ground for Embedded {
@@ -190,7 +190,7 @@ impl Ground for Embedded {
         let start = time::macros::datetime!(2026-01-01 0:00 UTC);
         Self {
             folder: std::env::temp_dir().join(name),
-            hands: Arc::new(AtomicI64::new(clock::to_ms(start))),
+            hands: Arc::new(clock::Manual::new(start)),
         }
     }
 
@@ -204,8 +204,7 @@ impl Ground for Embedded {
     }
 
     fn forward(&self, by: Duration) {
-        self.hands
-            .fetch_add(i64::try_from(by.whole_milliseconds()).unwrap(), Ordering::SeqCst);
+        self.hands.pass(i64::try_from(by.whole_milliseconds()).unwrap());
     }
 }
 

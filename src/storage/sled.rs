@@ -20,6 +20,7 @@ mod tests;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
@@ -46,6 +47,8 @@ const CLAIM_LIFE: Duration = Duration::hours(24);
 const SIGHT_LIFE: Duration = Duration::days(15);
 /// How often the highest instant seen is written down.
 const CLOCK_EVERY_MS: i64 = 60_000;
+/// The row of what the clock is judged by after a restart.
+const CLOCK_BASE: &str = "clock-base";
 /// Damaged rows that one claim steps over.
 const CLAIM_LOOK: usize = 32;
 /// How long a damaged row is left alone before it is looked at (and reported) again.
@@ -57,6 +60,7 @@ pub struct SledStore {
     /// The last decision, so that readers wait for rows and not for chunks.
     decided: AtomicU64,
     clock_written: AtomicI64,
+    base_written: Mutex<Vec<u8>>,
 }
 
 impl SledStore {
@@ -65,13 +69,18 @@ impl SledStore {
         let store = DurableSled::open(dir, options)?;
         let seen = store.records().get(&key::meta("clock"))?;
         let seen = seen.and_then(|b| b.try_into().ok()).map(|b| from_ms(i64::from_be_bytes(b)));
+        let base = store.records().get(&key::meta(CLOCK_BASE))?;
         let this = Self {
             store,
-            clock: GuardedClock::new(source, seen),
+            clock: GuardedClock::new(source, seen, base.as_deref()),
             decided: AtomicU64::new(0),
             clock_written: AtomicI64::new(0),
+            base_written: Mutex::new(base.unwrap_or_default()),
         };
-        this.check_version()?;
+        // A new store holds nothing that a clock could destroy, and may be made before the machine's time is right.
+        if !this.check_version()? {
+            this.note_base()?;
+        }
         this.complete_indexes()?;
         this.end_leases()?;
         Ok(this)
@@ -97,10 +106,11 @@ impl SledStore {
         self.store.settled_blocking(seq)
     }
 
-    fn check_version(&self) -> Result<(), StoreError> {
+    /// Whether the store is new.
+    fn check_version(&self) -> Result<bool, StoreError> {
         match self.meta("layout")? {
-            None => self.set_meta("layout", b"1"),
-            Some(version) if version == b"1" => Ok(()),
+            None => self.set_meta("layout", b"1").map(|()| true),
+            Some(version) if version == b"1" => Ok(false),
             Some(version) => Err(StoreError::Corrupt(format!(
                 "it was written by a later nightdrop (layout {}); use that version or restore a backup",
                 String::from_utf8_lossy(&version)
@@ -149,9 +159,7 @@ impl SledStore {
             .store
             .decide(|rows| {
                 let (mut batch, answer) = decide(rows, now)?;
-                if !batch.is_empty() {
-                    self.note_clock(&mut batch, now);
-                }
+                self.note_clock(&mut batch, now);
                 Ok::<_, Failed>((batch, answer))
             })
             .map_err(Failed::into_storage)?;
@@ -161,12 +169,35 @@ impl SledStore {
         Ok(answer)
     }
 
-    /// The floor under the clock survives a restart, to the minute.
+    /// The floor under the clock survives a restart, to the minute; what was trusted and whether it still is, at once.
     fn note_clock(&self, batch: &mut Batch, now: OffsetDateTime) {
-        let now = to_ms(now);
-        if now - self.clock_written.load(Ordering::Relaxed) >= CLOCK_EVERY_MS {
-            self.clock_written.store(now, Ordering::Relaxed);
-            batch.put(key::meta("clock"), now.to_be_bytes());
+        let (now, base) = (to_ms(now), self.clock.base());
+        let mut written = self.base_written.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = now - self.clock_written.load(Ordering::Relaxed) >= CLOCK_EVERY_MS;
+        if *written == base && (batch.is_empty() || !due) {
+            return;
+        }
+        if batch.is_empty() {
+            // Whoever only looks must not fail on a full disk because of the clock.
+            batch.frees_space();
+        }
+        self.clock_written.store(now, Ordering::Relaxed);
+        batch.put(key::meta("clock"), now.to_be_bytes());
+        // Its own row: earlier versions read the other one.
+        batch.put(key::meta(CLOCK_BASE), base.as_slice());
+        *written = base;
+    }
+
+    /// From the first moment on: a portal may have nothing to write until after the clock has jumped.
+    fn note_base(&self) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        self.note_clock(&mut batch, self.clock.now());
+        match self.store.apply(batch).and_then(|seq| self.store.settled_blocking(seq)) {
+            Err(error @ StoreError::Full { .. }) => {
+                tracing::warn!(%error, "the clock's state could not be written down");
+                Ok(())
+            }
+            done => done,
         }
     }
 

@@ -119,7 +119,8 @@ impl Step<'_> {
         }
     }
 
-    /// The deadline counts only while the clock can be trusted; an agent's word always does.
+    /// The deadline counts only while the clock can be trusted; an agent's word always does. What else ends by time (links, unfinished uploads, rows without a
+    /// document) goes by the store's `now`, which a jump does not move.
     fn must_purge(&self) -> bool {
         let by_agent = matches!(self.request.stage, Stage::Held { purge_requested: true, .. });
         by_agent || (self.request.past_deadline(self.now) && !self.portal.records.clock_suspect())

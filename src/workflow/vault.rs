@@ -81,7 +81,7 @@ pub async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -
     }
 }
 
-/// Takes the clock's word again after a jump: purging by deadline goes on.
+/// Takes the machine's present time for right, after a jump: purging by deadline goes on. With a time that is still wrong, what that time says is due is destroyed.
 pub async fn accept_clock(portal: &Portal, by: Actor) -> Result<(), WorkflowError> {
     portal.records.accept_clock();
     portal

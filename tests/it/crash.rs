@@ -11,7 +11,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 use futures_util::StreamExt;
@@ -22,7 +21,7 @@ use nightdrop::crypto::envelope::Suite;
 use nightdrop::domain::agent::Actor;
 use nightdrop::domain::request::Stage;
 use nightdrop::sandbox::{self, Sandbox};
-use nightdrop::storage::clock::Source;
+use nightdrop::storage::clock::{Manual, Source, from_ms};
 use nightdrop::workflow::issue;
 use serde_json::{Value, json};
 

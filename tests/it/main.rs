@@ -7,6 +7,7 @@ mod at_rest;
 mod audit;
 mod browser;
 mod cli;
+mod clock;
 mod console;
 mod crash;
 mod demo;

@@ -41,7 +41,7 @@ fn code(request: &DocumentRequest) -> String {
 }
 
 /// The request is purged for `cause`, with a chained receipt, and nothing of the document is left.
-async fn gone_for(house: &House, link: &Link, document: &Document, cause: &str) {
+pub async fn gone_for(house: &House, link: &Link, document: &Document, cause: &str) {
     let request = house.request(link).await;
     assert_eq!(request.stage, Stage::Purged, "{:#?}", house.log(link).await);
     let stone = request.tombstones.last().unwrap();

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nightdrop::app::{self, App, KeyProtection, Running};
 use nightdrop::config::Config;
@@ -14,7 +14,7 @@ use nightdrop::domain::document::{ApplicantRef, DocumentKind, PartName, Provider
 use nightdrop::domain::request::{DocumentRequest, RequestState};
 use nightdrop::http::body::Pace;
 use nightdrop::sandbox::{self, Sandbox};
-use nightdrop::storage::clock::Source;
+use nightdrop::storage::clock::{Manual, Source};
 use nightdrop::worker::{self, Step};
 use nightdrop::workflow::issue::{self, Ask, Expiry, Issued};
 use nightdrop::workflow::{Portal, sign_in};
@@ -83,19 +83,29 @@ impl Default for Wish {
 impl Wish {
     /// A clock that stands still until the test moves it.
     pub fn with_hands(mut self) -> (Self, Hands) {
-        let start = time::OffsetDateTime::now_utc();
-        let hands = Arc::new(AtomicI64::new(i64::try_from(start.unix_timestamp_nanos() / 1_000_000).unwrap()));
+        let hands = Arc::new(Manual::new(time::OffsetDateTime::now_utc()));
         self.clock = Source::Manual(hands.clone());
         (self, Hands(hands))
     }
 }
 
 /// Moves a test's clock.
-pub struct Hands(Arc<AtomicI64>);
+pub struct Hands(Arc<Manual>);
 
 impl Hands {
+    /// Time passes.
     pub fn forward(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.whole_milliseconds()).unwrap(), Ordering::SeqCst);
+        self.0.pass(i64::try_from(by.whole_milliseconds()).unwrap());
+    }
+
+    /// Only the wall clock is set, ahead or back.
+    pub fn jump(&self, by: Duration) {
+        self.0.jump(i64::try_from(by.whole_milliseconds()).unwrap());
+    }
+
+    /// The machine, not only the portal, is about to start again.
+    pub fn reboot(&self) {
+        self.0.reboot();
     }
 }
 

@@ -328,7 +328,7 @@ pub async fn status(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
     Ok(HttpResponse::Ok().json(status_view(&state).await?))
 }
 
-/// Take the clock's word again after a jump: purging by deadline goes on.
+/// Take the machine's present time for right, after a jump: purging by deadline goes on. Put a wrong time right first.
 #[utoipa::path(post, path = "/clock/accept", tag = "admin", request_body = Nothing,
     responses((status = 200, description = "The state of things.", body = Status)), security(("api_key" = ["admin"])))]
 pub async fn accept_clock(caller: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {

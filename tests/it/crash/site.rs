@@ -57,7 +57,7 @@ impl Site {
     }
 
     pub(super) async fn open(&self) -> App {
-        App::open(config(self.folder.path()), Source::Manual(Arc::new(AtomicI64::new(self.clock()))))
+        App::open(config(self.folder.path()), Source::manual(from_ms(self.clock())))
             .await
             .unwrap()
     }
@@ -177,13 +177,14 @@ pub(super) fn child(folder: &Path) {
         std::process::exit(0);
     });
     let start: i64 = std::env::var(START).unwrap().parse().unwrap();
-    let hands = Arc::new(AtomicI64::new(start));
+    let hands = Arc::new(Manual::new(from_ms(start)));
     let turning = hands.clone();
     std::thread::spawn(move || {
         let born = Instant::now();
         loop {
             std::thread::sleep(std::time::Duration::from_millis(2));
-            turning.store(start + i64::try_from(born.elapsed().as_millis()).unwrap() * HASTE, Ordering::SeqCst);
+            let shows = start + i64::try_from(born.elapsed().as_millis()).unwrap() * HASTE;
+            turning.pass(shows - turning.wall_ms());
         }
     });
     runtime().block_on(async {

@@ -20,7 +20,7 @@ use nightdrop::domain::agent::Actor;
 use nightdrop::domain::document::PartName;
 use nightdrop::domain::id::RequestId;
 use nightdrop::domain::request::RequestState;
-use nightdrop::storage::clock::Source;
+use nightdrop::storage::clock::{Manual, Source, from_ms};
 use nightdrop::worker::{self, Step};
 use nightdrop::workflow::{self, issue};
 use tokio::sync::mpsc;
@@ -379,9 +379,12 @@ impl Site {
             let shown = bytes.chunks(8_192).any(|piece| piece.len() >= 16 && marks.contains(&piece[..16]));
             assert!(!shown, "plaintext in {}", path.display());
         }
-        let app = App::open(config(self.folder.path()), Source::Manual(self.clock.clone()))
-            .await
-            .unwrap();
+        let app = App::open(
+            config(self.folder.path()),
+            Source::manual(from_ms(self.clock.load(Ordering::SeqCst))),
+        )
+        .await
+        .unwrap();
         let portal = &app.portal;
         assert!(portal.records.live_documents().await.unwrap().is_empty());
         assert!(portal.blobs.documents().await.unwrap().is_empty());
@@ -524,7 +527,7 @@ fn child(folder: &Path) {
         writeln!(out, "\n= {text}").unwrap();
         out.flush().unwrap();
     };
-    let clock = Arc::new(AtomicI64::new(std::env::var(CLOCK).unwrap().parse().unwrap()));
+    let clock = Arc::new(Manual::new(from_ms(std::env::var(CLOCK).unwrap().parse().unwrap())));
     crate::crash::runtime().block_on(async {
         let app = App::open(config(folder), Source::Manual(clock.clone())).await.unwrap();
         let portal = app.portal.clone();
@@ -536,13 +539,13 @@ fn child(folder: &Path) {
     });
 }
 
-async fn obey(portal: &Arc<workflow::Portal>, clock: &AtomicI64, order: &str) -> String {
+async fn obey(portal: &Arc<workflow::Portal>, clock: &Manual, order: &str) -> String {
     let words: Vec<&str> = order.split(' ').collect();
     let id = || RequestId::parse(words[1]).unwrap();
     match words[0] {
         "work" => while worker::step(portal).await.unwrap() == Step::Done {},
         "arm" => nightdrop::crash::arm(words[1]),
-        "clock" => clock.store(words[1].parse().unwrap(), Ordering::SeqCst),
+        "clock" => clock.pass(words[1].parse::<i64>().unwrap() - clock.wall_ms()),
         "retry" => drop(issue::retry(portal, id(), Actor::Operator).await.unwrap()),
         "mark" => drop(issue::mark_uploaded(portal, id(), Actor::Operator).await.unwrap()),
         "purge" => drop(issue::request_purge(portal, id(), Actor::Operator).await.unwrap()),

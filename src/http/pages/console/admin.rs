@@ -35,7 +35,7 @@ pub fn overview(
         (notice(done))
         @if status.clock_suspect {
             form.notice.bad method="post" action="/admin/clock" {
-                p { strong { "The clock jumped ahead. " } "Links may have expired early, and purging by deadline is suspended. If the machine’s time is right now, say so." }
+                p { strong { "The clock jumped ahead. " } "The portal does not believe it: time goes on from before, and purging by deadline is suspended. Look at the machine’s time and put it right if it is wrong; whatever it says is overdue will be destroyed. If it is right now, say so." }
                 button.plain { "The time is right" }
             }
         }

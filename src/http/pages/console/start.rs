@@ -35,7 +35,7 @@ pub fn page(agent: &Agent, state: &State, attention: &Attention, only_password: 
             p.notice.bad { strong { "The vault is locked. " } "Documents are taken and kept sealed, and none is forwarded until an admin unlocks it." }
         }
         @if state.portal.records.clock_suspect() {
-            p.notice.bad { strong { "The clock jumped. " } "Purging by deadline is suspended until an admin confirms the time." }
+            p.notice.bad { strong { "The clock jumped. " } "It is not believed, and purging by deadline is suspended until an admin confirms the time." }
         }
         section aria-labelledby="attention" {
             h2 id="attention" { "Needs attention" }
