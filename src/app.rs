@@ -219,6 +219,7 @@ impl App {
     pub async fn start_on(self, public: TcpListener, staff: TcpListener, worker: bool) -> Result<Running, StartError> {
         let addresses = (local(&public)?, local(&staff)?);
         let settings = http::Settings {
+            staff_tls: self.config.staff.tls.is_some(),
             staff_url: self.config.staff_url.clone(),
             ..http::Settings::of(&self.config.public_url, addresses.1)
         };

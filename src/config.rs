@@ -193,6 +193,7 @@ impl Config {
         if !(16..=1_048_576).contains(&erasure_slots) {
             r.fault("erasure.slots", "must be between 16 and 1048576 (4 KiB of disk each)");
         }
+        let staff_url = staff_url(r);
         let config = Self {
             path: None,
             public: listener(r, "public", "0.0.0.0:8080"),
@@ -222,11 +223,11 @@ impl Config {
             erasure_slots,
             catalogue: catalogue(r),
             providers: providers(r, base),
-            outgoing: outgoing::read(r, base),
+            outgoing: outgoing::read(r, base, staff_url.clone()),
             workers: usize::try_from(r.number("workers", 0)).unwrap_or(0),
             scan: scan::read(r),
             attempts: u32::try_from(r.number("forwarding.attempts", 40)).unwrap_or(40).max(1),
-            staff_url: staff_url(r),
+            staff_url,
             require_second_factor: r.boolean("accounts.require_second_factor", false),
             api_per_minute: api_per_minute(r),
             sso: sso::read(r),

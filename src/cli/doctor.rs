@@ -180,6 +180,13 @@ fn listeners(config: &Config, findings: &mut Findings) {
         findings.note(AREA, text, "listen on 127.0.0.1 behind a TLS proxy, or set listen.staff_tls");
     }
     let https = config.public_url.starts_with("https://");
+    if config.staff_url.is_none() && (https || outside(config.staff.address)) {
+        findings.note(
+            AREA,
+            "the console has no address of its own: passkeys and single sign-on work on this machine alone, and agents' mails have no link",
+            "set staff_url to the address at which browsers reach the console",
+        );
+    }
     if https && config.public.tls.is_none() && config.trusted_proxies.is_empty() {
         let text = format!("{} is served by {} without TLS", config.public_url, config.public.address);
         findings.note(AREA, text, "set listen.public_tls; or, behind a TLS proxy, name the proxy in trusted_proxies so that limits count the applicants and not the proxy");

@@ -16,6 +16,7 @@ use crate::crypto::envelope::Suite;
 use crate::crypto::keyfile::Argon2Cost;
 use crate::crypto::private_file;
 use crate::domain::agent::{Actor, Role, Scope};
+use crate::http::address_of;
 use crate::storage::clock::Source;
 use crate::workflow::sign_in;
 
@@ -44,6 +45,10 @@ pub struct Init {
     /// Where console and API listen [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDR")]
     listen_staff: Option<String>,
+    /// How browsers reach the console, such as https://console.example.com; passkeys and single sign-on work there only
+    /// [default: none; with a listener on this machine alone, http://localhost and its port]
+    #[arg(long, value_name = "URL")]
+    staff_url: Option<String>,
     /// The first admin's e-mail address: the sign-in name
     #[arg(long, value_name = "EMAIL")]
     admin_email: Option<String>,
@@ -83,6 +88,10 @@ enum Protection {
     /// A passphrase: the portal starts locked until somebody enters it.
     Passphrase,
 }
+
+/// What the template says where the console has no address of its own.
+const STAFF_URL: &str = "# staff_url = \"https://console.example.com\"";
+const NO_URL: &str = "none";
 
 /// Everything answered, nothing made yet.
 struct Plan {
@@ -135,6 +144,12 @@ fn plan(init: Init, asking: bool) -> Outcome<Plan> {
         Some("127.0.0.1:8081"),
         "--listen-staff",
     )?;
+    let staff_url = answer(
+        init.staff_url,
+        "How browsers reach the console (https://…, none: by localhost on this machine)",
+        Some(NO_URL),
+        "--staff-url",
+    )?;
     let email = answer(init.admin_email, "The first admin's e-mail address", None, "--admin-email")?;
     let name = answer(init.admin_name, "The first admin's name", Some("Admin"), "--admin-name")?;
     if init.admin_password_file.is_none() && !asking {
@@ -170,6 +185,10 @@ fn plan(init: Init, asking: bool) -> Outcome<Plan> {
         absolute(&data_dir)?
     };
     let mut text = template::write(&data_dir.display().to_string(), &public_url, &public, &staff);
+    if staff_url != NO_URL {
+        let url = toml::Value::String(staff_url);
+        settle(&mut text, STAFF_URL, &format!("staff_url = {url}"));
+    }
     if let Some(slots) = init.erasure_slots {
         settle(&mut text, "slots = 16384", &format!("slots = {slots}"));
     }
@@ -250,6 +269,7 @@ async fn make(plan: Plan, config: Config) -> Outcome {
         fs::create_dir_all(folder).map_err(|e| Failure::new(format!("{}: {e}", folder.display())))?;
     }
     private_file::create(&plan.config, plan.text.as_bytes(), 0o600).map_err(|e| Failure::new(e.to_string()))?;
+    let console = console(&config);
     let api_key = first_people(config, &plan.email, &plan.name, &plan.password).await?;
     if told(&mut stop) {
         return Err(Failure::new("interrupted; nothing was left behind"));
@@ -258,7 +278,7 @@ async fn make(plan: Plan, config: Config) -> Outcome {
     if plan.json {
         output::json(&json!({"config": path.display().to_string(), "api_key": &*api_key}))?;
     } else {
-        tell(&path, &plan.email, &api_key)?;
+        tell(&path, console.as_deref(), &plan.email, &api_key)?;
     }
     undo.keep();
     Ok(())
@@ -282,8 +302,18 @@ async fn first_people(config: Config, email: &str, name: &str, password: &str) -
     Ok(secret)
 }
 
-fn tell(config: &Path, email: &str, api_key: &str) -> Outcome {
+/// Where the console will be; unknown with any free port.
+fn console(config: &Config) -> Option<String> {
+    let staff = &config.staff;
+    let here = || (staff.address.port() != 0).then(|| address_of(staff.address, staff.tls.is_some()));
+    config.staff_url.clone().or_else(here)
+}
+
+fn tell(config: &Path, console: Option<&str>, email: &str, api_key: &str) -> Outcome {
     output::line(format_args!("Configuration   {}", config.display()))?;
+    if let Some(console) = console {
+        output::line(format_args!("Console         {console}"))?;
+    }
     output::line(format_args!("First admin     {email}"))?;
     output::line(format_args!("API key         {api_key}"))?;
     output::line("                (all scopes; it is shown this once and stored only as a hash)")?;
@@ -367,9 +397,12 @@ mod tests {
         let mut text = template::write("data", "https://drop.example.com", "127.0.0.1:0", "127.0.0.1:0");
         settle(&mut text, "slots = 16384", "slots = 64");
         settle(&mut text, "accept_weak = false", "accept_weak = true ");
+        settle(&mut text, STAFF_URL, "staff_url = \"https://console.bank.example\"");
         settle(&mut text, "# passphrase_file = \"secrets/passphrase\"", "passphrase_file = \"x\"");
         let config = Config::parse(&text, Path::new(""), std::iter::empty()).unwrap();
         assert_eq!(config.erasure_slots, 64);
+        assert_eq!(config.staff_url.as_deref(), Some("https://console.bank.example"));
+        assert_eq!(text.matches("staff_url =").count(), 1);
         assert!(config.accept_weak_erasure);
         assert_eq!(config.keys.passphrase_file, Some(PathBuf::from("x")));
     }

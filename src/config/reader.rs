@@ -77,7 +77,6 @@ const SCALARS: &[&str] = &[
     "erasure.slots",
     "erasure.accept_weak",
     "forwarding.attempts",
-    "staff_url",
     "mail.from",
     "mail.host",
     "mail.port",

@@ -224,6 +224,7 @@ async fn init_unattended_then_serve_until_told_to_stop() {
         "an absolute data folder holds its configuration"
     );
     let serving = made.serve();
+    assert!(serving.staff.starts_with("http://localhost:"), "{}", serving.staff);
     assert_eq!(status(&format!("{}/readyz", serving.public)).await, 200);
     assert_eq!(status(&format!("{}/readyz", serving.staff)).await, 200);
     let sentence = fails(&mut made.with_config(&["serve"]));
@@ -317,6 +318,31 @@ fn a_failed_init_leaves_nothing_behind() {
     private(&folder.path().join("password"), "too short");
     assert!(fails(&mut init(&folder, &[])).contains("15 characters"));
     assert_eq!(names(folder.path()), ["password"]);
+}
+
+#[test]
+fn init_prints_the_address_at_which_passkeys_work() {
+    let lines = |more: &[&str], staff: &str| {
+        let folder = Folder::new();
+        let mut command = init(&folder, more);
+        let arguments: Vec<_> = command.get_args().map(|a| a.to_str().unwrap().to_owned()).collect();
+        let place = arguments.iter().position(|a| a == "--listen-staff").unwrap();
+        let mut arguments = arguments;
+        arguments[place + 1] = staff.to_owned();
+        arguments.retain(|a| a != "--json");
+        command = nightdrop(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let said = done(&mut command);
+        let text = std::fs::read_to_string(folder.path().join("data/nightdrop.toml")).unwrap();
+        (said, text)
+    };
+    let (said, text) = lines(&[], "127.0.0.1:8081");
+    assert!(said.contains("Console         http://localhost:8081\n"), "{said}");
+    assert!(text.contains("\n# staff_url ="));
+    let (said, text) = lines(&["--staff-url", "https://console.bank.example"], "127.0.0.1:8081");
+    assert!(said.contains("Console         https://console.bank.example\n"), "{said}");
+    assert!(text.contains("\nstaff_url = \"https://console.bank.example\"\n"));
+    let folder = Folder::new();
+    assert!(fails(&mut init(&folder, &["--staff-url", "console.bank.example"])).contains("staff_url: must be"));
 }
 
 #[test]
@@ -456,7 +482,8 @@ fn t142_doctor_sees_few_descriptors_and_a_running_portal() {
     let all = found["findings"].as_array().unwrap();
     assert!(all.iter().any(|f| f["area"] == "store" && f["text"] == "a running portal holds it"));
     let mut ready = made.with_config(&["doctor", "--ready"]);
-    ready.env("NIGHTDROP_LISTEN_STAFF", serving.staff.trim_start_matches("http://"));
+    let port = serving.staff.strip_prefix("http://localhost:").unwrap();
+    ready.env("NIGHTDROP_LISTEN_STAFF", format!("127.0.0.1:{port}"));
     assert!(done(&mut ready).contains("ready for uploads"));
     serving.stop();
     let output = ready.output().unwrap();
