@@ -125,7 +125,6 @@ fn configuration(path: &Path, findings: &mut Findings) -> Option<Config> {
     match Config::load(path, process::environment()) {
         Ok(config) => {
             findings.good(AREA, format!("{} is complete", path.display()));
-            writable_by_others(path, findings);
             if config.company.name == "Example Bank" {
                 findings.note(
                     AREA,
@@ -145,15 +144,6 @@ fn configuration(path: &Path, findings: &mut Findings) -> Option<Config> {
     }
 }
 
-fn writable_by_others(path: &Path, findings: &mut Findings) {
-    use std::os::unix::fs::MetadataExt;
-    let mode = std::fs::metadata(path).map_or(0, |m| m.mode());
-    if mode & 0o022 != 0 {
-        let mend = format!("chmod go-w {}", path.display());
-        findings.wrong("configuration", format!("others may change {}", path.display()), mend);
-    }
-}
-
 fn listeners(config: &Config, findings: &mut Findings) {
     const AREA: &str = "listeners";
     let outside = |address: std::net::SocketAddr| !address.ip().is_loopback();
@@ -161,14 +151,7 @@ fn listeners(config: &Config, findings: &mut Findings) {
         if let Some(tls) = &listener.tls {
             match crate::http::tls::server(&tls.cert, &tls.key) {
                 Ok(_) => findings.good(AREA, format!("{name}: {} and its key belong together", tls.cert.display())),
-                Err(why) => findings.wrong(AREA, format!("{name}: {why}"), format!("mend listen.{name}_tls")),
-            }
-            if let Err(why) = crate::crypto::private_file::open_checked(
-                &tls.key,
-                crate::crypto::private_file::Privacy::Credential,
-                std::fs::OpenOptions::new().read(true),
-            ) {
-                findings.wrong(AREA, format!("{name}: {why}"), format!("chmod 0400 {}", tls.key.display()));
+                Err(why) => findings.wrong(AREA, format!("{name}: {why}"), format!("mend listen.{name}_tls, or its files")),
             }
         }
     }

@@ -363,6 +363,46 @@ fn t141_a_password_file_that_others_can_read_is_refused() {
 }
 
 #[test]
+fn t141_a_configuration_that_others_may_change_is_refused() {
+    let made = Made::new(&[]);
+    for mode in [0o620, 0o602, 0o666] {
+        std::fs::set_permissions(&made.config, PermissionsExt::from_mode(mode)).unwrap();
+        let said = fails(&mut made.with_config(&["serve"]));
+        assert!(said.contains("others may change") && said.contains("chmod go-w"), "{mode:o} {said}");
+    }
+    // What others may only read is no secret.
+    std::fs::set_permissions(&made.config, PermissionsExt::from_mode(0o644)).unwrap();
+    made.serve().stop();
+}
+
+#[test]
+fn t141_a_tls_key_that_others_can_read_is_refused() {
+    let made = Made::new(&[]);
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(made.path("cert.pem"), pair.cert.pem()).unwrap();
+    let key = made.path("key.pem");
+    private(&key, &pair.signing_key.serialize_pem());
+    // As tools that renew certificates leave it.
+    std::os::unix::fs::symlink(&key, made.path("live.pem")).unwrap();
+    let serve = || {
+        let mut serve = made.with_config(&["serve", "--log", "json"]);
+        serve.env("NIGHTDROP_LISTEN_STAFF_TLS_CERT", made.path("cert.pem"));
+        serve.env("NIGHTDROP_LISTEN_STAFF_TLS_KEY", made.path("live.pem"));
+        serve
+    };
+    for mode in [0o644, 0o604, 0o660] {
+        std::fs::set_permissions(&key, PermissionsExt::from_mode(mode)).unwrap();
+        let said = fails(&mut serve());
+        assert!(said.contains("lets others in") && said.contains("key.pem"), "{mode:o} {said}");
+    }
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o400)).unwrap();
+    let mut process = Process::start(&mut serve());
+    assert!(process.json()["staff"].as_str().unwrap().starts_with("https://localhost:"));
+    process.signal("-TERM");
+    assert_eq!(process.end().1, Some(0));
+}
+
+#[test]
 fn t141_all_faults_of_a_configuration_are_told_at_once() {
     let made = Made::new(&[]);
     let text = std::fs::read_to_string(&made.config).unwrap();
