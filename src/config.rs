@@ -86,6 +86,8 @@ pub struct Keys {
     /// Opens the key file at start; without it the portal starts locked when the key has a passphrase.
     pub passphrase_file: Option<PathBuf>,
     pub kek_file: Option<PathBuf>,
+    /// The vault key itself, as a service manager hands it over.
+    pub credential_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +119,11 @@ pub struct Provider {
     /// Folder that `…_file` values are relative to.
     pub base: PathBuf,
 }
+
+/// The variable with the folder in which systemd hands secrets over.
+pub const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// The vault key's name there, unless `keys.credential_file` says otherwise.
+pub const VAULT_CREDENTIAL: &str = "nightdrop-key";
 
 /// The largest part that any configuration may allow.
 const HARD_MAX_FILE: u64 = 100 << 20;
@@ -152,9 +159,12 @@ impl Config {
         let mut table: toml::Table = text
             .parse()
             .map_err(|error: toml::de::Error| vec![Fault::new("nightdrop.toml", format!("is not TOML: {}", error.message()))])?;
-        let mut faults = reader::overlay(&mut table, environment);
+        let environment: Vec<_> = environment.collect();
+        let credential = environment.iter().find(|(name, folder)| name == CREDENTIALS && !folder.is_empty());
+        let credential = credential.map(|(_, folder)| Path::new(folder).join(VAULT_CREDENTIAL));
+        let mut faults = reader::overlay(&mut table, environment.into_iter());
         let mut r = Reader::new(table, base);
-        let config = Self::resolve(&mut r, base);
+        let config = Self::resolve(&mut r, base, credential.filter(|file| file.exists()));
         faults.extend(r.finish());
         match config {
             Some(config) if faults.is_empty() => Ok(config),
@@ -162,7 +172,7 @@ impl Config {
         }
     }
 
-    fn resolve(r: &mut Reader, base: &Path) -> Option<Self> {
+    fn resolve(r: &mut Reader, base: &Path, credential: Option<PathBuf>) -> Option<Self> {
         let data_dir = r.path("data_dir").unwrap_or_else(|| base.join("data"));
         let public_url = r
             .required(
@@ -221,6 +231,7 @@ impl Config {
                 folder: keys_folder,
                 passphrase_file: r.path("keys.passphrase_file"),
                 kek_file: r.path("keys.kek_file"),
+                credential_file: r.path("keys.credential_file").or(credential),
             },
             retention,
             limits: UploadLimits {

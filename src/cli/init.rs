@@ -11,7 +11,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::app::{self, App, KeyProtection};
-use crate::config::{Config, template};
+use crate::config::{Config, VAULT_CREDENTIAL, template};
 use crate::crypto::envelope::Suite;
 use crate::crypto::keyfile::Argon2Cost;
 use crate::crypto::private_file;
@@ -61,13 +61,16 @@ pub struct Init {
     /// The configuration to write
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What opens the vault key: a key file beside it, or a passphrase [default: file]
+    /// What opens the vault key: a key file beside it, a passphrase, or nothing, for systemd to keep it [default: file]
     #[arg(long, value_enum, value_name = "KIND")]
     key_protection: Option<Protection>,
     /// A file with the vault key's passphrase. Alone, the configuration refers to it and the portal opens its vault at start;
     /// with `--key-protection passphrase` it is read this once, and the portal starts locked
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+    /// Where `--key-protection credential` writes the vault key, for `systemd-creds encrypt`
+    #[arg(long, value_name = "FILE")]
+    credential_file: Option<PathBuf>,
     /// How many submissions can be held at once, 4 KiB of disk each [default: 16384]
     #[arg(long, value_name = "N")]
     erasure_slots: Option<u64>,
@@ -87,6 +90,8 @@ enum Protection {
     File,
     /// A passphrase: the portal starts locked until somebody enters it.
     Passphrase,
+    /// The key goes to a file that you encrypt with systemd-creds and remove: systemd hands it to the service at start.
+    Credential,
 }
 
 /// What the template says where the console has no address of its own.
@@ -178,7 +183,16 @@ fn plan(init: Init, asking: bool) -> Outcome<Plan> {
             sign_in::PASSWORD_MIN
         )));
     }
-    let (protection, noted) = protection(init.key_protection, init.passphrase_file.as_deref(), asking)?;
+    let (protection, noted) = match (init.key_protection, &init.credential_file) {
+        (Some(Protection::Credential), Some(file)) if init.passphrase_file.is_none() => (KeyProtection::Credential(absolute(file)?), None),
+        (Some(Protection::Credential), _) => {
+            return Err(Failure::new(
+                "--key-protection credential needs --credential-file, the file to write the vault key to, and no --passphrase-file",
+            ));
+        }
+        (_, Some(_)) => return Err(Failure::new("--credential-file goes with --key-protection credential")),
+        (kind, None) => protection(kind, init.passphrase_file.as_deref(), asking)?,
+    };
     let data_dir = if config.parent() == Some(Path::new("")) {
         data_dir
     } else {
@@ -242,6 +256,7 @@ fn protection(kind: Option<Protection>, file: Option<&Path>, asking: bool) -> Ou
         (Some(Protection::File), Some(_)) => Err(Failure::new(
             "--key-protection file needs no --passphrase-file; give one of the two",
         )),
+        (Some(Protection::Credential), _) => Err(Failure::new("--key-protection credential needs --credential-file")),
         (None, Some(file)) => Ok((of(ask::from_file(file)?), Some(file.to_path_buf()))),
         (Some(Protection::Passphrase), Some(file)) => Ok((of(ask::from_file(file)?), None)),
         (Some(Protection::Passphrase), None) if asking => Ok((of(ask::new_secret("A passphrase for the vault key")?), None)),
@@ -258,7 +273,11 @@ fn protection(kind: Option<Protection>, file: Option<&Path>, asking: bool) -> Ou
 
 async fn make(plan: Plan, config: Config) -> Outcome {
     let mut stop = Stop::listen()?;
-    let undo = Undo::watch(&plan.config, &config);
+    let credential = match &plan.protection {
+        KeyProtection::Credential(file) => Some(file.clone()),
+        _ => None,
+    };
+    let undo = Undo::watch([Some(plan.config.clone()), credential.clone()], &config);
     let told = |stop: &mut Stop| futures_util::FutureExt::now_or_never(stop.told()).is_some();
     let slots = config.clone();
     let protection = plan.protection;
@@ -279,6 +298,7 @@ async fn make(plan: Plan, config: Config) -> Outcome {
         output::json(&json!({"config": path.display().to_string(), "api_key": &*api_key}))?;
     } else {
         tell(&path, console.as_deref(), &plan.email, &api_key)?;
+        credential.as_deref().map_or(Ok(()), hand_over)?;
     }
     undo.keep();
     Ok(())
@@ -325,18 +345,29 @@ fn tell(config: &Path, console: Option<&str>, email: &str, api_key: &str) -> Out
     ))
 }
 
+/// What is still to be done with a key that lies open.
+fn hand_over(key: &Path) -> Outcome {
+    output::line(format_args!(
+        "\nThe vault key lies open in {0} until you hand it to systemd, as root:
+  systemd-creds encrypt --name={VAULT_CREDENTIAL} {0} /etc/credstore.encrypted/{VAULT_CREDENTIAL} && shred -u {0}
+and the service's unit has
+  LoadCredentialEncrypted={VAULT_CREDENTIAL}:/etc/credstore.encrypted/{VAULT_CREDENTIAL}",
+        key.display()
+    ))
+}
+
 /// Takes away what this init has made, unless told to keep it. What was there before stays.
 struct Undo {
-    config: PathBuf,
+    files: [Option<PathBuf>; 2],
     folders: [PathBuf; 2],
     before: BTreeSet<PathBuf>,
     armed: bool,
 }
 
 impl Undo {
-    fn watch(file: &Path, config: &Config) -> Self {
+    fn watch(files: [Option<PathBuf>; 2], config: &Config) -> Self {
         let folders = [config.data_dir.clone(), config.keys.folder.clone()];
-        let mut before = BTreeSet::new();
+        let mut before: BTreeSet<PathBuf> = files.iter().flatten().filter(|file| file.exists()).cloned().collect();
         for folder in &folders {
             if folder.exists() {
                 before.insert(folder.clone());
@@ -344,7 +375,7 @@ impl Undo {
             before.extend(entries(folder));
         }
         Self {
-            config: file.to_path_buf(),
+            files,
             folders,
             before,
             armed: true,
@@ -362,8 +393,8 @@ impl Drop for Undo {
             return;
         }
         // Errors here have no better answer than what stays being in the way of the next init, which then says so.
-        if !self.before.contains(&self.config) {
-            let _ = fs::remove_file(&self.config);
+        for file in self.files.iter().flatten().filter(|file| !self.before.contains(*file)) {
+            let _ = fs::remove_file(file);
         }
         for folder in self.folders.iter().rev() {
             for entry in entries(folder).filter(|e| !self.before.contains(e)) {

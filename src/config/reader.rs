@@ -66,6 +66,7 @@ const SCALARS: &[&str] = &[
     "keys.folder",
     "keys.passphrase_file",
     "keys.kek_file",
+    "keys.credential_file",
     "retention.link",
     "retention.link_max",
     "retention.undelivered",

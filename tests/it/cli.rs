@@ -139,7 +139,12 @@ impl Made {
     }
 
     fn serve(&self) -> Serving {
-        let mut process = Process::start(&mut self.with_config(&["serve", "--log", "json"]));
+        self.serve_with(&[])
+    }
+
+    fn serve_with(&self, environment: &[(&str, &Path)]) -> Serving {
+        let mut command = self.with_config(&["serve", "--log", "json"]);
+        let mut process = Process::start(command.envs(environment.iter().copied()));
         let first = process.json();
         assert_eq!(first["event"], "listening");
         let url = |name: &str| first[name].as_str().unwrap().to_owned();
@@ -579,6 +584,75 @@ fn a_noted_passphrase_file_opens_the_vault_at_start() {
         false
     );
     serving.stop();
+}
+
+#[test]
+fn a_vault_key_that_the_service_manager_hands_over_opens_at_start() {
+    let outside = Folder::new();
+    let credential = outside.path().join("nightdrop-key");
+    let made = Made::new(&["--key-protection", "credential", "--credential-file", credential.to_str().unwrap()]);
+    let in_keys = names(&made.path("data/keys"));
+    assert!(!in_keys.iter().any(|n| n.ends_with(".key") || n == "kek"), "{in_keys:?}");
+    assert_eq!(std::fs::metadata(&credential).unwrap().mode() & 0o777, 0o400);
+    let locked = |serving: &Serving| json(&done(&mut made.asking(serving, &["key", "status", "--json"])))["locked"].clone();
+    let serving = made.serve();
+    assert_eq!(locked(&serving), true, "nothing in the data folder opens it");
+    serving.stop();
+
+    // systemd's access lists show as bits of the group.
+    let handed = [("CREDENTIALS_DIRECTORY", outside.path())];
+    let mode = |mode: u32| std::fs::set_permissions(&credential, PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o440);
+    let serving = made.serve_with(&handed);
+    assert_eq!(locked(&serving), false);
+    serving.stop();
+    let mut doctor = made.with_config(&["doctor", "--json"]);
+    assert!(done(doctor.envs(handed)).contains("handed over by the service manager"));
+    let named = [("NIGHTDROP_KEYS_CREDENTIAL_FILE", credential.as_path())];
+    let serving = made.serve_with(&named);
+    assert_eq!(locked(&serving), false);
+    serving.stop();
+    mode(0o444);
+    let said = fails(made.with_config(&["serve"]).envs(handed));
+    assert!(said.contains("keys.credential_file") && said.contains("lets others in"), "{said}");
+    assert!(fails(&mut made.with_config(&["key", "rotate"])).contains("service manager"));
+}
+
+#[test]
+fn a_failed_init_takes_the_credential_away_and_never_another_file() {
+    let folder = Folder::new();
+    let key = folder.path().join("key");
+    let credential = ["--key-protection", "credential", "--credential-file", key.to_str().unwrap()];
+    assert!(fails(&mut init(&folder, &["--key-protection", "credential"])).contains("needs --credential-file"));
+    assert!(fails(&mut init(&folder, &credential[2..])).contains("goes with"));
+    // The keys are made before the admin's name is looked at.
+    let mut command = init(&folder, &credential);
+    let arguments: Vec<_> = command
+        .get_args()
+        .map(|a| a.to_str().unwrap().replace("ana@example.com", "nobody"))
+        .collect();
+    command = nightdrop(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(fails(&mut command).contains("e-mail address"));
+    assert_eq!(names(folder.path()), ["password"]);
+    private(&key, "precious");
+    assert!(fails(&mut init(&folder, &credential)).contains("not overwritten"));
+    assert_eq!(std::fs::read_to_string(&key).unwrap(), "precious");
+}
+
+#[test]
+fn a_secret_that_the_service_manager_hands_over_may_show_its_access_list() {
+    let folder = Folder::new();
+    let passphrase = folder.path().join("passphrase");
+    private(&passphrase, PASSPHRASE);
+    let printed = json(&done(&mut init(&folder, &["--passphrase-file", passphrase.to_str().unwrap()])));
+    let made = Made {
+        config: PathBuf::from(printed["config"].as_str().unwrap()),
+        api_key: printed["api_key"].as_str().unwrap().to_owned(),
+        folder,
+    };
+    std::fs::set_permissions(&passphrase, PermissionsExt::from_mode(0o440)).unwrap();
+    assert!(fails(&mut made.with_config(&["serve"])).contains("lets others in"));
+    made.serve_with(&[("CREDENTIALS_DIRECTORY", made.folder.path())]).stop();
 }
 
 #[test]
