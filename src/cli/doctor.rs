@@ -153,6 +153,7 @@ fn listeners(config: &Config, findings: &mut Findings) {
                 Ok(_) => findings.good(AREA, format!("{name}: {} and its key belong together", tls.cert.display())),
                 Err(why) => findings.wrong(AREA, format!("{name}: {why}"), format!("mend listen.{name}_tls, or its files")),
             }
+            certificate(name, &tls.cert, time::OffsetDateTime::now_utc(), findings);
         }
     }
     if config.staff.tls.is_none() && outside(config.staff.address) {
@@ -180,6 +181,20 @@ fn listeners(config: &Config, findings: &mut Findings) {
             format!("{} is for this machine only", config.public_url),
             "set public_url to an https address before applicants use it",
         );
+    }
+}
+
+/// How long browsers still take a certificate. One that cannot be read is told with its key.
+fn certificate(name: &str, cert: &Path, now: time::OffsetDateTime, findings: &mut Findings) {
+    const AREA: &str = "listeners";
+    const SOON: time::Duration = time::Duration::days(14);
+    const MEND: &str = "renew it, then restart the portal";
+    let Ok(end) = crate::http::tls::expires(cert) else { return };
+    let text = |word: &str| format!("{name}: {} {word} on {}", cert.display(), end.date());
+    match end - now {
+        left if left.is_negative() => findings.wrong(AREA, text("ended"), MEND),
+        left if left < SOON => findings.note(AREA, text("ends"), MEND),
+        _ => findings.good(AREA, text("ends")),
     }
 }
 

@@ -509,6 +509,30 @@ fn t142_doctor_says_what_is_good_and_finds_planted_faults() {
 }
 
 #[test]
+fn t142_doctor_sees_a_certificate_end() {
+    let made = Made::new(&[]);
+    let level = |days: i64| {
+        let own = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = OffsetDateTime::now_utc() + time::Duration::days(days);
+        private(&made.path("cert.pem"), &params.self_signed(&own).unwrap().pem());
+        private(&made.path("key.pem"), &own.serialize_pem());
+        let mut doctor = made.with_config(&["doctor", "--json"]);
+        doctor.env("NIGHTDROP_LISTEN_PUBLIC_TLS_CERT", made.path("cert.pem"));
+        doctor.env("NIGHTDROP_LISTEN_PUBLIC_TLS_KEY", made.path("key.pem"));
+        let found = json(&out(&doctor.output().unwrap()));
+        let all = found["findings"].as_array().unwrap().clone();
+        assert!(
+            all.iter().any(|f| f["text"].as_str().unwrap().contains("belong together")),
+            "{found:#}"
+        );
+        let end = |f: &&Value| f["text"].as_str().unwrap().contains("cert.pem end");
+        all.iter().find(end).unwrap()["level"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((level(-1), level(13), level(15)), ("wrong".into(), "note".into(), "good".into()));
+}
+
+#[test]
 fn t142_doctor_sees_few_descriptors_and_a_running_portal() {
     let made = Made::new(&[]);
     let serving = made.serve();
