@@ -84,17 +84,17 @@ pub fn passkey(agent: &Agent, offer: &Offer, problem: Option<&Problem>) -> Marku
             p.lead { "This device, a telephone or a security key then signs you in: with a finger, a face or a PIN, and without a password." }
             (passkeys_at(offer))
             @if matches!(offer, Offer::Here) {
-            noscript { p.notice.warn { "Passkeys need JavaScript. An authenticator app works without it." } }
-            form.card method="post" action="/account/passkeys" data-passkey="/account/passkeys/begin" data-make="" {
-                (refusal(problem))
-                (Field::new("name", "Its name").hint("So that you recognise it later: “Work laptop”.")
-                    .input("text", "", problem, Input { focus: true, longest: Some(60), ..Input::default() }))
-                input type="hidden" name="ceremony";
-                input type="hidden" name="credential";
-                div.actions { button.primary { "Add the passkey" } a.button.plain href="/account" { "Cancel" } }
-                p.fault role="alert" hidden {}
-            }
-            script src=(*crate::http::pages::assets::PASSKEY_JS_URL) defer {}
+                noscript { p.notice.warn { "Passkeys need JavaScript. An authenticator app works without it." } }
+                form.card method="post" action="/account/passkeys" data-passkey="/account/passkeys/begin" data-make="" {
+                    (refusal(problem))
+                    (Field::new("name", "Its name").hint("So that you recognise it later: “Work laptop”.")
+                        .input("text", "", problem, Input { focus: true, longest: Some(60), ..Input::default() }))
+                    input type="hidden" name="ceremony";
+                    input type="hidden" name="credential";
+                    div.actions { button.primary { "Add the passkey" } a.button.plain href="/account" { "Cancel" } }
+                    p.fault role="alert" hidden {}
+                }
+                script src=(*crate::http::pages::assets::PASSKEY_JS_URL) defer {}
             }
         }
     };
