@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use zeroize::Zeroizing;
 
 use crate::config::reader::Fault;
 use crate::config::sso::SsoConfig;
-use crate::config::{Config, Provider};
+use crate::config::{CREDENTIALS, Config, Provider};
 use crate::connectors::hook::Hook;
 use crate::connectors::mail::Mailer;
 use crate::connectors::settings::Secret;
 use crate::connectors::{self, Connector};
 use crate::crypto::assurance::{self, Assurance, AssuranceClass};
 use crate::crypto::envelope::Suite;
-use crate::crypto::keyfile::{Argon2Cost, Protector};
+use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::password::{self, Passwords};
 use crate::crypto::private_file::{self, Privacy};
@@ -98,6 +98,8 @@ pub enum KeyProtection {
     Passphrase(Zeroizing<Vec<u8>>, Argon2Cost),
     /// 32 random bytes in a file of their own, beside the key.
     KekFile,
+    /// Nothing: the private key goes to this file, and a service manager hands it back at start.
+    Credential(PathBuf),
 }
 
 /// Makes folders, keys, secrets, erasure slots and an empty store. Refuses to touch what exists.
@@ -120,6 +122,7 @@ pub fn create(config: &Config, protection: &KeyProtection, suite: Suite) -> Resu
             private_file::create(&layout.kek, kek.expose(), 0o400).map_err(|e| refused("the key-encrypting key")(&e))?;
             Keyring::create_key(&layout.keys, suite, &Protector::Kek(&kek))
         }
+        KeyProtection::Credential(file) => Keyring::create_credential(&layout.keys, suite, file),
     };
     made.map_err(|e| refused("the vault key cannot be made")(&e))?;
     let uuid = SlotsFile::create(&layout.slots, config.erasure_slots).map_err(|e| refused("the erasure slots cannot be made")(&e))?;
@@ -220,6 +223,7 @@ impl App {
     pub async fn start_on(self, public: TcpListener, staff: TcpListener, worker: bool) -> Result<Running, StartError> {
         let addresses = (local(&public)?, local(&staff)?);
         let settings = http::Settings {
+            staff_tls: self.config.staff.tls.is_some(),
             staff_url: self.config.staff_url.clone(),
             ..http::Settings::of(&self.config.public_url, addresses.1)
         };
@@ -419,22 +423,43 @@ pub fn outgoing(config: &Config) -> Result<Outgoing, StartError> {
     })
 }
 
-/// A secret's file must not be readable by others.
+/// A secret's file must not be readable by others; what the service manager hands over is root's, with an access list for us.
+pub fn privacy_of(path: &Path) -> Privacy {
+    let folder = std::env::var_os(CREDENTIALS).filter(|folder| !folder.is_empty());
+    let inside = |folder| path.starts_with(folder) && !path.components().any(|c| c == Component::ParentDir);
+    match folder.is_some_and(|folder| inside(PathBuf::from(folder))) {
+        true => Privacy::Credential,
+        false => Privacy::Owner,
+    }
+}
+
 fn read_secret(path: &Path) -> Result<Secret, String> {
-    let bytes = private_file::read(path, 64 * 1024, Privacy::Owner).map_err(|e| e.to_string())?;
+    let bytes = private_file::read(path, 64 * 1024, privacy_of(path)).map_err(|e| e.to_string())?;
     let text = std::str::from_utf8(&bytes).map_err(|_| "is not text".to_owned())?;
     Ok(Secret::new(text))
 }
 
-/// Unlocks what needs no person: a key-encrypting key or passphrase in a file. Otherwise the portal starts locked.
+/// Unlocks what needs no person: a key that the service manager hands over, a key-encrypting key or passphrase in a file. Otherwise the portal starts locked.
 fn unlock_at_start(config: &Config, layout: &Layout, keyring: &Keyring) -> Result<(), StartError> {
+    if let Some(path) = &config.keys.credential_file {
+        let id = keyring.attach_credential(path).map_err(|e| refused("keys.credential_file")(&e))?;
+        let bare = keyring
+            .status()
+            .iter()
+            .any(|k| k.id == id && k.protection == Some(Protection::None));
+        if bare {
+            keyring
+                .unlock(&Protector::None)
+                .map_err(|e| refused("the vault key does not open with keys.credential_file")(&e))?;
+        }
+    }
     let kek = config
         .keys
         .kek_file
         .clone()
         .or_else(|| layout.kek.exists().then(|| layout.kek.clone()));
     if let Some(path) = kek {
-        let bytes = private_file::read(&path, 64, Privacy::Owner).map_err(|e| refused("keys.kek_file")(&e))?;
+        let bytes = private_file::read(&path, 64, privacy_of(&path)).map_err(|e| refused("keys.kek_file")(&e))?;
         let mut raw: [u8; 32] = bytes
             .as_slice()
             .try_into()
@@ -445,7 +470,7 @@ fn unlock_at_start(config: &Config, layout: &Layout, keyring: &Keyring) -> Resul
             .map_err(|e| refused("the vault key does not open with keys.kek_file")(&e))?;
     }
     if let Some(path) = &config.keys.passphrase_file {
-        let bytes = private_file::read(path, 4096, Privacy::Owner).map_err(|e| refused("keys.passphrase_file")(&e))?;
+        let bytes = private_file::read(path, 4096, privacy_of(path)).map_err(|e| refused("keys.passphrase_file")(&e))?;
         // One line break at the end, of either kind, is the editor's.
         let passphrase = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
         let passphrase = passphrase.strip_suffix(b"\r").unwrap_or(passphrase);

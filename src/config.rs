@@ -10,11 +10,14 @@ pub mod sso;
 pub mod template;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use time::Duration;
 
+use crate::connectors::KINDS;
 use crate::domain::document::{DocumentKind, FileType, PartName, ProviderName};
 use crate::words;
 use crate::workflow::catalogue::{Catalogue, CatalogueEntry, Strip};
@@ -83,6 +86,8 @@ pub struct Keys {
     /// Opens the key file at start; without it the portal starts locked when the key has a passphrase.
     pub passphrase_file: Option<PathBuf>,
     pub kek_file: Option<PathBuf>,
+    /// The vault key itself, as a service manager hands it over.
+    pub credential_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,31 +120,51 @@ pub struct Provider {
     pub base: PathBuf,
 }
 
+/// The variable with the folder in which systemd hands secrets over.
+pub const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// The vault key's name there, unless `keys.credential_file` says otherwise.
+pub const VAULT_CREDENTIAL: &str = "nightdrop-key";
+
 /// The largest part that any configuration may allow.
 const HARD_MAX_FILE: u64 = 100 << 20;
 
 impl Config {
     /// Reads a file and the environment. All faults at once, each with its key and what is accepted.
     pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Vec<Fault>> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let (text, mode) = read(path).map_err(|error| {
             vec![Fault::new(
                 path.display(),
                 format!("cannot be read ({error}); `nightdrop init` writes one"),
             )]
         })?;
         let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        let mut config = Self::parse(&text, &base, environment)?;
-        config.path = Some(path.to_path_buf());
-        Ok(config)
+        let parsed = Self::parse(&text, &base, environment);
+        if mode & 0o022 == 0 {
+            return parsed.map(|config| Self {
+                path: Some(path.to_path_buf()),
+                ..config
+            });
+        }
+        // Whoever writes this file says where documents go.
+        let place = path.display();
+        let exposed = Fault::new(
+            format!("others may change {place} (mode {:04o})", mode & 0o7777),
+            format!("chmod go-w {place}"),
+        );
+        let others = parsed.err().unwrap_or_default();
+        Err(std::iter::once(exposed).chain(others).collect())
     }
 
     pub fn parse(text: &str, base: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Vec<Fault>> {
         let mut table: toml::Table = text
             .parse()
             .map_err(|error: toml::de::Error| vec![Fault::new("nightdrop.toml", format!("is not TOML: {}", error.message()))])?;
-        let mut faults = reader::overlay(&mut table, environment);
+        let environment: Vec<_> = environment.collect();
+        let credential = environment.iter().find(|(name, folder)| name == CREDENTIALS && !folder.is_empty());
+        let credential = credential.map(|(_, folder)| Path::new(folder).join(VAULT_CREDENTIAL));
+        let mut faults = reader::overlay(&mut table, environment.into_iter());
         let mut r = Reader::new(table, base);
-        let config = Self::resolve(&mut r, base);
+        let config = Self::resolve(&mut r, base, credential.filter(|file| file.exists()));
         faults.extend(r.finish());
         match config {
             Some(config) if faults.is_empty() => Ok(config),
@@ -147,7 +172,7 @@ impl Config {
         }
     }
 
-    fn resolve(r: &mut Reader, base: &Path) -> Option<Self> {
+    fn resolve(r: &mut Reader, base: &Path, credential: Option<PathBuf>) -> Option<Self> {
         let data_dir = r.path("data_dir").unwrap_or_else(|| base.join("data"));
         let public_url = r
             .required(
@@ -189,10 +214,8 @@ impl Config {
                 false
             }
         };
-        let erasure_slots = r.number("erasure.slots", 16_384);
-        if !(16..=1_048_576).contains(&erasure_slots) {
-            r.fault("erasure.slots", "must be between 16 and 1048576 (4 KiB of disk each)");
-        }
+        let erasure_slots = r.within("erasure.slots", 16..=1_048_576, 16_384).into();
+        let staff_url = staff_url(r);
         let config = Self {
             path: None,
             public: listener(r, "public", "0.0.0.0:8080"),
@@ -208,13 +231,14 @@ impl Config {
                 folder: keys_folder,
                 passphrase_file: r.path("keys.passphrase_file"),
                 kek_file: r.path("keys.kek_file"),
+                credential_file: r.path("keys.credential_file").or(credential),
             },
             retention,
             limits: UploadLimits {
                 max_file,
-                uploads: usize::try_from(r.number("limits.uploads", 64)).unwrap_or(64),
-                uploads_per_address: usize::try_from(r.number("limits.uploads_per_address", 8)).unwrap_or(8),
-                pages_per_address: u32::try_from(r.number("limits.pages_per_address", 30)).unwrap_or(u32::MAX).max(1),
+                uploads: r.within("limits.uploads", 1..=100_000, 64) as usize,
+                uploads_per_address: r.within("limits.uploads_per_address", 1..=100_000, 8) as usize,
+                pages_per_address: r.within("limits.pages_per_address", 1..=10_000_000, 30),
             },
             passcode_required,
             trusted_proxies: r.networks("trusted_proxies"),
@@ -222,19 +246,28 @@ impl Config {
             erasure_slots,
             catalogue: catalogue(r),
             providers: providers(r, base),
-            outgoing: outgoing::read(r, base),
-            workers: usize::try_from(r.number("workers", 0)).unwrap_or(0),
+            outgoing: outgoing::read(r, base, staff_url.clone()),
+            workers: r.within("workers", 0..=1_024, 0) as usize,
             scan: scan::read(r),
-            attempts: u32::try_from(r.number("forwarding.attempts", 40)).unwrap_or(40).max(1),
-            staff_url: staff_url(r),
+            attempts: r.within("forwarding.attempts", 1..=10_000, 40),
+            staff_url,
             require_second_factor: r.boolean("accounts.require_second_factor", false),
-            api_per_minute: api_per_minute(r),
+            api_per_minute: r.within("limits.api_per_minute", 1..=1_000_000, 600),
             sso: sso::read(r),
             public_url: public_url?,
             data_dir,
         };
         Some(config)
     }
+}
+
+/// A file's text and mode, both of the same opened file.
+fn read(path: &Path) -> std::io::Result<(String, u32)> {
+    let mut file = std::fs::File::open(path)?;
+    let mode = file.metadata()?.mode();
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok((text, mode))
 }
 
 fn staff_url(r: &mut Reader) -> Option<String> {
@@ -246,15 +279,6 @@ fn staff_url(r: &mut Reader) -> Option<String> {
         );
     }
     Some(url.trim_end_matches('/').to_owned())
-}
-
-fn api_per_minute(r: &mut Reader) -> u32 {
-    let number = r.number("limits.api_per_minute", 600);
-    let fits = u32::try_from(number).ok().filter(|n| (1..=1_000_000).contains(n));
-    if fits.is_none() {
-        r.fault("limits.api_per_minute", "must be between 1 and 1000000");
-    }
-    fits.unwrap_or(600)
 }
 
 /// A text, or texts by languages that the pages speak.
@@ -306,6 +330,21 @@ fn listener(r: &mut Reader, name: &str, default: &str) -> Listener {
     Listener { address, tls }
 }
 
+const PARTS: &str = "names of 1–32 characters of a-z, 0-9 and -, such as [\"front\", \"back\"]";
+const TYPES: &str = "image/jpeg, image/png, application/pdf, image/heic";
+
+/// All entries of a list; one that means nothing is a fault, and never just left out.
+fn parsed<T>(r: &mut Reader, key: &str, entries: &[String], parse: impl Fn(&str) -> Option<T>, takes: &str) -> Vec<T> {
+    let mut found = Vec::new();
+    for entry in entries {
+        match parse(entry) {
+            Some(value) => found.push(value),
+            None => r.fault(key, format!("has \"{entry}\"; it takes {takes}")),
+        }
+    }
+    found
+}
+
 fn catalogue(r: &mut Reader) -> Catalogue {
     let mut catalogue = Catalogue::default();
     for name in r.tables("documents") {
@@ -319,24 +358,18 @@ fn catalogue(r: &mut Reader) -> Catalogue {
         let parts = r.strings(&key("parts"));
         let accepted = r.strings(&key("accepted"));
         let parts: Vec<PartName> = match parts {
-            Some(names) => names.iter().filter_map(|n| PartName::parse(n)).collect(),
+            Some(names) => parsed(r, &key("parts"), &names, PartName::parse, PARTS),
             None => known.as_ref().map(|k| k.parts.clone()).unwrap_or_default(),
         };
-        if !(1..=2).contains(&parts.len()) {
-            r.fault(
-                &key("parts"),
-                "needs one or two names of a-z, 0-9 and -, such as [\"front\", \"back\"]",
-            );
+        if !(1..=2).contains(&parts.len()) || parts.first() == parts.get(1) {
+            r.fault(&key("parts"), format!("needs one or two {PARTS}, each once"));
         }
         let accepted: Vec<FileType> = match accepted {
-            Some(types) => types.iter().filter_map(|t| FileType::from_mime(t)).collect(),
+            Some(types) => parsed(r, &key("accepted"), &types, FileType::from_mime, TYPES),
             None => known.as_ref().map_or_else(|| FileType::ALL[..3].to_vec(), |k| k.accepted.clone()),
         };
         if accepted.is_empty() {
-            r.fault(
-                &key("accepted"),
-                "needs at least one of image/jpeg, image/png, application/pdf, image/heic",
-            );
+            r.fault(&key("accepted"), format!("needs at least one of {TYPES}"));
         }
         let strip = match r.string(&key("strip")).as_deref() {
             None => known.as_ref().map_or(Strip::Gps, |k| k.strip),
@@ -382,10 +415,7 @@ fn providers(r: &mut Reader, base: &Path) -> Vec<Provider> {
                 table,
                 base: base.to_path_buf(),
             }),
-            _ => r.fault(
-                &format!("providers.{name}.kind"),
-                "is needed: stripe, synapse, http, manual or sandbox",
-            ),
+            _ => r.fault(&format!("providers.{name}.kind"), format!("is needed, one of {}", KINDS.join(", "))),
         }
     }
     providers
@@ -393,3 +423,6 @@ fn providers(r: &mut Reader, base: &Path) -> Vec<Provider> {
 
 /// Labels by language, for tests and pages.
 pub type Labels = BTreeMap<String, String>;
+
+#[cfg(test)]
+mod tests;

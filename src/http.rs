@@ -61,6 +61,8 @@ pub struct Settings {
     pub secure: bool,
     pub public_url: String,
     pub staff: SocketAddr,
+    /// The staff listener speaks TLS itself.
+    pub staff_tls: bool,
     /// How browsers reach the console, when the configuration says so.
     pub staff_url: Option<String>,
 }
@@ -71,18 +73,14 @@ impl Settings {
             secure: public_url.starts_with("https://"),
             public_url: public_url.to_owned(),
             staff,
+            staff_tls: false,
             staff_url: None,
         }
     }
 
     /// The console's own origin; on this machine alone it is reached by the machine's own name.
     pub fn console(&self) -> Option<String> {
-        let here = || {
-            self.staff
-                .ip()
-                .is_loopback()
-                .then(|| format!("http://localhost:{}", self.staff.port()))
-        };
+        let here = || self.staff.ip().is_loopback().then(|| address_of(self.staff, self.staff_tls));
         self.staff_url.clone().or_else(here)
     }
 
@@ -93,6 +91,15 @@ impl Settings {
         } else {
             format!("nightdrop-{name}")
         }
+    }
+}
+
+/// Where a browser finds the console that listens here. On this machine alone that is the machine's own name: passkeys know no bare addresses.
+pub fn address_of(staff: SocketAddr, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
+    match staff.ip().is_loopback() {
+        true => format!("{scheme}://localhost:{}", staff.port()),
+        false => format!("{scheme}://{staff}"),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::crypto::{memory, private_file, random};
 use crate::domain::agent::{Actor, Role, Scope};
 use crate::domain::document::{ApplicantRef, DocumentKind, ProviderName};
 use crate::domain::id::{CROCKFORD, RequestId};
+use crate::http::address_of;
 use crate::sandbox::{self, Sandbox};
 use crate::storage::clock::Source;
 use crate::worker::Worker;
@@ -132,8 +133,8 @@ struct Stage {
 impl Stage {
     async fn set(demo: &Demo, folder: &Path) -> Outcome<Self> {
         let (public, staff) = (listen(demo.public_port)?, listen(demo.staff_port)?);
-        let public_url = url_of(&public)?;
-        let staff_url = url_of(&staff)?;
+        let public_url = format!("http://{}", address(&public)?);
+        let staff_url = address_of(address(&staff)?, false);
         let secrets = ProviderSecrets::make(folder)?;
         let sandbox = sandbox(demo.sandbox_port, &secrets, format!("{public_url}/hooks/sandbox")).await?;
         let config = config(folder, &public_url, sandbox.url())?;
@@ -191,11 +192,10 @@ fn listen(port: u16) -> Outcome<TcpListener> {
     TcpListener::bind(address).map_err(|e| Failure::new(format!("cannot listen on {address}: {e}; give another port, or none")))
 }
 
-fn url_of(listener: &TcpListener) -> Outcome<String> {
-    let address = listener
+fn address(listener: &TcpListener) -> Outcome<SocketAddr> {
+    listener
         .local_addr()
-        .map_err(|e| Failure::new(format!("a listener has no address: {e}")))?;
-    Ok(format!("http://{address}"))
+        .map_err(|e| Failure::new(format!("a listener has no address: {e}")))
 }
 
 /// What portal and provider know of each other.

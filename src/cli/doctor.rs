@@ -125,7 +125,6 @@ fn configuration(path: &Path, findings: &mut Findings) -> Option<Config> {
     match Config::load(path, process::environment()) {
         Ok(config) => {
             findings.good(AREA, format!("{} is complete", path.display()));
-            writable_by_others(path, findings);
             if config.company.name == "Example Bank" {
                 findings.note(
                     AREA,
@@ -145,15 +144,6 @@ fn configuration(path: &Path, findings: &mut Findings) -> Option<Config> {
     }
 }
 
-fn writable_by_others(path: &Path, findings: &mut Findings) {
-    use std::os::unix::fs::MetadataExt;
-    let mode = std::fs::metadata(path).map_or(0, |m| m.mode());
-    if mode & 0o022 != 0 {
-        let mend = format!("chmod go-w {}", path.display());
-        findings.wrong("configuration", format!("others may change {}", path.display()), mend);
-    }
-}
-
 fn listeners(config: &Config, findings: &mut Findings) {
     const AREA: &str = "listeners";
     let outside = |address: std::net::SocketAddr| !address.ip().is_loopback();
@@ -161,15 +151,9 @@ fn listeners(config: &Config, findings: &mut Findings) {
         if let Some(tls) = &listener.tls {
             match crate::http::tls::server(&tls.cert, &tls.key) {
                 Ok(_) => findings.good(AREA, format!("{name}: {} and its key belong together", tls.cert.display())),
-                Err(why) => findings.wrong(AREA, format!("{name}: {why}"), format!("mend listen.{name}_tls")),
+                Err(why) => findings.wrong(AREA, format!("{name}: {why}"), format!("mend listen.{name}_tls, or its files")),
             }
-            if let Err(why) = crate::crypto::private_file::open_checked(
-                &tls.key,
-                crate::crypto::private_file::Privacy::Credential,
-                std::fs::OpenOptions::new().read(true),
-            ) {
-                findings.wrong(AREA, format!("{name}: {why}"), format!("chmod 0400 {}", tls.key.display()));
-            }
+            certificate(name, &tls.cert, time::OffsetDateTime::now_utc(), findings);
         }
     }
     if config.staff.tls.is_none() && outside(config.staff.address) {
@@ -180,6 +164,13 @@ fn listeners(config: &Config, findings: &mut Findings) {
         findings.note(AREA, text, "listen on 127.0.0.1 behind a TLS proxy, or set listen.staff_tls");
     }
     let https = config.public_url.starts_with("https://");
+    if config.staff_url.is_none() && (https || outside(config.staff.address)) {
+        findings.note(
+            AREA,
+            "the console has no address of its own: passkeys and single sign-on work on this machine alone, and agents' mails have no link",
+            "set staff_url to the address at which browsers reach the console",
+        );
+    }
     if https && config.public.tls.is_none() && config.trusted_proxies.is_empty() {
         let text = format!("{} is served by {} without TLS", config.public_url, config.public.address);
         findings.note(AREA, text, "set listen.public_tls; or, behind a TLS proxy, name the proxy in trusted_proxies so that limits count the applicants and not the proxy");
@@ -190,6 +181,20 @@ fn listeners(config: &Config, findings: &mut Findings) {
             format!("{} is for this machine only", config.public_url),
             "set public_url to an https address before applicants use it",
         );
+    }
+}
+
+/// How long browsers still take a certificate. One that cannot be read is told with its key.
+fn certificate(name: &str, cert: &Path, now: time::OffsetDateTime, findings: &mut Findings) {
+    const AREA: &str = "listeners";
+    const SOON: time::Duration = time::Duration::days(14);
+    const MEND: &str = "renew it, then restart the portal";
+    let Ok(end) = crate::http::tls::expires(cert) else { return };
+    let text = |word: &str| format!("{name}: {} {word} on {}", cert.display(), end.date());
+    match end - now {
+        left if left.is_negative() => findings.wrong(AREA, text("ended"), MEND),
+        left if left < SOON => findings.note(AREA, text("ends"), MEND),
+        _ => findings.good(AREA, text("ends")),
     }
 }
 

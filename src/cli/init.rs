@@ -11,11 +11,12 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::app::{self, App, KeyProtection};
-use crate::config::{Config, template};
+use crate::config::{Config, VAULT_CREDENTIAL, template};
 use crate::crypto::envelope::Suite;
 use crate::crypto::keyfile::Argon2Cost;
 use crate::crypto::private_file;
 use crate::domain::agent::{Actor, Role, Scope};
+use crate::http::address_of;
 use crate::storage::clock::Source;
 use crate::workflow::sign_in;
 
@@ -44,6 +45,10 @@ pub struct Init {
     /// Where console and API listen [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDR")]
     listen_staff: Option<String>,
+    /// How browsers reach the console, such as https://console.example.com; passkeys and single sign-on work there only
+    /// [default: none; with a listener on this machine alone, http://localhost and its port]
+    #[arg(long, value_name = "URL")]
+    staff_url: Option<String>,
     /// The first admin's e-mail address: the sign-in name
     #[arg(long, value_name = "EMAIL")]
     admin_email: Option<String>,
@@ -56,13 +61,16 @@ pub struct Init {
     /// The configuration to write
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What opens the vault key: a key file beside it, or a passphrase [default: file]
+    /// What opens the vault key: a key file beside it, a passphrase, or nothing, for systemd to keep it [default: file]
     #[arg(long, value_enum, value_name = "KIND")]
     key_protection: Option<Protection>,
     /// A file with the vault key's passphrase. Alone, the configuration refers to it and the portal opens its vault at start;
     /// with `--key-protection passphrase` it is read this once, and the portal starts locked
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+    /// Where `--key-protection credential` writes the vault key, for `systemd-creds encrypt`
+    #[arg(long, value_name = "FILE")]
+    credential_file: Option<PathBuf>,
     /// How many submissions can be held at once, 4 KiB of disk each [default: 16384]
     #[arg(long, value_name = "N")]
     erasure_slots: Option<u64>,
@@ -82,7 +90,13 @@ enum Protection {
     File,
     /// A passphrase: the portal starts locked until somebody enters it.
     Passphrase,
+    /// The key goes to a file that you encrypt with systemd-creds and remove: systemd hands it to the service at start.
+    Credential,
 }
+
+/// What the template says where the console has no address of its own.
+const STAFF_URL: &str = "# staff_url = \"https://console.example.com\"";
+const NO_URL: &str = "none";
 
 /// Everything answered, nothing made yet.
 struct Plan {
@@ -135,6 +149,12 @@ fn plan(init: Init, asking: bool) -> Outcome<Plan> {
         Some("127.0.0.1:8081"),
         "--listen-staff",
     )?;
+    let staff_url = answer(
+        init.staff_url,
+        "How browsers reach the console (https://…, none: by localhost on this machine)",
+        Some(NO_URL),
+        "--staff-url",
+    )?;
     let email = answer(init.admin_email, "The first admin's e-mail address", None, "--admin-email")?;
     let name = answer(init.admin_name, "The first admin's name", Some("Admin"), "--admin-name")?;
     if init.admin_password_file.is_none() && !asking {
@@ -163,13 +183,26 @@ fn plan(init: Init, asking: bool) -> Outcome<Plan> {
             sign_in::PASSWORD_MIN
         )));
     }
-    let (protection, noted) = protection(init.key_protection, init.passphrase_file.as_deref(), asking)?;
+    let (protection, noted) = match (init.key_protection, &init.credential_file) {
+        (Some(Protection::Credential), Some(file)) if init.passphrase_file.is_none() => (KeyProtection::Credential(absolute(file)?), None),
+        (Some(Protection::Credential), _) => {
+            return Err(Failure::new(
+                "--key-protection credential needs --credential-file, the file to write the vault key to, and no --passphrase-file",
+            ));
+        }
+        (_, Some(_)) => return Err(Failure::new("--credential-file goes with --key-protection credential")),
+        (kind, None) => protection(kind, init.passphrase_file.as_deref(), asking)?,
+    };
     let data_dir = if config.parent() == Some(Path::new("")) {
         data_dir
     } else {
         absolute(&data_dir)?
     };
     let mut text = template::write(&data_dir.display().to_string(), &public_url, &public, &staff);
+    if staff_url != NO_URL {
+        let url = toml::Value::String(staff_url);
+        settle(&mut text, STAFF_URL, &format!("staff_url = {url}"));
+    }
     if let Some(slots) = init.erasure_slots {
         settle(&mut text, "slots = 16384", &format!("slots = {slots}"));
     }
@@ -223,6 +256,7 @@ fn protection(kind: Option<Protection>, file: Option<&Path>, asking: bool) -> Ou
         (Some(Protection::File), Some(_)) => Err(Failure::new(
             "--key-protection file needs no --passphrase-file; give one of the two",
         )),
+        (Some(Protection::Credential), _) => Err(Failure::new("--key-protection credential needs --credential-file")),
         (None, Some(file)) => Ok((of(ask::from_file(file)?), Some(file.to_path_buf()))),
         (Some(Protection::Passphrase), Some(file)) => Ok((of(ask::from_file(file)?), None)),
         (Some(Protection::Passphrase), None) if asking => Ok((of(ask::new_secret("A passphrase for the vault key")?), None)),
@@ -239,7 +273,11 @@ fn protection(kind: Option<Protection>, file: Option<&Path>, asking: bool) -> Ou
 
 async fn make(plan: Plan, config: Config) -> Outcome {
     let mut stop = Stop::listen()?;
-    let undo = Undo::watch(&plan.config, &config);
+    let credential = match &plan.protection {
+        KeyProtection::Credential(file) => Some(file.clone()),
+        _ => None,
+    };
+    let undo = Undo::watch([Some(plan.config.clone()), credential.clone()], &config);
     let told = |stop: &mut Stop| futures_util::FutureExt::now_or_never(stop.told()).is_some();
     let slots = config.clone();
     let protection = plan.protection;
@@ -250,6 +288,7 @@ async fn make(plan: Plan, config: Config) -> Outcome {
         fs::create_dir_all(folder).map_err(|e| Failure::new(format!("{}: {e}", folder.display())))?;
     }
     private_file::create(&plan.config, plan.text.as_bytes(), 0o600).map_err(|e| Failure::new(e.to_string()))?;
+    let console = console(&config);
     let api_key = first_people(config, &plan.email, &plan.name, &plan.password).await?;
     if told(&mut stop) {
         return Err(Failure::new("interrupted; nothing was left behind"));
@@ -258,7 +297,8 @@ async fn make(plan: Plan, config: Config) -> Outcome {
     if plan.json {
         output::json(&json!({"config": path.display().to_string(), "api_key": &*api_key}))?;
     } else {
-        tell(&path, &plan.email, &api_key)?;
+        tell(&path, console.as_deref(), &plan.email, &api_key)?;
+        credential.as_deref().map_or(Ok(()), hand_over)?;
     }
     undo.keep();
     Ok(())
@@ -282,8 +322,18 @@ async fn first_people(config: Config, email: &str, name: &str, password: &str) -
     Ok(secret)
 }
 
-fn tell(config: &Path, email: &str, api_key: &str) -> Outcome {
+/// Where the console will be; unknown with any free port.
+fn console(config: &Config) -> Option<String> {
+    let staff = &config.staff;
+    let here = || (staff.address.port() != 0).then(|| address_of(staff.address, staff.tls.is_some()));
+    config.staff_url.clone().or_else(here)
+}
+
+fn tell(config: &Path, console: Option<&str>, email: &str, api_key: &str) -> Outcome {
     output::line(format_args!("Configuration   {}", config.display()))?;
+    if let Some(console) = console {
+        output::line(format_args!("Console         {console}"))?;
+    }
     output::line(format_args!("First admin     {email}"))?;
     output::line(format_args!("API key         {api_key}"))?;
     output::line("                (all scopes; it is shown this once and stored only as a hash)")?;
@@ -295,18 +345,29 @@ fn tell(config: &Path, email: &str, api_key: &str) -> Outcome {
     ))
 }
 
+/// What is still to be done with a key that lies open.
+fn hand_over(key: &Path) -> Outcome {
+    output::line(format_args!(
+        "\nThe vault key lies open in {0} until you hand it to systemd, as root:
+  systemd-creds encrypt --name={VAULT_CREDENTIAL} {0} /etc/credstore.encrypted/{VAULT_CREDENTIAL} && shred -u {0}
+and the service's unit has
+  LoadCredentialEncrypted={VAULT_CREDENTIAL}:/etc/credstore.encrypted/{VAULT_CREDENTIAL}",
+        key.display()
+    ))
+}
+
 /// Takes away what this init has made, unless told to keep it. What was there before stays.
 struct Undo {
-    config: PathBuf,
+    files: [Option<PathBuf>; 2],
     folders: [PathBuf; 2],
     before: BTreeSet<PathBuf>,
     armed: bool,
 }
 
 impl Undo {
-    fn watch(file: &Path, config: &Config) -> Self {
+    fn watch(files: [Option<PathBuf>; 2], config: &Config) -> Self {
         let folders = [config.data_dir.clone(), config.keys.folder.clone()];
-        let mut before = BTreeSet::new();
+        let mut before: BTreeSet<PathBuf> = files.iter().flatten().filter(|file| file.exists()).cloned().collect();
         for folder in &folders {
             if folder.exists() {
                 before.insert(folder.clone());
@@ -314,7 +375,7 @@ impl Undo {
             before.extend(entries(folder));
         }
         Self {
-            config: file.to_path_buf(),
+            files,
             folders,
             before,
             armed: true,
@@ -332,8 +393,8 @@ impl Drop for Undo {
             return;
         }
         // Errors here have no better answer than what stays being in the way of the next init, which then says so.
-        if !self.before.contains(&self.config) {
-            let _ = fs::remove_file(&self.config);
+        for file in self.files.iter().flatten().filter(|file| !self.before.contains(*file)) {
+            let _ = fs::remove_file(file);
         }
         for folder in self.folders.iter().rev() {
             for entry in entries(folder).filter(|e| !self.before.contains(e)) {
@@ -367,9 +428,12 @@ mod tests {
         let mut text = template::write("data", "https://drop.example.com", "127.0.0.1:0", "127.0.0.1:0");
         settle(&mut text, "slots = 16384", "slots = 64");
         settle(&mut text, "accept_weak = false", "accept_weak = true ");
+        settle(&mut text, STAFF_URL, "staff_url = \"https://console.bank.example\"");
         settle(&mut text, "# passphrase_file = \"secrets/passphrase\"", "passphrase_file = \"x\"");
         let config = Config::parse(&text, Path::new(""), std::iter::empty()).unwrap();
         assert_eq!(config.erasure_slots, 64);
+        assert_eq!(config.staff_url.as_deref(), Some("https://console.bank.example"));
+        assert_eq!(text.matches("staff_url =").count(), 1);
         assert!(config.accept_weak_erasure);
         assert_eq!(config.keys.passphrase_file, Some(PathBuf::from("x")));
     }

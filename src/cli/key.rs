@@ -12,12 +12,12 @@ use zeroize::Zeroizing;
 use super::client::{Api, Remote, text};
 use super::output::{self, Failure, Format, Outcome};
 use super::{ask, process};
-use crate::app::Layout;
+use crate::app::{Layout, privacy_of};
 use crate::config::Config;
 use crate::crypto::envelope::{KeyId, Suite};
 use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
 use crate::crypto::keyring::Keyring;
-use crate::crypto::private_file::{self, Privacy};
+use crate::crypto::private_file;
 use crate::crypto::secret::SecretBytes;
 use crate::domain::agent::Actor;
 use crate::domain::audit::AuditEvent;
@@ -217,7 +217,7 @@ fn make(config: &Config, layout: &Layout, keyring: &Keyring, suite: Suite, passp
     match current {
         Some(Protection::Kek) => {
             let path = config.keys.kek_file.as_ref().unwrap_or(&layout.kek);
-            let bytes = private_file::read(path, 64, Privacy::Credential).map_err(|e| failed(&e))?;
+            let bytes = private_file::read(path, 64, privacy_of(path)).map_err(|e| failed(&e))?;
             let mut raw: [u8; 32] = bytes
                 .as_slice()
                 .try_into()
@@ -229,7 +229,7 @@ fn make(config: &Config, layout: &Layout, keyring: &Keyring, suite: Suite, passp
             renew(&Protector::Passphrase(passphrase.as_bytes(), Argon2Cost::for_this_machine()))
         }
         Some(Protection::None) | None => Err(Failure::new(
-            "the vault key is handed over by the service manager; make the new one there and hand it over as well",
+            "the vault key is not in the keys folder: one that the service manager hands over is not rotated by this command",
         )),
     }
 }

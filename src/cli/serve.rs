@@ -2,15 +2,14 @@
 //!
 //! The first log line names the bound addresses; the next ones say what this process is and how far its promises reach on this machine.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tracing::Level;
 
 use crate::app::{App, Running, StartError};
-use crate::config::Listener;
 use crate::crypto::memory::{self, MemoryReport};
+use crate::http::address_of;
 use crate::storage::clock::Source;
 use crate::storage::sled::error::StoreError;
 
@@ -68,7 +67,8 @@ pub fn run(serve: Serve) -> Outcome {
     let held = log::start(serve.log.unwrap_or_else(LogFormat::fitting), To::Output, Level::INFO)?;
     process::block_on(async {
         let mut stop = Stop::listen()?;
-        let urls = [&config.public, &config.staff].map(scheme);
+        let tls = [&config.public, &config.staff].map(|listener| listener.tls.is_some());
+        let console = config.staff_url.clone();
         let running = match open(config).await {
             Ok(running) => running,
             Err(failure) => {
@@ -76,7 +76,7 @@ pub fn run(serve: Serve) -> Outcome {
                 return Err(failure);
             }
         };
-        introduce(&running, urls, &held);
+        introduce(&running, tls, console.as_deref(), &held);
         report(&running, &memory, descriptors);
         let signal = stop.told().await;
         tracing::info!(event = "stopping", signal, "uploads and deliveries in progress may end");
@@ -99,17 +99,15 @@ async fn open(config: crate::config::Config) -> Outcome<Running> {
     Ok(app.start().await?)
 }
 
-fn scheme(listener: &Listener) -> &'static str {
-    if listener.tls.is_some() { "https" } else { "http" }
-}
-
-fn introduce(running: &Running, [public, staff]: [&str; 2], held: &Held) {
-    let url = |scheme: &str, address: SocketAddr| format!("{scheme}://{address}");
+/// The staff address is the one to open in a browser: on this machine alone it has the machine's own name. `console` stands where the configuration gives another.
+fn introduce(running: &Running, [public, staff]: [bool; 2], console: Option<&str>, held: &Held) {
+    let scheme = if public { "https" } else { "http" };
     held.release(|| {
         tracing::info!(
             event = "listening",
-            public = url(public, running.public),
-            staff = url(staff, running.staff)
+            public = format!("{scheme}://{}", running.public),
+            staff = address_of(running.staff, staff),
+            console
         )
     });
 }

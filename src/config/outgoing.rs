@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use time::macros::format_description;
 use time::{Duration, Time};
 
-use super::reader::{self, Reader};
+use super::reader::Reader;
 
 #[derive(Clone, Debug)]
 pub struct Outgoing {
@@ -25,7 +25,7 @@ pub struct Outgoing {
     pub base: PathBuf,
 }
 
-pub fn read(r: &mut Reader, base: &Path) -> Outgoing {
+pub fn read(r: &mut Reader, base: &Path, staff_url: Option<String>) -> Outgoing {
     let mail = r.tables("mail").is_empty();
     let mail = (!mail).then(|| r.take_table("mail"));
     let mut webhooks = Vec::new();
@@ -38,16 +38,6 @@ pub fn read(r: &mut Reader, base: &Path) -> Outgoing {
             r.fault(&format!("webhooks.{name}"), "names are 1–40 characters of a-z, 0-9 and -");
         }
     }
-    let staff_url = r.string("staff_url").and_then(|url| {
-        let fits = reader::is_origin(&url);
-        if !fits {
-            r.fault(
-                "staff_url",
-                "must be https://host or https://host:port without a path (http only for localhost)",
-            );
-        }
-        fits.then(|| url.trim_end_matches('/').to_owned())
-    });
     let digest_at = r.string("notices.digest_at").map_or(Time::MIDNIGHT + Duration::hours(7), |text| {
         Time::parse(&text, format_description!("[hour]:[minute]")).unwrap_or_else(|_| {
             r.fault("notices.digest_at", "must be a time of the day in UTC, such as \"07:00\"");

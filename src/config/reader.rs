@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use time::Duration;
@@ -65,6 +66,7 @@ const SCALARS: &[&str] = &[
     "keys.folder",
     "keys.passphrase_file",
     "keys.kek_file",
+    "keys.credential_file",
     "retention.link",
     "retention.link_max",
     "retention.undelivered",
@@ -77,7 +79,6 @@ const SCALARS: &[&str] = &[
     "erasure.slots",
     "erasure.accept_weak",
     "forwarding.attempts",
-    "staff_url",
     "mail.from",
     "mail.host",
     "mail.port",
@@ -243,6 +244,15 @@ impl Reader {
                 default
             }
         }
+    }
+
+    /// A whole number between two others.
+    pub fn within(&mut self, key: &str, range: RangeInclusive<u32>, default: u32) -> u32 {
+        let number = self.number(key, default.into());
+        u32::try_from(number).ok().filter(|n| range.contains(n)).unwrap_or_else(|| {
+            self.fault(key, format!("must be between {} and {}", range.start(), range.end()));
+            default
+        })
     }
 
     pub fn duration(&mut self, key: &str, default: Duration) -> Duration {

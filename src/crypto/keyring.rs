@@ -102,11 +102,26 @@ impl Keyring {
     /// Makes a key pair in the directory (which is created, 0700, if missing) and makes it the current one.
     /// Takes as long as the protector's argon2 cost.
     pub fn create_key(directory: &Path, suite: Suite, protector: &Protector<'_>) -> Result<KeyId, KeyringError> {
+        Self::create(directory, suite, protector, |id| key_path(directory, id))
+    }
+
+    /// The same with the private half in a file of its own that nothing protects, for a service manager to keep and to
+    /// hand back as a credential.
+    pub fn create_credential(directory: &Path, suite: Suite, file: &Path) -> Result<KeyId, KeyringError> {
+        Self::create(directory, suite, &Protector::None, |_| file.to_owned())
+    }
+
+    fn create(
+        directory: &Path,
+        suite: Suite,
+        protector: &Protector<'_>,
+        place: impl FnOnce(&KeyId) -> PathBuf,
+    ) -> Result<KeyId, KeyringError> {
         make_directory(directory)?;
         let (secret, public) =
             SecretKey::generate(suite, &OsEntropy).map_err(|error| KeyringError::Key(directory.to_owned(), error.into()))?;
         let id = public.id();
-        let key_path = key_path(directory, &id);
+        let key_path = place(&id);
         let wrapped = KeyFile::wrap(&secret, id, protector, &OsEntropy).map_err(|error| KeyringError::Key(key_path.clone(), error))?;
         private_file::create(&key_path, &wrapped, 0o400)?;
         private_file::create(&public_path(directory, &id), &keyfile::public_file(&public), 0o444)?;

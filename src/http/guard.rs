@@ -120,13 +120,18 @@ pub fn same_site(request: &HttpRequest, strict: bool) -> Result<(), Problem> {
             None | Some("null") if !strict => Ok(()),
             None => refused(),
             Some(origin) => {
-                // The request's own word for its host: what a proxy may add beside it is not asked.
-                let host = request.uri().authority().map(|a| a.as_str()).or_else(|| header("host"));
+                let host = host(request);
                 let own = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
                 if own.is_some() && own == host { Ok(()) } else { refused() }
             }
         },
     }
+}
+
+/// The request's own word for its host: what a proxy may add beside it is not asked.
+pub fn host(request: &HttpRequest) -> Option<&str> {
+    let header = || request.headers().get("host").and_then(|v| v.to_str().ok());
+    request.uri().authority().map(|a| a.as_str()).or_else(header)
 }
 
 #[cfg(test)]

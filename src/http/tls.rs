@@ -5,13 +5,38 @@ use std::path::Path;
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use time::OffsetDateTime;
 
-/// The error names the file and what it should hold.
-pub fn server(cert: &Path, key: &Path) -> Result<ServerConfig, String> {
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert)
+use crate::crypto::private_file::{self, Privacy};
+
+/// More than any chain of keys takes.
+const KEY_MAX: usize = 64 * 1024;
+
+/// When the first of a chain's certificates ends.
+pub fn expires(cert: &Path) -> Result<OffsetDateTime, String> {
+    let wrong = |why: String| format!("{}: {why}", cert.display());
+    let mut first = None;
+    for der in chain(cert)? {
+        let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(|e| wrong(format!("not a certificate: {e}")))?;
+        let end = parsed.validity().not_after.to_datetime();
+        first = Some(first.map_or(end, |first: OffsetDateTime| first.min(end)));
+    }
+    first.ok_or_else(|| wrong("holds no certificate".to_owned()))
+}
+
+fn chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect)
-        .map_err(|e| format!("{}: not a PEM certificate chain: {e}", cert.display()))?;
-    let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| format!("{}: not a PEM private key: {e}", key.display()))?;
+        .map_err(|e| format!("{}: not a PEM certificate chain: {e}", cert.display()))
+}
+
+/// The error names the file and what it should hold. A private key that others may read is refused, as every other secret is.
+pub fn server(cert: &Path, key: &Path) -> Result<ServerConfig, String> {
+    let chain = chain(cert)?;
+    // Tools that renew certificates keep a link to the newest one: what it leads to is checked.
+    let real = key.canonicalize().map_err(|e| format!("{}: {e}", key.display()))?;
+    let pem = private_file::read(&real, KEY_MAX, Privacy::Credential).map_err(|e| e.to_string())?;
+    let key_der = PrivateKeyDer::from_pem_slice(&pem).map_err(|e| format!("{}: not a PEM private key: {e}", key.display()))?;
     ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
         .with_safe_default_protocol_versions()
         .map_err(|e| e.to_string())?

@@ -139,7 +139,12 @@ impl Made {
     }
 
     fn serve(&self) -> Serving {
-        let mut process = Process::start(&mut self.with_config(&["serve", "--log", "json"]));
+        self.serve_with(&[])
+    }
+
+    fn serve_with(&self, environment: &[(&str, &Path)]) -> Serving {
+        let mut command = self.with_config(&["serve", "--log", "json"]);
+        let mut process = Process::start(command.envs(environment.iter().copied()));
         let first = process.json();
         assert_eq!(first["event"], "listening");
         let url = |name: &str| first[name].as_str().unwrap().to_owned();
@@ -224,6 +229,7 @@ async fn init_unattended_then_serve_until_told_to_stop() {
         "an absolute data folder holds its configuration"
     );
     let serving = made.serve();
+    assert!(serving.staff.starts_with("http://localhost:"), "{}", serving.staff);
     assert_eq!(status(&format!("{}/readyz", serving.public)).await, 200);
     assert_eq!(status(&format!("{}/readyz", serving.staff)).await, 200);
     let sentence = fails(&mut made.with_config(&["serve"]));
@@ -320,6 +326,31 @@ fn a_failed_init_leaves_nothing_behind() {
 }
 
 #[test]
+fn init_prints_the_address_at_which_passkeys_work() {
+    let lines = |more: &[&str], staff: &str| {
+        let folder = Folder::new();
+        let mut command = init(&folder, more);
+        let arguments: Vec<_> = command.get_args().map(|a| a.to_str().unwrap().to_owned()).collect();
+        let place = arguments.iter().position(|a| a == "--listen-staff").unwrap();
+        let mut arguments = arguments;
+        arguments[place + 1] = staff.to_owned();
+        arguments.retain(|a| a != "--json");
+        command = nightdrop(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let said = done(&mut command);
+        let text = std::fs::read_to_string(folder.path().join("data/nightdrop.toml")).unwrap();
+        (said, text)
+    };
+    let (said, text) = lines(&[], "127.0.0.1:8081");
+    assert!(said.contains("Console         http://localhost:8081\n"), "{said}");
+    assert!(text.contains("\n# staff_url ="));
+    let (said, text) = lines(&["--staff-url", "https://console.bank.example"], "127.0.0.1:8081");
+    assert!(said.contains("Console         https://console.bank.example\n"), "{said}");
+    assert!(text.contains("\nstaff_url = \"https://console.bank.example\"\n"));
+    let folder = Folder::new();
+    assert!(fails(&mut init(&folder, &["--staff-url", "console.bank.example"])).contains("staff_url: must be"));
+}
+
+#[test]
 fn unattended_init_says_everything_that_is_missing() {
     let said = fails(&mut nightdrop(&["init", "--yes"]));
     for option in ["--public-url", "--admin-email", "--admin-password-file"] {
@@ -334,6 +365,46 @@ fn t141_a_password_file_that_others_can_read_is_refused() {
     private(&password, PASSWORD);
     std::fs::set_permissions(&password, PermissionsExt::from_mode(0o644)).unwrap();
     assert!(fails(&mut init(&folder, &[])).contains("lets others in"));
+}
+
+#[test]
+fn t141_a_configuration_that_others_may_change_is_refused() {
+    let made = Made::new(&[]);
+    for mode in [0o620, 0o602, 0o666] {
+        std::fs::set_permissions(&made.config, PermissionsExt::from_mode(mode)).unwrap();
+        let said = fails(&mut made.with_config(&["serve"]));
+        assert!(said.contains("others may change") && said.contains("chmod go-w"), "{mode:o} {said}");
+    }
+    // What others may only read is no secret.
+    std::fs::set_permissions(&made.config, PermissionsExt::from_mode(0o644)).unwrap();
+    made.serve().stop();
+}
+
+#[test]
+fn t141_a_tls_key_that_others_can_read_is_refused() {
+    let made = Made::new(&[]);
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(made.path("cert.pem"), pair.cert.pem()).unwrap();
+    let key = made.path("key.pem");
+    private(&key, &pair.signing_key.serialize_pem());
+    // As tools that renew certificates leave it.
+    std::os::unix::fs::symlink(&key, made.path("live.pem")).unwrap();
+    let serve = || {
+        let mut serve = made.with_config(&["serve", "--log", "json"]);
+        serve.env("NIGHTDROP_LISTEN_STAFF_TLS_CERT", made.path("cert.pem"));
+        serve.env("NIGHTDROP_LISTEN_STAFF_TLS_KEY", made.path("live.pem"));
+        serve
+    };
+    for mode in [0o644, 0o604, 0o660] {
+        std::fs::set_permissions(&key, PermissionsExt::from_mode(mode)).unwrap();
+        let said = fails(&mut serve());
+        assert!(said.contains("lets others in") && said.contains("key.pem"), "{mode:o} {said}");
+    }
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o400)).unwrap();
+    let mut process = Process::start(&mut serve());
+    assert!(process.json()["staff"].as_str().unwrap().starts_with("https://localhost:"));
+    process.signal("-TERM");
+    assert_eq!(process.end().1, Some(0));
 }
 
 #[test]
@@ -438,6 +509,30 @@ fn t142_doctor_says_what_is_good_and_finds_planted_faults() {
 }
 
 #[test]
+fn t142_doctor_sees_a_certificate_end() {
+    let made = Made::new(&[]);
+    let level = |days: i64| {
+        let own = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = OffsetDateTime::now_utc() + time::Duration::days(days);
+        private(&made.path("cert.pem"), &params.self_signed(&own).unwrap().pem());
+        private(&made.path("key.pem"), &own.serialize_pem());
+        let mut doctor = made.with_config(&["doctor", "--json"]);
+        doctor.env("NIGHTDROP_LISTEN_PUBLIC_TLS_CERT", made.path("cert.pem"));
+        doctor.env("NIGHTDROP_LISTEN_PUBLIC_TLS_KEY", made.path("key.pem"));
+        let found = json(&out(&doctor.output().unwrap()));
+        let all = found["findings"].as_array().unwrap().clone();
+        assert!(
+            all.iter().any(|f| f["text"].as_str().unwrap().contains("belong together")),
+            "{found:#}"
+        );
+        let end = |f: &&Value| f["text"].as_str().unwrap().contains("cert.pem end");
+        all.iter().find(end).unwrap()["level"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((level(-1), level(13), level(15)), ("wrong".into(), "note".into(), "good".into()));
+}
+
+#[test]
 fn t142_doctor_sees_few_descriptors_and_a_running_portal() {
     let made = Made::new(&[]);
     let serving = made.serve();
@@ -456,7 +551,8 @@ fn t142_doctor_sees_few_descriptors_and_a_running_portal() {
     let all = found["findings"].as_array().unwrap();
     assert!(all.iter().any(|f| f["area"] == "store" && f["text"] == "a running portal holds it"));
     let mut ready = made.with_config(&["doctor", "--ready"]);
-    ready.env("NIGHTDROP_LISTEN_STAFF", serving.staff.trim_start_matches("http://"));
+    let port = serving.staff.strip_prefix("http://localhost:").unwrap();
+    ready.env("NIGHTDROP_LISTEN_STAFF", format!("127.0.0.1:{port}"));
     assert!(done(&mut ready).contains("ready for uploads"));
     serving.stop();
     let output = ready.output().unwrap();
@@ -512,6 +608,75 @@ fn a_noted_passphrase_file_opens_the_vault_at_start() {
         false
     );
     serving.stop();
+}
+
+#[test]
+fn a_vault_key_that_the_service_manager_hands_over_opens_at_start() {
+    let outside = Folder::new();
+    let credential = outside.path().join("nightdrop-key");
+    let made = Made::new(&["--key-protection", "credential", "--credential-file", credential.to_str().unwrap()]);
+    let in_keys = names(&made.path("data/keys"));
+    assert!(!in_keys.iter().any(|n| n.ends_with(".key") || n == "kek"), "{in_keys:?}");
+    assert_eq!(std::fs::metadata(&credential).unwrap().mode() & 0o777, 0o400);
+    let locked = |serving: &Serving| json(&done(&mut made.asking(serving, &["key", "status", "--json"])))["locked"].clone();
+    let serving = made.serve();
+    assert_eq!(locked(&serving), true, "nothing in the data folder opens it");
+    serving.stop();
+
+    // systemd's access lists show as bits of the group.
+    let handed = [("CREDENTIALS_DIRECTORY", outside.path())];
+    let mode = |mode: u32| std::fs::set_permissions(&credential, PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o440);
+    let serving = made.serve_with(&handed);
+    assert_eq!(locked(&serving), false);
+    serving.stop();
+    let mut doctor = made.with_config(&["doctor", "--json"]);
+    assert!(done(doctor.envs(handed)).contains("handed over by the service manager"));
+    let named = [("NIGHTDROP_KEYS_CREDENTIAL_FILE", credential.as_path())];
+    let serving = made.serve_with(&named);
+    assert_eq!(locked(&serving), false);
+    serving.stop();
+    mode(0o444);
+    let said = fails(made.with_config(&["serve"]).envs(handed));
+    assert!(said.contains("keys.credential_file") && said.contains("lets others in"), "{said}");
+    assert!(fails(&mut made.with_config(&["key", "rotate"])).contains("service manager"));
+}
+
+#[test]
+fn a_failed_init_takes_the_credential_away_and_never_another_file() {
+    let folder = Folder::new();
+    let key = folder.path().join("key");
+    let credential = ["--key-protection", "credential", "--credential-file", key.to_str().unwrap()];
+    assert!(fails(&mut init(&folder, &["--key-protection", "credential"])).contains("needs --credential-file"));
+    assert!(fails(&mut init(&folder, &credential[2..])).contains("goes with"));
+    // The keys are made before the admin's name is looked at.
+    let mut command = init(&folder, &credential);
+    let arguments: Vec<_> = command
+        .get_args()
+        .map(|a| a.to_str().unwrap().replace("ana@example.com", "nobody"))
+        .collect();
+    command = nightdrop(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(fails(&mut command).contains("e-mail address"));
+    assert_eq!(names(folder.path()), ["password"]);
+    private(&key, "precious");
+    assert!(fails(&mut init(&folder, &credential)).contains("not overwritten"));
+    assert_eq!(std::fs::read_to_string(&key).unwrap(), "precious");
+}
+
+#[test]
+fn a_secret_that_the_service_manager_hands_over_may_show_its_access_list() {
+    let folder = Folder::new();
+    let passphrase = folder.path().join("passphrase");
+    private(&passphrase, PASSPHRASE);
+    let printed = json(&done(&mut init(&folder, &["--passphrase-file", passphrase.to_str().unwrap()])));
+    let made = Made {
+        config: PathBuf::from(printed["config"].as_str().unwrap()),
+        api_key: printed["api_key"].as_str().unwrap().to_owned(),
+        folder,
+    };
+    std::fs::set_permissions(&passphrase, PermissionsExt::from_mode(0o440)).unwrap();
+    assert!(fails(&mut made.with_config(&["serve"])).contains("lets others in"));
+    made.serve_with(&[("CREDENTIALS_DIRECTORY", made.folder.path())]).stop();
 }
 
 #[test]

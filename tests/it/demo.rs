@@ -120,6 +120,10 @@ async fn the_stream_of_events_is_what_others_build_on() {
         names,
         ["api_key", "data_dir", "public_url", "sandbox_url", "staff_url", "upload_url"]
     );
+    assert!(
+        demo.url("staff_url").starts_with("http://localhost:"),
+        "passkeys know no bare addresses"
+    );
     assert!(demo.url("upload_url").starts_with(demo.url("public_url")));
     assert!(Path::new(demo.url("data_dir")).starts_with(demo.folder.path()));
 

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
 use super::Findings;
-use crate::app::Layout;
+use crate::app::{Layout, privacy_of};
 use crate::config::Config;
 use crate::crypto::assurance::{self, Assurance, AssuranceClass};
 use crate::crypto::erase::{ErasureStore, ReadBack};
 use crate::crypto::keyfile::Protection;
 use crate::crypto::keyring::Keyring;
-use crate::crypto::private_file::{self, Privacy};
+use crate::crypto::private_file;
 use crate::crypto::secrets::PortalSecrets;
 use crate::crypto::slots::SlotsFile;
 use crate::storage::sled::ballast::free_space;
@@ -79,6 +79,13 @@ fn keys(config: &Config, layout: &Layout, findings: &mut Findings) {
     match Keyring::open(&layout.keys) {
         Err(error) => findings.wrong("keys", error.to_string(), format!("mend the files in {}", layout.keys.display())),
         Ok(keyring) => {
+            if let Some(Err(error)) = config.keys.credential_file.as_ref().map(|file| keyring.attach_credential(file)) {
+                findings.wrong(
+                    "keys",
+                    format!("keys.credential_file: {error}"),
+                    "look at LoadCredentialEncrypted= in the unit, or mend keys.credential_file",
+                );
+            }
             let current = keyring.status().into_iter().find(|k| k.current);
             match current.and_then(|k| k.protection) {
                 Some(Protection::Kek) => opener("keys.kek_file", &kek, findings),
@@ -94,7 +101,7 @@ fn keys(config: &Config, layout: &Layout, findings: &mut Findings) {
                 None => findings.wrong(
                     "keys",
                     "the current vault key's private half is not here",
-                    "restore it: without it nothing can be forwarded",
+                    "restore it: without it nothing can be forwarded. A key that systemd hands over is there in its service only: run the doctor with systemd-run and the same LoadCredentialEncrypted=",
                 ),
             }
         }
@@ -103,7 +110,7 @@ fn keys(config: &Config, layout: &Layout, findings: &mut Findings) {
 
 /// The file that opens the vault key by itself.
 fn opener(key: &str, path: &Path, findings: &mut Findings) {
-    match private_file::open_checked(path, Privacy::Owner, std::fs::OpenOptions::new().read(true)) {
+    match private_file::open_checked(path, privacy_of(path), std::fs::OpenOptions::new().read(true)) {
         Ok(_) => findings.good("keys", format!("{} opens the vault key at start", path.display())),
         Err(error) => findings.wrong(
             "keys",

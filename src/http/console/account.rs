@@ -18,19 +18,26 @@ use super::{Page, html, html_of, see};
 const THROTTLED: &str = "Too many tries. Wait a quarter of an hour, or ask an admin for a new password.";
 
 pub async fn page(who: SignedIn<Own>, state: web::Data<State>, request: HttpRequest) -> Page {
-    Ok(html(own(&who, &state, Notice::of(&request), None).await?))
+    let done = Notice::of(&request);
+    Ok(html(own(&who, &state, &request, done, None).await?))
 }
 
-async fn own(who: &SignedIn<Own>, state: &State, done: Option<Notice>, problem: Option<&Problem>) -> Result<maud::Markup, WorkflowError> {
+async fn own(
+    who: &SignedIn<Own>,
+    state: &State,
+    request: &HttpRequest,
+    done: Option<Notice>,
+    problem: Option<&Problem>,
+) -> Result<maud::Markup, WorkflowError> {
     let sessions = sign_in::open_sessions(&state.portal, &who.live()).await?;
-    Ok(pages::own(who, state, &sessions, done, problem))
+    Ok(pages::own(who, state, &session::offer(state, request), &sessions, done, problem))
 }
 
 /// Ends every session of the account and opens one fresh one here.
 pub async fn change_password(_: Csrf, who: SignedIn<Own>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let address = guard::neighbourhood(guard::client_address(&request, &state));
-    let again = async |problem: Problem| Ok(html_of(&problem, own(&who, &state, None, Some(&problem)).await?));
+    let again = async |problem: Problem| Ok(html_of(&problem, own(&who, &state, &request, None, Some(&problem)).await?));
     let visitor = Visitor {
         address,
         browser: Browser::SignedIn,
@@ -52,7 +59,8 @@ pub async fn change_password(_: Csrf, who: SignedIn<Own>, state: web::Data<State
 }
 
 pub async fn confirm_form(who: SignedIn<Own>, state: web::Data<State>, request: HttpRequest) -> Page {
-    Ok(html(factor_pages::confirm(&who, &state, &next_of(&request), None)))
+    let offer = session::offer(&state, &request);
+    Ok(html(factor_pages::confirm(&who, &state, &offer, &next_of(&request), None)))
 }
 
 /// A proof within a session: a code or a passkey, or the password where there is nothing else.
@@ -71,7 +79,13 @@ pub async fn confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<State>, reque
     };
     match outcome {
         Ok(cookie) => carry_on(&state, &cookie, next),
-        Err(problem) => Ok(html_of(&problem, factor_pages::confirm(&who, &state, next, Some(&problem.detail)))),
+        Err(problem) => {
+            let offer = session::offer(&state, &request);
+            Ok(html_of(
+                &problem,
+                factor_pages::confirm(&who, &state, &offer, next, Some(&problem.detail)),
+            ))
+        }
     }
 }
 
@@ -142,9 +156,9 @@ pub async fn new_codes(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>)
     Ok(html(factor_pages::codes(&who.agent, &codes)))
 }
 
-pub async fn passkey_form(Fresh(who): Fresh<Own>, state: web::Data<State>) -> Page {
+pub async fn passkey_form(Fresh(who): Fresh<Own>, state: web::Data<State>, request: HttpRequest) -> Page {
     session::passkeys(&state)?;
-    Ok(html(factor_pages::passkey(&who.agent, None)))
+    Ok(html(factor_pages::passkey(&who.agent, &session::offer(&state, &request), None)))
 }
 
 pub async fn begin_passkey(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>) -> Page {
@@ -163,7 +177,10 @@ pub async fn add_passkey(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State
         Err(error @ WorkflowError::Invalid { .. }) => error.into(),
         Err(error) => return Err(error.into()),
     };
-    Ok(html_of(&problem, factor_pages::passkey(&who.agent, Some(&problem))))
+    Ok(html_of(
+        &problem,
+        factor_pages::passkey(&who.agent, &session::offer(&state, &request), Some(&problem)),
+    ))
 }
 
 pub async fn remove_passkey(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {

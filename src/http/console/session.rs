@@ -25,7 +25,7 @@ const CODES_CLOSED: &str = "Too many codes were wrong: codes of the app are not 
 const PASSKEY_REFUSED: &str = "This passkey could not be used here.";
 
 pub async fn form(state: web::Data<State>, request: HttpRequest) -> Page {
-    Ok(html(pages::sign_in(&state, "", &next_of(&request), None)))
+    Ok(html(pages::sign_in(&state, &offer(&state, &request), "", &next_of(&request), None)))
 }
 
 /// Where the address says to go afterwards; only within this console.
@@ -41,7 +41,12 @@ pub async fn sign_in(_: Csrf, state: web::Data<State>, request: HttpRequest, pay
     let form = Form::read(&request, payload).await?;
     let (email, next) = (form.text("email"), here(Some(form.text("next"))));
     let address = guard::neighbourhood(guard::client_address(&request, &state));
-    let again = |problem: Problem| Ok(html_of(&problem, pages::sign_in(&state, email, next, Some(&problem.detail))));
+    let again = |problem: Problem| {
+        Ok(html_of(
+            &problem,
+            pages::sign_in(&state, &offer(&state, &request), email, next, Some(&problem.detail)),
+        ))
+    };
     let mark = staff::known_cookie(&request, &state.settings);
     let browser = mark.as_ref().map_or(Browser::Stranger, |mark| Browser::Marked(mark));
     match sign_in::sign_in(&state.portal, email, form.raw("password"), Visitor { address, browser }).await? {
@@ -65,7 +70,7 @@ pub fn second_path(next: &str) -> String {
 
 pub async fn second_form(state: web::Data<State>, request: HttpRequest) -> Page {
     let live = half(&state, &request).await?;
-    Ok(html(pages::second(&state, &live.agent, &next_of(&request), None)))
+    Ok(html(pages::second(&offer(&state, &request), &live.agent, &next_of(&request), None)))
 }
 
 /// The second half of a sign-in: a code, or a passkey's answer.
@@ -79,7 +84,10 @@ pub async fn second(_: Csrf, state: web::Data<State>, request: HttpRequest, payl
             add(&mut answer, &staff::half_farewell(&state.settings))?;
             Ok(answer)
         }
-        Err(problem) => Ok(html_of(&problem, pages::second(&state, &live.agent, next, Some(&problem.detail)))),
+        Err(problem) => Ok(html_of(
+            &problem,
+            pages::second(&offer(&state, &request), &live.agent, next, Some(&problem.detail)),
+        )),
     }
 }
 
@@ -112,6 +120,36 @@ pub fn passkeys(state: &State) -> Result<&Passkeys, Problem> {
         .passkeys
         .as_ref()
         .ok_or_else(|| Problem::not_found("Passkeys need the console's own name: an admin sets staff_url in the configuration."))
+}
+
+/// Whether a browser that asks here could use a passkey: it refuses at any address but the one that passkeys are made for.
+pub enum Offer {
+    Here,
+    /// At this address only.
+    At(String),
+    /// The console has no name of its own.
+    Nowhere,
+}
+
+pub fn offer(state: &State, request: &HttpRequest) -> Offer {
+    let Some(own) = state.passkeys.as_ref().and(state.settings.console()) else {
+        return Offer::Nowhere;
+    };
+    // Some proxies ask us by our own address and say beside it what they were asked. Nothing but a hint hangs on it.
+    let forwarded = request.headers().get("x-forwarded-host").and_then(|v| v.to_str().ok());
+    let asked = [guard::host(request), forwarded];
+    match asked.into_iter().flatten().any(|host| is_at(&own, host)) {
+        true => Offer::Here,
+        false => Offer::At(own),
+    }
+}
+
+/// Whether this host is the origin's; the usual port may stand or not.
+fn is_at(origin: &str, host: &str) -> bool {
+    let usual = if origin.starts_with("https:") { ":443" } else { ":80" };
+    let name = origin.split_once("://").map_or(origin, |(_, name)| name);
+    let plain = |name: &str| name.strip_suffix(usual).unwrap_or(name).to_ascii_lowercase();
+    plain(name) == plain(host)
 }
 
 /// Whether this address may try to sign in at all just now: what follows costs us work, or a line of the audit log.
@@ -153,7 +191,10 @@ pub async fn passkey(_: Csrf, state: web::Data<State>, request: HttpRequest, pay
         Some(cookie) => welcome(&state, &request, &cookie, next).await,
         None => {
             let problem = Problem::forbidden(PASSKEY_REFUSED);
-            Ok(html_of(&problem, pages::sign_in(&state, "", next, Some(&problem.detail))))
+            Ok(html_of(
+                &problem,
+                pages::sign_in(&state, &offer(&state, &request), "", next, Some(&problem.detail)),
+            ))
         }
     }
 }
@@ -223,6 +264,28 @@ pub fn here(next: Option<&str>) -> &str {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_host_is_an_origins_with_or_without_the_usual_port() {
+        for (origin, host) in [
+            ("http://localhost:8081", "localhost:8081"),
+            ("https://console.example.com", "console.example.com"),
+            ("https://console.example.com", "Console.Example.com:443"),
+            ("https://console.example.com:443", "console.example.com"),
+            ("http://localhost", "localhost:80"),
+        ] {
+            assert!(super::is_at(origin, host), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("http://localhost:8081", "127.0.0.1:8081"),
+            ("http://localhost:8081", "localhost"),
+            ("https://console.example.com", "console.example.com:80"),
+            ("https://console.example.com", "console.example.com.evil.example"),
+            ("https://console.example.com", ""),
+        ] {
+            assert!(!super::is_at(origin, host), "{origin} {host}");
+        }
+    }
+
     #[test]
     fn nobody_is_sent_to_another_site() {
         for good in ["/", "/requests/req_1", "/audit?after=5"] {

@@ -9,7 +9,7 @@ use crate::http::pages::console::account as pages;
 use crate::http::staff;
 use crate::workflow::sign_in::sso::{self, Arrival, Return, SingleSignOn};
 
-use super::session::{add, end_old, here, may_try, next_of, second_path, welcome};
+use super::session::{self, add, end_old, here, may_try, next_of, second_path, welcome};
 use super::{Page, html_of, see};
 
 const REFUSED: &str = "This sign-in was not accepted. Ask an admin whether your account is set up here.";
@@ -33,7 +33,10 @@ pub async fn depart(state: web::Data<State>, request: HttpRequest) -> Page {
         }
         None => {
             let problem = Problem::provider(UNREACHABLE);
-            Ok(html_of(&problem, pages::sign_in(&state, "", &next, Some(&problem.detail))))
+            Ok(html_of(
+                &problem,
+                pages::sign_in(&state, &session::offer(&state, &request), "", &next, Some(&problem.detail)),
+            ))
         }
     }
 }
@@ -63,7 +66,10 @@ pub async fn arrive(state: web::Data<State>, request: HttpRequest) -> Page {
         }
         Arrival::Refused => {
             let problem = Problem::forbidden(REFUSED);
-            html_of(&problem, pages::sign_in(&state, "", "/", Some(&problem.detail)))
+            html_of(
+                &problem,
+                pages::sign_in(&state, &session::offer(&state, &request), "", "/", Some(&problem.detail)),
+            )
         }
     };
     add(&mut answer, &staff::away_farewell(&state.settings))?;

@@ -207,6 +207,29 @@ async fn recovery_codes_open_once_and_confirm_nothing() {
 }
 
 #[tokio::test]
+async fn passkeys_are_offered_only_where_a_browser_takes_them() {
+    let (house, _hands) = house_with_ana().await;
+    let mut browser = Browser::stranger(&house);
+    let named = house.staff("").replace("127.0.0.1", "localhost");
+    let host = named.strip_prefix("http://").unwrap();
+    let hint = format!("Passkeys work at <a href=\"{named}\">{named}</a> only.");
+    browser.sign_in(ANA, PASSWORD).await;
+    for (path, button) in [
+        ("/sign-in", "data-passkey=\"/sign-in/passkey/begin\""),
+        ("/account", "href=\"/account/passkeys\""),
+        ("/account/passkeys", "data-passkey=\"/account/passkeys/begin\""),
+    ] {
+        let elsewhere = browser.page(path).await;
+        assert!(elsewhere.contains(&hint) && !elsewhere.contains(button), "{path}");
+        for header in ["host", "x-forwarded-host"] {
+            let answer = browser.call(Method::GET, path).header(header, host).send().await.unwrap();
+            let here = answer.text().await.unwrap();
+            assert!(here.contains(button) && !here.contains(&hint), "{path} {header}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_lets_somebody_in_is_changed_only_after_a_fresh_proof() {
     let (house, hands) = house_with_ana().await;
     let mut browser = Browser::stranger(&house);

@@ -7,13 +7,14 @@ use super::{Field, Input, Notice, ago, notice, refusal, when};
 use crate::domain::agent::{Agent, Team};
 use crate::http::State;
 use crate::http::console::account::entry_words;
+use crate::http::console::session::Offer;
 use crate::http::error::Problem;
 use crate::http::pages::assets::{LOGO_URL, PASSKEY_JS_URL};
 use crate::http::staff::{Own, SignedIn};
 use crate::workflow::sign_in::account::shortest_password;
 use crate::workflow::sign_in::{Open, PASSWORD_MAX};
 
-pub fn sign_in(state: &State, email: &str, next: &str, refused: Option<&str>) -> Markup {
+pub fn sign_in(state: &State, offer: &Offer, email: &str, next: &str, refused: Option<&str>) -> Markup {
     let body = html! {
         div.outside {
             p.mark { img src=(*LOGO_URL) alt="" width="56" height="56"; }
@@ -30,7 +31,7 @@ pub fn sign_in(state: &State, email: &str, next: &str, refused: Option<&str>) ->
             @if let Some(sso) = &state.sso {
                 p { a.button.plain.wide href={ "/sign-in/sso?next=" (next.replace('%', "%25").replace('&', "%26").replace('+', "%2B")) } { (sso.label()) } }
             }
-            @if state.passkeys.is_some() { (passkey_button("/sign-in/passkey", "/sign-in/passkey/begin", next, "Sign in with a passkey")) }
+            (passkey_button(offer, "/sign-in/passkey", "/sign-in/passkey/begin", next, "Sign in with a passkey"))
             p.quiet { "Forgotten? An admin can give you a new password." }
         }
     };
@@ -38,15 +39,15 @@ pub fn sign_in(state: &State, email: &str, next: &str, refused: Option<&str>) ->
 }
 
 /// The second half: a code of the app, or a recovery code, or a passkey.
-pub fn second(state: &State, agent: &Agent, next: &str, refused: Option<&str>) -> Markup {
+pub fn second(offer: &Offer, agent: &Agent, next: &str, refused: Option<&str>) -> Markup {
     let body = html! {
         div.outside {
             p.mark { img src=(*LOGO_URL) alt="" width="56" height="56"; }
             h1 { "One more step" }
             p.lead { "Show that it is you." }
             @if let Some(refused) = refused { p.notice.bad role="alert" { (refused) } }
-            @if state.passkeys.is_some() && !agent.factors.passkeys.is_empty() {
-                (passkey_button("/sign-in/second", "/sign-in/passkey/begin?second", next, "Use a passkey"))
+            @if !agent.factors.passkeys.is_empty() {
+                (passkey_button(offer, "/sign-in/second", "/sign-in/passkey/begin?second", next, "Use a passkey"))
             }
             form.card method="post" action="/sign-in/second" {
                 input type="hidden" name="next" value=(next);
@@ -61,8 +62,12 @@ pub fn second(state: &State, agent: &Agent, next: &str, refused: Option<&str>) -
     frame::outside("One more step", body)
 }
 
-/// A form that the script fills with the authenticator's answer; without scripts it is not there.
-pub fn passkey_button(action: &str, begin: &str, next: &str, label: &str) -> Markup {
+/// A form that the script fills with the authenticator's answer; without scripts it is not there. Where a browser would refuse, the address where it would not.
+pub fn passkey_button(offer: &Offer, action: &str, begin: &str, next: &str, label: &str) -> Markup {
+    match offer {
+        Offer::Here => {}
+        elsewhere => return passkeys_at(elsewhere),
+    }
     html! {
         form.passkey method="post" action=(action) data-passkey=(begin) hidden {
             input type="hidden" name="next" value=(next);
@@ -75,7 +80,19 @@ pub fn passkey_button(action: &str, begin: &str, next: &str, label: &str) -> Mar
     }
 }
 
-pub fn own(who: &SignedIn<Own>, state: &State, sessions: &[Open], done: Option<Notice>, problem: Option<&Problem>) -> Markup {
+/// The address at which passkeys work, where that is not this one.
+pub fn passkeys_at(offer: &Offer) -> Markup {
+    html! { @if let Offer::At(origin) = offer { p.quiet { "Passkeys work at " a href=(origin) { (origin) } " only." } } }
+}
+
+pub fn own(
+    who: &SignedIn<Own>,
+    state: &State,
+    offer: &Offer,
+    sessions: &[Open],
+    done: Option<Notice>,
+    problem: Option<&Problem>,
+) -> Markup {
     let agent = &who.agent;
     let unfinished = state.portal.policy.require_second_factor && !agent.factors.any();
     let body = html! {
@@ -86,7 +103,7 @@ pub fn own(who: &SignedIn<Own>, state: &State, sessions: &[Open], done: Option<N
         }
         div.columns {
             div {
-                (second_factors(agent, state))
+                (second_factors(agent, state, offer))
                 (open_sessions(sessions, state))
             }
             div {
@@ -116,7 +133,7 @@ pub fn own(who: &SignedIn<Own>, state: &State, sessions: &[Open], done: Option<N
     frame::page(agent, Place::Account, "Your account", body)
 }
 
-fn second_factors(agent: &Agent, state: &State) -> Markup {
+fn second_factors(agent: &Agent, state: &State, offer: &Offer) -> Markup {
     let now = state.portal.records.now();
     let factors = &agent.factors;
     html! {
@@ -148,9 +165,10 @@ fn second_factors(agent: &Agent, state: &State) -> Markup {
                 }
             }
             div.actions {
-                @if state.passkeys.is_some() { a.button.primary href="/account/passkeys" { "Add a passkey" } }
+                @if matches!(offer, Offer::Here) { a.button.primary href="/account/passkeys" { "Add a passkey" } }
                 @if factors.totp.is_none() { a.button.plain href="/account/app" { "Add an authenticator app" } }
             }
+            (passkeys_at(offer))
         }
     }
 }

@@ -4,27 +4,27 @@ use data_encoding::BASE64;
 use maud::{Markup, html};
 use zeroize::Zeroizing;
 
-use super::account::passkey_button;
+use super::account::{passkey_button, passkeys_at};
 use super::frame::{self, Place};
 use super::{Field, Input, refusal};
 use crate::domain::agent::Agent;
 use crate::http::State;
 use crate::http::api::handout::qr;
+use crate::http::console::session::Offer;
 use crate::http::error::Problem;
 use crate::http::staff::{Own, SignedIn};
 use crate::workflow::WorkflowError;
-use crate::workflow::sign_in::factor::Offer;
+use crate::workflow::sign_in::factor;
 
 /// The gate before what needs a fresh proof.
-pub fn confirm(who: &SignedIn<Own>, state: &State, next: &str, refused: Option<&str>) -> Markup {
+pub fn confirm(who: &SignedIn<Own>, state: &State, offer: &Offer, next: &str, refused: Option<&str>) -> Markup {
     let factors = &who.agent.factors;
-    let by_passkey = state.passkeys.is_some() && !factors.passkeys.is_empty();
     let body = html! {
         div.outside {
             h1 { "Is it still you?" }
             p.lead { "What comes next needs a fresh proof. It is good for ten minutes." }
             @if let Some(refused) = refused { p.notice.bad role="alert" { (refused) } }
-            @if by_passkey { (passkey_button("/account/confirm", "/account/confirm/begin", next, "Use a passkey")) }
+            @if !factors.passkeys.is_empty() { (passkey_button(offer, "/account/confirm", "/account/confirm/begin", next, "Use a passkey")) }
             @if factors.totp.is_some() {
                 form.card method="post" action="/account/confirm" {
                     input type="hidden" name="next" value=(next);
@@ -50,7 +50,7 @@ pub fn confirm(who: &SignedIn<Own>, state: &State, next: &str, refused: Option<&
     frame::page(&who.agent, Place::Account, "Is it still you?", body)
 }
 
-pub fn app(agent: &Agent, state: &State, offer: &Offer, problem: Option<&Problem>) -> Result<Markup, WorkflowError> {
+pub fn app(agent: &Agent, state: &State, offer: &factor::Offer, problem: Option<&Problem>) -> Result<Markup, WorkflowError> {
     let picture = qr(&offer.secret.address(&format!("nightdrop {}", state.company.name), &agent.email))?;
     let body = html! {
         p.crumbs { a href="/account" { "Your account" } }
@@ -76,23 +76,26 @@ pub fn app(agent: &Agent, state: &State, offer: &Offer, problem: Option<&Problem
     Ok(frame::page(agent, Place::Account, "Add an authenticator app", body))
 }
 
-pub fn passkey(agent: &Agent, problem: Option<&Problem>) -> Markup {
+pub fn passkey(agent: &Agent, offer: &Offer, problem: Option<&Problem>) -> Markup {
     let body = html! {
         div.outside {
             p.crumbs { a href="/account" { "Your account" } }
             h1 { "Add a passkey" }
             p.lead { "This device, a telephone or a security key then signs you in: with a finger, a face or a PIN, and without a password." }
-            noscript { p.notice.warn { "Passkeys need JavaScript. An authenticator app works without it." } }
-            form.card method="post" action="/account/passkeys" data-passkey="/account/passkeys/begin" data-make="" {
-                (refusal(problem))
-                (Field::new("name", "Its name").hint("So that you recognise it later: “Work laptop”.")
-                    .input("text", "", problem, Input { focus: true, longest: Some(60), ..Input::default() }))
-                input type="hidden" name="ceremony";
-                input type="hidden" name="credential";
-                div.actions { button.primary { "Add the passkey" } a.button.plain href="/account" { "Cancel" } }
-                p.fault role="alert" hidden {}
+            (passkeys_at(offer))
+            @if matches!(offer, Offer::Here) {
+                noscript { p.notice.warn { "Passkeys need JavaScript. An authenticator app works without it." } }
+                form.card method="post" action="/account/passkeys" data-passkey="/account/passkeys/begin" data-make="" {
+                    (refusal(problem))
+                    (Field::new("name", "Its name").hint("So that you recognise it later: “Work laptop”.")
+                        .input("text", "", problem, Input { focus: true, longest: Some(60), ..Input::default() }))
+                    input type="hidden" name="ceremony";
+                    input type="hidden" name="credential";
+                    div.actions { button.primary { "Add the passkey" } a.button.plain href="/account" { "Cancel" } }
+                    p.fault role="alert" hidden {}
+                }
+                script src=(*crate::http::pages::assets::PASSKEY_JS_URL) defer {}
             }
-            script src=(*crate::http::pages::assets::PASSKEY_JS_URL) defer {}
         }
     };
     frame::page(agent, Place::Account, "Add a passkey", body)
