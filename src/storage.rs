@@ -108,7 +108,8 @@ pub trait Directory: Send + Sync {
     async fn session(&self, cookie: &[u8; 32]) -> Result<Option<Session>, StorageError>;
     /// Notes that a session was used; need not be durable before the answer.
     async fn touch_session(&self, cookie: &[u8; 32], seen_at: OffsetDateTime) -> Result<(), StorageError>;
-    async fn end_session(&self, cookie: &[u8; 32]) -> Result<(), StorageError>;
+    /// Tells the event if there was such a session; otherwise nothing happens.
+    async fn end_session(&self, cookie: &[u8; 32], event: AuditEvent) -> Result<(), StorageError>;
     /// Deletes sessions that ended by time; returns how many.
     async fn sweep_sessions(&self) -> Result<usize, StorageError>;
 

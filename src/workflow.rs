@@ -15,6 +15,7 @@ pub mod outgoing;
 pub mod parcel;
 pub mod purge;
 pub mod receive;
+pub mod refusals;
 pub mod resume;
 pub mod scan;
 pub mod sign_in;

@@ -132,10 +132,13 @@ impl Directory for SledStore {
         .await
     }
 
-    async fn end_session(&self, cookie: &[u8; 32]) -> Result<(), StorageError> {
-        self.decide(|_, _| {
+    async fn end_session(&self, cookie: &[u8; 32], event: AuditEvent) -> Result<(), StorageError> {
+        self.decide(|rows, _| {
             let mut batch = Batch::new();
-            batch.remove(key::session(cookie));
+            if rows.get(&key::session(cookie))?.is_some() {
+                batch.remove(key::session(cookie));
+                append(rows, &mut batch, vec![event])?;
+            }
             Ok((batch, ()))
         })
         .await

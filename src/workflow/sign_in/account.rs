@@ -243,9 +243,22 @@ pub async fn add_team_key(
     Ok((key, secret))
 }
 
+/// The key behind a bearer secret that was one of ours and lives no more.
+pub async fn ended_key(portal: &Portal, secret: &str) -> Result<Option<ApiKey>, WorkflowError> {
+    if !like_a_key(secret) {
+        return Ok(None);
+    }
+    let now = portal.records.now();
+    Ok(portal.records.api_key(&hash(secret)).await?.filter(|k| !k.live(now)))
+}
+
+fn like_a_key(secret: &str) -> bool {
+    secret.starts_with("ndk_") && secret.len() <= 100
+}
+
 /// The live key behind a bearer secret; notes its use.
 pub async fn api_key(portal: &Portal, secret: &str) -> Result<Option<ApiKey>, WorkflowError> {
-    if !secret.starts_with("ndk_") || secret.len() > 100 {
+    if !like_a_key(secret) {
         return Ok(None);
     }
     let now = portal.records.now();
