@@ -77,6 +77,7 @@ const WORDS: &[(&str, &str)] = &[
     ("template.changed", "Message changed"),
     ("template.dropped", "Message back to the built-in one"),
     ("upload.expired", "Upload given up"),
+    ("vault_key.destroyed", "Retired vault key destroyed"),
     ("webhook.resent", "Webhook sent again"),
 ];
 
