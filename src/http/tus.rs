@@ -100,7 +100,7 @@ async fn serve(
             if let Some(offset) = offset {
                 headers::set(&mut response, "upload-offset", &offset.to_string());
             }
-            headers::set(&mut response, "problem-code", problem.code);
+            headers::set(&mut response, "problem-code", &problem.code);
             response
         }
     };
