@@ -10,9 +10,11 @@ use super::server::{Effect, Reply, Request, Review, Server, Vendor};
 use crate::cli::nightdrop;
 use crate::support::{Folder, House, Wish, private};
 
+type Headers = Vec<(&'static str, &'static str)>;
+
 /// Answers everything with the same status and headers.
 #[derive(Clone, Default)]
-struct Wall(Arc<Mutex<(u16, Vec<(&'static str, &'static str)>)>>);
+struct Wall(Arc<Mutex<(u16, Headers)>>);
 
 impl Vendor for Wall {
     fn answer(&mut self, _: &Request, _: &str) -> Result<Reply, String> {
@@ -61,14 +63,7 @@ async fn a_refusal_keeps_its_code_at_every_door() {
     .await;
     let page = include_str!("../../../assets/docs/providers/README.md");
     // The provider's status and headers, whom is asked about, and what is told: status, Retry-After, code.
-    type Case = (
-        u16,
-        Vec<(&'static str, &'static str)>,
-        &'static str,
-        u16,
-        Option<&'static str>,
-        &'static str,
-    );
+    type Case = (u16, Headers, &'static str, u16, Option<&'static str>, &'static str);
     let cases: Vec<Case> = vec![
         (200, vec![], "cus_1", 422, None, "provider.applicant_reference"),
         (401, vec![], "acct_1", 502, None, "provider.credentials"),
