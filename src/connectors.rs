@@ -282,6 +282,19 @@ impl Failure {
             Self::Lost => Problem::new("delivery.superseded", "Another worker continued with this request."),
         }
     }
+
+    /// The same where a person or a program asked and no request stands behind it: nothing is tried again by itself, and there is nothing to purge.
+    pub fn when_asked(&self) -> Problem {
+        let mut problem = self.problem();
+        for of_deliveries in [
+            "; it is tried again by itself",
+            "; it is asked again by itself",
+            " Purge this request and ask again with the right one.",
+        ] {
+            problem.text = problem.text.replace(of_deliveries, "");
+        }
+        problem
+    }
 }
 
 /// A provider calling us, raw.

@@ -30,9 +30,12 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 
+use crate::domain::agent::Actor;
+use crate::domain::audit::AuditEvent;
 use crate::storage::sled::SledStore;
 use crate::words::Words;
 use crate::workflow::Portal;
+use crate::workflow::refusals::Refusals;
 use crate::workflow::sign_in::passkey::Passkeys;
 use crate::workflow::sign_in::sso::SingleSignOn;
 
@@ -157,6 +160,16 @@ pub struct State {
     pub passkeys: Option<Passkeys>,
     pub sso: Option<SingleSignOn>,
     pub keys: gate::Keys,
+    pub refusals: Refusals,
+}
+
+impl State {
+    /// Tells the audit log that somebody was refused: at most once a minute for each kind.
+    pub async fn refused(&self, by: Actor, action: &str, detail: &[(&str, &str)]) {
+        let event = AuditEvent::new(self.portal.records.now(), by, action);
+        let event = detail.iter().fold(event, |event, (name, value)| event.with(name, value));
+        self.refusals.note(&self.portal, event).await;
+    }
 }
 
 /// The head of a request must be here by then.
@@ -175,6 +188,7 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
         passkeys,
         sso: doors.sso,
         keys: gate::Keys::new(doors.limits.api_per_minute),
+        refusals: Refusals::default(),
         portal: doors.portal,
         store: doors.store,
         settings: doors.settings,

@@ -95,7 +95,8 @@ pub trait RecordStore: Send + Sync {
 #[async_trait]
 pub trait Directory: Send + Sync {
     /// Adds an agent; [`StorageError::Exists`] when the e-mail address is taken.
-    async fn add_agent(&self, agent: Agent, event: AuditEvent) -> Result<(), StorageError>;
+    /// Under a claim at most once; then what was made by it before is told, and nothing is written.
+    async fn add_agent(&self, agent: Agent, claim: Option<Claim>, event: AuditEvent) -> Result<Made, StorageError>;
     /// Applies one legal change with its audit event; `None`, and nothing written, when it is not legal now. A change that ends sessions deletes them.
     async fn alter_agent(&self, id: AgentId, change: Change, event: AuditEvent) -> Result<Option<Agent>, StorageError>;
     async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StorageError>;
@@ -110,11 +111,15 @@ pub trait Directory: Send + Sync {
     async fn session(&self, cookie: &[u8; 32]) -> Result<Option<Session>, StorageError>;
     /// Notes that a session was used; need not be durable before the answer.
     async fn touch_session(&self, cookie: &[u8; 32], seen_at: OffsetDateTime) -> Result<(), StorageError>;
-    async fn end_session(&self, cookie: &[u8; 32]) -> Result<(), StorageError>;
+    /// Tells the event if there was such a session; otherwise nothing happens.
+    async fn end_session(&self, cookie: &[u8; 32], event: AuditEvent) -> Result<(), StorageError>;
     /// Deletes sessions that ended by time; returns how many.
     async fn sweep_sessions(&self) -> Result<usize, StorageError>;
 
-    async fn add_api_key(&self, hash: [u8; 32], key: ApiKey, event: AuditEvent) -> Result<(), StorageError>;
+    /// Under a claim at most once, as [`Self::add_agent`].
+    async fn add_api_key(&self, hash: [u8; 32], key: ApiKey, claim: Option<Claim>, event: AuditEvent) -> Result<Made, StorageError>;
+    /// What a claim has made; `None` when nothing yet.
+    async fn made(&self, claim: &Claim) -> Result<Option<Made>, StorageError>;
     async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StorageError>;
     async fn api_key_by_id(&self, id: ApiKeyId) -> Result<Option<ApiKey>, StorageError>;
     /// Notes that a key was used; need not be durable before the answer.
@@ -176,6 +181,16 @@ pub enum Claimed {
     /// Done before with the same body.
     Replayed(Box<DocumentRequest>),
     /// The key was used for something else.
+    Mismatch,
+}
+
+/// What became of an account or a key that was to be made under a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    Fresh,
+    /// Made before with the same body: the 16 bytes of its id.
+    Before([u8; 16]),
+    /// The claim was used for something else.
     Mismatch,
 }
 

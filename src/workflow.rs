@@ -16,6 +16,7 @@ pub mod parcel;
 pub mod purge;
 pub mod queue;
 pub mod receive;
+pub mod refusals;
 pub mod resume;
 pub mod scan;
 pub mod sign_in;

@@ -182,12 +182,26 @@ async fn show(remote: &Remote) -> Outcome {
         .into_iter()
         .flatten()
         .map(|a| {
-            ["id", "email", "name", "role", "created_at", "disabled_at"]
-                .map(|f| text(a, f).to_owned())
-                .to_vec()
+            let teams: Vec<&str> = a["teams"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let teams = if teams.is_empty() { "-".to_owned() } else { teams.join(", ") };
+            let factor = if a["second_factor"] == true { "yes" } else { "no" };
+            let cell = |field| text(a, field).to_owned();
+            vec![
+                cell("id"),
+                cell("email"),
+                cell("name"),
+                cell("role"),
+                teams,
+                factor.to_owned(),
+                cell("created_at"),
+                cell("disabled_at"),
+            ]
         })
         .collect();
-    output::table(&["ID", "E-MAIL", "NAME", "ROLE", "SINCE", "DISABLED"], &rows)
+    output::table(
+        &["ID", "E-MAIL", "NAME", "ROLE", "TEAMS", "SECOND FACTOR", "SINCE", "DISABLED"],
+        &rows,
+    )
 }
 
 /// The id behind an e-mail address.

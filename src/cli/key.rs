@@ -1,7 +1,7 @@
 //! `nightdrop key status|unlock|rotate`: the vault key, which opens sealed documents.
 //!
 //! A running portal is asked through its API. Rotating works on the folder of a stopped portal: a new key becomes the current one, the old ones stay for opening
-//! what is still sealed to them.
+//! what is still sealed to them. A retired key that nothing is sealed to any more is destroyed there and then.
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,7 @@ use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
 use crate::storage::{AuditLog, RecordStore};
+use crate::workflow::vault;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -48,9 +49,9 @@ enum Action {
         after_help = "Example:\n  nightdrop key unlock\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN (a key with the scope admin), or --url and --token-file."
     )]
     Unlock(Unlock),
-    /// Make a new current key; the old ones only open from then on. The portal must be stopped
+    /// Make a new current key; the old ones only open from then on, and go once nothing is sealed to them. The portal must be stopped
     #[command(
-        after_help = "Example:\n  nightdrop key rotate --config /etc/nightdrop/nightdrop.toml\n\nThe new key is protected as the old one is: by the same key file or the same passphrase."
+        after_help = "Example:\n  nightdrop key rotate --config /etc/nightdrop/nightdrop.toml\n\nThe new key is protected as the old one is: by the same key file or the same passphrase.\nRetired keys that no document is sealed to any more are destroyed; a later rotation destroys those that were still needed."
     )]
     Rotate(Rotate),
 }
@@ -196,11 +197,63 @@ async fn renew(rotate: Rotate) -> Outcome {
             "key {new} is the current one now, but the audit log could not be written: {e}"
         ))
     })?;
+    let retired = retire(&store, &layout.keys).await?;
     if rotate.format.json {
-        return output::json(&json!({"key": new.to_string(), "before": old.to_string()}));
+        let ids = |keys: &[KeyId]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let kept: Vec<KeyId> = retired.kept.iter().map(|(id, _)| *id).collect();
+        let destroyed = ids(&retired.destroyed);
+        return output::json(&json!({"key": new.to_string(), "before": old.to_string(), "destroyed": destroyed, "kept": ids(&kept)}));
     }
     output::line(format_args!("✓ {new} is the current vault key"))?;
-    output::line(format_args!("  {old} stays for opening what is sealed to it"))
+    for id in &retired.destroyed {
+        output::line(format_args!("✓ {id} was destroyed: nothing is sealed to it any more"))?;
+    }
+    retired.kept.iter().try_for_each(|(id, documents)| match documents {
+        Some(documents) => output::line(format_args!(
+            "  {id} stays for opening what is sealed to it (documents: {documents})"
+        )),
+        None => output::line(format_args!("  {id} stays: of some document it cannot be told which key opens it")),
+    })
+}
+
+/// What became of the keys that are no longer current.
+struct Retired {
+    destroyed: Vec<KeyId>,
+    /// With the documents that need it; `None` where that cannot be told.
+    kept: Vec<(KeyId, Option<u64>)>,
+}
+
+/// Destroys every retired key that nothing is sealed to. The caller holds the store, so that nothing is received meanwhile.
+async fn retire(store: &SledStore, keys: &Path) -> Outcome<Retired> {
+    // Opened again: the one from before took another key for the current one.
+    let keyring = open(keys)?;
+    let failed = |what: String| Failure::new(format!("the new key is the current one, but {what}"));
+    let sealed = vault::sealed(store)
+        .await
+        .map_err(|e| failed(format!("no retired key was destroyed: {e}")))?;
+    let mut retired = Retired {
+        destroyed: Vec::new(),
+        kept: Vec::new(),
+    };
+    for key in keyring.status().iter().filter(|k| !k.current && k.protection.is_some()) {
+        let id = key.id;
+        match sealed.by_key.get(&id) {
+            Some(documents) => retired.kept.push((id, Some(*documents))),
+            None if sealed.unknown > 0 => retired.kept.push((id, None)),
+            None => {
+                keyring
+                    .destroy(&id)
+                    .map_err(|e| failed(format!("{id} could not be destroyed: {e}")))?;
+                let event = AuditEvent::new(store.now(), Actor::Operator, "vault_key.destroyed").with("key", id);
+                store
+                    .append(event)
+                    .await
+                    .map_err(|e| failed(format!("that {id} was destroyed could not be written to the audit log: {e}")))?;
+                retired.destroyed.push(id);
+            }
+        }
+    }
+    Ok(retired)
 }
 
 /// A new pair under the protector that opens the present one.

@@ -408,7 +408,7 @@ pub fn missing(missing: Missing) -> Outcome {
                     parts.join(", "),
                     text(m, "provider_name").to_owned(),
                     text(m, "reason").to_owned(),
-                    text(m, "applicant").to_owned(),
+                    m["applicant"].as_str().unwrap_or_default().to_owned(),
                 ]
             })
             .collect();

@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 
 use crate::connectors::{Callback, CallbackRefused};
+use crate::domain::agent::Actor;
 use crate::domain::document::ProviderName;
 use crate::workflow::callback::{self, Answer};
 
@@ -48,7 +49,17 @@ async fn take(
         body: &body,
         now,
     };
-    match callback::take(&state.portal, &provider, &call).await? {
+    let answer = callback::take(&state.portal, &provider, &call).await?;
+    if let Answer::Refused(why) = &answer {
+        let why = match why {
+            CallbackRefused::Signature => "signature",
+            CallbackRefused::Malformed => "malformed",
+            CallbackRefused::NotUsed => "not_used",
+        };
+        let detail = [("provider", provider.as_str()), ("why", why)];
+        state.refused(Actor::Portal, "callback.refused", &detail).await;
+    }
+    match answer {
         Answer::Taken => Ok(HttpResponse::Ok().finish()),
         Answer::Refused(CallbackRefused::Signature) => Err(Problem::unauthorized("The signature does not fit.").code("callback.signature")),
         Answer::Refused(CallbackRefused::Malformed) => {

@@ -2,6 +2,7 @@
 //!
 //! What stands in the log is never what is shown: no path, no row, no reference, no stack.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use actix_web::http::StatusCode;
@@ -20,11 +21,12 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 #[derive(Clone, Debug)]
 pub struct Problem {
     status: StatusCode,
-    pub code: &'static str,
+    /// Stable. A provider's failure keeps its connector's code.
+    pub code: Cow<'static, str>,
     /// One sentence with what to do.
     pub detail: String,
     /// Seconds.
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u32>,
     /// Field and what is accepted there.
     pub fields: Vec<(String, String)>,
     allow: Option<&'static str>,
@@ -84,7 +86,7 @@ impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self {
             status,
-            code,
+            code: code.into(),
             detail: detail.into(),
             retry_after: None,
             fields: Vec::new(),
@@ -123,13 +125,13 @@ impl Problem {
         Self::full("There is no room for more documents at the moment. Nothing was stored: try again later.").after(300)
     }
 
-    pub fn code(mut self, code: &'static str) -> Self {
-        self.code = code;
+    pub fn code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
+        self.code = code.into();
         self
     }
 
     pub fn after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
+        self.retry_after = Some(u32::try_from(seconds).unwrap_or(u32::MAX));
         self
     }
 
@@ -172,7 +174,7 @@ impl ResponseError for Problem {
             r#type: format!("https://nightdrop.example/problems/{}", self.code),
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
-            code: self.code,
+            code: &self.code,
             detail: &self.detail,
             errors: self.fields.iter().map(|(field, detail)| FieldError { field, detail }).collect(),
         };
@@ -251,10 +253,32 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// A provider's failure, for the API and the console.
+/// A provider's failure to answer a question, for the API and the console: under the connector's own code, whose advice stands on the page of all providers.
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        Self::provider(failure.problem().text)
+        let told = failure.when_asked();
+        let after = match failure {
+            Failure::Definite { after, .. } => after.and_then(|after| u32::try_from(after.whole_seconds()).ok()),
+            _ => None,
+        };
+        let problem = match told.code.as_str() {
+            "provider.applicant_reference" => {
+                // Behind the colon stands the form that this provider's references have.
+                let form = told
+                    .text
+                    .split_once(": ")
+                    .map_or("its page says the form", |(_, form)| form.trim_end_matches('.'));
+                let mend = format!("must be a reference of this provider: {form}");
+                Self::invalid(told.text.as_str()).field("applicant", mend)
+            }
+            "provider.cannot_list" => Self::conflict(told.text),
+            "provider.rate_limited" | "provider.unavailable" | "provider.busy" => Self {
+                retry_after: after,
+                ..Self::unavailable(told.text)
+            },
+            _ => Self::provider(told.text),
+        };
+        problem.code(told.code)
     }
 }
 

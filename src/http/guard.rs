@@ -10,6 +10,7 @@ use actix_web::{Error, HttpRequest, ResponseError};
 
 use super::error::Problem;
 use super::{State, Trusted};
+use crate::domain::agent::Actor;
 
 /// The applicant's page runs one external script and nothing inline; no other host is ever asked.
 const PUBLIC_CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' blob: data:; \
@@ -110,7 +111,7 @@ pub fn neighbourhood(address: IpAddr) -> IpAddr {
 
 /// Refuses a state-changing request that another site started. Browsers that send no `Sec-Fetch-Site` must send our own `Origin`,
 /// where `strict`; the upload form, whose address is itself the capability, tolerates a missing or `null` one (S8 of the crypto notes: `no-referrer` makes it `null`).
-pub fn same_site(request: &HttpRequest, strict: bool) -> Result<(), Problem> {
+fn same_site(request: &HttpRequest, strict: bool) -> Result<(), Problem> {
     let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
     let refused = || Err(Problem::cross_site("This request came from another site and was not carried out."));
     match header("sec-fetch-site") {
@@ -132,6 +133,16 @@ pub fn same_site(request: &HttpRequest, strict: bool) -> Result<(), Problem> {
 pub fn host(request: &HttpRequest) -> Option<&str> {
     let header = || request.headers().get("host").and_then(|v| v.to_str().ok());
     request.uri().authority().map(|a| a.as_str()).or_else(header)
+}
+
+/// [`same_site`], and the audit log hears of a refusal.
+pub async fn from_here(request: &HttpRequest, state: &State, strict: bool) -> Result<(), Problem> {
+    let refused = same_site(request, strict);
+    if refused.is_err() {
+        let door = if strict { "staff" } else { "public" };
+        state.refused(Actor::Portal, "request.cross_site", &[("door", door)]).await;
+    }
+    refused
 }
 
 #[cfg(test)]

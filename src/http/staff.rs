@@ -18,7 +18,6 @@
 //!
 //! The API knows no cookie and the console no bearer secret, so neither can be used to ride on the other.
 
-use std::future::{Ready, ready};
 use std::marker::PhantomData;
 
 use actix_web::cookie::time::Duration as CookieAge;
@@ -122,20 +121,24 @@ impl<S: InScope> ApiCaller<S> {
     async fn find(state: &State, secret: Option<Zeroizing<String>>, about: Option<RequestId>) -> Result<Self, Problem> {
         let secret = secret.ok_or_else(|| Problem::unauthorized("Send an API key as \"Authorization: Bearer ndk_…\"."))?;
         // One answer for an unknown, an expired and a revoked key.
-        let key = sign_in::api_key(&state.portal, &secret)
-            .await?
-            .ok_or_else(|| Problem::unauthorized("This API key is not valid here."))?;
+        let Some(key) = sign_in::api_key(&state.portal, &secret).await? else {
+            refused_key(state, &secret).await?;
+            return Err(Problem::unauthorized("This API key is not valid here."));
+        };
+        let actor = Actor::ApiKey(key.id);
         if !key.may(S::SCOPE) {
+            let detail = [("what", "scope"), ("needed", S::SCOPE.as_str())];
+            state.refused(actor, "access.refused", &detail).await;
             return Err(Problem::forbidden(format!(
                 "This API key lacks the scope \"{}\".",
                 S::SCOPE.as_str()
             )));
         }
-        state
-            .keys
-            .enter(key.id)
-            .map_err(|wait| Problem::too_many("This API key asks too often.").after(wait))?;
-        within(state, about, |team| key.sees(team)).await?;
+        if let Err(wait) = state.keys.enter(key.id) {
+            state.refused(actor, "api_key.throttled", &[]).await;
+            return Err(Problem::too_many("This API key asks too often.").after(wait));
+        }
+        within(state, about, actor, |team| key.sees(team)).await?;
         Ok(Self { key, scope: PhantomData })
     }
 }
@@ -148,6 +151,19 @@ impl<S: InScope> FromRequest for ApiCaller<S> {
         let (state, secret, about) = (state(request), bearer(request), about(request));
         Box::pin(async move { Self::find(&*state?, secret, about?).await })
     }
+}
+
+/// Tells the log of a key that opens nothing: which one, where it was one of ours.
+async fn refused_key(state: &State, secret: &str) -> Result<(), Problem> {
+    let was = sign_in::account::ended_key(&state.portal, secret).await?;
+    let (key, why) = match &was {
+        Some(key) => (key.id.to_string(), if key.revoked_at.is_some() { "revoked" } else { "expired" }),
+        None => (String::new(), "unknown"),
+    };
+    let detail = [("why", why), ("key", key.as_str())];
+    let known = if was.is_some() { &detail[..] } else { &detail[..1] };
+    state.refused(Actor::Portal, "api_key.refused", known).await;
+    Ok(())
 }
 
 /// The one bearer secret; a doubled header is nobody's.
@@ -175,11 +191,14 @@ fn about(request: &HttpRequest) -> Result<Option<RequestId>, Problem> {
     }
 }
 
-/// A request of another team is not there.
-async fn within(state: &State, about: Option<RequestId>, sees: impl Fn(Option<&Team>) -> bool) -> Result<(), Problem> {
+/// A request of another team is not there; that somebody asked for it is written down.
+async fn within(state: &State, about: Option<RequestId>, by: Actor, sees: impl Fn(Option<&Team>) -> bool) -> Result<(), Problem> {
     let Some(id) = about else { return Ok(()) };
     match state.portal.records.request(id).await? {
-        Some(found) if !sees(found.team.as_ref()) => Err(WorkflowError::NotFound.into()),
+        Some(found) if !sees(found.team.as_ref()) => {
+            state.refused(by, "access.refused", &[("what", "team")]).await;
+            Err(WorkflowError::NotFound.into())
+        }
         _ => Ok(()),
     }
 }
@@ -227,14 +246,17 @@ impl<R: ForRoles> SignedIn<R> {
         if agent.factors.any() && unproven {
             return Err(Turned::SignIn(asked.back));
         }
+        let actor = Actor::Agent(agent.id);
         if !may::<R>(agent.role) {
+            let detail = [("what", "role"), ("has", agent.role.as_str())];
+            state.refused(actor, "access.refused", &detail).await;
             return Err(Problem::forbidden("Your role does not include this. Ask an admin if you need it.").into());
         }
         let single = session.how == Entry::Password || session.how == Entry::SingleSignOn;
         if state.portal.policy.require_second_factor && single && !agent.factors.any() && !R::UNFINISHED {
             return Err(Turned::SetUp);
         }
-        within(state, asked.about?, |team| agent.sees(team)).await?;
+        within(state, asked.about?, actor, |team| agent.sees(team)).await?;
         Ok(Self {
             agent,
             session,
@@ -364,10 +386,14 @@ pub struct Csrf;
 
 impl FromRequest for Csrf {
     type Error = Turned;
-    type Future = Ready<Result<Self, Turned>>;
+    type Future = LocalBoxFuture<'static, Result<Self, Turned>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(guard::same_site(request, true).map(|()| Self).map_err(Turned::Shown))
+        let (state, request) = (state(request), request.clone());
+        Box::pin(async move {
+            guard::from_here(&request, &*state?, true).await?;
+            Ok(Self)
+        })
     }
 }
 

@@ -100,7 +100,7 @@ async fn serve(
             if let Some(offset) = offset {
                 headers::set(&mut response, "upload-offset", &offset.to_string());
             }
-            headers::set(&mut response, "problem-code", problem.code);
+            headers::set(&mut response, "problem-code", &problem.code);
             response
         }
     };
@@ -176,7 +176,7 @@ impl Call<'_> {
             return Err(Problem::tus_version(format!("This address speaks tus {VERSION}: send Tus-Resumable: {VERSION}.")).into());
         }
         if *method != Method::HEAD {
-            guard::same_site(self.request, false)?;
+            guard::from_here(self.request, self.state, false).await?;
         }
         let Some(visit) = &self.visit else {
             return Err(dead(self.state, self.request, crate::workflow::receive::DeadLink::Unknown).into());

@@ -320,7 +320,7 @@ async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: we
     let Some(visit) = Visit::new(&state, &request, &token) else {
         return unknown(&state, &request);
     };
-    if let Err(problem) = guard::same_site(&request, false) {
+    if let Err(problem) = guard::from_here(&request, &state, false).await {
         return visit.answer_problem(problem, None);
     }
     let link = match visit.entry().await {
@@ -421,7 +421,7 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
     let state = visit.state;
     let headers = visit.request.headers();
     let (paced, verdict) = Paced::new(payload, u64::MAX, state.pace);
-    if let Err(problem) = guard::same_site(visit.request, false) {
+    if let Err(problem) = guard::from_here(visit.request, state, false).await {
         return Err(Stopped::unread(problem, paced));
     }
     let link = match visit.entry().await {

@@ -275,7 +275,7 @@ impl RecordStore for SledStore {
             write_change(rows, &mut batch, None, &request)?;
             append(rows, &mut batch, vec![event])?;
             if let Some(claim) = &claim {
-                write_claim(rows, &mut batch, claim, request.id, now)?;
+                write_claim(rows, &mut batch, claim, request.id.0, now)?;
             }
             Ok((batch, Claimed::Fresh(Box::new(request))))
         })
@@ -303,7 +303,7 @@ impl RecordStore for SledStore {
             }
             let mut batch = Batch::new();
             let after = Self::change(rows, &mut batch, id, transition, now)?;
-            write_claim(rows, &mut batch, &claim, id, now)?;
+            write_claim(rows, &mut batch, &claim, id.0, now)?;
             Ok((batch, Claimed::Fresh(Box::new(after))))
         })
         .await

@@ -24,6 +24,7 @@ use crate::crypto::random;
 use crate::domain::account::Change;
 use crate::domain::agent::{Actor, Agent, Entry, Session};
 use crate::domain::audit::AuditEvent;
+use crate::domain::id::AgentId;
 
 use super::{Portal, WorkflowError, blocking};
 
@@ -274,8 +275,32 @@ pub async fn reopen(portal: &Portal, live: &Live) -> Result<Zeroizing<String>, W
     open(portal, &agent, live.session.how, live.session.factor_at, portal.records.now()).await
 }
 
-pub async fn sign_out(portal: &Portal, cookie: &str) -> Result<(), WorkflowError> {
-    Ok(portal.records.end_session(&hash(cookie)).await?)
+/// Why a session ends.
+#[derive(Clone, Copy)]
+pub enum End {
+    SignOut,
+    /// Its browser signs in anew.
+    NewSignIn,
+    /// Its owner ended it from another session.
+    Elsewhere,
+}
+
+pub async fn sign_out(portal: &Portal, cookie: &str, why: End) -> Result<(), WorkflowError> {
+    let key = hash(cookie);
+    match portal.records.session(&key).await? {
+        Some(session) => end(portal, &key, session.agent, why).await,
+        None => Ok(()),
+    }
+}
+
+async fn end(portal: &Portal, key: &[u8; 32], agent: AgentId, why: End) -> Result<(), WorkflowError> {
+    let why = match why {
+        End::SignOut => "sign_out",
+        End::NewSignIn => "new_sign_in",
+        End::Elsewhere => "elsewhere",
+    };
+    let event = AuditEvent::new(portal.records.now(), Actor::Agent(agent), "session.ended").with("why", why);
+    Ok(portal.records.end_session(key, event).await?)
 }
 
 /// One open session, as its owner sees it.
@@ -309,8 +334,7 @@ pub async fn open_sessions(portal: &Portal, live: &Live) -> Result<Vec<Open>, Wo
 pub async fn end_own(portal: &Portal, live: &Live, which: &str) -> Result<bool, WorkflowError> {
     for (key, _) in portal.records.sessions_of(live.agent.id).await? {
         if name(&key) == which {
-            portal.records.end_session(&key).await?;
-            audit(portal, Actor::Agent(live.agent.id), "session.ended").await?;
+            end(portal, &key, live.agent.id, End::Elsewhere).await?;
             return Ok(true);
         }
     }

@@ -1,6 +1,6 @@
 //! The vault key as staff see it: which keys there are, how many documents wait for each, and opening them with a passphrase. A passphrase is never stored, logged or shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zeroize::Zeroizing;
 
@@ -10,6 +10,9 @@ use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
 use crate::crypto::keyring::KeyringError;
 use crate::domain::agent::Actor;
 use crate::domain::audit::AuditEvent;
+use crate::domain::id::DocumentId;
+use crate::domain::request::{DocumentRequest, How};
+use crate::storage::{RecordStore, StorageError};
 
 use super::{Portal, WorkflowError, blocking};
 
@@ -26,20 +29,48 @@ pub struct VaultKey {
     pub live_documents: u64,
 }
 
-/// All keys, by id. Cost grows with the documents that are held, not with what was ever received.
-pub async fn keys(portal: &Portal) -> Result<Vec<VaultKey>, WorkflowError> {
-    let mut live: BTreeMap<KeyId, u64> = BTreeMap::new();
-    for (_, owner) in portal.records.live_documents().await? {
-        let request = portal.records.request(owner).await?;
-        let sealed_to = request
-            .as_ref()
-            .and_then(|r| r.document())
-            .and_then(|d| d.parts.first())
-            .and_then(|p| Header::parse(&p.header).ok());
-        if let Some(header) = sealed_to {
-            *live.entry(header.key_id).or_default() += 1;
+/// What is sealed to which key.
+#[derive(Debug, Default)]
+pub struct Sealed {
+    /// Submissions, complete or not, with a part that this key opens.
+    pub by_key: BTreeMap<KeyId, u64>,
+    /// Submissions of which it cannot be said.
+    pub unknown: u64,
+}
+
+/// Looks at every part of every submission whose bytes exist, those included that are finished in a submission which is not: a key may have been renewed
+/// between two parts. Cost grows with the documents that are held, not with what was ever received.
+pub async fn sealed<R: RecordStore + ?Sized>(records: &R) -> Result<Sealed, StorageError> {
+    let mut sealed = Sealed::default();
+    for (id, owner) in records.live_documents().await? {
+        let Some(request) = records.request(owner).await? else {
+            sealed.unknown += 1;
+            continue;
+        };
+        match keys_of(&request, id) {
+            Ok(keys) => keys.into_iter().for_each(|key| *sealed.by_key.entry(key).or_default() += 1),
+            Err(_) => sealed.unknown += 1,
         }
     }
+    Ok(sealed)
+}
+
+fn keys_of(request: &DocumentRequest, document: DocumentId) -> Result<BTreeSet<KeyId>, &'static str> {
+    let held = request.document().filter(|d| d.id == document).into_iter().flat_map(|d| &d.parts);
+    let unfinished = request.receivings.iter().filter(|r| r.document == document);
+    let finished = unfinished.flat_map(|r| match &r.how {
+        How::Parts { finished, .. } => finished.as_slice(),
+        // A staged part is sealed to its visitor's token; the rest dies before anybody opens it.
+        How::Stream | How::Staged { .. } | How::Ending => &[],
+    });
+    held.chain(finished.map(|f| &f.part))
+        .map(|part| Header::parse(&part.header).map(|header| header.key_id))
+        .collect()
+}
+
+/// All keys, by id.
+pub async fn keys(portal: &Portal) -> Result<Vec<VaultKey>, WorkflowError> {
+    let live = sealed(&*portal.records).await?.by_key;
     let all = portal.keyring.status().into_iter();
     Ok(all
         .map(|key| VaultKey {

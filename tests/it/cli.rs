@@ -1,5 +1,7 @@
 //! The real binary from outside: init, serve, doctor and the commands that speak to a running portal. T117, T141, T142.
 
+mod rotation;
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -685,14 +687,28 @@ fn a_rotation_waits_for_the_portal_to_stop_and_is_audited() {
     let serving = made.serve();
     assert!(fails(&mut made.with_config(&["key", "rotate"])).contains("stop the portal first"));
     serving.stop();
-    done(&mut made.with_config(&["key", "rotate"]));
+    let said = done(&mut made.with_config(&["key", "rotate"]));
+    assert!(
+        said.contains("is the current vault key") && said.contains("was destroyed: nothing is sealed to it any more"),
+        "{said}"
+    );
     let serving = made.serve();
     let vault = json(&done(&mut made.asking(&serving, &["key", "status", "--json"])));
-    assert_eq!(
-        vault["keys"].as_array().unwrap().iter().filter(|k| k["unlocked"] == true).count(),
-        2
-    );
-    assert!(done(&mut made.asking(&serving, &["audit", "export"])).contains("key.rotated"));
+    let states: Vec<(&Value, &Value)> = vault["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|k| (&k["state"], &k["unlocked"]))
+        .collect();
+    assert_eq!(states.len(), 2);
+    for expected in [("current", true), ("destroyed", false)] {
+        assert!(
+            states.iter().any(|(state, open)| **state == expected.0 && **open == expected.1),
+            "{vault}"
+        );
+    }
+    let log = done(&mut made.asking(&serving, &["audit", "export"]));
+    assert!(log.contains("key.rotated") && log.contains("vault_key.destroyed"), "{log}");
     serving.stop();
 }
 
@@ -713,6 +729,10 @@ fn agents_and_the_audit_log_through_the_api() {
         "auditor",
         "--password-file",
         password,
+        "--team",
+        "cards",
+        "--team",
+        "loans",
         "--json",
     ];
     let bo = json(&done(&mut made.asking(&serving, &add)));
@@ -725,6 +745,20 @@ fn agents_and_the_audit_log_through_the_api() {
     done(&mut made.asking(&serving, &["agent", "disable", "BO@example.com"]));
     let table = done(&mut made.asking(&serving, &["agent", "list"]));
     assert!(table.lines().any(|l| l.contains("bo@example.com") && !l.ends_with('-')), "{table}");
+    assert!(
+        table.starts_with("ID ") && table.contains("  TEAMS") && table.contains("  SECOND FACTOR"),
+        "{table}"
+    );
+    let cells = |who: &str| {
+        let line = table.lines().find(|l| l.contains(who)).unwrap();
+        line.split("  ")
+            .map(str::trim)
+            .filter(|c| !c.is_empty())
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(cells("bo@example.com")[3..6], ["auditor", "cards, loans", "no"]);
+    assert_eq!(cells("ana@example.com")[3..6], ["admin", "-", "no"]);
     assert!(fails(&mut made.asking(&serving, &["agent", "disable", "ana@example.com"])).contains("last admin"));
 
     let export = done(&mut made.asking(&serving, &["audit", "export"]));

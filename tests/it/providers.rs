@@ -2,6 +2,7 @@
 //! The worker is driven by hand and the clock is moved, so that minutes and days pass at once.
 
 mod adyen;
+mod asked;
 mod bridge;
 mod crash;
 mod doctor;

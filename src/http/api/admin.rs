@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -184,16 +184,32 @@ pub async fn agents(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
     Ok(HttpResponse::Ok().json(AgentList { agents }))
 }
 
-/// Add an agent with a password.
-#[utoipa::path(post, path = "/agents", tag = "admin", request_body = NewAgent, responses((status = 201, description = "Added.", body = Agent)),
+/// Add an agent with a password. The same Idempotency-Key with the same body gives the same answer again.
+#[utoipa::path(post, path = "/agents", tag = "admin", request_body = NewAgent,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
+    responses((status = 201, description = "Added. `Idempotency-Replayed: true` when it was added before under this key.", body = Agent)),
     security(("api_key" = ["admin"])))]
 pub async fn add_agent(caller: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
-    let body = json::read::<NewAgent>(&request, payload).await?.body;
-    let role = parse_role(&body.role)?;
-    let teams = account::parse_teams(&body.teams.join(" "))?;
-    let agent = sign_in::add_agent(&state.portal, &body.email, &body.name, role, &body.password.0, caller.actor()).await?;
-    account::change_agent(&state.portal, &agent, role, teams, caller.actor()).await?;
-    Ok(HttpResponse::Created().json(agent_view(&find_agent(&state, &agent.id.to_string()).await?)))
+    let read = json::read::<NewAgent>(&request, payload).await?;
+    let client = json::client_key(&request, caller.name(), read.digest)?;
+    let body = read.body;
+    let new = account::NewAgent {
+        email: &body.email,
+        name: &body.name,
+        role: parse_role(&body.role)?,
+        teams: account::parse_teams(&body.teams.join(" "))?,
+    };
+    let (agent, before) = account::add_agent_once(&state.portal, new, &body.password.0, caller.actor(), client).await?;
+    Ok(created(before).json(agent_view(&agent)))
+}
+
+/// Says whether it is the answer to a repetition.
+fn created(before: bool) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::Created();
+    if before {
+        answer.insert_header(("Idempotency-Replayed", "true"));
+    }
+    answer
 }
 
 /// Give an agent another role or other teams; every session of theirs ends.
@@ -276,17 +292,22 @@ pub async fn api_keys(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
     Ok(HttpResponse::Ok().json(ApiKeyList { api_keys }))
 }
 
-/// Make an API key. Its secret stands in this answer and nowhere else.
-#[utoipa::path(post, path = "/api-keys", tag = "admin", request_body = NewApiKey, responses((status = 201, description = "Made.", body = MadeApiKey)),
+/// Make an API key. Its secret stands in this answer and nowhere else; the same Idempotency-Key with the same body gives the same answer again.
+#[utoipa::path(post, path = "/api-keys", tag = "admin", request_body = NewApiKey,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
+    responses((status = 201, description = "Made. `Idempotency-Replayed: true` when it was made before under this key.", body = MadeApiKey)),
     security(("api_key" = ["admin"])))]
 pub async fn add_api_key(caller: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
-    let body = json::read::<NewApiKey>(&request, payload).await?.body;
+    let read = json::read::<NewApiKey>(&request, payload).await?;
+    let client = json::client_key(&request, caller.name(), read.digest)?;
+    let body = read.body;
     let scopes = parse_scopes(&body.scopes)?;
     let expires_at = body.expires_in.map(|span| state.portal.records.now() + span.0);
     let one = |text: &String| agent::Team::parse(text).ok_or_else(|| wrong("team", "one name of a-z, 0-9 and -"));
     let team = body.team.as_ref().map(one).transpose()?;
-    let (key, secret) = account::add_team_key(&state.portal, &body.name, scopes, expires_at, team, caller.actor()).await?;
-    Ok(HttpResponse::Created().json(MadeApiKey {
+    let by = caller.actor();
+    let (key, secret, before) = account::add_key_once(&state.portal, &body.name, scopes, expires_at, team, by, client).await?;
+    Ok(created(before).json(MadeApiKey {
         secret: secret.to_string(),
         key: key_view(&key),
     }))

@@ -8,9 +8,10 @@ use crate::connectors::Missing;
 use crate::domain::delivery::ConfirmAt;
 use crate::domain::document::{ApplicantRef, ProviderName};
 use crate::http::State;
-use crate::http::error::Problem;
+use crate::http::error::{PROBLEM_JSON, Problem};
 use crate::http::staff::{ApiCaller, Read};
 
+use super::openapi::Problem as ProblemDocument;
 use super::{Answer, json, query};
 
 #[derive(Serialize, ToSchema)]
@@ -69,7 +70,12 @@ pub async fn list(_: ApiCaller<Read>, state: web::Data<State>) -> Answer {
 /// What the provider still wants of an applicant. The reference stands in the address: callers who care use `POST /providers/{provider}/missing`.
 #[utoipa::path(get, path = "/providers/{provider}/applicants/{applicant}/missing", tag = "providers",
     params(("provider" = String, Path, description = "A provider's name."), ("applicant" = String, Path, description = "The applicant's reference.")),
-    responses((status = 200, description = "What is missing.", body = MissingList)), security(("api_key" = ["read"])))]
+    responses((status = 200, description = "What is missing.", body = MissingList),
+        (status = 422, description = "`provider.applicant_reference`: not a reference of this provider.", body = ProblemDocument, content_type = PROBLEM_JSON),
+        (status = 502, description = "The provider refuses or fails, under the code of what an agent sees: `provider.credentials`, `provider.refused` …",
+            body = ProblemDocument, content_type = PROBLEM_JSON),
+        (status = 503, description = "`provider.rate_limited`, `provider.unavailable`, `provider.busy`: ask later, after `Retry-After` where the provider said when.",
+            body = ProblemDocument, content_type = PROBLEM_JSON)), security(("api_key" = ["read"])))]
 pub async fn missing(_: ApiCaller<Read>, state: web::Data<State>, path: web::Path<(String, String)>) -> Answer {
     let (provider, applicant) = path.into_inner();
     answer(&state, &provider, &applicant).await
@@ -78,7 +84,12 @@ pub async fn missing(_: ApiCaller<Read>, state: web::Data<State>, path: web::Pat
 /// The same with the reference in the body, so that it stands in no address and no access log.
 #[utoipa::path(post, path = "/providers/{provider}/missing", tag = "providers", request_body = WhoseMissing,
     params(("provider" = String, Path, description = "A provider's name.")),
-    responses((status = 200, description = "What is missing.", body = MissingList)), security(("api_key" = ["read"])))]
+    responses((status = 200, description = "What is missing.", body = MissingList),
+        (status = 422, description = "`provider.applicant_reference`: not a reference of this provider.", body = ProblemDocument, content_type = PROBLEM_JSON),
+        (status = 502, description = "The provider refuses or fails, under the code of what an agent sees: `provider.credentials`, `provider.refused` …",
+            body = ProblemDocument, content_type = PROBLEM_JSON),
+        (status = 503, description = "`provider.rate_limited`, `provider.unavailable`, `provider.busy`: ask later, after `Retry-After` where the provider said when.",
+            body = ProblemDocument, content_type = PROBLEM_JSON)), security(("api_key" = ["read"])))]
 pub async fn ask_missing(
     _: ApiCaller<Read>,
     state: web::Data<State>,

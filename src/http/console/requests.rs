@@ -151,6 +151,8 @@ pub async fn mark_uploaded(_: Csrf, who: SignedIn<Requests>, state: web::Data<St
     let id = parse(&id)?;
     let found = terms::load(&state.portal, id).await?;
     if by_hand(&state, &found) && !who.may::<Manual>() {
+        let detail = [("what", "role"), ("has", who.agent.role.as_str())];
+        state.refused(who.actor(), "access.refused", &detail).await;
         return Err(Problem::forbidden("This provider is served by hand; somebody with the role manual-handler marks it.").into());
     }
     Ok(back(

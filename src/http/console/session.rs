@@ -11,7 +11,7 @@ use crate::http::staff::{self, Csrf, Turned};
 use crate::http::{State, guard};
 use crate::workflow::sign_in::factor::{self, Second};
 use crate::workflow::sign_in::passkey::{self, Begun, Passkeys};
-use crate::workflow::sign_in::{self, Browser, Live, SignIn, Visitor, known};
+use crate::workflow::sign_in::{self, Browser, End, Live, SignIn, Visitor, known};
 
 use super::form::Form;
 use super::{Page, html, html_of, see};
@@ -52,7 +52,7 @@ pub async fn sign_in(_: Csrf, state: web::Data<State>, request: HttpRequest, pay
     match sign_in::sign_in(&state.portal, email, form.raw("password"), Visitor { address, browser }).await? {
         SignIn::Welcome { cookie, .. } => welcome(&state, &request, &cookie, next).await,
         SignIn::Half { cookie } => {
-            end_old(&state, &request).await?;
+            end_old(&state, &request, End::NewSignIn).await?;
             let mut answer = see(&second_path(next));
             add(&mut answer, &staff::farewell(&state.settings))?;
             add(&mut answer, &staff::half_welcome(&state.settings, &cookie))?;
@@ -201,7 +201,7 @@ pub async fn passkey(_: Csrf, state: web::Data<State>, request: HttpRequest, pay
 
 /// A whole session begins here; the one whose cookie came along ends.
 pub async fn welcome(state: &State, request: &HttpRequest, cookie: &str, next: &str) -> Page {
-    end_old(state, request).await?;
+    end_old(state, request, End::NewSignIn).await?;
     let mut answer = see(next);
     greet(state, &mut answer, cookie).await?;
     Ok(answer)
@@ -216,7 +216,7 @@ pub async fn greet(state: &State, answer: &mut HttpResponse, cookie: &str) -> Re
     Ok(())
 }
 
-pub async fn end_old(state: &State, request: &HttpRequest) -> Result<(), Turned> {
+pub(super) async fn end_old(state: &State, request: &HttpRequest, why: End) -> Result<(), Turned> {
     for old in [
         staff::session_cookie(request, &state.settings),
         staff::half_cookie(request, &state.settings),
@@ -224,13 +224,13 @@ pub async fn end_old(state: &State, request: &HttpRequest) -> Result<(), Turned>
     .into_iter()
     .flatten()
     {
-        sign_in::sign_out(&state.portal, &old).await?;
+        sign_in::sign_out(&state.portal, &old, why).await?;
     }
     Ok(())
 }
 
 pub async fn sign_out(_: Csrf, state: web::Data<State>, request: HttpRequest) -> Page {
-    end_old(&state, &request).await?;
+    end_old(&state, &request, End::SignOut).await?;
     goodbye(&state)
 }
 

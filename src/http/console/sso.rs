@@ -7,6 +7,7 @@ use crate::http::State;
 use crate::http::error::Problem;
 use crate::http::pages::console::account as pages;
 use crate::http::staff;
+use crate::workflow::sign_in::End;
 use crate::workflow::sign_in::sso::{self, Arrival, Return, SingleSignOn};
 
 use super::session::{self, add, end_old, here, may_try, next_of, second_path, welcome};
@@ -58,7 +59,7 @@ pub async fn arrive(state: web::Data<State>, request: HttpRequest) -> Page {
     let mut answer = match sso::arrive(&state.portal, provider, back).await? {
         Arrival::Welcome { cookie, next } => welcome(&state, &request, &cookie, here(Some(&next))).await?,
         Arrival::Half { cookie, next } => {
-            end_old(&state, &request).await?;
+            end_old(&state, &request, End::NewSignIn).await?;
             let mut answer = see(&second_path(here(Some(&next))));
             add(&mut answer, &staff::farewell(&state.settings))?;
             add(&mut answer, &staff::half_welcome(&state.settings, &cookie))?;

@@ -212,7 +212,7 @@ pub fn receipt(view: &View<'_>, done: &DocumentRequest) -> Markup {
 
 /// A page that says what is wrong and whom to ask, and nothing else.
 pub fn failure(reader: &Reader<'_>, problem: &Problem) -> Markup {
-    let title = reader.words.say(match problem.code {
+    let title = reader.words.say(match &*problem.code {
         "link.expired" => "title-expired",
         "link.revoked" => "title-revoked",
         "link.unknown" | "link.dead" => "title-unknown",

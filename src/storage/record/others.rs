@@ -137,7 +137,8 @@ impl ReceiptRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimRow {
     pub body: [u8; 32],
-    pub request: RequestId,
+    /// The 16 bytes of its id: a request's, an agent's or an API key's, which the body's digest tells apart by the path within it.
+    pub made: [u8; 16],
     pub at: OffsetDateTime,
 }
 
@@ -146,7 +147,7 @@ struct ClaimFields {
     #[n(0)]
     body: Bytes,
     #[n(1)]
-    request: Bytes,
+    made: Bytes,
     #[n(2)]
     at: i64,
 }
@@ -155,7 +156,7 @@ impl Record for ClaimRow {
     fn encode(&self) -> Vec<u8> {
         write(&ClaimFields {
             body: bytes(&self.body),
-            request: bytes(&self.request.0),
+            made: bytes(&self.made),
             at: to_ms(self.at),
         })
     }
@@ -164,7 +165,7 @@ impl Record for ClaimRow {
         let fields: ClaimFields = read(row)?;
         Ok(Self {
             body: array(&fields.body)?,
-            request: RequestId(array(&fields.request)?),
+            made: array(&fields.made)?,
             at: from_ms(fields.at),
         })
     }

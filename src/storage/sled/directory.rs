@@ -8,15 +8,19 @@ use crate::domain::agent::{Agent, ApiKey, Role, Session};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::id::{AgentId, ApiKeyId, RequestId};
 use crate::storage::record::Record;
-use crate::storage::{AuditLog, Directory, StorageError, key};
+use crate::storage::{AuditLog, Claim, Directory, Made, StorageError, key};
 
 use super::records::{Batch, Rows};
+use super::rows::{made_by, write_claim};
 use super::{Failed, SledStore, append, read_row, sorted};
 
 #[async_trait]
 impl Directory for SledStore {
-    async fn add_agent(&self, agent: Agent, event: AuditEvent) -> Result<(), StorageError> {
-        self.decide(|rows, _| {
+    async fn add_agent(&self, agent: Agent, claim: Option<Claim>, event: AuditEvent) -> Result<Made, StorageError> {
+        self.decide(|rows, now| {
+            if let Some(made) = claim.as_ref().map(|c| made_by(rows, c)).transpose()?.flatten() {
+                return Ok((Batch::new(), made));
+            }
             if rows.get(&key::email(&agent.email))?.is_some() {
                 return Err(Failed::Storage(StorageError::Exists("an agent with this e-mail address")));
             }
@@ -24,7 +28,10 @@ impl Directory for SledStore {
             batch.put(key::agent(agent.id), agent.encode());
             batch.put(key::email(&agent.email), agent.id.0.to_vec());
             append(rows, &mut batch, vec![event])?;
-            Ok((batch, ()))
+            if let Some(claim) = &claim {
+                write_claim(rows, &mut batch, claim, agent.id.0, now)?;
+            }
+            Ok((batch, Made::Fresh))
         })
         .await
     }
@@ -132,10 +139,13 @@ impl Directory for SledStore {
         .await
     }
 
-    async fn end_session(&self, cookie: &[u8; 32]) -> Result<(), StorageError> {
-        self.decide(|_, _| {
+    async fn end_session(&self, cookie: &[u8; 32], event: AuditEvent) -> Result<(), StorageError> {
+        self.decide(|rows, _| {
             let mut batch = Batch::new();
-            batch.remove(key::session(cookie));
+            if rows.get(&key::session(cookie))?.is_some() {
+                batch.remove(key::session(cookie));
+                append(rows, &mut batch, vec![event])?;
+            }
             Ok((batch, ()))
         })
         .await
@@ -159,15 +169,27 @@ impl Directory for SledStore {
         .await
     }
 
-    async fn add_api_key(&self, hash: [u8; 32], api_key: ApiKey, event: AuditEvent) -> Result<(), StorageError> {
-        self.decide(|rows, _| {
+    async fn add_api_key(&self, hash: [u8; 32], api_key: ApiKey, claim: Option<Claim>, event: AuditEvent) -> Result<Made, StorageError> {
+        self.decide(|rows, now| {
+            if let Some(made) = claim.as_ref().map(|c| made_by(rows, c)).transpose()?.flatten() {
+                return Ok((Batch::new(), made));
+            }
             let mut batch = Batch::new();
             batch.put(key::api_key(&hash), api_key.encode());
             batch.put(key::api_key_by_id(api_key.id), hash.to_vec());
             append(rows, &mut batch, vec![event])?;
-            Ok((batch, ()))
+            if let Some(claim) = &claim {
+                write_claim(rows, &mut batch, claim, api_key.id.0, now)?;
+            }
+            Ok((batch, Made::Fresh))
         })
         .await
+    }
+
+    async fn made(&self, claim: &Claim) -> Result<Option<Made>, StorageError> {
+        let made = made_by(&self.store.records(), claim).map_err(Failed::into_storage)?;
+        self.shown().await?;
+        Ok(made)
     }
 
     async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StorageError> {

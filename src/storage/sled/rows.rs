@@ -6,7 +6,7 @@ use crate::domain::audit::{AuditEntry, AuditEvent, GENESIS};
 use crate::domain::id::RequestId;
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::storage::record::{ClaimRow, Record};
-use crate::storage::{Claim, Claimed, StorageError, key};
+use crate::storage::{Claim, Claimed, Made, StorageError, key};
 
 use super::records::{Batch, Rows};
 use super::{CLAIM_LIFE, Failed, load, read_row};
@@ -91,24 +91,30 @@ pub(super) fn seen_claim(rows: &Rows<'_>, claim: &Claim) -> Result<Option<Claime
     if seen.body != claim.body {
         return Ok(Some(Claimed::Mismatch));
     }
-    Ok(Some(match load(rows, seen.request)? {
+    Ok(Some(match load(rows, RequestId(seen.made))? {
         Some(request) => Claimed::Replayed(Box::new(request)),
         None => Claimed::Mismatch,
     }))
 }
 
-pub(super) fn write_claim(
-    rows: &Rows<'_>,
-    batch: &mut Batch,
-    claim: &Claim,
-    request: RequestId,
-    now: OffsetDateTime,
-) -> Result<(), Failed> {
+/// The same for accounts and keys, which are never deleted.
+pub(super) fn made_by(rows: &Rows<'_>, claim: &Claim) -> Result<Option<Made>, Failed> {
+    let seen = read_row::<ClaimRow>(rows, &key::key(key::CLAIM, &[&claim.key]))?;
+    Ok(seen.map(|seen| {
+        if seen.body == claim.body {
+            Made::Before(seen.made)
+        } else {
+            Made::Mismatch
+        }
+    }))
+}
+
+pub(super) fn write_claim(rows: &Rows<'_>, batch: &mut Batch, claim: &Claim, made: [u8; 16], now: OffsetDateTime) -> Result<(), Failed> {
     batch.put(
         key::key(key::CLAIM, &[&claim.key]),
         ClaimRow {
             body: claim.body,
-            request,
+            made,
             at: now,
         }
         .encode(),

@@ -8,6 +8,8 @@ use crate::domain::account::{Change, Factors, Misses};
 use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, Role, Scope, Team};
 use crate::domain::audit::AuditEvent;
 use crate::domain::id::{AgentId, ApiKeyId, CROCKFORD};
+use crate::storage::{Claim, Made};
+use crate::workflow::issue::{ClientKey, claim_of_secret};
 
 use super::{Portal, WorkflowError, blocking, guess, hash, normal_email};
 
@@ -30,17 +32,58 @@ pub fn shortest_password(portal: &Portal) -> usize {
     }
 }
 
+/// Somebody to be added.
+pub struct NewAgent<'a> {
+    pub email: &'a str,
+    pub name: &'a str,
+    pub role: Role,
+    pub teams: Vec<Team>,
+}
+
 /// Adds an agent with a password.
 pub async fn add_agent(portal: &Portal, email: &str, name: &str, role: Role, password: &str, by: Actor) -> Result<Agent, WorkflowError> {
-    let (email, name) = checked_names(email, name)?;
+    let teams = Vec::new();
+    let new = NewAgent { email, name, role, teams };
+    Ok(add_agent_once(portal, new, password, by, None).await?.0)
+}
+
+/// The same, once under a client's key: then the agent who was added by it before, and `true`.
+pub async fn add_agent_once(
+    portal: &Portal,
+    new: NewAgent<'_>,
+    password: &str,
+    by: Actor,
+    client: Option<ClientKey>,
+) -> Result<(Agent, bool), WorkflowError> {
+    let claim = client.as_ref().map(|client| claim_of_secret(portal, client));
+    if let Some(claim) = &claim
+        && let Some(made) = portal.records.made(claim).await?
+    {
+        return added_before(portal, made).await;
+    }
+    let (email, name) = checked_names(new.email, new.name)?;
     let hash = hash_password(portal, password, &email, &name).await?;
-    store_agent(portal, email, name, role, Some(PasswordHash(hash)), by).await
+    let agent = fresh_agent(portal, email, name, new.role, new.teams, Some(PasswordHash(hash)))?;
+    match store_agent(portal, &agent, by, claim).await? {
+        Made::Fresh => Ok((agent, false)),
+        made => added_before(portal, made).await,
+    }
+}
+
+async fn added_before(portal: &Portal, made: Made) -> Result<(Agent, bool), WorkflowError> {
+    let Made::Before(id) = made else {
+        return Err(WorkflowError::KeyReused);
+    };
+    let agent = portal.records.agent(AgentId(id)).await?.ok_or(WorkflowError::KeyReused)?;
+    Ok((agent, true))
 }
 
 /// Adds an agent who signs in elsewhere and has no password here.
 pub async fn add_agent_without_password(portal: &Portal, email: &str, name: &str, role: Role, by: Actor) -> Result<Agent, WorkflowError> {
     let (email, name) = checked_names(email, name)?;
-    store_agent(portal, email, name, role, None, by).await
+    let agent = fresh_agent(portal, email, name, role, Vec::new(), None)?;
+    store_agent(portal, &agent, by, None).await?;
+    Ok(agent)
 }
 
 fn checked_names(email: &str, name: &str) -> Result<(String, String), WorkflowError> {
@@ -62,16 +105,16 @@ fn checked_names(email: &str, name: &str) -> Result<(String, String), WorkflowEr
     Ok((email, name.to_owned()))
 }
 
-async fn store_agent(
+fn fresh_agent(
     portal: &Portal,
     email: String,
     name: String,
     role: Role,
+    teams: Vec<Team>,
     password: Option<PasswordHash>,
-    by: Actor,
 ) -> Result<Agent, WorkflowError> {
     let now = portal.records.now();
-    let agent = Agent {
+    Ok(Agent {
         id: AgentId::new(random::array()?, now),
         password,
         email,
@@ -81,15 +124,22 @@ async fn store_agent(
         disabled_at: None,
         sessions_valid_from: now,
         factors: Factors::default(),
-        teams: Vec::new(),
+        teams,
         subject: None,
         misses: Misses::default(),
-    };
-    let event = AuditEvent::new(now, by, "agent.added")
-        .with("agent", agent.id)
-        .with("role", role.as_str());
-    portal.records.add_agent(agent.clone(), event).await?;
-    Ok(agent)
+    })
+}
+
+async fn store_agent(portal: &Portal, agent: &Agent, by: Actor, claim: Option<Claim>) -> Result<Made, WorkflowError> {
+    let mut event = event(portal, by, "agent.added", agent).with("role", agent.role.as_str());
+    if !agent.teams.is_empty() {
+        event = event.with("teams", team_names(&agent.teams));
+    }
+    Ok(portal.records.add_agent(agent.clone(), claim, event).await?)
+}
+
+fn team_names(teams: &[Team]) -> String {
+    teams.iter().map(Team::as_str).collect::<Vec<_>>().join(" ")
 }
 
 /// A new password ends every session.
@@ -112,8 +162,7 @@ pub async fn change_agent(portal: &Portal, agent: &Agent, role: Role, teams: Vec
         alter(portal, agent, Change::Role(role), event).await?;
     }
     if agent.teams != teams {
-        let names: Vec<&str> = teams.iter().map(Team::as_str).collect();
-        let event = event(portal, by, "agent.teams_changed", agent).with("teams", names.join(" "));
+        let event = event(portal, by, "agent.teams_changed", agent).with("teams", team_names(&teams));
         alter(portal, agent, Change::Teams(teams), event).await?;
     }
     Ok(())
@@ -208,6 +257,26 @@ pub async fn add_team_key(
     team: Option<Team>,
     by: Actor,
 ) -> Result<(ApiKey, Zeroizing<String>), WorkflowError> {
+    let (key, secret, _) = add_key_once(portal, name, scopes, expires_at, team, by, None).await?;
+    Ok((key, secret))
+}
+
+/// The same, once under a client's key: then the key that was made by it before with the same secret, and `true`.
+pub async fn add_key_once(
+    portal: &Portal,
+    name: &str,
+    scopes: Vec<Scope>,
+    expires_at: Option<OffsetDateTime>,
+    team: Option<Team>,
+    by: Actor,
+    client: Option<ClientKey>,
+) -> Result<(ApiKey, Zeroizing<String>, bool), WorkflowError> {
+    let claim = client.as_ref().map(|client| claim_of_secret(portal, client));
+    if let Some(claim) = &claim
+        && let Some(made) = portal.records.made(claim).await?
+    {
+        return made_before(portal, made, client.as_ref()).await;
+    }
     let invalid = |field, mend: &str| {
         Err(WorkflowError::Invalid {
             field,
@@ -227,9 +296,10 @@ pub async fn add_team_key(
         );
     }
     let now = portal.records.now();
-    let secret = Zeroizing::new(format!("ndk_{}", CROCKFORD.encode(&random::array::<32>()?)));
+    let id = ApiKeyId::new(random::array()?, now);
+    let secret = key_secret(portal, id, client.as_ref())?;
     let key = ApiKey {
-        id: ApiKeyId::new(random::array()?, now),
+        id,
         name: name.trim().to_owned(),
         scopes,
         created_at: now,
@@ -239,13 +309,55 @@ pub async fn add_team_key(
         team,
     };
     let event = AuditEvent::new(now, by, "api_key.added").with("key", key.id);
-    portal.records.add_api_key(hash(&secret), key.clone(), event).await?;
-    Ok((key, secret))
+    match portal.records.add_api_key(hash(&secret), key.clone(), claim, event).await? {
+        Made::Fresh => Ok((key, secret, false)),
+        made => made_before(portal, made, client.as_ref()).await,
+    }
+}
+
+async fn made_before(portal: &Portal, made: Made, client: Option<&ClientKey>) -> Result<(ApiKey, Zeroizing<String>, bool), WorkflowError> {
+    let Made::Before(id) = made else {
+        return Err(WorkflowError::KeyReused);
+    };
+    let key = portal.records.api_key_by_id(ApiKeyId(id)).await?.ok_or(WorkflowError::KeyReused)?;
+    let secret = key_secret(portal, key.id, client)?;
+    Ok((key, secret, true))
+}
+
+/// 256 bits: random, or with a client's key a keyed function of (the new key's random id, caller, client's key), so that a repetition shows the same
+/// secret although nothing stored can.
+fn key_secret(portal: &Portal, id: ApiKeyId, client: Option<&ClientKey>) -> Result<Zeroizing<String>, WorkflowError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    match client {
+        None => *bytes = random::array()?,
+        Some(client) => {
+            // A derived token has 20 bytes.
+            for (half, place) in bytes.chunks_mut(16).enumerate() {
+                let name = format!("api-key {half}\0{}\0{}", client.caller, client.key);
+                let token = portal.secrets.derive_token(&id.0, name.as_bytes());
+                place.copy_from_slice(&token.as_bytes()[..16]);
+            }
+        }
+    }
+    Ok(Zeroizing::new(format!("ndk_{}", CROCKFORD.encode(&*bytes))))
+}
+
+/// The key behind a bearer secret that was one of ours and lives no more.
+pub async fn ended_key(portal: &Portal, secret: &str) -> Result<Option<ApiKey>, WorkflowError> {
+    if !like_a_key(secret) {
+        return Ok(None);
+    }
+    let now = portal.records.now();
+    Ok(portal.records.api_key(&hash(secret)).await?.filter(|k| !k.live(now)))
+}
+
+fn like_a_key(secret: &str) -> bool {
+    secret.starts_with("ndk_") && secret.len() <= 100
 }
 
 /// The live key behind a bearer secret; notes its use.
 pub async fn api_key(portal: &Portal, secret: &str) -> Result<Option<ApiKey>, WorkflowError> {
-    if !secret.starts_with("ndk_") || secret.len() > 100 {
+    if !like_a_key(secret) {
         return Ok(None);
     }
     let now = portal.records.now();

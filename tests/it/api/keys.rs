@@ -104,6 +104,77 @@ async fn admins_manage_agents_keys_vault_and_clock() {
     }
 }
 
+#[tokio::test]
+async fn agents_and_keys_are_made_once_under_an_idempotency_key() {
+    let house = House::new().await;
+    let api = Caller::of(&house);
+    let posted = async |caller: &Caller<'_>, path: &str, body: &Value, key: &str| {
+        let response = caller.posted(path, body.clone(), Some(key)).await;
+        let again = response.headers().contains_key("idempotency-replayed");
+        let (status, body) = answer(response).await;
+        (status, again, body)
+    };
+    let ada = json!({"email": "ada@example.com", "name": "Ada", "role": "agent", "password": "three words or four", "teams": ["cards"]});
+    let at_once = futures_util::future::join_all((0..6).map(|_| posted(&api, "/agents", &ada, "case-1"))).await;
+    assert_eq!(at_once.iter().filter(|(_, again, _)| !again).count(), 1, "six at once are one");
+    for (status, _, body) in &at_once {
+        assert_eq!((*status, body), (201, &at_once[0].2));
+    }
+    assert_eq!(at_once[0].2["teams"], json!(["cards"]));
+    let mut other = ada.clone();
+    other["password"] = json!("another three words");
+    let (status, _, problem) = posted(&api, "/agents", &other, "case-1").await;
+    assert_eq!((status, &problem["code"]), (422, &json!("idempotency.mismatch")));
+    assert_eq!(
+        posted(&api, "/agents", &ada, "case-2").await.0,
+        409,
+        "another key adds another agent"
+    );
+
+    let wanted = json!({"name": "ci", "scopes": ["read"], "expires_in": "30d"});
+    let (status, again, made) = posted(&api, "/api-keys", &wanted, "case-3").await;
+    assert_eq!((status, again), (201, false));
+    let secret = made["secret"].as_str().unwrap();
+    assert_eq!(secret.len(), 56);
+    assert_eq!(posted(&api, "/api-keys", &wanted, "case-3").await, (201, true, made.clone()));
+    let key = Caller {
+        house: &house,
+        key: secret.to_owned(),
+    };
+    assert_eq!(key.get("/requests").await.0, 200);
+    let (status, _, problem) = posted(&api, "/api-keys", &json!({"name": "ci", "scopes": ["admin"]}), "case-3").await;
+    assert_eq!((status, &problem["code"]), (422, &json!("idempotency.mismatch")));
+    assert_eq!(posted(&api, "/api-keys", &wanted, "case-1").await.0, 422, "one key, two addresses");
+    let (_, again, another) = posted(&api, "/api-keys", &wanted, "case-4").await;
+    assert!(!again && another["secret"] != made["secret"]);
+    let (_, again, foreign) = posted(&Caller::scoped(&house, &[Scope::Admin]).await, "/api-keys", &wanted, "case-3").await;
+    assert!(!again && foreign["secret"] != made["secret"], "keys are each caller's own");
+    assert_eq!(posted(&api, "/api-keys", &wanted, "").await.0, 400);
+    let (entries, _) = crate::audit::verified(&house.portal.records).await;
+    let count = |action: &str| {
+        entries
+            .iter()
+            .filter(|e| e.event.action == action && e.event.actor != Actor::Operator)
+            .count()
+    };
+    assert_eq!((count("agent.added"), count("api_key.added")), (1, 3));
+}
+
+#[tokio::test]
+async fn a_repetition_survives_a_restart_and_shows_no_more_than_the_first_time() {
+    let mut house = House::new().await;
+    let wanted = json!({"name": "ci", "scopes": ["read"]});
+    let make = async |house: &House| answer(Caller::of(house).posted("/api-keys", wanted.clone(), Some("case-1")).await).await;
+    let first = make(&house).await;
+    house.restart().await;
+    assert_eq!(make(&house).await, first);
+    let revoke = format!("/api-keys/{}/revoke", first.1["key"]["id"].as_str().unwrap());
+    assert_eq!(Caller::of(&house).post(&revoke, json!({})).await.0, 200);
+    let (status, again) = make(&house).await;
+    assert_eq!(status, 201);
+    assert!(again["key"]["revoked_at"].is_string(), "what is dead is said to be");
+}
+
 /// Every route × every method × every scope, held against what the document says.
 #[tokio::test]
 async fn every_route_asks_for_exactly_the_scope_that_the_document_names() {

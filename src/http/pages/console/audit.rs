@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
+use super::actions::action_words;
 use super::frame::{self, Place};
-use super::requests::action_words;
 use super::{Field, Input, when};
 use crate::domain::agent::Agent;
 use crate::http::console::Names;

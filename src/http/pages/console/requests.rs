@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use time::OffsetDateTime;
 
+use super::actions::action_words;
 use super::frame::{self, Place};
 use super::{Field, Input, Notice, ago, chip, notice, refusal, size_words, state_words, when};
 use crate::domain::agent::Agent;
@@ -291,41 +292,6 @@ fn timeline(shown: &Shown<'_>) -> Markup {
 fn time_of(at: &str) -> Markup {
     let parsed = OffsetDateTime::parse(at, &time::format_description::well_known::Rfc3339);
     parsed.map_or_else(|_| html! { (at) }, when)
-}
-
-/// The audit's stable words as people say them; an unknown one stays itself.
-pub fn action_words(action: &str) -> &str {
-    match action {
-        "link.issued" => "Link issued",
-        "link.extended" => "Link extended",
-        "link.reissued" => "New link issued",
-        "link.revoked" => "Link withdrawn",
-        "link.expired" => "Link expired",
-        "link.passcode_tried" => "Passcode tried",
-        "link.passcode_renewed" => "Fresh passcode given",
-        "document.received" => "Document received",
-        "document.purged" => "Document destroyed",
-        "delivery.started" => "Sending started",
-        "delivery.received" => "Provider has it",
-        "delivery.failed" => "Attempt failed",
-        "delivery.uncertain" => "Outcome unknown",
-        "delivery.absent" => "Provider does not have it",
-        "delivery.needs_attention" => "Needs attention",
-        "delivery.confirmed" => "Confirmed by the provider",
-        "delivery.rejected" => "Rejected by the provider",
-        "delivery.retried" => "Sent again",
-        "delivery.marked_uploaded" => "Marked as uploaded",
-        "mail.queued" => "E-mail on its way",
-        "mail.sent" => "E-mail sent",
-        "mail.failed" => "E-mail could not be sent",
-        "webhook.resent" => "Webhook sent again",
-        "template.changed" => "Message changed",
-        "template.dropped" => "Message back to the built-in one",
-        "audit.checkpoint" => "Audit checkpoint signed",
-        "purge.requested" => "Purge ordered",
-        "purge.started" => "Purge started",
-        other => other,
-    }
 }
 
 fn actions(agent: &Agent, state: &State, shown: &Shown<'_>, now: OffsetDateTime) -> Markup {

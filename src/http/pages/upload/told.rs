@@ -7,7 +7,7 @@ use crate::words::Words;
 
 /// The problem as this reader is told it. Causes that no applicant meets keep their English words.
 pub fn localized(mut problem: Problem, words: &Words) -> Problem {
-    if let Some(sentence) = words.problem(problem.code) {
+    if let Some(sentence) = words.problem(&problem.code) {
         problem.detail = sentence.to_owned();
     }
     problem

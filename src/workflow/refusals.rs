@@ -1,0 +1,107 @@
+//! What was refused at the doors, for the audit log: who lacks a role, a scope or a team, keys that open nothing, other sites' forms, forged callbacks.
+//!
+//! Strangers can cause most of it, so two alike within a minute are one entry: the next entry says how many there were in between (`suppressed`).
+//! What is alike (actor, action and every detail) comes from what the portal itself knows, never from what a stranger sends: neither the log nor the memory
+//! grows with a flood. No address, no path and no name stands in an entry.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use time::{Duration, OffsetDateTime};
+
+use crate::domain::audit::AuditEvent;
+
+use super::Portal;
+
+/// Two alike are told at most this often.
+const EVERY: Duration = Duration::minutes(1);
+/// Kinds remembered at once; there are a few for each account, key and provider.
+const AT_MOST: usize = 10_000;
+
+/// When each kind was told last, and how often it was not since then.
+#[derive(Default)]
+pub struct Refusals(Mutex<HashMap<String, Told>>);
+
+struct Told {
+    at: OffsetDateTime,
+    suppressed: u64,
+}
+
+impl Refusals {
+    /// Writes a refusal down, unless one like it was within the minute. What was refused stays refused when the log cannot be written.
+    pub async fn note(&self, portal: &Portal, event: AuditEvent) {
+        let Some(event) = self.due(event) else { return };
+        if let Err(error) = portal.records.append(event).await {
+            tracing::error!(%error, "a refusal could not be written to the audit log");
+        }
+    }
+
+    /// The event with the count of those before it that were not told; `None`: it is to be counted alone.
+    fn due(&self, event: AuditEvent) -> Option<AuditEvent> {
+        let (kind, now) = (kind(&event), event.at);
+        // A clock that was set back must not silence the log.
+        let over = |told: &Told| (now - told.at).abs() >= EVERY;
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kinds.len() >= AT_MOST && !kinds.contains_key(&kind) {
+            kinds.retain(|_, told| !over(told));
+            if kinds.len() >= AT_MOST {
+                return None;
+            }
+        }
+        let Some(told) = kinds.get_mut(&kind) else {
+            kinds.insert(kind, Told { at: now, suppressed: 0 });
+            return Some(event);
+        };
+        if !over(told) {
+            told.suppressed = told.suppressed.saturating_add(1);
+            return None;
+        }
+        let before = std::mem::take(&mut told.suppressed);
+        told.at = now;
+        Some(if before == 0 { event } else { event.with("suppressed", before) })
+    }
+}
+
+fn kind(event: &AuditEvent) -> String {
+    let mut kind = format!("{} {}", event.actor, event.action);
+    for (name, value) in &event.detail {
+        let _ = write!(kind, " {name}={value}");
+    }
+    kind
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::domain::agent::Actor;
+
+    fn event(seconds: i64, what: &str) -> AuditEvent {
+        let at = OffsetDateTime::UNIX_EPOCH + Duration::seconds(seconds);
+        AuditEvent::new(at, Actor::Portal, "access.refused").with("what", what)
+    }
+
+    #[test]
+    fn a_flood_is_one_entry_a_minute_that_says_how_much_it_was() {
+        let refusals = Refusals::default();
+        assert_eq!(refusals.due(event(0, "role")), Some(event(0, "role")));
+        assert_eq!((0..1_000).filter_map(|n| refusals.due(event(n % 60, "role"))).count(), 0);
+        assert_eq!(refusals.due(event(59, "scope")), Some(event(59, "scope")), "another kind");
+        assert_eq!(refusals.due(event(60, "role")), Some(event(60, "role").with("suppressed", 1_000)));
+        assert_eq!(refusals.due(event(120, "role")), Some(event(120, "role")));
+        assert!(refusals.due(event(-600, "role")).is_some(), "a clock set back silences nothing");
+    }
+
+    #[test]
+    fn memory_is_bounded_and_given_back() {
+        let refusals = Refusals::default();
+        let told = |at: i64| {
+            let kinds = (0..20_000).filter(|n| refusals.due(event(at, &format!("{at} {n}"))).is_some());
+            kinds.count()
+        };
+        assert_eq!(told(0), AT_MOST);
+        assert_eq!(refusals.0.lock().unwrap().len(), AT_MOST);
+        assert_eq!(told(61), AT_MOST, "what is over makes room");
+    }
+}
