@@ -209,6 +209,13 @@ pub struct Filter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor(pub [u8; 24]);
 
+impl Cursor {
+    /// Behind everything that was made after `at`.
+    pub fn before(at: OffsetDateTime) -> Self {
+        Self(key::place_of(at))
+    }
+}
+
 pub struct Page {
     pub requests: Vec<DocumentRequest>,
     pub next: Option<Cursor>,

@@ -138,6 +138,11 @@ impl Names {
         Ok(Self(agents.chain(keys).collect()))
     }
 
+    /// Everybody, by id.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     pub fn of_actor<'a>(&'a self, actor: &'a str) -> &'a str {
         match actor {
             "applicant" => "Applicant",

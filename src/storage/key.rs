@@ -154,6 +154,13 @@ pub fn place(request: &DocumentRequest) -> [u8; 24] {
     place
 }
 
+/// The place behind everything that was made after `at`.
+pub fn place_of(at: OffsetDateTime) -> [u8; 24] {
+    let mut place = [0; 24];
+    place[..8].copy_from_slice(&newest_first(at));
+    place
+}
+
 /// One byte per state; part of stored keys, so numbers never change their meaning.
 pub fn bucket(state: RequestState) -> u8 {
     match state {

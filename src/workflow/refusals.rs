@@ -21,7 +21,14 @@ const AT_MOST: usize = 10_000;
 
 /// When each kind was told last, and how often it was not since then.
 #[derive(Default)]
-pub struct Refusals(Mutex<HashMap<String, Told>>);
+pub struct Refusals(Mutex<Kinds>);
+
+#[derive(Default)]
+struct Kinds {
+    told: HashMap<String, Told>,
+    /// When what is over was last thrown away: looking through all of them takes its time.
+    swept: Option<OffsetDateTime>,
+}
 
 struct Told {
     at: OffsetDateTime,
@@ -42,8 +49,13 @@ impl Refusals {
         let (kind, now) = (kind(&event), event.at);
         // A clock that was set back must not silence the log.
         let over = |told: &Told| (now - told.at).abs() >= EVERY;
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Kinds { told: kinds, swept } = &mut *state;
         if kinds.len() >= AT_MOST && !kinds.contains_key(&kind) {
+            if swept.is_some_and(|at| (now - at).abs() < EVERY) {
+                return None;
+            }
+            *swept = Some(now);
             kinds.retain(|_, told| !over(told));
             if kinds.len() >= AT_MOST {
                 return None;
@@ -97,11 +109,11 @@ mod tests {
     fn memory_is_bounded_and_given_back() {
         let refusals = Refusals::default();
         let told = |at: i64| {
-            let kinds = (0..20_000).filter(|n| refusals.due(event(at, &format!("{at} {n}"))).is_some());
+            let kinds = (0..AT_MOST + 100).filter(|n| refusals.due(event(at, &format!("{at} {n}"))).is_some());
             kinds.count()
         };
         assert_eq!(told(0), AT_MOST);
-        assert_eq!(refusals.0.lock().unwrap().len(), AT_MOST);
+        assert_eq!(refusals.0.lock().unwrap().told.len(), AT_MOST);
         assert_eq!(told(61), AT_MOST, "what is over makes room");
     }
 }

@@ -221,6 +221,8 @@ pub struct Search {
     pub applicant: Option<String>,
     /// Who issued it: an agent's or API key's id.
     pub agent: Option<String>,
+    /// Issued longer ago than this, such as `36h` or `7d`.
+    pub older_than: Option<String>,
     pub cursor: Option<String>,
     #[schema(minimum = 1, maximum = 200)]
     pub limit: Option<u16>,
@@ -281,18 +283,23 @@ pub async fn issue(caller: ApiCaller<Requests>, state: web::Data<State>, request
         ("provider" = Option<String>, Query, description = "One provider."),
         ("applicant" = Option<String>, Query, description = "One applicant's reference; better searched for with POST /requests/search."),
         ("agent" = Option<String>, Query, description = "Issued by this agent or API key."),
+        ("older_than" = Option<String>, Query, description = "Issued longer ago than this, such as `36h` or `7d`."),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
         ("limit" = Option<u16>, Query, description = "1 to 200, 50 unless given.", minimum = 1, maximum = 200),
     ),
     responses((status = 200, description = "A page.", body = RequestPage)), security(("api_key" = ["read"])))]
 pub async fn list(caller: ApiCaller<Read>, state: web::Data<State>, request: HttpRequest) -> Answer {
-    let query = Query::of(&request, &["state", "provider", "applicant", "agent", "cursor", "limit"])?;
+    let query = Query::of(
+        &request,
+        &["state", "provider", "applicant", "agent", "older_than", "cursor", "limit"],
+    )?;
     let text = |name| query.text(name).map(str::to_owned);
     let search = Search {
         state: text("state"),
         provider: text("provider"),
         applicant: text("applicant"),
         agent: text("agent"),
+        older_than: text("older_than"),
         cursor: text("cursor"),
         limit: query.number("limit", 1, PAGE_MAX as u16)?,
     };
@@ -345,12 +352,13 @@ pub fn filter(state: &State, search: &Search) -> Result<(Filter, Option<Cursor>)
         // Whoever asks knows their own.
         teams: None,
     };
-    Ok((
-        filter,
-        parsed(&search.cursor, "cursor", "the next_cursor of the page before", |text| {
-            query::read_cursor(&state.portal, text)
-        })?,
-    ))
+    let age = parsed(&search.older_than, "older_than", "a span such as 36h or 7d", Span::parse)?;
+    let cursor = parsed(&search.cursor, "cursor", "the next_cursor of the page before", |text| {
+        query::read_cursor(&state.portal, text)
+    })?;
+    // A page behind another one is old enough.
+    let oldest = age.map(|span| Cursor::before(state.portal.records.now() - span.0));
+    Ok((filter, cursor.or(oldest)))
 }
 
 /// One request with its timeline.

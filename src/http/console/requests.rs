@@ -26,12 +26,13 @@ const PAGE: usize = 50;
 const TOLD: usize = 30;
 
 pub async fn list(who: SignedIn<Read>, state: web::Data<State>, request: HttpRequest) -> Page {
-    let query = Query::of(&request, &["state", "provider", "agent", "cursor", "done"])?;
+    let query = Query::of(&request, &["state", "provider", "agent", "older_than", "cursor", "done"])?;
     let text = |name| query.text(name).map(str::to_owned);
     let search = Search {
         state: text("state"),
         provider: text("provider"),
         agent: text("agent"),
+        older_than: text("older_than"),
         cursor: text("cursor"),
         ..Search::default()
     };
@@ -46,13 +47,19 @@ pub async fn search(_: Csrf, who: SignedIn<Read>, state: web::Data<State>, reque
         provider: form.filled("provider"),
         applicant: form.filled("applicant"),
         agent: form.filled("agent"),
+        older_than: form.filled("older_than"),
         cursor: form.filled("cursor"),
         limit: None,
     };
     if search.applicant.is_none() {
         // Checked words only come into the address.
         filter(&state, &search)?;
-        let pairs = [("state", &search.state), ("provider", &search.provider), ("agent", &search.agent)];
+        let pairs = [
+            ("state", &search.state),
+            ("provider", &search.provider),
+            ("agent", &search.agent),
+            ("older_than", &search.older_than),
+        ];
         let pairs: Vec<String> = pairs
             .iter()
             .filter_map(|(name, value)| value.as_ref().map(|v| format!("{name}={v}")))

@@ -104,6 +104,41 @@ async fn an_applicant_never_stands_in_an_address() {
 }
 
 #[tokio::test]
+async fn the_list_is_cut_down_by_age_and_by_who_issued() {
+    let (wish, hands) = Wish::default().with_hands();
+    let house = House::wished(wish).await;
+    let ada = agent(&house, "ada@example.com", Role::Agent).await;
+    let issue = async |who: &str, by| {
+        nightdrop::workflow::issue::issue(&house.portal, ask(who, "passport"), by, None)
+            .await
+            .unwrap();
+    };
+    issue("acct_old", Actor::Agent(ada.id)).await;
+    hands.forward(time::Duration::hours(25));
+    issue("acct_new", Actor::Operator).await;
+    let admin = Browser::signed_in(&house, Role::Admin).await;
+    let all = admin.page("/requests").await;
+    assert!(all.contains("acct_old") && all.contains("acct_new"));
+    assert!(all.contains(&format!("value=\"{}\"", ada.id)), "admins pick from everybody");
+    let sent = admin.post("/requests", &[("older_than", "1d")]).await;
+    assert_eq!(sent.headers()["location"], "/requests?older_than=1d");
+    for (path, old, new) in [
+        ("/requests?older_than=1d".to_owned(), true, false),
+        ("/requests?older_than=7d".to_owned(), false, false),
+        (format!("/requests?agent={}", ada.id), true, false),
+        ("/requests?agent=operator&older_than=1d".to_owned(), false, false),
+    ] {
+        let page = admin.page(&path).await;
+        assert_eq!((page.contains("acct_old"), page.contains("acct_new")), (old, new), "{path}");
+    }
+    assert_eq!(admin.get("/requests?older_than=yesterday").await.status(), 422);
+    // Nobody learns from the form who else there is.
+    let somebody = Browser::signed_in(&house, Role::ManualHandler).await;
+    let page = somebody.page("/requests?agent=operator").await;
+    assert!(!page.contains(&ada.id.to_string()));
+}
+
+#[tokio::test]
 async fn asking_what_is_missing_leads_to_one_button() {
     let house = House::wished(Wish {
         more: "[providers.desk]\nkind = \"manual\"\n".to_owned(),

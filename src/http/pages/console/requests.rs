@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::actions::action_words;
 use super::frame::{self, Place};
 use super::{Field, Input, Notice, ago, chip, notice, refusal, size_words, state_words, when};
-use crate::domain::agent::Agent;
+use crate::domain::agent::{Agent, Role};
 use crate::domain::delivery::{PassedOn, Phase, PurgeCause};
 use crate::domain::dispatch::Dispatch;
 use crate::domain::receipt::DeletionReceipt;
@@ -34,26 +34,46 @@ pub fn list(
     let body = html! {
         div.title { h1 { "Requests" } a.button.primary href="/requests/new" { "New request" } }
         (refusal(problem))
-        (filter(agent, state, search, problem))
+        (filter(state, search, &issuers(agent, search, requests, names), problem))
         @if requests.is_empty() { p.empty { @if next.is_some() { "None among the newest; look further back." } @else { "No request fits." } } } @else { (table(state, requests, names, now)) }
         (more(search, next))
     };
     frame::page(agent, Place::Requests, "Requests", body)
 }
 
-fn filter(agent: &Agent, state: &State, search: &Search, problem: Option<&Problem>) -> Markup {
+/// Whom a list can be cut down to: everybody for admins; for others themselves and who issued what they see, so that no team learns who is in another.
+fn issuers(agent: &Agent, search: &Search, requests: &[DocumentRequest], names: &Names) -> Vec<(String, String)> {
+    let me = agent.id.to_string();
+    let mut all = vec![(String::new(), "Anybody".to_owned()), (me, "Me".to_owned())];
+    let shown: Vec<String> = match agent.role {
+        Role::Admin => names.ids().map(str::to_owned).collect(),
+        _ => requests.iter().map(|r| r.created_by.to_string()).collect(),
+    };
+    for id in shown.into_iter().chain(search.agent.clone()) {
+        if !all.iter().any(|(known, _)| *known == id) {
+            let name = names.of_actor(&id).to_owned();
+            all.push((id, name));
+        }
+    }
+    all
+}
+
+/// Ages that the list can be cut down to.
+const AGES: [(&str, &str); 4] = [
+    ("", "At any time"),
+    ("1d", "More than a day ago"),
+    ("7d", "More than a week ago"),
+    ("30d", "More than a month ago"),
+];
+
+fn filter(state: &State, search: &Search, issuers: &[(String, String)], problem: Option<&Problem>) -> Markup {
     let chosen = |value: &Option<String>| value.clone().unwrap_or_default();
     let any = |label: &str| vec![(String::new(), label.to_owned())];
     let mut states = any("Any state");
     states.extend(RequestState::ALL.map(|s| (s.as_str().to_owned(), state_words(s).0.to_owned())));
     let mut providers = any("Any provider");
     providers.extend(state.portal.providers.keys().map(|p| (p.to_string(), p.to_string())));
-    let me = agent.id.to_string();
-    let mut issuers = any("Anybody");
-    issuers.push((me.clone(), "Me".to_owned()));
-    if let Some(other) = search.agent.as_ref().filter(|a| **a != me) {
-        issuers.push((other.clone(), other.clone()));
-    }
+    let ages: Vec<_> = AGES.map(|(span, words)| (span.to_owned(), words.to_owned())).to_vec();
     let optional = Input {
         required: false,
         longest: Some(128),
@@ -63,7 +83,8 @@ fn filter(agent: &Agent, state: &State, search: &Search, problem: Option<&Proble
         form.filter method="post" action="/requests" role="search" {
             (Field::new("state", "State").select(&states, &chosen(&search.state), problem))
             (Field::new("provider", "Provider").select(&providers, &chosen(&search.provider), problem))
-            (Field::new("agent", "Issued by").select(&issuers, &chosen(&search.agent), problem))
+            (Field::new("agent", "Issued by").select(issuers, &chosen(&search.agent), problem))
+            (Field::new("older_than", "Issued").select(&ages, &chosen(&search.older_than), problem))
             (Field::new("applicant", "Applicant").input("search", search.applicant.as_deref().unwrap_or_default(), problem, optional))
             div.actions { button.plain { "Show" } }
         }
@@ -128,6 +149,7 @@ fn more(search: &Search, next: Option<String>) -> Markup {
         ("state", &search.state),
         ("provider", &search.provider),
         ("agent", &search.agent),
+        ("older_than", &search.older_than),
         ("applicant", &search.applicant),
     ];
     let fields: Vec<(&str, &str)> = fields
