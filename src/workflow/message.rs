@@ -234,16 +234,20 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_template_replaces_the_words_and_leaves_out_what_has_nothing_to_say() {
-        let own = Template {
+    fn template(subject: &str, body: &str) -> Template {
+        Template {
             document: None,
             language: "en".into(),
-            subject: "About your {document}".into(),
-            body: "Hi!\n\n{note}\n\n{url}\n\nCode: {passcode}\n\n{company}".into(),
+            subject: subject.into(),
+            body: body.into(),
             changed_at: datetime!(2026-01-01 0:00 UTC),
             changed_by: Actor::Operator,
-        };
+        }
+    }
+
+    #[test]
+    fn a_template_replaces_the_words_and_leaves_out_what_has_nothing_to_say() {
+        let own = template("About your {document}", "Hi!\n\n{note}\n\n{url}\n\nCode: {passcode}\n\n{company}");
         let message = ready(&facts(), words::english(), Some(&own));
         assert_eq!(message.subject, "About your Government ID");
         let url = facts().url;
@@ -260,14 +264,7 @@ mod tests {
 
     #[test]
     fn a_reminder_keeps_the_companys_own_words() {
-        let own = Template {
-            document: None,
-            language: "en".into(),
-            subject: "Ours".into(),
-            body: "Dear customer,\n\nplease use {url} soon.\n\nYour bank".into(),
-            changed_at: datetime!(2026-01-01 0:00 UTC),
-            changed_by: Actor::Operator,
-        };
+        let own = template("Ours", "Dear customer,\n\nplease use {url} soon.\n\nYour bank");
         let message = reminder(&facts(), words::english(), Some(&own));
         assert!(
             message.body.starts_with("Dear customer,\n\nYour document has not arrived yet"),
