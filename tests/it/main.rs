@@ -5,6 +5,7 @@
 mod api;
 mod at_rest;
 mod audit;
+mod block_log;
 mod browser;
 mod cli;
 mod clock;

@@ -1,25 +1,23 @@
 //! What was acknowledged survives: `kill -9`, and the power cut of a real file system.
 //!
-//! A writer (this binary again, see [`writer`]) stores and deletes documents from several threads and prints
-//! a line behind each acknowledgement. It is killed, or its disk is taken away, at a random moment; then the
-//! store is opened again and every acknowledged document must be whole and every acknowledged deletion done.
+//! A writer (this binary again, see [`writer`]) stores and deletes documents from several threads and prints a line behind each acknowledgement. It is killed at
+//! a random moment, or the disk under it loses its power; then the store is opened again and every acknowledged document must be whole and every acknowledged
+//! deletion done.
 //!
-//! The power cut needs root and loop devices (`mkfs.ext4`, `mount`, `umount`, `cp`), so it is ignored by a
-//! plain `cargo test`, which says so; whoever asks for it gets a failure where it cannot run:
+//! The power cut needs root, FUSE and loop devices (`mkfs.ext4`, `mkfs.xfs`, `mount`, `umount`), so it is ignored by a plain `cargo test`, which says so; whoever
+//! asks for it gets a failure where it cannot run:
 //!
-//!     cargo test --test it power_cut -- --ignored          NIGHTDROP_POWER_CUT_ROUNDS=200 for a long run
+//!     cargo test --test it power_cut -- --ignored          NIGHTDROP_POWER_CUT_ROUNDS=3000 for a long run
 //!
-//! Two kinds of cut alternate. *Copy*: the image file is copied while the writer goes on; unsynced data is in
-//! the page cache of the mounted file system and not in the image, but the copy is smeared over the time it
-//! takes, harder than any real disk. *Shutdown*: ext4 is told to stop at once without writing its journal
-//! (`EXT4_IOC_SHUTDOWN`), so the image is exactly one moment. Both are mounted again, with journal recovery.
+//! The writer's disk logs every write and every flush ([`crate::block_log`]). Afterwards the power is cut at many moments of that log: what was flushed by then is
+//! there; of the rest nothing, a prefix, a random subset, or a subset with torn writes. Each result is mounted (with journal recovery) and checked. The lines of the
+//! writer carry the time of the same clock, so it is known for each cut what had been acknowledged.
 //!
-//! That the test can fail is a test itself: [`a_plain_sled_loses_what_it_acknowledged`] runs the same writer
-//! on sled as it comes (small segments, spilled values) and fails unless something is lost.
+//! That the test can fail is a test itself: [`a_plain_sled_loses_what_it_acknowledged`] runs the same writer on sled as it comes (small segments, spilled values)
+//! and fails unless something is lost.
 #![allow(clippy::unwrap_used)] // Tests.
-#![allow(unsafe_code)] // One ioctl that has no safe wrapper: stopping a mounted file system.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -29,8 +27,9 @@ use std::time::{Duration, Instant};
 use nightdrop::storage::sled::durable::{DurableSled, Options};
 use nightdrop::storage::sled::records::Batch;
 
-mod writer;
+pub(crate) mod writer;
 
+use crate::block_log::{Disk, Kind, Log, Unflushed};
 use writer::{Random, bytes, delete, is_writer, key, name_of, plain_lost, plain_writer, row, twin, writer};
 
 const DIR: &str = "NIGHTDROP_POWER_CUT_DIR";
@@ -55,7 +54,7 @@ fn acknowledged_writes_survive_kill_9() {
         writer.run_for(seed, 400);
         said.add(&writer.kill());
         // The same store goes on over all rounds: damage would add up.
-        check(&dir, &said, &said, seed);
+        check(&dir, &said, &format!("seed {seed}"));
     }
     assert!(
         said.stored.len() > 20,
@@ -65,29 +64,39 @@ fn acknowledged_writes_survive_kill_9() {
 }
 
 #[test]
-#[ignore = "needs root and loop devices: cargo test --test it power_cut -- --ignored"]
+#[ignore = "needs root, FUSE and loop devices: cargo test --test it power_cut -- --ignored"]
 fn acknowledged_writes_survive_a_power_cut() {
     const NAME: &str = "power_cut::acknowledged_writes_survive_a_power_cut";
     if is_writer() {
         return writer();
     }
     let first = seed();
-    let (mut documents, mut deletions) = (0, 0);
-    for round in 0..rounds(6) {
-        let seed = first + round;
+    let rounds = rounds(60);
+    let (mut cuts, mut documents, mut deletions) = (0, 0, 0);
+    for run in 0.. {
+        if cuts >= rounds {
+            break;
+        }
+        let (seed, kind) = (first + run, if run % 3 == 2 { Kind::Xfs } else { Kind::Ext4 });
         let base = Scratch::new("cut");
-        let cut = if round % 2 == 0 { Cut::Copy } else { Cut::Shutdown };
-        let (before, all, image) = cut_power(NAME, &base.0, cut, seed, false);
-        let disk = Mounted::new(&image, &base.0.join("after"));
-        check(&disk.0.join("store"), &before, &all, seed);
-        documents += before.stored.len();
-        deletions += before.deleted.len();
+        let (said, mut log) = write_until_stopped(NAME, &base.0, kind, seed, false);
+        let mut random = Random(seed << 8 | 1);
+        let count = CUTS_OF_A_RUN.min(rounds - cuts);
+        for cut in moments(&said, &log, count, &mut random) {
+            let kept = Unflushed::any(&mut random);
+            let (before, disk) = cut_power(&said, &mut log, cut, kept, &mut random, &base.0);
+            check(&disk.0.join("store"), &before, &format!("seed {seed} {kind:?} cut {cut} {kept:?}"));
+            documents += before.stored.len();
+            deletions += before.deleted.len();
+        }
+        cuts += count;
         say(&format!(
-            "round {round} {cut:?} seed {seed}: {} stored, {} deleted: all kept",
-            before.stored.len(),
-            before.deleted.len()
+            "run {run} {kind:?} seed {seed}: {count} cuts in {} writes and flushes ({} flushes)",
+            log.len(),
+            log.flushes()
         ));
     }
+    say(&format!("{cuts} power cuts: {documents} stored and {deletions} deleted documents were acknowledged before them, none lost, none back"));
     assert!(
         documents > 0 && deletions > 0,
         "nothing was acknowledged before the cuts: nothing was tested"
@@ -95,26 +104,25 @@ fn acknowledged_writes_survive_a_power_cut() {
 }
 
 #[test]
-#[ignore = "needs root and loop devices: cargo test --test it power_cut -- --ignored"]
+#[ignore = "needs root, FUSE and loop devices: cargo test --test it power_cut -- --ignored"]
 fn a_plain_sled_loses_what_it_acknowledged() {
     const NAME: &str = "power_cut::a_plain_sled_loses_what_it_acknowledged";
     if is_writer() {
         return plain_writer();
     }
     let first = seed();
-    for round in 0..rounds(6) {
-        let seed = first + round;
+    for run in 0..6 {
+        let seed = first + run;
         let base = Scratch::new("plain");
-        let cut = if round % 2 == 0 { Cut::Copy } else { Cut::Shutdown };
-        let (before, all, image) = cut_power(NAME, &base.0, cut, seed, true);
-        let disk = Mounted::new(&image, &base.0.join("after"));
-        let lost = plain_lost(&disk.0.join("store"), &before, &all);
-        say(&format!(
-            "round {round} {cut:?} seed {seed}: {} stored, lost: {lost:?}",
-            before.stored.len()
-        ));
-        if lost != Ok(0) {
-            return;
+        let (said, mut log) = write_until_stopped(NAME, &base.0, Kind::Ext4, seed, true);
+        let mut random = Random(seed << 8 | 1);
+        for cut in moments(&said, &log, 5, &mut random) {
+            let (before, disk) = cut_power(&said, &mut log, cut, Unflushed::Nothing, &mut random, &base.0);
+            let lost = plain_lost(&disk.0.join("store"), &before);
+            say(&format!("seed {seed} cut {cut}: {} stored, lost: {lost:?}", before.stored.len()));
+            if lost != Ok(0) {
+                return;
+            }
         }
     }
     panic!("plain sled lost nothing: this power cut is too kind to prove anything");
@@ -161,7 +169,7 @@ fn fill_and_empty(surprise: bool) {
         batch.put(row(name), 20_u32.to_be_bytes()).put(twin(name), 20_u32.to_be_bytes());
         let seq = store.apply(batch)?;
         store.settled_blocking(seq)?;
-        said.stored.insert(name, 20);
+        said.stored.insert(name, (20, 0));
         Ok(())
     };
     let mut number = 0;
@@ -198,75 +206,68 @@ fn fill_and_empty(surprise: bool) {
     store_one(&store, 5000).unwrap();
     drop(store);
     let kept = Said {
-        stored: BTreeMap::from([((0, 5000), 20)]),
+        stored: BTreeMap::from([((0, 5000), (20, 0))]),
         ..Said::default()
     };
     assert!(said.stored.len() > 20, "the disk held only {}", said.stored.len());
-    check(&dir, &kept, &kept, 0);
+    check(&dir, &kept, "full disk");
 }
 
 // ---- The cut ----
 
-#[derive(Clone, Copy, Debug)]
-enum Cut {
-    Copy,
-    Shutdown,
-}
+/// Cuts made in the log of one run of the writer.
+const CUTS_OF_A_RUN: u64 = 30;
 
-/// Runs a writer on a fresh file system and cuts its power. Returns what was acknowledged before the cut, all
-/// that was ever said, and the image that survived.
-fn cut_power(name: &str, base: &Path, cut: Cut, seed: u64, plain: bool) -> (Said, Said, PathBuf) {
-    let image = base.join("image");
-    std::fs::File::create(&image).unwrap().set_len(IMAGE_BYTES).unwrap();
-    run("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=1", path(&image)]);
-    let disk = Mounted::new(&image, &base.join("before"));
-    let writer = Writer::start(name, &disk.0.join("store"), seed, plain);
+/// Runs a writer on a fresh file system for a while. Returns what it said, and all that its disk was told.
+fn write_until_stopped(name: &str, base: &Path, kind: Kind, seed: u64, plain: bool) -> (Said, Log) {
+    let disk = Disk::mount(kind, base);
+    let writer = Writer::start(name, &disk.folder().join("store"), seed, plain);
     writer.run_for(seed, 1500);
-    match cut {
-        Cut::Copy => {
-            let before = writer.said();
-            let copy = base.join("copy");
-            run("cp", &["--sparse=always", "--reflink=never", path(&image), path(&copy)]);
-            let all = writer.kill();
-            (before, all, copy)
-        }
-        Cut::Shutdown => {
-            stop_file_system(&disk.0);
-            // Whatever was said was synced before the disk stopped, whenever the line arrived.
-            let all = writer.kill();
-            drop(disk);
-            (all.clone(), all, image)
-        }
-    }
+    let said = writer.kill();
+    (said, disk.stop())
 }
 
-/// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`: no write reaches the device from now on.
-fn stop_file_system(mount: &Path) {
-    use rustix::ioctl::{Setter, ioctl, opcode};
-    const SHUTDOWN: rustix::ioctl::Opcode = opcode::read::<u32>(b'X', 125);
-    let root = std::fs::File::open(mount).unwrap();
-    // SAFETY: the kernel reads one u32 from the pointer that `Setter` passes.
-    unsafe { ioctl(&root, Setter::<SHUTDOWN, u32>::new(2)) }.expect("ext4 can be shut down by root");
+/// Random moments of a log, ascending, from the first acknowledgement on.
+fn moments(said: &Said, log: &Log, count: u64, random: &mut Random) -> Vec<usize> {
+    let first = log.until(*said.stored.values().map(|(_, when)| when).min().unwrap());
+    let span = (log.len() - first) as u64;
+    let mut moments: Vec<usize> = (0..count).map(|_| first + random.below(span + 1) as usize).collect();
+    moments.sort_unstable();
+    moments
+}
+
+/// The disk as it comes back, mounted, and what had been said by the moment of the cut.
+fn cut_power(said: &Said, log: &mut Log, cut: usize, kept: Unflushed, random: &mut Random, base: &Path) -> (Said, Mounted) {
+    let image = base.join("image");
+    let before = said.until(log.moment(cut));
+    log.cut(cut, kept, random, &image);
+    (before, Mounted::new(&image, &base.join("after")))
 }
 
 /// A mounted image; unmounted, with its loop device, on drop.
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(pub(crate) PathBuf);
 
 impl Mounted {
-    fn new(image: &Path, at: &Path) -> Self {
+    pub(crate) fn new(image: &Path, at: &Path) -> Self {
         std::fs::create_dir_all(at).unwrap();
         run("mount", &["-o", "loop", path(image), path(at)]);
         Self(at.to_owned())
     }
 }
 
+impl Mounted {
+    pub(crate) fn unmount(&self) {
+        // Lazily, should a file still be open: the loop device goes with its last user.
+        let plain = Command::new("umount").arg(&self.0).stderr(Stdio::null()).status();
+        if !plain.is_ok_and(|status| status.success()) {
+            let _ = Command::new("umount").arg("-l").arg(&self.0).stderr(Stdio::null()).status();
+        }
+    }
+}
+
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Lazily, should a file still be open: the loop device goes with its last user.
-        let plain = Command::new("umount").arg(&self.0).status();
-        if !plain.is_ok_and(|status| status.success()) {
-            let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-        }
+        self.unmount();
     }
 }
 
@@ -288,7 +289,7 @@ impl Drop for Scratch {
     }
 }
 
-fn run(program: &str, arguments: &[&str]) {
+pub(crate) fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program)
         .args(arguments)
         .output()
@@ -300,7 +301,7 @@ fn run(program: &str, arguments: &[&str]) {
     );
 }
 
-fn path(path: &Path) -> &str {
+pub(crate) fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -313,28 +314,30 @@ fn say(line: &str) {
 /// A document: thread and number.
 type Name = (u64, u64);
 
+/// Each with the time of the monotonic clock: a moment after its effect was durable, or a moment before it began.
 #[derive(Clone, Default)]
-struct Said {
+pub(crate) struct Said {
     /// Acknowledged, with the count of chunks.
-    stored: BTreeMap<Name, u32>,
+    stored: BTreeMap<Name, (u32, u64)>,
     /// Deletion begun: may be there or not.
-    doomed: BTreeSet<Name>,
+    doomed: BTreeMap<Name, u64>,
     /// Deletion acknowledged.
-    deleted: BTreeSet<Name>,
+    deleted: BTreeMap<Name, u64>,
 }
 
 impl Said {
     fn hear(&mut self, line: &str) {
         // A killed writer may leave half a line, and the test harness prints lines of its own.
         let words: Vec<&str> = line.split(' ').collect();
-        let [what, thread, number, chunks, "."] = words[..] else {
+        let [what, thread, number, chunks, when, "."] = words[..] else {
             return;
         };
         let name = (thread.parse().unwrap(), number.parse().unwrap());
+        let when = when.parse().unwrap();
         match what {
-            "+" => drop(self.stored.insert(name, chunks.parse().unwrap())),
-            "?" => drop(self.doomed.insert(name)),
-            "-" => drop(self.deleted.insert(name)),
+            "+" => drop(self.stored.insert(name, (chunks.parse().unwrap(), when))),
+            "?" => drop(self.doomed.insert(name, when)),
+            "-" => drop(self.deleted.insert(name, when)),
             _ => panic!("the writer said {line:?}"),
         }
     }
@@ -343,6 +346,16 @@ impl Said {
         self.stored.extend(&more.stored);
         self.doomed.extend(&more.doomed);
         self.deleted.extend(&more.deleted);
+    }
+
+    /// What had been said by this moment.
+    fn until(&self, moment: u64) -> Self {
+        let until = |times: &BTreeMap<Name, u64>| times.iter().filter(|(_, when)| **when <= moment).map(|(n, w)| (*n, *w)).collect();
+        Self {
+            stored: self.stored.iter().filter(|(_, (_, when))| *when <= moment).map(|(n, s)| (*n, *s)).collect(),
+            doomed: until(&self.doomed),
+            deleted: until(&self.deleted),
+        }
     }
 }
 
@@ -414,27 +427,27 @@ impl Drop for Writer {
     }
 }
 
-/// Opens what survived and compares: `before` must be there, `all` says what else may be.
-fn check(dir: &Path, before: &Said, all: &Said, seed: u64) {
-    let store = DurableSled::open(dir, Options::default()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+/// Opens what survived and compares with what had been said before.
+fn check(dir: &Path, before: &Said, which: &str) {
+    let store = DurableSled::open(dir, Options::default()).unwrap_or_else(|error| panic!("{which}: {error}"));
     let rows = store.records();
-    for (&name, &chunks) in &before.stored {
-        if !all.doomed.contains(&name) {
+    for (&name, &(chunks, _)) in &before.stored {
+        if !before.doomed.contains_key(&name) {
             let row = rows.get(&row(name)).unwrap();
             assert_eq!(
                 row,
                 Some(chunks.to_be_bytes().to_vec()),
-                "seed {seed}: {name:?} was acknowledged and is lost"
+                "{which}: {name:?} was acknowledged and is lost"
             );
         }
     }
-    for &name in &before.deleted {
-        assert_eq!(rows.get(&row(name)).unwrap(), None, "seed {seed}: {name:?} was deleted and is back");
-        assert_eq!(rows.get(&twin(name)).unwrap(), None, "seed {seed}: half of a batch came back");
+    for &name in before.deleted.keys() {
+        assert_eq!(rows.get(&row(name)).unwrap(), None, "{which}: {name:?} was deleted and is back");
+        assert_eq!(rows.get(&twin(name)).unwrap(), None, "{which}: half of a batch came back");
         assert_eq!(
             store.chunks().get(key(name, 0)).unwrap(),
             None,
-            "seed {seed}: chunks of {name:?} are back"
+            "{which}: chunks of {name:?} are back"
         );
     }
     // Acknowledged or not: what is visible is whole.
@@ -443,13 +456,13 @@ fn check(dir: &Path, before: &Said, all: &Said, seed: u64) {
         assert_eq!(
             rows.get(&twin(name)).unwrap().as_ref(),
             Some(&chunks),
-            "seed {seed}: half of a batch survived"
+            "{which}: half of a batch survived"
         );
         for chunk in 0..u32::from_be_bytes(chunks[..].try_into().unwrap()) {
             let stored = store.chunks().get(key(name, chunk)).unwrap();
             assert!(
                 stored == Some(bytes(name, chunk)),
-                "seed {seed}: chunk {chunk} of {name:?} is not what was put"
+                "{which}: chunk {chunk} of {name:?} is not what was put"
             );
         }
     }

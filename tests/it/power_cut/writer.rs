@@ -10,6 +10,7 @@ use nightdrop::storage::sled::records::Batch;
 use nightdrop::storage::sled::slab::ChunkKey;
 
 use super::{DIR, Name, SEED, Said};
+use crate::block_log::monotonic;
 
 const THREADS: u64 = 4;
 
@@ -71,7 +72,7 @@ pub fn delete(store: &DurableSled, name: Name, chunks: u32) {
 
 /// One write call per line: lines of several threads must not mix.
 pub fn tell(what: &str, name: Name, chunks: u32) {
-    let line = format!("{what} {} {} {chunks} .\n", name.0, name.1);
+    let line = format!("{what} {} {} {chunks} {} .\n", name.0, name.1, monotonic());
     std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
 }
 
@@ -97,7 +98,7 @@ pub fn plain_writer() {
 }
 
 /// How many acknowledged documents are not whole; or that the database does not even open.
-pub fn plain_lost(dir: &Path, before: &Said, all: &Said) -> Result<usize, &'static str> {
+pub fn plain_lost(dir: &Path, before: &Said) -> Result<usize, &'static str> {
     catch_unwind(AssertUnwindSafe(|| {
         let db = sled::Config::new().path(dir).open().map_err(|_| "it does not open")?;
         let whole = |name: Name| {
@@ -106,11 +107,7 @@ pub fn plain_lost(dir: &Path, before: &Said, all: &Said) -> Result<usize, &'stat
                     .is_ok_and(|value| value.is_some_and(|value| *value == bytes(name, chunk)))
             })
         };
-        Ok(before
-            .stored
-            .keys()
-            .filter(|name| all.stored.contains_key(name) && !whole(**name))
-            .count())
+        Ok(before.stored.keys().filter(|name| !whole(**name)).count())
     }))
     .unwrap_or(Err("sled panics"))
 }
