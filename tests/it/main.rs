@@ -11,6 +11,7 @@ mod cli;
 mod clock;
 mod console;
 mod crash;
+mod damage;
 mod demo;
 mod forwarding;
 mod journey;
