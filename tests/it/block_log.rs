@@ -9,7 +9,7 @@
 #![allow(clippy::unwrap_used)] // Tests.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -96,8 +96,8 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Makes a file system of this kind on a fresh disk and mounts it at `<scratch>/disk`.
-    pub fn mount(kind: Kind, scratch: &Path) -> Self {
+    /// Makes a file system of this kind on a fresh disk and mounts it at `at`. `scratch` holds what is needed for that.
+    pub fn mount(kind: Kind, scratch: &Path, at: &Path) -> Self {
         let image = scratch.join("fresh");
         kind.make(&image);
         let base = std::fs::read(&image).unwrap();
@@ -111,7 +111,7 @@ impl Disk {
         let mut options = Config::default();
         options.mount_options = vec![MountOption::FSName("block-log".into()), MountOption::RW];
         let session = fuser::spawn_mount(Device(Arc::clone(&content)), &device, &options).expect("FUSE can be mounted by root");
-        let mounted = Mounted::new(&device.join("disk"), &scratch.join("disk"));
+        let mounted = Mounted::new(&device.join("disk"), at);
         Self {
             content,
             base,
@@ -119,10 +119,6 @@ impl Disk {
             device: Mounted(device),
             session: Some(session),
         }
-    }
-
-    pub fn folder(&self) -> PathBuf {
-        self.mounted.as_ref().unwrap().0.clone()
     }
 
     /// Takes the disk away: what was written until now can be cut anywhere.
@@ -166,6 +162,14 @@ impl Log {
         self.entries.iter().filter(|e| matches!(e.op, Op::Flush)).count()
     }
 
+    /// Everything that was ever written, in order.
+    pub fn writes(&self) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().filter_map(|entry| match &entry.op {
+            Op::Write { data, .. } => Some(&**data),
+            Op::Flush => None,
+        })
+    }
+
     /// How many entries were made until this moment of the monotonic clock.
     pub fn until(&self, when: u64) -> usize {
         self.entries.partition_point(|e| e.when <= when)
@@ -176,8 +180,8 @@ impl Log {
         self.entries[cut - 1].when
     }
 
-    /// Writes the disk as it comes back after a cut behind `cut` entries. Cuts must be asked for in ascending order.
-    pub fn cut(&mut self, cut: usize, kept: Unflushed, random: &mut Random, image: &Path) {
+    /// Writes the disk as it comes back after a cut behind `cut` entries, and returns its content. Cuts must be asked for in ascending order.
+    pub fn cut(&mut self, cut: usize, kept: Unflushed, random: &mut Random, image: &Path) -> Vec<u8> {
         let flushed = self.entries[..cut].iter().rposition(|e| matches!(e.op, Op::Flush)).map_or(0, |at| at + 1);
         assert!(flushed >= self.applied, "cuts are made in ascending order");
         for entry in &self.entries[self.applied..flushed] {
@@ -223,6 +227,7 @@ impl Log {
             }
         }
         write_sparse(image, &disk);
+        disk
     }
 }
 

@@ -19,12 +19,13 @@ use nightdrop::config::Config;
 use nightdrop::connectors::settings::Secret;
 use nightdrop::crypto::envelope::Suite;
 use nightdrop::domain::agent::Actor;
-use nightdrop::domain::request::Stage;
+use nightdrop::domain::request::{How, Receiving, Stage};
 use nightdrop::sandbox::{self, Sandbox};
 use nightdrop::storage::clock::{Manual, Source, from_ms};
 use nightdrop::workflow::issue;
 use serde_json::{Value, json};
 
+mod power;
 mod site;
 
 pub use site::runtime;

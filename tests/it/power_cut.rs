@@ -220,8 +220,9 @@ const CUTS_OF_A_RUN: u64 = 30;
 
 /// Runs a writer on a fresh file system for a while. Returns what it said, and all that its disk was told.
 fn write_until_stopped(name: &str, base: &Path, kind: Kind, seed: u64, plain: bool) -> (Said, Log) {
-    let disk = Disk::mount(kind, base);
-    let writer = Writer::start(name, &disk.folder().join("store"), seed, plain);
+    let at = base.join("disk");
+    let disk = Disk::mount(kind, base, &at);
+    let writer = Writer::start(name, &at.join("store"), seed, plain);
     writer.run_for(seed, 1500);
     let said = writer.kill();
     (said, disk.stop())
@@ -249,8 +250,11 @@ pub(crate) struct Mounted(pub(crate) PathBuf);
 
 impl Mounted {
     pub(crate) fn new(image: &Path, at: &Path) -> Self {
+        use std::os::unix::fs::PermissionsExt;
         std::fs::create_dir_all(at).unwrap();
         run("mount", &["-o", "loop", path(image), path(at)]);
+        // The root folder of a fresh file system is everybody's.
+        std::fs::set_permissions(at, std::fs::Permissions::from_mode(0o700)).unwrap();
         Self(at.to_owned())
     }
 }

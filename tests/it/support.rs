@@ -365,6 +365,7 @@ pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     }
 }
 
+#[derive(Clone)]
 pub struct Link {
     pub id: nightdrop::domain::id::RequestId,
     pub token: String,
