@@ -68,12 +68,12 @@ fn random_crashes_lose_nothing_and_send_nothing_twice() {
     if let Some(folder) = std::env::var_os(FOLDER) {
         return child(&PathBuf::from(folder));
     }
-    let rounds = if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() {
-        100
-    } else {
-        20
-    };
+    let rounds = if long() { 1_000 } else { 20 };
     runtime().block_on(random_crashes(rounds));
+}
+
+fn long() -> bool {
+    std::env::var_os("NIGHTDROP_TEST_LONG").is_some()
 }
 
 /// Where the process ends, what the provider does, and whether the test itself kills at the right moment.
@@ -316,8 +316,13 @@ async fn random_crashes(rounds: u64) {
         .collect();
     site.plan(&plan).await;
     let mut acknowledged = Vec::new();
+    let points: Vec<&Case> = POINTS.iter().filter(|case| !case.at.is_empty()).collect();
+    let mut coverage = BTreeMap::<&str, u32>::new();
     for (round, mine) in links.chunks(6).enumerate() {
-        let portal = Arc::new(site.start("").await);
+        // Every other round ends at a named point, at one of its first passings; the others at any moment.
+        let point = (round % 2 == 1).then(|| points[random.below(points.len() as u64) as usize]);
+        let at = point.map(|case| format!("{}#{}", case.at.split('#').next().unwrap(), 1 + random.below(6)));
+        let portal = Arc::new(site.start_anyhow(at.as_deref().unwrap_or_default()).await);
         let uploads: Vec<_> = mine
             .chunks(3)
             .enumerate()
@@ -338,8 +343,15 @@ async fn random_crashes(rounds: u64) {
             })
             .collect();
         // The moment itself is what is random here, not a state that is waited for.
-        tokio::time::sleep(std::time::Duration::from_millis(random.below(900))).await;
-        portal.signal();
+        let moment = std::time::Duration::from_millis(random.below(900));
+        match point {
+            Some(case) if portal.ends_within(moment * 4).await => *coverage.entry(case.name).or_default() += 1,
+            Some(_) => portal.signal(),
+            None => {
+                tokio::time::sleep(moment).await;
+                portal.signal();
+            }
+        }
         for lane in uploads {
             acknowledged.extend(lane.await.unwrap());
         }
@@ -376,6 +388,13 @@ async fn random_crashes(rounds: u64) {
         acknowledged.len(),
         plan.iter().filter(|p| **p != "ok").count()
     );
+    let _ = writeln!(std::io::stderr(), "ended at named points: {coverage:?}");
+    if long() {
+        // Those that this workload (no scanner, no callbacks, nobody rejected) passes at all.
+        for case in ["C4", "C5", "C6", "C8", "C10", "C12", "C13", "C15", "C18", "C21", "C22", "C23", "C25"] {
+            assert!(coverage.get(case).is_some_and(|hits| *hits >= 5), "{case} was hardly ever hit: {coverage:?}");
+        }
+    }
 }
 
 #[test]
