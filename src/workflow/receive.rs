@@ -17,7 +17,7 @@ use crate::crypto::random;
 use crate::crypto::seal::SealError;
 use crate::crypto::secret::ErasureSecret;
 use crate::crypto::stream::{CHUNK_LEN, TAG_LEN};
-use crate::domain::document::{Document, PartName, PartSpec, SlotRef, StoredPart};
+use crate::domain::document::{Document, Durable, PartName, PartSpec, SlotRef, StoredPart};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, How, Receiving, Stage};
@@ -149,6 +149,7 @@ pub struct Submission {
     asked_at: OffsetDateTime,
     held: Option<Held>,
     parts: Vec<StoredPart>,
+    durable: Vec<Durable>,
     receiver: Option<[u8; 32]>,
     lasting: Option<Lasting>,
 }
@@ -200,6 +201,7 @@ impl Submission {
             asked_at,
             held: None,
             parts: Vec::new(),
+            durable: Vec::new(),
             receiver: None,
             lasting: Some(lasting),
         })
@@ -274,7 +276,8 @@ impl Submission {
             parts,
             receiver: self.receiver,
         };
-        whole(&self.portal.tasks, held.commit(document)).await
+        let durable = std::mem::take(&mut self.durable);
+        whole(&self.portal.tasks, held.commit(document, durable)).await
     }
 
     /// Destroys what was written, key first. Also what dropping does, only that here one can wait for it.
@@ -464,7 +467,7 @@ impl Held {
         })
     }
 
-    async fn commit(mut self, document: Document) -> Result<DocumentRequest, ReceiveError> {
+    async fn commit(mut self, document: Document, durable: Vec<Durable>) -> Result<DocumentRequest, ReceiveError> {
         let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
         // From here to the store's answer nobody else may destroy it: it might be received.
         self.given_up = true;
@@ -472,7 +475,7 @@ impl Held {
         match self
             .portal
             .records
-            .transition(self.request, Transition::CommitReceived(document))
+            .transition(self.request, Transition::CommitReceived(document, durable))
             .await
         {
             Ok(request) => {

@@ -8,7 +8,6 @@ mod upload;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use time::OffsetDateTime;
 
 use crate::crypto::erase::EraseError;
@@ -320,8 +319,4 @@ pub fn is_due(request: &DocumentRequest, now: OffsetDateTime) -> bool {
 pub async fn let_go(portal: &Portal, request: &DocumentRequest) {
     portal.lanes.end(request.id).await;
     receive::destroy_ended(portal, request).await;
-}
-
-fn sealed(bytes: Vec<u8>) -> Bytes {
-    Bytes::from(bytes)
 }
