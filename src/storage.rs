@@ -149,7 +149,8 @@ pub use outbox::Outbox;
 pub trait BlobStore: Send + Sync {
     /// Stores one sealed chunk (at most 65,552 bytes). Durable at the latest when a later [`RecordStore`] operation answers.
     async fn put(&self, key: BlobKey, chunk: Bytes) -> Result<(), StorageError>;
-    async fn get(&self, key: BlobKey) -> Result<Option<Bytes>, StorageError>;
+    /// `None`: read without an error, and not there.
+    async fn get(&self, key: BlobKey) -> Result<Option<Bytes>, ReadError>;
     /// Deletes everything of a document; idempotent.
     async fn delete(&self, document: DocumentId) -> Result<(), StorageError>;
     /// Deletes one file of a document; idempotent.
@@ -219,6 +220,37 @@ impl Cursor {
 pub struct Page {
     pub requests: Vec<DocumentRequest>,
     pub next: Option<Cursor>,
+}
+
+/// Why kept bytes did not come out, sorted by what may follow from it. The two are never one: an outage is no damage, and only damage may lead to a
+/// verdict on a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The store could not be read now (an I/O error, busy, shutting down): says nothing about the bytes. Try again later.
+    Transient(String),
+    /// Read without an error, and not what was written (a wrong length, a broken index): trying again changes nothing.
+    Final(String),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transient(why) => write!(f, "cannot be read at the moment: {why}"),
+            Self::Final(why) => write!(f, "is damaged: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// For callers that only hand it on.
+impl From<ReadError> for StorageError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Transient(_) => Self::Busy,
+            ReadError::Final(why) => Self::Corrupt(why),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::domain::id::DocumentId;
-use crate::storage::{BlobKey, BlobStore, StorageError};
+use crate::storage::{BlobKey, BlobStore, ReadError, StorageError};
 
 use super::slab::ChunkKey;
 use super::{SledStore, sorted};
@@ -27,8 +27,8 @@ impl BlobStore for SledStore {
         self.store.chunks().put(chunk_key(key), &chunk, now).map(drop).map_err(sorted)
     }
 
-    async fn get(&self, key: BlobKey) -> Result<Option<Bytes>, StorageError> {
-        Ok(self.store.chunks().get(chunk_key(key)).map_err(sorted)?.map(Bytes::from))
+    async fn get(&self, key: BlobKey) -> Result<Option<Bytes>, ReadError> {
+        Ok(self.store.chunks().get(chunk_key(key))?.map(Bytes::from))
     }
 
     async fn delete(&self, document: DocumentId) -> Result<(), StorageError> {

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::storage::ReadError;
+
 /// An error of the embedded store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
@@ -52,6 +54,23 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+/// Damage is final; everything else that can go wrong while reading is an outage.
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Corrupt(why) => Self::Final(why),
+            StoreError::Size { .. } => Self::Final(error.to_string()),
+            StoreError::Held
+            | StoreError::NotDurable(_)
+            | StoreError::Full { .. }
+            | StoreError::Gone
+            | StoreError::Spilled
+            | StoreError::Io(_)
+            | StoreError::Unknown(_) => Self::Transient(error.to_string()),
+        }
+    }
+}
 
 /// Sorts an error that sled answered to a read or to opening.
 pub(super) fn from_read(error: ::sled::Error) -> StoreError {
