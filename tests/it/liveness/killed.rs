@@ -18,7 +18,7 @@ enum Start {
 fn killed_at(command: &Command, call: &str, nth: u32) -> Start {
     let mut traced = Command::new("strace");
     traced
-        .args(["-f", "-q", "--seccomp-bpf", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e"])
+        .args(["-f", "-q", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e"])
         .arg(format!("inject={call}:signal=KILL:when={nth}"))
         .arg(command.get_program())
         .args(command.get_args())
