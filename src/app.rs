@@ -20,6 +20,7 @@ use crate::connectors::settings::Secret;
 use crate::connectors::{self, Connector};
 use crate::crypto::assurance::{self, Assurance, AssuranceClass};
 use crate::crypto::envelope::Suite;
+use crate::crypto::erase::EraseError;
 use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::password::{self, Passwords};
@@ -35,6 +36,7 @@ use crate::storage::clock::Source;
 use crate::storage::files::FileStore;
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
+use crate::storage::sled::error::StoreError;
 use crate::worker::Worker;
 use crate::workflow::lanes::Lanes;
 use crate::workflow::outgoing::{self, Outgoing};
@@ -45,6 +47,9 @@ use crate::workflow::{Counters, InFlight, Policy, Portal, forward, sign_in, swee
 
 /// How long a stopping process waits for uploads and deliveries in progress, in seconds.
 const SHUTDOWN_PATIENCE: u64 = 25;
+
+/// How long a listener's thread may need to notice that it accepts nothing more.
+const ACCEPTOR_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Where everything of one data folder lies.
 pub struct Layout {
@@ -75,8 +80,10 @@ impl Layout {
 #[derive(Debug)]
 pub enum StartError {
     Configuration(Vec<Fault>),
-    /// What is wrong and what to do about it.
+    /// What is wrong and what to do about it; starting again changes nothing.
     Refused(String),
+    /// The storage cannot be used at the moment (full, an I/O error, held by another process); starting again later may help.
+    Unavailable(String),
 }
 
 impl fmt::Display for StartError {
@@ -86,7 +93,7 @@ impl fmt::Display for StartError {
                 write!(f, "the configuration has {} fault(s):", faults.len())?;
                 faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
             }
-            Self::Refused(why) => f.write_str(why),
+            Self::Refused(why) | Self::Unavailable(why) => f.write_str(why),
         }
     }
 }
@@ -141,8 +148,14 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 fn open_store(folder: &Path, source: Source) -> Result<SledStore, StartError> {
-    SledStore::open(folder, Options::default(), source)
-        .map_err(|e| StartError::Refused(format!("the store in {} cannot be opened: {e}", folder.display())))
+    SledStore::open(folder, Options::default(), source).map_err(|error| {
+        let why = format!("the store in {} cannot be opened: {error}", folder.display());
+        match error {
+            StoreError::Full { .. } => StartError::Unavailable(format!("{why}; make room on its disk")),
+            StoreError::Held | StoreError::Io(_) | StoreError::Unknown(_) => StartError::Unavailable(why),
+            _ => StartError::Refused(why),
+        }
+    })
 }
 
 fn open_documents(folder: &Path) -> Result<FileStore, StartError> {
@@ -206,10 +219,10 @@ impl App {
         });
         let swept = sweep::sweep(&portal)
             .await
-            .map_err(|e| refused("left-overs cannot be destroyed")(&e))?;
+            .map_err(|e| StartError::Unavailable(format!("left-overs cannot be destroyed: {e}")))?;
         outgoing::begin(&portal)
             .await
-            .map_err(|e| refused("the log of what was told")(&e))?;
+            .map_err(|e| StartError::Unavailable(format!("the log of what was told: {e}")))?;
         if swept != sweep::Swept::default() {
             tracing::info!(?swept, "left-overs of the process before destroyed");
         }
@@ -293,6 +306,10 @@ pub struct Running {
 impl Running {
     /// Stops accepting, lets uploads and deliveries in progress finish (at most 30 s), flushes, and returns.
     pub async fn stop(self) {
+        // First nothing more is accepted, then the workers end: in the other order a connection that comes in between finds none, and is reported as a
+        // fault. The acceptor does not say when it has heard.
+        futures_util::future::join_all(self.doors.iter().map(ServerHandle::pause)).await;
+        tokio::time::sleep(ACCEPTOR_PATIENCE).await;
         let doors = self.doors.iter().map(|door| door.stop(true));
         futures_util::future::join_all(doors).await;
         if let Some(worker) = self.worker {
@@ -498,7 +515,13 @@ fn unlock_at_start(config: &Config, layout: &Layout, keyring: &Keyring) -> Resul
 fn open_slots(config: &Config, layout: &Layout, store: &SledStore) -> Result<(SlotsFile, Assurance), StartError> {
     let uuid = store.meta("slots").map_err(|e| refused("the store")(&e))?;
     let uuid: Option<[u8; 16]> = uuid.and_then(|u| u.try_into().ok());
-    let slots = SlotsFile::open(&layout.slots, uuid.as_ref()).map_err(|e| refused("the erasure slots cannot be opened")(&e))?;
+    let slots = SlotsFile::open(&layout.slots, uuid.as_ref()).map_err(|error| {
+        let why = format!("the erasure slots cannot be opened: {error}");
+        match error {
+            EraseError::Io(_) => StartError::Unavailable(why),
+            _ => StartError::Refused(why),
+        }
+    })?;
     let assurance = assurance::self_test(&layout.slots, &slots).map_err(|e| refused("the erasure self-test")(&e))?;
     if assurance.class == AssuranceClass::C && !config.accept_weak_erasure {
         return Err(StartError::Refused(format!(

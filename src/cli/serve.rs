@@ -1,6 +1,8 @@
 //! `nightdrop serve`: the portal, until it is told to stop.
 //!
 //! The first log line names the bound addresses; the next ones say what this process is and how far its promises reach on this machine.
+//! The exit code tells a service manager whether to start it again: 78 is a start that needs a person, 74 a disk that cannot be used at the moment
+//! (at start, or because a write failed while it ran), 0 the end that was asked for.
 
 use std::path::PathBuf;
 
@@ -14,7 +16,7 @@ use crate::storage::clock::Source;
 use crate::storage::sled::error::StoreError;
 
 use super::log::{self, Held, LogFormat, To};
-use super::output::{Failure, Outcome};
+use super::output::{Exit, Failure, Outcome};
 use super::process::{self, Stop};
 
 #[derive(Args, Debug)]
@@ -59,11 +61,12 @@ pub fn run(serve: Serve) -> Outcome {
     {
         return Err(Failure::new(
             "the embedded store is used by one process, which takes all roles: leave --role away",
-        ));
+        )
+        .exits(Exit::Refused));
     }
     let memory = memory::harden();
     let descriptors = process::raise_descriptors();
-    let config = process::load(serve.config.as_deref())?;
+    let config = process::load(serve.config.as_deref()).map_err(|failure| failure.exits(Exit::Refused))?;
     let held = log::start(serve.log.unwrap_or_else(LogFormat::fitting), To::Output, Level::INFO)?;
     process::block_on(async {
         let mut stop = Stop::listen()?;
@@ -91,12 +94,21 @@ pub fn run(serve: Serve) -> Outcome {
 
 async fn open(config: crate::config::Config) -> Outcome<Running> {
     let app = App::open(config, Source::System).await.map_err(|error| match error {
-        StartError::Refused(why) if why.contains(&StoreError::Held.to_string()) => Failure::new(format!(
+        StartError::Unavailable(why) if why.contains(&StoreError::Held.to_string()) => Failure::new(format!(
             "{why}; a data folder is used by one process at a time: stop the other one, or set another data_dir"
-        )),
-        other => other.into(),
+        ))
+        .exits(Exit::Storage),
+        other => not_started(other),
     })?;
-    Ok(app.start().await?)
+    app.start().await.map_err(not_started)
+}
+
+fn not_started(error: StartError) -> Failure {
+    let exit = match &error {
+        StartError::Configuration(_) | StartError::Refused(_) => Exit::Refused,
+        StartError::Unavailable(_) => Exit::Storage,
+    };
+    Failure::from(error).exits(exit)
 }
 
 /// The staff address is the one to open in a browser: on this machine alone it has the machine's own name. `console` stands where the configuration gives another.

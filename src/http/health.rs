@@ -1,4 +1,4 @@
-//! `/healthz`: the process answers. `/readyz`: it can take uploads. `/metrics`: counts for Prometheus, on the staff door only, without any id.
+//! `/healthz`: the process answers and its store is not dead. `/readyz`: it can take uploads, proved by a write. `/metrics`: counts for Prometheus, on the staff door only, without any id.
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
@@ -22,11 +22,12 @@ fn look_only(path: &str) -> actix_web::Resource {
     web::resource(path).default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("GET, HEAD")) }))
 }
 
-async fn healthy() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/plain").body("ok\n")
+async fn healthy(state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    state.store.alive()?;
+    Ok(HttpResponse::Ok().content_type("text/plain").body("ok\n"))
 }
 
-/// 200 once uploads can be taken: a free erasure slot, room on the disk, a store that answers. A locked vault key does not matter here.
+/// 200 once uploads can be taken: a free erasure slot, room on the disk, a store that reads and writes. A locked vault key does not matter here.
 async fn ready(state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let portal = &state.portal;
     portal.records.next_due().await?;
@@ -37,6 +38,10 @@ async fn ready(state: web::Data<State>) -> Result<HttpResponse, Problem> {
     }
     if !portal.blobs.room_for(portal.policy.max_file) {
         return Err(Problem::full("The disk is nearly full. See `nightdrop doctor`."));
+    }
+    if let Err(why) = state.store.proves_writing().await {
+        tracing::warn!(%why, "not ready: the store is not known to take writes");
+        return Err(Problem::unavailable("The store does not take writes at the moment. See the log.").after(10));
     }
     let forwarding = if portal.keyring.is_locked() { "locked" } else { "open" };
     Ok(HttpResponse::Ok()

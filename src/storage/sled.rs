@@ -9,8 +9,10 @@ pub mod durable;
 pub mod error;
 pub mod fsync;
 mod group;
+mod leftovers;
 mod lists;
 mod outbox;
+mod probe;
 pub mod records;
 mod rows;
 #[cfg(test)]
@@ -62,6 +64,7 @@ pub struct SledStore {
     decided: AtomicU64,
     clock_written: AtomicI64,
     base_written: Mutex<Vec<u8>>,
+    probe: probe::Probe,
 }
 
 impl SledStore {
@@ -77,6 +80,7 @@ impl SledStore {
             decided: AtomicU64::new(0),
             clock_written: AtomicI64::new(0),
             base_written: Mutex::new(base.unwrap_or_default()),
+            probe: probe::Probe::default(),
         };
         // A new store holds nothing that a clock could destroy, and may be made before the machine's time is right.
         if !this.check_version()? {
@@ -129,6 +133,8 @@ impl SledStore {
             let ids: Vec<RequestId> = leased.iter().filter_map(|(k, _)| k[1..].try_into().ok().map(RequestId)).collect();
             let result: Result<_, Failed> = self.store.decide(|rows| {
                 let mut batch = Batch::new();
+                // A full disk can only be emptied by a portal that starts on it.
+                batch.frees_space();
                 for (marker, _) in &leased {
                     batch.remove(marker.clone());
                 }

@@ -17,6 +17,7 @@ mod forwarding;
 mod journey;
 mod layers;
 mod links;
+mod liveness;
 mod outgoing;
 mod pages;
 mod passcode;
