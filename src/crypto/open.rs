@@ -99,8 +99,10 @@ impl DocumentOpener {
         let secret = store
             .get(&parsed.context.doc_id, &parsed.context.slot)
             .map_err(|error| match error {
-                // A slot that is empty, torn or reused holds nothing of this document any more.
-                EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged => OpenError::Erased,
+                // A slot that is empty or reused holds nothing of this document any more.
+                EraseError::Erased | EraseError::OtherOwner => OpenError::Erased,
+                // Nothing was erased by us: a person is told, and no purge is made of it.
+                EraseError::Damaged => OpenError::Malformed("the erasure slot fails its check"),
                 EraseError::NoSuchSlot => OpenError::Malformed("the slot is outside the store"),
                 _ => OpenError::Store,
             })?;

@@ -15,6 +15,7 @@ mod forwarding;
 mod journey;
 mod layers;
 mod links;
+mod memory;
 mod outgoing;
 mod pages;
 mod passcode;
