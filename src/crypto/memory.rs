@@ -138,6 +138,11 @@ fn judge_swap(table: &str, of: impl Fn(&str) -> Area) -> Swap {
 /// A device is judged by itself, a file by the device that its file system is on.
 fn is_safe(sys: &Path, name: &str) -> Area {
     let path = PathBuf::from(name.replace("\\040", " "));
+    // A device by its name: in a container there may be no file for it.
+    let named = path.strip_prefix("/dev").map(|device| sys.join("class/block").join(device));
+    if let Ok(Ok(block)) = named.map(|block| block.canonicalize()) {
+        return judge_device(&block);
+    }
     let Ok(status) = std::fs::metadata(&path) else {
         return Area::Readable;
     };

@@ -11,6 +11,7 @@ mod clock;
 mod console;
 mod crash;
 mod demo;
+mod erasing;
 mod forwarding;
 mod journey;
 mod layers;
