@@ -34,7 +34,6 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
@@ -44,6 +43,7 @@ use super::private_file::{self, FileError, Privacy};
 use super::random;
 use super::secret::ErasureSecret;
 use gate::SyncGate;
+use pages::FilePages;
 
 /// Bytes of one slot.
 pub const PAGE: usize = 4096;
@@ -182,11 +182,7 @@ impl SlotsFile {
         if expected_uuid.is_some_and(|expected| *expected != uuid) {
             return Err(unusable(path, "belongs to another portal or another time (its uuid differs)"));
         }
-        let pages = FilePages {
-            direct: open_direct(path, &file),
-            file,
-        };
-        Self::over(Box::new(pages), uuid, slots, abort)
+        Self::over(Box::new(FilePages::new(path, file)), uuid, slots, abort)
     }
 
     /// Builds the store over given pages; scans all of them.
@@ -467,53 +463,6 @@ impl fmt::Debug for SlotsFile {
     }
 }
 
-struct FilePages {
-    file: File,
-    direct: Option<File>,
-}
-
-impl Pages for FilePages {
-    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(bytes, offset)
-    }
-
-    fn read_direct(&self, offset: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-        let Some(direct) = &self.direct else {
-            return Ok(None);
-        };
-        // O_DIRECT wants an aligned buffer; two pages always contain an aligned one.
-        let mut roomy = Zeroizing::new(vec![0u8; 2 * PAGE]);
-        let skip = roomy.as_ptr().align_offset(PAGE);
-        let Some(aligned) = roomy.get_mut(skip..skip.saturating_add(PAGE)) else {
-            return Ok(None);
-        };
-        match direct.read_at(aligned, offset) {
-            Ok(PAGE) => Ok(Some(Zeroizing::new(aligned.to_vec()))),
-            Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// A second descriptor past the page cache, if the file system has such a thing and the path still names our file.
-fn open_direct(path: &Path, file: &File) -> Option<File> {
-    let flags = (OFlags::DIRECT | OFlags::NOFOLLOW).bits();
-    let flags = i32::try_from(flags).expect("open flags are small");
-    let direct = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    let (ours, theirs) = (file.metadata().ok()?, direct.metadata().ok()?);
-    let same = ours.dev() == theirs.dev() && ours.ino() == theirs.ino();
-    same.then_some(direct)
-}
-
 fn offset(index: u64) -> u64 {
     (index + 1) * PAGE as u64
 }
@@ -630,5 +579,6 @@ fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 mod gate;
+mod pages;
 #[cfg(test)]
 mod tests;

@@ -124,11 +124,14 @@ fn ext4_is_judged_by_what_is_in_effect() {
     // The attribute of one file, set while the portal runs.
     let (_store, watch) = slots(&plain.path("marked"));
     assert_eq!(watch.current().class, B);
-    run("chattr", &["+j", plain.path("marked").to_str().unwrap()]);
-    let look = watch.look();
-    assert_eq!((look.assurance.class, look.fresh), (C, true));
-    run("chattr", &["-j", plain.path("marked").to_str().unwrap()]);
-    assert_eq!(watch.look().assurance.class, C, "what was journalled meanwhile is still there");
+    if Command::new("chattr").arg("+j").arg(plain.path("marked")).status().unwrap().success() {
+        let look = watch.look();
+        assert_eq!((look.assurance.class, look.fresh), (C, true));
+        run("chattr", &["-j", plain.path("marked").to_str().unwrap()]);
+        assert_eq!(watch.look().assurance.class, C, "what was journalled meanwhile is still there");
+    } else {
+        skip("attribute +j: setting it needs the capability CAP_SYS_RESOURCE");
+    }
 
     // The default of the superblock stands in no mount table.
     let hidden = Disk::ext4(at, "hidden", &[&["tune2fs", "-o", "journal_data"]]);
@@ -253,7 +256,7 @@ fn layers_and_memory_are_no_place_to_erase_in() {
     }
 
     let data = part("data");
-    run("mount", &["-t", "tmpfs", "-o", "size=64m,mode=0700", "tmpfs", data.to_str().unwrap()]);
+    run("mount", &["-t", "tmpfs", "-o", "size=1g,mode=0700", "tmpfs", data.to_str().unwrap()]);
     let _mounted = Mounted(data.clone());
     let (_, why) = class(&data.join("slots"));
     assert!(why.contains("in memory only"), "{why}");
@@ -324,12 +327,12 @@ async fn a_defragmenter_under_a_running_portal_is_noticed_and_said() {
         return skip("e4defrag: it is not there");
     }
     let folder = Folder::new();
-    let disk = Disk::new(folder.path(), "disk", 512 * MIB, &[&["mkfs.ext4", "-q", "-F"]]);
+    let disk = Disk::new(folder.path(), "disk", 512 * MIB, &[&["mkfs.ext4", "-q", "-F", "-m", "0"]]);
     // Free space in pieces, so that the slots file has many, and there is something to put together afterwards.
     let piece = |number: u64| disk.path(&format!("piece-{number}"));
     let mut pieces = 0;
     while let Ok(file) = std::fs::File::create(piece(pieces)) {
-        if file.write_all_at(&[1; 128 << 10], 0).is_err() || pieces == 3_400 {
+        if file.write_all_at(&[1; 128 << 10], 0).is_err() {
             break;
         }
         pieces += 1;

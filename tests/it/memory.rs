@@ -3,7 +3,7 @@
 //! The portal is the real program in a process of its own; the provider is in this one. Its whole memory is read from outside and searched for the documents
 //! that went through it. The kernel's own socket buffers are not in it and out of reach.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
@@ -27,7 +27,8 @@ const WINDOW: usize = 32;
 
 /// Every 32nd window of some documents: a run of 63 of their bytes anywhere cannot be missed.
 struct Windows {
-    known: HashSet<[u8; WINDOW]>,
+    /// With the document's number and the window's place in it.
+    known: HashMap<[u8; WINDOW], (usize, usize)>,
     /// The first three bytes of each, for speed.
     starts: Vec<bool>,
 }
@@ -35,22 +36,23 @@ struct Windows {
 impl Windows {
     fn of(documents: &[&[u8]]) -> Self {
         let mut windows = Self {
-            known: HashSet::new(),
+            known: HashMap::new(),
             starts: vec![false; 1 << 24],
         };
         // Heads and tables of a picture are everybody's; its noise is not.
-        for document in documents {
-            for window in document[1_024..document.len() - 1_024].chunks_exact(WINDOW) {
+        for (number, document) in documents.iter().enumerate() {
+            let noise = &document[1_024..document.len() - 1_024];
+            for (place, window) in noise.chunks_exact(WINDOW).enumerate() {
                 windows.starts[start(window)] = true;
-                windows.known.insert(window.try_into().unwrap());
+                windows.known.insert(window.try_into().unwrap(), (number, 1_024 + place * WINDOW));
             }
         }
         windows
     }
 
-    fn count(&self, bytes: &[u8]) -> usize {
-        let at = |place: &[u8]| self.starts[start(place)] && self.known.contains(place);
-        bytes.windows(WINDOW).filter(|place| at(place)).count()
+    fn found<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (usize, (usize, usize))> + 'a {
+        let places = bytes.windows(WINDOW).enumerate().filter(|(_, place)| self.starts[start(place)]);
+        places.filter_map(|(at, place)| Some((at, *self.known.get(place)?)))
     }
 }
 
@@ -58,11 +60,15 @@ fn start(window: &[u8]) -> usize {
     usize::from(window[0]) << 16 | usize::from(window[1]) << 8 | usize::from(window[2])
 }
 
-/// What was found in one mapping of the process.
+/// A run of one document in one mapping of the process.
 #[derive(Debug)]
 struct Found {
     windows: usize,
-    #[allow(dead_code)] // Said when the test fails.
+    #[allow(dead_code)] // These are said when the test fails.
+    at: String,
+    #[allow(dead_code)]
+    document: (usize, usize),
+    #[allow(dead_code)]
     mapping: String,
 }
 
@@ -79,12 +85,18 @@ fn search(process: u32, windows: &Windows) -> Vec<Found> {
         for (number, page) in bytes.chunks_mut(1 << 16).enumerate() {
             let _ = memory.read_exact_at(page, from + (number << 16) as u64);
         }
-        let count = windows.count(&bytes);
-        if count > 0 {
-            found.push(Found {
-                windows: count,
-                mapping: mapping.to_owned(),
-            });
+        let mut last = (usize::MAX, usize::MAX);
+        for (at, document) in windows.found(&bytes) {
+            match found.last_mut() {
+                Some(run) if last == (document.0, document.1.wrapping_sub(WINDOW)) => run.windows += 1,
+                _ => found.push(Found {
+                    windows: 1,
+                    at: format!("{:x}", from + at as u64),
+                    document,
+                    mapping: mapping.to_owned(),
+                }),
+            }
+            last = document;
         }
     }
     found
