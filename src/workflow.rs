@@ -36,6 +36,7 @@ use crate::connectors::Connector;
 use crate::crypto::assurance::Watch;
 use crate::crypto::erase::{EraseError, ErasureStore};
 use crate::crypto::keyring::Keyring;
+use crate::crypto::memory;
 use crate::crypto::password::Passwords;
 use crate::crypto::random::RandomUnavailable;
 use crate::crypto::secrets::PortalSecrets;
@@ -218,6 +219,11 @@ impl From<RandomUnavailable> for WorkflowError {
 
 /// Runs blocking work (argon2, fsync) off the async threads.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkflowError> {
+    let work = || {
+        let done = work();
+        memory::wipe_stack();
+        done
+    };
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| WorkflowError::Internal("a blocking task panicked".to_owned()))

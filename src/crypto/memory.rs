@@ -1,9 +1,8 @@
 //! Keeps the process's memory out of core dumps, debuggers and swap, as far as the system allows, and wipes every block of the heap that is freed.
 //!
 //! A document passes through buffers of many libraries (sockets, multipart, the cipher, the outgoing request), and only a few of them are ours. So the
-//! allocator wipes: whoever gives a block back gives zeros back, also when a vector grows. It costs one `memset` of each freed block. What it cannot
-//! reach: the kernel's socket buffers, registers, and the stacks of threads, where a few dozen bytes of a cipher's or a digest's last block may stay until the
-//! next call overwrites them.
+//! allocator wipes: whoever gives a block back gives zeros back, also when a vector grows. It costs one `memset` of each freed block. Stacks are no
+//! blocks of the heap: [`wipe_stack`] is called after work on plaintext. Out of reach are registers and the kernel's socket buffers.
 //!
 //! Locking single secrets needs raw pointers and so unsafe code, which this crate does not have. `mlockall` is safe and
 //! covers everything, but under a finite `RLIMIT_MEMLOCK` later allocations would fail; so it is used only when the limit
@@ -16,11 +15,22 @@ use std::path::{Path, PathBuf};
 
 use rustix::mm::MlockAllFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use zeroize::Zeroize;
 use zeroizing_alloc::ZeroAlloc;
 
 /// The allocator of every program that is built with this library. It is in the library and not in `main`, so that tests and measurements run with it.
 #[global_allocator]
 static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
+
+/// Overwrites what calls that have returned left on this thread's stack below the caller's own frame: pieces of a cipher's or a digest's last block. To be
+/// called after work on plaintext. It reaches as deep as such work goes, with room.
+#[inline(never)]
+pub fn wipe_stack() {
+    const WORDS: usize = 4 * 1024;
+    let mut below = [0u64; WORDS];
+    below.zeroize();
+    std::hint::black_box(&below);
+}
 
 /// What was achieved; `doctor` prints it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use super::envelope::{self, Binding, KeyId};
 use super::erase::{EraseError, ErasureStore};
 use super::header::{self, Header};
 use super::keyring::{KeyUnavailable, Keyring};
+use super::memory;
 use super::meta::{self, Meta};
 use super::schedule::Schedule;
 use super::secret::ErasureSecret;
@@ -172,6 +173,7 @@ impl DocumentOpener {
             State::Body(body) => body.open(index, chunk, last),
             _ => Err(OpenError::OutOfOrder),
         };
+        memory::wipe_stack();
         match outcome {
             Ok(()) => {
                 if last {
