@@ -34,13 +34,14 @@ use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
 use crate::storage::{BlobStore, Records};
-use crate::worker::Worker;
+use crate::worker::{self, Worker};
 use crate::workflow::lanes::Lanes;
 use crate::workflow::outgoing::{self, Outgoing};
 use crate::workflow::queue::Queue;
 use crate::workflow::scan::Scanner;
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
-use crate::workflow::{Counters, InFlight, Policy, Portal, forward, sign_in, sweep};
+use crate::workflow::in_flight::InFlight;
+use crate::workflow::{Counters, Policy, Portal, cleanup, forward, sign_in, sweep};
 
 /// How long a stopping process waits for uploads and deliveries in progress, in seconds.
 const SHUTDOWN_PATIENCE: u64 = 25;
@@ -180,6 +181,7 @@ impl App {
             catalogue: config.catalogue.clone(),
             policy: policy(&config),
             in_flight: InFlight::default(),
+            cleanup: cleanup::Cleanup::default(),
             lanes: Lanes::default(),
             hashing: Queue::new(hashing),
             checking: Queue::new(hashing),
@@ -193,6 +195,8 @@ impl App {
         let swept = sweep::sweep(&portal)
             .await
             .map_err(|e| refused("left-overs cannot be destroyed")(&e))?;
+        // What the process before had given up, before anything new comes.
+        worker::clean(&portal).await;
         outgoing::begin(&portal)
             .await
             .map_err(|e| refused("the log of what was told")(&e))?;

@@ -15,6 +15,7 @@ mod forwarding;
 mod journey;
 mod layers;
 mod links;
+mod load;
 mod outgoing;
 mod pages;
 mod passcode;

@@ -228,9 +228,8 @@ pub(super) fn commit(request: &mut DocumentRequest, document: Document, now: Off
     Ok(())
 }
 
-/// Nothing on its way in can win any more. Streams notice it by themselves; what waits between connections has nobody but the portal.
+/// Nothing on its way in can win any more, whether it waits between two connections or runs.
 pub(super) fn let_go(request: &mut DocumentRequest) {
-    request.receivings.retain(|r| r.how != How::Stream);
     for receiving in &mut request.receivings {
         receiving.how = How::Ending;
     }

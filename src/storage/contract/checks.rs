@@ -446,11 +446,22 @@ pub(super) async fn a_crash_after_each_step_of_an_upload_leaves_what_the_sweep_f
         assert!(matches!(request.stage, Stage::Open { .. }), "half a document is none");
         if steps > 0 {
             assert_eq!(request.receivings.len(), 1);
-            store
-                .records
-                .transition(request.id, Transition::AbandonReceive(document))
-                .await
-                .unwrap();
+            let give_up = Transition::GiveUpReceive {
+                document,
+                slot: request.receivings[0].slot,
+                started_at: request.receivings[0].started_at,
+            };
+            store.records.transition(request.id, give_up).await.unwrap();
+            let until = store.records.now() + Duration::seconds(60);
+            let leased = store.records.claim_cleanup(until).await.unwrap().unwrap();
+            assert_eq!(store.records.claim_cleanup(until).await.unwrap(), None, "one lease at a time");
+            let cleaned = Transition::CleanedUp {
+                fence: leased.cleanup.fence,
+                documents: vec![document],
+                again_at: None,
+            };
+            store.records.transition(request.id, cleaned).await.unwrap();
+            assert_eq!(store.records.next_cleanup().await.unwrap(), None);
         }
         store.blobs.delete(document).await.unwrap();
         store.blobs.delete(document).await.unwrap();

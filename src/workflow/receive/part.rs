@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::{ReceiveError, Submission, place_of};
+use super::{Held, ReceiveError, Submission, place_of};
 use crate::crypto::header::{Context, ErasureKind};
 use crate::crypto::meta::Meta;
 use crate::crypto::seal::DocumentSealer;
@@ -12,7 +12,7 @@ use crate::crypto::stream::{CHUNK_LEN, TAG_LEN};
 use crate::domain::document::{PartName, PartSpec, StoredPart};
 use crate::domain::transition::{Refusal as Illegal, SealedPart, Transition};
 use crate::inspect::{Inspector, Refusal};
-use crate::storage::{BlobKey, StorageError};
+use crate::storage::BlobKey;
 use crate::workflow::WorkflowError;
 use crate::workflow::lanes::{Hold, Turn};
 use crate::workflow::parcel::Target;
@@ -130,7 +130,13 @@ impl PartReceiver<'_> {
             chunk: number,
         };
         let sealed = Bytes::from(std::mem::take(&mut self.chunk));
-        self.submission.portal.blobs.put(key, sealed.clone()).await?;
+        let submission = &self.submission;
+        let Some(writing) = submission.open()?.hold().await else {
+            // Another drop was first, or the link was withdrawn: what this one wrote is being destroyed.
+            return Err(super::stopped(&submission.portal, submission.request.id).await);
+        };
+        submission.portal.blobs.put(key, sealed.clone()).await?;
+        drop(writing);
         crate::crash::point("C6");
         self.chunk = emptied(sealed);
         Ok(())
@@ -195,22 +201,22 @@ impl Submission {
 
     /// Keeps one sealed part durably. With the last one the drop is received.
     async fn keep(&mut self, part: StoredPart, length: u64) -> Result<(), ReceiveError> {
-        let (Some(held), Some(lasting)) = (&mut self.held, &mut self.lasting) else {
+        let (Some(held), Some(lasting)) = (self.held.take(), &mut self.lasting) else {
             return Err(WorkflowError::Refused(Illegal::Incomplete).into());
         };
+        let slot = held.open()?.slot();
         let sealed = SealedPart {
             document: self.document,
-            slot: held.slot,
+            slot,
             generation: self.request.link.generation,
             started_at: self.asked_at,
             part,
             length,
             upload: lasting.upload,
-            joins: held.given_up,
+            joins: matches!(held, Held::Owned(_)),
             receiver: self.receiver,
         };
         let name = sealed.part.name.clone();
-        let ours = !std::mem::replace(&mut held.given_up, true);
         match self
             .portal
             .records
@@ -219,24 +225,25 @@ impl Submission {
         {
             Ok(request) => {
                 crate::crash::point("C10");
+                self.held = match held {
+                    Held::Fresh(fresh) => fresh.owned().map(Held::Owned),
+                    owned => Some(owned),
+                };
                 lasting.here.push(name);
-                lasting.slot = Some(held.slot);
+                lasting.slot = Some(slot);
                 let received = request.document().map(|d| d.parts.iter().map(|p| p.size).sum());
                 if let Some(bytes) = received {
                     super::count(&self.portal, bytes);
-                    lasting.done = Some(request.clone());
+                    lasting.done = Some(request);
                 }
-                super::destroy_ended(&self.portal, &request).await;
+                // Its staged bytes, and those of every other upload that did not win.
+                self.portal.cleanup.bell.notify_one();
                 Ok(())
             }
-            // Whether it was written is unknown: the sweep decides from what the store says.
-            Err(error @ StorageError::Indeterminate(_)) => Err(error.into()),
-            Err(error) => {
-                if ours && let Some(held) = self.held.take() {
-                    held.destroy().await;
-                }
-                Err(error.into())
-            }
+            Err(error) => Err(match held {
+                Held::Fresh(fresh) => super::refused(fresh, error).await,
+                Held::Owned(_) => error.into(),
+            }),
         }
     }
 }
