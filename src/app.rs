@@ -287,6 +287,8 @@ impl Running {
         futures_util::future::join_all(doors).await;
         if let Some(worker) = self.worker {
             worker.stop(Duration::from_secs(5)).await;
+            // What the last uploads gave up; at the latest the next start destroys it.
+            let _ = tokio::time::timeout(Duration::from_secs(5), worker::clean(&self.portal)).await;
         }
         if let Err(error) = self.store.store().durable().await {
             tracing::error!(%error, "the store could not be flushed");

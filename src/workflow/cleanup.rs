@@ -101,3 +101,6 @@ async fn destroy(portal: &Portal, document: DocumentId, slot: SlotRef) -> Result
 pub async fn next(portal: &Portal) -> Result<Option<OffsetDateTime>, StorageError> {
     portal.records.next_cleanup().await
 }
+
+#[cfg(test)]
+mod schedules;
