@@ -418,6 +418,10 @@ impl RecordStore for SledStore {
             if before.lease.is_none_or(|l| l.fence != fence) {
                 return Err(Failed::Storage(StorageError::Refused(transition::Refusal::StaleLease)));
             }
+            // Given up since: a row that owns something is not forgotten before that is destroyed.
+            if !before.receivings.is_empty() {
+                return Err(Failed::Storage(StorageError::Refused(transition::Refusal::Superseded)));
+            }
             let mut batch = Batch::new();
             batch.frees_space();
             batch.remove(key::request(id));

@@ -109,10 +109,14 @@ async fn look(portal: &Portal, item: Item, swept: &mut Swept) -> Result<(), Work
 async fn leftovers(portal: &Portal) -> Result<Swept, WorkflowError> {
     let mut swept = Swept::default();
     for of in portal.cleanup.leftovers.list() {
-        match told(portal, of).await? {
-            Told::Noted => swept.uploads += 1,
-            Told::Owned => {}
-            Told::Nobody => {
+        match told(portal, of).await {
+            Ok(Told::Noted) => swept.uploads += 1,
+            Ok(Told::Owned) => {}
+            Err(error) => {
+                tracing::warn!(document = %of.document, request = %of.request, %error, "an upload that was given up cannot be noted for its destruction yet; this is repeated in a minute");
+                continue;
+            }
+            Ok(Told::Nobody) => {
                 let live = LiveSlot {
                     doc_id: of.document.0,
                     slot: of.slot,

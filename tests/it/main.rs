@@ -6,6 +6,7 @@ mod api;
 mod at_rest;
 mod audit;
 mod browser;
+mod cleanup;
 mod cli;
 mod clock;
 mod console;
