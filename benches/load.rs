@@ -5,6 +5,7 @@
 //! cargo bench --bench load -- --quick         everything small, in half a minute: the figures are rough
 //! cargo bench --bench load -- --only cpu      one part: cpu, memory, pages, small, requests, cycles, forwarding, guessing (repeatable)
 //! cargo bench --bench load -- --requests 1000000
+//! cargo bench --bench load -- --layouts       nothing of that, but which layout the sealed chunks should have (docs/decisions/chunk-layout.md)
 //! cargo bench --bench load -- --json          one JSON object on standard output instead of the table
 //! ```
 //!
@@ -16,8 +17,8 @@
 //!   clock do. Every ratio is made of figures of the same run; each figure is the median of its rounds (3, or 1 with
 //!   `--quick`; 64 at once runs once, it averages by itself).
 //! * Documents are JPEGs of noise: nothing compresses, nothing repeats. One upload of 95 MB at a time, 8 and 64 of 20 MB at once.
-//! * "Alone" figures are single steps in a process of their own: the cipher over 64 KiB in cache, the digest, the inspection, and each store fed by two
-//!   threads with as many open documents as the portal would have.
+//! * "Alone" figures are single steps in a process of their own: the cipher over 64 KiB in cache, the digest, the inspection, and the store of documents fed
+//!   by two threads with as many open documents as the portal would have.
 //! * "Bytes written" is what the kernel counts as written to disk for the process; "fsyncs" are finished `fdatasync` calls on the store's log.
 //! * Files go below the target folder, or below `NIGHTDROP_LOAD_DIR`; they need up to 6 GB and are removed at the end.
 //!
@@ -31,10 +32,12 @@ mod alone;
 mod child;
 #[path = "load/client.rs"]
 mod client;
-#[path = "load/files.rs"]
-mod files;
 #[path = "load/grow.rs"]
 mod grow;
+#[path = "load/layouts.rs"]
+mod layouts;
+#[path = "load/nowhere.rs"]
+mod nowhere;
 #[path = "load/report.rs"]
 mod report;
 #[path = "load/samples.rs"]
@@ -80,6 +83,10 @@ fn main() -> ExitCode {
         && flag == child::ROLE
     {
         serve::run(role, &serde_json::from_str(settings).unwrap());
+        return ExitCode::SUCCESS;
+    }
+    if arguments.iter().any(|argument| argument == "--layouts") {
+        layouts::table();
         return ExitCode::SUCCESS;
     }
     let plan = match read(&arguments) {

@@ -30,10 +30,11 @@ use crate::crypto::slots::SlotsFile;
 use crate::domain::document::ProviderName;
 use crate::http;
 use crate::inspect::scan::Clamd;
+use crate::storage::Records;
 use crate::storage::clock::Source;
+use crate::storage::files::FileStore;
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
-use crate::storage::{BlobStore, Records};
 use crate::worker::{self, Worker};
 use crate::workflow::lanes::Lanes;
 use crate::workflow::outgoing::{self, Outgoing};
@@ -49,6 +50,8 @@ const SHUTDOWN_PATIENCE: u64 = 25;
 /// Where everything of one data folder lies.
 pub struct Layout {
     pub store: PathBuf,
+    /// Sealed chunks.
+    pub documents: PathBuf,
     pub slots: PathBuf,
     pub keys: PathBuf,
     pub secrets: PathBuf,
@@ -60,6 +63,7 @@ impl Layout {
         let keys = config.keys.folder.clone();
         Self {
             store: config.data_dir.join("store"),
+            documents: config.data_dir.join("documents"),
             slots: config.data_dir.join("erase.slots"),
             secrets: keys.join("portal.secrets"),
             kek: keys.join("kek"),
@@ -106,7 +110,7 @@ pub enum KeyProtection {
 /// Makes folders, keys, secrets, erasure slots and an empty store. Refuses to touch what exists.
 pub fn create(config: &Config, protection: &KeyProtection, suite: Suite) -> Result<(), StartError> {
     let layout = Layout::of(config);
-    if layout.secrets.exists() || layout.slots.exists() || layout.store.exists() {
+    if layout.secrets.exists() || layout.slots.exists() || layout.store.exists() || layout.documents.exists() {
         return Err(StartError::Refused(format!(
             "{} already holds a portal; choose another data_dir, or start it with `nightdrop serve`",
             config.data_dir.display()
@@ -127,6 +131,7 @@ pub fn create(config: &Config, protection: &KeyProtection, suite: Suite) -> Resu
     };
     made.map_err(|e| refused("the vault key cannot be made")(&e))?;
     let uuid = SlotsFile::create(&layout.slots, config.erasure_slots).map_err(|e| refused("the erasure slots cannot be made")(&e))?;
+    FileStore::create(&layout.documents).map_err(|e| refused("the folder for documents cannot be made")(&e))?;
     let store = open_store(&layout.store, Source::System)?;
     store.set_meta("slots", &uuid).map_err(|e| refused("the store")(&e))
 }
@@ -139,6 +144,15 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
 fn open_store(folder: &Path, source: Source) -> Result<SledStore, StartError> {
     SledStore::open(folder, Options::default(), source)
         .map_err(|e| StartError::Refused(format!("the store in {} cannot be opened: {e}", folder.display())))
+}
+
+fn open_documents(folder: &Path) -> Result<FileStore, StartError> {
+    FileStore::open(folder).map_err(|e| {
+        StartError::Refused(format!(
+            "the documents in {} cannot be opened: {e}; put the folder back (is it mounted?): an empty one in its place would lose what it holds",
+            folder.display()
+        ))
+    })
 }
 
 /// Everything opened and checked, nothing running yet.
@@ -170,7 +184,7 @@ impl App {
         let hashing = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 2);
         let portal = Arc::new(Portal {
             records: store.clone() as Arc<dyn Records>,
-            blobs: store.clone() as Arc<dyn BlobStore>,
+            blobs: Arc::new(open_documents(&layout.documents)?),
             erasure: Arc::new(slots),
             assurance,
             keyring,

@@ -41,7 +41,7 @@
 //! | --- | --- |
 //! | [`domain`] | what is a request, and what may happen to it next? ([`domain::transition`] is the whole answer) |
 //! | [`crypto`] | who can read it, and how does it become unreadable for ever? |
-//! | [`storage`] | what is durable? (records and blobs; the embedded sled under [`storage::sled`]) |
+//! | [`storage`] | what is durable? (records: the embedded sled under [`storage::sled`]; sealed chunks: a synced file for each part, [`storage::files`]) |
 //! | [`connectors`] | how does this provider speak? (one file each) |
 //! | [`inspect`] | what kind of file is this, and is it whole? |
 //! | [`words`] | how is it said, in the applicant's language? |

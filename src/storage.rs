@@ -1,13 +1,15 @@
-//! Two seams, chosen at run time: records (small rows with transactions) and blobs (immutable sealed chunks).
+//! Two seams, chosen at run time: records (small rows with transactions, the embedded [`sled`]) and blobs (immutable sealed chunks, [`files`]).
 //!
 //! * Every method of [`RecordStore`] is one atomic business operation, durable before it answers. Nothing that a reader is shown may be undone by a power cut:
 //!   readers wait for what was applied before them to be durable.
-//! * [`BlobStore`] keeps immutable chunks under random keys and knows nothing else.
+//! * [`BlobStore`] keeps immutable chunks under random keys and knows nothing else. No chunk is durable by itself: [`PartWriter::sync`] makes it so, and what it
+//!   returns is what a transition needs to name the chunk.
 //! * Nothing here can open what it stores; keys and erasure secrets never come here.
 
 pub mod clock;
 #[cfg(test)]
 mod contract;
+pub mod files;
 pub mod key;
 pub mod outbox;
 pub mod record;
@@ -22,7 +24,7 @@ use time::OffsetDateTime;
 use crate::domain::account::Change;
 use crate::domain::agent::{Agent, ApiKey, Session, Team};
 use crate::domain::audit::{AuditEntry, AuditEvent};
-use crate::domain::document::ProviderName;
+use crate::domain::document::{Durable, ProviderName};
 use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
 use crate::domain::receipt::{DeletionReceipt, Erasure};
 use crate::domain::request::{DocumentRequest, RequestState};
@@ -153,17 +155,28 @@ pub use outbox::Outbox;
 /// Immutable sealed chunks under random keys.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
-    /// Stores one sealed chunk (at most 65,552 bytes). Durable at the latest when a later [`RecordStore`] operation answers.
-    async fn put(&self, key: BlobKey, chunk: Bytes) -> Result<(), StorageError>;
+    /// Begins a file of a document; with `from` above 0 goes on with one behind so many chunks, which were durable. Nothing else of it stays: neither a file
+    /// that stood under this name, nor chunks behind those. One writer for each file at a time.
+    async fn writer(&self, document: DocumentId, file_index: u8, from: u32) -> Result<Box<dyn PartWriter>, StorageError>;
+    /// `None` when there is no such file; [`StorageError::Corrupt`] when it ends before the chunk.
     async fn get(&self, key: BlobKey) -> Result<Option<Bytes>, StorageError>;
-    /// Deletes everything of a document; idempotent.
+    /// Deletes everything of a document, durably when this returns. Idempotent, also while another task does the same.
     async fn delete(&self, document: DocumentId) -> Result<(), StorageError>;
-    /// Deletes one file of a document; idempotent.
+    /// The same for one file of a document.
     async fn delete_file(&self, document: DocumentId, file_index: u8) -> Result<(), StorageError>;
-    /// Documents that have chunks here, for the sweep of orphans.
+    /// Documents that have files here, ascending, for the sweep of orphans.
     async fn documents(&self) -> Result<Vec<DocumentId>, StorageError>;
     /// Whether there is room for `bytes` more, with the reserve that purging and reopening need left over.
     fn room_for(&self, bytes: u64) -> bool;
+}
+
+/// Writes one file of a document, chunk by chunk. After an error it answers nothing but that error.
+#[async_trait]
+pub trait PartWriter: Send + Sync {
+    /// The next sealed chunk: 65,552 bytes, or fewer if it is the last. Not durable yet.
+    async fn put(&mut self, chunk: &[u8]) -> Result<(), StorageError>;
+    /// Makes every chunk put so far durable.
+    async fn sync(&mut self) -> Result<Durable, StorageError>;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

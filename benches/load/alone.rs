@@ -1,18 +1,17 @@
-//! One step of the way by itself, in a process of its own: cipher, digest, inspection, each store.
+//! One step of the way by itself, in a process of its own: cipher, digest, inspection, the store of documents.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Mutex;
 
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use nightdrop::domain::id::DocumentId;
 use nightdrop::inspect::{Declared, Inspector, Limits, Policy};
-use nightdrop::storage::sled::durable::{DurableSled, Options};
-use nightdrop::storage::sled::slab::ChunkKey;
+use nightdrop::storage::files::FileStore;
+use nightdrop::storage::{BlobStore, PartWriter};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::files::Files;
 use crate::samples::{Noise, jpeg, png};
 use crate::serve::cpu;
 
@@ -28,14 +27,9 @@ pub fn run(settings: &Value) -> Value {
         "digest" => digest(bytes),
         "inspect-jpeg" => inspect(&jpeg(20_000_000), bytes),
         "inspect-png" => inspect(&png(20_000_000), bytes),
-        "store-sled" => store(settings, &Sled::open(settings)),
-        "store-files" => store(settings, &Plain(Files::new(folder(settings)))),
+        "store" => store(settings),
         other => panic!("{other}?"),
     }
-}
-
-fn folder(settings: &Value) -> PathBuf {
-    settings["folder"].as_str().unwrap().into()
 }
 
 fn cipher(bytes: u64) -> Value {
@@ -87,85 +81,52 @@ fn inspect(file: &[u8], bytes: u64) -> Value {
     json!({ "seconds": cpu() - start })
 }
 
-trait Store: Sync {
-    fn put(&self, document: u64, chunk: u32, bytes: &[u8]);
-    fn end(&self);
-}
-
-struct Sled(DurableSled);
-
-impl Sled {
-    fn open(settings: &Value) -> Self {
-        Self(DurableSled::open(&folder(settings), Options::default()).unwrap())
-    }
-}
-
-impl Store for Sled {
-    fn put(&self, document: u64, chunk: u32, bytes: &[u8]) {
-        let key = ChunkKey {
-            document: u128::from(document).to_be_bytes(),
-            file: 0,
-            chunk,
-        };
-        self.0.chunks().put(key, bytes, 1).unwrap();
-    }
-
-    fn end(&self) {
-        self.0.durable_blocking().unwrap();
-    }
-}
-
-struct Plain(Files);
-
-impl Store for Plain {
-    fn put(&self, document: u64, _: u32, bytes: &[u8]) {
-        if let Some(whole) = self.0.append(DocumentId(u128::from(document).to_be_bytes()), bytes) {
-            self.0.sync(&whole);
-        }
-    }
-
-    fn end(&self) {}
-}
-
 /// Documents of a given size, some at once, by two threads: the portal's two workers without HTTP, inspection and cipher.
-fn store(settings: &Value, store: &impl Store) -> Value {
+fn store(settings: &Value) -> Value {
     let size = settings["size"].as_u64().unwrap() as usize;
     let at_once = settings["at_once"].as_u64().unwrap();
     let documents = settings["bytes"].as_u64().unwrap() / size as u64;
     let chunk = Noise::new(1).bytes(CHUNK + 16);
+    let folder = Path::new(settings["folder"].as_str().unwrap()).join("documents");
+    FileStore::create(&folder).unwrap();
+    let store = FileStore::open(&folder).unwrap();
     let next = Mutex::new(0);
     let threads = at_once.min(2);
     let start = cpu();
+    let turn_over = || async {
+        // Each thread turns over its share of the open documents, a chunk at a time.
+        let mut open: Vec<(Box<dyn PartWriter>, usize)> = Vec::new();
+        loop {
+            while (open.len() as u64) < at_once / threads {
+                let number = {
+                    let mut next = next.lock().unwrap();
+                    *next += 1;
+                    *next - 1
+                };
+                if number >= documents {
+                    break;
+                }
+                let document = DocumentId(u128::from(number).to_be_bytes());
+                open.push((store.writer(document, 0, 0).await.unwrap(), size));
+            }
+            if open.is_empty() {
+                break;
+            }
+            for (writer, left) in &mut open {
+                let length = (*left).min(CHUNK);
+                writer.put(&chunk[..length + 16]).await.unwrap();
+                *left -= length;
+            }
+            let ended = open.extract_if(.., |(_, left)| *left == 0);
+            let ended: Vec<_> = ended.map(|(mut writer, _)| async move { writer.sync().await.unwrap() }).collect();
+            futures_util::future::join_all(ended).await;
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                // Each thread turns over its share of the open documents, a chunk at a time.
-                let mut open: Vec<(u64, u32, usize)> = Vec::new();
-                loop {
-                    while (open.len() as u64) < at_once / threads {
-                        let mut next = next.lock().unwrap();
-                        if *next == documents {
-                            break;
-                        }
-                        open.push((*next, 0, size));
-                        *next += 1;
-                    }
-                    if open.is_empty() {
-                        break;
-                    }
-                    let mut ended = false;
-                    for (document, number, left) in &mut open {
-                        let length = (*left).min(CHUNK);
-                        store.put(*document, *number, &chunk[..length + 16]);
-                        *number += 1;
-                        *left -= length;
-                        ended |= *left == 0;
-                    }
-                    if ended {
-                        store.end();
-                        open.retain(|(_, _, left)| *left > 0);
-                    }
-                }
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(turn_over());
             });
         }
     });

@@ -1,4 +1,4 @@
-//! The roles of a child: a portal (with its real store, with plain files, or with none), servers that only read, the sandbox provider, and single steps.
+//! The roles of a child: a portal (with its real store of documents, or with none), servers that only read, the sandbox provider, and single steps.
 
 use std::io::{BufRead, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -29,7 +29,8 @@ use nightdrop::workflow::{Portal, parcel, sweep};
 use serde_json::{Value, json};
 
 use crate::alone;
-use crate::files::{Files, Nowhere};
+use crate::layouts;
+use crate::nowhere::Nowhere;
 use crate::staff::Console;
 
 const WORKERS: usize = 2;
@@ -44,6 +45,10 @@ pub fn cpu() -> f64 {
 pub fn run(role: &str, settings: &Value) {
     if role == "alone" {
         say(&alone::run(settings));
+        return answer(|_, _| Value::Null);
+    }
+    if role == "layout" {
+        say(&layouts::run(settings));
         return answer(|_, _| Value::Null);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -148,7 +153,7 @@ pub struct House {
 }
 
 impl House {
-    /// `folder`, `create`, `blobs` (sled, files, none), `provider` (address of the sandbox).
+    /// `folder`, `create`, `blobs` (files, none), `provider` (address of the sandbox).
     async fn open(settings: &Value) -> Self {
         nightdrop::connectors::client::install_tls();
         let folder = PathBuf::from(settings["folder"].as_str().unwrap());
@@ -160,7 +165,6 @@ impl House {
         let mut app = App::open(config, Source::System).await.unwrap();
         let open_ms = start.elapsed().as_secs_f64() * 1e3;
         let blobs: Option<Arc<dyn BlobStore>> = match settings["blobs"].as_str() {
-            Some("files") => Some(Arc::new(Files::new(folder.join("plain")))),
             Some("none") => Some(Arc::new(Nowhere)),
             _ => None,
         };

@@ -32,12 +32,11 @@ fn levels(plan: &Plan) -> Vec<Level> {
 }
 
 /// The servers, from the cheapest to the whole way.
-const SERVERS: [(&str, &str, &str); 5] = [
+const SERVERS: [(&str, &str, &str); 4] = [
     ("raw", "", "raw body, discarded"),
     ("multipart", "", "multipart, discarded"),
     ("portal", "none", "inspected and sealed, not stored"),
-    ("portal", "files", "whole way, plain files"),
-    ("portal", "sled", "whole way, sled"),
+    ("portal", "files", "whole way, synced"),
 ];
 
 fn serve(role: &str, blobs: &str, folder: &Folder) -> Child {
@@ -52,7 +51,7 @@ pub fn cpu(plan: &Plan, report: &mut Report) -> Result<(), String> {
     let alone_bytes: u64 = if plan.quick { 300_000_000 } else { 1_000_000_000 };
     let mut alone = vec![Vec::new(); 4];
     let mut served = vec![vec![Vec::new(); levels.len()]; SERVERS.len()];
-    let mut stores = vec![vec![Vec::new(); levels.len()]; 2];
+    let mut stores = vec![Vec::new(); levels.len()];
     let mut written = vec![Vec::new(); levels.len()];
     let mut speed = vec![Vec::new(); levels.len()];
     for round in 0..rounds {
@@ -71,19 +70,17 @@ pub fn cpu(plan: &Plan, report: &mut Report) -> Result<(), String> {
                 let (cpu, wrote, start) = (child.cpu(), child.written(), Instant::now());
                 client::uploads(child.address(), &paths, &form, level.at_once)?;
                 served[n][l].push((child.cpu() - cpu) * 1e9 / bytes);
-                if *blobs == "sled" {
+                if *blobs == "files" {
                     written[l].push((child.written() - wrote) as f64 / bytes);
                     speed[l].push(bytes / MB / start.elapsed().as_secs_f64());
                 }
             }
         }
-        for (s, what) in ["store-files", "store-sled"].iter().enumerate() {
-            for (l, level) in levels.iter().enumerate() {
-                let folder = Folder::new();
-                let bytes = level.size as u64 * level.count as u64;
-                let asked = json!({ "what": what, "bytes": bytes, "size": level.size, "at_once": level.at_once, "folder": folder.path() });
-                stores[s][l].push(seconds_alone(&asked) * 1e9 / bytes as f64);
-            }
+        for (level, into) in levels.iter().zip(&mut stores) {
+            let folder = Folder::new();
+            let bytes = level.size as u64 * level.count as u64;
+            let asked = json!({ "what": "store", "bytes": bytes, "size": level.size, "at_once": level.at_once, "folder": folder.path() });
+            into.push(seconds_alone(&asked) * 1e9 / bytes as f64);
         }
     }
     let [cipher, digest, jpeg, png] = [0, 1, 2, 3].map(|n| median(&alone[n]));
@@ -94,13 +91,12 @@ pub fn cpu(plan: &Plan, report: &mut Report) -> Result<(), String> {
     for (l, level) in levels.iter().enumerate() {
         let at = format!("{} × {:.0} MB at once", level.at_once, level.size as f64 / MB);
         let by_server: Vec<f64> = served.iter().map(|levels| median(&levels[l])).collect();
-        let [files_alone, sled_alone] = [0, 1].map(|s| median(&stores[s][l]));
+        let store_alone = median(&stores[l]);
         for ((_, _, name), value) in SERVERS.iter().zip(&by_server) {
             report.figure(GROUP, format!("{name}, {at}"), *value, "s/GB");
         }
-        report.figure(GROUP, format!("plain files alone, {at}"), files_alone, "s/GB");
-        report.figure(GROUP, format!("sled alone, {at}"), sled_alone, "s/GB");
-        let [_, multipart, sealed, files, sled] = by_server[..] else {
+        report.figure(GROUP, format!("store alone, {at}"), store_alone, "s/GB");
+        let [_, multipart, sealed, stored] = by_server[..] else {
             unreachable!()
         };
         let ratio = "ratios";
@@ -119,12 +115,11 @@ pub fn cpu(plan: &Plan, report: &mut Report) -> Result<(), String> {
         );
         report.at_most(
             ratio,
-            format!("whole way ÷ (sealed + sled alone), {at}"),
-            sled / (sealed + sled_alone),
+            format!("whole way ÷ (sealed + store alone), {at}"),
+            stored / (sealed + store_alone),
             "",
             1.3,
         );
-        report.at_most(ratio, format!("whole way, sled ÷ plain files, {at}"), sled / files, "", 2.0);
         report.at_most(
             "disk",
             format!("bytes written for each byte received, {at}"),
@@ -149,11 +144,11 @@ pub fn memory(plan: &Plan, report: &mut Report) -> Result<(), String> {
     const GROUP: &str = "memory";
     let size = if plan.quick { 2_000_000 } else { 20_000_000 };
     let form = Arc::new(Form::of(&jpeg(size)));
-    for (blobs, name) in [("none", "without a store"), ("sled", "with sled")] {
+    for (blobs, name) in [("none", "without a store"), ("files", "with the store")] {
         let folder = Folder::new();
         let mut child = serve("portal", blobs, &folder);
         let base = child.rss() as f64 / MIB;
-        if blobs == "sled" {
+        if blobs == "files" {
             report.at_most(GROUP, "base, just started", base, "MiB", 64.0);
         }
         let paths = child.issue(64);
@@ -162,7 +157,7 @@ pub fn memory(plan: &Plan, report: &mut Report) -> Result<(), String> {
         let peak = child.peak() as f64 / MIB;
         report.figure(GROUP, format!("peak of 64 × {} MB at once, {name}", size / 1_000_000), peak, "MiB");
         let each = (peak - base) * 1024.0 / 64.0;
-        if blobs == "sled" {
+        if blobs == "files" {
             report.figure(GROUP, format!("the same for each upload, {name}"), each, "KiB");
         } else {
             report.at_most(GROUP, format!("the same for each upload, {name}"), each, "KiB", 256.0);
@@ -170,7 +165,7 @@ pub fn memory(plan: &Plan, report: &mut Report) -> Result<(), String> {
     }
     let slow = if plan.quick { 200 } else { 1_000 };
     let folder = Folder::new();
-    let mut child = serve("portal", "sled", &folder);
+    let mut child = serve("portal", "files", &folder);
     let paths = child.issue(slow);
     child.forget_peak();
     let open = client::trickle(child.address(), &paths, &form, 100_000, Duration::from_secs(5));
@@ -194,7 +189,7 @@ pub fn pages(plan: &Plan, report: &mut Report) -> Result<(), String> {
     let seconds = Duration::from_secs(if plan.quick { 2 } else { 5 });
     let form = Arc::new(Form::of(&jpeg(size)));
     let ms = |times: &[Duration], share| quantile(times, share).as_secs_f64() * 1e3;
-    for (role, blobs, name) in [("multipart", "", "server that discards"), ("portal", "sled", "portal")] {
+    for (role, blobs, name) in [("multipart", "", "server that discards"), ("portal", "files", "portal")] {
         let folder = Folder::new();
         let mut child = serve(role, blobs, &folder);
         let page = child.issue(1).remove(0);
@@ -238,7 +233,7 @@ pub fn small(plan: &Plan, report: &mut Report) -> Result<(), String> {
     let count = if plan.quick { 256 } else { 2_000 };
     let form = Arc::new(Form::of(&jpeg(50_000)));
     let folder = Folder::new();
-    let mut child = serve("portal", "sled", &folder);
+    let mut child = serve("portal", "files", &folder);
     let paths = child.issue(count);
     let (before, cpu, start) = (child.ask("metrics", json!(null)), child.cpu(), Instant::now());
     let times = client::uploads(child.address(), &paths, &form, 64)?;

@@ -227,6 +227,35 @@ pub struct StoredPart {
     pub chunks: u32,
 }
 
+/// Proof that the first chunks of one file of a document survive a power cut. The store that has synced them makes it, and nobody else; no transition that
+/// names chunks can be made without it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Durable {
+    document: DocumentId,
+    file_index: u8,
+    chunks: u32,
+}
+
+impl Durable {
+    /// For the store alone, right after its sync.
+    pub fn synced(document: DocumentId, file_index: u8, chunks: u32) -> Self {
+        Self {
+            document,
+            file_index,
+            chunks,
+        }
+    }
+
+    pub fn document(&self) -> DocumentId {
+        self.document
+    }
+
+    /// Whether it is about all chunks of that part of the document, the `place`-th that was asked for.
+    pub fn covers(&self, document: DocumentId, place: usize, part: &StoredPart) -> bool {
+        self.document == document && usize::from(self.file_index) == place && self.chunks == part.chunks
+    }
+}
+
 /// A complete submission: every part of one drop, sealed and durable.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Document {

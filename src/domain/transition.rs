@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 use super::agent::Actor;
 use super::audit::AuditEvent;
 use super::delivery::{BY_HAND, HANDED_OUT, Intent, PassedOn, Phase, Problem, PurgeCause, Receipt};
-use super::document::{Document, PartName, SlotRef};
+use super::document::{Document, Durable, PartName, SlotRef};
 use super::id::DocumentId;
 use super::link::{LinkState, PASSCODE_TRIES, PasscodeLock, UploadLink};
 use super::request::{DocumentRequest, Lease, Receiving, RequestState, Stage};
@@ -68,17 +68,20 @@ pub enum Transition {
         slot: SlotRef,
         started_at: OffsetDateTime,
     },
-    CommitReceived(Document),
-    /// More of an unfinished upload is durable. Refused unless it stood where the caller thinks.
+    /// All parts are sealed, with the proof for each that it is durable.
+    CommitReceived(Document, Vec<Durable>),
     /// Another part of a submission that stands is on its way.
     TouchReceive {
         document: DocumentId,
     },
+    /// More of an unfinished upload is durable. Refused unless it stood where the caller thinks.
     StageProgress {
         document: DocumentId,
         from: u64,
         offset: u64,
         state: Vec<u8>,
+        /// Of every file that was written to.
+        durable: Vec<Durable>,
     },
     /// One part is sealed. Its upload ends, and with the last part the whole drop is received.
     StorePart(Box<SealedPart>),
@@ -256,7 +259,17 @@ pub fn apply(
         | Transition::EndReceive { .. } => {
             receive::resume(&mut request, transition, now, &mut log)?;
         }
-        Transition::CommitReceived(document) => receive::commit(&mut request, document, now, &mut log)?,
+        Transition::CommitReceived(document, durable) => {
+            if !document
+                .parts
+                .iter()
+                .enumerate()
+                .all(|(place, part)| receive::proved(&durable, document.id, place, part))
+            {
+                return Err(Refusal::Incomplete);
+            }
+            receive::commit(&mut request, document, now, &mut log)?;
+        }
         Transition::Lease { until } => {
             if request.lease.is_some_and(|held| now < held.until) {
                 return Err(Refusal::StaleLease);

@@ -93,7 +93,7 @@ async fn held(store: &Store, n: u32) -> DocumentRequest {
     let request = add(store, n).await;
     let document = DocumentId(id(2, n));
     store.records.transition(request.id, begin(document, store)).await.unwrap();
-    let commit = Transition::CommitReceived(stored(document, store));
+    let commit = walks::received(stored(document, store));
     store.records.transition(request.id, commit).await.unwrap()
 }
 
@@ -188,23 +188,33 @@ impl Ground for Embedded {
             NUMBER.fetch_add(1, Ordering::Relaxed)
         );
         let start = time::macros::datetime!(2026-01-01 0:00 UTC);
-        Self {
+        let this = Self {
             folder: std::env::temp_dir().join(name),
             hands: Arc::new(clock::Manual::new(start)),
-        }
+        };
+        std::fs::create_dir(&this.folder).unwrap();
+        super::files::FileStore::create(&this.documents()).unwrap();
+        this
     }
 
     fn open(&self) -> Store {
         let source = clock::Source::Manual(self.hands.clone());
-        let store = Arc::new(super::sled::SledStore::open(&self.folder, super::sled::durable::Options::default(), source).unwrap());
+        let store =
+            Arc::new(super::sled::SledStore::open(&self.folder.join("store"), super::sled::durable::Options::default(), source).unwrap());
         Store {
-            records: store.clone(),
-            blobs: store,
+            records: store,
+            blobs: Arc::new(super::files::FileStore::open(&self.documents()).unwrap()),
         }
     }
 
     fn forward(&self, by: Duration) {
         self.hands.pass(i64::try_from(by.whole_milliseconds()).unwrap());
+    }
+}
+
+impl Embedded {
+    fn documents(&self) -> std::path::PathBuf {
+        self.folder.join("documents")
     }
 }
 

@@ -4,7 +4,6 @@
 //! Indexes are derived from the row by [`super::key::indexes`] alone, so they cannot contradict it.
 
 pub mod ballast;
-mod blobs;
 mod directory;
 mod due;
 pub mod durable;
@@ -15,7 +14,6 @@ mod lists;
 mod outbox;
 pub mod records;
 mod rows;
-pub mod slab;
 #[cfg(test)]
 mod tests;
 
@@ -52,10 +50,13 @@ const CLOCK_EVERY_MS: i64 = 60_000;
 /// The row of what the clock is judged by after a restart.
 const CLOCK_BASE: &str = "clock-base";
 
+/// What the data folder looks like. 2: sealed chunks in files of their own beside the records.
+const LAYOUT: &[u8] = b"2";
+
 pub struct SledStore {
     store: DurableSled,
     clock: GuardedClock,
-    /// The last decision, so that readers wait for rows and not for chunks.
+    /// The last decision: what readers wait for.
     decided: AtomicU64,
     clock_written: AtomicI64,
     base_written: Mutex<Vec<u8>>,
@@ -107,8 +108,9 @@ impl SledStore {
     /// Whether the store is new.
     fn check_version(&self) -> Result<bool, StoreError> {
         match self.meta("layout")? {
-            None => self.set_meta("layout", b"1").map(|()| true),
-            Some(version) if version == b"1" => Ok(false),
+            None => self.set_meta("layout", LAYOUT).map(|()| true),
+            Some(version) if version == LAYOUT => Ok(false),
+            Some(version) if version == b"1" => Err(StoreError::Older),
             Some(version) => Err(StoreError::Corrupt(format!(
                 "it was written by a later nightdrop (layout {}); use that version or restore a backup",
                 String::from_utf8_lossy(&version)
@@ -232,7 +234,7 @@ impl SledStore {
                 | Transition::FreshPasscode { .. }
                 | Transition::SpendPasscodeTry
                 | Transition::BeginReceive { .. }
-                | Transition::CommitReceived(_)
+                | Transition::CommitReceived(..)
                 | Transition::StageProgress { .. }
                 | Transition::TouchReceive { .. }
                 | Transition::StorePart(_)
@@ -283,7 +285,7 @@ impl RecordStore for SledStore {
 
     async fn transition(&self, id: RequestId, transition: Transition) -> Result<DocumentRequest, StorageError> {
         let point = match &transition {
-            Transition::CommitReceived(_) => "C8",
+            Transition::CommitReceived(..) => "C8",
             Transition::Delivered { .. } => "C19",
             _ => "",
         };
@@ -523,9 +525,8 @@ impl Failed {
 fn sorted(error: StoreError) -> StorageError {
     match error {
         StoreError::Full { .. } => StorageError::Full,
-        StoreError::Gone => StorageError::NotFound,
         StoreError::Held | StoreError::Io(_) => StorageError::Busy,
         StoreError::Spilled | StoreError::Unknown(_) | StoreError::NotDurable(_) => StorageError::Indeterminate(error.to_string()),
-        StoreError::Size { .. } | StoreError::Corrupt(_) => StorageError::Corrupt(error.to_string()),
+        StoreError::Size { .. } | StoreError::Corrupt(_) | StoreError::Older => StorageError::Corrupt(error.to_string()),
     }
 }

@@ -16,7 +16,7 @@ use crate::crypto::random;
 use crate::crypto::seal::SealError;
 use crate::crypto::secret::ErasureSecret;
 use crate::crypto::stream::{CHUNK_LEN, TAG_LEN};
-use crate::domain::document::{Document, PartName, PartSpec, SlotRef, StoredPart};
+use crate::domain::document::{Document, Durable, PartName, PartSpec, SlotRef, StoredPart};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, How, Receiving, Stage};
@@ -27,6 +27,7 @@ use crate::storage::StorageError;
 use crate::workflow::terms;
 
 use super::catalogue::Strip;
+use super::in_flight::Writing;
 use super::slot::{FreshSlot, OpenSlot};
 use super::{Portal, WorkflowError, blocking};
 
@@ -149,6 +150,7 @@ pub struct Submission {
     asked_at: OffsetDateTime,
     held: Option<Held>,
     parts: Vec<StoredPart>,
+    durable: Vec<Durable>,
     receiver: Option<[u8; 32]>,
     lasting: Option<Lasting>,
 }
@@ -200,6 +202,7 @@ impl Submission {
             asked_at,
             held: None,
             parts: Vec::new(),
+            durable: Vec::new(),
             receiver: None,
             lasting: Some(lasting),
         })
@@ -274,7 +277,8 @@ impl Submission {
             parts,
             receiver: self.receiver,
         };
-        let committed = commit(self.portal.clone(), self.request.id, fresh, document);
+        let durable = std::mem::take(&mut self.durable);
+        let committed = commit(self.portal.clone(), self.request.id, fresh, document, durable);
         whole(&self.portal.tasks, committed).await
     }
 
@@ -297,6 +301,14 @@ impl Submission {
 
     fn open(&self) -> Result<&OpenSlot, ReceiveError> {
         self.held.as_ref().ok_or(ReceiveError::CutOff)?.open()
+    }
+
+    /// Before each write of a chunk. Stopped when another drop was first or the link was withdrawn: then what was written is being destroyed.
+    async fn writing(&self) -> Result<Writing, ReceiveError> {
+        match self.open()?.hold().await {
+            Some(writing) => Ok(writing),
+            None => Err(stopped(&self.portal, self.request.id).await),
+        }
     }
 
     async fn hold(&self) -> Result<Held, ReceiveError> {
@@ -430,10 +442,17 @@ pub(super) async fn refused(fresh: FreshSlot, error: StorageError) -> ReceiveErr
     error.into()
 }
 
-async fn commit(portal: Arc<Portal>, request: RequestId, fresh: FreshSlot, document: Document) -> Result<DocumentRequest, ReceiveError> {
+async fn commit(
+    portal: Arc<Portal>,
+    request: RequestId,
+    fresh: FreshSlot,
+    document: Document,
+    durable: Vec<Durable>,
+) -> Result<DocumentRequest, ReceiveError> {
     let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
     crate::crash::point("C7");
-    match portal.records.transition(request, Transition::CommitReceived(document)).await {
+    let commit = Transition::CommitReceived(document, durable);
+    match portal.records.transition(request, commit).await {
         Ok(request) => {
             crate::crash::point("C10");
             drop(fresh.owned());

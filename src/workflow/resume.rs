@@ -8,7 +8,6 @@ mod upload;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use time::OffsetDateTime;
 
 use crate::crypto::erase::EraseError;
@@ -271,8 +270,4 @@ async fn drop_part(portal: &Portal, request: &DocumentRequest, document: Documen
 pub async fn let_go(portal: &Portal, request: &DocumentRequest) {
     portal.cleanup.bell.notify_one();
     portal.lanes.end(request.id).await;
-}
-
-fn sealed(bytes: Vec<u8>) -> Bytes {
-    Bytes::from(bytes)
 }

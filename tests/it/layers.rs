@@ -158,6 +158,8 @@ fn what_must_stay_in_one_place_stays_there() {
             &["storage/clock.rs", "connectors/http", "connectors/sumsub.rs", "sandbox", "cli"],
         );
         only_in("unsafe ", &["storage/sled/fsync.rs"]);
+        // Who proves that something is durable has just synced it.
+        only_in("Durable::synced(", &["storage/files.rs", "domain/transition"]);
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -6,9 +6,9 @@ use nightdrop::domain::delivery::Phase;
 use nightdrop::domain::document::{Document, ProviderName};
 use nightdrop::domain::request::{DocumentRequest, RequestState, SENDING_GRACE, Stage};
 use nightdrop::domain::transition::Transition;
+use nightdrop::storage::key;
 use nightdrop::storage::record::Record;
 use nightdrop::storage::sled::records::Batch;
-use nightdrop::storage::{BlobKey, key};
 use nightdrop::workflow::{forward, issue};
 use serde_json::json;
 use time::Duration;
@@ -377,14 +377,12 @@ async fn one_damaged_document_among_twenty_stops_nobody() {
         links.push(link);
     }
     let damaged = document(&house, &links[7]).await;
-    let key = BlobKey {
-        document: damaged.id,
-        file_index: 0,
-        chunk: 0,
-    };
-    let mut bytes = house.portal.blobs.get(key).await.unwrap().unwrap().to_vec();
+    let file = house
+        .data()
+        .join(format!("documents/{}.0", data_encoding::HEXLOWER.encode(&damaged.id.0)));
+    let mut bytes = std::fs::read(&file).unwrap();
     bytes[1000] ^= 1;
-    house.portal.blobs.put(key, bytes.into()).await.unwrap();
+    std::fs::write(&file, bytes).unwrap();
     let took = house
         .work_until(&hands, HOUR, async |h| h.state(&links[7]).await == RequestState::NeedsAttention)
         .await;

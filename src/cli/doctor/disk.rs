@@ -34,7 +34,7 @@ pub fn look(config: &Config, findings: &mut Findings) {
         );
         return;
     }
-    for folder in [&config.data_dir, &layout.keys] {
+    for folder in [&config.data_dir, &layout.keys, &layout.documents] {
         private(folder, findings);
     }
     keys(config, &layout, findings);

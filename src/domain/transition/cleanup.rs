@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_row_keeps_what_it_owns_otherwise() {
-        let held = after(&after(&tests::request(false), begin(1)), Transition::CommitReceived(tests::document(1, NOW, true)));
+        let held = after(&after(&tests::request(false), begin(1)), tests::received(tests::document(1, NOW, true)));
         assert_eq!(apply(held.clone(), give_up(1), NOW).unwrap_err(), Refusal::AlreadyReceived);
         let loser = after(&held, give_up(2));
         assert_eq!((loser.receivings.len(), loser.cleanup_at()), (1, Some(NOW)));

@@ -8,7 +8,7 @@ use super::{Log, Refusal, Transition, open_link};
 use crate::domain::agent::Actor;
 use crate::domain::audit::AuditEvent;
 use crate::domain::delivery::Delivery;
-use crate::domain::document::{Document, SlotRef, StoredPart};
+use crate::domain::document::{Document, Durable, SlotRef, StoredPart};
 use crate::domain::id::DocumentId;
 use crate::domain::link::{COMMIT_GRACE, MAX_STREAMS};
 use crate::domain::request::{DocumentRequest, FinishedPart, How, Receiving, Stage};
@@ -23,6 +23,7 @@ pub struct SealedPart {
     pub generation: u32,
     pub started_at: OffsetDateTime,
     pub part: StoredPart,
+    pub durable: Durable,
     /// Bytes that its sender sent.
     pub length: u64,
     /// The upload it came by; none if it came with a form.
@@ -75,8 +76,12 @@ pub(super) fn resume(request: &mut DocumentRequest, transition: Transition, now:
             from,
             offset,
             state,
+            durable,
         } => {
             may_go_on(request, now)?;
+            if durable.is_empty() || durable.iter().any(|proof| proof.document() != document) {
+                return Err(Refusal::Incomplete);
+            }
             let staged = request.receivings.iter_mut().find(|r| r.document == document);
             let Some(How::Staged { staged, .. }) = staged.map(|r| &mut r.how) else {
                 return Err(Refusal::Superseded);
@@ -125,8 +130,11 @@ pub(super) fn resume(request: &mut DocumentRequest, transition: Transition, now:
 
 fn store_part(request: &mut DocumentRequest, sealed: SealedPart, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
     may_go_on(request, now)?;
-    let asked = request.parts.iter().find(|p| p.name == sealed.part.name);
-    let fits = asked.is_some_and(|asked| asked.accepted.contains(&sealed.part.file_type));
+    let asked = request.parts.iter().enumerate().find(|(_, p)| p.name == sealed.part.name);
+    let fits = asked.is_some_and(|(_, asked)| asked.accepted.contains(&sealed.part.file_type));
+    if asked.is_some_and(|(place, _)| !sealed.durable.covers(sealed.document, place, &sealed.part)) {
+        return Err(Refusal::Incomplete);
+    }
     if sealed.generation != request.link.generation || !fits || request.finished(&sealed.part.name).is_some() {
         return Err(Refusal::Superseded);
     }
@@ -228,6 +236,11 @@ pub(super) fn commit(request: &mut DocumentRequest, document: Document, now: Off
     Ok(())
 }
 
+/// Whether a part's chunks are known to be durable.
+pub(super) fn proved(durable: &[Durable], document: DocumentId, place: usize, part: &StoredPart) -> bool {
+    durable.iter().any(|proof| proof.covers(document, place, part))
+}
+
 /// Nothing on its way in can win any more, whether it waits between two connections or runs.
 pub(super) fn let_go(request: &mut DocumentRequest) {
     for receiving in &mut request.receivings {
@@ -305,6 +318,7 @@ mod tests {
             slot: made.slot,
             generation: 1,
             started_at: NOW,
+            durable: Durable::synced(made.id, u8::from(part != "front"), 1),
             part: made.parts[0].clone(),
             length: 100,
             upload: upload.map(|u| DocumentId([u; 16])),
@@ -387,6 +401,7 @@ mod tests {
             from,
             offset,
             state: vec![9],
+            durable: vec![Durable::synced(DocumentId([1; 16]), 0, 1)],
         };
         let moved = after(&begun, progress(0, 60));
         assert_eq!(moved.receivings[0].staged().map(|s: &StagedPart| s.offset), Some(60));
@@ -404,6 +419,7 @@ mod tests {
             from: 0,
             offset: 10,
             state: vec![],
+            durable: vec![Durable::synced(DocumentId([1; 16]), 1, 1)],
         };
         let (moved, _) = apply(begun, progress, later).unwrap();
         assert_eq!(moved.due_at(), Some(later + crate::domain::link::RESUME_WITHIN));

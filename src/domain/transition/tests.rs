@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use time::{Duration, OffsetDateTime};
 
 use super::*;
-use crate::domain::document::{DocumentKind, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef, StoredPart};
+use crate::domain::document::{
+    DocumentKind, Durable, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef, StoredPart,
+};
 use crate::domain::id::{AgentId, RequestId};
 use crate::domain::link::{COMMIT_GRACE, MAX_STREAMS};
 use crate::domain::request::{How, SENDING_GRACE, StagedPart};
@@ -95,6 +97,17 @@ pub(crate) fn document(n: u8, now: OffsetDateTime, whole: bool) -> Document {
     }
 }
 
+/// As a store proves it that has synced all of the document.
+pub(crate) fn durable(document: &Document) -> Vec<Durable> {
+    let proof = |(place, part): (usize, &StoredPart)| Durable::synced(document.id, u8::try_from(place).unwrap(), part.chunks);
+    document.parts.iter().enumerate().map(proof).collect()
+}
+
+pub(crate) fn received(document: Document) -> Transition {
+    let durable = durable(&document);
+    Transition::CommitReceived(document, durable)
+}
+
 fn problem() -> Problem {
     Problem::new("x", "y")
 }
@@ -179,7 +192,7 @@ pub(crate) fn transition(step: &Try, request: &DocumentRequest, now: OffsetDateT
                 again_at: pick.is_multiple_of(3).then_some(soon),
             },
         },
-        10 => Transition::CommitReceived(document(doc, now, pick % 16 != 1)),
+        10 => received(document(doc, now, pick % 16 != 1)),
         11..=14 => Transition::Lease {
             until: now + Duration::seconds(60),
         },
@@ -263,6 +276,7 @@ pub(crate) fn transition(step: &Try, request: &DocumentRequest, now: OffsetDateT
                 from: from + u64::from(pick.is_multiple_of(16)),
                 offset: from + 1,
                 state: vec![pick],
+                durable: vec![Durable::synced(document, 0, 1)],
             }
         }
         35 => {
@@ -272,6 +286,7 @@ pub(crate) fn transition(step: &Try, request: &DocumentRequest, now: OffsetDateT
                 slot: made.slot,
                 generation: request.link.generation - u32::from(pick.is_multiple_of(32)),
                 started_at: now,
+                durable: Durable::synced(made.id, 0, 1),
                 part: made.parts[0].clone(),
                 length: 10,
                 upload: request.receivings.iter().find(|r| r.staged().is_some()).map(|r| r.document),
@@ -382,7 +397,7 @@ fn check_step(before: &DocumentRequest, step: &Transition, after: &DocumentReque
                 .iter()
                 .any(|r| r.document == document.id && r.slot == document.slot);
             match step {
-                Transition::CommitReceived(_) => assert!(known, "{}", log()),
+                Transition::CommitReceived(..) => assert!(known, "{}", log()),
                 // The only part of a submission that did not stand before, from an upload that was known, or a form.
                 Transition::StorePart(sealed) => assert!(
                     sealed.upload.is_none_or(|u| before.receivings.iter().any(|r| r.document == u)),
@@ -545,7 +560,7 @@ fn a_callback_during_a_question_makes_the_next_one_come_at_once() {
             },
             generation: 1,
         },
-        Transition::CommitReceived(document(1, now, true)),
+        received(document(1, now, true)),
         Transition::Lease {
             until: now + Duration::seconds(60),
         },

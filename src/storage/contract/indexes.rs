@@ -57,7 +57,10 @@ fn own(mut transition: Transition, n: u32) -> Transition {
     match &mut transition {
         Transition::BeginReceive { receiving, .. } => mark(&mut receiving.document),
         Transition::GiveUpReceive { document, .. } => mark(document),
-        Transition::CommitReceived(document) => mark(&mut document.id),
+        Transition::CommitReceived(document, durable) => {
+            mark(&mut document.id);
+            *durable = walks::durable(document);
+        }
         Transition::Reissue { link, .. } => link.hashed = HashedToken(hash(n, link.generation)),
         Transition::Delivered { receipt, .. } => receipt.references = vec![format!("ref-{n}")],
         Transition::GiveUp { problem, .. } => *problem = Problem::new("x", "y"),

@@ -11,8 +11,7 @@
 //! Atomic batches: `sled::Tree::apply_batch` writes a manifest in front of the batch that names the log
 //! position of its end; recovery stops before a manifest whose end was not found, and it recovers only the
 //! gap-free prefix of the log (`pagecache/iterator.rs`, `pagecache/mod.rs: pin_log`, `reservation.rs:
-//! mark_writebatch`). So a batch on one tree survives whole or not at all, and whatever was written to any
-//! tree before it survives with it: chunks put before the row that names them need no order of their own.
+//! mark_writebatch`). So a batch on one tree survives whole or not at all, and every batch before it with it.
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +25,6 @@ use super::error::{StoreError, from_read, from_write, is_full};
 use super::fsync::log_syncs;
 use super::group::{Group, Work};
 use super::records::{Batch, Overlay, Rows};
-use super::slab::Slabs;
 
 pub use super::group::Seq;
 
@@ -35,8 +33,6 @@ pub use super::group::Seq;
 const SEGMENT_BYTES: usize = 16 << 20;
 /// How far free space may fall between two looks at the file system.
 const LOOK_EVERY: i64 = 4 << 20;
-/// Bytes of chunks that may wait for the disk: sled itself would buffer without end.
-const BACKLOG: u64 = 2 * SEGMENT_BYTES as u64;
 /// How often sled looks for segments to clean; it spends up to half of the time on it.
 const GC_EVERY_MS: u64 = 500;
 /// How long a flush may take before the watch looks whether sled lost a wake-up.
@@ -48,7 +44,7 @@ pub type AbortHook = Arc<dyn Fn(&str) + Send + Sync>;
 /// How a store is opened.
 #[derive(Clone)]
 pub struct Options {
-    /// Bytes of sled's page cache; what is really resident is a few times that (see [`super::slab`]).
+    /// Bytes of sled's page cache; what is really resident is a few times that.
     pub cache_bytes: u64,
     /// Below this much free space, in bytes, everything but making room is refused with `Full`.
     pub reserve_bytes: u64,
@@ -90,21 +86,17 @@ pub struct DurableSled {
     _open: Arc<Open>,
 }
 
-pub(super) struct Core {
+struct Core {
     // Dropped in this order: the database before the lock that guards it.
-    pub(super) slabs: Slabs,
     records: ::sled::Tree,
-    pub(super) db: ::sled::Db,
-    pub(super) group: Group,
+    db: ::sled::Db,
+    group: Group,
     ballast: Ballast,
     spilled: PathBuf,
-    log: PathBuf,
     dir: PathBuf,
     options: Options,
     /// Bytes that may still be written before free space is looked at again.
     credit: AtomicI64,
-    /// Bytes of chunks put since the last round of the flushing thread began.
-    backlog: AtomicU64,
     watched: AtomicU64,
     _lock: Lock,
 }
@@ -142,28 +134,24 @@ impl DurableSled {
         }
         let database = dir.join("sled");
         let (db, records) = open_database(&database, options.cache_bytes)?;
-        let (spilled, log) = (database.join("blobs"), database.join("db"));
+        let spilled = database.join("blobs");
         check_synced(&db)?;
         check_unspilled(&spilled)?;
         for dir in [&database, dir, dir.parent().unwrap_or(dir)] {
             sync_dir(dir).map_err(io)?;
         }
-        let slabs = Slabs::open(&db)?;
         let group = Group::default();
-        let (credit, backlog, watched) = (AtomicI64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        let (credit, watched) = (AtomicI64::new(0), AtomicU64::new(0));
         let dir = dir.to_owned();
         let core = Core {
-            slabs,
             records,
             db,
             group,
             ballast,
             spilled,
-            log,
             dir,
             options,
             credit,
-            backlog,
             watched,
             _lock: lock,
         };
@@ -258,7 +246,7 @@ impl DurableSled {
             .unwrap_or_else(|_| Err(StoreError::Unknown("the store was closed".into())))
     }
 
-    /// Waits until everything written so far, rows and chunks, is durable.
+    /// Waits until everything written so far is durable.
     ///
     /// # Errors
     /// As [`DurableSled::settled`].
@@ -275,7 +263,7 @@ impl DurableSled {
     }
 
     /// The barrier behind a read of single rows: whether one of them was seen, or may have been, before it was durable. Other people's
-    /// unsynced rows and chunks need not be waited for.
+    /// unsynced rows need not be waited for.
     ///
     /// # Errors
     /// The error the store died of: what was read may never have become durable.
@@ -300,20 +288,6 @@ impl DurableSled {
     /// `Io`.
     pub fn free_space(&self) -> Result<FreeSpace, StoreError> {
         room(&self.core.dir)
-    }
-
-    /// Bytes inside the log that can be written again without taking any of the disk: what is left of purged documents. Nothing is counted
-    /// on a disk so full that the log could not even be cleaned.
-    #[must_use]
-    pub fn reusable(&self) -> u64 {
-        let roomy = self
-            .free_space()
-            .is_ok_and(|free| free.bytes >= self.core.options.reserve_bytes / 2);
-        if roomy {
-            u64::try_from(self.core.reusable()).unwrap_or(0)
-        } else {
-            0
-        }
     }
 
     /// Gives up the ballast so that purging can go on. Idempotent.
@@ -341,25 +315,18 @@ impl DurableSled {
             log_syncs: log_syncs(),
         }
     }
-
-    pub(super) fn core(&self) -> &Core {
-        &self.core
-    }
 }
 
 impl Core {
     /// Checks that `bytes` more may be written, looking at the disk only every few megabytes.
-    pub(super) fn take_room(&self, bytes: u64, making_room: bool) -> Result<(), StoreError> {
+    fn take_room(&self, bytes: u64, making_room: bool) -> Result<(), StoreError> {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         if self.credit.fetch_sub(bytes, Ordering::Relaxed) >= bytes {
             return Ok(());
         }
         let free = room(&self.dir)?.bytes;
         let reserve = i64::try_from(self.options.reserve_bytes).unwrap_or(i64::MAX);
-        let mut spare = i64::try_from(free).unwrap_or(i64::MAX).saturating_sub(reserve);
-        if spare < bytes && free >= self.options.reserve_bytes / 2 {
-            spare = self.reusable().saturating_sub(reserve);
-        }
+        let spare = i64::try_from(free).unwrap_or(i64::MAX).saturating_sub(reserve);
         self.credit.store(spare.clamp(0, LOOK_EVERY), Ordering::Relaxed);
         if spare >= bytes {
             return Ok(());
@@ -373,44 +340,6 @@ impl Core {
             };
         }
         Err(StoreError::Full { must_reopen: false })
-    }
-
-    /// Bytes inside the log that sled can be expected to write again: it never gives a file back in the middle,
-    /// so after a purge the disk stays full while the log is empty. Segments are cleaned from half dead on.
-    fn reusable(&self) -> i64 {
-        use std::os::unix::fs::MetadataExt;
-        let taken = std::fs::metadata(&self.log).map_or(0, |log| log.blocks() * 512);
-        i64::try_from(taken.saturating_sub(self.slabs.live().saturating_mul(2))).unwrap_or(0)
-    }
-
-    /// Whether a chunk handed to sled now would have to wait for the disk.
-    pub(super) fn backlogged(&self) -> bool {
-        self.backlog.load(Ordering::Relaxed) >= BACKLOG
-    }
-
-    /// Lets the disk catch up before `bytes` more of a chunk are handed to sled. Blocking.
-    pub(super) fn wait_for_backlog(&self, bytes: u64) -> Result<(), StoreError> {
-        if self.backlog.fetch_add(bytes, Ordering::Relaxed) < BACKLOG {
-            return Ok(());
-        }
-        let (answer, answered) = mpsc::sync_channel(1);
-        self.group
-            .when_settled(self.group.now(), Box::new(move |outcome| drop(answer.send(outcome))));
-        answered
-            .recv()
-            .unwrap_or_else(|_| Err(StoreError::Unknown("the store was closed".into())))
-    }
-
-    /// Notes a write outside of a round (a chunk) that sled refused: the log's state is unknown.
-    pub(super) fn failed(&self, error: ::sled::Error) -> StoreError {
-        // The one refusal that happens before anything is written: the tree was dropped meanwhile.
-        if matches!(error, ::sled::Error::CollectionNotFound(_)) {
-            return StoreError::Gone;
-        }
-        let error = from_write(error);
-        self.group.die(&error);
-        self.report(&error);
-        error
     }
 
     fn report(&self, error: &StoreError) {
@@ -444,7 +373,6 @@ impl Core {
 
     fn flush(&self, rows: &Overlay) -> Result<(), StoreError> {
         self.group.alive()?;
-        self.backlog.store(0, Ordering::Relaxed);
         if !rows.is_empty() {
             let mut batch = ::sled::Batch::default();
             for (key, value) in rows {

@@ -20,8 +20,8 @@ pub enum StoreError {
     Full { must_reopen: bool },
     /// A value above the limit, or an empty one where bytes are needed. Nothing was written.
     Size { bytes: usize, limit: usize },
-    /// The document was deleted while a chunk of it was being put. The chunk is not there.
-    Gone,
+    /// The data folder has the layout of an earlier version. Nothing was touched.
+    Older,
     /// sled spilled a record into an unsynced side file. Nothing more is acknowledged by this handle.
     Spilled,
     /// The files cannot be read as a store, or hold something impossible. Restore from a backup.
@@ -42,7 +42,7 @@ impl fmt::Display for StoreError {
             Self::Size { bytes, limit } => {
                 write!(out, "a value of {bytes} bytes is outside 1..={limit}")
             }
-            Self::Gone => out.write_str("the document was deleted meanwhile"),
+            Self::Older => out.write_str("this folder was made by an earlier, unreleased version; make a new one with `nightdrop init`"),
             Self::Spilled => out.write_str("the database spilled a record into an unsynced file"),
             Self::Corrupt(what) => write!(out, "the database is damaged: {what}"),
             Self::Io(what) => write!(out, "the database cannot be read: {what}"),

@@ -153,21 +153,6 @@ impl Group {
         }
     }
 
-    /// Marks the handle as dead without a round (a write outside of one failed).
-    pub(super) fn die(&self, error: &StoreError) {
-        self.finish_dead(error.clone());
-    }
-
-    fn finish_dead(&self, error: StoreError) {
-        let mut waiting = self.waiting();
-        waiting.dead.get_or_insert_with(|| error.clone());
-        let answered = std::mem::take(&mut waiting.waiters);
-        drop(waiting);
-        for waiter in answered.into_values().flatten() {
-            waiter(Err(error.clone()));
-        }
-    }
-
     fn idle(&self) -> bool {
         let waiting = self.waiting();
         waiting.dead.is_some() || waiting.synced >= self.now().0

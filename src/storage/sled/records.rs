@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::error::{StoreError, from_read};
 
-/// Largest value of a row or a chunk, in bytes: a sealed chunk (64 KiB + 16).
+/// Largest value of a row, in bytes: far below a quarter of a segment, above which sled would spill it.
 ///
 /// A leaf of the database holds up to 17 values and must stay below a quarter of a log segment (4 MiB);
 /// a larger record would be spilled into a side file that nobody syncs.

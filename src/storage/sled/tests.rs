@@ -13,7 +13,6 @@ use super::durable::{DurableSled, Options};
 use super::error::StoreError;
 use super::fsync::injected;
 use super::records::{Batch, Rows, VALUE_LIMIT};
-use super::slab::ChunkKey;
 
 /// A directory for one test, removed on drop.
 struct Scratch(PathBuf);
@@ -67,14 +66,6 @@ fn batch(rows: &[(&str, Option<&str>)]) -> Batch {
     batch
 }
 
-fn key(document: u8, chunk: u32) -> ChunkKey {
-    ChunkKey {
-        document: [document; 16],
-        file: 0,
-        chunk,
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_commits_share_a_sync() {
     let scratch = Scratch::new();
@@ -106,16 +97,11 @@ async fn concurrent_commits_share_a_sync() {
 fn what_was_settled_is_there_after_reopening() {
     let scratch = Scratch::new();
     let store = scratch.open();
-    store.chunks().put(key(1, 0), b"small", 7).unwrap();
-    store.chunks().put(key(1, 9), b"large", 8).unwrap();
     let seq = store.apply(batch(&[("a", Some("1")), ("b", Some("2"))])).unwrap();
     store.settled_blocking(seq).unwrap();
     drop(store);
     let store = scratch.open();
     assert_eq!(store.records().get(b"a").unwrap(), Some(b"1".to_vec()));
-    assert_eq!(store.chunks().get(key(1, 0)).unwrap(), Some(b"small".to_vec()));
-    assert_eq!(store.chunks().get(key(1, 9)).unwrap(), Some(b"large".to_vec()));
-    assert_eq!(store.chunks().documents(None, 10).unwrap(), vec![([1; 16], 7)]);
 }
 
 #[test]
@@ -213,7 +199,6 @@ fn a_failed_sync_is_never_acknowledged_and_calls_the_hook() {
     assert!(matches!(store.settled_blocking(seq), Err(StoreError::Unknown(_))));
     assert_eq!(reasons.lock().unwrap().len(), 1);
     assert!(matches!(store.apply(batch(&[("b", Some("1"))])), Err(StoreError::Unknown(_))));
-    assert!(matches!(store.chunks().put(key(1, 0), b"x", 1), Err(StoreError::Unknown(_))));
     injected::heal(&scratch.log());
     drop(store);
 }
@@ -284,14 +269,12 @@ fn the_reserve_is_refused_before_anything_is_written() {
     };
     let store = DurableSled::open(&scratch.0, options).unwrap();
     let full = StoreError::Full { must_reopen: false };
-    assert_eq!(store.apply(batch(&[("a", Some("1"))])), Err(full.clone()));
-    assert_eq!(store.chunks().put(key(1, 0), b"x", 1), Err(full));
+    assert_eq!(store.apply(batch(&[("a", Some("1"))])), Err(full));
     // Making room goes on.
     let mut purge = batch(&[("a", None), ("purged", Some("1"))]);
     purge.frees_space();
     let seq = store.apply(purge).unwrap();
     store.settled_blocking(seq).unwrap();
-    store.chunks().delete_document([1; 16]).unwrap();
     assert!(!store.restore_ballast(), "the ballast must not take the reserve");
 }
 
@@ -315,142 +298,8 @@ fn garbage_is_refused_and_left_as_it_is() {
     assert_eq!(std::fs::read(scratch.0.join("sled/conf")).unwrap(), b"not a configuration at all");
 }
 
-#[test]
-fn a_tree_without_rows_is_dropped_at_the_next_opening() {
-    let scratch = Scratch::new();
-    let store = scratch.open();
-    store.chunks().put(key(1, 0), b"kept", 1).unwrap();
-    // What a crash between the two steps of a deletion leaves.
-    store
-        .core()
-        .db
-        .open_tree([b't', 0, 0, 0, 99])
-        .unwrap()
-        .insert([0], "left over")
-        .unwrap();
-    store.durable_blocking().unwrap();
-    drop(store);
-    let store = scratch.open();
-    let trees = store.core().db.tree_names();
-    assert!(!trees.iter().any(|name| name.as_ref() == [b't', 0, 0, 0, 99]));
-    assert_eq!(store.chunks().get(key(1, 0)).unwrap(), Some(b"kept".to_vec()));
-}
-
-#[test]
-fn shared_slabs_are_given_back_with_their_last_chunk() {
-    let scratch = Scratch::new();
-    let store = scratch.open();
-    let before = store.core().db.tree_names().len();
-    for document in 0..40 {
-        store.chunks().put(key(document, 0), &[document; 9], u64::from(document)).unwrap();
-        store.chunks().put(key(document, 1), &[document; 8], 99).unwrap();
-    }
-    assert_eq!(store.core().db.tree_names().len() - before, 10, "eight chunks share a tree");
-    assert_eq!(store.chunks().list_older(3, None, 10).unwrap().len(), 3);
-    for document in 0..40 {
-        store.chunks().delete_document([document; 16]).unwrap();
-        store.chunks().delete_document([document; 16]).unwrap();
-    }
-    assert_eq!(store.core().db.tree_names().len(), before);
-    assert!(store.chunks().documents(None, 10).unwrap().is_empty());
-}
-
-#[test]
-fn wrong_sizes_are_refused() {
-    let scratch = Scratch::new();
-    let store = scratch.open();
-    let limit = VALUE_LIMIT;
-    assert_eq!(store.chunks().put(key(1, 0), b"", 1), Err(StoreError::Size { bytes: 0, limit }));
-    let large = vec![0; limit + 1];
-    assert_eq!(
-        store.chunks().put(key(1, 0), &large, 1),
-        Err(StoreError::Size { bytes: limit + 1, limit })
-    );
-    assert!(store.chunks().put(key(1, 0), &large[..limit], 1).is_ok());
-}
-
-#[test]
-fn deleting_during_a_put_harms_nobody() {
-    let scratch = Scratch::new();
-    let (options, reasons) = harmless();
-    let store = DurableSled::open(&scratch.0, options).unwrap();
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            for chunk in 0..2000 {
-                match store.chunks().put(key(1, chunk % 40), &[1; 999], 1) {
-                    Ok(_) | Err(StoreError::Gone) => {}
-                    Err(error) => panic!("{error}"),
-                }
-            }
-        });
-        while !writer.is_finished() {
-            store.chunks().delete_document([1; 16]).unwrap();
-        }
-    });
-    store.chunks().delete_document([1; 16]).unwrap();
-    store.durable_blocking().unwrap();
-    assert!(reasons.lock().unwrap().is_empty());
-    assert!(store.chunks().documents(None, 1).unwrap().is_empty());
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Put(u8, u8, u32, u8),
-    Delete(u8),
-    Settle,
-    Reopen,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    // Around the seams: shared to own, leaf to leaf, tree to tree.
-    let chunk = prop_oneof![0..12_u32, 1020..1030_u32, Just(2047), Just(2048)];
-    prop_oneof![
-        12 => (0..4_u8, 0..2_u8, chunk, any::<u8>()).prop_map(|(d, f, c, fill)| Step::Put(d, f, c, fill)),
-        2 => (0..4_u8).prop_map(Step::Delete),
-        2 => Just(Step::Settle),
-        1 => Just(Step::Reopen),
-    ]
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
-
-    #[test]
-    fn chunks_behave_like_a_map(steps in proptest::collection::vec(step(), 1..60)) {
-        let scratch = Scratch::new();
-        let mut store = Some(scratch.open());
-        let mut model = BTreeMap::new();
-        for step in steps {
-            let open = store.clone().unwrap();
-            match step {
-                Step::Put(document, file, chunk, fill) => {
-                    let bytes = vec![fill; 1 + usize::from(fill) * 257];
-                    let key = ChunkKey { document: [document; 16], file, chunk };
-                    open.chunks().put(key, &bytes, 1).unwrap();
-                    model.insert(key, bytes);
-                }
-                Step::Delete(document) => {
-                    open.chunks().delete_document([document; 16]).unwrap();
-                    model.retain(|key, _| key.document != [document; 16]);
-                }
-                Step::Settle => open.durable_blocking().unwrap(),
-                Step::Reopen => {
-                    drop(open);
-                    drop(store.take());
-                    store = Some(scratch.open());
-                }
-            }
-            let open = store.as_ref().unwrap();
-            for (key, bytes) in &model {
-                let stored = open.chunks().get(*key).unwrap();
-                prop_assert!(stored.as_ref() == Some(bytes), "{key:?}");
-            }
-            let mut documents: Vec<_> = model.keys().map(|key| (key.document, 1)).collect();
-            documents.dedup();
-            prop_assert_eq!(open.chunks().documents(None, 100).unwrap(), documents);
-            prop_assert_eq!(open.chunks().get(ChunkKey { document: [9; 16], file: 0, chunk: 0 }).unwrap(), None);
-        }
-    }
 
     #[test]
     fn decided_rows_lie_over_the_stored_ones(

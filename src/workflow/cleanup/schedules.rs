@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::agent::Actor;
-use crate::domain::document::{PartName, SlotRef};
+use crate::domain::document::{Durable, PartName, SlotRef};
 use crate::domain::id::DocumentId;
 use crate::domain::request::{DocumentRequest, How, Receiving, StagedPart};
 use crate::domain::transition::{Refusal, SealedPart, Transition, apply, tests as made};
@@ -297,7 +297,7 @@ impl World {
             Kind::Form => {
                 let mut document = made::document(upload.document.0[0], self.now, true);
                 document.id = upload.document;
-                Transition::CommitReceived(document)
+                made::received(document)
             }
             Kind::Sealing => Transition::StorePart(Box::new(SealedPart {
                 document: upload.document,
@@ -305,6 +305,7 @@ impl World {
                 generation: 1,
                 started_at: self.now,
                 part: made::document(upload.document.0[0], self.now, true).parts[0].clone(),
+                durable: Durable::synced(upload.document, 0, made::document(upload.document.0[0], self.now, true).parts[0].chunks),
                 length: 100,
                 upload: None,
                 joins: false,

@@ -2,17 +2,15 @@
 
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-
 use super::{Held, ReceiveError, Submission, place_of};
 use crate::crypto::header::{Context, ErasureKind};
 use crate::crypto::meta::Meta;
 use crate::crypto::seal::DocumentSealer;
-use crate::crypto::stream::{CHUNK_LEN, TAG_LEN};
-use crate::domain::document::{PartName, PartSpec, StoredPart};
+use crate::crypto::stream::CHUNK_LEN;
+use crate::domain::document::{Durable, PartName, PartSpec, StoredPart};
 use crate::domain::transition::{Refusal as Illegal, SealedPart, Transition};
 use crate::inspect::{Inspector, Refusal};
-use crate::storage::BlobKey;
+use crate::storage::PartWriter;
 use crate::workflow::WorkflowError;
 use crate::workflow::lanes::{Hold, Turn};
 use crate::workflow::parcel::Target;
@@ -31,9 +29,16 @@ pub struct PartReceiver<'a> {
     pub(super) kept: Vec<u8>,
     /// Inspected plaintext on its way to a full chunk. One buffer for the whole part, with room for its tag.
     pub(super) chunk: Vec<u8>,
-    pub(super) sealing: Option<(Vec<u8>, DocumentSealer)>,
+    pub(super) sealing: Option<Sealing>,
     pub(super) file_name: String,
     pub(super) declared: String,
+}
+
+/// A part whose first chunk was full.
+pub(super) struct Sealing {
+    header: Vec<u8>,
+    sealer: DocumentSealer,
+    writer: Box<dyn PartWriter>,
 }
 
 impl PartReceiver<'_> {
@@ -59,7 +64,14 @@ impl PartReceiver<'_> {
         };
         self.take_kept().await?;
         self.store(true).await?;
-        let (header, sealer) = self.sealing.take().ok_or(ReceiveError::CutOff)?;
+        let Sealing {
+            header,
+            sealer,
+            mut writer,
+        } = self.sealing.take().ok_or(ReceiveError::CutOff)?;
+        let writing = self.submission.writing().await?;
+        let durable = writer.sync().await?;
+        drop(writing);
         let target = Target::of(&self.submission.portal, &self.submission.request, &self.spec.name)?;
         let meta = Meta {
             file_name: std::mem::take(&mut self.file_name),
@@ -82,9 +94,10 @@ impl PartReceiver<'_> {
         };
         if self.submission.lasting.is_some() {
             let _hold = hold(self.turn.as_ref()).await?;
-            self.submission.keep(part.clone(), report.received).await?;
+            self.submission.keep(part.clone(), durable.clone(), report.received).await?;
         }
         self.submission.parts.push(part);
+        self.submission.durable.push(durable);
         Ok(())
     }
 
@@ -119,30 +132,19 @@ impl PartReceiver<'_> {
         if self.sealing.is_none() {
             self.sealing = Some(self.start().await?);
         }
-        let Some((_, sealer)) = &mut self.sealing else {
+        let Some(sealing) = &mut self.sealing else {
             return Err(ReceiveError::CutOff);
         };
-        let number = u32::try_from(sealer.chunks()).map_err(|_| ReceiveError::CutOff)?;
-        sealer.seal_chunk_in_place(&mut self.chunk, last)?;
-        let key = BlobKey {
-            document: self.submission.document,
-            file_index: self.index(),
-            chunk: number,
-        };
-        let sealed = Bytes::from(std::mem::take(&mut self.chunk));
-        let submission = &self.submission;
-        let Some(writing) = submission.open()?.hold().await else {
-            // Another drop was first, or the link was withdrawn: what this one wrote is being destroyed.
-            return Err(super::stopped(&submission.portal, submission.request.id).await);
-        };
-        submission.portal.blobs.put(key, sealed.clone()).await?;
+        sealing.sealer.seal_chunk_in_place(&mut self.chunk, last)?;
+        let writing = self.submission.writing().await?;
+        sealing.writer.put(&self.chunk).await?;
         drop(writing);
         crate::crash::point("C6");
-        self.chunk = emptied(sealed);
+        self.chunk.clear();
         Ok(())
     }
 
-    async fn start(&mut self) -> Result<(Vec<u8>, DocumentSealer), ReceiveError> {
+    async fn start(&mut self) -> Result<Sealing, ReceiveError> {
         let (slot, secret) = self.submission.begin().await?;
         self.submission.replace(&self.spec.name).await?;
         let context = Context {
@@ -153,23 +155,19 @@ impl PartReceiver<'_> {
             erasure: ErasureKind::LocalSlot,
         };
         let public = self.submission.portal.keyring.current();
-        Ok(DocumentSealer::begin(&public, &context, &secret)?)
+        let (header, sealer) = DocumentSealer::begin(&public, &context, &secret)?;
+        let _writing = self.submission.writing().await?;
+        let writer = self
+            .submission
+            .portal
+            .blobs
+            .writer(self.submission.document, self.index(), 0)
+            .await?;
+        Ok(Sealing { header, sealer, writer })
     }
 
     fn index(&self) -> u8 {
         place_of(&self.submission.request, &self.spec.name)
-    }
-}
-
-/// The buffer of a stored chunk for the next one, or a new one if the store holds on to it.
-fn emptied(sealed: Bytes) -> Vec<u8> {
-    match sealed.try_into_mut() {
-        Ok(buffer) => {
-            let mut buffer = Vec::from(buffer);
-            buffer.clear();
-            buffer
-        }
-        Err(_) => Vec::with_capacity(CHUNK_LEN + TAG_LEN),
     }
 }
 
@@ -184,7 +182,7 @@ async fn hold(turn: Option<&Turn>) -> Result<Option<Hold>, ReceiveError> {
 }
 
 impl Submission {
-    /// A part that is here gives way to the one that is coming: its chunks are about to be written over.
+    /// A part that is here gives way to the one that is coming: its file is about to be replaced.
     async fn replace(&mut self, part: &PartName) -> Result<(), ReceiveError> {
         let document = self.document;
         let Some(lasting) = self.lasting.as_mut().filter(|l| l.here.contains(part)) else {
@@ -200,7 +198,7 @@ impl Submission {
     }
 
     /// Keeps one sealed part durably. With the last one the drop is received.
-    async fn keep(&mut self, part: StoredPart, length: u64) -> Result<(), ReceiveError> {
+    async fn keep(&mut self, part: StoredPart, durable: Durable, length: u64) -> Result<(), ReceiveError> {
         let (Some(held), Some(lasting)) = (self.held.take(), &mut self.lasting) else {
             return Err(WorkflowError::Refused(Illegal::Incomplete).into());
         };
@@ -211,6 +209,7 @@ impl Submission {
             generation: self.request.link.generation,
             started_at: self.asked_at,
             part,
+            durable,
             length,
             upload: lasting.upload,
             joins: matches!(held, Held::Owned(_)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::{ResumeError, sealed, secret};
+use super::{ResumeError, secret};
 use crate::crypto::staging::{STAGED_LEN, Staging, StagingKey};
 use crate::domain::document::PartSpec;
 use crate::domain::id::DocumentId;
@@ -12,13 +12,13 @@ use crate::domain::request::DocumentRequest;
 use crate::domain::token::PlainToken;
 use crate::domain::transition::{Refusal as Illegal, Transition};
 use crate::inspect::Inspector;
-use crate::storage::{BlobKey, StorageError};
+use crate::storage::{BlobKey, PartWriter, StorageError};
 use crate::workflow::in_flight::Writer;
 use crate::workflow::lanes::Turn;
 use crate::workflow::receive::{OpenedLink, ReceiveError, Submission, closed, inspector, place_of, whole};
 use crate::workflow::{Portal, WorkflowError};
 
-/// Staged chunks stand under file 0, the two places of the tail under file 1 of the upload's own id.
+/// Staged chunks stand in file 0 of the upload's own id, the two places of the tail in files 1 and 2: the one that the row names is not written to.
 const CHUNKS: u8 = 0;
 const TAILS: u8 = 1;
 
@@ -40,6 +40,8 @@ struct Inner {
     writer: Writer,
     key: StagingKey,
     staging: Staging,
+    /// Writes the whole chunks, from the first one on that this connection brings.
+    chunks: Option<Box<dyn PartWriter>>,
     /// Where the tail lies that the row names: that place is not written to.
     kept_tail: Option<u8>,
     /// What the row says.
@@ -110,6 +112,7 @@ impl Upload {
             kept_tail: staging.tail_place(),
             durable: staging.offset(),
             staging,
+            chunks: None,
             waiting,
             inspector,
             turn,
@@ -287,11 +290,16 @@ impl Inner {
         let Some(plain) = self.waiting.first_chunk::<STAGED_LEN>() else {
             return Ok(());
         };
-        let number = self.staging.chunks();
-        let chunk = self.staging.seal_chunk(&self.key, plain).map_err(WorkflowError::from)?;
         let writing = self.writer.hold().await.ok_or(ResumeError::Superseded)?;
-        self.portal.blobs.put(chunk_key(self.document, number), sealed(chunk)).await?;
+        let mut chunks = match self.chunks.take() {
+            Some(chunks) => chunks,
+            // Whatever lies behind them was never acknowledged.
+            None => self.portal.blobs.writer(self.document, CHUNKS, self.staging.chunks()).await?,
+        };
+        let chunk = self.staging.seal_chunk(&self.key, plain).map_err(WorkflowError::from)?;
+        chunks.put(&chunk).await?;
         drop(writing);
+        self.chunks = Some(chunks);
         let rest = Zeroizing::new(self.waiting[STAGED_LEN..].to_vec());
         self.waiting.clear();
         self.waiting.extend_from_slice(&rest);
@@ -306,27 +314,34 @@ impl Inner {
         self.seal().await
     }
 
-    /// The chunks are in the log before the row is: whatever the row names is there.
+    /// Chunks and tail are durable before the row is: whatever the row names is there.
     async fn save(&mut self) -> Result<(), ResumeError> {
         let received = self.received();
         if received == self.durable || received == self.staging.length() {
             return Ok(());
         }
         let hold = self.turn.hold().await.ok_or(ResumeError::Superseded)?;
+        let writing = self.writer.hold().await.ok_or(ResumeError::Superseded)?;
+        let mut durable = Vec::new();
+        if let Some(chunks) = &mut self.chunks {
+            durable.push(chunks.sync().await?);
+        }
         if !self.waiting.is_empty() {
             let (place, tail) = self
                 .staging
                 .seal_tail(&self.key, &self.waiting, self.kept_tail)
                 .map_err(WorkflowError::from)?;
-            let writing = self.writer.hold().await.ok_or(ResumeError::Superseded)?;
-            self.portal.blobs.put(tail_key(self.document, place), sealed(tail)).await?;
-            drop(writing);
+            let mut file = self.portal.blobs.writer(self.document, TAILS + place, 0).await?;
+            file.put(&tail).await?;
+            durable.push(file.sync().await?);
         }
+        drop(writing);
         let progress = Transition::StageProgress {
             document: self.document,
             from: self.durable,
             offset: received,
             state: self.staging.to_box(&self.key).map_err(WorkflowError::from)?,
+            durable,
         };
         self.portal.records.transition(self.request.id, progress).await?;
         self.kept_tail = self.staging.tail_place();
@@ -375,7 +390,7 @@ impl Inner {
             // What is given up meanwhile is destroyed under this reader.
             let request = self.portal.records.request(id).await?.ok_or(WorkflowError::NotFound)?;
             return Err(match (self.ended(&request), error) {
-                (Some(refusal), ReceiveError::Workflow(WorkflowError::Internal(_))) => WorkflowError::Refused(refusal).into(),
+                (Some(refusal), ReceiveError::Workflow(_)) => WorkflowError::Refused(refusal).into(),
                 (_, error) => error,
             });
         }
@@ -441,8 +456,8 @@ fn chunk_key(document: DocumentId, chunk: u32) -> BlobKey {
 fn tail_key(document: DocumentId, place: u8) -> BlobKey {
     BlobKey {
         document,
-        file_index: TAILS,
-        chunk: u32::from(place),
+        file_index: TAILS + place,
+        chunk: 0,
     }
 }
 

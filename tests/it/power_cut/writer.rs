@@ -5,9 +5,11 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use nightdrop::domain::id::DocumentId;
+use nightdrop::storage::files::FileStore;
 use nightdrop::storage::sled::durable::{DurableSled, Options};
 use nightdrop::storage::sled::records::Batch;
-use nightdrop::storage::sled::slab::ChunkKey;
+use nightdrop::storage::{BlobKey, BlobStore, StorageError};
 
 use super::{DIR, Name, SEED, Said};
 
@@ -17,9 +19,47 @@ pub fn is_writer() -> bool {
     std::env::var_os(DIR).is_some()
 }
 
+/// Rows and documents, side by side as in a data folder.
+pub struct Both {
+    pub rows: DurableSled,
+    pub documents: FileStore,
+}
+
+impl Both {
+    pub fn open(dir: &Path, options: Options) -> Self {
+        std::fs::create_dir_all(dir).unwrap();
+        let rows = DurableSled::open(&dir.join("store"), options).unwrap();
+        let documents = dir.join("documents");
+        if !documents.exists() {
+            FileStore::create(&documents).unwrap();
+        }
+        let documents = FileStore::open(&documents).unwrap();
+        Self { rows, documents }
+    }
+
+    /// All chunks of a document, durable when this returns.
+    pub fn put(&self, name: Name, chunks: u32) -> Result<(), StorageError> {
+        wait(async {
+            let mut writer = self.documents.writer(key(name, 0).document, 0, 0).await?;
+            for chunk in 0..chunks {
+                writer.put(&bytes(name, chunk)).await?;
+            }
+            writer.sync().await.map(drop)
+        })
+    }
+
+    pub fn get(&self, key: BlobKey) -> Option<Vec<u8>> {
+        wait(self.documents.get(key)).unwrap().map(Vec::from)
+    }
+}
+
+pub fn wait<T>(what: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(what)
+}
+
 /// Stores and deletes until it is killed.
 pub fn writer() {
-    let store = DurableSled::open(Path::new(&std::env::var(DIR).unwrap()), Options::default()).unwrap();
+    let store = Both::open(Path::new(&std::env::var(DIR).unwrap()), Options::default());
     // Ids go on where an earlier round of the same store ended.
     let generation = std::env::var(SEED).unwrap().parse::<u64>().unwrap();
     std::thread::scope(|scope| {
@@ -30,7 +70,7 @@ pub fn writer() {
     });
 }
 
-pub fn write(store: &DurableSled, thread: u64, generation: u64) {
+pub fn write(store: &Both, thread: u64, generation: u64) {
     let mut random = Random((generation << 8) | thread | 1);
     let mut alive = Vec::new();
     for count in 0_u64.. {
@@ -41,13 +81,11 @@ pub fn write(store: &DurableSled, thread: u64, generation: u64) {
         } else {
             1 + random.below(3) as u32
         };
-        for chunk in 0..chunks {
-            store.chunks().put(key(name, chunk), &bytes(name, chunk), 1).unwrap();
-        }
+        store.put(name, chunks).unwrap();
         let mut batch = Batch::new();
         batch.put(row(name), chunks.to_be_bytes()).put(twin(name), chunks.to_be_bytes());
-        let seq = store.apply(batch).unwrap();
-        store.settled_blocking(seq).unwrap();
+        let seq = store.rows.apply(batch).unwrap();
+        store.rows.settled_blocking(seq).unwrap();
         tell("+", name, chunks);
         alive.push((name, chunks));
         // Few stay, so that segments are freed and used again.
@@ -58,14 +96,13 @@ pub fn write(store: &DurableSled, thread: u64, generation: u64) {
     }
 }
 
-pub fn delete(store: &DurableSled, name: Name, chunks: u32) {
+pub fn delete(store: &Both, name: Name, chunks: u32) {
     tell("?", name, chunks);
     let mut batch = Batch::new();
     batch.remove(row(name)).remove(twin(name)).frees_space();
-    let seq = store.apply(batch).unwrap();
-    store.settled_blocking(seq).unwrap();
-    store.chunks().delete_document(key(name, 0).document).unwrap();
-    store.durable_blocking().unwrap();
+    let seq = store.rows.apply(batch).unwrap();
+    store.rows.settled_blocking(seq).unwrap();
+    wait(store.documents.delete(key(name, 0).document)).unwrap();
     tell("-", name, chunks);
 }
 
@@ -136,17 +173,21 @@ pub fn name_of(row: &[u8]) -> Name {
     (number(3), number(11))
 }
 
-pub fn key(name: Name, chunk: u32) -> ChunkKey {
+pub fn key(name: Name, chunk: u32) -> BlobKey {
     let mut document = [0; 16];
     document[..8].copy_from_slice(&name.1.to_be_bytes());
     document[8..].copy_from_slice(&name.0.to_be_bytes());
-    ChunkKey { document, file: 0, chunk }
+    BlobKey {
+        document: DocumentId(document),
+        file_index: 0,
+        chunk,
+    }
 }
 
-/// The content of a chunk follows from its name.
+/// The content of a chunk follows from its name. All have the same length but none is a page: the last of a document need not be shorter.
 pub fn bytes(name: Name, chunk: u32) -> Vec<u8> {
     let mut random = Random(((name.0 << 56) ^ (name.1 << 16) ^ u64::from(chunk)) | 1);
-    let mut bytes = vec![0; 65_552 - random.below(64) as usize];
+    let mut bytes = vec![0; 65_552];
     for word in bytes.chunks_mut(8) {
         let random = random.next().to_le_bytes();
         word.copy_from_slice(&random[..word.len()]);
