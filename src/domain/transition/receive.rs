@@ -51,7 +51,7 @@ pub(super) fn begin(request: &mut DocumentRequest, receiving: Receiving, generat
         return Ok(());
     }
     match &receiving.how {
-        How::Stream if request.receivings.iter().filter(|r| r.how == How::Stream).count() >= MAX_STREAMS => {
+        How::Stream if request.streams() >= MAX_STREAMS => {
             return Err(Refusal::TooManyStreams);
         }
         How::Stream => {}
@@ -422,7 +422,7 @@ mod tests {
             durable: vec![Durable::synced(DocumentId([1; 16]), 1, 1)],
         };
         let (moved, _) = apply(begun, progress, later).unwrap();
-        assert_eq!(moved.due_at(), Some(later + crate::domain::link::RESUME_WITHIN));
+        assert_eq!(moved.cleanup_at(), Some(later + crate::domain::link::RESUME_WITHIN));
         let end = |idle| Transition::EndReceive {
             document: DocumentId([2; 16]),
             idle,

@@ -40,6 +40,19 @@ pub(super) async fn one_of_many_claims_wins<G: Ground + 'static>() {
     let won = won.lock().unwrap().clone();
     assert_eq!(won.len(), 100);
     assert!(begun.load(Ordering::Relaxed) > 100, "nobody raced");
+    // Whoever lost is owned by its request until the worker has destroyed it.
+    let mut lost = 0;
+    while let Some(leased) = store.records.claim_cleanup(store.records.now() + Duration::seconds(60)).await.unwrap() {
+        let documents: Vec<_> = leased.receivings.iter().map(|r| r.document).collect();
+        lost += documents.len();
+        let cleaned = Transition::CleanedUp {
+            fence: leased.cleanup.fence,
+            documents,
+            again_at: None,
+        };
+        store.records.transition(leased.id, cleaned).await.unwrap();
+    }
+    assert!(lost > 0);
     let live: BTreeMap<_, _> = store.records.live_documents().await.unwrap().into_iter().collect();
     let expected: BTreeMap<_, _> = won.iter().map(|(n, document)| (*document, requests[*n])).collect();
     assert_eq!(live, expected);

@@ -15,7 +15,7 @@ use crate::domain::agent::Actor;
 use crate::domain::document::{Durable, PartName, SlotRef};
 use crate::domain::id::DocumentId;
 use crate::domain::request::{DocumentRequest, How, Receiving, StagedPart};
-use crate::domain::transition::{Refusal, SealedPart, Transition, apply, tests as made};
+use crate::domain::transition::{SealedPart, Transition, apply, tests as made};
 use crate::workflow::in_flight::{InFlight, Writer, Writing};
 
 const CHUNKS: u8 = 3;
@@ -115,7 +115,7 @@ struct World {
 
 enum Wrote {
     Yes,
-    Refused(Refusal),
+    Refused,
     /// Not written, and known not to be.
     Busy,
     /// Written or not.
@@ -161,7 +161,7 @@ impl World {
         }
         match apply(self.row.clone(), transition, self.now) {
             Ok((row, _)) => self.row = row,
-            Err(refusal) => return Wrote::Refused(refusal),
+            Err(_) => return Wrote::Refused,
         }
         if fails { Wrote::Unknown } else { Wrote::Yes }
     }
@@ -269,7 +269,7 @@ impl World {
         match self.write(Transition::BeginReceive { receiving, generation: 1 }) {
             Wrote::Yes => At::Chunk(0),
             Wrote::Unknown => self.unknown(upload.document),
-            Wrote::Refused(_) | Wrote::Busy => At::GiveUp,
+            Wrote::Refused | Wrote::Busy => At::GiveUp,
         }
     }
 
@@ -315,7 +315,7 @@ impl World {
         match self.write(transition) {
             Wrote::Yes => At::Leave,
             Wrote::Unknown => self.unknown(upload.document),
-            Wrote::Refused(_) | Wrote::Busy => At::GiveUp,
+            Wrote::Refused | Wrote::Busy => At::GiveUp,
         }
     }
 
@@ -341,7 +341,7 @@ impl World {
             slot: Self::slot(document),
             started_at: self.now,
         };
-        matches!(self.write(give_up), Wrote::Yes | Wrote::Refused(_))
+        matches!(self.write(give_up), Wrote::Yes | Wrote::Refused)
     }
 
     fn minute(&mut self) {
