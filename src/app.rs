@@ -36,12 +36,12 @@ use crate::storage::files::FileStore;
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
 use crate::worker::{self, Worker};
+use crate::workflow::in_flight::InFlight;
 use crate::workflow::lanes::Lanes;
 use crate::workflow::outgoing::{self, Outgoing};
 use crate::workflow::queue::Queue;
 use crate::workflow::scan::Scanner;
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
-use crate::workflow::in_flight::InFlight;
 use crate::workflow::{Counters, Policy, Portal, cleanup, forward, sign_in, sweep};
 
 /// How long a stopping process waits for uploads and deliveries in progress, in seconds.

@@ -29,8 +29,8 @@ pub mod vault;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::AtomicU64;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use time::Duration;
 use tokio::sync::Notify;

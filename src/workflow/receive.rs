@@ -409,7 +409,12 @@ impl Held {
 }
 
 /// A fresh secret, and a stream of the link that was looked up, no later one.
-async fn begin_stream(portal: Arc<Portal>, seen: (RequestId, u32), document: DocumentId, asked_at: OffsetDateTime) -> Result<FreshSlot, ReceiveError> {
+async fn begin_stream(
+    portal: Arc<Portal>,
+    seen: (RequestId, u32),
+    document: DocumentId,
+    asked_at: OffsetDateTime,
+) -> Result<FreshSlot, ReceiveError> {
     let (request, generation) = seen;
     // Decided by the transition; asked before, so that a flood of streams that come to nothing takes no slots.
     let streams = portal.records.request(request).await?.map_or(0, |known| known.streams());
@@ -433,7 +438,12 @@ async fn begin_stream(portal: Arc<Portal>, seen: (RequestId, u32), document: Doc
     }
 }
 
-async fn put_fresh(portal: Arc<Portal>, request: RequestId, document: DocumentId, asked_at: OffsetDateTime) -> Result<FreshSlot, ReceiveError> {
+async fn put_fresh(
+    portal: Arc<Portal>,
+    request: RequestId,
+    document: DocumentId,
+    asked_at: OffsetDateTime,
+) -> Result<FreshSlot, ReceiveError> {
     let secret = ErasureSecret::generate().map_err(WorkflowError::from)?;
     FreshSlot::put(portal, request, document, asked_at, secret).await
 }

@@ -138,7 +138,9 @@ async fn a_fresh_secret_of_a_forgotten_request_is_destroyed_within_a_minute() {
     let secret = ErasureSecret::generate().unwrap();
     let portal = &house.portal;
     let now = portal.records.now();
-    let fresh = FreshSlot::put((*house.portal).clone(), nobody, document, now, secret).await.unwrap();
+    let fresh = FreshSlot::put((*house.portal).clone(), nobody, document, now, secret)
+        .await
+        .unwrap();
     // Known as being in flight: no sweep touches it.
     sweep::sweep(portal).await.unwrap();
     assert!(live(&house, document));
@@ -157,7 +159,9 @@ async fn a_dropped_fresh_secret_is_given_up_and_one_that_a_row_owns_is_not_touch
     let now = portal.records.now();
     let put = async |n: u8| {
         let secret = ErasureSecret::generate().unwrap();
-        FreshSlot::put((*house.portal).clone(), link.id, DocumentId([n; 16]), now, secret).await.unwrap()
+        FreshSlot::put((*house.portal).clone(), link.id, DocumentId([n; 16]), now, secret)
+            .await
+            .unwrap()
     };
     drop(put(1).await);
     until("the row knows", async || house.request(&link).await.receivings.len() == 1).await;

@@ -56,7 +56,11 @@ struct Acknowledged {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a minute of load (twenty with NIGHTDROP_TEST_LONG)"]
 async fn every_acknowledged_byte_arrives_and_nothing_stays() {
-    let run = if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() { LONG } else { SHORT };
+    let run = if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() {
+        LONG
+    } else {
+        SHORT
+    };
     let (wish, hands) = Wish {
         worker: true,
         slots: 4_096,
@@ -307,9 +311,8 @@ async fn arrived(house: &House, acknowledged: &[Acknowledged]) -> Vec<String> {
     }
     for drop in acknowledged.iter() {
         let entries = by_applicant.get(drop.applicant.as_str()).map_or(&[][..], Vec::as_slice);
-        let whole = |e: &&serde_json::Value| {
-            e["deliveries"] == 1 && e["parts"][0]["sha256"] == drop.front && e["parts"][1]["sha256"] == drop.back
-        };
+        let whole =
+            |e: &&serde_json::Value| e["deliveries"] == 1 && e["parts"][0]["sha256"] == drop.front && e["parts"][1]["sha256"] == drop.back;
         if entries.len() != 1 || !entries.iter().all(|e| whole(&e)) {
             lost.entry(drop.applicant.clone())
                 .or_insert_with(|| format!("the provider has {entries:?}"));

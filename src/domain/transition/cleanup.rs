@@ -124,7 +124,10 @@ mod tests {
 
     #[test]
     fn a_row_keeps_what_it_owns_otherwise() {
-        let held = after(&after(&tests::request(false), begin(1)), tests::received(tests::document(1, NOW, true)));
+        let held = after(
+            &after(&tests::request(false), begin(1)),
+            tests::received(tests::document(1, NOW, true)),
+        );
         assert_eq!(apply(held.clone(), give_up(1), NOW).unwrap_err(), Refusal::AlreadyReceived);
         let loser = after(&held, give_up(2));
         assert_eq!((loser.receivings.len(), loser.cleanup_at()), (1, Some(NOW)));
@@ -158,8 +161,18 @@ mod tests {
             apply(first.clone(), Transition::LeaseCleanup { until: SOON }, NOW).unwrap_err(),
             Refusal::StaleLease
         );
-        let (second, _) = apply(first, Transition::LeaseCleanup { until: SOON + Duration::minutes(1) }, SOON).unwrap();
-        assert_eq!(apply(second.clone(), cleaned(1, &[1], None), SOON).unwrap_err(), Refusal::StaleLease);
+        let (second, _) = apply(
+            first,
+            Transition::LeaseCleanup {
+                until: SOON + Duration::minutes(1),
+            },
+            SOON,
+        )
+        .unwrap();
+        assert_eq!(
+            apply(second.clone(), cleaned(1, &[1], None), SOON).unwrap_err(),
+            Refusal::StaleLease
+        );
         // One that failed waits, and its lease with it.
         let paused = after(&second, cleaned(2, &[], Some(SOON + Duration::minutes(9))));
         assert_eq!(paused.cleanup_at(), Some(SOON + Duration::minutes(9)));

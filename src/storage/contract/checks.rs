@@ -42,7 +42,12 @@ pub(super) async fn one_of_many_claims_wins<G: Ground + 'static>() {
     assert!(begun.load(Ordering::Relaxed) > 100, "nobody raced");
     // Whoever lost is owned by its request until the worker has destroyed it.
     let mut lost = 0;
-    while let Some(leased) = store.records.claim_cleanup(store.records.now() + Duration::seconds(60)).await.unwrap() {
+    while let Some(leased) = store
+        .records
+        .claim_cleanup(store.records.now() + Duration::seconds(60))
+        .await
+        .unwrap()
+    {
         let documents: Vec<_> = leased.receivings.iter().map(|r| r.document).collect();
         lost += documents.len();
         let cleaned = Transition::CleanedUp {

@@ -305,7 +305,11 @@ impl World {
                 generation: 1,
                 started_at: self.now,
                 part: made::document(upload.document.0[0], self.now, true).parts[0].clone(),
-                durable: Durable::synced(upload.document, 0, made::document(upload.document.0[0], self.now, true).parts[0].chunks),
+                durable: Durable::synced(
+                    upload.document,
+                    0,
+                    made::document(upload.document.0[0], self.now, true).parts[0].chunks,
+                ),
                 length: 100,
                 upload: None,
                 joins: false,
@@ -528,7 +532,11 @@ fn explore(seed: u64, wrong: Wrong) -> Result<bool, String> {
 
 #[test]
 fn in_every_order_what_is_acknowledged_stays_and_nothing_else_does() {
-    let seeds = if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() { 500_000 } else { 10_000 };
+    let seeds = if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() {
+        500_000
+    } else {
+        10_000
+    };
     let mut received = 0;
     for seed in 0..seeds {
         match explore(seed, Wrong::Nothing) {
