@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::agent::Actor;
-use crate::domain::document::{Durable, PartName, SlotRef};
+use crate::domain::document::{PartName, SlotRef};
 use crate::domain::id::DocumentId;
 use crate::domain::request::{DocumentRequest, How, Receiving, StagedPart};
 use crate::domain::transition::{SealedPart, Transition, apply, tests as made};
@@ -299,22 +299,22 @@ impl World {
                 document.id = upload.document;
                 made::received(document)
             }
-            Kind::Sealing => Transition::StorePart(Box::new(SealedPart {
-                document: upload.document,
-                slot: Self::slot(upload.document),
-                generation: 1,
-                started_at: self.now,
-                part: made::document(upload.document.0[0], self.now, true).parts[0].clone(),
-                durable: Durable::synced(
-                    upload.document,
-                    0,
-                    made::document(upload.document.0[0], self.now, true).parts[0].chunks,
-                ),
-                length: 100,
-                upload: None,
-                joins: false,
-                receiver: None,
-            })),
+            Kind::Sealing => {
+                let mut document = made::document(upload.document.0[0], self.now, true);
+                document.id = upload.document;
+                Transition::StorePart(Box::new(SealedPart {
+                    document: upload.document,
+                    slot: document.slot,
+                    generation: 1,
+                    started_at: self.now,
+                    durable: made::durable(&document).remove(0),
+                    part: document.parts.remove(0),
+                    length: 100,
+                    upload: None,
+                    joins: false,
+                    receiver: None,
+                }))
+            }
         };
         match self.write(transition) {
             Wrote::Yes => At::Leave,
