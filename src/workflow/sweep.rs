@@ -159,12 +159,12 @@ async fn dead_stream(portal: &Portal, document: DocumentId, owner: RequestId) ->
         other => other?,
     };
     let streams = request.iter().flat_map(|r| &r.receivings).filter(|r| r.how == How::Stream);
-    let stream = streams.filter(|r| r.document == document).map(|r| GivenUp {
+    let mut stream = streams.filter(|r| r.document == document).map(|r| GivenUp {
         request: owner,
         document,
         slot: r.slot,
         started_at: r.started_at,
     });
     // Asked after the row: a stream that runs entered before its row was written.
-    Ok(stream.last().filter(|_| !portal.in_flight.contains(document)))
+    Ok(stream.next().filter(|_| !portal.in_flight.contains(document)))
 }
