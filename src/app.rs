@@ -37,13 +37,14 @@ use crate::storage::files::FileStore;
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
 use crate::storage::sled::error::StoreError;
-use crate::worker::Worker;
+use crate::worker::{self, Worker};
+use crate::workflow::in_flight::InFlight;
 use crate::workflow::lanes::Lanes;
 use crate::workflow::outgoing::{self, Outgoing};
 use crate::workflow::queue::Queue;
 use crate::workflow::scan::Scanner;
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
-use crate::workflow::{Counters, InFlight, Policy, Portal, forward, sign_in, sweep};
+use crate::workflow::{Counters, Policy, Portal, cleanup, forward, sign_in, sweep};
 
 /// How long a stopping process waits for uploads and deliveries in progress, in seconds.
 const SHUTDOWN_PATIENCE: u64 = 25;
@@ -211,6 +212,7 @@ impl App {
             catalogue: config.catalogue.clone(),
             policy: policy(&config),
             in_flight: InFlight::default(),
+            cleanup: cleanup::Cleanup::default(),
             lanes: Lanes::default(),
             hashing: Queue::new(hashing),
             checking: Queue::new(hashing),
@@ -225,6 +227,8 @@ impl App {
         let swept = sweep::sweep(&portal)
             .await
             .map_err(|e| StartError::Unavailable(format!("left-overs cannot be destroyed: {e}")))?;
+        // What the process before had given up, before anything new comes.
+        worker::clean(&portal).await;
         outgoing::begin(&portal)
             .await
             .map_err(|e| StartError::Unavailable(format!("the log of what was told: {e}")))?;
@@ -319,6 +323,8 @@ impl Running {
         futures_util::future::join_all(doors).await;
         if let Some(worker) = self.worker {
             worker.stop(Duration::from_secs(5)).await;
+            // What the last uploads gave up; at the latest the next start destroys it.
+            let _ = tokio::time::timeout(Duration::from_secs(5), worker::clean(&self.portal)).await;
         }
         if let Err(error) = self.store.store().durable().await {
             tracing::error!(%error, "the store could not be flushed");

@@ -78,6 +78,12 @@ pub trait RecordStore: Send + Sync {
     /// When the next request is due.
     async fn next_due(&self) -> Result<Option<OffsetDateTime>, StorageError>;
 
+    /// Takes the cleanup lease of the request that has had something to destroy longest. Never behind a delivery: it has an index and a lease of its own.
+    async fn claim_cleanup(&self, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError>;
+
+    /// When something must be destroyed next.
+    async fn next_cleanup(&self) -> Result<Option<OffsetDateTime>, StorageError>;
+
     /// Finishes a purge: tombstone, numbered receipt and audit event in one.
     async fn finish_purge(&self, id: RequestId, fence: u64, erasure: Erasure) -> Result<DeletionReceipt, StorageError>;
 

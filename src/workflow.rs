@@ -4,10 +4,12 @@
 
 pub mod callback;
 pub mod catalogue;
+pub mod cleanup;
 pub mod confirm;
 pub mod forward;
 pub mod hand_over;
 pub mod hosted;
+pub mod in_flight;
 pub mod issue;
 pub mod lanes;
 pub mod message;
@@ -20,14 +22,15 @@ pub mod refusals;
 pub mod resume;
 pub mod scan;
 pub mod sign_in;
+pub mod slot;
 pub mod sweep;
 pub mod terms;
 pub mod vault;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use time::Duration;
 use tokio::sync::Notify;
@@ -41,10 +44,10 @@ use crate::crypto::password::Passwords;
 use crate::crypto::random::RandomUnavailable;
 use crate::crypto::secrets::PortalSecrets;
 use crate::domain::document::ProviderName;
-use crate::domain::id::DocumentId;
 use crate::domain::transition::Refusal;
 use crate::storage::{BlobStore, Records, StorageError};
 use catalogue::Catalogue;
+use in_flight::InFlight;
 
 /// Everything a workflow needs, put together once at start.
 pub struct Portal {
@@ -57,8 +60,9 @@ pub struct Portal {
     pub providers: BTreeMap<ProviderName, Arc<dyn Connector>>,
     pub catalogue: Catalogue,
     pub policy: Policy,
-    /// Uploads between their first sealed byte and their end: the sweep leaves them alone.
+    /// Whose chunks are being written: the sweep leaves them alone, and whoever destroys them ends their writers first.
     pub in_flight: InFlight,
+    pub cleanup: cleanup::Cleanup,
     /// Who writes which part now.
     pub lanes: lanes::Lanes,
     pub passwords: Arc<Passwords>,
@@ -113,32 +117,6 @@ pub struct Counters {
     pub failed_attempts: AtomicU64,
     pub purged: AtomicU64,
     pub callbacks_refused: AtomicU64,
-}
-
-/// Submissions whose bytes are being written by this process.
-#[derive(Default)]
-pub struct InFlight(Mutex<HashSet<DocumentId>>);
-
-impl InFlight {
-    pub fn enter(&self, document: DocumentId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(document);
-    }
-
-    pub fn leave(&self, document: DocumentId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&document);
-    }
-
-    pub fn contains(&self, document: DocumentId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&document)
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// Why a workflow could not do as asked.

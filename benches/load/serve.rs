@@ -321,7 +321,13 @@ impl House {
                         .await
                         .unwrap();
                     times.push(start.elapsed());
-                    records.transition(id, Transition::AbandonReceive(document)).await.unwrap();
+                    let give_up = Transition::GiveUpReceive {
+                        document,
+                        slot: SlotRef { index: 0, generation: 1 },
+                        started_at: records.now(),
+                    };
+                    records.transition(id, give_up).await.unwrap();
+                    worker::clean(&self.portal).await;
                     continue;
                 }
                 "nothing due" => assert_eq!(worker::step(&self.portal).await.unwrap(), Step::Idle),

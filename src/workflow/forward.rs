@@ -19,7 +19,7 @@ use crate::workflow::terms;
 
 use super::parcel::{self, Closed, LeasedTrail};
 use super::scan::Scanned;
-use super::{Portal, WorkflowError, confirm, purge, resume};
+use super::{Portal, WorkflowError, confirm, purge};
 use uncertain::Open;
 
 pub use pace::{Breakers, backoff};
@@ -69,10 +69,6 @@ impl Step<'_> {
         let fence = self.fence;
         match &self.request.stage {
             _ if self.request.must_forget(self.now) => Ok(self.portal.records.forget(self.request.id, fence).await?),
-            _ if resume::is_due(&self.request, self.now) => {
-                resume::end_due(self.portal, &self.request, self.now).await?;
-                self.end(Transition::Release { fence }).await
-            }
             Stage::Open { expiry_noted: false } => self.end(Transition::NoteExpired { fence }).await,
             Stage::Open { .. } | Stage::Purged => self.end(Transition::Release { fence }).await,
             Stage::Purging { .. } => purge::finish(self.portal, &self.request, fence).await.map(drop),

@@ -549,6 +549,11 @@ impl House {
         body["left"].as_u64().unwrap()
     }
 
+    /// Destroys what was given up so far, as the worker does, and nothing else.
+    pub async fn clean(&self) {
+        worker::clean(&self.portal).await;
+    }
+
     /// One step of the worker.
     pub async fn one_step(&self) -> Step {
         worker::step(&self.portal).await.unwrap()
@@ -573,7 +578,9 @@ impl House {
             if so(self).await || now - start >= limit {
                 return now - start;
             }
-            let Some(due) = self.portal.records.next_due().await.unwrap() else {
+            let records = &self.portal.records;
+            let queues = [records.next_due().await.unwrap(), records.next_cleanup().await.unwrap()];
+            let Some(due) = queues.into_iter().flatten().min() else {
                 return now - start;
             };
             hands.forward((due - now).clamp(Duration::milliseconds(1), limit - (now - start)));

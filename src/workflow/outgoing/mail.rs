@@ -17,6 +17,7 @@ use crate::domain::document::SealedText;
 use crate::domain::id::{DispatchId, DocumentId};
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage};
+use crate::storage::StorageError;
 use crate::words;
 use crate::workflow::message::Message;
 use crate::workflow::{Portal, WorkflowError, blocking};
@@ -119,9 +120,9 @@ pub async fn queue(
     };
     // The sweep destroys secrets that belong to nobody; until the row stands, this is whose it is.
     let owner = DocumentId(id.0);
-    portal.in_flight.enter(owner);
+    let in_flight = portal.in_flight.enter(owner);
     let queued = sealed(portal, request, id, kind, due, &content, by).await;
-    portal.in_flight.leave(owner);
+    drop(in_flight);
     if !queued? {
         return Ok(Queued::Before);
     }
@@ -172,8 +173,11 @@ async fn sealed(
     };
     let event = AuditEvent::new(now, by, "mail.queued").on(request.id).with("kind", kind.as_str());
     let posted = portal.records.post(dispatch.clone(), event).await;
-    if !matches!(posted, Ok(true)) {
-        erase(portal, &dispatch).await;
+    match posted {
+        Ok(true) => {}
+        // It may have been written: then the mail is sent and its secret dies with it. Otherwise the sweep finds that nobody owns it.
+        Err(StorageError::Indeterminate(_)) => {}
+        Ok(false) | Err(_) => erase(portal, &dispatch).await,
     }
     Ok(posted?)
 }
