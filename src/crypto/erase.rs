@@ -58,11 +58,7 @@ impl EraseError {
     pub fn is_transient(&self) -> bool {
         match self {
             EraseError::SlotsFull | EraseError::Poisoned | EraseError::Random | EraseError::Io(_) => true,
-            EraseError::Erased
-            | EraseError::OtherOwner
-            | EraseError::Damaged
-            | EraseError::NoSuchSlot
-            | EraseError::Unusable(_) => false,
+            EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged | EraseError::NoSuchSlot | EraseError::Unusable(_) => false,
         }
     }
 }

@@ -95,9 +95,7 @@ impl Layout {
         self.shared |= extent.flags & SHARED != 0;
         self.unknown |= extent.flags & (UNKNOWN | DELAYED | ENCODED | INLINE) != 0;
         match self.extents.last_mut() {
-            Some(before)
-                if before.logical + before.length == extent.logical && before.physical + before.length == extent.physical =>
-            {
+            Some(before) if before.logical + before.length == extent.logical && before.physical + before.length == extent.physical => {
                 before.length += extent.length;
             }
             _ => self.extents.push(Extent {

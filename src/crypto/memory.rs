@@ -92,7 +92,9 @@ pub fn harden() -> MemoryReport {
         advice.push("Core files are possible; set LimitCORE=0.".to_owned());
     }
     if report.may_reach_a_disk() {
-        advice.push("Swap is on, not known to be encrypted, and memory is not locked; set LimitMEMLOCK=infinity or MemorySwapMax=0.".to_owned());
+        advice.push(
+            "Swap is on, not known to be encrypted, and memory is not locked; set LimitMEMLOCK=infinity or MemorySwapMax=0.".to_owned(),
+        );
     }
     MemoryReport { advice, ..report }
 }
@@ -156,7 +158,11 @@ fn is_safe(sys: &Path, name: &str) -> Area {
     let Ok(status) = std::fs::metadata(&path) else {
         return Area::Readable;
     };
-    let device = if status.file_type().is_block_device() { status.rdev() } else { status.dev() };
+    let device = if status.file_type().is_block_device() {
+        status.rdev()
+    } else {
+        status.dev()
+    };
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     match sys.join(format!("dev/block/{major}:{minor}")).canonicalize() {
         Ok(block) => judge_device(&block),

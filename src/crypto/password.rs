@@ -187,7 +187,15 @@ impl Passwords {
     }
 
     fn verify(&self, input: &[u8], stored: &str) -> bool {
-        let Some((PasswordHash { salt: Some(salt), hash: Some(expected), .. }, cost)) = parse(stored) else {
+        let Some((
+            PasswordHash {
+                salt: Some(salt),
+                hash: Some(expected),
+                ..
+            },
+            cost,
+        )) = parse(stored)
+        else {
             return false;
         };
         let Some(params) = params(cost) else {
@@ -347,7 +355,11 @@ mod tests {
                 .output()
                 .unwrap();
             let said = String::from_utf8_lossy(&child.stdout);
-            assert!(child.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&child.stderr));
+            assert!(
+                child.status.success() && said.contains("1 passed"),
+                "{said}{}",
+                String::from_utf8_lossy(&child.stderr)
+            );
             return;
         }
         let passwords = Passwords::new(&PortalSecrets::counting(1), DEFAULT_COST).unwrap();
@@ -366,6 +378,9 @@ mod tests {
             });
         }
         let grown = resident().saturating_sub(before);
-        assert!(grown < 2 * u64::from(DEFAULT_COST.memory_kib) + 8 * 1024, "{grown} KiB more after 200 checks");
+        assert!(
+            grown < 2 * u64::from(DEFAULT_COST.memory_kib) + 8 * 1024,
+            "{grown} KiB more after 200 checks"
+        );
     }
 }

@@ -41,7 +41,10 @@ impl Scratch {
             memory: self.take(),
         };
         if place.memory.len() < blocks {
-            place.memory.try_reserve_exact(blocks - place.memory.len()).map_err(|_| OutOfMemory)?;
+            place
+                .memory
+                .try_reserve_exact(blocks - place.memory.len())
+                .map_err(|_| OutOfMemory)?;
             place.memory.resize(blocks, Block::new());
         }
         Ok(work(&mut place.memory[..blocks]))
@@ -99,7 +102,12 @@ mod tests {
             .with(4, |outer| {
                 scratch
                     .with(4, |inner| {
-                        assert!(outer.iter().chain(inner.iter()).all(|block| block.as_ref().iter().all(|word| *word == 0)));
+                        assert!(
+                            outer
+                                .iter()
+                                .chain(inner.iter())
+                                .all(|block| block.as_ref().iter().all(|word| *word == 0))
+                        );
                     })
                     .unwrap();
             })

@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::envelope::{self, Binding, PublicKey, WrapError};
 use super::header::{self, Context, Header, MAX_FILES};
-use super::meta::{self, BoxError, Meta};
 use super::memory;
+use super::meta::{self, BoxError, Meta};
 use super::random::{self, Entropy, OsEntropy, RandomUnavailable};
 use super::schedule::Schedule;
 use super::secret::{ErasureSecret, SecretBytes};

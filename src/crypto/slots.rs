@@ -512,8 +512,7 @@ fn parse_page(page: &[u8]) -> Content {
         doc_id: page[16..32].try_into().expect("sixteen bytes"),
         generation: u64::from_be_bytes(page[8..16].try_into().expect("eight bytes")),
     };
-    let framed =
-        page[0] == LIVE && page[1..8] == [0; 7] && bool::from(slot_check(&page[..64]).ct_eq(&page[64..OWNED_LEN]));
+    let framed = page[0] == LIVE && page[1..8] == [0; 7] && bool::from(slot_check(&page[..64]).ct_eq(&page[64..OWNED_LEN]));
     match ErasureSecret::from_slice(&page[32..64]) {
         Ok(secret) if framed => Content::Live(owner, secret),
         _ => Content::Damaged(owner),

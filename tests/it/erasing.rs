@@ -70,7 +70,11 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.at).stderr(std::process::Stdio::null()).status();
+        let _ = Command::new("umount")
+            .arg("-l")
+            .arg(&self.at)
+            .stderr(std::process::Stdio::null())
+            .status();
     }
 }
 
@@ -84,13 +88,18 @@ impl Drop for Mounted {
 }
 
 fn run(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|e| panic!("{program}: {e}"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{program} {arguments:?}: {said}");
 }
 
 fn has(program: &str) -> bool {
-    ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].iter().any(|folder| Path::new(folder).join(program).exists())
+    ["/usr/sbin", "/sbin", "/usr/bin", "/bin"]
+        .iter()
+        .any(|folder| Path::new(folder).join(program).exists())
 }
 
 /// Says what is not tested here; a test that only passes over things in silence would look like one that tested them.
@@ -124,7 +133,13 @@ fn ext4_is_judged_by_what_is_in_effect() {
     // The attribute of one file, set while the portal runs.
     let (_store, watch) = slots(&plain.path("marked"));
     assert_eq!(watch.current().class, B);
-    if Command::new("chattr").arg("+j").arg(plain.path("marked")).status().unwrap().success() {
+    if Command::new("chattr")
+        .arg("+j")
+        .arg(plain.path("marked"))
+        .status()
+        .unwrap()
+        .success()
+    {
         let look = watch.look();
         assert_eq!((look.assurance.class, look.fresh), (C, true));
         run("chattr", &["-j", plain.path("marked").to_str().unwrap()]);
@@ -211,7 +226,10 @@ fn xfs_is_good_until_somebody_shares_the_blocks() {
     let slot = store.put(&[1; 16], &ErasureSecret::generate().unwrap()).unwrap();
     store.destroy(&[1; 16], &slot).unwrap();
     assert!(watch.look().weakened.is_none(), "our own writes move nothing");
-    run("cp", &["--reflink=always", path.to_str().unwrap(), disk.path("copy").to_str().unwrap()]);
+    run(
+        "cp",
+        &["--reflink=always", path.to_str().unwrap(), disk.path("copy").to_str().unwrap()],
+    );
     let look = watch.look();
     assert!(look.fresh && look.assurance.class == AssuranceClass::C, "{look:?}");
     assert!(look.assurance.reasons.join(" ").contains("shares blocks"), "{look:?}");
@@ -231,7 +249,16 @@ fn btrfs_is_good_without_copy_on_write_until_a_snapshot_is_taken() {
     run("chattr", &["+C", inside.to_str().unwrap()]);
     let (_store, watch) = slots(&inside.join("slots"));
     assert_eq!(watch.current().class, AssuranceClass::B, "{:?}", watch.current());
-    run("btrfs", &["-q", "subvolume", "snapshot", inside.to_str().unwrap(), disk.path("snapshot").to_str().unwrap()]);
+    run(
+        "btrfs",
+        &[
+            "-q",
+            "subvolume",
+            "snapshot",
+            inside.to_str().unwrap(),
+            disk.path("snapshot").to_str().unwrap(),
+        ],
+    );
     let look = watch.look();
     assert!(look.fresh && look.assurance.class == AssuranceClass::C, "{look:?}");
 }
@@ -246,8 +273,17 @@ fn layers_and_memory_are_no_place_to_erase_in() {
         path
     };
     let (lower, upper, work, merged) = (part("lower"), part("upper"), part("work"), part("merged"));
-    let options = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
-    let overlay = Command::new("mount").args(["-t", "overlay", "-o", &options, "overlay"]).arg(&merged).status().unwrap();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.display(),
+        upper.display(),
+        work.display()
+    );
+    let overlay = Command::new("mount")
+        .args(["-t", "overlay", "-o", &options, "overlay"])
+        .arg(&merged)
+        .status()
+        .unwrap();
     if overlay.success() {
         let _mounted = Mounted(merged.clone());
         assert_eq!(class(&merged.join("slots")).0, AssuranceClass::C);
@@ -256,7 +292,10 @@ fn layers_and_memory_are_no_place_to_erase_in() {
     }
 
     let data = part("data");
-    run("mount", &["-t", "tmpfs", "-o", "size=1g,mode=0700", "tmpfs", data.to_str().unwrap()]);
+    run(
+        "mount",
+        &["-t", "tmpfs", "-o", "size=1g,mode=0700", "tmpfs", data.to_str().unwrap()],
+    );
     let _mounted = Mounted(data.clone());
     let (_, why) = class(&data.join("slots"));
     assert!(why.contains("in memory only"), "{why}");
@@ -267,8 +306,13 @@ fn layers_and_memory_are_no_place_to_erase_in() {
         );
         Config::parse(&text, folder.path(), std::iter::empty()).unwrap()
     };
-    let refused = app::create(&config(false), &KeyProtection::KekFile, Suite::XWing).unwrap_err().to_string();
-    assert!(refused.contains("data_dir") && refused.contains("accept_volatile_data"), "{refused}");
+    let refused = app::create(&config(false), &KeyProtection::KekFile, Suite::XWing)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("data_dir") && refused.contains("accept_volatile_data"),
+        "{refused}"
+    );
     assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0, "nothing was made");
     app::create(&config(true), &KeyProtection::KekFile, Suite::XWing).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -306,7 +350,9 @@ impl Site {
     }
 
     async fn drop_document(&self, portal: &Portal, public: SocketAddr) {
-        let issued = issue::issue(portal, ask("applicant-1", "passport"), Actor::Operator, None).await.unwrap();
+        let issued = issue::issue(portal, ask("applicant-1", "passport"), Actor::Operator, None)
+            .await
+            .unwrap();
         let (body, kind) = form(&[("front", &png(3, 40_000))]);
         let url = format!("http://{public}/d/{}", issued.token.encode());
         let http = client([127, 0, 0, 1].into());
@@ -317,7 +363,12 @@ impl Site {
 
 async fn receipt(portal: &std::sync::Arc<Portal>, number: u64) -> DeletionReceipt {
     while worker::step(portal).await.unwrap() == Step::Done {}
-    portal.records.deletion_receipt(number).await.unwrap().expect("the document is purged")
+    portal
+        .records
+        .deletion_receipt(number)
+        .await
+        .unwrap()
+        .expect("the document is purged")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -404,7 +455,10 @@ async fn a_defragmenter_under_a_running_portal_is_noticed_and_said() {
         opened.unwrap()
     };
     let refused = open(false).await.unwrap_err().to_string();
-    assert!(refused.contains("other blocks than before") && refused.contains("accept_weak"), "{refused}");
+    assert!(
+        refused.contains("other blocks than before") && refused.contains("accept_weak"),
+        "{refused}"
+    );
     assert_eq!(open(true).await.unwrap().class, AssuranceClass::C);
     assert_eq!(open(false).await.unwrap().class, AssuranceClass::B);
     drop(site.sandbox);
@@ -472,9 +526,18 @@ async fn a_slots_file_that_takes_no_write_is_an_outage_and_ends_with_it() {
     let portal = app.portal.clone();
     let running = app.start_with(false).await.unwrap();
     let http = client([127, 0, 0, 1].into());
-    let issued = issue::issue(&portal, ask("applicant-1", "passport"), Actor::Operator, None).await.unwrap();
+    let issued = issue::issue(&portal, ask("applicant-1", "passport"), Actor::Operator, None)
+        .await
+        .unwrap();
     let path = format!("http://{}/d/{}", running.public, issued.token.encode());
-    let ready = async || http.get(format!("http://{}/readyz", running.public)).send().await.unwrap().status().as_u16();
+    let ready = async || {
+        http.get(format!("http://{}/readyz", running.public))
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
     let drop = async || {
         let (body, kind) = form(&[("front", &png(3, 40_000))]);
         http.post(&path).header("content-type", kind).body(body).send().await.unwrap()
@@ -486,7 +549,10 @@ async fn a_slots_file_that_takes_no_write_is_an_outage_and_ends_with_it() {
         let answer = drop().await;
         assert_eq!(answer.status(), 503);
         assert!(answer.headers().contains_key("retry-after"));
-        let begun = http.post(format!("{path}/parts/front")).header("Tus-Resumable", "1.0.0").header("Upload-Length", 40_000);
+        let begun = http
+            .post(format!("{path}/parts/front"))
+            .header("Tus-Resumable", "1.0.0")
+            .header("Upload-Length", 40_000);
         let answer = begun.send().await.unwrap();
         assert_eq!(answer.status(), 503);
         assert!(answer.headers().contains_key("retry-after"));

@@ -157,11 +157,15 @@ async fn nothing_of_a_purged_document_stands_in_memory() {
         body.len()
     );
     assert!(raw.send([head.as_bytes(), &body[..1_000_000]].concat()).await);
-    until("the search sees a document on its way", async || !search(portal.id(), &windows).is_empty()).await;
+    until("the search sees a document on its way", async || {
+        !search(portal.id(), &windows).is_empty()
+    })
+    .await;
     raw.vanish();
 
     let (body, kind) = form(&[("front", &by_form)]);
-    let send = |path: &str, body: Vec<u8>, kind: String| http.post(format!("{public}{path}")).header("content-type", kind).body(body).send();
+    let send =
+        |path: &str, body: Vec<u8>, kind: String| http.post(format!("{public}{path}")).header("content-type", kind).body(body).send();
     assert_eq!(send(&links[1], body, kind).await.unwrap().status(), 200);
 
     // A file that the inspection refuses at its end.
@@ -173,12 +177,16 @@ async fn nothing_of_a_purged_document_stands_in_memory() {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         http.request(method, &part).header("Tus-Resumable", "1.0.0")
     };
-    let begun = tus("POST").header("Upload-Length", by_parts.len()).header("Upload-Metadata", "filename cGFzcy5wbmc=");
+    let begun = tus("POST")
+        .header("Upload-Length", by_parts.len())
+        .header("Upload-Metadata", "filename cGFzcy5wbmc=");
     assert_eq!(begun.send().await.unwrap().status(), 201);
     let mut at = 0;
     for share in [700_000, 650_001, by_parts.len()] {
         let piece = by_parts[at..by_parts.len().min(at + share)].to_vec();
-        let sent = tus("PATCH").header("Upload-Offset", at).header("Content-Type", "application/offset+octet-stream");
+        let sent = tus("PATCH")
+            .header("Upload-Offset", at)
+            .header("Content-Type", "application/offset+octet-stream");
         at += piece.len();
         assert_eq!(sent.body(piece).send().await.unwrap().status(), 204);
     }
@@ -198,7 +206,10 @@ async fn nothing_of_a_purged_document_stands_in_memory() {
             break;
         }
         let all: usize = found.iter().map(|f| f.windows).sum();
-        assert!(tokio::time::Instant::now() < deadline, "{all} windows of purged documents: {found:#?}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{all} windows of purged documents: {found:#?}"
+        );
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
     portal.signal("-TERM");

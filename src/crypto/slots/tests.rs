@@ -285,7 +285,10 @@ fn a_flipped_bit_destroys_nothing_that_is_whole() {
             assert_eq!(disk.page(slot.index), bad, "bit {bit}: it is left as it was found");
             assert_eq!(store.free().unwrap(), 1, "bit {bit}: and handed to nobody");
             // Another owner has no say; its own purge destroys it.
-            assert!(matches!(store.destroy(&[9; 16], &SlotRef { generation: 1, ..slot }), Err(EraseError::OtherOwner)));
+            assert!(matches!(
+                store.destroy(&[9; 16], &SlotRef { generation: 1, ..slot }),
+                Err(EraseError::OtherOwner)
+            ));
             assert_eq!(store.destroy(&[7; 16], &slot).unwrap(), ReadBack::Direct, "bit {bit}");
             assert_eq!(store.free().unwrap(), 2);
         }
