@@ -250,7 +250,7 @@ async fn next_chunk(reading: &mut Reading) -> Result<Option<Bytes>, SourceError>
                 SourceError::Final("a chunk is damaged")
             }
         })?;
-    let mut chunk = sealed.ok_or(SourceError::Final("a chunk is missing"))?.to_vec();
+    let mut chunk = Vec::from(sealed.ok_or(SourceError::Final("a chunk is missing"))?);
     let last = reading.next + 1 == reading.chunks;
     opener
         .open_chunk_in_place(u64::from(reading.next), &mut chunk, last)
