@@ -92,6 +92,34 @@ async fn a_store_that_cannot_write_ends_the_process_and_loses_nothing_acknowledg
     }
 }
 
+/// What the kernel counts as written to the disk for a process.
+fn written(id: u32) -> u64 {
+    let io = std::fs::read_to_string(format!("/proc/{id}/io")).unwrap();
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap();
+    line.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_drop_costs_a_bounded_number_of_bytes() {
+    const DROPS: usize = 40;
+    let (site, links) = with_open_links(0, DROPS + 5).await;
+    let portal = Served::start(site.folder());
+    let (warm, measured) = links.split_at(5);
+    for (n, link) in warm.iter().enumerate() {
+        assert_eq!(portal.drop_front(link, n as u64).await, Some(200));
+    }
+    if let Some(seconds) = std::env::var_os("NIGHTDROP_TRACE_ME") {
+        eprintln!("{} {:?}", portal.id(), seconds);
+        std::thread::sleep(Duration::from_secs(5));
+    }
+    let before = written(portal.id());
+    for (n, link) in measured.iter().enumerate() {
+        assert_eq!(portal.drop_front(link, n as u64).await, Some(200));
+    }
+    let each = (written(portal.id()) - before) / DROPS as u64;
+    eprintln!("{} KiB are written for a drop of 4 KB", each >> 10);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs strace: tests/run"]
 async fn a_failure_of_the_background_thread_ends_a_portal_that_nobody_asks() {

@@ -44,7 +44,8 @@ fn killed_at(command: &Command, call: &str, nth: u32) -> Start {
 /// Which calls are tried: all when there is time, else the rare ones and a sample of the frequent.
 fn step(call: &str, nth: u32) -> u32 {
     match call {
-        "openat" | "write" if !long() => 9,
+        "openat" if !long() => 9,
+        "write" if !long() && nth > 6 => 9,
         "fsync" if !long() && nth > 6 => 3,
         _ => 1,
     }
