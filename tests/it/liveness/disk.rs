@@ -92,15 +92,16 @@ async fn a_store_that_cannot_write_ends_the_process_and_loses_nothing_acknowledg
     }
 }
 
-/// What the kernel counts as written to the disk for a process.
-fn written(id: u32) -> u64 {
+/// Bytes that a process has handed to the kernel, sockets included. Not `write_bytes`: that counts whole folios of the page cache for each small write into
+/// them, hundreds of kilobytes on a new kernel, of which a few reach the disk.
+fn handed_over(id: u32) -> u64 {
     let io = std::fs::read_to_string(format!("/proc/{id}/io")).unwrap();
-    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap();
+    let line = io.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap();
     line.parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_small_drop_costs_a_bounded_number_of_bytes() {
+async fn a_small_drop_writes_a_small_multiple_of_itself() {
     const DROPS: usize = 40;
     let (site, links) = with_open_links(0, DROPS + 5).await;
     let portal = Served::start(site.folder());
@@ -108,16 +109,13 @@ async fn a_small_drop_costs_a_bounded_number_of_bytes() {
     for (n, link) in warm.iter().enumerate() {
         assert_eq!(portal.drop_front(link, n as u64).await, Some(200));
     }
-    if let Some(seconds) = std::env::var_os("NIGHTDROP_TRACE_ME") {
-        eprintln!("{} {:?}", portal.id(), seconds);
-        std::thread::sleep(Duration::from_secs(5));
-    }
-    let before = written(portal.id());
+    let before = handed_over(portal.id());
     for (n, link) in measured.iter().enumerate() {
         assert_eq!(portal.drop_front(link, n as u64).await, Some(200));
     }
-    let each = (written(portal.id()) - before) / DROPS as u64;
+    let each = (handed_over(portal.id()) - before) / DROPS as u64;
     eprintln!("{} KiB are written for a drop of 4 KB", each >> 10);
+    assert!(each < 64 << 10, "{each} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
