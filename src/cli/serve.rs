@@ -25,6 +25,7 @@ use super::process::{self, Stop};
   nightdrop serve --config /etc/nightdrop/nightdrop.toml --log json
 
 Stops on SIGINT or SIGTERM: uploads in progress get up to 25 seconds to end, a second signal ends it at once.
+Exits with 78 when the start needs a person, and with 74 when the disk cannot be used at the moment: start it again then.
 NIGHTDROP_LOG is error, warn, info, debug or trace; NIGHTDROP_… sets any configuration key.")]
 pub struct Serve {
     /// The configuration [default: NIGHTDROP_CONFIG, else ./nightdrop.toml]
