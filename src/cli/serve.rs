@@ -60,10 +60,9 @@ pub fn run(serve: Serve) -> Outcome {
         .iter()
         .any(|role| !serve.role.contains(role))
     {
-        return Err(Failure::new(
-            "the embedded store is used by one process, which takes all roles: leave --role away",
-        )
-        .exits(Exit::Refused));
+        return Err(
+            Failure::new("the embedded store is used by one process, which takes all roles: leave --role away").exits(Exit::Refused),
+        );
     }
     let memory = memory::harden();
     let descriptors = process::raise_descriptors();

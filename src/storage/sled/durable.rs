@@ -76,7 +76,8 @@ impl Default for Options {
 }
 
 fn say_and_end(why: &str) {
-    const WHAT: &str = "the store cannot be written any more; the process ends and has to be started again: what was acknowledged is on the disk";
+    const WHAT: &str =
+        "the store cannot be written any more; the process ends and has to be started again: what was acknowledged is on the disk";
     tracing::error!(why, exit_code = EXIT_CODE, "{WHAT}");
     // Log lines are held back until the portal has started.
     let _ = writeln!(std::io::stderr().lock(), "nightdrop: {why}: {WHAT}");

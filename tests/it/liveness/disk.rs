@@ -196,7 +196,10 @@ async fn a_start_says_by_its_code_whether_trying_again_can_help() {
     let (code, log) = held.stop();
     assert_eq!(code, Some(0), "{log:?}");
     let sled = site.folder().join("data/store/sled");
-    let snapshot = walk(&sled).into_iter().find(|path| path.to_string_lossy().contains("snap.")).unwrap();
+    let snapshot = walk(&sled)
+        .into_iter()
+        .find(|path| path.to_string_lossy().contains("snap."))
+        .unwrap();
     let mut bytes = std::fs::read(&snapshot).unwrap();
     bytes[3] ^= 1;
     std::fs::write(&snapshot, bytes).unwrap();
