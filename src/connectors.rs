@@ -235,14 +235,9 @@ impl fmt::Display for SourceError {
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
         match error {
-            SourceError::Transient(why) => Self::Unread {
-                problem: unread(why),
-            },
+            SourceError::Transient(why) => Self::Unread { problem: unread(why) },
             SourceError::Final(why) => Self::Poison {
-                problem: Problem::new(
-                    "document.cannot_be_opened",
-                    format!("The sealed document cannot be opened: {why}."),
-                ),
+                problem: Problem::new("document.cannot_be_opened", format!("The sealed document cannot be opened: {why}.")),
             },
         }
     }

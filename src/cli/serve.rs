@@ -27,6 +27,7 @@ use super::process::{self, Stop};
   nightdrop serve --config /etc/nightdrop/nightdrop.toml --log json
 
 Stops on SIGINT or SIGTERM: uploads in progress get up to 25 seconds to end, a second signal ends it at once.
+Exits with 78 when the start needs a person, and with 74 when the disk cannot be used at the moment: start it again then.
 NIGHTDROP_LOG is error, warn, info, debug or trace; NIGHTDROP_… sets any configuration key.")]
 pub struct Serve {
     /// The configuration [default: NIGHTDROP_CONFIG, else ./nightdrop.toml]
@@ -61,10 +62,9 @@ pub fn run(serve: Serve) -> Outcome {
         .iter()
         .any(|role| !serve.role.contains(role))
     {
-        return Err(Failure::new(
-            "the embedded store is used by one process, which takes all roles: leave --role away",
-        )
-        .exits(Exit::Refused));
+        return Err(
+            Failure::new("the embedded store is used by one process, which takes all roles: leave --role away").exits(Exit::Refused),
+        );
     }
     let memory = memory::harden();
     let descriptors = process::raise_descriptors();

@@ -228,28 +228,26 @@ async fn next_chunk(reading: &mut Reading) -> Result<Option<Bytes>, SourceError>
     let Some(opener) = &mut reading.opener else { return Ok(None) };
     if reading.next == reading.chunks {
         let opener = reading.opener.take().ok_or(SourceError::Final("read past the end"))?;
-        return opener.finish().map(|()| None).map_err(|_| SourceError::Final("the document is cut short"));
+        return opener
+            .finish()
+            .map(|()| None)
+            .map_err(|_| SourceError::Final("the document is cut short"));
     }
     let key = BlobKey {
         document: reading.document,
         file_index: reading.file_index,
         chunk: reading.next,
     };
-    let sealed = reading
-        .portal
-        .blobs
-        .get(key)
-        .await
-        .map_err(|error| match error {
-            ReadError::Transient(why) => {
-                tracing::warn!(document = %reading.document, chunk = reading.next, why, "a chunk cannot be read at the moment");
-                SourceError::Transient("a chunk cannot be read")
-            }
-            ReadError::Final(why) => {
-                tracing::error!(document = %reading.document, chunk = reading.next, why, "a chunk is damaged");
-                SourceError::Final("a chunk is damaged")
-            }
-        })?;
+    let sealed = reading.portal.blobs.get(key).await.map_err(|error| match error {
+        ReadError::Transient(why) => {
+            tracing::warn!(document = %reading.document, chunk = reading.next, why, "a chunk cannot be read at the moment");
+            SourceError::Transient("a chunk cannot be read")
+        }
+        ReadError::Final(why) => {
+            tracing::error!(document = %reading.document, chunk = reading.next, why, "a chunk is damaged");
+            SourceError::Final("a chunk is damaged")
+        }
+    })?;
     let mut chunk = Vec::from(sealed.ok_or(SourceError::Final("a chunk is missing"))?);
     let last = reading.next + 1 == reading.chunks;
     opener

@@ -45,8 +45,18 @@ pub fn done(command: &mut Command) -> String {
 fn fails(command: &mut Command) -> String {
     let output = command.output().unwrap();
     // A start that needs a person has a code of its own, by which a service manager leaves it alone.
-    let code = if command.get_args().next() == Some("serve".as_ref()) { 78 } else { 1 };
-    assert_eq!(output.status.code(), Some(code), "{command:?}\n{}{}", out(&output), complaint(&output));
+    let code = if command.get_args().next() == Some("serve".as_ref()) {
+        78
+    } else {
+        1
+    };
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{command:?}\n{}{}",
+        out(&output),
+        complaint(&output)
+    );
     complaint(&output)
 }
 

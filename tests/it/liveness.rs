@@ -43,7 +43,10 @@ impl Site {
         }
         let until = house.portal.records.now() + time::Duration::hours(1);
         assert!(house.portal.records.claim_due(until).await.unwrap().is_some());
-        let text = format!("limits = {{ uploads_per_address = 1000, pages_per_address = 100000 }}\n{}", house.text());
+        let text = format!(
+            "limits = {{ uploads_per_address = 1000, pages_per_address = 100000 }}\n{}",
+            house.text()
+        );
         private(&house.folder.path().join("nightdrop.toml"), &text);
         house.stop().await;
         house.let_go().await;
@@ -83,12 +86,19 @@ async fn holds(folder: &Path, links: impl Iterator<Item = &Link>, what: &str) {
     let app = opened.unwrap();
     let (records, portal) = (&app.portal.records, &app.portal);
     for link in links {
-        let request = records.request(link.id).await.unwrap().unwrap_or_else(|| panic!("{what}: a request is gone"));
+        let request = records
+            .request(link.id)
+            .await
+            .unwrap()
+            .unwrap_or_else(|| panic!("{what}: a request is gone"));
         let Stage::Held { document, .. } = &request.stage else {
             panic!("{what}: a document is not held any more: {:?}", request.state(records.now()));
         };
         assert!(request.lease.is_none(), "{what}: a lease of a dead process is left");
-        assert!(portal.erasure.get(&document.id.0, &document.slot).is_ok(), "{what}: a secret is gone");
+        assert!(
+            portal.erasure.get(&document.id.0, &document.slot).is_ok(),
+            "{what}: a secret is gone"
+        );
         for (index, part) in document.parts.iter().enumerate() {
             for chunk in 0..part.chunks {
                 let key = BlobKey {

@@ -72,7 +72,8 @@ impl Default for Options {
 }
 
 fn say_and_end(why: &str) {
-    const WHAT: &str = "the store cannot be written any more; the process ends and has to be started again: what was acknowledged is on the disk";
+    const WHAT: &str =
+        "the store cannot be written any more; the process ends and has to be started again: what was acknowledged is on the disk";
     tracing::error!(why, exit_code = EXIT_CODE, "{WHAT}");
     // Log lines are held back until the portal has started.
     let _ = writeln!(std::io::stderr().lock(), "nightdrop: {why}: {WHAT}");
@@ -388,7 +389,8 @@ impl Core {
         }
     }
 
-    /// Gives the ballast up before sled could meet a full disk: it may be about to write, and other programs may have taken what was just seen.
+    /// Gives the ballast up right before a write that could meet a full disk: other programs may have taken what was just seen to be free. Not earlier:
+    /// they would take the ballast's room too.
     fn spare_sled_a_full_disk(&self) {
         if !room(&self.dir).is_ok_and(|free| free.bytes < RELEASE_BELOW) || !self.ballast.is_there() {
             return;
@@ -436,7 +438,7 @@ impl Core {
     /// (`logger.rs: exit_reservation`), it stores the error and forgets to wake those who wait for the log.
     /// Any new reservation sees the stored error and wakes them; making a tree is one that takes no lock.
     ///
-    /// Beside that: a failed write of sled's own threads is noticed although nobody writes, and the ballast is given up and taken back.
+    /// Beside that: a failed write of sled's own threads is noticed although nobody writes, and the ballast is taken back once there is room.
     fn watch_until(&self, stopped: &mpsc::Receiver<()>) {
         const NAME: &[u8] = b"wake";
         while matches!(stopped.recv_timeout(WATCH), Err(mpsc::RecvTimeoutError::Timeout)) {
@@ -452,7 +454,6 @@ impl Core {
                 self.group.die(&error);
                 self.report(&error);
             }
-            self.spare_sled_a_full_disk();
             self.refill_ballast();
         }
     }

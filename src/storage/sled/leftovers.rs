@@ -91,7 +91,10 @@ fn clear_broken_snapshot(mut finished: Vec<PathBuf>) -> Result<bool, StoreError>
             break;
         }
         if finished.is_empty() {
-            let name = newest.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = newest
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
             return Err(StoreError::Corrupt(format!(
                 "the index of its log, sled/{name}, fails its checksum: the disk has damaged it"
             )));

@@ -184,7 +184,10 @@ fn nothing_is_acknowledged_while_a_record_is_spilled() {
     let seq = store.apply(batch(&[("a", Some("1"))])).unwrap();
     assert_eq!(store.settled_blocking(seq), Err(StoreError::Spilled));
     assert_eq!(store.apply(batch(&[("b", Some("1"))])), Err(StoreError::Spilled));
-    assert!(!reasons.lock().unwrap().is_empty(), "a store that answers nothing is no store to go on with");
+    assert!(
+        !reasons.lock().unwrap().is_empty(),
+        "a store that answers nothing is no store to go on with"
+    );
     drop(store);
     assert_eq!(DurableSled::open(&scratch.0, Options::default()).err(), Some(StoreError::Spilled));
     std::fs::remove_file(spilled).unwrap();
@@ -256,7 +259,10 @@ fn a_full_disk_is_typed_and_the_store_opens_again() {
     let seq = store.apply(batch(&[("a", Some("1"))])).unwrap();
     assert_eq!(store.settled_blocking(seq), Err(StoreError::Full { must_reopen: true }));
     assert_eq!(store.apply(batch(&[("b", Some("1"))])), Err(StoreError::Full { must_reopen: true }));
-    assert!(!reasons.lock().unwrap().is_empty(), "a store that answers nothing is no store to go on with");
+    assert!(
+        !reasons.lock().unwrap().is_empty(),
+        "a store that answers nothing is no store to go on with"
+    );
     injected::heal(&scratch.log());
     drop(store);
     assert_eq!(scratch.open().records().get(b"kept").unwrap(), Some(b"1".to_vec()));

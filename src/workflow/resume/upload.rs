@@ -95,7 +95,12 @@ impl Upload {
         let staging = Staging::from_box(&key, &staged.state).map_err(unreadable)?;
         let mut waiting = Zeroizing::new(Vec::with_capacity(2 * STAGED_LEN));
         if let Some(place) = staging.tail_place() {
-            let tail = portal.blobs.get(tail_key(document, place)).await.map_err(StorageError::from)?.ok_or_else(missing)?;
+            let tail = portal
+                .blobs
+                .get(tail_key(document, place))
+                .await
+                .map_err(StorageError::from)?
+                .ok_or_else(missing)?;
             waiting.extend_from_slice(&staging.open_tail(&key, &tail).map_err(unreadable)?);
         }
         drop(hold);
@@ -412,7 +417,13 @@ impl Inner {
         let mut part = submission.part(self.spec.clone(), self.staging.file_name(), self.staging.declared())?;
         let mut reader = self.staging.reader();
         for number in 0..self.staging.chunks() {
-            let chunk = self.portal.blobs.get(chunk_key(self.document, number)).await.map_err(StorageError::from)?.ok_or_else(missing)?;
+            let chunk = self
+                .portal
+                .blobs
+                .get(chunk_key(self.document, number))
+                .await
+                .map_err(StorageError::from)?
+                .ok_or_else(missing)?;
             part.push(&reader.open(&self.key, &chunk).map_err(unreadable)?).await?;
         }
         reader.finish().map_err(unreadable)?;

@@ -4,7 +4,18 @@ use super::*;
 
 /// Everything by which a start changes files. `write` counts the log's lines and wake-ups too.
 const CALLS: [&str; 12] = [
-    "pwrite64", "rename", "unlink", "ftruncate", "fallocate", "fsync", "fdatasync", "mkdir", "openat", "write", "writev", "flock",
+    "pwrite64",
+    "rename",
+    "unlink",
+    "ftruncate",
+    "fallocate",
+    "fsync",
+    "fdatasync",
+    "mkdir",
+    "openat",
+    "write",
+    "writev",
+    "flock",
 ];
 
 /// How a start under `strace` ended.
@@ -44,7 +55,8 @@ fn killed_at(command: &Command, call: &str, nth: u32) -> Start {
 /// Which calls are tried: all when there is time, else the rare ones and a sample of the frequent.
 fn step(call: &str, nth: u32) -> u32 {
     match call {
-        "openat" | "write" if !long() => 9,
+        "openat" if !long() => 9,
+        "write" if !long() && nth > 6 => 9,
         "fsync" if !long() && nth > 6 => 3,
         _ => 1,
     }
@@ -88,12 +100,26 @@ async fn a_store_whose_creation_was_killed_at_any_call_opens() {
             let mut init = Command::new(env!("CARGO_BIN_EXE_nightdrop"));
             let password = folder.path().join("password");
             private(&password, "correct horse battery staple 9\n");
-            init.args(["init", "--yes", "--json", "--public-url", "http://127.0.0.1:8080", "--erasure-slots", "16"])
-                .args(["--accept-weak-erasure", "--listen-public", "127.0.0.1:0", "--listen-staff", "127.0.0.1:0"])
-                .args(["--admin-email", "ana@example.com", "--data-dir"])
-                .arg(&data)
-                .arg("--admin-password-file")
-                .arg(&password);
+            init.args([
+                "init",
+                "--yes",
+                "--json",
+                "--public-url",
+                "http://127.0.0.1:8080",
+                "--erasure-slots",
+                "16",
+            ])
+            .args([
+                "--accept-weak-erasure",
+                "--listen-public",
+                "127.0.0.1:0",
+                "--listen-staff",
+                "127.0.0.1:0",
+            ])
+            .args(["--admin-email", "ana@example.com", "--data-dir"])
+            .arg(&data)
+            .arg("--admin-password-file")
+            .arg(&password);
             if killed_at(&init, call, nth) == Start::Whole {
                 break;
             }
@@ -112,7 +138,16 @@ async fn a_store_whose_creation_was_killed_at_any_call_opens() {
 #[ignore = "needs strace and root: tests/run"]
 async fn a_start_killed_on_a_full_disk_is_followed_by_one_with_everything_there() {
     let site = Site::new(2).await;
-    for (call, nth) in [("pwrite64", 1), ("pwrite64", 2), ("pwrite64", 3), ("rename", 1), ("unlink", 1), ("fsync", 1), ("fsync", 2), ("fsync", 4)] {
+    for (call, nth) in [
+        ("pwrite64", 1),
+        ("pwrite64", 2),
+        ("pwrite64", 3),
+        ("rename", 1),
+        ("unlink", 1),
+        ("fsync", 1),
+        ("fsync", 2),
+        ("fsync", 4),
+    ] {
         let what = format!("killed at {call} {nth} on a full disk");
         let base = Folder::new();
         let disk = disk::SmallDisk::mount(&base.path().join("disk"), 160 << 20);

@@ -120,7 +120,11 @@ async fn an_outage_of_reading_uses_up_no_try_and_the_document_leaves_when_it_is_
         let request = portal.records.request(link.id).await.unwrap().unwrap();
         let (_, delivery) = request.held().expect("still held");
         assert_eq!((delivery.attempts, delivery.poison), (0, 0));
-        assert!(matches!(delivery.phase, Phase::Pending { .. }), "{:?}", request.state(portal.records.now()));
+        assert!(
+            matches!(delivery.phase, Phase::Pending { .. }),
+            "{:?}",
+            request.state(portal.records.now())
+        );
         assert_eq!(delivery.last_problem.as_ref().unwrap().code, "storage.unavailable");
         fault.set(None);
         work(&portal).await;
@@ -138,11 +142,18 @@ async fn damage_is_a_verdict_after_three_looks() {
     fault.set(Some(ReadError::Final("its length is wrong".to_owned())));
     for look in 1..=3 {
         let before = portal.records.request(link.id).await.unwrap().unwrap();
-        assert_ne!(before.state(portal.records.now()), RequestState::NeedsAttention, "before look {look}");
+        assert_ne!(
+            before.state(portal.records.now()),
+            RequestState::NeedsAttention,
+            "before look {look}"
+        );
         work(&portal).await;
         hands.forward(time::Duration::minutes(2));
     }
     let request = portal.records.request(link.id).await.unwrap().unwrap();
     assert_eq!(request.state(portal.records.now()), RequestState::NeedsAttention);
-    assert_eq!(request.held().unwrap().1.last_problem.as_ref().unwrap().code, "document.cannot_be_opened");
+    assert_eq!(
+        request.held().unwrap().1.last_problem.as_ref().unwrap().code,
+        "document.cannot_be_opened"
+    );
 }
