@@ -11,8 +11,10 @@ pub mod error;
 pub mod fsync;
 mod group;
 mod lists;
+pub mod mark;
 mod outbox;
 pub mod records;
+mod recovery;
 mod rows;
 pub mod slab;
 #[cfg(test)]
@@ -38,6 +40,7 @@ use super::record::{Record, Unreadable};
 use super::{Claim, Claimed, Cursor, Filter, Page, RecordStore, StorageError, key};
 use durable::{DurableSled, Metrics, Options, Seq};
 use error::StoreError;
+use mark::{Mark, Standing};
 use records::{Batch, Rows};
 use rows::{append, count, drop_old, number, seen_claim, stored_count, write_change, write_claim};
 
@@ -64,9 +67,16 @@ pub struct SledStore {
 }
 
 impl SledStore {
-    /// Opens the store and gives back the leases of the process before: it is gone, since the lock is ours.
+    /// Opens the store and gives back the leases of the process before: it is gone, since the lock is ours. With a mark in `options`, a store that is not at it is
+    /// refused before any row is written.
     pub fn open(dir: &Path, options: Options, source: clock::Source) -> Result<Self, StoreError> {
         let store = DurableSled::open(dir, options)?;
+        if let Some(file) = store.mark() {
+            match Standing::of(&store.records(), &file.reread()?)? {
+                Standing::Current => file.begin(Mark::of(&store.records())?),
+                missing => return Err(StoreError::Behind(missing)),
+            }
+        }
         let seen = store.records().get(&key::meta("clock"))?;
         let seen = seen.and_then(|b| b.try_into().ok()).map(|b| from_ms(i64::from_be_bytes(b)));
         let base = store.records().get(&key::meta(CLOCK_BASE))?;
@@ -566,6 +576,6 @@ fn sorted(error: StoreError) -> StorageError {
         StoreError::Gone => StorageError::NotFound,
         StoreError::Held | StoreError::Io(_) => StorageError::Busy,
         StoreError::Spilled | StoreError::Unknown(_) | StoreError::NotDurable(_) => StorageError::Indeterminate(error.to_string()),
-        StoreError::Size { .. } | StoreError::Corrupt(_) => StorageError::Corrupt(error.to_string()),
+        StoreError::Size { .. } | StoreError::Corrupt(_) | StoreError::Behind(_) | StoreError::Foreign => StorageError::Corrupt(error.to_string()),
     }
 }

@@ -25,6 +25,7 @@ use super::ballast::{BALLAST_BYTES, Ballast, FreeSpace, free_space, sync_dir};
 use super::error::{StoreError, from_read, from_write, is_full};
 use super::fsync::log_syncs;
 use super::group::{Group, Work};
+use super::mark::{self, MarkFile};
 use super::records::{Batch, Overlay, Rows};
 use super::slab::Slabs;
 
@@ -54,6 +55,8 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// What to do when the outcome of a write is unknown.
     pub abort: AbortHook,
+    /// Told of every round after its sync.
+    pub mark: Option<Arc<MarkFile>>,
 }
 
 impl Default for Options {
@@ -62,6 +65,7 @@ impl Default for Options {
             cache_bytes: 16 << 20,
             reserve_bytes: 64 << 20,
             abort: Arc::new(log_and_abort),
+            mark: None,
         }
     }
 }
@@ -150,6 +154,7 @@ impl DurableSled {
         }
         let slabs = Slabs::open(&db)?;
         let group = Group::default();
+        group.decisions().number = mark::number(&Rows::settled(&records))?;
         let (credit, backlog, watched) = (AtomicI64::new(0), AtomicU64::new(0), AtomicU64::new(0));
         let dir = dir.to_owned();
         let core = Core {
@@ -218,6 +223,9 @@ impl DurableSled {
         batch.check()?;
         self.core.take_room(batch.bytes(), batch.may_use_reserve())?;
         decisions.pending.extend(batch.into_rows());
+        decisions.number += 1;
+        let number = decisions.number.to_be_bytes();
+        decisions.pending.insert(mark::number_row(), Some(number.to_vec()));
         let seq = self.core.group.wrote();
         drop(decisions);
         self.core.group.ask();
@@ -342,6 +350,10 @@ impl DurableSled {
         }
     }
 
+    pub(super) fn mark(&self) -> Option<&MarkFile> {
+        self.core.options.mark.as_deref()
+    }
+
     pub(super) fn core(&self) -> &Core {
         &self.core
     }
@@ -459,7 +471,11 @@ impl Core {
         // Sealing a log buffer (16 MiB) leaves it in this thread's bag of garbage, which sled looks into only
         // when 64 things are in it: that could be a gigabyte.
         crossbeam_epoch::pin().flush();
-        check_unspilled(&self.spilled)
+        check_unspilled(&self.spilled)?;
+        if let Some(mark) = &self.options.mark {
+            mark.committed(rows);
+        }
+        Ok(())
     }
 
     /// Works around a lost wake-up of sled: when a log write fails on one of its two paths

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use super::mark::Standing;
+
 /// An error of the embedded store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
@@ -26,6 +28,10 @@ pub enum StoreError {
     Spilled,
     /// The files cannot be read as a store, or hold something impossible. Restore from a backup.
     Corrupt(String),
+    /// The store ends before its high-water mark, or has another history: acknowledged decisions are missing. It stays closed.
+    Behind(Standing),
+    /// It is the store of another portal. It stays closed.
+    Foreign,
     /// An I/O error while reading or opening. Nothing was written.
     Io(String),
     /// The outcome of the last writes is unknown; this handle is dead and the abort hook has been called.
@@ -45,6 +51,8 @@ impl fmt::Display for StoreError {
             Self::Gone => out.write_str("the document was deleted meanwhile"),
             Self::Spilled => out.write_str("the database spilled a record into an unsynced file"),
             Self::Corrupt(what) => write!(out, "the database is damaged: {what}"),
+            Self::Behind(standing) => standing.fmt(out),
+            Self::Foreign => out.write_str("it holds another portal's records"),
             Self::Io(what) => write!(out, "the database cannot be read: {what}"),
             Self::Unknown(what) => write!(out, "the outcome of the last writes is unknown: {what}"),
         }
