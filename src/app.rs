@@ -1,6 +1,11 @@
 //! Putting the portal together: folders, keys, erasure slots, store, providers; then the doors and the worker. Everything that can be wrong is found here, at start.
 
+pub mod beginning;
+mod checkpoints;
 pub mod data_folder;
+pub mod identity;
+pub mod recovery;
+mod vault_key;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +24,6 @@ use crate::connectors::hook::Hook;
 use crate::connectors::mail::Mailer;
 use crate::connectors::settings::Secret;
 use crate::connectors::{self, Connector};
-use crate::crypto::keyring::Keyring;
 use crate::crypto::password::{self, Passwords};
 use crate::crypto::private_file;
 use crate::crypto::secrets::PortalSecrets;
@@ -37,8 +41,11 @@ use crate::workflow::scan::Scanner;
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
 use crate::workflow::{Counters, InFlight, Policy, Portal, forward, sign_in, sweep};
 
-pub use data_folder::{KeyProtection, Layout, create, privacy_of};
-use data_folder::{open_slots, open_store, unlock_at_start};
+pub use data_folder::{Layout, create};
+use data_folder::{open_slots, open_store};
+use identity::PortalId;
+pub use vault_key::{KeyProtection, privacy_of};
+use vault_key::{keys_are_here, open_keyring};
 
 /// How long a stopping process waits for uploads and deliveries in progress, in seconds.
 const SHUTDOWN_PATIENCE: u64 = 25;
@@ -49,6 +56,8 @@ pub enum StartError {
     Configuration(Vec<Fault>),
     /// What is wrong and what to do about it.
     Refused(String),
+    /// The data folder is not whole: starting again changes nothing, a person has to decide. Nothing was touched.
+    Unfit(String),
 }
 
 impl fmt::Display for StartError {
@@ -58,7 +67,7 @@ impl fmt::Display for StartError {
                 write!(f, "the configuration has {} fault(s):", faults.len())?;
                 faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
             }
-            Self::Refused(why) => f.write_str(why),
+            Self::Refused(why) | Self::Unfit(why) => f.write_str(why),
         }
     }
 }
@@ -79,21 +88,30 @@ pub struct App {
 }
 
 impl App {
-    /// Opens a portal that `create` has made. Left-overs of an earlier process are destroyed before this returns.
+    /// Opens a portal that `create` has made. Nothing is written or destroyed before every part is known to be here and this portal's; left-overs of an earlier process are
+    /// destroyed before this returns.
     pub async fn open(config: Config, source: Source) -> Result<Self, StartError> {
         let layout = Layout::of(&config);
-        if !layout.secrets.exists() {
-            return Err(StartError::Refused(format!(
-                "{} holds no portal; `nightdrop init` makes one",
-                config.data_dir.display()
-            )));
-        }
+        let portal = data_folder::check(&layout)?;
+        Self::open_checked(config, &layout, portal, source).await
+    }
+
+    /// The same while `init` is not finished yet.
+    pub async fn open_new(config: Config, source: Source) -> Result<Self, StartError> {
+        let layout = Layout::of(&config);
+        let survey = identity::Survey::of(&layout);
+        let portal = survey.portal().ok_or_else(|| StartError::Unfit(survey.faults(&layout).join("; ")))?;
+        Self::open_checked(config, &layout, portal, source).await
+    }
+
+    async fn open_checked(config: Config, layout: &Layout, portal: PortalId, source: Source) -> Result<Self, StartError> {
         let providers = connect(&config.providers)?;
-        let store = Arc::new(open_store(&layout.store, source)?);
         let secrets = Arc::new(PortalSecrets::load(&layout.secrets).map_err(|e| refused("the portal's secrets cannot be read")(&e))?);
-        let keyring = Arc::new(Keyring::open(&layout.keys).map_err(|e| refused("the keyring cannot be opened")(&e))?);
-        unlock_at_start(&config, &layout, &keyring)?;
-        let (slots, assurance) = open_slots(&config, &layout, &store)?;
+        let keyring = Arc::new(open_keyring(&config, layout)?);
+        let store = Arc::new(open_store(layout, portal, source)?);
+        checkpoints::check_against_checkpoints(&config, &secrets, &store)?;
+        keys_are_here(&keyring, &store).await?;
+        let (slots, assurance) = open_slots(&config, layout, &store)?;
         let passwords = Passwords::new(&secrets, password::DEFAULT_COST).map_err(|e| refused("passwords")(&e))?;
         let hashing = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 2);
         let portal = Arc::new(Portal {

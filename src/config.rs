@@ -40,6 +40,8 @@ pub struct Config {
     pub trusted_proxies: Vec<reader::Network>,
     pub accept_weak_erasure: bool,
     pub erasure_slots: u64,
+    /// Of the slots file and the store's high-water mark: in no backup, and possibly on a file system of its own.
+    pub erasure_folder: PathBuf,
     pub catalogue: Catalogue,
     pub providers: Vec<Provider>,
     pub outgoing: outgoing::Outgoing,
@@ -215,6 +217,7 @@ impl Config {
             }
         };
         let erasure_slots = r.within("erasure.slots", 16..=1_048_576, 16_384).into();
+        let erasure_folder = r.path("erasure.folder").unwrap_or_else(|| data_dir.join("erasure"));
         let staff_url = staff_url(r);
         let config = Self {
             path: None,
@@ -244,6 +247,7 @@ impl Config {
             trusted_proxies: r.networks("trusted_proxies"),
             accept_weak_erasure: r.boolean("erasure.accept_weak", false),
             erasure_slots,
+            erasure_folder,
             catalogue: catalogue(r),
             providers: providers(r, base),
             outgoing: outgoing::read(r, base, staff_url.clone()),

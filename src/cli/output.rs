@@ -18,22 +18,44 @@ pub struct Format {
 
 /// Why a command did not succeed: one clear sentence with the mend. Empty when everything was said already.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    text: String,
+    code: u8,
+}
+
+/// The exit code of what a person has to mend before trying again helps: EX_CONFIG of sysexits.h.
+const UNFIT: u8 = 78;
 
 impl Failure {
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self {
+            text: text.into(),
+            code: 1,
+        }
+    }
+
+    /// Trying again does not help before a person has mended something.
+    pub fn unfit(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            code: UNFIT,
+        }
+    }
+
+    /// What the process exits with.
+    pub fn code(&self) -> u8 {
+        self.code
     }
 
     /// Exit with 1 without another word.
     pub fn quiet() -> Self {
-        Self(String::new())
+        Self::new(String::new())
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -41,19 +63,22 @@ impl std::error::Error for Failure {}
 
 impl From<crate::app::StartError> for Failure {
     fn from(error: crate::app::StartError) -> Self {
-        Self(error.to_string())
+        match error {
+            crate::app::StartError::Unfit(_) => Self::unfit(error.to_string()),
+            other => Self::new(other.to_string()),
+        }
     }
 }
 
 impl From<crate::workflow::WorkflowError> for Failure {
     fn from(error: crate::workflow::WorkflowError) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
 impl From<crate::storage::StorageError> for Failure {
     fn from(error: crate::storage::StorageError) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
@@ -76,7 +101,7 @@ pub fn write(text: &str) -> Outcome {
         .and_then(|()| out.flush())
         .map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::quiet(),
-            _ => Failure(format!("standard output cannot be written: {error}")),
+            _ => Failure::new(format!("standard output cannot be written: {error}")),
         })
 }
 

@@ -78,6 +78,7 @@ const SCALARS: &[&str] = &[
     "links.passcode",
     "erasure.slots",
     "erasure.accept_weak",
+    "erasure.folder",
     "forwarding.attempts",
     "mail.from",
     "mail.host",

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
 use super::Findings;
+use crate::app::identity::Survey;
 use crate::app::{Layout, privacy_of};
 use crate::config::Config;
 use crate::crypto::assurance::{self, Assurance, AssuranceClass};
@@ -34,8 +35,15 @@ pub fn look(config: &Config, findings: &mut Findings) {
         );
         return;
     }
-    for folder in [&config.data_dir, &layout.keys] {
+    for folder in [&config.data_dir, &layout.keys, &layout.erasure] {
         private(folder, findings);
+    }
+    for fault in Survey::of(&layout).faults(&layout) {
+        findings.wrong(
+            "data",
+            fault,
+            "put it back; if it is lost for good, `nightdrop recover` says what that costs",
+        );
     }
     keys(config, &layout, findings);
     // Before the store and the slots are touched.
