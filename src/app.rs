@@ -100,7 +100,9 @@ impl App {
     pub async fn open_new(config: Config, source: Source) -> Result<Self, StartError> {
         let layout = Layout::of(&config);
         let survey = identity::Survey::of(&layout);
-        let portal = survey.portal().ok_or_else(|| StartError::Unfit(survey.faults(&layout).join("; ")))?;
+        let portal = survey
+            .portal()
+            .ok_or_else(|| StartError::Unfit(survey.faults(&layout).join("; ")))?;
         Self::open_checked(config, &layout, portal, source).await
     }
 

@@ -36,7 +36,10 @@ pub(super) fn check_against_checkpoints(config: &Config, secrets: &PortalSecrets
         let at = OffsetDateTime::parse(&point.at, &Rfc3339).ok();
         recovered.is_none_or(|recovered| at.is_some_and(|at| at > recovered))
     };
-    let points = text.lines().filter_map(parse).filter(|(point, signed)| signed.by == own && point.fits(signed));
+    let points = text
+        .lines()
+        .filter_map(parse)
+        .filter(|(point, signed)| signed.by == own && point.fits(signed));
     for (point, _) in points.filter(|(point, _)| newer(point)) {
         let found = store.audit_hash(point.sequence).map_err(|e| refused("the store")(&e))?;
         let what = match found {

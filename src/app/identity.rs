@@ -59,7 +59,10 @@ impl Label {
 
     /// Writes it into a folder, in the place of the one before; durable when this returns.
     pub fn write(&self, folder: &Path) -> Result<(), FileError> {
-        let slots = self.slots.map(|uuid| format!("slots {}\n", HEXLOWER.encode(&uuid))).unwrap_or_default();
+        let slots = self
+            .slots
+            .map(|uuid| format!("slots {}\n", HEXLOWER.encode(&uuid)))
+            .unwrap_or_default();
         let text = format!("{FIRST_LINE}\nlayout {}\nportal {}\n{slots}", self.layout, self.portal);
         private_file::put(&folder.join(NAME), text.as_bytes(), 0o400)
     }
@@ -103,14 +106,7 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [Part; 6] = [
-        Self::Store,
-        Self::Documents,
-        Self::Slots,
-        Self::Mark,
-        Self::Keys,
-        Self::Secrets,
-    ];
+    pub const ALL: [Part; 6] = [Self::Store, Self::Documents, Self::Slots, Self::Mark, Self::Keys, Self::Secrets];
 
     /// A word for machines.
     pub fn word(self) -> &'static str {
@@ -212,7 +208,10 @@ impl Survey {
 
     pub fn condition(&self, part: Part) -> &Condition {
         static MISSING: Condition = Condition::Missing;
-        self.parts.iter().find(|(p, _)| *p == part).map_or(&MISSING, |(_, condition)| condition)
+        self.parts
+            .iter()
+            .find(|(p, _)| *p == part)
+            .map_or(&MISSING, |(_, condition)| condition)
     }
 
     /// Whether nothing of a portal is here.
@@ -264,7 +263,10 @@ impl Survey {
                 Condition::Layout(other) => {
                     let (age, mend) = match *other > LAYOUT {
                         true => ("a later", "run that version"),
-                        false => ("an earlier", "this version does not read it: deliver and purge with that version, then begin anew"),
+                        false => (
+                            "an earlier",
+                            "this version does not read it: deliver and purge with that version, then begin anew",
+                        ),
                     };
                     faults.push(format!(
                         "{what} was written by {age} nightdrop (layout {other}; this one has {LAYOUT}): {mend}"
@@ -372,7 +374,12 @@ mod tests {
             ..Label::of(A)
         };
         assert_eq!(Label::parse(&text(&format!("slots {B}\n"))), Some(named));
-        for wrong in [text("slots 12\n"), "layout 2\n".into(), text("").replace("0101", "01"), text("").replace("layout 2", "layout x")] {
+        for wrong in [
+            text("slots 12\n"),
+            "layout 2\n".into(),
+            text("").replace("0101", "01"),
+            text("").replace("layout 2", "layout x"),
+        ] {
             assert_eq!(Label::parse(&wrong), None, "{wrong}");
         }
     }

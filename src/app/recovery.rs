@@ -145,7 +145,10 @@ impl Recovery {
         let mut plan = Vec::new();
         let lost = |part| self.losses.parts.contains(&part);
         if lost(Part::Store) {
-            plan.push("a new, empty store: every request, receipt, account and API key of the old one is gone, and the first admin is made anew".to_owned());
+            plan.push(
+                "a new, empty store: every request, receipt, account and API key of the old one is gone, and the first admin is made anew"
+                    .to_owned(),
+            );
         }
         if lost(Part::Secrets) {
             plan.push(
@@ -167,7 +170,10 @@ impl Recovery {
             plan.push("a new folder of sealed documents: every held document is lost, and can be asked for again".to_owned());
         }
         if self.withdraws() {
-            plan.push("open links are withdrawn and sessions end; API keys stay, and are listed so that you can revoke those that should be".to_owned());
+            plan.push(
+                "open links are withdrawn and sessions end; API keys stay, and are listed so that you can revoke those that should be"
+                    .to_owned(),
+            );
         }
         plan.push("uploads that are not complete begin anew; one entry of the audit log says what was done; the high-water mark is set to where the store is".to_owned());
         plan
@@ -205,10 +211,11 @@ impl Recovery {
             return Ok(());
         }
         let place = self.layout.store.display().to_string();
-        let opened = SledStore::open(&self.layout.store, Options::default(), Source::System).and_then(|store| match store.meta(PORTAL_ROW)? {
-            Some(id) if id == self.portal.0 => Ok(store),
-            _ => Err(StoreError::Foreign),
-        });
+        let opened =
+            SledStore::open(&self.layout.store, Options::default(), Source::System).and_then(|store| match store.meta(PORTAL_ROW)? {
+                Some(id) if id == self.portal.0 => Ok(store),
+                _ => Err(StoreError::Foreign),
+            });
         match opened {
             Ok(store) => self.store = Some(store),
             Err(error @ (StoreError::Corrupt(_) | StoreError::Foreign)) if self.wishes.new_store => {
@@ -438,11 +445,15 @@ impl Recovery {
         ];
         report.documents_lost = store
             .change_all(&held, |request| {
-                let Stage::Held { delivery, .. } = &request.stage else { return Vec::new() };
+                let Stage::Held { delivery, .. } = &request.stage else {
+                    return Vec::new();
+                };
                 let gone = match &delivery.phase {
                     // The provider has it: its verdict is asked for without any key. Only who the applicant is must still be known.
                     Phase::AwaitingConfirmation { .. } => lost(Part::Secrets),
-                    Phase::Pending { .. } | Phase::NeedsAttention { .. } | Phase::Sending { .. } | Phase::Uncertain { .. } => unreadable(request),
+                    Phase::Pending { .. } | Phase::NeedsAttention { .. } | Phase::Sending { .. } | Phase::Uncertain { .. } => {
+                        unreadable(request)
+                    }
                 };
                 let passed_on = match &delivery.phase {
                     Phase::AwaitingConfirmation { .. } => None,
@@ -537,7 +548,10 @@ fn set_aside(path: &Path, report: &mut Report) -> Result<(), StartError> {
 
 fn files_ending(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == ending)).collect()
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == ending))
+        .collect()
 }
 
 fn write_note(layout: &Layout, portal: PortalId, losses: &Losses) -> Result<(), StartError> {
@@ -566,7 +580,9 @@ fn read_note(layout: &Layout) -> Result<Option<(PortalId, Losses)>, StartError> 
     }
     let text = std::fs::read_to_string(&layout.unfinished).map_err(|e| failed("the note of a recovery")(&e))?;
     let note: Value = serde_json::from_str(&text).map_err(|e| failed("the note of a recovery")(&e))?;
-    let id = note["portal"].as_str().and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok());
+    let id = note["portal"]
+        .as_str()
+        .and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok());
     let id = id.ok_or_else(|| failed("the note of a recovery")(&"it names no portal"))?;
     let parts = note["parts"].as_array().into_iter().flatten();
     let losses = Losses {

@@ -102,7 +102,11 @@ async fn work(recover: &Recover, config: Config, wishes: Wishes) -> Outcome {
         }
     }
     let (report, unfinished) = recovery.apply().await?;
-    let api_key = if report.needs_people { Some(first_key(&config).await?) } else { None };
+    let api_key = if report.needs_people {
+        Some(first_key(&config).await?)
+    } else {
+        None
+    };
     if as_json {
         output::json(&told(&found, &plan, &report, api_key.as_ref()))?;
     } else {
@@ -173,11 +177,13 @@ Start the portal and make the first admin with it, NIGHTDROP_URL and NIGHTDROP_T
 fn protection(recover: &Recover, config: &Config) -> Outcome<KeyProtection> {
     let noted = config.keys.passphrase_file.as_deref();
     let file = recover.passphrase_file.as_deref();
-    let kind = recover.key_protection.unwrap_or_else(|| match (&recover.credential_file, file.or(noted)) {
-        (Some(_), _) => Protection::Credential,
-        (None, Some(_)) => Protection::Passphrase,
-        (None, None) => Protection::File,
-    });
+    let kind = recover
+        .key_protection
+        .unwrap_or_else(|| match (&recover.credential_file, file.or(noted)) {
+            (Some(_), _) => Protection::Credential,
+            (None, Some(_)) => Protection::Passphrase,
+            (None, None) => Protection::File,
+        });
     match (kind, &recover.credential_file) {
         (Protection::Credential, Some(file)) => Ok(KeyProtection::Credential(
             std::path::absolute(file).map_err(|e| Failure::new(format!("{}: {e}", file.display())))?,

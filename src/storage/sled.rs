@@ -576,6 +576,8 @@ fn sorted(error: StoreError) -> StorageError {
         StoreError::Gone => StorageError::NotFound,
         StoreError::Held | StoreError::Io(_) => StorageError::Busy,
         StoreError::Spilled | StoreError::Unknown(_) | StoreError::NotDurable(_) => StorageError::Indeterminate(error.to_string()),
-        StoreError::Size { .. } | StoreError::Corrupt(_) | StoreError::Behind(_) | StoreError::Foreign => StorageError::Corrupt(error.to_string()),
+        StoreError::Size { .. } | StoreError::Corrupt(_) | StoreError::Behind(_) | StoreError::Foreign => {
+            StorageError::Corrupt(error.to_string())
+        }
     }
 }

@@ -485,7 +485,10 @@ fn t142_doctor_says_what_is_good_and_finds_planted_faults() {
     chmod("data/nightdrop.toml", 0o600);
 
     let future = std::time::SystemTime::now() + std::time::Duration::from_secs(7_200);
-    let slots = std::fs::File::options().write(true).open(made.path("data/erasure/erase.slots")).unwrap();
+    let slots = std::fs::File::options()
+        .write(true)
+        .open(made.path("data/erasure/erase.slots"))
+        .unwrap();
     slots.set_modified(future).unwrap();
     finds("clock", "younger than now");
     slots.set_modified(std::time::SystemTime::now()).unwrap();

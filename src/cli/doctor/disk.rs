@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::Findings;
 use crate::app::identity::Survey;
-use crate::app::{Layout, privacy_of};
+use crate::app::{Layout, data_folder, privacy_of};
 use crate::config::Config;
 use crate::crypto::assurance::{self, Assurance, AssuranceClass};
 use crate::crypto::erase::{ErasureStore, ReadBack};
@@ -37,6 +37,13 @@ pub fn look(config: &Config, findings: &mut Findings) {
     }
     for folder in [&config.data_dir, &layout.keys, &layout.erasure] {
         private(folder, findings);
+    }
+    if let Some(command) = data_folder::unfinished(&layout) {
+        findings.wrong(
+            "data",
+            format!("a `nightdrop {command}` was cut off"),
+            format!("run `nightdrop {command}` again"),
+        );
     }
     for fault in Survey::of(&layout).faults(&layout) {
         findings.wrong(

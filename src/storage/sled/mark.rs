@@ -143,7 +143,10 @@ impl fmt::Display for Standing {
             Self::Current => f.write_str("it is at its high-water mark"),
             Self::Behind(lost) => {
                 let Lost { decisions, entries, .. } = lost;
-                write!(f, "it ends before its high-water mark: {decisions} decisions and {entries} audit entries are missing")?;
+                write!(
+                    f,
+                    "it ends before its high-water mark: {decisions} decisions and {entries} audit entries are missing"
+                )?;
                 match (lost.since, lost.until) {
                     (0, 0) => Ok(()),
                     (0, until) => write!(f, ", all of them up to {}", instant(until)),
@@ -469,5 +472,45 @@ mod tests {
                 assert_eq!(lock(&file.pages).durable, current);
             }
         }
+    }
+
+    /// What the mark costs a group commit: the same decisions with and without it, in turn, so that whatever else the machine does meets both.
+    #[test]
+    #[ignore = "a measurement: cargo test --release --lib mark -- --ignored --nocapture"]
+    #[allow(clippy::print_stdout)]
+    fn commits_a_second_with_and_without_a_mark() {
+        use super::super::durable::{DurableSled, Options};
+        use super::super::records::Batch;
+        let scratch = Scratch::new("cost");
+        let path = scratch.0.join("mark");
+        MarkFile::create(&path, &PORTAL, &Mark::default()).unwrap();
+        let mark = Arc::new(MarkFile::open(&path).unwrap());
+        let open = |name: &str, mark| {
+            let options = Options {
+                mark,
+                ..Options::default()
+            };
+            DurableSled::open(&scratch.0.join(name), options).unwrap()
+        };
+        let stores = [open("without", None), open("with", Some(mark))];
+        let mut spent = [Duration::ZERO; 2];
+        const COMMITS: u64 = 4_000;
+        for number in 0..COMMITS {
+            for (store, spent) in stores.iter().zip(&mut spent) {
+                let begun = std::time::Instant::now();
+                let mut batch = Batch::new();
+                batch.put(number.to_be_bytes(), [7; 200]);
+                let seq = store.apply(batch).unwrap();
+                store.settled_blocking(seq).unwrap();
+                *spent += begun.elapsed();
+            }
+        }
+        let rate = spent.map(|spent| COMMITS as f64 / spent.as_secs_f64());
+        println!(
+            "commits a second: {:.0} without, {:.0} with, ratio {:.3}",
+            rate[0],
+            rate[1],
+            rate[1] / rate[0]
+        );
     }
 }

@@ -44,7 +44,9 @@ impl SledStore {
                 let Some((last, _)) = step.last() else { break };
                 behind = Some(last.clone());
                 // The id ends the key.
-                let ids = step.iter().filter_map(|(k, _)| k.get(k.len().checked_sub(16)?..)?.try_into().ok().map(RequestId));
+                let ids = step
+                    .iter()
+                    .filter_map(|(k, _)| k.get(k.len().checked_sub(16)?..)?.try_into().ok().map(RequestId));
                 for id in ids {
                     changed += u64::from(self.change_one(id, &choose)?);
                 }

@@ -84,7 +84,10 @@ fn a_part_of_another_portal_or_of_another_layout_refuses_the_start() {
         ("store", "another portal"),
         ("documents", "another portal"),
         ("erasure", "another portal"),
-        ("erasure/erase.slots", "is not the one that the store's documents have their secrets in"),
+        (
+            "erasure/erase.slots",
+            "is not the one that the store's documents have their secrets in",
+        ),
         ("erasure/mark", "another portal"),
         ("keys", "another portal"),
         ("keys/portal.secrets", "another portal"),
@@ -214,12 +217,26 @@ async fn lost_slots_lose_the_held_documents_and_nothing_else() {
     // The store was shown to be the newest: its links are as good as before.
     assert_eq!(stopped.house.state(&stopped.open).await, RequestState::Awaiting);
     let api = format!("/api/v1/requests/{}", stopped.held.id);
-    let shown = stopped.house.http.get(stopped.house.staff(&api)).bearer_auth(&stopped.house.api_key);
+    let shown = stopped
+        .house
+        .http
+        .get(stopped.house.staff(&api))
+        .bearer_auth(&stopped.house.api_key);
     let shown = json(&shown.send().await.unwrap().text().await.unwrap());
     assert!(shown.to_string().contains("\"lost\""), "{shown:#}");
     let again = format!("{api}/reissue");
-    let asked = stopped.house.http.post(stopped.house.staff(&again)).bearer_auth(&stopped.house.api_key);
-    let status = asked.header("content-type", "application/json").body("{}").send().await.unwrap().status();
+    let asked = stopped
+        .house
+        .http
+        .post(stopped.house.staff(&again))
+        .bearer_auth(&stopped.house.api_key);
+    let status = asked
+        .header("content-type", "application/json")
+        .body("{}")
+        .send()
+        .await
+        .unwrap()
+        .status();
     assert!(status.is_success(), "it can be asked for again: {status}");
 }
 
@@ -243,7 +260,13 @@ async fn lost_secrets_withdraw_links_and_let_nobody_in_but_api_keys() {
     assert_eq!((&said["documents_lost"], &said["links_withdrawn"]), (&1.into(), &1.into()));
     assert!(said["api_key"].as_str().unwrap().starts_with("ndk_"));
     stopped.works_again().await;
-    let page = stopped.house.http.get(stopped.house.public(&stopped.open.path)).send().await.unwrap();
+    let page = stopped
+        .house
+        .http
+        .get(stopped.house.public(&stopped.open.path))
+        .send()
+        .await
+        .unwrap();
     assert!(page.status().is_client_error(), "an old token opens nothing");
 }
 
@@ -264,7 +287,11 @@ async fn a_lost_vault_key_loses_what_is_sealed_to_it() {
         let said = stopped.recovered(&["--new-key"]).await;
         assert_eq!(said["documents_lost"], 1, "{lost}");
         stopped.works_again().await;
-        let links = if lost == "folder" { RequestState::Revoked } else { RequestState::Awaiting };
+        let links = if lost == "folder" {
+            RequestState::Revoked
+        } else {
+            RequestState::Awaiting
+        };
         assert_eq!(stopped.house.state(&stopped.open).await, links, "{lost}");
     }
 }
@@ -279,7 +306,9 @@ async fn a_lost_passphrase_is_a_lost_key() {
     // A portal that is merely locked starts, and has nothing to recover.
     let whole = stopped.run(&["recover", "--json"]).await;
     assert_eq!(json(&out(&whole))["recovered"], false);
-    let output = stopped.run(&["recover", "--json", "--yes", "--new-key", "--key-protection", "file"]).await;
+    let output = stopped
+        .run(&["recover", "--json", "--yes", "--new-key", "--key-protection", "file"])
+        .await;
     assert_eq!(json(&out(&output))["documents_lost"], 1, "{}", complaint(&output));
     stopped.works_again().await;
 }
@@ -292,7 +321,11 @@ async fn a_lost_store_begins_anew_and_says_how_people_come_back() {
     let key = said["api_key"].as_str().unwrap().to_owned();
     stopped.house.open_again().await;
     assert!(stopped.house.portal.records.request(stopped.held.id).await.unwrap().is_none());
-    assert_eq!(stopped.house.portal.erasure.live().unwrap(), vec![], "secrets without a document are destroyed");
+    assert_eq!(
+        stopped.house.portal.erasure.live().unwrap(),
+        vec![],
+        "secrets without a document are destroyed"
+    );
     stopped.a_new_link_works().await;
     let password = stopped.house.folder.path().join("password");
     crate::support::private(&password, super::PASSWORD);
@@ -313,7 +346,14 @@ async fn an_old_copy_of_the_store_is_noticed_before_anything_is_swept() {
     assert_eq!(stopped.house.received().await.len(), 1);
     let newer = stopped.house.link_for("passport", None).await;
     assert_eq!(stopped.house.drop_files(&newer, &[("front", &png(3, 40_000))]).await.status(), 200);
-    assert_eq!(stopped.house.drop_files(&stopped.open, &[("front", &png(4, 40_000))]).await.status(), 200);
+    assert_eq!(
+        stopped
+            .house
+            .drop_files(&stopped.open, &[("front", &png(4, 40_000))])
+            .await
+            .status(),
+        200
+    );
     stopped.house.stop().await;
     stopped.house.let_go().await;
     // Whether all of it is closed, the next command's lock says.
@@ -324,7 +364,11 @@ async fn an_old_copy_of_the_store_is_noticed_before_anything_is_swept() {
     let slots = std::fs::read(stopped.path("erasure/erase.slots")).unwrap();
     let said = refused(
         &stopped.run(&["serve"]).await,
-        &["ends before its high-water mark", "audit entries are missing", "Nothing was destroyed"],
+        &[
+            "ends before its high-water mark",
+            "audit entries are missing",
+            "Nothing was destroyed",
+        ],
     );
     assert!(said.contains("behind 20"), "since when: {said}");
     assert_eq!(std::fs::read(stopped.path("erasure/erase.slots")).unwrap(), slots);
@@ -379,7 +423,10 @@ async fn a_damaged_log_never_goes_back_in_time_silently() {
         if output.status.success() && json(&out(&output))["recovered"] == false {
             stopped.house.open_again().await;
             let found = stopped.house.portal.records.last_entry().await.unwrap().unwrap().sequence;
-            assert!(found >= last, "round {round}: entries behind {found} of {last} are gone without a word");
+            assert!(
+                found >= last,
+                "round {round}: entries behind {found} of {last} are gone without a word"
+            );
             harmless += 1;
             stopped.house.stop().await;
             stopped.house.let_go().await;
@@ -405,14 +452,19 @@ async fn a_store_older_than_its_checkpoint_file_refuses_although_the_mark_went_w
     stopped.house.open_again().await;
     stopped.house.link_for("passport", None).await;
     stopped.house.work().await;
-    nightdrop::workflow::outgoing::checkpoint::step(&stopped.house.portal).await.unwrap();
+    nightdrop::workflow::outgoing::checkpoint::step(&stopped.house.portal)
+        .await
+        .unwrap();
     assert!(stopped.house.folder.path().join("checkpoints.jsonl").exists());
     stopped.house.stop().await;
     stopped.house.let_go().await;
     stopped.run(&["recover"]).await;
     std::fs::remove_dir_all(stopped.house.data()).unwrap();
     copy(&old, stopped.house.data());
-    refused(&stopped.run(&["serve"]).await, &["the checkpoint of audit entry", "nightdrop recover"]);
+    refused(
+        &stopped.run(&["serve"]).await,
+        &["the checkpoint of audit entry", "nightdrop recover"],
+    );
     stopped.recovered(&[]).await;
     stopped.house.open_again().await;
     stopped.a_new_link_works().await;
@@ -430,13 +482,20 @@ fn backup_tools_that_honour_the_tag_leave_slots_and_mark_out() {
     let folder = made.folder.path().to_str().unwrap();
     tar(&["--exclude-caches", "-cf", archive.to_str().unwrap(), "-C", folder, "data"]);
     let listed = tar(&["-tf", archive.to_str().unwrap()]);
-    assert!(listed.contains("data/store/sled/db") && listed.contains("data/erasure/CACHEDIR.TAG"), "{listed}");
+    assert!(
+        listed.contains("data/store/sled/db") && listed.contains("data/erasure/CACHEDIR.TAG"),
+        "{listed}"
+    );
     assert!(!listed.contains("erase.slots") && !listed.contains("erasure/mark"), "{listed}");
     // The slots may lie elsewhere.
     let folder = Folder::new();
-    let made = json(&done(init(&folder, &[]).env("NIGHTDROP_ERASURE_FOLDER", folder.path().join("elsewhere"))));
+    let made = json(&done(
+        init(&folder, &[]).env("NIGHTDROP_ERASURE_FOLDER", folder.path().join("elsewhere")),
+    ));
     assert!(folder.path().join("elsewhere/erase.slots").exists() && !folder.path().join("data/erasure").exists());
-    let output = nightdrop(&["serve", "--config", made["config"].as_str().unwrap()]).output().unwrap();
+    let output = nightdrop(&["serve", "--config", made["config"].as_str().unwrap()])
+        .output()
+        .unwrap();
     refused(&output, &["erase.slots"]);
 }
 
@@ -475,7 +534,11 @@ fn killed_after(command: &Command, milliseconds: u64) -> bool {
 
 /// Kills a fresh command at every call and after every few milliseconds (in a short run at some of them); `look` sees each result.
 fn kill_everywhere(stride: usize, mut fresh: impl FnMut() -> Command, mut look: impl FnMut(&str, bool)) -> usize {
-    let stride = if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() { 1 } else { stride };
+    let stride = if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() {
+        1
+    } else {
+        stride
+    };
     let mut kills = 0;
     for number in (1..).step_by(stride) {
         let killed = killed_at(&fresh(), number);
