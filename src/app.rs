@@ -1,42 +1,38 @@
 //! Putting the portal together: folders, keys, erasure slots, store, providers; then the doors and the worker. Everything that can be wrong is found here, at start.
 
+pub mod beginning;
+mod checkpoints;
+pub mod data_folder;
+pub mod identity;
+pub mod recovery;
+mod vault_key;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use tokio::sync::Notify;
-use zeroize::Zeroizing;
 
 use crate::config::reader::Fault;
 use crate::config::sso::SsoConfig;
-use crate::config::{CREDENTIALS, Config, Provider};
+use crate::config::{Config, Provider};
 use crate::connectors::hook::Hook;
 use crate::connectors::mail::Mailer;
 use crate::connectors::settings::Secret;
 use crate::connectors::{self, Connector};
-use crate::crypto::assurance::{self, AssuranceClass, Watch};
-use crate::crypto::envelope::Suite;
-use crate::crypto::erase::EraseError;
-use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
-use crate::crypto::keyring::Keyring;
 use crate::crypto::password::{self, Passwords};
-use crate::crypto::private_file::{self, Privacy};
-use crate::crypto::secret::SecretBytes;
+use crate::crypto::private_file;
 use crate::crypto::secrets::PortalSecrets;
-use crate::crypto::slots::SlotsFile;
 use crate::domain::document::ProviderName;
 use crate::http;
 use crate::inspect::scan::Clamd;
 use crate::storage::Records;
 use crate::storage::clock::Source;
-use crate::storage::files::FileStore;
 use crate::storage::sled::SledStore;
-use crate::storage::sled::durable::Options;
-use crate::storage::sled::error::StoreError;
 use crate::worker::{self, Worker};
 use crate::workflow::in_flight::InFlight;
 use crate::workflow::lanes::Lanes;
@@ -46,38 +42,17 @@ use crate::workflow::scan::Scanner;
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
 use crate::workflow::{Counters, Policy, Portal, cleanup, forward, sign_in, sweep};
 
+pub use data_folder::{Layout, create};
+use data_folder::{open_documents, open_slots, open_store, refuse_memory};
+use identity::PortalId;
+pub use vault_key::{KeyProtection, privacy_of};
+use vault_key::{keys_are_here, open_keyring};
+
 /// How long a stopping process waits for uploads and deliveries in progress, in seconds.
 const SHUTDOWN_PATIENCE: u64 = 25;
 
 /// How long a listener's thread may need to notice that it accepts nothing more.
 const ACCEPTOR_PATIENCE: Duration = Duration::from_millis(50);
-/// Where the store notes which blocks the slots file had.
-const PLACE: &str = "slots_place";
-
-/// Where everything of one data folder lies.
-pub struct Layout {
-    pub store: PathBuf,
-    /// Sealed chunks.
-    pub documents: PathBuf,
-    pub slots: PathBuf,
-    pub keys: PathBuf,
-    pub secrets: PathBuf,
-    pub kek: PathBuf,
-}
-
-impl Layout {
-    pub fn of(config: &Config) -> Self {
-        let keys = config.keys.folder.clone();
-        Self {
-            store: config.data_dir.join("store"),
-            documents: config.data_dir.join("documents"),
-            slots: config.data_dir.join("erase.slots"),
-            secrets: keys.join("portal.secrets"),
-            kek: keys.join("kek"),
-            keys,
-        }
-    }
-}
 
 /// Why the portal does not start, with the mend.
 #[derive(Debug)]
@@ -107,70 +82,6 @@ fn refused(what: &str) -> impl FnOnce(&dyn fmt::Display) -> StartError + '_ {
     move |error| StartError::Refused(format!("{what}: {error}"))
 }
 
-/// How a new vault key is protected on disk.
-pub enum KeyProtection {
-    Passphrase(Zeroizing<Vec<u8>>, Argon2Cost),
-    /// 32 random bytes in a file of their own, beside the key.
-    KekFile,
-    /// Nothing: the private key goes to this file, and a service manager hands it back at start.
-    Credential(PathBuf),
-}
-
-/// Makes folders, keys, secrets, erasure slots and an empty store. Refuses to touch what exists.
-pub fn create(config: &Config, protection: &KeyProtection, suite: Suite) -> Result<(), StartError> {
-    let layout = Layout::of(config);
-    refuse_memory(config)?;
-    if layout.secrets.exists() || layout.slots.exists() || layout.store.exists() || layout.documents.exists() {
-        return Err(StartError::Refused(format!(
-            "{} already holds a portal; choose another data_dir, or start it with `nightdrop serve`",
-            config.data_dir.display()
-        )));
-    }
-    for folder in [&config.data_dir, &layout.keys] {
-        private_folder(folder).map_err(|e| refused(&folder.display().to_string())(&e))?;
-    }
-    PortalSecrets::create(&layout.secrets).map_err(|e| refused("the portal's secrets cannot be made")(&e))?;
-    let made = match protection {
-        KeyProtection::Passphrase(passphrase, cost) => Keyring::create_key(&layout.keys, suite, &Protector::Passphrase(passphrase, *cost)),
-        KeyProtection::KekFile => {
-            let kek = crate::crypto::keyfile::generate_kek().map_err(|e| refused("the vault key")(&e))?;
-            private_file::create(&layout.kek, kek.expose(), 0o400).map_err(|e| refused("the key-encrypting key")(&e))?;
-            Keyring::create_key(&layout.keys, suite, &Protector::Kek(&kek))
-        }
-        KeyProtection::Credential(file) => Keyring::create_credential(&layout.keys, suite, file),
-    };
-    made.map_err(|e| refused("the vault key cannot be made")(&e))?;
-    let uuid = SlotsFile::create(&layout.slots, config.erasure_slots).map_err(|e| refused("the erasure slots cannot be made")(&e))?;
-    FileStore::create(&layout.documents).map_err(|e| refused("the folder for documents cannot be made")(&e))?;
-    let store = open_store(&layout.store, Source::System)?;
-    store.set_meta("slots", &uuid).map_err(|e| refused("the store")(&e))
-}
-
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-fn open_store(folder: &Path, source: Source) -> Result<SledStore, StartError> {
-    SledStore::open(folder, Options::default(), source).map_err(|error| {
-        let why = format!("the store in {} cannot be opened: {error}", folder.display());
-        match error {
-            StoreError::Full { .. } => StartError::Unavailable(format!("{why}; make room on its disk")),
-            StoreError::Held | StoreError::Io(_) | StoreError::Unknown(_) => StartError::Unavailable(why),
-            _ => StartError::Refused(why),
-        }
-    })
-}
-
-fn open_documents(folder: &Path) -> Result<FileStore, StartError> {
-    FileStore::open(folder).map_err(|e| {
-        StartError::Refused(format!(
-            "the documents in {} cannot be opened: {e}; put the folder back (is it mounted?): an empty one in its place would lose what it holds",
-            folder.display()
-        ))
-    })
-}
-
 /// Everything opened and checked, nothing running yet.
 pub struct App {
     pub config: Config,
@@ -181,22 +92,33 @@ pub struct App {
 }
 
 impl App {
-    /// Opens a portal that `create` has made. Left-overs of an earlier process are destroyed before this returns.
+    /// Opens a portal that `create` has made. Nothing is written or destroyed before every part is known to be here and this portal's; left-overs of an earlier process are
+    /// destroyed before this returns.
     pub async fn open(config: Config, source: Source) -> Result<Self, StartError> {
         let layout = Layout::of(&config);
-        if !layout.secrets.exists() {
-            return Err(StartError::Refused(format!(
-                "{} holds no portal; `nightdrop init` makes one",
-                config.data_dir.display()
-            )));
-        }
+        let portal = data_folder::check(&layout)?;
         refuse_memory(&config)?;
+        Self::open_checked(config, &layout, portal, source).await
+    }
+
+    /// The same while `init` is not finished yet.
+    pub async fn open_new(config: Config, source: Source) -> Result<Self, StartError> {
+        let layout = Layout::of(&config);
+        let survey = identity::Survey::of(&layout);
+        let portal = survey
+            .portal()
+            .ok_or_else(|| StartError::Refused(survey.faults(&layout).join("; ")))?;
+        Self::open_checked(config, &layout, portal, source).await
+    }
+
+    async fn open_checked(config: Config, layout: &Layout, portal: PortalId, source: Source) -> Result<Self, StartError> {
         let providers = connect(&config.providers)?;
-        let store = Arc::new(open_store(&layout.store, source)?);
         let secrets = Arc::new(PortalSecrets::load(&layout.secrets).map_err(|e| refused("the portal's secrets cannot be read")(&e))?);
-        let keyring = Arc::new(Keyring::open(&layout.keys).map_err(|e| refused("the keyring cannot be opened")(&e))?);
-        unlock_at_start(&config, &layout, &keyring)?;
-        let (slots, assurance) = open_slots(&config, &layout, &store)?;
+        let keyring = Arc::new(open_keyring(&config, layout)?);
+        let store = Arc::new(open_store(layout, portal, source)?);
+        checkpoints::check_against_checkpoints(&config, &secrets, &store)?;
+        keys_are_here(&keyring, &store).await?;
+        let (slots, assurance) = open_slots(&config, layout, &store)?;
         let passwords = Passwords::new(&secrets, password::DEFAULT_COST).map_err(|e| refused("passwords")(&e))?;
         let hashing = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 2);
         let portal = Arc::new(Portal {
@@ -465,116 +387,10 @@ pub fn outgoing(config: &Config) -> Result<Outgoing, StartError> {
     })
 }
 
-/// A secret's file must not be readable by others; what the service manager hands over is root's, with an access list for us.
-pub fn privacy_of(path: &Path) -> Privacy {
-    let folder = std::env::var_os(CREDENTIALS).filter(|folder| !folder.is_empty());
-    let inside = |folder| path.starts_with(folder) && !path.components().any(|c| c == Component::ParentDir);
-    match folder.is_some_and(|folder| inside(PathBuf::from(folder))) {
-        true => Privacy::Credential,
-        false => Privacy::Owner,
-    }
-}
-
 fn read_secret(path: &Path) -> Result<Secret, String> {
     let bytes = private_file::read(path, 64 * 1024, privacy_of(path)).map_err(|e| e.to_string())?;
     let text = std::str::from_utf8(&bytes).map_err(|_| "is not text".to_owned())?;
     Ok(Secret::new(text))
-}
-
-/// Unlocks what needs no person: a key that the service manager hands over, a key-encrypting key or passphrase in a file. Otherwise the portal starts locked.
-fn unlock_at_start(config: &Config, layout: &Layout, keyring: &Keyring) -> Result<(), StartError> {
-    if let Some(path) = &config.keys.credential_file {
-        let id = keyring.attach_credential(path).map_err(|e| refused("keys.credential_file")(&e))?;
-        let bare = keyring
-            .status()
-            .iter()
-            .any(|k| k.id == id && k.protection == Some(Protection::None));
-        if bare {
-            keyring
-                .unlock(&Protector::None)
-                .map_err(|e| refused("the vault key does not open with keys.credential_file")(&e))?;
-        }
-    }
-    let kek = config
-        .keys
-        .kek_file
-        .clone()
-        .or_else(|| layout.kek.exists().then(|| layout.kek.clone()));
-    if let Some(path) = kek {
-        let bytes = private_file::read(&path, 64, privacy_of(&path)).map_err(|e| refused("keys.kek_file")(&e))?;
-        let mut raw: [u8; 32] = bytes
-            .as_slice()
-            .try_into()
-            .map_err(|_| StartError::Refused("keys.kek_file: must hold exactly 32 bytes".to_owned()))?;
-        let kek = SecretBytes::take(&mut raw);
-        keyring
-            .unlock(&Protector::Kek(&kek))
-            .map_err(|e| refused("the vault key does not open with keys.kek_file")(&e))?;
-    }
-    if let Some(path) = &config.keys.passphrase_file {
-        let bytes = private_file::read(path, 4096, privacy_of(path)).map_err(|e| refused("keys.passphrase_file")(&e))?;
-        // One line break at the end, of either kind, is the editor's.
-        let passphrase = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-        let passphrase = passphrase.strip_suffix(b"\r").unwrap_or(passphrase);
-        keyring
-            .unlock(&Protector::Passphrase(passphrase, Argon2Cost::for_this_machine()))
-            .map_err(|e| refused("the vault key does not open with keys.passphrase_file")(&e))?;
-    }
-    Ok(())
-}
-
-/// Opens the slots and judges the place where they lie. A place that is new is noted once it is good enough, or accepted.
-fn open_slots(config: &Config, layout: &Layout, store: &SledStore) -> Result<(SlotsFile, Watch), StartError> {
-    let noted = |name| store.meta(name).map_err(|e| refused("the store")(&e));
-    let uuid: Option<[u8; 16]> = noted("slots")?.and_then(|u| u.try_into().ok());
-    let slots = SlotsFile::open(&layout.slots, uuid.as_ref()).map_err(|error| {
-        let why = format!("the erasure slots cannot be opened: {error}");
-        match error {
-            EraseError::Io(_) => StartError::Unavailable(why),
-            _ => StartError::Refused(why),
-        }
-    })?;
-    let place = noted(PLACE)?;
-    let watch = Watch::begin(&layout.slots, &slots, place.as_deref()).map_err(|e| refused("the erasure self-test")(&e))?;
-    let assurance = watch.current();
-    if assurance.class == AssuranceClass::C && !config.accept_weak_erasure {
-        let mend = match watch.is_weakened() {
-            true => "Overwrite the free space of that disk if the earlier secrets matter, then start once with erasure.accept_weak = true.",
-            false => "Move data_dir to ext4 or XFS, or set erasure.accept_weak = true.",
-        };
-        return Err(StartError::Refused(format!(
-            "erasing is not shown to work on this file system ({}): {} {mend}",
-            assurance.file_system,
-            assurance.reasons.join(" ")
-        )));
-    }
-    let report = slots.report();
-    if report.damaged + report.repaired > 0 {
-        tracing::warn!(
-            event = "slots_damaged",
-            damaged = report.damaged,
-            repaired = report.repaired,
-            "pages of the slots file were not as they were written; damaged ones that belong to a document are kept, look at the disk"
-        );
-    }
-    if let Some(blocks) = watch.blocks().filter(|blocks| place.as_deref() != Some(&blocks[..])) {
-        store.set_meta(PLACE, &blocks).map_err(|e| refused("the store")(&e))?;
-    }
-    Ok((slots, watch))
-}
-
-/// A store in memory loses every acknowledged document with the machine's next start.
-fn refuse_memory(config: &Config) -> Result<(), StartError> {
-    // A folder that is not there yet is judged by the one that it will be made in.
-    let there = config.data_dir.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    let volatile = assurance::is_volatile(there).map_err(|e| refused(&there.display().to_string())(&e))?;
-    match volatile && !config.accept_volatile_data {
-        true => Err(StartError::Configuration(vec![Fault::new(
-            "data_dir",
-            "lies in memory (tmpfs), where the machine's next start ends every document and every record; choose a folder on a disk, or set accept_volatile_data = true",
-        )])),
-        false => Ok(()),
-    }
 }
 
 /// How the company's pages look, from what the configuration checked.

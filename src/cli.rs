@@ -13,6 +13,7 @@ mod log;
 mod output;
 mod process;
 mod receipts;
+mod recover;
 mod requests;
 mod serve;
 
@@ -45,6 +46,8 @@ enum Command {
     Serve(serve::Serve),
     /// Make configuration, keys, store and the first admin
     Init(init::Init),
+    /// Make a portal work again that has lost a part for good
+    Recover(recover::Recover),
     /// Look for everything that is wrong, and say how to mend it
     Doctor(doctor::Doctor),
     /// Ask applicants for documents, and follow what becomes of them
@@ -95,6 +98,7 @@ fn run(command: Command) -> Outcome {
         Command::Demo(demo) => demo::run(demo),
         Command::Serve(serve) => serve::run(serve),
         Command::Init(init) => init::run(init),
+        Command::Recover(recover) => recover::run(recover),
         Command::Doctor(doctor) => doctor::run(doctor),
         Command::Request(requests) => requests::run(requests),
         Command::Missing(missing) => requests::missing(missing),

@@ -44,6 +44,8 @@ pub struct Config {
     /// Pages of this process may be swapped out to a disk that is not encrypted.
     pub accept_readable_swap: bool,
     pub erasure_slots: u64,
+    /// Of the slots file and the store's high-water mark: in no backup, and possibly on a file system of its own.
+    pub erasure_folder: PathBuf,
     pub catalogue: Catalogue,
     pub providers: Vec<Provider>,
     pub outgoing: outgoing::Outgoing,
@@ -219,6 +221,7 @@ impl Config {
             }
         };
         let erasure_slots = r.within("erasure.slots", 16..=1_048_576, 16_384).into();
+        let erasure_folder = r.path("erasure.folder").unwrap_or_else(|| data_dir.join("erasure"));
         let staff_url = staff_url(r);
         let config = Self {
             path: None,
@@ -250,6 +253,7 @@ impl Config {
             accept_volatile_data: r.boolean("accept_volatile_data", false),
             accept_readable_swap: r.boolean("accept_readable_swap", false),
             erasure_slots,
+            erasure_folder,
             catalogue: catalogue(r),
             providers: providers(r, base),
             outgoing: outgoing::read(r, base, staff_url.clone()),

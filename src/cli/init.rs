@@ -1,8 +1,7 @@
 //! `nightdrop init`: a commented `nightdrop.toml`, the keys, the erasure slots, an empty store, the first admin and an API key.
 //!
-//! Nothing that exists is overwritten, and a failed init leaves nothing behind: what it made is taken away again.
+//! Nothing that exists is overwritten, and a failed init leaves nothing behind: what it made is taken away again, by the next init if this one is killed.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +9,8 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::app::{self, App, KeyProtection};
+use crate::app::beginning::{self, Beginning};
+use crate::app::{self, App, KeyProtection, Layout};
 use crate::config::{Config, VAULT_CREDENTIAL, template};
 use crate::crypto::envelope::Suite;
 use crate::crypto::keyfile::Argon2Cost;
@@ -114,6 +114,8 @@ pub fn run(init: Init) -> Outcome {
     let plan = plan(init, asking)?;
     let base = plan.config.parent().map(Path::to_path_buf).unwrap_or_default();
     let config = Config::parse(&plan.text, &base, process::environment()).map_err(app::StartError::Configuration)?;
+    beginning::clear(&Layout::of(&config))?;
+    must_be_new(&plan.config)?;
     process::block_on(make(plan, config))
 }
 
@@ -167,11 +169,10 @@ fn plan(init: Init, asking: bool) -> Outcome<Plan> {
         )));
     }
     let config = config_place(init.config.as_deref(), &data_dir);
-    if config.exists() {
-        return Err(Failure::new(format!(
-            "{} exists already and is not overwritten; name another file with --config",
-            config.display()
-        )));
+    let folder = config.parent().unwrap_or(Path::new("")).join(&data_dir);
+    // The file of an init that was killed is taken away with the rest of its half.
+    if !folder.join("unfinished").exists() {
+        must_be_new(&config)?;
     }
     let password = match &init.admin_password_file {
         Some(file) => ask::from_file(file)?,
@@ -228,6 +229,16 @@ fn plan(init: Init, asking: bool) -> Outcome<Plan> {
     })
 }
 
+fn must_be_new(config: &Path) -> Outcome {
+    if config.exists() {
+        return Err(Failure::new(format!(
+            "{} exists already and is not overwritten; name another file with --config",
+            config.display()
+        )));
+    }
+    Ok(())
+}
+
 /// Beside a relative data folder, inside an absolute one: several portals on one machine do not meet.
 fn config_place(given: Option<&Path>, data_dir: &Path) -> PathBuf {
     let named = given.is_some() || std::env::var_os("NIGHTDROP_CONFIG").is_some_and(|p| !p.is_empty());
@@ -277,7 +288,9 @@ async fn make(plan: Plan, config: Config) -> Outcome {
         KeyProtection::Credential(file) => Some(file.clone()),
         _ => None,
     };
-    let undo = Undo::watch([Some(plan.config.clone()), credential.clone()], &config);
+    let files = [Some(absolute(&plan.config)?), credential.clone()];
+    let files: Vec<PathBuf> = files.into_iter().flatten().collect();
+    let beginning = Beginning::start(&Layout::of(&config), &files)?;
     let told = |stop: &mut Stop| futures_util::FutureExt::now_or_never(stop.told()).is_some();
     let slots = config.clone();
     let protection = plan.protection;
@@ -300,13 +313,12 @@ async fn make(plan: Plan, config: Config) -> Outcome {
         tell(&path, console.as_deref(), &plan.email, &api_key)?;
         credential.as_deref().map_or(Ok(()), hand_over)?;
     }
-    undo.keep();
-    Ok(())
+    Ok(beginning.finish()?)
 }
 
 /// The first admin, and an API key that may do everything.
 async fn first_people(config: Config, email: &str, name: &str, password: &str) -> Outcome<Zeroizing<String>> {
-    let app = App::open(config, Source::System).await.map_err(|error| match error {
+    let app = App::open_new(config, Source::System).await.map_err(|error| match error {
         app::StartError::Refused(why) if why.contains("erasure.accept_weak") => {
             Failure::new(why.replace("set erasure.accept_weak = true", "pass --accept-weak-erasure"))
         }
@@ -354,68 +366,6 @@ and the service's unit has
   LoadCredentialEncrypted={VAULT_CREDENTIAL}:/etc/credstore.encrypted/{VAULT_CREDENTIAL}",
         key.display()
     ))
-}
-
-/// Takes away what this init has made, unless told to keep it. What was there before stays.
-struct Undo {
-    files: [Option<PathBuf>; 2],
-    folders: [PathBuf; 2],
-    before: BTreeSet<PathBuf>,
-    armed: bool,
-}
-
-impl Undo {
-    fn watch(files: [Option<PathBuf>; 2], config: &Config) -> Self {
-        let folders = [config.data_dir.clone(), config.keys.folder.clone()];
-        let mut before: BTreeSet<PathBuf> = files.iter().flatten().filter(|file| file.exists()).cloned().collect();
-        for folder in &folders {
-            if folder.exists() {
-                before.insert(folder.clone());
-            }
-            before.extend(entries(folder));
-        }
-        Self {
-            files,
-            folders,
-            before,
-            armed: true,
-        }
-    }
-
-    fn keep(mut self) {
-        self.armed = false;
-    }
-}
-
-impl Drop for Undo {
-    fn drop(&mut self) {
-        if !self.armed {
-            return;
-        }
-        // Errors here have no better answer than what stays being in the way of the next init, which then says so.
-        for file in self.files.iter().flatten().filter(|file| !self.before.contains(*file)) {
-            let _ = fs::remove_file(file);
-        }
-        for folder in self.folders.iter().rev() {
-            for entry in entries(folder).filter(|e| !self.before.contains(e)) {
-                let _ = if entry.is_dir() {
-                    fs::remove_dir_all(&entry)
-                } else {
-                    fs::remove_file(&entry)
-                };
-            }
-            if !self.before.contains(folder) {
-                let _ = fs::remove_dir(folder);
-            }
-        }
-    }
-}
-
-fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
 }
 
 #[cfg(test)]

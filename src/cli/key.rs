@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::client::{Api, Remote, text};
 use super::output::{self, Failure, Format, Outcome};
 use super::{ask, process};
-use crate::app::{Layout, privacy_of};
+use crate::app::{Layout, StartError, data_folder, privacy_of};
 use crate::config::Config;
 use crate::crypto::envelope::{KeyId, Suite};
 use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
@@ -23,7 +23,6 @@ use crate::domain::agent::Actor;
 use crate::domain::audit::AuditEvent;
 use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
-use crate::storage::sled::durable::Options;
 use crate::storage::{AuditLog, RecordStore};
 use crate::workflow::vault;
 
@@ -179,12 +178,11 @@ fn told(vault: &Value, json: bool) -> Outcome {
 async fn renew(rotate: Rotate) -> Outcome {
     let config = process::load(rotate.config.as_deref())?;
     let layout = Layout::of(&config);
+    let portal = data_folder::check(&layout)?;
     // Holding the store proves that no portal runs, and keeps it so.
-    let store = SledStore::open(&layout.store, Options::default(), Source::System).map_err(|e| {
-        Failure::new(format!(
-            "the store in {} cannot be opened ({e}); stop the portal first",
-            layout.store.display()
-        ))
+    let store = data_folder::open_store(&layout, portal, Source::System).map_err(|error| match error {
+        StartError::Refused(why) => Failure::new(format!("{why}; stop the portal first")),
+        other => other.into(),
     })?;
     let keyring = open(&layout.keys)?;
     let (old, suite) = (keyring.current().id(), keyring.current().suite());

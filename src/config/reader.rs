@@ -80,6 +80,7 @@ const SCALARS: &[&str] = &[
     "erasure.accept_weak",
     "accept_volatile_data",
     "accept_readable_swap",
+    "erasure.folder",
     "forwarding.attempts",
     "mail.from",
     "mail.host",

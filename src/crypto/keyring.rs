@@ -1,7 +1,9 @@
 //! The vault's keys: one current public key to seal to, and every private key that still opens something.
 //!
 //! A directory holds `<id>.key` (the wrapped private key, 0400), `<id>.pub` (its public half, 0444) and `current`
-//! (the id of the key that new documents are sealed to). The public halves load without any passphrase, so a locked
+//! (the id of the key that new documents are sealed to, and the word `elsewhere` if a service manager keeps its private half).
+//! Each file appears whole, by a rename, and `current` last: whatever a kill leaves behind is a file of a key that nothing
+//! is sealed to. Such a file stops nothing; it is named by [`Keyring::strays`]. The public halves load without any passphrase, so a locked
 //! portal accepts uploads; it forwards nothing until `unlock`. A running portal can be unlocked and locked again.
 //!
 //! Rotation: `create_key` makes a pair and points `current` at it; older keys stay, for opening only, until
@@ -16,6 +18,9 @@ use super::envelope::{KeyId, PublicKey, SecretKey, Suite};
 use super::keyfile::{self, KEY_FILE_LEN, KeyFile, KeyFileError, PUBLIC_FILE_MAX, Protection, Protector};
 use super::private_file::{self, FileError, Privacy};
 use super::random::OsEntropy;
+
+/// Behind the id in `current`.
+const ELSEWHERE: &str = " elsewhere";
 
 /// Why the keyring did not do what it was asked.
 #[derive(Debug)]
@@ -81,9 +86,22 @@ pub struct KeyStatus {
     pub unlocked: bool,
 }
 
+/// A file that looks like one of a key and is of no use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stray {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The key that its name says.
+    pub of: Option<KeyId>,
+    /// What is wrong with it.
+    pub why: String,
+}
+
 /// Opens and seals for the whole process; share it behind an `Arc`.
 pub struct Keyring {
     directory: PathBuf,
+    elsewhere: bool,
+    strays: Vec<Stray>,
     state: RwLock<State>,
 }
 
@@ -118,43 +136,83 @@ impl Keyring {
         place: impl FnOnce(&KeyId) -> PathBuf,
     ) -> Result<KeyId, KeyringError> {
         make_directory(directory)?;
+        clear_unfinished(directory)?;
         let (secret, public) =
             SecretKey::generate(suite, &OsEntropy).map_err(|error| KeyringError::Key(directory.to_owned(), error.into()))?;
         let id = public.id();
         let key_path = place(&id);
         let wrapped = KeyFile::wrap(&secret, id, protector, &OsEntropy).map_err(|error| KeyringError::Key(key_path.clone(), error))?;
-        private_file::create(&key_path, &wrapped, 0o400)?;
-        private_file::create(&public_path(directory, &id), &keyfile::public_file(&public), 0o444)?;
-        write_current(directory, &id)?;
+        let here = key_path.parent() == Some(directory);
+        if here {
+            private_file::put(&key_path, &wrapped, 0o400)?;
+        } else {
+            private_file::create(&key_path, &wrapped, 0o400)?;
+        }
+        private_file::put(&public_path(directory, &id), &keyfile::public_file(&public), 0o444)?;
+        let word = if here { "" } else { ELSEWHERE };
+        private_file::put(&directory.join("current"), format!("{id}{word}\n").as_bytes(), 0o444)?;
         Ok(id)
     }
 
-    /// Loads all public keys and the still closed key files. No passphrase is needed.
+    /// Loads all public keys and the still closed key files. No passphrase is needed. What cannot be used of a key that is not
+    /// the current one is left out and named by [`Keyring::strays`].
     pub fn open(directory: &Path) -> Result<Keyring, KeyringError> {
+        let current_path = directory.join("current");
+        let (id, elsewhere) = read_current(&current_path)?.ok_or_else(|| KeyringError::NoCurrentKey(current_path.clone()))?;
+        let mut strays = Vec::new();
+        let mut stray = |path: PathBuf, error: KeyringError| match path.file_stem().and_then(|stem| parse_id(stem.as_encoded_bytes())) {
+            Some(of) if of == id => Err(error),
+            of => {
+                strays.push(Stray {
+                    path,
+                    of,
+                    why: error.to_string(),
+                });
+                Ok(())
+            }
+        };
         let mut keys = BTreeMap::new();
         for path in files_ending(directory, "pub")? {
-            let content = private_file::read(&path, PUBLIC_FILE_MAX, Privacy::Public)?;
-            let public = keyfile::parse_public_file(&content).map_err(|error| KeyringError::Key(path, error))?;
-            let entry = Entry {
-                public: Arc::new(public),
-                file: None,
-                secret: None,
-            };
-            keys.insert(entry.public.id(), entry);
+            match read_public(&path) {
+                Ok(public) => {
+                    let entry = Entry {
+                        public: Arc::new(public),
+                        file: None,
+                        secret: None,
+                    };
+                    keys.insert(entry.public.id(), entry);
+                }
+                Err(error) => stray(path, error)?,
+            }
         }
-        let current_path = directory.join("current");
-        let current = read_current(&current_path)?
-            .and_then(|id| keys.get(&id))
+        let current = keys
+            .get(&id)
             .map(|entry| entry.public.clone())
             .ok_or(KeyringError::NoCurrentKey(current_path))?;
         let mut state = State { current, keys };
         for path in files_ending(directory, "key")? {
-            state.attach(&path, Privacy::Owner)?;
+            if let Err(error) = state.attach(&path, Privacy::Owner) {
+                stray(path, error)?;
+            }
         }
         Ok(Keyring {
             directory: directory.to_owned(),
+            elsewhere,
+            strays,
             state: RwLock::new(state),
         })
+    }
+
+    /// Files in the directory that look like those of a key and are of no use: half of a key that was never finished, or damaged.
+    pub fn strays(&self) -> &[Stray] {
+        &self.strays
+    }
+
+    /// Whether the current key's private half belongs here and is not here: then it is lost, and not merely locked.
+    pub fn lacks_current(&self) -> bool {
+        let state = self.read();
+        let here = state.keys.get(&state.current.id()).is_some_and(|entry| entry.file.is_some());
+        !self.elsewhere && !here
     }
 
     /// Adds a key file from elsewhere (a service manager's credential); its public half must be in the directory.
@@ -305,31 +363,35 @@ fn files_ending(directory: &Path, ending: &str) -> Result<Vec<PathBuf>, KeyringE
     Ok(found)
 }
 
-/// `current` is replaced by rename: it holds no secret, and a torn one would leave the portal without a key.
-fn write_current(directory: &Path, id: &KeyId) -> Result<(), KeyringError> {
-    let fresh = directory.join("current.new");
-    match std::fs::remove_file(&fresh) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(FileError::Io(fresh, error).into());
-        }
-        _ => {}
+/// What a creation that was cut off has left under its other name.
+fn clear_unfinished(directory: &Path) -> Result<(), KeyringError> {
+    for path in files_ending(directory, private_file::UNFINISHED)? {
+        std::fs::remove_file(&path).map_err(|error| FileError::Io(path, error))?;
     }
-    private_file::create(&fresh, format!("{id}\n").as_bytes(), 0o444)?;
-    let current = directory.join("current");
-    let renamed = std::fs::rename(&fresh, &current).and_then(|()| private_file::sync_parent(&current));
-    Ok(renamed.map_err(|error| FileError::Io(current, error))?)
+    Ok(())
 }
 
-fn read_current(path: &Path) -> Result<Option<KeyId>, KeyringError> {
+fn read_public(path: &Path) -> Result<PublicKey, KeyringError> {
+    let content = private_file::read(path, PUBLIC_FILE_MAX, Privacy::Public)?;
+    keyfile::parse_public_file(&content).map_err(|error| KeyringError::Key(path.to_owned(), error))
+}
+
+fn read_current(path: &Path) -> Result<Option<(KeyId, bool)>, KeyringError> {
     let content = match private_file::read(path, 64, Privacy::Public) {
         Err(FileError::Missing(_)) => return Ok(None),
         other => other?,
     };
-    let decoded = data_encoding::HEXLOWER.decode(content.trim_ascii()).unwrap_or_default();
-    match <[u8; 16]>::try_from(decoded.as_slice()) {
-        Ok(id) => Ok(Some(KeyId(id))),
-        Err(_) => Err(FileError::Malformed(path.to_owned(), "is not a key id").into()),
+    let line = content.trim_ascii();
+    let id = line.strip_suffix(ELSEWHERE.as_bytes());
+    match parse_id(id.unwrap_or(line)) {
+        Some(found) => Ok(Some((found, id.is_some()))),
+        None => Err(FileError::Malformed(path.to_owned(), "is not a key id").into()),
     }
+}
+
+fn parse_id(text: &[u8]) -> Option<KeyId> {
+    let decoded = data_encoding::HEXLOWER.decode(text).ok()?;
+    Some(KeyId(decoded.try_into().ok()?))
 }
 
 fn erase_file(path: &Path) -> std::io::Result<()> {

@@ -78,6 +78,26 @@ pub fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     })
 }
 
+/// The ending of a file that is not finished yet.
+pub const UNFINISHED: &str = "new";
+
+/// Creates the file so that it is there whole or not at all, also after a kill or a power cut: written and synced under another name, then renamed. Whatever had the
+/// name before is replaced.
+pub fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".");
+    fresh.push(UNFINISHED);
+    let fresh = PathBuf::from(fresh);
+    let failed = |error| FileError::Io(path.to_owned(), error);
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(FileError::Io(fresh, error)),
+        _ => {}
+    }
+    create(&fresh, content, mode)?;
+    std::fs::rename(&fresh, path).map_err(failed)?;
+    sync_parent(path).map_err(failed)
+}
+
 /// Makes a directory's entries durable.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = match path.parent() {

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! 0    8    "NDSECR1\n"
-//! 8    224  seven secrets of 32 bytes: link pepper, password pepper, records key, index key, idempotency key,
+//! 8    16   id of the portal they belong to
+//! 24   224  seven secrets of 32 bytes: link pepper, password pepper, records key, index key, idempotency key,
 //!           token derivation key, receipt signing seed
-//! 232  32   SHA-256("nightdrop/v1/secrets-check" ‖ 00 ‖ bytes 0..232)
+//! 248  32   SHA-256("nightdrop/v1/secrets-check" ‖ 00 ‖ bytes 0..248)
 //! ```
 //! Losing it makes open links unusable, console passwords invalid and sealed record fields unreadable; documents that
 //! wait to be forwarded survive. Every use below has a domain string of its own, so no two uses share a MAC.
@@ -27,7 +28,8 @@ use crate::domain::token::{HashedToken, PlainToken, TOKEN_BYTES};
 
 const MAGIC: &[u8; 8] = b"NDSECR1\n";
 const COUNT: usize = 7;
-const FILE_LEN: usize = 8 + COUNT * 32 + 32;
+const HEAD_LEN: usize = 8 + 16;
+const FILE_LEN: usize = HEAD_LEN + COUNT * 32 + 32;
 const FIELD_VERSION: u8 = 1;
 const ERASABLE_VERSION: u8 = 2;
 const FIELD_NONCE: usize = 24;
@@ -78,6 +80,7 @@ impl From<RandomUnavailable> for SecretsError {
 
 /// The secrets, in memory for the life of the process.
 pub struct PortalSecrets {
+    portal: [u8; 16],
     link_pepper: SecretBytes<32>,
     password_pepper: SecretBytes<32>,
     records: SecretBytes<32>,
@@ -88,16 +91,17 @@ pub struct PortalSecrets {
 }
 
 impl PortalSecrets {
-    /// Makes the file (`O_EXCL`, 0400, fsynced) with fresh secrets.
-    pub fn create(path: &Path) -> Result<(), SecretsError> {
-        Self::create_with(&OsEntropy, path)
+    /// Makes the file (`O_EXCL`, 0400, fsynced) with fresh secrets for this portal.
+    pub fn create(path: &Path, portal: &[u8; 16]) -> Result<(), SecretsError> {
+        Self::create_with(&OsEntropy, path, portal)
     }
 
     /// `create` with a given source of random bytes.
-    pub fn create_with(source: &dyn Entropy, path: &Path) -> Result<(), SecretsError> {
+    pub fn create_with(source: &dyn Entropy, path: &Path, portal: &[u8; 16]) -> Result<(), SecretsError> {
         let mut content = Zeroizing::new(vec![0u8; FILE_LEN]);
         content[..8].copy_from_slice(MAGIC);
-        source.fill(&mut content[8..FILE_LEN - 32])?;
+        content[8..HEAD_LEN].copy_from_slice(portal);
+        source.fill(&mut content[HEAD_LEN..FILE_LEN - 32])?;
         let check = file_check(&content[..FILE_LEN - 32]);
         content[FILE_LEN - 32..].copy_from_slice(&check);
         Ok(private_file::create(path, &content, 0o400)?)
@@ -115,12 +119,13 @@ impl PortalSecrets {
         }
         let part = |number: usize| {
             SecretBytes::<32>::filled_by(|place| {
-                place.copy_from_slice(&content[8 + number * 32..][..32]);
+                place.copy_from_slice(&content[HEAD_LEN + number * 32..][..32]);
                 Ok::<(), std::convert::Infallible>(())
             })
             .expect("infallible")
         };
         Ok(PortalSecrets {
+            portal: content[8..HEAD_LEN].try_into().expect("sixteen bytes"),
             link_pepper: part(0),
             password_pepper: part(1),
             records: part(2),
@@ -129,6 +134,11 @@ impl PortalSecrets {
             token_derivation: part(5),
             signing_seed: part(6),
         })
+    }
+
+    /// The portal that these secrets were made for.
+    pub fn portal(&self) -> [u8; 16] {
+        self.portal
     }
 
     /// HMAC(link pepper, "nightdrop/v1/link" ‖ 00 ‖ token): the only stored form of a token, and its lookup key.
@@ -231,6 +241,7 @@ impl PortalSecrets {
     pub(super) fn counting(first: u8) -> PortalSecrets {
         let part = || SecretBytes::take(&mut super::testing::seq::<32>(first));
         PortalSecrets {
+            portal: [0; 16],
             link_pepper: part(),
             password_pepper: part(),
             records: part(),
@@ -320,18 +331,19 @@ mod tests {
     fn the_file_is_made_once_and_refused_when_damaged_or_exposed() {
         let scratch = Scratch::new();
         let path = scratch.path("portal.secrets");
-        PortalSecrets::create(&path).unwrap();
+        PortalSecrets::create(&path, &[9; 16]).unwrap();
         assert!(matches!(
-            PortalSecrets::create(&path),
+            PortalSecrets::create(&path, &[9; 16]),
             Err(SecretsError::File(FileError::Exists(_)))
         ));
         let first = PortalSecrets::load(&path).unwrap();
         let again = PortalSecrets::load(&path).unwrap();
+        assert_eq!(first.portal(), [9; 16]);
         assert_eq!(first.index("case", b"x"), again.index("case", b"x"));
         assert_eq!(format!("{first:?}"), "PortalSecrets([redacted])");
 
         let content = std::fs::read(&path).unwrap();
-        for (name, place) in [("a", 0usize), ("b", 8), ("c", 231), ("d", 263)] {
+        for (name, place) in [("a", 0usize), ("b", 8), ("c", 247), ("d", 279)] {
             let mut changed = content.clone();
             changed[place] ^= 1;
             private_file::create(&scratch.path(name), &changed, 0o400).unwrap();

@@ -185,6 +185,14 @@ impl SlotsFile {
         Self::over(Box::new(FilePages::new(path, file)), uuid, slots, abort)
     }
 
+    /// The uuid in a file's head, and how many slots it has. Reads only, and takes no lock.
+    pub fn look(path: &Path) -> Result<([u8; 16], u64), EraseError> {
+        let file = private_file::open_checked(path, Privacy::Owner, OpenOptions::new().read(true))
+            .map_err(|error| EraseError::Unusable(error.to_string()))?;
+        let length = file.metadata()?.len();
+        read_head(path, &file, length)
+    }
+
     /// Builds the store over given pages; scans all of them.
     pub(super) fn over(pages: Box<dyn Pages>, uuid: [u8; 16], slots: u64, abort: AbortHook) -> Result<SlotsFile, EraseError> {
         let mut store = SlotsFile {

@@ -54,6 +54,12 @@ pub enum Transition {
         part: PartName,
         by: Actor,
     },
+    /// By a recovery of the portal: its erasure secret, its bytes or its key are gone, or nobody can say any more what became of it.
+    Lose {
+        by: Actor,
+        /// `None`: as the delivery says.
+        passed_on: Option<PassedOn>,
+    },
     // By the applicant's browser.
     SpendPasscodeTry,
     /// Under the link of that generation: a stream that began under an older link is refused.
@@ -244,6 +250,7 @@ pub fn apply(
         | Transition::RequestPurge { .. }
         | Transition::MarkUploaded { .. }
         | Transition::HandOut { .. }
+        | Transition::Lose { .. }
         | Transition::Nudge => {
             decide(&mut request, transition, now, &mut log)?;
         }
@@ -434,6 +441,18 @@ fn decide(request: &mut DocumentRequest, transition: Transition, now: OffsetDate
                 .progress
                 .push((format!("{HANDED_OUT}{part}"), now.unix_timestamp().to_string()));
             log.add_event(AuditEvent::new(now, by, "document.handed_out").on(request.id).with("part", &part));
+        }
+        Transition::Lose { by, passed_on } => {
+            let cause = PurgeCause::Lost;
+            let event = AuditEvent::new(now, by, "purge.started").on(request.id).with("cause", cause.code());
+            request.lease = None;
+            request.stage = Stage::Purging {
+                document: document.clone(),
+                passed_on: passed_on.unwrap_or_else(|| PassedOn::at_end(delivery, &cause)),
+                cause,
+                since: now,
+            };
+            log.add_event(event);
         }
         Transition::Nudge => match &mut delivery.phase {
             // Moved also when it is due already: whoever is asking at this moment sees that it changed.

@@ -12,9 +12,11 @@ pub mod fsync;
 mod group;
 mod leftovers;
 mod lists;
+pub mod mark;
 mod outbox;
 mod probe;
 pub mod records;
+mod recovery;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,7 @@ use super::{Claim, Claimed, Cursor, Filter, Page, RecordStore, StorageError, key
 use due::Queue;
 use durable::{DurableSled, Metrics, Options, Seq};
 use error::StoreError;
+use mark::{Mark, Standing};
 use records::{Batch, Rows};
 use rows::{append, count, drop_old, number, seen_claim, stored_count, write_change, write_claim};
 
@@ -66,9 +69,16 @@ pub struct SledStore {
 }
 
 impl SledStore {
-    /// Opens the store and gives back the leases of the process before: it is gone, since the lock is ours.
+    /// Opens the store and gives back the leases of the process before: it is gone, since the lock is ours. With a mark in `options`, a store that is not at it is
+    /// refused before any row is written.
     pub fn open(dir: &Path, options: Options, source: clock::Source) -> Result<Self, StoreError> {
         let store = DurableSled::open(dir, options)?;
+        if let Some(file) = store.mark() {
+            match Standing::of(&store.records(), &file.reread()?)? {
+                Standing::Current => file.begin(Mark::of(&store.records())?),
+                missing => return Err(StoreError::Behind(missing)),
+            }
+        }
         let seen = store.records().get(&key::meta("clock"))?;
         let seen = seen.and_then(|b| b.try_into().ok()).map(|b| from_ms(i64::from_be_bytes(b)));
         let base = store.records().get(&key::meta(CLOCK_BASE))?;
@@ -533,6 +543,8 @@ fn sorted(error: StoreError) -> StorageError {
         StoreError::Full { .. } => StorageError::Full,
         StoreError::Held | StoreError::Io(_) => StorageError::Busy,
         StoreError::Spilled | StoreError::Unknown(_) | StoreError::NotDurable(_) => StorageError::Indeterminate(error.to_string()),
-        StoreError::Size { .. } | StoreError::Corrupt(_) | StoreError::Older => StorageError::Corrupt(error.to_string()),
+        StoreError::Size { .. } | StoreError::Corrupt(_) | StoreError::Older | StoreError::Behind(_) | StoreError::Foreign => {
+            StorageError::Corrupt(error.to_string())
+        }
     }
 }

@@ -55,7 +55,8 @@ pub async fn sealed<R: RecordStore + ?Sized>(records: &R) -> Result<Sealed, Stor
     Ok(sealed)
 }
 
-fn keys_of(request: &DocumentRequest, document: DocumentId) -> Result<BTreeSet<KeyId>, &'static str> {
+/// The keys that the parts of one submission are sealed to.
+pub fn keys_of(request: &DocumentRequest, document: DocumentId) -> Result<BTreeSet<KeyId>, &'static str> {
     let held = request.document().filter(|d| d.id == document).into_iter().flat_map(|d| &d.parts);
     let unfinished = request.receivings.iter().filter(|r| r.document == document);
     let finished = unfinished.flat_map(|r| match &r.how {

@@ -156,7 +156,7 @@ async fn a_purged_document_opens_for_nobody_whatever_he_kept() {
     }
     assert!(house.portal.erasure.get(&document.id.0, &document.slot).is_err());
     // Not one page of the slots names it any more.
-    let slots = std::fs::read(house.data().join("erase.slots")).unwrap();
+    let slots = std::fs::read(house.data().join("erasure/erase.slots")).unwrap();
     assert!(!slots.windows(16).any(|w| w == document.id.0));
 }
 

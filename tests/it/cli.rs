@@ -1,5 +1,6 @@
 //! The real binary from outside: init, serve, doctor and the commands that speak to a running portal. T117, T141, T142.
 
+mod recovery;
 mod rotation;
 
 use std::io::{BufRead, BufReader};
@@ -499,7 +500,10 @@ fn t142_doctor_says_what_is_good_and_finds_planted_faults() {
     chmod("data/nightdrop.toml", 0o600);
 
     let future = std::time::SystemTime::now() + std::time::Duration::from_secs(7_200);
-    let slots = std::fs::File::options().write(true).open(made.path("data/erase.slots")).unwrap();
+    let slots = std::fs::File::options()
+        .write(true)
+        .open(made.path("data/erasure/erase.slots"))
+        .unwrap();
     slots.set_modified(future).unwrap();
     finds("clock", "younger than now");
     slots.set_modified(std::time::SystemTime::now()).unwrap();
@@ -519,9 +523,9 @@ fn t142_doctor_says_what_is_good_and_finds_planted_faults() {
     finds("providers", "providers.sandbox.api_key_file");
     std::fs::write(&made.config, &text).unwrap();
 
-    std::fs::rename(made.path("data/erase.slots"), made.path("slots")).unwrap();
+    std::fs::rename(made.path("data/erasure/erase.slots"), made.path("slots")).unwrap();
     finds("erasure", "missing");
-    std::fs::rename(made.path("slots"), made.path("data/erase.slots")).unwrap();
+    std::fs::rename(made.path("slots"), made.path("data/erasure/erase.slots")).unwrap();
     done(&mut made.with_config(&["doctor"]));
 }
 
@@ -815,7 +819,7 @@ fn commands_that_need_a_portal_say_how_to_name_it() {
 fn receipts_verify_offline_and_not_when_touched() {
     let folder = Folder::new();
     let place = |name: &str| folder.path().join(name);
-    PortalSecrets::create(&place("secrets")).unwrap();
+    PortalSecrets::create(&place("secrets"), &[1; 16]).unwrap();
     let secrets = PortalSecrets::load(&place("secrets")).unwrap();
     let at = OffsetDateTime::UNIX_EPOCH;
     let erasure = Erasure {

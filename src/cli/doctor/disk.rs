@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
 use super::Findings;
-use crate::app::{Layout, privacy_of};
+use crate::app::identity::Survey;
+use crate::app::{Layout, data_folder, privacy_of};
 use crate::config::Config;
 use crate::crypto::assurance::{self, Assurance, AssuranceClass, Watch};
 use crate::crypto::erase::ErasureStore;
@@ -34,10 +35,24 @@ pub fn look(config: &Config, findings: &mut Findings) {
         );
         return;
     }
-    for folder in [&config.data_dir, &layout.keys, &layout.documents] {
+    for folder in [&config.data_dir, &layout.keys, &layout.documents, &layout.erasure] {
         private(folder, findings);
     }
     memory(config, findings);
+    if let Some(command) = data_folder::unfinished(&layout) {
+        findings.wrong(
+            "data",
+            format!("a `nightdrop {command}` was cut off"),
+            format!("run `nightdrop {command}` again"),
+        );
+    }
+    for fault in Survey::of(&layout).faults(&layout) {
+        findings.wrong(
+            "data",
+            fault,
+            "put it back; if it is lost for good, `nightdrop recover` says what that costs",
+        );
+    }
     keys(config, &layout, findings);
     // Before the store and the slots are touched.
     times(&layout, findings);

@@ -28,6 +28,7 @@ use super::error::{StoreError, from_read, from_write};
 use super::fsync::log_syncs;
 use super::group::{Group, Work};
 use super::leftovers;
+use super::mark::{self, MarkFile};
 use super::records::{Batch, Overlay, Rows};
 
 pub use super::group::Seq;
@@ -59,6 +60,8 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// What to do when a write failed.
     pub abort: AbortHook,
+    /// Told of every round after its sync.
+    pub mark: Option<Arc<MarkFile>>,
 }
 
 impl Default for Options {
@@ -67,6 +70,7 @@ impl Default for Options {
             cache_bytes: 16 << 20,
             reserve_bytes: 64 << 20,
             abort: Arc::new(say_and_end),
+            mark: None,
         }
     }
 }
@@ -160,6 +164,7 @@ impl DurableSled {
             sync_dir(dir).map_err(io)?;
         }
         let group = Group::default();
+        group.decisions().number = mark::number(&Rows::settled(&records))?;
         let (credit, watched) = (AtomicI64::new(0), AtomicU64::new(0));
         let dir = dir.to_owned();
         let core = Core {
@@ -226,6 +231,9 @@ impl DurableSled {
         batch.check()?;
         self.core.take_room(batch.bytes(), batch.may_use_reserve())?;
         decisions.pending.extend(batch.into_rows());
+        decisions.number += 1;
+        let number = decisions.number.to_be_bytes();
+        decisions.pending.insert(mark::number_row(), Some(number.to_vec()));
         let seq = self.core.group.wrote();
         drop(decisions);
         self.core.group.ask();
@@ -343,6 +351,10 @@ impl DurableSled {
             log_syncs: log_syncs(),
         }
     }
+
+    pub(super) fn mark(&self) -> Option<&MarkFile> {
+        self.core.options.mark.as_deref()
+    }
 }
 
 impl Core {
@@ -431,7 +443,11 @@ impl Core {
         // Sealing a log buffer (16 MiB) leaves it in this thread's bag of garbage, which sled looks into only
         // when 64 things are in it: that could be a gigabyte.
         crossbeam_epoch::pin().flush();
-        check_unspilled(&self.spilled)
+        check_unspilled(&self.spilled)?;
+        if let Some(mark) = &self.options.mark {
+            mark.committed(rows);
+        }
+        Ok(())
     }
 
     /// Works around a lost wake-up of sled: when a log write fails on one of its two paths

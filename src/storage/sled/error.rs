@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::mark::Standing;
 use crate::storage::ReadError;
 
 /// An error of the embedded store.
@@ -28,6 +29,10 @@ pub enum StoreError {
     Spilled,
     /// The files cannot be read as a store, or hold something impossible. Restore from a backup.
     Corrupt(String),
+    /// The store ends before its high-water mark, or has another history: acknowledged decisions are missing. It stays closed.
+    Behind(Standing),
+    /// It is the store of another portal. It stays closed.
+    Foreign,
     /// An I/O error while reading or opening. Nothing was written.
     Io(String),
     /// The outcome of the last writes is unknown; this handle is dead and the abort hook has been called.
@@ -47,6 +52,8 @@ impl fmt::Display for StoreError {
             Self::Older => out.write_str("this folder was made by an earlier, unreleased version; make a new one with `nightdrop init`"),
             Self::Spilled => out.write_str("the database spilled a record into an unsynced file"),
             Self::Corrupt(what) => write!(out, "the database is damaged: {what}"),
+            Self::Behind(standing) => standing.fmt(out),
+            Self::Foreign => out.write_str("it holds another portal's records"),
             Self::Io(what) => write!(out, "the database cannot be read: {what}"),
             Self::Unknown(what) => write!(out, "the outcome of the last writes is unknown: {what}"),
         }
@@ -63,6 +70,8 @@ impl From<StoreError> for ReadError {
             StoreError::Size { .. } => Self::Final(error.to_string()),
             StoreError::Held
             | StoreError::Older
+            | StoreError::Behind(_)
+            | StoreError::Foreign
             | StoreError::NotDurable(_)
             | StoreError::Full { .. }
             | StoreError::Spilled

@@ -36,6 +36,8 @@ pub(super) struct Group {
 
 #[derive(Default)]
 pub(super) struct Decisions {
+    /// Of the last decision, since the store was made; each writes its own as a row.
+    pub(super) number: u64,
     pub(super) pending: Overlay,
     pub(super) in_flight: Arc<Overlay>,
 }

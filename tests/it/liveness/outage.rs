@@ -9,6 +9,8 @@ use nightdrop::domain::request::RequestState;
 use nightdrop::worker::{self, Step};
 use nightdrop::workflow::Portal;
 
+use nightdrop::storage::PartWriter;
+
 use super::*;
 
 /// What reading answers while it is set.
@@ -29,8 +31,8 @@ struct Chunks(Arc<dyn BlobStore>, Fault);
 
 #[async_trait]
 impl BlobStore for Chunks {
-    async fn put(&self, key: BlobKey, chunk: Bytes) -> Result<(), StorageError> {
-        self.0.put(key, chunk).await
+    async fn writer(&self, document: DocumentId, file_index: u8, from: u32) -> Result<Box<dyn PartWriter>, StorageError> {
+        self.0.writer(document, file_index, from).await
     }
     async fn get(&self, key: BlobKey) -> Result<Option<Bytes>, ReadError> {
         self.1.now().map_or(Ok(()), Err)?;
@@ -67,6 +69,15 @@ impl ErasureStore for Slots {
     }
     fn live(&self) -> Result<Vec<LiveSlot>, EraseError> {
         self.0.live()
+    }
+    fn damaged(&self) -> Result<Vec<LiveSlot>, EraseError> {
+        self.0.damaged()
+    }
+    fn destroy_damaged(&self, slot: &LiveSlot) -> Result<ReadBack, EraseError> {
+        self.0.destroy_damaged(slot)
+    }
+    fn ready(&self) -> Result<(), EraseError> {
+        self.0.ready()
     }
     fn free(&self) -> Result<u64, EraseError> {
         self.0.free()

@@ -52,6 +52,7 @@ const WORDS: &[(&str, &str)] = &[
     ("mail.queued", "E-mail on its way"),
     ("mail.sent", "E-mail sent"),
     ("part.received", "Part received"),
+    ("portal.recovered", "Portal recovered after a loss"),
     ("purge.requested", "Purge ordered"),
     ("purge.started", "Purge started"),
     ("recovery_codes.made", "Recovery codes made"),

@@ -1,0 +1,285 @@
+//! The data folder of one portal: where its parts lie, how they are made, and how they are opened at start. Only `init` and `recover` make parts: a start that finds one
+//! missing, foreign or behind refuses, and changes nothing.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::identity::{Condition, Label, Part, PortalId, Survey};
+use super::vault_key::{KeyProtection, make_key};
+use super::{StartError, refused};
+use crate::config::Config;
+use crate::config::reader::Fault;
+use crate::crypto::assurance::{self, AssuranceClass, Watch};
+use crate::crypto::envelope::Suite;
+use crate::crypto::erase::EraseError;
+use crate::crypto::private_file;
+use crate::crypto::secrets::PortalSecrets;
+use crate::crypto::slots::SlotsFile;
+use crate::storage::clock::Source;
+use crate::storage::files::FileStore;
+use crate::storage::sled::SledStore;
+use crate::storage::sled::durable::Options;
+use crate::storage::sled::error::StoreError;
+use crate::storage::sled::mark::{Mark, MarkFile};
+
+/// Rows of the store that bind it to its portal and to its slots file.
+pub(super) const PORTAL_ROW: &str = "portal";
+pub(super) const SLOTS_ROW: &str = "slots";
+/// Where the store notes which blocks the slots file had.
+const PLACE: &str = "slots_place";
+
+/// What backup tools look for before they leave a folder out.
+const CACHE_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55
+# Erasure slots must be in no backup: a copy keeps documents readable that were purged since.
+";
+
+/// What to do about a part that is not there.
+pub(super) const WAY_OUT: &str = "If a disk is not mounted or a copy is not complete, mend that and start again; \
+    if it is lost for good, `nightdrop recover` says what that costs and makes the portal work again (docs/operations/recovery.md)";
+/// What to do about a store that is not at its mark.
+pub(super) const BEHIND: &str = "Its log is damaged, or an older copy of it was put in its place: put the right one back and start again; \
+    if there is none, `nightdrop recover` says what that costs and goes on from what is here (docs/operations/recovery.md)";
+
+/// Where everything of one data folder lies.
+pub struct Layout {
+    pub data: PathBuf,
+    pub store: PathBuf,
+    /// Sealed documents.
+    pub documents: PathBuf,
+    /// The folder of what no backup may hold: erasure slots and the store's high-water mark.
+    pub erasure: PathBuf,
+    pub slots: PathBuf,
+    pub mark: PathBuf,
+    pub keys: PathBuf,
+    pub secrets: PathBuf,
+    pub kek: PathBuf,
+    /// The note of an `init` or a `recover` that has not come to its end.
+    pub unfinished: PathBuf,
+}
+
+impl Layout {
+    pub fn of(config: &Config) -> Self {
+        let (data, keys, erasure) = (&config.data_dir, &config.keys.folder, &config.erasure_folder);
+        Self {
+            data: data.clone(),
+            store: data.join("store"),
+            documents: data.join("documents"),
+            slots: erasure.join("erase.slots"),
+            mark: erasure.join("mark"),
+            erasure: erasure.clone(),
+            secrets: keys.join("portal.secrets"),
+            kek: keys.join("kek"),
+            keys: keys.clone(),
+            unfinished: data.join("unfinished"),
+        }
+    }
+}
+
+/// Makes every part of a new portal. Refuses to touch what exists.
+pub fn create(config: &Config, protection: &KeyProtection, suite: Suite) -> Result<(), StartError> {
+    let layout = Layout::of(config);
+    refuse_memory(config)?;
+    let survey = Survey::of(&layout);
+    if let Some((part, _)) = survey.parts.iter().find(|(part, condition)| !is_free(*part, condition)) {
+        return Err(StartError::Refused(format!(
+            "{} already holds a portal ({}); choose another data_dir, or start it with `nightdrop serve`",
+            config.data_dir.display(),
+            part.place(&layout).display()
+        )));
+    }
+    private_folder(&layout.data).map_err(|e| refused(&layout.data.display().to_string())(&e))?;
+    let portal = PortalId::random().map_err(|e| refused("the portal's id")(&e))?;
+    make_keys_folder(&layout, portal)?;
+    PortalSecrets::create(&layout.secrets, &portal.0).map_err(|e| refused("the portal's secrets cannot be made")(&e))?;
+    make_key(config, &layout, protection, suite)?;
+    make_documents(&layout, portal)?;
+    let slots = make_slots(config, &layout, portal)?;
+    make_store(&layout, portal, slots)?;
+    MarkFile::create(&layout.mark, &portal.0, &Mark::default()).map_err(|e| refused(&layout.mark.display().to_string())(&e))
+}
+
+/// Whether a part can be made: a keys folder of somebody's own may be there already.
+fn is_free(part: Part, condition: &Condition) -> bool {
+    *condition == Condition::Missing || (part == Part::Keys && matches!(condition, Condition::Damaged(_)))
+}
+
+pub(super) fn make_keys_folder(layout: &Layout, portal: PortalId) -> Result<(), StartError> {
+    labelled(&layout.keys, &Label::of(portal))
+}
+
+pub(super) fn make_documents(layout: &Layout, portal: PortalId) -> Result<(), StartError> {
+    labelled(&layout.documents, &Label::of(portal))
+}
+
+fn labelled(folder: &Path, label: &Label) -> Result<(), StartError> {
+    let failed = |e: &dyn fmt::Display| StartError::Refused(format!("{}: {e}", folder.display()));
+    private_folder(folder).map_err(|e| failed(&e))?;
+    label.write(folder).map_err(|e| failed(&e))?;
+    private_file::sync_parent(folder).map_err(|e| failed(&e))
+}
+
+/// A new slots file in a folder that backup tools leave out; returns its uuid. It appears under its name when it is whole.
+pub(super) fn make_slots(config: &Config, layout: &Layout, portal: PortalId) -> Result<[u8; 16], StartError> {
+    labelled(&layout.erasure, &Label::of(portal))?;
+    let failed = |e: &dyn fmt::Display| StartError::Refused(format!("the erasure slots cannot be made: {e}"));
+    private_file::put(&layout.erasure.join("CACHEDIR.TAG"), CACHE_TAG.as_bytes(), 0o400).map_err(|e| failed(&e))?;
+    let fresh = layout.erasure.join("erase.slots.new");
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&error)),
+        _ => {}
+    }
+    let uuid = SlotsFile::create(&fresh, config.erasure_slots).map_err(|e| failed(&e))?;
+    std::fs::rename(&fresh, &layout.slots)
+        .and_then(|()| private_file::sync_parent(&layout.slots))
+        .map_err(|e| failed(&e))?;
+    Ok(uuid)
+}
+
+/// A new empty store whose documents have their secrets in that slots file. Its label comes last: a half-made one is none.
+pub(super) fn make_store(layout: &Layout, portal: PortalId, slots: [u8; 16]) -> Result<(), StartError> {
+    private_folder(&layout.store).map_err(|e| refused(&layout.store.display().to_string())(&e))?;
+    let failed = |e: &dyn fmt::Display| StartError::Refused(format!("the store cannot be made: {e}"));
+    let store = SledStore::open(&layout.store, Options::default(), Source::System).map_err(|e| failed(&e))?;
+    store.set_meta(PORTAL_ROW, &portal.0).map_err(|e| failed(&e))?;
+    store.set_meta(SLOTS_ROW, &slots).map_err(|e| failed(&e))?;
+    drop(store);
+    name_slots(layout, portal, slots)
+}
+
+/// Writes the store's label.
+pub(super) fn name_slots(layout: &Layout, portal: PortalId, slots: [u8; 16]) -> Result<(), StartError> {
+    let label = Label {
+        slots: Some(slots),
+        ..Label::of(portal)
+    };
+    labelled(&layout.store, &label)
+}
+
+pub(super) fn private_folder(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Looks whether the data folder is whole and of one portal, and changes nothing. Every later step of a start may rely on it.
+pub fn check(layout: &Layout) -> Result<PortalId, StartError> {
+    if let Some(command) = unfinished(layout) {
+        return Err(StartError::Refused(format!(
+            "a `nightdrop {command}` of {} was cut off; run it again: it goes on, or begins anew",
+            layout.data.display()
+        )));
+    }
+    let survey = Survey::of(layout);
+    if survey.is_empty() {
+        return Err(StartError::Refused(format!(
+            "{} holds no portal: if its disk is not mounted, mount it; otherwise `nightdrop init` makes one",
+            layout.data.display()
+        )));
+    }
+    let faults = survey.faults(layout);
+    match survey.portal() {
+        Some(portal) if faults.is_empty() => Ok(portal),
+        _ => {
+            let way_out = if survey.undecided() { "" } else { WAY_OUT };
+            Err(StartError::Refused(format!("{}; nothing was changed. {way_out}", faults.join("; "))))
+        }
+    }
+}
+
+/// Which command has not come to its end.
+pub fn unfinished(layout: &Layout) -> Option<String> {
+    let text = std::fs::read_to_string(&layout.unfinished).ok()?;
+    let note: serde_json::Value = serde_json::from_str(&text).ok()?;
+    note["command"].as_str().map(str::to_owned)
+}
+
+/// Opens the store of a data folder that was checked: it is not written to before it is known to be this portal's and at its high-water mark.
+pub fn open_store(layout: &Layout, portal: PortalId, source: Source) -> Result<SledStore, StartError> {
+    let mark = MarkFile::open(&layout.mark)
+        .map_err(|e| StartError::Refused(format!("the store's high-water mark ({}): {e}. {WAY_OUT}", layout.mark.display())))?;
+    let options = Options {
+        mark: Some(Arc::new(mark)),
+        ..Options::default()
+    };
+    let failed = |error: StoreError| {
+        let text = format!("the store in {} cannot be opened: {error}", layout.store.display());
+        match error {
+            StoreError::Behind(_) => StartError::Refused(format!("{text}. Nothing was destroyed. {BEHIND}")),
+            StoreError::Corrupt(_) | StoreError::Foreign => StartError::Refused(format!("{text}. {WAY_OUT}")),
+            StoreError::Full { .. } => StartError::Unavailable(format!("{text}; make room on its disk")),
+            StoreError::Held | StoreError::Io(_) | StoreError::Unknown(_) => StartError::Unavailable(text),
+            _ => StartError::Refused(text),
+        }
+    };
+    let store = SledStore::open(&layout.store, options, source).map_err(failed)?;
+    let row = |name: &str| store.meta(name).map_err(failed);
+    let named = Label::read(&layout.store).ok().flatten().and_then(|label| label.slots);
+    if row(PORTAL_ROW)?.as_deref() != Some(&portal.0) || row(SLOTS_ROW)?.as_deref() != named.as_ref().map(|uuid| &uuid[..]) {
+        return Err(failed(StoreError::Foreign));
+    }
+    Ok(store)
+}
+
+pub(super) fn open_documents(folder: &Path) -> Result<FileStore, StartError> {
+    FileStore::open(folder).map_err(|e| {
+        StartError::Refused(format!(
+            "the documents in {} cannot be opened: {e}; put the folder back (is it mounted?): an empty one in its place would lose what it holds",
+            folder.display()
+        ))
+    })
+}
+
+/// Opens the slots and judges the place where they lie. A place that is new is noted once it is good enough, or accepted.
+pub(super) fn open_slots(config: &Config, layout: &Layout, store: &SledStore) -> Result<(SlotsFile, Watch), StartError> {
+    let noted = |name| store.meta(name).map_err(|e| refused("the store")(&e));
+    let uuid: Option<[u8; 16]> = noted(SLOTS_ROW)?.and_then(|u| u.try_into().ok());
+    let slots = SlotsFile::open(&layout.slots, uuid.as_ref()).map_err(|error| {
+        let why = format!("the erasure slots cannot be opened: {error}");
+        match error {
+            EraseError::Io(_) => StartError::Unavailable(why),
+            _ => StartError::Refused(why),
+        }
+    })?;
+    let place = noted(PLACE)?;
+    let watch = Watch::begin(&layout.slots, &slots, place.as_deref()).map_err(|e| refused("the erasure self-test")(&e))?;
+    let assurance = watch.current();
+    if assurance.class == AssuranceClass::C && !config.accept_weak_erasure {
+        let mend = match watch.is_weakened() {
+            true => "Overwrite the free space of that disk if the earlier secrets matter, then start once with erasure.accept_weak = true.",
+            false => "Move data_dir to ext4 or XFS, or set erasure.accept_weak = true.",
+        };
+        return Err(StartError::Refused(format!(
+            "erasing is not shown to work on this file system ({}): {} {mend}",
+            assurance.file_system,
+            assurance.reasons.join(" ")
+        )));
+    }
+    let report = slots.report();
+    if report.damaged + report.repaired > 0 {
+        tracing::warn!(
+            event = "slots_damaged",
+            damaged = report.damaged,
+            repaired = report.repaired,
+            "pages of the slots file were not as they were written; damaged ones that belong to a document are kept, look at the disk"
+        );
+    }
+    if let Some(blocks) = watch.blocks().filter(|blocks| place.as_deref() != Some(&blocks[..])) {
+        store.set_meta(PLACE, &blocks).map_err(|e| refused("the store")(&e))?;
+    }
+    Ok((slots, watch))
+}
+
+/// A store in memory loses every acknowledged document with the machine's next start.
+pub(super) fn refuse_memory(config: &Config) -> Result<(), StartError> {
+    // A folder that is not there yet is judged by the one that it will be made in.
+    let there = config.data_dir.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let volatile = assurance::is_volatile(there).map_err(|e| refused(&there.display().to_string())(&e))?;
+    match volatile && !config.accept_volatile_data {
+        true => Err(StartError::Configuration(vec![Fault::new(
+            "data_dir",
+            "lies in memory (tmpfs), where the machine's next start ends every document and every record; choose a folder on a disk, or set accept_volatile_data = true",
+        )])),
+        false => Ok(()),
+    }
+}

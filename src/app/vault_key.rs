@@ -1,0 +1,165 @@
+//! The vault key of a data folder: how it is made, and what opens it at start without a person. A key that is lost is told from one that is merely locked: for the
+//! first the portal does not start, since nothing that it would take in could ever be read.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::data_folder::Layout;
+use super::{StartError, refused};
+use crate::config::{CREDENTIALS, Config};
+use crate::crypto::envelope::{KeyId, Suite};
+use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
+use crate::crypto::keyring::{Keyring, KeyringError};
+use crate::crypto::private_file::{self, FileError, Privacy};
+use crate::crypto::secret::SecretBytes;
+use crate::storage::sled::SledStore;
+use crate::workflow::vault;
+
+/// What to do about a vault key that cannot be used.
+const WAY_OUT: &str = "Put it back and start again; if it is lost for good, `nightdrop recover --new-key` makes another one, and what was sealed to the lost one is lost \
+    with it (docs/operations/recovery.md)";
+
+fn lost(what: &str) -> impl FnOnce(&dyn fmt::Display) -> StartError + '_ {
+    move |error| StartError::Refused(format!("{what}: {error}. {WAY_OUT}"))
+}
+
+/// How a new vault key is protected on disk.
+pub enum KeyProtection {
+    Passphrase(Zeroizing<Vec<u8>>, Argon2Cost),
+    /// 32 random bytes in a file of their own, beside the key.
+    KekFile,
+    /// Nothing: the private key goes to this file, and a service manager hands it back at start.
+    Credential(PathBuf),
+}
+
+/// A new vault key, current from now on.
+pub(super) fn make_key(config: &Config, layout: &Layout, protection: &KeyProtection, suite: Suite) -> Result<KeyId, StartError> {
+    let made = match protection {
+        KeyProtection::Passphrase(passphrase, cost) => Keyring::create_key(&layout.keys, suite, &Protector::Passphrase(passphrase, *cost)),
+        KeyProtection::KekFile => {
+            let place = config.keys.kek_file.as_ref().unwrap_or(&layout.kek);
+            // One that is whole may open older keys as well.
+            let kek = match read_kek(place) {
+                Ok(kek) => kek,
+                Err(_) => {
+                    let kek = crate::crypto::keyfile::generate_kek().map_err(|e| refused("the vault key")(&e))?;
+                    private_file::put(place, kek.expose(), 0o400).map_err(|e| refused("the key-encrypting key")(&e))?;
+                    kek
+                }
+            };
+            Keyring::create_key(&layout.keys, suite, &Protector::Kek(&kek))
+        }
+        KeyProtection::Credential(file) => Keyring::create_credential(&layout.keys, suite, file),
+    };
+    made.map_err(|e| refused("the vault key cannot be made")(&e))
+}
+
+/// A file that cannot be looked at may hold what it should: its mode or its disk has to be mended, and nothing is given up.
+fn of_file(what: &str) -> impl FnOnce(FileError) -> StartError + '_ {
+    move |error| match error {
+        FileError::Exposed(..) | FileError::Io(..) => refused(what)(&error),
+        FileError::Missing(_) | FileError::Malformed(..) | FileError::Exists(_) => lost(what)(&error),
+    }
+}
+
+fn of_keyring(what: &str) -> impl FnOnce(KeyringError) -> StartError + '_ {
+    move |error| match error {
+        KeyringError::File(error) => of_file(what)(error),
+        other => lost(what)(&other),
+    }
+}
+
+/// The keys of a data folder that was checked, with everything opened that needs no person.
+pub(super) fn open_keyring(config: &Config, layout: &Layout) -> Result<Keyring, StartError> {
+    let keyring = Keyring::open(&layout.keys).map_err(of_keyring("the vault key cannot be used"))?;
+    for stray in keyring.strays() {
+        tracing::warn!(file = %stray.path.display(), why = stray.why, "a file of a key that is of no use; remove it when nothing needs it");
+    }
+    unlock_at_start(config, layout, &keyring)?;
+    let current = keyring.current().id();
+    if keyring.lacks_current() {
+        return Err(lost("the vault key cannot be used")(&format_args!(
+            "the private half of {current} is not in {}",
+            layout.keys.display()
+        )));
+    }
+    let of_file = keyring.status().iter().any(|k| k.current && k.protection == Some(Protection::Kek));
+    if of_file && keyring.is_locked() {
+        let place = config.keys.kek_file.as_ref().unwrap_or(&layout.kek);
+        return Err(lost("the vault key cannot be opened")(&format_args!(
+            "the file with its key ({}) is missing",
+            place.display()
+        )));
+    }
+    Ok(keyring)
+}
+
+/// Refuses a start while a file of a key is damaged that documents are sealed to. A key that is not here at all is said by each of its documents.
+pub(super) async fn keys_are_here(keyring: &Keyring, store: &SledStore) -> Result<(), StartError> {
+    if keyring.strays().is_empty() {
+        return Ok(());
+    }
+    let sealed = vault::sealed(store).await.map_err(|e| refused("the documents' keys")(&e))?;
+    let needed = keyring.strays().iter().find_map(|stray| {
+        let documents = sealed.by_key.get(&stray.of?)?;
+        Some(format!("{} ({documents} documents are sealed to it)", stray.why))
+    });
+    needed.map_or(Ok(()), |what| Err(lost("a vault key cannot be used")(&what)))
+}
+
+/// A secret's file must not be readable by others; what the service manager hands over is root's, with an access list for us.
+pub fn privacy_of(path: &Path) -> Privacy {
+    let folder = std::env::var_os(CREDENTIALS).filter(|folder| !folder.is_empty());
+    let inside = |folder| path.starts_with(folder) && !path.components().any(|c| c == Component::ParentDir);
+    match folder.is_some_and(|folder| inside(PathBuf::from(folder))) {
+        true => Privacy::Credential,
+        false => Privacy::Owner,
+    }
+}
+
+/// The key-encrypting key in a file of its own.
+pub(super) fn read_kek(path: &Path) -> Result<SecretBytes<32>, FileError> {
+    let bytes = private_file::read(path, 64, privacy_of(path))?;
+    let raw = <[u8; 32]>::try_from(bytes.as_slice());
+    let mut raw = raw.map_err(|_| FileError::Malformed(path.to_owned(), "must hold exactly 32 bytes"))?;
+    Ok(SecretBytes::take(&mut raw))
+}
+
+/// Unlocks what needs no person: a key that the service manager hands over, a key-encrypting key or passphrase in a file. Otherwise the portal starts locked.
+pub(super) fn unlock_at_start(config: &Config, layout: &Layout, keyring: &Keyring) -> Result<(), StartError> {
+    if let Some(path) = &config.keys.credential_file {
+        let id = keyring.attach_credential(path).map_err(of_keyring("keys.credential_file"))?;
+        let bare = keyring
+            .status()
+            .iter()
+            .any(|k| k.id == id && k.protection == Some(Protection::None));
+        if bare {
+            keyring
+                .unlock(&Protector::None)
+                .map_err(of_keyring("the vault key does not open with keys.credential_file"))?;
+        }
+    }
+    let kek = config
+        .keys
+        .kek_file
+        .clone()
+        .or_else(|| layout.kek.exists().then(|| layout.kek.clone()));
+    if let Some(path) = kek {
+        let kek = read_kek(&path).map_err(of_file("keys.kek_file"))?;
+        keyring
+            .unlock(&Protector::Kek(&kek))
+            .map_err(of_keyring("the vault key does not open with keys.kek_file"))?;
+    }
+    if let Some(path) = &config.keys.passphrase_file {
+        let bytes = private_file::read(path, 4096, privacy_of(path)).map_err(of_file("keys.passphrase_file"))?;
+        // One line break at the end, of either kind, is the editor's.
+        let passphrase = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        let passphrase = passphrase.strip_suffix(b"\r").unwrap_or(passphrase);
+        keyring
+            .unlock(&Protector::Passphrase(passphrase, Argon2Cost::for_this_machine()))
+            .map_err(of_keyring("the vault key does not open with keys.passphrase_file"))?;
+    }
+    Ok(())
+}

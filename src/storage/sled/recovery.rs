@@ -1,0 +1,105 @@
+//! What a recovery changes in the store of a stopped portal: many requests at once, every session, and the word that it happened. Each change is the transition that
+//! the domain allows, with its audit events; repeating it changes nothing.
+
+use super::error::StoreError;
+use super::mark::{Mark, Standing};
+use super::records::Batch;
+use super::{Failed, SledStore, load};
+use crate::domain::audit::AuditEntry;
+use crate::domain::id::RequestId;
+use crate::domain::request::{DocumentRequest, RequestState};
+use crate::domain::transition::Transition;
+use crate::storage::record::Record;
+use crate::storage::{StorageError, key};
+
+/// Requests looked at between two waits for the disk.
+const STEP: usize = 200;
+
+impl SledStore {
+    /// How far this store has come.
+    pub fn present(&self) -> Result<Mark, StoreError> {
+        Mark::of(&self.store.records())
+    }
+
+    /// How this store stands to a mark.
+    pub fn standing(&self, mark: &Mark) -> Result<Standing, StoreError> {
+        Standing::of(&self.store.records(), mark)
+    }
+
+    /// The hash of one audit entry, if it is there.
+    pub fn audit_hash(&self, sequence: u64) -> Result<Option<[u8; 32]>, StoreError> {
+        let row = self.store.records().get(&key::audit(sequence))?;
+        Ok(row.and_then(|row| AuditEntry::decode(&row).ok()).map(|entry| entry.hash))
+    }
+
+    /// Applies what `choose` wants to every request that rests in one of these states; returns how many it wanted something of. Durable when it returns. A request that
+    /// cannot be read is left alone and logged.
+    pub fn change_all(&self, states: &[RequestState], choose: impl Fn(&DocumentRequest) -> Vec<Transition>) -> Result<u64, StoreError> {
+        let mut changed = 0;
+        for state in states {
+            let prefix = key::state_prefix(*state);
+            let mut behind: Option<Vec<u8>> = None;
+            loop {
+                let step = self.store.records().scan_prefix(&prefix, behind.as_deref(), STEP)?;
+                let Some((last, _)) = step.last() else { break };
+                behind = Some(last.clone());
+                // The id ends the key.
+                let ids = step
+                    .iter()
+                    .filter_map(|(k, _)| k.get(k.len().checked_sub(16)?..)?.try_into().ok().map(RequestId));
+                for id in ids {
+                    changed += u64::from(self.change_one(id, &choose)?);
+                }
+                self.store.durable_blocking()?;
+            }
+        }
+        Ok(changed)
+    }
+
+    fn change_one(&self, id: RequestId, choose: impl Fn(&DocumentRequest) -> Vec<Transition>) -> Result<bool, StoreError> {
+        let request = match load(&self.store.records(), id) {
+            Ok(Some(request)) => request,
+            Ok(None) => return Ok(false),
+            Err(Failed::Store(error)) => return Err(error),
+            Err(Failed::Storage(error)) => {
+                tracing::error!(request = %id, %error, "a stored request cannot be read and is left as it is");
+                return Ok(false);
+            }
+        };
+        let wanted = choose(&request);
+        let any = !wanted.is_empty();
+        for transition in wanted {
+            let now = self.clock.now();
+            let decided = self.store.decide(|rows| {
+                let mut batch = Batch::new();
+                Self::change(rows, &mut batch, id, transition, now)?;
+                batch.frees_space();
+                Ok::<_, Failed>((batch, ()))
+            });
+            match decided {
+                // Durable with its step; the next one reads what this one wrote.
+                Ok(((), _)) => {}
+                Err(Failed::Storage(StorageError::Refused(_) | StorageError::NotFound)) => return Ok(false),
+                Err(error) => return Err(error.into_store()),
+            }
+        }
+        Ok(any)
+    }
+
+    /// Ends every session; returns how many there were.
+    pub fn end_all_sessions(&self) -> Result<u64, StoreError> {
+        let decided = self.store.decide(|rows| {
+            let mut batch = Batch::new();
+            let open = rows.scan_prefix(&[key::SESSION], None, usize::MAX)?;
+            let ended = open.len() as u64;
+            for (session, _) in open {
+                batch.remove(session);
+            }
+            batch.frees_space();
+            Ok::<_, StoreError>((batch, ended))
+        });
+        let (ended, seq) = decided?;
+        self.store.settled_blocking(seq)?;
+        Ok(ended)
+    }
+}
