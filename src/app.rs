@@ -18,7 +18,7 @@ use crate::connectors::hook::Hook;
 use crate::connectors::mail::Mailer;
 use crate::connectors::settings::Secret;
 use crate::connectors::{self, Connector};
-use crate::crypto::assurance::{self, Assurance, AssuranceClass};
+use crate::crypto::assurance::{self, AssuranceClass, Watch};
 use crate::crypto::envelope::Suite;
 use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
 use crate::crypto::keyring::Keyring;
@@ -44,6 +44,9 @@ use crate::workflow::{Counters, InFlight, Policy, Portal, forward, sign_in, swee
 
 /// How long a stopping process waits for uploads and deliveries in progress, in seconds.
 const SHUTDOWN_PATIENCE: u64 = 25;
+
+/// Where the store notes which blocks the slots file had.
+const PLACE: &str = "slots_place";
 
 /// Where everything of one data folder lies.
 pub struct Layout {
@@ -105,6 +108,7 @@ pub enum KeyProtection {
 /// Makes folders, keys, secrets, erasure slots and an empty store. Refuses to touch what exists.
 pub fn create(config: &Config, protection: &KeyProtection, suite: Suite) -> Result<(), StartError> {
     let layout = Layout::of(config);
+    refuse_memory(config)?;
     if layout.secrets.exists() || layout.slots.exists() || layout.store.exists() {
         return Err(StartError::Refused(format!(
             "{} already holds a portal; choose another data_dir, or start it with `nightdrop serve`",
@@ -159,6 +163,7 @@ impl App {
                 config.data_dir.display()
             )));
         }
+        refuse_memory(&config)?;
         let providers = connect(&config.providers)?;
         let store = Arc::new(open_store(&layout.store, source)?);
         let secrets = Arc::new(PortalSecrets::load(&layout.secrets).map_err(|e| refused("the portal's secrets cannot be read")(&e))?);
@@ -171,7 +176,7 @@ impl App {
             records: store.clone() as Arc<dyn Records>,
             blobs: store.clone() as Arc<dyn BlobStore>,
             erasure: Arc::new(slots),
-            assurance,
+            assurance: Arc::new(assurance),
             keyring,
             secrets,
             passwords: Arc::new(passwords),
@@ -183,6 +188,7 @@ impl App {
             lanes: Lanes::default(),
             hashing: Queue::new(hashing),
             checking: Queue::new(hashing),
+            unlocking: Queue::new(1),
             tasks: tokio::runtime::Handle::current(),
             wake: Notify::new(),
             breakers: forward::Breakers::default(),
@@ -481,19 +487,52 @@ fn unlock_at_start(config: &Config, layout: &Layout, keyring: &Keyring) -> Resul
     Ok(())
 }
 
-fn open_slots(config: &Config, layout: &Layout, store: &SledStore) -> Result<(SlotsFile, Assurance), StartError> {
-    let uuid = store.meta("slots").map_err(|e| refused("the store")(&e))?;
-    let uuid: Option<[u8; 16]> = uuid.and_then(|u| u.try_into().ok());
+/// Opens the slots and judges the place where they lie. A place that is new is noted once it is good enough, or accepted.
+fn open_slots(config: &Config, layout: &Layout, store: &SledStore) -> Result<(SlotsFile, Watch), StartError> {
+    let noted = |name| store.meta(name).map_err(|e| refused("the store")(&e));
+    let uuid: Option<[u8; 16]> = noted("slots")?.and_then(|u| u.try_into().ok());
     let slots = SlotsFile::open(&layout.slots, uuid.as_ref()).map_err(|e| refused("the erasure slots cannot be opened")(&e))?;
-    let assurance = assurance::self_test(&layout.slots, &slots).map_err(|e| refused("the erasure self-test")(&e))?;
+    let place = noted(PLACE)?;
+    let watch = Watch::begin(&layout.slots, &slots, place.as_deref()).map_err(|e| refused("the erasure self-test")(&e))?;
+    let assurance = watch.current();
     if assurance.class == AssuranceClass::C && !config.accept_weak_erasure {
+        let mend = match watch.is_weakened() {
+            true => "Overwrite the free space of that disk if the earlier secrets matter, then start once with erasure.accept_weak = true.",
+            false => "Move data_dir to ext4 or XFS, or set erasure.accept_weak = true.",
+        };
         return Err(StartError::Refused(format!(
-            "erasing is not shown to work on this file system ({}): {} Move data_dir to ext4 or XFS, or set erasure.accept_weak = true.",
+            "erasing is not shown to work on this file system ({}): {} {mend}",
             assurance.file_system,
             assurance.reasons.join(" ")
         )));
     }
-    Ok((slots, assurance))
+    let report = slots.report();
+    if report.damaged + report.repaired > 0 {
+        tracing::warn!(
+            event = "slots_damaged",
+            damaged = report.damaged,
+            repaired = report.repaired,
+            "pages of the slots file were not as they were written; damaged ones that belong to a document are kept, look at the disk"
+        );
+    }
+    if let Some(blocks) = watch.blocks().filter(|blocks| place.as_deref() != Some(&blocks[..])) {
+        store.set_meta(PLACE, &blocks).map_err(|e| refused("the store")(&e))?;
+    }
+    Ok((slots, watch))
+}
+
+/// A store in memory loses every acknowledged document with the machine's next start.
+fn refuse_memory(config: &Config) -> Result<(), StartError> {
+    // A folder that is not there yet is judged by the one that it will be made in.
+    let there = config.data_dir.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let volatile = assurance::is_volatile(there).map_err(|e| refused(&there.display().to_string())(&e))?;
+    match volatile && !config.accept_volatile_data {
+        true => Err(StartError::Configuration(vec![Fault::new(
+            "data_dir",
+            "lies in memory (tmpfs), where the machine's next start ends every document and every record; choose a folder on a disk, or set accept_volatile_data = true",
+        )])),
+        false => Ok(()),
+    }
 }
 
 /// How the company's pages look, from what the configuration checked.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::workflow::{Portal, WorkflowError, forward, outgoing, sweep};
+use crate::workflow::{Portal, WorkflowError, forward, outgoing, purge, sweep};
 
 /// Requests worked on at once: a slow provider must not hold up the others.
 const HANDS: usize = 8;
@@ -152,6 +152,9 @@ async fn sweeper(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<
         tokio::select! {
             () = tokio::time::sleep(SWEEP_EVERY) => {}
             _ = stopped.changed() => return,
+        }
+        if let Err(error) = purge::look(&portal).await {
+            tracing::warn!(%error, "the slots file could not be judged and will be");
         }
         match sweep::sweep(&portal).await {
             Ok(swept) if swept == sweep::Swept::default() => {}

@@ -33,9 +33,10 @@ use time::Duration;
 use tokio::sync::Notify;
 
 use crate::connectors::Connector;
-use crate::crypto::assurance::Assurance;
-use crate::crypto::erase::ErasureStore;
+use crate::crypto::assurance::Watch;
+use crate::crypto::erase::{EraseError, ErasureStore};
 use crate::crypto::keyring::Keyring;
+use crate::crypto::memory;
 use crate::crypto::password::Passwords;
 use crate::crypto::random::RandomUnavailable;
 use crate::crypto::secrets::PortalSecrets;
@@ -50,7 +51,7 @@ pub struct Portal {
     pub records: Arc<dyn Records>,
     pub blobs: Arc<dyn BlobStore>,
     pub erasure: Arc<dyn ErasureStore>,
-    pub assurance: Assurance,
+    pub assurance: Arc<Watch>,
     pub keyring: Arc<Keyring>,
     pub secrets: Arc<PortalSecrets>,
     pub providers: BTreeMap<ProviderName, Arc<dyn Connector>>,
@@ -66,6 +67,8 @@ pub struct Portal {
     pub hashing: queue::Queue,
     /// The same for the applicants' codes: a flood at the staff door must not shut theirs.
     pub checking: queue::Queue,
+    /// Passphrases of the vault key, one at a time.
+    pub unlocking: queue::Queue,
     /// Where that runs which must end whoever asked for it: the threads of the doors die with a panic, and these tasks with them.
     pub tasks: tokio::runtime::Handle,
     /// Rung when something may have become due.
@@ -162,6 +165,8 @@ pub enum WorkflowError {
     VaultLocked,
     /// Too much at once; try again shortly.
     Busy,
+    /// What is needed for it cannot be read or written now, and may be again: nothing is known to be lost. The text is for the log.
+    Unavailable(String),
     /// Something inside failed; the text is for the log.
     Internal(String),
 }
@@ -179,7 +184,7 @@ impl fmt::Display for WorkflowError {
             Self::Random => f.write_str("the operating system gives no random bytes"),
             Self::VaultLocked => f.write_str("the vault is locked"),
             Self::Busy => f.write_str("too much at once"),
-            Self::Internal(why) => f.write_str(why),
+            Self::Unavailable(why) | Self::Internal(why) => f.write_str(why),
         }
     }
 }
@@ -196,6 +201,16 @@ impl From<StorageError> for WorkflowError {
     }
 }
 
+impl From<EraseError> for WorkflowError {
+    fn from(error: EraseError) -> Self {
+        match error {
+            EraseError::SlotsFull => Self::Storage(StorageError::Full),
+            error if error.is_transient() => Self::Unavailable(error.to_string()),
+            error => Self::Internal(error.to_string()),
+        }
+    }
+}
+
 impl From<RandomUnavailable> for WorkflowError {
     fn from(_: RandomUnavailable) -> Self {
         Self::Random
@@ -204,6 +219,11 @@ impl From<RandomUnavailable> for WorkflowError {
 
 /// Runs blocking work (argon2, fsync) off the async threads.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkflowError> {
+    let work = || {
+        let done = work();
+        memory::wipe_stack();
+        done
+    };
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| WorkflowError::Internal("a blocking task panicked".to_owned()))

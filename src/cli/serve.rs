@@ -8,6 +8,8 @@ use clap::{Args, ValueEnum};
 use tracing::Level;
 
 use crate::app::{App, Running, StartError};
+use crate::config::Config;
+use crate::config::reader::Fault;
 use crate::crypto::memory::{self, MemoryReport};
 use crate::http::address_of;
 use crate::storage::clock::Source;
@@ -64,6 +66,7 @@ pub fn run(serve: Serve) -> Outcome {
     let memory = memory::harden();
     let descriptors = process::raise_descriptors();
     let config = process::load(serve.config.as_deref())?;
+    refuse_swap(&config, &memory)?;
     let held = log::start(serve.log.unwrap_or_else(LogFormat::fitting), To::Output, Level::INFO)?;
     process::block_on(async {
         let mut stop = Stop::listen()?;
@@ -89,7 +92,20 @@ pub fn run(serve: Serve) -> Outcome {
     })
 }
 
-async fn open(config: crate::config::Config) -> Outcome<Running> {
+/// A page that is swapped out in the clear is a copy of documents and keys that nothing erases.
+fn refuse_swap(config: &Config, memory: &MemoryReport) -> Outcome {
+    if !memory.may_reach_a_disk() || config.accept_readable_swap {
+        return Ok(());
+    }
+    Err(StartError::Configuration(vec![Fault::new(
+        "accept_readable_swap",
+        "must be true to run with swap that is not known to be encrypted: documents and keys would be written to it. Better: run under the given service unit, \
+         which locks memory (LimitMEMLOCK=infinity), set MemorySwapMax=0, encrypt the swap (dm-crypt), or switch it off (swapoff -a)",
+    )])
+    .into())
+}
+
+async fn open(config: Config) -> Outcome<Running> {
     let app = App::open(config, Source::System).await.map_err(|error| match error {
         StartError::Refused(why) if why.contains(&StoreError::Held.to_string()) => Failure::new(format!(
             "{why}; a data folder is used by one process at a time: stop the other one, or set another data_dir"
@@ -118,7 +134,7 @@ fn report(running: &Running, memory: &MemoryReport, descriptors: u64) {
         event = "roles",
         "all roles share this process on the embedded store: sealed documents are safe from a stolen disk, not from code that runs in this process"
     );
-    let assurance = &portal.assurance;
+    let assurance = portal.assurance.current();
     tracing::info!(
         event = "erasure",
         class = %assurance.class,
@@ -126,6 +142,12 @@ fn report(running: &Running, memory: &MemoryReport, descriptors: u64) {
         reasons = assurance.reasons.join(" "),
         "what a purge is worth on this disk"
     );
+    if portal.assurance.is_weakened() {
+        tracing::error!(
+            event = "erasure_weakened",
+            "the slots file is not where it was: secrets of before may be read from its earlier blocks; see docs/erasure.md"
+        );
+    }
     if portal.keyring.is_locked() {
         tracing::warn!(
             event = "locked",

@@ -208,6 +208,10 @@ impl From<WorkflowError> for Problem {
                 tracing::error!("a stored request was changed outside the portal");
                 Self::internal("This request cannot be trusted any more. Issue a new one.").code("request.tampered")
             }
+            WorkflowError::Unavailable(why) => {
+                tracing::error!(why, "something below failed and may work again");
+                Self::unavailable("The portal cannot do this at the moment. Nothing half-done was kept; try again in a moment.").after(10)
+            }
             WorkflowError::Internal(why) => {
                 tracing::error!(why, "an internal failure");
                 Self::internal("Something failed here. Nothing half-done was kept; try again.")

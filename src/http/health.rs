@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, web};
 
 use super::State;
 use super::error::Problem;
+use crate::workflow::blocking;
 
 pub fn routes(routes: &mut web::ServiceConfig) {
     routes
@@ -34,6 +35,11 @@ async fn ready(state: web::Data<State>) -> Result<HttpResponse, Problem> {
         return Err(Problem::full(
             "No erasure slot is free: documents are held and not delivered. See `nightdrop doctor`.",
         ));
+    }
+    let erasure = portal.erasure.clone();
+    if let Err(error) = blocking(move || erasure.ready()).await? {
+        tracing::error!(%error, "not ready: the slots file does not take a write");
+        return Err(Problem::unavailable("The erasure slots cannot be written at the moment. See the log.").after(10));
     }
     if !portal.blobs.room_for(portal.policy.max_file) {
         return Err(Problem::full("The disk is nearly full. See `nightdrop doctor`."));
@@ -141,6 +147,18 @@ async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Problem> {
         "gauge",
         "1 while purging by deadline is suspended because the clock jumped.",
         &one(u64::from(portal.records.clock_suspect())),
+    );
+    put(
+        "erasure_weakened",
+        "gauge",
+        "1 when erasing is worth less than it was at start, or the slots file was moved: see the log.",
+        &one(u64::from(portal.assurance.is_weakened())),
+    );
+    put(
+        "erasure_slots_damaged",
+        "gauge",
+        "Erasure slots that fail their check and were not destroyed.",
+        &one(portal.erasure.damaged().map_or(0, |damaged| damaged.len() as u64)),
     );
     put(
         "erasure_slots_free",

@@ -429,7 +429,7 @@ impl Held {
                 portal.in_flight.leave(document);
                 return Err(match failed {
                     Ok(Err(EraseError::SlotsFull)) => ReceiveError::Full,
-                    Ok(Err(error)) => WorkflowError::Internal(error.to_string()).into(),
+                    Ok(Err(error)) => WorkflowError::from(error).into(),
                     Err(error) => error.into(),
                     Ok(Ok(_)) => ReceiveError::Full,
                 });
@@ -452,7 +452,7 @@ impl Held {
         let secret = match blocking(move || erasure.get(&document.0, &slot)).await? {
             Ok(secret) => Arc::new(secret),
             Err(EraseError::Erased | EraseError::OtherOwner) => return Err(WorkflowError::Refused(Illegal::Superseded).into()),
-            Err(error) => return Err(WorkflowError::Internal(error.to_string()).into()),
+            Err(error) => return Err(WorkflowError::from(error).into()),
         };
         Ok(Self {
             portal,

@@ -108,7 +108,7 @@ async fn secret(portal: &Portal, receiving: &Receiving) -> Result<Option<Erasure
     match blocking(move || erasure.get(&owner, &slot)).await? {
         Ok(secret) => Ok(Some(secret)),
         Err(EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged) => Ok(None),
-        Err(error) => Err(WorkflowError::Internal(error.to_string())),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -198,7 +198,7 @@ async fn begin(
             portal.in_flight.leave(document);
             return Err(match failed {
                 Ok(Err(EraseError::SlotsFull)) => ReceiveError::Full,
-                Ok(Err(error)) => WorkflowError::Internal(error.to_string()).into(),
+                Ok(Err(error)) => WorkflowError::from(error).into(),
                 Ok(Ok(_)) => ReceiveError::Full,
                 Err(error) => error.into(),
             });

@@ -1,8 +1,10 @@
 //! The sweep: whatever a crash or a lost connection left behind, erasure secrets first. Runs at start, before anything is accepted, and then from time to time.
 
-use crate::crypto::erase::EraseError;
+use std::collections::HashSet;
+
+use crate::crypto::erase::{EraseError, LiveSlot};
 use crate::domain::id::{DocumentId, RequestId};
-use crate::domain::request::{How, Receiving};
+use crate::domain::request::{DocumentRequest, How, Receiving};
 use crate::domain::transition::Transition;
 use crate::storage::StorageError;
 
@@ -19,9 +21,7 @@ pub struct Swept {
 pub async fn sweep(portal: &Portal) -> Result<Swept, WorkflowError> {
     let mut swept = Swept::default();
     let erasure = portal.erasure.clone();
-    let live = blocking(move || erasure.live())
-        .await?
-        .map_err(|e| WorkflowError::Internal(e.to_string()))?;
+    let (live, damaged) = blocking(move || Ok::<_, EraseError>((erasure.live()?, erasure.damaged()?))).await??;
     let stored = portal.blobs.documents().await?;
     for (document, owner) in portal.records.live_documents().await? {
         if dead_upload(portal, document, owner).await? {
@@ -37,9 +37,12 @@ pub async fn sweep(portal: &Portal) -> Result<Swept, WorkflowError> {
                 Ok(_) => swept.slots += 1,
                 // Its own upload destroyed it meanwhile, and the place may have a new owner.
                 Err(EraseError::Erased | EraseError::OtherOwner) => {}
-                Err(error) => return Err(WorkflowError::Internal(error.to_string())),
+                Err(error) => return Err(error.into()),
             }
         }
+    }
+    if !damaged.is_empty() {
+        swept.slots += destroy_damaged(portal, damaged).await?;
     }
     for document in stored {
         if orphan(portal, document).await? {
@@ -48,6 +51,37 @@ pub async fn sweep(portal: &Portal) -> Result<Swept, WorkflowError> {
         }
     }
     Ok(swept)
+}
+
+/// Destroys damaged secrets whose place no document and no upload has. What is left of an interrupted write goes here; one that went bad under a living
+/// document stays, so that a fault of the medium destroys nothing. A mail is not looked for by its place: one whose secret is damaged is lost either way.
+async fn destroy_damaged(portal: &Portal, damaged: Vec<LiveSlot>) -> Result<usize, WorkflowError> {
+    let mut taken = HashSet::new();
+    for (_, owner) in portal.records.live_documents().await? {
+        match portal.records.request(owner).await {
+            Ok(Some(request)) => taken.extend(places(&request)),
+            Ok(None) => {}
+            // Which place it has is unknown: all of them may be its.
+            Err(StorageError::Corrupt(_)) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut destroyed = 0;
+    for slot in damaged.into_iter().filter(|slot| !taken.contains(&slot.slot.index)) {
+        let erasure = portal.erasure.clone();
+        match blocking(move || erasure.destroy_damaged(&slot)).await? {
+            Ok(_) => destroyed += 1,
+            Err(EraseError::OtherOwner) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(destroyed)
+}
+
+/// The slots that a request's row names.
+fn places(request: &DocumentRequest) -> impl Iterator<Item = u64> {
+    let held = request.document().map(|document| document.slot.index);
+    held.into_iter().chain(request.receivings.iter().map(|r| r.slot.index))
 }
 
 /// In flight is asked before the store: an upload leaves the flight only when its commit is visible, so it is found by one of the two.

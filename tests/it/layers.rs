@@ -157,7 +157,7 @@ fn what_must_stay_in_one_place_stays_there() {
             "now_utc()",
             &["storage/clock.rs", "connectors/http", "connectors/sumsub.rs", "sandbox", "cli"],
         );
-        only_in("unsafe ", &["storage/sled/fsync.rs"]);
+        only_in("unsafe ", &["storage/sled/fsync.rs", "crypto/extents.rs"]);
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -149,7 +149,7 @@ impl House {
         private(&folder.path().join("sandbox-key"), "sandbox-key");
         private(&folder.path().join("webhook"), WEBHOOK_SECRET);
         let text = format!(
-            "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
+            "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\naccept_volatile_data = true\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
              erasure = {{ slots = {}, accept_weak = true }}\nworkers = 2\n{}\n\
              [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"{}\"\napi_key_file = \"sandbox-key\"\nwebhook_secret_file = \"webhook\"\nconfirm = \"{}\"\n{}",
             wish.slots,

@@ -17,7 +17,6 @@ use crate::domain::document::SealedText;
 use crate::domain::id::{DispatchId, DocumentId};
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage};
-use crate::storage::StorageError;
 use crate::words;
 use crate::workflow::message::Message;
 use crate::workflow::{Portal, WorkflowError, blocking};
@@ -151,11 +150,7 @@ async fn sealed(
         Ok(free) if free <= SLOTS_LEFT => Err(EraseError::SlotsFull),
         _ => erasure.put(&id.0, &secret),
     })
-    .await?
-    .map_err(|error| match error {
-        EraseError::SlotsFull => WorkflowError::Storage(StorageError::Full),
-        other => WorkflowError::Internal(other.to_string()),
-    })?;
+    .await??;
     let dispatch = Dispatch {
         id,
         channel: Channel::Mail,
@@ -236,7 +231,7 @@ pub async fn open(portal: &Portal, dispatch: &Dispatch) -> Result<Opened, Workfl
     let secret = match blocking(move || erasure.get(&id.0, &slot)).await? {
         Ok(secret) => secret,
         Err(EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged | EraseError::NoSuchSlot) => return Ok(Opened::Lost),
-        Err(error) => return Err(WorkflowError::Internal(error.to_string())),
+        Err(error) => return Err(error.into()),
     };
     let Ok(plain) = portal.secrets.open_erasable_field(&secret, &context(id), &sealed.0) else {
         return Ok(Opened::Lost);
