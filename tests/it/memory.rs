@@ -76,7 +76,7 @@ struct Found {
 fn search(process: u32, windows: &Windows) -> Vec<Found> {
     let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
     let memory = File::open(format!("/proc/{process}/mem")).unwrap();
-    let mut found = Vec::new();
+    let mut found: Vec<Found> = Vec::new();
     for mapping in maps.lines().filter(|line| line.contains(" rw")) {
         let (from, to) = mapping.split(' ').next().unwrap().split_once('-').unwrap();
         let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
