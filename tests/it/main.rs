@@ -12,6 +12,7 @@ mod console;
 mod crash;
 mod demo;
 mod forwarding;
+mod hosts;
 mod journey;
 mod layers;
 mod links;
