@@ -33,7 +33,7 @@ use crate::inspect::scan::Clamd;
 use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
-use crate::storage::{BlobStore, Records};
+use crate::storage::{BlobStore, RecordStore, Records};
 use crate::worker::Worker;
 use crate::workflow::lanes::Lanes;
 use crate::workflow::outgoing::{self, Outgoing};
@@ -225,6 +225,7 @@ impl App {
         let settings = http::Settings {
             staff_tls: self.config.staff.tls.is_some(),
             staff_url: self.config.staff_url.clone(),
+            staff_hosts: self.config.staff_hosts.clone(),
             ..http::Settings::of(&self.config.public_url, addresses.1)
         };
         let sso = self.config.sso.as_ref().map(|sso| single_sign_on(sso, &settings)).transpose()?;
@@ -283,6 +284,10 @@ impl Running {
         futures_util::future::join_all(doors).await;
         if let Some(worker) = self.worker {
             worker.stop(Duration::from_secs(5)).await;
+        }
+        let now = RecordStore::now(&*self.store);
+        if let Err(error) = self.store.note_time(now).await {
+            tracing::error!(%error, "the time could not be written down");
         }
         if let Err(error) = self.store.store().durable().await {
             tracing::error!(%error, "the store could not be flushed");

@@ -158,6 +158,10 @@ async fn sweeper(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<
             Ok(swept) => tracing::info!(?swept, "left-overs destroyed"),
             Err(error) => tracing::warn!(%error, "the sweep failed and will be repeated"),
         }
+        // A quiet portal writes nothing else that would tell the next start what time it was.
+        if let Err(error) = portal.records.note_time(portal.records.now()).await {
+            tracing::warn!(%error, "the time could not be written down");
+        }
         if let Err(error) = portal.records.sweep_sessions().await {
             tracing::warn!(%error, "ended sessions could not be dropped");
         }

@@ -5,6 +5,7 @@
 
 pub mod ballast;
 mod blobs;
+mod clock_rows;
 mod directory;
 pub mod durable;
 pub mod error;
@@ -19,8 +20,8 @@ pub mod slab;
 mod tests;
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
@@ -33,7 +34,7 @@ use crate::domain::request::{DocumentRequest, RequestState};
 use crate::domain::token::HashedToken;
 use crate::domain::transition::{self, Transition};
 
-use super::clock::{self, GuardedClock, from_ms, to_ms};
+use super::clock::{self, GuardedClock, Standing, from_ms, to_ms};
 use super::record::{Record, Unreadable};
 use super::{Claim, Claimed, Cursor, Filter, Page, RecordStore, StorageError, key};
 use durable::{DurableSled, Metrics, Options, Seq};
@@ -45,10 +46,6 @@ use rows::{append, count, drop_old, number, seen_claim, stored_count, write_chan
 const CLAIM_LIFE: Duration = Duration::hours(24);
 /// Callback ids are remembered at least this long, far beyond every signature's tolerance.
 const SIGHT_LIFE: Duration = Duration::days(15);
-/// How often the highest instant seen is written down.
-const CLOCK_EVERY_MS: i64 = 60_000;
-/// The row of what the clock is judged by after a restart.
-const CLOCK_BASE: &str = "clock-base";
 /// Damaged rows that one claim steps over.
 const CLAIM_LOOK: usize = 32;
 /// How long a damaged row is left alone before it is looked at (and reported) again.
@@ -67,9 +64,8 @@ impl SledStore {
     /// Opens the store and gives back the leases of the process before: it is gone, since the lock is ours.
     pub fn open(dir: &Path, options: Options, source: clock::Source) -> Result<Self, StoreError> {
         let store = DurableSled::open(dir, options)?;
-        let seen = store.records().get(&key::meta("clock"))?;
-        let seen = seen.and_then(|b| b.try_into().ok()).map(|b| from_ms(i64::from_be_bytes(b)));
-        let base = store.records().get(&key::meta(CLOCK_BASE))?;
+        let seen = clock_rows::stored_floor(&store)?;
+        let base = store.records().get(&key::meta(clock_rows::CLOCK_BASE))?;
         let this = Self {
             store,
             clock: GuardedClock::new(source, seen, base.as_deref()),
@@ -169,38 +165,6 @@ impl SledStore {
         Ok(answer)
     }
 
-    /// The floor under the clock survives a restart, to the minute; what was trusted and whether it still is, at once.
-    fn note_clock(&self, batch: &mut Batch, now: OffsetDateTime) {
-        let (now, base) = (to_ms(now), self.clock.base());
-        let mut written = self.base_written.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = now - self.clock_written.load(Ordering::Relaxed) >= CLOCK_EVERY_MS;
-        if *written == base && (batch.is_empty() || !due) {
-            return;
-        }
-        if batch.is_empty() {
-            // Whoever only looks must not fail on a full disk because of the clock.
-            batch.frees_space();
-        }
-        self.clock_written.store(now, Ordering::Relaxed);
-        batch.put(key::meta("clock"), now.to_be_bytes());
-        // Its own row: earlier versions read the other one.
-        batch.put(key::meta(CLOCK_BASE), base.as_slice());
-        *written = base;
-    }
-
-    /// From the first moment on: a portal may have nothing to write until after the clock has jumped.
-    fn note_base(&self) -> Result<(), StoreError> {
-        let mut batch = Batch::new();
-        self.note_clock(&mut batch, self.clock.now());
-        match self.store.apply(batch).and_then(|seq| self.store.settled_blocking(seq)) {
-            Err(error @ StoreError::Full { .. }) => {
-                tracing::warn!(%error, "the clock's state could not be written down");
-                Ok(())
-            }
-            done => done,
-        }
-    }
-
     /// What a reader saw in these rows is durable once this returns. While others upload, a sync takes as long as their bytes: a page must not wait
     /// for it unless its own rows do.
     async fn shown_rows(&self, keys: &[Vec<u8>]) -> Result<(), StorageError> {
@@ -255,12 +219,16 @@ impl RecordStore for SledStore {
         self.clock.now()
     }
 
-    fn clock_suspect(&self) -> bool {
-        self.clock.suspect()
+    fn clock(&self) -> Standing {
+        self.clock.standing()
     }
 
     fn accept_clock(&self) {
         self.clock.accept();
+    }
+
+    async fn note_time(&self, at: OffsetDateTime) -> Result<(), StorageError> {
+        self.note_instant(to_ms(at)).await
     }
 
     async fn issue(&self, request: DocumentRequest, claim: Option<Claim>, event: AuditEvent) -> Result<Claimed, StorageError> {
