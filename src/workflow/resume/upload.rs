@@ -15,6 +15,7 @@ use crate::inspect::Inspector;
 use crate::storage::{BlobKey, StorageError};
 use crate::workflow::lanes::Turn;
 use crate::workflow::receive::{OpenedLink, ReceiveError, Submission, closed, inspector, place_of, whole};
+use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError};
 
 /// Staged chunks stand under file 0, the two places of the tail under file 1 of the upload's own id.
@@ -354,7 +355,7 @@ impl Inner {
     }
 
     async fn seal_once(&self) -> Result<DocumentRequest, ReceiveError> {
-        let request = self.portal.records.request(self.request.id).await?.ok_or(WorkflowError::NotFound)?;
+        let request = TrustedRequest::load(&self.portal, self.request.id).await?;
         // Taken back, withdrawn, or received by another way meanwhile.
         if request
             .staging(&self.spec.name)
