@@ -33,6 +33,7 @@ use crate::inspect::scan::Clamd;
 use crate::storage::Records;
 use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
+use crate::storage::RecordStore;
 use crate::worker::{self, Worker};
 use crate::workflow::in_flight::InFlight;
 use crate::workflow::lanes::Lanes;
@@ -183,6 +184,7 @@ impl App {
         let settings = http::Settings {
             staff_tls: self.config.staff.tls.is_some(),
             staff_url: self.config.staff_url.clone(),
+            staff_hosts: self.config.staff_hosts.clone(),
             ..http::Settings::of(&self.config.public_url, addresses.1)
         };
         let sso = self.config.sso.as_ref().map(|sso| single_sign_on(sso, &settings)).transpose()?;
@@ -247,6 +249,10 @@ impl Running {
             worker.stop(Duration::from_secs(5)).await;
             // What the last uploads gave up; at the latest the next start destroys it.
             let _ = tokio::time::timeout(Duration::from_secs(5), worker::clean(&self.portal)).await;
+        }
+        let now = RecordStore::now(&*self.store);
+        if let Err(error) = self.store.note_time(now).await {
+            tracing::error!(%error, "the time could not be written down");
         }
         if let Err(error) = self.store.store().durable().await {
             tracing::error!(%error, "the store could not be flushed");

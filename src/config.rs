@@ -54,6 +54,8 @@ pub struct Config {
     pub attempts: u32,
     /// How browsers reach the console, such as `https://console.example.com`.
     pub staff_url: Option<String>,
+    /// More hosts under which the staff listener may be asked, such as a container's name or that of a proxy's upstream.
+    pub staff_hosts: Vec<String>,
     pub require_second_factor: bool,
     /// Requests of one API key in a minute.
     pub api_per_minute: u32,
@@ -261,6 +263,7 @@ impl Config {
             scan: scan::read(r),
             attempts: r.within("forwarding.attempts", 1..=10_000, 40),
             staff_url,
+            staff_hosts: staff_hosts(r),
             require_second_factor: r.boolean("accounts.require_second_factor", false),
             api_per_minute: r.within("limits.api_per_minute", 1..=1_000_000, 600),
             sso: sso::read(r),
@@ -278,6 +281,18 @@ fn read(path: &Path) -> std::io::Result<(String, u32)> {
     let mut text = String::new();
     file.read_to_string(&mut text)?;
     Ok((text, mode))
+}
+
+fn staff_hosts(r: &mut Reader) -> Vec<String> {
+    let hosts = r.strings("staff_hosts").unwrap_or_default();
+    let fits = |host: &String| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+    if !hosts.iter().all(fits) {
+        r.fault(
+            "staff_hosts",
+            "must be host names or addresses such as \"console.internal\", without scheme and path",
+        );
+    }
+    hosts
 }
 
 fn staff_url(r: &mut Reader) -> Option<String> {

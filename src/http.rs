@@ -13,6 +13,7 @@ mod form;
 pub mod gate;
 pub mod guard;
 pub mod health;
+pub mod hosts;
 pub mod pages;
 pub mod staff;
 mod table;
@@ -68,6 +69,8 @@ pub struct Settings {
     pub staff_tls: bool,
     /// How browsers reach the console, when the configuration says so.
     pub staff_url: Option<String>,
+    /// More hosts that the staff listener answers to.
+    pub staff_hosts: Vec<String>,
 }
 
 impl Settings {
@@ -78,6 +81,7 @@ impl Settings {
             staff,
             staff_tls: false,
             staff_url: None,
+            staff_hosts: Vec::new(),
         }
     }
 
@@ -161,6 +165,8 @@ pub struct State {
     pub sso: Option<SingleSignOn>,
     pub keys: gate::Keys,
     pub refusals: Refusals,
+    /// What the staff listener answers to.
+    pub staff_hosts: hosts::Known,
 }
 
 impl State {
@@ -189,6 +195,7 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
         sso: doors.sso,
         keys: gate::Keys::new(doors.limits.api_per_minute),
         refusals: Refusals::default(),
+        staff_hosts: hosts::Known::of(&doors.settings),
         portal: doors.portal,
         store: doors.store,
         settings: doors.settings,
@@ -217,6 +224,7 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
     let staff = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
+            .wrap(from_fn(hosts::known))
             .wrap(from_fn(guard::modest_head))
             .wrap(guard::staff_headers())
             .configure(staff_routes)

@@ -37,11 +37,17 @@ pub trait RecordStore: Send + Sync {
     /// The store's clock, to the millisecond: the database's in a cluster, the guarded local one when embedded. Never runs backwards.
     fn now(&self) -> OffsetDateTime;
 
-    /// Whether the machine's clock jumped so far ahead that it is not believed: `now` goes on without it, and purging by deadline is suspended until an
-    /// admin accepts the time.
-    fn clock_suspect(&self) -> bool;
+    /// How the machine's clock stands to `now`. A clock that jumped, ahead or back, is not believed: `now` goes on without it until it is put right or an admin accepts
+    /// the time, and while it is ahead, purging by deadline is suspended.
+    fn clock(&self) -> clock::Standing;
+    /// Whether the alarm about the clock is up.
+    fn clock_suspect(&self) -> bool {
+        self.clock() != clock::Standing::Agrees
+    }
     /// The machine's time is right as it is at this moment. Durable with the next thing that is written.
     fn accept_clock(&self);
+    /// Returns once no later start can begin before this instant, which is not later than `now`: what was shown to somebody as past stays past.
+    async fn note_time(&self, at: OffsetDateTime) -> Result<(), StorageError>;
 
     /// Stores a new request with its link. With a claim: the same claim gives the same request again, and changes nothing.
     async fn issue(&self, request: DocumentRequest, claim: Option<Claim>, event: AuditEvent) -> Result<Claimed, StorageError>;

@@ -219,6 +219,10 @@ async fn sweeper(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<
             ),
             Err(error) => tracing::warn!(%error, "looking for left-overs failed; this is repeated in a minute"),
         }
+        // A quiet portal writes nothing else that would tell the next start what time it was.
+        if let Err(error) = portal.records.note_time(portal.records.now()).await {
+            tracing::warn!(%error, "the time could not be written down");
+        }
         if let Err(error) = portal.records.sweep_sessions().await {
             tracing::warn!(%error, "ended sessions could not be dropped");
         }

@@ -25,6 +25,7 @@ pub mod sign_in;
 pub mod slot;
 pub mod sweep;
 pub mod terms;
+pub mod trusted;
 pub mod vault;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ use crate::crypto::password::Passwords;
 use crate::crypto::random::RandomUnavailable;
 use crate::crypto::secrets::PortalSecrets;
 use crate::domain::document::ProviderName;
+use crate::domain::id::RequestId;
 use crate::domain::transition::Refusal;
 use crate::storage::{BlobStore, Records, StorageError};
 use catalogue::Catalogue;
@@ -134,6 +136,8 @@ pub enum WorkflowError {
     NotFound,
     /// The `Idempotency-Key` was used with another body.
     KeyReused,
+    /// The `Idempotency-Key` issued a link of this request that is dead by now.
+    LinkReplaced(RequestId),
     /// The stored row was changed by somebody without the portal's secrets.
     Tampered,
     Storage(StorageError),
@@ -157,6 +161,7 @@ impl fmt::Display for WorkflowError {
             Self::Refused(refusal) => refusal.fmt(f),
             Self::NotFound => f.write_str("not found"),
             Self::KeyReused => f.write_str("this Idempotency-Key was used for something else"),
+            Self::LinkReplaced(_) => f.write_str("the link that this Idempotency-Key issued was replaced, withdrawn or has expired"),
             Self::Tampered => f.write_str("the stored request was changed outside the portal"),
             Self::Storage(error) => error.fmt(f),
             Self::Random => f.write_str("the operating system gives no random bytes"),

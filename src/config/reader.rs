@@ -45,6 +45,7 @@ const SCALARS: &[&str] = &[
     "sso.create",
     "sso.second_factor",
     "data_dir",
+    "staff_hosts",
     "staff_url",
     "accounts.require_second_factor",
     "limits.api_per_minute",

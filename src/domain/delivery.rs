@@ -114,6 +114,8 @@ pub struct Delivery {
 
 /// The code of the problem that the outcome of an attempt is unknown and stays so.
 pub const UNDECIDED: &str = "delivery.undecided";
+/// The code of the problem that the stored row was altered: what it says of the past cannot be relied on either.
+pub const TAMPERED: &str = "request.tampered";
 /// The code of the problem that nothing is wrong but that a person must do the rest.
 pub const BY_HAND: &str = "provider.by_hand";
 /// The step under which it is noted that a part was handed to a person; kept through every retry.
@@ -166,7 +168,7 @@ impl PassedOn {
         match (&delivery.phase, cause) {
             (_, PurgeCause::Confirmed | PurgeCause::Rejected(_)) | (Phase::AwaitingConfirmation { .. }, _) => Self::Yes,
             (Phase::Sending { .. } | Phase::Uncertain { .. }, _) => Self::Unknown,
-            (Phase::NeedsAttention { problem, .. }, _) if problem.code == UNDECIDED => Self::Unknown,
+            (Phase::NeedsAttention { problem, .. }, _) if problem.code == UNDECIDED || problem.code == TAMPERED => Self::Unknown,
             _ if delivery.progress.is_empty() => Self::No,
             _ => Self::Unknown,
         }

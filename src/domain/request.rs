@@ -29,7 +29,8 @@ pub struct DocumentRequest {
     pub locale: Option<String>,
     pub message: Option<SealedText>,
     pub metadata: Option<SealedText>,
-    pub return_url: Option<String>,
+    /// Where the applicant goes on after the drop.
+    pub return_url: Option<SealedText>,
     /// Undelivered documents are purged this long after receipt.
     pub keep: Duration,
     /// The row itself is forgotten this long after it came to rest.
@@ -228,7 +229,7 @@ impl DocumentRequest {
     /// The state at an instant. *Expired* is computed here and never waited for.
     pub fn state(&self, now: OffsetDateTime) -> RequestState {
         match &self.stage {
-            Stage::Open { .. } => match self.link.state(now) {
+            Stage::Open { .. } => match self.link_state(now) {
                 LinkState::Revoked => RequestState::Revoked,
                 _ if self.is_receiving() => RequestState::Receiving,
                 LinkState::Expired => RequestState::Expired,
@@ -246,6 +247,14 @@ impl DocumentRequest {
                 _ => RequestState::Purging,
             },
             Stage::Purged => RequestState::Purged,
+        }
+    }
+
+    /// The present link at an instant. An expiry that was noted is final, whatever the instant: only an agent extends or reissues.
+    pub fn link_state(&self, now: OffsetDateTime) -> LinkState {
+        match (&self.stage, self.link.state(now)) {
+            (Stage::Open { expiry_noted: true }, LinkState::Active | LinkState::Locked) => LinkState::Expired,
+            (_, state) => state,
         }
     }
 
@@ -372,7 +381,8 @@ impl DocumentRequest {
         }
     }
 
-    /// Canonical bytes of everything that a writer of the store must not be able to change unnoticed: target, limits, expiry, owner.
+    /// Canonical bytes of everything that a writer of the store must not be able to change unnoticed: target, limits, expiry, owner, way back.
+    /// Every field has its length before it and lists their count, so no two requests have the same bytes.
     pub fn terms(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256);
         let mut field = |data: &[u8]| {
@@ -394,25 +404,27 @@ impl DocumentRequest {
         field(&self.link.generation.to_be_bytes());
         // Milliseconds, the precision that every clock and every stored instant here has.
         field(&(self.link.expires_at.unix_timestamp_nanos() / 1_000_000).to_be_bytes());
+        field(&self.forget_after.whole_seconds().to_be_bytes());
+        let optional = |present: Option<&[u8]>| present.map_or_else(|| vec![0], |data| [&[1], data].concat());
+        field(&optional(self.team.as_ref().map(|team| team.as_str().as_bytes())));
+        field(&optional(self.return_url.as_ref().map(|url| &url.0[..])));
+        field(&self.parts.len().to_be_bytes());
         for part in &self.parts {
             field(part.name.as_str().as_bytes());
             field(&part.min_bytes.to_be_bytes());
             field(&part.max_bytes.to_be_bytes());
-            // Sixteen bytes, which no media type has; requests without them keep the terms that they always had.
-            if part.pictures != PictureLimits::default() {
-                let PictureLimits {
-                    min_bytes,
-                    min_side,
-                    max_side,
-                } = part.pictures;
-                field(&[&min_bytes.to_be_bytes()[..], &min_side.to_be_bytes(), &max_side.to_be_bytes()].concat());
-            }
+            let PictureLimits {
+                min_bytes,
+                min_side,
+                max_side,
+            } = part.pictures;
+            field(&min_bytes.to_be_bytes());
+            field(&min_side.to_be_bytes());
+            field(&max_side.to_be_bytes());
+            field(&part.accepted.len().to_be_bytes());
             for accepted in &part.accepted {
                 field(accepted.mime().as_bytes());
             }
-        }
-        if let Some(team) = &self.team {
-            field(team.as_str().as_bytes());
         }
         bytes
     }

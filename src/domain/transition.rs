@@ -165,6 +165,11 @@ pub enum Transition {
         fence: u64,
         problem: Problem,
     },
+    /// The row's terms are not those that were issued: from here on nobody is sent, asked or believed. Also while a verdict is awaited.
+    Distrust {
+        fence: u64,
+        problem: Problem,
+    },
     /// `seen`: the instant that the question was due at. A callback that came while the provider was being asked has moved it, and is not forgotten.
     PollLater {
         fence: u64,
@@ -479,6 +484,9 @@ fn open_link(request: &DocumentRequest, now: OffsetDateTime) -> Result<(), Refus
 
 fn spend_try(request: &mut DocumentRequest, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
     open_link(request, now)?;
+    if request.link_state(now) == LinkState::Expired {
+        return Err(Refusal::LinkExpired);
+    }
     let state = request.state(now);
     let Some(lock) = &mut request.link.passcode else {
         return Err(Refusal::WrongState(state));

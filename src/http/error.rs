@@ -73,6 +73,7 @@ kinds! {
     invalid => UNPROCESSABLE_ENTITY, "request.invalid";
     precondition => UNPROCESSABLE_ENTITY, "idempotency.mismatch";
     head_too_large => REQUEST_HEADER_FIELDS_TOO_LARGE, "request.head_too_large";
+    misdirected => MISDIRECTED_REQUEST, "request.unknown_host";
     slow => REQUEST_TIMEOUT, "request.too_slow";
     tus_version => PRECONDITION_FAILED, "tus.version";
     too_many => TOO_MANY_REQUESTS, "request.too_many";
@@ -197,6 +198,10 @@ impl From<WorkflowError> for Problem {
             WorkflowError::KeyReused => {
                 Self::precondition("This Idempotency-Key was used for another request. Use a new key for a new request.")
             }
+            WorkflowError::LinkReplaced(id) => Self::conflict(format!(
+                "This Idempotency-Key issued {id}, whose link was replaced or withdrawn since, or has expired. Look at the request, and reissue its link with a new key."
+            ))
+            .code("idempotency.link_replaced"),
             WorkflowError::Storage(error) => error.into(),
             WorkflowError::Random => {
                 tracing::error!("the operating system gives no random bytes");

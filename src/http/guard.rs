@@ -1,6 +1,6 @@
 //! What stands before every handler: headers on every answer, the client's address, same-site requests only.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -50,6 +50,7 @@ fn common() -> DefaultHeaders {
 }
 
 /// The client's address: the socket's peer, unless that is a trusted proxy; then `X-Forwarded-For` is walked from the right, past every trusted hop.
+/// An item that is no address ends the walk at the hop that reported it: what stands left of it may be anybody's invention.
 pub fn client_address(request: &HttpRequest, state: &State) -> IpAddr {
     let Some(peer) = request.peer_addr() else {
         return IpAddr::from([0, 0, 0, 0]);
@@ -59,22 +60,42 @@ pub fn client_address(request: &HttpRequest, state: &State) -> IpAddr {
 
 fn forwarded(peer: IpAddr, headers: &HeaderMap, trusted: &[Trusted]) -> IpAddr {
     let believed = |address: IpAddr| trusted.iter().any(|is| is(address));
-    if !believed(peer) {
-        return peer.to_canonical();
+    let mut client = peer.to_canonical();
+    if !believed(client) {
+        return client;
     }
-    let lines: Vec<&str> = headers.get_all("x-forwarded-for").filter_map(|v| v.to_str().ok()).collect();
-    let joined = lines.join(",");
-    let mut client = peer;
-    for hop in joined.rsplit(',').map(str::trim) {
-        let bare = hop.strip_prefix('[').and_then(|h| h.split(']').next()).unwrap_or(hop);
-        // An unreadable hop ends the chain: what stands left of it may be anybody's invention.
-        let Ok(address) = bare.parse::<IpAddr>() else { break };
+    // As bytes: what a client has put in front must not hide what the proxy has put behind it.
+    let lines: Vec<&[u8]> = headers.get_all("x-forwarded-for").map(|line| line.as_bytes()).collect();
+    let hops = lines.iter().rev().flat_map(|line| line.rsplit(|b| *b == b','));
+    for hop in hops.map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty()) {
+        let Some(address) = hop_address(hop) else { break };
         client = address;
-        if !believed(address) {
+        if !believed(client) {
             break;
         }
     }
-    client.to_canonical()
+    client
+}
+
+/// One item as proxies write it: an address, with a port, a zone, brackets or quotes.
+fn hop_address(hop: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(hop).ok()?;
+    let text = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
+    let port = |port: &str| port.parse::<u16>().is_ok();
+    let six = |text: &str| {
+        let (address, zone) = text.split_once('%').unwrap_or((text, "-"));
+        address.parse::<Ipv6Addr>().ok().filter(|_| !zone.is_empty())
+    };
+    if let Some(rest) = text.strip_prefix('[') {
+        let (inside, after) = rest.split_once(']')?;
+        let ended = after.is_empty() || after.strip_prefix(':').is_some_and(port);
+        return six(inside).filter(|_| ended).map(|ip| IpAddr::V6(ip).to_canonical());
+    }
+    if let Some(address) = six(text) {
+        return Some(IpAddr::V6(address).to_canonical());
+    }
+    let (address, ended) = text.split_once(':').map_or((text, true), |(address, p)| (address, port(p)));
+    address.parse::<Ipv4Addr>().ok().filter(|_| ended).map(IpAddr::V4)
 }
 
 /// Gives every header value bytes of its own. As actix reads them they are slices of the connection's buffer, in which the first bytes of the body lie too; and
@@ -204,6 +225,80 @@ mod tests {
         assert_eq!(forwarded(near, &headers(&["203.0.113.9, junk"]), &proxy), near);
         assert_eq!(forwarded(near, &headers(&[]), &proxy), near);
         assert_eq!(forwarded(near, &headers(&["[2001:db8::1]:4711"]), &proxy), ip("2001:db8::1"));
+    }
+
+    #[test]
+    fn hops_are_read_as_proxies_write_them() {
+        for (hop, address) in [
+            ("1.2.3.4", "1.2.3.4"),
+            ("1.2.3.4:567", "1.2.3.4"),
+            ("\"1.2.3.4:567\"", "1.2.3.4"),
+            ("::1", "::1"),
+            ("[::1]", "::1"),
+            ("[::1]:8", "::1"),
+            ("\"[2001:db8::1]:4711\"", "2001:db8::1"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("[fe80::1%eth0]:80", "fe80::1"),
+            ("::ffff:1.2.3.4", "1.2.3.4"),
+            ("[::ffff:1.2.3.4]:5", "1.2.3.4"),
+        ] {
+            assert_eq!(hop_address(hop.as_bytes()), address.parse().ok(), "{hop}");
+        }
+        for junk in [
+            "unknown",
+            "_hidden",
+            "1.2.3",
+            "1.2.3.4:",
+            "1.2.3.4:x",
+            "1.2.3.4:70000",
+            "01.2.3.4",
+            "[::1",
+            "[::1]x",
+            "[::1]:",
+            "[1.2.3.4]",
+            "fe80::1%",
+            "\"1.2.3.4",
+            "1.2.3.4 5.6.7.8",
+            "%",
+            ":",
+            "[]",
+            "1.2.3.4%eth0",
+        ] {
+            assert_eq!(hop_address(junk.as_bytes()), None, "{junk}");
+        }
+        assert_eq!(hop_address(b"\xff1.2.3.4"), None);
+    }
+
+    proptest::proptest! {
+        /// Whatever a client sends of its own, the address that the proxy adds is the one that counts: nobody shares another's limit, and nobody leaves their own.
+        #[test]
+        fn what_a_client_invents_changes_nothing(
+            invented in proptest::collection::vec(proptest::collection::vec(proptest::sample::select(
+                (0x20..=0xffu8).filter(|b| *b != 0x7f).chain([b'\t', b',', b'[', b']', b':', b'%', b'"', b'1', b'.']).collect::<Vec<u8>>()), 0..40), 0..4),
+            last in 0..4usize,
+            own_line: bool,
+            port: Option<u16>,
+            client: [u8; 4],
+        ) {
+            let client = IpAddr::from(client);
+            let proxy = [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])];
+            proptest::prop_assume!(!proxy.contains(&client));
+            let trusted: Vec<Trusted> = vec![Box::new(move |a| proxy.contains(&a))];
+            let written = port.map_or(client.to_string(), |port| format!("{client}:{port}"));
+            let mut lines = invented;
+            // The proxy appends to the last line, or adds one of its own; and a second one behind it may add the first.
+            let behind = ["", ", 10.0.0.2", " , 10.0.0.2:99,", ",,"][last];
+            let added = format!("{written}{behind}").into_bytes();
+            match lines.last_mut() {
+                Some(line) if !own_line => line.extend([&b", "[..], &added].concat()),
+                _ => lines.push(added),
+            }
+            let mut map = HeaderMap::new();
+            for line in &lines {
+                map.append(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_bytes(line).unwrap());
+            }
+            proptest::prop_assert_eq!(forwarded(proxy[0], &map, &trusted), client);
+        }
     }
 
     #[test]

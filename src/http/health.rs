@@ -150,7 +150,7 @@ async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Problem> {
     put(
         "clock_suspect",
         "gauge",
-        "1 while purging by deadline is suspended because the clock jumped.",
+        "1 while the machine's clock is not believed because it jumped; ahead: purging by deadline is suspended, back: everything goes on.",
         &one(u64::from(portal.records.clock_suspect())),
     );
     put(

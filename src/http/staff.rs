@@ -96,6 +96,7 @@ pub fn may<P: ForRoles>(role: Role) -> bool {
 /// A machine with a live API key of the scope `S`. Reads `Authorization: Bearer ndk_…` and nothing else.
 pub struct ApiCaller<S> {
     key: ApiKey,
+    secret: Zeroizing<String>,
     scope: PhantomData<S>,
 }
 
@@ -111,6 +112,11 @@ impl<S: InScope> ApiCaller<S> {
 
     pub fn key_id(&self) -> ApiKeyId {
         self.key.id
+    }
+
+    /// What it signed in with; only its hash is stored.
+    pub fn secret(&self) -> Zeroizing<String> {
+        self.secret.clone()
     }
 
     /// Whose idempotency keys these are.
@@ -139,7 +145,11 @@ impl<S: InScope> ApiCaller<S> {
             return Err(Problem::too_many("This API key asks too often.").after(wait));
         }
         within(state, about, actor, |team| key.sees(team)).await?;
-        Ok(Self { key, scope: PhantomData })
+        Ok(Self {
+            key,
+            secret,
+            scope: PhantomData,
+        })
     }
 }
 

@@ -103,12 +103,12 @@ impl<'a> Visit<'a> {
             let _ = self.locale.set(locale.clone());
         }
         if !matches!(link.request.stage, Stage::Open { .. }) {
-            return Ok(Entry::Done(Box::new(link.request)));
+            return Ok(Entry::Done(Box::new(link.request.into_inner())));
         }
         if link.request.link.passcode.is_none() || self.has_passcode_session(&link) {
             return Ok(Entry::Open(Box::new(link)));
         }
-        if link.request.link.state(link.now) == LinkState::Locked {
+        if link.request.link_state(link.now) == LinkState::Locked {
             return Ok(Entry::Locked);
         }
         Ok(Entry::Passcode(Box::new(link)))

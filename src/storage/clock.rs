@@ -1,24 +1,35 @@
-//! Time, guarded: a wrong wall clock may neither revive a link nor destroy a document.
+//! Time, guarded: a wrong wall clock may neither revive a link, nor stop the portal's work, nor destroy a document early.
 //!
-//! * `now` never runs backwards, not over a restart either: the store keeps the latest answer, to the minute. A wall clock set back makes time stand still.
-//! * While the wall clock is more than five minutes ahead of what the machine's own uptime makes of the last trusted time, it is not believed: `now` goes on
-//!   from the trusted time at its true pace, so nothing expires early, and nothing of the jump is remembered. The clock is *suspect* from then on, and purging
-//!   by deadline is suspended, until an admin accepts the present time, whatever it is by then, or the portal starts again and finds it right.
-//! * A restart is judged alike: the store keeps what was trusted ([`GuardedClock::base`]), and within one boot of the machine the uptime goes on.
+//! * `now` never runs backwards, not over a restart either, and never stands still: it goes on at the pace of the boot clock (`CLOCK_BOOTTIME`), whatever the wall does.
+//! * The *anchor* is wall − uptime when the wall clock was last trusted. While the wall is within five minutes of anchor + uptime it is believed and followed: forward
+//!   at once, backward by going slower ([`SLOW_NUM`]/[`SLOW_DEN`] of the pace) until both agree. Further off, in either direction, it is *not* believed: `now` goes on at
+//!   the true pace, an alarm is raised ([`Standing`]), and the alarm ends by itself when the wall is back within the tolerance, or when an admin accepts the wall as it is.
+//! * While the wall is ahead, purging by deadline waits: it may be right, and what it calls overdue is looked at by a person first. While it is behind, purging goes on:
+//!   the deadlines were set on this time, and a clock that is never put right must not keep documents for ever.
+//! * A restart is judged alike: the store keeps the latest answer to the minute, and what was trusted ([`GuardedClock::base`]). Within one boot of the machine the
+//!   uptime goes on. After a reboot with an earlier wall time `now` goes on from the latest answer, with the alarm.
 //!
 //! What it cannot know: while the machine is off, no uptime counts. After a reboot a clock that is ahead of the latest answer is believed, because the machine
-//! may have been off for that long, unless the clock was suspect already: then time goes on from the latest answer, and somebody has to accept it. A clock
-//! that was wrong from the first start on is believed too, and what it has pushed ahead stays ahead. Sleep counts as uptime as the kernel measures it; a virtual
+//! may have been off for that long, unless it was not believed for being ahead before: then time goes on from the latest answer, and somebody has to accept it. A machine
+//! that comes up with an earlier time and is then put right (no battery, then NTP) counts as such a reboot. A clock
+//! that was wrong from the first start on is believed too. Sleep counts as uptime as the kernel measures it; a virtual
 //! machine that its host has held looks like a clock that jumped. Small steps add up: the five minutes are for a whole boot, or since the last acceptance.
+//! After an acceptance of an earlier time `now` goes slower until the wall has caught up, and is ahead of it until then.
 //! While a right clock is not believed, the codes of an authenticator app do not fit: an admin comes in by passkey, recovery code, API key or a session they have.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
 
-/// A forward jump beyond this, against the time since boot, is suspect.
+/// A difference between wall and guarded time beyond this is not believed.
 const JUMP_MS: i64 = 5 * 60 * 1000;
+/// How fast time goes while it is ahead of a wall clock that is believed: seven eighths.
+const SLOW_NUM: i64 = 7;
+const SLOW_DEN: i64 = 8;
+/// The lead is written down in steps of this, rounded up, so that slowing down does not write all the time.
+const LEAD_STEP_MS: i64 = 1_000;
+/// The two clocks tick apart by a millisecond or so; less than any restart takes.
+const JITTER_MS: i64 = 10;
 /// Another text in each boot of the machine, as Linux writes it.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -29,26 +40,39 @@ pub enum Source {
     Manual(Arc<Manual>),
 }
 
+/// Both clocks at one instant, in milliseconds.
+#[derive(Clone, Copy)]
+struct Reading {
+    /// Since 1970.
+    wall: i64,
+    /// Since boot, sleep included.
+    uptime: i64,
+}
+
 impl Source {
     pub fn manual(start: OffsetDateTime) -> Self {
         Self::Manual(Arc::new(Manual::new(start)))
     }
 
-    fn wall_ms(&self) -> i64 {
-        match self {
-            Self::System => to_ms(OffsetDateTime::now_utc()),
-            Self::Manual(hands) => hands.wall_ms(),
-        }
-    }
-
-    /// Milliseconds since boot, sleep included.
-    fn uptime_ms(&self) -> i64 {
+    fn read(&self) -> Reading {
         match self {
             Self::System => {
-                let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-                t.tv_sec * 1000 + i64::from(t.tv_nsec as u32 / 1_000_000)
+                let uptime = || {
+                    let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+                    t.tv_sec * 1000 + i64::from(t.tv_nsec as u32 / 1_000_000)
+                };
+                // A pause between the readings (a machine that sleeps, a process that is stopped) must not look like a jump.
+                let mut before = uptime();
+                loop {
+                    let wall = to_ms(OffsetDateTime::now_utc());
+                    let after = uptime();
+                    if after - before <= 1_000 {
+                        return Reading { wall, uptime: after };
+                    }
+                    before = after;
+                }
             }
-            Self::Manual(hands) => hands.uptime.load(Ordering::SeqCst),
+            Self::Manual(hands) => hands.machine().reading,
         }
     }
 
@@ -56,49 +80,79 @@ impl Source {
     fn boot(&self) -> String {
         match self {
             Self::System => std::fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned()),
-            Self::Manual(hands) => format!("manual {}", hands.boots.load(Ordering::SeqCst)),
+            Self::Manual(hands) => format!("manual {}", hands.machine().boots),
         }
     }
 }
 
 /// A machine whose time stands still until a test moves it.
-pub struct Manual {
-    wall: AtomicI64,
-    uptime: AtomicI64,
-    boots: AtomicI64,
+pub struct Manual(Mutex<Machine>);
+
+struct Machine {
+    reading: Reading,
+    boots: u64,
 }
 
 impl Manual {
     /// Two machines started like this are in the same boot, up since 1970.
     pub fn new(start: OffsetDateTime) -> Self {
         let start = to_ms(start);
-        Self {
-            wall: AtomicI64::new(start),
-            uptime: AtomicI64::new(start),
-            boots: AtomicI64::new(0),
-        }
+        Self(Mutex::new(Machine {
+            reading: Reading {
+                wall: start,
+                uptime: start,
+            },
+            boots: 0,
+        }))
     }
 
     /// Milliseconds since 1970.
     pub fn wall_ms(&self) -> i64 {
-        self.wall.load(Ordering::SeqCst)
+        self.machine().reading.wall
     }
 
     /// Time passes: milliseconds, on every clock.
     pub fn pass(&self, ms: i64) {
-        // The uptime first: nobody may see a jump between the two.
-        self.uptime.fetch_add(ms, Ordering::SeqCst);
-        self.wall.fetch_add(ms, Ordering::SeqCst);
+        let mut machine = self.machine();
+        machine.reading.uptime += ms;
+        machine.reading.wall += ms;
     }
 
     /// Somebody sets the wall clock, ahead or back.
     pub fn jump(&self, ms: i64) {
-        self.wall.fetch_add(ms, Ordering::SeqCst);
+        self.machine().reading.wall += ms;
     }
 
     pub fn reboot(&self) {
-        self.boots.fetch_add(1, Ordering::SeqCst);
-        self.uptime.store(0, Ordering::SeqCst);
+        let mut machine = self.machine();
+        machine.boots += 1;
+        machine.reading.uptime = 0;
+    }
+
+    fn machine(&self) -> MutexGuard<'_, Machine> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How the wall clock stands to the time that the portal goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Within the tolerance: the wall is believed.
+    Agrees,
+    /// Too far ahead, and not believed. Purging by deadline waits.
+    Ahead,
+    /// Too far behind, and not believed. Everything goes on.
+    Behind,
+}
+
+impl Standing {
+    /// Of a wall clock that is so many milliseconds ahead.
+    fn of(ahead: i64) -> Self {
+        match ahead {
+            _ if ahead > JUMP_MS => Self::Ahead,
+            _ if ahead < -JUMP_MS => Self::Behind,
+            _ => Self::Agrees,
+        }
     }
 }
 
@@ -111,24 +165,60 @@ pub struct GuardedClock {
 struct State {
     /// The latest answer; never fed by a wall clock that is not believed.
     highest: i64,
+    /// The uptime at the latest answer.
+    uptime: i64,
+    /// What slowing down has cut off the milliseconds, in [`SLOW_DEN`]ths.
+    rest: i64,
     /// wall − uptime when the clock was last trusted.
-    offset: i64,
-    suspect: bool,
+    anchor: i64,
+    trust: Trust,
+    standing: Standing,
+}
+
+/// What the anchor is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// The wall clock said so when it was trusted.
+    Measured,
+    /// The machine came up with an earlier time than was known, and may have been off for any time: the anchor is a lower bound, and the next
+    /// wall clock that is not below it is believed.
+    AtLeast,
+    /// The machine was started again while the wall was ahead and not believed: nothing but an acceptance moves it.
+    Doubted,
 }
 
 impl GuardedClock {
     /// `highest`: the latest answer that the store remembers; `base`: what [`Self::base`] gave it. Bytes of another form are taken for none.
     pub fn new(source: Source, highest: Option<OffsetDateTime>, base: Option<&[u8]>) -> Self {
         let boot = source.boot();
-        let highest = highest.map_or(0, to_ms);
-        let uptime = source.uptime_ms();
-        let present = source.wall_ms() - uptime;
-        let trusted = base.and_then(Base::decode).and_then(|base| base.trusted(&boot, highest, uptime));
+        let highest = highest.map(to_ms);
+        let Reading { wall, uptime } = source.read();
+        let base = base.and_then(Base::decode);
+        let same_boot = base.as_ref().filter(|base| !boot.is_empty() && base.boot == boot);
+        let (anchor, trust) = match (same_boot, highest) {
+            (Some(base), _) => (base.anchor, base.trust),
+            (None, None) => (wall - uptime, Trust::Measured),
+            (None, Some(highest)) => {
+                let doubted = base
+                    .as_ref()
+                    .is_some_and(|base| base.standing == Standing::Ahead || base.trust == Trust::Doubted);
+                match Standing::of(wall - highest) {
+                    Standing::Agrees => (wall - uptime, Trust::Measured),
+                    _ if doubted => (highest - uptime, Trust::Doubted),
+                    Standing::Behind => (highest - uptime, Trust::AtLeast),
+                    Standing::Ahead => (wall - uptime, Trust::Measured),
+                }
+            }
+        };
+        let went_on = same_boot.map(|base| uptime + base.anchor + base.lead);
         let state = State {
-            highest,
-            // A restart is no way to move on by less than a jump each time. A clock that was set back meanwhile is measured from where it is.
-            offset: trusted.map_or(present, |trusted| trusted.min(present)),
-            suspect: false,
+            highest: highest.max(went_on).unwrap_or(uptime + anchor),
+            uptime,
+            rest: 0,
+            anchor,
+            trust,
+            // Told again by every start, as long as it lasts.
+            standing: Standing::Agrees,
         };
         let clock = Self {
             source,
@@ -141,48 +231,43 @@ impl GuardedClock {
 
     /// To the millisecond; never earlier than any answer before.
     pub fn now(&self) -> OffsetDateTime {
-        let mut state = self.state();
-        // The wall first: a pause between the two readings must not look like a jump.
-        let wall = self.source.wall_ms();
-        let expected = self.source.uptime_ms() + state.offset;
-        let believed = if wall - expected > JUMP_MS {
-            if !state.suspect {
-                let seconds = (wall - expected) / 1000;
-                tracing::error!(
-                    seconds,
-                    "the machine's clock jumped ahead and is not believed; purging by deadline waits until an admin says that the time is right"
-                );
-            }
-            state.suspect = true;
-            expected
-        } else {
-            wall
-        };
-        state.highest = state.highest.max(believed);
-        from_ms(state.highest)
+        from_ms(self.read().highest)
     }
 
-    pub fn suspect(&self) -> bool {
-        self.now();
-        self.state().suspect
+    pub fn standing(&self) -> Standing {
+        self.read().standing
     }
 
     /// An admin says that the wall clock is right as it is now.
     pub fn accept(&self) {
-        let mut state = self.state();
-        state.offset = self.source.wall_ms() - self.source.uptime_ms();
-        state.suspect = false;
+        let mut state = self.read();
+        state.anchor = self.source.read().wall - state.uptime;
+        state.trust = Trust::Measured;
+        drop(state);
+        self.now();
     }
 
     /// What the next start needs to judge the wall clock by; as long as nothing happens to the clock, it stays the same.
     pub fn base(&self) -> Vec<u8> {
         let state = self.state();
+        let lead = state.highest - (state.uptime + state.anchor);
         Base {
-            offset: state.offset,
-            suspect: state.suspect,
+            anchor: state.anchor,
+            // Up: an answer is never taken back.
+            lead: -(JITTER_MS - lead).div_euclid(LEAD_STEP_MS) * LEAD_STEP_MS,
+            trust: state.trust,
+            standing: state.standing,
             boot: &self.boot,
         }
         .encode()
+    }
+
+    /// Looks at both clocks and moves on.
+    fn read(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        let reading = self.source.read();
+        state.move_on(reading);
+        state
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -190,36 +275,88 @@ impl GuardedClock {
     }
 }
 
-/// `offset (8, big endian) ‖ suspect (1) ‖ boot id (text, the rest)`.
+impl State {
+    fn move_on(&mut self, Reading { wall, uptime }: Reading) {
+        let elapsed = (uptime - self.uptime).max(0);
+        self.uptime = self.uptime.max(uptime);
+        if self.trust == Trust::AtLeast && wall - (uptime + self.anchor) >= -JUMP_MS {
+            self.anchor = wall - uptime;
+            self.trust = Trust::Measured;
+        }
+        let off = wall - (uptime + self.anchor);
+        let standing = Standing::of(off);
+        if standing == Standing::Agrees {
+            self.trust = Trust::Measured;
+        }
+        if standing != self.standing {
+            tell(standing, off.abs() / 1000);
+            self.standing = standing;
+        }
+        let at_pace = self.highest + elapsed;
+        self.highest = if standing != Standing::Agrees {
+            at_pace
+        } else if wall >= at_pace {
+            self.rest = 0;
+            wall
+        } else {
+            let eighths = elapsed * SLOW_NUM + self.rest;
+            self.rest = eighths % SLOW_DEN;
+            (self.highest + eighths / SLOW_DEN).max(wall)
+        };
+    }
+}
+
+fn tell(standing: Standing, seconds: i64) {
+    match standing {
+        Standing::Agrees => tracing::info!("the machine's clock is right again and is believed"),
+        Standing::Ahead => tracing::error!(
+            seconds,
+            "the machine's clock jumped ahead and is not believed; purging by deadline waits until it is put right, or until an admin says that it is right"
+        ),
+        Standing::Behind => tracing::error!(
+            seconds,
+            "the machine's clock was set back and is not believed; time goes on as before until it is put right, or until an admin says that it is right"
+        ),
+    }
+}
+
+/// `anchor (8, big endian) ‖ lead (8) ‖ trust (1) ‖ standing (1) ‖ boot id (text, the rest)`.
 struct Base<'a> {
-    offset: i64,
-    suspect: bool,
+    anchor: i64,
+    /// How far the latest answer was from anchor + uptime.
+    lead: i64,
+    trust: Trust,
+    standing: Standing,
     boot: &'a str,
 }
 
 impl<'a> Base<'a> {
     fn encode(&self) -> Vec<u8> {
-        [&self.offset.to_be_bytes()[..], &[u8::from(self.suspect)], self.boot.as_bytes()].concat()
+        let words = [self.trust as u8, self.standing as u8];
+        [
+            &self.anchor.to_be_bytes()[..],
+            &self.lead.to_be_bytes(),
+            &words,
+            self.boot.as_bytes(),
+        ]
+        .concat()
     }
 
     fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let (offset, rest) = bytes.split_first_chunk()?;
-        let (suspect, boot) = rest.split_first()?;
+        let (anchor, rest) = bytes.split_first_chunk()?;
+        let (lead, rest) = rest.split_first_chunk()?;
+        let (words, boot) = rest.split_first_chunk::<2>()?;
         Some(Self {
-            offset: i64::from_be_bytes(*offset),
-            suspect: *suspect != 0,
+            anchor: i64::from_be_bytes(*anchor),
+            lead: i64::from_be_bytes(*lead),
+            trust: [Trust::Measured, Trust::AtLeast, Trust::Doubted]
+                .get(usize::from(words[0]))
+                .copied()?,
+            standing: [Standing::Agrees, Standing::Ahead, Standing::Behind]
+                .get(usize::from(words[1]))
+                .copied()?,
             boot: std::str::from_utf8(boot).ok()?,
         })
-    }
-
-    /// wall − uptime as far as it can be trusted now; `None`: nothing is known of this boot.
-    fn trusted(&self, boot: &str, highest: i64, uptime: i64) -> Option<i64> {
-        if !boot.is_empty() && self.boot == boot {
-            Some(self.offset)
-        } else {
-            // Restarting the machine does not make a suspect clock right.
-            self.suspect.then_some(highest - uptime)
-        }
     }
 }
 
@@ -234,185 +371,4 @@ pub fn from_ms(ms: i64) -> OffsetDateTime {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use time::{Duration, macros::datetime};
-
-    const NOON: OffsetDateTime = datetime!(2026-05-01 12:00 UTC);
-    const MINUTE: i64 = 60_000;
-    const DAY: i64 = 24 * 60 * MINUTE;
-
-    fn started() -> (Arc<Manual>, GuardedClock) {
-        let hands = Arc::new(Manual::new(NOON));
-        let clock = GuardedClock::new(Source::Manual(hands.clone()), None, None);
-        (hands, clock)
-    }
-
-    fn restarted(hands: &Arc<Manual>, clock: GuardedClock) -> GuardedClock {
-        restarted_after(hands, clock, || {})
-    }
-
-    /// What the store remembers, and nothing else, comes over a restart.
-    fn restarted_after(hands: &Arc<Manual>, clock: GuardedClock, meanwhile: impl FnOnce()) -> GuardedClock {
-        let (highest, base) = (clock.now(), clock.base());
-        drop(clock);
-        meanwhile();
-        GuardedClock::new(Source::Manual(hands.clone()), Some(highest), Some(&base))
-    }
-
-    fn after(ms: i64) -> OffsetDateTime {
-        NOON + Duration::milliseconds(ms)
-    }
-
-    #[test]
-    fn a_clock_set_back_stands_still() {
-        let (hands, clock) = started();
-        let noon = clock.now();
-        hands.jump(-3_600_000);
-        assert_eq!(clock.now(), noon);
-        hands.pass(3_600_001);
-        assert_eq!(clock.now(), noon + Duration::milliseconds(1));
-        assert!(!clock.suspect());
-    }
-
-    #[test]
-    fn what_the_store_remembers_is_a_floor() {
-        let clock = GuardedClock::new(Source::manual(NOON), Some(datetime!(2027-01-01 0:00 UTC)), None);
-        assert_eq!(clock.now(), datetime!(2027-01-01 0:00 UTC));
-        assert!(!clock.suspect());
-    }
-
-    #[test]
-    fn a_small_step_is_believed_and_small_steps_add_up() {
-        let (hands, clock) = started();
-        hands.jump(JUMP_MS);
-        assert_eq!((clock.now(), clock.suspect()), (after(JUMP_MS), false));
-        // Nor does a restart between two steps make them small.
-        let clock = restarted(&hands, clock);
-        assert_eq!((clock.now(), clock.suspect()), (after(JUMP_MS), false));
-        hands.jump(1);
-        assert_eq!((clock.now(), clock.suspect()), (after(JUMP_MS), true));
-    }
-
-    #[test]
-    fn a_jump_is_not_believed_and_time_goes_on() {
-        let (hands, clock) = started();
-        hands.jump(60 * DAY);
-        assert_eq!((clock.now(), clock.suspect()), (after(0), true));
-        hands.pass(90 * MINUTE);
-        assert_eq!((clock.now(), clock.suspect()), (after(90 * MINUTE), true));
-        // Back by itself: still somebody has to look, and nothing was lost.
-        hands.jump(-60 * DAY);
-        hands.pass(1);
-        assert_eq!((clock.now(), clock.suspect()), (after(90 * MINUTE + 1), true));
-    }
-
-    #[test]
-    fn a_jump_that_only_the_question_sees_is_seen() {
-        let (hands, clock) = started();
-        hands.jump(60 * DAY);
-        assert!(clock.suspect());
-    }
-
-    #[test]
-    fn a_clock_put_right_and_accepted_has_lost_nothing() {
-        let (hands, clock) = started();
-        hands.jump(60 * DAY);
-        clock.now();
-        hands.pass(MINUTE);
-        hands.jump(-60 * DAY);
-        clock.accept();
-        assert_eq!((clock.now(), clock.suspect()), (after(MINUTE), false));
-        hands.jump(60 * DAY);
-        assert_eq!((clock.now(), clock.suspect()), (after(MINUTE), true), "the next jump counts again");
-    }
-
-    #[test]
-    fn a_jump_that_is_accepted_is_the_time() {
-        let (hands, clock) = started();
-        hands.jump(60 * DAY);
-        clock.now();
-        clock.accept();
-        assert_eq!((clock.now(), clock.suspect()), (after(60 * DAY), false));
-        let clock = restarted(&hands, clock);
-        assert_eq!((clock.now(), clock.suspect()), (after(60 * DAY), false));
-        // It never runs backwards, whatever is accepted next.
-        hands.jump(-60 * DAY);
-        clock.accept();
-        assert_eq!((clock.now(), clock.suspect()), (after(60 * DAY), false));
-    }
-
-    #[test]
-    fn a_restart_with_the_clock_put_right_starts_anew() {
-        let (hands, clock) = started();
-        hands.jump(60 * DAY);
-        clock.now();
-        hands.pass(MINUTE);
-        let clock = restarted_after(&hands, clock, || hands.jump(-60 * DAY));
-        assert_eq!((clock.now(), clock.suspect()), (after(MINUTE), false));
-    }
-
-    #[test]
-    fn a_restart_does_not_make_a_jump_right() {
-        let (hands, clock) = started();
-        hands.jump(60 * DAY);
-        // Nobody has asked for the time since.
-        let base = clock.base();
-        let clock = GuardedClock::new(Source::Manual(hands.clone()), Some(NOON), Some(&base));
-        assert_eq!((clock.now(), clock.suspect()), (after(0), true));
-        hands.pass(MINUTE);
-        let clock = restarted(&hands, clock);
-        assert_eq!((clock.now(), clock.suspect()), (after(MINUTE), true));
-    }
-
-    #[test]
-    fn a_clock_set_back_over_a_restart_is_measured_from_there() {
-        let (hands, clock) = started();
-        clock.now();
-        hands.jump(-DAY);
-        let clock = restarted(&hands, clock);
-        assert_eq!((clock.now(), clock.suspect()), (after(0), false));
-        hands.jump(DAY);
-        hands.pass(MINUTE);
-        assert_eq!((clock.now(), clock.suspect()), (after(0), true));
-        clock.accept();
-        assert_eq!((clock.now(), clock.suspect()), (after(MINUTE), false));
-    }
-
-    #[test]
-    fn after_a_reboot_a_clock_ahead_is_believed_unless_it_was_suspect() {
-        let (hands, clock) = started();
-        let clock = restarted_after(&hands, clock, || {
-            hands.reboot();
-            hands.jump(DAY);
-        });
-        assert_eq!((clock.now(), clock.suspect()), (after(DAY), false), "the machine may have been off");
-        hands.jump(60 * DAY);
-        assert!(clock.suspect());
-        let clock = restarted_after(&hands, clock, || hands.reboot());
-        hands.pass(MINUTE);
-        assert_eq!((clock.now(), clock.suspect()), (after(DAY + MINUTE), true));
-        let clock = restarted_after(&hands, clock, || {
-            hands.reboot();
-            hands.jump(-60 * DAY);
-        });
-        assert_eq!((clock.now(), clock.suspect()), (after(DAY + MINUTE), false), "put right meanwhile");
-    }
-
-    #[test]
-    fn what_cannot_be_read_counts_for_nothing() {
-        let hands = Arc::new(Manual::new(NOON));
-        for base in [&b""[..], &[0; 8], &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff]] {
-            let clock = GuardedClock::new(Source::Manual(hands.clone()), None, Some(base));
-            assert_eq!((clock.now(), clock.suspect()), (NOON, false));
-        }
-    }
-
-    #[test]
-    fn the_system_tells_its_boot_apart_and_its_clock_is_not_suspect() {
-        let clock = GuardedClock::new(Source::System, None, None);
-        assert!(!clock.suspect());
-        assert_eq!(clock.boot, Source::System.boot());
-        assert!(!cfg!(target_os = "linux") || clock.boot.len() == 36, "{}", clock.boot);
-    }
-}
+mod tests;

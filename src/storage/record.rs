@@ -127,7 +127,7 @@ struct RequestRow {
     #[n(10)]
     metadata: Option<Bytes>,
     #[n(11)]
-    return_url: Option<String>,
+    return_url: Option<Bytes>,
     #[n(12)]
     keep_s: i64,
     #[n(13)]
@@ -237,7 +237,7 @@ impl From<&DocumentRequest> for RequestRow {
             locale: r.locale.clone(),
             message: r.message.as_ref().map(|m| bytes(&m.0)),
             metadata: r.metadata.as_ref().map(|m| bytes(&m.0)),
-            return_url: r.return_url.clone(),
+            return_url: r.return_url.as_ref().map(|t| bytes(&t.0)),
             keep_s: r.keep.whole_seconds().min(LONGEST_S),
             forget_s: r.forget_after.whole_seconds().min(LONGEST_S),
             confirm_verdict: r.confirm == ConfirmAt::Verdict,
@@ -269,7 +269,7 @@ impl RequestRow {
             locale: self.locale,
             message: self.message.map(|m| SealedText(m.into())),
             metadata: self.metadata.map(|m| SealedText(m.into())),
-            return_url: self.return_url,
+            return_url: self.return_url.map(|t| SealedText(t.into())),
             keep: span(self.keep_s)?,
             forget_after: span(self.forget_s)?,
             confirm: if self.confirm_verdict {

@@ -4,6 +4,7 @@
 //! Indexes are derived from the row by [`super::key::indexes`] alone, so they cannot contradict it.
 
 pub mod ballast;
+mod clock_rows;
 mod directory;
 mod due;
 pub mod durable;
@@ -22,8 +23,8 @@ mod rows;
 mod tests;
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
@@ -36,13 +37,13 @@ use crate::domain::request::{DocumentRequest, RequestState};
 use crate::domain::token::HashedToken;
 use crate::domain::transition::{self, Transition};
 
-use super::clock::{self, GuardedClock, from_ms, to_ms};
+use super::clock::{self, GuardedClock, Standing, to_ms};
 use super::record::{Record, Unreadable};
 use super::{Claim, Claimed, Cursor, Filter, Page, RecordStore, StorageError, key};
 use due::Queue;
 use durable::{DurableSled, Metrics, Options, Seq};
 use error::StoreError;
-use mark::{Mark, Standing};
+use mark::Mark;
 use records::{Batch, Rows};
 use rows::{append, count, drop_old, number, seen_claim, stored_count, write_change, write_claim};
 
@@ -50,11 +51,6 @@ use rows::{append, count, drop_old, number, seen_claim, stored_count, write_chan
 const CLAIM_LIFE: Duration = Duration::hours(24);
 /// Callback ids are remembered at least this long, far beyond every signature's tolerance.
 const SIGHT_LIFE: Duration = Duration::days(15);
-/// How often the highest instant seen is written down.
-const CLOCK_EVERY_MS: i64 = 60_000;
-/// The row of what the clock is judged by after a restart.
-const CLOCK_BASE: &str = "clock-base";
-
 /// What the data folder looks like. 2: sealed chunks in files of their own beside the records.
 const LAYOUT: &[u8] = b"2";
 
@@ -74,14 +70,13 @@ impl SledStore {
     pub fn open(dir: &Path, options: Options, source: clock::Source) -> Result<Self, StoreError> {
         let store = DurableSled::open(dir, options)?;
         if let Some(file) = store.mark() {
-            match Standing::of(&store.records(), &file.reread()?)? {
-                Standing::Current => file.begin(Mark::of(&store.records())?),
+            match mark::Standing::of(&store.records(), &file.reread()?)? {
+                mark::Standing::Current => file.begin(Mark::of(&store.records())?),
                 missing => return Err(StoreError::Behind(missing)),
             }
         }
-        let seen = store.records().get(&key::meta("clock"))?;
-        let seen = seen.and_then(|b| b.try_into().ok()).map(|b| from_ms(i64::from_be_bytes(b)));
-        let base = store.records().get(&key::meta(CLOCK_BASE))?;
+        let seen = clock_rows::stored_floor(&store)?;
+        let base = store.records().get(&key::meta(clock_rows::CLOCK_BASE))?;
         let this = Self {
             store,
             clock: GuardedClock::new(source, seen, base.as_deref()),
@@ -186,38 +181,6 @@ impl SledStore {
         Ok(answer)
     }
 
-    /// The floor under the clock survives a restart, to the minute; what was trusted and whether it still is, at once.
-    fn note_clock(&self, batch: &mut Batch, now: OffsetDateTime) {
-        let (now, base) = (to_ms(now), self.clock.base());
-        let mut written = self.base_written.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = now - self.clock_written.load(Ordering::Relaxed) >= CLOCK_EVERY_MS;
-        if *written == base && (batch.is_empty() || !due) {
-            return;
-        }
-        if batch.is_empty() {
-            // Whoever only looks must not fail on a full disk because of the clock.
-            batch.frees_space();
-        }
-        self.clock_written.store(now, Ordering::Relaxed);
-        batch.put(key::meta("clock"), now.to_be_bytes());
-        // Its own row: earlier versions read the other one.
-        batch.put(key::meta(CLOCK_BASE), base.as_slice());
-        *written = base;
-    }
-
-    /// From the first moment on: a portal may have nothing to write until after the clock has jumped.
-    fn note_base(&self) -> Result<(), StoreError> {
-        let mut batch = Batch::new();
-        self.note_clock(&mut batch, self.clock.now());
-        match self.store.apply(batch).and_then(|seq| self.store.settled_blocking(seq)) {
-            Err(error @ StoreError::Full { .. }) => {
-                tracing::warn!(%error, "the clock's state could not be written down");
-                Ok(())
-            }
-            done => done,
-        }
-    }
-
     /// What a reader saw in these rows is durable once this returns. While others upload, a sync takes as long as their bytes: a page must not wait
     /// for it unless its own rows do.
     async fn shown_rows(&self, keys: &[Vec<u8>]) -> Result<(), StorageError> {
@@ -272,12 +235,16 @@ impl RecordStore for SledStore {
         self.clock.now()
     }
 
-    fn clock_suspect(&self) -> bool {
-        self.clock.suspect()
+    fn clock(&self) -> Standing {
+        self.clock.standing()
     }
 
     fn accept_clock(&self) {
         self.clock.accept();
+    }
+
+    async fn note_time(&self, at: OffsetDateTime) -> Result<(), StorageError> {
+        self.note_instant(to_ms(at)).await
     }
 
     async fn issue(&self, request: DocumentRequest, claim: Option<Claim>, event: AuditEvent) -> Result<Claimed, StorageError> {

@@ -1,4 +1,5 @@
 //! Confirming: asking the provider for its verdict, and what follows from it. A callback only makes the question come sooner.
+//! Only a request whose terms were proved is asked about: a verdict of another provider, or on another applicant, is never believed.
 
 use std::sync::Arc;
 
@@ -7,9 +8,9 @@ use time::{Duration, OffsetDateTime};
 use crate::connectors::{Connector, Verdict};
 use crate::domain::delivery::{ConfirmAt, Problem, Receipt};
 use crate::domain::document::Document;
-use crate::domain::request::DocumentRequest;
 use crate::domain::transition::Transition;
 
+use super::trusted::TrustedRequest;
 use super::{Portal, WorkflowError, parcel, purge};
 
 /// Between two looks for a provider that is not configured.
@@ -18,7 +19,7 @@ const UNASKED_PAUSE: Duration = Duration::minutes(15);
 /// One question for a verdict on a leased request.
 pub async fn step(
     portal: &Arc<Portal>,
-    request: &DocumentRequest,
+    request: &TrustedRequest,
     fence: u64,
     document: &Document,
     receipt: &Receipt,
@@ -45,7 +46,7 @@ pub async fn step(
 }
 
 /// The provider is not configured any more: its verdict is asked for when it is back. Where its receipt was enough, it still is.
-pub async fn unasked(portal: &Portal, request: &DocumentRequest, fence: u64) -> Result<(), WorkflowError> {
+pub async fn unasked(portal: &Portal, request: &TrustedRequest, fence: u64) -> Result<(), WorkflowError> {
     if request.confirm == ConfirmAt::Received {
         return confirmed(portal, request, fence).await;
     }
@@ -53,14 +54,14 @@ pub async fn unasked(portal: &Portal, request: &DocumentRequest, fence: u64) -> 
     put_off(portal, request, fence, at).await
 }
 
-async fn later(portal: &Portal, request: &DocumentRequest, fence: u64, polls: u32, connector: &dyn Connector) -> Result<(), WorkflowError> {
+async fn later(portal: &Portal, request: &TrustedRequest, fence: u64, polls: u32, connector: &dyn Connector) -> Result<(), WorkflowError> {
     let profile = connector.profile();
     let pause = (profile.poll_first * 2_i32.pow(polls.min(12))).min(profile.poll_longest);
     let at = portal.records.now() + pause;
     put_off(portal, request, fence, at).await
 }
 
-async fn put_off(portal: &Portal, request: &DocumentRequest, fence: u64, at: OffsetDateTime) -> Result<(), WorkflowError> {
+async fn put_off(portal: &Portal, request: &TrustedRequest, fence: u64, at: OffsetDateTime) -> Result<(), WorkflowError> {
     let seen = request.held().and_then(|(_, delivery)| delivery.phase.step_at()).unwrap_or(at);
     portal
         .records
@@ -70,13 +71,13 @@ async fn put_off(portal: &Portal, request: &DocumentRequest, fence: u64, at: Off
 }
 
 /// The provider has it: purge at once.
-pub async fn confirmed(portal: &Portal, request: &DocumentRequest, fence: u64) -> Result<(), WorkflowError> {
+pub async fn confirmed(portal: &Portal, request: &TrustedRequest, fence: u64) -> Result<(), WorkflowError> {
     let request = portal.records.transition(request.id, Transition::Confirm { fence }).await?;
     purge::finish(portal, &request, fence).await.map(drop)
 }
 
 /// The provider does not want it: purged all the same, never sent again; an agent may ask for a better one.
-pub async fn rejected(portal: &Portal, request: &DocumentRequest, fence: u64, problem: Problem) -> Result<(), WorkflowError> {
+pub async fn rejected(portal: &Portal, request: &TrustedRequest, fence: u64, problem: Problem) -> Result<(), WorkflowError> {
     let request = portal.records.transition(request.id, Transition::Reject { fence, problem }).await?;
     purge::finish(portal, &request, fence).await.map(drop)
 }

@@ -10,15 +10,16 @@ use std::sync::atomic::Ordering;
 use time::{Duration, OffsetDateTime};
 
 use crate::connectors::{self, Connector, Delivered, Failure, SourceError, Verdict};
-use crate::domain::delivery::{BY_HAND, ConfirmAt, Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
+use crate::domain::delivery::{BY_HAND, ConfirmAt, Delivery, Intent, Phase, Problem, PurgeCause, Receipt, TAMPERED};
 use crate::domain::document::Document;
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::domain::transition::Transition;
 use crate::storage::StorageError;
-use crate::workflow::terms;
+use crate::storage::clock::Standing;
 
 use super::parcel::{self, Closed, LeasedTrail};
 use super::scan::Scanned;
+use super::trusted::TrustedRequest;
 use super::{Portal, WorkflowError, confirm, purge};
 use uncertain::Open;
 
@@ -94,17 +95,26 @@ impl Step<'_> {
             };
             return self.end(pause).await;
         }
-        let connector = self.portal.providers.get(&self.request.provider).cloned();
-        if let Some(open) = Open::of(&document, &delivery) {
+        // Before anybody is sent anything, asked or believed.
+        let request = match TrustedRequest::of(self.portal, &self.request) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::error!(request = %self.request.id, %error, "no provider is sent or asked anything about it");
+                let problem = tampered();
+                return self.end(Transition::Distrust { fence, problem }).await;
+            }
+        };
+        let connector = self.portal.providers.get(&request.provider).cloned();
+        if let Some(open) = Open::of(&request, &document, &delivery) {
             return self.uncertain(open, connector).await;
         }
         match (&delivery.phase, connector) {
             (Phase::AwaitingConfirmation { receipt, polls, .. }, Some(connector)) => {
-                confirm::step(self.portal, &self.request, fence, &document, receipt, *polls, connector.as_ref()).await
+                confirm::step(self.portal, &request, fence, &document, receipt, *polls, connector.as_ref()).await
             }
             // It has arrived; only its verdict cannot be asked for. Sending it again would be wrong.
-            (Phase::AwaitingConfirmation { .. }, None) => confirm::unasked(self.portal, &self.request, fence).await,
-            (Phase::Pending { .. }, Some(connector)) => self.send(&document, &delivery, connector, delivery.epoch).await,
+            (Phase::AwaitingConfirmation { .. }, None) => confirm::unasked(self.portal, &request, fence).await,
+            (Phase::Pending { .. }, Some(connector)) => self.send(&request, &document, &delivery, connector).await,
             (Phase::Pending { .. }, None) => {
                 self.end(Transition::GiveUp {
                     fence,
@@ -118,20 +128,23 @@ impl Step<'_> {
         }
     }
 
-    /// The deadline counts only while the clock can be trusted; an agent's word always does. What else ends by time (links, unfinished uploads, rows without a
+    /// The deadline does not count while the wall clock is ahead and not believed; an agent’s word always does. What else ends by time (links, unfinished uploads, rows without a
     /// document) goes by the store's `now`, which a jump does not move.
     fn must_purge(&self) -> bool {
         let by_agent = matches!(self.request.stage, Stage::Held { purge_requested: true, .. });
-        by_agent || (self.request.past_deadline(self.now) && !self.portal.records.clock_suspect())
+        by_agent || (self.request.past_deadline(self.now) && self.portal.records.clock() != Standing::Ahead)
     }
 
     async fn purge_due(&self, document: Document, delivery: Delivery) -> Result<(), WorkflowError> {
         if matches!(self.request.stage, Stage::Held { purge_requested: true, .. }) {
             return self.purge(PurgeCause::Agent).await;
         }
-        match Open::of(&document, &delivery) {
+        let Ok(request) = TrustedRequest::of(self.portal, &self.request) else {
+            return self.purge(PurgeCause::Deadline).await;
+        };
+        match Open::of(&request, &document, &delivery) {
             Some(open) => {
-                let connector = self.portal.providers.get(&self.request.provider).cloned();
+                let connector = self.portal.providers.get(&request.provider).cloned();
                 self.purge_open(&open, connector).await
             }
             None => self.purge(PurgeCause::Deadline).await,
@@ -147,8 +160,14 @@ impl Step<'_> {
         purge::finish(self.portal, &request, self.fence).await.map(drop)
     }
 
-    async fn send(&self, document: &Document, delivery: &Delivery, connector: Arc<dyn Connector>, epoch: u32) -> Result<(), WorkflowError> {
-        let fence = self.fence;
+    async fn send(
+        &self,
+        trusted: &TrustedRequest,
+        document: &Document,
+        delivery: &Delivery,
+        connector: Arc<dyn Connector>,
+    ) -> Result<(), WorkflowError> {
+        let (fence, epoch) = (self.fence, delivery.epoch);
         let by_hand = connector.profile().by_hand;
         if by_hand && self.portal.scanner.is_none() {
             return self
@@ -158,22 +177,17 @@ impl Step<'_> {
                 })
                 .await;
         }
-        if let Some(until) = self.portal.breakers.closed_until(&self.request.provider, self.now) {
+        if let Some(until) = self.portal.breakers.closed_until(&trusted.provider, self.now) {
             let problem = Problem::new(
                 "provider.paused",
                 "The provider failed several times in a row; sending pauses for a minute.",
             );
             return self.later(until, problem, false).await;
         }
-        let parcel = match parcel::open(self.portal, &self.request, document, epoch) {
+        let parcel = match parcel::open(self.portal, trusted, document, epoch) {
             Ok(parcel) => parcel,
             Err(closed) => return self.cannot_open(closed, delivery).await,
         };
-        if let Err(error) = terms::check(self.portal, &self.request) {
-            tracing::error!(request = %self.request.id, %error, "not forwarded");
-            let problem = tampered();
-            return self.end(Transition::GiveUp { fence, problem }).await;
-        }
         if let Some(scanner) = &self.portal.scanner {
             let Some(scanned) = self.renewing(scanner.scan(&parcel, self.now)).await else {
                 return Ok(());
@@ -230,7 +244,7 @@ impl Step<'_> {
             return Ok(());
         };
         crate::crash::point("C18");
-        self.outcome(document, delivery, connector.as_ref(), outcome).await
+        self.outcome(trusted, document, delivery, connector.as_ref(), outcome).await
     }
 
     /// Whether a purge became due while the document was opened and scanned, which may take minutes. It always wins.
@@ -238,7 +252,7 @@ impl Step<'_> {
         let records = &self.portal.records;
         let request = records.request(self.request.id).await?.ok_or(WorkflowError::NotFound)?;
         let by_agent = matches!(request.stage, Stage::Held { purge_requested: true, .. });
-        Ok(by_agent || (request.past_deadline(records.now()) && !records.clock_suspect()))
+        Ok(by_agent || (request.past_deadline(records.now()) && records.clock() != Standing::Ahead))
     }
 
     /// Keeps the lease while a slow provider is being talked to. `None`: the lease is gone, and with it the right to go on;
@@ -268,6 +282,7 @@ impl Step<'_> {
 
     async fn outcome(
         &self,
+        trusted: &TrustedRequest,
         document: &Document,
         delivery: &Delivery,
         connector: &dyn Connector,
@@ -277,15 +292,15 @@ impl Step<'_> {
         let now = self.portal.records.now();
         let failure = match outcome {
             Ok(delivered) => {
-                return self.delivered(document, connector, delivered).await;
+                return self.delivered(trusted, document, connector, delivered).await;
             }
             Err(failure) => failure,
         };
         self.portal.counters.failed_attempts.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(request = %self.request.id, provider = %self.request.provider, code = %failure.problem().code, "an attempt failed");
+        tracing::info!(request = %self.request.id, provider = %trusted.provider, code = %failure.problem().code, "an attempt failed");
         match failure {
             Failure::Definite { problem, after, new_key } => {
-                self.portal.breakers.failed(&self.request.provider, now);
+                self.portal.breakers.failed(&trusted.provider, now);
                 if delivery.attempts + 1 >= self.portal.policy.attempts {
                     return self.end(Transition::GiveUp { fence, problem }).await;
                 }
@@ -301,7 +316,7 @@ impl Step<'_> {
                 .await
             }
             Failure::Ambiguous { problem } => {
-                self.portal.breakers.failed(&self.request.provider, now);
+                self.portal.breakers.failed(&trusted.provider, now);
                 self.end(Transition::BecomeUncertain {
                     fence,
                     problem,
@@ -312,7 +327,7 @@ impl Step<'_> {
             }
             Failure::Final { problem } => self.end(Transition::GiveUp { fence, problem }).await,
             Failure::Credentials { problem } => {
-                self.portal.breakers.failed(&self.request.provider, now);
+                self.portal.breakers.failed(&trusted.provider, now);
                 if delivery.attempts + 1 >= CREDENTIALS_LIMIT.min(self.portal.policy.attempts) {
                     return self.end(Transition::GiveUp { fence, problem }).await;
                 }
@@ -324,17 +339,22 @@ impl Step<'_> {
         }
     }
 
-    async fn delivered(&self, document: &Document, connector: &dyn Connector, delivered: Delivered) -> Result<(), WorkflowError> {
+    async fn delivered(
+        &self,
+        trusted: &TrustedRequest,
+        document: &Document,
+        connector: &dyn Connector,
+        delivered: Delivered,
+    ) -> Result<(), WorkflowError> {
         let now = self.portal.records.now();
-        self.portal.breakers.succeeded(&self.request.provider);
+        self.portal.breakers.succeeded(&trusted.provider);
         self.portal.counters.delivered.fetch_add(1, Ordering::Relaxed);
         let receipt = Receipt {
             references: delivered.references,
             received_at: now,
         };
         let poll_at = now + connector.profile().poll_first;
-        let request = self
-            .portal
+        self.portal
             .records
             .transition(
                 self.request.id,
@@ -346,10 +366,10 @@ impl Step<'_> {
             )
             .await?;
         match delivered.verdict {
-            Verdict::Pending if request.confirm == ConfirmAt::Received => confirm::confirmed(self.portal, &request, self.fence).await,
+            Verdict::Pending if trusted.confirm == ConfirmAt::Received => confirm::confirmed(self.portal, trusted, self.fence).await,
             Verdict::Pending => self.end(Transition::Release { fence: self.fence }).await,
-            Verdict::Accepted => confirm::confirmed(self.portal, &request, self.fence).await,
-            Verdict::Rejected(problem) => confirm::rejected(self.portal, &request, self.fence, problem).await,
+            Verdict::Accepted => confirm::confirmed(self.portal, trusted, self.fence).await,
+            Verdict::Rejected(problem) => confirm::rejected(self.portal, trusted, self.fence, problem).await,
         }
         .inspect_err(|error| tracing::warn!(document = %document.id, %error, "delivered, and not yet purged"))
     }
@@ -438,7 +458,7 @@ fn unknown_provider() -> Problem {
 
 fn tampered() -> Problem {
     Problem::new(
-        "request.tampered",
-        "The stored request was changed outside the portal. It was not forwarded; purge it and ask again.",
+        TAMPERED,
+        "The stored request was changed outside the portal. No provider is sent or asked anything about it any more; purge it and ask again.",
     )
 }

@@ -11,9 +11,9 @@ use time::OffsetDateTime;
 use crate::connectors::sign::{Algorithm, mac};
 use crate::domain::agent::Actor;
 use crate::domain::id::ApiKeyId;
-use crate::domain::request::DocumentRequest;
 
-use super::{Portal, WorkflowError};
+use super::trusted::TrustedRequest;
+use super::{Portal, WorkflowError, terms};
 
 const DOMAIN: &str = "nightdrop/v1/return";
 const LONGEST: usize = 2_000;
@@ -38,8 +38,9 @@ pub fn check(portal: &Portal, text: String) -> Result<String, WorkflowError> {
 }
 
 /// Where the applicant goes on, signed for the application that issued the request.
-pub fn way_back(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) -> Option<String> {
-    let mut url = allowed(&portal.outgoing.return_hosts, request.return_url.as_deref()?)?;
+pub fn way_back(portal: &Portal, request: &TrustedRequest, now: OffsetDateTime) -> Option<String> {
+    let text = terms::opened_return_url(portal, request).ok().flatten()?;
+    let mut url = allowed(&portal.outgoing.return_hosts, &text)?;
     let Actor::ApiKey(key) = request.created_by else {
         return Some(url.into());
     };

@@ -10,13 +10,15 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::delivery::ConfirmAt;
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName, PartSpec, ProviderName, SealedText};
 use crate::domain::id::RequestId;
-use crate::domain::link::{PASSCODE_TRIES, PasscodeLock, UploadLink};
+use crate::domain::link::{LinkState, PASSCODE_TRIES, PasscodeLock, UploadLink};
 use crate::domain::request::{Cleanup, DocumentRequest, Stage};
 use crate::domain::token::{HashedToken, PlainToken};
 use crate::domain::transition::Transition;
 use crate::storage::{Claim, Claimed};
+use zeroize::Zeroizing;
 
 use super::catalogue::CatalogueEntry;
+use super::trusted::TrustedRequest;
 use super::{Portal, WorkflowError, blocking, hosted, resume, terms};
 
 /// The longest note to an applicant, in bytes.
@@ -52,15 +54,43 @@ pub struct ClientKey {
     pub caller: String,
     pub key: String,
     pub body: [u8; 32],
+    /// What the caller alone knows and nothing stored gives away: the API key's secret, or the random number of a form. Whatever is derived for a repetition
+    /// needs it, because the key itself may be as easy to guess as `case-4711`.
+    pub secret: Zeroizing<String>,
+}
+
+impl ClientKey {
+    /// The name under which something is derived for this caller, key and purpose: `purpose ‖ 00 ‖ caller ‖ 00 ‖ key ‖ 00 ‖ the caller's secret`.
+    pub(super) fn derivation(&self, purpose: &str) -> Zeroizing<Vec<u8>> {
+        let parts = [purpose, self.caller.as_str(), self.key.as_str(), self.secret.as_str()];
+        Zeroizing::new(parts.join("\0").into_bytes())
+    }
 }
 
 /// A link just issued. `token` and `passcode` exist here and in the answer, nowhere else.
 pub struct Issued {
-    pub request: DocumentRequest,
+    pub request: TrustedRequest,
     pub token: PlainToken,
-    pub passcode: Option<String>,
+    pub passcode: Option<Code>,
     /// The same Idempotency-Key had issued it before.
     pub replayed: bool,
+}
+
+/// The passcode of a link just issued.
+#[derive(Clone)]
+pub enum Code {
+    Shown(String),
+    /// A repetition: the code that was shown then does not open the link any more.
+    Replaced,
+}
+
+impl Code {
+    pub fn shown(&self) -> Option<&str> {
+        match self {
+            Self::Shown(code) => Some(code),
+            Self::Replaced => None,
+        }
+    }
 }
 
 impl Issued {
@@ -75,7 +105,7 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
     if let Some(claim) = &claim
         && let Some(seen) = portal.records.claimed(claim).await?
     {
-        return replay(portal, seen, client.as_ref());
+        return replay(portal, seen, client.as_ref()).await;
     }
     let (entry, limits, confirm) = terms_of(portal, &ask)?;
     let parts = parts_of(portal, &ask, &entry, &limits)?;
@@ -97,7 +127,7 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
         locale: ask.locale.map(|l| locale(&l)).transpose()?,
         message: ask.message.map(|m| message(portal, id, &m)).transpose()?,
         metadata: ask.metadata.map(|m| metadata(portal, id, &m)).transpose()?,
-        return_url: ask.return_url.map(|url| hosted::check(portal, url)).transpose()?,
+        return_url: ask.return_url.map(|url| return_url(portal, id, url)).transpose()?,
         keep: portal.policy.undelivered,
         forget_after: portal.policy.history,
         confirm,
@@ -120,13 +150,13 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
         crate::storage::Claimed::Fresh(request) => {
             portal.wake.notify_one();
             Ok(Issued {
-                request: *request,
+                request: TrustedRequest::prove(portal, *request)?,
                 token: secret.token,
-                passcode,
+                passcode: passcode.map(Code::Shown),
                 replayed: false,
             })
         }
-        seen => replay(portal, seen, client.as_ref()),
+        seen => replay(portal, seen, client.as_ref()).await,
     }
 }
 
@@ -144,9 +174,9 @@ pub async fn reissue(
     if let Some(claim) = &claim
         && let Some(seen) = portal.records.claimed(claim).await?
     {
-        return replay(portal, seen, client.as_ref());
+        return replay(portal, seen, client.as_ref()).await;
     }
-    let mut request = terms::load(portal, id).await?;
+    let mut request = terms::load(portal, id).await?.into_inner();
     let expires_at = expiry(portal, expires, now)?;
     let secret = LinkSecret::make(portal, client.as_ref(), None)?;
     let wanted = passcode_wanted.unwrap_or(request.link.passcode.is_some()) || portal.policy.passcode_required;
@@ -167,20 +197,20 @@ pub async fn reissue(
             resume::let_go(portal, &request).await;
             portal.wake.notify_one();
             Ok(Issued {
-                request: *request,
+                request: TrustedRequest::prove(portal, *request)?,
                 token: secret.token,
-                passcode,
+                passcode: passcode.map(Code::Shown),
                 replayed: false,
             })
         }
-        seen => replay(portal, seen, client.as_ref()),
+        seen => replay(portal, seen, client.as_ref()).await,
     }
 }
 
 /// Moves the expiry of the present link; the token stays.
 pub async fn extend(portal: &Portal, id: RequestId, expires: Expiry, by: Actor) -> Result<DocumentRequest, WorkflowError> {
     let now = portal.records.now();
-    let mut request = terms::load(portal, id).await?;
+    let mut request = terms::load(portal, id).await?.into_inner();
     let until = match expires {
         Expiry::Default => request.link.expires_at.max(now) + portal.policy.link,
         other => expiry(portal, other, now)?,
@@ -208,6 +238,8 @@ pub async fn fresh_passcode(portal: &Portal, id: RequestId, by: Actor) -> Result
 
 /// Sends it again after a person has looked at it.
 pub async fn retry(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
+    // What was altered in the store is never sent: it can be purged and asked for again.
+    terms::load(portal, id).await?;
     let request = portal.records.transition(id, Transition::Retry { by }).await?;
     portal.wake.notify_one();
     Ok(request)
@@ -245,7 +277,8 @@ struct LinkSecret {
 }
 
 impl LinkSecret {
-    /// With a client key the token is a keyed function of (salt, caller, key): a replay gives the same link although nothing stored can.
+    /// With a client key the token is a keyed function of (salt, caller, key, the caller's secret): a replay gives the same link although nothing that the portal
+    /// holds can, not even its store and its secrets together.
     fn make(portal: &Portal, client: Option<&ClientKey>, salt: Option<[u8; 16]>) -> Result<Self, WorkflowError> {
         let Some(client) = client else {
             let token = PlainToken::from_bytes(random::array()?);
@@ -260,9 +293,8 @@ impl LinkSecret {
             Some(salt) => salt,
             None => random::array()?,
         };
-        let name = |purpose: &str| format!("{purpose}\0{}\0{}", client.caller, client.key);
-        let token = portal.secrets.derive_token(&salt, name("link").as_bytes());
-        let derived = portal.secrets.derive_token(&salt, name("passcode").as_bytes());
+        let token = portal.secrets.derive_token(&salt, &client.derivation("link"));
+        let derived = portal.secrets.derive_token(&salt, &client.derivation("passcode"));
         Ok(Self {
             hashed: portal.secrets.hash_token(&token),
             token,
@@ -312,26 +344,46 @@ fn claim(portal: &Portal, client: &ClientKey) -> Claim {
     }
 }
 
-fn replay(portal: &Portal, seen: Claimed, client: Option<&ClientKey>) -> Result<Issued, WorkflowError> {
+/// The same answer again, as far as it is still true: a token or a code that opens nothing any more is not shown as if it did.
+async fn replay(portal: &Portal, seen: Claimed, client: Option<&ClientKey>) -> Result<Issued, WorkflowError> {
     let (Claimed::Fresh(request) | Claimed::Replayed(request)) = seen else {
         return Err(WorkflowError::KeyReused);
     };
+    let request = TrustedRequest::prove(portal, *request)?;
     let secret = LinkSecret::make(portal, client, request.link.salt)?;
-    if secret.hashed != request.link.hashed {
-        // The link was reissued since: the old one must not be shown as if it were alive.
-        return Err(WorkflowError::KeyReused);
+    let dead = matches!(request.stage, Stage::Open { .. })
+        && matches!(request.link_state(portal.records.now()), LinkState::Expired | LinkState::Revoked);
+    if secret.hashed != request.link.hashed || dead {
+        return Err(WorkflowError::LinkReplaced(request.id));
     }
-    let passcode = if request.link.passcode.is_some() {
-        Some(secret.passcode()?)
-    } else {
-        None
+    let passcode = match &request.link.passcode {
+        None => None,
+        Some(lock) => {
+            let code = secret.passcode()?;
+            let fits = lock.tries_left > 0 && passcode_fits(portal, code.clone(), lock.hash.clone()).await?;
+            Some(if fits { Code::Shown(code) } else { Code::Replaced })
+        }
     };
     Ok(Issued {
-        request: *request,
+        request,
         token: secret.token,
         passcode,
         replayed: true,
     })
+}
+
+async fn passcode_fits(portal: &Portal, code: String, hash: String) -> Result<bool, WorkflowError> {
+    let permit = portal.hashing.turn().await?;
+    let passwords = portal.passwords.clone();
+    blocking(move || {
+        let _permit = permit;
+        passwords.verify_passcode(&code, &hash)
+    })
+    .await
+}
+
+fn return_url(portal: &Portal, id: RequestId, url: String) -> Result<SealedText, WorkflowError> {
+    terms::seal(portal, id, "return-url", &hosted::check(portal, url)?)
 }
 
 async fn passcode(portal: &Portal, wanted: bool, secret: &LinkSecret) -> Result<(Option<PasscodeLock>, Option<String>), WorkflowError> {

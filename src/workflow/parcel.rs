@@ -13,11 +13,11 @@ use crate::crypto::secrets::PortalSecrets;
 use crate::domain::delivery::Problem;
 use crate::domain::document::{ApplicantRef, Document, DocumentKind, PartName, ProviderName, StoredPart};
 use crate::domain::id::{DocumentId, RequestId};
-use crate::domain::request::DocumentRequest;
 use crate::domain::transition::Transition;
 use crate::storage::{BlobKey, ReadError, Records};
 use crate::workflow::terms;
 
+use super::trusted::TrustedRequest;
 use super::{Portal, WorkflowError};
 
 /// Who gets it: sealed with the document, one line each.
@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 impl Target {
-    pub fn of(portal: &Portal, request: &DocumentRequest, part: &PartName) -> Result<Self, WorkflowError> {
+    pub fn of(portal: &Portal, request: &TrustedRequest, part: &PartName) -> Result<Self, WorkflowError> {
         Ok(Self {
             provider: request.provider.clone(),
             applicant: terms::applicant(portal, request)?,
@@ -80,7 +80,7 @@ impl From<OpenError> for Closed {
 }
 
 /// A parcel with its document opened: for sending and reconciling.
-pub fn open(portal: &Arc<Portal>, request: &DocumentRequest, document: &Document, epoch: u32) -> Result<Parcel, Closed> {
+pub fn open(portal: &Arc<Portal>, request: &TrustedRequest, document: &Document, epoch: u32) -> Result<Parcel, Closed> {
     let mut target = None;
     for part in &document.parts {
         let mut opener = DocumentOpener::open_stored(&part.header, &portal.keyring, portal.erasure.as_ref())?;
@@ -105,14 +105,14 @@ pub fn open(portal: &Arc<Portal>, request: &DocumentRequest, document: &Document
 }
 
 /// A parcel that can be asked about but not read: for verdicts, which need no key.
-pub fn closed(portal: &Arc<Portal>, request: &DocumentRequest, document: &Document, epoch: u32) -> Result<Parcel, WorkflowError> {
+pub fn closed(portal: &Arc<Portal>, request: &TrustedRequest, document: &Document, epoch: u32) -> Result<Parcel, WorkflowError> {
     let applicant = terms::applicant(portal, request)?;
     Ok(parcel(portal, request, document, epoch, applicant, Arc::new(NoSource)))
 }
 
 fn parcel(
     portal: &Portal,
-    request: &DocumentRequest,
+    request: &TrustedRequest,
     document: &Document,
     epoch: u32,
     applicant: ApplicantRef,

@@ -24,18 +24,18 @@ use crate::domain::token::PlainToken;
 use crate::domain::transition::{Refusal as Illegal, Transition};
 use crate::inspect::{Declared, FileTypes, Inspector, Limits, Policy as InspectPolicy, Refusal, Strip as InspectStrip};
 use crate::storage::StorageError;
-use crate::workflow::terms;
 
 use super::catalogue::Strip;
 use super::in_flight::Writing;
 use super::slot::{FreshSlot, OpenSlot};
+use super::trusted::TrustedRequest;
 use super::{Portal, WorkflowError, blocking};
 
 pub use part::PartReceiver;
 
 /// What a link opens, as the page shows it.
 pub struct OpenedLink {
-    pub request: DocumentRequest,
+    pub request: TrustedRequest,
     pub now: OffsetDateTime,
 }
 
@@ -55,16 +55,20 @@ pub async fn look_up(portal: &Portal, token: &PlainToken) -> Result<Result<Opene
     let Some((request, current)) = portal.records.by_link(&portal.secrets.hash_token(token)).await? else {
         return Ok(Err(DeadLink::Unknown));
     };
-    terms::check(portal, &request)?;
+    let request = TrustedRequest::prove(portal, request)?;
     // Somebody who holds the link that came before the present one is no guesser.
     if !current {
         return Ok(Err(DeadLink::Revoked));
     }
-    let dead = match (&request.stage, request.link.state(now)) {
+    let dead = match (&request.stage, request.link_state(now)) {
         (Stage::Open { .. }, LinkState::Expired) => Some(DeadLink::Expired),
         (Stage::Open { .. }, LinkState::Revoked) => Some(DeadLink::Revoked),
         _ => None,
     };
+    if dead == Some(DeadLink::Expired) && request.stage == (Stage::Open { expiry_noted: false }) {
+        // Whoever was told so is not told otherwise by a later start with an earlier time.
+        portal.records.note_time(request.link.expires_at).await?;
+    }
     Ok(match dead {
         Some(dead) => Err(dead),
         None => Ok(OpenedLink { request, now }),
@@ -144,7 +148,7 @@ impl From<SealError> for ReceiveError {
 /// One drop in progress: all parts of one link.
 pub struct Submission {
     portal: Arc<Portal>,
-    request: DocumentRequest,
+    request: TrustedRequest,
     document: DocumentId,
     /// When the link was looked at: what is in time then may go on for the grace.
     asked_at: OffsetDateTime,
@@ -180,7 +184,7 @@ impl Submission {
     /// One that goes on where the parts that are here end; `upload` is where its part comes from.
     pub(super) fn lasting(
         portal: Arc<Portal>,
-        request: DocumentRequest,
+        request: TrustedRequest,
         asked_at: OffsetDateTime,
         upload: Option<DocumentId>,
     ) -> Result<Self, WorkflowError> {
@@ -367,7 +371,7 @@ pub(super) fn inspector(portal: &Portal, request: &DocumentRequest, spec: &PartS
 
 /// Why nothing more may come, if so.
 pub(super) fn closed(request: &DocumentRequest, now: OffsetDateTime) -> Option<Illegal> {
-    match (&request.stage, request.link.state(now)) {
+    match (&request.stage, request.link_state(now)) {
         (Stage::Open { .. }, LinkState::Revoked) => Some(Illegal::LinkRevoked),
         (Stage::Open { .. }, LinkState::Expired) => Some(Illegal::LinkExpired),
         (Stage::Open { .. }, _) => None,

@@ -2,41 +2,39 @@
 
 use crate::domain::document::{ApplicantRef, SealedText};
 use crate::domain::id::RequestId;
-use crate::domain::request::DocumentRequest;
 
+use super::trusted::TrustedRequest;
 use super::{Portal, WorkflowError};
 
 /// Reads a request and refuses one whose terms were changed behind the portal's back.
-pub async fn load(portal: &Portal, id: RequestId) -> Result<DocumentRequest, WorkflowError> {
-    let request = portal.records.request(id).await?.ok_or(WorkflowError::NotFound)?;
-    check(portal, &request)?;
-    Ok(request)
-}
-
-/// Refuses a request whose provider, applicant or conditions somebody wrote over in the store.
-pub fn check(portal: &Portal, request: &DocumentRequest) -> Result<(), WorkflowError> {
-    if portal.secrets.row_mac_fits(&request.id.0, &request.terms(), &request.terms_mac) {
-        Ok(())
-    } else {
-        Err(WorkflowError::Tampered)
-    }
+pub async fn load(portal: &Portal, id: RequestId) -> Result<TrustedRequest, WorkflowError> {
+    TrustedRequest::load(portal, id).await
 }
 
 /// The applicant reference of a request, opened.
-pub fn applicant(portal: &Portal, request: &DocumentRequest) -> Result<ApplicantRef, WorkflowError> {
+pub fn applicant(portal: &Portal, request: &TrustedRequest) -> Result<ApplicantRef, WorkflowError> {
     let text = open(portal, request.id, "applicant", &request.applicant)?;
     ApplicantRef::parse(&text).ok_or(WorkflowError::Tampered)
 }
 
-pub fn opened_message(portal: &Portal, request: &DocumentRequest) -> Result<Option<String>, WorkflowError> {
+pub fn opened_message(portal: &Portal, request: &TrustedRequest) -> Result<Option<String>, WorkflowError> {
     request.message.as_ref().map(|m| open(portal, request.id, "message", m)).transpose()
 }
 
-pub fn opened_metadata(portal: &Portal, request: &DocumentRequest) -> Result<Option<String>, WorkflowError> {
+pub fn opened_metadata(portal: &Portal, request: &TrustedRequest) -> Result<Option<String>, WorkflowError> {
     request
         .metadata
         .as_ref()
         .map(|m| open(portal, request.id, "metadata", m))
+        .transpose()
+}
+
+/// The address that the applicant is sent back to.
+pub fn opened_return_url(portal: &Portal, request: &TrustedRequest) -> Result<Option<String>, WorkflowError> {
+    request
+        .return_url
+        .as_ref()
+        .map(|url| open(portal, request.id, "return-url", url))
         .transpose()
 }
 

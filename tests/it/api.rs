@@ -1,6 +1,7 @@
 //! The API from outside: shapes, permissions, idempotency, bad inputs.
 
 mod keys;
+mod replay;
 
 use std::collections::BTreeSet;
 

@@ -162,8 +162,13 @@ async fn a_purged_document_opens_for_nobody_whatever_he_kept() {
 
 #[tokio::test]
 async fn the_store_knows_no_token_no_code_and_no_person() {
-    let house = House::new().await;
+    let house = House::wished(Wish {
+        more: "[hosted]\nreturn_hosts = [\"app.example.com\"]\n".to_owned(),
+        ..Wish::default()
+    })
+    .await;
     let mut asked = ask("maria-musterfrau-4712", "passport");
+    asked.return_url = Some("https://app.example.com/onboarding/step-0817".into());
     asked.message = Some("Dear Mrs Musterfrau".into());
     asked.metadata = Some("{\"case\":\"case-0816\"}".into());
     let link = house.issue(asked).await;
@@ -189,6 +194,7 @@ async fn the_store_knows_no_token_no_code_and_no_person() {
         ("the applicant", b"maria-musterfrau-4712".to_vec()),
         ("the message", b"Musterfrau".to_vec()),
         ("the metadata", b"case-0816".to_vec()),
+        ("the way back", b"step-0817".to_vec()),
         ("the file's name", b"ausweis-4712".to_vec()),
         ("the API key", house.api_key.clone().into_bytes()),
     ];

@@ -1,4 +1,5 @@
-//! A wrong wall clock destroys nothing: not while it is wrong, and by none of the ways in which somebody puts it right. Time that really passes still counts.
+//! A wrong wall clock destroys nothing early, revives nothing and stops nothing: not while it is wrong, and by none of the ways in which somebody puts it right. Time that
+//! really passes still counts.
 
 use nightdrop::domain::agent::Actor;
 use nightdrop::domain::document::Document;
@@ -141,11 +142,12 @@ async fn a_clock_put_right_before_a_restart_has_destroyed_nothing() {
 }
 
 #[tokio::test]
-async fn a_clock_put_right_and_confirmed_has_destroyed_nothing() {
+async fn a_clock_put_right_needs_nobody_and_has_destroyed_nothing() {
     let mut scene = Scene::jumped().await;
     scene.hands.jump(-JUMP);
     scene.pass(MINUTE).await;
-    scene.unharmed(true).await;
+    scene.unharmed(false).await;
+    // Whoever says so all the same changes nothing.
     vault::accept_clock(&scene.house.portal, Actor::Operator).await.unwrap();
     scene.pass(MINUTE).await;
     scene.unharmed(false).await;
@@ -235,4 +237,114 @@ async fn a_store_of_an_earlier_version_is_read_and_completed() {
     scene.house.open_again().await;
     scene.pass(MINUTE).await;
     scene.unharmed(true).await;
+}
+
+const BACK: Duration = Duration::hours(-1);
+
+/// What the metrics and the API say of the clock.
+async fn alarm(house: &House) -> (bool, bool) {
+    let text = |path: &str| house.http.get(house.staff(path)).bearer_auth(&house.api_key).send();
+    let metrics = text("/metrics").await.unwrap().text().await.unwrap();
+    let status: serde_json::Value = serde_json::from_str(&text("/api/v1/status").await.unwrap().text().await.unwrap()).unwrap();
+    (
+        metrics.contains("\nnightdrop_clock_suspect 1\n"),
+        status["clock_suspect"].as_bool().unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn a_clock_set_back_stops_nothing() {
+    let scene = Scene::new().await;
+    let attempts = async || scene.house.request(&scene.held[0].0).await.held().unwrap().1.attempts;
+    let before = attempts().await;
+    assert_eq!(alarm(&scene.house).await, (false, false));
+    scene.hands.jump(BACK);
+    assert_eq!(alarm(&scene.house).await, (true, true));
+    scene.pass(MINUTE * 10).await;
+    scene.unharmed(true).await;
+    assert_eq!(
+        scene.house.portal.records.now() - scene.began,
+        MINUTE * 10,
+        "time goes on as before"
+    );
+    assert!(attempts().await > before, "what failed is tried again");
+    // What is overdue is purged although nobody has put the clock right.
+    scene.ends_in_time().await;
+    assert_eq!(alarm(&scene.house).await, (true, true));
+    // A link ends when it was said to end.
+    let link = scene.house.request(&scene.unused).await.link;
+    scene.pass(link.expires_at - scene.house.portal.records.now() - MINUTE).await;
+    assert_eq!(scene.house.state(&scene.unused).await, RequestState::Awaiting);
+    scene.pass(MINUTE).await;
+    assert_eq!(scene.house.state(&scene.unused).await, RequestState::Expired);
+    scene.hands.jump(-BACK);
+    assert_eq!(alarm(&scene.house).await, (false, false), "put right, and nobody had to say so");
+}
+
+#[tokio::test]
+async fn a_verdict_is_asked_for_with_the_clock_set_back() {
+    let wish = Wish {
+        confirm: "verdict",
+        ..Wish::default()
+    };
+    let (wish, hands) = wish.with_hands();
+    let house = House::wished(wish).await;
+    let link = house.link_at("sandbox", "judged").await;
+    house.misbehave(&["pending:1"]).await;
+    house.drop_front(&link, 7).await;
+    house.work_due().await;
+    assert_eq!(house.state(&link).await, RequestState::AwaitingConfirmation);
+    hands.jump(BACK);
+    house
+        .work_until(&hands, Duration::hours(1), async |h| h.state(&link).await == RequestState::Purged)
+        .await;
+    assert_eq!(house.state(&link).await, RequestState::Purged, "{:#?}", house.log(&link).await);
+}
+
+#[tokio::test]
+async fn an_expired_link_stays_dead_over_every_restart_with_the_clock_set_back() {
+    let (wish, hands) = Wish::default().with_hands();
+    let mut house = House::wished(wish).await;
+    let dead = async |house: &House, link: &Link| {
+        let answer = house.http.get(house.public(&link.path)).send().await.unwrap();
+        let status = answer.status();
+        let body = answer.text().await.unwrap();
+        let front = png(8, 4_000);
+        (
+            status.as_u16(),
+            body,
+            house.drop_files(link, &[("front", &front)]).await.status().as_u16(),
+        )
+    };
+    let (noted, shown) = (house.link_at("sandbox", "noted").await, house.link_at("sandbox", "shown").await);
+    let expires_at = house.request(&noted).await.link.expires_at;
+    hands.forward(expires_at - house.portal.records.now() - MINUTE);
+    // The store has no reason to write anything from here on but for what the tests ask.
+    assert_eq!(house.state(&shown).await, RequestState::Awaiting);
+    hands.forward(MINUTE * 2);
+    let floor = |house: &House| {
+        let row = house.running.as_ref().unwrap().store.meta("clock").unwrap().unwrap();
+        nightdrop::storage::clock::from_ms(i64::from_be_bytes(row.try_into().unwrap()))
+    };
+    assert!(floor(&house) < expires_at);
+    let told = dead(&house, &shown).await;
+    assert!(floor(&house) >= expires_at, "what was shown is durable, whatever happens next");
+    assert!(told.0 >= 400 && told.2 >= 400, "{told:?}");
+    for reboot in [false, true, true] {
+        house.stop().await;
+        house.let_go().await;
+        hands.jump(BACK);
+        if reboot {
+            hands.reboot();
+        }
+        house.open_again().await;
+        assert!(house.portal.records.clock_suspect());
+        assert_eq!(dead(&house, &shown).await, told);
+        assert_eq!(house.state(&shown).await, RequestState::Expired);
+        house.work_due().await;
+        assert_eq!(house.state(&noted).await, RequestState::Expired);
+    }
+    // Noted is final, even for a time before it.
+    let request = house.request(&noted).await;
+    assert_eq!(request.state(expires_at - Duration::hours(1)), RequestState::Expired);
 }

@@ -16,6 +16,7 @@ mod damage;
 mod demo;
 mod erasing;
 mod forwarding;
+mod hosts;
 mod journey;
 mod layers;
 mod links;

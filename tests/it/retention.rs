@@ -468,6 +468,67 @@ async fn a_row_changed_behind_the_portals_back_is_not_forwarded() {
     }
 }
 
+/// Whoever writes the store has no other provider asked and believed, and no verdict on another applicant.
+#[tokio::test]
+async fn a_request_altered_while_its_verdict_is_awaited_is_asked_of_nobody() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (counted, port) = (asked.clone(), listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        while listener.accept().await.is_ok() {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    });
+    let wish = Wish {
+        confirm: "verdict",
+        more: format!(
+            "[retention]\nundelivered = \"7d\"\n[providers.other]\nkind = \"sandbox\"\nbase_url = \"http://127.0.0.1:{port}\"\napi_key_file = \"sandbox-key\"\n\
+             confirm = \"verdict\"\n"
+        ),
+        ..Wish::default()
+    };
+    let (wish, hands) = wish.with_hands();
+    let house = House::wished(wish).await;
+    let other = house.request(&house.link_at("sandbox", "somebody-else").await).await;
+    type Alter = fn(&mut DocumentRequest, &DocumentRequest);
+    let changes: [Alter; 4] = [
+        |r, _| r.provider = ProviderName::parse("other").unwrap(),
+        |r, other| r.applicant = other.applicant.clone(),
+        // The provider's receipt shall be enough.
+        |r, _| r.confirm = nightdrop::domain::delivery::ConfirmAt::Received,
+        |r, _| r.keep = time::Duration::days(700),
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let link = house.link_at("sandbox", &format!("judged-{n}")).await;
+        house.misbehave(&["pending:3"]).await;
+        house.drop_front(&link, 40 + n as u64).await;
+        house.work_due().await;
+        assert_eq!(house.state(&link).await, RequestState::AwaitingConfirmation);
+        let document = document(&house, &link).await;
+        let mut request = house.request(&link).await;
+        change(&mut request, &other);
+        write(&house, &request).await;
+        house
+            .work_until(&hands, HOUR, async |h| h.state(&link).await != RequestState::AwaitingConfirmation)
+            .await;
+        assert_eq!(
+            house.state(&link).await,
+            RequestState::NeedsAttention,
+            "{n} {:#?}",
+            house.log(&link).await
+        );
+        assert_eq!(code(&house.request(&link).await), "request.tampered", "{n}");
+        assert!(
+            issue::retry(&house.portal, link.id, Actor::Operator).await.is_err(),
+            "and it is never sent again"
+        );
+        issue::request_purge(&house.portal, link.id, Actor::Operator).await.unwrap();
+        house.work_due().await;
+        gone_for(&house, &link, &document, "agent").await;
+    }
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 0, "nobody else was asked");
+}
+
 /// Writes a row as somebody with the database and without the portal's secrets can.
 async fn write(house: &House, request: &DocumentRequest) {
     let store = house.running.as_ref().unwrap().store.store();

@@ -290,7 +290,7 @@ impl House {
             id: issued.request.id,
             token: issued.token.encode(),
             path: format!("/d/{}", issued.token.encode()),
-            passcode: issued.passcode.clone(),
+            passcode: issued.passcode.as_ref().and_then(|code| code.shown()).map(str::to_owned),
         }
     }
 

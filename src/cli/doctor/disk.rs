@@ -276,7 +276,7 @@ fn times(layout: &Layout, findings: &mut Findings) {
         findings.wrong(
             "clock",
             text,
-            "set the clock and keep it right with NTP: deadlines wait until time has caught up",
+            "set the clock and keep it right with NTP: until then the portal goes on from the latest time that it knew, and says so in its log",
         );
     }
 }

@@ -216,6 +216,11 @@ fn deliver(
             delivery.last_problem = Some(problem.clone());
             delivery.phase = Phase::NeedsAttention { problem, since: now };
         }
+        Transition::Distrust { problem, .. } => {
+            log.problem("delivery.needs_attention", &problem);
+            delivery.last_problem = Some(problem.clone());
+            delivery.phase = Phase::NeedsAttention { problem, since: now };
+        }
         Transition::PollLater { at, seen, .. } => {
             let Phase::AwaitingConfirmation { poll_at, polls, .. } = &mut delivery.phase else {
                 return Err(Refusal::Superseded);
@@ -275,6 +280,7 @@ impl Transition {
             | Self::FoundAbsent { fence, .. }
             | Self::RetryLater { fence, .. }
             | Self::GiveUp { fence, .. }
+            | Self::Distrust { fence, .. }
             | Self::PollLater { fence, .. }
             | Self::Confirm { fence }
             | Self::Reject { fence, .. }

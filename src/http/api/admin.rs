@@ -13,6 +13,7 @@ use crate::domain::id::{AgentId, ApiKeyId};
 use crate::http::State;
 use crate::http::error::Problem;
 use crate::http::staff::{Admin, ApiCaller};
+use crate::storage::clock::Standing;
 use crate::workflow::sign_in::account;
 use crate::workflow::{sign_in, vault};
 
@@ -158,8 +159,10 @@ pub struct Status {
     pub assurance: Assurance,
     /// The vault key is locked: nothing is forwarded.
     pub locked: bool,
-    /// Purging by deadline is suspended because the clock jumped.
+    /// The machine's clock jumped and is not believed; time goes on without it. Ends by itself when the clock is right again, or with `POST /clock/accept`.
     pub clock_suspect: bool,
+    /// `right`; `ahead`: purging by deadline is suspended; `behind`: everything goes on.
+    pub clock: &'static str,
     /// Submissions that can still be taken.
     pub slots_free: u64,
     pub uploads_running: u64,
@@ -191,7 +194,7 @@ pub async fn agents(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
     security(("api_key" = ["admin"])))]
 pub async fn add_agent(caller: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
     let read = json::read::<NewAgent>(&request, payload).await?;
-    let client = json::client_key(&request, caller.name(), read.digest)?;
+    let client = json::client_key(&request, &caller, read.digest)?;
     let body = read.body;
     let new = account::NewAgent {
         email: &body.email,
@@ -299,7 +302,7 @@ pub async fn api_keys(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
     security(("api_key" = ["admin"])))]
 pub async fn add_api_key(caller: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
     let read = json::read::<NewApiKey>(&request, payload).await?;
-    let client = json::client_key(&request, caller.name(), read.digest)?;
+    let client = json::client_key(&request, &caller, read.digest)?;
     let body = read.body;
     let scopes = parse_scopes(&body.scopes)?;
     let expires_at = body.expires_in.map(|span| state.portal.records.now() + span.0);
@@ -459,6 +462,11 @@ pub async fn status_view(state: &State) -> Result<Status, Problem> {
         },
         locked: portal.keyring.is_locked(),
         clock_suspect: portal.records.clock_suspect(),
+        clock: match portal.records.clock() {
+            Standing::Agrees => "right",
+            Standing::Ahead => "ahead",
+            Standing::Behind => "behind",
+        },
         slots_free: portal.erasure.free().unwrap_or(0),
         uploads_running: state.gate.running() as u64,
         requests: portal.records.counts().await?.into_iter().map(|(s, n)| (s.as_str(), n)).collect(),

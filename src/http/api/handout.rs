@@ -9,15 +9,16 @@ use crate::domain::message::Template;
 use crate::domain::request::DocumentRequest;
 use crate::http::State;
 use crate::words::{self, Words};
-use crate::workflow::issue::Issued;
+use crate::workflow::issue::{Code, Issued};
 use crate::workflow::message::{self, Message};
 use crate::workflow::outgoing::mail::{self, Kind, Queued};
 use crate::workflow::terms;
+use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError};
 
 pub struct Handout {
     pub url: String,
-    pub passcode: Option<String>,
+    pub passcode: Option<Code>,
     pub message: Message,
     /// The same link once more, shortly before it expires.
     pub reminder: Message,
@@ -38,7 +39,7 @@ pub async fn handout(state: &State, issued: &Issued) -> Result<Handout, Workflow
 }
 
 /// The message and the reminder with the present link of a request, whose address the caller has in hand.
-pub async fn messages(state: &State, request: &DocumentRequest, url: &str) -> Result<(Message, Message), WorkflowError> {
+pub async fn messages(state: &State, request: &TrustedRequest, url: &str) -> Result<(Message, Message), WorkflowError> {
     let words = words(request);
     let template = template(state, request, words).await?;
     let note = terms::opened_message(&state.portal, request)?;
@@ -76,7 +77,7 @@ async fn template(state: &State, request: &DocumentRequest, words: &Words) -> Re
 /// By mail, as the caller wished it; `to` was checked before anything was issued. The same wish twice has its effect once.
 pub async fn send(
     state: &State,
-    request: &DocumentRequest,
+    request: &TrustedRequest,
     letters: (&Message, &Message),
     to: &str,
     remind: bool,

@@ -19,6 +19,7 @@ use utoipa::{PartialSchema, ToSchema};
 use zeroize::Zeroizing;
 
 use crate::http::error::Problem;
+use crate::http::staff::{ApiCaller, InScope};
 use crate::workflow::issue::{ClientKey, Expiry};
 
 /// No body here comes near it.
@@ -103,7 +104,7 @@ fn digest(path: &str, object: &Map<String, Value>) -> [u8; 32] {
 }
 
 /// The caller's `Idempotency-Key`, when there is one.
-pub fn client_key(request: &HttpRequest, caller: String, body: [u8; 32]) -> Result<Option<ClientKey>, Problem> {
+pub fn client_key<S: InScope>(request: &HttpRequest, caller: &ApiCaller<S>, body: [u8; 32]) -> Result<Option<ClientKey>, Problem> {
     let mut lines = request.headers().get_all("idempotency-key");
     let Some(line) = lines.next() else { return Ok(None) };
     let key = line
@@ -112,9 +113,10 @@ pub fn client_key(request: &HttpRequest, caller: String, body: [u8; 32]) -> Resu
         .filter(|k| (1..=KEY_MAX).contains(&k.len()) && k.bytes().all(|b| b.is_ascii_graphic()));
     match (key, lines.next()) {
         (Some(key), None) => Ok(Some(ClientKey {
-            caller,
+            caller: caller.name(),
             key: key.to_owned(),
             body,
+            secret: caller.secret(),
         })),
         _ => Err(Problem::malformed("An Idempotency-Key is 1 to 255 visible ASCII characters, once.").code("idempotency.malformed")),
     }

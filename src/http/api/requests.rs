@@ -12,7 +12,7 @@ use crate::http::State;
 use crate::http::error::Problem;
 use crate::http::staff::{ApiCaller, Read, Requests};
 use crate::storage::{Cursor, Filter};
-use crate::workflow::issue::{self, Ask, Expiry, Issued};
+use crate::workflow::issue::{self, Ask, Code, Expiry, Issued};
 use crate::workflow::outgoing::mail;
 use crate::workflow::terms;
 
@@ -179,6 +179,9 @@ pub struct IssuedRequest {
     /// Tell it by another way than the link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passcode: Option<String>,
+    /// `replaced` in the answer to a repetition: the code of the first answer opens the link no more, because a fresh one was given or its tries are used up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passcode_state: Option<&'static str>,
     #[schema(format = DateTime)]
     pub expires_at: String,
     pub message: ReadyMessage,
@@ -263,14 +266,15 @@ pub struct FreshPasscode {
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
-/// Issue a request with its one-time link. The same Idempotency-Key with the same body gives the same answer again.
+/// Issue a request with its one-time link. The same Idempotency-Key with the same body gives the same answer again, as far as it is still true: a passcode that was
+/// replaced is left out (`passcode_state`), and where the link is dead the answer is 409 with the code `idempotency.link_replaced`.
 #[utoipa::path(post, path = "/requests", tag = "requests", request_body = NewRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
     responses((status = 201, description = "Issued. `Idempotency-Replayed: true` when it was issued before under this key.", body = IssuedRequest)),
     security(("api_key" = ["requests"])))]
 pub async fn issue(caller: ApiCaller<Requests>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
     let read = json::read::<NewRequest>(&request, payload).await?;
-    let client = json::client_key(&request, caller.name(), read.digest)?;
+    let client = json::client_key(&request, &caller, read.digest)?;
     let wish = MailWish::of(&state, read.body.email.clone(), read.body.remind)?;
     let issued = issue::issue(&state.portal, read.body.into_ask()?, caller.actor(), client).await?;
     issued_answer(&state, &issued, wish, caller.actor()).await
@@ -399,7 +403,7 @@ pub async fn reissue(
 ) -> Answer {
     let id = parse(&id)?;
     let read = json::read::<Reissue>(&request, payload).await?;
-    let client = json::client_key(&request, caller.name(), read.digest)?;
+    let client = json::client_key(&request, &caller, read.digest)?;
     let expires = json::expiry(read.body.expires_in, read.body.expires_at)?;
     let wish = MailWish::of(&state, read.body.email.clone(), read.body.remind)?;
     let issued = issue::reissue(&state.portal, id, expires, read.body.passcode, caller.actor(), client).await?;
@@ -513,7 +517,8 @@ async fn issued_answer(state: &State, issued: &Issued, wish: MailWish, by: Actor
         id: request.id.clone(),
         state: request.state,
         url,
-        passcode,
+        passcode_state: matches!(passcode, Some(Code::Replaced)).then_some("replaced"),
+        passcode: passcode.as_ref().and_then(Code::shown).map(str::to_owned),
         expires_at: request.expires_at.clone(),
         message: ReadyMessage {
             mailto: message.mailto(),

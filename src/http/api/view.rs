@@ -12,6 +12,7 @@ use crate::domain::audit::AuditEntry;
 use crate::domain::delivery::{Delivery, Phase, Problem, PurgeCause};
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage, Tombstone};
+use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, terms};
 
 /// RFC 3339 in UTC.
@@ -151,7 +152,9 @@ pub struct Entry {
 
 /// A request without what costs more reads.
 pub fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) -> Request {
-    let applicant = terms::check(portal, request).and_then(|()| terms::applicant(portal, request)).ok();
+    let applicant = TrustedRequest::of(portal, request)
+        .and_then(|trusted| terms::applicant(portal, &trusted))
+        .ok();
     let last = request.tombstones.last();
     let ended = matches!(request.stage, Stage::Purged).then_some(last).flatten();
     let cause = match &request.stage {
@@ -190,7 +193,10 @@ pub fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) 
 /// A request with everything.
 pub async fn whole(portal: &Portal, found: &DocumentRequest) -> Result<Request, crate::workflow::WorkflowError> {
     let mut shown = request(portal, found, portal.records.now());
-    shown.metadata = terms::opened_metadata(portal, found)?.and_then(|m| serde_json::from_str(&m).ok());
+    // An altered request can still be withdrawn and purged, and is shown without what is sealed to it.
+    if let Ok(trusted) = TrustedRequest::of(portal, found) {
+        shown.metadata = terms::opened_metadata(portal, &trusted)?.and_then(|m| serde_json::from_str(&m).ok());
+    }
     shown.timeline = Some(portal.records.timeline(found.id).await?.iter().map(moment).collect());
     Ok(shown)
 }
@@ -225,7 +231,7 @@ fn part(part: &crate::domain::document::PartSpec) -> Part {
 }
 
 fn link(request: &DocumentRequest, now: OffsetDateTime) -> Link {
-    let state = match (&request.stage, request.link.state(now)) {
+    let state = match (&request.stage, request.link_state(now)) {
         (Stage::Open { .. }, LinkState::Active) => "active",
         (Stage::Open { .. }, LinkState::Locked) => "locked",
         (Stage::Open { .. }, LinkState::Expired) => "expired",

@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, web};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::crypto::random;
 use crate::domain::agent::Agent;
@@ -61,6 +62,8 @@ impl Form {
             caller: format!("console {}", agent.id),
             key: key.to_owned(),
             body: hash.finalize().into(),
+            // 128 random bits, of which the store keeps a keyed hash.
+            secret: Zeroizing::new(key.to_owned()),
         })
     }
 }

@@ -19,6 +19,7 @@ use crate::http::Company;
 use crate::http::error::Problem;
 use crate::words::{self, Piece, Words};
 use crate::workflow::receive::OpenedLink;
+use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, hosted};
 
 use super::assets::UPLOAD_JS_URL;
@@ -205,7 +206,7 @@ pub fn receipt(view: &View<'_>, done: &DocumentRequest) -> Markup {
             p { (words.say("receipt-waiting")) }
         }
         p { (sentence(words.say("receipt-contact"), &[("company", view.reader.company_name())])) }
-        @if let Some(back) = hosted::way_back(view.portal, done, view.portal.records.now()) { p { a.button href=(back) { (words.say("receipt-go")) } } }
+        @if let Some(back) = TrustedRequest::of(view.portal, done).ok().and_then(|done| hosted::way_back(view.portal, &done, view.portal.records.now())) { p { a.button href=(back) { (words.say("receipt-go")) } } }
     };
     frame(&view.reader, words.say("receipt-short"), true, body)
 }

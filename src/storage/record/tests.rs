@@ -12,8 +12,8 @@ fn requests() -> impl Strategy<Value = DocumentRequest> {
     let sealed = || proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40));
     (
         walked(),
-        text.clone(),
         text,
+        sealed(),
         sealed(),
         sealed(),
         any::<([u8; 32], Option<[u8; 16]>, bool)>(),
@@ -21,7 +21,7 @@ fn requests() -> impl Strategy<Value = DocumentRequest> {
     )
         .prop_map(|(mut r, locale, url, message, metadata, (mac, salt, verdict), at)| {
             r.locale = locale;
-            r.return_url = url;
+            r.return_url = url.map(SealedText);
             r.message = message.map(SealedText);
             r.metadata = metadata.map(SealedText);
             r.terms_mac = mac;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
 use super::pace::{BACKOFF_CAP, backoff};
-use super::{RETRY_AFTER_CAP, Step, tampered, unknown_provider};
+use super::{RETRY_AFTER_CAP, Step, unknown_provider};
 use crate::connectors::{Connector, Failure, Presence};
 use crate::domain::delivery::{Delivery, Intent, Phase, Problem, ProviderClass, PurgeCause, UNDECIDED};
 use crate::domain::document::Document;
@@ -15,7 +15,7 @@ use crate::domain::request::SENDING_GRACE;
 use crate::domain::transition::Transition;
 use crate::workflow::WorkflowError;
 use crate::workflow::parcel::{self, Closed, LeasedTrail};
-use crate::workflow::terms;
+use crate::workflow::trusted::TrustedRequest;
 
 /// Two authoritative answers "not here", this far apart, prove absence.
 const ABSENT_TWICE: Duration = Duration::seconds(60);
@@ -28,6 +28,7 @@ const CHECKS_LIMIT: u32 = 20;
 
 /// An attempt with unknown outcome, and what is known about it by now.
 pub(super) struct Open<'a> {
+    pub request: &'a TrustedRequest,
     pub document: &'a Document,
     pub delivery: &'a Delivery,
     pub intent: Intent,
@@ -38,7 +39,7 @@ pub(super) struct Open<'a> {
 
 impl<'a> Open<'a> {
     /// `None` when no attempt is open.
-    pub fn of(document: &'a Document, delivery: &'a Delivery) -> Option<Self> {
+    pub fn of(request: &'a TrustedRequest, document: &'a Document, delivery: &'a Delivery) -> Option<Self> {
         let (intent, absent_since, checks) = match &delivery.phase {
             Phase::Sending { intent } => (intent, None, 0),
             Phase::Uncertain {
@@ -58,6 +59,7 @@ impl<'a> Open<'a> {
             ),
         };
         Some(Self {
+            request,
             document,
             delivery,
             intent: intent.clone(),
@@ -89,15 +91,15 @@ impl Step<'_> {
 
     /// Sends the very bytes of the open attempt once more.
     async fn repeat(&self, open: &Open<'_>, connector: Arc<dyn Connector>) -> Result<(), WorkflowError> {
-        let parcel = match parcel::open(self.portal, &self.request, open.document, open.intent.epoch) {
+        let parcel = match parcel::open(self.portal, open.request, open.document, open.intent.epoch) {
             Ok(parcel) => parcel,
             // It may have arrived all the same.
             Err(Closed::Locked | Closed::Lost | Closed::Poison(_) | Closed::Unread(_)) => return self.ask(open, connector).await,
         };
-        if terms::check(self.portal, &self.request).is_err() || parcel.digest() != open.intent.digest {
+        if parcel.digest() != open.intent.digest {
             return self.ask(open, connector).await;
         }
-        if let Some(until) = self.portal.breakers.closed_until(&self.request.provider, self.now) {
+        if let Some(until) = self.portal.breakers.closed_until(&open.request.provider, self.now) {
             return self.wait(open.problem.clone(), until).await;
         }
         let trail = LeasedTrail {
@@ -114,17 +116,20 @@ impl Step<'_> {
         match outcome {
             // Still unknown: the intent stays open and the count of questions grows.
             Err(Failure::Ambiguous { problem } | Failure::Credentials { problem }) => {
-                self.portal.breakers.failed(&self.request.provider, now);
+                self.portal.breakers.failed(&open.request.provider, now);
                 self.check_again(problem, now + pause).await
             }
             Err(Failure::Definite { problem, after, .. }) => {
-                self.portal.breakers.failed(&self.request.provider, now);
+                self.portal.breakers.failed(&open.request.provider, now);
                 let pause = after.unwrap_or_default().min(RETRY_AFTER_CAP).max(pause);
                 self.check_again(problem, now + pause).await
             }
             // This try had no effect, which says nothing of the one before.
             Err(Failure::Final { .. } | Failure::Poison { .. } | Failure::Unread { .. }) => self.ask(open, connector).await,
-            other => self.outcome(open.document, open.delivery, connector.as_ref(), other).await,
+            other => {
+                self.outcome(open.request, open.document, open.delivery, connector.as_ref(), other)
+                    .await
+            }
         }
     }
 
@@ -132,10 +137,7 @@ impl Step<'_> {
     async fn ask(&self, open: &Open<'_>, connector: Arc<dyn Connector>) -> Result<(), WorkflowError> {
         let fence = self.fence;
         let give_up = |problem: Problem| self.end(Transition::GiveUp { fence, problem });
-        if terms::check(self.portal, &self.request).is_err() {
-            return give_up(tampered()).await;
-        }
-        let parcel = parcel::closed(self.portal, &self.request, open.document, open.intent.epoch)?;
+        let parcel = parcel::closed(self.portal, open.request, open.document, open.intent.epoch)?;
         let Some(answer) = self.renewing(connector.reconcile(&parcel)).await else {
             return Ok(());
         };
@@ -143,7 +145,7 @@ impl Step<'_> {
         let class = connector.profile().class;
         let now = self.portal.records.now();
         match answer {
-            Ok(Presence::Present(delivered)) => self.delivered(open.document, connector.as_ref(), delivered).await,
+            Ok(Presence::Present(delivered)) => self.delivered(open.request, open.document, connector.as_ref(), delivered).await,
             Ok(Presence::Absent) => {
                 let proven = open.absent_since.is_some_and(|since| now - since >= ABSENT_TWICE);
                 match open.absent_since {
@@ -183,16 +185,13 @@ impl Step<'_> {
         let Some(connector) = connector else {
             return self.purge(PurgeCause::Deadline).await;
         };
-        if terms::check(self.portal, &self.request).is_err() {
-            return self.purge(PurgeCause::Deadline).await;
-        }
-        let parcel = parcel::closed(self.portal, &self.request, open.document, open.intent.epoch)?;
+        let parcel = parcel::closed(self.portal, open.request, open.document, open.intent.epoch)?;
         let Some(answer) = self.renewing(connector.reconcile(&parcel)).await else {
             return Ok(());
         };
         let now = self.portal.records.now();
         match answer {
-            Ok(Presence::Present(delivered)) => self.delivered(open.document, connector.as_ref(), delivered).await,
+            Ok(Presence::Present(delivered)) => self.delivered(open.request, open.document, connector.as_ref(), delivered).await,
             Ok(Presence::Absent) => self.purge(PurgeCause::Deadline).await,
             Ok(Presence::Unknown) | Err(_) if now >= end => self.purge(PurgeCause::Deadline).await,
             Ok(Presence::Unknown) => self.check_again(open.problem.clone(), end).await,

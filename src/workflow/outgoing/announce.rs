@@ -13,6 +13,7 @@ use crate::domain::id::{DispatchId, RequestId};
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::storage::outbox::{Mark, Watch, Wishes};
 use crate::storage::{Filter, StorageError};
+use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError};
 
 /// Entries that are looked at for one step.
@@ -42,10 +43,12 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
         if let Some(request) = &request {
             super::mail::drop_stale(portal, request).await?;
         }
+        // What somebody wrote over in the store leaves for no receiver; the agents are still told that there is something to look at.
+        let proven = request.as_ref().and_then(|request| TrustedRequest::of(portal, request).ok());
         for (name, hook) in portal.outgoing.hooks.iter().filter(|(_, hook)| hook.wants(event)) {
             let body = match hook.style {
-                Style::Standard => standard(event, entry, request.as_ref()),
-                Style::Slack => slack(portal, event, entry, request.as_ref()),
+                Style::Standard => standard(event, entry, proven.as_ref()),
+                Style::Slack => slack(portal, event, entry, proven.as_ref()),
             };
             dispatches.push(to_hook(portal, name, event, entry, body)?);
         }
@@ -94,7 +97,7 @@ fn to_hook(portal: &Portal, name: &str, event: &str, entry: &AuditEntry, body: V
 }
 
 /// What receivers are told. Neither the applicant nor anything that the caller attached stands in it: a receiver knows the request by its id.
-fn standard(event: &str, entry: &AuditEntry, request: Option<&DocumentRequest>) -> Value {
+fn standard(event: &str, entry: &AuditEntry, request: Option<&TrustedRequest>) -> Value {
     let mut data = json!({ "sequence": entry.sequence });
     let mut set = |name: &str, value: Value| {
         data[name] = value;
@@ -116,7 +119,7 @@ fn standard(event: &str, entry: &AuditEntry, request: Option<&DocumentRequest>) 
     json!({ "type": event, "timestamp": entry.event.at.format(&Rfc3339).unwrap_or_default(), "data": data })
 }
 
-fn slack(portal: &Portal, event: &str, entry: &AuditEntry, request: Option<&DocumentRequest>) -> Value {
+fn slack(portal: &Portal, event: &str, entry: &AuditEntry, request: Option<&TrustedRequest>) -> Value {
     let mut text = sentence(event).to_owned();
     if let Some(request) = request {
         text.push_str(&format!(": {} · {}", label(portal, request), request.provider));

@@ -20,6 +20,7 @@ use crate::domain::request::{DocumentRequest, Stage};
 use crate::storage::StorageError;
 use crate::words;
 use crate::workflow::message::Message;
+use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError, blocking};
 
 /// A reminder comes this long before the link expires.
@@ -94,7 +95,7 @@ pub enum Queued {
 /// Queues a mail with the present link.
 pub async fn queue(
     portal: &Portal,
-    request: &DocumentRequest,
+    request: &TrustedRequest,
     to: &str,
     kind: Kind,
     message: &Message,
@@ -221,6 +222,8 @@ pub async fn open(portal: &Portal, dispatch: &Dispatch) -> Result<Opened, Workfl
         Some(id) => portal.records.request(id).await?,
         None => None,
     };
+    // No link is sent whose expiry or target somebody wrote over.
+    let request = request.and_then(|request| TrustedRequest::prove(portal, request).ok());
     let Some(request) = request.filter(|r| carries_a_living_link(r, dispatch.generation, now)) else {
         return Ok(Opened::Stale);
     };
@@ -251,7 +254,7 @@ pub async fn open(portal: &Portal, dispatch: &Dispatch) -> Result<Opened, Workfl
 }
 
 fn carries_a_living_link(request: &DocumentRequest, generation: u32, now: OffsetDateTime) -> bool {
-    let usable = matches!(request.link.state(now), LinkState::Active | LinkState::Locked);
+    let usable = matches!(request.link_state(now), LinkState::Active | LinkState::Locked);
     matches!(request.stage, Stage::Open { .. }) && request.link.generation == generation && usable
 }
 

@@ -16,6 +16,7 @@ use crate::storage::{BlobKey, PartWriter, StorageError};
 use crate::workflow::in_flight::Writer;
 use crate::workflow::lanes::Turn;
 use crate::workflow::receive::{OpenedLink, ReceiveError, Submission, closed, inspector, place_of, whole};
+use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError};
 
 /// Staged chunks stand in file 0 of the upload's own id, the two places of the tail in files 1 and 2: the one that the row names is not written to.
@@ -383,7 +384,7 @@ impl Inner {
     }
 
     async fn seal_once(&self) -> Result<DocumentRequest, ReceiveError> {
-        let request = self.portal.records.request(self.request.id).await?.ok_or(WorkflowError::NotFound)?;
+        let request = TrustedRequest::load(&self.portal, self.request.id).await?;
         if let Some(refusal) = self.ended(&request) {
             return Err(WorkflowError::Refused(refusal).into());
         }

@@ -324,8 +324,8 @@ async fn made_before(portal: &Portal, made: Made, client: Option<&ClientKey>) ->
     Ok((key, secret, true))
 }
 
-/// 256 bits: random, or with a client's key a keyed function of (the new key's random id, caller, client's key), so that a repetition shows the same
-/// secret although nothing stored can.
+/// 256 bits: random, or with a client's key a keyed function of (the new key's random id, caller, client's key, the caller's secret), so that a repetition shows
+/// the same secret although nothing that the portal holds can.
 fn key_secret(portal: &Portal, id: ApiKeyId, client: Option<&ClientKey>) -> Result<Zeroizing<String>, WorkflowError> {
     let mut bytes = Zeroizing::new([0; 32]);
     match client {
@@ -333,8 +333,8 @@ fn key_secret(portal: &Portal, id: ApiKeyId, client: Option<&ClientKey>) -> Resu
         Some(client) => {
             // A derived token has 20 bytes.
             for (half, place) in bytes.chunks_mut(16).enumerate() {
-                let name = format!("api-key {half}\0{}\0{}", client.caller, client.key);
-                let token = portal.secrets.derive_token(&id.0, name.as_bytes());
+                let name = client.derivation(&format!("api-key {half}"));
+                let token = portal.secrets.derive_token(&id.0, &name);
                 place.copy_from_slice(&token.as_bytes()[..16]);
             }
         }

@@ -35,7 +35,11 @@ pub fn overview(
         (notice(done))
         @if status.clock_suspect {
             form.notice.bad method="post" action="/admin/clock" {
-                p { strong { "The clock jumped ahead. " } "The portal does not believe it: time goes on from before, and purging by deadline is suspended. Look at the machine’s time and put it right if it is wrong; whatever it says is overdue will be destroyed. If it is right now, say so." }
+                @if status.clock == "behind" {
+                    p { strong { "The clock was set back. " } "The portal does not believe it: time goes on from before, and so do retries, expiries and purges. Look at the machine’s time and put it right if it is wrong; this notice then goes by itself. If it is right now, say so: time goes slower until both agree." }
+                } @else {
+                    p { strong { "The clock jumped ahead. " } "The portal does not believe it: time goes on from before, and purging by deadline is suspended. Look at the machine’s time and put it right if it is wrong; this notice then goes by itself. If it is right now, say so: whatever it says is overdue will be destroyed." }
+                }
                 button.plain { "The time is right" }
             }
         }

@@ -13,6 +13,7 @@ use crate::http::api::handout::{Handout, Sent, label};
 use crate::http::api::requests::Mailed;
 use crate::http::console::form::Form;
 use crate::http::error::Problem;
+use crate::workflow::issue::Code;
 use crate::workflow::issue::MESSAGE_MAX;
 use crate::workflow::outgoing::mail::Queued;
 
@@ -191,7 +192,11 @@ pub fn issued(agent: &Agent, state: &State, request: &DocumentRequest, handout: 
                 h2 { (label(&state.portal, &request.document, "en")) " · " (request.provider) }
                 (copyable("url", "One-time link", &handout.url, true))
                 p.quiet { "Works once, until " (when(request.link.expires_at)) }
-                @if let Some(code) = &handout.passcode { (passcode_box(code)) }
+                @match &handout.passcode {
+                    Some(Code::Shown(code)) => (passcode_box(code)),
+                    Some(Code::Replaced) => p.notice { "Its passcode was replaced since: the fresh one counts." },
+                    None => {}
+                }
                 img.qr alt="The link as a QR code" width="200" height="200" src={ "data:image/svg+xml;base64," (BASE64.encode(handout.qr_svg.as_bytes())) };
             }
             section.card {

@@ -20,6 +20,7 @@ use crate::http::console::requests::by_hand;
 use crate::http::error::Problem;
 use crate::http::staff::{HandOver, Manual, Requests, may};
 use crate::workflow::terms;
+use crate::workflow::trusted::TrustedRequest;
 
 pub fn list(
     agent: &Agent,
@@ -112,7 +113,7 @@ fn table(state: &State, requests: &[DocumentRequest], names: &Names, now: Offset
 }
 
 pub fn applicant(state: &State, request: &DocumentRequest) -> Markup {
-    match terms::check(&state.portal, request).and_then(|()| terms::applicant(&state.portal, request)) {
+    match TrustedRequest::of(&state.portal, request).and_then(|trusted| terms::applicant(&state.portal, &trusted)) {
         Ok(applicant) => html! { (applicant.expose()) },
         Err(_) => html! { span.chip.bad { "Changed outside" } },
     }

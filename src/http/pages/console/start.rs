@@ -11,6 +11,7 @@ use crate::domain::request::{DocumentRequest, RequestState};
 use crate::http::State;
 use crate::http::api::handout::label;
 use crate::http::console::start::Attention;
+use crate::storage::clock::Standing;
 
 /// The states that the tiles count.
 const TILES: [RequestState; 6] = [
@@ -34,8 +35,10 @@ pub fn page(agent: &Agent, state: &State, attention: &Attention, only_password: 
         @if state.portal.keyring.is_locked() {
             p.notice.bad { strong { "The vault is locked. " } "Documents are taken and kept sealed, and none is forwarded until an admin unlocks it." }
         }
-        @if state.portal.records.clock_suspect() {
-            p.notice.bad { strong { "The clock jumped. " } "It is not believed, and purging by deadline is suspended until an admin confirms the time." }
+        @match state.portal.records.clock() {
+            Standing::Agrees => {}
+            Standing::Ahead => p.notice.bad { strong { "The clock jumped ahead. " } "It is not believed, and purging by deadline is suspended until it is right again or an admin confirms the time." },
+            Standing::Behind => p.notice.bad { strong { "The clock was set back. " } "It is not believed, and time goes on as before until it is right again or an admin confirms the time." },
         }
         section aria-labelledby="attention" {
             h2 id="attention" { "Needs attention" }
