@@ -40,6 +40,7 @@ use crate::workflow::lanes::Lanes;
 use crate::workflow::outgoing::{self, Outgoing};
 use crate::workflow::queue::Queue;
 use crate::workflow::scan::Scanner;
+use crate::workflow::seal::{self, RowSeal};
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
 use crate::workflow::{Counters, InFlight, Policy, Portal, forward, sign_in, sweep};
 
@@ -131,7 +132,7 @@ pub fn create(config: &Config, protection: &KeyProtection, suite: Suite) -> Resu
     made.map_err(|e| refused("the vault key cannot be made")(&e))?;
     let uuid = SlotsFile::create(&layout.slots, config.erasure_slots).map_err(|e| refused("the erasure slots cannot be made")(&e))?;
     FileStore::create(&layout.documents).map_err(|e| refused("the folder for documents cannot be made")(&e))?;
-    let store = open_store(&layout.store, Source::System)?;
+    let store = open_store(&layout.store, Source::System, &load_secrets(&layout)?)?;
     store.set_meta("slots", &uuid).map_err(|e| refused("the store")(&e))
 }
 
@@ -140,8 +141,13 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-fn open_store(folder: &Path, source: Source) -> Result<SledStore, StartError> {
-    SledStore::open(folder, Options::default(), source)
+fn load_secrets(layout: &Layout) -> Result<Arc<PortalSecrets>, StartError> {
+    let secrets = PortalSecrets::load(&layout.secrets).map_err(|e| refused("the portal's secrets cannot be read")(&e))?;
+    Ok(Arc::new(secrets))
+}
+
+fn open_store(folder: &Path, source: Source, secrets: &Arc<PortalSecrets>) -> Result<SledStore, StartError> {
+    SledStore::open(folder, Options::default(), source, Arc::new(RowSeal(secrets.clone())))
         .map_err(|e| StartError::Refused(format!("the store in {} cannot be opened: {e}", folder.display())))
 }
 
@@ -174,8 +180,8 @@ impl App {
             )));
         }
         let providers = connect(&config.providers)?;
-        let store = Arc::new(open_store(&layout.store, source)?);
-        let secrets = Arc::new(PortalSecrets::load(&layout.secrets).map_err(|e| refused("the portal's secrets cannot be read")(&e))?);
+        let secrets = load_secrets(&layout)?;
+        let store = Arc::new(open_store(&layout.store, source, &secrets)?);
         let keyring = Arc::new(Keyring::open(&layout.keys).map_err(|e| refused("the keyring cannot be opened")(&e))?);
         unlock_at_start(&config, &layout, &keyring)?;
         let (slots, assurance) = open_slots(&config, &layout, &store)?;
@@ -203,7 +209,11 @@ impl App {
             outgoing: outgoing(&config)?,
             scanner: scanner(&config),
             counters: Counters::default(),
+            altered: seal::Found::default(),
         });
+        seal::look(&portal)
+            .await
+            .map_err(|e| refused("accounts and API keys cannot be verified")(&e))?;
         let swept = sweep::sweep(&portal)
             .await
             .map_err(|e| refused("left-overs cannot be destroyed")(&e))?;

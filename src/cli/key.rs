@@ -4,6 +4,7 @@
 //! what is still sealed to them. A retired key that nothing is sealed to any more is destroyed there and then.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -19,12 +20,14 @@ use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::private_file;
 use crate::crypto::secret::SecretBytes;
+use crate::crypto::secrets::PortalSecrets;
 use crate::domain::agent::Actor;
 use crate::domain::audit::AuditEvent;
 use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
 use crate::storage::{AuditLog, RecordStore};
+use crate::workflow::seal::RowSeal;
 use crate::workflow::vault;
 
 #[derive(Args, Debug)]
@@ -180,7 +183,9 @@ async fn renew(rotate: Rotate) -> Outcome {
     let config = process::load(rotate.config.as_deref())?;
     let layout = Layout::of(&config);
     // Holding the store proves that no portal runs, and keeps it so.
-    let store = SledStore::open(&layout.store, Options::default(), Source::System).map_err(|e| {
+    let secrets = PortalSecrets::load(&layout.secrets).map_err(|e| Failure::new(format!("the portal's secrets cannot be read: {e}")))?;
+    let seal = Arc::new(RowSeal(Arc::new(secrets)));
+    let store = SledStore::open(&layout.store, Options::default(), Source::System, seal).map_err(|e| {
         Failure::new(format!(
             "the store in {} cannot be opened ({e}); stop the portal first",
             layout.store.display()

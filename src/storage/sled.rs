@@ -18,7 +18,7 @@ mod tests;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
@@ -26,13 +26,14 @@ use time::{Duration, OffsetDateTime};
 use crate::domain::audit::AuditEvent;
 use crate::domain::document::ProviderName;
 use crate::domain::id::{DocumentId, RequestId};
-use crate::domain::receipt::{DeletionReceipt, Erasure};
+use crate::domain::receipt::{DeletionReceipt, Erasure, ReceiptSigner, SignedReceipt};
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::domain::token::HashedToken;
 use crate::domain::transition::{self, Transition};
 
 use super::clock::{self, GuardedClock, from_ms, to_ms};
 use super::record::{Record, Unreadable};
+use super::seal::{Seal, Sealed};
 use super::{Claim, Claimed, Cursor, Filter, Page, RecordStore, StorageError, key};
 use durable::{DurableSled, Metrics, Options, Seq};
 use error::StoreError;
@@ -57,6 +58,7 @@ const LAYOUT: &[u8] = b"2";
 
 pub struct SledStore {
     store: DurableSled,
+    seal: Arc<dyn Seal>,
     clock: GuardedClock,
     /// The last decision: what readers wait for.
     decided: AtomicU64,
@@ -66,13 +68,14 @@ pub struct SledStore {
 
 impl SledStore {
     /// Opens the store and gives back the leases of the process before: it is gone, since the lock is ours.
-    pub fn open(dir: &Path, options: Options, source: clock::Source) -> Result<Self, StoreError> {
+    pub fn open(dir: &Path, options: Options, source: clock::Source, seal: Arc<dyn Seal>) -> Result<Self, StoreError> {
         let store = DurableSled::open(dir, options)?;
         let seen = store.records().get(&key::meta("clock"))?;
         let seen = seen.and_then(|b| b.try_into().ok()).map(|b| from_ms(i64::from_be_bytes(b)));
         let base = store.records().get(&key::meta(CLOCK_BASE))?;
         let this = Self {
             store,
+            seal,
             clock: GuardedClock::new(source, seen, base.as_deref()),
             decided: AtomicU64::new(0),
             clock_written: AtomicI64::new(0),
@@ -417,17 +420,24 @@ impl RecordStore for SledStore {
             .map(|(at, _)| at))
     }
 
-    async fn finish_purge(&self, id: RequestId, fence: u64, erasure: Erasure) -> Result<DeletionReceipt, StorageError> {
+    async fn finish_purge(&self, id: RequestId, fence: u64, erasure: Erasure, sign: ReceiptSigner<'_>) -> Result<SignedReceipt, StorageError> {
         self.decide(|rows, now| {
             let mut batch = Batch::new();
             batch.frees_space();
-            let last = number(rows, &key::meta("last-receipt"))?.unwrap_or(0);
-            let previous = match read_row::<DeletionReceipt>(rows, &key::receipt(last))? {
-                Some(before) => before.hash,
-                None => DeletionReceipt::genesis(),
+            let mut last = number(rows, &key::meta("last-receipt"))?.unwrap_or(0);
+            // A count that somebody set back must not make a receipt that exists be written over.
+            while rows.get(&key::receipt(last + 1))?.is_some() {
+                last += 1;
+            }
+            let previous = match rows.get(&key::receipt(last))?.map(|row| SignedReceipt::decode(&row)) {
+                Some(Ok(before)) => before.receipt.hash,
+                // A purge that is due goes on, whatever somebody did to the receipt before: its own signature tells of that.
+                Some(Err(_)) | None => DeletionReceipt::genesis(),
             };
             let number = last + 1;
             let receipt = DeletionReceipt::chain(number, previous, erasure);
+            let text = sign(&receipt);
+            let receipt = SignedReceipt { receipt, text };
             Self::change(rows, &mut batch, id, Transition::FinishPurge { fence, receipt: number }, now)?;
             batch.put(key::receipt(number), receipt.encode());
             batch.put(key::meta("last-receipt"), number.to_be_bytes());
@@ -436,7 +446,7 @@ impl RecordStore for SledStore {
         .await
     }
 
-    async fn deletion_receipt(&self, number: u64) -> Result<Option<DeletionReceipt>, StorageError> {
+    async fn deletion_receipt(&self, number: u64) -> Result<Option<SignedReceipt>, StorageError> {
         let receipt = read_row(&self.store.records(), &key::receipt(number)).map_err(Failed::into_storage)?;
         self.shown().await?;
         Ok(receipt)
@@ -520,6 +530,11 @@ fn owner(row: Option<Vec<u8>>) -> Option<RequestId> {
 
 fn load(rows: &Rows<'_>, id: RequestId) -> Result<Option<DocumentRequest>, Failed> {
     read_row(rows, &key::request(id))
+}
+
+/// A row that grants rights; there is no other way to read one.
+fn read_sealed<R: Sealed>(seal: &dyn Seal, rows: &Rows<'_>, k: &[u8]) -> Result<Option<R>, Failed> {
+    rows.get(k)?.map(|bytes| seal.open(k, &bytes).map_err(Failed::Storage)).transpose()
 }
 
 fn read_row<R: Record>(rows: &Rows<'_>, k: &[u8]) -> Result<Option<R>, Failed> {

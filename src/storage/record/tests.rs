@@ -111,7 +111,8 @@ proptest! {
             erased_at: at,
             purged_at: at,
         });
-        prop_assert_eq!(DeletionReceipt::decode(&receipt.encode()), Ok(receipt));
+        let signed = SignedReceipt { receipt, text: action.clone() };
+        prop_assert_eq!(SignedReceipt::decode(&signed.encode()), Ok(signed));
     }
 }
 
