@@ -436,11 +436,11 @@ pub fn outgoing(config: &Config) -> Result<Outgoing, StartError> {
         company: config.company.name.clone(),
         staff_url: told.staff_url.clone(),
         digest_at: told.digest_at,
-        checkpoints: told.checkpoint_every.map(|every| outgoing::Checkpoints {
+        checkpoints: outgoing::Checkpoints {
             file: told.checkpoint_file.clone(),
-            every,
+            every: told.checkpoint_every,
             due: outgoing::checkpoint::Due::default(),
-        }),
+        },
         return_hosts: told.return_hosts.clone(),
         bell: Notify::new(),
         slow: outgoing::courier::Slow::default(),
