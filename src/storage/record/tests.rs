@@ -111,7 +111,7 @@ proptest! {
             erased_at: at,
             purged_at: at,
         });
-        let signed = SignedReceipt { receipt, text: action.clone() };
+        let signed = SignedReceipt { receipt, text: "as it was signed\n".into() };
         prop_assert_eq!(SignedReceipt::decode(&signed.encode()), Ok(signed));
     }
 }

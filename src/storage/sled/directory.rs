@@ -7,6 +7,7 @@ use crate::domain::account::Change;
 use crate::domain::agent::{Agent, ApiKey, Role, Session};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::id::{AgentId, ApiKeyId, RequestId};
+use crate::storage::record::Record;
 use crate::storage::seal::{Altered, Seal, Sealed};
 use crate::storage::{AuditLog, Claim, Directory, Made, StorageError, key};
 
