@@ -81,7 +81,13 @@ pub trait RecordStore: Send + Sync {
 
     /// Finishes a purge: tombstone, numbered and signed receipt, and audit event in one. `sign` is called within the transaction, once the receipt has its
     /// number and its place in the chain.
-    async fn finish_purge(&self, id: RequestId, fence: u64, erasure: Erasure, sign: ReceiptSigner<'_>) -> Result<SignedReceipt, StorageError>;
+    async fn finish_purge(
+        &self,
+        id: RequestId,
+        fence: u64,
+        erasure: Erasure,
+        sign: ReceiptSigner<'_>,
+    ) -> Result<SignedReceipt, StorageError>;
 
     /// As stored; whoever shows it verifies the signature first.
     async fn deletion_receipt(&self, number: u64) -> Result<Option<SignedReceipt>, StorageError>;

@@ -44,7 +44,9 @@ pub fn read(r: &mut Reader, base: &Path, data_dir: &Path, staff_url: Option<Stri
         })
     });
     // Beside the store and not in it; what makes it worth something is a copy on another machine.
-    let checkpoint_file = r.path("audit.checkpoint_file").unwrap_or_else(|| data_dir.join("checkpoints.jsonl"));
+    let checkpoint_file = r
+        .path("audit.checkpoint_file")
+        .unwrap_or_else(|| data_dir.join("checkpoints.jsonl"));
     let every = r.duration("audit.checkpoint_every", Duration::HOUR);
     if every < Duration::MINUTE {
         r.fault("audit.checkpoint_every", "must be at least \"1m\"");

@@ -210,7 +210,8 @@ impl From<WorkflowError> for Problem {
             }
             WorkflowError::ReceiptAltered(number) => {
                 tracing::error!(number, "a deletion receipt is missing or was changed outside the portal");
-                Self::internal("This deletion receipt was removed or changed in the store after it was signed, and is not valid.").code("receipt.altered")
+                Self::internal("This deletion receipt was removed or changed in the store after it was signed, and is not valid.")
+                    .code("receipt.altered")
             }
             WorkflowError::Internal(why) => {
                 tracing::error!(why, "an internal failure");

@@ -199,8 +199,15 @@ impl Ground for Embedded {
 
     fn open(&self) -> Store {
         let source = clock::Source::Manual(self.hands.clone());
-        let store =
-            Arc::new(super::sled::SledStore::open(&self.folder.join("store"), super::sled::durable::Options::default(), source, Arc::new(super::seal::NotSecret)).unwrap());
+        let store = Arc::new(
+            super::sled::SledStore::open(
+                &self.folder.join("store"),
+                super::sled::durable::Options::default(),
+                source,
+                Arc::new(super::seal::NotSecret),
+            )
+            .unwrap(),
+        );
         Store {
             records: store,
             blobs: Arc::new(super::files::FileStore::open(&self.documents()).unwrap()),

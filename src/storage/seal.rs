@@ -75,7 +75,12 @@ impl Seal for NotSecret {
     fn mac(&self, place: &[u8], row: &[u8]) -> [u8; MAC_LEN] {
         use sha2::{Digest, Sha256};
         let length = (place.len() as u64).to_be_bytes();
-        Sha256::new().chain_update(length).chain_update(place).chain_update(row).finalize().into()
+        Sha256::new()
+            .chain_update(length)
+            .chain_update(place)
+            .chain_update(row)
+            .finalize()
+            .into()
     }
 
     fn fits(&self, place: &[u8], row: &[u8], found: &[u8]) -> bool {

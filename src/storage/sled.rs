@@ -420,7 +420,13 @@ impl RecordStore for SledStore {
             .map(|(at, _)| at))
     }
 
-    async fn finish_purge(&self, id: RequestId, fence: u64, erasure: Erasure, sign: ReceiptSigner<'_>) -> Result<SignedReceipt, StorageError> {
+    async fn finish_purge(
+        &self,
+        id: RequestId,
+        fence: u64,
+        erasure: Erasure,
+        sign: ReceiptSigner<'_>,
+    ) -> Result<SignedReceipt, StorageError> {
         self.decide(|rows, now| {
             let mut batch = Batch::new();
             batch.frees_space();

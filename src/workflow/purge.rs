@@ -37,7 +37,9 @@ pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> R
     };
     let receipt = portal
         .records
-        .finish_purge(request.id, fence, erasure, &|receipt: &DeletionReceipt| signing::sign(&portal.secrets, receipt))
+        .finish_purge(request.id, fence, erasure, &|receipt: &DeletionReceipt| {
+            signing::sign(&portal.secrets, receipt)
+        })
         .await?;
     crate::crash::point("C25");
     portal.counters.purged.fetch_add(1, Ordering::Relaxed);

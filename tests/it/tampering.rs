@@ -68,18 +68,32 @@ impl House {
             .unwrap();
         assert!(!answer.status().is_server_error(), "{}", answer.status());
         let lines: Vec<&str> = answer.headers().get_all("set-cookie").iter().map(|c| c.to_str().unwrap()).collect();
-        let pairs: Vec<&str> = lines.iter().map(|l| l.split(';').next().unwrap()).filter(|p| !p.ends_with('=')).collect();
+        let pairs: Vec<&str> = lines
+            .iter()
+            .map(|l| l.split(';').next().unwrap())
+            .filter(|p| !p.ends_with('='))
+            .collect();
         (answer.status() == 303 && !pairs.is_empty()).then(|| pairs.join("; "))
     }
 
     async fn console(&self, cookie: &str, path: &str) -> (u16, String) {
-        let call = self.http.get(self.staff(path)).header("cookie", cookie).header("accept", "text/html");
+        let call = self
+            .http
+            .get(self.staff(path))
+            .header("cookie", cookie)
+            .header("accept", "text/html");
         let answer = call.send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
     async fn api(&self, secret: &str, path: &str) -> (u16, String) {
-        let answer = self.http.get(self.staff(&format!("/api/v1{path}"))).bearer_auth(secret).send().await.unwrap();
+        let answer = self
+            .http
+            .get(self.staff(&format!("/api/v1{path}")))
+            .bearer_auth(secret)
+            .send()
+            .await
+            .unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
@@ -137,7 +151,9 @@ async fn a_role_that_was_written_into_the_store_opens_nothing() {
 #[tokio::test]
 async fn a_disabled_agent_who_was_enabled_in_the_store_stays_outside() {
     let (mut house, _, mallory) = scene().await;
-    account::disable_agent(&house.portal, mallory.clone(), Actor::Operator).await.unwrap();
+    account::disable_agent(&house.portal, mallory.clone(), Actor::Operator)
+        .await
+        .unwrap();
     assert_eq!(house.cookie_of(&mallory.email).await, None);
     house.forge::<Agent>(key::agent(mallory.id), |row| row.disabled_at = None);
     refused(&mut house, &mallory).await;
@@ -258,7 +274,11 @@ async fn a_receipt_that_was_written_over_is_no_receipt() {
     }
     house.someone("ada@example.com", Role::Admin).await;
     let cookie = house.cookie_of("ada@example.com").await.unwrap();
-    let get = async |house: &House, n: usize| house.api(&house.api_key, &format!("/requests/{}/deletion-receipt", links[n].id)).await;
+    let get = async |house: &House, n: usize| {
+        house
+            .api(&house.api_key, &format!("/requests/{}/deletion-receipt", links[n].id))
+            .await
+    };
     let (status, shown) = get(&house, 0).await;
     assert_eq!(status, 200, "{shown}");
     let signed: serde_json::Value = serde_json::from_str(&shown).unwrap();

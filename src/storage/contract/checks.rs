@@ -164,7 +164,10 @@ pub(super) async fn a_purge_is_finished_once<G: Ground>() {
     let store = ground.open();
     let request = held(&store, 1).await;
     let fence = lease(&store).await.unwrap().fence;
-    let early = store.records.finish_purge(request.id, fence, erasure(&request, &store), &DeletionReceipt::body).await;
+    let early = store
+        .records
+        .finish_purge(request.id, fence, erasure(&request, &store), &DeletionReceipt::body)
+        .await;
     assert!(
         matches!(refused(early), Refusal::WrongState(_) | Refusal::Superseded),
         "not before it has begun"
@@ -185,7 +188,10 @@ pub(super) async fn a_purge_is_finished_once<G: Ground>() {
         .unwrap();
     assert_eq!(first.receipt.number, 1);
     assert_eq!(first.text, first.receipt.body(), "signed with its number and its place");
-    let again = store.records.finish_purge(request.id, fence, erasure(&purging, &store), &DeletionReceipt::body).await;
+    let again = store
+        .records
+        .finish_purge(request.id, fence, erasure(&purging, &store), &DeletionReceipt::body)
+        .await;
     assert_eq!(refused(again), Refusal::StaleLease);
     assert_eq!(store.records.deletion_receipt(1).await.unwrap().as_ref(), Some(&first));
     assert_eq!(store.records.deletion_receipt(2).await.unwrap(), None);

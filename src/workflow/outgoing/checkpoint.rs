@@ -207,7 +207,12 @@ mod tests {
         let third = taken(3).0;
         append(&path, &third).unwrap();
         let length = std::fs::metadata(&path).unwrap().len();
-        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length - 20).unwrap();
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(length - 20)
+            .unwrap();
         assert_eq!(newest(), Some(2));
         append(&path, &taken(4).0).unwrap();
         assert_eq!((newest(), std::fs::read_to_string(&path).unwrap().lines().count()), (Some(4), 3));

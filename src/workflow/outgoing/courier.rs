@@ -126,7 +126,9 @@ async fn attempt(portal: &Portal, dispatch: &Dispatch, now: OffsetDateTime) -> R
         }
         (Channel::Mail, Body::ToAgent { agent, subject, text }) => {
             let Some(mailer) = &portal.outgoing.mailer else { return Ok(gone()) };
-            let agent = seal::trusted(portal, portal.records.agent(*agent).await).await?.filter(|a| a.disabled_at.is_none());
+            let agent = seal::trusted(portal, portal.records.agent(*agent).await)
+                .await?
+                .filter(|a| a.disabled_at.is_none());
             let Some(agent) = agent else {
                 return Ok((Outcome::Dropped, "The agent does not work here any more.".to_owned()));
             };
