@@ -18,8 +18,9 @@ use crate::connectors::hook::Hook;
 use crate::connectors::mail::Mailer;
 use crate::connectors::settings::Secret;
 use crate::connectors::{self, Connector};
-use crate::crypto::assurance::{self, Assurance, AssuranceClass};
+use crate::crypto::assurance::{self, AssuranceClass, Watch};
 use crate::crypto::envelope::Suite;
+use crate::crypto::erase::EraseError;
 use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::password::{self, Passwords};
@@ -35,17 +36,24 @@ use crate::storage::clock::Source;
 use crate::storage::files::FileStore;
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
-use crate::worker::Worker;
+use crate::storage::sled::error::StoreError;
+use crate::worker::{self, Worker};
+use crate::workflow::in_flight::InFlight;
 use crate::workflow::lanes::Lanes;
 use crate::workflow::outgoing::{self, Outgoing};
 use crate::workflow::queue::Queue;
 use crate::workflow::scan::Scanner;
 use crate::workflow::seal::{self, RowSeal};
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
-use crate::workflow::{Counters, InFlight, Policy, Portal, forward, sign_in, sweep};
+use crate::workflow::{Counters, Policy, Portal, cleanup, forward, sign_in, sweep};
 
 /// How long a stopping process waits for uploads and deliveries in progress, in seconds.
 const SHUTDOWN_PATIENCE: u64 = 25;
+
+/// How long a listener's thread may need to notice that it accepts nothing more.
+const ACCEPTOR_PATIENCE: Duration = Duration::from_millis(50);
+/// Where the store notes which blocks the slots file had.
+const PLACE: &str = "slots_place";
 
 /// Where everything of one data folder lies.
 pub struct Layout {
@@ -76,8 +84,10 @@ impl Layout {
 #[derive(Debug)]
 pub enum StartError {
     Configuration(Vec<Fault>),
-    /// What is wrong and what to do about it.
+    /// What is wrong and what to do about it; starting again changes nothing.
     Refused(String),
+    /// The storage cannot be used at the moment (full, an I/O error, held by another process); starting again later may help.
+    Unavailable(String),
 }
 
 impl fmt::Display for StartError {
@@ -87,7 +97,7 @@ impl fmt::Display for StartError {
                 write!(f, "the configuration has {} fault(s):", faults.len())?;
                 faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
             }
-            Self::Refused(why) => f.write_str(why),
+            Self::Refused(why) | Self::Unavailable(why) => f.write_str(why),
         }
     }
 }
@@ -110,6 +120,7 @@ pub enum KeyProtection {
 /// Makes folders, keys, secrets, erasure slots and an empty store. Refuses to touch what exists.
 pub fn create(config: &Config, protection: &KeyProtection, suite: Suite) -> Result<(), StartError> {
     let layout = Layout::of(config);
+    refuse_memory(config)?;
     if layout.secrets.exists() || layout.slots.exists() || layout.store.exists() || layout.documents.exists() {
         return Err(StartError::Refused(format!(
             "{} already holds a portal; choose another data_dir, or start it with `nightdrop serve`",
@@ -147,8 +158,14 @@ fn load_secrets(layout: &Layout) -> Result<Arc<PortalSecrets>, StartError> {
 }
 
 fn open_store(folder: &Path, source: Source, secrets: &Arc<PortalSecrets>) -> Result<SledStore, StartError> {
-    SledStore::open(folder, Options::default(), source, Arc::new(RowSeal(secrets.clone())))
-        .map_err(|e| StartError::Refused(format!("the store in {} cannot be opened: {e}", folder.display())))
+    SledStore::open(folder, Options::default(), source, Arc::new(RowSeal(secrets.clone()))).map_err(|error| {
+        let why = format!("the store in {} cannot be opened: {error}", folder.display());
+        match error {
+            StoreError::Full { .. } => StartError::Unavailable(format!("{why}; make room on its disk")),
+            StoreError::Held | StoreError::Io(_) | StoreError::Unknown(_) => StartError::Unavailable(why),
+            _ => StartError::Refused(why),
+        }
+    })
 }
 
 fn open_documents(folder: &Path) -> Result<FileStore, StartError> {
@@ -179,6 +196,7 @@ impl App {
                 config.data_dir.display()
             )));
         }
+        refuse_memory(&config)?;
         let providers = connect(&config.providers)?;
         let secrets = load_secrets(&layout)?;
         let store = Arc::new(open_store(&layout.store, source, &secrets)?);
@@ -191,7 +209,7 @@ impl App {
             records: store.clone() as Arc<dyn Records>,
             blobs: Arc::new(open_documents(&layout.documents)?),
             erasure: Arc::new(slots),
-            assurance,
+            assurance: Arc::new(assurance),
             keyring,
             secrets,
             passwords: Arc::new(passwords),
@@ -200,9 +218,11 @@ impl App {
             catalogue: config.catalogue.clone(),
             policy: policy(&config),
             in_flight: InFlight::default(),
+            cleanup: cleanup::Cleanup::default(),
             lanes: Lanes::default(),
             hashing: Queue::new(hashing),
             checking: Queue::new(hashing),
+            unlocking: Queue::new(1),
             tasks: tokio::runtime::Handle::current(),
             wake: Notify::new(),
             breakers: forward::Breakers::default(),
@@ -216,10 +236,12 @@ impl App {
             .map_err(|e| refused("accounts and API keys cannot be verified")(&e))?;
         let swept = sweep::sweep(&portal)
             .await
-            .map_err(|e| refused("left-overs cannot be destroyed")(&e))?;
+            .map_err(|e| StartError::Unavailable(format!("left-overs cannot be destroyed: {e}")))?;
+        // What the process before had given up, before anything new comes.
+        worker::clean(&portal).await;
         outgoing::begin(&portal)
             .await
-            .map_err(|e| refused("the log of what was told")(&e))?;
+            .map_err(|e| StartError::Unavailable(format!("the log of what was told: {e}")))?;
         if swept != sweep::Swept::default() {
             tracing::info!(?swept, "left-overs of the process before destroyed");
         }
@@ -303,10 +325,16 @@ pub struct Running {
 impl Running {
     /// Stops accepting, lets uploads and deliveries in progress finish (at most 30 s), flushes, and returns.
     pub async fn stop(self) {
+        // First nothing more is accepted, then the workers end: in the other order a connection that comes in between finds none, and is reported as a
+        // fault. The acceptor does not say when it has heard.
+        futures_util::future::join_all(self.doors.iter().map(ServerHandle::pause)).await;
+        tokio::time::sleep(ACCEPTOR_PATIENCE).await;
         let doors = self.doors.iter().map(|door| door.stop(true));
         futures_util::future::join_all(doors).await;
         if let Some(worker) = self.worker {
             worker.stop(Duration::from_secs(5)).await;
+            // What the last uploads gave up; at the latest the next start destroys it.
+            let _ = tokio::time::timeout(Duration::from_secs(5), worker::clean(&self.portal)).await;
         }
         if let Err(error) = self.store.store().durable().await {
             tracing::error!(%error, "the store could not be flushed");
@@ -505,19 +533,58 @@ fn unlock_at_start(config: &Config, layout: &Layout, keyring: &Keyring) -> Resul
     Ok(())
 }
 
-fn open_slots(config: &Config, layout: &Layout, store: &SledStore) -> Result<(SlotsFile, Assurance), StartError> {
-    let uuid = store.meta("slots").map_err(|e| refused("the store")(&e))?;
-    let uuid: Option<[u8; 16]> = uuid.and_then(|u| u.try_into().ok());
-    let slots = SlotsFile::open(&layout.slots, uuid.as_ref()).map_err(|e| refused("the erasure slots cannot be opened")(&e))?;
-    let assurance = assurance::self_test(&layout.slots, &slots).map_err(|e| refused("the erasure self-test")(&e))?;
+/// Opens the slots and judges the place where they lie. A place that is new is noted once it is good enough, or accepted.
+fn open_slots(config: &Config, layout: &Layout, store: &SledStore) -> Result<(SlotsFile, Watch), StartError> {
+    let noted = |name| store.meta(name).map_err(|e| refused("the store")(&e));
+    let uuid: Option<[u8; 16]> = noted("slots")?.and_then(|u| u.try_into().ok());
+    let slots = SlotsFile::open(&layout.slots, uuid.as_ref()).map_err(|error| {
+        let why = format!("the erasure slots cannot be opened: {error}");
+        match error {
+            EraseError::Io(_) => StartError::Unavailable(why),
+            _ => StartError::Refused(why),
+        }
+    })?;
+    let place = noted(PLACE)?;
+    let watch = Watch::begin(&layout.slots, &slots, place.as_deref()).map_err(|e| refused("the erasure self-test")(&e))?;
+    let assurance = watch.current();
     if assurance.class == AssuranceClass::C && !config.accept_weak_erasure {
+        let mend = match watch.is_weakened() {
+            true => "Overwrite the free space of that disk if the earlier secrets matter, then start once with erasure.accept_weak = true.",
+            false => "Move data_dir to ext4 or XFS, or set erasure.accept_weak = true.",
+        };
         return Err(StartError::Refused(format!(
-            "erasing is not shown to work on this file system ({}): {} Move data_dir to ext4 or XFS, or set erasure.accept_weak = true.",
+            "erasing is not shown to work on this file system ({}): {} {mend}",
             assurance.file_system,
             assurance.reasons.join(" ")
         )));
     }
-    Ok((slots, assurance))
+    let report = slots.report();
+    if report.damaged + report.repaired > 0 {
+        tracing::warn!(
+            event = "slots_damaged",
+            damaged = report.damaged,
+            repaired = report.repaired,
+            "pages of the slots file were not as they were written; damaged ones that belong to a document are kept, look at the disk"
+        );
+    }
+    if let Some(blocks) = watch.blocks().filter(|blocks| place.as_deref() != Some(&blocks[..])) {
+        store.set_meta(PLACE, &blocks).map_err(|e| refused("the store")(&e))?;
+    }
+    Ok((slots, watch))
+}
+
+/// A store in memory loses every acknowledged document with the machine's next start.
+fn refuse_memory(config: &Config) -> Result<(), StartError> {
+    // A folder that is not there yet is judged by the one that it will be made in.
+    let there = config.data_dir.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let volatile = assurance::is_volatile(there).map_err(|e| refused(&there.display().to_string())(&e))?;
+    match volatile && !config.accept_volatile_data {
+        true => Err(StartError::Configuration(vec![Fault::new(
+            "data_dir",
+            "lies in memory (tmpfs), where the machine's next start ends every document and every record; choose a folder on a disk, or set accept_volatile_data = true",
+        )])),
+        false => Ok(()),
+    }
 }
 
 /// How the company's pages look, from what the configuration checked.

@@ -1,5 +1,5 @@
 //! The command line. Every command answers `--help` with an example and `--json` for machines, exits with 0 only on success, and says on standard error in one
-//! sentence what went wrong and how to mend it. No secret is taken from the command line: everybody on the machine can read those.
+//! sentence what went wrong and how to mend it ([`output::Exit`] has the codes). No secret is taken from the command line: everybody on the machine can read those.
 
 mod agents;
 mod ask;
@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
             if !text.is_empty() {
                 output::complain(format_args!("nightdrop: {text}"));
             }
-            ExitCode::FAILURE
+            ExitCode::from(failure.exit().code())
         }
     }
 }

@@ -39,6 +39,10 @@ pub struct Config {
     pub passcode_required: bool,
     pub trusted_proxies: Vec<reader::Network>,
     pub accept_weak_erasure: bool,
+    /// The data folder may lie in memory, where a restart of the machine ends everything.
+    pub accept_volatile_data: bool,
+    /// Pages of this process may be swapped out to a disk that is not encrypted.
+    pub accept_readable_swap: bool,
     pub erasure_slots: u64,
     pub catalogue: Catalogue,
     pub providers: Vec<Provider>,
@@ -243,6 +247,8 @@ impl Config {
             passcode_required,
             trusted_proxies: r.networks("trusted_proxies"),
             accept_weak_erasure: r.boolean("erasure.accept_weak", false),
+            accept_volatile_data: r.boolean("accept_volatile_data", false),
+            accept_readable_swap: r.boolean("accept_readable_swap", false),
             erasure_slots,
             catalogue: catalogue(r),
             providers: providers(r, base),

@@ -32,6 +32,7 @@ pub mod words;
 #[cfg(test)]
 pub(crate) mod fake;
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -215,9 +216,40 @@ pub trait Source: Send + Sync {
     fn open(&self, part: usize) -> BoxStream<'static, Result<Bytes, SourceError>>;
 }
 
-/// The sealed part could not be opened. Deterministic: repeating it changes nothing.
+/// Why a sealed part did not come out to its end, sorted by whether trying again can help.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceError(pub &'static str);
+pub enum SourceError {
+    /// The place where it is kept cannot be read now: an outage, which says nothing about the document.
+    Transient(&'static str),
+    /// Read without an error, and not what was sealed: repeating it changes nothing.
+    Final(&'static str),
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Transient(why) | Self::Final(why)) = self;
+        f.write_str(why)
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Transient(why) => Self::Unread { problem: unread(why) },
+            SourceError::Final(why) => Self::Poison {
+                problem: Problem::new("document.cannot_be_opened", format!("The sealed document cannot be opened: {why}.")),
+            },
+        }
+    }
+}
+
+/// What an agent is told while the portal's own storage cannot be read.
+pub fn unread(why: &str) -> Problem {
+    Problem::new(
+        "storage.unavailable",
+        format!("The portal's own storage cannot be read at the moment ({why}). The document is kept, and it is tried again by itself."),
+    )
+}
 
 #[async_trait]
 pub trait Trail: Send + Sync {
@@ -265,8 +297,10 @@ pub enum Failure {
     Final { problem: Problem },
     /// The provider refuses this portal (credentials, permission), not this document.
     Credentials { problem: Problem },
-    /// Our own stored bytes cannot be opened.
+    /// Our own stored bytes are damaged and cannot be opened.
     Poison { problem: Problem },
+    /// Our own storage could not be read to the end: the provider got no whole request, and nothing is known to be wrong with the document.
+    Unread { problem: Problem },
     /// The lease is gone; another worker has the request.
     Lost,
 }
@@ -278,7 +312,8 @@ impl Failure {
             | Self::Ambiguous { problem }
             | Self::Final { problem }
             | Self::Credentials { problem }
-            | Self::Poison { problem } => problem.clone(),
+            | Self::Poison { problem }
+            | Self::Unread { problem } => problem.clone(),
             Self::Lost => Problem::new("delivery.superseded", "Another worker continued with this request."),
         }
     }

@@ -13,7 +13,8 @@
 //! 5. **confirm** – [`workflow::confirm`] asks the provider; a callback ([`http::callback`], [`workflow::callback`]) only makes it ask sooner.
 //! 6. **purge** – [`workflow::purge`] overwrites the slot, deletes the chunks, leaves a tombstone and a chained receipt, signed then and there.
 //! 7. **tell** – [`workflow::outgoing`] follows the audit log and tells the company's systems by webhook and people by mail; [`workflow::hosted`] sends the applicant back.
-//! 8. **sweep** – [`workflow::sweep`] destroys what a crash or a lost connection left behind, at start and ever after.
+//! 8. **clean up** – what is given up on its way in is a fact of the request's row, and [`workflow::cleanup`] destroys it: one task at a time, under a lease of its own.
+//! 9. **sweep** – [`workflow::sweep`] finds what nobody owns after a crash, at start and ever after.
 //!
 //! # Floors: a file imports only from lower floors and from its own room
 //! ```text

@@ -79,6 +79,12 @@ pub trait RecordStore: Send + Sync {
     /// When the next request is due.
     async fn next_due(&self) -> Result<Option<OffsetDateTime>, StorageError>;
 
+    /// Takes the cleanup lease of the request that has had something to destroy longest. Never behind a delivery: it has an index and a lease of its own.
+    async fn claim_cleanup(&self, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError>;
+
+    /// When something must be destroyed next.
+    async fn next_cleanup(&self) -> Result<Option<OffsetDateTime>, StorageError>;
+
     /// Finishes a purge: tombstone, numbered and signed receipt, and audit event in one. `sign` is called within the transaction, once the receipt has its
     /// number and its place in the chain.
     async fn finish_purge(
@@ -165,8 +171,8 @@ pub trait BlobStore: Send + Sync {
     /// Begins a file of a document; with `from` above 0 goes on with one behind so many chunks, which were durable. Nothing else of it stays: neither a file
     /// that stood under this name, nor chunks behind those. One writer for each file at a time.
     async fn writer(&self, document: DocumentId, file_index: u8, from: u32) -> Result<Box<dyn PartWriter>, StorageError>;
-    /// `None` when there is no such file; [`StorageError::Corrupt`] when it ends before the chunk.
-    async fn get(&self, key: BlobKey) -> Result<Option<Bytes>, StorageError>;
+    /// `None`: looked for without an error, and there is no such file. [`ReadError::Final`] when it ends before the chunk.
+    async fn get(&self, key: BlobKey) -> Result<Option<Bytes>, ReadError>;
     /// Deletes everything of a document, durably when this returns. Idempotent, also while another task does the same.
     async fn delete(&self, document: DocumentId) -> Result<(), StorageError>;
     /// The same for one file of a document.
@@ -245,6 +251,37 @@ impl Cursor {
 pub struct Page {
     pub requests: Vec<DocumentRequest>,
     pub next: Option<Cursor>,
+}
+
+/// Why kept bytes did not come out, sorted by what may follow from it. The two are never one: an outage is no damage, and only damage may lead to a
+/// verdict on a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The store could not be read now (an I/O error, busy, shutting down): says nothing about the bytes. Try again later.
+    Transient(String),
+    /// Read without an error, and not what was written (a wrong length, a broken index): trying again changes nothing.
+    Final(String),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transient(why) => write!(f, "cannot be read at the moment: {why}"),
+            Self::Final(why) => write!(f, "is damaged: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// For callers that only hand it on.
+impl From<ReadError> for StorageError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Transient(_) => Self::Busy,
+            ReadError::Final(why) => Self::Corrupt(why),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

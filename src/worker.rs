@@ -1,14 +1,19 @@
-//! What turns without being asked: deliveries, confirmations, expiries, purges, the sweep, and what is told to others.
+//! What turns without being asked: deliveries, confirmations, expiries, purges, the destruction of what was given up, the sweep, and what is told to others.
 //!
 //! [`step`] does one thing and says whether there may be more; the loop around it is dull. Work is found by when it is due, so a quiet portal costs one look.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::workflow::{Portal, WorkflowError, forward, outgoing, sweep};
+use time::OffsetDateTime;
+
+use crate::storage::StorageError;
+use crate::workflow::{Portal, WorkflowError, cleanup, forward, outgoing, purge, sweep};
 
 /// Requests worked on at once: a slow provider must not hold up the others.
 const HANDS: usize = 8;
+/// Tasks that destroy what was given up: apart from the others, which may all wait for a provider.
+const CLEANERS: usize = 2;
 /// Messages sent at once: a slow receiver must not hold up the others.
 const COURIERS: usize = 4;
 /// The longest sleep between two looks, so that a clock that moves is noticed.
@@ -25,8 +30,29 @@ pub enum Step {
     Idle,
 }
 
-/// Takes the request that has been due longest and does its next step.
+/// Destroys what was given up, if there is anything; else takes the request that has been due longest and does its next step.
 pub async fn step(portal: &Arc<Portal>) -> Result<Step, WorkflowError> {
+    if cleanup::step(portal).await? {
+        return Ok(Step::Done);
+    }
+    deliver(portal).await
+}
+
+/// Destroys what was given up until nothing of it is due. What fails is told in the log and tried again by the worker.
+pub async fn clean(portal: &Portal) {
+    loop {
+        match cleanup::step(portal).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(%error, "uploads that were given up are not destroyed yet; this is tried again");
+                return;
+            }
+        }
+    }
+}
+
+async fn deliver(portal: &Arc<Portal>) -> Result<Step, WorkflowError> {
     let until = portal.records.now() + forward::LEASE;
     match portal.records.claim_due(until).await? {
         None => Ok(Step::Idle),
@@ -48,6 +74,7 @@ impl Worker {
     pub fn start(portal: &Arc<Portal>) -> Self {
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let mut hands: Vec<_> = (0..HANDS).map(|_| tokio::spawn(hand(portal.clone(), stopped.clone()))).collect();
+        hands.extend((0..CLEANERS).map(|_| tokio::spawn(cleaner(portal.clone(), stopped.clone()))));
         hands.push(tokio::spawn(teller(portal.clone(), stopped.clone())));
         hands.extend((0..COURIERS).map(|_| tokio::spawn(courier(portal.clone(), stopped.clone()))));
         hands.push(tokio::spawn(sweeper(portal.clone(), stopped)));
@@ -73,10 +100,10 @@ async fn hand(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<boo
     while !*stopped.borrow() {
         // In a task of its own: a step that panics costs one lease, not one of the hands.
         let turn = portal.clone();
-        let done = tokio::spawn(async move { step(&turn).await }).await;
+        let done = tokio::spawn(async move { deliver(&turn).await }).await;
         let pause = match done.unwrap_or_else(|panic| Err(WorkflowError::Internal(panic.to_string()))) {
             Ok(Step::Done) => continue,
-            Ok(Step::Idle) => until_due(&portal).await,
+            Ok(Step::Idle) => until(&portal, portal.records.next_due().await),
             Err(error) => {
                 tracing::warn!(%error, "a step failed and will be repeated");
                 AFTER_ERROR
@@ -90,8 +117,33 @@ async fn hand(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<boo
     }
 }
 
-async fn until_due(portal: &Portal) -> Duration {
-    match portal.records.next_due().await {
+async fn cleaner(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+    while !*stopped.borrow() {
+        let turn = portal.clone();
+        let done = tokio::spawn(async move { cleanup::step(&turn).await }).await;
+        let pause = match done.unwrap_or_else(|panic| Err(WorkflowError::Internal(panic.to_string()))) {
+            Ok(true) => {
+                // Perhaps there is more: another one may look while this one destroys.
+                portal.cleanup.bell.notify_one();
+                continue;
+            }
+            Ok(false) => until(&portal, cleanup::next(&portal).await),
+            Err(error) => {
+                tracing::warn!(%error, "uploads that were given up are not destroyed yet; this is tried again");
+                AFTER_ERROR
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = portal.cleanup.bell.notified() => {}
+            _ = stopped.changed() => {}
+        }
+    }
+}
+
+/// Until something is due.
+fn until(portal: &Portal, next: Result<Option<OffsetDateTime>, StorageError>) -> Duration {
+    match next {
         Ok(Some(at)) => Duration::try_from(at - portal.records.now())
             .unwrap_or_default()
             .clamp(SHORTEST_SLEEP, LONGEST_SLEEP),
@@ -148,15 +200,24 @@ async fn courier(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<
 }
 
 async fn sweeper(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+    let mut pass = sweep::Pass::default();
     while !*stopped.borrow() {
         tokio::select! {
             () = tokio::time::sleep(SWEEP_EVERY) => {}
             _ = stopped.changed() => return,
         }
-        match sweep::sweep(&portal).await {
+        if let Err(error) = purge::look(&portal).await {
+            tracing::warn!(%error, "the slots file could not be judged and will be");
+        }
+        match sweep::minute(&portal, &mut pass).await {
             Ok(swept) if swept == sweep::Swept::default() => {}
-            Ok(swept) => tracing::info!(?swept, "left-overs destroyed"),
-            Err(error) => tracing::warn!(%error, "the sweep failed and will be repeated"),
+            Ok(swept) => tracing::info!(
+                secrets = swept.slots,
+                files = swept.blobs,
+                uploads = swept.uploads,
+                "left-overs found: secrets and files without an owner were destroyed, dead uploads are being destroyed"
+            ),
+            Err(error) => tracing::warn!(%error, "looking for left-overs failed; this is repeated in a minute"),
         }
         if let Err(error) = portal.records.sweep_sessions().await {
             tracing::warn!(%error, "ended sessions could not be dropped");

@@ -4,10 +4,12 @@
 
 pub mod callback;
 pub mod catalogue;
+pub mod cleanup;
 pub mod confirm;
 pub mod forward;
 pub mod hand_over;
 pub mod hosted;
+pub mod in_flight;
 pub mod issue;
 pub mod lanes;
 pub mod message;
@@ -21,44 +23,47 @@ pub mod resume;
 pub mod scan;
 pub mod seal;
 pub mod sign_in;
+pub mod slot;
 pub mod sweep;
 pub mod terms;
 pub mod vault;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use time::Duration;
 use tokio::sync::Notify;
 
 use crate::connectors::Connector;
-use crate::crypto::assurance::Assurance;
-use crate::crypto::erase::ErasureStore;
+use crate::crypto::assurance::Watch;
+use crate::crypto::erase::{EraseError, ErasureStore};
 use crate::crypto::keyring::Keyring;
+use crate::crypto::memory;
 use crate::crypto::password::Passwords;
 use crate::crypto::random::RandomUnavailable;
 use crate::crypto::secrets::PortalSecrets;
 use crate::domain::document::ProviderName;
-use crate::domain::id::DocumentId;
 use crate::domain::transition::Refusal;
 use crate::storage::{BlobStore, Records, StorageError};
 use catalogue::Catalogue;
+use in_flight::InFlight;
 
 /// Everything a workflow needs, put together once at start.
 pub struct Portal {
     pub records: Arc<dyn Records>,
     pub blobs: Arc<dyn BlobStore>,
     pub erasure: Arc<dyn ErasureStore>,
-    pub assurance: Assurance,
+    pub assurance: Arc<Watch>,
     pub keyring: Arc<Keyring>,
     pub secrets: Arc<PortalSecrets>,
     pub providers: BTreeMap<ProviderName, Arc<dyn Connector>>,
     pub catalogue: Catalogue,
     pub policy: Policy,
-    /// Uploads between their first sealed byte and their end: the sweep leaves them alone.
+    /// Whose chunks are being written: the sweep leaves them alone, and whoever destroys them ends their writers first.
     pub in_flight: InFlight,
+    pub cleanup: cleanup::Cleanup,
     /// Who writes which part now.
     pub lanes: lanes::Lanes,
     pub passwords: Arc<Passwords>,
@@ -67,6 +72,8 @@ pub struct Portal {
     pub hashing: queue::Queue,
     /// The same for the applicants' codes: a flood at the staff door must not shut theirs.
     pub checking: queue::Queue,
+    /// Passphrases of the vault key, one at a time.
+    pub unlocking: queue::Queue,
     /// Where that runs which must end whoever asked for it: the threads of the doors die with a panic, and these tasks with them.
     pub tasks: tokio::runtime::Handle,
     /// Rung when something may have become due.
@@ -115,32 +122,6 @@ pub struct Counters {
     pub callbacks_refused: AtomicU64,
 }
 
-/// Submissions whose bytes are being written by this process.
-#[derive(Default)]
-pub struct InFlight(Mutex<HashSet<DocumentId>>);
-
-impl InFlight {
-    pub fn enter(&self, document: DocumentId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(document);
-    }
-
-    pub fn leave(&self, document: DocumentId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&document);
-    }
-
-    pub fn contains(&self, document: DocumentId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&document)
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// Why a workflow could not do as asked.
 #[derive(Debug)]
 pub enum WorkflowError {
@@ -167,6 +148,8 @@ pub enum WorkflowError {
     VaultLocked,
     /// Too much at once; try again shortly.
     Busy,
+    /// What is needed for it cannot be read or written now, and may be again: nothing is known to be lost. The text is for the log.
+    Unavailable(String),
     /// Something inside failed; the text is for the log.
     Internal(String),
 }
@@ -185,7 +168,7 @@ impl fmt::Display for WorkflowError {
             Self::Random => f.write_str("the operating system gives no random bytes"),
             Self::VaultLocked => f.write_str("the vault is locked"),
             Self::Busy => f.write_str("too much at once"),
-            Self::Internal(why) => f.write_str(why),
+            Self::Unavailable(why) | Self::Internal(why) => f.write_str(why),
         }
     }
 }
@@ -202,6 +185,16 @@ impl From<StorageError> for WorkflowError {
     }
 }
 
+impl From<EraseError> for WorkflowError {
+    fn from(error: EraseError) -> Self {
+        match error {
+            EraseError::SlotsFull => Self::Storage(StorageError::Full),
+            error if error.is_transient() => Self::Unavailable(error.to_string()),
+            error => Self::Internal(error.to_string()),
+        }
+    }
+}
+
 impl From<RandomUnavailable> for WorkflowError {
     fn from(_: RandomUnavailable) -> Self {
         Self::Random
@@ -210,6 +203,11 @@ impl From<RandomUnavailable> for WorkflowError {
 
 /// Runs blocking work (argon2, fsync) off the async threads.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkflowError> {
+    let work = || {
+        let done = work();
+        memory::wipe_stack();
+        done
+    };
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| WorkflowError::Internal("a blocking task panicked".to_owned()))

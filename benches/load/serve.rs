@@ -321,7 +321,13 @@ impl House {
                         .await
                         .unwrap();
                     times.push(start.elapsed());
-                    records.transition(id, Transition::AbandonReceive(document)).await.unwrap();
+                    let give_up = Transition::GiveUpReceive {
+                        document,
+                        slot: SlotRef { index: 0, generation: 1 },
+                        started_at: records.now(),
+                    };
+                    records.transition(id, give_up).await.unwrap();
+                    worker::clean(&self.portal).await;
                     continue;
                 }
                 "nothing due" => assert_eq!(worker::step(&self.portal).await.unwrap(), Step::Idle),
@@ -356,7 +362,7 @@ fn config(folder: &Path, provider: &str) -> Config {
         private(&folder.join(name), secret);
     }
     let text = format!(
-        "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\nworkers = {WORKERS}\n\
+        "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\naccept_volatile_data = true\nworkers = {WORKERS}\n\
          listen = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
          erasure = {{ slots = 4096, accept_weak = true }}\n\
          limits = {{ max_file = \"100MiB\", uploads = 2000, uploads_per_address = 2000, pages_per_address = 4000000 }}\n\

@@ -76,9 +76,12 @@ pub struct Demo {
 }
 
 pub fn run(demo: Demo) -> Outcome {
-    memory::harden();
+    let memory = memory::harden();
     process::raise_descriptors();
     log::start(LogFormat::Text, To::Error, Level::WARN)?.release(|| {});
+    if memory.may_reach_a_disk() {
+        tracing::warn!("this machine's swap is not known to be encrypted: documents of the demo may be written to it");
+    }
     process::block_on(async {
         let mut stop = Stop::listen()?;
         let begun = Instant::now();
@@ -248,7 +251,7 @@ async fn sandbox(port: u16, secrets: &ProviderSecrets, callback: String) -> Outc
 fn config(folder: &Path, public_url: &str, sandbox_url: &str) -> Outcome<Config> {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let text = format!(
-        "data_dir = {}\npublic_url = {}\n\
+        "data_dir = {}\npublic_url = {}\naccept_volatile_data = true\n\
          [listen]\npublic = \"127.0.0.1:0\"\nstaff = \"127.0.0.1:0\"\n\
          [company]\nname = \"Example Bank\"\nsupport = \"support@demo.example\"\npurpose = \"We are required by law to check the identity of our customers.\"\n\
          [limits]\nuploads = 256\nuploads_per_address = 64\npages_per_address = 1000\n\
@@ -370,7 +373,7 @@ impl Screen {
                 "data_dir": stage.data_dir.display().to_string(),
             }));
         }
-        let assurance = &stage.portal().assurance;
+        let assurance = stage.portal().assurance.current();
         let erasure = format!("class {} on {}", assurance.class, assurance.file_system);
         let sign_in = format!("{AGENT}   {}", *stage.password);
         let books = format!("{}/received", stage.sandbox.url());

@@ -16,24 +16,61 @@ pub struct Format {
     pub json: bool,
 }
 
+/// What an exit code tells a service manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// A command did not succeed.
+    Failed,
+    /// The start needs a person (`EX_CONFIG`): starting again changes nothing.
+    Refused,
+    /// The storage cannot be used at the moment (`EX_IOERR`): starting again, after a pause, is the mend.
+    Storage,
+}
+
+impl Exit {
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Refused => 78,
+            Self::Storage => crate::storage::sled::durable::EXIT_CODE,
+        }
+    }
+}
+
 /// Why a command did not succeed: one clear sentence with the mend. Empty when everything was said already.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    text: String,
+    exit: Exit,
+}
 
 impl Failure {
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self {
+            text: text.into(),
+            exit: Exit::Failed,
+        }
     }
 
     /// Exit with 1 without another word.
     pub fn quiet() -> Self {
-        Self(String::new())
+        Self::new("")
+    }
+
+    /// The same failure with another exit code.
+    #[must_use]
+    pub fn exits(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
+    pub fn exit(&self) -> Exit {
+        self.exit
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -41,19 +78,19 @@ impl std::error::Error for Failure {}
 
 impl From<crate::app::StartError> for Failure {
     fn from(error: crate::app::StartError) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
 impl From<crate::workflow::WorkflowError> for Failure {
     fn from(error: crate::workflow::WorkflowError) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
 impl From<crate::storage::StorageError> for Failure {
     fn from(error: crate::storage::StorageError) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
@@ -76,7 +113,7 @@ pub fn write(text: &str) -> Outcome {
         .and_then(|()| out.flush())
         .map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::quiet(),
-            _ => Failure(format!("standard output cannot be written: {error}")),
+            _ => Failure::new(format!("standard output cannot be written: {error}")),
         })
 }
 

@@ -1,6 +1,8 @@
 //! `nightdrop serve`: the portal, until it is told to stop.
 //!
 //! The first log line names the bound addresses; the next ones say what this process is and how far its promises reach on this machine.
+//! The exit code tells a service manager whether to start it again: 78 is a start that needs a person, 74 a disk that cannot be used at the moment
+//! (at start, or because a write failed while it ran), 0 the end that was asked for.
 
 use std::path::PathBuf;
 
@@ -8,13 +10,15 @@ use clap::{Args, ValueEnum};
 use tracing::Level;
 
 use crate::app::{App, Running, StartError};
+use crate::config::Config;
+use crate::config::reader::Fault;
 use crate::crypto::memory::{self, MemoryReport};
 use crate::http::address_of;
 use crate::storage::clock::Source;
 use crate::storage::sled::error::StoreError;
 
 use super::log::{self, Held, LogFormat, To};
-use super::output::{Failure, Outcome};
+use super::output::{Exit, Failure, Outcome};
 use super::process::{self, Stop};
 
 #[derive(Args, Debug)]
@@ -23,6 +27,7 @@ use super::process::{self, Stop};
   nightdrop serve --config /etc/nightdrop/nightdrop.toml --log json
 
 Stops on SIGINT or SIGTERM: uploads in progress get up to 25 seconds to end, a second signal ends it at once.
+Exits with 78 when the start needs a person, and with 74 when the disk cannot be used at the moment: start it again then.
 NIGHTDROP_LOG is error, warn, info, debug or trace; NIGHTDROP_… sets any configuration key.")]
 pub struct Serve {
     /// The configuration [default: NIGHTDROP_CONFIG, else ./nightdrop.toml]
@@ -57,13 +62,14 @@ pub fn run(serve: Serve) -> Outcome {
         .iter()
         .any(|role| !serve.role.contains(role))
     {
-        return Err(Failure::new(
-            "the embedded store is used by one process, which takes all roles: leave --role away",
-        ));
+        return Err(
+            Failure::new("the embedded store is used by one process, which takes all roles: leave --role away").exits(Exit::Refused),
+        );
     }
     let memory = memory::harden();
     let descriptors = process::raise_descriptors();
-    let config = process::load(serve.config.as_deref())?;
+    let config = process::load(serve.config.as_deref()).map_err(|failure| failure.exits(Exit::Refused))?;
+    refuse_swap(&config, &memory).map_err(|failure| failure.exits(Exit::Refused))?;
     let held = log::start(serve.log.unwrap_or_else(LogFormat::fitting), To::Output, Level::INFO)?;
     process::block_on(async {
         let mut stop = Stop::listen()?;
@@ -89,14 +95,36 @@ pub fn run(serve: Serve) -> Outcome {
     })
 }
 
-async fn open(config: crate::config::Config) -> Outcome<Running> {
+/// A page that is swapped out in the clear is a copy of documents and keys that nothing erases.
+fn refuse_swap(config: &Config, memory: &MemoryReport) -> Outcome {
+    if !memory.may_reach_a_disk() || config.accept_readable_swap {
+        return Ok(());
+    }
+    Err(StartError::Configuration(vec![Fault::new(
+        "accept_readable_swap",
+        "must be true to run with swap that is not known to be encrypted: documents and keys would be written to it. Better: run under the given service unit, \
+         which locks memory (LimitMEMLOCK=infinity), set MemorySwapMax=0, encrypt the swap (dm-crypt), or switch it off (swapoff -a)",
+    )])
+    .into())
+}
+
+async fn open(config: Config) -> Outcome<Running> {
     let app = App::open(config, Source::System).await.map_err(|error| match error {
-        StartError::Refused(why) if why.contains(&StoreError::Held.to_string()) => Failure::new(format!(
+        StartError::Unavailable(why) if why.contains(&StoreError::Held.to_string()) => Failure::new(format!(
             "{why}; a data folder is used by one process at a time: stop the other one, or set another data_dir"
-        )),
-        other => other.into(),
+        ))
+        .exits(Exit::Storage),
+        other => not_started(other),
     })?;
-    Ok(app.start().await?)
+    app.start().await.map_err(not_started)
+}
+
+fn not_started(error: StartError) -> Failure {
+    let exit = match &error {
+        StartError::Configuration(_) | StartError::Refused(_) => Exit::Refused,
+        StartError::Unavailable(_) => Exit::Storage,
+    };
+    Failure::from(error).exits(exit)
 }
 
 /// The staff address is the one to open in a browser: on this machine alone it has the machine's own name. `console` stands where the configuration gives another.
@@ -118,7 +146,7 @@ fn report(running: &Running, memory: &MemoryReport, descriptors: u64) {
         event = "roles",
         "all roles share this process on the embedded store: sealed documents are safe from a stolen disk, not from code that runs in this process"
     );
-    let assurance = &portal.assurance;
+    let assurance = portal.assurance.current();
     tracing::info!(
         event = "erasure",
         class = %assurance.class,
@@ -126,6 +154,12 @@ fn report(running: &Running, memory: &MemoryReport, descriptors: u64) {
         reasons = assurance.reasons.join(" "),
         "what a purge is worth on this disk"
     );
+    if portal.assurance.is_weakened() {
+        tracing::error!(
+            event = "erasure_weakened",
+            "the slots file is not where it was: secrets of before may be read from its earlier blocks; see docs/erasure.md"
+        );
+    }
     if portal.keyring.is_locked() {
         tracing::warn!(
             event = "locked",

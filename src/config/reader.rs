@@ -78,6 +78,8 @@ const SCALARS: &[&str] = &[
     "links.passcode",
     "erasure.slots",
     "erasure.accept_weak",
+    "accept_volatile_data",
+    "accept_readable_swap",
     "forwarding.attempts",
     "mail.from",
     "mail.host",

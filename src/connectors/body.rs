@@ -168,8 +168,8 @@ impl Pump {
     }
 
     fn begin(&mut self, part: usize, carry: Option<Vec<u8>>) -> Result<Bytes, SourceError> {
-        let source = self.source.as_ref().ok_or(SourceError("this body has no document"))?;
-        let left = *self.sizes.get(part).ok_or(SourceError("the document has no such part"))?;
+        let source = self.source.as_ref().ok_or(SourceError::Final("this body has no document"))?;
+        let left = *self.sizes.get(part).ok_or(SourceError::Final("the document has no such part"))?;
         self.open = Some(OpenPart {
             stream: source.open(part),
             left,
@@ -184,7 +184,7 @@ impl OpenPart {
         self.left = self
             .left
             .checked_sub(chunk.len() as u64)
-            .ok_or(SourceError("the part is longer than recorded"))?;
+            .ok_or(SourceError::Final("the part is longer than recorded"))?;
         let Some(carry) = &mut self.carry else { return Ok(chunk) };
         let need = (3 - carry.len()) % 3;
         if chunk.len() < need {
@@ -204,7 +204,7 @@ impl OpenPart {
 
     fn last(&mut self) -> Result<Bytes, SourceError> {
         if self.left != 0 {
-            return Err(SourceError("the part is shorter than recorded"));
+            return Err(SourceError::Final("the part is shorter than recorded"));
         }
         Ok(self.carry.take().map(|carry| BASE64.encode(&carry).into()).unwrap_or_default())
     }
@@ -258,7 +258,7 @@ mod tests {
         parcel.source = Arc::new(Memory::failing());
         assert_eq!(
             whole(&Body::new("x/y", vec![Segment::Part(0)], &parcel)).await,
-            Err(SourceError("sealed part damaged"))
+            Err(SourceError::Final("sealed part damaged"))
         );
     }
 

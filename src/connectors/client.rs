@@ -99,17 +99,12 @@ impl Client {
                 .header("content-length", body.content_length())
                 .body(reqwest::Body::wrap_stream(futures_util::TryStreamExt::map_err(
                     body.stream(),
-                    |e| std::io::Error::other(e.0),
+                    |e| std::io::Error::other(e.to_string()),
                 )));
         }
         let sent = request.send().await;
         if let Some(error) = broken.and_then(|b| b.broken()) {
-            return Err(Failure::Poison {
-                problem: Problem::new(
-                    "document.cannot_be_opened",
-                    format!("The sealed document cannot be opened: {}.", error.0),
-                ),
-            });
+            return Err(error.into());
         }
         match sent {
             Ok(response) => Ok(Answer::read(response, asks).await),

@@ -38,7 +38,7 @@ impl Memory {
 impl Source for Memory {
     fn open(&self, part: usize) -> BoxStream<'static, Result<Bytes, SourceError>> {
         if self.fails {
-            return iter([Ok(Bytes::from_static(b"a")), Err(SourceError("sealed part damaged"))]).boxed();
+            return iter([Ok(Bytes::from_static(b"a")), Err(SourceError::Final("sealed part damaged"))]).boxed();
         }
         let chunks: Vec<_> = self.parts[part].chunks(self.chunk).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
         iter(chunks).boxed()

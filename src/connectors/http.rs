@@ -117,12 +117,7 @@ impl Http {
             }
         }
         if let Some(body) = body {
-            body.read(|bytes| signer.update(bytes)).await.map_err(|error| Failure::Poison {
-                problem: Problem::new(
-                    "document.cannot_be_opened",
-                    format!("The sealed document cannot be opened: {}.", error.0),
-                ),
-            })?;
+            body.read(|bytes| signer.update(bytes)).await?;
         }
         headers.push((signing.header.clone(), signing.encoding.encode(&signer.finish())));
         Ok(headers)

@@ -133,13 +133,7 @@ impl Sumsub {
         let url = self.client.url(path);
         // The provider refuses more than a minute's difference to its own clock.
         let now = signing_time();
-        let signed = signature(&self.settings.secret_key, &now, &method, &url, body.as_ref()).await;
-        let signed = signed.map_err(|error| Failure::Poison {
-            problem: Problem::new(
-                "document.cannot_be_opened",
-                format!("The sealed document cannot be opened: {}.", error.0),
-            ),
-        })?;
+        let signed = signature(&self.settings.secret_key, &now, &method, &url, body.as_ref()).await?;
         let call = if asks {
             Call::asking(method, url)
         } else {

@@ -53,6 +53,16 @@ pub enum EraseError {
     Unusable(String),
 }
 
+impl EraseError {
+    /// Whether the same call may succeed later: nothing is known to be wrong with the secret, only with the way to it. The others are final.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            EraseError::SlotsFull | EraseError::Poisoned | EraseError::Random | EraseError::Io(_) => true,
+            EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged | EraseError::NoSuchSlot | EraseError::Unusable(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for EraseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -91,6 +101,16 @@ pub trait ErasureStore: Send + Sync {
 
     /// All live secrets, so that those without a document can be destroyed.
     fn live(&self) -> Result<Vec<LiveSlot>, EraseError>;
+
+    /// What is in use by somebody, but fails its check: it cannot be read and was not destroyed. With the owner as far as it can be made out, which may
+    /// be nobody's id.
+    fn damaged(&self) -> Result<Vec<LiveSlot>, EraseError>;
+
+    /// Destroys one of `damaged`, for a caller who knows that no document and nothing else has this place.
+    fn destroy_damaged(&self, slot: &LiveSlot) -> Result<ReadBack, EraseError>;
+
+    /// Whether secrets can be written: the last write succeeded, or one that is tried now does.
+    fn ready(&self) -> Result<(), EraseError>;
 
     /// Places that are free now; 0 means that uploads must be refused before their body is read.
     fn free(&self) -> Result<u64, EraseError>;

@@ -23,6 +23,7 @@
 //! `"NDPUBV1\n" ‖ suite ‖ 000000 ‖ key_id 16 ‖ u32 length ‖ public key`; the key_id proves the rest.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::AeadInOut;
@@ -33,6 +34,7 @@ use zeroize::Zeroizing;
 
 use super::envelope::{KeyId, PublicKey, SecretKey, Suite};
 use super::random::{self, Entropy, RandomUnavailable};
+use super::scratch::Scratch;
 use super::secret::SecretBytes;
 
 /// Length of a key file.
@@ -354,11 +356,21 @@ fn kek(protector: &Protector<'_>, salt: &[u8]) -> Result<SecretBytes<32>, KeyFil
     Ok(SecretBytes::filled_by(|place| hkdf.expand(b"nightdrop/v1/kek\0", place)).expect("32 bytes are far below HKDF's limit"))
 }
 
+/// One at a time in this process: a key file may ask for 4 GiB, and two that come together must not ask the machine for eight. The second waits.
+static STRETCHING: Mutex<()> = Mutex::new(());
+
 fn stretch(passphrase: &[u8], salt: &[u8], cost: Argon2Cost, out: &mut [u8; 32]) -> Result<(), KeyFileError> {
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(out.len()))
         .map_err(|_| KeyFileError::Malformed("argon2 refuses these parameters"))?;
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(passphrase, salt, out)
+    let _turn = STRETCHING.lock().unwrap_or_else(PoisonError::into_inner);
+    // The blocks that argon2 takes by itself are given back as they are; ours are wiped before.
+    let scratch = Scratch::new(0);
+    let blocks = params.block_count();
+    scratch
+        .with(blocks, |memory| {
+            Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into_with_memory(passphrase, salt, out, memory)
+        })
+        .map_err(|_| KeyFileError::OutOfMemory)?
         .map_err(|error| match error {
             argon2::Error::OutOfMemory => KeyFileError::OutOfMemory,
             _ => KeyFileError::Malformed("argon2 refuses this passphrase or salt"),

@@ -12,6 +12,7 @@ use super::envelope::{self, Binding, KeyId};
 use super::erase::{EraseError, ErasureStore};
 use super::header::{self, Header};
 use super::keyring::{KeyUnavailable, Keyring};
+use super::memory;
 use super::meta::{self, Meta};
 use super::schedule::Schedule;
 use super::secret::ErasureSecret;
@@ -99,8 +100,10 @@ impl DocumentOpener {
         let secret = store
             .get(&parsed.context.doc_id, &parsed.context.slot)
             .map_err(|error| match error {
-                // A slot that is empty, torn or reused holds nothing of this document any more.
-                EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged => OpenError::Erased,
+                // A slot that is empty or reused holds nothing of this document any more.
+                EraseError::Erased | EraseError::OtherOwner => OpenError::Erased,
+                // Nothing was erased by us: a person is told, and no purge is made of it.
+                EraseError::Damaged => OpenError::Malformed("the erasure slot fails its check"),
                 EraseError::NoSuchSlot => OpenError::Malformed("the slot is outside the store"),
                 _ => OpenError::Store,
             })?;
@@ -170,6 +173,7 @@ impl DocumentOpener {
             State::Body(body) => body.open(index, chunk, last),
             _ => Err(OpenError::OutOfOrder),
         };
+        memory::wipe_stack();
         match outcome {
             Ok(()) => {
                 if last {

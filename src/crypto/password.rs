@@ -3,16 +3,19 @@
 //! Both hashes are PHC strings. The pepper is in the portal's secrets, so a stolen database alone does not let
 //! anyone guess. Passwords enter argon2 with the pepper as its secret input; passcodes enter as
 //! HMAC(pepper, "nightdrop/v1/passcode" ‖ 00 ‖ code). Verifying an unknown user costs the same as a known one.
-//! Every call takes tens of milliseconds and about 19 MiB: run it in a bounded blocking pool.
+//! Every call takes tens of milliseconds and about 19 MiB: run it in a bounded blocking pool. The memory is that of two
+//! places made once (`scratch`), whatever runs at once: a third call waits for one of them.
 
 use std::fmt;
 
-use argon2::password_hash::{CustomizedPasswordHasher, PasswordVerifier, phc::PasswordHash};
-use argon2::{Algorithm, Argon2, Params, Version};
-use zeroize::Zeroizing;
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::keyfile::Argon2Cost;
 use super::random::{self, Entropy, OsEntropy, RandomUnavailable};
+use super::scratch::Scratch;
 use super::secret::SecretBytes;
 use super::secrets::{self, PortalSecrets};
 
@@ -29,6 +32,9 @@ const MOST: Argon2Cost = Argon2Cost {
     passes: 16,
     lanes: 4,
 };
+
+/// Bytes of a hash.
+const OUTPUT: usize = 32;
 
 /// Digits of a generated passcode.
 pub const PASSCODE_DIGITS: usize = 6;
@@ -94,6 +100,7 @@ pub struct Passwords {
     pepper: SecretBytes<32>,
     cost: Argon2Cost,
     nobody: String,
+    scratch: Scratch,
 }
 
 impl Passwords {
@@ -104,6 +111,7 @@ impl Passwords {
             pepper: SecretBytes::take(&mut pepper),
             cost,
             nobody: String::new(),
+            scratch: Scratch::new(params(cost).ok_or(HashError::Argon2)?.block_count()),
         };
         // The hash that unknown users are compared with: of random bytes that nobody knows.
         let unknown: [u8; 32] = random::array().map_err(HashError::Random)?;
@@ -149,26 +157,52 @@ impl Passwords {
         Zeroizing::new(secrets::mac(&self.pepper, &[b"nightdrop/v1/passcode\0", code.as_bytes()]))
     }
 
-    fn argon2(&self) -> Result<Argon2<'_>, HashError> {
-        let params = params(self.cost).ok_or(HashError::Argon2)?;
-        Argon2::new_with_secret(self.pepper.expose(), Algorithm::Argon2id, Version::V0x13, params).map_err(|_| HashError::Argon2)
+    /// argon2id of these bytes with the pepper.
+    fn digest(&self, input: &[u8], salt: &[u8], params: Params) -> Result<Zeroizing<[u8; OUTPUT]>, HashError> {
+        let blocks = params.block_count();
+        let argon2 = Argon2::new_with_secret(self.pepper.expose(), Algorithm::Argon2id, Version::V0x13, params);
+        let argon2 = argon2.map_err(|_| HashError::Argon2)?;
+        let mut out = Zeroizing::new([0; OUTPUT]);
+        let done = self.scratch.with(blocks, |memory| {
+            argon2.hash_password_into_with_memory(input, salt, &mut out[..], memory)
+        });
+        done.map_err(|_| HashError::Argon2)?.map_err(|_| HashError::Argon2)?;
+        Ok(out)
     }
 
     fn hash(&self, input: &[u8]) -> Result<String, HashError> {
-        let salt: [u8; 16] = random::array().map_err(HashError::Random)?;
+        let mut salt: [u8; 16] = random::array().map_err(HashError::Random)?;
         let params = params(self.cost).ok_or(HashError::Argon2)?;
-        let hash = self
-            .argon2()?
-            .hash_password_customized(input, &salt, Some("argon2id"), Some(0x13), params)
-            .map_err(|_| HashError::Argon2)?;
+        let written = ParamsString::try_from(&params).map_err(|_| HashError::Argon2)?;
+        let output = self.digest(input, &salt, params)?;
+        let hash = PasswordHash {
+            algorithm: ARGON2ID_IDENT,
+            version: Some(Version::V0x13.into()),
+            params: written,
+            salt: Some(Salt::new(&salt).map_err(|_| HashError::Argon2)?),
+            hash: Some(Output::new(&output[..]).map_err(|_| HashError::Argon2)?),
+        };
+        salt.zeroize();
         Ok(hash.to_string())
     }
 
     fn verify(&self, input: &[u8], stored: &str) -> bool {
-        let Some((hash, _)) = parse(stored) else {
+        let Some((
+            PasswordHash {
+                salt: Some(salt),
+                hash: Some(expected),
+                ..
+            },
+            cost,
+        )) = parse(stored)
+        else {
             return false;
         };
-        self.argon2().is_ok_and(|argon2| argon2.verify_password(input, &hash).is_ok())
+        let Some(params) = params(cost) else {
+            return false;
+        };
+        self.digest(input, &salt, params)
+            .is_ok_and(|output| output[..].ct_eq(expected.as_bytes()).into())
     }
 }
 
@@ -179,7 +213,7 @@ impl fmt::Debug for Passwords {
 }
 
 fn params(cost: Argon2Cost) -> Option<Params> {
-    Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).ok()
+    Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(OUTPUT)).ok()
 }
 
 /// Reads a stored hash and its cost; refuses other algorithms and whatever costs more than `MOST`.
@@ -192,8 +226,9 @@ fn parse(stored: &str) -> Option<(PasswordHash, Argon2Cost)> {
         lanes: params.p_cost(),
     };
     let bearable = cost.memory_kib <= MOST.memory_kib && cost.passes <= MOST.passes && cost.lanes <= MOST.lanes;
-    let complete = hash.salt.is_some() && hash.hash.as_ref().is_some_and(|output| output.len() == 32);
-    (hash.algorithm.as_str() == "argon2id" && bearable && complete).then_some((hash, cost))
+    let complete = hash.salt.is_some() && hash.hash.as_ref().is_some_and(|output| output.len() == OUTPUT);
+    let known = hash.algorithm == ARGON2ID_IDENT && hash.version == Some(Version::V0x13.into());
+    (known && bearable && complete).then_some((hash, cost))
 }
 
 #[cfg(test)]
@@ -299,5 +334,53 @@ mod tests {
         let code = Passcode::generate_from(&Highest(0.into())).unwrap();
         assert_eq!(code.expose(), "000000", "the first, unfair draw was not used");
         assert_eq!(format!("{code:?}"), "Passcode([redacted])");
+    }
+
+    /// What this process has in memory now, in KiB.
+    fn resident() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+    }
+
+    /// Other tests take memory beside this one, so it runs in a process of its own: this same test, told apart by a variable.
+    #[test]
+    fn checking_passwords_again_and_again_takes_no_more_memory_than_two_places() {
+        const CHILD: &str = "NIGHTDROP_TEST_ARGON2";
+        if std::env::var_os(CHILD).is_none() {
+            let this = "crypto::password::tests::checking_passwords_again_and_again_takes_no_more_memory_than_two_places";
+            let child = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", this, "--nocapture"])
+                .env(CHILD, "1")
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&child.stdout);
+            assert!(
+                child.status.success() && said.contains("1 passed"),
+                "{said}{}",
+                String::from_utf8_lossy(&child.stderr)
+            );
+            return;
+        }
+        let passwords = Passwords::new(&PortalSecrets::counting(1), DEFAULT_COST).unwrap();
+        let stored = passwords.hash_password("correct horse battery").unwrap();
+        let before = resident();
+        // Threads come and go, as those of a blocking pool do; each has memory of its own in the C library.
+        for _ in 0..25 {
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| {
+                        assert!(passwords.verify_password("correct horse battery", &stored));
+                        // Something small that stays keeps a freed block below it from being given back.
+                        std::mem::forget(Box::new([0u8; 64]));
+                    });
+                }
+            });
+        }
+        let grown = resident().saturating_sub(before);
+        assert!(
+            grown < 2 * u64::from(DEFAULT_COST.memory_kib) + 8 * 1024,
+            "{grown} KiB more after 200 checks"
+        );
     }
 }

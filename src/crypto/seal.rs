@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::envelope::{self, Binding, PublicKey, WrapError};
 use super::header::{self, Context, Header, MAX_FILES};
+use super::memory;
 use super::meta::{self, BoxError, Meta};
 use super::random::{self, Entropy, OsEntropy, RandomUnavailable};
 use super::schedule::Schedule;
@@ -174,6 +175,7 @@ impl DocumentSealer {
         self.digest.update(chunk);
         self.size += chunk.len() as u64;
         self.cipher.seal(self.chunks, last, chunk);
+        memory::wipe_stack();
         self.chunks += 1;
         self.ended = last;
         Ok(())

@@ -15,6 +15,13 @@
 //! so that no page is an unwritten extent, and it is never replaced or grown: only pages in place, because a file
 //! system frees the old blocks of a replaced file without wiping them.
 //!
+//! A page is judged by its first 96 bytes alone: the check covers everything before it, and nothing behind it carries meaning. Other bits than zero behind
+//! them are a fault of the medium, and put right at opening. A page whose first 96 bytes are neither zero nor pass their check is *damaged*: it is
+//! reported, never used and never handed out, and it is destroyed only by its owner or by whoever knows that no document has this place (`destroy_damaged`).
+//!
+//! A write that fails leaves a place that is tried again before the next one is taken: no place is lost to it, and until a write has succeeded the
+//! store says that it is not `ready`.
+//!
 //! `put` is durable when it returns; writers that come together share one `fdatasync`. `destroy` zeroes the page,
 //! syncs, and reads it back around the page cache. When a sync fails the kernel may have dropped the very write, so
 //! the process must die and come back: the abort hook is called, and if it returns the store is poisoned.
@@ -27,7 +34,6 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
@@ -37,6 +43,7 @@ use super::private_file::{self, FileError, Privacy};
 use super::random;
 use super::secret::ErasureSecret;
 use gate::SyncGate;
+use pages::FilePages;
 
 /// Bytes of one slot.
 pub const PAGE: usize = 4096;
@@ -72,8 +79,10 @@ pub struct SlotsReport {
     pub slots: u64,
     /// Slots in use.
     pub live: u64,
-    /// Half-written or half-erased pages that were found and destroyed.
-    pub torn_destroyed: u64,
+    /// Pages that hold something and fail their check: half-written, half-erased, or gone bad. They were not touched.
+    pub damaged: u64,
+    /// Pages with stray bits where nothing is kept; they were written anew as they should be.
+    pub repaired: u64,
 }
 
 /// The open store. One process at a time holds the file's lock.
@@ -91,6 +100,12 @@ pub struct SlotsFile {
 struct State {
     free: BTreeSet<u64>,
     live: BTreeMap<u64, Owner>,
+    /// What was found damaged at opening, with the owner as far as it can be read.
+    damaged: BTreeMap<u64, Owner>,
+    /// Places whose last write failed: they may hold a part of it.
+    unclean: BTreeSet<u64>,
+    /// The last write failed.
+    failing: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,7 +117,8 @@ struct Owner {
 enum Content {
     Free,
     Live(Owner, ErasureSecret),
-    Torn,
+    /// With what stands where the owner should.
+    Damaged(Owner),
 }
 
 impl SlotsFile {
@@ -134,7 +150,7 @@ impl SlotsFile {
         Ok(uuid)
     }
 
-    /// Opens the file, checks everything about it, rebuilds the free list, and destroys torn pages.
+    /// Opens the file, checks everything about it, rebuilds the free list, and puts stray bits right.
     /// A missing file is an error: it is never made again silently.
     pub fn open(path: &Path, expected_uuid: Option<&[u8; 16]>) -> Result<SlotsFile, EraseError> {
         Self::open_with_abort(path, expected_uuid, Arc::new(|_| std::process::abort()))
@@ -166,11 +182,7 @@ impl SlotsFile {
         if expected_uuid.is_some_and(|expected| *expected != uuid) {
             return Err(unusable(path, "belongs to another portal or another time (its uuid differs)"));
         }
-        let pages = FilePages {
-            direct: open_direct(path, &file),
-            file,
-        };
-        Self::over(Box::new(pages), uuid, slots, abort)
+        Self::over(Box::new(FilePages::new(path, file)), uuid, slots, abort)
     }
 
     /// Builds the store over given pages; scans all of them.
@@ -182,7 +194,8 @@ impl SlotsFile {
             report: SlotsReport {
                 slots,
                 live: 0,
-                torn_destroyed: 0,
+                damaged: 0,
+                repaired: 0,
             },
             state: Mutex::default(),
             gate: SyncGate::default(),
@@ -215,35 +228,56 @@ impl SlotsFile {
 
     fn scan(&mut self) -> Result<(), EraseError> {
         let mut state = State::default();
-        let mut torn = Vec::new();
+        let mut repaired = 0;
         let mut run = Zeroizing::new(vec![0u8; 256 * PAGE]);
         for first in (0..self.slots).step_by(256) {
             let count = usize::try_from((self.slots - first).min(256)).expect("at most 256");
             let bytes = &mut run[..count * PAGE];
             self.pages.read(offset(first), bytes)?;
             for (index, page) in (first..).zip(bytes.chunks_exact(PAGE)) {
-                match parse_page(page) {
-                    Content::Free => {
-                        state.free.insert(index);
-                    }
-                    Content::Live(owner, _) => {
-                        state.live.insert(index, owner);
-                    }
-                    Content::Torn => torn.push(index),
+                let content = parse_page(page);
+                // What the page should be, if something stands where nothing is kept.
+                let anew = (page[OWNED_LEN..] != ZEROS[OWNED_LEN..]).then(|| match &content {
+                    Content::Free => Some(Zeroizing::new(ZEROS.to_vec())),
+                    Content::Live(owner, secret) => Some(live_page(owner, secret)),
+                    Content::Damaged(_) => None,
+                });
+                if let Some(anew) = anew.flatten() {
+                    self.pages.write(offset(index), &anew)?;
+                    repaired += 1;
+                }
+                match content {
+                    Content::Free => drop(state.free.insert(index)),
+                    Content::Live(owner, _) => drop(state.live.insert(index, owner)),
+                    Content::Damaged(owner) => drop(state.damaged.insert(index, owner)),
                 }
             }
         }
-        for index in &torn {
-            self.pages.write(offset(*index), &ZEROS)?;
-        }
-        if !torn.is_empty() {
+        if repaired > 0 {
             self.gate.wait(&*self.pages, &self.abort)?;
         }
-        self.report.torn_destroyed = torn.len() as u64;
+        self.report.repaired = repaired;
+        self.report.damaged = state.damaged.len() as u64;
         self.report.live = state.live.len() as u64;
-        state.free.extend(torn);
         self.state = Mutex::new(state);
         Ok(())
+    }
+
+    /// Writes one page and keeps in mind whether that worked.
+    fn write(&self, state: &mut State, index: u64, page: &[u8]) -> io::Result<()> {
+        let written = self.pages.write(offset(index), page);
+        state.failing = written.is_err();
+        written
+    }
+
+    /// Takes a place for a new secret. One whose write failed before is wiped first, so that no place is lost to a fault that went away.
+    fn take(&self, state: &mut State) -> Result<u64, EraseError> {
+        while let Some(index) = state.unclean.first().copied() {
+            self.write(state, index, &ZEROS)?;
+            state.unclean.remove(&index);
+            state.free.insert(index);
+        }
+        state.free.pop_first().ok_or(EraseError::SlotsFull)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -273,11 +307,15 @@ impl SlotsFile {
             Content::Free => return Ok(false),
             Content::Live(found, _) if same_owner(&found, owner) => {}
             // A page that went bad while we ran is still known by its owner.
-            Content::Torn if state.live.get(&index) == Some(owner) => {}
+            Content::Damaged(_) if state.live.get(&index) == Some(owner) => {}
+            // One that was bad already tells by either of its two random names. Neither is there by chance.
+            Content::Damaged(found)
+                if state.damaged.contains_key(&index) && (found.doc_id == owner.doc_id || found.generation == owner.generation) => {}
             _ => return Err(EraseError::OtherOwner),
         }
-        self.pages.write(offset(index), &ZEROS)?;
+        self.write(&mut state, index, &ZEROS)?;
         state.live.remove(&index);
+        state.damaged.remove(&index);
         Ok(true)
     }
 
@@ -292,9 +330,32 @@ impl SlotsFile {
         };
         drop(writers_wait);
         match parse_page(&page) {
-            Content::Free => Ok(how),
+            Content::Free if page[..] == ZEROS => Ok(how),
             Content::Live(found, _) if !ours && !same_owner(&found, owner) => Ok(how),
-            Content::Live(..) | Content::Torn => Err(EraseError::Damaged),
+            Content::Free | Content::Live(..) | Content::Damaged(_) => Err(EraseError::Damaged),
+        }
+    }
+
+    /// Syncs and reads back what `zero_if_owned` did, and gives the place back.
+    fn finish(&self, owner: &Owner, index: u64, ours: bool) -> Result<ReadBack, EraseError> {
+        crate::crash::point("C22");
+        // Even a page that was zero already is synced: the zeros may be from a process that died before its sync.
+        self.gate.wait(&*self.pages, &self.abort)?;
+        crate::crash::point("C23");
+        match self.read_back(owner, index, ours) {
+            Ok(how) => {
+                if ours {
+                    self.lock().free.insert(index);
+                }
+                Ok(how)
+            }
+            Err(error) => {
+                // Nobody's any more, and not shown to be empty: it is wiped again before it is handed out.
+                if ours {
+                    self.lock().unclean.insert(index);
+                }
+                Err(error)
+            }
         }
     }
 }
@@ -310,9 +371,10 @@ impl ErasureStore for SlotsFile {
         let index = {
             let mut state = self.lock();
             self.check(&SlotRef { index: 0, generation })?;
-            let index = state.free.pop_first().ok_or(EraseError::SlotsFull)?;
-            if let Err(error) = self.pages.write(offset(index), &page) {
-                // The page may be torn now; it is not handed out again before the next scan has wiped it.
+            let index = self.take(&mut state)?;
+            if let Err(error) = self.write(&mut state, index, &page) {
+                // A part of it may be there.
+                state.unclean.insert(index);
                 return Err(error.into());
             }
             state.live.insert(index, owner);
@@ -333,7 +395,7 @@ impl ErasureStore for SlotsFile {
             Content::Live(found, secret) if same_owner(&found, &owner) => Ok(secret),
             Content::Live(..) => Err(EraseError::OtherOwner),
             Content::Free => Err(EraseError::Erased),
-            Content::Torn => Err(EraseError::Damaged),
+            Content::Damaged(_) => Err(EraseError::Damaged),
         }
     }
 
@@ -344,27 +406,50 @@ impl ErasureStore for SlotsFile {
             generation: slot.generation,
         };
         let ours = self.zero_if_owned(&owner, slot.index)?;
-        crate::crash::point("C22");
-        // Even a page that was zero already is synced: the zeros may be from a process that died before its sync.
-        self.gate.wait(&*self.pages, &self.abort)?;
-        crate::crash::point("C23");
-        let how = self.read_back(&owner, slot.index, ours)?;
-        if ours {
-            self.lock().free.insert(slot.index);
+        self.finish(&owner, slot.index, ours)
+    }
+
+    fn damaged(&self) -> Result<Vec<LiveSlot>, EraseError> {
+        Ok(listed(&self.lock().damaged))
+    }
+
+    fn destroy_damaged(&self, slot: &LiveSlot) -> Result<ReadBack, EraseError> {
+        self.check(&slot.slot)?;
+        let index = slot.slot.index;
+        let owner = Owner {
+            doc_id: slot.doc_id,
+            generation: slot.slot.generation,
+        };
+        {
+            let mut state = self.lock();
+            if state.damaged.get(&index) != Some(&owner) {
+                return Err(EraseError::OtherOwner);
+            }
+            self.write(&mut state, index, &ZEROS)?;
+            state.damaged.remove(&index);
         }
-        Ok(how)
+        self.finish(&owner, index, true)
+    }
+
+    fn ready(&self) -> Result<(), EraseError> {
+        {
+            let mut state = self.lock();
+            self.check(&SlotRef { index: 0, generation: 0 })?;
+            if !state.failing {
+                return Ok(());
+            }
+            // Nobody would write while we say no: we try it ourselves, on a place that holds nothing.
+            let index = self.take(&mut state)?;
+            state.unclean.insert(index);
+            self.write(&mut state, index, &ZEROS)?;
+            state.unclean.remove(&index);
+            state.free.insert(index);
+        }
+        self.gate.wait(&*self.pages, &self.abort)
     }
 
     fn live(&self) -> Result<Vec<LiveSlot>, EraseError> {
-        let state = self.lock();
-        let live = state.live.iter().map(|(index, owner)| LiveSlot {
-            doc_id: owner.doc_id,
-            slot: SlotRef {
-                index: *index,
-                generation: owner.generation,
-            },
-        });
-        Ok(live.collect())
+        Ok(listed(&self.lock().live))
     }
 
     fn free(&self) -> Result<u64, EraseError> {
@@ -378,55 +463,19 @@ impl fmt::Debug for SlotsFile {
     }
 }
 
-struct FilePages {
-    file: File,
-    direct: Option<File>,
-}
-
-impl Pages for FilePages {
-    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(bytes, offset)
-    }
-
-    fn read_direct(&self, offset: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-        let Some(direct) = &self.direct else {
-            return Ok(None);
-        };
-        // O_DIRECT wants an aligned buffer; two pages always contain an aligned one.
-        let mut roomy = Zeroizing::new(vec![0u8; 2 * PAGE]);
-        let skip = roomy.as_ptr().align_offset(PAGE);
-        let Some(aligned) = roomy.get_mut(skip..skip.saturating_add(PAGE)) else {
-            return Ok(None);
-        };
-        match direct.read_at(aligned, offset) {
-            Ok(PAGE) => Ok(Some(Zeroizing::new(aligned.to_vec()))),
-            Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// A second descriptor past the page cache, if the file system has such a thing and the path still names our file.
-fn open_direct(path: &Path, file: &File) -> Option<File> {
-    let flags = (OFlags::DIRECT | OFlags::NOFOLLOW).bits();
-    let flags = i32::try_from(flags).expect("open flags are small");
-    let direct = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    let (ours, theirs) = (file.metadata().ok()?, direct.metadata().ok()?);
-    let same = ours.dev() == theirs.dev() && ours.ino() == theirs.ino();
-    same.then_some(direct)
-}
-
 fn offset(index: u64) -> u64 {
     (index + 1) * PAGE as u64
+}
+
+fn listed(slots: &BTreeMap<u64, Owner>) -> Vec<LiveSlot> {
+    let of = |(index, owner): (&u64, &Owner)| LiveSlot {
+        doc_id: owner.doc_id,
+        slot: SlotRef {
+            index: *index,
+            generation: owner.generation,
+        },
+    };
+    slots.iter().map(of).collect()
 }
 
 fn same_owner(found: &Owner, asked: &Owner) -> bool {
@@ -454,23 +503,19 @@ pub(super) fn slot_check(owned: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// Judges a page by what is kept in it; the zeros behind are not looked at.
 fn parse_page(page: &[u8]) -> Content {
-    if page == ZEROS {
+    if page[..OWNED_LEN] == ZEROS[..OWNED_LEN] {
         return Content::Free;
     }
-    let framed = page[0] == LIVE
-        && page[1..8] == [0; 7]
-        && page[OWNED_LEN..] == ZEROS[OWNED_LEN..]
-        && bool::from(slot_check(&page[..64]).ct_eq(&page[64..OWNED_LEN]));
+    let owner = Owner {
+        doc_id: page[16..32].try_into().expect("sixteen bytes"),
+        generation: u64::from_be_bytes(page[8..16].try_into().expect("eight bytes")),
+    };
+    let framed = page[0] == LIVE && page[1..8] == [0; 7] && bool::from(slot_check(&page[..64]).ct_eq(&page[64..OWNED_LEN]));
     match ErasureSecret::from_slice(&page[32..64]) {
-        Ok(secret) if framed => {
-            let owner = Owner {
-                doc_id: page[16..32].try_into().expect("sixteen bytes"),
-                generation: u64::from_be_bytes(page[8..16].try_into().expect("eight bytes")),
-            };
-            Content::Live(owner, secret)
-        }
-        _ => Content::Torn,
+        Ok(secret) if framed => Content::Live(owner, secret),
+        _ => Content::Damaged(owner),
     }
 }
 
@@ -533,5 +578,6 @@ fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 mod gate;
+mod pages;
 #[cfg(test)]
 mod tests;

@@ -26,6 +26,7 @@ use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::memory;
 use super::random::{self, RandomUnavailable};
 use super::secret::{ErasureSecret, SecretBytes};
 use super::stream::{CHUNK_LEN, TAG_LEN};
@@ -77,6 +78,7 @@ impl StagingKey {
         let tag = XChaCha20Poly1305::new(self.0.expose().into())
             .encrypt_inout_detached(&XNonce::from(nonce), aad, (&mut sealed[NONCE_LEN..]).into())
             .expect("a chunk is far below the cipher's limit");
+        memory::wipe_stack();
         sealed.extend_from_slice(&tag);
         Ok(sealed)
     }
@@ -88,6 +90,7 @@ impl StagingKey {
         XChaCha20Poly1305::new(self.0.expose().into())
             .decrypt_in_place(&XNonce::from(nonce), aad, &mut *plain)
             .map_err(|_| NotStaged)?;
+        memory::wipe_stack();
         Ok(plain)
     }
 }

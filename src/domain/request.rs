@@ -44,6 +44,8 @@ pub struct DocumentRequest {
     pub lease: Option<Lease>,
     /// Grows with every lease; a worker whose fence is not the current one has lost its work.
     pub fence: u64,
+    /// The lease under which what is given up is destroyed: its own, since a provider that hangs holds the other one for minutes.
+    pub cleanup: Cleanup,
     /// What was purged before, oldest first. A request may be asked again after a rejection.
     pub tombstones: Vec<Tombstone>,
 }
@@ -118,6 +120,15 @@ impl Receiving {
 pub struct Lease {
     pub fence: u64,
     pub until: OffsetDateTime,
+}
+
+/// Who destroys what is given up: at most one task at a time, and only the newest one may say that it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cleanup {
+    /// Grows with every lease.
+    pub fence: u64,
+    /// While it is leased; also the pause after a failure.
+    pub until: Option<OffsetDateTime>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,20 +260,24 @@ impl DocumentRequest {
         }
     }
 
-    /// When the worker must look at this request next; `None` when time changes nothing about it any more.
+    /// When something on its way in must be looked at by whoever destroys; `None` when nothing ends by time.
+    pub fn cleanup_at(&self) -> Option<OffsetDateTime> {
+        let end = self.receivings.iter().filter_map(|r| self.ends_at(r)).min()?;
+        Some(self.cleanup.until.unwrap_or(end))
+    }
+
+    /// When the worker must look at this request next; `None` when time changes nothing about it any more, or only after what is on its way in has ended.
     pub fn due_at(&self) -> Option<OffsetDateTime> {
         if let Some(lease) = &self.lease {
             return Some(lease.until);
         }
         match &self.stage {
             Stage::Open { expiry_noted } => {
-                let link = if *expiry_noted {
-                    self.link.expires_at + self.forget_after
-                } else {
-                    self.link.expires_at
-                };
-                let unfinished = self.receivings.iter().filter_map(|r| self.ends_at(r)).min();
-                Some(unfinished.map_or(link, |end| end.min(link)))
+                if !*expiry_noted {
+                    return Some(self.link.expires_at);
+                }
+                let forget = self.link.expires_at + self.forget_after;
+                self.receivings.is_empty().then_some(forget)
             }
             Stage::Held {
                 document,
@@ -274,6 +289,7 @@ impl DocumentRequest {
                 Some(delivery.phase.step_at().map_or(end, |step| step.min(end)))
             }
             Stage::Purging { since, .. } => Some(*since),
+            Stage::Purged if !self.receivings.is_empty() => None,
             Stage::Purged => self.tombstones.last().map(|t| t.purged_at + self.forget_after),
         }
     }
@@ -291,6 +307,11 @@ impl DocumentRequest {
                 Some((*touched_at + RESUME_WITHIN).min(self.link.expires_at + COMMIT_GRACE))
             }
         }
+    }
+
+    /// Forms that run now.
+    pub fn streams(&self) -> usize {
+        self.receivings.iter().filter(|r| r.how == How::Stream).count()
     }
 
     /// The submission that holds finished parts, if there is one.
@@ -311,8 +332,11 @@ impl DocumentRequest {
             .find(|(_, staged)| staged.part == *part)
     }
 
-    /// Whether the row itself is past its time, whoever holds its lease.
+    /// Whether the row itself is past its time, whoever holds its lease. Not while it owns something that is still to be destroyed.
     pub fn must_forget(&self, now: OffsetDateTime) -> bool {
+        if !self.receivings.is_empty() {
+            return false;
+        }
         match &self.stage {
             Stage::Open { expiry_noted: true } => now >= self.link.expires_at + self.forget_after,
             Stage::Purged => self.tombstones.last().is_none_or(|t| now >= t.purged_at + self.forget_after),

@@ -1,6 +1,7 @@
 //! The legal transitions of a request. Every change of a stored request is one of these, applied by [`apply`] inside one transaction
 //! of the store, and leaves the audit events it returns.
 
+mod cleanup;
 mod receive;
 mod work;
 
@@ -11,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 use super::agent::Actor;
 use super::audit::AuditEvent;
 use super::delivery::{BY_HAND, HANDED_OUT, Intent, PassedOn, Phase, Problem, PurgeCause, Receipt};
-use super::document::{Document, Durable, PartName};
+use super::document::{Document, Durable, PartName, SlotRef};
 use super::id::DocumentId;
 use super::link::{LinkState, PASSCODE_TRIES, PasscodeLock, UploadLink};
 use super::request::{DocumentRequest, Lease, Receiving, RequestState, Stage};
@@ -60,8 +61,13 @@ pub enum Transition {
         receiving: Receiving,
         generation: u32,
     },
-    /// Destroyed: forgotten.
-    AbandonReceive(DocumentId),
+    /// By whoever put a fresh secret into a slot and will not use it: from here on the request owns it, to be destroyed. Refused when the request owns it in another
+    /// way, because its last commit was written after all.
+    GiveUpReceive {
+        document: DocumentId,
+        slot: SlotRef,
+        started_at: OffsetDateTime,
+    },
     /// All parts are sealed, with the proof for each that it is durable.
     CommitReceived(Document, Vec<Durable>),
     /// Another part of a submission that stands is on its way.
@@ -84,11 +90,21 @@ pub enum Transition {
         document: DocumentId,
         part: PartName,
     },
-    /// Given up: from here on nothing may be added; the caller destroys it, and then abandons it.
+    /// Given up: from here on nothing may be added, and the worker destroys it.
     EndReceive {
         document: DocumentId,
         /// Only if its time is over.
         idle: bool,
+    },
+    /// To destroy what is given up: a lease of its own beside the worker's other one.
+    LeaseCleanup {
+        until: OffsetDateTime,
+    },
+    /// These are destroyed, secret and chunks, and are forgotten. `again_at`: some could not be; the lease is kept as a pause until then.
+    CleanedUp {
+        fence: u64,
+        documents: Vec<DocumentId>,
+        again_at: Option<OffsetDateTime>,
     },
     // By the worker, each under the fence of its lease.
     Lease {
@@ -233,7 +249,9 @@ pub fn apply(
         }
         Transition::SpendPasscodeTry => spend_try(&mut request, now, &mut log)?,
         Transition::BeginReceive { receiving, generation } => receive::begin(&mut request, receiving, generation, now)?,
-        Transition::AbandonReceive(document) => request.receivings.retain(|r| r.document != document),
+        Transition::GiveUpReceive { .. } | Transition::LeaseCleanup { .. } | Transition::CleanedUp { .. } => {
+            cleanup::clean(&mut request, transition, now)?;
+        }
         Transition::StageProgress { .. }
         | Transition::TouchReceive { .. }
         | Transition::StorePart(_)

@@ -213,6 +213,10 @@ impl From<WorkflowError> for Problem {
                 Self::internal("This deletion receipt was removed or changed in the store after it was signed, and is not valid.")
                     .code("receipt.altered")
             }
+            WorkflowError::Unavailable(why) => {
+                tracing::error!(why, "something below failed and may work again");
+                Self::unavailable("The portal cannot do this at the moment. Nothing half-done was kept; try again in a moment.").after(10)
+            }
             WorkflowError::Internal(why) => {
                 tracing::error!(why, "an internal failure");
                 Self::internal("Something failed here. Nothing half-done was kept; try again.")

@@ -89,7 +89,7 @@ pub struct Told<'a> {
 /// Why, and at which part.
 pub type Failed = (Problem, Option<String>);
 
-/// Field by field, socket to sealed chunk. On every failure the submission is destroyed before this returns.
+/// Field by field, socket to sealed chunk. On every failure the submission is given up before this returns.
 pub async fn receive(mut submission: Submission, form: &mut Form, told: &Told<'_>) -> Result<DocumentRequest, Failed> {
     match receive_fields(&mut submission, form, told).await {
         Ok(()) => submission.commit().await.map_err(|e| sorted(e, told)),

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderValue};
 use actix_web::middleware::{DefaultHeaders, Next};
 use actix_web::{Error, HttpRequest, ResponseError};
 
 use super::error::Problem;
 use super::{State, Trusted};
+use crate::crypto::memory;
 use crate::domain::agent::Actor;
 
 /// The applicant's page runs one external script and nothing inline; no other host is ever asked.
@@ -76,11 +77,23 @@ fn forwarded(peer: IpAddr, headers: &HeaderMap, trusted: &[Trusted]) -> IpAddr {
     client.to_canonical()
 }
 
+/// Gives every header value bytes of its own. As actix reads them they are slices of the connection's buffer, in which the first bytes of the body lie too; and
+/// heads are kept for later requests as they are, so that a passport's first 128 KiB would stay in memory until the next request of this thread.
+fn detach(request: &mut ServiceRequest) {
+    request.headers_mut().retain(|_, value| {
+        if let Ok(own) = HeaderValue::from_bytes(value.as_bytes()) {
+            *value = own;
+        }
+        true
+    });
+}
+
 /// Refuses a head that no browser and no provider sends. (What actix reads at most before it comes here is 128 KiB and 96 fields.)
 pub async fn modest_head(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    detach(&mut request);
     let headers = request.headers();
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
@@ -92,7 +105,12 @@ pub async fn modest_head(
         None
     };
     match problem {
-        None => Ok(next.call(request).await?.map_into_left_body()),
+        None => {
+            let answer = next.call(request).await;
+            // What the handlers moved about.
+            memory::wipe_stack();
+            Ok(answer?.map_into_left_body())
+        }
         Some(problem) => Ok(request.into_response(problem.error_response()).map_into_right_body()),
     }
 }
@@ -149,7 +167,7 @@ pub async fn from_here(request: &HttpRequest, state: &State, strict: bool) -> Re
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderName;
 
     fn headers(lines: &[&str]) -> HeaderMap {
         let mut map = HeaderMap::new();

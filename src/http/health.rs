@@ -1,4 +1,4 @@
-//! `/healthz`: the process answers. `/readyz`: it can take uploads. `/metrics`: counts for Prometheus, on the staff door only, without any id.
+//! `/healthz`: the process answers and its store is not dead. `/readyz`: it can take uploads, proved by a write. `/metrics`: counts for Prometheus, on the staff door only, without any id.
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, web};
 
 use super::State;
 use super::error::Problem;
+use crate::workflow::blocking;
 
 pub fn routes(routes: &mut web::ServiceConfig) {
     routes
@@ -22,11 +23,12 @@ fn look_only(path: &str) -> actix_web::Resource {
     web::resource(path).default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("GET, HEAD")) }))
 }
 
-async fn healthy() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/plain").body("ok\n")
+async fn healthy(state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    state.store.alive()?;
+    Ok(HttpResponse::Ok().content_type("text/plain").body("ok\n"))
 }
 
-/// 200 once uploads can be taken: a free erasure slot, room on the disk, a store that answers. A locked vault key does not matter here.
+/// 200 once uploads can be taken: a free erasure slot, room on the disk, a store that reads and writes. A locked vault key does not matter here.
 async fn ready(state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let portal = &state.portal;
     portal.records.next_due().await?;
@@ -35,8 +37,17 @@ async fn ready(state: web::Data<State>) -> Result<HttpResponse, Problem> {
             "No erasure slot is free: documents are held and not delivered. See `nightdrop doctor`.",
         ));
     }
+    let erasure = portal.erasure.clone();
+    if let Err(error) = blocking(move || erasure.ready()).await? {
+        tracing::error!(%error, "not ready: the slots file does not take a write");
+        return Err(Problem::unavailable("The erasure slots cannot be written at the moment. See the log.").after(10));
+    }
     if !portal.blobs.room_for(portal.policy.max_file) {
         return Err(Problem::full("The disk is nearly full. See `nightdrop doctor`."));
+    }
+    if let Err(why) = state.store.proves_writing().await {
+        tracing::warn!(%why, "not ready: the store is not known to take writes");
+        return Err(Problem::unavailable("The store does not take writes at the moment. See the log.").after(10));
     }
     let forwarding = if portal.keyring.is_locked() { "locked" } else { "open" };
     Ok(HttpResponse::Ok()
@@ -141,6 +152,18 @@ async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Problem> {
         "gauge",
         "1 while purging by deadline is suspended because the clock jumped.",
         &one(u64::from(portal.records.clock_suspect())),
+    );
+    put(
+        "erasure_weakened",
+        "gauge",
+        "1 when erasing is worth less than it was at start, or the slots file was moved: see the log.",
+        &one(u64::from(portal.assurance.is_weakened())),
+    );
+    put(
+        "erasure_slots_damaged",
+        "gauge",
+        "Erasure slots that fail their check and were not destroyed.",
+        &one(portal.erasure.damaged().map_or(0, |damaged| damaged.len() as u64)),
     );
     put(
         "erasure_slots_free",

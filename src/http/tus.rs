@@ -6,7 +6,7 @@
 //! ```text
 //! OPTIONS   204  what is spoken here                       POST   201  begun, in the place of what was here; the body may bring the first bytes
 //! HEAD      200  where it stands                           PATCH  204  more bytes; the answer to the last one comes when the part is sealed
-//! DELETE    204  taken back: secret first, then bytes
+//! DELETE    204  taken back: nothing goes on from it; destroyed within seconds, secret first
 //!
 //! 400 a header that cannot be read    403 passcode first    404 nothing begun            408 too slow    409 stands elsewhere, or somebody newer writes
 //! 410 the link is dead or used        412 another version   413 too large                415 no octet stream, or not an acceptable file

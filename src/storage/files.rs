@@ -36,7 +36,7 @@ use rustix::io::Errno;
 use tokio::task::JoinHandle;
 
 use super::sled::ballast::{free_space, sync_dir};
-use super::{BlobKey, BlobStore, PartWriter, StorageError};
+use super::{BlobKey, BlobStore, PartWriter, ReadError, StorageError};
 use crate::domain::document::Durable;
 use crate::domain::id::DocumentId;
 
@@ -119,7 +119,7 @@ impl BlobStore for FileStore {
         }))
     }
 
-    async fn get(&self, key: BlobKey) -> Result<Option<Bytes>, StorageError> {
+    async fn get(&self, key: BlobKey) -> Result<Option<Bytes>, ReadError> {
         Ok(self.0.read(key)?.map(Bytes::from))
     }
 

@@ -21,6 +21,8 @@ pub const PROVIDER: u8 = b'p';
 pub const CREATOR: u8 = b'g';
 pub const TEAM: u8 = b'h';
 pub const DOCUMENT: u8 = b'v';
+/// Requests with something to destroy or to end, by when.
+pub const CLEANUP: u8 = b'c';
 /// Held leases, so that a restarted process finds its own.
 pub const LEASED: u8 = b'w';
 /// A provider's own reference of something it received.
@@ -73,6 +75,10 @@ pub fn link(hashed: &HashedToken) -> Vec<u8> {
 
 pub fn due(at: OffsetDateTime, id: RequestId) -> Vec<u8> {
     key(DUE, &[&ms(at), &id.0])
+}
+
+pub fn cleanup(at: OffsetDateTime, id: RequestId) -> Vec<u8> {
+    key(CLEANUP, &[&ms(at), &id.0])
 }
 
 pub fn document(id: DocumentId) -> Vec<u8> {
@@ -235,7 +241,10 @@ pub fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
         rows.push((due(at, request.id), Vec::new()));
     }
     rows.extend(watches(request).map(|k| (k, Vec::new())));
-    if request.lease.is_some() {
+    if let Some(at) = request.cleanup_at() {
+        rows.push((cleanup(at, request.id), Vec::new()));
+    }
+    if request.lease.is_some() || request.cleanup.until.is_some() {
         rows.push((key(LEASED, &[&request.id.0]), Vec::new()));
     }
     if let Some((_, delivery)) = request.held()

@@ -12,7 +12,7 @@ use crate::domain::document::{Document, DocumentKind, FileType, PartName, PartSp
 use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
 use crate::domain::link::{PasscodeLock, UploadLink};
 use crate::domain::receipt::{DeletionReceipt, Erasure, SignedReceipt};
-use crate::domain::request::{DocumentRequest, Lease, Stage, Tombstone};
+use crate::domain::request::{Cleanup, DocumentRequest, Lease, Stage, Tombstone};
 use crate::domain::token::HashedToken;
 
 use super::clock::{from_ms, to_ms};
@@ -150,6 +150,10 @@ struct RequestRow {
     tombstones: Vec<TombstoneRow>,
     #[n(22)]
     team: Option<String>,
+    #[n(23)]
+    cleanup_fence: u64,
+    #[n(24)]
+    cleanup_until: Option<i64>,
 }
 
 #[derive(Encode, Decode)]
@@ -245,6 +249,8 @@ impl From<&DocumentRequest> for RequestRow {
             fence: r.fence,
             tombstones: r.tombstones.iter().map(TombstoneRow::from).collect(),
             team: r.team.as_ref().map(|t| t.as_str().to_owned()),
+            cleanup_fence: r.cleanup.fence,
+            cleanup_until: r.cleanup.until.map(to_ms),
         }
     }
 }
@@ -287,6 +293,10 @@ impl RequestRow {
             fence: self.fence,
             tombstones: self.tombstones.into_iter().map(TombstoneRow::into_domain).collect::<Read<_>>()?,
             team: self.team.map(|t| word(Team::parse(&t))).transpose()?,
+            cleanup: Cleanup {
+                fence: self.cleanup_fence,
+                until: self.cleanup_until.map(instant).transpose()?,
+            },
         })
     }
 }

@@ -5,12 +5,15 @@
 
 pub mod ballast;
 mod directory;
+mod due;
 pub mod durable;
 pub mod error;
 pub mod fsync;
 mod group;
+mod leftovers;
 mod lists;
 mod outbox;
+mod probe;
 pub mod records;
 mod rows;
 #[cfg(test)]
@@ -35,6 +38,7 @@ use super::clock::{self, GuardedClock, from_ms, to_ms};
 use super::record::{Record, Unreadable};
 use super::seal::{Seal, Sealed};
 use super::{Claim, Claimed, Cursor, Filter, Page, RecordStore, StorageError, key};
+use due::Queue;
 use durable::{DurableSled, Metrics, Options, Seq};
 use error::StoreError;
 use records::{Batch, Rows};
@@ -48,10 +52,6 @@ const SIGHT_LIFE: Duration = Duration::days(15);
 const CLOCK_EVERY_MS: i64 = 60_000;
 /// The row of what the clock is judged by after a restart.
 const CLOCK_BASE: &str = "clock-base";
-/// Damaged rows that one claim steps over.
-const CLAIM_LOOK: usize = 32;
-/// How long a damaged row is left alone before it is looked at (and reported) again.
-const DAMAGED_PAUSE: Duration = Duration::hours(1);
 
 /// What the data folder looks like. 2: sealed chunks in files of their own beside the records.
 const LAYOUT: &[u8] = b"2";
@@ -64,6 +64,7 @@ pub struct SledStore {
     decided: AtomicU64,
     clock_written: AtomicI64,
     base_written: Mutex<Vec<u8>>,
+    probe: probe::Probe,
 }
 
 impl SledStore {
@@ -80,6 +81,7 @@ impl SledStore {
             decided: AtomicU64::new(0),
             clock_written: AtomicI64::new(0),
             base_written: Mutex::new(base.unwrap_or_default()),
+            probe: probe::Probe::default(),
         };
         // A new store holds nothing that a clock could destroy, and may be made before the machine's time is right.
         if !this.check_version()? {
@@ -132,6 +134,8 @@ impl SledStore {
             let ids: Vec<RequestId> = leased.iter().filter_map(|(k, _)| k[1..].try_into().ok().map(RequestId)).collect();
             let result: Result<_, Failed> = self.store.decide(|rows| {
                 let mut batch = Batch::new();
+                // A full disk can only be emptied by a portal that starts on it.
+                batch.frees_space();
                 for (marker, _) in &leased {
                     batch.remove(marker.clone());
                 }
@@ -139,6 +143,7 @@ impl SledStore {
                     let Some(before) = load(rows, *id)? else { continue };
                     let mut after = before.clone();
                     after.lease = None;
+                    after.cleanup.until = None;
                     write_change(rows, &mut batch, Some(&before), &after)?;
                 }
                 Ok((batch, ()))
@@ -378,46 +383,19 @@ impl RecordStore for SledStore {
     }
 
     async fn claim_due(&self, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError> {
-        // A look without the lock first: most of the time nothing is due.
-        let horizon = self.clock.now();
-        if self
-            .first_due(&self.store.records())
-            .map_err(Failed::into_storage)?
-            .is_none_or(|(at, _)| at > horizon)
-        {
-            return Ok(None);
-        }
-        self.decide(|rows, now| {
-            let mut batch = Batch::new();
-            for (entry, _) in rows.scan_prefix(&[key::DUE], None, CLAIM_LOOK)? {
-                let (at, id) = due_entry(&entry)?;
-                if at > now {
-                    break;
-                }
-                match Self::change(rows, &mut batch, id, Transition::Lease { until }, now) {
-                    Ok(leased) => return Ok((batch, Some(leased))),
-                    // A row that cannot be read, or is not there, must not stand before all others for ever.
-                    Err(Failed::Storage(error @ (StorageError::Corrupt(_) | StorageError::NotFound))) => {
-                        tracing::error!(request = %id, %error, "a request that is due cannot be read; it is passed over");
-                        batch.frees_space();
-                        batch.remove(entry);
-                        if error != StorageError::NotFound {
-                            batch.put(key::due(now + DAMAGED_PAUSE, id), Vec::new());
-                        }
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok((batch, None))
-        })
-        .await
+        self.claim(Queue::Work, Transition::Lease { until }).await
     }
 
     async fn next_due(&self) -> Result<Option<OffsetDateTime>, StorageError> {
-        Ok(self
-            .first_due(&self.store.records())
-            .map_err(Failed::into_storage)?
-            .map(|(at, _)| at))
+        self.first(Queue::Work).map_err(Failed::into_storage)
+    }
+
+    async fn claim_cleanup(&self, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError> {
+        self.claim(Queue::Cleanup, Transition::LeaseCleanup { until }).await
+    }
+
+    async fn next_cleanup(&self) -> Result<Option<OffsetDateTime>, StorageError> {
+        self.first(Queue::Cleanup).map_err(Failed::into_storage)
     }
 
     async fn finish_purge(
@@ -463,6 +441,10 @@ impl RecordStore for SledStore {
             let before = load(rows, id)?.ok_or(Failed::Storage(StorageError::NotFound))?;
             if before.lease.is_none_or(|l| l.fence != fence) {
                 return Err(Failed::Storage(StorageError::Refused(transition::Refusal::StaleLease)));
+            }
+            // Given up since: a row that owns something is not forgotten before that is destroyed.
+            if !before.receivings.is_empty() {
+                return Err(Failed::Storage(StorageError::Refused(transition::Refusal::Superseded)));
             }
             let mut batch = Batch::new();
             batch.frees_space();
@@ -511,22 +493,6 @@ impl RecordStore for SledStore {
             Ok((batch, true))
         })
         .await
-    }
-}
-
-impl SledStore {
-    fn first_due(&self, rows: &Rows<'_>) -> Result<Option<(OffsetDateTime, RequestId)>, Failed> {
-        let first = rows.scan_prefix(&[key::DUE], None, 1)?;
-        first.first().map(|(k, _)| due_entry(k)).transpose()
-    }
-}
-
-fn due_entry(k: &[u8]) -> Result<(OffsetDateTime, RequestId), Failed> {
-    let at = k.get(1..9).and_then(|b| b.try_into().ok()).map(i64::from_be_bytes);
-    let id = k.get(9..25).and_then(|b| b.try_into().ok()).map(RequestId);
-    match (at, id) {
-        (Some(at), Some(id)) => Ok((from_ms(at), id)),
-        _ => Err(Failed::Storage(StorageError::Corrupt("an entry of the due index".into()))),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use time::{Duration, OffsetDateTime};
 
-use crate::connectors::{Connector, Delivered, Failure, Verdict};
+use crate::connectors::{self, Connector, Delivered, Failure, SourceError, Verdict};
 use crate::domain::delivery::{BY_HAND, ConfirmAt, Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
 use crate::domain::document::Document;
 use crate::domain::request::{DocumentRequest, Stage};
@@ -19,7 +19,7 @@ use crate::workflow::terms;
 
 use super::parcel::{self, Closed, LeasedTrail};
 use super::scan::Scanned;
-use super::{Portal, WorkflowError, confirm, purge, resume};
+use super::{Portal, WorkflowError, confirm, purge};
 use uncertain::Open;
 
 pub use pace::{Breakers, backoff};
@@ -35,6 +35,9 @@ const LOCKED_PAUSE: Duration = Duration::seconds(10);
 const SUSPECT_PAUSE: Duration = Duration::seconds(60);
 /// While nobody can scan.
 const SCAN_PAUSE: Duration = Duration::seconds(30);
+/// While the portal's own storage cannot be read.
+const UNREAD_PAUSE: Duration = Duration::seconds(30);
+/// Damage is judged three times: only what was read without an error, and is not what was sealed, counts.
 const POISON_LIMIT: u32 = 3;
 /// A provider that refuses our credentials will hardly change its mind: a person is asked soon.
 const CREDENTIALS_LIMIT: u32 = 5;
@@ -66,10 +69,6 @@ impl Step<'_> {
         let fence = self.fence;
         match &self.request.stage {
             _ if self.request.must_forget(self.now) => Ok(self.portal.records.forget(self.request.id, fence).await?),
-            _ if resume::is_due(&self.request, self.now) => {
-                resume::end_due(self.portal, &self.request, self.now).await?;
-                self.end(Transition::Release { fence }).await
-            }
             Stage::Open { expiry_noted: false } => self.end(Transition::NoteExpired { fence }).await,
             Stage::Open { .. } | Stage::Purged => self.end(Transition::Release { fence }).await,
             Stage::Purging { .. } => purge::finish(self.portal, &self.request, fence).await.map(drop),
@@ -191,7 +190,8 @@ impl Step<'_> {
                     self.portal.counters.unscanned.fetch_add(1, Ordering::Relaxed);
                     return self.later(self.portal.records.now() + SCAN_PAUSE, problem, false).await;
                 }
-                Scanned::Unreadable(why) => return self.poison(delivery, poisoned(why)).await,
+                Scanned::Unreadable(SourceError::Final(why)) => return self.poison(delivery, poisoned(why)).await,
+                Scanned::Unreadable(SourceError::Transient(why)) => return self.unread(connectors::unread(why)).await,
             }
         }
         if by_hand {
@@ -319,6 +319,7 @@ impl Step<'_> {
                 self.later(now + backoff(delivery.attempts), problem, true).await
             }
             Failure::Poison { problem } => self.poison(delivery, problem).await,
+            Failure::Unread { problem } => self.unread(problem).await,
             Failure::Lost => Ok(()),
         }
     }
@@ -358,6 +359,7 @@ impl Step<'_> {
             Closed::Locked => self.later(self.now + LOCKED_PAUSE, locked(), false).await,
             Closed::Lost => self.purge(PurgeCause::Lost).await,
             Closed::Poison(why) => self.poison(delivery, poisoned(why)).await,
+            Closed::Unread(why) => self.unread(connectors::unread(why)).await,
         }
     }
 
@@ -380,6 +382,12 @@ impl Step<'_> {
             new_epoch: false,
         })
         .await
+    }
+
+    /// An outage of our own storage: neither the document nor the provider is to blame, so it uses up no try, however long it lasts.
+    async fn unread(&self, problem: Problem) -> Result<(), WorkflowError> {
+        tracing::warn!(request = %self.request.id, "the document cannot be read at the moment; it is kept and tried again");
+        self.later(self.portal.records.now() + UNREAD_PAUSE, problem, false).await
     }
 
     async fn later(&self, at: OffsetDateTime, problem: Problem, counted: bool) -> Result<(), WorkflowError> {

@@ -12,6 +12,7 @@ use crate::domain::document::{FileType, PartName};
 use crate::domain::id::RequestId;
 use crate::domain::request::DocumentRequest;
 use crate::domain::transition::Transition;
+use crate::storage::StorageError;
 use crate::workflow::terms;
 
 use super::parcel::{self, Closed};
@@ -44,6 +45,10 @@ pub async fn hand_over(portal: &Arc<Portal>, id: RequestId, part: &PartName, by:
         Closed::Locked => WorkflowError::VaultLocked,
         Closed::Lost => WorkflowError::NotFound,
         Closed::Poison(why) => WorkflowError::Internal(why.to_owned()),
+        Closed::Unread(why) => {
+            tracing::warn!(request = %id, why, "a part could not be handed over at the moment");
+            WorkflowError::Storage(StorageError::Busy)
+        }
     })?;
     let spend = Transition::HandOut { part: part.clone(), by };
     portal.records.transition(id, spend).await?;

@@ -11,7 +11,7 @@ use crate::domain::delivery::ConfirmAt;
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName, PartSpec, ProviderName, SealedText};
 use crate::domain::id::RequestId;
 use crate::domain::link::{PASSCODE_TRIES, PasscodeLock, UploadLink};
-use crate::domain::request::{DocumentRequest, Stage};
+use crate::domain::request::{Cleanup, DocumentRequest, Stage};
 use crate::domain::token::{HashedToken, PlainToken};
 use crate::domain::transition::Transition;
 use crate::storage::{Claim, Claimed};
@@ -105,6 +105,7 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
         terms_mac: [0; 32],
         receivings: Vec::new(),
         stage: Stage::Open { expiry_noted: false },
+        cleanup: Cleanup::default(),
         lease: None,
         fence: 0,
         tombstones: Vec::new(),
@@ -190,7 +191,7 @@ pub async fn extend(portal: &Portal, id: RequestId, expires: Expiry, by: Actor) 
     Ok(portal.records.transition(id, Transition::Extend { until, terms_mac, by }).await?)
 }
 
-/// Returns only when no upload can be committed any more, and what was on its way between two connections is destroyed.
+/// Returns only when no upload can be committed any more. What was on its way is destroyed by the worker at once, not before this returns.
 pub async fn revoke(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
     let request = portal.records.transition(id, Transition::Revoke { by }).await?;
     resume::let_go(portal, &request).await;

@@ -16,7 +16,7 @@ use crate::domain::document::{ApplicantRef, Document, DocumentKind, PartName, Pr
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::request::DocumentRequest;
 use crate::domain::transition::Transition;
-use crate::storage::{BlobKey, Records};
+use crate::storage::{BlobKey, ReadError, Records};
 use crate::workflow::terms;
 
 use super::{Portal, WorkflowError};
@@ -85,6 +85,8 @@ pub enum Closed {
     Lost,
     /// Stored bytes contradict each other.
     Poison(&'static str),
+    /// What is needed to open it cannot be read now: an outage, which says nothing about the document.
+    Unread(&'static str),
 }
 
 impl From<OpenError> for Closed {
@@ -93,7 +95,7 @@ impl From<OpenError> for Closed {
             OpenError::Locked => Self::Locked,
             OpenError::Erased => Self::Lost,
             OpenError::UnknownKey(_) => Self::Poison("it was sealed to a key that is not here"),
-            OpenError::Store => Self::Poison("the erasure store cannot be read"),
+            OpenError::Store => Self::Unread("the erasure slots cannot be read"),
             _ => Self::Poison("its sealed form is damaged"),
         }
     }
@@ -197,7 +199,7 @@ struct NoSource;
 
 impl Source for NoSource {
     fn open(&self, _part: usize) -> BoxStream<'static, Result<Bytes, SourceError>> {
-        stream::once(async { Err(SourceError("this parcel is closed")) }).boxed()
+        stream::once(async { Err(SourceError::Final("this parcel is closed")) }).boxed()
     }
 }
 
@@ -218,16 +220,16 @@ struct Reading {
 
 impl Source for OpenSource {
     fn open(&self, part: usize) -> BoxStream<'static, Result<Bytes, SourceError>> {
-        let reading = self.parts.get(part).ok_or(SourceError("no such part")).and_then(|stored| {
+        let reading = self.parts.get(part).ok_or(SourceError::Final("no such part")).and_then(|stored| {
             let mut opener = DocumentOpener::open_stored(&stored.header, &self.portal.keyring, self.portal.erasure.as_ref())
-                .map_err(|_| SourceError("the document cannot be opened"))?;
+                .map_err(|error| source_error(error, "the document cannot be opened"))?;
             opener
                 .open_meta(&stored.meta)
-                .map_err(|_| SourceError("the meta box cannot be opened"))?;
+                .map_err(|error| source_error(error, "the meta box cannot be opened"))?;
             Ok(Reading {
                 portal: self.portal.clone(),
                 document: self.document,
-                file_index: u8::try_from(part).map_err(|_| SourceError("no such part"))?,
+                file_index: u8::try_from(part).map_err(|_| SourceError::Final("no such part"))?,
                 chunks: stored.chunks,
                 next: 0,
                 opener: Some(opener),
@@ -247,28 +249,44 @@ impl Source for OpenSource {
     }
 }
 
+/// A locked vault and an unreadable erasure store pass; everything else is a property of the stored bytes.
+fn source_error(error: OpenError, what: &'static str) -> SourceError {
+    match error {
+        OpenError::Locked => SourceError::Transient("the vault key is locked"),
+        OpenError::Store => SourceError::Transient("the erasure slots cannot be read"),
+        _ => SourceError::Final(what),
+    }
+}
+
 async fn next_chunk(reading: &mut Reading) -> Result<Option<Bytes>, SourceError> {
     let Some(opener) = &mut reading.opener else { return Ok(None) };
     if reading.next == reading.chunks {
-        let opener = reading.opener.take().ok_or(SourceError("read past the end"))?;
-        return opener.finish().map(|()| None).map_err(|_| SourceError("the document is cut short"));
+        let opener = reading.opener.take().ok_or(SourceError::Final("read past the end"))?;
+        return opener
+            .finish()
+            .map(|()| None)
+            .map_err(|_| SourceError::Final("the document is cut short"));
     }
     let key = BlobKey {
         document: reading.document,
         file_index: reading.file_index,
         chunk: reading.next,
     };
-    let sealed = reading
-        .portal
-        .blobs
-        .get(key)
-        .await
-        .map_err(|_| SourceError("a chunk cannot be read"))?;
-    let mut chunk = sealed.ok_or(SourceError("a chunk is missing"))?.to_vec();
+    let sealed = reading.portal.blobs.get(key).await.map_err(|error| match error {
+        ReadError::Transient(why) => {
+            tracing::warn!(document = %reading.document, chunk = reading.next, why, "a chunk cannot be read at the moment");
+            SourceError::Transient("a chunk cannot be read")
+        }
+        ReadError::Final(why) => {
+            tracing::error!(document = %reading.document, chunk = reading.next, why, "a chunk is damaged");
+            SourceError::Final("a chunk is damaged")
+        }
+    })?;
+    let mut chunk = Vec::from(sealed.ok_or(SourceError::Final("a chunk is missing"))?);
     let last = reading.next + 1 == reading.chunks;
     opener
         .open_chunk_in_place(u64::from(reading.next), &mut chunk, last)
-        .map_err(|_| SourceError("a chunk is not what was sealed"))?;
+        .map_err(|_| SourceError::Final("a chunk is not what was sealed"))?;
     crate::crash::point("C13");
     reading.next += 1;
     if reading.next * 2 >= reading.chunks {

@@ -4,6 +4,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::crypto::assurance::Look;
 use crate::crypto::erase::{EraseError, ReadBack};
 use crate::crypto::receipt as signing;
 use crate::domain::document::Document;
@@ -21,6 +22,8 @@ pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> R
     };
     crate::crash::point("C21");
     let method = erase(portal, document).await?;
+    // After the secret was overwritten: whatever moved the file until now moved it with the secret in it.
+    let verdict = look(portal).await?;
     let erased_at = portal.records.now();
     portal.blobs.delete(document.id).await?;
     let erasure = Erasure {
@@ -28,8 +31,11 @@ pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> R
         document: document.id,
         slot: document.slot,
         cause: cause.code().to_owned(),
-        class: portal.assurance.class.to_string(),
-        method: method.to_owned(),
+        class: verdict.assurance.class.to_string(),
+        method: match verdict.weakened {
+            None => method.to_owned(),
+            Some(why) => format!("{method}; {why}"),
+        },
         parts: u8::try_from(document.parts.len()).unwrap_or(u8::MAX),
         received_at: document.received_at,
         erased_at,
@@ -94,6 +100,22 @@ async fn erase(portal: &Portal, document: &Document) -> Result<&'static str, Wor
         Ok(ReadBack::Memory) => Ok("secret dropped from memory; it was never on a disk"),
         // The slot belongs to somebody else by now, or is not there: the secret is gone and nothing may be touched.
         Err(EraseError::Erased | EraseError::OtherOwner | EraseError::NoSuchSlot) => Ok("secret was gone already"),
-        Err(error) => Err(WorkflowError::Internal(error.to_string())),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Judges the slots file again, and says in the log once when it is worth less than at start.
+pub async fn look(portal: &Portal) -> Result<Look, WorkflowError> {
+    let watch = portal.assurance.clone();
+    let verdict = blocking(move || watch.look()).await?;
+    if let (true, Some(why)) = (verdict.fresh, verdict.weakened) {
+        tracing::error!(
+            event = "erasure_weakened",
+            class = %verdict.assurance.class,
+            why,
+            reasons = verdict.assurance.reasons.join(" "),
+            "erasing is worth less than when the portal started; see docs/erasure.md"
+        );
+    }
+    Ok(verdict)
 }

@@ -1,6 +1,6 @@
 //! Receiving: from the socket to sealed chunks. No plaintext byte touches a disk, no document stands in memory whole, and nothing is called received before it is durable.
 //!
-//! A [`Submission`] is an armed guard: until [`Submission::commit`] is called, dropping it destroys the erasure secret first and the chunks after.
+//! Until [`Submission::commit`] is called, dropping a [`Submission`] gives up what was written: the request's row says so, and the worker destroys it, secret first.
 //! Its caller may be dropped at any await, because the client is gone: what must happen whole runs in a task of its own.
 
 mod part;
@@ -12,14 +12,13 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 
-use crate::crypto::erase::EraseError;
 use crate::crypto::random;
 use crate::crypto::seal::SealError;
 use crate::crypto::secret::ErasureSecret;
 use crate::crypto::stream::{CHUNK_LEN, TAG_LEN};
 use crate::domain::document::{Document, Durable, PartName, PartSpec, SlotRef, StoredPart};
 use crate::domain::id::{DocumentId, RequestId};
-use crate::domain::link::LinkState;
+use crate::domain::link::{LinkState, MAX_STREAMS};
 use crate::domain::request::{DocumentRequest, How, Receiving, Stage};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::{Refusal as Illegal, Transition};
@@ -28,6 +27,8 @@ use crate::storage::StorageError;
 use crate::workflow::terms;
 
 use super::catalogue::Strip;
+use super::in_flight::Writing;
+use super::slot::{FreshSlot, OpenSlot};
 use super::{Portal, WorkflowError, blocking};
 
 pub use part::PartReceiver;
@@ -261,7 +262,7 @@ impl Submission {
                 .take()
                 .ok_or_else(|| WorkflowError::Refused(Illegal::Incomplete).into());
         }
-        let Some(held) = self.held.take() else {
+        let Some(Held::Fresh(fresh)) = self.held.take() else {
             return Err(WorkflowError::Refused(Illegal::Incomplete).into());
         };
         let now = self.portal.records.now();
@@ -270,51 +271,70 @@ impl Submission {
         parts.sort_by_key(order);
         let document = Document {
             id: self.document,
-            slot: held.slot,
+            slot: fresh.open().ok_or(ReceiveError::CutOff)?.slot(),
             received_at: now,
             purge_at: now + self.request.keep,
             parts,
             receiver: self.receiver,
         };
         let durable = std::mem::take(&mut self.durable);
-        whole(&self.portal.tasks, held.commit(document, durable)).await
+        let committed = commit(self.portal.clone(), self.request.id, fresh, document, durable);
+        whole(&self.portal.tasks, committed).await
     }
 
-    /// Destroys what was written, key first. Also what dropping does, only that here one can wait for it.
+    /// Gives up what was written; the worker destroys it. Also what dropping does, only that here one can wait until the row says so.
     pub async fn abandon(mut self) {
         // What was kept before belongs to the request's row.
-        if let Some(held) = self.held.take().filter(|held| !held.given_up) {
-            held.destroy().await;
+        if let Some(Held::Fresh(fresh)) = self.held.take() {
+            fresh.give_up().await;
         }
     }
 
     /// Puts the erasure secret into its slot, then claims a stream of the link. Before the first chunk.
     async fn begin(&mut self) -> Result<(SlotRef, Arc<ErasureSecret>), ReceiveError> {
-        if let Some(held) = &self.held {
-            return Ok((held.slot, held.secret.clone()));
+        if self.held.is_none() {
+            self.held = Some(self.hold().await?);
         }
+        let open = self.open()?;
+        Ok((open.slot(), open.secret().clone()))
+    }
+
+    fn open(&self) -> Result<&OpenSlot, ReceiveError> {
+        self.held.as_ref().ok_or(ReceiveError::CutOff)?.open()
+    }
+
+    /// Before each write of a chunk. Stopped when another drop was first or the link was withdrawn: then what was written is being destroyed.
+    async fn writing(&self) -> Result<Writing, ReceiveError> {
+        match self.open()?.hold().await {
+            Some(writing) => Ok(writing),
+            None => Err(stopped(&self.portal, self.request.id).await),
+        }
+    }
+
+    async fn hold(&self) -> Result<Held, ReceiveError> {
         if !has_room(&self.portal, &self.request) {
             return Err(ReceiveError::Full);
         }
-        let portal = self.portal.clone();
-        let held = match self.lasting.as_ref().map(|l| l.slot) {
+        let (portal, id) = (self.portal.clone(), self.request.id);
+        Ok(match self.lasting.as_ref().map(|l| l.slot) {
             None => {
-                let begun = Held::begin(portal, &self.request, self.document, self.asked_at);
-                whole(&self.portal.tasks, begun).await?
+                let seen = (id, self.request.link.generation);
+                let begun = begin_stream(portal, seen, self.document, self.asked_at);
+                Held::Fresh(whole(&self.portal.tasks, begun).await?)
             }
             // Noted by its first part; until then the sweep knows it as being in flight.
-            Some(None) => whole(&self.portal.tasks, Held::put(portal, self.request.id, self.document)).await?,
-            Some(Some(slot)) => {
-                let held = Held::join(portal, self.request.id, self.document, slot).await?;
-                // What stands must not be given up as idle while this part comes.
-                let touch = Transition::TouchReceive { document: self.document };
-                self.portal.records.transition(self.request.id, touch).await?;
-                held
+            Some(None) => {
+                let put = put_fresh(portal, id, self.document, self.asked_at);
+                Held::Fresh(whole(&self.portal.tasks, put).await?)
             }
-        };
-        let begun = (held.slot, held.secret.clone());
-        self.held = Some(held);
-        Ok(begun)
+            Some(Some(slot)) => {
+                let open = OpenSlot::join(&portal, self.document, slot).await?;
+                // What stands must not be given up as idle while this part comes; and it must still stand.
+                let touch = Transition::TouchReceive { document: self.document };
+                portal.records.transition(id, touch).await?;
+                Held::Owned(open)
+            }
+        })
     }
 }
 
@@ -370,146 +390,104 @@ pub(super) async fn whole<T: Send + 'static>(
     ended.unwrap_or_else(|_| Err(WorkflowError::Internal("a step of an upload panicked".to_owned()).into()))
 }
 
-/// What exists once the first byte is worth sealing: a secret in its slot and a stream of the link. Destroyed when it is dropped.
-struct Held {
-    portal: Arc<Portal>,
-    request: RequestId,
-    document: DocumentId,
-    slot: SlotRef,
-    secret: Arc<ErasureSecret>,
-    /// Whether the store decides by now what becomes of it.
-    given_up: bool,
+/// Where a submission's secret lies, and whose it is.
+enum Held {
+    /// Of this submission alone: given up when it ends without having been received or kept.
+    Fresh(FreshSlot),
+    /// Of the request's row, because a part was kept.
+    Owned(OpenSlot),
 }
 
 impl Held {
-    fn begin(
-        portal: Arc<Portal>,
-        request: &DocumentRequest,
-        document: DocumentId,
-        asked_at: OffsetDateTime,
-    ) -> impl Future<Output = Result<Self, ReceiveError>> + Send + 'static {
-        // The link that was looked up, and no later one.
-        let (request, generation) = (request.id, request.link.generation);
-        async move { Self::begin_on(portal, request, generation, document, asked_at).await }
-    }
-
-    async fn begin_on(
-        portal: Arc<Portal>,
-        request: RequestId,
-        generation: u32,
-        document: DocumentId,
-        asked_at: OffsetDateTime,
-    ) -> Result<Self, ReceiveError> {
-        let held = Self::put(portal, request, document).await?;
-        let receiving = Receiving {
-            document,
-            slot: held.slot,
-            started_at: asked_at,
-            how: How::Stream,
+    fn open(&self) -> Result<&OpenSlot, ReceiveError> {
+        let open = match self {
+            Self::Fresh(fresh) => fresh.open(),
+            Self::Owned(open) => Some(open),
         };
-        match held
-            .portal
-            .records
-            .transition(request, Transition::BeginReceive { receiving, generation })
-            .await
-        {
-            Ok(_) => Ok(held),
-            Err(error) => {
-                held.destroy().await;
-                Err(error.into())
-            }
-        }
-    }
-
-    /// A fresh secret in a slot of its own.
-    async fn put(portal: Arc<Portal>, request: RequestId, document: DocumentId) -> Result<Self, ReceiveError> {
-        let secret = Arc::new(ErasureSecret::generate().map_err(WorkflowError::from)?);
-        portal.in_flight.enter(document);
-        let (erasure, owner, kept) = (portal.erasure.clone(), document.0, secret.clone());
-        let slot = match blocking(move || erasure.put(&owner, &kept)).await {
-            Ok(Ok(slot)) => slot,
-            failed => {
-                portal.in_flight.leave(document);
-                return Err(match failed {
-                    Ok(Err(EraseError::SlotsFull)) => ReceiveError::Full,
-                    Ok(Err(error)) => WorkflowError::Internal(error.to_string()).into(),
-                    Err(error) => error.into(),
-                    Ok(Ok(_)) => ReceiveError::Full,
-                });
-            }
-        };
-        crate::crash::point("C5");
-        Ok(Self {
-            portal,
-            request,
-            document,
-            slot,
-            secret,
-            given_up: false,
-        })
-    }
-
-    /// The secret of a submission whose first part was kept. The row owns it: nothing of it is destroyed here.
-    async fn join(portal: Arc<Portal>, request: RequestId, document: DocumentId, slot: SlotRef) -> Result<Self, ReceiveError> {
-        let erasure = portal.erasure.clone();
-        let secret = match blocking(move || erasure.get(&document.0, &slot)).await? {
-            Ok(secret) => Arc::new(secret),
-            Err(EraseError::Erased | EraseError::OtherOwner) => return Err(WorkflowError::Refused(Illegal::Superseded).into()),
-            Err(error) => return Err(WorkflowError::Internal(error.to_string()).into()),
-        };
-        Ok(Self {
-            portal,
-            request,
-            document,
-            slot,
-            secret,
-            given_up: true,
-        })
-    }
-
-    async fn commit(mut self, document: Document, durable: Vec<Durable>) -> Result<DocumentRequest, ReceiveError> {
-        let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
-        // From here to the store's answer nobody else may destroy it: it might be received.
-        self.given_up = true;
-        crate::crash::point("C7");
-        match self
-            .portal
-            .records
-            .transition(self.request, Transition::CommitReceived(document, durable))
-            .await
-        {
-            Ok(request) => {
-                crate::crash::point("C10");
-                count(&self.portal, bytes);
-                destroy_ended(&self.portal, &request).await;
-                Ok(request)
-            }
-            // Whether it was written is unknown: destroying the secret might destroy a received document. The sweep decides from what the store says.
-            Err(error @ StorageError::Indeterminate(_)) => Err(error.into()),
-            Err(error) => {
-                self.destroy().await;
-                Err(error.into())
-            }
-        }
-    }
-
-    async fn destroy(mut self) {
-        self.given_up = true;
-        let destroyed = destroy(self.portal.clone(), self.request, self.document, self.slot);
-        // It says by itself what it could not do.
-        let _ = self.portal.tasks.spawn(destroyed).await;
+        open.ok_or(ReceiveError::CutOff)
     }
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        if self.given_up {
-            return self.portal.in_flight.leave(self.document);
+/// A fresh secret, and a stream of the link that was looked up, no later one.
+async fn begin_stream(
+    portal: Arc<Portal>,
+    seen: (RequestId, u32),
+    document: DocumentId,
+    asked_at: OffsetDateTime,
+) -> Result<FreshSlot, ReceiveError> {
+    let (request, generation) = seen;
+    // Decided by the transition; asked before, so that a flood of streams that come to nothing takes no slots.
+    let streams = portal.records.request(request).await?.map_or(0, |known| known.streams());
+    if streams >= MAX_STREAMS {
+        return Err(WorkflowError::Refused(Illegal::TooManyStreams).into());
+    }
+    let fresh = put_fresh(portal.clone(), request, document, asked_at).await?;
+    let receiving = Receiving {
+        document,
+        slot: fresh.open().ok_or(ReceiveError::CutOff)?.slot(),
+        started_at: asked_at,
+        how: How::Stream,
+    };
+    match portal
+        .records
+        .transition(request, Transition::BeginReceive { receiving, generation })
+        .await
+    {
+        Ok(_) => Ok(fresh),
+        Err(error) => Err(refused(fresh, error).await),
+    }
+}
+
+async fn put_fresh(
+    portal: Arc<Portal>,
+    request: RequestId,
+    document: DocumentId,
+    asked_at: OffsetDateTime,
+) -> Result<FreshSlot, ReceiveError> {
+    let secret = ErasureSecret::generate().map_err(WorkflowError::from)?;
+    FreshSlot::put(portal, request, document, asked_at, secret).await
+}
+
+/// What becomes of a fresh secret whose row was not written, or perhaps was.
+pub(super) async fn refused(fresh: FreshSlot, error: StorageError) -> ReceiveError {
+    match error {
+        StorageError::Indeterminate(_) => fresh.leave_to_row(),
+        _ => fresh.give_up().await,
+    }
+    error.into()
+}
+
+async fn commit(
+    portal: Arc<Portal>,
+    request: RequestId,
+    fresh: FreshSlot,
+    document: Document,
+    durable: Vec<Durable>,
+) -> Result<DocumentRequest, ReceiveError> {
+    let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
+    crate::crash::point("C7");
+    let commit = Transition::CommitReceived(document, durable);
+    match portal.records.transition(request, commit).await {
+        Ok(request) => {
+            crate::crash::point("C10");
+            drop(fresh.owned());
+            count(&portal, bytes);
+            portal.cleanup.bell.notify_one();
+            Ok(request)
         }
-        self.portal.counters.abandoned.fetch_add(1, Ordering::Relaxed);
-        // While the process ends it may not run any more; the sweep at the next start does the same.
-        let destroyed = destroy(self.portal.clone(), self.request, self.document, self.slot);
-        drop(self.portal.tasks.spawn(destroyed));
+        Err(error) => Err(refused(fresh, error).await),
+    }
+}
+
+/// Why a writer was stopped, in the words of the request as it is now.
+async fn stopped(portal: &Portal, request: RequestId) -> ReceiveError {
+    match portal.records.request(request).await {
+        Ok(Some(request)) => {
+            let why = closed(&request, portal.records.now()).unwrap_or(Illegal::Superseded);
+            WorkflowError::Refused(why).into()
+        }
+        Ok(None) => WorkflowError::NotFound.into(),
+        Err(error) => error.into(),
     }
 }
 
@@ -517,33 +495,6 @@ fn count(portal: &Portal, bytes: u64) {
     portal.counters.received.fetch_add(1, Ordering::Relaxed);
     portal.counters.received_bytes.fetch_add(bytes, Ordering::Relaxed);
     portal.wake.notify_one();
-}
-
-async fn destroy(portal: Arc<Portal>, request: RequestId, document: DocumentId, slot: SlotRef) {
-    destroy_now(&portal, request, document, slot).await;
-}
-
-/// Destroys what a transition has given up. Whatever a crash leaves of it the worker or the sweep finds.
-pub(super) async fn destroy_ended(portal: &Portal, request: &DocumentRequest) {
-    for ended in request.receivings.iter().filter(|r| r.how == How::Ending) {
-        destroy_now(portal, request.id, ended.document, ended.slot).await;
-    }
-}
-
-/// The secret first: from then on the chunks are noise, whatever fails afterwards.
-pub(super) async fn destroy_now(portal: &Portal, request: RequestId, document: DocumentId, slot: SlotRef) {
-    let erasure = portal.erasure.clone();
-    let erased = blocking(move || erasure.destroy(&document.0, &slot)).await;
-    if !matches!(erased, Ok(Ok(_))) {
-        tracing::error!(%document, "an abandoned upload's erasure secret could not be destroyed; the sweep tries again");
-    }
-    if let Err(error) = portal.blobs.delete(document).await {
-        tracing::warn!(%document, %error, "chunks of an abandoned upload stay until the sweep");
-    }
-    if let Err(error) = portal.records.transition(request, Transition::AbandonReceive(document)).await {
-        tracing::warn!(%document, %error, "an abandoned upload is still noted until the sweep");
-    }
-    portal.in_flight.leave(document);
 }
 
 /// What is stored of a browser's receipt cookie.

@@ -16,14 +16,15 @@ use crate::crypto::secret::ErasureSecret;
 use crate::crypto::staging::{Staging, StagingKey};
 use crate::domain::document::{FileType, PartSpec};
 use crate::domain::id::{DocumentId, RequestId};
-use crate::domain::request::{DocumentRequest, How, Receiving, Stage, StagedPart};
+use crate::domain::request::{DocumentRequest, How, Receiving, StagedPart};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::{Refusal as Illegal, Transition};
 use crate::inspect::Refusal;
 use crate::storage::StorageError;
 
 use super::lanes::Device;
-use super::receive::{self, OpenedLink, ReceiveError, clean_name, destroy_now, has_room, place_of, whole};
+use super::receive::{self, OpenedLink, ReceiveError, clean_name, has_room, place_of, whole};
+use super::slot::FreshSlot;
 use super::{Portal, WorkflowError, blocking};
 
 pub use upload::{Progress, Upload};
@@ -107,7 +108,7 @@ async fn secret(portal: &Portal, receiving: &Receiving) -> Result<Option<Erasure
     match blocking(move || erasure.get(&owner, &slot)).await? {
         Ok(secret) => Ok(Some(secret)),
         Err(EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged) => Ok(None),
-        Err(error) => Err(WorkflowError::Internal(error.to_string())),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -188,24 +189,10 @@ async fn begin(
     staged: StagedPart,
 ) -> Result<(), ReceiveError> {
     let (request, generation, started_at) = seen;
-    // Until its row is there, the sweep knows it by this.
-    portal.in_flight.enter(document);
-    let erasure = portal.erasure.clone();
-    let slot = match blocking(move || erasure.put(&document.0, &secret)).await {
-        Ok(Ok(slot)) => slot,
-        failed => {
-            portal.in_flight.leave(document);
-            return Err(match failed {
-                Ok(Err(EraseError::SlotsFull)) => ReceiveError::Full,
-                Ok(Err(error)) => WorkflowError::Internal(error.to_string()).into(),
-                Ok(Ok(_)) => ReceiveError::Full,
-                Err(error) => error.into(),
-            });
-        }
-    };
+    let fresh = FreshSlot::put(portal.clone(), request, document, started_at, secret).await?;
     let receiving = Receiving {
         document,
-        slot,
+        slot: fresh.open().ok_or(ReceiveError::CutOff)?.slot(),
         started_at,
         how: How::Staged {
             staged,
@@ -218,22 +205,14 @@ async fn begin(
         .await
     {
         Ok(_) => {
-            portal.in_flight.leave(document);
+            drop(fresh.owned());
             Ok(())
         }
-        // Whether it was written is unknown: the sweep decides from what the store says.
-        Err(error @ StorageError::Indeterminate(_)) => {
-            portal.in_flight.leave(document);
-            Err(error.into())
-        }
-        Err(error) => {
-            destroy_now(&portal, request, document, slot).await;
-            Err(error.into())
-        }
+        Err(error) => Err(receive::refused(fresh, error).await),
     }
 }
 
-/// Takes back what is here of one part: secret first, then its bytes. `false` when there was nothing.
+/// Takes back what is here of one part: nothing goes on from it any more, and the worker destroys it. `false` when there was nothing.
 pub async fn remove(portal: &Arc<Portal>, request: &DocumentRequest, part: &PartSpec) -> Result<bool, ResumeError> {
     let (portal, id, part) = (portal.clone(), request.id, part.clone());
     Ok(whole(&portal.clone().tasks, async move { remove_now(&portal, id, &part).await }).await?)
@@ -254,69 +233,41 @@ async fn remove_now(portal: &Portal, id: RequestId, part: &PartSpec) -> Result<b
     let Some(request) = portal.records.request(id).await? else {
         return Ok(false);
     };
-    if let Some((receiving, _)) = request.staging(&part.name) {
-        let (document, slot) = (receiving.document, receiving.slot);
-        portal
-            .records
-            .transition(id, Transition::EndReceive { document, idle: false })
-            .await?;
-        destroy_now(portal, id, document, slot).await;
-        return Ok(true);
-    }
-    let Some(standing) = request.standing().filter(|_| request.finished(&part.name).is_some()) else {
-        return Ok(false);
+    let staging = request.staging(&part.name).map(|(receiving, _)| receiving.document);
+    let standing = request.standing().filter(|_| request.finished(&part.name).is_some());
+    let document = match (staging, standing) {
+        (Some(document), _) => document,
+        (None, None) => return Ok(false),
+        (None, Some(standing)) if standing.finished().len() == 1 => standing.document,
+        (None, Some(standing)) => {
+            drop_part(portal, &request, standing.document, part).await?;
+            return Ok(true);
+        }
     };
-    let (document, slot) = (standing.document, standing.slot);
-    if standing.finished().len() == 1 {
-        portal
-            .records
-            .transition(id, Transition::EndReceive { document, idle: false })
-            .await?;
-        destroy_now(portal, id, document, slot).await;
-    } else {
-        // Its secret is that of the other side as well, and dies with it; without its header, which the row just lost, its chunks open for nobody.
-        let drop_part = Transition::DropPart {
-            document,
-            part: part.name.clone(),
-        };
-        portal.records.transition(id, drop_part).await?;
-        portal.blobs.delete_file(document, place_of(&request, &part.name)).await?;
-    }
+    let end = Transition::EndReceive { document, idle: false };
+    portal.records.transition(id, end).await?;
+    portal.cleanup.bell.notify_one();
     Ok(true)
 }
 
-/// Destroys what has ended: given up, or nothing came for too long. For the worker, on a request that it holds the lease of.
-pub async fn end_due(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) -> Result<(), WorkflowError> {
-    for receiving in request
-        .receivings
-        .iter()
-        .filter(|r| request.ends_at(r).is_some_and(|end| now >= end))
-    {
-        let (document, slot) = (receiving.document, receiving.slot);
-        match portal
-            .records
-            .transition(request.id, Transition::EndReceive { document, idle: true })
-            .await
-        {
-            Ok(_) => {
-                destroy_now(portal, request.id, document, slot).await;
-                portal.counters.abandoned.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            }
-            // Something came meanwhile, or somebody else has destroyed it.
-            Err(StorageError::Refused(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
+/// One of two finished parts. Its secret is that of the other side as well, and dies with it; without its header, which the row loses, its chunks open for nobody.
+/// Whoever holds the part's lane owns its chunks while the submission stands.
+async fn drop_part(portal: &Portal, request: &DocumentRequest, document: DocumentId, part: &PartSpec) -> Result<(), ReceiveError> {
+    let writer = portal.in_flight.enter(document);
+    let drop_part = Transition::DropPart {
+        document,
+        part: part.name.clone(),
+    };
+    portal.records.transition(request.id, drop_part).await?;
+    // When the whole submission is being destroyed meanwhile, so is this part.
+    if let Some(_writing) = writer.hold().await {
+        portal.blobs.delete_file(document, place_of(request, &part.name)).await?;
     }
     Ok(())
 }
 
-/// Whether the worker has something to end.
-pub fn is_due(request: &DocumentRequest, now: OffsetDateTime) -> bool {
-    matches!(request.stage, Stage::Open { .. }) && request.receivings.iter().any(|r| request.ends_at(r).is_some_and(|end| now >= end))
-}
-
-/// After a link was withdrawn or replaced: nothing of what was on its way stays, and whoever is sending is stopped.
+/// After a link was withdrawn or replaced: whoever is sending is stopped, and nothing of what was on its way stays.
 pub async fn let_go(portal: &Portal, request: &DocumentRequest) {
+    portal.cleanup.bell.notify_one();
     portal.lanes.end(request.id).await;
-    receive::destroy_ended(portal, request).await;
 }

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
-use crate::connectors::Parcel;
+use crate::connectors::{Parcel, SourceError};
 use crate::domain::delivery::Problem;
 use crate::inspect::scan::{Clamd, Verdict};
 
@@ -34,8 +34,8 @@ pub enum Scanned {
     Infected(String),
     /// Nobody looked, and why: it waits.
     Not(Problem),
-    /// The stored document cannot be opened to its end.
-    Unreadable(&'static str),
+    /// The stored document did not come out to its end.
+    Unreadable(SourceError),
 }
 
 impl Scanner {
@@ -80,7 +80,7 @@ impl Scanner {
                 // Its last words tell more than the broken pipe.
                 Ok(chunk) if scan.feed(&chunk).await.is_err() => break,
                 Ok(_) => {}
-                Err(error) => return Scanned::Unreadable(error.0),
+                Err(error) => return Scanned::Unreadable(error),
             }
         }
         match scan.finish().await {

@@ -1,12 +1,23 @@
-//! The sweep: whatever a crash or a lost connection left behind, erasure secrets first. Runs at start, before anything is accepted, and then from time to time.
+//! The sweep: what has no owner. Secrets and chunks that no row names are destroyed; streams that died with an earlier process are given up, and the worker
+//! destroys them like everything else that belongs to a request.
+//!
+//! A full pass runs at start, before anything is accepted. While the portal runs, each minute costs what this process knows to be left over, and a small share of a
+//! full pass ([`Pass`]) that takes an hour. What is in flight is never touched.
 
-use crate::crypto::erase::EraseError;
+use std::collections::{HashSet, VecDeque};
+
+use crate::crypto::erase::{EraseError, LiveSlot};
 use crate::domain::id::{DocumentId, RequestId};
-use crate::domain::request::{How, Receiving};
-use crate::domain::transition::Transition;
+use crate::domain::request::{DocumentRequest, How};
 use crate::storage::StorageError;
 
+use super::slot::{GivenUp, Told, told};
 use super::{Portal, WorkflowError, blocking, outgoing};
+
+/// Minutes in which the running portal looks at everything once.
+const PASS_MINUTES: usize = 60;
+/// Things looked at in a minute, at least.
+const SHARE_MIN: usize = 16;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -15,63 +26,181 @@ pub struct Swept {
     pub uploads: usize,
 }
 
-/// Destroys live erasure secrets and chunks that belong to no request, and gives links back whose upload died with its process.
+/// One thing to look at.
+enum Item {
+    /// Something that a row names.
+    Known(DocumentId, RequestId),
+    Secret(LiveSlot),
+    Chunks(DocumentId),
+}
+
+/// A full pass in small shares.
+#[derive(Default)]
+pub struct Pass {
+    items: VecDeque<Item>,
+    /// Per minute.
+    share: usize,
+    minutes_left: usize,
+}
+
+/// Looks at everything at once.
 pub async fn sweep(portal: &Portal) -> Result<Swept, WorkflowError> {
-    let mut swept = Swept::default();
-    let erasure = portal.erasure.clone();
-    let live = blocking(move || erasure.live())
-        .await?
-        .map_err(|e| WorkflowError::Internal(e.to_string()))?;
-    let stored = portal.blobs.documents().await?;
-    for (document, owner) in portal.records.live_documents().await? {
-        if dead_upload(portal, document, owner).await? {
-            portal.records.transition(owner, Transition::AbandonReceive(document)).await?;
-            swept.uploads += 1;
-        }
+    let mut swept = leftovers(portal).await?;
+    for item in list(portal).await? {
+        look(portal, item, &mut swept).await?;
     }
-    for slot in live {
-        let document = DocumentId(slot.doc_id);
-        if orphan(portal, document).await? {
-            let erasure = portal.erasure.clone();
-            match blocking(move || erasure.destroy(&slot.doc_id, &slot.slot)).await? {
-                Ok(_) => swept.slots += 1,
-                // Its own upload destroyed it meanwhile, and the place may have a new owner.
-                Err(EraseError::Erased | EraseError::OtherOwner) => {}
-                Err(error) => return Err(WorkflowError::Internal(error.to_string())),
-            }
-        }
+    swept.slots += destroy_damaged(portal).await?;
+    Ok(swept)
+}
+
+/// One minute's work.
+pub async fn minute(portal: &Portal, pass: &mut Pass) -> Result<Swept, WorkflowError> {
+    let mut swept = leftovers(portal).await?;
+    if pass.minutes_left == 0 {
+        swept.slots += destroy_damaged(portal).await?;
+        pass.items = list(portal).await?;
+        pass.share = pass.items.len().div_ceil(PASS_MINUTES).max(SHARE_MIN);
+        pass.minutes_left = PASS_MINUTES;
     }
-    for document in stored {
-        if orphan(portal, document).await? {
-            portal.blobs.delete(document).await?;
-            swept.blobs += 1;
-        }
+    pass.minutes_left -= 1;
+    for _ in 0..pass.share {
+        let Some(item) = pass.items.pop_front() else { break };
+        look(portal, item, &mut swept).await?;
     }
     Ok(swept)
 }
 
-/// In flight is asked before the store: an upload leaves the flight only when its commit is visible, so it is found by one of the two.
-async fn orphan(portal: &Portal, document: DocumentId) -> Result<bool, WorkflowError> {
-    if portal.in_flight.contains(document) {
+/// Everything that exists now. What comes later belongs to this process, which ends it by itself.
+async fn list(portal: &Portal) -> Result<VecDeque<Item>, WorkflowError> {
+    let erasure = portal.erasure.clone();
+    let live = blocking(move || erasure.live()).await??;
+    let stored = portal.blobs.documents().await?;
+    let known = portal.records.live_documents().await?;
+    let known = known.into_iter().map(|(document, owner)| Item::Known(document, owner));
+    let unread = live.into_iter().map(Item::Secret).chain(stored.into_iter().map(Item::Chunks));
+    Ok(known.chain(unread).collect())
+}
+
+async fn look(portal: &Portal, item: Item, swept: &mut Swept) -> Result<(), WorkflowError> {
+    match item {
+        Item::Known(document, owner) => {
+            if let Some(stream) = dead_stream(portal, document, owner).await?
+                && told(portal, stream).await? == Told::Noted
+            {
+                swept.uploads += 1;
+            }
+        }
+        Item::Secret(live) => {
+            if is_orphan(portal, DocumentId(live.doc_id)).await? {
+                swept.slots += usize::from(erase(portal, live).await?);
+            }
+        }
+        Item::Chunks(document) => {
+            if is_orphan(portal, document).await? {
+                portal.blobs.delete(document).await?;
+                swept.blobs += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Destroys damaged secrets whose place no document and no upload has. What is left of an interrupted write goes here; one that went bad under a living
+/// document stays, so that a fault of the medium destroys nothing. A mail is not looked for by its place: one whose secret is damaged is lost either way.
+async fn destroy_damaged(portal: &Portal) -> Result<usize, WorkflowError> {
+    let erasure = portal.erasure.clone();
+    let damaged = blocking(move || erasure.damaged()).await??;
+    if damaged.is_empty() {
+        return Ok(0);
+    }
+    let mut taken = HashSet::new();
+    for (_, owner) in portal.records.live_documents().await? {
+        match portal.records.request(owner).await {
+            Ok(Some(request)) => taken.extend(places(&request)),
+            Ok(None) => {}
+            // Which place it has is unknown: all of them may be its.
+            Err(StorageError::Corrupt(_)) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut destroyed = 0;
+    for slot in damaged.into_iter().filter(|slot| !taken.contains(&slot.slot.index)) {
+        let erasure = portal.erasure.clone();
+        match blocking(move || erasure.destroy_damaged(&slot)).await? {
+            Ok(_) => destroyed += 1,
+            Err(EraseError::OtherOwner) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(destroyed)
+}
+
+/// The slots that a request's row names.
+fn places(request: &DocumentRequest) -> impl Iterator<Item = u64> {
+    let held = request.document().map(|document| document.slot.index);
+    held.into_iter().chain(request.receivings.iter().map(|r| r.slot.index))
+}
+
+/// What this process could not tell a row: told now. What has no request any more is nobody's, and destroyed here.
+async fn leftovers(portal: &Portal) -> Result<Swept, WorkflowError> {
+    let mut swept = Swept::default();
+    for of in portal.cleanup.leftovers.list() {
+        match told(portal, of).await {
+            Ok(Told::Noted) => swept.uploads += 1,
+            Ok(Told::Owned) => {}
+            Err(error) => {
+                tracing::warn!(document = %of.document, request = %of.request, %error, "an upload that was given up cannot be noted for its destruction yet; this is repeated in a minute");
+                continue;
+            }
+            Ok(Told::Nobody) => {
+                let live = LiveSlot {
+                    doc_id: of.document.0,
+                    slot: of.slot,
+                };
+                swept.slots += usize::from(erase(portal, live).await?);
+                portal.blobs.delete(of.document).await?;
+            }
+        }
+        portal.cleanup.leftovers.settled(of.document);
+    }
+    Ok(swept)
+}
+
+/// `false` when it was gone already, or its place has a new owner.
+async fn erase(portal: &Portal, live: LiveSlot) -> Result<bool, WorkflowError> {
+    let erasure = portal.erasure.clone();
+    match blocking(move || erasure.destroy(&live.doc_id, &live.slot)).await? {
+        Ok(_) => Ok(true),
+        Err(EraseError::Erased | EraseError::OtherOwner) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// In flight is asked before the store: an upload leaves the flight only when a row names it, so it is found by one of the two.
+async fn is_orphan(portal: &Portal, document: DocumentId) -> Result<bool, WorkflowError> {
+    if portal.in_flight.contains(document) || portal.cleanup.leftovers.contains(document) {
         return Ok(false);
     }
     Ok(portal.records.by_document(document).await?.is_none() && !outgoing::mail::owns(portal, document).await?)
 }
 
-/// Whether a document is only noted as being received by a stream, and by none of this process, or was given up.
-async fn dead_upload(portal: &Portal, document: DocumentId, owner: RequestId) -> Result<bool, WorkflowError> {
-    if portal.in_flight.contains(document) {
-        return Ok(false);
-    }
+/// A document that is only noted as being received by a stream, and by none of this process.
+async fn dead_stream(portal: &Portal, document: DocumentId, owner: RequestId) -> Result<Option<GivenUp>, WorkflowError> {
     let request = match portal.records.request(owner).await {
         // One damaged row must not keep all others from starting. Nothing of it is destroyed: it may be a received document.
         Err(StorageError::Corrupt(why)) => {
             tracing::error!(%document, request = %owner, why, "a stored request cannot be read");
-            return Ok(false);
+            return Ok(None);
         }
         other => other?,
     };
-    // What waits between two connections is alive without any: the worker ends it when its time is over.
-    let dead = |r: &Receiving| r.document == document && matches!(r.how, How::Stream | How::Ending);
-    Ok(request.is_some_and(|r| r.receivings.iter().any(dead)) && !portal.in_flight.contains(document))
+    let streams = request.iter().flat_map(|r| &r.receivings).filter(|r| r.how == How::Stream);
+    let mut stream = streams.filter(|r| r.document == document).map(|r| GivenUp {
+        request: owner,
+        document,
+        slot: r.slot,
+        started_at: r.started_at,
+    });
+    // Asked after the row: a stream that runs entered before its row was written.
+    Ok(stream.next().filter(|_| !portal.in_flight.contains(document)))
 }

@@ -191,8 +191,9 @@ impl Half {
     }
 }
 
-/// No erasure secret lives, no chunk lies here, no upload is noted anywhere.
+/// No erasure secret lives, no chunk lies here, no upload is noted anywhere, once the worker has destroyed what was given up.
 pub async fn assert_nothing_held(house: &House, why: &str) {
+    house.clean().await;
     assert_eq!(house.portal.erasure.live().unwrap(), vec![], "{why}");
     assert_eq!(house.portal.blobs.documents().await.unwrap(), vec![], "{why}");
     assert_eq!(house.portal.records.live_documents().await.unwrap(), vec![], "{why}");
@@ -202,6 +203,7 @@ pub async fn assert_nothing_held(house: &House, why: &str) {
 /// The same, as soon as the portal has noticed that nobody is there any more.
 pub async fn until_nothing_held(house: &House) {
     until("everything is destroyed", async || {
+        house.clean().await;
         house.portal.in_flight.is_empty()
             && house.portal.erasure.live().unwrap().is_empty()
             && house.portal.blobs.documents().await.unwrap().is_empty()

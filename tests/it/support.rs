@@ -149,7 +149,7 @@ impl House {
         private(&folder.path().join("sandbox-key"), "sandbox-key");
         private(&folder.path().join("webhook"), WEBHOOK_SECRET);
         let text = format!(
-            "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
+            "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\naccept_volatile_data = true\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
              erasure = {{ slots = {}, accept_weak = true }}\nworkers = 2\n{}\n\
              [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"{}\"\napi_key_file = \"sandbox-key\"\nwebhook_secret_file = \"webhook\"\nconfirm = \"{}\"\n{}",
             wish.slots,
@@ -549,6 +549,11 @@ impl House {
         body["left"].as_u64().unwrap()
     }
 
+    /// Destroys what was given up so far, as the worker does, and nothing else.
+    pub async fn clean(&self) {
+        worker::clean(&self.portal).await;
+    }
+
     /// One step of the worker.
     pub async fn one_step(&self) -> Step {
         worker::step(&self.portal).await.unwrap()
@@ -573,7 +578,9 @@ impl House {
             if so(self).await || now - start >= limit {
                 return now - start;
             }
-            let Some(due) = self.portal.records.next_due().await.unwrap() else {
+            let records = &self.portal.records;
+            let queues = [records.next_due().await.unwrap(), records.next_cleanup().await.unwrap()];
+            let Some(due) = queues.into_iter().flatten().min() else {
                 return now - start;
             };
             hands.forward((due - now).clamp(Duration::milliseconds(1), limit - (now - start)));

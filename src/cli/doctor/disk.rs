@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use super::Findings;
 use crate::app::{Layout, privacy_of};
 use crate::config::Config;
-use crate::crypto::assurance::{self, Assurance, AssuranceClass};
-use crate::crypto::erase::{ErasureStore, ReadBack};
+use crate::crypto::assurance::{self, Assurance, AssuranceClass, Watch};
+use crate::crypto::erase::ErasureStore;
 use crate::crypto::keyfile::Protection;
 use crate::crypto::keyring::Keyring;
 use crate::crypto::private_file;
@@ -37,6 +37,7 @@ pub fn look(config: &Config, findings: &mut Findings) {
     for folder in [&config.data_dir, &layout.keys, &layout.documents] {
         private(folder, findings);
     }
+    memory(config, findings);
     keys(config, &layout, findings);
     // Before the store and the slots are touched.
     times(&layout, findings);
@@ -63,6 +64,24 @@ fn private(folder: &Path, findings: &mut Findings) {
         findings.wrong("folders", text, format!("chmod 0700 {}", folder.display()));
     } else {
         findings.good("folders", format!("{} is private", folder.display()));
+    }
+}
+
+/// A folder that the machine's next start empties.
+fn memory(config: &Config, findings: &mut Findings) {
+    match assurance::is_volatile(&config.data_dir) {
+        Ok(true) if config.accept_volatile_data => findings.note(
+            "folders",
+            format!("{} lies in memory", config.data_dir.display()),
+            "accepted by accept_volatile_data; move data_dir to a disk to keep anything over a restart of the machine",
+        ),
+        Ok(true) => findings.wrong(
+            "folders",
+            format!("{} lies in memory", config.data_dir.display()),
+            "move data_dir to a disk, or set accept_volatile_data = true",
+        ),
+        // A folder that cannot be looked at is reported already.
+        Ok(false) | Err(_) => {}
     }
 }
 
@@ -151,7 +170,7 @@ fn store(layout: &Layout, findings: &mut Findings) -> bool {
 fn slots(config: &Config, layout: &Layout, held: bool, findings: &mut Findings) {
     // The canary needs the file for itself; while a portal has it, that portal's own self-test has passed.
     let judged = if held {
-        assurance::observe(&layout.slots, Some(ReadBack::Direct)).map(|facts| assurance::judge(&facts))
+        assurance::from_outside(&layout.slots)
     } else {
         SlotsFile::open(&layout.slots, None).and_then(|slots| {
             match slots.free()? {
@@ -162,7 +181,15 @@ fn slots(config: &Config, layout: &Layout, held: bool, findings: &mut Findings) 
                 ),
                 free => findings.good("erasure", format!("{free} submissions can be taken")),
             }
-            assurance::self_test(&layout.slots, &slots)
+            let report = slots.report();
+            if report.damaged > 0 {
+                findings.wrong(
+                    "erasure",
+                    format!("{} slots fail their check: what they belong to cannot be opened", report.damaged),
+                    "look at the disk; the next start says which documents are lost",
+                );
+            }
+            Watch::begin(&layout.slots, &slots, None).map(|watch| watch.current())
         })
     };
     match judged {

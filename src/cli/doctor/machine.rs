@@ -2,7 +2,7 @@
 
 use super::Findings;
 use crate::cli::process;
-use crate::crypto::memory;
+use crate::crypto::memory::{self, Swap};
 
 /// Before this day the program did not exist.
 const BORN: i64 = 1_767_225_600;
@@ -37,8 +37,15 @@ fn hardening(findings: &mut Findings) {
     }
     if report.locked {
         findings.good("memory", "it is locked: nothing of it is swapped out");
-    } else if !report.swap_on {
-        findings.good("memory", "there is no swap that it could be written to");
+    } else if report.never_swapped {
+        findings.good("memory", "its control group swaps nothing out");
+    } else {
+        match report.swap {
+            Swap::None => findings.good("memory", "there is no swap that it could be written to"),
+            Swap::Encrypted => findings.good("memory", "the swap is encrypted"),
+            // Said among the advice.
+            Swap::Readable => {}
+        }
     }
     for advice in report.advice {
         let (text, mend) = advice.split_once("; ").unwrap_or((&advice, "see the given service unit"));

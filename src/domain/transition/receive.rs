@@ -51,7 +51,7 @@ pub(super) fn begin(request: &mut DocumentRequest, receiving: Receiving, generat
         return Ok(());
     }
     match &receiving.how {
-        How::Stream if request.receivings.iter().filter(|r| r.how == How::Stream).count() >= MAX_STREAMS => {
+        How::Stream if request.streams() >= MAX_STREAMS => {
             return Err(Refusal::TooManyStreams);
         }
         How::Stream => {}
@@ -241,9 +241,8 @@ pub(super) fn proved(durable: &[Durable], document: DocumentId, place: usize, pa
     durable.iter().any(|proof| proof.covers(document, place, part))
 }
 
-/// Nothing on its way in can win any more. Streams notice it by themselves; what waits between connections has nobody but the portal.
+/// Nothing on its way in can win any more, whether it waits between two connections or runs.
 pub(super) fn let_go(request: &mut DocumentRequest) {
-    request.receivings.retain(|r| r.how != How::Stream);
     for receiving in &mut request.receivings {
         receiving.how = How::Ending;
     }
@@ -423,7 +422,7 @@ mod tests {
             durable: vec![Durable::synced(DocumentId([1; 16]), 1, 1)],
         };
         let (moved, _) = apply(begun, progress, later).unwrap();
-        assert_eq!(moved.due_at(), Some(later + crate::domain::link::RESUME_WITHIN));
+        assert_eq!(moved.cleanup_at(), Some(later + crate::domain::link::RESUME_WITHIN));
         let end = |idle| Transition::EndReceive {
             document: DocumentId([2; 16]),
             idle,

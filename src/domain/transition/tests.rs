@@ -59,6 +59,7 @@ pub(crate) fn request(passcode: bool) -> DocumentRequest {
         terms_mac: [0; 32],
         receivings: Vec::new(),
         stage: Stage::Open { expiry_noted: false },
+        cleanup: crate::domain::request::Cleanup::default(),
         lease: None,
         fence: 0,
         tombstones: Vec::new(),
@@ -176,7 +177,21 @@ pub(crate) fn transition(step: &Try, request: &DocumentRequest, now: OffsetDateT
             },
             generation: request.link.generation - u32::from(pick.is_multiple_of(16)),
         },
-        9 => Transition::AbandonReceive(DocumentId([doc; 16])),
+        9 => match pick % 4 {
+            0 => Transition::GiveUpReceive {
+                document: DocumentId([doc; 16]),
+                slot: slot(doc),
+                started_at: now,
+            },
+            1 => Transition::LeaseCleanup {
+                until: now + Duration::seconds(60),
+            },
+            _ => Transition::CleanedUp {
+                fence: request.cleanup.fence.saturating_sub(u64::from(pick.is_multiple_of(8))),
+                documents: request.receivings.iter().map(|r| r.document).collect(),
+                again_at: pick.is_multiple_of(3).then_some(soon),
+            },
+        },
         10 => received(document(doc, now, pick % 16 != 1)),
         11..=14 => Transition::Lease {
             until: now + Duration::seconds(60),
@@ -296,14 +311,17 @@ fn check_state(r: &DocumentRequest, now: OffsetDateTime) {
     let due = r.due_at();
     match &r.stage {
         Stage::Open { .. } => {
-            assert!(due.is_some(), "an expiry or the end of its history is coming");
+            assert!(
+                due.is_some() || !r.receivings.is_empty(),
+                "an expiry or the end of its history is coming"
+            );
             assert!(r.receivings.iter().filter(|r| r.how == How::Stream).count() <= MAX_STREAMS);
             let staged: Vec<_> = r.receivings.iter().filter_map(|r| r.staged()).map(|s| &s.part).collect();
             assert!(staged.len() <= r.parts.len(), "one unfinished upload for each part: {staged:?}");
             if let Some(end) = r.receivings.iter().filter_map(|x| r.ends_at(x)).min()
-                && r.lease.is_none()
+                && r.cleanup.until.is_none()
             {
-                assert!(due.unwrap() <= end, "what must end is not slept through");
+                assert_eq!(r.cleanup_at(), Some(end), "what must end is not slept through");
             }
         }
         Stage::Held {
@@ -332,7 +350,7 @@ fn check_state(r: &DocumentRequest, now: OffsetDateTime) {
             assert!(r.lease.is_some() || due.unwrap() <= now, "a purge goes on at once");
         }
         Stage::Purged => {
-            assert!(due.is_some());
+            assert!(due.is_some() || !r.receivings.is_empty());
             assert!(!r.tombstones.is_empty());
         }
     }
@@ -425,7 +443,7 @@ fn check_step(before: &DocumentRequest, step: &Transition, after: &DocumentReque
     let shown = (before.resting_state(), after.resting_state());
     // Streams come and go without a line; so does noting the end of a link that was revoked before.
     let quiet = match step {
-        Transition::BeginReceive { .. } | Transition::AbandonReceive(_) | Transition::EndReceive { idle: false, .. } => true,
+        Transition::BeginReceive { .. } | Transition::GiveUpReceive { .. } | Transition::EndReceive { idle: false, .. } => true,
         Transition::NoteExpired { .. } => before.link.revoked_at.is_some(),
         _ => false,
     };

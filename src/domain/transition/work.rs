@@ -188,10 +188,9 @@ fn deliver(
             new_epoch,
             ..
         } => {
-            // Only before the outcome can be unknown: from there the provider is asked first.
-            // An attempt that was started counts.
-            let started = matches!(delivery.phase, Phase::Sending { .. });
-            if !started && !matches!(delivery.phase, Phase::Pending { .. }) || started && !counted {
+            // Only before the outcome can be unknown: from there the provider is asked first. An attempt that was started counts,
+            // unless our own storage broke it off: the caller says so.
+            if !matches!(delivery.phase, Phase::Sending { .. } | Phase::Pending { .. }) {
                 return Err(Refusal::Superseded);
             }
             if counted {

@@ -449,12 +449,13 @@ pub async fn vault_view(state: &State) -> Result<Vault, Problem> {
 
 pub async fn status_view(state: &State) -> Result<Status, Problem> {
     let portal = &state.portal;
+    let erasing = portal.assurance.current();
     Ok(Status {
         version: env!("CARGO_PKG_VERSION"),
         assurance: Assurance {
-            class: portal.assurance.class.to_string(),
-            file_system: portal.assurance.file_system.clone(),
-            reasons: portal.assurance.reasons.clone(),
+            class: erasing.class.to_string(),
+            file_system: erasing.file_system,
+            reasons: erasing.reasons,
         },
         locked: portal.keyring.is_locked(),
         clock_suspect: portal.records.clock_suspect(),

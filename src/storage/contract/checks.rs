@@ -40,6 +40,24 @@ pub(super) async fn one_of_many_claims_wins<G: Ground + 'static>() {
     let won = won.lock().unwrap().clone();
     assert_eq!(won.len(), 100);
     assert!(begun.load(Ordering::Relaxed) > 100, "nobody raced");
+    // Whoever lost is owned by its request until the worker has destroyed it.
+    let mut lost = 0;
+    while let Some(leased) = store
+        .records
+        .claim_cleanup(store.records.now() + Duration::seconds(60))
+        .await
+        .unwrap()
+    {
+        let documents: Vec<_> = leased.receivings.iter().map(|r| r.document).collect();
+        lost += documents.len();
+        let cleaned = Transition::CleanedUp {
+            fence: leased.cleanup.fence,
+            documents,
+            again_at: None,
+        };
+        store.records.transition(leased.id, cleaned).await.unwrap();
+    }
+    assert!(lost > 0);
     let live: BTreeMap<_, _> = store.records.live_documents().await.unwrap().into_iter().collect();
     let expected: BTreeMap<_, _> = won.iter().map(|(n, document)| (*document, requests[*n])).collect();
     assert_eq!(live, expected);
@@ -463,11 +481,22 @@ pub(super) async fn a_crash_after_each_step_of_an_upload_leaves_what_the_sweep_f
         assert!(matches!(request.stage, Stage::Open { .. }), "half a document is none");
         if steps > 0 {
             assert_eq!(request.receivings.len(), 1);
-            store
-                .records
-                .transition(request.id, Transition::AbandonReceive(document))
-                .await
-                .unwrap();
+            let give_up = Transition::GiveUpReceive {
+                document,
+                slot: request.receivings[0].slot,
+                started_at: request.receivings[0].started_at,
+            };
+            store.records.transition(request.id, give_up).await.unwrap();
+            let until = store.records.now() + Duration::seconds(60);
+            let leased = store.records.claim_cleanup(until).await.unwrap().unwrap();
+            assert_eq!(store.records.claim_cleanup(until).await.unwrap(), None, "one lease at a time");
+            let cleaned = Transition::CleanedUp {
+                fence: leased.cleanup.fence,
+                documents: vec![document],
+                again_at: None,
+            };
+            store.records.transition(request.id, cleaned).await.unwrap();
+            assert_eq!(store.records.next_cleanup().await.unwrap(), None);
         }
         store.blobs.delete(document).await.unwrap();
         store.blobs.delete(document).await.unwrap();

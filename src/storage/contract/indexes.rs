@@ -43,7 +43,7 @@ pub(super) async fn every_index_says_what_the_rows_say<G: Ground>() {
             if turn % 150 == 149 {
                 drop(store);
                 store = ground.open();
-                model.values_mut().for_each(|r| r.lease = None);
+                model.values_mut().for_each(|r| (r.lease, r.cleanup.until) = (None, None));
                 agree(&store, &model).await;
             }
         }
@@ -56,7 +56,7 @@ fn own(mut transition: Transition, n: u32) -> Transition {
     let mark = |document: &mut DocumentId| document.0[..4].copy_from_slice(&n.to_be_bytes());
     match &mut transition {
         Transition::BeginReceive { receiving, .. } => mark(&mut receiving.document),
-        Transition::AbandonReceive(document) => mark(document),
+        Transition::GiveUpReceive { document, .. } => mark(document),
         Transition::CommitReceived(document, durable) => {
             mark(&mut document.id);
             *durable = walks::durable(document);
@@ -97,6 +97,10 @@ pub(super) async fn agree(store: &Store, model: &BTreeMap<RequestId, DocumentReq
     assert_eq!(
         store.records.next_due().await.unwrap(),
         model.values().filter_map(DocumentRequest::due_at).min()
+    );
+    assert_eq!(
+        store.records.next_cleanup().await.unwrap(),
+        model.values().filter_map(DocumentRequest::cleanup_at).min()
     );
     let live: BTreeSet<_> = store.records.live_documents().await.unwrap().into_iter().collect();
     let mut expected = BTreeSet::new();

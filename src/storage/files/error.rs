@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::storage::StorageError;
+use crate::storage::{ReadError, StorageError};
 
 /// Why a chunk was not put, synced, read or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,15 @@ impl From<FileError> for StorageError {
             FileError::Busy(_) => Self::Busy,
             FileError::Gone => Self::NotFound,
             FileError::Short | FileError::Misused(_) => Self::Corrupt(error.to_string()),
+        }
+    }
+}
+
+impl From<FileError> for ReadError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Full | FileError::Busy(_) => Self::Transient(error.to_string()),
+            FileError::Gone | FileError::Short | FileError::Misused(_) => Self::Final(error.to_string()),
         }
     }
 }

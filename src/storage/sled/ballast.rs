@@ -52,6 +52,12 @@ impl Ballast {
         std::fs::metadata(&self.path).is_ok_and(|file| file.blocks() * 512 >= BALLAST_BYTES)
     }
 
+    /// Whether any of it is in place.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.path.exists()
+    }
+
     /// Allocates the ballast. Idempotent.
     ///
     /// # Errors

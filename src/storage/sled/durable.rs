@@ -4,8 +4,10 @@
 //! * No record is ever spilled into sled's unsynced side files: 16 MiB segments, values of at most
 //!   64 KiB + 16, and nothing is acknowledged while a side file exists.
 //! * Nothing is answered before its sync; waiting callers share one ([`super::group`]).
-//! * An error that leaves the log's state unknown ends the process (a hook that tests replace): going on
-//!   would show states that a restart may not find. A full disk is refused beforehand, see [`StoreError::Full`].
+//! * A write that fails ends the process (a hook that tests replace): going on would show states that a restart may
+//!   not find, and sled answers nothing after it anyway. What was acknowledged is durable, and the next start finds it.
+//!   A full disk is refused beforehand, see [`StoreError::Full`]; the ballast is given up before sled could meet it.
+//! * A start that was killed half-way stops no later one ([`super::leftovers`]).
 //! * One process at a time, by a lock file of our own.
 //!
 //! Atomic batches: `sled::Tree::apply_batch` writes a manifest in front of the batch that names the log
@@ -14,31 +16,38 @@
 //! mark_writebatch`). So a batch on one tree survives whole or not at all, and every batch before it with it.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::ballast::{BALLAST_BYTES, Ballast, FreeSpace, free_space, sync_dir};
-use super::error::{StoreError, from_read, from_write, is_full};
+use super::error::{StoreError, from_read, from_write};
 use super::fsync::log_syncs;
 use super::group::{Group, Work};
+use super::leftovers;
 use super::records::{Batch, Overlay, Rows};
 
 pub use super::group::Seq;
 
 /// Bytes of one log segment; also fixed in the files of an existing store. A record above a quarter of it
 /// would be spilled; 16 MiB is the largest that sled accepts.
-const SEGMENT_BYTES: usize = 16 << 20;
+pub(super) const SEGMENT_BYTES: usize = 16 << 20;
 /// How far free space may fall between two looks at the file system.
 const LOOK_EVERY: i64 = 4 << 20;
 /// How often sled looks for segments to clean; it spends up to half of the time on it.
 const GC_EVERY_MS: u64 = 500;
-/// How long a flush may take before the watch looks whether sled lost a wake-up.
+/// How long a flush may take before the watch looks whether sled lost a wake-up, and how often it looks at the disk.
 const WATCH: Duration = Duration::from_secs(2);
+/// With less than this free the ballast is given up: sled extends its file by a segment at a time, and what is acknowledged must find its place.
+const RELEASE_BELOW: u64 = SEGMENT_BYTES as u64;
 
-/// Called with the reason when the outcome of a write is unknown. The default logs and aborts the process.
+/// The exit code of a process whose store can take no more writes (`EX_IOERR`): start it again, what was acknowledged is there.
+pub const EXIT_CODE: u8 = 74;
+
+/// Called with the reason when a write failed and this handle answers nothing any more. The default says so and ends the process with [`EXIT_CODE`].
 pub type AbortHook = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How a store is opened.
@@ -48,7 +57,7 @@ pub struct Options {
     pub cache_bytes: u64,
     /// Below this much free space, in bytes, everything but making room is refused with `Full`.
     pub reserve_bytes: u64,
-    /// What to do when the outcome of a write is unknown.
+    /// What to do when a write failed.
     pub abort: AbortHook,
 }
 
@@ -57,14 +66,18 @@ impl Default for Options {
         Self {
             cache_bytes: 16 << 20,
             reserve_bytes: 64 << 20,
-            abort: Arc::new(log_and_abort),
+            abort: Arc::new(say_and_end),
         }
     }
 }
 
-fn log_and_abort(why: &str) {
-    tracing::error!(why, "the state of the store on disk is unknown: aborting, start again to recover");
-    std::process::abort();
+fn say_and_end(why: &str) {
+    const WHAT: &str =
+        "the store cannot be written any more; the process ends and has to be started again: what was acknowledged is on the disk";
+    tracing::error!(why, exit_code = EXIT_CODE, "{WHAT}");
+    // Log lines are held back until the portal has started.
+    let _ = writeln!(std::io::stderr().lock(), "nightdrop: {why}: {WHAT}");
+    std::process::exit(i32::from(EXIT_CODE));
 }
 
 /// Counters since the store was opened.
@@ -98,6 +111,8 @@ struct Core {
     /// Bytes that may still be written before free space is looked at again.
     credit: AtomicI64,
     watched: AtomicU64,
+    /// The ballast could not be taken although there is room: said once.
+    unballasted: AtomicBool,
     _lock: Lock,
 }
 
@@ -133,7 +148,11 @@ impl DurableSled {
             ballast.release().map_err(io)?;
         }
         let database = dir.join("sled");
+        leftovers::clear(&database)?;
         let (db, records) = open_database(&database, options.cache_bytes)?;
+        // At once: from its first write on, sled uses space again that only the snapshot just made says is free. Its name must not be lost.
+        sync_dir(&database).map_err(io)?;
+        leftovers::sync_settings(&database).map_err(io)?;
         let spilled = database.join("blobs");
         check_synced(&db)?;
         check_unspilled(&spilled)?;
@@ -153,6 +172,7 @@ impl DurableSled {
             options,
             credit,
             watched,
+            unballasted: AtomicBool::new(false),
             _lock: lock,
         };
         core.refill_ballast();
@@ -282,6 +302,14 @@ impl DurableSled {
         self.durable().await
     }
 
+    /// Whether this handle still answers.
+    ///
+    /// # Errors
+    /// The error the store died of.
+    pub fn alive(&self) -> Result<(), StoreError> {
+        self.core.group.alive()
+    }
+
     /// What is left on the store's file system.
     ///
     /// # Errors
@@ -342,20 +370,35 @@ impl Core {
         Err(StoreError::Full { must_reopen: false })
     }
 
+    /// Every error that kills the handle is reported: nothing may go on beside a store that answers nothing.
     fn report(&self, error: &StoreError) {
-        match error {
-            StoreError::Unknown(why) => (self.options.abort)(why),
-            other => tracing::error!(error = %other, "the store answers nothing any more"),
-        }
+        (self.options.abort)(&error.to_string());
     }
 
     fn refill_ballast(&self) {
         let wanted = self.options.reserve_bytes.saturating_add(BALLAST_BYTES);
-        if self.ballast.is_held() || room(&self.dir).is_ok_and(|free| free.bytes < wanted) {
+        if self.ballast.is_held() || !room(&self.dir).is_ok_and(|free| free.bytes >= wanted) {
             return;
         }
-        if let Err(error) = self.ballast.restore() {
-            tracing::warn!(%error, "no ballast: a full disk could not be emptied");
+        match self.ballast.restore() {
+            Ok(()) => self.unballasted.store(false, Ordering::Relaxed),
+            Err(error) if !self.unballasted.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(%error, "no ballast: a full disk could not be emptied");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Gives the ballast up right before a write that could meet a full disk: other programs may have taken what was just seen to be free. Not earlier:
+    /// they would take the ballast's room too.
+    fn spare_sled_a_full_disk(&self) {
+        if !room(&self.dir).is_ok_and(|free| free.bytes < RELEASE_BELOW) || !self.ballast.is_there() {
+            return;
+        }
+        self.credit.store(0, Ordering::Relaxed);
+        match self.ballast.release() {
+            Ok(()) => tracing::warn!("the disk is full: its ballast was given up so that purging can go on; make room"),
+            Err(error) => tracing::error!(%error, "the disk is full and its ballast cannot be given up"),
         }
     }
 
@@ -373,6 +416,7 @@ impl Core {
 
     fn flush(&self, rows: &Overlay) -> Result<(), StoreError> {
         self.group.alive()?;
+        self.spare_sled_a_full_disk();
         if !rows.is_empty() {
             let mut batch = ::sled::Batch::default();
             for (key, value) in rows {
@@ -393,6 +437,8 @@ impl Core {
     /// Works around a lost wake-up of sled: when a log write fails on one of its two paths
     /// (`logger.rs: exit_reservation`), it stores the error and forgets to wake those who wait for the log.
     /// Any new reservation sees the stored error and wakes them; making a tree is one that takes no lock.
+    ///
+    /// Beside that: a failed write of sled's own threads is noticed although nobody writes, and the ballast is taken back once there is room.
     fn watch_until(&self, stopped: &mpsc::Receiver<()>) {
         const NAME: &[u8] = b"wake";
         while matches!(stopped.recv_timeout(WATCH), Err(mpsc::RecvTimeoutError::Timeout)) {
@@ -401,6 +447,14 @@ impl Core {
             if running && self.watched.swap(round, Ordering::SeqCst) == round {
                 let _ = self.db.open_tree(NAME).and_then(|_| self.db.drop_tree(NAME));
             }
+            if let Err(error) = self.db.context.global_error()
+                && self.group.alive().is_ok()
+            {
+                let error = from_write(error);
+                self.group.die(&error);
+                self.report(&error);
+            }
+            self.refill_ballast();
         }
     }
 }
@@ -496,9 +550,5 @@ fn room(dir: &Path) -> Result<FreeSpace, StoreError> {
 }
 
 fn io(error: std::io::Error) -> StoreError {
-    if is_full(&error) {
-        StoreError::Full { must_reopen: true }
-    } else {
-        StoreError::Io(error.to_string())
-    }
+    error.into()
 }

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::storage::ReadError;
+
 /// An error of the embedded store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
@@ -15,8 +17,8 @@ pub enum StoreError {
     ///
     /// `must_reopen: false`: refused beforehand, nothing was applied, the store goes on and may be asked again.
     /// `must_reopen: true`: sled itself ran out of space. What was not yet acknowledged may or may not have
-    /// survived; this handle answers nothing but this error. Drop it, make room (the ballast is released by
-    /// the next open when needed) and open again.
+    /// survived; this handle answers nothing but this error, and the abort hook has been called. The next open
+    /// releases the ballast when needed.
     Full { must_reopen: bool },
     /// A value above the limit, or an empty one where bytes are needed. Nothing was written.
     Size { bytes: usize, limit: usize },
@@ -53,6 +55,23 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+/// Damage is final; everything else that can go wrong while reading is an outage.
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Corrupt(why) => Self::Final(why),
+            StoreError::Size { .. } => Self::Final(error.to_string()),
+            StoreError::Held
+            | StoreError::Older
+            | StoreError::NotDurable(_)
+            | StoreError::Full { .. }
+            | StoreError::Spilled
+            | StoreError::Io(_)
+            | StoreError::Unknown(_) => Self::Transient(error.to_string()),
+        }
+    }
+}
+
 /// Sorts an error that sled answered to a read or to opening.
 pub(super) fn from_read(error: ::sled::Error) -> StoreError {
     match error {
@@ -68,6 +87,17 @@ pub(super) fn from_write(error: ::sled::Error) -> StoreError {
     match error {
         ::sled::Error::Io(io) if is_full(&io) => StoreError::Full { must_reopen: true },
         other => StoreError::Unknown(other.to_string()),
+    }
+}
+
+/// An error of the files around sled's.
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        if is_full(&error) {
+            Self::Full { must_reopen: true }
+        } else {
+            Self::Io(error.to_string())
+        }
     }
 }
 

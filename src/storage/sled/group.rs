@@ -153,6 +153,17 @@ impl Group {
         }
     }
 
+    /// Marks the handle as dead without a round: a write of sled's own threads failed.
+    pub(super) fn die(&self, error: &StoreError) {
+        let mut waiting = self.waiting();
+        waiting.dead.get_or_insert_with(|| error.clone());
+        let answered = std::mem::take(&mut waiting.waiters);
+        drop(waiting);
+        for waiter in answered.into_values().flatten() {
+            waiter(Err(error.clone()));
+        }
+    }
+
     fn idle(&self) -> bool {
         let waiting = self.waiting();
         waiting.dead.is_some() || waiting.synced >= self.now().0

@@ -43,6 +43,8 @@ impl Outbox for SledStore {
     async fn listen(&self, anybody: bool) -> Result<(), StorageError> {
         self.decide(|rows, _| {
             let mut batch = Batch::new();
+            // Part of every start, on a full disk too.
+            batch.frees_space();
             let before = rows.get(&key::meta(LISTENING))?.is_some();
             if anybody && !before {
                 let last = number(rows, &key::meta("last-audit"))?.unwrap_or(0);

@@ -177,12 +177,17 @@ fn a_copy_of_the_lock_holds_nobody_up() {
 #[test]
 fn nothing_is_acknowledged_while_a_record_is_spilled() {
     let scratch = Scratch::new();
-    let store = scratch.open();
+    let (options, reasons) = harmless();
+    let store = DurableSled::open(&scratch.0, options).unwrap();
     let spilled = scratch.0.join("sled/blobs/1");
     std::fs::write(&spilled, b"x").unwrap();
     let seq = store.apply(batch(&[("a", Some("1"))])).unwrap();
     assert_eq!(store.settled_blocking(seq), Err(StoreError::Spilled));
     assert_eq!(store.apply(batch(&[("b", Some("1"))])), Err(StoreError::Spilled));
+    assert!(
+        !reasons.lock().unwrap().is_empty(),
+        "a store that answers nothing is no store to go on with"
+    );
     drop(store);
     assert_eq!(DurableSled::open(&scratch.0, Options::default()).err(), Some(StoreError::Spilled));
     std::fs::remove_file(spilled).unwrap();
@@ -254,7 +259,10 @@ fn a_full_disk_is_typed_and_the_store_opens_again() {
     let seq = store.apply(batch(&[("a", Some("1"))])).unwrap();
     assert_eq!(store.settled_blocking(seq), Err(StoreError::Full { must_reopen: true }));
     assert_eq!(store.apply(batch(&[("b", Some("1"))])), Err(StoreError::Full { must_reopen: true }));
-    assert!(reasons.lock().unwrap().is_empty(), "a full disk is no reason to die");
+    assert!(
+        !reasons.lock().unwrap().is_empty(),
+        "a store that answers nothing is no store to go on with"
+    );
     injected::heal(&scratch.log());
     drop(store);
     assert_eq!(scratch.open().records().get(b"kept").unwrap(), Some(b"1".to_vec()));

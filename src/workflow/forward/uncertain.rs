@@ -92,7 +92,7 @@ impl Step<'_> {
         let parcel = match parcel::open(self.portal, &self.request, open.document, open.intent.epoch) {
             Ok(parcel) => parcel,
             // It may have arrived all the same.
-            Err(Closed::Locked | Closed::Lost | Closed::Poison(_)) => return self.ask(open, connector).await,
+            Err(Closed::Locked | Closed::Lost | Closed::Poison(_) | Closed::Unread(_)) => return self.ask(open, connector).await,
         };
         if terms::check(self.portal, &self.request).is_err() || parcel.digest() != open.intent.digest {
             return self.ask(open, connector).await;
@@ -123,7 +123,7 @@ impl Step<'_> {
                 self.check_again(problem, now + pause).await
             }
             // This try had no effect, which says nothing of the one before.
-            Err(Failure::Final { .. } | Failure::Poison { .. }) => self.ask(open, connector).await,
+            Err(Failure::Final { .. } | Failure::Poison { .. } | Failure::Unread { .. }) => self.ask(open, connector).await,
             other => self.outcome(open.document, open.delivery, connector.as_ref(), other).await,
         }
     }

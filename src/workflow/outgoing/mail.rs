@@ -120,9 +120,9 @@ pub async fn queue(
     };
     // The sweep destroys secrets that belong to nobody; until the row stands, this is whose it is.
     let owner = DocumentId(id.0);
-    portal.in_flight.enter(owner);
+    let in_flight = portal.in_flight.enter(owner);
     let queued = sealed(portal, request, id, kind, due, &content, by).await;
-    portal.in_flight.leave(owner);
+    drop(in_flight);
     if !queued? {
         return Ok(Queued::Before);
     }
@@ -151,11 +151,7 @@ async fn sealed(
         Ok(free) if free <= SLOTS_LEFT => Err(EraseError::SlotsFull),
         _ => erasure.put(&id.0, &secret),
     })
-    .await?
-    .map_err(|error| match error {
-        EraseError::SlotsFull => WorkflowError::Storage(StorageError::Full),
-        other => WorkflowError::Internal(other.to_string()),
-    })?;
+    .await??;
     let dispatch = Dispatch {
         id,
         channel: Channel::Mail,
@@ -177,8 +173,11 @@ async fn sealed(
     };
     let event = AuditEvent::new(now, by, "mail.queued").on(request.id).with("kind", kind.as_str());
     let posted = portal.records.post(dispatch.clone(), event).await;
-    if !matches!(posted, Ok(true)) {
-        erase(portal, &dispatch).await;
+    match posted {
+        Ok(true) => {}
+        // It may have been written: then the mail is sent and its secret dies with it. Otherwise the sweep finds that nobody owns it.
+        Err(StorageError::Indeterminate(_)) => {}
+        Ok(false) | Err(_) => erase(portal, &dispatch).await,
     }
     Ok(posted?)
 }
@@ -236,7 +235,7 @@ pub async fn open(portal: &Portal, dispatch: &Dispatch) -> Result<Opened, Workfl
     let secret = match blocking(move || erasure.get(&id.0, &slot)).await? {
         Ok(secret) => secret,
         Err(EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged | EraseError::NoSuchSlot) => return Ok(Opened::Lost),
-        Err(error) => return Err(WorkflowError::Internal(error.to_string())),
+        Err(error) => return Err(error.into()),
     };
     let Ok(plain) = portal.secrets.open_erasable_field(&secret, &context(id), &sealed.0) else {
         return Ok(Opened::Lost);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{ReceiveError, Submission, place_of};
+use super::{Held, ReceiveError, Submission, place_of};
 use crate::crypto::header::{Context, ErasureKind};
 use crate::crypto::meta::Meta;
 use crate::crypto::seal::DocumentSealer;
@@ -10,7 +10,7 @@ use crate::crypto::stream::CHUNK_LEN;
 use crate::domain::document::{Durable, PartName, PartSpec, StoredPart};
 use crate::domain::transition::{Refusal as Illegal, SealedPart, Transition};
 use crate::inspect::{Inspector, Refusal};
-use crate::storage::{PartWriter, StorageError};
+use crate::storage::PartWriter;
 use crate::workflow::WorkflowError;
 use crate::workflow::lanes::{Hold, Turn};
 use crate::workflow::parcel::Target;
@@ -69,7 +69,9 @@ impl PartReceiver<'_> {
             sealer,
             mut writer,
         } = self.sealing.take().ok_or(ReceiveError::CutOff)?;
+        let writing = self.submission.writing().await?;
         let durable = writer.sync().await?;
+        drop(writing);
         let target = Target::of(&self.submission.portal, &self.submission.request, &self.spec.name)?;
         let meta = Meta {
             file_name: std::mem::take(&mut self.file_name),
@@ -134,7 +136,9 @@ impl PartReceiver<'_> {
             return Err(ReceiveError::CutOff);
         };
         sealing.sealer.seal_chunk_in_place(&mut self.chunk, last)?;
+        let writing = self.submission.writing().await?;
         sealing.writer.put(&self.chunk).await?;
+        drop(writing);
         crate::crash::point("C6");
         self.chunk.clear();
         Ok(())
@@ -152,6 +156,7 @@ impl PartReceiver<'_> {
         };
         let public = self.submission.portal.keyring.current();
         let (header, sealer) = DocumentSealer::begin(&public, &context, &secret)?;
+        let _writing = self.submission.writing().await?;
         let writer = self
             .submission
             .portal
@@ -194,23 +199,23 @@ impl Submission {
 
     /// Keeps one sealed part durably. With the last one the drop is received.
     async fn keep(&mut self, part: StoredPart, durable: Durable, length: u64) -> Result<(), ReceiveError> {
-        let (Some(held), Some(lasting)) = (&mut self.held, &mut self.lasting) else {
+        let (Some(held), Some(lasting)) = (self.held.take(), &mut self.lasting) else {
             return Err(WorkflowError::Refused(Illegal::Incomplete).into());
         };
+        let slot = held.open()?.slot();
         let sealed = SealedPart {
             document: self.document,
-            slot: held.slot,
+            slot,
             generation: self.request.link.generation,
             started_at: self.asked_at,
             part,
             durable,
             length,
             upload: lasting.upload,
-            joins: held.given_up,
+            joins: matches!(held, Held::Owned(_)),
             receiver: self.receiver,
         };
         let name = sealed.part.name.clone();
-        let ours = !std::mem::replace(&mut held.given_up, true);
         match self
             .portal
             .records
@@ -219,24 +224,25 @@ impl Submission {
         {
             Ok(request) => {
                 crate::crash::point("C10");
+                self.held = match held {
+                    Held::Fresh(fresh) => fresh.owned().map(Held::Owned),
+                    owned => Some(owned),
+                };
                 lasting.here.push(name);
-                lasting.slot = Some(held.slot);
+                lasting.slot = Some(slot);
                 let received = request.document().map(|d| d.parts.iter().map(|p| p.size).sum());
                 if let Some(bytes) = received {
                     super::count(&self.portal, bytes);
-                    lasting.done = Some(request.clone());
+                    lasting.done = Some(request);
                 }
-                super::destroy_ended(&self.portal, &request).await;
+                // Its staged bytes, and those of every other upload that did not win.
+                self.portal.cleanup.bell.notify_one();
                 Ok(())
             }
-            // Whether it was written is unknown: the sweep decides from what the store says.
-            Err(error @ StorageError::Indeterminate(_)) => Err(error.into()),
-            Err(error) => {
-                if ours && let Some(held) = self.held.take() {
-                    held.destroy().await;
-                }
-                Err(error.into())
-            }
+            Err(error) => Err(match held {
+                Held::Fresh(fresh) => super::refused(fresh, error).await,
+                Held::Owned(_) => error.into(),
+            }),
         }
     }
 }

@@ -6,13 +6,14 @@ use zeroize::Zeroizing;
 
 use super::{ResumeError, secret};
 use crate::crypto::staging::{STAGED_LEN, Staging, StagingKey};
-use crate::domain::document::{PartSpec, SlotRef};
+use crate::domain::document::PartSpec;
 use crate::domain::id::DocumentId;
 use crate::domain::request::DocumentRequest;
 use crate::domain::token::PlainToken;
 use crate::domain::transition::{Refusal as Illegal, Transition};
 use crate::inspect::Inspector;
 use crate::storage::{BlobKey, PartWriter, StorageError};
+use crate::workflow::in_flight::Writer;
 use crate::workflow::lanes::Turn;
 use crate::workflow::receive::{OpenedLink, ReceiveError, Submission, closed, inspector, place_of, whole};
 use crate::workflow::{Portal, WorkflowError};
@@ -36,7 +37,7 @@ struct Inner {
     seen: OpenedLink,
     spec: PartSpec,
     document: DocumentId,
-    slot: SlotRef,
+    writer: Writer,
     key: StagingKey,
     staging: Staging,
     /// Writes the whole chunks, from the first one on that this connection brings.
@@ -83,14 +84,23 @@ impl Upload {
         // The writer of before may have come further, or to the end.
         let request = portal.records.request(link.request.id).await?.ok_or(ResumeError::None)?;
         stands(&request, spec, offset, wanted)?;
+        let document = request.staging(&spec.name).ok_or(ResumeError::None)?.0.document;
+        // Entered before the row is read for good: whoever destroys it finds this writer, or this one finds that it is given up.
+        let writer = portal.in_flight.enter(document);
+        let request = portal.records.request(link.request.id).await?.ok_or(ResumeError::None)?;
+        stands(&request, spec, offset, Some(document))?;
         let (receiving, staged) = request.staging(&spec.name).ok_or(ResumeError::None)?;
-        let (document, slot) = (receiving.document, receiving.slot);
         let secret = secret(portal, receiving).await?.ok_or(ResumeError::None)?;
         let key = StagingKey::derive(token, &secret, &document.0);
         let staging = Staging::from_box(&key, &staged.state).map_err(unreadable)?;
         let mut waiting = Zeroizing::new(Vec::with_capacity(2 * STAGED_LEN));
         if let Some(place) = staging.tail_place() {
-            let tail = portal.blobs.get(tail_key(document, place)).await?.ok_or_else(missing)?;
+            let tail = portal
+                .blobs
+                .get(tail_key(document, place))
+                .await
+                .map_err(StorageError::from)?
+                .ok_or_else(missing)?;
             waiting.extend_from_slice(&staging.open_tail(&key, &tail).map_err(unreadable)?);
         }
         drop(hold);
@@ -102,7 +112,7 @@ impl Upload {
             portal: portal.clone(),
             spec: spec.clone(),
             document,
-            slot,
+            writer,
             key,
             kept_tail: staging.tail_place(),
             durable: staging.offset(),
@@ -154,7 +164,7 @@ impl Upload {
     /// Stages what came.
     ///
     /// # Errors
-    /// [`ReceiveError::File`] when the beginning of the file is not acceptable: then the upload is destroyed already.
+    /// [`ReceiveError::File`] when the beginning of the file is not acceptable: then the upload is given up already.
     pub async fn push(&mut self, bytes: &[u8]) -> Result<(), ResumeError> {
         if bytes.len() as u64 > self.left() {
             return Err(ResumeError::TooLong);
@@ -162,7 +172,7 @@ impl Upload {
         for piece in bytes.chunks(STAGED_LEN) {
             let inner = self.0.as_mut().ok_or(ResumeError::None)?;
             if let Err(error) = inner.take_in(piece) {
-                self.destroy().await;
+                self.give_up().await;
                 return Err(error);
             }
             // The end of the file needs no staging: it is sealed at once.
@@ -226,11 +236,11 @@ impl Upload {
         self.0 = None;
     }
 
-    async fn destroy(&mut self) {
+    async fn give_up(&mut self) {
         if let Some(inner) = self.0.take() {
             let tasks = inner.portal.tasks.clone();
-            let destroyed = whole(&tasks, async move { inner.destroy().await });
-            if let Err(error) = destroyed.await {
+            let given_up = whole(&tasks, async move { inner.give_up().await });
+            if let Err(error) = given_up.await {
                 tracing::warn!(?error, "a refused upload stays until its time is over");
             }
         }
@@ -285,6 +295,7 @@ impl Inner {
         let Some(plain) = self.waiting.first_chunk::<STAGED_LEN>() else {
             return Ok(());
         };
+        let writing = self.writer.hold().await.ok_or(ResumeError::Superseded)?;
         let mut chunks = match self.chunks.take() {
             Some(chunks) => chunks,
             // Whatever lies behind them was never acknowledged.
@@ -292,6 +303,7 @@ impl Inner {
         };
         let chunk = self.staging.seal_chunk(&self.key, plain).map_err(WorkflowError::from)?;
         chunks.put(&chunk).await?;
+        drop(writing);
         self.chunks = Some(chunks);
         let rest = Zeroizing::new(self.waiting[STAGED_LEN..].to_vec());
         self.waiting.clear();
@@ -314,6 +326,7 @@ impl Inner {
             return Ok(());
         }
         let hold = self.turn.hold().await.ok_or(ResumeError::Superseded)?;
+        let writing = self.writer.hold().await.ok_or(ResumeError::Superseded)?;
         let mut durable = Vec::new();
         if let Some(chunks) = &mut self.chunks {
             durable.push(chunks.sync().await?);
@@ -327,6 +340,7 @@ impl Inner {
             file.put(&tail).await?;
             durable.push(file.sync().await?);
         }
+        drop(writing);
         let progress = Transition::StageProgress {
             document: self.document,
             from: self.durable,
@@ -343,7 +357,7 @@ impl Inner {
         Ok(())
     }
 
-    /// The same way as a form's: inspected, sealed, stored. Refused here, the upload is destroyed.
+    /// The same way as a form's: inspected, sealed, stored. Refused here, the upload is given up.
     async fn seal(self: Box<Self>) -> Result<Progress, ResumeError> {
         // Nobody may begin the part again before this is decided.
         let hold = self.turn.hold().await.ok_or(ResumeError::Superseded)?;
@@ -361,7 +375,7 @@ impl Inner {
                 request: Box::new(request),
             }),
             Err(refused @ ReceiveError::File { .. }) => {
-                self.destroy().await?;
+                self.give_up().await?;
                 Err(refused.into())
             }
             Err(error) => Err(error.into()),
@@ -370,22 +384,20 @@ impl Inner {
 
     async fn seal_once(&self) -> Result<DocumentRequest, ReceiveError> {
         let request = self.portal.records.request(self.request.id).await?.ok_or(WorkflowError::NotFound)?;
-        // Taken back, withdrawn, or received by another way meanwhile.
-        if request
-            .staging(&self.spec.name)
-            .is_none_or(|(receiving, _)| receiving.document != self.document)
-        {
-            return Err(match closed(&request, self.portal.records.now()) {
-                Some(refusal) => WorkflowError::Refused(refusal).into(),
-                None => WorkflowError::Refused(Illegal::Superseded).into(),
-            });
+        if let Some(refusal) = self.ended(&request) {
+            return Err(WorkflowError::Refused(refusal).into());
         }
         let id = request.id;
         let submission = Submission::lasting(self.portal.clone(), request, self.seen.now, Some(self.document))?;
         let mut submission = submission.received_by(self.receiver);
         if let Err(error) = self.fill(&mut submission).await {
             submission.abandon().await;
-            return Err(error);
+            // What is given up meanwhile is destroyed under this reader.
+            let request = self.portal.records.request(id).await?.ok_or(WorkflowError::NotFound)?;
+            return Err(match (self.ended(&request), error) {
+                (Some(refusal), ReceiveError::Workflow(_)) => WorkflowError::Refused(refusal).into(),
+                (_, error) => error,
+            });
         }
         match submission.missing().is_empty() {
             true => submission.commit().await,
@@ -393,11 +405,25 @@ impl Inner {
         }
     }
 
+    /// Taken back, withdrawn, or received by another way.
+    fn ended(&self, request: &DocumentRequest) -> Option<Illegal> {
+        let stands = request
+            .staging(&self.spec.name)
+            .is_some_and(|(receiving, _)| receiving.document == self.document);
+        (!stands).then(|| closed(request, self.portal.records.now()).unwrap_or(Illegal::Superseded))
+    }
+
     async fn fill(&self, submission: &mut Submission) -> Result<(), ReceiveError> {
         let mut part = submission.part(self.spec.clone(), self.staging.file_name(), self.staging.declared())?;
         let mut reader = self.staging.reader();
         for number in 0..self.staging.chunks() {
-            let chunk = self.portal.blobs.get(chunk_key(self.document, number)).await?.ok_or_else(missing)?;
+            let chunk = self
+                .portal
+                .blobs
+                .get(chunk_key(self.document, number))
+                .await
+                .map_err(StorageError::from)?
+                .ok_or_else(missing)?;
             part.push(&reader.open(&self.key, &chunk).map_err(unreadable)?).await?;
         }
         reader.finish().map_err(unreadable)?;
@@ -405,13 +431,13 @@ impl Inner {
         part.finish().await
     }
 
-    async fn destroy(&self) -> Result<(), ReceiveError> {
+    async fn give_up(&self) -> Result<(), ReceiveError> {
         let end = Transition::EndReceive {
             document: self.document,
             idle: false,
         };
         match self.portal.records.transition(self.request.id, end).await {
-            Ok(_) => super::destroy_now(&self.portal, self.request.id, self.document, self.slot).await,
+            Ok(_) => self.portal.cleanup.bell.notify_one(),
             // It ended otherwise meanwhile.
             Err(StorageError::Refused(_)) => {}
             Err(error) => return Err(error.into()),

@@ -35,7 +35,7 @@ impl Site {
         private(&folder.path().join("sandbox-key"), "sandbox-key");
         private(&folder.path().join("webhook"), secret);
         let text = format!(
-            "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
+            "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\naccept_volatile_data = true\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
              erasure = {{ slots = 256, accept_weak = true }}\nworkers = 1\nlimits = {{ uploads_per_address = 16, pages_per_address = 100000 }}\n\
              [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"{}\"\napi_key_file = \"sandbox-key\"\nwebhook_secret_file = \"webhook\"\nconfirm = \"{confirm}\"\n{more}",
             sandbox.url(),

@@ -210,7 +210,7 @@ impl Site {
         }
         let server = Server::start(case.vendor).await;
         let text = format!(
-            "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
+            "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\naccept_volatile_data = true\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
              erasure = {{ slots = 64, accept_weak = true }}\nworkers = 1\n{}",
             tables(case.kind, &case.lines, &server, folder.path()),
         );

@@ -205,7 +205,7 @@ struct Office {
 impl Office {
     async fn open() -> Self {
         let (folder, server) = (Folder::new(), Server::start(Box::new(Desk(Mood::Well))).await);
-        let mut text = "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\n".to_owned();
+        let mut text = "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\naccept_volatile_data = true\n".to_owned();
         for question in &QUESTIONS {
             let name = question.name;
             text.push_str(&format!(
@@ -318,7 +318,7 @@ async fn the_doctor_asks_every_provider_and_says_what_it_answered() {
 #[tokio::test]
 async fn without_a_provider_the_words_say_whose_turn_it_is() {
     let folder = Folder::new();
-    let text = "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\nerasure = { slots = 64, accept_weak = true }\n";
+    let text = "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\naccept_volatile_data = true\nerasure = { slots = 64, accept_weak = true }\n";
     let config = Config::parse(text, folder.path(), std::iter::empty()).unwrap();
     app::create(&config, &KeyProtection::KekFile, Suite::X25519).unwrap();
     let app = App::open(config, Source::System).await.unwrap();

@@ -189,7 +189,10 @@ async fn both(house: &House, link: &Link, body: &[u8]) -> ((u16, String), Value)
             .await;
         let answer = raw.answer().await;
         assert_nothing_held(house, &answer.body).await;
-        assert_eq!(house.request(link).await, before, "{}", answer.body);
+        let mut after = house.request(link).await;
+        // Only how often something was destroyed shows.
+        after.cleanup = before.cleanup;
+        assert_eq!(after, before, "{}", answer.body);
         answers.push(answer);
     }
     let problem = answers.pop().unwrap();

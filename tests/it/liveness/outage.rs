@@ -1,0 +1,159 @@
+//! An outage of the portal's own storage is no verdict on a document, however long it lasts; damage is one, after three looks.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use nightdrop::crypto::erase::{EraseError, ErasureStore, LiveSlot, ReadBack, SlotRef};
+use nightdrop::crypto::secret::ErasureSecret;
+use nightdrop::domain::delivery::Phase;
+use nightdrop::domain::request::RequestState;
+use nightdrop::worker::{self, Step};
+use nightdrop::workflow::Portal;
+
+use super::*;
+
+/// What reading answers while it is set.
+#[derive(Clone, Default)]
+struct Fault(Arc<std::sync::Mutex<Option<ReadError>>>);
+
+impl Fault {
+    fn set(&self, fault: Option<ReadError>) {
+        *self.0.lock().unwrap() = fault;
+    }
+
+    fn now(&self) -> Option<ReadError> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+struct Chunks(Arc<dyn BlobStore>, Fault);
+
+#[async_trait]
+impl BlobStore for Chunks {
+    async fn put(&self, key: BlobKey, chunk: Bytes) -> Result<(), StorageError> {
+        self.0.put(key, chunk).await
+    }
+    async fn get(&self, key: BlobKey) -> Result<Option<Bytes>, ReadError> {
+        self.1.now().map_or(Ok(()), Err)?;
+        self.0.get(key).await
+    }
+    async fn delete(&self, document: DocumentId) -> Result<(), StorageError> {
+        self.0.delete(document).await
+    }
+    async fn delete_file(&self, document: DocumentId, file_index: u8) -> Result<(), StorageError> {
+        self.0.delete_file(document, file_index).await
+    }
+    async fn documents(&self) -> Result<Vec<DocumentId>, StorageError> {
+        self.0.documents().await
+    }
+    fn room_for(&self, bytes: u64) -> bool {
+        self.0.room_for(bytes)
+    }
+}
+
+struct Slots(Arc<dyn ErasureStore>, Fault);
+
+impl ErasureStore for Slots {
+    fn put(&self, doc_id: &[u8; 16], secret: &ErasureSecret) -> Result<SlotRef, EraseError> {
+        self.0.put(doc_id, secret)
+    }
+    fn get(&self, doc_id: &[u8; 16], slot: &SlotRef) -> Result<ErasureSecret, EraseError> {
+        match self.1.now() {
+            Some(_) => Err(EraseError::Io(std::io::Error::from_raw_os_error(5))),
+            None => self.0.get(doc_id, slot),
+        }
+    }
+    fn destroy(&self, doc_id: &[u8; 16], slot: &SlotRef) -> Result<ReadBack, EraseError> {
+        self.0.destroy(doc_id, slot)
+    }
+    fn live(&self) -> Result<Vec<LiveSlot>, EraseError> {
+        self.0.live()
+    }
+    fn free(&self) -> Result<u64, EraseError> {
+        self.0.free()
+    }
+}
+
+enum Where {
+    Chunks,
+    Slots,
+}
+
+async fn work(portal: &Arc<Portal>) {
+    while worker::step(portal).await.unwrap() == Step::Done {}
+}
+
+/// A held document, and its portal with a fault in one place; the worker is driven by hand.
+async fn held(place: Where) -> (House, crate::support::Hands, Link, Arc<Portal>, Fault) {
+    let (wish, hands) = Wish::default().with_hands();
+    let clock = wish.clock.clone();
+    let mut house = House::wished(wish).await;
+    let link = house.issue(ask("applicant-1", "passport")).await;
+    house.drop_front(&link, 1).await;
+    house.stop().await;
+    house.let_go().await;
+    let config = house.config().clone();
+    let mut opened = None;
+    until("the store is free", async || {
+        opened = App::open(config.clone(), clock.clone()).await.ok();
+        opened.is_some()
+    })
+    .await;
+    let mut portal = opened.unwrap().portal;
+    let fault = Fault::default();
+    let inside = Arc::get_mut(&mut portal).expect("nobody else has it yet");
+    match place {
+        Where::Chunks => inside.blobs = Arc::new(Chunks(inside.blobs.clone(), fault.clone())),
+        Where::Slots => inside.erasure = Arc::new(Slots(inside.erasure.clone(), fault.clone())),
+    }
+    (house, hands, link, portal, fault)
+}
+
+#[tokio::test]
+async fn an_outage_of_reading_uses_up_no_try_and_the_document_leaves_when_it_is_over() {
+    for place in [Where::Chunks, Where::Slots] {
+        let (house, hands, link, portal, fault) = held(place).await;
+        fault.set(Some(ReadError::Transient("the disk is away".to_owned())));
+        for _ in 0..60 {
+            work(&portal).await;
+            hands.forward(time::Duration::seconds(40));
+        }
+        let request = portal.records.request(link.id).await.unwrap().unwrap();
+        let (_, delivery) = request.held().expect("still held");
+        assert_eq!((delivery.attempts, delivery.poison), (0, 0));
+        assert!(
+            matches!(delivery.phase, Phase::Pending { .. }),
+            "{:?}",
+            request.state(portal.records.now())
+        );
+        assert_eq!(delivery.last_problem.as_ref().unwrap().code, "storage.unavailable");
+        fault.set(None);
+        work(&portal).await;
+        hands.forward(time::Duration::minutes(2));
+        work(&portal).await;
+        let request = portal.records.request(link.id).await.unwrap().unwrap();
+        assert_eq!(request.state(portal.records.now()), RequestState::Purged);
+        assert_eq!(house.has("applicant-1").await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn damage_is_a_verdict_after_three_looks() {
+    let (_house, hands, link, portal, fault) = held(Where::Chunks).await;
+    fault.set(Some(ReadError::Final("its length is wrong".to_owned())));
+    for look in 1..=3 {
+        let before = portal.records.request(link.id).await.unwrap().unwrap();
+        assert_ne!(
+            before.state(portal.records.now()),
+            RequestState::NeedsAttention,
+            "before look {look}"
+        );
+        work(&portal).await;
+        hands.forward(time::Duration::minutes(2));
+    }
+    let request = portal.records.request(link.id).await.unwrap().unwrap();
+    assert_eq!(request.state(portal.records.now()), RequestState::NeedsAttention);
+    assert_eq!(
+        request.held().unwrap().1.last_problem.as_ref().unwrap().code,
+        "document.cannot_be_opened"
+    );
+}

@@ -1,0 +1,322 @@
+//! Many people at once, a provider that misbehaves, no crash: whatever was acknowledged arrives whole, and nothing of it stays here.
+//!
+//! Each person drops front and back by resumable uploads (in pieces, cut off and resumed, begun anew, from two devices at once, taken back and sent again) or by the form.
+//! At the end every acknowledged byte is looked up at the provider by its digest. It prints its figures; `NIGHTDROP_TEST_LONG` makes it twenty minutes.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration as Wait, Instant};
+
+use nightdrop::domain::request::RequestState;
+use time::Duration;
+
+use crate::raw::until_nothing_held;
+use crate::resume::{Part, number};
+use crate::support::{Hands, House, Link, Wish, ask, png, sha256};
+
+const PEOPLE: u64 = 8;
+const SHORT: Wait = Wait::from_secs(30);
+/// Different photos: making one costs more than sending it.
+const PHOTOS: u64 = 60;
+const LONG: Wait = Wait::from_secs(20 * 60);
+/// What the provider does beside what it should. None of it is a refusal for good.
+const MISBEHAVIOUR: [&str; 9] = [
+    "503:0",
+    "500",
+    "drop",
+    "commit_then_drop",
+    "commit_then_500",
+    "garbage",
+    "duplicate",
+    "slow:300",
+    "429:1",
+];
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % n
+    }
+}
+
+/// What one person got acknowledged: the digests of both sides.
+struct Acknowledged {
+    link: Link,
+    applicant: String,
+    front: String,
+    back: String,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a minute of load (twenty with NIGHTDROP_TEST_LONG)"]
+async fn every_acknowledged_byte_arrives_and_nothing_stays() {
+    let run = if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() {
+        LONG
+    } else {
+        SHORT
+    };
+    let (wish, hands) = Wish {
+        worker: true,
+        slots: 4_096,
+        more: "[limits]\nuploads = 200\nuploads_per_address = 200\n".into(),
+        ..Wish::default()
+    }
+    .with_hands();
+    let house = Arc::new(House::wished(wish).await);
+    let photos: Arc<Vec<_>> = Arc::new((0..PHOTOS).map(|n| png(n, 5_000 + n as usize * n as usize * 60)).collect());
+    let (over, pace) = (AtomicBool::new(false), AtomicU64::new(1));
+    let load = async {
+        let deadline = Instant::now() + run;
+        let people = (0..PEOPLE).map(|n| {
+            let (house, photos) = (house.clone(), photos.clone());
+            tokio::spawn(async move { person(&house, &photos, n, deadline).await })
+        });
+        let mut acknowledged = Vec::new();
+        for person in people.collect::<Vec<_>>() {
+            acknowledged.extend(person.await.unwrap());
+        }
+        // Waiting for a retry costs nobody anything any more: its time comes sooner.
+        pace.store(40, Ordering::Relaxed);
+        let lost = arrived(&house, &acknowledged).await;
+        over.store(true, Ordering::Relaxed);
+        (acknowledged.len(), lost)
+    };
+    let ((count, lost), (), ()) = tokio::join!(load, passing(&hands, &over, &pace), misbehaving(&house, &over, &pace));
+    let _ = writeln!(
+        std::io::stderr(),
+        "{PEOPLE} people, {} s: {count} drops acknowledged, {} delivered whole, {} lost",
+        run.as_secs(),
+        count - lost.len(),
+        lost.len()
+    );
+    assert!(count as u64 >= PEOPLE, "only {count} drops: nothing was tested");
+    assert!(lost.is_empty(), "lost: {lost:#?}");
+    until_nothing_held(&house).await;
+}
+
+/// Time passes, at first as it does.
+async fn passing(hands: &Hands, over: &AtomicBool, pace: &AtomicU64) {
+    const STEP: Wait = Wait::from_millis(50);
+    while !over.load(Ordering::Relaxed) {
+        tokio::time::sleep(STEP).await;
+        let by = STEP.as_millis() as i64 * pace.load(Ordering::Relaxed) as i64;
+        hands.forward(Duration::milliseconds(by));
+    }
+}
+
+async fn misbehaving(house: &House, over: &AtomicBool, pace: &AtomicU64) {
+    let mut random = Random(0x51ab_77d1);
+    while !over.load(Ordering::Relaxed) {
+        if pace.load(Ordering::Relaxed) == 1 {
+            let plan: Vec<&str> = (0..40)
+                .map(|_| match random.below(5) {
+                    0 => MISBEHAVIOUR[random.below(MISBEHAVIOUR.len() as u64) as usize],
+                    _ => "ok",
+                })
+                .collect();
+            house.misbehave(&plan).await;
+        } else {
+            house.misbehave(&[]).await;
+        }
+        tokio::time::sleep(Wait::from_millis(500)).await;
+    }
+}
+
+/// One drop after the other until the time is over.
+async fn person(house: &House, photos: &[Vec<u8>], n: u64, deadline: Instant) -> Vec<Acknowledged> {
+    let mut random = Random((n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut done = Vec::new();
+    let mut turn = 0;
+    while Instant::now() < deadline {
+        turn += 1;
+        let applicant = format!("load-{n}-{turn}");
+        let link = house.issue(ask(&applicant, "government-id")).await;
+        let mut photo = || &photos[random.below(PHOTOS) as usize][..];
+        let (front, back, other) = (photo(), photo(), photo());
+        let (one, two) = (Part::of(house, &link, "front"), Part::of(house, &link, "back"));
+        let (mut first, mut second) = (Random(random.below(u64::MAX) | 1), Random(random.below(u64::MAX) | 1));
+        let received = match random.below(10) {
+            0..4 => {
+                let (a, b) = tokio::join!(send(&one, front, &mut first), send(&two, back, &mut second));
+                a && b
+            }
+            // Begun with another photo, which is given up half-way.
+            4 | 5 => {
+                if one.begin(other.len()).await.status() == 201 {
+                    one.patch(0, &other[..other.len() / 2]).await;
+                }
+                let (a, b) = tokio::join!(send_anew(&one, front, &mut first), send(&two, back, &mut second));
+                a && b
+            }
+            // Taken back after it was sealed, and sent again, while the other side comes.
+            6 => {
+                let again = async {
+                    send(&one, other, &mut first).await && one.delete().await.status() == 204 && send(&one, front, &mut first).await
+                };
+                // The back must not complete the drop with the photo that is to be taken back.
+                again.await && send(&two, back, &mut second).await
+            }
+            // Two devices at once with the same photos.
+            7 => {
+                let mut third = Random(random.below(u64::MAX) | 1);
+                let (a, b, c) = tokio::join!(
+                    send(&one, front, &mut first),
+                    send(&one, front, &mut third),
+                    send(&two, back, &mut second)
+                );
+                (a || c) && b
+            }
+            // One side before, and the form brings both.
+            8 => {
+                let upload = send(&one, front, &mut first);
+                let files: [(&str, &[u8]); 2] = [("front", front), ("back", back)];
+                let (_, form) = tokio::join!(upload, house.drop_files(&link, &files));
+                form.status() == 200
+            }
+            _ => house.drop_files(&link, &[("front", front), ("back", back)]).await.status() == 200,
+        };
+        if received && house.request(&link).await.stage_is_past_open() {
+            done.push(Acknowledged {
+                link,
+                applicant,
+                front: sha256(front),
+                back: sha256(back),
+            });
+        }
+    }
+    done
+}
+
+trait PastOpen {
+    fn stage_is_past_open(&self) -> bool;
+}
+
+impl PastOpen for nightdrop::domain::request::DocumentRequest {
+    fn stage_is_past_open(&self) -> bool {
+        !matches!(self.stage, nightdrop::domain::request::Stage::Open { .. })
+    }
+}
+
+/// Replaces whatever was begun before.
+async fn send_anew(part: &Part<'_>, file: &[u8], random: &mut Random) -> bool {
+    match begun(part, file).await {
+        Some(own) => pieces(&own, file, random).await == Sent::Sealed || send(part, file, random).await,
+        None => send(part, file, random).await,
+    }
+}
+
+/// As a patient client does: asks where it stands, goes on, and begins anew where there is nothing.
+async fn send(part: &Part<'_>, file: &[u8], random: &mut Random) -> bool {
+    for _ in 0..40 {
+        let head = part.head().await;
+        match head.status().as_u16() {
+            200 if number(&head, "upload-offset") == file.len() as u64 => return true,
+            200 | 404 => {}
+            // Received by the other way, or with the other side.
+            410 => return true,
+            _ => {
+                tokio::time::sleep(Wait::from_millis(20)).await;
+                continue;
+            }
+        }
+        if let Some(own) = begun(part, file).await
+            && pieces(&own, file, random).await == Sent::Sealed
+        {
+            return true;
+        }
+    }
+    false
+}
+
+async fn begun<'a>(part: &Part<'a>, file: &[u8]) -> Option<Part<'a>> {
+    let begun = part.begin(file.len()).await;
+    if begun.status() != 201 {
+        tokio::time::sleep(Wait::from_millis(20)).await;
+        return None;
+    }
+    let path = begun.headers()["location"].to_str().unwrap().to_owned();
+    Some(Part { house: part.house, path })
+}
+
+#[derive(PartialEq)]
+enum Sent {
+    Sealed,
+    Lost,
+}
+
+/// One upload in pieces; some of them break off and are resumed.
+async fn pieces(own: &Part<'_>, file: &[u8], random: &mut Random) -> Sent {
+    let mut at = 0;
+    for _ in 0..40 {
+        let left = file.len() - at;
+        let size = if random.below(3) == 0 {
+            left
+        } else {
+            (random.below(90_000) as usize + 1).min(left)
+        };
+        if random.below(6) == 0 {
+            let raw = own.stalled(at as u64, &file[at..], size / 2).await;
+            raw.vanish();
+        } else {
+            let answer = own.patch(at as u64, &file[at..at + size]).await;
+            if answer.status() == 204 && at + size == file.len() {
+                return Sent::Sealed;
+            }
+        }
+        let head = own.head().await;
+        match head.status().as_u16() {
+            200 => at = number(&head, "upload-offset") as usize,
+            410 => return Sent::Sealed,
+            _ => return Sent::Lost,
+        }
+        if at == file.len() {
+            return Sent::Sealed;
+        }
+    }
+    Sent::Lost
+}
+
+/// Waits until every acknowledged drop has come to its end, and says what did not arrive as it was sent.
+async fn arrived(house: &House, acknowledged: &[Acknowledged]) -> Vec<String> {
+    let mut lost = BTreeMap::new();
+    let deadline = Instant::now() + Wait::from_secs(240);
+    for drop in acknowledged {
+        loop {
+            match house.state(&drop.link).await {
+                RequestState::Purged => break,
+                RequestState::NeedsAttention => {
+                    let request = house.request(&drop.link).await;
+                    let problem = request.held().and_then(|(_, d)| d.last_problem.as_ref().map(|p| p.code.clone()));
+                    lost.insert(drop.applicant.clone(), format!("needs attention: {problem:?}"));
+                    break;
+                }
+                state if Instant::now() > deadline => {
+                    lost.insert(drop.applicant.clone(), format!("still {state:?}"));
+                    break;
+                }
+                _ => tokio::time::sleep(Wait::from_millis(20)).await,
+            }
+        }
+    }
+    let received = house.received().await;
+    let mut by_applicant: BTreeMap<&str, Vec<&serde_json::Value>> = BTreeMap::new();
+    for entry in &received {
+        by_applicant.entry(entry["applicant"].as_str().unwrap()).or_default().push(entry);
+    }
+    for drop in acknowledged.iter() {
+        let entries = by_applicant.get(drop.applicant.as_str()).map_or(&[][..], Vec::as_slice);
+        let whole =
+            |e: &&serde_json::Value| e["deliveries"] == 1 && e["parts"][0]["sha256"] == drop.front && e["parts"][1]["sha256"] == drop.back;
+        if entries.len() != 1 || !entries.iter().all(|e| whole(&e)) {
+            lost.entry(drop.applicant.clone())
+                .or_insert_with(|| format!("the provider has {entries:?}"));
+        }
+    }
+    lost.into_iter().map(|(who, why)| format!("{who}: {why}")).collect()
+}
