@@ -195,8 +195,8 @@ async fn a_session_that_was_written_over_is_over() {
         .iter()
         .map(|(hash, _)| key::session(hash))
         .find(|k| {
-            let values = cookie.split("; ").filter_map(|pair| pair.split_once('='));
-            values.into_iter().any(|(_, value)| k[1..] == hashed(value))
+            let mut values = cookie.split("; ").filter_map(|pair| pair.split_once('='));
+            values.any(|(_, value)| k[1..] == hashed(value))
         })
         .unwrap();
     let before = house.row(&k);
