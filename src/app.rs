@@ -26,7 +26,6 @@ use crate::connectors::settings::Secret;
 use crate::connectors::{self, Connector};
 use crate::crypto::password::{self, Passwords};
 use crate::crypto::private_file;
-use crate::crypto::secrets::PortalSecrets;
 use crate::domain::document::ProviderName;
 use crate::http;
 use crate::inspect::scan::Clamd;
@@ -40,11 +39,12 @@ use crate::workflow::lanes::Lanes;
 use crate::workflow::outgoing::{self, Outgoing};
 use crate::workflow::queue::Queue;
 use crate::workflow::scan::Scanner;
+use crate::workflow::seal;
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
 use crate::workflow::{Counters, Policy, Portal, cleanup, forward, sign_in, sweep};
 
 pub use data_folder::{Layout, create};
-use data_folder::{open_documents, open_slots, open_store, refuse_memory};
+use data_folder::{load_secrets, open_documents, open_slots, open_store, refuse_memory};
 use identity::PortalId;
 pub use vault_key::{KeyProtection, privacy_of};
 use vault_key::{keys_are_here, open_keyring};
@@ -114,9 +114,9 @@ impl App {
 
     async fn open_checked(config: Config, layout: &Layout, portal: PortalId, source: Source) -> Result<Self, StartError> {
         let providers = connect(&config.providers)?;
-        let secrets = Arc::new(PortalSecrets::load(&layout.secrets).map_err(|e| refused("the portal's secrets cannot be read")(&e))?);
+        let secrets = load_secrets(layout)?;
         let keyring = Arc::new(open_keyring(&config, layout)?);
-        let store = Arc::new(open_store(layout, portal, source)?);
+        let store = Arc::new(open_store(layout, portal, source, &secrets)?);
         checkpoints::check_against_checkpoints(&config, &secrets, &store)?;
         keys_are_here(&keyring, &store).await?;
         let (slots, assurance) = open_slots(&config, layout, &store)?;
@@ -146,7 +146,11 @@ impl App {
             outgoing: outgoing(&config)?,
             scanner: scanner(&config),
             counters: Counters::default(),
+            altered: seal::Found::default(),
         });
+        seal::look(&portal)
+            .await
+            .map_err(|e| refused("accounts and API keys cannot be verified")(&e))?;
         let swept = sweep::sweep(&portal)
             .await
             .map_err(|e| StartError::Unavailable(format!("left-overs cannot be destroyed: {e}")))?;
@@ -382,11 +386,11 @@ pub fn outgoing(config: &Config) -> Result<Outgoing, StartError> {
         company: config.company.name.clone(),
         staff_url: told.staff_url.clone(),
         digest_at: told.digest_at,
-        checkpoints: told.checkpoint_every.map(|every| outgoing::Checkpoints {
+        checkpoints: outgoing::Checkpoints {
             file: told.checkpoint_file.clone(),
-            every,
+            every: told.checkpoint_every,
             due: outgoing::checkpoint::Due::default(),
-        }),
+        },
         return_hosts: told.return_hosts.clone(),
         bell: Notify::new(),
         slow: outgoing::courier::Slow::default(),

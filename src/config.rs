@@ -258,7 +258,7 @@ impl Config {
             erasure_folder,
             catalogue: catalogue(r),
             providers: providers(r, base),
-            outgoing: outgoing::read(r, base, staff_url.clone()),
+            outgoing: outgoing::read(r, base, &data_dir, staff_url.clone()),
             workers: r.within("workers", 0..=1_024, 0) as usize,
             scan: scan::read(r),
             attempts: r.within("forwarding.attempts", 1..=10_000, 40),

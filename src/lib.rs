@@ -11,7 +11,7 @@
 //!    and an erasure secret in a slot of [`crypto::slots`]; [`storage`] keeps the chunks; one durable transaction consumes the link; only then "received" is said.
 //! 4. **forward** – [`worker`] takes the lease of what is due, [`workflow::forward`] writes the intent and sends through a connector of [`connectors`].
 //! 5. **confirm** – [`workflow::confirm`] asks the provider; a callback ([`http::callback`], [`workflow::callback`]) only makes it ask sooner.
-//! 6. **purge** – [`workflow::purge`] overwrites the slot, deletes the chunks, leaves a tombstone and a chained, signed receipt.
+//! 6. **purge** – [`workflow::purge`] overwrites the slot, deletes the chunks, leaves a tombstone and a chained receipt, signed then and there.
 //! 7. **tell** – [`workflow::outgoing`] follows the audit log and tells the company's systems by webhook and people by mail; [`workflow::hosted`] sends the applicant back.
 //! 8. **clean up** – what is given up on its way in is a fact of the request's row, and [`workflow::cleanup`] destroys it: one task at a time, under a lease of its own.
 //! 9. **sweep** – [`workflow::sweep`] finds what nobody owns after a crash, at start and ever after.

@@ -13,6 +13,7 @@ pub mod files;
 pub mod key;
 pub mod outbox;
 pub mod record;
+pub mod seal;
 pub mod sled;
 
 use std::fmt;
@@ -26,7 +27,7 @@ use crate::domain::agent::{Agent, ApiKey, Session, Team};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::document::{Durable, ProviderName};
 use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
-use crate::domain::receipt::{DeletionReceipt, Erasure};
+use crate::domain::receipt::{Erasure, ReceiptSigner, SignedReceipt};
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::domain::token::HashedToken;
 use crate::domain::transition::{Refusal, Transition};
@@ -90,10 +91,18 @@ pub trait RecordStore: Send + Sync {
     /// When something must be destroyed next.
     async fn next_cleanup(&self) -> Result<Option<OffsetDateTime>, StorageError>;
 
-    /// Finishes a purge: tombstone, numbered receipt and audit event in one.
-    async fn finish_purge(&self, id: RequestId, fence: u64, erasure: Erasure) -> Result<DeletionReceipt, StorageError>;
+    /// Finishes a purge: tombstone, numbered and signed receipt, and audit event in one. `sign` is called within the transaction, once the receipt has its
+    /// number and its place in the chain.
+    async fn finish_purge(
+        &self,
+        id: RequestId,
+        fence: u64,
+        erasure: Erasure,
+        sign: ReceiptSigner<'_>,
+    ) -> Result<SignedReceipt, StorageError>;
 
-    async fn deletion_receipt(&self, number: u64) -> Result<Option<DeletionReceipt>, StorageError>;
+    /// As stored; whoever shows it verifies the signature first.
+    async fn deletion_receipt(&self, number: u64) -> Result<Option<SignedReceipt>, StorageError>;
 
     /// Deletes the row of a request that is past its time; its dead links stay dead for ever.
     async fn forget(&self, id: RequestId, fence: u64) -> Result<(), StorageError>;
@@ -105,10 +114,11 @@ pub trait RecordStore: Send + Sync {
     async fn first_sight(&self, callback: [u8; 32]) -> Result<bool, StorageError>;
 }
 
-/// Accounts, sessions and keys.
+/// Accounts, sessions and keys. What these return was verified by the store's [`seal::Seal`]; a row that does not fit is [`StorageError::Altered`], and is left
+/// out of lists.
 #[async_trait]
 pub trait Directory: Send + Sync {
-    /// Adds an agent; [`StorageError::Exists`] when the e-mail address is taken.
+    /// Adds an agent; [`StorageError::Exists`] when the e-mail address is taken. An account that was altered takes no address: it is replaced.
     /// Under a claim at most once; then what was made by it before is told, and nothing is written.
     async fn add_agent(&self, agent: Agent, claim: Option<Claim>, event: AuditEvent) -> Result<Made, StorageError>;
     /// Applies one legal change with its audit event; `None`, and nothing written, when it is not legal now. A change that ends sessions deletes them.
@@ -116,6 +126,8 @@ pub trait Directory: Send + Sync {
     async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StorageError>;
     async fn agent_by_email(&self, email: &str) -> Result<Option<Agent>, StorageError>;
     async fn agents(&self) -> Result<Vec<Agent>, StorageError>;
+    /// Agents and API keys whose rows do not verify.
+    async fn altered(&self) -> Result<Vec<seal::Altered>, StorageError>;
 
     async fn open_session(&self, cookie: [u8; 32], session: Session, event: AuditEvent) -> Result<(), StorageError>;
     /// Puts a session in the place of another one; `false`, and nothing written, when that one is gone.
@@ -139,6 +151,7 @@ pub trait Directory: Send + Sync {
     /// Notes that a key was used; need not be durable before the answer.
     async fn touch_api_key(&self, hash: &[u8; 32], used_at: OffsetDateTime) -> Result<(), StorageError>;
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StorageError>;
+    /// An altered row is deleted.
     async fn revoke_api_key(&self, id: ApiKeyId, event: AuditEvent) -> Result<(), StorageError>;
 }
 
@@ -290,6 +303,8 @@ pub enum StorageError {
     /// The commit's outcome is unknown: ask again.
     Indeterminate(String),
     Corrupt(String),
+    /// A row that grants rights is not as the portal wrote it.
+    Altered(seal::Altered),
 }
 
 impl fmt::Display for StorageError {
@@ -302,6 +317,7 @@ impl fmt::Display for StorageError {
             Self::Full => f.write_str("the disk is full"),
             Self::Indeterminate(why) => write!(f, "the store could not say whether it wrote: {why}"),
             Self::Corrupt(what) => write!(f, "a stored row cannot be read: {what}"),
+            Self::Altered(row) => write!(f, "a stored row was changed outside the portal: {row}"),
         }
     }
 }

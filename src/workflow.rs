@@ -21,6 +21,7 @@ pub mod receive;
 pub mod refusals;
 pub mod resume;
 pub mod scan;
+pub mod seal;
 pub mod sign_in;
 pub mod slot;
 pub mod sweep;
@@ -84,6 +85,8 @@ pub struct Portal {
     /// Whom a document must pass before it leaves; `None` when the configuration wants no scan.
     pub scanner: Option<scan::Scanner>,
     pub counters: Counters,
+    /// Stored rows that were changed behind the portal's back.
+    pub altered: seal::Found,
 }
 
 /// What the configuration decides.
@@ -140,6 +143,8 @@ pub enum WorkflowError {
     LinkReplaced(RequestId),
     /// The stored row was changed by somebody without the portal's secrets.
     Tampered,
+    /// A deletion receipt is missing, or is not the one that was signed.
+    ReceiptAltered(u64),
     Storage(StorageError),
     /// No random bytes: nothing was done.
     Random,
@@ -163,6 +168,7 @@ impl fmt::Display for WorkflowError {
             Self::KeyReused => f.write_str("this Idempotency-Key was used for something else"),
             Self::LinkReplaced(_) => f.write_str("the link that this Idempotency-Key issued was replaced, withdrawn or has expired"),
             Self::Tampered => f.write_str("the stored request was changed outside the portal"),
+            Self::ReceiptAltered(number) => write!(f, "deletion receipt {number} is not the one that was signed"),
             Self::Storage(error) => error.fmt(f),
             Self::Random => f.write_str("the operating system gives no random bytes"),
             Self::VaultLocked => f.write_str("the vault is locked"),

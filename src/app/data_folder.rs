@@ -23,6 +23,8 @@ use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
 use crate::storage::sled::error::StoreError;
 use crate::storage::sled::mark::{Mark, MarkFile};
+use crate::storage::seal::{MAC_LEN, Seal};
+use crate::workflow::seal::RowSeal;
 
 /// Rows of the store that bind it to its portal and to its slots file.
 pub(super) const PORTAL_ROW: &str = "portal";
@@ -96,7 +98,7 @@ pub fn create(config: &Config, protection: &KeyProtection, suite: Suite) -> Resu
     make_key(config, &layout, protection, suite)?;
     make_documents(&layout, portal)?;
     let slots = make_slots(config, &layout, portal)?;
-    make_store(&layout, portal, slots)?;
+    make_store(&layout, portal, slots, &load_secrets(&layout)?)?;
     MarkFile::create(&layout.mark, &portal.0, &Mark::default()).map_err(|e| refused(&layout.mark.display().to_string())(&e))
 }
 
@@ -138,10 +140,10 @@ pub(super) fn make_slots(config: &Config, layout: &Layout, portal: PortalId) -> 
 }
 
 /// A new empty store whose documents have their secrets in that slots file. Its label comes last: a half-made one is none.
-pub(super) fn make_store(layout: &Layout, portal: PortalId, slots: [u8; 16]) -> Result<(), StartError> {
+pub(super) fn make_store(layout: &Layout, portal: PortalId, slots: [u8; 16], secrets: &Arc<PortalSecrets>) -> Result<(), StartError> {
     private_folder(&layout.store).map_err(|e| refused(&layout.store.display().to_string())(&e))?;
     let failed = |e: &dyn fmt::Display| StartError::Refused(format!("the store cannot be made: {e}"));
-    let store = SledStore::open(&layout.store, Options::default(), Source::System).map_err(|e| failed(&e))?;
+    let store = SledStore::open(&layout.store, Options::default(), Source::System, Arc::new(RowSeal(secrets.clone()))).map_err(|e| failed(&e))?;
     store.set_meta(PORTAL_ROW, &portal.0).map_err(|e| failed(&e))?;
     store.set_meta(SLOTS_ROW, &slots).map_err(|e| failed(&e))?;
     drop(store);
@@ -155,6 +157,11 @@ pub(super) fn name_slots(layout: &Layout, portal: PortalId, slots: [u8; 16]) -> 
         ..Label::of(portal)
     };
     labelled(&layout.store, &label)
+}
+
+pub fn load_secrets(layout: &Layout) -> Result<Arc<PortalSecrets>, StartError> {
+    let secrets = PortalSecrets::load(&layout.secrets).map_err(|e| refused("the portal's secrets cannot be read")(&e))?;
+    Ok(Arc::new(secrets))
 }
 
 pub(super) fn private_folder(folder: &Path) -> io::Result<()> {
@@ -195,7 +202,7 @@ pub fn unfinished(layout: &Layout) -> Option<String> {
 }
 
 /// Opens the store of a data folder that was checked: it is not written to before it is known to be this portal's and at its high-water mark.
-pub fn open_store(layout: &Layout, portal: PortalId, source: Source) -> Result<SledStore, StartError> {
+pub fn open_store(layout: &Layout, portal: PortalId, source: Source, secrets: &Arc<PortalSecrets>) -> Result<SledStore, StartError> {
     let mark = MarkFile::open(&layout.mark)
         .map_err(|e| StartError::Refused(format!("the store's high-water mark ({}): {e}. {WAY_OUT}", layout.mark.display())))?;
     let options = Options {
@@ -212,7 +219,7 @@ pub fn open_store(layout: &Layout, portal: PortalId, source: Source) -> Result<S
             _ => StartError::Refused(text),
         }
     };
-    let store = SledStore::open(&layout.store, options, source).map_err(failed)?;
+    let store = SledStore::open(&layout.store, options, source, Arc::new(RowSeal(secrets.clone()))).map_err(failed)?;
     let row = |name: &str| store.meta(name).map_err(failed);
     let named = Label::read(&layout.store).ok().flatten().and_then(|label| label.slots);
     if row(PORTAL_ROW)?.as_deref() != Some(&portal.0) || row(SLOTS_ROW)?.as_deref() != named.as_ref().map(|uuid| &uuid[..]) {
@@ -281,5 +288,25 @@ pub(super) fn refuse_memory(config: &Config) -> Result<(), StartError> {
             "lies in memory (tmpfs), where the machine's next start ends every document and every record; choose a folder on a disk, or set accept_volatile_data = true",
         )])),
         false => Ok(()),
+    }
+}
+
+/// The seal of the portal's rows; without its secrets, one that nothing fits.
+pub(super) fn seal(layout: &Layout) -> Arc<dyn Seal> {
+    match load_secrets(layout) {
+        Ok(secrets) => Arc::new(RowSeal(secrets)),
+        Err(_) => Arc::new(NothingFits),
+    }
+}
+
+struct NothingFits;
+
+impl Seal for NothingFits {
+    fn mac(&self, _place: &[u8], _row: &[u8]) -> [u8; MAC_LEN] {
+        [0; MAC_LEN]
+    }
+
+    fn fits(&self, _place: &[u8], _row: &[u8], _found: &[u8]) -> bool {
+        false
     }
 }

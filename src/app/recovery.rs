@@ -212,7 +212,7 @@ impl Recovery {
         }
         let place = self.layout.store.display().to_string();
         let opened =
-            SledStore::open(&self.layout.store, Options::default(), Source::System).and_then(|store| match store.meta(PORTAL_ROW)? {
+            SledStore::open(&self.layout.store, Options::default(), Source::System, data_folder::seal(&self.layout)).and_then(|store| match store.meta(PORTAL_ROW)? {
                 Some(id) if id == self.portal.0 => Ok(store),
                 _ => Err(StoreError::Foreign),
             });
@@ -305,7 +305,7 @@ impl Recovery {
         self.make_parts(&mut report)?;
         let store = match self.store.take() {
             Some(store) => store,
-            None => SledStore::open(&self.layout.store, Options::default(), Source::System).map_err(|e| failed("the new store")(&e))?,
+            None => SledStore::open(&self.layout.store, Options::default(), Source::System, data_folder::seal(&self.layout)).map_err(|e| failed("the new store")(&e))?,
         };
         if self.losses.doubt && !self.make.contains(&Part::Slots) {
             self.empty_slots()?;
@@ -313,6 +313,9 @@ impl Recovery {
         self.change_requests(&store, &mut report)?;
         if self.withdraws() {
             report.sessions_ended = store.end_all_sessions().map_err(|e| failed("the sessions")(&e))?;
+        }
+        if self.losses.parts.contains(&Part::Secrets) {
+            store.end_all_accounts().map_err(|e| failed("the accounts")(&e))?;
         }
         let keys = store.api_keys().await.map_err(|e| failed("the API keys")(&e))?;
         let now = store.now();
@@ -370,7 +373,7 @@ impl Recovery {
         if made(Part::Store) {
             set_aside(&self.layout.store, report)?;
             let (uuid, _) = SlotsFile::look(&self.layout.slots).map_err(|e| failed("the erasure slots")(&e))?;
-            data_folder::make_store(&self.layout, self.portal, uuid)?;
+            data_folder::make_store(&self.layout, self.portal, uuid, &data_folder::load_secrets(&self.layout)?)?;
         } else if self.relabel.contains(&Part::Store) {
             let (uuid, _) = SlotsFile::look(&self.layout.slots).map_err(|e| failed("the erasure slots")(&e))?;
             self.name_slots(uuid)?;

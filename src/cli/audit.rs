@@ -38,9 +38,9 @@ enum Action {
         after_help = "Example:\n  nightdrop audit export --after 1200 >> audit.jsonl\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN (a key with the scope audit), or --url and --token-file."
     )]
     Export(Export),
-    /// Check an export offline: every entry, and that none is missing between them
+    /// Check an export offline: every entry, that none is missing between them, and against a checkpoint that none is missing behind them
     #[command(
-        after_help = "Example:\n  nightdrop audit verify audit.jsonl\n\nAn export that does not begin with entry 1 is checked from its first entry on.\nWhat was cut off at the end, or a log that was written anew as a whole, shows against checkpoints that were kept elsewhere (audit.checkpoint_file):\n  nightdrop audit verify audit.jsonl --checkpoint checkpoints.jsonl --public-key KEY\nKEY is the portal's public key: nightdrop receipt key, or GET /api/v1/receipt-key."
+        after_help = "Example:\n  nightdrop audit verify audit.jsonl\n\nAn export that does not begin with entry 1 is checked from its first entry on.\nWhat was cut off at the end, or a log that was written anew as a whole, shows only against checkpoints that were copied to another machine\n(the portal appends them to DATA_DIR/checkpoints.jsonl, or where audit.checkpoint_file says):\n  nightdrop audit verify audit.jsonl --checkpoint checkpoints.jsonl --public-key KEY\nKEY is the portal's public key: nightdrop receipt key, or GET /api/v1/receipt-key."
     )]
     Verify(Verify),
 }
@@ -121,11 +121,11 @@ fn verify(given: &Verify) -> Outcome {
     let whole = first == 1;
     if given.format.json {
         return output::json(
-            &json!({"verified": true, "first": first, "last": last, "from_the_beginning": whole, "last_hash": hash,
-            "checkpoints": agreed.map(|a| json!({"agree": a.agree, "before_the_export": a.before, "newest": a.newest, "key_given": given.public_key.is_some()}))}),
+            &json!({"verified": true, "first": first, "last": last, "from_the_beginning": whole, "complete_to": agreed.as_ref().map(|a| a.newest), "last_hash": hash,
+            "checkpoints": agreed.as_ref().map(|a| json!({"agree": a.agree, "before_the_export": a.before, "newest": a.newest, "key_given": given.public_key.is_some()}))}),
         );
     }
-    output::line(format_args!("✓ entries {first} to {last} are unchanged and complete"))?;
+    verdict(first, last, agreed.as_ref().map(|a| a.newest))?;
     if !whole {
         output::line(format_args!(
             "  entry {first} itself is taken as given: the entry before it is not in this file"
@@ -144,6 +144,24 @@ fn verify(given: &Verify) -> Outcome {
         ))?;
     }
     output::line(format_args!("  hash of entry {last}: {hash}"))
+}
+
+/// What was proven, and no more: a chain alone does not show where it was cut off.
+fn verdict(first: u64, last: u64, checkpoint: Option<u64>) -> Outcome {
+    let Some(proven) = checkpoint else {
+        output::line(format_args!(
+            "✓ entries {first} to {last}: the chain is whole as far as it goes; nothing shows that entries were not cut off at its end"
+        ))?;
+        return output::line("  A checkpoint that was kept on another machine does: --checkpoint FILE");
+    };
+    output::line(format_args!("✓ complete up to entry {proven} of the checkpoint given"))?;
+    if last > proven {
+        let from = proven + 1;
+        output::line(format_args!(
+            "  entries {from} to {last}: the chain is whole as far as it goes; nothing shows that entries were not cut off at its end"
+        ))?;
+    }
+    Ok(())
 }
 
 /// The entries so far.

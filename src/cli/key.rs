@@ -180,7 +180,8 @@ async fn renew(rotate: Rotate) -> Outcome {
     let layout = Layout::of(&config);
     let portal = data_folder::check(&layout)?;
     // Holding the store proves that no portal runs, and keeps it so.
-    let store = data_folder::open_store(&layout, portal, Source::System).map_err(|error| match error {
+    let secrets = data_folder::load_secrets(&layout)?;
+    let store = data_folder::open_store(&layout, portal, Source::System, &secrets).map_err(|error| match error {
         StartError::Refused(why) => Failure::new(format!("{why}; stop the portal first")),
         other => other.into(),
     })?;

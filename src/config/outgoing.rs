@@ -16,16 +16,15 @@ pub struct Outgoing {
     /// Where agents open the console, without a trailing slash.
     pub staff_url: Option<String>,
     pub digest_at: Time,
-    pub checkpoint_file: Option<PathBuf>,
-    /// `None`: no checkpoints are taken.
-    pub checkpoint_every: Option<Duration>,
+    pub checkpoint_file: PathBuf,
+    pub checkpoint_every: Duration,
     /// Host names, each with its port unless that is the usual one.
     pub return_hosts: Vec<String>,
     /// Folder that `…_file` values are relative to.
     pub base: PathBuf,
 }
 
-pub fn read(r: &mut Reader, base: &Path, staff_url: Option<String>) -> Outgoing {
+pub fn read(r: &mut Reader, base: &Path, data_dir: &Path, staff_url: Option<String>) -> Outgoing {
     let mail = r.tables("mail").is_empty();
     let mail = (!mail).then(|| r.take_table("mail"));
     let mut webhooks = Vec::new();
@@ -44,12 +43,14 @@ pub fn read(r: &mut Reader, base: &Path, staff_url: Option<String>) -> Outgoing 
             Time::MIDNIGHT
         })
     });
-    let checkpoint_file = r.path("audit.checkpoint_file");
+    // Beside the store and not in it; what makes it worth something is a copy on another machine.
+    let checkpoint_file = r
+        .path("audit.checkpoint_file")
+        .unwrap_or_else(|| data_dir.join("checkpoints.jsonl"));
     let every = r.duration("audit.checkpoint_every", Duration::HOUR);
     if every < Duration::MINUTE {
         r.fault("audit.checkpoint_every", "must be at least \"1m\"");
     }
-    let wanted = checkpoint_file.is_some() || webhooks.iter().any(|(_, table)| wants_checkpoints(table));
     let return_hosts = r.strings("hosted.return_hosts").unwrap_or_default();
     if !return_hosts.iter().all(|host| is_host(host)) {
         r.fault(
@@ -63,15 +64,10 @@ pub fn read(r: &mut Reader, base: &Path, staff_url: Option<String>) -> Outgoing 
         staff_url,
         digest_at,
         checkpoint_file,
-        checkpoint_every: wanted.then_some(every),
+        checkpoint_every: every,
         return_hosts,
         base: base.to_path_buf(),
     }
-}
-
-fn wants_checkpoints(table: &toml::Table) -> bool {
-    let events = table.get("events").and_then(toml::Value::as_array);
-    events.is_some_and(|e| e.iter().any(|e| e.as_str() == Some(crate::domain::dispatch::CHECKPOINT)))
 }
 
 fn is_host(text: &str) -> bool {

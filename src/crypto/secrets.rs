@@ -3,9 +3,9 @@
 //! ```text
 //! 0    8    "NDSECR1\n"
 //! 8    16   id of the portal they belong to
-//! 24   224  seven secrets of 32 bytes: link pepper, password pepper, records key, index key, idempotency key,
-//!           token derivation key, receipt signing seed
-//! 248  32   SHA-256("nightdrop/v1/secrets-check" ‖ 00 ‖ bytes 0..248)
+//! 24   256  eight secrets of 32 bytes: link pepper, password pepper, records key, index key, idempotency key,
+//!           token derivation key, receipt signing seed, store row key
+//! 280  32   SHA-256("nightdrop/v1/secrets-check" ‖ 00 ‖ bytes 0..280)
 //! ```
 //! Losing it makes open links unusable, console passwords invalid and sealed record fields unreadable; documents that
 //! wait to be forwarded survive. Every use below has a domain string of its own, so no two uses share a MAC.
@@ -27,7 +27,7 @@ use super::secret::{ErasureSecret, SecretBytes};
 use crate::domain::token::{HashedToken, PlainToken, TOKEN_BYTES};
 
 const MAGIC: &[u8; 8] = b"NDSECR1\n";
-const COUNT: usize = 7;
+const COUNT: usize = 8;
 const HEAD_LEN: usize = 8 + 16;
 const FILE_LEN: usize = HEAD_LEN + COUNT * 32 + 32;
 const FIELD_VERSION: u8 = 1;
@@ -88,6 +88,7 @@ pub struct PortalSecrets {
     idempotency: SecretBytes<32>,
     token_derivation: SecretBytes<32>,
     signing_seed: SecretBytes<32>,
+    store_rows: SecretBytes<32>,
 }
 
 impl PortalSecrets {
@@ -133,6 +134,7 @@ impl PortalSecrets {
             idempotency: part(4),
             token_derivation: part(5),
             signing_seed: part(6),
+            store_rows: part(7),
         })
     }
 
@@ -155,6 +157,17 @@ impl PortalSecrets {
     /// Checks a row MAC in constant time.
     pub fn row_mac_fits(&self, link_id: &[u8; 16], canonical: &[u8], found: &[u8]) -> bool {
         self.row_mac(link_id, canonical).ct_eq(found).into()
+    }
+
+    /// HMAC(store row key, "nightdrop/v1/store-row" ‖ 00 ‖ length of place ‖ place ‖ row): binds every byte of a row that grants rights to the
+    /// key it is stored under.
+    pub fn store_row_mac(&self, place: &[u8], row: &[u8]) -> [u8; 32] {
+        mac(&self.store_rows, &[b"nightdrop/v1/store-row\0", &length_of(place), place, row])
+    }
+
+    /// Checks such a MAC in constant time.
+    pub fn store_row_mac_fits(&self, place: &[u8], row: &[u8], found: &[u8]) -> bool {
+        self.store_row_mac(place, row).ct_eq(found).into()
     }
 
     /// A keyed index: equal inputs find each other, and only the portal can compute it. `label` separates indexes.
@@ -249,6 +262,7 @@ impl PortalSecrets {
             idempotency: part(),
             token_derivation: part(),
             signing_seed: part(),
+            store_rows: part(),
         }
     }
 }

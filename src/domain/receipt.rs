@@ -51,6 +51,17 @@ pub struct Erasure {
     pub purged_at: OffsetDateTime,
 }
 
+/// Makes the signed text of a receipt that has its number and its place in the chain.
+pub type ReceiptSigner<'a> = &'a (dyn Fn(&DeletionReceipt) -> String + Send + Sync);
+
+/// A receipt as it is stored. The text is what counts: it was signed when the receipt was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedReceipt {
+    pub receipt: DeletionReceipt,
+    /// Body, signer and signature.
+    pub text: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeletionReceipt {
     /// 1, 2, 3 … without gaps.

@@ -213,6 +213,11 @@ impl From<WorkflowError> for Problem {
                 tracing::error!("a stored request was changed outside the portal");
                 Self::internal("This request cannot be trusted any more. Issue a new one.").code("request.tampered")
             }
+            WorkflowError::ReceiptAltered(number) => {
+                tracing::error!(number, "a deletion receipt is missing or was changed outside the portal");
+                Self::internal("This deletion receipt was removed or changed in the store after it was signed, and is not valid.")
+                    .code("receipt.altered")
+            }
             WorkflowError::Unavailable(why) => {
                 tracing::error!(why, "something below failed and may work again");
                 Self::unavailable("The portal cannot do this at the moment. Nothing half-done was kept; try again in a moment.").after(10)
@@ -233,6 +238,11 @@ impl From<StorageError> for Problem {
             StorageError::Exists(what) => Self::conflict(format!("There is already {what}.")).code("exists"),
             StorageError::Busy => Self::unavailable("The store is busy. Try again in a few seconds.").after(5),
             StorageError::Full => Self::no_room(),
+            StorageError::Altered(row) => {
+                tracing::error!(%row, "a stored row was changed outside the portal and is refused");
+                Self::internal("What this needs was changed in the store outside the portal, and is not trusted any more. Tell an admin.")
+                    .code("row.altered")
+            }
             StorageError::Indeterminate(why) | StorageError::Corrupt(why) => {
                 tracing::error!(why, "the store failed");
                 Self::unavailable("The store could not say whether it wrote. Ask again in a moment.").after(10)

@@ -18,6 +18,7 @@ use crate::domain::agent::Actor;
 use crate::domain::audit::GENESIS;
 use crate::domain::delivery::{Phase, Problem, PurgeCause};
 use crate::domain::link::COMMIT_GRACE;
+use crate::domain::receipt::DeletionReceipt;
 use crate::domain::request::{Receiving, Stage};
 use crate::domain::transition::tests as walks;
 use crate::domain::transition::{self, Refusal};
@@ -199,8 +200,15 @@ impl Ground for Embedded {
 
     fn open(&self) -> Store {
         let source = clock::Source::Manual(self.hands.clone());
-        let store =
-            Arc::new(super::sled::SledStore::open(&self.folder.join("store"), super::sled::durable::Options::default(), source).unwrap());
+        let store = Arc::new(
+            super::sled::SledStore::open(
+                &self.folder.join("store"),
+                super::sled::durable::Options::default(),
+                source,
+                Arc::new(super::seal::NotSecret),
+            )
+            .unwrap(),
+        );
         Store {
             records: store,
             blobs: Arc::new(super::files::FileStore::open(&self.documents()).unwrap()),

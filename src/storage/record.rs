@@ -11,7 +11,7 @@ use crate::domain::delivery::{ConfirmAt, Delivery, Intent, Phase, Problem, Purge
 use crate::domain::document::{Document, DocumentKind, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef};
 use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
 use crate::domain::link::{PasscodeLock, UploadLink};
-use crate::domain::receipt::{DeletionReceipt, Erasure};
+use crate::domain::receipt::{DeletionReceipt, Erasure, SignedReceipt};
 use crate::domain::request::{Cleanup, DocumentRequest, Lease, Stage, Tombstone};
 use crate::domain::token::HashedToken;
 
@@ -61,7 +61,7 @@ macro_rules! record {
 
 record!(DocumentRequest, RequestRow);
 record!(AuditEntry, AuditRow);
-record!(DeletionReceipt, ReceiptRow);
+record!(SignedReceipt, ReceiptRow);
 record!(Agent, AgentRow);
 record!(Session, SessionRow);
 record!(ApiKey, ApiKeyRow);

@@ -23,8 +23,8 @@ mod rows;
 mod tests;
 
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
@@ -32,13 +32,14 @@ use time::{Duration, OffsetDateTime};
 use crate::domain::audit::AuditEvent;
 use crate::domain::document::ProviderName;
 use crate::domain::id::{DocumentId, RequestId};
-use crate::domain::receipt::{DeletionReceipt, Erasure};
+use crate::domain::receipt::{DeletionReceipt, Erasure, ReceiptSigner, SignedReceipt};
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::domain::token::HashedToken;
 use crate::domain::transition::{self, Transition};
 
 use super::clock::{self, GuardedClock, Standing, to_ms};
 use super::record::{Record, Unreadable};
+use super::seal::{Seal, Sealed};
 use super::{Claim, Claimed, Cursor, Filter, Page, RecordStore, StorageError, key};
 use due::Queue;
 use durable::{DurableSled, Metrics, Options, Seq};
@@ -56,6 +57,7 @@ const LAYOUT: &[u8] = b"2";
 
 pub struct SledStore {
     store: DurableSled,
+    seal: Arc<dyn Seal>,
     clock: GuardedClock,
     /// The last decision: what readers wait for.
     decided: AtomicU64,
@@ -67,7 +69,7 @@ pub struct SledStore {
 impl SledStore {
     /// Opens the store and gives back the leases of the process before: it is gone, since the lock is ours. With a mark in `options`, a store that is not at it is
     /// refused before any row is written.
-    pub fn open(dir: &Path, options: Options, source: clock::Source) -> Result<Self, StoreError> {
+    pub fn open(dir: &Path, options: Options, source: clock::Source, seal: Arc<dyn Seal>) -> Result<Self, StoreError> {
         let store = DurableSled::open(dir, options)?;
         if let Some(file) = store.mark() {
             match mark::Standing::of(&store.records(), &file.reread()?)? {
@@ -79,6 +81,7 @@ impl SledStore {
         let base = store.records().get(&key::meta(clock_rows::CLOCK_BASE))?;
         let this = Self {
             store,
+            seal,
             clock: GuardedClock::new(source, seen, base.as_deref()),
             decided: AtomicU64::new(0),
             clock_written: AtomicI64::new(0),
@@ -372,17 +375,30 @@ impl RecordStore for SledStore {
         self.first(Queue::Cleanup).map_err(Failed::into_storage)
     }
 
-    async fn finish_purge(&self, id: RequestId, fence: u64, erasure: Erasure) -> Result<DeletionReceipt, StorageError> {
+    async fn finish_purge(
+        &self,
+        id: RequestId,
+        fence: u64,
+        erasure: Erasure,
+        sign: ReceiptSigner<'_>,
+    ) -> Result<SignedReceipt, StorageError> {
         self.decide(|rows, now| {
             let mut batch = Batch::new();
             batch.frees_space();
-            let last = number(rows, &key::meta("last-receipt"))?.unwrap_or(0);
-            let previous = match read_row::<DeletionReceipt>(rows, &key::receipt(last))? {
-                Some(before) => before.hash,
-                None => DeletionReceipt::genesis(),
+            let mut last = number(rows, &key::meta("last-receipt"))?.unwrap_or(0);
+            // A count that somebody set back must not make a receipt that exists be written over.
+            while rows.get(&key::receipt(last + 1))?.is_some() {
+                last += 1;
+            }
+            let previous = match rows.get(&key::receipt(last))?.map(|row| SignedReceipt::decode(&row)) {
+                Some(Ok(before)) => before.receipt.hash,
+                // A purge that is due goes on, whatever somebody did to the receipt before: its own signature tells of that.
+                Some(Err(_)) | None => DeletionReceipt::genesis(),
             };
             let number = last + 1;
             let receipt = DeletionReceipt::chain(number, previous, erasure);
+            let text = sign(&receipt);
+            let receipt = SignedReceipt { receipt, text };
             Self::change(rows, &mut batch, id, Transition::FinishPurge { fence, receipt: number }, now)?;
             batch.put(key::receipt(number), receipt.encode());
             batch.put(key::meta("last-receipt"), number.to_be_bytes());
@@ -391,7 +407,7 @@ impl RecordStore for SledStore {
         .await
     }
 
-    async fn deletion_receipt(&self, number: u64) -> Result<Option<DeletionReceipt>, StorageError> {
+    async fn deletion_receipt(&self, number: u64) -> Result<Option<SignedReceipt>, StorageError> {
         let receipt = read_row(&self.store.records(), &key::receipt(number)).map_err(Failed::into_storage)?;
         self.shown().await?;
         Ok(receipt)
@@ -463,6 +479,11 @@ fn owner(row: Option<Vec<u8>>) -> Option<RequestId> {
 
 fn load(rows: &Rows<'_>, id: RequestId) -> Result<Option<DocumentRequest>, Failed> {
     read_row(rows, &key::request(id))
+}
+
+/// A row that grants rights; there is no other way to read one.
+fn read_sealed<R: Sealed>(seal: &dyn Seal, rows: &Rows<'_>, k: &[u8]) -> Result<Option<R>, Failed> {
+    rows.get(k)?.map(|bytes| seal.open(k, &bytes).map_err(Failed::Storage)).transpose()
 }
 
 fn read_row<R: Record>(rows: &Rows<'_>, k: &[u8]) -> Result<Option<R>, Failed> {

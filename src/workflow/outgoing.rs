@@ -28,7 +28,7 @@ pub struct Outgoing {
     pub staff_url: Option<String>,
     /// When the daily digest is written, in UTC.
     pub digest_at: Time,
-    pub checkpoints: Option<Checkpoints>,
+    pub checkpoints: Checkpoints,
     /// Hosts that an applicant may be sent back to.
     pub return_hosts: Vec<String>,
     /// Rung when something may have become due.
@@ -38,7 +38,7 @@ pub struct Outgoing {
 
 /// Where signed heads of the audit log go besides the webhooks that want them.
 pub struct Checkpoints {
-    pub file: Option<PathBuf>,
+    pub file: PathBuf,
     pub every: Duration,
     pub due: checkpoint::Due,
 }

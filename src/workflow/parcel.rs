@@ -1,4 +1,5 @@
-//! Opening a held document for one attempt. The target comes out of the sealed meta boxes, so that a writer of the store cannot redirect a document.
+//! Opening a held document for one attempt. The target comes out of the sealed meta boxes, and every part's must be the same and be the request's, so that a
+//! writer of the store can neither redirect a document nor put a part of one into another.
 
 use std::sync::Arc;
 
@@ -20,8 +21,9 @@ use crate::workflow::terms;
 use super::trusted::TrustedRequest;
 use super::{Portal, WorkflowError};
 
-/// Who gets it: sealed with the document, one line each.
+/// Who gets it, and for which request it was taken in: sealed with each part, one line each.
 pub struct Target {
+    request: RequestId,
     provider: ProviderName,
     applicant: ApplicantRef,
     kind: DocumentKind,
@@ -31,6 +33,7 @@ pub struct Target {
 impl Target {
     pub fn of(portal: &Portal, request: &TrustedRequest, part: &PartName) -> Result<Self, WorkflowError> {
         Ok(Self {
+            request: request.id,
             provider: request.provider.clone(),
             applicant: terms::applicant(portal, request)?,
             kind: request.document.clone(),
@@ -39,18 +42,37 @@ impl Target {
     }
 
     pub fn encode(&self) -> String {
-        format!("{}\n{}\n{}\n{}", self.provider, self.applicant.expose(), self.kind, self.part)
+        format!(
+            "{}\n{}\n{}\n{}\n{}",
+            self.request,
+            self.provider,
+            self.applicant.expose(),
+            self.kind,
+            self.part
+        )
     }
 
     fn decode(text: &str) -> Option<Self> {
         let mut lines = text.split('\n');
         let target = Self {
+            request: RequestId::parse(lines.next()?)?,
             provider: ProviderName::parse(lines.next()?)?,
             applicant: ApplicantRef::parse(lines.next()?)?,
             kind: DocumentKind::parse(lines.next()?)?,
             part: PartName::parse(lines.next()?)?,
         };
         lines.next().is_none().then_some(target)
+    }
+
+    fn fits(&self, request: &TrustedRequest, wanted: &ApplicantRef, name: &PartName) -> bool {
+        let Self {
+            request: id,
+            provider,
+            applicant,
+            kind,
+            part,
+        } = self;
+        *id == request.id && *provider == request.provider && applicant == wanted && *kind == request.document && part == name
     }
 }
 
@@ -81,27 +103,39 @@ impl From<OpenError> for Closed {
 
 /// A parcel with its document opened: for sending and reconciling.
 pub fn open(portal: &Arc<Portal>, request: &TrustedRequest, document: &Document, epoch: u32) -> Result<Parcel, Closed> {
-    let mut target = None;
-    for part in &document.parts {
+    // Sealed with the document, and bound to the request by a MAC: two independent ways to the same answer.
+    let applicant = terms::applicant(portal, request).map_err(|_| Closed::Poison("its applicant was changed"))?;
+    let mut opened = false;
+    for (index, part) in document.parts.iter().enumerate() {
         let mut opener = DocumentOpener::open_stored(&part.header, &portal.keyring, portal.erasure.as_ref())?;
+        let context = opener.header().context;
+        let place = (usize::from(context.file_index), usize::from(context.file_count));
+        if context.doc_id != document.id.0 || place != (index, document.parts.len()) {
+            return Err(Closed::Poison("a part of it belongs to another document"));
+        }
         let meta = opener.open_meta(&part.meta)?;
         let sealed = meta
             .target
             .as_deref()
             .and_then(Target::decode)
             .ok_or(Closed::Poison("its sealed target is missing"))?;
-        if sealed.provider != request.provider || sealed.kind != request.document || sealed.part != part.name {
+        if !sealed.fits(request, &applicant, &part.name) {
             return Err(Closed::Poison("its sealed target is not the request's"));
         }
-        target = Some(sealed);
+        if meta.size != part.size || meta.sniffed_type != part.file_type.mime() {
+            return Err(Closed::Poison("its sealed type or size is not the stored one"));
+        }
+        opened = true;
     }
-    let target = target.ok_or(Closed::Poison("it has no part"))?;
+    if !opened {
+        return Err(Closed::Poison("it has no part"));
+    }
     let source = OpenSource {
         portal: portal.clone(),
         document: document.id,
         parts: document.parts.clone(),
     };
-    Ok(parcel(portal, request, document, epoch, target.applicant, Arc::new(source)))
+    Ok(parcel(portal, request, document, epoch, applicant, Arc::new(source)))
 }
 
 /// A parcel that can be asked about but not read: for verdicts, which need no key.

@@ -1,18 +1,22 @@
 //! Destroying: the erasure secret first (overwritten in place, synced, read back), then the chunks, then the tombstone with its numbered receipt.
+//! The receipt is signed in the transaction that stores it and never again: what is shown later must verify.
 //! Every step may be repeated; a crash between two of them leaves unreadable bytes and a purge that goes on.
 
 use std::sync::atomic::Ordering;
 
 use crate::crypto::assurance::Look;
 use crate::crypto::erase::{EraseError, ReadBack};
+use crate::crypto::receipt as signing;
 use crate::domain::document::Document;
-use crate::domain::receipt::{DeletionReceipt, Erasure};
+use crate::domain::receipt::{DeletionReceipt, Erasure, SignedReceipt};
 use crate::domain::request::{DocumentRequest, Stage};
+use crate::storage::StorageError;
+use crate::storage::seal::Altered;
 
-use super::{Portal, WorkflowError, blocking};
+use super::{Portal, WorkflowError, blocking, seal};
 
 /// Finishes the purge of a request that is in its purging stage and leased to the caller.
-pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> Result<DeletionReceipt, WorkflowError> {
+pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> Result<SignedReceipt, WorkflowError> {
     let Stage::Purging { document, cause, .. } = &request.stage else {
         return Err(WorkflowError::NotFound);
     };
@@ -37,10 +41,55 @@ pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> R
         erased_at,
         purged_at: portal.records.now(),
     };
-    let receipt = portal.records.finish_purge(request.id, fence, erasure).await?;
+    let receipt = portal
+        .records
+        .finish_purge(request.id, fence, erasure, &|receipt: &DeletionReceipt| {
+            signing::sign(&portal.secrets, receipt)
+        })
+        .await?;
     crate::crash::point("C25");
     portal.counters.purged.fetch_add(1, Ordering::Relaxed);
     Ok(receipt)
+}
+
+/// The receipt of a request's newest purge, verified against the portal's own key. `None`: nothing was purged yet.
+pub async fn receipt(portal: &Portal, request: &DocumentRequest) -> Result<Option<SignedReceipt>, WorkflowError> {
+    let Some(stone) = request.tombstones.last() else { return Ok(None) };
+    let receipt = verified(portal, stone.receipt).await?;
+    if receipt.receipt.erasure.request == request.id {
+        return Ok(Some(receipt));
+    }
+    Err(refused(portal, stone.receipt).await)
+}
+
+/// A receipt by its number, verified. One that is missing, was changed, or stands under another's number is an error, and is reported.
+pub async fn verified(portal: &Portal, number: u64) -> Result<SignedReceipt, WorkflowError> {
+    let stored = portal.records.deletion_receipt(number).await;
+    let whole = match stored {
+        Ok(Some(stored)) => whole(portal, number, &stored).then_some(stored),
+        Ok(None) | Err(StorageError::Corrupt(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    match whole {
+        Some(receipt) => Ok(receipt),
+        None => Err(refused(portal, number).await),
+    }
+}
+
+/// Whether the text was signed by this portal, is of this number, and says what the row says.
+fn whole(portal: &Portal, number: u64, stored: &SignedReceipt) -> bool {
+    let key = signing::public_key(&portal.secrets);
+    let same = |signed: &DeletionReceipt| *signed == stored.receipt && signed.number == number;
+    signing::verify(&stored.text, Some(&key)).is_ok_and(|verified| same(&verified.receipt))
+}
+
+async fn refused(portal: &Portal, number: u64) -> WorkflowError {
+    let row = Altered {
+        kind: "receipt",
+        id: Some(number.to_string()),
+    };
+    seal::report(portal, row).await;
+    WorkflowError::ReceiptAltered(number)
 }
 
 async fn erase(portal: &Portal, document: &Document) -> Result<&'static str, WorkflowError> {

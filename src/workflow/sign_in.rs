@@ -1,6 +1,8 @@
 //! Who may ask: agents with passwords, second factors and sessions, machines with API keys. Secrets are shown once and stored as hashes;
 //! an unknown name costs what a known one costs.
 //!
+//! Accounts, sessions and keys come verified from the store; one whose row was changed behind the portal's back counts as absent, see [`super::seal`].
+//!
 //! A password opens a session only where it is the only factor. Otherwise it opens half a one, which lives five minutes and leads nowhere but to the
 //! page that asks for the rest. Every proof gets a new cookie, and the one before it is dead.
 
@@ -26,7 +28,7 @@ use crate::domain::agent::{Actor, Agent, Entry, Session};
 use crate::domain::audit::AuditEvent;
 use crate::domain::id::AgentId;
 
-use super::{Portal, WorkflowError, blocking};
+use super::{Portal, WorkflowError, blocking, seal};
 
 pub use known::{Browser, Visitor};
 
@@ -136,7 +138,9 @@ pub async fn prove_password(portal: &Portal, email: &str, password: &str, visito
     }
     // Looked up with the permit in hand: however many tries come at once, no more than are being judged can pass the count.
     let permit = portal.hashing.turn().await?;
-    let found = portal.records.agent_by_email(&email).await?.filter(|a| a.disabled_at.is_none());
+    let found = seal::trusted(portal, portal.records.agent_by_email(&email).await)
+        .await?
+        .filter(|a| a.disabled_at.is_none());
     let closed = found
         .as_ref()
         .is_some_and(|a| a.misses.close_password(visitor.browser.is_known(portal, a)));
@@ -235,10 +239,10 @@ pub async fn half(portal: &Portal, cookie: &str) -> Result<Option<Live>, Workflo
 
 async fn look(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowError> {
     let key = hash(cookie);
-    let Some(session) = portal.records.session(&key).await? else {
+    let Some(session) = seal::trusted(portal, portal.records.session(&key).await).await? else {
         return Ok(None);
     };
-    let Some(agent) = portal.records.agent(session.agent).await? else {
+    let Some(agent) = seal::trusted(portal, portal.records.agent(session.agent).await).await? else {
         return Ok(None);
     };
     let lives = session.live(&agent, portal.records.now());
@@ -287,7 +291,7 @@ pub enum End {
 
 pub async fn sign_out(portal: &Portal, cookie: &str, why: End) -> Result<(), WorkflowError> {
     let key = hash(cookie);
-    match portal.records.session(&key).await? {
+    match seal::trusted(portal, portal.records.session(&key).await).await? {
         Some(session) => end(portal, &key, session.agent, why).await,
         None => Ok(()),
     }

@@ -27,11 +27,14 @@ pub async fn verified(records: &Arc<dyn Records>) -> (Vec<AuditEntry>, Vec<Delet
         previous = entry.hash;
     }
     let mut receipts: Vec<DeletionReceipt> = Vec::new();
-    while let Some(receipt) = records.deletion_receipt(receipts.len() as u64 + 1).await.unwrap() {
+    while let Some(stored) = records.deletion_receipt(receipts.len() as u64 + 1).await.unwrap() {
+        let receipt = stored.receipt;
         let before = receipts.last().map_or(DeletionReceipt::genesis(), |r| r.hash);
         let again = DeletionReceipt::chain(receipts.len() as u64 + 1, before, receipt.erasure.clone());
         assert_eq!(receipt, again, "receipt {} breaks the chain", receipts.len() + 1);
         assert_eq!(DeletionReceipt::parse(&receipt.body()), Some(receipt.clone()));
+        let signed = nightdrop::crypto::receipt::verify(&stored.text, None).unwrap();
+        assert_eq!(signed.receipt, receipt, "signed as it stands in the chain");
         receipts.push(receipt);
     }
     (entries, receipts)

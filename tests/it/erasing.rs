@@ -369,6 +369,7 @@ async fn receipt(portal: &std::sync::Arc<Portal>, number: u64) -> DeletionReceip
         .await
         .unwrap()
         .expect("the document is purged")
+        .receipt
 }
 
 #[tokio::test(flavor = "multi_thread")]

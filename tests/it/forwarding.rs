@@ -261,7 +261,7 @@ async fn a_rejected_document_is_never_sent_again_and_a_better_one_is() {
             panic!("{stone:?}")
         };
         assert_eq!(why.code, "document.expired");
-        let receipt = house.portal.records.deletion_receipt(stone.receipt).await.unwrap().unwrap();
+        let receipt = house.portal.records.deletion_receipt(stone.receipt).await.unwrap().unwrap().receipt;
         assert_eq!(receipt.erasure.cause, "rejected");
         hands.forward(HOUR);
         assert_eq!(house.work_due().await, 0);

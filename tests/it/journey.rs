@@ -32,7 +32,8 @@ async fn a_document_goes_all_the_way_and_nothing_of_it_stays() {
         .deletion_receipt(request.tombstones[0].receipt)
         .await
         .unwrap()
-        .unwrap();
+        .unwrap()
+        .receipt;
     assert_eq!(receipt.erasure.cause, "confirmed");
     assert_eq!(receipt.erasure.parts, 2);
     let page = house.http.get(house.public(&link.path)).send().await.unwrap().text().await.unwrap();

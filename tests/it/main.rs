@@ -33,4 +33,5 @@ mod resume;
 mod retention;
 mod scan;
 mod support;
+mod tampering;
 mod upload;

@@ -135,7 +135,8 @@ impl Stage {
             .deletion_receipt(request.tombstones[0].receipt)
             .await
             .unwrap()
-            .unwrap();
+            .unwrap()
+            .receipt;
         receipt.erasure.cause.clone()
     }
 

@@ -46,7 +46,7 @@ pub async fn gone_for(house: &House, link: &Link, document: &Document, cause: &s
     assert_eq!(request.stage, Stage::Purged, "{:#?}", house.log(link).await);
     let stone = request.tombstones.last().unwrap();
     assert_eq!(stone.cause.code(), cause, "{:#?}", house.log(link).await);
-    let receipt = house.portal.records.deletion_receipt(stone.receipt).await.unwrap().unwrap();
+    let receipt = house.portal.records.deletion_receipt(stone.receipt).await.unwrap().unwrap().receipt;
     assert_eq!((receipt.erasure.cause.as_str(), receipt.erasure.document), (cause, document.id));
     assert!(receipt.erasure.erased_at <= receipt.erasure.purged_at);
     assert!(

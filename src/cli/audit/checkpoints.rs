@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
-use serde_json::Value;
 
 use crate::cli::output::{Failure, Outcome};
-use crate::crypto::checkpoint::{Checkpoint, Signed};
+use crate::workflow::outgoing::checkpoint::parse;
 
 /// Checkpoints whose signatures fit.
 pub struct Points(BTreeMap<u64, [u8; 32]>);
@@ -49,26 +48,6 @@ pub fn read(path: &Path, key: Option<&str>) -> Outcome<Points> {
         return Err(Failure::new(format!("{} holds no checkpoint", path.display())));
     }
     Ok(Points(points))
-}
-
-fn parse(line: &str) -> Option<(Checkpoint, Signed)> {
-    let object: Value = serde_json::from_str(line).ok()?;
-    // As in a webhook, where the number stands under another name and everything is text.
-    let data = object.get("data").unwrap_or(&object);
-    let sequence = match &data["head"] {
-        Value::String(head) => head.parse().ok()?,
-        _ => data["sequence"].as_u64()?,
-    };
-    let point = Checkpoint {
-        sequence,
-        hash: bytes(data["hash"].as_str()?)?,
-        at: data["at"].as_str()?.to_owned(),
-    };
-    let signed = Signed {
-        by: bytes(data["signed_by"].as_str()?)?,
-        signature: bytes(data["signature"].as_str()?)?,
-    };
-    Some((point, signed))
 }
 
 fn bytes<const N: usize>(hex: &str) -> Option<[u8; N]> {

@@ -86,14 +86,13 @@ impl Tail {
         let Some(stored) = self.portal.records.deletion_receipt(number).await? else {
             return Ok(None);
         };
-        let text = receipt::sign(&self.portal.secrets, &stored);
-        let verified = receipt::verify(&text, Some(&receipt::public_key(&self.portal.secrets)))
+        let verified = receipt::verify(&stored.text, Some(&receipt::public_key(&self.portal.secrets)))
             .is_ok_and(|v| v.receipt.erasure.request == step.request && v.receipt.number == number);
         Ok(Some(Proof {
             number,
             verified,
-            class: stored.erasure.class,
-            method: stored.erasure.method,
+            class: stored.receipt.erasure.class,
+            method: stored.receipt.erasure.method,
         }))
     }
 }

@@ -7,12 +7,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::crypto::receipt;
-use crate::domain::receipt::DeletionReceipt;
+use crate::domain::receipt::SignedReceipt;
 use crate::domain::request::DocumentRequest;
 use crate::http::State;
 use crate::http::error::Problem;
 use crate::http::staff::{ApiCaller, Audit, Read};
-use crate::workflow::terms;
+use crate::workflow::{purge, terms};
 
 use super::Answer;
 use super::query::Query;
@@ -87,32 +87,32 @@ pub async fn entries(_: ApiCaller<Audit>, state: web::Data<State>, request: Http
     }))
 }
 
-/// The receipt of the newest purge. With `Accept: text/plain`, the signed text alone.
+/// The receipt of the newest purge, as it was signed then; `receipt.altered` when the stored one does not verify. With `Accept: text/plain`, the signed text alone.
 #[utoipa::path(get, path = "/requests/{id}/deletion-receipt", tag = "requests", params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The receipt.", content((ReceiptView = "application/json"), (String = "text/plain")))),
     security(("api_key" = ["read"])))]
 pub async fn deletion_receipt(_: ApiCaller<Read>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest) -> Answer {
     let found = terms::load(&state.portal, parse(&id)?).await?;
     let receipt = newest(&state, &found).await?;
-    let signed = receipt::sign(&state.portal.secrets, &receipt);
     let wants_text = request
         .headers()
         .get(ACCEPT)
         .and_then(|a| a.to_str().ok())
         .is_some_and(|a| a.trim_start().starts_with("text/plain"));
     if wants_text {
-        return Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(signed));
+        return Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(receipt.text));
     }
-    Ok(HttpResponse::Ok().json(receipt_view(&receipt, signed)))
+    Ok(HttpResponse::Ok().json(receipt_view(receipt)))
 }
 
-pub async fn newest(state: &State, request: &DocumentRequest) -> Result<DeletionReceipt, Problem> {
+/// As it was signed when it was made; one that does not verify is an error.
+pub async fn newest(state: &State, request: &DocumentRequest) -> Result<SignedReceipt, Problem> {
     let none = || Problem::not_found("Nothing of this request was purged yet, so there is no receipt.").code("receipt.not_yet");
-    let number = request.tombstones.last().ok_or_else(none)?.receipt;
-    state.portal.records.deletion_receipt(number).await?.ok_or_else(none)
+    purge::receipt(&state.portal, request).await?.ok_or_else(none)
 }
 
-fn receipt_view(receipt: &DeletionReceipt, signed: String) -> ReceiptView {
+fn receipt_view(signed: SignedReceipt) -> ReceiptView {
+    let receipt = &signed.receipt;
     let erasure = &receipt.erasure;
     ReceiptView {
         number: receipt.number,
@@ -127,7 +127,7 @@ fn receipt_view(receipt: &DeletionReceipt, signed: String) -> ReceiptView {
         purged_at: instant(erasure.purged_at),
         previous: HEXLOWER.encode(&receipt.previous),
         hash: HEXLOWER.encode(&receipt.hash),
-        signed,
+        signed: signed.text,
     }
 }
 

@@ -2,7 +2,6 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::crypto::receipt;
 use crate::domain::id::RequestId;
 use crate::http::State;
 use crate::http::api::audit::newest;
@@ -176,8 +175,7 @@ pub fn by_hand(state: &State, request: &crate::domain::request::DocumentRequest)
 pub async fn receipt(who: SignedIn<Read>, state: web::Data<State>, id: web::Path<String>) -> Page {
     let found = terms::load(&state.portal, parse(&id)?).await?;
     let newest = newest(&state, &found).await?;
-    let signed = receipt::sign(&state.portal.secrets, &newest);
-    Ok(html(pages::receipt(&who.agent, &state, &found, &newest, &signed)))
+    Ok(html(pages::receipt(&who.agent, &state, &found, &newest.receipt, &newest.text)))
 }
 
 pub async fn receipt_text(_: SignedIn<Read>, state: web::Data<State>, id: web::Path<String>) -> Page {
@@ -187,9 +185,9 @@ pub async fn receipt_text(_: SignedIn<Read>, state: web::Data<State>, id: web::P
         .content_type("text/plain; charset=utf-8")
         .insert_header((
             "Content-Disposition",
-            format!("attachment; filename=\"deletion-receipt-{}.txt\"", newest.number),
+            format!("attachment; filename=\"deletion-receipt-{}.txt\"", newest.receipt.number),
         ))
-        .body(receipt::sign(&state.portal.secrets, &newest)))
+        .body(newest.text))
 }
 
 async fn confirm(who: &SignedIn<Requests>, state: &State, id: &str, what: Confirm) -> Page {

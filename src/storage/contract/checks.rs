@@ -182,7 +182,10 @@ pub(super) async fn a_purge_is_finished_once<G: Ground>() {
     let store = ground.open();
     let request = held(&store, 1).await;
     let fence = lease(&store).await.unwrap().fence;
-    let early = store.records.finish_purge(request.id, fence, erasure(&request, &store)).await;
+    let early = store
+        .records
+        .finish_purge(request.id, fence, erasure(&request, &store), &DeletionReceipt::body)
+        .await;
     assert!(
         matches!(refused(early), Refusal::WrongState(_) | Refusal::Superseded),
         "not before it has begun"
@@ -198,11 +201,15 @@ pub(super) async fn a_purge_is_finished_once<G: Ground>() {
     let purging = store.records.transition(request.id, start).await.unwrap();
     let first = store
         .records
-        .finish_purge(request.id, fence, erasure(&purging, &store))
+        .finish_purge(request.id, fence, erasure(&purging, &store), &DeletionReceipt::body)
         .await
         .unwrap();
-    assert_eq!(first.number, 1);
-    let again = store.records.finish_purge(request.id, fence, erasure(&purging, &store)).await;
+    assert_eq!(first.receipt.number, 1);
+    assert_eq!(first.text, first.receipt.body(), "signed with its number and its place");
+    let again = store
+        .records
+        .finish_purge(request.id, fence, erasure(&purging, &store), &DeletionReceipt::body)
+        .await;
     assert_eq!(refused(again), Refusal::StaleLease);
     assert_eq!(store.records.deletion_receipt(1).await.unwrap().as_ref(), Some(&first));
     assert_eq!(store.records.deletion_receipt(2).await.unwrap(), None);
@@ -232,7 +239,7 @@ pub(super) async fn chains_have_no_gaps_under_many_hands<G: Ground + 'static>() 
                     .unwrap();
                 store
                     .records
-                    .finish_purge(leased.id, fence, erasure(&purging, &store))
+                    .finish_purge(leased.id, fence, erasure(&purging, &store), &DeletionReceipt::body)
                     .await
                     .unwrap();
             }
@@ -247,7 +254,7 @@ pub(super) async fn chains_have_no_gaps_under_many_hands<G: Ground + 'static>() 
     assert_eq!(entries.iter().filter(|e| e.event.action == "note").count(), 40);
     let mut previous = DeletionReceipt::genesis();
     for number in 1..=40 {
-        let receipt = store.records.deletion_receipt(number).await.unwrap().unwrap();
+        let receipt = store.records.deletion_receipt(number).await.unwrap().unwrap().receipt;
         assert_eq!(receipt, DeletionReceipt::chain(number, previous, receipt.erasure.clone()));
         previous = receipt.hash;
     }

@@ -83,10 +83,13 @@ pub(super) struct ReceiptRow {
     erased_at: i64,
     #[n(13)]
     purged_at: i64,
+    #[n(14)]
+    signed: String,
 }
 
-impl From<&DeletionReceipt> for ReceiptRow {
-    fn from(r: &DeletionReceipt) -> Self {
+impl From<&SignedReceipt> for ReceiptRow {
+    fn from(signed: &SignedReceipt) -> Self {
+        let r = &signed.receipt;
         let e = &r.erasure;
         Self {
             number: r.number,
@@ -103,12 +106,13 @@ impl From<&DeletionReceipt> for ReceiptRow {
             received_at: to_ms(e.received_at),
             erased_at: to_ms(e.erased_at),
             purged_at: to_ms(e.purged_at),
+            signed: signed.text.clone(),
         }
     }
 }
 
 impl ReceiptRow {
-    pub(super) fn into_domain(self) -> Read<DeletionReceipt> {
+    pub(super) fn into_domain(self) -> Read<SignedReceipt> {
         let erasure = Erasure {
             request: RequestId(array(&self.request)?),
             document: DocumentId(array(&self.document)?),
@@ -124,11 +128,14 @@ impl ReceiptRow {
             erased_at: from_ms(self.erased_at),
             purged_at: from_ms(self.purged_at),
         };
-        Ok(DeletionReceipt {
-            number: self.number,
-            previous: array(&self.previous)?,
-            erasure,
-            hash: array(&self.hash)?,
+        Ok(SignedReceipt {
+            receipt: DeletionReceipt {
+                number: self.number,
+                previous: array(&self.previous)?,
+                erasure,
+                hash: array(&self.hash)?,
+            },
+            text: self.signed,
         })
     }
 }

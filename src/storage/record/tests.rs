@@ -58,7 +58,7 @@ fn read_all(bytes: &[u8]) {
         );
         assert_eq!(DocumentRequest::decode(&request.encode()), Ok(request));
     }
-    let _ = (AuditEntry::decode(bytes), DeletionReceipt::decode(bytes), Agent::decode(bytes));
+    let _ = (AuditEntry::decode(bytes), SignedReceipt::decode(bytes), Agent::decode(bytes));
     let _ = (Session::decode(bytes), ApiKey::decode(bytes), ClaimRow::decode(bytes));
 }
 
@@ -111,7 +111,8 @@ proptest! {
             erased_at: at,
             purged_at: at,
         });
-        prop_assert_eq!(DeletionReceipt::decode(&receipt.encode()), Ok(receipt));
+        let signed = SignedReceipt { receipt, text: "as it was signed\n".into() };
+        prop_assert_eq!(SignedReceipt::decode(&signed.encode()), Ok(signed));
     }
 }
 

@@ -8,11 +8,12 @@ use crate::domain::agent::{Agent, ApiKey, Role, Session};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::id::{AgentId, ApiKeyId, RequestId};
 use crate::storage::record::Record;
+use crate::storage::seal::{Altered, Seal, Sealed};
 use crate::storage::{AuditLog, Claim, Directory, Made, StorageError, key};
 
 use super::records::{Batch, Rows};
 use super::rows::{made_by, write_claim};
-use super::{Failed, SledStore, append, read_row, sorted};
+use super::{Failed, SledStore, append, read_row, read_sealed, sorted};
 
 #[async_trait]
 impl Directory for SledStore {
@@ -21,11 +22,15 @@ impl Directory for SledStore {
             if let Some(made) = claim.as_ref().map(|c| made_by(rows, c)).transpose()?.flatten() {
                 return Ok((Batch::new(), made));
             }
-            if rows.get(&key::email(&agent.email))?.is_some() {
-                return Err(Failed::Storage(StorageError::Exists("an agent with this e-mail address")));
-            }
             let mut batch = Batch::new();
-            batch.put(key::agent(agent.id), agent.encode());
+            match by_email(&*self.seal, rows, &agent.email) {
+                Ok(None) => {}
+                Ok(Some(_)) => return Err(Failed::Storage(StorageError::Exists("an agent with this e-mail address"))),
+                // Nobody can sign in with such a row, so it must not keep its owner out for ever.
+                Err(Failed::Storage(StorageError::Altered(_))) => remove_altered(&*self.seal, rows, &mut batch, &agent.email)?,
+                Err(error) => return Err(error),
+            }
+            put(&*self.seal, &mut batch, key::agent(agent.id), &agent);
             batch.put(key::email(&agent.email), agent.id.0.to_vec());
             append(rows, &mut batch, vec![event])?;
             if let Some(claim) = &claim {
@@ -38,7 +43,7 @@ impl Directory for SledStore {
 
     async fn alter_agent(&self, id: AgentId, change: Change, event: AuditEvent) -> Result<Option<Agent>, StorageError> {
         self.decide(|rows, now| {
-            let mut agent: Agent = read_row(rows, &key::agent(id))?.ok_or(Failed::Storage(StorageError::NotFound))?;
+            let mut agent: Agent = read_sealed(&*self.seal, rows, &key::agent(id))?.ok_or(Failed::Storage(StorageError::NotFound))?;
             let mut batch = Batch::new();
             let ends = change.ends_sessions();
             let was_admin = agent.role == Role::Admin && agent.disabled_at.is_none();
@@ -47,7 +52,7 @@ impl Directory for SledStore {
             }
             // A portal without an admin could only be mended from a shell.
             if was_admin && (agent.role != Role::Admin || agent.disabled_at.is_some()) {
-                let others = all::<Agent>(rows, key::AGENT)?;
+                let others = all::<Agent>(&*self.seal, rows, key::AGENT)?;
                 if !others
                     .iter()
                     .any(|a| a.id != id && a.role == Role::Admin && a.disabled_at.is_none())
@@ -56,11 +61,11 @@ impl Directory for SledStore {
                 }
             }
             if ends {
-                for (k, _, _) in of_agent(rows, id)? {
+                for (k, _, _) in of_agent(&*self.seal, rows, id)? {
                     batch.remove(k);
                 }
             }
-            batch.put(key::agent(id), agent.encode());
+            put(&*self.seal, &mut batch, key::agent(id), &agent);
             append(rows, &mut batch, vec![event])?;
             Ok((batch, Some(agent)))
         })
@@ -68,36 +73,31 @@ impl Directory for SledStore {
     }
 
     async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StorageError> {
-        read_row(&self.store.records(), &key::agent(id)).map_err(Failed::into_storage)
+        read_sealed(&*self.seal, &self.store.records(), &key::agent(id)).map_err(Failed::into_storage)
     }
 
     async fn agent_by_email(&self, email: &str) -> Result<Option<Agent>, StorageError> {
         if email.len() > 320 {
             return Ok(None);
         }
-        let found = {
-            let rows = self.store.records();
-            let id = rows
-                .get(&key::email(email))
-                .map_err(sorted)?
-                .and_then(|b| b.try_into().ok())
-                .map(AgentId);
-            id.map(|id| read_row(&rows, &key::agent(id)))
-                .transpose()
-                .map_err(Failed::into_storage)?
-                .flatten()
-        };
-        Ok(found)
+        by_email(&*self.seal, &self.store.records(), email).map_err(Failed::into_storage)
     }
 
     async fn agents(&self) -> Result<Vec<Agent>, StorageError> {
-        all(&self.store.records(), key::AGENT).map_err(Failed::into_storage)
+        all(&*self.seal, &self.store.records(), key::AGENT).map_err(Failed::into_storage)
+    }
+
+    async fn altered(&self) -> Result<Vec<Altered>, StorageError> {
+        let rows = self.store.records();
+        let mut found = altered::<Agent>(&*self.seal, &rows, key::AGENT).map_err(Failed::into_storage)?;
+        found.extend(altered::<ApiKey>(&*self.seal, &rows, key::API_KEY).map_err(Failed::into_storage)?);
+        Ok(found)
     }
 
     async fn open_session(&self, cookie: [u8; 32], session: Session, event: AuditEvent) -> Result<(), StorageError> {
         self.decide(|rows, _| {
             let mut batch = Batch::new();
-            batch.put(key::session(&cookie), session.encode());
+            put(&*self.seal, &mut batch, key::session(&cookie), &session);
             append(rows, &mut batch, vec![event])?;
             Ok((batch, ()))
         })
@@ -111,7 +111,7 @@ impl Directory for SledStore {
                 return Ok((batch, false));
             }
             batch.remove(key::session(old));
-            batch.put(key::session(&new), session.encode());
+            put(&*self.seal, &mut batch, key::session(&new), &session);
             append(rows, &mut batch, vec![event])?;
             Ok((batch, true))
         })
@@ -119,20 +119,20 @@ impl Directory for SledStore {
     }
 
     async fn sessions_of(&self, agent: AgentId) -> Result<Vec<([u8; 32], Session)>, StorageError> {
-        let found = of_agent(&self.store.records(), agent).map_err(Failed::into_storage)?;
+        let found = of_agent(&*self.seal, &self.store.records(), agent).map_err(Failed::into_storage)?;
         Ok(found.into_iter().map(|(_, hash, session)| (hash, session)).collect())
     }
 
     async fn session(&self, cookie: &[u8; 32]) -> Result<Option<Session>, StorageError> {
-        read_row(&self.store.records(), &key::session(cookie)).map_err(Failed::into_storage)
+        read_sealed(&*self.seal, &self.store.records(), &key::session(cookie)).map_err(Failed::into_storage)
     }
 
     async fn touch_session(&self, cookie: &[u8; 32], seen_at: OffsetDateTime) -> Result<(), StorageError> {
         self.decide(|rows, _| {
             let mut batch = Batch::new();
-            if let Some(mut session) = read_row::<Session>(rows, &key::session(cookie))? {
+            if let Some(mut session) = read_sealed::<Session>(&*self.seal, rows, &key::session(cookie))? {
                 session.seen_at = seen_at;
-                batch.put(key::session(cookie), session.encode());
+                put(&*self.seal, &mut batch, key::session(cookie), &session);
             }
             Ok((batch, ()))
         })
@@ -156,7 +156,7 @@ impl Directory for SledStore {
             let mut batch = Batch::new();
             let mut ended = 0;
             for (k, row) in rows.scan_prefix(&[key::SESSION], None, 10_000)? {
-                let dead = Session::decode(&row).map_or(true, |s| {
+                let dead = self.seal.open::<Session>(&k, &row).map_or(true, |s| {
                     now >= s.seen_at + Session::IDLE || now >= s.created_at + Session::ABSOLUTE
                 });
                 if dead {
@@ -175,7 +175,7 @@ impl Directory for SledStore {
                 return Ok((Batch::new(), made));
             }
             let mut batch = Batch::new();
-            batch.put(key::api_key(&hash), api_key.encode());
+            put(&*self.seal, &mut batch, key::api_key(&hash), &api_key);
             batch.put(key::api_key_by_id(api_key.id), hash.to_vec());
             append(rows, &mut batch, vec![event])?;
             if let Some(claim) = &claim {
@@ -193,7 +193,7 @@ impl Directory for SledStore {
     }
 
     async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StorageError> {
-        read_row(&self.store.records(), &key::api_key(hash)).map_err(Failed::into_storage)
+        read_sealed(&*self.seal, &self.store.records(), &key::api_key(hash)).map_err(Failed::into_storage)
     }
 
     async fn api_key_by_id(&self, id: ApiKeyId) -> Result<Option<ApiKey>, StorageError> {
@@ -201,15 +201,19 @@ impl Directory for SledStore {
         let Some(hash) = rows.get(&key::api_key_by_id(id)).map_err(sorted)? else {
             return Ok(None);
         };
-        read_row(&rows, &key::key(key::API_KEY, &[&hash])).map_err(Failed::into_storage)
+        let found = read_sealed::<ApiKey>(&*self.seal, &rows, &key::key(key::API_KEY, &[&hash])).map_err(Failed::into_storage)?;
+        match found {
+            Some(other) if other.id != id => Err(StorageError::Altered(altered_key(id))),
+            found => Ok(found),
+        }
     }
 
     async fn touch_api_key(&self, hash: &[u8; 32], used_at: OffsetDateTime) -> Result<(), StorageError> {
         self.decide(|rows, _| {
             let mut batch = Batch::new();
-            if let Some(mut found) = read_row::<ApiKey>(rows, &key::api_key(hash))? {
+            if let Some(mut found) = read_sealed::<ApiKey>(&*self.seal, rows, &key::api_key(hash))? {
                 found.used_at = Some(used_at);
-                batch.put(key::api_key(hash), found.encode());
+                put(&*self.seal, &mut batch, key::api_key(hash), &found);
             }
             Ok((batch, ()))
         })
@@ -217,18 +221,29 @@ impl Directory for SledStore {
     }
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StorageError> {
-        all(&self.store.records(), key::API_KEY).map_err(Failed::into_storage)
+        all(&*self.seal, &self.store.records(), key::API_KEY).map_err(Failed::into_storage)
     }
 
     async fn revoke_api_key(&self, id: ApiKeyId, event: AuditEvent) -> Result<(), StorageError> {
         self.decide(|rows, now| {
             let hash = rows.get(&key::api_key_by_id(id))?.ok_or(Failed::Storage(StorageError::NotFound))?;
             let k = key::key(key::API_KEY, &[&hash]);
-            let mut found: ApiKey = read_row(rows, &k)?.ok_or(Failed::Storage(StorageError::NotFound))?;
             let mut batch = Batch::new();
+            let mut found = match read_sealed::<ApiKey>(&*self.seal, rows, &k) {
+                Ok(Some(found)) if found.id == id => found,
+                // Opens nothing already; now it is gone as well.
+                Err(Failed::Storage(StorageError::Altered(_))) => {
+                    batch.remove(k);
+                    batch.remove(key::api_key_by_id(id));
+                    append(rows, &mut batch, vec![event])?;
+                    return Ok((batch, ()));
+                }
+                Ok(_) => return Err(Failed::Storage(StorageError::NotFound)),
+                Err(error) => return Err(error),
+            };
             if found.revoked_at.is_none() {
                 found.revoked_at = Some(now);
-                batch.put(k, found.encode());
+                put(&*self.seal, &mut batch, k, &found);
                 append(rows, &mut batch, vec![event])?;
             }
             Ok((batch, ()))
@@ -286,10 +301,10 @@ impl AuditLog for SledStore {
 type SessionRow = (Vec<u8>, [u8; 32], Session);
 
 /// Everything that an agent has open. Sessions live for hours: there are never many.
-fn of_agent(rows: &Rows<'_>, agent: AgentId) -> Result<Vec<SessionRow>, Failed> {
+fn of_agent(seal: &dyn Seal, rows: &Rows<'_>, agent: AgentId) -> Result<Vec<SessionRow>, Failed> {
     let mut found = Vec::new();
     for (k, row) in rows.scan_prefix(&[key::SESSION], None, usize::MAX)? {
-        if let (Ok(session), Ok(hash)) = (Session::decode(&row), k[1..].try_into())
+        if let (Ok(session), Ok(hash)) = (seal.open::<Session>(&k, &row), k[1..].try_into())
             && session.agent == agent
         {
             found.push((k, hash, session));
@@ -298,7 +313,99 @@ fn of_agent(rows: &Rows<'_>, agent: AgentId) -> Result<Vec<SessionRow>, Failed> 
     Ok(found)
 }
 
-fn all<R: Record>(rows: &Rows<'_>, letter: u8) -> Result<Vec<R>, Failed> {
-    let found = rows.scan_prefix(&[letter], None, usize::MAX)?;
-    Ok(found.iter().map(|(_, row)| R::decode(row)).collect::<Result<_, _>>()?)
+/// Those that verify.
+fn all<R: Sealed>(seal: &dyn Seal, rows: &Rows<'_>, letter: u8) -> Result<Vec<R>, Failed> {
+    let mut found = Vec::new();
+    for (k, row) in rows.scan_prefix(&[letter], None, usize::MAX)? {
+        match seal.open(&k, &row) {
+            Ok(row) => found.push(row),
+            Err(StorageError::Altered(_)) => {}
+            Err(error) => return Err(Failed::Storage(error)),
+        }
+    }
+    Ok(found)
+}
+
+/// Those that do not.
+fn altered<R: Sealed>(seal: &dyn Seal, rows: &Rows<'_>, letter: u8) -> Result<Vec<Altered>, Failed> {
+    let rows = rows.scan_prefix(&[letter], None, usize::MAX)?;
+    Ok(rows
+        .iter()
+        .filter_map(|(k, row)| match seal.open::<R>(k, row) {
+            Err(StorageError::Altered(row)) => Some(row),
+            _ => None,
+        })
+        .collect())
+}
+
+fn put<R: Sealed>(seal: &dyn Seal, batch: &mut Batch, k: Vec<u8>, row: &R) {
+    let sealed = seal.close(&k, row);
+    batch.put(k, sealed);
+}
+
+/// The index only finds the row: which address an account has, its sealed row says.
+fn by_email(seal: &dyn Seal, rows: &Rows<'_>, email: &str) -> Result<Option<Agent>, Failed> {
+    let Some(id) = rows.get(&key::email(email))?.and_then(|b| b.try_into().ok()).map(AgentId) else {
+        return Ok(None);
+    };
+    match read_sealed::<Agent>(seal, rows, &key::agent(id))? {
+        Some(other) if other.email != email => Err(Failed::Storage(StorageError::Altered(Altered {
+            kind: "agent_email",
+            id: Some(id.to_string()),
+        }))),
+        found => Ok(found),
+    }
+}
+
+/// Deletes what stands under an address and does not verify; a whole account that the index only was led to stays.
+fn remove_altered(seal: &dyn Seal, rows: &Rows<'_>, batch: &mut Batch, email: &str) -> Result<(), Failed> {
+    let Some(id) = rows.get(&key::email(email))?.and_then(|b| b.try_into().ok()).map(AgentId) else {
+        return Ok(());
+    };
+    if read_sealed::<Agent>(seal, rows, &key::agent(id)).is_err() {
+        batch.remove(key::agent(id));
+    }
+    Ok(())
+}
+
+impl Sealed for Agent {
+    fn altered(place: &[u8]) -> Altered {
+        Altered {
+            kind: "agent",
+            id: place.get(1..).and_then(|b| b.try_into().ok()).map(|id| AgentId(id).to_string()),
+        }
+    }
+
+    fn belongs(&self, place: &[u8]) -> bool {
+        key::agent(self.id) == place
+    }
+}
+
+impl Sealed for Session {
+    fn altered(_: &[u8]) -> Altered {
+        Altered { kind: "session", id: None }
+    }
+
+    fn belongs(&self, place: &[u8]) -> bool {
+        place.first() == Some(&key::SESSION)
+    }
+}
+
+impl Sealed for ApiKey {
+    /// By the first bytes of the hash that it is stored under: the row's own id is not to be believed.
+    fn altered(place: &[u8]) -> Altered {
+        let hash = place.get(1..9).map(|b| data_encoding::HEXLOWER.encode(b));
+        Altered { kind: "api_key", id: hash }
+    }
+
+    fn belongs(&self, place: &[u8]) -> bool {
+        place.first() == Some(&key::API_KEY)
+    }
+}
+
+fn altered_key(id: ApiKeyId) -> Altered {
+    Altered {
+        kind: "api_key",
+        id: Some(id.to_string()),
+    }
 }

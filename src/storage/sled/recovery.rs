@@ -88,12 +88,24 @@ impl SledStore {
 
     /// Ends every session; returns how many there were.
     pub fn end_all_sessions(&self) -> Result<u64, StoreError> {
+        self.remove_all(&[key::SESSION])
+    }
+
+    /// Removes every account, session and API key: without the portal's secrets none of them can be believed. Returns how many rows there were.
+    pub fn end_all_accounts(&self) -> Result<u64, StoreError> {
+        self.remove_all(&[key::AGENT, key::EMAIL, key::SESSION, key::API_KEY, key::API_KEY_BY_ID])
+    }
+
+    fn remove_all(&self, kinds: &[u8]) -> Result<u64, StoreError> {
         let decided = self.store.decide(|rows| {
             let mut batch = Batch::new();
-            let open = rows.scan_prefix(&[key::SESSION], None, usize::MAX)?;
-            let ended = open.len() as u64;
-            for (session, _) in open {
-                batch.remove(session);
+            let mut ended = 0;
+            for kind in kinds {
+                let found = rows.scan_prefix(&[*kind], None, usize::MAX)?;
+                ended += found.len() as u64;
+                for (row, _) in found {
+                    batch.remove(row);
+                }
             }
             batch.frees_space();
             Ok::<_, StoreError>((batch, ended))

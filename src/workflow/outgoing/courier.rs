@@ -12,7 +12,7 @@ use crate::crypto::random;
 use crate::domain::agent::Actor;
 use crate::domain::audit::AuditEvent;
 use crate::domain::dispatch::{Body, Channel, Dispatch, Outcome};
-use crate::workflow::{Portal, WorkflowError};
+use crate::workflow::{Portal, WorkflowError, seal};
 
 use super::mail;
 
@@ -126,7 +126,9 @@ async fn attempt(portal: &Portal, dispatch: &Dispatch, now: OffsetDateTime) -> R
         }
         (Channel::Mail, Body::ToAgent { agent, subject, text }) => {
             let Some(mailer) = &portal.outgoing.mailer else { return Ok(gone()) };
-            let agent = portal.records.agent(*agent).await?.filter(|a| a.disabled_at.is_none());
+            let agent = seal::trusted(portal, portal.records.agent(*agent).await)
+                .await?
+                .filter(|a| a.disabled_at.is_none());
             let Some(agent) = agent else {
                 return Ok((Outcome::Dropped, "The agent does not work here any more.".to_owned()));
             };

@@ -10,6 +10,7 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::id::{AgentId, ApiKeyId, CROCKFORD};
 use crate::storage::{Claim, Made};
 use crate::workflow::issue::{ClientKey, claim_of_secret};
+use crate::workflow::seal;
 
 use super::{Portal, WorkflowError, blocking, guess, hash, normal_email};
 
@@ -348,7 +349,8 @@ pub async fn ended_key(portal: &Portal, secret: &str) -> Result<Option<ApiKey>, 
         return Ok(None);
     }
     let now = portal.records.now();
-    Ok(portal.records.api_key(&hash(secret)).await?.filter(|k| !k.live(now)))
+    let found = seal::trusted(portal, portal.records.api_key(&hash(secret)).await).await?;
+    Ok(found.filter(|k| !k.live(now)))
 }
 
 fn like_a_key(secret: &str) -> bool {
@@ -362,7 +364,8 @@ pub async fn api_key(portal: &Portal, secret: &str) -> Result<Option<ApiKey>, Wo
     }
     let now = portal.records.now();
     let hash = hash(secret);
-    let Some(key) = portal.records.api_key(&hash).await?.filter(|k| k.live(now)) else {
+    let found = seal::trusted(portal, portal.records.api_key(&hash).await).await?;
+    let Some(key) = found.filter(|k| k.live(now)) else {
         return Ok(None);
     };
     if key.used_at.is_none_or(|at| now - at > TOUCH_EVERY) {

@@ -23,7 +23,7 @@ use crate::domain::id::AgentId;
 
 use super::account::event;
 use super::factor::{Codes, Second, context, first_codes};
-use super::{Live, Portal, WorkflowError, audit, confirmed, open};
+use super::{Live, Portal, WorkflowError, audit, confirmed, open, seal};
 
 /// How long a person has at the authenticator.
 const PATIENCE: Duration = Duration::minutes(5);
@@ -199,9 +199,7 @@ async fn recognise(
     let Ok((whose, id)) = passkeys.webauthn.identify_discoverable_authentication(answer) else {
         return Ok(None);
     };
-    let Some(agent) = portal
-        .records
-        .agent(AgentId(*whose.as_bytes()))
+    let Some(agent) = seal::trusted(portal, portal.records.agent(AgentId(*whose.as_bytes())).await)
         .await?
         .filter(|a| a.disabled_at.is_none())
     else {

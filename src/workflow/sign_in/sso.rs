@@ -21,9 +21,10 @@ use crate::connectors::settings::Secret;
 use crate::crypto::random;
 use crate::domain::account::Change;
 use crate::domain::agent::{Actor, Agent, Entry, Role, Session};
+use crate::storage::StorageError;
 
 use super::account::{self, event};
-use super::{Portal, WorkflowError, audit, open};
+use super::{Portal, WorkflowError, audit, open, seal};
 
 /// How long a person has at the provider.
 const PATIENCE: Duration = Duration::minutes(10);
@@ -388,7 +389,14 @@ async fn account_of(portal: &Portal, sso: &SingleSignOn, claims: &Value) -> Resu
     if role.is_none() && !sso.settings.roles.is_empty() {
         return Ok(Err("no_role"));
     }
-    let found = portal.records.agent_by_email(&super::normal_email(email)).await?;
+    let found = match portal.records.agent_by_email(&super::normal_email(email)).await {
+        // Never made anew in its place: an admin has to look first.
+        Err(StorageError::Altered(row)) => {
+            seal::report(portal, row).await;
+            return Ok(Err("no_account"));
+        }
+        found => found?,
+    };
     let agent = match (found, role) {
         (Some(agent), _) if agent.disabled_at.is_some() => return Ok(Err("disabled")),
         (Some(agent), _) => agent,

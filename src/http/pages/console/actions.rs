@@ -58,6 +58,7 @@ const WORDS: &[(&str, &str)] = &[
     ("recovery_codes.made", "Recovery codes made"),
     ("request.cross_site", "Another site’s request refused"),
     ("request.forgotten", "Request forgotten"),
+    ("row.altered", "Stored row changed outside the portal"),
     ("second_factor.closed", "Codes no longer taken"),
     ("second_factor.enrolled", "Second factor set up"),
     ("second_factor.refused", "Second factor refused"),

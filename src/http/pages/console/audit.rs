@@ -25,7 +25,7 @@ pub fn page(agent: &Agent, found: &Found, search: &Search, names: &Names, newest
     let links = may::<Read>(agent.role);
     let body = html! {
         div.title { h1 { "Audit log" } a.button.plain href="/audit/export" { "Export (JSONL)" } }
-        p.lead { (newest) " entries, each chained to the one before it. An export verifies offline with " code { "nightdrop audit verify FILE" } "." }
+        p.lead { (newest) " entries, each chained to the one before it: the chain shows a change within it. That nothing was cut off at its end, only a checkpoint that was kept on another machine shows: " code { "nightdrop audit verify FILE --checkpoint CHECKPOINTS" } "." }
         form.filter method="get" action="/audit" role="search" {
             (field("action", "What", &search.action))
             (field("actor", "Who", &search.actor))

@@ -12,6 +12,10 @@ use crate::http::State;
 use crate::http::api::handout::label;
 use crate::http::console::start::Attention;
 use crate::storage::clock::Standing;
+use crate::http::staff::{Admin, may};
+
+/// Altered rows that are named.
+const ALTERED: usize = 10;
 
 /// The states that the tiles count.
 const TILES: [RequestState; 6] = [
@@ -39,6 +43,16 @@ pub fn page(agent: &Agent, state: &State, attention: &Attention, only_password: 
             Standing::Agrees => {}
             Standing::Ahead => p.notice.bad { strong { "The clock jumped ahead. " } "It is not believed, and purging by deadline is suspended until it is right again or an admin confirms the time." },
             Standing::Behind => p.notice.bad { strong { "The clock was set back. " } "It is not believed, and time goes on as before until it is right again or an admin confirms the time." },
+        }
+        @let altered = state.portal.altered.all();
+        @if may::<Admin>(agent.role) && !altered.is_empty() {
+            p.notice.bad {
+                strong { "The store was changed outside the portal. " }
+                "What was changed is refused: "
+                @for (n, row) in altered.iter().take(ALTERED).enumerate() { @if n > 0 { ", " } code { (row) } }
+                @if altered.len() > ALTERED { " and " (altered.len() - ALTERED) " more" }
+                ". Find out who can write the portal’s files, then add those accounts and keys anew."
+            }
         }
         section aria-labelledby="attention" {
             h2 id="attention" { "Needs attention" }
