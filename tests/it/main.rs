@@ -14,6 +14,7 @@ mod demo;
 mod forwarding;
 mod journey;
 mod layers;
+mod limits;
 mod links;
 mod outgoing;
 mod pages;
