@@ -48,7 +48,7 @@ fn numbers_that_would_stop_everything_are_refused() {
         ("limits.uploads_per_link", "0", "1 and 100000"),
         ("limits.connections_per_address", "0", "1 and 100000"),
         ("limits.silent_per_address", "0", "1 and 100000"),
-        ("limits.upload_idle", "\"0s\"", "\"1s\" and \"10m\""),
+        ("limits.upload_idle", "\"11m\"", "\"1s\" and \"10m\""),
         ("limits.head_timeout", "\"11m\"", "\"1s\" and \"10m\""),
         ("limits.upload_rate", "\"2MiB\"", "0 and \"1MiB\", in bytes a second"),
         ("limits.pages_per_address", "0", "1 and 10000000"),

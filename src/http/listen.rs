@@ -178,10 +178,7 @@ where
 }
 
 /// Tells the connection that a whole head came, and when its answer has gone.
-pub async fn counted(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
+pub async fn counted(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let connections = request.app_data::<web::Data<Connections>>().cloned();
     let serving = connections.zip(request.peer_addr()).and_then(|(all, peer)| all.serve(peer));
     let response = next.call(request).await?;

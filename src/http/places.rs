@@ -133,20 +133,18 @@ impl Places {
 }
 
 /// Makes room for one more among those that `counts`, by ending the slowest of them if it is too slow.
-fn room(
-    held: &mut Vec<Arc<Sender>>,
-    now: Instant,
-    most: usize,
-    crowded: Crowded,
-    counts: impl Fn(&Sender) -> bool,
-) -> Result<(), Crowded> {
+fn room(held: &mut Vec<Arc<Sender>>, now: Instant, most: usize, crowded: Crowded, counts: impl Fn(&Sender) -> bool) -> Result<(), Crowded> {
     if held.iter().filter(|sender| counts(sender)).count() < most {
         return Ok(());
     }
-    let too_slow = held.iter().enumerate().filter(|(_, sender)| counts(sender)).filter_map(|(at, sender)| {
-        let progress = sender.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        progress.too_little(now).map(|rate| (rate, at))
-    });
+    let too_slow = held
+        .iter()
+        .enumerate()
+        .filter(|(_, sender)| counts(sender))
+        .filter_map(|(at, sender)| {
+            let progress = sender.progress.lock().unwrap_or_else(PoisonError::into_inner);
+            progress.too_little(now).map(|rate| (rate, at))
+        });
     let (_, slowest) = too_slow.min().ok_or(crowded)?;
     let sender = held.swap_remove(slowest);
     sender.ended.store(true, Ordering::Release);

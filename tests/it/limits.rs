@@ -39,7 +39,10 @@ async fn drop_from(house: &House, link: &Link, address: [u8; 4]) -> u16 {
 async fn stall(house: &House, link: &Link, address: [u8; 4]) -> Raw {
     let body = [file("front", &png(1, 300_000)), end()].concat();
     let mut raw = Raw::from(house, IpAddr::from(address)).await;
-    assert!(raw.send([head(&link.path, body.len(), "").as_bytes(), &body[..1_000]].concat()).await);
+    assert!(
+        raw.send([head(&link.path, body.len(), "").as_bytes(), &body[..1_000]].concat())
+            .await
+    );
     raw
 }
 
@@ -51,7 +54,10 @@ async fn one_link_with_64_slow_uploads_locks_nobody_out() {
     for n in 0..64 {
         slow.push(stall(&house, &link, [127, 0, 0, 2 + n % 8]).await);
     }
-    until("the link has all the places it can get", async || uploads_running(&house).await >= 3).await;
+    until("the link has all the places it can get", async || {
+        uploads_running(&house).await >= 3
+    })
+    .await;
     let mut others = Vec::new();
     for _ in 0..25 {
         others.push(passport(&house).await);
@@ -80,7 +86,10 @@ async fn a_sender_that_stalls_loses_its_place_to_one_that_sends() {
     until("it has its place", async || uploads_running(&house).await == 1).await;
     let second = stall(&house, &b, [127, 0, 0, 3]).await;
     until("both have their places", async || uploads_running(&house).await == 2).await;
-    until("another one got through", async || drop_from(&house, &c, [127, 0, 0, 4]).await == 200).await;
+    until("another one got through", async || {
+        drop_from(&house, &c, [127, 0, 0, 4]).await == 200
+    })
+    .await;
     let told = tokio::select! {
         answer = first.answer() => answer,
         answer = second.answer() => answer,
@@ -113,11 +122,16 @@ async fn half_sent_heads_of_one_address_keep_nobody_waiting() {
         let mut slowest = Duration::ZERO;
         for n in 1..20 {
             let begun = Instant::now();
-            let asked = client(IpAddr::from([127, 0, 1, n])).get(format!("http://{listener}/healthz")).send();
+            let asked = client(IpAddr::from([127, 0, 1, n]))
+                .get(format!("http://{listener}/healthz"))
+                .send();
             assert_eq!(asked.await.unwrap().status(), 200, "{name}");
             slowest = slowest.max(begun.elapsed());
         }
-        eprintln!("{name}: with 2,300 half-sent heads of one address others waited at most {} ms", slowest.as_millis());
+        eprintln!(
+            "{name}: with 2,300 half-sent heads of one address others waited at most {} ms",
+            slowest.as_millis()
+        );
         // Without limits they wait until heads time out, after ten.
         assert!(slowest < Duration::from_secs(5), "{name}: {slowest:?}");
     }
@@ -177,7 +191,10 @@ async fn tls_handshakes_that_never_finish_keep_nobody_waiting() {
         .unwrap();
     let answer = other.get(format!("https://{public}/healthz")).send().await.unwrap();
     assert_eq!(answer.status(), 200);
-    eprintln!("with 1,000 unfinished handshakes of one address another one waited {} ms", begun.elapsed().as_millis());
+    eprintln!(
+        "with 1,000 unfinished handshakes of one address another one waited {} ms",
+        begun.elapsed().as_millis()
+    );
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     for half in halves {
         ends(half).await;

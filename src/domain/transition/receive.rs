@@ -388,7 +388,10 @@ mod tests {
         let half = after(&request, sealed(9, "front", None));
         let (_, log) = apply(half, sealed(9, "back", None), NOW).unwrap();
         let told = log.last().unwrap();
-        assert_eq!((told.action.as_str(), told.detail.last().unwrap().1.as_str()), ("document.received", "5002"));
+        assert_eq!(
+            (told.action.as_str(), told.detail.last().unwrap().1.as_str()),
+            ("document.received", "5002")
+        );
     }
 
     #[test]
