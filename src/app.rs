@@ -51,6 +51,8 @@ use vault_key::{keys_are_here, open_keyring};
 
 /// How long a stopping process waits for uploads and deliveries in progress, in seconds.
 const SHUTDOWN_PATIENCE: u64 = 25;
+/// How long a connection is kept for its next request.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// How long a listener's thread may need to notice that it accepts nothing more.
 const ACCEPTOR_PATIENCE: Duration = Duration::from_millis(50);
@@ -162,11 +164,17 @@ impl App {
         if swept != sweep::Swept::default() {
             tracing::info!(?swept, "left-overs of the process before destroyed");
         }
+        let window = http::body::Pace::default().window;
+        let pace = http::body::Pace {
+            idle: config.limits.upload_idle,
+            window_bytes: config.limits.upload_rate * window.as_secs(),
+            ..http::body::Pace::default()
+        };
         Ok(Self {
             config,
             portal,
             store,
-            pace: http::body::Pace::default(),
+            pace,
         })
     }
 
@@ -185,6 +193,7 @@ impl App {
     /// The same on sockets that are bound already, for a portal whose address must be known before it opens.
     pub async fn start_on(self, public: TcpListener, staff: TcpListener, worker: bool) -> Result<Running, StartError> {
         let addresses = (local(&public)?, local(&staff)?);
+        let limits = self.config.limits;
         let settings = http::Settings {
             staff_tls: self.config.staff.tls.is_some(),
             staff_url: self.config.staff_url.clone(),
@@ -205,9 +214,18 @@ impl App {
                 dress: dress(&self.config.company.brand),
             },
             limits: http::Limits {
-                uploads: self.config.limits.uploads,
-                uploads_per_address: self.config.limits.uploads_per_address,
-                pages_per_address: self.config.limits.pages_per_address,
+                uploads: http::places::PlaceLimits {
+                    at_once: limits.uploads,
+                    per_address: limits.uploads_per_address,
+                    per_link: limits.uploads_per_link,
+                },
+                connections: http::connections::ConnectionLimits {
+                    per_address: limits.connections_per_address,
+                    silent_per_address: limits.silent_per_address,
+                    head: limits.head_timeout,
+                    keep_alive: KEEP_ALIVE,
+                },
+                pages_per_address: limits.pages_per_address,
                 trusted: self.config.trusted_proxies.iter().copied().map(trust).collect(),
                 pace: self.pace,
                 api_per_minute: self.config.api_per_minute,

@@ -113,8 +113,20 @@ pub struct UploadLimits {
     pub max_file: u64,
     /// Uploads at once over all links.
     pub uploads: usize,
-    /// Uploads at once from one address.
+    /// Uploads at once from one address (IPv6: from one /64; so are all limits by address).
     pub uploads_per_address: usize,
+    /// Uploads at once through one link.
+    pub uploads_per_link: usize,
+    /// An upload that sends no byte for this long is ended.
+    pub upload_idle: std::time::Duration,
+    /// And so is one that sends fewer bytes a second over half a minute.
+    pub upload_rate: u64,
+    /// Connections of one address to one listener.
+    pub connections_per_address: usize,
+    /// Those of them that have not sent a whole request yet.
+    pub silent_per_address: usize,
+    /// A request's head must be here by then.
+    pub head_timeout: std::time::Duration,
     /// Applicants' pages in a minute to one address (IPv6: to one /64).
     pub pages_per_address: u32,
 }
@@ -246,7 +258,13 @@ impl Config {
             limits: UploadLimits {
                 max_file,
                 uploads: r.within("limits.uploads", 1..=100_000, 64) as usize,
-                uploads_per_address: r.within("limits.uploads_per_address", 1..=100_000, 8) as usize,
+                uploads_per_address: r.within("limits.uploads_per_address", 1..=100_000, 4) as usize,
+                uploads_per_link: r.within("limits.uploads_per_link", 1..=100_000, 3) as usize,
+                upload_idle: seconds(r, "limits.upload_idle", 20),
+                upload_rate: upload_rate(r),
+                connections_per_address: r.within("limits.connections_per_address", 1..=100_000, 128) as usize,
+                silent_per_address: r.within("limits.silent_per_address", 1..=100_000, 32) as usize,
+                head_timeout: seconds(r, "limits.head_timeout", 10),
                 pages_per_address: r.within("limits.pages_per_address", 1..=10_000_000, 30),
             },
             passcode_required,
@@ -293,6 +311,23 @@ fn staff_hosts(r: &mut Reader) -> Vec<String> {
         );
     }
     hosts
+}
+
+/// A patience of network clients.
+fn seconds(r: &mut Reader, key: &str, default: i64) -> std::time::Duration {
+    let found = r.duration(key, Duration::seconds(default)).whole_seconds();
+    if !(1..=600).contains(&found) {
+        r.fault(key, "must be between \"1s\" and \"10m\"");
+    }
+    std::time::Duration::from_secs(found.clamp(1, 600).unsigned_abs())
+}
+
+fn upload_rate(r: &mut Reader) -> u64 {
+    let found = r.bytes("limits.upload_rate", 2 << 10);
+    if found > 1 << 20 {
+        r.fault("limits.upload_rate", "must be between 0 and \"1MiB\", in bytes a second");
+    }
+    found
 }
 
 fn staff_url(r: &mut Reader) -> Option<String> {

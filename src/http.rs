@@ -7,6 +7,7 @@
 pub mod api;
 pub mod body;
 pub mod callback;
+pub mod connections;
 pub mod console;
 pub mod error;
 mod form;
@@ -14,7 +15,9 @@ pub mod gate;
 pub mod guard;
 pub mod health;
 pub mod hosts;
+pub mod listen;
 pub mod pages;
+pub mod places;
 pub mod staff;
 mod table;
 pub mod tls;
@@ -25,11 +28,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
+
+use connections::Connections;
 
 use crate::domain::agent::Actor;
 use crate::domain::audit::AuditEvent;
@@ -141,8 +145,8 @@ fn in_language<'a>(texts: &'a BTreeMap<String, String>, words: &Words) -> Option
 }
 
 pub struct Limits {
-    pub uploads: usize,
-    pub uploads_per_address: usize,
+    pub uploads: places::PlaceLimits,
+    pub connections: connections::ConnectionLimits,
     /// Pages that one address may ask for in a minute.
     pub pages_per_address: u32,
     pub trusted: Vec<Trusted>,
@@ -178,11 +182,6 @@ impl State {
     }
 }
 
-/// The head of a request must be here by then.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-const CONNECTIONS: usize = 1_024;
-
 /// Opens both listeners. Returns at once; the handles stop them.
 pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
     let passkeys = doors.settings.console().and_then(|origin| {
@@ -200,11 +199,7 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
         store: doors.store,
         settings: doors.settings,
         company: doors.company,
-        gate: gate::Gate::new(
-            doors.limits.uploads,
-            doors.limits.uploads_per_address,
-            doors.limits.pages_per_address,
-        ),
+        gate: gate::Gate::new(doors.limits.uploads, doors.limits.pages_per_address),
         pace: doors.limits.pace,
         trusted: doors.limits.trusted,
     });
@@ -212,44 +207,37 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         some => some,
     };
-    let public = state.clone();
-    let public = HttpServer::new(move || {
+    let server = |name, socket| listen::Server {
+        name,
+        socket,
+        // Each listener counts for itself: a crowd of one is no reason to refuse at the other.
+        connections: Connections::new(doors.limits.connections),
+        state: state.clone(),
+        workers,
+        shutdown: doors.shutdown,
+    };
+    let public = server("public", doors.public).run(|connections, state| {
         App::new()
-            .app_data(public.clone())
+            .app_data(state)
+            .app_data(connections)
             .wrap(from_fn(guard::modest_head))
             .wrap(guard::public_headers())
+            .wrap(from_fn(listen::counted))
             .configure(public_routes)
             .default_service(web::to(error::no_such_page))
-    });
-    let staff = HttpServer::new(move || {
+    })?;
+    let staff = server("staff", doors.staff).run(|connections, state| {
         App::new()
-            .app_data(state.clone())
+            .app_data(state)
+            .app_data(connections)
             .wrap(from_fn(hosts::known))
             .wrap(from_fn(guard::modest_head))
             .wrap(guard::staff_headers())
+            .wrap(from_fn(listen::counted))
             .configure(staff_routes)
             .default_service(web::to(console::no_such_page))
-    });
-    macro_rules! run {
-        ($server:expr, $door:expr, $workers:expr) => {{
-            let server = $server
-                .workers($workers)
-                .client_request_timeout(HEAD_TIMEOUT)
-                .keep_alive(KEEP_ALIVE)
-                .max_connections(CONNECTIONS)
-                .shutdown_timeout(doors.shutdown)
-                .disable_signals();
-            let server = match $door {
-                (listener, None) => server.listen(listener)?,
-                (listener, Some(tls)) => server.listen_rustls_0_23(listener, tls)?,
-            };
-            let server = server.run();
-            let handle = server.handle();
-            tokio::spawn(server);
-            handle
-        }};
-    }
-    Ok(vec![run!(public, doors.public, workers), run!(staff, doors.staff, workers)])
+    })?;
+    Ok(vec![public, staff])
 }
 
 /// The public door.

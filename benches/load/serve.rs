@@ -365,7 +365,7 @@ fn config(folder: &Path, provider: &str) -> Config {
         "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\naccept_volatile_data = true\nworkers = {WORKERS}\n\
          listen = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
          erasure = {{ slots = 4096, accept_weak = true }}\n\
-         limits = {{ max_file = \"100MiB\", uploads = 2000, uploads_per_address = 2000, pages_per_address = 4000000 }}\n\
+         limits = {{ max_file = \"100MiB\", uploads = 2000, uploads_per_address = 2000, connections_per_address = 100000, silent_per_address = 100000, pages_per_address = 4000000 }}\n\
          [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"http://{provider}\"\nmax_bytes = 104857600\n\
          api_key_file = \"api-key\"\nwebhook_secret_file = \"webhook\"\n"
     );

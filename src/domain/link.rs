@@ -10,6 +10,9 @@ pub const PASSCODE_TRIES: u8 = 5;
 pub const COMMIT_GRACE: Duration = Duration::minutes(15);
 /// Streams that may run at once on one link: a stuck connection must not block the retry.
 pub const MAX_STREAMS: usize = 2;
+/// Parts received through one link that have an entry each in the audit log; of more, only every doubling has. Whoever holds a link can send a part and take
+/// it back as often as there is time: the log keeps its meaning, and does not grow with it.
+pub const PART_ENTRIES: u32 = 8;
 /// An upload that goes on over several connections is given up when nothing of the submission came for this long.
 pub const RESUME_WITHIN: Duration = Duration::hours(1);
 
@@ -24,6 +27,8 @@ pub struct UploadLink {
     pub passcode: Option<PasscodeLock>,
     /// Salt of a token that was derived from a client's Idempotency-Key, so that the same key gives the same link again.
     pub salt: Option<[u8; 16]>,
+    /// Parts that were received through it, those that were taken back included.
+    pub parts_received: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,7 @@
-//! Reading a body with a clock in the hand: idle time, least rate, whole time and size, none of which actix limits by itself.
+//! Slowloris limits on bodies: idle time, least rate, whole time and size, none of which actix limits by itself.
+//!
+//! An upload's place ([`super::places`]) is bound to its body: it is told of every byte, lost to a better sender when places run out, and given back the
+//! moment that the sender turns out too slow.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -10,6 +13,8 @@ use actix_web::error::PayloadError;
 use actix_web::web::{Bytes, Payload};
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
+
+use super::places::Place;
 
 /// How slow a sender may be.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +79,7 @@ pub struct Paced {
     window: Pin<Box<Sleep>>,
     whole: Pin<Box<Sleep>>,
     verdict: Verdict,
+    place: Option<Place>,
 }
 
 impl Paced {
@@ -91,6 +97,7 @@ impl Paced {
             window: timer(pace.window),
             whole: timer(pace.whole),
             verdict: verdict.clone(),
+            place: None,
         };
         (paced, verdict)
     }
@@ -99,6 +106,11 @@ impl Paced {
     pub fn limited(mut self, most: u64) -> Self {
         self.limit(most);
         self
+    }
+
+    /// The upload's place goes where its body goes.
+    pub fn hold(&mut self, place: Place) {
+        self.place = Some(place);
     }
 
     pub fn limit(&mut self, most: u64) {
@@ -112,6 +124,9 @@ impl Paced {
             self.waiting = Some(now);
             self.idle.as_mut().reset(now + self.pace.idle);
             self.window.as_mut().reset(now + self.pace.window.saturating_sub(self.waited));
+            if let Some(place) = &self.place {
+                place.waits(now);
+            }
         }
     }
 
@@ -119,6 +134,9 @@ impl Paced {
         self.in_window += size;
         if let Some(since) = self.waiting.take() {
             self.waited += since.elapsed();
+        }
+        if let Some(place) = &self.place {
+            place.came(size, Instant::now());
         }
     }
 
@@ -133,8 +151,9 @@ impl Paced {
         lags
     }
 
-    fn fail(&self, fault: Fault) -> Poll<Option<Result<Bytes, PayloadError>>> {
+    fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Bytes, PayloadError>>> {
         self.verdict.0.set(Some(fault));
+        self.place = None;
         let error = if fault == Fault::TooLarge {
             PayloadError::Overflow
         } else {
@@ -148,6 +167,9 @@ impl Stream for Paced {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.place.as_ref().is_some_and(|place| place.is_lost(cx)) {
+            return self.fail(Fault::TooSlow);
+        }
         match self.payload.poll_next_unpin(cx) {
             Poll::Ready(Some(Ok(bytes))) => {
                 let size = bytes.len() as u64;

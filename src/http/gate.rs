@@ -1,6 +1,8 @@
-//! How much may happen at once, and how often: uploads over all and from one address, and guesses at links.
+//! How often: guesses at links and pages from one address, requests of one API key. (How much at once: [`super::places`] for uploads, and
+//! [`super::connections`].)
+//!
+//! A map of addresses is bounded and forgets only those whose budget is whole again: a flood from other addresses frees nobody's budget.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use super::error::Problem;
 use super::guard::neighbourhood;
-use crate::domain::id::ApiKeyId;
+use super::places::{Crowded, Place, PlaceLimits, Places};
+use crate::domain::id::{ApiKeyId, RequestId};
 
 /// Unknown tokens from one address: ten at once, then one a minute.
 const GUESSES: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
@@ -42,7 +44,7 @@ impl Keys {
 }
 
 pub struct Gate {
-    uploads: Arc<Running>,
+    uploads: Arc<Places>,
     guesses: Paced,
     looks: Paced,
 }
@@ -75,72 +77,25 @@ impl Paced {
     }
 }
 
-struct Running {
-    by_address: Mutex<(usize, HashMap<IpAddr, usize>)>,
-    at_once: usize,
-    per_address: usize,
-}
-
-/// Why an upload has to wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Crowded {
-    Everywhere,
-    Here,
-}
-
-impl From<Crowded> for Problem {
-    fn from(crowded: Crowded) -> Self {
-        match crowded {
-            Crowded::Here => Self::too_many("Several uploads already run from your connection. Try again in a few seconds.").after(5),
-            Crowded::Everywhere => {
-                Self::unavailable("Many people are sending documents at this moment. Try again in a few seconds.").after(10)
-            }
-        }
-    }
-}
-
-/// One upload's place; given back when dropped.
-pub struct Place {
-    running: Arc<Running>,
-    address: IpAddr,
-}
-
 impl Gate {
     /// `pages`: those that one address may ask for in a minute.
-    pub fn new(at_once: usize, per_address: usize, pages: u32) -> Self {
+    pub fn new(uploads: PlaceLimits, pages: u32) -> Self {
         let guesses = Quota::with_period(GUESS_EVERY).expect("a minute is not zero").allow_burst(GUESSES);
         Self {
-            uploads: Arc::new(Running {
-                by_address: Mutex::default(),
-                at_once,
-                per_address,
-            }),
+            uploads: Places::new(uploads),
             guesses: Paced::new(guesses),
             looks: Paced::new(Quota::per_minute(NonZeroU32::new(pages).unwrap_or(NonZeroU32::MIN))),
         }
     }
 
-    pub fn enter(&self, address: IpAddr) -> Result<Place, Crowded> {
-        let address = neighbourhood(address);
-        let mut running = self.uploads.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.0 >= self.uploads.at_once {
-            return Err(Crowded::Everywhere);
-        }
-        let here = running.1.entry(address).or_insert(0);
-        if *here >= self.uploads.per_address {
-            return Err(Crowded::Here);
-        }
-        *here += 1;
-        running.0 += 1;
-        Ok(Place {
-            running: self.uploads.clone(),
-            address,
-        })
+    /// A place for an upload through a link.
+    pub fn enter(&self, link: RequestId, address: IpAddr) -> Result<Place, Crowded> {
+        self.uploads.enter(link, address)
     }
 
     /// Uploads running now.
     pub fn running(&self) -> usize {
-        self.uploads.by_address.lock().unwrap_or_else(PoisonError::into_inner).0
+        self.uploads.running()
     }
 
     /// Counts a token that is nobody's; `false` once the address has guessed too often.
@@ -154,41 +109,23 @@ impl Gate {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut running = self.running.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        running.0 = running.0.saturating_sub(1);
-        if let Some(here) = running.1.get_mut(&self.address) {
-            *here = here.saturating_sub(1);
-            if *here == 0 {
-                running.1.remove(&self.address);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[test]
-    fn places_are_counted_and_given_back() {
-        let gate = Gate::new(3, 2, 1);
-        let (a, b) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        let first = gate.enter(a).unwrap();
-        let _second = gate.enter(a).unwrap();
-        assert_eq!(gate.enter(a).err(), Some(Crowded::Here));
-        let _third = gate.enter(b).unwrap();
-        assert_eq!(gate.enter(b).err(), Some(Crowded::Everywhere));
-        drop(first);
-        assert_eq!(gate.running(), 2);
-        assert!(gate.enter(a).is_ok());
+    fn gate(pages: u32) -> Gate {
+        let uploads = PlaceLimits {
+            at_once: 1,
+            per_address: 1,
+            per_link: 1,
+        };
+        Gate::new(uploads, pages)
     }
 
     #[test]
     fn ten_guesses_and_no_more() {
-        let gate = Gate::new(1, 1, 3);
+        let gate = gate(3);
         let a = IpAddr::from([192, 0, 2, 1]);
         assert_eq!((0..20).filter(|_| gate.may_guess(a)).count(), 10);
         assert!(gate.may_guess(IpAddr::from([192, 0, 2, 9])));
@@ -197,10 +134,20 @@ mod tests {
 
     #[test]
     fn a_flood_from_everywhere_is_forgotten_or_refused() {
-        let gate = Gate::new(1, 1, 3);
+        let gate = gate(3);
         let from = |n: u32| IpAddr::from(n.to_be_bytes());
         let passed = (0..600_000).filter(|n| gate.may_look(from(*n))).count();
         assert!(gate.looks.limiter.len() <= AT_MOST + 1, "{}", gate.looks.limiter.len());
         assert!(passed > REMEMBERED);
+    }
+    #[test]
+    fn a_flood_from_a_hundred_thousand_addresses_frees_nobodys_budget() {
+        let gate = gate(3);
+        let guesser = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!((0..20).filter(|_| gate.may_guess(guesser)).count(), 10);
+        let others = (0..100_000_u32).map(|n| IpAddr::from((0x0a00_0000 + n).to_be_bytes()));
+        assert_eq!(others.filter(|address| gate.may_guess(*address)).count(), 100_000);
+        assert!(gate.guesses.limiter.len() <= AT_MOST + 1);
+        assert!(!gate.may_guess(guesser), "still out of guesses");
     }
 }

@@ -38,8 +38,8 @@ use crate::workflow::{Portal, WorkflowError};
 use super::body::{self, Fault, Paced, Verdict};
 use super::error::Problem;
 use super::form::{self, Told};
-use super::gate::Place;
 use super::pages::upload::localized;
+use super::places::Place;
 use super::upload::{Entry, Visit, dead};
 use super::{State, guard};
 use headers::{Metadata, Proof};
@@ -267,7 +267,7 @@ impl Call<'_> {
         };
         let brings = self.brings_bytes()?;
         let proof = self.proof()?;
-        let _place = self.place()?;
+        body.hold(self.place(&link)?);
         let token = self.token()?;
         let announced = Announced {
             length,
@@ -300,7 +300,7 @@ impl Call<'_> {
         }
         let offset = self.number("Upload-Offset")?;
         let proof = self.proof()?;
-        let _place = self.place()?;
+        body.hold(self.place(&link)?);
         let expires = (self.portal().records.now() + RESUME_WITHIN).min(link.request.link.expires_at);
         let wanted = match self.wanted {
             None => None,
@@ -360,9 +360,9 @@ impl Call<'_> {
         })
     }
 
-    fn place(&self) -> Result<Place, Failed> {
+    fn place(&self, link: &OpenedLink) -> Result<Place, Failed> {
         let address = guard::client_address(self.request, self.state);
-        self.state.gate.enter(address).map_err(Failed::of)
+        self.state.gate.enter(link.request.id, address).map_err(Failed::of)
     }
 
     async fn take_over(&self, link: OpenedLink, part: &PartSpec, offset: u64, wanted: Option<DocumentId>) -> Result<Upload, Failed> {

@@ -420,7 +420,7 @@ impl Stopped {
 async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentRequest, Stopped> {
     let state = visit.state;
     let headers = visit.request.headers();
-    let (paced, verdict) = Paced::new(payload, u64::MAX, state.pace);
+    let (mut paced, verdict) = Paced::new(payload, u64::MAX, state.pace);
     if let Err(problem) = guard::from_here(visit.request, state, false).await {
         return Err(Stopped::unread(problem, paced));
     }
@@ -476,10 +476,10 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
     if !receive::has_room(&state.portal, &link.request) {
         return Err(Stopped::unread(Problem::no_room(), paced));
     }
-    let _place = match state.gate.enter(guard::client_address(visit.request, state)) {
-        Ok(place) => place,
+    match state.gate.enter(link.request.id, guard::client_address(visit.request, state)) {
+        Ok(place) => paced.hold(place),
         Err(crowded) => return Err(Stopped::unread(crowded, paced)),
-    };
+    }
     let paced = paced.limited(most);
     let shown = OpenedLink {
         request: link.request.clone(),

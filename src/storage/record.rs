@@ -190,6 +190,8 @@ struct LinkRow {
     tries_left: u8,
     #[n(7)]
     salt: Option<Bytes>,
+    #[n(8)]
+    parts_received: u32,
 }
 
 #[derive(Encode, Decode)]
@@ -355,6 +357,7 @@ impl From<&UploadLink> for LinkRow {
             passcode: l.passcode.as_ref().map(|p| p.hash.clone()),
             tries_left: l.passcode.as_ref().map_or(0, |p| p.tries_left),
             salt: l.salt.map(|s| bytes(&s)),
+            parts_received: l.parts_received,
         }
     }
 }
@@ -370,6 +373,7 @@ impl LinkRow {
             revoked_at: self.revoked_at.map(instant).transpose()?,
             passcode: self.passcode.map(|hash| PasscodeLock { hash, tries_left }),
             salt: self.salt.map(|s| array(&s)).transpose()?,
+            parts_received: self.parts_received,
         })
     }
 }

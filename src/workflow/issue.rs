@@ -312,6 +312,7 @@ impl LinkSecret {
             revoked_at: None,
             passcode,
             salt: self.salt,
+            parts_received: 0,
         }
     }
 

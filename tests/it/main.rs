@@ -19,6 +19,7 @@ mod forwarding;
 mod hosts;
 mod journey;
 mod layers;
+mod limits;
 mod links;
 mod liveness;
 mod memory;

@@ -7,7 +7,7 @@
 //! The power cut needs root, FUSE and loop devices (`mkfs.ext4`, `mkfs.xfs`, `mount`, `umount`), so it is ignored by a plain `cargo test`, which says so; whoever
 //! asks for it gets a failure where it cannot run:
 //!
-//!     cargo test --test it power_cut -- --ignored          NIGHTDROP_POWER_CUT_ROUNDS=3000 for a long run
+//!     cargo test --test it power_cut -- --ignored          NIGHTDROP_POWER_CUT_ROUNDS=600 for more rounds; NIGHTDROP_TEST_LONG makes 3,000
 //!
 //! The writer's disk logs every write and every flush ([`crate::block_log`]). Afterwards the power is cut at many moments of that log: what was flushed by then is
 //! there; of the rest nothing, a prefix, a random subset, or a subset with torn writes. Each result is mounted (with journal recovery) and checked. The lines of the
@@ -71,7 +71,7 @@ fn acknowledged_writes_survive_a_power_cut() {
         return writer();
     }
     let first = seed();
-    let rounds = rounds(60);
+    let rounds = rounds(if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() { 3_000 } else { 60 });
     let (mut cuts, mut documents, mut deletions) = (0, 0, 0);
     for run in 0.. {
         if cuts >= rounds {

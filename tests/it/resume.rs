@@ -121,7 +121,7 @@ pub async fn code(response: Response) -> String {
 
 fn roomy() -> Wish {
     Wish {
-        more: "[limits]\nuploads = 200\nuploads_per_address = 200\n".into(),
+        more: "[limits]\nuploads = 200\nuploads_per_address = 200\nuploads_per_link = 200\n".into(),
         ..Wish::default()
     }
 }

@@ -163,6 +163,13 @@ impl House {
         if !wish.more.contains("pages_per_address") {
             config.limits.pages_per_address = 100_000;
         }
+        if !wish.more.contains("uploads_per_address") {
+            config.limits.uploads_per_address = 8;
+        }
+        if !wish.more.contains("silent_per_address") {
+            config.limits.silent_per_address = 100_000;
+            config.limits.connections_per_address = 100_000;
+        }
         let protection = match wish.passphrase {
             None => KeyProtection::KekFile,
             Some(phrase) => KeyProtection::Passphrase(
@@ -242,6 +249,18 @@ impl House {
         let listen = std::mem::replace(&mut self.config.public.address, public);
         self.restart().await;
         self.config.public.address = listen;
+    }
+
+    /// The public listener speaks TLS from here on: certificate and key as PEM.
+    pub async fn speak_tls(&mut self, cert: &str, key: &str) {
+        let (cert_file, key_file) = (self.folder.path().join("cert.pem"), self.folder.path().join("key.pem"));
+        private(&cert_file, cert);
+        private(&key_file, key);
+        self.config.public.tls = Some(nightdrop::config::Tls {
+            cert: cert_file,
+            key: key_file,
+        });
+        self.restart().await;
     }
 
     /// What `kill -9` at this instant leaves: a copy of the folder as the kernel has it, opened as the next start would.

@@ -10,7 +10,7 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::delivery::Delivery;
 use crate::domain::document::{Document, Durable, SlotRef, StoredPart};
 use crate::domain::id::DocumentId;
-use crate::domain::link::{COMMIT_GRACE, MAX_STREAMS};
+use crate::domain::link::{COMMIT_GRACE, MAX_STREAMS, PART_ENTRIES};
 use crate::domain::request::{DocumentRequest, FinishedPart, How, Receiving, Stage};
 
 /// One sealed part of a submission that comes in several uploads.
@@ -174,11 +174,16 @@ fn store_part(request: &mut DocumentRequest, sealed: SealedPart, now: OffsetDate
         // Two parts came first at the same time: the second one must be sealed again, under the submission that there is now.
         Some(_) => return Err(Refusal::Superseded),
     }
-    log.add_event(
-        AuditEvent::new(now, Actor::Applicant, "part.received")
-            .on(request.id)
-            .with("part", &name),
-    );
+    let received = request.link.parts_received.saturating_add(1);
+    request.link.parts_received = received;
+    let event = AuditEvent::new(now, Actor::Applicant, "part.received")
+        .on(request.id)
+        .with("part", &name);
+    if received <= PART_ENTRIES {
+        log.add_event(event);
+    } else if received.is_power_of_two() {
+        log.add_event(event.with("received_so_far", received));
+    }
     touch(request, now);
     let finished: Option<Vec<_>> = request
         .parts
@@ -225,7 +230,10 @@ pub(super) fn commit(request: &mut DocumentRequest, document: Document, now: Off
         .with("document", document.id)
         .with("parts", document.parts.len())
         .with("bytes", bytes);
-    log.add_event(event);
+    log.add_event(match request.link.parts_received {
+        all if all > PART_ENTRIES => event.with("parts_received_in_all", all),
+        _ => event,
+    });
     request.receivings.retain(|r| r.document != document.id);
     let_go(request);
     request.stage = Stage::Held {
@@ -368,6 +376,35 @@ mod tests {
         );
         assert_eq!(apply(half.clone(), sealed(9, "front", None), NOW).unwrap_err(), Refusal::Superseded);
         assert_eq!(apply(half, staged(4, "front"), NOW).unwrap_err(), Refusal::Superseded, "it is here");
+    }
+
+    #[test]
+    fn a_part_sent_and_taken_back_for_ever_does_not_fill_the_log() {
+        let mut request = request();
+        let mut entries = Vec::new();
+        for _ in 0..5_000 {
+            let (half, log) = apply(request, sealed(9, "front", None), NOW).unwrap();
+            entries.extend(log);
+            let drop = Transition::DropPart {
+                document: DocumentId([9; 16]),
+                part: PartName::parse("front").unwrap(),
+            };
+            let (without, log) = apply(half, drop, NOW).unwrap();
+            assert_eq!(log, [], "what is taken back leaves no line");
+            request = without;
+        }
+        // Eight, then 16, 32 … 4096.
+        assert_eq!(entries.len(), 8 + 9);
+        assert!(entries.iter().all(|e| e.action == "part.received"));
+        let last = entries.last().unwrap().detail.iter().find(|(name, _)| name == "received_so_far");
+        assert_eq!(last.map(|(_, value)| value.as_str()), Some("4096"));
+        let half = after(&request, sealed(9, "front", None));
+        let (_, log) = apply(half, sealed(9, "back", None), NOW).unwrap();
+        let told = log.last().unwrap();
+        assert_eq!(
+            (told.action.as_str(), told.detail.last().unwrap().1.as_str()),
+            ("document.received", "5002")
+        );
     }
 
     #[test]

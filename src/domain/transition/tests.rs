@@ -29,6 +29,7 @@ fn link(generation: u32, expires_at: OffsetDateTime, passcode: bool) -> UploadLi
             tries_left: PASSCODE_TRIES,
         }),
         salt: None,
+        parts_received: 0,
     }
 }
 
