@@ -230,7 +230,7 @@ async fn next_chunk(reading: &mut Reading) -> Result<Option<Bytes>, SourceError>
         .get(key)
         .await
         .map_err(|_| SourceError("a chunk cannot be read"))?;
-    let mut chunk = sealed.ok_or(SourceError("a chunk is missing"))?.to_vec();
+    let mut chunk = Vec::from(sealed.ok_or(SourceError("a chunk is missing"))?);
     let last = reading.next + 1 == reading.chunks;
     opener
         .open_chunk_in_place(u64::from(reading.next), &mut chunk, last)
