@@ -324,7 +324,7 @@ async fn arrived(house: &House, acknowledged: &[Acknowledged]) -> Vec<String> {
         let entries = by_applicant.get(drop.applicant.as_str()).map_or(&[][..], Vec::as_slice);
         let whole =
             |e: &&serde_json::Value| e["deliveries"] == 1 && e["parts"][0]["sha256"] == drop.front && e["parts"][1]["sha256"] == drop.back;
-        if entries.len() != 1 || !entries.iter().all(|e| whole(&e)) {
+        if entries.len() != 1 || !entries.iter().all(whole) {
             lost.entry(drop.applicant.clone())
                 .or_insert_with(|| format!("the provider has {entries:?}"));
         }
