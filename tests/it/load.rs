@@ -112,6 +112,8 @@ async fn passing(hands: &Hands, over: &AtomicBool, pace: &AtomicU64) {
 
 async fn misbehaving(house: &House, over: &AtomicBool, pace: &AtomicU64) {
     let mut random = Random(0x51ab_77d1);
+    // A connection for each plan: one that waited may be closed by the other side just as it is used again.
+    let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
     while !over.load(Ordering::Relaxed) {
         if pace.load(Ordering::Relaxed) == 1 {
             let plan: Vec<&str> = (0..40)
@@ -120,11 +122,20 @@ async fn misbehaving(house: &House, over: &AtomicBool, pace: &AtomicU64) {
                     _ => "ok",
                 })
                 .collect();
-            house.misbehave(&plan).await;
+            replan(house, &http, &plan).await;
         } else {
-            house.misbehave(&[]).await;
+            replan(house, &http, &[]).await;
         }
         tokio::time::sleep(Wait::from_millis(500)).await;
+    }
+}
+
+/// What could not be told is told half a second later.
+async fn replan(house: &House, http: &reqwest::Client, next: &[&str]) {
+    let body = serde_json::json!({ "next": next }).to_string();
+    let plan = http.post(format!("{}/behaviour", house.sandbox.url()));
+    if let Ok(answer) = plan.header("content-type", "application/json").body(body).send().await {
+        assert!(answer.status().is_success(), "{answer:?}");
     }
 }
 
@@ -313,7 +324,7 @@ async fn arrived(house: &House, acknowledged: &[Acknowledged]) -> Vec<String> {
         let entries = by_applicant.get(drop.applicant.as_str()).map_or(&[][..], Vec::as_slice);
         let whole =
             |e: &&serde_json::Value| e["deliveries"] == 1 && e["parts"][0]["sha256"] == drop.front && e["parts"][1]["sha256"] == drop.back;
-        if entries.len() != 1 || !entries.iter().all(|e| whole(&e)) {
+        if entries.len() != 1 || !entries.iter().all(whole) {
             lost.entry(drop.applicant.clone())
                 .or_insert_with(|| format!("the provider has {entries:?}"));
         }
