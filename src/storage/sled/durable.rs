@@ -15,7 +15,8 @@
 //! gap-free prefix of the log (`pagecache/iterator.rs`, `pagecache/mod.rs: pin_log`, `reservation.rs:
 //! mark_writebatch`). So a batch on one tree survives whole or not at all, and every batch before it with it.
 
-use std::fs::File;
+mod opening;
+
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -24,12 +25,13 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::ballast::{BALLAST_BYTES, Ballast, FreeSpace, free_space, sync_dir};
-use super::error::{StoreError, from_read, from_write};
+use super::error::{StoreError, from_write};
 use super::fsync::log_syncs;
 use super::group::{Group, Work};
 use super::leftovers;
 use super::mark::{self, MarkFile};
 use super::records::{Batch, Overlay, Rows};
+use opening::{Lock, check_synced, lock, open_database};
 
 pub use super::group::Seq;
 
@@ -38,8 +40,6 @@ pub use super::group::Seq;
 pub(super) const SEGMENT_BYTES: usize = 16 << 20;
 /// How far free space may fall between two looks at the file system.
 const LOOK_EVERY: i64 = 4 << 20;
-/// How often sled looks for segments to clean; it spends up to half of the time on it.
-const GC_EVERY_MS: u64 = 500;
 /// How long a flush may take before the watch looks whether sled lost a wake-up, and how often it looks at the disk.
 const WATCH: Duration = Duration::from_secs(2);
 /// With less than this free the ballast is given up: sled extends its file by a segment at a time, and what is acknowledged must find its place.
@@ -210,7 +210,7 @@ impl DurableSled {
     }
 
     #[cfg(test)]
-    pub(super) fn copy_of_lock(&self) -> std::io::Result<File> {
+    pub(super) fn copy_of_lock(&self) -> std::io::Result<std::fs::File> {
         self.core._lock.0.try_clone()
     }
 
@@ -477,81 +477,6 @@ impl Core {
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>, StoreError> {
     std::thread::Builder::new().name(name.into()).spawn(run).map_err(io)
-}
-
-/// The lock of a directory. It is given back in so many words: closing the file would not do while a process that was forked at this moment,
-/// and has not become another program yet, holds a copy of it.
-struct Lock(File);
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // What cannot be unlocked ends with the process.
-        let _ = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
-    }
-}
-
-fn lock(dir: &Path) -> Result<Lock, StoreError> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(dir.join("lock"))
-        .map_err(io)?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Held),
-        Err(error) => Err(io(error.into())),
-    }
-}
-
-/// sled with its background thread: acknowledging needs only our own flushes, but that thread is the one that
-/// moves pages out of half-dead segments. Without it the files grew without end under small documents.
-fn open_database(path: &Path, cache_bytes: u64) -> Result<(::sled::Db, ::sled::Tree), StoreError> {
-    let config = ::sled::Config::new()
-        .path(path)
-        .cache_capacity(cache_bytes)
-        .segment_size(SEGMENT_BYTES)
-        .flush_every_ms(Some(GC_EVERY_MS));
-    // After a close in this process an I/O thread of sled, or a process that was just forked, may hold its file a moment longer than the handle.
-    let mut patience = 500;
-    loop {
-        // sled panics on some damages instead of answering.
-        let opened = catch_unwind(AssertUnwindSafe(|| {
-            let db = config.open()?;
-            let records = db.open_tree(b"records")?;
-            Ok((db, records))
-        }));
-        match opened {
-            Err(_) => {
-                return Err(StoreError::Corrupt("sled panicked while recovering the log".into()));
-            }
-            Ok(Err(::sled::Error::Io(error))) if error.to_string().contains("could not acquire lock") => {
-                patience -= 1;
-                if patience == 0 {
-                    return Err(StoreError::Held);
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Ok(opened) => return opened.map_err(from_read),
-        }
-    }
-}
-
-/// Proves on the real log that its writes are synced by our definition of `sync_file_range`.
-fn check_synced(db: &::sled::Db) -> Result<(), StoreError> {
-    const KEY: &[u8] = b"self-check";
-    let before = log_syncs();
-    let last = db.get(KEY).map_err(from_read)?;
-    // A value that differs from the last one: sled skips a write that changes nothing.
-    let mark = last.map_or(0, |last| last.first().map_or(0, |byte| byte.wrapping_add(1)));
-    db.insert(KEY, &[mark]).map_err(from_write)?;
-    db.flush().map_err(from_write)?;
-    if log_syncs() == before {
-        return Err(StoreError::NotDurable(
-            "sync_file_range is not ours: this program is linked wrongly",
-        ));
-    }
-    Ok(())
 }
 
 fn check_unspilled(blobs: &Path) -> Result<(), StoreError> {
