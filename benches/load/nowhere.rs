@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use nightdrop::domain::document::Durable;
 use nightdrop::domain::id::DocumentId;
-use nightdrop::storage::{BlobKey, BlobStore, PartWriter, StorageError};
+use nightdrop::storage::{BlobKey, BlobStore, PartWriter, ReadError, StorageError};
 
 pub struct Nowhere;
 
@@ -36,7 +36,7 @@ impl BlobStore for Nowhere {
         }))
     }
 
-    async fn get(&self, _: BlobKey) -> Result<Option<Bytes>, StorageError> {
+    async fn get(&self, _: BlobKey) -> Result<Option<Bytes>, ReadError> {
         Ok(None)
     }
 

@@ -25,6 +25,7 @@ use nightdrop::storage::clock::Source;
 use nightdrop::storage::{BlobStore, Filter};
 use nightdrop::worker::{self, Step};
 use nightdrop::workflow::issue::{self, Ask, Expiry};
+use nightdrop::workflow::trusted::TrustedRequest;
 use nightdrop::workflow::{Portal, parcel, sweep};
 use serde_json::{Value, json};
 
@@ -250,7 +251,7 @@ impl House {
     async fn open_all(&self) -> u64 {
         let mut bytes = 0;
         for id in &self.issued {
-            let request = self.portal.records.request(*id).await.unwrap().unwrap();
+            let request = TrustedRequest::load(&self.portal, *id).await.unwrap();
             let Some((document, delivery)) = request.held() else { continue };
             let parcel = parcel::open(&self.portal, &request, document, delivery.epoch)
                 .map_err(|_| "closed")

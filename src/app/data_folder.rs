@@ -19,11 +19,11 @@ use crate::crypto::secrets::PortalSecrets;
 use crate::crypto::slots::SlotsFile;
 use crate::storage::clock::Source;
 use crate::storage::files::FileStore;
+use crate::storage::seal::{MAC_LEN, Seal};
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
 use crate::storage::sled::error::StoreError;
 use crate::storage::sled::mark::{Mark, MarkFile};
-use crate::storage::seal::{MAC_LEN, Seal};
 use crate::workflow::seal::RowSeal;
 
 /// Rows of the store that bind it to its portal and to its slots file.
@@ -143,7 +143,13 @@ pub(super) fn make_slots(config: &Config, layout: &Layout, portal: PortalId) -> 
 pub(super) fn make_store(layout: &Layout, portal: PortalId, slots: [u8; 16], secrets: &Arc<PortalSecrets>) -> Result<(), StartError> {
     private_folder(&layout.store).map_err(|e| refused(&layout.store.display().to_string())(&e))?;
     let failed = |e: &dyn fmt::Display| StartError::Refused(format!("the store cannot be made: {e}"));
-    let store = SledStore::open(&layout.store, Options::default(), Source::System, Arc::new(RowSeal(secrets.clone()))).map_err(|e| failed(&e))?;
+    let store = SledStore::open(
+        &layout.store,
+        Options::default(),
+        Source::System,
+        Arc::new(RowSeal(secrets.clone())),
+    )
+    .map_err(|e| failed(&e))?;
     store.set_meta(PORTAL_ROW, &portal.0).map_err(|e| failed(&e))?;
     store.set_meta(SLOTS_ROW, &slots).map_err(|e| failed(&e))?;
     drop(store);
@@ -189,7 +195,10 @@ pub fn check(layout: &Layout) -> Result<PortalId, StartError> {
         Some(portal) if faults.is_empty() => Ok(portal),
         _ => {
             let way_out = if survey.undecided() { "" } else { WAY_OUT };
-            Err(StartError::Refused(format!("{}; nothing was changed. {way_out}", faults.join("; "))))
+            Err(StartError::Refused(format!(
+                "{}; nothing was changed. {way_out}",
+                faults.join("; ")
+            )))
         }
     }
 }

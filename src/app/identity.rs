@@ -77,7 +77,7 @@ impl Label {
         let text = std::str::from_utf8(&content).unwrap_or_default();
         Self::parse(text)
             .map(Some)
-            .ok_or_else(|| FileError::Malformed(path, "does not say which portal it belongs to"))
+            .ok_or(FileError::Malformed(path, "does not say which portal it belongs to"))
     }
 
     fn parse(text: &str) -> Option<Self> {

@@ -211,11 +211,16 @@ impl Recovery {
             return Ok(());
         }
         let place = self.layout.store.display().to_string();
-        let opened =
-            SledStore::open(&self.layout.store, Options::default(), Source::System, data_folder::seal(&self.layout)).and_then(|store| match store.meta(PORTAL_ROW)? {
-                Some(id) if id == self.portal.0 => Ok(store),
-                _ => Err(StoreError::Foreign),
-            });
+        let opened = SledStore::open(
+            &self.layout.store,
+            Options::default(),
+            Source::System,
+            data_folder::seal(&self.layout),
+        )
+        .and_then(|store| match store.meta(PORTAL_ROW)? {
+            Some(id) if id == self.portal.0 => Ok(store),
+            _ => Err(StoreError::Foreign),
+        });
         match opened {
             Ok(store) => self.store = Some(store),
             Err(error @ (StoreError::Corrupt(_) | StoreError::Foreign)) if self.wishes.new_store => {
@@ -305,7 +310,13 @@ impl Recovery {
         self.make_parts(&mut report)?;
         let store = match self.store.take() {
             Some(store) => store,
-            None => SledStore::open(&self.layout.store, Options::default(), Source::System, data_folder::seal(&self.layout)).map_err(|e| failed("the new store")(&e))?,
+            None => SledStore::open(
+                &self.layout.store,
+                Options::default(),
+                Source::System,
+                data_folder::seal(&self.layout),
+            )
+            .map_err(|e| failed("the new store")(&e))?,
         };
         if self.losses.doubt && !self.make.contains(&Part::Slots) {
             self.empty_slots()?;

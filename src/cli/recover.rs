@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
 use super::ask;
-use super::output::{Exit, self, Failure, Format, Outcome};
+use super::output::{self, Exit, Failure, Format, Outcome};
 use super::process;
 use crate::app::recovery::{Recovery, Report, Wishes};
 use crate::app::{App, KeyProtection};

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use fuser::{
-    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, MountOption, OpenFlags,
-    ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, WriteFlags,
+    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, MountOption,
+    OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, WriteFlags,
 };
 
 use crate::power_cut::writer::Random;
@@ -46,7 +46,10 @@ impl Kind {
     pub fn make(self, image: &Path) {
         std::fs::File::create(image).unwrap().set_len(self.bytes()).unwrap();
         match self {
-            Self::Ext4 => run("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", path(image)]),
+            Self::Ext4 => run(
+                "mkfs.ext4",
+                &["-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", path(image)],
+            ),
             Self::Xfs => run("mkfs.xfs", &["-q", "-f", path(image)]),
         }
     }
@@ -182,7 +185,10 @@ impl Log {
 
     /// Writes the disk as it comes back after a cut behind `cut` entries, and returns its content. Cuts must be asked for in ascending order.
     pub fn cut(&mut self, cut: usize, kept: Unflushed, random: &mut Random, image: &Path) -> Vec<u8> {
-        let flushed = self.entries[..cut].iter().rposition(|e| matches!(e.op, Op::Flush)).map_or(0, |at| at + 1);
+        let flushed = self.entries[..cut]
+            .iter()
+            .rposition(|e| matches!(e.op, Op::Flush))
+            .map_or(0, |at| at + 1);
         assert!(flushed >= self.applied, "cuts are made in ascending order");
         for entry in &self.entries[self.applied..flushed] {
             if let Op::Write { at, data } = &entry.op {

@@ -391,8 +391,13 @@ async fn random_crashes(rounds: u64) {
     let _ = writeln!(std::io::stderr(), "ended at named points: {coverage:?}");
     if long() {
         // Those that this workload (no scanner, no callbacks, nobody rejected) passes at all.
-        for case in ["C4", "C5", "C6", "C8", "C10", "C12", "C13", "C15", "C18", "C21", "C22", "C23", "C25"] {
-            assert!(coverage.get(case).is_some_and(|hits| *hits >= 5), "{case} was hardly ever hit: {coverage:?}");
+        for case in [
+            "C4", "C5", "C6", "C8", "C10", "C12", "C13", "C15", "C18", "C21", "C22", "C23", "C25",
+        ] {
+            assert!(
+                coverage.get(case).is_some_and(|hits| *hits >= 5),
+                "{case} was hardly ever hit: {coverage:?}"
+            );
         }
     }
 }

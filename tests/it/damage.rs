@@ -72,7 +72,10 @@ impl Whole {
         for (link, must) in &links {
             let stage = app.request(link).await.stage;
             assert!(
-                matches!((must, stage), (Must::Purged, Stage::Purged) | (Must::Held { .. }, Stage::Held { .. })),
+                matches!(
+                    (must, stage),
+                    (Must::Purged, Stage::Purged) | (Must::Held { .. }, Stage::Held { .. })
+                ),
                 "the folder to damage is not as meant"
             );
         }
@@ -130,12 +133,22 @@ impl Whole {
     async fn look(&self, app: &App, damaged: &Path, which: &str) {
         let portal = &app.portal;
         // At most one document may suffer, and only from damage to its own bytes.
-        let private = damaged.starts_with("data/documents") || damaged.ends_with("erase.slots") || damaged.to_string_lossy().contains("slots");
+        let private =
+            damaged.starts_with("data/documents") || damaged.ends_with("erase.slots") || damaged.to_string_lossy().contains("slots");
         let mut suffering = 0;
         for (link, must) in &self.links {
-            let request = portal.records.request(link.id).await.unwrap().unwrap_or_else(|| panic!("{which}: a request is lost"));
+            let request = portal
+                .records
+                .request(link.id)
+                .await
+                .unwrap()
+                .unwrap_or_else(|| panic!("{which}: a request is lost"));
             match must {
-                Must::Purged => assert!(matches!(request.stage, Stage::Purged), "{which}: a purge is undone: {:?}", request.stage),
+                Must::Purged => assert!(
+                    matches!(request.stage, Stage::Purged),
+                    "{which}: a purge is undone: {:?}",
+                    request.stage
+                ),
                 Must::Held { parts } => {
                     let Stage::Held { document, .. } = &request.stage else {
                         panic!("{which}: a held document is {:?}", request.stage);
@@ -179,7 +192,10 @@ fn damage(path: &Path, random: &mut Random) -> String {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
     let bytes = std::fs::read(path).unwrap();
     // Where something is written: a store's file is mostly air.
-    let written: Vec<usize> = (0..bytes.len()).step_by(256).filter(|at| bytes[*at..bytes.len().min(at + 256)].iter().any(|b| *b != 0)).collect();
+    let written: Vec<usize> = (0..bytes.len())
+        .step_by(256)
+        .filter(|at| bytes[*at..bytes.len().min(at + 256)].iter().any(|b| *b != 0))
+        .collect();
     let place = |random: &mut Random| match written.is_empty() {
         true => random.below(bytes.len() as u64),
         false => written[random.below(written.len() as u64) as usize] as u64 + random.below(256),

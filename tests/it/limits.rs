@@ -128,10 +128,10 @@ async fn half_sent_heads_of_one_address_keep_nobody_waiting() {
             assert_eq!(asked.await.unwrap().status(), 200, "{name}");
             slowest = slowest.max(begun.elapsed());
         }
-        eprintln!(
+        crate::support::say(&format!(
             "{name}: with 2,300 half-sent heads of one address others waited at most {} ms",
             slowest.as_millis()
-        );
+        ));
         // Without limits they wait until heads time out, after ten.
         assert!(slowest < Duration::from_secs(5), "{name}: {slowest:?}");
     }
@@ -191,10 +191,10 @@ async fn tls_handshakes_that_never_finish_keep_nobody_waiting() {
         .unwrap();
     let answer = other.get(format!("https://{public}/healthz")).send().await.unwrap();
     assert_eq!(answer.status(), 200);
-    eprintln!(
+    crate::support::say(&format!(
         "with 1,000 unfinished handshakes of one address another one waited {} ms",
         begun.elapsed().as_millis()
-    );
+    ));
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     for half in halves {
         ends(half).await;

@@ -71,7 +71,11 @@ fn acknowledged_writes_survive_a_power_cut() {
         return writer();
     }
     let first = seed();
-    let rounds = rounds(if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() { 3_000 } else { 60 });
+    let rounds = rounds(if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() {
+        3_000
+    } else {
+        60
+    });
     let (mut cuts, mut documents, mut deletions) = (0, 0, 0);
     for run in 0.. {
         if cuts >= rounds {
@@ -96,7 +100,9 @@ fn acknowledged_writes_survive_a_power_cut() {
             log.flushes()
         ));
     }
-    say(&format!("{cuts} power cuts: {documents} stored and {deletions} deleted documents were acknowledged before them, none lost, none back"));
+    say(&format!(
+        "{cuts} power cuts: {documents} stored and {deletions} deleted documents were acknowledged before them, none lost, none back"
+    ));
     assert!(
         documents > 0 && deletions > 0,
         "nothing was acknowledged before the cuts: nothing was tested"
@@ -362,7 +368,12 @@ impl Said {
     fn until(&self, moment: u64) -> Self {
         let until = |times: &BTreeMap<Name, u64>| times.iter().filter(|(_, when)| **when <= moment).map(|(n, w)| (*n, *w)).collect();
         Self {
-            stored: self.stored.iter().filter(|(_, (_, when))| *when <= moment).map(|(n, s)| (*n, *s)).collect(),
+            stored: self
+                .stored
+                .iter()
+                .filter(|(_, (_, when))| *when <= moment)
+                .map(|(n, s)| (*n, *s))
+                .collect(),
             doomed: until(&self.doomed),
             deleted: until(&self.deleted),
         }

@@ -124,7 +124,10 @@ async fn what_a_truncated_file_lost_is_told_apart_from_an_outage() {
     assert!(scratch.store.get(key(1, 0, 0)).await.unwrap().is_some());
     assert!(matches!(scratch.store.get(key(1, 0, 1)).await, Err(ReadError::Final(_))));
     scratch.faults().set("read", &scratch.names()[0], Errno::IO);
-    assert!(matches!(scratch.store.get(key(1, 0, 0)).await, Err(ReadError::Transient(_))), "try again");
+    assert!(
+        matches!(scratch.store.get(key(1, 0, 0)).await, Err(ReadError::Transient(_))),
+        "try again"
+    );
     scratch.faults().heal();
     assert!(scratch.store.get(key(1, 0, 0)).await.unwrap().is_some());
 }

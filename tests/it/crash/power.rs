@@ -14,8 +14,8 @@ use sha2::Digest;
 
 use super::*;
 use crate::block_log::{Disk, Kind, Log, Unflushed, monotonic};
-use crate::power_cut::writer::Random as Dice;
 use crate::power_cut::Mounted;
+use crate::power_cut::writer::Random as Dice;
 
 /// Cuts made in the log of one run.
 const CUTS_OF_A_RUN: usize = 10;
@@ -39,7 +39,10 @@ fn power_cuts_of_the_whole_portal_lose_nothing() {
             one_run(kind, seed + run, &mut sum).await;
         }
         let _ = writeln!(std::io::stderr(), "{sum:?}: none lost, none back");
-        assert!(sum.acknowledged > 0 && sum.purged > 0 && sum.secrets_searched > 0, "nothing was tested: {sum:?}");
+        assert!(
+            sum.acknowledged > 0 && sum.purged > 0 && sum.secrets_searched > 0,
+            "nothing was tested: {sum:?}"
+        );
     });
 }
 
@@ -84,7 +87,12 @@ async fn one_run(kind: Kind, seed: u64, sum: &mut Sum) {
         let moment = log.moment(cut);
         let raw = log.cut(cut, kept, &mut dice, &image);
         let which = format!("seed {seed} {kind:?} cut {cut} {kept:?}");
-        let before = |told: &BTreeMap<usize, u64>| told.iter().filter(|(_, when)| **when <= moment).map(|(n, _)| *n).collect::<Vec<_>>();
+        let before = |told: &BTreeMap<usize, u64>| {
+            told.iter()
+                .filter(|(_, when)| **when <= moment)
+                .map(|(n, _)| *n)
+                .collect::<Vec<_>>()
+        };
         let (acknowledged, purged) = (before(&told.acknowledged), before(&told.purged));
         let mounted = Mounted::new(&image, &site.folder.path().join("data"));
         site.look_into(&[], &[], false).await;
@@ -173,7 +181,11 @@ async fn look(site: &Site, links: &[Link], acknowledged: &[usize], purged: &[usi
             request.stage
         );
         if purged.contains(n) {
-            assert!(matches!(request.stage, Stage::Purged), "{which}: purge {n} is undone: {:?}", request.stage);
+            assert!(
+                matches!(request.stage, Stage::Purged),
+                "{which}: purge {n} is undone: {:?}",
+                request.stage
+            );
             gone.extend(request.tombstones.iter().map(|t| t.document));
         }
     }
@@ -187,7 +199,10 @@ fn secrets(log: &Log) -> BTreeMap<[u8; 16], Vec<[u8; 32]>> {
         if page.first() != Some(&0xA5) || page.len() < 96 {
             continue;
         }
-        let check = sha2::Sha256::new().chain_update(b"nightdrop/v1/slot-check\0").chain_update(&page[..64]).finalize();
+        let check = sha2::Sha256::new()
+            .chain_update(b"nightdrop/v1/slot-check\0")
+            .chain_update(&page[..64])
+            .finalize();
         if check[..] == page[64..96] {
             let known = secrets.entry(page[16..32].try_into().unwrap()).or_default();
             known.push(page[32..64].try_into().unwrap());

@@ -265,14 +265,22 @@ impl Portal {
     /// One part by tus, in two pieces; the status of the last one.
     pub(super) async fn tus(&self, link: &Link, part: &str, file: &[u8]) -> Option<u16> {
         let url = format!("http://{}{}/parts/{part}", self.address, link.path);
-        let begin = self.http.post(&url).header("tus-resumable", "1.0.0").header("upload-length", file.len());
+        let begin = self
+            .http
+            .post(&url)
+            .header("tus-resumable", "1.0.0")
+            .header("upload-length", file.len());
         let begun = begin.send().await.ok()?;
         let (mut status, mut offset) = (begun.status().as_u16(), 0);
         for piece in file.chunks(file.len() / 2 + 1) {
             if !(200..300).contains(&status) {
                 break;
             }
-            let patch = self.http.patch(&url).header("tus-resumable", "1.0.0").header("upload-offset", offset);
+            let patch = self
+                .http
+                .patch(&url)
+                .header("tus-resumable", "1.0.0")
+                .header("upload-offset", offset);
             let patch = patch.header("content-type", "application/offset+octet-stream").body(piece.to_vec());
             status = patch.send().await.ok()?.status().as_u16();
             offset += piece.len();

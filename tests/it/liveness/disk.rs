@@ -114,7 +114,7 @@ async fn a_small_drop_writes_a_small_multiple_of_itself() {
         assert_eq!(portal.drop_front(link, n as u64).await, Some(200));
     }
     let each = (handed_over(portal.id()) - before) / DROPS as u64;
-    eprintln!("{} KiB are written for a drop of 4 KB", each >> 10);
+    crate::support::say(&format!("{} KiB are written for a drop of 4 KB", each >> 10));
     assert!(each < 64 << 10, "{each} bytes");
 }
 

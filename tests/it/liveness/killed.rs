@@ -97,7 +97,7 @@ async fn a_start_killed_at_any_call_is_followed_by_one_with_everything_there() {
             nth += step(call, nth);
         }
     }
-    eprintln!("{kills} kills of a start survived");
+    crate::support::say(&format!("{kills} kills of a start survived"));
     assert!(kills > 20, "only {kills} kills: nothing was tried");
 }
 
@@ -138,12 +138,13 @@ async fn a_store_whose_creation_was_killed_at_any_call_opens() {
             }
             kills += 1;
             let options = nightdrop::storage::sled::durable::Options::default();
-            let opened = nightdrop::storage::sled::SledStore::open(&data.join("store"), options, Source::System, std::sync::Arc::new(NoRows));
+            let opened =
+                nightdrop::storage::sled::SledStore::open(&data.join("store"), options, Source::System, std::sync::Arc::new(NoRows));
             assert!(opened.is_ok(), "killed at {call} {nth}: {:?}", opened.err());
             nth += step(call, nth);
         }
     }
-    eprintln!("{kills} kills of a creation survived");
+    crate::support::say(&format!("{kills} kills of a creation survived"));
     assert!(kills > 20, "only {kills} kills: nothing was tried");
 }
 

@@ -11,8 +11,8 @@ use crate::domain::request::{DocumentRequest, RequestState};
 use crate::http::State;
 use crate::http::api::handout::label;
 use crate::http::console::start::Attention;
-use crate::storage::clock::Standing;
 use crate::http::staff::{Admin, may};
+use crate::storage::clock::Standing;
 
 /// Altered rows that are named.
 const ALTERED: usize = 10;
