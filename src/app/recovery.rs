@@ -5,11 +5,10 @@
 //! Looking changes nothing but what opening the store does. Applying may be cut off at any point and run again: the note of what is being done is written first and taken
 //! away last, and no start goes past it. Nothing is thrown away: a part that belongs to somebody else is set aside under another name.
 
+mod note;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-
-use data_encoding::HEXLOWER;
-use serde_json::{Value, json};
 
 use super::checkpoints::{RECOVERED_ROW, check_against_checkpoints};
 use super::data_folder::{self, Layout, PORTAL_ROW, SLOTS_ROW};
@@ -36,6 +35,9 @@ use crate::storage::sled::mark::{MarkFile, Standing};
 use crate::storage::{AuditLog, Directory, RecordStore};
 use crate::workflow::vault;
 
+pub use note::Unfinished;
+use note::{Losses, read_note, write_note};
+
 /// What the operator asks for beyond what is found.
 #[derive(Default)]
 pub struct Wishes {
@@ -43,15 +45,6 @@ pub struct Wishes {
     pub new_key: Option<KeyProtection>,
     /// A store that is here but cannot be opened is given up.
     pub new_store: bool,
-}
-
-/// What is lost, as far as a cut-off run must remember it.
-#[derive(Default)]
-struct Losses {
-    parts: BTreeSet<Part>,
-    key: bool,
-    /// Nobody can say whether the store is the newest.
-    doubt: bool,
 }
 
 /// A stopped portal that was looked at, and is held until this is dropped.
@@ -518,18 +511,6 @@ impl Recovery {
     }
 }
 
-/// A recovery that was applied: no portal starts on the folder before this is finished.
-#[must_use]
-pub struct Unfinished(PathBuf);
-
-impl Unfinished {
-    pub fn finish(self) -> Result<(), StartError> {
-        std::fs::remove_file(&self.0)
-            .and_then(|()| private_file::sync_parent(&self.0))
-            .map_err(|e| failed(&self.0.display().to_string())(&e))
-    }
-}
-
 /// Gives something that is in the way another name beside it.
 fn set_aside(path: &Path, report: &mut Report) -> Result<(), StartError> {
     let failed = |error: std::io::Error| {
@@ -566,43 +547,4 @@ fn files_ending(folder: &Path, ending: &str) -> Vec<PathBuf> {
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|e| e == ending))
         .collect()
-}
-
-fn write_note(layout: &Layout, portal: PortalId, losses: &Losses) -> Result<(), StartError> {
-    let parts: Vec<&str> = losses.parts.iter().map(|part| part.word()).collect();
-    let note = json!({
-        "command": "recover",
-        "portal": portal.to_string(),
-        "parts": parts,
-        "key": losses.key,
-        "doubt": losses.doubt,
-    });
-    data_folder::private_folder(&layout.data).map_err(|e| failed(&layout.data.display().to_string())(&e))?;
-    private_file::put(&layout.unfinished, note.to_string().as_bytes(), 0o600).map_err(|e| failed("the note of this recovery")(&e))
-}
-
-fn read_note(layout: &Layout) -> Result<Option<(PortalId, Losses)>, StartError> {
-    match data_folder::unfinished(layout).as_deref() {
-        None => return Ok(None),
-        Some("recover") => {}
-        Some(other) => {
-            return Err(StartError::Refused(format!(
-                "a `nightdrop {other}` of {} was cut off; run it again",
-                layout.data.display()
-            )));
-        }
-    }
-    let text = std::fs::read_to_string(&layout.unfinished).map_err(|e| failed("the note of a recovery")(&e))?;
-    let note: Value = serde_json::from_str(&text).map_err(|e| failed("the note of a recovery")(&e))?;
-    let id = note["portal"]
-        .as_str()
-        .and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok());
-    let id = id.ok_or_else(|| failed("the note of a recovery")(&"it names no portal"))?;
-    let parts = note["parts"].as_array().into_iter().flatten();
-    let losses = Losses {
-        parts: parts.filter_map(|part| Part::parse(part.as_str()?)).collect(),
-        key: note["key"] == true,
-        doubt: note["doubt"] == true,
-    };
-    Ok(Some((PortalId(id), losses)))
 }

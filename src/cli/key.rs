@@ -182,7 +182,7 @@ async fn renew(rotate: Rotate) -> Outcome {
     // Holding the store proves that no portal runs, and keeps it so.
     let secrets = data_folder::load_secrets(&layout)?;
     let store = data_folder::open_store(&layout, portal, Source::System, &secrets).map_err(|error| match error {
-        StartError::Refused(why) => Failure::new(format!("{why}; stop the portal first")),
+        StartError::Unavailable(why) => Failure::new(format!("{why}; if a portal runs here, stop the portal first")),
         other => other.into(),
     })?;
     let keyring = open(&layout.keys)?;
