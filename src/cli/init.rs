@@ -21,7 +21,7 @@ use crate::storage::clock::Source;
 use crate::workflow::sign_in;
 
 use super::ask;
-use super::output::{self, Failure, Format, Outcome};
+use super::output::{self, Exit, Failure, Format, Outcome};
 use super::process::{self, Stop};
 
 #[derive(Args, Debug)]
@@ -110,6 +110,11 @@ struct Plan {
 }
 
 pub fn run(init: Init) -> Outcome {
+    // Nothing was started that a service manager might start again.
+    begin(init).map_err(|failure| failure.exits(Exit::Failed))
+}
+
+fn begin(init: Init) -> Outcome {
     let asking = !init.yes && ask::somebody();
     let plan = plan(init, asking)?;
     let base = plan.config.parent().map(Path::to_path_buf).unwrap_or_default();

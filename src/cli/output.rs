@@ -78,7 +78,12 @@ impl std::error::Error for Failure {}
 
 impl From<crate::app::StartError> for Failure {
     fn from(error: crate::app::StartError) -> Self {
-        Self::new(error.to_string())
+        use crate::app::StartError;
+        let exit = match &error {
+            StartError::Configuration(_) | StartError::Refused(_) => Exit::Refused,
+            StartError::Unavailable(_) => Exit::Storage,
+        };
+        Self::new(error.to_string()).exits(exit)
     }
 }
 

@@ -68,8 +68,8 @@ pub fn run(serve: Serve) -> Outcome {
     }
     let memory = memory::harden();
     let descriptors = process::raise_descriptors();
-    let config = process::load(serve.config.as_deref()).map_err(|failure| failure.exits(Exit::Refused))?;
-    refuse_swap(&config, &memory).map_err(|failure| failure.exits(Exit::Refused))?;
+    let config = process::load(serve.config.as_deref())?;
+    refuse_swap(&config, &memory)?;
     let held = log::start(serve.log.unwrap_or_else(LogFormat::fitting), To::Output, Level::INFO)?;
     process::block_on(async {
         let mut stop = Stop::listen()?;
@@ -114,17 +114,9 @@ async fn open(config: Config) -> Outcome<Running> {
             "{why}; a data folder is used by one process at a time: stop the other one, or set another data_dir"
         ))
         .exits(Exit::Storage),
-        other => not_started(other),
+        other => other.into(),
     })?;
-    app.start().await.map_err(not_started)
-}
-
-fn not_started(error: StartError) -> Failure {
-    let exit = match &error {
-        StartError::Configuration(_) | StartError::Refused(_) => Exit::Refused,
-        StartError::Unavailable(_) => Exit::Storage,
-    };
-    Failure::from(error).exits(exit)
+    Ok(app.start().await?)
 }
 
 /// The staff address is the one to open in a browser: on this machine alone it has the machine's own name. `console` stands where the configuration gives another.

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
 use crate::connectors::{Failure, Keys, Parcel, ParcelPart, Source, SourceError, Trail};
+use crate::crypto::header::Header;
 use crate::crypto::open::{DocumentOpener, OpenError};
 use crate::crypto::secrets::PortalSecrets;
 use crate::domain::delivery::Problem;
@@ -107,12 +108,13 @@ pub fn open(portal: &Arc<Portal>, request: &TrustedRequest, document: &Document,
     let applicant = terms::applicant(portal, request).map_err(|_| Closed::Poison("its applicant was changed"))?;
     let mut opened = false;
     for (index, part) in document.parts.iter().enumerate() {
-        let mut opener = DocumentOpener::open_stored(&part.header, &portal.keyring, portal.erasure.as_ref())?;
-        let context = opener.header().context;
+        // Before its slot is looked at: another document's may be empty by now, which would look like a loss.
+        let context = Header::parse(&part.header).map_err(Closed::Poison)?.context;
         let place = (usize::from(context.file_index), usize::from(context.file_count));
         if context.doc_id != document.id.0 || place != (index, document.parts.len()) {
             return Err(Closed::Poison("a part of it belongs to another document"));
         }
+        let mut opener = DocumentOpener::open_stored(&part.header, &portal.keyring, portal.erasure.as_ref())?;
         let meta = opener.open_meta(&part.meta)?;
         let sealed = meta
             .target

@@ -340,7 +340,7 @@ impl Site {
         private(&folder.join("webhook"), "whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0");
         let text = format!(
             "public_url = \"http://127.0.0.1\"\ndata_dir = \"{}\"\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
-             erasure = {{ slots = 256 }}\nlimits = {{ pages_per_address = 100000 }}\n\
+             erasure = {{ slots = 4096 }}\nlimits = {{ pages_per_address = 100000 }}\n\
              [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"{}\"\napi_key_file = \"sandbox-key\"\nwebhook_secret_file = \"webhook\"\nconfirm = \"received\"\n",
             data.display(),
             sandbox.url()
@@ -380,7 +380,7 @@ async fn a_defragmenter_under_a_running_portal_is_noticed_and_said() {
     }
     let folder = Folder::new();
     let disk = Disk::new(folder.path(), "disk", 512 * MIB, &[&["mkfs.ext4", "-q", "-F", "-m", "0"]]);
-    // Free space in pieces, so that the slots file has many, and there is something to put together afterwards.
+    // Free space in pieces, so that the slots file (16 MiB) has many, and there is something to put together afterwards.
     let piece = |number: u64| disk.path(&format!("piece-{number}"));
     let mut pieces = 0;
     while let Ok(file) = std::fs::File::create(piece(pieces)) {
