@@ -4,6 +4,7 @@ pub mod beginning;
 mod checkpoints;
 pub mod data_folder;
 pub mod identity;
+mod layout;
 pub mod recovery;
 mod vault_key;
 
@@ -43,9 +44,10 @@ use crate::workflow::seal;
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
 use crate::workflow::{Counters, Policy, Portal, cleanup, forward, sign_in, sweep};
 
-pub use data_folder::{Layout, create};
+pub use data_folder::create;
 use data_folder::{load_secrets, open_documents, open_slots, open_store, refuse_memory};
 use identity::PortalId;
+pub use layout::Layout;
 pub use vault_key::{KeyProtection, privacy_of};
 use vault_key::{keys_are_here, open_keyring};
 

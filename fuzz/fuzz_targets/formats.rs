@@ -7,7 +7,7 @@ use nightdrop::crypto::header::Header;
 use nightdrop::crypto::keyfile::{KeyFile, parse_public_file};
 use nightdrop::crypto::receipt;
 use nightdrop::domain::audit::AuditEntry;
-use nightdrop::domain::receipt::DeletionReceipt;
+use nightdrop::domain::receipt::SignedReceipt;
 use nightdrop::domain::request::DocumentRequest;
 use nightdrop::domain::token::PlainToken;
 use nightdrop::storage::record::Record;
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
         3 => drop(receipt::verify(&text, None)),
         4 => again::<DocumentRequest>(rest),
         5 => again::<AuditEntry>(rest),
-        6 => again::<DeletionReceipt>(rest),
+        6 => again::<SignedReceipt>(rest),
         7 => {
             if let Some(token) = PlainToken::parse(&text) {
                 assert!(PlainToken::parse(&token.encode()).is_some_and(|t| t.as_bytes() == token.as_bytes()));

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::StartError;
-use super::data_folder::{self, Layout};
+use super::data_folder;
+use super::layout::Layout;
 use crate::crypto::private_file;
 
 /// What `init` makes in a folder that was there before, by name or ending.

@@ -3,10 +3,11 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::identity::{Condition, Label, Part, PortalId, Survey};
+use super::layout::Layout;
 use super::vault_key::{KeyProtection, make_key};
 use super::{StartError, refused};
 use crate::config::Config;
@@ -43,41 +44,6 @@ pub(super) const WAY_OUT: &str = "If a disk is not mounted or a copy is not comp
 /// What to do about a store that is not at its mark.
 pub(super) const BEHIND: &str = "Its log is damaged, or an older copy of it was put in its place: put the right one back and start again; \
     if there is none, `nightdrop recover` says what that costs and goes on from what is here (docs/operations/recovery.md)";
-
-/// Where everything of one data folder lies.
-pub struct Layout {
-    pub data: PathBuf,
-    pub store: PathBuf,
-    /// Sealed documents.
-    pub documents: PathBuf,
-    /// The folder of what no backup may hold: erasure slots and the store's high-water mark.
-    pub erasure: PathBuf,
-    pub slots: PathBuf,
-    pub mark: PathBuf,
-    pub keys: PathBuf,
-    pub secrets: PathBuf,
-    pub kek: PathBuf,
-    /// The note of an `init` or a `recover` that has not come to its end.
-    pub unfinished: PathBuf,
-}
-
-impl Layout {
-    pub fn of(config: &Config) -> Self {
-        let (data, keys, erasure) = (&config.data_dir, &config.keys.folder, &config.erasure_folder);
-        Self {
-            data: data.clone(),
-            store: data.join("store"),
-            documents: data.join("documents"),
-            slots: erasure.join("erase.slots"),
-            mark: erasure.join("mark"),
-            erasure: erasure.clone(),
-            secrets: keys.join("portal.secrets"),
-            kek: keys.join("kek"),
-            keys: keys.clone(),
-            unfinished: data.join("unfinished"),
-        }
-    }
-}
 
 /// Makes every part of a new portal. Refuses to touch what exists.
 pub fn create(config: &Config, protection: &KeyProtection, suite: Suite) -> Result<(), StartError> {

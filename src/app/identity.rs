@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 
-use super::data_folder::Layout;
+use super::layout::Layout;
 use crate::crypto::private_file::{self, FileError, Privacy};
 use crate::crypto::random::{self, RandomUnavailable};
 use crate::crypto::secrets::PortalSecrets;

@@ -11,8 +11,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::checkpoints::{RECOVERED_ROW, check_against_checkpoints};
-use super::data_folder::{self, Layout, PORTAL_ROW, SLOTS_ROW};
+use super::data_folder::{self, PORTAL_ROW, SLOTS_ROW};
 use super::identity::{Condition, Label, Part, PortalId, Survey, is_empty};
+use super::layout::Layout;
 use super::vault_key::{self, KeyProtection};
 use super::{StartError, refused};
 use crate::config::Config;

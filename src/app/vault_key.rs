@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::data_folder::Layout;
+use super::layout::Layout;
 use super::{StartError, refused};
 use crate::config::{CREDENTIALS, Config};
 use crate::crypto::envelope::{KeyId, Suite};

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::failed;
 use crate::app::StartError;
-use crate::app::data_folder::{self, Layout};
+use crate::app::data_folder;
 use crate::app::identity::{Part, PortalId};
+use crate::app::layout::Layout;
 use crate::crypto::private_file;
 
 /// What is lost, as far as a cut-off run must remember it.

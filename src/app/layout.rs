@@ -1,0 +1,40 @@
+//! Where the parts of a data folder lie. Paths alone: nothing here looks whether they are there.
+
+use std::path::PathBuf;
+
+use crate::config::Config;
+
+/// Where everything of one data folder lies.
+pub struct Layout {
+    pub data: PathBuf,
+    pub store: PathBuf,
+    /// Sealed documents.
+    pub documents: PathBuf,
+    /// The folder of what no backup may hold: erasure slots and the store's high-water mark.
+    pub erasure: PathBuf,
+    pub slots: PathBuf,
+    pub mark: PathBuf,
+    pub keys: PathBuf,
+    pub secrets: PathBuf,
+    pub kek: PathBuf,
+    /// The note of an `init` or a `recover` that has not come to its end.
+    pub unfinished: PathBuf,
+}
+
+impl Layout {
+    pub fn of(config: &Config) -> Self {
+        let (data, keys, erasure) = (&config.data_dir, &config.keys.folder, &config.erasure_folder);
+        Self {
+            data: data.clone(),
+            store: data.join("store"),
+            documents: data.join("documents"),
+            slots: erasure.join("erase.slots"),
+            mark: erasure.join("mark"),
+            erasure: erasure.clone(),
+            secrets: keys.join("portal.secrets"),
+            kek: keys.join("kek"),
+            keys: keys.clone(),
+            unfinished: data.join("unfinished"),
+        }
+    }
+}
