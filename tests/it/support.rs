@@ -28,6 +28,8 @@ pub struct Folder(PathBuf);
 
 impl Folder {
     pub fn new() -> Self {
+        // A portal may still be stopping on other threads when its folder goes. Children that play a portal make no folder: they end as a portal does.
+        nightdrop::storage::sled::durable::outlive_dead_stores();
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let name = format!("nightdrop-it-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);

@@ -189,13 +189,16 @@ fn deliver(
             ..
         } => {
             // Only before the outcome can be unknown: from there the provider is asked first. An attempt that was started counts,
-            // unless our own storage broke it off: the caller says so.
-            if !matches!(delivery.phase, Phase::Sending { .. } | Phase::Pending { .. }) {
+            // unless our own storage broke it off: the caller says so. Whatever ends a started one leaves a line.
+            let started = matches!(delivery.phase, Phase::Sending { .. });
+            if !started && !matches!(delivery.phase, Phase::Pending { .. }) {
                 return Err(Refusal::Superseded);
+            }
+            if counted || started {
+                log.problem("delivery.failed", &problem);
             }
             if counted {
                 delivery.attempts += 1;
-                log.problem("delivery.failed", &problem);
             }
             // Waiting for a key or a pause says nothing about the document.
             if counted {
