@@ -84,8 +84,9 @@ pub struct Init {
     format: Format,
 }
 
+/// How a new vault key is protected, for `init` and `recover`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Protection {
+pub(super) enum Protection {
     /// 32 random bytes in a file beside the key: the portal starts by itself.
     File,
     /// A passphrase: the portal starts locked until somebody enters it.

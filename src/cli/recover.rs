@@ -4,12 +4,13 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
 use super::ask;
+use super::init::Protection;
 use super::output::{self, Exit, Failure, Format, Outcome};
 use super::process;
 use crate::app::recovery::{Recovery, Report, Wishes};
@@ -51,16 +52,6 @@ pub struct Recover {
     yes: bool,
     #[command(flatten)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Protection {
-    /// 32 random bytes in a file: the portal starts by itself.
-    File,
-    /// A passphrase.
-    Passphrase,
-    /// The key goes to a file that you encrypt with systemd-creds and remove.
-    Credential,
 }
 
 pub fn run(recover: Recover) -> Outcome {

@@ -30,6 +30,7 @@ use nightdrop::storage::sled::records::Batch;
 pub(crate) mod writer;
 
 use crate::block_log::{Disk, Kind, Log, Unflushed};
+use crate::support::say;
 use writer::{Both, Random, bytes, delete, is_writer, key, name_of, plain_lost, plain_writer, row, twin, writer};
 
 const DIR: &str = "NIGHTDROP_POWER_CUT_DIR";
@@ -319,10 +320,6 @@ pub(crate) fn run(program: &str, arguments: &[&str]) {
 
 pub(crate) fn path(path: &Path) -> &str {
     path.to_str().unwrap()
-}
-
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 // ---- What the writer said ----
