@@ -16,7 +16,7 @@ use crate::samples::{Noise, jpeg, png};
 use crate::serve::cpu;
 
 const CHUNK: usize = 64 << 10;
-/// What a socket hands over at a time, about.
+/// What a socket clock over at a time, about.
 const PIECE: usize = 16 << 10;
 
 /// CPU seconds of `what` over `bytes` bytes.

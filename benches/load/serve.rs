@@ -72,9 +72,9 @@ pub fn run(role: &str, settings: &Value) {
             answer(|_, _| Value::Null);
         }
         "portal" => {
-            let mut house = runtime.block_on(House::open(settings));
-            say(&json!({ "address": house.running.as_ref().unwrap().public.to_string(), "open_ms": house.open_ms }));
-            answer(|what, with| runtime.block_on(house.answer(what, with)));
+            let mut app = runtime.block_on(TestApp::open(settings));
+            say(&json!({ "address": app.running.as_ref().unwrap().public.to_string(), "open_ms": app.open_ms }));
+            answer(|what, with| runtime.block_on(app.answer(what, with)));
         }
         other => panic!("{other}?"),
     }
@@ -144,7 +144,7 @@ async fn provider() -> Sandbox {
     Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), settings).await.unwrap()
 }
 
-pub struct House {
+pub struct TestApp {
     pub running: Option<Running>,
     pub portal: Arc<Portal>,
     issued: Vec<RequestId>,
@@ -153,7 +153,7 @@ pub struct House {
     folder: PathBuf,
 }
 
-impl House {
+impl TestApp {
     /// `folder`, `create`, `blobs` (files, none), `provider` (address of the sandbox).
     async fn open(settings: &Value) -> Self {
         nightdrop::connectors::client::install_tls();

@@ -11,7 +11,7 @@ use crate::Plan;
 use crate::child::{Child, Folder};
 use crate::client::quantile;
 use crate::report::Report;
-use crate::serve::House;
+use crate::serve::TestApp;
 
 /// Accounts that are guessed at: so many that none is shut for too many wrong tries.
 const ACCOUNTS: usize = 10;
@@ -38,9 +38,9 @@ pub struct Console {
 }
 
 impl Console {
-    async fn open(house: &House) -> Self {
+    async fn open(app: &TestApp) -> Self {
         let (email, password) = ("load@example.com", "gravel oboe lighthouse tangerine");
-        sign_in::add_agent(&house.portal, email, "Load", Role::Admin, password, Actor::Operator)
+        sign_in::add_agent(&app.portal, email, "Load", Role::Admin, password, Actor::Operator)
             .await
             .unwrap();
         let http = reqwest::Client::builder()
@@ -50,7 +50,7 @@ impl Console {
             .unwrap();
         let form = format!("email={}&password={}", email.replace('@', "%40"), password.replace(' ', "+"));
         let answer = http
-            .post(house.staff("/sign-in"))
+            .post(app.staff("/sign-in"))
             .header("sec-fetch-site", "same-origin")
             .header("content-type", FORM)
             .body(form)
@@ -69,7 +69,7 @@ impl Console {
     }
 }
 
-impl House {
+impl TestApp {
     fn staff(&self, path: &str) -> String {
         format!("http://{}{path}", self.running.as_ref().unwrap().staff)
     }

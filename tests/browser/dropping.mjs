@@ -1,4 +1,4 @@
-// Parts sent one by one to the real portal, with everything that happens to a telephone on the way. Arguments: links, files, and `hands`, where the
+// Parts sent one by one to the real portal, with everything that happens to a telephone on the way. Arguments: links, files, and `controls`, where the
 // portal's people and its clock are moved; made by tests/it/browser.rs.
 import { createServer, connect } from "node:net";
 import { accessible, check, clean, fits, launch, shot, specimen, visit } from "./kit.mjs";
@@ -174,6 +174,6 @@ async function stopped(url, how, words) {
 }
 
 async function move(what) {
-  const answer = await fetch(`${given.hands}/${what}`, { method: "POST" });
+  const answer = await fetch(`${given.controls}/${what}`, { method: "POST" });
   check(answer.ok, `${what}: ${answer.status}`);
 }

@@ -12,35 +12,35 @@ use nightdrop::workflow::sign_in;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::support::{House, Wish, png};
+use crate::support::{TestApp, TestOptions, png};
 
-/// One caller of a house's API.
+/// One caller of a app's API.
 struct Caller<'a> {
-    house: &'a House,
+    app: &'a TestApp,
     key: String,
 }
 
 impl<'a> Caller<'a> {
-    fn of(house: &'a House) -> Self {
+    fn of(app: &'a TestApp) -> Self {
         Self {
-            house,
-            key: house.api_key.clone(),
+            app,
+            key: app.api_key.clone(),
         }
     }
 
-    async fn scoped(house: &'a House, scopes: &[Scope]) -> Self {
-        let (_, secret) = sign_in::add_api_key(&house.portal, "scoped", scopes.to_vec(), None, Actor::Operator)
+    async fn scoped(app: &'a TestApp, scopes: &[Scope]) -> Self {
+        let (_, secret) = sign_in::add_api_key(&app.portal, "scoped", scopes.to_vec(), None, Actor::Operator)
             .await
             .unwrap();
         Self {
-            house,
+            app,
             key: secret.to_string(),
         }
     }
 
     fn call(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let url = self.house.staff(&format!("/api/v1{path}"));
-        self.house.http.request(method, url).bearer_auth(&self.key)
+        let url = self.app.staff(&format!("/api/v1{path}"));
+        self.app.http.request(method, url).bearer_auth(&self.key)
     }
 
     async fn get(&self, path: &str) -> (u16, Value) {
@@ -73,7 +73,7 @@ fn ask() -> Value {
     json!({"provider": "sandbox", "applicant": "james-1", "document": "government-id"})
 }
 
-/// Status and JSON body; every failure is a whole problem document with the headers of the house.
+/// Status and JSON body; every failure is a whole problem document with the headers of the app.
 async fn answer(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
@@ -103,12 +103,12 @@ fn drop_path(issued: &Value) -> String {
 
 #[tokio::test]
 async fn issuing_tells_everything_once_and_looking_never_again() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: "hosted = { return_hosts = [\"example.com\"] }".to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let api = Caller::of(&house);
+    let api = Caller::of(&app);
     let body = json!({"provider": "sandbox", "applicant": "james-1", "document": "government-id", "parts": ["front"], "expires_in": "24h",
         "passcode": true, "locale": "en-GB", "message": "As we talked about.", "return_url": "https://example.com/back", "metadata": {"ticket": 7}});
     let response = api.posted("/requests", body, None).await;
@@ -135,10 +135,7 @@ async fn issuing_tells_everything_once_and_looking_never_again() {
     ] {
         assert!(message[name].as_str().unwrap().starts_with(start));
     }
-    assert_eq!(
-        house.http.get(house.public(&drop_path(&issued))).send().await.unwrap().status(),
-        200
-    );
+    assert_eq!(app.http.get(app.public(&drop_path(&issued))).send().await.unwrap().status(), 200);
 
     let (status, shown) = api.get(&format!("/requests/{id}")).await;
     assert_eq!(status, 200);
@@ -157,8 +154,8 @@ async fn issuing_tells_everything_once_and_looking_never_again() {
 
 #[tokio::test]
 async fn the_same_key_issues_once_however_often_and_from_how_many_threads() {
-    let house = House::new().await;
-    let api = Caller::of(&house);
+    let app = TestApp::new().await;
+    let api = Caller::of(&app);
     let all = futures_util::future::join_all((0..12).map(|_| api.posted("/requests", ask(), Some("order-1")))).await;
     let mut urls = BTreeSet::new();
     let mut fresh = 0;
@@ -184,7 +181,7 @@ async fn the_same_key_issues_once_however_often_and_from_how_many_threads() {
     let (status, problem) = answer(api.posted("/requests", other, Some("order-1")).await).await;
     assert_eq!((status, problem["code"].as_str().unwrap()), (422, "idempotency.mismatch"));
     // Another caller's keys are its own.
-    let stranger = Caller::scoped(&house, &[Scope::Requests]).await;
+    let stranger = Caller::scoped(&app, &[Scope::Requests]).await;
     let response = stranger.posted("/requests", ask(), Some("order-1")).await;
     assert!(!response.headers().contains_key("idempotency-replayed"));
     let (_, theirs) = answer(response).await;
@@ -201,8 +198,8 @@ async fn the_same_key_issues_once_however_often_and_from_how_many_threads() {
 
 #[tokio::test]
 async fn reissuing_under_a_key_gives_one_new_link_and_kills_the_old() {
-    let house = House::new().await;
-    let api = Caller::of(&house);
+    let app = TestApp::new().await;
+    let api = Caller::of(&app);
     let first = api.issued().await;
     let path = format!("/requests/{}/reissue", first["id"].as_str().unwrap());
     let (status, second) = answer(
@@ -228,17 +225,14 @@ async fn reissuing_under_a_key_gives_one_new_link_and_kills_the_old() {
     )
     .await;
     assert_eq!(status, 422, "the same key on another route is another thing");
-    assert_ne!(house.http.get(house.public(&drop_path(&first))).send().await.unwrap().status(), 200);
-    assert_eq!(
-        house.http.get(house.public(&drop_path(&second))).send().await.unwrap().status(),
-        200
-    );
+    assert_ne!(app.http.get(app.public(&drop_path(&first))).send().await.unwrap().status(), 200);
+    assert_eq!(app.http.get(app.public(&drop_path(&second))).send().await.unwrap().status(), 200);
 }
 
 #[tokio::test]
 async fn every_bad_body_is_refused_with_its_field() {
-    let house = House::new().await;
-    let api = Caller::of(&house);
+    let app = TestApp::new().await;
+    let api = Caller::of(&app);
     let with = |field: &str, value: Value| {
         let mut body = ask();
         body[field] = value;
@@ -318,8 +312,8 @@ async fn every_bad_body_is_refused_with_its_field() {
 
 #[tokio::test]
 async fn lists_are_filtered_paged_and_strict() {
-    let house = House::new().await;
-    let api = Caller::of(&house);
+    let app = TestApp::new().await;
+    let api = Caller::of(&app);
     for n in 0..7 {
         let body = json!({"provider": "sandbox", "applicant": format!("person-{}", n % 2), "document": "passport"});
         assert_eq!(api.post("/requests", body).await.0, 201);
@@ -380,8 +374,8 @@ async fn lists_are_filtered_paged_and_strict() {
 
 #[tokio::test]
 async fn acting_on_a_request_does_what_it_says() {
-    let house = House::new().await;
-    let api = Caller::of(&house);
+    let app = TestApp::new().await;
+    let api = Caller::of(&app);
     let issued = api.issued().await;
     let at = |verb: &str| format!("/requests/{}/{verb}", issued["id"].as_str().unwrap());
     let (status, longer) = api.post(&at("extend"), json!({"expires_in": "200h"})).await;
@@ -411,8 +405,8 @@ async fn acting_on_a_request_does_what_it_says() {
 
 #[tokio::test]
 async fn a_document_is_followed_to_its_receipt_which_verifies_offline() {
-    let house = House::new().await;
-    let api = Caller::of(&house);
+    let app = TestApp::new().await;
+    let api = Caller::of(&app);
     let issued = api.issued().await;
     let id = issued["id"].as_str().unwrap();
     let receipt_path = format!("/requests/{id}/deletion-receipt");
@@ -420,9 +414,9 @@ async fn a_document_is_followed_to_its_receipt_which_verifies_offline() {
     assert_eq!((status, problem["code"].as_str().unwrap()), (404, "receipt.not_yet"));
     let (front, back) = (png(1, 20_000), png(2, 20_000));
     let (body, kind) = crate::support::form(&[("front", &front), ("back", &back)]);
-    let dropped = house
+    let dropped = app
         .http
-        .post(house.public(&drop_path(&issued)))
+        .post(app.public(&drop_path(&issued)))
         .header("content-type", kind)
         .body(body)
         .send()
@@ -437,7 +431,7 @@ async fn a_document_is_followed_to_its_receipt_which_verifies_offline() {
     let keys = api.get("/key").await.1;
     assert_eq!(keys["keys"][0]["live_documents"], 1);
     assert_eq!((&keys["locked"], &keys["keys"][0]["state"]), (&json!(false), &json!("current")));
-    house.work().await;
+    app.work().await;
     let (_, done) = api.get(&format!("/requests/{id}")).await;
     assert_eq!(
         (done["state"].as_str(), done["outcome"].as_str()),
@@ -469,8 +463,8 @@ async fn a_document_is_followed_to_its_receipt_which_verifies_offline() {
 
 #[tokio::test]
 async fn the_audit_log_pages_and_its_chain_verifies_from_the_lines_alone() {
-    let house = House::new().await;
-    let api = Caller::of(&house);
+    let app = TestApp::new().await;
+    let api = Caller::of(&app);
     for _ in 0..5 {
         api.issued().await;
     }
@@ -499,12 +493,12 @@ async fn the_audit_log_pages_and_its_chain_verifies_from_the_lines_alone() {
 
 #[tokio::test]
 async fn providers_say_what_they_are_and_what_is_missing() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: "[providers.desk]\nkind = \"manual\"\n".to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let api = Caller::of(&house);
+    let api = Caller::of(&app);
     let (_, list) = api.get("/providers").await;
     assert_eq!(
         list["providers"][0],

@@ -8,7 +8,7 @@ use nightdrop::storage::Records;
 use serde_json::json;
 use time::Duration;
 
-use crate::support::{House, Wish};
+use crate::support::{TestApp, TestOptions};
 
 /// The whole log and all deletion receipts, their chains verified and without gaps.
 pub async fn verified(records: &Arc<dyn Records>) -> (Vec<AuditEntry>, Vec<DeletionReceipt>) {
@@ -42,22 +42,20 @@ pub async fn verified(records: &Arc<dyn Records>) -> (Vec<AuditEntry>, Vec<Delet
 
 #[tokio::test]
 async fn the_log_tells_the_whole_way_and_nothing_personal() {
-    let (wish, hands) = Wish {
+    let (options, clock) = TestOptions {
         confirm: "verdict",
-        ..Wish::default()
+        ..TestOptions::default()
     }
-    .with_hands();
-    let house = House::wished(wish).await;
-    house.sandbox.set_callback(None);
-    let link = house.link_at("sandbox", "secret-applicant").await;
-    house.drop_front(&link, 1).await;
-    house
-        .plan(json!(["503:1", "drop", {"answer": "commit_then_drop", "verdict": "pending:1"}, "ok"]))
+    .with_clock();
+    let app = TestApp::with_options(options).await;
+    app.sandbox.set_callback(None);
+    let link = app.link_at("sandbox", "secret-applicant").await;
+    app.drop_front(&link, 1).await;
+    app.plan(json!(["503:1", "drop", {"answer": "commit_then_drop", "verdict": "pending:1"}, "ok"]))
         .await;
-    house
-        .work_until(&hands, Duration::hours(1), async |h| h.state(&link).await.as_str() == "purged")
+    app.work_until(&clock, Duration::hours(1), async |h| h.state(&link).await.as_str() == "purged")
         .await;
-    let log = house.log(&link).await;
+    let log = app.log(&link).await;
     let actions: Vec<&str> = log.iter().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(
         actions,
@@ -75,7 +73,7 @@ async fn the_log_tells_the_whole_way_and_nothing_personal() {
         ],
         "{log:#?}"
     );
-    let (entries, receipts) = verified(&house.portal.records).await;
+    let (entries, receipts) = verified(&app.portal.records).await;
     assert_eq!(receipts.len(), 1);
     let told = format!("{entries:?}{receipts:?}");
     for secret in ["secret-applicant", &link.token, "IMG 0001", "sbx_"] {
@@ -84,38 +82,35 @@ async fn the_log_tells_the_whole_way_and_nothing_personal() {
 }
 
 #[tokio::test]
-async fn the_chains_hold_under_many_hands_at_once() {
-    let house = House::wished(Wish {
+async fn the_chains_hold_under_many_writers_at_once() {
+    let app = TestApp::with_options(TestOptions {
         worker: true,
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    house.plan(json!(["503:0", "ok", "ok", "400", "ok", "duplicate"])).await;
+    app.plan(json!(["503:0", "ok", "ok", "400", "ok", "duplicate"])).await;
     let work = (0..12).map(|n| {
-        let house = &house;
+        let app = &app;
         async move {
-            let link = house.link_at("sandbox", &format!("applicant-{n}")).await;
-            house.drop_front(&link, n).await;
-            let entry = nightdrop::domain::audit::AuditEvent::new(
-                house.portal.records.now(),
-                nightdrop::domain::agent::Actor::Operator,
-                "test.note",
-            );
-            house.portal.records.append(entry).await.unwrap();
+            let link = app.link_at("sandbox", &format!("applicant-{n}")).await;
+            app.drop_front(&link, n).await;
+            let entry =
+                nightdrop::domain::audit::AuditEvent::new(app.portal.records.now(), nightdrop::domain::agent::Actor::Operator, "test.note");
+            app.portal.records.append(entry).await.unwrap();
         }
     });
     // An address may run four uploads at once.
     use futures_util::StreamExt;
     futures_util::stream::iter(work).buffer_unordered(3).collect::<Vec<()>>().await;
     crate::support::until("all but the refused one are purged", async || {
-        house.portal.erasure.live().unwrap().len() == 1
+        app.portal.erasure.live().unwrap().len() == 1
     })
     .await;
     crate::support::until("the receipts are written", async || {
-        verified(&house.portal.records).await.1.len() == 11
+        verified(&app.portal.records).await.1.len() == 11
     })
     .await;
-    let (entries, _) = verified(&house.portal.records).await;
+    let (entries, _) = verified(&app.portal.records).await;
     assert_eq!(entries.iter().filter(|e| e.event.action == "test.note").count(), 12);
     assert_eq!(entries.iter().filter(|e| e.event.action == "document.purged").count(), 11);
 }

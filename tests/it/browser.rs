@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::raw::assert_nothing_held;
-use crate::support::{House, Link, Wish, ask, png};
+use crate::support::{Link, TestApp, TestOptions, ask, png};
 
 const HARBOUR: &str = "[company]\nname = \"Harbour Bank\"\nsupport = \"support@harbour.example\"\n\
     legal = \"Harbour Bank plc, 1 Quay Street, London. Privacy: https://harbour.example/privacy\"\n\
@@ -43,78 +43,78 @@ pub fn script(name: &str, given: &Value) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium, playwright-core and axe-core: run tests/run"]
 async fn the_applicants_page_works_in_a_browser() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: HARBOUR.to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let photo = house.folder.path().join("specimen.png");
-    let wrong = house.folder.path().join("wrong.jpg");
+    let photo = app.folder.path().join("specimen.png");
+    let wrong = app.folder.path().join("wrong.jpg");
     std::fs::write(&wrong, "<html>this is no photo at all, whatever its name says</html>").unwrap();
-    let huge = house.folder.path().join("huge.png");
+    let huge = app.folder.path().join("huge.png");
     std::fs::write(&huge, png(9, 60 << 20)).unwrap();
     let mut noted = ask("applicant-3", "government-id");
     noted.message = Some("Your last photo was too dark. Please take it by daylight.".to_owned());
     let mut arabic = ask("applicant-4", "government-id");
     arabic.locale = Some("ar-EG".to_owned());
-    let revoked = house.link().await;
-    issue::revoke(&house.portal, revoked.id, Actor::Operator).await.unwrap();
+    let revoked = app.link().await;
+    issue::revoke(&app.portal, revoked.id, Actor::Operator).await.unwrap();
     let given = json!({
         "host": "127.0.0.1",
-        "plain": house.public(&house.link().await.path),
-        "arabic": house.public(&house.issue(arabic).await.path),
-        "scripted": house.public(&house.issue(noted).await.path),
-        "looked": house.public(&house.link().await.path),
-        "keyboard": house.public(&house.link().await.path),
-        "languages": house.public(&house.link().await.path),
-        "refused": house.public(&house.link_for("passport", None).await.path),
-        "big": house.public(&house.link_for("passport", None).await.path),
-        "locked": with_code(&house).await,
-        "lockout": with_code(&house).await,
-        "revoked": house.public(&revoked.path),
-        "unknown": house.public("/d/00000000000000000000000000000000"),
+        "plain": app.public(&app.link().await.path),
+        "arabic": app.public(&app.issue(arabic).await.path),
+        "scripted": app.public(&app.issue(noted).await.path),
+        "looked": app.public(&app.link().await.path),
+        "keyboard": app.public(&app.link().await.path),
+        "languages": app.public(&app.link().await.path),
+        "refused": app.public(&app.link_for("passport", None).await.path),
+        "big": app.public(&app.link_for("passport", None).await.path),
+        "locked": with_code(&app).await,
+        "lockout": with_code(&app).await,
+        "revoked": app.public(&revoked.path),
+        "unknown": app.public("/d/00000000000000000000000000000000"),
         "photo": photo,
         "wrong": wrong,
         "huge": huge,
     });
     tokio::task::spawn_blocking(move || script("applicant.mjs", &given)).await.unwrap();
-    house.work().await;
-    assert_eq!(house.received().await.len(), 5, "each drop of the browser was passed on once");
+    app.work().await;
+    assert_eq!(app.received().await.len(), 5, "each drop of the browser was passed on once");
 }
 
-async fn with_code(house: &House) -> Value {
+async fn with_code(app: &TestApp) -> Value {
     let mut ask = ask("applicant-2", "passport");
     ask.passcode = true;
-    let link = house.issue(ask).await;
+    let link = app.issue(ask).await;
     let code = link.passcode.clone().unwrap();
     let wrong = if code == "000000" { "111111" } else { "000000" };
-    json!({ "url": house.public(&link.path), "code": code, "wrong": wrong })
+    json!({ "url": app.public(&link.path), "code": code, "wrong": wrong })
 }
 
 /// The page, its script and the portal together, while connections, tabs, devices and the portal come and go.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium, playwright-core and axe-core: run tests/run"]
 async fn a_document_arrives_whatever_happens_on_the_way() {
-    let (wish, clock) = Wish {
+    let (options, clock) = TestOptions {
         more: HARBOUR.to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     }
-    .with_hands();
-    let mut house = House::wished(wish).await;
-    let photo = house.folder.path().join("specimen.png");
-    let noise = house.folder.path().join("noise.png");
+    .with_clock();
+    let mut app = TestApp::with_options(options).await;
+    let photo = app.folder.path().join("specimen.png");
+    let noise = app.folder.path().join("noise.png");
     std::fs::write(&noise, png(5, 1_900_000)).unwrap();
-    let hands = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let revoked = house.link_for("passport", None).await;
+    let controls = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let revoked = app.link_for("passport", None).await;
     let given = json!({
-        "hands": format!("http://{}", hands.local_addr().unwrap()),
-        "cut": house.public(&house.link_for("passport", None).await.path),
-        "restarted": house.public(&house.link_for("passport", None).await.path),
-        "killed": house.public(&house.link().await.path),
-        "devices": house.public(&house.link().await.path),
-        "both": house.public(&house.link_for("passport", None).await.path),
-        "revoked": house.public(&revoked.path),
-        "expired": house.public(&house.link_for("passport", None).await.path),
+        "controls": format!("http://{}", controls.local_addr().unwrap()),
+        "cut": app.public(&app.link_for("passport", None).await.path),
+        "restarted": app.public(&app.link_for("passport", None).await.path),
+        "killed": app.public(&app.link().await.path),
+        "devices": app.public(&app.link().await.path),
+        "both": app.public(&app.link_for("passport", None).await.path),
+        "revoked": app.public(&revoked.path),
+        "expired": app.public(&app.link_for("passport", None).await.path),
         "photo": photo,
         "noise": noise,
     });
@@ -122,14 +122,14 @@ async fn a_document_arrives_whatever_happens_on_the_way() {
     let told = loop {
         tokio::select! {
             told = &mut story => break told,
-            asked = hands.accept() => {
+            asked = controls.accept() => {
                 let (mut asked, _) = asked.unwrap();
                 match first_line(&mut asked).await.as_str() {
-                    "POST /restart HTTP/1.1" => house.restart_in_place().await,
-                    "POST /revoke HTTP/1.1" => { issue::revoke(&house.portal, revoked.id, Actor::Operator).await.unwrap(); }
+                    "POST /restart HTTP/1.1" => app.restart_in_place().await,
+                    "POST /revoke HTTP/1.1" => { issue::revoke(&app.portal, revoked.id, Actor::Operator).await.unwrap(); }
                     "POST /expire HTTP/1.1" => {
                         // What has arrived is passed on before the time of everything is over.
-                        house.work().await;
+                        app.work().await;
                         clock.forward(time::Duration::days(30));
                     }
                     other => panic!("{other}"),
@@ -139,16 +139,11 @@ async fn a_document_arrives_whatever_happens_on_the_way() {
         }
     };
     told.unwrap();
-    house.work().await;
-    let mut sent: Vec<_> = house
-        .received()
-        .await
-        .iter()
-        .map(|r| r["parts"].as_array().unwrap().len())
-        .collect();
+    app.work().await;
+    let mut sent: Vec<_> = app.received().await.iter().map(|r| r["parts"].as_array().unwrap().len()).collect();
     sent.sort_unstable();
     assert_eq!(sent, [1, 1, 1, 2, 2], "each drop was passed on once, whole");
-    assert_nothing_held(&house, "after all of it").await;
+    assert_nothing_held(&app, "after all of it").await;
 }
 
 async fn first_line(stream: &mut tokio::net::TcpStream) -> String {
@@ -164,26 +159,26 @@ async fn first_line(stream: &mut tokio::net::TcpStream) -> String {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium, playwright-core and axe-core: run tests/run"]
 async fn parts_are_sent_one_by_one_and_survive_everything() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: HARBOUR.to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let photo = house.folder.path().join("specimen.png");
-    let noise = house.folder.path().join("noise.png");
+    let photo = app.folder.path().join("specimen.png");
+    let noise = app.folder.path().join("noise.png");
     std::fs::write(&noise, png(5, 1_900_000)).unwrap();
-    let link = house.link().await;
+    let link = app.link().await;
     let mut rendered = serde_json::Map::new();
     for language in ["en", "ar"] {
         for (name, stored) in [("none", vec![]), ("front", vec!["front"])] {
             rendered.insert(
                 format!("{language}-{name}"),
-                json!(offering_tus(&house, &link, language, &stored).await),
+                json!(offering_tus(&app, &link, language, &stored).await),
             );
         }
     }
     let files = png(3, 90_000);
-    let answer = house.drop_files(&link, &[("front", &files), ("back", &files)]).await;
+    let answer = app.drop_files(&link, &[("front", &files), ("back", &files)]).await;
     let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
     rendered.insert("receipt".to_owned(), json!(answer.text().await.unwrap()));
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
@@ -192,9 +187,9 @@ async fn parts_are_sent_one_by_one_and_survive_everything() {
 }
 
 /// The page as it is once the server takes parts one by one.
-async fn offering_tus(house: &House, link: &Link, language: &str, stored: &[&str]) -> String {
+async fn offering_tus(app: &TestApp, link: &Link, language: &str, stored: &[&str]) -> String {
     let token = PlainToken::parse(&link.token).unwrap();
-    let opened = receive::look_up(&house.portal, &token).await.unwrap().ok().unwrap();
+    let opened = receive::look_up(&app.portal, &token).await.unwrap().ok().unwrap();
     let company = Company {
         name: "Harbour Bank".to_owned(),
         support: Some("+44 20 7946 0000".to_owned()),
@@ -207,7 +202,7 @@ async fn offering_tus(house: &House, link: &Link, language: &str, stored: &[&str
             here: Some(link.path.clone()),
             picked: false,
         },
-        portal: &house.portal,
+        portal: &app.portal,
         host: "drop.harbour.example",
         resumable: Resumable {
             offered: true,
@@ -222,39 +217,39 @@ async fn offering_tus(house: &House, link: &Link, language: &str, stored: &[&str
 #[ignore = "needs Chromium, playwright-core and axe-core: run tests/run"]
 async fn the_messages_of_the_console_work_in_a_browser() {
     use nightdrop::domain::agent::Role;
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         confirm: "verdict",
         more: "[mail]\nfrom = \"drop@bank.example\"\nhost = \"127.0.0.1\"\nport = 1\ntls = \"none\"\n[company]\nname = \"Harbour Bank\"\nsupport = \"support@harbour.example\"\n".to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
     let password = "correct horse battery staple";
-    let agents = &house.portal;
+    let agents = &app.portal;
     nightdrop::workflow::sign_in::add_agent(agents, "ada@bank.example", "Ada", Role::Admin, password, Actor::Operator)
         .await
         .unwrap();
-    house.misbehave(&["reject:unreadable", "reject:glare"]).await;
+    app.misbehave(&["reject:unreadable", "reject:glare"]).await;
     let rejected = async || {
         let mut asked = ask("applicant-7", "passport");
         asked.locale = Some("de".to_owned());
-        let link = house.issue(asked).await;
-        assert_eq!(house.drop_files(&link, &[("front", &png(4, 20_000))]).await.status(), 200);
+        let link = app.issue(asked).await;
+        assert_eq!(app.drop_files(&link, &[("front", &png(4, 20_000))]).await.status(), 200);
         crate::support::until("it is rejected", async || {
-            house.work().await;
-            house.state(&link).await == nightdrop::domain::request::RequestState::Purged
+            app.work().await;
+            app.state(&link).await == nightdrop::domain::request::RequestState::Purged
         })
         .await;
         link
     };
     let first = rejected().await;
-    let again = issue::reissue(&house.portal, first.id, issue::Expiry::Default, None, Actor::Operator, None)
+    let again = issue::reissue(&app.portal, first.id, issue::Expiry::Default, None, Actor::Operator, None)
         .await
         .unwrap();
     let second = rejected().await;
-    while nightdrop::workflow::outgoing::step(&house.portal).await.unwrap() {}
+    while nightdrop::workflow::outgoing::step(&app.portal).await.unwrap() {}
     let given = json!({
-        "staff": house.staff(""), "admin": "ada@bank.example", "password": password, "rejected": second.id.to_string(),
-        "again": house.public(&format!("/d/{}", again.token.encode())),
+        "staff": app.staff(""), "admin": "ada@bank.example", "password": password, "rejected": second.id.to_string(),
+        "again": app.public(&format!("/d/{}", again.token.encode())),
     });
     tokio::task::spawn_blocking(move || script("messages.mjs", &given)).await.unwrap();
 }

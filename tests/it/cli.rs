@@ -16,7 +16,7 @@ use nightdrop::domain::receipt::{DeletionReceipt, Erasure};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::support::{self, Folder, House, Wish, private, walk};
+use crate::support::{self, Folder, TestApp, TestOptions, private, walk};
 
 const PASSWORD: &str = "harbour lantern copper violet";
 const PASSPHRASE: &str = "seven slow tides turn over";
@@ -584,19 +584,19 @@ fn t142_doctor_sees_few_descriptors_and_a_running_portal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_vault_is_said_and_opened_through_the_api() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         passphrase: Some(PASSPHRASE),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
     let asking = |arguments: &[&str]| {
         let mut command = nightdrop(arguments);
-        command.env("NIGHTDROP_URL", house.staff("")).env("NIGHTDROP_TOKEN", &house.api_key);
+        command.env("NIGHTDROP_URL", app.staff("")).env("NIGHTDROP_TOKEN", &app.api_key);
         command
     };
     assert_eq!(json(&done(&mut asking(&["key", "status", "--json"])))["locked"], true);
     let file = |name: &str, text: &str| {
-        let path = house.folder.path().join(name);
+        let path = app.folder.path().join(name);
         private(&path, text);
         path.to_str().unwrap().to_owned()
     };

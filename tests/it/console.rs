@@ -19,7 +19,7 @@ use nightdrop::http::{api, console};
 use nightdrop::workflow::sign_in;
 use reqwest::{Method, Response};
 
-use crate::support::{House, Link, Wish, ask, client, png};
+use crate::support::{Link, TestApp, TestOptions, ask, client, png};
 
 const PASSWORD: &str = "correct horse battery staple";
 /// What must never come back as markup.
@@ -34,24 +34,24 @@ const PAYLOADS: [&str; 6] = [
 
 /// A browser: its cookie and the headers that every browser sends.
 struct Browser<'a> {
-    house: &'a House,
+    app: &'a TestApp,
     cookie: String,
 }
 
 impl<'a> Browser<'a> {
-    fn stranger(house: &'a House) -> Self {
+    fn stranger(app: &'a TestApp) -> Self {
         Self {
-            house,
+            app,
             cookie: String::new(),
         }
     }
 
-    async fn signed_in(house: &'a House, role: Role) -> Self {
+    async fn signed_in(app: &'a TestApp, role: Role) -> Self {
         let email = format!("{}@example.com", role.as_str());
-        if house.portal.records.agent_by_email(&email).await.unwrap().is_none() {
-            agent(house, &email, role).await;
+        if app.portal.records.agent_by_email(&email).await.unwrap().is_none() {
+            agent(app, &email, role).await;
         }
-        let mut browser = Self::stranger(house);
+        let mut browser = Self::stranger(app);
         browser.sign_in(&email, PASSWORD).await;
         browser
     }
@@ -81,9 +81,9 @@ impl<'a> Browser<'a> {
     }
 
     fn call(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.house
+        self.app
             .http
-            .request(method, self.house.staff(path))
+            .request(method, self.app.staff(path))
             .header("cookie", &self.cookie)
             .header("accept", "text/html")
     }
@@ -119,8 +119,8 @@ impl<'a> Browser<'a> {
     }
 }
 
-async fn agent(house: &House, email: &str, role: Role) -> Agent {
-    sign_in::add_agent(&house.portal, email, role.as_str(), role, PASSWORD, Actor::Operator)
+async fn agent(app: &TestApp, email: &str, role: Role) -> Agent {
+    sign_in::add_agent(&app.portal, email, role.as_str(), role, PASSWORD, Actor::Operator)
         .await
         .unwrap()
 }
@@ -152,17 +152,17 @@ fn request_form<'f>(applicant: &'f str, document: &'f str) -> Vec<(&'f str, &'f 
     vec![("provider", "sandbox"), ("applicant", applicant), ("document", document)]
 }
 
-async fn issued(house: &House) -> Link {
-    house.known(
-        nightdrop::workflow::issue::issue(&house.portal, ask("acct_1", "passport"), Actor::Operator, None)
+async fn issued(app: &TestApp) -> Link {
+    app.known(
+        nightdrop::workflow::issue::issue(&app.portal, ask("acct_1", "passport"), Actor::Operator, None)
             .await
             .unwrap(),
     )
 }
 
 /// Entries of the audit log but for those that say that something was refused.
-async fn audited(house: &House) -> usize {
-    let entries = house.portal.records.entries(0, 10_000).await.unwrap();
+async fn audited(app: &TestApp) -> usize {
+    let entries = app.portal.records.entries(0, 10_000).await.unwrap();
     let refused = |action: &str| ["access.refused", "request.cross_site"].contains(&action);
     entries.iter().filter(|e| !refused(&e.event.action)).count()
 }
@@ -241,12 +241,12 @@ const END_ALL: &str = "/account/sessions/end-all";
 
 #[tokio::test]
 async fn every_route_lets_in_whom_the_table_names_and_nobody_else() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let mut browsers = Vec::new();
     for role in Role::ALL {
-        browsers.push((role, Browser::signed_in(&house, role).await));
+        browsers.push((role, Browser::signed_in(&app, role).await));
     }
-    let stranger = Browser::stranger(&house);
+    let stranger = Browser::stranger(&app);
     for (path, methods) in console::TABLE {
         let real = path.replace("{id}", "req_00000000000000000000000000").replace("{part}", "front");
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "TRACE"] {
@@ -285,26 +285,20 @@ async fn every_route_lets_in_whom_the_table_names_and_nobody_else() {
                 );
                 assert!(status < 500, "{method} {path}: {status}");
                 if *path == END_ALL {
-                    *browser = Browser::signed_in(&house, *role).await;
+                    *browser = Browser::signed_in(&app, *role).await;
                 }
             }
         }
     }
-    let key = house
-        .http
-        .get(house.staff("/requests"))
-        .bearer_auth(&house.api_key)
-        .send()
-        .await
-        .unwrap();
+    let key = app.http.get(app.staff("/requests")).bearer_auth(&app.api_key).send().await.unwrap();
     assert_eq!(key.status(), 303, "an API key opens no page");
 }
 
 #[tokio::test]
 async fn no_other_site_can_make_a_browser_act() {
-    let house = House::new().await;
-    let admin = Browser::signed_in(&house, Role::Admin).await;
-    let before = audited(&house).await;
+    let app = TestApp::new().await;
+    let admin = Browser::signed_in(&app, Role::Admin).await;
+    let before = audited(&app).await;
     let cases: [&[(&str, &str)]; 7] = [
         &[("sec-fetch-site", "cross-site")],
         &[("sec-fetch-site", "same-site")],
@@ -314,7 +308,7 @@ async fn no_other_site_can_make_a_browser_act() {
         &[("origin", "https://evil.example")],
         &[("origin", "http://127.0.0.1:1")],
     ];
-    let origin = house.staff("");
+    let origin = app.staff("");
     for (path, methods) in console::TABLE {
         if !methods.contains(&"POST") {
             continue;
@@ -332,7 +326,7 @@ async fn no_other_site_can_make_a_browser_act() {
             assert_eq!(status, 403, "{path} with {headers:?}");
         }
     }
-    assert_eq!(audited(&house).await, before, "nothing happened but a refusal");
+    assert_eq!(audited(&app).await, before, "nothing happened but a refusal");
     assert_eq!(admin.get("/account").await.status(), 200, "nobody was signed out");
     let old = admin
         .call(Method::POST, "/sign-out")
@@ -345,13 +339,13 @@ async fn no_other_site_can_make_a_browser_act() {
 
 #[tokio::test]
 async fn the_audit_log_pages_backwards_and_exports_a_chain() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     for _ in 0..120 {
-        issued(&house).await;
+        issued(&app).await;
     }
-    let auditor = Browser::signed_in(&house, Role::Auditor).await;
+    let auditor = Browser::signed_in(&app, Role::Auditor).await;
     assert_eq!(auditor.get("/").await.headers()["location"], "/audit");
-    let newest = audited(&house).await;
+    let newest = audited(&app).await;
     let page = auditor.page("/audit").await;
     assert_eq!(page.matches("<tr>").count(), 1 + 100);
     assert!(page.contains(&format!("<td data-label=\"No.\">{newest}</td>")));
@@ -373,9 +367,9 @@ async fn the_audit_log_pages_backwards_and_exports_a_chain() {
 }
 
 #[tokio::test]
-async fn every_answer_of_the_staff_door_carries_the_headers_of_the_house() {
-    let house = House::new().await;
-    let admin = Browser::signed_in(&house, Role::Admin).await;
+async fn every_answer_of_the_staff_door_carries_the_security_headers() {
+    let app = TestApp::new().await;
+    let admin = Browser::signed_in(&app, Role::Admin).await;
     for path in [
         "/",
         "/sign-in",
@@ -387,7 +381,7 @@ async fn every_answer_of_the_staff_door_carries_the_headers_of_the_house() {
         "/assets/console.js",
         "/assets/logo.svg",
     ] {
-        for browser in [&admin, &Browser::stranger(&house)] {
+        for browser in [&admin, &Browser::stranger(&app)] {
             let response = browser.get(path).await;
             let headers = response.headers();
             let policy = headers["content-security-policy"].to_str().unwrap();
@@ -410,6 +404,6 @@ async fn every_answer_of_the_staff_door_carries_the_headers_of_the_house() {
         "public, max-age=31536000, immutable"
     );
     assert_eq!(admin.get("/nowhere").await.status(), 404);
-    let machine = house.http.get(house.staff("/nowhere")).send().await.unwrap();
+    let machine = app.http.get(app.staff("/nowhere")).send().await.unwrap();
     assert_eq!(machine.headers()["content-type"], "application/problem+json");
 }

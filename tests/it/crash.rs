@@ -243,7 +243,7 @@ async fn one_point(case: &Case) -> bool {
         "C14" => {
             let socket = clamd.path().join("clamd.ctl");
             Played::at(&socket);
-            Site::wished("received", &required(&socket), |_| {}).await
+            Site::with_options("received", &required(&socket), |_| {}).await
         }
         _ if case.plan == ["pending:1"] => Site::new("verdict").await,
         _ => Site::new("received").await,

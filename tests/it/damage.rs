@@ -18,7 +18,7 @@ use nightdrop::storage::BlobKey;
 use nightdrop::storage::clock::Source;
 
 use crate::power_cut::writer::Random;
-use crate::support::{Folder, House, Link, Wish, png, walk};
+use crate::support::{Folder, Link, TestApp, TestOptions, png, walk};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a minute: cargo test --test it damage -- --ignored"]
@@ -44,16 +44,16 @@ enum Must {
 }
 
 struct Whole {
-    app: House,
+    app: TestApp,
     links: Vec<(Link, Must)>,
     files: Vec<PathBuf>,
 }
 
 impl Whole {
     async fn make() -> Self {
-        let mut app = House::wished(Wish {
+        let mut app = TestApp::with_options(TestOptions {
             slots: 32,
-            ..Wish::default()
+            ..TestOptions::default()
         })
         .await;
         let mut links = Vec::new();

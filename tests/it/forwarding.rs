@@ -9,17 +9,17 @@ use nightdrop::workflow::{forward, issue};
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::support::{Hands, House, Link, Wish, until};
+use crate::support::{Link, TestApp, TestClock, TestOptions, until};
 
 const HOUR: Duration = Duration::hours(1);
 
-fn wish(confirm: &'static str, more: &str) -> (Wish, Hands) {
-    let wish = Wish {
+fn options(confirm: &'static str, more: &str) -> (TestOptions, TestClock) {
+    let options = TestOptions {
         confirm,
         more: more.to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     };
-    wish.with_hands()
+    options.with_clock()
 }
 
 fn phase(request: &DocumentRequest) -> &Phase {
@@ -46,8 +46,8 @@ fn epochs(log: &[String]) -> Vec<u32> {
         .collect()
 }
 
-async fn rests(house: &House, link: &Link) -> bool {
-    matches!(house.state(link).await, RequestState::Purged | RequestState::NeedsAttention)
+async fn rests(app: &TestApp, link: &Link) -> bool {
+    matches!(app.state(link).await, RequestState::Purged | RequestState::NeedsAttention)
 }
 
 #[tokio::test]
@@ -80,18 +80,18 @@ async fn every_misbehaviour_ends_with_exactly_one_delivery() {
         (json!([{"answer": "commit_then_drop"}, "garbage", "commit_then_500"]), &[0], (0, 21)),
         (json!([{"answer": "garbage", "slow": 100}, "endless"]), &[0], (0, 16)),
     ];
-    let (wish, hands) = wish("received", "");
-    let house = House::wished(wish).await;
+    let (options, clock) = options("received", "");
+    let app = TestApp::with_options(options).await;
     for (number, (plan, attempts, (shortest, longest))) in cases.iter().enumerate() {
         let applicant = format!("applicant-{number}");
-        let link = house.link_at("sandbox", &applicant).await;
-        let sha = house.drop_front(&link, number as u64).await;
-        house.plan(plan.clone()).await;
-        let took = house.work_until(&hands, HOUR * 3, async |h| rests(h, &link).await).await;
-        assert_eq!(cause(&house.request(&link).await), "confirmed", "{plan}");
-        assert_eq!(house.has(&applicant).await, [(sha, 1)], "{plan}");
-        assert_eq!(house.planned().await, 0, "{plan}: not everything happened");
-        let log = house.log(&link).await;
+        let link = app.link_at("sandbox", &applicant).await;
+        let sha = app.drop_front(&link, number as u64).await;
+        app.plan(plan.clone()).await;
+        let took = app.work_until(&clock, HOUR * 3, async |h| rests(h, &link).await).await;
+        assert_eq!(cause(&app.request(&link).await), "confirmed", "{plan}");
+        assert_eq!(app.has(&applicant).await, [(sha, 1)], "{plan}");
+        assert_eq!(app.planned().await, 0, "{plan}: not everything happened");
+        let log = app.log(&link).await;
         assert_eq!(epochs(&log), *attempts, "{plan}: {log:#?}");
         assert!(
             took.whole_seconds() >= *shortest && took.whole_seconds() <= *longest,
@@ -102,20 +102,19 @@ async fn every_misbehaviour_ends_with_exactly_one_delivery() {
 
 #[tokio::test]
 async fn what_appears_late_is_not_sent_again() {
-    let (wish, hands) = wish("received", "");
-    let house = House::wished(wish).await;
-    let link = house.link_at("sandbox", "applicant-1").await;
-    let sha = house.drop_front(&link, 1).await;
+    let (options, clock) = options("received", "");
+    let app = TestApp::with_options(options).await;
+    let link = app.link_at("sandbox", "applicant-1").await;
+    let sha = app.drop_front(&link, 1).await;
     // Stored at once, shown after two (real) seconds; the answers never say so.
-    house
-        .plan(json!([{"answer": "commit_then_drop", "hide": 2}, "commit_then_500", "commit_then_500"]))
+    app.plan(json!([{"answer": "commit_then_drop", "hide": 2}, "commit_then_500", "commit_then_500"]))
         .await;
-    let absent = async |h: &House| matches!(phase(&h.request(&link).await), Phase::Uncertain { absent_since: Some(_), .. });
-    house.work_until(&hands, HOUR, absent).await;
-    assert!(absent(&house).await, "the first look must come before it is shown");
-    let url = format!("{}/v1/applicants/applicant-1/documents", house.sandbox.url());
+    let absent = async |h: &TestApp| matches!(phase(&h.request(&link).await), Phase::Uncertain { absent_since: Some(_), .. });
+    app.work_until(&clock, HOUR, absent).await;
+    assert!(absent(&app).await, "the first look must come before it is shown");
+    let url = format!("{}/v1/applicants/applicant-1/documents", app.sandbox.url());
     until("the provider shows it", async || {
-        let list = house
+        let list = app
             .http
             .get(&url)
             .bearer_auth("sandbox-key")
@@ -128,36 +127,36 @@ async fn what_appears_late_is_not_sent_again() {
         list.contains("sbx_")
     })
     .await;
-    house.work_until(&hands, HOUR, async |h| rests(h, &link).await).await;
-    assert_eq!(cause(&house.request(&link).await), "confirmed");
-    assert_eq!(house.has("applicant-1").await, [(sha, 1)]);
-    assert_eq!(epochs(&house.log(&link).await), [0]);
+    app.work_until(&clock, HOUR, async |h| rests(h, &link).await).await;
+    assert_eq!(cause(&app.request(&link).await), "confirmed");
+    assert_eq!(app.has("applicant-1").await, [(sha, 1)]);
+    assert_eq!(epochs(&app.log(&link).await), [0]);
 }
 
 #[tokio::test]
 async fn the_intent_is_the_same_over_all_tries_of_an_epoch() {
-    let (wish, hands) = wish("received", "");
-    let mut house = House::wished(wish).await;
-    let link = house.link_at("sandbox", "applicant-1").await;
-    house.drop_front(&link, 1).await;
-    house.misbehave(&["503:1", "503:1", "drop", "drop", "drop", "503:1", "drop"]).await;
+    let (options, clock) = options("received", "");
+    let mut app = TestApp::with_options(options).await;
+    let link = app.link_at("sandbox", "applicant-1").await;
+    app.drop_front(&link, 1).await;
+    app.misbehave(&["503:1", "503:1", "drop", "drop", "drop", "503:1", "drop"]).await;
     let mut seen: Vec<(u32, [u8; 32])> = Vec::new();
     for _ in 0..40 {
-        let Some(due) = house.portal.records.next_due().await.unwrap() else {
+        let Some(due) = app.portal.records.next_due().await.unwrap() else {
             break;
         };
-        hands.forward((due - house.portal.records.now()).max(Duration::ZERO));
-        house.one_step().await;
-        let request = house.request(&link).await;
+        clock.forward((due - app.portal.records.now()).max(Duration::ZERO));
+        app.one_step().await;
+        let request = app.request(&link).await;
         let Some((_, delivery)) = request.held() else { break };
         if let Phase::Uncertain { intent, .. } = &delivery.phase {
             seen.push((intent.epoch, intent.digest));
             if seen.len() == 2 {
-                house.restart().await;
+                app.restart().await;
             }
         }
     }
-    assert_eq!(cause(&house.request(&link).await), "confirmed");
+    assert_eq!(cause(&app.request(&link).await), "confirmed");
     for epoch in [0, 1] {
         let mut digests: Vec<_> = seen.iter().filter(|(e, _)| *e == epoch).map(|(_, d)| d).collect();
         assert!(!digests.is_empty(), "{seen:?}");
@@ -169,17 +168,17 @@ async fn the_intent_is_the_same_over_all_tries_of_an_epoch() {
 
 #[tokio::test]
 async fn five_failures_pause_a_provider_and_then_one_may_try() {
-    let (wish, hands) = wish("received", "");
-    let house = House::wished(wish).await;
+    let (options, clock) = options("received", "");
+    let app = TestApp::with_options(options).await;
     let mut links = Vec::new();
     for n in 0..9 {
-        let link = house.link_at("sandbox", &format!("applicant-{n}")).await;
-        house.drop_front(&link, n).await;
+        let link = app.link_at("sandbox", &format!("applicant-{n}")).await;
+        app.drop_front(&link, n).await;
         links.push(link);
     }
-    house.plan(json!(vec!["503:0"; 7])).await;
-    house.work_due().await;
-    assert_eq!(house.planned().await, 2, "five tries, then the provider is left alone");
+    app.plan(json!(vec!["503:0"; 7])).await;
+    app.work_due().await;
+    assert_eq!(app.planned().await, 2, "five tries, then the provider is left alone");
     let paused = |r: &DocumentRequest| {
         r.held()
             .unwrap()
@@ -190,28 +189,28 @@ async fn five_failures_pause_a_provider_and_then_one_may_try() {
     };
     let mut waiting = 0;
     for link in &links {
-        waiting += usize::from(paused(&house.request(link).await));
+        waiting += usize::from(paused(&app.request(link).await));
     }
     assert_eq!(waiting, 4);
-    hands.forward(Duration::seconds(59));
-    house.work_due().await;
-    assert_eq!(house.planned().await, 2);
-    hands.forward(Duration::seconds(1));
-    house.work_due().await;
-    assert_eq!(house.planned().await, 1, "one tries and fails, and the others wait on");
-    house.plan(json!([])).await;
+    clock.forward(Duration::seconds(59));
+    app.work_due().await;
+    assert_eq!(app.planned().await, 2);
+    clock.forward(Duration::seconds(1));
+    app.work_due().await;
+    assert_eq!(app.planned().await, 1, "one tries and fails, and the others wait on");
+    app.plan(json!([])).await;
     for link in &links {
-        house.work_until(&hands, HOUR, async |h| rests(h, link).await).await;
-        assert_eq!(cause(&house.request(link).await), "confirmed");
+        app.work_until(&clock, HOUR, async |h| rests(h, link).await).await;
+        assert_eq!(cause(&app.request(link).await), "confirmed");
     }
-    let received = house.received().await;
+    let received = app.received().await;
     assert!(received.len() == 9 && received.iter().all(|r| r["deliveries"] == 1), "{received:?}");
 }
 
 #[tokio::test]
 async fn used_up_tries_ask_a_person_and_a_retry_delivers() {
-    let (wish, hands) = wish("received", "[forwarding]\nattempts = 3");
-    let house = House::wished(wish).await;
+    let (options, clock) = options("received", "[forwarding]\nattempts = 3");
+    let app = TestApp::with_options(options).await;
     let cases = [
         (json!(["503:1", "503:1", "503:1"]), "provider.unavailable"),
         (json!(["401", "401", "401"]), "provider.credentials"),
@@ -221,126 +220,124 @@ async fn used_up_tries_ask_a_person_and_a_retry_delivers() {
     ];
     for (n, (plan, code)) in cases.into_iter().enumerate() {
         let applicant = format!("applicant-{n}");
-        let link = house.link_at("sandbox", &applicant).await;
-        let sha = house.drop_front(&link, n as u64).await;
-        house.plan(plan.clone()).await;
-        house.work_until(&hands, HOUR * 2, async |h| rests(h, &link).await).await;
-        let request = house.request(&link).await;
+        let link = app.link_at("sandbox", &applicant).await;
+        let sha = app.drop_front(&link, n as u64).await;
+        app.plan(plan.clone()).await;
+        app.work_until(&clock, HOUR * 2, async |h| rests(h, &link).await).await;
+        let request = app.request(&link).await;
         assert_eq!(problem(&request).code, code, "{plan}");
         assert!(
             problem(&request).text.len() > 20 && problem(&request).text.ends_with(['.', ')']),
             "a sentence: {:?}",
             problem(&request)
         );
-        assert_eq!(house.has(&applicant).await, [], "{plan}");
+        assert_eq!(app.has(&applicant).await, [], "{plan}");
         // Nothing turns by itself any more.
-        house.plan(json!([])).await;
-        hands.forward(HOUR);
-        assert_eq!(house.work_due().await, 0, "{plan}");
-        issue::retry(&house.portal, link.id, Actor::Operator).await.unwrap();
-        house.work_until(&hands, HOUR, async |h| rests(h, &link).await).await;
-        assert_eq!(cause(&house.request(&link).await), "confirmed", "{plan}");
-        assert_eq!(house.has(&applicant).await, [(sha, 1)], "{plan}");
+        app.plan(json!([])).await;
+        clock.forward(HOUR);
+        assert_eq!(app.work_due().await, 0, "{plan}");
+        issue::retry(&app.portal, link.id, Actor::Operator).await.unwrap();
+        app.work_until(&clock, HOUR, async |h| rests(h, &link).await).await;
+        assert_eq!(cause(&app.request(&link).await), "confirmed", "{plan}");
+        assert_eq!(app.has(&applicant).await, [(sha, 1)], "{plan}");
     }
 }
 
 #[tokio::test]
 async fn a_rejected_document_is_never_sent_again_and_a_better_one_is() {
     for confirm in ["received", "verdict"] {
-        let (wish, hands) = wish(confirm, "");
-        let house = House::wished(wish).await;
-        let link = house.link_at("sandbox", "applicant-1").await;
-        let first = house.drop_front(&link, 1).await;
-        house
-            .plan(json!([{"answer": "commit_then_drop", "verdict": "reject:expired"}]))
-            .await;
-        house.work_until(&hands, HOUR, async |h| rests(h, &link).await).await;
-        let request = house.request(&link).await;
+        let (options, clock) = options(confirm, "");
+        let app = TestApp::with_options(options).await;
+        let link = app.link_at("sandbox", "applicant-1").await;
+        let first = app.drop_front(&link, 1).await;
+        app.plan(json!([{"answer": "commit_then_drop", "verdict": "reject:expired"}])).await;
+        app.work_until(&clock, HOUR, async |h| rests(h, &link).await).await;
+        let request = app.request(&link).await;
         let stone = request.tombstones.last().unwrap();
         let nightdrop::domain::delivery::PurgeCause::Rejected(why) = &stone.cause else {
             panic!("{stone:?}")
         };
         assert_eq!(why.code, "document.expired");
-        let receipt = house.portal.records.deletion_receipt(stone.receipt).await.unwrap().unwrap().receipt;
+        let receipt = app.portal.records.deletion_receipt(stone.receipt).await.unwrap().unwrap().receipt;
         assert_eq!(receipt.erasure.cause, "rejected");
-        hands.forward(HOUR);
-        assert_eq!(house.work_due().await, 0);
+        clock.forward(HOUR);
+        assert_eq!(app.work_due().await, 0);
         assert!(
-            issue::retry(&house.portal, link.id, Actor::Operator).await.is_err(),
+            issue::retry(&app.portal, link.id, Actor::Operator).await.is_err(),
             "there is nothing to retry with"
         );
 
-        let again = issue::reissue(&house.portal, link.id, issue::Expiry::Default, None, Actor::Operator, None)
+        let again = issue::reissue(&app.portal, link.id, issue::Expiry::Default, None, Actor::Operator, None)
             .await
             .unwrap();
         assert_eq!(again.request.link.generation, 2);
-        let again = house.known(again);
-        let old = house.drop_files(&link, &[("front", &crate::support::png(3, 4_000))]).await;
+        let again = app.known(again);
+        let old = app.drop_files(&link, &[("front", &crate::support::png(3, 4_000))]).await;
         assert_eq!(old.status(), 410, "the old link stays dead");
-        let second = house.drop_front(&again, 2).await;
-        house.work_until(&hands, HOUR, async |h| rests(h, &link).await).await;
-        assert_eq!(cause(&house.request(&link).await), "confirmed");
-        assert_eq!(house.has("applicant-1").await, [(first, 1), (second, 1)]);
-        let refused = issue::reissue(&house.portal, link.id, issue::Expiry::Default, None, Actor::Operator, None).await;
+        let second = app.drop_front(&again, 2).await;
+        app.work_until(&clock, HOUR, async |h| rests(h, &link).await).await;
+        assert_eq!(cause(&app.request(&link).await), "confirmed");
+        assert_eq!(app.has("applicant-1").await, [(first, 1), (second, 1)]);
+        let refused = issue::reissue(&app.portal, link.id, issue::Expiry::Default, None, Actor::Operator, None).await;
         assert!(refused.is_err(), "what the provider took is not asked for again");
     }
 }
 
 #[tokio::test]
 async fn a_verdict_is_asked_for_ever_more_rarely() {
-    let (wish, hands) = wish("verdict", "");
-    let house = House::wished(wish).await;
-    house.sandbox.set_callback(None);
-    let link = house.link_at("sandbox", "applicant-1").await;
-    house.drop_front(&link, 1).await;
-    house.misbehave(&["pending:9"]).await;
-    house.work_due().await;
+    let (options, clock) = options("verdict", "");
+    let app = TestApp::with_options(options).await;
+    app.sandbox.set_callback(None);
+    let link = app.link_at("sandbox", "applicant-1").await;
+    app.drop_front(&link, 1).await;
+    app.misbehave(&["pending:9"]).await;
+    app.work_due().await;
     let mut pauses = Vec::new();
-    while house.state(&link).await == RequestState::AwaitingConfirmation {
-        let now = house.portal.records.now();
-        let due = house.portal.records.next_due().await.unwrap().unwrap();
+    while app.state(&link).await == RequestState::AwaitingConfirmation {
+        let now = app.portal.records.now();
+        let due = app.portal.records.next_due().await.unwrap().unwrap();
         pauses.push((due - now).whole_seconds());
-        hands.forward(due - now);
-        assert_eq!(house.work_due().await, 1);
+        clock.forward(due - now);
+        assert_eq!(app.work_due().await, 1);
     }
     assert_eq!(pauses, [1, 1, 2, 4, 8, 16, 30, 30, 30, 30]);
-    assert_eq!(cause(&house.request(&link).await), "confirmed");
-    assert_eq!(house.has("applicant-1").await.len(), 1);
+    assert_eq!(cause(&app.request(&link).await), "confirmed");
+    assert_eq!(app.has("applicant-1").await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_callback_makes_the_question_come_at_once_and_decides_nothing() {
-    let (wish, _hands) = wish("verdict", "");
-    let house = House::wished(wish).await;
-    let link = house.link_at("sandbox", "applicant-1").await;
-    house.drop_front(&link, 1).await;
-    house.misbehave(&["pending:2"]).await;
-    house.work_due().await;
-    let Phase::AwaitingConfirmation { receipt, .. } = phase(&house.request(&link).await).clone() else {
+    let (options, _clock) = options("verdict", "");
+    let app = TestApp::with_options(options).await;
+    let link = app.link_at("sandbox", "applicant-1").await;
+    app.drop_front(&link, 1).await;
+    app.misbehave(&["pending:2"]).await;
+    app.work_due().await;
+    let Phase::AwaitingConfirmation { receipt, .. } = phase(&app.request(&link).await).clone() else {
         panic!()
     };
     let id = receipt.references[0].clone();
     // It says "accepted"; the provider, asked, says "pending".
-    assert_eq!(call(&house, &id, "evt_1", Sign::Right).await, 200);
-    assert_eq!(house.work_due().await, 1);
-    assert_eq!(house.state(&link).await, RequestState::AwaitingConfirmation);
+    assert_eq!(call(&app, &id, "evt_1", Sign::Right).await, 200);
+    assert_eq!(app.work_due().await, 1);
+    assert_eq!(app.state(&link).await, RequestState::AwaitingConfirmation);
     // The same event again costs the provider nothing.
-    assert_eq!(call(&house, &id, "evt_1", Sign::Right).await, 200);
-    assert_eq!(house.work_due().await, 0);
+    assert_eq!(call(&app, &id, "evt_1", Sign::Right).await, 200);
+    assert_eq!(app.work_due().await, 0);
     for (sign, status) in [(Sign::Wrong, 401), (Sign::Stale, 401), (Sign::None, 401)] {
-        assert_eq!(call(&house, &id, "evt_2", sign).await, status);
+        assert_eq!(call(&app, &id, "evt_2", sign).await, status);
     }
-    assert_eq!(house.work_due().await, 0);
-    assert_eq!(call(&house, "sbx_99999999", "evt_3", Sign::Right).await, 200, "no oracle");
-    assert_eq!(house.work_due().await, 0);
-    assert_eq!(call(&house, &id, "evt_4", Sign::Right).await, 200);
-    house.work_due().await;
+    assert_eq!(app.work_due().await, 0);
+    assert_eq!(call(&app, "sbx_99999999", "evt_3", Sign::Right).await, 200, "no oracle");
+    assert_eq!(app.work_due().await, 0);
+    assert_eq!(call(&app, &id, "evt_4", Sign::Right).await, 200);
+    app.work_due().await;
     until("the sandbox's own callback", async || {
-        house.work_due().await;
-        house.state(&link).await == RequestState::Purged
+        app.work_due().await;
+        app.state(&link).await == RequestState::Purged
     })
     .await;
-    assert_eq!(cause(&house.request(&link).await), "confirmed");
+    assert_eq!(cause(&app.request(&link).await), "confirmed");
 }
 
 #[derive(Clone, Copy)]
@@ -352,14 +349,14 @@ enum Sign {
 }
 
 /// A callback for a document; the answer's status.
-async fn call(house: &House, document: &str, event: &str, how: Sign) -> u16 {
+async fn call(app: &TestApp, document: &str, event: &str, how: Sign) -> u16 {
     let key = sign::standard_key("whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0").unwrap();
     let body = json!({"type": "document.accepted", "document": document}).to_string();
-    let at = house.portal.records.now().unix_timestamp() - if matches!(how, Sign::Stale) { 3600 } else { 0 };
+    let at = app.portal.records.now().unix_timestamp() - if matches!(how, Sign::Stale) { 3600 } else { 0 };
     let key = if matches!(how, Sign::Wrong) { b"wrong".to_vec() } else { key };
-    let mut request = house
+    let mut request = app
         .http
-        .post(house.public("/hooks/sandbox"))
+        .post(app.public("/hooks/sandbox"))
         .header("webhook-id", event)
         .header("webhook-timestamp", at);
     if !matches!(how, Sign::None) {
@@ -375,20 +372,19 @@ async fn shuffled_callbacks_end_in_the_same_states() {
     } else {
         25
     };
-    let (wish, hands) = wish("verdict", "");
-    let house = House::wished(wish).await;
-    house.sandbox.set_callback(None);
+    let (options, clock) = options("verdict", "");
+    let app = TestApp::with_options(options).await;
+    app.sandbox.set_callback(None);
     for round in 0..shuffles {
         let mut random = Random(round * 7919 + 1);
         let applicants: Vec<String> = (0..3).map(|n| format!("applicant-{round}-{n}")).collect();
         let mut links = Vec::new();
         for (n, applicant) in applicants.iter().enumerate() {
-            let link = house.link_at("sandbox", applicant).await;
-            house.drop_front(&link, round * 3 + n as u64).await;
+            let link = app.link_at("sandbox", applicant).await;
+            app.drop_front(&link, round * 3 + n as u64).await;
             links.push(link);
         }
-        house
-            .plan(json!(["pending:1", {"answer": "commit_then_drop", "verdict": "reject:unreadable"}, {"answer": "commit_then_500"}]))
+        app.plan(json!(["pending:1", {"answer": "commit_then_drop", "verdict": "reject:unreadable"}, {"answer": "commit_then_500"}]))
             .await;
         // The sandbox numbers its documents; these come before, while and after the portal knows them.
         let first = round * 3;
@@ -396,25 +392,25 @@ async fn shuffled_callbacks_end_in_the_same_states() {
             let document = format!("sbx_{:08}", first + random.below(4));
             let how = [Sign::Right, Sign::Right, Sign::Right, Sign::Wrong, Sign::Stale][random.below(5) as usize];
             let event = format!("evt-{round}-{}", random.below(12));
-            call(&house, &document, &event, how).await;
+            call(&app, &document, &event, how).await;
             match random.below(3) {
-                0 => drop(house.one_step().await),
-                1 if turn > 10 => hands.forward(Duration::seconds(2)),
+                0 => drop(app.one_step().await),
+                1 if turn > 10 => clock.forward(Duration::seconds(2)),
                 _ => {}
             }
         }
         for link in &links {
-            house.work_until(&hands, HOUR, async |h| rests(h, link).await).await;
+            app.work_until(&clock, HOUR, async |h| rests(h, link).await).await;
         }
         let mut causes = Vec::new();
         for link in &links {
-            causes.push(cause(&house.request(link).await));
+            causes.push(cause(&app.request(link).await));
         }
         causes.sort_unstable();
         assert_eq!(causes, ["confirmed", "confirmed", "rejected"], "round {round}");
         for applicant in &applicants {
             assert_eq!(
-                house.has(applicant).await.iter().map(|(_, n)| n).collect::<Vec<_>>(),
+                app.has(applicant).await.iter().map(|(_, n)| n).collect::<Vec<_>>(),
                 [&1],
                 "round {round}"
             );
@@ -436,54 +432,53 @@ impl Random {
 
 #[tokio::test]
 async fn a_worker_that_lost_its_lease_does_nothing_more() {
-    let (wish, hands) = wish("received", "");
-    let house = House::wished(wish).await;
-    let link = house.link_at("sandbox", "applicant-1").await;
-    let sha = house.drop_front(&link, 1).await;
-    let until = house.portal.records.now() + forward::LEASE;
-    let paused = house.portal.records.claim_due(until).await.unwrap().unwrap();
-    assert_eq!(house.work_due().await, 0, "one lease at a time");
-    hands.forward(forward::LEASE);
-    house.work_due().await;
-    assert_eq!(cause(&house.request(&link).await), "confirmed");
-    forward::step(&house.portal, paused).await.unwrap();
-    assert_eq!(house.has("applicant-1").await, [(sha, 1)]);
-    assert_eq!(house.request(&link).await.tombstones.len(), 1);
+    let (options, clock) = options("received", "");
+    let app = TestApp::with_options(options).await;
+    let link = app.link_at("sandbox", "applicant-1").await;
+    let sha = app.drop_front(&link, 1).await;
+    let until = app.portal.records.now() + forward::LEASE;
+    let paused = app.portal.records.claim_due(until).await.unwrap().unwrap();
+    assert_eq!(app.work_due().await, 0, "one lease at a time");
+    clock.forward(forward::LEASE);
+    app.work_due().await;
+    assert_eq!(cause(&app.request(&link).await), "confirmed");
+    forward::step(&app.portal, paused).await.unwrap();
+    assert_eq!(app.has("applicant-1").await, [(sha, 1)]);
+    assert_eq!(app.request(&link).await.tombstones.len(), 1);
 }
 
 #[tokio::test]
 async fn an_attempt_whose_worker_died_is_asked_about() {
     for arrived in [false, true] {
-        let (wish, hands) = wish("received", "");
-        let house = House::wished(wish).await;
-        let link = house.link_at("sandbox", "applicant-1").await;
-        let sha = house.drop_front(&link, 1).await;
-        let until = house.portal.records.now() + forward::LEASE;
-        let request = house.portal.records.claim_due(until).await.unwrap().unwrap();
+        let (options, clock) = options("received", "");
+        let app = TestApp::with_options(options).await;
+        let link = app.link_at("sandbox", "applicant-1").await;
+        let sha = app.drop_front(&link, 1).await;
+        let until = app.portal.records.now() + forward::LEASE;
+        let request = app.portal.records.claim_due(until).await.unwrap().unwrap();
         if arrived {
             // A second worker stands for the first one's bytes: same document, same epoch, and its answer is lost.
-            house.misbehave(&["commit_then_drop", "503:0", "503:0"]).await;
-            forward::step(&house.portal, request).await.unwrap();
+            app.misbehave(&["commit_then_drop", "503:0", "503:0"]).await;
+            forward::step(&app.portal, request).await.unwrap();
         } else {
             let intent = nightdrop::domain::delivery::Intent {
                 epoch: 0,
-                started_at: house.portal.records.now(),
+                started_at: app.portal.records.now(),
                 digest: [0; 32],
             };
             let fence = request.fence;
-            house
-                .portal
+            app.portal
                 .records
                 .transition(link.id, Transition::StartSending { fence, intent })
                 .await
                 .unwrap();
-            assert_eq!(house.work_due().await, 0);
-            hands.forward(forward::LEASE);
+            assert_eq!(app.work_due().await, 0);
+            clock.forward(forward::LEASE);
         }
-        house.work_until(&hands, HOUR, async |h| rests(h, &link).await).await;
-        assert_eq!(cause(&house.request(&link).await), "confirmed");
-        assert_eq!(house.has("applicant-1").await, [(sha, 1)]);
+        app.work_until(&clock, HOUR, async |h| rests(h, &link).await).await;
+        assert_eq!(cause(&app.request(&link).await), "confirmed");
+        assert_eq!(app.has("applicant-1").await, [(sha, 1)]);
         // An intent that fits no bytes of ours is never repeated under its key: absence is proven first.
-        assert_eq!(epochs(&house.log(&link).await), if arrived { vec![0] } else { vec![0, 1] });
+        assert_eq!(epochs(&app.log(&link).await), if arrived { vec![0] } else { vec![0, 1] });
     }
 }

@@ -1,10 +1,10 @@
 //! The staff listener answers to the hosts that it knows, and to no name that a foreign page has made resolve to it.
 
 use crate::raw::{Answer, Raw};
-use crate::support::{House, Wish};
+use crate::support::{TestApp, TestOptions};
 
-async fn asked(house: &House, staff: bool, head: &str) -> Answer {
-    let running = house.running.as_ref().unwrap();
+async fn asked(app: &TestApp, staff: bool, head: &str) -> Answer {
+    let running = app.running.as_ref().unwrap();
     let mut raw = Raw::at(if staff { running.staff } else { running.public }).await;
     raw.send(head).await;
     raw.answer().await
@@ -12,12 +12,12 @@ async fn asked(house: &House, staff: bool, head: &str) -> Answer {
 
 #[tokio::test]
 async fn the_staff_listener_answers_to_known_hosts_only() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: "staff_url = \"https://console.example.com\"\nstaff_hosts = [\"nightdrop\"]\n".to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let staff = house.running.as_ref().unwrap().staff;
+    let staff = app.running.as_ref().unwrap().staff;
     let with = |path: &str, host: &str| format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     for host in [
         "console.example.com",
@@ -30,7 +30,7 @@ async fn the_staff_listener_answers_to_known_hosts_only() {
         &staff.to_string(),
     ] {
         for path in ["/sign-in", "/api/v1/requests", "/metrics"] {
-            let answer = asked(&house, true, &with(path, host)).await;
+            let answer = asked(&app, true, &with(path, host)).await;
             assert_ne!(answer.status, 421, "{host} {path} {}", answer.body);
         }
     }
@@ -48,14 +48,14 @@ async fn the_staff_listener_answers_to_known_hosts_only() {
             .to_owned(),
     ];
     for head in strangers {
-        let answer = asked(&house, true, &head).await;
+        let answer = asked(&app, true, &head).await;
         assert!(answer.status == 421 || answer.status == 400, "{head:?} {answer:?}");
         assert!(answer.status == 400 || answer.body.contains("staff_hosts"), "{head:?} {answer:?}");
         assert!(!answer.body.contains("evil.example"));
         assert!(!answer.headers.contains_key("set-cookie"));
     }
     let answer = asked(
-        &house,
+        &app,
         true,
         "GET http://localhost/sign-in HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     )
@@ -67,17 +67,17 @@ async fn the_staff_listener_answers_to_known_hosts_only() {
             with(path, "probe.internal"),
             format!("GET {path} HTTP/1.0\r\n\r\n"),
         ] {
-            assert_eq!(asked(&house, true, &head).await.status, 200, "{head:?}");
+            assert_eq!(asked(&app, true, &head).await.status, 200, "{head:?}");
         }
     }
 }
 
 #[tokio::test]
 async fn the_public_listener_leaves_the_host_to_the_proxy() {
-    let house = House::new().await;
-    let link = house.link().await;
+    let app = TestApp::new().await;
+    let link = app.link().await;
     for host in ["drop.example.com", "upstream", "127.0.0.1:8080"] {
         let head = format!("GET {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n", link.path);
-        assert_eq!(asked(&house, false, &head).await.status, 200, "{host}");
+        assert_eq!(asked(&app, false, &head).await.status, 200, "{host}");
     }
 }

@@ -2,31 +2,31 @@
 
 use nightdrop::domain::request::RequestState;
 
-use crate::support::{House, Wish, png, sha256};
+use crate::support::{TestApp, TestOptions, png, sha256};
 
 #[tokio::test]
 async fn a_document_goes_all_the_way_and_nothing_of_it_stays() {
-    let house = House::new().await;
-    let link = house.link().await;
-    assert_eq!(house.state(&link).await, RequestState::Awaiting);
+    let app = TestApp::new().await;
+    let link = app.link().await;
+    assert_eq!(app.state(&link).await, RequestState::Awaiting);
     let (front, back) = (png(1, 300_000), png(2, 70_000));
-    let answer = house.drop_files(&link, &[("front", &front), ("back", &back)]).await;
+    let answer = app.drop_files(&link, &[("front", &front), ("back", &back)]).await;
     assert_eq!(answer.status(), 200);
     let page = answer.text().await.unwrap();
     assert!(page.contains("Received. Thank you."), "{page}");
     assert!(!page.contains("IMG 0001"), "never the file name");
-    assert_eq!(house.state(&link).await, RequestState::Received);
+    assert_eq!(app.state(&link).await, RequestState::Received);
 
-    house.work().await;
-    let request = house.request(&link).await;
-    assert_eq!(request.state(house.portal.records.now()), RequestState::Purged);
-    let received = house.received().await;
+    app.work().await;
+    let request = app.request(&link).await;
+    assert_eq!(request.state(app.portal.records.now()), RequestState::Purged);
+    let received = app.received().await;
     assert_eq!(received.len(), 1);
     assert_eq!(received[0]["deliveries"], 1);
     assert_eq!(received[0]["parts"][0]["sha256"], sha256(&front));
     assert_eq!(received[0]["parts"][1]["sha256"], sha256(&back));
 
-    let receipt = house
+    let receipt = app
         .portal
         .records
         .deletion_receipt(request.tombstones[0].receipt)
@@ -36,20 +36,20 @@ async fn a_document_goes_all_the_way_and_nothing_of_it_stays() {
         .receipt;
     assert_eq!(receipt.erasure.cause, "confirmed");
     assert_eq!(receipt.erasure.parts, 2);
-    let page = house.http.get(house.public(&link.path)).send().await.unwrap().text().await.unwrap();
+    let page = app.http.get(app.public(&link.path)).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("Passed on, and deleted here on"), "{page}");
 }
 
 #[tokio::test]
 async fn a_verdict_is_waited_for_when_the_configuration_says_so() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         confirm: "verdict",
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let link = house.link_for("passport", None).await;
-    house.misbehave(&["pending:1000"]).await;
-    assert_eq!(house.drop_files(&link, &[("front", &png(3, 5_000))]).await.status(), 200);
-    house.work().await;
-    assert_eq!(house.state(&link).await, RequestState::AwaitingConfirmation);
+    let link = app.link_for("passport", None).await;
+    app.misbehave(&["pending:1000"]).await;
+    assert_eq!(app.drop_files(&link, &[("front", &png(3, 5_000))]).await.status(), 200);
+    app.work().await;
+    assert_eq!(app.state(&link).await, RequestState::AwaitingConfirmation);
 }

@@ -1,4 +1,4 @@
-//! The floors of the house, checked on the source: arrows run down, every file says what it is for, none outgrows its reader.
+//! The floors of the app, checked on the source: arrows run down, every file says what it is for, none outgrows its reader.
 
 use std::path::{Path, PathBuf};
 

@@ -8,37 +8,37 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::raw::{Raw, end, file, head};
-use crate::support::{House, Link, Wish, client, form, png, until};
+use crate::support::{Link, TestApp, TestOptions, client, form, png, until};
 
-fn wish(limits: &str) -> Wish {
-    Wish {
+fn options(limits: &str) -> TestOptions {
+    TestOptions {
         more: format!("[limits]\n{limits}\n"),
-        ..Wish::default()
+        ..TestOptions::default()
     }
 }
 
-async fn uploads_running(house: &House) -> u64 {
-    let metrics = house.http.get(house.staff("/metrics")).send().await.unwrap().text().await.unwrap();
+async fn uploads_running(app: &TestApp) -> u64 {
+    let metrics = app.http.get(app.staff("/metrics")).send().await.unwrap().text().await.unwrap();
     let line = metrics.lines().find_map(|line| line.strip_prefix("nightdrop_uploads_running "));
     line.unwrap().parse().unwrap()
 }
 
-async fn passport(house: &House) -> Link {
-    house.link_for("passport", None).await
+async fn passport(app: &TestApp) -> Link {
+    app.link_for("passport", None).await
 }
 
 /// One upload from an address of its own.
-async fn drop_from(house: &House, link: &Link, address: [u8; 4]) -> u16 {
+async fn drop_from(app: &TestApp, link: &Link, address: [u8; 4]) -> u16 {
     let (body, kind) = form(&[("front", &png(1, 20_000))]);
-    let post = client(IpAddr::from(address)).post(house.public(&link.path));
+    let post = client(IpAddr::from(address)).post(app.public(&link.path));
     let answer = post.header("content-type", kind).body(body).send().await.unwrap();
     answer.status().as_u16()
 }
 
 /// An upload that says how much it will send, sends little of it, and stays.
-async fn stall(house: &House, link: &Link, address: [u8; 4]) -> Raw {
+async fn stall(app: &TestApp, link: &Link, address: [u8; 4]) -> Raw {
     let body = [file("front", &png(1, 300_000)), end()].concat();
-    let mut raw = Raw::from(house, IpAddr::from(address)).await;
+    let mut raw = Raw::from(app, IpAddr::from(address)).await;
     assert!(
         raw.send([head(&link.path, body.len(), "").as_bytes(), &body[..1_000]].concat())
             .await
@@ -48,22 +48,19 @@ async fn stall(house: &House, link: &Link, address: [u8; 4]) -> Raw {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_link_with_64_slow_uploads_locks_nobody_out() {
-    let house = House::wished(wish("uploads = 64\nuploads_per_address = 8\nuploads_per_link = 3")).await;
-    let link = passport(&house).await;
+    let app = TestApp::with_options(options("uploads = 64\nuploads_per_address = 8\nuploads_per_link = 3")).await;
+    let link = passport(&app).await;
     let mut slow = Vec::new();
     for n in 0..64 {
-        slow.push(stall(&house, &link, [127, 0, 0, 2 + n % 8]).await);
+        slow.push(stall(&app, &link, [127, 0, 0, 2 + n % 8]).await);
     }
-    until("the link has all the places it can get", async || {
-        uploads_running(&house).await >= 3
-    })
-    .await;
+    until("the link has all the places it can get", async || uploads_running(&app).await >= 3).await;
     let mut others = Vec::new();
     for _ in 0..25 {
-        others.push(passport(&house).await);
+        others.push(passport(&app).await);
     }
-    assert_eq!(uploads_running(&house).await, 3);
-    let sent = others.iter().zip(1..).map(|(link, n)| drop_from(&house, link, [127, 0, 1, n]));
+    assert_eq!(uploads_running(&app).await, 3);
+    let sent = others.iter().zip(1..).map(|(link, n)| drop_from(&app, link, [127, 0, 1, n]));
     let answers = futures_util::future::join_all(sent).await;
     assert!(answers.iter().all(|status| *status == 200), "{answers:?}");
     drop(slow);
@@ -71,25 +68,22 @@ async fn one_link_with_64_slow_uploads_locks_nobody_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sender_that_stalls_loses_its_place_to_one_that_sends() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         // The pace alone would let them stay.
         pace: Pace {
             idle: Duration::from_secs(600),
             window: Duration::from_secs(600),
             ..Pace::default()
         },
-        ..wish("uploads = 2")
+        ..options("uploads = 2")
     })
     .await;
-    let (a, b, c) = (passport(&house).await, passport(&house).await, passport(&house).await);
-    let first = stall(&house, &a, [127, 0, 0, 2]).await;
-    until("it has its place", async || uploads_running(&house).await == 1).await;
-    let second = stall(&house, &b, [127, 0, 0, 3]).await;
-    until("both have their places", async || uploads_running(&house).await == 2).await;
-    until("another one got through", async || {
-        drop_from(&house, &c, [127, 0, 0, 4]).await == 200
-    })
-    .await;
+    let (a, b, c) = (passport(&app).await, passport(&app).await, passport(&app).await);
+    let first = stall(&app, &a, [127, 0, 0, 2]).await;
+    until("it has its place", async || uploads_running(&app).await == 1).await;
+    let second = stall(&app, &b, [127, 0, 0, 3]).await;
+    until("both have their places", async || uploads_running(&app).await == 2).await;
+    until("another one got through", async || drop_from(&app, &c, [127, 0, 0, 4]).await == 200).await;
     let told = tokio::select! {
         answer = first.answer() => answer,
         answer = second.answer() => answer,
@@ -112,8 +106,8 @@ const HALF: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Half";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_sent_heads_of_one_address_keep_nobody_waiting() {
-    let house = House::wished(wish("connections_per_address = 128\nsilent_per_address = 32")).await;
-    let running = house.running.as_ref().unwrap();
+    let app = TestApp::with_options(options("connections_per_address = 128\nsilent_per_address = 32")).await;
+    let running = app.running.as_ref().unwrap();
     for (name, listener) in [("public", running.public), ("staff", running.staff)] {
         let mut halves = Vec::new();
         for _ in 0..2_300 {
@@ -148,8 +142,8 @@ async fn ends(mut stream: TcpStream) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_does_not_come_ends_the_connection() {
-    let house = House::wished(wish("head_timeout = \"1s\"")).await;
-    let running = house.running.as_ref().unwrap();
+    let app = TestApp::with_options(options("head_timeout = \"1s\"")).await;
+    let running = app.running.as_ref().unwrap();
     for listener in [running.public, running.staff] {
         let said = ends(half_a_head(listener, [127, 0, 0, 2], HALF).await).await;
         assert!(said.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&said));
@@ -161,8 +155,8 @@ async fn a_head_that_does_not_come_ends_the_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "waits half a minute for a connection to end: run tests/run"]
 async fn half_a_head_behind_an_answer_ends_the_connection_too() {
-    let house = House::wished(wish("head_timeout = \"1s\"")).await;
-    let running = house.running.as_ref().unwrap();
+    let app = TestApp::with_options(options("head_timeout = \"1s\"")).await;
+    let running = app.running.as_ref().unwrap();
     let halves = [running.public, running.staff].map(|listener| async move {
         let whole = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
         let said = ends(half_a_head(listener, [127, 0, 0, 2], &[whole, HALF].concat()).await).await;
@@ -174,9 +168,9 @@ async fn half_a_head_behind_an_answer_ends_the_connection_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_handshakes_that_never_finish_keep_nobody_waiting() {
     let (cert, key) = certificate();
-    let mut house = House::wished(wish("silent_per_address = 32")).await;
-    house.speak_tls(&cert, &key).await;
-    let public = house.running.as_ref().unwrap().public;
+    let mut app = TestApp::with_options(options("silent_per_address = 32")).await;
+    app.speak_tls(&cert, &key).await;
+    let public = app.running.as_ref().unwrap().public;
     let mut halves = Vec::new();
     for _ in 0..1_000 {
         // The start of a ClientHello.

@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 use time::Duration;
 
 use crate::raw::{Answer, Raw, assert_nothing_held, end, file, head, part, upload};
-use crate::support::{House, Link, Wish, ask, client, form, png};
+use crate::support::{Link, TestApp, TestOptions, ask, client, form, png};
 
-async fn get(house: &House, path: &str) -> Answer {
-    let mut raw = Raw::to(house).await;
+async fn get(app: &TestApp, path: &str) -> Answer {
+    let mut raw = Raw::to(app).await;
     raw.send(format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\nConnection: close\r\n\r\n"
     ))
@@ -28,8 +28,8 @@ async fn get(house: &House, path: &str) -> Answer {
 
 #[tokio::test]
 async fn one_link_has_its_aliases_and_nothing_else_opens_it() {
-    let house = House::new().await;
-    let link = house.link().await;
+    let app = TestApp::new().await;
+    let link = app.link().await;
     let token = &link.token;
     let aliases = [
         token.to_uppercase(),
@@ -40,7 +40,7 @@ async fn one_link_has_its_aliases_and_nothing_else_opens_it() {
         token.chars().map(|c| format!("%{:02x}", c as u32)).collect::<String>(),
     ];
     for alias in aliases {
-        let answer = get(&house, &format!("/d/{alias}")).await;
+        let answer = get(&app, &format!("/d/{alias}")).await;
         assert_eq!(answer.status, 200, "{alias}: {}", answer.body);
     }
     let wrong = [
@@ -68,7 +68,7 @@ async fn one_link_has_its_aliases_and_nothing_else_opens_it() {
     // From one address each, so that the limit on guesses stays out of it.
     let mut pages = std::collections::BTreeSet::new();
     for (number, wrong) in (1..).zip(wrong) {
-        let mut raw = Raw::from(&house, IpAddr::from([127, 0, 2, number])).await;
+        let mut raw = Raw::from(&app, IpAddr::from([127, 0, 2, number])).await;
         raw.send(format!(
             "GET /d/{wrong} HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\nConnection: close\r\n\r\n"
         ))
@@ -83,8 +83,8 @@ async fn one_link_has_its_aliases_and_nothing_else_opens_it() {
 
 #[tokio::test]
 async fn guesses_are_limited_whatever_they_are_sent_with() {
-    let house = House::new().await;
-    let link = house.link().await;
+    let app = TestApp::new().await;
+    let link = app.link().await;
     let nobody = |seed: u8| format!("/d/{}", PlainToken::from_bytes([seed; 20]).encode());
     let (body, kind) = form(&[("front", &png(1, 1_000))]);
     for (address, how) in [(11, "GET"), (12, "POST"), (13, "passcode"), (14, "nonsense"), (15, "HEAD")] {
@@ -93,16 +93,16 @@ async fn guesses_are_limited_whatever_they_are_sent_with() {
         for seed in 0..14 {
             let request = match how {
                 "POST" => http
-                    .post(house.public(&nobody(seed)))
+                    .post(app.public(&nobody(seed)))
                     .header("content-type", &kind)
                     .body(body.clone()),
                 "passcode" => http
-                    .post(house.public(&format!("{}/passcode", nobody(seed))))
+                    .post(app.public(&format!("{}/passcode", nobody(seed))))
                     .header("content-type", "application/x-www-form-urlencoded")
                     .body("passcode=000000"),
-                "nonsense" => http.get(house.public("/d/nonsense")),
-                "HEAD" => http.head(house.public(&nobody(seed))),
-                _ => http.get(house.public(&nobody(seed))),
+                "nonsense" => http.get(app.public("/d/nonsense")),
+                "HEAD" => http.head(app.public(&nobody(seed))),
+                _ => http.get(app.public(&nobody(seed))),
             };
             let answer = request.send().await.unwrap();
             answers.push((answer.status().as_u16(), answer.headers().contains_key("retry-after")));
@@ -110,7 +110,7 @@ async fn guesses_are_limited_whatever_they_are_sent_with() {
         assert_eq!(answers[..10], [(404, false); 10], "{how}");
         assert_eq!(answers[10..], [(429, true); 4], "{how}");
         // A link that exists still opens: nobody is shut out by a neighbour's guesses.
-        assert_eq!(http.get(house.public(&link.path)).send().await.unwrap().status(), 200, "{how}");
+        assert_eq!(http.get(app.public(&link.path)).send().await.unwrap().status(), 200, "{how}");
     }
 }
 
@@ -160,10 +160,10 @@ fn assert_headers(answer: &Answer, what: &str) {
 
 #[tokio::test]
 async fn every_answer_carries_its_headers() {
-    let house = House::new().await;
-    let (open, dead, done) = (house.link().await, house.link().await, house.link_for("passport", None).await);
-    issue::revoke(&house.portal, dead.id, Actor::Operator).await.unwrap();
-    assert_eq!(house.drop_files(&done, &[("front", &png(1, 2_000))]).await.status(), 200);
+    let app = TestApp::new().await;
+    let (open, dead, done) = (app.link().await, app.link().await, app.link_for("passport", None).await);
+    issue::revoke(&app.portal, dead.id, Actor::Operator).await.unwrap();
+    assert_eq!(app.drop_files(&done, &[("front", &png(1, 2_000))]).await.status(), 200);
     let front = |bytes: &[u8]| [file("front", bytes), end()].concat();
     let unreadable = vec![b'x'; 100];
     let requests: Vec<(u16, String)> = vec![
@@ -211,7 +211,7 @@ async fn every_answer_carries_its_headers() {
     ];
     for (status, start) in requests {
         for accept in ["", "Accept: application/json\r\n"] {
-            let mut raw = Raw::to(&house).await;
+            let mut raw = Raw::to(&app).await;
             raw.send(format!(
                 "{start}Host: localhost\r\n{accept}Connection: close\r\nContent-Length: 0\r\n\r\n"
             ))
@@ -228,13 +228,13 @@ async fn every_answer_carries_its_headers() {
         (422, front(&png(1, 2_000))),
         (400, [part("Content-Disposition: form-data; name=\"x\"", b"y"), end()].concat()),
     ] {
-        let mut raw = Raw::to(&house).await;
+        let mut raw = Raw::to(&app).await;
         raw.send(upload(&open.path, &body)).await;
         let answer = raw.answer().await;
         assert_eq!(answer.status, status, "{}", answer.body);
         assert_headers(&answer, "a refused upload");
     }
-    let mut raw = Raw::to(&house).await;
+    let mut raw = Raw::to(&app).await;
     raw.send(head(&open.path, 90_000_000, "Connection: close\r\n")).await;
     let answer = raw.answer().await;
     assert_eq!(answer.status, 413);
@@ -244,21 +244,21 @@ async fn every_answer_carries_its_headers() {
 /// Mail scanners and chat previews fetch links over and over. The limit is for each address; it is no answer about the link.
 #[tokio::test]
 async fn pages_are_limited_for_each_address() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: "[limits]\npages_per_address = 5\n".into(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let link = house.link_for("passport", None).await;
+    let link = app.link_for("passport", None).await;
     for round in 0..8 {
-        let answer = house.http.get(house.public(&link.path)).send().await.unwrap();
+        let answer = app.http.get(app.public(&link.path)).send().await.unwrap();
         assert_eq!(answer.status(), if round < 5 { 200 } else { 429 });
         assert_eq!(answer.headers().contains_key("retry-after"), round >= 5);
     }
     let elsewhere = client([127, 0, 0, 9].into());
-    assert_eq!(elsewhere.get(house.public(&link.path)).send().await.unwrap().status(), 200);
+    assert_eq!(elsewhere.get(app.public(&link.path)).send().await.unwrap().status(), 200);
     assert_eq!(
-        house.drop_files(&link, &[("front", &png(1, 2_000))]).await.status(),
+        app.drop_files(&link, &[("front", &png(1, 2_000))]).await.status(),
         200,
         "the drop is not a page"
     );
@@ -267,7 +267,7 @@ async fn pages_are_limited_for_each_address() {
 /// What the HTTP library answers before anything of ours is asked: no page, no header of ours, no version either, and the connection ends.
 #[tokio::test]
 async fn what_is_no_request_gets_a_bare_refusal() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let (name, value) = ("a".repeat(100), "b".repeat(200_000));
     for (status, bytes) in [
         (400, "BREW\r\n\r\n".to_owned()),
@@ -276,7 +276,7 @@ async fn what_is_no_request_gets_a_bare_refusal() {
         (431, format!("GET / HTTP/1.1\r\nHost: x\r\n{name}: {value}")),
         (431, format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X-A: b\r\n".repeat(200))),
     ] {
-        let mut raw = Raw::to(&house).await;
+        let mut raw = Raw::to(&app).await;
         raw.send(bytes.as_bytes()).await;
         let answer = raw.answer().await;
         assert_eq!(answer.status, status, "{}", &bytes[..20.min(bytes.len())]);
@@ -318,20 +318,20 @@ const FILE_NAME: &str = "ausweis-musterfrau.png";
 #[tokio::test]
 async fn nothing_of_a_person_is_shown_or_logged() {
     LazyLock::force(&LOG);
-    let mut house = House::wished(Wish {
+    let mut app = TestApp::with_options(TestOptions {
         more: "[company]\nname = \"Example Bank\"\nsupport = \"help@example.com\"\n".into(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
     let mut asked = ask(APPLICANT, "passport");
     asked.passcode = true;
     asked.metadata = Some("{\"case\":\"secret-case-0815\"}".into());
-    let link = house.issue(asked).await;
+    let link = app.issue(asked).await;
     let code = link.passcode.clone().unwrap();
-    let mut pages = vec![get(&house, &link.path).await.body];
+    let mut pages = vec![get(&app, &link.path).await.body];
     let wrong = if code == "000000" { "000001" } else { "000000" };
     for tried in [wrong, code.as_str()] {
-        let post = house.http.post(house.public(&format!("{}/passcode", link.path)));
+        let post = app.http.post(app.public(&format!("{}/passcode", link.path)));
         let answer = post
             .header("content-type", "application/x-www-form-urlencoded")
             .body(format!("passcode={tried}"))
@@ -350,7 +350,7 @@ async fn nothing_of_a_person_is_shown_or_logged() {
             ]
             .concat();
             for body in [bad, good] {
-                let mut raw = Raw::to(&house).await;
+                let mut raw = Raw::to(&app).await;
                 raw.send([head(&link.path, body.len(), &format!("Cookie: {cookie}\r\n")).as_bytes(), &body].concat())
                     .await;
                 pages.push(raw.answer().await.body);
@@ -358,16 +358,16 @@ async fn nothing_of_a_person_is_shown_or_logged() {
         }
         pages.push(answer.text().await.unwrap());
     }
-    assert_eq!(house.state(&link).await, RequestState::Received);
-    house.misbehave(&["500", "pending:1"]).await;
-    house.work().await;
-    house.restart().await;
-    house.work().await;
-    pages.push(get(&house, &link.path).await.body);
-    pages.push(house.http.get(house.staff("/metrics")).send().await.unwrap().text().await.unwrap());
+    assert_eq!(app.state(&link).await, RequestState::Received);
+    app.misbehave(&["500", "pending:1"]).await;
+    app.work().await;
+    app.restart().await;
+    app.work().await;
+    pages.push(get(&app, &link.path).await.body);
+    pages.push(app.http.get(app.staff("/metrics")).send().await.unwrap().text().await.unwrap());
     // An internal failure, with a warning in the log, of a request that was changed from outside.
-    let tampered = tampered(&house).await;
-    pages.push(get(&house, &tampered.path).await.body);
+    let tampered = tampered(&app).await;
+    pages.push(get(&app, &tampered.path).await.body);
     let personal = [APPLICANT, "musterfrau", FILE_NAME, "ausweis", "secret-case-0815"];
     for page in &pages {
         for trace in personal {
@@ -392,12 +392,12 @@ async fn nothing_of_a_person_is_shown_or_logged() {
 }
 
 /// A request whose link somebody replaced in the store, without the portal's secrets.
-async fn tampered(house: &House) -> Link {
-    let link = house.link().await;
-    let request = house.request(&link).await;
+async fn tampered(app: &TestApp) -> Link {
+    let link = app.link().await;
+    let request = app.request(&link).await;
     let token = PlainToken::from_bytes([0x42; 20]);
     let planted = UploadLink {
-        hashed: house.portal.secrets.hash_token(&token),
+        hashed: app.portal.secrets.hash_token(&token),
         generation: request.link.generation + 1,
         expires_at: request.link.expires_at + Duration::days(365),
         ..request.link
@@ -407,7 +407,7 @@ async fn tampered(house: &House) -> Link {
         terms_mac: [7; 32],
         by: Actor::Operator,
     };
-    house.portal.records.transition(link.id, change).await.unwrap();
+    app.portal.records.transition(link.id, change).await.unwrap();
     Link {
         token: token.encode(),
         path: format!("/d/{}", token.encode()),
@@ -417,36 +417,34 @@ async fn tampered(house: &House) -> Link {
 
 #[tokio::test]
 async fn a_row_changed_without_the_pepper_opens_nothing() {
-    let house = House::new().await;
-    let link = tampered(&house).await;
-    let answer = get(&house, &link.path).await;
+    let app = TestApp::new().await;
+    let link = tampered(&app).await;
+    let answer = get(&app, &link.path).await;
     assert_eq!(answer.status, 500, "{}", answer.body);
     assert!(!answer.body.contains("<form"), "{}", answer.body);
-    let post = house
-        .drop_files(&link, &[("front", &png(1, 1_000)), ("back", &png(2, 1_000))])
-        .await;
+    let post = app.drop_files(&link, &[("front", &png(1, 1_000)), ("back", &png(2, 1_000))]).await;
     assert_eq!(post.status(), 500);
-    assert_nothing_held(&house, "tampered").await;
+    assert_nothing_held(&app, "tampered").await;
     // The same with the terms only: longer, and to another provider.
-    let honest = house.link().await;
-    let request = house.request(&honest).await;
+    let honest = app.link().await;
+    let request = app.request(&honest).await;
     let change = Transition::Extend {
         until: request.link.expires_at + Duration::days(1),
         terms_mac: request.terms_mac,
         by: Actor::Operator,
     };
-    house.portal.records.transition(honest.id, change).await.unwrap();
-    assert_eq!(get(&house, &honest.path).await.status, 500);
+    app.portal.records.transition(honest.id, change).await.unwrap();
+    assert_eq!(get(&app, &honest.path).await.status, 500);
     // A whole row made up: the hash of its link is only as good as the pepper behind it.
     let mut made_up = request.clone();
     let token = PlainToken::from_bytes([0x43; 20]);
     made_up.id.0[15] ^= 1;
     made_up.link.hashed = HashedToken(Sha256::digest(token.as_bytes()).into());
-    let event = AuditEvent::new(house.portal.records.now(), Actor::Operator, "link.issued");
-    house.portal.records.issue(made_up.clone(), None, event.clone()).await.unwrap();
-    assert_eq!(get(&house, &format!("/d/{}", token.encode())).await.status, 404);
+    let event = AuditEvent::new(app.portal.records.now(), Actor::Operator, "link.issued");
+    app.portal.records.issue(made_up.clone(), None, event.clone()).await.unwrap();
+    assert_eq!(get(&app, &format!("/d/{}", token.encode())).await.status, 404);
     made_up.id.0[14] ^= 1;
-    made_up.link.hashed = house.portal.secrets.hash_token(&token);
-    house.portal.records.issue(made_up, None, event).await.unwrap();
-    assert_eq!(get(&house, &format!("/d/{}", token.encode())).await.status, 500);
+    made_up.link.hashed = app.portal.secrets.hash_token(&token);
+    app.portal.records.issue(made_up, None, event).await.unwrap();
+    assert_eq!(get(&app, &format!("/d/{}", token.encode())).await.status, 500);
 }

@@ -15,7 +15,7 @@ use nightdrop::domain::request::Stage;
 use nightdrop::storage::clock::Source;
 use nightdrop::storage::{BlobKey, BlobStore, ReadError, StorageError};
 
-use crate::support::{Folder, House, Link, Wish, ask, client, form, png, private, until, walk};
+use crate::support::{Folder, Link, TestApp, TestOptions, ask, client, form, png, private, until, walk};
 
 mod disk;
 mod killed;
@@ -23,38 +23,38 @@ mod outage;
 
 /// A portal's folder with documents in it, and what has to be in it after every accident.
 pub struct Site {
-    pub house: House,
+    pub app: TestApp,
     pub links: Vec<Link>,
 }
 
 impl Site {
     /// Documents are held, since the vault key is locked; one of them is leased, as when its worker dies.
     async fn new(documents: usize) -> Self {
-        let wish = Wish {
+        let options = TestOptions {
             passphrase: Some("a passphrase of the tests"),
-            ..Wish::default()
+            ..TestOptions::default()
         };
-        let mut house = House::wished(wish).await;
+        let mut app = TestApp::with_options(options).await;
         let mut links = Vec::new();
         for n in 0..documents {
-            let link = house.issue(ask(&format!("applicant-{n}"), "passport")).await;
-            house.drop_front(&link, n as u64).await;
+            let link = app.issue(ask(&format!("applicant-{n}"), "passport")).await;
+            app.drop_front(&link, n as u64).await;
             links.push(link);
         }
-        let until = house.portal.records.now() + time::Duration::hours(1);
-        assert!(house.portal.records.claim_due(until).await.unwrap().is_some());
+        let until = app.portal.records.now() + time::Duration::hours(1);
+        assert!(app.portal.records.claim_due(until).await.unwrap().is_some());
         let text = format!(
             "limits = {{ uploads_per_address = 1000, pages_per_address = 100000 }}\n{}",
-            house.text()
+            app.text()
         );
-        private(&house.folder.path().join("nightdrop.toml"), &text);
-        house.stop().await;
-        house.let_go().await;
-        Self { house, links }
+        private(&app.folder.path().join("nightdrop.toml"), &text);
+        app.stop().await;
+        app.let_go().await;
+        Self { app, links }
     }
 
     fn folder(&self) -> &Path {
-        self.house.folder.path()
+        self.app.folder.path()
     }
 }
 

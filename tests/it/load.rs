@@ -14,7 +14,7 @@ use time::Duration;
 
 use crate::raw::until_nothing_held;
 use crate::resume::{Part, number};
-use crate::support::{Hands, House, Link, Wish, ask, png, sha256};
+use crate::support::{Link, TestApp, TestClock, TestOptions, ask, png, sha256};
 
 const PEOPLE: u64 = 8;
 const SHORT: Wait = Wait::from_secs(30);
@@ -61,21 +61,21 @@ async fn every_acknowledged_byte_arrives_and_nothing_stays() {
     } else {
         SHORT
     };
-    let (wish, hands) = Wish {
+    let (options, clock) = TestOptions {
         worker: true,
         slots: 4_096,
         more: "[limits]\nuploads = 200\nuploads_per_address = 200\n".into(),
-        ..Wish::default()
+        ..TestOptions::default()
     }
-    .with_hands();
-    let house = Arc::new(House::wished(wish).await);
+    .with_clock();
+    let app = Arc::new(TestApp::with_options(options).await);
     let photos: Arc<Vec<_>> = Arc::new((0..PHOTOS).map(|n| png(n, 5_000 + n as usize * n as usize * 60)).collect());
     let (over, pace) = (AtomicBool::new(false), AtomicU64::new(1));
     let load = async {
         let deadline = Instant::now() + run;
         let people = (0..PEOPLE).map(|n| {
-            let (house, photos) = (house.clone(), photos.clone());
-            tokio::spawn(async move { person(&house, &photos, n, deadline).await })
+            let (app, photos) = (app.clone(), photos.clone());
+            tokio::spawn(async move { person(&app, &photos, n, deadline).await })
         });
         let mut acknowledged = Vec::new();
         for person in people.collect::<Vec<_>>() {
@@ -83,11 +83,11 @@ async fn every_acknowledged_byte_arrives_and_nothing_stays() {
         }
         // Waiting for a retry costs nobody anything any more: its time comes sooner.
         pace.store(40, Ordering::Relaxed);
-        let lost = arrived(&house, &acknowledged).await;
+        let lost = arrived(&app, &acknowledged).await;
         over.store(true, Ordering::Relaxed);
         (acknowledged.len(), lost)
     };
-    let ((count, lost), (), ()) = tokio::join!(load, passing(&hands, &over, &pace), misbehaving(&house, &over, &pace));
+    let ((count, lost), (), ()) = tokio::join!(load, passing(&clock, &over, &pace), misbehaving(&app, &over, &pace));
     let _ = writeln!(
         std::io::stderr(),
         "{PEOPLE} people, {} s: {count} drops acknowledged, {} delivered whole, {} lost",
@@ -97,20 +97,20 @@ async fn every_acknowledged_byte_arrives_and_nothing_stays() {
     );
     assert!(count as u64 >= PEOPLE, "only {count} drops: nothing was tested");
     assert!(lost.is_empty(), "lost: {lost:#?}");
-    until_nothing_held(&house).await;
+    until_nothing_held(&app).await;
 }
 
 /// Time passes, at first as it does.
-async fn passing(hands: &Hands, over: &AtomicBool, pace: &AtomicU64) {
+async fn passing(clock: &TestClock, over: &AtomicBool, pace: &AtomicU64) {
     const STEP: Wait = Wait::from_millis(50);
     while !over.load(Ordering::Relaxed) {
         tokio::time::sleep(STEP).await;
         let by = STEP.as_millis() as i64 * pace.load(Ordering::Relaxed) as i64;
-        hands.forward(Duration::milliseconds(by));
+        clock.forward(Duration::milliseconds(by));
     }
 }
 
-async fn misbehaving(house: &House, over: &AtomicBool, pace: &AtomicU64) {
+async fn misbehaving(app: &TestApp, over: &AtomicBool, pace: &AtomicU64) {
     let mut random = Random(0x51ab_77d1);
     // A connection for each plan: one that waited may be closed by the other side just as it is used again.
     let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
@@ -122,35 +122,35 @@ async fn misbehaving(house: &House, over: &AtomicBool, pace: &AtomicU64) {
                     _ => "ok",
                 })
                 .collect();
-            replan(house, &http, &plan).await;
+            replan(app, &http, &plan).await;
         } else {
-            replan(house, &http, &[]).await;
+            replan(app, &http, &[]).await;
         }
         tokio::time::sleep(Wait::from_millis(500)).await;
     }
 }
 
 /// What could not be told is told half a second later.
-async fn replan(house: &House, http: &reqwest::Client, next: &[&str]) {
+async fn replan(app: &TestApp, http: &reqwest::Client, next: &[&str]) {
     let body = serde_json::json!({ "next": next }).to_string();
-    let plan = http.post(format!("{}/behaviour", house.sandbox.url()));
+    let plan = http.post(format!("{}/behaviour", app.sandbox.url()));
     if let Ok(answer) = plan.header("content-type", "application/json").body(body).send().await {
         assert!(answer.status().is_success(), "{answer:?}");
     }
 }
 
 /// One drop after the other until the time is over.
-async fn person(house: &House, photos: &[Vec<u8>], n: u64, deadline: Instant) -> Vec<Acknowledged> {
+async fn person(app: &TestApp, photos: &[Vec<u8>], n: u64, deadline: Instant) -> Vec<Acknowledged> {
     let mut random = Random((n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mut done = Vec::new();
     let mut turn = 0;
     while Instant::now() < deadline {
         turn += 1;
         let applicant = format!("load-{n}-{turn}");
-        let link = house.issue(ask(&applicant, "government-id")).await;
+        let link = app.issue(ask(&applicant, "government-id")).await;
         let mut photo = || &photos[random.below(PHOTOS) as usize][..];
         let (front, back, other) = (photo(), photo(), photo());
-        let (one, two) = (Part::of(house, &link, "front"), Part::of(house, &link, "back"));
+        let (one, two) = (Part::of(app, &link, "front"), Part::of(app, &link, "back"));
         let (mut first, mut second) = (Random(random.below(u64::MAX) | 1), Random(random.below(u64::MAX) | 1));
         let received = match random.below(10) {
             0..4 => {
@@ -187,12 +187,12 @@ async fn person(house: &House, photos: &[Vec<u8>], n: u64, deadline: Instant) ->
             8 => {
                 let upload = send(&one, front, &mut first);
                 let files: [(&str, &[u8]); 2] = [("front", front), ("back", back)];
-                let (_, form) = tokio::join!(upload, house.drop_files(&link, &files));
+                let (_, form) = tokio::join!(upload, app.drop_files(&link, &files));
                 form.status() == 200
             }
-            _ => house.drop_files(&link, &[("front", front), ("back", back)]).await.status() == 200,
+            _ => app.drop_files(&link, &[("front", front), ("back", back)]).await.status() == 200,
         };
-        if received && house.request(&link).await.stage_is_past_open() {
+        if received && app.request(&link).await.stage_is_past_open() {
             done.push(Acknowledged {
                 link,
                 applicant,
@@ -252,7 +252,7 @@ async fn begun<'a>(part: &Part<'a>, file: &[u8]) -> Option<Part<'a>> {
         return None;
     }
     let path = begun.headers()["location"].to_str().unwrap().to_owned();
-    Some(Part { house: part.house, path })
+    Some(Part { app: part.app, path })
 }
 
 #[derive(PartialEq)]
@@ -294,15 +294,15 @@ async fn pieces(own: &Part<'_>, file: &[u8], random: &mut Random) -> Sent {
 }
 
 /// Waits until every acknowledged drop has come to its end, and says what did not arrive as it was sent.
-async fn arrived(house: &House, acknowledged: &[Acknowledged]) -> Vec<String> {
+async fn arrived(app: &TestApp, acknowledged: &[Acknowledged]) -> Vec<String> {
     let mut lost = BTreeMap::new();
     let deadline = Instant::now() + Wait::from_secs(240);
     for drop in acknowledged {
         loop {
-            match house.state(&drop.link).await {
+            match app.state(&drop.link).await {
                 RequestState::Purged => break,
                 RequestState::NeedsAttention => {
-                    let request = house.request(&drop.link).await;
+                    let request = app.request(&drop.link).await;
                     let problem = request.held().and_then(|(_, d)| d.last_problem.as_ref().map(|p| p.code.clone()));
                     lost.insert(drop.applicant.clone(), format!("needs attention: {problem:?}"));
                     break;
@@ -315,7 +315,7 @@ async fn arrived(house: &House, acknowledged: &[Acknowledged]) -> Vec<String> {
             }
         }
     }
-    let received = house.received().await;
+    let received = app.received().await;
     let mut by_applicant: BTreeMap<&str, Vec<&serde_json::Value>> = BTreeMap::new();
     for entry in &received {
         by_applicant.entry(entry["applicant"].as_str().unwrap()).or_default().push(entry);

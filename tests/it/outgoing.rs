@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{House, Link, Wish, ask, png};
+use crate::support::{Link, TestApp, TestOptions, ask, png};
 
-/// What the house's secret file `webhook` holds.
+/// What the app's secret file `webhook` holds.
 const SECRET: &str = "whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0";
 
 /// One call of a receiver.
@@ -121,37 +121,37 @@ fn whole(bytes: &[u8]) -> Option<Call> {
 }
 
 /// Tells until nothing is due.
-async fn tell(house: &House) {
-    while outgoing::step(&house.portal).await.unwrap() {}
+async fn tell(app: &TestApp) {
+    while outgoing::step(&app.portal).await.unwrap() {}
 }
 
-async fn dispatches(house: &House) -> Vec<Dispatch> {
-    house.portal.records.dispatches(None, None, 1000).await.unwrap().dispatches
+async fn dispatches(app: &TestApp) -> Vec<Dispatch> {
+    app.portal.records.dispatches(None, None, 1000).await.unwrap().dispatches
 }
 
-async fn dropped(house: &House, link: &Link) {
-    assert_eq!(house.drop_files(link, &[("front", &png(1, 20_000))]).await.status(), 200);
+async fn dropped(app: &TestApp, link: &Link) {
+    assert_eq!(app.drop_files(link, &[("front", &png(1, 20_000))]).await.status(), 200);
 }
 
-async fn passport(house: &House) -> Link {
-    house.link_for("passport", None).await
+async fn passport(app: &TestApp) -> Link {
+    app.link_for("passport", None).await
 }
 
 #[tokio::test]
 async fn a_receiver_is_told_in_order_signed_and_without_anything_personal() {
     let receiver = Receiver::new(&[]).await;
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: receiver.table(""),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
     let mut asked = ask("person-4711", "passport");
     asked.message = Some("a personal note".to_owned());
     asked.metadata = Some("{\"ticket\":\"secret-ticket\"}".to_owned());
-    let link = house.issue(asked).await;
-    dropped(&house, &link).await;
-    house.work().await;
-    tell(&house).await;
+    let link = app.issue(asked).await;
+    dropped(&app, &link).await;
+    app.work().await;
+    tell(&app).await;
     let kinds = receiver.kinds();
     let at = |kind: &str| {
         kinds
@@ -169,7 +169,7 @@ async fn a_receiver_is_told_in_order_signed_and_without_anything_personal() {
             headers: &call.headers,
             query: "",
             body: &call.body,
-            now: house.portal.records.now().unix_timestamp(),
+            now: app.portal.records.now().unix_timestamp(),
         };
         assert!(verify_standard(&[&keys], &callback).unwrap().starts_with("msg_"));
         let event = call.json();
@@ -185,24 +185,24 @@ async fn a_receiver_is_told_in_order_signed_and_without_anything_personal() {
         }
     }
     assert!(sequences.is_sorted(), "{sequences:?}");
-    let waiting = dispatches(&house).await.iter().filter(|d| d.progress.ended_at().is_none()).count();
+    let waiting = dispatches(&app).await.iter().filter(|d| d.progress.ended_at().is_none()).count();
     assert_eq!(waiting, 0);
 }
 
 #[tokio::test]
 async fn one_that_fails_holds_up_its_own_request_only_and_is_repeated_with_its_id() {
     let receiver = Receiver::new(&[500]).await;
-    let (wish, hands) = Wish {
+    let (options, clock) = TestOptions {
         more: receiver.table("events = [\"request.created\", \"document.received\"]"),
-        ..Wish::default()
+        ..TestOptions::default()
     }
-    .with_hands();
-    let mut house = House::wished(wish).await;
-    let first = passport(&house).await;
-    tell(&house).await;
-    dropped(&house, &first).await;
-    let other = passport(&house).await;
-    tell(&house).await;
+    .with_clock();
+    let mut app = TestApp::with_options(options).await;
+    let first = passport(&app).await;
+    tell(&app).await;
+    dropped(&app, &first).await;
+    let other = passport(&app).await;
+    tell(&app).await;
     let calls = receiver.calls();
     assert_eq!(calls.len(), 2, "{:?}", receiver.kinds());
     assert_eq!(
@@ -211,11 +211,11 @@ async fn one_that_fails_holds_up_its_own_request_only_and_is_repeated_with_its_i
         "another request overtakes"
     );
     // The pause survives a restart, and so does the order.
-    house.restart().await;
-    tell(&house).await;
+    app.restart().await;
+    tell(&app).await;
     assert_eq!(receiver.calls().len(), 2, "its pause is not over");
-    hands.forward(Duration::seconds(6));
-    tell(&house).await;
+    clock.forward(Duration::seconds(6));
+    tell(&app).await;
     let calls = receiver.calls();
     assert_eq!(calls.len(), 4, "{:?}", receiver.kinds());
     assert_eq!(calls[2].header("webhook-id"), calls[0].header("webhook-id"));
@@ -232,31 +232,31 @@ async fn one_that_fails_holds_up_its_own_request_only_and_is_repeated_with_its_i
 #[tokio::test]
 async fn what_is_not_wanted_ends_and_what_is_asked_to_wait_waits() {
     let receiver = Receiver::new(&[410, 503]).await;
-    let (wish, hands) = Wish {
+    let (options, clock) = TestOptions {
         more: receiver.table("events = [\"request.created\"]"),
-        ..Wish::default()
+        ..TestOptions::default()
     }
-    .with_hands();
-    let house = House::wished(wish).await;
-    passport(&house).await;
-    tell(&house).await;
-    assert!(matches!(dispatches(&house).await[0].progress, Progress::Failed(_)), "410 ends it");
-    passport(&house).await;
-    tell(&house).await;
-    hands.forward(Duration::minutes(40));
-    tell(&house).await;
+    .with_clock();
+    let app = TestApp::with_options(options).await;
+    passport(&app).await;
+    tell(&app).await;
+    assert!(matches!(dispatches(&app).await[0].progress, Progress::Failed(_)), "410 ends it");
+    passport(&app).await;
+    tell(&app).await;
+    clock.forward(Duration::minutes(40));
+    tell(&app).await;
     assert_eq!(receiver.calls().len(), 2, "Retry-After says fifty minutes");
-    hands.forward(Duration::minutes(20));
-    tell(&house).await;
+    clock.forward(Duration::minutes(20));
+    tell(&app).await;
     assert_eq!(receiver.calls().len(), 3);
     // Out of tries in the end, and sent again by hand.
     receiver.plan.lock().unwrap().extend([500; 20]);
-    passport(&house).await;
+    passport(&app).await;
     for _ in 0..40 {
-        tell(&house).await;
-        hands.forward(Duration::hours(12));
+        tell(&app).await;
+        clock.forward(Duration::hours(12));
     }
-    let failed = dispatches(&house)
+    let failed = dispatches(&app)
         .await
         .into_iter()
         .find(|d| matches!(d.progress, Progress::Failed(_)) && d.attempts > 0)
@@ -268,15 +268,15 @@ async fn what_is_not_wanted_ends_and_what_is_asked_to_wait_waits() {
     receiver.plan.lock().unwrap().clear();
     let before = receiver.calls().len();
     let api = |method, path: String| {
-        let call = house
+        let call = app
             .http
-            .request(method, house.staff(&format!("/api/v1{path}")))
-            .bearer_auth(&house.api_key);
+            .request(method, app.staff(&format!("/api/v1{path}")))
+            .bearer_auth(&app.api_key);
         call.header("content-type", "application/json").body("{}")
     };
     let again = api(Method::POST, format!("/dispatches/{}/resend", failed.id)).send().await.unwrap();
     assert_eq!(again.status(), 200);
-    tell(&house).await;
+    tell(&app).await;
     let calls = receiver.calls();
     assert_eq!(
         (calls.len(), calls[before].header("webhook-id")),
@@ -302,34 +302,34 @@ async fn what_is_not_wanted_ends_and_what_is_asked_to_wait_waits() {
         404
     );
     // The log forgets.
-    hands.forward(Duration::days(40));
-    passport(&house).await;
-    tell(&house).await;
-    passport(&house).await;
-    tell(&house).await;
-    assert_eq!(dispatches(&house).await.len(), 2);
+    clock.forward(Duration::days(40));
+    passport(&app).await;
+    tell(&app).await;
+    passport(&app).await;
+    tell(&app).await;
+    assert_eq!(dispatches(&app).await.len(), 2);
 }
 
 #[tokio::test]
 async fn no_event_leads_into_the_own_network_or_after_a_redirect() {
     let receiver = Receiver::new(&[302]).await;
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: format!(
             "{}[webhooks.inner]\nurl = \"https://localhost:{}/x\"\nsecret_file = \"webhook\"\n",
             receiver.table("events = [\"request.created\"]"),
             receiver.port
         ),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    passport(&house).await;
-    tell(&house).await;
+    passport(&app).await;
+    tell(&app).await;
     assert_eq!(
         receiver.calls().len(),
         1,
         "the redirect was not followed, and the guarded name not connected to"
     );
-    let all = dispatches(&house).await;
+    let all = dispatches(&app).await;
     let of = |name: &str| all.iter().find(|d| d.channel.to_string() == name).unwrap().last.clone().unwrap();
     assert_eq!(of("hook:app"), "The receiver answered with status 302.");
     assert!(of("hook:inner").contains("not allowed"), "{}", of("hook:inner"));
@@ -338,23 +338,23 @@ async fn no_event_leads_into_the_own_network_or_after_a_redirect() {
 #[tokio::test]
 async fn a_chat_gets_sentences_and_only_what_happens_from_now_on() {
     let receiver = Receiver::new(&[]).await;
-    let mut house = House::new().await;
-    passport(&house).await;
+    let mut app = TestApp::new().await;
+    passport(&app).await;
     let slack = format!(
         "staff_url = \"https://console.example.com\"\n[webhooks.chat]\nkind = \"slack\"\nurl = \"http://127.0.0.1:{}/T/B/x\"\nallow_insecure = true\nallow_private = true\n",
         receiver.port
     );
     let parsed = nightdrop::config::Config::parse(
         &format!("public_url = \"http://127.0.0.1\"\n{slack}"),
-        house.folder.path(),
+        app.folder.path(),
         std::iter::empty(),
     )
     .unwrap();
-    house.restart_as(|config| config.outgoing = parsed.outgoing.clone()).await;
-    tell(&house).await;
+    app.restart_as(|config| config.outgoing = parsed.outgoing.clone()).await;
+    tell(&app).await;
     assert_eq!(receiver.calls().len(), 0, "what happened before anybody listened is not told");
-    let link = passport(&house).await;
-    tell(&house).await;
+    let link = passport(&app).await;
+    tell(&app).await;
     let calls = receiver.calls();
     assert_eq!(calls.len(), 1);
     let expected = format!(
@@ -367,16 +367,16 @@ async fn a_chat_gets_sentences_and_only_what_happens_from_now_on() {
 
 #[tokio::test]
 async fn the_way_back_is_signed_and_leads_to_named_hosts_only() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: "hosted = { return_hosts = [\"app.example.com\"] }".to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
     let api = |method, path: &str, body: Value| {
-        let call = house
+        let call = app
             .http
-            .request(method, house.staff(&format!("/api/v1{path}")))
-            .bearer_auth(&house.api_key);
+            .request(method, app.staff(&format!("/api/v1{path}")))
+            .bearer_auth(&app.api_key);
         call.header("content-type", "application/json").body(body.to_string())
     };
     let body = |back: &str| json!({"provider": "sandbox", "applicant": "j", "document": "passport", "return_url": back});
@@ -395,16 +395,16 @@ async fn the_way_back_is_signed_and_leads_to_named_hosts_only() {
     let issued: Value = serde_json::from_str(&text).unwrap();
     let path = issued["url"].as_str().unwrap().split_once("127.0.0.1").unwrap().1.to_owned();
     let (form, kind) = crate::support::form(&[("front", &png(2, 20_000))]);
-    let answer = house
+    let answer = app
         .http
-        .post(house.public(&path))
+        .post(app.public(&path))
         .header("content-type", kind)
         .body(form)
         .send()
         .await
         .unwrap();
     assert_eq!(answer.status(), 200);
-    let page = house.http.get(house.public(&path)).send().await.unwrap().text().await.unwrap();
+    let page = app.http.get(app.public(&path)).send().await.unwrap().text().await.unwrap();
     let start = page.find("href=\"https://app.example.com/back").unwrap() + 6;
     let url = page[start..].split('"').next().unwrap().replace("&amp;", "&");
     let url = reqwest::Url::parse(&url).unwrap();
@@ -455,11 +455,11 @@ impl Drop for Ended {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_of_the_hosted_flow_runs() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: format!(
             "hosted = {{ return_hosts = [\"{free}\"] }}\n[webhooks.app]\nurl = \"http://{free}/events\"\nallow_insecure = true\nallow_private = true\nsecret_file = \"webhook\"\n"
         ),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
     let example = std::env::current_exe()
@@ -475,23 +475,23 @@ async fn the_example_of_the_hosted_flow_runs() {
             .status();
         assert!(built.unwrap().success());
     }
-    let mut app = std::process::Command::new(&example)
-        .env("NIGHTDROP_URL", house.staff(""))
-        .env("NIGHTDROP_TOKEN", &house.api_key)
+    let mut example_process = std::process::Command::new(&example)
+        .env("NIGHTDROP_URL", app.staff(""))
+        .env("NIGHTDROP_TOKEN", &app.api_key)
         .env("WEBHOOK_SECRET", SECRET)
         .env("LISTEN", free.to_string())
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap_or_else(|e| panic!("{}: {e}; `cargo build --examples`", example.display()));
-    let mut said = std::io::BufReader::new(app.stdout.take().unwrap());
-    let _app = Ended(app);
+    let mut said = std::io::BufReader::new(example_process.stdout.take().unwrap());
+    let _app = Ended(example_process);
     let mut line = || {
         let mut line = String::new();
         tokio::task::block_in_place(|| std::io::BufRead::read_line(&mut said, &mut line)).unwrap();
         line
     };
     assert!(line().starts_with("open http://"));
-    let sent = house.http.get(format!("http://{free}/")).send().await.unwrap();
+    let sent = app.http.get(format!("http://{free}/")).send().await.unwrap();
     assert_eq!(sent.status(), 303);
     assert!(line().starts_with("asked for \"req_"));
     let path = sent.headers()["location"]
@@ -502,56 +502,55 @@ async fn the_example_of_the_hosted_flow_runs() {
         .1
         .to_owned();
     let (form, kind) = crate::support::form(&[("front", &png(3, 20_000))]);
-    house
-        .http
-        .post(house.public(&path))
+    app.http
+        .post(app.public(&path))
         .header("content-type", kind)
         .body(form)
         .send()
         .await
         .unwrap();
-    let page = house.http.get(house.public(&path)).send().await.unwrap().text().await.unwrap();
+    let page = app.http.get(app.public(&path)).send().await.unwrap().text().await.unwrap();
     let start = page.find(&format!("href=\"http://{free}/back")).unwrap() + 6;
     let back = page[start..].split('"').next().unwrap().replace("&amp;", "&");
-    let thanks = house.http.get(&back).send().await.unwrap();
+    let thanks = app.http.get(&back).send().await.unwrap();
     assert_eq!(thanks.status(), 200);
     assert!(line().contains("is received"));
-    let forged = house.http.get(back.replace("state=received", "state=purged")).send().await.unwrap();
+    let forged = app.http.get(back.replace("state=received", "state=purged")).send().await.unwrap();
     assert_eq!(forged.status(), 403);
-    tell(&house).await;
+    tell(&app).await;
     assert!(line().starts_with("event: \"request.created\""));
     assert!(line().starts_with("event: \"document.received\""));
-    let unsigned = house.http.post(format!("http://{free}/events")).body("{}").send().await.unwrap();
+    let unsigned = app.http.post(format!("http://{free}/events")).body("{}").send().await.unwrap();
     assert_eq!(unsigned.status(), 403);
 }
 
 #[tokio::test]
 async fn checkpoints_show_a_log_that_was_written_anew() {
     let receiver = Receiver::new(&[]).await;
-    let (wish, hands) = Wish {
+    let (options, clock) = TestOptions {
         more: format!(
             "audit = {{ checkpoint_file = \"checkpoints.jsonl\" }}\n{}",
             receiver.table("events = [\"audit.checkpoint\"]")
         ),
-        ..Wish::default()
+        ..TestOptions::default()
     }
-    .with_hands();
-    let house = House::wished(wish).await;
-    let file = house.folder.path().join("checkpoints.jsonl");
-    passport(&house).await;
-    tell(&house).await;
-    tell(&house).await;
-    hands.forward(Duration::hours(2));
-    tell(&house).await;
+    .with_clock();
+    let app = TestApp::with_options(options).await;
+    let file = app.folder.path().join("checkpoints.jsonl");
+    passport(&app).await;
+    tell(&app).await;
+    tell(&app).await;
+    clock.forward(Duration::hours(2));
+    tell(&app).await;
     let count = || std::fs::read_to_string(&file).unwrap().lines().count();
     assert_eq!(count(), 1, "a log that stands still gets no second one");
-    passport(&house).await;
-    tell(&house).await;
-    hands.forward(Duration::hours(2));
-    tell(&house).await;
+    passport(&app).await;
+    tell(&app).await;
+    clock.forward(Duration::hours(2));
+    tell(&app).await;
     assert_eq!(count(), 2);
     assert_eq!(receiver.kinds(), ["audit.checkpoint", "audit.checkpoint"]);
-    let told = house.folder.path().join("told.jsonl");
+    let told = app.folder.path().join("told.jsonl");
     std::fs::write(
         &told,
         receiver.calls().iter().map(|c| format!("{}\n", c.json())).collect::<String>(),
@@ -559,14 +558,14 @@ async fn checkpoints_show_a_log_that_was_written_anew() {
     .unwrap();
 
     let export = |name: &str, entries: &[String]| {
-        let path = house.folder.path().join(name);
+        let path = app.folder.path().join(name);
         std::fs::write(&path, entries.join("\n")).unwrap();
         path
     };
-    let page = house
+    let page = app
         .http
-        .get(house.staff("/api/v1/audit?limit=1000"))
-        .bearer_auth(&house.api_key)
+        .get(app.staff("/api/v1/audit?limit=1000"))
+        .bearer_auth(&app.api_key)
         .send()
         .await
         .unwrap()
@@ -575,10 +574,10 @@ async fn checkpoints_show_a_log_that_was_written_anew() {
         .unwrap();
     let page: Value = serde_json::from_str(&page).unwrap();
     let entries: Vec<String> = page["entries"].as_array().unwrap().iter().map(Value::to_string).collect();
-    let key = house
+    let key = app
         .http
-        .get(house.staff("/api/v1/receipt-key"))
-        .bearer_auth(&house.api_key)
+        .get(app.staff("/api/v1/receipt-key"))
+        .bearer_auth(&app.api_key)
         .send()
         .await
         .unwrap()
@@ -612,7 +611,7 @@ async fn checkpoints_show_a_log_that_was_written_anew() {
     let (good, said) = verify(&export("cut", &entries[..entries.len() - 3]), &file, key);
     assert!(!good && said.contains("missing"), "{said}");
     // Another log, chained anew from its first entry: sound in itself.
-    let other = House::new().await;
+    let other = TestApp::new().await;
     for _ in 0..entries.len() + 2 {
         other
             .portal
@@ -632,7 +631,7 @@ async fn checkpoints_show_a_log_that_was_written_anew() {
         .collect();
     let (good, said) = verify(&export("forged", &forged), &file, key);
     assert!(!good && said.contains("written anew"), "{said}");
-    let damaged = house.folder.path().join("damaged");
+    let damaged = app.folder.path().join("damaged");
     std::fs::write(
         &damaged,
         std::fs::read_to_string(&file)
@@ -646,26 +645,26 @@ async fn checkpoints_show_a_log_that_was_written_anew() {
 
 #[tokio::test]
 async fn a_rejection_is_told_in_the_applicants_language_with_the_next_link() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         confirm: "verdict",
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    house.misbehave(&["reject:unreadable"]).await;
+    app.misbehave(&["reject:unreadable"]).await;
     let mut asked = ask("person-1", "passport");
     asked.locale = Some("de-AT".to_owned());
-    let link = house.issue(asked).await;
-    dropped(&house, &link).await;
+    let link = app.issue(asked).await;
+    dropped(&app, &link).await;
     crate::support::until("it is rejected and purged", async || {
-        house.work().await;
-        house.state(&link).await == nightdrop::domain::request::RequestState::Purged
+        app.work().await;
+        app.state(&link).await == nightdrop::domain::request::RequestState::Purged
     })
     .await;
     let path = format!("/api/v1/requests/{}/reissue", link.id);
-    let call = house
+    let call = app
         .http
-        .post(house.staff(&path))
-        .bearer_auth(&house.api_key)
+        .post(app.staff(&path))
+        .bearer_auth(&app.api_key)
         .header("content-type", "application/json");
     let again: Value = serde_json::from_str(&call.body("{}").send().await.unwrap().text().await.unwrap()).unwrap();
     let body = again["message"]["body"].as_str().unwrap();
@@ -674,8 +673,8 @@ async fn a_rejection_is_told_in_the_applicants_language_with_the_next_link() {
         "{body}"
     );
     let path = again["url"].as_str().unwrap().split_once("127.0.0.1").unwrap().1.to_owned();
-    let page = house.http.get(house.public(&path)).send().await.unwrap().text().await.unwrap();
+    let page = app.http.get(app.public(&path)).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("Es war nicht lesbar."));
-    let plain = terms::load(&house.portal, link.id).await.unwrap();
+    let plain = terms::load(&app.portal, link.id).await.unwrap();
     assert_eq!(plain.rejected_before().unwrap().code, "document.unreadable");
 }

@@ -8,17 +8,17 @@ use nightdrop::config::Config;
 use nightdrop::words::LANGUAGES;
 use reqwest::{Client, Response};
 
-use crate::support::{Folder, House, Link, Wish, ask, client, png};
+use crate::support::{Folder, Link, TestApp, TestOptions, ask, client, png};
 
 /// What one visit may weigh on the line, everything in all.
 const MOST: usize = 14 * 1024;
 
-async fn get(house: &House, path: &str, accept_language: &str) -> Response {
-    get_by(&house.http, house, path, accept_language).await
+async fn get(app: &TestApp, path: &str, accept_language: &str) -> Response {
+    get_by(&app.http, app, path, accept_language).await
 }
 
-async fn get_by(http: &Client, house: &House, path: &str, accept_language: &str) -> Response {
-    http.get(house.public(path))
+async fn get_by(http: &Client, app: &TestApp, path: &str, accept_language: &str) -> Response {
+    http.get(app.public(path))
         .header("accept", "text/html")
         .header("accept-language", accept_language)
         .send()
@@ -26,8 +26,8 @@ async fn get_by(http: &Client, house: &House, path: &str, accept_language: &str)
         .unwrap()
 }
 
-async fn page(house: &House, path: &str, accept_language: &str) -> String {
-    get(house, path, accept_language).await.text().await.unwrap()
+async fn page(app: &TestApp, path: &str, accept_language: &str) -> String {
+    get(app, path, accept_language).await.text().await.unwrap()
 }
 
 fn compressed(bytes: &[u8]) -> usize {
@@ -59,12 +59,12 @@ fn assets(page: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_weighs_less_than_fourteen_kilobytes_in_every_language() {
-    let house = House::new().await;
-    let link = house.link().await;
+    let app = TestApp::new().await;
+    let link = app.link().await;
     let mut rest = 0;
     let mut lines = Vec::new();
-    for asset in assets(&page(&house, &link.path, "en").await) {
-        let answer = get(&house, &asset, "en").await;
+    for asset in assets(&page(&app, &link.path, "en").await) {
+        let answer = get(&app, &asset, "en").await;
         assert_eq!(answer.headers()["cache-control"], "public, max-age=31536000, immutable", "{asset}");
         let size = compressed(&answer.bytes().await.unwrap());
         lines.push(format!("{asset}: {size}"));
@@ -72,7 +72,7 @@ async fn the_page_weighs_less_than_fourteen_kilobytes_in_every_language() {
     }
     assert_eq!(lines.len(), 3, "{lines:?}");
     for words in LANGUAGES.iter() {
-        let html = page(&house, &link.path, words.tag).await;
+        let html = page(&app, &link.path, words.tag).await;
         let size = compressed(html.as_bytes());
         lines.push(format!("{}: {size}", words.tag));
         assert!(size + rest <= MOST, "{} bytes: {lines:?}", size + rest);
@@ -84,13 +84,13 @@ async fn the_page_weighs_less_than_fourteen_kilobytes_in_every_language() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_speaks_every_language_and_shows_no_seam() {
-    let house = House::new().await;
-    let open = house.link().await;
-    let done = house.link_for("passport", None).await;
-    assert!(house.drop_files(&done, &[("front", &png(1, 60_000))]).await.status().is_success());
+    let app = TestApp::new().await;
+    let open = app.link().await;
+    let done = app.link_for("passport", None).await;
+    assert!(app.drop_files(&done, &[("front", &png(1, 60_000))]).await.status().is_success());
     let mut coded = ask("applicant-2", "passport");
     coded.passcode = true;
-    let coded = house.issue(coded).await;
+    let coded = app.issue(coded).await;
     let unknown = format!("/d/{}", "0".repeat(32));
     for (i, words) in LANGUAGES.iter().enumerate() {
         // Each language from an address of its own: guesses at links are counted.
@@ -102,7 +102,7 @@ async fn every_page_speaks_every_language_and_shows_no_seam() {
             (&unknown, words.say("title-unknown")),
         ] {
             let wanted = format!("xx, {};q=0.9, en;q=0.1", words.tag);
-            let html = get_by(&http, &house, path, &wanted).await.text().await.unwrap();
+            let html = get_by(&http, &app, path, &wanted).await.text().await.unwrap();
             let head = format!("<html lang=\"{}\" dir=\"{}\">", words.tag, words.direction);
             assert!(html.contains(&head) && html.contains(said), "{} {path}\n{html}", words.tag);
             let text = html.split("data-words=").next().unwrap().replace("]{6,8}", "");
@@ -123,16 +123,16 @@ async fn every_page_speaks_every_language_and_shows_no_seam() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_picked_language_wins_over_the_requests_and_that_over_the_browsers() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let mut polish = ask("applicant-3", "government-id");
     polish.locale = Some("pl".to_owned());
-    let link = house.issue(polish).await;
-    assert!(page(&house, &link.path, "de").await.contains("<html lang=\"pl\""));
-    let picked = page(&house, &format!("{}?language=tr", link.path), "de").await;
+    let link = app.issue(polish).await;
+    assert!(page(&app, &link.path, "de").await.contains("<html lang=\"pl\""));
+    let picked = page(&app, &format!("{}?language=tr", link.path), "de").await;
     assert!(picked.contains("<html lang=\"tr\"") && picked.contains(&format!("action=\"{}?language=tr\"", link.path)));
     for strange in ["?language=xx", "?language=\"><script>", "?language=", "?other=tr"] {
         assert!(
-            page(&house, &format!("{}{strange}", link.path), "de")
+            page(&app, &format!("{}{strange}", link.path), "de")
                 .await
                 .contains("<html lang=\"pl\""),
             "{strange}"
@@ -142,27 +142,26 @@ async fn the_picked_language_wins_over_the_requests_and_that_over_the_browsers()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_are_told_in_the_readers_language_to_people_and_to_programs() {
-    let house = House::new().await;
-    let link = house.link_for("passport", None).await;
-    let refused = send(&house, &link, b"<html>no photo", "text/html", "de").await;
+    let app = TestApp::new().await;
+    let link = app.link_for("passport", None).await;
+    let refused = send(&app, &link, b"<html>no photo", "text/html", "de").await;
     let text = refused.text().await.unwrap();
     assert!(
         text.contains("Das ist kein Foto oder Dokument, das hier angenommen wird. Senden Sie eines von diesen: JPEG, PNG, PDF."),
         "{text}"
     );
-    let refused = send(&house, &link, b"", "application/problem+json", "zh-CN").await;
+    let refused = send(&app, &link, b"", "application/problem+json", "zh-CN").await;
     assert_eq!(refused.headers()["content-type"], "application/problem+json");
     let text = refused.text().await.unwrap();
     assert!(text.contains("\"code\":\"file.empty\"") && text.contains("此文件是空的"), "{text}");
-    let unknown = get(&house, &format!("/d/{}", "0".repeat(32)), "ar").await.text().await.unwrap();
+    let unknown = get(&app, &format!("/d/{}", "0".repeat(32)), "ar").await.text().await.unwrap();
     assert!(unknown.contains("لم يعد هذا الرابط يعمل"), "{unknown}");
 }
 
-async fn send(house: &House, link: &Link, file: &[u8], accept: &str, language: &str) -> Response {
+async fn send(app: &TestApp, link: &Link, file: &[u8], accept: &str, language: &str) -> Response {
     let (body, kind) = crate::support::form(&[("front", file)]);
-    house
-        .http
-        .post(house.public(&link.path))
+    app.http
+        .post(app.public(&link.path))
         .header("content-type", kind)
         .header("accept", accept)
         .header("accept-language", language)
@@ -181,9 +180,13 @@ async fn the_company_dresses_the_page() {
     let logo = folder.path().join("logo.svg");
     std::fs::write(&logo, "<svg xmlns=\"http://www.w3.org/2000/svg\"><path d=\"M0 0\"/></svg>").unwrap();
     let more = DRESSED.replace("/dev/shm/LOGO", logo.to_str().unwrap());
-    let house = House::wished(Wish { more, ..Wish::default() }).await;
-    let link = house.link().await;
-    let html = page(&house, &link.path, "de").await;
+    let app = TestApp::with_options(TestOptions {
+        more,
+        ..TestOptions::default()
+    })
+    .await;
+    let link = app.link().await;
+    let html = page(&app, &link.path, "de").await;
     for wanted in [
         "Bank &lt;b&gt;&amp;",
         "href=\"tel:+442079460000\"",
@@ -194,10 +197,10 @@ async fn the_company_dresses_the_page() {
     }
     let loaded = assets(&html);
     let find = |name: &str| loaded.iter().find(|a| a.contains(name)).unwrap();
-    let style = get(&house, find("portal.css"), "en").await;
+    let style = get(&app, find("portal.css"), "en").await;
     assert_eq!(style.headers()["cache-control"], "public, max-age=31536000, immutable");
     assert!(style.text().await.unwrap().contains(":root{--accent:#7a1f5c}"));
-    let picture = get(&house, find("company-logo"), "en").await;
+    let picture = get(&app, find("company-logo"), "en").await;
     assert_eq!(picture.headers()["content-type"], "image/svg+xml");
     assert!(
         picture.headers()["content-security-policy"]
@@ -206,7 +209,7 @@ async fn the_company_dresses_the_page() {
             .starts_with("default-src 'none'")
     );
     assert!(
-        page(&house, &link.path, "fr").await.contains("Law."),
+        page(&app, &link.path, "fr").await.contains("Law."),
         "English where the company says nothing in the language"
     );
 }

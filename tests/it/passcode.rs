@@ -7,12 +7,12 @@ use nightdrop::workflow::issue;
 use time::Duration;
 
 use crate::raw::{Answer, Half, Raw, assert_nothing_held, end, file, head};
-use crate::support::{House, Link, Wish, ask, form, png};
+use crate::support::{Link, TestApp, TestOptions, ask, form, png};
 
-async fn guarded(house: &House) -> Link {
+async fn guarded(app: &TestApp) -> Link {
     let mut ask = ask("applicant-1", "passport");
     ask.passcode = true;
-    house.issue(ask).await
+    app.issue(ask).await
 }
 
 /// Another code than this one.
@@ -21,10 +21,10 @@ fn wrong(code: &str, number: u32) -> String {
 }
 
 /// The status of one try, and the session's cookie if there is one.
-async fn enter(house: &House, link: &Link, code: &str) -> (u16, Option<String>, String) {
-    let answer = house
+async fn enter(app: &TestApp, link: &Link, code: &str) -> (u16, Option<String>, String) {
+    let answer = app
         .http
-        .post(house.public(&format!("{}/passcode", link.path)))
+        .post(app.public(&format!("{}/passcode", link.path)))
         .header("content-type", "application/x-www-form-urlencoded")
         .body(format!("passcode={code}"))
         .send()
@@ -37,9 +37,9 @@ async fn enter(house: &House, link: &Link, code: &str) -> (u16, Option<String>, 
     (answer.status().as_u16(), cookie, answer.text().await.unwrap())
 }
 
-async fn drop_with(house: &House, link: &Link, cookie: Option<&str>) -> (u16, String) {
+async fn drop_with(app: &TestApp, link: &Link, cookie: Option<&str>) -> (u16, String) {
     let (body, kind) = form(&[("front", &png(1, 80_000))]);
-    let mut post = house.http.post(house.public(&link.path)).header("content-type", kind).body(body);
+    let mut post = app.http.post(app.public(&link.path)).header("content-type", kind).body(body);
     if let Some(cookie) = cookie {
         post = post.header("cookie", cookie);
     }
@@ -47,8 +47,8 @@ async fn drop_with(house: &House, link: &Link, cookie: Option<&str>) -> (u16, St
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
-async fn page(house: &House, link: &Link, cookie: Option<&str>) -> (u16, String) {
-    let mut get = house.http.get(house.public(&link.path));
+async fn page(app: &TestApp, link: &Link, cookie: Option<&str>) -> (u16, String) {
+    let mut get = app.http.get(app.public(&link.path));
     if let Some(cookie) = cookie {
         get = get.header("cookie", cookie);
     }
@@ -56,61 +56,61 @@ async fn page(house: &House, link: &Link, cookie: Option<&str>) -> (u16, String)
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
-async fn tries_left(house: &House, link: &Link) -> u8 {
-    house.request(link).await.link.passcode.unwrap().tries_left
+async fn tries_left(app: &TestApp, link: &Link) -> u8 {
+    app.request(link).await.link.passcode.unwrap().tries_left
 }
 
 #[tokio::test]
 async fn the_right_code_opens_and_a_wrong_one_costs_a_try_and_no_upload() {
-    let house = House::new().await;
-    let link = guarded(&house).await;
+    let app = TestApp::new().await;
+    let link = guarded(&app).await;
     let code = link.passcode.clone().unwrap();
-    let (status, text) = page(&house, &link, None).await;
+    let (status, text) = page(&app, &link, None).await;
     assert_eq!(status, 200);
     assert!(text.contains("Enter your code") && !text.contains("type=\"file\""), "{text}");
     // A document without the code is not read, and costs no try.
-    let (status, text) = drop_with(&house, &link, None).await;
+    let (status, text) = drop_with(&app, &link, None).await;
     assert_eq!(status, 403);
     assert!(text.contains("Enter your code"), "{text}");
-    assert_nothing_held(&house, "without a code").await;
-    assert_eq!(tries_left(&house, &link).await, 5);
-    let (status, cookie, text) = enter(&house, &link, &wrong(&code, 0)).await;
+    assert_nothing_held(&app, "without a code").await;
+    assert_eq!(tries_left(&app, &link).await, 5);
+    let (status, cookie, text) = enter(&app, &link, &wrong(&code, 0)).await;
     assert_eq!((status, cookie), (403, None));
     assert!(text.contains("id=\"code-error\"") && text.contains("4 tries"), "{text}");
     let spaced = format!("{}+{}", &code[..3], &code[3..]);
-    let (status, cookie, _) = enter(&house, &link, &spaced).await;
+    let (status, cookie, _) = enter(&app, &link, &spaced).await;
     assert_eq!(status, 303);
     let cookie = cookie.unwrap();
-    let (status, text) = page(&house, &link, Some(&cookie)).await;
+    let (status, text) = page(&app, &link, Some(&cookie)).await;
     assert!(status == 200 && text.contains("type=\"file\""), "{text}");
-    assert_eq!(tries_left(&house, &link).await, 3, "a right code gives no try back");
-    assert_eq!(drop_with(&house, &link, Some(&cookie)).await.0, 200);
-    assert_eq!(house.state(&link).await, RequestState::Received);
+    assert_eq!(tries_left(&app, &link).await, 3, "a right code gives no try back");
+    assert_eq!(drop_with(&app, &link, Some(&cookie)).await.0, 200);
+    assert_eq!(app.state(&link).await, RequestState::Received);
 }
 
 #[tokio::test]
 async fn five_wrong_codes_lock_everybody_out_but_who_was_in() {
-    let house = House::new().await;
-    let link = guarded(&house).await;
+    let app = TestApp::new().await;
+    let link = guarded(&app).await;
     let code = link.passcode.clone().unwrap();
-    let (_, session, _) = enter(&house, &link, &code).await;
+    let (_, session, _) = enter(&app, &link, &code).await;
     let session = session.unwrap();
     let body = [file("front", &png(1, 300_000)), end()].concat();
     for number in 0..4 {
         assert_eq!(
-            enter(&house, &link, &wrong(&code, number)).await.0,
+            enter(&app, &link, &wrong(&code, number)).await.0,
             if number == 3 { 423 } else { 403 }
         );
     }
-    assert_eq!(tries_left(&house, &link).await, 0);
+    assert_eq!(tries_left(&app, &link).await, 0);
     // Locked, also for the right code and for whoever comes with the link alone.
-    assert_eq!(enter(&house, &link, &code).await.0, 423);
-    assert_eq!(page(&house, &link, None).await.0, 423);
-    assert_eq!(drop_with(&house, &link, None).await.0, 423);
+    assert_eq!(enter(&app, &link, &code).await.0, 423);
+    assert_eq!(page(&app, &link, None).await.0, 423);
+    assert_eq!(drop_with(&app, &link, None).await.0, 423);
     // The session of before goes on, in the form and in an upload.
-    let (status, text) = page(&house, &link, Some(&session)).await;
+    let (status, text) = page(&app, &link, Some(&session)).await;
     assert!(status == 200 && text.contains("type=\"file\""), "{text}");
-    let mut raw = Raw::to(&house).await;
+    let mut raw = Raw::to(&app).await;
     raw.send(
         [
             head(&link.path, body.len(), &format!("Cookie: {session}\r\n")).as_bytes(),
@@ -119,17 +119,17 @@ async fn five_wrong_codes_lock_everybody_out_but_who_was_in() {
         .concat(),
     )
     .await;
-    crate::support::until("it runs", async || house.state(&link).await == RequestState::Receiving).await;
+    crate::support::until("it runs", async || app.state(&link).await == RequestState::Receiving).await;
     // A fresh code opens again; the session of the old one ends, an upload that runs does not.
-    let (_, fresh) = issue::fresh_passcode(&house.portal, link.id, Actor::Operator).await.unwrap();
-    assert_eq!(tries_left(&house, &link).await, 5);
-    assert!(!page(&house, &link, Some(&session)).await.1.contains("type=\"file\""));
+    let (_, fresh) = issue::fresh_passcode(&app.portal, link.id, Actor::Operator).await.unwrap();
+    assert_eq!(tries_left(&app, &link).await, 5);
+    assert!(!page(&app, &link, Some(&session)).await.1.contains("type=\"file\""));
     if fresh != code {
-        assert_eq!(enter(&house, &link, &code).await.0, 403);
+        assert_eq!(enter(&app, &link, &code).await.0, 403);
     }
-    let (status, cookie, _) = enter(&house, &link, &fresh).await;
+    let (status, cookie, _) = enter(&app, &link, &fresh).await;
     assert_eq!(status, 303);
-    assert!(page(&house, &link, cookie.as_deref()).await.1.contains("type=\"file\""));
+    assert!(page(&app, &link, cookie.as_deref()).await.1.contains("type=\"file\""));
     let half = Half {
         raw,
         rest: body[200_000..].to_vec(),
@@ -139,11 +139,11 @@ async fn five_wrong_codes_lock_everybody_out_but_who_was_in() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_guesses_at_once_are_five_at_most() {
-    let house = House::new().await;
-    let link = guarded(&house).await;
+    let app = TestApp::new().await;
+    let link = guarded(&app).await;
     let code = link.passcode.clone().unwrap();
     let guesses: Vec<String> = (0..64).map(|n| wrong(&code, n)).collect();
-    let answers = futures_util::future::join_all(guesses.iter().map(|guess| enter(&house, &link, guess))).await;
+    let answers = futures_util::future::join_all(guesses.iter().map(|guess| enter(&app, &link, guess))).await;
     let evaluated = answers.iter().filter(|a| a.0 == 403).count();
     assert!(
         answers.iter().all(|a| matches!(a.0, 403 | 423 | 503)),
@@ -151,41 +151,41 @@ async fn sixty_four_guesses_at_once_are_five_at_most() {
         answers.iter().map(|a| a.0).collect::<Vec<_>>()
     );
     assert!(evaluated <= 5, "{evaluated}");
-    let tried = house.portal.records.timeline(link.id).await.unwrap();
+    let tried = app.portal.records.timeline(link.id).await.unwrap();
     let tried = tried.iter().filter(|e| e.event.action == "link.passcode_tried").count();
     assert!((1..=5).contains(&tried), "{tried}");
-    assert_eq!(usize::from(tries_left(&house, &link).await), 5 - tried);
+    assert_eq!(usize::from(tries_left(&app, &link).await), 5 - tried);
     assert!(answers.iter().all(|a| a.1.is_none()), "nobody is in");
 }
 
 #[tokio::test]
 async fn spent_tries_stay_spent() {
-    let mut house = House::new().await;
-    let link = guarded(&house).await;
+    let mut app = TestApp::new().await;
+    let link = guarded(&app).await;
     let code = link.passcode.clone().unwrap();
     for number in 0..3u8 {
-        assert_eq!(enter(&house, &link, &wrong(&code, number.into())).await.0, 403);
+        assert_eq!(enter(&app, &link, &wrong(&code, number.into())).await.0, 403);
         // As after `kill -9` at this instant.
-        let (app, _folder) = house.struck().await;
-        let request = app.portal.records.request(link.id).await.unwrap().unwrap();
+        let (crashed, _folder) = app.crash_copy().await;
+        let request = crashed.portal.records.request(link.id).await.unwrap().unwrap();
         assert_eq!(request.link.passcode.unwrap().tries_left, 4 - number);
     }
-    house.restart().await;
-    assert_eq!(tries_left(&house, &link).await, 2);
-    assert_eq!(enter(&house, &link, &wrong(&code, 4)).await.0, 403);
-    assert_eq!(enter(&house, &link, &wrong(&code, 5)).await.0, 423);
-    house.restart().await;
-    assert_eq!(enter(&house, &link, &code).await.0, 423);
+    app.restart().await;
+    assert_eq!(tries_left(&app, &link).await, 2);
+    assert_eq!(enter(&app, &link, &wrong(&code, 4)).await.0, 403);
+    assert_eq!(enter(&app, &link, &wrong(&code, 5)).await.0, 423);
+    app.restart().await;
+    assert_eq!(enter(&app, &link, &code).await.0, 423);
 }
 
 #[tokio::test]
 async fn a_session_is_good_for_its_link_its_code_and_half_an_hour() {
-    let (wish, hands) = Wish::default().with_hands();
-    let house = House::wished(wish).await;
-    let (link, other) = (guarded(&house).await, guarded(&house).await);
-    let (_, session, _) = enter(&house, &link, link.passcode.as_ref().unwrap()).await;
+    let (options, clock) = TestOptions::default().with_clock();
+    let app = TestApp::with_options(options).await;
+    let (link, other) = (guarded(&app).await, guarded(&app).await);
+    let (_, session, _) = enter(&app, &link, link.passcode.as_ref().unwrap()).await;
     let session = session.unwrap();
-    assert_eq!(drop_with(&house, &other, Some(&session)).await.0, 403, "another link");
+    assert_eq!(drop_with(&app, &other, Some(&session)).await.0, 403, "another link");
     let (name, value) = session.split_once('=').unwrap();
     let (until, mac) = value.split_once('.').unwrap();
     let later = until.parse::<i64>().unwrap() + 3_600;
@@ -199,17 +199,17 @@ async fn a_session_is_good_for_its_link_its_code_and_half_an_hour() {
         String::new(),
         format!("-1.{mac}"),
     ] {
-        assert_eq!(drop_with(&house, &link, Some(&format!("{name}={forged}"))).await.0, 403, "{forged}");
+        assert_eq!(drop_with(&app, &link, Some(&format!("{name}={forged}"))).await.0, 403, "{forged}");
     }
-    hands.forward(Duration::minutes(29));
-    assert!(page(&house, &link, Some(&session)).await.1.contains("type=\"file\""));
-    hands.forward(Duration::minutes(2));
-    assert_eq!(drop_with(&house, &link, Some(&session)).await.0, 403, "half an hour is over");
-    assert_nothing_held(&house, "no session").await;
+    clock.forward(Duration::minutes(29));
+    assert!(page(&app, &link, Some(&session)).await.1.contains("type=\"file\""));
+    clock.forward(Duration::minutes(2));
+    assert_eq!(drop_with(&app, &link, Some(&session)).await.0, 403, "half an hour is over");
+    assert_nothing_held(&app, "no session").await;
 }
 
-async fn posted(house: &House, link: &Link, headers: &str, body: &str) -> Answer {
-    let mut raw = Raw::to(house).await;
+async fn posted(app: &TestApp, link: &Link, headers: &str, body: &str) -> Answer {
+    let mut raw = Raw::to(app).await;
     let head = format!(
         "POST {}/passcode HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{headers}\r\n",
         link.path,
@@ -221,15 +221,15 @@ async fn posted(house: &House, link: &Link, headers: &str, body: &str) -> Answer
 
 #[tokio::test]
 async fn strange_forms_cost_no_try() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         pace: Pace {
             idle: std::time::Duration::from_secs(3),
             ..Pace::default()
         },
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let link = guarded(&house).await;
+    let link = guarded(&app).await;
     let urlencoded = "Content-Type: application/x-www-form-urlencoded\r\n";
     let long = "9".repeat(100_000);
     for (headers, body) in [
@@ -245,12 +245,12 @@ async fn strange_forms_cost_no_try() {
             "passcode=123456",
         ),
     ] {
-        let answer = posted(&house, &link, headers, body).await;
+        let answer = posted(&app, &link, headers, body).await;
         assert!((400..500).contains(&answer.status), "{headers}: {}", answer.status);
         assert!(answer.body.contains("<h1>"), "a page in words: {}", answer.body);
     }
     let cross = posted(
-        &house,
+        &app,
         &link,
         &format!("{urlencoded}Sec-Fetch-Site: cross-site\r\n"),
         "passcode=123456",
@@ -258,29 +258,29 @@ async fn strange_forms_cost_no_try() {
     .await;
     assert_eq!(cross.status, 403);
     // Announced and never sent.
-    let mut raw = Raw::to(&house).await;
+    let mut raw = Raw::to(&app).await;
     raw.send(format!(
         "POST {}/passcode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15\r\n{urlencoded}\r\npass",
         link.path
     ))
     .await;
     assert_eq!(raw.answer().await.status, 408);
-    assert_eq!(tries_left(&house, &link).await, 5);
+    assert_eq!(tries_left(&app, &link).await, 5);
 }
 
 /// Forty applicants with the right code at the same moment: nobody is turned away but those for whom there is no place to wait, and they lose no try.
 #[tokio::test]
 async fn codes_wait_for_their_turn_and_a_crowd_beyond_comes_again() {
     use nightdrop::workflow::queue::WAITING;
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let mut links = Vec::new();
     for _ in 0..WAITING + 8 {
-        links.push(guarded(&house).await);
+        links.push(guarded(&app).await);
     }
-    let queue = &house.portal.checking;
+    let queue = &app.portal.checking;
     let turns = u32::try_from(queue.turns.available_permits()).unwrap();
     let all = queue.turns.clone().acquire_many_owned(turns).await.unwrap();
-    let tries = links.iter().map(|link| enter(&house, link, link.passcode.as_ref().unwrap()));
+    let tries = links.iter().map(|link| enter(&app, link, link.passcode.as_ref().unwrap()));
     let busy = std::sync::atomic::AtomicUsize::new(0);
     let tries = futures_util::future::join_all(tries.map(async |given| {
         let given = given.await.0;
@@ -299,7 +299,7 @@ async fn codes_wait_for_their_turn_and_a_crowd_beyond_comes_again() {
     let (statuses, ()) = tokio::join!(tries, opened);
     assert_eq!(statuses.iter().filter(|s| **s == 303).count(), WAITING, "{statuses:?}");
     for (link, status) in links.iter().zip(&statuses) {
-        let left = tries_left(&house, link).await;
+        let left = tries_left(&app, link).await;
         assert_eq!(left, if *status == 503 { 5 } else { 4 });
     }
 }

@@ -20,7 +20,7 @@ use nightdrop::domain::document::{ApplicantRef, DocumentKind, ProviderName};
 use nightdrop::domain::request::RequestState;
 use time::Duration;
 
-use crate::support::{Folder, Hands, House, Link, Wish, ask, picture, private};
+use crate::support::{Folder, Link, TestApp, TestClock, TestOptions, ask, picture, private};
 use server::{Effect, Review, Server, Twist, Vendor};
 
 /// A provider under test.
@@ -38,8 +38,8 @@ pub struct Case {
 }
 
 struct Stage {
-    house: House,
-    hands: Hands,
+    app: TestApp,
+    clock: TestClock,
     server: Server,
     applicant: &'static str,
     _secrets: Folder,
@@ -84,10 +84,14 @@ impl Stage {
         }
         let server = Server::start(case.vendor).await;
         let more = tables(case.kind, &case.lines, &server, secrets.path());
-        let (wish, hands) = Wish { more, ..Wish::default() }.with_hands();
+        let (options, clock) = TestOptions {
+            more,
+            ..TestOptions::default()
+        }
+        .with_clock();
         Self {
-            house: House::wished(wish).await,
-            hands,
+            app: TestApp::with_options(options).await,
+            clock,
             server,
             applicant: case.applicant,
             _secrets: secrets,
@@ -105,10 +109,10 @@ impl Stage {
                 .map(|s| nightdrop::domain::document::PartName::parse(s).unwrap())
                 .collect(),
         );
-        let link = self.house.issue(ask).await;
+        let link = self.app.issue(ask).await;
         let files: Vec<(&str, Vec<u8>)> = sides.iter().map(|s| (*s, side(s))).collect();
         let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
-        let answer = self.house.drop_files(&link, &files).await;
+        let answer = self.app.drop_files(&link, &files).await;
         assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
         link
     }
@@ -116,20 +120,20 @@ impl Stage {
     /// Works and lets time pass until nothing changes any more.
     async fn settle(&self, link: &Link) -> RequestState {
         for _ in 0..60 {
-            self.house.work().await;
-            let state = self.house.state(link).await;
+            self.app.work().await;
+            let state = self.app.state(link).await;
             if matches!(state, RequestState::Purged | RequestState::NeedsAttention) {
                 return state;
             }
-            self.hands.forward(Duration::seconds(70));
+            self.clock.forward(Duration::seconds(70));
         }
-        self.house.state(link).await
+        self.app.state(link).await
     }
 
     async fn cause(&self, link: &Link) -> String {
-        let request = self.house.request(link).await;
+        let request = self.app.request(link).await;
         let receipt = self
-            .house
+            .app
             .portal
             .records
             .deletion_receipt(request.tombstones[0].receipt)
@@ -153,19 +157,19 @@ impl Stage {
     }
 
     async fn problem(&self, link: &Link) -> String {
-        let request = self.house.request(link).await;
+        let request = self.app.request(link).await;
         let problem = request.held().and_then(|(_, delivery)| delivery.last_problem.clone());
         problem.map_or_else(String::new, |p| p.code)
     }
 
     async fn call_back(&self, provider: &str) -> reqwest::StatusCode {
-        let now = self.house.portal.records.now().unix_timestamp();
+        let now = self.app.portal.records.now().unix_timestamp();
         let (headers, body) = self.server.vendor(|v| v.callback(now));
         self.post_callback(provider, &headers, body).await
     }
 
     async fn post_callback(&self, provider: &str, headers: &[(String, String)], body: Vec<u8>) -> reqwest::StatusCode {
-        let mut call = self.house.http.post(self.house.public(&format!("/hooks/{provider}"))).body(body);
+        let mut call = self.app.http.post(self.app.public(&format!("/hooks/{provider}"))).body(body);
         for (name, value) in headers {
             call = call.header(name, value);
         }
@@ -221,29 +225,29 @@ pub async fn all_ways(case: Case) {
                 stage.server.clear();
                 stage.server.vendor(|v| v.decide(Review::Open));
                 let link = stage.dropped("verdict", document, sides).await;
-                stage.house.work().await;
+                stage.app.work().await;
                 assert_eq!(
-                    stage.house.state(&link).await,
+                    stage.app.state(&link).await,
                     RequestState::AwaitingConfirmation,
                     "{what}: {}",
                     stage.problem(&link).await
                 );
                 stage.server.vendor(|v| v.decide(review));
                 if by_callback {
-                    stage.house.work().await;
+                    stage.app.work().await;
                     assert_eq!(
-                        stage.house.state(&link).await,
+                        stage.app.state(&link).await,
                         RequestState::AwaitingConfirmation,
                         "{what}: nobody asked yet"
                     );
-                    let now = stage.house.portal.records.now().unix_timestamp();
+                    let now = stage.app.portal.records.now().unix_timestamp();
                     let (headers, body) = stage.server.vendor(|v| v.callback(now));
                     let forged: Vec<_> = headers.iter().map(|(n, v)| (n.clone(), flipped(n, v))).collect();
                     assert_eq!(stage.post_callback("verdict", &forged, body.clone()).await, 401, "{what}: forged");
                     assert_eq!(stage.post_callback("verdict", &[], body).await, 401, "{what}: unsigned");
                     assert_eq!(stage.call_back("verdict").await, 200, "{what}");
-                    stage.house.work().await;
-                    assert_eq!(stage.house.state(&link).await, RequestState::Purged, "{what}");
+                    stage.app.work().await;
+                    assert_eq!(stage.app.state(&link).await, RequestState::Purged, "{what}");
                     assert_eq!(stage.call_back("verdict").await, 200, "{what}: again");
                 } else {
                     assert_eq!(stage.settle(&link).await, RequestState::Purged, "{what}");
@@ -251,7 +255,7 @@ pub async fn all_ways(case: Case) {
                 assert_eq!(stage.cause(&link).await, cause, "{what}");
                 stage.assert_one(sides, &what);
                 // Dedupe of callbacks is by content: the next one must differ.
-                stage.hands.forward(Duration::seconds(1));
+                stage.clock.forward(Duration::seconds(1));
             }
         }
         stage.server.vendor(|v| v.decide(Review::Accepted));

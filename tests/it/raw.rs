@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{House, until};
+use crate::support::{TestApp, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 pub const BOUNDARY: &str = "nightdrop-raw";
@@ -25,15 +25,15 @@ pub struct Answer {
 }
 
 impl Raw {
-    pub async fn to(house: &House) -> Self {
-        Self::at(house.running.as_ref().unwrap().public).await
+    pub async fn to(app: &TestApp) -> Self {
+        Self::at(app.running.as_ref().unwrap().public).await
     }
 
     /// From another address of this machine: limits are counted by it.
-    pub async fn from(house: &House, address: IpAddr) -> Self {
+    pub async fn from(app: &TestApp, address: IpAddr) -> Self {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(address, 0)).unwrap();
-        let public = house.running.as_ref().unwrap().public;
+        let public = app.running.as_ref().unwrap().public;
         Self(socket.connect(public).await.unwrap())
     }
 
@@ -176,12 +176,12 @@ pub struct Half {
 
 impl Half {
     /// Sends half of the body, and returns once one more stream runs on the link.
-    pub async fn of(house: &House, link: &crate::support::Link, body: &[u8]) -> Self {
-        let before = house.request(link).await.receivings.len();
-        let mut raw = Raw::to(house).await;
+    pub async fn of(app: &TestApp, link: &crate::support::Link, body: &[u8]) -> Self {
+        let before = app.request(link).await.receivings.len();
+        let mut raw = Raw::to(app).await;
         let (first, rest) = body.split_at(body.len() / 2);
         assert!(raw.send([head(&link.path, body.len(), "").as_bytes(), first].concat()).await);
-        until("the upload runs", async || house.request(link).await.receivings.len() == before + 1).await;
+        until("the upload runs", async || app.request(link).await.receivings.len() == before + 1).await;
         Self { raw, rest: rest.to_vec() }
     }
 
@@ -192,22 +192,22 @@ impl Half {
 }
 
 /// No erasure secret lives, no chunk lies here, no upload is noted anywhere, once the worker has destroyed what was given up.
-pub async fn assert_nothing_held(house: &House, why: &str) {
-    house.clean().await;
-    assert_eq!(house.portal.erasure.live().unwrap(), vec![], "{why}");
-    assert_eq!(house.portal.blobs.documents().await.unwrap(), vec![], "{why}");
-    assert_eq!(house.portal.records.live_documents().await.unwrap(), vec![], "{why}");
-    assert!(house.portal.in_flight.is_empty(), "{why}");
+pub async fn assert_nothing_held(app: &TestApp, why: &str) {
+    app.clean().await;
+    assert_eq!(app.portal.erasure.live().unwrap(), vec![], "{why}");
+    assert_eq!(app.portal.blobs.documents().await.unwrap(), vec![], "{why}");
+    assert_eq!(app.portal.records.live_documents().await.unwrap(), vec![], "{why}");
+    assert!(app.portal.in_flight.is_empty(), "{why}");
 }
 
 /// The same, as soon as the portal has noticed that nobody is there any more.
-pub async fn until_nothing_held(house: &House) {
+pub async fn until_nothing_held(app: &TestApp) {
     until("everything is destroyed", async || {
-        house.clean().await;
-        house.portal.in_flight.is_empty()
-            && house.portal.erasure.live().unwrap().is_empty()
-            && house.portal.blobs.documents().await.unwrap().is_empty()
-            && house.portal.records.live_documents().await.unwrap().is_empty()
+        app.clean().await;
+        app.portal.in_flight.is_empty()
+            && app.portal.erasure.live().unwrap().is_empty()
+            && app.portal.blobs.documents().await.unwrap().is_empty()
+            && app.portal.records.live_documents().await.unwrap().is_empty()
     })
     .await;
 }

@@ -10,7 +10,7 @@ use reqwest::Response;
 use time::Duration;
 
 use crate::raw::{Answer, Raw, assert_nothing_held, until_nothing_held};
-use crate::support::{House, Link, Wish, ask, png, sha256, until};
+use crate::support::{Link, TestApp, TestOptions, ask, png, sha256, until};
 
 mod clients;
 mod crash;
@@ -18,23 +18,23 @@ mod refused;
 
 /// One part of a link, as a tus client sees it.
 pub struct Part<'a> {
-    pub house: &'a House,
+    pub app: &'a TestApp,
     pub path: String,
 }
 
 impl<'a> Part<'a> {
-    pub fn of(house: &'a House, link: &Link, name: &str) -> Self {
+    pub fn of(app: &'a TestApp, link: &Link, name: &str) -> Self {
         Self {
-            house,
+            app,
             path: format!("{}/parts/{name}", link.path),
         }
     }
 
     fn request(&self, method: &str) -> reqwest::RequestBuilder {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-        self.house
+        self.app
             .http
-            .request(method, self.house.public(&self.path))
+            .request(method, self.app.public(&self.path))
             .header("Tus-Resumable", "1.0.0")
     }
 
@@ -99,7 +99,7 @@ impl<'a> Part<'a> {
 
     /// A PATCH that stands still after some of its bytes.
     pub async fn stalled(&self, offset: u64, bytes: &[u8], sent: usize) -> Raw {
-        let mut raw = Raw::to(self.house).await;
+        let mut raw = Raw::to(self.app).await;
         let head = format!(
             "PATCH {} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\n\
              Content-Type: application/offset+octet-stream\r\nContent-Length: {}\r\n\r\n",
@@ -119,33 +119,33 @@ pub async fn code(response: Response) -> String {
     response.headers()["problem-code"].to_str().unwrap().to_owned()
 }
 
-fn roomy() -> Wish {
-    Wish {
+fn roomy() -> TestOptions {
+    TestOptions {
         more: "[limits]\nuploads = 200\nuploads_per_address = 200\nuploads_per_link = 200\n".into(),
-        ..Wish::default()
+        ..TestOptions::default()
     }
 }
 
 /// Erasure secrets and documents with chunks.
-async fn held(house: &House) -> (usize, usize) {
-    house.clean().await;
-    let live = house.portal.erasure.live().unwrap().len();
-    (live, house.portal.blobs.documents().await.unwrap().len())
+async fn held(app: &TestApp) -> (usize, usize) {
+    app.clean().await;
+    let live = app.portal.erasure.live().unwrap().len();
+    (live, app.portal.blobs.documents().await.unwrap().len())
 }
 
 #[tokio::test]
 async fn a_part_in_pieces_arrives_whole_and_the_last_part_is_the_drop() {
-    let house = House::new().await;
-    let link = house.link().await;
+    let app = TestApp::new().await;
+    let link = app.link().await;
     let (front, back) = (png(1, 3_000_000), png(2, 150_000));
-    let part = Part::of(&house, &link, "front");
+    let part = Part::of(&app, &link, "front");
     let begun = part.begin(front.len()).await;
     assert_eq!(begun.status(), 201);
     assert_eq!(begun.headers()["tus-resumable"], "1.0.0");
     assert!(begun.headers()["location"].to_str().unwrap().starts_with(&part.path));
     assert!(begun.headers()["upload-expires"].to_str().unwrap().ends_with(" GMT"));
     assert_eq!(part.offset().await, 0);
-    assert_eq!(house.state(&link).await, RequestState::Receiving);
+    assert_eq!(app.state(&link).await, RequestState::Receiving);
     let mut at = 0;
     for size in [1usize, 70_000, 65_512, 10, 1_500_000, 0, 131_024, front.len()] {
         let piece = &front[at..front.len().min(at + size)];
@@ -162,36 +162,36 @@ async fn a_part_in_pieces_arrives_whole_and_the_last_part_is_the_drop() {
     );
     assert_eq!(head.headers()["cache-control"], "no-store");
     assert_eq!(
-        held(&house).await,
+        held(&app).await,
         (1, 1),
         "what was staged died with its secret; the sealed part waits"
     );
-    let page = house.http.get(house.public(&link.path)).send().await.unwrap().text().await.unwrap();
+    let page = app.http.get(app.public(&link.path)).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("✓ Arrived and sealed") && page.contains("data-tus"), "{page}");
     assert!(!page.contains("pass.png"));
 
-    let answer = Part::of(&house, &link, "back").send(&back).await;
+    let answer = Part::of(&app, &link, "back").send(&back).await;
     assert_eq!(answer.status(), 204);
     assert_eq!(number(&answer, "upload-offset"), back.len() as u64);
-    assert_eq!(house.state(&link).await, RequestState::Received);
+    assert_eq!(app.state(&link).await, RequestState::Received);
     let gone = part.head().await;
     assert_eq!(gone.status(), 410);
     assert_eq!(code(gone).await, "link.already_received");
-    let log = house.log(&link).await;
+    let log = app.log(&link).await;
     assert!(log.contains(&"part.received part=front".to_owned()), "{log:?}");
-    house.work().await;
-    let received = house.received().await;
+    app.work().await;
+    let received = app.received().await;
     assert_eq!(received[0]["parts"][0]["sha256"], sha256(&front));
     assert_eq!(received[0]["parts"][1]["sha256"], sha256(&back));
-    assert_nothing_held(&house, "after the purge").await;
+    assert_nothing_held(&app, "after the purge").await;
 }
 
 #[tokio::test]
 async fn every_cut_leaves_an_offset_of_durable_bytes() {
-    let house = House::new().await;
-    let link = house.link_for("passport", None).await;
+    let app = TestApp::new().await;
+    let link = app.link_for("passport", None).await;
     let file = png(3, 2_500_000);
-    let part = Part::of(&house, &link, "front");
+    let part = Part::of(&app, &link, "front");
     part.begin(file.len()).await;
     let mut at = 0u64;
     for (round, share) in [1usize, 65_512, 200_001, 65_511, 1_048_576, 3, 700_000].into_iter().enumerate() {
@@ -217,8 +217,8 @@ async fn every_cut_leaves_an_offset_of_durable_bytes() {
         let stands = part.offset().await;
         assert!(stands >= at && stands <= whole, "{stands} after {at} and {share} more");
         // What kill -9 would leave at this instant says the same, or more.
-        let (struck, _folder) = house.struck().await;
-        let request = struck.portal.records.request(link.id).await.unwrap().unwrap();
+        let (crashed, _folder) = app.crash_copy().await;
+        let request = crashed.portal.records.request(link.id).await.unwrap().unwrap();
         let offset = request.receivings[0].staged().unwrap().offset;
         assert!(offset >= stands, "told {stands}, durable {offset}");
         at = stands;
@@ -233,16 +233,16 @@ async fn every_cut_leaves_an_offset_of_durable_bytes() {
             other => panic!("{other}"),
         }
     }
-    house.work().await;
-    assert_eq!(house.has("applicant-1").await, [(sha256(&file), 1)]);
+    app.work().await;
+    assert_eq!(app.has("applicant-1").await, [(sha256(&file), 1)]);
 }
 
 #[tokio::test]
 async fn a_second_device_takes_a_stalled_upload_over_at_once() {
-    let house = House::new().await;
-    let link = house.link_for("passport", None).await;
+    let app = TestApp::new().await;
+    let link = app.link_for("passport", None).await;
     let file = png(4, 2_000_000);
-    let part = Part::of(&house, &link, "front");
+    let part = Part::of(&app, &link, "front");
     part.begin(file.len()).await;
     let mut first = part.stalled(0, &file, 300_000).await;
     until("the first device stands", async || part.offset().await == 300_000).await;
@@ -258,16 +258,16 @@ async fn a_second_device_takes_a_stalled_upload_over_at_once() {
     first.send(&file[300_000..400_000]).await;
     let late = first.answer().await;
     assert!([409, 410].contains(&late.status), "{late:?}");
-    house.work().await;
-    assert_eq!(house.has("applicant-1").await, [(sha256(&file), 1)]);
+    app.work().await;
+    assert_eq!(app.has("applicant-1").await, [(sha256(&file), 1)]);
 }
 
 #[tokio::test]
 async fn the_older_stream_stops_as_soon_as_a_newer_one_comes() {
-    let house = House::new().await;
-    let link = house.link_for("passport", None).await;
+    let app = TestApp::new().await;
+    let link = app.link_for("passport", None).await;
     let file = png(5, 1_000_000);
-    let part = Part::of(&house, &link, "front");
+    let part = Part::of(&app, &link, "front");
     part.begin(file.len()).await;
     let first = part.stalled(0, &file, 100_000).await;
     until("the first device stands", async || part.offset().await == 100_000).await;
@@ -280,202 +280,199 @@ async fn the_older_stream_stops_as_soon_as_a_newer_one_comes() {
 
 #[tokio::test]
 async fn racing_patches_give_one_file() {
-    let house = House::wished(roomy()).await;
-    let link = house.link_for("passport", None).await;
+    let app = TestApp::with_options(roomy()).await;
+    let link = app.link_for("passport", None).await;
     let file = png(6, 400_000);
-    let part = Part::of(&house, &link, "front");
+    let part = Part::of(&app, &link, "front");
     part.begin(file.len()).await;
     let answers = futures_util::future::join_all((0..64).map(|_| part.patch(0, &file))).await;
     let statuses: Vec<_> = answers.iter().map(|a| a.status().as_u16()).collect();
     // Whoever sealed it was answered; if that one was overtaken while nobody else began, its bytes are here and one more PATCH ends it.
     assert!(statuses.iter().all(|s| [204, 409, 410].contains(s)), "{statuses:?}");
-    if house.state(&link).await != RequestState::Received {
+    if app.state(&link).await != RequestState::Received {
         let at = part.offset().await;
         assert_eq!(part.patch(at, &file[at as usize..]).await.status(), 204);
     }
     assert!(statuses.iter().filter(|s| **s == 204).count() <= 1, "{statuses:?}");
-    assert_eq!(held(&house).await, (1, 1));
-    house.work().await;
-    assert_eq!(house.has("applicant-1").await, [(sha256(&file), 1)]);
-    assert_nothing_held(&house, "after the purge").await;
+    assert_eq!(held(&app).await, (1, 1));
+    app.work().await;
+    assert_eq!(app.has("applicant-1").await, [(sha256(&file), 1)]);
+    assert_nothing_held(&app, "after the purge").await;
 }
 
 #[tokio::test]
 async fn both_parts_at_once_commit_once() {
-    let house = House::wished(roomy()).await;
+    let app = TestApp::with_options(roomy()).await;
     for round in 0..12 {
-        let link = house.link().await;
+        let link = app.link().await;
         let (front, back) = (png(100 + round, 90_000), png(200 + round, 90_000));
-        let (one, other) = (Part::of(&house, &link, "front"), Part::of(&house, &link, "back"));
+        let (one, other) = (Part::of(&app, &link, "front"), Part::of(&app, &link, "back"));
         let (a, b) = tokio::join!(one.send(&front), other.send(&back));
         assert_eq!((a.status().as_u16(), b.status().as_u16()), (204, 204), "round {round}");
-        assert_eq!(house.state(&link).await, RequestState::Received);
-        house.work().await;
+        assert_eq!(app.state(&link).await, RequestState::Received);
+        app.work().await;
     }
-    let received = house.received().await;
+    let received = app.received().await;
     assert_eq!(received.len(), 12);
     assert!(received.iter().all(|r| r["deliveries"] == 1));
-    assert_nothing_held(&house, "after the purges").await;
+    assert_nothing_held(&app, "after the purges").await;
 }
 
 #[tokio::test]
 async fn unfinished_bytes_end_after_an_hour_secret_first() {
-    let (wish, hands) = Wish::default().with_hands();
-    let house = House::wished(wish).await;
-    let link = house.link().await;
+    let (options, clock) = TestOptions::default().with_clock();
+    let app = TestApp::with_options(options).await;
+    let link = app.link().await;
     let (front, back) = (png(7, 200_000), png(8, 900_000));
-    assert_eq!(Part::of(&house, &link, "front").send(&front).await.status(), 204);
-    hands.forward(Duration::minutes(59));
-    let part = Part::of(&house, &link, "back");
+    assert_eq!(Part::of(&app, &link, "front").send(&front).await.status(), 204);
+    clock.forward(Duration::minutes(59));
+    let part = Part::of(&app, &link, "back");
     part.begin(back.len()).await;
     part.patch(0, &back[..500_000]).await;
     // What came last keeps the whole submission.
-    hands.forward(Duration::minutes(59));
-    house.work().await;
+    clock.forward(Duration::minutes(59));
+    app.work().await;
     assert_eq!(part.offset().await, 500_000);
-    assert_eq!(held(&house).await, (2, 2));
-    hands.forward(Duration::minutes(1));
+    assert_eq!(held(&app).await, (2, 2));
+    clock.forward(Duration::minutes(1));
     // A crash between the two: the secrets are gone, the rows still own the chunks.
-    for live in house.portal.erasure.live().unwrap() {
-        house.portal.erasure.destroy(&live.doc_id, &live.slot).unwrap();
+    for live in app.portal.erasure.live().unwrap() {
+        app.portal.erasure.destroy(&live.doc_id, &live.slot).unwrap();
     }
     assert_eq!(part.head().await.status(), 404, "without its secret there is no upload");
-    house.work().await;
-    assert_nothing_held(&house, "after an hour").await;
-    assert_eq!(house.state(&link).await, RequestState::Awaiting);
-    assert_eq!(house.drop_files(&link, &[("front", &front), ("back", &back)]).await.status(), 200);
+    app.work().await;
+    assert_nothing_held(&app, "after an hour").await;
+    assert_eq!(app.state(&link).await, RequestState::Awaiting);
+    assert_eq!(app.drop_files(&link, &[("front", &front), ("back", &back)]).await.status(), 200);
 }
 
 #[tokio::test]
 async fn the_worker_ends_what_is_too_old_and_only_that() {
-    let (wish, hands) = Wish::default().with_hands();
-    let house = House::wished(wish).await;
-    let link = house.link_for("passport", None).await;
-    let part = Part::of(&house, &link, "front");
+    let (options, clock) = TestOptions::default().with_clock();
+    let app = TestApp::with_options(options).await;
+    let link = app.link_for("passport", None).await;
+    let part = Part::of(&app, &link, "front");
     part.begin(900_000).await;
-    assert_eq!(house.work_due().await, 0, "nothing is due yet");
-    hands.forward(Duration::minutes(60) - Duration::milliseconds(1));
-    assert_eq!(house.work_due().await, 0);
-    hands.forward(Duration::milliseconds(1));
-    assert!(house.work_due().await > 0);
-    assert_nothing_held(&house, "an hour later").await;
+    assert_eq!(app.work_due().await, 0, "nothing is due yet");
+    clock.forward(Duration::minutes(60) - Duration::milliseconds(1));
+    assert_eq!(app.work_due().await, 0);
+    clock.forward(Duration::milliseconds(1));
+    assert!(app.work_due().await > 0);
+    assert_nothing_held(&app, "an hour later").await;
     assert_eq!(part.head().await.status(), 404);
     // With the link, and its grace, at the latest.
     let mut short = ask("applicant-2", "passport");
     short.expires = Expiry::In(Duration::minutes(20));
-    let link = house.issue(short).await;
-    Part::of(&house, &link, "front").begin(900_000).await;
-    hands.forward(Duration::minutes(34));
-    house.work_due().await;
-    assert_eq!(held(&house).await.0, 1);
-    hands.forward(Duration::minutes(1));
-    house.work_due().await;
-    assert_nothing_held(&house, "after the link's grace").await;
-    assert_eq!(house.state(&link).await, RequestState::Expired);
+    let link = app.issue(short).await;
+    Part::of(&app, &link, "front").begin(900_000).await;
+    clock.forward(Duration::minutes(34));
+    app.work_due().await;
+    assert_eq!(held(&app).await.0, 1);
+    clock.forward(Duration::minutes(1));
+    app.work_due().await;
+    assert_nothing_held(&app, "after the link's grace").await;
+    assert_eq!(app.state(&link).await, RequestState::Expired);
 }
 
 #[tokio::test]
 async fn a_patch_that_began_in_time_may_end_in_the_grace() {
-    let (wish, hands) = Wish::default().with_hands();
-    let house = House::wished(wish).await;
+    let (options, clock) = TestOptions::default().with_clock();
+    let app = TestApp::with_options(options).await;
     let mut short = ask("applicant-1", "passport");
     short.expires = Expiry::In(Duration::minutes(1));
-    let link = house.issue(short).await;
+    let link = app.issue(short).await;
     let file = png(9, 300_000);
-    let part = Part::of(&house, &link, "front");
+    let part = Part::of(&app, &link, "front");
     part.begin(file.len()).await;
     let mut raw = part.stalled(0, &file, 100_000).await;
     until("it runs", async || part.offset().await == 100_000).await;
-    hands.forward(Duration::minutes(15));
+    clock.forward(Duration::minutes(15));
     assert_eq!(part.head().await.status(), 410);
     raw.send(&file[100_000..]).await;
     assert_eq!(raw.answer().await.status, 204);
-    assert_eq!(house.state(&link).await, RequestState::Received);
+    assert_eq!(app.state(&link).await, RequestState::Received);
 }
 
 #[tokio::test]
 async fn a_revocation_destroys_what_is_on_its_way_and_stops_who_sends() {
-    let house = House::new().await;
-    let link = house.link().await;
+    let app = TestApp::new().await;
+    let link = app.link().await;
     let (front, back) = (png(10, 100_000), png(11, 2_000_000));
-    assert_eq!(Part::of(&house, &link, "front").send(&front).await.status(), 204);
-    let part = Part::of(&house, &link, "back");
+    assert_eq!(Part::of(&app, &link, "front").send(&front).await.status(), 204);
+    let part = Part::of(&app, &link, "back");
     part.begin(back.len()).await;
     let raw = part.stalled(0, &back, 1_200_000).await;
     until("it runs", async || part.offset().await == 1_200_000).await;
-    issue::revoke(&house.portal, link.id, Actor::Operator).await.unwrap();
+    issue::revoke(&app.portal, link.id, Actor::Operator).await.unwrap();
     let told = raw.answer().await;
     assert_eq!((told.status, told.headers["problem-code"].as_str()), (410, "link.revoked"));
     assert_eq!(part.head().await.status(), 410);
-    assert_eq!(house.state(&link).await, RequestState::Revoked);
-    until_nothing_held(&house).await;
-    house.work_due().await;
+    assert_eq!(app.state(&link).await, RequestState::Revoked);
+    until_nothing_held(&app).await;
+    app.work_due().await;
 }
 
 #[tokio::test]
 async fn a_reissued_link_begins_anew() {
-    let house = House::new().await;
-    let link = house.link_for("passport", None).await;
+    let app = TestApp::new().await;
+    let link = app.link_for("passport", None).await;
     let file = png(12, 300_000);
-    let part = Part::of(&house, &link, "front");
+    let part = Part::of(&app, &link, "front");
     part.begin(file.len()).await;
     part.patch(0, &file[..200_000]).await;
-    let again = issue::reissue(&house.portal, link.id, Expiry::Default, None, Actor::Operator, None)
+    let again = issue::reissue(&app.portal, link.id, Expiry::Default, None, Actor::Operator, None)
         .await
         .unwrap();
-    let again = house.known(again);
-    assert_nothing_held(&house, "what came through the old link").await;
+    let again = app.known(again);
+    assert_nothing_held(&app, "what came through the old link").await;
     assert_eq!(part.head().await.status(), 410);
-    let part = Part::of(&house, &again, "front");
+    let part = Part::of(&app, &again, "front");
     assert_eq!(part.head().await.status(), 404);
     assert_eq!(part.send(&file).await.status(), 204);
 }
 
 #[tokio::test]
 async fn taken_back_is_gone() {
-    let house = House::new().await;
-    let link = house.link().await;
+    let app = TestApp::new().await;
+    let link = app.link().await;
     let (front, back) = (png(13, 300_000), png(14, 300_000));
-    let (one, other) = (Part::of(&house, &link, "front"), Part::of(&house, &link, "back"));
+    let (one, other) = (Part::of(&app, &link, "front"), Part::of(&app, &link, "back"));
     assert_eq!(one.delete().await.status(), 404);
     one.begin(front.len()).await;
     one.patch(0, &front[..200_000]).await;
     assert_eq!(one.delete().await.status(), 204);
-    assert_nothing_held(&house, "an unfinished one").await;
+    assert_nothing_held(&app, "an unfinished one").await;
     assert_eq!(one.head().await.status(), 404);
     assert_eq!(one.patch(200_000, &front[200_000..]).await.status(), 404);
     // A sealed part, alone in its submission.
     assert_eq!(one.send(&front).await.status(), 204);
     assert_eq!(one.delete().await.status(), 204);
-    assert_nothing_held(&house, "a sealed one").await;
+    assert_nothing_held(&app, "a sealed one").await;
     // Somebody sends while it is taken back.
     one.begin(front.len()).await;
     let raw = one.stalled(0, &front, 200_000).await;
     until("it runs", async || one.offset().await == 200_000).await;
     assert_eq!(one.delete().await.status(), 204);
     assert_eq!(raw.answer().await.status, 409);
-    until_nothing_held(&house).await;
-    assert_eq!(house.state(&link).await, RequestState::Awaiting);
+    until_nothing_held(&app).await;
+    assert_eq!(app.state(&link).await, RequestState::Awaiting);
     assert_eq!(one.send(&front).await.status(), 204);
     assert_eq!(other.send(&back).await.status(), 204);
 }
 
 #[tokio::test]
 async fn a_new_photo_takes_the_place_of_the_old_one() {
-    let house = House::new().await;
-    let link = house.link().await;
+    let app = TestApp::new().await;
+    let link = app.link().await;
     let (bad, good, back) = (png(15, 900_000), png(16, 300_000), png(17, 100_000));
-    let part = Part::of(&house, &link, "front");
+    let part = Part::of(&app, &link, "front");
     let first = part.begin(bad.len()).await;
     let first = first.headers()["location"].to_str().unwrap().to_owned();
     part.patch(0, &bad[..700_000]).await;
     let second = part.begin(good.len()).await;
     assert_ne!(second.headers()["location"], first.as_str());
-    assert_eq!(held(&house).await.0, 1, "the old secret is gone");
-    let old = Part {
-        house: &house,
-        path: first,
-    };
+    assert_eq!(held(&app).await.0, 1, "the old secret is gone");
+    let old = Part { app: &app, path: first };
     assert_eq!(old.head().await.status(), 404, "the old address knows that it was replaced");
     assert_eq!(old.patch(0, &bad).await.status(), 404);
     assert_eq!(old.delete().await.status(), 404);
@@ -484,43 +481,43 @@ async fn a_new_photo_takes_the_place_of_the_old_one() {
     assert_eq!(part.send(&bad).await.status(), 204);
     assert_eq!(part.offset().await, bad.len() as u64);
     assert_eq!(part.send(&good).await.status(), 204);
-    assert_eq!(Part::of(&house, &link, "back").send(&back).await.status(), 204);
-    house.work().await;
-    let received = house.received().await;
+    assert_eq!(Part::of(&app, &link, "back").send(&back).await.status(), 204);
+    app.work().await;
+    let received = app.received().await;
     assert_eq!(received[0]["parts"][0]["sha256"], sha256(&good));
     assert_eq!(received[0]["parts"][1]["sha256"], sha256(&back));
-    assert_nothing_held(&house, "after the purge").await;
+    assert_nothing_held(&app, "after the purge").await;
 }
 
 #[tokio::test]
 async fn a_form_brings_what_is_missing_or_wins_as_a_whole() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let (front, back, other) = (png(18, 200_000), png(19, 300_000), png(20, 250_000));
     // Only the missing side.
-    let link = house.link().await;
-    assert_eq!(Part::of(&house, &link, "front").send(&front).await.status(), 204);
-    let answer = house.drop_files(&link, &[("back", &back)]).await;
+    let link = app.link().await;
+    assert_eq!(Part::of(&app, &link, "front").send(&front).await.status(), 204);
+    let answer = app.drop_files(&link, &[("back", &back)]).await;
     assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
     // Both, although one is here: the newer one counts.
-    let both = house.link().await;
-    assert_eq!(Part::of(&house, &both, "front").send(&front).await.status(), 204);
-    assert_eq!(house.drop_files(&both, &[("front", &other), ("back", &back)]).await.status(), 200);
+    let both = app.link().await;
+    assert_eq!(Part::of(&app, &both, "front").send(&front).await.status(), 204);
+    assert_eq!(app.drop_files(&both, &[("front", &other), ("back", &back)]).await.status(), 200);
     // The form is first: what an upload has staged is destroyed with it.
-    let beaten = house.link().await;
-    let part = Part::of(&house, &beaten, "front");
+    let beaten = app.link().await;
+    let part = Part::of(&app, &beaten, "front");
     part.begin(front.len()).await;
     part.patch(0, &front[..100_000]).await;
-    assert_eq!(house.drop_files(&beaten, &[("front", &other), ("back", &back)]).await.status(), 200);
+    assert_eq!(app.drop_files(&beaten, &[("front", &other), ("back", &back)]).await.status(), 200);
     assert_eq!(part.patch(100_000, &front[100_000..]).await.status(), 410);
-    assert_eq!(held(&house).await, (3, 3));
+    assert_eq!(held(&app).await, (3, 3));
     // A form whose second file is refused leaves the side that was here before, and keeps what it brought well.
-    let kept = house.link().await;
-    assert_eq!(Part::of(&house, &kept, "front").send(&front).await.status(), 204);
-    assert_eq!(house.drop_files(&kept, &[("back", b"<html>no photo</html>")]).await.status(), 415);
-    assert_eq!(Part::of(&house, &kept, "front").offset().await, front.len() as u64);
-    assert_eq!(house.drop_files(&kept, &[("back", &back)]).await.status(), 200);
-    house.work().await;
-    let received = house.received().await;
+    let kept = app.link().await;
+    assert_eq!(Part::of(&app, &kept, "front").send(&front).await.status(), 204);
+    assert_eq!(app.drop_files(&kept, &[("back", b"<html>no photo</html>")]).await.status(), 415);
+    assert_eq!(Part::of(&app, &kept, "front").offset().await, front.len() as u64);
+    assert_eq!(app.drop_files(&kept, &[("back", &back)]).await.status(), 200);
+    app.work().await;
+    let received = app.received().await;
     let sides: Vec<_> = received
         .iter()
         .map(|r| (r["parts"][0]["sha256"].clone(), r["parts"][1]["sha256"].clone()))
@@ -529,15 +526,15 @@ async fn a_form_brings_what_is_missing_or_wins_as_a_whole() {
     assert!(sides.iter().all(|(_, b)| *b == sha256(&back)));
     assert_eq!(sides.iter().filter(|(f, _)| *f == sha256(&front)).count(), 2);
     assert_eq!(sides.iter().filter(|(f, _)| *f == sha256(&other)).count(), 2);
-    assert_nothing_held(&house, "after the purges").await;
+    assert_nothing_held(&app, "after the purges").await;
 }
 
 #[tokio::test]
 async fn the_beginning_may_come_with_the_creation() {
-    let house = House::new().await;
-    let link = house.link_for("passport", None).await;
+    let app = TestApp::new().await;
+    let link = app.link_for("passport", None).await;
     let file = png(21, 300_000);
-    let part = Part::of(&house, &link, "front");
+    let part = Part::of(&app, &link, "front");
     let with = |bytes: &[u8]| {
         part.request("POST")
             .header("Upload-Length", file.len())
@@ -552,8 +549,8 @@ async fn the_beginning_may_come_with_the_creation() {
         (answer.status().as_u16(), number(&answer, "upload-offset")),
         (201, file.len() as u64)
     );
-    house.work().await;
-    assert_eq!(house.has("applicant-1").await, [(sha256(&file), 1)]);
+    app.work().await;
+    assert_eq!(app.has("applicant-1").await, [(sha256(&file), 1)]);
 }
 
 #[tokio::test]
@@ -562,10 +559,14 @@ async fn a_slow_sender_is_told_so_and_loses_nothing() {
         idle: Wait::from_secs(3),
         ..Pace::default()
     };
-    let house = House::wished(Wish { pace, ..Wish::default() }).await;
-    let link = house.link_for("passport", None).await;
+    let app = TestApp::with_options(TestOptions {
+        pace,
+        ..TestOptions::default()
+    })
+    .await;
+    let link = app.link_for("passport", None).await;
     let file = png(22, 300_000);
-    let part = Part::of(&house, &link, "front");
+    let part = Part::of(&app, &link, "front");
     part.begin(file.len()).await;
     let answer: Answer = part.stalled(0, &file, 123_456).await.answer().await;
     assert_eq!((answer.status, answer.headers["problem-code"].as_str()), (408, "request.too_slow"));
@@ -575,14 +576,14 @@ async fn a_slow_sender_is_told_so_and_loses_nothing() {
 
 #[tokio::test]
 async fn nothing_readable_is_on_the_disk_while_an_upload_waits() {
-    let house = House::new().await;
-    let link = house.link().await;
+    let app = TestApp::new().await;
+    let link = app.link().await;
     // Marks in the file itself and in its name, at rest in every stage.
     let mut file = png(23, 700_000);
     let mark = b"CANARY-of-the-applicant";
     file[200_000..200_000 + mark.len()].copy_from_slice(mark);
     file[650_000..650_000 + mark.len()].copy_from_slice(mark);
-    let part = Part::of(&house, &link, "front");
+    let part = Part::of(&app, &link, "front");
     let name = data_encoding::BASE64.encode(b"CANARY-of-the-applicant.png");
     let begun = part
         .request("POST")
@@ -596,7 +597,7 @@ async fn nothing_readable_is_on_the_disk_while_an_upload_waits() {
     let raw = part.stalled(660_000, &file[660_000..], 20_000).await;
     until("it runs", async || part.offset().await == 680_000).await;
     let scan = || {
-        for path in house.files() {
+        for path in app.files() {
             let bytes = std::fs::read(&path).unwrap();
             assert!(!bytes.windows(mark.len()).any(|w| w == mark), "{}", path.display());
             let token = link.token.as_bytes();

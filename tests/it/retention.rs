@@ -13,24 +13,24 @@ use nightdrop::workflow::{forward, issue};
 use serde_json::json;
 use time::Duration;
 
-use crate::support::{Hands, House, Link, Wish};
+use crate::support::{Link, TestApp, TestClock, TestOptions};
 
 const HOUR: Duration = Duration::hours(1);
 /// A provider that nobody answers for.
 const GONE: &str = "[retention]\nundelivered = \"2h\"\n[providers.gone]\nkind = \"sandbox\"\nbase_url = \"http://127.0.0.1:9\"\napi_key_file = \"sandbox-key\"\n\
                     [providers.desk]\nkind = \"manual\"\n";
 
-fn wish(confirm: &'static str) -> (Wish, Hands) {
-    let wish = Wish {
+fn options(confirm: &'static str) -> (TestOptions, TestClock) {
+    let options = TestOptions {
         confirm,
         more: GONE.to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     };
-    wish.with_hands()
+    options.with_clock()
 }
 
-async fn document(house: &House, link: &Link) -> Document {
-    house.request(link).await.document().unwrap().clone()
+async fn document(app: &TestApp, link: &Link) -> Document {
+    app.request(link).await.document().unwrap().clone()
 }
 
 fn code(request: &DocumentRequest) -> String {
@@ -41,38 +41,38 @@ fn code(request: &DocumentRequest) -> String {
 }
 
 /// The request is purged for `cause`, with a chained receipt, and nothing of the document is left.
-pub async fn gone_for(house: &House, link: &Link, document: &Document, cause: &str) {
-    let request = house.request(link).await;
-    assert_eq!(request.stage, Stage::Purged, "{:#?}", house.log(link).await);
+pub async fn gone_for(app: &TestApp, link: &Link, document: &Document, cause: &str) {
+    let request = app.request(link).await;
+    assert_eq!(request.stage, Stage::Purged, "{:#?}", app.log(link).await);
     let stone = request.tombstones.last().unwrap();
-    assert_eq!(stone.cause.code(), cause, "{:#?}", house.log(link).await);
-    let receipt = house.portal.records.deletion_receipt(stone.receipt).await.unwrap().unwrap().receipt;
+    assert_eq!(stone.cause.code(), cause, "{:#?}", app.log(link).await);
+    let receipt = app.portal.records.deletion_receipt(stone.receipt).await.unwrap().unwrap().receipt;
     assert_eq!((receipt.erasure.cause.as_str(), receipt.erasure.document), (cause, document.id));
     assert!(receipt.erasure.erased_at <= receipt.erasure.purged_at);
     assert!(
-        house.portal.erasure.get(&document.id.0, &document.slot).is_err(),
+        app.portal.erasure.get(&document.id.0, &document.slot).is_err(),
         "the secret is gone"
     );
     assert!(
-        !house.portal.blobs.documents().await.unwrap().contains(&document.id),
+        !app.portal.blobs.documents().await.unwrap().contains(&document.id),
         "the chunks are gone"
     );
-    assert_eq!(house.portal.records.by_document(document.id).await.unwrap(), None);
+    assert_eq!(app.portal.records.by_document(document.id).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn a_provider_that_stays_down_does_not_keep_a_document_beyond_its_deadline() {
-    let (wish, hands) = wish("received");
-    let house = House::wished(wish).await;
-    let link = house.link_at("gone", "applicant-1").await;
-    house.drop_front(&link, 1).await;
-    let document = document(&house, &link).await;
-    let took = house
-        .work_until(&hands, HOUR * 5, async |h| h.state(&link).await == RequestState::Purged)
+    let (options, clock) = options("received");
+    let app = TestApp::with_options(options).await;
+    let link = app.link_at("gone", "applicant-1").await;
+    app.drop_front(&link, 1).await;
+    let document = document(&app, &link).await;
+    let took = app
+        .work_until(&clock, HOUR * 5, async |h| h.state(&link).await == RequestState::Purged)
         .await;
     assert_eq!(took, HOUR * 2);
-    gone_for(&house, &link, &document, "deadline").await;
-    let log = house.log(&link).await;
+    gone_for(&app, &link, &document, "deadline").await;
+    let log = app.log(&link).await;
     let failed = log
         .iter()
         .filter(|l| l.starts_with("delivery.failed code=provider.unreachable"))
@@ -82,59 +82,58 @@ async fn a_provider_that_stays_down_does_not_keep_a_document_beyond_its_deadline
 
 #[tokio::test]
 async fn an_agent_may_purge_in_every_phase() {
-    let (wish, hands) = wish("verdict");
-    let house = House::wished(wish).await;
-    house.sandbox.set_callback(None);
+    let (options, clock) = options("verdict");
+    let app = TestApp::with_options(options).await;
+    app.sandbox.set_callback(None);
     for phase in ["pending", "sending", "uncertain", "awaiting", "attention"] {
-        let link = house.link_at("sandbox", &format!("applicant-{phase}")).await;
-        house.drop_front(&link, 1).await;
-        let document = document(&house, &link).await;
+        let link = app.link_at("sandbox", &format!("applicant-{phase}")).await;
+        app.drop_front(&link, 1).await;
+        let document = document(&app, &link).await;
         let plan = match phase {
             "uncertain" => json!(["drop"]),
             "awaiting" => json!(["pending:9"]),
             "attention" => json!(["400"]),
             _ => json!([]),
         };
-        house.plan(plan).await;
+        app.plan(plan).await;
         match phase {
             "pending" => {}
             "sending" => {
-                lease_and_start(&house, &link).await;
-                let refused = house
+                lease_and_start(&app, &link).await;
+                let refused = app
                     .portal
                     .records
                     .transition(link.id, Transition::MarkUploaded { by: Actor::Operator })
                     .await;
                 assert!(refused.is_err(), "not while bytes may be on their way");
             }
-            _ => drop(house.work_due().await),
+            _ => drop(app.work_due().await),
         }
-        issue::request_purge(&house.portal, link.id, Actor::Operator).await.unwrap();
+        issue::request_purge(&app.portal, link.id, Actor::Operator).await.unwrap();
         if phase == "sending" {
-            assert_eq!(house.work_due().await, 0, "whoever sends finishes first");
-            hands.forward(forward::LEASE);
+            assert_eq!(app.work_due().await, 0, "whoever sends finishes first");
+            clock.forward(forward::LEASE);
         }
-        house.work_due().await;
-        gone_for(&house, &link, &document, "agent").await;
+        app.work_due().await;
+        gone_for(&app, &link, &document, "agent").await;
         let sent = usize::from(phase == "awaiting");
-        assert_eq!(house.has(&format!("applicant-{phase}")).await.len(), sent, "{phase}");
-        assert!(issue::request_purge(&house.portal, link.id, Actor::Operator).await.is_err());
+        assert_eq!(app.has(&format!("applicant-{phase}")).await.len(), sent, "{phase}");
+        assert!(issue::request_purge(&app.portal, link.id, Actor::Operator).await.is_err());
     }
 }
 
 /// A worker takes the request, starts sending, and dies.
-async fn lease_and_start(house: &House, link: &Link) {
-    let until = house.portal.records.now() + forward::LEASE;
-    let request = house.portal.records.claim_due(until).await.unwrap().unwrap();
+async fn lease_and_start(app: &TestApp, link: &Link) {
+    let until = app.portal.records.now() + forward::LEASE;
+    let request = app.portal.records.claim_due(until).await.unwrap().unwrap();
     assert_eq!(request.id, link.id);
     let intent = nightdrop::domain::delivery::Intent {
         epoch: 0,
-        started_at: house.portal.records.now(),
+        started_at: app.portal.records.now(),
         digest: [0; 32],
     };
     let fence = request.fence;
-    house
-        .portal
+    app.portal
         .records
         .transition(link.id, Transition::StartSending { fence, intent })
         .await
@@ -148,114 +147,107 @@ async fn a_deadline_while_the_outcome_is_unknown_asks_first() {
         ("sandbox", "drop", "deadline"),
         ("gone", "", "deadline"),
     ] {
-        let (wish, hands) = wish("received");
-        let house = House::wished(wish).await;
-        let link = house.link_at(provider, "applicant-1").await;
-        house.drop_front(&link, 1).await;
-        let document = document(&house, &link).await;
+        let (options, clock) = options("received");
+        let app = TestApp::with_options(options).await;
+        let link = app.link_at(provider, "applicant-1").await;
+        app.drop_front(&link, 1).await;
+        let document = document(&app, &link).await;
         if provider == "gone" {
-            lease_and_start(&house, &link).await;
+            lease_and_start(&app, &link).await;
         } else {
-            house.misbehave(&[plan]).await;
-            house.work_due().await;
-            assert_eq!(house.state(&link).await, RequestState::Forwarding);
+            app.misbehave(&[plan]).await;
+            app.work_due().await;
+            assert_eq!(app.state(&link).await, RequestState::Forwarding);
         }
-        let started = house.log(&link).await.len();
-        hands.forward(document.purge_at - house.portal.records.now() + Duration::seconds(1));
-        let waited = house
-            .work_until(&hands, HOUR, async |h| h.state(&link).await == RequestState::Purged)
+        let started = app.log(&link).await.len();
+        clock.forward(document.purge_at - app.portal.records.now() + Duration::seconds(1));
+        let waited = app
+            .work_until(&clock, HOUR, async |h| h.state(&link).await == RequestState::Purged)
             .await;
-        gone_for(&house, &link, &document, cause).await;
+        gone_for(&app, &link, &document, cause).await;
         if provider == "gone" {
             // No answer at all: the grace is waited for, and not a moment longer.
             assert_eq!(waited + Duration::seconds(1), SENDING_GRACE);
-            assert!(house.log(&link).await.len() - started <= 20);
+            assert!(app.log(&link).await.len() - started <= 20);
         } else {
             assert_eq!(waited, Duration::ZERO, "one clear answer decides");
         }
-        assert_eq!(house.has("applicant-1").await.len(), usize::from(cause == "confirmed"));
+        assert_eq!(app.has("applicant-1").await.len(), usize::from(cause == "confirmed"));
     }
 }
 
 #[tokio::test]
 async fn what_is_served_by_hand_waits_for_a_person() {
-    let (wish, hands) = wish("received");
-    let house = House::wished(wish).await;
-    let link = house.link_at("desk", "applicant-1").await;
-    house.drop_front(&link, 1).await;
-    let document = document(&house, &link).await;
-    house.work_due().await;
-    assert_eq!(code(&house.request(&link).await), "provider.by_hand");
-    hands.forward(Duration::minutes(30));
-    assert_eq!(house.work_due().await, 0);
-    let marked = house
+    let (options, clock) = options("received");
+    let app = TestApp::with_options(options).await;
+    let link = app.link_at("desk", "applicant-1").await;
+    app.drop_front(&link, 1).await;
+    let document = document(&app, &link).await;
+    app.work_due().await;
+    assert_eq!(code(&app.request(&link).await), "provider.by_hand");
+    clock.forward(Duration::minutes(30));
+    assert_eq!(app.work_due().await, 0);
+    let marked = app
         .portal
         .records
         .transition(link.id, Transition::MarkUploaded { by: Actor::Operator })
         .await
         .unwrap();
-    assert_eq!(marked.state(house.portal.records.now()), RequestState::Confirmed);
+    assert_eq!(marked.state(app.portal.records.now()), RequestState::Confirmed);
     assert!(
-        house
-            .portal
+        app.portal
             .records
             .transition(link.id, Transition::MarkUploaded { by: Actor::Operator })
             .await
             .is_err()
     );
-    house.work_due().await;
-    gone_for(&house, &link, &document, "confirmed").await;
+    app.work_due().await;
+    gone_for(&app, &link, &document, "confirmed").await;
 }
 
 #[tokio::test]
 async fn a_provider_that_is_not_configured_any_more_costs_nothing() {
-    let (wish, hands) = wish("verdict");
-    let mut house = House::wished(wish).await;
-    house.sandbox.set_callback(None);
+    let (options, clock) = options("verdict");
+    let mut app = TestApp::with_options(options).await;
+    app.sandbox.set_callback(None);
     let links = [
-        house.link_at("sandbox", "applicant-0").await,
-        house.link_at("sandbox", "applicant-1").await,
-        house.link_at("sandbox", "applicant-2").await,
+        app.link_at("sandbox", "applicant-0").await,
+        app.link_at("sandbox", "applicant-1").await,
+        app.link_at("sandbox", "applicant-2").await,
     ];
     // One is delivered and waits for its verdict, one is stored there without an answer, one has not been sent yet.
-    house.misbehave(&["pending:1", "commit_then_drop"]).await;
+    app.misbehave(&["pending:1", "commit_then_drop"]).await;
     for (n, link) in links.iter().enumerate() {
         if n == 2 {
-            house.drop_front(link, 2).await;
+            app.drop_front(link, 2).await;
         } else {
-            house.drop_front(link, n as u64).await;
-            house.work_due().await;
+            app.drop_front(link, n as u64).await;
+            app.work_due().await;
         }
     }
-    let config = house.config().providers.clone();
-    house.restart_as(|c| c.providers.retain(|p| p.name.as_str() != "sandbox")).await;
-    house.work_until(&hands, HOUR, async |_| false).await;
-    assert_eq!(house.state(&links[0]).await, RequestState::AwaitingConfirmation);
-    assert_eq!(house.state(&links[1]).await, RequestState::Forwarding);
-    let request = house.request(&links[1]).await;
+    let config = app.config().providers.clone();
+    app.restart_as(|c| c.providers.retain(|p| p.name.as_str() != "sandbox")).await;
+    app.work_until(&clock, HOUR, async |_| false).await;
+    assert_eq!(app.state(&links[0]).await, RequestState::AwaitingConfirmation);
+    assert_eq!(app.state(&links[1]).await, RequestState::Forwarding);
+    let request = app.request(&links[1]).await;
     assert_eq!(request.held().unwrap().1.last_problem.as_ref().unwrap().code, "provider.unknown");
-    assert_eq!(code(&house.request(&links[2]).await), "provider.unknown");
+    assert_eq!(code(&app.request(&links[2]).await), "provider.unknown");
 
-    house.restart_as(|c| c.providers = config).await;
-    issue::retry(&house.portal, links[2].id, Actor::Operator).await.unwrap();
+    app.restart_as(|c| c.providers = config).await;
+    issue::retry(&app.portal, links[2].id, Actor::Operator).await.unwrap();
     for (n, link) in links.iter().enumerate() {
-        house
-            .work_until(&hands, HOUR, async |h| h.state(link).await == RequestState::Purged)
+        app.work_until(&clock, HOUR, async |h| h.state(link).await == RequestState::Purged)
             .await;
-        let request = house.request(link).await;
+        let request = app.request(link).await;
         assert_eq!(
             request.tombstones.last().map(|t| t.cause.code()),
             Some("confirmed"),
             "{:#?}",
-            house.log(link).await
+            app.log(link).await
         );
         assert_eq!(
-            house
-                .has(&format!("applicant-{n}"))
-                .await
-                .iter()
-                .map(|(_, n)| n)
-                .collect::<Vec<_>>(),
+            app.has(&format!("applicant-{n}")).await.iter().map(|(_, n)| n).collect::<Vec<_>>(),
             [&1]
         );
     }
@@ -263,175 +255,169 @@ async fn a_provider_that_is_not_configured_any_more_costs_nothing() {
 
 #[tokio::test]
 async fn the_applicant_is_told_truly_whether_a_document_was_passed_on() {
-    let (wish, hands) = wish("verdict");
-    let mut house = House::wished(wish).await;
-    house.sandbox.set_callback(None);
+    let (options, clock) = options("verdict");
+    let mut app = TestApp::with_options(options).await;
+    app.sandbox.set_callback(None);
     // One waits for its verdict, of one nobody knows whether it arrived, one was never taken.
-    house.misbehave(&["pending:1000", "commit_then_drop"]).await;
+    app.misbehave(&["pending:1000", "commit_then_drop"]).await;
     let mut links = Vec::new();
     for (n, provider) in ["sandbox", "sandbox", "gone"].into_iter().enumerate() {
-        let link = house.link_at(provider, &format!("applicant-{n}")).await;
-        house.drop_front(&link, n as u64).await;
-        house.work_due().await;
+        let link = app.link_at(provider, &format!("applicant-{n}")).await;
+        app.drop_front(&link, n as u64).await;
+        app.work_due().await;
         links.push(link);
     }
-    assert_eq!(house.state(&links[0]).await, RequestState::AwaitingConfirmation);
-    house.restart_as(|c| c.providers.retain(|p| p.name.as_str() != "sandbox")).await;
+    assert_eq!(app.state(&links[0]).await, RequestState::AwaitingConfirmation);
+    app.restart_as(|c| c.providers.retain(|p| p.name.as_str() != "sandbox")).await;
     let told = [
         ("yes", "Passed on, and deleted here on"),
         ("unknown", "Deleted here on"),
         ("no", "without being passed on"),
     ];
     for (link, (passed_on, sentence)) in links.iter().zip(told) {
-        house
-            .work_until(&hands, HOUR * 5, async |h| h.state(link).await == RequestState::Purged)
+        app.work_until(&clock, HOUR * 5, async |h| h.state(link).await == RequestState::Purged)
             .await;
-        let stone = house.request(link).await.tombstones[0].clone();
+        let stone = app.request(link).await.tombstones[0].clone();
         assert_eq!((stone.cause.code(), stone.passed_on.as_str()), ("deadline", passed_on));
-        let page = house.http.get(house.public(&link.path)).send().await.unwrap().text().await.unwrap();
+        let page = app.http.get(app.public(&link.path)).send().await.unwrap().text().await.unwrap();
         assert!(page.contains(sentence), "{page}");
         assert_eq!(page.contains("without being passed on"), passed_on == "no");
-        let api = house.staff(&format!("/api/v1/requests/{}", link.id));
-        let answer = house.http.get(api).bearer_auth(&house.api_key).send().await.unwrap();
+        let api = app.staff(&format!("/api/v1/requests/{}", link.id));
+        let answer = app.http.get(api).bearer_auth(&app.api_key).send().await.unwrap();
         assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["passed_on"], passed_on);
     }
 }
 
 #[tokio::test]
 async fn a_locked_vault_takes_everything_in_and_lets_nothing_out() {
-    let (wish, hands) = wish("received");
-    let wish = Wish {
+    let (options, clock) = options("received");
+    let options = TestOptions {
         passphrase: Some("correct horse"),
-        ..wish
+        ..options
     };
-    let mut house = House::wished(wish).await;
+    let mut app = TestApp::with_options(options).await;
     let mut links = Vec::new();
     for n in 0..10 {
-        let link = house.link_at("sandbox", &format!("applicant-{n}")).await;
-        house.drop_front(&link, n).await;
+        let link = app.link_at("sandbox", &format!("applicant-{n}")).await;
+        app.drop_front(&link, n).await;
         links.push(link);
     }
-    house.work_until(&hands, Duration::minutes(5), async |_| false).await;
-    house.restart().await;
-    house.work_until(&hands, Duration::minutes(5), async |_| false).await;
-    assert_eq!(house.received().await.len(), 0);
+    app.work_until(&clock, Duration::minutes(5), async |_| false).await;
+    app.restart().await;
+    app.work_until(&clock, Duration::minutes(5), async |_| false).await;
+    assert_eq!(app.received().await.len(), 0);
     for link in &links {
-        let request = house.request(link).await;
-        assert_eq!(request.state(house.portal.records.now()), RequestState::Received);
+        let request = app.request(link).await;
+        assert_eq!(request.state(app.portal.records.now()), RequestState::Received);
         assert_eq!(request.held().unwrap().1.last_problem.as_ref().unwrap().code, "key.locked");
-        assert!(house.log(link).await.len() < 5, "waiting is not worth a line each time");
+        assert!(app.log(link).await.len() < 5, "waiting is not worth a line each time");
     }
     let key = Protector::Passphrase(b"correct horse", Argon2Cost::smallest());
     assert!(
-        house
-            .portal
+        app.portal
             .keyring
             .unlock(&Protector::Passphrase(b"wrong", Argon2Cost::smallest()))
             .is_err()
     );
-    house.portal.keyring.unlock(&key).unwrap();
+    app.portal.keyring.unlock(&key).unwrap();
     for link in &links {
-        house
-            .work_until(&hands, HOUR, async |h| h.state(link).await == RequestState::Purged)
+        app.work_until(&clock, HOUR, async |h| h.state(link).await == RequestState::Purged)
             .await;
     }
-    let received = house.received().await;
+    let received = app.received().await;
     assert!(received.len() == 10 && received.iter().all(|r| r["deliveries"] == 1));
 }
 
 #[tokio::test]
 async fn a_locked_vault_does_not_hide_that_a_document_arrived() {
-    let (wish, hands) = wish("received");
-    let wish = Wish {
+    let (options, clock) = options("received");
+    let options = TestOptions {
         passphrase: Some("correct horse"),
-        ..wish
+        ..options
     };
-    let mut house = House::wished(wish).await;
-    house
-        .portal
+    let mut app = TestApp::with_options(options).await;
+    app.portal
         .keyring
         .unlock(&Protector::Passphrase(b"correct horse", Argon2Cost::smallest()))
         .unwrap();
-    let link = house.link_at("sandbox", "applicant-1").await;
-    house.drop_front(&link, 1).await;
-    let document = document(&house, &link).await;
-    house.misbehave(&["commit_then_drop"]).await;
-    house.work_due().await;
-    house.restart().await;
-    assert!(house.portal.keyring.is_locked());
-    house
-        .work_until(&hands, Duration::minutes(5), async |h| h.state(&link).await == RequestState::Purged)
+    let link = app.link_at("sandbox", "applicant-1").await;
+    app.drop_front(&link, 1).await;
+    let document = document(&app, &link).await;
+    app.misbehave(&["commit_then_drop"]).await;
+    app.work_due().await;
+    app.restart().await;
+    assert!(app.portal.keyring.is_locked());
+    app.work_until(&clock, Duration::minutes(5), async |h| h.state(&link).await == RequestState::Purged)
         .await;
-    gone_for(&house, &link, &document, "confirmed").await;
-    assert_eq!(house.has("applicant-1").await.len(), 1);
+    gone_for(&app, &link, &document, "confirmed").await;
+    assert_eq!(app.has("applicant-1").await.len(), 1);
 }
 
 #[tokio::test]
 async fn one_damaged_document_among_twenty_stops_nobody() {
-    let (wish, hands) = wish("received");
-    let house = House::wished(wish).await;
+    let (options, clock) = options("received");
+    let app = TestApp::with_options(options).await;
     let mut links = Vec::new();
     for n in 0..20 {
-        let link = house.link_at("sandbox", &format!("applicant-{n}")).await;
-        house.drop_front(&link, n).await;
+        let link = app.link_at("sandbox", &format!("applicant-{n}")).await;
+        app.drop_front(&link, n).await;
         links.push(link);
     }
-    let damaged = document(&house, &links[7]).await;
-    let file = house
+    let damaged = document(&app, &links[7]).await;
+    let file = app
         .data()
         .join(format!("documents/{}.0", data_encoding::HEXLOWER.encode(&damaged.id.0)));
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[1000] ^= 1;
     std::fs::write(&file, bytes).unwrap();
-    let took = house
-        .work_until(&hands, HOUR, async |h| h.state(&links[7]).await == RequestState::NeedsAttention)
+    let took = app
+        .work_until(&clock, HOUR, async |h| h.state(&links[7]).await == RequestState::NeedsAttention)
         .await;
     assert!(took < Duration::minutes(1), "{took}");
-    assert_eq!(code(&house.request(&links[7]).await), "document.cannot_be_opened");
+    assert_eq!(code(&app.request(&links[7]).await), "document.cannot_be_opened");
     for (n, link) in links.iter().enumerate() {
         let expected = if n == 7 {
             RequestState::NeedsAttention
         } else {
             RequestState::Purged
         };
-        assert_eq!(house.state(link).await, expected, "{n}");
-        assert_eq!(house.has(&format!("applicant-{n}")).await.len(), usize::from(n != 7), "{n}");
+        assert_eq!(app.state(link).await, expected, "{n}");
+        assert_eq!(app.has(&format!("applicant-{n}")).await.len(), usize::from(n != 7), "{n}");
     }
-    issue::request_purge(&house.portal, links[7].id, Actor::Operator).await.unwrap();
-    house.work_due().await;
-    gone_for(&house, &links[7], &damaged, "agent").await;
+    issue::request_purge(&app.portal, links[7].id, Actor::Operator).await.unwrap();
+    app.work_due().await;
+    gone_for(&app, &links[7], &damaged, "agent").await;
 }
 
 #[tokio::test]
 async fn a_document_whose_secret_is_gone_is_purged_as_lost() {
-    let (wish, hands) = wish("received");
-    let house = House::wished(wish).await;
-    let link = house.link_at("sandbox", "applicant-1").await;
-    house.drop_front(&link, 1).await;
-    let lost = document(&house, &link).await;
-    house.portal.erasure.destroy(&lost.id.0, &lost.slot).unwrap();
-    house.work_due().await;
-    gone_for(&house, &link, &lost, "lost").await;
-    let again = issue::reissue(&house.portal, link.id, issue::Expiry::Default, None, Actor::Operator, None).await;
+    let (options, clock) = options("received");
+    let app = TestApp::with_options(options).await;
+    let link = app.link_at("sandbox", "applicant-1").await;
+    app.drop_front(&link, 1).await;
+    let lost = document(&app, &link).await;
+    app.portal.erasure.destroy(&lost.id.0, &lost.slot).unwrap();
+    app.work_due().await;
+    gone_for(&app, &link, &lost, "lost").await;
+    let again = issue::reissue(&app.portal, link.id, issue::Expiry::Default, None, Actor::Operator, None).await;
     assert!(again.is_ok(), "it can be asked for again");
     // Lost after its bytes arrived: the provider knows better than we do.
-    let link = house.link_at("sandbox", "applicant-2").await;
-    house.drop_front(&link, 2).await;
-    let arrived = document(&house, &link).await;
-    house.misbehave(&["commit_then_drop"]).await;
-    house.work_due().await;
-    house.portal.erasure.destroy(&arrived.id.0, &arrived.slot).unwrap();
-    house
-        .work_until(&hands, HOUR, async |h| h.state(&link).await == RequestState::Purged)
+    let link = app.link_at("sandbox", "applicant-2").await;
+    app.drop_front(&link, 2).await;
+    let arrived = document(&app, &link).await;
+    app.misbehave(&["commit_then_drop"]).await;
+    app.work_due().await;
+    app.portal.erasure.destroy(&arrived.id.0, &arrived.slot).unwrap();
+    app.work_until(&clock, HOUR, async |h| h.state(&link).await == RequestState::Purged)
         .await;
-    gone_for(&house, &link, &arrived, "confirmed").await;
+    gone_for(&app, &link, &arrived, "confirmed").await;
 }
 
 #[tokio::test]
 async fn a_row_changed_behind_the_portals_back_is_not_forwarded() {
-    let (wish, hands) = wish("received");
-    let house = House::wished(wish).await;
-    let other = house.request(&house.link_at("sandbox", "somebody-else").await).await;
+    let (options, clock) = options("received");
+    let app = TestApp::with_options(options).await;
+    let other = app.request(&app.link_at("sandbox", "somebody-else").await).await;
     let changes: [fn(&mut DocumentRequest, &DocumentRequest); 4] = [
         |r, other| r.applicant = other.applicant.clone(),
         |r, _| r.keep = Duration::days(900),
@@ -442,28 +428,28 @@ async fn a_row_changed_behind_the_portals_back_is_not_forwarded() {
         // Before the first try, and while the outcome of one is unknown.
         for open in [false, true] {
             let applicant = format!("applicant-{n}-{open}");
-            let link = house.link_at("sandbox", &applicant).await;
-            house.drop_front(&link, n as u64).await;
-            let document = document(&house, &link).await;
+            let link = app.link_at("sandbox", &applicant).await;
+            app.drop_front(&link, n as u64).await;
+            let document = document(&app, &link).await;
             if open {
-                house.misbehave(&["drop"]).await;
-                house.work_due().await;
+                app.misbehave(&["drop"]).await;
+                app.work_due().await;
             }
-            let mut request = house.request(&link).await;
+            let mut request = app.request(&link).await;
             change(&mut request, &other);
-            write(&house, &request).await;
-            let took = house
-                .work_until(&hands, HOUR, async |h| h.state(&link).await == RequestState::NeedsAttention)
+            write(&app, &request).await;
+            let took = app
+                .work_until(&clock, HOUR, async |h| h.state(&link).await == RequestState::NeedsAttention)
                 .await;
-            let code = code(&house.request(&link).await);
+            let code = code(&app.request(&link).await);
             assert!(
                 code == "request.tampered" || code == "document.unreadable_here",
                 "{n} {open} {code} after {took}"
             );
-            assert_eq!(house.received().await.len(), 0);
-            issue::request_purge(&house.portal, link.id, Actor::Operator).await.unwrap();
-            house.work_due().await;
-            gone_for(&house, &link, &document, "agent").await;
+            assert_eq!(app.received().await.len(), 0);
+            issue::request_purge(&app.portal, link.id, Actor::Operator).await.unwrap();
+            app.work_due().await;
+            gone_for(&app, &link, &document, "agent").await;
         }
     }
 }
@@ -479,17 +465,17 @@ async fn a_request_altered_while_its_verdict_is_awaited_is_asked_of_nobody() {
             counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         }
     });
-    let wish = Wish {
+    let options = TestOptions {
         confirm: "verdict",
         more: format!(
             "[retention]\nundelivered = \"7d\"\n[providers.other]\nkind = \"sandbox\"\nbase_url = \"http://127.0.0.1:{port}\"\napi_key_file = \"sandbox-key\"\n\
              confirm = \"verdict\"\n"
         ),
-        ..Wish::default()
+        ..TestOptions::default()
     };
-    let (wish, hands) = wish.with_hands();
-    let house = House::wished(wish).await;
-    let other = house.request(&house.link_at("sandbox", "somebody-else").await).await;
+    let (options, clock) = options.with_clock();
+    let app = TestApp::with_options(options).await;
+    let other = app.request(&app.link_at("sandbox", "somebody-else").await).await;
     type Alter = fn(&mut DocumentRequest, &DocumentRequest);
     let changes: [Alter; 4] = [
         |r, _| r.provider = ProviderName::parse("other").unwrap(),
@@ -499,39 +485,38 @@ async fn a_request_altered_while_its_verdict_is_awaited_is_asked_of_nobody() {
         |r, _| r.keep = time::Duration::days(700),
     ];
     for (n, change) in changes.into_iter().enumerate() {
-        let link = house.link_at("sandbox", &format!("judged-{n}")).await;
-        house.misbehave(&["pending:3"]).await;
-        house.drop_front(&link, 40 + n as u64).await;
-        house.work_due().await;
-        assert_eq!(house.state(&link).await, RequestState::AwaitingConfirmation);
-        let document = document(&house, &link).await;
-        let mut request = house.request(&link).await;
+        let link = app.link_at("sandbox", &format!("judged-{n}")).await;
+        app.misbehave(&["pending:3"]).await;
+        app.drop_front(&link, 40 + n as u64).await;
+        app.work_due().await;
+        assert_eq!(app.state(&link).await, RequestState::AwaitingConfirmation);
+        let document = document(&app, &link).await;
+        let mut request = app.request(&link).await;
         change(&mut request, &other);
-        write(&house, &request).await;
-        house
-            .work_until(&hands, HOUR, async |h| h.state(&link).await != RequestState::AwaitingConfirmation)
+        write(&app, &request).await;
+        app.work_until(&clock, HOUR, async |h| h.state(&link).await != RequestState::AwaitingConfirmation)
             .await;
         assert_eq!(
-            house.state(&link).await,
+            app.state(&link).await,
             RequestState::NeedsAttention,
             "{n} {:#?}",
-            house.log(&link).await
+            app.log(&link).await
         );
-        assert_eq!(code(&house.request(&link).await), "request.tampered", "{n}");
+        assert_eq!(code(&app.request(&link).await), "request.tampered", "{n}");
         assert!(
-            issue::retry(&house.portal, link.id, Actor::Operator).await.is_err(),
+            issue::retry(&app.portal, link.id, Actor::Operator).await.is_err(),
             "and it is never sent again"
         );
-        issue::request_purge(&house.portal, link.id, Actor::Operator).await.unwrap();
-        house.work_due().await;
-        gone_for(&house, &link, &document, "agent").await;
+        issue::request_purge(&app.portal, link.id, Actor::Operator).await.unwrap();
+        app.work_due().await;
+        gone_for(&app, &link, &document, "agent").await;
     }
     assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 0, "nobody else was asked");
 }
 
 /// Writes a row as somebody with the database and without the portal's secrets can.
-async fn write(house: &House, request: &DocumentRequest) {
-    let store = house.running.as_ref().unwrap().store.store();
+async fn write(app: &TestApp, request: &DocumentRequest) {
+    let store = app.running.as_ref().unwrap().store.store();
     let mut batch = Batch::new();
     batch.put(key::request(request.id), request.encode());
     let seq = store.apply(batch).unwrap();
@@ -540,29 +525,25 @@ async fn write(house: &House, request: &DocumentRequest) {
 
 #[tokio::test]
 async fn a_row_that_cannot_be_read_stops_neither_the_start_nor_the_others() {
-    let (wish, hands) = wish("received");
-    let mut house = House::wished(wish).await;
-    let bad = house.link_at("sandbox", "applicant-0").await;
-    house.drop_front(&bad, 0).await;
-    let good = house.link_at("sandbox", "applicant-1").await;
-    house.drop_front(&good, 1).await;
-    let mut row = house.request(&bad).await.encode();
+    let (options, clock) = options("received");
+    let mut app = TestApp::with_options(options).await;
+    let bad = app.link_at("sandbox", "applicant-0").await;
+    app.drop_front(&bad, 0).await;
+    let good = app.link_at("sandbox", "applicant-1").await;
+    app.drop_front(&good, 1).await;
+    let mut row = app.request(&bad).await.encode();
     row.truncate(row.len() / 2);
-    let store = house.running.as_ref().unwrap().store.store();
+    let store = app.running.as_ref().unwrap().store.store();
     let mut batch = Batch::new();
     batch.put(key::request(bad.id), row);
     store.settled(store.apply(batch).unwrap()).await.unwrap();
-    house.restart().await;
-    house
-        .work_until(&hands, Duration::minutes(1), async |h| h.state(&good).await == RequestState::Purged)
+    app.restart().await;
+    app.work_until(&clock, Duration::minutes(1), async |h| h.state(&good).await == RequestState::Purged)
         .await;
-    assert_eq!(house.state(&good).await, RequestState::Purged);
-    assert!(
-        house.portal.records.request(bad.id).await.is_err(),
-        "and it is not taken for absent"
-    );
+    assert_eq!(app.state(&good).await, RequestState::Purged);
+    assert!(app.portal.records.request(bad.id).await.is_err(), "and it is not taken for absent");
     assert_eq!(
-        house.portal.erasure.live().unwrap().len(),
+        app.portal.erasure.live().unwrap().len(),
         1,
         "what may be a document is not destroyed"
     );
@@ -570,24 +551,23 @@ async fn a_row_that_cannot_be_read_stops_neither_the_start_nor_the_others() {
 
 #[tokio::test]
 async fn a_row_is_forgotten_after_its_history_and_its_link_stays_dead() {
-    let (mut wish, hands) = wish("received");
-    wish.more = wish.more.replace("undelivered", "history = \"24h\"\nundelivered");
-    let house = House::wished(wish).await;
-    let used = house.link_at("sandbox", "applicant-0").await;
-    house.drop_front(&used, 1).await;
-    let unused = house.link_at("sandbox", "applicant-1").await;
-    house
-        .work_until(&hands, Duration::days(8), async |h| {
-            h.portal.records.next_due().await.unwrap().is_none()
-        })
-        .await;
+    let (mut options, clock) = options("received");
+    options.more = options.more.replace("undelivered", "history = \"24h\"\nundelivered");
+    let app = TestApp::with_options(options).await;
+    let used = app.link_at("sandbox", "applicant-0").await;
+    app.drop_front(&used, 1).await;
+    let unused = app.link_at("sandbox", "applicant-1").await;
+    app.work_until(&clock, Duration::days(8), async |h| {
+        h.portal.records.next_due().await.unwrap().is_none()
+    })
+    .await;
     for link in [&used, &unused] {
-        assert_eq!(house.portal.records.request(link.id).await.unwrap(), None);
-        let answer = house.drop_files(link, &[("front", &crate::support::png(1, 4_000))]).await;
+        assert_eq!(app.portal.records.request(link.id).await.unwrap(), None);
+        let answer = app.drop_files(link, &[("front", &crate::support::png(1, 4_000))]).await;
         assert_eq!(answer.status(), 404);
     }
-    let counts = house.portal.records.counts().await.unwrap();
+    let counts = app.portal.records.counts().await.unwrap();
     assert!(counts.iter().all(|(_, count)| *count == 0), "{counts:?}");
-    let (forgotten, _) = crate::audit::verified(&house.portal.records).await;
+    let (forgotten, _) = crate::audit::verified(&app.portal.records).await;
     assert_eq!(forgotten.iter().filter(|e| e.event.action == "request.forgotten").count(), 2);
 }

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::raw::assert_nothing_held;
-use crate::support::{Folder, Hands, House, Link, Wish, ask, chunk, png, sha256, until};
+use crate::support::{Folder, Link, TestApp, TestClock, TestOptions, ask, chunk, png, sha256, until};
 
 /// How the played clamd is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,20 +138,20 @@ pub fn required(socket: &Path) -> String {
     format!("[scan]\nav = \"required\"\nclamd = \"unix:{}\"\n", socket.display())
 }
 
-async fn scanned() -> (House, Arc<Played>, Hands, Folder) {
+async fn scanned() -> (TestApp, Arc<Played>, TestClock, Folder) {
     let folder = Folder::new();
     let socket = folder.path().join("clamd.ctl");
     let played = Played::at(&socket);
-    let (wish, hands) = Wish {
+    let (options, clock) = TestOptions {
         more: required(&socket),
-        ..Wish::default()
+        ..TestOptions::default()
     }
-    .with_hands();
-    (House::wished(wish).await, played, hands, folder)
+    .with_clock();
+    (TestApp::with_options(options).await, played, clock, folder)
 }
 
-async fn why(house: &House, link: &Link) -> String {
-    let request = house.request(link).await;
+async fn why(app: &TestApp, link: &Link) -> String {
+    let request = app.request(link).await;
     let (_, delivery) = request.held().unwrap();
     assert!(matches!(delivery.phase, Phase::Pending { .. }), "{:?}", delivery.phase);
     assert_eq!(delivery.attempts, 0, "waiting for a scanner is no attempt");
@@ -162,38 +162,37 @@ async fn why(house: &House, link: &Link) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_leaves_was_scanned_byte_for_byte() {
-    let (house, played, _, _folder) = scanned().await;
-    let link = house.link().await;
+    let (app, played, _, _folder) = scanned().await;
+    let link = app.link().await;
     let (front, back) = (png(1, 300_000), png(2, 70_000));
-    assert_eq!(house.drop_files(&link, &[("front", &front), ("back", &back)]).await.status(), 200);
-    house.work().await;
-    assert_eq!(house.state(&link).await, RequestState::Purged);
+    assert_eq!(app.drop_files(&link, &[("front", &front), ("back", &back)]).await.status(), 200);
+    app.work().await;
+    assert_eq!(app.state(&link).await, RequestState::Purged);
     assert_eq!(*played.seen.lock().unwrap(), [sha256(&front), sha256(&back)]);
-    let received = house.received().await;
+    let received = app.received().await;
     assert_eq!(received[0]["parts"][0]["sha256"], sha256(&front));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_infected_never_leaves() {
-    let (house, _played, _, _folder) = scanned().await;
-    let link = house.link().await;
+    let (app, _played, _, _folder) = scanned().await;
+    let link = app.link().await;
     // The second side: the first one must not have left either.
     assert_eq!(
-        house
-            .drop_files(&link, &[("front", &png(1, 90_000)), ("back", &infected(2))])
+        app.drop_files(&link, &[("front", &png(1, 90_000)), ("back", &infected(2))])
             .await
             .status(),
         200
     );
-    house.work().await;
-    assert_eq!(house.received().await.len(), 0);
-    let request = house.request(&link).await;
-    assert_eq!(request.state(house.portal.records.now()), RequestState::Purged);
+    app.work().await;
+    assert_eq!(app.received().await.len(), 0);
+    let request = app.request(&link).await;
+    assert_eq!(request.state(app.portal.records.now()), RequestState::Purged);
     assert_eq!(request.tombstones[0].cause, PurgeCause::Infected);
-    assert_nothing_held(&house, "an infected document is destroyed").await;
-    let log = house.log(&link).await.join("\n");
+    assert_nothing_held(&app, "an infected document is destroyed").await;
+    let log = app.log(&link).await.join("\n");
     assert!(log.contains("infected"), "{log}");
-    let page = house.http.get(house.public(&link.path)).send().await.unwrap().text().await.unwrap();
+    let page = app.http.get(app.public(&link.path)).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("without being passed on"), "{page}");
 }
 
@@ -203,58 +202,58 @@ async fn what_is_served_by_hand_was_scanned_before() {
     let folder = Folder::new();
     let socket = folder.path().join("clamd.ctl");
     let played = Played::at(&socket);
-    let (wish, hands) = Wish {
+    let (options, clock) = TestOptions {
         more: required(&socket),
         provider: "[providers.desk]\nkind = \"manual\"\n".into(),
-        ..Wish::default()
+        ..TestOptions::default()
     }
-    .with_hands();
-    let house = House::wished(wish).await;
+    .with_clock();
+    let app = TestApp::with_options(options).await;
     let at_desk = async |file: &[u8]| {
         let mut wanted = ask("acct_7", "passport");
         wanted.provider = ProviderName::parse("desk").unwrap();
-        let link = house.issue(wanted).await;
-        assert_eq!(house.drop_files(&link, &[("front", file)]).await.status(), 200);
-        house.work().await;
+        let link = app.issue(wanted).await;
+        assert_eq!(app.drop_files(&link, &[("front", file)]).await.status(), 200);
+        app.work().await;
         link
     };
     let front = PartName::parse("front").unwrap();
     let bad = at_desk(&infected(1)).await;
-    assert_eq!(house.request(&bad).await.tombstones[0].cause, PurgeCause::Infected);
+    assert_eq!(app.request(&bad).await.tombstones[0].cause, PurgeCause::Infected);
     let clean = at_desk(&png(2, 60_000)).await;
-    assert_eq!(house.state(&clean).await, RequestState::NeedsAttention);
+    assert_eq!(app.state(&clean).await, RequestState::NeedsAttention);
     played.become_(Mood::Blind);
-    hands.forward(Duration::hours(2));
-    *played.now.lock().unwrap() = house.portal.records.now();
+    clock.forward(Duration::hours(2));
+    *played.now.lock().unwrap() = app.portal.records.now();
     let waiting = at_desk(&png(3, 60_000)).await;
-    assert!(why(&house, &waiting).await.contains("EICAR"));
-    let refused = hand_over(&house.portal, waiting.id, &front, Actor::Operator).await;
+    assert!(why(&app, &waiting).await.contains("EICAR"));
+    let refused = hand_over(&app.portal, waiting.id, &front, Actor::Operator).await;
     assert!(matches!(refused, Err(WorkflowError::Refused(_))), "not before it was scanned");
-    assert!(hand_over(&house.portal, clean.id, &front, Actor::Operator).await.is_ok());
+    assert!(hand_over(&app.portal, clean.id, &front, Actor::Operator).await.is_ok());
 }
 
 /// A purge that is asked for while the scanner takes its time: the document stays here and is destroyed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_during_the_scan_wins() {
-    let (house, played, _, _folder) = scanned().await;
-    let link = house.link_for("passport", None).await;
-    assert_eq!(house.drop_files(&link, &[("front", &png(1, 120_000))]).await.status(), 200);
+    let (app, played, _, _folder) = scanned().await;
+    let link = app.link_for("passport", None).await;
+    assert_eq!(app.drop_files(&link, &[("front", &png(1, 120_000))]).await.status(), 200);
     played.become_(Mood::Slow);
-    let working = async { while worker::step(&house.portal).await.unwrap() == Step::Done {} };
+    let working = async { while worker::step(&app.portal).await.unwrap() == Step::Done {} };
     let asking = async {
         until("it is being scanned", async || !played.seen.lock().unwrap().is_empty()).await;
-        issue::request_purge(&house.portal, link.id, Actor::Operator).await.unwrap();
+        issue::request_purge(&app.portal, link.id, Actor::Operator).await.unwrap();
         played.become_(Mood::Fit);
     };
     tokio::join!(working, asking);
-    house.work().await;
-    assert_eq!(house.received().await.len(), 0);
-    assert_eq!(house.request(&link).await.tombstones[0].cause, PurgeCause::Agent);
+    app.work().await;
+    assert_eq!(app.received().await.len(), 0);
+    assert_eq!(app.request(&link).await.tombstones[0].cause, PurgeCause::Agent);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_nobody_can_scan_documents_stay_and_nothing_is_lost() {
-    let (house, played, hands, _folder) = scanned().await;
+    let (app, played, clock, _folder) = scanned().await;
     for (round, (mood, words)) in [
         (Mood::Blind, "EICAR"),
         (Mood::NearSighted(1 << 20), "MaxScanSize"),
@@ -271,51 +270,51 @@ async fn while_nobody_can_scan_documents_stay_and_nothing_is_lost() {
     {
         played.become_(mood);
         // Past the last proof.
-        hands.forward(Duration::hours(2));
-        *played.now.lock().unwrap() = house.portal.records.now();
-        let link = house.link_for("passport", None).await;
+        clock.forward(Duration::hours(2));
+        *played.now.lock().unwrap() = app.portal.records.now();
+        let link = app.link_for("passport", None).await;
         let file = png(round as u64, 120_000);
         assert_eq!(
-            house.drop_files(&link, &[("front", &file)]).await.status(),
+            app.drop_files(&link, &[("front", &file)]).await.status(),
             200,
             "{mood:?}: the applicant is not kept waiting"
         );
-        house.work().await;
-        assert_eq!(house.received().await.len(), round, "{mood:?}: nothing leaves");
-        let text = why(&house, &link).await;
+        app.work().await;
+        assert_eq!(app.received().await.len(), round, "{mood:?}: nothing leaves");
+        let text = why(&app, &link).await;
         assert!(text.contains(words), "{mood:?}: {text}");
         played.become_(Mood::Fit);
-        hands.forward(Duration::minutes(1));
-        house.work().await;
-        assert_eq!(house.state(&link).await, RequestState::Purged, "{mood:?}: it goes on by itself");
-        assert_eq!(house.received().await.len(), round + 1);
+        clock.forward(Duration::minutes(1));
+        app.work().await;
+        assert_eq!(app.state(&link).await, RequestState::Purged, "{mood:?}: it goes on by itself");
+        assert_eq!(app.received().await.len(), round + 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_wins_over_a_scanner_that_is_not_there() {
-    let (wish, hands) = Wish {
+    let (options, clock) = TestOptions {
         more: required(Path::new("/nonexistent/clamd.ctl")),
-        ..Wish::default()
+        ..TestOptions::default()
     }
-    .with_hands();
-    let house = House::wished(wish).await;
-    let link = house.link_for("passport", None).await;
-    assert_eq!(house.drop_files(&link, &[("front", &png(1, 50_000))]).await.status(), 200);
-    house.work().await;
-    assert!(why(&house, &link).await.contains("unreachable"));
-    let metrics = house.http.get(house.staff("/metrics")).send().await.unwrap().text().await.unwrap();
+    .with_clock();
+    let app = TestApp::with_options(options).await;
+    let link = app.link_for("passport", None).await;
+    assert_eq!(app.drop_files(&link, &[("front", &png(1, 50_000))]).await.status(), 200);
+    app.work().await;
+    assert!(why(&app, &link).await.contains("unreachable"));
+    let metrics = app.http.get(app.staff("/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("nightdrop_scans_missed_total 1"), "{metrics}");
-    let gone = hands_until_purged(&house, &hands, &link).await;
+    let gone = time_until_purged(&app, &clock, &link).await;
     assert_eq!(gone, PurgeCause::Deadline);
-    assert_eq!(house.received().await.len(), 0);
+    assert_eq!(app.received().await.len(), 0);
 }
 
-async fn hands_until_purged(house: &House, hands: &Hands, link: &Link) -> PurgeCause {
+async fn time_until_purged(app: &TestApp, clock: &TestClock, link: &Link) -> PurgeCause {
     for _ in 0..10 {
-        hands.forward(Duration::days(1));
-        house.work().await;
-        if let Some(stone) = house.request(link).await.tombstones.last() {
+        clock.forward(Duration::days(1));
+        app.work().await;
+        if let Some(stone) = app.request(link).await.tombstones.last() {
             return stone.cause.clone();
         }
     }
@@ -371,21 +370,25 @@ async fn the_real_clamd_lets_the_clean_one_pass_and_stops_the_other() {
     let real = Real::start(folder, &socket).await;
     // Its one signature has no date.
     let more = format!("{}signatures_within = \"any age\"\n", required(&socket));
-    let house = House::wished(Wish { more, ..Wish::default() }).await;
-    let (clean, bad) = (house.link_for("passport", None).await, house.link_for("passport", None).await);
+    let app = TestApp::with_options(TestOptions {
+        more,
+        ..TestOptions::default()
+    })
+    .await;
+    let (clean, bad) = (app.link_for("passport", None).await, app.link_for("passport", None).await);
     // As large as a file may be, but for what the form itself needs.
     let file = png(1, (20 << 20) - 200_000);
-    assert_eq!(house.drop_files(&clean, &[("front", &file)]).await.status(), 200);
-    assert_eq!(house.drop_files(&bad, &[("front", &infected(2))]).await.status(), 200);
-    house.work().await;
-    assert_eq!(house.request(&clean).await.tombstones[0].cause, PurgeCause::Confirmed);
-    assert_eq!(house.request(&bad).await.tombstones[0].cause, PurgeCause::Infected);
-    let received = house.received().await;
+    assert_eq!(app.drop_files(&clean, &[("front", &file)]).await.status(), 200);
+    assert_eq!(app.drop_files(&bad, &[("front", &infected(2))]).await.status(), 200);
+    app.work().await;
+    assert_eq!(app.request(&clean).await.tombstones[0].cause, PurgeCause::Confirmed);
+    assert_eq!(app.request(&bad).await.tombstones[0].cause, PurgeCause::Infected);
+    let received = app.received().await;
     assert_eq!(received.len(), 1);
     assert_eq!(received[0]["parts"][0]["sha256"], sha256(&file));
     drop(real);
-    let later = house.link_for("passport", None).await;
-    assert_eq!(house.drop_files(&later, &[("front", &png(3, 50_000))]).await.status(), 200);
-    house.work().await;
-    assert!(why(&house, &later).await.contains("unreachable"));
+    let later = app.link_for("passport", None).await;
+    assert_eq!(app.drop_files(&later, &[("front", &png(3, 50_000))]).await.status(), 200);
+    app.work().await;
+    assert!(why(&app, &later).await.contains("unreachable"));
 }

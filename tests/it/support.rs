@@ -51,7 +51,7 @@ impl Drop for Folder {
 
 /// What a test wants otherwise.
 #[derive(Clone)]
-pub struct Wish {
+pub struct TestOptions {
     pub confirm: &'static str,
     /// More lines of `nightdrop.toml`, tables included.
     pub more: String,
@@ -66,7 +66,7 @@ pub struct Wish {
     pub pace: Pace,
 }
 
-impl Default for Wish {
+impl Default for TestOptions {
     fn default() -> Self {
         Self {
             confirm: "received",
@@ -82,19 +82,19 @@ impl Default for Wish {
     }
 }
 
-impl Wish {
+impl TestOptions {
     /// A clock that stands still until the test moves it.
-    pub fn with_hands(mut self) -> (Self, Hands) {
-        let hands = Arc::new(Manual::new(time::OffsetDateTime::now_utc()));
-        self.clock = Source::Manual(hands.clone());
-        (self, Hands(hands))
+    pub fn with_clock(mut self) -> (Self, TestClock) {
+        let clock = Arc::new(Manual::new(time::OffsetDateTime::now_utc()));
+        self.clock = Source::Manual(clock.clone());
+        (self, TestClock(clock))
     }
 }
 
 /// Moves a test's clock.
-pub struct Hands(Arc<Manual>);
+pub struct TestClock(Arc<Manual>);
 
-impl Hands {
+impl TestClock {
     /// Time passes.
     pub fn forward(&self, by: Duration) {
         self.0.pass(i64::try_from(by.whole_milliseconds()).unwrap());
@@ -122,7 +122,7 @@ impl std::ops::Deref for Lent {
 }
 
 /// A running portal with its sandbox provider.
-pub struct House {
+pub struct TestApp {
     pub running: Option<Running>,
     pub portal: Lent,
     pub sandbox: Sandbox,
@@ -131,15 +131,15 @@ pub struct House {
     pub api_key: String,
     config: Config,
     text: String,
-    wish: Wish,
+    options: TestOptions,
 }
 
-impl House {
+impl TestApp {
     pub async fn new() -> Self {
-        Self::wished(Wish::default()).await
+        Self::with_options(TestOptions::default()).await
     }
 
-    pub async fn wished(wish: Wish) -> Self {
+    pub async fn with_options(options: TestOptions) -> Self {
         nightdrop::connectors::client::install_tls();
         let folder = Folder::new();
         let settings = sandbox::Settings {
@@ -154,38 +154,38 @@ impl House {
             "public_url = \"http://127.0.0.1\"\ndata_dir = \"data\"\naccept_volatile_data = true\nlisten = {{ public = \"127.0.0.1:0\", staff = \"127.0.0.1:0\" }}\n\
              erasure = {{ slots = {}, accept_weak = true }}\nworkers = 2\n{}\n\
              [providers.sandbox]\nkind = \"sandbox\"\nbase_url = \"{}\"\napi_key_file = \"sandbox-key\"\nwebhook_secret_file = \"webhook\"\nconfirm = \"{}\"\n{}",
-            wish.slots,
-            wish.more,
+            options.slots,
+            options.more,
             sandbox.url(),
-            wish.confirm,
-            wish.provider
+            options.confirm,
+            options.provider
         );
         let mut config = Config::parse(&text, folder.path(), std::iter::empty()).unwrap_or_else(|f| panic!("{f:?}\n{text}"));
         // All of a test comes from one address.
-        if !wish.more.contains("pages_per_address") {
+        if !options.more.contains("pages_per_address") {
             config.limits.pages_per_address = 100_000;
         }
-        if !wish.more.contains("uploads_per_address") {
+        if !options.more.contains("uploads_per_address") {
             config.limits.uploads_per_address = 8;
         }
-        if !wish.more.contains("silent_per_address") {
+        if !options.more.contains("silent_per_address") {
             config.limits.silent_per_address = 100_000;
             config.limits.connections_per_address = 100_000;
         }
-        let protection = match wish.passphrase {
+        let protection = match options.passphrase {
             None => KeyProtection::KekFile,
             Some(phrase) => KeyProtection::Passphrase(
                 zeroize::Zeroizing::new(phrase.as_bytes().to_vec()),
                 nightdrop::crypto::keyfile::Argon2Cost::smallest(),
             ),
         };
-        app::create(&config, &protection, wish.suite).unwrap();
-        let app = App::open(config.clone(), wish.clock.clone()).await.unwrap();
+        app::create(&config, &protection, options.suite).unwrap();
+        let app = App::open(config.clone(), options.clock.clone()).await.unwrap();
         let portal = app.portal.clone();
         let (_, secret) = sign_in::add_api_key(&portal, "tests", Scope::ALL.to_vec(), None, Actor::Operator)
             .await
             .unwrap();
-        let running = start(app, &wish).await;
+        let running = start(app, &options).await;
         sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", running.public)));
         let http = client(IpAddr::from([127, 0, 0, 1]));
         Self {
@@ -197,7 +197,7 @@ impl House {
             api_key: secret.to_string(),
             config,
             text,
-            wish,
+            options,
         }
     }
 
@@ -219,7 +219,7 @@ impl House {
         // The last owner may still be closing the store on a thread of its own.
         let mut opened = None;
         until("the store is free", async || {
-            match App::open(self.config.clone(), self.wish.clock.clone()).await {
+            match App::open(self.config.clone(), self.options.clock.clone()).await {
                 Ok(app) => opened = Some(app),
                 Err(error) if error.to_string().contains("holds this directory") => {}
                 Err(error) => panic!("{error}"),
@@ -229,7 +229,7 @@ impl House {
         .await;
         let app = opened.unwrap();
         self.portal = Lent(Some(app.portal.clone()));
-        let running = start(app, &self.wish).await;
+        let running = start(app, &self.options).await;
         self.sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", running.public)));
         self.running = Some(running);
     }
@@ -266,7 +266,7 @@ impl House {
     }
 
     /// What `kill -9` at this instant leaves: a copy of the folder as the kernel has it, opened as the next start would.
-    pub async fn struck(&self) -> (App, Folder) {
+    pub async fn crash_copy(&self) -> (App, Folder) {
         let folder = Folder::new();
         for file in walk(self.folder.path()) {
             let copy = folder.path().join(file.strip_prefix(self.folder.path()).unwrap());
@@ -275,7 +275,7 @@ impl House {
             std::fs::copy(&file, copy).unwrap();
         }
         let config = Config::parse(&self.text, folder.path(), std::iter::empty()).unwrap();
-        (App::open(config, self.wish.clock.clone()).await.unwrap(), folder)
+        (App::open(config, self.options.clock.clone()).await.unwrap(), folder)
     }
 
     pub fn public(&self, path: &str) -> String {
@@ -372,9 +372,9 @@ impl House {
     }
 }
 
-async fn start(mut app: App, wish: &Wish) -> Running {
-    app.pace = wish.pace;
-    app.start_with(wish.worker).await.unwrap()
+async fn start(mut app: App, options: &TestOptions) -> Running {
+    app.pace = options.pace;
+    app.start_with(options.worker).await.unwrap()
 }
 
 /// Looks again and again until it is so; fails after a minute and a half: busy machines stand still for seconds.
@@ -436,7 +436,7 @@ pub fn form(files: &[(&str, &[u8])]) -> (Vec<u8>, String) {
     (body, format!("multipart/form-data; boundary={boundary}"))
 }
 
-/// A whole PNG of about the wished size: one stored (uncompressed) zlib stream of noise, so that it has no repetition to hide behind.
+/// A whole PNG of about the with_options size: one stored (uncompressed) zlib stream of noise, so that it has no repetition to hide behind.
 pub fn png(seed: u64, bytes: usize) -> Vec<u8> {
     picture(seed, 1000, bytes)
 }
@@ -539,7 +539,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 
 // ---- Driving the worker through time ----
 
-impl House {
+impl TestApp {
     /// Restarts with another configuration.
     pub async fn restart_as(&mut self, change: impl FnOnce(&mut Config)) {
         change(&mut self.config);
@@ -550,7 +550,7 @@ impl House {
         &self.config
     }
 
-    /// As [`House::misbehave`], with entries of any form.
+    /// As [`TestApp::misbehave`], with entries of any form.
     pub async fn plan(&self, next: Value) {
         let answer = self
             .http
@@ -591,7 +591,7 @@ impl House {
     }
 
     /// Moves the clock from one due instant to the next and works, until `so` or until `limit` has passed. Returns the time that went by.
-    pub async fn work_until(&self, hands: &Hands, limit: Duration, mut so: impl AsyncFnMut(&House) -> bool) -> Duration {
+    pub async fn work_until(&self, clock: &TestClock, limit: Duration, mut so: impl AsyncFnMut(&TestApp) -> bool) -> Duration {
         let start = self.portal.records.now();
         loop {
             self.work_due().await;
@@ -604,7 +604,7 @@ impl House {
             let Some(due) = queues.into_iter().flatten().min() else {
                 return now - start;
             };
-            hands.forward((due - now).clamp(Duration::milliseconds(1), limit - (now - start)));
+            clock.forward((due - now).clamp(Duration::milliseconds(1), limit - (now - start)));
         }
     }
 

@@ -14,11 +14,11 @@ use nightdrop::storage::{BlobKey, key};
 use nightdrop::workflow::sign_in::{self, account};
 use time::Duration;
 
-use crate::support::{House, ask, png};
+use crate::support::{TestApp, ask, png};
 
 const PASSWORD: &str = "correct horse battery staple";
 
-impl House {
+impl TestApp {
     fn row(&self, k: &[u8]) -> Vec<u8> {
         let store = self.running.as_ref().unwrap().store.store();
         store.records().get(k).unwrap().unwrap()
@@ -113,84 +113,82 @@ fn hashed(secret: &str) -> [u8; 32] {
 }
 
 /// A portal with an admin and an agent, both of whom can sign in.
-async fn scene() -> (House, Agent, Agent) {
-    let house = House::new().await;
-    let admin = house.someone("ada@example.com", Role::Admin).await;
-    let mallory = house.someone("mallory@example.com", Role::Agent).await;
+async fn scene() -> (TestApp, Agent, Agent) {
+    let app = TestApp::new().await;
+    let admin = app.someone("ada@example.com", Role::Admin).await;
+    let mallory = app.someone("mallory@example.com", Role::Agent).await;
     for who in [&admin, &mallory] {
-        assert!(house.cookie_of(&who.email).await.is_some());
+        assert!(app.cookie_of(&who.email).await.is_some());
     }
-    (house, admin, mallory)
+    (app, admin, mallory)
 }
 
 /// Mallory does not get in, everybody else does, and the admin is shown why.
-async fn refused(house: &mut House, mallory: &Agent) {
-    house.restart().await;
-    assert_eq!(house.cookie_of(&mallory.email).await, None);
-    assert_eq!(house.cookie_of(&mallory.email).await, None);
-    let ada = house.cookie_of("ada@example.com").await.unwrap();
-    let (status, page) = house.console(&ada, "/").await;
+async fn refused(app: &mut TestApp, mallory: &Agent) {
+    app.restart().await;
+    assert_eq!(app.cookie_of(&mallory.email).await, None);
+    assert_eq!(app.cookie_of(&mallory.email).await, None);
+    let ada = app.cookie_of("ada@example.com").await.unwrap();
+    let (status, page) = app.console(&ada, "/").await;
     assert!(status == 200 && page.contains("changed outside the portal"), "{status} {page}");
     assert!(page.contains(&mallory.id.to_string()));
-    assert_eq!(house.altered().await, [format!("agent {}", mallory.id)], "told once");
-    assert_eq!(house.api(&house.api_key, "/requests").await.0, 200);
-    assert_eq!(house.console(&ada, "/admin/agents").await.0, 200);
+    assert_eq!(app.altered().await, [format!("agent {}", mallory.id)], "told once");
+    assert_eq!(app.api(&app.api_key, "/requests").await.0, 200);
+    assert_eq!(app.console(&ada, "/admin/agents").await.0, 200);
 }
 
 #[tokio::test]
 async fn a_role_that_was_written_into_the_store_opens_nothing() {
-    let (mut house, _, mallory) = scene().await;
-    house.forge::<Agent>(key::agent(mallory.id), |row| row.role = Role::Admin);
-    refused(&mut house, &mallory).await;
+    let (mut app, _, mallory) = scene().await;
+    app.forge::<Agent>(key::agent(mallory.id), |row| row.role = Role::Admin);
+    refused(&mut app, &mallory).await;
     // Not for ever: somebody from outside the store makes the account anew.
-    let again = house.someone("mallory@example.com", Role::Agent).await;
+    let again = app.someone("mallory@example.com", Role::Agent).await;
     assert_ne!(again.id, mallory.id);
-    assert!(house.cookie_of(&mallory.email).await.is_some());
+    assert!(app.cookie_of(&mallory.email).await.is_some());
 }
 
 #[tokio::test]
 async fn a_disabled_agent_who_was_enabled_in_the_store_stays_outside() {
-    let (mut house, _, mallory) = scene().await;
-    account::disable_agent(&house.portal, mallory.clone(), Actor::Operator)
-        .await
-        .unwrap();
-    assert_eq!(house.cookie_of(&mallory.email).await, None);
-    house.forge::<Agent>(key::agent(mallory.id), |row| row.disabled_at = None);
-    refused(&mut house, &mallory).await;
+    let (mut app, _, mallory) = scene().await;
+    account::disable_agent(&app.portal, mallory.clone(), Actor::Operator).await.unwrap();
+    assert_eq!(app.cookie_of(&mallory.email).await, None);
+    app.forge::<Agent>(key::agent(mallory.id), |row| row.disabled_at = None);
+    refused(&mut app, &mallory).await;
 }
 
 #[tokio::test]
 async fn anothers_row_or_factors_are_nobodys_own() {
-    let (mut house, admin, mallory) = scene().await;
-    let whole = house.row(&key::agent(mallory.id));
+    let (mut app, admin, mallory) = scene().await;
+    let whole = app.row(&key::agent(mallory.id));
     // The admin's password and factors become the attacker's own.
-    let theirs = Agent::decode(&house.row(&key::agent(admin.id))[MAC_LEN..]).unwrap();
-    house.forge::<Agent>(key::agent(mallory.id), |row| {
+    let theirs = Agent::decode(&app.row(&key::agent(admin.id))[MAC_LEN..]).unwrap();
+    app.forge::<Agent>(key::agent(mallory.id), |row| {
         row.password = theirs.password.clone();
         row.factors.recovery = vec![[7; 32]];
     });
-    refused(&mut house, &mallory).await;
+    refused(&mut app, &mallory).await;
     // The whole row of the admin under the attacker's id.
-    house.write(key::agent(mallory.id), house.row(&key::agent(admin.id)));
-    house.restart().await;
-    assert_eq!(house.cookie_of(&mallory.email).await, None);
-    assert!(house.cookie_of(&admin.email).await.is_some());
+    app.write(key::agent(mallory.id), app.row(&key::agent(admin.id)));
+    app.restart().await;
+    assert_eq!(app.cookie_of(&mallory.email).await, None);
+    assert!(app.cookie_of(&admin.email).await.is_some());
     // The attacker's address leads to the admin's account, whose own row is whole.
-    house.write(key::agent(mallory.id), whole);
-    house.restart().await;
-    assert!(house.cookie_of(&mallory.email).await.is_some(), "as it was");
-    house.write(key::email(&mallory.email), admin.id.0.to_vec());
-    house.restart().await;
-    assert_eq!(house.cookie_of(&mallory.email).await, None);
-    assert!(house.cookie_of(&admin.email).await.is_some());
-    assert!(house.altered().await.contains(&format!("agent_email {}", admin.id)));
+    app.write(key::agent(mallory.id), whole);
+    app.restart().await;
+    assert!(app.cookie_of(&mallory.email).await.is_some(), "as it was");
+    app.write(key::email(&mallory.email), admin.id.0.to_vec());
+    app.restart().await;
+    assert_eq!(app.cookie_of(&mallory.email).await, None);
+    assert!(app.cookie_of(&admin.email).await.is_some());
+    assert!(app.altered().await.contains(&format!("agent_email {}", admin.id)));
 }
 
 #[tokio::test]
 async fn a_session_that_was_written_over_is_over() {
-    let (mut house, admin, mallory) = scene().await;
-    let cookie = house.cookie_of(&mallory.email).await.unwrap();
-    let sessions = house.portal.records.sessions_of(mallory.id).await.unwrap();
+    let (mut app, admin, mallory) = scene().await;
+    let cookie = app.cookie_of(&mallory.email).await.unwrap();
+    let sessions = app.portal.records.sessions_of(mallory.id).await.unwrap();
     let k = sessions
         .iter()
         .map(|(hash, _)| key::session(hash))
@@ -199,7 +197,7 @@ async fn a_session_that_was_written_over_is_over() {
             values.any(|(_, value)| k[1..] == hashed(value))
         })
         .unwrap();
-    let before = house.row(&k);
+    let before = app.row(&k);
     let changes: [fn(&mut Session, &Agent); 4] = [
         |row, _| row.created_at += Duration::hours(11),
         |row, admin| row.agent = admin.id,
@@ -207,27 +205,27 @@ async fn a_session_that_was_written_over_is_over() {
         |row, _| row.how = Entry::Passkey,
     ];
     for change in changes {
-        house.write(k.clone(), before.clone());
-        assert_eq!(house.console(&cookie, "/account").await.0, 200, "as it was");
-        house.forge::<Session>(k.clone(), |row| change(row, &admin));
-        assert_eq!(house.console(&cookie, "/account").await.0, 303, "to the sign-in page");
+        app.write(k.clone(), before.clone());
+        assert_eq!(app.console(&cookie, "/account").await.0, 200, "as it was");
+        app.forge::<Session>(k.clone(), |row| change(row, &admin));
+        assert_eq!(app.console(&cookie, "/account").await.0, 303, "to the sign-in page");
     }
     // The admin's session under the attacker's cookie.
-    assert!(house.cookie_of(&admin.email).await.is_some());
-    let (theirs, _) = house.portal.records.sessions_of(admin.id).await.unwrap()[0];
-    house.write(k, house.row(&key::session(&theirs)));
-    house.restart().await;
-    assert_eq!(house.console(&cookie, "/account").await.0, 303);
-    assert!(house.cookie_of(&mallory.email).await.is_some(), "nobody is kept out by it");
-    assert!(house.altered().await.contains(&"session".to_owned()));
+    assert!(app.cookie_of(&admin.email).await.is_some());
+    let (theirs, _) = app.portal.records.sessions_of(admin.id).await.unwrap()[0];
+    app.write(k, app.row(&key::session(&theirs)));
+    app.restart().await;
+    assert_eq!(app.console(&cookie, "/account").await.0, 303);
+    assert!(app.cookie_of(&mallory.email).await.is_some(), "nobody is kept out by it");
+    assert!(app.altered().await.contains(&"session".to_owned()));
 }
 
 #[tokio::test]
 async fn an_api_key_does_not_grow_in_the_store() {
-    let mut house = House::new().await;
-    let end = house.portal.records.now() + Duration::hours(1);
+    let mut app = TestApp::new().await;
+    let end = app.portal.records.now() + Duration::hours(1);
     let (made, secret) = account::add_team_key(
-        &house.portal,
+        &app.portal,
         "k",
         vec![Scope::Read],
         Some(end),
@@ -236,9 +234,9 @@ async fn an_api_key_does_not_grow_in_the_store() {
     )
     .await
     .unwrap();
-    assert_eq!(house.api(&secret, "/requests").await.0, 200);
+    assert_eq!(app.api(&secret, "/requests").await.0, 200);
     let hash = hashed(&secret);
-    let before = house.row(&key::api_key(&hash));
+    let before = app.row(&key::api_key(&hash));
     let changes: [fn(&mut ApiKey); 4] = [
         |row| row.scopes = vec![Scope::Admin],
         |row| row.expires_at = None,
@@ -246,46 +244,42 @@ async fn an_api_key_does_not_grow_in_the_store() {
         |row| row.created_at += Duration::hours(1),
     ];
     for change in changes {
-        house.write(key::api_key(&hash), before.clone());
-        assert_eq!(house.api(&secret, "/requests").await.0, 200, "as it was");
-        house.forge::<ApiKey>(key::api_key(&hash), change);
-        assert_eq!(house.api(&secret, "/requests").await.0, 401);
+        app.write(key::api_key(&hash), before.clone());
+        assert_eq!(app.api(&secret, "/requests").await.0, 200, "as it was");
+        app.forge::<ApiKey>(key::api_key(&hash), change);
+        assert_eq!(app.api(&secret, "/requests").await.0, 401);
     }
-    house.restart().await;
-    assert_eq!(house.api(&secret, "/requests").await.0, 401);
-    assert_eq!(house.api(&house.api_key, "/requests").await.0, 200, "the other key works on");
-    assert_eq!(house.altered().await.len(), 2, "once per start");
+    app.restart().await;
+    assert_eq!(app.api(&secret, "/requests").await.0, 401);
+    assert_eq!(app.api(&app.api_key, "/requests").await.0, 200, "the other key works on");
+    assert_eq!(app.altered().await.len(), 2, "once per start");
     // An admin ends it, altered as it is.
-    let event = nightdrop::domain::audit::AuditEvent::new(house.portal.records.now(), Actor::Operator, "api_key.revoked");
-    house.portal.records.revoke_api_key(made.id, event).await.unwrap();
-    assert!(house.portal.records.altered().await.unwrap().is_empty());
+    let event = nightdrop::domain::audit::AuditEvent::new(app.portal.records.now(), Actor::Operator, "api_key.revoked");
+    app.portal.records.revoke_api_key(made.id, event).await.unwrap();
+    assert!(app.portal.records.altered().await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_receipt_that_was_written_over_is_no_receipt() {
-    let mut house = House::new().await;
+    let mut app = TestApp::new().await;
     let mut links = Vec::new();
     for n in 0..2 {
-        let link = house.link_for("passport", None).await;
-        assert_eq!(house.drop_files(&link, &[("front", &png(n, 4_000))]).await.status(), 200);
-        house.work().await;
-        assert_eq!(house.state(&link).await, RequestState::Purged);
+        let link = app.link_for("passport", None).await;
+        assert_eq!(app.drop_files(&link, &[("front", &png(n, 4_000))]).await.status(), 200);
+        app.work().await;
+        assert_eq!(app.state(&link).await, RequestState::Purged);
         links.push(link);
     }
-    house.someone("ada@example.com", Role::Admin).await;
-    let cookie = house.cookie_of("ada@example.com").await.unwrap();
-    let get = async |house: &House, n: usize| {
-        house
-            .api(&house.api_key, &format!("/requests/{}/deletion-receipt", links[n].id))
-            .await
-    };
-    let (status, shown) = get(&house, 0).await;
+    app.someone("ada@example.com", Role::Admin).await;
+    let cookie = app.cookie_of("ada@example.com").await.unwrap();
+    let get = async |app: &TestApp, n: usize| app.api(&app.api_key, &format!("/requests/{}/deletion-receipt", links[n].id)).await;
+    let (status, shown) = get(&app, 0).await;
     assert_eq!(status, 200, "{shown}");
     let signed: serde_json::Value = serde_json::from_str(&shown).unwrap();
-    let stored = SignedReceipt::decode(&house.row(&key::receipt(1))).unwrap();
+    let stored = SignedReceipt::decode(&app.row(&key::receipt(1))).unwrap();
     assert_eq!(signed["signed"], stored.text, "what was signed then, not anew");
-    let before = house.row(&key::receipt(1));
-    let other = house.row(&key::receipt(2));
+    let before = app.row(&key::receipt(1));
+    let other = app.row(&key::receipt(2));
     let changes: [fn(&mut SignedReceipt); 5] = [
         |row| row.receipt.erasure.purged_at -= Duration::days(3),
         |row| row.text = row.text.replace("cause: confirmed", "cause: deadline"),
@@ -300,73 +294,73 @@ async fn a_receipt_that_was_written_over_is_no_receipt() {
         },
     ];
     for change in changes {
-        house.write(key::receipt(1), before.clone());
-        assert_eq!(get(&house, 0).await.0, 200, "as it was");
-        house.rewrite::<SignedReceipt>(key::receipt(1), change);
-        let (status, problem) = get(&house, 0).await;
+        app.write(key::receipt(1), before.clone());
+        assert_eq!(get(&app, 0).await.0, 200, "as it was");
+        app.rewrite::<SignedReceipt>(key::receipt(1), change);
+        let (status, problem) = get(&app, 0).await;
         assert!(status == 500 && problem.contains("\"receipt.altered\""), "{status} {problem}");
         for path in ["receipt", "receipt.txt"] {
-            let (status, page) = house.console(&cookie, &format!("/requests/{}/{path}", links[0].id)).await;
+            let (status, page) = app.console(&cookie, &format!("/requests/{}/{path}", links[0].id)).await;
             assert!(status == 500 && !page.contains("signature:"), "{status} {page}");
         }
     }
     // Another request's receipt, sound in itself.
-    house.write(key::receipt(1), other);
-    house.restart().await;
-    assert_eq!(get(&house, 0).await.0, 500);
-    assert_eq!(get(&house, 1).await.0, 200, "the other one is valid as before");
-    house.write(key::receipt(1), b"no row".to_vec());
-    assert_eq!(get(&house, 0).await.0, 500);
-    assert_eq!(house.portal.altered.all().len(), 1);
-    house.write(key::receipt(1), before);
-    assert_eq!(house.altered().await, ["receipt 1", "receipt 1"], "once per start");
+    app.write(key::receipt(1), other);
+    app.restart().await;
+    assert_eq!(get(&app, 0).await.0, 500);
+    assert_eq!(get(&app, 1).await.0, 200, "the other one is valid as before");
+    app.write(key::receipt(1), b"no row".to_vec());
+    assert_eq!(get(&app, 0).await.0, 500);
+    assert_eq!(app.portal.altered.all().len(), 1);
+    app.write(key::receipt(1), before);
+    assert_eq!(app.altered().await, ["receipt 1", "receipt 1"], "once per start");
     // The count of receipts is set back: no receipt is written over.
-    house.write(key::meta("last-receipt"), 0u64.to_be_bytes().to_vec());
-    let link = house.link_for("passport", None).await;
-    assert_eq!(house.drop_files(&link, &[("front", &png(9, 4_000))]).await.status(), 200);
-    house.work().await;
-    assert_eq!(house.request(&link).await.tombstones[0].receipt, 3);
+    app.write(key::meta("last-receipt"), 0u64.to_be_bytes().to_vec());
+    let link = app.link_for("passport", None).await;
+    assert_eq!(app.drop_files(&link, &[("front", &png(9, 4_000))]).await.status(), 200);
+    app.work().await;
+    assert_eq!(app.request(&link).await.tombstones[0].receipt, 3);
     for n in 0..2 {
-        assert_eq!(get(&house, n).await.0, 200);
+        assert_eq!(get(&app, n).await.0, 200);
     }
 }
 
 #[tokio::test]
 async fn no_part_of_a_document_goes_to_somebody_else() {
     for (forged, name) in [(0, "front"), (1, "back")] {
-        let mut house = House::new().await;
+        let mut app = TestApp::new().await;
         let mut made = Vec::new();
         for (n, applicant) in [(0, "victim"), (1, "attacker")] {
-            let link = house.issue(ask(applicant, "government-id")).await;
+            let link = app.issue(ask(applicant, "government-id")).await;
             let (front, back) = (png(n, 4_000), png(n + 10, 4_000));
-            assert_eq!(house.drop_files(&link, &[("front", &front), ("back", &back)]).await.status(), 200);
+            assert_eq!(app.drop_files(&link, &[("front", &front), ("back", &back)]).await.status(), 200);
             made.push(link);
         }
-        let victim = house.request(&made[0]).await;
-        let attacker = house.request(&made[1]).await;
+        let victim = app.request(&made[0]).await;
+        let attacker = app.request(&made[1]).await;
         let (from, to) = (victim.document().unwrap().clone(), attacker.document().unwrap().clone());
         // One part of the victim's document, chunks and all, in the place of the attacker's.
-        let mut writer = house.portal.blobs.writer(to.id, forged, 0).await.unwrap();
+        let mut writer = app.portal.blobs.writer(to.id, forged, 0).await.unwrap();
         for chunk in 0..from.parts[usize::from(forged)].chunks {
             let k = BlobKey {
                 document: from.id,
                 file_index: forged,
                 chunk,
             };
-            let bytes = house.portal.blobs.get(k).await.unwrap().unwrap();
+            let bytes = app.portal.blobs.get(k).await.unwrap().unwrap();
             writer.put(&bytes).await.unwrap();
         }
         writer.sync().await.unwrap();
         drop(writer);
-        house.rewrite::<DocumentRequest>(key::request(attacker.id), |row| {
+        app.rewrite::<DocumentRequest>(key::request(attacker.id), |row| {
             if let Stage::Held { document, .. } = &mut row.stage {
                 document.parts[usize::from(forged)] = from.parts[usize::from(forged)].clone();
             }
         });
-        house.restart().await;
-        house.work().await;
-        assert!(house.has("attacker").await.is_empty(), "{name}");
-        assert_eq!(house.has("victim").await.len(), 1, "the victim's own document is delivered");
-        assert_ne!(house.state(&made[1]).await, RequestState::Purged);
+        app.restart().await;
+        app.work().await;
+        assert!(app.has("attacker").await.is_empty(), "{name}");
+        assert_eq!(app.has("victim").await.len(), 1, "the victim's own document is delivered");
+        assert_ne!(app.state(&made[1]).await, RequestState::Purged);
     }
 }

@@ -4,12 +4,12 @@ use super::*;
 
 #[tokio::test]
 async fn admins_manage_agents_keys_vault_and_clock() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         passphrase: Some("open the vault please"),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let api = Caller::of(&house);
+    let api = Caller::of(&app);
     let agent = json!({"email": "Ada@Example.com", "name": "Ada", "role": "admin", "password": "three words or four"});
     let (status, ada) = api.post("/agents", agent.clone()).await;
     assert_eq!((status, ada["email"].as_str().unwrap()), (201, "ada@example.com"));
@@ -58,7 +58,7 @@ async fn admins_manage_agents_keys_vault_and_clock() {
     assert_eq!(status, 201);
     assert_eq!(made["key"]["scopes"], json!(["read"]));
     let key = Caller {
-        house: &house,
+        app: &app,
         key: made["secret"].as_str().unwrap().to_owned(),
     };
     assert_eq!(key.get("/requests").await.0, 200);
@@ -106,8 +106,8 @@ async fn admins_manage_agents_keys_vault_and_clock() {
 
 #[tokio::test]
 async fn agents_and_keys_are_made_once_under_an_idempotency_key() {
-    let house = House::new().await;
-    let api = Caller::of(&house);
+    let app = TestApp::new().await;
+    let api = Caller::of(&app);
     let posted = async |caller: &Caller<'_>, path: &str, body: &Value, key: &str| {
         let response = caller.posted(path, body.clone(), Some(key)).await;
         let again = response.headers().contains_key("idempotency-replayed");
@@ -138,7 +138,7 @@ async fn agents_and_keys_are_made_once_under_an_idempotency_key() {
     assert_eq!(secret.len(), 56);
     assert_eq!(posted(&api, "/api-keys", &wanted, "case-3").await, (201, true, made.clone()));
     let key = Caller {
-        house: &house,
+        app: &app,
         key: secret.to_owned(),
     };
     assert_eq!(key.get("/requests").await.0, 200);
@@ -147,10 +147,10 @@ async fn agents_and_keys_are_made_once_under_an_idempotency_key() {
     assert_eq!(posted(&api, "/api-keys", &wanted, "case-1").await.0, 422, "one key, two addresses");
     let (_, again, another) = posted(&api, "/api-keys", &wanted, "case-4").await;
     assert!(!again && another["secret"] != made["secret"]);
-    let (_, again, foreign) = posted(&Caller::scoped(&house, &[Scope::Admin]).await, "/api-keys", &wanted, "case-3").await;
+    let (_, again, foreign) = posted(&Caller::scoped(&app, &[Scope::Admin]).await, "/api-keys", &wanted, "case-3").await;
     assert!(!again && foreign["secret"] != made["secret"], "keys are each caller's own");
     assert_eq!(posted(&api, "/api-keys", &wanted, "").await.0, 400);
-    let (entries, _) = crate::audit::verified(&house.portal.records).await;
+    let (entries, _) = crate::audit::verified(&app.portal.records).await;
     let count = |action: &str| {
         entries
             .iter()
@@ -162,15 +162,15 @@ async fn agents_and_keys_are_made_once_under_an_idempotency_key() {
 
 #[tokio::test]
 async fn a_repetition_survives_a_restart_and_shows_no_more_than_the_first_time() {
-    let mut house = House::new().await;
+    let mut app = TestApp::new().await;
     let wanted = json!({"name": "ci", "scopes": ["read"]});
-    let make = async |house: &House| answer(Caller::of(house).posted("/api-keys", wanted.clone(), Some("case-1")).await).await;
-    let first = make(&house).await;
-    house.restart().await;
-    assert_eq!(make(&house).await, first);
+    let make = async |app: &TestApp| answer(Caller::of(app).posted("/api-keys", wanted.clone(), Some("case-1")).await).await;
+    let first = make(&app).await;
+    app.restart().await;
+    assert_eq!(make(&app).await, first);
     let revoke = format!("/api-keys/{}/revoke", first.1["key"]["id"].as_str().unwrap());
-    assert_eq!(Caller::of(&house).post(&revoke, json!({})).await.0, 200);
-    let (status, again) = make(&house).await;
+    assert_eq!(Caller::of(&app).post(&revoke, json!({})).await.0, 200);
+    let (status, again) = make(&app).await;
     assert_eq!(status, 201);
     assert!(again["key"]["revoked_at"].is_string(), "what is dead is said to be");
 }
@@ -178,10 +178,10 @@ async fn a_repetition_survives_a_restart_and_shows_no_more_than_the_first_time()
 /// Every route × every method × every scope, held against what the document says.
 #[tokio::test]
 async fn every_route_asks_for_exactly_the_scope_that_the_document_names() {
-    let house = House::new().await;
-    let document: Value = house
+    let app = TestApp::new().await;
+    let document: Value = app
         .http
-        .get(house.staff("/api/v1/openapi.json"))
+        .get(app.staff("/api/v1/openapi.json"))
         .send()
         .await
         .unwrap()
@@ -190,10 +190,10 @@ async fn every_route_asks_for_exactly_the_scope_that_the_document_names() {
         .unwrap();
     let mut keys = Vec::new();
     for scope in Scope::ALL {
-        keys.push((scope, Caller::scoped(&house, &[scope]).await));
+        keys.push((scope, Caller::scoped(&app, &[scope]).await));
     }
     let nobody = Caller {
-        house: &house,
+        app: &app,
         key: "ndk_0000".to_owned(),
     };
     for (path, methods) in TABLE {
@@ -217,10 +217,10 @@ async fn every_route_asks_for_exactly_the_scope_that_the_document_names() {
             let response = called(&nobody).await.unwrap();
             assert_eq!(response.headers()["www-authenticate"], "Bearer");
             assert_eq!(response.status(), 401, "{method} {path}");
-            let cookie = house
+            let cookie = app
                 .http
-                .request(method.parse().unwrap(), house.staff(&format!("/api/v1{real}")))
-                .header("cookie", format!("nightdrop-s={}", house.api_key));
+                .request(method.parse().unwrap(), app.staff(&format!("/api/v1{real}")))
+                .header("cookie", format!("nightdrop-s={}", app.api_key));
             assert_eq!(cookie.send().await.unwrap().status(), 401, "no cookie is looked at");
             for (scope, caller) in &keys {
                 let fits = scope.as_str() == needed || *scope == Scope::Admin || (needed == "read" && *scope == Scope::Requests);
@@ -235,8 +235,8 @@ async fn every_route_asks_for_exactly_the_scope_that_the_document_names() {
 
 #[tokio::test]
 async fn what_is_not_there_and_what_cannot_be_look_the_same() {
-    let house = House::new().await;
-    let api = Caller::of(&house);
+    let app = TestApp::new().await;
+    let api = Caller::of(&app);
     let known = api.get("/requests/req_00000000000000000000000000").await;
     for id in ["req_zzz", "agt_00000000000000000000000000", "%00", "..%2f..%2fetc", "x"] {
         assert_eq!(api.get(&format!("/requests/{id}")).await, known, "{id}");
@@ -244,7 +244,7 @@ async fn what_is_not_there_and_what_cannot_be_look_the_same() {
     assert_eq!(known.0, 404);
     // One answer for no key, a wrong one, an expired and a revoked one but for the first's hint how to send one.
     let wrong = |key: &str| Caller {
-        house: &house,
+        app: &app,
         key: key.to_owned(),
     };
     let unknown = wrong(&format!("ndk_{}", "0".repeat(52))).get("/requests").await;

@@ -5,7 +5,7 @@ use nightdrop::domain::id::RequestId;
 use serde_json::{Value, json};
 
 use super::{Caller, answer};
-use crate::support::House;
+use crate::support::TestApp;
 
 async fn posted(caller: &Caller<'_>, path: &str, body: Value, key: Option<&str>) -> (u16, Value) {
     answer(caller.posted(path, body, key).await).await
@@ -17,8 +17,8 @@ fn wanted() -> Value {
 
 #[tokio::test]
 async fn a_repetition_shows_no_passcode_that_was_replaced() {
-    let house = House::new().await;
-    let api = Caller::of(&house);
+    let app = TestApp::new().await;
+    let api = Caller::of(&app);
     let (_, first) = posted(&api, "/requests", wanted(), Some("case-4711")).await;
     let (status, again) = posted(&api, "/requests", wanted(), Some("case-4711")).await;
     assert_eq!(
@@ -40,8 +40,8 @@ async fn a_repetition_shows_no_passcode_that_was_replaced() {
 
 #[tokio::test]
 async fn a_repetition_shows_no_link_that_is_dead() {
-    let house = House::new().await;
-    let api = Caller::of(&house);
+    let app = TestApp::new().await;
+    let api = Caller::of(&app);
     let (_, first) = posted(&api, "/requests", wanted(), Some("case-1")).await;
     let id = first["id"].as_str().unwrap();
     let (status, second) = posted(&api, &format!("/requests/{id}/reissue"), json!({}), Some("case-2")).await;
@@ -77,10 +77,10 @@ async fn a_repetition_shows_no_link_that_is_dead() {
 /// The store, the portal's secrets and a guess at the key are not enough: the caller's own secret is needed, and only its hash is stored.
 #[tokio::test]
 async fn a_guessed_key_leads_to_no_token() {
-    let house = House::new().await;
-    let api = Caller::of(&house);
+    let app = TestApp::new().await;
+    let api = Caller::of(&app);
     let (_, issued) = posted(&api, "/requests", wanted(), Some("case-4711")).await;
-    let request = house
+    let request = app
         .portal
         .records
         .request(RequestId::parse(issued["id"].as_str().unwrap()).unwrap())
@@ -89,28 +89,27 @@ async fn a_guessed_key_leads_to_no_token() {
         .unwrap();
     let caller = request.created_by.to_string();
     let salt = request.link.salt.unwrap();
-    let key = house.portal.records.api_keys().await.unwrap()[0].id;
+    let key = app.portal.records.api_keys().await.unwrap()[0].id;
     for caller in [caller.as_str(), &key.to_string()] {
         for name in [
             format!("link\0{caller}\0case-4711"),
             format!("link\0{caller}\0case-4711\0"),
             format!("link\0{caller}\0case-4711\0{caller}"),
         ] {
-            let guess = house.portal.secrets.derive_token(&salt, name.as_bytes());
-            assert_ne!(house.portal.secrets.hash_token(&guess), request.link.hashed, "{name:?}");
+            let guess = app.portal.secrets.derive_token(&salt, name.as_bytes());
+            assert_ne!(app.portal.secrets.hash_token(&guess), request.link.hashed, "{name:?}");
         }
     }
     // The derivation is the one that is used: with the caller's secret it fits.
-    let name = format!("link\0{key}\0case-4711\0{}", house.api_key);
+    let name = format!("link\0{key}\0case-4711\0{}", app.api_key);
     assert_eq!(
-        house
-            .portal
+        app.portal
             .secrets
-            .hash_token(&house.portal.secrets.derive_token(&salt, name.as_bytes())),
+            .hash_token(&app.portal.secrets.derive_token(&salt, name.as_bytes())),
         request.link.hashed
     );
 
-    let admin = Caller::scoped(&house, &[Scope::Admin]).await;
+    let admin = Caller::scoped(&app, &[Scope::Admin]).await;
     let body = json!({"name": "ci", "scopes": ["read"]});
     let (_, made) = posted(&admin, "/api-keys", body.clone(), Some("case-5")).await;
     assert_eq!(posted(&admin, "/api-keys", body, Some("case-5")).await.1["secret"], made["secret"]);

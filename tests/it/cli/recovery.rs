@@ -9,7 +9,7 @@ use nightdrop::domain::request::{RequestState, Stage};
 use serde_json::Value;
 
 use super::{Made, complaint, done, init, json, nightdrop, out};
-use crate::support::{Folder, House, Link, Wish, png, sha256, walk};
+use crate::support::{Folder, Link, TestApp, TestOptions, png, sha256, walk};
 
 const UNFIT: Option<i32> = Some(78);
 
@@ -126,32 +126,32 @@ fn a_part_of_another_portal_or_of_another_layout_refuses_the_start() {
 
 /// A portal that holds one document, stopped, with its configuration beside it.
 struct Stopped {
-    house: House,
+    app: TestApp,
     held: Link,
     open: Link,
 }
 
 impl Stopped {
     async fn new() -> Self {
-        Self::wished(Wish::default()).await
+        Self::with_options(TestOptions::default()).await
     }
 
-    async fn wished(wish: Wish) -> Self {
-        let mut house = House::wished(wish).await;
-        std::fs::write(house.folder.path().join("nightdrop.toml"), house.text()).unwrap();
-        let (held, open) = (house.link_for("passport", None).await, house.link_for("passport", None).await);
-        assert_eq!(house.drop_files(&held, &[("front", &png(1, 60_000))]).await.status(), 200);
-        house.stop().await;
-        house.let_go().await;
-        Self { house, held, open }
+    async fn with_options(options: TestOptions) -> Self {
+        let mut app = TestApp::with_options(options).await;
+        std::fs::write(app.folder.path().join("nightdrop.toml"), app.text()).unwrap();
+        let (held, open) = (app.link_for("passport", None).await, app.link_for("passport", None).await);
+        assert_eq!(app.drop_files(&held, &[("front", &png(1, 60_000))]).await.status(), 200);
+        app.stop().await;
+        app.let_go().await;
+        Self { app, held, open }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.house.data().join(name)
+        self.app.data().join(name)
     }
 
     async fn run(&self, arguments: &[&str]) -> Output {
-        let config = self.house.folder.path().join("nightdrop.toml");
+        let config = self.app.folder.path().join("nightdrop.toml");
         let mut command = nightdrop(arguments);
         command.arg("--config").arg(config);
         // The last owner in this process may still be closing the store.
@@ -184,25 +184,25 @@ impl Stopped {
 
     /// The held document is shown as lost, a new link goes all the way, and one entry of the log says what was done.
     async fn works_again(&mut self) {
-        self.house.open_again().await;
-        self.house.work().await;
-        let request = self.house.request(&self.held).await;
+        self.app.open_again().await;
+        self.app.work().await;
+        let request = self.app.request(&self.held).await;
         assert_eq!(request.stage, Stage::Purged);
         let stone = request.tombstones.last().unwrap();
         assert_eq!(stone.cause, PurgeCause::Lost);
-        assert_eq!(self.house.received().await.len(), 0, "what is lost is never sent");
+        assert_eq!(self.app.received().await.len(), 0, "what is lost is never sent");
         self.a_new_link_works().await;
-        assert_eq!(self.house.portal.erasure.live().unwrap(), vec![]);
-        let (entries, _) = crate::audit::verified(&self.house.portal.records).await;
+        assert_eq!(self.app.portal.erasure.live().unwrap(), vec![]);
+        let (entries, _) = crate::audit::verified(&self.app.portal.records).await;
         assert_eq!(entries.iter().filter(|e| e.event.action == "portal.recovered").count(), 1);
     }
 
     async fn a_new_link_works(&self) {
-        let (link, picture) = (self.house.link_for("passport", None).await, png(7, 50_000));
-        assert_eq!(self.house.drop_files(&link, &[("front", &picture)]).await.status(), 200);
-        self.house.work().await;
-        assert_eq!(self.house.state(&link).await, RequestState::Purged);
-        let received = self.house.received().await;
+        let (link, picture) = (self.app.link_for("passport", None).await, png(7, 50_000));
+        assert_eq!(self.app.drop_files(&link, &[("front", &picture)]).await.status(), 200);
+        self.app.work().await;
+        assert_eq!(self.app.state(&link).await, RequestState::Purged);
+        let received = self.app.received().await;
         assert_eq!(received.last().unwrap()["parts"][0]["sha256"], sha256(&picture));
     }
 }
@@ -215,21 +215,13 @@ async fn lost_slots_lose_the_held_documents_and_nothing_else() {
     assert_eq!((&said["documents_lost"], &said["links_withdrawn"]), (&1.into(), &0.into()));
     stopped.works_again().await;
     // The store was shown to be the newest: its links are as good as before.
-    assert_eq!(stopped.house.state(&stopped.open).await, RequestState::Awaiting);
+    assert_eq!(stopped.app.state(&stopped.open).await, RequestState::Awaiting);
     let api = format!("/api/v1/requests/{}", stopped.held.id);
-    let shown = stopped
-        .house
-        .http
-        .get(stopped.house.staff(&api))
-        .bearer_auth(&stopped.house.api_key);
+    let shown = stopped.app.http.get(stopped.app.staff(&api)).bearer_auth(&stopped.app.api_key);
     let shown = json(&shown.send().await.unwrap().text().await.unwrap());
     assert!(shown.to_string().contains("\"lost\""), "{shown:#}");
     let again = format!("{api}/reissue");
-    let asked = stopped
-        .house
-        .http
-        .post(stopped.house.staff(&again))
-        .bearer_auth(&stopped.house.api_key);
+    let asked = stopped.app.http.post(stopped.app.staff(&again)).bearer_auth(&stopped.app.api_key);
     let status = asked
         .header("content-type", "application/json")
         .body("{}")
@@ -248,7 +240,7 @@ async fn without_the_high_water_mark_the_store_is_not_believed() {
     assert_eq!((&said["documents_lost"], &said["links_withdrawn"]), (&1.into(), &1.into()));
     assert_eq!(said["api_keys"][0]["name"], "tests");
     stopped.works_again().await;
-    assert_eq!(stopped.house.state(&stopped.open).await, RequestState::Revoked);
+    assert_eq!(stopped.app.state(&stopped.open).await, RequestState::Revoked);
     assert!(stopped.path("erasure/CACHEDIR.TAG").exists());
 }
 
@@ -260,13 +252,7 @@ async fn lost_secrets_withdraw_links_and_let_nobody_in_but_api_keys() {
     assert_eq!((&said["documents_lost"], &said["links_withdrawn"]), (&1.into(), &1.into()));
     assert!(said["api_key"].as_str().unwrap().starts_with("ndk_"));
     stopped.works_again().await;
-    let page = stopped
-        .house
-        .http
-        .get(stopped.house.public(&stopped.open.path))
-        .send()
-        .await
-        .unwrap();
+    let page = stopped.app.http.get(stopped.app.public(&stopped.open.path)).send().await.unwrap();
     assert!(page.status().is_client_error(), "an old token opens nothing");
 }
 
@@ -292,15 +278,15 @@ async fn a_lost_vault_key_loses_what_is_sealed_to_it() {
         } else {
             RequestState::Awaiting
         };
-        assert_eq!(stopped.house.state(&stopped.open).await, links, "{lost}");
+        assert_eq!(stopped.app.state(&stopped.open).await, links, "{lost}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_passphrase_is_a_lost_key() {
-    let mut stopped = Stopped::wished(Wish {
+    let mut stopped = Stopped::with_options(TestOptions {
         passphrase: Some(super::PASSPHRASE),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
     // A portal that is merely locked starts, and has nothing to recover.
@@ -319,19 +305,19 @@ async fn a_lost_store_begins_anew_and_says_how_people_come_back() {
     std::fs::remove_dir_all(stopped.path("store")).unwrap();
     let said = stopped.recovered(&[]).await;
     let key = said["api_key"].as_str().unwrap().to_owned();
-    stopped.house.open_again().await;
-    assert!(stopped.house.portal.records.request(stopped.held.id).await.unwrap().is_none());
+    stopped.app.open_again().await;
+    assert!(stopped.app.portal.records.request(stopped.held.id).await.unwrap().is_none());
     assert_eq!(
-        stopped.house.portal.erasure.live().unwrap(),
+        stopped.app.portal.erasure.live().unwrap(),
         vec![],
         "secrets without a document are destroyed"
     );
     stopped.a_new_link_works().await;
-    let password = stopped.house.folder.path().join("password");
+    let password = stopped.app.folder.path().join("password");
     crate::support::private(&password, super::PASSWORD);
     let mut add = nightdrop(&["agent", "add", "--email", "ana@example.com", "--name", "Ana", "--role", "admin"]);
     add.arg("--password-file").arg(&password);
-    add.env("NIGHTDROP_URL", stopped.house.staff("")).env("NIGHTDROP_TOKEN", key);
+    add.env("NIGHTDROP_URL", stopped.app.staff("")).env("NIGHTDROP_TOKEN", key);
     tokio::task::spawn_blocking(move || done(&mut add)).await.unwrap();
 }
 
@@ -339,23 +325,19 @@ async fn a_lost_store_begins_anew_and_says_how_people_come_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_copy_of_the_store_is_noticed_before_anything_is_swept() {
     let mut stopped = Stopped::new().await;
-    let old = stopped.house.folder.path().join("old");
+    let old = stopped.app.folder.path().join("old");
     copy(&stopped.path("store"), &old);
-    stopped.house.open_again().await;
-    stopped.house.work().await;
-    assert_eq!(stopped.house.received().await.len(), 1);
-    let newer = stopped.house.link_for("passport", None).await;
-    assert_eq!(stopped.house.drop_files(&newer, &[("front", &png(3, 40_000))]).await.status(), 200);
+    stopped.app.open_again().await;
+    stopped.app.work().await;
+    assert_eq!(stopped.app.received().await.len(), 1);
+    let newer = stopped.app.link_for("passport", None).await;
+    assert_eq!(stopped.app.drop_files(&newer, &[("front", &png(3, 40_000))]).await.status(), 200);
     assert_eq!(
-        stopped
-            .house
-            .drop_files(&stopped.open, &[("front", &png(4, 40_000))])
-            .await
-            .status(),
+        stopped.app.drop_files(&stopped.open, &[("front", &png(4, 40_000))]).await.status(),
         200
     );
-    stopped.house.stop().await;
-    stopped.house.let_go().await;
+    stopped.app.stop().await;
+    stopped.app.let_go().await;
     // Whether all of it is closed, the next command's lock says.
     stopped.run(&["recover"]).await;
     std::fs::remove_dir_all(stopped.path("store")).unwrap();
@@ -377,16 +359,16 @@ async fn an_old_copy_of_the_store_is_noticed_before_anything_is_swept() {
 
     let said = stopped.recovered(&[]).await;
     assert_eq!((&said["documents_lost"], &said["links_withdrawn"]), (&1.into(), &1.into()));
-    stopped.house.open_again().await;
-    stopped.house.work().await;
-    assert_eq!(stopped.house.received().await.len(), 1, "nothing is delivered twice");
-    let request = stopped.house.request(&stopped.held).await;
+    stopped.app.open_again().await;
+    stopped.app.work().await;
+    assert_eq!(stopped.app.received().await.len(), 1, "nothing is delivered twice");
+    let request = stopped.app.request(&stopped.held).await;
     assert_eq!(request.tombstones.last().unwrap().cause, PurgeCause::Lost);
     assert_eq!(request.tombstones.last().unwrap().passed_on.as_str(), "unknown");
-    assert_eq!(stopped.house.state(&stopped.open).await, RequestState::Revoked);
-    assert_eq!(stopped.house.portal.erasure.live().unwrap(), vec![]);
+    assert_eq!(stopped.app.state(&stopped.open).await, RequestState::Revoked);
+    assert_eq!(stopped.app.portal.erasure.live().unwrap(), vec![]);
     stopped.a_new_link_works().await;
-    let (entries, _) = crate::audit::verified(&stopped.house.portal.records).await;
+    let (entries, _) = crate::audit::verified(&stopped.app.portal.records).await;
     assert_eq!(entries.iter().filter(|e| e.event.action == "portal.recovered").count(), 1);
 }
 
@@ -394,25 +376,25 @@ async fn an_old_copy_of_the_store_is_noticed_before_anything_is_swept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_log_never_goes_back_in_time_silently() {
     let mut stopped = Stopped::new().await;
-    stopped.house.open_again().await;
+    stopped.app.open_again().await;
     let mut links = Vec::new();
     for seed in 0..12 {
-        let link = stopped.house.link_for("passport", None).await;
-        assert_eq!(stopped.house.drop_files(&link, &[("front", &png(seed, 3_000))]).await.status(), 200);
+        let link = stopped.app.link_for("passport", None).await;
+        assert_eq!(stopped.app.drop_files(&link, &[("front", &png(seed, 3_000))]).await.status(), 200);
         links.push(link);
     }
-    let last = stopped.house.portal.records.last_entry().await.unwrap().unwrap().sequence;
-    stopped.house.stop().await;
-    stopped.house.let_go().await;
+    let last = stopped.app.portal.records.last_entry().await.unwrap().unwrap().sequence;
+    stopped.app.stop().await;
+    stopped.app.let_go().await;
     stopped.run(&["recover"]).await;
     let log = std::fs::read(stopped.path("store/sled/db")).unwrap();
     let written = log.iter().rposition(|byte| *byte != 0).unwrap();
-    let whole = stopped.house.folder.path().join("whole");
-    copy(stopped.house.data(), &whole);
+    let whole = stopped.app.folder.path().join("whole");
+    copy(stopped.app.data(), &whole);
     let (mut noticed, mut harmless) = (0, 0);
     for round in 0..16 {
-        std::fs::remove_dir_all(stopped.house.data()).unwrap();
-        copy(&whole, stopped.house.data());
+        std::fs::remove_dir_all(stopped.app.data()).unwrap();
+        copy(&whole, stopped.app.data());
         let place = written * (round * 2 + 1) / 32;
         let mut damaged = log.clone();
         damaged[place..(place + 16).min(written)].iter_mut().for_each(|byte| *byte ^= 0x55);
@@ -421,15 +403,15 @@ async fn a_damaged_log_never_goes_back_in_time_silently() {
         // The snapshot may hold what the log lost: then a start finds everything.
         let output = stopped.run(&["recover", "--json"]).await;
         if output.status.success() && json(&out(&output))["recovered"] == false {
-            stopped.house.open_again().await;
-            let found = stopped.house.portal.records.last_entry().await.unwrap().unwrap().sequence;
+            stopped.app.open_again().await;
+            let found = stopped.app.portal.records.last_entry().await.unwrap().unwrap().sequence;
             assert!(
                 found >= last,
                 "round {round}: entries behind {found} of {last} are gone without a word"
             );
             harmless += 1;
-            stopped.house.stop().await;
-            stopped.house.let_go().await;
+            stopped.app.stop().await;
+            stopped.app.let_go().await;
             stopped.run(&["recover"]).await;
         } else {
             refused(&stopped.run(&["serve"]).await, &["nightdrop recover"]);
@@ -442,31 +424,29 @@ async fn a_damaged_log_never_goes_back_in_time_silently() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_older_than_its_checkpoint_file_refuses_although_the_mark_went_with_it() {
-    let mut stopped = Stopped::wished(Wish {
+    let mut stopped = Stopped::with_options(TestOptions {
         more: "audit = { checkpoint_file = \"checkpoints.jsonl\", checkpoint_every = \"1m\" }".into(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let old = stopped.house.folder.path().join("old");
-    copy(stopped.house.data(), &old);
-    stopped.house.open_again().await;
-    stopped.house.link_for("passport", None).await;
-    stopped.house.work().await;
-    nightdrop::workflow::outgoing::checkpoint::step(&stopped.house.portal)
-        .await
-        .unwrap();
-    assert!(stopped.house.folder.path().join("checkpoints.jsonl").exists());
-    stopped.house.stop().await;
-    stopped.house.let_go().await;
+    let old = stopped.app.folder.path().join("old");
+    copy(stopped.app.data(), &old);
+    stopped.app.open_again().await;
+    stopped.app.link_for("passport", None).await;
+    stopped.app.work().await;
+    nightdrop::workflow::outgoing::checkpoint::step(&stopped.app.portal).await.unwrap();
+    assert!(stopped.app.folder.path().join("checkpoints.jsonl").exists());
+    stopped.app.stop().await;
+    stopped.app.let_go().await;
     stopped.run(&["recover"]).await;
-    std::fs::remove_dir_all(stopped.house.data()).unwrap();
-    copy(&old, stopped.house.data());
+    std::fs::remove_dir_all(stopped.app.data()).unwrap();
+    copy(&old, stopped.app.data());
     refused(
         &stopped.run(&["serve"]).await,
         &["the checkpoint of audit entry", "nightdrop recover"],
     );
     stopped.recovered(&[]).await;
-    stopped.house.open_again().await;
+    stopped.app.open_again().await;
     stopped.a_new_link_works().await;
 }
 
@@ -598,8 +578,8 @@ fn an_init_that_was_killed_is_cleared_by_the_next_one() {
 fn a_rotation_that_was_killed_leaves_keys_that_every_start_accepts() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut stopped = runtime.block_on(Stopped::new());
-    let config = stopped.house.folder.path().join("nightdrop.toml");
-    let (data, whole) = (stopped.house.data().to_owned(), stopped.house.folder.path().join("whole"));
+    let config = stopped.app.folder.path().join("nightdrop.toml");
+    let (data, whole) = (stopped.app.data().to_owned(), stopped.app.folder.path().join("whole"));
     runtime.block_on(stopped.run(&["recover"]));
     copy(&data, &whole);
     let fresh = || {
@@ -611,13 +591,13 @@ fn a_rotation_that_was_killed_leaves_keys_that_every_start_accepts() {
     };
     let kills = kill_everywhere(2, fresh, |when, _| {
         runtime.block_on(async {
-            stopped.house.open_again().await;
-            stopped.house.work().await;
-            let request = stopped.house.request(&stopped.held).await;
+            stopped.app.open_again().await;
+            stopped.app.work().await;
+            let request = stopped.app.request(&stopped.held).await;
             let end = request.tombstones.last().map(|stone| &stone.cause);
             assert_eq!(end, Some(&PurgeCause::Confirmed), "{when}: what was held is opened and delivered");
-            stopped.house.stop().await;
-            stopped.house.let_go().await;
+            stopped.app.stop().await;
+            stopped.app.let_go().await;
             // A rotation after that one comes to its end.
             let again = stopped.run(&["key", "rotate", "--json"]).await;
             assert!(again.status.success(), "{when}: {}", complaint(&again));
@@ -632,8 +612,8 @@ fn a_rotation_that_was_killed_leaves_keys_that_every_start_accepts() {
 fn a_recovery_that_was_killed_goes_on() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut stopped = runtime.block_on(Stopped::new());
-    let config = stopped.house.folder.path().join("nightdrop.toml");
-    let (data, whole) = (stopped.house.data().to_owned(), stopped.house.folder.path().join("whole"));
+    let config = stopped.app.folder.path().join("nightdrop.toml");
+    let (data, whole) = (stopped.app.data().to_owned(), stopped.app.folder.path().join("whole"));
     runtime.block_on(stopped.run(&["recover"]));
     std::fs::remove_dir_all(data.join("erasure")).unwrap();
     std::fs::remove_dir_all(data.join("keys")).unwrap();
@@ -651,15 +631,15 @@ fn a_recovery_that_was_killed_goes_on() {
                 let again = stopped.run(&["recover", "--yes", "--json", "--new-key"]).await;
                 assert!(again.status.success(), "{when}: {}", complaint(&again));
             }
-            stopped.house.open_again().await;
-            stopped.house.work().await;
-            let request = stopped.house.request(&stopped.held).await;
+            stopped.app.open_again().await;
+            stopped.app.work().await;
+            let request = stopped.app.request(&stopped.held).await;
             let end = request.tombstones.last().map(|stone| &stone.cause);
             assert_eq!(end, Some(&PurgeCause::Lost), "{when}");
-            assert_eq!(stopped.house.state(&stopped.open).await, RequestState::Revoked, "{when}");
-            assert_eq!(stopped.house.received().await.len(), 0, "{when}");
-            stopped.house.stop().await;
-            stopped.house.let_go().await;
+            assert_eq!(stopped.app.state(&stopped.open).await, RequestState::Revoked, "{when}");
+            assert_eq!(stopped.app.received().await.len(), 0, "{when}");
+            stopped.app.stop().await;
+            stopped.app.let_go().await;
         });
     });
     assert!(kills > 20, "{kills}");

@@ -9,23 +9,23 @@ use crate::browser::script;
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium, playwright-core and axe-core: run tests/run"]
 async fn an_admin_gets_to_a_second_agent_with_a_passkey_and_a_first_request_by_the_screens() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: "[company]\nname = \"Harbour Bank\"\n".to_owned(),
         provider: "[providers.desk]\nkind = \"manual\"\n".to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    agent(&house, "admin@harbour.example", Role::Admin).await;
-    agent(&house, "hand@harbour.example", Role::ManualHandler).await;
+    agent(&app, "admin@harbour.example", Role::Admin).await;
+    agent(&app, "hand@harbour.example", Role::ManualHandler).await;
     let mut wanted = ask("acct_7", "government-id");
     wanted.provider = ProviderName::parse("desk").unwrap();
-    let held = house.issue(wanted).await;
+    let held = app.issue(wanted).await;
     let photo = png(1, 50_000);
-    let answer = house.drop_files(&held, &[("front", &photo), ("back", &photo)]).await;
+    let answer = app.drop_files(&held, &[("front", &photo), ("back", &photo)]).await;
     assert_eq!(answer.status(), 200);
-    house.work().await;
+    app.work().await;
     let given = json!({
-        "console": house.staff("").replace("127.0.0.1", "localhost"),
+        "console": app.staff("").replace("127.0.0.1", "localhost"),
         "admin": "admin@harbour.example",
         "handler": "hand@harbour.example",
         "password": PASSWORD,
@@ -34,7 +34,7 @@ async fn an_admin_gets_to_a_second_agent_with_a_passkey_and_a_first_request_by_t
     tokio::task::spawn_blocking(move || script("console-accounts.mjs", &given))
         .await
         .unwrap();
-    let log: Vec<_> = house.portal.records.entries(0, 10_000).await.unwrap();
+    let log: Vec<_> = app.portal.records.entries(0, 10_000).await.unwrap();
     let count = |action: &str| log.iter().filter(|e| e.event.action == action).count();
     assert_eq!(count("second_factor.enrolled"), 2);
     assert_eq!(count("document.handed_out"), 1);

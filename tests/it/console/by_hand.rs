@@ -5,27 +5,27 @@ use nightdrop::workflow::issue;
 
 use super::factor::enrol;
 use super::*;
-use crate::support::Hands;
+use crate::support::TestClock;
 
-async fn house() -> (House, Hands) {
-    let (wish, hands) = Wish {
+async fn app() -> (TestApp, TestClock) {
+    let (options, clock) = TestOptions {
         provider: "[providers.desk]\nkind = \"manual\"\n".to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     }
-    .with_hands();
-    (House::wished(wish).await, hands)
+    .with_clock();
+    (TestApp::with_options(options).await, clock)
 }
 
 /// A held document of two parts at the provider that is served by hand.
-async fn held(house: &House) -> (Link, Vec<u8>, Vec<u8>) {
+async fn held(app: &TestApp) -> (Link, Vec<u8>, Vec<u8>) {
     let mut ask = ask("acct_7", "government-id");
     ask.provider = ProviderName::parse("desk").unwrap();
-    let link = house.issue(ask).await;
+    let link = app.issue(ask).await;
     let (front, back) = (png(1, 200_000), png(2, 90_000));
-    let answer = house.drop_files(&link, &[("front", &front), ("back", &back)]).await;
+    let answer = app.drop_files(&link, &[("front", &front), ("back", &back)]).await;
     assert_eq!(answer.status(), 200);
-    house.work().await;
-    assert_eq!(house.state(&link).await, RequestState::NeedsAttention);
+    app.work().await;
+    assert_eq!(app.state(&link).await, RequestState::NeedsAttention);
     (link, front, back)
 }
 
@@ -35,10 +35,10 @@ fn part(link: &Link, name: &str) -> String {
 
 #[tokio::test]
 async fn each_part_is_downloaded_once_by_its_handler_after_a_fresh_factor() {
-    let (house, hands) = house().await;
-    let (link, front, back) = held(&house).await;
+    let (app, clock) = app().await;
+    let (link, front, back) = held(&app).await;
     let page = format!("/requests/{}/hand-over", link.id);
-    let mut handler = Browser::signed_in(&house, Role::ManualHandler).await;
+    let mut handler = Browser::signed_in(&app, Role::ManualHandler).await;
     assert_eq!(
         handler.get(&page).await.headers()["location"],
         "/account",
@@ -66,10 +66,10 @@ async fn each_part_is_downloaded_once_by_its_handler_after_a_fresh_factor() {
     assert!(answer.bytes().await.unwrap() == front, "byte for byte");
     assert_eq!(handler.post(&part(&link, "front"), &[]).await.status(), 409, "once");
     // Not again by trying the delivery again; and nothing before the worker has looked at it.
-    issue::retry(&house.portal, link.id, Actor::Operator).await.unwrap();
+    issue::retry(&app.portal, link.id, Actor::Operator).await.unwrap();
     assert_eq!(handler.post(&part(&link, "back"), &[]).await.status(), 409);
     assert!(handler.page(&page).await.contains("still being looked at"));
-    house.work().await;
+    app.work().await;
     assert_eq!(handler.post(&part(&link, "front"), &[]).await.status(), 409);
     // Two at once get one.
     let (one, two) = (part(&link, "back"), part(&link, "back"));
@@ -79,51 +79,51 @@ async fn each_part_is_downloaded_once_by_its_handler_after_a_fresh_factor() {
     assert_eq!(statuses, [200, 409]);
     let got = if one.status() == 200 { one } else { two };
     assert!(got.bytes().await.unwrap() == back);
-    let log = house.log(&link).await;
+    let log = app.log(&link).await;
     assert_eq!(
         log.iter().filter(|l| l.starts_with("document.handed_out")).collect::<Vec<_>>(),
         ["document.handed_out part=front", "document.handed_out part=back"]
     );
     // Ten minutes later the proof is stale.
-    hands.forward(time::Duration::minutes(10));
-    let (second, ..) = held(&house).await;
+    clock.forward(time::Duration::minutes(10));
+    let (second, ..) = held(&app).await;
     assert_eq!(
         handler.post(&part(&second, "front"), &[]).await.headers()["location"],
         "/account/confirm"
     );
-    let code = secret.code_at(house.portal.records.now());
+    let code = secret.code_at(app.portal.records.now());
     handler.submit("/account/confirm", &[("code", &code)]).await;
     assert_eq!(handler.post(&part(&second, "front"), &[]).await.status(), 200);
     // Done: everything is destroyed.
     handler.post(&format!("/requests/{}/mark-uploaded", link.id), &[]).await;
-    house.work().await;
-    assert_eq!(house.state(&link).await, RequestState::Purged);
+    app.work().await;
+    assert_eq!(app.state(&link).await, RequestState::Purged);
     assert_eq!(handler.post(&part(&link, "front"), &[]).await.status(), 404);
 }
 
 #[tokio::test]
 async fn nobody_else_and_nothing_else_gets_a_byte() {
-    let (house, _) = house().await;
-    let (link, ..) = held(&house).await;
+    let (app, _) = app().await;
+    let (link, ..) = held(&app).await;
     for role in [Role::Agent, Role::Admin, Role::Auditor] {
-        let mut browser = Browser::signed_in(&house, role).await;
+        let mut browser = Browser::signed_in(&app, role).await;
         enrol(&mut browser).await;
         for name in ["front", "back"] {
             assert_eq!(browser.post(&part(&link, name), &[]).await.status(), 403, "{role:?}");
         }
     }
-    let stranger = Browser::stranger(&house);
+    let stranger = Browser::stranger(&app);
     assert_eq!(stranger.post(&part(&link, "front"), &[]).await.status(), 303);
-    let key = house
+    let key = app
         .http
-        .post(house.staff(&part(&link, "front")))
-        .bearer_auth(&house.api_key)
+        .post(app.staff(&part(&link, "front")))
+        .bearer_auth(&app.api_key)
         .header("sec-fetch-site", "same-origin")
         .send()
         .await
         .unwrap();
     assert_eq!(key.status(), 303, "no key of a machine opens it");
-    let mut handler = Browser::signed_in(&house, Role::ManualHandler).await;
+    let mut handler = Browser::signed_in(&app, Role::ManualHandler).await;
     enrol(&mut handler).await;
     let cross = handler
         .call(Method::POST, &part(&link, "front"))
@@ -133,13 +133,11 @@ async fn nobody_else_and_nothing_else_gets_a_byte() {
         .unwrap();
     assert_eq!(cross.status(), 403);
     // A provider that is served by machine is none of theirs.
-    let other = house.link().await;
-    let answer = house
-        .drop_files(&other, &[("front", &png(1, 4_000)), ("back", &png(2, 4_000))])
-        .await;
+    let other = app.link().await;
+    let answer = app.drop_files(&other, &[("front", &png(1, 4_000)), ("back", &png(2, 4_000))]).await;
     assert_eq!(answer.status(), 200);
     assert_eq!(handler.post(&part(&other, "front"), &[]).await.status(), 404);
     assert_eq!(handler.post(&part(&link, "side"), &[]).await.status(), 404);
-    let log = house.log(&link).await;
+    let log = app.log(&link).await;
     assert!(!log.iter().any(|l| l.starts_with("document.handed_out")), "{log:?}");
 }

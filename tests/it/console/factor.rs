@@ -4,7 +4,7 @@ use nightdrop::crypto::totp::TotpSecret;
 use nightdrop::workflow::sign_in::account;
 
 use super::*;
-use crate::support::{Hands, until};
+use crate::support::{TestClock, until};
 
 pub const ANA: &str = "ana@example.com";
 const NEXT_STEP: time::Duration = time::Duration::seconds(30);
@@ -18,7 +18,7 @@ pub async fn enrol(browser: &mut Browser<'_>) -> (TotpSecret, Vec<String>) {
     assert!(page.contains("src=\"data:image/svg+xml;base64,") && !page.contains("otpauth:"));
     let wrong = browser.submit("/account/app", &[("offer", &offer), ("code", "000000")]).await;
     assert_eq!(wrong.status(), 422);
-    let code = secret.code_at(browser.house.portal.records.now());
+    let code = secret.code_at(browser.app.portal.records.now());
     let answer = browser.submit("/account/app", &[("offer", &offer), ("code", &code)]).await;
     assert_eq!(answer.status(), 200);
     let page = answer.text().await.unwrap();
@@ -29,43 +29,40 @@ pub async fn enrol(browser: &mut Browser<'_>) -> (TotpSecret, Vec<String>) {
     (secret, codes)
 }
 
-async fn house_with_ana() -> (House, Hands) {
-    let (wish, hands) = Wish::default().with_hands();
-    let house = House::wished(wish).await;
-    agent(&house, ANA, Role::Agent).await;
-    (house, hands)
+async fn app_with_ana() -> (TestApp, TestClock) {
+    let (options, clock) = TestOptions::default().with_clock();
+    let app = TestApp::with_options(options).await;
+    agent(&app, ANA, Role::Agent).await;
+    (app, clock)
 }
 
 /// Signs in as far as the password leads.
-async fn half<'a>(house: &'a House) -> Browser<'a> {
-    let mut browser = Browser::stranger(house);
+async fn half<'a>(app: &'a TestApp) -> Browser<'a> {
+    let mut browser = Browser::stranger(app);
     let answer = browser.sign_in(ANA, PASSWORD).await;
     assert_eq!(answer.headers()["location"], "/sign-in/second?next=/");
     browser
 }
 
-fn now_code(house: &House, secret: &TotpSecret) -> String {
-    secret.code_at(house.portal.records.now()).to_string()
+fn now_code(app: &TestApp, secret: &TotpSecret) -> String {
+    secret.code_at(app.portal.records.now()).to_string()
 }
 
 #[tokio::test]
 async fn a_code_opens_once_and_a_password_alone_opens_nothing() {
-    let (house, hands) = house_with_ana().await;
-    let mut first = Browser::stranger(&house);
+    let (app, clock) = app_with_ana().await;
+    let mut first = Browser::stranger(&app);
     first.sign_in(ANA, PASSWORD).await;
     let before = first.cookie.clone();
     let (secret, codes) = enrol(&mut first).await;
     assert_eq!(codes.len(), 10);
     assert_ne!(first.cookie, before, "a proof gets a new cookie");
-    let old = Browser {
-        house: &house,
-        cookie: before,
-    };
+    let old = Browser { app: &app, cookie: before };
     assert_eq!(old.get("/").await.status(), 303, "and the old one is dead");
     assert_eq!(first.get("/account/app").await.status(), 303, "there is one already");
 
     // Half a session leads to one page only.
-    let mut halved = half(&house).await;
+    let mut halved = half(&app).await;
     assert!(halved.cookie.starts_with("nightdrop-h="), "{}", halved.cookie);
     for (path, methods) in console::TABLE {
         if methods.contains(&"GET") && !OPEN.contains(path) {
@@ -76,17 +73,17 @@ async fn a_code_opens_once_and_a_password_alone_opens_nothing() {
     }
     // Nor is its cookie worth more under the other name.
     let forged = Browser {
-        house: &house,
+        app: &app,
         cookie: halved.cookie.replace("nightdrop-h", "nightdrop-s"),
     };
     assert_eq!(forged.get("/").await.status(), 303);
 
     // The code that enrolled is spent; the next one is good once, here or there.
-    let spent = now_code(&house, &secret);
+    let spent = now_code(&app, &secret);
     assert_eq!(halved.submit("/sign-in/second", &[("code", &spent)]).await.status(), 422);
-    hands.forward(NEXT_STEP);
-    let mut other = half(&house).await;
-    let code = now_code(&house, &secret);
+    clock.forward(NEXT_STEP);
+    let mut other = half(&app).await;
+    let code = now_code(&app, &secret);
     let given = [("code", code.as_str())];
     let (one, two) = tokio::join!(halved.post("/sign-in/second", &given), other.post("/sign-in/second", &given));
     let mut statuses = [one.status().as_u16(), two.status().as_u16()];
@@ -102,37 +99,37 @@ async fn a_code_opens_once_and_a_password_alone_opens_nothing() {
     assert!(winner.cookie.contains("nightdrop-s=") && !winner.cookie.contains("nightdrop-h"));
     assert_eq!(winner.get("/requests").await.status(), 200);
     let stale = Browser {
-        house: &house,
+        app: &app,
         cookie: halfway,
     };
     assert_eq!(stale.get("/sign-in/second").await.status(), 303, "half a session is used up");
 
     // Half a session does not wait for ever.
-    let late = half(&house).await;
-    hands.forward(time::Duration::minutes(5));
+    let late = half(&app).await;
+    clock.forward(time::Duration::minutes(5));
     assert_eq!(late.get("/sign-in/second").await.status(), 303);
 }
 
 #[tokio::test]
 async fn guessing_codes_is_stopped_wherever_it_comes_from() {
-    let (house, hands) = house_with_ana().await;
-    let mut first = Browser::stranger(&house);
+    let (app, clock) = app_with_ana().await;
+    let mut first = Browser::stranger(&app);
     first.sign_in(ANA, PASSWORD).await;
     let (secret, _) = enrol(&mut first).await;
-    hands.forward(NEXT_STEP);
-    let right = now_code(&house, &secret);
+    clock.forward(NEXT_STEP);
+    let right = now_code(&app, &secret);
     let mut statuses = Vec::new();
-    let guesser = half(&house).await;
+    let guesser = half(&app).await;
     for guess in 0..10 {
         let wrong = format!("{:06}", (right.parse::<u32>().unwrap() + 1 + guess) % 1_000_000);
         statuses.push(guesser.post("/sign-in/second", &[("code", &wrong)]).await.status().as_u16());
     }
     assert_eq!(statuses, [422; 10]);
-    let other = half(&house).await;
+    let other = half(&app).await;
     let answer = other.post("/sign-in/second", &[("code", &right)]).await;
     assert_eq!(answer.status(), 429, "a new half session is no fresh start");
     assert!(answer.headers().contains_key("retry-after"));
-    let log = house.portal.records.entries(0, 1_000).await.unwrap();
+    let log = app.portal.records.entries(0, 1_000).await.unwrap();
     assert!(log.iter().filter(|e| e.event.action == "second_factor.refused").count() >= 10);
     assert!(log.iter().any(|e| e.event.action == "second_factor.throttled"));
     let all = log.iter().map(|e| format!("{:?}", e.event.detail)).collect::<String>();
@@ -143,53 +140,53 @@ async fn guessing_codes_is_stopped_wherever_it_comes_from() {
 async fn a_hundred_wrong_codes_in_a_row_close_the_app_and_leave_the_recovery_codes() {
     use nightdrop::domain::account::{Change, WRONG_CODES};
     use nightdrop::domain::audit::AuditEvent;
-    let (mut house, hands) = house_with_ana().await;
-    let mut first = Browser::stranger(&house);
+    let (mut app, clock) = app_with_ana().await;
+    let mut first = Browser::stranger(&app);
     first.sign_in(ANA, PASSWORD).await;
     let (secret, codes) = enrol(&mut first).await;
-    let ana = house.portal.records.agent_by_email(ANA).await.unwrap().unwrap();
+    let ana = app.portal.records.agent_by_email(ANA).await.unwrap().unwrap();
     // Those of months before: ten a quarter of an hour are let in.
     for _ in 1..WRONG_CODES {
-        let event = AuditEvent::new(house.portal.records.now(), Actor::Agent(ana.id), "second_factor.refused");
-        house.portal.records.alter_agent(ana.id, Change::WrongCode, event).await.unwrap();
+        let event = AuditEvent::new(app.portal.records.now(), Actor::Agent(ana.id), "second_factor.refused");
+        app.portal.records.alter_agent(ana.id, Change::WrongCode, event).await.unwrap();
     }
-    hands.forward(NEXT_STEP);
-    let right = now_code(&house, &secret);
+    clock.forward(NEXT_STEP);
+    let right = now_code(&app, &secret);
     let wrong = format!("{:06}", (right.parse::<u32>().unwrap() + 1) % 1_000_000);
-    let guesser = half(&house).await;
+    let guesser = half(&app).await;
     assert_eq!(guesser.post("/sign-in/second", &[("code", &wrong)]).await.status(), 422);
-    house.restart().await;
-    let mut owner = half(&house).await;
+    app.restart().await;
+    let mut owner = half(&app).await;
     let closed = owner.post("/sign-in/second", &[("code", &right)]).await;
     assert_eq!(closed.status(), 403);
     assert!(closed.text().await.unwrap().contains("Use a passkey or a recovery code"));
     assert_eq!(owner.submit("/sign-in/second", &[("code", &codes[0])]).await.status(), 303);
-    let ana = house.portal.records.agent_by_email(ANA).await.unwrap().unwrap();
+    let ana = app.portal.records.agent_by_email(ANA).await.unwrap().unwrap();
     assert!(ana.misses.close_codes(), "the app stays closed");
-    let admin = Browser::signed_in(&house, Role::Admin).await;
+    let admin = Browser::signed_in(&app, Role::Admin).await;
     let told = admin.page(&format!("/admin/agents/{}", ana.id)).await;
     assert!(told.contains("codes are not taken any more"), "{told}");
     assert_eq!(
         admin.post(&format!("/admin/agents/{}/second-factor", ana.id), &[]).await.status(),
         303
     );
-    let mut fresh = Browser::stranger(&house);
+    let mut fresh = Browser::stranger(&app);
     assert_eq!(fresh.sign_in(ANA, PASSWORD).await.headers()["location"], "/");
 }
 
 #[tokio::test]
 async fn recovery_codes_open_once_and_confirm_nothing() {
-    let (house, hands) = house_with_ana().await;
-    let mut first = Browser::stranger(&house);
+    let (app, clock) = app_with_ana().await;
+    let mut first = Browser::stranger(&app);
     first.sign_in(ANA, PASSWORD).await;
     let (_, codes) = enrol(&mut first).await;
-    let mut back = half(&house).await;
+    let mut back = half(&app).await;
     let typed = codes[3].to_uppercase().replace('-', " ").replace('0', "O");
     assert_eq!(back.submit("/sign-in/second", &[("code", &typed)]).await.status(), 303);
     assert!(back.page("/account").await.contains("9 left"));
-    let again = half(&house).await;
+    let again = half(&app).await;
     assert_eq!(again.post("/sign-in/second", &[("code", &codes[3])]).await.status(), 422);
-    hands.forward(time::Duration::minutes(11));
+    clock.forward(time::Duration::minutes(11));
     assert_eq!(
         back.get("/account/app").await.headers()["location"],
         "/account/confirm?next=/account/app"
@@ -197,20 +194,20 @@ async fn recovery_codes_open_once_and_confirm_nothing() {
     let confirm = back.post("/account/confirm", &[("code", &codes[4])]).await;
     assert_eq!(confirm.status(), 422, "within a session it proves nothing");
     // New ones kill the old ones.
-    let secret_is_lost = house.portal.records.agent_by_email(ANA).await.unwrap().unwrap();
-    let admin = Browser::signed_in(&house, Role::Admin).await;
+    let secret_is_lost = app.portal.records.agent_by_email(ANA).await.unwrap().unwrap();
+    let admin = Browser::signed_in(&app, Role::Admin).await;
     let path = format!("/admin/agents/{}/second-factor", secret_is_lost.id);
     assert_eq!(admin.post(&path, &[]).await.status(), 303);
     assert_eq!(back.get("/").await.status(), 303, "every session has ended");
-    let mut fresh = Browser::stranger(&house);
+    let mut fresh = Browser::stranger(&app);
     assert_eq!(fresh.sign_in(ANA, PASSWORD).await.headers()["location"], "/");
 }
 
 #[tokio::test]
 async fn passkeys_are_offered_only_where_a_browser_takes_them() {
-    let (house, _hands) = house_with_ana().await;
-    let mut browser = Browser::stranger(&house);
-    let named = house.staff("").replace("127.0.0.1", "localhost");
+    let (app, _clock) = app_with_ana().await;
+    let mut browser = Browser::stranger(&app);
+    let named = app.staff("").replace("127.0.0.1", "localhost");
     let host = named.strip_prefix("http://").unwrap();
     let hint = format!("Passkeys work at <a href=\"{named}\">{named}</a> only.");
     browser.sign_in(ANA, PASSWORD).await;
@@ -231,10 +228,10 @@ async fn passkeys_are_offered_only_where_a_browser_takes_them() {
 
 #[tokio::test]
 async fn what_lets_somebody_in_is_changed_only_after_a_fresh_proof() {
-    let (house, hands) = house_with_ana().await;
-    let mut browser = Browser::stranger(&house);
+    let (app, clock) = app_with_ana().await;
+    let mut browser = Browser::stranger(&app);
     browser.sign_in(ANA, PASSWORD).await;
-    hands.forward(time::Duration::minutes(11));
+    clock.forward(time::Duration::minutes(11));
     for path in ["/account/app", "/account/passkeys"] {
         assert_eq!(
             browser.get(path).await.headers()["location"].to_str().unwrap(),
@@ -250,31 +247,31 @@ async fn what_lets_somebody_in_is_changed_only_after_a_fresh_proof() {
     assert_eq!(right.headers()["location"], "/account/app");
     assert_ne!(browser.cookie, before);
     let (secret, _) = enrol(&mut browser).await;
-    hands.forward(time::Duration::minutes(11));
+    clock.forward(time::Duration::minutes(11));
     for path in ["/account/app/remove", "/account/codes", "/account/passkeys/begin"] {
         assert_eq!(browser.post(path, &[]).await.headers()["location"], "/account/confirm", "{path}");
     }
     // The password is not enough any more.
     let wrong = browser.submit("/account/confirm", &[("password", PASSWORD)]).await;
     assert_eq!(wrong.status(), 422);
-    let code = now_code(&house, &secret);
+    let code = now_code(&app, &secret);
     assert_eq!(browser.submit("/account/confirm", &[("code", &code)]).await.status(), 303);
     // A confirmation does not make a session live longer than its sign-in allowed.
-    let ana = house.portal.records.agent_by_email(ANA).await.unwrap().unwrap().id;
+    let ana = app.portal.records.agent_by_email(ANA).await.unwrap().unwrap().id;
     for _ in 0..60 {
-        hands.forward(time::Duration::minutes(12));
+        clock.forward(time::Duration::minutes(12));
         let answer = browser.get("/account").await;
         if answer.status() != 200 {
             assert_eq!(answer.headers()["location"], "/sign-in?next=/account");
             break;
         }
-        let now = house.portal.records.now();
+        let now = app.portal.records.now();
         until("its use is written down", async || {
-            house.portal.records.sessions_of(ana).await.unwrap()[0].1.seen_at == now
+            app.portal.records.sessions_of(ana).await.unwrap()[0].1.seen_at == now
         })
         .await;
     }
-    let code = now_code(&house, &secret);
+    let code = now_code(&app, &secret);
     assert_eq!(
         browser.post("/account/confirm", &[("code", &code)]).await.headers()["location"],
         "/sign-in"
@@ -283,12 +280,12 @@ async fn what_lets_somebody_in_is_changed_only_after_a_fresh_proof() {
 
 #[tokio::test]
 async fn a_demanded_factor_is_set_up_before_anything_else() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: "[accounts]\nrequire_second_factor = true\n".to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let mut admin = Browser::signed_in(&house, Role::Admin).await;
+    let mut admin = Browser::signed_in(&app, Role::Admin).await;
     for path in ["/", "/requests", "/requests/new", "/admin", "/admin/keys", "/audit"] {
         assert_eq!(admin.get(path).await.headers()["location"], "/account", "{path}");
     }
@@ -300,16 +297,16 @@ async fn a_demanded_factor_is_set_up_before_anything_else() {
     let last = admin.post("/account/app/remove", &[]).await;
     assert_eq!(last.status(), 409, "the last one stays");
     // With a second factor demanded, eight characters are enough.
-    let added = sign_in::add_agent(&house.portal, "b@example.com", "B", Role::Agent, "k7#Qz!m2", Actor::Operator).await;
+    let added = sign_in::add_agent(&app.portal, "b@example.com", "B", Role::Agent, "k7#Qz!m2", Actor::Operator).await;
     assert!(added.is_ok());
 }
 
 #[tokio::test]
 async fn sessions_are_seen_and_ended_by_their_owner_alone() {
-    let house = House::new().await;
-    let mut here = Browser::signed_in(&house, Role::Agent).await;
-    let there = Browser::signed_in(&house, Role::Agent).await;
-    let auditor = Browser::signed_in(&house, Role::Auditor).await;
+    let app = TestApp::new().await;
+    let mut here = Browser::signed_in(&app, Role::Agent).await;
+    let there = Browser::signed_in(&app, Role::Agent).await;
+    let auditor = Browser::signed_in(&app, Role::Auditor).await;
     let page = here.page("/account").await;
     assert_eq!(page.matches("action=\"/account/sessions/end\"").count(), 1);
     let name = between(&page, "name=\"session\" value=\"", "\"").to_owned();
@@ -320,7 +317,7 @@ async fn sessions_are_seen_and_ended_by_their_owner_alone() {
     assert_eq!(there.get("/").await.status(), 200, "somebody else's is out of reach");
     assert_eq!(here.post("/account/sessions/end", &[("session", &name)]).await.status(), 303);
     assert_eq!(there.get("/").await.status(), 303);
-    let third = Browser::signed_in(&house, Role::Agent).await;
+    let third = Browser::signed_in(&app, Role::Agent).await;
     here.submit(END_ALL, &[]).await;
     assert!(!here.cookie.contains("nightdrop-s="));
     assert_eq!(third.get("/").await.status(), 303);
@@ -329,17 +326,17 @@ async fn sessions_are_seen_and_ended_by_their_owner_alone() {
 
 #[tokio::test]
 async fn a_planted_cookie_never_becomes_a_session() {
-    let house = House::new().await;
-    agent(&house, ANA, Role::Agent).await;
+    let app = TestApp::new().await;
+    agent(&app, ANA, Role::Agent).await;
     let planted = format!("nightdrop-s={0}; nightdrop-h={0}", "ab".repeat(32));
     let mut victim = Browser {
-        house: &house,
+        app: &app,
         cookie: planted.clone(),
     };
     victim.sign_in(ANA, PASSWORD).await;
     assert!(!victim.cookie.contains(&"ab".repeat(32)) || victim.cookie.starts_with("nightdrop-h"));
     let enemy = Browser {
-        house: &house,
+        app: &app,
         cookie: planted,
     };
     assert_eq!(enemy.get("/").await.status(), 303);
@@ -348,12 +345,12 @@ async fn a_planted_cookie_never_becomes_a_session() {
 
 #[tokio::test]
 async fn passwords_are_judged_by_length_and_by_what_guessers_know() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: "[company]\nname = \"Harbour Bank\"\n".to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let admin = Browser::signed_in(&house, Role::Admin).await;
+    let admin = Browser::signed_in(&app, Role::Admin).await;
     let form = |password| {
         [
             ("name", "Zoe Park"),
@@ -377,7 +374,7 @@ async fn passwords_are_judged_by_length_and_by_what_guessers_know() {
     }
     let long = "ü ".repeat(20) + &"tangerine gravel oboe lighthouse ".repeat(3);
     assert_eq!(admin.post("/admin/agents", &form(&long)).await.status(), 303);
-    let mut zoe = Browser::stranger(&house);
+    let mut zoe = Browser::stranger(&app);
     assert_eq!(
         zoe.sign_in("zoe@example.com", &long[..72]).await.status(),
         403,
@@ -385,8 +382,8 @@ async fn passwords_are_judged_by_length_and_by_what_guessers_know() {
     );
     assert_eq!(zoe.sign_in("zoe@example.com", &long).await.status(), 303);
     account::sign_out_everywhere(
-        &house.portal,
-        &house.portal.records.agent_by_email("zoe@example.com").await.unwrap().unwrap(),
+        &app.portal,
+        &app.portal.records.agent_by_email("zoe@example.com").await.unwrap().unwrap(),
         Actor::Operator,
     )
     .await

@@ -4,8 +4,8 @@ use super::*;
 
 #[tokio::test]
 async fn a_form_issues_once_keeps_what_was_typed_and_shows_the_link_this_once() {
-    let house = House::new().await;
-    let browser = Browser::signed_in(&house, Role::Agent).await;
+    let app = TestApp::new().await;
+    let browser = Browser::signed_in(&app, Role::Agent).await;
     let mut form = request_form("James Smith", "government-id:front");
     form.extend([("message", "As we\r\ntalked about."), ("expires_in", "24h"), ("locale", "de")]);
     let (status, page) = browser.send("/requests/new", "/requests/new", &form).await;
@@ -36,7 +36,7 @@ async fn a_form_issues_once_keeps_what_was_typed_and_shows_the_link_this_once() 
         assert!(page.contains("data:image/svg+xml;base64,") && page.contains("https://mail.google.com/") && page.contains("mailto:?"));
     }
     assert_eq!(urls.len(), 1, "an impatient finger issues one link");
-    let all = house
+    let all = app
         .portal
         .records
         .list(&nightdrop::storage::Filter::default(), None, 50)
@@ -68,11 +68,11 @@ async fn a_form_issues_once_keeps_what_was_typed_and_shows_the_link_this_once() 
 
 #[tokio::test]
 async fn an_applicant_never_stands_in_an_address() {
-    let house = House::new().await;
-    let browser = Browser::signed_in(&house, Role::Agent).await;
+    let app = TestApp::new().await;
+    let browser = Browser::signed_in(&app, Role::Agent).await;
     for n in 0..60 {
         let asked = ask(if n % 6 == 0 { "acct_other" } else { "acct_many" }, "passport");
-        nightdrop::workflow::issue::issue(&house.portal, asked, Actor::Operator, None)
+        nightdrop::workflow::issue::issue(&app.portal, asked, Actor::Operator, None)
             .await
             .unwrap();
     }
@@ -105,18 +105,18 @@ async fn an_applicant_never_stands_in_an_address() {
 
 #[tokio::test]
 async fn the_list_is_cut_down_by_age_and_by_who_issued() {
-    let (wish, hands) = Wish::default().with_hands();
-    let house = House::wished(wish).await;
-    let ada = agent(&house, "ada@example.com", Role::Agent).await;
+    let (options, clock) = TestOptions::default().with_clock();
+    let app = TestApp::with_options(options).await;
+    let ada = agent(&app, "ada@example.com", Role::Agent).await;
     let issue = async |who: &str, by| {
-        nightdrop::workflow::issue::issue(&house.portal, ask(who, "passport"), by, None)
+        nightdrop::workflow::issue::issue(&app.portal, ask(who, "passport"), by, None)
             .await
             .unwrap();
     };
     issue("acct_old", Actor::Agent(ada.id)).await;
-    hands.forward(time::Duration::hours(25));
+    clock.forward(time::Duration::hours(25));
     issue("acct_new", Actor::Operator).await;
-    let admin = Browser::signed_in(&house, Role::Admin).await;
+    let admin = Browser::signed_in(&app, Role::Admin).await;
     let all = admin.page("/requests").await;
     assert!(all.contains("acct_old") && all.contains("acct_new"));
     assert!(all.contains(&format!("value=\"{}\"", ada.id)), "admins pick from everybody");
@@ -133,19 +133,19 @@ async fn the_list_is_cut_down_by_age_and_by_who_issued() {
     }
     assert_eq!(admin.get("/requests?older_than=yesterday").await.status(), 422);
     // Nobody learns from the form who else there is.
-    let somebody = Browser::signed_in(&house, Role::ManualHandler).await;
+    let somebody = Browser::signed_in(&app, Role::ManualHandler).await;
     let page = somebody.page("/requests?agent=operator").await;
     assert!(!page.contains(&ada.id.to_string()));
 }
 
 #[tokio::test]
 async fn asking_what_is_missing_leads_to_one_button() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: "[providers.desk]\nkind = \"manual\"\n".to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let browser = Browser::signed_in(&house, Role::Agent).await;
+    let browser = Browser::signed_in(&app, Role::Agent).await;
     let page = browser
         .post("/missing", &[("provider", "sandbox"), ("applicant", "acct_1")])
         .await
@@ -176,44 +176,44 @@ async fn asking_what_is_missing_leads_to_one_button() {
 
 #[tokio::test]
 async fn what_cannot_be_undone_is_asked_twice_and_looking_changes_nothing() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: "[providers.desk]\nkind = \"manual\"\n".to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let browser = Browser::signed_in(&house, Role::Agent).await;
-    let link = issued(&house).await;
+    let browser = Browser::signed_in(&app, Role::Agent).await;
+    let link = issued(&app).await;
     let path = format!("/requests/{}", link.id);
-    let before = audited(&house).await;
+    let before = audited(&app).await;
     let asked = browser.page(&format!("{path}/revoke")).await;
     assert!(asked.contains(&format!("action=\"{path}/revoke\"")));
     browser.page(&path).await;
     browser.page("/").await;
     browser.page("/requests").await;
-    assert_eq!(audited(&house).await, before, "nothing happened yet");
+    assert_eq!(audited(&app).await, before, "nothing happened yet");
     let extended = browser.post(&format!("{path}/extend"), &[("expires_in", "7d")]).await;
     assert_eq!(extended.headers()["location"], format!("{path}?done=extended").as_str());
     assert!(browser.page(&format!("{path}?done=extended")).await.contains("lives longer"));
     assert!(!browser.page(&format!("{path}?done=%3Cb%3E")).await.contains("<b>"));
     assert_eq!(browser.post(&format!("{path}/revoke"), &[]).await.status(), 303);
-    assert_eq!(house.state(&link).await, RequestState::Revoked);
+    assert_eq!(app.state(&link).await, RequestState::Revoked);
     assert_eq!(browser.post(&format!("{path}/retry"), &[]).await.status(), 409);
 
     // A provider served by hand: only its handler may say that it has the document.
     let mut asked = ask("acct_2", "passport");
     asked.provider = nightdrop::domain::document::ProviderName::parse("desk").unwrap();
-    let link = house.issue(asked).await;
-    assert_eq!(house.drop_files(&link, &[("front", &png(1, 9_000))]).await.status(), 200);
-    house.work().await;
+    let link = app.issue(asked).await;
+    assert_eq!(app.drop_files(&link, &[("front", &png(1, 9_000))]).await.status(), 200);
+    app.work().await;
     let path = format!("/requests/{}", link.id);
     assert_eq!(browser.post(&format!("{path}/mark-uploaded"), &[]).await.status(), 403);
     assert!(!browser.page(&path).await.contains("Mark as uploaded"));
     assert_eq!(browser.get(&format!("{path}/receipt")).await.status(), 404);
-    let handler = Browser::signed_in(&house, Role::ManualHandler).await;
+    let handler = Browser::signed_in(&app, Role::ManualHandler).await;
     assert!(handler.page(&path).await.contains("Mark as uploaded"));
     assert_eq!(handler.post(&format!("{path}/mark-uploaded"), &[]).await.status(), 303);
-    house.work().await;
-    assert_eq!(house.state(&link).await, RequestState::Purged);
+    app.work().await;
+    assert_eq!(app.state(&link).await, RequestState::Purged);
     let receipt = browser.page(&format!("{path}/receipt")).await;
     assert!(receipt.contains("Deletion receipt no. 1"));
     let text = browser.page(&format!("{path}/receipt.txt")).await;
@@ -221,13 +221,13 @@ async fn what_cannot_be_undone_is_asked_twice_and_looking_changes_nothing() {
 }
 
 #[tokio::test]
-async fn admins_run_the_house_from_the_console() {
-    let house = House::wished(Wish {
+async fn admins_run_the_portal_from_the_console() {
+    let app = TestApp::with_options(TestOptions {
         passphrase: Some("open the vault please"),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let admin = Browser::signed_in(&house, Role::Admin).await;
+    let admin = Browser::signed_in(&app, Role::Admin).await;
     assert!(admin.page("/").await.contains("The vault is locked."));
     let wrong = admin.post("/admin/unlock", &[("passphrase", "sesame")]).await;
     assert_eq!(wrong.status(), 422);
@@ -239,7 +239,7 @@ async fn admins_run_the_house_from_the_console() {
             .status(),
         303
     );
-    assert!(!house.portal.keyring.is_locked());
+    assert!(!app.portal.keyring.is_locked());
 
     let form = [
         ("name", "Bob"),
@@ -249,8 +249,8 @@ async fn admins_run_the_house_from_the_console() {
     ];
     assert_eq!(admin.post("/admin/agents", &form).await.status(), 303);
     assert_eq!(admin.post("/admin/agents", &form).await.status(), 409, "the address is taken");
-    let bob = house.portal.records.agent_by_email("bob@example.com").await.unwrap().unwrap();
-    let mut his = Browser::stranger(&house);
+    let bob = app.portal.records.agent_by_email("bob@example.com").await.unwrap().unwrap();
+    let mut his = Browser::stranger(&app);
     his.sign_in("bob@example.com", PASSWORD).await;
     assert_eq!(his.get("/").await.status(), 200);
     let path = |verb: &str| format!("/admin/agents/{}/{verb}", bob.id);
@@ -266,7 +266,7 @@ async fn admins_run_the_house_from_the_console() {
     his.sign_in("bob@example.com", "some other four words").await;
     assert_eq!(admin.post(&path("disable"), &[]).await.status(), 303);
     assert_eq!(his.get("/").await.status(), 303);
-    let me = house.portal.records.agent_by_email("admin@example.com").await.unwrap().unwrap();
+    let me = app.portal.records.agent_by_email("admin@example.com").await.unwrap().unwrap();
     assert_eq!(admin.post(&format!("/admin/agents/{}/disable", me.id), &[]).await.status(), 409);
 
     let made = admin
@@ -277,9 +277,8 @@ async fn admins_run_the_house_from_the_console() {
         .unwrap();
     let secret = between(&made, "id=\"secret\" readonly value=\"", "\"").to_owned();
     let works = async || {
-        house
-            .http
-            .get(house.staff("/api/v1/providers"))
+        app.http
+            .get(app.staff("/api/v1/providers"))
             .bearer_auth(&secret)
             .send()
             .await
@@ -288,7 +287,7 @@ async fn admins_run_the_house_from_the_console() {
     };
     assert_eq!(works().await, 200);
     assert!(!admin.page("/admin/keys").await.contains(&secret));
-    let keys = house.portal.records.api_keys().await.unwrap();
+    let keys = app.portal.records.api_keys().await.unwrap();
     let key = keys.iter().find(|k| k.name == "ci").unwrap();
     assert!(
         admin
@@ -308,13 +307,13 @@ async fn admins_run_the_house_from_the_console() {
 /// The pages about providers: reachable from where one is chosen and administered, for everybody who is signed in, and nobody else; rendered, not dumped.
 #[tokio::test]
 async fn pages_about_providers_are_a_click_away() {
-    let house = House::new().await;
-    let admin = Browser::signed_in(&house, Role::Admin).await;
+    let app = TestApp::new().await;
+    let admin = Browser::signed_in(&app, Role::Admin).await;
     for from in ["/admin", "/requests/new", "/missing"] {
         assert!(admin.page(from).await.contains("href=\"/docs/providers/sandbox\""), "{from}");
     }
     assert!(admin.page("/admin").await.contains("href=\"/docs\""));
-    let auditor = Browser::signed_in(&house, Role::Auditor).await;
+    let auditor = Browser::signed_in(&app, Role::Auditor).await;
     let index = auditor.page("/docs").await;
     for kind in nightdrop::connectors::KINDS {
         let path = format!("/docs/providers/{kind}");
@@ -335,6 +334,6 @@ async fn pages_about_providers_are_a_click_away() {
     }
     assert_eq!(admin.get("/docs/providers/README").await.status(), 404);
     assert_eq!(admin.get("/docs/providers/nobody").await.status(), 404);
-    let stranger = Browser::stranger(&house);
+    let stranger = Browser::stranger(&app);
     assert_eq!(stranger.get("/docs/providers/stripe").await.status(), 303);
 }

@@ -4,12 +4,12 @@ use super::*;
 
 #[tokio::test]
 async fn nothing_that_anybody_types_comes_back_as_markup() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: "company = { name = \"<script>alert(1)</script>\", support = \"\\\"><img src=x onerror=alert(1)>\" }\n".to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let admin = Browser::signed_in(&house, Role::Admin).await;
+    let admin = Browser::signed_in(&app, Role::Admin).await;
     let clean = |what: &str, page: &str| {
         for payload in PAYLOADS {
             assert!(!page.contains(payload), "{what}: {payload}");
@@ -29,7 +29,7 @@ async fn nothing_that_anybody_types_comes_back_as_markup() {
         let mut asked = ask("acct_1", "passport");
         asked.message = Some((*payload).to_owned());
         asked.metadata = Some(serde_json::json!({ *payload: payload }).to_string());
-        ids.push(house.issue(asked).await.id);
+        ids.push(app.issue(asked).await.id);
         let email = format!("x{n}@example.com");
         let form = [
             ("name", *payload),
@@ -99,10 +99,10 @@ async fn nothing_that_anybody_types_comes_back_as_markup() {
             clean(&path, &admin.get(&path).await.text().await.unwrap());
         }
     }
-    for agent in house.portal.records.agents().await.unwrap() {
+    for agent in app.portal.records.agents().await.unwrap() {
         clean("agent", &admin.page(&format!("/admin/agents/{}", agent.id)).await);
     }
-    for key in house.portal.records.api_keys().await.unwrap() {
+    for key in app.portal.records.api_keys().await.unwrap() {
         clean("key", &admin.page(&format!("/admin/keys/{}/revoke", key.id)).await);
     }
     for id in ids {
@@ -129,21 +129,21 @@ async fn nothing_that_anybody_types_comes_back_as_markup() {
 /// T103: every GET of API and console, and every answer to an action, searched for windows of what was dropped.
 #[tokio::test]
 async fn no_route_gives_a_document_byte_or_file_name_back() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         confirm: "verdict",
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    house.misbehave(&["pending:100000", "400"]).await;
+    app.misbehave(&["pending:100000", "400"]).await;
     let picture = png(9, 40_000);
     let mut ids = Vec::new();
     for _ in 0..2 {
-        let link = issued(&house).await;
-        assert_eq!(house.drop_files(&link, &[("front", &picture)]).await.status(), 200);
-        house.work().await;
+        let link = issued(&app).await;
+        assert_eq!(app.drop_files(&link, &[("front", &picture)]).await.status(), 200);
+        app.work().await;
         ids.push(link.id.to_string());
     }
-    let admin = Browser::signed_in(&house, Role::Admin).await;
+    let admin = Browser::signed_in(&app, Role::Admin).await;
     let mut bodies = Vec::new();
     for id in &ids {
         for (path, _) in console::TABLE.iter().filter(|(_, m)| m.contains(&"GET")) {
@@ -155,11 +155,8 @@ async fn no_route_gives_a_document_byte_or_file_name_back() {
                 .replace("{provider}", "sandbox")
                 .replace("{applicant}", "acct_1");
             for method in *methods {
-                let call = house.http.request(method.parse().unwrap(), house.staff(&format!("/api/v1{path}")));
-                let call = call
-                    .bearer_auth(&house.api_key)
-                    .header("content-type", "application/json")
-                    .body("{}");
+                let call = app.http.request(method.parse().unwrap(), app.staff(&format!("/api/v1{path}")));
+                let call = call.bearer_auth(&app.api_key).header("content-type", "application/json").body("{}");
                 bodies.push(call.send().await.unwrap().bytes().await.unwrap());
             }
         }

@@ -4,18 +4,18 @@ use super::*;
 
 const MAIL: &str = "[mail]\nfrom = \"drop@bank.example\"\nhost = \"127.0.0.1\"\nport = 1\ntls = \"none\"\n";
 
-async fn with_mail() -> House {
-    House::wished(Wish {
+async fn with_mail() -> TestApp {
+    TestApp::with_options(TestOptions {
         more: MAIL.to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await
 }
 
 #[tokio::test]
 async fn a_link_is_mailed_from_the_form_or_from_the_page_that_shows_it() {
-    let house = with_mail().await;
-    let browser = Browser::signed_in(&house, Role::Agent).await;
+    let app = with_mail().await;
+    let browser = Browser::signed_in(&app, Role::Agent).await;
     let mut form = request_form("person-1", "passport");
     form.extend([("email", "no address"), ("locale", "fr")]);
     let (status, page) = browser.send("/requests/new", "/requests/new", &form).await;
@@ -30,7 +30,7 @@ async fn a_link_is_mailed_from_the_form_or_from_the_page_that_shows_it() {
     assert!(
         page.contains("on its way by e-mail") && page.contains("Bonjour,") && page.contains("Open in Gmail") && !page.contains("/send\"")
     );
-    let queued = house.portal.records.dispatches(None, None, 10).await.unwrap().dispatches;
+    let queued = app.portal.records.dispatches(None, None, 10).await.unwrap().dispatches;
     assert_eq!(queued.len(), 2);
 
     let (_, page) = browser
@@ -59,7 +59,7 @@ async fn a_link_is_mailed_from_the_form_or_from_the_page_that_shows_it() {
     );
     browser.post(&action, &[("token", &token), ("email", "A@example.com")]).await;
     assert_eq!(
-        house.portal.records.dispatches(None, None, 10).await.unwrap().dispatches.len(),
+        app.portal.records.dispatches(None, None, 10).await.unwrap().dispatches.len(),
         3,
         "twice is once"
     );
@@ -67,8 +67,8 @@ async fn a_link_is_mailed_from_the_form_or_from_the_page_that_shows_it() {
 
 #[tokio::test]
 async fn without_a_mail_server_nothing_is_offered() {
-    let house = House::new().await;
-    let browser = Browser::signed_in(&house, Role::Agent).await;
+    let app = TestApp::new().await;
+    let browser = Browser::signed_in(&app, Role::Agent).await;
     let (_, page) = browser
         .send("/requests/new", "/requests/new", &request_form("person-2", "passport"))
         .await;
@@ -82,8 +82,8 @@ async fn without_a_mail_server_nothing_is_offered() {
 
 #[tokio::test]
 async fn an_admin_words_a_message_with_a_preview_and_takes_it_back() {
-    let house = House::new().await;
-    let admin = Browser::signed_in(&house, Role::Admin).await;
+    let app = TestApp::new().await;
+    let admin = Browser::signed_in(&app, Role::Admin).await;
     let at = "/admin/messages/edit?document=passport&language=de";
     let page = admin.page(at).await;
     assert!(
@@ -116,10 +116,7 @@ async fn an_admin_words_a_message_with_a_preview_and_takes_it_back() {
     let own = "Moin!\r\n\r\n{note}\r\n\r\n{url}\r\n\r\n{company}";
     let (status, page) = post("Ihr {document}", own, "preview").await;
     assert!(status == 200 && page.contains("Ihr Reisepass") && page.contains("/d/…"), "{page}");
-    assert!(
-        house.portal.records.templates().await.unwrap().is_empty(),
-        "a preview keeps nothing"
-    );
+    assert!(app.portal.records.templates().await.unwrap().is_empty(), "a preview keeps nothing");
     assert_eq!(post("Ihr {document}", own, "save").await.0, 303);
     let mut asked = ask("person-1", "passport");
     asked.locale = Some("de".to_owned());
@@ -134,7 +131,7 @@ async fn an_admin_words_a_message_with_a_preview_and_takes_it_back() {
     assert!(admin.page("/admin/messages").await.contains("Ihr {document}"));
     assert_eq!(post("", "", "drop").await.0, 303);
     assert!(issue("de").await.contains("Guten Tag,"));
-    let actions: Vec<_> = house
+    let actions: Vec<_> = app
         .portal
         .records
         .entries(0, 1000)
@@ -148,8 +145,8 @@ async fn an_admin_words_a_message_with_a_preview_and_takes_it_back() {
 
 #[tokio::test]
 async fn notices_are_kept_for_each_agent() {
-    let house = with_mail().await;
-    let browser = Browser::signed_in(&house, Role::Agent).await;
+    let app = with_mail().await;
+    let browser = Browser::signed_in(&app, Role::Agent).await;
     assert!(browser.page("/").await.contains("href=\"/notices\""));
     assert_eq!(
         browser.post("/notices", &[("arrived", "yes"), ("digest", "yes")]).await.status(),
@@ -164,17 +161,17 @@ async fn notices_are_kept_for_each_agent() {
         })
         .collect();
     assert_eq!(ticked, ["arrived", "digest"]);
-    let other = Browser::signed_in(&house, Role::Admin).await;
+    let other = Browser::signed_in(&app, Role::Admin).await;
     assert!(!other.page("/notices").await.contains("checked"));
 }
 
 #[tokio::test]
 async fn the_audit_log_is_searched_backwards() {
-    let house = House::new().await;
-    let auditor = Browser::signed_in(&house, Role::Auditor).await;
-    let first = issued(&house).await;
+    let app = TestApp::new().await;
+    let auditor = Browser::signed_in(&app, Role::Auditor).await;
+    let first = issued(&app).await;
     for _ in 0..150 {
-        issued(&house).await;
+        issued(&app).await;
     }
     let found = |page: &str| page.matches("data-label=\"No.\"").count();
     let all = auditor.page("/audit?action=link+issued").await;
@@ -201,24 +198,24 @@ async fn the_audit_log_is_searched_backwards() {
 /// The lists of the overview, by the store's own indexes.
 #[tokio::test]
 async fn the_overview_lists_what_expires_next_however_many_there_are() {
-    let house = House::new().await;
-    let browser = Browser::signed_in(&house, Role::Agent).await;
+    let app = TestApp::new().await;
+    let browser = Browser::signed_in(&app, Role::Agent).await;
     let mut soon = ask("soon-1", "passport");
     soon.expires = nightdrop::workflow::issue::Expiry::In(time::Duration::hours(25));
-    house.issue(soon).await;
+    app.issue(soon).await;
     for _ in 0..210 {
-        issued(&house).await;
+        issued(&app).await;
     }
     assert!(!browser.page("/").await.contains("soon-1"), "not within a day yet");
-    let (wish, hands) = Wish::default().with_hands();
-    let house = House::wished(wish).await;
+    let (options, clock) = TestOptions::default().with_clock();
+    let app = TestApp::with_options(options).await;
     let mut soon = ask("soon-1", "passport");
     soon.expires = nightdrop::workflow::issue::Expiry::In(time::Duration::hours(25));
-    house.issue(soon).await;
+    app.issue(soon).await;
     for _ in 0..210 {
-        issued(&house).await;
+        issued(&app).await;
     }
-    hands.forward(time::Duration::hours(2));
-    let browser = Browser::signed_in(&house, Role::Agent).await;
+    clock.forward(time::Duration::hours(2));
+    let browser = Browser::signed_in(&app, Role::Agent).await;
     assert!(browser.page("/").await.contains("soon-1"), "the oldest of many is shown first");
 }

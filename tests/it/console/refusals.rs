@@ -8,8 +8,8 @@ use super::*;
 use crate::audit::verified;
 
 /// Everything since entry `after`: action, actor and details; the whole chain verified.
-async fn since(house: &House, after: usize) -> Vec<String> {
-    let (entries, _) = verified(&house.portal.records).await;
+async fn since(app: &TestApp, after: usize) -> Vec<String> {
+    let (entries, _) = verified(&app.portal.records).await;
     let line = |event: &nightdrop::domain::audit::AuditEvent| {
         let detail: Vec<String> = event.detail.iter().map(|(n, v)| format!(" {n}={v}")).collect();
         format!("{} {}{}", event.action, event.actor, detail.concat())
@@ -17,25 +17,25 @@ async fn since(house: &House, after: usize) -> Vec<String> {
     entries[after..].iter().map(|entry| line(&entry.event)).collect()
 }
 
-async fn told(house: &House) -> usize {
-    verified(&house.portal.records).await.0.len()
+async fn told(app: &TestApp) -> usize {
+    verified(&app.portal.records).await.0.len()
 }
 
 #[tokio::test]
 async fn every_refusal_is_told() {
-    let (wish, hands) = Wish {
+    let (options, clock) = TestOptions {
         more: "[limits]\napi_per_minute = 3\n".to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     }
-    .with_hands();
-    let house = House::wished(wish).await;
-    let agent = Browser::signed_in(&house, Role::Agent).await;
-    let id = house.portal.records.agent_by_email("agent@example.com").await.unwrap().unwrap().id;
-    let foreign = sign_in::add_agent(&house.portal, "f@example.com", "F", Role::Agent, PASSWORD, Actor::Operator)
+    .with_clock();
+    let app = TestApp::with_options(options).await;
+    let agent = Browser::signed_in(&app, Role::Agent).await;
+    let id = app.portal.records.agent_by_email("agent@example.com").await.unwrap().unwrap().id;
+    let foreign = sign_in::add_agent(&app.portal, "f@example.com", "F", Role::Agent, PASSWORD, Actor::Operator)
         .await
         .unwrap();
     account::change_agent(
-        &house.portal,
+        &app.portal,
         &foreign,
         Role::Agent,
         vec![Team::parse("loans").unwrap()],
@@ -43,14 +43,14 @@ async fn every_refusal_is_told() {
     )
     .await
     .unwrap();
-    let theirs = nightdrop::workflow::issue::issue(&house.portal, ask("acct_1", "passport"), Actor::Agent(foreign.id), None)
+    let theirs = nightdrop::workflow::issue::issue(&app.portal, ask("acct_1", "passport"), Actor::Agent(foreign.id), None)
         .await
         .unwrap();
     let theirs = format!("/requests/{}", theirs.request.id);
     let key = async |scope, team: Option<&str>, life: Option<Duration>| {
-        let end = life.map(|life| house.portal.records.now() + life);
+        let end = life.map(|life| app.portal.records.now() + life);
         let team = team.and_then(Team::parse);
-        account::add_team_key(&house.portal, "k", vec![scope], end, team, Actor::Operator)
+        account::add_team_key(&app.portal, "k", vec![scope], end, team, Actor::Operator)
             .await
             .unwrap()
     };
@@ -58,29 +58,26 @@ async fn every_refusal_is_told() {
     let (busy, asks) = key(Scope::Read, None, None).await;
     let (old, expired) = key(Scope::Read, None, Some(Duration::minutes(1))).await;
     let (dead, revoked) = key(Scope::Read, None, None).await;
-    let event = nightdrop::domain::audit::AuditEvent::new(house.portal.records.now(), Actor::Operator, "api_key.revoked");
-    house.portal.records.revoke_api_key(dead.id, event).await.unwrap();
-    hands.forward(Duration::minutes(2));
+    let event = nightdrop::domain::audit::AuditEvent::new(app.portal.records.now(), Actor::Operator, "api_key.revoked");
+    app.portal.records.revoke_api_key(dead.id, event).await.unwrap();
+    clock.forward(Duration::minutes(2));
     let api = async |secret: &str, path: &str| {
-        let call = house.http.get(house.staff(&format!("/api/v1{path}"))).bearer_auth(secret);
+        let call = app.http.get(app.staff(&format!("/api/v1{path}"))).bearer_auth(secret);
         call.send().await.unwrap().status().as_u16()
     };
     let hook = async || {
-        let call = house
-            .http
-            .post(house.public("/hooks/sandbox"))
-            .body("{\"secret\":\"from a stranger\"}");
+        let call = app.http.post(app.public("/hooks/sandbox")).body("{\"secret\":\"from a stranger\"}");
         call.send().await.unwrap().status().as_u16()
     };
     let foreign_form = async |path: String| {
-        let call = house.http.post(path).header("sec-fetch-site", "cross-site").body("name=x");
+        let call = app.http.post(path).header("sec-fetch-site", "cross-site").body("name=x");
         call.send().await.unwrap().status().as_u16()
     };
-    let link = house.link_for("passport", None).await;
-    let mut after = told(&house).await;
+    let link = app.link_for("passport", None).await;
+    let mut after = told(&app).await;
     let mut check = async |status: u16, wanted: u16, line: String| {
         assert_eq!(status, wanted, "{line}");
-        assert_eq!(since(&house, after).await, [line]);
+        assert_eq!(since(&app, after).await, [line]);
         after += 1;
     };
     let status = agent.get("/admin/agents").await.status().as_u16();
@@ -116,33 +113,33 @@ async fn every_refusal_is_told() {
         "callback.refused portal provider=sandbox why=signature".to_owned(),
     )
     .await;
-    let staff = house.staff("/sign-in");
+    let staff = app.staff("/sign-in");
     check(foreign_form(staff).await, 403, "request.cross_site portal door=staff".to_owned()).await;
-    let public = house.public(&link.path);
+    let public = app.public(&link.path);
     check(foreign_form(public).await, 403, "request.cross_site portal door=public".to_owned()).await;
     let status = agent.post("/sign-out", &[]).await.status().as_u16();
     check(status, 303, format!("session.ended {id} why=sign_out")).await;
     let status = agent.post("/sign-out", &[]).await.status().as_u16();
     assert_eq!(status, 303);
-    assert_eq!(told(&house).await, after, "nobody signs out twice");
+    assert_eq!(told(&app).await, after, "nobody signs out twice");
 }
 
 #[tokio::test]
 async fn a_flood_of_refusals_is_a_line_a_minute() {
-    let (wish, hands) = Wish::default().with_hands();
-    let house = House::wished(wish).await;
-    let after = told(&house).await;
+    let (options, clock) = TestOptions::default().with_clock();
+    let app = TestApp::with_options(options).await;
+    let after = told(&app).await;
     let flood = async || {
         for n in 0..40 {
             let key = format!("ndk_{n:052}");
-            let call = house.http.get(house.staff("/api/v1/requests")).bearer_auth(key);
+            let call = app.http.get(app.staff("/api/v1/requests")).bearer_auth(key);
             assert_eq!(call.send().await.unwrap().status(), 401);
-            let call = house
+            let call = app
                 .http
-                .post(house.staff("/sign-in"))
+                .post(app.staff("/sign-in"))
                 .header("origin", format!("https://{n}.evil.example"));
             assert_eq!(call.send().await.unwrap().status(), 403);
-            let call = house.http.post(house.public("/hooks/sandbox")).body(format!("{n}"));
+            let call = app.http.post(app.public("/hooks/sandbox")).body(format!("{n}"));
             assert_eq!(call.send().await.unwrap().status(), 401);
         }
     };
@@ -154,25 +151,25 @@ async fn a_flood_of_refusals_is_a_line_a_minute() {
         ]
     };
     flood().await;
-    assert_eq!(since(&house, after).await, lines(""));
-    hands.forward(Duration::minutes(1));
+    assert_eq!(since(&app, after).await, lines(""));
+    clock.forward(Duration::minutes(1));
     flood().await;
-    assert_eq!(since(&house, after + 3).await, lines(" suppressed=39"));
+    assert_eq!(since(&app, after + 3).await, lines(" suppressed=39"));
 }
 
 #[tokio::test]
 async fn every_end_of_a_session_is_told() {
-    let house = House::new().await;
-    let mut browser = Browser::signed_in(&house, Role::Admin).await;
-    let id = house.portal.records.agent_by_email("admin@example.com").await.unwrap().unwrap().id;
-    let after = told(&house).await;
+    let app = TestApp::new().await;
+    let mut browser = Browser::signed_in(&app, Role::Admin).await;
+    let id = app.portal.records.agent_by_email("admin@example.com").await.unwrap().unwrap().id;
+    let after = told(&app).await;
     assert_eq!(browser.sign_in("admin@example.com", PASSWORD).await.status(), 303);
-    let lines = since(&house, after).await;
+    let lines = since(&app, after).await;
     assert!(lines.contains(&format!("session.ended {id} why=new_sign_in")), "{lines:?}");
-    let other = Browser::signed_in(&house, Role::Admin).await;
+    let other = Browser::signed_in(&app, Role::Admin).await;
     let page = other.page("/account").await;
     let name = between(&page, "name=\"session\" value=\"", "\"").to_owned();
-    let after = told(&house).await;
+    let after = told(&app).await;
     assert_eq!(other.post("/account/sessions/end", &[("session", &name)]).await.status(), 303);
-    assert_eq!(since(&house, after).await, [format!("session.ended {id} why=elsewhere")]);
+    assert_eq!(since(&app, after).await, [format!("session.ended {id} why=elsewhere")]);
 }

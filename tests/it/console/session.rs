@@ -4,11 +4,11 @@ use super::*;
 
 #[tokio::test]
 async fn signing_in_tells_a_stranger_nothing() {
-    let house = House::new().await;
-    let ada = agent(&house, "ada@example.com", Role::Agent).await;
-    let gone = agent(&house, "gone@example.com", Role::Agent).await;
-    sign_in::disable_agent(&house.portal, gone, Actor::Operator).await.unwrap();
-    let browser = Browser::stranger(&house);
+    let app = TestApp::new().await;
+    let ada = agent(&app, "ada@example.com", Role::Agent).await;
+    let gone = agent(&app, "gone@example.com", Role::Agent).await;
+    sign_in::disable_agent(&app.portal, gone, Actor::Operator).await.unwrap();
+    let browser = Browser::stranger(&app);
     let mut answers = BTreeSet::new();
     for (email, password) in [
         ("ada@example.com", "wrong wrong wrong"),
@@ -34,15 +34,15 @@ async fn signing_in_tells_a_stranger_nothing() {
     let throttled = browser.post("/sign-in", &[("email", "bob@example.com"), ("password", "x")]).await;
     assert_eq!(throttled.status(), 429);
     assert_eq!(throttled.headers()["retry-after"], "900");
-    let mut fine = Browser::stranger(&house);
+    let mut fine = Browser::stranger(&app);
     assert_eq!(fine.sign_in("ada@example.com", PASSWORD).await.status(), 303);
 }
 
 /// One try to sign in from an address of its own, with a mark or without: its status and its page.
-async fn tried(house: &House, from: u8, email: &str, password: &str, mark: &str) -> (u16, String) {
+async fn tried(app: &TestApp, from: u8, email: &str, password: &str, mark: &str) -> (u16, String) {
     let body = encoded(&[("email", email), ("password", password)]);
     let call = client(std::net::IpAddr::from([127, 0, 1, from]))
-        .post(house.staff("/sign-in"))
+        .post(app.staff("/sign-in"))
         .header("sec-fetch-site", "same-origin")
         .header("content-type", "application/x-www-form-urlencoded")
         .header("cookie", mark)
@@ -52,86 +52,72 @@ async fn tried(house: &House, from: u8, email: &str, password: &str, mark: &str)
 }
 
 /// Guesses in a row, ten from each address.
-async fn guesses(house: &House, from: std::ops::Range<u8>) {
+async fn guesses(app: &TestApp, from: std::ops::Range<u8>) {
     for address in from {
         for _ in 0..10 {
-            assert_eq!(tried(house, address, "ada@example.com", "wrong", "").await.0, 403);
+            assert_eq!(tried(app, address, "ada@example.com", "wrong", "").await.0, 403);
         }
     }
 }
 
 #[tokio::test]
 async fn a_hundred_guesses_are_all_that_strangers_and_others_have_and_the_owner_is_not_shut_out() {
-    let mut house = House::new().await;
-    agent(&house, "ada@example.com", Role::Agent).await;
-    agent(&house, "bob@example.com", Role::Agent).await;
-    let mark_of = async |house: &House, email| {
-        let mut home = Browser::stranger(house);
+    let mut app = TestApp::new().await;
+    agent(&app, "ada@example.com", Role::Agent).await;
+    agent(&app, "bob@example.com", Role::Agent).await;
+    let mark_of = async |app: &TestApp, email| {
+        let mut home = Browser::stranger(app);
         home.sign_in(email, PASSWORD).await;
         let mark = home.cookie.split("; ").find(|c| c.starts_with("nightdrop-k=")).unwrap().to_owned();
         assert_eq!(
-            Browser {
-                house,
-                cookie: mark.clone()
-            }
-            .get("/")
-            .await
-            .status(),
+            Browser { app, cookie: mark.clone() }.get("/").await.status(),
             303,
             "it opens nothing"
         );
         mark
     };
-    let (mark, another) = (mark_of(&house, "ada@example.com").await, mark_of(&house, "bob@example.com").await);
-    guesses(&house, 1..9).await;
-    let closed = tried(&house, 20, "ada@example.com", PASSWORD, "").await;
+    let (mark, another) = (mark_of(&app, "ada@example.com").await, mark_of(&app, "bob@example.com").await);
+    guesses(&app, 1..9).await;
+    let closed = tried(&app, 20, "ada@example.com", PASSWORD, "").await;
     assert_eq!(closed.0, 403, "the right password is not looked at");
+    assert_eq!(closed, tried(&app, 20, "ada@example.com", "wrong", "").await, "and nobody can tell");
     assert_eq!(
-        closed,
-        tried(&house, 20, "ada@example.com", "wrong", "").await,
-        "and nobody can tell"
-    );
-    assert_eq!(
-        tried(&house, 21, "ada@example.com", PASSWORD, &another).await.0,
+        tried(&app, 21, "ada@example.com", PASSWORD, &another).await.0,
         403,
         "somebody else's mark"
     );
     let mut forged = mark.clone();
     forged.replace_range(mark.len() - 1.., if mark.ends_with('0') { "1" } else { "0" });
+    assert_eq!(tried(&app, 21, "ada@example.com", PASSWORD, &forged).await.0, 403, "a forged mark");
+    app.restart().await;
     assert_eq!(
-        tried(&house, 21, "ada@example.com", PASSWORD, &forged).await.0,
-        403,
-        "a forged mark"
-    );
-    house.restart().await;
-    assert_eq!(
-        tried(&house, 22, "ada@example.com", PASSWORD, "").await.0,
+        tried(&app, 22, "ada@example.com", PASSWORD, "").await.0,
         403,
         "a restart forgets nothing"
     );
     // Where the account has been before, it gets in; and that is the end of the count.
-    assert_eq!(tried(&house, 22, "ada@example.com", PASSWORD, &mark).await.0, 303);
-    assert_eq!(tried(&house, 23, "ada@example.com", PASSWORD, "").await.0, 303);
+    assert_eq!(tried(&app, 22, "ada@example.com", PASSWORD, &mark).await.0, 303);
+    assert_eq!(tried(&app, 23, "ada@example.com", PASSWORD, "").await.0, 303);
     // Whoever has a mark has no more than what is left of a hundred.
-    guesses(&house, 1..9).await;
+    guesses(&app, 1..9).await;
     for address in [24, 25] {
         for _ in 0..10 {
-            assert_eq!(tried(&house, address, "ada@example.com", "wrong", &mark).await.0, 403);
+            assert_eq!(tried(&app, address, "ada@example.com", "wrong", &mark).await.0, 403);
         }
     }
-    assert_eq!(tried(&house, 26, "ada@example.com", PASSWORD, &mark).await.0, 403);
-    let ada = house.portal.records.agent_by_email("ada@example.com").await.unwrap().unwrap();
-    let admin = Browser::signed_in(&house, Role::Admin).await;
+    assert_eq!(tried(&app, 26, "ada@example.com", PASSWORD, &mark).await.0, 403);
+    let ada = app.portal.records.agent_by_email("ada@example.com").await.unwrap().unwrap();
+    let admin = Browser::signed_in(&app, Role::Admin).await;
     let told = admin.page(&format!("/admin/agents/{}", ada.id)).await;
     assert!(
         told.contains("Wrong passwords in a row") && told.contains("100: closed to browsers"),
         "{told}"
     );
-    sign_in::reset_password(&house.portal, ada, "another staple of a horse", Actor::Operator)
+    sign_in::reset_password(&app.portal, ada, "another staple of a horse", Actor::Operator)
         .await
         .unwrap();
-    assert_eq!(tried(&house, 27, "ada@example.com", "another staple of a horse", "").await.0, 303);
-    let log = house.portal.records.entries(0, 1_000).await.unwrap();
+    assert_eq!(tried(&app, 27, "ada@example.com", "another staple of a horse", "").await.0, 303);
+    let log = app.portal.records.entries(0, 1_000).await.unwrap();
     let count = |action: &str| log.iter().filter(|e| e.event.action == action).count();
     assert_eq!((count("sign_in.refused"), count("sign_in.wrong_tries_over")), (180, 1));
     assert!(count("sign_in.closed") >= 6);
@@ -139,10 +125,10 @@ async fn a_hundred_guesses_are_all_that_strangers_and_others_have_and_the_owner_
 
 #[tokio::test]
 async fn a_session_is_fresh_at_every_sign_in_and_dead_after_signing_out() {
-    let (wish, hands) = Wish::default().with_hands();
-    let house = House::wished(wish).await;
-    agent(&house, "ada@example.com", Role::Agent).await;
-    let mut browser = Browser::stranger(&house);
+    let (options, clock) = TestOptions::default().with_clock();
+    let app = TestApp::with_options(options).await;
+    agent(&app, "ada@example.com", Role::Agent).await;
+    let mut browser = Browser::stranger(&app);
     let planted = format!("nightdrop-s={}", "0".repeat(64));
     browser.cookie = planted.clone();
     let response = browser.sign_in("ada@example.com", PASSWORD).await;
@@ -156,7 +142,7 @@ async fn a_session_is_fresh_at_every_sign_in_and_dead_after_signing_out() {
     browser.sign_in("ada@example.com", PASSWORD).await;
     assert_ne!(browser.cookie, first);
     let with = |cookie: &str| Browser {
-        house: &house,
+        app: &app,
         cookie: cookie.to_owned(),
     };
     for dead in [&planted, &first] {
@@ -172,11 +158,11 @@ async fn a_session_is_fresh_at_every_sign_in_and_dead_after_signing_out() {
     assert_eq!(browser.get("/").await.status(), 303);
 
     browser.sign_in("ada@example.com", PASSWORD).await;
-    hands.forward(time::Duration::minutes(14));
+    clock.forward(time::Duration::minutes(14));
     assert_eq!(browser.get("/").await.status(), 200);
-    hands.forward(time::Duration::minutes(14));
+    clock.forward(time::Duration::minutes(14));
     assert_eq!(browser.get("/").await.status(), 200, "use keeps it alive");
-    hands.forward(time::Duration::minutes(16));
+    clock.forward(time::Duration::minutes(16));
     assert_eq!(browser.get("/").await.status(), 303, "idle too long");
 
     let back = browser.get("/requests/new").await;
@@ -199,9 +185,9 @@ async fn a_session_is_fresh_at_every_sign_in_and_dead_after_signing_out() {
 
 #[tokio::test]
 async fn changing_a_password_needs_the_old_one_and_ends_all_other_sessions() {
-    let house = House::new().await;
-    agent(&house, "ada@example.com", Role::Agent).await;
-    let (mut here, mut there) = (Browser::stranger(&house), Browser::stranger(&house));
+    let app = TestApp::new().await;
+    agent(&app, "ada@example.com", Role::Agent).await;
+    let (mut here, mut there) = (Browser::stranger(&app), Browser::stranger(&app));
     here.sign_in("ada@example.com", PASSWORD).await;
     there.sign_in("ada@example.com", PASSWORD).await;
     let wrong = here

@@ -148,24 +148,24 @@ async fn token(provider: web::Data<Provider>, request: HttpRequest, body: String
     HttpResponse::Ok().json(json!({ "access_token": "x", "token_type": "Bearer", "id_token": provider.signed(&claims, how) }))
 }
 
-async fn house(provider: &Provider, more: &str) -> House {
+async fn app(provider: &Provider, more: &str) -> TestApp {
     let folder_secret = std::env::temp_dir().join(format!(
         "nightdrop-sso-{}-{}",
         std::process::id(),
         provider.url.replace([':', '/'], "-")
     ));
     crate::support::private(&folder_secret, SECRET);
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: format!(
             "[sso]\nissuer = \"{}\"\nclient_id = \"{CLIENT}\"\nclient_secret_file = \"{}\"\n{more}",
             provider.url,
             folder_secret.display()
         ),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
     std::fs::remove_file(folder_secret).unwrap();
-    house
+    app
 }
 
 /// A sign-in on its way: what the provider was asked.
@@ -184,8 +184,8 @@ async fn leave(browser: &mut Browser<'_>, next: &str) -> Asked {
 }
 
 impl Asked {
-    fn claims(&self, provider: &Provider, house: &House) -> Value {
-        let now = house.portal.records.now().unix_timestamp();
+    fn claims(&self, provider: &Provider, app: &TestApp) -> Value {
+        let now = app.portal.records.now().unix_timestamp();
         json!({
             "iss": provider.url, "aud": CLIENT, "sub": "user-1", "exp": now + 300, "iat": now, "auth_time": now, "nonce": self.query["nonce"],
             "email": "ana@example.com", "email_verified": true, "name": "Ana Lopez",
@@ -213,8 +213,8 @@ impl Asked {
     }
 }
 
-async fn codes_of(house: &House) -> Vec<String> {
-    let log = house.portal.records.entries(0, 10_000).await.unwrap();
+async fn codes_of(app: &TestApp) -> Vec<String> {
+    let log = app.portal.records.entries(0, 10_000).await.unwrap();
     log.into_iter()
         .filter(|e| e.event.action == "sign_in.sso_refused")
         .map(|e| e.event.detail[0].1.clone())
@@ -224,34 +224,34 @@ async fn codes_of(house: &House) -> Vec<String> {
 #[tokio::test]
 async fn a_verified_identity_signs_in_with_either_kind_of_key() {
     let provider = Provider::start().await;
-    let house = house(&provider, "").await;
-    let ana = agent(&house, "ana@example.com", Role::Agent).await;
+    let app = app(&provider, "").await;
+    let ana = agent(&app, "ana@example.com", Role::Agent).await;
     for how in [Sign::Es256, Sign::Rs256] {
-        let mut browser = Browser::stranger(&house);
+        let mut browser = Browser::stranger(&app);
         assert!(browser.page("/sign-in").await.contains("Sign in with your company account"));
         let asked = leave(&mut browser, "/requests").await;
         assert_eq!(asked.query["response_type"], "code");
         assert_eq!(asked.query["code_challenge_method"], "S256");
         assert_eq!(asked.query["scope"], "openid email profile");
-        let console = house.staff("").replace("127.0.0.1", "localhost");
+        let console = app.staff("").replace("127.0.0.1", "localhost");
         assert_eq!(asked.query["redirect_uri"], format!("{console}/sign-in/sso/back"));
-        let code = asked.code(&provider, asked.claims(&provider, &house), how);
+        let code = asked.code(&provider, asked.claims(&provider, &app), how);
         let answer = asked.come_back(&mut browser, &code).await;
         assert_eq!(answer.headers()["location"], "/requests");
         assert_eq!(browser.get("/requests").await.status(), 200);
         assert!(browser.page("/account").await.contains("single sign-on"));
         assert!(!browser.cookie.contains("nightdrop-o"), "the cookie of the way is gone");
     }
-    let bound = house.portal.records.agent(ana.id).await.unwrap().unwrap().subject.unwrap();
+    let bound = app.portal.records.agent(ana.id).await.unwrap().unwrap().subject.unwrap();
     assert_eq!(bound, format!("{} user-1", provider.url));
     assert!(provider.complaints.lock().unwrap().is_empty());
     // A second factor of our own is still asked for.
-    let mut own = Browser::stranger(&house);
+    let mut own = Browser::stranger(&app);
     own.sign_in("ana@example.com", PASSWORD).await;
     enrol(&mut own).await;
-    let mut browser = Browser::stranger(&house);
+    let mut browser = Browser::stranger(&app);
     let asked = leave(&mut browser, "/").await;
-    let code = asked.code(&provider, asked.claims(&provider, &house), Sign::Es256);
+    let code = asked.code(&provider, asked.claims(&provider, &app), Sign::Es256);
     let answer = asked.come_back(&mut browser, &code).await;
     assert_eq!(answer.headers()["location"], "/sign-in/second?next=/");
     assert_eq!(browser.get("/").await.status(), 303);
@@ -260,12 +260,12 @@ async fn a_verified_identity_signs_in_with_either_kind_of_key() {
 #[tokio::test]
 async fn nothing_that_does_not_fit_is_believed() {
     let provider = Provider::start().await;
-    let house = house(&provider, "").await;
-    agent(&house, "ana@example.com", Role::Agent).await;
-    agent(&house, "admin@example.com", Role::Admin).await;
-    let gone = agent(&house, "gone@example.com", Role::Agent).await;
-    sign_in::disable_agent(&house.portal, gone, Actor::Operator).await.unwrap();
-    let now = house.portal.records.now().unix_timestamp();
+    let app = app(&provider, "").await;
+    agent(&app, "ana@example.com", Role::Agent).await;
+    agent(&app, "admin@example.com", Role::Admin).await;
+    let gone = agent(&app, "gone@example.com", Role::Agent).await;
+    sign_in::disable_agent(&app.portal, gone, Actor::Operator).await.unwrap();
+    let now = app.portal.records.now().unix_timestamp();
     let twins: Vec<(&str, Sign, Value)> = vec![
         ("nonce", Sign::Es256, json!({ "nonce": "another" })),
         ("nonce", Sign::Es256, json!({ "nonce": null })),
@@ -294,9 +294,9 @@ async fn nothing_that_does_not_fit_is_believed() {
     let mut expected = Vec::new();
     let mut pages = BTreeSet::new();
     for (why, how, change) in twins {
-        let mut browser = Browser::stranger(&house);
+        let mut browser = Browser::stranger(&app);
         let asked = leave(&mut browser, "/").await;
-        let mut claims = asked.claims(&provider, &house);
+        let mut claims = asked.claims(&provider, &app);
         for (name, value) in change.as_object().unwrap() {
             claims[name] = value.clone();
         }
@@ -307,22 +307,22 @@ async fn nothing_that_does_not_fit_is_believed() {
         pages.insert(answer.text().await.unwrap());
         expected.push(why.to_owned());
     }
-    assert_eq!(codes_of(&house).await, expected);
+    assert_eq!(codes_of(&app).await, expected);
     assert_eq!(pages.len(), 1, "one answer for all of them");
 }
 
 #[tokio::test]
 async fn the_way_back_is_open_once_and_for_the_browser_that_left() {
     let provider = Provider::start().await;
-    let house = house(&provider, "").await;
-    agent(&house, "ana@example.com", Role::Agent).await;
+    let app = app(&provider, "").await;
+    agent(&app, "ana@example.com", Role::Agent).await;
     // Another browser brings the code: login by somebody else's link.
-    let mut left = Browser::stranger(&house);
+    let mut left = Browser::stranger(&app);
     let asked = leave(&mut left, "/").await;
-    let code = asked.code(&provider, asked.claims(&provider, &house), Sign::Es256);
-    let mut victim = Browser::stranger(&house);
+    let code = asked.code(&provider, asked.claims(&provider, &app), Sign::Es256);
+    let mut victim = Browser::stranger(&app);
     assert_eq!(asked.come_back(&mut victim, &code).await.status(), 403);
-    let mut other = Browser::stranger(&house);
+    let mut other = Browser::stranger(&app);
     leave(&mut other, "/").await;
     assert_eq!(asked.come_back(&mut other, &code).await.status(), 403, "with a cookie of its own");
     // A wrong state uses the way up.
@@ -331,44 +331,41 @@ async fn the_way_back_is_open_once_and_for_the_browser_that_left() {
     assert_eq!(wrong.status(), 403);
     assert_eq!(asked.come_back(&mut left, &code).await.status(), 403);
     // Once more honestly, and then again with everything the same.
-    let mut browser = Browser::stranger(&house);
+    let mut browser = Browser::stranger(&app);
     let asked = leave(&mut browser, "/").await;
-    let code = asked.code(&provider, asked.claims(&provider, &house), Sign::Es256);
+    let code = asked.code(&provider, asked.claims(&provider, &app), Sign::Es256);
     let before = browser.cookie.clone();
     assert_ne!(before, cookie);
     assert_eq!(asked.come_back(&mut browser, &code).await.status(), 303);
-    let mut again = Browser {
-        house: &house,
-        cookie: before,
-    };
+    let mut again = Browser { app: &app, cookie: before };
     assert_eq!(asked.come_back(&mut again, &code).await.status(), 403);
     // Another provider's answer mixed in.
-    let mut mixed = Browser::stranger(&house);
+    let mut mixed = Browser::stranger(&app);
     let asked = leave(&mut mixed, "/").await;
-    let code = asked.code(&provider, asked.claims(&provider, &house), Sign::Es256);
+    let code = asked.code(&provider, asked.claims(&provider, &app), Sign::Es256);
     let path = format!(
         "/sign-in/sso/back?code={code}&state={}&iss=https%3A%2F%2Fevil.example",
         asked.query["state"]
     );
     assert_eq!(mixed.get(&path).await.status(), 403);
     // A code of another sign-in does not fit this one's verifier.
-    let (mut one, mut two) = (Browser::stranger(&house), Browser::stranger(&house));
+    let (mut one, mut two) = (Browser::stranger(&app), Browser::stranger(&app));
     let (first, second) = (leave(&mut one, "/").await, leave(&mut two, "/").await);
-    let code = first.code(&provider, first.claims(&provider, &house), Sign::Es256);
+    let code = first.code(&provider, first.claims(&provider, &app), Sign::Es256);
     assert_eq!(second.come_back(&mut two, &code).await.status(), 403);
     assert_eq!(*provider.complaints.lock().unwrap(), ["verifier"]);
     // The same address with another identity behind it is somebody else.
-    let mut recycled = Browser::stranger(&house);
+    let mut recycled = Browser::stranger(&app);
     let asked = leave(&mut recycled, "/").await;
-    let mut claims = asked.claims(&provider, &house);
+    let mut claims = asked.claims(&provider, &app);
     claims["sub"] = json!("user-2");
     let code = asked.code(&provider, claims, Sign::Es256);
     assert_eq!(asked.come_back(&mut recycled, &code).await.status(), 403);
-    assert_eq!(codes_of(&house).await.last().unwrap(), "other_identity");
+    assert_eq!(codes_of(&app).await.last().unwrap(), "other_identity");
     // Nobody is sent elsewhere afterwards.
-    let mut lured = Browser::stranger(&house);
+    let mut lured = Browser::stranger(&app);
     let asked = leave(&mut lured, "https%3A%2F%2Fevil.example").await;
-    let code = asked.code(&provider, asked.claims(&provider, &house), Sign::Es256);
+    let code = asked.code(&provider, asked.claims(&provider, &app), Sign::Es256);
     assert_eq!(asked.come_back(&mut lured, &code).await.headers()["location"], "/");
 }
 
@@ -377,11 +374,11 @@ async fn roles_come_from_the_claim_at_every_sign_in() {
     let provider = Provider::start().await;
     let more =
         "create = true\nrole_claim = \"groups\"\nsecond_factor = \"theirs\"\n[sso.roles]\nnd-admins = \"admin\"\nnd-agents = \"agent\"\n";
-    let house = house(&provider, more).await;
+    let app = app(&provider, more).await;
     let come = async |groups: Value| {
-        let mut browser = Browser::stranger(&house);
+        let mut browser = Browser::stranger(&app);
         let asked = leave(&mut browser, "/").await;
-        let mut claims = asked.claims(&provider, &house);
+        let mut claims = asked.claims(&provider, &app);
         claims["groups"] = groups;
         let code = asked.code(&provider, claims, Sign::Rs256);
         let answer = asked.come_back(&mut browser, &code).await;
@@ -389,14 +386,14 @@ async fn roles_come_from_the_claim_at_every_sign_in() {
     };
     assert_eq!(come(json!(["others"])).await.0, 403);
     assert_eq!(come(Value::Null).await.0, 403);
-    assert!(house.portal.records.agent_by_email("ana@example.com").await.unwrap().is_none());
+    assert!(app.portal.records.agent_by_email("ana@example.com").await.unwrap().is_none());
     let (status, first) = come(json!(["others", "nd-agents"])).await;
     assert_eq!(status, 303);
     assert_eq!(first.get("/requests").await.status(), 200);
     assert_eq!(first.get("/admin").await.status(), 403);
-    let ana = house.portal.records.agent_by_email("ana@example.com").await.unwrap().unwrap();
+    let ana = app.portal.records.agent_by_email("ana@example.com").await.unwrap().unwrap();
     assert_eq!((ana.name.as_str(), ana.role, ana.password), ("Ana Lopez", Role::Agent, None));
-    let mut by_password = Browser::stranger(&house);
+    let mut by_password = Browser::stranger(&app);
     assert_eq!(
         by_password.sign_in("ana@example.com", "").await.status(),
         403,
@@ -407,7 +404,7 @@ async fn roles_come_from_the_claim_at_every_sign_in() {
     assert_eq!(first.get("/requests").await.status(), 303, "a changed role ends what was open");
     let (_, alone) = come(json!("nd-agents")).await;
     assert_eq!(alone.get("/admin").await.status(), 200, "the last admin stays one");
-    Browser::signed_in(&house, Role::Admin).await;
+    Browser::signed_in(&app, Role::Admin).await;
     let (_, third) = come(json!("nd-agents")).await;
     assert_eq!(third.get("/admin").await.status(), 403);
 }

@@ -7,26 +7,26 @@ use serde_json::Value;
 
 use super::*;
 
-async fn member<'a>(house: &'a House, email: &str, role: Role, teams: &str) -> (Agent, Browser<'a>) {
-    let agent = agent(house, email, role).await;
+async fn member<'a>(app: &'a TestApp, email: &str, role: Role, teams: &str) -> (Agent, Browser<'a>) {
+    let agent = agent(app, email, role).await;
     let teams = account::parse_teams(teams).unwrap();
-    account::change_agent(&house.portal, &agent, role, teams, Actor::Operator)
+    account::change_agent(&app.portal, &agent, role, teams, Actor::Operator)
         .await
         .unwrap();
-    let mut browser = Browser::stranger(house);
+    let mut browser = Browser::stranger(app);
     assert_eq!(browser.sign_in(email, PASSWORD).await.status(), 303);
     (agent, browser)
 }
 
 #[tokio::test]
 async fn an_agent_sees_the_requests_of_own_teams_and_no_others() {
-    let house = House::new().await;
-    let (ana, ana_page) = member(&house, "ana@example.com", Role::Agent, "cards").await;
-    let (ben, ben_page) = member(&house, "ben@example.com", Role::ManualHandler, "loans, cards-eu").await;
-    let (_, none_page) = member(&house, "cy@example.com", Role::Agent, "").await;
-    let admin = Browser::signed_in(&house, Role::Admin).await;
+    let app = TestApp::new().await;
+    let (ana, ana_page) = member(&app, "ana@example.com", Role::Agent, "cards").await;
+    let (ben, ben_page) = member(&app, "ben@example.com", Role::ManualHandler, "loans, cards-eu").await;
+    let (_, none_page) = member(&app, "cy@example.com", Role::Agent, "").await;
+    let admin = Browser::signed_in(&app, Role::Admin).await;
     let by = async |actor| {
-        let issued = issue::issue(&house.portal, ask("acct_shared", "passport"), actor, None)
+        let issued = issue::issue(&app.portal, ask("acct_shared", "passport"), actor, None)
             .await
             .unwrap();
         issued.request.id.to_string()
@@ -40,7 +40,7 @@ async fn an_agent_sees_the_requests_of_own_teams_and_no_others() {
         (&none_page, [false, false, true]),
         (&admin, [true, true, true]),
     ];
-    let before = audited(&house).await;
+    let before = audited(&app).await;
     for (browser, seen) in sees {
         let found = browser
             .post("/requests", &[("applicant", "acct_shared")])
@@ -84,15 +84,15 @@ async fn an_agent_sees_the_requests_of_own_teams_and_no_others() {
             }
         }
     }
-    assert_eq!(audited(&house).await, before, "nothing happened to anything");
+    assert_eq!(audited(&app).await, before, "nothing happened to anything");
 }
 
 #[tokio::test]
 async fn a_teams_key_is_held_to_its_team() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let team = Team::parse("cards");
     let (key, secret) = account::add_team_key(
-        &house.portal,
+        &app.portal,
         "cards backend",
         vec![Scope::Requests],
         None,
@@ -103,23 +103,23 @@ async fn a_teams_key_is_held_to_its_team() {
     .unwrap();
     for scope in [Scope::Admin, Scope::Audit] {
         assert!(
-            account::add_team_key(&house.portal, "x", vec![scope], None, team.clone(), Actor::Operator)
+            account::add_team_key(&app.portal, "x", vec![scope], None, team.clone(), Actor::Operator)
                 .await
                 .is_err()
         );
     }
     let get = async |secret: &str, path: &str| {
-        let answer = house
+        let answer = app
             .http
-            .get(house.staff(&format!("/api/v1{path}")))
+            .get(app.staff(&format!("/api/v1{path}")))
             .bearer_auth(secret)
             .send()
             .await
             .unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
-    let other = issued(&house).await.id.to_string();
-    let own = issue::issue(&house.portal, ask("acct_2", "passport"), Actor::ApiKey(key.id), None)
+    let other = issued(&app).await.id.to_string();
+    let own = issue::issue(&app.portal, ask("acct_2", "passport"), Actor::ApiKey(key.id), None)
         .await
         .unwrap()
         .request
@@ -130,9 +130,9 @@ async fn a_teams_key_is_held_to_its_team() {
     assert_eq!(status, 404);
     assert_eq!(text, get(&secret, "/requests/req_00000000000000000000000001").await.1);
     for action in ["extend", "reissue", "revoke", "retry", "purge", "mark-uploaded", "passcode"] {
-        let answer = house
+        let answer = app
             .http
-            .post(house.staff(&format!("/api/v1/requests/{other}/{action}")))
+            .post(app.staff(&format!("/api/v1/requests/{other}/{action}")))
             .bearer_auth(&*secret)
             .header("content-type", "application/json")
             .body("{}")
@@ -150,21 +150,20 @@ async fn a_teams_key_is_held_to_its_team() {
         .map(|r| r["id"].as_str().unwrap())
         .collect();
     assert_eq!(ids, [own.as_str()]);
-    let used = house.portal.records.api_key_by_id(key.id).await.unwrap().unwrap();
+    let used = app.portal.records.api_key_by_id(key.id).await.unwrap().unwrap();
     assert!(used.used_at.is_some(), "its use is noted");
 }
 
 #[tokio::test]
 async fn a_key_that_asks_too_often_waits() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: "[limits]\napi_per_minute = 5\n".to_owned(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
     let ask = async |secret: &str| {
-        house
-            .http
-            .get(house.staff("/api/v1/requests"))
+        app.http
+            .get(app.staff("/api/v1/requests"))
             .bearer_auth(secret)
             .send()
             .await
@@ -172,14 +171,14 @@ async fn a_key_that_asks_too_often_waits() {
     };
     let mut statuses = Vec::new();
     for _ in 0..7 {
-        statuses.push(ask(&house.api_key).await.status().as_u16());
+        statuses.push(ask(&app.api_key).await.status().as_u16());
     }
     assert_eq!(statuses[..5], [200; 5]);
     assert_eq!(statuses[5..], [429; 2]);
-    let answer = ask(&house.api_key).await;
+    let answer = ask(&app.api_key).await;
     let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=13).contains(&wait));
-    let (_, other) = sign_in::add_api_key(&house.portal, "other", vec![Scope::Read], None, Actor::Operator)
+    let (_, other) = sign_in::add_api_key(&app.portal, "other", vec![Scope::Read], None, Actor::Operator)
         .await
         .unwrap();
     assert_eq!(ask(&other).await.status(), 200, "each key for itself");

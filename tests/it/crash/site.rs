@@ -17,11 +17,11 @@ impl Site {
 
     /// `prepare` sees the folder before anything is in it.
     pub(super) async fn prepared(confirm: &str, prepare: impl FnOnce(&Path)) -> Self {
-        Self::wished(confirm, "", prepare).await
+        Self::with_options(confirm, "", prepare).await
     }
 
     /// `more`: further tables of the configuration.
-    pub(super) async fn wished(confirm: &str, more: &str, prepare: impl FnOnce(&Path)) -> Self {
+    pub(super) async fn with_options(confirm: &str, more: &str, prepare: impl FnOnce(&Path)) -> Self {
         nightdrop::connectors::client::install_tls();
         let secret = "whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0";
         let settings = sandbox::Settings {
@@ -194,8 +194,8 @@ pub(super) fn child(folder: &Path) {
         std::process::exit(0);
     });
     let start: i64 = std::env::var(START).unwrap().parse().unwrap();
-    let hands = Arc::new(Manual::new(from_ms(start)));
-    let turning = hands.clone();
+    let clock = Arc::new(Manual::new(from_ms(start)));
+    let turning = clock.clone();
     std::thread::spawn(move || {
         let born = Instant::now();
         loop {
@@ -205,7 +205,7 @@ pub(super) fn child(folder: &Path) {
         }
     });
     runtime().block_on(async {
-        let app = App::open(config(folder), Source::Manual(hands)).await.unwrap();
+        let app = App::open(config(folder), Source::Manual(clock)).await.unwrap();
         let running = app.start().await.unwrap();
         let mut out = std::io::stdout().lock();
         writeln!(out, "\npublic={}", running.public).unwrap();

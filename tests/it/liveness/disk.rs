@@ -49,13 +49,13 @@ impl Drop for SmallDisk {
 /// Links that are open in a site's folder, for drops into the real program.
 async fn with_open_links(documents: usize, open: usize) -> (Site, Vec<Link>) {
     let mut site = Site::new(documents).await;
-    site.house.open_again().await;
+    site.app.open_again().await;
     let mut links = Vec::new();
     for n in 0..open {
-        links.push(site.house.issue(ask(&format!("open-{n}"), "passport")).await);
+        links.push(site.app.issue(ask(&format!("open-{n}"), "passport")).await);
     }
-    site.house.stop().await;
-    site.house.let_go().await;
+    site.app.stop().await;
+    site.app.let_go().await;
     (site, links)
 }
 

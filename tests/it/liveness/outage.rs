@@ -94,18 +94,18 @@ async fn work(portal: &Arc<Portal>) {
 }
 
 /// A held document, and its portal with a fault in one place; the worker is driven by hand.
-async fn held(place: Where) -> (House, crate::support::Hands, Link, Arc<Portal>, Fault) {
-    let (wish, hands) = Wish::default().with_hands();
-    let clock = wish.clock.clone();
-    let mut house = House::wished(wish).await;
-    let link = house.issue(ask("applicant-1", "passport")).await;
-    house.drop_front(&link, 1).await;
-    house.stop().await;
-    house.let_go().await;
-    let config = house.config().clone();
+async fn held(place: Where) -> (TestApp, crate::support::TestClock, Link, Arc<Portal>, Fault) {
+    let (options, clock) = TestOptions::default().with_clock();
+    let source = options.clock.clone();
+    let mut app = TestApp::with_options(options).await;
+    let link = app.issue(ask("applicant-1", "passport")).await;
+    app.drop_front(&link, 1).await;
+    app.stop().await;
+    app.let_go().await;
+    let config = app.config().clone();
     let mut opened = None;
     until("the store is free", async || {
-        opened = App::open(config.clone(), clock.clone()).await.ok();
+        opened = App::open(config.clone(), source.clone()).await.ok();
         opened.is_some()
     })
     .await;
@@ -116,17 +116,17 @@ async fn held(place: Where) -> (House, crate::support::Hands, Link, Arc<Portal>,
         Where::Chunks => inside.blobs = Arc::new(Chunks(inside.blobs.clone(), fault.clone())),
         Where::Slots => inside.erasure = Arc::new(Slots(inside.erasure.clone(), fault.clone())),
     }
-    (house, hands, link, portal, fault)
+    (app, clock, link, portal, fault)
 }
 
 #[tokio::test]
 async fn an_outage_of_reading_uses_up_no_try_and_the_document_leaves_when_it_is_over() {
     for place in [Where::Chunks, Where::Slots] {
-        let (house, hands, link, portal, fault) = held(place).await;
+        let (app, clock, link, portal, fault) = held(place).await;
         fault.set(Some(ReadError::Transient("the disk is away".to_owned())));
         for _ in 0..60 {
             work(&portal).await;
-            hands.forward(time::Duration::seconds(40));
+            clock.forward(time::Duration::seconds(40));
         }
         let request = portal.records.request(link.id).await.unwrap().unwrap();
         let (_, delivery) = request.held().expect("still held");
@@ -139,17 +139,17 @@ async fn an_outage_of_reading_uses_up_no_try_and_the_document_leaves_when_it_is_
         assert_eq!(delivery.last_problem.as_ref().unwrap().code, "storage.unavailable");
         fault.set(None);
         work(&portal).await;
-        hands.forward(time::Duration::minutes(2));
+        clock.forward(time::Duration::minutes(2));
         work(&portal).await;
         let request = portal.records.request(link.id).await.unwrap().unwrap();
         assert_eq!(request.state(portal.records.now()), RequestState::Purged);
-        assert_eq!(house.has("applicant-1").await.len(), 1);
+        assert_eq!(app.has("applicant-1").await.len(), 1);
     }
 }
 
 #[tokio::test]
 async fn damage_is_a_verdict_after_three_looks() {
-    let (_house, hands, link, portal, fault) = held(Where::Chunks).await;
+    let (_app, clock, link, portal, fault) = held(Where::Chunks).await;
     fault.set(Some(ReadError::Final("its length is wrong".to_owned())));
     for look in 1..=3 {
         let before = portal.records.request(link.id).await.unwrap().unwrap();
@@ -159,7 +159,7 @@ async fn damage_is_a_verdict_after_three_looks() {
             "before look {look}"
         );
         work(&portal).await;
-        hands.forward(time::Duration::minutes(2));
+        clock.forward(time::Duration::minutes(2));
     }
     let request = portal.records.request(link.id).await.unwrap().unwrap();
     assert_eq!(request.state(portal.records.now()), RequestState::NeedsAttention);

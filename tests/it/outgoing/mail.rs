@@ -63,16 +63,20 @@ fn table(port: u16, more: &str) -> String {
     )
 }
 
-async fn house(more: String) -> (House, crate::support::Hands) {
-    let (wish, hands) = Wish { more, ..Wish::default() }.with_hands();
-    (House::wished(wish).await, hands)
+async fn app(more: String) -> (TestApp, crate::support::TestClock) {
+    let (options, clock) = TestOptions {
+        more,
+        ..TestOptions::default()
+    }
+    .with_clock();
+    (TestApp::with_options(options).await, clock)
 }
 
 /// Issues a link that is mailed, and gives back its address.
-async fn mailed(house: &House, more: Value) -> (Link, String) {
+async fn mailed(app: &TestApp, more: Value) -> (Link, String) {
     let mut body = json!({"provider": "sandbox", "applicant": "person-4711", "document": "passport", "email": TO});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let call = house.http.post(house.staff("/api/v1/requests")).bearer_auth(&house.api_key);
+    let call = app.http.post(app.staff("/api/v1/requests")).bearer_auth(&app.api_key);
     let answer = call
         .header("content-type", "application/json")
         .body(body.to_string())
@@ -100,8 +104,8 @@ async fn mailed(house: &House, more: Value) -> (Link, String) {
     (link, url)
 }
 
-fn live_secrets(house: &House) -> usize {
-    house.portal.erasure.live().unwrap().len()
+fn live_secrets(app: &TestApp) -> usize {
+    app.portal.erasure.live().unwrap().len()
 }
 
 /// The text of a mail, out of its transfer encoding.
@@ -133,10 +137,10 @@ fn text(mail: &Value) -> String {
 async fn while_a_mail_waits_the_disk_knows_neither_link_nor_address() {
     // Nobody listens on this port.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (mut house, hands) = house(table(closed, "tls = \"none\"")).await;
-    let (link, _) = mailed(&house, json!({"remind": true})).await;
-    tell(&house).await;
-    let waiting = dispatches(&house).await;
+    let (mut app, clock) = app(table(closed, "tls = \"none\"")).await;
+    let (link, _) = mailed(&app, json!({"remind": true})).await;
+    tell(&app).await;
+    let waiting = dispatches(&app).await;
     assert_eq!(waiting.len(), 2);
     assert!(
         waiting
@@ -144,30 +148,30 @@ async fn while_a_mail_waits_the_disk_knows_neither_link_nor_address() {
             .any(|d| d.attempts == 1 && d.last.as_deref() == Some("The mail server could not be reached, or broke off.")),
         "{waiting:?}"
     );
-    assert_eq!(live_secrets(&house), 2);
-    nightdrop::workflow::sweep::sweep(&house.portal).await.unwrap();
-    assert_eq!(live_secrets(&house), 2, "the sweep knows whose they are");
-    house.stop().await;
-    for file in house.files() {
+    assert_eq!(live_secrets(&app), 2);
+    nightdrop::workflow::sweep::sweep(&app.portal).await.unwrap();
+    assert_eq!(live_secrets(&app), 2, "the sweep knows whose they are");
+    app.stop().await;
+    for file in app.files() {
         let bytes = std::fs::read(&file).unwrap();
         for secret in [TO.as_bytes(), link.token.as_bytes(), b"person-4711"] {
             assert!(!bytes.windows(secret.len()).any(|w| w == secret), "{}", file.display());
         }
     }
-    house.restart().await;
-    assert_eq!(live_secrets(&house), 2, "a restart forgets nothing");
+    app.restart().await;
+    assert_eq!(live_secrets(&app), 2, "a restart forgets nothing");
     // The document comes by the link that the agent told: nothing is mailed any more, and no secret is left.
-    dropped(&house, &link).await;
-    hands.forward(Duration::seconds(1));
-    tell(&house).await;
-    let ended = dispatches(&house).await;
+    dropped(&app, &link).await;
+    clock.forward(Duration::seconds(1));
+    tell(&app).await;
+    let ended = dispatches(&app).await;
     assert!(
         ended
             .iter()
             .all(|d| matches!(d.progress, Progress::Dropped(_)) && d.body == nightdrop::domain::dispatch::Body::Gone),
         "{ended:?}"
     );
-    assert_eq!(live_secrets(&house), 1, "the document's own");
+    assert_eq!(live_secrets(&app), 1, "the document's own");
 }
 
 #[tokio::test]
@@ -175,11 +179,11 @@ async fn while_a_mail_waits_the_disk_knows_neither_link_nor_address() {
 async fn a_short_link_has_no_reminder_and_that_is_said() {
     let folder = crate::support::Folder::new();
     let smtp = Smtp::new(folder.path(), &[]);
-    let (house, hands) = house(smtp.table("tls = \"none\"")).await;
-    mailed(&house, json!({"expires_in": "1d", "remind": true})).await;
-    mailed(&house, json!({"expires_in": "3d", "remind": true})).await;
-    hands.forward(Duration::hours(49));
-    tell(&house).await;
+    let (app, clock) = app(smtp.table("tls = \"none\"")).await;
+    mailed(&app, json!({"expires_in": "1d", "remind": true})).await;
+    mailed(&app, json!({"expires_in": "3d", "remind": true})).await;
+    clock.forward(Duration::hours(49));
+    tell(&app).await;
     assert_eq!(
         smtp.mails().len(),
         2,
@@ -190,20 +194,20 @@ async fn a_short_link_has_no_reminder_and_that_is_said() {
 #[tokio::test]
 async fn a_mail_is_not_sent_after_its_link_is_dead() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (house, hands) = house(table(closed, "tls = \"none\"")).await;
-    let (revoked, _) = mailed(&house, json!({})).await;
-    issue::revoke(&house.portal, revoked.id, Actor::Operator).await.unwrap();
-    let (again, _) = mailed(&house, json!({})).await;
-    issue::reissue(&house.portal, again.id, issue::Expiry::Default, None, Actor::Operator, None)
+    let (app, clock) = app(table(closed, "tls = \"none\"")).await;
+    let (revoked, _) = mailed(&app, json!({})).await;
+    issue::revoke(&app.portal, revoked.id, Actor::Operator).await.unwrap();
+    let (again, _) = mailed(&app, json!({})).await;
+    issue::reissue(&app.portal, again.id, issue::Expiry::Default, None, Actor::Operator, None)
         .await
         .unwrap();
-    mailed(&house, json!({"expires_in": "1h"})).await;
-    hands.forward(Duration::hours(2));
-    tell(&house).await;
-    for dispatch in dispatches(&house).await {
+    mailed(&app, json!({"expires_in": "1h"})).await;
+    clock.forward(Duration::hours(2));
+    tell(&app).await;
+    for dispatch in dispatches(&app).await {
         assert!(matches!(dispatch.progress, Progress::Dropped(_)), "{dispatch:?}");
     }
-    assert_eq!(live_secrets(&house), 0);
+    assert_eq!(live_secrets(&app), 0);
     for bad in [
         "",
         "x",
@@ -212,7 +216,7 @@ async fn a_mail_is_not_sent_after_its_link_is_dead() {
         "a@example.com\r\nBcc: b@example.com",
     ] {
         let body = json!({"provider": "sandbox", "applicant": "j", "document": "passport", "email": bad});
-        let call = house.http.post(house.staff("/api/v1/requests")).bearer_auth(&house.api_key);
+        let call = app.http.post(app.staff("/api/v1/requests")).bearer_auth(&app.api_key);
         let answer = call
             .header("content-type", "application/json")
             .body(body.to_string())
@@ -228,17 +232,17 @@ async fn a_mail_is_not_sent_after_its_link_is_dead() {
 async fn a_link_is_mailed_in_the_applicants_language_once_the_server_takes_it() {
     let folder = crate::support::Folder::new();
     let smtp = Smtp::new(folder.path(), &["--refuse", "1", "451"]);
-    let (mut house, hands) = house(smtp.table("tls = \"none\"")).await;
-    let (link, url) = mailed(&house, json!({"locale": "de", "message": "Bitte noch heute."})).await;
-    tell(&house).await;
+    let (mut app, clock) = app(smtp.table("tls = \"none\"")).await;
+    let (link, url) = mailed(&app, json!({"locale": "de", "message": "Bitte noch heute."})).await;
+    tell(&app).await;
     assert_eq!(smtp.mails().len(), 0);
     assert_eq!(
-        dispatches(&house).await[0].last.as_deref(),
+        dispatches(&app).await[0].last.as_deref(),
         Some("The mail server answered with status 451.")
     );
-    house.restart().await;
-    hands.forward(Duration::minutes(2));
-    tell(&house).await;
+    app.restart().await;
+    clock.forward(Duration::minutes(2));
+    tell(&app).await;
     let mails = smtp.mails();
     assert_eq!(mails.len(), 1);
     assert_eq!(
@@ -251,14 +255,14 @@ async fn a_link_is_mailed_in_the_applicants_language_once_the_server_takes_it() 
     }
     assert!(!body.contains("person-4711"));
     assert!(mails[0]["content"].as_str().unwrap().contains("Message-ID: <msg_"));
-    assert_eq!(live_secrets(&house), 0, "nothing of it is left");
-    assert_eq!(dispatches(&house).await[0].body, nightdrop::domain::dispatch::Body::Gone);
-    let log = house.log(&link).await;
+    assert_eq!(live_secrets(&app), 0, "nothing of it is left");
+    assert_eq!(dispatches(&app).await[0].body, nightdrop::domain::dispatch::Body::Gone);
+    let log = app.log(&link).await;
     assert!(
         log.iter().any(|l| l.contains("mail.queued")) && log.iter().any(|l| l.contains("mail.sent")),
         "{log:?}"
     );
-    let audit = house.portal.records.entries(0, 1000).await.unwrap();
+    let audit = app.portal.records.entries(0, 1000).await.unwrap();
     assert!(audit.iter().all(|e| !format!("{e:?}").contains(TO)));
 }
 
@@ -287,27 +291,27 @@ async fn tls_is_kept_to_and_a_login_is_made_inside_it_only() {
                 "open sesame",
             ],
         );
-        let (house, _) = house(smtp.table(&format!("tls = \"{mode}\"\n{login}"))).await;
-        mailed(&house, json!({})).await;
-        tell(&house).await;
+        let (app, _) = app(smtp.table(&format!("tls = \"{mode}\"\n{login}"))).await;
+        mailed(&app, json!({})).await;
+        tell(&app).await;
         let mails = smtp.mails();
-        assert_eq!(mails.len(), 1, "{mode}: {:?}", dispatches(&house).await[0].last);
+        assert_eq!(mails.len(), 1, "{mode}: {:?}", dispatches(&app).await[0].last);
         assert_eq!((&mails[0]["tls"], &mails[0]["login"]), (&json!(true), &json!(true)), "{mode}");
     }
     // A server without STARTTLS, and one whose certificate nobody knows, get nothing.
     let plain = Smtp::new(folder.path(), &[]);
-    let (first, _) = house(plain.table(&format!("ca_file = \"{}\"", authority.display()))).await;
+    let (first, _) = app(plain.table(&format!("ca_file = \"{}\"", authority.display()))).await;
     mailed(&first, json!({})).await;
     tell(&first).await;
     let strange = crate::support::Folder::new();
     let (cert, key, _) = certificate(strange.path());
     let unknown = Smtp::new(strange.path(), &["--tls", cert.to_str().unwrap(), key.to_str().unwrap()]);
-    let (second, _) = house(unknown.table(&format!("tls = \"tls\"\nca_file = \"{}\"", authority.display()))).await;
+    let (second, _) = app(unknown.table(&format!("tls = \"tls\"\nca_file = \"{}\"", authority.display()))).await;
     mailed(&second, json!({})).await;
     tell(&second).await;
     assert_eq!((plain.mails().len(), unknown.mails().len()), (0, 0));
-    for house in [&first, &second] {
-        assert!(dispatches(house).await[0].attempts == 1);
+    for app in [&first, &second] {
+        assert!(dispatches(app).await[0].attempts == 1);
     }
 }
 
@@ -316,9 +320,9 @@ async fn tls_is_kept_to_and_a_login_is_made_inside_it_only() {
 async fn reminders_notices_and_the_digest_come_when_they_should() {
     let folder = crate::support::Folder::new();
     let smtp = Smtp::new(folder.path(), &[]);
-    let (house, hands) = house(smtp.table("tls = \"none\"\n[notices]\ndigest_at = \"00:00\"")).await;
+    let (app, clock) = app(smtp.table("tls = \"none\"\n[notices]\ndigest_at = \"00:00\"")).await;
     let agent = sign_in::add_agent(
-        &house.portal,
+        &app.portal,
         "ada@bank.example",
         "Ada",
         Role::Agent,
@@ -328,7 +332,7 @@ async fn reminders_notices_and_the_digest_come_when_they_should() {
     .await
     .unwrap();
     let quiet = sign_in::add_agent(
-        &house.portal,
+        &app.portal,
         "bob@bank.example",
         "Bob",
         Role::Agent,
@@ -342,11 +346,11 @@ async fn reminders_notices_and_the_digest_come_when_they_should() {
         attention: true,
         digest: true,
     };
-    house.portal.records.set_wishes(agent.id, all).await.unwrap();
-    house.portal.records.set_wishes(quiet.id, Wishes::default()).await.unwrap();
+    app.portal.records.set_wishes(agent.id, all).await.unwrap();
+    app.portal.records.set_wishes(quiet.id, Wishes::default()).await.unwrap();
     // Wants to know everything, and is of a team that these requests are not of.
     let elsewhere = sign_in::add_agent(
-        &house.portal,
+        &app.portal,
         "eve@bank.example",
         "Eve",
         Role::Agent,
@@ -356,17 +360,17 @@ async fn reminders_notices_and_the_digest_come_when_they_should() {
     .await
     .unwrap();
     let cards = account::parse_teams("cards").unwrap();
-    account::change_agent(&house.portal, &elsewhere, Role::Agent, cards, Actor::Operator)
+    account::change_agent(&app.portal, &elsewhere, Role::Agent, cards, Actor::Operator)
         .await
         .unwrap();
-    house.portal.records.set_wishes(elsewhere.id, all).await.unwrap();
-    tell(&house).await;
-    let (reminded, url) = mailed(&house, json!({"remind": true})).await;
-    let (used, _) = mailed(&house, json!({"remind": true})).await;
-    tell(&house).await;
+    app.portal.records.set_wishes(elsewhere.id, all).await.unwrap();
+    tell(&app).await;
+    let (reminded, url) = mailed(&app, json!({"remind": true})).await;
+    let (used, _) = mailed(&app, json!({"remind": true})).await;
+    tell(&app).await;
     assert_eq!(smtp.mails().len(), 2);
-    dropped(&house, &used).await;
-    tell(&house).await;
+    dropped(&app, &used).await;
+    tell(&app).await;
     let notice = smtp.mails().pop().unwrap();
     assert_eq!(notice["to"], json!(["ada@bank.example"]));
     let said = text(&notice);
@@ -376,20 +380,20 @@ async fn reminders_notices_and_the_digest_come_when_they_should() {
     );
     assert!(!said.contains("person-4711") && !said.contains(&used.token));
     // More time for the link: the reminder waits, and says the new expiry.
-    hands.forward(Duration::hours(40));
-    issue::extend(&house.portal, reminded.id, issue::Expiry::In(Duration::days(5)), Actor::Operator)
+    clock.forward(Duration::hours(40));
+    issue::extend(&app.portal, reminded.id, issue::Expiry::In(Duration::days(5)), Actor::Operator)
         .await
         .unwrap();
-    hands.forward(Duration::hours(10));
-    tell(&house).await;
+    clock.forward(Duration::hours(10));
+    tell(&app).await;
     let to = |mails: &[Value], whom: &str| mails.iter().filter(|m| m["to"][0] == whom).count();
     assert_eq!(to(&smtp.mails(), TO), 2, "not yet");
-    hands.forward(Duration::hours(90));
-    tell(&house).await;
+    clock.forward(Duration::hours(90));
+    tell(&app).await;
     let mails = smtp.mails();
     assert_eq!(to(&mails, TO), 3);
     let reminder = mails.iter().rev().find(|m| m["to"][0] == TO).unwrap();
-    let request = house.request(&reminded).await;
+    let request = app.request(&reminded).await;
     let expires = nightdrop::words::english().moment(request.link.expires_at);
     assert!(
         text(reminder).contains(&url) && text(reminder).contains(&expires),
@@ -407,7 +411,7 @@ async fn reminders_notices_and_the_digest_come_when_they_should() {
         text(digests.last().unwrap())
     );
     let before = digests.len();
-    tell(&house).await;
+    tell(&app).await;
     assert_eq!(
         smtp.mails()
             .iter()

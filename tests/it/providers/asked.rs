@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Server, Vendor};
 use crate::cli::nightdrop;
-use crate::support::{Folder, House, Wish, private};
+use crate::support::{Folder, TestApp, TestOptions, private};
 
 type Headers = Vec<(&'static str, &'static str)>;
 
@@ -56,9 +56,9 @@ async fn a_refusal_keeps_its_code_at_every_door() {
         server.address,
         secrets.path().display()
     );
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: table,
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
     let page = include_str!("../../../assets/docs/providers/README.md");
@@ -83,10 +83,10 @@ async fn a_refusal_keeps_its_code_at_every_door() {
     ];
     for (answers, headers, applicant, status, after, code) in cases {
         *wall.0.lock().unwrap() = (answers, headers);
-        let asked = house
+        let asked = app
             .http
-            .post(house.staff("/api/v1/providers/bank/missing"))
-            .bearer_auth(&house.api_key)
+            .post(app.staff("/api/v1/providers/bank/missing"))
+            .bearer_auth(&app.api_key)
             .header("content-type", "application/json")
             .body(json!({"applicant": applicant}).to_string());
         let answer = asked.send().await.unwrap();
@@ -101,7 +101,7 @@ async fn a_refusal_keeps_its_code_at_every_door() {
             !detail.contains("by itself") && !detail.contains("Purge"),
             "nothing stands behind a question: {detail}"
         );
-        let (url, key) = (house.staff(""), house.api_key.clone());
+        let (url, key) = (app.staff(""), app.api_key.clone());
         let run = move || {
             nightdrop(&["missing", "--provider", "bank", "--applicant", applicant])
                 .env("NIGHTDROP_URL", url)
@@ -115,11 +115,11 @@ async fn a_refusal_keeps_its_code_at_every_door() {
         assert!(said.contains(code) && said.contains(detail), "{said}");
     }
     let (email, password) = ("reader@example.com", "correct horse battery staple");
-    sign_in::add_agent(&house.portal, email, "Reader", Role::Agent, password, Actor::Operator)
+    sign_in::add_agent(&app.portal, email, "Reader", Role::Agent, password, Actor::Operator)
         .await
         .unwrap();
     let form = async |path: &str, cookie: &str, body: String| {
-        let call = house.http.post(house.staff(path)).header("sec-fetch-site", "same-origin");
+        let call = app.http.post(app.staff(path)).header("sec-fetch-site", "same-origin");
         let call = call
             .header("content-type", "application/x-www-form-urlencoded")
             .header("cookie", cookie);

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::server::{Effect, Reply, Request, Review, Server, Vendor};
 use super::{Case, Stage, web};
 use crate::cli::nightdrop;
-use crate::support::{Folder, House, Wish, ask, png, private, walk};
+use crate::support::{Folder, TestApp, TestOptions, ask, png, private, walk};
 
 /// One harmless question: what a provider is asked, how it knows the portal, and what it answers.
 struct Question {
@@ -356,7 +356,7 @@ async fn missing_is_answered_for_every_provider() {
     for (case, expected) in cases {
         let (kind, applicant) = (case.kind, case.applicant);
         let stage = Stage::of(&mut Some(case)).await;
-        let (url, key) = (stage.house.staff(""), stage.house.api_key.clone());
+        let (url, key) = (stage.app.staff(""), stage.app.api_key.clone());
         let run = move || {
             nightdrop(&["missing", "--provider", "received", "--applicant", applicant])
                 .env("NIGHTDROP_URL", url)
@@ -403,23 +403,23 @@ fn every_code_says_what_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium, playwright-core and axe-core: run tests/run"]
 async fn pages_about_providers_and_minima_in_a_browser() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         provider: "min_bytes = 1024\nmin_image_bytes = 150000\n".into(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
     let (email, password) = ("reader@example.com", "correct horse battery staple");
-    sign_in::add_agent(&house.portal, email, "Reader", Role::Agent, password, Actor::Operator)
+    sign_in::add_agent(&app.portal, email, "Reader", Role::Agent, password, Actor::Operator)
         .await
         .unwrap();
     let file = |name: &str, bytes: usize| {
-        let path = house.folder.path().join(name);
+        let path = app.folder.path().join(name);
         std::fs::write(&path, png(3, bytes)).unwrap();
         path
     };
     let given = json!({
-        "staff": house.staff(""), "email": email, "password": password,
-        "link": house.public(&house.link_for("passport", None).await.path),
+        "staff": app.staff(""), "email": email, "password": password,
+        "link": app.public(&app.link_for("passport", None).await.path),
         "small": file("small.png", 60_000), "good": file("good.png", 400_000),
     });
     tokio::task::spawn_blocking(move || crate::browser::script("providers.mjs", &given))

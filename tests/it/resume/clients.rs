@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{House, png, sha256};
+use crate::support::{TestApp, png, sha256};
 
 /// Runs one client and shows what it said when it fails.
 fn client(program: &str, script: &str, given: &Value) {
@@ -23,17 +23,17 @@ fn client(program: &str, script: &str, given: &Value) {
 }
 
 async fn passes(program: &'static str, script: &'static str, chunks: &[Option<u64>]) {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let file = png(50, 5_000_000);
     for (round, chunk) in chunks.iter().enumerate() {
-        let link = house.link_for("passport", None).await;
-        let path = house.folder.path().join(format!("specimen-{round}.png"));
+        let link = app.link_for("passport", None).await;
+        let path = app.folder.path().join(format!("specimen-{round}.png"));
         std::fs::write(&path, &file).unwrap();
-        let given = json!({ "url": house.public(&format!("{}/parts/front", link.path)), "file": path, "chunk": chunk });
+        let given = json!({ "url": app.public(&format!("{}/parts/front", link.path)), "file": path, "chunk": chunk });
         tokio::task::spawn_blocking(move || client(program, script, &given)).await.unwrap();
-        house.work().await;
+        app.work().await;
     }
-    let has = house.has("applicant-1").await;
+    let has = app.has("applicant-1").await;
     assert_eq!(has.len(), chunks.len());
     assert!(has.iter().all(|entry| *entry == (sha256(&file), 1)), "{has:?}");
 }

@@ -9,22 +9,22 @@ use nightdrop::storage::clock::Source;
 
 use super::{Part, held, number};
 use crate::raw::assert_nothing_held;
-use crate::support::{House, Link, png, sha256};
+use crate::support::{Link, TestApp, png, sha256};
 
 const FOLDER: &str = "NIGHTDROP_RESUME_FOLDER";
 
-/// A portal in a process of its own, on the folder of a house that is stopped.
+/// A portal in a process of its own, on the folder of a app that is stopped.
 struct Portal {
     child: Child,
     public: String,
 }
 
 impl Portal {
-    fn start(house: &House, test: &str) -> Self {
-        std::fs::write(house.folder.path().join("nightdrop.toml"), house.text()).unwrap();
+    fn start(app: &TestApp, test: &str) -> Self {
+        std::fs::write(app.folder.path().join("nightdrop.toml"), app.text()).unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture"])
-            .env(FOLDER, house.folder.path())
+            .env(FOLDER, app.folder.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -108,15 +108,15 @@ fn twenty_kills_cost_nothing_that_was_acknowledged() {
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let mut house = House::new().await;
-        let link = house.link_for("passport", None).await;
+        let mut app = TestApp::new().await;
+        let link = app.link_for("passport", None).await;
         let file = png(40, 4_000_000);
-        assert_eq!(Part::of(&house, &link, "front").begin(file.len()).await.status(), 201);
-        house.stop().await;
-        house.let_go().await;
+        assert_eq!(Part::of(&app, &link, "front").begin(file.len()).await.status(), 201);
+        app.stop().await;
+        app.let_go().await;
         let (mut acknowledged, mut moved) = (0u64, 0);
         for round in 0..20u64 {
-            let portal = Portal::start(&house, "resume::crash::twenty_kills_cost_nothing_that_was_acknowledged");
+            let portal = Portal::start(&app, "resume::crash::twenty_kills_cost_nothing_that_was_acknowledged");
             let client = Client::of(&portal, &link);
             let mut at = client.offset().await.expect("not complete yet");
             assert!(at >= acknowledged, "round {round}: {acknowledged} were acknowledged, {at} are here");
@@ -147,15 +147,15 @@ fn twenty_kills_cost_nothing_that_was_acknowledged() {
             tokio::join!(killed, sending);
         }
         assert!(acknowledged > 100_000, "only {acknowledged} came: nothing was tested");
-        house.open_again().await;
-        let part = Part::of(&house, &link, "front");
+        app.open_again().await;
+        let part = Part::of(&app, &link, "front");
         let at = part.offset().await;
         assert!(at >= acknowledged, "{moved}");
-        assert_eq!(held(&house).await, (1, 1));
+        assert_eq!(held(&app).await, (1, 1));
         assert_eq!(part.patch(at, &file[at as usize..]).await.status(), 204);
-        house.work().await;
-        assert_eq!(house.has("applicant-1").await, [(sha256(&file), 1)]);
-        assert_nothing_held(&house, "after the purge").await;
+        app.work().await;
+        assert_eq!(app.has("applicant-1").await, [(sha256(&file), 1)]);
+        assert_nothing_held(&app, "after the purge").await;
     });
 }
 
@@ -166,44 +166,41 @@ fn a_kill_while_the_part_is_sealed_leaves_it_whole_or_unfinished() {
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let mut house = House::new().await;
+        let mut app = TestApp::new().await;
         let file = png(41, 1_500_000);
         let (mut received, mut unfinished) = (0, 0);
         for round in 0..6u64 {
-            let link = house.link_for("passport", None).await;
-            let part = Part::of(&house, &link, "front");
+            let link = app.link_for("passport", None).await;
+            let part = Part::of(&app, &link, "front");
             part.begin(file.len()).await;
             part.patch(0, &file[..file.len() - 100]).await;
-            house.stop().await;
-            house.let_go().await;
-            let portal = Portal::start(
-                &house,
-                "resume::crash::a_kill_while_the_part_is_sealed_leaves_it_whole_or_unfinished",
-            );
+            app.stop().await;
+            app.let_go().await;
+            let portal = Portal::start(&app, "resume::crash::a_kill_while_the_part_is_sealed_leaves_it_whole_or_unfinished");
             let client = Client::of(&portal, &link);
             let at = client.offset().await.unwrap();
             let (told, ()) = tokio::join!(client.patch(at, file[at as usize..].to_vec()), async {
                 tokio::time::sleep(std::time::Duration::from_millis(round * 12)).await;
                 portal.kill();
             });
-            house.open_again().await;
-            let part = Part::of(&house, &link, "front");
+            app.open_again().await;
+            let part = Part::of(&app, &link, "front");
             match part.head().await.status().as_u16() {
                 410 => received += 1,
                 200 => {
                     assert_eq!(told, None, "acknowledged, and yet not received");
-                    assert_eq!(held(&house).await, (1, 1), "what was half sealed is destroyed at the start");
+                    assert_eq!(held(&app).await, (1, 1), "what was half sealed is destroyed at the start");
                     let at = part.offset().await;
                     assert_eq!(part.patch(at, &file[at as usize..]).await.status(), 204);
                     unfinished += 1;
                 }
                 other => panic!("{other}"),
             }
-            house.work().await;
-            assert_nothing_held(&house, "after the purge").await;
+            app.work().await;
+            assert_nothing_held(&app, "after the purge").await;
         }
         assert!(unfinished > 0, "{received} received, {unfinished} unfinished");
-        let has = house.has("applicant-1").await;
+        let has = app.has("applicant-1").await;
         assert_eq!(has.len(), 6);
         assert!(has.iter().all(|entry| *entry == (sha256(&file), 1)));
     });
@@ -211,20 +208,20 @@ fn a_kill_while_the_part_is_sealed_leaves_it_whole_or_unfinished() {
 
 #[tokio::test]
 async fn a_restart_in_between_is_not_noticed() {
-    let mut house = House::new().await;
-    let link = house.link().await;
+    let mut app = TestApp::new().await;
+    let link = app.link().await;
     let (front, back) = (png(42, 200_000), png(43, 700_000));
-    assert_eq!(Part::of(&house, &link, "front").send(&front).await.status(), 204);
-    let part = Part::of(&house, &link, "back");
+    assert_eq!(Part::of(&app, &link, "front").send(&front).await.status(), 204);
+    let part = Part::of(&app, &link, "back");
     part.begin(back.len()).await;
     part.patch(0, &back[..300_000]).await;
-    house.restart().await;
-    assert_eq!(Part::of(&house, &link, "front").offset().await, front.len() as u64);
-    let part = Part::of(&house, &link, "back");
+    app.restart().await;
+    assert_eq!(Part::of(&app, &link, "front").offset().await, front.len() as u64);
+    let part = Part::of(&app, &link, "back");
     assert_eq!(part.offset().await, 300_000);
     assert_eq!(part.patch(300_000, &back[300_000..]).await.status(), 204);
-    house.work().await;
-    let received = house.received().await;
+    app.work().await;
+    let received = app.received().await;
     assert_eq!(received[0]["parts"][0]["sha256"], sha256(&front));
     assert_eq!(received[0]["parts"][1]["sha256"], sha256(&back));
 }

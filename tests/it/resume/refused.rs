@@ -7,17 +7,17 @@ use time::Duration;
 
 use super::{Part, code, held, number};
 use crate::raw::assert_nothing_held;
-use crate::support::{House, Link, Wish, ask, png, sha256};
+use crate::support::{Link, TestApp, TestOptions, ask, png, sha256};
 
 #[tokio::test]
 async fn options_says_what_is_spoken() {
-    let house = House::new().await;
-    let link = house.link().await;
-    let part = Part::of(&house, &link, "front");
+    let app = TestApp::new().await;
+    let link = app.link().await;
+    let part = Part::of(&app, &link, "front");
     // Without Tus-Resumable, as the protocol wants.
-    let answer = house
+    let answer = app
         .http
-        .request(reqwest::Method::OPTIONS, house.public(&part.path))
+        .request(reqwest::Method::OPTIONS, app.public(&part.path))
         .send()
         .await
         .unwrap();
@@ -29,21 +29,21 @@ async fn options_says_what_is_spoken() {
         "creation,creation-with-upload,termination,expiration,checksum"
     );
     assert_eq!(answer.headers()["tus-checksum-algorithm"], "sha256,sha1");
-    assert_eq!(number(&answer, "tus-max-size"), house.portal.policy.max_file);
+    assert_eq!(number(&answer, "tus-max-size"), app.portal.policy.max_file);
     for method in ["GET", "PUT"] {
         let answer = part.request(method).send().await.unwrap();
         assert_eq!(answer.status(), 405);
         assert_eq!(answer.headers()["allow"], "OPTIONS, HEAD, POST, PATCH, DELETE");
     }
-    assert_nothing_held(&house, "only asked").await;
+    assert_nothing_held(&app, "only asked").await;
 }
 
 #[tokio::test]
 async fn headers_that_are_missing_or_broken_are_refused() {
-    let house = House::new().await;
-    let link = house.link().await;
-    let part = Part::of(&house, &link, "front");
-    let most = house.request(&link).await.parts[0].max_bytes;
+    let app = TestApp::new().await;
+    let link = app.link().await;
+    let part = Part::of(&app, &link, "front");
+    let most = app.request(&link).await.parts[0].max_bytes;
     let (length, kind) = ("Upload-Length", "Content-Type");
     let octets = "application/offset+octet-stream";
     let too_much = (most + 1).to_string();
@@ -117,7 +117,7 @@ async fn headers_that_are_missing_or_broken_are_refused() {
         assert_eq!(code(answer).await, expected, "{method} {headers:?}");
     }
     for version in [None, Some("0.2.2"), Some("1.0.1")] {
-        let mut request = house.http.head(house.public(&part.path));
+        let mut request = app.http.head(app.public(&part.path));
         if let Some(version) = version {
             request = request.header("Tus-Resumable", version);
         }
@@ -127,23 +127,23 @@ async fn headers_that_are_missing_or_broken_are_refused() {
             (412, "1.0.0")
         );
     }
-    let elsewhere = Part::of(&house, &link, "side");
+    let elsewhere = Part::of(&app, &link, "side");
     assert_eq!(elsewhere.begin(5_000).await.status(), 404);
-    assert_nothing_held(&house, "all refused").await;
+    assert_nothing_held(&app, "all refused").await;
 }
 
 #[tokio::test]
 async fn dead_links_take_nothing() {
-    let (wish, hands) = Wish::default().with_hands();
-    let house = House::wished(wish).await;
-    let revoked = house.link_for("passport", None).await;
-    issue::revoke(&house.portal, revoked.id, Actor::Operator).await.unwrap();
-    let used = house.link_for("passport", None).await;
-    assert_eq!(house.drop_files(&used, &[("front", &png(1, 5_000))]).await.status(), 200);
+    let (options, clock) = TestOptions::default().with_clock();
+    let app = TestApp::with_options(options).await;
+    let revoked = app.link_for("passport", None).await;
+    issue::revoke(&app.portal, revoked.id, Actor::Operator).await.unwrap();
+    let used = app.link_for("passport", None).await;
+    assert_eq!(app.drop_files(&used, &[("front", &png(1, 5_000))]).await.status(), 200);
     let mut short = ask("applicant-2", "passport");
     short.expires = Expiry::In(Duration::minutes(1));
-    let expired = house.issue(short).await;
-    hands.forward(Duration::minutes(1));
+    let expired = app.issue(short).await;
+    clock.forward(Duration::minutes(1));
     let unknown = Link {
         id: used.id,
         token: "0".repeat(32),
@@ -156,7 +156,7 @@ async fn dead_links_take_nothing() {
         (&expired, 410, "link.expired"),
         (&unknown, 404, "link.unknown"),
     ] {
-        let part = Part::of(&house, link, "front");
+        let part = Part::of(&app, link, "front");
         for answer in [
             part.begin(5_000).await,
             part.head().await,
@@ -167,16 +167,16 @@ async fn dead_links_take_nothing() {
             assert_eq!(code(answer).await, expected);
         }
     }
-    assert_eq!(held(&house).await, (1, 1), "the one that was used");
+    assert_eq!(held(&app).await, (1, 1), "the one that was used");
 }
 
 #[tokio::test]
 async fn a_passcode_comes_first() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let mut ask = ask("applicant-1", "passport");
     ask.passcode = true;
-    let link = house.issue(ask).await;
-    let part = Part::of(&house, &link, "front");
+    let link = app.issue(ask).await;
+    let part = Part::of(&app, &link, "front");
     for answer in [
         part.begin(5_000).await,
         part.head().await,
@@ -186,7 +186,7 @@ async fn a_passcode_comes_first() {
         assert_eq!(answer.status(), 403);
         assert_eq!(code(answer).await, "passcode.required");
     }
-    let right = house.http.post(house.public(&format!("{}/passcode", link.path)));
+    let right = app.http.post(app.public(&format!("{}/passcode", link.path)));
     let right = right
         .header("content-type", "application/x-www-form-urlencoded")
         .body(format!("passcode={}", link.passcode.clone().unwrap()))
@@ -213,10 +213,10 @@ async fn a_passcode_comes_first() {
 
 #[tokio::test]
 async fn bytes_that_do_not_fit_their_checksum_are_not_kept() {
-    let house = House::new().await;
-    let link = house.link_for("passport", None).await;
+    let app = TestApp::new().await;
+    let link = app.link_for("passport", None).await;
     let file = png(30, 2_600_000);
-    let part = Part::of(&house, &link, "front");
+    let part = Part::of(&app, &link, "front");
     part.begin(file.len()).await;
     let sha256_of = |bytes: &[u8]| {
         let digest = data_encoding::HEXLOWER.decode(sha256(bytes).as_bytes()).unwrap();
@@ -235,7 +235,7 @@ async fn bytes_that_do_not_fit_their_checksum_are_not_kept() {
     assert_eq!(code(answer).await, "upload.checksum");
     assert_eq!(part.offset().await, 100_000, "not one byte of it");
     // Cut off, nobody can say whether it was right.
-    let mut raw = crate::raw::Raw::to(&house).await;
+    let mut raw = crate::raw::Raw::to(&app).await;
     let head = format!(
         "PATCH {} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 100000\r\nUpload-Checksum: {right}\r\n\
          Content-Type: application/offset+octet-stream\r\nContent-Length: 2000000\r\n\r\n",
@@ -247,22 +247,22 @@ async fn bytes_that_do_not_fit_their_checksum_are_not_kept() {
     assert_eq!(part.offset().await, 100_000);
     let answer = part.patch_with(100_000, &file[100_000..], &[("Upload-Checksum", &right)]).await;
     assert_eq!(answer.status(), 204);
-    house.work().await;
-    assert_eq!(house.has("applicant-1").await, [(sha256(&file), 1)]);
+    app.work().await;
+    assert_eq!(app.has("applicant-1").await, [(sha256(&file), 1)]);
 }
 
 #[tokio::test]
 async fn a_wrong_file_is_refused_at_its_beginning_or_at_its_end_and_the_link_stays() {
-    let house = House::new().await;
-    let link = house.link_for("passport", None).await;
-    let part = Part::of(&house, &link, "front");
+    let app = TestApp::new().await;
+    let link = app.link_for("passport", None).await;
+    let part = Part::of(&app, &link, "front");
     let page = b"<html>this is no photo, whatever its name says</html>".repeat(20_000);
     part.begin(page.len()).await;
     let answer = part.patch(0, &page).await;
     assert_eq!(answer.status(), 415);
     let text = answer.text().await.unwrap();
     assert!(text.contains("file.unknown_type") && text.contains("JPEG"), "{text}");
-    assert_nothing_held(&house, "refused early").await;
+    assert_nothing_held(&app, "refused early").await;
     assert_eq!(part.head().await.status(), 404);
     // Only the end shows that it was cut off.
     let file = png(31, 500_000);
@@ -270,7 +270,7 @@ async fn a_wrong_file_is_refused_at_its_beginning_or_at_its_end_and_the_link_sta
     let answer = part.patch(0, &file[..file.len() - 1_000]).await;
     assert_eq!(answer.status(), 422);
     assert_eq!(code(answer).await, "file.truncated");
-    assert_nothing_held(&house, "refused at the end").await;
+    assert_nothing_held(&app, "refused at the end").await;
     // In two connections: nobody looks along with the second, the pass at the end does.
     part.begin(page.len()).await;
     let mut mixed = file[..1_000].to_vec();
@@ -278,24 +278,24 @@ async fn a_wrong_file_is_refused_at_its_beginning_or_at_its_end_and_the_link_sta
     assert_eq!(part.patch(0, &mixed[..1_000]).await.status(), 204);
     let answer = part.patch(1_000, &mixed[1_000..]).await;
     assert_eq!(answer.status(), 422);
-    assert_nothing_held(&house, "refused at the end").await;
+    assert_nothing_held(&app, "refused at the end").await;
     assert_eq!(part.send(&file).await.status(), 204);
-    house.work().await;
-    assert_eq!(house.has("applicant-1").await, [(sha256(&file), 1)]);
+    app.work().await;
+    assert_eq!(app.has("applicant-1").await, [(sha256(&file), 1)]);
 }
 
 #[tokio::test]
 async fn more_bytes_than_announced_are_refused() {
-    let house = House::new().await;
-    let link = house.link_for("passport", None).await;
+    let app = TestApp::new().await;
+    let link = app.link_for("passport", None).await;
     let file = png(32, 100_000);
-    let part = Part::of(&house, &link, "front");
+    let part = Part::of(&app, &link, "front");
     part.begin(file.len() - 10).await;
     let answer = part.patch(0, &file).await;
     assert_eq!(answer.status(), 413);
     assert_eq!(code(answer).await, "upload.too_long");
     // Without a length in front, too.
-    let mut raw = crate::raw::Raw::to(&house).await;
+    let mut raw = crate::raw::Raw::to(&app).await;
     let head = format!(
         "PATCH {} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n\
          Content-Type: application/offset+octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n",
@@ -309,10 +309,10 @@ async fn more_bytes_than_announced_are_refused() {
 
 #[tokio::test]
 async fn a_network_that_knows_only_post_is_enough() {
-    let house = House::new().await;
-    let link = house.link_for("passport", None).await;
+    let app = TestApp::new().await;
+    let link = app.link_for("passport", None).await;
     let file = png(33, 100_000);
-    let part = Part::of(&house, &link, "front");
+    let part = Part::of(&app, &link, "front");
     part.begin(file.len()).await;
     let instead = |method: &'static str| part.request("POST").header("X-HTTP-Method-Override", method);
     let answer = instead("PATCH")
@@ -326,23 +326,23 @@ async fn a_network_that_knows_only_post_is_enough() {
     assert_eq!(part.offset().await, 50_000);
     assert_eq!(instead("DELETE").send().await.unwrap().status(), 204);
     assert_eq!(instead("GET ME").send().await.unwrap().status(), 405);
-    assert_nothing_held(&house, "taken back").await;
+    assert_nothing_held(&app, "taken back").await;
 }
 
 #[tokio::test]
 async fn without_room_nothing_is_begun() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         slots: 16,
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
     for _ in 0..8 {
-        let link = house.link().await;
-        assert_eq!(Part::of(&house, &link, "front").begin(5_000).await.status(), 201);
-        assert_eq!(Part::of(&house, &link, "back").begin(5_000).await.status(), 201);
+        let link = app.link().await;
+        assert_eq!(Part::of(&app, &link, "front").begin(5_000).await.status(), 201);
+        assert_eq!(Part::of(&app, &link, "back").begin(5_000).await.status(), 201);
     }
-    let other = house.link().await;
-    let answer = Part::of(&house, &other, "front").begin(5_000).await;
+    let other = app.link().await;
+    let answer = Part::of(&app, &other, "front").begin(5_000).await;
     assert_eq!(answer.status(), 503);
     assert_eq!(code(answer).await, "storage.full");
 }

@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use super::passport;
 use crate::raw::{Raw, assert_nothing_held, end, file, head, part, upload};
-use crate::support::{House, Link, Wish, png};
+use crate::support::{Link, TestApp, TestOptions, png};
 
-async fn house() -> House {
-    House::wished(Wish {
+async fn app() -> TestApp {
+    TestApp::with_options(TestOptions {
         provider: "min_bytes = 2000\nmax_bytes = 300000\n".into(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await
 }
@@ -65,7 +65,7 @@ fn with(name: &str, kind: &str, bytes: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn what_is_whole_and_asked_for_is_taken() {
-    let house = house().await;
+    let app = app().await;
     for (name, kind, bytes) in [
         ("a.jpg", "image/jpeg", jpeg()),
         ("a.png", "image/png", png(1, 100_000)),
@@ -73,8 +73,8 @@ async fn what_is_whole_and_asked_for_is_taken() {
         ("", "application/octet-stream", jpeg()),
         ("IMG.HEIC", "", jpeg()),
     ] {
-        let link = passport(&house).await;
-        let mut raw = Raw::to(&house).await;
+        let link = passport(&app).await;
+        let mut raw = Raw::to(&app).await;
         raw.send(upload(&link.path, &[with(name, kind, &bytes), end()].concat())).await;
         let answer = raw.answer().await;
         assert_eq!(answer.status, 200, "{name} {kind}: {}", answer.body);
@@ -83,8 +83,8 @@ async fn what_is_whole_and_asked_for_is_taken() {
 
 #[tokio::test]
 async fn what_is_not_a_document_is_refused_in_words() {
-    let house = house().await;
-    let link = passport(&house).await;
+    let app = app().await;
+    let link = passport(&app).await;
     let whole = png(1, 200_000);
     let moving = [&whole[..33], &chunk(b"acTL", &[0, 0, 0, 2, 0, 0, 0, 0]), &whole[33..]].concat();
     let cases: Vec<(&str, Vec<u8>, u16, &str)> = vec![
@@ -122,7 +122,7 @@ async fn what_is_not_a_document_is_refused_in_words() {
     ];
     for (name, bytes, status, code) in cases {
         let body = [with("a.png", "", &bytes), end()].concat();
-        let (page, problem) = both(&house, &link, &body).await;
+        let (page, problem) = both(&app, &link, &body).await;
         assert_eq!(page.0, status, "{name}: {}", page.1);
         assert!(
             page.1.contains("id=\"front-error\""),
@@ -137,31 +137,31 @@ async fn what_is_not_a_document_is_refused_in_words() {
         let sentence = problem["detail"].as_str().unwrap();
         assert!(page.1.contains(&sentence.replace('&', "&amp;")), "{name}: {sentence}");
     }
-    still_works(&house, &link).await;
+    still_works(&app, &link).await;
 }
 
 /// A provider's minimum for pictures stands on the page before anything is chosen, is checked with the upload, and is not a PDF's.
 #[tokio::test]
 async fn a_picture_that_the_provider_finds_too_small_is_told_at_once() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         provider: "min_bytes = 1024\nmin_image_bytes = 150000\nmin_image_side = 40\n".into(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let link = passport(&house).await;
-    let page = house.http.get(house.public(&link.path)).send().await.unwrap().text().await.unwrap();
+    let link = passport(&app).await;
+    let page = app.http.get(app.public(&link.path)).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("photos from 147 KB"), "{page}");
     assert!(
         page.contains("data-least=\"1024\"") && page.contains("data-least-photo=\"150000\""),
         "{page}"
     );
     let small = png(1, 130_000);
-    let (page, problem) = both(&house, &link, &[with("a.png", "image/png", &small), end()].concat()).await;
+    let (page, problem) = both(&app, &link, &[with("a.png", "image/png", &small), end()].concat()).await;
     assert_eq!((page.0, problem["code"].as_str()), (422, Some("file.too_small")), "{problem}");
     // Too narrow to read.
-    let (_, problem) = both(&house, &link, &[with("a.png", "image/png", &png(1, 110_000)), end()].concat()).await;
+    let (_, problem) = both(&app, &link, &[with("a.png", "image/png", &png(1, 110_000)), end()].concat()).await;
     assert_eq!(problem["code"], "file.too_few_pixels", "{problem}");
-    let mut raw = Raw::to(&house).await;
+    let mut raw = Raw::to(&app).await;
     raw.send(upload(&link.path, &[with("a.pdf", "application/pdf", &pdf("")), end()].concat()))
         .await;
     let answer = raw.answer().await;
@@ -180,16 +180,16 @@ fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
 }
 
 /// The same body as a browser and as a program; nothing may be left by either.
-async fn both(house: &House, link: &Link, body: &[u8]) -> ((u16, String), Value) {
-    let before = house.request(link).await;
+async fn both(app: &TestApp, link: &Link, body: &[u8]) -> ((u16, String), Value) {
+    let before = app.request(link).await;
     let mut answers = Vec::new();
     for accept in ["text/html,application/xhtml+xml", "application/json"] {
-        let mut raw = Raw::to(house).await;
+        let mut raw = Raw::to(app).await;
         raw.send([head(&link.path, body.len(), &format!("Accept: {accept}\r\n")).as_bytes(), body].concat())
             .await;
         let answer = raw.answer().await;
-        assert_nothing_held(house, &answer.body).await;
-        let mut after = house.request(link).await;
+        assert_nothing_held(app, &answer.body).await;
+        let mut after = app.request(link).await;
         // Only how often something was destroyed shows.
         after.cleanup = before.cleanup;
         assert_eq!(after, before, "{}", answer.body);
@@ -207,33 +207,33 @@ async fn both(house: &House, link: &Link, body: &[u8]) -> ((u16, String), Value)
     ((page.status, page.body), json)
 }
 
-async fn still_works(house: &House, link: &Link) {
-    assert_eq!(house.state(link).await, RequestState::Awaiting);
+async fn still_works(app: &TestApp, link: &Link) {
+    assert_eq!(app.state(link).await, RequestState::Awaiting);
     let mut files: Vec<(&str, Vec<u8>)> = vec![("front", png(9, 20_000))];
-    if house.request(link).await.parts.len() == 2 {
+    if app.request(link).await.parts.len() == 2 {
         files.push(("back", png(8, 20_000)));
     }
     let files: Vec<_> = files.iter().map(|(n, b)| (*n, b.as_slice())).collect();
-    assert_eq!(house.drop_files(link, &files).await.status(), 200);
+    assert_eq!(app.drop_files(link, &files).await.status(), 200);
 }
 
 #[tokio::test]
 async fn a_type_that_the_request_does_not_take_is_refused() {
-    let house = House::wished(Wish {
+    let app = TestApp::with_options(TestOptions {
         more: "[documents.photo]\nlabel = { en = \"Photo\" }\nparts = [\"front\"]\naccepted = [\"image/jpeg\"]\n".into(),
-        ..Wish::default()
+        ..TestOptions::default()
     })
     .await;
-    let link = house.link_for("photo", None).await;
+    let link = app.link_for("photo", None).await;
     for (bytes, code) in [(png(1, 10_000), "file.not_accepted"), (pdf(""), "file.not_accepted")] {
-        let (page, problem) = both(&house, &link, &[with("a", "", &bytes), end()].concat()).await;
+        let (page, problem) = both(&app, &link, &[with("a", "", &bytes), end()].concat()).await;
         assert_eq!((page.0, problem["code"].as_str()), (415, Some(code)));
         assert!(page.1.contains("id=\"front-error\""));
     }
     // What the sender calls a PDF and is a JPEG: one of both is wrong, and nobody here can know which.
-    let (page, problem) = both(&house, &link, &[with("a.pdf", "application/pdf", &jpeg()), end()].concat()).await;
+    let (page, problem) = both(&app, &link, &[with("a.pdf", "application/pdf", &jpeg()), end()].concat()).await;
     assert_eq!((page.0, problem["code"].as_str()), (415, Some("file.declared_mismatch")));
-    let mut raw = Raw::to(&house).await;
+    let mut raw = Raw::to(&app).await;
     raw.send(upload(&link.path, &[with("a.jpg", "image/jpeg", &jpeg()), end()].concat()))
         .await;
     assert_eq!(raw.answer().await.status, 200);
@@ -241,10 +241,10 @@ async fn a_type_that_the_request_does_not_take_is_refused() {
 
 #[tokio::test]
 async fn too_much_is_refused_before_and_while_it_comes() {
-    let house = house().await;
-    let link = passport(&house).await;
+    let app = app().await;
+    let link = passport(&app).await;
     // Announced: answered without a byte of it.
-    let mut raw = Raw::to(&house).await;
+    let mut raw = Raw::to(&app).await;
     raw.send(head(&link.path, 50_000_000, "Accept: text/html\r\nConnection: close\r\n"))
         .await;
     let answer = raw.answer().await;
@@ -254,9 +254,9 @@ async fn too_much_is_refused_before_and_while_it_comes() {
         "{}",
         answer.body
     );
-    assert_nothing_held(&house, "announced").await;
+    assert_nothing_held(&app, "announced").await;
     // Not announced: at the first byte too many.
-    let mut raw = Raw::to(&house).await;
+    let mut raw = Raw::to(&app).await;
     raw.send(head(&link.path, 0, "Transfer-Encoding: chunked\r\n").replace("Content-Length: 0\r\n", ""))
         .await;
     let body = [with("a.png", "image/png", &png(1, 8_000_000)), end()].concat();
@@ -272,12 +272,12 @@ async fn too_much_is_refused_before_and_while_it_comes() {
     let answer = raw.answer().await;
     assert_eq!(answer.status, 413);
     assert!(answer.body.contains("id=\"front-error\""), "{}", answer.body);
-    assert_nothing_held(&house, "not announced").await;
+    assert_nothing_held(&app, "not announced").await;
     // Many small fields instead of one large file.
     let field = part("Content-Disposition: form-data; name=\"front\"", b"");
-    let (page, _) = both(&house, &link, &[field.repeat(3_000), end()].concat()).await;
+    let (page, _) = both(&app, &link, &[field.repeat(3_000), end()].concat()).await;
     assert_eq!(page.0, 400, "{}", page.1);
-    still_works(&house, &link).await;
+    still_works(&app, &link).await;
 }
 
 /// What it is, the form's parts, the status, the code, and the part where the sentence stands.
@@ -285,8 +285,8 @@ type Case<'a> = (&'a str, Vec<Vec<u8>>, u16, &'a str, Option<&'a str>);
 
 #[tokio::test]
 async fn a_form_that_does_not_fit_is_refused_at_the_right_place() {
-    let house = House::new().await;
-    let link = house.link().await;
+    let app = TestApp::new().await;
+    let link = app.link().await;
     let picture = png(1, 90_000);
     let (front, back) = (file("front", &picture), file("back", &picture));
     let nothing = part(
@@ -366,7 +366,7 @@ async fn a_form_that_does_not_fit_is_refused_at_the_right_place() {
     ];
     for (name, parts, status, code, place) in cases {
         let body = [parts.concat(), end()].concat();
-        let (page, problem) = both(&house, &link, &body).await;
+        let (page, problem) = both(&app, &link, &body).await;
         assert_eq!(page.0, status, "{name}: {}", page.1);
         assert_eq!(problem["code"], code, "{name}: {problem}");
         match place {
@@ -378,5 +378,5 @@ async fn a_form_that_does_not_fit_is_refused_at_the_right_place() {
             None => assert!(page.1.contains("id=\"problem\""), "{name}: {}", page.1),
         }
     }
-    still_works(&house, &link).await;
+    still_works(&app, &link).await;
 }

@@ -5,7 +5,7 @@ use nightdrop::workflow::issue;
 
 use super::passport;
 use crate::raw::{Answer, BOUNDARY, Half, Raw, assert_nothing_held, end, file, head, part, upload};
-use crate::support::{House, Link, png};
+use crate::support::{Link, TestApp, png};
 
 fn own(path: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
@@ -15,23 +15,23 @@ fn own(path: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-async fn sent(house: &House, bytes: &[u8]) -> Answer {
-    let mut raw = Raw::to(house).await;
+async fn sent(app: &TestApp, bytes: &[u8]) -> Answer {
+    let mut raw = Raw::to(app).await;
     raw.send(bytes).await;
     raw.answer().await
 }
 
-async fn untouched(house: &House, link: &Link, why: &str) {
-    assert_nothing_held(house, why).await;
-    let answer = house.http.get(house.public(&link.path)).send().await.unwrap();
+async fn untouched(app: &TestApp, link: &Link, why: &str) {
+    assert_nothing_held(app, why).await;
+    let answer = app.http.get(app.public(&link.path)).send().await.unwrap();
     assert_eq!(answer.status(), 200, "{why}");
     assert!(answer.text().await.unwrap().contains("<form"), "{why}");
 }
 
 #[tokio::test]
 async fn broken_forms_end_in_a_refusal() {
-    let house = House::new().await;
-    let link = passport(&house).await;
+    let app = TestApp::new().await;
+    let link = passport(&app).await;
     let picture = png(1, 100_000);
     let good = [file("front", &picture), end()].concat();
     let quoted = format!("multipart/form-data; boundary={BOUNDARY}");
@@ -147,28 +147,28 @@ async fn broken_forms_end_in_a_refusal() {
         ),
     ];
     for (name, kind, body, statuses) in cases {
-        let answer = sent(&house, &own(&link.path, &kind, &body)).await;
+        let answer = sent(&app, &own(&link.path, &kind, &body)).await;
         assert!(statuses.contains(&answer.status), "{name}: {} {}", answer.status, answer.body);
         assert!(answer.rest.is_empty(), "{name}: a second answer");
-        untouched(&house, &link, name).await;
+        untouched(&app, &link, name).await;
     }
-    assert_eq!(sent(&house, &upload(&link.path, &good)).await.status, 200);
+    assert_eq!(sent(&app, &upload(&link.path, &good)).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_hundred_thousand_parts_are_eight_too_many() {
-    let house = House::new().await;
-    let link = passport(&house).await;
+    let app = TestApp::new().await;
+    let link = passport(&app).await;
     let field = part("Content-Disposition: form-data; name=\"x\"", b"");
     let body = [field.repeat(100_000), end()].concat();
-    let answer = sent(&house, &upload(&link.path, &body)).await;
+    let answer = sent(&app, &upload(&link.path, &body)).await;
     assert_eq!(answer.status, 400, "{}", answer.body);
-    untouched(&house, &link, "many parts").await;
+    untouched(&app, &link, "many parts").await;
 }
 
 #[tokio::test]
 async fn names_of_files_harm_nobody() {
-    let house = House::new().await;
+    let app = TestApp::new().await;
     let long = "ä".repeat(5_000);
     let names: [&[u8]; 14] = [
         b"filename=\"../../../../etc/passwd\"",
@@ -189,7 +189,7 @@ async fn names_of_files_harm_nobody() {
     let mut all: Vec<Vec<u8>> = names.iter().map(|n| n.to_vec()).collect();
     all.push(format!("filename=\"{long}\"").into_bytes());
     for name in all {
-        let link = passport(&house).await;
+        let link = passport(&app).await;
         let header = [b"Content-Disposition: form-data; name=\"front\"; ", &name[..]].concat();
         let body = [
             format!("--{BOUNDARY}\r\n").as_bytes(),
@@ -200,18 +200,18 @@ async fn names_of_files_harm_nobody() {
             &end(),
         ]
         .concat();
-        let answer = sent(&house, &upload(&link.path, &body)).await;
+        let answer = sent(&app, &upload(&link.path, &body)).await;
         let shown = String::from_utf8_lossy(&name).into_owned();
         assert!(matches!(answer.status, 200 | 400), "{shown}: {} {}", answer.status, answer.body);
         for trace in ["passwd", "alert(1)", ".exe", "Set-Cookie: x", "ääää"] {
             assert!(!answer.body.contains(trace), "{shown}: {}", answer.body);
         }
         assert!(!answer.headers.get("set-cookie").is_some_and(|c| c.contains("x=y")));
-        let page = house.http.get(house.public(&link.path)).send().await.unwrap().text().await.unwrap();
+        let page = app.http.get(app.public(&link.path)).send().await.unwrap().text().await.unwrap();
         assert!(!page.contains("passwd") && !page.contains("alert(1)"));
     }
-    house.work().await;
-    for received in house.received().await {
+    app.work().await;
+    for received in app.received().await {
         let text = received.to_string();
         for trace in ["passwd", "script", ".exe", "Windows"] {
             assert!(!text.contains(trace), "the provider was told a name of the sender's: {text}");
@@ -221,8 +221,8 @@ async fn names_of_files_harm_nobody() {
 
 #[tokio::test]
 async fn a_request_is_read_in_one_way_only() {
-    let house = House::new().await;
-    let link = passport(&house).await;
+    let app = TestApp::new().await;
+    let link = passport(&app).await;
     let path = &link.path;
     let kind = format!("Host: localhost\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n");
     let smuggled = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -269,7 +269,7 @@ async fn a_request_is_read_in_one_way_only() {
         ("two hosts", format!("Host: other\r\nContent-Length: 0\r\n\r\n{smuggled}")),
     ];
     for (name, rest) in cases {
-        let answer = sent(&house, format!("POST {path} HTTP/1.1\r\n{kind}{rest}").as_bytes()).await;
+        let answer = sent(&app, format!("POST {path} HTTP/1.1\r\n{kind}{rest}").as_bytes()).await;
         // A body that breaks off has nobody left to answer; everything else gets its 400.
         let broken = name.ends_with("chunk size");
         assert!(
@@ -279,14 +279,14 @@ async fn a_request_is_read_in_one_way_only() {
             answer.body
         );
         assert!(answer.rest.is_empty(), "{name}: {}", String::from_utf8_lossy(&answer.rest));
-        untouched(&house, &link, name).await;
+        untouched(&app, &link, name).await;
     }
-    let old = sent(&house, format!("GET {path}\r\n\r\n").as_bytes()).await;
+    let old = sent(&app, format!("GET {path}\r\n\r\n").as_bytes()).await;
     assert!(matches!(old.status, 0 | 400), "{}", old.status);
     // What stands behind a body that was refused early belongs to that body.
     let body = [&vec![b'x'; 100_000][..], smuggled.as_bytes()].concat();
     for path in [format!("/d/{}", "0".repeat(32)), path.clone(), "/nothing".into(), "/healthz".into()] {
-        let answer = sent(&house, &own(&path, "text/plain", &body)).await;
+        let answer = sent(&app, &own(&path, "text/plain", &body)).await;
         assert!(answer.status >= 400, "{path}");
         assert!(answer.rest.is_empty(), "{path}: {}", String::from_utf8_lossy(&answer.rest));
     }
@@ -294,13 +294,13 @@ async fn a_request_is_read_in_one_way_only() {
 
 #[tokio::test]
 async fn encoded_bodies_are_not_unpacked() {
-    let house = House::new().await;
-    let link = passport(&house).await;
+    let app = TestApp::new().await;
+    let link = passport(&app).await;
     let before = memory();
     for encoding in ["br", "gzip", "deflate", "zstd", "gzip, br", "x-unknown"] {
         for _ in 0..20 {
             let body = vec![0x5b; 4_096];
-            let mut raw = Raw::to(&house).await;
+            let mut raw = Raw::to(&app).await;
             raw.send(
                 [
                     head(&link.path, body.len(), &format!("Content-Encoding: {encoding}\r\n")).as_bytes(),
@@ -317,7 +317,7 @@ async fn encoded_bodies_are_not_unpacked() {
         "it grew by {}",
         memory().saturating_sub(before)
     );
-    untouched(&house, &link, "encoded").await;
+    untouched(&app, &link, "encoded").await;
 }
 
 /// Bytes of this process in memory.
@@ -328,22 +328,22 @@ fn memory() -> u64 {
 
 #[tokio::test]
 async fn a_dead_link_answers_who_waits_to_be_asked() {
-    let house = House::new().await;
-    let link = passport(&house).await;
-    issue::revoke(&house.portal, link.id, Actor::Operator).await.unwrap();
-    let mut raw = Raw::to(&house).await;
+    let app = TestApp::new().await;
+    let link = passport(&app).await;
+    issue::revoke(&app.portal, link.id, Actor::Operator).await.unwrap();
+    let mut raw = Raw::to(&app).await;
     raw.send(head(&link.path, 10_000_000, "Expect: 100-continue\r\n")).await;
     let answer = raw.answer().await;
     assert_eq!(answer.status, 410);
-    assert_nothing_held(&house, "withdrawn").await;
+    assert_nothing_held(&app, "withdrawn").await;
 }
 
 #[tokio::test]
 async fn a_body_may_come_byte_by_byte() {
-    let house = House::new().await;
-    let link = passport(&house).await;
+    let app = TestApp::new().await;
+    let link = passport(&app).await;
     let body = [file("front", &png(1, 3_000)), end()].concat();
-    let mut raw = Raw::to(&house).await;
+    let mut raw = Raw::to(&app).await;
     for byte in upload(&link.path, &body) {
         assert!(raw.send([byte]).await);
     }
@@ -352,9 +352,9 @@ async fn a_body_may_come_byte_by_byte() {
 
 #[tokio::test]
 async fn stuck_streams_of_one_link_are_no_matter_to_another() {
-    let house = House::new().await;
-    let (one, two) = (passport(&house).await, passport(&house).await);
+    let app = TestApp::new().await;
+    let (one, two) = (passport(&app).await, passport(&app).await);
     let body = [file("front", &png(1, 300_000)), end()].concat();
-    let _stuck = (Half::of(&house, &one, &body).await, Half::of(&house, &one, &body).await);
-    assert_eq!(house.drop_files(&two, &[("front", &png(2, 300_000))]).await.status(), 200);
+    let _stuck = (Half::of(&app, &one, &body).await, Half::of(&app, &one, &body).await);
+    assert_eq!(app.drop_files(&two, &[("front", &png(2, 300_000))]).await.status(), 200);
 }
