@@ -93,7 +93,7 @@ pub struct App {
     pub portal: Arc<Portal>,
     pub store: Arc<SledStore>,
     /// How slow a sender may be; tests are less patient.
-    pub pace: http::body::Pace,
+    pub pace: http::body::BodyPace,
 }
 
 impl App {
@@ -166,11 +166,11 @@ impl App {
         if swept != sweep::Swept::default() {
             tracing::info!(?swept, "left-overs of the process before destroyed");
         }
-        let window = http::body::Pace::default().window;
-        let pace = http::body::Pace {
+        let window = http::body::BodyPace::default().window;
+        let pace = http::body::BodyPace {
             idle: config.limits.upload_idle,
             window_bytes: config.limits.upload_rate * window.as_secs(),
-            ..http::body::Pace::default()
+            ..http::body::BodyPace::default()
         };
         Ok(Self {
             config,
@@ -203,7 +203,7 @@ impl App {
             ..http::Settings::of(&self.config.public_url, addresses.1)
         };
         let sso = self.config.sso.as_ref().map(|sso| single_sign_on(sso, &settings)).transpose()?;
-        let doors = http::open(http::Doors {
+        let doors = http::open(http::Servers {
             portal: self.portal.clone(),
             store: self.store.clone(),
             settings,
@@ -213,10 +213,10 @@ impl App {
                 support: self.config.company.support.clone(),
                 purpose: self.config.company.purpose.clone(),
                 legal: self.config.company.legal.clone(),
-                dress: dress(&self.config.company.brand),
+                theme: theme(&self.config.company.brand),
             },
             limits: http::Limits {
-                uploads: http::places::PlaceLimits {
+                uploads: http::permits::UploadLimits {
                     at_once: limits.uploads,
                     per_address: limits.uploads_per_address,
                     per_link: limits.uploads_per_link,
@@ -424,10 +424,10 @@ fn read_secret(path: &Path) -> Result<Secret, String> {
 }
 
 /// How the company's pages look, from what the configuration checked.
-fn dress(brand: &crate::config::brand::Brand) -> http::pages::assets::Dress {
+fn theme(brand: &crate::config::brand::Brand) -> http::pages::assets::Theme {
     let logo = brand.logo.as_ref().map(|logo| http::pages::assets::Logo {
         media_type: logo.media_type,
         content: logo.content.clone(),
     });
-    http::pages::assets::Dress::new(&brand.rules, logo)
+    http::pages::assets::Theme::new(&brand.rules, logo)
 }

@@ -17,7 +17,7 @@ pub mod health;
 pub mod hosts;
 pub mod listen;
 pub mod pages;
-pub mod places;
+pub mod permits;
 pub mod staff;
 mod table;
 pub mod tls;
@@ -48,7 +48,7 @@ use crate::workflow::sign_in::sso::SingleSignOn;
 pub type Trusted = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// Everything the doors need, put together once.
-pub struct Doors {
+pub struct Servers {
     pub portal: Arc<Portal>,
     pub store: Arc<SledStore>,
     pub settings: Settings,
@@ -121,7 +121,7 @@ pub struct Company {
     pub support: Option<String>,
     pub purpose: BTreeMap<String, String>,
     pub legal: BTreeMap<String, String>,
-    pub dress: pages::assets::Dress,
+    pub theme: pages::assets::Theme,
 }
 
 impl Company {
@@ -145,24 +145,24 @@ fn in_language<'a>(texts: &'a BTreeMap<String, String>, words: &Words) -> Option
 }
 
 pub struct Limits {
-    pub uploads: places::PlaceLimits,
+    pub uploads: permits::UploadLimits,
     pub connections: connections::ConnectionLimits,
     /// Pages that one address may ask for in a minute.
     pub pages_per_address: u32,
     pub trusted: Vec<Trusted>,
-    pub pace: body::Pace,
+    pub pace: body::BodyPace,
     /// Requests of one API key in a minute.
     pub api_per_minute: u32,
 }
 
 /// What every handler can reach.
-pub struct State {
+pub struct AppState {
     pub portal: Arc<Portal>,
     pub store: Arc<SledStore>,
     pub settings: Settings,
     pub company: Company,
     pub gate: gate::Gate,
-    pub pace: body::Pace,
+    pub pace: body::BodyPace,
     pub trusted: Vec<Trusted>,
     /// `None` where the console has no name of its own.
     pub passkeys: Option<Passkeys>,
@@ -173,7 +173,7 @@ pub struct State {
     pub staff_hosts: hosts::Known,
 }
 
-impl State {
+impl AppState {
     /// Tells the audit log that somebody was refused: at most once a minute for each kind.
     pub async fn refused(&self, by: Actor, action: &str, detail: &[(&str, &str)]) {
         let event = AuditEvent::new(self.portal.records.now(), by, action);
@@ -183,13 +183,13 @@ impl State {
 }
 
 /// Opens both listeners. Returns at once; the handles stop them.
-pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
+pub fn open(doors: Servers) -> io::Result<Vec<ServerHandle>> {
     let passkeys = doors.settings.console().and_then(|origin| {
         let made = Passkeys::new(&origin, &doors.company.name);
         made.inspect_err(|why| tracing::warn!(%why, "no passkeys: set staff_url to the name by which browsers reach the console"))
             .ok()
     });
-    let state = web::Data::new(State {
+    let state = web::Data::new(AppState {
         passkeys,
         sso: doors.sso,
         keys: gate::Keys::new(doors.limits.api_per_minute),
@@ -220,7 +220,7 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
         App::new()
             .app_data(state)
             .app_data(connections)
-            .wrap(from_fn(guard::modest_head))
+            .wrap(from_fn(guard::limit_request_head))
             .wrap(guard::public_headers())
             .wrap(from_fn(listen::counted))
             .configure(public_routes)
@@ -231,7 +231,7 @@ pub fn open(doors: Doors) -> io::Result<Vec<ServerHandle>> {
             .app_data(state)
             .app_data(connections)
             .wrap(from_fn(hosts::known))
-            .wrap(from_fn(guard::modest_head))
+            .wrap(from_fn(guard::limit_request_head))
             .wrap(guard::staff_headers())
             .wrap(from_fn(listen::counted))
             .configure(staff_routes)

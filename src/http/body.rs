@@ -1,6 +1,6 @@
 //! Slowloris limits on bodies: idle time, least rate, whole time and size, none of which actix limits by itself.
 //!
-//! An upload's place ([`super::places`]) is bound to its body: it is told of every byte, lost to a better sender when places run out, and given back the
+//! An upload's place ([`super::permits`]) is bound to its body: it is told of every byte, lost to a better sender when permits run out, and given back the
 //! moment that the sender turns out too slow.
 
 use std::cell::Cell;
@@ -14,11 +14,11 @@ use actix_web::web::{Bytes, Payload};
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
 
-use super::places::Place;
+use super::permits::UploadPermit;
 
 /// How slow a sender may be.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct BodyPace {
     /// No byte for this long ends the upload.
     pub idle: Duration,
     /// Fewer than `window_bytes` in this time does, too.
@@ -28,7 +28,7 @@ pub struct Pace {
     pub whole: Duration,
 }
 
-impl Default for Pace {
+impl Default for BodyPace {
     /// 20 s without a byte, 2 KiB/s over 30 s, a quarter of an hour in all.
     fn default() -> Self {
         Self {
@@ -57,18 +57,18 @@ pub enum Fault {
 
 /// Tells, after the reader of the stream saw an error, what it was.
 #[derive(Clone, Default)]
-pub struct Verdict(Rc<Cell<Option<Fault>>>);
+pub struct BodyError(Rc<Cell<Option<Fault>>>);
 
-impl Verdict {
+impl BodyError {
     pub fn fault(&self) -> Option<Fault> {
         self.0.get()
     }
 }
 
 /// A body that fails on its own when its sender is too slow or sends too much.
-pub struct Paced {
+pub struct ThrottledBody {
     payload: Payload,
-    pace: Pace,
+    pace: BodyPace,
     left: u64,
     in_window: u64,
     /// Since when the sender is waited for.
@@ -78,13 +78,13 @@ pub struct Paced {
     idle: Pin<Box<Sleep>>,
     window: Pin<Box<Sleep>>,
     whole: Pin<Box<Sleep>>,
-    verdict: Verdict,
-    place: Option<Place>,
+    body_error: BodyError,
+    place: Option<UploadPermit>,
 }
 
-impl Paced {
-    pub fn new(payload: Payload, most: u64, pace: Pace) -> (Self, Verdict) {
-        let verdict = Verdict::default();
+impl ThrottledBody {
+    pub fn new(payload: Payload, most: u64, pace: BodyPace) -> (Self, BodyError) {
+        let body_error = BodyError::default();
         let timer = |time| Box::pin(tokio::time::sleep(time));
         let paced = Self {
             payload,
@@ -96,10 +96,10 @@ impl Paced {
             idle: timer(pace.idle),
             window: timer(pace.window),
             whole: timer(pace.whole),
-            verdict: verdict.clone(),
+            body_error: body_error.clone(),
             place: None,
         };
-        (paced, verdict)
+        (paced, body_error)
     }
 
     /// The same body with a limit on what is still to come.
@@ -109,7 +109,7 @@ impl Paced {
     }
 
     /// The upload's place goes where its body goes.
-    pub fn hold(&mut self, place: Place) {
+    pub fn hold(&mut self, place: UploadPermit) {
         self.place = Some(place);
     }
 
@@ -152,7 +152,7 @@ impl Paced {
     }
 
     fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Bytes, PayloadError>>> {
-        self.verdict.0.set(Some(fault));
+        self.body_error.0.set(Some(fault));
         self.place = None;
         let error = if fault == Fault::TooLarge {
             PayloadError::Overflow
@@ -163,7 +163,7 @@ impl Paced {
     }
 }
 
-impl Stream for Paced {
+impl Stream for ThrottledBody {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -221,26 +221,26 @@ mod tests {
     use actix_web::{FromRequest, dev, test::TestRequest};
     use tokio::sync::mpsc;
 
-    async fn paced(pace: Pace) -> (mpsc::Sender<Bytes>, Paced, Verdict) {
+    async fn paced(pace: BodyPace) -> (mpsc::Sender<Bytes>, ThrottledBody, BodyError) {
         let (sender, receiver) = mpsc::channel(4);
         let stream = futures_util::stream::unfold(receiver, |mut r| async { r.recv().await.map(|bytes| (Ok(bytes), r)) });
         let stream: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> = Box::pin(stream);
         let mut payload = dev::Payload::from(stream);
         let request = TestRequest::default().to_http_request();
         let payload = Payload::from_request(&request, &mut payload).await.unwrap();
-        let (paced, verdict) = Paced::new(payload, 1_000, pace);
-        (sender, paced, verdict)
+        let (paced, body_error) = ThrottledBody::new(payload, 1_000, pace);
+        (sender, paced, body_error)
     }
 
     #[tokio::test]
     async fn time_in_which_the_portal_was_busy_is_not_held_against_the_sender() {
-        let pace = Pace {
+        let pace = BodyPace {
             idle: Duration::from_millis(150),
             window: Duration::from_millis(150),
             window_bytes: 1,
             whole: Duration::from_secs(60),
         };
-        let (sender, mut paced, verdict) = paced(pace).await;
+        let (sender, mut paced, body_error) = paced(pace).await;
         sender.send(Bytes::from_static(b"one")).await.unwrap();
         assert_eq!(paced.next().await.unwrap().unwrap(), "one");
         // The portal is busy for longer than any sender may be idle.
@@ -250,17 +250,17 @@ mod tests {
             sender.send(Bytes::from_static(b"two")).await.unwrap();
         });
         assert_eq!(next.unwrap().unwrap(), "two");
-        assert_eq!(verdict.fault(), None);
+        assert_eq!(body_error.fault(), None);
         // A sender that is waited for is given up.
         assert!(paced.next().await.unwrap().is_err());
-        assert_eq!(verdict.fault(), Some(Fault::TooSlow));
+        assert_eq!(body_error.fault(), Some(Fault::TooSlow));
     }
 
     #[tokio::test]
     async fn more_than_allowed_is_an_error() {
-        let (sender, mut paced, verdict) = paced(Pace::default()).await;
+        let (sender, mut paced, body_error) = paced(BodyPace::default()).await;
         sender.send(Bytes::from(vec![0; 1_001])).await.unwrap();
         assert!(paced.next().await.unwrap().is_err());
-        assert_eq!(verdict.fault(), Some(Fault::TooLarge));
+        assert_eq!(body_error.fault(), Some(Fault::TooLarge));
     }
 }

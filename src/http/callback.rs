@@ -8,7 +8,7 @@ use crate::domain::agent::Actor;
 use crate::domain::document::ProviderName;
 use crate::workflow::callback::{self, Answer};
 
-use super::State;
+use super::AppState;
 use super::error::Problem;
 
 /// Every provider's callback is far smaller.
@@ -25,7 +25,7 @@ pub fn routes(routes: &mut web::ServiceConfig) {
 
 async fn take(
     request: HttpRequest,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     provider: web::Path<String>,
     body: web::Payload,
 ) -> Result<HttpResponse, Problem> {

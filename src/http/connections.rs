@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::guard::neighbourhood;
+use super::guard::rate_limit_key;
 
 /// A request's head is answered with 408 by then (see [`super::listen`]); a handshake comes before it.
 const HANDSHAKE_AND_ANSWER: Duration = Duration::from_secs(5);
@@ -118,7 +118,7 @@ impl Connections {
 
     /// `None`: that address has enough of them.
     pub fn enter(self: &Arc<Self>, peer: SocketAddr, exempt: bool) -> Option<Held> {
-        let address = (!exempt).then(|| neighbourhood(peer.ip().to_canonical()));
+        let address = (!exempt).then(|| rate_limit_key(peer.ip().to_canonical()));
         let mut open = self.lock();
         if let Some(before) = open.by_peer.remove(&peer) {
             open.forget(&before);

@@ -25,15 +25,15 @@ use maud::Markup;
 
 use super::error::Problem;
 use super::pages::assets;
-use super::staff::Turned;
+use super::staff::AuthRedirect;
 use super::table::table;
-use super::{State, pages};
+use super::{AppState, pages};
 use crate::storage::StorageError;
 
 /// Every handler's answer.
-pub type Page = Result<HttpResponse, Turned>;
+pub type Page = Result<HttpResponse, AuthRedirect>;
 
-table! { Turned;
+table! { AuthRedirect;
     "/" { get: start::start }
     "/sign-in" { get: session::form, post: session::sign_in }
     "/sign-in/second" { get: session::second_form, post: session::second }
@@ -93,7 +93,7 @@ table! { Turned;
 
 pub fn routes(routes: &mut web::ServiceConfig) {
     assets::staff_routes(routes);
-    let nothing = || Turned::from(Problem::not_found("There is nothing at this address."));
+    let nothing = || AuthRedirect::from(Problem::not_found("There is nothing at this address."));
     let scope = web::scope("").app_data(web::PathConfig::default().error_handler(move |_, _| nothing().into()));
     routes.service(resources(scope));
 }
@@ -126,7 +126,7 @@ pub fn see(path: &str) -> HttpResponse {
 pub struct Names(BTreeMap<String, String>);
 
 impl Names {
-    pub async fn of(state: &State) -> Result<Self, StorageError> {
+    pub async fn of(state: &AppState) -> Result<Self, StorageError> {
         let agents = state.portal.records.agents().await?.into_iter().map(|a| (a.id.to_string(), a.name));
         let keys = state
             .portal

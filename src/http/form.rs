@@ -11,7 +11,7 @@ use crate::inspect::Refusal;
 use crate::words::Words;
 use crate::workflow::receive::{ReceiveError, Submission};
 
-use super::body::{Fault, Paced, Verdict};
+use super::body::{BodyError, Fault, ThrottledBody};
 use super::error::Problem;
 use super::pages::upload as pages;
 
@@ -45,7 +45,7 @@ pub struct Form {
 }
 
 impl Form {
-    pub fn new(headers: &HeaderMap, body: Paced) -> Self {
+    pub fn new(headers: &HeaderMap, body: ThrottledBody) -> Self {
         Self {
             fields: Multipart::new(headers, body),
             over: false,
@@ -79,9 +79,9 @@ pub async fn drain(mut form: Form) {
     let _ = tokio::time::timeout(std::time::Duration::from_secs(5), pieces).await;
 }
 
-/// What failures are told by: the body's own fault, the reader's language, and what each part takes.
-pub struct Told<'a> {
-    pub verdict: &'a Verdict,
+/// What failures are context by: the body's own fault, the reader's language, and what each part takes.
+pub struct ErrorContext<'a> {
+    pub body_error: &'a BodyError,
     pub words: &'static Words,
     pub parts: &'a [PartSpec],
 }
@@ -90,9 +90,9 @@ pub struct Told<'a> {
 pub type Failed = (Problem, Option<String>);
 
 /// Field by field, socket to sealed chunk. On every failure the submission is given up before this returns.
-pub async fn receive(mut submission: Submission, form: &mut Form, told: &Told<'_>) -> Result<DocumentRequest, Failed> {
-    match receive_fields(&mut submission, form, told).await {
-        Ok(()) => submission.commit().await.map_err(|e| sorted(e, told)),
+pub async fn receive(mut submission: Submission, form: &mut Form, context: &ErrorContext<'_>) -> Result<DocumentRequest, Failed> {
+    match receive_fields(&mut submission, form, context).await {
+        Ok(()) => submission.commit().await.map_err(|e| map_error(e, context)),
         Err(failed) => {
             submission.abandon().await;
             Err(failed)
@@ -100,15 +100,15 @@ pub async fn receive(mut submission: Submission, form: &mut Form, told: &Told<'_
     }
 }
 
-async fn receive_fields(submission: &mut Submission, form: &mut Form, told: &Told<'_>) -> Result<(), Failed> {
+async fn receive_fields(submission: &mut Submission, form: &mut Form, context: &ErrorContext<'_>) -> Result<(), Failed> {
     let mut fields = 0;
     while let Some(field) = form.next().await {
-        let mut field = field.map_err(|e| broken(&e, told))?;
+        let mut field = field.map_err(|e| broken(&e, context))?;
         fields += 1;
         if fields > FIELDS_MAX {
             return Err((Problem::malformed("The form has too many fields."), None));
         }
-        receive_field(submission, &mut field, told).await?;
+        receive_field(submission, &mut field, context).await?;
     }
     match submission.missing().first() {
         None => Ok(()),
@@ -121,7 +121,7 @@ async fn receive_fields(submission: &mut Submission, form: &mut Form, told: &Tol
     }
 }
 
-async fn receive_field(submission: &mut Submission, field: &mut Field, told: &Told<'_>) -> Result<(), Failed> {
+async fn receive_field(submission: &mut Submission, field: &mut Field, context: &ErrorContext<'_>) -> Result<(), Failed> {
     let (name, file_name) = match field.content_disposition() {
         Some(disposition) if !is_plain(disposition) => {
             return Err((
@@ -147,11 +147,11 @@ async fn receive_field(submission: &mut Submission, field: &mut Field, told: &To
         ));
     }
     let declared = field.content_type().map(ToString::to_string).unwrap_or_default();
-    let mut first = next_piece(field, told).await?;
+    let mut first = next_piece(field, context).await?;
     // A file input that was left empty arrives as a field without name and bytes.
     if file_name.is_empty() {
         while first.as_ref().is_some_and(|piece| piece.is_empty()) {
-            first = next_piece(field, told).await?;
+            first = next_piece(field, context).await?;
         }
         if first.is_none() {
             return Ok(());
@@ -170,19 +170,19 @@ async fn receive_field(submission: &mut Submission, field: &mut Field, told: &To
         });
     };
     let max = spec.max_bytes;
-    let mut part = submission.part(spec, &file_name, &declared).map_err(|e| sorted(e, told))?;
+    let mut part = submission.part(spec, &file_name, &declared).map_err(|e| map_error(e, context))?;
     while let Some(piece) = first {
-        part.push(&piece).await.map_err(|e| sorted(e, told))?;
-        first = match next_piece(field, told).await {
+        part.push(&piece).await.map_err(|e| map_error(e, context))?;
+        first = match next_piece(field, context).await {
             // The parser reads ahead: the whole form can be too large before this file is. It is the one that makes it so.
-            Err(_) if told.verdict.fault() == Some(Fault::TooLarge) => {
+            Err(_) if context.body_error.fault() == Some(Fault::TooLarge) => {
                 let refusal = Refusal::TooBig { max };
-                return Err(sorted(ReceiveError::File { part: name, refusal }, told));
+                return Err(map_error(ReceiveError::File { part: name, refusal }, context));
             }
             next => next?,
         };
     }
-    part.finish().await.map_err(|e| sorted(e, told))
+    part.finish().await.map_err(|e| map_error(e, context))
 }
 
 /// One name and one file name at most: two readers of two names would see two files. (`filename*` beside `filename` is such a second one; RFC 7578, section 4.2.)
@@ -191,14 +191,14 @@ fn is_plain(disposition: &ContentDisposition) -> bool {
     count(DispositionParam::is_name) <= 1 && count(|p| p.is_filename() || p.is_filename_ext()) <= 1
 }
 
-async fn next_piece(field: &mut Field, told: &Told<'_>) -> Result<Option<web::Bytes>, Failed> {
-    field.next().await.transpose().map_err(|e| broken(&e, told))
+async fn next_piece(field: &mut Field, context: &ErrorContext<'_>) -> Result<Option<web::Bytes>, Failed> {
+    field.next().await.transpose().map_err(|e| broken(&e, context))
 }
 
 /// The form itself could not be read.
-fn broken(error: &MultipartError, told: &Told<'_>) -> Failed {
-    let problem = match told.verdict.fault() {
-        Some(Fault::TooLarge) => Problem::too_large(pages::told::form_too_big(told.words)),
+fn broken(error: &MultipartError, context: &ErrorContext<'_>) -> Failed {
+    let problem = match context.body_error.fault() {
+        Some(Fault::TooLarge) => Problem::too_large(pages::told::form_too_big(context.words)),
         Some(Fault::TooSlow) => Problem::slow(
             "The connection became too slow and the upload was given up. Nothing was stored: try again, nearer to the router or by Wi-Fi.",
         ),
@@ -212,16 +212,16 @@ fn broken(error: &MultipartError, told: &Told<'_>) -> Failed {
 }
 
 /// A failure of the workflow in the words of whoever sends.
-pub fn sorted(error: ReceiveError, told: &Told<'_>) -> Failed {
+pub fn map_error(error: ReceiveError, context: &ErrorContext<'_>) -> Failed {
     match error {
         ReceiveError::File { part, refusal } => {
-            let accepted = told.parts.iter().find(|p| p.name.as_str() == part);
-            let words = pages::refusal_words(told.words, &refusal, accepted.map_or(&[], |p| &p.accepted));
+            let accepted = context.parts.iter().find(|p| p.name.as_str() == part);
+            let words = pages::refusal_words(context.words, &refusal, accepted.map_or(&[], |p| &p.accepted));
             (Problem::file(refusal.code(), words.clone()).field(part.clone(), words), Some(part))
         }
         ReceiveError::Workflow(error) => (error.into(), None),
         ReceiveError::Full => (Problem::no_room(), None),
-        ReceiveError::CutOff => match told.verdict.fault() {
+        ReceiveError::CutOff => match context.body_error.fault() {
             Some(Fault::TooSlow) => (
                 Problem::slow("The connection became too slow and the upload was given up. Nothing was stored: try again."),
                 None,

@@ -1,4 +1,4 @@
-//! How often: guesses at links and pages from one address, requests of one API key. (How much at once: [`super::places`] for uploads, and
+//! How often: guesses at links and pages from one address, requests of one API key. (How much at once: [`super::permits`] for uploads, and
 //! [`super::connections`].)
 //!
 //! A map of addresses is bounded and forgets only those whose budget is whole again: a flood from other addresses frees nobody's budget.
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use super::guard::neighbourhood;
-use super::places::{Crowded, Place, PlaceLimits, Places};
+use super::guard::rate_limit_key;
+use super::permits::{LimitExceeded, UploadLimits, UploadPermit, UploadPermits};
 use crate::domain::id::{ApiKeyId, RequestId};
 
 /// Unknown tokens from one address: ten at once, then one a minute.
@@ -44,18 +44,18 @@ impl Keys {
 }
 
 pub struct Gate {
-    uploads: Arc<Places>,
-    guesses: Paced,
-    looks: Paced,
+    uploads: Arc<UploadPermits>,
+    guesses: PerMinute,
+    looks: PerMinute,
 }
 
 /// So often from one address, and never too many addresses.
-struct Paced {
+struct PerMinute {
     limiter: DefaultKeyedRateLimiter<IpAddr>,
     dropped: Mutex<Option<Instant>>,
 }
 
-impl Paced {
+impl PerMinute {
     fn new(quota: Quota) -> Self {
         Self {
             limiter: RateLimiter::keyed(quota),
@@ -73,23 +73,23 @@ impl Paced {
                 return false;
             }
         }
-        self.limiter.check_key(&neighbourhood(address)).is_ok()
+        self.limiter.check_key(&rate_limit_key(address)).is_ok()
     }
 }
 
 impl Gate {
     /// `pages`: those that one address may ask for in a minute.
-    pub fn new(uploads: PlaceLimits, pages: u32) -> Self {
+    pub fn new(uploads: UploadLimits, pages: u32) -> Self {
         let guesses = Quota::with_period(GUESS_EVERY).expect("a minute is not zero").allow_burst(GUESSES);
         Self {
-            uploads: Places::new(uploads),
-            guesses: Paced::new(guesses),
-            looks: Paced::new(Quota::per_minute(NonZeroU32::new(pages).unwrap_or(NonZeroU32::MIN))),
+            uploads: UploadPermits::new(uploads),
+            guesses: PerMinute::new(guesses),
+            looks: PerMinute::new(Quota::per_minute(NonZeroU32::new(pages).unwrap_or(NonZeroU32::MIN))),
         }
     }
 
     /// A place for an upload through a link.
-    pub fn enter(&self, link: RequestId, address: IpAddr) -> Result<Place, Crowded> {
+    pub fn enter(&self, link: RequestId, address: IpAddr) -> Result<UploadPermit, LimitExceeded> {
         self.uploads.enter(link, address)
     }
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn gate(pages: u32) -> Gate {
-        let uploads = PlaceLimits {
+        let uploads = UploadLimits {
             at_once: 1,
             per_address: 1,
             per_link: 1,

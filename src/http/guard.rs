@@ -9,7 +9,7 @@ use actix_web::middleware::{DefaultHeaders, Next};
 use actix_web::{Error, HttpRequest, ResponseError};
 
 use super::error::Problem;
-use super::{State, Trusted};
+use super::{AppState, Trusted};
 use crate::crypto::memory;
 use crate::domain::agent::Actor;
 
@@ -51,7 +51,7 @@ fn common() -> DefaultHeaders {
 
 /// The client's address: the socket's peer, unless that is a trusted proxy; then `X-Forwarded-For` is walked from the right, past every trusted hop.
 /// An item that is no address ends the walk at the hop that reported it: what stands left of it may be anybody's invention.
-pub fn client_address(request: &HttpRequest, state: &State) -> IpAddr {
+pub fn client_address(request: &HttpRequest, state: &AppState) -> IpAddr {
     let Some(peer) = request.peer_addr() else {
         return IpAddr::from([0, 0, 0, 0]);
     };
@@ -110,7 +110,7 @@ fn detach(request: &mut ServiceRequest) {
 }
 
 /// Refuses a head that no browser and no provider sends. (What actix reads at most before it comes here is 128 KiB and 96 fields.)
-pub async fn modest_head(
+pub async fn limit_request_head(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
@@ -137,7 +137,7 @@ pub async fn modest_head(
 }
 
 /// What rate limits are counted by: an IPv4 address, or the /64 of an IPv6 one.
-pub fn neighbourhood(address: IpAddr) -> IpAddr {
+pub fn rate_limit_key(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(six) => {
@@ -175,7 +175,7 @@ pub fn host(request: &HttpRequest) -> Option<&str> {
 }
 
 /// [`same_site`], and the audit log hears of a refusal.
-pub async fn from_here(request: &HttpRequest, state: &State, strict: bool) -> Result<(), Problem> {
+pub async fn require_same_origin(request: &HttpRequest, state: &AppState, strict: bool) -> Result<(), Problem> {
     let refused = same_site(request, strict);
     if refused.is_err() {
         let door = if strict { "staff" } else { "public" };
@@ -304,8 +304,8 @@ mod tests {
     #[test]
     fn ipv6_neighbours_share_a_limit() {
         let ip = |t: &str| t.parse::<IpAddr>().unwrap();
-        assert_eq!(neighbourhood(ip("2001:db8::1")), neighbourhood(ip("2001:db8::ffff")));
-        assert_ne!(neighbourhood(ip("2001:db8:0:1::1")), neighbourhood(ip("2001:db8::1")));
-        assert_ne!(neighbourhood(ip("192.0.2.1")), neighbourhood(ip("192.0.2.2")));
+        assert_eq!(rate_limit_key(ip("2001:db8::1")), rate_limit_key(ip("2001:db8::ffff")));
+        assert_ne!(rate_limit_key(ip("2001:db8:0:1::1")), rate_limit_key(ip("2001:db8::1")));
+        assert_ne!(rate_limit_key(ip("192.0.2.1")), rate_limit_key(ip("192.0.2.2")));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use actix_web::{HttpResponse, web};
 
-use super::State;
+use super::AppState;
 use super::error::Problem;
 use crate::workflow::blocking;
 
@@ -23,13 +23,13 @@ fn look_only(path: &str) -> actix_web::Resource {
     web::resource(path).default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("GET, HEAD")) }))
 }
 
-async fn healthy(state: web::Data<State>) -> Result<HttpResponse, Problem> {
+async fn healthy(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     state.store.alive()?;
     Ok(HttpResponse::Ok().content_type("text/plain").body("ok\n"))
 }
 
 /// 200 once uploads can be taken: a free erasure slot, room on the disk, a store that reads and writes. A locked vault key does not matter here.
-async fn ready(state: web::Data<State>) -> Result<HttpResponse, Problem> {
+async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     let portal = &state.portal;
     portal.records.next_due().await?;
     if portal.erasure.free().map_or(true, |free| free == 0) {
@@ -55,7 +55,7 @@ async fn ready(state: web::Data<State>) -> Result<HttpResponse, Problem> {
         .body(format!("ready\nforwarding: {forwarding}\n")))
 }
 
-async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Problem> {
+async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     let portal = &state.portal;
     let mut text = String::new();
     let mut put = |name: &str, kind: &str, help: &str, lines: &[(String, u64)]| {

@@ -15,7 +15,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError, web};
 
 use super::error::Problem;
-use super::{Settings, State};
+use super::{AppState, Settings};
 
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
@@ -84,7 +84,7 @@ pub async fn known(request: ServiceRequest, next: Next<impl MessageBody + 'stati
         let mut lines = request.headers().get_all(HOST);
         let line = lines.next().filter(|_| lines.next().is_none()).and_then(|line| line.to_str().ok());
         let target = request.uri().authority().map(|authority| authority.as_str());
-        let state = request.app_data::<web::Data<State>>();
+        let state = request.app_data::<web::Data<AppState>>();
         match (target.or(line), state) {
             (Some(host), Some(state)) => state.staff_hosts.answers_to(host),
             _ => false,

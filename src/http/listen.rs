@@ -21,7 +21,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::State;
+use super::AppState;
 use super::connections::{Connections, Due, Held, Serving};
 
 /// Open at once in each worker, whoever they are of.
@@ -33,7 +33,7 @@ pub struct Server {
     pub name: &'static str,
     pub socket: (TcpListener, Option<rustls::ServerConfig>),
     pub connections: Arc<Connections>,
-    pub state: web::Data<State>,
+    pub state: web::Data<AppState>,
     pub workers: usize,
     /// Seconds that requests in progress get when the process stops.
     pub shutdown: u64,
@@ -43,7 +43,7 @@ impl Server {
     /// `app` is made once for each worker; [`counted`] must be its outermost middleware.
     pub fn run<F, I, S, B>(self, app: F) -> io::Result<ServerHandle>
     where
-        F: Fn(web::Data<Connections>, web::Data<State>) -> I + Send + Clone + 'static,
+        F: Fn(web::Data<Connections>, web::Data<AppState>) -> I + Send + Clone + 'static,
         I: IntoServiceFactory<S, Request>,
         S: ServiceFactory<Request, Config = AppConfig> + 'static,
         S::Error: Into<Error> + 'static,
@@ -101,7 +101,7 @@ impl Server {
 #[derive(Clone)]
 struct Limit {
     connections: Arc<Connections>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
 }
 
 impl Limit {

@@ -13,7 +13,7 @@
 //! | [`Admin`]: agents, keys, vault, clock | admin | | | ✓ | |
 //!
 //! Where the address names a request, these same types look whose team it is of: somebody else's request is not there, on no route that will ever be written.
-//! [`Fresh`] is the gate before what must not happen in an unattended browser: a proof within the last ten minutes. Where `require_second_factor` is set,
+//! [`RecentlyVerified`] is the gate before what must not happen in an unattended browser: a proof within the last ten minutes. Where `require_second_factor` is set,
 //! a session without one leads to the account's own pages and nowhere else.
 //!
 //! The API knows no cookie and the console no bearer secret, so neither can be used to ride on the other.
@@ -34,7 +34,7 @@ use crate::workflow::WorkflowError;
 use crate::workflow::sign_in::{self, Live};
 
 use super::error::Problem;
-use super::{Settings, State, guard};
+use super::{AppState, Settings, guard};
 
 /// What an API key must hold.
 pub trait InScope: 'static {
@@ -124,7 +124,7 @@ impl<S: InScope> ApiCaller<S> {
         self.key.id.to_string()
     }
 
-    async fn find(state: &State, secret: Option<Zeroizing<String>>, about: Option<RequestId>) -> Result<Self, Problem> {
+    async fn find(state: &AppState, secret: Option<Zeroizing<String>>, about: Option<RequestId>) -> Result<Self, Problem> {
         let secret = secret.ok_or_else(|| Problem::unauthorized("Send an API key as \"Authorization: Bearer ndk_…\"."))?;
         // One answer for an unknown, an expired and a revoked key.
         let Some(key) = sign_in::api_key(&state.portal, &secret).await? else {
@@ -164,7 +164,7 @@ impl<S: InScope> FromRequest for ApiCaller<S> {
 }
 
 /// Tells the log of a key that opens nothing: which one, where it was one of ours.
-async fn refused_key(state: &State, secret: &str) -> Result<(), Problem> {
+async fn refused_key(state: &AppState, secret: &str) -> Result<(), Problem> {
     let was = sign_in::account::ended_key(&state.portal, secret).await?;
     let (key, why) = match &was {
         Some(key) => (key.id.to_string(), if key.revoked_at.is_some() { "revoked" } else { "expired" }),
@@ -186,9 +186,9 @@ fn bearer(request: &HttpRequest) -> Option<Zeroizing<String>> {
         .then(|| Zeroizing::new(secret.trim().to_owned()))
 }
 
-fn state(request: &HttpRequest) -> Result<web::Data<State>, Problem> {
+fn state(request: &HttpRequest) -> Result<web::Data<AppState>, Problem> {
     request
-        .app_data::<web::Data<State>>()
+        .app_data::<web::Data<AppState>>()
         .cloned()
         .ok_or_else(|| Problem::internal("The door was opened without its state."))
 }
@@ -202,7 +202,7 @@ fn about(request: &HttpRequest) -> Result<Option<RequestId>, Problem> {
 }
 
 /// A request of another team is not there; that somebody asked for it is written down.
-async fn within(state: &State, about: Option<RequestId>, by: Actor, sees: impl Fn(Option<&Team>) -> bool) -> Result<(), Problem> {
+async fn within(state: &AppState, about: Option<RequestId>, by: Actor, sees: impl Fn(Option<&Team>) -> bool) -> Result<(), Problem> {
     let Some(id) = about else { return Ok(()) };
     match state.portal.records.request(id).await? {
         Some(found) if !sees(found.team.as_ref()) => {
@@ -243,18 +243,18 @@ impl<R: ForRoles> SignedIn<R> {
         }
     }
 
-    async fn find(state: &State, asked: Asked) -> Result<Self, Turned> {
+    async fn find(state: &AppState, asked: Asked) -> Result<Self, AuthRedirect> {
         let Some(cookie) = asked.cookie else {
-            return Err(Turned::SignIn(asked.back));
+            return Err(AuthRedirect::SignIn(asked.back));
         };
         let Some(Live { agent, session, key }) = sign_in::session(&state.portal, &cookie).await? else {
-            return Err(Turned::SignIn(asked.back));
+            return Err(AuthRedirect::SignIn(asked.back));
         };
         // A session from before there was a second factor has shown none: what it may do now, it has to earn again.
         let trusted = state.sso.as_ref().is_some_and(|sso| sso.trusts_second_factor());
         let unproven = session.how == Entry::Password || (session.how == Entry::SingleSignOn && !trusted);
         if agent.factors.any() && unproven {
-            return Err(Turned::SignIn(asked.back));
+            return Err(AuthRedirect::SignIn(asked.back));
         }
         let actor = Actor::Agent(agent.id);
         if !may::<R>(agent.role) {
@@ -264,7 +264,7 @@ impl<R: ForRoles> SignedIn<R> {
         }
         let single = session.how == Entry::Password || session.how == Entry::SingleSignOn;
         if state.portal.policy.require_second_factor && single && !agent.factors.any() && !R::UNFINISHED {
-            return Err(Turned::SetUp);
+            return Err(AuthRedirect::SetUp);
         }
         within(state, asked.about?, actor, |team| agent.sees(team)).await?;
         Ok(Self {
@@ -284,7 +284,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(request: &HttpRequest, state: &State) -> Self {
+    fn of(request: &HttpRequest, state: &AppState) -> Self {
         Self {
             cookie: session_cookie(request, &state.settings),
             // Only a page that was asked for is worth coming back to; a form's target is not.
@@ -295,11 +295,11 @@ impl Asked {
 }
 
 /// Somebody who has shown the best proof they have within the last ten minutes.
-pub struct Fresh<R>(pub SignedIn<R>);
+pub struct RecentlyVerified<R>(pub SignedIn<R>);
 
-impl<R: ForRoles> FromRequest for Fresh<R> {
-    type Error = Turned;
-    type Future = LocalBoxFuture<'static, Result<Self, Turned>>;
+impl<R: ForRoles> FromRequest for RecentlyVerified<R> {
+    type Error = AuthRedirect;
+    type Future = LocalBoxFuture<'static, Result<Self, AuthRedirect>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let signed_in = SignedIn::<R>::from_request(request, payload);
@@ -310,15 +310,15 @@ impl<R: ForRoles> FromRequest for Fresh<R> {
             if who.session.fresh(state?.portal.records.now()) {
                 Ok(Self(who))
             } else {
-                Err(Turned::Confirm(back))
+                Err(AuthRedirect::Confirm(back))
             }
         })
     }
 }
 
 impl<R: ForRoles> FromRequest for SignedIn<R> {
-    type Error = Turned;
-    type Future = LocalBoxFuture<'static, Result<Self, Turned>>;
+    type Error = AuthRedirect;
+    type Future = LocalBoxFuture<'static, Result<Self, AuthRedirect>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let asked = state(request).map(|state| (Asked::of(request, &state), state));
@@ -331,7 +331,7 @@ impl<R: ForRoles> FromRequest for SignedIn<R> {
 
 /// Why the console does not let somebody through.
 #[derive(Debug)]
-pub enum Turned {
+pub enum AuthRedirect {
     /// Nobody is signed in: to the sign-in page, and back to this path afterwards.
     SignIn(Option<String>),
     /// A fresh proof is wanted: to the page that takes it, and back to this path.
@@ -341,25 +341,25 @@ pub enum Turned {
     Shown(Problem),
 }
 
-impl From<Problem> for Turned {
+impl From<Problem> for AuthRedirect {
     fn from(problem: Problem) -> Self {
         Self::Shown(problem)
     }
 }
 
-impl From<WorkflowError> for Turned {
+impl From<WorkflowError> for AuthRedirect {
     fn from(error: WorkflowError) -> Self {
         Self::Shown(error.into())
     }
 }
 
-impl From<crate::storage::StorageError> for Turned {
+impl From<crate::storage::StorageError> for AuthRedirect {
     fn from(error: crate::storage::StorageError) -> Self {
         Self::Shown(error.into())
     }
 }
 
-impl std::fmt::Display for Turned {
+impl std::fmt::Display for AuthRedirect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::SignIn(_) => f.write_str("sign in first"),
@@ -370,7 +370,7 @@ impl std::fmt::Display for Turned {
     }
 }
 
-impl ResponseError for Turned {
+impl ResponseError for AuthRedirect {
     fn error_response(&self) -> HttpResponse {
         match self {
             Self::SignIn(back) => to("/sign-in", back.as_deref()),
@@ -395,13 +395,13 @@ fn to(page: &str, back: Option<&str>) -> HttpResponse {
 pub struct Csrf;
 
 impl FromRequest for Csrf {
-    type Error = Turned;
-    type Future = LocalBoxFuture<'static, Result<Self, Turned>>;
+    type Error = AuthRedirect;
+    type Future = LocalBoxFuture<'static, Result<Self, AuthRedirect>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let (state, request) = (state(request), request.clone());
         Box::pin(async move {
-            guard::from_here(&request, &*state?, true).await?;
+            guard::require_same_origin(&request, &*state?, true).await?;
             Ok(Self)
         })
     }
@@ -413,7 +413,7 @@ pub fn session_cookie(request: &HttpRequest, settings: &Settings) -> Option<Zero
 }
 
 /// The cookie of a session just opened. Lax, so that a link in a ticket opens the console signed in; no GET changes anything.
-pub fn welcome(settings: &Settings, value: &str) -> Cookie<'static> {
+pub fn new_session_cookie(settings: &Settings, value: &str) -> Cookie<'static> {
     let age = CookieAge::seconds(Session::ABSOLUTE.whole_seconds());
     base(settings, value).max_age(age).finish()
 }
@@ -424,7 +424,7 @@ pub fn half_cookie(request: &HttpRequest, settings: &Settings) -> Option<Zeroizi
 }
 
 /// The cookie of half a session: of use for one page, and for minutes.
-pub fn half_welcome(settings: &Settings, value: &str) -> Cookie<'static> {
+pub fn pending_cookie(settings: &Settings, value: &str) -> Cookie<'static> {
     named(settings, "h", value)
         .max_age(CookieAge::seconds(Session::HALF.whole_seconds()))
         .finish()
@@ -435,21 +435,21 @@ pub fn half_farewell(settings: &Settings) -> Cookie<'static> {
 }
 
 /// Binds the way back from the company's sign-in to the browser that left.
-pub fn away(settings: &Settings, value: &str) -> Cookie<'static> {
+pub fn sso_state_cookie(settings: &Settings, value: &str) -> Cookie<'static> {
     named(settings, "o", value).max_age(CookieAge::minutes(10)).finish()
 }
 
-pub fn away_cookie(request: &HttpRequest, settings: &Settings) -> Option<Zeroizing<String>> {
+pub fn sso_state_cookie_value(request: &HttpRequest, settings: &Settings) -> Option<Zeroizing<String>> {
     let cookie = request.cookie(&settings.cookie("o"))?;
     Some(Zeroizing::new(cookie.value().to_owned()))
 }
 
-pub fn away_farewell(settings: &Settings) -> Cookie<'static> {
+pub fn sso_state_farewell(settings: &Settings) -> Cookie<'static> {
     named(settings, "o", "").max_age(CookieAge::ZERO).finish()
 }
 
 /// Says that this browser has signed in before. Opens nothing.
-pub fn known(settings: &Settings, mark: &str) -> Cookie<'static> {
+pub fn trusted_browser_cookie(settings: &Settings, mark: &str) -> Cookie<'static> {
     named(settings, "k", mark).max_age(CookieAge::days(180)).finish()
 }
 
@@ -524,7 +524,7 @@ mod tests {
     fn cookies_are_for_this_host_and_no_script() {
         let secure = Settings::of("https://drop.example.com", "127.0.0.1:1".parse().unwrap());
         assert_eq!(
-            welcome(&secure, "x").to_string(),
+            new_session_cookie(&secure, "x").to_string(),
             "__Host-s=x; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=43200"
         );
         let local = Settings::of("http://localhost:8080", "127.0.0.1:1".parse().unwrap());

@@ -35,13 +35,13 @@ use crate::workflow::receive::{OpenedLink, ReceiveError, receipt_mark};
 use crate::workflow::resume::{self, Announced, Progress, ResumeError, Upload};
 use crate::workflow::{Portal, WorkflowError};
 
-use super::body::{self, Fault, Paced, Verdict};
+use super::body::{self, BodyError, Fault, ThrottledBody};
 use super::error::Problem;
-use super::form::{self, Told};
+use super::form::{self, ErrorContext};
 use super::pages::upload::localized;
-use super::places::Place;
+use super::permits::UploadPermit;
 use super::upload::{Entry, Visit, dead};
-use super::{State, guard};
+use super::{AppState, guard};
 use headers::{Metadata, Proof};
 
 const VERSION: &str = "1.0.0";
@@ -66,7 +66,7 @@ struct Query {
 }
 
 async fn serve(
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     request: HttpRequest,
     path: web::Path<(String, String)>,
     query: Option<web::Query<Query>>,
@@ -76,7 +76,7 @@ async fn serve(
     if method == Method::OPTIONS {
         return options(&state);
     }
-    let (mut body, verdict) = Paced::new(payload, u64::MAX, state.pace);
+    let (mut body, body_error) = ThrottledBody::new(payload, u64::MAX, state.pace);
     let call = Call {
         state: &state,
         request: &request,
@@ -86,7 +86,7 @@ async fn serve(
         spec: OnceCell::new(),
         // An id that is none belongs to no upload.
         wanted: query.and_then(|q| q.into_inner().u).map(|u| DocumentId::parse(&u)),
-        verdict,
+        body_error,
     };
     let mut response = match call.answer(&method, &mut body).await {
         Ok(response) => response,
@@ -111,7 +111,7 @@ async fn serve(
     response
 }
 
-fn options(state: &State) -> HttpResponse {
+fn options(state: &AppState) -> HttpResponse {
     HttpResponse::NoContent()
         .insert_header((ALLOW, METHODS))
         .insert_header(("Tus-Resumable", VERSION))
@@ -123,7 +123,7 @@ fn options(state: &State) -> HttpResponse {
 }
 
 struct Call<'a> {
-    state: &'a State,
+    state: &'a AppState,
     request: &'a HttpRequest,
     token: &'a str,
     /// Absent for what cannot be a token.
@@ -132,7 +132,7 @@ struct Call<'a> {
     /// What the part takes, once the link is known.
     spec: OnceCell<PartSpec>,
     wanted: Option<Option<DocumentId>>,
-    verdict: Verdict,
+    body_error: BodyError,
 }
 
 /// What did not happen and why, and where the upload stands.
@@ -157,7 +157,7 @@ impl From<Problem> for Failed {
 }
 
 impl Call<'_> {
-    async fn answer(&self, method: &Method, body: &mut Paced) -> Result<HttpResponse, Failed> {
+    async fn answer(&self, method: &Method, body: &mut ThrottledBody) -> Result<HttpResponse, Failed> {
         let link = self.enter(method).await?;
         match *method {
             Method::HEAD => self.stand(&link).await,
@@ -176,7 +176,7 @@ impl Call<'_> {
             return Err(Problem::tus_version(format!("This address speaks tus {VERSION}: send Tus-Resumable: {VERSION}.")).into());
         }
         if *method != Method::HEAD {
-            guard::from_here(self.request, self.state, false).await?;
+            guard::require_same_origin(self.request, self.state, false).await?;
         }
         let Some(visit) = &self.visit else {
             return Err(dead(self.state, self.request, crate::workflow::receive::DeadLink::Unknown).into());
@@ -186,7 +186,7 @@ impl Call<'_> {
             Entry::Done(_) => return Err(gone(Refusal::AlreadyReceived).into()),
             Entry::Passcode(_) => {
                 return Err(
-                    Problem::forbidden("Enter the code that you were told before you send the document.")
+                    Problem::forbidden("Enter the code that you were context before you send the document.")
                         .code("passcode.required")
                         .into(),
                 );
@@ -205,7 +205,7 @@ impl Call<'_> {
 
     /// In the language of whoever sends: known only when the link is.
     fn words(&self) -> &'static Words {
-        self.visit.as_ref().map_or_else(words::english, |visit| visit.reader().words)
+        self.visit.as_ref().map_or_else(words::english, |visit| visit.context().words)
     }
 
     fn portal(&self) -> &Arc<Portal> {
@@ -254,9 +254,9 @@ impl Call<'_> {
             .finish())
     }
 
-    async fn create(&self, (link, part): (OpenedLink, PartSpec), body: &mut Paced) -> Result<HttpResponse, Failed> {
+    async fn create(&self, (link, part): (OpenedLink, PartSpec), body: &mut ThrottledBody) -> Result<HttpResponse, Failed> {
         if self.header("upload-defer-length").is_some() {
-            return Err(Problem::malformed("Say the whole length in Upload-Length; it cannot be told later here.").into());
+            return Err(Problem::malformed("Say the whole length in Upload-Length; it cannot be context later here.").into());
         }
         let length = self.number("Upload-Length")?;
         let metadata = match self.header("upload-metadata") {
@@ -294,7 +294,7 @@ impl Call<'_> {
         Ok(response.insert_header(("Upload-Offset", offset.to_string())).finish())
     }
 
-    async fn patch(&self, (link, part): (OpenedLink, PartSpec), body: &mut Paced) -> Result<HttpResponse, Failed> {
+    async fn patch(&self, (link, part): (OpenedLink, PartSpec), body: &mut ThrottledBody) -> Result<HttpResponse, Failed> {
         if !self.brings_bytes()? {
             return Err(Problem::unsupported(format!("Send the bytes as {BYTES}.")).into());
         }
@@ -360,7 +360,7 @@ impl Call<'_> {
         })
     }
 
-    fn place(&self, link: &OpenedLink) -> Result<Place, Failed> {
+    fn place(&self, link: &OpenedLink) -> Result<UploadPermit, Failed> {
         let address = guard::client_address(self.request, self.state);
         self.state.gate.enter(link.request.id, address).map_err(Failed::of)
     }
@@ -376,7 +376,7 @@ impl Call<'_> {
     }
 
     /// From the socket into the upload. Returns what is durable.
-    async fn receive(&self, mut upload: Upload, body: &mut Paced, mut proof: Option<Proof>) -> Result<u64, Failed> {
+    async fn receive(&self, mut upload: Upload, body: &mut ThrottledBody, mut proof: Option<Proof>) -> Result<u64, Failed> {
         body.limit(upload.left());
         if proof.is_some() {
             upload.wait_for_proof();
@@ -419,7 +419,7 @@ impl Call<'_> {
 
     /// The body ended before its end. What came is kept, and nobody may be there to hear of it.
     async fn broken(&self, upload: Upload, unproved: bool) -> Failed {
-        let fault = self.verdict.fault();
+        let fault = self.body_error.fault();
         if unproved || fault == Some(Fault::TooLarge) {
             upload.forget();
         } else if let Err(error) = upload.end().await {
@@ -458,12 +458,12 @@ impl Call<'_> {
             },
             ResumeError::Receive(ReceiveError::Workflow(WorkflowError::Refused(refusal))) => gone(refusal).into(),
             ResumeError::Receive(error) => {
-                let told = Told {
-                    verdict: &self.verdict,
+                let context = ErrorContext {
+                    body_error: &self.body_error,
                     words: self.words(),
                     parts: self.spec.get().map_or(&[], std::slice::from_ref),
                 };
-                form::sorted(error, &told).0.into()
+                form::map_error(error, &context).0.into()
             }
         }
     }

@@ -24,11 +24,11 @@ use crate::words::{self, Words};
 use crate::workflow::receive::{self, DeadLink, OpenedLink, Submission, Tried};
 use crate::workflow::{Portal, WorkflowError};
 
-use super::body::{self, Paced};
+use super::body::{self, ThrottledBody};
 use super::error::Problem;
 use super::pages::layout::accept_language;
-use super::pages::upload::{self as pages, Reader, Resumable, View};
-use super::{State, form, guard};
+use super::pages::upload::{self as pages, PageContext, Resumable, View};
+use super::{AppState, form, guard};
 
 /// A passcode entered right lets the same browser upload for this long.
 const PASSCODE_SESSION: Duration = Duration::minutes(30);
@@ -60,7 +60,7 @@ async fn options() -> HttpResponse {
 
 /// Everything a handler of this door knows about one request.
 pub(super) struct Visit<'a> {
-    state: &'a State,
+    state: &'a AppState,
     request: &'a HttpRequest,
     token: PlainToken,
     /// The language of the request that the link belongs to, once it is known.
@@ -81,7 +81,7 @@ pub(super) enum Entry {
 
 impl<'a> Visit<'a> {
     /// `None` for what cannot be a token.
-    pub(super) fn new(state: &'a State, request: &'a HttpRequest, token: &str) -> Option<Self> {
+    pub(super) fn new(state: &'a AppState, request: &'a HttpRequest, token: &str) -> Option<Self> {
         PlainToken::parse(token).map(|token| Self {
             state,
             request,
@@ -155,23 +155,23 @@ impl<'a> Visit<'a> {
         known.is_some() && known == self.cookie("r").map(|c| receive::receipt_mark(&c))
     }
 
-    pub(super) fn reader(&self) -> Reader<'a> {
-        reader(self.state, self.request, self.locale.get().map(String::as_str))
+    pub(super) fn context(&self) -> PageContext<'a> {
+        context(self.state, self.request, self.locale.get().map(String::as_str))
     }
 
     fn answer_problem(&self, problem: Problem, page: Option<Markup>) -> HttpResponse {
-        answer_problem(&self.reader(), self.request, problem, page)
+        answer_problem(&self.context(), self.request, problem, page)
     }
 
     fn see_other(&self) -> HttpResponse {
         HttpResponse::SeeOther()
-            .insert_header(("Location", self.reader().address("")))
+            .insert_header(("Location", self.context().address("")))
             .finish()
     }
 
     fn view(&self) -> View<'a> {
         View {
-            reader: self.reader(),
+            context: self.context(),
             portal: &self.state.portal,
             host: host_of(&self.state.settings.public_url),
             resumable: Resumable::default(),
@@ -193,13 +193,13 @@ impl<'a> Visit<'a> {
 }
 
 /// Who reads: the language picked on the page, else the request's, else the browser's.
-fn reader<'a>(state: &'a State, request: &HttpRequest, locale: Option<&str>) -> Reader<'a> {
+fn context<'a>(state: &'a AppState, request: &HttpRequest, locale: Option<&str>) -> PageContext<'a> {
     let picked = request
         .query_string()
         .strip_prefix("language=")
         .filter(|tag| words::of(tag).is_some());
     let token = request.match_info().get("token").and_then(PlainToken::parse);
-    Reader {
+    PageContext {
         company: &state.company,
         words: choose(picked, locale, accept_language(request)),
         here: token.map(|token| format!("/d/{}", token.encode())),
@@ -212,16 +212,16 @@ fn host_of(url: &str) -> &str {
 }
 
 /// One page and one status for what is nobody's token, whatever it looks like and however it is asked for. Every such answer counts as a guess.
-fn unknown(state: &State, request: &HttpRequest) -> HttpResponse {
+fn unknown(state: &AppState, request: &HttpRequest) -> HttpResponse {
     answer_problem(
-        &reader(state, request, None),
+        &context(state, request, None),
         request,
         dead(state, request, DeadLink::Unknown),
         None,
     )
 }
 
-pub(super) fn dead(state: &State, request: &HttpRequest, dead: DeadLink) -> Problem {
+pub(super) fn dead(state: &AppState, request: &HttpRequest, dead: DeadLink) -> Problem {
     match dead {
         DeadLink::Unknown if !state.gate.may_guess(guard::client_address(request, state)) => {
             Problem::too_many("Too many addresses that do not exist. Wait a minute.").after(60)
@@ -247,23 +247,23 @@ fn html(mut response: actix_web::HttpResponseBuilder, page: Markup) -> HttpRespo
 }
 
 /// `page`: the form again with the failure beside its input; otherwise a page that says only what is wrong.
-fn answer_problem(reader: &Reader<'_>, request: &HttpRequest, problem: Problem, page: Option<Markup>) -> HttpResponse {
+fn answer_problem(context: &PageContext<'_>, request: &HttpRequest, problem: Problem, page: Option<Markup>) -> HttpResponse {
     // Programs get the English sentence, which is the more exact one, unless they want another language.
-    if wants_json(request) && reader.words.tag == "en" {
+    if wants_json(request) && context.words.tag == "en" {
         return problem.error_response();
     }
-    let problem = pages::localized(problem, reader.words);
+    let problem = pages::localized(problem, context.words);
     if wants_json(request) {
         return problem.error_response();
     }
-    let page = page.unwrap_or_else(|| pages::failure(reader, &problem));
+    let page = page.unwrap_or_else(|| pages::failure(context, &problem));
     html(problem.page(), page)
 }
 
-async fn show(state: web::Data<State>, request: HttpRequest, token: web::Path<String>) -> HttpResponse {
+async fn show(state: web::Data<AppState>, request: HttpRequest, token: web::Path<String>) -> HttpResponse {
     if !state.gate.may_look(guard::client_address(&request, &state)) {
         let problem = Problem::too_many("Too many pages were asked for from your connection. Wait a minute.").after(60);
-        return answer_problem(&reader(&state, &request, None), &request, problem, None);
+        return answer_problem(&context(&state, &request, None), &request, problem, None);
     }
     let Some(visit) = Visit::new(&state, &request, &token) else {
         return unknown(&state, &request);
@@ -316,11 +316,11 @@ struct PasscodeForm {
     passcode: String,
 }
 
-async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: web::Path<String>, payload: web::Payload) -> HttpResponse {
+async fn enter_passcode(state: web::Data<AppState>, request: HttpRequest, token: web::Path<String>, payload: web::Payload) -> HttpResponse {
     let Some(visit) = Visit::new(&state, &request, &token) else {
         return unknown(&state, &request);
     };
-    if let Err(problem) = guard::from_here(&request, &state, false).await {
+    if let Err(problem) = guard::require_same_origin(&request, &state, false).await {
         return visit.answer_problem(problem, None);
     }
     let link = match visit.entry().await {
@@ -333,7 +333,7 @@ async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: we
     let code = match read_code(&state, &request, payload).await {
         Ok(code) => code,
         Err(problem) => {
-            let said = pages::localized(problem, visit.reader().words);
+            let said = pages::localized(problem, visit.context().words);
             let page = pages::passcode(&visit.view(), &link, Some(&said));
             return visit.answer_problem(said, Some(page));
         }
@@ -352,7 +352,7 @@ async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: we
             if left == 0 {
                 return visit.answer_problem(Refusal::LinkLocked.into(), None);
             }
-            let problem = Problem::forbidden(visit.reader().words.count("passcode-wrong", u64::from(left))).code("passcode.wrong");
+            let problem = Problem::forbidden(visit.context().words.count("passcode-wrong", u64::from(left))).code("passcode.wrong");
             let page = pages::passcode(&visit.view(), &link, Some(&problem));
             visit.answer_problem(problem, Some(page))
         }
@@ -361,7 +361,7 @@ async fn enter_passcode(state: web::Data<State>, request: HttpRequest, token: we
 }
 
 /// Six digits, with whatever somebody put between them. What cannot be a code costs no try.
-async fn read_code(state: &State, request: &HttpRequest, payload: web::Payload) -> Result<String, Problem> {
+async fn read_code(state: &AppState, request: &HttpRequest, payload: web::Payload) -> Result<String, Problem> {
     if is_encoded(request) {
         return Err(Problem::unsupported("Send the form as it is, without Content-Encoding."));
     }
@@ -383,7 +383,7 @@ fn is_encoded(request: &HttpRequest) -> bool {
     request.headers().get(CONTENT_ENCODING).is_some_and(|e| e != "identity")
 }
 
-async fn drop_documents(state: web::Data<State>, request: HttpRequest, token: web::Path<String>, payload: web::Payload) -> HttpResponse {
+async fn drop_documents(state: web::Data<AppState>, request: HttpRequest, token: web::Path<String>, payload: web::Payload) -> HttpResponse {
     let Some(visit) = Visit::new(&state, &request, &token) else {
         body::drain(payload).await;
         return unknown(&state, &request);
@@ -404,11 +404,11 @@ async fn drop_documents(state: web::Data<State>, request: HttpRequest, token: we
 struct Stopped {
     problem: Problem,
     form: Option<Markup>,
-    rest: Option<Paced>,
+    rest: Option<ThrottledBody>,
 }
 
 impl Stopped {
-    fn unread(problem: impl Into<Problem>, payload: Paced) -> Self {
+    fn unread(problem: impl Into<Problem>, payload: ThrottledBody) -> Self {
         Self {
             problem: problem.into(),
             form: None,
@@ -420,8 +420,8 @@ impl Stopped {
 async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentRequest, Stopped> {
     let state = visit.state;
     let headers = visit.request.headers();
-    let (mut paced, verdict) = Paced::new(payload, u64::MAX, state.pace);
-    if let Err(problem) = guard::from_here(visit.request, state, false).await {
+    let (mut paced, body_error) = ThrottledBody::new(payload, u64::MAX, state.pace);
+    if let Err(problem) = guard::require_same_origin(visit.request, state, false).await {
         return Err(Stopped::unread(problem, paced));
     }
     let link = match visit.entry().await {
@@ -435,7 +435,7 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
             return Err(Stopped::unread(Refusal::AlreadyReceived, paced));
         }
         Ok(Entry::Passcode(link)) => {
-            let problem = Problem::forbidden(visit.reader().words.say("passcode-title")).code("passcode.required");
+            let problem = Problem::forbidden(visit.context().words.say("passcode-title")).code("passcode.required");
             let form = Some(pages::passcode(&visit.view(), &link, Some(&problem)));
             return Err(Stopped {
                 problem,
@@ -463,7 +463,7 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
         .and_then(|l| l.to_str().ok())
         .and_then(|l| l.parse::<u64>().ok());
     if announced.is_some_and(|size| size > most) {
-        let problem = too_large(&link.request, visit.reader().words);
+        let problem = too_large(&link.request, visit.context().words);
         // Of two sides nobody can know yet which one is too large.
         let part = link.request.parts.first().filter(|_| link.request.parts.len() == 1);
         let form = Some(visit.form(&link, Some((&problem, part.map(|p| p.name.as_str())))));
@@ -489,14 +489,16 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
         Ok(submission) => submission,
         Err(error) => return Err(Stopped::unread(error, paced)),
     };
-    let told = form::Told {
-        verdict: &verdict,
-        words: visit.reader().words,
+    let context = form::ErrorContext {
+        body_error: &body_error,
+        words: visit.context().words,
         parts: &shown.request.parts,
     };
     let mut fields = form::Form::new(headers, paced);
     // A parser that gives up on a strange form must not take the uploads of others on this thread with it.
-    let outcome = AssertUnwindSafe(form::receive(submission, &mut fields, &told)).catch_unwind().await;
+    let outcome = AssertUnwindSafe(form::receive(submission, &mut fields, &context))
+        .catch_unwind()
+        .await;
     let (problem, part) = match outcome {
         Ok(Ok(done)) => return Ok(done),
         Ok(Err(failed)) => failed,
@@ -518,7 +520,7 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
     }
     // The rest of the form goes through the same parser: what is behind it in the connection must not be taken for a new request.
     form::drain(fields).await;
-    let said = pages::localized(problem.clone(), told.words);
+    let said = pages::localized(problem.clone(), context.words);
     let page = visit.form(&shown, Some((&said, part.as_deref())));
     let worth_a_form = problem.status_number() != 410 && problem.status_number() != 409;
     Err(Stopped {

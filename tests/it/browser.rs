@@ -6,7 +6,7 @@ use std::process::Command;
 use nightdrop::domain::agent::Actor;
 use nightdrop::domain::token::PlainToken;
 use nightdrop::http::Company;
-use nightdrop::http::pages::upload::{self as pages, Reader, Resumable, View};
+use nightdrop::http::pages::upload::{self as pages, PageContext, Resumable, View};
 use nightdrop::words;
 use nightdrop::workflow::{issue, receive};
 use serde_json::{Value, json};
@@ -196,7 +196,7 @@ async fn offering_tus(app: &TestApp, link: &Link, language: &str, stored: &[&str
         ..Company::default()
     };
     let view = View {
-        reader: Reader {
+        context: PageContext {
             company: &company,
             words: words::of(language).unwrap(),
             here: Some(link.path.clone()),

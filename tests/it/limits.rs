@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use nightdrop::http::body::Pace;
+use nightdrop::http::body::BodyPace;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -70,10 +70,10 @@ async fn one_link_with_64_slow_uploads_locks_nobody_out() {
 async fn a_sender_that_stalls_loses_its_place_to_one_that_sends() {
     let app = TestApp::with_options(TestOptions {
         // The pace alone would let them stay.
-        pace: Pace {
+        pace: BodyPace {
             idle: Duration::from_secs(600),
             window: Duration::from_secs(600),
-            ..Pace::default()
+            ..BodyPace::default()
         },
         ..options("uploads = 2")
     })

@@ -2,7 +2,7 @@
 
 use nightdrop::domain::agent::Actor;
 use nightdrop::domain::request::RequestState;
-use nightdrop::http::body::Pace;
+use nightdrop::http::body::BodyPace;
 use nightdrop::workflow::issue;
 use time::Duration;
 
@@ -222,9 +222,9 @@ async fn posted(app: &TestApp, link: &Link, headers: &str, body: &str) -> Answer
 #[tokio::test]
 async fn strange_forms_cost_no_try() {
     let app = TestApp::with_options(TestOptions {
-        pace: Pace {
+        pace: BodyPace {
             idle: std::time::Duration::from_secs(3),
-            ..Pace::default()
+            ..BodyPace::default()
         },
         ..TestOptions::default()
     })

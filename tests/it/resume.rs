@@ -4,7 +4,7 @@ use std::time::Duration as Wait;
 
 use nightdrop::domain::agent::Actor;
 use nightdrop::domain::request::RequestState;
-use nightdrop::http::body::Pace;
+use nightdrop::http::body::BodyPace;
 use nightdrop::workflow::issue::{self, Expiry};
 use reqwest::Response;
 use time::Duration;
@@ -555,9 +555,9 @@ async fn the_beginning_may_come_with_the_creation() {
 
 #[tokio::test]
 async fn a_slow_sender_is_told_so_and_loses_nothing() {
-    let pace = Pace {
+    let pace = BodyPace {
         idle: Wait::from_secs(3),
-        ..Pace::default()
+        ..BodyPace::default()
     };
     let app = TestApp::with_options(TestOptions {
         pace,

@@ -12,7 +12,7 @@ use nightdrop::crypto::envelope::Suite;
 use nightdrop::domain::agent::{Actor, Scope};
 use nightdrop::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName};
 use nightdrop::domain::request::{DocumentRequest, RequestState};
-use nightdrop::http::body::Pace;
+use nightdrop::http::body::BodyPace;
 use nightdrop::sandbox::{self, Sandbox};
 use nightdrop::storage::clock::{Manual, Source};
 use nightdrop::worker::{self, Step};
@@ -63,7 +63,7 @@ pub struct TestOptions {
     /// More lines of the sandbox provider's table.
     pub provider: String,
     /// How slow a sender may be.
-    pub pace: Pace,
+    pub pace: BodyPace,
 }
 
 impl Default for TestOptions {
@@ -77,7 +77,7 @@ impl Default for TestOptions {
             passphrase: None,
             slots: 64,
             provider: String::new(),
-            pace: Pace::default(),
+            pace: BodyPace::default(),
         }
     }
 }

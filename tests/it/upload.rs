@@ -5,7 +5,7 @@ use std::time::Duration as Wait;
 
 use nightdrop::domain::agent::Actor;
 use nightdrop::domain::request::{RequestState, Stage};
-use nightdrop::http::body::Pace;
+use nightdrop::http::body::BodyPace;
 use nightdrop::workflow::issue::{self, Expiry};
 use time::Duration;
 
@@ -433,18 +433,18 @@ async fn a_second_device_takes_over_and_a_third_waits() {
 
 #[tokio::test]
 async fn senders_that_are_too_slow_are_given_up() {
-    let impatient = Pace {
+    let impatient = BodyPace {
         idle: Wait::from_secs(3),
-        ..Pace::default()
+        ..BodyPace::default()
     };
-    let dragging = Pace {
+    let dragging = BodyPace {
         window: Wait::from_secs(3),
         window_bytes: 60 * 1024,
-        ..Pace::default()
+        ..BodyPace::default()
     };
-    let short = Pace {
+    let short = BodyPace {
         whole: Wait::from_secs(4),
-        ..Pace::default()
+        ..BodyPace::default()
     };
     let body = [file("front", &png(1, 300_000)), end()].concat();
     for (name, pace) in [("idle", impatient), ("slow", dragging), ("long", short)] {

@@ -10,7 +10,7 @@ use crate::crypto::keyfile::Protection;
 use crate::domain::agent::{self, Role, Scope};
 use crate::domain::audit::AuditEvent;
 use crate::domain::id::{AgentId, ApiKeyId};
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::http::staff::{Admin, ApiCaller};
 use crate::storage::clock::Standing;
@@ -182,7 +182,7 @@ pub struct Assurance {
 /// All agents.
 #[utoipa::path(get, path = "/agents", tag = "admin", responses((status = 200, description = "All of them.", body = AgentList)),
     security(("api_key" = ["admin"])))]
-pub async fn agents(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
+pub async fn agents(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
     let agents = state.portal.records.agents().await?.iter().map(agent_view).collect();
     Ok(HttpResponse::Ok().json(AgentList { agents }))
 }
@@ -192,7 +192,7 @@ pub async fn agents(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
     responses((status = 201, description = "Added. `Idempotency-Replayed: true` when it was added before under this key.", body = Agent)),
     security(("api_key" = ["admin"])))]
-pub async fn add_agent(caller: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn add_agent(caller: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
     let read = json::read::<NewAgent>(&request, payload).await?;
     let client = json::client_key(&request, &caller, read.digest)?;
     let body = read.body;
@@ -220,7 +220,7 @@ fn created(before: bool) -> HttpResponseBuilder {
     responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
 pub async fn change_role(
     caller: ApiCaller<Admin>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -242,7 +242,7 @@ pub async fn change_role(
     security(("api_key" = ["admin"])))]
 pub async fn reset_factors(
     caller: ApiCaller<Admin>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -258,7 +258,7 @@ pub async fn reset_factors(
     responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
 pub async fn disable_agent(
     caller: ApiCaller<Admin>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -276,7 +276,7 @@ pub async fn disable_agent(
     responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
 pub async fn reset_password(
     caller: ApiCaller<Admin>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -290,7 +290,7 @@ pub async fn reset_password(
 /// All API keys, without their secrets.
 #[utoipa::path(get, path = "/api-keys", tag = "admin", responses((status = 200, description = "All of them.", body = ApiKeyList)),
     security(("api_key" = ["admin"])))]
-pub async fn api_keys(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
+pub async fn api_keys(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
     let api_keys = state.portal.records.api_keys().await?.iter().map(key_view).collect();
     Ok(HttpResponse::Ok().json(ApiKeyList { api_keys }))
 }
@@ -300,7 +300,7 @@ pub async fn api_keys(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
     responses((status = 201, description = "Made. `Idempotency-Replayed: true` when it was made before under this key.", body = MadeApiKey)),
     security(("api_key" = ["admin"])))]
-pub async fn add_api_key(caller: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn add_api_key(caller: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
     let read = json::read::<NewApiKey>(&request, payload).await?;
     let client = json::client_key(&request, &caller, read.digest)?;
     let body = read.body;
@@ -321,7 +321,7 @@ pub async fn add_api_key(caller: ApiCaller<Admin>, state: web::Data<State>, requ
     responses((status = 200, description = "The key.", body = ApiKey)), security(("api_key" = ["admin"])))]
 pub async fn revoke_api_key(
     caller: ApiCaller<Admin>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -332,14 +332,14 @@ pub async fn revoke_api_key(
 
 /// The vault keys, and whether forwarding is possible.
 #[utoipa::path(get, path = "/key", tag = "admin", responses((status = 200, description = "The keys.", body = Vault)), security(("api_key" = ["admin"])))]
-pub async fn key(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
+pub async fn key(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
     Ok(HttpResponse::Ok().json(vault_view(&state).await?))
 }
 
 /// Open the vault keys that this passphrase opens.
 #[utoipa::path(post, path = "/key/unlock", tag = "admin", request_body = Passphrase, responses((status = 200, description = "The keys.", body = Vault)),
     security(("api_key" = ["admin"])))]
-pub async fn unlock(caller: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn unlock(caller: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
     let body = json::read::<Passphrase>(&request, payload).await?.body;
     vault::unlock(&state.portal, body.passphrase.0, caller.actor()).await?;
     Ok(HttpResponse::Ok().json(vault_view(&state).await?))
@@ -348,14 +348,14 @@ pub async fn unlock(caller: ApiCaller<Admin>, state: web::Data<State>, request: 
 /// The portal as a whole.
 #[utoipa::path(get, path = "/status", tag = "admin", responses((status = 200, description = "The state of things.", body = Status)),
     security(("api_key" = ["admin"])))]
-pub async fn status(_: ApiCaller<Admin>, state: web::Data<State>) -> Answer {
+pub async fn status(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
     Ok(HttpResponse::Ok().json(status_view(&state).await?))
 }
 
 /// Take the machine's present time for right, after a jump: purging by deadline goes on. Put a wrong time right first.
 #[utoipa::path(post, path = "/clock/accept", tag = "admin", request_body = Nothing,
     responses((status = 200, description = "The state of things.", body = Status)), security(("api_key" = ["admin"])))]
-pub async fn accept_clock(caller: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn accept_clock(caller: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
     json::read::<Nothing>(&request, payload).await?;
     vault::accept_clock(&state.portal, caller.actor()).await?;
     Ok(HttpResponse::Ok().json(status_view(&state).await?))
@@ -376,7 +376,7 @@ pub fn parse_scopes(texts: &[String]) -> Result<Vec<Scope>, Problem> {
     Ok(scopes)
 }
 
-pub async fn find_agent(state: &State, id: &str) -> Result<agent::Agent, Problem> {
+pub async fn find_agent(state: &AppState, id: &str) -> Result<agent::Agent, Problem> {
     let nobody = || Problem::not_found("There is no such agent.");
     state
         .portal
@@ -386,7 +386,7 @@ pub async fn find_agent(state: &State, id: &str) -> Result<agent::Agent, Problem
         .ok_or_else(nobody)
 }
 
-pub async fn revoke_key(state: &State, id: &str, by: agent::Actor) -> Result<agent::ApiKey, Problem> {
+pub async fn revoke_key(state: &AppState, id: &str, by: agent::Actor) -> Result<agent::ApiKey, Problem> {
     let nothing = || Problem::not_found("There is no such API key.");
     let id = ApiKeyId::parse(id).ok_or_else(nothing)?;
     let event = AuditEvent::new(state.portal.records.now(), by, "api_key.revoked").with("key", id);
@@ -427,7 +427,7 @@ pub fn key_view(key: &agent::ApiKey) -> ApiKey {
     }
 }
 
-pub async fn vault_view(state: &State) -> Result<Vault, Problem> {
+pub async fn vault_view(state: &AppState) -> Result<Vault, Problem> {
     let keys = vault::keys(&state.portal).await?.into_iter().map(|key| VaultKey {
         id: key.id.to_string(),
         suite: key.suite.name(),
@@ -450,7 +450,7 @@ pub async fn vault_view(state: &State) -> Result<Vault, Problem> {
     })
 }
 
-pub async fn status_view(state: &State) -> Result<Status, Problem> {
+pub async fn status_view(state: &AppState) -> Result<Status, Problem> {
     let portal = &state.portal;
     let erasing = portal.assurance.current();
     Ok(Status {

@@ -7,7 +7,7 @@ use fast_qr::{ECL, QRBuilder};
 use crate::domain::agent::Actor;
 use crate::domain::message::Template;
 use crate::domain::request::DocumentRequest;
-use crate::http::State;
+use crate::http::AppState;
 use crate::words::{self, Words};
 use crate::workflow::issue::{Code, Issued};
 use crate::workflow::message::{self, Message};
@@ -26,7 +26,7 @@ pub struct Handout {
     pub qr_svg: String,
 }
 
-pub async fn handout(state: &State, issued: &Issued) -> Result<Handout, WorkflowError> {
+pub async fn handout(state: &AppState, issued: &Issued) -> Result<Handout, WorkflowError> {
     let url = issued.url(&state.portal);
     let (message, reminder) = messages(state, &issued.request, &url).await?;
     Ok(Handout {
@@ -39,7 +39,7 @@ pub async fn handout(state: &State, issued: &Issued) -> Result<Handout, Workflow
 }
 
 /// The message and the reminder with the present link of a request, whose address the caller has in hand.
-pub async fn messages(state: &State, request: &TrustedRequest, url: &str) -> Result<(Message, Message), WorkflowError> {
+pub async fn messages(state: &AppState, request: &TrustedRequest, url: &str) -> Result<(Message, Message), WorkflowError> {
     let words = words(request);
     let template = template(state, request, words).await?;
     let note = terms::opened_message(&state.portal, request)?;
@@ -66,7 +66,7 @@ fn words(request: &DocumentRequest) -> &'static Words {
 }
 
 /// The company's own words for this kind, else for every kind.
-async fn template(state: &State, request: &DocumentRequest, words: &Words) -> Result<Option<Template>, WorkflowError> {
+async fn template(state: &AppState, request: &DocumentRequest, words: &Words) -> Result<Option<Template>, WorkflowError> {
     let records = &state.portal.records;
     match records.template(Some(&request.document), words.tag).await? {
         Some(own) => Ok(Some(own)),
@@ -76,7 +76,7 @@ async fn template(state: &State, request: &DocumentRequest, words: &Words) -> Re
 
 /// By mail, as the caller wished it; `to` was checked before anything was issued. The same wish twice has its effect once.
 pub async fn send(
-    state: &State,
+    state: &AppState,
     request: &TrustedRequest,
     letters: (&Message, &Message),
     to: &str,

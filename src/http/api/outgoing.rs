@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::domain::audit::AuditEvent;
 use crate::domain::dispatch::Dispatch;
 use crate::domain::id::{DispatchId, RequestId};
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::http::staff::{Admin, ApiCaller, Requests};
 use crate::workflow::hosted;
@@ -82,7 +82,7 @@ fn shown(dispatch: &Dispatch) -> DispatchView {
 /// The secret that proves to an application that an applicant was sent back by this portal. Each API key has its own.
 #[utoipa::path(get, path = "/return-key", tag = "requests",
     responses((status = 200, description = "The key. Keep it like the API key.", body = ReturnKey)), security(("api_key" = ["requests"])))]
-pub async fn return_key(caller: ApiCaller<Requests>, state: web::Data<State>) -> Answer {
+pub async fn return_key(caller: ApiCaller<Requests>, state: web::Data<AppState>) -> Answer {
     Ok(HttpResponse::Ok().json(ReturnKey {
         algorithm: "HMAC-SHA256",
         key: hosted::return_key(&state.portal, caller.key_id()),
@@ -95,7 +95,7 @@ pub async fn return_key(caller: ApiCaller<Requests>, state: web::Data<State>) ->
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
         ("limit" = Option<u16>, Query, description = "1 to 200, 50 unless given.", minimum = 1, maximum = 200)),
     responses((status = 200, description = "A page.", body = Dispatches)), security(("api_key" = ["admin"])))]
-pub async fn dispatches(_: ApiCaller<Admin>, state: web::Data<State>, request: HttpRequest) -> Answer {
+pub async fn dispatches(_: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Answer {
     let query = Query::of(&request, &["request", "cursor", "limit"])?;
     let of = query.parsed("request", RequestId::parse, "a request's id")?;
     let limit = query.number("limit", 1, PAGE_MAX)?.map_or(PAGE, usize::from);
@@ -111,7 +111,7 @@ pub async fn dispatches(_: ApiCaller<Admin>, state: web::Data<State>, request: H
     responses((status = 200, description = "It waits to be sent.", body = DispatchView)), security(("api_key" = ["admin"])))]
 pub async fn resend(
     caller: ApiCaller<Admin>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,

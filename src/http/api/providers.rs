@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::connectors::Missing;
 use crate::domain::delivery::ConfirmAt;
 use crate::domain::document::{ApplicantRef, ProviderName};
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::error::{PROBLEM_JSON, Problem};
 use crate::http::staff::{ApiCaller, Read};
 
@@ -63,7 +63,7 @@ pub struct WhoseMissing {
 /// The configured providers.
 #[utoipa::path(get, path = "/providers", tag = "providers",
     responses((status = 200, description = "All of them, by name.", body = ProviderList)), security(("api_key" = ["read"])))]
-pub async fn list(_: ApiCaller<Read>, state: web::Data<State>) -> Answer {
+pub async fn list(_: ApiCaller<Read>, state: web::Data<AppState>) -> Answer {
     Ok(HttpResponse::Ok().json(ProviderList { providers: all(&state) }))
 }
 
@@ -76,7 +76,7 @@ pub async fn list(_: ApiCaller<Read>, state: web::Data<State>) -> Answer {
             body = ProblemDocument, content_type = PROBLEM_JSON),
         (status = 503, description = "`provider.rate_limited`, `provider.unavailable`, `provider.busy`: ask later, after `Retry-After` where the provider said when.",
             body = ProblemDocument, content_type = PROBLEM_JSON)), security(("api_key" = ["read"])))]
-pub async fn missing(_: ApiCaller<Read>, state: web::Data<State>, path: web::Path<(String, String)>) -> Answer {
+pub async fn missing(_: ApiCaller<Read>, state: web::Data<AppState>, path: web::Path<(String, String)>) -> Answer {
     let (provider, applicant) = path.into_inner();
     answer(&state, &provider, &applicant).await
 }
@@ -92,7 +92,7 @@ pub async fn missing(_: ApiCaller<Read>, state: web::Data<State>, path: web::Pat
             body = ProblemDocument, content_type = PROBLEM_JSON)), security(("api_key" = ["read"])))]
 pub async fn ask_missing(
     _: ApiCaller<Read>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     provider: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -101,7 +101,7 @@ pub async fn ask_missing(
     answer(&state, &provider, &body.applicant).await
 }
 
-async fn answer(state: &State, provider: &str, applicant: &str) -> Answer {
+async fn answer(state: &AppState, provider: &str, applicant: &str) -> Answer {
     let missing = ask(state, provider, applicant).await?.into_iter().map(|m| MissingDocument {
         document: m.document.map(|d| d.to_string()),
         parts: m.parts.iter().map(ToString::to_string).collect(),
@@ -115,7 +115,7 @@ async fn answer(state: &State, provider: &str, applicant: &str) -> Answer {
 }
 
 /// Asks the provider itself.
-pub async fn ask(state: &State, provider: &str, applicant: &str) -> Result<Vec<Missing>, Problem> {
+pub async fn ask(state: &AppState, provider: &str, applicant: &str) -> Result<Vec<Missing>, Problem> {
     let connector = ProviderName::parse(provider)
         .and_then(|name| state.portal.providers.get(&name))
         .cloned();
@@ -130,7 +130,7 @@ pub async fn ask(state: &State, provider: &str, applicant: &str) -> Result<Vec<M
     Ok(connector.missing(&applicant).await?)
 }
 
-pub fn all(state: &State) -> Vec<Provider> {
+pub fn all(state: &AppState) -> Vec<Provider> {
     let now = state.portal.records.now();
     let one = |(name, connector): (&ProviderName, &std::sync::Arc<dyn crate::connectors::Connector>)| {
         let profile = connector.profile();

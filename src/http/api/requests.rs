@@ -8,7 +8,7 @@ use crate::domain::agent::{Actor, Team};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName};
 use crate::domain::id::RequestId;
 use crate::domain::request::{DocumentRequest, RequestState};
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::http::staff::{ApiCaller, Read, Requests};
 use crate::storage::{Cursor, Filter};
@@ -137,7 +137,7 @@ pub struct MailWish {
 }
 
 impl MailWish {
-    pub fn of(state: &State, to: Option<String>, remind: Option<bool>) -> Result<Self, Problem> {
+    pub fn of(state: &AppState, to: Option<String>, remind: Option<bool>) -> Result<Self, Problem> {
         let remind = remind.unwrap_or(false);
         match &to {
             Some(address) => mail::check_address(&state.portal, address)?,
@@ -148,7 +148,7 @@ impl MailWish {
     }
 
     /// Queues what was wished. The link is issued by now and must be shown, so what fails here is told beside it.
-    pub async fn send(&self, state: &State, issued: &Issued, handout: &Handout, by: Actor) -> Option<Mailed> {
+    pub async fn send(&self, state: &AppState, issued: &Issued, handout: &Handout, by: Actor) -> Option<Mailed> {
         let letters = (&handout.message, &handout.reminder);
         match send(state, &issued.request, letters, self.to.as_ref()?, self.remind, by).await {
             Ok(sent) => Some(Mailed::Queued(sent)),
@@ -272,7 +272,7 @@ pub struct Nothing {}
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
     responses((status = 201, description = "Issued. `Idempotency-Replayed: true` when it was issued before under this key.", body = IssuedRequest)),
     security(("api_key" = ["requests"])))]
-pub async fn issue(caller: ApiCaller<Requests>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn issue(caller: ApiCaller<Requests>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
     let read = json::read::<NewRequest>(&request, payload).await?;
     let client = json::client_key(&request, &caller, read.digest)?;
     let wish = MailWish::of(&state, read.body.email.clone(), read.body.remind)?;
@@ -292,7 +292,7 @@ pub async fn issue(caller: ApiCaller<Requests>, state: web::Data<State>, request
         ("limit" = Option<u16>, Query, description = "1 to 200, 50 unless given.", minimum = 1, maximum = 200),
     ),
     responses((status = 200, description = "A page.", body = RequestPage)), security(("api_key" = ["read"])))]
-pub async fn list(caller: ApiCaller<Read>, state: web::Data<State>, request: HttpRequest) -> Answer {
+pub async fn list(caller: ApiCaller<Read>, state: web::Data<AppState>, request: HttpRequest) -> Answer {
     let query = Query::of(
         &request,
         &["state", "provider", "applicant", "agent", "older_than", "cursor", "limit"],
@@ -313,11 +313,11 @@ pub async fn list(caller: ApiCaller<Read>, state: web::Data<State>, request: Htt
 /// The same list with the filter in the body: an applicant's reference then stands in no address, no access log and no browser history.
 #[utoipa::path(post, path = "/requests/search", tag = "requests", request_body = Search,
     responses((status = 200, description = "A page.", body = RequestPage)), security(("api_key" = ["read"])))]
-pub async fn search(caller: ApiCaller<Read>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub async fn search(caller: ApiCaller<Read>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
     page(&state, caller.teams(), json::read::<Search>(&request, payload).await?.body).await
 }
 
-async fn page(state: &State, teams: Option<Vec<Team>>, search: Search) -> Answer {
+async fn page(state: &AppState, teams: Option<Vec<Team>>, search: Search) -> Answer {
     let limit = search.limit.map_or(PAGE, usize::from);
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(query::wrong("limit", "a whole number from 1 to 200"));
@@ -334,7 +334,7 @@ async fn page(state: &State, teams: Option<Vec<Team>>, search: Search) -> Answer
 }
 
 /// Turns words into the store's filter; the applicant becomes a keyed index here and is not seen again.
-pub fn filter(state: &State, search: &Search) -> Result<(Filter, Option<Cursor>), Problem> {
+pub fn filter(state: &AppState, search: &Search) -> Result<(Filter, Option<Cursor>), Problem> {
     fn parsed<T>(
         text: &Option<String>,
         name: &'static str,
@@ -368,7 +368,7 @@ pub fn filter(state: &State, search: &Search) -> Result<(Filter, Option<Cursor>)
 /// One request with its timeline.
 #[utoipa::path(get, path = "/requests/{id}", tag = "requests", params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["read"])))]
-pub async fn show(_: ApiCaller<Read>, state: web::Data<State>, id: web::Path<String>) -> Answer {
+pub async fn show(_: ApiCaller<Read>, state: web::Data<AppState>, id: web::Path<String>) -> Answer {
     let found = terms::load(&state.portal, parse(&id)?).await?;
     Ok(HttpResponse::Ok().json(view::whole(&state.portal, &found).await?))
 }
@@ -378,7 +378,7 @@ pub async fn show(_: ApiCaller<Read>, state: web::Data<State>, id: web::Path<Str
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
 pub async fn extend(
     caller: ApiCaller<Requests>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -396,7 +396,7 @@ pub async fn extend(
     security(("api_key" = ["requests"])))]
 pub async fn reissue(
     caller: ApiCaller<Requests>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -415,7 +415,7 @@ pub async fn reissue(
     responses((status = 200, description = "The code, this once.", body = FreshPasscode)), security(("api_key" = ["requests"])))]
 pub async fn passcode(
     caller: ApiCaller<Requests>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -435,7 +435,7 @@ pub async fn passcode(
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
 pub async fn revoke(
     caller: ApiCaller<Requests>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -449,7 +449,7 @@ pub async fn revoke(
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
 pub async fn retry(
     caller: ApiCaller<Requests>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -463,7 +463,7 @@ pub async fn retry(
     responses((status = 200, description = "The request; the purge follows at once.", body = view::Request)), security(("api_key" = ["requests"])))]
 pub async fn purge(
     caller: ApiCaller<Requests>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -478,7 +478,7 @@ pub async fn purge(
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
 pub async fn mark_uploaded(
     caller: ApiCaller<Requests>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -498,11 +498,11 @@ async fn given_nothing(id: &str, request: &HttpRequest, payload: web::Payload) -
     Ok(id)
 }
 
-async fn acted(state: &State, request: DocumentRequest) -> Answer {
+async fn acted(state: &AppState, request: DocumentRequest) -> Answer {
     Ok(HttpResponse::Ok().json(view::whole(&state.portal, &request).await?))
 }
 
-async fn issued_answer(state: &State, issued: &Issued, wish: MailWish, by: Actor) -> Answer {
+async fn issued_answer(state: &AppState, issued: &Issued, wish: MailWish, by: Actor) -> Answer {
     let handout = handout(state, issued).await?;
     let mailed = wish.send(state, issued, &handout, by).await;
     let Handout {

@@ -1,30 +1,30 @@
-//! One's own account: password, second factors, recovery codes, sessions. What lets somebody in is changed only right after a proof ([`Fresh`]).
+//! One's own account: password, second factors, recovery codes, sessions. What lets somebody in is changed only right after a proof ([`RecentlyVerified`]).
 
 use actix_web::{HttpRequest, web};
 
 use crate::domain::agent::Entry;
 use crate::http::error::Problem;
 use crate::http::pages::console::{Notice, account as pages, factors as factor_pages};
-use crate::http::staff::{self, Csrf, Fresh, Own, SignedIn};
-use crate::http::{State, guard};
+use crate::http::staff::{self, Csrf, Own, RecentlyVerified, SignedIn};
+use crate::http::{AppState, guard};
 use crate::workflow::WorkflowError;
 use crate::workflow::sign_in::factor::{self, Codes, Second};
 use crate::workflow::sign_in::{self, Browser, Proof, Visitor, account, passkey};
 
 use super::form::Form;
-use super::session::{self, goodbye, here, next_of};
+use super::session::{self, goodbye, next_of, safe_redirect_path};
 use super::{Page, html, html_of, see};
 
 const THROTTLED: &str = "Too many tries. Wait a quarter of an hour, or ask an admin for a new password.";
 
-pub async fn page(who: SignedIn<Own>, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn page(who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let done = Notice::of(&request);
     Ok(html(own(&who, &state, &request, done, None).await?))
 }
 
 async fn own(
     who: &SignedIn<Own>,
-    state: &State,
+    state: &AppState,
     request: &HttpRequest,
     done: Option<Notice>,
     problem: Option<&Problem>,
@@ -34,9 +34,9 @@ async fn own(
 }
 
 /// Ends every session of the account and opens one fresh one here.
-pub async fn change_password(_: Csrf, who: SignedIn<Own>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn change_password(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
-    let address = guard::neighbourhood(guard::client_address(&request, &state));
+    let address = guard::rate_limit_key(guard::client_address(&request, &state));
     let again = async |problem: Problem| Ok(html_of(&problem, own(&who, &state, &request, None, Some(&problem)).await?));
     let visitor = Visitor {
         address,
@@ -58,19 +58,19 @@ pub async fn change_password(_: Csrf, who: SignedIn<Own>, state: web::Data<State
     Ok(answer)
 }
 
-pub async fn confirm_form(who: SignedIn<Own>, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn confirm_form(who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let offer = session::offer(&state, &request);
     Ok(html(factor_pages::confirm(&who, &state, &offer, &next_of(&request), None)))
 }
 
 /// A proof within a session: a code or a passkey, or the password where there is nothing else.
-pub async fn confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
-    let next = here(Some(form.text("next")));
+    let next = safe_redirect_path(Some(form.text("next")));
     let outcome = if who.agent.factors.any() {
         session::proven(&state, &who.live(), &form).await?
     } else {
-        let address = guard::neighbourhood(guard::client_address(&request, &state));
+        let address = guard::rate_limit_key(guard::client_address(&request, &state));
         match factor::by_password(&state.portal, &who.live(), form.raw("password"), address).await? {
             Second::Welcome { cookie } => Ok(cookie),
             Second::Wrong => Err(Problem::invalid("That is not your password.")),
@@ -89,17 +89,17 @@ pub async fn confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<State>, reque
     }
 }
 
-fn carry_on(state: &State, cookie: &str, next: &str) -> Page {
+fn carry_on(state: &AppState, cookie: &str, next: &str) -> Page {
     let mut answer = see(next);
-    session::add(&mut answer, &staff::welcome(&state.settings, cookie))?;
+    session::add(&mut answer, &staff::new_session_cookie(&state.settings, cookie))?;
     Ok(answer)
 }
 
-pub async fn begin_confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<State>) -> Page {
+pub async fn begin_confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>) -> Page {
     session::options(passkey::begin_proof(&state.portal, session::passkeys(&state)?, &who.agent)?)
 }
 
-pub async fn app_form(Fresh(who): Fresh<Own>, state: web::Data<State>) -> Page {
+pub async fn app_form(RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
     if who.agent.factors.totp.is_some() {
         return Ok(see("/account"));
     }
@@ -107,7 +107,13 @@ pub async fn app_form(Fresh(who): Fresh<Own>, state: web::Data<State>) -> Page {
     Ok(html(factor_pages::app(&who.agent, &state, &offer, None)?))
 }
 
-pub async fn enrol_app(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn enrol_app(
+    _: Csrf,
+    RecentlyVerified(who): RecentlyVerified<Own>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
     let form = Form::read(&request, payload).await?;
     let offer = factor::offered(&state.portal, &who.agent, form.text("offer"))
         .ok_or_else(|| Problem::malformed("This form is too old. Open it again."))?;
@@ -121,23 +127,23 @@ pub async fn enrol_app(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>,
 }
 
 /// To the recovery codes where there are some to be shown, else back.
-fn enrolled(who: &SignedIn<Own>, state: &State, cookie: &str, codes: &Codes, path: &str) -> Page {
+fn enrolled(who: &SignedIn<Own>, state: &AppState, cookie: &str, codes: &Codes, path: &str) -> Page {
     if codes.is_empty() {
         return carry_on(state, cookie, path);
     }
     let mut answer = html(factor_pages::codes(&who.agent, codes));
-    session::add(&mut answer, &staff::welcome(&state.settings, cookie))?;
+    session::add(&mut answer, &staff::new_session_cookie(&state.settings, cookie))?;
     Ok(answer)
 }
 
-pub async fn remove_app(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>) -> Page {
+pub async fn remove_app(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
     not_the_last(&who, &state, 1)?;
     factor::remove_totp(&state.portal, &who.agent).await?;
     Ok(see("/account?done=factor-removed"))
 }
 
 /// Where a second factor is demanded, the last one stays.
-fn not_the_last(who: &SignedIn<Own>, state: &State, fewer: usize) -> Result<(), Problem> {
+fn not_the_last(who: &SignedIn<Own>, state: &AppState, fewer: usize) -> Result<(), Problem> {
     let factors = &who.agent.factors;
     let have = usize::from(factors.totp.is_some()) + factors.passkeys.len();
     if state.portal.policy.require_second_factor && have <= fewer {
@@ -148,7 +154,7 @@ fn not_the_last(who: &SignedIn<Own>, state: &State, fewer: usize) -> Result<(), 
     Ok(())
 }
 
-pub async fn new_codes(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>) -> Page {
+pub async fn new_codes(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
     if !who.agent.factors.any() {
         return Ok(see("/account"));
     }
@@ -156,17 +162,23 @@ pub async fn new_codes(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>)
     Ok(html(factor_pages::codes(&who.agent, &codes)))
 }
 
-pub async fn passkey_form(Fresh(who): Fresh<Own>, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn passkey_form(RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     session::passkeys(&state)?;
     Ok(html(factor_pages::passkey(&who.agent, &session::offer(&state, &request), None)))
 }
 
-pub async fn begin_passkey(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>) -> Page {
+pub async fn begin_passkey(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
     let begun = passkey::begin_add(&state.portal, session::passkeys(&state)?, &who.agent)?;
     session::options(Some(begun))
 }
 
-pub async fn add_passkey(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn add_passkey(
+    _: Csrf,
+    RecentlyVerified(who): RecentlyVerified<Own>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
     let form = Form::read(&request, payload).await?;
     let passkeys = session::passkeys(&state)?;
     let (ceremony, answer) = (form.text("ceremony"), form.raw("credential"));
@@ -183,14 +195,20 @@ pub async fn add_passkey(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State
     ))
 }
 
-pub async fn remove_passkey(_: Csrf, Fresh(who): Fresh<Own>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn remove_passkey(
+    _: Csrf,
+    RecentlyVerified(who): RecentlyVerified<Own>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
     let form = Form::read(&request, payload).await?;
     not_the_last(&who, &state, 1)?;
     passkey::remove(&state.portal, &who.agent, form.text("passkey")).await?;
     Ok(see("/account?done=factor-removed"))
 }
 
-pub async fn end_session(_: Csrf, who: SignedIn<Own>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn end_session(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     if sign_in::end_own(&state.portal, &who.live(), form.text("session")).await? {
         Ok(see("/account?done=session-ended"))
@@ -199,7 +217,7 @@ pub async fn end_session(_: Csrf, who: SignedIn<Own>, state: web::Data<State>, r
     }
 }
 
-pub async fn end_all(_: Csrf, who: SignedIn<Own>, state: web::Data<State>) -> Page {
+pub async fn end_all(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>) -> Page {
     account::sign_out_everywhere(&state.portal, &who.agent, who.actor()).await?;
     goodbye(&state)
 }

@@ -4,31 +4,31 @@ use actix_web::{HttpRequest, web};
 use zeroize::Zeroizing;
 
 use crate::domain::agent::Agent;
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::api::admin as shared;
 use crate::http::api::json::Span;
 use crate::http::api::providers;
 use crate::http::error::Problem;
 use crate::http::pages::console::{Notice, admin as pages};
-use crate::http::staff::{Admin, Csrf, Fresh, SignedIn};
+use crate::http::staff::{Admin, Csrf, RecentlyVerified, SignedIn};
 use crate::workflow::sign_in::account::{self, shortest_password};
 use crate::workflow::{sign_in, vault};
 
 use super::form::Form;
 use super::{Names, Page, html, html_of, see};
 
-pub async fn overview(who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn overview(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     overview_page(&who, &state, Notice::of(&request), None).await
 }
 
-async fn overview_page(who: &SignedIn<Admin>, state: &State, notice: Option<Notice>, problem: Option<&Problem>) -> Page {
+async fn overview_page(who: &SignedIn<Admin>, state: &AppState, notice: Option<Notice>, problem: Option<&Problem>) -> Page {
     let status = shared::status_view(state).await?;
     let vault = shared::vault_view(state).await?;
     let page = pages::overview(&who.agent, &status, &vault, &providers::all(state), notice, problem);
     Ok(problem.map_or_else(|| html(page.clone()), |p| html_of(p, page.clone())))
 }
 
-pub async fn unlock(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn unlock(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let passphrase = Zeroizing::new(form.raw("passphrase").to_owned());
     match vault::unlock(&state.portal, passphrase, who.actor()).await {
@@ -37,12 +37,12 @@ pub async fn unlock(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, requ
     }
 }
 
-pub async fn accept_clock(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>) -> Page {
+pub async fn accept_clock(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>) -> Page {
     vault::accept_clock(&state.portal, who.actor()).await?;
     Ok(see("/admin?done=clock"))
 }
 
-pub async fn agents(who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn agents(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let agents = state.portal.records.agents().await?;
     Ok(html(pages::agents(
         shortest_password(&state.portal),
@@ -54,7 +54,13 @@ pub async fn agents(who: SignedIn<Admin>, state: web::Data<State>, request: Http
     )))
 }
 
-pub async fn add_agent(_: Csrf, Fresh(who): Fresh<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn add_agent(
+    _: Csrf,
+    RecentlyVerified(who): RecentlyVerified<Admin>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
     let form = Form::read(&request, payload).await?;
     let added = async {
         let role = shared::parse_role(form.text("role"))?;
@@ -76,13 +82,13 @@ pub async fn add_agent(_: Csrf, Fresh(who): Fresh<Admin>, state: web::Data<State
     }
 }
 
-pub async fn agent(who: SignedIn<Admin>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest) -> Page {
+pub async fn agent(who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>, request: HttpRequest) -> Page {
     let other = shared::find_agent(&state, &id).await?;
     let shortest = shortest_password(&state.portal);
     Ok(html(pages::agent(shortest, &who.agent, &other, Notice::of(&request), None)))
 }
 
-fn agent_again(who: &SignedIn<Admin>, state: &State, other: &Agent, problem: &Problem) -> Page {
+fn agent_again(who: &SignedIn<Admin>, state: &AppState, other: &Agent, problem: &Problem) -> Page {
     let shortest = shortest_password(&state.portal);
     Ok(html_of(problem, pages::agent(shortest, &who.agent, other, None, Some(problem))))
 }
@@ -90,8 +96,8 @@ fn agent_again(who: &SignedIn<Admin>, state: &State, other: &Agent, problem: &Pr
 /// Nobody changes their own role: an admin who would lock themselves out needs another one to do it.
 pub async fn change_role(
     _: Csrf,
-    Fresh(who): Fresh<Admin>,
-    state: web::Data<State>,
+    RecentlyVerified(who): RecentlyVerified<Admin>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -113,7 +119,12 @@ pub async fn change_role(
 }
 
 /// Only right after a proof, and not for oneself: that would make the factor worth nothing.
-pub async fn reset_factors(_: Csrf, Fresh(who): Fresh<Admin>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn reset_factors(
+    _: Csrf,
+    RecentlyVerified(who): RecentlyVerified<Admin>,
+    state: web::Data<AppState>,
+    id: web::Path<String>,
+) -> Page {
     let other = shared::find_agent(&state, &id).await?;
     if other.id == who.agent.id {
         return Err(Problem::conflict("You cannot reset your own second factor. Another admin can.").into());
@@ -124,8 +135,8 @@ pub async fn reset_factors(_: Csrf, Fresh(who): Fresh<Admin>, state: web::Data<S
 
 pub async fn reset_password(
     _: Csrf,
-    Fresh(who): Fresh<Admin>,
-    state: web::Data<State>,
+    RecentlyVerified(who): RecentlyVerified<Admin>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -138,7 +149,7 @@ pub async fn reset_password(
     }
 }
 
-pub async fn disable(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn disable(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let agent = shared::find_agent(&state, &id).await?;
     if agent.id == who.agent.id {
         return Err(Problem::conflict("You cannot disable yourself. Another admin can.").into());
@@ -149,13 +160,19 @@ pub async fn disable(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, id:
     Ok(see("/admin/agents?done=disabled"))
 }
 
-pub async fn keys(who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn keys(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let keys = state.portal.records.api_keys().await?;
     Ok(html(pages::keys(&who.agent, &keys, &Form::default(), Notice::of(&request), None)))
 }
 
 /// The answer shows the secret, this once. A reload makes another key rather than showing this one again.
-pub async fn add_key(_: Csrf, Fresh(who): Fresh<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn add_key(
+    _: Csrf,
+    RecentlyVerified(who): RecentlyVerified<Admin>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
     let form = Form::read(&request, payload).await?;
     let made = async {
         let scopes = shared::parse_scopes(&form.all("scope"))?;
@@ -181,7 +198,7 @@ pub async fn add_key(_: Csrf, Fresh(who): Fresh<Admin>, state: web::Data<State>,
     }
 }
 
-pub async fn revoke_page(who: SignedIn<Admin>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn revoke_page(who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let keys = state.portal.records.api_keys().await?;
     let key = keys
         .into_iter()
@@ -191,7 +208,7 @@ pub async fn revoke_page(who: SignedIn<Admin>, state: web::Data<State>, id: web:
     Ok(html(pages::revoke(&who.agent, &key, names.of_actor(&id))))
 }
 
-pub async fn revoke_key(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn revoke_key(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     shared::revoke_key(&state, &id, who.actor()).await?;
     Ok(see("/admin/keys?done=key-revoked"))
 }

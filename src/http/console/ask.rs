@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, web};
 
 use crate::domain::token::PlainToken;
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::api::handout::{self, Sent, handout, messages};
 use crate::http::api::json::Span;
 use crate::http::api::providers;
@@ -18,11 +18,11 @@ use crate::workflow::terms;
 use super::form::{Form, once};
 use super::{Page, html, html_of, see};
 
-pub async fn form(who: SignedIn<Requests>, state: web::Data<State>) -> Page {
+pub async fn form(who: SignedIn<Requests>, state: web::Data<AppState>) -> Page {
     Ok(html(pages::form(&who.agent, &state, &Form::default(), &once()?, None)))
 }
 
-pub async fn issue(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn issue(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     if form.ticked("prefill") {
         return Ok(html(pages::form(&who.agent, &state, &form, &once()?, None)));
@@ -71,7 +71,7 @@ fn span(form: &Form) -> Result<Option<Span>, Problem> {
 pub async fn reissue(
     _: Csrf,
     who: SignedIn<Requests>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -90,7 +90,7 @@ pub async fn reissue(
 pub async fn send(
     _: Csrf,
     who: SignedIn<Requests>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -120,17 +120,17 @@ pub async fn send(
     }
 }
 
-pub async fn passcode(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn passcode(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let (request, code) = issue::fresh_passcode(&state.portal, parse(&id)?, who.actor()).await?;
     Ok(html(pages::fresh_code(&who.agent, &request, &code)))
 }
 
-pub async fn missing_form(who: SignedIn<Requests>, state: web::Data<State>) -> Page {
+pub async fn missing_form(who: SignedIn<Requests>, state: web::Data<AppState>) -> Page {
     Ok(html(pages::missing(&who.agent, &state, &Form::default(), None, None)))
 }
 
 /// The applicant's reference comes in the body, so it stands in no address and no log.
-pub async fn missing(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn missing(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     match providers::ask(&state, form.text("provider"), form.text("applicant")).await {
         Ok(missing) => {

@@ -6,7 +6,7 @@ use futures_util::stream;
 
 use crate::domain::audit::AuditEntry;
 use crate::domain::id::RequestId;
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::api::query::Query;
 use crate::http::api::view;
 use crate::http::pages::console::actions::action_words;
@@ -23,7 +23,7 @@ const STEP: u64 = 500;
 const LOOK: u64 = 20_000;
 const EXPORT_STEP: usize = 500;
 
-pub async fn page(who: SignedIn<Audit>, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn page(who: SignedIn<Audit>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let query = Query::of(&request, &["before", "action", "actor", "request", "done"])?;
     let newest = state.portal.records.last_entry().await?.map_or(0, |e| e.sequence);
     let before = query
@@ -112,7 +112,7 @@ async fn find(portal: &Portal, search: &Search, names: &Names, before: u64) -> R
 }
 
 /// One JSON object per line, oldest first, never in memory as a whole. `nightdrop audit verify` reads it.
-pub async fn export(_: SignedIn<Audit>, state: web::Data<State>) -> Page {
+pub async fn export(_: SignedIn<Audit>, state: web::Data<AppState>) -> Page {
     let lines = stream::try_unfold((state, 0), |(state, after)| async move {
         let entries = state.portal.records.entries(after, EXPORT_STEP).await.map_err(|e| {
             tracing::error!(error = %e, "the audit export was cut off");

@@ -6,7 +6,7 @@ use crate::domain::agent::Actor;
 use crate::domain::audit::AuditEvent;
 use crate::domain::document::DocumentKind;
 use crate::domain::message::{Template, faults};
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::api::handout::label;
 use crate::http::api::query::{Query, wrong};
 use crate::http::error::Problem;
@@ -19,7 +19,7 @@ use crate::workflow::message::{self, Message};
 use super::form::Form;
 use super::{Page, html, html_of, see};
 
-pub async fn list(who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn list(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let own = state.portal.records.templates().await?;
     Ok(html(pages::list(&who.agent, &state, &own, Notice::of(&request))))
 }
@@ -31,7 +31,7 @@ pub struct Which {
 }
 
 impl Which {
-    fn of(state: &State, document: &str, language: &str) -> Result<Self, Problem> {
+    fn of(state: &AppState, document: &str, language: &str) -> Result<Self, Problem> {
         let kind = match document {
             "" => None,
             name => Some(
@@ -47,14 +47,14 @@ impl Which {
         Ok(Self { document: kind, words })
     }
 
-    pub fn label<'a>(&'a self, state: &'a State) -> &'a str {
+    pub fn label<'a>(&'a self, state: &'a AppState) -> &'a str {
         self.document
             .as_ref()
             .map_or("Every document", |kind| label(&state.portal, kind, "en"))
     }
 }
 
-pub async fn form(who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn form(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let query = Query::of(&request, &["document", "language"])?;
     let which = Which::of(
         &state,
@@ -79,7 +79,7 @@ pub async fn form(who: SignedIn<Admin>, state: web::Data<State>, request: HttpRe
 }
 
 /// Preview, save or drop, by the button that was pressed.
-pub async fn keep(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn keep(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let which = Which::of(&state, form.text("document"), form.text("language"))?;
     let records = &state.portal.records;
@@ -134,7 +134,7 @@ fn template(which: &Which, subject: &str, body: &str, now: time::OffsetDateTime,
 }
 
 /// As an applicant would get it, with everything in it that may be.
-fn preview(state: &State, which: &Which, subject: &str, body: &str, by: Actor) -> Message {
+fn preview(state: &AppState, which: &Which, subject: &str, body: &str, by: Actor) -> Message {
     let now = state.portal.records.now();
     let portal = &state.portal.policy.public_url;
     let url = format!("{portal}/d/…");

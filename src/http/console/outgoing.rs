@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, web};
 
 use crate::domain::audit::AuditEvent;
 use crate::domain::id::DispatchId;
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::api::query::{Query, write_cursor};
 use crate::http::error::Problem;
 use crate::http::pages::console::{Notice, outgoing as pages};
@@ -16,14 +16,14 @@ use super::{Page, html, see};
 
 const PAGE: usize = 50;
 
-pub async fn list(who: SignedIn<Admin>, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn list(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let query = Query::of(&request, &["cursor", "done"])?;
     let page = state.portal.records.dispatches(None, query.cursor(&state.portal)?, PAGE).await?;
     let next = page.next.map(|c| write_cursor(&state.portal, c)).transpose()?;
     Ok(html(pages::list(&who.agent, &state, &page.dispatches, next, Notice::of(&request))))
 }
 
-pub async fn resend(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn resend(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let missing = || Problem::not_found("There is nothing to send again.");
     let id = DispatchId::parse(&id).ok_or_else(missing)?;
     let event = AuditEvent::new(state.portal.records.now(), who.actor(), "webhook.resent").with("webhook", id);
@@ -32,12 +32,12 @@ pub async fn resend(_: Csrf, who: SignedIn<Admin>, state: web::Data<State>, id: 
     Ok(see("/admin/outgoing?done=resent"))
 }
 
-pub async fn notices(who: SignedIn<Read>, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn notices(who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let wishes = state.portal.records.wishes(who.agent.id).await?;
     Ok(html(pages::notices(&who.agent, &state, wishes, Notice::of(&request))))
 }
 
-pub async fn set_notices(_: Csrf, who: SignedIn<Read>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn set_notices(_: Csrf, who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let wishes = Wishes {
         arrived: form.ticked("arrived"),

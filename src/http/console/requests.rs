@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::domain::id::RequestId;
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::api::audit::newest;
 use crate::http::api::json::Span;
 use crate::http::api::query::{Query, write_cursor};
@@ -24,7 +24,7 @@ const PAGE: usize = 50;
 /// Webhooks and mails that a request's page shows.
 const TOLD: usize = 30;
 
-pub async fn list(who: SignedIn<Read>, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn list(who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let query = Query::of(&request, &["state", "provider", "agent", "older_than", "cursor", "done"])?;
     let text = |name| query.text(name).map(str::to_owned);
     let search = Search {
@@ -39,7 +39,7 @@ pub async fn list(who: SignedIn<Read>, state: web::Data<State>, request: HttpReq
 }
 
 /// Without an applicant this is an address like any other; with one it stays a POST.
-pub async fn search(_: Csrf, who: SignedIn<Read>, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn search(_: Csrf, who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let search = Search {
         state: form.filled("state"),
@@ -68,7 +68,7 @@ pub async fn search(_: Csrf, who: SignedIn<Read>, state: web::Data<State>, reque
     listed(&who, &state, search).await
 }
 
-async fn listed(who: &SignedIn<Read>, state: &State, search: Search) -> Page {
+async fn listed(who: &SignedIn<Read>, state: &AppState, search: Search) -> Page {
     let names = Names::of(state).await?;
     let (wanted, after) = match filter(state, &search) {
         Ok((wanted, after)) => (
@@ -90,7 +90,7 @@ async fn listed(who: &SignedIn<Read>, state: &State, search: Search) -> Page {
     Ok(html(pages::list(&who.agent, state, &search, &page.requests, next, &names, None)))
 }
 
-pub async fn show(who: SignedIn<Read>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest) -> Page {
+pub async fn show(who: SignedIn<Read>, state: web::Data<AppState>, id: web::Path<String>, request: HttpRequest) -> Page {
     let found = terms::load(&state.portal, parse(&id)?).await?;
     let whole = view::whole(&state.portal, &found).await?;
     let message = terms::opened_message(&state.portal, &found)?;
@@ -109,7 +109,7 @@ pub async fn show(who: SignedIn<Read>, state: web::Data<State>, id: web::Path<St
 pub async fn extend(
     _: Csrf,
     who: SignedIn<Requests>,
-    state: web::Data<State>,
+    state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
     payload: web::Payload,
@@ -121,25 +121,25 @@ pub async fn extend(
     Ok(back(id, done.map(drop), "extended")?)
 }
 
-pub async fn retry(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn retry(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let id = parse(&id)?;
     Ok(back(id, issue::retry(&state.portal, id, who.actor()).await.map(drop), "retried")?)
 }
 
-pub async fn revoke_page(who: SignedIn<Requests>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn revoke_page(who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     confirm(&who, &state, &id, Confirm::Revoke).await
 }
 
-pub async fn revoke(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn revoke(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let id = parse(&id)?;
     Ok(back(id, issue::revoke(&state.portal, id, who.actor()).await.map(drop), "revoked")?)
 }
 
-pub async fn purge_page(who: SignedIn<Requests>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn purge_page(who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     confirm(&who, &state, &id, Confirm::Purge).await
 }
 
-pub async fn purge(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn purge(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let id = parse(&id)?;
     Ok(back(
         id,
@@ -148,12 +148,12 @@ pub async fn purge(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, id
     )?)
 }
 
-pub async fn uploaded_page(who: SignedIn<Requests>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn uploaded_page(who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     confirm(&who, &state, &id, Confirm::Uploaded).await
 }
 
 /// For a provider that is served by hand this is its handler's word; for any other one it is an agent's who knows better.
-pub async fn mark_uploaded(_: Csrf, who: SignedIn<Requests>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn mark_uploaded(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let id = parse(&id)?;
     let found = terms::load(&state.portal, id).await?;
     if by_hand(&state, &found) && !who.may::<Manual>() {
@@ -168,17 +168,17 @@ pub async fn mark_uploaded(_: Csrf, who: SignedIn<Requests>, state: web::Data<St
     )?)
 }
 
-pub fn by_hand(state: &State, request: &crate::domain::request::DocumentRequest) -> bool {
+pub fn by_hand(state: &AppState, request: &crate::domain::request::DocumentRequest) -> bool {
     crate::workflow::hand_over::by_hand(&state.portal, request)
 }
 
-pub async fn receipt(who: SignedIn<Read>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn receipt(who: SignedIn<Read>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let found = terms::load(&state.portal, parse(&id)?).await?;
     let newest = newest(&state, &found).await?;
     Ok(html(pages::receipt(&who.agent, &state, &found, &newest.receipt, &newest.text)))
 }
 
-pub async fn receipt_text(_: SignedIn<Read>, state: web::Data<State>, id: web::Path<String>) -> Page {
+pub async fn receipt_text(_: SignedIn<Read>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let found = terms::load(&state.portal, parse(&id)?).await?;
     let newest = newest(&state, &found).await?;
     Ok(HttpResponse::Ok()
@@ -190,7 +190,7 @@ pub async fn receipt_text(_: SignedIn<Read>, state: web::Data<State>, id: web::P
         .body(newest.text))
 }
 
-async fn confirm(who: &SignedIn<Requests>, state: &State, id: &str, what: Confirm) -> Page {
+async fn confirm(who: &SignedIn<Requests>, state: &AppState, id: &str, what: Confirm) -> Page {
     let found = terms::load(&state.portal, parse(id)?).await?;
     Ok(html(pages::confirm(&who.agent, state, &found, what)))
 }

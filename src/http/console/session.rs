@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::domain::agent::{Agent, Session};
 use crate::http::error::Problem;
 use crate::http::pages::console::account as pages;
-use crate::http::staff::{self, Csrf, Turned};
-use crate::http::{State, guard};
+use crate::http::staff::{self, AuthRedirect, Csrf};
+use crate::http::{AppState, guard};
 use crate::workflow::sign_in::factor::{self, Second};
 use crate::workflow::sign_in::passkey::{self, Begun, Passkeys};
 use crate::workflow::sign_in::{self, Browser, End, Live, SignIn, Visitor, known};
@@ -24,7 +24,7 @@ const CODE_THROTTLED: &str = "Too many tries. Wait a few minutes.";
 const CODES_CLOSED: &str = "Too many codes were wrong: codes of the app are not taken any more. Use a passkey or a recovery code, or ask an admin to reset your second factor.";
 const PASSKEY_REFUSED: &str = "This passkey could not be used here.";
 
-pub async fn form(state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn form(state: web::Data<AppState>, request: HttpRequest) -> Page {
     Ok(html(pages::sign_in(&state, &offer(&state, &request), "", &next_of(&request), None)))
 }
 
@@ -34,13 +34,13 @@ pub fn next_of(request: &HttpRequest) -> String {
     let next = next
         .and_then(|q| q.into_inner().into_iter().find(|(n, _)| n == "next"))
         .map(|(_, v)| v);
-    here(next.as_deref()).to_owned()
+    safe_redirect_path(next.as_deref()).to_owned()
 }
 
-pub async fn sign_in(_: Csrf, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn sign_in(_: Csrf, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
-    let (email, next) = (form.text("email"), here(Some(form.text("next"))));
-    let address = guard::neighbourhood(guard::client_address(&request, &state));
+    let (email, next) = (form.text("email"), safe_redirect_path(Some(form.text("next"))));
+    let address = guard::rate_limit_key(guard::client_address(&request, &state));
     let again = |problem: Problem| {
         Ok(html_of(
             &problem,
@@ -50,12 +50,12 @@ pub async fn sign_in(_: Csrf, state: web::Data<State>, request: HttpRequest, pay
     let mark = staff::known_cookie(&request, &state.settings);
     let browser = mark.as_ref().map_or(Browser::Stranger, |mark| Browser::Marked(mark));
     match sign_in::sign_in(&state.portal, email, form.raw("password"), Visitor { address, browser }).await? {
-        SignIn::Welcome { cookie, .. } => welcome(&state, &request, &cookie, next).await,
+        SignIn::Welcome { cookie, .. } => signed_in_page(&state, &request, &cookie, next).await,
         SignIn::Half { cookie } => {
             end_old(&state, &request, End::NewSignIn).await?;
             let mut answer = see(&second_path(next));
             add(&mut answer, &staff::farewell(&state.settings))?;
-            add(&mut answer, &staff::half_welcome(&state.settings, &cookie))?;
+            add(&mut answer, &staff::pending_cookie(&state.settings, &cookie))?;
             Ok(answer)
         }
         SignIn::Refused => again(Problem::forbidden(REFUSED)),
@@ -68,19 +68,19 @@ pub fn second_path(next: &str) -> String {
     format!("/sign-in/second?next={escaped}")
 }
 
-pub async fn second_form(state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn second_form(state: web::Data<AppState>, request: HttpRequest) -> Page {
     let live = half(&state, &request).await?;
     Ok(html(pages::second(&offer(&state, &request), &live.agent, &next_of(&request), None)))
 }
 
 /// The second half of a sign-in: a code, or a passkey's answer.
-pub async fn second(_: Csrf, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn second(_: Csrf, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let live = half(&state, &request).await?;
-    let next = here(Some(form.text("next")));
+    let next = safe_redirect_path(Some(form.text("next")));
     match proven(&state, &live, &form).await? {
         Ok(cookie) => {
-            let mut answer = welcome(&state, &request, &cookie, next).await?;
+            let mut answer = signed_in_page(&state, &request, &cookie, next).await?;
             add(&mut answer, &staff::half_farewell(&state.settings))?;
             Ok(answer)
         }
@@ -91,15 +91,15 @@ pub async fn second(_: Csrf, state: web::Data<State>, request: HttpRequest, payl
     }
 }
 
-async fn half(state: &State, request: &HttpRequest) -> Result<Live, Turned> {
+async fn half(state: &AppState, request: &HttpRequest) -> Result<Live, AuthRedirect> {
     let Some(cookie) = staff::half_cookie(request, &state.settings) else {
-        return Err(Turned::SignIn(None));
+        return Err(AuthRedirect::SignIn(None));
     };
-    sign_in::half(&state.portal, &cookie).await?.ok_or(Turned::SignIn(None))
+    sign_in::half(&state.portal, &cookie).await?.ok_or(AuthRedirect::SignIn(None))
 }
 
 /// What a form proves with: a passkey's answer where there is one, else a code. The new cookie, or what is wrong.
-pub async fn proven(state: &State, live: &Live, form: &Form) -> Result<Result<zeroize::Zeroizing<String>, Problem>, Turned> {
+pub async fn proven(state: &AppState, live: &Live, form: &Form) -> Result<Result<zeroize::Zeroizing<String>, Problem>, AuthRedirect> {
     let (second, refused) = if form.ticked("credential") {
         let passkeys = passkeys(state)?;
         let second = passkey::prove(&state.portal, passkeys, live, form.text("ceremony"), form.raw("credential")).await?;
@@ -115,7 +115,7 @@ pub async fn proven(state: &State, live: &Live, form: &Form) -> Result<Result<ze
     })
 }
 
-pub fn passkeys(state: &State) -> Result<&Passkeys, Problem> {
+pub fn passkeys(state: &AppState) -> Result<&Passkeys, Problem> {
     state
         .passkeys
         .as_ref()
@@ -131,7 +131,7 @@ pub enum Offer {
     Nowhere,
 }
 
-pub fn offer(state: &State, request: &HttpRequest) -> Offer {
+pub fn offer(state: &AppState, request: &HttpRequest) -> Offer {
     let Some(own) = state.passkeys.as_ref().and(state.settings.console()) else {
         return Offer::Nowhere;
     };
@@ -153,8 +153,8 @@ fn is_at(origin: &str, host: &str) -> bool {
 }
 
 /// Whether this address may try to sign in at all just now: what follows costs us work, or a line of the audit log.
-pub fn may_try(state: &State, request: &HttpRequest) -> Result<(), Problem> {
-    let address = guard::neighbourhood(guard::client_address(request, state));
+pub fn may_try(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
+    let address = guard::rate_limit_key(guard::client_address(request, state));
     match state.portal.throttle.allows_address(address) {
         true => Ok(()),
         false => Err(Problem::too_many("Too many tries to sign in from your connection. Wait a minute.").after(60)),
@@ -162,7 +162,7 @@ pub fn may_try(state: &State, request: &HttpRequest) -> Result<(), Problem> {
 }
 
 /// Options for the browser: for the owner of half a session their own passkeys, for a stranger whatever the authenticator knows.
-pub async fn begin_passkey(_: Csrf, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn begin_passkey(_: Csrf, state: web::Data<AppState>, request: HttpRequest) -> Page {
     may_try(&state, &request)?;
     let passkeys = passkeys(&state)?;
     let live = match staff::half_cookie(&request, &state.settings) {
@@ -182,13 +182,13 @@ pub fn options(begun: Option<Begun>) -> Page {
 }
 
 /// Signing in with nothing but a passkey.
-pub async fn passkey(_: Csrf, state: web::Data<State>, request: HttpRequest, payload: web::Payload) -> Page {
+pub async fn passkey(_: Csrf, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     may_try(&state, &request)?;
     let form = Form::read(&request, payload).await?;
-    let next = here(Some(form.text("next")));
+    let next = safe_redirect_path(Some(form.text("next")));
     let done = passkey::sign_in(&state.portal, passkeys(&state)?, form.text("ceremony"), form.raw("credential")).await?;
     match done {
-        Some(cookie) => welcome(&state, &request, &cookie, next).await,
+        Some(cookie) => signed_in_page(&state, &request, &cookie, next).await,
         None => {
             let problem = Problem::forbidden(PASSKEY_REFUSED);
             Ok(html_of(
@@ -200,7 +200,7 @@ pub async fn passkey(_: Csrf, state: web::Data<State>, request: HttpRequest, pay
 }
 
 /// A whole session begins here; the one whose cookie came along ends.
-pub async fn welcome(state: &State, request: &HttpRequest, cookie: &str, next: &str) -> Page {
+pub async fn signed_in_page(state: &AppState, request: &HttpRequest, cookie: &str, next: &str) -> Page {
     end_old(state, request, End::NewSignIn).await?;
     let mut answer = see(next);
     greet(state, &mut answer, cookie).await?;
@@ -208,15 +208,18 @@ pub async fn welcome(state: &State, request: &HttpRequest, cookie: &str, next: &
 }
 
 /// The cookie of a session, and the mark by which its browser is known next time.
-pub async fn greet(state: &State, answer: &mut HttpResponse, cookie: &str) -> Result<(), Turned> {
-    add(answer, &staff::welcome(&state.settings, cookie))?;
+pub async fn greet(state: &AppState, answer: &mut HttpResponse, cookie: &str) -> Result<(), AuthRedirect> {
+    add(answer, &staff::new_session_cookie(&state.settings, cookie))?;
     if let Some(live) = sign_in::session(&state.portal, cookie).await? {
-        add(answer, &staff::known(&state.settings, &known::mark(&state.portal, &live.agent)?))?;
+        add(
+            answer,
+            &staff::trusted_browser_cookie(&state.settings, &known::mark(&state.portal, &live.agent)?),
+        )?;
     }
     Ok(())
 }
 
-pub(super) async fn end_old(state: &State, request: &HttpRequest, why: End) -> Result<(), Turned> {
+pub(super) async fn end_old(state: &AppState, request: &HttpRequest, why: End) -> Result<(), AuthRedirect> {
     for old in [
         staff::session_cookie(request, &state.settings),
         staff::half_cookie(request, &state.settings),
@@ -229,12 +232,12 @@ pub(super) async fn end_old(state: &State, request: &HttpRequest, why: End) -> R
     Ok(())
 }
 
-pub async fn sign_out(_: Csrf, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn sign_out(_: Csrf, state: web::Data<AppState>, request: HttpRequest) -> Page {
     end_old(&state, &request, End::SignOut).await?;
     goodbye(&state)
 }
 
-pub fn goodbye(state: &State) -> Page {
+pub fn goodbye(state: &AppState) -> Page {
     let mut answer = see("/sign-in");
     add(&mut answer, &staff::farewell(&state.settings))?;
     add(&mut answer, &staff::half_farewell(&state.settings))?;
@@ -257,7 +260,7 @@ pub fn only_password(agent: &Agent, session: &Session) -> bool {
 }
 
 /// Only a path of this very console is gone back to.
-pub fn here(next: Option<&str>) -> &str {
+pub fn safe_redirect_path(next: Option<&str>) -> &str {
     let fits = |path: &str| path.starts_with('/') && !path.starts_with("//") && path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
     next.filter(|path| fits(path)).unwrap_or("/")
 }
@@ -289,7 +292,7 @@ mod tests {
     #[test]
     fn nobody_is_sent_to_another_site() {
         for good in ["/", "/requests/req_1", "/audit?after=5"] {
-            assert_eq!(super::here(Some(good)), good);
+            assert_eq!(super::safe_redirect_path(Some(good)), good);
         }
         for bad in [
             "//evil.example",
@@ -301,7 +304,7 @@ mod tests {
             "/\r\nx",
             "\\/x",
         ] {
-            assert_eq!(super::here(Some(bad)), "/", "{bad}");
+            assert_eq!(super::safe_redirect_path(Some(bad)), "/", "{bad}");
         }
     }
 }

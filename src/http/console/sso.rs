@@ -3,33 +3,33 @@
 
 use actix_web::{HttpRequest, web};
 
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::http::pages::console::account as pages;
 use crate::http::staff;
 use crate::workflow::sign_in::End;
 use crate::workflow::sign_in::sso::{self, Arrival, Return, SingleSignOn};
 
-use super::session::{self, add, end_old, here, may_try, next_of, second_path, welcome};
+use super::session::{self, add, end_old, may_try, next_of, safe_redirect_path, second_path, signed_in_page};
 use super::{Page, html_of, see};
 
 const REFUSED: &str = "This sign-in was not accepted. Ask an admin whether your account is set up here.";
 const UNREACHABLE: &str = "The company’s sign-in cannot be reached. Try again, or use your password.";
 
-fn provider(state: &State) -> Result<&SingleSignOn, Problem> {
+fn provider(state: &AppState) -> Result<&SingleSignOn, Problem> {
     state
         .sso
         .as_ref()
         .ok_or_else(|| Problem::not_found("There is nothing at this address."))
 }
 
-pub async fn depart(state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn depart(state: web::Data<AppState>, request: HttpRequest) -> Page {
     may_try(&state, &request)?;
     let next = next_of(&request);
     match sso::depart(&state.portal, provider(&state)?, &next).await? {
         Some(away) => {
             let mut answer = see(&away.address);
-            add(&mut answer, &staff::away(&state.settings, &away.cookie))?;
+            add(&mut answer, &staff::sso_state_cookie(&state.settings, &away.cookie))?;
             Ok(answer)
         }
         None => {
@@ -42,14 +42,14 @@ pub async fn depart(state: web::Data<State>, request: HttpRequest) -> Page {
     }
 }
 
-pub async fn arrive(state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn arrive(state: web::Data<AppState>, request: HttpRequest) -> Page {
     may_try(&state, &request)?;
     let provider = provider(&state)?;
     let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
         .map_err(|_| Problem::malformed("The address cannot be read."))?
         .into_inner();
     let one = |name: &str| query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-    let cookie = staff::away_cookie(&request, &state.settings);
+    let cookie = staff::sso_state_cookie_value(&request, &state.settings);
     let back = Return {
         cookie: cookie.as_deref().map_or("", String::as_str),
         code: one("code").unwrap_or_default(),
@@ -57,12 +57,12 @@ pub async fn arrive(state: web::Data<State>, request: HttpRequest) -> Page {
         issuer: one("iss"),
     };
     let mut answer = match sso::arrive(&state.portal, provider, back).await? {
-        Arrival::Welcome { cookie, next } => welcome(&state, &request, &cookie, here(Some(&next))).await?,
+        Arrival::Welcome { cookie, next } => signed_in_page(&state, &request, &cookie, safe_redirect_path(Some(&next))).await?,
         Arrival::Half { cookie, next } => {
             end_old(&state, &request, End::NewSignIn).await?;
-            let mut answer = see(&second_path(here(Some(&next))));
+            let mut answer = see(&second_path(safe_redirect_path(Some(&next))));
             add(&mut answer, &staff::farewell(&state.settings))?;
-            add(&mut answer, &staff::half_welcome(&state.settings, &cookie))?;
+            add(&mut answer, &staff::pending_cookie(&state.settings, &cookie))?;
             answer
         }
         Arrival::Refused => {
@@ -73,6 +73,6 @@ pub async fn arrive(state: web::Data<State>, request: HttpRequest) -> Page {
             )
         }
     };
-    add(&mut answer, &staff::away_farewell(&state.settings))?;
+    add(&mut answer, &staff::sso_state_farewell(&state.settings))?;
     Ok(answer)
 }

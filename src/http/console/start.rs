@@ -5,7 +5,7 @@ use time::Duration;
 
 use crate::domain::agent::{Role, Team, sees};
 use crate::domain::request::{DocumentRequest, RequestState};
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::pages::console::{Notice, start};
 use crate::http::staff::{Anyone, Read, SignedIn};
 use crate::storage::outbox::Watch;
@@ -30,7 +30,7 @@ pub struct Attention {
     pub counts: Vec<(RequestState, u64)>,
 }
 
-pub async fn start(who: SignedIn<Anyone>, state: web::Data<State>, request: HttpRequest) -> Page {
+pub async fn start(who: SignedIn<Anyone>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     if !who.may::<Read>() {
         return Ok(see(if who.agent.role == Role::Auditor { "/audit" } else { "/account" }));
     }
@@ -39,7 +39,7 @@ pub async fn start(who: SignedIn<Anyone>, state: web::Data<State>, request: Http
     Ok(html(start::page(&who.agent, &state, &attention, alone, Notice::of(&request))))
 }
 
-async fn attention(state: &State, teams: Option<Vec<Team>>) -> Result<Attention, StorageError> {
+async fn attention(state: &AppState, teams: Option<Vec<Team>>) -> Result<Attention, StorageError> {
     let records = &state.portal.records;
     let soon = records.now() + SOON;
     let stuck = Filter {
@@ -61,7 +61,7 @@ async fn attention(state: &State, teams: Option<Vec<Team>>) -> Result<Attention,
     })
 }
 
-async fn watched(state: &State, teams: Option<&[Team]>, watch: Watch) -> Result<Vec<DocumentRequest>, StorageError> {
+async fn watched(state: &AppState, teams: Option<&[Team]>, watch: Watch) -> Result<Vec<DocumentRequest>, StorageError> {
     let records = &state.portal.records;
     let Some(teams) = teams else {
         return records.watched(watch, SHOW).await;

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use actix_web::{HttpRequest, HttpResponse, web};
 use sha2::{Digest, Sha256};
 
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::error::Problem;
 
 pub struct Asset {
@@ -47,7 +47,7 @@ pub static LOGO: Asset = Asset {
 
 /// How the pages of one company look: the stylesheet with its colour, and its logo. The addresses carry the hash of what they lead to.
 #[derive(Clone, Debug)]
-pub struct Dress {
+pub struct Theme {
     style: String,
     logo: Option<Logo>,
     pub style_url: String,
@@ -64,13 +64,13 @@ pub struct Logo {
 const LOGO_PATH: &str = "/assets/company-logo";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
-impl Default for Dress {
+impl Default for Theme {
     fn default() -> Self {
         Self::new("", None)
     }
 }
 
-impl Dress {
+impl Theme {
     /// `rules`: what stands after the house's own stylesheet.
     pub fn new(rules: &str, logo: Option<Logo>) -> Self {
         let style = format!("{}{rules}", PORTAL_CSS.content);
@@ -129,12 +129,12 @@ pub fn public_routes(routes: &mut web::ServiceConfig) {
         .service(serve(&LOGO));
 }
 
-async fn dressed_style(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
-    kept(&request, PORTAL_CSS.media_type, state.company.dress.style.clone().into_bytes())
+async fn dressed_style(state: web::Data<AppState>, request: HttpRequest) -> HttpResponse {
+    kept(&request, PORTAL_CSS.media_type, state.company.theme.style.clone().into_bytes())
 }
 
-async fn company_logo(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    match &state.company.dress.logo {
+async fn company_logo(state: web::Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    match &state.company.theme.logo {
         Some(logo) => Ok(kept(&request, logo.media_type, logo.content.clone())),
         None => Err(Problem::not_found("There is nothing at this address.")),
     }

@@ -6,16 +6,16 @@ use maud::{DOCTYPE, Markup, html};
 use crate::http::error::Problem;
 use crate::words::Words;
 
-use super::assets::{Dress, LOGO_URL, PORTAL_CSS_URL};
+use super::assets::{LOGO_URL, PORTAL_CSS_URL, Theme};
 
-/// A whole document in the house's own dress: `head` gets the title, the one stylesheet and, where there is one, the one script.
+/// A whole document in the house's own theme: `head` gets the title, the one stylesheet and, where there is one, the one script.
 pub fn page(language: &str, direction: &str, title: &str, script: Option<&str>, body: Markup) -> Markup {
     document(language, direction, title, (&PORTAL_CSS_URL, &LOGO_URL), script, body)
 }
 
-/// A whole document in the company's dress.
-pub fn dressed(dress: &Dress, words: &Words, title: &str, script: Option<&str>, body: Markup) -> Markup {
-    document(words.tag, words.direction, title, (&dress.style_url, &dress.logo_url), script, body)
+/// A whole document in the company's theme.
+pub fn themed(theme: &Theme, words: &Words, title: &str, script: Option<&str>, body: Markup) -> Markup {
+    document(words.tag, words.direction, title, (&theme.style_url, &theme.logo_url), script, body)
 }
 
 fn document(language: &str, direction: &str, title: &str, (style, icon): (&str, &str), script: Option<&str>, body: Markup) -> Markup {

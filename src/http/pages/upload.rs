@@ -1,6 +1,6 @@
 //! The applicant's pages: the form, the passcode, the receipt, and what is wrong. One column, no framework, complete without JavaScript.
 //!
-//! Every sentence comes from [`crate::words`] in the reader's language. What the company or an agent wrote stands in its own direction and is never read as markup.
+//! Every sentence comes from [`crate::words`] in the context's language. What the company or an agent wrote stands in its own direction and is never read as markup.
 
 pub mod form;
 pub mod told;
@@ -23,11 +23,11 @@ use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, hosted};
 
 use super::assets::UPLOAD_JS_URL;
-use super::layout::dressed;
+use super::layout::themed;
 
 /// Who reads: the company that asks, the language, and where the page stands.
 #[derive(Clone)]
-pub struct Reader<'a> {
+pub struct PageContext<'a> {
     pub company: &'a Company,
     pub words: &'static Words,
     /// `/d/{token}`; `None` where there is no link to come back to.
@@ -38,7 +38,7 @@ pub struct Reader<'a> {
 
 /// What the pages of a living link show besides.
 pub struct View<'a> {
-    pub reader: Reader<'a>,
+    pub context: PageContext<'a>,
     pub portal: &'a Portal,
     /// The host that the link itself names: what a wary applicant compares.
     pub host: &'a str,
@@ -54,7 +54,7 @@ pub struct Resumable {
     pub stored: Vec<String>,
 }
 
-impl Reader<'_> {
+impl PageContext<'_> {
     /// An address of this link, with the picked language.
     pub fn address(&self, below: &str) -> String {
         let here = self.here.as_deref().unwrap_or_default();
@@ -71,13 +71,13 @@ impl Reader<'_> {
 
 /// The frame around every page of this door. `living`: with the script, the menu of languages, and the question in the footer.
 /// A dead end has none of them: its page must be the same for every token that is nobody's, whatever it looks like.
-fn frame(reader: &Reader<'_>, title: &str, living: bool, body: Markup) -> Markup {
-    let (company, words) = (reader.company, reader.words);
+fn frame(context: &PageContext<'_>, title: &str, living: bool, body: Markup) -> Markup {
+    let (company, words) = (context.company, context.words);
     let whole = html! {
         header.top {
-            img src=(company.dress.logo_url) height="32" alt="";
-            (reader.company_name())
-            @if let (true, Some(here)) = (living, &reader.here) { (languages(words, here)) }
+            img src=(company.theme.logo_url) height="32" alt="";
+            (context.company_name())
+            @if let (true, Some(here)) = (living, &context.here) { (languages(words, here)) }
         }
         main { (body) }
         footer {
@@ -87,7 +87,7 @@ fn frame(reader: &Reader<'_>, title: &str, living: bool, body: Markup) -> Markup
         }
     };
     let script = living.then(|| UPLOAD_JS_URL.as_str());
-    dressed(&company.dress, words, &format!("{title} – {}", company.name), script, whole)
+    themed(&company.theme, words, &format!("{title} – {}", company.name), script, whole)
 }
 
 /// All languages by their own names, without a script: plain links to this page.
@@ -147,14 +147,14 @@ fn sentence(text: &str, slots: &[(&str, Markup)]) -> Markup {
 }
 
 pub fn passcode(view: &View<'_>, link: &OpenedLink, problem: Option<&Problem>) -> Markup {
-    let words = view.reader.words;
+    let words = view.context.words;
     let left = link.request.link.passcode.as_ref().map_or(0, |p| u64::from(p.tries_left));
     let body = html! {
         h1 { (words.say("passcode-title")) }
-        p { (sentence(words.say("passcode-why"), &[("company", view.reader.company_name())])) }
+        p { (sentence(words.say("passcode-why"), &[("company", view.context.company_name())])) }
         (where_you_are(view))
         @if let Some(problem) = problem { p.problem id="code-error" role="alert" tabindex="-1" { (problem.detail) } }
-        form method="post" action=(view.reader.address("/passcode")) {
+        form method="post" action=(view.context.address("/passcode")) {
             label for="passcode" { (words.say("passcode-label")) }
             input #passcode type="text" name="passcode" inputmode="numeric" autocomplete="one-time-code" pattern="[0-9 ]{6,8}" maxlength="8" dir="ltr" required
                 aria-invalid=[problem.map(|_| "true")] aria-describedby=(if problem.is_some() { "code-error" } else { "code-hint" });
@@ -162,12 +162,12 @@ pub fn passcode(view: &View<'_>, link: &OpenedLink, problem: Option<&Problem>) -
             button type="submit" { (words.say("passcode-go")) }
         }
     };
-    frame(&view.reader, words.say("passcode-title"), true, body)
+    frame(&view.context, words.say("passcode-title"), true, body)
 }
 
 /// The host, for comparison with the address line.
 fn where_you_are(view: &View<'_>) -> Markup {
-    html! { dl { dt { (view.reader.words.say("you-are-on")) } dd { (host(view.host)) } } }
+    html! { dl { dt { (view.context.words.say("you-are-on")) } dd { (host(view.host)) } } }
 }
 
 /// A host name that breaks at its dots only, because it is read and compared.
@@ -177,7 +177,7 @@ fn host(name: &str) -> Markup {
 
 /// Which document, which parts, when, a reference and what happens next. Never a file name, never the content.
 pub fn receipt(view: &View<'_>, done: &DocumentRequest) -> Markup {
-    let words = view.reader.words;
+    let words = view.context.words;
     let (document, parts, received_at, purged_at) = receipt_facts(done);
     let body = html! {
         div.done {
@@ -185,7 +185,7 @@ pub fn receipt(view: &View<'_>, done: &DocumentRequest) -> Markup {
             p { (words.say("receipt-sealed")) }
         }
         dl {
-            dt { (words.say("asked-by")) } dd { (view.reader.company_name()) }
+            dt { (words.say("asked-by")) } dd { (view.context.company_name()) }
             dt { (words.say("receipt-document")) } dd { bdi { (document_label(view.portal, done, words)) } }
             @if parts.len() > 1 {
                 dt { (words.say("receipt-parts")) }
@@ -205,15 +205,15 @@ pub fn receipt(view: &View<'_>, done: &DocumentRequest) -> Markup {
         } @else {
             p { (words.say("receipt-waiting")) }
         }
-        p { (sentence(words.say("receipt-contact"), &[("company", view.reader.company_name())])) }
+        p { (sentence(words.say("receipt-contact"), &[("company", view.context.company_name())])) }
         @if let Some(back) = TrustedRequest::of(view.portal, done).ok().and_then(|done| hosted::way_back(view.portal, &done, view.portal.records.now())) { p { a.button href=(back) { (words.say("receipt-go")) } } }
     };
-    frame(&view.reader, words.say("receipt-short"), true, body)
+    frame(&view.context, words.say("receipt-short"), true, body)
 }
 
 /// A page that says what is wrong and whom to ask, and nothing else.
-pub fn failure(reader: &Reader<'_>, problem: &Problem) -> Markup {
-    let title = reader.words.say(match &*problem.code {
+pub fn failure(context: &PageContext<'_>, problem: &Problem) -> Markup {
+    let title = context.words.say(match &*problem.code {
         "link.expired" => "title-expired",
         "link.revoked" => "title-revoked",
         "link.unknown" | "link.dead" => "title-unknown",
@@ -227,9 +227,9 @@ pub fn failure(reader: &Reader<'_>, problem: &Problem) -> Markup {
     let body = html! {
         h1 { (title) }
         p { (problem.detail) }
-        @if let Some(support) = &reader.company.support { p { (reader.company_name()) ": " (contact(support)) } }
+        @if let Some(support) = &context.company.support { p { (context.company_name()) ": " (contact(support)) } }
     };
-    frame(reader, title, false, body)
+    frame(context, title, false, body)
 }
 
 pub type Facts = (Option<DocumentId>, Vec<String>, Option<OffsetDateTime>, Option<OffsetDateTime>);
@@ -289,7 +289,7 @@ fn part_label(name: &str, parts: usize, words: &Words) -> String {
     }
 }
 
-/// An instant, in words for everybody and in the reader's own zone where the script runs.
+/// An instant, in words for everybody and in the context's own zone where the script runs.
 fn moment(at: OffsetDateTime, words: &Words) -> Markup {
     html! { time datetime=(rfc3339(at).unwrap_or_default()) { (words.moment(at)) } }
 }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::frame::{self, Place};
 use super::{Field, Input, Notice, ago, notice, refusal, when};
 use crate::domain::agent::{Agent, Team};
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::console::account::entry_words;
 use crate::http::console::session::Offer;
 use crate::http::error::Problem;
@@ -14,7 +14,7 @@ use crate::http::staff::{Own, SignedIn};
 use crate::workflow::sign_in::account::shortest_password;
 use crate::workflow::sign_in::{Open, PASSWORD_MAX};
 
-pub fn sign_in(state: &State, offer: &Offer, email: &str, next: &str, refused: Option<&str>) -> Markup {
+pub fn sign_in(state: &AppState, offer: &Offer, email: &str, next: &str, refused: Option<&str>) -> Markup {
     let body = html! {
         div.outside {
             p.mark { img src=(*LOGO_URL) alt="" width="56" height="56"; }
@@ -87,7 +87,7 @@ pub fn passkeys_at(offer: &Offer) -> Markup {
 
 pub fn own(
     who: &SignedIn<Own>,
-    state: &State,
+    state: &AppState,
     offer: &Offer,
     sessions: &[Open],
     done: Option<Notice>,
@@ -133,7 +133,7 @@ pub fn own(
     frame::page(agent, Place::Account, "Your account", body)
 }
 
-fn second_factors(agent: &Agent, state: &State, offer: &Offer) -> Markup {
+fn second_factors(agent: &Agent, state: &AppState, offer: &Offer) -> Markup {
     let now = state.portal.records.now();
     let factors = &agent.factors;
     html! {
@@ -173,7 +173,7 @@ fn second_factors(agent: &Agent, state: &State, offer: &Offer) -> Markup {
     }
 }
 
-fn open_sessions(sessions: &[Open], state: &State) -> Markup {
+fn open_sessions(sessions: &[Open], state: &AppState) -> Markup {
     let now = state.portal.records.now();
     html! {
         section.card {

@@ -44,7 +44,7 @@ const WORDS: &[(&str, &str)] = &[
     ("link.expired", "Link expired"),
     ("link.extended", "Link extended"),
     ("link.issued", "Link issued"),
-    ("link.passcode_renewed", "Fresh passcode given"),
+    ("link.passcode_renewed", "RecentlyVerified passcode given"),
     ("link.passcode_tried", "Passcode tried"),
     ("link.reissued", "New link issued"),
     ("link.revoked", "Link withdrawn"),

@@ -8,7 +8,7 @@ use super::{Field, Input, copyable, refusal, when};
 use crate::connectors::Missing;
 use crate::domain::agent::Agent;
 use crate::domain::request::DocumentRequest;
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::api::handout::{Handout, Sent, label};
 use crate::http::api::requests::Mailed;
 use crate::http::console::form::Form;
@@ -43,7 +43,7 @@ const LANGUAGES: [(&str, &str); 12] = [
 ];
 
 /// The offered lives; `first` is the label of "as configured", left out when empty.
-pub fn spans(state: &State, first: &str) -> Vec<(String, String)> {
+pub fn spans(state: &AppState, first: &str) -> Vec<(String, String)> {
     let most = state.portal.policy.link_max.whole_seconds();
     let fitting = SPANS
         .iter()
@@ -54,7 +54,7 @@ pub fn spans(state: &State, first: &str) -> Vec<(String, String)> {
 }
 
 /// The offered lives that are longer than what is left.
-pub fn spans_beyond(state: &State, left: time::Duration) -> Vec<(String, String)> {
+pub fn spans_beyond(state: &AppState, left: time::Duration) -> Vec<(String, String)> {
     let longer = |value: &str| {
         SPANS
             .iter()
@@ -63,7 +63,7 @@ pub fn spans_beyond(state: &State, left: time::Duration) -> Vec<(String, String)
     spans(state, "").into_iter().filter(|(value, _)| longer(value)).collect()
 }
 
-pub fn form(agent: &Agent, state: &State, typed: &Form, once: &str, problem: Option<&Problem>) -> Markup {
+pub fn form(agent: &Agent, state: &AppState, typed: &Form, once: &str, problem: Option<&Problem>) -> Markup {
     let providers: Vec<_> = state.portal.providers.keys().map(|p| (p.to_string(), p.to_string())).collect();
     let usual = format!("As usual ({} hours)", state.portal.policy.link.whole_hours());
     let mut languages = vec![(String::new(), "As their browser says".to_owned())];
@@ -99,7 +99,7 @@ pub fn form(agent: &Agent, state: &State, typed: &Form, once: &str, problem: Opt
 }
 
 /// Where it stands how a provider's references look and what it takes.
-fn guides(state: &State) -> Markup {
+fn guides(state: &AppState) -> Markup {
     html! {
         p.hint {
             "What a reference looks like there: "
@@ -113,7 +113,7 @@ fn guides(state: &State) -> Markup {
 }
 
 /// Each kind, and each single part of a kind that has several.
-fn documents(state: &State) -> Vec<(String, String)> {
+fn documents(state: &AppState) -> Vec<(String, String)> {
     let mut options = Vec::new();
     for entry in state.portal.catalogue.iter() {
         let (kind, label) = (entry.kind.as_str(), entry.label("en"));
@@ -173,7 +173,7 @@ pub fn send(agent: &Agent, request: &DocumentRequest, token: &str, typed: &Form,
 
 const NO_REMINDER: &str = "No reminder will be sent: the link ends within 36 hours.";
 
-pub fn issued(agent: &Agent, state: &State, request: &DocumentRequest, handout: &Handout, mailed: Option<Mailed>) -> Markup {
+pub fn issued(agent: &Agent, state: &AppState, request: &DocumentRequest, handout: &Handout, mailed: Option<Mailed>) -> Markup {
     let message = &handout.message;
     let token = handout.url.rsplit('/').next().unwrap_or_default();
     let language = crate::words::of(request.locale.as_deref().unwrap_or("en")).unwrap_or_else(crate::words::english);
@@ -242,7 +242,7 @@ pub fn fresh_code(agent: &Agent, request: &DocumentRequest, code: &str) -> Marku
     frame::page(agent, Place::Requests, "A fresh passcode", body)
 }
 
-pub fn missing(agent: &Agent, state: &State, typed: &Form, found: Option<&[(Missing, String)]>, problem: Option<&Problem>) -> Markup {
+pub fn missing(agent: &Agent, state: &AppState, typed: &Form, found: Option<&[(Missing, String)]>, problem: Option<&Problem>) -> Markup {
     let providers: Vec<_> = state.portal.providers.keys().map(|p| (p.to_string(), p.to_string())).collect();
     let cannot = problem.is_some_and(|p| p.code == "provider.cannot_list");
     let body = html! {
@@ -273,7 +273,7 @@ pub fn missing(agent: &Agent, state: &State, typed: &Form, found: Option<&[(Miss
     frame::page(agent, Place::Missing, "What is missing?", body)
 }
 
-fn missing_row(state: &State, typed: &Form, missing: &Missing, once: &str) -> Markup {
+fn missing_row(state: &AppState, typed: &Form, missing: &Missing, once: &str) -> Markup {
     html! {
         div.row {
             div {

@@ -8,7 +8,7 @@ use super::account::{passkey_button, passkeys_at};
 use super::frame::{self, Place};
 use super::{Field, Input, refusal};
 use crate::domain::agent::Agent;
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::api::handout::qr;
 use crate::http::console::session::Offer;
 use crate::http::error::Problem;
@@ -17,7 +17,7 @@ use crate::workflow::WorkflowError;
 use crate::workflow::sign_in::factor;
 
 /// The gate before what needs a fresh proof.
-pub fn confirm(who: &SignedIn<Own>, state: &State, offer: &Offer, next: &str, refused: Option<&str>) -> Markup {
+pub fn confirm(who: &SignedIn<Own>, state: &AppState, offer: &Offer, next: &str, refused: Option<&str>) -> Markup {
     let factors = &who.agent.factors;
     let body = html! {
         div.outside {
@@ -50,7 +50,7 @@ pub fn confirm(who: &SignedIn<Own>, state: &State, offer: &Offer, next: &str, re
     frame::page(&who.agent, Place::Account, "Is it still you?", body)
 }
 
-pub fn app(agent: &Agent, state: &State, offer: &factor::Offer, problem: Option<&Problem>) -> Result<Markup, WorkflowError> {
+pub fn app(agent: &Agent, state: &AppState, offer: &factor::Offer, problem: Option<&Problem>) -> Result<Markup, WorkflowError> {
     let picture = qr(&offer.secret.address(&format!("nightdrop {}", state.company.name), &agent.email))?;
     let body = html! {
         p.crumbs { a href="/account" { "Your account" } }

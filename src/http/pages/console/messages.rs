@@ -7,14 +7,14 @@ use super::frame::{self, Place};
 use super::{Field, Input, Notice, ago, notice, refusal};
 use crate::domain::agent::Agent;
 use crate::domain::message::{BODY_MAX, PLACEHOLDERS, SUBJECT_MAX, Template};
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::api::handout::label;
 use crate::http::console::messages::Which;
 use crate::http::error::Problem;
 use crate::words;
 use crate::workflow::message::Message;
 
-pub fn list(agent: &Agent, state: &State, own: &[Template], done: Option<Notice>) -> Markup {
+pub fn list(agent: &Agent, state: &AppState, own: &[Template], done: Option<Notice>) -> Markup {
     let mut kinds = vec![(String::new(), "Every document".to_owned())];
     kinds.extend(
         state
@@ -61,7 +61,7 @@ pub fn list(agent: &Agent, state: &State, own: &[Template], done: Option<Notice>
 
 pub fn form(
     agent: &Agent,
-    state: &State,
+    state: &AppState,
     which: &Which,
     own: Option<&Template>,
     typed: (&str, &str),

@@ -7,10 +7,10 @@ use super::frame::{self, Place};
 use super::{Notice, ago, notice, when};
 use crate::domain::agent::Agent;
 use crate::domain::dispatch::{Channel, Dispatch, Progress};
-use crate::http::State;
+use crate::http::AppState;
 use crate::storage::outbox::Wishes;
 
-pub fn list(agent: &Agent, state: &State, dispatches: &[Dispatch], next: Option<String>, done: Option<Notice>) -> Markup {
+pub fn list(agent: &Agent, state: &AppState, dispatches: &[Dispatch], next: Option<String>, done: Option<Notice>) -> Markup {
     let now = state.portal.records.now();
     let out = &state.portal.outgoing;
     let body = html! {
@@ -28,11 +28,11 @@ pub fn list(agent: &Agent, state: &State, dispatches: &[Dispatch], next: Option<
         h2 { "What was sent" }
         @if dispatches.is_empty() { p.empty { "Nothing yet." } } @else {
             table.rows {
-                thead { tr { th scope="col" { "What" } th scope="col" { "To" } th scope="col" { "State" } th scope="col" { "When" } th scope="col" { "Last answer" } th scope="col" { span.hidden { "Action" } } } }
+                thead { tr { th scope="col" { "What" } th scope="col" { "To" } th scope="col" { "AppState" } th scope="col" { "When" } th scope="col" { "Last answer" } th scope="col" { span.hidden { "Action" } } } }
                 tbody { @for dispatch in dispatches { tr {
                     td.head { @match dispatch.request { Some(id) => a href={ "/requests/" (id) } { (kind_words(&dispatch.kind)) }, None => (kind_words(&dispatch.kind)) } }
                     td data-label="To" { (to_words(&dispatch.channel)) }
-                    td data-label="State" { (chip(dispatch)) }
+                    td data-label="AppState" { (chip(dispatch)) }
                     td data-label="When" { (ago(at(dispatch), now)) }
                     td.quiet data-label="Last answer" { (dispatch.last.as_deref().unwrap_or_default()) @if dispatch.attempts > 0 { " · " (dispatch.attempts) " failed" } }
                     td { @if dispatch.repeatable() { form method="post" action={ "/admin/outgoing/" (dispatch.id) "/resend" } { button.plain { "Send again" } } } }
@@ -89,7 +89,7 @@ fn kind_words(kind: &str) -> &str {
     }
 }
 
-pub fn notices(agent: &Agent, state: &State, wishes: Wishes, done: Option<Notice>) -> Markup {
+pub fn notices(agent: &Agent, state: &AppState, wishes: Wishes, done: Option<Notice>) -> Markup {
     let out = &state.portal.outgoing;
     let at = format!("{:02}:{:02} UTC", out.digest_at.hour(), out.digest_at.minute());
     let body = html! {

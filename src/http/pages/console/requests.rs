@@ -11,7 +11,7 @@ use crate::domain::delivery::{PassedOn, Phase, PurgeCause};
 use crate::domain::dispatch::Dispatch;
 use crate::domain::receipt::DeletionReceipt;
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::api::handout::label;
 use crate::http::api::requests::Search;
 use crate::http::api::view;
@@ -24,7 +24,7 @@ use crate::workflow::trusted::TrustedRequest;
 
 pub fn list(
     agent: &Agent,
-    state: &State,
+    state: &AppState,
     search: &Search,
     requests: &[DocumentRequest],
     next: Option<String>,
@@ -67,7 +67,7 @@ const AGES: [(&str, &str); 4] = [
     ("30d", "More than a month ago"),
 ];
 
-fn filter(state: &State, search: &Search, issuers: &[(String, String)], problem: Option<&Problem>) -> Markup {
+fn filter(state: &AppState, search: &Search, issuers: &[(String, String)], problem: Option<&Problem>) -> Markup {
     let chosen = |value: &Option<String>| value.clone().unwrap_or_default();
     let any = |label: &str| vec![(String::new(), label.to_owned())];
     let mut states = any("Any state");
@@ -82,7 +82,7 @@ fn filter(state: &State, search: &Search, issuers: &[(String, String)], problem:
     };
     html! {
         form.filter method="post" action="/requests" role="search" {
-            (Field::new("state", "State").select(&states, &chosen(&search.state), problem))
+            (Field::new("state", "AppState").select(&states, &chosen(&search.state), problem))
             (Field::new("provider", "Provider").select(&providers, &chosen(&search.provider), problem))
             (Field::new("agent", "Issued by").select(issuers, &chosen(&search.agent), problem))
             (Field::new("older_than", "Issued").select(&ages, &chosen(&search.older_than), problem))
@@ -92,15 +92,15 @@ fn filter(state: &State, search: &Search, issuers: &[(String, String)], problem:
     }
 }
 
-fn table(state: &State, requests: &[DocumentRequest], names: &Names, now: OffsetDateTime) -> Markup {
+fn table(state: &AppState, requests: &[DocumentRequest], names: &Names, now: OffsetDateTime) -> Markup {
     html! {
         table.rows {
-            thead { tr { th scope="col" { "Document" } th scope="col" { "State" } th scope="col" { "Applicant" } th scope="col" { "Provider" } th scope="col" { "Issued" } th scope="col" { "Next" } } }
+            thead { tr { th scope="col" { "Document" } th scope="col" { "AppState" } th scope="col" { "Applicant" } th scope="col" { "Provider" } th scope="col" { "Issued" } th scope="col" { "Next" } } }
             tbody {
                 @for request in requests {
                     tr {
                         td.head { a href={ "/requests/" (request.id) } { (label(&state.portal, &request.document, "en")) } }
-                        td data-label="State" { (chip(request, now)) }
+                        td data-label="AppState" { (chip(request, now)) }
                         td.mono data-label="Applicant" { (applicant(state, request)) }
                         td data-label="Provider" { (request.provider) }
                         td data-label="Issued" { (ago(request.created_at, now)) div.quiet { (names.of_actor(&request.created_by.to_string())) } }
@@ -112,7 +112,7 @@ fn table(state: &State, requests: &[DocumentRequest], names: &Names, now: Offset
     }
 }
 
-pub fn applicant(state: &State, request: &DocumentRequest) -> Markup {
+pub fn applicant(state: &AppState, request: &DocumentRequest) -> Markup {
     match TrustedRequest::of(&state.portal, request).and_then(|trusted| terms::applicant(&state.portal, &trusted)) {
         Ok(applicant) => html! { (applicant.expose()) },
         Err(_) => html! { span.chip.bad { "Changed outside" } },
@@ -185,7 +185,7 @@ pub struct Shown<'a> {
     pub told: Vec<Dispatch>,
 }
 
-pub fn show(agent: &Agent, state: &State, shown: &Shown<'_>, done: Option<Notice>) -> Markup {
+pub fn show(agent: &Agent, state: &AppState, shown: &Shown<'_>, done: Option<Notice>) -> Markup {
     let request = shown.request;
     let now = state.portal.records.now();
     let title = label(&state.portal, &request.document, "en");
@@ -231,7 +231,7 @@ fn what_is_wrong(request: &DocumentRequest) -> Markup {
     }
 }
 
-fn facts(state: &State, shown: &Shown<'_>, now: OffsetDateTime) -> Markup {
+fn facts(state: &AppState, shown: &Shown<'_>, now: OffsetDateTime) -> Markup {
     let (request, whole) = (shown.request, shown.whole);
     html! {
         dl.facts {
@@ -317,7 +317,7 @@ fn time_of(at: &str) -> Markup {
     parsed.map_or_else(|_| html! { (at) }, when)
 }
 
-fn actions(agent: &Agent, state: &State, shown: &Shown<'_>, now: OffsetDateTime) -> Markup {
+fn actions(agent: &Agent, state: &AppState, shown: &Shown<'_>, now: OffsetDateTime) -> Markup {
     let request = shown.request;
     let path = |verb: &str| format!("/requests/{}/{verb}", request.id);
     let open = matches!(request.stage, Stage::Open { .. });
@@ -379,7 +379,7 @@ pub enum Confirm {
     Uploaded,
 }
 
-pub fn confirm(agent: &Agent, state: &State, request: &DocumentRequest, what: Confirm) -> Markup {
+pub fn confirm(agent: &Agent, state: &AppState, request: &DocumentRequest, what: Confirm) -> Markup {
     let (verb, title, text, button) = match what {
         Confirm::Revoke => (
             "revoke",
@@ -416,7 +416,7 @@ pub fn confirm(agent: &Agent, state: &State, request: &DocumentRequest, what: Co
     frame::page(agent, Place::Requests, title, body)
 }
 
-pub fn receipt(agent: &Agent, state: &State, request: &DocumentRequest, receipt: &DeletionReceipt, signed: &str) -> Markup {
+pub fn receipt(agent: &Agent, state: &AppState, request: &DocumentRequest, receipt: &DeletionReceipt, signed: &str) -> Markup {
     let erasure = &receipt.erasure;
     let cause = request.tombstones.last().map_or("", |t| outcome_words(&t.cause));
     let body = html! {

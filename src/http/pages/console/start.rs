@@ -8,7 +8,7 @@ use super::{Notice, ago, notice, state_words};
 use crate::domain::agent::Agent;
 use crate::domain::delivery::PurgeCause;
 use crate::domain::request::{DocumentRequest, RequestState};
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::api::handout::label;
 use crate::http::console::start::Attention;
 use crate::http::staff::{Admin, may};
@@ -27,7 +27,7 @@ const TILES: [RequestState; 6] = [
     RequestState::Purged,
 ];
 
-pub fn page(agent: &Agent, state: &State, attention: &Attention, only_password: bool, done: Option<Notice>) -> Markup {
+pub fn page(agent: &Agent, state: &AppState, attention: &Attention, only_password: bool, done: Option<Notice>) -> Markup {
     let calm =
         attention.stuck.is_empty() && attention.rejected.is_empty() && attention.purged_soon.is_empty() && attention.expiring.is_empty();
     let body = html! {
@@ -76,7 +76,7 @@ pub fn page(agent: &Agent, state: &State, attention: &Attention, only_password: 
     frame::page(agent, Place::Start, "Overview", body)
 }
 
-fn group(state: &State, title: &str, hint: &str, requests: &[DocumentRequest]) -> Markup {
+fn group(state: &AppState, title: &str, hint: &str, requests: &[DocumentRequest]) -> Markup {
     let now = state.portal.records.now();
     html! {
         @if !requests.is_empty() {

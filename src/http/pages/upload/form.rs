@@ -18,7 +18,7 @@ use super::{View, day, document_label, frame, host, moment, own_words, part_labe
 
 /// The form. `problem`: what was wrong with the last try, and at which part.
 pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Option<&str>)>) -> Markup {
-    let (request, words) = (&link.request, view.reader.words);
+    let (request, words) = (&link.request, view.context.words);
     let label = document_label(view.portal, request, words);
     let note = terms::opened_message(view.portal, request).ok().flatten();
     let at_part = problem.and_then(|(_, part)| part);
@@ -33,11 +33,11 @@ pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Optio
         }
         @if let Some(note) = note {
             figure {
-                figcaption.quiet { (sentence(words.say("note"), &[("company", view.reader.company_name())])) }
+                figcaption.quiet { (sentence(words.say("note"), &[("company", view.context.company_name())])) }
                 blockquote dir="auto" { (note) }
             }
         }
-        form method="post" action=(view.reader.address("")) enctype="multipart/form-data" data-words=(script_words(words, send)) data-tus=[view.resumable.offered.then_some("")] {
+        form method="post" action=(view.context.address("")) enctype="multipart/form-data" data-words=(script_words(words, send)) data-tus=[view.resumable.offered.then_some("")] {
             @for (i, part) in request.parts.iter().enumerate() {
                 (step(view, request, i, problem.filter(|_| at_part == Some(part.name.as_str())).map(|(p, _)| p), part))
             }
@@ -46,17 +46,17 @@ pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Optio
         }
         (what_happens_next(view, request))
     };
-    frame(&view.reader, &label, true, body)
+    frame(&view.context, &label, true, body)
 }
 
-/// The facts that a wary reader compares, as a list: labels agree with every company's name in every language.
+/// The facts that a wary context compares, as a list: labels agree with every company's name in every language.
 fn who_asks(view: &View<'_>, request: &DocumentRequest) -> Markup {
-    let words = view.reader.words;
+    let words = view.context.words;
     html! {
         dl.facts {
-            dt { (words.say("asked-by")) } dd { (view.reader.company_name()) }
+            dt { (words.say("asked-by")) } dd { (view.context.company_name()) }
             dt { (words.say("asked-on")) } dd { (day(request.link.issued_at, words)) }
-            @if let Some(purpose) = view.reader.company.purpose_in(words) { dt { (words.say("why")) } dd.why dir="auto" { (purpose) } }
+            @if let Some(purpose) = view.context.company.purpose_in(words) { dt { (words.say("why")) } dd.why dir="auto" { (purpose) } }
             dt { (words.say("you-are-on")) } dd { (host(view.host)) }
             dt { (words.say("valid-until")) } dd { (moment(request.link.expires_at, words)) }
         }
@@ -64,7 +64,7 @@ fn who_asks(view: &View<'_>, request: &DocumentRequest) -> Markup {
 }
 
 fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Option<&Problem>, part: &PartSpec) -> Markup {
-    let (words, parts) = (view.reader.words, request.parts.len());
+    let (words, parts) = (view.context.words, request.parts.len());
     let name = part.name.as_str();
     let stored = view.resumable.stored.iter().any(|s| s == name);
     let title = format!("{name}-title");
@@ -152,8 +152,8 @@ fn limits(words: &Words, part: &PartSpec) -> String {
 }
 
 fn what_happens_next(view: &View<'_>, request: &DocumentRequest) -> Markup {
-    let words = view.reader.words;
-    let company = || own_words(&view.reader.company.name);
+    let words = view.context.words;
+    let company = || own_words(&view.context.company.name);
     let sealed = if by_hand(view.portal, request) {
         "next-by-hand"
     } else {

@@ -1,11 +1,11 @@
-//! Failures in the reader's language: one sentence for each cause, with what to do.
+//! Failures in the context's language: one sentence for each cause, with what to do.
 
 use crate::domain::document::FileType;
 use crate::http::error::Problem;
 use crate::inspect::Refusal;
 use crate::words::Words;
 
-/// The problem as this reader is told it. Causes that no applicant meets keep their English words.
+/// The problem as this context is told it. Causes that no applicant meets keep their English words.
 pub fn localized(mut problem: Problem, words: &Words) -> Problem {
     if let Some(sentence) = words.problem(&problem.code) {
         problem.detail = sentence.to_owned();

@@ -8,10 +8,10 @@ use super::{Notice, chip, notice, size_words};
 use crate::domain::agent::Agent;
 use crate::domain::delivery::{BY_HAND, Phase};
 use crate::domain::request::DocumentRequest;
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::api::handout::label;
 
-pub fn page(agent: &Agent, state: &State, request: &DocumentRequest, done: Option<Notice>) -> Markup {
+pub fn page(agent: &Agent, state: &AppState, request: &DocumentRequest, done: Option<Notice>) -> Markup {
     let held = request.held();
     let body = html! {
         p.crumbs { a href={ "/requests/" (request.id) } { "The request" } }

@@ -2,7 +2,7 @@
 //!
 //! * A place needs progress. Whoever has no place yet takes that of the slowest sender in the same scope, if one sends nothing or next to nothing; the body
 //!   that loses its place fails at once ([`super::body`]). Nobody who sends well ever loses a place, and time in which the portal itself was busy is not counted.
-//! * Memory is bounded by the number of places: addresses and links are remembered while they hold one, and never longer.
+//! * Memory is bounded by the number of permits: addresses and links are remembered while they hold one, and never longer.
 //! * It never reads a body and never waits.
 
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
 use super::error::Problem;
-use super::guard::neighbourhood;
+use super::guard::rate_limit_key;
 use crate::domain::id::RequestId;
 
 /// A sender that was waited for this long without a byte may lose its place to another one.
@@ -26,7 +26,7 @@ const SLOW_RATE: u64 = 16 * 1024;
 
 /// Uploads at once.
 #[derive(Clone, Copy, Debug)]
-pub struct PlaceLimits {
+pub struct UploadLimits {
     pub at_once: usize,
     /// From one IPv4 address or one IPv6 /64.
     pub per_address: usize,
@@ -35,26 +35,26 @@ pub struct PlaceLimits {
 
 /// Why an upload has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Crowded {
+pub enum LimitExceeded {
     Everywhere,
     Here,
     Link,
 }
 
-impl From<Crowded> for Problem {
-    fn from(crowded: Crowded) -> Self {
+impl From<LimitExceeded> for Problem {
+    fn from(crowded: LimitExceeded) -> Self {
         match crowded {
-            Crowded::Here => Self::too_many("Several uploads already run from your connection. Try again in a few seconds.").after(5),
-            Crowded::Link => Self::too_many("Several uploads already run through this link. Try again in a few seconds.").after(5),
-            Crowded::Everywhere => {
+            LimitExceeded::Here => Self::too_many("Several uploads already run from your connection. Try again in a few seconds.").after(5),
+            LimitExceeded::Link => Self::too_many("Several uploads already run through this link. Try again in a few seconds.").after(5),
+            LimitExceeded::Everywhere => {
                 Self::unavailable("Many people are sending documents at this moment. Try again in a few seconds.").after(10)
             }
         }
     }
 }
 
-pub struct Places {
-    limits: PlaceLimits,
+pub struct UploadPermits {
+    limits: UploadLimits,
     held: Mutex<Vec<Arc<Sender>>>,
 }
 
@@ -85,33 +85,33 @@ impl Progress {
 }
 
 /// One upload's place; given back when dropped.
-pub struct Place {
-    places: Arc<Places>,
+pub struct UploadPermit {
+    permits: Arc<UploadPermits>,
     sender: Arc<Sender>,
 }
 
-impl Places {
-    pub fn new(limits: PlaceLimits) -> Arc<Self> {
+impl UploadPermits {
+    pub fn new(limits: UploadLimits) -> Arc<Self> {
         Arc::new(Self {
             limits,
             held: Mutex::default(),
         })
     }
 
-    pub fn enter(self: &Arc<Self>, link: RequestId, address: IpAddr) -> Result<Place, Crowded> {
-        self.enter_at(link, neighbourhood(address), Instant::now())
+    pub fn enter(self: &Arc<Self>, link: RequestId, address: IpAddr) -> Result<UploadPermit, LimitExceeded> {
+        self.enter_at(link, rate_limit_key(address), Instant::now())
     }
 
-    fn enter_at(self: &Arc<Self>, link: RequestId, address: IpAddr, now: Instant) -> Result<Place, Crowded> {
+    fn enter_at(self: &Arc<Self>, link: RequestId, address: IpAddr, now: Instant) -> Result<UploadPermit, LimitExceeded> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let PlaceLimits {
+        let UploadLimits {
             at_once,
             per_address,
             per_link,
         } = self.limits;
-        room(&mut held, now, per_link, Crowded::Link, |sender| sender.link == link)?;
-        room(&mut held, now, per_address, Crowded::Here, |sender| sender.address == address)?;
-        room(&mut held, now, at_once, Crowded::Everywhere, |_| true)?;
+        room(&mut held, now, per_link, LimitExceeded::Link, |sender| sender.link == link)?;
+        room(&mut held, now, per_address, LimitExceeded::Here, |sender| sender.address == address)?;
+        room(&mut held, now, at_once, LimitExceeded::Everywhere, |_| true)?;
         let sender = Arc::new(Sender {
             link,
             address,
@@ -120,8 +120,8 @@ impl Places {
             waker: AtomicWaker::new(),
         });
         held.push(sender.clone());
-        Ok(Place {
-            places: self.clone(),
+        Ok(UploadPermit {
+            permits: self.clone(),
             sender,
         })
     }
@@ -133,7 +133,13 @@ impl Places {
 }
 
 /// Makes room for one more among those that `counts`, by ending the slowest of them if it is too slow.
-fn room(held: &mut Vec<Arc<Sender>>, now: Instant, most: usize, crowded: Crowded, counts: impl Fn(&Sender) -> bool) -> Result<(), Crowded> {
+fn room(
+    held: &mut Vec<Arc<Sender>>,
+    now: Instant,
+    most: usize,
+    crowded: LimitExceeded,
+    counts: impl Fn(&Sender) -> bool,
+) -> Result<(), LimitExceeded> {
     if held.iter().filter(|sender| counts(sender)).count() < most {
         return Ok(());
     }
@@ -152,7 +158,7 @@ fn room(held: &mut Vec<Arc<Sender>>, now: Instant, most: usize, crowded: Crowded
     Ok(())
 }
 
-impl Place {
+impl UploadPermit {
     /// The sender is waited for from now on.
     pub fn waits(&self, now: Instant) {
         self.progress(|progress| progress.waiting = Some(now));
@@ -180,9 +186,9 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for UploadPermit {
     fn drop(&mut self) {
-        let mut held = self.places.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.permits.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = held.iter().position(|sender| Arc::ptr_eq(sender, &self.sender)) {
             held.swap_remove(at);
         }
@@ -202,8 +208,8 @@ mod tests {
         IpAddr::from([192, 0, 2, n])
     }
 
-    fn places(at_once: usize, per_address: usize, per_link: usize) -> Arc<Places> {
-        Places::new(PlaceLimits {
+    fn permits(at_once: usize, per_address: usize, per_link: usize) -> Arc<UploadPermits> {
+        UploadPermits::new(UploadLimits {
             at_once,
             per_address,
             per_link,
@@ -212,33 +218,37 @@ mod tests {
 
     #[test]
     fn places_are_counted_by_link_and_address_and_given_back() {
-        let places = places(4, 2, 2);
-        let first = places.enter(link(1), address(1)).unwrap();
-        let _second = places.enter(link(2), address(1)).unwrap();
-        assert_eq!(places.enter(link(3), address(1)).err(), Some(Crowded::Here));
-        let _third = places.enter(link(1), address(2)).unwrap();
-        assert_eq!(places.enter(link(1), address(3)).err(), Some(Crowded::Link));
-        let _fourth = places.enter(link(4), address(4)).unwrap();
-        assert_eq!(places.enter(link(5), address(5)).err(), Some(Crowded::Everywhere));
+        let permits = permits(4, 2, 2);
+        let first = permits.enter(link(1), address(1)).unwrap();
+        let _second = permits.enter(link(2), address(1)).unwrap();
+        assert_eq!(permits.enter(link(3), address(1)).err(), Some(LimitExceeded::Here));
+        let _third = permits.enter(link(1), address(2)).unwrap();
+        assert_eq!(permits.enter(link(1), address(3)).err(), Some(LimitExceeded::Link));
+        let _fourth = permits.enter(link(4), address(4)).unwrap();
+        assert_eq!(permits.enter(link(5), address(5)).err(), Some(LimitExceeded::Everywhere));
         drop(first);
-        assert_eq!(places.running(), 3);
-        assert!(places.enter(link(1), address(1)).is_ok());
+        assert_eq!(permits.running(), 3);
+        assert!(permits.enter(link(1), address(1)).is_ok());
         let six = |text: &str| text.parse::<IpAddr>().unwrap();
-        let places = self::places(9, 1, 9);
-        let _one = places.enter(link(1), six("2001:db8::1")).unwrap();
-        assert_eq!(places.enter(link(2), six("2001:db8::2")).err(), Some(Crowded::Here), "one /64");
-        assert!(places.enter(link(2), six("2001:db8:0:1::2")).is_ok());
+        let permits = self::permits(9, 1, 9);
+        let _one = permits.enter(link(1), six("2001:db8::1")).unwrap();
+        assert_eq!(
+            permits.enter(link(2), six("2001:db8::2")).err(),
+            Some(LimitExceeded::Here),
+            "one /64"
+        );
+        assert!(permits.enter(link(2), six("2001:db8:0:1::2")).is_ok());
     }
 
     #[test]
     fn the_slowest_sender_makes_room_and_nobody_who_sends_well() {
-        let places = places(2, 2, 2);
+        let permits = permits(2, 2, 2);
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         let waker = futures_util::task::noop_waker();
         let cx = Context::from_waker(&waker);
-        let slow = places.enter_at(link(1), address(1), start).unwrap();
-        let good = places.enter_at(link(2), address(2), start).unwrap();
+        let slow = permits.enter_at(link(1), address(1), start).unwrap();
+        let good = permits.enter_at(link(2), address(2), start).unwrap();
         for second in 0..10 {
             for (place, bytes) in [(&slow, 2_100), (&good, 100_000)] {
                 place.waits(at(second));
@@ -246,29 +256,29 @@ mod tests {
             }
         }
         // Both are the portal's turn: neither may be ended.
-        assert_eq!(places.enter_at(link(3), address(3), at(60)).err(), Some(Crowded::Everywhere));
+        assert_eq!(permits.enter_at(link(3), address(3), at(60)).err(), Some(LimitExceeded::Everywhere));
         slow.waits(at(60));
         good.waits(at(60));
-        let _third = places.enter_at(link(3), address(3), at(61)).unwrap();
+        let _third = permits.enter_at(link(3), address(3), at(61)).unwrap();
         assert!(slow.is_lost(&cx) && !good.is_lost(&cx), "under the rate");
         drop(slow);
-        assert_eq!(places.running(), 2, "its place was counted once");
-        assert_eq!(places.enter_at(link(4), address(4), at(62)).err(), Some(Crowded::Everywhere));
-        let _fourth = places.enter_at(link(4), address(4), at(63)).unwrap();
+        assert_eq!(permits.running(), 2, "its place was counted once");
+        assert_eq!(permits.enter_at(link(4), address(4), at(62)).err(), Some(LimitExceeded::Everywhere));
+        let _fourth = permits.enter_at(link(4), address(4), at(63)).unwrap();
         assert!(good.is_lost(&cx), "silent for three seconds");
     }
 
     #[test]
     fn the_slow_ones_of_another_link_or_address_are_no_reason_to_let_more_in() {
-        let places = places(9, 1, 1);
+        let permits = permits(9, 1, 1);
         let start = Instant::now();
         let later = start + Duration::from_secs(60);
-        let slow = places.enter_at(link(1), address(1), start).unwrap();
-        let busy = places.enter_at(link(2), address(2), start).unwrap();
+        let slow = permits.enter_at(link(1), address(1), start).unwrap();
+        let busy = permits.enter_at(link(2), address(2), start).unwrap();
         slow.waits(start);
-        assert_eq!(places.enter_at(link(2), address(3), later).err(), Some(Crowded::Link));
-        assert_eq!(places.enter_at(link(3), address(2), later).err(), Some(Crowded::Here));
+        assert_eq!(permits.enter_at(link(2), address(3), later).err(), Some(LimitExceeded::Link));
+        assert_eq!(permits.enter_at(link(3), address(2), later).err(), Some(LimitExceeded::Here));
         drop(busy);
-        assert!(places.enter_at(link(1), address(4), later).is_ok());
+        assert!(permits.enter_at(link(1), address(4), later).is_ok());
     }
 }

@@ -7,18 +7,23 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 
 use crate::domain::document::PartName;
-use crate::http::State;
+use crate::http::AppState;
 use crate::http::api::requests::parse;
 use crate::http::error::Problem;
 use crate::http::pages::console::{Notice, hand_over as pages};
-use crate::http::staff::{Csrf, Fresh, HandOver, SignedIn, Turned};
+use crate::http::staff::{AuthRedirect, Csrf, HandOver, RecentlyVerified, SignedIn};
 use crate::workflow::hand_over::{self, by_hand};
 use crate::workflow::terms;
 
 use super::{Page, html};
 
 /// What there is to download, and what was.
-pub async fn page(Fresh(who): Fresh<HandOver>, state: web::Data<State>, id: web::Path<String>, request: HttpRequest) -> Page {
+pub async fn page(
+    RecentlyVerified(who): RecentlyVerified<HandOver>,
+    state: web::Data<AppState>,
+    id: web::Path<String>,
+    request: HttpRequest,
+) -> Page {
     with_factor(&who)?;
     let found = terms::load(&state.portal, parse(&id)?).await?;
     if !by_hand(&state.portal, &found) {
@@ -27,7 +32,12 @@ pub async fn page(Fresh(who): Fresh<HandOver>, state: web::Data<State>, id: web:
     Ok(html(pages::page(&who.agent, &state, &found, Notice::of(&request))))
 }
 
-pub async fn download(_: Csrf, Fresh(who): Fresh<HandOver>, state: web::Data<State>, path: web::Path<(String, String)>) -> Page {
+pub async fn download(
+    _: Csrf,
+    RecentlyVerified(who): RecentlyVerified<HandOver>,
+    state: web::Data<AppState>,
+    path: web::Path<(String, String)>,
+) -> Page {
     with_factor(&who)?;
     let (id, part) = path.into_inner();
     let id = parse(&id)?;
@@ -45,8 +55,12 @@ pub async fn download(_: Csrf, Fresh(who): Fresh<HandOver>, state: web::Data<Sta
 }
 
 /// A password, however fresh, is not enough here.
-fn with_factor(who: &SignedIn<HandOver>) -> Result<(), Turned> {
-    if who.agent.factors.any() { Ok(()) } else { Err(Turned::SetUp) }
+fn with_factor(who: &SignedIn<HandOver>) -> Result<(), AuthRedirect> {
+    if who.agent.factors.any() {
+        Ok(())
+    } else {
+        Err(AuthRedirect::SetUp)
+    }
 }
 
 fn nothing() -> Problem {
