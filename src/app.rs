@@ -35,14 +35,14 @@ use crate::storage::Records;
 use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
 use crate::worker::{self, Worker};
+use crate::workflow::delivery::scan::Scanner;
 use crate::workflow::in_flight::InFlight;
 use crate::workflow::lanes::Lanes;
 use crate::workflow::outgoing::{self, Outgoing};
-use crate::workflow::queue::Queue;
-use crate::workflow::scan::Scanner;
+use crate::workflow::pool::BoundedPool;
 use crate::workflow::seal;
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
-use crate::workflow::{Counters, Policy, Portal, cleanup, forward, sign_in, sweep};
+use crate::workflow::{Counters, Policy, Portal, cleanup, delivery, sign_in, sweep};
 
 pub use data_folder::create;
 use data_folder::{load_secrets, open_documents, open_slots, open_store, refuse_memory};
@@ -141,12 +141,12 @@ impl App {
             in_flight: InFlight::default(),
             cleanup: cleanup::Cleanup::default(),
             lanes: Lanes::default(),
-            hashing: Queue::new(hashing),
-            checking: Queue::new(hashing),
-            unlocking: Queue::new(1),
+            hashing: BoundedPool::new(hashing),
+            checking: BoundedPool::new(hashing),
+            unlocking: BoundedPool::new(1),
             tasks: tokio::runtime::Handle::current(),
             wake: Notify::new(),
-            breakers: forward::Breakers::default(),
+            breakers: delivery::breaker::Breakers::default(),
             outgoing: outgoing(&config)?,
             scanner: scanner(&config),
             counters: Counters::default(),
@@ -413,7 +413,7 @@ pub fn outgoing(config: &Config) -> Result<Outgoing, StartError> {
         },
         return_hosts: told.return_hosts.clone(),
         bell: Notify::new(),
-        slow: outgoing::courier::Slow::default(),
+        slow: outgoing::dispatcher::Slow::default(),
     })
 }
 

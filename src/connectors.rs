@@ -1,7 +1,7 @@
 //! Code that speaks to one provider each. A connector knows its provider's words, shapes and answers, and nothing of storage, keys or HTTP doors.
 //!
 //! * What all share (the client with its limits, request bodies as [`body::Segment`]s, signatures, sorting of failures) stands once, in `client`, `body` and `sign`.
-//! * A connector sends bytes only in [`Connector::deliver`], and the bytes are a pure function of the [`Parcel`]: same document, same epoch, same bytes.
+//! * A connector sends bytes only in [`Connector::deliver`], and the bytes are a pure function of the [`OutboundDocument`]: same document, same epoch, same bytes.
 //! * Nothing here logs, stores or returns a document byte or an applicant reference. A callback is a hint, never an authority.
 //! * Adding a provider takes one file and one line in [`build`] (and its name in [`KINDS`]).
 
@@ -82,14 +82,14 @@ pub trait Connector: Send + Sync {
     /// Documents that the provider still wants of this applicant. `Err(Failure::Final)` with code `provider.cannot_list` where it has no such call.
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure>;
 
-    /// Sends the whole parcel. Finished steps are told to `trail` (durable before the call returns) so that a later attempt of the same epoch continues behind them.
-    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure>;
+    /// Sends the whole outbound. Finished steps are told to `trail` (durable before the call returns) so that a later attempt of the same epoch continues behind them.
+    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure>;
 
-    /// Whether the provider has this parcel after an attempt with unknown outcome. Asks, never sends.
-    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure>;
+    /// Whether the provider has this outbound after an attempt with unknown outcome. Asks, never sends.
+    async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure>;
 
     /// What the provider thinks of it by now.
-    async fn verdict(&self, parcel: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure>;
+    async fn verdict(&self, outbound: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure>;
 
     /// Verifies a callback over its raw body in constant time, with a pinned algorithm and replay protection. Only then is the body parsed.
     fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused>;
@@ -144,7 +144,7 @@ pub struct Missing {
 }
 
 /// One submission on its way: everything the request's bytes may depend on.
-pub struct Parcel {
+pub struct OutboundDocument {
     pub document: DocumentId,
     pub epoch: u32,
     pub applicant: ApplicantRef,
@@ -168,7 +168,7 @@ pub struct ParcelPart {
     pub digest: [u8; 32],
 }
 
-impl Parcel {
+impl OutboundDocument {
     /// The only file name a provider ever sees: `document-<id>-<part>.<ext>`.
     pub fn file_name(&self, part: usize) -> String {
         let part = &self.parts[part];
@@ -182,7 +182,7 @@ impl Parcel {
             hash.update((bytes.len() as u64).to_be_bytes());
             hash.update(bytes);
         };
-        take(b"nightdrop parcel 1");
+        take(b"nightdrop outbound 1");
         take(&self.document.0);
         take(&self.epoch.to_be_bytes());
         take(self.applicant.expose().as_bytes());
@@ -252,7 +252,7 @@ pub fn unread(why: &str) -> Problem {
 }
 
 #[async_trait]
-pub trait Trail: Send + Sync {
+pub trait ProgressLog: Send + Sync {
     /// Durably notes a finished step before the next one starts. An error means that the lease is lost: stop at once.
     async fn note(&self, step: &str, value: &str) -> Result<(), Failure>;
 }
@@ -411,15 +411,18 @@ mod tests {
 
     #[test]
     fn a_parcels_digest_changes_with_everything_that_the_bytes_depend_on() {
-        let parcel = || parcel_of("a", &[("front", b"abc")], 1);
-        let changed = |change: &dyn Fn(&mut Parcel)| {
-            let mut other = parcel();
+        let outbound = || parcel_of("a", &[("front", b"abc")], 1);
+        let changed = |change: &dyn Fn(&mut OutboundDocument)| {
+            let mut other = outbound();
             change(&mut other);
             other.digest()
         };
-        assert_eq!(changed(&|_| {}), parcel().digest());
-        assert_eq!(changed(&|p| p.progress.push(("file:front".into(), "x".into()))), parcel().digest());
-        let changes: [&dyn Fn(&mut Parcel); 7] = [
+        assert_eq!(changed(&|_| {}), outbound().digest());
+        assert_eq!(
+            changed(&|p| p.progress.push(("file:front".into(), "x".into()))),
+            outbound().digest()
+        );
+        let changes: [&dyn Fn(&mut OutboundDocument); 7] = [
             &|p| p.epoch = 1,
             &|p| p.document = DocumentId([8; 16]),
             &|p| p.applicant = ApplicantRef::parse("b").unwrap(),
@@ -429,7 +432,7 @@ mod tests {
             &|p| p.parts[0].digest[0] ^= 1,
         ];
         let mut digests: Vec<_> = changes.iter().map(|change| changed(change)).collect();
-        digests.push(parcel().digest());
+        digests.push(outbound().digest());
         digests.sort();
         digests.dedup();
         assert_eq!(digests.len(), 8);
@@ -441,8 +444,11 @@ mod tests {
         let table = format!("base_url='{}'\napi_key_file='key'", fake.url()).parse().unwrap();
         let connector = build("sandbox", &table, no_secrets()).unwrap();
         for chunk in [1, 2, 7] {
-            let parcel = parcel_of("a", &[("front", &b"front"[..]), ("back", b"back")], chunk);
-            assert!(matches!(connector.deliver(&parcel, &NoTrail).await, Err(Failure::Ambiguous { .. })));
+            let outbound = parcel_of("a", &[("front", &b"front"[..]), ("back", b"back")], chunk);
+            assert!(matches!(
+                connector.deliver(&outbound, &NoTrail).await,
+                Err(Failure::Ambiguous { .. })
+            ));
         }
         let seen = fake.seen();
         assert!(seen.len() == 3 && seen.iter().all(|request| *request == seen[0]));

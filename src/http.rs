@@ -1,6 +1,6 @@
 //! The doors: the *public* listener (the applicant's page, callbacks) and the *staff* listener (console, API, metrics). actix types stop here.
 //!
-//! * No route returns a document byte, but for [`console::hand_over`]. GET and HEAD change nothing; only the company's own sign-in comes back by a GET
+//! * No route returns a document byte, but for [`console::manual_download`]. GET and HEAD change nothing; only the company's own sign-in comes back by a GET
 //!   ([`console::sso`]), once, to the browser that left.
 //! * `StatusCode` appears in [`error`] only; every answer carries the headers of [`guard`].
 

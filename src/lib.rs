@@ -9,8 +9,8 @@
 //!    [`http::tus`] takes a part over several connections; [`workflow::resume`] stages it under keys that need the visitor's token, until its last byte is here.
 //! 3. **seal** – [`inspect`] decides by content and drops what must not stay; [`crypto::seal`] encrypts under a key that needs both the vault's private key
 //!    and an erasure secret in a slot of [`crypto::slots`]; [`storage`] keeps the chunks; one durable transaction consumes the link; only then "received" is said.
-//! 4. **forward** – [`worker`] takes the lease of what is due, [`workflow::forward`] writes the intent and sends through a connector of [`connectors`].
-//! 5. **confirm** – [`workflow::confirm`] asks the provider; a callback ([`http::callback`], [`workflow::callback`]) only makes it ask sooner.
+//! 4. **forward** – [`worker`] takes the lease of what is due, [`workflow::delivery`] writes the intent and sends through a connector of [`connectors`].
+//! 5. **confirm** – [`workflow::delivery::confirm`] asks the provider; a callback ([`http::callback`], [`workflow::callback`]) only makes it ask sooner.
 //! 6. **purge** – [`workflow::purge`] overwrites the slot, deletes the chunks, leaves a tombstone and a chained receipt, signed then and there.
 //! 7. **tell** – [`workflow::outgoing`] follows the audit log and tells the company's systems by webhook and people by mail; [`workflow::hosted`] sends the applicant back.
 //! 8. **clean up** – what is given up on its way in is a fact of the request's row, and [`workflow::cleanup`] destroys it: one task at a time, under a lease of its own.
@@ -33,7 +33,7 @@
 //! * **D** at most one delivery with effect: intent first, ask before sending again, one fenced worker.
 //! * **E** no live erasure secret without an owner after the sweep; nothing purged whose secret lives.
 //! * **P** no plaintext byte on any disk; no route returns a document byte, but for the one by which a `manual` provider's handler takes each part
-//!   once, right after a second factor ([`workflow::hand_over`]).
+//!   once, right after a second factor ([`workflow::manual_download`]).
 //! * A purge that is due always wins; time never runs backwards ([`storage::clock`]).
 //!
 //! # Rooms

@@ -111,7 +111,7 @@ pub trait RecordStore: Send + Sync {
     async fn counts(&self) -> Result<Vec<(RequestState, u64)>, StorageError>;
 
     /// Notes the id of a verified callback; `false` when it was seen before.
-    async fn first_sight(&self, callback: [u8; 32]) -> Result<bool, StorageError>;
+    async fn claim_callback_id(&self, callback: [u8; 32]) -> Result<bool, StorageError>;
 }
 
 /// Accounts, sessions and keys. What these return was verified by the store's [`seal::Seal`]; a row that does not fit is [`StorageError::Altered`], and is left

@@ -8,7 +8,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::storage::StorageError;
-use crate::workflow::{Portal, WorkflowError, cleanup, forward, outgoing, purge, sweep};
+use crate::workflow::{Portal, WorkflowError, cleanup, delivery, outgoing, purge, sweep};
 
 /// Requests worked on at once: a slow provider must not hold up the others.
 const HANDS: usize = 8;
@@ -53,12 +53,12 @@ pub async fn clean(portal: &Portal) {
 }
 
 async fn deliver(portal: &Arc<Portal>) -> Result<Step, WorkflowError> {
-    let until = portal.records.now() + forward::LEASE;
+    let until = portal.records.now() + delivery::LEASE;
     match portal.records.claim_due(until).await? {
         None => Ok(Step::Idle),
         Some(request) => {
             crate::crash::point("C12");
-            forward::step(portal, request).await?;
+            delivery::step(portal, request).await?;
             Ok(Step::Done)
         }
     }
@@ -75,8 +75,8 @@ impl Worker {
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let mut hands: Vec<_> = (0..HANDS).map(|_| tokio::spawn(hand(portal.clone(), stopped.clone()))).collect();
         hands.extend((0..CLEANERS).map(|_| tokio::spawn(cleaner(portal.clone(), stopped.clone()))));
-        hands.push(tokio::spawn(teller(portal.clone(), stopped.clone())));
-        hands.extend((0..COURIERS).map(|_| tokio::spawn(courier(portal.clone(), stopped.clone()))));
+        hands.push(tokio::spawn(announcer(portal.clone(), stopped.clone())));
+        hands.extend((0..COURIERS).map(|_| tokio::spawn(dispatcher(portal.clone(), stopped.clone()))));
         hands.push(tokio::spawn(sweeper(portal.clone(), stopped)));
         Self { stop, hands }
     }
@@ -153,7 +153,7 @@ fn until(portal: &Portal, next: Result<Option<OffsetDateTime>, StorageError>) ->
 }
 
 /// Queues what is to be told; one of these, since it follows one log.
-async fn teller(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+async fn announcer(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
     while !*stopped.borrow() {
         let turn = portal.clone();
         let told = tokio::spawn(async move { outgoing::tell(&turn).await }).await;
@@ -175,13 +175,13 @@ async fn teller(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<b
     }
 }
 
-async fn courier(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+async fn dispatcher(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
     while !*stopped.borrow() {
         let turn = portal.clone();
-        let sent = tokio::spawn(async move { outgoing::courier::step(&turn).await }).await;
+        let sent = tokio::spawn(async move { outgoing::dispatcher::step(&turn).await }).await;
         let pause = match sent.unwrap_or_else(|panic| Err(WorkflowError::Internal(panic.to_string()))) {
             Ok(true) => {
-                // Perhaps there is more: another courier may look while this one sends.
+                // Perhaps there is more: another dispatcher may look while this one sends.
                 portal.outgoing.bell.notify_one();
                 continue;
             }

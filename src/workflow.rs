@@ -5,22 +5,22 @@
 pub mod callback;
 pub mod catalogue;
 pub mod cleanup;
-pub mod confirm;
-pub mod forward;
-pub mod hand_over;
+pub mod delivery;
+
 pub mod hosted;
 pub mod in_flight;
 pub mod issue;
 pub mod lanes;
+pub mod manual_download;
 pub mod message;
 pub mod outgoing;
-pub mod parcel;
+
+pub mod pool;
 pub mod purge;
-pub mod queue;
 pub mod receive;
 pub mod refusals;
 pub mod resume;
-pub mod scan;
+
 pub mod seal;
 pub mod sign_in;
 pub mod slot;
@@ -71,19 +71,19 @@ pub struct Portal {
     pub passwords: Arc<Passwords>,
     pub throttle: sign_in::Throttle,
     /// Argon2 jobs of the staff door.
-    pub hashing: queue::Queue,
+    pub hashing: pool::BoundedPool,
     /// The same for the applicants' codes: a flood at the staff door must not shut theirs.
-    pub checking: queue::Queue,
+    pub checking: pool::BoundedPool,
     /// Passphrases of the vault key, one at a time.
-    pub unlocking: queue::Queue,
+    pub unlocking: pool::BoundedPool,
     /// Where that runs which must end whoever asked for it: the threads of the doors die with a panic, and these tasks with them.
     pub tasks: tokio::runtime::Handle,
     /// Rung when something may have become due.
     pub wake: Notify,
-    pub breakers: forward::Breakers,
+    pub breakers: delivery::breaker::Breakers,
     pub outgoing: outgoing::Outgoing,
     /// Whom a document must pass before it leaves; `None` when the configuration wants no scan.
-    pub scanner: Option<scan::Scanner>,
+    pub scanner: Option<delivery::scan::Scanner>,
     pub counters: Counters,
     /// Stored rows that were changed behind the portal's back.
     pub altered: seal::Found,

@@ -24,9 +24,10 @@ use nightdrop::sandbox::{self, Sandbox};
 use nightdrop::storage::clock::Source;
 use nightdrop::storage::{BlobStore, Filter};
 use nightdrop::worker::{self, Step};
+use nightdrop::workflow::delivery::outbound;
 use nightdrop::workflow::issue::{self, Ask, Expiry};
 use nightdrop::workflow::trusted::TrustedRequest;
-use nightdrop::workflow::{Portal, parcel, sweep};
+use nightdrop::workflow::{Portal, sweep};
 use serde_json::{Value, json};
 
 use crate::alone;
@@ -253,11 +254,11 @@ impl TestApp {
         for id in &self.issued {
             let request = TrustedRequest::load(&self.portal, *id).await.unwrap();
             let Some((document, delivery)) = request.held() else { continue };
-            let parcel = parcel::open(&self.portal, &request, document, delivery.epoch)
+            let outbound = outbound::open(&self.portal, &request, document, delivery.epoch)
                 .map_err(|_| "closed")
                 .unwrap();
-            for part in 0..parcel.parts.len() {
-                let mut chunks = parcel.source.open(part);
+            for part in 0..outbound.parts.len() {
+                let mut chunks = outbound.source.open(part);
                 while let Some(chunk) = chunks.try_next().await.unwrap() {
                     bytes += std::hint::black_box(chunk).len() as u64;
                 }

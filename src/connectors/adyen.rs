@@ -25,7 +25,8 @@ use super::shape::Json;
 use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
 use super::{
-    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
+    Unsupported, Verdict,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -125,21 +126,21 @@ impl Adyen {
         Ok(Self { settings, client })
     }
 
-    fn dress(&self, call: Call) -> Call {
+    fn authenticate(&self, call: Call) -> Call {
         call.header("x-api-key", self.settings.api_key.expose())
     }
 
     async fn entity(&self, id: &str) -> Result<Value, Failure> {
         let url = self.client.url(&format!("/legalEntities/{id}"));
-        let answer = self.client.send(self.dress(Call::asking(Method::GET, url))).await?;
+        let answer = self.client.send(self.authenticate(Call::asking(Method::GET, url))).await?;
         answer.only(success(&answer)?, |body| body["id"].is_string())
     }
 
     /// Before a byte is sent: the sides that must go together, and pictures that the provider will find too small.
-    fn check_parts(&self, parcel: &Parcel, kind: &str) -> Result<(), Failure> {
-        self.fits(kind, &part_names(parcel))?;
+    fn check_parts(&self, outbound: &OutboundDocument, kind: &str) -> Result<(), Failure> {
+        self.fits(kind, &part_names(outbound))?;
         let small = |p: &super::ParcelPart| p.file_type != FileType::Pdf && p.size < self.settings.common.limits.pictures.min_bytes;
-        if parcel.parts.iter().any(small) {
+        if outbound.parts.iter().any(small) {
             return Err(super::kinds::unsupported(
                 "The picture is smaller than this provider takes. Ask for a sharper photo, not a preview or a cut-out.",
             ));
@@ -157,29 +158,29 @@ impl Adyen {
         Ok(())
     }
 
-    fn body(&self, parcel: &Parcel, kind: &str, owner: (&str, &str)) -> Json {
+    fn body(&self, outbound: &OutboundDocument, kind: &str, owner: (&str, &str)) -> Json {
         let two_sided = BOTH_SIDES.contains(&kind);
         let attachment = |n: usize| {
             let mut fields = vec![("content".to_owned(), Json::Base64(n))];
             if two_sided {
-                fields.push(("pageType".to_owned(), Json::text(parcel.parts[n].name.as_str())));
+                fields.push(("pageType".to_owned(), Json::text(outbound.parts[n].name.as_str())));
             }
-            fields.push(("pageName".to_owned(), Json::text(parcel.file_name(n))));
+            fields.push(("pageName".to_owned(), Json::text(outbound.file_name(n))));
             Json::Object(fields)
         };
         Json::object([
             ("type", Json::text(kind)),
-            ("description", Json::text(description(parcel))),
+            ("description", Json::text(description(outbound))),
             ("owner", Json::object([("id", Json::text(owner.0)), ("type", Json::text(owner.1))])),
-            ("fileName", Json::text(parcel.file_name(0))),
-            ("attachments", Json::Array((0..parcel.parts.len()).map(attachment).collect())),
+            ("fileName", Json::text(outbound.file_name(0))),
+            ("attachments", Json::Array((0..outbound.parts.len()).map(attachment).collect())),
         ])
     }
 }
 
 /// Says nothing about the person, and is unique.
-fn description(parcel: &Parcel) -> String {
-    format!("Document {}", parcel.document)
+fn description(outbound: &OutboundDocument) -> String {
+    format!("Document {}", outbound.document)
 }
 
 #[async_trait]
@@ -205,15 +206,15 @@ impl Connector for Adyen {
         Ok(entity::missing(&body, entity, &self.settings.types, &self.settings.problems))
     }
 
-    async fn deliver(&self, parcel: &Parcel, _: &dyn Trail) -> Result<Delivered, Failure> {
-        let kind = self.settings.types.required(parcel)?;
-        self.check_parts(parcel, kind)?;
-        let (entity, instrument) = target(&parcel.applicant)?;
+    async fn deliver(&self, outbound: &OutboundDocument, _: &dyn ProgressLog) -> Result<Delivered, Failure> {
+        let kind = self.settings.types.required(outbound)?;
+        self.check_parts(outbound, kind)?;
+        let (entity, instrument) = target(&outbound.applicant)?;
         let owner = instrument.map_or((entity, "legalEntity"), |id| (id, "bankAccount"));
         let call = self
-            .dress(Call::sending(Method::POST, self.client.url("/documents")))
-            .header("idempotency-key", &parcel.keys.idempotency(0))
-            .body(self.body(parcel, kind, owner).body(parcel));
+            .authenticate(Call::sending(Method::POST, self.client.url("/documents")))
+            .header("idempotency-key", &outbound.keys.idempotency(0))
+            .body(self.body(outbound, kind, owner).body(outbound));
         let answer = self.client.send(call).await?;
         if let Some(failure) = answer.stored_failure() {
             return Err(failure);
@@ -228,10 +229,10 @@ impl Connector for Adyen {
         })
     }
 
-    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
-        let (entity, instrument) = target(&parcel.applicant)?;
+    async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
+        let (entity, instrument) = target(&outbound.applicant)?;
         let body = self.entity(entity).await?;
-        let found = entity::find(&body, &parcel.file_name(0), &description(parcel));
+        let found = entity::find(&body, &outbound.file_name(0), &description(outbound));
         Ok(match found {
             Some(id) => Presence::Present(Delivered {
                 references: vec![id],
@@ -243,8 +244,8 @@ impl Connector for Adyen {
         })
     }
 
-    async fn verdict(&self, parcel: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
-        let (entity, _) = target(&parcel.applicant)?;
+    async fn verdict(&self, outbound: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure> {
+        let (entity, _) = target(&outbound.applicant)?;
         Ok(entity::verdict(&self.entity(entity).await?, &receipt.references))
     }
 
@@ -277,7 +278,7 @@ impl Connector for Adyen {
     async fn check(&self) -> Result<String, Failure> {
         // A legal entity that cannot exist: a known key is told so, another one is refused.
         let url = self.client.url("/legalEntities/LE00000000000000000000000");
-        let answer = self.client.send(self.dress(Call::asking(Method::GET, url))).await?;
+        let answer = self.client.send(self.authenticate(Call::asking(Method::GET, url))).await?;
         // In the provider's own form of an error; another server's "not found" says nothing of the key.
         let own = answer.json().is_some_and(|body| body["errorCode"].is_string());
         match answer.status {

@@ -12,12 +12,12 @@ use data_encoding::BASE64;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt, try_unfold};
 use sha2::{Digest, Sha256};
 
-use super::{Parcel, Source, SourceError};
+use super::{OutboundDocument, Source, SourceError};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
     Bytes(Bytes),
-    /// The bytes of the parcel's n-th part as they are.
+    /// The bytes of the outbound's n-th part as they are.
     Part(usize),
     /// The same in standard base64 with padding.
     PartBase64(usize),
@@ -35,12 +35,12 @@ pub struct Body {
 }
 
 impl Body {
-    pub fn new(content_type: impl Into<String>, segments: Vec<Segment>, parcel: &Parcel) -> Self {
+    pub fn new(content_type: impl Into<String>, segments: Vec<Segment>, outbound: &OutboundDocument) -> Self {
         Self {
             content_type: content_type.into(),
             segments,
-            parts: parcel.parts.iter().map(|p| (p.size, p.digest)).collect(),
-            source: Some(parcel.source.clone()),
+            parts: outbound.parts.iter().map(|p| (p.size, p.digest)).collect(),
+            source: Some(outbound.source.clone()),
             broken: Arc::default(),
         }
     }
@@ -226,9 +226,9 @@ mod tests {
     proptest! {
         #[test]
         fn streamed_base64_equals_the_whole_one(data in proptest::collection::vec(any::<u8>(), 0..400), chunk in 1usize..70) {
-            let parcel = parcel_of("a", &[("front", &data)], chunk);
+            let outbound = parcel_of("a", &[("front", &data)], chunk);
             let segments = vec![Segment::Bytes(Bytes::from_static(b"<")), Segment::PartBase64(0), Segment::Part(0), Segment::Bytes(Bytes::from_static(b">"))];
-            let body = Body::new("x/y", segments, &parcel);
+            let body = Body::new("x/y", segments, &outbound);
             let bytes = futures_executor(whole(&body)).unwrap();
             let mut expected = b"<".to_vec();
             expected.extend_from_slice(BASE64.encode(&data).as_bytes());
@@ -246,30 +246,30 @@ mod tests {
     #[tokio::test]
     async fn a_part_that_is_not_as_long_as_recorded_breaks_the_body_off() {
         for (recorded, data) in [(4u64, &b"abc"[..]), (2, b"abc")] {
-            let mut parcel = parcel_of("a", &[("front", data)], 2);
-            parcel.parts[0].size = recorded;
+            let mut outbound = parcel_of("a", &[("front", data)], 2);
+            outbound.parts[0].size = recorded;
             for segment in [Segment::Part(0), Segment::PartBase64(0)] {
-                let body = Body::new("x/y", vec![segment], &parcel);
+                let body = Body::new("x/y", vec![segment], &outbound);
                 assert!(whole(&body).await.is_err());
                 assert!(body.broken().is_some());
             }
         }
-        let mut parcel = parcel_of("a", &[("front", b"abc")], 2);
-        parcel.source = Arc::new(Memory::failing());
+        let mut outbound = parcel_of("a", &[("front", b"abc")], 2);
+        outbound.source = Arc::new(Memory::failing());
         assert_eq!(
-            whole(&Body::new("x/y", vec![Segment::Part(0)], &parcel)).await,
+            whole(&Body::new("x/y", vec![Segment::Part(0)], &outbound)).await,
             Err(SourceError::Final("sealed part damaged"))
         );
     }
 
     #[test]
     fn equal_bodies_have_equal_digests_and_others_do_not() {
-        let parcel = parcel_of("a", &[("front", b"abc")], 2);
+        let outbound = parcel_of("a", &[("front", b"abc")], 2);
         let other = parcel_of("a", &[("front", b"abd")], 2);
-        let body = |p: &Parcel, s: Segment| Body::new("x/y", vec![s], p).digest();
-        assert_eq!(body(&parcel, Segment::Part(0)), body(&parcel, Segment::Part(0)));
-        assert_ne!(body(&parcel, Segment::Part(0)), body(&other, Segment::Part(0)));
-        assert_ne!(body(&parcel, Segment::Part(0)), body(&parcel, Segment::PartBase64(0)));
+        let body = |p: &OutboundDocument, s: Segment| Body::new("x/y", vec![s], p).digest();
+        assert_eq!(body(&outbound, Segment::Part(0)), body(&outbound, Segment::Part(0)));
+        assert_ne!(body(&outbound, Segment::Part(0)), body(&other, Segment::Part(0)));
+        assert_ne!(body(&outbound, Segment::Part(0)), body(&outbound, Segment::PartBase64(0)));
         assert_ne!(Body::text("x/y", "a").digest(), Body::text("x/z", "a").digest());
     }
 }

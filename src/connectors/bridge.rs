@@ -24,7 +24,8 @@ use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
 use super::shape::Json;
 use super::words::Reason;
 use super::{
-    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
+    Unsupported, Verdict,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -126,13 +127,13 @@ impl Bridge {
         Ok(Self { settings, client })
     }
 
-    fn dress(&self, call: Call) -> Call {
+    fn authenticate(&self, call: Call) -> Call {
         call.header("api-key", self.settings.api_key.expose())
     }
 
     async fn customer(&self, applicant: &ApplicantRef) -> Result<Value, Failure> {
         let call = Call::asking(Method::GET, self.client.url(&self.path(applicant)?.0));
-        let answer = self.client.send(self.dress(call)).await?;
+        let answer = self.client.send(self.authenticate(call)).await?;
         answer.only(success(&answer)?, |body| body["id"].is_string())
     }
 
@@ -149,22 +150,22 @@ impl Bridge {
         Ok((format!("/customers/{id}"), country))
     }
 
-    fn body(parcel: &Parcel, kind: &str, country: &str) -> Json {
+    fn body(outbound: &OutboundDocument, kind: &str, country: &str) -> Json {
         if PURPOSES.contains(&kind) {
             let one = |n: usize| {
                 Json::object([
                     ("purposes", Json::Array(vec![Json::text(kind)])),
                     ("file", Json::DataUri(n)),
-                    ("description", Json::text(parcel.file_name(n))),
+                    ("description", Json::text(outbound.file_name(n))),
                 ])
             };
-            return Json::object([("documents", Json::Array((0..parcel.parts.len()).map(one).collect()))]);
+            return Json::object([("documents", Json::Array((0..outbound.parts.len()).map(one).collect()))]);
         }
         let mut fields = vec![
             ("type".to_owned(), Json::text(kind)),
             ("issuing_country".to_owned(), Json::text(country)),
         ];
-        for (n, part) in parcel.parts.iter().enumerate() {
+        for (n, part) in outbound.parts.iter().enumerate() {
             let name = if part.name.as_str() == "back" {
                 "image_back"
             } else {
@@ -203,14 +204,14 @@ impl Connector for Bridge {
         Ok(customer::missing(&self.customer(applicant).await?, &self.settings.types))
     }
 
-    async fn deliver(&self, parcel: &Parcel, _: &dyn Trail) -> Result<Delivered, Failure> {
-        let kind = self.settings.types.required(parcel)?;
-        fits(kind, &part_names(parcel))?;
-        let (path, country) = self.path(&parcel.applicant)?;
+    async fn deliver(&self, outbound: &OutboundDocument, _: &dyn ProgressLog) -> Result<Delivered, Failure> {
+        let kind = self.settings.types.required(outbound)?;
+        fits(kind, &part_names(outbound))?;
+        let (path, country) = self.path(&outbound.applicant)?;
         let call = self
-            .dress(Call::sending(Method::PUT, self.client.url(&path)))
-            .header("idempotency-key", &parcel.keys.idempotency(0))
-            .body(Self::body(parcel, kind, &country).body(parcel));
+            .authenticate(Call::sending(Method::PUT, self.client.url(&path)))
+            .header("idempotency-key", &outbound.keys.idempotency(0))
+            .body(Self::body(outbound, kind, &country).body(outbound));
         let answer = self.client.send(call).await?;
         if let Some(failure) = answer.stored_failure() {
             return Err(failure);
@@ -226,13 +227,13 @@ impl Connector for Bridge {
         })
     }
 
-    async fn reconcile(&self, _: &Parcel) -> Result<Presence, Failure> {
+    async fn reconcile(&self, _: &OutboundDocument) -> Result<Presence, Failure> {
         Ok(Presence::Unknown)
     }
 
-    async fn verdict(&self, parcel: &Parcel, _: &Receipt) -> Result<Verdict, Failure> {
-        let kind = self.settings.types.required(parcel)?;
-        Ok(customer::verdict(&self.customer(&parcel.applicant).await?, kind))
+    async fn verdict(&self, outbound: &OutboundDocument, _: &Receipt) -> Result<Verdict, Failure> {
+        let kind = self.settings.types.required(outbound)?;
+        Ok(customer::verdict(&self.customer(&outbound.applicant).await?, kind))
     }
 
     /// `t=<milliseconds>,v0=<base64>`: RSA PKCS#1 v1.5 with SHA-256 over the 32 bytes of SHA-256(`{t}.{body}`), so the text is hashed twice.
@@ -257,7 +258,7 @@ impl Connector for Bridge {
 
     async fn check(&self) -> Result<String, Failure> {
         let call = Call::asking(Method::GET, self.client.url("/customers?limit=1"));
-        let answer = self.client.send(self.dress(call)).await?;
+        let answer = self.client.send(self.authenticate(call)).await?;
         answer.only(success(&answer)?, |body| body["data"].is_array())?;
         Ok("the provider answers and knows the API key".to_owned())
     }

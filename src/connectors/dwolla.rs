@@ -2,7 +2,7 @@
 //!
 //! * The applicant reference is the customer's id, or `owner,<id>` for a beneficial owner.
 //! * A document there has no side: front and back are two documents of one type, each noted as `part:<side>` with its id.
-//! * A repeated key wants exactly the same body, so boundary and file name are functions of the parcel.
+//! * A repeated key wants exactly the same body, so boundary and file name are functions of the outbound.
 //! * `DuplicateResource` means that the provider has these bytes: it counts as received.
 //! * What was there before the first byte left is noted (step `before`), so that after the key's day the list can still tell.
 //!
@@ -21,7 +21,8 @@ use super::shape::Multipart;
 use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
 use super::{
-    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
+    Unsupported, Verdict,
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -116,8 +117,8 @@ impl Dwolla {
     }
 
     async fn send(&self, call: impl Fn() -> Call) -> Result<Answer, Failure> {
-        let dress = |token: &str| call().bearer(token).header("accept", MEDIA);
-        self.settings.oauth.send(&self.client, dress).await
+        let authenticate = |token: &str| call().bearer(token).header("accept", MEDIA);
+        self.settings.oauth.send(&self.client, authenticate).await
     }
 
     async fn get(&self, path: &str, is_it: impl FnOnce(&Value) -> bool) -> Result<Value, Failure> {
@@ -144,14 +145,14 @@ impl Dwolla {
             .collect())
     }
 
-    async fn upload(&self, parcel: &Parcel, part: usize, holder: &str, kind: &str) -> Result<String, Failure> {
+    async fn upload(&self, outbound: &OutboundDocument, part: usize, holder: &str, kind: &str) -> Result<String, Failure> {
         let number = u8::try_from(part).unwrap_or(u8::MAX);
-        let body = Multipart::new(parcel.keys.boundary(number))
+        let body = Multipart::new(outbound.keys.boundary(number))
             .text("documentType", kind)
-            .file("file", parcel, part)
-            .finish(parcel);
+            .file("file", outbound, part)
+            .finish(outbound);
         let url = self.client.url(&format!("{holder}/documents"));
-        let key = parcel.keys.idempotency(number);
+        let key = outbound.keys.idempotency(number);
         let answer = self
             .send(|| {
                 Call::sending(Method::POST, url.clone())
@@ -217,21 +218,21 @@ impl Connector for Dwolla {
         Ok(found)
     }
 
-    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
-        let kind = self.settings.types.required(parcel)?;
-        sides(&part_names(parcel))?;
-        let holder = holder(&parcel.applicant)?;
-        if parcel.step("before").is_none() {
+    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+        let kind = self.settings.types.required(outbound)?;
+        sides(&part_names(outbound))?;
+        let holder = holder(&outbound.applicant)?;
+        if outbound.step("before").is_none() {
             let before: Vec<String> = self.list(&holder).await?.into_iter().map(|d| d.id).collect();
             trail.note("before", &before.join(" ")).await?;
         }
         let mut references = Vec::new();
-        for (n, part) in parcel.parts.iter().enumerate() {
+        for (n, part) in outbound.parts.iter().enumerate() {
             let step = format!("part:{}", part.name);
-            references.push(match parcel.step(&step) {
+            references.push(match outbound.step(&step) {
                 Some(id) => id.to_owned(),
                 None => {
-                    let id = self.upload(parcel, n, &holder, kind).await?;
+                    let id = self.upload(outbound, n, &holder, kind).await?;
                     trail.note(&step, &id).await?;
                     id
                 }
@@ -244,20 +245,20 @@ impl Connector for Dwolla {
         })
     }
 
-    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
+    async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
         // The list was noted before the first byte: without it nothing was sent.
-        let Some(before) = parcel.step("before") else {
+        let Some(before) = outbound.step("before") else {
             return Ok(Presence::Absent);
         };
-        let kind = self.settings.types.required(parcel)?;
-        let noted: Vec<&str> = parcel
+        let kind = self.settings.types.required(outbound)?;
+        let noted: Vec<&str> = outbound
             .parts
             .iter()
-            .filter_map(|p| parcel.step(&format!("part:{}", p.name)))
+            .filter_map(|p| outbound.step(&format!("part:{}", p.name)))
             .collect();
-        let open = parcel.parts.len() - noted.len();
+        let open = outbound.parts.len() - noted.len();
         let known: Vec<&str> = before.split(' ').chain(noted.iter().copied()).collect();
-        let listed = self.list(&holder(&parcel.applicant)?).await?;
+        let listed = self.list(&holder(&outbound.applicant)?).await?;
         let mut new: Vec<&Listed> = listed
             .iter()
             .filter(|d| d.kind == kind && !known.contains(&d.id.as_str()))
@@ -279,9 +280,9 @@ impl Connector for Dwolla {
         })
     }
 
-    async fn verdict(&self, parcel: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
-        let kind = self.settings.types.required(parcel)?;
-        let listed = self.list(&holder(&parcel.applicant)?).await?;
+    async fn verdict(&self, outbound: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure> {
+        let kind = self.settings.types.required(outbound)?;
+        let listed = self.list(&holder(&outbound.applicant)?).await?;
         let mut ours: Vec<Listed> = listed
             .into_iter()
             .filter(|d| receipt.references.contains(&d.id) || (receipt.references.is_empty() && d.kind == kind))
@@ -289,7 +290,7 @@ impl Connector for Dwolla {
         ours.sort_by(|a, b| b.created.cmp(&a.created));
         if receipt.references.is_empty() {
             // A duplicate without an address: the newest of the type are the ones that were meant.
-            ours.truncate(parcel.parts.len());
+            ours.truncate(outbound.parts.len());
         } else if ours.len() < receipt.references.len() {
             return Ok(Verdict::Pending);
         }

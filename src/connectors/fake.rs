@@ -1,4 +1,4 @@
-//! What the room's tests share: a parcel in memory, and a provider made of a socket that records every byte and answers as it is told.
+//! What the room's tests share: a outbound in memory, and a provider made of a socket that records every byte and answers as it is told.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::settings::{ReadSecret, Secret};
-use super::{Failure, Keys, Missing, Parcel, ParcelPart, Source, SourceError, Trail};
+use super::{Failure, Keys, Missing, OutboundDocument, ParcelPart, ProgressLog, Source, SourceError};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
 use crate::domain::id::DocumentId;
 
@@ -58,14 +58,14 @@ impl Keys for TestKeys {
 }
 
 /// A `government-id` of PNG parts, handed out in chunks of `chunk` bytes.
-pub fn parcel_of(applicant: &str, parts: &[(&str, &[u8])], chunk: usize) -> Parcel {
+pub fn parcel_of(applicant: &str, parts: &[(&str, &[u8])], chunk: usize) -> OutboundDocument {
     let part = |(name, data): &(&str, &[u8])| ParcelPart {
         name: PartName::parse(name).unwrap(),
         file_type: FileType::Png,
         size: data.len() as u64,
         digest: Sha256::digest(data).into(),
     };
-    Parcel {
+    OutboundDocument {
         document: DocumentId([7; 16]),
         epoch: 0,
         applicant: ApplicantRef::parse(applicant).unwrap(),
@@ -81,8 +81,8 @@ pub fn parcel_of(applicant: &str, parts: &[(&str, &[u8])], chunk: usize) -> Parc
     }
 }
 
-pub fn failing_source(parcel: &mut Parcel) {
-    parcel.source = Arc::new(Memory::failing());
+pub fn failing_source(outbound: &mut OutboundDocument) {
+    outbound.source = Arc::new(Memory::failing());
 }
 
 pub fn kind(text: &str) -> DocumentKind {
@@ -96,7 +96,7 @@ pub fn names(parts: &[&str]) -> Vec<PartName> {
 pub struct NoTrail;
 
 #[async_trait]
-impl Trail for NoTrail {
+impl ProgressLog for NoTrail {
     async fn note(&self, _: &str, _: &str) -> Result<(), Failure> {
         Ok(())
     }
@@ -110,7 +110,7 @@ pub struct Noted {
 }
 
 #[async_trait]
-impl Trail for Noted {
+impl ProgressLog for Noted {
     async fn note(&self, step: &str, value: &str) -> Result<(), Failure> {
         let mut steps = self.steps.lock().unwrap();
         if self.lost_at == Some(steps.len()) {

@@ -38,7 +38,7 @@ pub struct Hook {
 
 /// How a receiver took it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum WebhookOutcome {
     /// A 2xx status.
     Taken(u16),
     /// Worth another try, at the earliest after this.
@@ -116,7 +116,7 @@ impl Hook {
     }
 
     /// Sends a JSON body once. `id` stays the same for every try; `timestamp` is this try's, in seconds since 1970.
-    pub async fn send(&self, id: &str, timestamp: i64, body: &str) -> Told {
+    pub async fn send(&self, id: &str, timestamp: i64, body: &str) -> WebhookOutcome {
         let mut call = Call::sending(Method::POST, self.url.clone()).body(Body::text("application/json", body.to_owned()));
         if !self.keys.is_empty() {
             let signatures: Vec<String> = self
@@ -131,14 +131,14 @@ impl Hook {
         }
         match self.client.send(call).await {
             Ok(answer) => match answer.status {
-                status @ 200..300 => Told::Taken(status),
-                410 => Told::Never("The receiver does not want it any more (status 410).".to_owned()),
-                status => Told::Later {
+                status @ 200..300 => WebhookOutcome::Taken(status),
+                410 => WebhookOutcome::Never("The receiver does not want it any more (status 410).".to_owned()),
+                status => WebhookOutcome::Later {
                     why: format!("The receiver answered with status {status}."),
                     after: answer.retry_after(),
                 },
             },
-            Err(failure) => Told::Later {
+            Err(failure) => WebhookOutcome::Later {
                 why: reason(&failure).to_owned(),
                 after: None,
             },

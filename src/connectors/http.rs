@@ -22,7 +22,8 @@ use super::shape::{Json, Multipart};
 use super::sign::{self, Algorithm, Signer};
 use super::words::Reason;
 use super::{
-    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
+    Unsupported, Verdict,
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
@@ -56,7 +57,7 @@ impl Http {
         }
     }
 
-    fn dress(&self, mut call: Call) -> Call {
+    fn authenticate(&self, mut call: Call) -> Call {
         call = match &self.settings.auth {
             Auth::None | Auth::OAuth(_) => call,
             Auth::Bearer(secret) => call.bearer(secret.expose()),
@@ -78,7 +79,7 @@ impl Http {
         let whole = || {
             let call = signature
                 .iter()
-                .fold(self.dress(call()), |call, (name, value)| call.header(name, value));
+                .fold(self.authenticate(call()), |call, (name, value)| call.header(name, value));
             match &body {
                 Some(body) => call.body(body.clone()),
                 None => call,
@@ -124,37 +125,37 @@ impl Http {
     }
 
     /// One request for the given parts: all of them, or one.
-    async fn upload(&self, parcel: &Parcel, parts: &[usize], call_number: u8) -> Result<Answer, Failure> {
+    async fn upload(&self, outbound: &OutboundDocument, parts: &[usize], call_number: u8) -> Result<Answer, Failure> {
         let upload = &self.settings.upload;
         let values = Values {
-            parcel: Some(parcel),
+            outbound: Some(outbound),
             part: parts.first().copied(),
             settings: &self.settings,
             reference: "",
         };
-        let body = self.body(parcel, parts, call_number);
+        let body = self.body(outbound, parts, call_number);
         let url = self.client.url(&upload.path.in_path(&values));
         let call = || {
             let call = Call::sending(upload.method.clone(), url.clone());
             match &self.settings.idempotency_header {
-                Some(name) => call.header(name, &parcel.keys.idempotency(call_number)),
+                Some(name) => call.header(name, &outbound.keys.idempotency(call_number)),
                 None => call,
             }
         };
         let answer = self.send(&upload.method, &url, Some(body), call).await?;
         match &upload.address {
-            Some(address) if (200..300).contains(&answer.status) => self.put(parcel, parts[0], address, &answer).await?,
+            Some(address) if (200..300).contains(&answer.status) => self.put(outbound, parts[0], address, &answer).await?,
             _ => {}
         }
         Ok(answer)
     }
 
     /// The bytes to where the answer says, without any credentials: the address itself is the permission. It is never stored.
-    async fn put(&self, parcel: &Parcel, part: usize, address: &Address, answer: &Answer) -> Result<(), Failure> {
+    async fn put(&self, outbound: &OutboundDocument, part: usize, address: &Address, answer: &Answer) -> Result<(), Failure> {
         let text = answer.json().and_then(|body| text_at(&body, &address.pointer));
         let text = text.ok_or_else(|| answer.unreadable())?;
         let url = foreign_url(&self.settings.common.endpoint, &address.hosts, &text)?;
-        let body = Body::new(parcel.parts[part].file_type.mime(), vec![Segment::Part(part)], parcel);
+        let body = Body::new(outbound.parts[part].file_type.mime(), vec![Segment::Part(part)], outbound);
         let put = self.client.send(Call::sending(address.method.clone(), url).body(body)).await?;
         if (200..300).contains(&put.status) {
             return Ok(());
@@ -169,10 +170,10 @@ impl Http {
     }
 
     /// The references of parts that an earlier attempt brought there, where the provider has a list.
-    async fn present(&self, parcel: &Parcel) -> Result<Option<Vec<Option<String>>>, Failure> {
+    async fn present(&self, outbound: &OutboundDocument) -> Result<Option<Vec<Option<String>>>, Failure> {
         let Some(rules) = &self.settings.list else { return Ok(None) };
         let values = Values {
-            parcel: Some(parcel),
+            outbound: Some(outbound),
             part: None,
             settings: &self.settings,
             reference: "",
@@ -180,34 +181,34 @@ impl Http {
         let body = self.ask(&rules.path.in_path(&values)).await?;
         let items = items(&body, &rules.items)?;
         let find = |part: usize| {
-            let named = |item: &&Value| text_at(item, &rules.file_name).is_some_and(|name| name == parcel.file_name(part));
+            let named = |item: &&Value| text_at(item, &rules.file_name).is_some_and(|name| name == outbound.file_name(part));
             let pointer = rules.reference.as_ref();
             let item = items.iter().find(named)?;
             Some(pointer.and_then(|pointer| text_at(item, pointer)).unwrap_or_default())
         };
-        Ok(Some((0..parcel.parts.len()).map(find).collect()))
+        Ok(Some((0..outbound.parts.len()).map(find).collect()))
     }
 
-    fn body(&self, parcel: &Parcel, parts: &[usize], call_number: u8) -> Body {
+    fn body(&self, outbound: &OutboundDocument, parts: &[usize], call_number: u8) -> Body {
         let upload = &self.settings.upload;
         let values = |part: Option<usize>| Values {
-            parcel: Some(parcel),
+            outbound: Some(outbound),
             part,
             settings: &self.settings,
             reference: "",
         };
         let first = parts.first().copied();
         match upload.shape {
-            Shape::Raw => Body::new(parcel.parts[parts[0]].file_type.mime(), vec![Segment::Part(parts[0])], parcel),
+            Shape::Raw => Body::new(outbound.parts[parts[0]].file_type.mime(), vec![Segment::Part(parts[0])], outbound),
             Shape::Multipart => {
-                let mut form = Multipart::new(parcel.keys.boundary(call_number));
+                let mut form = Multipart::new(outbound.keys.boundary(call_number));
                 for (name, value) in &upload.fields {
                     form = form.text(name, &value.as_text(&values(first)));
                 }
                 for part in parts {
-                    form = form.file(&upload.file_field.as_text(&values(Some(*part))), parcel, *part);
+                    form = form.file(&upload.file_field.as_text(&values(Some(*part))), outbound, *part);
                 }
-                form.finish(parcel)
+                form.finish(outbound)
             }
             Shape::Base64 | Shape::DataUri | Shape::Presigned => {
                 let mut tree = Json::Object(Vec::new());
@@ -226,7 +227,7 @@ impl Http {
                         },
                     );
                 }
-                tree.body(parcel)
+                tree.body(outbound)
             }
         }
     }
@@ -310,7 +311,7 @@ impl Connector for Http {
             return Err(super::cannot_list());
         };
         let path = rules.path.in_path(&Values {
-            parcel: None,
+            outbound: None,
             part: None,
             settings: &self.settings,
             reference: applicant.expose(),
@@ -324,10 +325,10 @@ impl Connector for Http {
         Ok(wanted.filter_map(|item| self.read_missing(rules, item)).collect())
     }
 
-    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
-        let all: Vec<usize> = (0..parcel.parts.len()).collect();
+    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+        let all: Vec<usize> = (0..outbound.parts.len()).collect();
         if !self.settings.upload.per_part {
-            let (reference, verdict) = self.read_delivery(&self.upload(parcel, &all, 0).await?)?;
+            let (reference, verdict) = self.read_delivery(&self.upload(outbound, &all, 0).await?)?;
             return Ok(Delivered {
                 references: vec![reference],
                 verdict,
@@ -336,21 +337,21 @@ impl Connector for Http {
         let (mut references, mut verdict) = (Vec::new(), Verdict::Accepted);
         // A proven absence of the whole may still be the presence of a part: where there is a list, it is read first.
         let there = if self.class() == ProviderClass::Reconcile {
-            self.present(parcel).await?
+            self.present(outbound).await?
         } else {
             None
         };
         for part in all {
-            let step = format!("part:{}", parcel.parts[part].name);
+            let step = format!("part:{}", outbound.parts[part].name);
             let listed = there.as_ref().and_then(|there| there[part].as_deref());
-            if let Some(reference) = parcel.step(&step).or(listed) {
+            if let Some(reference) = outbound.step(&step).or(listed) {
                 references.push(reference.to_owned());
                 verdict = worse(verdict, Verdict::Pending);
                 continue;
             }
             // More than 255 parts are never asked for.
             let number = u8::try_from(part).unwrap_or(u8::MAX);
-            let (reference, one) = self.read_delivery(&self.upload(parcel, &[part], number).await?)?;
+            let (reference, one) = self.read_delivery(&self.upload(outbound, &[part], number).await?)?;
             trail.note(&step, &reference).await?;
             references.push(reference);
             verdict = worse(verdict, one);
@@ -361,14 +362,14 @@ impl Connector for Http {
         })
     }
 
-    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
-        let Some(found) = self.present(parcel).await? else {
+    async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
+        let Some(found) = self.present(outbound).await? else {
             return Ok(Presence::Unknown);
         };
-        let needed = if self.settings.upload.per_part { parcel.parts.len() } else { 1 };
+        let needed = if self.settings.upload.per_part { outbound.parts.len() } else { 1 };
         let found: Vec<String> = found.into_iter().flatten().collect();
         if found.len() < needed {
-            // What is there of a parcel that goes in several requests is left out by the next attempt.
+            // What is there of a outbound that goes in several requests is left out by the next attempt.
             let partly = !found.is_empty() && self.class() != ProviderClass::Reconcile;
             return Ok(if partly { Presence::Unknown } else { Presence::Absent });
         }
@@ -380,7 +381,7 @@ impl Connector for Http {
         }))
     }
 
-    async fn verdict(&self, parcel: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
+    async fn verdict(&self, outbound: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure> {
         let Some((rules, path)) = self.settings.verdict.as_ref().and_then(|rules| Some((rules, rules.path.as_ref()?))) else {
             return Ok(Verdict::Pending);
         };
@@ -394,7 +395,7 @@ impl Connector for Http {
         let mut verdict = Verdict::Accepted;
         for reference in references {
             let values = Values {
-                parcel: Some(parcel),
+                outbound: Some(outbound),
                 part: None,
                 settings: &self.settings,
                 reference,

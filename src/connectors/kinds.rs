@@ -1,7 +1,7 @@
 //! What connectors have in common about words: a document kind in the provider's vocabulary, an applicant with a country, and refusals before a byte is sent.
 
 use super::settings::Reader;
-use super::{Failure, Missing, Parcel, Unsupported};
+use super::{Failure, Missing, OutboundDocument, Unsupported};
 use crate::domain::delivery::Problem;
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
 
@@ -51,9 +51,9 @@ impl Kinds {
         self.of(kind).ok_or_else(|| Unsupported(self.describe()))
     }
 
-    /// The word for a parcel's kind; without one nothing is sent.
-    pub fn required(&self, parcel: &Parcel) -> Result<&str, Failure> {
-        self.of(&parcel.kind).ok_or_else(|| unsupported(&self.describe()))
+    /// The word for a outbound's kind; without one nothing is sent.
+    pub fn required(&self, outbound: &OutboundDocument) -> Result<&str, Failure> {
+        self.of(&outbound.kind).ok_or_else(|| unsupported(&self.describe()))
     }
 }
 
@@ -93,8 +93,8 @@ pub fn both_sides(parts: &[PartName]) -> Result<(), Unsupported> {
     ))
 }
 
-pub fn part_names(parcel: &Parcel) -> Vec<PartName> {
-    parcel.parts.iter().map(|part| part.name.clone()).collect()
+pub fn part_names(outbound: &OutboundDocument) -> Vec<PartName> {
+    outbound.parts.iter().map(|part| part.name.clone()).collect()
 }
 
 /// Names of parts as they stand in the catalogue.

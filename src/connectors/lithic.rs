@@ -21,7 +21,8 @@ use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
 use super::sign;
 use super::words::Reason;
 use super::{
-    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
+    Unsupported, Verdict,
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -194,12 +195,12 @@ impl Lithic {
         Ok(Self { settings, client })
     }
 
-    fn dress(&self, call: Call) -> Call {
+    fn authenticate(&self, call: Call) -> Call {
         call.header("authorization", self.settings.api_key.expose())
     }
 
     async fn get(&self, path: &str, is_it: impl FnOnce(&Value) -> bool) -> Result<Value, Failure> {
-        let call = self.dress(Call::asking(Method::GET, self.client.url(path)));
+        let call = self.authenticate(Call::asking(Method::GET, self.client.url(path)));
         let answer = self.client.send(call).await?;
         answer.only(answer.success()?, is_it)
     }
@@ -271,7 +272,7 @@ impl Lithic {
         let body = json!({"document_type": kind, "entity_token": entity}).to_string();
         let url = self.client.url(&format!("/v1/account_holders/{holder}/documents"));
         let call = self
-            .dress(Call::sending(Method::POST, url))
+            .authenticate(Call::sending(Method::POST, url))
             .body(Body::text("application/json", body));
         let answer = self.client.send(call).await?;
         if answer.status == 503 {
@@ -287,9 +288,9 @@ impl Lithic {
         Submission::read(&answer.success()?).ok_or_else(|| answer.unreadable())
     }
 
-    async fn put(&self, parcel: &Parcel, part: usize, url: &str) -> Result<(), Failure> {
+    async fn put(&self, outbound: &OutboundDocument, part: usize, url: &str) -> Result<(), Failure> {
         let url = guard::foreign_url(&self.settings.common.endpoint, &self.settings.upload_hosts, url)?;
-        let body = Body::new(parcel.parts[part].file_type.mime(), vec![Segment::Part(part)], parcel);
+        let body = Body::new(outbound.parts[part].file_type.mime(), vec![Segment::Part(part)], outbound);
         // Without any of our credentials: the address itself is the permission.
         let call = Call::sending(self.settings.upload_method.clone(), url).body(body);
         let headers = self.settings.upload_headers.iter();
@@ -369,16 +370,16 @@ impl Connector for Lithic {
         Ok(found)
     }
 
-    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
-        let kind = self.settings.types.required(parcel)?;
-        let parts = part_names(parcel);
+    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+        let kind = self.settings.types.required(outbound)?;
+        let parts = part_names(outbound);
         if BOTH_SIDES.contains(&kind) {
             both_sides(&parts)?
         } else {
             sides(&parts)?
         }
-        let (holder, named) = target(&parcel.applicant)?;
-        let submission = match parcel.step("document") {
+        let (holder, named) = target(&outbound.applicant)?;
+        let submission = match outbound.step("document") {
             Some(id) => self.submission(holder, id).await?,
             None => {
                 let entity = self.entity(holder, named).await?;
@@ -394,7 +395,7 @@ impl Connector for Lithic {
             })?;
             if upload.status == "PENDING_UPLOAD" {
                 let url = upload.url.as_deref().ok_or_else(unreadable)?;
-                self.put(parcel, n, url).await?;
+                self.put(outbound, n, url).await?;
             }
         }
         Ok(Delivered {
@@ -403,15 +404,15 @@ impl Connector for Lithic {
         })
     }
 
-    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
-        let (holder, _) = target(&parcel.applicant)?;
-        let Some(id) = parcel.step("document") else {
+    async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
+        let (holder, _) = target(&outbound.applicant)?;
+        let Some(id) = outbound.step("document") else {
             // Whether a submission was opened decides how many are left: a person looks.
-            let opening = parcel.step("opening").is_some();
+            let opening = outbound.step("opening").is_some();
             return Ok(if opening { Presence::Unknown } else { Presence::Absent });
         };
         let submission = self.submission(holder, id).await?;
-        let parts = part_names(parcel);
+        let parts = part_names(outbound);
         let there = |part: &PartName| {
             submission
                 .side(part)
@@ -424,12 +425,12 @@ impl Connector for Lithic {
         })
     }
 
-    async fn verdict(&self, parcel: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
-        let (holder, _) = target(&parcel.applicant)?;
+    async fn verdict(&self, outbound: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure> {
+        let (holder, _) = target(&outbound.applicant)?;
         let Some(id) = receipt.references.first() else {
             return Ok(Verdict::Pending);
         };
-        Ok(self.submission(holder, id).await?.verdict(&part_names(parcel)))
+        Ok(self.submission(holder, id).await?.verdict(&part_names(outbound)))
     }
 
     fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {

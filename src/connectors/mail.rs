@@ -22,7 +22,7 @@ use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use time::Duration;
 
-use super::hook::Told;
+use super::hook::WebhookOutcome;
 use super::settings::{Fault, ReadSecret, Reader};
 
 /// Characters of an address, as RFC 5321 allows.
@@ -113,13 +113,13 @@ impl Mailer {
     }
 
     /// Hands one mail to the relay.
-    pub async fn send(&self, letter: &Letter<'_>) -> Told {
+    pub async fn send(&self, letter: &Letter<'_>) -> WebhookOutcome {
         let Some(message) = self.message(letter) else {
-            return Told::Never("The address or the text does not make a mail.".to_owned());
+            return WebhookOutcome::Never("The address or the text does not make a mail.".to_owned());
         };
         match self.transport.send(message).await {
-            Ok(_) => Told::Taken(250),
-            Err(error) => sorted(&error),
+            Ok(_) => WebhookOutcome::Taken(250),
+            Err(error) => map_smtp_error(&error),
         }
     }
 
@@ -128,9 +128,9 @@ impl Mailer {
         match self.transport.test_connection().await {
             Ok(true) => Ok(()),
             Ok(false) => Err("The mail server closes the connection at once.".to_owned()),
-            Err(error) => match sorted(&error) {
-                Told::Later { why, .. } | Told::Never(why) => Err(why),
-                Told::Taken(_) => Ok(()),
+            Err(error) => match map_smtp_error(&error) {
+                WebhookOutcome::Later { why, .. } | WebhookOutcome::Never(why) => Err(why),
+                WebhookOutcome::Taken(_) => Ok(()),
             },
         }
     }
@@ -185,15 +185,15 @@ fn tls(host: &str, authorities: Option<&str>) -> Option<TlsParameters> {
 }
 
 /// What the relay says of the mail itself is final; what it says of us, or does not say, may change.
-fn sorted(error: &lettre::transport::smtp::Error) -> Told {
+fn map_smtp_error(error: &lettre::transport::smtp::Error) -> WebhookOutcome {
     let status = error.status().map(u16::from);
     match status {
-        Some(status @ (501 | 550..=556)) => Told::Never(format!("The mail server refuses this mail (status {status}).")),
-        Some(status) => Told::Later {
+        Some(status @ (501 | 550..=556)) => WebhookOutcome::Never(format!("The mail server refuses this mail (status {status}).")),
+        Some(status) => WebhookOutcome::Later {
             why: format!("The mail server answered with status {status}."),
             after: None,
         },
-        None => Told::Later {
+        None => WebhookOutcome::Later {
             why: if error.is_timeout() {
                 "The mail server did not answer in time.".to_owned()
             } else if error.is_tls() {

@@ -6,7 +6,8 @@ use time::Duration;
 
 use super::settings::{Defaults, Fault, ReadSecret, Reader, read_limits};
 use super::{
-    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
+    Unsupported, Verdict,
 };
 use crate::domain::delivery::{BY_HAND, ConfirmAt, Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -77,15 +78,15 @@ impl Connector for Manual {
         Err(super::cannot_list())
     }
 
-    async fn deliver(&self, _: &Parcel, _: &dyn Trail) -> Result<Delivered, Failure> {
+    async fn deliver(&self, _: &OutboundDocument, _: &dyn ProgressLog) -> Result<Delivered, Failure> {
         Err(by_hand())
     }
 
-    async fn reconcile(&self, _: &Parcel) -> Result<Presence, Failure> {
+    async fn reconcile(&self, _: &OutboundDocument) -> Result<Presence, Failure> {
         Ok(Presence::Unknown)
     }
 
-    async fn verdict(&self, _: &Parcel, _: &Receipt) -> Result<Verdict, Failure> {
+    async fn verdict(&self, _: &OutboundDocument, _: &Receipt) -> Result<Verdict, Failure> {
         Err(by_hand())
     }
 
@@ -108,17 +109,17 @@ mod tests {
     async fn nothing_is_sent_and_everything_says_so() {
         let table = "accepted=['application/pdf']".parse().unwrap();
         let manual = Manual::new(Settings::from_table(&table, no_secrets()).unwrap());
-        let parcel = parcel_of("a", &[("front", b"x")], 1);
+        let outbound = parcel_of("a", &[("front", b"x")], 1);
         assert!(manual.profile().by_hand);
         assert_eq!(
-            manual.deliver(&parcel, &NoTrail).await.unwrap_err().problem().code,
+            manual.deliver(&outbound, &NoTrail).await.unwrap_err().problem().code,
             "provider.by_hand"
         );
         assert_eq!(
-            manual.missing(&parcel.applicant).await.unwrap_err().problem().code,
+            manual.missing(&outbound.applicant).await.unwrap_err().problem().code,
             "provider.cannot_list"
         );
-        assert_eq!(manual.accepts(&parcel.kind, &[]).unwrap().accepted, [FileType::Pdf]);
+        assert_eq!(manual.accepts(&outbound.kind, &[]).unwrap().accepted, [FileType::Pdf]);
         assert!(Settings::from_table(&"api_key_file='x'".parse().unwrap(), no_secrets()).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! Onfido (Entrust): one multipart request per side, no idempotency key. Class R: the applicant's list is read first, and what is there is not sent again.
 //!
 //! * The applicant reference is the applicant's id, or `<id>,<country>` with one of the configured countries.
-//! * Our file names are unique and stand in the provider's list, so that list and parcel can be compared side by side, before every upload too:
+//! * Our file names are unique and stand in the provider's list, so that list and outbound can be compared side by side, before every upload too:
 //!   whatever happened to an earlier attempt, no side is sent twice.
 //! * Uploading alone leads to no verdict. With `reports` a check of these documents is started; a check that already has them is not started again.
 //! * The provider has no list of what is missing; the agent picks the document from the catalogue.
@@ -22,8 +22,8 @@ use super::shape::{Multipart, percent};
 use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
 use super::{
-    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported,
-    Verdict, cannot_list,
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
+    Unsupported, Verdict, cannot_list,
 };
 use crate::domain::delivery::{ConfirmAt, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -141,24 +141,24 @@ impl Onfido {
     }
 
     /// The ids of the parts that are there already, by our file names.
-    async fn present(&self, parcel: &Parcel, id: &str) -> Result<Vec<Option<String>>, Failure> {
+    async fn present(&self, outbound: &OutboundDocument, id: &str) -> Result<Vec<Option<String>>, Failure> {
         let list = self.list("documents", id).await?;
         let find = |part: usize| {
-            let name = parcel.file_name(part);
+            let name = outbound.file_name(part);
             let found = list.iter().find(|d| d["file_name"].as_str() == Some(&name));
             found.and_then(|d| plain_id(d["id"].as_str()?))
         };
-        Ok((0..parcel.parts.len()).map(find).collect())
+        Ok((0..outbound.parts.len()).map(find).collect())
     }
 
-    async fn upload(&self, parcel: &Parcel, part: usize, kind: &str) -> Result<String, Failure> {
-        let (id, country) = self.settings.countries.split(&parcel.applicant)?;
+    async fn upload(&self, outbound: &OutboundDocument, part: usize, kind: &str) -> Result<String, Failure> {
+        let (id, country) = self.settings.countries.split(&outbound.applicant)?;
         let number = u8::try_from(part).unwrap_or(u8::MAX);
-        let mut form = Multipart::new(parcel.keys.boundary(number))
+        let mut form = Multipart::new(outbound.keys.boundary(number))
             .text("applicant_id", id)
             .text("type", kind);
-        if parcel.parts.len() > 1 {
-            form = form.text("side", parcel.parts[part].name.as_str());
+        if outbound.parts.len() > 1 {
+            form = form.text("side", outbound.parts[part].name.as_str());
         }
         if let Some(country) = country {
             form = form.text("issuing_country", country);
@@ -166,7 +166,7 @@ impl Onfido {
         if self.settings.validate_image_quality {
             form = form.text("validate_image_quality", "true");
         }
-        let body = form.file("file", parcel, part).finish(parcel);
+        let body = form.file("file", outbound, part).finish(outbound);
         let answer = self
             .send(|| Call::sending(Method::POST, self.client.url("/documents")).body(body.clone()))
             .await?;
@@ -221,34 +221,34 @@ impl Connector for Onfido {
         Err(cannot_list())
     }
 
-    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
-        let kind = self.settings.types.required(parcel)?;
-        sides(&part_names(parcel))?;
-        let (id, _) = self.settings.countries.split(&parcel.applicant)?;
-        let noted: Vec<Option<String>> = parcel
+    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+        let kind = self.settings.types.required(outbound)?;
+        sides(&part_names(outbound))?;
+        let (id, _) = self.settings.countries.split(&outbound.applicant)?;
+        let noted: Vec<Option<String>> = outbound
             .parts
             .iter()
-            .map(|p| parcel.step(&format!("part:{}", p.name)).map(str::to_owned))
+            .map(|p| outbound.step(&format!("part:{}", p.name)).map(str::to_owned))
             .collect();
         let there = if noted.iter().all(Option::is_some) {
             noted
         } else {
-            self.present(parcel, id).await?
+            self.present(outbound, id).await?
         };
         let mut references = Vec::new();
         for (n, known) in there.into_iter().enumerate() {
-            let step = format!("part:{}", parcel.parts[n].name);
-            let document = match known.or_else(|| parcel.step(&step).map(str::to_owned)) {
+            let step = format!("part:{}", outbound.parts[n].name);
+            let document = match known.or_else(|| outbound.step(&step).map(str::to_owned)) {
                 Some(document) => document,
-                None => self.upload(parcel, n, kind).await?,
+                None => self.upload(outbound, n, kind).await?,
             };
-            if parcel.step(&step).is_none() {
+            if outbound.step(&step).is_none() {
                 trail.note(&step, &document).await?;
             }
             references.push(document);
         }
         if !self.settings.reports.is_empty() {
-            let check = match parcel.step("check") {
+            let check = match outbound.step("check") {
                 Some(check) => check.to_owned(),
                 None => {
                     let check = self.check_of(id, &references).await?;
@@ -264,13 +264,13 @@ impl Connector for Onfido {
         })
     }
 
-    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
-        let (id, _) = self.settings.countries.split(&parcel.applicant)?;
-        let found: Option<Vec<String>> = self.present(parcel, id).await?.into_iter().collect();
+    async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
+        let (id, _) = self.settings.countries.split(&outbound.applicant)?;
+        let found: Option<Vec<String>> = self.present(outbound, id).await?.into_iter().collect();
         // A side that is missing is absence: the next attempt reads the list again and sends only that one.
         let Some(mut references) = found else { return Ok(Presence::Absent) };
         if !self.settings.reports.is_empty() {
-            let Some(check) = parcel.step("check") else {
+            let Some(check) = outbound.step("check") else {
                 // The documents are there and their check is not: the next attempt starts it and sends nothing.
                 return Ok(Presence::Absent);
             };
@@ -282,7 +282,7 @@ impl Connector for Onfido {
         }))
     }
 
-    async fn verdict(&self, _: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
+    async fn verdict(&self, _: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure> {
         let Some(check) = receipt.references.first().filter(|_| !self.settings.reports.is_empty()) else {
             return Ok(Verdict::Pending);
         };

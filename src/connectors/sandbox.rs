@@ -18,8 +18,8 @@ use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
 use super::shape::{Multipart, percent};
 use super::words::Reason;
 use super::{
-    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported,
-    Verdict, sign,
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
+    Unsupported, Verdict, sign,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -79,16 +79,16 @@ impl Sandbox {
         self.client.send(call).await?.success()
     }
 
-    fn upload(&self, parcel: &Parcel) -> Call {
-        let mut form = Multipart::new(parcel.keys.boundary(0)).text("document", parcel.kind.as_str());
-        for (n, part) in parcel.parts.iter().enumerate() {
-            form = form.file(part.name.as_str(), parcel, n);
+    fn upload(&self, outbound: &OutboundDocument) -> Call {
+        let mut form = Multipart::new(outbound.keys.boundary(0)).text("document", outbound.kind.as_str());
+        for (n, part) in outbound.parts.iter().enumerate() {
+            form = form.file(part.name.as_str(), outbound, n);
         }
-        let path = format!("/v1/applicants/{}/documents", percent(parcel.applicant.expose()));
+        let path = format!("/v1/applicants/{}/documents", percent(outbound.applicant.expose()));
         Call::sending(Method::POST, self.client.url(&path))
             .bearer(self.settings.api_key.expose())
-            .header("idempotency-key", &parcel.keys.idempotency(0))
-            .body(form.finish(parcel))
+            .header("idempotency-key", &outbound.keys.idempotency(0))
+            .body(form.finish(outbound))
     }
 }
 
@@ -117,8 +117,8 @@ impl Connector for Sandbox {
         Ok(answer["missing"].as_array().into_iter().flatten().map(read_missing).collect())
     }
 
-    async fn deliver(&self, parcel: &Parcel, _: &dyn Trail) -> Result<Delivered, Failure> {
-        let answer = self.client.send(self.upload(parcel)).await?;
+    async fn deliver(&self, outbound: &OutboundDocument, _: &dyn ProgressLog) -> Result<Delivered, Failure> {
+        let answer = self.client.send(self.upload(outbound)).await?;
         if answer.status == 409 {
             return read_conflict(&answer);
         }
@@ -128,14 +128,14 @@ impl Connector for Sandbox {
         delivered(&answer.success()?).ok_or_else(|| answer.unreadable())
     }
 
-    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
+    async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
         let answer = self
-            .ask(&format!("/v1/applicants/{}/documents", percent(parcel.applicant.expose())))
+            .ask(&format!("/v1/applicants/{}/documents", percent(outbound.applicant.expose())))
             .await?;
         let Some(documents) = answer["documents"].as_array() else {
             return Ok(Presence::Unknown);
         };
-        let ours: Vec<Value> = (0..parcel.parts.len()).map(|n| Value::String(parcel.file_name(n))).collect();
+        let ours: Vec<Value> = (0..outbound.parts.len()).map(|n| Value::String(outbound.file_name(n))).collect();
         let holds_all = |document: &&Value| {
             document["files"]
                 .as_array()
@@ -147,7 +147,7 @@ impl Connector for Sandbox {
         })
     }
 
-    async fn verdict(&self, _: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
+    async fn verdict(&self, _: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure> {
         let Some(id) = receipt.references.first() else {
             return Ok(Verdict::Pending);
         };

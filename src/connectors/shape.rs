@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::body::{Body, Segment};
-use super::{Parcel, ParcelPart};
+use super::{OutboundDocument, ParcelPart};
 
 /// `multipart/form-data` as RFC 7578 has it: CRLF, quoted names, fields in the order in which they were added.
 pub struct Multipart {
@@ -31,14 +31,14 @@ impl Multipart {
         self
     }
 
-    /// The parcel's n-th part under its only file name.
-    pub fn file(mut self, name: &str, parcel: &Parcel, part: usize) -> Self {
+    /// The outbound's n-th part under its only file name.
+    pub fn file(mut self, name: &str, outbound: &OutboundDocument, part: usize) -> Self {
         let head = format!(
             "--{}\r\nContent-Disposition: form-data; name=\"{}\"; filename=\"{}\"\r\nContent-Type: {}\r\n\r\n",
             self.boundary,
             quoted(name),
-            quoted(&parcel.file_name(part)),
-            parcel.parts[part].file_type.mime(),
+            quoted(&outbound.file_name(part)),
+            outbound.parts[part].file_type.mime(),
         );
         self.text.extend_from_slice(head.as_bytes());
         self.segments.push(Segment::Bytes(std::mem::take(&mut self.text).into()));
@@ -47,10 +47,10 @@ impl Multipart {
         self
     }
 
-    pub fn finish(mut self, parcel: &Parcel) -> Body {
+    pub fn finish(mut self, outbound: &OutboundDocument) -> Body {
         self.text.extend_from_slice(format!("--{}--\r\n", self.boundary).as_bytes());
         self.segments.push(Segment::Bytes(self.text.into()));
-        Body::new(format!("multipart/form-data; boundary={}", self.boundary), self.segments, parcel)
+        Body::new(format!("multipart/form-data; boundary={}", self.boundary), self.segments, outbound)
     }
 }
 
@@ -80,14 +80,14 @@ impl Json {
         Self::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
-    pub fn body(&self, parcel: &Parcel) -> Body {
+    pub fn body(&self, outbound: &OutboundDocument) -> Body {
         let mut writer = Writer {
             text: String::new(),
             segments: Vec::new(),
         };
-        writer.write(self, &parcel.parts);
+        writer.write(self, &outbound.parts);
         writer.flush();
-        Body::new("application/json", writer.segments, parcel)
+        Body::new("application/json", writer.segments, outbound)
     }
 }
 
@@ -184,15 +184,15 @@ mod tests {
 
     #[tokio::test]
     async fn multipart_is_byte_exact() {
-        let parcel = parcel_of("a", &[("front", b"\x89PNG\r\n--x")], 3);
+        let outbound = parcel_of("a", &[("front", b"\x89PNG\r\n--x")], 3);
         let body = Multipart::new("B".into())
             .text("pur\"pose\r\n", "identity_document")
-            .file("file", &parcel, 0)
-            .finish(&parcel);
+            .file("file", &outbound, 0)
+            .finish(&outbound);
         let expected = format!(
             "--B\r\nContent-Disposition: form-data; name=\"pur%22pose%0D%0A\"\r\n\r\nidentity_document\r\n--B\r\nContent-Disposition: form-data; \
              name=\"file\"; filename=\"document-{}-front.png\"\r\nContent-Type: image/png\r\n\r\n",
-            parcel.document
+            outbound.document
         );
         let mut expected = expected.into_bytes();
         expected.extend_from_slice(b"\x89PNG\r\n--x\r\n--B--\r\n");
@@ -203,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn data_uris_are_what_one_would_write_at_once() {
         let data: Vec<u8> = (0..=255).cycle().take(10_000).collect();
-        let parcel = parcel_of("a", &[("front", &data), ("back", b"x")], 997);
+        let outbound = parcel_of("a", &[("front", &data), ("back", b"x")], 997);
         let json = Json::object([
             ("tricky\"\n", Json::text("a\"b")),
             (
@@ -211,7 +211,7 @@ mod tests {
                 Json::Array(vec![Json::DataUri(0), Json::Base64(1), Json::Value(serde_json::json!(5))]),
             ),
         ]);
-        let parsed: serde_json::Value = serde_json::from_slice(&whole(&json.body(&parcel)).await).unwrap();
+        let parsed: serde_json::Value = serde_json::from_slice(&whole(&json.body(&outbound)).await).unwrap();
         let expected =
             serde_json::json!({"tricky\"\n": "a\"b", "docs": [format!("data:image/png;base64,{}", BASE64.encode(&data)), "eA==", 5]});
         assert_eq!(parsed, expected);

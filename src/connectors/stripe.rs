@@ -29,7 +29,8 @@ use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
 use super::shape::{Multipart, form};
 use super::sign;
 use super::{
-    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
+    Unsupported, Verdict,
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -118,7 +119,7 @@ impl Stripe {
         Ok(Self { settings, client })
     }
 
-    fn dress(&self, call: Call) -> Call {
+    fn authenticate(&self, call: Call) -> Call {
         call.bearer(self.settings.api_key.expose())
             .header("stripe-version", &self.settings.version)
     }
@@ -126,44 +127,44 @@ impl Stripe {
     async fn get(&self, path: &str) -> Result<Value, Failure> {
         let answer = self
             .client
-            .send(self.dress(Call::asking(Method::GET, self.client.url(path))))
+            .send(self.authenticate(Call::asking(Method::GET, self.client.url(path))))
             .await?;
         answer.only(success(&answer)?, |body| body["id"].is_string())
     }
 
-    fn slot(&self, parcel: &Parcel) -> Result<(Target, &Slot), Failure> {
-        let target = target_of(&parcel.applicant)?;
+    fn slot(&self, outbound: &OutboundDocument) -> Result<(Target, &Slot), Failure> {
+        let target = target_of(&outbound.applicant)?;
         let refused = |text: &str| Failure::Final {
             problem: Problem::new("provider.unsupported", text),
         };
-        let slot = self.settings.slots.of(&parcel.kind, &target.holder);
+        let slot = self.settings.slots.of(&outbound.kind, &target.holder);
         let slot = slot.ok_or_else(|| {
             refused("This provider has no place for this document of this applicant. Check the reference: account, person or company.")
         })?;
-        if parcel.parts.is_empty() || !parcel.parts.iter().all(|part| slot.takes(&part.name)) {
+        if outbound.parts.is_empty() || !outbound.parts.iter().all(|part| slot.takes(&part.name)) {
             return Err(refused("This provider takes the parts front and back of this document."));
         }
         Ok((target, slot))
     }
 
-    async fn upload(&self, parcel: &Parcel, part: usize, account: &str, slot: &Slot) -> Result<String, Failure> {
+    async fn upload(&self, outbound: &OutboundDocument, part: usize, account: &str, slot: &Slot) -> Result<String, Failure> {
         let number = call_number(part);
-        let body = Multipart::new(parcel.keys.boundary(number))
+        let body = Multipart::new(outbound.keys.boundary(number))
             .text("purpose", slot.purpose())
-            .file("file", parcel, part)
-            .finish(parcel);
-        let mut call = self.dress(Call::sending(Method::POST, join(&self.settings.files_url, "/v1/files")));
+            .file("file", outbound, part)
+            .finish(outbound);
+        let mut call = self.authenticate(Call::sending(Method::POST, join(&self.settings.files_url, "/v1/files")));
         if self.settings.upload_as_account {
             call = call.header("stripe-account", account);
         }
-        let call = call.header("idempotency-key", &parcel.keys.idempotency(number)).body(body);
+        let call = call.header("idempotency-key", &outbound.keys.idempotency(number)).body(body);
         let answer = self.client.send(call).await?;
         let file = success(&answer)?["id"].as_str().and_then(|file| target::id(file, "file_"));
         file.ok_or_else(|| answer.unreadable())
     }
 
-    async fn attach(&self, parcel: &Parcel, target: &Target, slot: &Slot, files: &[String]) -> Result<Value, Failure> {
-        let fields: Vec<(String, String)> = parcel
+    async fn attach(&self, outbound: &OutboundDocument, target: &Target, slot: &Slot, files: &[String]) -> Result<Value, Failure> {
+        let fields: Vec<(String, String)> = outbound
             .parts
             .iter()
             .zip(files)
@@ -171,8 +172,8 @@ impl Stripe {
             .map(|(n, (part, file))| (slot.field(&target.holder, &part.name, n), file.clone()))
             .collect();
         let call = self
-            .dress(Call::sending(Method::POST, self.client.url(&target.path())))
-            .header("idempotency-key", &parcel.keys.idempotency(call_number(parcel.parts.len())))
+            .authenticate(Call::sending(Method::POST, self.client.url(&target.path())))
+            .header("idempotency-key", &outbound.keys.idempotency(call_number(outbound.parts.len())))
             .body(form(&fields));
         success(&self.client.send(call).await?)
     }
@@ -205,33 +206,33 @@ impl Connector for Stripe {
         Ok(account::missing(&object, &target, &self.settings.slots, self.settings.eventually))
     }
 
-    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
-        let (target, slot) = self.slot(parcel)?;
+    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+        let (target, slot) = self.slot(outbound)?;
         let mut files = Vec::new();
-        for (n, part) in parcel.parts.iter().enumerate() {
+        for (n, part) in outbound.parts.iter().enumerate() {
             let step = format!("file:{}", part.name);
-            files.push(match parcel.step(&step) {
+            files.push(match outbound.step(&step) {
                 Some(file) => file.to_owned(),
                 None => {
-                    let file = self.upload(parcel, n, &target.account, slot).await?;
+                    let file = self.upload(outbound, n, &target.account, slot).await?;
                     trail.note(&step, &file).await?;
                     file
                 }
             });
         }
-        let object = self.attach(parcel, &target, slot, &files).await?;
+        let object = self.attach(outbound, &target, slot, &files).await?;
         Ok(Delivered {
             references: files,
             verdict: account::judge(&object, slot, &target.holder),
         })
     }
 
-    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
-        let (target, slot) = self.slot(parcel)?;
-        let files: Option<Vec<String>> = parcel
+    async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
+        let (target, slot) = self.slot(outbound)?;
+        let files: Option<Vec<String>> = outbound
             .parts
             .iter()
-            .map(|part| parcel.step(&format!("file:{}", part.name)).map(str::to_owned))
+            .map(|part| outbound.step(&format!("file:{}", part.name)).map(str::to_owned))
             .collect();
         // Every file is noted before the request that attaches them: without all of them nothing was attached.
         let Some(files) = files else { return Ok(Presence::Absent) };
@@ -241,7 +242,7 @@ impl Connector for Stripe {
         let object = self.get(&target.path()).await?;
         let entry = object.pointer(&pointer);
         let attached = |(part, file): (&super::ParcelPart, &String)| entry.is_some_and(|e| e[part.name.as_str()].as_str() == Some(file));
-        if parcel.parts.iter().zip(&files).all(attached) {
+        if outbound.parts.iter().zip(&files).all(attached) {
             let verdict = account::judge(&object, slot, &target.holder);
             return Ok(Presence::Present(Delivered {
                 references: files,
@@ -251,8 +252,8 @@ impl Connector for Stripe {
         Ok(Presence::Absent)
     }
 
-    async fn verdict(&self, parcel: &Parcel, _: &Receipt) -> Result<Verdict, Failure> {
-        let (target, slot) = self.slot(parcel)?;
+    async fn verdict(&self, outbound: &OutboundDocument, _: &Receipt) -> Result<Verdict, Failure> {
+        let (target, slot) = self.slot(outbound)?;
         Ok(account::judge(&self.get(&target.path()).await?, slot, &target.holder))
     }
 

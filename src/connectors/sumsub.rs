@@ -25,8 +25,8 @@ use super::shape::{Multipart, percent};
 use super::sign::{self, Algorithm, Encoding, Signer};
 use super::words::Reason;
 use super::{
-    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, SourceError, Trail,
-    Unsupported, Verdict,
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
+    SourceError, Unsupported, Verdict,
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -160,11 +160,11 @@ impl Sumsub {
     }
 
     /// The image's id and what the provider found wrong with it at once.
-    async fn upload(&self, parcel: &Parcel, part: usize, kind: &str) -> Result<(String, Option<Reason>), Failure> {
-        let (id, country) = self.settings.countries.split(&parcel.applicant)?;
+    async fn upload(&self, outbound: &OutboundDocument, part: usize, kind: &str) -> Result<(String, Option<Reason>), Failure> {
+        let (id, country) = self.settings.countries.split(&outbound.applicant)?;
         let mut metadata = format!(r#"{{"idDocType":"{kind}","country":"{}""#, country.unwrap_or_default());
-        if parcel.parts.len() > 1 || TWO_SIDED.contains(&kind) {
-            let side = if parcel.parts[part].name.as_str() == "back" {
+        if outbound.parts.len() > 1 || TWO_SIDED.contains(&kind) {
+            let side = if outbound.parts[part].name.as_str() == "back" {
                 "BACK_SIDE"
             } else {
                 "FRONT_SIDE"
@@ -173,10 +173,10 @@ impl Sumsub {
         }
         metadata.push('}');
         let number = u8::try_from(part).unwrap_or(u8::MAX);
-        let body = Multipart::new(parcel.keys.boundary(number))
+        let body = Multipart::new(outbound.keys.boundary(number))
             .text("metadata", &metadata)
-            .file("content", parcel, part)
-            .finish(parcel);
+            .file("content", outbound, part)
+            .finish(outbound);
         let path = format!("/resources/applicants/{}/info/idDoc", percent(id));
         let answer = self.send(Method::POST, &path, Some(body), false).await?;
         if answer.status == 409 && error_code(&answer) == Some(1000) {
@@ -227,17 +227,17 @@ impl Connector for Sumsub {
         Ok(self.steps(id).await?.missing(&self.settings.types))
     }
 
-    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
-        let kind = self.settings.types.required(parcel)?;
-        sides(&part_names(parcel))?;
-        let (id, _) = self.settings.countries.split(&parcel.applicant)?;
+    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+        let kind = self.settings.types.required(outbound)?;
+        sides(&part_names(outbound))?;
+        let (id, _) = self.settings.countries.split(&outbound.applicant)?;
         let (mut references, mut found) = (Vec::new(), None);
-        for (n, part) in parcel.parts.iter().enumerate() {
+        for (n, part) in outbound.parts.iter().enumerate() {
             let step = format!("part:{}", part.name);
-            let (image, reason) = match parcel.step(&step) {
+            let (image, reason) = match outbound.step(&step) {
                 Some(noted) => read_note(noted),
                 None => {
-                    let (image, reason) = self.upload(parcel, n, kind).await?;
+                    let (image, reason) = self.upload(outbound, n, kind).await?;
                     trail.note(&step, &format!("{image} {}", reason.map_or("", Reason::as_str))).await?;
                     (image, reason)
                 }
@@ -251,7 +251,7 @@ impl Connector for Sumsub {
         let verdict = match found {
             Some(reason) => Verdict::Rejected(reason.problem()),
             None => {
-                if parcel.step("submitted").is_none() {
+                if outbound.step("submitted").is_none() {
                     self.submit(id).await?;
                     trail.note("submitted", "1").await?;
                 }
@@ -261,14 +261,14 @@ impl Connector for Sumsub {
         Ok(Delivered { references, verdict })
     }
 
-    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
+    async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
         // The provider's list has no file names; but the same bytes again are answered as a duplicate, so sending tells.
-        let notes: Option<Vec<_>> = parcel
+        let notes: Option<Vec<_>> = outbound
             .parts
             .iter()
-            .map(|p| parcel.step(&format!("part:{}", p.name)).map(read_note))
+            .map(|p| outbound.step(&format!("part:{}", p.name)).map(read_note))
             .collect();
-        let Some(notes) = notes.filter(|_| parcel.step("submitted").is_some()) else {
+        let Some(notes) = notes.filter(|_| outbound.step("submitted").is_some()) else {
             return Ok(Presence::Unknown);
         };
         let references = notes
@@ -282,9 +282,9 @@ impl Connector for Sumsub {
         }))
     }
 
-    async fn verdict(&self, parcel: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
-        let kind = self.settings.types.required(parcel)?;
-        let (id, _) = self.settings.countries.split(&parcel.applicant)?;
+    async fn verdict(&self, outbound: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure> {
+        let kind = self.settings.types.required(outbound)?;
+        let (id, _) = self.settings.countries.split(&outbound.applicant)?;
         Ok(self.steps(id).await?.verdict(&receipt.references, kind))
     }
 

@@ -30,7 +30,8 @@ use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
 use super::shape::{Json, percent};
 use super::sign::{self, Algorithm, Encoding};
 use super::{
-    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
+    Unsupported, Verdict,
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -194,43 +195,43 @@ impl Synapse {
         })
     }
 
-    fn patch_body(&self, parcel: &Parcel, base: &str) -> Result<Body, Failure> {
+    fn patch_body(&self, outbound: &OutboundDocument, base: &str) -> Result<Body, Failure> {
         let mut documents = Vec::new();
-        for (n, part) in parcel.parts.iter().enumerate() {
+        for (n, part) in outbound.parts.iter().enumerate() {
             let theirs = self
                 .settings
                 .types
-                .of(&parcel.kind, &part.name)
-                .ok_or_else(|| unsupported(&parcel.kind))?;
+                .of(&outbound.kind, &part.name)
+                .ok_or_else(|| unsupported(&outbound.kind))?;
             documents.push(Json::object([
                 ("document_type", Json::text(theirs)),
                 ("document_value", Json::DataUri(n)),
             ]));
         }
         let document = Json::object([("id", Json::text(base)), ("physical_docs", Json::Array(documents))]);
-        Ok(Json::object([("documents", Json::Array(vec![document]))]).body(parcel))
+        Ok(Json::object([("documents", Json::Array(vec![document]))]).body(outbound))
     }
 
-    async fn patch(&self, parcel: &Parcel, base: &str, oauth_key: &Secret) -> Result<Answer, Failure> {
-        let path = format!("/users/{}", percent(parcel.applicant.expose()));
+    async fn patch(&self, outbound: &OutboundDocument, base: &str, oauth_key: &Secret) -> Result<Answer, Failure> {
+        let path = format!("/users/{}", percent(outbound.applicant.expose()));
         let call = self.call(&Step::Sends, Method::PATCH, &path, oauth_key.expose());
-        self.client.send(call.body(self.patch_body(parcel, base)?)).await
+        self.client.send(call.body(self.patch_body(outbound, base)?)).await
     }
 
-    fn types_of(&self, parcel: &Parcel) -> Vec<String> {
-        parcel
+    fn types_of(&self, outbound: &OutboundDocument) -> Vec<String> {
+        outbound
             .parts
             .iter()
-            .filter_map(|part| self.settings.types.of(&parcel.kind, &part.name))
+            .filter_map(|part| self.settings.types.of(&outbound.kind, &part.name))
             .map(str::to_owned)
             .collect()
     }
 
-    async fn send(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
-        let types = self.types_of(parcel);
-        let user = self.user(&parcel.applicant).await?;
+    async fn send(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+        let types = self.types_of(outbound);
+        let user = self.user(&outbound.applicant).await?;
         // What an earlier attempt of this epoch noted stays: the bytes must be the same, and its comparison the older one.
-        let base = match parcel.step("base") {
+        let base = match outbound.step("base") {
             Some(base) => base.to_owned(),
             None => {
                 let base = user.base.clone().ok_or_else(no_base)?;
@@ -239,14 +240,14 @@ impl Synapse {
                 base
             }
         };
-        let mut key = self.oauth(&parcel.applicant, &user).await?;
-        let mut answer = self.patch(parcel, &base, &key).await?;
+        let mut key = self.oauth(&outbound.applicant, &user).await?;
+        let mut answer = self.patch(outbound, &base, &key).await?;
         if matches!(error_code(&answer).as_deref(), Some("110" | "300")) {
             // The key ran out between two calls; once, since a second refusal is about something else.
-            self.tokens.forget(parcel.applicant.expose(), &key).await;
-            let fresh = self.user(&parcel.applicant).await?;
-            key = self.oauth(&parcel.applicant, &fresh).await?;
-            answer = self.patch(parcel, &base, &key).await?;
+            self.tokens.forget(outbound.applicant.expose(), &key).await;
+            let fresh = self.user(&outbound.applicant).await?;
+            key = self.oauth(&outbound.applicant, &fresh).await?;
+            answer = self.patch(outbound, &base, &key).await?;
         }
         let body = success(&answer)?;
         let user = User::read_documents(&body).ok_or_else(|| answer.unreadable())?;
@@ -288,23 +289,23 @@ impl Connector for Synapse {
         Ok(self.user(applicant).await?.missing(&self.settings.types, &self.settings.required))
     }
 
-    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
-        let _one_at_a_time = self.lane(&parcel.applicant).lock().await;
-        self.send(parcel, trail).await
+    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+        let _one_at_a_time = self.lane(&outbound.applicant).lock().await;
+        self.send(outbound, trail).await
     }
 
-    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
-        let _one_at_a_time = self.lane(&parcel.applicant).lock().await;
+    async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
+        let _one_at_a_time = self.lane(&outbound.applicant).lock().await;
         // The note stands before the PATCH: without it nothing was sent.
-        let Some(before) = parcel.step("before") else {
+        let Some(before) = outbound.step("before") else {
             return Ok(Presence::Absent);
         };
-        let user = self.user(&parcel.applicant).await?;
-        Ok(user.presence(&self.types_of(parcel), before))
+        let user = self.user(&outbound.applicant).await?;
+        Ok(user.presence(&self.types_of(outbound), before))
     }
 
-    async fn verdict(&self, parcel: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
-        Ok(self.user(&parcel.applicant).await?.verdict(&receipt.references))
+    async fn verdict(&self, outbound: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure> {
+        Ok(self.user(&outbound.applicant).await?.verdict(&receipt.references))
     }
 
     fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {

@@ -23,7 +23,8 @@ use super::shape::percent;
 use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
 use super::{
-    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, Parcel, Presence, Profile, Trail, Unsupported, Verdict,
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
+    Unsupported, Verdict,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -136,7 +137,7 @@ impl Unit {
         Ok(Self { settings, client })
     }
 
-    fn dress(&self, call: Call) -> Call {
+    fn authenticate(&self, call: Call) -> Call {
         call.bearer(self.settings.api_key.expose())
             .header("accept", "application/vnd.api+json")
     }
@@ -145,16 +146,16 @@ impl Unit {
         let path = format!("/applications/{}/documents", percent(application));
         let answer = self
             .client
-            .send(self.dress(Call::asking(Method::GET, self.client.url(&path))))
+            .send(self.authenticate(Call::asking(Method::GET, self.client.url(&path))))
             .await?;
         let body = answer.success()?;
         let list = body["data"].as_array().ok_or_else(|| answer.unreadable())?;
         Ok(list.iter().filter_map(Slot::read).collect())
     }
 
-    /// The place for this parcel: named by the reference, or the only one of its type that is wanted.
-    fn choose<'a>(&self, parcel: &Parcel, slots: &'a [Slot], named: Option<&str>) -> Result<&'a Slot, Failure> {
-        let kind = self.settings.types.required(parcel)?;
+    /// The place for this outbound: named by the reference, or the only one of its type that is wanted.
+    fn choose<'a>(&self, outbound: &OutboundDocument, slots: &'a [Slot], named: Option<&str>) -> Result<&'a Slot, Failure> {
+        let kind = self.settings.types.required(outbound)?;
         if let Some(named) = named {
             // What the client's own rules ask for has no type of its own.
             let fits = |slot: &&Slot| slot.id == named && !slot.archived && (slot.kind == kind || slot.kind == "ClientRequested");
@@ -174,11 +175,15 @@ impl Unit {
         }
     }
 
-    async fn put(&self, parcel: &Parcel, part: usize, application: &str, slot: &str) -> Result<Answer, Failure> {
-        let back = if parcel.parts[part].name.as_str() == "back" { "/back" } else { "" };
+    async fn put(&self, outbound: &OutboundDocument, part: usize, application: &str, slot: &str) -> Result<Answer, Failure> {
+        let back = if outbound.parts[part].name.as_str() == "back" {
+            "/back"
+        } else {
+            ""
+        };
         let path = format!("/applications/{}/documents/{}{back}", percent(application), percent(slot));
-        let body = Body::new(parcel.parts[part].file_type.mime(), vec![Segment::Part(part)], parcel);
-        let call = self.dress(Call::sending(Method::PUT, self.client.url(&path))).body(body);
+        let body = Body::new(outbound.parts[part].file_type.mime(), vec![Segment::Part(part)], outbound);
+        let call = self.authenticate(Call::sending(Method::PUT, self.client.url(&path))).body(body);
         self.client.send(call).await
     }
 }
@@ -225,28 +230,28 @@ impl Connector for Unit {
         Ok(wanted.filter_map(entry).collect())
     }
 
-    async fn deliver(&self, parcel: &Parcel, trail: &dyn Trail) -> Result<Delivered, Failure> {
-        sides(&part_names(parcel))?;
-        let (application, named) = target(&parcel.applicant)?;
-        let again = parcel.step("slot").is_some();
-        let slot = match parcel.step("slot") {
+    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+        sides(&part_names(outbound))?;
+        let (application, named) = target(&outbound.applicant)?;
+        let again = outbound.step("slot").is_some();
+        let slot = match outbound.step("slot") {
             Some(slot) => slot.to_owned(),
             None => {
                 let slots = self.slots(application).await?;
-                let slot = self.choose(parcel, &slots, named)?.id.clone();
+                let slot = self.choose(outbound, &slots, named)?.id.clone();
                 trail.note("slot", &slot).await?;
                 slot
             }
         };
         let mut last = None;
-        for part in 0..parcel.parts.len() {
-            let answer = self.put(parcel, part, application, &slot).await?;
+        for part in 0..outbound.parts.len() {
+            let answer = self.put(outbound, part, application, &slot).await?;
             if !(200..300).contains(&answer.status) {
                 let failure = answer.failure();
                 // An earlier try of ours may have been taken, after which the provider takes no more.
                 if again
                     && matches!(failure, Failure::Final { .. })
-                    && let Presence::Present(delivered) = self.reconcile(parcel).await?
+                    && let Presence::Present(delivered) = self.reconcile(outbound).await?
                 {
                     return Ok(delivered);
                 }
@@ -260,12 +265,12 @@ impl Connector for Unit {
         })
     }
 
-    async fn reconcile(&self, parcel: &Parcel) -> Result<Presence, Failure> {
+    async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
         // The place is noted before the first byte: without it nothing was sent.
-        let Some(noted) = parcel.step("slot") else {
+        let Some(noted) = outbound.step("slot") else {
             return Ok(Presence::Absent);
         };
-        let (application, _) = target(&parcel.applicant)?;
+        let (application, _) = target(&outbound.applicant)?;
         let slots = self.slots(application).await?;
         let Some(slot) = slots.iter().find(|slot| slot.id == noted) else {
             return Ok(Presence::Unknown);
@@ -281,8 +286,8 @@ impl Connector for Unit {
         })
     }
 
-    async fn verdict(&self, parcel: &Parcel, receipt: &Receipt) -> Result<Verdict, Failure> {
-        let (application, _) = target(&parcel.applicant)?;
+    async fn verdict(&self, outbound: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure> {
+        let (application, _) = target(&outbound.applicant)?;
         let slots = self.slots(application).await?;
         let slot = slots.iter().find(|slot| receipt.references.contains(&slot.id));
         Ok(slot.map_or(Verdict::Pending, Slot::verdict))
@@ -313,7 +318,7 @@ impl Connector for Unit {
 
     async fn check(&self) -> Result<String, Failure> {
         let call = Call::asking(Method::GET, self.client.url("/applications?page[limit]=1"));
-        let answer = self.client.send(self.dress(call)).await?;
+        let answer = self.client.send(self.authenticate(call)).await?;
         answer.only(answer.success()?, |body| body["data"].is_array())?;
         Ok("the provider answers and knows the token".to_owned())
     }

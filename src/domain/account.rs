@@ -23,12 +23,12 @@ pub const WRONG_CODES: u32 = 90;
 
 /// Wrong tries since the last right one. They outlive restarts, and time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Misses {
+pub struct FailedAttempts {
     pub password: u32,
     pub code: u32,
 }
 
-impl Misses {
+impl FailedAttempts {
     /// Whether a password is not even looked at, from a browser that this account `known`ly signed in from or from another.
     pub fn close_password(self, known: bool) -> bool {
         self.password >= if known { WRONG_PASSWORDS } else { WRONG_FROM_STRANGERS }
@@ -220,7 +220,7 @@ mod tests {
             factors: Factors::default(),
             teams: Vec::new(),
             subject: None,
-            misses: Misses::default(),
+            misses: FailedAttempts::default(),
         }
     }
 

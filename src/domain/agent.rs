@@ -4,7 +4,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use super::account::{Factors, Misses};
+use super::account::{Factors, FailedAttempts};
 use super::id::{AgentId, ApiKeyId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,7 +50,7 @@ pub struct Agent {
     pub teams: Vec<Team>,
     /// Who this is at the company's own sign-in: `issuer subject`.
     pub subject: Option<String>,
-    pub misses: Misses,
+    pub misses: FailedAttempts,
 }
 
 impl Agent {
@@ -109,14 +109,14 @@ pub struct Session {
     pub seen_at: OffsetDateTime,
     /// When a second factor was last shown.
     pub factor_at: Option<OffsetDateTime>,
-    pub how: Entry,
+    pub how: AuthMethod,
 }
 
 /// How somebody signed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum AuthMethod {
     /// The password was right and a second factor is awaited: opens nothing but the page that asks for it.
-    Half,
+    PasswordVerified,
     Password,
     Code,
     RecoveryCode,
@@ -124,9 +124,9 @@ pub enum Entry {
     SingleSignOn,
 }
 
-impl Entry {
-    pub const ALL: [Entry; 6] = [
-        Self::Half,
+impl AuthMethod {
+    pub const ALL: [AuthMethod; 6] = [
+        Self::PasswordVerified,
         Self::Password,
         Self::Code,
         Self::RecoveryCode,
@@ -136,7 +136,7 @@ impl Entry {
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Half => "half",
+            Self::PasswordVerified => "half",
             Self::Password => "password",
             Self::Code => "code",
             Self::RecoveryCode => "recovery-code",
@@ -163,7 +163,13 @@ impl Session {
         agent.disabled_at.is_none()
             && self.created_at >= agent.sessions_valid_from
             && now < self.seen_at + Self::IDLE
-            && now < self.created_at + if self.how == Entry::Half { Self::HALF } else { Self::ABSOLUTE }
+            && now
+                < self.created_at
+                    + if self.how == AuthMethod::PasswordVerified {
+                        Self::HALF
+                    } else {
+                        Self::ABSOLUTE
+                    }
     }
 
     pub fn fresh(&self, now: OffsetDateTime) -> bool {

@@ -6,8 +6,8 @@
 
 pub mod admin;
 pub mod audit;
-pub mod handout;
 pub mod json;
+pub mod link_message;
 pub mod openapi;
 pub mod outgoing;
 pub mod providers;

@@ -9,7 +9,7 @@ pub mod ask;
 pub mod audit;
 pub mod docs;
 pub mod form;
-pub mod hand_over;
+pub mod manual_download;
 pub mod messages;
 pub mod outgoing;
 pub mod requests;
@@ -65,8 +65,8 @@ table! { AuthRedirect;
     "/requests/{id}/revoke" { get: requests::revoke_page, post: requests::revoke }
     "/requests/{id}/purge" { get: requests::purge_page, post: requests::purge }
     "/requests/{id}/mark-uploaded" { get: requests::uploaded_page, post: requests::mark_uploaded }
-    "/requests/{id}/hand-over" { get: hand_over::page }
-    "/requests/{id}/parts/{part}" { post: hand_over::download }
+    "/requests/{id}/hand-over" { get: manual_download::page }
+    "/requests/{id}/parts/{part}" { post: manual_download::download }
     "/requests/{id}/receipt" { get: requests::receipt }
     "/requests/{id}/receipt.txt" { get: requests::receipt_text }
     "/notices" { get: outgoing::notices, post: outgoing::set_notices }

@@ -8,7 +8,7 @@
 //! | [`Read`]: see requests, ask providers what is missing | read, requests, admin | ✓ | ✓ | ✓ | |
 //! | [`Requests`]: issue, extend, reissue, revoke, retry, purge | requests, admin | ✓ | ✓ | ✓ | |
 //! | [`Manual`]: say that a by-hand provider has it | requests, admin | | ✓ | ✓ | |
-//! | [`HandOver`]: download a part for a by-hand provider | – | | ✓ | | |
+//! | [`ManualDownload`]: download a part for a by-hand provider | – | | ✓ | | |
 //! | [`Audit`]: read and export the log | audit, admin | | | ✓ | ✓ |
 //! | [`Admin`]: agents, keys, vault, clock | admin | | | ✓ | |
 //!
@@ -28,7 +28,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 use futures_util::future::LocalBoxFuture;
 use zeroize::Zeroizing;
 
-use crate::domain::agent::{Actor, Agent, ApiKey, Entry, Role, Scope, Session, Team};
+use crate::domain::agent::{Actor, Agent, ApiKey, AuthMethod, Role, Scope, Session, Team};
 use crate::domain::id::{ApiKeyId, RequestId};
 use crate::workflow::WorkflowError;
 use crate::workflow::sign_in::{self, Live};
@@ -81,7 +81,7 @@ permissions! {
     /// Answering for a by-hand provider.
     Manual: [ManualHandler Admin];
     /// Taking a part out by hand: nobody who could have given themselves the right without a trace, so not admins.
-    HandOver: [ManualHandler];
+    ManualDownload: [ManualHandler];
     /// The audit log.
     Audit: [Admin Auditor], Audit;
     /// Accounts, keys, the vault and the clock.
@@ -252,7 +252,7 @@ impl<R: ForRoles> SignedIn<R> {
         };
         // A session from before there was a second factor has shown none: what it may do now, it has to earn again.
         let trusted = state.sso.as_ref().is_some_and(|sso| sso.trusts_second_factor());
-        let unproven = session.how == Entry::Password || (session.how == Entry::SingleSignOn && !trusted);
+        let unproven = session.how == AuthMethod::Password || (session.how == AuthMethod::SingleSignOn && !trusted);
         if agent.factors.any() && unproven {
             return Err(AuthRedirect::SignIn(asked.back));
         }
@@ -262,7 +262,7 @@ impl<R: ForRoles> SignedIn<R> {
             state.refused(actor, "access.refused", &detail).await;
             return Err(Problem::forbidden("Your role does not include this. Ask an admin if you need it.").into());
         }
-        let single = session.how == Entry::Password || session.how == Entry::SingleSignOn;
+        let single = session.how == AuthMethod::Password || session.how == AuthMethod::SingleSignOn;
         if state.portal.policy.require_second_factor && single && !agent.factors.any() && !R::UNFINISHED {
             return Err(AuthRedirect::SetUp);
         }
@@ -496,7 +496,7 @@ mod tests {
                 may::<Read>(role),
                 may::<Requests>(role),
                 may::<Manual>(role),
-                may::<HandOver>(role),
+                may::<ManualDownload>(role),
                 may::<Audit>(role),
                 may::<Admin>(role),
             ];

@@ -81,15 +81,15 @@ fn deliveries(received: &Value) -> Vec<u64> {
 #[actix_web::test]
 async fn the_whole_way_and_the_books_form() {
     let world = World::new().await;
-    let parcel = parcel_of("james", &[("front", &b"front"[..]), ("back", b"back")], 3);
-    let missing = world.connector.missing(&parcel.applicant).await.unwrap();
+    let outbound = parcel_of("james", &[("front", &b"front"[..]), ("back", b"back")], 3);
+    let missing = world.connector.missing(&outbound.applicant).await.unwrap();
     assert_eq!(missing.len(), 1);
     assert_eq!(missing[0].parts.iter().map(|p| p.as_str()).collect::<Vec<_>>(), ["front", "back"]);
-    assert_eq!(world.connector.reconcile(&parcel).await.unwrap(), Presence::Absent);
+    assert_eq!(world.connector.reconcile(&outbound).await.unwrap(), Presence::Absent);
     let delivered = world.deliver("james").await.unwrap();
     assert_eq!(delivered.verdict, Verdict::Accepted);
-    assert_eq!(world.connector.reconcile(&parcel).await.unwrap(), Presence::Present(delivered));
-    assert!(world.connector.missing(&parcel.applicant).await.unwrap().is_empty());
+    assert_eq!(world.connector.reconcile(&outbound).await.unwrap(), Presence::Present(delivered));
+    assert!(world.connector.missing(&outbound.applicant).await.unwrap().is_empty());
     // The digests were calculated by `printf front | sha256sum`.
     let expected = json!([{"applicant": "james", "document": "government-id", "deliveries": 1, "parts": [
         {"part": "front", "sha256": "2d8d693177ac44895fc02c009ec3f6af32e51eb00783c17000d7051d1662b93a", "size": 5}, {"part": "back", "sha256": "3c482346f375027677fa8a0d6830a32714d4f13f9e94c2d9e215e0ac205ad4e5", "size": 4}]}]);
@@ -120,17 +120,17 @@ async fn misbehaviour_is_sorted_and_a_repeated_key_has_no_second_effect() {
     for (n, (word, check, effect)) in table.into_iter().enumerate() {
         world.plan(json!([word])).await;
         let applicant = format!("person-{n}");
-        let mut parcel = parcel_of(&applicant, &[("front", b"x")], 1);
-        parcel.document = DocumentId([n as u8; 16]);
-        parcel.keys = Arc::new(OwnKeys(n));
-        let failure = world.connector.deliver(&parcel, &NoTrail).await.unwrap_err();
+        let mut outbound = parcel_of(&applicant, &[("front", b"x")], 1);
+        outbound.document = DocumentId([n as u8; 16]);
+        outbound.keys = Arc::new(OwnKeys(n));
+        let failure = world.connector.deliver(&outbound, &NoTrail).await.unwrap_err();
         assert!(check(&failure), "{word}: {failure:?}");
         if word == "503:7" {
             assert!(matches!(failure, Failure::Definite { after: Some(after), .. } if after == time::Duration::seconds(7)));
         }
-        let present = matches!(world.connector.reconcile(&parcel).await.unwrap(), Presence::Present(_));
+        let present = matches!(world.connector.reconcile(&outbound).await.unwrap(), Presence::Present(_));
         assert_eq!(present, effect == 1, "{word}");
-        let again = world.connector.deliver(&parcel, &NoTrail).await;
+        let again = world.connector.deliver(&outbound, &NoTrail).await;
         let code = again.err().map(|f| f.problem().code);
         assert_eq!(
             code.as_deref(),
@@ -157,10 +157,10 @@ impl crate::connectors::Keys for OwnKeys {
 #[actix_web::test]
 async fn another_key_is_another_delivery_and_other_bytes_under_a_key_are_refused() {
     let world = World::new().await;
-    let mut parcel = parcel_of("james", &[("front", b"x")], 1);
-    world.connector.deliver(&parcel, &NoTrail).await.unwrap();
-    parcel.keys = Arc::new(OwnKeys(1));
-    world.connector.deliver(&parcel, &NoTrail).await.unwrap();
+    let mut outbound = parcel_of("james", &[("front", b"x")], 1);
+    world.connector.deliver(&outbound, &NoTrail).await.unwrap();
+    outbound.keys = Arc::new(OwnKeys(1));
+    world.connector.deliver(&outbound, &NoTrail).await.unwrap();
     assert_eq!(deliveries(&world.received().await), [2]);
     let mut other = parcel_of("james", &[("front", b"y")], 1);
     other.keys = Arc::new(OwnKeys(1));
@@ -184,15 +184,15 @@ async fn verdicts_come_late_are_rejected_or_hidden() {
         references: d.references,
         received_at: time::OffsetDateTime::UNIX_EPOCH,
     };
-    let mut parcel = parcel_of("james", &[("front", b"x")], 1);
-    let first = world.connector.deliver(&parcel, &NoTrail).await.unwrap();
+    let mut outbound = parcel_of("james", &[("front", b"x")], 1);
+    let first = world.connector.deliver(&outbound, &NoTrail).await.unwrap();
     assert_eq!(first.verdict, Verdict::Pending);
     let first = receipt(first);
     for expected in [Verdict::Pending, Verdict::Pending, Verdict::Accepted, Verdict::Accepted] {
-        assert_eq!(world.connector.verdict(&parcel, &first).await.unwrap(), expected);
+        assert_eq!(world.connector.verdict(&outbound, &first).await.unwrap(), expected);
     }
-    parcel.keys = Arc::new(OwnKeys(1));
-    let Verdict::Rejected(problem) = world.connector.deliver(&parcel, &NoTrail).await.unwrap().verdict else {
+    outbound.keys = Arc::new(OwnKeys(1));
+    let Verdict::Rejected(problem) = world.connector.deliver(&outbound, &NoTrail).await.unwrap().verdict else {
         panic!()
     };
     assert_eq!(problem.code, "document.expired");
@@ -219,10 +219,10 @@ async fn callbacks_are_signed_told_again_and_misbehave_when_told() {
         .await;
     // The first is told again because the portal failed; the third never.
     for (n, tells) in [(0, 2), (1, 1), (2, 0), (3, 2)] {
-        let mut parcel = parcel_of("james", &[("front", b"x")], 1);
-        parcel.keys = Arc::new(OwnKeys(n));
-        parcel.document = DocumentId([n as u8; 16]);
-        world.connector.deliver(&parcel, &NoTrail).await.unwrap();
+        let mut outbound = parcel_of("james", &[("front", b"x")], 1);
+        outbound.keys = Arc::new(OwnKeys(n));
+        outbound.document = DocumentId([n as u8; 16]);
+        world.connector.deliver(&outbound, &NoTrail).await.unwrap();
         let mut ids = Vec::new();
         for _ in 0..tells {
             let request = callbacks.recv().await.unwrap();
@@ -258,9 +258,9 @@ async fn three_hundred_uploads_at_once_are_counted_exactly() {
         let connector = world.connector.clone();
         tokio::spawn(async move {
             let data = vec![n as u8; 20_000];
-            let mut parcel = parcel_of(&format!("person-{n}"), &[("front", &data), ("back", &data)], 4_096);
-            parcel.keys = Arc::new(OwnKeys(n));
-            while connector.deliver(&parcel, &NoTrail).await.is_err() {}
+            let mut outbound = parcel_of(&format!("person-{n}"), &[("front", &data), ("back", &data)], 4_096);
+            outbound.keys = Arc::new(OwnKeys(n));
+            while connector.deliver(&outbound, &NoTrail).await.is_err() {}
         })
     });
     for upload in uploads.collect::<Vec<_>>() {

@@ -138,7 +138,7 @@ pub fn template(document: Option<&DocumentKind>, language: &str) -> Vec<u8> {
     key
 }
 
-pub fn wishes(agent: AgentId) -> Vec<u8> {
+pub fn notification_preferences(agent: AgentId) -> Vec<u8> {
     key(WISHES, &[&agent.0])
 }
 

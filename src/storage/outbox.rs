@@ -1,4 +1,4 @@
-//! The third seam of the records: what is to be told, to whom, and how it went; templates and wishes of agents; and the lists that a console opens with.
+//! The third seam of the records: what is to be told, to whom, and how it went; templates and notification_preferences of agents; and the lists that a console opens with.
 //!
 //! Nothing is announced by the code that changes a request: the audit log is the announcement. [`Outbox::advance`] moves a mark along the log and queues what the
 //! passed entries call for in the same transaction, so a change is announced at least once whatever dies in between, and never queued twice.
@@ -16,7 +16,7 @@ use crate::domain::request::DocumentRequest;
 
 /// How far something has come that must happen once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub enum OutboxCursor {
     /// The last audit entry that was announced.
     Announced,
     /// The last day (since 1970) whose digest was queued.
@@ -27,7 +27,7 @@ pub enum Mark {
 
 /// Requests that a person should look at, in the order in which they should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watch {
+pub enum AttentionKind {
     /// The provider did not want it, and nobody has asked again. Newest first.
     Rejected,
     /// Held, in the portal's hands, and purged before this instant. The next one first.
@@ -38,7 +38,7 @@ pub enum Watch {
 
 /// What an agent wants to be told by mail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wishes {
+pub struct NotificationPreferences {
     pub arrived: bool,
     pub attention: bool,
     pub digest: bool,
@@ -54,10 +54,10 @@ pub trait Outbox: Send + Sync {
     /// Whether anybody listens at all. When nobody did before, what happened until now is not announced afterwards.
     async fn listen(&self, anybody: bool) -> Result<(), StorageError>;
 
-    async fn mark(&self, mark: Mark) -> Result<u64, StorageError>;
+    async fn mark(&self, mark: OutboxCursor) -> Result<u64, StorageError>;
 
     /// In one: the mark moves, and these are queued. `false`: the mark was elsewhere, nothing happened.
-    async fn advance(&self, mark: Mark, from: u64, to: u64, dispatches: Vec<Dispatch>) -> Result<bool, StorageError>;
+    async fn advance(&self, mark: OutboxCursor, from: u64, to: u64, dispatches: Vec<Dispatch>) -> Result<bool, StorageError>;
 
     /// Queues one. `false`: it was queued before.
     async fn post(&self, dispatch: Dispatch, event: AuditEvent) -> Result<bool, StorageError>;
@@ -91,11 +91,15 @@ pub trait Outbox: Send + Sync {
     async fn keep_template(&self, template: Template, event: AuditEvent) -> Result<(), StorageError>;
     async fn drop_template(&self, document: Option<&DocumentKind>, language: &str, event: AuditEvent) -> Result<(), StorageError>;
 
-    async fn wishes(&self, agent: AgentId) -> Result<Wishes, StorageError>;
-    async fn set_wishes(&self, agent: AgentId, wishes: Wishes) -> Result<(), StorageError>;
+    async fn notification_preferences(&self, agent: AgentId) -> Result<NotificationPreferences, StorageError>;
+    async fn set_notification_preferences(
+        &self,
+        agent: AgentId,
+        notification_preferences: NotificationPreferences,
+    ) -> Result<(), StorageError>;
 
     /// At most `limit` of them; costs what it returns, however many requests there are.
-    async fn watched(&self, watch: Watch, limit: usize) -> Result<Vec<DocumentRequest>, StorageError>;
+    async fn watched(&self, watch: AttentionKind, limit: usize) -> Result<Vec<DocumentRequest>, StorageError>;
 
     /// The end of the audit log.
     async fn last_entry(&self) -> Result<Option<AuditEntry>, StorageError>;

@@ -5,7 +5,7 @@
 use minicbor::{Decode, Encode};
 use time::{Duration, OffsetDateTime};
 
-use crate::domain::agent::{Actor, Agent, ApiKey, Entry, PasswordHash, Role, Scope, Session, Team};
+use crate::domain::agent::{Actor, Agent, ApiKey, AuthMethod, PasswordHash, Role, Scope, Session, Team};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::delivery::{ConfirmAt, Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
 use crate::domain::document::{Document, DocumentKind, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef};

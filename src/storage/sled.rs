@@ -455,7 +455,7 @@ impl RecordStore for SledStore {
             .map_err(Failed::into_storage)
     }
 
-    async fn first_sight(&self, callback: [u8; 32]) -> Result<bool, StorageError> {
+    async fn claim_callback_id(&self, callback: [u8; 32]) -> Result<bool, StorageError> {
         self.decide(|rows, now| {
             let mut batch = Batch::new();
             if rows.get(&key::key(key::SIGHT, &[&callback]))?.is_some() {

@@ -55,7 +55,7 @@ pub async fn take(portal: &Portal, provider: &ProviderName, callback: &Callback<
             sight.update(field.as_bytes());
         }
     }
-    if !portal.records.first_sight(sight.finalize().into()).await? {
+    if !portal.records.claim_callback_id(sight.finalize().into()).await? {
         return Ok(Answer::Taken);
     }
     for hint in hints {

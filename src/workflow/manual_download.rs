@@ -15,7 +15,7 @@ use crate::domain::transition::Transition;
 use crate::storage::StorageError;
 use crate::workflow::terms;
 
-use super::parcel::{self, Closed};
+use super::delivery::outbound::{self, CannotDecrypt};
 use super::{Portal, WorkflowError};
 
 /// One part on its way out.
@@ -32,7 +32,7 @@ pub fn by_hand(portal: &Portal, request: &DocumentRequest) -> bool {
 }
 
 /// Hands over one part of a held document, this once.
-pub async fn hand_over(portal: &Arc<Portal>, id: RequestId, part: &PartName, by: Actor) -> Result<Handed, WorkflowError> {
+pub async fn manual_download(portal: &Arc<Portal>, id: RequestId, part: &PartName, by: Actor) -> Result<Handed, WorkflowError> {
     let request = terms::load(portal, id).await?;
     if !by_hand(portal, &request) {
         return Err(WorkflowError::NotFound);
@@ -41,11 +41,11 @@ pub async fn hand_over(portal: &Arc<Portal>, id: RequestId, part: &PartName, by:
     let index = document.parts.iter().position(|p| p.name == *part).ok_or(WorkflowError::NotFound)?;
     let stored = &document.parts[index];
     // Before it is spent: a locked vault costs nobody their one download.
-    let parcel = parcel::open(portal, &request, document, 0).map_err(|closed| match closed {
-        Closed::Locked => WorkflowError::VaultLocked,
-        Closed::Lost => WorkflowError::NotFound,
-        Closed::Poison(why) => WorkflowError::Internal(why.to_owned()),
-        Closed::Unread(why) => {
+    let outbound = outbound::open(portal, &request, document, 0).map_err(|closed| match closed {
+        CannotDecrypt::Locked => WorkflowError::VaultLocked,
+        CannotDecrypt::Lost => WorkflowError::NotFound,
+        CannotDecrypt::Poison(why) => WorkflowError::Internal(why.to_owned()),
+        CannotDecrypt::Unread(why) => {
             tracing::warn!(request = %id, why, "a part could not be handed over at the moment");
             WorkflowError::Storage(StorageError::Busy)
         }
@@ -55,6 +55,6 @@ pub async fn hand_over(portal: &Arc<Portal>, id: RequestId, part: &PartName, by:
     Ok(Handed {
         file_type: stored.file_type,
         size: stored.size,
-        bytes: parcel.source.open(index),
+        bytes: outbound.source.open(index),
     })
 }

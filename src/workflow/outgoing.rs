@@ -1,11 +1,11 @@
 //! Telling others: the company's systems by webhooks, applicants and agents by mail.
 //!
-//! [`announce`] reads the audit log behind its mark and queues what each entry calls for; [`courier`] sends what is due. Both are steps that the worker repeats, and
+//! [`announce`] reads the audit log behind its mark and queues what each entry calls for; [`dispatcher`] sends what is due. Both are steps that the worker repeats, and
 //! both can die at any point: a change is announced at least once, in its order, and no mail's secret outlives its purpose.
 
 pub mod announce;
 pub mod checkpoint;
-pub mod courier;
+pub mod dispatcher;
 pub mod mail;
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ pub struct Outgoing {
     pub return_hosts: Vec<String>,
     /// Rung when something may have become due.
     pub bell: Notify,
-    pub slow: courier::Slow,
+    pub slow: dispatcher::Slow,
 }
 
 /// Where signed heads of the audit log go besides the webhooks that want them.
@@ -61,7 +61,7 @@ pub async fn begin(portal: &Portal) -> Result<(), WorkflowError> {
 
 /// One thing of whatever is due. `false`: nothing is.
 pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
-    Ok(tell(portal).await? || courier::step(portal).await?)
+    Ok(tell(portal).await? || dispatcher::step(portal).await?)
 }
 
 /// Queues what has become due. `false`: nothing has.

@@ -85,8 +85,8 @@ pub async fn report(portal: &Portal, row: Altered) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::domain::account::{Factors, Misses, Passkey, Totp};
-    use crate::domain::agent::{Agent, ApiKey, Entry, PasswordHash, Role, Scope, Session, Team};
+    use crate::domain::account::{Factors, FailedAttempts, Passkey, Totp};
+    use crate::domain::agent::{Agent, ApiKey, AuthMethod, PasswordHash, Role, Scope, Session, Team};
     use crate::domain::document::SealedText;
     use crate::domain::id::{AgentId, ApiKeyId};
     use crate::storage::key;
@@ -155,7 +155,7 @@ mod tests {
             },
             teams: vec![Team::parse("cards").unwrap()],
             subject: None,
-            misses: Misses::default(),
+            misses: FailedAttempts::default(),
         };
         only_as_written(&seals, &key::agent(agent.id), &key::agent(AgentId([2; 16])), &agent);
         let session = Session {
@@ -163,7 +163,7 @@ mod tests {
             created_at: AT,
             seen_at: AT,
             factor_at: None,
-            how: Entry::Half,
+            how: AuthMethod::PasswordVerified,
         };
         only_as_written(&seals, &key::session(&[1; 32]), &key::session(&[2; 32]), &session);
         let api_key = ApiKey {

@@ -8,9 +8,9 @@
 
 pub mod account;
 pub mod factor;
-mod guess;
 pub mod known;
 pub mod passkey;
+mod password_strength;
 pub mod sso;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::random;
 use crate::domain::account::Change;
-use crate::domain::agent::{Actor, Agent, Entry, Session};
+use crate::domain::agent::{Actor, Agent, AuthMethod, Session};
 use crate::domain::audit::AuditEvent;
 use crate::domain::id::AgentId;
 
@@ -46,7 +46,7 @@ const TRIES_FROM_ADDRESS: NonZeroU32 = NonZeroU32::new(60).expect("sixty is not 
 const REMEMBERED: usize = 100_000;
 
 /// Tries by (account, address), and by address. Another address's tries never lock the real user out. What these forget, an account's own count of
-/// wrong tries in a row does not: see [`crate::domain::account::Misses`].
+/// wrong tries in a row does not: see [`crate::domain::account::FailedAttempts`].
 pub struct Throttle {
     tries: DefaultKeyedRateLimiter<[u8; 32]>,
     from: DefaultKeyedRateLimiter<IpAddr>,
@@ -116,7 +116,7 @@ pub async fn sign_in(portal: &Portal, email: &str, password: &str, visitor: Visi
         Proof::TooManyTries => return Ok(SignIn::TooManyTries),
     };
     if agent.factors.any() {
-        let cookie = open(portal, &agent, Entry::Half, None, now).await?;
+        let cookie = open(portal, &agent, AuthMethod::PasswordVerified, None, now).await?;
         return Ok(SignIn::Half { cookie });
     }
     let cookie = open_session(portal, &agent, now).await?;
@@ -185,13 +185,13 @@ pub async fn prove_password(portal: &Portal, email: &str, password: &str, visito
 
 /// A fresh session for an agent who has proven who they are with a password alone.
 pub async fn open_session(portal: &Portal, agent: &Agent, now: OffsetDateTime) -> Result<Zeroizing<String>, WorkflowError> {
-    open(portal, agent, Entry::Password, Some(now), now).await
+    open(portal, agent, AuthMethod::Password, Some(now), now).await
 }
 
 async fn open(
     portal: &Portal,
     agent: &Agent,
-    how: Entry,
+    how: AuthMethod,
     factor_at: Option<OffsetDateTime>,
     now: OffsetDateTime,
 ) -> Result<Zeroizing<String>, WorkflowError> {
@@ -204,7 +204,7 @@ async fn open(
         how,
     };
     let action = match how {
-        Entry::Half => "sign_in.password_accepted",
+        AuthMethod::PasswordVerified => "sign_in.password_accepted",
         _ => "sign_in.accepted",
     };
     let event = AuditEvent::new(now, Actor::Agent(agent.id), action).with("how", how.as_str());
@@ -222,7 +222,10 @@ pub struct Live {
 
 /// The session behind a cookie, if it lives and is whole.
 pub async fn session(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowError> {
-    let Some(live) = look(portal, cookie).await?.filter(|l| l.session.how != Entry::Half) else {
+    let Some(live) = look(portal, cookie)
+        .await?
+        .filter(|l| l.session.how != AuthMethod::PasswordVerified)
+    else {
         return Ok(None);
     };
     let now = portal.records.now();
@@ -234,7 +237,9 @@ pub async fn session(portal: &Portal, cookie: &str) -> Result<Option<Live>, Work
 
 /// The half session behind a cookie: its password was right a moment ago.
 pub async fn half(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowError> {
-    Ok(look(portal, cookie).await?.filter(|l| l.session.how == Entry::Half))
+    Ok(look(portal, cookie)
+        .await?
+        .filter(|l| l.session.how == AuthMethod::PasswordVerified))
 }
 
 async fn look(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowError> {
@@ -250,10 +255,10 @@ async fn look(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowErr
 }
 
 /// Notes a proof given within a session: a new cookie, and the old one is dead. `None` when the session is gone.
-pub async fn confirmed(portal: &Portal, live: &Live, how: Entry) -> Result<Option<Zeroizing<String>>, WorkflowError> {
+pub async fn confirmed(portal: &Portal, live: &Live, how: AuthMethod) -> Result<Option<Zeroizing<String>>, WorkflowError> {
     let now = portal.records.now();
     let cookie = fresh_cookie()?;
-    let half = live.session.how == Entry::Half;
+    let half = live.session.how == AuthMethod::PasswordVerified;
     let session = Session {
         agent: live.agent.id,
         // A confirmation never makes a session live longer than its sign-in allowed.
@@ -261,7 +266,7 @@ pub async fn confirmed(portal: &Portal, live: &Live, how: Entry) -> Result<Optio
         seen_at: now,
         factor_at: Some(now),
         // Whoever has just set a second factor up has shown it.
-        how: if half || live.session.how == Entry::Password || how != Entry::Password {
+        how: if half || live.session.how == AuthMethod::Password || how != AuthMethod::Password {
             how
         } else {
             live.session.how
@@ -323,7 +328,7 @@ pub async fn open_sessions(portal: &Portal, live: &Live) -> Result<Vec<Open>, Wo
         .sessions_of(live.agent.id)
         .await?
         .into_iter()
-        .filter(|(_, s)| s.how != Entry::Half && s.live(&live.agent, now))
+        .filter(|(_, s)| s.how != AuthMethod::PasswordVerified && s.live(&live.agent, now))
         .map(|(key, session)| Open {
             name: name(&key),
             session,

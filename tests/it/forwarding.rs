@@ -5,7 +5,7 @@ use nightdrop::domain::agent::Actor;
 use nightdrop::domain::delivery::{Phase, Problem};
 use nightdrop::domain::request::{DocumentRequest, RequestState, Stage};
 use nightdrop::domain::transition::Transition;
-use nightdrop::workflow::{forward, issue};
+use nightdrop::workflow::{delivery, issue};
 use serde_json::{Value, json};
 use time::Duration;
 
@@ -436,13 +436,13 @@ async fn a_worker_that_lost_its_lease_does_nothing_more() {
     let app = TestApp::with_options(options).await;
     let link = app.link_at("sandbox", "applicant-1").await;
     let sha = app.drop_front(&link, 1).await;
-    let until = app.portal.records.now() + forward::LEASE;
+    let until = app.portal.records.now() + delivery::LEASE;
     let paused = app.portal.records.claim_due(until).await.unwrap().unwrap();
     assert_eq!(app.work_due().await, 0, "one lease at a time");
-    clock.forward(forward::LEASE);
+    clock.forward(delivery::LEASE);
     app.work_due().await;
     assert_eq!(cause(&app.request(&link).await), "confirmed");
-    forward::step(&app.portal, paused).await.unwrap();
+    delivery::step(&app.portal, paused).await.unwrap();
     assert_eq!(app.has("applicant-1").await, [(sha, 1)]);
     assert_eq!(app.request(&link).await.tombstones.len(), 1);
 }
@@ -454,12 +454,12 @@ async fn an_attempt_whose_worker_died_is_asked_about() {
         let app = TestApp::with_options(options).await;
         let link = app.link_at("sandbox", "applicant-1").await;
         let sha = app.drop_front(&link, 1).await;
-        let until = app.portal.records.now() + forward::LEASE;
+        let until = app.portal.records.now() + delivery::LEASE;
         let request = app.portal.records.claim_due(until).await.unwrap().unwrap();
         if arrived {
             // A second worker stands for the first one's bytes: same document, same epoch, and its answer is lost.
             app.misbehave(&["commit_then_drop", "503:0", "503:0"]).await;
-            forward::step(&app.portal, request).await.unwrap();
+            delivery::step(&app.portal, request).await.unwrap();
         } else {
             let intent = nightdrop::domain::delivery::Intent {
                 epoch: 0,
@@ -473,7 +473,7 @@ async fn an_attempt_whose_worker_died_is_asked_about() {
                 .await
                 .unwrap();
             assert_eq!(app.work_due().await, 0);
-            clock.forward(forward::LEASE);
+            clock.forward(delivery::LEASE);
         }
         app.work_until(&clock, HOUR, async |h| rests(h, &link).await).await;
         assert_eq!(cause(&app.request(&link).await), "confirmed");

@@ -271,7 +271,7 @@ async fn strange_forms_cost_no_try() {
 /// Forty applicants with the right code at the same moment: nobody is turned away but those for whom there is no place to wait, and they lose no try.
 #[tokio::test]
 async fn codes_wait_for_their_turn_and_a_crowd_beyond_comes_again() {
-    use nightdrop::workflow::queue::WAITING;
+    use nightdrop::workflow::pool::WAITING;
     let app = TestApp::new().await;
     let mut links = Vec::new();
     for _ in 0..WAITING + 8 {

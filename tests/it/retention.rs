@@ -9,7 +9,7 @@ use nightdrop::domain::transition::Transition;
 use nightdrop::storage::key;
 use nightdrop::storage::record::Record;
 use nightdrop::storage::sled::records::Batch;
-use nightdrop::workflow::{forward, issue};
+use nightdrop::workflow::{delivery, issue};
 use serde_json::json;
 use time::Duration;
 
@@ -112,7 +112,7 @@ async fn an_agent_may_purge_in_every_phase() {
         issue::request_purge(&app.portal, link.id, Actor::Operator).await.unwrap();
         if phase == "sending" {
             assert_eq!(app.work_due().await, 0, "whoever sends finishes first");
-            clock.forward(forward::LEASE);
+            clock.forward(delivery::LEASE);
         }
         app.work_due().await;
         gone_for(&app, &link, &document, "agent").await;
@@ -124,7 +124,7 @@ async fn an_agent_may_purge_in_every_phase() {
 
 /// A worker takes the request, starts sending, and dies.
 async fn lease_and_start(app: &TestApp, link: &Link) {
-    let until = app.portal.records.now() + forward::LEASE;
+    let until = app.portal.records.now() + delivery::LEASE;
     let request = app.portal.records.claim_due(until).await.unwrap().unwrap();
     assert_eq!(request.id, link.id);
     let intent = nightdrop::domain::delivery::Intent {

@@ -10,7 +10,7 @@ use nightdrop::domain::delivery::{Phase, PurgeCause};
 use nightdrop::domain::document::{PartName, ProviderName};
 use nightdrop::domain::request::RequestState;
 use nightdrop::worker::{self, Step};
-use nightdrop::workflow::hand_over::hand_over;
+use nightdrop::workflow::manual_download::manual_download;
 use nightdrop::workflow::{WorkflowError, issue};
 use time::Duration;
 use time::macros::format_description;
@@ -227,9 +227,9 @@ async fn what_is_served_by_hand_was_scanned_before() {
     *played.now.lock().unwrap() = app.portal.records.now();
     let waiting = at_desk(&png(3, 60_000)).await;
     assert!(why(&app, &waiting).await.contains("EICAR"));
-    let refused = hand_over(&app.portal, waiting.id, &front, Actor::Operator).await;
+    let refused = manual_download(&app.portal, waiting.id, &front, Actor::Operator).await;
     assert!(matches!(refused, Err(WorkflowError::Refused(_))), "not before it was scanned");
-    assert!(hand_over(&app.portal, clean.id, &front, Actor::Operator).await.is_ok());
+    assert!(manual_download(&app.portal, clean.id, &front, Actor::Operator).await.is_ok());
 }
 
 /// A purge that is asked for while the scanner takes its time: the document stays here and is destroyed.

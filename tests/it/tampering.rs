@@ -3,7 +3,7 @@
 //! Each test edits rows as that attacker would (the MAC of before stays in front of a changed row, or a whole row is copied), starts the portal again and comes
 //! in from outside.
 
-use nightdrop::domain::agent::{Actor, Agent, ApiKey, Entry, Role, Scope, Session, Team};
+use nightdrop::domain::agent::{Actor, Agent, ApiKey, AuthMethod, Role, Scope, Session, Team};
 use nightdrop::domain::document::SlotRef;
 use nightdrop::domain::receipt::SignedReceipt;
 use nightdrop::domain::request::{DocumentRequest, RequestState, Stage};
@@ -202,7 +202,7 @@ async fn a_session_that_was_written_over_is_over() {
         |row, _| row.created_at += Duration::hours(11),
         |row, admin| row.agent = admin.id,
         |row, _| row.factor_at = Some(row.created_at + Duration::hours(1)),
-        |row, _| row.how = Entry::Passkey,
+        |row, _| row.how = AuthMethod::Passkey,
     ];
     for change in changes {
         app.write(k.clone(), before.clone());

@@ -18,7 +18,7 @@ fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
     build("adyen", &table.parse().unwrap(), no_secrets()).unwrap_or_else(|f| panic!("{f:?}"))
 }
 
-fn both() -> Parcel {
+fn both() -> OutboundDocument {
     parcel_of("LE1", &[("front", b"front"), ("back", b"back")], 2)
 }
 
@@ -26,17 +26,17 @@ fn both() -> Parcel {
 async fn both_sides_are_one_request_and_one_side_of_two_is_none() {
     let fake = Fake::replies(vec![Reply::json(200, json!({"id": "SE1"}))]).await;
     let connector = connector(&fake, "");
-    let parcel = both();
-    assert_eq!(connector.deliver(&parcel, &NoTrail).await.unwrap().references, ["SE1"]);
+    let outbound = both();
+    assert_eq!(connector.deliver(&outbound, &NoTrail).await.unwrap().references, ["SE1"]);
     let seen = &fake.seen()[0];
     let expected = format!(
         r#"{{"type":"identityCard","description":"Document {0}","owner":{{"id":"LE1","type":"legalEntity"}},"fileName":"document-{0}-front.png","attachments":[{{"content":"ZnJvbnQ=","pageType":"front","pageName":"document-{0}-front.png"}},{{"content":"YmFjaw==","pageType":"back","pageName":"document-{0}-back.png"}}]}}"#,
-        parcel.document
+        outbound.document
     );
     assert_eq!(seen.text(), expected);
     assert_eq!(
         (seen.line.as_str(), seen.header("x-api-key"), seen.header("idempotency-key")),
-        ("POST /documents HTTP/1.1", "key", parcel.keys.idempotency(0).as_str())
+        ("POST /documents HTTP/1.1", "key", outbound.keys.idempotency(0).as_str())
     );
     for parts in [
         &[("front", &b"front"[..])][..],
@@ -107,8 +107,8 @@ fn verdicts_are_about_our_document() {
 
 #[tokio::test]
 async fn reconciling_finds_our_file_name() {
-    let parcel = both();
-    let (name, description) = (parcel.file_name(0), description(&parcel));
+    let outbound = both();
+    let (name, description) = (outbound.file_name(0), description(&outbound));
     let details = [
         json!([{"id": "D1", "fileName": name}]),
         json!([{"id": "D1", "description": description}]),
@@ -117,11 +117,11 @@ async fn reconciling_finds_our_file_name() {
     ];
     for (n, details) in details.into_iter().enumerate() {
         let fake = Fake::replies(vec![Reply::json(200, json!({"id": "LE1", "documentDetails": details}))]).await;
-        let found = connector(&fake, "").reconcile(&parcel).await.unwrap();
+        let found = connector(&fake, "").reconcile(&outbound).await.unwrap();
         assert_eq!(found == Presence::Absent, n == 3);
     }
     let fake = Fake::replies(vec![Reply::json(200, json!({"message": "maintenance"}))]).await;
-    let failure = connector(&fake, "").reconcile(&parcel).await.unwrap_err();
+    let failure = connector(&fake, "").reconcile(&outbound).await.unwrap_err();
     assert!(
         matches!(failure, Failure::Definite { .. }),
         "an answer about something else proves no absence: {failure:?}"
@@ -155,8 +155,8 @@ async fn failures_are_sorted_and_the_providers_words_stay_outside() {
             Reply::json(status, sent.clone())
         })
         .await;
-        let parcel = both();
-        let failure = connector(&fake, "").deliver(&parcel, &NoTrail).await.unwrap_err();
+        let outbound = both();
+        let failure = connector(&fake, "").deliver(&outbound, &NoTrail).await.unwrap_err();
         assert!(check(&failure), "{status} {body}: {failure:?}");
         let problem = failure.problem();
         assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");

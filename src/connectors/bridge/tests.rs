@@ -22,8 +22,8 @@ fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
 async fn identities_go_together_and_other_documents_by_their_purpose() {
     let fake = Fake::replies(vec![Reply::json(200, json!({"id": "c1", "status": "active"}))]).await;
     let connector = connector(&fake, "countries=['CAN']");
-    let parcel = parcel_of("c1,CAN", &[("front", b"front"), ("back", b"back")], 2);
-    let delivered = connector.deliver(&parcel, &NoTrail).await.unwrap();
+    let outbound = parcel_of("c1,CAN", &[("front", b"front"), ("back", b"back")], 2);
+    let delivered = connector.deliver(&outbound, &NoTrail).await.unwrap();
     assert_eq!(
         (delivered.references.len(), delivered.verdict),
         (0, Verdict::Pending),
@@ -32,7 +32,7 @@ async fn identities_go_together_and_other_documents_by_their_purpose() {
     let seen = &fake.seen()[0];
     assert_eq!(
         (seen.line.as_str(), seen.header("api-key"), seen.header("idempotency-key")),
-        ("PUT /customers/c1 HTTP/1.1", "key", parcel.keys.idempotency(0).as_str())
+        ("PUT /customers/c1 HTTP/1.1", "key", outbound.keys.idempotency(0).as_str())
     );
     let expected = r#"{"identifying_information":[{"type":"national_id","issuing_country":"CAN","image_front":"data:image/png;base64,ZnJvbnQ=","image_back":"data:image/png;base64,YmFjaw=="}]}"#;
     assert_eq!(seen.text(), expected);
@@ -139,8 +139,8 @@ async fn failures_are_sorted_and_the_providers_words_stay_outside() {
             Reply::json(status, sent.clone())
         })
         .await;
-        let parcel = parcel_of("c1", &[("front", b"x"), ("back", b"y")], 1);
-        let failure = connector(&fake, "").deliver(&parcel, &NoTrail).await.unwrap_err();
+        let outbound = parcel_of("c1", &[("front", b"x"), ("back", b"y")], 1);
+        let failure = connector(&fake, "").deliver(&outbound, &NoTrail).await.unwrap_err();
         assert!(check(&failure), "{status} {body}: {failure:?}");
         let problem = failure.problem();
         assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");

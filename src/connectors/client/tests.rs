@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::connectors::Parcel;
+use crate::connectors::OutboundDocument;
 use crate::connectors::body::Segment;
 use crate::connectors::fake::{Fake, Reply, failing_source, parcel_of};
 
@@ -21,11 +21,11 @@ pub fn endpoint(base_url: &str) -> Endpoint {
     }
 }
 
-fn upload(client: &Client, parcel: &Parcel) -> Call {
+fn upload(client: &Client, outbound: &OutboundDocument) -> Call {
     Call::sending(Method::POST, client.url("/documents?applicant=secret-person")).body(Body::new(
         "image/png",
         vec![Segment::Part(0)],
-        parcel,
+        outbound,
     ))
 }
 
@@ -154,7 +154,7 @@ async fn silence_ends_with_the_time_out_and_is_ambiguous_unless_only_asked() {
 #[tokio::test]
 async fn what_never_left_is_definite() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let parcel = parcel_of("a", &[("front", b"abc")], 2);
+    let outbound = parcel_of("a", &[("front", b"abc")], 2);
     let insecure = |url: &str| Endpoint {
         allow_insecure: true,
         ..endpoint(url)
@@ -165,7 +165,7 @@ async fn what_never_left_is_definite() {
         "http://name.invalid".to_owned(),
     ] {
         let client = Client::new(&insecure(&url)).unwrap();
-        let failure = client.send(upload(&client, &parcel)).await.unwrap_err();
+        let failure = client.send(upload(&client, &outbound)).await.unwrap_err();
         assert_eq!(
             (matches!(failure, Failure::Definite { .. }), failure.problem().code.as_str()),
             (true, "provider.unreachable"),
@@ -179,7 +179,10 @@ async fn what_never_left_is_definite() {
         ..insecure(&format!("http://localhost:{}", fake.address.port()))
     };
     let client = Client::new(&inward).unwrap();
-    assert!(matches!(client.send(upload(&client, &parcel)).await, Err(Failure::Definite { .. })));
+    assert!(matches!(
+        client.send(upload(&client, &outbound)).await,
+        Err(Failure::Definite { .. })
+    ));
     assert!(fake.seen().is_empty());
 }
 
@@ -187,9 +190,9 @@ async fn what_never_left_is_definite() {
 async fn a_document_that_cannot_be_opened_is_poison_and_never_a_whole_request() {
     let fake = Fake::replies(vec![Reply::json(200, json!({}))]).await;
     let client = Client::new(&endpoint(&fake.url())).unwrap();
-    let mut parcel = parcel_of("a", &[("front", b"abc")], 2);
-    failing_source(&mut parcel);
-    let failure = client.send(upload(&client, &parcel)).await.unwrap_err();
+    let mut outbound = parcel_of("a", &[("front", b"abc")], 2);
+    failing_source(&mut outbound);
+    let failure = client.send(upload(&client, &outbound)).await.unwrap_err();
     assert!(matches!(failure, Failure::Poison { .. }), "{failure:?}");
     assert!(fake.seen().is_empty());
 }

@@ -108,9 +108,9 @@ async fn after_the_keys_day_the_list_tells() {
             }
         })
         .await;
-        let mut parcel = parcel_of("c1", &[("front", b"x"), ("back", b"y")], 1);
-        parcel.progress = notes.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let found = match connector(&fake, "").reconcile(&parcel).await.unwrap() {
+        let mut outbound = parcel_of("c1", &[("front", b"x"), ("back", b"y")], 1);
+        outbound.progress = notes.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let found = match connector(&fake, "").reconcile(&outbound).await.unwrap() {
             Presence::Present(d) => format!("present {}", d.references.join(" ")),
             Presence::Absent => "absent".to_owned(),
             Presence::Unknown => "unknown".to_owned(),
@@ -131,20 +131,20 @@ async fn a_duplicate_without_an_address_is_judged_by_the_newest_of_its_type() {
         _ => Reply::json(400, json!({"code": "duplicateResource"})),
     })
     .await;
-    let (connector, parcel, noted) = (connector(&fake, ""), parcel_of("c1", &[("front", b"x")], 1), Noted::default());
-    let delivered = connector.deliver(&parcel, &noted).await.unwrap();
+    let (connector, outbound, noted) = (connector(&fake, ""), parcel_of("c1", &[("front", b"x")], 1), Noted::default());
+    let delivered = connector.deliver(&outbound, &noted).await.unwrap();
     assert!(delivered.references.is_empty());
     let receipt = |references: Vec<String>| Receipt {
         references,
         received_at: time::OffsetDateTime::UNIX_EPOCH,
     };
-    assert_eq!(connector.verdict(&parcel, &receipt(vec![])).await.unwrap(), Verdict::Accepted);
+    assert_eq!(connector.verdict(&outbound, &receipt(vec![])).await.unwrap(), Verdict::Accepted);
     assert_eq!(
-        connector.verdict(&parcel, &receipt(vec!["1".into()])).await.unwrap(),
+        connector.verdict(&outbound, &receipt(vec!["1".into()])).await.unwrap(),
         Verdict::Rejected(Reason::Expired.problem())
     );
     assert_eq!(
-        connector.verdict(&parcel, &receipt(vec!["9".into()])).await.unwrap(),
+        connector.verdict(&outbound, &receipt(vec!["9".into()])).await.unwrap(),
         Verdict::Pending
     );
 }
@@ -181,8 +181,8 @@ async fn failures_are_sorted_and_the_providers_words_stay_outside() {
             _ => Reply::json(status, sent.clone()),
         })
         .await;
-        let parcel = parcel_of("c1", &[("front", b"x")], 1);
-        let failure = connector(&fake, "").deliver(&parcel, &NoTrail).await.unwrap_err();
+        let outbound = parcel_of("c1", &[("front", b"x")], 1);
+        let failure = connector(&fake, "").deliver(&outbound, &NoTrail).await.unwrap_err();
         assert!(check(&failure), "{status} {body}: {failure:?}");
         let problem = failure.problem();
         assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");

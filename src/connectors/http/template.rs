@@ -1,7 +1,7 @@
 //! Texts with holes: `/applicants/{applicant}/documents/{part}`. A hole that does not exist is a fault at start, never a brace in a request.
 
 use super::Settings;
-use crate::connectors::Parcel;
+use crate::connectors::OutboundDocument;
 use crate::connectors::shape::percent;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +39,9 @@ enum Piece {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
 
-/// What fills the holes. Without a parcel, `reference` stands for the applicant too.
+/// What fills the holes. Without a outbound, `reference` stands for the applicant too.
 pub struct Values<'a> {
-    pub parcel: Option<&'a Parcel>,
+    pub outbound: Option<&'a OutboundDocument>,
     pub part: Option<usize>,
     pub settings: &'a Settings,
     pub reference: &'a str,
@@ -105,22 +105,22 @@ impl Values<'_> {
                 .map_or_else(|| ours.to_owned(), |(_, theirs)| theirs.clone())
         };
         let part = || {
-            self.parcel
+            self.outbound
                 .zip(self.part)
-                .and_then(|(parcel, n)| Some((parcel, n, parcel.parts.get(n)?)))
+                .and_then(|(outbound, n)| Some((outbound, n, outbound.parts.get(n)?)))
         };
         match hole {
-            Hole::Applicant => self.parcel.map_or(self.reference, |p| p.applicant.expose()).to_owned(),
-            Hole::Document => self.parcel.map(|p| p.document.to_string()).unwrap_or_default(),
+            Hole::Applicant => self.outbound.map_or(self.reference, |p| p.applicant.expose()).to_owned(),
+            Hole::Document => self.outbound.map(|p| p.document.to_string()).unwrap_or_default(),
             Hole::Kind => self
-                .parcel
+                .outbound
                 .map(|p| theirs(&self.settings.kinds, p.kind.as_str()))
                 .unwrap_or_default(),
             Hole::Part => part()
                 .map(|(_, _, p)| theirs(&self.settings.part_names, p.name.as_str()))
                 .unwrap_or_default(),
             Hole::Type => part().map(|(_, _, p)| p.file_type.mime().to_owned()).unwrap_or_default(),
-            Hole::FileName => part().map(|(parcel, n, _)| parcel.file_name(n)).unwrap_or_default(),
+            Hole::FileName => part().map(|(outbound, n, _)| outbound.file_name(n)).unwrap_or_default(),
             Hole::Reference => self.reference.to_owned(),
         }
     }

@@ -32,7 +32,7 @@ fn faults(lines: &str) -> Vec<String> {
         .collect()
 }
 
-fn two_parts() -> Parcel {
+fn two_parts() -> OutboundDocument {
     parcel_of("per,son", &[("front", &b"\x00front"[..]), ("back", b"back!")], 2)
 }
 
@@ -52,9 +52,12 @@ async fn multipart_with_key_is_byte_exact_and_the_same_again() {
          [upload]\npath='/a b/{applicant}/documents'\nfields={type='{kind}',side='{part}',ref='{document}'}\nreference='/data/id'\n\
          [verdict]\nstatus='/data/state'\naccepted=['ok']",
     );
-    let parcel = two_parts();
-    assert!(matches!(connector.deliver(&parcel, &NoTrail).await, Err(Failure::Ambiguous { .. })));
-    let delivered = connector.deliver(&parcel, &NoTrail).await.unwrap();
+    let outbound = two_parts();
+    assert!(matches!(
+        connector.deliver(&outbound, &NoTrail).await,
+        Err(Failure::Ambiguous { .. })
+    ));
+    let delivered = connector.deliver(&outbound, &NoTrail).await.unwrap();
     assert_eq!(
         delivered,
         Delivered {
@@ -66,8 +69,8 @@ async fn multipart_with_key_is_byte_exact_and_the_same_again() {
     assert_eq!(seen[0], seen[1], "a retry of one epoch is the same request, byte by byte");
     assert_eq!(seen[0].line, "POST /a%20b/per%2Cson/documents HTTP/1.1");
     assert_eq!((seen[0].header("authorization"), seen[0].header("x-version")), ("Bearer sk", "7"));
-    assert_eq!(seen[0].header("idempotency-key"), parcel.keys.idempotency(0));
-    let (boundary, id) = (parcel.keys.boundary(0), parcel.document);
+    assert_eq!(seen[0].header("idempotency-key"), outbound.keys.idempotency(0));
+    let (boundary, id) = (outbound.keys.boundary(0), outbound.document);
     let text = |name: &str, value: &str| format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
     let file = |name: &str, part: &str, data: &str| {
         format!(
@@ -121,11 +124,11 @@ async fn raw_puts_continue_behind_the_parts_that_are_done() {
         "auth='header'\nauth_header='X-Api-Key'\napi_key_file='sk'\n[upload]\nmethod='PUT'\npath='/documents/{document}/{part}'\nshape='raw'\nreference='/id'\nfixed_id=true",
     );
     assert_eq!(connector.profile().class, ProviderClass::FixedId);
-    let (mut parcel, noted) = (two_parts(), Noted::default());
-    assert!(matches!(connector.deliver(&parcel, &noted).await, Err(Failure::Ambiguous { .. })));
-    parcel.progress = noted.steps.lock().unwrap().clone();
-    assert_eq!(parcel.progress, [("part:front".to_owned(), "r-front".to_owned())]);
-    let delivered = connector.deliver(&parcel, &noted).await.unwrap();
+    let (mut outbound, noted) = (two_parts(), Noted::default());
+    assert!(matches!(connector.deliver(&outbound, &noted).await, Err(Failure::Ambiguous { .. })));
+    outbound.progress = noted.steps.lock().unwrap().clone();
+    assert_eq!(outbound.progress, [("part:front".to_owned(), "r-front".to_owned())]);
+    let delivered = connector.deliver(&outbound, &noted).await.unwrap();
     assert_eq!((delivered.references.len(), delivered.verdict), (2, Verdict::Pending));
     let seen = fake.seen();
     let bodies: Vec<_> = seen
@@ -144,8 +147,8 @@ async fn raw_puts_continue_behind_the_parts_that_are_done() {
         lost_at: Some(0),
         ..Noted::default()
     };
-    parcel.progress.clear();
-    assert_eq!(connector.deliver(&parcel, &lost).await, Err(Failure::Lost));
+    outbound.progress.clear();
+    assert_eq!(connector.deliver(&outbound, &lost).await, Err(Failure::Lost));
     assert_eq!(fake.seen().len(), 4, "nothing is sent after the lease is lost");
 }
 
@@ -202,8 +205,8 @@ async fn statuses_mean_what_the_table_says() {
 
 #[tokio::test]
 async fn reconciling_finds_all_parts_none_or_cannot_say() {
-    let parcel = two_parts();
-    let item = |n: usize| json!({"name": parcel.file_name(n), "id": n});
+    let outbound = two_parts();
+    let item = |n: usize| json!({"name": outbound.file_name(n), "id": n});
     let list = |items: Vec<Value>| Reply::json(200, json!({"data": items}));
     let fake = Fake::replies(vec![
         list(vec![json!({"name": "other.png", "id": 9})]),
@@ -218,19 +221,19 @@ async fn reconciling_finds_all_parts_none_or_cannot_say() {
         "[upload]\npath='/d'\nreference='/id'\nper_part=true\n[list]\npath='/a/{applicant}/docs'\nitems='/data'\nfile_name='/name'\nreference='/id'",
     );
     assert_eq!(connector.profile().class, ProviderClass::Reconcile);
-    assert_eq!(connector.reconcile(&parcel).await.unwrap(), Presence::Absent);
-    let Presence::Present(found) = connector.reconcile(&parcel).await.unwrap() else {
+    assert_eq!(connector.reconcile(&outbound).await.unwrap(), Presence::Absent);
+    let Presence::Present(found) = connector.reconcile(&outbound).await.unwrap() else {
         panic!()
     };
     assert_eq!(found.references, ["0", "1"]);
     assert_eq!(
-        connector.reconcile(&parcel).await.unwrap(),
+        connector.reconcile(&outbound).await.unwrap(),
         Presence::Absent,
         "the next attempt reads the list and sends only the other part"
     );
-    let failure = connector.reconcile(&parcel).await.unwrap_err();
+    let failure = connector.reconcile(&outbound).await.unwrap_err();
     assert!(matches!(failure, Failure::Definite { .. }), "no list in the answer: {failure:?}");
-    assert!(connector.reconcile(&parcel).await.is_err());
+    assert!(connector.reconcile(&outbound).await.is_err());
     assert_eq!(fake.seen()[0].line, "GET /a/per%2Cson/docs HTTP/1.1");
 }
 
@@ -256,15 +259,15 @@ async fn verdicts_are_polled_and_missing_is_listed() {
          [verdict]\npath='/d/{reference}'\nstatus='/status'\naccepted=['approved']\nrejected=['declined']\nreason='/why'\n\
          [missing]\npath='/a/{applicant}'\nitems='/docs'\nname='/t'\nstatus='/s'\nwanted=['Required','Invalid']\nreason='/r'",
     );
-    let parcel = two_parts();
-    let verdict = async |references: &[&str]| connector.verdict(&parcel, &receipt(references)).await.unwrap();
+    let outbound = two_parts();
+    let verdict = async |references: &[&str]| connector.verdict(&outbound, &receipt(references)).await.unwrap();
     assert_eq!(verdict(&["a/b"]).await, Verdict::Pending, "an unknown word confirms nothing");
     assert_eq!(verdict(&["1"]).await, Verdict::Accepted);
     assert_eq!(verdict(&["1", "2"]).await, Verdict::Rejected(Reason::Unreadable.problem()));
     assert_eq!(verdict(&["1", "2"]).await, Verdict::Rejected(Reason::NotOriginal.problem()));
     assert_eq!(verdict(&[]).await, Verdict::Pending);
     assert_eq!(fake.seen()[0].line, "GET /d/a%2Fb HTTP/1.1");
-    let missing = connector.missing(&parcel.applicant).await.unwrap();
+    let missing = connector.missing(&outbound.applicant).await.unwrap();
     let short: Vec<_> = missing
         .iter()
         .map(|m| {

@@ -23,7 +23,7 @@ fn submission(base: &str, uploads: &[(&str, &str)]) -> Value {
     json!({"token": "doc1", "document_type": "DRIVERS_LICENSE", "entity_token": "en1", "required_document_uploads": all})
 }
 
-fn both() -> Parcel {
+fn both() -> OutboundDocument {
     parcel_of("ah1,en1", &[("front", b"x"), ("back", b"y")], 1)
 }
 
@@ -105,9 +105,9 @@ async fn an_uncertain_opening_is_never_repeated_and_bytes_go_to_listed_hosts_onl
         matches!(connector(&fake, "").deliver(&both(), &noted).await, Err(Failure::Ambiguous { .. })),
         "503 says nothing about the attempt"
     );
-    let mut parcel = both();
-    parcel.progress = noted.steps.lock().unwrap().clone();
-    assert_eq!(connector(&fake, "").reconcile(&parcel).await.unwrap(), Presence::Unknown);
+    let mut outbound = both();
+    outbound.progress = noted.steps.lock().unwrap().clone();
+    assert_eq!(connector(&fake, "").reconcile(&outbound).await.unwrap(), Presence::Unknown);
     let evil = json!({"token": "doc1", "document_type": "DRIVERS_LICENSE", "entity_token": "en1", "required_document_uploads": [
         {"image_type": "FRONT", "status": "PENDING_UPLOAD", "upload_url": "http://169.254.169.254/a"}, {"image_type": "BACK", "status": "PENDING_UPLOAD", "upload_url": "http://127.0.0.2/b"}]});
     let fake = lithic(None, Reply::json(201, evil), Reply::Drop).await;
@@ -138,11 +138,11 @@ async fn presence_and_verdict_are_read_side_by_side() {
     for (uploads, there, expected) in table {
         let body = submission("http://x", &uploads);
         let fake = Fake::replies(vec![Reply::json(200, body)]).await;
-        let mut parcel = both();
-        parcel.progress = vec![("document".into(), "doc1".into())];
+        let mut outbound = both();
+        outbound.progress = vec![("document".into(), "doc1".into())];
         let connector = connector(&fake, "");
         assert_eq!(
-            matches!(connector.reconcile(&parcel).await.unwrap(), Presence::Present(_)),
+            matches!(connector.reconcile(&outbound).await.unwrap(), Presence::Present(_)),
             there,
             "{uploads:?}"
         );
@@ -150,7 +150,7 @@ async fn presence_and_verdict_are_read_side_by_side() {
             references: vec!["doc1".into()],
             received_at: time::OffsetDateTime::UNIX_EPOCH,
         };
-        assert_eq!(connector.verdict(&parcel, &receipt).await.unwrap(), expected, "{uploads:?}");
+        assert_eq!(connector.verdict(&outbound, &receipt).await.unwrap(), expected, "{uploads:?}");
     }
     let twice = Submission::read(&submission("http://x", &[("FRONT", "REJECTED"), ("FRONT", "PENDING_UPLOAD")])).unwrap();
     assert_eq!(
@@ -211,8 +211,8 @@ async fn failures_are_sorted_and_the_providers_words_stay_outside() {
             }
         })
         .await;
-        let parcel = both();
-        let failure = connector(&fake, "").deliver(&parcel, &NoTrail).await.unwrap_err();
+        let outbound = both();
+        let failure = connector(&fake, "").deliver(&outbound, &NoTrail).await.unwrap_err();
         assert!(check(&failure), "{status} {body}: {failure:?}");
         let problem = failure.problem();
         assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");

@@ -22,8 +22,8 @@ const ID: &str = "f2302f45-227d-413d-ad61-09ec077a086a";
 
 #[tokio::test]
 async fn what_is_listed_is_not_sent_again() {
-    let parcel = parcel_of(&format!("{ID},USA"), &[("front", b"x"), ("back", b"y")], 1);
-    let name = parcel.file_name(0);
+    let outbound = parcel_of(&format!("{ID},USA"), &[("front", b"x"), ("back", b"y")], 1);
+    let name = outbound.file_name(0);
     let fake = Fake::start(move |_, seen| match seen.line.split(' ').next().unwrap() {
         "GET" => Reply::json(
             200,
@@ -33,8 +33,8 @@ async fn what_is_listed_is_not_sent_again() {
     })
     .await;
     let connector = connector(&fake, "");
-    assert_eq!(connector.reconcile(&parcel).await.unwrap(), Presence::Absent, "half of it");
-    let delivered = connector.deliver(&parcel, &NoTrail).await.unwrap();
+    assert_eq!(connector.reconcile(&outbound).await.unwrap(), Presence::Absent, "half of it");
+    let delivered = connector.deliver(&outbound, &NoTrail).await.unwrap();
     assert_eq!(delivered.references, ["d1", "d2"]);
     let seen = fake.seen();
     let posts: Vec<_> = seen.iter().filter(|s| s.line.starts_with("POST")).collect();
@@ -59,20 +59,20 @@ async fn a_check_is_found_by_its_tag_or_started_once() {
     })
     .await;
     let (connector, noted) = (connector(&fake, "reports=['document']"), Noted::default());
-    let mut parcel = parcel_of(ID, &[("front", b"x")], 1);
+    let mut outbound = parcel_of(ID, &[("front", b"x")], 1);
     assert!(
-        matches!(connector.deliver(&parcel, &noted).await, Err(Failure::Definite { .. })),
+        matches!(connector.deliver(&outbound, &noted).await, Err(Failure::Definite { .. })),
         "the document is noted, so that this can be repeated"
     );
-    parcel.progress = noted.steps.lock().unwrap().clone();
+    outbound.progress = noted.steps.lock().unwrap().clone();
     let body = fake.seen()[3].json();
     assert_eq!(
         body,
         json!({"applicant_id": ID, "report_names": ["document"], "document_ids": ["d1"], "tags": ["nightdrop-d1"]})
     );
-    let _ = connector.deliver(&parcel, &noted).await;
-    parcel.progress = noted.steps.lock().unwrap().clone();
-    let delivered = connector.deliver(&parcel, &NoTrail).await;
+    let _ = connector.deliver(&outbound, &noted).await;
+    outbound.progress = noted.steps.lock().unwrap().clone();
+    let delivered = connector.deliver(&outbound, &NoTrail).await;
     assert_eq!(delivered.unwrap().references, ["c1", "d1"]);
     assert_eq!(fake.seen().iter().filter(|s| s.line.starts_with("POST /documents")).count(), 1);
 }
@@ -190,8 +190,8 @@ async fn failures_are_sorted_and_the_providers_words_stay_outside() {
             }
         })
         .await;
-        let parcel = parcel_of(ID, &[("front", b"x")], 1);
-        let failure = connector(&fake, "").deliver(&parcel, &NoTrail).await.unwrap_err();
+        let outbound = parcel_of(ID, &[("front", b"x")], 1);
+        let failure = connector(&fake, "").deliver(&outbound, &NoTrail).await.unwrap_err();
         assert!(check(&failure), "{status} {body}: {failure:?}");
         let problem = failure.problem();
         assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");

@@ -22,13 +22,13 @@ fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
     build("stripe", &table.parse().unwrap(), no_secrets()).unwrap()
 }
 
-fn of_kind(applicant: &str, name: &str, parts: &[(&str, &[u8])]) -> Parcel {
-    let mut parcel = parcel_of(applicant, parts, 5);
-    parcel.kind = kind(name);
-    parcel
+fn of_kind(applicant: &str, name: &str, parts: &[(&str, &[u8])]) -> OutboundDocument {
+    let mut outbound = parcel_of(applicant, parts, 5);
+    outbound.kind = kind(name);
+    outbound
 }
 
-fn both_sides() -> Parcel {
+fn both_sides() -> OutboundDocument {
     of_kind("acct_1,person_1", "government-id", &[("front", PNG), ("back", b"back")])
 }
 
@@ -48,8 +48,8 @@ fn file(n: u8) -> Reply {
 #[tokio::test]
 async fn two_files_and_one_form_as_the_vendors_own_library_sends_them() {
     let fake = Fake::replies(vec![file(1), file(2), Reply::json(200, person("file_1", "file_2", "pending"))]).await;
-    let (connector, parcel, noted) = (connector(&fake, ""), both_sides(), Noted::default());
-    let delivered = connector.deliver(&parcel, &noted).await.unwrap();
+    let (connector, outbound, noted) = (connector(&fake, ""), both_sides(), Noted::default());
+    let delivered = connector.deliver(&outbound, &noted).await.unwrap();
     assert_eq!(
         delivered,
         Delivered {
@@ -62,11 +62,11 @@ async fn two_files_and_one_form_as_the_vendors_own_library_sends_them() {
         [("file:front".into(), "file_1".into()), ("file:back".into(), "file_2".into())] as [(String, String); 2]
     );
     let seen = fake.seen();
-    let boundary = parcel.keys.boundary(0);
+    let boundary = outbound.keys.boundary(0);
     let head = format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nidentity_document\r\n--{boundary}\r\nContent-Disposition: form-data; \
          name=\"file\"; filename=\"document-{}-front.png\"\r\nContent-Type: image/png\r\n\r\n",
-        parcel.document
+        outbound.document
     );
     let expected = [head.as_bytes(), PNG, format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
     assert_eq!(seen[0].line, "POST /v1/files HTTP/1.1");
@@ -82,7 +82,7 @@ async fn two_files_and_one_form_as_the_vendors_own_library_sends_them() {
         "verification[document][front]=file_1&verification[document][back]=file_2"
     );
     let keys: Vec<_> = seen.iter().map(|s| s.header("idempotency-key").to_owned()).collect();
-    assert_eq!(keys, [0, 1, 2].map(|call| parcel.keys.idempotency(call)));
+    assert_eq!(keys, [0, 1, 2].map(|call| outbound.keys.idempotency(call)));
 }
 
 #[tokio::test]
@@ -95,12 +95,12 @@ async fn a_later_attempt_continues_behind_the_noted_files_and_repeats_the_same_b
         Reply::json(200, person("file_1", "file_2", "verified")),
     ])
     .await;
-    let (connector, mut parcel, noted) = (connector(&fake, ""), both_sides(), Noted::default());
+    let (connector, mut outbound, noted) = (connector(&fake, ""), both_sides(), Noted::default());
     for _ in 0..2 {
-        assert!(matches!(connector.deliver(&parcel, &noted).await, Err(Failure::Ambiguous { .. })));
-        parcel.progress = noted.steps.lock().unwrap().clone();
+        assert!(matches!(connector.deliver(&outbound, &noted).await, Err(Failure::Ambiguous { .. })));
+        outbound.progress = noted.steps.lock().unwrap().clone();
     }
-    assert_eq!(connector.deliver(&parcel, &noted).await.unwrap().verdict, Verdict::Accepted);
+    assert_eq!(connector.deliver(&outbound, &noted).await.unwrap().verdict, Verdict::Accepted);
     let seen = fake.seen();
     assert_eq!(
         (&seen[1], &seen[3]),
@@ -233,18 +233,18 @@ async fn reconciling_compares_the_attached_files() {
         Reply::json(200, json!({"message": "maintenance"})),
     ])
     .await;
-    let (connector, mut parcel) = (connector(&fake, ""), both_sides());
-    assert_eq!(connector.reconcile(&parcel).await.unwrap(), Presence::Absent);
-    parcel.progress = vec![("file:front".into(), "file_1".into())];
-    assert_eq!(connector.reconcile(&parcel).await.unwrap(), Presence::Absent);
+    let (connector, mut outbound) = (connector(&fake, ""), both_sides());
+    assert_eq!(connector.reconcile(&outbound).await.unwrap(), Presence::Absent);
+    outbound.progress = vec![("file:front".into(), "file_1".into())];
+    assert_eq!(connector.reconcile(&outbound).await.unwrap(), Presence::Absent);
     assert!(
         fake.seen().is_empty(),
         "without all files nothing was attached, and nobody need be asked"
     );
-    parcel.progress.push(("file:back".into(), "file_2".into()));
-    assert!(matches!(connector.reconcile(&parcel).await.unwrap(), Presence::Present(d) if d.references == ["file_1", "file_2"]));
-    assert_eq!(connector.reconcile(&parcel).await.unwrap(), Presence::Absent);
-    let failure = connector.reconcile(&parcel).await.unwrap_err();
+    outbound.progress.push(("file:back".into(), "file_2".into()));
+    assert!(matches!(connector.reconcile(&outbound).await.unwrap(), Presence::Present(d) if d.references == ["file_1", "file_2"]));
+    assert_eq!(connector.reconcile(&outbound).await.unwrap(), Presence::Absent);
+    let failure = connector.reconcile(&outbound).await.unwrap_err();
     assert!(
         matches!(failure, Failure::Definite { .. }),
         "an answer about something else proves no absence: {failure:?}"

@@ -34,8 +34,8 @@ async fn a_signature_covers_time_method_path_query_and_the_whole_body() {
         of(Method::POST, "/a?reason=docs%20up", None).await,
         mac("1700000000POST/a?reason=docs%20up")
     );
-    let parcel = parcel_of("x", &[("front", b"abc")], 1);
-    let body = Multipart::new("B".into()).file("content", &parcel, 0).finish(&parcel);
+    let outbound = parcel_of("x", &[("front", b"abc")], 1);
+    let body = Multipart::new("B".into()).file("content", &outbound, 0).finish(&outbound);
     let mut whole = String::new();
     body.read(|bytes| whole.push_str(std::str::from_utf8(bytes).unwrap()))
         .await
@@ -180,8 +180,8 @@ async fn failures_are_sorted_and_the_providers_words_stay_outside() {
             Reply::json(status, sent.clone())
         })
         .await;
-        let parcel = parcel_of(ID, &[("front", b"x")], 1);
-        let failure = connector(&fake, "").deliver(&parcel, &NoTrail).await.unwrap_err();
+        let outbound = parcel_of(ID, &[("front", b"x")], 1);
+        let failure = connector(&fake, "").deliver(&outbound, &NoTrail).await.unwrap_err();
         assert!(check(&failure), "{status} {body}: {failure:?}");
         let problem = failure.problem();
         assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");

@@ -26,7 +26,7 @@ fn connector(fake: &Fake) -> Arc<dyn Connector> {
     build("synapse", &table(&fake.url()), no_secrets()).unwrap()
 }
 
-fn two_parts() -> Parcel {
+fn two_parts() -> OutboundDocument {
     parcel_of("u1", &[("front", &b"\x89PNG front"[..]), ("back", b"\x89PNG back!")], 4)
 }
 
@@ -73,8 +73,8 @@ fn headers(seen: &Seen) -> [&str; 5] {
 #[tokio::test]
 async fn the_three_calls_are_what_the_vendors_own_library_sends() {
     let fake = provider(vec![received()]).await;
-    let (connector, parcel, noted) = (connector(&fake), two_parts(), Noted::default());
-    let delivered = connector.deliver(&parcel, &noted).await.unwrap();
+    let (connector, outbound, noted) = (connector(&fake), two_parts(), Noted::default());
+    let delivered = connector.deliver(&outbound, &noted).await.unwrap();
     assert_eq!(
         delivered,
         Delivered {
@@ -112,7 +112,7 @@ async fn the_three_calls_are_what_the_vendors_own_library_sends() {
         uri(b"\x89PNG back!")
     );
     assert_eq!(seen[2].text(), text);
-    connector.deliver(&parcel, &NoTrail).await.unwrap();
+    connector.deliver(&outbound, &NoTrail).await.unwrap();
     assert_eq!(fake.seen()[2], fake.seen()[5], "the same request again, byte by byte");
 }
 
@@ -232,11 +232,11 @@ fn presence_is_told_by_comparison() {
 #[tokio::test]
 async fn reconciling_without_a_note_means_that_nothing_was_sent() {
     let fake = provider(vec![received()]).await;
-    let mut parcel = two_parts();
-    assert_eq!(connector(&fake).reconcile(&parcel).await.unwrap(), Presence::Absent);
+    let mut outbound = two_parts();
+    assert_eq!(connector(&fake).reconcile(&outbound).await.unwrap(), Presence::Absent);
     assert!(fake.seen().is_empty());
-    parcel.progress = vec![("before".into(), "GOVT_ID=;GOVT_ID_BACK=".into())];
-    assert_eq!(connector(&fake).reconcile(&parcel).await.unwrap(), Presence::Absent);
+    outbound.progress = vec![("before".into(), "GOVT_ID=;GOVT_ID_BACK=".into())];
+    assert_eq!(connector(&fake).reconcile(&outbound).await.unwrap(), Presence::Absent);
     assert_eq!(fake.seen().len(), 1);
 }
 

@@ -115,9 +115,9 @@ async fn a_refused_repeat_is_looked_up_before_it_counts() {
             }
         })
         .await;
-        let mut parcel = parcel_of("46,1", &[("front", b"x")], 1);
-        parcel.progress = vec![("slot".into(), "1".into())];
-        assert_eq!(connector(&fake, "").deliver(&parcel, &NoTrail).await.is_ok(), arrived, "{status}");
+        let mut outbound = parcel_of("46,1", &[("front", b"x")], 1);
+        outbound.progress = vec![("slot".into(), "1".into())];
+        assert_eq!(connector(&fake, "").deliver(&outbound, &NoTrail).await.is_ok(), arrived, "{status}");
     }
 }
 
@@ -149,8 +149,8 @@ async fn failures_are_sorted_and_the_providers_words_stay_outside() {
             }
         })
         .await;
-        let parcel = parcel_of("46", &[("front", b"x")], 1);
-        let failure = connector(&fake, "").deliver(&parcel, &NoTrail).await.unwrap_err();
+        let outbound = parcel_of("46", &[("front", b"x")], 1);
+        let failure = connector(&fake, "").deliver(&outbound, &NoTrail).await.unwrap_err();
         assert!(check(&failure), "{status} {body}: {failure:?}");
         let problem = failure.problem();
         assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");

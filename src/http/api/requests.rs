@@ -16,8 +16,8 @@ use crate::workflow::issue::{self, Ask, Code, Expiry, Issued};
 use crate::workflow::outgoing::mail;
 use crate::workflow::terms;
 
-use super::handout::{Handout, Sent, handout, send};
 use super::json::{self, Instant, Span};
+use super::link_message::{LinkMessage, Sent, link_message, send};
 use super::query::{self, Query};
 use super::{Answer, view};
 
@@ -148,8 +148,8 @@ impl MailWish {
     }
 
     /// Queues what was wished. The link is issued by now and must be shown, so what fails here is told beside it.
-    pub async fn send(&self, state: &AppState, issued: &Issued, handout: &Handout, by: Actor) -> Option<Mailed> {
-        let letters = (&handout.message, &handout.reminder);
+    pub async fn send(&self, state: &AppState, issued: &Issued, link_message: &LinkMessage, by: Actor) -> Option<Mailed> {
+        let letters = (&link_message.message, &link_message.reminder);
         match send(state, &issued.request, letters, self.to.as_ref()?, self.remind, by).await {
             Ok(sent) => Some(Mailed::Queued(sent)),
             Err(error) => {
@@ -503,15 +503,15 @@ async fn acted(state: &AppState, request: DocumentRequest) -> Answer {
 }
 
 async fn issued_answer(state: &AppState, issued: &Issued, wish: MailWish, by: Actor) -> Answer {
-    let handout = handout(state, issued).await?;
-    let mailed = wish.send(state, issued, &handout, by).await;
-    let Handout {
+    let link_message = link_message(state, issued).await?;
+    let mailed = wish.send(state, issued, &link_message, by).await;
+    let LinkMessage {
         url,
         passcode,
         message,
         qr_svg,
         ..
-    } = handout;
+    } = link_message;
     let request = view::request(&state.portal, &issued.request, state.portal.records.now());
     let body = IssuedRequest {
         id: request.id.clone(),

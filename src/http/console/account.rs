@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, web};
 
-use crate::domain::agent::Entry;
+use crate::domain::agent::AuthMethod;
 use crate::http::error::Problem;
 use crate::http::pages::console::{Notice, account as pages, factors as factor_pages};
 use crate::http::staff::{self, Csrf, Own, RecentlyVerified, SignedIn};
@@ -223,13 +223,13 @@ pub async fn end_all(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>) ->
 }
 
 /// How a session began, in words.
-pub fn entry_words(how: Entry) -> &'static str {
+pub fn entry_words(how: AuthMethod) -> &'static str {
     match how {
-        Entry::Half => "not finished",
-        Entry::Password => "password",
-        Entry::Code => "password and code",
-        Entry::RecoveryCode => "password and recovery code",
-        Entry::Passkey => "passkey",
-        Entry::SingleSignOn => "single sign-on",
+        AuthMethod::PasswordVerified => "not finished",
+        AuthMethod::Password => "password",
+        AuthMethod::Code => "password and code",
+        AuthMethod::RecoveryCode => "password and recovery code",
+        AuthMethod::Passkey => "passkey",
+        AuthMethod::SingleSignOn => "single sign-on",
     }
 }

@@ -4,8 +4,8 @@ use actix_web::{HttpRequest, web};
 
 use crate::domain::token::PlainToken;
 use crate::http::AppState;
-use crate::http::api::handout::{self, Sent, handout, messages};
 use crate::http::api::json::Span;
+use crate::http::api::link_message::{self, Sent, link_message, messages};
 use crate::http::api::providers;
 use crate::http::api::requests::{MailWish, NewRequest, parse};
 use crate::http::error::Problem;
@@ -31,12 +31,12 @@ pub async fn issue(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>,
     let issued = async {
         let wish = MailWish::of(&state, form.filled("email"), Some(form.ticked("remind")))?;
         let issued = issue::issue(&state.portal, new_request(&form)?.into_ask()?, who.actor(), Some(client)).await?;
-        let handout = handout(&state, &issued).await?;
-        let mailed = wish.send(&state, &issued, &handout, who.actor()).await;
-        Ok::<_, Problem>((issued, handout, mailed))
+        let link_message = link_message(&state, &issued).await?;
+        let mailed = wish.send(&state, &issued, &link_message, who.actor()).await;
+        Ok::<_, Problem>((issued, link_message, mailed))
     };
     match issued.await {
-        Ok((issued, handout, mailed)) => Ok(html(pages::issued(&who.agent, &state, &issued.request, &handout, mailed))),
+        Ok((issued, link_message, mailed)) => Ok(html(pages::issued(&who.agent, &state, &issued.request, &link_message, mailed))),
         Err(problem) => Ok(html_of(&problem, pages::form(&who.agent, &state, &form, &once()?, Some(&problem)))),
     }
 }
@@ -82,8 +82,8 @@ pub async fn reissue(
     let expires = span(&form)?.map_or(Expiry::Default, |s| Expiry::In(s.0));
     let passcode = Some(form.ticked("passcode"));
     let issued = issue::reissue(&state.portal, id, expires, passcode, who.actor(), Some(client)).await?;
-    let handout = handout(&state, &issued).await?;
-    Ok(html(pages::issued(&who.agent, &state, &issued.request, &handout, None)))
+    let link_message = link_message(&state, &issued).await?;
+    Ok(html(pages::issued(&who.agent, &state, &issued.request, &link_message, None)))
 }
 
 /// Mails the link that the page before has shown: its address comes back in the form, since nothing that is stored could give it.
@@ -107,7 +107,7 @@ pub async fn send(
         let url = format!("{}/d/{}", state.portal.policy.public_url, token.encode());
         let (message, reminder) = messages(&state, &found, &url).await?;
         let to = wish.to.unwrap_or_default();
-        Ok::<_, Problem>(handout::send(&state, &found, (&message, &reminder), &to, wish.remind, who.actor()).await?)
+        Ok::<_, Problem>(link_message::send(&state, &found, (&message, &reminder), &to, wish.remind, who.actor()).await?)
     };
     match sent.await {
         Ok(Sent { link: Queued::Before, .. }) => Ok(see(&format!("/requests/{id}?done=mailed-before"))),

@@ -10,16 +10,16 @@ use crate::domain::document::PartName;
 use crate::http::AppState;
 use crate::http::api::requests::parse;
 use crate::http::error::Problem;
-use crate::http::pages::console::{Notice, hand_over as pages};
-use crate::http::staff::{AuthRedirect, Csrf, HandOver, RecentlyVerified, SignedIn};
-use crate::workflow::hand_over::{self, by_hand};
+use crate::http::pages::console::{Notice, manual_download as pages};
+use crate::http::staff::{AuthRedirect, Csrf, ManualDownload, RecentlyVerified, SignedIn};
+use crate::workflow::manual_download::{self, by_hand};
 use crate::workflow::terms;
 
 use super::{Page, html};
 
 /// What there is to download, and what was.
 pub async fn page(
-    RecentlyVerified(who): RecentlyVerified<HandOver>,
+    RecentlyVerified(who): RecentlyVerified<ManualDownload>,
     state: web::Data<AppState>,
     id: web::Path<String>,
     request: HttpRequest,
@@ -34,7 +34,7 @@ pub async fn page(
 
 pub async fn download(
     _: Csrf,
-    RecentlyVerified(who): RecentlyVerified<HandOver>,
+    RecentlyVerified(who): RecentlyVerified<ManualDownload>,
     state: web::Data<AppState>,
     path: web::Path<(String, String)>,
 ) -> Page {
@@ -42,7 +42,7 @@ pub async fn download(
     let (id, part) = path.into_inner();
     let id = parse(&id)?;
     let part = PartName::parse(&part).ok_or_else(nothing)?;
-    let handed = hand_over::hand_over(&state.portal, id, &part, who.actor()).await?;
+    let handed = manual_download::manual_download(&state.portal, id, &part, who.actor()).await?;
     // Nothing here was chosen by the applicant: the name is the request's own.
     let name = format!("{id}-{part}.{}", handed.file_type.extension());
     let bytes = handed
@@ -55,7 +55,7 @@ pub async fn download(
 }
 
 /// A password, however fresh, is not enough here.
-fn with_factor(who: &SignedIn<HandOver>) -> Result<(), AuthRedirect> {
+fn with_factor(who: &SignedIn<ManualDownload>) -> Result<(), AuthRedirect> {
     if who.agent.factors.any() {
         Ok(())
     } else {

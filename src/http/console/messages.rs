@@ -7,7 +7,7 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::document::DocumentKind;
 use crate::domain::message::{Template, faults};
 use crate::http::AppState;
-use crate::http::api::handout::label;
+use crate::http::api::link_message::label;
 use crate::http::api::query::{Query, wrong};
 use crate::http::error::Problem;
 use crate::http::pages::console::Notice;

@@ -9,7 +9,7 @@ use crate::http::api::query::{Query, write_cursor};
 use crate::http::error::Problem;
 use crate::http::pages::console::{Notice, outgoing as pages};
 use crate::http::staff::{Admin, Csrf, Read, SignedIn};
-use crate::storage::outbox::Wishes;
+use crate::storage::outbox::NotificationPreferences;
 
 use super::form::Form;
 use super::{Page, html, see};
@@ -33,17 +33,17 @@ pub async fn resend(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, i
 }
 
 pub async fn notices(who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest) -> Page {
-    let wishes = state.portal.records.wishes(who.agent.id).await?;
+    let wishes = state.portal.records.notification_preferences(who.agent.id).await?;
     Ok(html(pages::notices(&who.agent, &state, wishes, Notice::of(&request))))
 }
 
 pub async fn set_notices(_: Csrf, who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
-    let wishes = Wishes {
+    let wishes = NotificationPreferences {
         arrived: form.ticked("arrived"),
         attention: form.ticked("attention"),
         digest: form.ticked("digest"),
     };
-    state.portal.records.set_wishes(who.agent.id, wishes).await?;
+    state.portal.records.set_notification_preferences(who.agent.id, wishes).await?;
     Ok(see("/notices?done=notices"))
 }

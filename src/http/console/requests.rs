@@ -169,7 +169,7 @@ pub async fn mark_uploaded(_: Csrf, who: SignedIn<Requests>, state: web::Data<Ap
 }
 
 pub fn by_hand(state: &AppState, request: &crate::domain::request::DocumentRequest) -> bool {
-    crate::workflow::hand_over::by_hand(&state.portal, request)
+    crate::workflow::manual_download::by_hand(&state.portal, request)
 }
 
 pub async fn receipt(who: SignedIn<Read>, state: web::Data<AppState>, id: web::Path<String>) -> Page {

@@ -256,7 +256,7 @@ pub fn add(answer: &mut HttpResponse, cookie: &actix_web::cookie::Cookie<'_>) ->
 
 /// Whether somebody should be told that a password is all they have.
 pub fn only_password(agent: &Agent, session: &Session) -> bool {
-    !agent.factors.any() && session.how == crate::domain::agent::Entry::Password
+    !agent.factors.any() && session.how == crate::domain::agent::AuthMethod::Password
 }
 
 /// Only a path of this very console is gone back to.

@@ -8,7 +8,7 @@ use crate::domain::request::{DocumentRequest, RequestState};
 use crate::http::AppState;
 use crate::http::pages::console::{Notice, start};
 use crate::http::staff::{Anyone, Read, SignedIn};
-use crate::storage::outbox::Watch;
+use crate::storage::outbox::AttentionKind;
 use crate::storage::{Filter, StorageError};
 
 use super::session::only_password;
@@ -50,9 +50,9 @@ async fn attention(state: &AppState, teams: Option<Vec<Team>>) -> Result<Attenti
     let watched = |watch| watched(state, teams.as_deref(), watch);
     Ok(Attention {
         stuck: records.list(&stuck, None, SHOW).await?.requests,
-        rejected: watched(Watch::Rejected).await?,
-        purged_soon: watched(Watch::PurgedBefore(soon)).await?,
-        expiring: watched(Watch::ExpiringBefore(soon)).await?,
+        rejected: watched(AttentionKind::Rejected).await?,
+        purged_soon: watched(AttentionKind::PurgedBefore(soon)).await?,
+        expiring: watched(AttentionKind::ExpiringBefore(soon)).await?,
         // What all teams have together tells nobody about one request; within a team it would be wrong.
         counts: match &teams {
             Some(teams) if !teams.is_empty() => Vec::new(),
@@ -61,7 +61,7 @@ async fn attention(state: &AppState, teams: Option<Vec<Team>>) -> Result<Attenti
     })
 }
 
-async fn watched(state: &AppState, teams: Option<&[Team]>, watch: Watch) -> Result<Vec<DocumentRequest>, StorageError> {
+async fn watched(state: &AppState, teams: Option<&[Team]>, watch: AttentionKind) -> Result<Vec<DocumentRequest>, StorageError> {
     let records = &state.portal.records;
     let Some(teams) = teams else {
         return records.watched(watch, SHOW).await;

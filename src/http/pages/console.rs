@@ -8,7 +8,7 @@ pub mod audit;
 pub mod docs;
 pub mod factors;
 pub mod frame;
-pub mod hand_over;
+pub mod manual_download;
 pub mod messages;
 pub mod outgoing;
 pub mod requests;

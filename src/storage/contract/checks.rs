@@ -379,8 +379,8 @@ pub(super) async fn a_claim_is_honoured_once<G: Ground + 'static>() {
     assert!(matches!(revoke(2).await.unwrap(), Claimed::Mismatch));
     assert!(store.records.claimed(&claim(9, 9)).await.unwrap().is_none());
     assert_eq!(log(&store).await.iter().filter(|e| e.event.action == "link.revoked").count(), 1);
-    assert!(store.records.first_sight([7; 32]).await.unwrap());
-    assert!(!store.records.first_sight([7; 32]).await.unwrap());
+    assert!(store.records.claim_callback_id([7; 32]).await.unwrap());
+    assert!(!store.records.claim_callback_id([7; 32]).await.unwrap());
 }
 
 pub(super) async fn what_is_forgotten_stays_dead<G: Ground>() {

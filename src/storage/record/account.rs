@@ -1,7 +1,7 @@
 //! Stored forms of accounts, sessions and API keys. What came later is optional: rows of an earlier version stay readable.
 
 use super::*;
-use crate::domain::account::{Factors, Misses, Passkey, Totp};
+use crate::domain::account::{Factors, FailedAttempts, Passkey, Totp};
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
@@ -140,7 +140,7 @@ impl AgentRow {
             },
             teams: teams.iter().map(|t| word(Team::parse(t))).collect::<Read<_>>()?,
             subject: self.subject,
-            misses: Misses {
+            misses: FailedAttempts {
                 password: self.wrong_passwords.unwrap_or(0),
                 code: self.wrong_codes.unwrap_or(0),
             },
@@ -182,8 +182,8 @@ impl SessionRow {
             seen_at: from_ms(self.seen_at),
             factor_at: self.factor_at.map(instant).transpose()?,
             how: match self.how {
-                Some(how) => word(Entry::parse(&how))?,
-                None => Entry::Password,
+                Some(how) => word(AuthMethod::parse(&how))?,
+                None => AuthMethod::Password,
             },
         })
     }
@@ -263,7 +263,7 @@ mod tests {
             seen_at: 2,
         });
         let session = Session::decode(&old).unwrap();
-        assert_eq!((session.how, session.factor_at), (Entry::Password, None));
+        assert_eq!((session.how, session.factor_at), (AuthMethod::Password, None));
         #[derive(Encode)]
         #[cbor(map)]
         struct OldKey {
@@ -314,7 +314,7 @@ mod tests {
             },
             teams: vec![Team::parse("cards").unwrap()],
             subject: Some("i s".into()),
-            misses: Misses { password: 3, code: 90 },
+            misses: FailedAttempts { password: 3, code: 90 },
         };
         assert_eq!(Agent::decode(&agent.encode()).unwrap(), agent);
     }

@@ -1,4 +1,4 @@
-//! What is to be told, in the embedded store: dispatches with their lanes, templates, wishes, and the lists of what to look at.
+//! What is to be told, in the embedded store: dispatches with their lanes, templates, notification_preferences, and the lists of what to look at.
 //!
 //! Rows of a dispatch: itself; its place in the log; its place among those of its request; while it waits, its place in its lane; and a due entry for the first of each
 //! lane only, so that what comes behind it cannot overtake it. An ended one has an entry by the day it is dropped.
@@ -15,7 +15,7 @@ use crate::domain::document::DocumentKind;
 use crate::domain::id::{AgentId, DispatchId, RequestId};
 use crate::domain::message::Template;
 use crate::domain::request::DocumentRequest;
-use crate::storage::outbox::{DispatchPage, Mark, Outbox, Watch, Wishes};
+use crate::storage::outbox::{AttentionKind, DispatchPage, NotificationPreferences, Outbox, OutboxCursor};
 use crate::storage::record::Record;
 use crate::storage::{Cursor, StorageError, key};
 
@@ -27,11 +27,11 @@ const DROPPED_AT_ONCE: usize = 4;
 /// Mails of one request that are looked at.
 const MAILS: usize = 200;
 
-fn mark_key(mark: Mark) -> Vec<u8> {
+fn cursor_key(mark: OutboxCursor) -> Vec<u8> {
     key::meta(match mark {
-        Mark::Announced => "announced",
-        Mark::Digest => "digest",
-        Mark::Checkpoint => "checkpoint",
+        OutboxCursor::Announced => "announced",
+        OutboxCursor::Digest => "digest",
+        OutboxCursor::Checkpoint => "checkpoint",
     })
 }
 
@@ -48,7 +48,7 @@ impl Outbox for SledStore {
             let before = rows.get(&key::meta(LISTENING))?.is_some();
             if anybody && !before {
                 let last = number(rows, &key::meta("last-audit"))?.unwrap_or(0);
-                batch.put(mark_key(Mark::Announced), last.to_be_bytes());
+                batch.put(cursor_key(OutboxCursor::Announced), last.to_be_bytes());
                 batch.put(key::meta(LISTENING), Vec::new());
             }
             if !anybody && before {
@@ -59,19 +59,19 @@ impl Outbox for SledStore {
         .await
     }
 
-    async fn mark(&self, mark: Mark) -> Result<u64, StorageError> {
-        Ok(number(&self.store.records(), &mark_key(mark))
+    async fn mark(&self, mark: OutboxCursor) -> Result<u64, StorageError> {
+        Ok(number(&self.store.records(), &cursor_key(mark))
             .map_err(Failed::into_storage)?
             .unwrap_or(0))
     }
 
-    async fn advance(&self, mark: Mark, from: u64, to: u64, dispatches: Vec<Dispatch>) -> Result<bool, StorageError> {
+    async fn advance(&self, mark: OutboxCursor, from: u64, to: u64, dispatches: Vec<Dispatch>) -> Result<bool, StorageError> {
         self.decide(|rows, now| {
             let mut batch = Batch::new();
-            if number(rows, &mark_key(mark))?.unwrap_or(0) != from {
+            if number(rows, &cursor_key(mark))?.unwrap_or(0) != from {
                 return Ok((batch, false));
             }
-            batch.put(mark_key(mark), to.to_be_bytes());
+            batch.put(cursor_key(mark), to.to_be_bytes());
             let mut lanes = BTreeSet::new();
             for dispatch in &dispatches {
                 queue(rows, &mut batch, dispatch, &mut lanes, now)?;
@@ -280,27 +280,33 @@ impl Outbox for SledStore {
         .await
     }
 
-    async fn wishes(&self, agent: AgentId) -> Result<Wishes, StorageError> {
-        let row = self.store.records().get(&key::wishes(agent)).map_err(sorted)?;
+    async fn notification_preferences(&self, agent: AgentId) -> Result<NotificationPreferences, StorageError> {
+        let row = self.store.records().get(&key::notification_preferences(agent)).map_err(sorted)?;
         let bits = row.and_then(|r| r.first().copied()).unwrap_or(0);
-        Ok(Wishes {
+        Ok(NotificationPreferences {
             arrived: bits & 1 != 0,
             attention: bits & 2 != 0,
             digest: bits & 4 != 0,
         })
     }
 
-    async fn set_wishes(&self, agent: AgentId, wishes: Wishes) -> Result<(), StorageError> {
-        let bits = u8::from(wishes.arrived) | u8::from(wishes.attention) << 1 | u8::from(wishes.digest) << 2;
+    async fn set_notification_preferences(
+        &self,
+        agent: AgentId,
+        notification_preferences: NotificationPreferences,
+    ) -> Result<(), StorageError> {
+        let bits = u8::from(notification_preferences.arrived)
+            | u8::from(notification_preferences.attention) << 1
+            | u8::from(notification_preferences.digest) << 2;
         self.decide(|_, _| {
             let mut batch = Batch::new();
-            batch.put(key::wishes(agent), vec![bits]);
+            batch.put(key::notification_preferences(agent), vec![bits]);
             Ok((batch, ()))
         })
         .await
     }
 
-    async fn watched(&self, watch: Watch, limit: usize) -> Result<Vec<DocumentRequest>, StorageError> {
+    async fn watched(&self, watch: AttentionKind, limit: usize) -> Result<Vec<DocumentRequest>, StorageError> {
         let found = self.watched_rows(watch, limit).map_err(Failed::into_storage)?;
         self.shown().await?;
         Ok(found)
@@ -324,13 +330,13 @@ impl SledStore {
         key::ms(self.clock.now())
     }
 
-    fn watched_rows(&self, watch: Watch, limit: usize) -> Result<Vec<DocumentRequest>, Failed> {
+    fn watched_rows(&self, watch: AttentionKind, limit: usize) -> Result<Vec<DocumentRequest>, Failed> {
         let rows = self.store.records();
         let now = self.now_ms();
         let (kind, end) = match watch {
-            Watch::Rejected => (key::WATCH_REJECTED, None),
-            Watch::PurgedBefore(at) => (key::WATCH_PURGE, Some(key::ms(at))),
-            Watch::ExpiringBefore(at) => (key::WATCH_EXPIRY, Some(key::ms(at))),
+            AttentionKind::Rejected => (key::WATCH_REJECTED, None),
+            AttentionKind::PurgedBefore(at) => (key::WATCH_PURGE, Some(key::ms(at))),
+            AttentionKind::ExpiringBefore(at) => (key::WATCH_EXPIRY, Some(key::ms(at))),
         };
         let prefix = [key::WATCH, kind];
         let found = match end {

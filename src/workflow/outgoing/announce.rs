@@ -11,7 +11,7 @@ use crate::domain::audit::AuditEntry;
 use crate::domain::dispatch::{Body, Channel, Dispatch, KEPT, Progress, event_of};
 use crate::domain::id::{DispatchId, RequestId};
 use crate::domain::request::{DocumentRequest, RequestState};
-use crate::storage::outbox::{Mark, Watch, Wishes};
+use crate::storage::outbox::{AttentionKind, NotificationPreferences, OutboxCursor};
 use crate::storage::{Filter, StorageError};
 use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError};
@@ -30,7 +30,7 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
     if !portal.outgoing.listens() {
         return Ok(false);
     }
-    let from = portal.records.mark(Mark::Announced).await?;
+    let from = portal.records.mark(OutboxCursor::Announced).await?;
     let entries = portal.records.entries(from, STEP).await?;
     let Some(last) = entries.last() else { return Ok(false) };
     let mut dispatches = Vec::new();
@@ -56,7 +56,10 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
             dispatches.extend(to_agents(portal, event, entry, request).await?);
         }
     }
-    portal.records.advance(Mark::Announced, from, last.sequence, dispatches).await?;
+    portal
+        .records
+        .advance(OutboxCursor::Announced, from, last.sequence, dispatches)
+        .await?;
     Ok(true)
 }
 
@@ -158,7 +161,7 @@ fn label(portal: &Portal, request: &DocumentRequest) -> String {
 
 /// Whoever issued it is told, if they wish; of what a machine issued, everybody who wishes.
 async fn to_agents(portal: &Portal, event: &str, entry: &AuditEntry, request: &DocumentRequest) -> Result<Vec<Dispatch>, WorkflowError> {
-    let wanted: fn(&Wishes) -> bool = match event {
+    let wanted: fn(&NotificationPreferences) -> bool = match event {
         "document.received" => |w| w.arrived,
         "request.needs_attention" | "document.rejected" | "mail.failed" => |w| w.attention,
         _ => return Ok(Vec::new()),
@@ -182,7 +185,10 @@ async fn to_agents(portal: &Portal, event: &str, entry: &AuditEntry, request: &D
             Actor::Agent(id) => id == agent.id,
             _ => may_look(&agent),
         };
-        if concerned && agent.sees(request.team.as_ref()) && agent.disabled_at.is_none() && wanted(&portal.records.wishes(agent.id).await?)
+        if concerned
+            && agent.sees(request.team.as_ref())
+            && agent.disabled_at.is_none()
+            && wanted(&portal.records.notification_preferences(agent.id).await?)
         {
             let kind = if event == "document.received" {
                 "mail.arrived"
@@ -235,7 +241,7 @@ pub async fn digest(portal: &Portal) -> Result<bool, WorkflowError> {
     let now = portal.records.now();
     let into_day = portal.outgoing.digest_at - time::Time::MIDNIGHT;
     let today = u64::try_from((now - into_day).unix_timestamp().div_euclid(86_400)).unwrap_or(0);
-    let last = portal.records.mark(Mark::Digest).await?;
+    let last = portal.records.mark(OutboxCursor::Digest).await?;
     if last >= today {
         return Ok(false);
     }
@@ -245,7 +251,7 @@ pub async fn digest(portal: &Portal) -> Result<bool, WorkflowError> {
         for agent in portal.records.agents().await? {
             if agent.disabled_at.is_none()
                 && may_look(&agent)
-                && portal.records.wishes(agent.id).await?.digest
+                && portal.records.notification_preferences(agent.id).await?.digest
                 && let Some(text) = digest_text(portal, &agent, now).await?
             {
                 let subject = format!("{}: what waits today", portal.outgoing.company);
@@ -253,7 +259,7 @@ pub async fn digest(portal: &Portal) -> Result<bool, WorkflowError> {
             }
         }
     }
-    portal.records.advance(Mark::Digest, last, today, dispatches).await?;
+    portal.records.advance(OutboxCursor::Digest, last, today, dispatches).await?;
     Ok(true)
 }
 
@@ -270,9 +276,9 @@ async fn digest_text(portal: &Portal, agent: &Agent, now: OffsetDateTime) -> Res
         Ok::<_, WorkflowError>(found.iter().filter(|r| agent.sees(r.team.as_ref())).count())
     };
     let (rejected, purged, expiring) = (
-        many(Watch::Rejected).await?,
-        many(Watch::PurgedBefore(now + SOON)).await?,
-        many(Watch::ExpiringBefore(now + SOON)).await?,
+        many(AttentionKind::Rejected).await?,
+        many(AttentionKind::PurgedBefore(now + SOON)).await?,
+        many(AttentionKind::ExpiringBefore(now + SOON)).await?,
     );
     if stuck == 0 && rejected + purged + expiring == 0 {
         return Ok(None);

@@ -17,7 +17,7 @@ use crate::crypto::checkpoint::{Checkpoint, Signed};
 use crate::domain::agent::Actor;
 use crate::domain::audit::AuditEvent;
 use crate::domain::dispatch::CHECKPOINT;
-use crate::storage::outbox::Mark;
+use crate::storage::outbox::OutboxCursor;
 use crate::workflow::{Portal, WorkflowError, blocking};
 
 /// A file that could not be written is tried again after this.
@@ -54,7 +54,7 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
 }
 
 async fn take(portal: &Portal, file: &Path, now: OffsetDateTime) -> Result<bool, WorkflowError> {
-    let before = portal.records.mark(Mark::Checkpoint).await?;
+    let before = portal.records.mark(OutboxCursor::Checkpoint).await?;
     let Some(head) = portal.records.last_entry().await? else {
         return Ok(false);
     };
@@ -74,7 +74,11 @@ async fn take(portal: &Portal, file: &Path, now: OffsetDateTime) -> Result<bool,
             "the audit checkpoint cannot be written ({error}); look at audit.checkpoint_file"
         ))
     })?;
-    if !portal.records.advance(Mark::Checkpoint, before, head.sequence, Vec::new()).await? {
+    if !portal
+        .records
+        .advance(OutboxCursor::Checkpoint, before, head.sequence, Vec::new())
+        .await?
+    {
         return Ok(false);
     }
     let event = AuditEvent::new(now, Actor::Portal, CHECKPOINT)

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use time::{Duration, OffsetDateTime};
 
-use crate::connectors::hook::Told;
+use crate::connectors::hook::WebhookOutcome;
 use crate::connectors::mail::Letter;
 use crate::crypto::random;
 use crate::domain::agent::Actor;
@@ -39,7 +39,7 @@ const MAIL_PAUSES: [Duration; 5] = [
     Duration::hours(1),
 ];
 
-/// An answer that fails only after this long holds a courier up.
+/// An answer that fails only after this long holds a dispatcher up.
 const HUNG: std::time::Duration = std::time::Duration::from_secs(5);
 const HUNG_IN_A_ROW: u32 = 3;
 const LEFT_ALONE: Duration = Duration::minutes(1);
@@ -110,14 +110,14 @@ async fn attempt(portal: &Portal, dispatch: &Dispatch, now: OffsetDateTime) -> R
                 return Ok(gone());
             };
             let told = if portal.outgoing.slow.is_left_alone(name, now) {
-                Told::Later {
+                WebhookOutcome::Later {
                     why: "It did not answer lately, and is left alone for a minute.".to_owned(),
                     after: None,
                 }
             } else {
                 let start = Instant::now();
                 let told = hook.send(&dispatch.id.to_string(), now.unix_timestamp(), json).await;
-                let hung = matches!(told, Told::Later { .. }) && start.elapsed() >= HUNG;
+                let hung = matches!(told, WebhookOutcome::Later { .. }) && start.elapsed() >= HUNG;
                 portal.outgoing.slow.note(name, hung, now);
                 told
             };
@@ -166,11 +166,11 @@ fn mail_pause(attempts: u32) -> Duration {
     MAIL_PAUSES[place]
 }
 
-fn sorted(told: Told, pause: Option<Duration>, now: OffsetDateTime) -> (Outcome, String) {
+fn sorted(told: WebhookOutcome, pause: Option<Duration>, now: OffsetDateTime) -> (Outcome, String) {
     match (told, pause) {
-        (Told::Taken(status), _) => (Outcome::Sent, format!("Taken (status {status}).")),
-        (Told::Never(why), _) | (Told::Later { why, .. }, None) => (Outcome::Failed, why),
-        (Told::Later { why, after }, Some(pause)) => {
+        (WebhookOutcome::Taken(status), _) => (Outcome::Sent, format!("Taken (status {status}).")),
+        (WebhookOutcome::Never(why), _) | (WebhookOutcome::Later { why, .. }, None) => (Outcome::Failed, why),
+        (WebhookOutcome::Later { why, after }, Some(pause)) => {
             let pause = (pause + jitter(pause)).max(after.unwrap_or_default());
             (Outcome::Again(now + pause), why)
         }
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn pauses_grow_and_end() {
         let now = datetime!(2026-01-02 03:04 UTC);
-        let later = || Told::Later {
+        let later = || WebhookOutcome::Later {
             why: "w".into(),
             after: None,
         };
@@ -236,7 +236,7 @@ mod tests {
             before = waited;
         }
         assert_eq!(sorted(later(), None, now).0, Outcome::Failed);
-        let asked = Told::Later {
+        let asked = WebhookOutcome::Later {
             why: "w".into(),
             after: Some(Duration::minutes(50)),
         };
@@ -244,7 +244,10 @@ mod tests {
             sorted(asked, Some(Duration::seconds(5)), now).0,
             Outcome::Again(now + Duration::minutes(50))
         );
-        assert_eq!(sorted(Told::Never("n".into()), Some(Duration::HOUR), now).0, Outcome::Failed);
+        assert_eq!(
+            sorted(WebhookOutcome::Never("n".into()), Some(Duration::HOUR), now).0,
+            Outcome::Failed
+        );
         assert_eq!(mail_pause(0), Duration::minutes(1));
         assert_eq!(mail_pause(4_000), Duration::HOUR);
     }

@@ -12,8 +12,8 @@ use crate::domain::transition::{Refusal as Illegal, SealedPart, Transition};
 use crate::inspect::{Inspector, Refusal};
 use crate::storage::PartWriter;
 use crate::workflow::WorkflowError;
+use crate::workflow::delivery::outbound::Target;
 use crate::workflow::lanes::{Hold, Turn};
-use crate::workflow::parcel::Target;
 
 /// Bytes that are inspected at a time.
 const PIECE_LEN: usize = 16 << 10;

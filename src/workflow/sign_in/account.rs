@@ -4,7 +4,7 @@ use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use crate::crypto::random;
-use crate::domain::account::{Change, Factors, Misses};
+use crate::domain::account::{Change, Factors, FailedAttempts};
 use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, Role, Scope, Team};
 use crate::domain::audit::AuditEvent;
 use crate::domain::id::{AgentId, ApiKeyId, CROCKFORD};
@@ -12,7 +12,7 @@ use crate::storage::{Claim, Made};
 use crate::workflow::issue::{ClientKey, claim_of_secret};
 use crate::workflow::seal;
 
-use super::{Portal, WorkflowError, blocking, guess, hash, normal_email};
+use super::{Portal, WorkflowError, blocking, hash, normal_email, password_strength};
 
 /// NIST SP 800-63B-4: at least 15 characters where the password is the only factor.
 pub const PASSWORD_MIN: usize = 15;
@@ -127,7 +127,7 @@ fn fresh_agent(
         factors: Factors::default(),
         teams,
         subject: None,
-        misses: Misses::default(),
+        misses: FailedAttempts::default(),
     })
 }
 
@@ -230,8 +230,8 @@ fn check_password(portal: &Portal, password: &str, email: &str, name: &str) -> R
         format!("must have at least {shortest} characters; a few words are fine")
     } else if length > PASSWORD_MAX {
         format!("must have at most {PASSWORD_MAX} characters")
-    } else if guess::easy(password, &context) {
-        "is too easy to guess; a few words that do not belong together are fine".to_owned()
+    } else if password_strength::is_weak(password, &context) {
+        "is too easy to password_strength; a few words that do not belong together are fine".to_owned()
     } else {
         return Ok(());
     };

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use crate::crypto::random;
 use crate::crypto::totp::TotpSecret;
 use crate::domain::account::{Change, RECOVERY_CODES};
-use crate::domain::agent::{Actor, Agent, Entry};
+use crate::domain::agent::{Actor, Agent, AuthMethod};
 use crate::domain::document::SealedText;
 use crate::domain::id::{AgentId, CROCKFORD};
 
@@ -68,7 +68,7 @@ pub async fn enrol(portal: &Portal, live: &Live, offer: &Offer, code: &str) -> R
         return Ok(None);
     }
     let codes = first_codes(portal, agent).await?;
-    let cookie = confirmed(portal, live, Entry::Code).await?;
+    let cookie = confirmed(portal, live, AuthMethod::Code).await?;
     Ok(cookie.map(|cookie| (cookie, codes)))
 }
 
@@ -111,11 +111,11 @@ pub async fn by_code(portal: &Portal, live: &Live, code: &str) -> Result<Second,
         audit(portal, actor, "second_factor.throttled").await?;
         return Ok(Second::TooManyTries);
     }
-    let half = live.session.how == Entry::Half;
+    let half = live.session.how == AuthMethod::PasswordVerified;
     let closed = live.agent.misses.close_codes();
     let spent = match !closed && spend_code(portal, &live.agent, code).await? {
-        true => Some(Entry::Code),
-        false if half && spend_recovery(portal, &live.agent, code).await? => Some(Entry::RecoveryCode),
+        true => Some(AuthMethod::Code),
+        false if half && spend_recovery(portal, &live.agent, code).await? => Some(AuthMethod::RecoveryCode),
         false => None,
     };
     let cookie = match spent {
@@ -146,7 +146,7 @@ pub async fn by_password(portal: &Portal, live: &Live, password: &str, address: 
         browser: super::Browser::SignedIn,
     };
     match super::prove_password(portal, &live.agent.email, password, visitor).await? {
-        Proof::Right(agent) if agent.id == live.agent.id => Ok(confirmed(portal, live, Entry::Password)
+        Proof::Right(agent) if agent.id == live.agent.id => Ok(confirmed(portal, live, AuthMethod::Password)
             .await?
             .map_or(Second::Wrong, |cookie| Second::Welcome { cookie })),
         Proof::TooManyTries => Ok(Second::TooManyTries),

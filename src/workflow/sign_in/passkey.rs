@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::random;
 use crate::domain::account::{Change, PASSKEYS, Passkey};
-use crate::domain::agent::{Actor, Agent, Entry};
+use crate::domain::agent::{Actor, Agent, AuthMethod};
 use crate::domain::document::SealedText;
 use crate::domain::id::AgentId;
 
@@ -142,7 +142,7 @@ pub async fn add(
         });
     }
     let codes = first_codes(portal, agent).await?;
-    let cookie = confirmed(portal, live, Entry::Passkey).await?;
+    let cookie = confirmed(portal, live, AuthMethod::Passkey).await?;
     Ok(cookie.map(|cookie| (cookie, codes)))
 }
 
@@ -187,7 +187,7 @@ pub async fn sign_in(
     if !used(portal, &agent, credential, &result).await? {
         return Ok(None);
     }
-    Ok(Some(open(portal, &agent, Entry::Passkey, Some(now), now).await?))
+    Ok(Some(open(portal, &agent, AuthMethod::Passkey, Some(now), now).await?))
 }
 
 async fn recognise(
@@ -241,7 +241,7 @@ pub async fn prove(portal: &Portal, passkeys: &Passkeys, live: &Live, ceremony: 
             .find(|c| c.cred_id() == result.cred_id());
         if let Some(credential) = credential
             && used(portal, &live.agent, credential, &result).await?
-            && let Some(cookie) = confirmed(portal, live, Entry::Passkey).await?
+            && let Some(cookie) = confirmed(portal, live, AuthMethod::Passkey).await?
         {
             return Ok(Second::Welcome { cookie });
         }

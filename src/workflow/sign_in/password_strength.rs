@@ -23,7 +23,7 @@ const SHORTEST_WORD: usize = 4;
 const PIECES: usize = 4;
 
 /// `context`: words that an enemy tries first, such as the e-mail address and the company's name.
-pub fn easy(password: &str, context: &[&str]) -> bool {
+pub fn is_weak(password: &str, context: &[&str]) -> bool {
     let signs: Vec<char> = password.to_lowercase().chars().filter_map(plain).collect();
     let own: HashSet<String> = context.iter().flat_map(|text| words(text)).collect();
     pieces(&signs, &own) < PIECES
@@ -132,7 +132,7 @@ mod tests {
             "987654321987654321",
             "welcome2026monday",
         ] {
-            assert!(easy(password, &CONTEXT), "{password}");
+            assert!(is_weak(password, &CONTEXT), "{password}");
         }
     }
 
@@ -147,7 +147,7 @@ mod tests {
             "馬鹿電池正確主食品",
             "x9vTq2LmRw4Zp8KdY",
         ] {
-            assert!(!easy(password, &CONTEXT), "{password}");
+            assert!(!is_weak(password, &CONTEXT), "{password}");
         }
     }
 
@@ -162,6 +162,6 @@ mod tests {
     #[test]
     fn the_longest_password_is_judged_at_once() {
         let long: String = (0..256).map(|i| char::from(b'a' + (i * 7 % 26) as u8)).collect();
-        assert!(!easy(&long, &CONTEXT));
+        assert!(!is_weak(&long, &CONTEXT));
     }
 }

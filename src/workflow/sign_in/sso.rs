@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::connectors::settings::Secret;
 use crate::crypto::random;
 use crate::domain::account::Change;
-use crate::domain::agent::{Actor, Agent, Entry, Role, Session};
+use crate::domain::agent::{Actor, Agent, AuthMethod, Role, Session};
 use crate::storage::StorageError;
 
 use super::account::{self, event};
@@ -321,10 +321,10 @@ pub async fn arrive(portal: &Portal, sso: &SingleSignOn, back: Return<'_>) -> Re
         Ok((agent, next, proven)) => {
             let now = portal.records.now();
             if agent.factors.any() && !sso.settings.trust_second_factor {
-                let cookie = open(portal, &agent, Entry::Half, None, now).await?;
+                let cookie = open(portal, &agent, AuthMethod::PasswordVerified, None, now).await?;
                 return Ok(Arrival::Half { cookie, next });
             }
-            let cookie = open(portal, &agent, Entry::SingleSignOn, proven, now).await?;
+            let cookie = open(portal, &agent, AuthMethod::SingleSignOn, proven, now).await?;
             Ok(Arrival::Welcome { cookie, next })
         }
         Err(why) => {

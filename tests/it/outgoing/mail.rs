@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nightdrop::domain::agent::Role;
-use nightdrop::storage::outbox::Wishes;
+use nightdrop::storage::outbox::NotificationPreferences;
 use nightdrop::workflow::issue;
 use nightdrop::workflow::sign_in::{self, account};
 
@@ -341,13 +341,17 @@ async fn reminders_notices_and_the_digest_come_when_they_should() {
     )
     .await
     .unwrap();
-    let all = Wishes {
+    let all = NotificationPreferences {
         arrived: true,
         attention: true,
         digest: true,
     };
-    app.portal.records.set_wishes(agent.id, all).await.unwrap();
-    app.portal.records.set_wishes(quiet.id, Wishes::default()).await.unwrap();
+    app.portal.records.set_notification_preferences(agent.id, all).await.unwrap();
+    app.portal
+        .records
+        .set_notification_preferences(quiet.id, NotificationPreferences::default())
+        .await
+        .unwrap();
     // Wants to know everything, and is of a team that these requests are not of.
     let elsewhere = sign_in::add_agent(
         &app.portal,
@@ -363,7 +367,7 @@ async fn reminders_notices_and_the_digest_come_when_they_should() {
     account::change_agent(&app.portal, &elsewhere, Role::Agent, cards, Actor::Operator)
         .await
         .unwrap();
-    app.portal.records.set_wishes(elsewhere.id, all).await.unwrap();
+    app.portal.records.set_notification_preferences(elsewhere.id, all).await.unwrap();
     tell(&app).await;
     let (reminded, url) = mailed(&app, json!({"remind": true})).await;
     let (used, _) = mailed(&app, json!({"remind": true})).await;

@@ -9,7 +9,7 @@ use crate::connectors::Missing;
 use crate::domain::agent::Agent;
 use crate::domain::request::DocumentRequest;
 use crate::http::AppState;
-use crate::http::api::handout::{Handout, Sent, label};
+use crate::http::api::link_message::{LinkMessage, Sent, label};
 use crate::http::api::requests::Mailed;
 use crate::http::console::form::Form;
 use crate::http::error::Problem;
@@ -173,9 +173,9 @@ pub fn send(agent: &Agent, request: &DocumentRequest, token: &str, typed: &Form,
 
 const NO_REMINDER: &str = "No reminder will be sent: the link ends within 36 hours.";
 
-pub fn issued(agent: &Agent, state: &AppState, request: &DocumentRequest, handout: &Handout, mailed: Option<Mailed>) -> Markup {
-    let message = &handout.message;
-    let token = handout.url.rsplit('/').next().unwrap_or_default();
+pub fn issued(agent: &Agent, state: &AppState, request: &DocumentRequest, link_message: &LinkMessage, mailed: Option<Mailed>) -> Markup {
+    let message = &link_message.message;
+    let token = link_message.url.rsplit('/').next().unwrap_or_default();
     let language = crate::words::of(request.locale.as_deref().unwrap_or("en")).unwrap_or_else(crate::words::english);
     let body = html! {
         p.crumbs { a href="/requests" { "Requests" } }
@@ -190,14 +190,14 @@ pub fn issued(agent: &Agent, state: &AppState, request: &DocumentRequest, handou
         div.columns {
             section.card {
                 h2 { (label(&state.portal, &request.document, "en")) " · " (request.provider) }
-                (copyable("url", "One-time link", &handout.url, true))
+                (copyable("url", "One-time link", &link_message.url, true))
                 p.quiet { "Works once, until " (when(request.link.expires_at)) }
-                @match &handout.passcode {
+                @match &link_message.passcode {
                     Some(Code::Shown(code)) => (passcode_box(code)),
                     Some(Code::Replaced) => p.notice { "Its passcode was replaced since: the fresh one counts." },
                     None => {}
                 }
-                img.qr alt="The link as a QR code" width="200" height="200" src={ "data:image/svg+xml;base64," (BASE64.encode(handout.qr_svg.as_bytes())) };
+                img.qr alt="The link as a QR code" width="200" height="200" src={ "data:image/svg+xml;base64," (BASE64.encode(link_message.qr_svg.as_bytes())) };
             }
             section.card {
                 h2 { "Ready message" span.quiet { " · " (language.name) } }

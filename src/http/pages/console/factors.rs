@@ -9,7 +9,7 @@ use super::frame::{self, Place};
 use super::{Field, Input, refusal};
 use crate::domain::agent::Agent;
 use crate::http::AppState;
-use crate::http::api::handout::qr;
+use crate::http::api::link_message::qr;
 use crate::http::console::session::Offer;
 use crate::http::error::Problem;
 use crate::http::staff::{Own, SignedIn};

@@ -9,7 +9,7 @@ use crate::domain::agent::Agent;
 use crate::domain::delivery::{BY_HAND, Phase};
 use crate::domain::request::DocumentRequest;
 use crate::http::AppState;
-use crate::http::api::handout::label;
+use crate::http::api::link_message::label;
 
 pub fn page(agent: &Agent, state: &AppState, request: &DocumentRequest, done: Option<Notice>) -> Markup {
     let held = request.held();

@@ -8,7 +8,7 @@ use super::{Field, Input, Notice, ago, notice, refusal};
 use crate::domain::agent::Agent;
 use crate::domain::message::{BODY_MAX, PLACEHOLDERS, SUBJECT_MAX, Template};
 use crate::http::AppState;
-use crate::http::api::handout::label;
+use crate::http::api::link_message::label;
 use crate::http::console::messages::Which;
 use crate::http::error::Problem;
 use crate::words;

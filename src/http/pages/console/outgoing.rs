@@ -8,7 +8,7 @@ use super::{Notice, ago, notice, when};
 use crate::domain::agent::Agent;
 use crate::domain::dispatch::{Channel, Dispatch, Progress};
 use crate::http::AppState;
-use crate::storage::outbox::Wishes;
+use crate::storage::outbox::NotificationPreferences;
 
 pub fn list(agent: &Agent, state: &AppState, dispatches: &[Dispatch], next: Option<String>, done: Option<Notice>) -> Markup {
     let now = state.portal.records.now();
@@ -89,7 +89,7 @@ fn kind_words(kind: &str) -> &str {
     }
 }
 
-pub fn notices(agent: &Agent, state: &AppState, wishes: Wishes, done: Option<Notice>) -> Markup {
+pub fn notices(agent: &Agent, state: &AppState, wishes: NotificationPreferences, done: Option<Notice>) -> Markup {
     let out = &state.portal.outgoing;
     let at = format!("{:02}:{:02} UTC", out.digest_at.hour(), out.digest_at.minute());
     let body = html! {

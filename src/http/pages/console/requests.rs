@@ -12,13 +12,13 @@ use crate::domain::dispatch::Dispatch;
 use crate::domain::receipt::DeletionReceipt;
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
 use crate::http::AppState;
-use crate::http::api::handout::label;
+use crate::http::api::link_message::label;
 use crate::http::api::requests::Search;
 use crate::http::api::view;
 use crate::http::console::Names;
 use crate::http::console::requests::by_hand;
 use crate::http::error::Problem;
-use crate::http::staff::{HandOver, Manual, Requests, may};
+use crate::http::staff::{Manual, ManualDownload, Requests, may};
 use crate::workflow::terms;
 use crate::workflow::trusted::TrustedRequest;
 
@@ -348,7 +348,7 @@ fn actions(agent: &Agent, state: &AppState, shown: &Shown<'_>, now: OffsetDateTi
             form.act method="post" action=(path("passcode")) { button.plain { "Give a fresh passcode" } p.hint { "Five new tries on the same link." } }
         }
         @if stuck { form.act method="post" action=(path("retry")) { button.primary { "Send again" } } }
-        @if request.held().is_some() && by_hand(state, request) && may::<HandOver>(agent.role) {
+        @if request.held().is_some() && by_hand(state, request) && may::<ManualDownload>(agent.role) {
             p.act { a.button.primary href=(path("hand-over")) { "Serve by hand…" } }
         }
         @if markable { p.act { a.button.plain href=(path("mark-uploaded")) { "Mark as uploaded…" } } }

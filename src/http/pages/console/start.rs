@@ -9,7 +9,7 @@ use crate::domain::agent::Agent;
 use crate::domain::delivery::PurgeCause;
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::http::AppState;
-use crate::http::api::handout::label;
+use crate::http::api::link_message::label;
 use crate::http::console::start::Attention;
 use crate::http::staff::{Admin, may};
 use crate::storage::clock::Standing;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
-use crate::connectors::{Failure, Keys, Parcel, ParcelPart, Source, SourceError, Trail};
+use crate::connectors::{Failure, Keys, OutboundDocument, ParcelPart, ProgressLog, Source, SourceError};
 use crate::crypto::header::Header;
 use crate::crypto::open::{DocumentOpener, OpenError};
 use crate::crypto::secrets::PortalSecrets;
@@ -19,8 +19,8 @@ use crate::domain::transition::Transition;
 use crate::storage::{BlobKey, ReadError, Records};
 use crate::workflow::terms;
 
-use super::trusted::TrustedRequest;
-use super::{Portal, WorkflowError};
+use crate::workflow::trusted::TrustedRequest;
+use crate::workflow::{Portal, WorkflowError};
 
 /// Who gets it, and for which request it was taken in: sealed with each part, one line each.
 pub struct Target {
@@ -79,7 +79,7 @@ impl Target {
 
 /// Why a held document cannot be sent now.
 #[derive(Debug)]
-pub enum Closed {
+pub enum CannotDecrypt {
     /// The vault key is locked: keep it and wait.
     Locked,
     /// The erasure secret is gone: it can never be read again.
@@ -90,7 +90,7 @@ pub enum Closed {
     Unread(&'static str),
 }
 
-impl From<OpenError> for Closed {
+impl From<OpenError> for CannotDecrypt {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Locked => Self::Locked,
@@ -102,17 +102,17 @@ impl From<OpenError> for Closed {
     }
 }
 
-/// A parcel with its document opened: for sending and reconciling.
-pub fn open(portal: &Arc<Portal>, request: &TrustedRequest, document: &Document, epoch: u32) -> Result<Parcel, Closed> {
+/// A outbound with its document opened: for sending and reconciling.
+pub fn open(portal: &Arc<Portal>, request: &TrustedRequest, document: &Document, epoch: u32) -> Result<OutboundDocument, CannotDecrypt> {
     // Sealed with the document, and bound to the request by a MAC: two independent ways to the same answer.
-    let applicant = terms::applicant(portal, request).map_err(|_| Closed::Poison("its applicant was changed"))?;
+    let applicant = terms::applicant(portal, request).map_err(|_| CannotDecrypt::Poison("its applicant was changed"))?;
     let mut opened = false;
     for (index, part) in document.parts.iter().enumerate() {
         // Before its slot is looked at: another document's may be empty by now, which would look like a loss.
-        let context = Header::parse(&part.header).map_err(Closed::Poison)?.context;
+        let context = Header::parse(&part.header).map_err(CannotDecrypt::Poison)?.context;
         let place = (usize::from(context.file_index), usize::from(context.file_count));
         if context.doc_id != document.id.0 || place != (index, document.parts.len()) {
-            return Err(Closed::Poison("a part of it belongs to another document"));
+            return Err(CannotDecrypt::Poison("a part of it belongs to another document"));
         }
         let mut opener = DocumentOpener::open_stored(&part.header, &portal.keyring, portal.erasure.as_ref())?;
         let meta = opener.open_meta(&part.meta)?;
@@ -120,42 +120,42 @@ pub fn open(portal: &Arc<Portal>, request: &TrustedRequest, document: &Document,
             .target
             .as_deref()
             .and_then(Target::decode)
-            .ok_or(Closed::Poison("its sealed target is missing"))?;
+            .ok_or(CannotDecrypt::Poison("its sealed target is missing"))?;
         if !sealed.fits(request, &applicant, &part.name) {
-            return Err(Closed::Poison("its sealed target is not the request's"));
+            return Err(CannotDecrypt::Poison("its sealed target is not the request's"));
         }
         if meta.size != part.size || meta.sniffed_type != part.file_type.mime() {
-            return Err(Closed::Poison("its sealed type or size is not the stored one"));
+            return Err(CannotDecrypt::Poison("its sealed type or size is not the stored one"));
         }
         opened = true;
     }
     if !opened {
-        return Err(Closed::Poison("it has no part"));
+        return Err(CannotDecrypt::Poison("it has no part"));
     }
     let source = OpenSource {
         portal: portal.clone(),
         document: document.id,
         parts: document.parts.clone(),
     };
-    Ok(parcel(portal, request, document, epoch, applicant, Arc::new(source)))
+    Ok(outbound(portal, request, document, epoch, applicant, Arc::new(source)))
 }
 
-/// A parcel that can be asked about but not read: for verdicts, which need no key.
-pub fn closed(portal: &Arc<Portal>, request: &TrustedRequest, document: &Document, epoch: u32) -> Result<Parcel, WorkflowError> {
+/// A outbound that can be asked about but not read: for verdicts, which need no key.
+pub fn closed(portal: &Arc<Portal>, request: &TrustedRequest, document: &Document, epoch: u32) -> Result<OutboundDocument, WorkflowError> {
     let applicant = terms::applicant(portal, request)?;
-    Ok(parcel(portal, request, document, epoch, applicant, Arc::new(NoSource)))
+    Ok(outbound(portal, request, document, epoch, applicant, Arc::new(NoSource)))
 }
 
-fn parcel(
+fn outbound(
     portal: &Portal,
     request: &TrustedRequest,
     document: &Document,
     epoch: u32,
     applicant: ApplicantRef,
     source: Arc<dyn Source>,
-) -> Parcel {
+) -> OutboundDocument {
     let progress = request.held().map(|(_, delivery)| delivery.progress.clone()).unwrap_or_default();
-    Parcel {
+    OutboundDocument {
         document: document.id,
         epoch,
         applicant,
@@ -201,7 +201,7 @@ struct NoSource;
 
 impl Source for NoSource {
     fn open(&self, _part: usize) -> BoxStream<'static, Result<Bytes, SourceError>> {
-        stream::once(async { Err(SourceError::Final("this parcel is closed")) }).boxed()
+        stream::once(async { Err(SourceError::Final("this outbound is closed")) }).boxed()
     }
 }
 
@@ -313,14 +313,14 @@ impl Drop for Wiped {
 }
 
 /// Notes finished steps of an attempt durably, under the attempt's lease.
-pub struct LeasedTrail {
+pub struct LeasedProgressLog {
     pub records: Arc<dyn Records>,
     pub request: RequestId,
     pub fence: u64,
 }
 
 #[async_trait]
-impl Trail for LeasedTrail {
+impl ProgressLog for LeasedProgressLog {
     async fn note(&self, step: &str, value: &str) -> Result<(), Failure> {
         let transition = Transition::NoteProgress {
             fence: self.fence,

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
-use super::pace::{BACKOFF_CAP, backoff};
-use super::{RETRY_AFTER_CAP, Step, unknown_provider};
+use super::breaker::{BACKOFF_CAP, backoff};
+use super::outbound::{self, CannotDecrypt, LeasedProgressLog};
+use super::send::{RETRY_AFTER_CAP, unknown_provider};
+use super::step::Step;
 use crate::connectors::{Connector, Failure, Presence};
 use crate::domain::delivery::{Delivery, Intent, Phase, Problem, ProviderClass, PurgeCause, UNDECIDED};
 use crate::domain::document::Document;
 use crate::domain::request::SENDING_GRACE;
 use crate::domain::transition::Transition;
 use crate::workflow::WorkflowError;
-use crate::workflow::parcel::{self, Closed, LeasedTrail};
 use crate::workflow::trusted::TrustedRequest;
 
 /// Two authoritative answers "not here", this far apart, prove absence.
@@ -91,23 +92,25 @@ impl Step<'_> {
 
     /// Sends the very bytes of the open attempt once more.
     async fn repeat(&self, open: &Open<'_>, connector: Arc<dyn Connector>) -> Result<(), WorkflowError> {
-        let parcel = match parcel::open(self.portal, open.request, open.document, open.intent.epoch) {
-            Ok(parcel) => parcel,
+        let outbound = match outbound::open(self.portal, open.request, open.document, open.intent.epoch) {
+            Ok(outbound) => outbound,
             // It may have arrived all the same.
-            Err(Closed::Locked | Closed::Lost | Closed::Poison(_) | Closed::Unread(_)) => return self.ask(open, connector).await,
+            Err(CannotDecrypt::Locked | CannotDecrypt::Lost | CannotDecrypt::Poison(_) | CannotDecrypt::Unread(_)) => {
+                return self.ask(open, connector).await;
+            }
         };
-        if parcel.digest() != open.intent.digest {
+        if outbound.digest() != open.intent.digest {
             return self.ask(open, connector).await;
         }
-        if let Some(until) = self.portal.breakers.closed_until(&open.request.provider, self.now) {
+        if let Some(until) = self.portal.breakers.paused_until(&open.request.provider, self.now) {
             return self.wait(open.problem.clone(), until).await;
         }
-        let trail = LeasedTrail {
+        let trail = LeasedProgressLog {
             records: self.portal.records.clone(),
             request: self.request.id,
             fence: self.fence,
         };
-        let Some(outcome) = self.renewing(connector.deliver(&parcel, &trail)).await else {
+        let Some(outcome) = self.renewing(connector.deliver(&outbound, &trail)).await else {
             return Ok(());
         };
         crate::crash::point("C18r");
@@ -137,8 +140,8 @@ impl Step<'_> {
     async fn ask(&self, open: &Open<'_>, connector: Arc<dyn Connector>) -> Result<(), WorkflowError> {
         let fence = self.fence;
         let give_up = |problem: Problem| self.end(Transition::GiveUp { fence, problem });
-        let parcel = parcel::closed(self.portal, open.request, open.document, open.intent.epoch)?;
-        let Some(answer) = self.renewing(connector.reconcile(&parcel)).await else {
+        let outbound = outbound::closed(self.portal, open.request, open.document, open.intent.epoch)?;
+        let Some(answer) = self.renewing(connector.reconcile(&outbound)).await else {
             return Ok(());
         };
         crate::crash::point("C18r");
@@ -185,8 +188,8 @@ impl Step<'_> {
         let Some(connector) = connector else {
             return self.purge(PurgeCause::Deadline).await;
         };
-        let parcel = parcel::closed(self.portal, open.request, open.document, open.intent.epoch)?;
-        let Some(answer) = self.renewing(connector.reconcile(&parcel)).await else {
+        let outbound = outbound::closed(self.portal, open.request, open.document, open.intent.epoch)?;
+        let Some(answer) = self.renewing(connector.reconcile(&outbound)).await else {
             return Ok(());
         };
         let now = self.portal.records.now();

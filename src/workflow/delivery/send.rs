@@ -1,8 +1,4 @@
-//! Forwarding: one step for one leased request. The intent is durable before the first byte leaves; what is uncertain is asked about before anything is sent again;
-//! a purge that is due always wins, except for the minutes in which bytes may be on their way.
-
-mod pace;
-mod uncertain;
+//! One attempt to send a held document. The intent is durable before the first byte leaves, and whatever ends a started attempt leaves a line in the audit log.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,30 +6,27 @@ use std::sync::atomic::Ordering;
 use time::{Duration, OffsetDateTime};
 
 use crate::connectors::{self, Connector, Delivered, Failure, SourceError, Verdict};
-use crate::domain::delivery::{BY_HAND, ConfirmAt, Delivery, Intent, Phase, Problem, PurgeCause, Receipt, TAMPERED};
+use crate::domain::delivery::{BY_HAND, ConfirmAt, Delivery, Intent, Problem, PurgeCause, Receipt, TAMPERED};
 use crate::domain::document::Document;
-use crate::domain::request::{DocumentRequest, Stage};
+use crate::domain::request::Stage;
 use crate::domain::transition::Transition;
 use crate::storage::StorageError;
 use crate::storage::clock::Standing;
 
-use super::parcel::{self, Closed, LeasedTrail};
+use super::breaker::backoff;
+use super::confirm;
+use super::outbound::{self, CannotDecrypt, LeasedProgressLog};
 use super::scan::Scanned;
-use super::trusted::TrustedRequest;
-use super::{Portal, WorkflowError, confirm, purge};
-use uncertain::Open;
+use super::step::LEASE;
+use super::step::Step;
+use crate::workflow::WorkflowError;
+use crate::workflow::trusted::TrustedRequest;
 
-pub use pace::{Breakers, backoff};
-
-/// How long a worker holds a request without renewing.
-pub const LEASE: Duration = Duration::seconds(60);
 const RENEW_EVERY: std::time::Duration = std::time::Duration::from_secs(20);
 /// A provider may ask for more time than that, up to this.
-const RETRY_AFTER_CAP: Duration = Duration::hours(1);
+pub(super) const RETRY_AFTER_CAP: Duration = Duration::hours(1);
 /// While the vault key is locked.
 const LOCKED_PAUSE: Duration = Duration::seconds(10);
-/// How long a document past its deadline is left alone while the clock is not to be trusted.
-const SUSPECT_PAUSE: Duration = Duration::seconds(60);
 /// While nobody can scan.
 const SCAN_PAUSE: Duration = Duration::seconds(30);
 /// While the portal's own storage cannot be read.
@@ -43,124 +36,9 @@ const POISON_LIMIT: u32 = 3;
 /// A provider that refuses our credentials will hardly change its mind: a person is asked soon.
 const CREDENTIALS_LIMIT: u32 = 5;
 
-/// One step for a request whose lease the caller has just taken.
-pub async fn step(portal: &Arc<Portal>, request: DocumentRequest) -> Result<(), WorkflowError> {
-    let step = Step {
-        portal,
-        fence: request.fence,
-        now: portal.records.now(),
-        request,
-    };
-    match step.run().await {
-        // Somebody else has it now, or decided otherwise meanwhile: nothing of ours is left to do.
-        Err(WorkflowError::Storage(StorageError::Refused(_)) | WorkflowError::Refused(_) | WorkflowError::NotFound) => Ok(()),
-        other => other,
-    }
-}
-
-struct Step<'a> {
-    portal: &'a Arc<Portal>,
-    request: DocumentRequest,
-    fence: u64,
-    now: OffsetDateTime,
-}
-
+/// The attempt at a document that waits to be sent.
 impl Step<'_> {
-    async fn run(self) -> Result<(), WorkflowError> {
-        let fence = self.fence;
-        match &self.request.stage {
-            _ if self.request.must_forget(self.now) => Ok(self.portal.records.forget(self.request.id, fence).await?),
-            Stage::Open { expiry_noted: false } => self.end(Transition::NoteExpired { fence }).await,
-            Stage::Open { .. } | Stage::Purged => self.end(Transition::Release { fence }).await,
-            Stage::Purging { .. } => purge::finish(self.portal, &self.request, fence).await.map(drop),
-            Stage::Held { document, delivery, .. } => {
-                let (document, delivery) = (document.clone(), delivery.clone());
-                self.held(document, delivery).await
-            }
-        }
-    }
-
-    async fn held(&self, document: Document, delivery: Delivery) -> Result<(), WorkflowError> {
-        let fence = self.fence;
-        if self.must_purge() {
-            return self.purge_due(document, delivery).await;
-        }
-        if delivery.phase.step_at().is_none_or(|at| at > self.now) {
-            // Only the deadline has come, and the clock that says so is suspect. The lease is kept as a pause: given back, it would be due again at once.
-            let until = self.now + SUSPECT_PAUSE;
-            let pause = if self.request.past_deadline(self.now) {
-                Transition::Renew { fence, until }
-            } else {
-                Transition::Release { fence }
-            };
-            return self.end(pause).await;
-        }
-        // Before anybody is sent anything, asked or believed.
-        let request = match TrustedRequest::of(self.portal, &self.request) {
-            Ok(request) => request,
-            Err(error) => {
-                tracing::error!(request = %self.request.id, %error, "no provider is sent or asked anything about it");
-                let problem = tampered();
-                return self.end(Transition::Distrust { fence, problem }).await;
-            }
-        };
-        let connector = self.portal.providers.get(&request.provider).cloned();
-        if let Some(open) = Open::of(&request, &document, &delivery) {
-            return self.uncertain(open, connector).await;
-        }
-        match (&delivery.phase, connector) {
-            (Phase::AwaitingConfirmation { receipt, polls, .. }, Some(connector)) => {
-                confirm::step(self.portal, &request, fence, &document, receipt, *polls, connector.as_ref()).await
-            }
-            // It has arrived; only its verdict cannot be asked for. Sending it again would be wrong.
-            (Phase::AwaitingConfirmation { .. }, None) => confirm::unasked(self.portal, &request, fence).await,
-            (Phase::Pending { .. }, Some(connector)) => self.send(&request, &document, &delivery, connector).await,
-            (Phase::Pending { .. }, None) => {
-                self.end(Transition::GiveUp {
-                    fence,
-                    problem: unknown_provider(),
-                })
-                .await
-            }
-            (Phase::NeedsAttention { .. } | Phase::Sending { .. } | Phase::Uncertain { .. }, _) => {
-                self.end(Transition::Release { fence }).await
-            }
-        }
-    }
-
-    /// The deadline does not count while the wall clock is ahead and not believed; an agent’s word always does. What else ends by time (links, unfinished uploads, rows without a
-    /// document) goes by the store's `now`, which a jump does not move.
-    fn must_purge(&self) -> bool {
-        let by_agent = matches!(self.request.stage, Stage::Held { purge_requested: true, .. });
-        by_agent || (self.request.past_deadline(self.now) && self.portal.records.clock() != Standing::Ahead)
-    }
-
-    async fn purge_due(&self, document: Document, delivery: Delivery) -> Result<(), WorkflowError> {
-        if matches!(self.request.stage, Stage::Held { purge_requested: true, .. }) {
-            return self.purge(PurgeCause::Agent).await;
-        }
-        let Ok(request) = TrustedRequest::of(self.portal, &self.request) else {
-            return self.purge(PurgeCause::Deadline).await;
-        };
-        match Open::of(&request, &document, &delivery) {
-            Some(open) => {
-                let connector = self.portal.providers.get(&request.provider).cloned();
-                self.purge_open(&open, connector).await
-            }
-            None => self.purge(PurgeCause::Deadline).await,
-        }
-    }
-
-    async fn purge(&self, cause: PurgeCause) -> Result<(), WorkflowError> {
-        let request = self
-            .portal
-            .records
-            .transition(self.request.id, Transition::StartPurge { fence: self.fence, cause })
-            .await?;
-        purge::finish(self.portal, &request, self.fence).await.map(drop)
-    }
-
-    async fn send(
+    pub(super) async fn send(
         &self,
         trusted: &TrustedRequest,
         document: &Document,
@@ -177,19 +55,19 @@ impl Step<'_> {
                 })
                 .await;
         }
-        if let Some(until) = self.portal.breakers.closed_until(&trusted.provider, self.now) {
+        if let Some(until) = self.portal.breakers.paused_until(&trusted.provider, self.now) {
             let problem = Problem::new(
                 "provider.paused",
                 "The provider failed several times in a row; sending pauses for a minute.",
             );
             return self.later(until, problem, false).await;
         }
-        let parcel = match parcel::open(self.portal, trusted, document, epoch) {
-            Ok(parcel) => parcel,
+        let outbound = match outbound::open(self.portal, trusted, document, epoch) {
+            Ok(outbound) => outbound,
             Err(closed) => return self.cannot_open(closed, delivery).await,
         };
         if let Some(scanner) = &self.portal.scanner {
-            let Some(scanned) = self.renewing(scanner.scan(&parcel, self.now)).await else {
+            let Some(scanned) = self.renewing(scanner.scan(&outbound, self.now)).await else {
                 return Ok(());
             };
             crate::crash::point("C14");
@@ -216,13 +94,13 @@ impl Step<'_> {
                 })
                 .await;
         }
-        if self.was_called_back().await? {
+        if self.purge_became_due().await? {
             return self.end(Transition::Release { fence }).await;
         }
         let intent = Intent {
             epoch,
             started_at: self.portal.records.now(),
-            digest: parcel.digest(),
+            digest: outbound.digest(),
         };
         self.portal
             .records
@@ -235,12 +113,12 @@ impl Step<'_> {
             )
             .await?;
         crate::crash::point("C15");
-        let trail = LeasedTrail {
+        let trail = LeasedProgressLog {
             records: self.portal.records.clone(),
             request: self.request.id,
             fence,
         };
-        let Some(outcome) = self.renewing(connector.deliver(&parcel, &trail)).await else {
+        let Some(outcome) = self.renewing(connector.deliver(&outbound, &trail)).await else {
             return Ok(());
         };
         crate::crash::point("C18");
@@ -248,7 +126,7 @@ impl Step<'_> {
     }
 
     /// Whether a purge became due while the document was opened and scanned, which may take minutes. It always wins.
-    async fn was_called_back(&self) -> Result<bool, WorkflowError> {
+    async fn purge_became_due(&self) -> Result<bool, WorkflowError> {
         let records = &self.portal.records;
         let request = records.request(self.request.id).await?.ok_or(WorkflowError::NotFound)?;
         let by_agent = matches!(request.stage, Stage::Held { purge_requested: true, .. });
@@ -257,7 +135,7 @@ impl Step<'_> {
 
     /// Keeps the lease while a slow provider is being talked to. `None`: the lease is gone, and with it the right to go on;
     /// what was begun is broken off, since whoever has the lease now is already finding out what became of it.
-    async fn renewing<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn renewing<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(work);
         let mut held_until = self.now + LEASE;
         loop {
@@ -280,7 +158,7 @@ impl Step<'_> {
         }
     }
 
-    async fn outcome(
+    pub(super) async fn outcome(
         &self,
         trusted: &TrustedRequest,
         document: &Document,
@@ -339,7 +217,7 @@ impl Step<'_> {
         }
     }
 
-    async fn delivered(
+    pub(super) async fn delivered(
         &self,
         trusted: &TrustedRequest,
         document: &Document,
@@ -374,16 +252,16 @@ impl Step<'_> {
         .inspect_err(|error| tracing::warn!(document = %document.id, %error, "delivered, and not yet purged"))
     }
 
-    async fn cannot_open(&self, closed: Closed, delivery: &Delivery) -> Result<(), WorkflowError> {
+    pub(super) async fn cannot_open(&self, closed: CannotDecrypt, delivery: &Delivery) -> Result<(), WorkflowError> {
         match closed {
-            Closed::Locked => self.later(self.now + LOCKED_PAUSE, locked(), false).await,
-            Closed::Lost => self.purge(PurgeCause::Lost).await,
-            Closed::Poison(why) => self.poison(delivery, poisoned(why)).await,
-            Closed::Unread(why) => self.unread(connectors::unread(why)).await,
+            CannotDecrypt::Locked => self.later(self.now + LOCKED_PAUSE, locked(), false).await,
+            CannotDecrypt::Lost => self.purge(PurgeCause::Lost).await,
+            CannotDecrypt::Poison(why) => self.poison(delivery, poisoned(why)).await,
+            CannotDecrypt::Unread(why) => self.unread(connectors::unread(why)).await,
         }
     }
 
-    async fn poison(&self, delivery: &Delivery, problem: Problem) -> Result<(), WorkflowError> {
+    pub(super) async fn poison(&self, delivery: &Delivery, problem: Problem) -> Result<(), WorkflowError> {
         if delivery.poison + 1 >= POISON_LIMIT {
             return self
                 .end(Transition::GiveUp {
@@ -405,12 +283,12 @@ impl Step<'_> {
     }
 
     /// An outage of our own storage: neither the document nor the provider is to blame, so it uses up no try, however long it lasts.
-    async fn unread(&self, problem: Problem) -> Result<(), WorkflowError> {
+    pub(super) async fn unread(&self, problem: Problem) -> Result<(), WorkflowError> {
         tracing::warn!(request = %self.request.id, "the document cannot be read at the moment; it is kept and tried again");
         self.later(self.portal.records.now() + UNREAD_PAUSE, problem, false).await
     }
 
-    async fn later(&self, at: OffsetDateTime, problem: Problem, counted: bool) -> Result<(), WorkflowError> {
+    pub(super) async fn later(&self, at: OffsetDateTime, problem: Problem, counted: bool) -> Result<(), WorkflowError> {
         self.end(Transition::RetryLater {
             fence: self.fence,
             at,
@@ -420,11 +298,6 @@ impl Step<'_> {
             new_epoch: false,
         })
         .await
-    }
-
-    async fn end(&self, transition: Transition) -> Result<(), WorkflowError> {
-        self.portal.records.transition(self.request.id, transition).await?;
-        Ok(())
     }
 }
 
@@ -449,14 +322,14 @@ fn poisoned(why: &str) -> Problem {
     )
 }
 
-fn unknown_provider() -> Problem {
+pub(super) fn unknown_provider() -> Problem {
     Problem::new(
         "provider.unknown",
         "This provider is no longer configured. Configure it again and retry, or purge the document.",
     )
 }
 
-fn tampered() -> Problem {
+pub(super) fn tampered() -> Problem {
     Problem::new(
         TAMPERED,
         "The stored request was changed outside the portal. No provider is sent or asked anything about it any more; purge it and ask again.",

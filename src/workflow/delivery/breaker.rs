@@ -36,7 +36,7 @@ const BREAK_FOR: Duration = Duration::seconds(60);
 
 impl Breakers {
     /// When sending may go on, if it is paused now. Asking after the pause lets exactly one attempt through.
-    pub fn closed_until(&self, provider: &ProviderName, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    pub fn paused_until(&self, provider: &ProviderName, now: OffsetDateTime) -> Option<OffsetDateTime> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let breaker = all.get_mut(provider)?;
         let until = breaker.open_until?;
@@ -93,13 +93,13 @@ mod tests {
         for _ in 0..4 {
             breakers.failed(&name, start);
         }
-        assert_eq!(breakers.closed_until(&name, start), None);
+        assert_eq!(breakers.paused_until(&name, start), None);
         breakers.failed(&name, start);
-        assert_eq!(breakers.closed_until(&name, start), Some(start + BREAK_FOR));
+        assert_eq!(breakers.paused_until(&name, start), Some(start + BREAK_FOR));
         let later = start + BREAK_FOR;
-        assert_eq!(breakers.closed_until(&name, later), None, "the one that tries");
-        assert!(breakers.closed_until(&name, later).is_some(), "everybody else waits");
+        assert_eq!(breakers.paused_until(&name, later), None, "the one that tries");
+        assert!(breakers.paused_until(&name, later).is_some(), "everybody else waits");
         breakers.succeeded(&name);
-        assert_eq!(breakers.closed_until(&name, later), None);
+        assert_eq!(breakers.paused_until(&name, later), None);
     }
 }

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
-use crate::connectors::{Parcel, SourceError};
+use crate::connectors::{OutboundDocument, SourceError};
 use crate::domain::delivery::Problem;
 use crate::inspect::scan::{Clamd, Verdict};
 
@@ -49,13 +49,13 @@ impl Scanner {
         }
     }
 
-    /// Every part of a parcel, one after the other.
-    pub async fn scan(&self, parcel: &Parcel, now: OffsetDateTime) -> Scanned {
+    /// Every part of a outbound, one after the other.
+    pub async fn scan(&self, outbound: &OutboundDocument, now: OffsetDateTime) -> Scanned {
         if let Err(why) = self.fit(now).await {
             return Scanned::Not(unscanned(&why));
         }
-        for part in 0..parcel.parts.len() {
-            match self.scan_part(parcel, part).await {
+        for part in 0..outbound.parts.len() {
+            match self.scan_part(outbound, part).await {
                 Scanned::Clean => {}
                 other => {
                     // What failed now may be unfit from now on.
@@ -69,12 +69,12 @@ impl Scanner {
         Scanned::Clean
     }
 
-    async fn scan_part(&self, parcel: &Parcel, part: usize) -> Scanned {
+    async fn scan_part(&self, outbound: &OutboundDocument, part: usize) -> Scanned {
         let mut scan = match self.clamd.begin().await {
             Ok(scan) => scan,
             Err(reason) => return Scanned::Not(unscanned(&reason.to_string())),
         };
-        let mut chunks = parcel.source.open(part);
+        let mut chunks = outbound.source.open(part);
         while let Some(chunk) = chunks.next().await {
             match chunk {
                 // Its last words tell more than the broken pipe.

@@ -16,7 +16,7 @@ use crate::workflow::terms;
 use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError};
 
-pub struct Handout {
+pub struct LinkMessage {
     pub url: String,
     pub passcode: Option<Code>,
     pub message: Message,
@@ -26,10 +26,10 @@ pub struct Handout {
     pub qr_svg: String,
 }
 
-pub async fn handout(state: &AppState, issued: &Issued) -> Result<Handout, WorkflowError> {
+pub async fn link_message(state: &AppState, issued: &Issued) -> Result<LinkMessage, WorkflowError> {
     let url = issued.url(&state.portal);
     let (message, reminder) = messages(state, &issued.request, &url).await?;
-    Ok(Handout {
+    Ok(LinkMessage {
         qr_svg: qr(&url)?,
         message,
         reminder,

@@ -10,8 +10,9 @@ use crate::domain::delivery::{ConfirmAt, Problem, Receipt};
 use crate::domain::document::Document;
 use crate::domain::transition::Transition;
 
-use super::trusted::TrustedRequest;
-use super::{Portal, WorkflowError, parcel, purge};
+use super::outbound;
+use crate::workflow::trusted::TrustedRequest;
+use crate::workflow::{Portal, WorkflowError, purge};
 
 /// Between two looks for a provider that is not configured.
 const UNASKED_PAUSE: Duration = Duration::minutes(15);
@@ -31,8 +32,8 @@ pub async fn step(
         return confirmed(portal, request, fence).await;
     }
     let epoch = request.held().map_or(0, |(_, delivery)| delivery.epoch);
-    let parcel = parcel::closed(portal, request, document, epoch)?;
-    let verdict = connector.verdict(&parcel, receipt).await;
+    let outbound = outbound::closed(portal, request, document, epoch)?;
+    let verdict = connector.verdict(&outbound, receipt).await;
     crate::crash::point("C20v");
     match verdict {
         Ok(Verdict::Accepted) => confirmed(portal, request, fence).await,

@@ -9,13 +9,13 @@ use super::WorkflowError;
 /// Jobs that may wait for their turn.
 pub const WAITING: usize = 32;
 
-pub struct Queue {
+pub struct BoundedPool {
     /// The turns themselves.
     pub turns: Arc<Semaphore>,
     places: Semaphore,
 }
 
-impl Queue {
+impl BoundedPool {
     pub fn new(at_once: usize) -> Self {
         Self {
             turns: Arc::new(Semaphore::new(at_once)),

@@ -1,0 +1,14 @@
+//! Sending a held document to its provider, and what follows until the provider's verdict: the worker's side of a request.
+//!
+//! [`step`] routes a leased request by its stage; [`send`] makes one attempt; [`uncertain`] asks the provider before anything is sent again; [`confirm`] asks for
+//! the verdict. [`outbound`] decrypts, [`breaker`] is the circuit breaker of each provider, [`scan`] the virus scanner before a document leaves.
+
+pub mod breaker;
+pub mod confirm;
+pub mod outbound;
+pub mod scan;
+pub mod send;
+mod step;
+mod uncertain;
+
+pub use step::{LEASE, step};

@@ -1,0 +1,144 @@
+//! The worker's router: one step for one leased request, by its stage. A purge that is due always wins, except for the minutes in which bytes may be on their way.
+
+use std::sync::Arc;
+
+use time::{Duration, OffsetDateTime};
+
+use super::uncertain::Open;
+use super::{confirm, send};
+use crate::domain::delivery::{Delivery, Phase, PurgeCause};
+use crate::domain::document::Document;
+use crate::domain::request::{DocumentRequest, Stage};
+use crate::domain::transition::Transition;
+use crate::storage::StorageError;
+use crate::storage::clock::Standing;
+use crate::workflow::trusted::TrustedRequest;
+use crate::workflow::{Portal, WorkflowError, purge};
+
+/// How long a worker holds a request without renewing.
+pub const LEASE: Duration = Duration::seconds(60);
+/// How long a document past its deadline is left alone while the clock is not to be trusted.
+const SUSPECT_PAUSE: Duration = Duration::seconds(60);
+
+/// One step for a request whose lease the caller has just taken.
+pub async fn step(portal: &Arc<Portal>, request: DocumentRequest) -> Result<(), WorkflowError> {
+    let step = Step {
+        portal,
+        fence: request.fence,
+        now: portal.records.now(),
+        request,
+    };
+    match step.run().await {
+        // Somebody else has it now, or decided otherwise meanwhile: nothing of ours is left to do.
+        Err(WorkflowError::Storage(StorageError::Refused(_)) | WorkflowError::Refused(_) | WorkflowError::NotFound) => Ok(()),
+        other => other,
+    }
+}
+
+pub(super) struct Step<'a> {
+    pub(super) portal: &'a Arc<Portal>,
+    pub(super) request: DocumentRequest,
+    pub(super) fence: u64,
+    pub(super) now: OffsetDateTime,
+}
+
+impl Step<'_> {
+    async fn run(self) -> Result<(), WorkflowError> {
+        let fence = self.fence;
+        match &self.request.stage {
+            _ if self.request.must_forget(self.now) => Ok(self.portal.records.forget(self.request.id, fence).await?),
+            Stage::Open { expiry_noted: false } => self.end(Transition::NoteExpired { fence }).await,
+            Stage::Open { .. } | Stage::Purged => self.end(Transition::Release { fence }).await,
+            Stage::Purging { .. } => purge::finish(self.portal, &self.request, fence).await.map(drop),
+            Stage::Held { document, delivery, .. } => {
+                let (document, delivery) = (document.clone(), delivery.clone());
+                self.held(document, delivery).await
+            }
+        }
+    }
+
+    async fn held(&self, document: Document, delivery: Delivery) -> Result<(), WorkflowError> {
+        let fence = self.fence;
+        if self.must_purge() {
+            return self.purge_due(document, delivery).await;
+        }
+        if delivery.phase.step_at().is_none_or(|at| at > self.now) {
+            // Only the deadline has come, and the clock that says so is suspect. The lease is kept as a pause: given back, it would be due again at once.
+            let until = self.now + SUSPECT_PAUSE;
+            let pause = if self.request.past_deadline(self.now) {
+                Transition::Renew { fence, until }
+            } else {
+                Transition::Release { fence }
+            };
+            return self.end(pause).await;
+        }
+        // Before anybody is sent anything, asked or believed.
+        let request = match TrustedRequest::of(self.portal, &self.request) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::error!(request = %self.request.id, %error, "no provider is sent or asked anything about it");
+                let problem = send::tampered();
+                return self.end(Transition::Distrust { fence, problem }).await;
+            }
+        };
+        let connector = self.portal.providers.get(&request.provider).cloned();
+        if let Some(open) = Open::of(&request, &document, &delivery) {
+            return self.uncertain(open, connector).await;
+        }
+        match (&delivery.phase, connector) {
+            (Phase::AwaitingConfirmation { receipt, polls, .. }, Some(connector)) => {
+                confirm::step(self.portal, &request, fence, &document, receipt, *polls, connector.as_ref()).await
+            }
+            // It has arrived; only its verdict cannot be asked for. Sending it again would be wrong.
+            (Phase::AwaitingConfirmation { .. }, None) => confirm::unasked(self.portal, &request, fence).await,
+            (Phase::Pending { .. }, Some(connector)) => self.send(&request, &document, &delivery, connector).await,
+            (Phase::Pending { .. }, None) => {
+                self.end(Transition::GiveUp {
+                    fence,
+                    problem: send::unknown_provider(),
+                })
+                .await
+            }
+            (Phase::NeedsAttention { .. } | Phase::Sending { .. } | Phase::Uncertain { .. }, _) => {
+                self.end(Transition::Release { fence }).await
+            }
+        }
+    }
+
+    /// The deadline does not count while the wall clock is ahead and not believed; an agent’s word always does. What else ends by time (links, unfinished uploads, rows without a
+    /// document) goes by the store's `now`, which a jump does not move.
+    pub(super) fn must_purge(&self) -> bool {
+        let by_agent = matches!(self.request.stage, Stage::Held { purge_requested: true, .. });
+        by_agent || (self.request.past_deadline(self.now) && self.portal.records.clock() != Standing::Ahead)
+    }
+
+    async fn purge_due(&self, document: Document, delivery: Delivery) -> Result<(), WorkflowError> {
+        if matches!(self.request.stage, Stage::Held { purge_requested: true, .. }) {
+            return self.purge(PurgeCause::Agent).await;
+        }
+        let Ok(request) = TrustedRequest::of(self.portal, &self.request) else {
+            return self.purge(PurgeCause::Deadline).await;
+        };
+        match Open::of(&request, &document, &delivery) {
+            Some(open) => {
+                let connector = self.portal.providers.get(&request.provider).cloned();
+                self.purge_open(&open, connector).await
+            }
+            None => self.purge(PurgeCause::Deadline).await,
+        }
+    }
+
+    pub(super) async fn purge(&self, cause: PurgeCause) -> Result<(), WorkflowError> {
+        let request = self
+            .portal
+            .records
+            .transition(self.request.id, Transition::StartPurge { fence: self.fence, cause })
+            .await?;
+        purge::finish(self.portal, &request, self.fence).await.map(drop)
+    }
+
+    pub(super) async fn end(&self, transition: Transition) -> Result<(), WorkflowError> {
+        self.portal.records.transition(self.request.id, transition).await?;
+        Ok(())
+    }
+}
