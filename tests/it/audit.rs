@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nightdrop::domain::audit::{AuditEntry, GENESIS};
+use nightdrop::domain::audit::{AuditAction, AuditEntry, AuditEvent, GENESIS};
 use nightdrop::domain::receipt::DeletionReceipt;
 use nightdrop::storage::Records;
 use serde_json::json;
@@ -96,10 +96,10 @@ async fn the_chains_hold_under_many_hands_at_once() {
         async move {
             let link = house.link_at("sandbox", &format!("applicant-{n}")).await;
             house.drop_front(&link, n).await;
-            let entry = nightdrop::domain::audit::AuditEvent::new(
+            let entry = AuditEvent::new(
                 house.portal.records.now(),
                 nightdrop::domain::agent::Actor::Operator,
-                "test.note",
+                AuditAction::ClockAccepted,
             );
             house.portal.records.append(entry).await.unwrap();
         }
@@ -116,6 +116,6 @@ async fn the_chains_hold_under_many_hands_at_once() {
     })
     .await;
     let (entries, _) = verified(&house.portal.records).await;
-    assert_eq!(entries.iter().filter(|e| e.event.action == "test.note").count(), 12);
-    assert_eq!(entries.iter().filter(|e| e.event.action == "document.purged").count(), 11);
+    assert_eq!(entries.iter().filter(|e| e.event.action == AuditAction::ClockAccepted).count(), 12);
+    assert_eq!(entries.iter().filter(|e| e.event.action == AuditAction::DocumentPurged).count(), 11);
 }
