@@ -36,7 +36,7 @@ use actix_web::{App, web};
 use connections::Connections;
 
 use crate::domain::agent::Actor;
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::storage::sled::SledStore;
 use crate::words::Words;
 use crate::workflow::Portal;
@@ -175,7 +175,7 @@ pub struct AppState {
 
 impl AppState {
     /// Tells the audit log that somebody was refused: at most once a minute for each kind.
-    pub async fn refused(&self, by: Actor, action: &str, detail: &[(&str, &str)]) {
+    pub async fn refused(&self, by: Actor, action: AuditAction, detail: &[(&str, &str)]) {
         let event = AuditEvent::new(self.portal.records.now(), by, action);
         let event = detail.iter().fold(event, |event, (name, value)| event.with(name, value));
         self.refusals.note(&self.portal, event).await;

@@ -24,7 +24,7 @@ use crate::crypto::private_file;
 use crate::crypto::secrets::PortalSecrets;
 use crate::crypto::slots::SlotsFile;
 use crate::domain::agent::{Actor, ApiKey};
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::delivery::{PassedOn, Phase};
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
 use crate::domain::transition::Transition;
@@ -501,7 +501,7 @@ impl Recovery {
             .set_meta(RECOVERED_ROW, &to_ms(now).to_be_bytes())
             .map_err(|e| failed("the store")(&e))?;
         let parts: Vec<&str> = self.losses.parts.iter().map(|part| part.word()).collect();
-        let event = AuditEvent::new(now, Actor::Operator, "portal.recovered")
+        let event = AuditEvent::new(now, Actor::Operator, AuditAction::PortalRecovered)
             .with("lost", parts.join(","))
             .with("vault_key", if self.losses.key { "lost" } else { "kept" })
             .with("store", if self.losses.doubt { "not the newest" } else { "kept" })

@@ -248,7 +248,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::domain::agent::Actor;
-    use crate::domain::audit::{AuditEntry, AuditEvent, canonical};
+    use crate::domain::audit::{AuditAction, AuditEntry, AuditEvent, canonical};
     use crate::domain::id::RequestId;
     use time::OffsetDateTime;
     use time::format_description::well_known::Rfc3339;
@@ -257,7 +257,7 @@ mod tests {
         let mut previous = GENESIS;
         (1..=count)
             .map(|n| {
-                let event = AuditEvent::new(OffsetDateTime::UNIX_EPOCH, Actor::Operator, "link.issued")
+                let event = AuditEvent::new(OffsetDateTime::UNIX_EPOCH, Actor::Operator, AuditAction::LinkIssued)
                     .on(RequestId([7; 16]))
                     .with("provider", "a\tb\\c")
                     .with("document", n);
@@ -266,7 +266,7 @@ mod tests {
                 let event = &entry.event;
                 let detail: serde_json::Map<String, Value> = event.detail.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
                 json!({
-                    "sequence": n, "at": event.at.format(&Rfc3339).unwrap(), "action": event.action, "actor": event.actor.to_string(),
+                    "sequence": n, "at": event.at.format(&Rfc3339).unwrap(), "action": event.action.as_str(), "actor": event.actor.to_string(),
                     "request": event.request.unwrap().to_string(), "detail": detail, "line": canonical(n, event), "hash": HEXLOWER.encode(&entry.hash),
                 })
             })

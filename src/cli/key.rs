@@ -20,7 +20,7 @@ use crate::crypto::keyring::Keyring;
 use crate::crypto::private_file;
 use crate::crypto::secret::SecretBytes;
 use crate::domain::agent::Actor;
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
 use crate::storage::{AuditLog, RecordStore};
@@ -188,7 +188,7 @@ async fn renew(rotate: Rotate) -> Outcome {
     let keyring = open(&layout.keys)?;
     let (old, suite) = (keyring.current().id(), keyring.current().suite());
     let new = make(&config, &layout, &keyring, suite, rotate.passphrase_file.as_deref())?;
-    let event = AuditEvent::new(store.now(), Actor::Operator, "key.rotated")
+    let event = AuditEvent::new(store.now(), Actor::Operator, AuditAction::KeyRotated)
         .with("key", new)
         .with("before", old);
     store.append(event).await.map_err(|e| {
@@ -243,7 +243,7 @@ async fn retire(store: &SledStore, keys: &Path) -> Outcome<Retired> {
                 keyring
                     .destroy(&id)
                     .map_err(|e| failed(format!("{id} could not be destroyed: {e}")))?;
-                let event = AuditEvent::new(store.now(), Actor::Operator, "vault_key.destroyed").with("key", id);
+                let event = AuditEvent::new(store.now(), Actor::Operator, AuditAction::VaultKeyDestroyed).with("key", id);
                 store
                     .append(event)
                     .await

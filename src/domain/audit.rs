@@ -12,25 +12,29 @@ use time::format_description::well_known::Rfc3339;
 use super::agent::Actor;
 use super::id::RequestId;
 
+mod action;
+
+pub use action::AuditAction;
+
 /// The hash that the first entry is chained to.
 pub const GENESIS: [u8; 32] = [0; 32];
 
-/// One thing that happened. `action` is a stable word such as `link.issued`; `detail` holds words and numbers, never personal data.
+/// One thing that happened. `detail` holds words and numbers, never personal data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
     pub at: OffsetDateTime,
     pub actor: Actor,
-    pub action: String,
+    pub action: AuditAction,
     pub request: Option<RequestId>,
     pub detail: Vec<(String, String)>,
 }
 
 impl AuditEvent {
-    pub fn new(at: OffsetDateTime, actor: Actor, action: &str) -> Self {
+    pub fn new(at: OffsetDateTime, actor: Actor, action: AuditAction) -> Self {
         Self {
             at,
             actor,
-            action: action.to_owned(),
+            action,
             request: None,
             detail: Vec::new(),
         }
@@ -80,7 +84,7 @@ pub fn canonical(sequence: u64, event: &AuditEvent) -> String {
     let at = event.at.to_offset(time::UtcOffset::UTC).format(&Rfc3339).unwrap_or_default();
     let request = event.request.map(|r| r.to_string()).unwrap_or_default();
     let _ = write!(line, "{sequence}\t{at}\t{}\t", event.actor);
-    escape(&mut line, &event.action);
+    escape(&mut line, event.action.as_str());
     let _ = write!(line, "\t{request}");
     for (key, value) in &event.detail {
         line.push('\t');
@@ -109,7 +113,7 @@ mod tests {
     use time::macros::datetime;
 
     fn event() -> AuditEvent {
-        AuditEvent::new(datetime!(2026-01-02 03:04:05 UTC), Actor::Portal, "delivery.sent").with("attempt", 1)
+        AuditEvent::new(datetime!(2026-01-02 03:04:05 UTC), Actor::Portal, AuditAction::DeliveryStarted).with("attempt", 1)
     }
 
     #[test]

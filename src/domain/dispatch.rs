@@ -33,27 +33,6 @@ pub const EVENTS: [&str; 13] = [
     CHECKPOINT,
 ];
 
-/// The event that an audited action is told as; `None`: it is not told.
-pub fn event_of(action: &str) -> Option<&'static str> {
-    let event = match action {
-        "link.issued" => "request.created",
-        "link.extended" => "request.extended",
-        "link.reissued" => "request.reissued",
-        "link.revoked" => "request.revoked",
-        "link.expired" => "request.expired",
-        "delivery.needs_attention" => "request.needs_attention",
-        "document.received" => "document.received",
-        "delivery.received" => "document.delivered",
-        "delivery.confirmed" | "delivery.marked_uploaded" => "document.confirmed",
-        "delivery.rejected" => "document.rejected",
-        "document.purged" => "document.purged",
-        "mail.failed" => "mail.failed",
-        "audit.checkpoint" => CHECKPOINT,
-        _ => return None,
-    };
-    Some(event)
-}
-
 /// By which way.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Channel {

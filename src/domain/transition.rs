@@ -10,7 +10,7 @@ use std::fmt;
 use time::{Duration, OffsetDateTime};
 
 use super::agent::Actor;
-use super::audit::AuditEvent;
+use super::audit::{AuditAction, AuditEvent};
 use super::delivery::{BY_HAND, HANDED_OUT, Intent, PassedOn, Phase, Problem, PurgeCause, Receipt};
 use super::document::{Document, Durable, PartName, SlotRef};
 use super::id::DocumentId;
@@ -304,7 +304,7 @@ struct Log {
 }
 
 impl Log {
-    fn add(&mut self, actor: Actor, action: &str) -> &mut AuditEvent {
+    fn add(&mut self, actor: Actor, action: AuditAction) -> &mut AuditEvent {
         self.add_event(AuditEvent::new(self.now, actor, action).on(self.request))
     }
 
@@ -314,7 +314,7 @@ impl Log {
         &mut self.events[last]
     }
 
-    fn problem(&mut self, action: &str, problem: &Problem) {
+    fn problem(&mut self, action: AuditAction, problem: &Problem) {
         let event = AuditEvent::new(self.now, Actor::Portal, action)
             .on(self.request)
             .with("code", &problem.code);
@@ -338,7 +338,7 @@ fn link(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
             *expiry_noted = false;
             request.link.expires_at = until;
             request.terms_mac = terms_mac;
-            log.add(by, "link.extended");
+            log.add(by, AuditAction::LinkExtended);
         }
         Transition::Reissue { link, terms_mac, by } => {
             let again = match &request.stage {
@@ -359,7 +359,7 @@ fn link(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
             request.lease = None;
             let generation = request.link.generation;
             log.add_event(
-                AuditEvent::new(now, by, "link.reissued")
+                AuditEvent::new(now, by, AuditAction::LinkReissued)
                     .on(request.id)
                     .with("generation", generation),
             );
@@ -371,7 +371,7 @@ fn link(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
             if request.link.revoked_at.is_none() {
                 request.link.revoked_at = Some(now);
                 receive::let_go(request);
-                log.add(by, "link.revoked");
+                log.add(by, AuditAction::LinkRevoked);
             }
         }
         Transition::FreshPasscode { lock, by } => {
@@ -379,7 +379,7 @@ fn link(request: &mut DocumentRequest, transition: Transition, now: OffsetDateTi
                 return Err(Refusal::WrongState(state));
             }
             request.link.passcode = Some(lock);
-            log.add(by, "link.passcode_renewed");
+            log.add(by, AuditAction::LinkPasscodeRenewed);
         }
         _ => return Err(Refusal::WrongState(state)),
     }
@@ -415,11 +415,11 @@ fn decide(request: &mut DocumentRequest, transition: Transition, now: OffsetDate
                 delivery.epoch += 1;
                 delivery.forget_progress();
             }
-            log.add(by, "delivery.retried");
+            log.add(by, AuditAction::DeliveryRetried);
         }
         Transition::RequestPurge { by } => {
             *purge_requested = true;
-            log.add(by, "purge.requested");
+            log.add(by, AuditAction::PurgeRequested);
         }
         Transition::MarkUploaded { by } => {
             if leased || matches!(delivery.phase, Phase::Sending { .. }) {
@@ -431,7 +431,7 @@ fn decide(request: &mut DocumentRequest, transition: Transition, now: OffsetDate
                 passed_on: PassedOn::Yes,
                 since: now,
             };
-            log.add(by, "delivery.marked_uploaded");
+            log.add(by, AuditAction::DeliveryMarkedUploaded);
         }
         Transition::HandOut { part, by } => {
             // Not before the worker has come so far that only a person can do the rest: everything that is looked at before a document leaves was looked at.
@@ -445,11 +445,17 @@ fn decide(request: &mut DocumentRequest, transition: Transition, now: OffsetDate
             delivery
                 .progress
                 .push((format!("{HANDED_OUT}{part}"), now.unix_timestamp().to_string()));
-            log.add_event(AuditEvent::new(now, by, "document.handed_out").on(request.id).with("part", &part));
+            log.add_event(
+                AuditEvent::new(now, by, AuditAction::DocumentHandedOut)
+                    .on(request.id)
+                    .with("part", &part),
+            );
         }
         Transition::Lose { by, passed_on } => {
             let cause = PurgeCause::Lost;
-            let event = AuditEvent::new(now, by, "purge.started").on(request.id).with("cause", cause.code());
+            let event = AuditEvent::new(now, by, AuditAction::PurgeStarted)
+                .on(request.id)
+                .with("cause", cause.code());
             request.lease = None;
             request.stage = Stage::Purging {
                 document: document.clone(),
@@ -494,7 +500,7 @@ fn spend_try(request: &mut DocumentRequest, now: OffsetDateTime, log: &mut Log) 
     lock.tries_left = lock.tries_left.min(PASSCODE_TRIES) - 1;
     let left = lock.tries_left;
     log.add_event(
-        AuditEvent::new(now, Actor::Applicant, "link.passcode_tried")
+        AuditEvent::new(now, Actor::Applicant, AuditAction::LinkPasscodeTried)
             .on(request.id)
             .with("tries_left", left),
     );

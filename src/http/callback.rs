@@ -5,6 +5,7 @@ use futures_util::StreamExt;
 
 use crate::connectors::{Callback, CallbackRefused};
 use crate::domain::agent::Actor;
+use crate::domain::audit::AuditAction;
 use crate::domain::document::ProviderName;
 use crate::workflow::callback::{self, Answer};
 
@@ -57,7 +58,7 @@ async fn take(
             CallbackRefused::NotUsed => "not_used",
         };
         let detail = [("provider", provider.as_str()), ("why", why)];
-        state.refused(Actor::Portal, "callback.refused", &detail).await;
+        state.refused(Actor::Portal, AuditAction::CallbackRefused, &detail).await;
     }
     match answer {
         Answer::Taken => Ok(HttpResponse::Ok().finish()),

@@ -12,6 +12,7 @@ use super::error::Problem;
 use super::{AppState, Trusted};
 use crate::crypto::memory;
 use crate::domain::agent::Actor;
+use crate::domain::audit::AuditAction;
 
 /// The applicant's page runs one external script and nothing inline; no other host is ever asked.
 const PUBLIC_CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' blob: data:; \
@@ -179,7 +180,7 @@ pub async fn require_same_origin(request: &HttpRequest, state: &AppState, strict
     let refused = same_site(request, strict);
     if refused.is_err() {
         let door = if strict { "staff" } else { "public" };
-        state.refused(Actor::Portal, "request.cross_site", &[("door", door)]).await;
+        state.refused(Actor::Portal, AuditAction::RequestCrossSite, &[("door", door)]).await;
     }
     refused
 }

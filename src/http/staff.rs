@@ -29,6 +29,7 @@ use futures_util::future::LocalBoxFuture;
 use zeroize::Zeroizing;
 
 use crate::domain::agent::{Actor, Agent, ApiKey, AuthMethod, Role, Scope, Session, Team};
+use crate::domain::audit::AuditAction;
 use crate::domain::id::{ApiKeyId, RequestId};
 use crate::workflow::WorkflowError;
 use crate::workflow::sign_in::{self, Live};
@@ -134,14 +135,14 @@ impl<S: InScope> ApiCaller<S> {
         let actor = Actor::ApiKey(key.id);
         if !key.may(S::SCOPE) {
             let detail = [("what", "scope"), ("needed", S::SCOPE.as_str())];
-            state.refused(actor, "access.refused", &detail).await;
+            state.refused(actor, AuditAction::AccessRefused, &detail).await;
             return Err(Problem::forbidden(format!(
                 "This API key lacks the scope \"{}\".",
                 S::SCOPE.as_str()
             )));
         }
         if let Err(wait) = state.keys.enter(key.id) {
-            state.refused(actor, "api_key.throttled", &[]).await;
+            state.refused(actor, AuditAction::ApiKeyThrottled, &[]).await;
             return Err(Problem::too_many("This API key asks too often.").after(wait));
         }
         within(state, about, actor, |team| key.sees(team)).await?;
@@ -172,7 +173,7 @@ async fn refused_key(state: &AppState, secret: &str) -> Result<(), Problem> {
     };
     let detail = [("why", why), ("key", key.as_str())];
     let known = if was.is_some() { &detail[..] } else { &detail[..1] };
-    state.refused(Actor::Portal, "api_key.refused", known).await;
+    state.refused(Actor::Portal, AuditAction::ApiKeyRefused, known).await;
     Ok(())
 }
 
@@ -206,7 +207,7 @@ async fn within(state: &AppState, about: Option<RequestId>, by: Actor, sees: imp
     let Some(id) = about else { return Ok(()) };
     match state.portal.records.request(id).await? {
         Some(found) if !sees(found.team.as_ref()) => {
-            state.refused(by, "access.refused", &[("what", "team")]).await;
+            state.refused(by, AuditAction::AccessRefused, &[("what", "team")]).await;
             Err(WorkflowError::NotFound.into())
         }
         _ => Ok(()),
@@ -259,7 +260,7 @@ impl<R: ForRoles> SignedIn<R> {
         let actor = Actor::Agent(agent.id);
         if !may::<R>(agent.role) {
             let detail = [("what", "role"), ("has", agent.role.as_str())];
-            state.refused(actor, "access.refused", &detail).await;
+            state.refused(actor, AuditAction::AccessRefused, &detail).await;
             return Err(Problem::forbidden("Your role does not include this. Ask an admin if you need it.").into());
         }
         let single = session.how == AuthMethod::Password || session.how == AuthMethod::SingleSignOn;

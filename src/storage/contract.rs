@@ -15,7 +15,7 @@ use time::Duration;
 
 use super::*;
 use crate::domain::agent::Actor;
-use crate::domain::audit::GENESIS;
+use crate::domain::audit::{AuditAction, GENESIS};
 use crate::domain::delivery::{Phase, Problem, PurgeCause};
 use crate::domain::link::COMMIT_GRACE;
 use crate::domain::receipt::DeletionReceipt;
@@ -62,7 +62,7 @@ fn hash(n: u32, generation: u32) -> [u8; 32] {
 }
 
 fn issued(request: &DocumentRequest) -> AuditEvent {
-    AuditEvent::new(request.created_at, Actor::Operator, "link.issued").on(request.id)
+    AuditEvent::new(request.created_at, Actor::Operator, AuditAction::LinkIssued).on(request.id)
 }
 
 async fn add(store: &Store, n: u32) -> DocumentRequest {

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::document::ProviderName;
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::receipt::{DeletionReceipt, Erasure, ReceiptSigner, SignedReceipt};
@@ -433,7 +433,7 @@ impl RecordStore for SledStore {
             append(
                 rows,
                 &mut batch,
-                vec![AuditEvent::new(now, crate::domain::agent::Actor::Portal, "request.forgotten").on(id)],
+                vec![AuditEvent::new(now, crate::domain::agent::Actor::Portal, AuditAction::RequestForgotten).on(id)],
             )?;
             // The timeline goes with the row, this last line's place in it too; the audit log itself stays whole.
             let last = number(rows, &key::meta("last-audit"))?.unwrap_or(0) + 1;

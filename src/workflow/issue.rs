@@ -6,7 +6,7 @@ use crate::connectors::Limits;
 use crate::crypto::password::Passcode;
 use crate::crypto::random;
 use crate::domain::agent::{Actor, Team};
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::delivery::ConfirmAt;
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName, PartSpec, ProviderName, SealedText};
 use crate::domain::id::RequestId;
@@ -141,7 +141,7 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
         tombstones: Vec::new(),
     };
     request.terms_mac = portal.secrets.row_mac(&request.id.0, &request.terms());
-    let event = AuditEvent::new(now, by, "link.issued")
+    let event = AuditEvent::new(now, by, AuditAction::LinkIssued)
         .on(id)
         .with("provider", &request.provider)
         .with("document", &request.document)

@@ -88,10 +88,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::domain::agent::Actor;
+    use crate::domain::audit::AuditAction;
 
     fn event(seconds: i64, what: &str) -> AuditEvent {
         let at = OffsetDateTime::UNIX_EPOCH + Duration::seconds(seconds);
-        AuditEvent::new(at, Actor::Portal, "access.refused").with("what", what)
+        AuditEvent::new(at, Actor::Portal, AuditAction::AccessRefused).with("what", what)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::crypto::secrets::PortalSecrets;
 use crate::domain::agent::Actor;
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::storage::StorageError;
 use crate::storage::seal::{Altered, MAC_LEN, Seal};
 
@@ -72,7 +72,7 @@ pub async fn report(portal: &Portal, row: Altered) {
         return;
     }
     tracing::error!(row = %row, "a stored row was changed outside the portal and is refused: somebody can write the store; see docs/threat-model.md");
-    let mut event = AuditEvent::new(portal.records.now(), Actor::Portal, "row.altered").with("kind", row.kind);
+    let mut event = AuditEvent::new(portal.records.now(), Actor::Portal, AuditAction::RowAltered).with("kind", row.kind);
     if let Some(id) = &row.id {
         event = event.with("row", id);
     }

@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use crate::crypto::random;
 use crate::domain::account::Change;
 use crate::domain::agent::{Actor, Agent, AuthMethod, Session};
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::id::AgentId;
 
 use super::{Portal, WorkflowError, blocking, seal};
@@ -133,7 +133,7 @@ pub async fn prove_password(portal: &Portal, email: &str, password: &str, visito
         return Ok(Proof::TooManyTries);
     }
     if !portal.throttle.allows(&email, address) {
-        audit(portal, Actor::Portal, "sign_in.throttled").await?;
+        audit(portal, Actor::Portal, AuditAction::SignInThrottled).await?;
         return Ok(Proof::TooManyTries);
     }
     // Looked up with the permit in hand: however many tries come at once, no more than are being judged can pass the count.
@@ -158,26 +158,26 @@ pub async fn prove_password(portal: &Portal, email: &str, password: &str, visito
         }
     })
     .await?;
-    let event = |action: &str, agent: &Agent| AuditEvent::new(portal.records.now(), Actor::Portal, action).with("agent", agent.id);
+    let event = |action: AuditAction, agent: &Agent| AuditEvent::new(portal.records.now(), Actor::Portal, action).with("agent", agent.id);
     match found {
         Some(agent) if right => {
-            let over = event("sign_in.wrong_tries_over", &agent).with("tries", agent.misses.password);
+            let over = event(AuditAction::SignInWrongTriesOver, &agent).with("tries", agent.misses.password);
             portal.records.alter_agent(agent.id, Change::RightPassword, over).await?;
             Ok(Proof::Right(Box::new(agent)))
         }
         Some(agent) if closed => {
-            portal.records.append(event("sign_in.closed", &agent)).await?;
+            portal.records.append(event(AuditAction::SignInClosed, &agent)).await?;
             Ok(Proof::Wrong)
         }
         Some(agent) => {
             portal
                 .records
-                .alter_agent(agent.id, Change::WrongPassword, event("sign_in.refused", &agent))
+                .alter_agent(agent.id, Change::WrongPassword, event(AuditAction::SignInRefused, &agent))
                 .await?;
             Ok(Proof::Wrong)
         }
         None => {
-            audit(portal, Actor::Portal, "sign_in.refused").await?;
+            audit(portal, Actor::Portal, AuditAction::SignInRefused).await?;
             Ok(Proof::Wrong)
         }
     }
@@ -204,8 +204,8 @@ async fn open(
         how,
     };
     let action = match how {
-        AuthMethod::PasswordVerified => "sign_in.password_accepted",
-        _ => "sign_in.accepted",
+        AuthMethod::PasswordVerified => AuditAction::SignInPasswordAccepted,
+        _ => AuditAction::SignInAccepted,
     };
     let event = AuditEvent::new(now, Actor::Agent(agent.id), action).with("how", how.as_str());
     portal.records.open_session(hash(&cookie), session, event).await?;
@@ -272,7 +272,11 @@ pub async fn confirmed(portal: &Portal, live: &Live, how: AuthMethod) -> Result<
             live.session.how
         },
     };
-    let action = if half { "sign_in.accepted" } else { "session.confirmed" };
+    let action = if half {
+        AuditAction::SignInAccepted
+    } else {
+        AuditAction::SessionConfirmed
+    };
     let event = AuditEvent::new(now, Actor::Agent(live.agent.id), action).with("how", how.as_str());
     let done = portal.records.replace_session(&live.key, hash(&cookie), session, event).await?;
     Ok(done.then_some(cookie))
@@ -308,7 +312,7 @@ async fn end(portal: &Portal, key: &[u8; 32], agent: AgentId, why: End) -> Resul
         End::NewSignIn => "new_sign_in",
         End::Elsewhere => "elsewhere",
     };
-    let event = AuditEvent::new(portal.records.now(), Actor::Agent(agent), "session.ended").with("why", why);
+    let event = AuditEvent::new(portal.records.now(), Actor::Agent(agent), AuditAction::SessionEnded).with("why", why);
     Ok(portal.records.end_session(key, event).await?)
 }
 
@@ -361,7 +365,7 @@ fn fresh_cookie() -> Result<Zeroizing<String>, WorkflowError> {
     Ok(Zeroizing::new(HEXLOWER.encode(&random::array::<32>()?)))
 }
 
-async fn audit(portal: &Portal, by: Actor, action: &str) -> Result<(), WorkflowError> {
+async fn audit(portal: &Portal, by: Actor, action: AuditAction) -> Result<(), WorkflowError> {
     let event = AuditEvent::new(portal.records.now(), by, action);
     Ok(portal.records.append(event).await?)
 }

@@ -9,7 +9,7 @@ use crate::crypto::header::Header;
 use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
 use crate::crypto::keyring::KeyringError;
 use crate::domain::agent::Actor;
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::id::DocumentId;
 use crate::domain::request::{DocumentRequest, How};
 use crate::storage::{RecordStore, StorageError};
@@ -98,12 +98,15 @@ pub async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -
     let now = portal.records.now();
     match opened {
         Ok(_) => {
-            portal.records.append(AuditEvent::new(now, by, "key.unlocked")).await?;
+            portal.records.append(AuditEvent::new(now, by, AuditAction::KeyUnlocked)).await?;
             portal.wake.notify_one();
             Ok(())
         }
         Err(KeyringError::DoesNotOpen) => {
-            portal.records.append(AuditEvent::new(now, by, "key.unlock_refused")).await?;
+            portal
+                .records
+                .append(AuditEvent::new(now, by, AuditAction::KeyUnlockRefused))
+                .await?;
             Err(WorkflowError::Invalid {
                 field: "passphrase",
                 mend: "opens no vault key".to_owned(),
@@ -118,7 +121,7 @@ pub async fn accept_clock(portal: &Portal, by: Actor) -> Result<(), WorkflowErro
     portal.records.accept_clock();
     portal
         .records
-        .append(AuditEvent::new(portal.records.now(), by, "clock.accepted"))
+        .append(AuditEvent::new(portal.records.now(), by, AuditAction::ClockAccepted))
         .await?;
     portal.wake.notify_one();
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nightdrop::domain::audit::{AuditEntry, GENESIS};
+use nightdrop::domain::audit::{AuditAction, AuditEntry, AuditEvent, GENESIS};
 use nightdrop::domain::receipt::DeletionReceipt;
 use nightdrop::storage::Records;
 use serde_json::json;
@@ -94,8 +94,11 @@ async fn the_chains_hold_under_many_writers_at_once() {
         async move {
             let link = app.link_at("sandbox", &format!("applicant-{n}")).await;
             app.drop_front(&link, n).await;
-            let entry =
-                nightdrop::domain::audit::AuditEvent::new(app.portal.records.now(), nightdrop::domain::agent::Actor::Operator, "test.note");
+            let entry = AuditEvent::new(
+                app.portal.records.now(),
+                nightdrop::domain::agent::Actor::Operator,
+                AuditAction::ClockAccepted,
+            );
             app.portal.records.append(entry).await.unwrap();
         }
     });
@@ -111,6 +114,6 @@ async fn the_chains_hold_under_many_writers_at_once() {
     })
     .await;
     let (entries, _) = verified(&app.portal.records).await;
-    assert_eq!(entries.iter().filter(|e| e.event.action == "test.note").count(), 12);
-    assert_eq!(entries.iter().filter(|e| e.event.action == "document.purged").count(), 11);
+    assert_eq!(entries.iter().filter(|e| e.event.action == AuditAction::ClockAccepted).count(), 12);
+    assert_eq!(entries.iter().filter(|e| e.event.action == AuditAction::DocumentPurged).count(), 11);
 }

@@ -14,6 +14,7 @@ mod team;
 use std::collections::BTreeSet;
 
 use nightdrop::domain::agent::{Actor, Agent, Role};
+use nightdrop::domain::audit::AuditAction;
 use nightdrop::domain::request::RequestState;
 use nightdrop::http::{api, console};
 use nightdrop::workflow::sign_in;
@@ -163,8 +164,8 @@ async fn issued(app: &TestApp) -> Link {
 /// Entries of the audit log but for those that say that something was refused.
 async fn audited(app: &TestApp) -> usize {
     let entries = app.portal.records.entries(0, 10_000).await.unwrap();
-    let refused = |action: &str| ["access.refused", "request.cross_site"].contains(&action);
-    entries.iter().filter(|e| !refused(&e.event.action)).count()
+    let refused = [AuditAction::AccessRefused, AuditAction::RequestCrossSite];
+    entries.iter().filter(|e| !refused.contains(&e.event.action)).count()
 }
 
 /// Method → roles.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use nightdrop::domain::agent::Actor;
-use nightdrop::domain::audit::AuditEvent;
+use nightdrop::domain::audit::{AuditAction, AuditEvent};
 use nightdrop::domain::link::UploadLink;
 use nightdrop::domain::request::RequestState;
 use nightdrop::domain::token::{HashedToken, PlainToken};
@@ -440,7 +440,7 @@ async fn a_row_changed_without_the_pepper_opens_nothing() {
     let token = PlainToken::from_bytes([0x43; 20]);
     made_up.id.0[15] ^= 1;
     made_up.link.hashed = HashedToken(Sha256::digest(token.as_bytes()).into());
-    let event = AuditEvent::new(app.portal.records.now(), Actor::Operator, "link.issued");
+    let event = AuditEvent::new(app.portal.records.now(), Actor::Operator, AuditAction::LinkIssued);
     app.portal.records.issue(made_up.clone(), None, event.clone()).await.unwrap();
     assert_eq!(get(&app, &format!("/d/{}", token.encode())).await.status, 404);
     made_up.id.0[14] ^= 1;

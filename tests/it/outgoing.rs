@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use nightdrop::connectors::Callback;
 use nightdrop::connectors::sign::{standard_key, verify_standard};
 use nightdrop::domain::agent::Actor;
-use nightdrop::domain::audit::AuditEvent;
+use nightdrop::domain::audit::{AuditAction, AuditEvent};
 use nightdrop::domain::dispatch::{Dispatch, Progress};
 use nightdrop::workflow::outgoing;
 use nightdrop::workflow::terms;
@@ -616,7 +616,11 @@ async fn checkpoints_show_a_log_that_was_written_anew() {
         other
             .portal
             .records
-            .append(AuditEvent::new(other.portal.records.now(), Actor::Operator, "nothing.happened"))
+            .append(AuditEvent::new(
+                other.portal.records.now(),
+                Actor::Operator,
+                AuditAction::ClockAccepted,
+            ))
             .await
             .unwrap();
     }

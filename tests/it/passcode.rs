@@ -1,6 +1,7 @@
 //! The code that is told by telephone, against somebody who has only the link.
 
 use nightdrop::domain::agent::Actor;
+use nightdrop::domain::audit::AuditAction;
 use nightdrop::domain::request::RequestState;
 use nightdrop::http::body::BodyPace;
 use nightdrop::workflow::issue;
@@ -152,7 +153,7 @@ async fn sixty_four_guesses_at_once_are_five_at_most() {
     );
     assert!(evaluated <= 5, "{evaluated}");
     let tried = app.portal.records.timeline(link.id).await.unwrap();
-    let tried = tried.iter().filter(|e| e.event.action == "link.passcode_tried").count();
+    let tried = tried.iter().filter(|e| e.event.action == AuditAction::LinkPasscodeTried).count();
     assert!((1..=5).contains(&tried), "{tried}");
     assert_eq!(usize::from(tries_left(&app, &link).await), 5 - tried);
     assert!(answers.iter().all(|a| a.1.is_none()), "nobody is in");

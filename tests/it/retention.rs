@@ -2,6 +2,7 @@
 
 use nightdrop::crypto::keyfile::{Argon2Cost, Protector};
 use nightdrop::domain::agent::Actor;
+use nightdrop::domain::audit::AuditAction;
 use nightdrop::domain::delivery::Phase;
 use nightdrop::domain::document::{Document, ProviderName};
 use nightdrop::domain::request::{DocumentRequest, RequestState, SENDING_GRACE, Stage};
@@ -569,5 +570,8 @@ async fn a_row_is_forgotten_after_its_history_and_its_link_stays_dead() {
     let counts = app.portal.records.counts().await.unwrap();
     assert!(counts.iter().all(|(_, count)| *count == 0), "{counts:?}");
     let (forgotten, _) = crate::audit::verified(&app.portal.records).await;
-    assert_eq!(forgotten.iter().filter(|e| e.event.action == "request.forgotten").count(), 2);
+    assert_eq!(
+        forgotten.iter().filter(|e| e.event.action == AuditAction::RequestForgotten).count(),
+        2
+    );
 }

@@ -4,6 +4,7 @@
 //! in from outside.
 
 use nightdrop::domain::agent::{Actor, Agent, ApiKey, AuthMethod, Role, Scope, Session, Team};
+use nightdrop::domain::audit::{AuditAction, AuditEvent};
 use nightdrop::domain::document::SlotRef;
 use nightdrop::domain::receipt::SignedReceipt;
 use nightdrop::domain::request::{DocumentRequest, RequestState, Stage};
@@ -100,7 +101,7 @@ impl TestApp {
     /// What the audit log says of altered rows: kind and which.
     async fn altered(&self) -> Vec<String> {
         let (entries, _) = crate::audit::verified(&self.portal.records).await;
-        let told = entries.iter().filter(|e| e.event.action == "row.altered");
+        let told = entries.iter().filter(|e| e.event.action == AuditAction::RowAltered);
         told.map(|e| e.event.detail.iter().map(|(_, v)| v.as_str()).collect::<Vec<_>>().join(" "))
             .collect()
     }
@@ -254,7 +255,7 @@ async fn an_api_key_does_not_grow_in_the_store() {
     assert_eq!(app.api(&app.api_key, "/requests").await.0, 200, "the other key works on");
     assert_eq!(app.altered().await.len(), 2, "once per start");
     // An admin ends it, altered as it is.
-    let event = nightdrop::domain::audit::AuditEvent::new(app.portal.records.now(), Actor::Operator, "api_key.revoked");
+    let event = AuditEvent::new(app.portal.records.now(), Actor::Operator, AuditAction::ApiKeyRevoked);
     app.portal.records.revoke_api_key(made.id, event).await.unwrap();
     assert!(app.portal.records.altered().await.unwrap().is_empty());
 }

@@ -9,7 +9,7 @@ use time::macros::format_description;
 
 use crate::cli::output::{Failure, Marks, Outcome};
 use crate::crypto::receipt;
-use crate::domain::audit::AuditEntry;
+use crate::domain::audit::{AuditAction, AuditEntry};
 use crate::domain::id::RequestId;
 use crate::domain::request::RequestState;
 use crate::workflow::Portal;
@@ -22,7 +22,7 @@ pub struct Step {
     pub at: OffsetDateTime,
     pub request: RequestId,
     pub state: RequestState,
-    action: String,
+    action: AuditAction,
     detail: Vec<(String, String)>,
     /// Of a purge: its receipt.
     pub receipt: Option<Proof>,
@@ -61,7 +61,7 @@ impl Tail {
 
     async fn step(&self, entry: AuditEntry) -> Outcome<Option<Step>> {
         let event = entry.event;
-        let (Some(request), Some(state)) = (event.request, state_of(&event.action)) else {
+        let (Some(request), Some(state)) = (event.request, event.action.state()) else {
             return Ok(None);
         };
         let mut step = Step {
@@ -97,23 +97,6 @@ impl Tail {
     }
 }
 
-/// The state that a request is in after this entry; `None` where it does not change.
-fn state_of(action: &str) -> Option<RequestState> {
-    Some(match action {
-        "link.issued" | "link.reissued" => RequestState::Awaiting,
-        "link.revoked" => RequestState::Revoked,
-        "link.expired" => RequestState::Expired,
-        "document.received" => RequestState::Received,
-        "delivery.started" => RequestState::Forwarding,
-        "delivery.received" => RequestState::AwaitingConfirmation,
-        "delivery.confirmed" => RequestState::Confirmed,
-        "delivery.rejected" => RequestState::Rejected,
-        "delivery.needs_attention" => RequestState::NeedsAttention,
-        "document.purged" => RequestState::Purged,
-        _ => return None,
-    })
-}
-
 impl Step {
     fn detail(&self, name: &str) -> Option<&str> {
         self.detail.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
@@ -125,7 +108,7 @@ impl Step {
             "at": self.at.format(&Rfc3339).unwrap_or_default(),
             "request": self.request.to_string(),
             "state": self.state.as_str(),
-            "event": self.action,
+            "event": self.action.as_str(),
         });
         if let Some(proof) = &self.receipt {
             detail.remove("receipt");
@@ -180,29 +163,4 @@ impl Step {
 pub fn clock(at: OffsetDateTime) -> String {
     at.format(format_description!("[hour]:[minute]:[second].[subsecond digits:3]"))
         .unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_contract_of_actions_and_states() {
-        let table = [
-            ("link.issued", "awaiting"),
-            ("document.received", "received"),
-            ("delivery.started", "forwarding"),
-            ("delivery.received", "awaiting_confirmation"),
-            ("delivery.confirmed", "confirmed"),
-            ("delivery.rejected", "rejected"),
-            ("delivery.needs_attention", "needs_attention"),
-            ("document.purged", "purged"),
-            ("link.revoked", "revoked"),
-            ("link.expired", "expired"),
-        ];
-        for (action, state) in table {
-            assert_eq!(state_of(action).map(RequestState::as_str), Some(state));
-        }
-        assert_eq!(state_of("sign_in.accepted"), None);
-    }
 }

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::{Log, Refusal, Transition, open_link};
 use crate::domain::agent::Actor;
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::delivery::Delivery;
 use crate::domain::document::{Document, Durable, SlotRef, StoredPart};
 use crate::domain::id::DocumentId;
@@ -120,7 +120,7 @@ pub(super) fn resume(request: &mut DocumentRequest, transition: Transition, now:
             let ended = &mut request.receivings[place];
             // What its visitor takes back or replaces leaves no line: a stranger with the link must not be able to fill the log.
             if std::mem::replace(&mut ended.how, How::Ending) != How::Ending && idle {
-                log.add(Actor::Portal, "upload.expired");
+                log.add(Actor::Portal, AuditAction::UploadExpired);
             }
         }
         _ => return Err(Refusal::WrongState(request.state(now))),
@@ -176,7 +176,7 @@ fn store_part(request: &mut DocumentRequest, sealed: SealedPart, now: OffsetDate
     }
     let received = request.link.parts_received.saturating_add(1);
     request.link.parts_received = received;
-    let event = AuditEvent::new(now, Actor::Applicant, "part.received")
+    let event = AuditEvent::new(now, Actor::Applicant, AuditAction::PartReceived)
         .on(request.id)
         .with("part", &name);
     if received <= PART_ENTRIES {
@@ -225,7 +225,7 @@ pub(super) fn commit(request: &mut DocumentRequest, document: Document, now: Off
         return Err(Refusal::Incomplete);
     }
     let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
-    let event = AuditEvent::new(now, Actor::Applicant, "document.received")
+    let event = AuditEvent::new(now, Actor::Applicant, AuditAction::DocumentReceived)
         .on(request.id)
         .with("document", document.id)
         .with("parts", document.parts.len())
@@ -395,15 +395,15 @@ mod tests {
         }
         // Eight, then 16, 32 … 4096.
         assert_eq!(entries.len(), 8 + 9);
-        assert!(entries.iter().all(|e| e.action == "part.received"));
+        assert!(entries.iter().all(|e| e.action == AuditAction::PartReceived));
         let last = entries.last().unwrap().detail.iter().find(|(name, _)| name == "received_so_far");
         assert_eq!(last.map(|(_, value)| value.as_str()), Some("4096"));
         let half = after(&request, sealed(9, "front", None));
         let (_, log) = apply(half, sealed(9, "back", None), NOW).unwrap();
         let told = log.last().unwrap();
         assert_eq!(
-            (told.action.as_str(), told.detail.last().unwrap().1.as_str()),
-            ("document.received", "5002")
+            (told.action, told.detail.last().unwrap().1.as_str()),
+            (AuditAction::DocumentReceived, "5002")
         );
     }
 

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use super::{Log, Refusal, Transition};
 use crate::domain::agent::Actor;
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::delivery::{Delivery, PassedOn, Phase, PurgeCause};
 use crate::domain::document::Document;
 use crate::domain::request::{DocumentRequest, Stage, Tombstone};
@@ -41,7 +41,7 @@ pub(super) fn work(request: &mut DocumentRequest, transition: Transition, now: O
             if !*expiry_noted && now >= request.link.expires_at {
                 *expiry_noted = true;
                 if request.link.revoked_at.is_none() {
-                    log.add(Actor::Portal, "link.expired");
+                    log.add(Actor::Portal, AuditAction::LinkExpired);
                 }
             }
         }
@@ -73,7 +73,7 @@ pub(super) fn work(request: &mut DocumentRequest, transition: Transition, now: O
                 receiver: document.receiver,
             };
             log.add_event(
-                AuditEvent::new(now, Actor::Portal, "document.purged")
+                AuditEvent::new(now, Actor::Portal, AuditAction::DocumentPurged)
                     .on(request.id)
                     .with("cause", cause.code())
                     .with("receipt", receipt),
@@ -107,7 +107,7 @@ fn deliver(
             delivery.phase = Phase::Sending { intent };
             let attempt = delivery.attempts + 1;
             log.add_event(
-                AuditEvent::new(now, Actor::Portal, "delivery.started")
+                AuditEvent::new(now, Actor::Portal, AuditAction::DeliveryStarted)
                     .on(log.request)
                     .with("attempt", attempt)
                     .with("epoch", epoch),
@@ -130,7 +130,7 @@ fn deliver(
                 polls: 0,
             };
             delivery.last_problem = None;
-            log.add(Actor::Portal, "delivery.received");
+            log.add(Actor::Portal, AuditAction::DeliveryReceived);
         }
         Transition::BecomeUncertain {
             problem,
@@ -146,7 +146,7 @@ fn deliver(
                 _ => (intent.clone(), 0, None),
             };
             if counted {
-                log.problem("delivery.uncertain", &problem);
+                log.problem(AuditAction::DeliveryUncertain, &problem);
             }
             delivery.phase = Phase::Uncertain {
                 intent,
@@ -165,7 +165,7 @@ fn deliver(
                 delivery.forget_progress();
                 delivery.phase = Phase::Pending { not_before: check_at };
                 delivery.attempts += 1;
-                log.add(Actor::Portal, "delivery.absent");
+                log.add(Actor::Portal, AuditAction::DeliveryAbsent);
             } else {
                 let checks = if let Phase::Uncertain { checks, .. } = &delivery.phase {
                     checks + 1
@@ -195,7 +195,7 @@ fn deliver(
                 return Err(Refusal::Superseded);
             }
             if counted || started {
-                log.problem("delivery.failed", &problem);
+                log.problem(AuditAction::DeliveryFailed, &problem);
             }
             if counted {
                 delivery.attempts += 1;
@@ -215,12 +215,12 @@ fn deliver(
             if !open && !matches!(delivery.phase, Phase::Pending { .. }) {
                 return Err(Refusal::Superseded);
             }
-            log.problem("delivery.needs_attention", &problem);
+            log.problem(AuditAction::DeliveryNeedsAttention, &problem);
             delivery.last_problem = Some(problem.clone());
             delivery.phase = Phase::NeedsAttention { problem, since: now };
         }
         Transition::Distrust { problem, .. } => {
-            log.problem("delivery.needs_attention", &problem);
+            log.problem(AuditAction::DeliveryNeedsAttention, &problem);
             delivery.last_problem = Some(problem.clone());
             delivery.phase = Phase::NeedsAttention { problem, since: now };
         }
@@ -237,19 +237,19 @@ fn deliver(
             if !received {
                 return Err(Refusal::Superseded);
             }
-            log.add(Actor::Portal, "delivery.confirmed");
+            log.add(Actor::Portal, AuditAction::DeliveryConfirmed);
             return Ok(Some(purging(document, delivery, PurgeCause::Confirmed, now)));
         }
         Transition::Reject { problem, .. } => {
             if !received {
                 return Err(Refusal::Superseded);
             }
-            log.problem("delivery.rejected", &problem);
+            log.problem(AuditAction::DeliveryRejected, &problem);
             return Ok(Some(purging(document, delivery, PurgeCause::Rejected(problem), now)));
         }
         Transition::StartPurge { cause, .. } => {
             log.add_event(
-                AuditEvent::new(now, Actor::Portal, "purge.started")
+                AuditEvent::new(now, Actor::Portal, AuditAction::PurgeStarted)
                     .on(log.request)
                     .with("cause", cause.code()),
             );

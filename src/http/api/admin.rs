@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::crypto::keyfile::Protection;
 use crate::domain::agent::{self, Role, Scope};
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::id::{AgentId, ApiKeyId};
 use crate::http::AppState;
 use crate::http::error::Problem;
@@ -389,7 +389,7 @@ pub async fn find_agent(state: &AppState, id: &str) -> Result<agent::Agent, Prob
 pub async fn revoke_key(state: &AppState, id: &str, by: agent::Actor) -> Result<agent::ApiKey, Problem> {
     let nothing = || Problem::not_found("There is no such API key.");
     let id = ApiKeyId::parse(id).ok_or_else(nothing)?;
-    let event = AuditEvent::new(state.portal.records.now(), by, "api_key.revoked").with("key", id);
+    let event = AuditEvent::new(state.portal.records.now(), by, AuditAction::ApiKeyRevoked).with("key", id);
     state.portal.records.revoke_api_key(id, event).await?;
     state
         .portal

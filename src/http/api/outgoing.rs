@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::dispatch::Dispatch;
 use crate::domain::id::{DispatchId, RequestId};
 use crate::http::AppState;
@@ -119,7 +119,7 @@ pub async fn resend(
     json::read::<Nothing>(&request, payload).await?;
     let missing = || Problem::not_found("There is no webhook with this id that could be sent again.");
     let id = DispatchId::parse(&id).ok_or_else(missing)?;
-    let event = AuditEvent::new(state.portal.records.now(), caller.actor(), "webhook.resent").with("webhook", id);
+    let event = AuditEvent::new(state.portal.records.now(), caller.actor(), AuditAction::WebhookResent).with("webhook", id);
     let again = state.portal.records.resend(id, event).await?;
     state.portal.outgoing.bell.notify_one();
     Ok(HttpResponse::Ok().json(shown(&again)))

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
-use crate::domain::audit::AuditEntry;
+use crate::domain::audit::{AuditAction, AuditEntry};
 use crate::domain::delivery::{Delivery, Phase, Problem, PurgeCause};
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage, Tombstone};
@@ -132,7 +132,9 @@ pub struct Moment {
     #[schema(format = DateTime)]
     pub at: String,
     /// A stable word such as `link.issued`.
-    pub action: String,
+    #[serde(serialize_with = "action_text")]
+    #[schema(value_type = String)]
+    pub action: AuditAction,
     pub actor: String,
     pub detail: BTreeMap<String, String>,
 }
@@ -201,11 +203,16 @@ pub async fn whole(portal: &Portal, found: &DocumentRequest) -> Result<Request, 
     Ok(shown)
 }
 
+/// The domain type has no JSON form of its own.
+fn action_text<S: serde::Serializer>(action: &AuditAction, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(action.as_str())
+}
+
 pub fn moment(entry: &AuditEntry) -> Moment {
     Moment {
         sequence: entry.sequence,
         at: instant(entry.event.at),
-        action: entry.event.action.clone(),
+        action: entry.event.action,
         actor: entry.event.actor.to_string(),
         detail: entry.event.detail.iter().cloned().collect(),
     }

@@ -9,7 +9,6 @@ use crate::domain::id::RequestId;
 use crate::http::AppState;
 use crate::http::api::query::Query;
 use crate::http::api::view;
-use crate::http::pages::console::actions::action_words;
 use crate::http::pages::console::audit as pages;
 use crate::http::staff::{Audit, SignedIn};
 use crate::storage::StorageError;
@@ -61,7 +60,7 @@ impl Search {
         let actor = event.actor.to_string();
         let within = |wanted: &str, texts: [&str; 2]| wanted.is_empty() || texts.iter().any(|t| t.to_lowercase().contains(wanted));
         let request = event.request.map(|r| r.to_string()).unwrap_or_default();
-        within(&self.action, [&event.action, action_words(&event.action)])
+        within(&self.action, [event.action.as_str(), event.action.label()])
             && within(&self.actor, [&actor, names.of_actor(&actor)])
             && within(&self.request, [&request, &request])
     }

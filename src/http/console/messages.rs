@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, web};
 
 use crate::domain::agent::Actor;
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::document::DocumentKind;
 use crate::domain::message::{Template, faults};
 use crate::http::AppState;
@@ -89,7 +89,7 @@ pub async fn keep(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, req
             .with("language", which.words.tag)
     };
     if form.text("do") == "drop" {
-        let event = event("template.dropped");
+        let event = event(AuditAction::TemplateDropped);
         records.drop_template(which.document.as_ref(), which.words.tag, event).await?;
         return Ok(see("/admin/messages?done=template-dropped"));
     }
@@ -107,7 +107,7 @@ pub async fn keep(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, req
     }
     if form.text("do") == "save" {
         let template = template(&which, &subject, &body, records.now(), who.actor());
-        records.keep_template(template, event("template.changed")).await?;
+        records.keep_template(template, event(AuditAction::TemplateChanged)).await?;
         return Ok(see("/admin/messages?done=template"));
     }
     let preview = preview(&state, &which, &subject, &body, who.actor());

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, web};
 
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::id::DispatchId;
 use crate::http::AppState;
 use crate::http::api::query::{Query, write_cursor};
@@ -26,7 +26,7 @@ pub async fn list(who: SignedIn<Admin>, state: web::Data<AppState>, request: Htt
 pub async fn resend(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let missing = || Problem::not_found("There is nothing to send again.");
     let id = DispatchId::parse(&id).ok_or_else(missing)?;
-    let event = AuditEvent::new(state.portal.records.now(), who.actor(), "webhook.resent").with("webhook", id);
+    let event = AuditEvent::new(state.portal.records.now(), who.actor(), AuditAction::WebhookResent).with("webhook", id);
     state.portal.records.resend(id, event).await?;
     state.portal.outgoing.bell.notify_one();
     Ok(see("/admin/outgoing?done=resent"))

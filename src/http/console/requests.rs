@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use crate::domain::audit::AuditAction;
 use crate::domain::id::RequestId;
 use crate::http::AppState;
 use crate::http::api::audit::newest;
@@ -158,7 +159,7 @@ pub async fn mark_uploaded(_: Csrf, who: SignedIn<Requests>, state: web::Data<Ap
     let found = terms::load(&state.portal, id).await?;
     if by_hand(&state, &found) && !who.may::<Manual>() {
         let detail = [("what", "role"), ("has", who.agent.role.as_str())];
-        state.refused(who.actor(), "access.refused", &detail).await;
+        state.refused(who.actor(), AuditAction::AccessRefused, &detail).await;
         return Err(Problem::forbidden("This provider is served by hand; somebody with the role manual-handler marks it.").into());
     }
     Ok(back(

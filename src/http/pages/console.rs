@@ -1,7 +1,6 @@
 //! Pages of the console: markup only. What stands on several of them is here.
 
 pub mod account;
-pub mod actions;
 pub mod admin;
 pub mod ask;
 pub mod audit;

@@ -62,7 +62,11 @@ pub(super) async fn one_of_many_claims_wins<G: Ground + 'static>() {
     let expected: BTreeMap<_, _> = won.iter().map(|(n, document)| (*document, requests[*n])).collect();
     assert_eq!(live, expected);
     assert_eq!(
-        log(&store).await.iter().filter(|e| e.event.action == "document.received").count(),
+        log(&store)
+            .await
+            .iter()
+            .filter(|e| e.event.action == AuditAction::DocumentReceived)
+            .count(),
         100
     );
 }
@@ -234,7 +238,7 @@ pub(super) async fn chains_have_no_gaps_under_many_hands<G: Ground + 'static>() 
                 let purging = store.records.transition(leased.id, start).await.unwrap();
                 store
                     .records
-                    .append(AuditEvent::new(store.records.now(), Actor::Operator, "note"))
+                    .append(AuditEvent::new(store.records.now(), Actor::Operator, AuditAction::ClockAccepted))
                     .await
                     .unwrap();
                 store
@@ -251,7 +255,7 @@ pub(super) async fn chains_have_no_gaps_under_many_hands<G: Ground + 'static>() 
     drop(store);
     let store = ground.open();
     let entries = log(&store).await;
-    assert_eq!(entries.iter().filter(|e| e.event.action == "note").count(), 40);
+    assert_eq!(entries.iter().filter(|e| e.event.action == AuditAction::ClockAccepted).count(), 40);
     let mut previous = DeletionReceipt::genesis();
     for number in 1..=40 {
         let receipt = store.records.deletion_receipt(number).await.unwrap().unwrap().receipt;
@@ -378,7 +382,14 @@ pub(super) async fn a_claim_is_honoured_once<G: Ground + 'static>() {
     assert!(matches!(revoke(1).await.unwrap(), Claimed::Replayed(_)));
     assert!(matches!(revoke(2).await.unwrap(), Claimed::Mismatch));
     assert!(store.records.claimed(&claim(9, 9)).await.unwrap().is_none());
-    assert_eq!(log(&store).await.iter().filter(|e| e.event.action == "link.revoked").count(), 1);
+    assert_eq!(
+        log(&store)
+            .await
+            .iter()
+            .filter(|e| e.event.action == AuditAction::LinkRevoked)
+            .count(),
+        1
+    );
     assert!(store.records.claim_callback_id([7; 32]).await.unwrap());
     assert!(!store.records.claim_callback_id([7; 32]).await.unwrap());
 }
@@ -426,7 +437,7 @@ pub(super) async fn what_is_forgotten_stays_dead<G: Ground>() {
     assert_eq!(store.records.next_due().await.unwrap(), None);
     assert!(store.records.counts().await.unwrap().iter().all(|(_, count)| *count == 0));
     assert!(store.records.timeline(request.id).await.unwrap().is_empty());
-    assert!(log(&store).await.iter().any(|e| e.event.action == "request.forgotten"));
+    assert!(log(&store).await.iter().any(|e| e.event.action == AuditAction::RequestForgotten));
 }
 
 pub(super) async fn a_crash_after_each_step_of_an_upload_leaves_what_the_sweep_finds<G: Ground>() {

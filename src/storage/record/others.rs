@@ -27,7 +27,7 @@ impl From<&AuditEntry> for AuditRow {
             sequence: e.sequence,
             at: to_ms(e.event.at),
             actor: e.event.actor.to_string(),
-            action: e.event.action.clone(),
+            action: e.event.action.as_str().to_owned(),
             request: e.event.request.map(|r| bytes(&r.0)),
             detail: e.event.detail.clone(),
             hash: bytes(&e.hash),
@@ -40,7 +40,7 @@ impl AuditRow {
         let event = AuditEvent {
             at: from_ms(self.at),
             actor: word(Actor::parse(&self.actor))?,
-            action: self.action,
+            action: word(AuditAction::parse(&self.action))?,
             request: self.request.map(|r| array(&r).map(RequestId)).transpose()?,
             detail: self.detail,
         };

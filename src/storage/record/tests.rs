@@ -89,11 +89,11 @@ proptest! {
     }
 
     #[test]
-    fn audit_entries_and_receipts_read_back(action in "\\PC{0,20}", detail in proptest::collection::vec(("\\PC{0,9}", "\\PC{0,9}"), 0..4), number: u64, hash: [u8; 32]) {
+    fn audit_entries_and_receipts_read_back(action in prop::sample::select(AuditAction::ALL), method in "\\PC{0,20}", detail in proptest::collection::vec(("\\PC{0,9}", "\\PC{0,9}"), 0..4), number: u64, hash: [u8; 32]) {
         let event = AuditEvent {
             at: datetime!(2026-01-01 0:00 UTC),
             actor: Actor::Portal,
-            action: action.clone(),
+            action,
             request: Some(RequestId([1; 16])),
             detail,
         };
@@ -106,7 +106,7 @@ proptest! {
             slot: SlotRef { index: number, generation: number },
             cause: "agent".into(),
             class: "B".into(),
-            method: action,
+            method,
             parts: 2,
             received_at: at,
             erased_at: at,
@@ -115,6 +115,15 @@ proptest! {
         let signed = SignedReceipt { receipt, text: "as it was signed\n".into() };
         prop_assert_eq!(SignedReceipt::decode(&signed.encode()), Ok(signed));
     }
+}
+
+#[test]
+fn an_entry_with_an_unknown_action_is_unreadable() {
+    let event = AuditEvent::new(datetime!(2026-01-01 0:00 UTC), Actor::Portal, AuditAction::LinkIssued);
+    let row = AuditEntry::chain(1, &[0; 32], event).encode();
+    let action = row.windows(11).position(|text| text == b"link.issued").unwrap();
+    let other = [&row[..action], b"link.forged", &row[action + 11..]].concat();
+    assert_eq!(AuditEntry::decode(&other), Err(Unreadable("an unknown word")));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::connectors::hook::Style;
 use crate::crypto::random;
 use crate::domain::agent::{Actor, Agent, Role};
 use crate::domain::audit::AuditEntry;
-use crate::domain::dispatch::{Body, Channel, Dispatch, KEPT, Progress, event_of};
+use crate::domain::dispatch::{Body, Channel, Dispatch, KEPT, Progress};
 use crate::domain::id::{DispatchId, RequestId};
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::storage::outbox::{AttentionKind, NotificationPreferences, OutboxCursor};
@@ -35,7 +35,7 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
     let Some(last) = entries.last() else { return Ok(false) };
     let mut dispatches = Vec::new();
     for entry in &entries {
-        let Some(event) = event_of(&entry.event.action) else { continue };
+        let Some(event) = entry.event.action.event() else { continue };
         let request = match entry.event.request {
             Some(id) => known(portal, id).await?,
             None => None,

@@ -15,8 +15,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::crypto::checkpoint::{Checkpoint, Signed};
 use crate::domain::agent::Actor;
-use crate::domain::audit::AuditEvent;
-use crate::domain::dispatch::CHECKPOINT;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::storage::outbox::OutboxCursor;
 use crate::workflow::{Portal, WorkflowError, blocking};
 
@@ -59,7 +58,7 @@ async fn take(portal: &Portal, file: &Path, now: OffsetDateTime) -> Result<bool,
         return Ok(false);
     };
     // The word that one was taken is itself an entry, and no reason for the next one.
-    if head.sequence == before || (head.sequence == before + 1 && head.event.action == CHECKPOINT) {
+    if head.sequence == before || (head.sequence == before + 1 && head.event.action == AuditAction::AuditCheckpoint) {
         return Ok(false);
     }
     let point = Checkpoint {
@@ -81,7 +80,7 @@ async fn take(portal: &Portal, file: &Path, now: OffsetDateTime) -> Result<bool,
     {
         return Ok(false);
     }
-    let event = AuditEvent::new(now, Actor::Portal, CHECKPOINT)
+    let event = AuditEvent::new(now, Actor::Portal, AuditAction::AuditCheckpoint)
         .with("head", point.sequence)
         .with("hash", HEXLOWER.encode(&point.hash))
         .with("at", &point.at)

@@ -10,7 +10,7 @@ use crate::connectors::hook::WebhookOutcome;
 use crate::connectors::mail::Letter;
 use crate::crypto::random;
 use crate::domain::agent::Actor;
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::dispatch::{Body, Channel, Dispatch, Outcome};
 use crate::workflow::{Portal, WorkflowError, seal};
 
@@ -186,8 +186,8 @@ fn jitter(pause: Duration) -> Duration {
 /// What the log says of mail. Of webhooks it says nothing: they tell of the log.
 fn told(dispatch: &Dispatch, outcome: &Outcome, now: OffsetDateTime) -> Option<AuditEvent> {
     let action = match (&dispatch.channel, outcome) {
-        (Channel::Mail, Outcome::Sent) => "mail.sent",
-        (Channel::Mail, Outcome::Failed) => "mail.failed",
+        (Channel::Mail, Outcome::Sent) => AuditAction::MailSent,
+        (Channel::Mail, Outcome::Failed) => AuditAction::MailFailed,
         _ => return None,
     };
     let event = AuditEvent::new(now, Actor::Portal, action).with("kind", &dispatch.kind);

@@ -11,7 +11,7 @@ use crate::connectors::mail::address;
 use crate::crypto::erase::EraseError;
 use crate::crypto::secret::ErasureSecret;
 use crate::domain::agent::Actor;
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::dispatch::{Body, Channel, Dispatch, Progress};
 use crate::domain::document::SealedText;
 use crate::domain::id::{DispatchId, DocumentId};
@@ -172,7 +172,9 @@ async fn sealed(
         },
         progress: Progress::Waiting(due),
     };
-    let event = AuditEvent::new(now, by, "mail.queued").on(request.id).with("kind", kind.as_str());
+    let event = AuditEvent::new(now, by, AuditAction::MailQueued)
+        .on(request.id)
+        .with("kind", kind.as_str());
     let posted = portal.records.post(dispatch.clone(), event).await;
     match posted {
         Ok(true) => {}

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use crate::crypto::random;
 use crate::domain::account::{Change, Factors, FailedAttempts};
 use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, Role, Scope, Team};
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::id::{AgentId, ApiKeyId, CROCKFORD};
 use crate::storage::{Claim, Made};
 use crate::workflow::issue::{ClientKey, claim_of_secret};
@@ -132,7 +132,7 @@ fn fresh_agent(
 }
 
 async fn store_agent(portal: &Portal, agent: &Agent, by: Actor, claim: Option<Claim>) -> Result<Made, WorkflowError> {
-    let mut event = event(portal, by, "agent.added", agent).with("role", agent.role.as_str());
+    let mut event = event(portal, by, AuditAction::AgentAdded, agent).with("role", agent.role.as_str());
     if !agent.teams.is_empty() {
         event = event.with("teams", team_names(&agent.teams));
     }
@@ -146,24 +146,24 @@ fn team_names(teams: &[Team]) -> String {
 /// A new password ends every session.
 pub async fn reset_password(portal: &Portal, agent: Agent, password: &str, by: Actor) -> Result<(), WorkflowError> {
     let hash = hash_password(portal, password, &agent.email, &agent.name).await?;
-    let event = event(portal, by, "agent.password_changed", &agent);
+    let event = event(portal, by, AuditAction::AgentPasswordChanged, &agent);
     alter(portal, &agent, Change::Password(PasswordHash(hash)), event).await
 }
 
 /// Ends an agent's access at once, sessions included.
 pub async fn disable_agent(portal: &Portal, agent: Agent, by: Actor) -> Result<(), WorkflowError> {
-    let event = event(portal, by, "agent.disabled", &agent);
+    let event = event(portal, by, AuditAction::AgentDisabled, &agent);
     alter(portal, &agent, Change::Disable, event).await
 }
 
 /// Another role and other teams; every session of theirs ends where something changed.
 pub async fn change_agent(portal: &Portal, agent: &Agent, role: Role, teams: Vec<Team>, by: Actor) -> Result<(), WorkflowError> {
     if agent.role != role {
-        let event = event(portal, by, "agent.role_changed", agent).with("role", role.as_str());
+        let event = event(portal, by, AuditAction::AgentRoleChanged, agent).with("role", role.as_str());
         alter(portal, agent, Change::Role(role), event).await?;
     }
     if agent.teams != teams {
-        let event = event(portal, by, "agent.teams_changed", agent).with("teams", team_names(&teams));
+        let event = event(portal, by, AuditAction::AgentTeamsChanged, agent).with("teams", team_names(&teams));
         alter(portal, agent, Change::Teams(teams), event).await?;
     }
     Ok(())
@@ -188,16 +188,16 @@ pub fn parse_teams(text: &str) -> Result<Vec<Team>, WorkflowError> {
 
 /// For somebody who has lost everything: no second factor and no recovery code is left, and every session ends.
 pub async fn reset_factors(portal: &Portal, agent: &Agent, by: Actor) -> Result<(), WorkflowError> {
-    let event = event(portal, by, "agent.second_factor_reset", agent);
+    let event = event(portal, by, AuditAction::AgentSecondFactorReset, agent);
     alter(portal, agent, Change::ResetFactors, event).await
 }
 
 pub async fn sign_out_everywhere(portal: &Portal, agent: &Agent, by: Actor) -> Result<(), WorkflowError> {
-    let event = event(portal, by, "agent.signed_out_everywhere", agent);
+    let event = event(portal, by, AuditAction::AgentSignedOutEverywhere, agent);
     alter(portal, agent, Change::SignOutEverywhere, event).await
 }
 
-pub(super) fn event(portal: &Portal, by: Actor, action: &str, agent: &Agent) -> AuditEvent {
+pub(super) fn event(portal: &Portal, by: Actor, action: AuditAction, agent: &Agent) -> AuditEvent {
     AuditEvent::new(portal.records.now(), by, action).with("agent", agent.id)
 }
 
@@ -309,7 +309,7 @@ pub async fn add_key_once(
         used_at: None,
         team,
     };
-    let event = AuditEvent::new(now, by, "api_key.added").with("key", key.id);
+    let event = AuditEvent::new(now, by, AuditAction::ApiKeyAdded).with("key", key.id);
     match portal.records.add_api_key(hash(&secret), key.clone(), claim, event).await? {
         Made::Fresh => Ok((key, secret, false)),
         made => made_before(portal, made, client.as_ref()).await,

@@ -7,6 +7,7 @@ use crate::crypto::random;
 use crate::crypto::totp::TotpSecret;
 use crate::domain::account::{Change, RECOVERY_CODES};
 use crate::domain::agent::{Actor, Agent, AuthMethod};
+use crate::domain::audit::AuditAction;
 use crate::domain::document::SealedText;
 use crate::domain::id::{AgentId, CROCKFORD};
 
@@ -58,7 +59,7 @@ pub async fn enrol(portal: &Portal, live: &Live, offer: &Offer, code: &str) -> R
     };
     let agent = &live.agent;
     let secret = SealedText(portal.secrets.seal_field(&context("totp", agent.id), offer.secret.expose())?);
-    let event = event(portal, Actor::Agent(agent.id), "second_factor.enrolled", agent).with("kind", "totp");
+    let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorEnrolled, agent).with("kind", "totp");
     if portal
         .records
         .alter_agent(agent.id, Change::EnrolTotp { secret, step }, event)
@@ -93,13 +94,13 @@ pub async fn new_codes(portal: &Portal, agent: &Agent) -> Result<Codes, Workflow
         codes.push(Zeroizing::new(groups.join("-")));
     }
     let hashes = codes.iter().map(|c| hashed(portal, agent.id, c)).collect();
-    let event = event(portal, Actor::Agent(agent.id), "recovery_codes.made", agent);
+    let event = event(portal, Actor::Agent(agent.id), AuditAction::RecoveryCodesMade, agent);
     portal.records.alter_agent(agent.id, Change::RecoveryCodes(hashes), event).await?;
     Ok(codes)
 }
 
 pub async fn remove_totp(portal: &Portal, agent: &Agent) -> Result<bool, WorkflowError> {
-    let event = event(portal, Actor::Agent(agent.id), "second_factor.removed", agent).with("kind", "totp");
+    let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorRemoved, agent).with("kind", "totp");
     Ok(portal.records.alter_agent(agent.id, Change::RemoveTotp, event).await?.is_some())
 }
 
@@ -108,7 +109,7 @@ pub async fn remove_totp(portal: &Portal, agent: &Agent) -> Result<bool, Workflo
 pub async fn by_code(portal: &Portal, live: &Live, code: &str) -> Result<Second, WorkflowError> {
     let actor = Actor::Agent(live.agent.id);
     if !portal.throttle.allows_code(&live.agent) {
-        audit(portal, actor, "second_factor.throttled").await?;
+        audit(portal, actor, AuditAction::SecondFactorThrottled).await?;
         return Ok(Second::TooManyTries);
     }
     let half = live.session.how == AuthMethod::PasswordVerified;
@@ -125,11 +126,11 @@ pub async fn by_code(portal: &Portal, live: &Live, code: &str) -> Result<Second,
     match cookie {
         Some(cookie) => Ok(Second::Welcome { cookie }),
         None if closed => {
-            audit(portal, actor, "second_factor.closed").await?;
+            audit(portal, actor, AuditAction::SecondFactorClosed).await?;
             Ok(Second::Closed)
         }
         None => {
-            let refused = event(portal, actor, "second_factor.refused", &live.agent);
+            let refused = event(portal, actor, AuditAction::SecondFactorRefused, &live.agent);
             portal.records.alter_agent(live.agent.id, Change::WrongCode, refused).await?;
             Ok(Second::Wrong)
         }
@@ -164,7 +165,7 @@ async fn spend_code(portal: &Portal, agent: &Agent, code: &str) -> Result<bool, 
     let Some(step) = secret.step_of(code, portal.records.now()) else {
         return Ok(false);
     };
-    let event = event(portal, Actor::Agent(agent.id), "second_factor.used", agent).with("kind", "totp");
+    let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorUsed, agent).with("kind", "totp");
     Ok(portal
         .records
         .alter_agent(agent.id, Change::SpendStep(step), event)
@@ -177,7 +178,7 @@ async fn spend_recovery(portal: &Portal, agent: &Agent, code: &str) -> Result<bo
     if !agent.factors.recovery.contains(&hash) {
         return Ok(false);
     }
-    let event = event(portal, Actor::Agent(agent.id), "second_factor.used", agent).with("kind", "recovery-code");
+    let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorUsed, agent).with("kind", "recovery-code");
     Ok(portal
         .records
         .alter_agent(agent.id, Change::SpendRecovery(hash), event)

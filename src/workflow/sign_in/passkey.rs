@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::crypto::random;
 use crate::domain::account::{Change, PASSKEYS, Passkey};
 use crate::domain::agent::{Actor, Agent, AuthMethod};
+use crate::domain::audit::AuditAction;
 use crate::domain::document::SealedText;
 use crate::domain::id::AgentId;
 
@@ -129,7 +130,7 @@ pub async fn add(
         made_at: now,
         used_at: None,
     };
-    let event = event(portal, Actor::Agent(agent.id), "second_factor.enrolled", agent).with("kind", "passkey");
+    let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorEnrolled, agent).with("kind", "passkey");
     if portal
         .records
         .alter_agent(agent.id, Change::AddPasskey(passkey), event)
@@ -148,7 +149,7 @@ pub async fn add(
 
 pub async fn remove(portal: &Portal, agent: &Agent, id: &str) -> Result<bool, WorkflowError> {
     let Ok(id) = HEXLOWER.decode(id.as_bytes()) else { return Ok(false) };
-    let event = event(portal, Actor::Agent(agent.id), "second_factor.removed", agent).with("kind", "passkey");
+    let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorRemoved, agent).with("kind", "passkey");
     Ok(portal
         .records
         .alter_agent(agent.id, Change::RemovePasskey(id), event)
@@ -181,7 +182,7 @@ pub async fn sign_in(
         _ => None,
     };
     let Some((agent, credential, result)) = found else {
-        audit(portal, Actor::Portal, "sign_in.passkey_refused").await?;
+        audit(portal, Actor::Portal, AuditAction::SignInPasskeyRefused).await?;
         return Ok(None);
     };
     if !used(portal, &agent, credential, &result).await? {
@@ -246,7 +247,7 @@ pub async fn prove(portal: &Portal, passkeys: &Passkeys, live: &Live, ceremony: 
             return Ok(Second::Welcome { cookie });
         }
     }
-    audit(portal, Actor::Agent(live.agent.id), "second_factor.refused").await?;
+    audit(portal, Actor::Agent(live.agent.id), AuditAction::SecondFactorRefused).await?;
     Ok(Second::Wrong)
 }
 
@@ -260,7 +261,7 @@ async fn used(portal: &Portal, agent: &Agent, mut credential: Credential, result
         id: credential.cred_id().to_vec(),
         credential: sealed(portal, agent.id, &credential)?,
     };
-    let event = event(portal, Actor::Agent(agent.id), "second_factor.used", agent).with("kind", "passkey");
+    let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorUsed, agent).with("kind", "passkey");
     Ok(portal.records.alter_agent(agent.id, change, event).await?.is_some())
 }
 

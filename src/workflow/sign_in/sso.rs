@@ -21,6 +21,7 @@ use crate::connectors::settings::Secret;
 use crate::crypto::random;
 use crate::domain::account::Change;
 use crate::domain::agent::{Actor, Agent, AuthMethod, Role, Session};
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::storage::StorageError;
 
 use super::account::{self, event};
@@ -277,7 +278,7 @@ fn word() -> Result<String, WorkflowError> {
 pub async fn depart(portal: &Portal, sso: &SingleSignOn, next: &str) -> Result<Option<Departure>, WorkflowError> {
     let now = portal.records.now();
     let Some(known) = sso.known(now, None).await else {
-        audit(portal, Actor::Portal, "sign_in.sso_unreachable").await?;
+        audit(portal, Actor::Portal, AuditAction::SignInSsoUnreachable).await?;
         return Ok(None);
     };
     let begun = Begun {
@@ -328,8 +329,7 @@ pub async fn arrive(portal: &Portal, sso: &SingleSignOn, back: Return<'_>) -> Re
             Ok(Arrival::Welcome { cookie, next })
         }
         Err(why) => {
-            let refused =
-                crate::domain::audit::AuditEvent::new(portal.records.now(), Actor::Portal, "sign_in.sso_refused").with("code", why);
+            let refused = AuditEvent::new(portal.records.now(), Actor::Portal, AuditAction::SignInSsoRefused).with("code", why);
             portal.records.append(refused).await?;
             Ok(Arrival::Refused)
         }
@@ -412,7 +412,7 @@ async fn account_of(portal: &Portal, sso: &SingleSignOn, claims: &Value) -> Resu
         return Ok(Err("other_identity"));
     }
     if agent.subject.is_none() {
-        let bound = event(portal, Actor::Agent(agent.id), "agent.identity_bound", &agent);
+        let bound = event(portal, Actor::Agent(agent.id), AuditAction::AgentIdentityBound, &agent);
         let change = Change::BindSubject(identity);
         if portal.records.alter_agent(agent.id, change, bound).await?.is_none() {
             return Ok(Err("other_identity"));

@@ -1,6 +1,7 @@
 //! Who may do what: keys, scopes, agents, the vault.
 
 use super::*;
+use nightdrop::domain::audit::AuditAction;
 
 #[tokio::test]
 async fn admins_manage_agents_keys_vault_and_clock() {
@@ -151,13 +152,13 @@ async fn agents_and_keys_are_made_once_under_an_idempotency_key() {
     assert!(!again && foreign["secret"] != made["secret"], "keys are each caller's own");
     assert_eq!(posted(&api, "/api-keys", &wanted, "").await.0, 400);
     let (entries, _) = crate::audit::verified(&app.portal.records).await;
-    let count = |action: &str| {
+    let count = |action: AuditAction| {
         entries
             .iter()
             .filter(|e| e.event.action == action && e.event.actor != Actor::Operator)
             .count()
     };
-    assert_eq!((count("agent.added"), count("api_key.added")), (1, 3));
+    assert_eq!((count(AuditAction::AgentAdded), count(AuditAction::ApiKeyAdded)), (1, 3));
 }
 
 #[tokio::test]

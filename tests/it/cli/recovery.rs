@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use nightdrop::domain::audit::AuditAction;
 use nightdrop::domain::delivery::PurgeCause;
 use nightdrop::domain::request::{RequestState, Stage};
 use serde_json::Value;
@@ -194,7 +195,7 @@ impl Stopped {
         self.a_new_link_works().await;
         assert_eq!(self.app.portal.erasure.live().unwrap(), vec![]);
         let (entries, _) = crate::audit::verified(&self.app.portal.records).await;
-        assert_eq!(entries.iter().filter(|e| e.event.action == "portal.recovered").count(), 1);
+        assert_eq!(entries.iter().filter(|e| e.event.action == AuditAction::PortalRecovered).count(), 1);
     }
 
     async fn a_new_link_works(&self) {
@@ -369,7 +370,7 @@ async fn an_old_copy_of_the_store_is_noticed_before_anything_is_swept() {
     assert_eq!(stopped.app.portal.erasure.live().unwrap(), vec![]);
     stopped.a_new_link_works().await;
     let (entries, _) = crate::audit::verified(&stopped.app.portal.records).await;
-    assert_eq!(entries.iter().filter(|e| e.event.action == "portal.recovered").count(), 1);
+    assert_eq!(entries.iter().filter(|e| e.event.action == AuditAction::PortalRecovered).count(), 1);
 }
 
 /// sled takes the first bad record for the end of its log. Wherever that is, either nothing was lost or the start refuses.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use nightdrop::domain::audit::AuditAction;
 use nightdrop::domain::request::RequestState;
 use serde_json::Value;
 
@@ -80,7 +81,7 @@ async fn a_retired_key_is_destroyed_when_nothing_is_sealed_to_it() {
     let (entries, _) = crate::audit::verified(&app.portal.records).await;
     let told: Vec<&str> = entries
         .iter()
-        .filter(|e| e.event.action == "vault_key.destroyed")
+        .filter(|e| e.event.action == AuditAction::VaultKeyDestroyed)
         .map(|e| e.event.detail[0].1.as_str())
         .collect();
     assert_eq!(told.len(), 3);

@@ -1,5 +1,6 @@
 //! The screens of accounts in a real Chromium, with an authenticator of its own making.
 
+use nightdrop::domain::audit::AuditAction;
 use nightdrop::domain::document::ProviderName;
 use serde_json::json;
 
@@ -35,8 +36,8 @@ async fn an_admin_gets_to_a_second_agent_with_a_passkey_and_a_first_request_by_t
         .await
         .unwrap();
     let log: Vec<_> = app.portal.records.entries(0, 10_000).await.unwrap();
-    let count = |action: &str| log.iter().filter(|e| e.event.action == action).count();
-    assert_eq!(count("second_factor.enrolled"), 2);
-    assert_eq!(count("document.handed_out"), 1);
-    assert_eq!(count("link.issued"), 2);
+    let count = |action: AuditAction| log.iter().filter(|e| e.event.action == action).count();
+    assert_eq!(count(AuditAction::SecondFactorEnrolled), 2);
+    assert_eq!(count(AuditAction::DocumentHandedOut), 1);
+    assert_eq!(count(AuditAction::LinkIssued), 2);
 }

@@ -130,8 +130,8 @@ async fn guessing_codes_is_stopped_wherever_it_comes_from() {
     assert_eq!(answer.status(), 429, "a new half session is no fresh start");
     assert!(answer.headers().contains_key("retry-after"));
     let log = app.portal.records.entries(0, 1_000).await.unwrap();
-    assert!(log.iter().filter(|e| e.event.action == "second_factor.refused").count() >= 10);
-    assert!(log.iter().any(|e| e.event.action == "second_factor.throttled"));
+    assert!(log.iter().filter(|e| e.event.action == AuditAction::SecondFactorRefused).count() >= 10);
+    assert!(log.iter().any(|e| e.event.action == AuditAction::SecondFactorThrottled));
     let all = log.iter().map(|e| format!("{:?}", e.event.detail)).collect::<String>();
     assert!(!all.contains(&right) && !all.contains(ANA), "no code and no address in the log");
 }
@@ -139,7 +139,7 @@ async fn guessing_codes_is_stopped_wherever_it_comes_from() {
 #[tokio::test]
 async fn a_hundred_wrong_codes_in_a_row_close_the_app_and_leave_the_recovery_codes() {
     use nightdrop::domain::account::{Change, WRONG_CODES};
-    use nightdrop::domain::audit::AuditEvent;
+    use nightdrop::domain::audit::{AuditAction, AuditEvent};
     let (mut app, clock) = app_with_ana().await;
     let mut first = Browser::stranger(&app);
     first.sign_in(ANA, PASSWORD).await;
@@ -147,7 +147,7 @@ async fn a_hundred_wrong_codes_in_a_row_close_the_app_and_leave_the_recovery_cod
     let ana = app.portal.records.agent_by_email(ANA).await.unwrap().unwrap();
     // Those of months before: ten a quarter of an hour are let in.
     for _ in 1..WRONG_CODES {
-        let event = AuditEvent::new(app.portal.records.now(), Actor::Agent(ana.id), "second_factor.refused");
+        let event = AuditEvent::new(app.portal.records.now(), Actor::Agent(ana.id), AuditAction::SecondFactorRefused);
         app.portal.records.alter_agent(ana.id, Change::WrongCode, event).await.unwrap();
     }
     clock.forward(NEXT_STEP);

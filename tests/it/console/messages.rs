@@ -1,6 +1,7 @@
 //! The screens around messages: a link by e-mail, templates, the outgoing log, notices, the search in the audit log.
 
 use super::*;
+use nightdrop::domain::audit::AuditAction;
 
 const MAIL: &str = "[mail]\nfrom = \"drop@bank.example\"\nhost = \"127.0.0.1\"\nport = 1\ntls = \"none\"\n";
 
@@ -140,7 +141,7 @@ async fn an_admin_words_a_message_with_a_preview_and_takes_it_back() {
         .into_iter()
         .map(|e| e.event.action)
         .collect();
-    assert!(actions.iter().any(|a| a == "template.changed") && actions.iter().any(|a| a == "template.dropped"));
+    assert!(actions.contains(&AuditAction::TemplateChanged) && actions.contains(&AuditAction::TemplateDropped));
 }
 
 #[tokio::test]

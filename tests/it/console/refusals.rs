@@ -1,6 +1,7 @@
 //! What is refused at the doors stands in the audit log: each kind once a minute, with a count, and nothing of what a stranger sent.
 
 use nightdrop::domain::agent::{Scope, Team};
+use nightdrop::domain::audit::{AuditAction, AuditEvent};
 use nightdrop::workflow::sign_in::account;
 use time::Duration;
 
@@ -10,7 +11,7 @@ use crate::audit::verified;
 /// Everything since entry `after`: action, actor and details; the whole chain verified.
 async fn since(app: &TestApp, after: usize) -> Vec<String> {
     let (entries, _) = verified(&app.portal.records).await;
-    let line = |event: &nightdrop::domain::audit::AuditEvent| {
+    let line = |event: &AuditEvent| {
         let detail: Vec<String> = event.detail.iter().map(|(n, v)| format!(" {n}={v}")).collect();
         format!("{} {}{}", event.action, event.actor, detail.concat())
     };
@@ -58,7 +59,7 @@ async fn every_refusal_is_told() {
     let (busy, asks) = key(Scope::Read, None, None).await;
     let (old, expired) = key(Scope::Read, None, Some(Duration::minutes(1))).await;
     let (dead, revoked) = key(Scope::Read, None, None).await;
-    let event = nightdrop::domain::audit::AuditEvent::new(app.portal.records.now(), Actor::Operator, "api_key.revoked");
+    let event = AuditEvent::new(app.portal.records.now(), Actor::Operator, AuditAction::ApiKeyRevoked);
     app.portal.records.revoke_api_key(dead.id, event).await.unwrap();
     clock.forward(Duration::minutes(2));
     let api = async |secret: &str, path: &str| {

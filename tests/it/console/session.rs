@@ -1,6 +1,7 @@
 //! Signing in, staying signed in, signing out, changing a password.
 
 use super::*;
+use nightdrop::domain::audit::AuditAction;
 
 #[tokio::test]
 async fn signing_in_tells_a_stranger_nothing() {
@@ -118,9 +119,12 @@ async fn a_hundred_guesses_are_all_that_strangers_and_others_have_and_the_owner_
         .unwrap();
     assert_eq!(tried(&app, 27, "ada@example.com", "another staple of a horse", "").await.0, 303);
     let log = app.portal.records.entries(0, 1_000).await.unwrap();
-    let count = |action: &str| log.iter().filter(|e| e.event.action == action).count();
-    assert_eq!((count("sign_in.refused"), count("sign_in.wrong_tries_over")), (180, 1));
-    assert!(count("sign_in.closed") >= 6);
+    let count = |action: AuditAction| log.iter().filter(|e| e.event.action == action).count();
+    assert_eq!(
+        (count(AuditAction::SignInRefused), count(AuditAction::SignInWrongTriesOver)),
+        (180, 1)
+    );
+    assert!(count(AuditAction::SignInClosed) >= 6);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Single sign-on against a provider of our own on loopback, honest and misbehaving.
 
+use nightdrop::domain::audit::AuditAction;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -216,7 +217,7 @@ impl Asked {
 async fn codes_of(app: &TestApp) -> Vec<String> {
     let log = app.portal.records.entries(0, 10_000).await.unwrap();
     log.into_iter()
-        .filter(|e| e.event.action == "sign_in.sso_refused")
+        .filter(|e| e.event.action == AuditAction::SignInSsoRefused)
         .map(|e| e.event.detail[0].1.clone())
         .collect()
 }

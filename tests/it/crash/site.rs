@@ -1,6 +1,7 @@
 //! The provider and the folder that outlive every crash, and the child process that does not.
 
 use super::*;
+use nightdrop::domain::audit::AuditAction;
 
 pub(super) struct Site {
     pub(super) folder: Folder,
@@ -168,7 +169,7 @@ impl Site {
             }
         }
         let (entries, receipts) = crate::audit::verified(records).await;
-        let purged = entries.iter().filter(|e| e.event.action == "document.purged").count();
+        let purged = entries.iter().filter(|e| e.event.action == AuditAction::DocumentPurged).count();
         assert_eq!(purged, receipts.len(), "a receipt for each purge");
         purged
     }

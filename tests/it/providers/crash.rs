@@ -17,6 +17,7 @@ use nightdrop::app::{self, App, KeyProtection};
 use nightdrop::config::Config;
 use nightdrop::crypto::envelope::Suite;
 use nightdrop::domain::agent::Actor;
+use nightdrop::domain::audit::AuditAction;
 use nightdrop::domain::document::PartName;
 use nightdrop::domain::id::RequestId;
 use nightdrop::domain::request::RequestState;
@@ -390,7 +391,7 @@ impl Site {
         assert!(portal.blobs.documents().await.unwrap().is_empty());
         assert!(portal.erasure.live().unwrap().is_empty());
         let (entries, receipts) = crate::audit::verified(&portal.records).await;
-        let purged = entries.iter().filter(|e| e.event.action == "document.purged").count();
+        let purged = entries.iter().filter(|e| e.event.action == AuditAction::DocumentPurged).count();
         assert_eq!(purged, receipts.len(), "a receipt for each purge");
     }
 }

@@ -2,7 +2,6 @@
 
 use maud::{Markup, html};
 
-use super::actions::action_words;
 use super::frame::{self, Place};
 use super::{Field, Input, when};
 use crate::domain::agent::Agent;
@@ -41,7 +40,7 @@ pub fn page(agent: &Agent, found: &Found, search: &Search, names: &Names, newest
                     tr {
                         td data-label="No." { (entry.sequence) }
                         td data-label="When" { (when(event.at)) }
-                        td data-label="What" { (action_words(&event.action)) }
+                        td data-label="What" { (event.action.label()) }
                         td data-label="Who" { (names.of_actor(&event.actor.to_string())) }
                         td.mono data-label="Request" { @if let Some(id) = event.request { @if links { a href={ "/requests/" (id) } { (short(&id.to_string())) } } @else { (short(&id.to_string())) } } }
                         td.quiet data-label="Detail" { @for (n, (name, value)) in event.detail.iter().enumerate() { @if n > 0 { " · " } (name) " " (value) } }

@@ -3,7 +3,6 @@
 use maud::{Markup, html};
 use time::OffsetDateTime;
 
-use super::actions::action_words;
 use super::frame::{self, Place};
 use super::{Field, Input, Notice, ago, chip, notice, refusal, size_words, state_words, when};
 use crate::domain::agent::{Agent, Role};
@@ -304,7 +303,7 @@ fn timeline(shown: &Shown<'_>) -> Markup {
             @for moment in shown.whole.timeline.iter().flatten() {
                 li {
                     (time_of(&moment.at))
-                    " " strong { (action_words(&moment.action)) }
+                    " " strong { (moment.action.label()) }
                     " " span.quiet { (shown.names.of_actor(&moment.actor)) @for (name, value) in &moment.detail { " · " (name) " " (value) } }
                 }
             }
