@@ -36,13 +36,14 @@ use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
 use crate::worker::{self, Worker};
 use crate::workflow::delivery::scan::Scanner;
-use crate::workflow::in_flight::InFlight;
-use crate::workflow::lanes::Lanes;
+use crate::workflow::intake::discard;
+use crate::workflow::intake::in_flight::InFlight;
+use crate::workflow::intake::part_lock::PartLocks;
 use crate::workflow::outgoing::{self, Outgoing};
 use crate::workflow::pool::BoundedPool;
 use crate::workflow::seal;
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
-use crate::workflow::{Counters, Policy, Portal, cleanup, delivery, sign_in, sweep};
+use crate::workflow::{Counters, Policy, Portal, delivery, sign_in, sweep};
 
 pub use data_folder::create;
 use data_folder::{load_secrets, open_documents, open_slots, open_store, refuse_memory};
@@ -139,8 +140,8 @@ impl App {
             catalogue: config.catalogue.clone(),
             policy: policy(&config),
             in_flight: InFlight::default(),
-            cleanup: cleanup::Cleanup::default(),
-            lanes: Lanes::default(),
+            cleanup: discard::Cleanup::default(),
+            part_locks: PartLocks::default(),
             hashing: BoundedPool::new(hashing),
             checking: BoundedPool::new(hashing),
             unlocking: BoundedPool::new(1),

@@ -3,6 +3,8 @@
 //! A [`request::DocumentRequest`] is one aggregate: its link, what was dropped, its delivery and its
 //! purge. [`transition`] is the only way to change one, and every change names the audit event it leaves.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 pub mod account;
 pub mod agent;
 pub mod audit;

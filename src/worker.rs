@@ -8,7 +8,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::storage::StorageError;
-use crate::workflow::{Portal, WorkflowError, cleanup, delivery, outgoing, purge, sweep};
+use crate::workflow::intake::discard;
+use crate::workflow::{Portal, WorkflowError, delivery, outgoing, purge, sweep};
 
 /// Requests worked on at once: a slow provider must not hold up the others.
 const HANDS: usize = 8;
@@ -32,7 +33,7 @@ pub enum Step {
 
 /// Destroys what was given up, if there is anything; else takes the request that has been due longest and does its next step.
 pub async fn step(portal: &Arc<Portal>) -> Result<Step, WorkflowError> {
-    if cleanup::step(portal).await? {
+    if discard::step(portal).await? {
         return Ok(Step::Done);
     }
     deliver(portal).await
@@ -41,7 +42,7 @@ pub async fn step(portal: &Arc<Portal>) -> Result<Step, WorkflowError> {
 /// Destroys what was given up until nothing of it is due. What fails is told in the log and tried again by the worker.
 pub async fn clean(portal: &Portal) {
     loop {
-        match cleanup::step(portal).await {
+        match discard::step(portal).await {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {
@@ -120,14 +121,14 @@ async fn hand(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<boo
 async fn cleaner(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
     while !*stopped.borrow() {
         let turn = portal.clone();
-        let done = tokio::spawn(async move { cleanup::step(&turn).await }).await;
+        let done = tokio::spawn(async move { discard::step(&turn).await }).await;
         let pause = match done.unwrap_or_else(|panic| Err(WorkflowError::Internal(panic.to_string()))) {
             Ok(true) => {
                 // Perhaps there is more: another one may look while this one destroys.
-                portal.cleanup.bell.notify_one();
+                portal.cleanup.due.notify_one();
                 continue;
             }
-            Ok(false) => until(&portal, cleanup::next(&portal).await),
+            Ok(false) => until(&portal, discard::next(&portal).await),
             Err(error) => {
                 tracing::warn!(%error, "uploads that were given up are not destroyed yet; this is tried again");
                 AFTER_ERROR
@@ -135,7 +136,7 @@ async fn cleaner(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = portal.cleanup.bell.notified() => {}
+            () = portal.cleanup.due.notified() => {}
             _ = stopped.changed() => {}
         }
     }

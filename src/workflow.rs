@@ -4,26 +4,21 @@
 
 pub mod callback;
 pub mod catalogue;
-pub mod cleanup;
 pub mod delivery;
 
 pub mod hosted;
-pub mod in_flight;
+pub mod intake;
 pub mod issue;
-pub mod lanes;
 pub mod manual_download;
 pub mod message;
 pub mod outgoing;
 
 pub mod pool;
 pub mod purge;
-pub mod receive;
 pub mod refusals;
-pub mod resume;
 
 pub mod seal;
 pub mod sign_in;
-pub mod slot;
 pub mod sweep;
 pub mod terms;
 pub mod trusted;
@@ -50,7 +45,7 @@ use crate::domain::id::RequestId;
 use crate::domain::transition::Refusal;
 use crate::storage::{BlobStore, Records, StorageError};
 use catalogue::Catalogue;
-use in_flight::InFlight;
+use intake::in_flight::InFlight;
 
 /// Everything a workflow needs, put together once at start.
 pub struct Portal {
@@ -65,9 +60,9 @@ pub struct Portal {
     pub policy: Policy,
     /// Whose chunks are being written: the sweep leaves them alone, and whoever destroys them ends their writers first.
     pub in_flight: InFlight,
-    pub cleanup: cleanup::Cleanup,
+    pub cleanup: intake::discard::Cleanup,
     /// Who writes which part now.
-    pub lanes: lanes::Lanes,
+    pub part_locks: intake::part_lock::PartLocks,
     pub passwords: Arc<Passwords>,
     pub throttle: sign_in::Throttle,
     /// Argon2 jobs of the staff door.

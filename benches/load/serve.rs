@@ -18,8 +18,8 @@ use nightdrop::crypto::random;
 use nightdrop::domain::agent::Actor;
 use nightdrop::domain::document::{ApplicantRef, DocumentKind, ProviderName, SlotRef};
 use nightdrop::domain::id::{DocumentId, RequestId};
-use nightdrop::domain::request::Receiving;
-use nightdrop::domain::transition::Transition;
+use nightdrop::domain::request::StagedPart;
+use nightdrop::domain::transition::{EndOf, IntakeStep, Transition};
 use nightdrop::sandbox::{self, Sandbox};
 use nightdrop::storage::clock::Source;
 use nightdrop::storage::{BlobStore, Filter};
@@ -312,23 +312,25 @@ impl TestApp {
                 "claim" => {
                     let id = self.issued[(n * 7919) % self.issued.len()];
                     let document = DocumentId::new(random::array().unwrap(), records.now());
-                    let receiving = Receiving {
+                    let slot = SlotRef { index: 0, generation: 1 };
+                    let started_at = records.now();
+                    let begin = IntakeStep::BeginUpload {
                         document,
-                        slot: SlotRef { index: 0, generation: 1 },
-                        started_at: records.now(),
-                        how: nightdrop::domain::request::How::Stream,
+                        slot,
+                        started_at,
+                        staged: StagedPart {
+                            part: nightdrop::domain::document::PartName::parse("front").unwrap(),
+                            length: 1,
+                            offset: 0,
+                            state: Vec::new(),
+                        },
+                        generation: 1,
                     };
-                    records
-                        .transition(id, Transition::BeginReceive { receiving, generation: 1 })
-                        .await
-                        .unwrap();
+                    records.transition(id, Transition::Intake(begin)).await.unwrap();
                     times.push(start.elapsed());
-                    let give_up = Transition::GiveUpReceive {
-                        document,
-                        slot: SlotRef { index: 0, generation: 1 },
-                        started_at: records.now(),
-                    };
-                    records.transition(id, give_up).await.unwrap();
+                    let end = EndOf::Withdrawn;
+                    let end = Transition::Intake(IntakeStep::End { document, end });
+                    records.transition(id, end).await.unwrap();
                     worker::clean(&self.portal).await;
                     continue;
                 }

@@ -27,7 +27,7 @@ use crate::domain::agent::{Actor, ApiKey};
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::delivery::{PassedOn, Phase};
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
-use crate::domain::transition::Transition;
+use crate::domain::transition::{AgentAction, EndOf, IntakeStep, Transition};
 use crate::storage::clock::{Source, to_ms};
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
@@ -468,9 +468,9 @@ impl Recovery {
                     // What a lost part of the store said of it is not known.
                     _ => self.losses.doubt.then_some(PassedOn::Unknown),
                 };
-                let lose = Transition::Lose {
+                let lose = Transition::Agent {
                     by: Actor::Operator,
-                    passed_on,
+                    action: AgentAction::Lose { passed_on },
                 };
                 if gone { vec![lose] } else { Vec::new() }
             })
@@ -480,7 +480,10 @@ impl Recovery {
             .change_all(&[RequestState::Awaiting, RequestState::Receiving], |request| {
                 let open = matches!(request.stage, Stage::Open { .. }) && request.link.revoked_at.is_none();
                 if withdraws && open {
-                    vec![Transition::Revoke { by: Actor::Operator }]
+                    vec![Transition::Agent {
+                        by: Actor::Operator,
+                        action: AgentAction::Revoke,
+                    }]
                 } else {
                     Vec::new()
                 }
@@ -488,8 +491,9 @@ impl Recovery {
             .map_err(broken)?;
         store
             .change_all(&[RequestState::Receiving, RequestState::Expired], |request| {
-                let ends = |document| Transition::EndReceive { document, idle: false };
-                request.receivings.iter().map(|r| ends(r.document)).collect()
+                let end = EndOf::Withdrawn;
+                let ends = |document| Transition::Intake(IntakeStep::End { document, end });
+                request.intakes.iter().map(|r| ends(r.document)).collect()
             })
             .map_err(broken)?;
         Ok(())

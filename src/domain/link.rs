@@ -8,8 +8,6 @@ use super::token::HashedToken;
 pub const PASSCODE_TRIES: u8 = 5;
 /// An upload that began before the link's expiry may still be committed for this long.
 pub const COMMIT_GRACE: Duration = Duration::minutes(15);
-/// Streams that may run at once on one link: a stuck connection must not block the retry.
-pub const MAX_STREAMS: usize = 2;
 /// Parts received through one link that have an entry each in the audit log; of more, only every doubling has. Whoever holds a link can send a part and take
 /// it back as often as there is time: the log keeps its meaning, and does not grow with it.
 pub const PART_ENTRIES: u32 = 8;

@@ -39,8 +39,8 @@ pub struct DocumentRequest {
     pub link: UploadLink,
     /// MAC over [`DocumentRequest::terms`]: a writer of the store alone cannot widen, extend or redirect a request.
     pub terms_mac: [u8; 32],
-    /// What is on its way in: streams that run now (at most [`super::link::MAX_STREAMS`]), and what waits between two connections.
-    pub receivings: Vec<Receiving>,
+    /// What is on its way in and durable, or to be destroyed.
+    pub intakes: Vec<Intake>,
     pub stage: Stage,
     pub lease: Option<Lease>,
     /// Grows with every lease; a worker whose fence is not the current one has lost its work.
@@ -53,27 +53,24 @@ pub struct DocumentRequest {
 
 /// Something on its way in, with an erasure secret and chunks of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receiving {
+pub struct Intake {
     pub document: DocumentId,
     pub slot: SlotRef,
     pub started_at: OffsetDateTime,
-    pub how: How,
+    pub kind: IntakeKind,
 }
 
-/// How long it lives, and what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum How {
-    /// A form: it lives and dies with its connection.
-    Stream,
-    /// The finished parts of a submission that came in several uploads; sealed like any received document, and not complete yet.
-    Parts {
+pub enum IntakeKind {
+    /// The finished parts of a document that is not complete yet, sealed like any received one.
+    Partial {
         finished: Vec<FinishedPart>,
         touched_at: OffsetDateTime,
     },
     /// One part that goes on over several connections, as it came.
-    Staged { staged: StagedPart, touched_at: OffsetDateTime },
-    /// Given up: to be destroyed, secret first, and then forgotten.
-    Ending,
+    Resumable { staged: StagedPart, touched_at: OffsetDateTime },
+    /// To be destroyed, secret first, and then forgotten.
+    Discarding,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,25 +91,41 @@ pub struct StagedPart {
     pub state: Vec<u8>,
 }
 
-impl Receiving {
+impl Intake {
     pub fn staged(&self) -> Option<&StagedPart> {
-        match &self.how {
-            How::Staged { staged, .. } => Some(staged),
-            _ => None,
+        match &self.kind {
+            IntakeKind::Resumable { staged, .. } => Some(staged),
+            IntakeKind::Partial { .. } | IntakeKind::Discarding => None,
+        }
+    }
+
+    pub(super) fn staged_mut(&mut self) -> Option<&mut StagedPart> {
+        match &mut self.kind {
+            IntakeKind::Resumable { staged, .. } => Some(staged),
+            IntakeKind::Partial { .. } | IntakeKind::Discarding => None,
         }
     }
 
     pub fn finished(&self) -> &[FinishedPart] {
-        match &self.how {
-            How::Parts { finished, .. } => finished,
-            _ => &[],
+        match &self.kind {
+            IntakeKind::Partial { finished, .. } => finished,
+            IntakeKind::Resumable { .. } | IntakeKind::Discarding => &[],
+        }
+    }
+
+    /// `None` when it holds no finished parts and never will.
+    pub(super) fn finished_mut(&mut self) -> Option<&mut Vec<FinishedPart>> {
+        match &mut self.kind {
+            IntakeKind::Partial { finished, .. } => Some(finished),
+            IntakeKind::Resumable { .. } | IntakeKind::Discarding => None,
         }
     }
 
     /// Notes that something of the submission came.
     pub(super) fn touch(&mut self, now: OffsetDateTime) {
-        if let How::Parts { touched_at, .. } | How::Staged { touched_at, .. } = &mut self.how {
-            *touched_at = now;
+        match &mut self.kind {
+            IntakeKind::Partial { touched_at, .. } | IntakeKind::Resumable { touched_at, .. } => *touched_at = now,
+            IntakeKind::Discarding => {}
         }
     }
 }
@@ -244,7 +257,7 @@ impl DocumentRequest {
             Stage::Purging { cause, .. } => match cause {
                 PurgeCause::Confirmed => RequestState::Confirmed,
                 PurgeCause::Rejected(_) => RequestState::Rejected,
-                _ => RequestState::Purging,
+                PurgeCause::Deadline | PurgeCause::Agent | PurgeCause::Lost | PurgeCause::Infected => RequestState::Purging,
             },
             Stage::Purged => RequestState::Purged,
         }
@@ -265,13 +278,13 @@ impl DocumentRequest {
             Stage::Open { .. } if self.is_receiving() => RequestState::Receiving,
             Stage::Open { expiry_noted: true } => RequestState::Expired,
             Stage::Open { .. } => RequestState::Awaiting,
-            _ => self.state(self.created_at),
+            Stage::Held { .. } | Stage::Purging { .. } | Stage::Purged => self.state(self.created_at),
         }
     }
 
     /// When something on its way in must be looked at by whoever destroys; `None` when nothing ends by time.
     pub fn cleanup_at(&self) -> Option<OffsetDateTime> {
-        let end = self.receivings.iter().filter_map(|r| self.ends_at(r)).min()?;
+        let end = self.intakes.iter().map(|r| self.ends_at(r)).min()?;
         Some(self.cleanup.until.unwrap_or(end))
     }
 
@@ -286,7 +299,7 @@ impl DocumentRequest {
                     return Some(self.link.expires_at);
                 }
                 let forget = self.link.expires_at + self.forget_after;
-                self.receivings.is_empty().then_some(forget)
+                self.intakes.is_empty().then_some(forget)
             }
             Stage::Held {
                 document,
@@ -298,44 +311,38 @@ impl DocumentRequest {
                 Some(delivery.phase.step_at().map_or(end, |step| step.min(end)))
             }
             Stage::Purging { since, .. } => Some(*since),
-            Stage::Purged if !self.receivings.is_empty() => None,
+            Stage::Purged if !self.intakes.is_empty() => None,
             Stage::Purged => self.tombstones.last().map(|t| t.purged_at + self.forget_after),
         }
     }
 
     fn is_receiving(&self) -> bool {
-        self.receivings.iter().any(|r| r.how != How::Ending)
+        self.intakes.iter().any(|r| r.kind != IntakeKind::Discarding)
     }
 
-    /// When something on its way in must be destroyed if nothing more comes. `None`: with its connection.
-    pub fn ends_at(&self, receiving: &Receiving) -> Option<OffsetDateTime> {
-        match &receiving.how {
-            How::Stream => None,
-            How::Ending => Some(receiving.started_at),
-            How::Parts { touched_at, .. } | How::Staged { touched_at, .. } => {
-                Some((*touched_at + RESUME_WITHIN).min(self.link.expires_at + COMMIT_GRACE))
+    /// When something on its way in must be destroyed if nothing more comes.
+    pub fn ends_at(&self, intake: &Intake) -> OffsetDateTime {
+        match &intake.kind {
+            IntakeKind::Discarding => intake.started_at,
+            IntakeKind::Partial { touched_at, .. } | IntakeKind::Resumable { touched_at, .. } => {
+                (*touched_at + RESUME_WITHIN).min(self.link.expires_at + COMMIT_GRACE)
             }
         }
     }
 
-    /// Forms that run now.
-    pub fn streams(&self) -> usize {
-        self.receivings.iter().filter(|r| r.how == How::Stream).count()
-    }
-
-    /// The submission that holds finished parts, if there is one.
-    pub fn standing(&self) -> Option<&Receiving> {
-        self.receivings.iter().find(|r| matches!(r.how, How::Parts { .. }))
+    /// The document that holds finished parts and is not complete, if there is one.
+    pub fn partial(&self) -> Option<&Intake> {
+        self.intakes.iter().find(|r| matches!(r.kind, IntakeKind::Partial { .. }))
     }
 
     /// The finished part of this name, while the drop is not complete.
     pub fn finished(&self, part: &PartName) -> Option<&FinishedPart> {
-        self.standing()?.finished().iter().find(|f| f.part.name == *part)
+        self.partial()?.finished().iter().find(|f| f.part.name == *part)
     }
 
     /// The unfinished upload of this part.
-    pub fn staging(&self, part: &PartName) -> Option<(&Receiving, &StagedPart)> {
-        self.receivings
+    pub fn staging(&self, part: &PartName) -> Option<(&Intake, &StagedPart)> {
+        self.intakes
             .iter()
             .filter_map(|r| Some((r, r.staged()?)))
             .find(|(_, staged)| staged.part == *part)
@@ -343,13 +350,13 @@ impl DocumentRequest {
 
     /// Whether the row itself is past its time, whoever holds its lease. Not while it owns something that is still to be destroyed.
     pub fn must_forget(&self, now: OffsetDateTime) -> bool {
-        if !self.receivings.is_empty() {
+        if !self.intakes.is_empty() {
             return false;
         }
         match &self.stage {
             Stage::Open { expiry_noted: true } => now >= self.link.expires_at + self.forget_after,
             Stage::Purged => self.tombstones.last().is_none_or(|t| now >= t.purged_at + self.forget_after),
-            _ => false,
+            Stage::Open { .. } | Stage::Held { .. } | Stage::Purging { .. } => false,
         }
     }
 
@@ -361,7 +368,7 @@ impl DocumentRequest {
     pub fn held(&self) -> Option<(&Document, &Delivery)> {
         match &self.stage {
             Stage::Held { document, delivery, .. } => Some((document, delivery)),
-            _ => None,
+            Stage::Open { .. } | Stage::Purging { .. } | Stage::Purged => None,
         }
     }
 
@@ -377,7 +384,7 @@ impl DocumentRequest {
     pub fn document(&self) -> Option<&Document> {
         match &self.stage {
             Stage::Held { document, .. } | Stage::Purging { document, .. } => Some(document),
-            _ => None,
+            Stage::Open { .. } | Stage::Purged => None,
         }
     }
 
@@ -434,6 +441,6 @@ impl DocumentRequest {
 fn deadline(document: &Document, delivery: &Delivery) -> OffsetDateTime {
     match delivery.phase {
         Phase::Sending { .. } | Phase::Uncertain { .. } => document.purge_at + SENDING_GRACE,
-        _ => document.purge_at,
+        Phase::Pending { .. } | Phase::AwaitingConfirmation { .. } | Phase::NeedsAttention { .. } => document.purge_at,
     }
 }

@@ -123,7 +123,10 @@ impl Problem {
 
     /// No erasure slot or no space is free.
     pub fn no_room() -> Self {
-        Self::full("There is no room for more documents at the moment. Nothing was stored: try again later.").after(300)
+        Self::full(
+            "There is no room for more documents at the moment. Files that had not arrived completely were not kept: try again later.",
+        )
+        .after(300)
     }
 
     pub fn code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
@@ -205,7 +208,7 @@ impl From<WorkflowError> for Problem {
             WorkflowError::Storage(error) => error.into(),
             WorkflowError::Random => {
                 tracing::error!("the operating system gives no random bytes");
-                Self::unavailable("The portal cannot work safely at the moment. Nothing was stored; try again in a minute.").after(60)
+                Self::unavailable("The portal cannot work safely at the moment. Try again in a minute.").after(60)
             }
             WorkflowError::VaultLocked => Self::unavailable("The vault is locked. An admin can unlock it.").code("vault.locked"),
             WorkflowError::Busy => Self::unavailable("Too much at once. Try again in a few seconds.").after(5),
@@ -258,7 +261,6 @@ impl From<Refusal> for Problem {
             Refusal::LinkRevoked => Self::gone("This link was withdrawn. Ask for a new one.").code("link.revoked"),
             Refusal::LinkLocked => Self::link_locked("Too many wrong passcodes. Ask for a fresh code."),
             Refusal::AlreadyReceived => Self::already_received("The document was already received through this link."),
-            Refusal::TooManyStreams => Self::too_many("Two uploads already run on this link. Wait for one to end.").after(5),
             Refusal::Superseded => Self::conflict("This upload was given up. Start it again.").code("upload.superseded"),
             Refusal::Incomplete => Self::invalid("A part of the document is missing.").code("upload.incomplete"),
             Refusal::WrongState(state) => Self::conflict(format!("This is not possible while the request is {}.", state.as_str())),

@@ -9,7 +9,7 @@ use crate::domain::document::PartSpec;
 use crate::domain::request::DocumentRequest;
 use crate::inspect::Refusal;
 use crate::words::Words;
-use crate::workflow::receive::{ReceiveError, Submission};
+use crate::workflow::intake::{IntakeError, Submission};
 
 use super::body::{BodyError, Fault, ThrottledBody};
 use super::error::Problem;
@@ -89,18 +89,20 @@ pub struct ErrorContext<'a> {
 /// Why, and at which part.
 pub type Failed = (Problem, Option<String>);
 
-/// Field by field, socket to sealed chunk. On every failure the submission is given up before this returns.
+/// Field by field, from the socket to encrypted chunks. On a failure every part that was complete before it is kept, and whatever was not is given up before
+/// this returns.
 pub async fn receive(mut submission: Submission, form: &mut Form, context: &ErrorContext<'_>) -> Result<DocumentRequest, Failed> {
     match receive_fields(&mut submission, form, context).await {
-        Ok(()) => submission.commit().await.map_err(|e| map_error(e, context)),
+        Ok(()) => submission.received().map_err(|e| map_error(e, context)),
         Err(failed) => {
-            submission.abandon().await;
+            submission.discard().await;
             Err(failed)
         }
     }
 }
 
 async fn receive_fields(submission: &mut Submission, form: &mut Form, context: &ErrorContext<'_>) -> Result<(), Failed> {
+    let mut sent = Vec::new();
     let mut fields = 0;
     while let Some(field) = form.next().await {
         let mut field = field.map_err(|e| broken(&e, context))?;
@@ -108,20 +110,26 @@ async fn receive_fields(submission: &mut Submission, form: &mut Form, context: &
         if fields > FIELDS_MAX {
             return Err((Problem::malformed("The form has too many fields."), None));
         }
-        receive_field(submission, &mut field, context).await?;
+        sent.extend(receive_field(submission, &mut field, &sent, context).await?);
     }
     match submission.missing().first() {
         None => Ok(()),
         Some(part) => Err((
             Problem::invalid("Choose a file here.")
                 .code("file.missing")
-                .field(part.clone(), "needs a file"),
-            Some(part.clone()),
+                .field(part.to_string(), "needs a file"),
+            Some(part.to_string()),
         )),
     }
 }
 
-async fn receive_field(submission: &mut Submission, field: &mut Field, context: &ErrorContext<'_>) -> Result<(), Failed> {
+/// Returns the part that was stored; `None` for an input that was left empty.
+async fn receive_field(
+    submission: &mut Submission,
+    field: &mut Field,
+    sent: &[String],
+    context: &ErrorContext<'_>,
+) -> Result<Option<String>, Failed> {
     let (name, file_name) = match field.content_disposition() {
         Some(disposition) if !is_plain(disposition) => {
             return Err((
@@ -154,35 +162,36 @@ async fn receive_field(submission: &mut Submission, field: &mut Field, context: 
             first = next_piece(field, context).await?;
         }
         if first.is_none() {
-            return Ok(());
+            return Ok(None);
         }
     }
-    let known = submission.request().parts.iter().any(|p| p.name.as_str() == name);
-    let Some(spec) = submission.expects(&name) else {
-        return Err(match known {
-            true => (
-                Problem::malformed("Two files were chosen for the same side. Send one.")
-                    .code("file.twice")
-                    .field(name.clone(), "was sent twice"),
-                Some(name),
-            ),
-            false => (Problem::malformed("The form has a field that was not asked for."), None),
-        });
+    let Some(spec) = submission.spec(&name) else {
+        return Err((Problem::malformed("The form has a field that was not asked for."), None));
     };
+    if sent.contains(&name) {
+        let problem = Problem::malformed("Two files were chosen for the same side. Send one.").code("file.twice");
+        return Err((problem.field(name.clone(), "was sent twice"), Some(name)));
+    }
+    // With what was here before, the document is complete already: what comes behind it is read and not kept.
+    if submission.request().document().is_some() {
+        while next_piece(field, context).await?.is_some() {}
+        return Ok(Some(name));
+    }
     let max = spec.max_bytes;
-    let mut part = submission.part(spec, &file_name, &declared).map_err(|e| map_error(e, context))?;
+    let mut part = submission.part(spec, &file_name, &declared);
     while let Some(piece) = first {
         part.push(&piece).await.map_err(|e| map_error(e, context))?;
         first = match next_piece(field, context).await {
             // The parser reads ahead: the whole form can be too large before this file is. It is the one that makes it so.
             Err(_) if context.body_error.fault() == Some(Fault::TooLarge) => {
                 let refusal = Refusal::TooBig { max };
-                return Err(map_error(ReceiveError::File { part: name, refusal }, context));
+                return Err(map_error(IntakeError::File { part: name, refusal }, context));
             }
             next => next?,
         };
     }
-    part.finish().await.map_err(|e| map_error(e, context))
+    part.finish().await.map_err(|e| map_error(e, context))?;
+    Ok(Some(name))
 }
 
 /// One name and one file name at most: two readers of two names would see two files. (`filename*` beside `filename` is such a second one; RFC 7578, section 4.2.)
@@ -200,34 +209,40 @@ fn broken(error: &MultipartError, context: &ErrorContext<'_>) -> Failed {
     let problem = match context.body_error.fault() {
         Some(Fault::TooLarge) => Problem::too_large(pages::told::form_too_big(context.words)),
         Some(Fault::TooSlow) => Problem::slow(
-            "The connection became too slow and the upload was given up. Nothing was stored: try again, nearer to the router or by Wi-Fi.",
+            "The connection became too slow and the upload was given up. Files that had not arrived completely were not kept: try again, nearer to the router or by Wi-Fi.",
         ),
-        Some(Fault::CutOff) => Problem::malformed("The connection broke off. Nothing was stored: try again.").code("upload.cut_off"),
+        Some(Fault::CutOff) => {
+            Problem::malformed("The connection broke off. Files that had not arrived completely were not kept: try again.")
+                .code("upload.cut_off")
+        }
         None => {
             tracing::debug!(%error, "an unreadable form");
-            Problem::malformed("The form could not be read. Nothing was stored: try again.")
+            Problem::malformed("The form could not be read. Files that had not arrived completely were not kept: try again.")
         }
     };
     (problem, None)
 }
 
 /// A failure of the workflow in the words of whoever sends.
-pub fn map_error(error: ReceiveError, context: &ErrorContext<'_>) -> Failed {
+pub fn map_error(error: IntakeError, context: &ErrorContext<'_>) -> Failed {
     match error {
-        ReceiveError::File { part, refusal } => {
+        IntakeError::File { part, refusal } => {
             let accepted = context.parts.iter().find(|p| p.name.as_str() == part);
             let words = pages::refusal_words(context.words, &refusal, accepted.map_or(&[], |p| &p.accepted));
             (Problem::file(refusal.code(), words.clone()).field(part.clone(), words), Some(part))
         }
-        ReceiveError::Workflow(error) => (error.into(), None),
-        ReceiveError::Full => (Problem::no_room(), None),
-        ReceiveError::CutOff => match context.body_error.fault() {
+        IntakeError::Workflow(error) => (error.into(), None),
+        IntakeError::Full => (Problem::no_room(), None),
+        IntakeError::CutOff => match context.body_error.fault() {
             Some(Fault::TooSlow) => (
-                Problem::slow("The connection became too slow and the upload was given up. Nothing was stored: try again."),
+                Problem::slow(
+                    "The connection became too slow and the upload was given up. Files that had not arrived completely were not kept: try again.",
+                ),
                 None,
             ),
             _ => (
-                Problem::malformed("The connection broke off. Nothing was stored: try again.").code("upload.cut_off"),
+                Problem::malformed("The connection broke off. Files that had not arrived completely were not kept: try again.")
+                    .code("upload.cut_off"),
                 None,
             ),
         },

@@ -30,9 +30,9 @@ use crate::domain::id::DocumentId;
 use crate::domain::link::RESUME_WITHIN;
 use crate::domain::transition::Refusal;
 use crate::words::{self, Words};
-use crate::workflow::lanes::Device;
-use crate::workflow::receive::{OpenedLink, ReceiveError, receipt_mark};
-use crate::workflow::resume::{self, Announced, Progress, ResumeError, Upload};
+use crate::workflow::intake::part_lock::Device;
+use crate::workflow::intake::resumable::{self, Announced, Progress, ResumeError, Upload};
+use crate::workflow::intake::{DeadLink, IntakeError, OpenedLink, receipt_mark};
 use crate::workflow::{Portal, WorkflowError};
 
 use super::body::{self, BodyError, Fault, ThrottledBody};
@@ -179,7 +179,7 @@ impl Call<'_> {
             guard::require_same_origin(self.request, self.state, false).await?;
         }
         let Some(visit) = &self.visit else {
-            return Err(dead(self.state, self.request, crate::workflow::receive::DeadLink::Unknown).into());
+            return Err(dead(self.state, self.request, DeadLink::Unknown).into());
         };
         let link = match visit.entry().await.map_err(Failed::of)? {
             Entry::Open(link) => *link,
@@ -244,7 +244,7 @@ impl Call<'_> {
     }
 
     async fn stand(&self, (link, part): &(OpenedLink, PartSpec)) -> Result<HttpResponse, Failed> {
-        let standing = resume::standing(self.portal(), &link.request, part).await.map_err(Failed::of)?;
+        let standing = resumable::standing(self.portal(), &link.request, part).await.map_err(Failed::of)?;
         let standing = standing.filter(|s| self.is_wanted(s.upload)).ok_or_else(none)?;
         Ok(HttpResponse::Ok()
             .insert_header(("Upload-Offset", standing.offset.to_string()))
@@ -275,7 +275,7 @@ impl Call<'_> {
             declared: &metadata.file_type,
             device: self.device(),
         };
-        let created = resume::create(self.portal(), &link, &token, &part, &announced).await;
+        let created = resumable::create(self.portal(), &link, &token, &part, &announced).await;
         let upload = match created {
             Ok(upload) => upload,
             Err(error) => return Err(self.failed(error).await),
@@ -324,11 +324,11 @@ impl Call<'_> {
     }
 
     async fn remove(&self, (link, part): &(OpenedLink, PartSpec)) -> Result<HttpResponse, Failed> {
-        let upload = link.request.staging(&part.name).map(|(receiving, _)| receiving.document);
+        let upload = link.request.staging(&part.name).map(|(intake, _)| intake.document);
         if !self.is_wanted(upload) {
             return Err(none());
         }
-        match resume::remove(self.portal(), &link.request, part).await {
+        match resumable::remove(self.portal(), &link.request, part).await {
             Ok(true) => Ok(HttpResponse::NoContent().finish()),
             Ok(false) => Err(none()),
             Err(error) => Err(self.failed(error).await),
@@ -456,8 +456,8 @@ impl Call<'_> {
                 },
                 None => none(),
             },
-            ResumeError::Receive(ReceiveError::Workflow(WorkflowError::Refused(refusal))) => gone(refusal).into(),
-            ResumeError::Receive(error) => {
+            ResumeError::Intake(IntakeError::Workflow(WorkflowError::Refused(refusal))) => gone(refusal).into(),
+            ResumeError::Intake(error) => {
                 let context = ErrorContext {
                     body_error: &self.body_error,
                     words: self.words(),

@@ -21,7 +21,8 @@ use crate::domain::token::PlainToken;
 use crate::domain::transition::Refusal;
 use crate::words::negotiate::choose;
 use crate::words::{self, Words};
-use crate::workflow::receive::{self, DeadLink, OpenedLink, Submission, Tried};
+use crate::workflow::intake::passcode::{PasscodeTry, try_passcode};
+use crate::workflow::intake::{DeadLink, OpenedLink, Source, Submission, link, receipt_mark};
 use crate::workflow::{Portal, WorkflowError};
 
 use super::body::{self, ThrottledBody};
@@ -95,7 +96,7 @@ impl<'a> Visit<'a> {
     }
 
     pub(super) async fn entry(&self) -> Result<Entry, WorkflowError> {
-        let link = match receive::look_up(self.portal(), &self.token).await? {
+        let link = match link::look_up(self.portal(), &self.token).await? {
             Err(dead) => return Ok(Entry::Dead(dead)),
             Ok(link) => link,
         };
@@ -152,7 +153,7 @@ impl<'a> Visit<'a> {
             Some(document) => document.receiver,
             None => done.tombstones.last().and_then(|stone| stone.receiver),
         };
-        known.is_some() && known == self.cookie("r").map(|c| receive::receipt_mark(&c))
+        known.is_some() && known == self.cookie("r").map(|c| receipt_mark(&c))
     }
 
     pub(super) fn context(&self) -> PageContext<'a> {
@@ -338,8 +339,8 @@ async fn enter_passcode(state: web::Data<AppState>, request: HttpRequest, token:
             return visit.answer_problem(said, Some(page));
         }
     };
-    match receive::try_passcode(&state.portal, &link.request, &code).await {
-        Ok(Tried::Right) => {
+    match try_passcode(&state.portal, &link.request, &code).await {
+        Ok(PasscodeTry::Right) => {
             let until = (link.now + PASSCODE_SESSION).unix_timestamp();
             let cookie = visit.make_cookie("p", visit.passcode_session(&link, until), PASSCODE_SESSION);
             let mut response = visit.see_other();
@@ -348,7 +349,7 @@ async fn enter_passcode(state: web::Data<AppState>, request: HttpRequest, token:
                 Err(_) => visit.answer_problem(Problem::internal("The passcode was right, but the answer failed. Try again."), None),
             }
         }
-        Ok(Tried::Wrong { left }) => {
+        Ok(PasscodeTry::Wrong { left }) => {
             if left == 0 {
                 return visit.answer_problem(Refusal::LinkLocked.into(), None);
             }
@@ -473,7 +474,7 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
             rest: Some(paced),
         });
     }
-    if !receive::has_room(&state.portal, &link.request) {
+    if !link::has_room(&state.portal, &link.request) {
         return Err(Stopped::unread(Problem::no_room(), paced));
     }
     match state.gate.enter(link.request.id, guard::client_address(visit.request, state)) {
@@ -481,18 +482,16 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
         Err(crowded) => return Err(Stopped::unread(crowded, paced)),
     }
     let paced = paced.limited(most);
-    let shown = OpenedLink {
-        request: link.request.clone(),
-        now: link.now,
-    };
-    let submission = match Submission::new(state.portal.clone(), *link, visit.cookie("r").as_deref()) {
+    let parts = link.request.parts.clone();
+    let receiver = visit.cookie("r").map(|cookie| receipt_mark(&cookie));
+    let submission = match Submission::new(state.portal.clone(), *link, Source::Form, receiver) {
         Ok(submission) => submission,
         Err(error) => return Err(Stopped::unread(error, paced)),
     };
     let context = form::ErrorContext {
         body_error: &body_error,
         words: visit.context().words,
-        parts: &shown.request.parts,
+        parts: &parts,
     };
     let mut fields = form::Form::new(headers, paced);
     // A parser that gives up on a strange form must not take the uploads of others on this thread with it.
@@ -505,29 +504,23 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
         Err(_) => {
             fields.over = true;
             (
-                Problem::malformed("The form could not be read. Nothing was stored: try again."),
+                Problem::malformed("The form could not be read. Files that had not arrived completely were not kept: try again."),
                 None,
             )
         }
     };
-    // Sent twice at once by one browser, and the other one was first: it has arrived all the same.
-    if problem.code == "link.already_received"
-        && let Ok(Entry::Done(done)) = visit.entry().await
-        && visit.was_first(&done)
-    {
-        form::drain(fields).await;
-        return Ok(*done);
-    }
+    // Parts that were complete before the failure are kept: what is shown is the link as it stands now.
+    let entry = visit.entry().await;
     // The rest of the form goes through the same parser: what is behind it in the connection must not be taken for a new request.
     form::drain(fields).await;
     let said = pages::localized(problem.clone(), context.words);
-    let page = visit.form(&shown, Some((&said, part.as_deref())));
-    let worth_a_form = problem.status_number() != 410 && problem.status_number() != 409;
-    Err(Stopped {
-        problem,
-        form: worth_a_form.then_some(page),
-        rest: None,
-    })
+    let form = match entry {
+        // Sent twice at once by one browser, and the other one was first: it has arrived all the same.
+        Ok(Entry::Done(done)) if visit.was_first(&done) => return Ok(*done),
+        Ok(Entry::Open(link)) if ![409, 410].contains(&problem.status_number()) => Some(visit.form(&link, Some((&said, part.as_deref())))),
+        _ => None,
+    };
+    Err(Stopped { problem, form, rest: None })
 }
 
 fn too_large(request: &DocumentRequest, words: &Words) -> Problem {

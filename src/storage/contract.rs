@@ -19,9 +19,9 @@ use crate::domain::audit::{AuditAction, GENESIS};
 use crate::domain::delivery::{Phase, Problem, PurgeCause};
 use crate::domain::link::COMMIT_GRACE;
 use crate::domain::receipt::DeletionReceipt;
-use crate::domain::request::{Receiving, Stage};
+use crate::domain::request::Stage;
 use crate::domain::transition::tests as walks;
-use crate::domain::transition::{self, Refusal};
+use crate::domain::transition::{self, AgentAction, IntakeStep, Refusal, WorkerStep};
 
 /// Where a backend keeps its data. It is opened again and again over the same data; whoever opens has let go of the handles before.
 trait Ground: Send + Sync {
@@ -71,16 +71,25 @@ async fn add(store: &Store, n: u32) -> DocumentRequest {
     request
 }
 
-fn begin(document: DocumentId, store: &Store) -> Transition {
-    Transition::BeginReceive {
-        receiving: Receiving {
-            document,
-            slot: stored(document, store).slot,
-            started_at: store.records.now(),
-            how: crate::domain::request::How::Stream,
-        },
-        generation: 1,
-    }
+/// What is given up of a document, as its upload says it.
+fn discard(document: DocumentId, store: &Store) -> Transition {
+    Transition::Intake(IntakeStep::Discard {
+        document,
+        slot: stored(document, store).slot,
+        started_at: store.records.now(),
+    })
+}
+
+fn worker(fence: u64, step: WorkerStep) -> Transition {
+    Transition::Worker { fence, step }
+}
+
+fn cleaned(leased: &DocumentRequest, documents: Vec<DocumentId>) -> Transition {
+    Transition::Intake(IntakeStep::CleanedUp {
+        fence: leased.cleanup.fence,
+        documents,
+        again_at: None,
+    })
 }
 
 fn stored(document: DocumentId, store: &Store) -> crate::domain::document::Document {
@@ -93,7 +102,6 @@ fn stored(document: DocumentId, store: &Store) -> crate::domain::document::Docum
 async fn held(store: &Store, n: u32) -> DocumentRequest {
     let request = add(store, n).await;
     let document = DocumentId(id(2, n));
-    store.records.transition(request.id, begin(document, store)).await.unwrap();
     let commit = walks::received(stored(document, store));
     store.records.transition(request.id, commit).await.unwrap()
 }

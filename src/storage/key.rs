@@ -257,8 +257,8 @@ pub fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
                 .map(|r| (reference(&request.provider, r), request.id.0.to_vec())),
         );
     }
-    for receiving in &request.receivings {
-        rows.push((document(receiving.document), request.id.0.to_vec()));
+    for intake in &request.intakes {
+        rows.push((document(intake.document), request.id.0.to_vec()));
     }
     if let Some(held) = request.document() {
         rows.push((document(held.id), request.id.0.to_vec()));

@@ -139,7 +139,7 @@ struct RequestRow {
     #[n(16)]
     terms_mac: Bytes,
     #[n(17)]
-    receivings: Vec<ReceivingRow>,
+    intakes: Vec<IntakeRow>,
     #[n(18)]
     stage: StageRow,
     #[n(19)]
@@ -245,7 +245,7 @@ impl From<&DocumentRequest> for RequestRow {
             confirm_verdict: r.confirm == ConfirmAt::Verdict,
             link: LinkRow::from(&r.link),
             terms_mac: bytes(&r.terms_mac),
-            receivings: r.receivings.iter().map(ReceivingRow::from).collect(),
+            intakes: r.intakes.iter().map(IntakeRow::from).collect(),
             stage: StageRow::from(&r.stage),
             lease_until: r.lease.map(|l| to_ms(l.until)),
             fence: r.fence,
@@ -281,7 +281,7 @@ impl RequestRow {
             },
             link: self.link.into_domain()?,
             terms_mac: array(&self.terms_mac)?,
-            receivings: self.receivings.into_iter().map(ReceivingRow::into_domain).collect::<Read<_>>()?,
+            intakes: self.intakes.into_iter().map(IntakeRow::into_domain).collect::<Read<_>>()?,
             stage: self.stage.into_domain()?,
             lease: self
                 .lease_until
@@ -450,16 +450,16 @@ impl StageRow {
 
 use account::{AgentRow, ApiKeyRow, SessionRow};
 use delivery::{CauseRow, DeliveryRow, TombstoneRow, known, passage};
+use intake::{IntakeRow, StoredPartRow};
 pub use others::ClaimRow;
 use others::{AuditRow, ReceiptRow};
 use outbox::{DispatchRow, TemplateRow};
-use receiving::{ReceivingRow, StoredPartRow};
 
 mod account;
 mod delivery;
+mod intake;
 mod others;
 mod outbox;
-mod receiving;
 
 #[cfg(test)]
 mod tests;

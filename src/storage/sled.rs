@@ -35,7 +35,7 @@ use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::receipt::{DeletionReceipt, Erasure, ReceiptSigner, SignedReceipt};
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::domain::token::HashedToken;
-use crate::domain::transition::{self, Transition};
+use crate::domain::transition::{self, IntakeStep, Transition, WorkerStep};
 
 use super::clock::{self, GuardedClock, Standing, to_ms};
 use super::record::{Record, Unreadable};
@@ -209,20 +209,7 @@ impl SledStore {
     ) -> Result<DocumentRequest, Failed> {
         let before = load(rows, id)?.ok_or(Failed::Storage(StorageError::NotFound))?;
         // On a full disk nothing new is taken in, and everything that leads to a purge goes on: an answer that a provider gave must find its place.
-        let takes = matches!(
-            transition,
-            Transition::Extend { .. }
-                | Transition::Reissue { .. }
-                | Transition::FreshPasscode { .. }
-                | Transition::SpendPasscodeTry
-                | Transition::BeginReceive { .. }
-                | Transition::CommitReceived(..)
-                | Transition::StageProgress { .. }
-                | Transition::TouchReceive { .. }
-                | Transition::StorePart(_)
-                | Transition::Nudge
-        );
-        if !takes {
+        if !transition.needs_space() {
             batch.frees_space();
         }
         let (after, events) = transition::apply(before.clone(), transition, now).map_err(|r| Failed::Storage(StorageError::Refused(r)))?;
@@ -271,8 +258,11 @@ impl RecordStore for SledStore {
 
     async fn transition(&self, id: RequestId, transition: Transition) -> Result<DocumentRequest, StorageError> {
         let point = match &transition {
-            Transition::CommitReceived(..) => "C8",
-            Transition::Delivered { .. } => "C19",
+            Transition::Intake(IntakeStep::StorePart(_)) => "C8",
+            Transition::Worker {
+                step: WorkerStep::Delivered { .. },
+                ..
+            } => "C19",
             _ => "",
         };
         self.decide_passing(point, |rows, now| {
@@ -368,7 +358,8 @@ impl RecordStore for SledStore {
     }
 
     async fn claim_cleanup(&self, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError> {
-        self.claim(Queue::Cleanup, Transition::LeaseCleanup { until }).await
+        self.claim(Queue::Cleanup, Transition::Intake(IntakeStep::LeaseCleanup { until }))
+            .await
     }
 
     async fn next_cleanup(&self) -> Result<Option<OffsetDateTime>, StorageError> {
@@ -399,7 +390,8 @@ impl RecordStore for SledStore {
             let receipt = DeletionReceipt::chain(number, previous, erasure);
             let text = sign(&receipt);
             let receipt = SignedReceipt { receipt, text };
-            Self::change(rows, &mut batch, id, Transition::FinishPurge { fence, receipt: number }, now)?;
+            let step = WorkerStep::FinishPurge { receipt: number };
+            Self::change(rows, &mut batch, id, Transition::Worker { fence, step }, now)?;
             batch.put(key::receipt(number), receipt.encode());
             batch.put(key::meta("last-receipt"), number.to_be_bytes());
             Ok((batch, receipt))
@@ -420,7 +412,7 @@ impl RecordStore for SledStore {
                 return Err(Failed::Storage(StorageError::Refused(transition::Refusal::StaleLease)));
             }
             // Given up since: a row that owns something is not forgotten before that is destroyed.
-            if !before.receivings.is_empty() {
+            if !before.intakes.is_empty() {
                 return Err(Failed::Storage(StorageError::Refused(transition::Refusal::Superseded)));
             }
             let mut batch = Batch::new();

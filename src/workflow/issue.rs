@@ -13,13 +13,13 @@ use crate::domain::id::RequestId;
 use crate::domain::link::{LinkState, PASSCODE_TRIES, PasscodeLock, UploadLink};
 use crate::domain::request::{Cleanup, DocumentRequest, Stage};
 use crate::domain::token::{HashedToken, PlainToken};
-use crate::domain::transition::Transition;
+use crate::domain::transition::{AgentAction, Transition};
 use crate::storage::{Claim, Claimed};
 use zeroize::Zeroizing;
 
 use super::catalogue::CatalogueEntry;
 use super::trusted::TrustedRequest;
-use super::{Portal, WorkflowError, blocking, hosted, resume, terms};
+use super::{Portal, WorkflowError, blocking, hosted, intake::resumable, terms};
 
 /// The longest note to an applicant, in bytes.
 pub const MESSAGE_MAX: usize = 1_000;
@@ -133,7 +133,7 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
         confirm,
         link,
         terms_mac: [0; 32],
-        receivings: Vec::new(),
+        intakes: Vec::new(),
         stage: Stage::Open { expiry_noted: false },
         cleanup: Cleanup::default(),
         lease: None,
@@ -183,10 +183,12 @@ pub async fn reissue(
     let (lock, passcode) = passcode(portal, wanted, &secret).await?;
     request.link = secret.link(request.link.generation + 1, now, expires_at, lock);
     let terms_mac = portal.secrets.row_mac(&request.id.0, &request.terms());
-    let transition = Transition::Reissue {
-        link: request.link,
-        terms_mac,
+    let transition = Transition::Agent {
         by,
+        action: AgentAction::Reissue {
+            link: request.link,
+            terms_mac,
+        },
     };
     let done = match claim {
         None => Claimed::Fresh(Box::new(portal.records.transition(id, transition).await?)),
@@ -194,7 +196,7 @@ pub async fn reissue(
     };
     match done {
         Claimed::Fresh(request) => {
-            resume::let_go(portal, &request).await;
+            resumable::stop_writers(portal, &request).await;
             portal.wake.notify_one();
             Ok(Issued {
                 request: TrustedRequest::prove(portal, *request)?,
@@ -218,13 +220,31 @@ pub async fn extend(portal: &Portal, id: RequestId, expires: Expiry, by: Actor) 
     let until = until.min(now + portal.policy.link_max);
     request.link.expires_at = until;
     let terms_mac = portal.secrets.row_mac(&request.id.0, &request.terms());
-    Ok(portal.records.transition(id, Transition::Extend { until, terms_mac, by }).await?)
+    Ok(portal
+        .records
+        .transition(
+            id,
+            Transition::Agent {
+                by,
+                action: AgentAction::Extend { until, terms_mac },
+            },
+        )
+        .await?)
 }
 
 /// Returns only when no upload can be committed any more. What was on its way is destroyed by the worker at once, not before this returns.
 pub async fn revoke(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
-    let request = portal.records.transition(id, Transition::Revoke { by }).await?;
-    resume::let_go(portal, &request).await;
+    let request = portal
+        .records
+        .transition(
+            id,
+            Transition::Agent {
+                by,
+                action: AgentAction::Revoke,
+            },
+        )
+        .await?;
+    resumable::stop_writers(portal, &request).await;
     Ok(request)
 }
 
@@ -232,7 +252,16 @@ pub async fn revoke(portal: &Portal, id: RequestId, by: Actor) -> Result<Documen
 pub async fn fresh_passcode(portal: &Portal, id: RequestId, by: Actor) -> Result<(DocumentRequest, String), WorkflowError> {
     let code = Passcode::generate()?.expose().to_owned();
     let lock = hash_passcode(portal, code.clone()).await?;
-    let request = portal.records.transition(id, Transition::FreshPasscode { lock, by }).await?;
+    let request = portal
+        .records
+        .transition(
+            id,
+            Transition::Agent {
+                by,
+                action: AgentAction::RenewPasscode { lock },
+            },
+        )
+        .await?;
     Ok((request, code))
 }
 
@@ -240,20 +269,47 @@ pub async fn fresh_passcode(portal: &Portal, id: RequestId, by: Actor) -> Result
 pub async fn retry(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
     // What was altered in the store is never sent: it can be purged and asked for again.
     terms::load(portal, id).await?;
-    let request = portal.records.transition(id, Transition::Retry { by }).await?;
+    let request = portal
+        .records
+        .transition(
+            id,
+            Transition::Agent {
+                by,
+                action: AgentAction::Retry,
+            },
+        )
+        .await?;
     portal.wake.notify_one();
     Ok(request)
 }
 
 pub async fn request_purge(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
-    let request = portal.records.transition(id, Transition::RequestPurge { by }).await?;
+    let request = portal
+        .records
+        .transition(
+            id,
+            Transition::Agent {
+                by,
+                action: AgentAction::RequestPurge,
+            },
+        )
+        .await?;
     portal.wake.notify_one();
     Ok(request)
 }
 
 /// The provider has it by other means (the `manual` provider's dashboard): counts as confirmed, and is purged.
 pub async fn mark_uploaded(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
-    let request = portal.records.transition(id, Transition::MarkUploaded { by }).await?;
+    let request = portal
+        .records
+        .transition(
+            id,
+            Transition::Agent {
+                by,
+                action: AgentAction::MarkUploaded,
+            },
+        )
+        .await?;
     portal.wake.notify_one();
     Ok(request)
 }

@@ -11,7 +11,7 @@ use crate::domain::agent::Actor;
 use crate::domain::document::{FileType, PartName};
 use crate::domain::id::RequestId;
 use crate::domain::request::DocumentRequest;
-use crate::domain::transition::Transition;
+use crate::domain::transition::{AgentAction, Transition};
 use crate::storage::StorageError;
 use crate::workflow::terms;
 
@@ -50,7 +50,10 @@ pub async fn manual_download(portal: &Arc<Portal>, id: RequestId, part: &PartNam
             WorkflowError::Storage(StorageError::Busy)
         }
     })?;
-    let spend = Transition::HandOut { part: part.clone(), by };
+    let spend = Transition::Agent {
+        by,
+        action: AgentAction::Download { part: part.clone() },
+    };
     portal.records.transition(id, spend).await?;
     Ok(Handed {
         file_type: stored.file_type,

@@ -1,5 +1,4 @@
-//! The sweep: what has no owner. Secrets and chunks that no row names are destroyed; streams that died with an earlier process are given up, and the worker
-//! destroys them like everything else that belongs to a request.
+//! The sweep: what has no owner. Secrets and chunks that no row names are destroyed, such as those of an upload that died with an earlier process.
 //!
 //! A full pass runs at start, before anything is accepted. While the portal runs, each minute costs what this process knows to be left over, and a small share of a
 //! full pass ([`Pass`]) that takes an hour. What is in flight is never touched.
@@ -7,11 +6,11 @@
 use std::collections::{HashSet, VecDeque};
 
 use crate::crypto::erase::{EraseError, LiveSlot};
-use crate::domain::id::{DocumentId, RequestId};
-use crate::domain::request::{DocumentRequest, How};
+use crate::domain::id::DocumentId;
+use crate::domain::request::DocumentRequest;
 use crate::storage::StorageError;
 
-use super::slot::{GivenUp, Told, told};
+use super::intake::{DiscardOutcome, discard_orphan};
 use super::{Portal, WorkflowError, blocking, outgoing};
 
 /// Minutes in which the running portal looks at everything once.
@@ -28,8 +27,6 @@ pub struct Swept {
 
 /// One thing to look at.
 enum Item {
-    /// Something that a row names.
-    Known(DocumentId, RequestId),
     Secret(LiveSlot),
     Chunks(DocumentId),
 }
@@ -45,7 +42,7 @@ pub struct Pass {
 
 /// Looks at everything at once.
 pub async fn sweep(portal: &Portal) -> Result<Swept, WorkflowError> {
-    let mut swept = leftovers(portal).await?;
+    let mut swept = orphans(portal).await?;
     for item in list(portal).await? {
         look(portal, item, &mut swept).await?;
     }
@@ -55,7 +52,7 @@ pub async fn sweep(portal: &Portal) -> Result<Swept, WorkflowError> {
 
 /// One minute's work.
 pub async fn minute(portal: &Portal, pass: &mut Pass) -> Result<Swept, WorkflowError> {
-    let mut swept = leftovers(portal).await?;
+    let mut swept = orphans(portal).await?;
     if pass.minutes_left == 0 {
         swept.slots += destroy_damaged(portal).await?;
         pass.items = list(portal).await?;
@@ -75,21 +72,15 @@ async fn list(portal: &Portal) -> Result<VecDeque<Item>, WorkflowError> {
     let erasure = portal.erasure.clone();
     let live = blocking(move || erasure.live()).await??;
     let stored = portal.blobs.documents().await?;
-    let known = portal.records.live_documents().await?;
-    let known = known.into_iter().map(|(document, owner)| Item::Known(document, owner));
-    let unread = live.into_iter().map(Item::Secret).chain(stored.into_iter().map(Item::Chunks));
-    Ok(known.chain(unread).collect())
+    Ok(live
+        .into_iter()
+        .map(Item::Secret)
+        .chain(stored.into_iter().map(Item::Chunks))
+        .collect())
 }
 
 async fn look(portal: &Portal, item: Item, swept: &mut Swept) -> Result<(), WorkflowError> {
     match item {
-        Item::Known(document, owner) => {
-            if let Some(stream) = dead_stream(portal, document, owner).await?
-                && told(portal, stream).await? == Told::Noted
-            {
-                swept.uploads += 1;
-            }
-        }
         Item::Secret(live) => {
             if is_orphan(portal, DocumentId(live.doc_id)).await? {
                 swept.slots += usize::from(erase(portal, live).await?);
@@ -138,30 +129,30 @@ async fn destroy_damaged(portal: &Portal) -> Result<usize, WorkflowError> {
 /// The slots that a request's row names.
 fn places(request: &DocumentRequest) -> impl Iterator<Item = u64> {
     let held = request.document().map(|document| document.slot.index);
-    held.into_iter().chain(request.receivings.iter().map(|r| r.slot.index))
+    held.into_iter().chain(request.intakes.iter().map(|r| r.slot.index))
 }
 
-/// What this process could not tell a row: told now. What has no request any more is nobody's, and destroyed here.
-async fn leftovers(portal: &Portal) -> Result<Swept, WorkflowError> {
+/// Orphans that no row could be told of: told now. What has no request any more is destroyed here.
+async fn orphans(portal: &Portal) -> Result<Swept, WorkflowError> {
     let mut swept = Swept::default();
-    for of in portal.cleanup.leftovers.list() {
-        match told(portal, of).await {
-            Ok(Told::Noted) => swept.uploads += 1,
-            Ok(Told::Owned) => {}
+    for orphan in portal.cleanup.orphans.list() {
+        match discard_orphan(portal, orphan).await {
+            Ok(DiscardOutcome::Noted) => swept.uploads += 1,
+            Ok(DiscardOutcome::Owned) => {}
             Err(error) => {
-                tracing::warn!(document = %of.document, request = %of.request, %error, "an upload that was given up cannot be noted for its destruction yet; this is repeated in a minute");
+                tracing::warn!(document = %orphan.document, request = %orphan.request, %error, "an upload that was given up cannot be noted for its destruction yet; this is repeated in a minute");
                 continue;
             }
-            Ok(Told::Nobody) => {
+            Ok(DiscardOutcome::NoRequest) => {
                 let live = LiveSlot {
-                    doc_id: of.document.0,
-                    slot: of.slot,
+                    doc_id: orphan.document.0,
+                    slot: orphan.slot,
                 };
                 swept.slots += usize::from(erase(portal, live).await?);
-                portal.blobs.delete(of.document).await?;
+                portal.blobs.delete(orphan.document).await?;
             }
         }
-        portal.cleanup.leftovers.settled(of.document);
+        portal.cleanup.orphans.settled(orphan.document);
     }
     Ok(swept)
 }
@@ -178,29 +169,8 @@ async fn erase(portal: &Portal, live: LiveSlot) -> Result<bool, WorkflowError> {
 
 /// In flight is asked before the store: an upload leaves the flight only when a row names it, so it is found by one of the two.
 async fn is_orphan(portal: &Portal, document: DocumentId) -> Result<bool, WorkflowError> {
-    if portal.in_flight.contains(document) || portal.cleanup.leftovers.contains(document) {
+    if portal.in_flight.contains(document) || portal.cleanup.orphans.contains(document) {
         return Ok(false);
     }
     Ok(portal.records.by_document(document).await?.is_none() && !outgoing::mail::owns(portal, document).await?)
-}
-
-/// A document that is only noted as being received by a stream, and by none of this process.
-async fn dead_stream(portal: &Portal, document: DocumentId, owner: RequestId) -> Result<Option<GivenUp>, WorkflowError> {
-    let request = match portal.records.request(owner).await {
-        // One damaged row must not keep all others from starting. Nothing of it is destroyed: it may be a received document.
-        Err(StorageError::Corrupt(why)) => {
-            tracing::error!(%document, request = %owner, why, "a stored request cannot be read");
-            return Ok(None);
-        }
-        other => other?,
-    };
-    let streams = request.iter().flat_map(|r| &r.receivings).filter(|r| r.how == How::Stream);
-    let mut stream = streams.filter(|r| r.document == document).map(|r| GivenUp {
-        request: owner,
-        document,
-        slot: r.slot,
-        started_at: r.started_at,
-    });
-    // Asked after the row: a stream that runs entered before its row was written.
-    Ok(stream.next().filter(|_| !portal.in_flight.contains(document)))
 }

@@ -11,7 +11,7 @@ use crate::crypto::keyring::KeyringError;
 use crate::domain::agent::Actor;
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::id::DocumentId;
-use crate::domain::request::{DocumentRequest, How};
+use crate::domain::request::{DocumentRequest, Intake};
 use crate::storage::{RecordStore, StorageError};
 
 use super::{Portal, WorkflowError, blocking};
@@ -58,12 +58,8 @@ pub async fn sealed<R: RecordStore + ?Sized>(records: &R) -> Result<Sealed, Stor
 /// The keys that the parts of one submission are sealed to.
 pub fn keys_of(request: &DocumentRequest, document: DocumentId) -> Result<BTreeSet<KeyId>, &'static str> {
     let held = request.document().filter(|d| d.id == document).into_iter().flat_map(|d| &d.parts);
-    let unfinished = request.receivings.iter().filter(|r| r.document == document);
-    let finished = unfinished.flat_map(|r| match &r.how {
-        How::Parts { finished, .. } => finished.as_slice(),
-        // A staged part is sealed to its visitor's token; the rest dies before anybody opens it.
-        How::Stream | How::Staged { .. } | How::Ending => &[],
-    });
+    // A staged part is sealed to its visitor's token, and what is discarded is opened by nobody.
+    let finished = request.intakes.iter().filter(|r| r.document == document).flat_map(Intake::finished);
     held.chain(finished.map(|f| &f.part))
         .map(|part| Header::parse(&part.header).map(|header| header.key_id))
         .collect()

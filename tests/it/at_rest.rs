@@ -304,7 +304,7 @@ async fn an_upload_that_died_with_its_process_is_destroyed_at_the_start() {
     assert_eq!(live, [document.0], "only what was received");
     assert_eq!(crashed.portal.blobs.documents().await.unwrap(), [document]);
     let request = crashed.portal.records.request(link.id).await.unwrap().unwrap();
-    assert!(request.receivings.is_empty());
+    assert!(request.intakes.is_empty());
     assert_eq!(request.state(crashed.portal.records.now()), RequestState::Awaiting);
     while worker::step(&crashed.portal).await.unwrap() == Step::Done {}
     assert_eq!(app.received().await.len(), 1, "what was received is passed on");

@@ -8,7 +8,8 @@ use nightdrop::domain::token::PlainToken;
 use nightdrop::http::Company;
 use nightdrop::http::pages::upload::{self as pages, PageContext, Resumable, View};
 use nightdrop::words;
-use nightdrop::workflow::{issue, receive};
+use nightdrop::workflow::intake::link;
+use nightdrop::workflow::issue;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -189,7 +190,7 @@ async fn parts_are_sent_one_by_one_and_survive_everything() {
 /// The page as it is once the server takes parts one by one.
 async fn offering_tus(app: &TestApp, link: &Link, language: &str, stored: &[&str]) -> String {
     let token = PlainToken::parse(&link.token).unwrap();
-    let opened = receive::look_up(&app.portal, &token).await.unwrap().ok().unwrap();
+    let opened = link::look_up(&app.portal, &token).await.unwrap().ok().unwrap();
     let company = Company {
         name: "Harbour Bank".to_owned(),
         support: Some("+44 20 7946 0000".to_owned()),

@@ -6,10 +6,10 @@ use nightdrop::crypto::secret::ErasureSecret;
 use nightdrop::domain::document::SlotRef;
 use nightdrop::domain::id::{DocumentId, RequestId};
 use nightdrop::domain::request::RequestState;
-use nightdrop::domain::transition::Transition;
+use nightdrop::domain::transition::{IntakeStep, Transition};
 use nightdrop::storage::StorageError;
-use nightdrop::workflow::slot::FreshSlot;
-use nightdrop::workflow::{cleanup, sweep};
+use nightdrop::workflow::intake::{SlotGuard, discard};
+use nightdrop::workflow::sweep;
 use time::Duration;
 
 use crate::raw::{Half, assert_nothing_held, end, file, until_nothing_held};
@@ -21,6 +21,21 @@ const HANGING: u64 = 10;
 
 fn live(app: &TestApp, document: DocumentId) -> bool {
     app.portal.erasure.live().unwrap().iter().any(|l| l.doc_id == document.0)
+}
+
+/// The document that is being written and that no row names.
+async fn running(app: &TestApp) -> DocumentId {
+    let known: Vec<_> = app
+        .portal
+        .records
+        .live_documents()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|(d, _)| d)
+        .collect();
+    let stored = app.portal.blobs.documents().await.unwrap();
+    stored.into_iter().find(|d| !known.contains(d)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,22 +62,21 @@ async fn what_is_given_up_dies_at_once_while_every_delivery_hangs() {
     let part = Part::of(&app, &link, "front");
     assert_eq!(part.begin(300_000).await.status(), 201);
     part.patch(0, &png(50, 300_000)[..200_000]).await;
-    let document = app.request(&link).await.receivings[0].document;
+    let document = app.request(&link).await.intakes[0].document;
     assert_eq!(part.delete().await.status(), 204);
     gone_soon(document, "what was taken back is destroyed").await;
-    until("it is forgotten", async || app.request(&link).await.receivings.is_empty()).await;
+    until("it is forgotten", async || app.request(&link).await.intakes.is_empty()).await;
     // The loser of a race, whose own request is being delivered, or waits for it.
     let body = [file("front", &png(51, 300_000)), end()].concat();
     let loser = Half::of(&app, &link, &body).await;
-    let receivings = app.request(&link).await.receivings;
-    let document = receivings.last().unwrap().document;
+    let document = running(&app).await;
     app.drop_front(&link, 52).await;
     gone_soon(document, "the loser is destroyed").await;
     assert_eq!(loser.finish().await.status, 409);
     // Withdrawn.
     let link = app.link_for("passport", None).await;
     let half = Half::of(&app, &link, &body).await;
-    let document = app.request(&link).await.receivings[0].document;
+    let document = running(&app).await;
     nightdrop::workflow::issue::revoke(&app.portal, link.id, nightdrop::domain::agent::Actor::Operator)
         .await
         .unwrap();
@@ -79,12 +93,12 @@ async fn one_task_destroys_and_a_late_one_changes_nothing() {
     let part = Part::of(&app, &link, "front");
     assert_eq!(part.begin(300_000).await.status(), 201);
     part.patch(0, &png(1, 300_000)[..200_000]).await;
-    let document = app.request(&link).await.receivings[0].document;
+    let document = app.request(&link).await.intakes[0].document;
     assert_eq!(part.delete().await.status(), 204);
     // A task takes it and stands still.
     let until = app.portal.records.now() + Duration::seconds(30);
     let paused = app.portal.records.claim_cleanup(until).await.unwrap().unwrap();
-    assert!(!cleanup::step(&app.portal).await.unwrap(), "one lease at a time");
+    assert!(!discard::step(&app.portal).await.unwrap(), "one lease at a time");
     assert!(live(&app, document));
     // The link is as good as new meanwhile, and its drop goes through.
     app.drop_front(&link, 2).await;
@@ -92,13 +106,13 @@ async fn one_task_destroys_and_a_late_one_changes_nothing() {
     assert_eq!(app.state(&link).await, RequestState::Purged);
     assert!(live(&app, document));
     clock.forward(Duration::seconds(30));
-    assert!(cleanup::step(&app.portal).await.unwrap());
+    assert!(discard::step(&app.portal).await.unwrap());
     assert_nothing_held(&app, "another task did it").await;
-    let late = Transition::CleanedUp {
+    let late = Transition::Intake(IntakeStep::CleanedUp {
         fence: paused.cleanup.fence,
         documents: vec![document],
         again_at: None,
-    };
+    });
     let refused = app.portal.records.transition(link.id, late).await;
     assert!(matches!(refused, Err(StorageError::Refused(_))), "{refused:?}");
 }
@@ -138,11 +152,11 @@ async fn a_fresh_secret_of_a_forgotten_request_is_destroyed_within_a_minute() {
     let secret = ErasureSecret::generate().unwrap();
     let portal = &app.portal;
     let now = portal.records.now();
-    let fresh = FreshSlot::put((*app.portal).clone(), nobody, document, now, secret).await.unwrap();
+    let fresh = SlotGuard::put((*app.portal).clone(), nobody, document, now, secret).await.unwrap();
     // Known as being in flight: no sweep touches it.
     sweep::sweep(portal).await.unwrap();
     assert!(live(&app, document));
-    fresh.give_up().await;
+    fresh.discard().await;
     assert!(live(&app, document), "the uploader destroys nothing");
     let swept = sweep::minute(portal, &mut sweep::Pass::default()).await.unwrap();
     assert_eq!(swept.slots, 1);
@@ -157,24 +171,25 @@ async fn a_dropped_fresh_secret_is_given_up_and_one_that_a_row_owns_is_not_touch
     let now = portal.records.now();
     let put = async |n: u8| {
         let secret = ErasureSecret::generate().unwrap();
-        FreshSlot::put((*app.portal).clone(), link.id, DocumentId([n; 16]), now, secret)
+        SlotGuard::put((*app.portal).clone(), link.id, DocumentId([n; 16]), now, secret)
             .await
             .unwrap()
     };
     drop(put(1).await);
-    until("the row knows", async || app.request(&link).await.receivings.len() == 1).await;
+    until("the row knows", async || app.request(&link).await.intakes.len() == 1).await;
     assert!(live(&app, DocumentId([1; 16])));
     until_nothing_held(&app).await;
     // Its commit was written, and nobody was told: the row decides.
     app.drop_front(&link, 1).await;
     let document = app.request(&link).await.document().unwrap().clone();
-    let again = Transition::GiveUpReceive {
+    let again = Transition::Intake(IntakeStep::Discard {
         document: document.id,
         slot: document.slot,
         started_at: now,
-    };
+    });
     assert!(portal.records.transition(link.id, again).await.is_err());
-    put(2).await.leave_to_row();
+    let unknown = StorageError::Indeterminate("the answer was lost".to_owned());
+    put(2).await.refused(&unknown).await;
     assert!(live(&app, DocumentId([2; 16])), "nothing is destroyed before the row was asked");
     sweep::minute(portal, &mut sweep::Pass::default()).await.unwrap();
     app.clean().await;

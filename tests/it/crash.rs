@@ -19,7 +19,7 @@ use nightdrop::config::Config;
 use nightdrop::connectors::settings::Secret;
 use nightdrop::crypto::envelope::Suite;
 use nightdrop::domain::agent::Actor;
-use nightdrop::domain::request::{How, Receiving, Stage};
+use nightdrop::domain::request::{Intake, IntakeKind, Stage};
 use nightdrop::sandbox::{self, Sandbox};
 use nightdrop::storage::clock::{Manual, Source, from_ms};
 use nightdrop::workflow::issue;

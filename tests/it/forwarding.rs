@@ -4,7 +4,7 @@ use nightdrop::connectors::sign;
 use nightdrop::domain::agent::Actor;
 use nightdrop::domain::delivery::{Phase, Problem};
 use nightdrop::domain::request::{DocumentRequest, RequestState, Stage};
-use nightdrop::domain::transition::Transition;
+use nightdrop::domain::transition::{Transition, WorkerStep};
 use nightdrop::workflow::{delivery, issue};
 use serde_json::{Value, json};
 use time::Duration;
@@ -469,7 +469,13 @@ async fn an_attempt_whose_worker_died_is_asked_about() {
             let fence = request.fence;
             app.portal
                 .records
-                .transition(link.id, Transition::StartSending { fence, intent })
+                .transition(
+                    link.id,
+                    Transition::Worker {
+                        fence,
+                        step: WorkerStep::StartSending { intent },
+                    },
+                )
                 .await
                 .unwrap();
             assert_eq!(app.work_due().await, 0);

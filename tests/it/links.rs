@@ -9,7 +9,7 @@ use nightdrop::domain::audit::{AuditAction, AuditEvent};
 use nightdrop::domain::link::UploadLink;
 use nightdrop::domain::request::RequestState;
 use nightdrop::domain::token::{HashedToken, PlainToken};
-use nightdrop::domain::transition::Transition;
+use nightdrop::domain::transition::{AgentAction, Transition};
 use nightdrop::workflow::issue;
 use sha2::{Digest, Sha256};
 use time::Duration;
@@ -402,10 +402,12 @@ async fn tampered(app: &TestApp) -> Link {
         expires_at: request.link.expires_at + Duration::days(365),
         ..request.link
     };
-    let change = Transition::Reissue {
-        link: planted,
-        terms_mac: [7; 32],
+    let change = Transition::Agent {
         by: Actor::Operator,
+        action: AgentAction::Reissue {
+            link: planted,
+            terms_mac: [7; 32],
+        },
     };
     app.portal.records.transition(link.id, change).await.unwrap();
     Link {
@@ -428,10 +430,12 @@ async fn a_row_changed_without_the_pepper_opens_nothing() {
     // The same with the terms only: longer, and to another provider.
     let honest = app.link().await;
     let request = app.request(&honest).await;
-    let change = Transition::Extend {
-        until: request.link.expires_at + Duration::days(1),
-        terms_mac: request.terms_mac,
+    let change = Transition::Agent {
         by: Actor::Operator,
+        action: AgentAction::Extend {
+            until: request.link.expires_at + Duration::days(1),
+            terms_mac: request.terms_mac,
+        },
     };
     app.portal.records.transition(honest.id, change).await.unwrap();
     assert_eq!(get(&app, &honest.path).await.status, 500);

@@ -6,7 +6,7 @@ use nightdrop::domain::audit::AuditAction;
 use nightdrop::domain::delivery::Phase;
 use nightdrop::domain::document::{Document, ProviderName};
 use nightdrop::domain::request::{DocumentRequest, RequestState, SENDING_GRACE, Stage};
-use nightdrop::domain::transition::Transition;
+use nightdrop::domain::transition::{AgentAction, Transition, WorkerStep};
 use nightdrop::storage::key;
 use nightdrop::storage::record::Record;
 use nightdrop::storage::sled::records::Batch;
@@ -104,7 +104,13 @@ async fn an_agent_may_purge_in_every_phase() {
                 let refused = app
                     .portal
                     .records
-                    .transition(link.id, Transition::MarkUploaded { by: Actor::Operator })
+                    .transition(
+                        link.id,
+                        Transition::Agent {
+                            by: Actor::Operator,
+                            action: AgentAction::MarkUploaded,
+                        },
+                    )
                     .await;
                 assert!(refused.is_err(), "not while bytes may be on their way");
             }
@@ -136,7 +142,13 @@ async fn lease_and_start(app: &TestApp, link: &Link) {
     let fence = request.fence;
     app.portal
         .records
-        .transition(link.id, Transition::StartSending { fence, intent })
+        .transition(
+            link.id,
+            Transition::Worker {
+                fence,
+                step: WorkerStep::StartSending { intent },
+            },
+        )
         .await
         .unwrap();
 }
@@ -191,14 +203,26 @@ async fn what_is_served_by_hand_waits_for_a_person() {
     let marked = app
         .portal
         .records
-        .transition(link.id, Transition::MarkUploaded { by: Actor::Operator })
+        .transition(
+            link.id,
+            Transition::Agent {
+                by: Actor::Operator,
+                action: AgentAction::MarkUploaded,
+            },
+        )
         .await
         .unwrap();
     assert_eq!(marked.state(app.portal.records.now()), RequestState::Confirmed);
     assert!(
         app.portal
             .records
-            .transition(link.id, Transition::MarkUploaded { by: Actor::Operator })
+            .transition(
+                link.id,
+                Transition::Agent {
+                    by: Actor::Operator,
+                    action: AgentAction::MarkUploaded
+                }
+            )
             .await
             .is_err()
     );

@@ -166,7 +166,6 @@ async fn a_link_withdrawn_under_an_upload_takes_nothing() {
     let app = TestApp::new().await;
     let link = passport(&app).await;
     let half = Half::of(&app, &link, &[file("front", &png(1, 400_000)), end()].concat()).await;
-    assert_eq!(app.state(&link).await, RequestState::Receiving);
     issue::revoke(&app.portal, link.id, Actor::Operator).await.unwrap();
     assert_eq!(app.state(&link).await, RequestState::Revoked);
     let answer = half.finish().await;
@@ -361,7 +360,7 @@ async fn a_client_that_goes_away_at_the_commit_loses_no_document() {
     let mut held = Vec::new();
     for link in &links {
         let request = app.request(link).await;
-        assert!(request.receivings.is_empty(), "a stream is still noted");
+        assert!(request.intakes.is_empty(), "an upload is still noted");
         if let Stage::Held { document, .. } = &request.stage {
             held.push(document.id.0);
         }
@@ -405,30 +404,31 @@ async fn a_client_that_goes_away_at_the_first_chunk_leaves_no_secret() {
 }
 
 #[tokio::test]
-async fn a_second_device_takes_over_and_a_third_waits() {
+async fn stalled_devices_keep_nobody_from_sending_and_whoever_is_late_is_told() {
     let app = TestApp::new().await;
     let link = passport(&app).await;
     let body = [file("front", &png(1, 300_000)), end()].concat();
     let stalled = Half::of(&app, &link, &body).await;
-    let also = Half::of(&app, &link, &body).await;
-    let third = app.drop_files(&link, &[("front", &png(3, 300_000))]).await;
-    assert_eq!(third.status(), 429);
-    assert!(third.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() > 0);
-    app.clean().await;
-    assert_eq!(app.portal.erasure.live().unwrap().len(), 2, "the third left nothing");
-    drop(also);
-    until("one stream is free", async || {
+    let gone = Half::of(&app, &link, &body).await;
+    assert_eq!(app.portal.erasure.live().unwrap().len(), 2);
+    drop(gone);
+    until("what was cut off is destroyed", async || {
         app.clean().await;
-        app.request(&link).await.receivings.len() == 1
+        app.portal.erasure.live().unwrap().len() == 1
     })
     .await;
     let picture = png(4, 300_000);
     assert_eq!(app.drop_files(&link, &[("front", &picture)]).await.status(), 200);
-    assert_eq!(stalled.finish().await.status, 409);
     app.clean().await;
-    assert_eq!(app.portal.erasure.live().unwrap().len(), 1);
+    assert_eq!(
+        app.portal.erasure.live().unwrap().len(),
+        1,
+        "what cannot win is not kept for its sender"
+    );
+    assert_eq!(stalled.finish().await.status, 409);
     app.work().await;
     assert_eq!(app.received().await[0]["parts"][0]["sha256"], sha256(&picture));
+    assert_nothing_held(&app, "after the purge").await;
 }
 
 #[tokio::test]

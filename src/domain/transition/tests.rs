@@ -1,113 +1,23 @@
 //! Random walks through the transitions, watched by what must hold in every state and at every step.
 #![allow(clippy::unwrap_used)]
 
+mod samples;
+
 use proptest::prelude::*;
 use time::{Duration, OffsetDateTime};
 
 use super::*;
+use crate::domain::delivery::{Intent, PurgeCause, Receipt};
+use crate::domain::document::Document;
 use crate::domain::document::{
     DocumentKind, Durable, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef, StoredPart,
 };
+use crate::domain::id::DocumentId;
 use crate::domain::id::{AgentId, RequestId};
-use crate::domain::link::{COMMIT_GRACE, MAX_STREAMS};
-use crate::domain::request::{How, SENDING_GRACE, StagedPart};
+use crate::domain::link::{COMMIT_GRACE, PASSCODE_TRIES, PasscodeLock, UploadLink};
+use crate::domain::request::{IntakeKind, SENDING_GRACE, StagedPart};
 use crate::domain::token::HashedToken;
-
-fn start() -> OffsetDateTime {
-    time::macros::datetime!(2026-01-01 0:00 UTC)
-}
-
-fn link(generation: u32, expires_at: OffsetDateTime, passcode: bool) -> UploadLink {
-    UploadLink {
-        hashed: HashedToken([u8::try_from(generation % 250).unwrap(); 32]),
-        generation,
-        issued_at: start(),
-        expires_at,
-        revoked_at: None,
-        passcode: passcode.then(|| PasscodeLock {
-            hash: "x".into(),
-            tries_left: PASSCODE_TRIES,
-        }),
-        salt: None,
-        parts_received: 0,
-    }
-}
-
-pub(crate) fn request(passcode: bool) -> DocumentRequest {
-    DocumentRequest {
-        id: RequestId([1; 16]),
-        created_at: start(),
-        created_by: by(),
-        provider: ProviderName::parse("sandbox").unwrap(),
-        applicant: SealedText(vec![1]),
-        applicant_index: [2; 32],
-        document: DocumentKind::parse("passport").unwrap(),
-        parts: vec![PartSpec {
-            name: PartName::parse("front").unwrap(),
-            accepted: vec![FileType::Jpeg],
-            min_bytes: 1,
-            max_bytes: 100,
-            pictures: PictureLimits::default(),
-        }],
-        locale: None,
-        message: None,
-        metadata: None,
-        return_url: None,
-        keep: Duration::hours(2),
-        forget_after: Duration::days(2),
-        confirm: crate::domain::delivery::ConfirmAt::Received,
-        link: link(1, start() + Duration::hours(1), passcode),
-        terms_mac: [0; 32],
-        receivings: Vec::new(),
-        stage: Stage::Open { expiry_noted: false },
-        cleanup: crate::domain::request::Cleanup::default(),
-        lease: None,
-        fence: 0,
-        tombstones: Vec::new(),
-        team: None,
-    }
-}
-
-fn by() -> Actor {
-    Actor::Agent(AgentId([3; 16]))
-}
-
-fn slot(n: u8) -> SlotRef {
-    SlotRef {
-        index: u64::from(n),
-        generation: u64::from(n) + 100,
-    }
-}
-
-pub(crate) fn document(n: u8, now: OffsetDateTime, whole: bool) -> Document {
-    Document {
-        id: DocumentId([n; 16]),
-        slot: slot(n),
-        received_at: now,
-        purge_at: now + Duration::hours(2),
-        parts: vec![StoredPart {
-            name: PartName::parse(if whole { "front" } else { "back" }).unwrap(),
-            file_type: FileType::Jpeg,
-            header: vec![n],
-            meta: vec![],
-            digest: [n; 32],
-            size: 1,
-            chunks: 1,
-        }],
-        receiver: None,
-    }
-}
-
-/// As a store proves it that has synced all of the document.
-pub(crate) fn durable(document: &Document) -> Vec<Durable> {
-    let proof = |(place, part): (usize, &StoredPart)| Durable::synced(document.id, u8::try_from(place).unwrap(), part.chunks);
-    document.parts.iter().enumerate().map(proof).collect()
-}
-
-pub(crate) fn received(document: Document) -> Transition {
-    let durable = durable(&document);
-    Transition::CommitReceived(document, durable)
-}
+pub(crate) use samples::*;
 
 fn problem() -> Problem {
     Problem::new("x", "y")
@@ -143,168 +53,136 @@ pub(crate) fn transition(step: &Try, request: &DocumentRequest, now: OffsetDateT
     };
     let doc = pick % 3 + u8::try_from(request.link.generation % 60).unwrap() * 3;
     let epoch = request.held().map_or(0, |(_, d)| d.epoch);
+    let worker = |step| Transition::Worker { fence, step };
     match step.what {
-        0 => Transition::Extend {
+        0 => agent(AgentAction::Extend {
             until: soon,
             terms_mac: [1; 32],
-            by: by(),
-        },
-        1 | 2 => Transition::Reissue {
+        }),
+        1 | 2 => agent(AgentAction::Reissue {
             link: link(
                 request.link.generation + u32::from(!pick.is_multiple_of(4)),
                 soon,
                 pick.is_multiple_of(2),
             ),
             terms_mac: [2; 32],
-            by: by(),
-        },
-        3 => Transition::Revoke { by: by() },
-        4 => Transition::FreshPasscode {
+        }),
+        3 => agent(AgentAction::Revoke),
+        4 => agent(AgentAction::RenewPasscode {
             lock: PasscodeLock {
                 hash: "z".into(),
                 tries_left: PASSCODE_TRIES,
             },
-            by: by(),
-        },
-        5 => Transition::Retry { by: by() },
-        6 => Transition::RequestPurge { by: by() },
-        7 => Transition::MarkUploaded { by: by() },
-        8 => Transition::BeginReceive {
-            receiving: Receiving {
-                document: DocumentId([doc; 16]),
-                slot: slot(doc),
-                started_at: now,
-                how: How::Stream,
-            },
-            generation: request.link.generation - u32::from(pick.is_multiple_of(16)),
-        },
-        9 => match pick % 4 {
-            0 => Transition::GiveUpReceive {
+        }),
+        5 => agent(AgentAction::Retry),
+        6 => agent(AgentAction::RequestPurge),
+        7 => agent(AgentAction::MarkUploaded),
+        8 => begin_upload(doc, now, request.link.generation - u32::from(pick.is_multiple_of(16))),
+        9 => Transition::Intake(match pick % 4 {
+            0 => IntakeStep::Discard {
                 document: DocumentId([doc; 16]),
                 slot: slot(doc),
                 started_at: now,
             },
-            1 => Transition::LeaseCleanup {
+            1 => IntakeStep::LeaseCleanup {
                 until: now + Duration::seconds(60),
             },
-            _ => Transition::CleanedUp {
+            _ => IntakeStep::CleanedUp {
                 fence: request.cleanup.fence.saturating_sub(u64::from(pick.is_multiple_of(8))),
-                documents: request.receivings.iter().map(|r| r.document).collect(),
+                documents: request.intakes.iter().map(|r| r.document).collect(),
                 again_at: pick.is_multiple_of(3).then_some(soon),
             },
-        },
+        }),
         10 => received(document(doc, now, pick % 16 != 1)),
         11..=14 => Transition::Lease {
             until: now + Duration::seconds(60),
         },
-        15 | 16 => Transition::StartSending {
-            fence,
+        15 | 16 => worker(WorkerStep::StartSending {
             intent: Intent {
                 epoch,
                 started_at: now,
                 digest: [pick; 32],
             },
-        },
-        17 => Transition::Delivered {
-            fence,
+        }),
+        17 => worker(WorkerStep::Delivered {
             receipt: Receipt {
                 references: vec!["r".into()],
                 received_at: now,
             },
             poll_at: soon,
-        },
-        18 => Transition::BecomeUncertain {
-            fence,
+        }),
+        18 => worker(WorkerStep::BecomeUncertain {
             problem: problem(),
             check_at: soon,
-            counted: !pick.is_multiple_of(3),
-        },
-        19 => Transition::FoundAbsent {
-            fence,
+            attempt: attempt(pick),
+        }),
+        19 => worker(WorkerStep::FoundAbsent {
             proven: pick.is_multiple_of(2),
             check_at: soon,
-        },
-        20 => Transition::RetryLater {
-            fence,
+        }),
+        20 => worker(WorkerStep::RetryLater {
             at: soon,
             problem: problem(),
-            counted: !pick.is_multiple_of(3),
-            poison: pick.is_multiple_of(5),
+            attempt: attempt(pick),
             new_epoch: pick.is_multiple_of(7),
-        },
-        21 => Transition::GiveUp { fence, problem: problem() },
-        22 => Transition::PollLater {
-            fence,
+        }),
+        21 => worker(WorkerStep::GiveUp { problem: problem() }),
+        22 => worker(WorkerStep::PollLater {
             at: soon,
             seen: request.held().and_then(|(_, d)| d.phase.step_at()).unwrap_or(now),
-        },
-        23 => Transition::NoteExpired { fence },
-        24 => Transition::Confirm { fence },
-        25 => Transition::Reject { fence, problem: problem() },
-        26 => Transition::StartPurge {
-            fence,
+        }),
+        23 => worker(WorkerStep::NoteExpired),
+        24 => worker(WorkerStep::Confirm),
+        25 => worker(WorkerStep::Reject { problem: problem() }),
+        26 => worker(WorkerStep::StartPurge {
             cause: PurgeCause::Deadline,
-        },
-        27 | 28 => Transition::FinishPurge {
-            fence,
+        }),
+        27 | 28 => worker(WorkerStep::FinishPurge {
             receipt: request.tombstones.len() as u64 + 1,
-        },
-        29 => Transition::Renew { fence, until: soon },
-        30 => Transition::Release { fence },
-        31 => Transition::SpendPasscodeTry,
-        33 => Transition::BeginReceive {
-            receiving: Receiving {
-                document: DocumentId([doc.wrapping_add(200); 16]),
-                slot: slot(doc.wrapping_add(50)),
-                started_at: now,
-                how: How::Staged {
-                    staged: StagedPart {
-                        part: PartName::parse("front").unwrap(),
-                        length: 10,
-                        offset: 0,
-                        state: vec![doc],
-                    },
-                    touched_at: now,
-                },
-            },
-            generation: request.link.generation,
-        },
+        }),
+        29 => worker(WorkerStep::Renew { until: soon }),
+        30 => worker(WorkerStep::Release),
+        31 => Transition::Intake(IntakeStep::SpendPasscodeTry),
+        33 => begin_upload(doc.wrapping_add(200), now, request.link.generation),
         34 => {
-            let staged = request.receivings.iter().find_map(|r| Some((r.document, r.staged()?.offset)));
+            let staged = request.intakes.iter().find_map(|r| Some((r.document, r.staged()?.offset)));
             let (document, from) = staged.unwrap_or((DocumentId([doc; 16]), 0));
-            Transition::StageProgress {
+            Transition::Intake(IntakeStep::StageProgress {
                 document,
                 from: from + u64::from(pick.is_multiple_of(16)),
                 offset: from + 1,
                 state: vec![pick],
                 durable: vec![Durable::synced(document, 0, 1)],
-            }
+            })
         }
         35 => {
-            let made = document(doc, now, !pick.is_multiple_of(16));
-            Transition::StorePart(Box::new(SealedPart {
-                document: made.id,
-                slot: made.slot,
-                generation: request.link.generation - u32::from(pick.is_multiple_of(32)),
-                started_at: now,
-                durable: Durable::synced(made.id, 0, 1),
-                part: made.parts[0].clone(),
-                length: 10,
-                upload: request.receivings.iter().find(|r| r.staged().is_some()).map(|r| r.document),
-                joins: false,
-                receiver: None,
-            }))
+            let mut sealed = sealed(document(doc, now, !pick.is_multiple_of(16)), now);
+            sealed.generation = request.link.generation - u32::from(pick.is_multiple_of(32));
+            sealed.upload = request.intakes.iter().find(|r| r.staged().is_some()).map(|r| r.document);
+            Transition::Intake(IntakeStep::StorePart(Box::new(sealed)))
         }
-        36 => Transition::DropPart {
+        36 => Transition::Intake(IntakeStep::DropPart {
             document: DocumentId([doc; 16]),
             part: PartName::parse("front").unwrap(),
-        },
-        37 => Transition::EndReceive {
-            document: request.receivings.last().map_or(DocumentId([doc; 16]), |r| r.document),
-            idle: pick.is_multiple_of(2),
-        },
+        }),
+        37 => Transition::Intake(IntakeStep::End {
+            document: request.intakes.last().map_or(DocumentId([doc; 16]), |r| r.document),
+            end: if pick.is_multiple_of(2) { EndOf::Idle } else { EndOf::Withdrawn },
+        }),
         _ => Transition::Nudge,
     }
+}
+
+fn attempt(pick: u8) -> Attempt {
+    match pick {
+        pick if pick.is_multiple_of(3) => Attempt::Uncounted,
+        pick if pick.is_multiple_of(5) => Attempt::Damaged,
+        _ => Attempt::Counted,
+    }
+}
+
+fn agent(action: AgentAction) -> Transition {
+    Transition::Agent { by: by(), action }
 }
 
 /// What must hold whatever happened before.
@@ -313,13 +191,12 @@ fn check_state(r: &DocumentRequest, now: OffsetDateTime) {
     match &r.stage {
         Stage::Open { .. } => {
             assert!(
-                due.is_some() || !r.receivings.is_empty(),
+                due.is_some() || !r.intakes.is_empty(),
                 "an expiry or the end of its history is coming"
             );
-            assert!(r.receivings.iter().filter(|r| r.how == How::Stream).count() <= MAX_STREAMS);
-            let staged: Vec<_> = r.receivings.iter().filter_map(|r| r.staged()).map(|s| &s.part).collect();
+            let staged: Vec<_> = r.intakes.iter().filter_map(|r| r.staged()).map(|s| &s.part).collect();
             assert!(staged.len() <= r.parts.len(), "one unfinished upload for each part: {staged:?}");
-            if let Some(end) = r.receivings.iter().filter_map(|x| r.ends_at(x)).min()
+            if let Some(end) = r.intakes.iter().map(|x| r.ends_at(x)).min()
                 && r.cleanup.until.is_none()
             {
                 assert_eq!(r.cleanup_at(), Some(end), "what must end is not slept through");
@@ -339,9 +216,9 @@ fn check_state(r: &DocumentRequest, now: OffsetDateTime) {
                     assert!(due <= step || due <= document.purge_at + SENDING_GRACE);
                 }
             }
-            assert!(r.receivings.iter().all(|r| r.how == How::Ending), "at most one document");
+            assert!(r.intakes.iter().all(|r| r.kind == IntakeKind::Discarding), "at most one document");
             assert!(
-                r.receivings.iter().all(|r| r.document != document.id),
+                r.intakes.iter().all(|r| r.document != document.id),
                 "what was received is not given up"
             );
             assert!(!r.must_forget(now), "what is held is never forgotten");
@@ -351,7 +228,7 @@ fn check_state(r: &DocumentRequest, now: OffsetDateTime) {
             assert!(r.lease.is_some() || due.unwrap() <= now, "a purge goes on at once");
         }
         Stage::Purged => {
-            assert!(due.is_some() || !r.receivings.is_empty());
+            assert!(due.is_some() || !r.intakes.is_empty());
             assert!(!r.tombstones.is_empty());
         }
     }
@@ -377,10 +254,10 @@ fn check_step(before: &DocumentRequest, step: &Transition, after: &DocumentReque
         assert_eq!(after.fence, before.fence + 1);
         assert!(before.lease.is_none_or(|l| l.until <= now), "a lease was taken away: {}", log());
     }
-    if let Some(fence) = step.fence() {
+    if let Transition::Worker { fence, .. } = step {
         assert_eq!(
             before.lease.map(|l| l.fence),
-            Some(fence),
+            Some(*fence),
             "a step without the current fence: {}",
             log()
         );
@@ -393,20 +270,13 @@ fn check_step(before: &DocumentRequest, step: &Transition, after: &DocumentReque
             assert_eq!(after.tombstones.last().unwrap().document, document.id);
         }
         (Stage::Open { .. }, Stage::Held { document, .. }) => {
-            let known = before
-                .receivings
-                .iter()
-                .any(|r| r.document == document.id && r.slot == document.slot);
-            match step {
-                Transition::CommitReceived(..) => assert!(known, "{}", log()),
-                // The only part of a submission that did not stand before, from an upload that was known, or a form.
-                Transition::StorePart(sealed) => assert!(
-                    sealed.upload.is_none_or(|u| before.receivings.iter().any(|r| r.document == u)),
-                    "{}",
-                    log()
-                ),
-                _ => panic!("{}", log()),
-            }
+            let Transition::Intake(IntakeStep::StorePart(sealed)) = step else {
+                panic!("{}", log())
+            };
+            assert_eq!(sealed.document, document.id);
+            // By an upload that was known, or by a form.
+            let upload = sealed.upload.is_none_or(|u| before.intakes.iter().any(|r| r.document == u));
+            assert!(upload, "{}", log());
             assert!(
                 now < before.link.expires_at + COMMIT_GRACE && before.link.revoked_at.is_none(),
                 "{}",
@@ -414,7 +284,13 @@ fn check_step(before: &DocumentRequest, step: &Transition, after: &DocumentReque
             );
         }
         (Stage::Purged, Stage::Open { .. }) => {
-            assert!(matches!(step, Transition::Reissue { .. }));
+            assert!(matches!(
+                step,
+                Transition::Agent {
+                    action: AgentAction::Reissue { .. },
+                    ..
+                }
+            ));
             assert_eq!(after.link.generation, before.link.generation + 1);
             assert_ne!(before.tombstones.last().unwrap().cause, PurgeCause::Confirmed, "{}", log());
         }
@@ -426,12 +302,34 @@ fn check_step(before: &DocumentRequest, step: &Transition, after: &DocumentReque
         let open = |p: &Phase| matches!(p, Phase::Sending { .. } | Phase::Uncertain { .. });
         // An open attempt ends by an answer, a proven absence, a failure that says "not stored", or a person being asked.
         if open(&old.phase) && matches!(new.phase, Phase::Pending { .. }) {
-            let proven = matches!(step, Transition::FoundAbsent { proven: true, .. });
-            let definite = matches!(step, Transition::RetryLater { .. }) && matches!(old.phase, Phase::Sending { .. });
+            let proven = matches!(
+                step,
+                Transition::Worker {
+                    step: WorkerStep::FoundAbsent { proven: true, .. },
+                    ..
+                }
+            );
+            let definite = matches!(
+                step,
+                Transition::Worker {
+                    step: WorkerStep::RetryLater { .. },
+                    ..
+                }
+            ) && matches!(old.phase, Phase::Sending { .. });
             assert!(proven || definite, "{}", log());
         }
         if !open(&old.phase) && open(&new.phase) {
-            assert!(matches!(step, Transition::StartSending { .. }), "{}", log());
+            assert!(
+                matches!(
+                    step,
+                    Transition::Worker {
+                        step: WorkerStep::StartSending { .. },
+                        ..
+                    }
+                ),
+                "{}",
+                log()
+            );
         }
         // What has arrived is never sent again.
         if matches!(old.phase, Phase::AwaitingConfirmation { .. }) {
@@ -442,11 +340,11 @@ fn check_step(before: &DocumentRequest, step: &Transition, after: &DocumentReque
         }
     }
     let shown = (before.resting_state(), after.resting_state());
-    // Streams come and go without a line; so does noting the end of a link that was revoked before.
+    // Uploads come and go without a line; so does noting the end of a link that was revoked before, and an idle upload that another one outlives.
     let quiet = match step {
-        Transition::BeginReceive { .. } | Transition::GiveUpReceive { .. } | Transition::EndReceive { idle: false, .. } => true,
-        Transition::NoteExpired { .. } => before.link.revoked_at.is_some(),
-        _ => false,
+        Transition::Intake(step) => !matches!(step, IntakeStep::StorePart(_)),
+        Transition::Worker { step, .. } => matches!(step, WorkerStep::NoteExpired) && before.link.revoked_at.is_some(),
+        Transition::Agent { .. } | Transition::Lease { .. } | Transition::Nudge => false,
     };
     assert!(
         shown.0 == shown.1 || quiet || !events.is_empty(),
@@ -522,28 +420,19 @@ fn walks_reach_every_state() {
     assert_eq!(phases.len(), 5, "{phases:?}");
 }
 
-/// A stream that began under an old link cannot fill the new one.
+/// An upload that began under an old link cannot fill the new one.
 #[test]
-fn an_old_links_stream_is_refused_by_the_new_one() {
+fn an_old_links_upload_is_refused_by_the_new_one() {
     let now = start();
-    let next = link(2, now + Duration::hours(1), false);
-    let reissue = Transition::Reissue {
-        link: next,
+    let reissue = agent(AgentAction::Reissue {
+        link: link(2, now + Duration::hours(1), false),
         terms_mac: [0; 32],
-        by: by(),
-    };
+    });
     let (at, _) = apply(request(false), reissue, now).unwrap();
-    let begin = |generation| Transition::BeginReceive {
-        receiving: Receiving {
-            document: DocumentId([9; 16]),
-            slot: slot(9),
-            started_at: now,
-            how: How::Stream,
-        },
-        generation,
-    };
-    assert_eq!(apply(at.clone(), begin(1), now).unwrap_err(), Refusal::Superseded);
-    assert!(apply(at, begin(2), now).is_ok());
+    assert_eq!(apply(at.clone(), begin_upload(9, now, 1), now).unwrap_err(), Refusal::Superseded);
+    assert!(apply(at.clone(), begin_upload(9, now, 2), now).is_ok());
+    let late = received(document(9, now, true));
+    assert_eq!(apply(at, late, now).unwrap_err(), Refusal::Superseded);
 }
 
 /// A callback while the provider is being asked is not overwritten by the answer to the older question.
@@ -551,45 +440,34 @@ fn an_old_links_stream_is_refused_by_the_new_one() {
 fn a_callback_during_a_question_makes_the_next_one_come_at_once() {
     let now = start();
     let mut at = request(false);
+    let worker = |step| Transition::Worker { fence: 1, step };
     for step in [
-        Transition::BeginReceive {
-            receiving: Receiving {
-                document: DocumentId([1; 16]),
-                slot: slot(1),
-                started_at: now,
-                how: How::Stream,
-            },
-            generation: 1,
-        },
         received(document(1, now, true)),
         Transition::Lease {
             until: now + Duration::seconds(60),
         },
-        Transition::StartSending {
-            fence: 1,
+        worker(WorkerStep::StartSending {
             intent: Intent {
                 epoch: 0,
                 started_at: now,
                 digest: [0; 32],
             },
-        },
-        Transition::Delivered {
-            fence: 1,
+        }),
+        worker(WorkerStep::Delivered {
             receipt: Receipt {
                 references: vec![],
                 received_at: now,
             },
             poll_at: now,
-        },
+        }),
     ] {
         at = apply(at, step, now).unwrap().0;
     }
     let seen = at.held().unwrap().1.phase.step_at().unwrap();
-    let later = Transition::PollLater {
-        fence: 1,
+    let later = worker(WorkerStep::PollLater {
         at: now + Duration::hours(1),
         seen,
-    };
+    });
     let quiet = apply(at.clone(), later.clone(), now).unwrap().0;
     assert_eq!(quiet.due_at(), Some(now + Duration::hours(1)));
     let nudged = apply(at, Transition::Nudge, now).unwrap().0;

@@ -18,7 +18,7 @@ use crate::domain::request::{DocumentRequest, Stage};
 use crate::http::Company;
 use crate::http::error::Problem;
 use crate::words::{self, Piece, Words};
-use crate::workflow::receive::OpenedLink;
+use crate::workflow::intake::OpenedLink;
 use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, hosted};
 

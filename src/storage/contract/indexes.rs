@@ -25,8 +25,14 @@ pub(super) async fn every_index_says_what_the_rows_say<G: Ground>() {
             let key = RequestId(id(1, *n));
             let transition = own(walks::transition(&step, &model[&key], now), *n);
             let expected = transition::apply(model[&key].clone(), transition.clone(), now);
-            // Purges come with their receipt, and only through their own door.
-            if matches!(transition, Transition::FinishPurge { .. }) {
+            // A purge comes with its receipt, by a method of its own.
+            if matches!(
+                &transition,
+                Transition::Worker {
+                    step: WorkerStep::FinishPurge { .. },
+                    ..
+                }
+            ) {
                 continue;
             }
             match (store.records.transition(key, transition).await, expected) {
@@ -55,15 +61,20 @@ pub(super) async fn every_index_says_what_the_rows_say<G: Ground>() {
 fn own(mut transition: Transition, n: u32) -> Transition {
     let mark = |document: &mut DocumentId| document.0[..4].copy_from_slice(&n.to_be_bytes());
     match &mut transition {
-        Transition::BeginReceive { receiving, .. } => mark(&mut receiving.document),
-        Transition::GiveUpReceive { document, .. } => mark(document),
-        Transition::CommitReceived(document, durable) => {
-            mark(&mut document.id);
-            *durable = walks::durable(document);
+        Transition::Intake(IntakeStep::BeginUpload { document, .. } | IntakeStep::Discard { document, .. }) => mark(document),
+        Transition::Intake(IntakeStep::StorePart(sealed)) => {
+            mark(&mut sealed.document);
+            sealed.durable = walks::durable_part(sealed.document, 0, &sealed.part);
         }
-        Transition::Reissue { link, .. } => link.hashed = HashedToken(hash(n, link.generation)),
-        Transition::Delivered { receipt, .. } => receipt.references = vec![format!("ref-{n}")],
-        Transition::GiveUp { problem, .. } => *problem = Problem::new("x", "y"),
+        Transition::Agent {
+            action: AgentAction::Reissue { link, .. },
+            ..
+        } => link.hashed = HashedToken(hash(n, link.generation)),
+        Transition::Worker { step, .. } => match step {
+            WorkerStep::Delivered { receipt, .. } => receipt.references = vec![format!("ref-{n}")],
+            WorkerStep::GiveUp { problem } => *problem = Problem::new("x", "y"),
+            _ => {}
+        },
         _ => {}
     }
     transition
@@ -105,7 +116,7 @@ pub(super) async fn agree(store: &Store, model: &BTreeMap<RequestId, DocumentReq
     let live: BTreeSet<_> = store.records.live_documents().await.unwrap().into_iter().collect();
     let mut expected = BTreeSet::new();
     for request in model.values() {
-        expected.extend(request.receivings.iter().map(|r| (r.document, request.id)));
+        expected.extend(request.intakes.iter().map(|r| (r.document, request.id)));
         expected.extend(request.document().map(|d| (d.id, request.id)));
         let (found, current) = store.records.by_link(&request.link.hashed).await.unwrap().unwrap();
         assert!(current && found == *request);

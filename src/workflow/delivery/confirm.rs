@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 use crate::connectors::{Connector, Verdict};
 use crate::domain::delivery::{ConfirmAt, Problem, Receipt};
 use crate::domain::document::Document;
-use crate::domain::transition::Transition;
+use crate::domain::transition::{Transition, WorkerStep};
 
 use super::outbound;
 use crate::workflow::trusted::TrustedRequest;
@@ -66,19 +66,43 @@ async fn put_off(portal: &Portal, request: &TrustedRequest, fence: u64, at: Offs
     let seen = request.held().and_then(|(_, delivery)| delivery.phase.step_at()).unwrap_or(at);
     portal
         .records
-        .transition(request.id, Transition::PollLater { fence, at, seen })
+        .transition(
+            request.id,
+            Transition::Worker {
+                fence,
+                step: WorkerStep::PollLater { at, seen },
+            },
+        )
         .await?;
     Ok(())
 }
 
 /// The provider has it: purge at once.
 pub async fn confirmed(portal: &Portal, request: &TrustedRequest, fence: u64) -> Result<(), WorkflowError> {
-    let request = portal.records.transition(request.id, Transition::Confirm { fence }).await?;
+    let request = portal
+        .records
+        .transition(
+            request.id,
+            Transition::Worker {
+                fence,
+                step: WorkerStep::Confirm,
+            },
+        )
+        .await?;
     purge::finish(portal, &request, fence).await.map(drop)
 }
 
 /// The provider does not want it: purged all the same, never sent again; an agent may ask for a better one.
 pub async fn rejected(portal: &Portal, request: &TrustedRequest, fence: u64, problem: Problem) -> Result<(), WorkflowError> {
-    let request = portal.records.transition(request.id, Transition::Reject { fence, problem }).await?;
+    let request = portal
+        .records
+        .transition(
+            request.id,
+            Transition::Worker {
+                fence,
+                step: WorkerStep::Reject { problem },
+            },
+        )
+        .await?;
     purge::finish(portal, &request, fence).await.map(drop)
 }

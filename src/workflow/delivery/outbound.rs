@@ -15,7 +15,7 @@ use crate::crypto::secrets::PortalSecrets;
 use crate::domain::delivery::Problem;
 use crate::domain::document::{ApplicantRef, Document, DocumentKind, PartName, ProviderName, StoredPart};
 use crate::domain::id::{DocumentId, RequestId};
-use crate::domain::transition::Transition;
+use crate::domain::transition::{Transition, WorkerStep};
 use crate::storage::{BlobKey, ReadError, Records};
 use crate::workflow::terms;
 
@@ -322,10 +322,12 @@ pub struct LeasedProgressLog {
 #[async_trait]
 impl ProgressLog for LeasedProgressLog {
     async fn note(&self, step: &str, value: &str) -> Result<(), Failure> {
-        let transition = Transition::NoteProgress {
+        let transition = Transition::Worker {
             fence: self.fence,
-            step: step.to_owned(),
-            value: value.to_owned(),
+            step: WorkerStep::NoteProgress {
+                step: step.to_owned(),
+                value: value.to_owned(),
+            },
         };
         match self.records.transition(self.request, transition).await {
             Ok(_) => {

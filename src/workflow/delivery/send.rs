@@ -9,7 +9,7 @@ use crate::connectors::{self, Connector, Delivered, Failure, SourceError, Verdic
 use crate::domain::delivery::{BY_HAND, ConfirmAt, Delivery, Intent, Problem, PurgeCause, Receipt, TAMPERED};
 use crate::domain::document::Document;
 use crate::domain::request::Stage;
-use crate::domain::transition::Transition;
+use crate::domain::transition::{Attempt, WorkerStep};
 use crate::storage::StorageError;
 use crate::storage::clock::Standing;
 
@@ -48,19 +48,14 @@ impl Step<'_> {
         let (fence, epoch) = (self.fence, delivery.epoch);
         let by_hand = connector.profile().by_hand;
         if by_hand && self.portal.scanner.is_none() {
-            return self
-                .end(Transition::GiveUp {
-                    fence,
-                    problem: served_by_hand(),
-                })
-                .await;
+            return self.end(WorkerStep::GiveUp { problem: served_by_hand() }).await;
         }
         if let Some(until) = self.portal.breakers.paused_until(&trusted.provider, self.now) {
             let problem = Problem::new(
                 "provider.paused",
                 "The provider failed several times in a row; sending pauses for a minute.",
             );
-            return self.later(until, problem, false).await;
+            return self.later(until, problem, Attempt::Uncounted).await;
         }
         let outbound = match outbound::open(self.portal, trusted, document, epoch) {
             Ok(outbound) => outbound,
@@ -80,38 +75,26 @@ impl Step<'_> {
                 }
                 Scanned::Not(problem) => {
                     self.portal.counters.unscanned.fetch_add(1, Ordering::Relaxed);
-                    return self.later(self.portal.records.now() + SCAN_PAUSE, problem, false).await;
+                    return self
+                        .later(self.portal.records.now() + SCAN_PAUSE, problem, Attempt::Uncounted)
+                        .await;
                 }
                 Scanned::Unreadable(SourceError::Final(why)) => return self.poison(delivery, poisoned(why)).await,
                 Scanned::Unreadable(SourceError::Transient(why)) => return self.unread(connectors::unread(why)).await,
             }
         }
         if by_hand {
-            return self
-                .end(Transition::GiveUp {
-                    fence,
-                    problem: served_by_hand(),
-                })
-                .await;
+            return self.end(WorkerStep::GiveUp { problem: served_by_hand() }).await;
         }
         if self.purge_became_due().await? {
-            return self.end(Transition::Release { fence }).await;
+            return self.end(WorkerStep::Release).await;
         }
         let intent = Intent {
             epoch,
             started_at: self.portal.records.now(),
             digest: outbound.digest(),
         };
-        self.portal
-            .records
-            .transition(
-                self.request.id,
-                Transition::StartSending {
-                    fence,
-                    intent: intent.clone(),
-                },
-            )
-            .await?;
+        self.apply(WorkerStep::StartSending { intent: intent.clone() }).await?;
         crate::crash::point("C15");
         let trail = LeasedProgressLog {
             records: self.portal.records.clone(),
@@ -144,7 +127,7 @@ impl Step<'_> {
                 () = tokio::time::sleep(RENEW_EVERY) => {
                     let now = self.portal.records.now();
                     let until = now + LEASE;
-                    match self.portal.records.transition(self.request.id, Transition::Renew { fence: self.fence, until }).await {
+                    match self.apply(WorkerStep::Renew { until }).await {
                         Ok(_) => held_until = until,
                         Err(StorageError::Refused(_) | StorageError::NotFound) => return None,
                         Err(error) if now >= held_until => {
@@ -166,7 +149,6 @@ impl Step<'_> {
         connector: &dyn Connector,
         outcome: Result<Delivered, Failure>,
     ) -> Result<(), WorkflowError> {
-        let fence = self.fence;
         let now = self.portal.records.now();
         let failure = match outcome {
             Ok(delivered) => {
@@ -180,36 +162,33 @@ impl Step<'_> {
             Failure::Definite { problem, after, new_key } => {
                 self.portal.breakers.failed(&trusted.provider, now);
                 if delivery.attempts + 1 >= self.portal.policy.attempts {
-                    return self.end(Transition::GiveUp { fence, problem }).await;
+                    return self.end(WorkerStep::GiveUp { problem }).await;
                 }
                 let pause = after.unwrap_or_default().min(RETRY_AFTER_CAP).max(backoff(delivery.attempts));
-                self.end(Transition::RetryLater {
-                    fence,
+                self.end(WorkerStep::RetryLater {
                     at: now + pause,
                     problem,
-                    counted: true,
-                    poison: false,
+                    attempt: Attempt::Counted,
                     new_epoch: new_key,
                 })
                 .await
             }
             Failure::Ambiguous { problem } => {
                 self.portal.breakers.failed(&trusted.provider, now);
-                self.end(Transition::BecomeUncertain {
-                    fence,
+                self.end(WorkerStep::BecomeUncertain {
                     problem,
                     check_at: now + backoff(delivery.attempts),
-                    counted: true,
+                    attempt: Attempt::Counted,
                 })
                 .await
             }
-            Failure::Final { problem } => self.end(Transition::GiveUp { fence, problem }).await,
+            Failure::Final { problem } => self.end(WorkerStep::GiveUp { problem }).await,
             Failure::Credentials { problem } => {
                 self.portal.breakers.failed(&trusted.provider, now);
                 if delivery.attempts + 1 >= CREDENTIALS_LIMIT.min(self.portal.policy.attempts) {
-                    return self.end(Transition::GiveUp { fence, problem }).await;
+                    return self.end(WorkerStep::GiveUp { problem }).await;
                 }
-                self.later(now + backoff(delivery.attempts), problem, true).await
+                self.later(now + backoff(delivery.attempts), problem, Attempt::Counted).await
             }
             Failure::Poison { problem } => self.poison(delivery, problem).await,
             Failure::Unread { problem } => self.unread(problem).await,
@@ -232,20 +211,14 @@ impl Step<'_> {
             received_at: now,
         };
         let poll_at = now + connector.profile().poll_first;
-        self.portal
-            .records
-            .transition(
-                self.request.id,
-                Transition::Delivered {
-                    fence: self.fence,
-                    receipt: receipt.clone(),
-                    poll_at,
-                },
-            )
-            .await?;
+        self.apply(WorkerStep::Delivered {
+            receipt: receipt.clone(),
+            poll_at,
+        })
+        .await?;
         match delivered.verdict {
             Verdict::Pending if trusted.confirm == ConfirmAt::Received => confirm::confirmed(self.portal, trusted, self.fence).await,
-            Verdict::Pending => self.end(Transition::Release { fence: self.fence }).await,
+            Verdict::Pending => self.end(WorkerStep::Release).await,
             Verdict::Accepted => confirm::confirmed(self.portal, trusted, self.fence).await,
             Verdict::Rejected(problem) => confirm::rejected(self.portal, trusted, self.fence, problem).await,
         }
@@ -254,7 +227,7 @@ impl Step<'_> {
 
     pub(super) async fn cannot_open(&self, closed: CannotDecrypt, delivery: &Delivery) -> Result<(), WorkflowError> {
         match closed {
-            CannotDecrypt::Locked => self.later(self.now + LOCKED_PAUSE, locked(), false).await,
+            CannotDecrypt::Locked => self.later(self.now + LOCKED_PAUSE, locked(), Attempt::Uncounted).await,
             CannotDecrypt::Lost => self.purge(PurgeCause::Lost).await,
             CannotDecrypt::Poison(why) => self.poison(delivery, poisoned(why)).await,
             CannotDecrypt::Unread(why) => self.unread(connectors::unread(why)).await,
@@ -263,20 +236,13 @@ impl Step<'_> {
 
     pub(super) async fn poison(&self, delivery: &Delivery, problem: Problem) -> Result<(), WorkflowError> {
         if delivery.poison + 1 >= POISON_LIMIT {
-            return self
-                .end(Transition::GiveUp {
-                    fence: self.fence,
-                    problem,
-                })
-                .await;
+            return self.end(WorkerStep::GiveUp { problem }).await;
         }
         let at = self.portal.records.now() + backoff(delivery.poison);
-        self.end(Transition::RetryLater {
-            fence: self.fence,
+        self.end(WorkerStep::RetryLater {
             at,
             problem,
-            counted: true,
-            poison: true,
+            attempt: Attempt::Damaged,
             new_epoch: false,
         })
         .await
@@ -285,16 +251,15 @@ impl Step<'_> {
     /// An outage of our own storage: neither the document nor the provider is to blame, so it uses up no try, however long it lasts.
     pub(super) async fn unread(&self, problem: Problem) -> Result<(), WorkflowError> {
         tracing::warn!(request = %self.request.id, "the document cannot be read at the moment; it is kept and tried again");
-        self.later(self.portal.records.now() + UNREAD_PAUSE, problem, false).await
+        self.later(self.portal.records.now() + UNREAD_PAUSE, problem, Attempt::Uncounted)
+            .await
     }
 
-    pub(super) async fn later(&self, at: OffsetDateTime, problem: Problem, counted: bool) -> Result<(), WorkflowError> {
-        self.end(Transition::RetryLater {
-            fence: self.fence,
+    pub(super) async fn later(&self, at: OffsetDateTime, problem: Problem, attempt: Attempt) -> Result<(), WorkflowError> {
+        self.end(WorkerStep::RetryLater {
             at,
             problem,
-            counted,
-            poison: false,
+            attempt,
             new_epoch: false,
         })
         .await

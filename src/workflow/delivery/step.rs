@@ -9,7 +9,7 @@ use super::{confirm, send};
 use crate::domain::delivery::{Delivery, Phase, PurgeCause};
 use crate::domain::document::Document;
 use crate::domain::request::{DocumentRequest, Stage};
-use crate::domain::transition::Transition;
+use crate::domain::transition::{Transition, WorkerStep};
 use crate::storage::StorageError;
 use crate::storage::clock::Standing;
 use crate::workflow::trusted::TrustedRequest;
@@ -47,8 +47,8 @@ impl Step<'_> {
         let fence = self.fence;
         match &self.request.stage {
             _ if self.request.must_forget(self.now) => Ok(self.portal.records.forget(self.request.id, fence).await?),
-            Stage::Open { expiry_noted: false } => self.end(Transition::NoteExpired { fence }).await,
-            Stage::Open { .. } | Stage::Purged => self.end(Transition::Release { fence }).await,
+            Stage::Open { expiry_noted: false } => self.end(WorkerStep::NoteExpired).await,
+            Stage::Open { .. } | Stage::Purged => self.end(WorkerStep::Release).await,
             Stage::Purging { .. } => purge::finish(self.portal, &self.request, fence).await.map(drop),
             Stage::Held { document, delivery, .. } => {
                 let (document, delivery) = (document.clone(), delivery.clone());
@@ -66,9 +66,9 @@ impl Step<'_> {
             // Only the deadline has come, and the clock that says so is suspect. The lease is kept as a pause: given back, it would be due again at once.
             let until = self.now + SUSPECT_PAUSE;
             let pause = if self.request.past_deadline(self.now) {
-                Transition::Renew { fence, until }
+                WorkerStep::Renew { until }
             } else {
-                Transition::Release { fence }
+                WorkerStep::Release
             };
             return self.end(pause).await;
         }
@@ -78,7 +78,7 @@ impl Step<'_> {
             Err(error) => {
                 tracing::error!(request = %self.request.id, %error, "no provider is sent or asked anything about it");
                 let problem = send::tampered();
-                return self.end(Transition::Distrust { fence, problem }).await;
+                return self.end(WorkerStep::Distrust { problem }).await;
             }
         };
         let connector = self.portal.providers.get(&request.provider).cloned();
@@ -93,15 +93,12 @@ impl Step<'_> {
             (Phase::AwaitingConfirmation { .. }, None) => confirm::unasked(self.portal, &request, fence).await,
             (Phase::Pending { .. }, Some(connector)) => self.send(&request, &document, &delivery, connector).await,
             (Phase::Pending { .. }, None) => {
-                self.end(Transition::GiveUp {
-                    fence,
+                self.end(WorkerStep::GiveUp {
                     problem: send::unknown_provider(),
                 })
                 .await
             }
-            (Phase::NeedsAttention { .. } | Phase::Sending { .. } | Phase::Uncertain { .. }, _) => {
-                self.end(Transition::Release { fence }).await
-            }
+            (Phase::NeedsAttention { .. } | Phase::Sending { .. } | Phase::Uncertain { .. }, _) => self.end(WorkerStep::Release).await,
         }
     }
 
@@ -129,16 +126,22 @@ impl Step<'_> {
     }
 
     pub(super) async fn purge(&self, cause: PurgeCause) -> Result<(), WorkflowError> {
-        let request = self
-            .portal
-            .records
-            .transition(self.request.id, Transition::StartPurge { fence: self.fence, cause })
-            .await?;
+        let request = self.apply(WorkerStep::StartPurge { cause }).await?;
         purge::finish(self.portal, &request, self.fence).await.map(drop)
     }
 
-    pub(super) async fn end(&self, transition: Transition) -> Result<(), WorkflowError> {
-        self.portal.records.transition(self.request.id, transition).await?;
+    /// One step under this worker's lease.
+    pub(super) async fn apply(&self, step: WorkerStep) -> Result<DocumentRequest, StorageError> {
+        let fence = self.fence;
+        self.portal
+            .records
+            .transition(self.request.id, Transition::Worker { fence, step })
+            .await
+    }
+
+    /// The same, where nothing follows.
+    pub(super) async fn end(&self, step: WorkerStep) -> Result<(), WorkflowError> {
+        self.apply(step).await?;
         Ok(())
     }
 }

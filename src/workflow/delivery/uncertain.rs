@@ -14,7 +14,7 @@ use crate::connectors::{Connector, Failure, Presence};
 use crate::domain::delivery::{Delivery, Intent, Phase, Problem, ProviderClass, PurgeCause, UNDECIDED};
 use crate::domain::document::Document;
 use crate::domain::request::SENDING_GRACE;
-use crate::domain::transition::Transition;
+use crate::domain::transition::{Attempt, WorkerStep};
 use crate::workflow::WorkflowError;
 use crate::workflow::trusted::TrustedRequest;
 
@@ -138,8 +138,7 @@ impl Step<'_> {
 
     /// One question, and what follows from the answer.
     async fn ask(&self, open: &Open<'_>, connector: Arc<dyn Connector>) -> Result<(), WorkflowError> {
-        let fence = self.fence;
-        let give_up = |problem: Problem| self.end(Transition::GiveUp { fence, problem });
+        let give_up = |problem: Problem| self.end(WorkerStep::GiveUp { problem });
         let outbound = outbound::closed(self.portal, open.request, open.document, open.intent.epoch)?;
         let Some(answer) = self.renewing(connector.reconcile(&outbound)).await else {
             return Ok(());
@@ -158,7 +157,7 @@ impl Step<'_> {
                     _ if proven && open.delivery.attempts + 1 >= self.portal.policy.attempts => give_up(open.problem.clone()).await,
                     _ => {
                         let check_at = if proven { now } else { now + ABSENT_TWICE };
-                        self.end(Transition::FoundAbsent { fence, proven, check_at }).await
+                        self.end(WorkerStep::FoundAbsent { proven, check_at }).await
                     }
                 }
             }
@@ -174,8 +173,7 @@ impl Step<'_> {
         if harmless && open.checks < CHECKS_LIMIT {
             return self.check_again(open.problem.clone(), now + backoff(open.checks)).await;
         }
-        self.end(Transition::GiveUp {
-            fence: self.fence,
+        self.end(WorkerStep::GiveUp {
             problem: undecided(&open.problem),
         })
         .await
@@ -203,22 +201,20 @@ impl Step<'_> {
     }
 
     async fn check_again(&self, problem: Problem, check_at: OffsetDateTime) -> Result<(), WorkflowError> {
-        self.end(Transition::BecomeUncertain {
-            fence: self.fence,
+        self.end(WorkerStep::BecomeUncertain {
             problem,
             check_at,
-            counted: true,
+            attempt: Attempt::Counted,
         })
         .await
     }
 
     /// Nobody was asked.
     async fn wait(&self, problem: Problem, check_at: OffsetDateTime) -> Result<(), WorkflowError> {
-        self.end(Transition::BecomeUncertain {
-            fence: self.fence,
+        self.end(WorkerStep::BecomeUncertain {
             problem,
             check_at,
-            counted: false,
+            attempt: Attempt::Uncounted,
         })
         .await
     }

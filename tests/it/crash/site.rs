@@ -142,8 +142,8 @@ impl Site {
             let request = records.request(*owner).await.unwrap().unwrap();
             let Some(held) = request.document() else {
                 // What waits between two connections is alive without any.
-                let waits = |r: &Receiving| r.document == *document && matches!(r.how, How::Parts { .. } | How::Staged { .. });
-                assert!(request.receivings.iter().any(waits), "a stream of a dead process is noted");
+                let waits = |r: &Intake| r.document == *document && r.kind != IntakeKind::Discarding;
+                assert!(request.intakes.iter().any(waits), "a stream of a dead process is noted");
                 continue;
             };
             assert_eq!(held.id, *document, "O: one document per link");

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::passport;
 use crate::raw::{Raw, assert_nothing_held, end, file, head, part, upload};
-use crate::support::{Link, TestApp, TestOptions, png};
+use crate::support::{Link, TestApp, TestOptions, png, sha256};
 
 async fn app() -> TestApp {
     TestApp::with_options(TestOptions {
@@ -182,18 +182,23 @@ fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
 /// The same body as a browser and as a program; nothing may be left by either.
 async fn both(app: &TestApp, link: &Link, body: &[u8]) -> ((u16, String), Value) {
     let before = app.request(link).await;
+    let answers = both_ways(app, link, body).await;
+    assert_nothing_held(app, &answers.0.1).await;
+    let mut after = app.request(link).await;
+    // Only how often something was destroyed shows.
+    after.cleanup = before.cleanup;
+    assert_eq!(after, before, "{}", answers.0.1);
+    answers
+}
+
+/// The same, where parts of it may be kept.
+async fn both_ways(app: &TestApp, link: &Link, body: &[u8]) -> ((u16, String), Value) {
     let mut answers = Vec::new();
     for accept in ["text/html,application/xhtml+xml", "application/json"] {
         let mut raw = Raw::to(app).await;
         raw.send([head(&link.path, body.len(), &format!("Accept: {accept}\r\n")).as_bytes(), body].concat())
             .await;
-        let answer = raw.answer().await;
-        assert_nothing_held(app, &answer.body).await;
-        let mut after = app.request(link).await;
-        // Only how often something was destroyed shows.
-        after.cleanup = before.cleanup;
-        assert_eq!(after, before, "{}", answer.body);
-        answers.push(answer);
+        answers.push(raw.answer().await);
     }
     let problem = answers.pop().unwrap();
     assert_eq!(problem.headers["content-type"], "application/problem+json");
@@ -286,7 +291,6 @@ type Case<'a> = (&'a str, Vec<Vec<u8>>, u16, &'a str, Option<&'a str>);
 #[tokio::test]
 async fn a_form_that_does_not_fit_is_refused_at_the_right_place() {
     let app = TestApp::new().await;
-    let link = app.link().await;
     let picture = png(1, 90_000);
     let (front, back) = (file("front", &picture), file("back", &picture));
     let nothing = part(
@@ -365,10 +369,17 @@ async fn a_form_that_does_not_fit_is_refused_at_the_right_place() {
         ),
     ];
     for (name, parts, status, code, place) in cases {
+        let link = app.link().await;
         let body = [parts.concat(), end()].concat();
-        let (page, problem) = both(&app, &link, &body).await;
+        let (page, problem) = both_ways(&app, &link, &body).await;
         assert_eq!(page.0, status, "{name}: {}", page.1);
         assert_eq!(problem["code"], code, "{name}: {problem}");
+        // Whatever was refused, the same link takes the document.
+        assert_eq!(
+            app.drop_files(&link, &[("front", &picture), ("back", &picture)]).await.status(),
+            200,
+            "{name}"
+        );
         match place {
             Some(place) => {
                 assert!(page.1.contains(&format!("id=\"{place}-error\"")), "{name}: {}", page.1);
@@ -378,5 +389,36 @@ async fn a_form_that_does_not_fit_is_refused_at_the_right_place() {
             None => assert!(page.1.contains("id=\"problem\""), "{name}: {}", page.1),
         }
     }
-    still_works(&app, &link).await;
+}
+
+/// The part is the unit: what has arrived completely stays, and is asked for no more.
+#[tokio::test]
+async fn a_form_whose_second_file_is_refused_keeps_the_first() {
+    let app = TestApp::new().await;
+    let (front, back) = (png(1, 90_000), png(2, 90_000));
+    let refused: Vec<(&str, Vec<u8>)> = vec![
+        ("a bad back", file("back", b"GIF89a")),
+        ("no back", Vec::new()),
+        ("a stranger", file("side", &back)),
+    ];
+    for (name, second) in refused {
+        let link = app.link().await;
+        let (page, _) = both_ways(&app, &link, &[file("front", &front), second, end()].concat()).await;
+        let shown = |page: &str| (page.contains("name=\"front\""), page.contains("name=\"back\""));
+        assert_eq!(shown(&page.1), (false, true), "{name}: {}", page.1);
+        assert_eq!(page.1.matches("class=\"stored\"").count(), 1, "{name}");
+        assert_eq!(app.state(&link).await, RequestState::Receiving, "{name}");
+        let looked = app.http.get(app.public(&link.path)).send().await.unwrap().text().await.unwrap();
+        assert_eq!(shown(&looked), (false, true), "{name}: {looked}");
+        let answer = app.drop_files(&link, &[("back", &back)]).await;
+        assert_eq!(answer.status(), 200, "{name}");
+    }
+    app.work().await;
+    let received = app.received().await;
+    assert_eq!(received.len(), 3);
+    for document in received {
+        assert_eq!(document["parts"][0]["sha256"], sha256(&front));
+        assert_eq!(document["parts"][1]["sha256"], sha256(&back));
+    }
+    assert_nothing_held(&app, "after the purge").await;
 }

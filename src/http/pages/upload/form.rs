@@ -11,7 +11,7 @@ use crate::domain::request::DocumentRequest;
 use crate::http::error::Problem;
 use crate::words::Words;
 use crate::workflow::Portal;
-use crate::workflow::receive::OpenedLink;
+use crate::workflow::intake::OpenedLink;
 use crate::workflow::terms;
 
 use super::{View, day, document_label, frame, host, moment, own_words, part_label, plain, sentence, told};

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-use crate::domain::id::DocumentId;
+use super::Orphan;
+use crate::domain::id::{DocumentId, RequestId};
 
 /// The documents of this process that have writers.
 #[derive(Clone, Default)]
@@ -18,6 +19,8 @@ pub struct InFlight(Arc<Mutex<HashMap<DocumentId, Entry>>>);
 struct Entry {
     writers: usize,
     gate: Arc<Gate>,
+    /// Its secret, while no row owns it.
+    orphan: Option<Orphan>,
 }
 
 #[derive(Default)]
@@ -49,6 +52,7 @@ impl InFlight {
         let entry = entries.entry(document).or_insert_with(|| Entry {
             writers: 0,
             gate: Arc::default(),
+            orphan: None,
         });
         entry.writers += 1;
         Writer {
@@ -56,6 +60,13 @@ impl InFlight {
             document,
             gate: entry.gate.clone(),
         }
+    }
+
+    /// Secrets that no row owns, of forms that run on the links of a request.
+    pub(super) fn orphans_of(&self, request: RequestId) -> Vec<Orphan> {
+        let entries = self.entries();
+        let orphans = entries.values().filter_map(|entry| entry.orphan);
+        orphans.filter(|orphan| orphan.request == request).collect()
     }
 
     /// Ends every writer of a document. Nobody writes a chunk of it any more when this returns.
@@ -81,8 +92,15 @@ impl InFlight {
 }
 
 impl Writer {
+    /// Notes the secret that lies in its slot, or that a row owns it.
+    pub(super) fn note(&self, orphan: Option<Orphan>) {
+        if let Some(entry) = self.all.entries().get_mut(&self.document) {
+            entry.orphan = orphan;
+        }
+    }
+
     /// Before each write; `None` when the document is being destroyed.
-    pub async fn hold(&self) -> Option<Writing> {
+    pub async fn writing(&self) -> Option<Writing> {
         let shared = self.gate.writing.clone().read_owned().await;
         (!self.gate.ended.load(Ordering::SeqCst)).then_some(Writing { _shared: shared })
     }
@@ -110,14 +128,14 @@ mod tests {
     async fn ending_waits_for_the_write_in_progress_and_lets_no_other_begin() {
         let (all, document) = (InFlight::default(), DocumentId([1; 16]));
         let (one, other) = (all.enter(document), all.enter(document));
-        let writing = one.hold().await.unwrap();
-        assert!(other.hold().await.is_some(), "writers do not wait for one another");
+        let writing = one.writing().await.unwrap();
+        assert!(other.writing().await.is_some(), "writers do not wait for one another");
         let mut ending = Box::pin(all.end(document));
         assert!(ending.as_mut().now_or_never().is_none(), "a chunk is being written");
         drop(writing);
         ending.await;
-        assert!(one.hold().await.is_none() && other.hold().await.is_none());
-        assert!(all.enter(document).hold().await.is_none(), "nor one that comes late");
+        assert!(one.writing().await.is_none() && other.writing().await.is_none());
+        assert!(all.enter(document).writing().await.is_none(), "nor one that comes late");
         drop(one);
         assert!(all.contains(document));
         drop(other);

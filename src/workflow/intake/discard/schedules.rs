@@ -12,11 +12,11 @@ use futures_util::FutureExt;
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::agent::Actor;
-use crate::domain::document::{PartName, SlotRef};
+use crate::domain::document::SlotRef;
 use crate::domain::id::DocumentId;
-use crate::domain::request::{DocumentRequest, How, Receiving, StagedPart};
-use crate::domain::transition::{SealedPart, Transition, apply, tests as made};
-use crate::workflow::in_flight::{InFlight, Writer, Writing};
+use crate::domain::request::{DocumentRequest, Intake, IntakeKind};
+use crate::domain::transition::{AgentAction, EndOf, IntakeStep, Transition, apply, tests as made};
+use crate::workflow::intake::in_flight::{InFlight, Writer, Writing};
 
 const CHUNKS: u8 = 3;
 const LEASE: Duration = Duration::seconds(30);
@@ -38,8 +38,7 @@ enum Wrong {
 /// How an upload comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    Form,
-    /// Sealed after all of it came; its first note in the row is its last effect.
+    /// Its first note in the row is its last effect.
     Sealing,
     /// Waits between two connections.
     Staged,
@@ -106,7 +105,7 @@ struct World {
     secrets: BTreeSet<DocumentId>,
     chunks: BTreeMap<DocumentId, BTreeSet<u8>>,
     in_flight: InFlight,
-    leftovers: BTreeSet<DocumentId>,
+    orphans: BTreeSet<DocumentId>,
     uploads: Vec<Upload>,
     cleaners: [Cleaner; 2],
     sweep: Sweep,
@@ -135,7 +134,7 @@ impl World {
             secrets: BTreeSet::new(),
             chunks: BTreeMap::new(),
             in_flight: InFlight::default(),
-            leftovers: BTreeSet::new(),
+            orphans: BTreeSet::new(),
             uploads: Vec::new(),
             cleaners: [Cleaner::new(), Cleaner::new()],
             sweep: Sweep::default(),
@@ -167,7 +166,7 @@ impl World {
     }
 
     fn owned(&self, document: DocumentId) -> bool {
-        self.row.receivings.iter().any(|r| r.document == document) || self.row.document().is_some_and(|d| d.id == document)
+        self.row.intakes.iter().any(|r| r.document == document) || self.row.document().is_some_and(|d| d.id == document)
     }
 
     fn slot(document: DocumentId) -> SlotRef {
@@ -177,7 +176,7 @@ impl World {
     fn step(&mut self) {
         match self.below(32) {
             0 if self.next < 40 => {
-                let kind = [Kind::Form, Kind::Sealing, Kind::Staged][self.below(3) as usize];
+                let kind = [Kind::Sealing, Kind::Staged][self.below(2) as usize];
                 let document = DocumentId([self.next; 16]);
                 self.next += 1;
                 self.uploads.push(Upload {
@@ -189,7 +188,10 @@ impl World {
                 });
             }
             1 => self.take_back(),
-            2 if self.below(12) == 0 => drop(self.write(Transition::Revoke { by: Actor::Operator })),
+            2 if self.below(12) == 0 => {
+                let (by, action) = (Actor::Operator, AgentAction::Revoke);
+                let _ = self.write(Transition::Agent { by, action });
+            }
             3 if self.below(40) == 0 => self.crash(),
             4 => {
                 let by = Duration::seconds(self.below(50) as i64);
@@ -211,9 +213,12 @@ impl World {
 
     /// A visitor takes back whatever of hers waits.
     fn take_back(&mut self) {
-        let waits = |r: &&Receiving| matches!(r.how, How::Staged { .. } | How::Parts { .. });
-        if let Some(document) = self.row.receivings.iter().find(waits).map(|r| r.document) {
-            self.write(Transition::EndReceive { document, idle: false });
+        let waits = |r: &&Intake| r.kind != IntakeKind::Discarding;
+        if let Some(document) = self.row.intakes.iter().find(waits).map(|r| r.document) {
+            self.write(Transition::Intake(IntakeStep::End {
+                document,
+                end: EndOf::Withdrawn,
+            }));
         }
     }
 
@@ -248,25 +253,7 @@ impl World {
     }
 
     fn begin(&mut self, upload: &Upload) -> At {
-        let how = match upload.kind {
-            Kind::Staged => How::Staged {
-                staged: StagedPart {
-                    part: PartName::parse("front").unwrap(),
-                    length: 100,
-                    offset: 0,
-                    state: Vec::new(),
-                },
-                touched_at: self.now,
-            },
-            _ => How::Stream,
-        };
-        let receiving = Receiving {
-            document: upload.document,
-            slot: Self::slot(upload.document),
-            started_at: self.now,
-            how,
-        };
-        match self.write(Transition::BeginReceive { receiving, generation: 1 }) {
+        match self.write(made::begin_upload(upload.document.0[0], self.now, 1)) {
             Wrote::Yes => At::Chunk(0),
             Wrote::Unknown => self.unknown(upload.document),
             Wrote::Refused | Wrote::Busy => At::GiveUp,
@@ -279,7 +266,7 @@ impl World {
             self.chunks.entry(upload.document).or_default().insert(n);
             return if n + 1 == CHUNKS { At::Commit } else { At::Chunk(n + 1) };
         }
-        match upload.writer.as_ref().unwrap().hold().now_or_never() {
+        match upload.writer.as_ref().unwrap().writing().now_or_never() {
             Some(Some(writing)) => {
                 upload.writing = Some(writing);
                 At::Chunk(n)
@@ -291,32 +278,11 @@ impl World {
     }
 
     fn commit(&mut self, upload: &Upload) -> At {
-        let transition = match upload.kind {
-            // The connection ends; what came waits for the next one.
-            Kind::Staged => return At::Leave,
-            Kind::Form => {
-                let mut document = made::document(upload.document.0[0], self.now, true);
-                document.id = upload.document;
-                made::received(document)
-            }
-            Kind::Sealing => {
-                let mut document = made::document(upload.document.0[0], self.now, true);
-                document.id = upload.document;
-                Transition::StorePart(Box::new(SealedPart {
-                    document: upload.document,
-                    slot: document.slot,
-                    generation: 1,
-                    started_at: self.now,
-                    durable: made::durable(&document).remove(0),
-                    part: document.parts.remove(0),
-                    length: 100,
-                    upload: None,
-                    joins: false,
-                    receiver: None,
-                }))
-            }
-        };
-        match self.write(transition) {
+        // The connection ends; what came waits for the next one.
+        if upload.kind == Kind::Staged {
+            return At::Leave;
+        }
+        match self.write(made::received(made::document(upload.document.0[0], self.now, true))) {
             Wrote::Yes => At::Leave,
             Wrote::Unknown => self.unknown(upload.document),
             Wrote::Refused | Wrote::Busy => At::GiveUp,
@@ -327,31 +293,31 @@ impl World {
         if self.wrong == Wrong::DestroysTheUnknown {
             self.secrets.remove(&document);
         }
-        self.leftovers.insert(document);
+        self.orphans.insert(document);
         At::Leave
     }
 
     fn give_up(&mut self, document: DocumentId) -> At {
         if self.wrong != Wrong::ForgetsToGiveUp && !self.told(document) {
-            self.leftovers.insert(document);
+            self.orphans.insert(document);
         }
         At::Leave
     }
 
     /// Whether the row has answered.
     fn told(&mut self, document: DocumentId) -> bool {
-        let give_up = Transition::GiveUpReceive {
+        let give_up = Transition::Intake(IntakeStep::Discard {
             document,
             slot: Self::slot(document),
             started_at: self.now,
-        };
+        });
         matches!(self.write(give_up), Wrote::Yes | Wrote::Refused)
     }
 
     fn minute(&mut self) {
-        for document in self.leftovers.clone() {
+        for document in self.orphans.clone() {
             if self.told(document) {
-                self.leftovers.remove(&document);
+                self.orphans.remove(&document);
             }
         }
     }
@@ -361,9 +327,9 @@ impl World {
         let Some(leased) = cleaner.leased.take() else {
             if self.row.cleanup_at().is_some_and(|at| at <= self.now) {
                 let until = self.now + LEASE;
-                if let Wrote::Yes = self.write(Transition::LeaseCleanup { until }) {
-                    let due = |r: &&Receiving| self.row.ends_at(r).is_some_and(|end| end <= self.now);
-                    cleaner.due = self.row.receivings.iter().filter(due).map(|r| r.document).collect();
+                if let Wrote::Yes = self.write(Transition::Intake(IntakeStep::LeaseCleanup { until })) {
+                    let due = |r: &&Intake| self.row.ends_at(r) <= self.now;
+                    cleaner.due = self.row.intakes.iter().filter(due).map(|r| r.document).collect();
                     cleaner.leased = Some(self.row.clone());
                 }
             }
@@ -371,18 +337,26 @@ impl World {
             return;
         };
         let Some(document) = cleaner.due.last().copied() else {
-            self.write(Transition::CleanedUp {
+            self.write(Transition::Intake(IntakeStep::CleanedUp {
                 fence: leased.cleanup.fence,
                 documents: cleaner.done,
                 again_at: None,
-            });
+            }));
             return;
         };
         cleaner.at = match std::mem::replace(&mut cleaner.at, Clean::Idle) {
             Clean::Idle => {
-                let given_up = |r: &&Receiving| r.document == document && r.how == How::Ending;
-                let known = leased.receivings.iter().any(|r| given_up(&r));
-                if known || matches!(self.write(Transition::EndReceive { document, idle: true }), Wrote::Yes) {
+                let given_up = |r: &&Intake| r.document == document && r.kind == IntakeKind::Discarding;
+                let known = leased.intakes.iter().any(|r| given_up(&r));
+                if known
+                    || matches!(
+                        self.write(Transition::Intake(IntakeStep::End {
+                            document,
+                            end: EndOf::Idle
+                        })),
+                        Wrote::Yes
+                    )
+                {
                     let all = self.in_flight.clone();
                     if self.wrong == Wrong::WritersGoOn {
                         Clean::Secret
@@ -433,7 +407,7 @@ impl World {
     }
 
     fn busy(&self, document: DocumentId) -> bool {
-        self.in_flight.contains(document) || self.leftovers.contains(&document)
+        self.in_flight.contains(document) || self.orphans.contains(&document)
     }
 
     /// The process ends and starts again: what it knew is gone, and the start looks at everything.
@@ -441,18 +415,13 @@ impl World {
         self.uploads.clear();
         self.cleaners = [Cleaner::new(), Cleaner::new()];
         self.in_flight = InFlight::default();
-        self.leftovers.clear();
+        self.orphans.clear();
         self.sweep = Sweep::default();
         (self.row.lease, self.row.cleanup.until) = (None, None);
         self.full_sweep();
     }
 
     fn full_sweep(&mut self) {
-        let dead = |r: &&Receiving| r.how == How::Stream && !self.in_flight.contains(r.document);
-        let dead: Vec<_> = self.row.receivings.iter().filter(dead).map(|r| r.document).collect();
-        for document in dead {
-            while !self.told(document) {}
-        }
         let all: BTreeSet<_> = self.secrets.iter().chain(self.chunks.keys()).copied().collect();
         for document in all {
             if !self.busy(document) && !self.owned(document) {
@@ -489,7 +458,7 @@ impl World {
         self.now += LEASE;
         for _ in 0..2_000 {
             let busy = self.cleaners.iter().any(|c| c.leased.is_some()) || self.row.cleanup.until.is_some();
-            if !busy && self.leftovers.is_empty() && self.row.cleanup_at().is_none_or(|at| at > self.now) {
+            if !busy && self.orphans.is_empty() && self.row.cleanup_at().is_none_or(|at| at > self.now) {
                 break;
             }
             self.minute();
@@ -500,9 +469,9 @@ impl World {
         }
         let mine: BTreeSet<_> = self
             .row
-            .receivings
+            .intakes
             .iter()
-            .filter(|r| matches!(r.how, How::Staged { .. } | How::Parts { .. }))
+            .filter(|r| r.kind != IntakeKind::Discarding)
             .map(|r| r.document)
             .chain(self.row.document().map(|d| d.id))
             .collect();
@@ -510,7 +479,7 @@ impl World {
         if let Some(nobodys) = left.difference(&mine).next() {
             return Err(format!("{nobodys} is nobody's and lives"));
         }
-        if let Some(r) = self.row.receivings.iter().find(|r| !mine.contains(&r.document)) {
+        if let Some(r) = self.row.intakes.iter().find(|r| !mine.contains(&r.document)) {
             return Err(format!("{} is still noted", r.document));
         }
         if !self.in_flight.is_empty() || !self.uploads.is_empty() {

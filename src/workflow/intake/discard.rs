@@ -1,7 +1,7 @@
-//! Destroying what is given up: the secret first (overwritten in place, synced, read back), then the chunks, then the row forgets it. One task does it, under the request's
+//! Destroying what is discarded: the secret first (overwritten in place, synced, read back), then the chunks, then the row forgets it. One task does it, under the request's
 //! cleanup lease and its fence; every step goes by what it finds, so that whoever comes after a crash simply does them again.
 //!
-//! Nobody else destroys what belongs to a request that was not received: uploads only note that they gave it up ([`super::slot`]), and ring.
+//! Nobody else destroys what belongs to a request that was not received: uploads only note that it is discarded ([`super::secret`]).
 
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
@@ -9,12 +9,12 @@ use tokio::sync::Notify;
 use crate::crypto::erase::EraseError;
 use crate::domain::document::SlotRef;
 use crate::domain::id::DocumentId;
-use crate::domain::request::{DocumentRequest, How, Receiving};
-use crate::domain::transition::Transition;
+use crate::domain::request::{DocumentRequest, Intake, IntakeKind};
+use crate::domain::transition::{EndOf, IntakeStep, Transition};
 use crate::storage::StorageError;
 
-use super::slot::Leftovers;
-use super::{Portal, WorkflowError, blocking};
+use super::secret::Orphans;
+use crate::workflow::{Portal, WorkflowError, blocking};
 
 /// How long a request is left to one task. A step takes milliseconds; after a crash of the task another one goes on then.
 const LEASE: Duration = Duration::seconds(30);
@@ -23,9 +23,9 @@ const PAUSE: Duration = Duration::seconds(10);
 
 #[derive(Default)]
 pub struct Cleanup {
-    /// Rung when something was given up.
-    pub bell: Notify,
-    pub leftovers: Leftovers,
+    /// Notified when something is to be destroyed.
+    pub due: Notify,
+    pub orphans: Orphans,
 }
 
 /// Takes the request that has had something to destroy longest, and destroys it. `false` when nothing is due.
@@ -44,38 +44,38 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
 async fn clean(portal: &Portal, request: &DocumentRequest) -> Result<(), WorkflowError> {
     let now = portal.records.now();
     let (mut documents, mut failed) = (Vec::new(), false);
-    for receiving in &request.receivings {
-        if request.ends_at(receiving).is_none_or(|end| now < end) || !given_up(portal, request, receiving).await? {
+    for intake in &request.intakes {
+        if now < request.ends_at(intake) || !is_discarded(portal, request, intake).await? {
             continue;
         }
-        match destroy(portal, receiving.document, receiving.slot).await {
-            Ok(()) => documents.push(receiving.document),
+        match destroy(portal, intake.document, intake.slot).await {
+            Ok(()) => documents.push(intake.document),
             Err(error) => {
                 failed = true;
-                tracing::error!(request = %request.id, document = %receiving.document, %error,
+                tracing::error!(request = %request.id, document = %intake.document, %error,
                     "an upload that was given up could not be destroyed: look at the disk; this is tried again in {PAUSE}");
             }
         }
     }
-    let done = Transition::CleanedUp {
+    let done = IntakeStep::CleanedUp {
         fence: request.cleanup.fence,
         documents,
         again_at: failed.then(|| portal.records.now() + PAUSE),
     };
-    portal.records.transition(request.id, done).await?;
+    portal.records.transition(request.id, Transition::Intake(done)).await?;
     Ok(())
 }
 
-/// Whether this is given up, which it is noted to be when its time is over and nothing came meanwhile.
-async fn given_up(portal: &Portal, request: &DocumentRequest, receiving: &Receiving) -> Result<bool, WorkflowError> {
-    if receiving.how == How::Ending {
+/// Whether this is discarded, which it is noted to be when its time is over and nothing came meanwhile.
+async fn is_discarded(portal: &Portal, request: &DocumentRequest, intake: &Intake) -> Result<bool, WorkflowError> {
+    if intake.kind == IntakeKind::Discarding {
         return Ok(true);
     }
-    let end = Transition::EndReceive {
-        document: receiving.document,
-        idle: true,
+    let end = IntakeStep::End {
+        document: intake.document,
+        end: EndOf::Idle,
     };
-    match portal.records.transition(request.id, end).await {
+    match portal.records.transition(request.id, Transition::Intake(end)).await {
         Ok(_) => {
             portal.counters.abandoned.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             Ok(true)

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::domain::id::RequestId;
 
-/// Lanes remembered before the unused ones are dropped.
+/// PartLocks remembered before the unused ones are dropped.
 const REMEMBERED: usize = 1_024;
 /// A device whose last bytes came less than this ago is at it: another one may not begin the part anew under its hands, or both would for ever.
 /// Well under the minute after which a stalled upload is to be taken over.
@@ -20,51 +20,51 @@ const AT_IT: Duration = Duration::seconds(20);
 /// A device, as far as it is known: the mark of its receipt.
 pub type Device = Option<[u8; 32]>;
 
-/// One lane for each part of a request that somebody writes.
+/// A lock for each part of a request that somebody writes.
 #[derive(Default)]
-pub struct Lanes {
-    lanes: Mutex<HashMap<(RequestId, u8), Weak<Lane>>>,
+pub struct PartLocks {
+    locks: Mutex<HashMap<(RequestId, u8), Weak<PartLock>>>,
     /// Who sent last, and when.
     seen: Mutex<HashMap<(RequestId, u8), (Device, OffsetDateTime)>>,
 }
 
-struct Lane {
+struct PartLock {
     newest: watch::Sender<u64>,
     writing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The right to write a part until somebody newer comes.
-pub struct Turn {
-    lane: Arc<Lane>,
+pub struct Claim {
+    lock: Arc<PartLock>,
     number: u64,
     newest: watch::Receiver<u64>,
 }
 
 /// Nobody newer can begin to write while this is held.
-pub struct Hold {
+pub struct WriteGuard {
     _writing: OwnedMutexGuard<()>,
 }
 
-impl Lanes {
-    /// Takes the lane over. Whoever had it stops before its next write; wait for that with [`Turn::hold`].
-    pub fn take(&self, request: RequestId, part: u8) -> Turn {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if lanes.len() >= REMEMBERED {
-            lanes.retain(|_, lane| lane.strong_count() > 0);
+impl PartLocks {
+    /// Claims the part. Whoever wrote it stops before its next write; wait for that with [`Claim::hold`].
+    pub fn claim(&self, request: RequestId, part: u8) -> Claim {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        if locks.len() >= REMEMBERED {
+            locks.retain(|_, lock| lock.strong_count() > 0);
         }
-        let known = lanes.get(&(request, part)).and_then(Weak::upgrade);
-        let lane = known.unwrap_or_else(|| {
-            let lane = Arc::new(Lane {
+        let known = locks.get(&(request, part)).and_then(Weak::upgrade);
+        let lock = known.unwrap_or_else(|| {
+            let lock = Arc::new(PartLock {
                 newest: watch::Sender::new(0),
                 writing: Arc::default(),
             });
-            lanes.insert((request, part), Arc::downgrade(&lane));
-            lane
+            locks.insert((request, part), Arc::downgrade(&lock));
+            lock
         });
-        lane.newest.send_modify(|number| *number += 1);
-        let newest = lane.newest.subscribe();
+        lock.newest.send_modify(|number| *number += 1);
+        let newest = lock.newest.subscribe();
         let number = *newest.borrow();
-        Turn { lane, number, newest }
+        Claim { lock, number, newest }
     }
 
     /// Bytes of a part came from this device.
@@ -91,33 +91,33 @@ impl Lanes {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&(request, part));
     }
 
-    /// Ends every turn of a request. Nobody writes any more when this returns.
+    /// Ends every claim of a request. Nobody writes any more when this returns.
     pub async fn end(&self, request: RequestId) {
-        for lane in self.of(request) {
-            lane.newest.send_modify(|number| *number += 1);
-            drop(lane.writing.lock().await);
+        for lock in self.of(request) {
+            lock.newest.send_modify(|number| *number += 1);
+            drop(lock.writing.lock().await);
         }
     }
 
-    fn of(&self, request: RequestId) -> Vec<Arc<Lane>> {
-        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = lanes.iter().filter(|((id, _), _)| *id == request);
-        of.filter_map(|(_, lane)| lane.upgrade()).collect()
+    fn of(&self, request: RequestId) -> Vec<Arc<PartLock>> {
+        let locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = locks.iter().filter(|((id, _), _)| *id == request);
+        of.filter_map(|(_, lock)| lock.upgrade()).collect()
     }
 }
 
-impl Turn {
+impl Claim {
     /// Waits for the writer of before; `None` when somebody newer came.
-    pub async fn hold(&self) -> Option<Hold> {
-        let writing = self.lane.writing.clone().lock_owned().await;
-        (*self.newest.borrow() == self.number).then_some(Hold { _writing: writing })
+    pub async fn write(&self) -> Option<WriteGuard> {
+        let writing = self.lock.writing.clone().lock_owned().await;
+        (*self.newest.borrow() == self.number).then_some(WriteGuard { _writing: writing })
     }
 
     /// Returns when somebody newer came.
     pub async fn over(&self) {
         let mut newest = self.newest.clone();
         let number = self.number;
-        // The lane lives as long as this turn, and so does its sender.
+        // The lock lives as long as this claim, and so does its sender.
         let _ = newest.wait_for(|newest| *newest != number).await;
     }
 }
@@ -129,34 +129,34 @@ mod tests {
 
     #[test]
     fn a_device_that_is_at_it_is_not_pushed_aside() {
-        let (lanes, request, now) = (Lanes::default(), RequestId([1; 16]), OffsetDateTime::UNIX_EPOCH);
+        let (locks, request, now) = (PartLocks::default(), RequestId([1; 16]), OffsetDateTime::UNIX_EPOCH);
         let (one, other) = (Some([1; 32]), Some([2; 32]));
-        lanes.note(request, 0, one, now);
-        assert!(lanes.is_busy(request, 0, other, now + Duration::seconds(19)));
-        assert!(!lanes.is_busy(request, 0, one, now), "its own upload may be begun again");
-        assert!(!lanes.is_busy(request, 1, other, now));
-        assert!(!lanes.is_busy(request, 0, other, now + AT_IT), "it stands still");
-        lanes.forget(request, 0);
-        assert!(!lanes.is_busy(request, 0, other, now));
+        locks.note(request, 0, one, now);
+        assert!(locks.is_busy(request, 0, other, now + Duration::seconds(19)));
+        assert!(!locks.is_busy(request, 0, one, now), "its own upload may be begun again");
+        assert!(!locks.is_busy(request, 1, other, now));
+        assert!(!locks.is_busy(request, 0, other, now + AT_IT), "it stands still");
+        locks.forget(request, 0);
+        assert!(!locks.is_busy(request, 0, other, now));
     }
 
     #[tokio::test]
     async fn the_newest_comer_writes() {
-        let (lanes, request) = (Lanes::default(), RequestId([1; 16]));
-        let first = lanes.take(request, 0);
-        let beside = lanes.take(request, 1);
-        let held = first.hold().await.unwrap();
-        let second = lanes.take(request, 0);
+        let (locks, request) = (PartLocks::default(), RequestId([1; 16]));
+        let first = locks.claim(request, 0);
+        let beside = locks.claim(request, 1);
+        let held = first.write().await.unwrap();
+        let second = locks.claim(request, 0);
         first.over().await;
         assert!(
-            futures_util::FutureExt::now_or_never(second.hold()).is_none(),
+            futures_util::FutureExt::now_or_never(second.write()).is_none(),
             "the first one finishes what it writes"
         );
         drop(held);
-        assert!(second.hold().await.is_some());
-        assert!(first.hold().await.is_none());
-        assert!(beside.hold().await.is_some(), "the other part has a lane of its own");
-        lanes.end(request).await;
-        assert!(second.hold().await.is_none() && beside.hold().await.is_none());
+        assert!(second.write().await.is_some());
+        assert!(first.write().await.is_none());
+        assert!(beside.write().await.is_some(), "the other part has a lock of its own");
+        locks.end(request).await;
+        assert!(second.write().await.is_none() && beside.write().await.is_none());
     }
 }

@@ -10,22 +10,24 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use super::link::{has_room, place_of};
+use super::part::clean_name;
+use super::part_lock::Device;
+use super::secret::{SlotGuard, discard_in_flight};
+use super::submission::run_to_completion;
+use super::{IntakeError, OpenedLink};
 use crate::crypto::erase::EraseError;
 use crate::crypto::random;
 use crate::crypto::secret::ErasureSecret;
 use crate::crypto::staging::{Staging, StagingKey};
 use crate::domain::document::{FileType, PartSpec};
 use crate::domain::id::{DocumentId, RequestId};
-use crate::domain::request::{DocumentRequest, How, Receiving, StagedPart};
+use crate::domain::request::{DocumentRequest, Intake, StagedPart};
 use crate::domain::token::PlainToken;
-use crate::domain::transition::{Refusal as Illegal, Transition};
+use crate::domain::transition::{EndOf, IntakeStep, Refusal as Illegal, Transition};
 use crate::inspect::Refusal;
 use crate::storage::StorageError;
-
-use super::lanes::Device;
-use super::receive::{self, OpenedLink, ReceiveError, clean_name, has_room, place_of, whole};
-use super::slot::FreshSlot;
-use super::{Portal, WorkflowError, blocking};
+use crate::workflow::{Portal, WorkflowError, blocking};
 
 pub use upload::{Progress, Upload};
 
@@ -47,27 +49,28 @@ pub enum ResumeError {
     Busy,
     /// More bytes than were announced.
     TooLong,
-    Receive(ReceiveError),
+    Intake(IntakeError),
 }
 
-impl From<ReceiveError> for ResumeError {
-    fn from(error: ReceiveError) -> Self {
-        match error {
-            ReceiveError::Workflow(WorkflowError::Refused(Illegal::Superseded)) => Self::Superseded,
-            other => Self::Receive(other),
+impl From<IntakeError> for ResumeError {
+    fn from(error: IntakeError) -> Self {
+        if error.is_superseded() {
+            Self::Superseded
+        } else {
+            Self::Intake(error)
         }
     }
 }
 
 impl From<WorkflowError> for ResumeError {
     fn from(error: WorkflowError) -> Self {
-        ReceiveError::from(error).into()
+        IntakeError::from(error).into()
     }
 }
 
 impl From<StorageError> for ResumeError {
     fn from(error: StorageError) -> Self {
-        ReceiveError::from(error).into()
+        IntakeError::from(error).into()
     }
 }
 
@@ -85,26 +88,26 @@ pub struct Standing {
 
 /// Looks; changes nothing. `None` when nothing of this part was begun.
 pub async fn standing(portal: &Portal, request: &DocumentRequest, part: &PartSpec) -> Result<Option<Standing>, WorkflowError> {
-    let of = |receiving: &Receiving, upload, offset, length| Standing {
+    let of = |intake: &Intake, upload, offset, length| Standing {
         upload,
         offset,
         length,
-        expires_at: request.ends_at(receiving).unwrap_or(request.link.expires_at),
+        expires_at: request.ends_at(intake),
     };
-    if let (Some(finished), Some(receiving)) = (request.finished(&part.name), request.standing()) {
-        return Ok(Some(of(receiving, None, finished.length, finished.length)));
+    if let (Some(finished), Some(partial)) = (request.finished(&part.name), request.partial()) {
+        return Ok(Some(of(partial, None, finished.length, finished.length)));
     }
-    let Some((receiving, staged)) = request.staging(&part.name) else {
+    let Some((intake, staged)) = request.staging(&part.name) else {
         return Ok(None);
     };
     // An upload whose secret is gone is none, whatever its row still says.
-    Ok(secret(portal, receiving)
+    Ok(secret(portal, intake)
         .await?
-        .map(|_| of(receiving, Some(receiving.document), staged.offset, staged.length)))
+        .map(|_| of(intake, Some(intake.document), staged.offset, staged.length)))
 }
 
-async fn secret(portal: &Portal, receiving: &Receiving) -> Result<Option<ErasureSecret>, WorkflowError> {
-    let (erasure, owner, slot) = (portal.erasure.clone(), receiving.document.0, receiving.slot);
+async fn secret(portal: &Portal, intake: &Intake) -> Result<Option<ErasureSecret>, WorkflowError> {
+    let (erasure, owner, slot) = (portal.erasure.clone(), intake.document.0, intake.slot);
     match blocking(move || erasure.get(&owner, &slot)).await? {
         Ok(secret) => Ok(Some(secret)),
         Err(EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged) => Ok(None),
@@ -129,7 +132,7 @@ pub async fn create(
     part: &PartSpec,
     announced: &Announced<'_>,
 ) -> Result<DocumentId, ResumeError> {
-    let fits = |refusal| ReceiveError::File {
+    let fits = |refusal| IntakeError::File {
         part: part.name.to_string(),
         refusal,
     };
@@ -144,11 +147,11 @@ pub async fn create(
         _ => {}
     }
     let place = place_of(&link.request, &part.name);
-    if portal.lanes.is_busy(link.request.id, place, announced.device, link.now) {
+    if portal.part_locks.is_busy(link.request.id, place, announced.device, link.now) {
         return Err(ResumeError::Busy);
     }
     if !has_room(portal, &link.request) {
-        return Err(ReceiveError::Full.into());
+        return Err(IntakeError::Full.into());
     }
     for _ in 0..TRIES {
         remove(portal, &link.request, part).await?;
@@ -162,8 +165,9 @@ pub async fn create(
             offset: 0,
             state: staging.to_box(&key).map_err(WorkflowError::from)?,
         };
-        match whole(&portal.tasks, begin(portal.clone(), link_of(link), document, secret, staged)).await {
-            Err(ReceiveError::Workflow(WorkflowError::Refused(Illegal::Superseded))) => {}
+        let begun = begin(portal.clone(), link_of(link), document, secret, staged);
+        match run_to_completion(&portal.tasks, begun).await {
+            Err(error) if error.is_superseded() => {}
             other => return Ok(other.map(|()| document)?),
         }
     }
@@ -187,38 +191,36 @@ async fn begin(
     document: DocumentId,
     secret: ErasureSecret,
     staged: StagedPart,
-) -> Result<(), ReceiveError> {
+) -> Result<(), IntakeError> {
     let (request, generation, started_at) = seen;
-    let fresh = FreshSlot::put(portal.clone(), request, document, started_at, secret).await?;
-    let receiving = Receiving {
+    let guard = SlotGuard::put(portal.clone(), request, document, started_at, secret).await?;
+    let begin = IntakeStep::BeginUpload {
         document,
-        slot: fresh.open().ok_or(ReceiveError::CutOff)?.slot(),
+        slot: guard.slot().ok_or(IntakeError::CutOff)?,
         started_at,
-        how: How::Staged {
-            staged,
-            touched_at: portal.records.now(),
-        },
+        staged,
+        generation,
     };
-    match portal
-        .records
-        .transition(request, Transition::BeginReceive { receiving, generation })
-        .await
-    {
+    match portal.records.transition(request, Transition::Intake(begin)).await {
         Ok(_) => {
-            drop(fresh.owned());
+            drop(guard.disarm());
             Ok(())
         }
-        Err(error) => Err(receive::refused(fresh, error).await),
+        Err(error) => {
+            guard.refused(&error).await;
+            Err(error.into())
+        }
     }
 }
 
 /// Takes back what is here of one part: nothing goes on from it any more, and the worker destroys it. `false` when there was nothing.
 pub async fn remove(portal: &Arc<Portal>, request: &DocumentRequest, part: &PartSpec) -> Result<bool, ResumeError> {
     let (portal, id, part) = (portal.clone(), request.id, part.clone());
-    Ok(whole(&portal.clone().tasks, async move { remove_now(&portal, id, &part).await }).await?)
+    let tasks = portal.tasks.clone();
+    Ok(run_to_completion(&tasks, async move { remove_now(&portal, id, &part).await }).await?)
 }
 
-async fn remove_now(portal: &Portal, id: RequestId, part: &PartSpec) -> Result<bool, ReceiveError> {
+async fn remove_now(portal: &Portal, id: RequestId, part: &PartSpec) -> Result<bool, IntakeError> {
     let Some(request) = portal.records.request(id).await? else {
         return Ok(false);
     };
@@ -226,48 +228,51 @@ async fn remove_now(portal: &Portal, id: RequestId, part: &PartSpec) -> Result<b
         return Ok(false);
     }
     // Whoever writes it now stops first.
-    let turn = portal.lanes.take(id, place_of(&request, &part.name));
-    let Some(_hold) = turn.hold().await else {
-        return Err(WorkflowError::Refused(Illegal::Superseded).into());
+    let claim = portal.part_locks.claim(id, place_of(&request, &part.name));
+    let Some(_guard) = claim.write().await else {
+        return Err(IntakeError::refused(Illegal::Superseded));
     };
     let Some(request) = portal.records.request(id).await? else {
         return Ok(false);
     };
-    let staging = request.staging(&part.name).map(|(receiving, _)| receiving.document);
-    let standing = request.standing().filter(|_| request.finished(&part.name).is_some());
-    let document = match (staging, standing) {
-        (Some(document), _) => document,
+    let finished = request.partial().filter(|_| request.finished(&part.name).is_some());
+    let document = match (request.staging(&part.name), finished) {
+        (Some((intake, _)), _) => intake.document,
         (None, None) => return Ok(false),
-        (None, Some(standing)) if standing.finished().len() == 1 => standing.document,
-        (None, Some(standing)) => {
-            drop_part(portal, &request, standing.document, part).await?;
+        (None, Some(partial)) if partial.finished().len() == 1 => partial.document,
+        (None, Some(partial)) => {
+            drop_part(portal, &request, partial.document, part).await?;
             return Ok(true);
         }
     };
-    let end = Transition::EndReceive { document, idle: false };
-    portal.records.transition(id, end).await?;
-    portal.cleanup.bell.notify_one();
+    let end = IntakeStep::End {
+        document,
+        end: EndOf::Withdrawn,
+    };
+    portal.records.transition(id, Transition::Intake(end)).await?;
+    portal.cleanup.due.notify_one();
     Ok(true)
 }
 
 /// One of two finished parts. Its secret is that of the other side as well, and dies with it; without its header, which the row loses, its chunks open for nobody.
-/// Whoever holds the part's lane owns its chunks while the submission stands.
-async fn drop_part(portal: &Portal, request: &DocumentRequest, document: DocumentId, part: &PartSpec) -> Result<(), ReceiveError> {
+/// Whoever holds the part's lock owns its chunks while the document is not complete.
+async fn drop_part(portal: &Portal, request: &DocumentRequest, document: DocumentId, part: &PartSpec) -> Result<(), IntakeError> {
     let writer = portal.in_flight.enter(document);
-    let drop_part = Transition::DropPart {
+    let drop_part = IntakeStep::DropPart {
         document,
         part: part.name.clone(),
     };
-    portal.records.transition(request.id, drop_part).await?;
+    portal.records.transition(request.id, Transition::Intake(drop_part)).await?;
     // When the whole submission is being destroyed meanwhile, so is this part.
-    if let Some(_writing) = writer.hold().await {
+    if let Some(_writing) = writer.writing().await {
         portal.blobs.delete_file(document, place_of(request, &part.name)).await?;
     }
     Ok(())
 }
 
 /// After a link was withdrawn or replaced: whoever is sending is stopped, and nothing of what was on its way stays.
-pub async fn let_go(portal: &Portal, request: &DocumentRequest) {
-    portal.cleanup.bell.notify_one();
-    portal.lanes.end(request.id).await;
+pub async fn stop_writers(portal: &Portal, request: &DocumentRequest) {
+    portal.cleanup.due.notify_one();
+    discard_in_flight(portal, request.id).await;
+    portal.part_locks.end(request.id).await;
 }

@@ -10,12 +10,15 @@ use crate::domain::document::PartSpec;
 use crate::domain::id::DocumentId;
 use crate::domain::request::DocumentRequest;
 use crate::domain::token::PlainToken;
-use crate::domain::transition::{Refusal as Illegal, Transition};
+use crate::domain::transition::{EndOf, IntakeStep, Refusal, Transition};
 use crate::inspect::Inspector;
 use crate::storage::{BlobKey, PartWriter, StorageError};
-use crate::workflow::in_flight::Writer;
-use crate::workflow::lanes::Turn;
-use crate::workflow::receive::{OpenedLink, ReceiveError, Submission, closed, inspector, place_of, whole};
+use crate::workflow::intake::in_flight::Writer;
+use crate::workflow::intake::link::{closed, place_of};
+use crate::workflow::intake::part::inspector;
+use crate::workflow::intake::part_lock::Claim;
+use crate::workflow::intake::submission::run_to_completion;
+use crate::workflow::intake::{IntakeError, OpenedLink, Source, Submission};
 use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError};
 
@@ -51,7 +54,7 @@ struct Inner {
     waiting: Zeroizing<Vec<u8>>,
     /// Looks along while the first bytes come, so that a wrong file is refused at once.
     inspector: Option<Inspector>,
-    turn: Turn,
+    claim: Claim,
     receiver: Option<[u8; 32]>,
     /// Nothing that came by this connection may be kept before it was proved.
     unproved: bool,
@@ -80,8 +83,8 @@ impl Upload {
         receiver: Option<[u8; 32]>,
     ) -> Result<Self, ResumeError> {
         stands(&link.request, spec, offset, wanted)?;
-        let turn = portal.lanes.take(link.request.id, place_of(&link.request, &spec.name));
-        let hold = turn.hold().await.ok_or(ResumeError::Superseded)?;
+        let claim = portal.part_locks.claim(link.request.id, place_of(&link.request, &spec.name));
+        let guard = claim.write().await.ok_or(ResumeError::Superseded)?;
         // The writer of before may have come further, or to the end.
         let request = portal.records.request(link.request.id).await?.ok_or(ResumeError::None)?;
         stands(&request, spec, offset, wanted)?;
@@ -90,8 +93,8 @@ impl Upload {
         let writer = portal.in_flight.enter(document);
         let request = portal.records.request(link.request.id).await?.ok_or(ResumeError::None)?;
         stands(&request, spec, offset, Some(document))?;
-        let (receiving, staged) = request.staging(&spec.name).ok_or(ResumeError::None)?;
-        let secret = secret(portal, receiving).await?.ok_or(ResumeError::None)?;
+        let (intake, staged) = request.staging(&spec.name).ok_or(ResumeError::None)?;
+        let secret = secret(portal, intake).await?.ok_or(ResumeError::None)?;
         let key = StagingKey::derive(token, &secret, &document.0);
         let staging = Staging::from_box(&key, &staged.state).map_err(unreadable)?;
         let mut waiting = Zeroizing::new(Vec::with_capacity(2 * STAGED_LEN));
@@ -104,9 +107,9 @@ impl Upload {
                 .ok_or_else(missing)?;
             waiting.extend_from_slice(&staging.open_tail(&key, &tail).map_err(unreadable)?);
         }
-        drop(hold);
+        drop(guard);
         portal
-            .lanes
+            .part_locks
             .note(request.id, place_of(&request, &spec.name), receiver, portal.records.now());
         let inspector = (offset == 0).then(|| inspector(portal, &request, spec, staging.declared()));
         Ok(Self(Some(Box::new(Inner {
@@ -121,7 +124,7 @@ impl Upload {
             chunks: None,
             waiting,
             inspector,
-            turn,
+            claim,
             receiver,
             unproved: false,
             seen: link,
@@ -157,7 +160,7 @@ impl Upload {
     /// Returns when somebody newer took over.
     pub async fn over(&self) {
         match &self.0 {
-            Some(inner) => inner.turn.over().await,
+            Some(inner) => inner.claim.over().await,
             None => std::future::pending().await,
         }
     }
@@ -165,7 +168,7 @@ impl Upload {
     /// Stages what came.
     ///
     /// # Errors
-    /// [`ReceiveError::File`] when the beginning of the file is not acceptable: then the upload is given up already.
+    /// [`IntakeError::File`] when the beginning of the file is not acceptable: then the upload is given up already.
     pub async fn push(&mut self, bytes: &[u8]) -> Result<(), ResumeError> {
         if bytes.len() as u64 > self.left() {
             return Err(ResumeError::TooLong);
@@ -178,14 +181,14 @@ impl Upload {
             }
             // The end of the file needs no staging: it is sealed at once.
             while self.0.as_ref().is_some_and(|inner| inner.has_chunk()) {
-                self.whole(Step::Stage).await?;
+                self.run(Step::Stage).await?;
             }
         }
         Ok(())
     }
 
     /// One step that runs to its end even if the connection breaks off meanwhile: a write that went on behind a writer's back could come after the next writer's.
-    async fn whole(&mut self, step: Step) -> Result<(), ResumeError> {
+    async fn run(&mut self, step: Step) -> Result<(), ResumeError> {
         let Some(mut inner) = self.0.take() else {
             return Err(ResumeError::None);
         };
@@ -214,7 +217,7 @@ impl Upload {
     /// Makes everything that came durable. Not the very last byte: that is what [`Upload::end`] does.
     pub async fn save(&mut self) -> Result<(), ResumeError> {
         match &self.0 {
-            Some(inner) if !inner.unproved => self.whole(Step::Save).await,
+            Some(inner) if !inner.unproved => self.run(Step::Save).await,
             _ => Ok(()),
         }
     }
@@ -240,7 +243,7 @@ impl Upload {
     async fn give_up(&mut self) {
         if let Some(inner) = self.0.take() {
             let tasks = inner.portal.tasks.clone();
-            let given_up = whole(&tasks, async move { inner.give_up().await });
+            let given_up = run_to_completion(&tasks, async move { inner.give_up().await });
             if let Err(error) = given_up.await {
                 tracing::warn!(?error, "a refused upload stays until its time is over");
             }
@@ -270,7 +273,7 @@ impl Inner {
             if let Err(refusal) = inspector.push(piece, &mut kept) {
                 self.portal.counters.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 let part = self.spec.name.to_string();
-                return Err(ReceiveError::File { part, refusal }.into());
+                return Err(IntakeError::File { part, refusal }.into());
             }
         }
         self.waiting.extend_from_slice(piece);
@@ -292,11 +295,11 @@ impl Inner {
     }
 
     async fn stage_chunk(&mut self) -> Result<(), ResumeError> {
-        let _hold = self.turn.hold().await.ok_or(ResumeError::Superseded)?;
+        let _guard = self.claim.write().await.ok_or(ResumeError::Superseded)?;
         let Some(plain) = self.waiting.first_chunk::<STAGED_LEN>() else {
             return Ok(());
         };
-        let writing = self.writer.hold().await.ok_or(ResumeError::Superseded)?;
+        let writing = self.writer.writing().await.ok_or(ResumeError::Superseded)?;
         let mut chunks = match self.chunks.take() {
             Some(chunks) => chunks,
             // Whatever lies behind them was never acknowledged.
@@ -326,8 +329,8 @@ impl Inner {
         if received == self.durable || received == self.staging.length() {
             return Ok(());
         }
-        let hold = self.turn.hold().await.ok_or(ResumeError::Superseded)?;
-        let writing = self.writer.hold().await.ok_or(ResumeError::Superseded)?;
+        let guard = self.claim.write().await.ok_or(ResumeError::Superseded)?;
+        let writing = self.writer.writing().await.ok_or(ResumeError::Superseded)?;
         let mut durable = Vec::new();
         if let Some(chunks) = &mut self.chunks {
             durable.push(chunks.sync().await?);
@@ -342,40 +345,45 @@ impl Inner {
             durable.push(file.sync().await?);
         }
         drop(writing);
-        let progress = Transition::StageProgress {
+        let progress = IntakeStep::StageProgress {
             document: self.document,
             from: self.durable,
             offset: received,
             state: self.staging.to_box(&self.key).map_err(WorkflowError::from)?,
             durable,
         };
-        self.portal.records.transition(self.request.id, progress).await?;
+        self.portal
+            .records
+            .transition(self.request.id, Transition::Intake(progress))
+            .await?;
         self.kept_tail = self.staging.tail_place();
         self.durable = received;
-        drop(hold);
+        drop(guard);
         let (part, now) = (place_of(&self.request, &self.spec.name), self.portal.records.now());
-        self.portal.lanes.note(self.request.id, part, self.receiver, now);
+        self.portal.part_locks.note(self.request.id, part, self.receiver, now);
         Ok(())
     }
 
     /// The same way as a form's: inspected, sealed, stored. Refused here, the upload is given up.
     async fn seal(self: Box<Self>) -> Result<Progress, ResumeError> {
         // Nobody may begin the part again before this is decided.
-        let hold = self.turn.hold().await.ok_or(ResumeError::Superseded)?;
+        let guard = self.claim.write().await.ok_or(ResumeError::Superseded)?;
         let mut outcome = self.seal_once().await;
         // The other part was the first one at the same time: once more, into its submission.
-        if matches!(outcome, Err(ReceiveError::Workflow(WorkflowError::Refused(Illegal::Superseded)))) {
+        if matches!(&outcome, Err(error) if error.is_superseded()) {
             outcome = self.seal_once().await;
         }
-        drop(hold);
-        self.portal.lanes.forget(self.request.id, place_of(&self.request, &self.spec.name));
+        drop(guard);
+        self.portal
+            .part_locks
+            .forget(self.request.id, place_of(&self.request, &self.spec.name));
         let length = self.staging.length();
         match outcome {
             Ok(request) => Ok(Progress::Sealed {
                 length,
                 request: Box::new(request),
             }),
-            Err(refused @ ReceiveError::File { .. }) => {
+            Err(refused @ IntakeError::File { .. }) => {
                 self.give_up().await?;
                 Err(refused.into())
             }
@@ -383,39 +391,39 @@ impl Inner {
         }
     }
 
-    async fn seal_once(&self) -> Result<DocumentRequest, ReceiveError> {
+    async fn seal_once(&self) -> Result<DocumentRequest, IntakeError> {
         let request = TrustedRequest::load(&self.portal, self.request.id).await?;
         if let Some(refusal) = self.ended(&request) {
-            return Err(WorkflowError::Refused(refusal).into());
+            return Err(IntakeError::refused(refusal));
         }
         let id = request.id;
-        let submission = Submission::lasting(self.portal.clone(), request, self.seen.now, Some(self.document))?;
-        let mut submission = submission.received_by(self.receiver);
+        let link = OpenedLink {
+            request,
+            now: self.seen.now,
+        };
+        let source = Source::Upload(self.document);
+        let mut submission = Submission::new(self.portal.clone(), link, source, self.receiver)?;
         if let Err(error) = self.fill(&mut submission).await {
-            submission.abandon().await;
-            // What is given up meanwhile is destroyed under this reader.
+            submission.discard().await;
+            // What is discarded meanwhile is destroyed under this reader.
             let request = self.portal.records.request(id).await?.ok_or(WorkflowError::NotFound)?;
             return Err(match (self.ended(&request), error) {
-                (Some(refusal), ReceiveError::Workflow(_)) => WorkflowError::Refused(refusal).into(),
+                (Some(refusal), IntakeError::Workflow(_)) => IntakeError::refused(refusal),
                 (_, error) => error,
             });
         }
-        match submission.missing().is_empty() {
-            true => submission.commit().await,
-            false => Ok(self.portal.records.request(id).await?.ok_or(WorkflowError::NotFound)?),
-        }
+        Ok(submission.request().clone().into_inner())
     }
 
     /// Taken back, withdrawn, or received by another way.
-    fn ended(&self, request: &DocumentRequest) -> Option<Illegal> {
-        let stands = request
-            .staging(&self.spec.name)
-            .is_some_and(|(receiving, _)| receiving.document == self.document);
-        (!stands).then(|| closed(request, self.portal.records.now()).unwrap_or(Illegal::Superseded))
+    fn ended(&self, request: &DocumentRequest) -> Option<Refusal> {
+        let staging = request.staging(&self.spec.name);
+        let stands = staging.is_some_and(|(intake, _)| intake.document == self.document);
+        (!stands).then(|| closed(request, self.portal.records.now()).unwrap_or(Refusal::Superseded))
     }
 
-    async fn fill(&self, submission: &mut Submission) -> Result<(), ReceiveError> {
-        let mut part = submission.part(self.spec.clone(), self.staging.file_name(), self.staging.declared())?;
+    async fn fill(&self, submission: &mut Submission) -> Result<(), IntakeError> {
+        let mut part = submission.part(self.spec.clone(), self.staging.file_name(), self.staging.declared());
         let mut reader = self.staging.reader();
         for number in 0..self.staging.chunks() {
             let chunk = self
@@ -432,13 +440,13 @@ impl Inner {
         part.finish().await
     }
 
-    async fn give_up(&self) -> Result<(), ReceiveError> {
-        let end = Transition::EndReceive {
+    async fn give_up(&self) -> Result<(), IntakeError> {
+        let end = IntakeStep::End {
             document: self.document,
-            idle: false,
+            end: EndOf::Withdrawn,
         };
-        match self.portal.records.transition(self.request.id, end).await {
-            Ok(_) => self.portal.cleanup.bell.notify_one(),
+        match self.portal.records.transition(self.request.id, Transition::Intake(end)).await {
+            Ok(_) => self.portal.cleanup.due.notify_one(),
             // It ended otherwise meanwhile.
             Err(StorageError::Refused(_)) => {}
             Err(error) => return Err(error.into()),
@@ -449,7 +457,7 @@ impl Inner {
 
 fn stands(request: &DocumentRequest, spec: &PartSpec, offset: u64, wanted: Option<DocumentId>) -> Result<(), ResumeError> {
     let at = match (request.staging(&spec.name), request.finished(&spec.name)) {
-        (Some((receiving, _)), _) if wanted.is_some_and(|wanted| wanted != receiving.document) => return Err(ResumeError::None),
+        (Some((intake, _)), _) if wanted.is_some_and(|wanted| wanted != intake.document) => return Err(ResumeError::None),
         (Some((_, staged)), _) => staged.offset,
         (None, Some(finished)) => return Err(ResumeError::Offset { at: finished.length }),
         (None, None) => return Err(ResumeError::None),

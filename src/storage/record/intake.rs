@@ -1,8 +1,8 @@
 //! The stored form of parts: at rest, finished and waiting for the others, staged as they came.
 //!
 //! ```text
-//! receiving = [document, slot, slot generation, started, how?]         without `how`: a stream; so were all rows of the first releases
-//! how       = [0, [[finished…], touched]] | [1, [part, length, offset, box, touched]] | [2, []]
+//! intake    = [document, slot, slot generation, started, kind]
+//! kind      = [0, [[finished…], touched]] | [1, [part, length, offset, box, touched]] | [2, []]
 //! finished  = [part, length sent]
 //! ```
 
@@ -11,11 +11,11 @@ use minicbor::{Decode, Encode};
 use super::{Bytes, Read, array, bytes, file_type, instant, type_number, word};
 use crate::domain::document::{PartName, SlotRef, StoredPart};
 use crate::domain::id::DocumentId;
-use crate::domain::request::{FinishedPart, How, Receiving, StagedPart};
+use crate::domain::request::{FinishedPart, Intake, IntakeKind, StagedPart};
 use crate::storage::clock::to_ms;
 
 #[derive(Encode, Decode)]
-pub(super) struct ReceivingRow {
+pub(super) struct IntakeRow {
     #[n(0)]
     document: Bytes,
     #[n(1)]
@@ -25,17 +25,17 @@ pub(super) struct ReceivingRow {
     #[n(3)]
     started_at: i64,
     #[n(4)]
-    how: Option<HowRow>,
+    kind: KindRow,
 }
 
 #[derive(Encode, Decode)]
-enum HowRow {
+enum KindRow {
     #[n(0)]
-    Parts(#[n(0)] Vec<FinishedRow>, #[n(1)] i64),
+    Partial(#[n(0)] Vec<FinishedRow>, #[n(1)] i64),
     #[n(1)]
-    Staged(#[n(0)] String, #[n(1)] u64, #[n(2)] u64, #[n(3)] Bytes, #[n(4)] i64),
+    Resumable(#[n(0)] String, #[n(1)] u64, #[n(2)] u64, #[n(3)] Bytes, #[n(4)] i64),
     #[n(2)]
-    Ending,
+    Discarding,
 }
 
 #[derive(Encode, Decode)]
@@ -65,40 +65,38 @@ pub(super) struct StoredPartRow {
     chunks: u32,
 }
 
-impl From<&Receiving> for ReceivingRow {
-    fn from(r: &Receiving) -> Self {
+impl From<&Intake> for IntakeRow {
+    fn from(r: &Intake) -> Self {
         Self {
             document: bytes(&r.document.0),
             slot: r.slot.index,
             generation: r.slot.generation,
             started_at: to_ms(r.started_at),
-            how: match &r.how {
-                How::Stream => None,
-                How::Parts { finished, touched_at } => {
-                    Some(HowRow::Parts(finished.iter().map(FinishedRow::from).collect(), to_ms(*touched_at)))
+            kind: match &r.kind {
+                IntakeKind::Partial { finished, touched_at } => {
+                    KindRow::Partial(finished.iter().map(FinishedRow::from).collect(), to_ms(*touched_at))
                 }
-                How::Staged { staged, touched_at } => Some(HowRow::Staged(
+                IntakeKind::Resumable { staged, touched_at } => KindRow::Resumable(
                     staged.part.to_string(),
                     staged.length,
                     staged.offset,
                     bytes(&staged.state),
                     to_ms(*touched_at),
-                )),
-                How::Ending => Some(HowRow::Ending),
+                ),
+                IntakeKind::Discarding => KindRow::Discarding,
             },
         }
     }
 }
 
-impl ReceivingRow {
-    pub(super) fn into_domain(self) -> Read<Receiving> {
-        let how = match self.how {
-            None => How::Stream,
-            Some(HowRow::Parts(finished, touched_at)) => How::Parts {
+impl IntakeRow {
+    pub(super) fn into_domain(self) -> Read<Intake> {
+        let kind = match self.kind {
+            KindRow::Partial(finished, touched_at) => IntakeKind::Partial {
                 finished: finished.into_iter().map(FinishedRow::into_domain).collect::<Read<_>>()?,
                 touched_at: instant(touched_at)?,
             },
-            Some(HowRow::Staged(part, length, offset, state, touched_at)) => How::Staged {
+            KindRow::Resumable(part, length, offset, state, touched_at) => IntakeKind::Resumable {
                 staged: StagedPart {
                     part: word(PartName::parse(&part))?,
                     length,
@@ -107,16 +105,16 @@ impl ReceivingRow {
                 },
                 touched_at: instant(touched_at)?,
             },
-            Some(HowRow::Ending) => How::Ending,
+            KindRow::Discarding => IntakeKind::Discarding,
         };
-        Ok(Receiving {
+        Ok(Intake {
             document: DocumentId(array(&self.document)?),
             slot: SlotRef {
                 index: self.slot,
                 generation: self.generation,
             },
             started_at: instant(self.started_at)?,
-            how,
+            kind,
         })
     }
 }
@@ -174,12 +172,12 @@ mod tests {
     use crate::domain::document::FileType;
     use time::macros::datetime;
 
-    fn receiving(how: How) -> Receiving {
-        Receiving {
+    fn intake(kind: IntakeKind) -> Intake {
+        Intake {
             document: DocumentId([7; 16]),
             slot: SlotRef { index: 3, generation: 99 },
             started_at: datetime!(2026-01-01 0:00 UTC),
-            how,
+            kind,
         }
     }
 
@@ -201,27 +199,17 @@ mod tests {
             offset: 4,
             state: vec![5; 465],
         };
-        for how in [
-            How::Stream,
-            How::Parts {
+        for kind in [
+            IntakeKind::Partial {
                 finished: vec![FinishedPart { part, length: 70_001 }],
                 touched_at,
             },
-            How::Staged { staged, touched_at },
-            How::Ending,
+            IntakeKind::Resumable { staged, touched_at },
+            IntakeKind::Discarding,
         ] {
-            let row = minicbor::to_vec(ReceivingRow::from(&receiving(how.clone()))).unwrap();
-            let read: ReceivingRow = minicbor::decode(&row).unwrap();
-            assert_eq!(read.into_domain(), Ok(receiving(how)));
+            let row = minicbor::to_vec(IntakeRow::from(&intake(kind.clone()))).unwrap();
+            let read: IntakeRow = minicbor::decode(&row).unwrap();
+            assert_eq!(read.into_domain(), Ok(intake(kind)));
         }
-    }
-
-    /// As it was written before anything could be resumed.
-    #[test]
-    fn rows_of_the_first_form_are_streams() {
-        let row = minicbor::to_vec((Bytes::from(vec![7; 16]), 3u64, 99u64, to_ms(datetime!(2026-01-01 0:00 UTC)))).unwrap();
-        assert_eq!(row[0], 0x84, "an array of four");
-        let read: ReceivingRow = minicbor::decode(&row).unwrap();
-        assert_eq!(read.into_domain(), Ok(receiving(How::Stream)));
     }
 }

@@ -1,0 +1,24 @@
+//! From the socket to encrypted chunks: the applicant's side of a request. No plaintext byte touches a disk, no document stands in memory whole, and nothing is
+//! called received before it is durable.
+//!
+//! [`link`] looks a token up and [`passcode`] spends its tries. [`submission`] stores the parts of one document, one durable step each ([`part`]); [`resumable`]
+//! brings a part over several connections through the same step. [`secret`] owns an erasure secret until a row does, [`discard`] destroys what did not arrive,
+//! [`part_lock`] and [`in_flight`] say who may write.
+
+pub mod discard;
+mod error;
+pub mod in_flight;
+pub mod link;
+mod part;
+pub mod part_lock;
+pub mod passcode;
+pub mod resumable;
+mod secret;
+mod submission;
+
+pub use error::IntakeError;
+pub use link::{DeadLink, OpenedLink};
+pub use part::PartReceiver;
+pub(super) use secret::{DiscardOutcome, discard_orphan};
+pub use secret::{Orphan, SlotGuard};
+pub use submission::{Source, Submission, receipt_mark};

@@ -1,0 +1,248 @@
+//! One part on its way in: inspected, encrypted and stored as it arrives.
+
+use std::sync::atomic::Ordering;
+
+use super::part_lock::{Claim, WriteGuard};
+use super::submission::{Source, file_place};
+use super::{IntakeError, Submission};
+use crate::crash;
+use crate::crypto::header::{Context, ErasureKind};
+use crate::crypto::meta::Meta;
+use crate::crypto::seal::DocumentSealer;
+use crate::crypto::stream::{CHUNK_LEN, TAG_LEN};
+use crate::domain::document::{PartSpec, StoredPart};
+use crate::domain::request::DocumentRequest;
+use crate::domain::transition::Refusal as Illegal;
+use crate::inspect::{Declared, FileTypes, Inspector, Limits, Policy as InspectPolicy, Refusal, Strip as InspectStrip};
+use crate::storage::PartWriter;
+use crate::workflow::Portal;
+use crate::workflow::catalogue::Strip;
+use crate::workflow::delivery::outbound::Target;
+
+/// Bytes that are inspected at a time.
+const PIECE_LEN: usize = 16 << 10;
+
+/// See the module.
+pub struct PartReceiver<'a> {
+    submission: &'a mut Submission,
+    spec: PartSpec,
+    inspector: Option<Inspector>,
+    /// Against other writers of this part, if there can be any.
+    claim: Option<Claim>,
+    /// What the inspector let through of the piece at hand.
+    kept: Vec<u8>,
+    /// Inspected plaintext on its way to a full chunk. One buffer for the whole part, with room for its tag.
+    chunk: Vec<u8>,
+    sealing: Option<Sealing>,
+    file_name: String,
+    declared: String,
+}
+
+/// A part whose first chunk was full.
+struct Sealing {
+    header: Vec<u8>,
+    sealer: DocumentSealer,
+    writer: Box<dyn PartWriter>,
+}
+
+impl<'a> PartReceiver<'a> {
+    pub(super) fn new(submission: &'a mut Submission, spec: PartSpec, file_name: &str, declared: &str) -> Self {
+        Self {
+            inspector: Some(inspector(&submission.portal, &submission.request, &spec, declared)),
+            claim: None,
+            kept: Vec::new(),
+            chunk: Vec::with_capacity(CHUNK_LEN + TAG_LEN),
+            sealing: None,
+            file_name: clean_name(file_name),
+            declared: declared.chars().filter(|c| c.is_ascii_graphic()).take(100).collect(),
+            submission,
+            spec,
+        }
+    }
+
+    /// Takes the next bytes off the socket.
+    pub async fn push(&mut self, bytes: &[u8]) -> Result<(), IntakeError> {
+        // In small pieces, so that a large read needs no large buffer.
+        for piece in bytes.chunks(PIECE_LEN) {
+            let inspector = self.inspector.as_mut().ok_or(IntakeError::CutOff)?;
+            if let Err(refusal) = inspector.push(piece, &mut self.kept) {
+                return Err(self.refuse(refusal));
+            }
+            self.take_kept().await?;
+        }
+        Ok(())
+    }
+
+    /// The part is complete, and durable when this returns.
+    pub async fn finish(mut self) -> Result<(), IntakeError> {
+        let inspector = self.inspector.take().ok_or(IntakeError::CutOff)?;
+        let report = match inspector.finish(&mut self.kept) {
+            Ok(report) => report,
+            Err(refusal) => return Err(self.refuse(refusal)),
+        };
+        self.take_kept().await?;
+        self.put_chunk(true).await?;
+        let Sealing {
+            header,
+            sealer,
+            mut writer,
+        } = self.sealing.take().ok_or(IntakeError::CutOff)?;
+        let writing = self.submission.writing().await?;
+        let durable = writer.sync().await?;
+        drop(writing);
+        let target = Target::of(&self.submission.portal, &self.submission.request, &self.spec.name)?;
+        let meta = Meta {
+            file_name: std::mem::take(&mut self.file_name),
+            declared_type: std::mem::take(&mut self.declared),
+            sniffed_type: report.file_type.mime().to_owned(),
+            size: sealer.size(),
+            width: report.pixels.map(|(width, _)| width),
+            height: report.pixels.map(|(_, height)| height),
+            target: Some(target.encode()),
+        };
+        let sealed = sealer.finish(&meta)?;
+        let part = StoredPart {
+            name: self.spec.name.clone(),
+            file_type: report.file_type,
+            header,
+            meta: sealed.meta_box,
+            digest: sealed.digest,
+            size: sealed.size,
+            chunks: u32::try_from(sealed.chunks).map_err(|_| IntakeError::CutOff)?,
+        };
+        let _guard = self.write_guard().await?;
+        self.submission.store(part, durable, report.received).await
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> IntakeError {
+        self.submission.portal.counters.refused.fetch_add(1, Ordering::Relaxed);
+        IntakeError::File {
+            part: self.spec.name.to_string(),
+            refusal,
+        }
+    }
+
+    /// Moves what was let through into chunks. A full chunk goes out only when a byte for the next one is here: the last must not be empty, and only
+    /// the end tells which is last.
+    async fn take_kept(&mut self) -> Result<(), IntakeError> {
+        let mut taken = 0;
+        while taken < self.kept.len() {
+            if self.chunk.len() == CHUNK_LEN {
+                self.put_chunk(false).await?;
+                // Everybody else of this thread comes in between two chunks: a page must not wait for a whole read of every upload.
+                tokio::task::yield_now().await;
+            }
+            let room = (CHUNK_LEN - self.chunk.len()).min(self.kept.len() - taken);
+            self.chunk.extend_from_slice(&self.kept[taken..taken + room]);
+            taken += room;
+        }
+        self.kept.clear();
+        Ok(())
+    }
+
+    async fn put_chunk(&mut self, last: bool) -> Result<(), IntakeError> {
+        let _guard = match self.sealing {
+            Some(_) => self.write_guard().await?,
+            None => self.start().await?,
+        };
+        let sealing = self.sealing.as_mut().ok_or(IntakeError::CutOff)?;
+        sealing.sealer.seal_chunk_in_place(&mut self.chunk, last)?;
+        let writing = self.submission.writing().await?;
+        sealing.writer.put(&self.chunk).await?;
+        drop(writing);
+        crash::point("C6");
+        self.chunk.clear();
+        Ok(())
+    }
+
+    /// Opens the file of the part. In a document that has parts already, others may be writing the same one: the newest takes it over.
+    async fn start(&mut self) -> Result<Option<WriteGuard>, IntakeError> {
+        let name = &self.spec.name;
+        let (file_index, file_count) = file_place(&self.submission.request, name)?;
+        let open = self.submission.open().await?;
+        let (slot, secret) = (open.slot(), open.secret().clone());
+        if self.submission.joined() && self.submission.source == Source::Form {
+            let locks = &self.submission.portal.part_locks;
+            self.claim = Some(locks.claim(self.submission.request.id, file_index));
+        }
+        let guard = self.write_guard().await?;
+        self.submission.replace(name).await?;
+        let context = Context {
+            doc_id: self.submission.document.0,
+            slot,
+            file_index,
+            file_count,
+            erasure: ErasureKind::LocalSlot,
+        };
+        let public = self.submission.portal.keyring.current();
+        let (header, sealer) = DocumentSealer::begin(&public, &context, &secret)?;
+        let _writing = self.submission.writing().await?;
+        let blobs = &self.submission.portal.blobs;
+        let writer = blobs.writer(self.submission.document, file_index, 0).await?;
+        self.sealing = Some(Sealing { header, sealer, writer });
+        Ok(guard)
+    }
+
+    async fn write_guard(&self) -> Result<Option<WriteGuard>, IntakeError> {
+        let Some(claim) = &self.claim else { return Ok(None) };
+        let guard = claim.write().await;
+        guard.map(Some).ok_or_else(|| IntakeError::refused(Illegal::Superseded))
+    }
+}
+
+/// Judges one part as it comes.
+pub(super) fn inspector(portal: &Portal, request: &DocumentRequest, spec: &PartSpec, declared: &str) -> Inspector {
+    let strip = portal.catalogue.get(&request.document).map_or(Strip::Gps, |e| e.strip);
+    let bounds = Limits::default();
+    Inspector::new(InspectPolicy {
+        limits: Limits {
+            accepted: FileTypes::of(&spec.accepted),
+            min_bytes: spec.min_bytes,
+            min_picture_bytes: spec.pictures.min_bytes,
+            max_bytes: spec.max_bytes,
+            min_side: spec.pictures.min_side.max(bounds.min_side),
+            max_side: match spec.pictures.max_side {
+                0 => bounds.max_side,
+                theirs => theirs.min(bounds.max_side),
+            },
+            ..bounds
+        },
+        strip: match strip {
+            Strip::Gps => InspectStrip::Gps,
+            Strip::All => InspectStrip::All,
+            Strip::None => InspectStrip::None,
+        },
+        declared: Declared::from_mime(declared),
+        ..InspectPolicy::default()
+    })
+}
+
+/// A file name that can harm nobody: the last path component, no control or direction characters, at most 255 bytes.
+pub(super) fn clean_name(name: &str) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let mut clean = String::new();
+    for c in last.chars() {
+        let direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        let c = if c.is_control() || direction { '\u{fffd}' } else { c };
+        if clean.len() + c.len_utf8() > 255 {
+            break;
+        }
+        clean.push(c);
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_lose_what_could_harm() {
+        assert_eq!(clean_name("../../etc/passwd"), "passwd");
+        assert_eq!(clean_name("C:\\Users\\x\\id.jpg"), "id.jpg");
+        assert_eq!(clean_name("a\u{202e}gpj.exe"), "a\u{fffd}gpj.exe");
+        assert_eq!(clean_name("a\r\nb\0c"), "a\u{fffd}\u{fffd}b\u{fffd}c");
+        assert!(clean_name(&"ü".repeat(10_000)).len() <= 255);
+        assert_eq!(clean_name(""), "");
+    }
+}
