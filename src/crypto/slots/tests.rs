@@ -155,7 +155,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-    /// T025: every operation agrees with a map, after any reopening after a power cut; neighbours are untouched.
+    /// Every operation agrees with a map, after any reopening after a power cut; neighbours are untouched.
     #[test]
     fn t025_the_store_agrees_with_a_model(ops in proptest::collection::vec(op(), 25..30)) {
         const SLOTS: u64 = 6;
@@ -189,7 +189,7 @@ proptest! {
                     let before: Vec<Vec<u8>> = (0..SLOTS).map(|index| disk.page(index)).collect();
                     match store.destroy(&doc_id, &slot) {
                         Ok(how) => prop_assert_eq!(how, ReadBack::Direct),
-                        // T031: the place has a new owner, who keeps it.
+                        // The place has a new owner, who keeps it.
                         Err(EraseError::OtherOwner) => prop_assert!(!alive),
                         Err(other) => panic!("{other}"),
                     }
