@@ -22,7 +22,7 @@
 //! * "Bytes written" is what the kernel counts as written to disk for the process; "fsyncs" are finished `fdatasync` calls on the store's log.
 //! * Files go below the target folder, or below `NIGHTDROP_LOAD_DIR`; they need up to 6 GB and are removed at the end.
 //!
-//! The goals in the table are those that the design was made for; a figure that misses its goal says so.
+//! A figure that misses its goal says so.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 

@@ -72,6 +72,69 @@ pub fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>) -> Re
 }
 
 /// One provider, as the worker and the doors see it. Every method is required: nothing silently does nothing.
+///
+/// What a connector for a provider with nothing but an upload would say (the twelve in this module show how the parts that they share are used):
+///
+/// ```
+/// use async_trait::async_trait;
+/// use nightdrop::connectors::*;
+/// use nightdrop::domain::delivery::{ConfirmAt, Problem, ProviderClass, Receipt};
+/// use nightdrop::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+/// use time::Duration;
+///
+/// struct Example;
+///
+/// #[async_trait]
+/// impl Connector for Example {
+///     fn profile(&self) -> Profile {
+///         Profile {
+///             kind: "example",
+///             // Two uploads make two documents, and nothing tells whether one arrived: a person decides after an unclear answer.
+///             class: ProviderClass::NoRepeat,
+///             confirm: ConfirmAt::Received,
+///             key_window: Duration::ZERO,
+///             lists_missing: false,
+///             by_hand: false,
+///             poll_first: Duration::minutes(1),
+///             poll_longest: Duration::hours(1),
+///         }
+///     }
+///
+///     fn accepts(&self, _: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {
+///         if parts.len() > 1 {
+///             return Err(Unsupported("This provider takes one picture.".to_owned()));
+///         }
+///         Ok(Limits { accepted: vec![FileType::Jpeg], min_bytes: 1, max_bytes: 8 << 20, pictures: PictureLimits::default() })
+///     }
+///
+///     async fn missing(&self, _: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
+///         Err(Failure::Final { problem: Problem::new("provider.cannot_list", "This provider does not list what is missing.") })
+///     }
+///
+///     async fn deliver(&self, parcel: &Parcel, _: &dyn Trail) -> Result<Delivered, Failure> {
+///         // Here `client` would send what `body` makes of `parcel.source`, under `parcel.keys`, and sort what comes back.
+///         Ok(Delivered { references: vec![parcel.file_name(0)], verdict: Verdict::Pending })
+///     }
+///
+///     async fn reconcile(&self, _: &Parcel) -> Result<Presence, Failure> {
+///         Ok(Presence::Unknown)
+///     }
+///
+///     async fn verdict(&self, _: &Parcel, _: &Receipt) -> Result<Verdict, Failure> {
+///         Ok(Verdict::Pending)
+///     }
+///
+///     fn callback(&self, _: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {
+///         Err(CallbackRefused::NotUsed)
+///     }
+///
+///     async fn check(&self) -> Result<String, Failure> {
+///         Ok("there is nothing to ask".to_owned())
+///     }
+/// }
+///
+/// assert!(Example.accepts(&DocumentKind::parse("passport").unwrap(), &[PartName::parse("front").unwrap()]).is_ok());
+/// ```
 #[async_trait]
 pub trait Connector: Send + Sync {
     fn profile(&self) -> Profile;

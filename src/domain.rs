@@ -2,6 +2,75 @@
 //!
 //! A [`request::DocumentRequest`] is one aggregate: its link, what was dropped, its delivery and its
 //! purge. [`transition`] is the only way to change one, and every change names the audit event it leaves.
+//!
+//! ```
+//! # use nightdrop::domain::delivery::ConfirmAt;
+//! # use nightdrop::domain::document::{DocumentKind, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText};
+//! # use nightdrop::domain::id::RequestId;
+//! # use nightdrop::domain::link::UploadLink;
+//! # use nightdrop::domain::request::{Cleanup, DocumentRequest, Stage};
+//! # use nightdrop::domain::token::HashedToken;
+//! use nightdrop::domain::agent::Actor;
+//! use nightdrop::domain::audit::canonical;
+//! use nightdrop::domain::request::RequestState;
+//! use nightdrop::domain::transition::{Refusal, Transition, apply};
+//! use time::Duration;
+//! # let now = time::macros::datetime!(2026-01-02 03:04 UTC);
+//! # let request = DocumentRequest {
+//! #     id: RequestId([1; 16]),
+//! #     created_at: now,
+//! #     created_by: Actor::Operator,
+//! #     team: None,
+//! #     provider: ProviderName::parse("sandbox").unwrap(),
+//! #     applicant: SealedText(Vec::new()),
+//! #     applicant_index: [0; 32],
+//! #     document: DocumentKind::parse("passport").unwrap(),
+//! #     parts: vec![PartSpec {
+//! #         name: PartName::parse("front").unwrap(),
+//! #         accepted: vec![FileType::Jpeg],
+//! #         min_bytes: 1,
+//! #         max_bytes: 100,
+//! #         pictures: PictureLimits::default(),
+//! #     }],
+//! #     locale: None,
+//! #     message: None,
+//! #     metadata: None,
+//! #     return_url: None,
+//! #     keep: Duration::days(7),
+//! #     forget_after: Duration::days(90),
+//! #     confirm: ConfirmAt::Received,
+//! #     link: UploadLink {
+//! #         hashed: HashedToken([0; 32]),
+//! #         generation: 1,
+//! #         issued_at: now,
+//! #         expires_at: now + Duration::hours(72),
+//! #         revoked_at: None,
+//! #         passcode: None,
+//! #         salt: None,
+//! #         parts_received: 0,
+//! #     },
+//! #     terms_mac: [0; 32],
+//! #     receivings: Vec::new(),
+//! #     stage: Stage::Open { expiry_noted: false },
+//! #     lease: None,
+//! #     fence: 0,
+//! #     cleanup: Cleanup::default(),
+//! #     tombstones: Vec::new(),
+//! # };
+//!
+//! // A request that was just issued, with a link for 72 hours.
+//! assert_eq!(request.state(now), RequestState::Awaiting);
+//! assert_eq!(request.state(now + Duration::hours(72)), RequestState::Expired);
+//!
+//! // An agent withdraws the link: the changed request comes back with what the audit log must say of it.
+//! let (request, events) = apply(request, Transition::Revoke { by: Actor::Operator }, now).unwrap();
+//! assert_eq!(request.state(now), RequestState::Revoked);
+//! assert!(canonical(1, &events[0]).contains("link.revoked"));
+//!
+//! // A refusal is decided: the same call again changes nothing.
+//! let refused = apply(request, Transition::SpendPasscodeTry, now).unwrap_err();
+//! assert_eq!(refused, Refusal::LinkRevoked);
+//! ```
 
 #![deny(clippy::wildcard_enum_match_arm)]
 

@@ -1,6 +1,7 @@
-//! What the tests of this room share: a scratch directory, byte sequences, and a ready vault.
+//! What the tests of this module share: a scratch directory, byte sequences, files of test vectors, and a ready vault.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::envelope::{KeyId, Suite};
@@ -35,8 +36,50 @@ pub fn seq<const N: usize>(first: u8) -> [u8; N] {
     std::array::from_fn(|place| first.wrapping_add(place as u8))
 }
 
-pub fn hex(text: &str) -> Vec<u8> {
-    data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap()
+/// The vectors of this project's own formats.
+pub const FORMATS: &str = include_str!("../../tests/fixtures/vectors/formats.txt");
+
+/// One block of a file of vectors: `name = value` a line, `#` before a comment, an empty line behind the block.
+pub struct Vector(BTreeMap<&'static str, &'static str>);
+
+/// Every block of a file.
+pub fn vectors(file: &'static str) -> Vec<Vector> {
+    let fields = |block: &'static str| {
+        let lines = block.lines().filter(|line| !line.starts_with('#'));
+        let pairs = lines.map(|line| line.split_once('=').unwrap());
+        Vector(pairs.map(|(name, value)| (name.trim(), value.trim())).collect())
+    };
+    let blocks = file.split("\n\n").map(fields);
+    blocks.filter(|vector| !vector.0.is_empty()).collect()
+}
+
+/// The block of this name.
+pub fn vector(file: &'static str, name: &str) -> Vector {
+    let found = vectors(file).into_iter().find(|vector| vector.text("name") == name);
+    found.unwrap_or_else(|| panic!("no vector {name}"))
+}
+
+impl Vector {
+    pub fn text(&self, field: &str) -> &'static str {
+        self.0.get(field).unwrap_or_else(|| panic!("no field {field}"))
+    }
+
+    /// Pieces with spaces between: hexadecimal digits, `zeros:COUNT`, or `seq:FIRST:COUNT` for bytes that count up from FIRST (hexadecimal) modulo 256.
+    pub fn bytes(&self, field: &str) -> Vec<u8> {
+        let piece = |piece: &str| match piece.split(':').collect::<Vec<_>>()[..] {
+            ["zeros", count] => vec![0; count.parse().unwrap()],
+            ["seq", first, count] => {
+                let first = usize::from_str_radix(first, 16).unwrap();
+                (0..count.parse().unwrap()).map(|place: usize| (first + place) as u8).collect()
+            }
+            _ => data_encoding::HEXLOWER.decode(piece.as_bytes()).unwrap(),
+        };
+        self.text(field).split_ascii_whitespace().flat_map(piece).collect()
+    }
+
+    pub fn array<const N: usize>(&self, field: &str) -> [u8; N] {
+        self.bytes(field).try_into().unwrap()
+    }
 }
 
 /// An unlocked keyring with one unprotected key.

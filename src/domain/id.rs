@@ -2,6 +2,15 @@
 //!
 //! The layout is `[2 B virtual shard][2 B day since 2020][12 B random]`, so that tables can partition by day and a later
 //! split over several primaries needs no cross-shard transaction. Ids are names, never capabilities: knowing one opens nothing.
+//!
+//! ```
+//! use nightdrop::domain::id::{DocumentId, RequestId};
+//!
+//! let id = RequestId::new([0xab; 14], time::macros::datetime!(2026-01-02 03:04 UTC));
+//! assert_eq!(RequestId::parse(&id.to_string()), Some(id));
+//! // The prefix says what is named, so one kind of id is never taken for another.
+//! assert_eq!(DocumentId::parse(&id.to_string()), None);
+//! ```
 
 use std::fmt;
 

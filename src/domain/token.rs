@@ -3,6 +3,18 @@
 //! A `PlainToken` is 160 random bits. It exists in two places only: where a link is made, and where a
 //! request carries it in. Everything else knows the `HashedToken`, a keyed hash which the crypto room makes.
 //! Neither type ever prints its content; the plain one is wiped when it is dropped.
+//!
+//! ```
+//! use nightdrop::domain::token::PlainToken;
+//!
+//! let token = PlainToken::from_bytes([1; 20]);
+//! assert_eq!(token.encode(), "040g2081040g2081040g2081040g2081");
+//! // As somebody types it from paper: upper case, and the letter O for zero.
+//! let typed = PlainToken::parse("O4OG2O81040G2081040G2081040G2081").expect("the same token");
+//! assert_eq!(typed.as_bytes(), token.as_bytes());
+//! assert!(PlainToken::parse("040g2081-040g2081-040g2081-040g2081").is_none(), "nothing else is read");
+//! assert_eq!(format!("{token:?}"), "PlainToken([redacted])");
+//! ```
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Check T096: a table of real and forged files, each with exactly one outcome. The real ones were written by ordinary encoders and
-//! lie in `tests/fixtures/inspect`; the forged ones are put together here. Check T098 (Motion Photo) stands below the table.
+//! A table of real and forged files, each with exactly one outcome. The real ones were written by ordinary encoders and
+//! lie in `tests/fixtures/inspect`; the forged ones are put together here. Motion Photos stand below the table.
 
 #![allow(clippy::unwrap_used)]
 
@@ -185,7 +185,7 @@ fn the_policy_decides_what_is_taken() {
     );
 }
 
-/// T098: the pixels' bytes are all there, the video is not.
+/// The pixels' bytes are all there, the video is not.
 #[test]
 fn motion_photo_ends_at_the_end_of_the_picture() {
     let photo = real!("restarts-gray.jpg");

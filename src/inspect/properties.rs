@@ -1,5 +1,5 @@
 //! What holds for every file: outcome and output do not depend on how it was cut into pushes, nothing panics, work grows with the size
-//! and not faster (check T101, by counting bytes looked at instead of time, so that a busy machine changes nothing).
+//! and not faster (bytes looked at are counted instead of time, so that a busy machine changes nothing).
 
 #![allow(clippy::unwrap_used)]
 

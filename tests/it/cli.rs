@@ -1,4 +1,4 @@
-//! The real binary from outside: init, serve, doctor and the commands that speak to a running portal. T117, T141, T142.
+//! The real binary from outside: init, serve, doctor and the commands that speak to a running portal.
 
 mod recovery;
 mod rotation;

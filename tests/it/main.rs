@@ -14,6 +14,7 @@ mod console;
 mod crash;
 mod damage;
 mod demo;
+mod documents;
 mod erasing;
 mod forwarding;
 mod hosts;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::crypto::testing::{Scratch, hex, seq};
+use crate::crypto::testing::{FORMATS, Scratch, vector};
 
 /// Pages in memory whose sync can be made to fail, and which remember what was synced.
 #[derive(Default)]
@@ -90,15 +90,14 @@ fn secret(byte: u8) -> ErasureSecret {
 
 #[test]
 fn t003_the_slot_check_vector() {
+    let given = vector(FORMATS, "slot");
     let owner = Owner {
-        doc_id: seq(0x10),
-        generation: u64::from_be_bytes(seq(0xa0)),
+        doc_id: given.array("doc_id"),
+        generation: u64::from_be_bytes(given.array("generation")),
     };
-    let page = live_page(&owner, &ErasureSecret::from_slice(&seq::<32>(0x80)).unwrap());
-    assert_eq!(
-        page[64..96],
-        hex("0b7e0edd9c0b0c4320c8b808e134b3d1a54881d962651f6e6d7402007775ddc6")
-    );
+    let page = live_page(&owner, &ErasureSecret::from_slice(&given.bytes("secret")).unwrap());
+    assert_eq!(page[..OWNED_LEN], given.bytes("page"));
+    assert_eq!(page[OWNED_LEN..], ZEROS[OWNED_LEN..]);
     assert_eq!(crc32c(b"123456789"), 0xE306_9283, "the published check value of CRC-32C");
 }
 
@@ -156,7 +155,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-    /// T025: every operation agrees with a map, after any reopening after a power cut; neighbours are untouched.
+    /// Every operation agrees with a map, after any reopening after a power cut; neighbours are untouched.
     #[test]
     fn t025_the_store_agrees_with_a_model(ops in proptest::collection::vec(op(), 25..30)) {
         const SLOTS: u64 = 6;
@@ -190,7 +189,7 @@ proptest! {
                     let before: Vec<Vec<u8>> = (0..SLOTS).map(|index| disk.page(index)).collect();
                     match store.destroy(&doc_id, &slot) {
                         Ok(how) => prop_assert_eq!(how, ReadBack::Direct),
-                        // T031: the place has a new owner, who keeps it.
+                        // The place has a new owner, who keeps it.
                         Err(EraseError::OtherOwner) => prop_assert!(!alive),
                         Err(other) => panic!("{other}"),
                     }

@@ -411,6 +411,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_page_is_as_published() {
+        let file = include_str!("../../../tests/fixtures/vectors/formats.txt");
+        let block = file.split_once("name = mark\n").unwrap().1;
+        let page = block.lines().find_map(|line| line.strip_prefix("page = ")).unwrap();
+        let mark = Mark {
+            number: 7,
+            audit: 3,
+            head: std::array::from_fn(|place| 0x20 + place as u8),
+            at: 1_767_323_045_000,
+        };
+        let portal = std::array::from_fn(|place| 1 + place as u8);
+        assert_eq!(data_encoding::HEXLOWER.encode(&encode(&portal, 9, &mark)), page);
+    }
+
     struct Scratch(std::path::PathBuf);
 
     impl Scratch {

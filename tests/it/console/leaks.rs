@@ -126,7 +126,7 @@ async fn nothing_that_anybody_types_comes_back_as_markup() {
     }
 }
 
-/// T103: every GET of API and console, and every answer to an action, searched for windows of what was dropped.
+/// Every GET of API and console, and every answer to an action, searched for windows of what was dropped.
 #[tokio::test]
 async fn no_route_gives_a_document_byte_or_file_name_back() {
     let app = TestApp::with_options(TestOptions {
