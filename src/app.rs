@@ -30,8 +30,8 @@ use crate::crypto::private_file;
 use crate::domain::document::ProviderName;
 use crate::http;
 use crate::inspect::scan::Clamd;
-use crate::storage::RecordStore;
 use crate::storage::Records;
+use crate::storage::RequestStore;
 use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
 use crate::worker::{self, Worker};
@@ -275,7 +275,7 @@ impl Running {
             // What the last uploads gave up; at the latest the next start destroys it.
             let _ = tokio::time::timeout(Duration::from_secs(5), worker::clean(&self.portal)).await;
         }
-        let now = RecordStore::now(&*self.store);
+        let now = RequestStore::now(&*self.store);
         if let Err(error) = self.store.note_time(now).await {
             tracing::error!(%error, "the time could not be written down");
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::failpoint::{self, Failpoint};
 use crate::storage::StorageError;
 use crate::workflow::intake::discard;
 use crate::workflow::{Portal, WorkflowError, delivery, outgoing, purge, sweep};
@@ -58,7 +59,7 @@ async fn deliver(portal: &Arc<Portal>) -> Result<Step, WorkflowError> {
     match portal.records.claim_due(until).await? {
         None => Ok(Step::Idle),
         Some(request) => {
-            crate::crash::point("C12");
+            failpoint::pass(Failpoint::Leased);
             delivery::step(portal, request).await?;
             Ok(Step::Done)
         }

@@ -33,7 +33,7 @@ use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
 use crate::storage::sled::error::StoreError;
 use crate::storage::sled::mark::{MarkFile, Standing};
-use crate::storage::{AuditLog, Directory, RecordStore};
+use crate::storage::{AuditLog, Directory, RequestStore};
 use crate::workflow::vault;
 
 pub use note::Unfinished;

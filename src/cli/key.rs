@@ -23,7 +23,7 @@ use crate::domain::agent::Actor;
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
-use crate::storage::{AuditLog, RecordStore};
+use crate::storage::{AuditLog, RequestStore};
 use crate::workflow::vault;
 
 #[derive(Args, Debug)]

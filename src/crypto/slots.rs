@@ -26,6 +26,7 @@
 //! syncs, and reads it back around the page cache. When a sync fails the kernel may have dropped the very write, so
 //! the process must die and come back: the abort hook is called, and if it returns the store is poisoned.
 
+use crate::failpoint::{self, Failpoint};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -346,10 +347,10 @@ impl SlotsFile {
 
     /// Syncs and reads back what `zero_if_owned` did, and gives the place back.
     fn finish(&self, owner: &Owner, index: u64, ours: bool) -> Result<ReadBack, EraseError> {
-        crate::crash::point("C22");
+        failpoint::pass(Failpoint::ZerosWritten);
         // Even a page that was zero already is synced: the zeros may be from a process that died before its sync.
         self.gate.wait(&*self.pages, &self.abort)?;
-        crate::crash::point("C23");
+        failpoint::pass(Failpoint::ZerosSynced);
         match self.read_back(owner, index, ours) {
             Ok(how) => {
                 if ours {
@@ -388,7 +389,7 @@ impl ErasureStore for SlotsFile {
             state.live.insert(index, owner);
             index
         };
-        crate::crash::point("C4");
+        failpoint::pass(Failpoint::SlotWritten);
         self.gate.wait(&*self.pages, &self.abort)?;
         Ok(SlotRef { index, generation })
     }

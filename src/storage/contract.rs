@@ -15,13 +15,15 @@ use time::Duration;
 
 use super::*;
 use crate::domain::agent::Actor;
-use crate::domain::audit::{AuditAction, GENESIS};
+use crate::domain::audit::{AuditAction, AuditEntry, AuditEvent, GENESIS};
 use crate::domain::delivery::{Phase, Problem, PurgeCause};
+use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::link::COMMIT_GRACE;
-use crate::domain::receipt::DeletionReceipt;
-use crate::domain::request::Stage;
+use crate::domain::receipt::{DeletionReceipt, Erasure};
+use crate::domain::request::{DocumentRequest, Stage};
+use crate::domain::token::HashedToken;
 use crate::domain::transition::tests as walks;
-use crate::domain::transition::{self, AgentAction, IntakeStep, Refusal, WorkerStep};
+use crate::domain::transition::{self, AgentAction, IntakeStep, Refusal, Transition, WorkerStep};
 
 /// Where a backend keeps its data. It is opened again and again over the same data; whoever opens has let go of the handles before.
 trait Ground: Send + Sync {

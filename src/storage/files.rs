@@ -39,6 +39,7 @@ use super::sled::ballast::{free_space, sync_dir};
 use super::{BlobKey, BlobStore, PartWriter, ReadError, StorageError};
 use crate::domain::document::Durable;
 use crate::domain::id::DocumentId;
+use crate::failpoint::{self, Failpoint};
 
 pub use error::FileError;
 use rounds::Rounds;
@@ -245,7 +246,7 @@ impl Folder {
     fn delete(&self, document: DocumentId, files: std::ops::Range<u8>) -> Result<(), FileError> {
         for file_index in files {
             self.unlink(&name(document, file_index))?;
-            crate::crash::point("C24");
+            failpoint::pass(Failpoint::FileDeleted);
         }
         self.sync_names()
     }

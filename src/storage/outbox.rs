@@ -1,4 +1,4 @@
-//! The third seam of the records: what is to be told, to whom, and how it went; templates and notification_preferences of agents; and the lists that a console opens with.
+//! The third seam of the records: what is to be told, to whom, and how it went; templates and preferences of agents; and the lists that a console opens with.
 //!
 //! Nothing is announced by the code that changes a request: the audit log is the announcement. [`Outbox::advance`] moves a mark along the log and queues what the
 //! passed entries call for in the same transaction, so a change is announced at least once whatever dies in between, and never queued twice.

@@ -36,11 +36,12 @@ use crate::domain::receipt::{DeletionReceipt, Erasure, ReceiptSigner, SignedRece
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::domain::token::HashedToken;
 use crate::domain::transition::{self, IntakeStep, Transition, WorkerStep};
+use crate::failpoint::{self, Failpoint};
 
 use super::clock::{self, GuardedClock, Standing, to_ms};
 use super::record::{Record, Unreadable};
 use super::seal::{Seal, Sealed};
-use super::{Claim, Claimed, Cursor, Filter, Page, RecordStore, StorageError, key};
+use super::{Claim, Claimed, Cursor, Filter, Page, RequestStore, StorageError, key};
 use due::Queue;
 use durable::{DurableSled, Metrics, Options, Seq};
 use error::StoreError;
@@ -160,13 +161,13 @@ impl SledStore {
 
     /// Decides, waits for the sync, answers.
     async fn decide<T>(&self, decide: impl FnOnce(&Rows<'_>, OffsetDateTime) -> Result<(Batch, T), Failed>) -> Result<T, StorageError> {
-        self.decide_passing("", decide).await
+        self.decide_passing(None, decide).await
     }
 
     /// `point`: where a test may end the process, between the decision and its sync.
     async fn decide_passing<T>(
         &self,
-        point: &str,
+        point: Option<Failpoint>,
         decide: impl FnOnce(&Rows<'_>, OffsetDateTime) -> Result<(Batch, T), Failed>,
     ) -> Result<T, StorageError> {
         let now = self.clock.now();
@@ -178,7 +179,9 @@ impl SledStore {
                 Ok::<_, Failed>((batch, answer))
             })
             .map_err(Failed::into_storage)?;
-        crate::crash::point(point);
+        if let Some(point) = point {
+            failpoint::pass(point);
+        }
         self.decided.fetch_max(seq.0, Ordering::SeqCst);
         self.store.settled(seq).await.map_err(sorted)?;
         Ok(answer)
@@ -220,7 +223,7 @@ impl SledStore {
 }
 
 #[async_trait]
-impl RecordStore for SledStore {
+impl RequestStore for SledStore {
     fn now(&self) -> OffsetDateTime {
         self.clock.now()
     }
@@ -258,12 +261,12 @@ impl RecordStore for SledStore {
 
     async fn transition(&self, id: RequestId, transition: Transition) -> Result<DocumentRequest, StorageError> {
         let point = match &transition {
-            Transition::Intake(IntakeStep::StorePart(_)) => "C8",
+            Transition::Intake(IntakeStep::StorePart(_)) => Some(Failpoint::PartDecided),
             Transition::Worker {
                 step: WorkerStep::Delivered { .. },
                 ..
-            } => "C19",
-            _ => "",
+            } => Some(Failpoint::ReceiptDecided),
+            _ => None,
         };
         self.decide_passing(point, |rows, now| {
             let mut batch = Batch::new();

@@ -8,6 +8,7 @@ use crate::connectors::{Callback, CallbackRefused, Hint};
 use crate::domain::document::ProviderName;
 use crate::domain::id::RequestId;
 use crate::domain::transition::Transition;
+use crate::failpoint::{self, Failpoint};
 use crate::storage::Filter;
 use crate::workflow::terms;
 
@@ -33,7 +34,7 @@ pub async fn take(portal: &Portal, provider: &ProviderName, callback: &Callback<
             return Ok(Answer::Refused(refused));
         }
     };
-    crate::crash::point("C20");
+    failpoint::pass(Failpoint::CallbackVerified);
     // The same signed body twice is one callback. A hint would be harmless anyway; this keeps a replay from costing calls to the provider.
     let mut sight = Sha256::new();
     sight.update(provider.as_str().as_bytes());

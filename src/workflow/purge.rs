@@ -10,6 +10,7 @@ use crate::crypto::receipt as signing;
 use crate::domain::document::Document;
 use crate::domain::receipt::{DeletionReceipt, Erasure, SignedReceipt};
 use crate::domain::request::{DocumentRequest, Stage};
+use crate::failpoint::{self, Failpoint};
 use crate::storage::StorageError;
 use crate::storage::seal::Altered;
 
@@ -20,7 +21,7 @@ pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> R
     let Stage::Purging { document, cause, .. } = &request.stage else {
         return Err(WorkflowError::NotFound);
     };
-    crate::crash::point("C21");
+    failpoint::pass(Failpoint::PurgeStarted);
     let method = erase(portal, document).await?;
     // After the secret was overwritten: whatever moved the file until now moved it with the secret in it.
     let verdict = look(portal).await?;
@@ -47,7 +48,7 @@ pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> R
             signing::sign(&portal.secrets, receipt)
         })
         .await?;
-    crate::crash::point("C25");
+    failpoint::pass(Failpoint::ReceiptStored);
     portal.counters.purged.fetch_add(1, Ordering::Relaxed);
     Ok(receipt)
 }

@@ -12,7 +12,7 @@ use crate::domain::agent::Actor;
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::id::DocumentId;
 use crate::domain::request::{DocumentRequest, Intake};
-use crate::storage::{RecordStore, StorageError};
+use crate::storage::{RequestStore, StorageError};
 
 use super::{Portal, WorkflowError, blocking};
 
@@ -40,7 +40,7 @@ pub struct Sealed {
 
 /// Looks at every part of every submission whose bytes exist, those included that are finished in a submission which is not: a key may have been renewed
 /// between two parts. Cost grows with the documents that are held, not with what was ever received.
-pub async fn sealed<R: RecordStore + ?Sized>(records: &R) -> Result<Sealed, StorageError> {
+pub async fn sealed<R: RequestStore + ?Sized>(records: &R) -> Result<Sealed, StorageError> {
     let mut sealed = Sealed::default();
     for (id, owner) in records.live_documents().await? {
         let Some(request) = records.request(owner).await? else {

@@ -20,6 +20,7 @@ use nightdrop::connectors::settings::Secret;
 use nightdrop::crypto::envelope::Suite;
 use nightdrop::domain::agent::Actor;
 use nightdrop::domain::request::{Intake, IntakeKind, Stage};
+use nightdrop::failpoint::Failpoint;
 use nightdrop::sandbox::{self, Sandbox};
 use nightdrop::storage::clock::{Manual, Source, from_ms};
 use nightdrop::workflow::issue;
@@ -41,6 +42,17 @@ const START: &str = "NIGHTDROP_CRASH_CLOCK";
 /// The child's clock runs this much faster, so that backoffs do not make the test wait.
 const HASTE: i64 = 40;
 
+/// A failpoint that no test ends at proves nothing.
+#[test]
+fn every_failpoint_is_ended_at() {
+    let connectors = crate::providers::crash::failpoints();
+    for point in Failpoint::ALL {
+        let named = |at: &str| at.split('#').next() == Some(point.name());
+        let ended = POINTS.iter().any(|case| named(case.at)) || connectors.iter().any(|at| named(at));
+        assert!(ended, "no test ends at {}", point.name());
+    }
+}
+
 #[test]
 fn every_point_of_a_crash_is_survived() {
     if let Some(folder) = std::env::var_os(FOLDER) {
@@ -51,12 +63,9 @@ fn every_point_of_a_crash_is_survived() {
         let cases = futures_util::stream::iter(POINTS).map(|case| async move {
             let start = Instant::now();
             let hit = if one_point(case).await { "hit" } else { "NEVER HIT" };
-            format!("{:<6} {:<44} {hit} {} ms", case.name, case.what, start.elapsed().as_millis())
+            format!("{:<30} {:<44} {hit} {} ms", case.at, case.what, start.elapsed().as_millis())
         });
-        let mut table: Vec<String> = cases.buffered(4).collect().await;
-        for (name, why) in NOT_HERE {
-            table.push(format!("{name:<6} {why}"));
-        }
+        let table: Vec<String> = cases.buffered(4).collect().await;
         let table = table.join("\n");
         let _ = writeln!(std::io::stderr(), "{table}");
         assert!(!table.contains("NEVER HIT"), "{table}");
@@ -78,169 +87,139 @@ fn long() -> bool {
 
 /// Where the process ends, what the provider does, and whether the test itself kills at the right moment.
 struct Case {
-    name: &'static str,
     what: &'static str,
-    /// As `NIGHTDROP_CRASH_AT` wants it; the canary at start passes some points once.
+    /// As `NIGHTDROP_FAILPOINT` wants it; the canary at start passes some points once.
     at: &'static str,
     plan: &'static [&'static str],
 }
 
 const POINTS: &[Case] = &[
     Case {
-        name: "C4",
         what: "slot page written, not synced",
-        at: "C4#2",
+        at: "erasure.slot_written#2",
         plan: &[],
     },
     Case {
-        name: "C5",
         what: "slot synced",
-        at: "C5",
+        at: "erasure.slot_stored",
         plan: &[],
     },
     Case {
-        name: "C6",
         what: "one chunk stored",
-        at: "C6",
+        at: "intake.chunk_written",
         plan: &[],
     },
     Case {
-        name: "C6b",
         what: "some chunks stored",
-        at: "C6#3",
+        at: "intake.chunk_written#3",
         plan: &[],
     },
     Case {
-        name: "C7",
         what: "all chunks, no commit",
-        at: "C7",
+        at: "intake.part_sealed",
         plan: &[],
     },
     Case {
-        name: "C8",
         what: "commit decided, not synced",
-        at: "C8",
+        at: "intake.part_decided",
         plan: &[],
     },
     Case {
-        name: "C10",
         what: "commit synced, 200 not sent",
-        at: "C10",
+        at: "intake.part_stored",
         plan: &[],
     },
     Case {
-        name: "C11",
         what: "200 sent",
         at: "",
         plan: &[],
     },
     Case {
-        name: "C12",
         what: "lease taken",
-        at: "C12",
+        at: "delivery.leased",
         plan: &[],
     },
     Case {
-        name: "C13",
         what: "decrypted into memory",
-        at: "C13",
+        at: "delivery.decrypted",
         plan: &[],
     },
     Case {
-        name: "C14",
         what: "scanned, verdict not acted upon",
-        at: "C14",
+        at: "delivery.scanned",
         plan: &[],
     },
     Case {
-        name: "C15",
         what: "intent durable, no byte sent",
-        at: "C15",
+        at: "delivery.intent_stored",
         plan: &[],
     },
     Case {
-        name: "C16",
         what: "half of the bytes sent",
-        at: "C16",
+        at: "delivery.piece_sent",
         plan: &[],
     },
     Case {
-        name: "C17",
         what: "provider committed, answer on its way",
         at: "",
         plan: &["endless"],
     },
     Case {
-        name: "C18",
         what: "answer received, not stored",
-        at: "C18",
+        at: "delivery.answered",
         plan: &[],
     },
     Case {
-        name: "C19b",
         what: "answer received after an unknown first try",
-        at: "C19",
+        at: "delivery.receipt_decided",
         plan: &["commit_then_drop"],
     },
     Case {
-        name: "C19",
         what: "Received stored, not synced",
-        at: "C19",
+        at: "delivery.receipt_decided",
         plan: &[],
     },
     Case {
-        name: "C20",
         what: "callback verified, not stored",
-        at: "C20",
+        at: "callback.verified",
         plan: &["pending:1"],
     },
     Case {
-        name: "C21",
         what: "purge begun, secret live",
-        at: "C21",
+        at: "purge.started",
         plan: &[],
     },
     Case {
-        name: "C21b",
         what: "purge begun after a rejection",
-        at: "C21",
+        at: "purge.started",
         plan: &["reject:expired"],
     },
     Case {
-        name: "C22",
         what: "zeros written, not synced",
-        at: "C22#2",
+        at: "erasure.zeros_written#2",
         plan: &[],
     },
     Case {
-        name: "C23",
         what: "zeros synced, not read back",
-        at: "C23#2",
+        at: "erasure.zeros_synced#2",
         plan: &[],
     },
     Case {
-        name: "C24",
         what: "chunks partly deleted",
-        at: "C24",
+        at: "purge.file_deleted",
         plan: &[],
     },
     Case {
-        name: "C25",
         what: "purge stored, slot not free yet",
-        at: "C25",
+        at: "purge.receipt_stored",
         plan: &[],
     },
 ];
 
-const NOT_HERE: &[(&str, &str)] = &[(
-    "C9",
-    "no such moment: every write of the log is synced as it is written (power_cut tests it)",
-)];
-
 async fn one_point(case: &Case) -> bool {
     let clamd = Folder::new();
-    let site = match case.name {
-        "C14" => {
+    let site = match case.at {
+        "delivery.scanned" => {
             let socket = clamd.path().join("clamd.ctl");
             Played::at(&socket);
             Site::with_options("received", &required(&socket), |_| {}).await
@@ -250,13 +229,13 @@ async fn one_point(case: &Case) -> bool {
     };
     let link = site.links(1).await.remove(0);
     site.plan(case.plan).await;
-    let file = png(case.name.len() as u64 + 5, 400_000);
+    let file = png(case.what.len() as u64 + 5, 400_000);
     let mut portal = site.start(case.at).await;
     site.sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", portal.address)));
     let acknowledged = portal.send(&link, &file).await == Some(200);
-    match case.name {
-        "C11" => assert!(acknowledged),
-        "C17" => until("the provider has it", async || !site.received().await.is_empty()).await,
+    match case.what {
+        "200 sent" => assert!(acknowledged),
+        "provider committed, answer on its way" => until("the provider has it", async || !site.received().await.is_empty()).await,
         _ => {}
     }
     let hit = if case.at.is_empty() {
@@ -272,15 +251,15 @@ async fn one_point(case: &Case) -> bool {
     if !acknowledged {
         // The applicant tries again. Either the first try counts after all, or this one does.
         let again = portal.send(&link, &file).await;
-        assert!(matches!(again, Some(200 | 409)), "{}: {again:?}", case.name);
+        assert!(matches!(again, Some(200 | 409)), "{}: {again:?}", case.what);
     }
     portal.purged(&link).await;
     portal.kill();
     site.look_into(&[&link], &[&file], true).await;
     let received = site.received().await;
-    assert_eq!(received.len(), 1, "{}: {received:?}", case.name);
-    assert_eq!(received[0]["deliveries"], 1, "{}", case.name);
-    assert_eq!(received[0]["parts"][0]["sha256"], crate::support::sha256(&file), "{}", case.name);
+    assert_eq!(received.len(), 1, "{}: {received:?}", case.what);
+    assert_eq!(received[0]["deliveries"], 1, "{}", case.what);
+    assert_eq!(received[0]["parts"][0]["sha256"], crate::support::sha256(&file), "{}", case.what);
     hit
 }
 
@@ -345,7 +324,7 @@ async fn random_crashes(rounds: u64) {
         // The moment itself is what is random here, not a state that is waited for.
         let moment = std::time::Duration::from_millis(random.below(900));
         match point {
-            Some(case) if portal.ends_within(moment * 4).await => *coverage.entry(case.name).or_default() += 1,
+            Some(case) if portal.ends_within(moment * 4).await => *coverage.entry(case.what).or_default() += 1,
             Some(_) => portal.signal(),
             None => {
                 tokio::time::sleep(moment).await;

@@ -4,7 +4,7 @@
 mod adyen;
 mod asked;
 mod bridge;
-mod crash;
+pub mod crash;
 mod doctor;
 mod dwolla;
 mod lithic;

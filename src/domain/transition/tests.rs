@@ -8,15 +8,10 @@ use time::{Duration, OffsetDateTime};
 
 use super::*;
 use crate::domain::delivery::{Intent, PurgeCause, Receipt};
-use crate::domain::document::Document;
-use crate::domain::document::{
-    DocumentKind, Durable, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef, StoredPart,
-};
+use crate::domain::document::{Durable, PartName};
 use crate::domain::id::DocumentId;
-use crate::domain::id::{AgentId, RequestId};
-use crate::domain::link::{COMMIT_GRACE, PASSCODE_TRIES, PasscodeLock, UploadLink};
-use crate::domain::request::{IntakeKind, SENDING_GRACE, StagedPart};
-use crate::domain::token::HashedToken;
+use crate::domain::link::{COMMIT_GRACE, PASSCODE_TRIES, PasscodeLock};
+use crate::domain::request::{IntakeKind, SENDING_GRACE};
 pub(crate) use samples::*;
 
 fn problem() -> Problem {

@@ -60,7 +60,7 @@ impl SledStore {
         }
     }
 
-    /// See [`crate::storage::RecordStore::note_time`].
+    /// See [`crate::storage::RequestStore::note_time`].
     pub(super) async fn note_instant(&self, at: i64) -> Result<(), StorageError> {
         if self.floor().map_err(sorted)?.is_some_and(|floor| to_ms(floor) >= at) {
             // Perhaps still on its way to the disk.

@@ -8,7 +8,7 @@ use crate::domain::id::RequestId;
 use crate::domain::request::DocumentRequest;
 use crate::domain::transition::Transition;
 use crate::storage::clock::from_ms;
-use crate::storage::{RecordStore, StorageError, key};
+use crate::storage::{RequestStore, StorageError, key};
 
 /// Damaged rows that one claim steps over.
 const CLAIM_LOOK: usize = 32;

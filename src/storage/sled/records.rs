@@ -1,7 +1,7 @@
 //! Rows: one ordered map of small records, read by key or range, written in atomic batches.
 //!
 //! [`Rows`] reads; [`Batch`] collects writes. Neither decides durability: that is `durable`.
-//! Nothing here names a business object; keys and values are bytes that `RecordStore` lays out.
+//! Nothing here names a business object; keys and values are bytes that `RequestStore` lays out.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

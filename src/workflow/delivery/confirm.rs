@@ -9,6 +9,7 @@ use crate::connectors::{Connector, Verdict};
 use crate::domain::delivery::{ConfirmAt, Problem, Receipt};
 use crate::domain::document::Document;
 use crate::domain::transition::{Transition, WorkerStep};
+use crate::failpoint::{self, Failpoint};
 
 use super::outbound;
 use crate::workflow::trusted::TrustedRequest;
@@ -34,7 +35,7 @@ pub async fn step(
     let epoch = request.held().map_or(0, |(_, delivery)| delivery.epoch);
     let outbound = outbound::closed(portal, request, document, epoch)?;
     let verdict = connector.verdict(&outbound, receipt).await;
-    crate::crash::point("C20v");
+    failpoint::pass(Failpoint::VerdictReceived);
     match verdict {
         Ok(Verdict::Accepted) => confirmed(portal, request, fence).await,
         Ok(Verdict::Rejected(problem)) => rejected(portal, request, fence, problem).await,

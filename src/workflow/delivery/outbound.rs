@@ -16,6 +16,7 @@ use crate::domain::delivery::Problem;
 use crate::domain::document::{ApplicantRef, Document, DocumentKind, PartName, ProviderName, StoredPart};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::transition::{Transition, WorkerStep};
+use crate::failpoint::{self, Failpoint};
 use crate::storage::{BlobKey, ReadError, Records};
 use crate::workflow::terms;
 
@@ -289,10 +290,10 @@ async fn next_chunk(reading: &mut Reading) -> Result<Option<Bytes>, SourceError>
     opener
         .open_chunk_in_place(u64::from(reading.next), &mut chunk, last)
         .map_err(|_| SourceError::Final("a chunk is not what was sealed"))?;
-    crate::crash::point("C13");
+    failpoint::pass(Failpoint::Decrypted);
     reading.next += 1;
     if reading.next * 2 >= reading.chunks {
-        crate::crash::point("C16");
+        failpoint::pass(Failpoint::PieceSent);
     }
     Ok(Some(Bytes::from_owner(Wiped(chunk))))
 }
@@ -331,7 +332,7 @@ impl ProgressLog for LeasedProgressLog {
         };
         match self.records.transition(self.request, transition).await {
             Ok(_) => {
-                crate::crash::point("C18n");
+                failpoint::pass(Failpoint::ProgressNoted);
                 Ok(())
             }
             Err(crate::storage::StorageError::Refused(_)) => Err(Failure::Lost),

@@ -10,6 +10,7 @@ use crate::domain::delivery::{BY_HAND, ConfirmAt, Delivery, Intent, Problem, Pur
 use crate::domain::document::Document;
 use crate::domain::request::Stage;
 use crate::domain::transition::{Attempt, WorkerStep};
+use crate::failpoint::{self, Failpoint};
 use crate::storage::StorageError;
 use crate::storage::clock::Standing;
 
@@ -65,7 +66,7 @@ impl Step<'_> {
             let Some(scanned) = self.renewing(scanner.scan(&outbound, self.now)).await else {
                 return Ok(());
             };
-            crate::crash::point("C14");
+            failpoint::pass(Failpoint::Scanned);
             match scanned {
                 Scanned::Clean => {}
                 Scanned::Infected(signature) => {
@@ -95,7 +96,7 @@ impl Step<'_> {
             digest: outbound.digest(),
         };
         self.apply(WorkerStep::StartSending { intent: intent.clone() }).await?;
-        crate::crash::point("C15");
+        failpoint::pass(Failpoint::IntentStored);
         let trail = LeasedProgressLog {
             records: self.portal.records.clone(),
             request: self.request.id,
@@ -104,7 +105,7 @@ impl Step<'_> {
         let Some(outcome) = self.renewing(connector.deliver(&outbound, &trail)).await else {
             return Ok(());
         };
-        crate::crash::point("C18");
+        failpoint::pass(Failpoint::Answered);
         self.outcome(trusted, document, delivery, connector.as_ref(), outcome).await
     }
 

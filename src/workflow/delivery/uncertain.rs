@@ -15,6 +15,7 @@ use crate::domain::delivery::{Delivery, Intent, Phase, Problem, ProviderClass, P
 use crate::domain::document::Document;
 use crate::domain::request::SENDING_GRACE;
 use crate::domain::transition::{Attempt, WorkerStep};
+use crate::failpoint::{self, Failpoint};
 use crate::workflow::WorkflowError;
 use crate::workflow::trusted::TrustedRequest;
 
@@ -113,7 +114,7 @@ impl Step<'_> {
         let Some(outcome) = self.renewing(connector.deliver(&outbound, &trail)).await else {
             return Ok(());
         };
-        crate::crash::point("C18r");
+        failpoint::pass(Failpoint::Reconciled);
         let now = self.portal.records.now();
         let pause = backoff(open.checks);
         match outcome {
@@ -143,7 +144,7 @@ impl Step<'_> {
         let Some(answer) = self.renewing(connector.reconcile(&outbound)).await else {
             return Ok(());
         };
-        crate::crash::point("C18r");
+        failpoint::pass(Failpoint::Reconciled);
         let class = connector.profile().class;
         let now = self.portal.records.now();
         match answer {

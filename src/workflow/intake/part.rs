@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use super::part_lock::{Claim, WriteGuard};
 use super::submission::{Source, file_place};
 use super::{IntakeError, Submission};
-use crate::crash;
 use crate::crypto::header::{Context, ErasureKind};
 use crate::crypto::meta::Meta;
 use crate::crypto::seal::DocumentSealer;
@@ -13,6 +12,7 @@ use crate::crypto::stream::{CHUNK_LEN, TAG_LEN};
 use crate::domain::document::{PartSpec, StoredPart};
 use crate::domain::request::DocumentRequest;
 use crate::domain::transition::Refusal as Illegal;
+use crate::failpoint::{self, Failpoint};
 use crate::inspect::{Declared, FileTypes, Inspector, Limits, Policy as InspectPolicy, Refusal, Strip as InspectStrip};
 use crate::storage::PartWriter;
 use crate::workflow::Portal;
@@ -150,7 +150,7 @@ impl<'a> PartReceiver<'a> {
         let writing = self.submission.writing().await?;
         sealing.writer.put(&self.chunk).await?;
         drop(writing);
-        crash::point("C6");
+        failpoint::pass(Failpoint::ChunkWritten);
         self.chunk.clear();
         Ok(())
     }

@@ -11,12 +11,12 @@ use time::OffsetDateTime;
 
 use super::IntakeError;
 use super::in_flight::{Writer, Writing};
-use crate::crash;
 use crate::crypto::erase::EraseError;
 use crate::crypto::secret::ErasureSecret;
 use crate::domain::document::SlotRef;
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::transition::{IntakeStep, Refusal, Transition};
+use crate::failpoint::{self, Failpoint};
 use crate::storage::StorageError;
 use crate::workflow::{Portal, WorkflowError, blocking};
 
@@ -113,7 +113,7 @@ impl SlotGuard {
             EraseError::SlotsFull => IntakeError::Full,
             error => WorkflowError::from(error).into(),
         })?;
-        crash::point("C5");
+        failpoint::pass(Failpoint::SlotStored);
         Ok(guard)
     }
 

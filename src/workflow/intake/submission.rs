@@ -16,13 +16,13 @@ use super::in_flight::Writing;
 use super::link::{OpenedLink, closed, has_room, place_of};
 use super::part::PartReceiver;
 use super::secret::{OpenSlot, Secret, SlotGuard, discard_in_flight};
-use crate::crash;
 use crate::crypto::random;
 use crate::crypto::secret::ErasureSecret;
 use crate::domain::document::{Durable, PartName, PartSpec, StoredPart};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::request::DocumentRequest;
 use crate::domain::transition::{IntakeStep, Refusal, SealedPart, Submission as Joins, Transition};
+use crate::failpoint::{self, Failpoint};
 use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError};
 
@@ -190,11 +190,11 @@ impl Submission {
 }
 
 async fn store(portal: Arc<Portal>, id: RequestId, sealed: SealedPart, secret: Secret) -> Result<(DocumentRequest, Secret), IntakeError> {
-    crash::point("C7");
+    failpoint::pass(Failpoint::PartSealed);
     let part = Transition::Intake(IntakeStep::StorePart(Box::new(sealed)));
     match portal.records.transition(id, part).await {
         Ok(row) => {
-            crash::point("C10");
+            failpoint::pass(Failpoint::PartStored);
             let secret = secret.owned()?;
             if let Some(document) = row.document() {
                 portal.counters.received.fetch_add(1, Ordering::Relaxed);

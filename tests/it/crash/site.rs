@@ -234,7 +234,7 @@ impl Portal {
             .args([&name, "--exact", "--include-ignored", "--nocapture", "--test-threads=1"])
             .env(FOLDER, site.folder.path())
             .env(START, site.clock().to_string())
-            .env("NIGHTDROP_CRASH_AT", crash_at)
+            .env("NIGHTDROP_FAILPOINT", crash_at)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())

@@ -47,52 +47,49 @@ enum At {
 }
 
 struct Kill {
-    name: &'static str,
     what: &'static str,
     at: At,
     /// Where the process that recovers ends as well.
     again: &'static str,
 }
 
-const fn kill(name: &'static str, what: &'static str, at: At) -> Kill {
-    Kill { name, what, at, again: "" }
+const fn kill(what: &'static str, at: At) -> Kill {
+    Kill { what, at, again: "" }
 }
 
 const KILLS: &[Kill] = &[
-    kill("C12", "lease taken", At::Point("C12")),
-    kill("C13", "decrypted into memory", At::Point("C13")),
-    kill("C15", "intent durable, no byte sent", At::Point("C15")),
-    kill("C16", "half of the first part read", At::Point("C16")),
-    kill("C16s", "half of the last part read", At::Point("last C16")),
-    kill("C17", "first request stored, answer lost", At::First),
-    kill("C17b", "last request stored, answer lost", At::Last),
+    kill("lease taken", At::Point("delivery.leased")),
+    kill("decrypted into memory", At::Point("delivery.decrypted")),
+    kill("intent durable, no byte sent", At::Point("delivery.intent_stored")),
+    kill("half of the first part read", At::Point("delivery.piece_sent")),
+    kill("half of the last part read", At::Point("last delivery.piece_sent")),
+    kill("first request stored, answer lost", At::First),
+    kill("last request stored, answer lost", At::Last),
     Kill {
-        name: "C17c",
         what: "the same, and again while finding out",
         at: At::First,
-        again: "C18r",
+        again: "delivery.reconciled",
     },
     Kill {
-        name: "C17d",
         what: "the last, and again while finding out",
         at: At::Last,
-        again: "C18r",
+        again: "delivery.reconciled",
     },
-    kill("C18n", "first step noted", At::Point("C18n")),
-    kill("C18m", "last step noted", At::Point("last C18n")),
-    kill("C18", "answer received, not stored", At::Point("C18")),
-    kill("C19", "Received stored, not synced", At::Point("C19")),
-    kill("C20", "callback verified, not stored", At::Callback),
-    kill("C20v", "verdict received, not stored", At::Verdict),
+    kill("first step noted", At::Point("delivery.progress_noted")),
+    kill("last step noted", At::Point("last delivery.progress_noted")),
+    kill("answer received, not stored", At::Point("delivery.answered")),
+    kill("Received stored, not synced", At::Point("delivery.receipt_decided")),
+    kill("callback verified, not stored", At::Callback),
+    kill("verdict received, not stored", At::Verdict),
 ];
 
 /// The purge speaks to no provider: each connector's own ends in one of these, the first one's in all.
 const PURGE: &[Kill] = &[
-    kill("C21", "purge begun, secret live", At::Point("C21")),
-    kill("C22", "zeros written, not synced", At::Point("C22")),
-    kill("C23", "zeros synced, not read back", At::Point("C23")),
-    kill("C24", "chunks partly deleted", At::Point("C24")),
-    kill("C25", "purge stored, slot not free yet", At::Point("C25")),
+    kill("purge begun, secret live", At::Point("purge.started")),
+    kill("zeros written, not synced", At::Point("erasure.zeros_written")),
+    kill("zeros synced, not read back", At::Point("erasure.zeros_synced")),
+    kill("chunks partly deleted", At::Point("purge.file_deleted")),
+    kill("purge stored, slot not free yet", At::Point("purge.receipt_stored")),
 ];
 
 /// A connector, and how often an undisturbed delivery passes the points that it passes more than once.
@@ -136,6 +133,18 @@ fn subjects() -> Vec<Subject> {
     ]
 }
 
+/// The failpoints at which a connector's delivery is ended.
+pub fn failpoints() -> Vec<&'static str> {
+    let kills = KILLS.iter().chain(PURGE);
+    let at = kills.flat_map(|kill| match kill.at {
+        At::Point(point) => [point.trim_start_matches("last "), kill.again],
+        At::Callback => ["callback.verified", kill.again],
+        At::Verdict => ["delivery.verdict_received", kill.again],
+        At::First | At::Last => ["", kill.again],
+    });
+    at.collect()
+}
+
 #[test]
 fn every_connector_survives_a_kill_at_every_point() {
     if let Some(folder) = std::env::var_os(FOLDER) {
@@ -168,18 +177,18 @@ async fn all_kills((number, subject): (usize, Subject)) -> Vec<String> {
     };
     for kill in KILLS.iter().chain(purge) {
         let absent = match kill.at {
-            At::Point(point) => point.ends_with("C18n") && notes == 0,
+            At::Point(point) => point.ends_with("delivery.progress_noted") && notes == 0,
             At::Last => carried == 1,
             At::First => false,
             At::Callback | At::Verdict => !judged,
         };
         if absent {
-            lines.push(format!("{name:<14} {:<5} {:<42} no such moment", kill.name, kill.what));
+            lines.push(format!("{name:<14} {:<42} no such moment", kill.what));
             continue;
         }
         let (next, end) = site.killed(portal, kill, carried).await;
         portal = next;
-        lines.push(format!("{name:<14} {:<5} {:<42} {end}", kill.name, kill.what));
+        lines.push(format!("{name:<14} {:<42} {end}", kill.what));
     }
     drop(portal);
     site.holds_nothing().await;
@@ -277,7 +286,7 @@ impl Site {
 
     /// Brings a document to the moment of the kill, kills, starts again and looks at what became of it.
     async fn killed(&self, mut portal: Portal, kill: &Kill, carried: usize) -> (Portal, String) {
-        let what = format!("{} {} {}", self.subject, kill.name, kill.what);
+        let what = format!("{} {}", self.subject, kill.what);
         self.server.clear();
         let waits = matches!(kill.at, At::Callback | At::Verdict);
         self.server
@@ -286,8 +295,8 @@ impl Site {
         let mut hit = match kill.at {
             At::Point(point) => {
                 let point = match point {
-                    "last C16" => format!("C16#{}", self.half_read),
-                    "last C18n" => format!("C18n#{}", self.notes),
+                    "last delivery.piece_sent" => format!("delivery.piece_sent#{}", self.half_read),
+                    "last delivery.progress_noted" => format!("delivery.progress_noted#{}", self.notes),
                     point => point.to_owned(),
                 };
                 portal.ends_at(&point, "work").await
@@ -307,9 +316,9 @@ impl Site {
                 self.server.vendor(|v| v.decide(Review::Accepted));
                 if matches!(kill.at, At::Verdict) {
                     portal.forward(3_600).await;
-                    portal.ends_at("C20v", "work").await
+                    portal.ends_at("delivery.verdict_received", "work").await
                 } else {
-                    assert_eq!(portal.tell("arm C20").await.as_deref(), Some("done"));
+                    assert_eq!(portal.tell("arm callback.verified").await.as_deref(), Some("done"));
                     let (headers, body) = self.server.vendor(|v| v.callback(self.clock.load(Ordering::SeqCst) / 1_000));
                     let call = self.http.post(format!("http://{}/hooks/verdict", portal.public)).body(body);
                     let call = headers.iter().fold(call, |call, (name, value)| call.header(name, value));
@@ -545,7 +554,7 @@ async fn obey(portal: &Arc<workflow::Portal>, clock: &Manual, order: &str) -> St
     let id = || RequestId::parse(words[1]).unwrap();
     match words[0] {
         "work" => while worker::step(portal).await.unwrap() == Step::Done {},
-        "arm" => nightdrop::crash::arm(words[1]),
+        "arm" => nightdrop::failpoint::arm(words[1]),
         "clock" => clock.pass(words[1].parse::<i64>().unwrap() - clock.wall_ms()),
         "retry" => drop(issue::retry(portal, id(), Actor::Operator).await.unwrap()),
         "mark" => drop(issue::mark_uploaded(portal, id(), Actor::Operator).await.unwrap()),
