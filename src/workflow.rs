@@ -15,6 +15,7 @@ pub mod outgoing;
 
 pub mod pool;
 pub mod purge;
+pub mod query;
 pub mod refusals;
 
 pub mod seal;

@@ -370,7 +370,7 @@ pub fn filter(state: &AppState, search: &Search) -> Result<(Filter, Option<Curso
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["read"])))]
 pub async fn show(_: ApiCaller<Read>, state: web::Data<AppState>, id: web::Path<String>) -> Answer {
     let found = terms::load(&state.portal, parse(&id)?).await?;
-    Ok(HttpResponse::Ok().json(view::whole(&state.portal, &found).await?))
+    Ok(HttpResponse::Ok().json(view::detail(&state.portal, &found).await?))
 }
 
 /// Move the link's expiry; the link stays the same.
@@ -422,7 +422,7 @@ pub async fn passcode(
 ) -> Answer {
     let id = given_nothing(&id, &request, payload).await?;
     let (found, passcode) = issue::fresh_passcode(&state.portal, id, caller.actor()).await?;
-    let request = view::whole(&state.portal, &found).await?;
+    let request = view::detail(&state.portal, &found).await?;
     Ok(HttpResponse::Ok().json(FreshPasscode {
         id: id.to_string(),
         passcode,
@@ -499,7 +499,7 @@ async fn given_nothing(id: &str, request: &HttpRequest, payload: web::Payload) -
 }
 
 async fn acted(state: &AppState, request: DocumentRequest) -> Answer {
-    Ok(HttpResponse::Ok().json(view::whole(&state.portal, &request).await?))
+    Ok(HttpResponse::Ok().json(view::detail(&state.portal, &request).await?))
 }
 
 async fn issued_answer(state: &AppState, issued: &Issued, wish: MailWish, by: Actor) -> Answer {

@@ -12,6 +12,7 @@ use crate::domain::audit::{AuditAction, AuditEntry};
 use crate::domain::delivery::{Delivery, Phase, Problem, PurgeCause};
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage, Tombstone};
+use crate::workflow::query::requests;
 use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, terms};
 
@@ -193,13 +194,11 @@ pub fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) 
 }
 
 /// A request with everything.
-pub async fn whole(portal: &Portal, found: &DocumentRequest) -> Result<Request, crate::workflow::WorkflowError> {
+pub async fn detail(portal: &Portal, found: &DocumentRequest) -> Result<Request, crate::workflow::WorkflowError> {
+    let detail = requests::detail(portal, found).await?;
     let mut shown = request(portal, found, portal.records.now());
-    // An altered request can still be withdrawn and purged, and is shown without what is sealed to it.
-    if let Ok(trusted) = TrustedRequest::of(portal, found) {
-        shown.metadata = terms::opened_metadata(portal, &trusted)?.and_then(|m| serde_json::from_str(&m).ok());
-    }
-    shown.timeline = Some(portal.records.timeline(found.id).await?.iter().map(moment).collect());
+    shown.metadata = detail.metadata.and_then(|text| serde_json::from_str(&text).ok());
+    shown.timeline = Some(detail.timeline.iter().map(moment).collect());
     Ok(shown)
 }
 

@@ -11,15 +11,10 @@ use crate::http::api::query::Query;
 use crate::http::api::view;
 use crate::http::pages::console::audit as pages;
 use crate::http::staff::{Audit, SignedIn};
-use crate::storage::StorageError;
-use crate::workflow::Portal;
+use crate::workflow::query::audit;
 
 use super::{Names, Page, html};
 
-const PAGE: u64 = 100;
-/// Entries read at once, and looked at for one page of a search.
-const STEP: u64 = 500;
-const LOOK: u64 = 20_000;
 const EXPORT_STEP: usize = 500;
 
 pub async fn page(who: SignedIn<Audit>, state: web::Data<AppState>, request: HttpRequest) -> Page {
@@ -36,7 +31,8 @@ pub async fn page(who: SignedIn<Audit>, state: web::Data<AppState>, request: Htt
         actor: text("actor"),
         request: text("request"),
     };
-    let found = find(&state.portal, &search, &names, before).await?;
+    let fits = |entry: &AuditEntry| search.fits(entry, &names);
+    let found = audit::find(&state.portal, &search.wanted(&fits), before).await?;
     Ok(html(pages::page(&who.agent, &found, &search, &names, newest, before)))
 }
 
@@ -55,6 +51,14 @@ impl Search {
         self.action.is_empty() && self.actor.is_empty() && self.request.is_empty()
     }
 
+    fn wanted<'a>(&self, fits: &'a (dyn Fn(&AuditEntry) -> bool + Sync)) -> audit::Search<'a> {
+        match RequestId::parse(&self.request) {
+            _ if self.is_empty() => audit::Search::All,
+            Some(id) if self.action.is_empty() && self.actor.is_empty() => audit::Search::Request(id),
+            _ => audit::Search::Matching(fits),
+        }
+    }
+
     fn fits(&self, entry: &AuditEntry, names: &Names) -> bool {
         let event = &entry.event;
         let actor = event.actor.to_string();
@@ -64,50 +68,6 @@ impl Search {
             && within(&self.actor, [&actor, names.of_actor(&actor)])
             && within(&self.request, [&request, &request])
     }
-}
-
-/// Entries of one page, newest first.
-pub struct Found {
-    pub entries: Vec<AuditEntry>,
-    /// Everything from this number on was looked at; 1 when nothing older is left.
-    pub looked_from: u64,
-}
-
-/// Looks backwards until a page is full, or as many entries were looked at as one page may cost.
-async fn find(portal: &Portal, search: &Search, names: &Names, before: u64) -> Result<Found, StorageError> {
-    if RequestId::parse(&search.request).is_some() && search.action.is_empty() && search.actor.is_empty() {
-        let id = RequestId::parse(&search.request);
-        let mut entries = match id {
-            Some(id) => portal.records.timeline(id).await?,
-            None => Vec::new(),
-        };
-        entries.reverse();
-        return Ok(Found { entries, looked_from: 1 });
-    }
-    let mut found = Found {
-        entries: Vec::new(),
-        looked_from: before,
-    };
-    let floor = before.saturating_sub(if search.is_empty() { PAGE } else { LOOK }).max(1);
-    while found.looked_from > floor && (found.entries.len() as u64) < PAGE {
-        let from = found.looked_from.saturating_sub(STEP).max(floor);
-        let limit = usize::try_from(found.looked_from - from).unwrap_or(0);
-        let step = portal.records.entries(from - 1, limit).await?;
-        for entry in step.into_iter().rev() {
-            if found.entries.len() as u64 == PAGE {
-                break;
-            }
-            found.looked_from = entry.sequence;
-            if search.fits(&entry, names) {
-                found.entries.push(entry);
-            }
-        }
-        if found.entries.len() as u64 == PAGE {
-            break;
-        }
-        found.looked_from = found.looked_from.min(from);
-    }
-    Ok(found)
 }
 
 /// One JSON object per line, oldest first, never in memory as a whole. `nightdrop audit verify` reads it.

@@ -93,7 +93,7 @@ async fn listed(who: &SignedIn<Read>, state: &AppState, search: Search) -> Page 
 
 pub async fn show(who: SignedIn<Read>, state: web::Data<AppState>, id: web::Path<String>, request: HttpRequest) -> Page {
     let found = terms::load(&state.portal, parse(&id)?).await?;
-    let whole = view::whole(&state.portal, &found).await?;
+    let whole = view::detail(&state.portal, &found).await?;
     let message = terms::opened_message(&state.portal, &found)?;
     let names = Names::of(&state).await?;
     let shown = pages::Shown {

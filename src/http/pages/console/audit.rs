@@ -6,8 +6,9 @@ use super::frame::{self, Place};
 use super::{Field, Input, when};
 use crate::domain::agent::Agent;
 use crate::http::console::Names;
-use crate::http::console::audit::{Found, Search};
+use crate::http::console::audit::Search;
 use crate::http::staff::{Read, may};
+use crate::workflow::query::audit::Found;
 
 pub fn page(agent: &Agent, found: &Found, search: &Search, names: &Names, newest: u64, before: u64) -> Markup {
     let entries = &found.entries;

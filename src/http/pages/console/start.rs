@@ -10,9 +10,9 @@ use crate::domain::delivery::PurgeCause;
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::http::AppState;
 use crate::http::api::link_message::label;
-use crate::http::console::start::Attention;
 use crate::http::staff::{Admin, may};
 use crate::storage::clock::Standing;
+use crate::workflow::query::attention::Attention;
 
 /// Altered rows that are named.
 const ALTERED: usize = 10;
