@@ -80,6 +80,7 @@ pub mod audit;
 pub mod delivery;
 pub mod dispatch;
 pub mod document;
+pub mod factors;
 pub mod id;
 pub mod link;
 pub mod message;

@@ -1,85 +1,21 @@
-//! What an account may prove itself with beyond its password, and the legal changes of an account.
-//!
-//! Every change of a stored account is one [`Change`], applied by [`Agent::apply`] inside one transaction of the store: two codes that arrive together
+//! The legal changes of an account. Every change of a stored account is one [`Change`], applied by [`Agent::apply`] inside one transaction of the store: two codes that arrive together
 //! are judged one after the other, so that none is good twice. Secrets are here only sealed or hashed.
 
 use time::OffsetDateTime;
 
 use super::agent::{Agent, PasswordHash, Role, Team};
 use super::document::SealedText;
-
-/// Recovery codes that are made at once.
-pub const RECOVERY_CODES: usize = 10;
-/// Passkeys of one account.
-pub const PASSKEYS: usize = 10;
-
-/// Wrong tries in a row that close an account's password to browsers it never signed in from. The rest of
-/// [`WRONG_PASSWORDS`] is kept for browsers that it did sign in from, so that strangers shut nobody out.
-pub const WRONG_FROM_STRANGERS: u32 = 80;
-/// Wrong passwords in a row that close the password to everybody, until an admin sets a new one (NIST SP 800-63B-4, 3.2.2: at most 100).
-pub const WRONG_PASSWORDS: u32 = 100;
-/// Wrong codes in a row that close the authenticator app: ten that are judged at the same time may come on top.
-pub const WRONG_CODES: u32 = 90;
-
-/// Wrong tries since the last right one. They outlive restarts, and time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FailedAttempts {
-    pub password: u32,
-    pub code: u32,
-}
-
-impl FailedAttempts {
-    /// Whether a password is not even looked at, from a browser that this account `known`ly signed in from or from another.
-    pub fn close_password(self, known: bool) -> bool {
-        self.password >= if known { WRONG_PASSWORDS } else { WRONG_FROM_STRANGERS }
-    }
-
-    pub fn close_codes(self) -> bool {
-        self.code >= WRONG_CODES
-    }
-}
-
-/// Second factors, and the codes for the day when they are lost.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Factors {
-    pub totp: Option<Totp>,
-    /// Keyed hashes of the codes that are left.
-    pub recovery: Vec<[u8; 32]>,
-    pub passkeys: Vec<Passkey>,
-}
-
-impl Factors {
-    /// Whether a password alone does not let this agent in.
-    pub fn any(&self) -> bool {
-        self.totp.is_some() || !self.passkeys.is_empty()
-    }
-}
-
-/// An authenticator app.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Totp {
-    pub secret: SealedText,
-    /// The newest time step whose code was used; this one and older ones are spent.
-    pub last_step: u64,
-    pub since: OffsetDateTime,
-}
-
-/// A WebAuthn credential.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Passkey {
-    pub id: Vec<u8>,
-    /// The agent's own name for it.
-    pub name: String,
-    /// The public key with its counter, sealed so that a writer of the store cannot plant one.
-    pub credential: SealedText,
-    pub made_at: OffsetDateTime,
-    pub used_at: Option<OffsetDateTime>,
-}
+use super::factors::{Factors, PASSKEYS, Passkey, Totp};
 
 /// One change of one account.
 #[derive(Clone, Debug)]
 pub enum Change {
     Password(PasswordHash),
+    /// The same password under today's parameters; legal while the one it was computed from is stored.
+    Rehash {
+        old: PasswordHash,
+        new: PasswordHash,
+    },
     /// The password was given, or was not; legal only where it ends or adds to a count.
     RightPassword,
     WrongPassword,
@@ -132,6 +68,12 @@ impl Agent {
             Change::Password(hash) => {
                 self.password = Some(hash);
                 self.misses.password = 0;
+            }
+            Change::Rehash { old, new } => {
+                if self.password.as_ref() != Some(&old) {
+                    return false;
+                }
+                self.password = Some(new);
             }
             Change::RightPassword => return std::mem::take(&mut self.misses.password) > 0,
             Change::WrongPassword => self.misses.password = self.misses.password.saturating_add(1),
@@ -202,6 +144,7 @@ impl Agent {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::domain::factors::{Factors, FailedAttempts, PASSKEYS, WRONG_CODES, WRONG_FROM_STRANGERS, WRONG_PASSWORDS};
     use crate::domain::id::AgentId;
     use time::macros::datetime;
 
@@ -314,5 +257,21 @@ mod tests {
         assert!(agent.apply(Change::BindSubject("a".into()), NOW));
         assert!(agent.apply(Change::BindSubject("a".into()), NOW));
         assert!(!agent.apply(Change::BindSubject("b".into()), NOW));
+    }
+
+    #[test]
+    fn a_password_is_stored_anew_only_while_it_is_the_same() {
+        let hash = |text: &str| PasswordHash(text.to_owned());
+        let rehash = Change::Rehash {
+            old: hash("old"),
+            new: hash("new"),
+        };
+        let mut agent = agent();
+        assert!(!agent.apply(rehash.clone(), NOW), "there is none");
+        assert!(agent.apply(Change::Password(hash("another")), NOW));
+        assert!(!agent.apply(rehash.clone(), NOW), "changed meanwhile");
+        assert!(agent.apply(Change::Password(hash("old")), NOW));
+        assert!(agent.apply(rehash, NOW + time::Duration::HOUR));
+        assert!(agent.password == Some(hash("new")) && agent.sessions_valid_from == NOW);
     }
 }

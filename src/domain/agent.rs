@@ -4,7 +4,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use super::account::{Factors, FailedAttempts};
+use super::factors::{Factors, FailedAttempts};
 use super::id::{AgentId, ApiKeyId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

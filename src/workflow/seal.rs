@@ -85,9 +85,9 @@ pub async fn report(portal: &Portal, row: Altered) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::domain::account::{Factors, FailedAttempts, Passkey, Totp};
     use crate::domain::agent::{Agent, ApiKey, AuthMethod, PasswordHash, Role, Scope, Session, Team};
     use crate::domain::document::SealedText;
+    use crate::domain::factors::{Factors, FailedAttempts, Passkey, Totp};
     use crate::domain::id::{AgentId, ApiKeyId};
     use crate::storage::key;
     use crate::storage::seal::Sealed;

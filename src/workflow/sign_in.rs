@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::random;
 use crate::domain::account::Change;
-use crate::domain::agent::{Actor, Agent, AuthMethod, Session};
+use crate::domain::agent::{Actor, Agent, AuthMethod, PasswordHash, Session};
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::id::AgentId;
 
@@ -46,7 +46,7 @@ const TRIES_FROM_ADDRESS: NonZeroU32 = NonZeroU32::new(60).expect("sixty is not 
 const REMEMBERED: usize = 100_000;
 
 /// Tries by (account, address), and by address. Another address's tries never lock the real user out. What these forget, an account's own count of
-/// wrong tries in a row does not: see [`crate::domain::account::FailedAttempts`].
+/// wrong tries in a row does not: see [`crate::domain::factors::FailedAttempts`].
 pub struct Throttle {
     tries: DefaultKeyedRateLimiter<[u8; 32]>,
     from: DefaultKeyedRateLimiter<IpAddr>,
@@ -149,13 +149,20 @@ pub async fn prove_password(portal: &Portal, email: &str, password: &str, visito
         portal.passwords.clone(),
         Zeroizing::new(password.chars().take(PASSWORD_MAX).collect::<String>()),
     );
-    let right = blocking(move || {
+    let (right, rehash) = blocking(move || {
         // The permit goes where the work is: a client that hangs up frees no place for the next one.
         let _permit = permit;
-        match stored {
-            Some(hash) => passwords.verify_password(&given, &hash.0),
-            None => passwords.verify_nobody(&given),
-        }
+        let Some(old) = stored else {
+            return (passwords.verify_nobody(&given), None);
+        };
+        let right = passwords.verify_password(&given, &old.0);
+        let outdated = right && passwords.wants_rehash(&old.0);
+        let new = outdated.then(|| passwords.hash_password(&given).ok()).flatten();
+        let rehash = new.map(|new| Change::Rehash {
+            old,
+            new: PasswordHash(new),
+        });
+        (right, rehash)
     })
     .await?;
     let event = |action: AuditAction, agent: &Agent| AuditEvent::new(portal.records.now(), Actor::Portal, action).with("agent", agent.id);
@@ -163,6 +170,10 @@ pub async fn prove_password(portal: &Portal, email: &str, password: &str, visito
         Some(agent) if right => {
             let over = event(AuditAction::SignInWrongTriesOver, &agent).with("tries", agent.misses.password);
             portal.records.alter_agent(agent.id, Change::RightPassword, over).await?;
+            if let Some(rehash) = rehash {
+                let renewed = event(AuditAction::AgentPasswordRehashed, &agent);
+                portal.records.alter_agent(agent.id, rehash, renewed).await?;
+            }
             Ok(Proof::Right(Box::new(agent)))
         }
         Some(agent) if closed => {

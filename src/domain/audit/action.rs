@@ -68,6 +68,7 @@ actions! {
     AgentDisabled = "agent.disabled", "Agent disabled";
     AgentIdentityBound = "agent.identity_bound", "Account bound to single sign-on";
     AgentPasswordChanged = "agent.password_changed", "Password changed";
+    AgentPasswordRehashed = "agent.password_rehashed", "Password stored in a newer form";
     AgentRoleChanged = "agent.role_changed", "Role changed";
     AgentSecondFactorReset = "agent.second_factor_reset", "Second factor reset";
     AgentSignedOutEverywhere = "agent.signed_out_everywhere", "Signed out everywhere";

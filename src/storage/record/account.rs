@@ -1,7 +1,7 @@
 //! Stored forms of accounts, sessions and API keys. What came later is optional: rows of an earlier version stay readable.
 
 use super::*;
-use crate::domain::account::{Factors, FailedAttempts, Passkey, Totp};
+use crate::domain::factors::{Factors, FailedAttempts, Passkey, Totp};
 
 #[derive(Encode, Decode)]
 #[cbor(map)]

@@ -4,9 +4,10 @@ use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use crate::crypto::random;
-use crate::domain::account::{Change, Factors, FailedAttempts};
+use crate::domain::account::Change;
 use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, Role, Scope, Team};
 use crate::domain::audit::{AuditAction, AuditEvent};
+use crate::domain::factors::{Factors, FailedAttempts};
 use crate::domain::id::{AgentId, ApiKeyId, CROCKFORD};
 use crate::storage::{Claim, Made};
 use crate::workflow::issue::{ClientKey, claim_of_secret};

@@ -5,10 +5,11 @@ use zeroize::Zeroizing;
 
 use crate::crypto::random;
 use crate::crypto::totp::TotpSecret;
-use crate::domain::account::{Change, RECOVERY_CODES};
+use crate::domain::account::Change;
 use crate::domain::agent::{Actor, Agent, AuthMethod};
 use crate::domain::audit::AuditAction;
 use crate::domain::document::SealedText;
+use crate::domain::factors::RECOVERY_CODES;
 use crate::domain::id::{AgentId, CROCKFORD};
 
 use super::account::event;

@@ -16,10 +16,11 @@ use webauthn_rs::prelude::{
 use zeroize::Zeroizing;
 
 use crate::crypto::random;
-use crate::domain::account::{Change, PASSKEYS, Passkey};
+use crate::domain::account::Change;
 use crate::domain::agent::{Actor, Agent, AuthMethod};
 use crate::domain::audit::AuditAction;
 use crate::domain::document::SealedText;
+use crate::domain::factors::{PASSKEYS, Passkey};
 use crate::domain::id::AgentId;
 
 use super::account::event;

@@ -1,7 +1,11 @@
 //! Signing in, staying signed in, signing out, changing a password.
 
 use super::*;
-use nightdrop::domain::audit::AuditAction;
+use nightdrop::crypto::keyfile::Argon2Cost;
+use nightdrop::crypto::password::Passwords;
+use nightdrop::domain::account::Change;
+use nightdrop::domain::agent::PasswordHash;
+use nightdrop::domain::audit::{AuditAction, AuditEvent};
 
 #[tokio::test]
 async fn signing_in_tells_a_stranger_nothing() {
@@ -185,6 +189,38 @@ async fn a_session_is_fresh_at_every_sign_in_and_dead_after_signing_out() {
         )
         .await;
     assert_eq!(sent.headers()["location"], "/");
+}
+
+#[tokio::test]
+async fn a_password_under_old_parameters_is_stored_anew_at_the_next_sign_in() {
+    let app = TestApp::new().await;
+    let ada = agent(&app, "ada@example.com", Role::Agent).await.id;
+    let records = &app.portal.records;
+    let cost = Argon2Cost {
+        memory_kib: 64,
+        passes: 2,
+        lanes: 1,
+    };
+    let outdated = Passwords::new(&app.portal.secrets, cost).unwrap();
+    let old = PasswordHash(outdated.hash_password(PASSWORD).unwrap());
+    let event = AuditEvent::new(records.now(), Actor::Operator, AuditAction::AgentPasswordChanged);
+    records.alter_agent(ada, Change::Password(old), event).await.unwrap();
+    let stored = async || records.agent(ada).await.unwrap().unwrap().password.unwrap();
+    let mut browser = Browser::stranger(&app);
+    assert_eq!(
+        browser
+            .post("/sign-in", &[("email", "ada@example.com"), ("password", "x")])
+            .await
+            .status(),
+        403
+    );
+    assert!(!outdated.wants_rehash(&stored().await.0), "a wrong password renews nothing");
+    assert_eq!(browser.sign_in("ada@example.com", PASSWORD).await.status(), 303);
+    let new = stored().await;
+    assert!(!app.portal.passwords.wants_rehash(&new.0));
+    assert_eq!(browser.get("/").await.status(), 200, "no session ends by it");
+    assert_eq!(browser.sign_in("ada@example.com", PASSWORD).await.status(), 303);
+    assert!(stored().await == new, "once is enough");
 }
 
 #[tokio::test]
