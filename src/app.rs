@@ -35,15 +35,15 @@ use crate::storage::RequestStore;
 use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
 use crate::worker::{self, Worker};
+use crate::workflow::delivery::DeliveryState;
+use crate::workflow::delivery::breaker::Breakers;
 use crate::workflow::delivery::scan::Scanner;
-use crate::workflow::intake::discard;
-use crate::workflow::intake::in_flight::InFlight;
-use crate::workflow::intake::part_lock::PartLocks;
+use crate::workflow::intake::IntakeState;
 use crate::workflow::outgoing::{self, Outgoing};
-use crate::workflow::pool::BoundedPool;
 use crate::workflow::seal;
+use crate::workflow::sign_in::AuthState;
 use crate::workflow::sign_in::sso::{self, SingleSignOn};
-use crate::workflow::{Counters, Policy, Portal, delivery, sign_in, sweep};
+use crate::workflow::{Counters, Policy, Portal, sweep};
 
 pub use data_folder::create;
 use data_folder::{load_secrets, open_documents, open_slots, open_store, refuse_memory};
@@ -134,22 +134,18 @@ impl App {
             assurance: Arc::new(assurance),
             keyring,
             secrets,
-            passwords: Arc::new(passwords),
-            throttle: sign_in::Throttle::default(),
             providers,
             catalogue: config.catalogue.clone(),
             policy: policy(&config),
-            in_flight: InFlight::default(),
-            cleanup: discard::Cleanup::default(),
-            part_locks: PartLocks::default(),
-            hashing: BoundedPool::new(hashing),
-            checking: BoundedPool::new(hashing),
-            unlocking: BoundedPool::new(1),
+            intake: IntakeState::default(),
+            auth: AuthState::new(passwords, hashing),
             tasks: tokio::runtime::Handle::current(),
             wake: Notify::new(),
-            breakers: delivery::breaker::Breakers::default(),
+            delivery: DeliveryState {
+                breakers: Breakers::default(),
+                scanner: scanner(&config),
+            },
             outgoing: outgoing(&config)?,
-            scanner: scanner(&config),
             counters: Counters::default(),
             altered: seal::Found::default(),
         });

@@ -126,7 +126,7 @@ async fn cleaner(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<
         let pause = match done.unwrap_or_else(|panic| Err(WorkflowError::Internal(panic.to_string()))) {
             Ok(true) => {
                 // Perhaps there is more: another one may look while this one destroys.
-                portal.cleanup.due.notify_one();
+                portal.intake.cleanup.due.notify_one();
                 continue;
             }
             Ok(false) => until(&portal, discard::next(&portal).await),
@@ -137,7 +137,7 @@ async fn cleaner(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = portal.cleanup.due.notified() => {}
+            () = portal.intake.cleanup.due.notified() => {}
             _ = stopped.changed() => {}
         }
     }

@@ -38,7 +38,6 @@ use crate::crypto::assurance::Watch;
 use crate::crypto::erase::{EraseError, ErasureStore};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::memory;
-use crate::crypto::password::Passwords;
 use crate::crypto::random::RandomUnavailable;
 use crate::crypto::secrets::PortalSecrets;
 use crate::domain::document::ProviderName;
@@ -46,7 +45,6 @@ use crate::domain::id::RequestId;
 use crate::domain::transition::Refusal;
 use crate::storage::{BlobStore, Records, StorageError};
 use catalogue::Catalogue;
-use intake::in_flight::InFlight;
 
 /// Everything a workflow needs, put together once at start.
 pub struct Portal {
@@ -59,27 +57,14 @@ pub struct Portal {
     pub providers: BTreeMap<ProviderName, Arc<dyn Connector>>,
     pub catalogue: Catalogue,
     pub policy: Policy,
-    /// Whose chunks are being written: the sweep leaves them alone, and whoever destroys them ends their writers first.
-    pub in_flight: InFlight,
-    pub cleanup: intake::discard::Cleanup,
-    /// Who writes which part now.
-    pub part_locks: intake::part_lock::PartLocks,
-    pub passwords: Arc<Passwords>,
-    pub throttle: sign_in::Throttle,
-    /// Argon2 jobs of the staff door.
-    pub hashing: pool::BoundedPool,
-    /// The same for the applicants' codes: a flood at the staff door must not shut theirs.
-    pub checking: pool::BoundedPool,
-    /// Passphrases of the vault key, one at a time.
-    pub unlocking: pool::BoundedPool,
-    /// Where that runs which must end whoever asked for it: the threads of the doors die with a panic, and these tasks with them.
+    pub intake: intake::IntakeState,
+    pub auth: sign_in::AuthState,
+    /// Where that runs which must end whoever asked for it: the threads of the listeners die with a panic, and these tasks with them.
     pub tasks: tokio::runtime::Handle,
-    /// Rung when something may have become due.
+    /// Notified when something may have become due.
     pub wake: Notify,
-    pub breakers: delivery::breaker::Breakers,
+    pub delivery: delivery::DeliveryState,
     pub outgoing: outgoing::Outgoing,
-    /// Whom a document must pass before it leaves; `None` when the configuration wants no scan.
-    pub scanner: Option<delivery::scan::Scanner>,
     pub counters: Counters,
     /// Stored rows that were changed behind the portal's back.
     pub altered: seal::Found,

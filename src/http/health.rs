@@ -183,7 +183,7 @@ async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     let paused: Vec<_> = portal
         .providers
         .keys()
-        .map(|p| (format!("{{provider=\"{p}\"}}"), u64::from(portal.breakers.paused(p, now))))
+        .map(|p| (format!("{{provider=\"{p}\"}}"), u64::from(portal.delivery.breakers.paused(p, now))))
         .collect();
     put(
         "provider_paused",

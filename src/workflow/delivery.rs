@@ -12,3 +12,10 @@ mod step;
 mod uncertain;
 
 pub use step::{LEASE, step};
+
+/// What deliveries of this process share.
+pub struct DeliveryState {
+    pub breakers: breaker::Breakers,
+    /// Whom a document must pass before it leaves; `None` when the configuration wants no scan.
+    pub scanner: Option<scan::Scanner>,
+}

@@ -22,3 +22,13 @@ pub use part::PartReceiver;
 pub(super) use secret::{DiscardOutcome, discard_orphan};
 pub use secret::{Orphan, SlotGuard};
 pub use submission::{Source, Submission, receipt_mark};
+
+/// What uploads of this process share.
+#[derive(Default)]
+pub struct IntakeState {
+    /// Whose chunks are being written: the sweep leaves them alone, and whoever destroys them ends their writers first.
+    pub in_flight: in_flight::InFlight,
+    pub cleanup: discard::Cleanup,
+    /// Who writes which part now.
+    pub part_locks: part_lock::PartLocks,
+}

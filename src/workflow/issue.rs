@@ -430,8 +430,8 @@ async fn replay(portal: &Portal, seen: Claimed, client: Option<&ClientKey>) -> R
 }
 
 async fn passcode_fits(portal: &Portal, code: String, hash: String) -> Result<bool, WorkflowError> {
-    let permit = portal.hashing.turn().await?;
-    let passwords = portal.passwords.clone();
+    let permit = portal.auth.hashing.turn().await?;
+    let passwords = portal.auth.passwords.clone();
     blocking(move || {
         let _permit = permit;
         passwords.verify_passcode(&code, &hash)
@@ -452,8 +452,8 @@ async fn passcode(portal: &Portal, wanted: bool, secret: &LinkSecret) -> Result<
 }
 
 async fn hash_passcode(portal: &Portal, code: String) -> Result<PasscodeLock, WorkflowError> {
-    let permit = portal.hashing.turn().await?;
-    let passwords = portal.passwords.clone();
+    let permit = portal.auth.hashing.turn().await?;
+    let passwords = portal.auth.passwords.clone();
     let hash = blocking(move || {
         let _permit = permit;
         passwords.hash_passcode(&code)

@@ -13,6 +13,8 @@ pub mod passkey;
 mod password_strength;
 pub mod sso;
 
+use std::sync::Arc;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
@@ -22,17 +24,44 @@ use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
+use crate::crypto::password::Passwords;
 use crate::crypto::random;
 use crate::domain::account::Change;
 use crate::domain::agent::{Actor, Agent, AuthMethod, PasswordHash, Session};
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::id::AgentId;
 
+use super::pool::BoundedPool;
 use super::{Portal, WorkflowError, blocking, seal};
 
 pub use known::{Browser, Visitor};
 
 pub use account::{PASSWORD_MAX, PASSWORD_MIN, add_agent, add_api_key, api_key, disable_agent, reset_password};
+
+/// What looks passwords, codes and passphrases up: argon2 with its memory, and how many may be judged at once.
+pub struct AuthState {
+    pub passwords: Arc<Passwords>,
+    pub throttle: Throttle,
+    /// Argon2 jobs of the staff listener.
+    pub hashing: BoundedPool,
+    /// The same for the applicants' codes: a flood of passwords must not shut theirs.
+    pub checking: BoundedPool,
+    /// Passphrases of the vault key, one at a time.
+    pub unlocking: BoundedPool,
+}
+
+impl AuthState {
+    /// `at_once`: argon2 jobs of each kind.
+    pub fn new(passwords: Passwords, at_once: usize) -> Self {
+        Self {
+            passwords: Arc::new(passwords),
+            throttle: Throttle::default(),
+            hashing: BoundedPool::new(at_once),
+            checking: BoundedPool::new(at_once),
+            unlocking: BoundedPool::new(1),
+        }
+    }
+}
 
 /// Tries for one account from one address: ten at once, then one each 90 s (ten in 15 minutes).
 const TRIES: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
@@ -129,15 +158,15 @@ pub async fn sign_in(portal: &Portal, email: &str, password: &str, visitor: Visi
 pub async fn prove_password(portal: &Portal, email: &str, password: &str, visitor: Visitor<'_>) -> Result<Proof, WorkflowError> {
     let (email, address) = (normal_email(email), visitor.address);
     // Nothing is written for somebody who floods: not even the log grows.
-    if !portal.throttle.allows_address(address) {
+    if !portal.auth.throttle.allows_address(address) {
         return Ok(Proof::TooManyTries);
     }
-    if !portal.throttle.allows(&email, address) {
+    if !portal.auth.throttle.allows(&email, address) {
         audit(portal, Actor::Portal, AuditAction::SignInThrottled).await?;
         return Ok(Proof::TooManyTries);
     }
     // Looked up with the permit in hand: however many tries come at once, no more than are being judged can pass the count.
-    let permit = portal.hashing.turn().await?;
+    let permit = portal.auth.hashing.turn().await?;
     let found = seal::trusted(portal, portal.records.agent_by_email(&email).await)
         .await?
         .filter(|a| a.disabled_at.is_none());
@@ -146,7 +175,7 @@ pub async fn prove_password(portal: &Portal, email: &str, password: &str, visito
         .is_some_and(|a| a.misses.close_password(visitor.browser.is_known(portal, a)));
     let stored = found.as_ref().filter(|_| !closed).and_then(|a| a.password.clone());
     let (passwords, given) = (
-        portal.passwords.clone(),
+        portal.auth.passwords.clone(),
         Zeroizing::new(password.chars().take(PASSWORD_MAX).collect::<String>()),
     );
     let (right, rehash) = blocking(move || {

@@ -135,7 +135,7 @@ fn places(request: &DocumentRequest) -> impl Iterator<Item = u64> {
 /// Orphans that no row could be told of: told now. What has no request any more is destroyed here.
 async fn orphans(portal: &Portal) -> Result<Swept, WorkflowError> {
     let mut swept = Swept::default();
-    for orphan in portal.cleanup.orphans.list() {
+    for orphan in portal.intake.cleanup.orphans.list() {
         match discard_orphan(portal, orphan).await {
             Ok(DiscardOutcome::Noted) => swept.uploads += 1,
             Ok(DiscardOutcome::Owned) => {}
@@ -152,7 +152,7 @@ async fn orphans(portal: &Portal) -> Result<Swept, WorkflowError> {
                 portal.blobs.delete(orphan.document).await?;
             }
         }
-        portal.cleanup.orphans.settled(orphan.document);
+        portal.intake.cleanup.orphans.settled(orphan.document);
     }
     Ok(swept)
 }
@@ -169,7 +169,7 @@ async fn erase(portal: &Portal, live: LiveSlot) -> Result<bool, WorkflowError> {
 
 /// In flight is asked before the store: an upload leaves the flight only when a row names it, so it is found by one of the two.
 async fn is_orphan(portal: &Portal, document: DocumentId) -> Result<bool, WorkflowError> {
-    if portal.in_flight.contains(document) || portal.cleanup.orphans.contains(document) {
+    if portal.intake.in_flight.contains(document) || portal.intake.cleanup.orphans.contains(document) {
         return Ok(false);
     }
     Ok(portal.records.by_document(document).await?.is_none() && !outgoing::mail::owns(portal, document).await?)

@@ -84,7 +84,7 @@ pub async fn keys(portal: &Portal) -> Result<Vec<VaultKey>, WorkflowError> {
 /// Opens every key that this passphrase opens; [`WorkflowError::Invalid`] when it opens none. Forwarding goes on at once.
 pub async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -> Result<(), WorkflowError> {
     // One at a time, and not in the queue of those who sign in: a key file may ask for gibibytes and seconds.
-    let permit = portal.unlocking.turn().await?;
+    let permit = portal.auth.unlocking.turn().await?;
     let keyring = portal.keyring.clone();
     let opened = blocking(move || {
         let _permit = permit;

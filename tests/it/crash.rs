@@ -400,7 +400,7 @@ async fn full_disk() {
     };
     let whole = async |running: &app::Running, count: usize| {
         let portal = &running.portal;
-        until("what was refused is given up", async || portal.in_flight.is_empty()).await;
+        until("what was refused is given up", async || portal.intake.in_flight.is_empty()).await;
         nightdrop::worker::clean(portal).await;
         assert_eq!(portal.records.live_documents().await.unwrap().len(), count);
         assert_eq!(portal.blobs.documents().await.unwrap().len(), count);

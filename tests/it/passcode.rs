@@ -278,7 +278,7 @@ async fn codes_wait_for_their_turn_and_a_crowd_beyond_comes_again() {
     for _ in 0..WAITING + 8 {
         links.push(guarded(&app).await);
     }
-    let queue = &app.portal.checking;
+    let queue = &app.portal.auth.checking;
     let turns = u32::try_from(queue.turns.available_permits()).unwrap();
     let all = queue.turns.clone().acquire_many_owned(turns).await.unwrap();
     let tries = links.iter().map(|link| enter(&app, link, link.passcode.as_ref().unwrap()));

@@ -198,14 +198,14 @@ pub async fn assert_nothing_held(app: &TestApp, why: &str) {
     assert_eq!(app.portal.erasure.live().unwrap(), vec![], "{why}");
     assert_eq!(app.portal.blobs.documents().await.unwrap(), vec![], "{why}");
     assert_eq!(app.portal.records.live_documents().await.unwrap(), vec![], "{why}");
-    assert!(app.portal.in_flight.is_empty(), "{why}");
+    assert!(app.portal.intake.in_flight.is_empty(), "{why}");
 }
 
 /// The same, as soon as the portal has noticed that nobody is there any more.
 pub async fn until_nothing_held(app: &TestApp) {
     until("everything is destroyed", async || {
         app.clean().await;
-        app.portal.in_flight.is_empty()
+        app.portal.intake.in_flight.is_empty()
             && app.portal.erasure.live().unwrap().is_empty()
             && app.portal.blobs.documents().await.unwrap().is_empty()
             && app.portal.records.live_documents().await.unwrap().is_empty()

@@ -355,7 +355,7 @@ async fn a_client_that_goes_away_at_the_commit_loses_no_document() {
         raw.vanish();
         links.push(link);
     }
-    until("every upload has ended", async || app.portal.in_flight.is_empty()).await;
+    until("every upload has ended", async || app.portal.intake.in_flight.is_empty()).await;
     app.clean().await;
     let mut held = Vec::new();
     for link in &links {
@@ -463,7 +463,7 @@ async fn senders_that_are_too_slow_are_given_up() {
                     break;
                 }
                 tokio::time::sleep(Wait::from_millis(20)).await;
-                if app.portal.in_flight.is_empty() {
+                if app.portal.intake.in_flight.is_empty() {
                     break;
                 }
             }

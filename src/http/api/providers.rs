@@ -143,7 +143,7 @@ pub fn all(state: &AppState) -> Vec<Provider> {
             },
             lists_missing: profile.lists_missing,
             by_hand: profile.by_hand,
-            paused: state.portal.breakers.paused(name, now),
+            paused: state.portal.delivery.breakers.paused(name, now),
         }
     };
     state.portal.providers.iter().map(one).collect()

@@ -155,7 +155,7 @@ fn is_at(origin: &str, host: &str) -> bool {
 /// Whether this address may try to sign in at all just now: what follows costs us work, or a line of the audit log.
 pub fn may_try(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
     let address = guard::rate_limit_key(guard::client_address(request, state));
-    match state.portal.throttle.allows_address(address) {
+    match state.portal.auth.throttle.allows_address(address) {
         true => Ok(()),
         false => Err(Problem::too_many("Too many tries to sign in from your connection. Wait a minute.").after(60)),
     }

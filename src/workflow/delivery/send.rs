@@ -48,10 +48,10 @@ impl Step<'_> {
     ) -> Result<(), WorkflowError> {
         let (fence, epoch) = (self.fence, delivery.epoch);
         let by_hand = connector.profile().by_hand;
-        if by_hand && self.portal.scanner.is_none() {
+        if by_hand && self.portal.delivery.scanner.is_none() {
             return self.end(WorkerStep::GiveUp { problem: served_by_hand() }).await;
         }
-        if let Some(until) = self.portal.breakers.paused_until(&trusted.provider, self.now) {
+        if let Some(until) = self.portal.delivery.breakers.paused_until(&trusted.provider, self.now) {
             let problem = Problem::new(
                 "provider.paused",
                 "The provider failed several times in a row; sending pauses for a minute.",
@@ -62,7 +62,7 @@ impl Step<'_> {
             Ok(outbound) => outbound,
             Err(closed) => return self.cannot_open(closed, delivery).await,
         };
-        if let Some(scanner) = &self.portal.scanner {
+        if let Some(scanner) = &self.portal.delivery.scanner {
             let Some(scanned) = self.renewing(scanner.scan(&outbound, self.now)).await else {
                 return Ok(());
             };
@@ -161,7 +161,7 @@ impl Step<'_> {
         tracing::info!(request = %self.request.id, provider = %trusted.provider, code = %failure.problem().code, "an attempt failed");
         match failure {
             Failure::Definite { problem, after, new_key } => {
-                self.portal.breakers.failed(&trusted.provider, now);
+                self.portal.delivery.breakers.failed(&trusted.provider, now);
                 if delivery.attempts + 1 >= self.portal.policy.attempts {
                     return self.end(WorkerStep::GiveUp { problem }).await;
                 }
@@ -175,7 +175,7 @@ impl Step<'_> {
                 .await
             }
             Failure::Ambiguous { problem } => {
-                self.portal.breakers.failed(&trusted.provider, now);
+                self.portal.delivery.breakers.failed(&trusted.provider, now);
                 self.end(WorkerStep::BecomeUncertain {
                     problem,
                     check_at: now + backoff(delivery.attempts),
@@ -185,7 +185,7 @@ impl Step<'_> {
             }
             Failure::Final { problem } => self.end(WorkerStep::GiveUp { problem }).await,
             Failure::Credentials { problem } => {
-                self.portal.breakers.failed(&trusted.provider, now);
+                self.portal.delivery.breakers.failed(&trusted.provider, now);
                 if delivery.attempts + 1 >= CREDENTIALS_LIMIT.min(self.portal.policy.attempts) {
                     return self.end(WorkerStep::GiveUp { problem }).await;
                 }
@@ -205,7 +205,7 @@ impl Step<'_> {
         delivered: Delivered,
     ) -> Result<(), WorkflowError> {
         let now = self.portal.records.now();
-        self.portal.breakers.succeeded(&trusted.provider);
+        self.portal.delivery.breakers.succeeded(&trusted.provider);
         self.portal.counters.delivered.fetch_add(1, Ordering::Relaxed);
         let receipt = Receipt {
             references: delivered.references,

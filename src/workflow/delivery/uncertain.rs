@@ -103,7 +103,7 @@ impl Step<'_> {
         if outbound.digest() != open.intent.digest {
             return self.ask(open, connector).await;
         }
-        if let Some(until) = self.portal.breakers.paused_until(&open.request.provider, self.now) {
+        if let Some(until) = self.portal.delivery.breakers.paused_until(&open.request.provider, self.now) {
             return self.wait(open.problem.clone(), until).await;
         }
         let trail = LeasedProgressLog {
@@ -120,11 +120,11 @@ impl Step<'_> {
         match outcome {
             // Still unknown: the intent stays open and the count of questions grows.
             Err(Failure::Ambiguous { problem } | Failure::Credentials { problem }) => {
-                self.portal.breakers.failed(&open.request.provider, now);
+                self.portal.delivery.breakers.failed(&open.request.provider, now);
                 self.check_again(problem, now + pause).await
             }
             Err(Failure::Definite { problem, after, .. }) => {
-                self.portal.breakers.failed(&open.request.provider, now);
+                self.portal.delivery.breakers.failed(&open.request.provider, now);
                 let pause = after.unwrap_or_default().min(RETRY_AFTER_CAP).max(pause);
                 self.check_again(problem, now + pause).await
             }

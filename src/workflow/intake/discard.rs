@@ -87,7 +87,7 @@ async fn is_discarded(portal: &Portal, request: &DocumentRequest, intake: &Intak
 
 /// The row says already that nothing may be added. Writers that have not read it yet are stopped.
 async fn destroy(portal: &Portal, document: DocumentId, slot: SlotRef) -> Result<(), WorkflowError> {
-    portal.in_flight.end(document).await;
+    portal.intake.in_flight.end(document).await;
     let erasure = portal.erasure.clone();
     match blocking(move || erasure.destroy(&document.0, &slot)).await? {
         // Gone already: a step that was interrupted behind it, or a slot that has had a new owner since.

@@ -162,7 +162,7 @@ impl<'a> PartReceiver<'a> {
         let open = self.submission.open().await?;
         let (slot, secret) = (open.slot(), open.secret().clone());
         if self.submission.joined() && self.submission.source == Source::Form {
-            let locks = &self.submission.portal.part_locks;
+            let locks = &self.submission.portal.intake.part_locks;
             self.claim = Some(locks.claim(self.submission.request.id, file_index));
         }
         let guard = self.write_guard().await?;

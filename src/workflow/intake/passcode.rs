@@ -13,11 +13,11 @@ pub enum PasscodeTry {
 
 /// Spends one try durably, then looks at the code.
 pub async fn try_passcode(portal: &Portal, request: &DocumentRequest, code: &str) -> Result<PasscodeTry, WorkflowError> {
-    let permit = portal.checking.turn().await?;
+    let permit = portal.auth.checking.turn().await?;
     let spend = Transition::Intake(IntakeStep::SpendPasscodeTry);
     let request = portal.records.transition(request.id, spend).await?;
     let lock = request.link.passcode.ok_or(WorkflowError::NotFound)?;
-    let (passwords, code) = (portal.passwords.clone(), code.to_owned());
+    let (passwords, code) = (portal.auth.passwords.clone(), code.to_owned());
     let right = blocking(move || {
         // The permit goes where the work is: a client that hangs up frees no place for the next one.
         let _permit = permit;

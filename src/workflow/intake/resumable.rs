@@ -147,7 +147,7 @@ pub async fn create(
         _ => {}
     }
     let place = place_of(&link.request, &part.name);
-    if portal.part_locks.is_busy(link.request.id, place, announced.device, link.now) {
+    if portal.intake.part_locks.is_busy(link.request.id, place, announced.device, link.now) {
         return Err(ResumeError::Busy);
     }
     if !has_room(portal, &link.request) {
@@ -228,7 +228,7 @@ async fn remove_now(portal: &Portal, id: RequestId, part: &PartSpec) -> Result<b
         return Ok(false);
     }
     // Whoever writes it now stops first.
-    let claim = portal.part_locks.claim(id, place_of(&request, &part.name));
+    let claim = portal.intake.part_locks.claim(id, place_of(&request, &part.name));
     let Some(_guard) = claim.write().await else {
         return Err(IntakeError::refused(Illegal::Superseded));
     };
@@ -250,14 +250,14 @@ async fn remove_now(portal: &Portal, id: RequestId, part: &PartSpec) -> Result<b
         end: EndOf::Withdrawn,
     };
     portal.records.transition(id, Transition::Intake(end)).await?;
-    portal.cleanup.due.notify_one();
+    portal.intake.cleanup.due.notify_one();
     Ok(true)
 }
 
 /// One of two finished parts. Its secret is that of the other side as well, and dies with it; without its header, which the row loses, its chunks open for nobody.
 /// Whoever holds the part's lock owns its chunks while the document is not complete.
 async fn drop_part(portal: &Portal, request: &DocumentRequest, document: DocumentId, part: &PartSpec) -> Result<(), IntakeError> {
-    let writer = portal.in_flight.enter(document);
+    let writer = portal.intake.in_flight.enter(document);
     let drop_part = IntakeStep::DropPart {
         document,
         part: part.name.clone(),
@@ -272,7 +272,7 @@ async fn drop_part(portal: &Portal, request: &DocumentRequest, document: Documen
 
 /// After a link was withdrawn or replaced: whoever is sending is stopped, and nothing of what was on its way stays.
 pub async fn stop_writers(portal: &Portal, request: &DocumentRequest) {
-    portal.cleanup.due.notify_one();
+    portal.intake.cleanup.due.notify_one();
     discard_in_flight(portal, request.id).await;
-    portal.part_locks.end(request.id).await;
+    portal.intake.part_locks.end(request.id).await;
 }

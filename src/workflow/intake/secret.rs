@@ -88,7 +88,7 @@ impl SlotGuard {
         secret: ErasureSecret,
     ) -> Result<Self, IntakeError> {
         // Until a row names it, the sweep knows it by this.
-        let writer = portal.in_flight.enter(document);
+        let writer = portal.intake.in_flight.enter(document);
         // Whoever waits may go away: then what was put is dropped on the thread that put it, and discarded.
         let put = blocking(move || {
             let slot = portal.erasure.put(&document.0, &secret)?;
@@ -143,7 +143,7 @@ impl SlotGuard {
             return self.discard().await;
         }
         if let Some(armed) = self.0.take() {
-            armed.portal.cleanup.orphans.note(armed.orphan);
+            armed.portal.intake.cleanup.orphans.note(armed.orphan);
         }
     }
 }
@@ -164,11 +164,11 @@ impl Armed {
         match discard_orphan(&self.portal, self.orphan).await {
             Ok(DiscardOutcome::Noted | DiscardOutcome::Owned) => {}
             // Its request was forgotten meanwhile.
-            Ok(DiscardOutcome::NoRequest) => self.portal.cleanup.orphans.note(self.orphan),
+            Ok(DiscardOutcome::NoRequest) => self.portal.intake.cleanup.orphans.note(self.orphan),
             Err(error) => {
                 let Orphan { document, request, .. } = self.orphan;
                 tracing::warn!(%document, %request, %error, "an upload that was given up could not be noted for its destruction; this is tried again within a minute");
-                self.portal.cleanup.orphans.note(self.orphan);
+                self.portal.intake.cleanup.orphans.note(self.orphan);
             }
         }
         // Only now: until the row or the list of orphans names it, it is known as being in flight.
@@ -188,7 +188,7 @@ pub(in crate::workflow) enum DiscardOutcome {
 
 /// Has everything destroyed that forms of this process are still sending for a request that takes nothing any more. They notice at their next write.
 pub(super) async fn discard_in_flight(portal: &Portal, request: RequestId) {
-    for orphan in portal.in_flight.orphans_of(request) {
+    for orphan in portal.intake.in_flight.orphans_of(request) {
         // Its form discards it as well, at its end.
         if let Err(error) = discard_orphan(portal, orphan).await {
             tracing::debug!(document = %orphan.document, %error, "a form that cannot win any more is destroyed when it ends");
@@ -205,7 +205,7 @@ pub(in crate::workflow) async fn discard_orphan(portal: &Portal, orphan: Orphan)
     });
     match portal.records.transition(orphan.request, discard).await {
         Ok(_) => {
-            portal.cleanup.due.notify_one();
+            portal.intake.cleanup.due.notify_one();
             Ok(DiscardOutcome::Noted)
         }
         Err(StorageError::Refused(_)) => Ok(DiscardOutcome::Owned),
@@ -217,7 +217,7 @@ pub(in crate::workflow) async fn discard_orphan(portal: &Portal, orphan: Orphan)
 impl OpenSlot {
     /// Opens the slot of a document whose first part is stored. The caller asks the row afterwards whether it is still here.
     pub(super) async fn join(portal: &Arc<Portal>, document: DocumentId, slot: SlotRef) -> Result<Self, IntakeError> {
-        let writer = portal.in_flight.enter(document);
+        let writer = portal.intake.in_flight.enter(document);
         let erasure = portal.erasure.clone();
         let secret = match blocking(move || erasure.get(&document.0, &slot)).await? {
             Ok(secret) => Arc::new(secret),

@@ -204,7 +204,7 @@ async fn store(portal: Arc<Portal>, id: RequestId, sealed: SealedPart, secret: S
                 discard_in_flight(&portal, id).await;
             }
             // Staged bytes, and those of every upload that did not win.
-            portal.cleanup.due.notify_one();
+            portal.intake.cleanup.due.notify_one();
             Ok((row, secret))
         }
         Err(error) => {

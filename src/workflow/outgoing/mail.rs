@@ -121,7 +121,7 @@ pub async fn queue(
     };
     // The sweep destroys secrets that belong to nobody; until the row stands, this is whose it is.
     let owner = DocumentId(id.0);
-    let in_flight = portal.in_flight.enter(owner);
+    let in_flight = portal.intake.in_flight.enter(owner);
     let queued = sealed(portal, request, id, kind, due, &content, by).await;
     drop(in_flight);
     if !queued? {

@@ -212,8 +212,8 @@ async fn alter(portal: &Portal, agent: &Agent, change: Change, event: AuditEvent
 
 async fn hash_password(portal: &Portal, password: &str, email: &str, name: &str) -> Result<String, WorkflowError> {
     check_password(portal, password, email, name)?;
-    let permit = portal.hashing.turn().await?;
-    let (passwords, password) = (portal.passwords.clone(), Zeroizing::new(password.to_owned()));
+    let permit = portal.auth.hashing.turn().await?;
+    let (passwords, password) = (portal.auth.passwords.clone(), Zeroizing::new(password.to_owned()));
     let hash = blocking(move || {
         let _permit = permit;
         passwords.hash_password(&password)

@@ -109,7 +109,7 @@ pub async fn remove_totp(portal: &Portal, agent: &Agent) -> Result<bool, Workflo
 /// codes do not close them.
 pub async fn by_code(portal: &Portal, live: &Live, code: &str) -> Result<Second, WorkflowError> {
     let actor = Actor::Agent(live.agent.id);
-    if !portal.throttle.allows_code(&live.agent) {
+    if !portal.auth.throttle.allows_code(&live.agent) {
         audit(portal, actor, AuditAction::SecondFactorThrottled).await?;
         return Ok(Second::TooManyTries);
     }

@@ -217,7 +217,7 @@ async fn a_password_under_old_parameters_is_stored_anew_at_the_next_sign_in() {
     assert!(!outdated.wants_rehash(&stored().await.0), "a wrong password renews nothing");
     assert_eq!(browser.sign_in("ada@example.com", PASSWORD).await.status(), 303);
     let new = stored().await;
-    assert!(!app.portal.passwords.wants_rehash(&new.0));
+    assert!(!app.portal.auth.passwords.wants_rehash(&new.0));
     assert_eq!(browser.get("/").await.status(), 200, "no session ends by it");
     assert_eq!(browser.sign_in("ada@example.com", PASSWORD).await.status(), 303);
     assert!(stored().await == new, "once is enough");

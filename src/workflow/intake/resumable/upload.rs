@@ -83,14 +83,14 @@ impl Upload {
         receiver: Option<[u8; 32]>,
     ) -> Result<Self, ResumeError> {
         stands(&link.request, spec, offset, wanted)?;
-        let claim = portal.part_locks.claim(link.request.id, place_of(&link.request, &spec.name));
+        let claim = portal.intake.part_locks.claim(link.request.id, place_of(&link.request, &spec.name));
         let guard = claim.write().await.ok_or(ResumeError::Superseded)?;
         // The writer of before may have come further, or to the end.
         let request = portal.records.request(link.request.id).await?.ok_or(ResumeError::None)?;
         stands(&request, spec, offset, wanted)?;
         let document = request.staging(&spec.name).ok_or(ResumeError::None)?.0.document;
         // Entered before the row is read for good: whoever destroys it finds this writer, or this one finds that it is given up.
-        let writer = portal.in_flight.enter(document);
+        let writer = portal.intake.in_flight.enter(document);
         let request = portal.records.request(link.request.id).await?.ok_or(ResumeError::None)?;
         stands(&request, spec, offset, Some(document))?;
         let (intake, staged) = request.staging(&spec.name).ok_or(ResumeError::None)?;
@@ -109,6 +109,7 @@ impl Upload {
         }
         drop(guard);
         portal
+            .intake
             .part_locks
             .note(request.id, place_of(&request, &spec.name), receiver, portal.records.now());
         let inspector = (offset == 0).then(|| inspector(portal, &request, spec, staging.declared()));
@@ -360,7 +361,7 @@ impl Inner {
         self.durable = received;
         drop(guard);
         let (part, now) = (place_of(&self.request, &self.spec.name), self.portal.records.now());
-        self.portal.part_locks.note(self.request.id, part, self.receiver, now);
+        self.portal.intake.part_locks.note(self.request.id, part, self.receiver, now);
         Ok(())
     }
 
@@ -375,6 +376,7 @@ impl Inner {
         }
         drop(guard);
         self.portal
+            .intake
             .part_locks
             .forget(self.request.id, place_of(&self.request, &self.spec.name));
         let length = self.staging.length();
@@ -446,7 +448,7 @@ impl Inner {
             end: EndOf::Withdrawn,
         };
         match self.portal.records.transition(self.request.id, Transition::Intake(end)).await {
-            Ok(_) => self.portal.cleanup.due.notify_one(),
+            Ok(_) => self.portal.intake.cleanup.due.notify_one(),
             // It ended otherwise meanwhile.
             Err(StorageError::Refused(_)) => {}
             Err(error) => return Err(error.into()),
