@@ -1,4 +1,4 @@
-//! Putting the portal together: folders, keys, erasure slots, store, providers; then the doors and the worker. Everything that can be wrong is found here, at start.
+//! Putting the portal together: folders, keys, erasure slots, store, providers; then the listeners and the worker. Everything that can be wrong is found here, at start.
 
 pub mod beginning;
 mod checkpoints;
@@ -60,7 +60,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long a listener's thread may need to notice that it accepts nothing more.
 const ACCEPTOR_PATIENCE: Duration = Duration::from_millis(50);
 
-/// Why the portal does not start, with the mend.
+/// Why the portal does not start, with the fix.
 #[derive(Debug)]
 pub enum StartError {
     Configuration(Vec<Fault>),
@@ -177,7 +177,7 @@ impl App {
         })
     }
 
-    /// Opens the doors and starts the worker. Returns when both listeners are bound.
+    /// Opens the listeners and starts the worker. Returns when both listeners are bound.
     pub async fn start(self) -> Result<Running, StartError> {
         self.start_with(true).await
     }
@@ -200,7 +200,7 @@ impl App {
             ..http::Settings::of(&self.config.public_url, addresses.1)
         };
         let sso = self.config.sso.as_ref().map(|sso| single_sign_on(sso, &settings)).transpose()?;
-        let doors = http::open(http::Servers {
+        let listeners = http::open(http::Servers {
             portal: self.portal.clone(),
             store: self.store.clone(),
             settings,
@@ -234,14 +234,14 @@ impl App {
             workers: self.config.workers,
             shutdown: SHUTDOWN_PATIENCE,
         })
-        .map_err(|e| refused("the doors cannot be opened")(&e))?;
+        .map_err(|e| refused("the listeners cannot be opened")(&e))?;
         let worker = worker.then(|| Worker::start(&self.portal));
         Ok(Running {
             portal: self.portal,
             store: self.store,
             public: addresses.0,
             staff: addresses.1,
-            doors,
+            listeners,
             worker,
         })
     }
@@ -253,7 +253,7 @@ pub struct Running {
     pub store: Arc<SledStore>,
     pub public: SocketAddr,
     pub staff: SocketAddr,
-    doors: Vec<ServerHandle>,
+    listeners: Vec<ServerHandle>,
     worker: Option<Worker>,
 }
 
@@ -262,10 +262,10 @@ impl Running {
     pub async fn stop(self) {
         // First nothing more is accepted, then the workers end: in the other order a connection that comes in between finds none, and is reported as a
         // fault. The acceptor does not say when it has heard.
-        futures_util::future::join_all(self.doors.iter().map(ServerHandle::pause)).await;
+        futures_util::future::join_all(self.listeners.iter().map(ServerHandle::pause)).await;
         tokio::time::sleep(ACCEPTOR_PATIENCE).await;
-        let doors = self.doors.iter().map(|door| door.stop(true));
-        futures_util::future::join_all(doors).await;
+        let listeners = self.listeners.iter().map(|listener| listener.stop(true));
+        futures_util::future::join_all(listeners).await;
         if let Some(worker) = self.worker {
             worker.stop(Duration::from_secs(5)).await;
             // What the last uploads gave up; at the latest the next start destroys it.

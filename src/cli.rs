@@ -1,5 +1,5 @@
 //! The command line. Every command answers `--help` with an example and `--json` for machines, exits with 0 only on success, and says on standard error in one
-//! sentence what went wrong and how to mend it ([`output::Exit`] has the codes). No secret is taken from the command line: everybody on the machine can read those.
+//! sentence what went wrong and how to fix it ([`output::Exit`] has the codes). No secret is taken from the command line: everybody on the machine can read those.
 
 mod agents;
 mod ask;
@@ -29,7 +29,7 @@ use output::Outcome;
 #[command(after_help = "Start here:
   nightdrop demo          everything on this machine, nothing kept
   nightdrop init          keys, store, configuration, the first admin
-  nightdrop doctor        what is wrong, and how to mend it
+  nightdrop doctor        what is wrong, and how to fix it
   nightdrop serve         the portal
 
 Commands that speak to a running portal read its staff address from NIGHTDROP_URL (or --url) and an API key from NIGHTDROP_TOKEN (or --token-file).")]
@@ -48,7 +48,7 @@ enum Command {
     Init(init::Init),
     /// Make a portal work again that has lost a part for good
     Recover(recover::Recover),
-    /// Look for everything that is wrong, and say how to mend it
+    /// Look for everything that is wrong, and say how to fix it
     Doctor(doctor::Doctor),
     /// Ask applicants for documents, and follow what becomes of them
     Request(requests::Requests),

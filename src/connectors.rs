@@ -1,4 +1,4 @@
-//! Code that speaks to one provider each. A connector knows its provider's words, shapes and answers, and nothing of storage, keys or HTTP doors.
+//! Code that speaks to one provider each. A connector knows its provider's words, shapes and answers, and nothing of storage, keys or listeners.
 //!
 //! * What all share (the client with its limits, request bodies as [`body::Segment`]s, signatures, sorting of failures) stands once, in `client`, `body` and `sign`.
 //! * A connector sends bytes only in [`Connector::deliver`], and the bytes are a pure function of the [`OutboundDocument`]: same document, same epoch, same bytes.
@@ -71,7 +71,7 @@ pub fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>) -> Re
     })
 }
 
-/// One provider, as the worker and the doors see it. Every method is required: nothing silently does nothing.
+/// One provider, as the worker and the listeners see it. Every method is required: nothing silently does nothing.
 ///
 /// What a connector for a provider with nothing but an upload would say (the twelve in this module show how the parts that they share are used):
 ///

@@ -1,4 +1,4 @@
-//! The doors: the *public* listener (the applicant's page, callbacks) and the *staff* listener (console, API, metrics). actix types stop here.
+//! The listeners: the *public* listener (the applicant's page, callbacks) and the *staff* listener (console, API, metrics). actix types stop here.
 //!
 //! * No route returns a document byte, but for [`console::manual_download`]. GET and HEAD change nothing; only the company's own sign-in comes back by a GET
 //!   ([`console::sso`]), once, to the browser that left.
@@ -47,7 +47,7 @@ use crate::workflow::sign_in::sso::SingleSignOn;
 /// Whether an address belongs to a reverse proxy whose `X-Forwarded-For` is believed.
 pub type Trusted = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
-/// Everything the doors need, put together once.
+/// Everything the listeners need, put together once.
 pub struct Servers {
     pub portal: Arc<Portal>,
     pub store: Arc<SledStore>,
@@ -183,27 +183,27 @@ impl AppState {
 }
 
 /// Opens both listeners. Returns at once; the handles stop them.
-pub fn open(doors: Servers) -> io::Result<Vec<ServerHandle>> {
-    let passkeys = doors.settings.console().and_then(|origin| {
-        let made = Passkeys::new(&origin, &doors.company.name);
+pub fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
+    let passkeys = listeners.settings.console().and_then(|origin| {
+        let made = Passkeys::new(&origin, &listeners.company.name);
         made.inspect_err(|why| tracing::warn!(%why, "no passkeys: set staff_url to the name by which browsers reach the console"))
             .ok()
     });
     let state = web::Data::new(AppState {
         passkeys,
-        sso: doors.sso,
-        keys: gate::Keys::new(doors.limits.api_per_minute),
+        sso: listeners.sso,
+        keys: gate::Keys::new(listeners.limits.api_per_minute),
         refusals: Refusals::default(),
-        staff_hosts: hosts::Known::of(&doors.settings),
-        portal: doors.portal,
-        store: doors.store,
-        settings: doors.settings,
-        company: doors.company,
-        gate: gate::Gate::new(doors.limits.uploads, doors.limits.pages_per_address),
-        pace: doors.limits.pace,
-        trusted: doors.limits.trusted,
+        staff_hosts: hosts::Known::of(&listeners.settings),
+        portal: listeners.portal,
+        store: listeners.store,
+        settings: listeners.settings,
+        company: listeners.company,
+        gate: gate::Gate::new(listeners.limits.uploads, listeners.limits.pages_per_address),
+        pace: listeners.limits.pace,
+        trusted: listeners.limits.trusted,
     });
-    let workers = match doors.workers {
+    let workers = match listeners.workers {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         some => some,
     };
@@ -211,12 +211,12 @@ pub fn open(doors: Servers) -> io::Result<Vec<ServerHandle>> {
         name,
         socket,
         // Each listener counts for itself: a crowd of one is no reason to refuse at the other.
-        connections: Connections::new(doors.limits.connections),
+        connections: Connections::new(listeners.limits.connections),
         state: state.clone(),
         workers,
-        shutdown: doors.shutdown,
+        shutdown: listeners.shutdown,
     };
-    let public = server("public", doors.public).run(|connections, state| {
+    let public = server("public", listeners.public).run(|connections, state| {
         App::new()
             .app_data(state)
             .app_data(connections)
@@ -226,7 +226,7 @@ pub fn open(doors: Servers) -> io::Result<Vec<ServerHandle>> {
             .configure(public_routes)
             .default_service(web::to(error::no_such_page))
     })?;
-    let staff = server("staff", doors.staff).run(|connections, state| {
+    let staff = server("staff", listeners.staff).run(|connections, state| {
         App::new()
             .app_data(state)
             .app_data(connections)
@@ -240,7 +240,7 @@ pub fn open(doors: Servers) -> io::Result<Vec<ServerHandle>> {
     Ok(vec![public, staff])
 }
 
-/// The public door.
+/// The public listener.
 pub fn public_routes(routes: &mut web::ServiceConfig) {
     upload::routes(routes);
     tus::routes(routes);
@@ -248,7 +248,7 @@ pub fn public_routes(routes: &mut web::ServiceConfig) {
     health::routes(routes);
 }
 
-/// The staff door.
+/// The staff listener.
 pub fn staff_routes(routes: &mut web::ServiceConfig) {
     api::routes(routes);
     health::routes(routes);

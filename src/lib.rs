@@ -20,7 +20,7 @@
 //! ```text
 //! 5  main, cli                               commands
 //! 4  app, config                             put together; refused at start, never asked again
-//! 3  http | worker | sandbox                 the doors, what turns by itself, a provider to try it with
+//! 3  http | worker | sandbox                 the listeners, what turns by itself, a provider to try it with
 //! 2  workflow                                one verb per file
 //! 1  crypto | storage | connectors | inspect | words   siblings, blind to one another
 //! 0  domain                                  pure: no async, no I/O, no clock, no serde
@@ -46,7 +46,7 @@
 //! | [`inspect`] | what kind of file is this, and is it whole? |
 //! | [`words`] | how is it said, in the applicant's language? |
 //! | [`workflow`] | in which order? |
-//! | [`http`] | who is asking, and what may they see? (public door: page and callbacks; staff door: console, API, metrics) |
+//! | [`http`] | who is asking, and what may they see? (public listener: page and callbacks; staff listener: console, API, metrics) |
 //! | [`worker`] | what is due? |
 //! | [`config`], [`app`] | is everything in place to start? |
 

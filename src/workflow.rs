@@ -1,6 +1,6 @@
 //! The way of a document, one verb per file: issue → receive → forward → confirm → purge; and who may ask: sign_in.
 //!
-//! This floor joins the four siblings below it (crypto, storage, connectors, inspect) and is the only one that does. It knows no HTTP and reads no clock but the store's.
+//! This layer joins the four siblings below it (crypto, storage, connectors, inspect) and is the only one that does. It knows no HTTP and reads no clock but the store's.
 
 pub mod callback;
 pub mod catalogue;
@@ -111,9 +111,9 @@ pub enum WorkflowError {
     /// A field is not acceptable: its name, and what is.
     Invalid {
         field: &'static str,
-        mend: String,
+        fix: String,
     },
-    /// It would leave nobody who can mend the portal but from a shell.
+    /// It would leave nobody who can fix the portal but from a shell.
     LastAdmin,
     /// Decided by the state of the request.
     Refused(Refusal),
@@ -142,7 +142,7 @@ pub enum WorkflowError {
 impl fmt::Display for WorkflowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid { field, mend } => write!(f, "{field}: {mend}"),
+            Self::Invalid { field, fix } => write!(f, "{field}: {fix}"),
             Self::LastAdmin => f.write_str("this is the last admin; add another one first"),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::NotFound => f.write_str("not found"),

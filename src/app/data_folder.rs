@@ -39,7 +39,7 @@ const CACHE_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55
 ";
 
 /// What to do about a part that is not there.
-pub(super) const WAY_OUT: &str = "If a disk is not mounted or a copy is not complete, mend that and start again; \
+pub(super) const WAY_OUT: &str = "If a disk is not mounted or a copy is not complete, fix that and start again; \
     if it is lost for good, `nightdrop recover` says what that costs and makes the portal work again (docs/operations/recovery.md)";
 /// What to do about a store that is not at its mark.
 pub(super) const BEHIND: &str = "Its log is damaged, or an older copy of it was put in its place: put the right one back and start again; \
@@ -227,12 +227,12 @@ pub(super) fn open_slots(config: &Config, layout: &Layout, store: &SledStore) ->
     let watch = Watch::begin(&layout.slots, &slots, place.as_deref()).map_err(|e| refused("the erasure self-test")(&e))?;
     let assurance = watch.current();
     if assurance.class == AssuranceClass::C && !config.accept_weak_erasure {
-        let mend = match watch.is_weakened() {
+        let fix = match watch.is_weakened() {
             true => "Overwrite the free space of that disk if the earlier secrets matter, then start once with erasure.accept_weak = true.",
             false => "Move data_dir to ext4 or XFS, or set erasure.accept_weak = true.",
         };
         return Err(StartError::Refused(format!(
-            "erasing is not shown to work on this file system ({}): {} {mend}",
+            "erasing is not shown to work on this file system ({}): {} {fix}",
             assurance.file_system,
             assurance.reasons.join(" ")
         )));

@@ -261,7 +261,7 @@ impl Survey {
                 Condition::Damaged(why) => faults.push(format!("{what} is not whole: {why}")),
                 Condition::Unreadable(why) => faults.push(format!("{what} cannot be looked at: {why}")),
                 Condition::Layout(other) => {
-                    let (age, mend) = match *other > LAYOUT {
+                    let (age, fix) = match *other > LAYOUT {
                         true => ("a later", "run that version"),
                         false => (
                             "an earlier",
@@ -269,7 +269,7 @@ impl Survey {
                         ),
                     };
                     faults.push(format!(
-                        "{what} was written by {age} nightdrop (layout {other}; this one has {LAYOUT}): {mend}"
+                        "{what} was written by {age} nightdrop (layout {other}; this one has {LAYOUT}): {fix}"
                     ));
                 }
             }

@@ -95,7 +95,7 @@ impl Recovery {
         }
         if survey.undecided() {
             let faults = survey.faults(&layout).join("; ");
-            return Err(StartError::Refused(format!("{faults}; mend that first, nothing was changed")));
+            return Err(StartError::Refused(format!("{faults}; fix that first, nothing was changed")));
         }
         let (portal, losses) = match note {
             Some((portal, losses)) => (portal, losses),

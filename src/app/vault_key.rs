@@ -56,7 +56,7 @@ pub(super) fn make_key(config: &Config, layout: &Layout, protection: &KeyProtect
     made.map_err(|e| refused("the vault key cannot be made")(&e))
 }
 
-/// A file that cannot be looked at may hold what it should: its mode or its disk has to be mended, and nothing is given up.
+/// A file that cannot be looked at may hold what it should: its mode or its disk has to be fixed, and nothing is given up.
 fn of_file(what: &str) -> impl FnOnce(FileError) -> StartError + '_ {
     move |error| match error {
         FileError::Exposed(..) | FileError::Io(..) => refused(what)(&error),

@@ -157,12 +157,12 @@ fn base(text: &str) -> Outcome<Url> {
 fn told(problem: &Value) -> Failure {
     let detail = output::plain(problem["detail"].as_str().unwrap_or_default());
     let code = output::plain(problem["code"].as_str().unwrap_or("unknown"));
-    let mend = match code.as_str() {
+    let fix = match code.as_str() {
         "auth.required" => " Check NIGHTDROP_TOKEN.",
         "auth.forbidden" => " Use a key with that scope.",
         _ => "",
     };
-    Failure::new(format!("{detail}{mend} ({code})"))
+    Failure::new(format!("{detail}{fix} ({code})"))
 }
 
 /// A field's text; a dash where there is none.

@@ -1,6 +1,6 @@
 //! `nightdrop demo`: the whole loop on this machine. A portal, a sandbox provider, a sample agent and an upload link for James, in a folder that goes away.
 //!
-//! Everything is the real thing: keys, sealing, erasure slots, store, doors, worker. Only the provider is a stand-in, and the vault key's own key lies beside it.
+//! Everything is the real thing: keys, sealing, erasure slots, store, listeners, worker. Only the provider is a stand-in, and the vault key's own key lies beside it.
 
 mod events;
 mod once;
@@ -182,7 +182,7 @@ impl Stage {
             _ = stop.told() => {}
         }
         self.sandbox.stop().await;
-        // The doors' threads let go of the store a moment after they have answered.
+        // The listeners' threads let go of the store a moment after they have answered.
         let patience = Instant::now();
         while store.strong_count() > 0 && patience.elapsed() < Duration::from_secs(3) {
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -1,7 +1,7 @@
 //! Logging: JSON lines (or text) on standard output, with the standing rule that nothing personal is ever in them.
 //!
 //! * Only this crate's events below the level *warn* are shown: other crates may print addresses and headers.
-//! * What happens before the doors are open is held back, so that the bound addresses are the very first line; [`Held::release`] lets it go.
+//! * What happens before the listeners are open is held back, so that the bound addresses are the very first line; [`Held::release`] lets it go.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

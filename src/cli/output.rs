@@ -1,4 +1,4 @@
-//! What a command says: results on standard output, as text or as JSON, and failures on standard error as one sentence with the mend.
+//! What a command says: results on standard output, as text or as JSON, and failures on standard error as one sentence with the fix.
 //!
 //! A reader that goes away (`| head`) ends the command quietly. Nothing else in the crate writes to these two.
 
@@ -23,7 +23,7 @@ pub enum Exit {
     Failed,
     /// The start needs a person (`EX_CONFIG`): starting again changes nothing.
     Refused,
-    /// The storage cannot be used at the moment (`EX_IOERR`): starting again, after a pause, is the mend.
+    /// The storage cannot be used at the moment (`EX_IOERR`): starting again, after a pause, is the fix.
     Storage,
 }
 
@@ -37,7 +37,7 @@ impl Exit {
     }
 }
 
-/// Why a command did not succeed: one clear sentence with the mend. Empty when everything was said already.
+/// Why a command did not succeed: one clear sentence with the fix. Empty when everything was said already.
 #[derive(Debug)]
 pub struct Failure {
     text: String,

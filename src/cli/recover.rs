@@ -26,7 +26,7 @@ use crate::workflow::sign_in;
   nightdrop recover
   nightdrop recover --new-key --yes --json --config /etc/nightdrop/nightdrop.toml
 
-Stop the portal first. If a disk is not mounted or a copy is not complete, mend that instead: recovering gives up what is not here.
+Stop the portal first. If a disk is not mounted or a copy is not complete, fix that instead: recovering gives up what is not here.
 Documents that nobody can read any more are shown as lost, and can be asked for again. docs/operations/recovery.md says what each loss costs.")]
 pub struct Recover {
     /// The configuration [default: NIGHTDROP_CONFIG, else ./nightdrop.toml]

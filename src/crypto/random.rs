@@ -1,6 +1,6 @@
 //! Random bytes from the operating system, and from nowhere else.
 //!
-//! A failing source is an error value that travels up (the door answers 503). There is no user-space generator to
+//! A failing source is an error value that travels up (the portal answers 503). There is no user-space generator to
 //! fall back to, no time or address mixed in, and no panic.
 
 use std::fmt;

@@ -98,7 +98,7 @@ pub fn routes(routes: &mut web::ServiceConfig) {
     routes.service(resources(scope));
 }
 
-/// Nothing lives at this address of the staff door: a page for browsers, a problem document for everything else.
+/// Nothing lives at this address of the staff listener: a page for browsers, a problem document for everything else.
 pub async fn no_such_page(request: HttpRequest) -> HttpResponse {
     let accept = request.headers().get("accept").and_then(|a| a.to_str().ok());
     let problem = Problem::not_found("There is nothing at this address.");

@@ -1,4 +1,4 @@
-//! Failures at the doors: sorted here into a status and a stable code, and shown as a problem document (RFC 9457) or as a page. The only home of `StatusCode`.
+//! Failures at the listeners: sorted here into a status and a stable code, and shown as a problem document (RFC 9457) or as a page. The only home of `StatusCode`.
 //!
 //! What stands in the log is never what is shown: no path, no row, no reference, no stack.
 
@@ -139,8 +139,8 @@ impl Problem {
         self
     }
 
-    pub fn field(mut self, field: impl Into<String>, mend: impl Into<String>) -> Self {
-        self.fields.push((field.into(), mend.into()));
+    pub fn field(mut self, field: impl Into<String>, fix: impl Into<String>) -> Self {
+        self.fields.push((field.into(), fix.into()));
         self
     }
 
@@ -194,7 +194,7 @@ impl ResponseError for Problem {
 impl From<WorkflowError> for Problem {
     fn from(error: WorkflowError) -> Self {
         match error {
-            WorkflowError::Invalid { field, mend } => Self::invalid(format!("{field} {mend}.")).field(field, mend),
+            WorkflowError::Invalid { field, fix } => Self::invalid(format!("{field} {fix}.")).field(field, fix),
             WorkflowError::LastAdmin => Self::conflict("This is the last admin. Add another one first.").code("agent.last_admin"),
             WorkflowError::Refused(refusal) => refusal.into(),
             WorkflowError::NotFound => Self::not_found("There is no such thing here."),
@@ -289,8 +289,8 @@ impl From<Failure> for Problem {
                     .text
                     .split_once(": ")
                     .map_or("its page says the form", |(_, form)| form.trim_end_matches('.'));
-                let mend = format!("must be a reference of this provider: {form}");
-                Self::invalid(told.text.as_str()).field("applicant", mend)
+                let fix = format!("must be a reference of this provider: {form}");
+                Self::invalid(told.text.as_str()).field("applicant", fix)
             }
             "provider.cannot_list" => Self::conflict(told.text),
             "provider.rate_limited" | "provider.unavailable" | "provider.busy" => Self {

@@ -179,8 +179,10 @@ pub fn host(request: &HttpRequest) -> Option<&str> {
 pub async fn require_same_origin(request: &HttpRequest, state: &AppState, strict: bool) -> Result<(), Problem> {
     let refused = same_site(request, strict);
     if refused.is_err() {
-        let door = if strict { "staff" } else { "public" };
-        state.refused(Actor::Portal, AuditAction::RequestCrossSite, &[("door", door)]).await;
+        let listener = if strict { "staff" } else { "public" };
+        state
+            .refused(Actor::Portal, AuditAction::RequestCrossSite, &[("listener", listener)])
+            .await;
     }
     refused
 }

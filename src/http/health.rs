@@ -1,4 +1,4 @@
-//! `/healthz`: the process answers and its store is not dead. `/readyz`: it can take uploads, proved by a write. `/metrics`: counts for Prometheus, on the staff door only, without any id.
+//! `/healthz`: the process answers and its store is not dead. `/readyz`: it can take uploads, proved by a write. `/metrics`: counts for Prometheus, on the staff listener only, without any id.
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;

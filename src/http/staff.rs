@@ -1,4 +1,4 @@
-//! Who may enter by the staff door. Permission stands in a handler's signature: [`ApiCaller`] for machines, [`SignedIn`] for people, [`Csrf`] for every form.
+//! Who may use the staff listener. Permission stands in a handler's signature: [`ApiCaller`] for machines, [`SignedIn`] for people, [`Csrf`] for every form.
 //! A handler without one of them is open to everybody, and the tests list those by name.
 //!
 //! | permission | API key with scope | agent | manual-handler | admin | auditor |
@@ -191,7 +191,7 @@ fn state(request: &HttpRequest) -> Result<web::Data<AppState>, Problem> {
     request
         .app_data::<web::Data<AppState>>()
         .cloned()
-        .ok_or_else(|| Problem::internal("The door was opened without its state."))
+        .ok_or_else(|| Problem::internal("The listener was opened without its state."))
 }
 
 /// The request that the address names. What still has an escape in it would be decoded once more for its handler, and be another one there: no id has any.

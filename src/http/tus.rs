@@ -352,11 +352,11 @@ impl Call<'_> {
 
     fn proof(&self) -> Result<Option<Proof>, Failed> {
         self.header("upload-checksum").map(Proof::parse).transpose().map_err(|()| {
-            let mend = format!(
+            let fix = format!(
                 "Upload-Checksum must be one of {}, a space, and the digest in base64.",
                 headers::ALGORITHMS
             );
-            Problem::malformed(mend).into()
+            Problem::malformed(fix).into()
         })
     }
 

@@ -1,4 +1,4 @@
-//! The applicant's door: `GET /d/{token}` shows what is asked for, `POST` takes it, and afterwards the same address shows the receipt.
+//! The applicant's listener: `GET /d/{token}` shows what is asked for, `POST` takes it, and afterwards the same address shows the receipt.
 //!
 //! GET, HEAD and OPTIONS change nothing, ever: mail scanners and chat previews fetch links. A passcode is asked for before any file is taken.
 
@@ -59,7 +59,7 @@ async fn options() -> HttpResponse {
     HttpResponse::NoContent().insert_header(("Allow", ALLOW)).finish()
 }
 
-/// Everything a handler of this door knows about one request.
+/// Everything a handler of this listener knows about one request.
 pub(super) struct Visit<'a> {
     state: &'a AppState,
     request: &'a HttpRequest,

@@ -5,7 +5,7 @@ use super::{FileType, FileTypes, Refusal};
 /// Bounds on one file. Pixels count as stored, before the orientation is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Accepted types. HEIC is off by default: phones hand over JPEG when it is not asked for.
+    /// Accepted types. HEIC is off by default: phones give JPEG when it is not asked for.
     pub accepted: FileTypes,
     /// Fewest bytes kept (default 1).
     pub min_bytes: u64,

@@ -53,7 +53,7 @@ async fn send(state: &State, url: &str, telling: &Telling) {
     let id = format!("evt_{}_{}", telling.document, telling.status);
     for pause in TRIES {
         tokio::time::sleep(pause).await;
-        // This provider is a door of its own: it reads its own clock.
+        // This provider is a program of its own and reads its own clock.
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let key = if telling.tell == Tell::BadSignature {
             &b"not the key"[..]

@@ -53,7 +53,7 @@ const BUILT_IN: [(&str, &[&str]); 7] = [
     ("company-registration", &["front"]),
 ];
 
-/// JPEG only needs to be listed: phones then hand over JPEG instead of HEIC.
+/// JPEG only needs to be listed: phones then give JPEG instead of HEIC.
 const ACCEPTED: [FileType; 3] = [FileType::Jpeg, FileType::Png, FileType::Pdf];
 
 impl Default for Catalogue {

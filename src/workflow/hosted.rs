@@ -29,12 +29,12 @@ pub fn check(portal: &Portal, text: String) -> Result<String, WorkflowError> {
     if allowed(hosts, &text).is_some() {
         return Ok(text);
     }
-    let mend = if hosts.is_empty() {
+    let fix = if hosts.is_empty() {
         "cannot be used: hosted.return_hosts in nightdrop.toml names no host yet".to_owned()
     } else {
         format!("must be an https address without user name and #, at one of: {}", hosts.join(", "))
     };
-    Err(WorkflowError::Invalid { field: "return_url", mend })
+    Err(WorkflowError::Invalid { field: "return_url", fix })
 }
 
 /// Where the applicant goes on, signed for the application that issued the request.

@@ -471,7 +471,7 @@ fn terms_of(portal: &Portal, ask: &Ask) -> Result<(CatalogueEntry, Limits, Confi
         let known = portal.providers.keys().map(ProviderName::as_str).collect::<Vec<_>>().join(", ");
         WorkflowError::Invalid {
             field: "provider",
-            mend: if known.is_empty() {
+            fix: if known.is_empty() {
                 "is not configured, nor is any other: an operator adds a [providers.NAME] table to the configuration".to_owned()
             } else {
                 format!("is not configured; there is: {known}")
@@ -480,14 +480,14 @@ fn terms_of(portal: &Portal, ask: &Ask) -> Result<(CatalogueEntry, Limits, Confi
     })?;
     let entry = portal.catalogue.get(&ask.document).cloned().ok_or_else(|| WorkflowError::Invalid {
         field: "document",
-        mend: format!("is not in the catalogue; there is: {}", portal.catalogue.names()),
+        fix: format!("is not in the catalogue; there is: {}", portal.catalogue.names()),
     })?;
     let names = ask.parts.as_ref().unwrap_or(&entry.parts);
     let limits = provider
         .accepts(&ask.document, names)
         .map_err(|unsupported| WorkflowError::Invalid {
             field: "document",
-            mend: format!("cannot be asked for like this. {}", unsupported.0.trim_end_matches('.')),
+            fix: format!("cannot be asked for like this. {}", unsupported.0.trim_end_matches('.')),
         })?;
     Ok((entry, limits, provider.profile().confirm))
 }
@@ -499,14 +499,14 @@ fn parts_of(portal: &Portal, ask: &Ask, entry: &CatalogueEntry, limits: &Limits)
     if names.is_empty() || !names.iter().all(|n| entry.parts.contains(n) && seen.insert(n)) {
         return Err(WorkflowError::Invalid {
             field: "parts",
-            mend: format!("must be some of: {known}, each once"),
+            fix: format!("must be some of: {known}, each once"),
         });
     }
     let accepted: Vec<_> = entry.accepted.iter().copied().filter(|t| limits.accepted.contains(t)).collect();
     if accepted.is_empty() {
         return Err(WorkflowError::Invalid {
             field: "document",
-            mend: "cannot be asked for: no file type is accepted by both the catalogue and the provider".to_owned(),
+            fix: "cannot be asked for: no file type is accepted by both the catalogue and the provider".to_owned(),
         });
     }
     // In the catalogue's order, whatever order was asked for: front before back.
@@ -538,7 +538,7 @@ fn expiry(portal: &Portal, expires: Expiry, now: OffsetDateTime) -> Result<Offse
         let longest = portal.policy.link_max.whole_hours();
         return Err(WorkflowError::Invalid {
             field: "expires_at",
-            mend: format!("must lie between now and {longest} hours from now"),
+            fix: format!("must lie between now and {longest} hours from now"),
         });
     }
     Ok(at)
@@ -554,7 +554,7 @@ fn locale(text: &str) -> Result<String, WorkflowError> {
     } else {
         Err(WorkflowError::Invalid {
             field: "locale",
-            mend: "must be a language tag such as \"en\" or \"pt-BR\"".into(),
+            fix: "must be a language tag such as \"en\" or \"pt-BR\"".into(),
         })
     }
 }
@@ -563,7 +563,7 @@ fn message(portal: &Portal, id: RequestId, text: &str) -> Result<SealedText, Wor
     if text.len() > MESSAGE_MAX || text.chars().any(|c| c.is_control() && c != '\n') {
         return Err(WorkflowError::Invalid {
             field: "message",
-            mend: format!("must be plain text of at most {MESSAGE_MAX} bytes"),
+            fix: format!("must be plain text of at most {MESSAGE_MAX} bytes"),
         });
     }
     terms::seal(portal, id, "message", text)
@@ -573,7 +573,7 @@ fn metadata(portal: &Portal, id: RequestId, text: &str) -> Result<SealedText, Wo
     if text.len() > METADATA_MAX {
         return Err(WorkflowError::Invalid {
             field: "metadata",
-            mend: format!("must be at most {METADATA_MAX} bytes of JSON"),
+            fix: format!("must be at most {METADATA_MAX} bytes of JSON"),
         });
     }
     terms::seal(portal, id, "metadata", text)

@@ -1,4 +1,4 @@
-//! What was refused at the doors, for the audit log: who lacks a role, a scope or a team, keys that open nothing, other sites' forms, forged callbacks.
+//! What was refused at the listeners, for the audit log: who lacks a role, a scope or a team, keys that open nothing, other sites' forms, forged callbacks.
 //!
 //! Strangers can cause most of it, so two alike within a minute are one entry: the next entry says how many there were in between (`suppressed`).
 //! What is alike (actor, action and every detail) comes from what the portal itself knows, never from what a stranger sends: neither the log nor the memory

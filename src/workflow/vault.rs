@@ -105,7 +105,7 @@ pub async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -
                 .await?;
             Err(WorkflowError::Invalid {
                 field: "passphrase",
-                mend: "opens no vault key".to_owned(),
+                fix: "opens no vault key".to_owned(),
             })
         }
         Err(error) => Err(WorkflowError::Internal(error.to_string())),

@@ -482,7 +482,7 @@ fn t142_doctor_says_what_is_good_and_finds_planted_faults() {
         assert_eq!(output.status.code(), Some(1));
         let hit = wrong(&found)
             .iter()
-            .any(|f| f["area"] == area && f["text"].as_str().unwrap().contains(text) && f["mend"].is_string());
+            .any(|f| f["area"] == area && f["text"].as_str().unwrap().contains(text) && f["fix"].is_string());
         assert!(hit, "{area}: {text}\n{found:#}");
     };
     let chmod = |name: &str, mode: u32| std::fs::set_permissions(made.path(name), PermissionsExt::from_mode(mode)).unwrap();

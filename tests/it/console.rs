@@ -368,7 +368,7 @@ async fn the_audit_log_pages_backwards_and_exports_a_chain() {
 }
 
 #[tokio::test]
-async fn every_answer_of_the_staff_door_carries_the_security_headers() {
+async fn every_answer_of_the_staff_listener_carries_the_security_headers() {
     let app = TestApp::new().await;
     let admin = Browser::signed_in(&app, Role::Admin).await;
     for path in [

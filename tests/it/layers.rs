@@ -1,12 +1,12 @@
-//! The floors of the app, checked on the source: arrows run down, every file says what it is for, none outgrows its reader.
+//! The layers of the app, checked on the source: arrows run down, every file says what it is for, none outgrows its reader.
 
 use std::path::{Path, PathBuf};
 
 use crate::support::walk;
 
-/// Each room with the rooms it may import. A room may always import itself. `lib.rs` points here.
+/// Each module with the modules it may import. A module may always import itself. `lib.rs` points here.
 const ALLOWED: &[(&str, &[&str])] = &[
-    // Points that a test can end the process at: nothing in a release, and nobody's floor.
+    // Points that a test can end the process at: nothing in a release, and nobody's layer.
     (FAILPOINT, &[]),
     ("domain", &[]),
     ("crypto", &["domain"]),
@@ -73,12 +73,12 @@ fn sources() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-fn room(file: &Path) -> String {
+fn module_of(file: &Path) -> String {
     let first = file.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// Rooms named behind `crate::` outside of comments.
+/// Modules named behind `crate::` outside of comments.
 fn imports(text: &str) -> Vec<String> {
     let code: String = text
         .lines()
@@ -94,7 +94,7 @@ fn imports(text: &str) -> Vec<String> {
     code.split("crate::")
         .skip(1)
         .map(name)
-        .filter(|n| ALLOWED.iter().any(|(room, _)| room == n))
+        .filter(|n| ALLOWED.iter().any(|(module, _)| module == n))
         .collect()
 }
 
@@ -102,11 +102,11 @@ fn imports(text: &str) -> Vec<String> {
 fn arrows_run_down() {
     let mut wrong = Vec::new();
     for (file, text) in sources() {
-        let here = room(&file);
+        let here = module_of(&file);
         let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == here) else {
             assert!(
                 ["main", "lib"].contains(&here.as_str()),
-                "{} is in no room of the table",
+                "{} is in no module of the table",
                 file.display()
             );
             continue;

@@ -224,7 +224,7 @@ fn a_dress_that_cannot_be_read_or_trusted_is_refused_at_start() {
         let faults = Config::parse(&text, folder.path(), std::iter::empty()).unwrap_err();
         faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
-    for (company, mend) in [
+    for (company, fix) in [
         ("colour = \"#ffcc00\"", "company.colour: #ffcc00 has a contrast of 1.3:1"),
         ("colour = \"red\"", "must be a colour such as"),
         ("logo = \"bad.svg\"", "company.logo: has the attribute onload"),
@@ -233,6 +233,6 @@ fn a_dress_that_cannot_be_read_or_trusted_is_refused_at_start() {
         ("purpose = { en = \"x\", xx = \"y\" }", "company.purpose: has the language \"xx\""),
     ] {
         let said = faults(company);
-        assert!(said.contains(mend), "{company}: {said}");
+        assert!(said.contains(fix), "{company}: {said}");
     }
 }

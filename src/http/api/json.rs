@@ -135,7 +135,7 @@ fn typed<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, Problem> 
 
 fn refusal(error: &str, at: Option<String>) -> Problem {
     let quoted = |prefix: &str| error.strip_prefix(prefix)?.split('`').next().map(str::to_owned);
-    let (field, mend) = if let Some(field) = quoted("unknown field `") {
+    let (field, fix) = if let Some(field) = quoted("unknown field `") {
         (field, "is not known here".to_owned())
     } else if let Some(field) = quoted("missing field `") {
         (field, "is needed".to_owned())
@@ -145,7 +145,7 @@ fn refusal(error: &str, at: Option<String>) -> Problem {
     };
     // A field's name is the sender's text: long ones are cut, and JSON escapes the rest.
     let field: String = field.chars().take(100).collect();
-    Problem::invalid(format!("{field} {mend}.")).field(field, mend)
+    Problem::invalid(format!("{field} {fix}.")).field(field, fix)
 }
 
 /// A map that remembers the key whose value is being read.
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!((body.name.as_str(), body.span), ("n", Some(Span(Duration::MINUTE))));
         assert_eq!(body.at.unwrap().0.unix_timestamp(), 1_896_109_200);
         assert_eq!(body.parts.unwrap(), ["front"]);
-        for (text, field, mend) in [
+        for (text, field, fix) in [
             (r#"{}"#, "name", "needed"),
             (r#"{"name":1}"#, "name", "a string"),
             (r#"{"name":null}"#, "name", "a string"),
@@ -323,7 +323,7 @@ mod tests {
             let problem = of(text).unwrap_err();
             assert_eq!(problem.status_number(), 422);
             assert_eq!(problem.fields[0].0, field, "{text}");
-            assert!(problem.fields[0].1.contains(mend), "{text}: {}", problem.fields[0].1);
+            assert!(problem.fields[0].1.contains(fix), "{text}: {}", problem.fields[0].1);
         }
     }
 

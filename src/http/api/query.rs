@@ -24,11 +24,11 @@ impl Query {
         for (name, value) in pairs {
             if !known.contains(&name.as_str()) {
                 let name: String = name.chars().take(100).collect();
-                let mend = match known {
+                let fix = match known {
                     [] => "is not known here; this address takes no query".to_owned(),
                     known => format!("is not known here; there is: {}", known.join(", ")),
                 };
-                return Err(Problem::invalid(format!("{name} {mend}.")).field(name, mend));
+                return Err(Problem::invalid(format!("{name} {fix}.")).field(name, fix));
             }
             if read.insert(name.clone(), value).is_some() {
                 return Err(Problem::invalid(format!("{name} stands there twice.")).field(name, "once only"));

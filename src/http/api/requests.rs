@@ -63,7 +63,7 @@ impl NewRequest {
     /// All fields that cannot be read, at once.
     pub fn into_ask(self) -> Result<Ask, Problem> {
         let mut faults: Vec<(&'static str, String)> = Vec::new();
-        let mut fault = |field, mend: &str| faults.push((field, mend.to_owned()));
+        let mut fault = |field, fix: &str| faults.push((field, fix.to_owned()));
         let provider = ProviderName::parse(&self.provider);
         let applicant = ApplicantRef::parse(&self.applicant);
         let document = DocumentKind::parse(&self.document);
@@ -161,11 +161,11 @@ impl MailWish {
 }
 
 fn all(faults: Vec<(&'static str, String)>) -> Problem {
-    let detail: Vec<String> = faults.iter().map(|(field, mend)| format!("{field} {mend}.")).collect();
+    let detail: Vec<String> = faults.iter().map(|(field, fix)| format!("{field} {fix}.")).collect();
     faults
         .into_iter()
-        .fold(Problem::invalid(detail.join(" ")), |problem, (field, mend)| {
-            problem.field(field, mend)
+        .fold(Problem::invalid(detail.join(" ")), |problem, (field, fix)| {
+            problem.field(field, fix)
         })
 }
 

@@ -99,8 +99,8 @@ pub async fn keep(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, req
     if !wrong.is_empty() {
         let problem = wrong
             .into_iter()
-            .fold(Problem::invalid("The message cannot be used like this."), |p, (field, mend)| {
-                p.field(field, mend)
+            .fold(Problem::invalid("The message cannot be used like this."), |p, (field, fix)| {
+                p.field(field, fix)
             });
         let page = pages::form(&who.agent, &state, &which, own.as_ref(), (&subject, &body), None, Some(&problem));
         return Ok(html_of(&problem, page));

@@ -71,7 +71,7 @@ impl Default for Theme {
 }
 
 impl Theme {
-    /// `rules`: what stands after the house's own stylesheet.
+    /// `rules`: what stands after the product's own stylesheet.
     pub fn new(rules: &str, logo: Option<Logo>) -> Self {
         let style = format!("{}{rules}", PORTAL_CSS.content);
         Self {

@@ -121,7 +121,7 @@ impl<'a> Field<'a> {
 
     fn fault<'p>(&self, problem: Option<&'p Problem>) -> Option<&'p str> {
         let fits = |name: &str| name == self.name || self.also.contains(&name);
-        problem?.fields.iter().find(|(name, _)| fits(name)).map(|(_, mend)| mend.as_str())
+        problem?.fields.iter().find(|(name, _)| fits(name)).map(|(_, fix)| fix.as_str())
     }
 
     /// `control` gets the ids that describe it, and whether it is wrong.

@@ -8,7 +8,7 @@ use crate::words::Words;
 
 use super::assets::{LOGO_URL, PORTAL_CSS_URL, Theme};
 
-/// A whole document in the house's own theme: `head` gets the title, the one stylesheet and, where there is one, the one script.
+/// A whole document in the product's own theme: `head` gets the title, the one stylesheet and, where there is one, the one script.
 pub fn page(language: &str, direction: &str, title: &str, script: Option<&str>, body: Markup) -> Markup {
     document(language, direction, title, (&PORTAL_CSS_URL, &LOGO_URL), script, body)
 }

@@ -69,7 +69,7 @@ impl PageContext<'_> {
     }
 }
 
-/// The frame around every page of this door. `living`: with the script, the menu of languages, and the question in the footer.
+/// The frame around every page of this listener. `living`: with the script, the menu of languages, and the question in the footer.
 /// A dead end has none of them: its page must be the same for every token that is nobody's, whatever it looks like.
 fn frame(context: &PageContext<'_>, title: &str, living: bool, body: Markup) -> Markup {
     let (company, words) = (context.company, context.words);

@@ -50,7 +50,7 @@ impl Directory for SledStore {
             if !agent.apply(change, now) {
                 return Ok((batch, None));
             }
-            // A portal without an admin could only be mended from a shell.
+            // A portal without an admin could only be fixed from a shell.
             if was_admin && (agent.role != Role::Admin || agent.disabled_at.is_some()) {
                 let others = all::<Agent>(&*self.seal, rows, key::AGENT)?;
                 if !others

@@ -67,10 +67,10 @@ impl Kind {
 
 /// Refuses what is no address before anything is issued.
 pub fn check_address(portal: &Portal, to: &str) -> Result<(), WorkflowError> {
-    let refuse = |mend: &str| {
+    let refuse = |fix: &str| {
         Err(WorkflowError::Invalid {
             field: "email",
-            mend: mend.to_owned(),
+            fix: fix.to_owned(),
         })
     };
     if portal.outgoing.mailer.is_none() {

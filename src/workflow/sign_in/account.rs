@@ -94,14 +94,14 @@ fn checked_names(email: &str, name: &str) -> Result<(String, String), WorkflowEr
     if local.is_empty() || host.is_empty() || email.len() > 254 || email.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(WorkflowError::Invalid {
             field: "email",
-            mend: "must be an e-mail address".to_owned(),
+            fix: "must be an e-mail address".to_owned(),
         });
     }
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
         return Err(WorkflowError::Invalid {
             field: "name",
-            mend: "must have 1 to 100 characters".to_owned(),
+            fix: "must have 1 to 100 characters".to_owned(),
         });
     }
     Ok((email, name.to_owned()))
@@ -178,7 +178,7 @@ pub fn parse_teams(text: &str) -> Result<Vec<Team>, WorkflowError> {
             .filter(|_| teams.len() < TEAMS)
             .ok_or_else(|| WorkflowError::Invalid {
                 field: "teams",
-                mend: format!("must be at most {TEAMS} names of a-z, 0-9 and -, separated by spaces"),
+                fix: format!("must be at most {TEAMS} names of a-z, 0-9 and -, separated by spaces"),
             })?;
         if !teams.contains(&team) {
             teams.push(team);
@@ -227,7 +227,7 @@ fn check_password(portal: &Portal, password: &str, email: &str, name: &str) -> R
     let length = password.chars().count();
     let shortest = shortest_password(portal);
     let context = [email, name, portal.policy.company.as_str(), "nightdrop"];
-    let mend = if length < shortest {
+    let fix = if length < shortest {
         format!("must have at least {shortest} characters; a few words are fine")
     } else if length > PASSWORD_MAX {
         format!("must have at most {PASSWORD_MAX} characters")
@@ -236,7 +236,7 @@ fn check_password(portal: &Portal, password: &str, email: &str, name: &str) -> R
     } else {
         return Ok(());
     };
-    Err(WorkflowError::Invalid { field: "password", mend })
+    Err(WorkflowError::Invalid { field: "password", fix })
 }
 
 /// Makes an API key; its secret is returned this once.
@@ -279,10 +279,10 @@ pub async fn add_key_once(
     {
         return made_before(portal, made, client.as_ref()).await;
     }
-    let invalid = |field, mend: &str| {
+    let invalid = |field, fix: &str| {
         Err(WorkflowError::Invalid {
             field,
-            mend: mend.to_owned(),
+            fix: fix.to_owned(),
         })
     };
     if name.trim().is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {

@@ -105,7 +105,7 @@ pub async fn remove_totp(portal: &Portal, agent: &Agent) -> Result<bool, Workflo
     Ok(portal.records.alter_agent(agent.id, Change::RemoveTotp, event).await?.is_some())
 }
 
-/// A code in half a session, or to confirm a whole one. Recovery codes open the door and confirm nothing afterwards; they cannot be guessed, so wrong
+/// A code in half a session, or to confirm a whole one. Recovery codes let somebody in and confirm nothing afterwards; they cannot be guessed, so wrong
 /// codes do not close them.
 pub async fn by_code(portal: &Portal, live: &Live, code: &str) -> Result<Second, WorkflowError> {
     let actor = Actor::Agent(live.agent.id);

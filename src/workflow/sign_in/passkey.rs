@@ -140,7 +140,7 @@ pub async fn add(
     {
         return Err(WorkflowError::Invalid {
             field: "name",
-            mend: format!("account has {PASSKEYS} passkeys already; remove one first"),
+            fix: format!("account has {PASSKEYS} passkeys already; remove one first"),
         });
     }
     let codes = first_codes(portal, agent).await?;

@@ -1,4 +1,4 @@
-//! What is refused at the doors stands in the audit log: each kind once a minute, with a count, and nothing of what a stranger sent.
+//! What is refused at the listeners stands in the audit log: each kind once a minute, with a count, and nothing of what a stranger sent.
 
 use nightdrop::domain::agent::{Scope, Team};
 use nightdrop::domain::audit::{AuditAction, AuditEvent};
@@ -115,9 +115,19 @@ async fn every_refusal_is_told() {
     )
     .await;
     let staff = app.staff("/sign-in");
-    check(foreign_form(staff).await, 403, "request.cross_site portal door=staff".to_owned()).await;
+    check(
+        foreign_form(staff).await,
+        403,
+        "request.cross_site portal listener=staff".to_owned(),
+    )
+    .await;
     let public = app.public(&link.path);
-    check(foreign_form(public).await, 403, "request.cross_site portal door=public".to_owned()).await;
+    check(
+        foreign_form(public).await,
+        403,
+        "request.cross_site portal listener=public".to_owned(),
+    )
+    .await;
     let status = agent.post("/sign-out", &[]).await.status().as_u16();
     check(status, 303, format!("session.ended {id} why=sign_out")).await;
     let status = agent.post("/sign-out", &[]).await.status().as_u16();
@@ -147,7 +157,7 @@ async fn a_flood_of_refusals_is_a_line_a_minute() {
     let lines = |suppressed: &str| {
         [
             format!("api_key.refused portal why=unknown{suppressed}"),
-            format!("request.cross_site portal door=staff{suppressed}"),
+            format!("request.cross_site portal listener=staff{suppressed}"),
             format!("callback.refused portal provider=sandbox why=signature{suppressed}"),
         ]
     };

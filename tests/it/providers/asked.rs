@@ -47,7 +47,7 @@ impl Vendor for Wall {
 }
 
 #[tokio::test]
-async fn a_refusal_keeps_its_code_at_every_door() {
+async fn a_refusal_keeps_its_code_everywhere() {
     let (wall, secrets) = (Wall::default(), Folder::new());
     let server = Server::start(Box::new(wall.clone())).await;
     private(&secrets.path().join("key"), "sk_test_1");

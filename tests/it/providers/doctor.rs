@@ -219,7 +219,7 @@ impl Office {
         Self { folder, server }
     }
 
-    /// (level, text, mend) of what is said about each provider.
+    /// (level, text, fix) of what is said about each provider.
     async fn findings(&self, more: &'static [&'static str]) -> Vec<(String, String, String)> {
         let config = self.folder.path().join("nightdrop.toml");
         let run = move || {
@@ -234,7 +234,7 @@ impl Office {
         let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
         let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
         let all = report["findings"].as_array().unwrap().iter().filter(|f| f["area"] == "providers");
-        all.map(|f| (text(f, "level"), text(f, "text"), text(f, "mend"))).collect()
+        all.map(|f| (text(f, "level"), text(f, "text"), text(f, "fix"))).collect()
     }
 }
 
@@ -265,15 +265,15 @@ async fn the_doctor_asks_every_provider_and_says_what_it_answered() {
     private(&office.folder.path().join("secret"), "revoked");
     let revoked = office.findings(&[]).await;
     for question in &QUESTIONS {
-        let (level, text, mend) = revoked
+        let (level, text, fix) = revoked
             .iter()
             .find(|(_, t, _)| t.starts_with(&format!("{}: ", question.name)))
             .unwrap();
         assert_eq!(level, "wrong", "{text}");
         assert!(text.contains("401") && text.contains("(provider.credentials)"), "{text}");
-        assert!(mend.contains(&format!("[providers.{}]", question.name)), "{mend}");
+        assert!(fix.contains(&format!("[providers.{}]", question.name)), "{fix}");
         for setting in question.settings {
-            assert!(mend.contains(setting), "{}: {mend}", question.name);
+            assert!(fix.contains(setting), "{}: {fix}", question.name);
         }
         assert!(!text.contains("Jane") && !text.contains("revoked"), "{text}");
     }
@@ -286,18 +286,18 @@ async fn the_doctor_asks_every_provider_and_says_what_it_answered() {
     assert!(
         wrong
             .iter()
-            .all(|(_, text, mend)| text.contains("not available") && mend.contains("status page")),
+            .all(|(_, text, fix)| text.contains("not available") && fix.contains("status page")),
         "{wrong:?}"
     );
 
     // A proxy's page, a moved address. What needs no particular answer cannot tell.
     office.server.vendor(|v| v.decide(Review::Rejected));
     let another = office.findings(&[]).await;
-    for (level, text, mend) in &another {
+    for (level, text, fix) in &another {
         let cannot_tell = ["by-hand", "http", "sandbox"].iter().any(|name| text.starts_with(name));
         assert!(
-            cannot_tell || (level == "wrong" && mend.contains("base_url") && mend.contains("something answers there")),
-            "{text} {mend}"
+            cannot_tell || (level == "wrong" && fix.contains("base_url") && fix.contains("something answers there")),
+            "{text} {fix}"
         );
     }
 
@@ -326,11 +326,11 @@ async fn without_a_provider_the_words_say_whose_turn_it_is() {
         .await
         .err()
         .unwrap();
-    let WorkflowError::Invalid { field, mend } = refused else {
+    let WorkflowError::Invalid { field, fix } = refused else {
         panic!("{refused}")
     };
     assert_eq!(field, "provider");
-    assert!(mend.contains("[providers.NAME]") && !mend.contains("there is:"), "{mend}");
+    assert!(fix.contains("[providers.NAME]") && !fix.contains("there is:"), "{fix}");
 }
 
 #[tokio::test]

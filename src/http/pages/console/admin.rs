@@ -264,7 +264,7 @@ pub fn keys(agent: &Agent, all: &[ApiKey], typed: &Form, done: Option<Notice>, p
             fieldset.field {
                 legend { "Scopes" }
                 @for scope in Scope::ALL { label.tick { input type="checkbox" name="scope" value=(scope.as_str()) checked[chosen.iter().any(|c| c == scope.as_str())]; (scope_words(scope)) } }
-                @if let Some((_, mend)) = problem.and_then(|p| p.fields.iter().find(|(f, _)| f == "scopes")) { p.fault { "This " (mend) "." } }
+                @if let Some((_, fix)) = problem.and_then(|p| p.fields.iter().find(|(f, _)| f == "scopes")) { p.fault { "This " (fix) "." } }
             }
             (Field::new("team", "Team").hint("Sees and issues for this team only. Empty: for all of them.").input("text", typed.text("team"), problem, Input { required: false, longest: Some(64), ..Input::default() }))
             (Field::new("expires_in", "It lives").select(&lives, typed.text("expires_in"), problem))
