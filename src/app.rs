@@ -196,11 +196,11 @@ impl App {
     pub async fn start_on(self, public: TcpListener, staff: TcpListener, worker: bool) -> Result<Running, StartError> {
         let addresses = (local(&public)?, local(&staff)?);
         let limits = self.config.limits;
-        let settings = http::Settings {
+        let settings = http::ServerSettings {
             staff_tls: self.config.staff.tls.is_some(),
             staff_url: self.config.staff_url.clone(),
             staff_hosts: self.config.staff_hosts.clone(),
-            ..http::Settings::of(&self.config.public_url, addresses.1)
+            ..http::ServerSettings::of(&self.config.public_url, addresses.1)
         };
         let sso = self.config.sso.as_ref().map(|sso| single_sign_on(sso, &settings)).transpose()?;
         let doors = http::open(http::Doors {
@@ -301,12 +301,12 @@ fn tls(files: Option<&crate::config::Tls>) -> Result<Option<rustls::ServerConfig
     http::tls::server(&files.cert, &files.key).map(Some).map_err(StartError::Refused)
 }
 
-fn single_sign_on(config: &SsoConfig, settings: &http::Settings) -> Result<SingleSignOn, StartError> {
+fn single_sign_on(config: &SsoConfig, settings: &http::ServerSettings) -> Result<SingleSignOn, StartError> {
     let console = settings
         .console()
         .ok_or_else(|| StartError::Refused("staff_url: is needed for single sign-on, which leads back to it".to_owned()))?;
     let secret = config.client_secret_file.as_deref().map(read_secret).transpose();
-    let settings = sso::Settings {
+    let settings = sso::SsoSettings {
         issuer: config.issuer.clone(),
         client_id: config.client_id.clone(),
         client_secret: secret.map_err(|e| StartError::Refused(format!("sso.client_secret_file: {e}")))?,

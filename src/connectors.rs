@@ -55,18 +55,21 @@ pub const KINDS: [&str; 12] = [
 /// Makes a connector from a `[providers.<name>]` table without the keys that are not the connector's; every fault at once, each with its key and what is accepted.
 pub fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Arc<dyn Connector>, Vec<Fault>> {
     Ok(match kind {
-        "sandbox" => Arc::new(sandbox::Sandbox::new(sandbox::Settings::from_table(table, read_secret)?)?),
-        "adyen" => Arc::new(adyen::Adyen::new(adyen::Settings::from_table(table, read_secret)?)?),
-        "bridge" => Arc::new(bridge::Bridge::new(bridge::Settings::from_table(table, read_secret)?)?),
-        "dwolla" => Arc::new(dwolla::Dwolla::new(dwolla::Settings::from_table(table, read_secret)?)?),
-        "lithic" => Arc::new(lithic::Lithic::new(lithic::Settings::from_table(table, read_secret)?)?),
-        "onfido" => Arc::new(onfido::Onfido::new(onfido::Settings::from_table(table, read_secret)?)?),
-        "sumsub" => Arc::new(sumsub::Sumsub::new(sumsub::Settings::from_table(table, read_secret)?)?),
-        "unit" => Arc::new(unit::Unit::new(unit::Settings::from_table(table, read_secret)?)?),
-        "stripe" => Arc::new(stripe::Stripe::new(stripe::Settings::from_table(table, read_secret)?)?),
-        "synapse" => Arc::new(synapse::Synapse::new(synapse::Settings::from_table(table, read_secret)?)?),
-        "http" => Arc::new(http::Http::new(http::Settings::from_table(table, read_secret)?)?),
-        "manual" => Arc::new(manual::Manual::new(manual::Settings::from_table(table, read_secret)?)),
+        "sandbox" => Arc::new(sandbox::Sandbox::new(sandbox::SandboxConnectorSettings::from_table(
+            table,
+            read_secret,
+        )?)?),
+        "adyen" => Arc::new(adyen::Adyen::new(adyen::AdyenSettings::from_table(table, read_secret)?)?),
+        "bridge" => Arc::new(bridge::Bridge::new(bridge::BridgeSettings::from_table(table, read_secret)?)?),
+        "dwolla" => Arc::new(dwolla::Dwolla::new(dwolla::DwollaSettings::from_table(table, read_secret)?)?),
+        "lithic" => Arc::new(lithic::Lithic::new(lithic::LithicSettings::from_table(table, read_secret)?)?),
+        "onfido" => Arc::new(onfido::Onfido::new(onfido::OnfidoSettings::from_table(table, read_secret)?)?),
+        "sumsub" => Arc::new(sumsub::Sumsub::new(sumsub::SumsubSettings::from_table(table, read_secret)?)?),
+        "unit" => Arc::new(unit::Unit::new(unit::UnitSettings::from_table(table, read_secret)?)?),
+        "stripe" => Arc::new(stripe::Stripe::new(stripe::StripeSettings::from_table(table, read_secret)?)?),
+        "synapse" => Arc::new(synapse::Synapse::new(synapse::SynapseSettings::from_table(table, read_secret)?)?),
+        "http" => Arc::new(http::Http::new(http::HttpSettings::from_table(table, read_secret)?)?),
+        "manual" => Arc::new(manual::Manual::new(manual::ManualSettings::from_table(table, read_secret)?)),
         _ => return Err(vec![Fault::new("kind", format!("one of {}", KINDS.join(", ")))]),
     })
 }

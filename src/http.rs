@@ -51,7 +51,7 @@ pub type Trusted = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 pub struct Doors {
     pub portal: Arc<Portal>,
     pub store: Arc<SledStore>,
-    pub settings: Settings,
+    pub settings: ServerSettings,
     pub sso: Option<SingleSignOn>,
     pub company: Company,
     pub limits: Limits,
@@ -64,7 +64,7 @@ pub struct Doors {
 }
 
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ServerSettings {
     /// Cookies get `Secure` and the `__Host-` prefix: only without TLS on this very machine they do not.
     pub secure: bool,
     pub public_url: String,
@@ -77,7 +77,7 @@ pub struct Settings {
     pub staff_hosts: Vec<String>,
 }
 
-impl Settings {
+impl ServerSettings {
     pub fn of(public_url: &str, staff: SocketAddr) -> Self {
         Self {
             secure: public_url.starts_with("https://"),
@@ -159,7 +159,7 @@ pub struct Limits {
 pub struct State {
     pub portal: Arc<Portal>,
     pub store: Arc<SledStore>,
-    pub settings: Settings,
+    pub settings: ServerSettings,
     pub company: Company,
     pub gate: gate::Gate,
     pub pace: body::Pace,

@@ -136,7 +136,7 @@ const WEBHOOK_SECRET: &str = "whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0";
 const API_KEY: &str = "sandbox-key";
 
 async fn provider() -> Sandbox {
-    let settings = sandbox::Settings {
+    let settings = sandbox::SandboxSettings {
         api_key: Secret::new(API_KEY),
         webhook_secret: Secret::new(WEBHOOK_SECRET),
         callback_url: None,

@@ -237,7 +237,7 @@ fn new_password() -> Outcome<Zeroizing<String>> {
 }
 
 async fn sandbox(port: u16, secrets: &ProviderSecrets, callback: String) -> Outcome<Sandbox> {
-    let settings = sandbox::Settings {
+    let settings = sandbox::SandboxSettings {
         api_key: Secret::new(&secrets.api_key),
         webhook_secret: Secret::new(&secrets.webhook),
         callback_url: Some(callback),

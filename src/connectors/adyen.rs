@@ -47,7 +47,7 @@ const BOTH_SIDES: [&str; 2] = ["identityCard", "driversLicense"];
 const PAGES: usize = 15;
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct AdyenSettings {
     pub common: Common,
     pub api_key: Secret,
     pub types: Kinds,
@@ -56,7 +56,7 @@ pub struct Settings {
     pub callback_basic: Option<Secret>,
 }
 
-impl Settings {
+impl AdyenSettings {
     /// Keys: the common ones, `environment` (`test` or `live`), `api_key_file`, `types`, `problems` (a table from document kinds to error codes),
     /// `webhook_basic_file` (`user:password`). `webhook_secret_file` holds the key in hexadecimal, as the provider shows it.
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
@@ -102,7 +102,7 @@ fn key(secret: &Secret) -> Option<Vec<u8>> {
 }
 
 pub struct Adyen {
-    settings: Settings,
+    settings: AdyenSettings,
     client: Client,
 }
 
@@ -120,7 +120,7 @@ fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
 }
 
 impl Adyen {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: AdyenSettings) -> Result<Self, Vec<Fault>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

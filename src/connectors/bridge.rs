@@ -56,7 +56,7 @@ const TOGETHER: u64 = 24_000_000;
 const TOLERANCE: i64 = 10 * 60 * 1_000;
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct BridgeSettings {
     pub common: Common,
     pub api_key: Secret,
     pub countries: Countries,
@@ -68,7 +68,7 @@ pub struct Settings {
     pub webhook_keys: Vec<Vec<u8>>,
 }
 
-impl Settings {
+impl BridgeSettings {
     /// Keys: the common ones, `environment` (`sandbox` or `live`), `api_key_file`, `country`, `countries`, `country_case`, `types`, `key_window`,
     /// `webhook_key_file` and `webhook_key_previous_file` (PEM).
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
@@ -116,12 +116,12 @@ impl Settings {
 }
 
 pub struct Bridge {
-    settings: Settings,
+    settings: BridgeSettings,
     client: Client,
 }
 
 impl Bridge {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: BridgeSettings) -> Result<Self, Vec<Fault>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -39,13 +39,13 @@ const TYPES: [(&str, &str); 6] = [
 ];
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct DwollaSettings {
     pub common: Common,
     pub oauth: ClientCredentials,
     pub types: Kinds,
 }
 
-impl Settings {
+impl DwollaSettings {
     /// Keys: the common ones, `environment` (`sandbox` or `live`), `client_id`, `client_secret_file`, `token_url`, `token_auth`, `types`.
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader::new(table, read_secret);
@@ -85,7 +85,7 @@ impl Settings {
 }
 
 pub struct Dwolla {
-    settings: Settings,
+    settings: DwollaSettings,
     client: Client,
 }
 
@@ -110,7 +110,7 @@ struct Listed {
 }
 
 impl Dwolla {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: DwollaSettings) -> Result<Self, Vec<Fault>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

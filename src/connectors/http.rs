@@ -26,17 +26,17 @@ use super::{
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
-pub use settings::Settings;
+pub use settings::HttpSettings;
 use settings::{Address, Auth, CallbackScheme, Shape, SignedText, VerdictRules};
 use template::Values;
 
 pub struct Http {
-    settings: Settings,
+    settings: HttpSettings,
     client: Client,
 }
 
 impl Http {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: HttpSettings) -> Result<Self, Vec<Fault>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -39,7 +39,7 @@ const TYPES: [(&str, &str); 6] = [
 const BOTH_SIDES: [&str; 1] = ["DRIVERS_LICENSE"];
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct LithicSettings {
     pub common: Common,
     pub api_key: Secret,
     pub upload_hosts: Vec<String>,
@@ -48,7 +48,7 @@ pub struct Settings {
     pub types: Kinds,
 }
 
-impl Settings {
+impl LithicSettings {
     /// Keys: the common ones, `environment` (`sandbox` or `live`), `api_key_file`, `upload_hosts` (`["uploads.example.com", "*.example.net"]`),
     /// `upload_method` (`PUT` or `POST`), `upload_headers`, `types`.
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
@@ -86,7 +86,7 @@ impl Settings {
 }
 
 pub struct Lithic {
-    settings: Settings,
+    settings: LithicSettings,
     client: Client,
 }
 
@@ -189,7 +189,7 @@ fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
 }
 
 impl Lithic {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: LithicSettings) -> Result<Self, Vec<Fault>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -12,11 +12,11 @@ use crate::domain::delivery::{BY_HAND, ConfirmAt, Problem, ProviderClass, Receip
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ManualSettings {
     pub limits: Limits,
 }
 
-impl Settings {
+impl ManualSettings {
     /// Keys: `accepted`, `min_bytes`, `max_bytes`.
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader::new(table, read_secret);
@@ -36,11 +36,11 @@ impl Settings {
 }
 
 pub struct Manual {
-    settings: Settings,
+    settings: ManualSettings,
 }
 
 impl Manual {
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: ManualSettings) -> Self {
         Self { settings }
     }
 }
@@ -107,7 +107,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_sent_and_everything_says_so() {
         let table = "accepted=['application/pdf']".parse().unwrap();
-        let manual = Manual::new(Settings::from_table(&table, no_secrets()).unwrap());
+        let manual = Manual::new(ManualSettings::from_table(&table, no_secrets()).unwrap());
         let parcel = parcel_of("a", &[("front", b"x")], 1);
         assert!(manual.profile().by_hand);
         assert_eq!(
@@ -119,6 +119,6 @@ mod tests {
             "provider.cannot_list"
         );
         assert_eq!(manual.accepts(&parcel.kind, &[]).unwrap().accepted, [FileType::Pdf]);
-        assert!(Settings::from_table(&"api_key_file='x'".parse().unwrap(), no_secrets()).is_err());
+        assert!(ManualSettings::from_table(&"api_key_file='x'".parse().unwrap(), no_secrets()).is_err());
     }
 }

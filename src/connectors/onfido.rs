@@ -46,7 +46,7 @@ pub enum Auth {
 }
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct OnfidoSettings {
     pub common: Common,
     pub auth: Auth,
     pub countries: Countries,
@@ -56,7 +56,7 @@ pub struct Settings {
     pub validate_image_quality: bool,
 }
 
-impl Settings {
+impl OnfidoSettings {
     /// Keys: the common ones, `region` (`eu`, `us`, `ca`), `api_token_file` or `client_id` with `client_secret_file`, `country`, `countries`, `types`,
     /// `reports` (such as `["document"]`), `validate_image_quality`.
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
@@ -106,12 +106,12 @@ impl Settings {
 }
 
 pub struct Onfido {
-    settings: Settings,
+    settings: OnfidoSettings,
     client: Client,
 }
 
 impl Onfido {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: OnfidoSettings) -> Result<Self, Vec<Fault>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -24,12 +24,12 @@ use super::{
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 
-pub struct Settings {
+pub struct SandboxConnectorSettings {
     pub common: Common,
     pub api_key: Secret,
 }
 
-impl Settings {
+impl SandboxConnectorSettings {
     /// Keys: the common ones and `api_key_file`. `base_url` may be `http://` on this machine.
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader::new(table, read_secret);
@@ -53,13 +53,13 @@ impl Settings {
 }
 
 pub struct Sandbox {
-    settings: Settings,
+    settings: SandboxConnectorSettings,
     client: Client,
     webhook_keys: Vec<Vec<u8>>,
 }
 
 impl Sandbox {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: SandboxConnectorSettings) -> Result<Self, Vec<Fault>> {
         let client = Client::new(&settings.common.endpoint)?;
         let webhook_keys = settings
             .common

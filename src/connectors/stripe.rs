@@ -41,7 +41,7 @@ const FILES: &str = "https://files.stripe.com";
 const VERSION: &str = "2026-10-28.endive";
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct StripeSettings {
     pub common: Common,
     pub files_url: Url,
     pub api_key: Secret,
@@ -53,7 +53,7 @@ pub struct Settings {
     pub eventually: bool,
 }
 
-impl Settings {
+impl StripeSettings {
     /// Keys: the common ones, `api_key_file`, `api_version`, `files_url`, `slots`, `upload_as` (`account` or `platform`), `missing` (`due` or `eventually`).
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader::new(table, read_secret);
@@ -108,12 +108,12 @@ impl Settings {
 }
 
 pub struct Stripe {
-    settings: Settings,
+    settings: StripeSettings,
     client: Client,
 }
 
 impl Stripe {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: StripeSettings) -> Result<Self, Vec<Fault>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

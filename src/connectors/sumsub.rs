@@ -52,7 +52,7 @@ pub enum Submit {
 }
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct SumsubSettings {
     pub common: Common,
     pub app_token: Secret,
     pub secret_key: Secret,
@@ -62,7 +62,7 @@ pub struct Settings {
     pub callback_algorithm: Algorithm,
 }
 
-impl Settings {
+impl SumsubSettings {
     /// Keys: the common ones, `app_token_file`, `secret_key_file`, `country`, `countries`, `types`, `submit` (`complete`, `always`, `never`),
     /// `callback_algorithm` (`sha256`, `sha512` or the legacy `sha1`).
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
@@ -103,7 +103,7 @@ impl Settings {
 }
 
 pub struct Sumsub {
-    settings: Settings,
+    settings: SumsubSettings,
     client: Client,
 }
 
@@ -124,7 +124,7 @@ pub async fn signature(secret: &Secret, time: &str, method: &Method, url: &Url, 
 }
 
 impl Sumsub {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: SumsubSettings) -> Result<Self, Vec<Fault>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -42,7 +42,7 @@ const BODY_CAP: u64 = (30 << 20) - (64 << 10);
 const LANES: usize = 64;
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct SynapseSettings {
     pub common: Common,
     pub client_id: String,
     pub client_secret: Secret,
@@ -54,7 +54,7 @@ pub struct Settings {
     pub callback_algorithm: Algorithm,
 }
 
-impl Settings {
+impl SynapseSettings {
     /// Keys: the common ones, `client_id`, `client_secret_file`, `fingerprint_file`, `user_ip`, `language`, `types` (`{ "government-id/front" = "GOVT_ID" }`),
     /// `required` (document kinds that are missing as long as the provider has none), `callback_algorithm` (`sha256` or `sha1`). Callbacks are signed with the client secret.
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
@@ -112,7 +112,7 @@ impl Settings {
 }
 
 pub struct Synapse {
-    settings: Settings,
+    settings: SynapseSettings,
     client: Client,
     lanes: Vec<Mutex<()>>,
     /// OAuth keys by user, for as long as the provider says.
@@ -126,7 +126,7 @@ enum Step {
 }
 
 impl Synapse {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: SynapseSettings) -> Result<Self, Vec<Fault>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self {
             settings,

@@ -42,13 +42,13 @@ const TYPES: [(&str, &str); 7] = [
 const TWO_SIDED: [&str; 2] = ["IdDocument", "Passport"];
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct UnitSettings {
     pub common: Common,
     pub api_key: Secret,
     pub types: Kinds,
 }
 
-impl Settings {
+impl UnitSettings {
     /// Keys: the common ones, `api_key_file`, `types` (`{ licence = "ClientRequested" }`).
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader::new(table, read_secret);
@@ -70,7 +70,7 @@ impl Settings {
 }
 
 pub struct Unit {
-    settings: Settings,
+    settings: UnitSettings,
     client: Client,
 }
 
@@ -131,7 +131,7 @@ fn reason(code: &str) -> Reason {
 }
 
 impl Unit {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: UnitSettings) -> Result<Self, Vec<Fault>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

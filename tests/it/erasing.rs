@@ -330,7 +330,7 @@ struct Site {
 impl Site {
     async fn new(folder: &Path, data: &Path) -> Self {
         nightdrop::connectors::client::install_tls();
-        let settings = nightdrop::sandbox::Settings {
+        let settings = nightdrop::sandbox::SandboxSettings {
             api_key: nightdrop::connectors::settings::Secret::new("sandbox-key"),
             webhook_secret: nightdrop::connectors::settings::Secret::new("whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0"),
             callback_url: None,

@@ -120,7 +120,7 @@ fn config(folder: &Folder, sandbox: &Sandbox) -> (PathBuf, Config) {
 #[ignore = "needs root: reads the memory of a process that lets nobody else look"]
 async fn nothing_of_a_purged_document_stands_in_memory() {
     nightdrop::connectors::client::install_tls();
-    let settings = sandbox::Settings {
+    let settings = sandbox::SandboxSettings {
         api_key: Secret::new("sandbox-key"),
         webhook_secret: Secret::new("whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0"),
         callback_url: None,

@@ -142,7 +142,7 @@ impl House {
     pub async fn wished(wish: Wish) -> Self {
         nightdrop::connectors::client::install_tls();
         let folder = Folder::new();
-        let settings = sandbox::Settings {
+        let settings = sandbox::SandboxSettings {
             api_key: Secret::new("sandbox-key"),
             webhook_secret: Secret::new(WEBHOOK_SECRET),
             callback_url: None,

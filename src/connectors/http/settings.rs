@@ -83,7 +83,7 @@ use crate::domain::delivery::ConfirmAt;
 use crate::domain::document::{DocumentKind, FileType, PartName, PictureLimits};
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct HttpSettings {
     pub common: Common,
     pub auth: Auth,
     pub headers: Vec<(String, String)>,
@@ -214,7 +214,7 @@ const PATH: &str = "a path that begins with /";
 const POINTER: &str = "a JSON pointer such as \"/data/id\"";
 const ENCODINGS: [(&str, Encoding); 2] = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
 
-impl Settings {
+impl HttpSettings {
     pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader::new(table, read_secret);
         let defaults = Defaults {

@@ -1,6 +1,6 @@
 //! Texts with holes: `/applicants/{applicant}/documents/{part}`. A hole that does not exist is a fault at start, never a brace in a request.
 
-use super::Settings;
+use super::HttpSettings;
 use crate::connectors::Parcel;
 use crate::connectors::shape::percent;
 
@@ -43,7 +43,7 @@ pub struct Template(Vec<Piece>);
 pub struct Values<'a> {
     pub parcel: Option<&'a Parcel>,
     pub part: Option<usize>,
-    pub settings: &'a Settings,
+    pub settings: &'a HttpSettings,
     pub reference: &'a str,
 }
 

@@ -24,7 +24,7 @@ fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
 
 fn faults(lines: &str) -> Vec<String> {
     let table: toml::Table = format!("base_url='https://api.example.com'\n{lines}").parse().unwrap();
-    Settings::from_table(&table, no_secrets())
+    HttpSettings::from_table(&table, no_secrets())
         .err()
         .unwrap_or_default()
         .into_iter()

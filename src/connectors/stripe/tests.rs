@@ -495,7 +495,7 @@ fn callbacks_are_signed_hints() {
 
 #[test]
 fn files_go_where_the_api_goes_unless_told() {
-    let read = |lines: &str| Settings::from_table(&format!("api_key_file='sk'\n{lines}").parse().unwrap(), no_secrets());
+    let read = |lines: &str| StripeSettings::from_table(&format!("api_key_file='sk'\n{lines}").parse().unwrap(), no_secrets());
     assert_eq!(read("").unwrap().files_url.as_str(), "https://files.stripe.com/");
     assert_eq!(
         read("base_url='https://api.stripe.com/'").unwrap().files_url.as_str(),

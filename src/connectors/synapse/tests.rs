@@ -350,7 +350,7 @@ fn callbacks_are_hints_signed_over_the_id_only() {
 
 #[test]
 fn limits_follow_the_type_and_the_body() {
-    let settings = Settings::from_table(&table("http://127.0.0.1:1"), no_secrets()).unwrap();
+    let settings = SynapseSettings::from_table(&table("http://127.0.0.1:1"), no_secrets()).unwrap();
     let synapse = Synapse::new(settings).unwrap();
     let both = synapse.accepts(&kind("government-id"), &names(&["front", "back"])).unwrap();
     assert_eq!(both.accepted, [FileType::Jpeg, FileType::Png]);
@@ -367,12 +367,12 @@ fn limits_follow_the_type_and_the_body() {
     }
     let mut own = table("http://127.0.0.1:1");
     own.insert("types".into(), toml::Value::Table("'tax-return/front'='W2_DOC'".parse().unwrap()));
-    let settings = Settings::from_table(&own, no_secrets()).unwrap();
+    let settings = SynapseSettings::from_table(&own, no_secrets()).unwrap();
     assert_eq!(settings.types.of(&kind("tax-return"), &names(&["front"])[0]), Some("W2_DOC"));
     own.insert("types".into(), toml::Value::Table("'taxes'='W2_DOC'".parse().unwrap()));
     own.insert("required".into(), toml::Value::Array(vec!["unheard-of".into()]));
     own.insert("user_ip".into(), "here".into());
-    let mut keys: Vec<_> = Settings::from_table(&own, no_secrets())
+    let mut keys: Vec<_> = SynapseSettings::from_table(&own, no_secrets())
         .unwrap_err()
         .into_iter()
         .map(|f| f.key)

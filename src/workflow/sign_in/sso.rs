@@ -39,7 +39,7 @@ const KEYS_EVERY: Duration = Duration::minutes(1);
 
 /// What the configuration says.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SsoSettings {
     /// Exactly as the provider writes it.
     pub issuer: String,
     pub client_id: String,
@@ -59,7 +59,7 @@ pub struct Settings {
 
 /// One provider, and the sign-ins on their way through it.
 pub struct SingleSignOn {
-    settings: Settings,
+    settings: SsoSettings,
     back: String,
     http: reqwest::Client,
     begun: Mutex<HashMap<String, Begun>>,
@@ -113,7 +113,7 @@ impl SingleSignOn {
     }
 
     /// `console`: how browsers reach the console.
-    pub fn new(settings: Settings, console: &str) -> Result<Self, String> {
+    pub fn new(settings: SsoSettings, console: &str) -> Result<Self, String> {
         token::install();
         let local = settings.issuer.starts_with("http://");
         let mut builder = reqwest::Client::builder()
