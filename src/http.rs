@@ -18,6 +18,7 @@ pub mod hosts;
 pub mod listen;
 pub mod pages;
 pub mod places;
+pub mod settings;
 pub mod staff;
 mod table;
 pub mod tls;

@@ -17,7 +17,7 @@ use std::sync::{Arc, RwLock};
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 
-use crate::connectors::settings::Secret;
+use crate::settings::Secret;
 use book::Book;
 
 #[derive(Clone, Debug)]

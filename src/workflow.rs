@@ -22,6 +22,7 @@ pub mod refusals;
 pub mod resume;
 pub mod scan;
 pub mod seal;
+pub mod settings;
 pub mod sign_in;
 pub mod slot;
 pub mod sweep;

@@ -20,7 +20,6 @@ use zeroize::Zeroizing;
 
 use crate::app::{self, App, KeyProtection, Running};
 use crate::config::Config;
-use crate::connectors::settings::Secret;
 use crate::crypto::envelope::Suite;
 use crate::crypto::{memory, private_file, random};
 use crate::domain::agent::{Actor, Role, Scope};
@@ -28,6 +27,7 @@ use crate::domain::document::{ApplicantRef, DocumentKind, ProviderName};
 use crate::domain::id::{CROCKFORD, RequestId};
 use crate::http::address_of;
 use crate::sandbox::{self, Sandbox};
+use crate::settings::Secret;
 use crate::storage::clock::Source;
 use crate::worker::Worker;
 use crate::workflow::{Portal, issue, sign_in};

@@ -18,7 +18,7 @@ use time::Duration;
 use super::body::{Body, Segment};
 use super::client::{Answer, Call, Client};
 use super::kinds::{Kinds, missing, part_names, plain_id, sides, unsupported, wrong_reference};
-use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::settings::{Common, Defaults};
 use super::shape::percent;
 use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
@@ -27,6 +27,7 @@ use super::{
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::settings::{ConfigError, Reader, Secret};
 
 /// From the SDK's list of document types.
 const TYPES: [(&str, &str); 7] = [
@@ -50,8 +51,7 @@ pub struct UnitSettings {
 
 impl UnitSettings {
     /// Keys: the common ones, `api_key_file`, `types` (`{ licence = "ClientRequested" }`).
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(table, read_secret);
+    pub fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: "https://api.s.unit.sh",
             allow_loopback: false,
@@ -62,10 +62,10 @@ impl UnitSettings {
             poll_first: Duration::seconds(30),
             poll_longest: Duration::minutes(30),
         };
-        let common = Common::read(&mut reader, &defaults);
-        let api_key = reader.required_secret("api_key_file");
-        let types = Kinds::read(&mut reader, "types", &TYPES);
-        reader.finish(Self { common, api_key, types })
+        let common = Common::read(reader, &defaults);
+        let api_key = reader.required_secret("api_key_file", "the API key");
+        let types = Kinds::read(reader, "types", &TYPES);
+        Self { common, api_key, types }
     }
 }
 
@@ -131,7 +131,7 @@ fn reason(code: &str) -> Reason {
 }
 
 impl Unit {
-    pub fn new(settings: UnitSettings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: UnitSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 
 use nightdrop::app::{self, App, KeyProtection};
 use nightdrop::config::Config;
-use nightdrop::connectors::settings::Secret;
 use nightdrop::crypto::envelope::Suite;
 use nightdrop::domain::agent::Actor;
 use nightdrop::sandbox::{self, Sandbox};
+use nightdrop::settings::Secret;
 use nightdrop::storage::clock::Source;
 use nightdrop::workflow::issue;
 use serde_json::Value;

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nightdrop::app::{self, App, KeyProtection, Running};
 use nightdrop::config::Config;
-use nightdrop::connectors::settings::Secret;
 use nightdrop::crypto::envelope::Suite;
 use nightdrop::domain::agent::{Actor, Scope};
 use nightdrop::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName};
 use nightdrop::domain::request::{DocumentRequest, RequestState};
 use nightdrop::http::body::Pace;
 use nightdrop::sandbox::{self, Sandbox};
+use nightdrop::settings::Secret;
 use nightdrop::storage::clock::{Manual, Source};
 use nightdrop::worker::{self, Step};
 use nightdrop::workflow::issue::{self, Ask, Expiry, Issued};
@@ -258,7 +258,7 @@ impl House {
         let (cert_file, key_file) = (self.folder.path().join("cert.pem"), self.folder.path().join("key.pem"));
         private(&cert_file, cert);
         private(&key_file, key);
-        self.config.public.tls = Some(nightdrop::config::Tls {
+        self.config.public.tls = Some(nightdrop::http::settings::TlsFiles {
             cert: cert_file,
             key: key_file,
         });
