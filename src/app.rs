@@ -8,28 +8,20 @@ mod layout;
 pub mod recovery;
 mod vault_key;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use tokio::sync::Notify;
 
-use crate::config::reader::Fault;
-use crate::config::sso::SsoConfig;
-use crate::config::{Config, Provider};
-use crate::connectors::hook::Hook;
-use crate::connectors::mail::Mailer;
-use crate::connectors::settings::Secret;
-use crate::connectors::{self, Connector};
+use crate::config::{Config, Network};
 use crate::crypto::password::{self, Passwords};
-use crate::crypto::private_file;
-use crate::domain::document::ProviderName;
 use crate::http;
+use crate::http::settings::TlsFiles;
 use crate::inspect::scan::Clamd;
+use crate::settings::ConfigError;
 use crate::storage::Records;
 use crate::storage::RequestStore;
 use crate::storage::clock::Source;
@@ -42,14 +34,15 @@ use crate::workflow::intake::IntakeState;
 use crate::workflow::outgoing::{self, Outgoing};
 use crate::workflow::seal;
 use crate::workflow::sign_in::AuthState;
-use crate::workflow::sign_in::sso::{self, SingleSignOn};
+use crate::workflow::sign_in::sso::SingleSignOn;
+use crate::workflow::sign_in::sso::settings::SsoSettings;
 use crate::workflow::{Counters, Policy, Portal, sweep};
 
 pub use data_folder::create;
 use data_folder::{load_secrets, open_documents, open_slots, open_store, refuse_memory};
 use identity::PortalId;
 pub use layout::Layout;
-pub use vault_key::{KeyProtection, privacy_of};
+pub use vault_key::KeyProtection;
 use vault_key::{keys_are_here, open_keyring};
 
 /// How long a stopping process waits for uploads and deliveries in progress, in seconds.
@@ -60,10 +53,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long a listener's thread may need to notice that it accepts nothing more.
 const ACCEPTOR_PATIENCE: Duration = Duration::from_millis(50);
 
-/// Why the portal does not start, with the fix.
+/// Why the portal does not start, and what to do about it.
 #[derive(Debug)]
 pub enum StartError {
-    Configuration(Vec<Fault>),
+    Configuration(Vec<ConfigError>),
     /// What is wrong and what to do about it; starting again changes nothing.
     Refused(String),
     /// The storage cannot be used at the moment (full, an I/O error, held by another process); starting again later may help.
@@ -73,9 +66,9 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Configuration(faults) => {
-                write!(f, "the configuration has {} fault(s):", faults.len())?;
-                faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+            Self::Configuration(errors) => {
+                write!(f, "the configuration has {} error(s):", errors.len())?;
+                errors.iter().try_for_each(|error| write!(f, "\n  {error}"))
             }
             Self::Refused(why) | Self::Unavailable(why) => f.write_str(why),
         }
@@ -118,7 +111,7 @@ impl App {
     }
 
     async fn open_checked(config: Config, layout: &Layout, portal: PortalId, source: Source) -> Result<Self, StartError> {
-        let providers = connect(&config.providers)?;
+        let providers = config.providers.iter().map(|p| (p.name.clone(), p.connector.clone())).collect();
         let secrets = load_secrets(layout)?;
         let keyring = Arc::new(open_keyring(&config, layout)?);
         let store = Arc::new(open_store(layout, portal, source, &secrets)?);
@@ -145,7 +138,7 @@ impl App {
                 breakers: Breakers::default(),
                 scanner: scanner(&config),
             },
-            outgoing: outgoing(&config)?,
+            outgoing: outgoing(&config),
             counters: Counters::default(),
             altered: seal::Found::default(),
         });
@@ -193,11 +186,11 @@ impl App {
     pub async fn start_on(self, public: TcpListener, staff: TcpListener, worker: bool) -> Result<Running, StartError> {
         let addresses = (local(&public)?, local(&staff)?);
         let limits = self.config.limits;
-        let settings = http::Settings {
+        let settings = http::ServerSettings {
             staff_tls: self.config.staff.tls.is_some(),
             staff_url: self.config.staff_url.clone(),
             staff_hosts: self.config.staff_hosts.clone(),
-            ..http::Settings::of(&self.config.public_url, addresses.1)
+            ..http::ServerSettings::of(&self.config.public_url, addresses.1)
         };
         let sso = self.config.sso.as_ref().map(|sso| single_sign_on(sso, &settings)).transpose()?;
         let listeners = http::open(http::Servers {
@@ -227,7 +220,7 @@ impl App {
                 pages_per_address: limits.pages_per_address,
                 trusted: self.config.trusted_proxies.iter().copied().map(trust).collect(),
                 pace: self.pace,
-                api_per_minute: self.config.api_per_minute,
+                api_per_minute: limits.api_per_minute,
             },
             public: (public, tls(self.config.public.tls.as_ref())?),
             staff: (staff, tls(self.config.staff.tls.as_ref())?),
@@ -281,7 +274,7 @@ impl Running {
     }
 }
 
-fn trust(network: crate::config::reader::Network) -> http::Trusted {
+fn trust(network: Network) -> http::Trusted {
     Box::new(move |address| network.contains(address))
 }
 
@@ -293,29 +286,17 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|e| refused("a listener")(&e))
 }
 
-fn tls(files: Option<&crate::config::Tls>) -> Result<Option<rustls::ServerConfig>, StartError> {
+fn tls(files: Option<&TlsFiles>) -> Result<Option<rustls::ServerConfig>, StartError> {
     let Some(files) = files else { return Ok(None) };
     http::tls::server(&files.cert, &files.key).map(Some).map_err(StartError::Refused)
 }
 
-fn single_sign_on(config: &SsoConfig, settings: &http::Settings) -> Result<SingleSignOn, StartError> {
-    let console = settings
+fn single_sign_on(sso: &SsoSettings, server: &http::ServerSettings) -> Result<SingleSignOn, StartError> {
+    let wrong = |key: &str, why: String| StartError::Configuration(vec![ConfigError::new(key, why)]);
+    let console = server
         .console()
-        .ok_or_else(|| StartError::Refused("staff_url: is needed for single sign-on, which leads back to it".to_owned()))?;
-    let secret = config.client_secret_file.as_deref().map(read_secret).transpose();
-    let settings = sso::Settings {
-        issuer: config.issuer.clone(),
-        client_id: config.client_id.clone(),
-        client_secret: secret.map_err(|e| StartError::Refused(format!("sso.client_secret_file: {e}")))?,
-        label: config.label.clone(),
-        scopes: config.scopes.clone(),
-        role_claim: config.role_claim.clone(),
-        roles: config.roles.clone(),
-        create: config.create,
-        trust_second_factor: config.trust_second_factor,
-    };
-    connectors::client::install_tls();
-    SingleSignOn::new(settings, &console).map_err(|e| StartError::Refused(format!("sso: {e}")))
+        .ok_or_else(|| wrong("staff_url", "is needed: single sign-on leads back to it".to_owned()))?;
+    SingleSignOn::new(sso.clone(), &console).map_err(|why| wrong("sso.issuer", why))
 }
 
 fn policy(config: &Config) -> Policy {
@@ -343,65 +324,14 @@ pub fn scanner(config: &Config) -> Option<Scanner> {
     ))
 }
 
-/// Makes the connectors; every fault of every provider at once.
-pub fn connect(providers: &[Provider]) -> Result<BTreeMap<ProviderName, Arc<dyn Connector>>, StartError> {
-    connectors::client::install_tls();
-    let mut made = BTreeMap::new();
-    let mut faults = Vec::new();
-    for provider in providers {
-        let read = |path: &str| read_secret(&provider.base.join(path));
-        match connectors::build(&provider.kind, &provider.table, &read) {
-            Ok(connector) => {
-                made.insert(provider.name.clone(), connector);
-            }
-            Err(wrong) => faults.extend(
-                wrong
-                    .into_iter()
-                    .map(|f| Fault::new(format!("providers.{}.{}", provider.name, f.key), format!("needs {}", f.accepted))),
-            ),
-        }
-    }
-    if faults.is_empty() {
-        Ok(made)
-    } else {
-        Err(StartError::Configuration(faults))
-    }
-}
-
-/// Whom the portal tells, and how; every fault of every table at once.
-pub fn outgoing(config: &Config) -> Result<Outgoing, StartError> {
-    connectors::client::install_tls();
+/// Whom the portal tells, and how.
+fn outgoing(config: &Config) -> Outgoing {
     let told = &config.outgoing;
-    let read = |path: &str| read_secret(&told.base.join(path));
-    let mut faults = Vec::new();
-    let mut wrong = |table: &str, found: Vec<connectors::settings::Fault>| {
-        faults.extend(
-            found
-                .into_iter()
-                .map(|f| Fault::new(format!("{table}.{}", f.key), format!("needs {}", f.accepted))),
-        );
-    };
-    let mailer = told
-        .mail
-        .as_ref()
-        .and_then(|table| Mailer::from_table(table, &read).map_err(|f| wrong("mail", f)).ok());
-    let mut hooks = BTreeMap::new();
-    for (name, table) in &told.webhooks {
-        match Hook::from_table(table, &read) {
-            Ok(hook) => {
-                hooks.insert(name.clone(), hook);
-            }
-            Err(found) => wrong(&format!("webhooks.{name}"), found),
-        }
-    }
-    if !faults.is_empty() {
-        return Err(StartError::Configuration(faults));
-    }
-    Ok(Outgoing {
-        hooks,
-        mailer,
+    Outgoing {
+        hooks: told.hooks.clone(),
+        mailer: told.mailer.clone(),
         company: config.company.name.clone(),
-        staff_url: told.staff_url.clone(),
+        staff_url: config.staff_url.clone(),
         digest_at: told.digest_at,
         checkpoints: outgoing::Checkpoints {
             file: told.checkpoint_file.clone(),
@@ -411,13 +341,7 @@ pub fn outgoing(config: &Config) -> Result<Outgoing, StartError> {
         return_hosts: told.return_hosts.clone(),
         bell: Notify::new(),
         slow: outgoing::dispatcher::Slow::default(),
-    })
-}
-
-fn read_secret(path: &Path) -> Result<Secret, String> {
-    let bytes = private_file::read(path, 64 * 1024, privacy_of(path)).map_err(|e| e.to_string())?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| "is not text".to_owned())?;
-    Ok(Secret::new(text))
+    }
 }
 
 /// How the company's pages look, from what the configuration checked.

@@ -3,13 +3,14 @@
 //! * What all share (the client with its limits, request bodies as [`body::Segment`]s, signatures, sorting of failures) stands once, in `client`, `body` and `sign`.
 //! * A connector sends bytes only in [`Connector::deliver`], and the bytes are a pure function of the [`OutboundDocument`]: same document, same epoch, same bytes.
 //! * Nothing here logs, stores or returns a document byte or an applicant reference. A callback is a hint, never an authority.
-//! * Adding a provider takes one file and one line in [`build`] (and its name in [`KINDS`]).
+//! * Adding a provider takes one file and one line in [`read`] (and its name in [`KINDS`]).
 
 pub mod adyen;
 pub mod body;
 pub mod bridge;
 pub mod client;
 pub mod dwolla;
+pub mod endpoint;
 pub mod guard;
 pub mod hook;
 pub mod http;
@@ -45,30 +46,56 @@ use crate::domain::delivery::{ConfirmAt, Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 use crate::domain::id::DocumentId;
 
-use settings::{Fault, ReadSecret};
+#[cfg(test)]
+use crate::settings::ReadSecret;
+use crate::settings::{ConfigError, Reader};
 
 /// The provider kinds that a configuration may name.
 pub const KINDS: [&str; 12] = [
     "adyen", "bridge", "dwolla", "http", "lithic", "manual", "onfido", "sandbox", "stripe", "sumsub", "synapse", "unit",
 ];
 
-/// Makes a connector from a `[providers.<name>]` table without the keys that are not the connector's; every fault at once, each with its key and what is accepted.
-pub fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Arc<dyn Connector>, Vec<Fault>> {
-    Ok(match kind {
-        "sandbox" => Arc::new(sandbox::Sandbox::new(sandbox::Settings::from_table(table, read_secret)?)?),
-        "adyen" => Arc::new(adyen::Adyen::new(adyen::Settings::from_table(table, read_secret)?)?),
-        "bridge" => Arc::new(bridge::Bridge::new(bridge::Settings::from_table(table, read_secret)?)?),
-        "dwolla" => Arc::new(dwolla::Dwolla::new(dwolla::Settings::from_table(table, read_secret)?)?),
-        "lithic" => Arc::new(lithic::Lithic::new(lithic::Settings::from_table(table, read_secret)?)?),
-        "onfido" => Arc::new(onfido::Onfido::new(onfido::Settings::from_table(table, read_secret)?)?),
-        "sumsub" => Arc::new(sumsub::Sumsub::new(sumsub::Settings::from_table(table, read_secret)?)?),
-        "unit" => Arc::new(unit::Unit::new(unit::Settings::from_table(table, read_secret)?)?),
-        "stripe" => Arc::new(stripe::Stripe::new(stripe::Settings::from_table(table, read_secret)?)?),
-        "synapse" => Arc::new(synapse::Synapse::new(synapse::Settings::from_table(table, read_secret)?)?),
-        "http" => Arc::new(http::Http::new(http::Settings::from_table(table, read_secret)?)?),
-        "manual" => Arc::new(manual::Manual::new(manual::Settings::from_table(table, read_secret)?)),
-        _ => return Err(vec![Fault::new("kind", format!("one of {}", KINDS.join(", ")))]),
-    })
+/// Reads the settings of a kind and makes its connector, once the caller has read `kind`. `None` with errors noted where they make none.
+pub fn read(kind: &str, reader: &mut Reader<'_>) -> Option<Arc<dyn Connector>> {
+    match kind {
+        "sandbox" => make(reader, sandbox::SandboxConnectorSettings::read, sandbox::Sandbox::new),
+        "adyen" => make(reader, adyen::AdyenSettings::read, adyen::Adyen::new),
+        "bridge" => make(reader, bridge::BridgeSettings::read, bridge::Bridge::new),
+        "dwolla" => make(reader, dwolla::DwollaSettings::read, dwolla::Dwolla::new),
+        "lithic" => make(reader, lithic::LithicSettings::read, lithic::Lithic::new),
+        "onfido" => make(reader, onfido::OnfidoSettings::read, onfido::Onfido::new),
+        "sumsub" => make(reader, sumsub::SumsubSettings::read, sumsub::Sumsub::new),
+        "unit" => make(reader, unit::UnitSettings::read, unit::Unit::new),
+        "stripe" => make(reader, stripe::StripeSettings::read, stripe::Stripe::new),
+        "synapse" => make(reader, synapse::SynapseSettings::read, synapse::Synapse::new),
+        "http" => make(reader, http::HttpSettings::read, http::Http::new),
+        "manual" => make(reader, manual::ManualSettings::read, |settings| Ok(manual::Manual::new(settings))),
+        _ => {
+            reader.must_be("kind", format!("one of {}", KINDS.join(", ")));
+            reader.skip_rest();
+            None
+        }
+    }
+}
+
+fn make<S, C: Connector + 'static>(
+    reader: &mut Reader<'_>,
+    settings: impl FnOnce(&mut Reader<'_>) -> S,
+    connector: impl FnOnce(S) -> Result<C, Vec<ConfigError>>,
+) -> Option<Arc<dyn Connector>> {
+    let sound = reader.errors();
+    let settings = settings(reader);
+    // Also with stand-ins in the settings: what only the connector finds wrong is told together with the rest.
+    let made = reader.note(connector(settings))?;
+    (reader.errors() == sound).then(|| Arc::new(made) as Arc<dyn Connector>)
+}
+
+/// A connector from a table alone, for tests.
+#[cfg(test)]
+pub(crate) fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Arc<dyn Connector>, Vec<ConfigError>> {
+    let mut reader = Reader::new(table, read_secret);
+    let connector = read(kind, &mut reader);
+    reader.finish(connector).map(Option::unwrap)
 }
 
 /// One provider, as the worker and the listeners see it. Every method is required: nothing silently does nothing.
@@ -460,7 +487,7 @@ mod tests {
         }
         let faults = build("carrier-pigeon", &toml::Table::new(), no_secrets()).err().unwrap();
         assert_eq!(faults[0].key, "kind");
-        assert!(KINDS.iter().all(|kind| faults[0].accepted.contains(kind)));
+        assert!(KINDS.iter().all(|kind| faults[0].fix.contains(kind)));
     }
 
     #[test]

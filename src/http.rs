@@ -18,6 +18,7 @@ pub mod hosts;
 pub mod listen;
 pub mod pages;
 pub mod permits;
+pub mod settings;
 pub mod staff;
 mod table;
 pub mod tls;
@@ -51,7 +52,7 @@ pub type Trusted = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 pub struct Servers {
     pub portal: Arc<Portal>,
     pub store: Arc<SledStore>,
-    pub settings: Settings,
+    pub settings: ServerSettings,
     pub sso: Option<SingleSignOn>,
     pub company: Company,
     pub limits: Limits,
@@ -64,7 +65,7 @@ pub struct Servers {
 }
 
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ServerSettings {
     /// Cookies get `Secure` and the `__Host-` prefix: only without TLS on this very machine they do not.
     pub secure: bool,
     pub public_url: String,
@@ -77,7 +78,7 @@ pub struct Settings {
     pub staff_hosts: Vec<String>,
 }
 
-impl Settings {
+impl ServerSettings {
     pub fn of(public_url: &str, staff: SocketAddr) -> Self {
         Self {
             secure: public_url.starts_with("https://"),
@@ -159,7 +160,7 @@ pub struct Limits {
 pub struct AppState {
     pub portal: Arc<Portal>,
     pub store: Arc<SledStore>,
-    pub settings: Settings,
+    pub settings: ServerSettings,
     pub company: Company,
     pub gate: gate::Gate,
     pub pace: body::BodyPace,

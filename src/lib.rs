@@ -23,7 +23,7 @@
 //! 3  http | worker | sandbox                 the listeners, what turns by itself, a provider to try it with
 //! 2  workflow                                one verb per file
 //! 1  crypto | storage | connectors | inspect | words   siblings, blind to one another
-//! 0  domain                                  pure: no async, no I/O, no clock, no serde
+//! 0  domain, settings                        pure: no async, no I/O, no clock, no serde
 //! ```
 //! The allowed table stands in `tests/it/layers.rs`, which fails when an arrow runs upwards, a file has no head, or one outgrows 600 lines.
 //!
@@ -48,6 +48,7 @@
 //! | [`workflow`] | in which order? |
 //! | [`http`] | who is asking, and what may they see? (public listener: page and callbacks; staff listener: console, API, metrics) |
 //! | [`worker`] | what is due? |
+//! | [`settings`] | how is a setting declared, read and refused? (each module reads its own section) |
 //! | [`config`], [`app`] | is everything in place to start? |
 
 pub mod app;
@@ -60,6 +61,7 @@ pub mod failpoint;
 pub mod http;
 pub mod inspect;
 pub mod sandbox;
+pub mod settings;
 pub mod storage;
 pub mod words;
 pub mod worker;

@@ -17,11 +17,11 @@ use std::sync::{Arc, RwLock};
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 
-use crate::connectors::settings::Secret;
+use crate::settings::Secret;
 use book::Book;
 
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SandboxSettings {
     pub api_key: Secret,
     /// `whsec_<base64>`; signs the callbacks.
     pub webhook_secret: Secret,
@@ -46,7 +46,7 @@ struct State {
 
 impl Sandbox {
     /// Binds and serves. Port 0 lets the system choose. Must be called inside a tokio runtime.
-    pub async fn start(bind: SocketAddr, settings: Settings) -> io::Result<Self> {
+    pub async fn start(bind: SocketAddr, settings: SandboxSettings) -> io::Result<Self> {
         let wrong_secret = || io::Error::new(io::ErrorKind::InvalidInput, "the webhook secret is whsec_ and base64");
         let webhook_key = crate::connectors::sign::standard_key(settings.webhook_secret.expose()).ok_or_else(wrong_secret)?;
         let listener = TcpListener::bind(bind)?;

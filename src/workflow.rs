@@ -19,6 +19,7 @@ pub mod query;
 pub mod refusals;
 
 pub mod seal;
+pub mod settings;
 pub mod sign_in;
 pub mod sweep;
 pub mod terms;

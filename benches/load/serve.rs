@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use nightdrop::app::{self, App, KeyProtection, Running};
 use nightdrop::config::Config;
-use nightdrop::connectors::settings::Secret;
 use nightdrop::crypto::envelope::Suite;
 use nightdrop::crypto::random;
 use nightdrop::domain::agent::Actor;
@@ -21,6 +20,7 @@ use nightdrop::domain::id::{DocumentId, RequestId};
 use nightdrop::domain::request::StagedPart;
 use nightdrop::domain::transition::{EndOf, IntakeStep, Transition};
 use nightdrop::sandbox::{self, Sandbox};
+use nightdrop::settings::Secret;
 use nightdrop::storage::clock::Source;
 use nightdrop::storage::{BlobStore, Filter};
 use nightdrop::worker::{self, Step};
@@ -137,7 +137,7 @@ const WEBHOOK_SECRET: &str = "whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0";
 const API_KEY: &str = "sandbox-key";
 
 async fn provider() -> Sandbox {
-    let settings = sandbox::Settings {
+    let settings = sandbox::SandboxSettings {
         api_key: Secret::new(API_KEY),
         webhook_secret: Secret::new(WEBHOOK_SECRET),
         callback_url: None,

@@ -11,13 +11,13 @@ use super::layout::Layout;
 use super::vault_key::{KeyProtection, make_key};
 use super::{StartError, refused};
 use crate::config::Config;
-use crate::config::reader::Fault;
 use crate::crypto::assurance::{self, AssuranceClass, Watch};
 use crate::crypto::envelope::Suite;
 use crate::crypto::erase::EraseError;
 use crate::crypto::private_file;
 use crate::crypto::secrets::PortalSecrets;
 use crate::crypto::slots::SlotsFile;
+use crate::settings::ConfigError;
 use crate::storage::clock::Source;
 use crate::storage::files::FileStore;
 use crate::storage::seal::{MAC_LEN, Seal};
@@ -258,7 +258,7 @@ pub(super) fn refuse_memory(config: &Config) -> Result<(), StartError> {
     let there = config.data_dir.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     let volatile = assurance::is_volatile(there).map_err(|e| refused(&there.display().to_string())(&e))?;
     match volatile && !config.accept_volatile_data {
-        true => Err(StartError::Configuration(vec![Fault::new(
+        true => Err(StartError::Configuration(vec![ConfigError::new(
             "data_dir",
             "lies in memory (tmpfs), where the machine's next start ends every document and every record; choose a folder on a disk, or set accept_volatile_data = true",
         )])),

@@ -2,17 +2,17 @@
 //! first the portal does not start, since nothing that it would take in could ever be read.
 
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use super::layout::Layout;
 use super::{StartError, refused};
-use crate::config::{CREDENTIALS, Config};
+use crate::config::{Config, privacy_of};
 use crate::crypto::envelope::{KeyId, Suite};
 use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
 use crate::crypto::keyring::{Keyring, KeyringError};
-use crate::crypto::private_file::{self, FileError, Privacy};
+use crate::crypto::private_file::{self, FileError};
 use crate::crypto::secret::SecretBytes;
 use crate::storage::sled::SledStore;
 use crate::workflow::vault;
@@ -107,16 +107,6 @@ pub(super) async fn keys_are_here(keyring: &Keyring, store: &SledStore) -> Resul
         Some(format!("{} ({documents} documents are sealed to it)", stray.why))
     });
     needed.map_or(Ok(()), |what| Err(lost("a vault key cannot be used")(&what)))
-}
-
-/// A secret's file must not be readable by others; what the service manager hands over is root's, with an access list for us.
-pub fn privacy_of(path: &Path) -> Privacy {
-    let folder = std::env::var_os(CREDENTIALS).filter(|folder| !folder.is_empty());
-    let inside = |folder| path.starts_with(folder) && !path.components().any(|c| c == Component::ParentDir);
-    match folder.is_some_and(|folder| inside(PathBuf::from(folder))) {
-        true => Privacy::Credential,
-        false => Privacy::Owner,
-    }
 }
 
 /// The key-encrypting key in a file of its own.

@@ -20,7 +20,6 @@ use zeroize::Zeroizing;
 
 use crate::app::{self, App, KeyProtection, Running};
 use crate::config::Config;
-use crate::connectors::settings::Secret;
 use crate::crypto::envelope::Suite;
 use crate::crypto::{memory, private_file, random};
 use crate::domain::agent::{Actor, Role, Scope};
@@ -28,6 +27,7 @@ use crate::domain::document::{ApplicantRef, DocumentKind, ProviderName};
 use crate::domain::id::{CROCKFORD, RequestId};
 use crate::http::address_of;
 use crate::sandbox::{self, Sandbox};
+use crate::settings::Secret;
 use crate::storage::clock::Source;
 use crate::worker::Worker;
 use crate::workflow::{Portal, issue, sign_in};
@@ -237,7 +237,7 @@ fn new_password() -> Outcome<Zeroizing<String>> {
 }
 
 async fn sandbox(port: u16, secrets: &ProviderSecrets, callback: String) -> Outcome<Sandbox> {
-    let settings = sandbox::Settings {
+    let settings = sandbox::SandboxSettings {
         api_key: Secret::new(&secrets.api_key),
         webhook_secret: Secret::new(&secrets.webhook),
         callback_url: Some(callback),

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::output::{self, Failure, Format, Marks, Outcome};
 use super::process;
-use crate::config::Config;
+use crate::config::{Config, Resolved};
+use crate::settings::ConfigError;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -95,21 +96,24 @@ impl Findings {
 pub fn run(doctor: Doctor) -> Outcome {
     let mut findings = Findings::default();
     let path = process::config_path(doctor.config.as_deref());
-    let config = configuration(&path, &mut findings);
-    if let (true, Some(config)) = (doctor.ready, &config) {
+    let resolved = configuration(&path, &mut findings);
+    let is_sound = !findings.is_wrong();
+    if let (true, true, Some(resolved)) = (doctor.ready, is_sound, &resolved) {
         let mut findings = Findings::default();
         process::block_on(async {
-            providers::portal(config, true, &mut findings).await;
+            providers::portal(&resolved.config, true, &mut findings).await;
             Ok(())
         })?;
         report(&findings, doctor.format.json)?;
         return if findings.is_wrong() { Err(Failure::quiet()) } else { Ok(()) };
     }
     machine::look(&mut findings);
-    if let Some(config) = &config {
+    if let Some(Resolved { config, errors, .. }) = resolved.as_ref().filter(|resolved| tells_the_folders(resolved)) {
+        let of_provider = |error: &ConfigError| Some(error.key.strip_prefix("providers.")?.split('.').next()?.to_owned());
+        let refused: Vec<String> = errors.iter().filter_map(of_provider).collect();
         disk::look(config, &mut findings);
         process::block_on(async {
-            providers::look(config, doctor.provider.as_deref(), &mut findings).await?;
+            providers::look(config, &refused, doctor.provider.as_deref(), &mut findings).await?;
             providers::outgoing(config, &mut findings).await;
             scanner(config, &mut findings).await;
             providers::portal(config, false, &mut findings).await;
@@ -120,28 +124,49 @@ pub fn run(doctor: Doctor) -> Outcome {
     if findings.is_wrong() { Err(Failure::quiet()) } else { Ok(()) }
 }
 
-fn configuration(path: &Path, findings: &mut Findings) -> Option<Config> {
+/// Sections whose errors leave the rest of the configuration as it is meant, so that the rest can be looked at.
+const ASIDE: [(&str, &str); 5] = [
+    ("providers.", "providers"),
+    ("mail.", "outgoing"),
+    ("webhooks.", "outgoing"),
+    ("sso.", "sign-in"),
+    ("listen.", "listeners"),
+];
+
+fn area_of(error: &ConfigError) -> Option<&'static str> {
+    ASIDE
+        .iter()
+        .find(|(section, _)| error.key.starts_with(section))
+        .map(|(_, area)| *area)
+}
+
+fn tells_the_folders(resolved: &Resolved) -> bool {
+    resolved.errors.iter().all(|error| area_of(error).is_some())
+}
+
+/// Every error of the configuration is a finding; only one without any is called complete.
+fn configuration(path: &Path, findings: &mut Findings) -> Option<Resolved> {
     const AREA: &str = "configuration";
-    match Config::load(path, process::environment()) {
-        Ok(config) => {
-            findings.good(AREA, format!("{} is complete", path.display()));
-            if config.company.name == "Example Bank" {
-                findings.note(
-                    AREA,
-                    "applicants will read \"Example Bank\" asks for their document",
-                    "set company.name and company.support",
-                );
-            }
-            listeners(&config, findings);
-            Some(config)
-        }
-        Err(faults) => {
-            for fault in faults {
-                findings.wrong(AREA, fault.key, fault.mend);
-            }
-            None
-        }
+    let loaded = Resolved::load(path, process::environment());
+    let errors = loaded.as_ref().map_or_else(Clone::clone, |resolved| resolved.errors.clone());
+    if errors.is_empty() {
+        findings.good(AREA, format!("{} is complete", path.display()));
     }
+    for error in errors {
+        findings.wrong(area_of(&error).unwrap_or(AREA), error.key, error.fix);
+    }
+    let resolved = loaded.ok()?;
+    if tells_the_folders(&resolved) {
+        if resolved.config.company.name == "Example Bank" {
+            findings.note(
+                AREA,
+                "applicants will read \"Example Bank\" asks for their document",
+                "set company.name and company.support",
+            );
+        }
+        listeners(&resolved.config, findings);
+    }
+    Some(resolved)
 }
 
 fn listeners(config: &Config, findings: &mut Findings) {
@@ -149,9 +174,9 @@ fn listeners(config: &Config, findings: &mut Findings) {
     let outside = |address: std::net::SocketAddr| !address.ip().is_loopback();
     for (name, listener) in [("public", &config.public), ("staff", &config.staff)] {
         if let Some(tls) = &listener.tls {
-            match crate::http::tls::server(&tls.cert, &tls.key) {
-                Ok(_) => findings.good(AREA, format!("{name}: {} and its key belong together", tls.cert.display())),
-                Err(why) => findings.wrong(AREA, format!("{name}: {why}"), format!("mend listen.{name}_tls, or its files")),
+            // Where they do not, that is an error of the configuration.
+            if crate::http::tls::server(&tls.cert, &tls.key).is_ok() {
+                findings.good(AREA, format!("{name}: {} and its key belong together", tls.cert.display()));
             }
             certificate(name, &tls.cert, time::OffsetDateTime::now_utc(), findings);
         }

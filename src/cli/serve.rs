@@ -11,9 +11,9 @@ use tracing::Level;
 
 use crate::app::{App, Running, StartError};
 use crate::config::Config;
-use crate::config::reader::Fault;
 use crate::crypto::memory::{self, MemoryReport};
 use crate::http::address_of;
+use crate::settings::ConfigError;
 use crate::storage::clock::Source;
 use crate::storage::sled::error::StoreError;
 
@@ -100,7 +100,7 @@ fn refuse_swap(config: &Config, memory: &MemoryReport) -> Outcome {
     if !memory.may_reach_a_disk() || config.accept_readable_swap {
         return Ok(());
     }
-    Err(StartError::Configuration(vec![Fault::new(
+    Err(StartError::Configuration(vec![ConfigError::new(
         "accept_readable_swap",
         "must be true to run with swap that is not known to be encrypted: documents and keys would be written to it. Better: run under the given service unit, \
          which locks memory (LimitMEMLOCK=infinity), set MemorySwapMax=0, encrypt the swap (dm-crypt), or switch it off (swapoff -a)",

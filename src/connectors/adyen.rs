@@ -20,7 +20,7 @@ use time::Duration;
 
 use super::client::{Answer, Call, Client};
 use super::kinds::{Kinds, both_sides, part_names, plain_id, wrong_reference};
-use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::settings::{Common, Defaults};
 use super::shape::Json;
 use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
@@ -30,6 +30,7 @@ use super::{
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::settings::{ConfigError, Reader, Secret};
 
 const TEST: &str = "https://kyc-test.adyen.com/lem/v3";
 const LIVE: &str = "https://kyc-live.adyen.com/lem/v3";
@@ -48,7 +49,7 @@ const BOTH_SIDES: [&str; 2] = ["identityCard", "driversLicense"];
 const PAGES: usize = 15;
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct AdyenSettings {
     pub common: Common,
     pub api_key: Secret,
     pub types: Kinds,
@@ -57,12 +58,16 @@ pub struct Settings {
     pub callback_basic: Option<Secret>,
 }
 
-impl Settings {
+impl AdyenSettings {
     /// Keys: the common ones, `environment` (`test` or `live`), `api_key_file`, `types`, `problems` (a table from document kinds to error codes),
     /// `webhook_basic_file` (`user:password`). `webhook_secret_file` holds the key in hexadecimal, as the provider shows it.
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(table, read_secret);
-        let base_url = reader.choice("environment", &[("test", TEST), ("live", LIVE)], TEST);
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let base_url = reader.choice(
+            "environment",
+            &[("test", TEST), ("live", LIVE)],
+            "test",
+            "which of the provider's systems",
+        );
         let defaults = Defaults {
             base_url,
             allow_loopback: false,
@@ -77,21 +82,21 @@ impl Settings {
             poll_first: Duration::seconds(30),
             poll_longest: Duration::hours(1),
         };
-        let common = Common::read(&mut reader, &defaults);
+        let common = Common::read(reader, &defaults);
         if common.webhook_secrets.iter().any(|s| key(s).is_none()) {
-            reader.fault("webhook_secret_file", "a file with the HMAC key in hexadecimal");
+            reader.must_be("webhook_secret_file", "a file with the HMAC key in hexadecimal");
         }
-        let api_key = reader.required_secret("api_key_file");
-        let types = Kinds::read(&mut reader, "types", &TYPES);
-        let problems = Kinds::read(&mut reader, "problems", &[]);
-        let callback_basic = reader.secret("webhook_basic_file");
-        reader.finish(Self {
+        let api_key = reader.required_secret("api_key_file", "the API key");
+        let types = Kinds::read(reader, "types", &TYPES);
+        let problems = Kinds::read(reader, "problems", &[]);
+        let callback_basic = reader.secret("webhook_basic_file", "user:password of callbacks");
+        Self {
             common,
             api_key,
             types,
             problems,
             callback_basic,
-        })
+        }
     }
 }
 
@@ -103,7 +108,7 @@ fn key(secret: &Secret) -> Option<Vec<u8>> {
 }
 
 pub struct Adyen {
-    settings: Settings,
+    settings: AdyenSettings,
     client: Client,
 }
 
@@ -121,7 +126,7 @@ fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
 }
 
 impl Adyen {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: AdyenSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

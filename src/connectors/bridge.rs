@@ -20,7 +20,7 @@ use time::Duration;
 
 use super::client::{Answer, Call, Client};
 use super::kinds::{Countries, Kinds, part_names, plain_id, sides, wrong_reference};
-use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::settings::{Common, Defaults};
 use super::shape::Json;
 use super::words::Reason;
 use super::{
@@ -29,6 +29,7 @@ use super::{
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::settings::{ConfigError, Reader, Secret};
 
 const LIVE: &str = "https://api.bridge.xyz/v0";
 const SANDBOX: &str = "https://api.sandbox.bridge.xyz/v0";
@@ -57,7 +58,7 @@ const TOGETHER: u64 = 24_000_000;
 const TOLERANCE: i64 = 10 * 60 * 1_000;
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct BridgeSettings {
     pub common: Common,
     pub api_key: Secret,
     pub countries: Countries,
@@ -69,12 +70,16 @@ pub struct Settings {
     pub webhook_keys: Vec<Vec<u8>>,
 }
 
-impl Settings {
+impl BridgeSettings {
     /// Keys: the common ones, `environment` (`sandbox` or `live`), `api_key_file`, `country`, `countries`, `country_case`, `types`, `key_window`,
     /// `webhook_key_file` and `webhook_key_previous_file` (PEM).
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(table, read_secret);
-        let base_url = reader.choice("environment", &[("sandbox", SANDBOX), ("live", LIVE)], SANDBOX);
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let base_url = reader.choice(
+            "environment",
+            &[("sandbox", SANDBOX), ("live", LIVE)],
+            "sandbox",
+            "which of the provider's systems",
+        );
         let defaults = Defaults {
             base_url,
             allow_loopback: false,
@@ -88,23 +93,28 @@ impl Settings {
             poll_first: Duration::seconds(30),
             poll_longest: Duration::minutes(30),
         };
-        let common = Common::read(&mut reader, &defaults);
+        let common = Common::read(reader, &defaults);
         if !common.webhook_secrets.is_empty() {
-            reader.fault(
+            reader.error(
                 "webhook_secret_file",
-                "nothing: this provider signs with a key pair, see webhook_key_file",
+                "must not be set: this provider signs with a key pair, see webhook_key_file",
             );
         }
-        let api_key = reader.required_secret("api_key_file");
-        let countries = Countries::read(&mut reader, true);
-        let small_countries = reader.choice("country_case", &[("upper", false), ("lower", true)], false);
-        let types = Kinds::read(&mut reader, "types", &TYPES);
-        let key_window = reader.span("key_window", Duration::hours(24));
+        let api_key = reader.required_secret("api_key_file", "the API key");
+        let countries = Countries::read(reader, true);
+        let small_countries = reader.choice(
+            "country_case",
+            &[("upper", false), ("lower", true)],
+            "upper",
+            "how the provider wants countries",
+        );
+        let types = Kinds::read(reader, "types", &TYPES);
+        let key_window = reader.span("key_window", Duration::hours(24), "how long the provider knows a repeated key");
         let webhook_keys = ["webhook_key_file", "webhook_key_previous_file"]
             .into_iter()
-            .filter_map(|key| reader.rsa_public_key(key))
+            .filter_map(|key| rsa_public_key(reader, key))
             .collect();
-        reader.finish(Self {
+        Self {
             common,
             api_key,
             countries,
@@ -112,17 +122,59 @@ impl Settings {
             types,
             key_window,
             webhook_keys,
-        })
+        }
     }
 }
 
+/// An RSA public key in a PEM file (`-----BEGIN PUBLIC KEY-----`), as PKCS#1.
+fn rsa_public_key(reader: &mut Reader<'_>, key: &str) -> Option<Vec<u8>> {
+    const WANTED: &str = "the path of a PEM file with an RSA public key of at least 2048 bits";
+    let pem = reader.file_text(key, WANTED)?;
+    let found = pkcs1_of_pem(pem.expose());
+    if found.is_none() {
+        reader.must_be(key, WANTED);
+    }
+    found
+}
+
+/// `SubjectPublicKeyInfo` is a sequence of the algorithm and a bit string, which holds the key.
+fn pkcs1_of_pem(pem: &str) -> Option<Vec<u8>> {
+    /// `rsaEncryption` with its NULL.
+    const RSA: [u8; 15] = [
+        0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
+    ];
+    let text = pem
+        .trim()
+        .strip_prefix("-----BEGIN PUBLIC KEY-----")?
+        .strip_suffix("-----END PUBLIC KEY-----")?;
+    let text: String = text.split_whitespace().collect();
+    let der = data_encoding::BASE64.decode(text.as_bytes()).ok()?;
+    let inner = value_of(&der, 0x30)?.strip_prefix(&RSA)?;
+    let key = value_of(inner, 0x03)?.strip_prefix(&[0])?;
+    // 2048 bits and what is around them.
+    (value_of(key, 0x30)?.len() >= 260).then(|| key.to_vec())
+}
+
+/// The content of the one DER value with this tag that fills `der`.
+fn value_of(der: &[u8], tag: u8) -> Option<&[u8]> {
+    let (found, rest) = der.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let (length, rest) = match *first {
+        short @ 0..=0x7f => (usize::from(short), rest),
+        0x81 => (usize::from(*rest.first()?), rest.get(1..)?),
+        0x82 => (usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?])), rest.get(2..)?),
+        _ => return None,
+    };
+    (*found == tag && rest.len() == length).then_some(rest)
+}
+
 pub struct Bridge {
-    settings: Settings,
+    settings: BridgeSettings,
     client: Client,
 }
 
 impl Bridge {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: BridgeSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -13,9 +13,10 @@ use time::Duration;
 
 use super::Failure;
 use super::body::Body;
+use super::endpoint::Endpoint;
 use super::guard::{GuardedResolver, Reach, checked_url};
-use super::settings::{Endpoint, Fault};
 use crate::domain::delivery::Problem;
+use crate::settings::ConfigError;
 
 /// Bytes of an answer's body that are read; what is longer counts as unreadable.
 pub const ANSWER_CAP: usize = 1 << 20;
@@ -40,9 +41,10 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(endpoint: &Endpoint) -> Result<Self, Vec<Fault>> {
+    pub fn new(endpoint: &Endpoint) -> Result<Self, Vec<ConfigError>> {
         install_tls();
-        let base = checked_url(endpoint, "base_url", &endpoint.base_url).map_err(|f| vec![f])?;
+        let wrong = |key: &str, takes: &str| vec![ConfigError::new(key, format!("must be {takes}"))];
+        let base = checked_url(endpoint, &endpoint.base_url).map_err(|takes| wrong("base_url", takes))?;
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -55,14 +57,14 @@ impl Client {
             .user_agent(concat!("nightdrop/", env!("CARGO_PKG_VERSION")));
         builder = match &endpoint.proxy {
             Some(proxy) => {
-                let wanted = || vec![Fault::new("proxy", "a proxy's address, such as \"http://proxy.internal:3128\"")];
+                let wanted = || wrong("proxy", "a proxy's address, such as \"http://proxy.internal:3128\"");
                 builder.proxy(Proxy::all(proxy).map_err(|_| wanted())?)
             }
             None => builder.no_proxy().dns_resolver(GuardedResolver(Reach::of(endpoint))),
         };
         builder = match &endpoint.ca_file {
             Some(path) => {
-                let wanted = || vec![Fault::new("ca_file", "a readable PEM file with certificates")];
+                let wanted = || wrong("ca_file", "a readable PEM file with certificates");
                 let pem = std::fs::read(path).map_err(|_| wanted())?;
                 let certificates = Certificate::from_pem_bundle(&pem).map_err(|_| wanted())?;
                 if certificates.is_empty() {
@@ -76,7 +78,7 @@ impl Client {
         };
         let http = builder
             .build()
-            .map_err(|_| vec![Fault::new("base_url", "a system with a certificate store (or ca_file)")])?;
+            .map_err(|_| vec![ConfigError::new("base_url", "needs a system with a certificate store (or ca_file)")])?;
         Ok(Self { http, base })
     }
 

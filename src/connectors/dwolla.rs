@@ -16,7 +16,7 @@ use time::Duration;
 use super::client::{Answer, Call, Client};
 use super::kinds::{Kinds, id_of_address, missing, part_names, plain_id, sides, wrong_reference};
 use super::oauth::{ClientCredentials, Place, TokenDefaults};
-use super::settings::{Common, Defaults, Fault, ReadSecret, Reader};
+use super::settings::{Common, Defaults};
 use super::shape::Multipart;
 use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::settings::{ConfigError, Reader};
 
 const LIVE: &str = "https://api.dwolla.com";
 const SANDBOX: &str = "https://api-sandbox.dwolla.com";
@@ -40,17 +41,21 @@ const TYPES: [(&str, &str); 6] = [
 ];
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct DwollaSettings {
     pub common: Common,
     pub oauth: ClientCredentials,
     pub types: Kinds,
 }
 
-impl Settings {
+impl DwollaSettings {
     /// Keys: the common ones, `environment` (`sandbox` or `live`), `client_id`, `client_secret_file`, `token_url`, `token_auth`, `types`.
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(table, read_secret);
-        let base_url = reader.choice("environment", &[("sandbox", SANDBOX), ("live", LIVE)], SANDBOX);
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let base_url = reader.choice(
+            "environment",
+            &[("sandbox", SANDBOX), ("live", LIVE)],
+            "sandbox",
+            "which of the provider's systems",
+        );
         let defaults = Defaults {
             base_url,
             allow_loopback: false,
@@ -62,20 +67,20 @@ impl Settings {
             poll_first: Duration::seconds(30),
             poll_longest: Duration::hours(1),
         };
-        let common = Common::read(&mut reader, &defaults);
+        let common = Common::read(reader, &defaults);
         let token = TokenDefaults {
             path: "/token",
             place: Place::Basic,
             grant_type: true,
         };
-        let oauth = ClientCredentials::read(&mut reader, &common.endpoint, &token);
-        let types = Kinds::read(&mut reader, "types", &TYPES);
+        let oauth = ClientCredentials::read(reader, &common.endpoint, &token);
+        let types = Kinds::read(reader, "types", &TYPES);
         let known = types.describe();
         let settings = Self { common, oauth, types };
         if !settings.all_types_known() {
-            reader.fault("types", format!("the words passport, license, idCard, other. {known}"));
+            reader.must_be("types", format!("a table with the words passport, license, idCard, other. {known}"));
         }
-        reader.finish(settings)
+        settings
     }
 
     fn all_types_known(&self) -> bool {
@@ -86,7 +91,7 @@ impl Settings {
 }
 
 pub struct Dwolla {
-    settings: Settings,
+    settings: DwollaSettings,
     client: Client,
 }
 
@@ -111,7 +116,7 @@ struct Listed {
 }
 
 impl Dwolla {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: DwollaSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

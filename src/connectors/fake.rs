@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::settings::{ReadSecret, Secret};
 use super::{Failure, Keys, Missing, OutboundDocument, ParcelPart, ProgressLog, Source, SourceError};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
 use crate::domain::id::DocumentId;
+use crate::settings::{ConfigError, ReadSecret, Reader, Secret};
 
 pub struct Memory {
     parts: Vec<Vec<u8>>,
@@ -123,6 +123,13 @@ impl ProgressLog for Noted {
 
 pub fn no_secrets() -> ReadSecret<'static> {
     &|path| Ok(Secret::new(path))
+}
+
+/// What a connector reads from a table alone.
+pub fn settings_of<S>(table: &toml::Table, read: impl FnOnce(&mut Reader<'_>) -> S) -> Result<S, Vec<ConfigError>> {
+    let mut reader = Reader::new(table, no_secrets());
+    let settings = read(&mut reader);
+    reader.finish(settings)
 }
 
 /// One request as it came over the wire.

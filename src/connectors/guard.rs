@@ -9,8 +9,9 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::Failure;
-use super::settings::{Endpoint, Fault, Reader};
+use super::endpoint::Endpoint;
 use crate::domain::delivery::Problem;
+use crate::settings::Reader;
 
 /// How far a connector may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,12 +70,12 @@ impl Reach {
     }
 }
 
-/// Reads a configured address: `https` (or `http` where the endpoint allows it), no user information, query or fragment, no refused literal address.
-pub fn checked_url(endpoint: &Endpoint, key: &str, text: &str) -> Result<Url, Fault> {
-    let fault = |accepted: &str| Fault::new(key, accepted);
-    let url = Url::parse(text).map_err(|_| fault("an absolute address such as \"https://api.example.com\""))?;
+/// Reads a configured address: `https` (or `http` where the endpoint allows it), no user information, query or fragment, no refused literal address. The error says
+/// what it must be.
+pub fn checked_url(endpoint: &Endpoint, text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "an absolute address such as \"https://api.example.com\"")?;
     let Some(host) = url.host_str().filter(|h| !h.is_empty()) else {
-        return Err(fault("an address with a host"));
+        return Err("an address with a host");
     };
     // The parser has already turned 2130706433, 0x7f.1 and 0177.0.0.1 into 127.0.0.1.
     let literal: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
@@ -82,18 +83,16 @@ pub fn checked_url(endpoint: &Endpoint, key: &str, text: &str) -> Result<Url, Fa
     match url.scheme() {
         "https" => {}
         "http" if endpoint.allow_insecure || (endpoint.allow_loopback && local) => {}
-        _ => return Err(fault("an https address (http only with allow_insecure = true)")),
+        _ => return Err("an https address (http only with allow_insecure = true)"),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(fault("an address without user name and password; secrets belong into files"));
+        return Err("an address without user name and password; secrets belong into files");
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(fault("an address without ? and #"));
+        return Err("an address without ? and #");
     }
     if literal.is_some_and(|ip| !Reach::of(endpoint).allows(ip)) {
-        return Err(fault(
-            "a public address (allow_private = true allows private networks; link-local ones are never allowed)",
-        ));
+        return Err("a public address (allow_private = true allows private networks; link-local ones are never allowed)");
     }
     Ok(url)
 }
@@ -112,7 +111,7 @@ pub fn read_hosts(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
     };
     if hosts.is_empty() || !hosts.iter().all(sound) {
-        reader.fault(key, WANTED);
+        reader.must_be(key, WANTED);
     }
     hosts
 }
@@ -126,7 +125,7 @@ pub fn foreign_url(endpoint: &Endpoint, hosts: &[String], text: &str) -> Result<
     let url = Url::parse(text).map_err(|_| unsafe_address())?;
     let mut bare = url.clone();
     bare.set_query(None);
-    checked_url(endpoint, "", bare.as_str()).map_err(|_| unsafe_address())?;
+    checked_url(endpoint, bare.as_str()).map_err(|_| unsafe_address())?;
     let host = url.host_str().unwrap_or_default();
     let below = |known: &str| {
         known
@@ -222,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_table_of_urls() {
-        let check = |e: &Endpoint, url: &str| checked_url(e, "base_url", url).is_ok();
+        let check = |e: &Endpoint, url: &str| checked_url(e, url).is_ok();
         let strict = endpoint(false, false, false);
         for good in ["https://api.example.com", "https://api.example.com:8443/v1", "https://8.8.8.8/"] {
             assert!(check(&strict, good), "{good}");

@@ -17,10 +17,11 @@ use time::Duration;
 use super::Failure;
 use super::body::Body;
 use super::client::{Call, Client};
+use super::endpoint::Endpoint;
 use super::guard::checked_url;
-use super::settings::{Endpoint, Fault, ReadSecret, Reader, Secret};
 use super::sign::{sign_standard, standard_key};
 use crate::domain::dispatch::EVENTS;
+use crate::settings::{ConfigError, Reader, Secret};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
@@ -50,57 +51,63 @@ pub enum WebhookOutcome {
 const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
 
 impl Hook {
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
+    /// Reads a table of `[webhooks]`; `None` with an error noted where it makes no receiver.
+    pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
         const URL: &str = "an address such as \"https://app.example.com/nightdrop\" (or url_file)";
         const LIST: &str = "a list of event types";
-        let mut reader = Reader::new(table, read_secret);
-        let style = reader.choice("kind", &[("standard", Style::Standard), ("slack", Style::Slack)], Style::Standard);
-        let url = match (reader.text("url", URL), reader.secret("url_file")) {
-            (Some(url), None) => url,
-            (None, Some(secret)) => secret.expose().to_owned(),
-            _ => {
-                reader.fault("url", format!("{URL}, one of the two"));
-                String::new()
-            }
-        };
-        let endpoint = Endpoint {
-            base_url: url,
-            allow_insecure: reader.flag("allow_insecure", false),
-            allow_private: reader.flag("allow_private", false),
-            allow_loopback: false,
-            ca_file: reader
-                .text("ca_file", "the path of a PEM file with certificate authorities")
-                .map(Into::into),
-            proxy: reader.text("proxy", "a proxy's address, such as \"http://proxy.internal:3128\""),
-            timeout: reader.span("timeout", Duration::seconds(20)),
-        };
+        let sound = reader.errors();
+        let styles = [("standard", Style::Standard), ("slack", Style::Slack)];
+        let style = reader.choice(
+            "kind",
+            &styles,
+            "standard",
+            "what is sent: a signed event, or a sentence for a chat",
+        );
+        let (plain, hidden) = (
+            reader.text("url", URL),
+            reader.secret("url_file", "the address, where it is a secret itself"),
+        );
+        match (reader.has("url"), reader.has("url_file")) {
+            (false, false) => reader.is_needed("url", URL),
+            (true, true) => reader.error("url", "goes without url_file: set one of the two"),
+            _ => {}
+        }
+        let url = hidden.map_or_else(|| plain.unwrap_or_default(), |secret| secret.expose().to_owned());
+        let endpoint = Endpoint::read(reader, url, false, Duration::seconds(20));
         let events = reader.texts("events", LIST).unwrap_or_default();
         if let Some(unknown) = events.iter().find(|e| !EVENTS.contains(&e.as_str())) {
-            reader.fault("events", format!("{LIST} without \"{unknown}\"; there is: {}", EVENTS.join(", ")));
+            reader.must_be("events", format!("{LIST} without \"{unknown}\"; there is: {}", EVENTS.join(", ")));
         }
         let mut keys = Vec::new();
         for name in ["secret_file", "secret_previous_file"] {
-            if let Some(secret) = reader.secret(name) {
+            if let Some(secret) = reader.secret(name, "the signing secret (whsec_…)") {
                 match key(&secret) {
                     Some(key) => keys.push(key),
-                    None => reader.fault(name, "a file with \"whsec_\" and 24 to 64 random bytes in base64"),
+                    None => reader.must_be(name, "a file with \"whsec_\" and 24 to 64 random bytes in base64"),
                 }
             }
         }
-        if style == Style::Standard && keys.is_empty() {
-            reader.fault("secret_file", "the path of a file with the signing secret (whsec_…)");
+        if style == Style::Standard && !reader.has("secret_file") && keys.is_empty() {
+            reader.is_needed("secret_file", "the path of a file with the signing secret (whsec_…)");
         }
-        let checked = checked_url(&endpoint, "url", &endpoint.base_url);
-        if let (Err(fault), false) = (&checked, endpoint.base_url.is_empty()) {
-            reader.fault("url", fault.accepted.clone());
-        }
-        let client = Client::new(&endpoint);
-        reader.finish(())?;
-        Ok(Self {
+        let url = match endpoint.base_url.as_str() {
+            "" => None,
+            url => checked_url(&endpoint, url).map_err(|takes| reader.must_be("url", takes)).ok(),
+        };
+        // The client knows the address by the key that it has with providers.
+        let of_url = |error: ConfigError| match error.key.as_str() {
+            "base_url" => ConfigError::new("url", error.fix),
+            _ => error,
+        };
+        let client = url.as_ref().and_then(|_| {
+            let made = Client::new(&endpoint);
+            reader.note(made.map_err(|errors| errors.into_iter().map(of_url).collect()))
+        });
+        Some(Self {
             style,
             events,
             client: client?,
-            url: checked.map_err(|fault| vec![fault])?,
+            url: url.filter(|_| reader.errors() == sound)?,
             keys,
         })
     }
@@ -166,14 +173,17 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn hook(table: &str) -> Result<Hook, Vec<Fault>> {
+    fn hook(table: &str) -> Result<Hook, Vec<ConfigError>> {
         let read = |path: &str| match path {
             "good" => Ok(Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")),
             "short" => Ok(Secret::new("whsec_MfKQ9r8GKYo=")),
             "slack" => Ok(Secret::new("https://hooks.example.com/services/T0/B0/x")),
             _ => Err("is not there".to_owned()),
         };
-        Hook::from_table(&table.parse().unwrap(), &read)
+        let table = table.parse().unwrap();
+        let mut reader = Reader::new(&table, &read);
+        let hook = Hook::read(&mut reader);
+        reader.finish(hook).map(Option::unwrap)
     }
 
     #[test]

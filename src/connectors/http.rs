@@ -17,7 +17,6 @@ use time::OffsetDateTime;
 use super::body::{Body, Segment};
 use super::client::{Answer, Call, Client};
 use super::guard::foreign_url;
-use super::settings::Fault;
 use super::shape::{Json, Multipart};
 use super::sign::{self, Algorithm, Signer};
 use super::words::Reason;
@@ -27,17 +26,18 @@ use super::{
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
-pub use settings::Settings;
+use crate::settings::ConfigError;
+pub use settings::HttpSettings;
 use settings::{Address, Auth, CallbackScheme, Shape, SignedText, VerdictRules};
 use template::Values;
 
 pub struct Http {
-    settings: Settings,
+    settings: HttpSettings,
     client: Client,
 }
 
 impl Http {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: HttpSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

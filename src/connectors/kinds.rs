@@ -1,9 +1,9 @@
 //! What connectors have in common about words: a document kind in the provider's vocabulary, an applicant with a country, and refusals before a byte is sent.
 
-use super::settings::Reader;
 use super::{Failure, Missing, OutboundDocument, Unsupported};
 use crate::domain::delivery::Problem;
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
+use crate::settings::Reader;
 
 /// Document kinds in the provider's words: as configured, else as built in. One kind has one word; a word may stand for several kinds.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ impl Kinds {
         for (kind, word) in configured.into_iter().chain(rest) {
             match DocumentKind::parse(&kind).filter(|_| is_word(&word)) {
                 Some(kind) => kinds.push((kind, word)),
-                None => reader.fault(key, WANTED),
+                None => reader.must_be(key, WANTED),
             }
         }
         Self(kinds)
@@ -156,10 +156,10 @@ impl Countries {
             .texts("countries", "a list of countries in three capital letters")
             .unwrap_or_default();
         if default.as_ref().is_some_and(|c| !c.is_empty() && !is_country(c)) {
-            reader.fault("country", ONE);
+            reader.must_be("country", ONE);
         }
         if others.iter().any(|c| !is_country(c)) {
-            reader.fault("countries", "a list of countries in three capital letters");
+            reader.must_be("countries", "a list of countries in three capital letters");
         }
         Self { default, others }
     }

@@ -17,7 +17,7 @@ use super::body::{Body, Segment};
 use super::client::{Call, Client};
 use super::guard;
 use super::kinds::{Kinds, both_sides, missing, part_names, plain_id, sides, unsupported, wrong_reference};
-use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::settings::{Common, Defaults};
 use super::sign;
 use super::words::Reason;
 use super::{
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::settings::{ConfigError, Reader, Secret};
 
 const SANDBOX: &str = "https://sandbox.lithic.com";
 const LIVE: &str = "https://api.lithic.com";
@@ -40,7 +41,7 @@ const TYPES: [(&str, &str); 6] = [
 const BOTH_SIDES: [&str; 1] = ["DRIVERS_LICENSE"];
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct LithicSettings {
     pub common: Common,
     pub api_key: Secret,
     pub upload_hosts: Vec<String>,
@@ -49,12 +50,16 @@ pub struct Settings {
     pub types: Kinds,
 }
 
-impl Settings {
+impl LithicSettings {
     /// Keys: the common ones, `environment` (`sandbox` or `live`), `api_key_file`, `upload_hosts` (`["uploads.example.com", "*.example.net"]`),
     /// `upload_method` (`PUT` or `POST`), `upload_headers`, `types`.
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(table, read_secret);
-        let base_url = reader.choice("environment", &[("sandbox", SANDBOX), ("live", LIVE)], SANDBOX);
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let base_url = reader.choice(
+            "environment",
+            &[("sandbox", SANDBOX), ("live", LIVE)],
+            "sandbox",
+            "which of the provider's systems",
+        );
         let defaults = Defaults {
             base_url,
             allow_loopback: false,
@@ -66,28 +71,33 @@ impl Settings {
             poll_first: Duration::seconds(30),
             poll_longest: Duration::minutes(30),
         };
-        let common = Common::read(&mut reader, &defaults);
+        let common = Common::read(reader, &defaults);
         if common.webhook_secrets.iter().any(|s| sign::standard_key(s.expose()).is_none()) {
-            reader.fault("webhook_secret_file", "a file with whsec_ and base64");
+            reader.must_be("webhook_secret_file", "a file with whsec_ and base64");
         }
-        let api_key = reader.required_secret("api_key_file");
-        let upload_hosts = guard::read_hosts(&mut reader, "upload_hosts");
-        let upload_method = reader.choice("upload_method", &[("PUT", Method::PUT), ("POST", Method::POST)], Method::PUT);
+        let api_key = reader.required_secret("api_key_file", "the API key");
+        let upload_hosts = guard::read_hosts(reader, "upload_hosts");
+        let upload_method = reader.choice(
+            "upload_method",
+            &[("PUT", Method::PUT), ("POST", Method::POST)],
+            "PUT",
+            "how files go to their address",
+        );
         let upload_headers = reader.pairs("upload_headers", "a table from header names to values");
-        let types = Kinds::read(&mut reader, "types", &TYPES);
-        reader.finish(Self {
+        let types = Kinds::read(reader, "types", &TYPES);
+        Self {
             common,
             api_key,
             upload_hosts,
             upload_method,
             upload_headers,
             types,
-        })
+        }
     }
 }
 
 pub struct Lithic {
-    settings: Settings,
+    settings: LithicSettings,
     client: Client,
 }
 
@@ -190,7 +200,7 @@ fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
 }
 
 impl Lithic {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: LithicSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

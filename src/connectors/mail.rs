@@ -23,7 +23,7 @@ use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use time::Duration;
 
 use super::hook::WebhookOutcome;
-use super::settings::{Fault, ReadSecret, Reader};
+use crate::settings::Reader;
 
 /// Characters of an address, as RFC 5321 allows.
 const ADDRESS_MAX: usize = 254;
@@ -51,53 +51,56 @@ enum Mode {
 }
 
 impl Mailer {
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
+    /// Reads `[mail]`; `None` with an error noted where it makes no mailer.
+    pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
         const FROM: &str = "a sender such as \"Example Bank <drop@example.com>\"";
-        let mut reader = Reader::new(table, read_secret);
-        let from = mailbox(&reader.required("from", FROM));
-        if from.is_none() && reader.has("from") {
-            reader.fault("from", FROM);
+        const ANSWERS: &str = "an address such as \"support@example.com\"";
+        let sound = reader.errors();
+        let from = reader.required("from", FROM);
+        let sender = mailbox(&from);
+        if sender.is_none() && !from.is_empty() {
+            reader.must_be("from", FROM);
         }
-        let reply = reader.text("reply_to", "an address such as \"support@example.com\"");
+        let reply = reader.text("reply_to", ANSWERS);
         let reply_to = reply.as_deref().and_then(mailbox);
         if reply.is_some() && reply_to.is_none() {
-            reader.fault("reply_to", "an address such as \"support@example.com\"");
+            reader.must_be("reply_to", ANSWERS);
         }
         let host = reader.required("host", "the relay's name, such as \"smtp.example.com\"");
         let modes = [("starttls", Mode::StartTls), ("tls", Mode::Tls), ("none", Mode::None)];
-        let mode = reader.choice("tls", &modes, Mode::StartTls);
+        let mode = reader.choice("tls", &modes, "starttls", "how the connection is encrypted");
         let usual = match mode {
             Mode::StartTls => 587,
             Mode::Tls => 465,
             Mode::None => 25,
         };
-        let port = u16::try_from(reader.number("port", usual, 1..=65_535)).unwrap_or(587);
+        let port = reader.number("port", usual, 1..=u16::MAX, "the relay's port");
         if mode == Mode::None && !on_this_machine(&host) {
-            reader.fault(
+            reader.must_be(
                 "tls",
                 "\"starttls\" or \"tls\"; \"none\" is for a relay at localhost, 127.0.0.1 or ::1",
             );
         }
-        let (username, password) = (reader.text("username", "a name"), reader.secret("password_file"));
-        if username.is_some() != password.is_some() {
-            reader.fault("password_file", "together with username, or neither");
+        let (username, password) = (
+            reader.text("username", "the name to sign in with"),
+            reader.secret("password_file", "the password of username"),
+        );
+        if username.is_some() != reader.has("password_file") {
+            reader.error("password_file", "goes together with username: set both or neither");
         }
-        let timeout = reader.span("timeout", Duration::seconds(30));
-        let authorities = reader.text("ca_file", "the path of a PEM file with certificate authorities");
+        let timeout = reader.span("timeout", Duration::seconds(30), "for each mail");
+        let authorities = reader.path("ca_file", "the path of a PEM file with certificate authorities");
         let tls = match mode {
             Mode::None => Some(Tls::None),
             _ => tls(&host, authorities.as_deref()).map(|tls| if mode == Mode::Tls { Tls::Wrapper(tls) } else { Tls::Required(tls) }),
         };
         if tls.is_none() {
-            reader.fault(
+            reader.must_be(
                 "ca_file",
-                "a readable PEM file with one certificate, or a system with a certificate store",
+                "a readable PEM file with one certificate (without it, the system needs a certificate store)",
             );
         }
-        reader.finish(())?;
-        let (Some(from), Some(tls)) = (from, tls) else {
-            return Err(vec![Fault::new("from", FROM)]);
-        };
+        let (from, tls) = (sender?, tls.filter(|_| reader.errors() == sound)?);
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
             .port(port)
             .tls(tls)
@@ -105,7 +108,7 @@ impl Mailer {
         if let (Some(username), Some(password)) = (username, password) {
             builder = builder.credentials(Credentials::new(username, password.expose().to_owned()));
         }
-        Ok(Self {
+        Some(Self {
             transport: builder.build(),
             from,
             reply_to,
@@ -176,7 +179,7 @@ fn on_this_machine(host: &str) -> bool {
             .is_ok_and(|ip| ip.is_loopback())
 }
 
-fn tls(host: &str, authorities: Option<&str>) -> Option<TlsParameters> {
+fn tls(host: &str, authorities: Option<&std::path::Path>) -> Option<TlsParameters> {
     let mut builder = TlsParameters::builder(host.to_owned());
     if let Some(path) = authorities {
         builder = builder.add_root_certificate(Certificate::from_pem(&std::fs::read(path).ok()?).ok()?);
@@ -210,10 +213,13 @@ fn map_smtp_error(error: &lettre::transport::smtp::Error) -> WebhookOutcome {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::connectors::settings::Secret;
+    use crate::settings::{ConfigError, Secret};
 
-    fn mailer(table: &str) -> Result<Mailer, Vec<Fault>> {
-        Mailer::from_table(&table.parse().unwrap(), &|_| Ok(Secret::new("secret")))
+    fn mailer(table: &str) -> Result<Mailer, Vec<ConfigError>> {
+        let table = table.parse().unwrap();
+        let mut reader = Reader::new(&table, &|_| Ok(Secret::new("secret")));
+        let mailer = Mailer::read(&mut reader);
+        reader.finish(mailer).map(Option::unwrap)
     }
 
     #[test]

@@ -4,23 +4,23 @@
 use async_trait::async_trait;
 use time::Duration;
 
-use super::settings::{Defaults, Fault, ReadSecret, Reader, read_limits};
+use super::settings::{Defaults, read_limits};
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
     Unsupported, Verdict,
 };
 use crate::domain::delivery::{BY_HAND, ConfirmAt, Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::settings::Reader;
 
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ManualSettings {
     pub limits: Limits,
 }
 
-impl Settings {
+impl ManualSettings {
     /// Keys: `accepted`, `min_bytes`, `max_bytes`.
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(table, read_secret);
+    pub fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: "",
             allow_loopback: false,
@@ -31,17 +31,17 @@ impl Settings {
             poll_first: Duration::ZERO,
             poll_longest: Duration::ZERO,
         };
-        let limits = read_limits(&mut reader, &defaults);
-        reader.finish(Self { limits })
+        let limits = read_limits(reader, &defaults);
+        Self { limits }
     }
 }
 
 pub struct Manual {
-    settings: Settings,
+    settings: ManualSettings,
 }
 
 impl Manual {
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: ManualSettings) -> Self {
         Self { settings }
     }
 }
@@ -103,12 +103,12 @@ impl Connector for Manual {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::connectors::fake::{NoTrail, no_secrets, parcel_of};
+    use crate::connectors::fake::{NoTrail, parcel_of, settings_of};
 
     #[tokio::test]
     async fn nothing_is_sent_and_everything_says_so() {
         let table = "accepted=['application/pdf']".parse().unwrap();
-        let manual = Manual::new(Settings::from_table(&table, no_secrets()).unwrap());
+        let manual = Manual::new(settings_of(&table, ManualSettings::read).unwrap());
         let outbound = parcel_of("a", &[("front", b"x")], 1);
         assert!(manual.profile().by_hand);
         assert_eq!(
@@ -120,6 +120,6 @@ mod tests {
             "provider.cannot_list"
         );
         assert_eq!(manual.accepts(&outbound.kind, &[]).unwrap().accepted, [FileType::Pdf]);
-        assert!(Settings::from_table(&"api_key_file='x'".parse().unwrap(), no_secrets()).is_err());
+        assert!(settings_of(&"api_key_file='x'".parse().unwrap(), ManualSettings::read).is_err());
     }
 }

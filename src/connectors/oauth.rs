@@ -14,10 +14,11 @@ use time::Duration;
 
 use super::Failure;
 use super::client::{Answer, Call, Client, join};
+use super::endpoint::Endpoint;
 use super::guard::checked_url;
-use super::settings::{Endpoint, Reader, Secret};
 use super::shape::form;
 use crate::domain::delivery::Problem;
+use crate::settings::{Reader, Secret};
 
 /// Holders whose tokens are kept at once; beyond that all are fetched afresh.
 const HOLDERS: usize = 1_024;
@@ -122,15 +123,15 @@ impl ClientCredentials {
         const URL: &str = "the address that gives access tokens";
         let id = reader.required("client_id", "the client's id");
         if !id.bytes().all(|b| (b'!'..=b'~').contains(&b)) {
-            reader.fault("client_id", "printable ASCII without spaces");
+            reader.must_be("client_id", "printable ASCII without spaces");
         }
-        let secret = reader.required_secret("client_secret_file");
+        let secret = reader.required_secret("client_secret_file", "the client's secret");
         let nowhere = || Url::parse("https://token.invalid").expect("the constant is an address");
         let url = if reader.has("token_url") || defaults.path.is_empty() {
             let text = reader.required("token_url", URL);
-            checked_url(endpoint, "token_url", &text).unwrap_or_else(|fault| {
+            checked_url(endpoint, &text).unwrap_or_else(|takes| {
                 if !text.is_empty() {
-                    reader.fault("token_url", fault.accepted);
+                    reader.must_be("token_url", takes);
                 }
                 nowhere()
             })
@@ -142,8 +143,13 @@ impl ClientCredentials {
             url,
             id,
             secret,
-            place: reader.choice("token_auth", &[("basic", Place::Basic), ("form", Place::Form)], defaults.place),
-            grant_type: reader.flag("token_grant_type", defaults.grant_type),
+            place: reader.choice(
+                "token_auth",
+                &[("basic", Place::Basic), ("form", Place::Form)],
+                if defaults.place == Place::Basic { "basic" } else { "form" },
+                "where the client's credentials stand",
+            ),
+            grant_type: reader.flag("token_grant_type", defaults.grant_type, "sends grant_type=client_credentials"),
             scope: reader.text("scope", "the scopes, separated by spaces"),
             tokens: Tokens::default(),
         }

@@ -17,7 +17,7 @@ use super::body::Body;
 use super::client::{Answer, Call, Client};
 use super::kinds::{Countries, Kinds, is_word, part_names, plain_id, sides};
 use super::oauth::{ClientCredentials, Place, TokenDefaults};
-use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::settings::{Common, Defaults};
 use super::shape::{Multipart, percent};
 use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
@@ -27,6 +27,7 @@ use super::{
 };
 use crate::domain::delivery::{ConfirmAt, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::settings::{ConfigError, Reader, Secret};
 
 const EU: &str = "https://api.eu.onfido.com/v3.6";
 const US: &str = "https://api.us.onfido.com/v3.6";
@@ -46,7 +47,7 @@ pub enum Auth {
 }
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct OnfidoSettings {
     pub common: Common,
     pub auth: Auth,
     pub countries: Countries,
@@ -56,12 +57,11 @@ pub struct Settings {
     pub validate_image_quality: bool,
 }
 
-impl Settings {
+impl OnfidoSettings {
     /// Keys: the common ones, `region` (`eu`, `us`, `ca`), `api_token_file` or `client_id` with `client_secret_file`, `country`, `countries`, `types`,
     /// `reports` (such as `["document"]`), `validate_image_quality`.
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(table, read_secret);
-        let base_url = reader.choice("region", &[("eu", EU), ("us", US), ("ca", CA)], EU);
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let base_url = reader.choice("region", &[("eu", EU), ("us", US), ("ca", CA)], "eu", "where the account is");
         let defaults = Defaults {
             base_url,
             allow_loopback: false,
@@ -73,45 +73,48 @@ impl Settings {
             poll_first: Duration::seconds(30),
             poll_longest: Duration::minutes(30),
         };
-        let common = Common::read(&mut reader, &defaults);
+        let common = Common::read(reader, &defaults);
         let auth = if reader.has("client_id") {
             let token = TokenDefaults {
                 path: "/oauth/token",
                 place: Place::Form,
                 grant_type: false,
             };
-            Auth::OAuth(ClientCredentials::read(&mut reader, &common.endpoint, &token))
+            Auth::OAuth(ClientCredentials::read(reader, &common.endpoint, &token))
         } else {
-            Auth::Token(reader.required_secret("api_token_file"))
+            Auth::Token(reader.required_secret("api_token_file", "the API token"))
         };
-        let countries = Countries::read(&mut reader, false);
-        let types = Kinds::read(&mut reader, "types", &TYPES);
+        let countries = Countries::read(reader, false);
+        let types = Kinds::read(reader, "types", &TYPES);
         let reports = reader.texts("reports", "a list of report names").unwrap_or_default();
         if !reports.iter().all(|report| is_word(report)) {
-            reader.fault("reports", "a list of report names such as \"document\"");
+            reader.must_be("reports", "a list of report names such as \"document\"");
         }
         if common.confirm == ConfirmAt::Verdict && reports.is_empty() {
-            reader.fault("reports", "needed with confirm = \"verdict\": without a check there is no verdict");
+            reader.error(
+                "reports",
+                "is needed with confirm = \"verdict\": without a check there is no verdict",
+            );
         }
-        let validate_image_quality = reader.flag("validate_image_quality", false);
-        reader.finish(Self {
+        let validate_image_quality = reader.flag("validate_image_quality", false, "refuses blurred pictures at once");
+        Self {
             common,
             auth,
             countries,
             types,
             reports,
             validate_image_quality,
-        })
+        }
     }
 }
 
 pub struct Onfido {
-    settings: Settings,
+    settings: OnfidoSettings,
     client: Client,
 }
 
 impl Onfido {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: OnfidoSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

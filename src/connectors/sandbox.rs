@@ -14,7 +14,7 @@ use serde_json::Value;
 use time::Duration;
 
 use super::client::{Answer, Call, Client};
-use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::settings::{Common, Defaults};
 use super::shape::{Multipart, percent};
 use super::words::Reason;
 use super::{
@@ -23,16 +23,16 @@ use super::{
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::settings::{ConfigError, Reader, Secret};
 
-pub struct Settings {
+pub struct SandboxConnectorSettings {
     pub common: Common,
     pub api_key: Secret,
 }
 
-impl Settings {
+impl SandboxConnectorSettings {
     /// Keys: the common ones and `api_key_file`. `base_url` may be `http://` on this machine.
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(table, read_secret);
+    pub fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: "",
             allow_loopback: true,
@@ -43,23 +43,23 @@ impl Settings {
             poll_first: Duration::seconds(1),
             poll_longest: Duration::seconds(30),
         };
-        let common = Common::read(&mut reader, &defaults);
+        let common = Common::read(reader, &defaults);
         if common.webhook_secrets.iter().any(|s| sign::standard_key(s.expose()).is_none()) {
-            reader.fault("webhook_secret_file", "a file with whsec_ and base64");
+            reader.must_be("webhook_secret_file", "a file with whsec_ and base64");
         }
-        let api_key = reader.required_secret("api_key_file");
-        reader.finish(Self { common, api_key })
+        let api_key = reader.required_secret("api_key_file", "the API key");
+        Self { common, api_key }
     }
 }
 
 pub struct Sandbox {
-    settings: Settings,
+    settings: SandboxConnectorSettings,
     client: Client,
     webhook_keys: Vec<Vec<u8>>,
 }
 
 impl Sandbox {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: SandboxConnectorSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         let webhook_keys = settings
             .common

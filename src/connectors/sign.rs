@@ -7,8 +7,8 @@ use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
-use super::settings::Secret;
 use super::{Callback, CallbackRefused};
+use crate::settings::Secret;
 
 /// Seconds by which a signed callback's time may differ from ours. From the Standard Webhooks specification and Stripe's documentation.
 pub const TOLERANCE: i64 = 300;

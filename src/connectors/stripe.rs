@@ -25,7 +25,7 @@ use time::Duration;
 
 use super::client::{Answer, Call, Client, join};
 use super::guard::checked_url;
-use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::settings::{Common, Defaults};
 use super::shape::{Multipart, form};
 use super::sign;
 use super::{
@@ -34,6 +34,7 @@ use super::{
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::settings::{ConfigError, Reader, Secret};
 use target::{Holder, Slot, Slots, Target};
 
 const API: &str = "https://api.stripe.com";
@@ -42,7 +43,7 @@ const FILES: &str = "https://files.stripe.com";
 const VERSION: &str = "2026-10-28.endive";
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct StripeSettings {
     pub common: Common,
     pub files_url: Url,
     pub api_key: Secret,
@@ -54,10 +55,9 @@ pub struct Settings {
     pub eventually: bool,
 }
 
-impl Settings {
+impl StripeSettings {
     /// Keys: the common ones, `api_key_file`, `api_version`, `files_url`, `slots`, `upload_as` (`account` or `platform`), `missing` (`due` or `eventually`).
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(table, read_secret);
+    pub fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: API,
             allow_loopback: false,
@@ -72,7 +72,7 @@ impl Settings {
             poll_first: Duration::seconds(10),
             poll_longest: Duration::minutes(15),
         };
-        let common = Common::read(&mut reader, &defaults);
+        let common = Common::read(reader, &defaults);
         // Whoever points the API elsewhere surely means the files too.
         let beside = if common.endpoint.base_url.trim_end_matches('/') == API {
             FILES
@@ -82,21 +82,29 @@ impl Settings {
         let files = reader
             .text("files_url", "the address for files, such as \"https://files.stripe.com\"")
             .unwrap_or_else(|| beside.to_owned());
-        let files_url = checked_url(&common.endpoint, "files_url", &files);
-        let files_url = files_url.unwrap_or_else(|fault| {
+        let files_url = checked_url(&common.endpoint, &files);
+        let files_url = files_url.unwrap_or_else(|takes| {
             if files != common.endpoint.base_url {
-                reader.fault("files_url", fault.accepted);
+                reader.must_be("files_url", takes);
             }
             Url::parse(FILES).expect("the constant is an address")
         });
-        let api_key = reader.required_secret("api_key_file");
-        let version = reader
-            .text("api_version", "a version such as \"2026-10-28.endive\"")
-            .unwrap_or_else(|| VERSION.to_owned());
-        let slots = Slots::read(&mut reader);
-        let upload_as_account = reader.choice("upload_as", &[("account", true), ("platform", false)], true);
-        let eventually = reader.choice("missing", &[("due", false), ("eventually", true)], false);
-        reader.finish(Self {
+        let api_key = reader.required_secret("api_key_file", "the API key");
+        let version = reader.text_with("api_version", VERSION, "a version such as \"2026-10-28.endive\"");
+        let slots = Slots::read(reader);
+        let upload_as_account = reader.choice(
+            "upload_as",
+            &[("account", true), ("platform", false)],
+            "account",
+            "in whose name files are uploaded",
+        );
+        let eventually = reader.choice(
+            "missing",
+            &[("due", false), ("eventually", true)],
+            "due",
+            "whether what will be due some day counts as missing",
+        );
+        Self {
             common,
             files_url,
             api_key,
@@ -104,17 +112,17 @@ impl Settings {
             slots,
             upload_as_account,
             eventually,
-        })
+        }
     }
 }
 
 pub struct Stripe {
-    settings: Settings,
+    settings: StripeSettings,
     client: Client,
 }
 
 impl Stripe {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: StripeSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

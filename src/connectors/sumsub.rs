@@ -20,7 +20,7 @@ use super::body::Body;
 use super::client::{Answer, Call, Client};
 use super::http::signing_time;
 use super::kinds::{Countries, Kinds, part_names, plain_id, sides};
-use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::settings::{Common, Defaults};
 use super::shape::{Multipart, percent};
 use super::sign::{self, Algorithm, Encoding, Signer};
 use super::words::Reason;
@@ -30,6 +30,7 @@ use super::{
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::settings::{ConfigError, Reader, Secret};
 use status::Steps;
 
 const TYPES: [(&str, &str); 7] = [
@@ -52,7 +53,7 @@ pub enum Submit {
 }
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct SumsubSettings {
     pub common: Common,
     pub app_token: Secret,
     pub secret_key: Secret,
@@ -62,11 +63,10 @@ pub struct Settings {
     pub callback_algorithm: Algorithm,
 }
 
-impl Settings {
+impl SumsubSettings {
     /// Keys: the common ones, `app_token_file`, `secret_key_file`, `country`, `countries`, `types`, `submit` (`complete`, `always`, `never`),
     /// `callback_algorithm` (`sha256`, `sha512` or the legacy `sha1`).
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(table, read_secret);
+    pub fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: "https://api.sumsub.com",
             allow_loopback: false,
@@ -77,20 +77,20 @@ impl Settings {
             poll_first: Duration::seconds(20),
             poll_longest: Duration::minutes(30),
         };
-        let common = Common::read(&mut reader, &defaults);
-        let app_token = reader.required_secret("app_token_file");
-        let secret_key = reader.required_secret("secret_key_file");
-        let countries = Countries::read(&mut reader, true);
-        let types = Kinds::read(&mut reader, "types", &TYPES);
+        let common = Common::read(reader, &defaults);
+        let app_token = reader.required_secret("app_token_file", "the app token");
+        let secret_key = reader.required_secret("secret_key_file", "the secret key");
+        let countries = Countries::read(reader, true);
+        let types = Kinds::read(reader, "types", &TYPES);
         let submits = [("complete", Submit::Complete), ("always", Submit::Always), ("never", Submit::Never)];
-        let submit = reader.choice("submit", &submits, Submit::Complete);
+        let submit = reader.choice("submit", &submits, "complete", "when the applicant is handed in for review");
         let algorithms = [
             ("sha256", Algorithm::Sha256),
             ("sha512", Algorithm::Sha512),
             ("sha1", Algorithm::Sha1),
         ];
-        let callback_algorithm = reader.choice("callback_algorithm", &algorithms, Algorithm::Sha256);
-        reader.finish(Self {
+        let callback_algorithm = reader.choice("callback_algorithm", &algorithms, "sha256", "how callbacks are signed");
+        Self {
             common,
             app_token,
             secret_key,
@@ -98,12 +98,12 @@ impl Settings {
             types,
             submit,
             callback_algorithm,
-        })
+        }
     }
 }
 
 pub struct Sumsub {
-    settings: Settings,
+    settings: SumsubSettings,
     client: Client,
 }
 
@@ -124,7 +124,7 @@ pub async fn signature(secret: &Secret, time: &str, method: &Method, url: &Url, 
 }
 
 impl Sumsub {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: SumsubSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -26,7 +26,7 @@ use tokio::sync::Mutex;
 use super::body::Body;
 use super::client::{Answer, Call, Client};
 use super::oauth::{Token, Tokens, lifetime};
-use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::settings::{Common, Defaults};
 use super::shape::{Json, percent};
 use super::sign::{self, Algorithm, Encoding};
 use super::{
@@ -35,6 +35,7 @@ use super::{
 };
 use crate::domain::delivery::{Problem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::settings::{ConfigError, Reader, Secret};
 use user::{Types, User};
 
 /// The documented limit of a request's body, and room for everything in it that is no document.
@@ -43,7 +44,7 @@ const BODY_CAP: u64 = (30 << 20) - (64 << 10);
 const LANES: usize = 64;
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct SynapseSettings {
     pub common: Common,
     pub client_id: String,
     pub client_secret: Secret,
@@ -55,11 +56,10 @@ pub struct Settings {
     pub callback_algorithm: Algorithm,
 }
 
-impl Settings {
+impl SynapseSettings {
     /// Keys: the common ones, `client_id`, `client_secret_file`, `fingerprint_file`, `user_ip`, `language`, `types` (`{ "government-id/front" = "GOVT_ID" }`),
     /// `required` (document kinds that are missing as long as the provider has none), `callback_algorithm` (`sha256` or `sha1`). Callbacks are signed with the client secret.
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(table, read_secret);
+    pub fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: "",
             allow_loopback: false,
@@ -70,35 +70,32 @@ impl Settings {
             poll_first: Duration::seconds(15),
             poll_longest: Duration::minutes(30),
         };
-        let common = Common::read(&mut reader, &defaults);
+        let common = Common::read(reader, &defaults);
         let client_id = reader.required("client_id", "the client's id");
-        let client_secret = reader.required_secret("client_secret_file");
-        let fingerprint = reader.required_secret("fingerprint_file");
+        let client_secret = reader.required_secret("client_secret_file", "the client's secret");
+        let fingerprint = reader.required_secret("fingerprint_file", "the registered device's fingerprint");
         let user_ip = reader.required("user_ip", "an IP address, as X-SP-USER-IP");
         if !user_ip.is_empty() && user_ip.parse::<std::net::IpAddr>().is_err() {
-            reader.fault("user_ip", "an IP address, as X-SP-USER-IP");
+            reader.must_be("user_ip", "an IP address, as X-SP-USER-IP");
         }
-        let language = reader
-            .text("language", "a language code such as \"en\"")
-            .unwrap_or_else(|| "en".to_owned());
-        let types = Types::read(&mut reader);
-        let required = reader
-            .texts("required", "a list of document kinds")
-            .unwrap_or_else(|| vec!["government-id".to_owned()]);
+        let language = reader.text_with("language", "en", "a language code such as \"en\"");
+        let types = Types::read(reader);
+        let required = reader.texts_with("required", &["government-id"], "a list of document kinds");
         let known: Option<Vec<_>> = required
             .iter()
             .map(|kind| DocumentKind::parse(kind).filter(|k| types.takes(k)))
             .collect();
         if known.is_none() {
-            reader.fault("required", "document kinds that `types` knows");
+            reader.must_be("required", "document kinds that `types` knows");
         }
         let callback_algorithm = reader.choice(
             "callback_algorithm",
             &[("sha256", Algorithm::Sha256), ("sha1", Algorithm::Sha1)],
-            Algorithm::Sha256,
+            "sha256",
+            "how callbacks are signed",
         );
         let required = known.unwrap_or_default();
-        reader.finish(Self {
+        Self {
             common,
             client_id,
             client_secret,
@@ -108,12 +105,12 @@ impl Settings {
             types,
             required,
             callback_algorithm,
-        })
+        }
     }
 }
 
 pub struct Synapse {
-    settings: Settings,
+    settings: SynapseSettings,
     client: Client,
     lanes: Vec<Mutex<()>>,
     /// OAuth keys by user, for as long as the provider says.
@@ -127,7 +124,7 @@ enum Step {
 }
 
 impl Synapse {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: SynapseSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self {
             settings,

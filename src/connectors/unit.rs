@@ -18,7 +18,7 @@ use time::Duration;
 use super::body::{Body, Segment};
 use super::client::{Answer, Call, Client};
 use super::kinds::{Kinds, missing, part_names, plain_id, sides, unsupported, wrong_reference};
-use super::settings::{Common, Defaults, Fault, ReadSecret, Reader, Secret};
+use super::settings::{Common, Defaults};
 use super::shape::percent;
 use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
@@ -28,6 +28,7 @@ use super::{
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::settings::{ConfigError, Reader, Secret};
 
 /// From the SDK's list of document types.
 const TYPES: [(&str, &str); 7] = [
@@ -43,16 +44,15 @@ const TYPES: [(&str, &str); 7] = [
 const TWO_SIDED: [&str; 2] = ["IdDocument", "Passport"];
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct UnitSettings {
     pub common: Common,
     pub api_key: Secret,
     pub types: Kinds,
 }
 
-impl Settings {
+impl UnitSettings {
     /// Keys: the common ones, `api_key_file`, `types` (`{ licence = "ClientRequested" }`).
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(table, read_secret);
+    pub fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: "https://api.s.unit.sh",
             allow_loopback: false,
@@ -63,15 +63,15 @@ impl Settings {
             poll_first: Duration::seconds(30),
             poll_longest: Duration::minutes(30),
         };
-        let common = Common::read(&mut reader, &defaults);
-        let api_key = reader.required_secret("api_key_file");
-        let types = Kinds::read(&mut reader, "types", &TYPES);
-        reader.finish(Self { common, api_key, types })
+        let common = Common::read(reader, &defaults);
+        let api_key = reader.required_secret("api_key_file", "the API key");
+        let types = Kinds::read(reader, "types", &TYPES);
+        Self { common, api_key, types }
     }
 }
 
 pub struct Unit {
-    settings: Settings,
+    settings: UnitSettings,
     client: Client,
 }
 
@@ -132,7 +132,7 @@ fn reason(code: &str) -> Reason {
 }
 
 impl Unit {
-    pub fn new(settings: Settings) -> Result<Self, Vec<Fault>> {
+    pub fn new(settings: UnitSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -15,7 +15,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError, web};
 
 use super::error::Problem;
-use super::{AppState, Settings};
+use super::{AppState, ServerSettings};
 
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
@@ -26,7 +26,7 @@ pub struct Known {
 }
 
 impl Known {
-    pub fn of(settings: &Settings) -> Self {
+    pub fn of(settings: &ServerSettings) -> Self {
         let configured = settings.staff_hosts.iter().map(String::as_str);
         let console = settings
             .staff_url
@@ -104,10 +104,10 @@ mod tests {
     use super::*;
 
     fn known(listen: &str, staff_url: Option<&str>, hosts: &[&str]) -> Known {
-        Known::of(&Settings {
+        Known::of(&ServerSettings {
             staff_url: staff_url.map(str::to_owned),
             staff_hosts: hosts.iter().map(|h| (*h).to_owned()).collect(),
-            ..Settings::of("https://drop.example.com", listen.parse().expect("an address"))
+            ..ServerSettings::of("https://drop.example.com", listen.parse().expect("an address"))
         })
     }
 

@@ -9,6 +9,8 @@
 //! clamd needs `StreamMaxLength`, `MaxFileSize` and `MaxScanSize` above the largest file, `AlertExceedsMax yes`, `AlertEncrypted yes` and
 //! `TemporaryDirectory` on a tmpfs. The protocol is described in clamd(8).
 
+pub mod settings;
+
 use super::crc::Crc32;
 use std::path::PathBuf;
 use std::time::Duration;

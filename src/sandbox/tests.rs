@@ -22,7 +22,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let settings = Settings {
+        let settings = SandboxSettings {
             api_key: Secret::new("key"),
             webhook_secret: Secret::new(WEBHOOK),
             callback_url: None,

@@ -1,5 +1,7 @@
 //! The document catalogue: which kinds can be asked for, their parts, labels and accepted types. Sensible ones are built in; the configuration adds and changes.
 
+mod settings;
+
 use std::collections::BTreeMap;
 
 use crate::domain::document::{DocumentKind, FileType, PartName};

@@ -7,9 +7,11 @@ pub mod announce;
 pub mod checkpoint;
 pub mod dispatcher;
 pub mod mail;
+pub mod settings;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use time::{Duration, Time};
 use tokio::sync::Notify;
@@ -20,8 +22,8 @@ use crate::connectors::mail::Mailer;
 
 /// Whom the portal tells, and how; put together at start.
 pub struct Outgoing {
-    pub hooks: BTreeMap<String, Hook>,
-    pub mailer: Option<Mailer>,
+    pub hooks: BTreeMap<String, Arc<Hook>>,
+    pub mailer: Option<Arc<Mailer>>,
     /// The company's name, in mails to agents.
     pub company: String,
     /// Where agents open the console, for links in what they are told.

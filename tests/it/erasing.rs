@@ -330,9 +330,9 @@ struct Site {
 impl Site {
     async fn new(folder: &Path, data: &Path) -> Self {
         nightdrop::connectors::client::install_tls();
-        let settings = nightdrop::sandbox::Settings {
-            api_key: nightdrop::connectors::settings::Secret::new("sandbox-key"),
-            webhook_secret: nightdrop::connectors::settings::Secret::new("whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0"),
+        let settings = nightdrop::sandbox::SandboxSettings {
+            api_key: nightdrop::settings::Secret::new("sandbox-key"),
+            webhook_secret: nightdrop::settings::Secret::new("whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0"),
             callback_url: None,
         };
         let sandbox = Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), settings).await.unwrap();

@@ -9,24 +9,42 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Points that a test can end the process at: nothing in a release, and nobody's layer.
     (FAILPOINT, &[]),
     ("domain", &[]),
+    // The reader of settings is as low as the domain and blind to it: connectors read their tables with it, and so does everything above them.
+    ("settings", &[]),
     ("crypto", &["domain"]),
     ("storage", &["domain"]),
-    ("connectors", &["domain"]),
-    ("inspect", &["domain"]),
+    ("connectors", &["domain", "settings"]),
+    ("inspect", &["domain", "settings"]),
     ("words", &[]),
-    ("workflow", &["domain", "crypto", "storage", "connectors", "inspect", "words"]),
+    (
+        "workflow",
+        &["domain", "settings", "crypto", "storage", "connectors", "inspect", "words"],
+    ),
     (
         "http",
-        &["domain", "crypto", "storage", "connectors", "inspect", "words", "workflow"],
+        &[
+            "domain",
+            "settings",
+            "crypto",
+            "storage",
+            "connectors",
+            "inspect",
+            "words",
+            "workflow",
+        ],
     ),
     ("worker", &["domain", "storage", "workflow"]),
-    ("sandbox", &["domain", "connectors"]),
-    // The catalogue's type is the workflow's; the configuration fills it.
-    ("config", &["domain", "words", "workflow", "connectors", "inspect"]),
+    ("sandbox", &["domain", "settings", "connectors"]),
+    // Each module reads its own section; the configuration composes them.
+    (
+        "config",
+        &["domain", "settings", "words", "crypto", "workflow", "connectors", "inspect", "http"],
+    ),
     (
         "app",
         &[
             "domain",
+            "settings",
             "crypto",
             "storage",
             "connectors",
@@ -42,6 +60,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "cli",
         &[
             "domain",
+            "settings",
             "crypto",
             "storage",
             "connectors",

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 
 use nightdrop::app::{self, App, KeyProtection};
 use nightdrop::config::Config;
-use nightdrop::connectors::settings::Secret;
 use nightdrop::crypto::envelope::Suite;
 use nightdrop::domain::agent::Actor;
 use nightdrop::sandbox::{self, Sandbox};
+use nightdrop::settings::Secret;
 use nightdrop::storage::clock::Source;
 use nightdrop::workflow::issue;
 use serde_json::Value;
@@ -120,7 +120,7 @@ fn config(folder: &Folder, sandbox: &Sandbox) -> (PathBuf, Config) {
 #[ignore = "needs root: reads the memory of a process that lets nobody else look"]
 async fn nothing_of_a_purged_document_stands_in_memory() {
     nightdrop::connectors::client::install_tls();
-    let settings = sandbox::Settings {
+    let settings = sandbox::SandboxSettings {
         api_key: Secret::new("sandbox-key"),
         webhook_secret: Secret::new("whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0"),
         callback_url: None,

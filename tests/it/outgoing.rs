@@ -350,7 +350,11 @@ async fn a_chat_gets_sentences_and_only_what_happens_from_now_on() {
         std::iter::empty(),
     )
     .unwrap();
-    app.restart_as(|config| config.outgoing = parsed.outgoing.clone()).await;
+    app.restart_as(|config| {
+        config.outgoing = parsed.outgoing.clone();
+        config.staff_url = parsed.staff_url.clone();
+    })
+    .await;
     tell(&app).await;
     assert_eq!(receiver.calls().len(), 0, "what happened before anybody listened is not told");
     let link = passport(&app).await;

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nightdrop::app::{self, App, KeyProtection, Running};
 use nightdrop::config::Config;
-use nightdrop::connectors::settings::Secret;
 use nightdrop::crypto::envelope::Suite;
 use nightdrop::domain::agent::{Actor, Scope};
 use nightdrop::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName};
 use nightdrop::domain::request::{DocumentRequest, RequestState};
 use nightdrop::http::body::BodyPace;
 use nightdrop::sandbox::{self, Sandbox};
+use nightdrop::settings::Secret;
 use nightdrop::storage::clock::{Manual, Source};
 use nightdrop::worker::{self, Step};
 use nightdrop::workflow::issue::{self, Ask, Expiry, Issued};
@@ -142,7 +142,7 @@ impl TestApp {
     pub async fn with_options(options: TestOptions) -> Self {
         nightdrop::connectors::client::install_tls();
         let folder = Folder::new();
-        let settings = sandbox::Settings {
+        let settings = sandbox::SandboxSettings {
             api_key: Secret::new("sandbox-key"),
             webhook_secret: Secret::new(WEBHOOK_SECRET),
             callback_url: None,
@@ -258,7 +258,7 @@ impl TestApp {
         let (cert_file, key_file) = (self.folder.path().join("cert.pem"), self.folder.path().join("key.pem"));
         private(&cert_file, cert);
         private(&key_file, key);
-        self.config.public.tls = Some(nightdrop::config::Tls {
+        self.config.public.tls = Some(nightdrop::http::settings::TlsFiles {
             cert: cert_file,
             key: key_file,
         });

@@ -7,8 +7,9 @@ use time::OffsetDateTime;
 
 use super::Findings;
 use crate::app::identity::Survey;
-use crate::app::{Layout, data_folder, privacy_of};
+use crate::app::{Layout, data_folder};
 use crate::config::Config;
+use crate::config::privacy_of;
 use crate::crypto::assurance::{self, Assurance, AssuranceClass, Watch};
 use crate::crypto::erase::ErasureStore;
 use crate::crypto::keyfile::Protection;

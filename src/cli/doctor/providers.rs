@@ -3,103 +3,71 @@
 use std::time::Duration;
 
 use super::Findings;
-use crate::app::{self, StartError};
 use crate::cli::output::{Failure, Outcome};
 use crate::config::Config;
 
 /// A provider that needs longer for a harmless question has a fault worth telling.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Whom the portal tells: the tables, and whether the mail server answers.
+/// Whom the portal tells: whether the mail server answers, and which webhooks there are.
 pub async fn outgoing(config: &Config, findings: &mut Findings) {
     const AREA: &str = "outgoing";
-    let out = match app::outgoing(config) {
-        Ok(out) => out,
-        Err(StartError::Configuration(faults)) => {
-            for fault in faults {
-                findings.wrong(AREA, fault.key, fault.mend);
-            }
-            return;
-        }
-        Err(StartError::Refused(why) | StartError::Unavailable(why)) => return findings.wrong(AREA, why, "mend the table"),
-    };
-    if let Some(mailer) = &out.mailer {
+    if let Some(mailer) = &config.outgoing.mailer {
         match tokio::time::timeout(PATIENCE, mailer.check()).await {
             Ok(Ok(())) => findings.good(AREA, "the mail server answers and lets the portal in"),
             Ok(Err(why)) => findings.wrong(AREA, why, "look at [mail]"),
             Err(_) => findings.wrong(AREA, "the mail server does not answer", "look at [mail]"),
         }
     }
-    for name in out.hooks.keys() {
+    for name in config.outgoing.hooks.keys() {
         findings.good(
             AREA,
-            format!("the webhook {name} is complete; the log of what it was told is in the console, under Admin"),
+            format!("the webhook {name} is set up; the log of what it was told is in the console, under Admin"),
         );
     }
 }
 
-pub async fn look(config: &Config, only: Option<&str>, findings: &mut Findings) -> Outcome {
+/// Asks the providers, or `only` the one. `refused`: names of tables that have errors, which stand among the findings already.
+pub async fn look(config: &Config, refused: &[String], only: Option<&str>, findings: &mut Findings) -> Outcome {
     const AREA: &str = "providers";
-    let wanted: Vec<_> = config
-        .providers
-        .iter()
-        .filter(|p| only.is_none_or(|name| p.name.as_str() == name))
-        .cloned()
-        .collect();
-    if let (Some(name), true) = (only, wanted.is_empty()) {
-        let known: Vec<&str> = config.providers.iter().map(|p| p.name.as_str()).collect();
+    let known: Vec<&str> = config.providers.iter().map(|p| p.name.as_str()).collect();
+    let known: Vec<&str> = known.into_iter().chain(refused.iter().map(String::as_str)).collect();
+    if let Some(name) = only.filter(|name| !known.contains(name)) {
         return Err(Failure::new(format!(
             "there is no provider {name:?} in the configuration; there is: {}",
             if known.is_empty() { "none".to_owned() } else { known.join(", ") }
         )));
     }
-    if wanted.is_empty() {
+    if known.is_empty() {
         findings.note(
             AREA,
             "none is configured: no document can be asked for",
             "add a [providers.NAME] table",
         );
     }
-    let connected = match app::connect(&wanted) {
-        Ok(connected) => connected,
-        Err(StartError::Configuration(faults)) => {
-            for fault in faults {
-                findings.wrong(AREA, fault.key, fault.mend);
-            }
-            return Ok(());
-        }
-        Err(StartError::Refused(why) | StartError::Unavailable(why)) => {
-            findings.wrong(AREA, why, "mend the provider's table");
-            return Ok(());
-        }
-    };
-    for (name, connector) in connected {
-        match tokio::time::timeout(PATIENCE, connector.check()).await {
+    for provider in config.providers.iter().filter(|p| only.is_none_or(|name| p.name.as_str() == name)) {
+        let name = &provider.name;
+        match tokio::time::timeout(PATIENCE, provider.connector.check()).await {
             Ok(Ok(text)) => findings.good(AREA, format!("{name}: {text}")),
             Ok(Err(failure)) => {
                 let problem = failure.problem();
-                let table = config.providers.iter().find(|p| p.name == name).map(|p| &p.table);
-                let mend = mend(name.as_str(), table, &problem.code);
+                let mend = mend(name.as_str(), &provider.keys, &problem.code);
                 findings.wrong(AREA, format!("{name}: {} ({})", problem.text, problem.code), mend);
             }
             Err(_) => findings.wrong(
                 AREA,
                 format!("{name}: no answer within {} s", PATIENCE.as_secs()),
-                mend(
-                    name.as_str(),
-                    config.providers.iter().find(|p| p.name == name).map(|p| &p.table),
-                    "provider.timeout",
-                ),
+                mend(name.as_str(), &provider.keys, "provider.timeout"),
             ),
         }
     }
     Ok(())
 }
 
-/// Which settings to look at after an answer with this code, by the keys that the table has.
-fn mend(name: &str, table: Option<&toml::Table>, code: &str) -> String {
+/// Which settings to look at after an answer with this code, by the keys that are set.
+fn mend(name: &str, keys: &[String], code: &str) -> String {
     const ADDRESS: [&str; 4] = ["base_url", "environment", "region", "token_url"];
-    let keys: Vec<&str> = table.into_iter().flat_map(toml::Table::keys).map(String::as_str).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let is_credential = |key: &&str| {
         let other = key.starts_with("webhook") || *key == "ca_file";
         (key.ends_with("_file") && !other) || ["client_id", "user", "auth", "user_ip"].contains(key)

@@ -74,16 +74,18 @@ use time::Duration;
 
 use super::ALGORITHMS;
 use super::template::{Hole, Template};
+use crate::connectors::endpoint::Endpoint;
 use crate::connectors::guard;
 use crate::connectors::oauth::{ClientCredentials, Place, TokenDefaults};
-use crate::connectors::settings::{Common, Defaults, Endpoint, Fault, ReadSecret, Reader, Secret};
+use crate::connectors::settings::{Common, Defaults};
 use crate::connectors::sign::{self, Algorithm, Encoding};
 use crate::connectors::words::Reason;
 use crate::domain::delivery::ConfirmAt;
 use crate::domain::document::{DocumentKind, FileType, PartName, PictureLimits};
+use crate::settings::{Reader, Secret};
 
 #[derive(Debug)]
-pub struct Settings {
+pub struct HttpSettings {
     pub common: Common,
     pub auth: Auth,
     pub headers: Vec<(String, String)>,
@@ -214,9 +216,8 @@ const PATH: &str = "a path that begins with /";
 const POINTER: &str = "a JSON pointer such as \"/data/id\"";
 const ENCODINGS: [(&str, Encoding); 2] = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
 
-impl Settings {
-    pub fn from_table(table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Self, Vec<Fault>> {
-        let mut reader = Reader::new(table, read_secret);
+impl HttpSettings {
+    pub fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: "",
             allow_loopback: false,
@@ -227,38 +228,38 @@ impl Settings {
             poll_first: Duration::seconds(10),
             poll_longest: Duration::minutes(15),
         };
-        let common = Common::read(&mut reader, &defaults);
-        let auth = read_auth(&mut reader, &common.endpoint);
-        let headers = read_headers(&mut reader);
-        let idempotency_header = header_name(&mut reader, "idempotency_header");
-        let key_window = reader.span("key_window", Duration::hours(24));
+        let common = Common::read(reader, &defaults);
+        let auth = read_auth(reader, &common.endpoint);
+        let headers = read_headers(reader);
+        let idempotency_header = header_name(reader, "idempotency_header");
+        let key_window = reader.span("key_window", Duration::hours(24), "how long the provider knows a repeated key");
         let kinds = reader.pairs("kinds", "a table from document kinds to the provider's words");
         if kinds.iter().any(|(kind, _)| DocumentKind::parse(kind).is_none()) {
-            reader.fault("kinds", "document kinds of a-z, 0-9 and -");
+            reader.must_be("kinds", "a table with document kinds of a-z, 0-9 and -");
         }
         let part_names = reader.pairs("part_names", "a table from part names to the provider's words");
         if part_names.iter().any(|(part, _)| PartName::parse(part).is_none()) {
-            reader.fault("part_names", "part names of a-z, 0-9 and -");
+            reader.must_be("part_names", "a table with part names of a-z, 0-9 and -");
         }
-        let reasons = read_reasons(&mut reader);
+        let reasons = read_reasons(reader);
         let check_path = reader.text("check_path", PATH);
         if check_path.as_ref().is_some_and(|path| !path.starts_with('/')) {
-            reader.fault("check_path", PATH);
+            reader.must_be("check_path", PATH);
         }
         if !reader.has("upload") {
-            reader.fault("upload", "a table with path, shape and reference");
+            reader.is_needed("upload", "a table with path, shape and reference");
         }
-        let upload = reader.inside("upload", read_upload).unwrap_or_else(empty_upload);
-        let list = reader.inside("list", |r| ListRules {
+        let upload = reader.optional_section("upload", read_upload).unwrap_or_else(empty_upload);
+        let list = reader.optional_section("list", |r| ListRules {
             path: path(r, "path", &[Hole::Applicant, Hole::Document, Hole::Kind]),
             items: pointer(r, "items").unwrap_or_default(),
             file_name: required_pointer(r, "file_name"),
             reference: pointer(r, "reference"),
         });
-        let verdict = reader.inside("verdict", |r| read_verdict(r, &reasons));
-        let missing = reader.inside("missing", read_missing);
-        let signing = reader.inside("signing", read_signing);
-        let callback = reader.inside("callback", read_callback);
+        let verdict = reader.optional_section("verdict", |r| read_verdict(r, &reasons));
+        let missing = reader.optional_section("missing", read_missing);
+        let signing = reader.optional_section("signing", read_signing);
+        let callback = reader.optional_section("callback", read_callback);
         let settings = Self {
             common,
             auth,
@@ -276,16 +277,16 @@ impl Settings {
             signing,
             callback,
         };
-        settings.agree(&mut reader);
-        reader.finish(settings)
+        settings.agree(reader);
+        settings
     }
 
     /// What single keys cannot show.
     fn agree(&self, reader: &mut Reader<'_>) {
         if self.callback.is_some() && self.common.webhook_secrets.is_empty() && !reader.has("webhook_secret_file") {
-            reader.fault(
+            reader.error(
                 "webhook_secret_file",
-                "needed with [callback]: an unsigned callback is never believed",
+                "is needed with [callback]: an unsigned callback is never believed",
             );
         }
         let standard = matches!(
@@ -296,10 +297,13 @@ impl Settings {
             })
         );
         if standard && self.common.webhook_secrets.iter().any(|s| sign::standard_key(s.expose()).is_none()) {
-            reader.fault("webhook_secret_file", "with scheme = \"standard\": a file with whsec_ and base64");
+            reader.must_be(
+                "webhook_secret_file",
+                "a file with whsec_ and base64, because of scheme = \"standard\"",
+            );
         }
         if self.common.confirm == ConfirmAt::Verdict && self.verdict.is_none() {
-            reader.fault("verdict", "needed with confirm = \"verdict\"");
+            reader.error("verdict", "is needed with confirm = \"verdict\"");
         }
         let by_reference = self
             .verdict
@@ -307,15 +311,15 @@ impl Settings {
             .and_then(|v| v.path.as_ref())
             .is_some_and(|p| p.has(Hole::Reference));
         if by_reference && self.upload.reference.is_none() {
-            reader.fault("upload.reference", "needed, because verdict.path asks by {reference}");
+            reader.error("upload.reference", "is needed, because verdict.path asks by {reference}");
         }
         if self.upload.fixed_id && self.upload.method != Method::PUT {
-            reader.fault("upload.fixed_id", "true only with method = \"PUT\"");
+            reader.must_be("upload.fixed_id", "true only with method = \"PUT\"");
         }
         if self.common.confirm == ConfirmAt::Verdict && self.upload.per_part && self.verdict.as_ref().is_some_and(|v| v.path.is_none()) {
-            reader.fault(
+            reader.error(
                 "verdict.path",
-                "needed with one request per part: a continued upload must be able to ask",
+                "is needed with one request per part: a continued upload must be able to ask",
             );
         }
     }
@@ -335,21 +339,22 @@ fn read_auth(reader: &mut Reader<'_>, endpoint: &Endpoint) -> Auth {
         "auth",
         &["bearer", "basic", "header", "oauth", "none"].map(|word| (word, word)),
         default,
+        "how the portal signs in there",
     );
     match word {
-        "bearer" => Auth::Bearer(reader.required_secret("api_key_file")),
+        "bearer" => Auth::Bearer(reader.required_secret("api_key_file", "the API key or password")),
         "basic" => Auth::Basic {
             user: reader.required("user", "the user name"),
-            secret: reader.required_secret("api_key_file"),
+            secret: reader.required_secret("api_key_file", "the API key or password"),
         },
         "header" => {
             let name = header_name(reader, "auth_header");
             if name.is_none() && !reader.has("auth_header") {
-                reader.fault("auth_header", "the name of the header that carries the secret");
+                reader.is_needed("auth_header", "the name of the header that carries the secret");
             }
             Auth::Header {
                 name: name.unwrap_or_default(),
-                secret: reader.required_secret("api_key_file"),
+                secret: reader.required_secret("api_key_file", "the API key or password"),
             }
         }
         "oauth" => {
@@ -367,7 +372,7 @@ fn read_auth(reader: &mut Reader<'_>, endpoint: &Endpoint) -> Auth {
 fn header_name(reader: &mut Reader<'_>, key: &str) -> Option<String> {
     let name = reader.text(key, "a header's name")?;
     if HeaderName::try_from(&name).is_err() {
-        reader.fault(key, "a header's name");
+        reader.must_be(key, "a header's name");
     }
     Some(name.to_lowercase())
 }
@@ -379,9 +384,9 @@ fn read_headers(reader: &mut Reader<'_>) -> Vec<(String, String)> {
         HeaderName::try_from(name).is_err() || HeaderValue::from_str(value).is_err() || OURS.contains(&name.to_lowercase().as_str())
     };
     if headers.iter().any(bad) {
-        reader.fault(
+        reader.must_be(
             "headers",
-            "valid header names and values, without content-length, content-type, host and transfer-encoding",
+            "a table of valid header names and values, without content-length, content-type, host and transfer-encoding",
         );
     }
     headers
@@ -395,7 +400,7 @@ fn read_reasons(reader: &mut Reader<'_>) -> Vec<(String, Reason)> {
         .map(|(theirs, ours)| Some((theirs, Reason::parse(&ours)?)))
         .collect();
     parsed.unwrap_or_else(|| {
-        reader.fault("reasons", format!("values among {}", words.join(", ")));
+        reader.must_be("reasons", format!("a table with words among {}", words.join(", ")));
         Vec::new()
     })
 }
@@ -403,14 +408,14 @@ fn read_reasons(reader: &mut Reader<'_>) -> Vec<(String, Reason)> {
 fn path(reader: &mut Reader<'_>, key: &str, holes: &[Hole]) -> Template {
     let text = reader.required(key, PATH);
     if !text.is_empty() && !text.starts_with('/') {
-        reader.fault(key, PATH);
+        reader.must_be(key, PATH);
     }
     template(reader, key, &text, holes)
 }
 
 fn template(reader: &mut Reader<'_>, key: &str, text: &str, holes: &[Hole]) -> Template {
     Template::parse(text, holes).unwrap_or_else(|accepted| {
-        reader.fault(key, accepted);
+        reader.must_be(key, accepted);
         Template::parse("", &[]).expect("an empty text has no braces")
     })
 }
@@ -418,7 +423,7 @@ fn template(reader: &mut Reader<'_>, key: &str, text: &str, holes: &[Hole]) -> T
 fn pointer(reader: &mut Reader<'_>, key: &str) -> Option<String> {
     let text = reader.text(key, POINTER)?;
     if !text.starts_with('/') {
-        reader.fault(key, POINTER);
+        reader.must_be(key, POINTER);
     }
     Some(text)
 }
@@ -455,32 +460,38 @@ fn read_upload(reader: &mut Reader<'_>) -> Upload {
         ("raw", Shape::Raw),
         ("presigned", Shape::Presigned),
     ];
-    let shape = reader.choice("shape", &shapes, Shape::Multipart);
+    let shape = reader.choice("shape", &shapes, "multipart", "how the bytes travel");
     let fields = reader.pairs("fields", "a table of field names and texts");
     let fields = fields
         .into_iter()
         .map(|(name, text)| (name, template(reader, "fields", &text, &UPLOAD_HOLES)))
         .collect();
-    let file_field = reader.text("file_field", "a field's name").unwrap_or_else(|| "{part}".to_owned());
+    let file_field = reader.text_with("file_field", "{part}", "a field's name");
     Upload {
         method: reader.choice(
             "method",
             &[("POST", Method::POST), ("PUT", Method::PUT), ("PATCH", Method::PATCH)],
-            Method::POST,
+            "POST",
+            "the request's method",
         ),
         path: path(reader, "path", &UPLOAD_HOLES),
         shape,
-        per_part: reader.flag("per_part", false) || matches!(shape, Shape::Raw | Shape::Presigned),
+        per_part: reader.flag("per_part", false, "one request for each part") || matches!(shape, Shape::Raw | Shape::Presigned),
         file_field: template(reader, "file_field", &file_field, &UPLOAD_HOLES),
         fields,
         reference: pointer(reader, "reference"),
         duplicate_statuses: reader.numbers("duplicate_statuses", &[], "a list of statuses"),
         definite_statuses: reader.numbers("definite_statuses", &[429, 503], "a list of statuses"),
-        fixed_id: reader.flag("fixed_id", false),
+        fixed_id: reader.flag("fixed_id", false, "PUT to a place of its own: repeating overwrites itself"),
         address: (shape == Shape::Presigned).then(|| Address {
             pointer: required_pointer(reader, "address"),
             hosts: guard::read_hosts(reader, "address_hosts"),
-            method: reader.choice("address_method", &[("PUT", Method::PUT), ("POST", Method::POST)], Method::PUT),
+            method: reader.choice(
+                "address_method",
+                &[("PUT", Method::PUT), ("POST", Method::POST)],
+                "PUT",
+                "how the bytes go to their address",
+            ),
         }),
     }
 }
@@ -497,7 +508,7 @@ fn read_verdict(reader: &mut Reader<'_>, reasons: &[(String, Reason)]) -> Verdic
         reasons: reasons.to_vec(),
     };
     if rules.accepted.is_empty() || rules.accepted.iter().any(|word| rules.rejected.contains(word)) {
-        reader.fault("accepted", "at least one word, none of which is also in rejected");
+        reader.must_be("accepted", "at least one word, none of which is also in rejected");
     }
     rules
 }
@@ -506,7 +517,7 @@ fn read_missing(reader: &mut Reader<'_>) -> MissingRules {
     let rules = MissingRules {
         path: path(reader, "path", &[Hole::Applicant]),
         items: pointer(reader, "items").unwrap_or_default(),
-        name: if reader.is_empty_text("name") {
+        name: if reader.is_empty_text("name", POINTER) {
             String::new()
         } else {
             required_pointer(reader, "name")
@@ -516,7 +527,7 @@ fn read_missing(reader: &mut Reader<'_>) -> MissingRules {
         reason: pointer(reader, "reason"),
     };
     if rules.status.is_some() == rules.wanted.is_empty() {
-        reader.fault("wanted", "the words of `status` that mean missing; both or neither");
+        reader.must_be("wanted", "the words of `status` that mean missing; both or neither");
     }
     rules
 }
@@ -524,7 +535,7 @@ fn read_missing(reader: &mut Reader<'_>) -> MissingRules {
 fn read_signing(reader: &mut Reader<'_>) -> Signing {
     let header = header_name(reader, "header");
     if header.is_none() && !reader.has("header") {
-        reader.fault("header", "the name of the header that carries the signature");
+        reader.is_needed("header", "the name of the header that carries the signature");
     }
     let signs = reader.choice(
         "signs",
@@ -533,30 +544,36 @@ fn read_signing(reader: &mut Reader<'_>) -> Signing {
             ("timestamp.body", SignedText::TimestampAndBody),
             ("timestamp+method+path+body", SignedText::Request),
         ],
-        SignedText::Body,
+        "body",
+        "what the signature covers",
     );
     let timestamp_header = header_name(reader, "timestamp_header");
     if signs != SignedText::Body && timestamp_header.is_none() {
-        reader.fault("timestamp_header", "needed, because the signature covers a timestamp");
+        reader.error("timestamp_header", "is needed, because the signature covers a timestamp");
     }
     Signing {
         header: header.unwrap_or_default(),
-        secret: reader.required_secret("secret_file"),
-        algorithm: reader.choice("algorithm", &ALGORITHMS, Algorithm::Sha256),
-        encoding: reader.choice("encoding", &ENCODINGS, Encoding::Hex),
+        secret: reader.required_secret("secret_file", "the signing secret"),
+        algorithm: reader.choice("algorithm", &ALGORITHMS, "sha256", "the hash of the signature"),
+        encoding: reader.choice("encoding", &ENCODINGS, "hex", "how the signature is written"),
         signs,
         timestamp_header: timestamp_header.unwrap_or_default(),
     }
 }
 
 fn read_callback(reader: &mut Reader<'_>) -> CallbackRules {
-    let scheme = reader.choice("scheme", &[("body", 0), ("timestamped", 1), ("standard", 2)], 0);
+    let scheme = reader.choice(
+        "scheme",
+        &[("body", 0), ("timestamped", 1), ("standard", 2)],
+        "body",
+        "how callbacks are signed",
+    );
     let header = header_name(reader, "header");
     if header.is_none() && scheme != 2 {
-        reader.fault("header", "the name of the header that carries the signature");
+        reader.is_needed("header", "the name of the header that carries the signature");
     }
-    let algorithm = reader.choice("algorithm", &ALGORITHMS, Algorithm::Sha256);
-    let encoding = reader.choice("encoding", &ENCODINGS, Encoding::Hex);
+    let algorithm = reader.choice("algorithm", &ALGORITHMS, "sha256", "the hash of the signature");
+    let encoding = reader.choice("encoding", &ENCODINGS, "hex", "how the signature is written");
     let header = header.unwrap_or_default();
     let rules = CallbackRules {
         scheme: match scheme {
@@ -572,7 +589,7 @@ fn read_callback(reader: &mut Reader<'_>) -> CallbackRules {
         applicant: pointer(reader, "applicant"),
     };
     if rules.reference.is_none() && rules.applicant.is_none() {
-        reader.fault(
+        reader.is_needed(
             "reference",
             "a JSON pointer to the document's reference, or `applicant` to the person's",
         );

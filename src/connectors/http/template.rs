@@ -1,6 +1,6 @@
 //! Texts with holes: `/applicants/{applicant}/documents/{part}`. A hole that does not exist is a fault at start, never a brace in a request.
 
-use super::Settings;
+use super::HttpSettings;
 use crate::connectors::OutboundDocument;
 use crate::connectors::shape::percent;
 
@@ -43,7 +43,7 @@ pub struct Template(Vec<Piece>);
 pub struct Values<'a> {
     pub outbound: Option<&'a OutboundDocument>,
     pub part: Option<usize>,
-    pub settings: &'a Settings,
+    pub settings: &'a HttpSettings,
     pub reference: &'a str,
 }
 

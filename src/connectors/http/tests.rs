@@ -9,9 +9,9 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of};
-use crate::connectors::settings::Secret;
+use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of, settings_of};
 use crate::connectors::sign::Encoding;
+use crate::settings::Secret;
 
 /// A connector for `fake`, with these lines in its table. A secret's file name is its content.
 fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
@@ -24,7 +24,7 @@ fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
 
 fn faults(lines: &str) -> Vec<String> {
     let table: toml::Table = format!("base_url='https://api.example.com'\n{lines}").parse().unwrap();
-    Settings::from_table(&table, no_secrets())
+    settings_of(&table, HttpSettings::read)
         .err()
         .unwrap_or_default()
         .into_iter()

@@ -1,8 +1,8 @@
 //! Whom a document is for and where it goes: applicant references, slots, and the names of both in requests and requirements.
 
 use crate::connectors::Unsupported;
-use crate::connectors::settings::Reader;
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
+use crate::settings::Reader;
 
 /// Whose document it is, within an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +182,7 @@ impl Slots {
         for (kind, slot) in configured.into_iter().chain(known) {
             match DocumentKind::parse(&kind).zip(Slot::parse(&slot)) {
                 Some(pair) => slots.push(pair),
-                None => reader.fault("slots", WANTED),
+                None => reader.must_be("slots", WANTED),
             }
         }
         Self(slots)

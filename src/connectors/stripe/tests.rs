@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of};
+use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of, settings_of};
 use crate::connectors::words::Reason;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n--d95c\r\nIEND";
@@ -495,7 +495,7 @@ fn callbacks_are_signed_hints() {
 
 #[test]
 fn files_go_where_the_api_goes_unless_told() {
-    let read = |lines: &str| Settings::from_table(&format!("api_key_file='sk'\n{lines}").parse().unwrap(), no_secrets());
+    let read = |lines: &str| settings_of(&format!("api_key_file='sk'\n{lines}").parse().unwrap(), StripeSettings::read);
     assert_eq!(read("").unwrap().files_url.as_str(), "https://files.stripe.com/");
     assert_eq!(
         read("base_url='https://api.stripe.com/'").unwrap().files_url.as_str(),

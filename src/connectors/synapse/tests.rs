@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, Seen, kind, names, no_secrets, parcel_of};
+use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, Seen, kind, names, no_secrets, parcel_of, settings_of};
 use crate::connectors::words::Reason;
 
 fn table(url: &str) -> toml::Table {
@@ -350,7 +350,7 @@ fn callbacks_are_hints_signed_over_the_id_only() {
 
 #[test]
 fn limits_follow_the_type_and_the_body() {
-    let settings = Settings::from_table(&table("http://127.0.0.1:1"), no_secrets()).unwrap();
+    let settings = settings_of(&table("http://127.0.0.1:1"), SynapseSettings::read).unwrap();
     let synapse = Synapse::new(settings).unwrap();
     let both = synapse.accepts(&kind("government-id"), &names(&["front", "back"])).unwrap();
     assert_eq!(both.accepted, [FileType::Jpeg, FileType::Png]);
@@ -367,12 +367,12 @@ fn limits_follow_the_type_and_the_body() {
     }
     let mut own = table("http://127.0.0.1:1");
     own.insert("types".into(), toml::Value::Table("'tax-return/front'='W2_DOC'".parse().unwrap()));
-    let settings = Settings::from_table(&own, no_secrets()).unwrap();
+    let settings = settings_of(&own, SynapseSettings::read).unwrap();
     assert_eq!(settings.types.of(&kind("tax-return"), &names(&["front"])[0]), Some("W2_DOC"));
     own.insert("types".into(), toml::Value::Table("'taxes'='W2_DOC'".parse().unwrap()));
     own.insert("required".into(), toml::Value::Array(vec!["unheard-of".into()]));
     own.insert("user_ip".into(), "here".into());
-    let mut keys: Vec<_> = Settings::from_table(&own, no_secrets())
+    let mut keys: Vec<_> = settings_of(&own, SynapseSettings::read)
         .unwrap_err()
         .into_iter()
         .map(|f| f.key)

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use crate::connectors::settings::{Reader, Secret};
 use crate::connectors::words::Reason;
 use crate::connectors::{Delivered, Missing, Presence, Verdict};
 use crate::domain::document::{DocumentKind, PartName};
+use crate::settings::{Reader, Secret};
 
 /// (document kind, part) → the provider's `document_type`.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ impl Types {
             match pair {
                 Some((kind, part)) if types.of(&kind, &part).is_none() => types.0.push((kind, part, theirs)),
                 Some(_) => {}
-                None => reader.fault("types", WANTED),
+                None => reader.must_be("types", WANTED),
             }
         }
         types

@@ -4,6 +4,7 @@
 //! The e-mail address must be verified by the provider. Roles may be mapped from a claim; then the provider decides at every sign-in, and somebody without a
 //! mapped role does not get in.
 
+pub mod settings;
 mod token;
 
 use std::collections::HashMap;
@@ -17,7 +18,6 @@ use subtle::ConstantTimeEq;
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
-use crate::connectors::settings::Secret;
 use crate::crypto::random;
 use crate::domain::account::Change;
 use crate::domain::agent::{Actor, Agent, AuthMethod, Role, Session};
@@ -26,6 +26,7 @@ use crate::storage::StorageError;
 
 use super::account::{self, event};
 use super::{Portal, WorkflowError, audit, open, seal};
+use settings::SsoSettings;
 
 /// How long a person has at the provider.
 const PATIENCE: Duration = Duration::minutes(10);
@@ -38,29 +39,9 @@ const FORGET: Duration = Duration::hours(1);
 /// Keys that are not known yet are asked for at most this often.
 const KEYS_EVERY: Duration = Duration::minutes(1);
 
-/// What the configuration says.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Exactly as the provider writes it.
-    pub issuer: String,
-    pub client_id: String,
-    pub client_secret: Option<Secret>,
-    /// What stands on the button.
-    pub label: String,
-    pub scopes: Vec<String>,
-    /// The claim that roles are mapped from: a word or a list of words.
-    pub role_claim: String,
-    /// Word → role. Empty: roles are given here and nowhere else.
-    pub roles: Vec<(String, Role)>,
-    /// Makes accounts for people with a mapped role.
-    pub create: bool,
-    /// The provider's own second factor is enough.
-    pub trust_second_factor: bool,
-}
-
 /// One provider, and the sign-ins on their way through it.
 pub struct SingleSignOn {
-    settings: Settings,
+    settings: SsoSettings,
     back: String,
     http: reqwest::Client,
     begun: Mutex<HashMap<String, Begun>>,
@@ -114,24 +95,13 @@ impl SingleSignOn {
     }
 
     /// `console`: how browsers reach the console.
-    pub fn new(settings: Settings, console: &str) -> Result<Self, String> {
+    pub fn new(settings: SsoSettings, console: &str) -> Result<Self, String> {
         token::install();
-        let local = settings.issuer.starts_with("http://");
-        let mut builder = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .connect_timeout(std::time::Duration::from_secs(5))
-            .timeout(std::time::Duration::from_secs(10))
-            .user_agent(concat!("nightdrop/", env!("CARGO_PKG_VERSION")));
-        if local {
-            // Plain HTTP needs no certificate store, and minimal images have none.
-            builder = builder.tls_certs_only([]);
-        }
         Ok(Self {
             back: format!("{console}/sign-in/sso/back"),
-            http: builder.build().map_err(|_| "needs a system with a certificate store".to_owned())?,
+            http: settings
+                .client()
+                .map_err(|_| "needs a system with a certificate store".to_owned())?,
             settings,
             begun: Mutex::default(),
             known: tokio::sync::Mutex::default(),

@@ -25,7 +25,7 @@ impl Site {
     pub(super) async fn with_options(confirm: &str, more: &str, prepare: impl FnOnce(&Path)) -> Self {
         nightdrop::connectors::client::install_tls();
         let secret = "whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0";
-        let settings = sandbox::Settings {
+        let settings = sandbox::SandboxSettings {
             api_key: Secret::new("sandbox-key"),
             webhook_secret: Secret::new(secret),
             callback_url: None,

@@ -1,0 +1,82 @@
+//! The settings of `[documents.NAME]`: kinds that the company adds, and what it changes of the built-in ones.
+
+use super::{ACCEPTED, Catalogue, CatalogueEntry, Strip};
+use crate::domain::document::{DocumentKind, FileType, PartName};
+use crate::settings::Reader;
+
+const PARTS: &str = "names of 1–32 characters of a-z, 0-9 and -, such as [\"front\", \"back\"]";
+const TYPES: &str = "image/jpeg, image/png, application/pdf, image/heic";
+
+impl Catalogue {
+    /// The built-in catalogue with the changes of `[documents]`.
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let mut catalogue = Self::default();
+        for name in reader.names() {
+            let kind = DocumentKind::parse(&name);
+            if kind.is_none() {
+                reader.error(&name, "must have a name of 1–64 characters of a-z, 0-9 and -");
+            }
+            let known = kind.as_ref().and_then(|kind| catalogue.get(kind)).cloned();
+            let entry = reader.section(&name, |reader| match kind {
+                Some(kind) => Some(read_entry(reader, kind, known)),
+                None => {
+                    reader.skip_rest();
+                    None
+                }
+            });
+            if let Some(entry) = entry {
+                catalogue.insert(entry);
+            }
+        }
+        catalogue
+    }
+}
+
+fn read_entry(reader: &mut Reader<'_>, kind: DocumentKind, known: Option<CatalogueEntry>) -> CatalogueEntry {
+    let labels = reader.by_language("label", "what applicants read, by language");
+    let parts = match reader.texts("parts", PARTS) {
+        Some(names) => parsed(reader, "parts", &names, PartName::parse, PARTS),
+        None => known.as_ref().map(|k| k.parts.clone()).unwrap_or_default(),
+    };
+    if !(1..=2).contains(&parts.len()) || parts.first() == parts.get(1) {
+        reader.error("parts", format!("needs one or two {PARTS}, each once"));
+    }
+    let accepted = match reader.texts("accepted", TYPES) {
+        Some(types) => parsed(reader, "accepted", &types, FileType::from_mime, TYPES),
+        None => known.as_ref().map_or_else(|| ACCEPTED.to_vec(), |k| k.accepted.clone()),
+    };
+    if accepted.is_empty() {
+        reader.error("accepted", format!("needs at least one of {TYPES}"));
+    }
+    let strips = [("gps", Strip::Gps), ("all", Strip::All), ("none", Strip::None)];
+    let own = known.as_ref().map_or(Strip::Gps, |k| k.strip);
+    let default = strips.iter().find(|(_, strip)| *strip == own).map_or("gps", |(word, _)| *word);
+    let strip = reader.choice("strip", &strips, default, "what is removed from photos");
+    // A label of the company's own may mean another document: the built-in ones of other languages must not stand beside it.
+    let all_labels = match labels.is_empty() {
+        true => known.map(|k| k.labels).unwrap_or_default(),
+        false => labels,
+    };
+    if !all_labels.contains_key("en") {
+        reader.error("label", "needs at least an English label, such as { en = \"Government ID\" }");
+    }
+    CatalogueEntry {
+        kind,
+        labels: all_labels,
+        parts,
+        accepted,
+        strip,
+    }
+}
+
+/// All entries of a list; one that means nothing is an error, and never just left out.
+fn parsed<T>(reader: &mut Reader<'_>, key: &str, entries: &[String], parse: impl Fn(&str) -> Option<T>, takes: &str) -> Vec<T> {
+    let mut found = Vec::new();
+    for entry in entries {
+        match parse(entry) {
+            Some(value) => found.push(value),
+            None => reader.error(key, format!("has \"{entry}\"; it takes {takes}")),
+        }
+    }
+    found
+}
