@@ -3,25 +3,28 @@
 //! A support agent finds that a customer's identity document is missing at the KYC provider and issues a one-time link for exactly that document.
 //! The customer drops the photo through a minimal page. It is encrypted while it arrives, forwarded to the provider, and destroyed, provably.
 //!
+//! `docs/architecture.md` walks through the same with the functions that do it, and says where a transition, a provider, a setting or a page is added.
+//!
 //! # The way of a document
-//! 1. **ask** – [`workflow::issue`]: a request with its one link; the token is shown once and stored as a keyed hash.
-//! 2. **drop** – [`http::upload`] takes the form, [`workflow::receive`] turns the socket's bytes into sealed chunks as they come.
-//!    [`http::tus`] takes a part over several connections; [`workflow::resume`] stages it under keys that need the visitor's token, until its last byte is here.
-//! 3. **seal** – [`inspect`] decides by content and drops what must not stay; [`crypto::seal`] encrypts under a key that needs both the vault's private key
-//!    and an erasure secret in a slot of [`crypto::slots`]; [`storage`] keeps the chunks; one durable transaction consumes the link; only then "received" is said.
-//! 4. **forward** – [`worker`] takes the lease of what is due, [`workflow::delivery`] writes the intent and sends through a connector of [`connectors`].
+//! 1. **issue** – [`workflow::issue`]: a request with its one link; the token is shown once and stored as a keyed hash.
+//! 2. **receive** – [`http::upload`] takes a form and [`http::tus`] a part over several connections; both end in the one durable step of [`workflow::intake`]
+//!    that stores a part. The last part that was missing receives the document and consumes the link; only then "received" is said.
+//! 3. **encrypt** – [`inspect`] decides by content and drops what must not stay; [`crypto::seal`] encrypts under a key that needs both the vault's private key
+//!    and an erasure secret in a slot of [`crypto::slots`]; [`storage`] keeps the chunks.
+//! 4. **deliver** – [`worker`] takes the lease of what is due, [`workflow::delivery`] writes the intent and sends through a connector of [`connectors`].
 //! 5. **confirm** – [`workflow::delivery::confirm`] asks the provider; a callback ([`http::callback`], [`workflow::callback`]) only makes it ask sooner.
 //! 6. **purge** – [`workflow::purge`] overwrites the slot, deletes the chunks, leaves a tombstone and a chained receipt, signed then and there.
-//! 7. **tell** – [`workflow::outgoing`] follows the audit log and tells the company's systems by webhook and people by mail; [`workflow::hosted`] sends the applicant back.
-//! 8. **clean up** – what is given up on its way in is a fact of the request's row, and [`workflow::cleanup`] destroys it: one task at a time, under a lease of its own.
+//! 7. **notify** – [`workflow::outgoing`] (an outbox) follows the audit log and tells the company's systems by webhook and people by mail;
+//!    [`workflow::hosted`] sends the applicant back.
+//! 8. **discard** – what did not arrive is a fact of the request's row, and [`workflow::intake::discard`] destroys it: one task at a time, under a lease.
 //! 9. **sweep** – [`workflow::sweep`] finds what nobody owns after a crash, at start and ever after.
 //!
-//! # Floors: a file imports only from lower floors and from its own room
+//! # Layers: a file imports only from lower layers and from its own module
 //! ```text
 //! 5  main, cli                               commands
-//! 4  app, config                             put together; refused at start, never asked again
-//! 3  http | worker | sandbox                 the listeners, what turns by itself, a provider to try it with
-//! 2  workflow                                one verb per file
+//! 4  app, config                             composition; configuration is resolved and refused at start
+//! 3  http | worker | sandbox                 requests from outside, background work, a provider to try it with
+//! 2  workflow                                use cases
 //! 1  crypto | storage | connectors | inspect | words   siblings, blind to one another
 //! 0  domain, settings                        pure: no async, no I/O, no clock, no serde
 //! ```
@@ -36,8 +39,8 @@
 //!   once, right after a second factor ([`workflow::manual_download`]).
 //! * A purge that is due always wins; time never runs backwards ([`storage::clock`]).
 //!
-//! # Rooms
-//! | room | its question |
+//! # Modules
+//! | module | its question |
 //! | --- | --- |
 //! | [`domain`] | what is a request, and what may happen to it next? ([`domain::transition`] is the whole answer) |
 //! | [`crypto`] | who can read it, and how does it become unreadable for ever? |

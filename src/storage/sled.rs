@@ -53,8 +53,9 @@ use rows::{append, count, drop_old, number, seen_claim, stored_count, write_chan
 const CLAIM_LIFE: Duration = Duration::hours(24);
 /// Callback ids are remembered at least this long, far beyond every signature's tolerance.
 const SIGHT_LIFE: Duration = Duration::days(15);
-/// What the data folder looks like. 2: sealed chunks in files of their own beside the records.
-const LAYOUT: &[u8] = b"2";
+/// What the data folder looks like. 2: sealed chunks in files of their own beside the records. 3: an intake says of what kind it is; no form is noted before its
+/// first part is stored.
+const LAYOUT: &[u8] = b"3";
 
 pub struct SledStore {
     store: DurableSled,
