@@ -172,10 +172,10 @@ pub trait Connector: Send + Sync {
     /// Documents that the provider still wants of this applicant. `Err(Failure::Final)` with code `provider.cannot_list` where it has no such call.
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure>;
 
-    /// Sends the whole outbound. Finished steps are told to `trail` (durable before the call returns) so that a later attempt of the same epoch continues behind them.
+    /// Sends the whole document. Finished steps are told to `trail` (durable before the call returns) so that a later attempt of the same epoch continues behind them.
     async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure>;
 
-    /// Whether the provider has this outbound after an attempt with unknown outcome. Asks, never sends.
+    /// Whether the provider has this document after an attempt with unknown outcome. Asks, never sends.
     async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure>;
 
     /// What the provider thinks of it by now.

@@ -17,7 +17,7 @@ use super::{OutboundDocument, Source, SourceError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
     Bytes(Bytes),
-    /// The bytes of the outbound's n-th part as they are.
+    /// The bytes of the document's n-th part as they are.
     Part(usize),
     /// The same in standard base64 with padding.
     PartBase64(usize),

@@ -2,7 +2,7 @@
 //!
 //! * The applicant reference is the customer's id, or `owner,<id>` for a beneficial owner.
 //! * A document there has no side: front and back are two documents of one type, each noted as `part:<side>` with its id.
-//! * A repeated key wants exactly the same body, so boundary and file name are functions of the outbound.
+//! * A repeated key wants exactly the same body, so boundary and file name are functions of the document.
 //! * `DuplicateResource` means that the provider has these bytes: it counts as received.
 //! * What was there before the first byte left is noted (step `before`), so that after the key's day the list can still tell.
 //!

@@ -1,4 +1,4 @@
-//! What the room's tests share: a outbound in memory, and a provider made of a socket that records every byte and answers as it is told.
+//! What the tests of this module share: a document in memory, and a provider made of a socket that records every byte and answers as it is told.
 
 #![allow(clippy::unwrap_used)]
 

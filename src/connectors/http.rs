@@ -369,7 +369,7 @@ impl Connector for Http {
         let needed = if self.settings.upload.per_part { outbound.parts.len() } else { 1 };
         let found: Vec<String> = found.into_iter().flatten().collect();
         if found.len() < needed {
-            // What is there of a outbound that goes in several requests is left out by the next attempt.
+            // What is there of a document that goes in several requests is left out by the next attempt.
             let partly = !found.is_empty() && self.class() != ProviderClass::Reconcile;
             return Ok(if partly { Presence::Unknown } else { Presence::Absent });
         }

@@ -51,7 +51,7 @@ impl Kinds {
         self.of(kind).ok_or_else(|| Unsupported(self.describe()))
     }
 
-    /// The word for a outbound's kind; without one nothing is sent.
+    /// The word for a document's kind; without one nothing is sent.
     pub fn required(&self, outbound: &OutboundDocument) -> Result<&str, Failure> {
         self.of(&outbound.kind).ok_or_else(|| unsupported(&self.describe()))
     }

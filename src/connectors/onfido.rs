@@ -1,7 +1,7 @@
 //! Onfido (Entrust): one multipart request per side, no idempotency key. Class R: the applicant's list is read first, and what is there is not sent again.
 //!
 //! * The applicant reference is the applicant's id, or `<id>,<country>` with one of the configured countries.
-//! * Our file names are unique and stand in the provider's list, so that list and outbound can be compared side by side, before every upload too:
+//! * Our file names are unique and stand in the provider's list, so that list and document can be compared side by side, before every upload too:
 //!   whatever happened to an earlier attempt, no side is sent twice.
 //! * Uploading alone leads to no verdict. With `reports` a check of these documents is started; a check that already has them is not started again.
 //! * The provider has no list of what is missing; the agent picks the document from the catalogue.

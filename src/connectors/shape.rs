@@ -31,7 +31,7 @@ impl Multipart {
         self
     }
 
-    /// The outbound's n-th part under its only file name.
+    /// The document's n-th part under its only file name.
     pub fn file(mut self, name: &str, outbound: &OutboundDocument, part: usize) -> Self {
         let head = format!(
             "--{}\r\nContent-Disposition: form-data; name=\"{}\"; filename=\"{}\"\r\nContent-Type: {}\r\n\r\n",

@@ -153,7 +153,7 @@ impl Unit {
         Ok(list.iter().filter_map(Slot::read).collect())
     }
 
-    /// The place for this outbound: named by the reference, or the only one of its type that is wanted.
+    /// The place for this document: named by the reference, or the only one of its type that is wanted.
     fn choose<'a>(&self, outbound: &OutboundDocument, slots: &'a [Slot], named: Option<&str>) -> Result<&'a Slot, Failure> {
         let kind = self.settings.types.required(outbound)?;
         if let Some(named) = named {

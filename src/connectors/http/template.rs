@@ -39,7 +39,7 @@ enum Piece {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
 
-/// What fills the holes. Without a outbound, `reference` stands for the applicant too.
+/// What fills the holes. Without a document, `reference` stands for the applicant too.
 pub struct Values<'a> {
     pub outbound: Option<&'a OutboundDocument>,
     pub part: Option<usize>,

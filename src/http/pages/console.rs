@@ -231,7 +231,7 @@ fn chip(request: &DocumentRequest, now: OffsetDateTime) -> Markup {
     html! { span.chip.(tone) { (words) } }
 }
 
-/// An instant in full; the context's own zone where scripts run.
+/// An instant in full; the reader's own zone where scripts run.
 fn when(at: OffsetDateTime) -> Markup {
     let utc = at.to_offset(time::UtcOffset::UTC);
     let text = utc

@@ -1,6 +1,6 @@
 //! The applicant's pages: the form, the passcode, the receipt, and what is wrong. One column, no framework, complete without JavaScript.
 //!
-//! Every sentence comes from [`crate::words`] in the context's language. What the company or an agent wrote stands in its own direction and is never read as markup.
+//! Every sentence comes from [`crate::words`] in the reader's language. What the company or an agent wrote stands in its own direction and is never read as markup.
 
 pub mod form;
 pub mod told;
@@ -289,7 +289,7 @@ fn part_label(name: &str, parts: usize, words: &Words) -> String {
     }
 }
 
-/// An instant, in words for everybody and in the context's own zone where the script runs.
+/// An instant, in words for everybody and in the reader's own zone where the script runs.
 fn moment(at: OffsetDateTime, words: &Words) -> Markup {
     html! { time datetime=(rfc3339(at).unwrap_or_default()) { (words.moment(at)) } }
 }

@@ -1,4 +1,4 @@
-//! What is to be told, in the embedded store: dispatches with their lanes, templates, notification_preferences, and the lists of what to look at.
+//! What is to be told, in the embedded store: dispatches with their lanes, templates, notification preferences, and the lists of what to look at.
 //!
 //! Rows of a dispatch: itself; its place in the log; its place among those of its request; while it waits, its place in its lane; and a due entry for the first of each
 //! lane only, so that what comes behind it cannot overtake it. An ended one has an entry by the day it is dropped.

@@ -103,7 +103,7 @@ impl From<OpenError> for CannotDecrypt {
     }
 }
 
-/// A outbound with its document opened: for sending and reconciling.
+/// A document with its document opened: for sending and reconciling.
 pub fn open(portal: &Arc<Portal>, request: &TrustedRequest, document: &Document, epoch: u32) -> Result<OutboundDocument, CannotDecrypt> {
     // Sealed with the document, and bound to the request by a MAC: two independent ways to the same answer.
     let applicant = terms::applicant(portal, request).map_err(|_| CannotDecrypt::Poison("its applicant was changed"))?;
@@ -141,7 +141,7 @@ pub fn open(portal: &Arc<Portal>, request: &TrustedRequest, document: &Document,
     Ok(outbound(portal, request, document, epoch, applicant, Arc::new(source)))
 }
 
-/// A outbound that can be asked about but not read: for verdicts, which need no key.
+/// A document that can be asked about but not read: for verdicts, which need no key.
 pub fn closed(portal: &Arc<Portal>, request: &TrustedRequest, document: &Document, epoch: u32) -> Result<OutboundDocument, WorkflowError> {
     let applicant = terms::applicant(portal, request)?;
     Ok(outbound(portal, request, document, epoch, applicant, Arc::new(NoSource)))

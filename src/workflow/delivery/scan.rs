@@ -49,7 +49,7 @@ impl Scanner {
         }
     }
 
-    /// Every part of a outbound, one after the other.
+    /// Every part of a document, one after the other.
     pub async fn scan(&self, outbound: &OutboundDocument, now: OffsetDateTime) -> Scanned {
         if let Err(why) = self.fit(now).await {
             return Scanned::Not(unscanned(&why));

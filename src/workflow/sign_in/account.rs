@@ -232,7 +232,7 @@ fn check_password(portal: &Portal, password: &str, email: &str, name: &str) -> R
     } else if length > PASSWORD_MAX {
         format!("must have at most {PASSWORD_MAX} characters")
     } else if password_strength::is_weak(password, &context) {
-        "is too easy to password_strength; a few words that do not belong together are fine".to_owned()
+        "is too easy to guess; a few words that do not belong together are fine".to_owned()
     } else {
         return Ok(());
     };

@@ -143,7 +143,7 @@ async fn dwolla_in_all_ways() {
 
 #[tokio::test]
 async fn dwolla_misbehaving() {
-    // After a stored failure of the second side the list holds half of the outbound, and a new key would send the first side again: a person decides.
+    // After a stored failure of the second side the list holds half of the document, and a new key would send the first side again: a person decides.
     let more = [
         (Twist::LateAndDropped, End::Once),
         (Twist::ForgottenKey, End::Once),

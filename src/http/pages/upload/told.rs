@@ -1,4 +1,4 @@
-//! Failures in the context's language: one sentence for each cause, with what to do.
+//! Failures in the reader's language: one sentence for each cause, with what to do.
 
 use crate::domain::document::FileType;
 use crate::http::error::Problem;
