@@ -27,7 +27,6 @@ pub mod trusted;
 pub mod vault;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -106,61 +105,53 @@ pub struct Counters {
     pub callbacks_refused: AtomicU64,
 }
 
+/// What failed below, with its own sources, for the log.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a workflow could not do as asked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum WorkflowError {
     /// A field is not acceptable: its name, and what is.
-    Invalid {
-        field: &'static str,
-        fix: String,
-    },
+    #[error("{field}: {fix}")]
+    Invalid { field: &'static str, fix: String },
     /// It would leave nobody who can fix the portal but from a shell.
+    #[error("this is the last admin; add another one first")]
     LastAdmin,
     /// Decided by the state of the request.
+    #[error("{0}")]
     Refused(Refusal),
+    #[error("not found")]
     NotFound,
     /// The `Idempotency-Key` was used with another body.
+    #[error("this Idempotency-Key was used for something else")]
     KeyReused,
     /// The `Idempotency-Key` issued a link of this request that is dead by now.
+    #[error("the link that this Idempotency-Key issued was replaced, withdrawn or has expired")]
     LinkReplaced(RequestId),
     /// The stored row was changed by somebody without the portal's secrets.
+    #[error("the stored request was changed outside the portal")]
     Tampered,
     /// A deletion receipt is missing, or is not the one that was signed.
+    #[error("deletion receipt {0} is not the one that was signed")]
     ReceiptAltered(u64),
+    #[error(transparent)]
     Storage(StorageError),
     /// No random bytes: nothing was done.
+    #[error("the operating system gives no random bytes")]
     Random,
     /// The vault key is locked.
+    #[error("the vault is locked")]
     VaultLocked,
     /// Too much at once; try again shortly.
+    #[error("too much at once")]
     Busy,
-    /// What is needed for it cannot be read or written now, and may be again: nothing is known to be lost. The text is for the log.
-    Unavailable(String),
-    /// Something inside failed; the text is for the log.
-    Internal(String),
+    /// What is needed for it cannot be read or written now, and may be again: nothing is known to be lost.
+    #[error(transparent)]
+    Unavailable(Cause),
+    /// Something inside failed.
+    #[error(transparent)]
+    Internal(Cause),
 }
-
-impl fmt::Display for WorkflowError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid { field, fix } => write!(f, "{field}: {fix}"),
-            Self::LastAdmin => f.write_str("this is the last admin; add another one first"),
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::NotFound => f.write_str("not found"),
-            Self::KeyReused => f.write_str("this Idempotency-Key was used for something else"),
-            Self::LinkReplaced(_) => f.write_str("the link that this Idempotency-Key issued was replaced, withdrawn or has expired"),
-            Self::Tampered => f.write_str("the stored request was changed outside the portal"),
-            Self::ReceiptAltered(number) => write!(f, "deletion receipt {number} is not the one that was signed"),
-            Self::Storage(error) => error.fmt(f),
-            Self::Random => f.write_str("the operating system gives no random bytes"),
-            Self::VaultLocked => f.write_str("the vault is locked"),
-            Self::Busy => f.write_str("too much at once"),
-            Self::Unavailable(why) | Self::Internal(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for WorkflowError {}
 
 impl From<StorageError> for WorkflowError {
     fn from(error: StorageError) -> Self {
@@ -176,8 +167,8 @@ impl From<EraseError> for WorkflowError {
     fn from(error: EraseError) -> Self {
         match error {
             EraseError::SlotsFull => Self::Storage(StorageError::Full),
-            error if error.is_transient() => Self::Unavailable(error.to_string()),
-            error => Self::Internal(error.to_string()),
+            error if error.is_transient() => Self::Unavailable(error.into()),
+            error => Self::Internal(error.into()),
         }
     }
 }
@@ -197,5 +188,5 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     };
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|_| WorkflowError::Internal("a blocking task panicked".to_owned()))
+        .map_err(|_| WorkflowError::Internal("a blocking task panicked".into()))
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::connectors::Failure;
 use crate::domain::transition::Refusal;
-use crate::storage::StorageError;
+use crate::storage::{StorageError, chain};
 use crate::workflow::WorkflowError;
 
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -221,12 +221,12 @@ impl From<WorkflowError> for Problem {
                 Self::internal("This deletion receipt was removed or changed in the store after it was signed, and is not valid.")
                     .code("receipt.altered")
             }
-            WorkflowError::Unavailable(why) => {
-                tracing::error!(why, "something below failed and may work again");
+            WorkflowError::Unavailable(cause) => {
+                tracing::error!(error = chain(&*cause), "something below failed and may work again");
                 Self::unavailable("The portal cannot do this at the moment. Nothing half-done was kept; try again in a moment.").after(10)
             }
-            WorkflowError::Internal(why) => {
-                tracing::error!(why, "an internal failure");
+            WorkflowError::Internal(cause) => {
+                tracing::error!(error = chain(&*cause), "an internal failure");
                 Self::internal("Something failed here. Nothing half-done was kept; try again.")
             }
         }
@@ -246,8 +246,8 @@ impl From<StorageError> for Problem {
                 Self::internal("What this needs was changed in the store outside the portal, and is not trusted any more. Tell an admin.")
                     .code("row.altered")
             }
-            StorageError::Indeterminate(why) | StorageError::Corrupt(why) => {
-                tracing::error!(why, "the store failed");
+            error @ (StorageError::Indeterminate(_) | StorageError::Corrupt(_)) => {
+                tracing::error!(error = chain(&error), "the store failed");
                 Self::unavailable("The store could not say whether it wrote. Ask again in a moment.").after(10)
             }
         }

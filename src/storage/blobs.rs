@@ -6,7 +6,7 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::StorageError;
+use super::{Cause, StorageError};
 use crate::domain::document::Durable;
 use crate::domain::id::DocumentId;
 
@@ -70,7 +70,7 @@ impl From<ReadError> for StorageError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Transient(_) => Self::Busy,
-            ReadError::Final(why) => Self::Corrupt(why),
+            ReadError::Final(why) => Self::Corrupt(Cause::new(why)),
         }
     }
 }

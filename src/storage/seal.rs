@@ -7,6 +7,7 @@
 //!
 //! The key lives above this layer, which is handed a [`Seal`] when a store is opened.
 
+use crate::storage::Cause;
 use std::fmt;
 
 use super::StorageError;
@@ -61,7 +62,7 @@ impl dyn Seal + '_ {
         if !self.fits(place, row, mac) {
             return Err(altered());
         }
-        let row = R::decode(row).map_err(|e| StorageError::Corrupt(e.0.to_owned()))?;
+        let row = R::decode(row).map_err(|e| StorageError::Corrupt(Cause::new(e.0)))?;
         if row.belongs(place) { Ok(row) } else { Err(altered()) }
     }
 }

@@ -22,6 +22,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+use crate::storage::Cause;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -501,7 +502,7 @@ impl From<StoreError> for Failed {
 
 impl From<Unreadable> for Failed {
     fn from(error: Unreadable) -> Self {
-        Self::Storage(StorageError::Corrupt(error.0.to_owned()))
+        Self::Storage(StorageError::Corrupt(Cause::new(error.0)))
     }
 }
 
@@ -526,9 +527,9 @@ fn sorted(error: StoreError) -> StorageError {
     match error {
         StoreError::Full { .. } => StorageError::Full,
         StoreError::Held | StoreError::Io(_) => StorageError::Busy,
-        StoreError::Spilled | StoreError::Unknown(_) | StoreError::NotDurable(_) => StorageError::Indeterminate(error.to_string()),
+        StoreError::Spilled | StoreError::Unknown(_) | StoreError::NotDurable(_) => StorageError::Indeterminate(Cause::new(error)),
         StoreError::Size { .. } | StoreError::Corrupt(_) | StoreError::Older | StoreError::Behind(_) | StoreError::Foreign => {
-            StorageError::Corrupt(error.to_string())
+            StorageError::Corrupt(Cause::new(error))
         }
     }
 }

@@ -459,7 +459,7 @@ async fn hash_passcode(portal: &Portal, code: String) -> Result<PasscodeLock, Wo
         passwords.hash_passcode(&code)
     })
     .await?
-    .map_err(|e| WorkflowError::Internal(e.to_string()))?;
+    .map_err(|e| WorkflowError::Internal(e.into()))?;
     Ok(PasscodeLock {
         hash,
         tries_left: PASSCODE_TRIES,

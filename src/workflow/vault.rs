@@ -108,7 +108,7 @@ pub async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -
                 fix: "opens no vault key".to_owned(),
             })
         }
-        Err(error) => Err(WorkflowError::Internal(error.to_string())),
+        Err(error) => Err(WorkflowError::Internal(error.into())),
     }
 }
 

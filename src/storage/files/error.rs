@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::storage::{ReadError, StorageError};
+use crate::storage::{Cause, ReadError, StorageError};
 
 /// Why a chunk was not put, synced, read or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl From<FileError> for StorageError {
             FileError::Full => Self::Full,
             FileError::Busy(_) => Self::Busy,
             FileError::Gone => Self::NotFound,
-            FileError::Short | FileError::Misused(_) => Self::Corrupt(error.to_string()),
+            FileError::Short | FileError::Misused(_) => Self::Corrupt(Cause::new(error)),
         }
     }
 }

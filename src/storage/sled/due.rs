@@ -1,5 +1,6 @@
 //! What is due, found by time: two queues beside each other, so that what must be destroyed never waits behind what must be delivered.
 
+use crate::storage::Cause;
 use time::{Duration, OffsetDateTime};
 
 use super::records::{Batch, Rows};
@@ -84,6 +85,6 @@ fn due_entry(k: &[u8]) -> Result<(OffsetDateTime, RequestId), Failed> {
     let id = k.get(9..25).and_then(|b| b.try_into().ok()).map(RequestId);
     match (at, id) {
         (Some(at), Some(id)) => Ok((from_ms(at), id)),
-        _ => Err(Failed::Storage(StorageError::Corrupt("an entry of the due index".into()))),
+        _ => Err(Failed::Storage(StorageError::Corrupt(Cause::new("an entry of the due index")))),
     }
 }

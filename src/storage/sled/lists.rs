@@ -1,5 +1,6 @@
 //! Lists in the embedded store: pages of requests by the narrowest index, and the places of old rows in lists that came later.
 
+use crate::storage::Cause;
 use time::OffsetDateTime;
 
 use crate::domain::agent::sees;
@@ -68,11 +69,11 @@ impl SledStore {
             for (k, _) in step {
                 let place: [u8; 24] = k[prefix.len()..]
                     .try_into()
-                    .map_err(|_| Failed::Storage(StorageError::Corrupt("an index entry".into())))?;
+                    .map_err(|_| Failed::Storage(StorageError::Corrupt(Cause::new("an index entry"))))?;
                 let id = RequestId(
                     place[8..]
                         .try_into()
-                        .map_err(|_| Failed::Storage(StorageError::Corrupt("an index entry".into())))?,
+                        .map_err(|_| Failed::Storage(StorageError::Corrupt(Cause::new("an index entry"))))?,
                 );
                 behind = Some(k);
                 looked += 1;

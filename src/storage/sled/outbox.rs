@@ -3,6 +3,7 @@
 //! Rows of a dispatch: itself; its place in the log; its place among those of its request; while it waits, its place in its lane; and a due entry for the first of each
 //! lane only, so that what comes behind it cannot overtake it. An ended one has an entry by the day it is dropped.
 
+use crate::storage::Cause;
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
@@ -114,7 +115,7 @@ impl Outbox for SledStore {
                 // A row that cannot be read, or is not there, must not stand before all others for ever.
                 Ok(None) => return Ok((batch, None)),
                 Err(Failed::Storage(StorageError::Corrupt(why))) => {
-                    tracing::error!(dispatch = %id, why, "a message that is due cannot be read; it is passed over");
+                    tracing::error!(dispatch = %id, %why, "a message that is due cannot be read; it is passed over");
                     return Ok((batch, None));
                 }
                 Err(error) => return Err(error),
@@ -349,7 +350,7 @@ impl SledStore {
         let mut requests = Vec::with_capacity(found.len());
         for (k, _) in found {
             let id = k.get(10..26).and_then(|b| b.try_into().ok()).map(RequestId);
-            let id = id.ok_or(Failed::Storage(StorageError::Corrupt("an entry of a watch list".into())))?;
+            let id = id.ok_or(Failed::Storage(StorageError::Corrupt(Cause::new("an entry of a watch list"))))?;
             requests.extend(load(&rows, id)?);
         }
         Ok(requests)

@@ -1,5 +1,6 @@
 //! What one decision writes beside its row: index differences, counts, audit entries, claims.
 
+use crate::storage::Cause;
 use time::OffsetDateTime;
 
 use crate::domain::audit::{AuditEntry, AuditEvent, GENESIS};
@@ -67,7 +68,7 @@ pub(super) fn append(rows: &Rows<'_>, batch: &mut Batch, events: Vec<AuditEvent>
         0 => GENESIS,
         last => {
             read_row::<AuditEntry>(rows, &key::audit(last))?
-                .ok_or(Failed::Storage(StorageError::Corrupt("the end of the audit log".into())))?
+                .ok_or(Failed::Storage(StorageError::Corrupt(Cause::new("the end of the audit log"))))?
                 .hash
         }
     };

@@ -50,7 +50,7 @@ impl From<SealError> for IntakeError {
     fn from(error: SealError) -> Self {
         match error {
             SealError::Random(_) => Self::Workflow(WorkflowError::Random),
-            other => Self::Workflow(WorkflowError::Internal(other.to_string())),
+            other => Self::Workflow(WorkflowError::Internal(other.into())),
         }
     }
 }

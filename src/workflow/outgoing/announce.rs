@@ -67,7 +67,7 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
 async fn known(portal: &Portal, id: RequestId) -> Result<Option<DocumentRequest>, WorkflowError> {
     match portal.records.request(id).await {
         Err(StorageError::Corrupt(why)) => {
-            tracing::error!(request = %id, why, "a stored request cannot be read; what happened to it is told without its details");
+            tracing::error!(request = %id, %why, "a stored request cannot be read; what happened to it is told without its details");
             Ok(None)
         }
         other => Ok(other?),

@@ -145,7 +145,7 @@ async fn sealed(
     }
     let now = portal.records.now();
     let secret = ErasureSecret::generate()?;
-    let plain = Zeroizing::new(serde_json::to_vec(content).map_err(|e| WorkflowError::Internal(e.to_string()))?);
+    let plain = Zeroizing::new(serde_json::to_vec(content).map_err(|e| WorkflowError::Internal(e.into()))?);
     let sealed = portal.secrets.seal_erasable_field(&secret, &context(id), &plain)?;
     let erasure = portal.erasure.clone();
     let slot = blocking(move || match erasure.free() {

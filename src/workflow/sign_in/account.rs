@@ -219,7 +219,7 @@ async fn hash_password(portal: &Portal, password: &str, email: &str, name: &str)
         passwords.hash_password(&password)
     })
     .await?;
-    hash.map_err(|e| WorkflowError::Internal(e.to_string()))
+    hash.map_err(|e| WorkflowError::Internal(e.into()))
 }
 
 /// Length and a list decide, not composition (NIST SP 800-63B-4, ASVS 5 6.2).

@@ -211,7 +211,7 @@ impl Upload {
             }
             // What it says of itself is ahead of what is there: nothing more is kept from it.
             Ok((_, error)) => error,
-            Err(_) => Err(WorkflowError::Internal("staging an upload panicked".to_owned()).into()),
+            Err(_) => Err(WorkflowError::Internal("staging an upload panicked".into()).into()),
         }
     }
 
@@ -233,7 +233,7 @@ impl Upload {
         tasks
             .spawn(inner.end())
             .await
-            .unwrap_or_else(|_| Err(WorkflowError::Internal("sealing an upload panicked".to_owned()).into()))
+            .unwrap_or_else(|_| Err(WorkflowError::Internal("sealing an upload panicked".into()).into()))
     }
 
     /// Forgets what this connection sent and is not durable yet.
@@ -484,9 +484,9 @@ fn tail_key(document: DocumentId, place: u8) -> BlobKey {
 }
 
 fn unreadable(error: crate::crypto::staging::NotStaged) -> WorkflowError {
-    WorkflowError::Internal(error.to_string())
+    WorkflowError::Internal(error.into())
 }
 
 fn missing() -> WorkflowError {
-    WorkflowError::Internal("a staged chunk is not there".to_owned())
+    WorkflowError::Internal("a staged chunk is not there".into())
 }
