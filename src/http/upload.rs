@@ -517,7 +517,7 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
     let form = match entry {
         // Sent twice at once by one browser, and the other one was first: it has arrived all the same.
         Ok(Entry::Done(done)) if visit.was_first(&done) => return Ok(*done),
-        Ok(Entry::Open(link)) if ![409, 410].contains(&problem.status_number()) => Some(visit.form(&link, Some((&said, part.as_deref())))),
+        Ok(Entry::Open(link)) => Some(visit.form(&link, Some((&said, part.as_deref())))),
         _ => None,
     };
     Err(Stopped { problem, form, rest: None })

@@ -107,6 +107,11 @@ impl Submission {
     /// The erasure secret that the parts are sealed under. Before the first chunk.
     pub(super) async fn open(&mut self) -> Result<&OpenSlot, IntakeError> {
         if self.secret.is_none() {
+            // Another device may have stored a part since the link was looked at: this one then joins it.
+            self.request = TrustedRequest::load(&self.portal, self.request.id).await?;
+            if let Some(partial) = self.request.partial() {
+                self.document = partial.document;
+            }
             self.secret = Some(self.secret().await?);
         }
         self.secret.as_ref().and_then(Secret::open).ok_or(IntakeError::CutOff)
@@ -144,8 +149,17 @@ impl Submission {
         }
     }
 
-    /// A part that is here gives way to the one that is coming: its file is about to be replaced.
+    /// A part that is here gives way to the one that is coming: its file is about to be replaced. The row is read anew, under the part's lock: whoever had the lock
+    /// before may have stored it since.
     pub(super) async fn replace(&mut self, part: &PartName) -> Result<(), IntakeError> {
+        if !self.joined() {
+            return Ok(());
+        }
+        self.request = TrustedRequest::load(&self.portal, self.request.id).await?;
+        if self.request.partial().is_none_or(|partial| partial.document != self.document) {
+            let why = closed(&self.request, self.portal.records.now());
+            return Err(IntakeError::refused(why.unwrap_or(Refusal::Superseded)));
+        }
         if self.request.finished(part).is_none() {
             return Ok(());
         }
