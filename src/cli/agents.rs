@@ -111,14 +111,14 @@ pub fn run(agents: Agents) -> Outcome {
                 let password = password(add.password_file.as_deref())?;
                 let body = json!({"email": add.email, "name": add.name, "role": add.role, "teams": add.team, "password": &*password});
                 let agent = api.post(&["agents"], &body).await?;
-                told(&agent, "was added", add.remote.json())
+                render(&agent, "was added", add.remote.json())
             }
             Action::List(list) => show(&list.remote).await,
             Action::Disable(one) => {
                 let api = Api::of(&one.remote)?;
                 let id = find(&api, &one.who).await?;
                 let agent = api.post(&["agents", &id, "disable"], &json!({})).await?;
-                told(&agent, "can no longer sign in", one.remote.json())
+                render(&agent, "can no longer sign in", one.remote.json())
             }
             Action::Change(change) => {
                 let api = Api::of(&change.one.remote)?;
@@ -127,13 +127,13 @@ pub fn run(agents: Agents) -> Outcome {
                 let agent = api
                     .post(&["agents", &id, "role"], &json!({"role": change.role, "teams": teams}))
                     .await?;
-                told(&agent, "was changed, and every session has ended", change.one.remote.json())
+                render(&agent, "was changed, and every session has ended", change.one.remote.json())
             }
             Action::ResetSecondFactor(one) => {
                 let api = Api::of(&one.remote)?;
                 let id = find(&api, &one.who).await?;
                 let agent = api.post(&["agents", &id, "reset-second-factor"], &json!({})).await?;
-                told(
+                render(
                     &agent,
                     "signs in with the password alone, and every session has ended",
                     one.remote.json(),
@@ -144,7 +144,7 @@ pub fn run(agents: Agents) -> Outcome {
                 let id = find(&api, &reset.one.who).await?;
                 let password = password(reset.password_file.as_deref())?;
                 let agent = api.post(&["agents", &id, "password"], &json!({"password": &*password})).await?;
-                told(&agent, "has a new password, and every session has ended", reset.one.remote.json())
+                render(&agent, "has a new password, and every session has ended", reset.one.remote.json())
             }
         }
     })
@@ -160,7 +160,7 @@ fn password(file: Option<&Path>) -> Outcome<Zeroizing<String>> {
     }
 }
 
-fn told(agent: &Value, what: &str, json: bool) -> Outcome {
+fn render(agent: &Value, what: &str, json: bool) -> Outcome {
     if json {
         output::json(agent)
     } else {

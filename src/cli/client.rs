@@ -118,7 +118,7 @@ impl Api {
         let read: Option<Value> = serde_json::from_slice(&body).ok();
         match read {
             Some(value) if status.is_success() => Ok(value),
-            Some(problem) if problem["detail"].is_string() => Err(told(&problem)),
+            Some(problem) if problem["detail"].is_string() => Err(failure_of(&problem)),
             _ => Err(Failure::new(format!(
                 "{} does not answer like a portal's API (status {status}); is it the staff address?",
                 self.base
@@ -154,7 +154,7 @@ fn base(text: &str) -> Outcome<Url> {
 }
 
 /// A problem document as one sentence.
-fn told(problem: &Value) -> Failure {
+fn failure_of(problem: &Value) -> Failure {
     let detail = output::plain(problem["detail"].as_str().unwrap_or_default());
     let code = output::plain(problem["code"].as_str().unwrap_or("unknown"));
     let fix = match code.as_str() {

@@ -104,7 +104,7 @@ async fn play(stage: &mut Stage, demo: &Demo, screen: &mut Screen, stop: &mut St
     if demo.once {
         return tokio::select! {
             walked = once::walk(stage, screen, &mut tail, begun) => walked,
-            signal = stop.told() => Err(Failure::new(format!("stopped by {signal} before the loop was complete"))),
+            signal = stop.signal() => Err(Failure::new(format!("stopped by {signal} before the loop was complete"))),
         };
     }
     loop {
@@ -113,7 +113,7 @@ async fn play(stage: &mut Stage, demo: &Demo, screen: &mut Screen, stop: &mut St
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = stop.told() => return screen.farewell(),
+            _ = stop.signal() => return screen.farewell(),
         }
     }
 }
@@ -179,7 +179,7 @@ impl Stage {
         }
         tokio::select! {
             () = self.running.stop() => {}
-            _ = stop.told() => {}
+            _ = stop.signal() => {}
         }
         self.sandbox.stop().await;
         // The listeners' threads let go of the store a moment after they have answered.

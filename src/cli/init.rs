@@ -297,7 +297,7 @@ async fn make(plan: Plan, config: Config) -> Outcome {
     let files = [Some(absolute(&plan.config)?), credential.clone()];
     let files: Vec<PathBuf> = files.into_iter().flatten().collect();
     let beginning = Beginning::start(&Layout::of(&config), &files)?;
-    let told = |stop: &mut Stop| futures_util::FutureExt::now_or_never(stop.told()).is_some();
+    let told = |stop: &mut Stop| futures_util::FutureExt::now_or_never(stop.signal()).is_some();
     let slots = config.clone();
     let protection = plan.protection;
     tokio::task::spawn_blocking(move || app::create(&slots, &protection, Suite::XWing))

@@ -90,17 +90,17 @@ pub fn run(keys: Keys) -> Outcome {
     match keys.action {
         Action::Status(status) if status.config.is_none() && status.remote.is_named() => process::block_on(async {
             let vault = Api::of(&status.remote)?.get(&["key"], &[]).await?;
-            told(&vault, status.remote.json())
+            render(&vault, status.remote.json())
         }),
         Action::Status(status) => {
             let config = process::load(status.config.as_deref())?;
-            told(&on_disk(&Layout::of(&config).keys)?, status.remote.json())
+            render(&on_disk(&Layout::of(&config).keys)?, status.remote.json())
         }
         Action::Unlock(unlock) => process::block_on(async {
             let api = Api::of(&unlock.remote)?;
             let passphrase = passphrase(unlock.passphrase_file.as_deref())?;
             let vault = api.post(&["key", "unlock"], &json!({"passphrase": &*passphrase})).await?;
-            told(&vault, unlock.remote.json())
+            render(&vault, unlock.remote.json())
         }),
         Action::Rotate(rotate) => process::block_on(renew(rotate)),
     }
@@ -146,7 +146,7 @@ fn word(protection: Protection) -> &'static str {
     }
 }
 
-fn told(vault: &Value, json: bool) -> Outcome {
+fn render(vault: &Value, json: bool) -> Outcome {
     if json {
         return output::json(vault);
     }

@@ -75,7 +75,7 @@ impl Stop {
     }
 
     /// Returns when told to stop, with the signal's name.
-    pub async fn told(&mut self) -> &'static str {
+    pub async fn signal(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",

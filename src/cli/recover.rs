@@ -97,7 +97,7 @@ async fn work(recover: &Recover, config: Config, wishes: Wishes) -> Outcome {
         None
     };
     if as_json {
-        output::json(&told(&found, &plan, &report, api_key.as_ref()))?;
+        output::json(&render(&found, &plan, &report, api_key.as_ref()))?;
     } else {
         say(&report, api_key.as_ref())?;
     }
@@ -117,7 +117,7 @@ async fn first_key(config: &Config) -> Outcome<Zeroizing<String>> {
     Ok(secret)
 }
 
-fn told(found: &[String], plan: &[String], report: &Report, api_key: Option<&Zeroizing<String>>) -> Value {
+fn render(found: &[String], plan: &[String], report: &Report, api_key: Option<&Zeroizing<String>>) -> Value {
     let keys: Vec<Value> = report
         .api_keys
         .iter()

@@ -326,15 +326,15 @@ async fn show_list(list: List) -> Outcome {
 
 async fn show(one: &One) -> Outcome {
     let request = Api::of(&one.remote)?.get(&["requests", &one.id], &[]).await?;
-    told(&request, one.remote.json())
+    render(&request, one.remote.json())
 }
 
 async fn act(one: &One, verb: &str, body: &Value) -> Outcome {
     let request = Api::of(&one.remote)?.post(&["requests", &one.id, verb], body).await?;
-    told(&request, one.remote.json())
+    render(&request, one.remote.json())
 }
 
-fn told(request: &Value, json: bool) -> Outcome {
+fn render(request: &Value, json: bool) -> Outcome {
     if json {
         return output::json(request);
     }

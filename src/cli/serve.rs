@@ -84,11 +84,11 @@ pub fn run(serve: Serve) -> Outcome {
         };
         introduce(&running, tls, console.as_deref(), &held);
         report(&running, &memory, descriptors);
-        let signal = stop.told().await;
+        let signal = stop.signal().await;
         tracing::info!(event = "stopping", signal, "uploads and deliveries in progress may end");
         tokio::select! {
             () = running.stop() => {}
-            _ = stop.told() => return Err(Failure::new("stopped at the second signal; uploads in progress were cut off")),
+            _ = stop.signal() => return Err(Failure::new("stopped at the second signal; uploads in progress were cut off")),
         }
         tracing::info!(event = "stopped", "everything is on the disk");
         Ok(())

@@ -434,10 +434,20 @@ impl Call<'_> {
         }
     }
 
+    /// That the link takes nothing any more, if so.
+    async fn ended(&self) -> Option<Failed> {
+        match self.visit.as_ref()?.entry().await {
+            Ok(Entry::Done(_)) => Some(gone(Refusal::AlreadyReceived).into()),
+            Ok(Entry::Dead(why)) => Some(dead(self.state, self.request, why).into()),
+            Ok(Entry::Open(_) | Entry::Passcode(_) | Entry::Locked) | Err(_) => None,
+        }
+    }
+
     /// Every failure with its words. Whoever was stopped because the link died is told that.
     async fn failed(&self, error: ResumeError) -> Failed {
         match error {
-            ResumeError::None => none(),
+            // It may have arrived while this one waited for its turn.
+            ResumeError::None => self.ended().await.unwrap_or_else(none),
             ResumeError::Offset { at } => Failed {
                 offset: Some(at),
                 ..Failed::of(Problem::conflict(format!("The upload stands at {at}. Go on from there.")).code("upload.offset"))
@@ -446,16 +456,11 @@ impl Call<'_> {
             ResumeError::Busy => Problem::busy("Another device is sending this just now. Try again in a few seconds.")
                 .after(BUSY_WAIT)
                 .into(),
-            ResumeError::Superseded => match &self.visit {
-                Some(visit) => match visit.entry().await {
-                    Ok(Entry::Done(_)) => gone(Refusal::AlreadyReceived).into(),
-                    Ok(Entry::Dead(why)) => dead(self.state, self.request, why).into(),
-                    _ => Problem::conflict("This part is being sent from elsewhere. Ask where it stands, and go on from there.")
-                        .code("upload.superseded")
-                        .into(),
-                },
-                None => none(),
-            },
+            ResumeError::Superseded => self.ended().await.unwrap_or_else(|| {
+                Problem::conflict("This part is being sent from elsewhere. Ask where it stands, and go on from there.")
+                    .code("upload.superseded")
+                    .into()
+            }),
             ResumeError::Intake(IntakeError::Workflow(WorkflowError::Refused(refusal))) => gone(refusal).into(),
             ResumeError::Intake(error) => {
                 let context = ErrorContext {

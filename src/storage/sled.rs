@@ -185,7 +185,7 @@ impl SledStore {
             failpoint::pass(point);
         }
         self.decided.fetch_max(seq.0, Ordering::SeqCst);
-        self.store.settled(seq).await.map_err(sorted)?;
+        self.store.settled(seq).await.map_err(map_store_error)?;
         Ok(answer)
     }
 
@@ -195,13 +195,16 @@ impl SledStore {
         match self.store.unsettled(keys.iter().map(Vec::as_slice)) {
             Ok(false) => Ok(()),
             Ok(true) => self.shown().await,
-            Err(error) => Err(sorted(error)),
+            Err(error) => Err(map_store_error(error)),
         }
     }
 
     /// What a reader saw is durable once this returns.
     async fn shown(&self) -> Result<(), StorageError> {
-        self.store.settled(Seq(self.decided.load(Ordering::SeqCst))).await.map_err(sorted)
+        self.store
+            .settled(Seq(self.decided.load(Ordering::SeqCst)))
+            .await
+            .map_err(map_store_error)
     }
 
     /// Applies a transition inside a decision. `None`: no such request.
@@ -306,7 +309,7 @@ impl RequestStore for SledStore {
     async fn by_link(&self, link: &HashedToken) -> Result<Option<(DocumentRequest, bool)>, StorageError> {
         let rows = self.store.records();
         let link_row = key::link(link);
-        let Some(row) = rows.get(&link_row).map_err(sorted)? else {
+        let Some(row) = rows.get(&link_row).map_err(map_store_error)? else {
             return Ok(None);
         };
         let Some(id) = row.get(..16).and_then(|b| b.try_into().ok()).map(RequestId) else {
@@ -332,7 +335,10 @@ impl RequestStore for SledStore {
             return Ok(None);
         }
         Ok(owner(
-            self.store.records().get(&key::reference(provider, reference)).map_err(sorted)?,
+            self.store
+                .records()
+                .get(&key::reference(provider, reference))
+                .map_err(map_store_error)?,
         ))
     }
 
@@ -341,7 +347,7 @@ impl RequestStore for SledStore {
             .store
             .records()
             .scan_prefix(&[key::DOCUMENT], None, usize::MAX)
-            .map_err(sorted)?;
+            .map_err(map_store_error)?;
         Ok(rows
             .into_iter()
             .filter_map(|(k, v)| Some((DocumentId(k[1..].try_into().ok()?), owner(Some(v))?)))
@@ -510,7 +516,7 @@ impl Failed {
     fn into_storage(self) -> StorageError {
         match self {
             Self::Storage(error) => error,
-            Self::Store(error) => sorted(error),
+            Self::Store(error) => map_store_error(error),
         }
     }
 
@@ -523,7 +529,7 @@ impl Failed {
 }
 
 /// What a caller can do about an error of the embedded store.
-fn sorted(error: StoreError) -> StorageError {
+fn map_store_error(error: StoreError) -> StorageError {
     match error {
         StoreError::Full { .. } => StorageError::Full,
         StoreError::Held | StoreError::Io(_) => StorageError::Busy,

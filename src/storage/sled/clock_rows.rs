@@ -11,7 +11,7 @@ use crate::storage::{StorageError, key};
 use super::durable::DurableSled;
 use super::error::StoreError;
 use super::records::Batch;
-use super::{SledStore, sorted};
+use super::{SledStore, map_store_error};
 
 /// How often the latest instant is written down.
 const CLOCK_EVERY_MS: i64 = 60_000;
@@ -62,7 +62,7 @@ impl SledStore {
 
     /// See [`crate::storage::RequestStore::note_time`].
     pub(super) async fn note_instant(&self, at: i64) -> Result<(), StorageError> {
-        if self.floor().map_err(sorted)?.is_some_and(|floor| to_ms(floor) >= at) {
+        if self.floor().map_err(map_store_error)?.is_some_and(|floor| to_ms(floor) >= at) {
             // Perhaps still on its way to the disk.
             return self.shown().await;
         }
@@ -71,10 +71,10 @@ impl SledStore {
             // Whoever only looks must not fail on a full disk because of the clock.
             batch.frees_space();
             self.put_clock(&mut batch, to_ms(self.clock.now()).max(at));
-            self.store.apply(batch).map_err(sorted)?
+            self.store.apply(batch).map_err(map_store_error)?
         };
         self.decided.fetch_max(seq.0, Ordering::SeqCst);
-        self.store.settled(seq).await.map_err(sorted)
+        self.store.settled(seq).await.map_err(map_store_error)
     }
 }
 

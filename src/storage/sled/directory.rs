@@ -13,7 +13,7 @@ use crate::storage::{AuditLog, Claim, Directory, Made, StorageError, key};
 
 use super::records::{Batch, Rows};
 use super::rows::{made_by, write_claim};
-use super::{Failed, SledStore, append, read_row, read_sealed, sorted};
+use super::{Failed, SledStore, append, map_store_error, read_row, read_sealed};
 
 #[async_trait]
 impl Directory for SledStore {
@@ -198,7 +198,7 @@ impl Directory for SledStore {
 
     async fn api_key_by_id(&self, id: ApiKeyId) -> Result<Option<ApiKey>, StorageError> {
         let rows = self.store.records();
-        let Some(hash) = rows.get(&key::api_key_by_id(id)).map_err(sorted)? else {
+        let Some(hash) = rows.get(&key::api_key_by_id(id)).map_err(map_store_error)? else {
             return Ok(None);
         };
         let found = read_sealed::<ApiKey>(&*self.seal, &rows, &key::key(key::API_KEY, &[&hash])).map_err(Failed::into_storage)?;
@@ -267,7 +267,7 @@ impl AuditLog for SledStore {
         let found = {
             let rows = self.store.records();
             let behind = key::audit(after);
-            rows.scan_prefix(&[key::AUDIT], Some(&behind), limit).map_err(sorted)?
+            rows.scan_prefix(&[key::AUDIT], Some(&behind), limit).map_err(map_store_error)?
         };
         self.shown().await?;
         found
@@ -283,7 +283,7 @@ impl AuditLog for SledStore {
             let mut found = Vec::new();
             for (k, _) in rows
                 .scan_prefix(&key::key(key::TIMELINE, &[&request.0]), None, 1_000)
-                .map_err(sorted)?
+                .map_err(map_store_error)?
             {
                 let Some(sequence) = k.get(17..25).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes) else {
                     continue;

@@ -21,7 +21,7 @@ use crate::storage::record::Record;
 use crate::storage::{Cursor, StorageError, key};
 
 use super::records::{Batch, Rows};
-use super::{Failed, SledStore, append, load, number, read_row, sorted};
+use super::{Failed, SledStore, append, load, map_store_error, number, read_row};
 
 /// Ended dispatches that are dropped with every one that ends.
 const DROPPED_AT_ONCE: usize = 4;
@@ -184,7 +184,7 @@ impl Outbox for SledStore {
             .store
             .records()
             .scan_prefix(&key::key(key::DISPATCH_OF, &[&request.0]), None, 1)
-            .map_err(sorted)?
+            .map_err(map_store_error)?
             .is_empty()
         {
             return Ok(Vec::new());
@@ -225,7 +225,7 @@ impl Outbox for SledStore {
                 None => vec![key::DISPATCH_LOG],
             };
             let behind = after.map(|c| [&prefix[..], &c.0].concat());
-            let step = rows.scan_prefix(&prefix, behind.as_deref(), limit).map_err(sorted)?;
+            let step = rows.scan_prefix(&prefix, behind.as_deref(), limit).map_err(map_store_error)?;
             let next = (step.len() == limit)
                 .then(|| step.last().and_then(|(k, _)| k[prefix.len()..].try_into().ok()).map(Cursor))
                 .flatten();
@@ -246,7 +246,7 @@ impl Outbox for SledStore {
             .store
             .records()
             .scan_prefix(&[key::TEMPLATE], None, usize::MAX)
-            .map_err(sorted)?;
+            .map_err(map_store_error)?;
         found
             .iter()
             .map(|(_, row)| Template::decode(row))
@@ -282,7 +282,11 @@ impl Outbox for SledStore {
     }
 
     async fn notification_preferences(&self, agent: AgentId) -> Result<NotificationPreferences, StorageError> {
-        let row = self.store.records().get(&key::notification_preferences(agent)).map_err(sorted)?;
+        let row = self
+            .store
+            .records()
+            .get(&key::notification_preferences(agent))
+            .map_err(map_store_error)?;
         let bits = row.and_then(|r| r.first().copied()).unwrap_or(0);
         Ok(NotificationPreferences {
             arrived: bits & 1 != 0,

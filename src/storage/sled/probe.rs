@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use super::records::Batch;
-use super::{SledStore, StorageError, key, sorted, to_ms};
+use super::{SledStore, StorageError, key, map_store_error, to_ms};
 
 /// A proof of this age is good enough.
 const FRESH: Duration = Duration::from_secs(5);
@@ -47,7 +47,7 @@ impl SledStore {
     /// # Errors
     /// What it died of.
     pub fn alive(&self) -> Result<(), StorageError> {
-        self.store.alive().map_err(sorted)
+        self.store.alive().map_err(map_store_error)
     }
 
     /// Proves that a write becomes durable now, or within the last few seconds did.
@@ -80,8 +80,8 @@ impl SledStore {
                 batch.put(key::meta(ROW), to_ms(self.clock.now()).to_be_bytes());
                 Ok::<_, super::error::StoreError>((batch, ()))
             })
-            .map_err(sorted)?
+            .map_err(map_store_error)?
             .1;
-        self.store.settled(seq).await.map_err(sorted)
+        self.store.settled(seq).await.map_err(map_store_error)
     }
 }

@@ -89,7 +89,7 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
     } else {
         attempt(portal, &dispatch, now).await?
     };
-    let event = told(&dispatch, &outcome, portal.records.now());
+    let event = audit_event(&dispatch, &outcome, portal.records.now());
     let ended = !matches!(outcome, Outcome::Again(_));
     let settled = portal
         .records
@@ -122,7 +122,7 @@ async fn attempt(portal: &Portal, dispatch: &Dispatch, now: OffsetDateTime) -> R
                 told
             };
             let pause = usize::try_from(dispatch.attempts).ok().and_then(|n| HOOK_PAUSES.get(n)).copied();
-            sorted(told, pause, now)
+            map_outcome(told, pause, now)
         }
         (Channel::Mail, Body::ToAgent { agent, subject, text }) => {
             let Some(mailer) = &portal.outgoing.mailer else { return Ok(gone()) };
@@ -138,7 +138,7 @@ async fn attempt(portal: &Portal, dispatch: &Dispatch, now: OffsetDateTime) -> R
                 text,
                 id: &dispatch.id.to_string(),
             };
-            sorted(mailer.send(&letter).await, Some(mail_pause(dispatch.attempts)), now)
+            map_outcome(mailer.send(&letter).await, Some(mail_pause(dispatch.attempts)), now)
         }
         (Channel::Mail, Body::Sealed { .. }) => {
             let Some(mailer) = &portal.outgoing.mailer else { return Ok(gone()) };
@@ -153,7 +153,7 @@ async fn attempt(portal: &Portal, dispatch: &Dispatch, now: OffsetDateTime) -> R
                         text: &content.text,
                         id: &dispatch.id.to_string(),
                     };
-                    sorted(mailer.send(&letter).await, Some(mail_pause(dispatch.attempts)), now)
+                    map_outcome(mailer.send(&letter).await, Some(mail_pause(dispatch.attempts)), now)
                 }
             }
         }
@@ -166,7 +166,7 @@ fn mail_pause(attempts: u32) -> Duration {
     MAIL_PAUSES[place]
 }
 
-fn sorted(told: WebhookOutcome, pause: Option<Duration>, now: OffsetDateTime) -> (Outcome, String) {
+fn map_outcome(told: WebhookOutcome, pause: Option<Duration>, now: OffsetDateTime) -> (Outcome, String) {
     match (told, pause) {
         (WebhookOutcome::Taken(status), _) => (Outcome::Sent, format!("Taken (status {status}).")),
         (WebhookOutcome::Never(why), _) | (WebhookOutcome::Later { why, .. }, None) => (Outcome::Failed, why),
@@ -184,7 +184,7 @@ fn jitter(pause: Duration) -> Duration {
 }
 
 /// What the log says of mail. Of webhooks it says nothing: they tell of the log.
-fn told(dispatch: &Dispatch, outcome: &Outcome, now: OffsetDateTime) -> Option<AuditEvent> {
+fn audit_event(dispatch: &Dispatch, outcome: &Outcome, now: OffsetDateTime) -> Option<AuditEvent> {
     let action = match (&dispatch.channel, outcome) {
         (Channel::Mail, Outcome::Sent) => AuditAction::MailSent,
         (Channel::Mail, Outcome::Failed) => AuditAction::MailFailed,
@@ -228,24 +228,24 @@ mod tests {
         };
         let mut before = Duration::ZERO;
         for pause in HOOK_PAUSES {
-            let (Outcome::Again(at), _) = sorted(later(), Some(pause), now) else {
+            let (Outcome::Again(at), _) = map_outcome(later(), Some(pause), now) else {
                 panic!()
             };
             let waited = at - now;
             assert!(waited >= pause && waited <= pause * 1.1 && waited > before);
             before = waited;
         }
-        assert_eq!(sorted(later(), None, now).0, Outcome::Failed);
+        assert_eq!(map_outcome(later(), None, now).0, Outcome::Failed);
         let asked = WebhookOutcome::Later {
             why: "w".into(),
             after: Some(Duration::minutes(50)),
         };
         assert_eq!(
-            sorted(asked, Some(Duration::seconds(5)), now).0,
+            map_outcome(asked, Some(Duration::seconds(5)), now).0,
             Outcome::Again(now + Duration::minutes(50))
         );
         assert_eq!(
-            sorted(WebhookOutcome::Never("n".into()), Some(Duration::HOUR), now).0,
+            map_outcome(WebhookOutcome::Never("n".into()), Some(Duration::HOUR), now).0,
             Outcome::Failed
         );
         assert_eq!(mail_pause(0), Duration::minutes(1));

@@ -45,7 +45,7 @@ pub fn list(agent: &Agent, state: &AppState, dispatches: &[Dispatch], next: Opti
 }
 
 /// On a request's own page.
-pub fn told(dispatches: &[Dispatch]) -> Markup {
+pub fn render_dispatches(dispatches: &[Dispatch]) -> Markup {
     html! {
         ul.list { @for dispatch in dispatches { li.row {
             span { strong { (kind_words(&dispatch.kind)) } span.quiet { " · " (to_words(&dispatch.channel)) " · " (when(at(dispatch))) } }

@@ -197,7 +197,7 @@ pub fn show(agent: &Agent, state: &AppState, shown: &Shown<'_>, done: Option<Not
             div {
                 section.card { h2 { "Request" } (facts(state, shown, now)) }
                 section.card { h2 { "What happened" } (timeline(shown)) }
-                @if !shown.told.is_empty() { section.card { h2 { "What was told" } (super::outgoing::told(&shown.told)) } }
+                @if !shown.told.is_empty() { section.card { h2 { "What was told" } (super::outgoing::render_dispatches(&shown.told)) } }
             }
             @if may::<Requests>(agent.role) { aside.card aria-labelledby="actions" { h2 id="actions" { "What you can do" } (actions(agent, state, shown, now)) } }
         }
