@@ -1,4 +1,4 @@
-//! `nightdrop doctor`: looks at everything that can be wrong before and while the portal runs, all at once, each with its mend; and says what is good.
+//! `nightdrop doctor`: looks at everything that can be wrong before and while the portal runs, all at once, each with its fix; and says what is good.
 //!
 //! It changes no record. While a portal runs, its store and slots belong to it: they are then judged from outside and said to be held.
 
@@ -53,7 +53,7 @@ struct Finding {
     level: Level,
     area: &'static str,
     text: String,
-    mend: Option<String>,
+    fix: Option<String>,
 }
 
 /// What was found, in the order in which it was looked for.
@@ -66,25 +66,25 @@ impl Findings {
             level: Level::Good,
             area,
             text: text.into(),
-            mend: None,
+            fix: None,
         });
     }
 
-    fn note(&mut self, area: &'static str, text: impl Into<String>, mend: impl Into<String>) {
+    fn note(&mut self, area: &'static str, text: impl Into<String>, fix: impl Into<String>) {
         self.0.push(Finding {
             level: Level::Note,
             area,
             text: text.into(),
-            mend: Some(mend.into()),
+            fix: Some(fix.into()),
         });
     }
 
-    fn wrong(&mut self, area: &'static str, text: impl Into<String>, mend: impl Into<String>) {
+    fn wrong(&mut self, area: &'static str, text: impl Into<String>, fix: impl Into<String>) {
         self.0.push(Finding {
             level: Level::Wrong,
             area,
             text: text.into(),
-            mend: Some(mend.into()),
+            fix: Some(fix.into()),
         });
     }
 
@@ -227,8 +227,8 @@ fn certificate(name: &str, cert: &Path, now: time::OffsetDateTime, findings: &mu
 async fn scanner(config: &Config, findings: &mut Findings) {
     const AREA: &str = "virus scan";
     let Some(scanner) = crate::app::scanner(config) else {
-        let mend = "set scan.av = \"required\" when a clamd is at hand";
-        return findings.note(AREA, "documents leave unscanned", mend);
+        let fix = "set scan.av = \"required\" when a clamd is at hand";
+        return findings.note(AREA, "documents leave unscanned", fix);
     };
     match scanner.fit(time::OffsetDateTime::now_utc()).await {
         Ok(()) => findings.good(AREA, "clamd finds the test file, also at the end of the largest file"),
@@ -251,7 +251,7 @@ fn report(findings: &Findings, as_json: bool) -> Outcome {
                     Level::Note => "note",
                     Level::Wrong => "wrong",
                 };
-                json!({"level": level, "area": f.area, "text": f.text, "mend": f.mend})
+                json!({"level": level, "area": f.area, "text": f.text, "fix": f.fix})
             })
             .collect();
         return output::json(&json!({"ok": !findings.is_wrong(), "findings": all}));
@@ -264,8 +264,8 @@ fn report(findings: &Findings, as_json: bool) -> Outcome {
             Level::Wrong => marks.bad(),
         };
         output::line(format_args!("{mark} {:<14}{}", finding.area, output::plain(&finding.text)))?;
-        if let Some(mend) = &finding.mend {
-            output::line(format_args!("  {:14}→ {}", "", output::plain(mend)))?;
+        if let Some(fix) = &finding.fix {
+            output::line(format_args!("  {:14}→ {}", "", output::plain(fix)))?;
         }
     }
     let count = |level| findings.0.iter().filter(|f| f.level == level).count();

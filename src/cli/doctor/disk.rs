@@ -32,7 +32,7 @@ pub fn look(config: &Config, findings: &mut Findings) {
         findings.wrong(
             "data",
             format!("{} holds no portal", config.data_dir.display()),
-            "run `nightdrop init`, or mend data_dir",
+            "run `nightdrop init`, or fix data_dir",
         );
         return;
     }
@@ -112,13 +112,13 @@ fn keys(config: &Config, layout: &Layout, findings: &mut Findings) {
     }
     let kek = config.keys.kek_file.clone().unwrap_or_else(|| layout.kek.clone());
     match Keyring::open(&layout.keys) {
-        Err(error) => findings.wrong("keys", error.to_string(), format!("mend the files in {}", layout.keys.display())),
+        Err(error) => findings.wrong("keys", error.to_string(), format!("fix the files in {}", layout.keys.display())),
         Ok(keyring) => {
             if let Some(Err(error)) = config.keys.credential_file.as_ref().map(|file| keyring.attach_credential(file)) {
                 findings.wrong(
                     "keys",
                     format!("keys.credential_file: {error}"),
-                    "look at LoadCredentialEncrypted= in the unit, or mend keys.credential_file",
+                    "look at LoadCredentialEncrypted= in the unit, or fix keys.credential_file",
                 );
             }
             let current = keyring.status().into_iter().find(|k| k.current);
@@ -172,12 +172,12 @@ fn store(layout: &Layout, findings: &mut Findings) -> bool {
             return true;
         }
         Err(error) => {
-            let mend = match error {
+            let fix = match error {
                 StoreError::NotDurable(_) => "move data_dir to a local disk",
                 StoreError::Full { .. } => "make room on the disk",
                 _ => "look at the disk; restore from a backup if it is damaged",
             };
-            findings.wrong("store", error.to_string(), mend);
+            findings.wrong("store", error.to_string(), fix);
         }
     }
     false

@@ -18,14 +18,14 @@ fn descriptors(findings: &mut Findings) {
     if limit >= process::DESCRIPTORS {
         findings.good("open files", format!("{limit} may be open at once"));
     } else {
-        let mend = format!(
+        let fix = format!(
             "set LimitNOFILE={} in the service unit, or raise `ulimit -Hn`",
             process::DESCRIPTORS
         );
         findings.wrong(
             "open files",
             format!("only {limit} may be open at once; a busy portal needs {}", process::DESCRIPTORS),
-            mend,
+            fix,
         );
     }
 }
@@ -48,8 +48,8 @@ fn hardening(findings: &mut Findings) {
         }
     }
     for advice in report.advice {
-        let (text, mend) = advice.split_once("; ").unwrap_or((&advice, "see the given service unit"));
-        findings.note("memory", text, mend.trim_end_matches('.'));
+        let (text, fix) = advice.split_once("; ").unwrap_or((&advice, "see the given service unit"));
+        findings.note("memory", text, fix.trim_end_matches('.'));
     }
 }
 

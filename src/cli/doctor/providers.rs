@@ -51,13 +51,13 @@ pub async fn look(config: &Config, refused: &[String], only: Option<&str>, findi
             Ok(Ok(text)) => findings.good(AREA, format!("{name}: {text}")),
             Ok(Err(failure)) => {
                 let problem = failure.problem();
-                let mend = mend(name.as_str(), &provider.keys, &problem.code);
-                findings.wrong(AREA, format!("{name}: {} ({})", problem.text, problem.code), mend);
+                let fix = fix(name.as_str(), &provider.keys, &problem.code);
+                findings.wrong(AREA, format!("{name}: {} ({})", problem.text, problem.code), fix);
             }
             Err(_) => findings.wrong(
                 AREA,
                 format!("{name}: no answer within {} s", PATIENCE.as_secs()),
-                mend(name.as_str(), &provider.keys, "provider.timeout"),
+                fix(name.as_str(), &provider.keys, "provider.timeout"),
             ),
         }
     }
@@ -65,7 +65,7 @@ pub async fn look(config: &Config, refused: &[String], only: Option<&str>, findi
 }
 
 /// Which settings to look at after an answer with this code, by the keys that are set.
-fn mend(name: &str, keys: &[String], code: &str) -> String {
+fn fix(name: &str, keys: &[String], code: &str) -> String {
     const ADDRESS: [&str; 4] = ["base_url", "environment", "region", "token_url"];
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let is_credential = |key: &&str| {
@@ -118,14 +118,14 @@ pub async fn portal(config: &Config, must: bool, findings: &mut Findings) {
         });
     }
     let absent = |findings: &mut Findings| {
-        let (text, mend) = (
+        let (text, fix) = (
             format!("nothing answers on {address}: it does not run"),
             "start it with `nightdrop serve`",
         );
         if must {
-            findings.wrong(AREA, text, mend)
+            findings.wrong(AREA, text, fix)
         } else {
-            findings.note(AREA, text, mend)
+            findings.note(AREA, text, fix)
         }
     };
     if config.staff.tls.is_some() {
