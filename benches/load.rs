@@ -10,7 +10,8 @@
 //! ```
 //!
 //! How it measures:
-//! * The measured server is a process of its own (this program again), so its CPU time, memory and disk writes are its own. It is the real portal: //!   listener, real inspection, real sealing, real store with every log write synced. Only the links are issued from inside.
+//! * The measured server is a process of its own (this program again), so its CPU time, memory and disk writes are its own. It is the real portal: real
+//!   listener, real inspection, real sealing, real store with every log write synced. Only the links are issued from inside.
 //! * The load generator is threads with plain sockets over loopback, on the same machine: latencies under load include its share of the cores.
 //! * CPU is user and system time of the whole server process for each 10⁹ bytes of document. It does not depend much on what else runs; seconds on a
 //!   clock do. Every ratio is made of figures of the same run; each figure is the median of its rounds (3, or 1 with
