@@ -5,7 +5,9 @@ use std::time::Duration as Wait;
 
 use nightdrop::domain::agent::Actor;
 use nightdrop::domain::request::{RequestState, Stage};
+use nightdrop::domain::token::PlainToken;
 use nightdrop::http::body::BodyPace;
+use nightdrop::workflow::intake::{Source, Submission, link};
 use nightdrop::workflow::issue::{self, Expiry};
 use time::Duration;
 
@@ -184,6 +186,26 @@ async fn a_link_replaced_under_an_upload_takes_nothing_through_the_old_one() {
     let fresh = app.known(fresh);
     let answer = half.finish().await;
     assert!((400..500).contains(&answer.status), "{}: {}", answer.status, answer.body);
+    assert_nothing_held(&app, "replaced").await;
+    assert_eq!(app.drop_files(&fresh, &[("front", &png(2, 1_000))]).await.status(), 200);
+}
+
+/// Looked at before the link was replaced, and its first byte comes after.
+#[tokio::test]
+async fn a_link_replaced_before_the_first_byte_takes_nothing_through_the_old_one() {
+    let app = TestApp::new().await;
+    let old = passport(&app).await;
+    let token = PlainToken::parse(&old.token).unwrap();
+    let opened = link::look_up(&app.portal, &token).await.unwrap().ok().unwrap();
+    let reissued = issue::reissue(&app.portal, old.id, Expiry::Default, None, Actor::Operator, None);
+    let fresh = app.known(reissued.await.unwrap());
+    let mut late = Submission::new((*app.portal).clone(), opened, Source::Form, None).unwrap();
+    let spec = late.spec("front").unwrap();
+    let mut part = late.part(spec, "a.png", "image/png");
+    part.push(&png(1, 1_000)).await.unwrap();
+    assert!(part.finish().await.is_err(), "taken through a link that was replaced");
+    late.discard().await;
+    assert_eq!(app.state(&fresh).await, RequestState::Awaiting);
     assert_nothing_held(&app, "replaced").await;
     assert_eq!(app.drop_files(&fresh, &[("front", &png(2, 1_000))]).await.status(), 200);
 }

@@ -42,6 +42,8 @@ pub struct Submission {
     pub(super) document: DocumentId,
     pub(super) source: Source,
     asked_at: OffsetDateTime,
+    /// Of the link that was looked at, whatever the row says later: nothing arrives through a link that was replaced.
+    generation: u32,
     receiver: Option<[u8; 32]>,
     secret: Option<Secret>,
 }
@@ -53,12 +55,14 @@ impl Submission {
             Some(partial) => partial.document,
             None => DocumentId::new(random::array()?, link.now),
         };
+        let generation = link.request.link.generation;
         Ok(Self {
             portal,
             request: link.request,
             document,
             source,
             asked_at: link.now,
+            generation,
             receiver,
             secret: None,
         })
@@ -185,7 +189,7 @@ impl Submission {
         let sealed = SealedPart {
             document: self.document,
             submission,
-            generation: self.request.link.generation,
+            generation: self.generation,
             part,
             durable,
             length,
