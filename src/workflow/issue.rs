@@ -220,30 +220,17 @@ pub async fn extend(portal: &Portal, id: RequestId, expires: Expiry, by: Actor) 
     let until = until.min(now + portal.policy.link_max);
     request.link.expires_at = until;
     let terms_mac = portal.secrets.row_mac(&request.id.0, &request.terms());
-    Ok(portal
-        .records
-        .transition(
-            id,
-            Transition::Agent {
-                by,
-                action: AgentAction::Extend { until, terms_mac },
-            },
-        )
-        .await?)
+    act(portal, id, by, AgentAction::Extend { until, terms_mac }).await
+}
+
+/// What an agent decides about a request.
+async fn act(portal: &Portal, id: RequestId, by: Actor, action: AgentAction) -> Result<DocumentRequest, WorkflowError> {
+    Ok(portal.records.transition(id, Transition::Agent { by, action }).await?)
 }
 
 /// Returns only when no upload can be committed any more. What was on its way is destroyed by the worker at once, not before this returns.
 pub async fn revoke(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
-    let request = portal
-        .records
-        .transition(
-            id,
-            Transition::Agent {
-                by,
-                action: AgentAction::Revoke,
-            },
-        )
-        .await?;
+    let request = act(portal, id, by, AgentAction::Revoke).await?;
     resumable::stop_writers(portal, &request).await;
     Ok(request)
 }
@@ -252,16 +239,7 @@ pub async fn revoke(portal: &Portal, id: RequestId, by: Actor) -> Result<Documen
 pub async fn fresh_passcode(portal: &Portal, id: RequestId, by: Actor) -> Result<(DocumentRequest, String), WorkflowError> {
     let code = Passcode::generate()?.expose().to_owned();
     let lock = hash_passcode(portal, code.clone()).await?;
-    let request = portal
-        .records
-        .transition(
-            id,
-            Transition::Agent {
-                by,
-                action: AgentAction::RenewPasscode { lock },
-            },
-        )
-        .await?;
+    let request = act(portal, id, by, AgentAction::RenewPasscode { lock }).await?;
     Ok((request, code))
 }
 
@@ -269,47 +247,20 @@ pub async fn fresh_passcode(portal: &Portal, id: RequestId, by: Actor) -> Result
 pub async fn retry(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
     // What was altered in the store is never sent: it can be purged and asked for again.
     terms::load(portal, id).await?;
-    let request = portal
-        .records
-        .transition(
-            id,
-            Transition::Agent {
-                by,
-                action: AgentAction::Retry,
-            },
-        )
-        .await?;
+    let request = act(portal, id, by, AgentAction::Retry).await?;
     portal.wake.notify_one();
     Ok(request)
 }
 
 pub async fn request_purge(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
-    let request = portal
-        .records
-        .transition(
-            id,
-            Transition::Agent {
-                by,
-                action: AgentAction::RequestPurge,
-            },
-        )
-        .await?;
+    let request = act(portal, id, by, AgentAction::RequestPurge).await?;
     portal.wake.notify_one();
     Ok(request)
 }
 
 /// The provider has it by other means (the `manual` provider's dashboard): counts as confirmed, and is purged.
 pub async fn mark_uploaded(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
-    let request = portal
-        .records
-        .transition(
-            id,
-            Transition::Agent {
-                by,
-                action: AgentAction::MarkUploaded,
-            },
-        )
-        .await?;
+    let request = act(portal, id, by, AgentAction::MarkUploaded).await?;
     portal.wake.notify_one();
     Ok(request)
 }
