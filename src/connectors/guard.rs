@@ -10,7 +10,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::Failure;
 use super::settings::{Endpoint, Fault, Reader};
-use crate::domain::delivery::Problem;
+use crate::domain::delivery::DeliveryProblem;
 
 /// How far a connector may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ pub fn read_hosts(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
 /// An address out of a provider's answer: it must be as safe as a configured one (a query apart) and lead to one of these hosts.
 pub fn foreign_url(endpoint: &Endpoint, hosts: &[String], text: &str) -> Result<Url, Failure> {
     let refused = |why: String| Failure::Final {
-        problem: Problem::new("provider.upload_address", why),
+        problem: DeliveryProblem::new("provider.upload_address", why),
     };
     let unsafe_address = || refused("The provider gave an upload address that is not safe to use. Ask the provider.".to_owned());
     let url = Url::parse(text).map_err(|_| unsafe_address())?;

@@ -7,7 +7,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::domain::agent::{Actor, Agent, ApiKey, AuthMethod, PasswordHash, Role, Scope, Session, Team};
 use crate::domain::audit::{AuditAction, AuditEntry, AuditEvent};
-use crate::domain::delivery::{ConfirmAt, Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
+use crate::domain::delivery::{ConfirmAt, Delivery, DeliveryProblem, Intent, Phase, PurgeCause, Receipt};
 use crate::domain::document::{Document, DocumentKind, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef};
 use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
 use crate::domain::link::{PasscodeLock, UploadLink};

@@ -12,7 +12,7 @@ use crate::connectors::{Failure, Keys, OutboundDocument, ParcelPart, ProgressLog
 use crate::crypto::header::Header;
 use crate::crypto::open::{DocumentOpener, OpenError};
 use crate::crypto::secrets::PortalSecrets;
-use crate::domain::delivery::Problem;
+use crate::domain::delivery::DeliveryProblem;
 use crate::domain::document::{ApplicantRef, Document, DocumentKind, PartName, ProviderName, StoredPart};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::transition::{Transition, WorkerStep};
@@ -337,7 +337,7 @@ impl ProgressLog for LeasedProgressLog {
             }
             Err(crate::storage::StorageError::Refused(_)) => Err(Failure::Lost),
             Err(error) => Err(Failure::Ambiguous {
-                problem: Problem::new("storage.unavailable", error.to_string()),
+                problem: DeliveryProblem::new("storage.unavailable", error.to_string()),
             }),
         }
     }
