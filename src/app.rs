@@ -9,7 +9,7 @@ pub mod recovery;
 mod vault_key;
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use tokio::sync::Notify;
 
+use crate::chain::chain;
 use crate::config::reader::Fault;
 use crate::config::sso::SsoConfig;
 use crate::config::{Config, Provider};
@@ -61,31 +62,23 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const ACCEPTOR_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Why the portal does not start, with the mend.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error("the configuration has {} fault(s):{}", .0.len(), .0.iter().map(|fault| format!("\n  {fault}")).collect::<String>())]
     Configuration(Vec<Fault>),
     /// What is wrong and what to do about it; starting again changes nothing.
+    #[error("{0}")]
     Refused(String),
-    /// The storage cannot be used at the moment (full, an I/O error, held by another process); starting again later may help.
+    /// Another process holds the data folder.
+    #[error("{0}")]
+    InUse(String),
+    /// The storage cannot be used at the moment (full, an I/O error); starting again later may help.
+    #[error("{0}")]
     Unavailable(String),
 }
 
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Configuration(faults) => {
-                write!(f, "the configuration has {} fault(s):", faults.len())?;
-                faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
-            }
-            Self::Refused(why) | Self::Unavailable(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-fn refused(what: &str) -> impl FnOnce(&dyn fmt::Display) -> StartError + '_ {
-    move |error| StartError::Refused(format!("{what}: {error}"))
+fn refused(what: &str) -> impl FnOnce(&(dyn Error + 'static)) -> StartError + '_ {
+    move |error| StartError::Refused(format!("{what}: {}", chain(error)))
 }
 
 /// Everything opened and checked, nothing running yet.
@@ -158,12 +151,12 @@ impl App {
             .map_err(|e| refused("accounts and API keys cannot be verified")(&e))?;
         let swept = sweep::sweep(&portal)
             .await
-            .map_err(|e| StartError::Unavailable(format!("left-overs cannot be destroyed: {e}")))?;
+            .map_err(|e| StartError::Unavailable(format!("left-overs cannot be destroyed: {}", chain(&e))))?;
         // What the process before had given up, before anything new comes.
         worker::clean(&portal).await;
         outgoing::begin(&portal)
             .await
-            .map_err(|e| StartError::Unavailable(format!("the log of what was told: {e}")))?;
+            .map_err(|e| StartError::Unavailable(format!("the log of what was told: {}", chain(&e))))?;
         if swept != sweep::Swept::default() {
             tracing::info!(?swept, "left-overs of the process before destroyed");
         }
@@ -277,10 +270,10 @@ impl Running {
         }
         let now = RequestStore::now(&*self.store);
         if let Err(error) = self.store.note_time(now).await {
-            tracing::error!(%error, "the time could not be written down");
+            tracing::error!(error = %chain(&error), "the time could not be written down");
         }
         if let Err(error) = self.store.store().durable().await {
-            tracing::error!(%error, "the store could not be flushed");
+            tracing::error!(error = %chain(&error), "the store could not be flushed");
         }
     }
 }
@@ -419,7 +412,7 @@ pub fn outgoing(config: &Config) -> Result<Outgoing, StartError> {
 }
 
 fn read_secret(path: &Path) -> Result<Secret, String> {
-    let bytes = private_file::read(path, 64 * 1024, privacy_of(path)).map_err(|e| e.to_string())?;
+    let bytes = private_file::read(path, 64 * 1024, privacy_of(path)).map_err(|e| chain(&e).to_string())?;
     let text = std::str::from_utf8(&bytes).map_err(|_| "is not text".to_owned())?;
     Ok(Secret::new(text))
 }

@@ -32,7 +32,6 @@ pub mod words;
 #[cfg(test)]
 pub(crate) mod fake;
 
-use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -280,19 +279,14 @@ pub trait Source: Send + Sync {
 }
 
 /// Why a sealed part did not come out to its end, sorted by whether trying again can help.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     /// The place where it is kept cannot be read now: an outage, which says nothing about the document.
+    #[error("{0}")]
     Transient(&'static str),
     /// Read without an error, and not what was sealed: repeating it changes nothing.
+    #[error("{0}")]
     Final(&'static str),
-}
-
-impl fmt::Display for SourceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Transient(why) | Self::Final(why)) = self;
-        f.write_str(why)
-    }
 }
 
 impl From<SourceError> for Failure {

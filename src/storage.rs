@@ -20,8 +20,7 @@ mod requests;
 pub mod seal;
 pub mod sled;
 
-use std::fmt;
-
+use crate::chain::Cause;
 use crate::domain::transition::Refusal;
 
 pub use audit::AuditLog;
@@ -41,36 +40,27 @@ pub struct Claim {
     pub body: [u8; 32],
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StorageError {
+    #[error("not found")]
     NotFound,
     /// Decided: do not repeat.
+    #[error("{0}")]
     Refused(Refusal),
+    #[error("{0} exists already")]
     Exists(&'static str),
     /// Provably not applied; try again.
-    Busy,
+    #[error("the store is busy")]
+    Busy(#[source] Cause),
     /// No space: provably not applied. Purging frees some.
+    #[error("the disk is full")]
     Full,
     /// The commit's outcome is unknown: ask again.
-    Indeterminate(String),
-    Corrupt(String),
+    #[error("the store could not say whether it wrote")]
+    Indeterminate(#[source] Cause),
+    #[error("a stored row cannot be read")]
+    Corrupt(#[source] Cause),
     /// A row that grants rights is not as the portal wrote it.
+    #[error("a stored row was changed outside the portal: {0}")]
     Altered(seal::Altered),
 }
-
-impl fmt::Display for StorageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound => f.write_str("not found"),
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::Exists(what) => write!(f, "{what} exists already"),
-            Self::Busy => f.write_str("the store is busy"),
-            Self::Full => f.write_str("the disk is full"),
-            Self::Indeterminate(why) => write!(f, "the store could not say whether it wrote: {why}"),
-            Self::Corrupt(what) => write!(f, "a stored row cannot be read: {what}"),
-            Self::Altered(row) => write!(f, "a stored row was changed outside the portal: {row}"),
-        }
-    }
-}
-
-impl std::error::Error for StorageError {}

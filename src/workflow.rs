@@ -25,13 +25,13 @@ pub mod trusted;
 pub mod vault;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use time::Duration;
 use tokio::sync::Notify;
 
+use crate::chain::Cause;
 use crate::connectors::Connector;
 use crate::crypto::assurance::Watch;
 use crate::crypto::erase::{EraseError, ErasureStore};
@@ -120,60 +120,49 @@ pub struct Counters {
 }
 
 /// Why a workflow could not do as asked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum WorkflowError {
     /// A field is not acceptable: its name, and what is.
-    Invalid {
-        field: &'static str,
-        mend: String,
-    },
+    #[error("{field}: {mend}")]
+    Invalid { field: &'static str, mend: String },
     /// It would leave nobody who can mend the portal but from a shell.
+    #[error("this is the last admin; add another one first")]
     LastAdmin,
     /// Decided by the state of the request.
+    #[error("{0}")]
     Refused(Refusal),
+    #[error("not found")]
     NotFound,
     /// The `Idempotency-Key` was used with another body.
+    #[error("this Idempotency-Key was used for something else")]
     KeyReused,
     /// The `Idempotency-Key` issued a link of this request that is dead by now.
+    #[error("the link that this Idempotency-Key issued was replaced, withdrawn or has expired")]
     LinkReplaced(RequestId),
     /// The stored row was changed by somebody without the portal's secrets.
+    #[error("the stored request was changed outside the portal")]
     Tampered,
     /// A deletion receipt is missing, or is not the one that was signed.
+    #[error("deletion receipt {0} is not the one that was signed")]
     ReceiptAltered(u64),
+    #[error(transparent)]
     Storage(StorageError),
     /// No random bytes: nothing was done.
+    #[error("the operating system gives no random bytes")]
     Random,
     /// The vault key is locked.
+    #[error("the vault is locked")]
     VaultLocked,
     /// Too much at once; try again shortly.
+    #[error("too much at once")]
     Busy,
     /// What is needed for it cannot be read or written now, and may be again: nothing is known to be lost. The text is for the log.
-    Unavailable(String),
+    #[error(transparent)]
+    Unavailable(Cause),
     /// Something inside failed; the text is for the log.
-    Internal(String),
+    #[error(transparent)]
+    Internal(Cause),
 }
-
-impl fmt::Display for WorkflowError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid { field, mend } => write!(f, "{field}: {mend}"),
-            Self::LastAdmin => f.write_str("this is the last admin; add another one first"),
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::NotFound => f.write_str("not found"),
-            Self::KeyReused => f.write_str("this Idempotency-Key was used for something else"),
-            Self::LinkReplaced(_) => f.write_str("the link that this Idempotency-Key issued was replaced, withdrawn or has expired"),
-            Self::Tampered => f.write_str("the stored request was changed outside the portal"),
-            Self::ReceiptAltered(number) => write!(f, "deletion receipt {number} is not the one that was signed"),
-            Self::Storage(error) => error.fmt(f),
-            Self::Random => f.write_str("the operating system gives no random bytes"),
-            Self::VaultLocked => f.write_str("the vault is locked"),
-            Self::Busy => f.write_str("too much at once"),
-            Self::Unavailable(why) | Self::Internal(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for WorkflowError {}
 
 impl From<StorageError> for WorkflowError {
     fn from(error: StorageError) -> Self {
@@ -189,8 +178,8 @@ impl From<EraseError> for WorkflowError {
     fn from(error: EraseError) -> Self {
         match error {
             EraseError::SlotsFull => Self::Storage(StorageError::Full),
-            error if error.is_transient() => Self::Unavailable(error.to_string()),
-            error => Self::Internal(error.to_string()),
+            error if error.is_transient() => Self::Unavailable(Cause::new(error)),
+            error => Self::Internal(Cause::new(error)),
         }
     }
 }
@@ -210,5 +199,5 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     };
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|_| WorkflowError::Internal("a blocking task panicked".to_owned()))
+        .map_err(|error| WorkflowError::Internal(Cause::new(error)))
 }

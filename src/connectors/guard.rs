@@ -144,16 +144,9 @@ pub fn foreign_url(endpoint: &Endpoint, hosts: &[String], text: &str) -> Result<
 /// Resolves by the system and hands out addresses only if all of them may be connected to.
 pub struct GuardedResolver(pub Reach);
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the name resolves to an address that is not allowed")]
 struct Refused;
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the name resolves to an address that is not allowed")
-    }
-}
-
-impl std::error::Error for Refused {}
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {

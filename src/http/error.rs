@@ -10,6 +10,7 @@ use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 
+use crate::chain::chain;
 use crate::connectors::Failure;
 use crate::domain::transition::Refusal;
 use crate::storage::StorageError;
@@ -222,11 +223,11 @@ impl From<WorkflowError> for Problem {
                     .code("receipt.altered")
             }
             WorkflowError::Unavailable(why) => {
-                tracing::error!(why, "something below failed and may work again");
+                tracing::error!(why = %chain(&why), "something below failed and may work again");
                 Self::unavailable("The portal cannot do this at the moment. Nothing half-done was kept; try again in a moment.").after(10)
             }
             WorkflowError::Internal(why) => {
-                tracing::error!(why, "an internal failure");
+                tracing::error!(why = %chain(&why), "an internal failure");
                 Self::internal("Something failed here. Nothing half-done was kept; try again.")
             }
         }
@@ -239,7 +240,10 @@ impl From<StorageError> for Problem {
             StorageError::NotFound => Self::not_found("There is no such thing here."),
             StorageError::Refused(refusal) => refusal.into(),
             StorageError::Exists(what) => Self::conflict(format!("There is already {what}.")).code("exists"),
-            StorageError::Busy => Self::unavailable("The store is busy. Try again in a few seconds.").after(5),
+            StorageError::Busy(why) => {
+                tracing::error!(why = %chain(&why), "the store is busy");
+                Self::unavailable("The store is busy. Try again in a few seconds.").after(5)
+            }
             StorageError::Full => Self::no_room(),
             StorageError::Altered(row) => {
                 tracing::error!(%row, "a stored row was changed outside the portal and is refused");
@@ -247,7 +251,7 @@ impl From<StorageError> for Problem {
                     .code("row.altered")
             }
             StorageError::Indeterminate(why) | StorageError::Corrupt(why) => {
-                tracing::error!(why, "the store failed");
+                tracing::error!(why = %chain(&why), "the store failed");
                 Self::unavailable("The store could not say whether it wrote. Ask again in a moment.").after(10)
             }
         }

@@ -20,7 +20,8 @@ use super::clock::{from_ms, to_ms};
 const VERSION: u8 = 1;
 
 /// A row that cannot be read: damaged, or of a later version.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct Unreadable(pub &'static str);
 
 type Read<T> = Result<T, Unreadable>;

@@ -11,6 +11,7 @@ use std::fmt;
 
 use super::StorageError;
 use super::record::Record;
+use crate::chain::Cause;
 
 pub const MAC_LEN: usize = 32;
 
@@ -61,7 +62,7 @@ impl dyn Seal + '_ {
         if !self.fits(place, row, mac) {
             return Err(altered());
         }
-        let row = R::decode(row).map_err(|e| StorageError::Corrupt(e.0.to_owned()))?;
+        let row = R::decode(row).map_err(|e| StorageError::Corrupt(Cause::new(e)))?;
         if row.belongs(place) { Ok(row) } else { Err(altered()) }
     }
 }

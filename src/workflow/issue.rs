@@ -2,6 +2,7 @@
 
 use time::{Duration, OffsetDateTime};
 
+use crate::chain::Cause;
 use crate::connectors::Limits;
 use crate::crypto::password::Passcode;
 use crate::crypto::random;
@@ -459,7 +460,7 @@ async fn hash_passcode(portal: &Portal, code: String) -> Result<PasscodeLock, Wo
         passwords.hash_passcode(&code)
     })
     .await?
-    .map_err(|e| WorkflowError::Internal(e.to_string()))?;
+    .map_err(|e| WorkflowError::Internal(Cause::new(e)))?;
     Ok(PasscodeLock {
         hash,
         tries_left: PASSCODE_TRIES,

@@ -44,11 +44,8 @@ pub async fn manual_download(portal: &Arc<Portal>, id: RequestId, part: &PartNam
     let outbound = outbound::open(portal, &request, document, 0).map_err(|closed| match closed {
         CannotDecrypt::Locked => WorkflowError::VaultLocked,
         CannotDecrypt::Lost => WorkflowError::NotFound,
-        CannotDecrypt::Poison(why) => WorkflowError::Internal(why.to_owned()),
-        CannotDecrypt::Unread(why) => {
-            tracing::warn!(request = %id, why, "a part could not be handed over at the moment");
-            WorkflowError::Storage(StorageError::Busy)
-        }
+        CannotDecrypt::Poison(why) => WorkflowError::Internal(why.into()),
+        CannotDecrypt::Unread(why) => WorkflowError::Storage(StorageError::Busy(why.into())),
     })?;
     let spend = Transition::Agent {
         by,

@@ -21,7 +21,9 @@ pub async fn outgoing(config: &Config, findings: &mut Findings) {
             }
             return;
         }
-        Err(StartError::Refused(why) | StartError::Unavailable(why)) => return findings.wrong(AREA, why, "mend the table"),
+        Err(StartError::Refused(why) | StartError::InUse(why) | StartError::Unavailable(why)) => {
+            return findings.wrong(AREA, why, "mend the table");
+        }
     };
     if let Some(mailer) = &out.mailer {
         match tokio::time::timeout(PATIENCE, mailer.check()).await {
@@ -68,7 +70,7 @@ pub async fn look(config: &Config, only: Option<&str>, findings: &mut Findings) 
             }
             return Ok(());
         }
-        Err(StartError::Refused(why) | StartError::Unavailable(why)) => {
+        Err(StartError::Refused(why) | StartError::InUse(why) | StartError::Unavailable(why)) => {
             findings.wrong(AREA, why, "mend the provider's table");
             return Ok(());
         }

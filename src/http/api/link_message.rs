@@ -117,7 +117,7 @@ pub fn qr(text: &str) -> Result<String, WorkflowError> {
     let code = QRBuilder::new(text)
         .ecl(ECL::M)
         .build()
-        .map_err(|_| WorkflowError::Internal("the address does not fit a QR code".to_owned()))?;
+        .map_err(|_| WorkflowError::Internal("the address does not fit a QR code".into()))?;
     Ok(SvgBuilder::default().margin(4).to_str(&code))
 }
 

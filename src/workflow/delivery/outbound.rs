@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
+use crate::chain::chain;
 use crate::connectors::{Failure, Keys, OutboundDocument, ParcelPart, ProgressLog, Source, SourceError};
 use crate::crypto::header::Header;
 use crate::crypto::open::{DocumentOpener, OpenError};
@@ -277,11 +278,11 @@ async fn next_chunk(reading: &mut Reading) -> Result<Option<Bytes>, SourceError>
     };
     let sealed = reading.portal.blobs.get(key).await.map_err(|error| match error {
         ReadError::Transient(why) => {
-            tracing::warn!(document = %reading.document, chunk = reading.next, why, "a chunk cannot be read at the moment");
+            tracing::warn!(document = %reading.document, chunk = reading.next, why = %chain(&why), "a chunk cannot be read at the moment");
             SourceError::Transient("a chunk cannot be read")
         }
         ReadError::Final(why) => {
-            tracing::error!(document = %reading.document, chunk = reading.next, why, "a chunk is damaged");
+            tracing::error!(document = %reading.document, chunk = reading.next, why = %chain(&why), "a chunk is damaged");
             SourceError::Final("a chunk is damaged")
         }
     })?;
@@ -336,9 +337,12 @@ impl ProgressLog for LeasedProgressLog {
                 Ok(())
             }
             Err(crate::storage::StorageError::Refused(_)) => Err(Failure::Lost),
-            Err(error) => Err(Failure::Ambiguous {
-                problem: DeliveryProblem::new("storage.unavailable", error.to_string()),
-            }),
+            Err(error) => {
+                tracing::warn!(request = %self.request, error = %chain(&error), "a step of a delivery could not be noted");
+                Err(Failure::Ambiguous {
+                    problem: DeliveryProblem::new("storage.unavailable", error.to_string()),
+                })
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use time::{Duration, OffsetDateTime};
 
+use crate::chain::chain;
 use crate::connectors::{self, Connector, Delivered, Failure, SourceError, Verdict};
 use crate::domain::delivery::{BY_HAND, ConfirmAt, Delivery, DeliveryProblem, Intent, PurgeCause, Receipt, TAMPERED};
 use crate::domain::document::Document;
@@ -132,10 +133,10 @@ impl Step<'_> {
                         Ok(_) => held_until = until,
                         Err(StorageError::Refused(_) | StorageError::NotFound) => return None,
                         Err(error) if now >= held_until => {
-                            tracing::warn!(request = %self.request.id, %error, "the lease has run out and could not be renewed");
+                            tracing::warn!(request = %self.request.id, error = %chain(&error), "the lease has run out and could not be renewed");
                             return None;
                         }
-                        Err(error) => tracing::warn!(request = %self.request.id, %error, "the lease could not be renewed yet"),
+                        Err(error) => tracing::warn!(request = %self.request.id, error = %chain(&error), "the lease could not be renewed yet"),
                     }
                 }
             }
@@ -223,7 +224,7 @@ impl Step<'_> {
             Verdict::Accepted => confirm::confirmed(self.portal, trusted, self.fence).await,
             Verdict::Rejected(problem) => confirm::rejected(self.portal, trusted, self.fence, problem).await,
         }
-        .inspect_err(|error| tracing::warn!(document = %document.id, %error, "delivered, and not yet purged"))
+        .inspect_err(|error| tracing::warn!(document = %document.id, error = %chain(error), "delivered, and not yet purged"))
     }
 
     pub(super) async fn cannot_open(&self, closed: CannotDecrypt, delivery: &Delivery) -> Result<(), WorkflowError> {

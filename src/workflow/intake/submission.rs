@@ -229,7 +229,7 @@ pub(super) async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = Result<T, IntakeError>> + Send + 'static,
 ) -> Result<T, IntakeError> {
     let ended = tasks.spawn(work).await;
-    ended.unwrap_or_else(|_| Err(WorkflowError::Internal("a step of an upload panicked".to_owned()).into()))
+    ended.unwrap_or_else(|_| Err(WorkflowError::Internal("a step of an upload panicked".into()).into()))
 }
 
 /// What is stored of a browser's receipt cookie.

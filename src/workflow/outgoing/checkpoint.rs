@@ -69,9 +69,7 @@ async fn take(portal: &Portal, file: &Path, now: OffsetDateTime) -> Result<bool,
     let signed = point.sign(&portal.secrets);
     let (path, line) = (file.to_owned(), line(&point, &signed));
     blocking(move || append(&path, &line)).await?.map_err(|error| {
-        WorkflowError::Internal(format!(
-            "the audit checkpoint cannot be written ({error}); look at audit.checkpoint_file"
-        ))
+        WorkflowError::Internal(format!("the audit checkpoint cannot be written ({error}); look at audit.checkpoint_file").into())
     })?;
     if !portal
         .records

@@ -3,6 +3,7 @@
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
+use crate::chain::Cause;
 use crate::crypto::random;
 use crate::domain::account::{Change, Factors, FailedAttempts};
 use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, Role, Scope, Team};
@@ -218,7 +219,7 @@ async fn hash_password(portal: &Portal, password: &str, email: &str, name: &str)
         passwords.hash_password(&password)
     })
     .await?;
-    hash.map_err(|e| WorkflowError::Internal(e.to_string()))
+    hash.map_err(|e| WorkflowError::Internal(Cause::new(e)))
 }
 
 /// Length and a list decide, not composition (NIST SP 800-63B-4, ASVS 5 6.2).

@@ -282,5 +282,5 @@ fn credentials(portal: &Portal, agent: &Agent) -> Result<Vec<Credential>, Workfl
 }
 
 fn failed(error: impl std::fmt::Display) -> WorkflowError {
-    WorkflowError::Internal(format!("passkeys: {error}"))
+    WorkflowError::Internal(format!("passkeys: {error}").into())
 }

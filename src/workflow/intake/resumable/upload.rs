@@ -5,6 +5,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::{ResumeError, secret};
+use crate::chain::{Cause, chain};
 use crate::crypto::staging::{STAGED_LEN, Staging, StagingKey};
 use crate::domain::document::PartSpec;
 use crate::domain::id::DocumentId;
@@ -210,7 +211,7 @@ impl Upload {
             }
             // What it says of itself is ahead of what is there: nothing more is kept from it.
             Ok((_, error)) => error,
-            Err(_) => Err(WorkflowError::Internal("staging an upload panicked".to_owned()).into()),
+            Err(_) => Err(WorkflowError::Internal("staging an upload panicked".into()).into()),
         }
     }
 
@@ -232,7 +233,7 @@ impl Upload {
         tasks
             .spawn(inner.end())
             .await
-            .unwrap_or_else(|_| Err(WorkflowError::Internal("sealing an upload panicked".to_owned()).into()))
+            .unwrap_or_else(|_| Err(WorkflowError::Internal("sealing an upload panicked".into()).into()))
     }
 
     /// Forgets what this connection sent and is not durable yet.
@@ -245,7 +246,7 @@ impl Upload {
             let tasks = inner.portal.tasks.clone();
             let given_up = run_to_completion(&tasks, async move { inner.give_up().await });
             if let Err(error) = given_up.await {
-                tracing::warn!(?error, "a refused upload stays until its time is over");
+                tracing::warn!(error = %chain(&error), "a refused upload stays until its time is over");
             }
         }
     }
@@ -482,9 +483,9 @@ fn tail_key(document: DocumentId, place: u8) -> BlobKey {
 }
 
 fn unreadable(error: crate::crypto::staging::NotStaged) -> WorkflowError {
-    WorkflowError::Internal(error.to_string())
+    WorkflowError::Internal(Cause::new(error))
 }
 
 fn missing() -> WorkflowError {
-    WorkflowError::Internal("a staged chunk is not there".to_owned())
+    WorkflowError::Internal("a staged chunk is not there".into())
 }
