@@ -17,16 +17,17 @@ use super::meta::{self, Meta};
 use super::schedule::Schedule;
 use super::secret::ErasureSecret;
 use super::stream::{CHUNK_LEN, StreamCipher, TAG_LEN};
+use crate::chain::Cause;
 
 /// Why a document was not opened, or not further.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// The erasure secret is gone: the document was purged and cannot come back.
     #[error("the document was erased")]
     Erased,
     /// The erasure store failed; the document may still be readable later.
     #[error("the erasure store failed")]
-    Store,
+    Store(#[source] Cause),
     /// The vault key is known but locked.
     #[error("the vault is locked")]
     Locked,
@@ -96,7 +97,7 @@ impl DocumentOpener {
                 // Nothing was erased by us: a person is told, and no purge is made of it.
                 EraseError::Damaged => OpenError::Malformed("the erasure slot fails its check"),
                 EraseError::NoSuchSlot => OpenError::Malformed("the slot is outside the store"),
-                _ => OpenError::Store,
+                error => OpenError::Store(Cause::new(error)),
             })?;
         DocumentOpener::open(header, keyring, &secret)
     }

@@ -45,7 +45,7 @@ pub async fn manual_download(portal: &Arc<Portal>, id: RequestId, part: &PartNam
         CannotDecrypt::Locked => WorkflowError::VaultLocked,
         CannotDecrypt::Lost => WorkflowError::NotFound,
         CannotDecrypt::Poison(why) => WorkflowError::Internal(why.into()),
-        CannotDecrypt::Unread(why) => WorkflowError::Storage(StorageError::Busy(why.into())),
+        CannotDecrypt::Unread(why) => WorkflowError::Storage(StorageError::Busy(why)),
     })?;
     let spend = Transition::Agent {
         by,

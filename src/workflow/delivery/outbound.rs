@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
-use crate::chain::chain;
+use crate::chain::{Cause, chain};
 use crate::connectors::{Failure, Keys, OutboundDocument, ParcelPart, ProgressLog, Source, SourceError};
 use crate::crypto::header::Header;
 use crate::crypto::open::{DocumentOpener, OpenError};
@@ -89,7 +89,7 @@ pub enum CannotDecrypt {
     /// Stored bytes contradict each other.
     Poison(&'static str),
     /// What is needed to open it cannot be read now: an outage, which says nothing about the document.
-    Unread(&'static str),
+    Unread(Cause),
 }
 
 impl From<OpenError> for CannotDecrypt {
@@ -98,7 +98,7 @@ impl From<OpenError> for CannotDecrypt {
             OpenError::Locked => Self::Locked,
             OpenError::Erased => Self::Lost,
             OpenError::UnknownKey(_) => Self::Poison("it was sealed to a key that is not here"),
-            OpenError::Store => Self::Unread("the erasure slots cannot be read"),
+            OpenError::Store(_) => Self::Unread(Cause::new(error)),
             _ => Self::Poison("its sealed form is damaged"),
         }
     }
@@ -257,7 +257,10 @@ impl Source for OpenSource {
 fn source_error(error: OpenError, what: &'static str) -> SourceError {
     match error {
         OpenError::Locked => SourceError::Transient("the vault key is locked"),
-        OpenError::Store => SourceError::Transient("the erasure slots cannot be read"),
+        OpenError::Store(_) => {
+            tracing::warn!(error = %chain(&error), "a document cannot be opened at the moment");
+            SourceError::Transient("the erasure slots cannot be read")
+        }
         _ => SourceError::Final(what),
     }
 }

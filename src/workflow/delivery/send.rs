@@ -232,7 +232,10 @@ impl Step<'_> {
             CannotDecrypt::Locked => self.later(self.now + LOCKED_PAUSE, locked(), Attempt::Uncounted).await,
             CannotDecrypt::Lost => self.purge(PurgeCause::Lost).await,
             CannotDecrypt::Poison(why) => self.poison(delivery, poisoned(why)).await,
-            CannotDecrypt::Unread(why) => self.unread(connectors::unread(why)).await,
+            CannotDecrypt::Unread(why) => {
+                tracing::warn!(request = %self.request.id, why = %chain(&why), "a document cannot be opened at the moment");
+                self.unread(connectors::unread("the erasure slots cannot be read")).await
+            }
         }
     }
 
