@@ -8,7 +8,7 @@ mod layout;
 pub mod recovery;
 mod vault_key;
 
-use std::fmt;
+use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use tokio::sync::Notify;
 
+use crate::chain::chain;
 use crate::config::{Config, Network};
 use crate::crypto::password::{self, Passwords};
 use crate::http;
@@ -54,31 +55,23 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const ACCEPTOR_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Why the portal does not start, and what to do about it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error("the configuration has {} error(s):{}", .0.len(), .0.iter().map(|error| format!("\n  {error}")).collect::<String>())]
     Configuration(Vec<ConfigError>),
     /// What is wrong and what to do about it; starting again changes nothing.
+    #[error("{0}")]
     Refused(String),
-    /// The storage cannot be used at the moment (full, an I/O error, held by another process); starting again later may help.
+    /// Another process holds the data folder.
+    #[error("{0}")]
+    InUse(String),
+    /// The storage cannot be used at the moment (full, an I/O error); starting again later may help.
+    #[error("{0}")]
     Unavailable(String),
 }
 
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Configuration(errors) => {
-                write!(f, "the configuration has {} error(s):", errors.len())?;
-                errors.iter().try_for_each(|error| write!(f, "\n  {error}"))
-            }
-            Self::Refused(why) | Self::Unavailable(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-fn refused(what: &str) -> impl FnOnce(&dyn fmt::Display) -> StartError + '_ {
-    move |error| StartError::Refused(format!("{what}: {error}"))
+fn refused(what: &str) -> impl FnOnce(&(dyn Error + 'static)) -> StartError + '_ {
+    move |error| StartError::Refused(format!("{what}: {}", chain(error)))
 }
 
 /// Everything opened and checked, nothing running yet.
@@ -147,12 +140,12 @@ impl App {
             .map_err(|e| refused("accounts and API keys cannot be verified")(&e))?;
         let swept = sweep::sweep(&portal)
             .await
-            .map_err(|e| StartError::Unavailable(format!("left-overs cannot be destroyed: {e}")))?;
+            .map_err(|e| StartError::Unavailable(format!("left-overs cannot be destroyed: {}", chain(&e))))?;
         // What the process before had given up, before anything new comes.
         worker::clean(&portal).await;
         outgoing::begin(&portal)
             .await
-            .map_err(|e| StartError::Unavailable(format!("the log of what was told: {e}")))?;
+            .map_err(|e| StartError::Unavailable(format!("the log of what was told: {}", chain(&e))))?;
         if swept != sweep::Swept::default() {
             tracing::info!(?swept, "left-overs of the process before destroyed");
         }
@@ -266,10 +259,10 @@ impl Running {
         }
         let now = RequestStore::now(&*self.store);
         if let Err(error) = self.store.note_time(now).await {
-            tracing::error!(%error, "the time could not be written down");
+            tracing::error!(error = %chain(&error), "the time could not be written down");
         }
         if let Err(error) = self.store.store().durable().await {
-            tracing::error!(%error, "the store could not be flushed");
+            tracing::error!(error = %chain(&error), "the store could not be flushed");
         }
     }
 }

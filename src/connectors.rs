@@ -33,7 +33,6 @@ pub mod words;
 #[cfg(test)]
 pub(crate) mod fake;
 
-use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -42,7 +41,7 @@ use futures_util::stream::BoxStream;
 use sha2::{Digest, Sha256};
 use time::Duration;
 
-use crate::domain::delivery::{ConfirmAt, Problem, ProviderClass, Receipt};
+use crate::domain::delivery::{ConfirmAt, DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 use crate::domain::id::DocumentId;
 
@@ -105,7 +104,7 @@ pub(crate) fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>
 /// ```
 /// use async_trait::async_trait;
 /// use nightdrop::connectors::*;
-/// use nightdrop::domain::delivery::{ConfirmAt, Problem, ProviderClass, Receipt};
+/// use nightdrop::domain::delivery::{ConfirmAt, DeliveryProblem, ProviderClass, Receipt};
 /// use nightdrop::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 /// use time::Duration;
 ///
@@ -135,19 +134,19 @@ pub(crate) fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>
 ///     }
 ///
 ///     async fn missing(&self, _: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
-///         Err(Failure::Final { problem: Problem::new("provider.cannot_list", "This provider does not list what is missing.") })
+///         Err(Failure::Final { problem: DeliveryProblem::new("provider.cannot_list", "This provider does not list what is missing.") })
 ///     }
 ///
-///     async fn deliver(&self, parcel: &Parcel, _: &dyn Trail) -> Result<Delivered, Failure> {
-///         // Here `client` would send what `body` makes of `parcel.source`, under `parcel.keys`, and sort what comes back.
-///         Ok(Delivered { references: vec![parcel.file_name(0)], verdict: Verdict::Pending })
+///     async fn deliver(&self, document: &OutboundDocument, _: &dyn ProgressLog) -> Result<Delivered, Failure> {
+///         // Here `client` would send what `body` makes of `document.source`, under `document.keys`, and sort what comes back.
+///         Ok(Delivered { references: vec![document.file_name(0)], verdict: Verdict::Pending })
 ///     }
 ///
-///     async fn reconcile(&self, _: &Parcel) -> Result<Presence, Failure> {
+///     async fn reconcile(&self, _: &OutboundDocument) -> Result<Presence, Failure> {
 ///         Ok(Presence::Unknown)
 ///     }
 ///
-///     async fn verdict(&self, _: &Parcel, _: &Receipt) -> Result<Verdict, Failure> {
+///     async fn verdict(&self, _: &OutboundDocument, _: &Receipt) -> Result<Verdict, Failure> {
 ///         Ok(Verdict::Pending)
 ///     }
 ///
@@ -307,19 +306,14 @@ pub trait Source: Send + Sync {
 }
 
 /// Why a sealed part did not come out to its end, sorted by whether trying again can help.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     /// The place where it is kept cannot be read now: an outage, which says nothing about the document.
+    #[error("{0}")]
     Transient(&'static str),
     /// Read without an error, and not what was sealed: repeating it changes nothing.
+    #[error("{0}")]
     Final(&'static str),
-}
-
-impl fmt::Display for SourceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Transient(why) | Self::Final(why)) = self;
-        f.write_str(why)
-    }
 }
 
 impl From<SourceError> for Failure {
@@ -327,15 +321,15 @@ impl From<SourceError> for Failure {
         match error {
             SourceError::Transient(why) => Self::Unread { problem: unread(why) },
             SourceError::Final(why) => Self::Poison {
-                problem: Problem::new("document.cannot_be_opened", format!("The sealed document cannot be opened: {why}.")),
+                problem: DeliveryProblem::new("document.cannot_be_opened", format!("The sealed document cannot be opened: {why}.")),
             },
         }
     }
 }
 
 /// What an agent is told while the portal's own storage cannot be read.
-pub fn unread(why: &str) -> Problem {
-    Problem::new(
+pub fn unread(why: &str) -> DeliveryProblem {
+    DeliveryProblem::new(
         "storage.unavailable",
         format!("The portal's own storage cannot be read at the moment ({why}). The document is kept, and it is tried again by itself."),
     )
@@ -360,7 +354,7 @@ pub enum Verdict {
     Pending,
     Accepted,
     /// In plain words; the code is `document.unreadable`, `document.expired`, `document.wrong_type`, `document.rejected` … .
-    Rejected(Problem),
+    Rejected(DeliveryProblem),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -377,26 +371,26 @@ pub enum Presence {
 pub enum Failure {
     /// Surely not stored: connection refused, TLS failed, 4xx or 429/503 whose documentation says so. `after`: the provider's Retry-After, capped at one hour.
     Definite {
-        problem: Problem,
+        problem: DeliveryProblem,
         after: Option<Duration>,
         new_key: bool,
     },
     /// Perhaps stored: time-out, reset after the first byte, 5xx, unreadable answer.
-    Ambiguous { problem: Problem },
+    Ambiguous { problem: DeliveryProblem },
     /// Refused for good: repeating the same document cannot succeed.
-    Final { problem: Problem },
+    Final { problem: DeliveryProblem },
     /// The provider refuses this portal (credentials, permission), not this document.
-    Credentials { problem: Problem },
+    Credentials { problem: DeliveryProblem },
     /// Our own stored bytes are damaged and cannot be opened.
-    Poison { problem: Problem },
+    Poison { problem: DeliveryProblem },
     /// Our own storage could not be read to the end: the provider got no whole request, and nothing is known to be wrong with the document.
-    Unread { problem: Problem },
+    Unread { problem: DeliveryProblem },
     /// The lease is gone; another worker has the request.
     Lost,
 }
 
 impl Failure {
-    pub fn problem(&self) -> Problem {
+    pub fn problem(&self) -> DeliveryProblem {
         match self {
             Self::Definite { problem, .. }
             | Self::Ambiguous { problem }
@@ -404,12 +398,12 @@ impl Failure {
             | Self::Credentials { problem }
             | Self::Poison { problem }
             | Self::Unread { problem } => problem.clone(),
-            Self::Lost => Problem::new("delivery.superseded", "Another worker continued with this request."),
+            Self::Lost => DeliveryProblem::new("delivery.superseded", "Another worker continued with this request."),
         }
     }
 
     /// The same where a person or a program asked and no request stands behind it: nothing is tried again by itself, and there is nothing to purge.
-    pub fn when_asked(&self) -> Problem {
+    pub fn when_asked(&self) -> DeliveryProblem {
         let mut problem = self.problem();
         for of_deliveries in [
             "; it is tried again by itself",
@@ -463,7 +457,7 @@ pub enum CallbackRefused {
 /// What [`Connector::missing`] answers where the provider has no such call.
 fn cannot_list() -> Failure {
     Failure::Final {
-        problem: Problem::new(
+        problem: DeliveryProblem::new(
             "provider.cannot_list",
             "This provider cannot say what is missing. Pick the document from the catalogue.",
         ),

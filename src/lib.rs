@@ -55,6 +55,7 @@
 //! | [`config`], [`app`] | is everything in place to start? |
 
 pub mod app;
+pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod connectors;

@@ -20,10 +20,7 @@ mod requests;
 pub mod seal;
 pub mod sled;
 
-use std::error::Error;
-use std::fmt;
-use std::sync::Arc;
-
+use crate::chain::Cause;
 use crate::domain::transition::Refusal;
 
 pub use audit::AuditLog;
@@ -43,30 +40,6 @@ pub struct Claim {
     pub body: [u8; 32],
 }
 
-/// What failed below. It is shown with all of its sources, so that whoever logs the error that holds it logs the whole chain. Two are equal when they say the same.
-#[derive(Clone, Debug)]
-pub struct Cause(Arc<dyn Error + Send + Sync>);
-
-impl Cause {
-    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(Arc::from(error.into()))
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&chain(&*self.0))
-    }
-}
-
-impl PartialEq for Cause {
-    fn eq(&self, other: &Self) -> bool {
-        self.to_string() == other.to_string()
-    }
-}
-
-impl Eq for Cause {}
-
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StorageError {
     #[error("not found")]
@@ -78,48 +51,16 @@ pub enum StorageError {
     Exists(&'static str),
     /// Provably not applied; try again.
     #[error("the store is busy")]
-    Busy,
+    Busy(#[source] Cause),
     /// No space: provably not applied. Purging frees some.
     #[error("the disk is full")]
     Full,
     /// The commit's outcome is unknown: ask again.
-    #[error("the store could not say whether it wrote: {0}")]
-    Indeterminate(Cause),
-    #[error("a stored row cannot be read: {0}")]
-    Corrupt(Cause),
+    #[error("the store could not say whether it wrote")]
+    Indeterminate(#[source] Cause),
+    #[error("a stored row cannot be read")]
+    Corrupt(#[source] Cause),
     /// A row that grants rights is not as the portal wrote it.
     #[error("a stored row was changed outside the portal: {0}")]
     Altered(seal::Altered),
-}
-
-/// An error with its sources, for the log: each behind the one that it caused.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("the log was not synced")]
-    struct NotSynced(#[source] std::io::Error);
-
-    #[test]
-    fn an_error_is_logged_with_what_caused_it() {
-        let below = NotSynced(std::io::Error::other("Input/output error"));
-        let error = StorageError::Indeterminate(Cause::new(below));
-        assert_eq!(
-            chain(&error),
-            "the store could not say whether it wrote: the log was not synced: Input/output error"
-        );
-        assert_eq!(chain(&StorageError::Busy), "the store is busy");
-    }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::chain::{Cause, chain};
 use crate::failpoint::{self, Failpoint};
 use crate::storage::StorageError;
-use crate::storage::chain;
 use crate::workflow::intake::discard;
 use crate::workflow::{Portal, WorkflowError, delivery, outgoing, purge, sweep};
 
@@ -48,10 +48,7 @@ pub async fn clean(portal: &Portal) {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {
-                tracing::warn!(
-                    error = chain(&error),
-                    "uploads that were given up are not destroyed yet; this is tried again"
-                );
+                tracing::warn!(error = %chain(&error), "uploads that were given up are not destroyed yet; this is tried again");
                 return;
             }
         }
@@ -109,11 +106,11 @@ async fn delivery_worker(portal: Arc<Portal>, mut stopped: tokio::sync::watch::R
         // In a task of its own: a step that panics costs one lease, not one of the workers.
         let turn = portal.clone();
         let done = tokio::spawn(async move { deliver(&turn).await }).await;
-        let pause = match done.unwrap_or_else(|panic| Err(WorkflowError::Internal(panic.into()))) {
+        let pause = match done.unwrap_or_else(|panic| Err(WorkflowError::Internal(Cause::new(panic)))) {
             Ok(Step::Done) => continue,
             Ok(Step::Idle) => until(&portal, portal.records.next_due().await),
             Err(error) => {
-                tracing::warn!(error = chain(&error), "a step failed and will be repeated");
+                tracing::warn!(error = %chain(&error), "a step failed and will be repeated");
                 AFTER_ERROR
             }
         };
@@ -129,7 +126,7 @@ async fn cleaner(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<
     while !*stopped.borrow() {
         let turn = portal.clone();
         let done = tokio::spawn(async move { discard::step(&turn).await }).await;
-        let pause = match done.unwrap_or_else(|panic| Err(WorkflowError::Internal(panic.into()))) {
+        let pause = match done.unwrap_or_else(|panic| Err(WorkflowError::Internal(Cause::new(panic)))) {
             Ok(true) => {
                 // Perhaps there is more: another one may look while this one destroys.
                 portal.intake.cleanup.due.notify_one();
@@ -137,10 +134,7 @@ async fn cleaner(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<
             }
             Ok(false) => until(&portal, discard::next(&portal).await),
             Err(error) => {
-                tracing::warn!(
-                    error = chain(&error),
-                    "uploads that were given up are not destroyed yet; this is tried again"
-                );
+                tracing::warn!(error = %chain(&error), "uploads that were given up are not destroyed yet; this is tried again");
                 AFTER_ERROR
             }
         };
@@ -168,14 +162,14 @@ async fn announcer(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receive
     while !*stopped.borrow() {
         let turn = portal.clone();
         let told = tokio::spawn(async move { outgoing::tell(&turn).await }).await;
-        let pause = match told.unwrap_or_else(|panic| Err(WorkflowError::Internal(panic.into()))) {
+        let pause = match told.unwrap_or_else(|panic| Err(WorkflowError::Internal(Cause::new(panic)))) {
             Ok(true) => {
                 portal.outgoing.bell.notify_one();
                 continue;
             }
             Ok(false) => LONGEST_SLEEP,
             Err(error) => {
-                tracing::warn!(error = chain(&error), "what is to be told could not be queued, and will be");
+                tracing::warn!(error = %chain(&error), "what is to be told could not be queued, and will be");
                 AFTER_ERROR
             }
         };
@@ -190,7 +184,7 @@ async fn dispatcher(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiv
     while !*stopped.borrow() {
         let turn = portal.clone();
         let sent = tokio::spawn(async move { outgoing::dispatcher::step(&turn).await }).await;
-        let pause = match sent.unwrap_or_else(|panic| Err(WorkflowError::Internal(panic.into()))) {
+        let pause = match sent.unwrap_or_else(|panic| Err(WorkflowError::Internal(Cause::new(panic)))) {
             Ok(true) => {
                 // Perhaps there is more: another dispatcher may look while this one sends.
                 portal.outgoing.bell.notify_one();
@@ -198,7 +192,7 @@ async fn dispatcher(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiv
             }
             Ok(false) => LONGEST_SLEEP,
             Err(error) => {
-                tracing::warn!(error = chain(&error), "a message could not be sent and will be tried again");
+                tracing::warn!(error = %chain(&error), "a message could not be sent and will be tried again");
                 AFTER_ERROR
             }
         };
@@ -218,7 +212,7 @@ async fn sweeper(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<
             _ = stopped.changed() => return,
         }
         if let Err(error) = purge::look(&portal).await {
-            tracing::warn!(error = chain(&error), "the slots file could not be judged and will be");
+            tracing::warn!(error = %chain(&error), "the slots file could not be judged and will be");
         }
         match sweep::minute(&portal, &mut pass).await {
             Ok(swept) if swept == sweep::Swept::default() => {}
@@ -228,14 +222,14 @@ async fn sweeper(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<
                 uploads = swept.uploads,
                 "left-overs found: secrets and files without an owner were destroyed, dead uploads are being destroyed"
             ),
-            Err(error) => tracing::warn!(error = chain(&error), "looking for left-overs failed; this is repeated in a minute"),
+            Err(error) => tracing::warn!(error = %chain(&error), "looking for left-overs failed; this is repeated in a minute"),
         }
         // A quiet portal writes nothing else that would tell the next start what time it was.
         if let Err(error) = portal.records.note_time(portal.records.now()).await {
-            tracing::warn!(error = chain(&error), "the time could not be written down");
+            tracing::warn!(error = %chain(&error), "the time could not be written down");
         }
         if let Err(error) = portal.records.sweep_sessions().await {
-            tracing::warn!(error = chain(&error), "ended sessions could not be dropped");
+            tracing::warn!(error = %chain(&error), "ended sessions could not be dropped");
         }
     }
 }

@@ -33,6 +33,7 @@ use std::sync::atomic::AtomicU64;
 use time::Duration;
 use tokio::sync::Notify;
 
+use crate::chain::Cause;
 use crate::connectors::Connector;
 use crate::crypto::assurance::Watch;
 use crate::crypto::erase::{EraseError, ErasureStore};
@@ -105,9 +106,6 @@ pub struct Counters {
     pub callbacks_refused: AtomicU64,
 }
 
-/// What failed below, with its own sources, for the log.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
-
 /// Why a workflow could not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkflowError {
@@ -145,10 +143,10 @@ pub enum WorkflowError {
     /// Too much at once; try again shortly.
     #[error("too much at once")]
     Busy,
-    /// What is needed for it cannot be read or written now, and may be again: nothing is known to be lost.
+    /// What is needed for it cannot be read or written now, and may be again: nothing is known to be lost. The text is for the log.
     #[error(transparent)]
     Unavailable(Cause),
-    /// Something inside failed.
+    /// Something inside failed; the text is for the log.
     #[error(transparent)]
     Internal(Cause),
 }
@@ -167,8 +165,8 @@ impl From<EraseError> for WorkflowError {
     fn from(error: EraseError) -> Self {
         match error {
             EraseError::SlotsFull => Self::Storage(StorageError::Full),
-            error if error.is_transient() => Self::Unavailable(error.into()),
-            error => Self::Internal(error.into()),
+            error if error.is_transient() => Self::Unavailable(Cause::new(error)),
+            error => Self::Internal(Cause::new(error)),
         }
     }
 }
@@ -188,5 +186,5 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     };
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|_| WorkflowError::Internal("a blocking task panicked".into()))
+        .map_err(|error| WorkflowError::Internal(Cause::new(error)))
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::StartError;
 use super::data_folder;
 use super::layout::Layout;
+use crate::chain::chain;
 use crate::crypto::private_file;
 
 /// What `init` makes in a folder that was there before, by name or ending.
@@ -33,8 +34,8 @@ pub struct Beginning {
     armed: bool,
 }
 
-fn failed(path: &Path) -> impl Fn(&dyn std::fmt::Display) -> StartError + '_ {
-    move |error| StartError::Refused(format!("{}: {error}", path.display()))
+fn failed(path: &Path) -> impl Fn(&(dyn std::error::Error + 'static)) -> StartError + '_ {
+    move |error| StartError::Refused(format!("{}: {}", path.display(), chain(error)))
 }
 
 impl Beginning {

@@ -1,7 +1,7 @@
 //! The data folder of one portal: where its parts lie, how they are made, and how they are opened at start. Only `init` and `recover` make parts: a start that finds one
 //! missing, foreign or behind refuses, and changes nothing.
 
-use std::fmt;
+use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use super::identity::{Condition, Label, Part, PortalId, Survey};
 use super::layout::Layout;
 use super::vault_key::{KeyProtection, make_key};
 use super::{StartError, refused};
+use crate::chain::chain;
 use crate::config::Config;
 use crate::crypto::assurance::{self, AssuranceClass, Watch};
 use crate::crypto::envelope::Suite;
@@ -82,7 +83,7 @@ pub(super) fn make_documents(layout: &Layout, portal: PortalId) -> Result<(), St
 }
 
 fn labelled(folder: &Path, label: &Label) -> Result<(), StartError> {
-    let failed = |e: &dyn fmt::Display| StartError::Refused(format!("{}: {e}", folder.display()));
+    let failed = |e: &(dyn Error + 'static)| StartError::Refused(format!("{}: {}", folder.display(), chain(e)));
     private_folder(folder).map_err(|e| failed(&e))?;
     label.write(folder).map_err(|e| failed(&e))?;
     private_file::sync_parent(folder).map_err(|e| failed(&e))
@@ -91,7 +92,7 @@ fn labelled(folder: &Path, label: &Label) -> Result<(), StartError> {
 /// A new slots file in a folder that backup tools leave out; returns its uuid. It appears under its name when it is whole.
 pub(super) fn make_slots(config: &Config, layout: &Layout, portal: PortalId) -> Result<[u8; 16], StartError> {
     labelled(&layout.erasure, &Label::of(portal))?;
-    let failed = |e: &dyn fmt::Display| StartError::Refused(format!("the erasure slots cannot be made: {e}"));
+    let failed = |e: &(dyn Error + 'static)| StartError::Refused(format!("the erasure slots cannot be made: {}", chain(e)));
     private_file::put(&layout.erasure.join("CACHEDIR.TAG"), CACHE_TAG.as_bytes(), 0o400).map_err(|e| failed(&e))?;
     let fresh = layout.erasure.join("erase.slots.new");
     match std::fs::remove_file(&fresh) {
@@ -108,7 +109,7 @@ pub(super) fn make_slots(config: &Config, layout: &Layout, portal: PortalId) -> 
 /// A new empty store whose documents have their secrets in that slots file. Its label comes last: a half-made one is none.
 pub(super) fn make_store(layout: &Layout, portal: PortalId, slots: [u8; 16], secrets: &Arc<PortalSecrets>) -> Result<(), StartError> {
     private_folder(&layout.store).map_err(|e| refused(&layout.store.display().to_string())(&e))?;
-    let failed = |e: &dyn fmt::Display| StartError::Refused(format!("the store cannot be made: {e}"));
+    let failed = |e: &(dyn Error + 'static)| StartError::Refused(format!("the store cannot be made: {}", chain(e)));
     let store = SledStore::open(
         &layout.store,
         Options::default(),
@@ -185,12 +186,13 @@ pub fn open_store(layout: &Layout, portal: PortalId, source: Source, secrets: &A
         ..Options::default()
     };
     let failed = |error: StoreError| {
-        let text = format!("the store in {} cannot be opened: {error}", layout.store.display());
+        let text = format!("the store in {} cannot be opened: {}", layout.store.display(), chain(&error));
         match error {
             StoreError::Behind(_) => StartError::Refused(format!("{text}. Nothing was destroyed. {BEHIND}")),
             StoreError::Corrupt(_) | StoreError::Foreign => StartError::Refused(format!("{text}. {WAY_OUT}")),
             StoreError::Full { .. } => StartError::Unavailable(format!("{text}; make room on its disk")),
-            StoreError::Held | StoreError::Io(_) | StoreError::Unknown(_) => StartError::Unavailable(text),
+            StoreError::Held => StartError::InUse(text),
+            StoreError::Io(_) | StoreError::Unknown(_) => StartError::Unavailable(text),
             _ => StartError::Refused(text),
         }
     };
@@ -217,7 +219,7 @@ pub(super) fn open_slots(config: &Config, layout: &Layout, store: &SledStore) ->
     let noted = |name| store.meta(name).map_err(|e| refused("the store")(&e));
     let uuid: Option<[u8; 16]> = noted(SLOTS_ROW)?.and_then(|u| u.try_into().ok());
     let slots = SlotsFile::open(&layout.slots, uuid.as_ref()).map_err(|error| {
-        let why = format!("the erasure slots cannot be opened: {error}");
+        let why = format!("the erasure slots cannot be opened: {}", chain(&error));
         match error {
             EraseError::Io(_) => StartError::Unavailable(why),
             _ => StartError::Refused(why),

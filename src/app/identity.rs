@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 
 use super::layout::Layout;
+use crate::chain::chain;
 use crate::crypto::private_file::{self, FileError, Privacy};
 use crate::crypto::random::{self, RandomUnavailable};
 use crate::crypto::secrets::PortalSecrets;
@@ -180,7 +181,7 @@ impl Survey {
         // Who may look at it first: a mode or an owner is no damage.
         let slots = private_file::open_checked(&layout.slots, Privacy::Owner, std::fs::OpenOptions::new().read(true))
             .map_err(of_error)
-            .and_then(|_| SlotsFile::look(&layout.slots).map_err(|error| Condition::Damaged(error.to_string())));
+            .and_then(|_| SlotsFile::look(&layout.slots).map_err(|error| Condition::Damaged(chain(&error).to_string())));
         let slots_found = slots.as_ref().ok().map(|(uuid, _)| *uuid);
         let parts = Part::ALL.into_iter().map(|part| {
             let condition = match part {
@@ -332,8 +333,8 @@ fn mark(path: &Path) -> Condition {
 fn of_error(error: FileError) -> Condition {
     match error {
         FileError::Missing(_) => Condition::Missing,
-        FileError::Malformed(..) => Condition::Damaged(error.to_string()),
-        FileError::Exists(_) | FileError::Exposed(..) | FileError::Io(..) => Condition::Unreadable(error.to_string()),
+        FileError::Malformed(..) => Condition::Damaged(chain(&error).to_string()),
+        FileError::Exists(_) | FileError::Exposed(..) | FileError::Io(..) => Condition::Unreadable(chain(&error).to_string()),
     }
 }
 

@@ -16,6 +16,7 @@ use super::identity::{Condition, Label, Part, PortalId, Survey, is_empty};
 use super::layout::Layout;
 use super::vault_key::{self, KeyProtection};
 use super::{StartError, refused};
+use crate::chain::chain;
 use crate::config::Config;
 use crate::crypto::envelope::Suite;
 use crate::crypto::erase::ErasureStore;
@@ -77,7 +78,7 @@ pub struct Report {
     pub set_aside: Vec<PathBuf>,
 }
 
-fn failed(what: &str) -> impl FnOnce(&dyn std::fmt::Display) -> StartError + '_ {
+fn failed(what: &str) -> impl FnOnce(&(dyn std::error::Error + 'static)) -> StartError + '_ {
     refused(what)
 }
 
@@ -218,14 +219,15 @@ impl Recovery {
         match opened {
             Ok(store) => self.store = Some(store),
             Err(error @ (StoreError::Corrupt(_) | StoreError::Foreign)) if self.wishes.new_store => {
-                self.found.push(format!("the store in {place} cannot be used: {error}"));
+                self.found.push(format!("the store in {place} cannot be used: {}", chain(&error)));
                 self.relabel.remove(&Part::Store);
                 self.losses.parts.insert(Part::Store);
                 self.make.insert(Part::Store);
             }
             Err(error @ (StoreError::Corrupt(_) | StoreError::Foreign)) => {
                 return Err(StartError::Refused(format!(
-                    "the store in {place} cannot be used: {error}. Put a good copy back; if there is none, add --new-store: it is set aside and an empty one is begun"
+                    "the store in {place} cannot be used: {}. Put a good copy back; if there is none, add --new-store: it is set aside and an empty one is begun",
+                    chain(&error)
                 )));
             }
             Err(StoreError::Held) => {
@@ -233,7 +235,12 @@ impl Recovery {
                     "{place} is in use: stop the portal first (another nightdrop holds this directory)"
                 )));
             }
-            Err(error) => return Err(StartError::Refused(format!("the store in {place} cannot be opened: {error}"))),
+            Err(error) => {
+                return Err(StartError::Refused(format!(
+                    "the store in {place} cannot be opened: {}",
+                    chain(&error)
+                )));
+            }
         }
         Ok(())
     }

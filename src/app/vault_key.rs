@@ -1,13 +1,14 @@
 //! The vault key of a data folder: how it is made, and what opens it at start without a person. A key that is lost is told from one that is merely locked: for the
 //! first the portal does not start, since nothing that it would take in could ever be read.
 
-use std::fmt;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use super::layout::Layout;
 use super::{StartError, refused};
+use crate::chain::{Cause, chain};
 use crate::config::{Config, privacy_of};
 use crate::crypto::envelope::{KeyId, Suite};
 use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
@@ -21,8 +22,8 @@ use crate::workflow::vault;
 const WAY_OUT: &str = "Put it back and start again; if it is lost for good, `nightdrop recover --new-key` makes another one, and what was sealed to the lost one is lost \
     with it (docs/operations/recovery.md)";
 
-fn lost(what: &str) -> impl FnOnce(&dyn fmt::Display) -> StartError + '_ {
-    move |error| StartError::Refused(format!("{what}: {error}. {WAY_OUT}"))
+fn lost(what: &str) -> impl FnOnce(&(dyn Error + 'static)) -> StartError + '_ {
+    move |error| StartError::Refused(format!("{what}: {}. {WAY_OUT}", chain(error)))
 }
 
 /// How a new vault key is protected on disk.
@@ -80,18 +81,18 @@ pub(super) fn open_keyring(config: &Config, layout: &Layout) -> Result<Keyring, 
     unlock_at_start(config, layout, &keyring)?;
     let current = keyring.current().id();
     if keyring.lacks_current() {
-        return Err(lost("the vault key cannot be used")(&format_args!(
+        return Err(lost("the vault key cannot be used")(&Cause::from(format!(
             "the private half of {current} is not in {}",
             layout.keys.display()
-        )));
+        ))));
     }
     let of_file = keyring.status().iter().any(|k| k.current && k.protection == Some(Protection::Kek));
     if of_file && keyring.is_locked() {
         let place = config.keys.kek_file.as_ref().unwrap_or(&layout.kek);
-        return Err(lost("the vault key cannot be opened")(&format_args!(
+        return Err(lost("the vault key cannot be opened")(&Cause::from(format!(
             "the file with its key ({}) is missing",
             place.display()
-        )));
+        ))));
     }
     Ok(keyring)
 }
@@ -106,7 +107,7 @@ pub(super) async fn keys_are_here(keyring: &Keyring, store: &SledStore) -> Resul
         let documents = sealed.by_key.get(&stray.of?)?;
         Some(format!("{} ({documents} documents are sealed to it)", stray.why))
     });
-    needed.map_or(Ok(()), |what| Err(lost("a vault key cannot be used")(&what)))
+    needed.map_or(Ok(()), |what| Err(lost("a vault key cannot be used")(&Cause::from(what))))
 }
 
 /// The key-encrypting key in a file of its own.

@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::termios::{LocalModes, OptionalActions, Termios};
 use zeroize::Zeroizing;
 
+use crate::chain::chain;
 use crate::crypto::private_file::{self, Privacy};
 
 use super::output::{Failure, Outcome};
@@ -78,7 +79,7 @@ pub fn from_file(path: &Path) -> Outcome<Zeroizing<String>> {
             .map_err(|e| Failure::new(format!("standard input cannot be read: {e}")))?;
         bytes
     } else {
-        private_file::read(path, LONGEST, Privacy::Credential).map_err(|e| Failure::new(e.to_string()))?
+        private_file::read(path, LONGEST, Privacy::Credential).map_err(|e| Failure::new(chain(&e).to_string()))?
     };
     let text = std::str::from_utf8(&bytes).map_err(|_| Failure::new(format!("{} does not hold text", path.display())))?;
     let text = text.strip_suffix('\n').unwrap_or(text);

@@ -19,6 +19,7 @@ use tracing::Level;
 use zeroize::Zeroizing;
 
 use crate::app::{self, App, KeyProtection, Running};
+use crate::chain::chain;
 use crate::config::Config;
 use crate::crypto::envelope::Suite;
 use crate::crypto::{memory, private_file, random};
@@ -219,7 +220,7 @@ impl ProviderSecrets {
             .create(&place)
             .map_err(|e| Failure::new(format!("{}: {e}", place.display())))?;
         for (name, text) in [("sandbox", &secrets.api_key), ("sandbox-webhook", &secrets.webhook)] {
-            private_file::create(&place.join(name), text.as_bytes(), 0o400).map_err(|e| Failure::new(e.to_string()))?;
+            private_file::create(&place.join(name), text.as_bytes(), 0o400).map_err(|e| Failure::new(chain(&e).to_string()))?;
         }
         Ok(secrets)
     }

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::app::beginning::{self, Beginning};
 use crate::app::{self, App, KeyProtection, Layout};
+use crate::chain::chain;
 use crate::config::{Config, VAULT_CREDENTIAL, template};
 use crate::crypto::envelope::Suite;
 use crate::crypto::keyfile::Argon2Cost;
@@ -306,7 +307,7 @@ async fn make(plan: Plan, config: Config) -> Outcome {
     if let Some(folder) = plan.config.parent().filter(|f| !f.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(|e| Failure::new(format!("{}: {e}", folder.display())))?;
     }
-    private_file::create(&plan.config, plan.text.as_bytes(), 0o600).map_err(|e| Failure::new(e.to_string()))?;
+    private_file::create(&plan.config, plan.text.as_bytes(), 0o600).map_err(|e| Failure::new(chain(&e).to_string()))?;
     let console = console(&config);
     let api_key = first_people(config, &plan.email, &plan.name, &plan.password).await?;
     if told(&mut stop) {
@@ -336,7 +337,7 @@ async fn first_people(config: Config, email: &str, name: &str, password: &str) -
         .store()
         .durable()
         .await
-        .map_err(|e| Failure::new(format!("the store cannot be flushed: {e}")))?;
+        .map_err(|e| Failure::new(format!("the store cannot be flushed: {}", chain(&e))))?;
     Ok(secret)
 }
 

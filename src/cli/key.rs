@@ -13,6 +13,7 @@ use super::client::{Api, Remote, text};
 use super::output::{self, Failure, Format, Outcome};
 use super::{ask, process};
 use crate::app::{Layout, StartError, data_folder};
+use crate::chain::chain;
 use crate::config::Config;
 use crate::config::privacy_of;
 use crate::crypto::envelope::{KeyId, Suite};
@@ -135,7 +136,7 @@ fn on_disk(folder: &Path) -> Outcome<Value> {
 }
 
 fn open(folder: &Path) -> Outcome<Keyring> {
-    Keyring::open(folder).map_err(|e| Failure::new(format!("the keyring cannot be opened: {e}")))
+    Keyring::open(folder).map_err(|e| Failure::new(format!("the keyring cannot be opened: {}", chain(&e))))
 }
 
 fn word(protection: Protection) -> &'static str {
@@ -183,7 +184,9 @@ async fn renew(rotate: Rotate) -> Outcome {
     // Holding the store proves that no portal runs, and keeps it so.
     let secrets = data_folder::load_secrets(&layout)?;
     let store = data_folder::open_store(&layout, portal, Source::System, &secrets).map_err(|error| match error {
-        StartError::Unavailable(why) => Failure::new(format!("{why}; if a portal runs here, stop the portal first")),
+        StartError::InUse(why) | StartError::Unavailable(why) => {
+            Failure::new(format!("{why}; if a portal runs here, stop the portal first"))
+        }
         other => other.into(),
     })?;
     let keyring = open(&layout.keys)?;
@@ -194,7 +197,8 @@ async fn renew(rotate: Rotate) -> Outcome {
         .with("before", old);
     store.append(event).await.map_err(|e| {
         Failure::new(format!(
-            "key {new} is the current one now, but the audit log could not be written: {e}"
+            "key {new} is the current one now, but the audit log could not be written: {}",
+            chain(&e)
         ))
     })?;
     let retired = retire(&store, &layout.keys).await?;
@@ -230,7 +234,7 @@ async fn retire(store: &SledStore, keys: &Path) -> Outcome<Retired> {
     let failed = |what: String| Failure::new(format!("the new key is the current one, but {what}"));
     let sealed = vault::sealed(store)
         .await
-        .map_err(|e| failed(format!("no retired key was destroyed: {e}")))?;
+        .map_err(|e| failed(format!("no retired key was destroyed: {}", chain(&e))))?;
     let mut retired = Retired {
         destroyed: Vec::new(),
         kept: Vec::new(),
@@ -243,12 +247,14 @@ async fn retire(store: &SledStore, keys: &Path) -> Outcome<Retired> {
             None => {
                 keyring
                     .destroy(&id)
-                    .map_err(|e| failed(format!("{id} could not be destroyed: {e}")))?;
+                    .map_err(|e| failed(format!("{id} could not be destroyed: {}", chain(&e))))?;
                 let event = AuditEvent::new(store.now(), Actor::Operator, AuditAction::VaultKeyDestroyed).with("key", id);
-                store
-                    .append(event)
-                    .await
-                    .map_err(|e| failed(format!("that {id} was destroyed could not be written to the audit log: {e}")))?;
+                store.append(event).await.map_err(|e| {
+                    failed(format!(
+                        "that {id} was destroyed could not be written to the audit log: {}",
+                        chain(&e)
+                    ))
+                })?;
                 retired.destroyed.push(id);
             }
         }
@@ -259,7 +265,7 @@ async fn retire(store: &SledStore, keys: &Path) -> Outcome<Retired> {
 /// A new pair under the protector that opens the present one.
 fn make(config: &Config, layout: &Layout, keyring: &Keyring, suite: Suite, passphrase_file: Option<&Path>) -> Outcome<KeyId> {
     let current = keyring.status().into_iter().find(|k| k.current).and_then(|k| k.protection);
-    let failed = |e: &dyn std::fmt::Display| Failure::new(e.to_string());
+    let failed = |e: &(dyn std::error::Error + 'static)| Failure::new(chain(e).to_string());
     let renew = |protector: &Protector<'_>| {
         keyring.unlock(protector).map_err(|e| failed(&e))?;
         if keyring.is_locked() {

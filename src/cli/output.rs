@@ -8,6 +8,8 @@ use std::io::{self, IsTerminal, Write};
 use clap::Args;
 use serde_json::Value;
 
+use crate::chain::chain;
+
 /// For machines or for people.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Format {
@@ -81,21 +83,21 @@ impl From<crate::app::StartError> for Failure {
         use crate::app::StartError;
         let exit = match &error {
             StartError::Configuration(_) | StartError::Refused(_) => Exit::Refused,
-            StartError::Unavailable(_) => Exit::Storage,
+            StartError::InUse(_) | StartError::Unavailable(_) => Exit::Storage,
         };
-        Self::new(error.to_string()).exits(exit)
+        Self::new(chain(&error).to_string()).exits(exit)
     }
 }
 
 impl From<crate::workflow::WorkflowError> for Failure {
     fn from(error: crate::workflow::WorkflowError) -> Self {
-        Self::new(error.to_string())
+        Self::new(chain(&error).to_string())
     }
 }
 
 impl From<crate::storage::StorageError> for Failure {
     fn from(error: crate::storage::StorageError) -> Self {
-        Self::new(error.to_string())
+        Self::new(chain(&error).to_string())
     }
 }
 

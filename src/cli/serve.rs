@@ -15,7 +15,6 @@ use crate::crypto::memory::{self, MemoryReport};
 use crate::http::address_of;
 use crate::settings::ConfigError;
 use crate::storage::clock::Source;
-use crate::storage::sled::error::StoreError;
 
 use super::log::{self, Held, LogFormat, To};
 use super::output::{Exit, Failure, Outcome};
@@ -110,7 +109,7 @@ fn refuse_swap(config: &Config, memory: &MemoryReport) -> Outcome {
 
 async fn open(config: Config) -> Outcome<Running> {
     let app = App::open(config, Source::System).await.map_err(|error| match error {
-        StartError::Unavailable(why) if why.contains(&StoreError::Held.to_string()) => Failure::new(format!(
+        StartError::InUse(why) => Failure::new(format!(
             "{why}; a data folder is used by one process at a time: stop the other one, or set another data_dir"
         ))
         .exits(Exit::Storage),

@@ -15,7 +15,7 @@ use super::Failure;
 use super::body::Body;
 use super::endpoint::Endpoint;
 use super::guard::{GuardedResolver, Reach, checked_url};
-use crate::domain::delivery::Problem;
+use crate::domain::delivery::DeliveryProblem;
 use crate::settings::ConfigError;
 
 /// Bytes of an answer's body that are read; what is longer counts as unreadable.
@@ -117,7 +117,7 @@ impl Client {
 
 fn settings_failure() -> Failure {
     Failure::Credentials {
-        problem: Problem::new(
+        problem: DeliveryProblem::new(
             "provider.settings",
             "A header made of the provider's settings is not valid. Mend the provider's configuration.",
         ),
@@ -266,7 +266,7 @@ impl Answer {
         } else {
             "The provider's answer could not be read; whether it has the document is being found out."
         };
-        maybe_stored(Problem::new("provider.unreadable_answer", text), self.asks)
+        maybe_stored(DeliveryProblem::new("provider.unreadable_answer", text), self.asks)
     }
 
     pub fn retry_after(&self) -> Option<Duration> {
@@ -286,7 +286,7 @@ impl Answer {
                 "The provider is not available right now; it is tried again by itself.",
             ),
             401 | 403 => Failure::Credentials {
-                problem: Problem::new(
+                problem: DeliveryProblem::new(
                     "provider.credentials",
                     format!(
                         "The provider refuses this portal's credentials or permission (status {status}). Check the provider's settings."
@@ -294,7 +294,7 @@ impl Answer {
                 ),
             },
             408 | 425 | 500.. => maybe_stored(
-                Problem::new("provider.failed", format!("The provider failed (status {status}).")),
+                DeliveryProblem::new("provider.failed", format!("The provider failed (status {status}).")),
                 self.asks,
             ),
             200..300 => self.unreadable(),
@@ -307,7 +307,7 @@ impl Answer {
 
     /// Perhaps stored, unless the request only asked.
     pub fn uncertain(&self, code: &str, text: &str) -> Failure {
-        maybe_stored(Problem::new(code, text), self.asks)
+        maybe_stored(DeliveryProblem::new(code, text), self.asks)
     }
 
     /// A failure that the provider remembers under our key: the same key would be answered with it for ever, so the outcome must be asked for, and a
@@ -321,7 +321,7 @@ impl Answer {
     /// Surely not stored.
     pub fn definite(&self, code: &str, text: &str) -> Failure {
         Failure::Definite {
-            problem: Problem::new(code, text),
+            problem: DeliveryProblem::new(code, text),
             after: self.retry_after(),
             new_key: false,
         }
@@ -330,13 +330,13 @@ impl Answer {
     /// Refused for good, with the status beside the sentence.
     pub fn refused(&self, sentence: &str) -> Failure {
         Failure::Final {
-            problem: Problem::new("provider.refused", format!("{sentence} (status {})", self.status)),
+            problem: DeliveryProblem::new("provider.refused", format!("{sentence} (status {})", self.status)),
         }
     }
 }
 
 /// A failure after which the provider may have the document, unless the request only asked.
-fn maybe_stored(problem: Problem, asks: bool) -> Failure {
+fn maybe_stored(problem: DeliveryProblem, asks: bool) -> Failure {
     if asks {
         Failure::Definite {
             problem,
@@ -350,7 +350,7 @@ fn maybe_stored(problem: Problem, asks: bool) -> Failure {
 
 fn sort_transport(error: &reqwest::Error, asks: bool) -> Failure {
     let definite = |code: &str, text: &str| Failure::Definite {
-        problem: Problem::new(code, text),
+        problem: DeliveryProblem::new(code, text),
         after: None,
         new_key: false,
     };
@@ -367,9 +367,9 @@ fn sort_transport(error: &reqwest::Error, asks: bool) -> Failure {
         return settings_failure();
     }
     let problem = if error.is_timeout() {
-        Problem::new("provider.timeout", "The provider did not answer in time.")
+        DeliveryProblem::new("provider.timeout", "The provider did not answer in time.")
     } else {
-        Problem::new(
+        DeliveryProblem::new(
             "provider.interrupted",
             "The connection to the provider broke before its answer was whole.",
         )

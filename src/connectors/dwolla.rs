@@ -24,7 +24,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
     Unsupported, Verdict,
 };
-use crate::domain::delivery::{Problem, ProviderClass, Receipt};
+use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 use crate::settings::{ConfigError, Reader};
 
@@ -381,7 +381,7 @@ fn failure(answer: &Answer) -> Failure {
         "invalidresourcestate" => answer
             .refused("The provider takes no document of this applicant now: verified already, suspended, or not asked. Look there first."),
         "notauthorized" => Failure::Credentials {
-            problem: Problem::new(
+            problem: DeliveryProblem::new(
                 "provider.credentials",
                 "The provider does not allow this portal to upload documents. Ask the provider for the permission.",
             ),

@@ -10,7 +10,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::Failure;
 use super::endpoint::Endpoint;
-use crate::domain::delivery::Problem;
+use crate::domain::delivery::DeliveryProblem;
 use crate::settings::Reader;
 
 /// How far a connector may reach.
@@ -119,7 +119,7 @@ pub fn read_hosts(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
 /// An address out of a provider's answer: it must be as safe as a configured one (a query apart) and lead to one of these hosts.
 pub fn foreign_url(endpoint: &Endpoint, hosts: &[String], text: &str) -> Result<Url, Failure> {
     let refused = |why: String| Failure::Final {
-        problem: Problem::new("provider.upload_address", why),
+        problem: DeliveryProblem::new("provider.upload_address", why),
     };
     let unsafe_address = || refused("The provider gave an upload address that is not safe to use. Ask the provider.".to_owned());
     let url = Url::parse(text).map_err(|_| unsafe_address())?;
@@ -143,16 +143,9 @@ pub fn foreign_url(endpoint: &Endpoint, hosts: &[String], text: &str) -> Result<
 /// Resolves by the system and hands out addresses only if all of them may be connected to.
 pub struct GuardedResolver(pub Reach);
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the name resolves to an address that is not allowed")]
 struct Refused;
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the name resolves to an address that is not allowed")
-    }
-}
-
-impl std::error::Error for Refused {}
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {

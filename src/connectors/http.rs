@@ -24,7 +24,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
     Unsupported, Verdict,
 };
-use crate::domain::delivery::{Problem, ProviderClass, Receipt};
+use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
 use crate::settings::ConfigError;
 pub use settings::HttpSettings;
@@ -519,7 +519,7 @@ fn judge(rules: &VerdictRules, body: &Value) -> Verdict {
 fn items<'a>(body: &'a Value, pointer: &str) -> Result<&'a [Value], Failure> {
     let list = body.pointer(pointer).and_then(Value::as_array);
     list.map(Vec::as_slice).ok_or_else(|| Failure::Definite {
-        problem: Problem::new(
+        problem: DeliveryProblem::new(
             "provider.unreadable_answer",
             "The provider's answer has no list where `items` says. If this goes on, look at the provider's settings.",
         ),

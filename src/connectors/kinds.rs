@@ -1,7 +1,7 @@
 //! What connectors have in common about words: a document kind in the provider's vocabulary, an applicant with a country, and refusals before a byte is sent.
 
 use super::{Failure, Missing, OutboundDocument, Unsupported};
-use crate::domain::delivery::Problem;
+use crate::domain::delivery::DeliveryProblem;
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
 use crate::settings::Reader;
 
@@ -115,13 +115,13 @@ pub fn missing(document: Option<&DocumentKind>, parts: &[&str], provider_name: &
 
 pub fn unsupported(text: &str) -> Failure {
     Failure::Final {
-        problem: Problem::new("provider.unsupported", text),
+        problem: DeliveryProblem::new("provider.unsupported", text),
     }
 }
 
 pub fn wrong_reference(wanted: &str) -> Failure {
     Failure::Final {
-        problem: Problem::new(
+        problem: DeliveryProblem::new(
             "provider.applicant_reference",
             format!(
                 "The applicant's reference is not one of this provider: {wanted}. Purge this request and ask again with the right one."

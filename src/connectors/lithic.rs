@@ -24,7 +24,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
     Unsupported, Verdict,
 };
-use crate::domain::delivery::{Problem, ProviderClass, Receipt};
+use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 use crate::settings::{ConfigError, Reader, Secret};
 
@@ -260,7 +260,7 @@ impl Lithic {
         let half = |s: &Submission| !s.is_untouched() && s.uploads.iter().any(|u| u.status == "PENDING_UPLOAD");
         if listed.iter().any(|s| of_ours(&s) && half(s)) {
             return Err(Failure::Final {
-                problem: Problem::new(
+                problem: DeliveryProblem::new(
                     "provider.half_submitted",
                     "The provider holds a half-finished submission of this document. Finish or cancel it in the provider's dashboard, then mark the request as uploaded or retry.",
                 ),
@@ -270,7 +270,7 @@ impl Lithic {
         let waits = |s: &Submission| !s.uploads.is_empty() && s.uploads.iter().all(|u| u.status == "UPLOADED");
         if listed.iter().any(|s| of_ours(&s) && waits(s)) {
             return Err(Failure::Final {
-                problem: Problem::new(
+                problem: DeliveryProblem::new(
                     "provider.already_submitted",
                     "The provider already holds such a document and has not judged it yet; another one would use up the last submission. Mark the request as uploaded, or wait for the verdict and retry.",
                 ),
@@ -321,7 +321,7 @@ impl Lithic {
 
 fn unreadable() -> Failure {
     Failure::Definite {
-        problem: Problem::new(
+        problem: DeliveryProblem::new(
             "provider.unreadable_answer",
             "The provider's answer could not be read; it is tried again by itself.",
         ),

@@ -9,7 +9,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
     Unsupported, Verdict,
 };
-use crate::domain::delivery::{BY_HAND, ConfirmAt, Problem, ProviderClass, Receipt};
+use crate::domain::delivery::{BY_HAND, ConfirmAt, DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 use crate::settings::Reader;
 
@@ -48,7 +48,7 @@ impl Manual {
 
 fn by_hand() -> Failure {
     Failure::Final {
-        problem: Problem::new(
+        problem: DeliveryProblem::new(
             BY_HAND,
             "This provider is served by hand: download the parts, upload them there, and mark the request as uploaded.",
         ),

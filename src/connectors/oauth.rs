@@ -17,7 +17,7 @@ use super::client::{Answer, Call, Client, join};
 use super::endpoint::Endpoint;
 use super::guard::checked_url;
 use super::shape::form;
-use crate::domain::delivery::Problem;
+use crate::domain::delivery::DeliveryProblem;
 use crate::settings::{Reader, Secret};
 
 /// Holders whose tokens are kept at once; beyond that all are fetched afresh.
@@ -194,7 +194,7 @@ impl ClientCredentials {
         // RFC 6749 answers a wrong client with 400 or 401.
         if matches!(answer.status, 400 | 401 | 403 | 404) {
             return Err(Failure::Credentials {
-                problem: Problem::new(
+                problem: DeliveryProblem::new(
                     "provider.credentials",
                     format!(
                         "The provider gives no access token to this portal (status {}). Check client_id and client_secret_file.",

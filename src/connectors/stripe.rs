@@ -32,7 +32,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
     Unsupported, Verdict,
 };
-use crate::domain::delivery::{Problem, ProviderClass, Receipt};
+use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 use crate::settings::{ConfigError, Reader, Secret};
 use target::{Holder, Slot, Slots, Target};
@@ -143,7 +143,7 @@ impl Stripe {
     fn slot(&self, outbound: &OutboundDocument) -> Result<(Target, &Slot), Failure> {
         let target = target_of(&outbound.applicant)?;
         let refused = |text: &str| Failure::Final {
-            problem: Problem::new("provider.unsupported", text),
+            problem: DeliveryProblem::new("provider.unsupported", text),
         };
         let slot = self.settings.slots.of(&outbound.kind, &target.holder);
         let slot = slot.ok_or_else(|| {
@@ -303,7 +303,7 @@ impl Connector for Stripe {
 fn target_of(applicant: &ApplicantRef) -> Result<Target, Failure> {
     let text = "The applicant's reference is not one of this provider: acct_…, acct_…,person_… or acct_…,company.";
     Target::parse(applicant).ok_or_else(|| Failure::Final {
-        problem: Problem::new("provider.applicant_reference", text),
+        problem: DeliveryProblem::new("provider.applicant_reference", text),
     })
 }
 

@@ -28,7 +28,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
     SourceError, Unsupported, Verdict,
 };
-use crate::domain::delivery::{Problem, ProviderClass, Receipt};
+use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 use crate::settings::{ConfigError, Reader, Secret};
 use status::Steps;
@@ -199,7 +199,7 @@ impl Sumsub {
         match answer.status {
             200..300 | 409 => Ok(()),
             400 | 404 | 422 => Err(Failure::Final {
-                problem: Problem::new(
+                problem: DeliveryProblem::new(
                     "provider.not_submitted",
                     "The provider has the document but did not start its review. Start it in the provider's dashboard, then mark the request as uploaded.",
                 ),
@@ -329,7 +329,7 @@ impl Connector for Sumsub {
 
 fn refused_token(answer: &Answer) -> Failure {
     Failure::Credentials {
-        problem: Problem::new(
+        problem: DeliveryProblem::new(
             "provider.credentials",
             format!(
                 "The provider refuses the app token or its signature (status {}). Check both secrets and this machine's clock.",

@@ -33,7 +33,7 @@ use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
     Unsupported, Verdict,
 };
-use crate::domain::delivery::{Problem, ProviderClass, Receipt};
+use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 use crate::settings::{ConfigError, Reader, Secret};
 use user::{Types, User};
@@ -181,7 +181,7 @@ impl Synapse {
             let text =
                 "The provider wants a second factor for this portal's device. Register the fingerprint with the provider, then retry.";
             return Err(Failure::Credentials {
-                problem: Problem::new("provider.second_factor", text),
+                problem: DeliveryProblem::new("provider.second_factor", text),
             });
         }
         let body = success(&answer)?;
@@ -337,7 +337,7 @@ impl Connector for Synapse {
 
 fn unsupported(kind: &DocumentKind) -> Failure {
     Failure::Final {
-        problem: Problem::new(
+        problem: DeliveryProblem::new(
             "provider.unsupported",
             format!("This provider has no document type for {kind}. Check `types` in its configuration."),
         ),
@@ -347,7 +347,7 @@ fn unsupported(kind: &DocumentKind) -> Failure {
 fn no_base() -> Failure {
     let text = "The provider has no base document for this applicant yet; complete the applicant's data there, then retry.";
     Failure::Final {
-        problem: Problem::new("provider.no_base_document", text),
+        problem: DeliveryProblem::new("provider.no_base_document", text),
     }
 }
 
@@ -366,10 +366,10 @@ fn error_code(answer: &Answer) -> Option<String> {
 fn success(answer: &Answer) -> Result<Value, Failure> {
     let Some(code) = error_code(answer) else { return answer.success() };
     let credentials = |text: &str| Failure::Credentials {
-        problem: Problem::new("provider.credentials", format!("{text} (code {code})")),
+        problem: DeliveryProblem::new("provider.credentials", format!("{text} (code {code})")),
     };
     let refused = |text: &str| Failure::Final {
-        problem: Problem::new("provider.refused", format!("{text} (code {code})")),
+        problem: DeliveryProblem::new("provider.refused", format!("{text} (code {code})")),
     };
     Err(match code.as_str() {
         "100" => credentials("The provider refuses this portal's client id and secret."),

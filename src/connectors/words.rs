@@ -1,6 +1,6 @@
 //! Why a provider did not accept a document, in the portal's words. Providers have dozens of reasons; an agent and an applicant need one sentence and what to do.
 
-use crate::domain::delivery::Problem;
+use crate::domain::delivery::DeliveryProblem;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -88,8 +88,8 @@ impl Reason {
     }
 
     /// `document.<word>` and the sentence.
-    pub fn problem(self) -> Problem {
-        Problem::new(format!("document.{}", self.as_str()), self.sentence())
+    pub fn problem(self) -> DeliveryProblem {
+        DeliveryProblem::new(format!("document.{}", self.as_str()), self.sentence())
     }
 
     /// The best guess from a provider's own code or sentence. Only for reasons that no table knows.

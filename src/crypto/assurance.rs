@@ -30,6 +30,7 @@ use super::erase::{EraseError, ReadBack};
 use super::extents::Layout;
 use super::memory::{self, Swap};
 use super::slots::SlotsFile;
+use crate::chain::chain;
 
 /// How good an erasure is here. A is best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -203,7 +204,7 @@ impl Watch {
             Err(error) => Assurance {
                 class: AssuranceClass::C,
                 file_system: state.assurance.file_system.clone(),
-                reasons: vec![format!("The slots file could not be judged: {error}.")],
+                reasons: vec![format!("The slots file could not be judged: {}.", chain(&error))],
             },
         };
         if now.class > state.assurance.class {

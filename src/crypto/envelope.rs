@@ -110,16 +110,9 @@ impl fmt::Debug for KeyId {
 }
 
 /// These bytes are no key of their suite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("these bytes are not a key of this suite")]
 pub struct BadKey;
-
-impl fmt::Display for BadKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("these bytes are not a key of this suite")
-    }
-}
-
-impl std::error::Error for BadKey {}
 
 /// The vault's public key, parsed once and kept ready.
 #[derive(Clone)]

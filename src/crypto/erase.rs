@@ -3,7 +3,6 @@
 //! The store is the only place of these secrets. It is in no backup, and losing it loses the documents that were not
 //! yet delivered; that is the price of an erasure that holds against old copies of everything else.
 
-use std::fmt;
 use std::io;
 
 use super::secret::ErasureSecret;
@@ -31,25 +30,34 @@ pub enum ReadBack {
 }
 
 /// What an erasure store answers when it cannot do as asked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum EraseError {
     /// The slot is empty: the secret was destroyed, or never written.
+    #[error("the erasure secret is gone")]
     Erased,
     /// The slot belongs to another submission by now; it was not touched.
+    #[error("the slot belongs to another submission")]
     OtherOwner,
     /// The slot's content fails its check; it was not used.
+    #[error("the slot fails its check")]
     Damaged,
     /// No place is free. Purging makes one.
+    #[error("no erasure slot is free")]
     SlotsFull,
     /// The index is outside the store.
+    #[error("there is no such slot")]
     NoSuchSlot,
     /// An earlier write could not be made durable; the store refuses everything until it is opened again.
+    #[error("an earlier write of the erasure store was not durable")]
     Poisoned,
     /// No random bytes.
+    #[error("no random bytes")]
     Random,
     /// Reading or writing failed.
-    Io(io::Error),
+    #[error("the erasure store failed")]
+    Io(#[from] io::Error),
     /// The store cannot be opened; the text says why and what to do.
+    #[error("{0}")]
     Unusable(String),
 }
 
@@ -60,30 +68,6 @@ impl EraseError {
             EraseError::SlotsFull | EraseError::Poisoned | EraseError::Random | EraseError::Io(_) => true,
             EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged | EraseError::NoSuchSlot | EraseError::Unusable(_) => false,
         }
-    }
-}
-
-impl fmt::Display for EraseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EraseError::Erased => f.write_str("the erasure secret is gone"),
-            EraseError::OtherOwner => f.write_str("the slot belongs to another submission"),
-            EraseError::Damaged => f.write_str("the slot fails its check"),
-            EraseError::SlotsFull => f.write_str("no erasure slot is free"),
-            EraseError::NoSuchSlot => f.write_str("there is no such slot"),
-            EraseError::Poisoned => f.write_str("an earlier write of the erasure store was not durable"),
-            EraseError::Random => f.write_str("no random bytes"),
-            EraseError::Io(error) => write!(f, "the erasure store failed: {error}"),
-            EraseError::Unusable(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for EraseError {}
-
-impl From<io::Error> for EraseError {
-    fn from(error: io::Error) -> EraseError {
-        EraseError::Io(error)
     }
 }
 

@@ -22,7 +22,6 @@
 //! The public half is in a file of its own, so that a portal whose key is locked can seal:
 //! `"NDPUBV1\n" ‖ suite ‖ 000000 ‖ key_id 16 ‖ u32 length ‖ public key`; the key_id proves the rest.
 
-use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -137,38 +136,23 @@ pub enum Protection {
 }
 
 /// Why a key file was not made or opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFileError {
     /// Not a key file, or of an unknown version, or with parameters beyond the caps.
+    #[error("not a usable key file: {0}")]
     Malformed(&'static str),
     /// The passphrase or KEK does not open it, or a byte of it was changed.
+    #[error("the key does not open with this passphrase or key file")]
     DoesNotOpen,
     /// The file wants another kind of protection than was offered.
+    #[error("the key wants another kind of protection")]
     OtherProtection(Protection),
     /// Not enough memory for argon2 with the file's parameters.
+    #[error("not enough memory to stretch the passphrase")]
     OutOfMemory,
     /// No random bytes.
-    Random(RandomUnavailable),
-}
-
-impl fmt::Display for KeyFileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KeyFileError::Malformed(what) => write!(f, "not a usable key file: {what}"),
-            KeyFileError::DoesNotOpen => f.write_str("the key does not open with this passphrase or key file"),
-            KeyFileError::OtherProtection(_) => f.write_str("the key wants another kind of protection"),
-            KeyFileError::OutOfMemory => f.write_str("not enough memory to stretch the passphrase"),
-            KeyFileError::Random(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for KeyFileError {}
-
-impl From<RandomUnavailable> for KeyFileError {
-    fn from(error: RandomUnavailable) -> KeyFileError {
-        KeyFileError::Random(error)
-    }
+    #[error(transparent)]
+    Random(#[from] RandomUnavailable),
 }
 
 /// A parsed, still closed key file.

@@ -23,43 +23,26 @@ use super::random::OsEntropy;
 const ELSEWHERE: &str = " elsewhere";
 
 /// Why the keyring did not do what it was asked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
     /// A file is missing, exposed, malformed or could not be written.
-    File(FileError),
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A key file or public key file has unusable content.
-    Key(PathBuf, KeyFileError),
+    #[error("{0}")]
+    Key(PathBuf, #[source] KeyFileError),
     /// No key opens with what was given.
+    #[error("no vault key opens with this passphrase or key file")]
     DoesNotOpen,
     /// There is no key at all, or `current` names one that is not there.
+    #[error("{0} names no current vault key")]
     NoCurrentKey(PathBuf),
     /// The current key is not destroyed while it is current.
+    #[error("vault key {0} is the current one")]
     IsCurrent(KeyId),
     /// No such key.
+    #[error("vault key {0} is not known")]
     Unknown(KeyId),
-}
-
-impl fmt::Display for KeyringError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KeyringError::File(error) => error.fmt(f),
-            KeyringError::Key(path, error) => write!(f, "{}: {error}", path.display()),
-            KeyringError::DoesNotOpen => f.write_str("no vault key opens with this passphrase or key file"),
-            KeyringError::NoCurrentKey(path) => {
-                write!(f, "{} names no current vault key", path.display())
-            }
-            KeyringError::IsCurrent(id) => write!(f, "vault key {id} is the current one"),
-            KeyringError::Unknown(id) => write!(f, "vault key {id} is not known"),
-        }
-    }
-}
-
-impl std::error::Error for KeyringError {}
-
-impl From<FileError> for KeyringError {
-    fn from(error: FileError) -> KeyringError {
-        KeyringError::File(error)
-    }
 }
 
 /// Why a private key cannot be used now.

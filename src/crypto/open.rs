@@ -17,53 +17,45 @@ use super::meta::{self, Meta};
 use super::schedule::Schedule;
 use super::secret::ErasureSecret;
 use super::stream::{CHUNK_LEN, StreamCipher, TAG_LEN};
+use crate::chain::Cause;
 
 /// Why a document was not opened, or not further.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// The erasure secret is gone: the document was purged and cannot come back.
+    #[error("the document was erased")]
     Erased,
     /// The erasure store failed; the document may still be readable later.
-    Store,
+    #[error("the erasure store failed")]
+    Store(#[source] Cause),
     /// The vault key is known but locked.
+    #[error("the vault is locked")]
     Locked,
     /// No key of this id is known: it was destroyed or belongs to another portal.
+    #[error("no vault key {0} is known")]
     UnknownKey(KeyId),
     /// The envelope does not open: another key, a foreign erasure secret, or a changed header.
+    #[error("the document does not open with this key and erasure secret")]
     WrongKey,
     /// The document key is not the one the header commits to.
+    #[error("the document key is not the committed one")]
     Commitment,
     /// A chunk is not the one that belongs here.
+    #[error("chunk {chunk} is not authentic")]
     Tampered {
         /// Its number, from 0.
         chunk: u64,
     },
     /// The document ends before its last chunk.
+    #[error("the document is truncated")]
     Truncated,
     /// Bytes that no sealer makes; the text says which.
+    #[error("malformed document: {0}")]
     Malformed(&'static str),
     /// Called out of order, or after an error.
+    #[error("the document is opened out of order or after an error")]
     OutOfOrder,
 }
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OpenError::Erased => f.write_str("the document was erased"),
-            OpenError::Store => f.write_str("the erasure store failed"),
-            OpenError::Locked => f.write_str("the vault is locked"),
-            OpenError::UnknownKey(id) => write!(f, "no vault key {id} is known"),
-            OpenError::WrongKey => f.write_str("the document does not open with this key and erasure secret"),
-            OpenError::Commitment => f.write_str("the document key is not the committed one"),
-            OpenError::Tampered { chunk } => write!(f, "chunk {chunk} is not authentic"),
-            OpenError::Truncated => f.write_str("the document is truncated"),
-            OpenError::Malformed(what) => write!(f, "malformed document: {what}"),
-            OpenError::OutOfOrder => f.write_str("the document is opened out of order or after an error"),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
 
 /// Opens one file, chunk by chunk.
 pub struct DocumentOpener {
@@ -105,7 +97,7 @@ impl DocumentOpener {
                 // Nothing was erased by us: a person is told, and no purge is made of it.
                 EraseError::Damaged => OpenError::Malformed("the erasure slot fails its check"),
                 EraseError::NoSuchSlot => OpenError::Malformed("the slot is outside the store"),
-                _ => OpenError::Store,
+                error => OpenError::Store(Cause::new(error)),
             })?;
         DocumentOpener::open(header, keyring, &secret)
     }

@@ -40,24 +40,15 @@ const OUTPUT: usize = 32;
 pub const PASSCODE_DIGITS: usize = 6;
 
 /// Why a password could not be hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
     /// No random bytes for the salt.
+    #[error(transparent)]
     Random(RandomUnavailable),
     /// argon2 refused, for want of memory or because of impossible parameters.
+    #[error("argon2 could not run")]
     Argon2,
 }
-
-impl fmt::Display for HashError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            HashError::Random(error) => error.fmt(f),
-            HashError::Argon2 => f.write_str("argon2 could not run"),
-        }
-    }
-}
-
-impl std::error::Error for HashError {}
 
 /// A generated passcode, to be shown once.
 pub struct Passcode(Zeroizing<String>);

@@ -4,7 +4,6 @@
 //! reported as made survives a power cut. Reading: a symbolic link, another owner, or a mode that lets anyone else in
 //! is refused with a reason a person can act on.
 
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -14,33 +13,24 @@ use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 /// What is wrong with a file that should hold secrets.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It exists already and is never overwritten.
+    #[error("{0} exists already and is not overwritten")]
     Exists(PathBuf),
     /// It is not there.
+    #[error("{0} is missing")]
     Missing(PathBuf),
     /// Someone else may read or own it; the text says what to change.
+    #[error("{0} {1}")]
     Exposed(PathBuf, String),
     /// Its content is not what it should be.
+    #[error("{0}: {1}")]
     Malformed(PathBuf, &'static str),
     /// The operating system said no.
-    Io(PathBuf, io::Error),
+    #[error("{0}")]
+    Io(PathBuf, #[source] io::Error),
 }
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FileError::Exists(path) => write!(f, "{} exists already and is not overwritten", path.display()),
-            FileError::Missing(path) => write!(f, "{} is missing", path.display()),
-            FileError::Exposed(path, what) => write!(f, "{} {what}", path.display()),
-            FileError::Malformed(path, what) => write!(f, "{}: {what}", path.display()),
-            FileError::Io(path, error) => write!(f, "{}: {error}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for FileError {}
 
 /// Who else may read a file that we read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

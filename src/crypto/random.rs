@@ -3,22 +3,13 @@
 //! A failing source is an error value that travels up (the portal answers 503). There is no user-space generator to
 //! fall back to, no time or address mixed in, and no panic.
 
-use std::fmt;
-
 use rand::TryRng;
 use rand::rngs::SysRng;
 
 /// The operating system gave no random bytes. Nothing was made; the request can be repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the operating system gave no random bytes")]
 pub struct RandomUnavailable;
-
-impl fmt::Display for RandomUnavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the operating system gave no random bytes")
-    }
-}
-
-impl std::error::Error for RandomUnavailable {}
 
 /// Where random bytes come from. It is a trait only so that a failing source can be tested.
 pub trait Entropy: Send + Sync {

@@ -4,8 +4,6 @@
 //! `"nightdrop/v1/receipt" ‖ 00 ‖ everything before the signature line`. The key is derived from a seed in the portal's secrets; [`public_key`] exports it.
 //! Without a key from elsewhere, verifying proves only that the receipt was not changed after whoever named in `signed-by` signed it.
 
-use std::fmt;
-
 use data_encoding::HEXLOWER;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
@@ -18,27 +16,18 @@ const SIGNING_DOMAIN: &[u8] = b"nightdrop/v1/receipt\0";
 const MAX_LEN: usize = 4096;
 
 /// Why a receipt is not believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiptError {
     /// Not a receipt, or not in the one form that portals write.
+    #[error("this is not a deletion receipt as a portal writes it")]
     Malformed,
     /// Signed by another key than the expected one.
+    #[error("the receipt is signed by another portal")]
     OtherSigner,
     /// The signature does not fit the text.
+    #[error("the receipt was changed after it was signed")]
     BadSignature,
 }
-
-impl fmt::Display for ReceiptError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "this is not a deletion receipt as a portal writes it",
-            Self::OtherSigner => "the receipt is signed by another portal",
-            Self::BadSignature => "the receipt was changed after it was signed",
-        })
-    }
-}
-
-impl std::error::Error for ReceiptError {}
 
 /// A receipt whose signature fits.
 #[derive(Debug, Clone, PartialEq, Eq)]

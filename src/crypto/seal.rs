@@ -26,50 +26,35 @@ use super::stream::{CHUNK_LEN, StreamCipher};
 const MAX_CHUNKS: u64 = u32::MAX as u64;
 
 /// Why sealing failed. Nothing of the document is readable afterwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// The operating system gave no random bytes; worth another try later.
-    Random(RandomUnavailable),
+    #[error("no random bytes to seal with")]
+    Random(#[from] RandomUnavailable),
     /// The vault's public key was refused by HPKE.
+    #[error("the vault's public key cannot be sealed to")]
     KeyRefused,
     /// File index or count outside the format.
+    #[error("file index or count out of range")]
     BadContext,
     /// A chunk that is not the last was not exactly 64 KiB, or the last was empty or longer.
+    #[error("a chunk has the wrong length")]
     ChunkLength,
     /// More chunks than the format can number.
+    #[error("too many chunks")]
     TooLong,
     /// A chunk after the last one.
+    #[error("the last chunk was already sealed")]
     AfterLast,
     /// `finish` before the last chunk.
+    #[error("the last chunk was not sealed yet")]
     Unfinished,
     /// The meta data names another size than went through.
+    #[error("the size in the meta data is not the size that was sealed")]
     SizeMismatch,
     /// The meta data does not fit its box.
+    #[error("the meta data is too long")]
     MetaTooLong,
-}
-
-impl fmt::Display for SealError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SealError::Random(_) => "no random bytes to seal with",
-            SealError::KeyRefused => "the vault's public key cannot be sealed to",
-            SealError::BadContext => "file index or count out of range",
-            SealError::ChunkLength => "a chunk has the wrong length",
-            SealError::TooLong => "too many chunks",
-            SealError::AfterLast => "the last chunk was already sealed",
-            SealError::Unfinished => "the last chunk was not sealed yet",
-            SealError::SizeMismatch => "the size in the meta data is not the size that was sealed",
-            SealError::MetaTooLong => "the meta data is too long",
-        })
-    }
-}
-
-impl std::error::Error for SealError {}
-
-impl From<RandomUnavailable> for SealError {
-    fn from(error: RandomUnavailable) -> SealError {
-        SealError::Random(error)
-    }
 }
 
 /// What a finished sealing leaves for the record.

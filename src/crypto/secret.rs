@@ -61,16 +61,9 @@ impl<const N: usize> fmt::Debug for SecretBytes<N> {
 }
 
 /// These bytes cannot serve as an erasure secret: not exactly 32 of them, or all zero (an erased slot).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an erasure secret is exactly 32 bytes, not all zero")]
 pub struct WeakSecret;
-
-impl fmt::Display for WeakSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an erasure secret is exactly 32 bytes, not all zero")
-    }
-}
-
-impl std::error::Error for WeakSecret {}
 
 /// The erasure secret of one submission: 32 bytes, never all zero. HPKE takes it as the pre-shared key, and the
 /// HPKE crate itself would accept a shorter one, so the length is a matter of this type.

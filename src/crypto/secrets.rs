@@ -35,47 +35,19 @@ const ERASABLE_VERSION: u8 = 2;
 const FIELD_NONCE: usize = 24;
 
 /// Why a sealed field did not open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the field does not open in this place with this portal's secrets")]
 pub struct FieldUnreadable;
 
-impl fmt::Display for FieldUnreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the field does not open in this place with this portal's secrets")
-    }
-}
-
-impl std::error::Error for FieldUnreadable {}
-
 /// Why the secrets file could not be made.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
     /// The file.
-    File(FileError),
+    #[error(transparent)]
+    File(#[from] FileError),
     /// No random bytes.
-    Random(RandomUnavailable),
-}
-
-impl fmt::Display for SecretsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SecretsError::File(error) => error.fmt(f),
-            SecretsError::Random(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SecretsError {}
-
-impl From<FileError> for SecretsError {
-    fn from(error: FileError) -> SecretsError {
-        SecretsError::File(error)
-    }
-}
-
-impl From<RandomUnavailable> for SecretsError {
-    fn from(error: RandomUnavailable) -> SecretsError {
-        SecretsError::Random(error)
-    }
+    #[error(transparent)]
+    Random(#[from] RandomUnavailable),
 }
 
 /// The secrets, in memory for the life of the process.

@@ -26,6 +26,7 @@
 //! syncs, and reads it back around the page cache. When a sync fails the kernel may have dropped the very write, so
 //! the process must die and come back: the abort hook is called, and if it returns the store is poisoned.
 
+use crate::chain::chain;
 use crate::failpoint::{self, Failpoint};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -166,7 +167,7 @@ impl SlotsFile {
                     "{} is missing: undelivered documents cannot be opened without it, and it is not made anew silently",
                     path.display()
                 )),
-                other => EraseError::Unusable(other.to_string()),
+                other => EraseError::Unusable(chain(&other).to_string()),
             })?;
         match file.try_lock() {
             Ok(()) => {}
@@ -189,7 +190,7 @@ impl SlotsFile {
     /// The uuid in a file's head, and how many slots it has. Reads only, and takes no lock.
     pub fn look(path: &Path) -> Result<([u8; 16], u64), EraseError> {
         let file = private_file::open_checked(path, Privacy::Owner, OpenOptions::new().read(true))
-            .map_err(|error| EraseError::Unusable(error.to_string()))?;
+            .map_err(|error| EraseError::Unusable(chain(&error).to_string()))?;
         let length = file.metadata()?.len();
         read_head(path, &file, length)
     }

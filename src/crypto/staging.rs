@@ -47,16 +47,9 @@ const STATE_LEN: usize = 8 + 4 + 32 + TAIL_LEN + 2 + NAME_MAX + 1 + TYPE_MAX;
 const TAIL_LEN: usize = 1 + 1 + 4 + TAG_LEN;
 
 /// What was staged does not open: other secrets, changed bytes, or the erasure secret of an earlier upload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the staged bytes do not open with these secrets")]
 pub struct NotStaged;
-
-impl fmt::Display for NotStaged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the staged bytes do not open with these secrets")
-    }
-}
-
-impl std::error::Error for NotStaged {}
 
 /// The key of one unfinished upload.
 #[derive(Debug)]

@@ -30,14 +30,14 @@ pub enum ConfirmAt {
 
 /// What went wrong, in a stable code for machines and a sentence for agents. Never holds a reference, a name or a byte of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct DeliveryProblem {
     /// Stable, e.g. `provider.unavailable`.
     pub code: String,
     /// One sentence that an agent understands, with what to do.
     pub text: String,
 }
 
-impl Problem {
+impl DeliveryProblem {
     pub fn new(code: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
             code: code.into(),
@@ -82,7 +82,7 @@ pub enum Phase {
         polls: u32,
     },
     /// Out of tries, refused for good, or not to be decided by a machine.
-    NeedsAttention { problem: Problem, since: OffsetDateTime },
+    NeedsAttention { problem: DeliveryProblem, since: OffsetDateTime },
 }
 
 impl Phase {
@@ -108,7 +108,7 @@ pub struct Delivery {
     pub poison: u32,
     /// Handles that the provider gave for finished steps of this epoch (a file id), by step name.
     pub progress: Vec<(String, String)>,
-    pub last_problem: Option<Problem>,
+    pub last_problem: Option<DeliveryProblem>,
     pub phase: Phase,
 }
 
@@ -181,7 +181,7 @@ pub enum PurgeCause {
     /// The provider confirmed it.
     Confirmed,
     /// The provider rejected it; the reason in plain words.
-    Rejected(Problem),
+    Rejected(DeliveryProblem),
     /// The retention deadline came first.
     Deadline,
     /// An agent decided so.

@@ -3,7 +3,7 @@
 use time::{Duration, OffsetDateTime};
 
 use super::agent::{Actor, Team};
-use super::delivery::{ConfirmAt, Delivery, PassedOn, Phase, Problem, PurgeCause};
+use super::delivery::{ConfirmAt, Delivery, DeliveryProblem, PassedOn, Phase, PurgeCause};
 use super::document::{Document, DocumentKind, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef, StoredPart};
 use super::id::{DocumentId, RequestId};
 use super::link::{COMMIT_GRACE, LinkState, RESUME_WITHIN, UploadLink};
@@ -373,7 +373,7 @@ impl DocumentRequest {
     }
 
     /// Why the provider did not accept what came before, while the present link asks for it again.
-    pub fn rejected_before(&self) -> Option<&Problem> {
+    pub fn rejected_before(&self) -> Option<&DeliveryProblem> {
         match (&self.stage, self.tombstones.last().map(|t| &t.cause)) {
             (Stage::Open { .. }, Some(PurgeCause::Rejected(problem))) => Some(problem),
             _ => None,

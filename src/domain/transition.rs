@@ -14,7 +14,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::agent::Actor;
 use super::audit::{AuditAction, AuditEvent};
-use super::delivery::{Phase, Problem};
+use super::delivery::{DeliveryProblem, Phase};
 use super::request::{DocumentRequest, Lease, RequestState, Stage};
 
 pub use agent::AgentAction;
@@ -147,7 +147,7 @@ impl Log {
         &mut self.events[last]
     }
 
-    fn problem(&mut self, action: AuditAction, problem: &Problem) {
+    fn problem(&mut self, action: AuditAction, problem: &DeliveryProblem) {
         let event = AuditEvent::new(self.now, Actor::Portal, action)
             .on(self.request)
             .with("code", &problem.code);

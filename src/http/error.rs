@@ -10,9 +10,10 @@ use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 
+use crate::chain::chain;
 use crate::connectors::Failure;
 use crate::domain::transition::Refusal;
-use crate::storage::{StorageError, chain};
+use crate::storage::StorageError;
 use crate::workflow::WorkflowError;
 
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -221,12 +222,12 @@ impl From<WorkflowError> for Problem {
                 Self::internal("This deletion receipt was removed or changed in the store after it was signed, and is not valid.")
                     .code("receipt.altered")
             }
-            WorkflowError::Unavailable(cause) => {
-                tracing::error!(error = chain(&*cause), "something below failed and may work again");
+            WorkflowError::Unavailable(why) => {
+                tracing::error!(why = %chain(&why), "something below failed and may work again");
                 Self::unavailable("The portal cannot do this at the moment. Nothing half-done was kept; try again in a moment.").after(10)
             }
-            WorkflowError::Internal(cause) => {
-                tracing::error!(error = chain(&*cause), "an internal failure");
+            WorkflowError::Internal(why) => {
+                tracing::error!(why = %chain(&why), "an internal failure");
                 Self::internal("Something failed here. Nothing half-done was kept; try again.")
             }
         }
@@ -239,15 +240,18 @@ impl From<StorageError> for Problem {
             StorageError::NotFound => Self::not_found("There is no such thing here."),
             StorageError::Refused(refusal) => refusal.into(),
             StorageError::Exists(what) => Self::conflict(format!("There is already {what}.")).code("exists"),
-            StorageError::Busy => Self::unavailable("The store is busy. Try again in a few seconds.").after(5),
+            StorageError::Busy(why) => {
+                tracing::error!(why = %chain(&why), "the store is busy");
+                Self::unavailable("The store is busy. Try again in a few seconds.").after(5)
+            }
             StorageError::Full => Self::no_room(),
             StorageError::Altered(row) => {
                 tracing::error!(%row, "a stored row was changed outside the portal and is refused");
                 Self::internal("What this needs was changed in the store outside the portal, and is not trusted any more. Tell an admin.")
                     .code("row.altered")
             }
-            error @ (StorageError::Indeterminate(_) | StorageError::Corrupt(_)) => {
-                tracing::error!(error = chain(&error), "the store failed");
+            StorageError::Indeterminate(why) | StorageError::Corrupt(why) => {
+                tracing::error!(why = %chain(&why), "the store failed");
                 Self::unavailable("The store could not say whether it wrote. Ask again in a moment.").after(10)
             }
         }

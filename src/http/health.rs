@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, web};
 
 use super::AppState;
 use super::error::Problem;
+use crate::chain::chain;
 use crate::workflow::blocking;
 
 pub fn routes(routes: &mut web::ServiceConfig) {
@@ -39,14 +40,14 @@ async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     }
     let erasure = portal.erasure.clone();
     if let Err(error) = blocking(move || erasure.ready()).await? {
-        tracing::error!(%error, "not ready: the slots file does not take a write");
+        tracing::error!(error = %chain(&error), "not ready: the slots file does not take a write");
         return Err(Problem::unavailable("The erasure slots cannot be written at the moment. See the log.").after(10));
     }
     if !portal.blobs.room_for(portal.policy.max_file) {
         return Err(Problem::full("The disk is nearly full. See `nightdrop doctor`."));
     }
     if let Err(why) = state.store.proves_writing().await {
-        tracing::warn!(%why, "not ready: the store is not known to take writes");
+        tracing::warn!(why = %chain(&why), "not ready: the store is not known to take writes");
         return Err(Problem::unavailable("The store does not take writes at the moment. See the log.").after(10));
     }
     let forwarding = if portal.keyring.is_locked() { "locked" } else { "open" };

@@ -35,7 +35,7 @@ pub fn server(cert: &Path, key: &Path) -> Result<ServerConfig, String> {
     let chain = chain(cert)?;
     // Tools that renew certificates keep a link to the newest one: what it leads to is checked.
     let real = key.canonicalize().map_err(|e| format!("{}: {e}", key.display()))?;
-    let pem = private_file::read(&real, KEY_MAX, Privacy::Credential).map_err(|e| e.to_string())?;
+    let pem = private_file::read(&real, KEY_MAX, Privacy::Credential).map_err(|e| crate::chain::chain(&e).to_string())?;
     let key_der = PrivateKeyDer::from_pem_slice(&pem).map_err(|e| format!("{}: not a PEM private key: {e}", key.display()))?;
     ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
         .with_safe_default_protocol_versions()

@@ -1,12 +1,11 @@
 //! Immutable encrypted chunks under random keys. No chunk is durable by itself: [`PartWriter::sync`] makes it so, and what it returns is what a transition needs to
 //! name the chunk.
 
-use std::fmt;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Cause, StorageError};
+use super::StorageError;
+use crate::chain::Cause;
 use crate::domain::document::Durable;
 use crate::domain::id::DocumentId;
 
@@ -46,31 +45,22 @@ pub struct BlobKey {
 
 /// Why kept bytes did not come out, sorted by what may follow from it. The two are never one: an outage is no damage, and only damage may lead to a
 /// verdict on a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The store could not be read now (an I/O error, busy, shutting down): says nothing about the bytes. Try again later.
-    Transient(String),
+    #[error("cannot be read at the moment")]
+    Transient(#[source] Cause),
     /// Read without an error, and not what was written (a wrong length, a broken index): trying again changes nothing.
-    Final(String),
+    #[error("is damaged")]
+    Final(#[source] Cause),
 }
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Transient(why) => write!(f, "cannot be read at the moment: {why}"),
-            Self::Final(why) => write!(f, "is damaged: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for ReadError {}
 
 /// For callers that only hand it on.
 impl From<ReadError> for StorageError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Transient(_) => Self::Busy,
-            ReadError::Final(why) => Self::Corrupt(Cause::new(why)),
+            ReadError::Transient(why) => Self::Busy(why),
+            ReadError::Final(why) => Self::Corrupt(why),
         }
     }
 }

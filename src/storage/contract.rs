@@ -16,7 +16,7 @@ use time::Duration;
 use super::*;
 use crate::domain::agent::Actor;
 use crate::domain::audit::{AuditAction, AuditEntry, AuditEvent, GENESIS};
-use crate::domain::delivery::{Phase, Problem, PurgeCause};
+use crate::domain::delivery::{DeliveryProblem, Phase, PurgeCause};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::link::COMMIT_GRACE;
 use crate::domain::receipt::{DeletionReceipt, Erasure};

@@ -37,6 +37,7 @@ use tokio::task::JoinHandle;
 
 use super::sled::ballast::{free_space, sync_dir};
 use super::{BlobKey, BlobStore, PartWriter, ReadError, StorageError};
+use crate::chain::Cause;
 use crate::domain::document::Durable;
 use crate::domain::id::DocumentId;
 use crate::failpoint::{self, Failpoint};
@@ -280,7 +281,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, FileError>
 }
 
 fn ended<T>(outcome: Result<Result<T, FileError>, tokio::task::JoinError>) -> Result<T, FileError> {
-    outcome.unwrap_or_else(|_| Err(FileError::Busy("waiting for the disk was cut off".to_owned())))
+    outcome.unwrap_or_else(|error| Err(FileError::Busy("waiting for the disk was cut off", Cause::new(error))))
 }
 
 struct Writer {

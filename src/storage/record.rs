@@ -7,7 +7,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::domain::agent::{Actor, Agent, ApiKey, AuthMethod, PasswordHash, Role, Scope, Session, Team};
 use crate::domain::audit::{AuditAction, AuditEntry, AuditEvent};
-use crate::domain::delivery::{ConfirmAt, Delivery, Intent, Phase, Problem, PurgeCause, Receipt};
+use crate::domain::delivery::{ConfirmAt, Delivery, DeliveryProblem, Intent, Phase, PurgeCause, Receipt};
 use crate::domain::document::{Document, DocumentKind, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef};
 use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
 use crate::domain::link::{PasscodeLock, UploadLink};
@@ -20,7 +20,8 @@ use super::clock::{from_ms, to_ms};
 const VERSION: u8 = 1;
 
 /// A row that cannot be read: damaged, or of a later version.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct Unreadable(pub &'static str);
 
 type Read<T> = Result<T, Unreadable>;

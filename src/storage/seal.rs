@@ -7,11 +7,11 @@
 //!
 //! The key lives above this layer, which is handed a [`Seal`] when a store is opened.
 
-use crate::storage::Cause;
 use std::fmt;
 
 use super::StorageError;
 use super::record::Record;
+use crate::chain::Cause;
 
 pub const MAC_LEN: usize = 32;
 
@@ -62,7 +62,7 @@ impl dyn Seal + '_ {
         if !self.fits(place, row, mac) {
             return Err(altered());
         }
-        let row = R::decode(row).map_err(|e| StorageError::Corrupt(Cause::new(e.0)))?;
+        let row = R::decode(row).map_err(|e| StorageError::Corrupt(Cause::new(e)))?;
         if row.belongs(place) { Ok(row) } else { Err(altered()) }
     }
 }

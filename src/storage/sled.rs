@@ -22,7 +22,6 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use crate::storage::Cause;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,6 +29,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
+use crate::chain::Cause;
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::document::ProviderName;
 use crate::domain::id::{DocumentId, RequestId};
@@ -126,10 +126,13 @@ impl SledStore {
             None => self.set_meta("layout", LAYOUT).map(|()| true),
             Some(version) if version == LAYOUT => Ok(false),
             Some(version) if version == b"1" => Err(StoreError::Older),
-            Some(version) => Err(StoreError::Corrupt(format!(
-                "it was written by a later nightdrop (layout {}); use that version or restore a backup",
-                String::from_utf8_lossy(&version)
-            ))),
+            Some(version) => Err(StoreError::Corrupt(
+                format!(
+                    "it was written by a later nightdrop (layout {}); use that version or restore a backup",
+                    String::from_utf8_lossy(&version)
+                )
+                .into(),
+            )),
         }
     }
 
@@ -508,7 +511,7 @@ impl From<StoreError> for Failed {
 
 impl From<Unreadable> for Failed {
     fn from(error: Unreadable) -> Self {
-        Self::Storage(StorageError::Corrupt(Cause::new(error.0)))
+        Self::Storage(StorageError::Corrupt(Cause::new(error)))
     }
 }
 
@@ -522,7 +525,7 @@ impl Failed {
 
     fn into_store(self) -> StoreError {
         match self {
-            Self::Storage(error) => StoreError::Corrupt(error.to_string()),
+            Self::Storage(error) => StoreError::Corrupt(Cause::new(error)),
             Self::Store(error) => error,
         }
     }
@@ -532,7 +535,7 @@ impl Failed {
 fn map_store_error(error: StoreError) -> StorageError {
     match error {
         StoreError::Full { .. } => StorageError::Full,
-        StoreError::Held | StoreError::Io(_) => StorageError::Busy,
+        StoreError::Held | StoreError::Io(_) => StorageError::Busy(Cause::new(error)),
         StoreError::Spilled | StoreError::Unknown(_) | StoreError::NotDurable(_) => StorageError::Indeterminate(Cause::new(error)),
         StoreError::Size { .. } | StoreError::Corrupt(_) | StoreError::Older | StoreError::Behind(_) | StoreError::Foreign => {
             StorageError::Corrupt(Cause::new(error))

@@ -2,6 +2,7 @@
 
 use time::{Duration, OffsetDateTime};
 
+use crate::chain::Cause;
 use crate::connectors::Limits;
 use crate::crypto::password::Passcode;
 use crate::crypto::random;
@@ -410,7 +411,7 @@ async fn hash_passcode(portal: &Portal, code: String) -> Result<PasscodeLock, Wo
         passwords.hash_passcode(&code)
     })
     .await?
-    .map_err(|e| WorkflowError::Internal(e.into()))?;
+    .map_err(|e| WorkflowError::Internal(Cause::new(e)))?;
     Ok(PasscodeLock {
         hash,
         tries_left: PASSCODE_TRIES,

@@ -45,10 +45,7 @@ pub async fn manual_download(portal: &Arc<Portal>, id: RequestId, part: &PartNam
         CannotDecrypt::Locked => WorkflowError::VaultLocked,
         CannotDecrypt::Lost => WorkflowError::NotFound,
         CannotDecrypt::Poison(why) => WorkflowError::Internal(why.into()),
-        CannotDecrypt::Unread(why) => {
-            tracing::warn!(request = %id, why, "a part could not be handed over at the moment");
-            WorkflowError::Storage(StorageError::Busy)
-        }
+        CannotDecrypt::Unread(why) => WorkflowError::Storage(StorageError::Busy(why)),
     })?;
     let spend = Transition::Agent {
         by,

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use time::{Duration, OffsetDateTime};
 
+use crate::chain::chain;
 use crate::domain::audit::AuditEvent;
 
 use super::Portal;
@@ -40,7 +41,7 @@ impl Refusals {
     pub async fn note(&self, portal: &Portal, event: AuditEvent) {
         let Some(event) = self.due(event) else { return };
         if let Err(error) = portal.records.append(event).await {
-            tracing::error!(%error, "a refusal could not be written to the audit log");
+            tracing::error!(error = %chain(&error), "a refusal could not be written to the audit log");
         }
     }
 

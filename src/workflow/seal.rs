@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::chain::chain;
 use crate::crypto::secrets::PortalSecrets;
 use crate::domain::agent::Actor;
 use crate::domain::audit::{AuditAction, AuditEvent};
@@ -77,7 +78,7 @@ pub async fn report(portal: &Portal, row: Altered) {
         event = event.with("row", id);
     }
     if let Err(error) = portal.records.append(event).await {
-        tracing::error!(%error, "an altered row could not be written to the audit log");
+        tracing::error!(error = %chain(&error), "an altered row could not be written to the audit log");
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use crate::chain::chain;
 use crate::crypto::erase::{EraseError, LiveSlot};
 use crate::domain::id::DocumentId;
 use crate::domain::request::DocumentRequest;
@@ -140,7 +141,7 @@ async fn orphans(portal: &Portal) -> Result<Swept, WorkflowError> {
             Ok(DiscardOutcome::Noted) => swept.uploads += 1,
             Ok(DiscardOutcome::Owned) => {}
             Err(error) => {
-                tracing::warn!(document = %orphan.document, request = %orphan.request, %error, "an upload that was given up cannot be noted for its destruction yet; this is repeated in a minute");
+                tracing::warn!(document = %orphan.document, request = %orphan.request, error = %chain(&error), "an upload that was given up cannot be noted for its destruction yet; this is repeated in a minute");
                 continue;
             }
             Ok(DiscardOutcome::NoRequest) => {

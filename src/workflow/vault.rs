@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zeroize::Zeroizing;
 
+use crate::chain::Cause;
 use crate::crypto::envelope::{KeyId, Suite};
 use crate::crypto::header::Header;
 use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
@@ -108,7 +109,7 @@ pub async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -
                 fix: "opens no vault key".to_owned(),
             })
         }
-        Err(error) => Err(WorkflowError::Internal(error.into())),
+        Err(error) => Err(WorkflowError::Internal(Cause::new(error))),
     }
 }
 

@@ -7,7 +7,7 @@ use nightdrop::domain::document::SlotRef;
 use nightdrop::domain::id::{DocumentId, RequestId};
 use nightdrop::domain::request::RequestState;
 use nightdrop::domain::transition::{IntakeStep, Transition};
-use nightdrop::storage::{Cause, StorageError};
+use nightdrop::storage::StorageError;
 use nightdrop::workflow::intake::{SlotGuard, discard};
 use nightdrop::workflow::sweep;
 use time::Duration;
@@ -188,7 +188,7 @@ async fn a_dropped_fresh_secret_is_given_up_and_one_that_a_row_owns_is_not_touch
         started_at: now,
     });
     assert!(portal.records.transition(link.id, again).await.is_err());
-    let unknown = StorageError::Indeterminate(Cause::new("the answer was lost"));
+    let unknown = StorageError::Indeterminate("the answer was lost".into());
     put(2).await.refused(&unknown).await;
     assert!(live(&app, DocumentId([2; 16])), "nothing is destroyed before the row was asked");
     sweep::minute(portal, &mut sweep::Pass::default()).await.unwrap();

@@ -2,7 +2,7 @@
 
 use nightdrop::connectors::sign;
 use nightdrop::domain::agent::Actor;
-use nightdrop::domain::delivery::{Phase, Problem};
+use nightdrop::domain::delivery::{DeliveryProblem, Phase};
 use nightdrop::domain::request::{DocumentRequest, RequestState, Stage};
 use nightdrop::domain::transition::{Transition, WorkerStep};
 use nightdrop::workflow::{delivery, issue};
@@ -26,7 +26,7 @@ fn phase(request: &DocumentRequest) -> &Phase {
     &request.held().expect("the request holds a document").1.phase
 }
 
-fn problem(request: &DocumentRequest) -> Problem {
+fn problem(request: &DocumentRequest) -> DeliveryProblem {
     match phase(request) {
         Phase::NeedsAttention { problem, .. } => problem.clone(),
         other => panic!("{other:?} needs no attention"),

@@ -11,6 +11,7 @@ use crate::app::StartError;
 use crate::app::data_folder;
 use crate::app::identity::{Part, PortalId};
 use crate::app::layout::Layout;
+use crate::chain::Cause;
 use crate::crypto::private_file;
 
 /// What is lost, as far as a cut-off run must remember it.
@@ -63,7 +64,7 @@ pub(super) fn read_note(layout: &Layout) -> Result<Option<(PortalId, Losses)>, S
     let id = note["portal"]
         .as_str()
         .and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok());
-    let id = id.ok_or_else(|| failed("the note of a recovery")(&"it names no portal"))?;
+    let id = id.ok_or_else(|| failed("the note of a recovery")(&Cause::from("it names no portal")))?;
     let parts = note["parts"].as_array().into_iter().flatten();
     let losses = Losses {
         parts: parts.filter_map(|part| Part::parse(part.as_str()?)).collect(),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use time::format_description::well_known::Rfc3339;
 
+use crate::chain::chain;
 use crate::cli::output::{self, Failure, Outcome};
 use crate::connectors::client::install_tls;
 use crate::crypto::header::Header;
@@ -38,7 +39,7 @@ pub async fn walk(stage: &mut Stage, screen: &mut Screen, tail: &mut Tail, begun
         .tls_certs_only([])
         .timeout(PATIENCE)
         .build()
-        .map_err(|e| Failure::new(e.to_string()))?;
+        .map_err(|e| Failure::new(chain(&e).to_string()))?;
     for step in tail.look().await? {
         screen.step(&step)?;
     }
@@ -112,7 +113,7 @@ async fn remember_headers(stage: &Stage) -> Outcome<Vec<Vec<u8>>> {
     let headers: Vec<Vec<u8>> = document.parts.iter().map(|p| p.header.clone()).collect();
     for header in &headers {
         DocumentOpener::open_stored(header, &portal.keyring, portal.erasure.as_ref())
-            .map_err(|e| Failure::new(format!("a part that is held does not open: {e}")))?;
+            .map_err(|e| Failure::new(format!("a part that is held does not open: {}", chain(&e))))?;
     }
     Ok(headers)
 }

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use super::Findings;
 use crate::app::identity::Survey;
 use crate::app::{Layout, data_folder};
+use crate::chain::chain;
 use crate::config::Config;
 use crate::config::privacy_of;
 use crate::crypto::assurance::{self, Assurance, AssuranceClass, Watch};
@@ -106,18 +107,22 @@ fn keys(config: &Config, layout: &Layout, findings: &mut Findings) {
         Ok(_) => findings.good("keys", "the portal's secrets are whole and private"),
         Err(error) => findings.wrong(
             "keys",
-            error.to_string(),
+            chain(&error).to_string(),
             format!("chmod 0400 {}, or restore it", layout.secrets.display()),
         ),
     }
     let kek = config.keys.kek_file.clone().unwrap_or_else(|| layout.kek.clone());
     match Keyring::open(&layout.keys) {
-        Err(error) => findings.wrong("keys", error.to_string(), format!("fix the files in {}", layout.keys.display())),
+        Err(error) => findings.wrong(
+            "keys",
+            chain(&error).to_string(),
+            format!("fix the files in {}", layout.keys.display()),
+        ),
         Ok(keyring) => {
             if let Some(Err(error)) = config.keys.credential_file.as_ref().map(|file| keyring.attach_credential(file)) {
                 findings.wrong(
                     "keys",
-                    format!("keys.credential_file: {error}"),
+                    format!("keys.credential_file: {}", chain(&error)),
                     "look at LoadCredentialEncrypted= in the unit, or fix keys.credential_file",
                 );
             }
@@ -149,7 +154,7 @@ fn opener(key: &str, path: &Path, findings: &mut Findings) {
         Ok(_) => findings.good("keys", format!("{} opens the vault key at start", path.display())),
         Err(error) => findings.wrong(
             "keys",
-            format!("{key}: {error}"),
+            format!("{key}: {}", chain(&error)),
             format!("chmod 0400 {}, or restore it", path.display()),
         ),
     }
@@ -177,7 +182,7 @@ fn store(layout: &Layout, findings: &mut Findings) -> bool {
                 StoreError::Full { .. } => "make room on the disk",
                 _ => "look at the disk; restore from a backup if it is damaged",
             };
-            findings.wrong("store", error.to_string(), fix);
+            findings.wrong("store", chain(&error).to_string(), fix);
         }
     }
     false
@@ -212,7 +217,7 @@ fn slots(config: &Config, layout: &Layout, held: bool, findings: &mut Findings) 
         Ok(assurance) => class(config, &assurance, findings),
         Err(error) => findings.wrong(
             "erasure",
-            error.to_string(),
+            chain(&error).to_string(),
             "restore the slots file's place and mode; a lost one is lost with the documents not yet delivered",
         ),
     }

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use super::{Log, Refusal};
 use crate::domain::agent::Actor;
 use crate::domain::audit::{AuditAction, AuditEvent};
-use crate::domain::delivery::{Delivery, Intent, PassedOn, Phase, Problem, PurgeCause, Receipt};
+use crate::domain::delivery::{Delivery, DeliveryProblem, Intent, PassedOn, Phase, PurgeCause, Receipt};
 use crate::domain::document::Document;
 use crate::domain::request::{DocumentRequest, Stage, Tombstone};
 
@@ -28,7 +28,7 @@ pub enum WorkerStep {
         poll_at: OffsetDateTime,
     },
     BecomeUncertain {
-        problem: Problem,
+        problem: DeliveryProblem,
         check_at: OffsetDateTime,
         attempt: Attempt,
     },
@@ -39,17 +39,17 @@ pub enum WorkerStep {
     },
     RetryLater {
         at: OffsetDateTime,
-        problem: Problem,
+        problem: DeliveryProblem,
         attempt: Attempt,
         /// Under a fresh idempotency key.
         new_epoch: bool,
     },
     GiveUp {
-        problem: Problem,
+        problem: DeliveryProblem,
     },
     /// The row's terms are not those that were issued: from here on nobody is sent, asked or believed. Also while a verdict is awaited.
     Distrust {
-        problem: Problem,
+        problem: DeliveryProblem,
     },
     /// `seen`: the instant that the question was due at. A callback that came while the provider was being asked has moved it, and is not forgotten.
     PollLater {
@@ -58,7 +58,7 @@ pub enum WorkerStep {
     },
     Confirm,
     Reject {
-        problem: Problem,
+        problem: DeliveryProblem,
     },
     StartPurge {
         cause: PurgeCause,
@@ -362,7 +362,7 @@ fn awaits_verdict(delivery: &Delivery) -> Result<(), Refusal> {
     }
 }
 
-fn needs_attention(delivery: &mut Delivery, problem: Problem, now: OffsetDateTime, log: &mut Log) {
+fn needs_attention(delivery: &mut Delivery, problem: DeliveryProblem, now: OffsetDateTime, log: &mut Log) {
     log.problem(AuditAction::DeliveryNeedsAttention, &problem);
     delivery.last_problem = Some(problem.clone());
     delivery.phase = Phase::NeedsAttention { problem, since: now };

@@ -14,8 +14,8 @@ use crate::domain::link::{COMMIT_GRACE, PASSCODE_TRIES, PasscodeLock};
 use crate::domain::request::{IntakeKind, SENDING_GRACE};
 pub(crate) use samples::*;
 
-fn problem() -> Problem {
-    Problem::new("x", "y")
+fn problem() -> DeliveryProblem {
+    DeliveryProblem::new("x", "y")
 }
 
 /// A step of the walk: what is tried, with a number that chooses its details.

@@ -14,7 +14,8 @@ use crate::http::error::PROBLEM_JSON;
 
 /// RFC 9457, as every failure is told.
 #[derive(Serialize, ToSchema)]
-pub struct Problem {
+#[schema(as = Problem)]
+pub struct ProblemSchema {
     pub r#type: String,
     pub title: String,
     pub status: u16,
@@ -51,7 +52,7 @@ pub struct FieldError {
         admin::change_role, admin::reset_factors,
         admin::api_keys, admin::add_api_key, admin::revoke_api_key, admin::key, admin::unlock, admin::status, admin::accept_clock,
     ),
-    components(schemas(Problem)),
+    components(schemas(ProblemSchema)),
     modifiers(&Common)
 )]
 struct Api;

@@ -11,7 +11,7 @@ use crate::http::AppState;
 use crate::http::error::{PROBLEM_JSON, Problem};
 use crate::http::staff::{ApiCaller, Read};
 
-use super::openapi::Problem as ProblemDocument;
+use super::openapi::ProblemSchema;
 use super::{Answer, json, query};
 
 #[derive(Serialize, ToSchema)]
@@ -71,11 +71,11 @@ pub async fn list(_: ApiCaller<Read>, state: web::Data<AppState>) -> Answer {
 #[utoipa::path(get, path = "/providers/{provider}/applicants/{applicant}/missing", tag = "providers",
     params(("provider" = String, Path, description = "A provider's name."), ("applicant" = String, Path, description = "The applicant's reference.")),
     responses((status = 200, description = "What is missing.", body = MissingList),
-        (status = 422, description = "`provider.applicant_reference`: not a reference of this provider.", body = ProblemDocument, content_type = PROBLEM_JSON),
+        (status = 422, description = "`provider.applicant_reference`: not a reference of this provider.", body = ProblemSchema, content_type = PROBLEM_JSON),
         (status = 502, description = "The provider refuses or fails, under the code of what an agent sees: `provider.credentials`, `provider.refused` …",
-            body = ProblemDocument, content_type = PROBLEM_JSON),
+            body = ProblemSchema, content_type = PROBLEM_JSON),
         (status = 503, description = "`provider.rate_limited`, `provider.unavailable`, `provider.busy`: ask later, after `Retry-After` where the provider said when.",
-            body = ProblemDocument, content_type = PROBLEM_JSON)), security(("api_key" = ["read"])))]
+            body = ProblemSchema, content_type = PROBLEM_JSON)), security(("api_key" = ["read"])))]
 pub async fn missing(_: ApiCaller<Read>, state: web::Data<AppState>, path: web::Path<(String, String)>) -> Answer {
     let (provider, applicant) = path.into_inner();
     answer(&state, &provider, &applicant).await
@@ -85,11 +85,11 @@ pub async fn missing(_: ApiCaller<Read>, state: web::Data<AppState>, path: web::
 #[utoipa::path(post, path = "/providers/{provider}/missing", tag = "providers", request_body = WhoseMissing,
     params(("provider" = String, Path, description = "A provider's name.")),
     responses((status = 200, description = "What is missing.", body = MissingList),
-        (status = 422, description = "`provider.applicant_reference`: not a reference of this provider.", body = ProblemDocument, content_type = PROBLEM_JSON),
+        (status = 422, description = "`provider.applicant_reference`: not a reference of this provider.", body = ProblemSchema, content_type = PROBLEM_JSON),
         (status = 502, description = "The provider refuses or fails, under the code of what an agent sees: `provider.credentials`, `provider.refused` …",
-            body = ProblemDocument, content_type = PROBLEM_JSON),
+            body = ProblemSchema, content_type = PROBLEM_JSON),
         (status = 503, description = "`provider.rate_limited`, `provider.unavailable`, `provider.busy`: ask later, after `Retry-After` where the provider said when.",
-            body = ProblemDocument, content_type = PROBLEM_JSON)), security(("api_key" = ["read"])))]
+            body = ProblemSchema, content_type = PROBLEM_JSON)), security(("api_key" = ["read"])))]
 pub async fn ask_missing(
     _: ApiCaller<Read>,
     state: web::Data<AppState>,

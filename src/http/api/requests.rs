@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::chain::chain;
 use crate::domain::agent::{Actor, Team};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName};
 use crate::domain::id::RequestId;
@@ -153,7 +154,7 @@ impl MailWish {
         match send(state, &issued.request, letters, self.to.as_ref()?, self.remind, by).await {
             Ok(sent) => Some(Mailed::Queued(sent)),
             Err(error) => {
-                tracing::error!(request = %issued.request.id, %error, "a mail could not be queued");
+                tracing::error!(request = %issued.request.id, error = %chain(&error), "a mail could not be queued");
                 Some(Mailed::Failed)
             }
         }

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
 use crate::domain::audit::{AuditAction, AuditEntry};
-use crate::domain::delivery::{Delivery, Phase, Problem, PurgeCause};
+use crate::domain::delivery::{Delivery, DeliveryProblem, Phase, PurgeCause};
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage, Tombstone};
 use crate::workflow::query::requests;
@@ -279,7 +279,7 @@ fn rejection(cause: &PurgeCause) -> Option<ProblemView> {
     }
 }
 
-fn problem(problem: &Problem) -> ProblemView {
+fn problem(problem: &DeliveryProblem) -> ProblemView {
     ProblemView {
         code: problem.code.clone(),
         text: problem.text.clone(),

@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
 
+use crate::chain::chain;
 use crate::domain::audit::AuditEntry;
 use crate::domain::id::RequestId;
 use crate::http::AppState;
@@ -74,7 +75,7 @@ impl Search {
 pub async fn export(_: SignedIn<Audit>, state: web::Data<AppState>) -> Page {
     let lines = stream::try_unfold((state, 0), |(state, after)| async move {
         let entries = state.portal.records.entries(after, EXPORT_STEP).await.map_err(|e| {
-            tracing::error!(error = %e, "the audit export was cut off");
+            tracing::error!(error = %chain(&e), "the audit export was cut off");
             std::io::Error::other("the log cannot be read")
         })?;
         let Some(last) = entries.last().map(|e| e.sequence) else {

@@ -72,7 +72,7 @@ fn own(mut transition: Transition, n: u32) -> Transition {
         } => link.hashed = HashedToken(hash(n, link.generation)),
         Transition::Worker { step, .. } => match step {
             WorkerStep::Delivered { receipt, .. } => receipt.references = vec![format!("ref-{n}")],
-            WorkerStep::GiveUp { problem } => *problem = Problem::new("x", "y"),
+            WorkerStep::GiveUp { problem } => *problem = DeliveryProblem::new("x", "y"),
             _ => {}
         },
         _ => {}

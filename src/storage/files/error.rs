@@ -1,23 +1,28 @@
 //! What may go wrong with one file of a document. None of it says anything about another document.
 
-use std::fmt;
 use std::io;
 
-use crate::storage::{Cause, ReadError, StorageError};
+use crate::chain::Cause;
+use crate::storage::{ReadError, StorageError};
 
 /// Why a chunk was not put, synced, read or deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
     /// No space on the disk. Purging frees some: transient.
+    #[error("the disk is full")]
     Full,
     /// The kernel could not do it now (an I/O error, too many open files, a file system gone read-only): transient, nothing was acknowledged. A writer that
     /// met it is over; a new one may have more luck.
-    Busy(String),
+    #[error("{0}")]
+    Busy(&'static str, #[source] Cause),
     /// The file was deleted while it was written: final.
+    #[error("the document was deleted meanwhile")]
     Gone,
     /// The file ends before the chunk: final, part of the document is lost.
+    #[error("a file of a document is shorter than its chunks")]
     Short,
     /// A mistake in this program: final.
+    #[error("{0}")]
     Misused(&'static str),
 }
 
@@ -26,33 +31,16 @@ impl FileError {
     pub(super) fn sort(doing: &'static str, error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            _ => {
-                tracing::error!(%error, "{doing}");
-                Self::Busy(format!("{doing}: {error}"))
-            }
+            _ => Self::Busy(doing, Cause::new(error)),
         }
     }
 }
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full => f.write_str("the disk is full"),
-            Self::Busy(why) => f.write_str(why),
-            Self::Gone => f.write_str("the document was deleted meanwhile"),
-            Self::Short => f.write_str("a file of a document is shorter than its chunks"),
-            Self::Misused(how) => f.write_str(how),
-        }
-    }
-}
-
-impl std::error::Error for FileError {}
 
 impl From<FileError> for StorageError {
     fn from(error: FileError) -> Self {
         match error {
             FileError::Full => Self::Full,
-            FileError::Busy(_) => Self::Busy,
+            FileError::Busy(..) => Self::Busy(Cause::new(error)),
             FileError::Gone => Self::NotFound,
             FileError::Short | FileError::Misused(_) => Self::Corrupt(Cause::new(error)),
         }
@@ -62,8 +50,8 @@ impl From<FileError> for StorageError {
 impl From<FileError> for ReadError {
     fn from(error: FileError) -> Self {
         match error {
-            FileError::Full | FileError::Busy(_) => Self::Transient(error.to_string()),
-            FileError::Gone | FileError::Short | FileError::Misused(_) => Self::Final(error.to_string()),
+            FileError::Full | FileError::Busy(..) => Self::Transient(Cause::new(error)),
+            FileError::Gone | FileError::Short | FileError::Misused(_) => Self::Final(Cause::new(error)),
         }
     }
 }

@@ -186,7 +186,7 @@ async fn whoever_goes_on_starts_behind_what_was_proved() {
 
 #[tokio::test]
 async fn a_failed_sync_proves_nothing_and_harms_no_other_document() {
-    for (errno, told) in [(Errno::IO, StorageError::Busy), (Errno::NOSPC, StorageError::Full)] {
+    for (errno, told) in [(Errno::IO, StorageError::Busy("".into())), (Errno::NOSPC, StorageError::Full)] {
         let scratch = Scratch::new();
         let mut bad = scratch.store.writer(id(1), 0, 0).await.unwrap();
         bad.put(&whole(1)).await.unwrap();
@@ -217,10 +217,10 @@ async fn a_failed_write_or_folder_sync_proves_nothing_either() {
     let mut writer = scratch.store.writer(id(2), 0, 0).await.unwrap();
     writer.put(&whole(1)).await.unwrap();
     scratch.faults().set("sync", "folder", Errno::IO);
-    assert_eq!(writer.sync().await, Err(StorageError::Busy));
+    assert_eq!(writer.sync().await, Err(StorageError::Busy("".into())));
     assert_eq!(
         scratch.store.delete(id(2)).await,
-        Err(StorageError::Busy),
+        Err(StorageError::Busy("".into())),
         "a deletion is not acknowledged"
     );
     scratch.faults().heal();
@@ -240,7 +240,7 @@ async fn a_sync_behind_the_writers_back_that_failed_is_told_at_the_end() {
     assert!(under_way <= 2 * (OWN_SHARE + CHUNK_LEN as u64));
     // The first share is known to be lost by now, or will be; the second one would go well.
     tokio::task::yield_now().await;
-    assert_eq!(writer.sync().await, Err(StorageError::Busy));
+    assert_eq!(writer.sync().await, Err(StorageError::Busy("".into())));
 }
 
 #[tokio::test]
@@ -266,7 +266,7 @@ async fn a_sync_whose_caller_went_away_is_not_forgotten() {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let _ = sync.as_mut().poll(&mut context);
     }
-    assert_eq!(writer.sync().await, Err(StorageError::Busy));
+    assert_eq!(writer.sync().await, Err(StorageError::Busy("".into())));
 }
 
 #[tokio::test]

@@ -108,8 +108,8 @@ pub(super) fn passage(known: Option<bool>) -> PassedOn {
     }
 }
 
-impl From<&Problem> for ProblemRow {
-    fn from(p: &Problem) -> Self {
+impl From<&DeliveryProblem> for ProblemRow {
+    fn from(p: &DeliveryProblem) -> Self {
         Self {
             code: p.code.clone(),
             text: p.text.clone(),
@@ -117,7 +117,7 @@ impl From<&Problem> for ProblemRow {
     }
 }
 
-impl From<ProblemRow> for Problem {
+impl From<ProblemRow> for DeliveryProblem {
     fn from(p: ProblemRow) -> Self {
         Self {
             code: p.code,
@@ -206,7 +206,7 @@ impl DeliveryRow {
             attempts: self.attempts,
             poison: self.poison,
             progress: self.progress,
-            last_problem: self.last_problem.map(Problem::from),
+            last_problem: self.last_problem.map(DeliveryProblem::from),
             phase,
         })
     }

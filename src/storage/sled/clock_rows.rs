@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use time::OffsetDateTime;
 
+use crate::chain::chain;
 use crate::storage::clock::{from_ms, to_ms};
 use crate::storage::{StorageError, key};
 
@@ -53,7 +54,7 @@ impl SledStore {
         self.note_clock(&mut batch, self.clock.now());
         match self.store.apply(batch).and_then(|seq| self.store.settled_blocking(seq)) {
             Err(error @ StoreError::Full { .. }) => {
-                tracing::warn!(%error, "the clock's state could not be written down");
+                tracing::warn!(error = %chain(&error), "the clock's state could not be written down");
                 Ok(())
             }
             done => done,

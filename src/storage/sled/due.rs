@@ -5,6 +5,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::records::{Batch, Rows};
 use super::{Failed, SledStore};
+use crate::chain::chain;
 use crate::domain::id::RequestId;
 use crate::domain::request::DocumentRequest;
 use crate::domain::transition::Transition;
@@ -67,7 +68,7 @@ fn claim(rows: &Rows<'_>, queue: Queue, lease: &Transition, now: OffsetDateTime)
             Ok(leased) => return Ok((batch, Some(leased))),
             // A row that cannot be read, or is not there, must not stand before all others for ever.
             Err(Failed::Storage(error @ (StorageError::Corrupt(_) | StorageError::NotFound))) => {
-                tracing::error!(request = %id, %error, "a request that is due cannot be read; it is passed over");
+                tracing::error!(request = %id, error = %chain(&error), "a request that is due cannot be read; it is passed over");
                 batch.frees_space();
                 batch.remove(entry);
                 if error != StorageError::NotFound {

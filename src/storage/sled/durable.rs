@@ -31,6 +31,7 @@ use super::group::{Group, Work};
 use super::leftovers;
 use super::mark::{self, MarkFile};
 use super::records::{Batch, Overlay, Rows};
+use crate::chain::chain;
 use opening::{Lock, check_synced, lock, open_database};
 
 pub use super::group::Seq;
@@ -395,7 +396,7 @@ impl Core {
 
     /// Every error that kills the handle is reported: nothing may go on beside a store that answers nothing.
     fn report(&self, error: &StoreError) {
-        (self.options.abort)(&error.to_string());
+        (self.options.abort)(&chain(error).to_string());
     }
 
     fn refill_ballast(&self) {

@@ -2,17 +2,18 @@
 //!
 //! Every variant says whether the write happened. It never carries stored bytes or keys.
 
-use std::fmt;
-
 use super::mark::Standing;
+use crate::chain::Cause;
 use crate::storage::ReadError;
 
 /// An error of the embedded store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Another process (or another handle in this one) holds the directory. Nothing was touched.
+    #[error("another nightdrop holds this directory")]
     Held,
     /// The start-up self-check failed: log writes would not be synced. The store stays closed.
+    #[error("log writes would not survive a power cut: {0}")]
     NotDurable(&'static str),
     /// The disk is too full.
     ///
@@ -20,54 +21,40 @@ pub enum StoreError {
     /// `must_reopen: true`: sled itself ran out of space. What was not yet acknowledged may or may not have
     /// survived; this handle answers nothing but this error, and the abort hook has been called. The next open
     /// releases the ballast when needed.
+    #[error("{}", if *must_reopen { "the disk ran full while writing; the store must be opened again" } else { "the disk is too full to accept this" })]
     Full { must_reopen: bool },
     /// A value above the limit, or an empty one where bytes are needed. Nothing was written.
+    #[error("a value of {bytes} bytes is outside 1..={limit}")]
     Size { bytes: usize, limit: usize },
     /// The data folder has the layout of an earlier version. Nothing was touched.
+    #[error("this folder was made by an earlier, unreleased version; make a new one with `nightdrop init`")]
     Older,
     /// sled spilled a record into an unsynced side file. Nothing more is acknowledged by this handle.
+    #[error("the database spilled a record into an unsynced file")]
     Spilled,
     /// The files cannot be read as a store, or hold something impossible. Restore from a backup.
-    Corrupt(String),
+    #[error("the database is damaged")]
+    Corrupt(#[source] Cause),
     /// The store ends before its high-water mark, or has another history: acknowledged decisions are missing. It stays closed.
+    #[error("{0}")]
     Behind(Standing),
     /// It is the store of another portal. It stays closed.
+    #[error("it holds another portal's records")]
     Foreign,
     /// An I/O error while reading or opening. Nothing was written.
-    Io(String),
+    #[error("the database cannot be read")]
+    Io(#[source] Cause),
     /// The outcome of the last writes is unknown; this handle is dead and the abort hook has been called.
-    Unknown(String),
+    #[error("the outcome of the last writes is unknown")]
+    Unknown(#[source] Cause),
 }
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Held => out.write_str("another nightdrop holds this directory"),
-            Self::NotDurable(why) => write!(out, "log writes would not survive a power cut: {why}"),
-            Self::Full { must_reopen: false } => out.write_str("the disk is too full to accept this"),
-            Self::Full { must_reopen: true } => out.write_str("the disk ran full while writing; the store must be opened again"),
-            Self::Size { bytes, limit } => {
-                write!(out, "a value of {bytes} bytes is outside 1..={limit}")
-            }
-            Self::Older => out.write_str("this folder was made by an earlier, unreleased version; make a new one with `nightdrop init`"),
-            Self::Spilled => out.write_str("the database spilled a record into an unsynced file"),
-            Self::Corrupt(what) => write!(out, "the database is damaged: {what}"),
-            Self::Behind(standing) => standing.fmt(out),
-            Self::Foreign => out.write_str("it holds another portal's records"),
-            Self::Io(what) => write!(out, "the database cannot be read: {what}"),
-            Self::Unknown(what) => write!(out, "the outcome of the last writes is unknown: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
 
 /// Damage is final; everything else that can go wrong while reading is an outage.
 impl From<StoreError> for ReadError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Corrupt(why) => Self::Final(why),
-            StoreError::Size { .. } => Self::Final(error.to_string()),
+            StoreError::Size { .. } => Self::Final(Cause::new(error)),
             StoreError::Held
             | StoreError::Older
             | StoreError::Behind(_)
@@ -76,7 +63,7 @@ impl From<StoreError> for ReadError {
             | StoreError::Full { .. }
             | StoreError::Spilled
             | StoreError::Io(_)
-            | StoreError::Unknown(_) => Self::Transient(error.to_string()),
+            | StoreError::Unknown(_) => Self::Transient(Cause::new(error)),
         }
     }
 }
@@ -85,9 +72,9 @@ impl From<StoreError> for ReadError {
 pub(super) fn from_read(error: ::sled::Error) -> StoreError {
     match error {
         ::sled::Error::Io(io) if is_full(&io) => StoreError::Full { must_reopen: true },
-        ::sled::Error::Io(io) => StoreError::Io(io.to_string()),
-        ::sled::Error::Corruption { at, .. } => StoreError::Corrupt(format!("at {at:?}")),
-        other => StoreError::Corrupt(other.to_string()),
+        ::sled::Error::Io(io) => StoreError::Io(Cause::new(io)),
+        ::sled::Error::Corruption { at, .. } => StoreError::Corrupt(format!("at {at:?}").into()),
+        other => StoreError::Corrupt(Cause::new(other)),
     }
 }
 
@@ -95,7 +82,7 @@ pub(super) fn from_read(error: ::sled::Error) -> StoreError {
 pub(super) fn from_write(error: ::sled::Error) -> StoreError {
     match error {
         ::sled::Error::Io(io) if is_full(&io) => StoreError::Full { must_reopen: true },
-        other => StoreError::Unknown(other.to_string()),
+        other => StoreError::Unknown(Cause::new(other)),
     }
 }
 
@@ -105,7 +92,7 @@ impl From<std::io::Error> for StoreError {
         if is_full(&error) {
             Self::Full { must_reopen: true }
         } else {
-            Self::Io(error.to_string())
+            Self::Io(Cause::new(error))
         }
     }
 }

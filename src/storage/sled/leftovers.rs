@@ -95,9 +95,9 @@ fn clear_broken_snapshot(mut finished: Vec<PathBuf>) -> Result<bool, StoreError>
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default();
-            return Err(StoreError::Corrupt(format!(
-                "the index of its log, sled/{name}, fails its checksum: the disk has damaged it"
-            )));
+            return Err(StoreError::Corrupt(
+                format!("the index of its log, sled/{name}, fails its checksum: the disk has damaged it").into(),
+            ));
         }
         std::fs::remove_file(&newest)?;
         removed = true;

@@ -31,6 +31,7 @@ use time::format_description::well_known::Rfc3339;
 use super::ballast::sync_dir;
 use super::error::StoreError;
 use super::records::{Overlay, Rows};
+use crate::chain::Cause;
 use crate::domain::audit::{AuditEntry, GENESIS};
 use crate::storage::clock::{from_ms, to_ms};
 use crate::storage::key;
@@ -256,7 +257,7 @@ impl MarkFile {
     /// What the file says now. For whoever holds the store: from here on nobody else writes the file.
     pub(super) fn reread(&self) -> Result<Mark, StoreError> {
         let mut pages = lock(&self.pages);
-        let found = newest(&pages.file).map_err(|error| StoreError::Io(error.to_string()))?;
+        let found = newest(&pages.file).map_err(|error| StoreError::Io(Cause::new(error)))?;
         let (durable, turn, _, mark) = found.ok_or_else(|| StoreError::Corrupt("no page of the high-water mark is whole".into()))?;
         (pages.durable, pages.turn, pages.mark) = (durable, turn, mark);
         pages.current = (durable + 1) % PAGES;

@@ -10,6 +10,7 @@ use std::ops::Bound;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
+use crate::chain::chain;
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::dispatch::{Body, Dispatch, KEPT, Outcome, Progress};
 use crate::domain::document::DocumentKind;
@@ -115,7 +116,7 @@ impl Outbox for SledStore {
                 // A row that cannot be read, or is not there, must not stand before all others for ever.
                 Ok(None) => return Ok((batch, None)),
                 Err(Failed::Storage(StorageError::Corrupt(why))) => {
-                    tracing::error!(dispatch = %id, %why, "a message that is due cannot be read; it is passed over");
+                    tracing::error!(dispatch = %id, why = %chain(&why), "a message that is due cannot be read; it is passed over");
                     return Ok((batch, None));
                 }
                 Err(error) => return Err(error),

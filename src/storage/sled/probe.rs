@@ -3,7 +3,6 @@
 //! A store whose disk hangs or refuses answers reads from its cache for hours; only a write that was synced says that the portal is ready.
 //! Costs one small round of the group commit for each [`FRESH`], and nothing while nobody asks.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -23,23 +22,14 @@ const ROW: &str = "write-proof";
 pub(super) struct Probe(Mutex<Option<(Instant, Result<(), Unproved>)>>);
 
 /// Why the store is not known to take writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unproved {
+    #[error(transparent)]
     Refused(StorageError),
     /// Nothing came back in time: the disk hangs, or is far too slow.
+    #[error("a write took longer than {} seconds", PATIENCE.as_secs())]
     Hangs,
 }
-
-impl fmt::Display for Unproved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(error) => error.fmt(f),
-            Self::Hangs => write!(f, "a write took longer than {} seconds", PATIENCE.as_secs()),
-        }
-    }
-}
-
-impl std::error::Error for Unproved {}
 
 impl SledStore {
     /// Whether the store still answers at all; a dead one ends the process.

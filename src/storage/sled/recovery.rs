@@ -5,6 +5,7 @@ use super::error::StoreError;
 use super::mark::{Mark, Standing};
 use super::records::Batch;
 use super::{Failed, SledStore, load};
+use crate::chain::chain;
 use crate::domain::audit::AuditEntry;
 use crate::domain::id::RequestId;
 use crate::domain::request::{DocumentRequest, RequestState};
@@ -62,7 +63,7 @@ impl SledStore {
             Ok(None) => return Ok(false),
             Err(Failed::Store(error)) => return Err(error),
             Err(Failed::Storage(error)) => {
-                tracing::error!(request = %id, %error, "a stored request cannot be read and is left as it is");
+                tracing::error!(request = %id, error = %chain(&error), "a stored request cannot be read and is left as it is");
                 return Ok(false);
             }
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
 use crate::connectors::{Connector, Verdict};
-use crate::domain::delivery::{ConfirmAt, Problem, Receipt};
+use crate::domain::delivery::{ConfirmAt, DeliveryProblem, Receipt};
 use crate::domain::document::Document;
 use crate::domain::transition::{Transition, WorkerStep};
 use crate::failpoint::{self, Failpoint};
@@ -94,7 +94,7 @@ pub async fn confirmed(portal: &Portal, request: &TrustedRequest, fence: u64) ->
 }
 
 /// The provider does not want it: purged all the same, never sent again; an agent may ask for a better one.
-pub async fn rejected(portal: &Portal, request: &TrustedRequest, fence: u64, problem: Problem) -> Result<(), WorkflowError> {
+pub async fn rejected(portal: &Portal, request: &TrustedRequest, fence: u64, problem: DeliveryProblem) -> Result<(), WorkflowError> {
     let request = portal
         .records
         .transition(

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
+use crate::chain::{Cause, chain};
 use crate::connectors::{Failure, Keys, OutboundDocument, ParcelPart, ProgressLog, Source, SourceError};
 use crate::crypto::header::Header;
 use crate::crypto::open::{DocumentOpener, OpenError};
 use crate::crypto::secrets::PortalSecrets;
-use crate::domain::delivery::Problem;
+use crate::domain::delivery::DeliveryProblem;
 use crate::domain::document::{ApplicantRef, Document, DocumentKind, PartName, ProviderName, StoredPart};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::transition::{Transition, WorkerStep};
@@ -88,7 +89,7 @@ pub enum CannotDecrypt {
     /// Stored bytes contradict each other.
     Poison(&'static str),
     /// What is needed to open it cannot be read now: an outage, which says nothing about the document.
-    Unread(&'static str),
+    Unread(Cause),
 }
 
 impl From<OpenError> for CannotDecrypt {
@@ -97,7 +98,7 @@ impl From<OpenError> for CannotDecrypt {
             OpenError::Locked => Self::Locked,
             OpenError::Erased => Self::Lost,
             OpenError::UnknownKey(_) => Self::Poison("it was sealed to a key that is not here"),
-            OpenError::Store => Self::Unread("the erasure slots cannot be read"),
+            OpenError::Store(_) => Self::Unread(Cause::new(error)),
             _ => Self::Poison("its sealed form is damaged"),
         }
     }
@@ -256,7 +257,10 @@ impl Source for OpenSource {
 fn source_error(error: OpenError, what: &'static str) -> SourceError {
     match error {
         OpenError::Locked => SourceError::Transient("the vault key is locked"),
-        OpenError::Store => SourceError::Transient("the erasure slots cannot be read"),
+        OpenError::Store(_) => {
+            tracing::warn!(error = %chain(&error), "a document cannot be opened at the moment");
+            SourceError::Transient("the erasure slots cannot be read")
+        }
         _ => SourceError::Final(what),
     }
 }
@@ -277,11 +281,11 @@ async fn next_chunk(reading: &mut Reading) -> Result<Option<Bytes>, SourceError>
     };
     let sealed = reading.portal.blobs.get(key).await.map_err(|error| match error {
         ReadError::Transient(why) => {
-            tracing::warn!(document = %reading.document, chunk = reading.next, why, "a chunk cannot be read at the moment");
+            tracing::warn!(document = %reading.document, chunk = reading.next, why = %chain(&why), "a chunk cannot be read at the moment");
             SourceError::Transient("a chunk cannot be read")
         }
         ReadError::Final(why) => {
-            tracing::error!(document = %reading.document, chunk = reading.next, why, "a chunk is damaged");
+            tracing::error!(document = %reading.document, chunk = reading.next, why = %chain(&why), "a chunk is damaged");
             SourceError::Final("a chunk is damaged")
         }
     })?;
@@ -336,9 +340,12 @@ impl ProgressLog for LeasedProgressLog {
                 Ok(())
             }
             Err(crate::storage::StorageError::Refused(_)) => Err(Failure::Lost),
-            Err(error) => Err(Failure::Ambiguous {
-                problem: Problem::new("storage.unavailable", error.to_string()),
-            }),
+            Err(error) => {
+                tracing::warn!(request = %self.request, error = %chain(&error), "a step of a delivery could not be noted");
+                Err(Failure::Ambiguous {
+                    problem: DeliveryProblem::new("storage.unavailable", error.to_string()),
+                })
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
 use crate::connectors::{OutboundDocument, SourceError};
-use crate::domain::delivery::Problem;
+use crate::domain::delivery::DeliveryProblem;
 use crate::inspect::scan::{Clamd, Verdict};
 
 /// A proof is good for this long.
@@ -33,7 +33,7 @@ pub enum Scanned {
     /// What the scanner calls it.
     Infected(String),
     /// Nobody looked, and why: it waits.
-    Not(Problem),
+    Not(DeliveryProblem),
     /// The stored document did not come out to its end.
     Unreadable(SourceError),
 }
@@ -128,8 +128,8 @@ impl Scanner {
     }
 }
 
-fn unscanned(why: &str) -> Problem {
-    Problem::new(
+fn unscanned(why: &str) -> DeliveryProblem {
+    DeliveryProblem::new(
         "scan.unavailable",
         format!(
             "The document waits, sealed: it must be scanned before it is sent, and the scanner is not fit ({why}). An operator can run `nightdrop doctor`."

@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 
 use time::{Duration, OffsetDateTime};
 
+use crate::chain::chain;
 use crate::connectors::{self, Connector, Delivered, Failure, SourceError, Verdict};
-use crate::domain::delivery::{BY_HAND, ConfirmAt, Delivery, Intent, Problem, PurgeCause, Receipt, TAMPERED};
+use crate::domain::delivery::{BY_HAND, ConfirmAt, Delivery, DeliveryProblem, Intent, PurgeCause, Receipt, TAMPERED};
 use crate::domain::document::Document;
 use crate::domain::request::Stage;
 use crate::domain::transition::{Attempt, WorkerStep};
@@ -52,7 +53,7 @@ impl Step<'_> {
             return self.end(WorkerStep::GiveUp { problem: served_by_hand() }).await;
         }
         if let Some(until) = self.portal.delivery.breakers.paused_until(&trusted.provider, self.now) {
-            let problem = Problem::new(
+            let problem = DeliveryProblem::new(
                 "provider.paused",
                 "The provider failed several times in a row; sending pauses for a minute.",
             );
@@ -132,10 +133,10 @@ impl Step<'_> {
                         Ok(_) => held_until = until,
                         Err(StorageError::Refused(_) | StorageError::NotFound) => return None,
                         Err(error) if now >= held_until => {
-                            tracing::warn!(request = %self.request.id, %error, "the lease has run out and could not be renewed");
+                            tracing::warn!(request = %self.request.id, error = %chain(&error), "the lease has run out and could not be renewed");
                             return None;
                         }
-                        Err(error) => tracing::warn!(request = %self.request.id, %error, "the lease could not be renewed yet"),
+                        Err(error) => tracing::warn!(request = %self.request.id, error = %chain(&error), "the lease could not be renewed yet"),
                     }
                 }
             }
@@ -223,7 +224,7 @@ impl Step<'_> {
             Verdict::Accepted => confirm::confirmed(self.portal, trusted, self.fence).await,
             Verdict::Rejected(problem) => confirm::rejected(self.portal, trusted, self.fence, problem).await,
         }
-        .inspect_err(|error| tracing::warn!(document = %document.id, %error, "delivered, and not yet purged"))
+        .inspect_err(|error| tracing::warn!(document = %document.id, error = %chain(error), "delivered, and not yet purged"))
     }
 
     pub(super) async fn cannot_open(&self, closed: CannotDecrypt, delivery: &Delivery) -> Result<(), WorkflowError> {
@@ -231,11 +232,14 @@ impl Step<'_> {
             CannotDecrypt::Locked => self.later(self.now + LOCKED_PAUSE, locked(), Attempt::Uncounted).await,
             CannotDecrypt::Lost => self.purge(PurgeCause::Lost).await,
             CannotDecrypt::Poison(why) => self.poison(delivery, poisoned(why)).await,
-            CannotDecrypt::Unread(why) => self.unread(connectors::unread(why)).await,
+            CannotDecrypt::Unread(why) => {
+                tracing::warn!(request = %self.request.id, why = %chain(&why), "a document cannot be opened at the moment");
+                self.unread(connectors::unread("the erasure slots cannot be read")).await
+            }
         }
     }
 
-    pub(super) async fn poison(&self, delivery: &Delivery, problem: Problem) -> Result<(), WorkflowError> {
+    pub(super) async fn poison(&self, delivery: &Delivery, problem: DeliveryProblem) -> Result<(), WorkflowError> {
         if delivery.poison + 1 >= POISON_LIMIT {
             return self.end(WorkerStep::GiveUp { problem }).await;
         }
@@ -250,13 +254,13 @@ impl Step<'_> {
     }
 
     /// An outage of our own storage: neither the document nor the provider is to blame, so it uses up no try, however long it lasts.
-    pub(super) async fn unread(&self, problem: Problem) -> Result<(), WorkflowError> {
+    pub(super) async fn unread(&self, problem: DeliveryProblem) -> Result<(), WorkflowError> {
         tracing::warn!(request = %self.request.id, "the document cannot be read at the moment; it is kept and tried again");
         self.later(self.portal.records.now() + UNREAD_PAUSE, problem, Attempt::Uncounted)
             .await
     }
 
-    pub(super) async fn later(&self, at: OffsetDateTime, problem: Problem, attempt: Attempt) -> Result<(), WorkflowError> {
+    pub(super) async fn later(&self, at: OffsetDateTime, problem: DeliveryProblem, attempt: Attempt) -> Result<(), WorkflowError> {
         self.end(WorkerStep::RetryLater {
             at,
             problem,
@@ -267,36 +271,36 @@ impl Step<'_> {
     }
 }
 
-fn served_by_hand() -> Problem {
-    Problem::new(
+fn served_by_hand() -> DeliveryProblem {
+    DeliveryProblem::new(
         BY_HAND,
         "This provider takes documents by hand: download each part once, upload it there, then mark it as uploaded.",
     )
 }
 
-fn locked() -> Problem {
-    Problem::new(
+fn locked() -> DeliveryProblem {
+    DeliveryProblem::new(
         "key.locked",
         "The vault key is locked: documents are kept sealed and are sent once an operator runs `nightdrop key unlock`.",
     )
 }
 
-fn poisoned(why: &str) -> Problem {
-    Problem::new(
+fn poisoned(why: &str) -> DeliveryProblem {
+    DeliveryProblem::new(
         "document.unreadable_here",
         format!("The stored document cannot be opened ({why}). Purge it and ask for it again."),
     )
 }
 
-pub(super) fn unknown_provider() -> Problem {
-    Problem::new(
+pub(super) fn unknown_provider() -> DeliveryProblem {
+    DeliveryProblem::new(
         "provider.unknown",
         "This provider is no longer configured. Configure it again and retry, or purge the document.",
     )
 }
 
-pub(super) fn tampered() -> Problem {
-    Problem::new(
+pub(super) fn tampered() -> DeliveryProblem {
+    DeliveryProblem::new(
         TAMPERED,
         "The stored request was changed outside the portal. No provider is sent or asked anything about it any more; purge it and ask again.",
     )

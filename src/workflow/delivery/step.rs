@@ -6,6 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::uncertain::Open;
 use super::{confirm, send};
+use crate::chain::chain;
 use crate::domain::delivery::{Delivery, Phase, PurgeCause};
 use crate::domain::document::Document;
 use crate::domain::request::{DocumentRequest, Stage};
@@ -76,7 +77,7 @@ impl Step<'_> {
         let request = match TrustedRequest::of(self.portal, &self.request) {
             Ok(request) => request,
             Err(error) => {
-                tracing::error!(request = %self.request.id, %error, "no provider is sent or asked anything about it");
+                tracing::error!(request = %self.request.id, error = %chain(&error), "no provider is sent or asked anything about it");
                 let problem = send::tampered();
                 return self.end(WorkerStep::Distrust { problem }).await;
             }

@@ -11,7 +11,7 @@ use super::outbound::{self, CannotDecrypt, LeasedProgressLog};
 use super::send::{RETRY_AFTER_CAP, unknown_provider};
 use super::step::Step;
 use crate::connectors::{Connector, Failure, Presence};
-use crate::domain::delivery::{Delivery, Intent, Phase, Problem, ProviderClass, PurgeCause, UNDECIDED};
+use crate::domain::delivery::{Delivery, DeliveryProblem, Intent, Phase, ProviderClass, PurgeCause, UNDECIDED};
 use crate::domain::document::Document;
 use crate::domain::request::SENDING_GRACE;
 use crate::domain::transition::{Attempt, WorkerStep};
@@ -36,7 +36,7 @@ pub(super) struct Open<'a> {
     pub intent: Intent,
     absent_since: Option<OffsetDateTime>,
     checks: u32,
-    problem: Problem,
+    problem: DeliveryProblem,
 }
 
 impl<'a> Open<'a> {
@@ -55,7 +55,7 @@ impl<'a> Open<'a> {
         let problem = match (&delivery.phase, &delivery.last_problem) {
             (Phase::Uncertain { .. }, Some(problem)) => problem.clone(),
             // Our lease, and yet an attempt is open: its worker died.
-            _ => Problem::new(
+            _ => DeliveryProblem::new(
                 "delivery.interrupted",
                 "The attempt was interrupted; the provider is asked whether it arrived.",
             ),
@@ -139,7 +139,7 @@ impl Step<'_> {
 
     /// One question, and what follows from the answer.
     async fn ask(&self, open: &Open<'_>, connector: Arc<dyn Connector>) -> Result<(), WorkflowError> {
-        let give_up = |problem: Problem| self.end(WorkerStep::GiveUp { problem });
+        let give_up = |problem: DeliveryProblem| self.end(WorkerStep::GiveUp { problem });
         let outbound = outbound::closed(self.portal, open.request, open.document, open.intent.epoch)?;
         let Some(answer) = self.renewing(connector.reconcile(&outbound)).await else {
             return Ok(());
@@ -201,7 +201,7 @@ impl Step<'_> {
         }
     }
 
-    async fn check_again(&self, problem: Problem, check_at: OffsetDateTime) -> Result<(), WorkflowError> {
+    async fn check_again(&self, problem: DeliveryProblem, check_at: OffsetDateTime) -> Result<(), WorkflowError> {
         self.end(WorkerStep::BecomeUncertain {
             problem,
             check_at,
@@ -211,7 +211,7 @@ impl Step<'_> {
     }
 
     /// Nobody was asked.
-    async fn wait(&self, problem: Problem, check_at: OffsetDateTime) -> Result<(), WorkflowError> {
+    async fn wait(&self, problem: DeliveryProblem, check_at: OffsetDateTime) -> Result<(), WorkflowError> {
         self.end(WorkerStep::BecomeUncertain {
             problem,
             check_at,
@@ -221,8 +221,8 @@ impl Step<'_> {
     }
 }
 
-fn undecided(problem: &Problem) -> Problem {
-    Problem::new(
+fn undecided(problem: &DeliveryProblem) -> DeliveryProblem {
+    DeliveryProblem::new(
         UNDECIDED,
         format!(
             "Whether the provider has the document cannot be found out ({}). Look it up in the provider's dashboard, then retry, or mark it as uploaded.",

@@ -6,6 +6,7 @@
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
+use crate::chain::chain;
 use crate::crypto::erase::EraseError;
 use crate::domain::document::SlotRef;
 use crate::domain::id::DocumentId;
@@ -52,7 +53,7 @@ async fn clean(portal: &Portal, request: &DocumentRequest) -> Result<(), Workflo
             Ok(()) => documents.push(intake.document),
             Err(error) => {
                 failed = true;
-                tracing::error!(request = %request.id, document = %intake.document, %error,
+                tracing::error!(request = %request.id, document = %intake.document, error = %chain(&error),
                     "an upload that was given up could not be destroyed: look at the disk; this is tried again in {PAUSE}");
             }
         }

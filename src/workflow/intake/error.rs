@@ -1,22 +1,24 @@
 //! Why a part or a document did not arrive.
 
+use crate::chain::Cause;
 use crate::crypto::seal::SealError;
 use crate::domain::transition::Refusal;
 use crate::inspect;
 use crate::storage::StorageError;
 use crate::workflow::WorkflowError;
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
     /// The file is not acceptable: say why next to its input.
-    File {
-        part: String,
-        refusal: inspect::Refusal,
-    },
+    #[error("{part}: {refusal}")]
+    File { part: String, refusal: inspect::Refusal },
+    #[error(transparent)]
     Workflow(WorkflowError),
     /// No erasure slot or no disk space is free.
+    #[error("no erasure slot or no disk space is free")]
     Full,
     /// The client went away or was too slow.
+    #[error("the client went away or was too slow")]
     CutOff,
 }
 
@@ -50,7 +52,7 @@ impl From<SealError> for IntakeError {
     fn from(error: SealError) -> Self {
         match error {
             SealError::Random(_) => Self::Workflow(WorkflowError::Random),
-            other => Self::Workflow(WorkflowError::Internal(other.into())),
+            other => Self::Workflow(WorkflowError::Internal(Cause::new(other))),
         }
     }
 }

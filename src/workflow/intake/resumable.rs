@@ -35,20 +35,24 @@ pub use upload::{Progress, Upload};
 const TRIES: usize = 4;
 
 /// Why an upload did not begin, or not go on.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ResumeError {
     /// There is no unfinished upload of this part.
+    #[error("there is no unfinished upload of this part")]
     None,
     /// It stands elsewhere.
-    Offset {
-        at: u64,
-    },
+    #[error("the upload stands at {at}")]
+    Offset { at: u64 },
     /// Somebody newer writes this part.
+    #[error("somebody newer writes this part")]
     Superseded,
     /// Another device is sending this part at this moment.
+    #[error("another device is sending this part")]
     Busy,
     /// More bytes than were announced.
+    #[error("more bytes than were announced")]
     TooLong,
+    #[error(transparent)]
     Intake(IntakeError),
 }
 

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use super::IntakeError;
 use super::in_flight::{Writer, Writing};
+use crate::chain::chain;
 use crate::crypto::erase::EraseError;
 use crate::crypto::secret::ErasureSecret;
 use crate::domain::document::SlotRef;
@@ -167,7 +168,7 @@ impl Armed {
             Ok(DiscardOutcome::NoRequest) => self.portal.intake.cleanup.orphans.note(self.orphan),
             Err(error) => {
                 let Orphan { document, request, .. } = self.orphan;
-                tracing::warn!(%document, %request, %error, "an upload that was given up could not be noted for its destruction; this is tried again within a minute");
+                tracing::warn!(%document, %request, error = %chain(&error), "an upload that was given up could not be noted for its destruction; this is tried again within a minute");
                 self.portal.intake.cleanup.orphans.note(self.orphan);
             }
         }
@@ -191,7 +192,7 @@ pub(super) async fn discard_in_flight(portal: &Portal, request: RequestId) {
     for orphan in portal.intake.in_flight.orphans_of(request) {
         // Its form discards it as well, at its end.
         if let Err(error) = discard_orphan(portal, orphan).await {
-            tracing::debug!(document = %orphan.document, %error, "a form that cannot win any more is destroyed when it ends");
+            tracing::debug!(document = %orphan.document, error = %chain(&error), "a form that cannot win any more is destroyed when it ends");
         }
     }
 }

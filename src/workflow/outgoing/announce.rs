@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
+use crate::chain::chain;
 use crate::connectors::hook::Style;
 use crate::crypto::random;
 use crate::domain::agent::{Actor, Agent, Role};
@@ -67,7 +68,7 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
 async fn known(portal: &Portal, id: RequestId) -> Result<Option<DocumentRequest>, WorkflowError> {
     match portal.records.request(id).await {
         Err(StorageError::Corrupt(why)) => {
-            tracing::error!(request = %id, %why, "a stored request cannot be read; what happened to it is told without its details");
+            tracing::error!(request = %id, why = %chain(&why), "a stored request cannot be read; what happened to it is told without its details");
             Ok(None)
         }
         other => Ok(other?),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::chain::{Cause, chain};
 use crate::connectors::mail::address;
 use crate::crypto::erase::EraseError;
 use crate::crypto::secret::ErasureSecret;
@@ -145,7 +146,7 @@ async fn sealed(
     }
     let now = portal.records.now();
     let secret = ErasureSecret::generate()?;
-    let plain = Zeroizing::new(serde_json::to_vec(content).map_err(|e| WorkflowError::Internal(e.into()))?);
+    let plain = Zeroizing::new(serde_json::to_vec(content).map_err(|e| WorkflowError::Internal(Cause::new(e)))?);
     let sealed = portal.secrets.seal_erasable_field(&secret, &context(id), &plain)?;
     let erasure = portal.erasure.clone();
     let slot = blocking(move || match erasure.free() {
@@ -281,8 +282,12 @@ pub async fn erase(portal: &Portal, dispatch: &Dispatch) {
     let (erasure, id, slot) = (portal.erasure.clone(), dispatch.id, *slot);
     match blocking(move || erasure.destroy(&id.0, &slot)).await {
         Ok(Ok(_) | Err(EraseError::Erased | EraseError::OtherOwner)) => {}
-        Ok(Err(error)) => tracing::error!(dispatch = %id, %error, "the secret of a mail could not be destroyed; the sweep tries again"),
-        Err(error) => tracing::error!(dispatch = %id, %error, "the secret of a mail could not be destroyed; the sweep tries again"),
+        Ok(Err(error)) => {
+            tracing::error!(dispatch = %id, error = %chain(&error), "the secret of a mail could not be destroyed; the sweep tries again")
+        }
+        Err(error) => {
+            tracing::error!(dispatch = %id, error = %chain(&error), "the secret of a mail could not be destroyed; the sweep tries again")
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
+use crate::chain::Cause;
 use crate::crypto::random;
 use crate::domain::account::Change;
 use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, Role, Scope, Team};
@@ -219,7 +220,7 @@ async fn hash_password(portal: &Portal, password: &str, email: &str, name: &str)
         passwords.hash_password(&password)
     })
     .await?;
-    hash.map_err(|e| WorkflowError::Internal(e.into()))
+    hash.map_err(|e| WorkflowError::Internal(Cause::new(e)))
 }
 
 /// Length and a list decide, not composition (NIST SP 800-63B-4, ASVS 5 6.2).

@@ -123,7 +123,7 @@ async fn held(place: Where) -> (TestApp, crate::support::TestClock, Link, Arc<Po
 async fn an_outage_of_reading_uses_up_no_try_and_the_document_leaves_when_it_is_over() {
     for place in [Where::Chunks, Where::Slots] {
         let (app, clock, link, portal, fault) = held(place).await;
-        fault.set(Some(ReadError::Transient("the disk is away".to_owned())));
+        fault.set(Some(ReadError::Transient("the disk is away".into())));
         for _ in 0..60 {
             work(&portal).await;
             clock.forward(time::Duration::seconds(40));
@@ -150,7 +150,7 @@ async fn an_outage_of_reading_uses_up_no_try_and_the_document_leaves_when_it_is_
 #[tokio::test]
 async fn damage_is_a_verdict_after_three_looks() {
     let (_app, clock, link, portal, fault) = held(Where::Chunks).await;
-    fault.set(Some(ReadError::Final("its length is wrong".to_owned())));
+    fault.set(Some(ReadError::Final("its length is wrong".into())));
     for look in 1..=3 {
         let before = portal.records.request(link.id).await.unwrap().unwrap();
         assert_ne!(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::{ResumeError, secret};
+use crate::chain::{Cause, chain};
 use crate::crypto::staging::{STAGED_LEN, Staging, StagingKey};
 use crate::domain::document::PartSpec;
 use crate::domain::id::DocumentId;
@@ -246,7 +247,7 @@ impl Upload {
             let tasks = inner.portal.tasks.clone();
             let given_up = run_to_completion(&tasks, async move { inner.give_up().await });
             if let Err(error) = given_up.await {
-                tracing::warn!(?error, "a refused upload stays until its time is over");
+                tracing::warn!(error = %chain(&error), "a refused upload stays until its time is over");
             }
         }
     }
@@ -484,7 +485,7 @@ fn tail_key(document: DocumentId, place: u8) -> BlobKey {
 }
 
 fn unreadable(error: crate::crypto::staging::NotStaged) -> WorkflowError {
-    WorkflowError::Internal(error.into())
+    WorkflowError::Internal(Cause::new(error))
 }
 
 fn missing() -> WorkflowError {
