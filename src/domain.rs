@@ -13,7 +13,7 @@
 //! use nightdrop::domain::agent::Actor;
 //! use nightdrop::domain::audit::canonical;
 //! use nightdrop::domain::request::RequestState;
-//! use nightdrop::domain::transition::{Refusal, Transition, apply};
+//! use nightdrop::domain::transition::{AgentAction, IntakeStep, Refusal, Transition, apply};
 //! use time::Duration;
 //! # let now = time::macros::datetime!(2026-01-02 03:04 UTC);
 //! # let request = DocumentRequest {
@@ -50,7 +50,7 @@
 //! #         parts_received: 0,
 //! #     },
 //! #     terms_mac: [0; 32],
-//! #     receivings: Vec::new(),
+//! #     intakes: Vec::new(),
 //! #     stage: Stage::Open { expiry_noted: false },
 //! #     lease: None,
 //! #     fence: 0,
@@ -63,12 +63,12 @@
 //! assert_eq!(request.state(now + Duration::hours(72)), RequestState::Expired);
 //!
 //! // An agent withdraws the link: the changed request comes back with what the audit log must say of it.
-//! let (request, events) = apply(request, Transition::Revoke { by: Actor::Operator }, now).unwrap();
+//! let (request, events) = apply(request, Transition::Agent { by: Actor::Operator, action: AgentAction::Revoke }, now).unwrap();
 //! assert_eq!(request.state(now), RequestState::Revoked);
 //! assert!(canonical(1, &events[0]).contains("link.revoked"));
 //!
 //! // A refusal is decided: the same call again changes nothing.
-//! let refused = apply(request, Transition::SpendPasscodeTry, now).unwrap_err();
+//! let refused = apply(request, Transition::Intake(IntakeStep::SpendPasscodeTry), now).unwrap_err();
 //! assert_eq!(refused, Refusal::LinkRevoked);
 //! ```
 
