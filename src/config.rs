@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use crate::connectors;
 use crate::http::settings::{LimitSettings, ListenerSettings};
 use crate::inspect::scan::settings::ScanSettings;
-use crate::settings::{ConfigError, Environment, Reader, Setting};
+#[cfg(test)]
+use crate::settings::Setting;
+use crate::settings::{ConfigError, Environment, Reader};
 use crate::workflow::catalogue::Catalogue;
 use crate::workflow::outgoing::settings::OutgoingSettings;
 use crate::workflow::settings::{self, RetentionSettings};
@@ -82,6 +84,7 @@ pub struct Resolved {
     pub config: Config,
     pub errors: Vec<ConfigError>,
     /// Everything that was asked for.
+    #[cfg(test)]
     pub settings: Vec<Setting>,
 }
 
@@ -126,8 +129,13 @@ impl Resolved {
             .relative_to(base)
             .with_environment(Environment::new(environment.into_iter()));
         let config = Config::read(&mut reader, base, credential.filter(|file| file.exists()));
-        let (errors, settings) = reader.finish_with_settings();
-        Ok(Self { config, errors, settings })
+        let (errors, _settings) = reader.finish_with_settings();
+        Ok(Self {
+            config,
+            errors,
+            #[cfg(test)]
+            settings: _settings,
+        })
     }
 
     /// The configuration, if nothing is wrong in it.

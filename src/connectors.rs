@@ -103,9 +103,9 @@ pub(crate) fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>
 ///
 /// ```
 /// use async_trait::async_trait;
-/// use nightdrop::connectors::*;
-/// use nightdrop::domain::delivery::{ConfirmAt, DeliveryProblem, ProviderClass, Receipt};
-/// use nightdrop::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+/// use nightdrop::testing::connectors::*;
+/// use nightdrop::testing::domain::delivery::{ConfirmAt, DeliveryProblem, ProviderClass, Receipt};
+/// use nightdrop::testing::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 /// use time::Duration;
 ///
 /// struct Example;

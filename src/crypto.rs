@@ -17,16 +17,16 @@
 //! A document on its way through, as `workflow` does it chunk by chunk:
 //!
 //! ```
-//! use nightdrop::crypto::envelope::Suite;
-//! use nightdrop::crypto::erase::ErasureStore;
-//! use nightdrop::crypto::header::{Context, ErasureKind};
-//! use nightdrop::crypto::keyfile::Protector;
-//! use nightdrop::crypto::keyring::Keyring;
-//! use nightdrop::crypto::meta::Meta;
-//! use nightdrop::crypto::open::{DocumentOpener, OpenError};
-//! use nightdrop::crypto::seal::DocumentSealer;
-//! use nightdrop::crypto::secret::ErasureSecret;
-//! use nightdrop::crypto::slots::SlotsFile;
+//! use nightdrop::testing::crypto::envelope::Suite;
+//! use nightdrop::testing::crypto::erase::ErasureStore;
+//! use nightdrop::testing::crypto::header::{Context, ErasureKind};
+//! use nightdrop::testing::crypto::keyfile::Protector;
+//! use nightdrop::testing::crypto::keyring::Keyring;
+//! use nightdrop::testing::crypto::meta::Meta;
+//! use nightdrop::testing::crypto::open::{DocumentOpener, OpenError};
+//! use nightdrop::testing::crypto::seal::DocumentSealer;
+//! use nightdrop::testing::crypto::secret::ErasureSecret;
+//! use nightdrop::testing::crypto::slots::SlotsFile;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = std::env::temp_dir().join(format!("nightdrop-example-{}", std::process::id()));

@@ -4,16 +4,16 @@
 //! purge. [`transition`] is the only way to change one, and every change names the audit event it leaves.
 //!
 //! ```
-//! # use nightdrop::domain::delivery::ConfirmAt;
-//! # use nightdrop::domain::document::{DocumentKind, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText};
-//! # use nightdrop::domain::id::RequestId;
-//! # use nightdrop::domain::link::UploadLink;
-//! # use nightdrop::domain::request::{Cleanup, DocumentRequest, Stage};
-//! # use nightdrop::domain::token::HashedToken;
-//! use nightdrop::domain::agent::Actor;
-//! use nightdrop::domain::audit::canonical;
-//! use nightdrop::domain::request::RequestState;
-//! use nightdrop::domain::transition::{AgentAction, IntakeStep, Refusal, Transition, apply};
+//! # use nightdrop::testing::domain::delivery::ConfirmAt;
+//! # use nightdrop::testing::domain::document::{DocumentKind, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText};
+//! # use nightdrop::testing::domain::id::RequestId;
+//! # use nightdrop::testing::domain::link::UploadLink;
+//! # use nightdrop::testing::domain::request::{Cleanup, DocumentRequest, Stage};
+//! # use nightdrop::testing::domain::token::HashedToken;
+//! use nightdrop::testing::domain::agent::Actor;
+//! use nightdrop::testing::domain::audit::canonical;
+//! use nightdrop::testing::domain::request::RequestState;
+//! use nightdrop::testing::domain::transition::{AgentAction, IntakeStep, Refusal, Transition, apply};
 //! use time::Duration;
 //! # let now = time::macros::datetime!(2026-01-02 03:04 UTC);
 //! # let request = DocumentRequest {

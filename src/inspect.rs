@@ -40,7 +40,7 @@ mod properties;
 #[cfg(test)]
 mod samples;
 
-pub use limits::{Limits, NothingFits};
+pub use limits::Limits;
 pub use refusal::Refusal;
 pub use sniff::{Declared, FileType, FileTypes, SNIFF_BYTES, sniff};
 

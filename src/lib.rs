@@ -53,20 +53,24 @@
 //! | [`worker`] | what is due? |
 //! | [`settings`] | how is a setting declared, read and refused? (each module reads its own section) |
 //! | [`config`], [`app`] | is everything in place to start? |
+//! | [`testing`] | what may tests, benchmarks and fuzz targets reach? (every other module is private, so that the compiler finds what nobody uses) |
 
-pub mod app;
-pub mod chain;
+#![allow(rustdoc::private_intra_doc_links, reason = "the documentation is for those who work on the crate: cargo doc --document-private-items")]
+
+mod app;
+mod chain;
 pub mod cli;
-pub mod config;
-pub mod connectors;
-pub mod crypto;
-pub mod domain;
-pub mod failpoint;
-pub mod http;
-pub mod inspect;
-pub mod sandbox;
-pub mod settings;
-pub mod storage;
-pub mod words;
-pub mod worker;
-pub mod workflow;
+mod config;
+mod connectors;
+mod crypto;
+mod domain;
+mod failpoint;
+mod http;
+mod inspect;
+mod sandbox;
+mod settings;
+mod storage;
+pub mod testing;
+mod words;
+mod worker;
+mod workflow;

@@ -14,8 +14,10 @@ mod secret;
 
 use std::fmt;
 
-pub use environment::{Environment, variable};
-pub use reader::{ReadSecret, Reader, Setting};
+pub use environment::Environment;
+#[cfg(test)]
+pub use reader::ReadSecret;
+pub use reader::{Reader, Setting};
 pub use secret::Secret;
 
 /// One key that is wrong, and what would be right.

@@ -5,10 +5,10 @@ use std::sync::Mutex;
 
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
-use nightdrop::domain::id::DocumentId;
-use nightdrop::inspect::{Declared, Inspector, Limits, Policy};
-use nightdrop::storage::files::FileStore;
-use nightdrop::storage::{BlobStore, PartWriter};
+use nightdrop::testing::domain::id::DocumentId;
+use nightdrop::testing::inspect::{Declared, Inspector, Limits, Policy};
+use nightdrop::testing::storage::files::FileStore;
+use nightdrop::testing::storage::{BlobStore, PartWriter};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

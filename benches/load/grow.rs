@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use nightdrop::domain::id::DocumentId;
-use nightdrop::storage::BlobStore;
-use nightdrop::storage::files::FileStore;
+use nightdrop::testing::domain::id::DocumentId;
+use nightdrop::testing::storage::BlobStore;
+use nightdrop::testing::storage::files::FileStore;
 use serde_json::json;
 
 use crate::Plan;
@@ -140,7 +140,7 @@ pub fn cycles(plan: &Plan, report: &mut Report) -> Result<(), String> {
             for document in documents {
                 store.delete(document).await?;
             }
-            Ok::<(), nightdrop::storage::StorageError>(())
+            Ok::<(), nightdrop::testing::storage::StorageError>(())
         };
         runtime.block_on(turn).map_err(|e| e.to_string())?;
         sizes.push(folder.disk().saturating_sub(empty) as f64 / MIB);

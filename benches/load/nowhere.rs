@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use nightdrop::domain::document::Durable;
-use nightdrop::domain::id::DocumentId;
-use nightdrop::storage::{BlobKey, BlobStore, PartWriter, ReadError, StorageError};
+use nightdrop::testing::domain::document::Durable;
+use nightdrop::testing::domain::id::DocumentId;
+use nightdrop::testing::storage::{BlobKey, BlobStore, PartWriter, ReadError, StorageError};
 
 pub struct Nowhere;
 

@@ -10,24 +10,24 @@ use actix_multipart::Multipart;
 use actix_web::{App as Site, HttpResponse, HttpServer, web};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use nightdrop::app::{self, App, KeyProtection, Running};
-use nightdrop::config::Config;
-use nightdrop::crypto::envelope::Suite;
-use nightdrop::crypto::random;
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::document::{ApplicantRef, DocumentKind, ProviderName, SlotRef};
-use nightdrop::domain::id::{DocumentId, RequestId};
-use nightdrop::domain::request::StagedPart;
-use nightdrop::domain::transition::{EndOf, IntakeStep, Transition};
-use nightdrop::sandbox::{self, Sandbox};
-use nightdrop::settings::Secret;
-use nightdrop::storage::clock::Source;
-use nightdrop::storage::{BlobStore, Filter};
-use nightdrop::worker::{self, Step};
-use nightdrop::workflow::delivery::outbound;
-use nightdrop::workflow::issue::{self, Ask, Expiry};
-use nightdrop::workflow::trusted::TrustedRequest;
-use nightdrop::workflow::{Portal, sweep};
+use nightdrop::testing::app::{self, App, KeyProtection, Running};
+use nightdrop::testing::config::Config;
+use nightdrop::testing::crypto::envelope::Suite;
+use nightdrop::testing::crypto::random;
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::document::{ApplicantRef, DocumentKind, ProviderName, SlotRef};
+use nightdrop::testing::domain::id::{DocumentId, RequestId};
+use nightdrop::testing::domain::request::StagedPart;
+use nightdrop::testing::domain::transition::{EndOf, IntakeStep, Transition};
+use nightdrop::testing::sandbox::{self, Sandbox};
+use nightdrop::testing::settings::Secret;
+use nightdrop::testing::storage::clock::Source;
+use nightdrop::testing::storage::{BlobStore, Filter};
+use nightdrop::testing::worker::{self, Step};
+use nightdrop::testing::workflow::delivery::outbound;
+use nightdrop::testing::workflow::issue::{self, Ask, Expiry};
+use nightdrop::testing::workflow::trusted::TrustedRequest;
+use nightdrop::testing::workflow::{Portal, sweep};
 use serde_json::{Value, json};
 
 use crate::alone;
@@ -157,7 +157,7 @@ pub struct TestApp {
 impl TestApp {
     /// `folder`, `create`, `blobs` (files, none), `provider` (address of the sandbox).
     async fn open(settings: &Value) -> Self {
-        nightdrop::connectors::client::install_tls();
+        nightdrop::testing::connectors::client::install_tls();
         let folder = PathBuf::from(settings["folder"].as_str().unwrap());
         let config = config(&folder, settings["provider"].as_str().unwrap_or("127.0.0.1:9"));
         if settings["create"] != json!(false) {
@@ -319,7 +319,7 @@ impl TestApp {
                         slot,
                         started_at,
                         staged: StagedPart {
-                            part: nightdrop::domain::document::PartName::parse("front").unwrap(),
+                            part: nightdrop::testing::domain::document::PartName::parse("front").unwrap(),
                             length: 1,
                             offset: 0,
                             state: Vec::new(),

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use nightdrop::domain::agent::{Actor, Role};
-use nightdrop::workflow::sign_in::{self, Browser, Proof, Visitor};
+use nightdrop::testing::domain::agent::{Actor, Role};
+use nightdrop::testing::workflow::sign_in::{self, Browser, Proof, Visitor};
 use serde_json::{Value, json};
 
 use crate::Plan;

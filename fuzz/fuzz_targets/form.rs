@@ -6,8 +6,8 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use actix_web::web::Bytes;
 use futures_util::{StreamExt, stream};
 use libfuzzer_sys::fuzz_target;
-use nightdrop::inspect::{Inspector, Policy};
-use nightdrop::workflow::receive::clean_name;
+use nightdrop::testing::inspect::{Inspector, Policy};
+use nightdrop::testing::workflow::intake::part::clean_name;
 
 fuzz_target!(|data: &[u8]| {
     let Some((cut, rest)) = data.split_first() else { return };

@@ -2,15 +2,15 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nightdrop::config::Config;
-use nightdrop::crypto::header::Header;
-use nightdrop::crypto::keyfile::{KeyFile, parse_public_file};
-use nightdrop::crypto::receipt;
-use nightdrop::domain::audit::AuditEntry;
-use nightdrop::domain::receipt::SignedReceipt;
-use nightdrop::domain::request::DocumentRequest;
-use nightdrop::domain::token::PlainToken;
-use nightdrop::storage::record::Record;
+use nightdrop::testing::config::Config;
+use nightdrop::testing::crypto::header::Header;
+use nightdrop::testing::crypto::keyfile::{KeyFile, parse_public_file};
+use nightdrop::testing::crypto::receipt;
+use nightdrop::testing::domain::audit::AuditEntry;
+use nightdrop::testing::domain::receipt::SignedReceipt;
+use nightdrop::testing::domain::request::DocumentRequest;
+use nightdrop::testing::domain::token::PlainToken;
+use nightdrop::testing::storage::record::Record;
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, rest)) = data.split_first() else { return };

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nightdrop::http::tus::headers::{Metadata, Proof, number};
-use nightdrop::workflow::receive::clean_name;
+use nightdrop::testing::http::tus::headers::{Metadata, Proof, number};
+use nightdrop::testing::workflow::intake::part::clean_name;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };

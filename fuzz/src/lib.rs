@@ -3,7 +3,7 @@
 //! Run one: `cargo fuzz run inspect_jpeg` (nightly, or stable with `RUSTC_BOOTSTRAP=1`). Good seeds: `tests/fixtures/inspect`.
 //! Add one: a file in `fuzz_targets`, a `[[bin]]` in `Cargo.toml`, and its claims here.
 
-use nightdrop::inspect::{FileType, FileTypes, Inspector, Limits, Policy, Refusal, Report, Strip};
+use nightdrop::testing::inspect::{FileType, FileTypes, Inspector, Limits, Policy, Refusal, Report, Strip};
 
 /// The room `inspect`, on one file: no panic, no difference by the split, and what passed passes again unchanged.
 /// The first byte chooses the metadata policy and the split; `file` makes the file from the rest.

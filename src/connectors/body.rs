@@ -10,7 +10,6 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use data_encoding::BASE64;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt, try_unfold};
-use sha2::{Digest, Sha256};
 
 use super::{OutboundDocument, Source, SourceError};
 
@@ -101,30 +100,6 @@ impl Body {
             take(&bytes);
         }
         Ok(())
-    }
-
-    /// SHA-256 over what the bytes are a function of: equal for equal bodies, without opening the document.
-    pub fn digest(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update(self.content_length().to_be_bytes());
-        hash.update((self.content_type.len() as u64).to_be_bytes());
-        hash.update(&self.content_type);
-        for segment in &self.segments {
-            match segment {
-                Segment::Bytes(bytes) => {
-                    hash.update([0]);
-                    hash.update((bytes.len() as u64).to_be_bytes());
-                    hash.update(bytes);
-                }
-                Segment::Part(part) | Segment::PartBase64(part) => {
-                    let (size, digest) = self.parts.get(*part).copied().unwrap_or_default();
-                    hash.update([if matches!(segment, Segment::Part(_)) { 1 } else { 2 }]);
-                    hash.update(size.to_be_bytes());
-                    hash.update(digest);
-                }
-            }
-        }
-        hash.finalize().into()
     }
 }
 
@@ -260,16 +235,5 @@ mod tests {
             whole(&Body::new("x/y", vec![Segment::Part(0)], &outbound)).await,
             Err(SourceError::Final("sealed part damaged"))
         );
-    }
-
-    #[test]
-    fn equal_bodies_have_equal_digests_and_others_do_not() {
-        let outbound = parcel_of("a", &[("front", b"abc")], 2);
-        let other = parcel_of("a", &[("front", b"abd")], 2);
-        let body = |p: &OutboundDocument, s: Segment| Body::new("x/y", vec![s], p).digest();
-        assert_eq!(body(&outbound, Segment::Part(0)), body(&outbound, Segment::Part(0)));
-        assert_ne!(body(&outbound, Segment::Part(0)), body(&other, Segment::Part(0)));
-        assert_ne!(body(&outbound, Segment::Part(0)), body(&outbound, Segment::PartBase64(0)));
-        assert_ne!(Body::text("x/y", "a").digest(), Body::text("x/z", "a").digest());
     }
 }

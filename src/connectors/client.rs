@@ -8,7 +8,6 @@ use std::sync::Once;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Method, Proxy, Url};
-use sha2::{Digest, Sha256};
 use time::Duration;
 
 use super::Failure;
@@ -178,26 +177,6 @@ impl Call {
     pub fn body(mut self, body: Body) -> Self {
         self.body = Some(body);
         self
-    }
-
-    /// SHA-256 over method, address, the named headers and the body's digest: equal for requests that are equal byte by byte.
-    pub fn digest(&self, headers: &[&str]) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        let mut take = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_be_bytes());
-            hash.update(bytes);
-        };
-        take(self.method.as_str().as_bytes());
-        take(self.url.as_str().as_bytes());
-        for name in headers {
-            let value = self.headers.as_ref().and_then(|h| h.get(*name));
-            take(name.as_bytes());
-            take(value.map_or(&b""[..], |v| v.as_bytes()));
-        }
-        if let Some(body) = &self.body {
-            take(&body.digest());
-        }
-        hash.finalize().into()
     }
 }
 

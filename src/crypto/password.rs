@@ -36,9 +36,6 @@ const MOST: Argon2Cost = Argon2Cost {
 /// Bytes of a hash.
 const OUTPUT: usize = 32;
 
-/// Digits of a generated passcode.
-pub const PASSCODE_DIGITS: usize = 6;
-
 /// Why a password could not be hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
@@ -303,7 +300,7 @@ mod tests {
         let mut digits: HashMap<char, u32> = HashMap::new();
         for _ in 0..20_000 {
             let code = Passcode::generate().unwrap();
-            assert_eq!(code.expose().len(), PASSCODE_DIGITS);
+            assert_eq!(code.expose().len(), 6);
             for digit in code.expose().chars() {
                 *digits.entry(digit).or_default() += 1;
             }

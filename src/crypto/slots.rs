@@ -50,9 +50,6 @@ use pages::FilePages;
 /// Bytes of one slot.
 pub const PAGE: usize = 4096;
 
-/// Slots of a file unless configured otherwise: 64 MiB, 16,384 submissions alive at once.
-pub const DEFAULT_SLOTS: u64 = 16_384;
-
 /// The most slots a file may have: 4 GiB.
 pub const MAX_SLOTS: u64 = 1 << 20;
 

@@ -4,7 +4,7 @@
 //! split over several primaries needs no cross-shard transaction. Ids are names, never capabilities: knowing one opens nothing.
 //!
 //! ```
-//! use nightdrop::domain::id::{DocumentId, RequestId};
+//! use nightdrop::testing::domain::id::{DocumentId, RequestId};
 //!
 //! let id = RequestId::new([0xab; 14], time::macros::datetime!(2026-01-02 03:04 UTC));
 //! assert_eq!(RequestId::parse(&id.to_string()), Some(id));

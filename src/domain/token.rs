@@ -5,7 +5,7 @@
 //! Neither type ever prints its content; the plain one is wiped when it is dropped.
 //!
 //! ```
-//! use nightdrop::domain::token::PlainToken;
+//! use nightdrop::testing::domain::token::PlainToken;
 //!
 //! let token = PlainToken::from_bytes([1; 20]);
 //! assert_eq!(token.encode(), "040g2081040g2081040g2081040g2081");

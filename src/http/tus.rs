@@ -412,7 +412,7 @@ impl Call<'_> {
         upload.proved();
         match upload.end().await {
             Ok(Progress::At(offset)) => Ok(offset),
-            Ok(Progress::Sealed { length, .. }) => Ok(length),
+            Ok(Progress::Sealed { length }) => Ok(length),
             Err(error) => Err(self.failed(error).await),
         }
     }

@@ -9,7 +9,7 @@ pub mod discard;
 mod error;
 pub mod in_flight;
 pub mod link;
-mod part;
+pub mod part;
 pub mod part_lock;
 pub mod passcode;
 pub mod resumable;
@@ -18,7 +18,6 @@ mod submission;
 
 pub use error::IntakeError;
 pub use link::{DeadLink, OpenedLink};
-pub use part::PartReceiver;
 pub(super) use secret::{DiscardOutcome, discard_orphan};
 pub use secret::{Orphan, SlotGuard};
 pub use submission::{Source, Submission, receipt_mark};

@@ -117,7 +117,6 @@ impl Throttle {
 pub enum SignIn {
     /// The cookie's value: shown to the browser, stored as a hash.
     Welcome {
-        agent: Box<Agent>,
         cookie: Zeroizing<String>,
     },
     /// The password was right; a second factor is wanted.
@@ -149,7 +148,7 @@ pub async fn sign_in(portal: &Portal, email: &str, password: &str, visitor: Visi
         return Ok(SignIn::Half { cookie });
     }
     let cookie = open_session(portal, &agent, now).await?;
-    Ok(SignIn::Welcome { agent, cookie })
+    Ok(SignIn::Welcome { cookie })
 }
 
 /// Whether a password is that of an account that may sign in. Costs the same whatever the answer.

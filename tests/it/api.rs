@@ -5,10 +5,10 @@ mod replay;
 
 use std::collections::BTreeSet;
 
-use nightdrop::domain::agent::{Actor, Scope};
-use nightdrop::domain::request::RequestState;
-use nightdrop::http::api::TABLE;
-use nightdrop::workflow::sign_in;
+use nightdrop::testing::domain::agent::{Actor, Scope};
+use nightdrop::testing::domain::request::RequestState;
+use nightdrop::testing::http::api::TABLE;
+use nightdrop::testing::workflow::sign_in;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -446,7 +446,7 @@ async fn a_document_is_followed_to_its_receipt_which_verifies_offline() {
     let public_key = api.get("/receipt-key").await.1["public_key"].as_str().unwrap().to_owned();
     let public_key: [u8; 32] = data_encoding::HEXLOWER.decode(public_key.as_bytes()).unwrap().try_into().unwrap();
     let signed = receipt["signed"].as_str().unwrap();
-    let verified = nightdrop::crypto::receipt::verify(signed, Some(&public_key)).unwrap();
+    let verified = nightdrop::testing::crypto::receipt::verify(signed, Some(&public_key)).unwrap();
     assert_eq!(verified.receipt.erasure.request.to_string(), id);
     assert_eq!(
         data_encoding::HEXLOWER.encode(&verified.receipt.hash),
@@ -478,11 +478,11 @@ async fn the_audit_log_pages_and_its_chain_verifies_from_the_lines_alone() {
             None => break,
         }
     }
-    let mut previous = nightdrop::domain::audit::GENESIS;
+    let mut previous = nightdrop::testing::domain::audit::GENESIS;
     for (n, entry) in entries.iter().enumerate() {
         assert_eq!(entry["sequence"], n + 1);
         let line = entry["line"].as_str().unwrap();
-        previous = nightdrop::domain::audit::chain_hash("nightdrop/v1/audit", &previous, line.as_bytes());
+        previous = nightdrop::testing::domain::audit::chain_hash("nightdrop/v1/audit", &previous, line.as_bytes());
         assert_eq!(entry["hash"], data_encoding::HEXLOWER.encode(&previous));
         assert!(!entry.to_string().contains("james-1"));
     }

@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use nightdrop::app::Layout;
-use nightdrop::config::Config;
-use nightdrop::crypto::keyfile::Protector;
-use nightdrop::crypto::keyring::Keyring;
-use nightdrop::crypto::open::{DocumentOpener, OpenError};
-use nightdrop::crypto::secret::SecretBytes;
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::request::{RequestState, Stage};
-use nightdrop::worker::{self, Step};
-use nightdrop::workflow::issue;
+use nightdrop::testing::app::Layout;
+use nightdrop::testing::config::Config;
+use nightdrop::testing::crypto::keyfile::Protector;
+use nightdrop::testing::crypto::keyring::Keyring;
+use nightdrop::testing::crypto::open::{DocumentOpener, OpenError};
+use nightdrop::testing::crypto::secret::SecretBytes;
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::request::{RequestState, Stage};
+use nightdrop::testing::worker::{self, Step};
+use nightdrop::testing::workflow::issue;
 use sha2::{Digest, Sha256};
 use time::Duration;
 
@@ -185,7 +185,7 @@ async fn the_store_knows_no_token_no_code_and_no_person() {
     assert_eq!(raw.answer().await.status, 200);
     app.misbehave(&["500"]).await;
     app.work().await;
-    let token = nightdrop::domain::token::PlainToken::parse(&link.token).unwrap();
+    let token = nightdrop::testing::domain::token::PlainToken::parse(&link.token).unwrap();
     let digests = [Sha256::digest(token.as_bytes()), Sha256::digest(link.token.as_bytes())];
     let mut secrets: Vec<(&str, Vec<u8>)> = vec![
         ("the token", link.token.clone().into_bytes()),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use nightdrop::domain::audit::{AuditAction, AuditEntry, AuditEvent, GENESIS};
-use nightdrop::domain::receipt::DeletionReceipt;
-use nightdrop::storage::Records;
+use nightdrop::testing::domain::audit::{AuditAction, AuditEntry, AuditEvent, GENESIS};
+use nightdrop::testing::domain::receipt::DeletionReceipt;
+use nightdrop::testing::storage::Records;
 use serde_json::json;
 use time::Duration;
 
@@ -33,7 +33,7 @@ pub async fn verified(records: &Arc<dyn Records>) -> (Vec<AuditEntry>, Vec<Delet
         let again = DeletionReceipt::chain(receipts.len() as u64 + 1, before, receipt.erasure.clone());
         assert_eq!(receipt, again, "receipt {} breaks the chain", receipts.len() + 1);
         assert_eq!(DeletionReceipt::parse(&receipt.body()), Some(receipt.clone()));
-        let signed = nightdrop::crypto::receipt::verify(&stored.text, None).unwrap();
+        let signed = nightdrop::testing::crypto::receipt::verify(&stored.text, None).unwrap();
         assert_eq!(signed.receipt, receipt, "signed as it stands in the chain");
         receipts.push(receipt);
     }
@@ -96,7 +96,7 @@ async fn the_chains_hold_under_many_writers_at_once() {
             app.drop_front(&link, n).await;
             let entry = AuditEvent::new(
                 app.portal.records.now(),
-                nightdrop::domain::agent::Actor::Operator,
+                nightdrop::testing::domain::agent::Actor::Operator,
                 AuditAction::ClockAccepted,
             );
             app.portal.records.append(entry).await.unwrap();

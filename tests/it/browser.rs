@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::token::PlainToken;
-use nightdrop::http::Company;
-use nightdrop::http::pages::upload::{self as pages, PageContext, Resumable, View};
-use nightdrop::words;
-use nightdrop::workflow::intake::link;
-use nightdrop::workflow::issue;
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::token::PlainToken;
+use nightdrop::testing::http::Company;
+use nightdrop::testing::http::pages::upload::{self as pages, PageContext, Resumable, View};
+use nightdrop::testing::words;
+use nightdrop::testing::workflow::intake::link;
+use nightdrop::testing::workflow::issue;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -217,7 +217,7 @@ async fn offering_tus(app: &TestApp, link: &Link, language: &str, stored: &[&str
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium, playwright-core and axe-core: run tests/run"]
 async fn the_messages_of_the_console_work_in_a_browser() {
-    use nightdrop::domain::agent::Role;
+    use nightdrop::testing::domain::agent::Role;
     let app = TestApp::with_options(TestOptions {
         confirm: "verdict",
         more: "[mail]\nfrom = \"drop@bank.example\"\nhost = \"127.0.0.1\"\nport = 1\ntls = \"none\"\n[company]\nname = \"Harbour Bank\"\nsupport = \"support@harbour.example\"\n".to_owned(),
@@ -226,7 +226,7 @@ async fn the_messages_of_the_console_work_in_a_browser() {
     .await;
     let password = "correct horse battery staple";
     let agents = &app.portal;
-    nightdrop::workflow::sign_in::add_agent(agents, "ada@bank.example", "Ada", Role::Admin, password, Actor::Operator)
+    nightdrop::testing::workflow::sign_in::add_agent(agents, "ada@bank.example", "Ada", Role::Admin, password, Actor::Operator)
         .await
         .unwrap();
     app.misbehave(&["reject:unreadable", "reject:glare"]).await;
@@ -237,7 +237,7 @@ async fn the_messages_of_the_console_work_in_a_browser() {
         assert_eq!(app.drop_files(&link, &[("front", &png(4, 20_000))]).await.status(), 200);
         crate::support::until("it is rejected", async || {
             app.work().await;
-            app.state(&link).await == nightdrop::domain::request::RequestState::Purged
+            app.state(&link).await == nightdrop::testing::domain::request::RequestState::Purged
         })
         .await;
         link
@@ -247,7 +247,7 @@ async fn the_messages_of_the_console_work_in_a_browser() {
         .await
         .unwrap();
     let second = rejected().await;
-    while nightdrop::workflow::outgoing::step(&app.portal).await.unwrap() {}
+    while nightdrop::testing::workflow::outgoing::step(&app.portal).await.unwrap() {}
     let given = json!({
         "staff": app.staff(""), "admin": "ada@bank.example", "password": password, "rejected": second.id.to_string(),
         "again": app.public(&format!("/d/{}", again.token.encode())),

@@ -2,14 +2,14 @@
 
 use std::time::{Duration as Wait, Instant};
 
-use nightdrop::crypto::secret::ErasureSecret;
-use nightdrop::domain::document::SlotRef;
-use nightdrop::domain::id::{DocumentId, RequestId};
-use nightdrop::domain::request::RequestState;
-use nightdrop::domain::transition::{IntakeStep, Transition};
-use nightdrop::storage::StorageError;
-use nightdrop::workflow::intake::{SlotGuard, discard};
-use nightdrop::workflow::sweep;
+use nightdrop::testing::crypto::secret::ErasureSecret;
+use nightdrop::testing::domain::document::SlotRef;
+use nightdrop::testing::domain::id::{DocumentId, RequestId};
+use nightdrop::testing::domain::request::RequestState;
+use nightdrop::testing::domain::transition::{IntakeStep, Transition};
+use nightdrop::testing::storage::StorageError;
+use nightdrop::testing::workflow::intake::{SlotGuard, discard};
+use nightdrop::testing::workflow::sweep;
 use time::Duration;
 
 use crate::raw::{Half, assert_nothing_held, end, file, until_nothing_held};
@@ -77,7 +77,7 @@ async fn what_is_given_up_dies_at_once_while_every_delivery_hangs() {
     let link = app.link_for("passport", None).await;
     let half = Half::of(&app, &link, &body).await;
     let document = running(&app).await;
-    nightdrop::workflow::issue::revoke(&app.portal, link.id, nightdrop::domain::agent::Actor::Operator)
+    nightdrop::testing::workflow::issue::revoke(&app.portal, link.id, nightdrop::testing::domain::agent::Actor::Operator)
         .await
         .unwrap();
     gone_soon(document, "what came by a withdrawn link is destroyed").await;

@@ -8,11 +8,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use nightdrop::crypto::receipt;
-use nightdrop::crypto::secrets::PortalSecrets;
-use nightdrop::domain::document::SlotRef;
-use nightdrop::domain::id::{DocumentId, RequestId};
-use nightdrop::domain::receipt::{DeletionReceipt, Erasure};
+use nightdrop::testing::crypto::receipt;
+use nightdrop::testing::crypto::secrets::PortalSecrets;
+use nightdrop::testing::domain::document::SlotRef;
+use nightdrop::testing::domain::id::{DocumentId, RequestId};
+use nightdrop::testing::domain::receipt::{DeletionReceipt, Erasure};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -230,7 +230,7 @@ fn init(folder: &Folder, more: &[&str]) -> Command {
 
 /// An HTTP client on this machine.
 pub fn http() -> reqwest::Client {
-    nightdrop::connectors::client::install_tls();
+    nightdrop::testing::connectors::client::install_tls();
     support::client("127.0.0.1".parse().unwrap())
 }
 

@@ -1,12 +1,12 @@
 //! A wrong wall clock destroys nothing early, revives nothing and stops nothing: not while it is wrong, and by none of the ways in which somebody puts it right. Time that
 //! really passes still counts.
 
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::document::Document;
-use nightdrop::domain::request::RequestState;
-use nightdrop::storage::key;
-use nightdrop::storage::sled::records::Batch;
-use nightdrop::workflow::vault;
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::document::Document;
+use nightdrop::testing::domain::request::RequestState;
+use nightdrop::testing::storage::key;
+use nightdrop::testing::storage::sled::records::Batch;
+use nightdrop::testing::workflow::vault;
 use time::{Duration, OffsetDateTime};
 
 use crate::resume::Part;
@@ -75,7 +75,7 @@ impl Scene {
     async fn pass(&self, time: Duration) {
         self.app.work_until(&self.clock, time, async |_| false).await;
         self.app.work_due().await;
-        nightdrop::workflow::sweep::sweep(&self.app.portal).await.unwrap();
+        nightdrop::testing::workflow::sweep::sweep(&self.app.portal).await.unwrap();
     }
 
     async fn unharmed(&self, suspect: bool) {
@@ -315,7 +315,7 @@ async fn an_expired_link_stays_dead_over_every_restart_with_the_clock_set_back()
     clock.forward(MINUTE * 2);
     let floor = |app: &TestApp| {
         let row = app.running.as_ref().unwrap().store.meta("clock").unwrap().unwrap();
-        nightdrop::storage::clock::from_ms(i64::from_be_bytes(row.try_into().unwrap()))
+        nightdrop::testing::storage::clock::from_ms(i64::from_be_bytes(row.try_into().unwrap()))
     };
     assert!(floor(&app) < expires_at);
     let told = dead(&app, &shown).await;

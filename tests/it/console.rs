@@ -13,11 +13,11 @@ mod team;
 
 use std::collections::BTreeSet;
 
-use nightdrop::domain::agent::{Actor, Agent, Role};
-use nightdrop::domain::audit::AuditAction;
-use nightdrop::domain::request::RequestState;
-use nightdrop::http::{api, console};
-use nightdrop::workflow::sign_in;
+use nightdrop::testing::domain::agent::{Actor, Agent, Role};
+use nightdrop::testing::domain::audit::AuditAction;
+use nightdrop::testing::domain::request::RequestState;
+use nightdrop::testing::http::{api, console};
+use nightdrop::testing::workflow::sign_in;
 use reqwest::{Method, Response};
 
 use crate::support::{Link, TestApp, TestOptions, ask, client, png};
@@ -155,7 +155,7 @@ fn request_form<'f>(applicant: &'f str, document: &'f str) -> Vec<(&'f str, &'f 
 
 async fn issued(app: &TestApp) -> Link {
     app.known(
-        nightdrop::workflow::issue::issue(&app.portal, ask("acct_1", "passport"), Actor::Operator, None)
+        nightdrop::testing::workflow::issue::issue(&app.portal, ask("acct_1", "passport"), Actor::Operator, None)
             .await
             .unwrap(),
     )
@@ -357,11 +357,12 @@ async fn the_audit_log_pages_backwards_and_exports_a_chain() {
     let export = auditor.get("/audit/export").await;
     assert_eq!(export.headers()["content-type"], "application/x-ndjson");
     let text = export.text().await.unwrap();
-    let mut previous = nightdrop::domain::audit::GENESIS;
+    let mut previous = nightdrop::testing::domain::audit::GENESIS;
     for (n, line) in text.lines().enumerate() {
         let entry: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(entry["sequence"], n + 1);
-        previous = nightdrop::domain::audit::chain_hash("nightdrop/v1/audit", &previous, entry["line"].as_str().unwrap().as_bytes());
+        previous =
+            nightdrop::testing::domain::audit::chain_hash("nightdrop/v1/audit", &previous, entry["line"].as_str().unwrap().as_bytes());
         assert_eq!(entry["hash"], data_encoding::HEXLOWER.encode(&previous));
     }
     assert_eq!(text.lines().count(), newest);

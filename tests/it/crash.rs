@@ -14,16 +14,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::StreamExt;
-use nightdrop::app::{self, App, KeyProtection};
-use nightdrop::config::Config;
-use nightdrop::crypto::envelope::Suite;
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::request::{Intake, IntakeKind, Stage};
-use nightdrop::failpoint::Failpoint;
-use nightdrop::sandbox::{self, Sandbox};
-use nightdrop::settings::Secret;
-use nightdrop::storage::clock::{Manual, Source, from_ms};
-use nightdrop::workflow::issue;
+use nightdrop::testing::app::{self, App, KeyProtection};
+use nightdrop::testing::config::Config;
+use nightdrop::testing::crypto::envelope::Suite;
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::request::{Intake, IntakeKind, Stage};
+use nightdrop::testing::failpoint::Failpoint;
+use nightdrop::testing::sandbox::{self, Sandbox};
+use nightdrop::testing::settings::Secret;
+use nightdrop::testing::storage::clock::{Manual, Source, from_ms};
+use nightdrop::testing::workflow::issue;
 use serde_json::{Value, json};
 
 mod power;
@@ -401,7 +401,7 @@ async fn full_disk() {
     let whole = async |running: &app::Running, count: usize| {
         let portal = &running.portal;
         until("what was refused is given up", async || portal.intake.in_flight.is_empty()).await;
-        nightdrop::worker::clean(portal).await;
+        nightdrop::testing::worker::clean(portal).await;
         assert_eq!(portal.records.live_documents().await.unwrap().len(), count);
         assert_eq!(portal.blobs.documents().await.unwrap().len(), count);
         assert_eq!(portal.erasure.live().unwrap().len(), count);
@@ -421,8 +421,8 @@ async fn full_disk() {
     // Its own limits leave room to work: a few are delivered and purged from the full disk, without a restart.
     for _ in 0..3 {
         assert_eq!(
-            nightdrop::worker::step(&running.portal).await.unwrap(),
-            nightdrop::worker::Step::Done
+            nightdrop::testing::worker::step(&running.portal).await.unwrap(),
+            nightdrop::testing::worker::Step::Done
         );
     }
     whole(&running, stored - 3).await;
@@ -431,9 +431,9 @@ async fn full_disk() {
     assert_eq!(send(&running, &links[stored]).await.status(), 503);
     let mut restarts = 0;
     loop {
-        match nightdrop::worker::step(&running.portal).await {
-            Ok(nightdrop::worker::Step::Idle) => break,
-            Ok(nightdrop::worker::Step::Done) => {}
+        match nightdrop::testing::worker::step(&running.portal).await {
+            Ok(nightdrop::testing::worker::Step::Idle) => break,
+            Ok(nightdrop::testing::worker::Step::Done) => {}
             Err(error) => {
                 restarts += 1;
                 assert!(restarts <= 2, "{error}");
@@ -452,7 +452,7 @@ async fn full_disk() {
     for link in &links[stored..stored + 5] {
         let answer = send(&running, link).await;
         assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
-        while nightdrop::worker::step(&running.portal).await.unwrap() == nightdrop::worker::Step::Done {}
+        while nightdrop::testing::worker::step(&running.portal).await.unwrap() == nightdrop::testing::worker::Step::Done {}
     }
     whole(&running, 0).await;
     assert_eq!(site.received().await.len(), stored + 5);

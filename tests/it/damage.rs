@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use nightdrop::app::App;
-use nightdrop::config::Config;
-use nightdrop::domain::request::Stage;
-use nightdrop::storage::BlobKey;
-use nightdrop::storage::clock::Source;
+use nightdrop::testing::app::App;
+use nightdrop::testing::config::Config;
+use nightdrop::testing::domain::request::Stage;
+use nightdrop::testing::storage::BlobKey;
+use nightdrop::testing::storage::clock::Source;
 
 use crate::power_cut::writer::Random;
 use crate::support::{Folder, Link, TestApp, TestOptions, png, walk};

@@ -10,19 +10,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nightdrop::app::{self, App, KeyProtection, Layout};
-use nightdrop::config::Config;
-use nightdrop::crypto::assurance::{AssuranceClass, Watch};
-use nightdrop::crypto::envelope::Suite;
-use nightdrop::crypto::erase::{EraseError, ErasureStore, LiveSlot, ReadBack, SlotRef};
-use nightdrop::crypto::secret::ErasureSecret;
-use nightdrop::crypto::slots::SlotsFile;
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::receipt::DeletionReceipt;
-use nightdrop::sandbox::Sandbox;
-use nightdrop::storage::clock::Source;
-use nightdrop::worker::{self, Step};
-use nightdrop::workflow::{Portal, issue};
+use nightdrop::testing::app::{self, App, KeyProtection, Layout};
+use nightdrop::testing::config::Config;
+use nightdrop::testing::crypto::assurance::{AssuranceClass, Watch};
+use nightdrop::testing::crypto::envelope::Suite;
+use nightdrop::testing::crypto::erase::{EraseError, ErasureStore, LiveSlot, ReadBack, SlotRef};
+use nightdrop::testing::crypto::secret::ErasureSecret;
+use nightdrop::testing::crypto::slots::SlotsFile;
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::receipt::DeletionReceipt;
+use nightdrop::testing::sandbox::Sandbox;
+use nightdrop::testing::storage::clock::Source;
+use nightdrop::testing::worker::{self, Step};
+use nightdrop::testing::workflow::{Portal, issue};
 
 use crate::support::{Folder, ask, client, form, png, private};
 
@@ -329,10 +329,10 @@ struct Site {
 
 impl Site {
     async fn new(folder: &Path, data: &Path) -> Self {
-        nightdrop::connectors::client::install_tls();
-        let settings = nightdrop::sandbox::SandboxSettings {
-            api_key: nightdrop::settings::Secret::new("sandbox-key"),
-            webhook_secret: nightdrop::settings::Secret::new("whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0"),
+        nightdrop::testing::connectors::client::install_tls();
+        let settings = nightdrop::testing::sandbox::SandboxSettings {
+            api_key: nightdrop::testing::settings::Secret::new("sandbox-key"),
+            webhook_secret: nightdrop::testing::settings::Secret::new("whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0"),
             callback_url: None,
         };
         let sandbox = Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), settings).await.unwrap();

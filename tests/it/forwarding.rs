@@ -1,11 +1,11 @@
 //! Forwarding over a provider that misbehaves: whatever it does, each document takes effect there exactly once, and ends in the right state with the right words.
 
-use nightdrop::connectors::sign;
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::delivery::{DeliveryProblem, Phase};
-use nightdrop::domain::request::{DocumentRequest, RequestState, Stage};
-use nightdrop::domain::transition::{Transition, WorkerStep};
-use nightdrop::workflow::{delivery, issue};
+use nightdrop::testing::connectors::sign;
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::delivery::{DeliveryProblem, Phase};
+use nightdrop::testing::domain::request::{DocumentRequest, RequestState, Stage};
+use nightdrop::testing::domain::transition::{Transition, WorkerStep};
+use nightdrop::testing::workflow::{delivery, issue};
 use serde_json::{Value, json};
 use time::Duration;
 
@@ -254,7 +254,7 @@ async fn a_rejected_document_is_never_sent_again_and_a_better_one_is() {
         app.work_until(&clock, HOUR, async |h| rests(h, &link).await).await;
         let request = app.request(&link).await;
         let stone = request.tombstones.last().unwrap();
-        let nightdrop::domain::delivery::PurgeCause::Rejected(why) = &stone.cause else {
+        let nightdrop::testing::domain::delivery::PurgeCause::Rejected(why) = &stone.cause else {
             panic!("{stone:?}")
         };
         assert_eq!(why.code, "document.expired");
@@ -461,7 +461,7 @@ async fn an_attempt_whose_worker_died_is_asked_about() {
             app.misbehave(&["commit_then_drop", "503:0", "503:0"]).await;
             delivery::step(&app.portal, request).await.unwrap();
         } else {
-            let intent = nightdrop::domain::delivery::Intent {
+            let intent = nightdrop::testing::domain::delivery::Intent {
                 epoch: 0,
                 started_at: app.portal.records.now(),
                 digest: [0; 32],

@@ -1,6 +1,6 @@
 //! The whole way of a document through the front door: ask, drop, seal, forward, confirm, purge.
 
-use nightdrop::domain::request::RequestState;
+use nightdrop::testing::domain::request::RequestState;
 
 use crate::support::{TestApp, TestOptions, png, sha256};
 

@@ -4,13 +4,13 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, Mutex};
 
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::audit::{AuditAction, AuditEvent};
-use nightdrop::domain::link::UploadLink;
-use nightdrop::domain::request::RequestState;
-use nightdrop::domain::token::{HashedToken, PlainToken};
-use nightdrop::domain::transition::{AgentAction, Transition};
-use nightdrop::workflow::issue;
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::audit::{AuditAction, AuditEvent};
+use nightdrop::testing::domain::link::UploadLink;
+use nightdrop::testing::domain::request::RequestState;
+use nightdrop::testing::domain::token::{HashedToken, PlainToken};
+use nightdrop::testing::domain::transition::{AgentAction, Transition};
+use nightdrop::testing::workflow::issue;
 use sha2::{Digest, Sha256};
 use time::Duration;
 

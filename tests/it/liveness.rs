@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nightdrop::app::App;
-use nightdrop::config::Config;
-use nightdrop::domain::id::DocumentId;
-use nightdrop::domain::request::Stage;
-use nightdrop::storage::clock::Source;
-use nightdrop::storage::{BlobKey, BlobStore, ReadError, StorageError};
+use nightdrop::testing::app::App;
+use nightdrop::testing::config::Config;
+use nightdrop::testing::domain::id::DocumentId;
+use nightdrop::testing::domain::request::Stage;
+use nightdrop::testing::storage::clock::Source;
+use nightdrop::testing::storage::{BlobKey, BlobStore, ReadError, StorageError};
 
 use crate::support::{Folder, Link, TestApp, TestOptions, ask, client, form, png, private, until, walk};
 

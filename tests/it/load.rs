@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration as Wait, Instant};
 
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::request::RequestState;
-use nightdrop::workflow::issue;
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::request::RequestState;
+use nightdrop::testing::workflow::issue;
 use time::Duration;
 
 use crate::raw::until_nothing_held;
@@ -219,9 +219,9 @@ trait PastOpen {
     fn stage_is_past_open(&self) -> bool;
 }
 
-impl PastOpen for nightdrop::domain::request::DocumentRequest {
+impl PastOpen for nightdrop::testing::domain::request::DocumentRequest {
     fn stage_is_past_open(&self) -> bool {
-        !matches!(self.stage, nightdrop::domain::request::Stage::Open { .. })
+        !matches!(self.stage, nightdrop::testing::domain::request::Stage::Open { .. })
     }
 }
 

@@ -9,14 +9,14 @@ use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use nightdrop::app::{self, App, KeyProtection};
-use nightdrop::config::Config;
-use nightdrop::crypto::envelope::Suite;
-use nightdrop::domain::agent::Actor;
-use nightdrop::sandbox::{self, Sandbox};
-use nightdrop::settings::Secret;
-use nightdrop::storage::clock::Source;
-use nightdrop::workflow::issue;
+use nightdrop::testing::app::{self, App, KeyProtection};
+use nightdrop::testing::config::Config;
+use nightdrop::testing::crypto::envelope::Suite;
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::sandbox::{self, Sandbox};
+use nightdrop::testing::settings::Secret;
+use nightdrop::testing::storage::clock::Source;
+use nightdrop::testing::workflow::issue;
 use serde_json::Value;
 
 use crate::cli::{Process, nightdrop};
@@ -119,7 +119,7 @@ fn config(folder: &Folder, sandbox: &Sandbox) -> (PathBuf, Config) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root: reads the memory of a process that lets nobody else look"]
 async fn nothing_of_a_purged_document_stands_in_memory() {
-    nightdrop::connectors::client::install_tls();
+    nightdrop::testing::connectors::client::install_tls();
     let settings = sandbox::SandboxSettings {
         api_key: Secret::new("sandbox-key"),
         webhook_secret: Secret::new("whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0"),

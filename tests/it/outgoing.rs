@@ -4,13 +4,13 @@ mod mail;
 
 use std::sync::{Arc, Mutex};
 
-use nightdrop::connectors::Callback;
-use nightdrop::connectors::sign::{standard_key, verify_standard};
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::audit::{AuditAction, AuditEvent};
-use nightdrop::domain::dispatch::{Dispatch, Progress};
-use nightdrop::workflow::outgoing;
-use nightdrop::workflow::terms;
+use nightdrop::testing::connectors::Callback;
+use nightdrop::testing::connectors::sign::{standard_key, verify_standard};
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::audit::{AuditAction, AuditEvent};
+use nightdrop::testing::domain::dispatch::{Dispatch, Progress};
+use nightdrop::testing::workflow::outgoing;
+use nightdrop::testing::workflow::terms;
 use reqwest::Method;
 use serde_json::{Value, json};
 use time::Duration;
@@ -344,7 +344,7 @@ async fn a_chat_gets_sentences_and_only_what_happens_from_now_on() {
         "staff_url = \"https://console.example.com\"\n[webhooks.chat]\nkind = \"slack\"\nurl = \"http://127.0.0.1:{}/T/B/x\"\nallow_insecure = true\nallow_private = true\n",
         receiver.port
     );
-    let parsed = nightdrop::config::Config::parse(
+    let parsed = nightdrop::testing::config::Config::parse(
         &format!("public_url = \"http://127.0.0.1\"\n{slack}"),
         app.folder.path(),
         std::iter::empty(),
@@ -432,7 +432,7 @@ async fn the_way_back_is_signed_and_leads_to_named_hosts_only() {
         &query["nightdrop_at"],
     ]
     .join("\n");
-    use nightdrop::connectors::sign::{Algorithm, Encoding, verify};
+    use nightdrop::testing::connectors::sign::{Algorithm, Encoding, verify};
     let check = |signed: &str| {
         verify(
             Algorithm::Sha256,
@@ -635,7 +635,7 @@ async fn checkpoints_show_a_log_that_was_written_anew() {
         .await
         .unwrap()
         .iter()
-        .map(|e| serde_json::to_string(&nightdrop::http::api::view::entry(e)).unwrap())
+        .map(|e| serde_json::to_string(&nightdrop::testing::http::api::view::entry(e)).unwrap())
         .collect();
     let (good, said) = verify(&export("forged", &forged), &file, key);
     assert!(!good && said.contains("written anew"), "{said}");
@@ -665,7 +665,7 @@ async fn a_rejection_is_told_in_the_applicants_language_with_the_next_link() {
     dropped(&app, &link).await;
     crate::support::until("it is rejected and purged", async || {
         app.work().await;
-        app.state(&link).await == nightdrop::domain::request::RequestState::Purged
+        app.state(&link).await == nightdrop::testing::domain::request::RequestState::Purged
     })
     .await;
     let path = format!("/api/v1/requests/{}/reissue", link.id);

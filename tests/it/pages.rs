@@ -4,8 +4,8 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
-use nightdrop::config::Config;
-use nightdrop::words::LANGUAGES;
+use nightdrop::testing::config::Config;
+use nightdrop::testing::words::LANGUAGES;
 use reqwest::{Client, Response};
 
 use crate::support::{Folder, Link, TestApp, TestOptions, ask, client, png};

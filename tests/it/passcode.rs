@@ -1,10 +1,10 @@
 //! The code that is told by telephone, against somebody who has only the link.
 
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::audit::AuditAction;
-use nightdrop::domain::request::RequestState;
-use nightdrop::http::body::BodyPace;
-use nightdrop::workflow::issue;
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::audit::AuditAction;
+use nightdrop::testing::domain::request::RequestState;
+use nightdrop::testing::http::body::BodyPace;
+use nightdrop::testing::workflow::issue;
 use time::Duration;
 
 use crate::raw::{Answer, Half, Raw, assert_nothing_held, end, file, head};
@@ -272,7 +272,7 @@ async fn strange_forms_cost_no_try() {
 /// Forty applicants with the right code at the same moment: nobody is turned away but those for whom there is no place to wait, and they lose no try.
 #[tokio::test]
 async fn codes_wait_for_their_turn_and_a_crowd_beyond_comes_again() {
-    use nightdrop::workflow::pool::WAITING;
+    use nightdrop::testing::workflow::pool::WAITING;
     let app = TestApp::new().await;
     let mut links = Vec::new();
     for _ in 0..WAITING + 8 {

@@ -24,8 +24,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use nightdrop::storage::sled::durable::Options;
-use nightdrop::storage::sled::records::Batch;
+use nightdrop::testing::storage::sled::durable::Options;
+use nightdrop::testing::storage::sled::records::Batch;
 
 pub(crate) mod writer;
 
@@ -153,8 +153,8 @@ fn a_full_disk_can_be_emptied_again() {
 
 /// Filled by itself alone, the store refuses in time and goes on; by `surprise`, sled hits the end of the disk.
 fn fill_and_empty(surprise: bool) {
-    use nightdrop::storage::sled::error::StoreError;
-    use nightdrop::storage::{BlobStore, StorageError};
+    use nightdrop::testing::storage::sled::error::StoreError;
+    use nightdrop::testing::storage::{BlobStore, StorageError};
     let base = Scratch::new("full");
     let image = base.0.join("image");
     std::fs::File::create(&image).unwrap().set_len(IMAGE_BYTES / 3).unwrap();

@@ -16,8 +16,8 @@ mod synapse;
 mod unit;
 mod web;
 
-use nightdrop::domain::document::{ApplicantRef, DocumentKind, ProviderName};
-use nightdrop::domain::request::RequestState;
+use nightdrop::testing::domain::document::{ApplicantRef, DocumentKind, ProviderName};
+use nightdrop::testing::domain::request::RequestState;
 use time::Duration;
 
 use crate::support::{Folder, Link, TestApp, TestClock, TestOptions, ask, picture, private};
@@ -106,7 +106,7 @@ impl Stage {
         ask.parts = Some(
             sides
                 .iter()
-                .map(|s| nightdrop::domain::document::PartName::parse(s).unwrap())
+                .map(|s| nightdrop::testing::domain::document::PartName::parse(s).unwrap())
                 .collect(),
         );
         let link = self.app.issue(ask).await;

@@ -2,10 +2,10 @@
 
 use std::time::Duration as Wait;
 
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::request::RequestState;
-use nightdrop::http::body::BodyPace;
-use nightdrop::workflow::issue::{self, Expiry};
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::request::RequestState;
+use nightdrop::testing::http::body::BodyPace;
+use nightdrop::testing::workflow::issue::{self, Expiry};
 use reqwest::Response;
 use time::Duration;
 

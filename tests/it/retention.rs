@@ -1,16 +1,16 @@
 //! What is kept, and for how long: deadlines, purges in every phase, locked vaults, lost secrets, damaged bytes, providers that are gone. Nothing is lost, and nothing stays.
 
-use nightdrop::crypto::keyfile::{Argon2Cost, Protector};
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::audit::AuditAction;
-use nightdrop::domain::delivery::Phase;
-use nightdrop::domain::document::{Document, ProviderName};
-use nightdrop::domain::request::{DocumentRequest, RequestState, SENDING_GRACE, Stage};
-use nightdrop::domain::transition::{AgentAction, Transition, WorkerStep};
-use nightdrop::storage::key;
-use nightdrop::storage::record::Record;
-use nightdrop::storage::sled::records::Batch;
-use nightdrop::workflow::{delivery, issue};
+use nightdrop::testing::crypto::keyfile::{Argon2Cost, Protector};
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::audit::AuditAction;
+use nightdrop::testing::domain::delivery::Phase;
+use nightdrop::testing::domain::document::{Document, ProviderName};
+use nightdrop::testing::domain::request::{DocumentRequest, RequestState, SENDING_GRACE, Stage};
+use nightdrop::testing::domain::transition::{AgentAction, Transition, WorkerStep};
+use nightdrop::testing::storage::key;
+use nightdrop::testing::storage::record::Record;
+use nightdrop::testing::storage::sled::records::Batch;
+use nightdrop::testing::workflow::{delivery, issue};
 use serde_json::json;
 use time::Duration;
 
@@ -134,7 +134,7 @@ async fn lease_and_start(app: &TestApp, link: &Link) {
     let until = app.portal.records.now() + delivery::LEASE;
     let request = app.portal.records.claim_due(until).await.unwrap().unwrap();
     assert_eq!(request.id, link.id);
-    let intent = nightdrop::domain::delivery::Intent {
+    let intent = nightdrop::testing::domain::delivery::Intent {
         epoch: 0,
         started_at: app.portal.records.now(),
         digest: [0; 32],
@@ -506,7 +506,7 @@ async fn a_request_altered_while_its_verdict_is_awaited_is_asked_of_nobody() {
         |r, _| r.provider = ProviderName::parse("other").unwrap(),
         |r, other| r.applicant = other.applicant.clone(),
         // The provider's receipt shall be enough.
-        |r, _| r.confirm = nightdrop::domain::delivery::ConfirmAt::Received,
+        |r, _| r.confirm = nightdrop::testing::domain::delivery::ConfirmAt::Received,
         |r, _| r.keep = time::Duration::days(700),
     ];
     for (n, change) in changes.into_iter().enumerate() {

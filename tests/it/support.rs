@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nightdrop::app::{self, App, KeyProtection, Running};
-use nightdrop::config::Config;
-use nightdrop::crypto::envelope::Suite;
-use nightdrop::domain::agent::{Actor, Scope};
-use nightdrop::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName};
-use nightdrop::domain::request::{DocumentRequest, RequestState};
-use nightdrop::http::body::BodyPace;
-use nightdrop::sandbox::{self, Sandbox};
-use nightdrop::settings::Secret;
-use nightdrop::storage::clock::{Manual, Source};
-use nightdrop::worker::{self, Step};
-use nightdrop::workflow::issue::{self, Ask, Expiry, Issued};
-use nightdrop::workflow::{Portal, sign_in};
+use nightdrop::testing::app::{self, App, KeyProtection, Running};
+use nightdrop::testing::config::Config;
+use nightdrop::testing::crypto::envelope::Suite;
+use nightdrop::testing::domain::agent::{Actor, Scope};
+use nightdrop::testing::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName};
+use nightdrop::testing::domain::request::{DocumentRequest, RequestState};
+use nightdrop::testing::http::body::BodyPace;
+use nightdrop::testing::sandbox::{self, Sandbox};
+use nightdrop::testing::settings::Secret;
+use nightdrop::testing::storage::clock::{Manual, Source};
+use nightdrop::testing::worker::{self, Step};
+use nightdrop::testing::workflow::issue::{self, Ask, Expiry, Issued};
+use nightdrop::testing::workflow::{Portal, sign_in};
 use serde_json::Value;
 use time::Duration;
 
@@ -29,7 +29,7 @@ pub struct Folder(PathBuf);
 impl Folder {
     pub fn new() -> Self {
         // A portal may still be stopping on other threads when its folder goes. Children that play a portal make no folder: they end as a portal does.
-        nightdrop::storage::sled::durable::outlive_dead_stores();
+        nightdrop::testing::storage::sled::durable::outlive_dead_stores();
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let name = format!("nightdrop-it-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -140,7 +140,7 @@ impl TestApp {
     }
 
     pub async fn with_options(options: TestOptions) -> Self {
-        nightdrop::connectors::client::install_tls();
+        nightdrop::testing::connectors::client::install_tls();
         let folder = Folder::new();
         let settings = sandbox::SandboxSettings {
             api_key: Secret::new("sandbox-key"),
@@ -176,7 +176,7 @@ impl TestApp {
             None => KeyProtection::KekFile,
             Some(phrase) => KeyProtection::Passphrase(
                 zeroize::Zeroizing::new(phrase.as_bytes().to_vec()),
-                nightdrop::crypto::keyfile::Argon2Cost::smallest(),
+                nightdrop::testing::crypto::keyfile::Argon2Cost::smallest(),
             ),
         };
         app::create(&config, &protection, options.suite).unwrap();
@@ -258,7 +258,7 @@ impl TestApp {
         let (cert_file, key_file) = (self.folder.path().join("cert.pem"), self.folder.path().join("key.pem"));
         private(&cert_file, cert);
         private(&key_file, key);
-        self.config.public.tls = Some(nightdrop::http::settings::TlsFiles {
+        self.config.public.tls = Some(nightdrop::testing::http::settings::TlsFiles {
             cert: cert_file,
             key: key_file,
         });
@@ -388,7 +388,7 @@ pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
 
 #[derive(Clone)]
 pub struct Link {
-    pub id: nightdrop::domain::id::RequestId,
+    pub id: nightdrop::testing::domain::id::RequestId,
     pub token: String,
     pub path: String,
     pub passcode: Option<String>,

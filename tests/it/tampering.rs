@@ -3,16 +3,16 @@
 //! Each test edits rows as that attacker would (the MAC of before stays in front of a changed row, or a whole row is copied), starts the portal again and comes
 //! in from outside.
 
-use nightdrop::domain::agent::{Actor, Agent, ApiKey, AuthMethod, Role, Scope, Session, Team};
-use nightdrop::domain::audit::{AuditAction, AuditEvent};
-use nightdrop::domain::document::SlotRef;
-use nightdrop::domain::receipt::SignedReceipt;
-use nightdrop::domain::request::{DocumentRequest, RequestState, Stage};
-use nightdrop::storage::record::Record;
-use nightdrop::storage::seal::MAC_LEN;
-use nightdrop::storage::sled::records::Batch;
-use nightdrop::storage::{BlobKey, key};
-use nightdrop::workflow::sign_in::{self, account};
+use nightdrop::testing::domain::agent::{Actor, Agent, ApiKey, AuthMethod, Role, Scope, Session, Team};
+use nightdrop::testing::domain::audit::{AuditAction, AuditEvent};
+use nightdrop::testing::domain::document::SlotRef;
+use nightdrop::testing::domain::receipt::SignedReceipt;
+use nightdrop::testing::domain::request::{DocumentRequest, RequestState, Stage};
+use nightdrop::testing::storage::record::Record;
+use nightdrop::testing::storage::seal::MAC_LEN;
+use nightdrop::testing::storage::sled::records::Batch;
+use nightdrop::testing::storage::{BlobKey, key};
+use nightdrop::testing::workflow::sign_in::{self, account};
 use time::Duration;
 
 use crate::support::{TestApp, ask, png};
@@ -289,7 +289,7 @@ async fn a_receipt_that_was_written_over_is_no_receipt() {
         |row| {
             let row = &mut *row;
             row.receipt.erasure.erased_at -= Duration::days(3);
-            row.receipt = nightdrop::domain::receipt::DeletionReceipt::chain(1, row.receipt.previous, row.receipt.erasure.clone());
+            row.receipt = nightdrop::testing::domain::receipt::DeletionReceipt::chain(1, row.receipt.previous, row.receipt.erasure.clone());
             let (_, signature) = row.text.split_once("signed-by").unwrap();
             row.text = format!("{}signed-by{signature}", row.receipt.body());
         },

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration as Wait;
 
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::request::{RequestState, Stage};
-use nightdrop::domain::token::PlainToken;
-use nightdrop::http::body::BodyPace;
-use nightdrop::workflow::intake::{Source, Submission, link};
-use nightdrop::workflow::issue::{self, Expiry};
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::request::{RequestState, Stage};
+use nightdrop::testing::domain::token::PlainToken;
+use nightdrop::testing::http::body::BodyPace;
+use nightdrop::testing::workflow::intake::{Source, Submission, link};
+use nightdrop::testing::workflow::issue::{self, Expiry};
 use time::Duration;
 
 use crate::raw::{Half, Raw, assert_nothing_held, end, file, head, until_nothing_held, upload};

@@ -220,19 +220,6 @@ async fn a_body_has_its_length_and_no_transfer_encoding() {
     );
 }
 
-#[test]
-fn equal_requests_have_equal_digests() {
-    let client = Client::new(&endpoint("http://127.0.0.1:1")).unwrap();
-    let digest = |data: &[u8], key: &str| {
-        upload(&client, &parcel_of("a", &[("front", data)], 1))
-            .header("idempotency-key", key)
-            .digest(&["idempotency-key"])
-    };
-    assert_eq!(digest(b"abc", "k"), digest(b"abc", "k"));
-    assert_ne!(digest(b"abc", "k"), digest(b"abd", "k"));
-    assert_ne!(digest(b"abc", "k"), digest(b"abc", "l"));
-}
-
 #[tokio::test]
 async fn a_setting_that_fits_no_header_sends_nothing() {
     let fake = Fake::replies(vec![Reply::json(200, json!({}))]).await;

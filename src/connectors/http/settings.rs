@@ -104,6 +104,7 @@ pub struct HttpSettings {
 }
 
 #[derive(Debug)]
+#[allow(clippy::enum_variant_names, reason = "OAuth is a name of its own")]
 pub enum Auth {
     None,
     Bearer(Secret),

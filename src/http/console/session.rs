@@ -50,7 +50,7 @@ pub async fn sign_in(_: Csrf, state: web::Data<AppState>, request: HttpRequest, 
     let mark = staff::known_cookie(&request, &state.settings);
     let browser = mark.as_ref().map_or(Browser::Stranger, |mark| Browser::Marked(mark));
     match sign_in::sign_in(&state.portal, email, form.raw("password"), Visitor { address, browser }).await? {
-        SignIn::Welcome { cookie, .. } => signed_in_page(&state, &request, &cookie, next).await,
+        SignIn::Welcome { cookie } => signed_in_page(&state, &request, &cookie, next).await,
         SignIn::Half { cookie } => {
             end_old(&state, &request, End::NewSignIn).await?;
             let mut answer = see(&second_path(next));

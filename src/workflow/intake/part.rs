@@ -218,7 +218,7 @@ pub(super) fn inspector(portal: &Portal, request: &DocumentRequest, spec: &PartS
 }
 
 /// A file name that can harm nobody: the last path component, no control or direction characters, at most 255 bytes.
-pub(super) fn clean_name(name: &str) -> String {
+pub fn clean_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let mut clean = String::new();
     for c in last.chars() {

@@ -124,27 +124,6 @@ fn bytes<const N: usize>(hex: &str) -> Option<[u8; N]> {
     HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok()
 }
 
-/// The newest checkpoint in the file whose signature fits the key it names; the caller compares that key with the portal's. A line that was cut off by a
-/// crash is passed over. `None`: no checkpoint was ever written there.
-pub fn last_checkpoint(path: &Path) -> std::io::Result<Option<(Checkpoint, Signed)>> {
-    for path in [path.to_owned(), before(path)] {
-        let text = match std::fs::File::open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-            Ok(file) => {
-                let mut text = String::new();
-                file.take(2 * LARGEST).read_to_string(&mut text)?;
-                text
-            }
-        };
-        let newest = text.lines().rev().filter_map(parse).find(|(point, signed)| point.fits(signed));
-        if newest.is_some() {
-            return Ok(newest);
-        }
-    }
-    Ok(None)
-}
-
 /// The file that this one took the place of.
 fn before(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -181,6 +160,28 @@ fn append(path: &Path, line: &str) -> std::io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    /// The newest checkpoint in the file whose signature fits the key it names; the caller compares that key with the portal's. A line that was cut off by a
+    /// crash is passed over. `None`: no checkpoint was ever written there.
+    fn last_checkpoint(path: &Path) -> std::io::Result<Option<(Checkpoint, Signed)>> {
+        for path in [path.to_owned(), before(path)] {
+            let text = match std::fs::File::open(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+                Ok(file) => {
+                    let mut text = String::new();
+                    file.take(2 * LARGEST).read_to_string(&mut text)?;
+                    text
+                }
+            };
+            let newest = text.lines().rev().filter_map(parse).find(|(point, signed)| point.fits(signed));
+            if newest.is_some() {
+                return Ok(newest);
+            }
+        }
+        Ok(None)
+    }
+
     use crate::crypto::secrets::PortalSecrets;
 
     #[test]

@@ -1,7 +1,7 @@
 //! Who may do what: keys, scopes, agents, the vault.
 
 use super::*;
-use nightdrop::domain::audit::AuditAction;
+use nightdrop::testing::domain::audit::AuditAction;
 
 #[tokio::test]
 async fn admins_manage_agents_keys_vault_and_clock() {

@@ -1,7 +1,7 @@
 //! What an `Idempotency-Key` shows again: the truth, to its own caller, and nothing that anybody else could work out.
 
-use nightdrop::domain::agent::Scope;
-use nightdrop::domain::id::RequestId;
+use nightdrop::testing::domain::agent::Scope;
+use nightdrop::testing::domain::id::RequestId;
 use serde_json::{Value, json};
 
 use super::{Caller, answer};

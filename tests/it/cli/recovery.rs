@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use nightdrop::domain::audit::AuditAction;
-use nightdrop::domain::delivery::PurgeCause;
-use nightdrop::domain::request::{RequestState, Stage};
+use nightdrop::testing::domain::audit::AuditAction;
+use nightdrop::testing::domain::delivery::PurgeCause;
+use nightdrop::testing::domain::request::{RequestState, Stage};
 use serde_json::Value;
 
 use super::{Made, complaint, done, init, json, nightdrop, out};
@@ -435,7 +435,9 @@ async fn a_store_older_than_its_checkpoint_file_refuses_although_the_mark_went_w
     stopped.app.open_again().await;
     stopped.app.link_for("passport", None).await;
     stopped.app.work().await;
-    nightdrop::workflow::outgoing::checkpoint::step(&stopped.app.portal).await.unwrap();
+    nightdrop::testing::workflow::outgoing::checkpoint::step(&stopped.app.portal)
+        .await
+        .unwrap();
     assert!(stopped.app.folder.path().join("checkpoints.jsonl").exists());
     stopped.app.stop().await;
     stopped.app.let_go().await;

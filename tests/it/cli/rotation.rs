@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use nightdrop::domain::audit::AuditAction;
-use nightdrop::domain::request::RequestState;
+use nightdrop::testing::domain::audit::AuditAction;
+use nightdrop::testing::domain::request::RequestState;
 use serde_json::Value;
 
 use super::{done, json, nightdrop};
@@ -52,7 +52,7 @@ async fn a_retired_key_is_destroyed_when_nothing_is_sealed_to_it() {
     let first = renewed(&mut app).await;
     assert_eq!(ids(&first, "destroyed"), Vec::<String>::new());
     assert_eq!(ids(&first, "kept"), [first["before"].as_str().unwrap()]);
-    let keys = nightdrop::workflow::vault::keys(&app.portal).await.unwrap();
+    let keys = nightdrop::testing::workflow::vault::keys(&app.portal).await.unwrap();
     let needs = |id: &Value| keys.iter().find(|k| id == &k.id.to_string()).unwrap().live_documents;
     assert_eq!((needs(&first["before"]), needs(&first["key"])), (2, 0));
     app.work().await;

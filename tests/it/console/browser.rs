@@ -1,7 +1,7 @@
 //! The screens of accounts in a real Chromium, with an authenticator of its own making.
 
-use nightdrop::domain::audit::AuditAction;
-use nightdrop::domain::document::ProviderName;
+use nightdrop::testing::domain::audit::AuditAction;
+use nightdrop::testing::domain::document::ProviderName;
 use serde_json::json;
 
 use super::*;

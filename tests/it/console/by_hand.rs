@@ -1,7 +1,7 @@
 //! The one route on which a document leaves for a person, and everybody whom it refuses.
 
-use nightdrop::domain::document::ProviderName;
-use nightdrop::workflow::issue;
+use nightdrop::testing::domain::document::ProviderName;
+use nightdrop::testing::workflow::issue;
 
 use super::factor::enrol;
 use super::*;

@@ -1,7 +1,7 @@
 //! The second factor from outside: enrolling, codes that are good once, recovery, confirming, and everything an enemy with the password tries.
 
-use nightdrop::crypto::totp::TotpSecret;
-use nightdrop::workflow::sign_in::account;
+use nightdrop::testing::crypto::totp::TotpSecret;
+use nightdrop::testing::workflow::sign_in::account;
 
 use super::*;
 use crate::support::{TestClock, until};
@@ -138,9 +138,9 @@ async fn guessing_codes_is_stopped_wherever_it_comes_from() {
 
 #[tokio::test]
 async fn a_hundred_wrong_codes_in_a_row_close_the_app_and_leave_the_recovery_codes() {
-    use nightdrop::domain::account::Change;
-    use nightdrop::domain::audit::{AuditAction, AuditEvent};
-    use nightdrop::domain::factors::WRONG_CODES;
+    use nightdrop::testing::domain::account::Change;
+    use nightdrop::testing::domain::audit::{AuditAction, AuditEvent};
+    use nightdrop::testing::domain::factors::WRONG_CODES;
     let (mut app, clock) = app_with_ana().await;
     let mut first = Browser::stranger(&app);
     first.sign_in(ANA, PASSWORD).await;

@@ -39,7 +39,7 @@ async fn a_form_issues_once_keeps_what_was_typed_and_shows_the_link_this_once() 
     let all = app
         .portal
         .records
-        .list(&nightdrop::storage::Filter::default(), None, 50)
+        .list(&nightdrop::testing::storage::Filter::default(), None, 50)
         .await
         .unwrap();
     assert_eq!(all.requests.len(), 1);
@@ -72,7 +72,7 @@ async fn an_applicant_never_stands_in_an_address() {
     let browser = Browser::signed_in(&app, Role::Agent).await;
     for n in 0..60 {
         let asked = ask(if n % 6 == 0 { "acct_other" } else { "acct_many" }, "passport");
-        nightdrop::workflow::issue::issue(&app.portal, asked, Actor::Operator, None)
+        nightdrop::testing::workflow::issue::issue(&app.portal, asked, Actor::Operator, None)
             .await
             .unwrap();
     }
@@ -109,7 +109,7 @@ async fn the_list_is_cut_down_by_age_and_by_who_issued() {
     let app = TestApp::with_options(options).await;
     let ada = agent(&app, "ada@example.com", Role::Agent).await;
     let issue = async |who: &str, by| {
-        nightdrop::workflow::issue::issue(&app.portal, ask(who, "passport"), by, None)
+        nightdrop::testing::workflow::issue::issue(&app.portal, ask(who, "passport"), by, None)
             .await
             .unwrap();
     };
@@ -201,7 +201,7 @@ async fn what_cannot_be_undone_is_asked_twice_and_looking_changes_nothing() {
 
     // A provider served by hand: only its handler may say that it has the document.
     let mut asked = ask("acct_2", "passport");
-    asked.provider = nightdrop::domain::document::ProviderName::parse("desk").unwrap();
+    asked.provider = nightdrop::testing::domain::document::ProviderName::parse("desk").unwrap();
     let link = app.issue(asked).await;
     assert_eq!(app.drop_files(&link, &[("front", &png(1, 9_000))]).await.status(), 200);
     app.work().await;
@@ -217,7 +217,7 @@ async fn what_cannot_be_undone_is_asked_twice_and_looking_changes_nothing() {
     let receipt = browser.page(&format!("{path}/receipt")).await;
     assert!(receipt.contains("Deletion receipt no. 1"));
     let text = browser.page(&format!("{path}/receipt.txt")).await;
-    assert!(nightdrop::crypto::receipt::verify(&text, None).is_ok());
+    assert!(nightdrop::testing::crypto::receipt::verify(&text, None).is_ok());
 }
 
 #[tokio::test]
@@ -315,7 +315,7 @@ async fn pages_about_providers_are_a_click_away() {
     assert!(admin.page("/admin").await.contains("href=\"/docs\""));
     let auditor = Browser::signed_in(&app, Role::Auditor).await;
     let index = auditor.page("/docs").await;
-    for kind in nightdrop::connectors::KINDS {
+    for kind in nightdrop::testing::connectors::KINDS {
         let path = format!("/docs/providers/{kind}");
         assert!(index.contains(&format!("href=\"{path}\"")), "{kind}");
         let response = auditor.get(&path).await;

@@ -1,7 +1,7 @@
 //! The screens around messages: a link by e-mail, templates, the outgoing log, notices, the search in the audit log.
 
 use super::*;
-use nightdrop::domain::audit::AuditAction;
+use nightdrop::testing::domain::audit::AuditAction;
 
 const MAIL: &str = "[mail]\nfrom = \"drop@bank.example\"\nhost = \"127.0.0.1\"\nport = 1\ntls = \"none\"\n";
 
@@ -202,7 +202,7 @@ async fn the_overview_lists_what_expires_next_however_many_there_are() {
     let app = TestApp::new().await;
     let browser = Browser::signed_in(&app, Role::Agent).await;
     let mut soon = ask("soon-1", "passport");
-    soon.expires = nightdrop::workflow::issue::Expiry::In(time::Duration::hours(25));
+    soon.expires = nightdrop::testing::workflow::issue::Expiry::In(time::Duration::hours(25));
     app.issue(soon).await;
     for _ in 0..210 {
         issued(&app).await;
@@ -211,7 +211,7 @@ async fn the_overview_lists_what_expires_next_however_many_there_are() {
     let (options, clock) = TestOptions::default().with_clock();
     let app = TestApp::with_options(options).await;
     let mut soon = ask("soon-1", "passport");
-    soon.expires = nightdrop::workflow::issue::Expiry::In(time::Duration::hours(25));
+    soon.expires = nightdrop::testing::workflow::issue::Expiry::In(time::Duration::hours(25));
     app.issue(soon).await;
     for _ in 0..210 {
         issued(&app).await;

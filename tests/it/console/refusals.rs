@@ -1,8 +1,8 @@
 //! What is refused at the listeners stands in the audit log: each kind once a minute, with a count, and nothing of what a stranger sent.
 
-use nightdrop::domain::agent::{Scope, Team};
-use nightdrop::domain::audit::{AuditAction, AuditEvent};
-use nightdrop::workflow::sign_in::account;
+use nightdrop::testing::domain::agent::{Scope, Team};
+use nightdrop::testing::domain::audit::{AuditAction, AuditEvent};
+use nightdrop::testing::workflow::sign_in::account;
 use time::Duration;
 
 use super::*;
@@ -44,7 +44,7 @@ async fn every_refusal_is_told() {
     )
     .await
     .unwrap();
-    let theirs = nightdrop::workflow::issue::issue(&app.portal, ask("acct_1", "passport"), Actor::Agent(foreign.id), None)
+    let theirs = nightdrop::testing::workflow::issue::issue(&app.portal, ask("acct_1", "passport"), Actor::Agent(foreign.id), None)
         .await
         .unwrap();
     let theirs = format!("/requests/{}", theirs.request.id);

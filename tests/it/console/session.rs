@@ -1,11 +1,11 @@
 //! Signing in, staying signed in, signing out, changing a password.
 
 use super::*;
-use nightdrop::crypto::keyfile::Argon2Cost;
-use nightdrop::crypto::password::Passwords;
-use nightdrop::domain::account::Change;
-use nightdrop::domain::agent::PasswordHash;
-use nightdrop::domain::audit::{AuditAction, AuditEvent};
+use nightdrop::testing::crypto::keyfile::Argon2Cost;
+use nightdrop::testing::crypto::password::Passwords;
+use nightdrop::testing::domain::account::Change;
+use nightdrop::testing::domain::agent::PasswordHash;
+use nightdrop::testing::domain::audit::{AuditAction, AuditEvent};
 
 #[tokio::test]
 async fn signing_in_tells_a_stranger_nothing() {

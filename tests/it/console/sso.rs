@@ -1,6 +1,6 @@
 //! Single sign-on against a provider of our own on loopback, honest and misbehaving.
 
-use nightdrop::domain::audit::AuditAction;
+use nightdrop::testing::domain::audit::AuditAction;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 

@@ -1,8 +1,8 @@
 //! Teams: what belongs to one is not there for another, on no page and no address, for people and for keys.
 
-use nightdrop::domain::agent::{Scope, Team};
-use nightdrop::workflow::issue;
-use nightdrop::workflow::sign_in::account;
+use nightdrop::testing::domain::agent::{Scope, Team};
+use nightdrop::testing::workflow::issue;
+use nightdrop::testing::workflow::sign_in::account;
 use serde_json::Value;
 
 use super::*;

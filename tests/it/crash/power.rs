@@ -9,7 +9,7 @@
 //!
 //! `NIGHTDROP_TEST_LONG` makes 200 cuts instead of 20; the figures are printed.
 
-use nightdrop::domain::id::DocumentId;
+use nightdrop::testing::domain::id::DocumentId;
 use sha2::Digest;
 
 use super::*;
@@ -195,7 +195,7 @@ async fn look(site: &Site, links: &[Link], acknowledged: &[usize], purged: &[usi
 /// Every erasure secret that was ever written to the disk, by document: the pages of the slots file in the log.
 fn secrets(log: &Log) -> BTreeMap<[u8; 16], Vec<[u8; 32]>> {
     let mut secrets = BTreeMap::<[u8; 16], Vec<[u8; 32]>>::new();
-    for page in log.writes().flat_map(|data| data.chunks(nightdrop::crypto::slots::PAGE)) {
+    for page in log.writes().flat_map(|data| data.chunks(nightdrop::testing::crypto::slots::PAGE)) {
         if page.first() != Some(&0xA5) || page.len() < 96 {
             continue;
         }

@@ -1,7 +1,7 @@
 //! The provider and the folder that outlive every crash, and the child process that does not.
 
 use super::*;
-use nightdrop::domain::audit::AuditAction;
+use nightdrop::testing::domain::audit::AuditAction;
 
 pub(super) struct Site {
     pub(super) folder: Folder,
@@ -23,7 +23,7 @@ impl Site {
 
     /// `more`: further tables of the configuration.
     pub(super) async fn with_options(confirm: &str, more: &str, prepare: impl FnOnce(&Path)) -> Self {
-        nightdrop::connectors::client::install_tls();
+        nightdrop::testing::connectors::client::install_tls();
         let secret = "whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0";
         let settings = sandbox::SandboxSettings {
             api_key: Secret::new("sandbox-key"),
@@ -132,7 +132,7 @@ impl Site {
         let (records, portal) = (&app.portal.records, &app.portal);
         let owners: BTreeMap<_, _> = records.live_documents().await.unwrap().into_iter().collect();
         for slot in portal.erasure.live().unwrap() {
-            let document = nightdrop::domain::id::DocumentId(slot.doc_id);
+            let document = nightdrop::testing::domain::id::DocumentId(slot.doc_id);
             assert!(owners.contains_key(&document), "E: a secret without an owner");
         }
         for document in portal.blobs.documents().await.unwrap() {
@@ -151,7 +151,7 @@ impl Site {
                 assert!(portal.erasure.get(&held.id.0, &held.slot).is_ok(), "A: a held document's secret");
                 for (index, part) in held.parts.iter().enumerate() {
                     for chunk in 0..part.chunks {
-                        let key = nightdrop::storage::BlobKey {
+                        let key = nightdrop::testing::storage::BlobKey {
                             document: held.id,
                             file_index: index as u8,
                             chunk,

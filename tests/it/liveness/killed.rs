@@ -5,7 +5,7 @@ use super::*;
 /// For a store that holds no account yet.
 struct NoRows;
 
-impl nightdrop::storage::seal::Seal for NoRows {
+impl nightdrop::testing::storage::seal::Seal for NoRows {
     fn mac(&self, _: &[u8], _: &[u8]) -> [u8; 32] {
         [0; 32]
     }
@@ -137,9 +137,13 @@ async fn a_store_whose_creation_was_killed_at_any_call_opens() {
                 break;
             }
             kills += 1;
-            let options = nightdrop::storage::sled::durable::Options::default();
-            let opened =
-                nightdrop::storage::sled::SledStore::open(&data.join("store"), options, Source::System, std::sync::Arc::new(NoRows));
+            let options = nightdrop::testing::storage::sled::durable::Options::default();
+            let opened = nightdrop::testing::storage::sled::SledStore::open(
+                &data.join("store"),
+                options,
+                Source::System,
+                std::sync::Arc::new(NoRows),
+            );
             assert!(opened.is_ok(), "killed at {call} {nth}: {:?}", opened.err());
             nth += step(call, nth);
         }

@@ -2,14 +2,14 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use nightdrop::crypto::erase::{EraseError, ErasureStore, LiveSlot, ReadBack, SlotRef};
-use nightdrop::crypto::secret::ErasureSecret;
-use nightdrop::domain::delivery::Phase;
-use nightdrop::domain::request::RequestState;
-use nightdrop::worker::{self, Step};
-use nightdrop::workflow::Portal;
+use nightdrop::testing::crypto::erase::{EraseError, ErasureStore, LiveSlot, ReadBack, SlotRef};
+use nightdrop::testing::crypto::secret::ErasureSecret;
+use nightdrop::testing::domain::delivery::Phase;
+use nightdrop::testing::domain::request::RequestState;
+use nightdrop::testing::worker::{self, Step};
+use nightdrop::testing::workflow::Portal;
 
-use nightdrop::storage::PartWriter;
+use nightdrop::testing::storage::PartWriter;
 
 use super::*;
 

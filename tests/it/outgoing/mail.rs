@@ -4,10 +4,10 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use nightdrop::domain::agent::Role;
-use nightdrop::storage::outbox::NotificationPreferences;
-use nightdrop::workflow::issue;
-use nightdrop::workflow::sign_in::{self, account};
+use nightdrop::testing::domain::agent::Role;
+use nightdrop::testing::storage::outbox::NotificationPreferences;
+use nightdrop::testing::workflow::issue;
+use nightdrop::testing::workflow::sign_in::{self, account};
 
 use super::*;
 
@@ -96,7 +96,7 @@ async fn mailed(app: &TestApp, more: Value) -> (Link, String) {
     let url = issued["url"].as_str().unwrap().to_owned();
     let token = url.rsplit('/').next().unwrap().to_owned();
     let link = Link {
-        id: nightdrop::domain::id::RequestId::parse(issued["id"].as_str().unwrap()).unwrap(),
+        id: nightdrop::testing::domain::id::RequestId::parse(issued["id"].as_str().unwrap()).unwrap(),
         path: format!("/d/{token}"),
         token,
         passcode: None,
@@ -149,7 +149,7 @@ async fn while_a_mail_waits_the_disk_knows_neither_link_nor_address() {
         "{waiting:?}"
     );
     assert_eq!(live_secrets(&app), 2);
-    nightdrop::workflow::sweep::sweep(&app.portal).await.unwrap();
+    nightdrop::testing::workflow::sweep::sweep(&app.portal).await.unwrap();
     assert_eq!(live_secrets(&app), 2, "the sweep knows whose they are");
     app.stop().await;
     for file in app.files() {
@@ -168,7 +168,7 @@ async fn while_a_mail_waits_the_disk_knows_neither_link_nor_address() {
     assert!(
         ended
             .iter()
-            .all(|d| matches!(d.progress, Progress::Dropped(_)) && d.body == nightdrop::domain::dispatch::Body::Gone),
+            .all(|d| matches!(d.progress, Progress::Dropped(_)) && d.body == nightdrop::testing::domain::dispatch::Body::Gone),
         "{ended:?}"
     );
     assert_eq!(live_secrets(&app), 1, "the document's own");
@@ -256,7 +256,7 @@ async fn a_link_is_mailed_in_the_applicants_language_once_the_server_takes_it() 
     assert!(!body.contains("person-4711"));
     assert!(mails[0]["content"].as_str().unwrap().contains("Message-ID: <msg_"));
     assert_eq!(live_secrets(&app), 0, "nothing of it is left");
-    assert_eq!(dispatches(&app).await[0].body, nightdrop::domain::dispatch::Body::Gone);
+    assert_eq!(dispatches(&app).await[0].body, nightdrop::testing::domain::dispatch::Body::Gone);
     let log = app.log(&link).await;
     assert!(
         log.iter().any(|l| l.contains("mail.queued")) && log.iter().any(|l| l.contains("mail.sent")),
@@ -398,7 +398,7 @@ async fn reminders_notices_and_the_digest_come_when_they_should() {
     assert_eq!(to(&mails, TO), 3);
     let reminder = mails.iter().rev().find(|m| m["to"][0] == TO).unwrap();
     let request = app.request(&reminded).await;
-    let expires = nightdrop::words::english().moment(request.link.expires_at);
+    let expires = nightdrop::testing::words::english().moment(request.link.expires_at);
     assert!(
         text(reminder).contains(&url) && text(reminder).contains(&expires),
         "{}",

@@ -5,11 +5,11 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use nightdrop::domain::id::DocumentId;
-use nightdrop::storage::files::FileStore;
-use nightdrop::storage::sled::durable::{DurableSled, Options};
-use nightdrop::storage::sled::records::Batch;
-use nightdrop::storage::{BlobKey, BlobStore, StorageError};
+use nightdrop::testing::domain::id::DocumentId;
+use nightdrop::testing::storage::files::FileStore;
+use nightdrop::testing::storage::sled::durable::{DurableSled, Options};
+use nightdrop::testing::storage::sled::records::Batch;
+use nightdrop::testing::storage::{BlobKey, BlobStore, StorageError};
 
 use super::{DIR, Name, SEED, Said};
 use crate::block_log::monotonic;

@@ -1,7 +1,7 @@
 //! Adyen as its specification has it: all sides in one JSON request under a key; problems of the legal entity.
 
 use data_encoding::BASE64;
-use nightdrop::connectors::sign::{Algorithm, Encoding, mac};
+use nightdrop::testing::connectors::sign::{Algorithm, Encoding, mac};
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Twist, Vendor};

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use nightdrop::domain::agent::{Actor, Role};
-use nightdrop::workflow::sign_in;
+use nightdrop::testing::domain::agent::{Actor, Role};
+use nightdrop::testing::workflow::sign_in;
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Server, Vendor};

@@ -13,17 +13,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::StreamExt;
-use nightdrop::app::{self, App, KeyProtection};
-use nightdrop::config::Config;
-use nightdrop::crypto::envelope::Suite;
-use nightdrop::domain::agent::Actor;
-use nightdrop::domain::audit::AuditAction;
-use nightdrop::domain::document::PartName;
-use nightdrop::domain::id::RequestId;
-use nightdrop::domain::request::RequestState;
-use nightdrop::storage::clock::{Manual, Source, from_ms};
-use nightdrop::worker::{self, Step};
-use nightdrop::workflow::{self, issue};
+use nightdrop::testing::app::{self, App, KeyProtection};
+use nightdrop::testing::config::Config;
+use nightdrop::testing::crypto::envelope::Suite;
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::domain::audit::AuditAction;
+use nightdrop::testing::domain::document::PartName;
+use nightdrop::testing::domain::id::RequestId;
+use nightdrop::testing::domain::request::RequestState;
+use nightdrop::testing::storage::clock::{Manual, Source, from_ms};
+use nightdrop::testing::worker::{self, Step};
+use nightdrop::testing::workflow::{self, issue};
 use tokio::sync::mpsc;
 
 use super::server::{Effect, Review, Server, Twist};
@@ -213,7 +213,7 @@ const SIDES: [&str; 2] = ["front", "back"];
 
 impl Site {
     async fn new(subject: Subject) -> Self {
-        nightdrop::connectors::client::install_tls();
+        nightdrop::testing::connectors::client::install_tls();
         let (folder, case) = (Folder::new(), subject.case);
         for (name, content) in &case.secrets {
             private(&folder.path().join(name), content);
@@ -554,14 +554,14 @@ async fn obey(portal: &Arc<workflow::Portal>, clock: &Manual, order: &str) -> St
     let id = || RequestId::parse(words[1]).unwrap();
     match words[0] {
         "work" => while worker::step(portal).await.unwrap() == Step::Done {},
-        "arm" => nightdrop::failpoint::arm(words[1]),
+        "arm" => nightdrop::testing::failpoint::arm(words[1]),
         "clock" => clock.pass(words[1].parse::<i64>().unwrap() - clock.wall_ms()),
         "retry" => drop(issue::retry(portal, id(), Actor::Operator).await.unwrap()),
         "mark" => drop(issue::mark_uploaded(portal, id(), Actor::Operator).await.unwrap()),
         "purge" => drop(issue::request_purge(portal, id(), Actor::Operator).await.unwrap()),
         "ask" => {
             let mut ask = ask(words[3], words[2]);
-            ask.provider = nightdrop::domain::document::ProviderName::parse(words[1]).unwrap();
+            ask.provider = nightdrop::testing::domain::document::ProviderName::parse(words[1]).unwrap();
             ask.parts = Some(SIDES.map(|side| PartName::parse(side).unwrap()).to_vec());
             let issued = issue::issue(portal, ask, Actor::Operator, None).await.unwrap();
             return format!("{} {}", issued.request.id, issued.token.encode());

@@ -3,13 +3,13 @@
 
 use std::process::Output;
 
-use nightdrop::app::{self, App, KeyProtection};
-use nightdrop::config::Config;
-use nightdrop::connectors::KINDS;
-use nightdrop::crypto::envelope::Suite;
-use nightdrop::domain::agent::{Actor, Role};
-use nightdrop::storage::clock::Source;
-use nightdrop::workflow::{WorkflowError, issue, sign_in};
+use nightdrop::testing::app::{self, App, KeyProtection};
+use nightdrop::testing::config::Config;
+use nightdrop::testing::connectors::KINDS;
+use nightdrop::testing::crypto::envelope::Suite;
+use nightdrop::testing::domain::agent::{Actor, Role};
+use nightdrop::testing::storage::clock::Source;
+use nightdrop::testing::workflow::{WorkflowError, issue, sign_in};
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Server, Vendor};

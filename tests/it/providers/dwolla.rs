@@ -1,6 +1,6 @@
 //! Dwolla as its documentation has it: a token, then one multipart request per side, whose address is in `Location`.
 
-use nightdrop::connectors::sign::{Algorithm, Encoding, mac};
+use nightdrop::testing::connectors::sign::{Algorithm, Encoding, mac};
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Twist, Vendor};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nightdrop::connectors::sign::sign_standard;
+use nightdrop::testing::connectors::sign::sign_standard;
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Twist, Vendor};

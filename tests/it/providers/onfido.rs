@@ -1,6 +1,6 @@
 //! Onfido as its specification has it: one file per side, a list by applicant, checks. No idempotency, so what is sent twice is there twice.
 
-use nightdrop::connectors::sign::{Algorithm, Encoding, mac};
+use nightdrop::testing::connectors::sign::{Algorithm, Encoding, mac};
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Twist, Vendor};

@@ -100,7 +100,7 @@ impl Field {
             .strip_prefix(&format!("Content-Disposition: form-data; name=\"{name}\"; filename=\""))?;
         let file = rest.strip_suffix("\"\r\nContent-Type: image/png")?;
         let id = file.strip_prefix("document-")?.strip_suffix(&format!("-{part}.png"))?;
-        nightdrop::domain::id::DocumentId::parse(id).map(|_| file.to_owned())
+        nightdrop::testing::domain::id::DocumentId::parse(id).map(|_| file.to_owned())
     }
 }
 

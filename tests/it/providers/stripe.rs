@@ -1,6 +1,6 @@
 //! Stripe as its documentation has it: files under a key, then one form that attaches them to a person.
 
-use nightdrop::connectors::sign::{Algorithm, Encoding, mac};
+use nightdrop::testing::connectors::sign::{Algorithm, Encoding, mac};
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Twist, Vendor};

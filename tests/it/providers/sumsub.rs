@@ -1,6 +1,6 @@
 //! Sumsub as its documentation has it: signed multipart, duplicates by content, steps, an explicit start of the review.
 
-use nightdrop::connectors::sign::{Algorithm, Encoding, mac};
+use nightdrop::testing::connectors::sign::{Algorithm, Encoding, mac};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 

@@ -1,7 +1,7 @@
 //! Synapse as its documentation had it: refresh token, OAuth key, one PATCH with data URIs; callbacks sign an id and nothing else.
 
 use data_encoding::BASE64;
-use nightdrop::connectors::sign::{Algorithm, Encoding, mac};
+use nightdrop::testing::connectors::sign::{Algorithm, Encoding, mac};
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Twist, Vendor};

@@ -1,6 +1,6 @@
 //! Unit as its documentation has it: a list of wanted documents, and bytes put to one of them.
 
-use nightdrop::connectors::sign::{Algorithm, Encoding, mac};
+use nightdrop::testing::connectors::sign::{Algorithm, Encoding, mac};
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Twist, Vendor};

@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use nightdrop::app::App;
-use nightdrop::config::Config;
-use nightdrop::storage::clock::Source;
+use nightdrop::testing::app::App;
+use nightdrop::testing::config::Config;
+use nightdrop::testing::storage::clock::Source;
 
 use super::{Part, held, number};
 use crate::raw::assert_nothing_held;
@@ -49,7 +49,7 @@ impl Portal {
 /// What the child does: serve until it is killed. `false` for the test itself.
 fn is_portal() -> bool {
     let Ok(folder) = std::env::var(FOLDER) else { return false };
-    nightdrop::connectors::client::install_tls();
+    nightdrop::testing::connectors::client::install_tls();
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let text = std::fs::read_to_string(format!("{folder}/nightdrop.toml")).unwrap();
         let config = Config::parse(&text, folder.as_ref(), std::iter::empty()).unwrap();

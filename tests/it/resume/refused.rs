@@ -1,8 +1,8 @@
 //! Every refusal of the protocol, and that it changes nothing.
 
 use data_encoding::BASE64;
-use nightdrop::domain::agent::Actor;
-use nightdrop::workflow::issue::{self, Expiry};
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::workflow::issue::{self, Expiry};
 use time::Duration;
 
 use super::{Part, code, held, number};

@@ -1,6 +1,6 @@
 //! Files that must not be taken: the right status, a sentence at the right input, nothing kept, and a link that still works.
 
-use nightdrop::domain::request::RequestState;
+use nightdrop::testing::domain::request::RequestState;
 use serde_json::Value;
 
 use super::passport;

@@ -1,7 +1,7 @@
 //! Requests that no browser writes. After each: an answer or a closed connection, nothing half-written, and a portal that goes on.
 
-use nightdrop::domain::agent::Actor;
-use nightdrop::workflow::issue;
+use nightdrop::testing::domain::agent::Actor;
+use nightdrop::testing::workflow::issue;
 
 use super::passport;
 use crate::raw::{Answer, BOUNDARY, Half, Raw, assert_nothing_held, end, file, head, part, upload};

@@ -66,7 +66,7 @@ pub enum Progress {
     /// More is to come; so much is durable.
     At(u64),
     /// The part is sealed. With the last one the whole drop is received.
-    Sealed { length: u64, request: Box<DocumentRequest> },
+    Sealed { length: u64 },
 }
 
 impl Upload {
@@ -382,10 +382,7 @@ impl Inner {
             .forget(self.request.id, place_of(&self.request, &self.spec.name));
         let length = self.staging.length();
         match outcome {
-            Ok(request) => Ok(Progress::Sealed {
-                length,
-                request: Box::new(request),
-            }),
+            Ok(_) => Ok(Progress::Sealed { length }),
             Err(refused @ IntakeError::File { .. }) => {
                 self.give_up().await?;
                 Err(refused.into())
