@@ -55,7 +55,10 @@
 //! | [`config`], [`app`] | is everything in place to start? |
 //! | [`testing`] | what may tests, benchmarks and fuzz targets reach? (every other module is private, so that the compiler finds what nobody uses) |
 
-#![allow(rustdoc::private_intra_doc_links, reason = "the documentation is for those who work on the crate: cargo doc --document-private-items")]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the documentation is for those who work on the crate: cargo doc --document-private-items"
+)]
 
 mod app;
 mod chain;

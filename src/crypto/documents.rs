@@ -89,7 +89,7 @@ fn read(keyring: &Keyring, stored: &Stored) -> (Vec<u8>, Result<(), OpenError>) 
 }
 
 #[test]
-fn t006_round_trips_of_all_sizes_in_both_suites() {
+fn round_trips_of_all_sizes_in_both_suites() {
     for suite in [Suite::X25519, Suite::XWing] {
         let scratch = Scratch::new();
         let (keyring, _) = open_vault(&scratch, suite);
@@ -137,7 +137,7 @@ fn the_sealer_keeps_its_caller_to_the_format() {
 }
 
 #[test]
-fn t009_every_changed_header_byte_is_rejected_before_any_chunk() {
+fn every_changed_header_byte_is_rejected_before_any_chunk() {
     for suite in [Suite::X25519, Suite::XWing] {
         let scratch = Scratch::new();
         let (keyring, _) = open_vault(&scratch, suite);
@@ -180,7 +180,7 @@ fn another_documents_parts_do_not_fit() {
 }
 
 #[test]
-fn t014_only_verified_chunks_come_out_and_truncation_is_said() {
+fn only_verified_chunks_come_out_and_truncation_is_said() {
     let scratch = Scratch::new();
     let (keyring, _) = open_vault(&scratch, Suite::X25519);
     let plain = plain(3 * CHUNK_LEN + 10);
@@ -229,7 +229,7 @@ fn t014_only_verified_chunks_come_out_and_truncation_is_said() {
 }
 
 #[test]
-fn t013_an_erased_slot_ends_before_any_public_key_operation() {
+fn an_erased_slot_ends_before_any_public_key_operation() {
     let scratch = Scratch::new();
     let (keyring, _) = open_vault(&scratch, Suite::XWing);
     let path = scratch.path("erase.slots");
@@ -258,7 +258,7 @@ fn t013_an_erased_slot_ends_before_any_public_key_operation() {
 }
 
 #[test]
-fn t018_both_suites_coexist_and_a_locked_or_destroyed_key_says_which() {
+fn both_suites_coexist_and_a_locked_or_destroyed_key_says_which() {
     let scratch = Scratch::new();
     let directory = scratch.path("keys");
     Keyring::create_key(&directory, Suite::X25519, &Protector::None).unwrap();
@@ -277,7 +277,7 @@ fn t018_both_suites_coexist_and_a_locked_or_destroyed_key_says_which() {
 }
 
 #[test]
-fn t015_nothing_random_repeats_and_a_failing_source_makes_nothing() {
+fn nothing_random_repeats_and_a_failing_source_makes_nothing() {
     let scratch = Scratch::new();
     let (keyring, _) = open_vault(&scratch, Suite::X25519);
     let public = keyring.current();
@@ -320,7 +320,7 @@ fn t015_nothing_random_repeats_and_a_failing_source_makes_nothing() {
 }
 
 #[test]
-fn t016_nothing_secret_is_printed() {
+fn nothing_secret_is_printed() {
     let scratch = Scratch::new();
     let (keyring, id) = open_vault(&scratch, Suite::X25519);
     let secret = ErasureSecret::from_slice(&[0x5A; 32]).unwrap();

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn t035_receipts_verify_offline_chain_and_name_no_person() {
+    fn receipts_verify_offline_chain_and_name_no_person() {
         let secrets = PortalSecrets::counting(1);
         let key = public_key(&secrets);
         let first = sample(1, DeletionReceipt::genesis());
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn t035_tampering_with_any_byte_breaks_it() {
+    fn tampering_with_any_byte_breaks_it() {
         let secrets = PortalSecrets::counting(1);
         let text = sign(&secrets, &sample(1, DeletionReceipt::genesis()));
         for place in 0..text.len() {

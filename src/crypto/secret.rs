@@ -113,7 +113,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     #[test]
-    fn t012_only_32_non_zero_bytes_are_an_erasure_secret() {
+    fn only_32_non_zero_bytes_are_an_erasure_secret() {
         for length in [0usize, 16, 31, 33, 64] {
             assert_eq!(ErasureSecret::from_slice(&vec![7; length]).err(), Some(WeakSecret));
         }
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn t016_debug_is_redacted_and_the_freed_page_holds_no_residue() {
+    fn debug_is_redacted_and_the_freed_page_holds_no_residue() {
         fn wiped<T: ZeroizeOnDrop>() {}
         wiped::<SecretBytes<32>>();
 

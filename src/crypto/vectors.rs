@@ -65,7 +65,7 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn t001_rfc_9180_a_2_2_mode_psk() {
+fn rfc_9180_a_2_2_mode_psk() {
     let given = vector(RFC_9180, "A.2.2");
     let (public, enc, plain) = (given.bytes("pkRm"), given.bytes("enc"), given.bytes("pt"));
     let (info, psk_id, aad) = (given.bytes("info"), given.bytes("psk_id"), given.bytes("aad"));
@@ -91,7 +91,7 @@ fn t001_rfc_9180_a_2_2_mode_psk() {
 }
 
 #[test]
-fn t002_x_wing_keys_and_encapsulations() {
+fn x_wing_keys_and_encapsulations() {
     let psk = ErasureSecret::from_slice(&[1; 32]).unwrap();
     let binding = Binding {
         info: b"info",
@@ -139,7 +139,7 @@ fn sample_schedule() -> Schedule {
 }
 
 #[test]
-fn t003_key_schedule() {
+fn key_schedule() {
     let given = own("document");
     assert_eq!(Header::len_of(Suite::XWing).to_string(), given.text("header_len"));
     let key_id = KeyId::of(Suite::XWing, &given.bytes("public_key"));
@@ -158,7 +158,7 @@ fn t003_key_schedule() {
 }
 
 #[test]
-fn t003_chunks() {
+fn chunks() {
     let given = own("chunks");
     let cipher = StreamCipher::new(&sample_schedule().payload_key());
     let mut one = given.bytes("one_plain");
@@ -175,7 +175,7 @@ fn t003_chunks() {
 }
 
 #[test]
-fn t003_token_and_its_lookup_key() {
+fn token_and_its_lookup_key() {
     let given = own("token");
     let token = PlainToken::from_bytes(given.array("token"));
     assert_eq!(token.encode(), given.text("text"));
@@ -242,7 +242,7 @@ fn receipts_audit_log_and_checkpoints_verify_as_published() {
 }
 
 #[test]
-fn t004_cctv_streams() {
+fn cctv_streams() {
     let (key, streams) = (vector(CCTV, "key"), vectors(CCTV).into_iter().skip(1));
     let hkdf = Hkdf::<Sha256>::new(Some(&key.bytes("nonce")), &key.bytes("file_key"));
     let key = SecretBytes::filled_by(|place| hkdf.expand(b"payload", place)).unwrap();
@@ -287,7 +287,7 @@ fn read_stream(key: &SecretBytes<32>, payload: &[u8]) -> (Vec<u8>, Result<(), Op
 }
 
 #[test]
-fn t005_chacha20_poly1305_of_rfc_8439() {
+fn chacha20_poly1305_of_rfc_8439() {
     let given = vector(RFC_8439, "2.8.2");
     let (plain, aad) = (given.bytes("pt"), given.bytes("aad"));
     let cipher = ChaCha20Poly1305::new(&given.array::<32>("key").into());
@@ -303,7 +303,7 @@ fn t005_chacha20_poly1305_of_rfc_8439() {
 }
 
 #[test]
-fn t005_x25519_keys_of_rfc_7748_and_low_order_points() {
+fn x25519_keys_of_rfc_7748_and_low_order_points() {
     for name in ["alice", "bob"] {
         let given = vector(X25519, name);
         let key = SecretKey::from_bytes(Suite::X25519, SecretBytes::take(&mut given.array("secret")));

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn t061_only_the_documented_aliases_decode() {
+    fn only_the_documented_aliases_decode() {
         let same = |text: &str| PlainToken::parse(text).is_some_and(|token| token.as_bytes() == counting().as_bytes());
         assert!(same(&CANONICAL.to_uppercase()));
         assert!(same("o4io6lo5or3ggz8a1c60t3gf208h44rm".replace('z', "2").as_str()));

@@ -260,7 +260,7 @@ async fn init_unattended_then_serve_until_told_to_stop() {
 }
 
 #[test]
-fn t117_files_are_private_whatever_the_umask() {
+fn files_are_private_whatever_the_umask() {
     let folder = Folder::new();
     let command = init(&folder, &[]);
     let mut shell = Command::new("sh");
@@ -283,7 +283,7 @@ fn t117_files_are_private_whatever_the_umask() {
 }
 
 #[test]
-fn t117_no_secret_stands_in_the_command_line_or_the_environment_of_a_portal() {
+fn no_secret_stands_in_the_command_line_or_the_environment_of_a_portal() {
     let made = Made::new(&[]);
     let serving = made.serve();
     let id = serving.process.id();
@@ -378,7 +378,7 @@ fn unattended_init_says_everything_that_is_missing() {
 }
 
 #[test]
-fn t141_a_password_file_that_others_can_read_is_refused() {
+fn a_password_file_that_others_can_read_is_refused() {
     let folder = Folder::new();
     let password = folder.path().join("password");
     private(&password, PASSWORD);
@@ -387,7 +387,7 @@ fn t141_a_password_file_that_others_can_read_is_refused() {
 }
 
 #[test]
-fn t141_a_configuration_that_others_may_change_is_refused() {
+fn a_configuration_that_others_may_change_is_refused() {
     let made = Made::new(&[]);
     for mode in [0o620, 0o602, 0o666] {
         std::fs::set_permissions(&made.config, PermissionsExt::from_mode(mode)).unwrap();
@@ -400,7 +400,7 @@ fn t141_a_configuration_that_others_may_change_is_refused() {
 }
 
 #[test]
-fn t141_a_tls_key_that_others_can_read_is_refused() {
+fn a_tls_key_that_others_can_read_is_refused() {
     let made = Made::new(&[]);
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(made.path("cert.pem"), pair.cert.pem()).unwrap();
@@ -427,7 +427,7 @@ fn t141_a_tls_key_that_others_can_read_is_refused() {
 }
 
 #[test]
-fn t141_all_faults_of_a_configuration_are_told_at_once() {
+fn all_faults_of_a_configuration_are_told_at_once() {
     let made = Made::new(&[]);
     let text = std::fs::read_to_string(&made.config).unwrap();
     let text = text
@@ -471,7 +471,7 @@ fn roles_of_their_own_need_another_store() {
 }
 
 #[test]
-fn t142_doctor_says_what_is_good_and_finds_planted_faults() {
+fn doctor_says_what_is_good_and_finds_planted_faults() {
     let made = Made::new(&[]);
     let healthy = json(&done(&mut made.with_config(&["doctor", "--json"])));
     assert_eq!(healthy["ok"], true);
@@ -531,7 +531,7 @@ fn t142_doctor_says_what_is_good_and_finds_planted_faults() {
 }
 
 #[test]
-fn t142_doctor_sees_a_certificate_end() {
+fn doctor_sees_a_certificate_end() {
     let made = Made::new(&[]);
     let level = |days: i64| {
         let own = rcgen::KeyPair::generate().unwrap();
@@ -555,7 +555,7 @@ fn t142_doctor_sees_a_certificate_end() {
 }
 
 #[test]
-fn t142_doctor_sees_few_descriptors_and_a_running_portal() {
+fn doctor_sees_few_descriptors_and_a_running_portal() {
     let made = Made::new(&[]);
     let serving = made.serve();
     let command = made.with_config(&["doctor", "--json"]);

@@ -65,7 +65,7 @@ fn files_have_their_modes_and_are_never_overwritten() {
 }
 
 #[test]
-fn t018_old_keys_open_until_destroyed_and_new_documents_use_the_new_one() {
+fn old_keys_open_until_destroyed_and_new_documents_use_the_new_one() {
     let scratch = Scratch::new();
     let directory = scratch.path("keys");
     let old = Keyring::create_key(&directory, Suite::X25519, &Protector::None).unwrap();
@@ -189,7 +189,7 @@ fn every_changed_byte_of_a_key_file_is_noticed() {
 }
 
 #[test]
-fn t011_costs_beyond_the_caps_are_refused_before_anything_is_allocated() {
+fn costs_beyond_the_caps_are_refused_before_anything_is_allocated() {
     let (good, _) = wrapped(&passphrase("p"));
     let started = Instant::now();
     for (memory, passes, lanes) in [
@@ -228,7 +228,7 @@ fn t011_costs_beyond_the_caps_are_refused_before_anything_is_allocated() {
 
 proptest! {
     #[test]
-    fn t011_no_bytes_panic_the_parsers(bytes in proptest::collection::vec(any::<u8>(), 0..200), graft in 0usize..120) {
+    fn no_bytes_panic_the_parsers(bytes in proptest::collection::vec(any::<u8>(), 0..200), graft in 0usize..120) {
         let (good, _) = wrapped(&Protector::None);
         let mut input = good[..graft].to_vec();
         input.extend_from_slice(&bytes);

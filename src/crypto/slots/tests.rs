@@ -89,7 +89,7 @@ fn secret(byte: u8) -> ErasureSecret {
 }
 
 #[test]
-fn t003_the_slot_check_vector() {
+fn the_slot_check_vector() {
     let given = vector(FORMATS, "slot");
     let owner = Owner {
         doc_id: given.array("doc_id"),
@@ -157,7 +157,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
     /// Every operation agrees with a map, after any reopening after a power cut; neighbours are untouched.
     #[test]
-    fn t025_the_store_agrees_with_a_model(ops in proptest::collection::vec(op(), 25..30)) {
+    fn the_store_agrees_with_a_model(ops in proptest::collection::vec(op(), 25..30)) {
         const SLOTS: u64 = 6;
         let disk = Disk::new(SLOTS);
         let mut store = disk.store(SLOTS);
@@ -223,7 +223,7 @@ proptest! {
 }
 
 #[test]
-fn t027_torn_writes_are_absent_and_wait_for_whoever_knows_that_nobody_has_them() {
+fn torn_writes_are_absent_and_wait_for_whoever_knows_that_nobody_has_them() {
     let owner = Owner {
         doc_id: [3; 16],
         generation: 8,
@@ -335,7 +335,7 @@ fn a_fault_of_the_disk_costs_no_slot_and_is_over_when_it_is_over() {
 }
 
 #[test]
-fn t028_a_failed_sync_aborts_and_the_purge_completes_after_a_restart() {
+fn a_failed_sync_aborts_and_the_purge_completes_after_a_restart() {
     let disk = Disk::new(4);
     let aborts = Arc::new(AtomicUsize::new(0));
     let counted = aborts.clone();
@@ -409,7 +409,7 @@ fn a_destruction_that_the_medium_does_not_show_is_an_error() {
 }
 
 #[test]
-fn t030_wrong_files_are_refused_with_a_reason_and_never_made_anew() {
+fn wrong_files_are_refused_with_a_reason_and_never_made_anew() {
     let scratch = Scratch::new();
     let path = scratch.path("erase.slots");
     let reason = |expected: Option<&[u8; 16]>| match SlotsFile::open(&path, expected) {
@@ -454,7 +454,7 @@ fn t030_wrong_files_are_refused_with_a_reason_and_never_made_anew() {
 }
 
 #[test]
-fn t031_a_reused_slot_is_not_harmed_by_its_earlier_owner() {
+fn a_reused_slot_is_not_harmed_by_its_earlier_owner() {
     let disk = Disk::new(1);
     let store = disk.store(1);
     let old = store.put(&[1; 16], &secret(1)).unwrap();
@@ -469,7 +469,7 @@ fn t031_a_reused_slot_is_not_harmed_by_its_earlier_owner() {
 }
 
 #[test]
-fn t032_a_full_store_says_so_and_a_purge_frees_a_slot() {
+fn a_full_store_says_so_and_a_purge_frees_a_slot() {
     let disk = Disk::new(3);
     let store = disk.store(3);
     let slots: Vec<SlotRef> = (1..=3u8).map(|n| store.put(&[n; 16], &secret(n)).unwrap()).collect();
