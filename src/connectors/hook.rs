@@ -20,7 +20,7 @@ use super::client::{Call, Client};
 use super::endpoint::Endpoint;
 use super::guard::checked_url;
 use super::sign::{sign_standard, standard_key};
-use crate::domain::dispatch::EVENTS;
+use crate::domain::dispatch::EventType;
 use crate::settings::{ConfigError, Reader, Secret};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Style {
 
 pub struct Hook {
     pub style: Style,
-    events: Vec<String>,
+    events: Vec<EventType>,
     client: Client,
     url: Url,
     keys: Vec<zeroize::Zeroizing<Vec<u8>>>,
@@ -74,9 +74,16 @@ impl Hook {
         }
         let url = hidden.map_or_else(|| plain.unwrap_or_default(), |secret| secret.expose().to_owned());
         let endpoint = Endpoint::read(reader, url, false, Duration::seconds(20));
-        let events = reader.texts("events", LIST).unwrap_or_default();
-        if let Some(unknown) = events.iter().find(|e| !EVENTS.contains(&e.as_str())) {
-            reader.must_be("events", format!("{LIST} without \"{unknown}\"; there is: {}", EVENTS.join(", ")));
+        let mut events = Vec::new();
+        for text in reader.texts("events", LIST).unwrap_or_default() {
+            match EventType::parse(&text) {
+                Some(event) => events.push(event),
+                None => {
+                    let known: Vec<_> = EventType::ALL.iter().map(|event| event.as_str()).collect();
+                    reader.must_be("events", format!("{LIST} without \"{text}\"; there is: {}", known.join(", ")));
+                    break;
+                }
+            }
         }
         let mut keys = Vec::new();
         for name in ["secret_file", "secret_previous_file"] {
@@ -112,13 +119,13 @@ impl Hook {
         })
     }
 
-    /// Whether this receiver is told of events of a type.
-    pub fn wants(&self, event: &str) -> bool {
+    /// Whether this receiver is sent events of a type.
+    pub fn wants(&self, event: EventType) -> bool {
         if self.events.is_empty() {
             // A checkpoint is for whoever keeps it, and asked for by name.
-            event != crate::domain::dispatch::CHECKPOINT
+            event != EventType::AuditCheckpoint
         } else {
-            self.events.iter().any(|e| e == event)
+            self.events.contains(&event)
         }
     }
 
@@ -210,9 +217,11 @@ mod tests {
     #[test]
     fn receivers_are_told_what_they_asked_for() {
         let all = hook("url = \"https://a.example\"\nsecret_file = \"good\"").unwrap();
-        assert!(all.wants("document.received") && !all.wants("audit.checkpoint"));
+        assert!(all.wants(EventType::DocumentReceived) && !all.wants(EventType::AuditCheckpoint));
         let some =
             hook("url = \"https://a.example\"\nsecret_file = \"good\"\nevents = [\"document.purged\", \"audit.checkpoint\"]").unwrap();
-        assert!(some.wants("document.purged") && some.wants("audit.checkpoint") && !some.wants("document.received"));
+        assert!(
+            some.wants(EventType::DocumentPurged) && some.wants(EventType::AuditCheckpoint) && !some.wants(EventType::DocumentReceived)
+        );
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! * What a webhook says holds no personal data. Mail to an applicant holds an address and the one-time link, so it is sealed under an erasure secret that is
 //!   destroyed as soon as it was sent or is not needed any more; mail to an agent names no applicant.
-//! * Dispatches of one lane (one receiver, one request) are sent in the order in which the things happened. At least once: receivers know a repeat by its id.
+//! * Dispatches of one channel with the same ordering key (one receiver, one request) are sent in the order in which the things happened. At least once: receivers know a repeat by its id.
 
 use time::{Duration, OffsetDateTime};
 
@@ -13,25 +13,55 @@ use super::id::{AgentId, DispatchId, RequestId};
 /// How long the log keeps what was sent or given up.
 pub const KEPT: Duration = Duration::days(30);
 
-/// A signed head of the audit log, for whoever keeps it elsewhere.
-pub const CHECKPOINT: &str = "audit.checkpoint";
+macro_rules! event_types {
+    ($($variant:ident = $text:literal, $sentence:literal;)+) => {
+        /// The type of an event that receivers are sent. Its text is stable: receivers depend on it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum EventType {
+            $($variant,)+
+        }
 
-/// The types of events. Stable: receivers depend on them.
-pub const EVENTS: [&str; 13] = [
-    "request.created",
-    "request.extended",
-    "request.reissued",
-    "request.revoked",
-    "request.expired",
-    "request.needs_attention",
-    "document.received",
-    "document.delivered",
-    "document.confirmed",
-    "document.rejected",
-    "document.purged",
-    "mail.failed",
-    CHECKPOINT,
-];
+        impl EventType {
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+
+            pub fn parse(text: &str) -> Option<Self> {
+                match text {
+                    $($text => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
+            /// What people read of it in a chat or a mail.
+            pub const fn sentence(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $sentence,)+
+                }
+            }
+        }
+    };
+}
+
+event_types! {
+    RequestCreated = "request.created", "Link issued";
+    RequestExtended = "request.extended", "Link extended";
+    RequestReissued = "request.reissued", "New link issued";
+    RequestRevoked = "request.revoked", "Link withdrawn";
+    RequestExpired = "request.expired", "Link expired unused";
+    RequestNeedsAttention = "request.needs_attention", "Needs attention";
+    DocumentReceived = "document.received", "Document arrived";
+    DocumentDelivered = "document.delivered", "The provider has the document";
+    DocumentConfirmed = "document.confirmed", "Document confirmed";
+    DocumentRejected = "document.rejected", "Document rejected by the provider";
+    DocumentPurged = "document.purged", "Document destroyed";
+    MailFailed = "mail.failed", "A mail could not be sent";
+    AuditCheckpoint = "audit.checkpoint", "Audit checkpoint";
+}
 
 /// By which way.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +104,7 @@ pub enum Body {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// The next try is at this instant, once everything before it in its lane is done.
+    /// The next try is at this instant, once everything before it with its ordering key is done.
     Waiting(OffsetDateTime),
     Sent(OffsetDateTime),
     /// Out of tries, or refused for good.
@@ -106,8 +136,8 @@ pub struct Dispatch {
     pub id: DispatchId,
     pub channel: Channel,
     /// What must stay in order with one another.
-    pub lane: [u8; 16],
-    /// Place in the lane.
+    pub ordering_key: [u8; 16],
+    /// Place among those with the same ordering key.
     pub order: u64,
     /// The event's type (`document.received`), or what kind of mail it is (`mail.link`).
     pub kind: String,

@@ -9,7 +9,7 @@ use crate::connectors::hook::Style;
 use crate::crypto::random;
 use crate::domain::agent::{Actor, Agent, Role};
 use crate::domain::audit::AuditEntry;
-use crate::domain::dispatch::{Body, Channel, Dispatch, KEPT, Progress};
+use crate::domain::dispatch::{Body, Channel, Dispatch, EventType, KEPT, Progress};
 use crate::domain::id::{DispatchId, RequestId};
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::storage::outbox::{AttentionKind, NotificationPreferences, OutboxCursor};
@@ -80,14 +80,14 @@ fn new_id(now: OffsetDateTime) -> Result<DispatchId, WorkflowError> {
     Ok(DispatchId::new(random::array()?, now))
 }
 
-fn to_hook(portal: &Portal, name: &str, event: &str, entry: &AuditEntry, body: Value) -> Result<Dispatch, WorkflowError> {
+fn to_hook(portal: &Portal, name: &str, event: EventType, entry: &AuditEntry, body: Value) -> Result<Dispatch, WorkflowError> {
     let now = portal.records.now();
     Ok(Dispatch {
         id: new_id(now)?,
         channel: Channel::Hook(name.to_owned()),
-        lane: entry.event.request.map_or([0; 16], |r| r.0),
+        ordering_key: entry.event.request.map_or([0; 16], |r| r.0),
         order: entry.sequence,
-        kind: event.to_owned(),
+        kind: event.as_str().to_owned(),
         request: entry.event.request,
         generation: 0,
         created_at: now,
@@ -101,7 +101,7 @@ fn to_hook(portal: &Portal, name: &str, event: &str, entry: &AuditEntry, body: V
 }
 
 /// What receivers are told. Neither the applicant nor anything that the caller attached stands in it: a receiver knows the request by its id.
-fn standard(event: &str, entry: &AuditEntry, request: Option<&TrustedRequest>) -> Value {
+fn standard(event: EventType, entry: &AuditEntry, request: Option<&TrustedRequest>) -> Value {
     let mut data = json!({ "sequence": entry.sequence });
     let mut set = |name: &str, value: Value| {
         data[name] = value;
@@ -120,11 +120,11 @@ fn standard(event: &str, entry: &AuditEntry, request: Option<&TrustedRequest>) -
             _ => {}
         }
     }
-    json!({ "type": event, "timestamp": entry.event.at.format(&Rfc3339).unwrap_or_default(), "data": data })
+    json!({ "type": event.as_str(), "timestamp": entry.event.at.format(&Rfc3339).unwrap_or_default(), "data": data })
 }
 
-fn slack(portal: &Portal, event: &str, entry: &AuditEntry, request: Option<&TrustedRequest>) -> Value {
-    let mut text = sentence(event).to_owned();
+fn slack(portal: &Portal, event: EventType, entry: &AuditEntry, request: Option<&TrustedRequest>) -> Value {
+    let mut text = event.sentence().to_owned();
     if let Some(request) = request {
         text.push_str(&format!(": {} · {}", label(portal, request), request.provider));
     }
@@ -137,40 +137,27 @@ fn slack(portal: &Portal, event: &str, entry: &AuditEntry, request: Option<&Trus
     json!({ "text": text })
 }
 
-fn sentence(event: &str) -> &'static str {
-    match event {
-        "request.created" => "Link issued",
-        "request.extended" => "Link extended",
-        "request.reissued" => "New link issued",
-        "request.revoked" => "Link withdrawn",
-        "request.expired" => "Link expired unused",
-        "request.needs_attention" => "Needs attention",
-        "document.received" => "Document arrived",
-        "document.delivered" => "The provider has the document",
-        "document.confirmed" => "Document confirmed",
-        "document.rejected" => "Document rejected by the provider",
-        "document.purged" => "Document destroyed",
-        "mail.failed" => "A mail could not be sent",
-        _ => "Audit checkpoint",
-    }
-}
-
 fn label(portal: &Portal, request: &DocumentRequest) -> String {
     let entry = portal.catalogue.get(&request.document);
     entry.map_or_else(|| request.document.to_string(), |e| e.label("en").to_owned())
 }
 
 /// Whoever issued it is told, if they wish; of what a machine issued, everybody who wishes.
-async fn to_agents(portal: &Portal, event: &str, entry: &AuditEntry, request: &DocumentRequest) -> Result<Vec<Dispatch>, WorkflowError> {
+async fn to_agents(
+    portal: &Portal,
+    event: EventType,
+    entry: &AuditEntry,
+    request: &DocumentRequest,
+) -> Result<Vec<Dispatch>, WorkflowError> {
     let wanted: fn(&NotificationPreferences) -> bool = match event {
-        "document.received" => |w| w.arrived,
-        "request.needs_attention" | "document.rejected" | "mail.failed" => |w| w.attention,
+        EventType::DocumentReceived => |w| w.arrived,
+        EventType::RequestNeedsAttention | EventType::DocumentRejected | EventType::MailFailed => |w| w.attention,
         _ => return Ok(Vec::new()),
     };
-    let subject = format!("{}: {}", sentence(event), label(portal, request));
+    let subject = format!("{}: {}", event.sentence(), label(portal, request));
     let mut text = format!(
         "{}.\n\nDocument: {}\nProvider: {}\n",
-        sentence(event),
+        event.sentence(),
         label(portal, request),
         request.provider
     );
@@ -191,7 +178,7 @@ async fn to_agents(portal: &Portal, event: &str, entry: &AuditEntry, request: &D
             && agent.disabled_at.is_none()
             && wanted(&portal.records.notification_preferences(agent.id).await?)
         {
-            let kind = if event == "document.received" {
+            let kind = if event == EventType::DocumentReceived {
                 "mail.arrived"
             } else {
                 "mail.attention"
@@ -215,7 +202,7 @@ fn notice(portal: &Portal, agent: &Agent, kind: &str, subject: &str, text: &str)
         id,
         channel: Channel::Mail,
         // Mails are not kept in order: one that cannot be sent holds up no other.
-        lane: id.0,
+        ordering_key: id.0,
         order: 0,
         kind: kind.to_owned(),
         request: None,
