@@ -319,19 +319,19 @@ pub fn scanner(config: &Config) -> Option<Scanner> {
 
 /// Whom the portal tells, and how.
 fn outgoing(config: &Config) -> Outgoing {
-    let told = &config.outgoing;
+    let outgoing = &config.outgoing;
     Outgoing {
-        hooks: told.hooks.clone(),
-        mailer: told.mailer.clone(),
+        hooks: outgoing.hooks.clone(),
+        mailer: outgoing.mailer.clone(),
         company: config.company.name.clone(),
         staff_url: config.staff_url.clone(),
-        digest_at: told.digest_at,
+        digest_at: outgoing.digest_at,
         checkpoints: outgoing::Checkpoints {
-            file: told.checkpoint_file.clone(),
-            every: told.checkpoint_every,
+            file: outgoing.checkpoint_file.clone(),
+            every: outgoing.checkpoint_every,
             due: outgoing::checkpoint::Due::default(),
         },
-        return_hosts: told.return_hosts.clone(),
+        return_hosts: outgoing.return_hosts.clone(),
         bell: Notify::new(),
         slow: outgoing::dispatcher::Slow::default(),
     }

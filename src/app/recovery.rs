@@ -42,7 +42,7 @@ use note::{Losses, read_note, write_note};
 
 /// What the operator asks for beyond what is found.
 #[derive(Default)]
-pub struct Wishes {
+pub struct RecoveryOptions {
     /// The vault key is lost, or what opens it: another one, protected like this.
     pub new_key: Option<KeyProtection>,
     /// A store that is here but cannot be opened is given up.
@@ -54,7 +54,7 @@ pub struct Recovery {
     config: Config,
     layout: Layout,
     portal: PortalId,
-    wishes: Wishes,
+    options: RecoveryOptions,
     losses: Losses,
     /// Parts to be made, and parts that only need their label.
     make: BTreeSet<Part>,
@@ -84,7 +84,7 @@ fn failed(what: &str) -> impl FnOnce(&(dyn std::error::Error + 'static)) -> Star
 
 impl Recovery {
     /// Looks at a stopped portal. Fails where it runs, where there is nothing to recover from, and where only a person can say more.
-    pub fn look(config: &Config, wishes: Wishes) -> Result<Self, StartError> {
+    pub fn look(config: &Config, options: RecoveryOptions) -> Result<Self, StartError> {
         let layout = Layout::of(config);
         let note = read_note(&layout)?;
         let survey = Survey::of(&layout);
@@ -111,7 +111,7 @@ impl Recovery {
             config: config.clone(),
             layout,
             portal,
-            wishes,
+            options,
             losses,
             make: BTreeSet::new(),
             relabel: BTreeSet::new(),
@@ -218,7 +218,7 @@ impl Recovery {
         });
         match opened {
             Ok(store) => self.store = Some(store),
-            Err(error @ (StoreError::Corrupt(_) | StoreError::Foreign)) if self.wishes.new_store => {
+            Err(error @ (StoreError::Corrupt(_) | StoreError::Foreign)) if self.options.new_store => {
                 self.found.push(format!("the store in {place} cannot be used: {}", chain(&error)));
                 self.relabel.remove(&Part::Store);
                 self.losses.parts.insert(Part::Store);
@@ -285,7 +285,7 @@ impl Recovery {
             Ok(None) => Some("the vault key is lost with its folder".to_owned()),
             Err(error) => Some(error.to_string()),
         };
-        match (why, self.wishes.new_key.is_some()) {
+        match (why, self.options.new_key.is_some()) {
             (None, false) => {}
             (None, true) => {
                 self.losses.key = true;
@@ -361,7 +361,7 @@ impl Recovery {
             self.losses.parts.insert(Part::Secrets);
             write_note(&self.layout, self.portal, &self.losses)?;
         }
-        if let Some(protection) = &self.wishes.new_key {
+        if let Some(protection) = &self.options.new_key {
             self.make_key(protection, report)?;
         }
         if made(Part::Documents) {

@@ -13,7 +13,7 @@ use super::ask;
 use super::init::Protection;
 use super::output::{self, Exit, Failure, Format, Outcome};
 use super::process;
-use crate::app::recovery::{Recovery, Report, Wishes};
+use crate::app::recovery::{Recovery, RecoveryOptions, Report};
 use crate::app::{App, KeyProtection};
 use crate::config::Config;
 use crate::crypto::keyfile::Argon2Cost;
@@ -57,16 +57,16 @@ pub struct Recover {
 pub fn run(recover: Recover) -> Outcome {
     let config = process::load(recover.config.as_deref())?;
     let new_key = recover.new_key.then(|| protection(&recover, &config)).transpose()?;
-    let wishes = Wishes {
+    let options = RecoveryOptions {
         new_key,
         new_store: recover.new_store,
     };
-    process::block_on(work(&recover, config, wishes))
+    process::block_on(work(&recover, config, options))
 }
 
-async fn work(recover: &Recover, config: Config, wishes: Wishes) -> Outcome {
+async fn work(recover: &Recover, config: Config, options: RecoveryOptions) -> Outcome {
     let as_json = recover.format.json;
-    let recovery = Recovery::look(&config, wishes)?;
+    let recovery = Recovery::look(&config, options)?;
     if recovery.is_whole() {
         return if as_json {
             output::json(&json!({"recovered": false, "found": []}))

@@ -281,29 +281,29 @@ impl From<Refusal> for Problem {
 /// A provider's failure to answer a question, for the API and the console: under the connector's own code, whose advice stands on the page of all providers.
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        let told = failure.when_asked();
+        let asked = failure.when_asked();
         let after = match failure {
             Failure::Definite { after, .. } => after.and_then(|after| u32::try_from(after.whole_seconds()).ok()),
             _ => None,
         };
-        let problem = match told.code.as_str() {
+        let problem = match asked.code.as_str() {
             "provider.applicant_reference" => {
                 // Behind the colon stands the form that this provider's references have.
-                let form = told
+                let form = asked
                     .text
                     .split_once(": ")
                     .map_or("its page says the form", |(_, form)| form.trim_end_matches('.'));
                 let fix = format!("must be a reference of this provider: {form}");
-                Self::invalid(told.text.as_str()).field("applicant", fix)
+                Self::invalid(asked.text.as_str()).field("applicant", fix)
             }
-            "provider.cannot_list" => Self::conflict(told.text),
+            "provider.cannot_list" => Self::conflict(asked.text),
             "provider.rate_limited" | "provider.unavailable" | "provider.busy" => Self {
                 retry_after: after,
-                ..Self::unavailable(told.text)
+                ..Self::unavailable(asked.text)
             },
-            _ => Self::provider(told.text),
+            _ => Self::provider(asked.text),
         };
-        problem.code(told.code)
+        problem.code(asked.code)
     }
 }
 

@@ -207,7 +207,7 @@ async fn next_piece(field: &mut Field, context: &ErrorContext<'_>) -> Result<Opt
 /// The form itself could not be read.
 fn broken(error: &MultipartError, context: &ErrorContext<'_>) -> Failed {
     let problem = match context.body_error.fault() {
-        Some(Fault::TooLarge) => Problem::too_large(pages::told::form_too_big(context.words)),
+        Some(Fault::TooLarge) => Problem::too_large(pages::problem_words::form_too_big(context.words)),
         Some(Fault::TooSlow) => Problem::slow(
             "The connection became too slow and the upload was given up. Files that had not arrived completely were not kept: try again, nearer to the router or by Wi-Fi.",
         ),

@@ -525,5 +525,5 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
 
 fn too_large(request: &DocumentRequest, words: &Words) -> Problem {
     let most = request.parts.iter().map(|p| p.max_bytes).max().unwrap_or(0);
-    Problem::too_large(pages::told::too_big(words, most))
+    Problem::too_large(pages::problem_words::too_big(words, most))
 }

@@ -41,7 +41,7 @@ pub const API_KEY_BY_ID: u8 = b'k';
 pub const META: u8 = b'm';
 pub const DISPATCH: u8 = b'1';
 pub const DISPATCH_DUE: u8 = b'2';
-pub const DISPATCH_LANE: u8 = b'3';
+pub const DISPATCH_QUEUE: u8 = b'3';
 pub const DISPATCH_LOG: u8 = b'4';
 /// Dispatches of a request.
 pub const DISPATCH_OF: u8 = b'5';
@@ -125,10 +125,10 @@ pub fn dispatch(id: DispatchId) -> Vec<u8> {
     key(DISPATCH, &[&id.0])
 }
 
-/// Before the places of a lane.
-pub fn lane(channel: &str, lane: &[u8; 16]) -> Vec<u8> {
-    let mut key = named(DISPATCH_LANE, channel);
-    key.extend_from_slice(lane);
+/// Before the places in the queue of an ordering key.
+pub fn ordering(channel: &str, ordering_key: &[u8; 16]) -> Vec<u8> {
+    let mut key = named(DISPATCH_QUEUE, channel);
+    key.extend_from_slice(ordering_key);
     key
 }
 

@@ -15,23 +15,23 @@ use crate::domain::audit::AuditEvent;
 
 use super::Portal;
 
-/// Two alike are told at most this often.
+/// Two alike are written at most this often.
 const EVERY: Duration = Duration::minutes(1);
 /// Kinds remembered at once; there are a few for each account, key and provider.
 const AT_MOST: usize = 10_000;
 
-/// When each kind was told last, and how often it was not since then.
+/// When each kind was written last, and how often it was not since then.
 #[derive(Default)]
 pub struct Refusals(Mutex<Kinds>);
 
 #[derive(Default)]
 struct Kinds {
-    told: HashMap<String, Told>,
+    written: HashMap<String, LastEntry>,
     /// When what is over was last thrown away: looking through all of them takes its time.
     swept: Option<OffsetDateTime>,
 }
 
-struct Told {
+struct LastEntry {
     at: OffsetDateTime,
     suppressed: u64,
 }
@@ -45,33 +45,33 @@ impl Refusals {
         }
     }
 
-    /// The event with the count of those before it that were not told; `None`: it is to be counted alone.
+    /// The event with the count of those before it that were not written; `None`: it is to be counted alone.
     fn due(&self, event: AuditEvent) -> Option<AuditEvent> {
         let (kind, now) = (kind(&event), event.at);
         // A clock that was set back must not silence the log.
-        let over = |told: &Told| (now - told.at).abs() >= EVERY;
+        let over = |last: &LastEntry| (now - last.at).abs() >= EVERY;
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Kinds { told: kinds, swept } = &mut *state;
+        let Kinds { written: kinds, swept } = &mut *state;
         if kinds.len() >= AT_MOST && !kinds.contains_key(&kind) {
             if swept.is_some_and(|at| (now - at).abs() < EVERY) {
                 return None;
             }
             *swept = Some(now);
-            kinds.retain(|_, told| !over(told));
+            kinds.retain(|_, last| !over(last));
             if kinds.len() >= AT_MOST {
                 return None;
             }
         }
-        let Some(told) = kinds.get_mut(&kind) else {
-            kinds.insert(kind, Told { at: now, suppressed: 0 });
+        let Some(last) = kinds.get_mut(&kind) else {
+            kinds.insert(kind, LastEntry { at: now, suppressed: 0 });
             return Some(event);
         };
-        if !over(told) {
-            told.suppressed = told.suppressed.saturating_add(1);
+        if !over(last) {
+            last.suppressed = last.suppressed.saturating_add(1);
             return None;
         }
-        let before = std::mem::take(&mut told.suppressed);
-        told.at = now;
+        let before = std::mem::take(&mut last.suppressed);
+        last.at = now;
         Some(if before == 0 { event } else { event.with("suppressed", before) })
     }
 }
@@ -110,12 +110,12 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_given_back() {
         let refusals = Refusals::default();
-        let told = |at: i64| {
+        let written = |at: i64| {
             let kinds = (0..AT_MOST + 100).filter(|n| refusals.due(event(at, &format!("{at} {n}"))).is_some());
             kinds.count()
         };
-        assert_eq!(told(0), AT_MOST);
-        assert_eq!(refusals.0.lock().unwrap().told.len(), AT_MOST);
-        assert_eq!(told(61), AT_MOST, "what is over makes room");
+        assert_eq!(written(0), AT_MOST);
+        assert_eq!(refusals.0.lock().unwrap().written.len(), AT_MOST);
+        assert_eq!(written(61), AT_MOST, "what is over makes room");
     }
 }

@@ -33,17 +33,17 @@ pub async fn resend(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, i
 }
 
 pub async fn notices(who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest) -> Page {
-    let wishes = state.portal.records.notification_preferences(who.agent.id).await?;
-    Ok(html(pages::notices(&who.agent, &state, wishes, Notice::of(&request))))
+    let preferences = state.portal.records.notification_preferences(who.agent.id).await?;
+    Ok(html(pages::notices(&who.agent, &state, preferences, Notice::of(&request))))
 }
 
 pub async fn set_notices(_: Csrf, who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
-    let wishes = NotificationPreferences {
+    let preferences = NotificationPreferences {
         arrived: form.ticked("arrived"),
         attention: form.ticked("attention"),
         digest: form.ticked("digest"),
     };
-    state.portal.records.set_notification_preferences(who.agent.id, wishes).await?;
+    state.portal.records.set_notification_preferences(who.agent.id, preferences).await?;
     Ok(see("/notices?done=notices"))
 }

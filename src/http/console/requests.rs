@@ -23,7 +23,7 @@ use super::{Names, Page, html, html_of, see};
 
 const PAGE: usize = 50;
 /// Webhooks and mails that a request's page shows.
-const TOLD: usize = 30;
+const DISPATCHES_SHOWN: usize = 30;
 
 pub async fn list(who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let query = Query::of(&request, &["state", "provider", "agent", "older_than", "cursor", "done"])?;
@@ -102,7 +102,12 @@ pub async fn show(who: SignedIn<Read>, state: web::Data<AppState>, id: web::Path
         message: message.as_deref(),
         names: &names,
         once: &once()?,
-        told: state.portal.records.dispatches(Some(found.id), None, TOLD).await?.dispatches,
+        dispatches: state
+            .portal
+            .records
+            .dispatches(Some(found.id), None, DISPATCHES_SHOWN)
+            .await?
+            .dispatches,
     };
     Ok(html(pages::show(&who.agent, &state, &shown, Notice::of(&request))))
 }

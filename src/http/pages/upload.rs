@@ -3,10 +3,10 @@
 //! Every sentence comes from [`crate::words`] in the reader's language. What the company or an agent wrote stands in its own direction and is never read as markup.
 
 pub mod form;
-pub mod told;
+pub mod problem_words;
 
 pub use form::form;
-pub use told::{localized, refusal_words};
+pub use problem_words::{localized, refusal_words};
 
 use maud::{Markup, PreEscaped, Render, html};
 use time::OffsetDateTime;

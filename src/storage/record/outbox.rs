@@ -13,7 +13,7 @@ pub(super) struct DispatchRow {
     #[n(1)]
     channel: String,
     #[n(2)]
-    lane: Bytes,
+    ordering_key: Bytes,
     #[n(3)]
     order: u64,
     #[n(4)]
@@ -64,7 +64,7 @@ impl From<&Dispatch> for DispatchRow {
         let mut row = Self {
             id: bytes(&d.id.0),
             channel: d.channel.to_string(),
-            lane: bytes(&d.lane),
+            ordering_key: bytes(&d.ordering_key),
             order: d.order,
             kind: d.kind.clone(),
             request: d.request.map(|r| bytes(&r.0)),
@@ -122,7 +122,7 @@ impl DispatchRow {
         Ok(Dispatch {
             id: DispatchId(array(&self.id)?),
             channel: word(Channel::parse(&self.channel))?,
-            lane: array(&self.lane)?,
+            ordering_key: array(&self.ordering_key)?,
             order: self.order,
             kind: self.kind,
             request: self.request.map(|r| array(&r).map(RequestId)).transpose()?,
@@ -199,18 +199,18 @@ mod tests {
         fn a_dispatch_reads_back_as_itself(
             which in 0..4_u8, done in 0..4_u8, ids in any::<([u8; 16], [u8; 16], u64, u64)>(), text in ".{0,80}", attempts in any::<u32>(), of in any::<bool>(),
         ) {
-            let (id, lane, order, fence) = ids;
+            let (id, ordering_key, order, fence) = ids;
             let now = datetime!(2026-01-02 03:04:05.678 UTC);
             let body = match which {
                 0 => Body::Event(text.clone()),
-                1 => Body::ToAgent { agent: AgentId(lane), subject: text.clone(), text: text.clone() },
+                1 => Body::ToAgent { agent: AgentId(ordering_key), subject: text.clone(), text: text.clone() },
                 2 => Body::Sealed { slot: SlotRef { index: order, generation: fence }, sealed: SealedText(text.clone().into_bytes()) },
                 _ => Body::Gone,
             };
             let progress = [Progress::Waiting(now), Progress::Sent(now), Progress::Failed(now), Progress::Dropped(now)][usize::from(done)];
             let dispatch = Dispatch {
-                id: DispatchId(id), channel: if of { Channel::Hook(format!("x{attempts}")) } else { Channel::Mail }, lane, order, kind: text.clone(),
-                request: of.then_some(RequestId(lane)), generation: attempts, created_at: now, give_up_at: now, attempts, fence, last: of.then_some(text), body, progress,
+                id: DispatchId(id), channel: if of { Channel::Hook(format!("x{attempts}")) } else { Channel::Mail }, ordering_key, order, kind: text.clone(),
+                request: of.then_some(RequestId(ordering_key)), generation: attempts, created_at: now, give_up_at: now, attempts, fence, last: of.then_some(text), body, progress,
             };
             prop_assert_eq!(Dispatch::decode(&dispatch.encode()).unwrap(), dispatch);
         }

@@ -1,7 +1,7 @@
-//! What is to be told, in the embedded store: dispatches with their lanes, templates, notification preferences, and the lists of what to look at.
+//! What is to be told, in the embedded store: dispatches in the order of their keys, templates, notification preferences, and the lists of what to look at.
 //!
-//! Rows of a dispatch: itself; its place in the log; its place among those of its request; while it waits, its place in its lane; and a due entry for the first of each
-//! lane only, so that what comes behind it cannot overtake it. An ended one has an entry by the day it is dropped.
+//! Rows of a dispatch: itself; its place in the log; its place among those of its request; while it waits, its place in the queue of its ordering key; and a due entry for the first of each
+//! queue only, so that what comes behind it cannot overtake it. An ended one has an entry by the day it is dropped.
 
 use crate::storage::Cause;
 use std::collections::BTreeSet;
@@ -74,9 +74,9 @@ impl Outbox for SledStore {
                 return Ok((batch, false));
             }
             batch.put(cursor_key(mark), to.to_be_bytes());
-            let mut lanes = BTreeSet::new();
+            let mut queued = BTreeSet::new();
             for dispatch in &dispatches {
-                queue(rows, &mut batch, dispatch, &mut lanes, now)?;
+                queue(rows, &mut batch, dispatch, &mut queued, now)?;
             }
             Ok((batch, true))
         })
@@ -171,8 +171,8 @@ impl Outbox for SledStore {
             dispatch.progress = Progress::Waiting(now);
             dispatch.attempts = 0;
             dispatch.give_up_at = now + KEPT;
-            // By hand means now: in a lane of its own it neither waits for others nor holds them up.
-            dispatch.lane = id.0;
+            // By hand means now: under an ordering key of its own it neither waits for others nor holds them up.
+            dispatch.ordering_key = id.0;
             queue(rows, &mut batch, &dispatch, &mut BTreeSet::new(), now)?;
             append(rows, &mut batch, vec![event])?;
             Ok((batch, dispatch))
@@ -362,23 +362,23 @@ impl SledStore {
     }
 }
 
-/// Puts a waiting dispatch behind its lane. `lanes`: those that got one in this very batch, which `rows` does not show yet.
+/// Puts a waiting dispatch at the end of the queue of its ordering key. `queued`: the keys that got one in this very batch, which `rows` does not show yet.
 fn queue(
     rows: &Rows<'_>,
     batch: &mut Batch,
     dispatch: &Dispatch,
-    lanes: &mut BTreeSet<Vec<u8>>,
+    queued: &mut BTreeSet<Vec<u8>>,
     now: OffsetDateTime,
 ) -> Result<(), Failed> {
-    let lane = key::lane(&dispatch.channel.to_string(), &dispatch.lane);
-    if lanes.insert(lane.clone()) && rows.scan_prefix(&lane, None, 1)?.is_empty() {
+    let key = key::ordering(&dispatch.channel.to_string(), &dispatch.ordering_key);
+    if queued.insert(key.clone()) && rows.scan_prefix(&key, None, 1)?.is_empty() {
         let due = match dispatch.progress {
             Progress::Waiting(at) => at.max(now),
             _ => now,
         };
         batch.put(key::key(key::DISPATCH_DUE, &[&key::ms(due), &dispatch.id.0]), Vec::new());
     }
-    batch.put(place_in_lane(dispatch), Vec::new());
+    batch.put(place_in_queue(dispatch), Vec::new());
     batch.put(key::dispatch(dispatch.id), dispatch.encode());
     batch.put(
         key::key(key::DISPATCH_LOG, &[&key::newest_first(dispatch.created_at), &dispatch.id.0]),
@@ -391,14 +391,14 @@ fn queue(
     Ok(())
 }
 
-fn place_in_lane(dispatch: &Dispatch) -> Vec<u8> {
-    let mut place = key::lane(&dispatch.channel.to_string(), &dispatch.lane);
+fn place_in_queue(dispatch: &Dispatch) -> Vec<u8> {
+    let mut place = key::ordering(&dispatch.channel.to_string(), &dispatch.ordering_key);
     place.extend_from_slice(&dispatch.order.to_be_bytes());
     place.extend_from_slice(&dispatch.id.0);
     place
 }
 
-/// Writes how a try ended; with the dispatch's end the next one of its lane becomes due.
+/// Writes how a try ended; with the dispatch's end the next one of its ordering key becomes due.
 fn end(
     rows: &Rows<'_>,
     batch: &mut Batch,
@@ -408,9 +408,9 @@ fn end(
     now: OffsetDateTime,
 ) -> Result<(), Failed> {
     let id = dispatch.id;
-    let own = place_in_lane(&dispatch);
-    let lane = key::lane(&dispatch.channel.to_string(), &dispatch.lane);
-    let waiting = rows.scan_prefix(&lane, None, 2)?;
+    let own = place_in_queue(&dispatch);
+    let key = key::ordering(&dispatch.channel.to_string(), &dispatch.ordering_key);
+    let waiting = rows.scan_prefix(&key, None, 2)?;
     let first = waiting.first().is_some_and(|(k, _)| *k == own);
     if let Progress::Waiting(due) = dispatch.progress {
         batch.remove(key::key(key::DISPATCH_DUE, &[&key::ms(due), &id.0]));

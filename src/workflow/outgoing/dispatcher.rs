@@ -109,20 +109,20 @@ async fn attempt(portal: &Portal, dispatch: &Dispatch, now: OffsetDateTime) -> R
             let Some(hook) = portal.outgoing.hooks.get(name) else {
                 return Ok(gone());
             };
-            let told = if portal.outgoing.slow.is_left_alone(name, now) {
+            let outcome = if portal.outgoing.slow.is_left_alone(name, now) {
                 WebhookOutcome::Later {
                     why: "It did not answer lately, and is left alone for a minute.".to_owned(),
                     after: None,
                 }
             } else {
                 let start = Instant::now();
-                let told = hook.send(&dispatch.id.to_string(), now.unix_timestamp(), json).await;
-                let hung = matches!(told, WebhookOutcome::Later { .. }) && start.elapsed() >= HUNG;
+                let outcome = hook.send(&dispatch.id.to_string(), now.unix_timestamp(), json).await;
+                let hung = matches!(outcome, WebhookOutcome::Later { .. }) && start.elapsed() >= HUNG;
                 portal.outgoing.slow.note(name, hung, now);
-                told
+                outcome
             };
             let pause = usize::try_from(dispatch.attempts).ok().and_then(|n| HOOK_PAUSES.get(n)).copied();
-            map_outcome(told, pause, now)
+            map_outcome(outcome, pause, now)
         }
         (Channel::Mail, Body::ToAgent { agent, subject, text }) => {
             let Some(mailer) = &portal.outgoing.mailer else { return Ok(gone()) };
@@ -166,8 +166,8 @@ fn mail_pause(attempts: u32) -> Duration {
     MAIL_PAUSES[place]
 }
 
-fn map_outcome(told: WebhookOutcome, pause: Option<Duration>, now: OffsetDateTime) -> (Outcome, String) {
-    match (told, pause) {
+fn map_outcome(outcome: WebhookOutcome, pause: Option<Duration>, now: OffsetDateTime) -> (Outcome, String) {
+    match (outcome, pause) {
         (WebhookOutcome::Taken(status), _) => (Outcome::Sent, format!("Taken (status {status}).")),
         (WebhookOutcome::Never(why), _) | (WebhookOutcome::Later { why, .. }, None) => (Outcome::Failed, why),
         (WebhookOutcome::Later { why, after }, Some(pause)) => {

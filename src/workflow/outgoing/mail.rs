@@ -157,7 +157,7 @@ async fn sealed(
     let dispatch = Dispatch {
         id,
         channel: Channel::Mail,
-        lane: id.0,
+        ordering_key: id.0,
         order: 0,
         kind: kind.as_str().to_owned(),
         request: Some(request.id),

@@ -89,7 +89,7 @@ fn kind_words(kind: &str) -> &str {
     }
 }
 
-pub fn notices(agent: &Agent, state: &AppState, wishes: NotificationPreferences, done: Option<Notice>) -> Markup {
+pub fn notices(agent: &Agent, state: &AppState, preferences: NotificationPreferences, done: Option<Notice>) -> Markup {
     let out = &state.portal.outgoing;
     let at = format!("{:02}:{:02} UTC", out.digest_at.hour(), out.digest_at.minute());
     let body = html! {
@@ -98,9 +98,9 @@ pub fn notices(agent: &Agent, state: &AppState, wishes: NotificationPreferences,
         @if out.mailer.is_none() { p.notice.warn { "No mail server is configured, so nothing is sent yet. An admin adds [mail] to nightdrop.toml." } }
         form.card.narrow method="post" action="/notices" {
             p { "Sent to " strong { (agent.email) } ". They name no applicant." }
-            (wish("arrived", "A document has arrived", "For requests that you issued, and for those that a machine issued.", wishes.arrived))
-            (wish("attention", "Something needs attention", "Delivery has stopped, the provider has rejected it, or a mail could not be sent.", wishes.attention))
-            (wish("digest", "A daily digest", &format!("At {at}, if anything waits."), wishes.digest))
+            (wish("arrived", "A document has arrived", "For requests that you issued, and for those that a machine issued.", preferences.arrived))
+            (wish("attention", "Something needs attention", "Delivery has stopped, the provider has rejected it, or a mail could not be sent.", preferences.attention))
+            (wish("digest", "A daily digest", &format!("At {at}, if anything waits."), preferences.digest))
             div.actions { button.primary { "Save" } }
         }
     };

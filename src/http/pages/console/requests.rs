@@ -181,7 +181,7 @@ pub struct Shown<'a> {
     pub names: &'a Names,
     pub once: &'a str,
     /// Webhooks and mails about it.
-    pub told: Vec<Dispatch>,
+    pub dispatches: Vec<Dispatch>,
 }
 
 pub fn show(agent: &Agent, state: &AppState, shown: &Shown<'_>, done: Option<Notice>) -> Markup {
@@ -197,7 +197,7 @@ pub fn show(agent: &Agent, state: &AppState, shown: &Shown<'_>, done: Option<Not
             div {
                 section.card { h2 { "Request" } (facts(state, shown, now)) }
                 section.card { h2 { "What happened" } (timeline(shown)) }
-                @if !shown.told.is_empty() { section.card { h2 { "What was told" } (super::outgoing::render_dispatches(&shown.told)) } }
+                @if !shown.dispatches.is_empty() { section.card { h2 { "Messages sent" } (super::outgoing::render_dispatches(&shown.dispatches)) } }
             }
             @if may::<Requests>(agent.role) { aside.card aria-labelledby="actions" { h2 id="actions" { "What you can do" } (actions(agent, state, shown, now)) } }
         }

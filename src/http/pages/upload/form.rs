@@ -14,7 +14,7 @@ use crate::workflow::Portal;
 use crate::workflow::intake::OpenedLink;
 use crate::workflow::terms;
 
-use super::{View, day, document_label, frame, host, moment, own_words, part_label, plain, sentence, told};
+use super::{View, day, document_label, frame, host, moment, own_words, part_label, plain, problem_words, sentence};
 
 /// The form. `problem`: what was wrong with the last try, and at which part.
 pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Option<&str>)>) -> Markup {
@@ -69,9 +69,9 @@ fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Optio
     let stored = view.resumable.stored.iter().any(|s| s == name);
     let title = format!("{name}-title");
     html! {
-        fieldset data-part=(name) data-most=(part.max_bytes) data-too-big=(told::too_big(words, part.max_bytes)) data-least=(part.least(FileType::Pdf))
-            data-least-photo=(part.least(FileType::Jpeg)) data-too-small=(told::too_small(words, part.least(FileType::Pdf)))
-            data-too-small-photo=(told::too_small(words, part.least(FileType::Jpeg))) data-stored=[stored.then_some("")] {
+        fieldset data-part=(name) data-most=(part.max_bytes) data-too-big=(problem_words::too_big(words, part.max_bytes)) data-least=(part.least(FileType::Pdf))
+            data-least-photo=(part.least(FileType::Jpeg)) data-too-small=(problem_words::too_small(words, part.least(FileType::Pdf)))
+            data-too-small-photo=(problem_words::too_small(words, part.least(FileType::Jpeg))) data-stored=[stored.then_some("")] {
             legend id=(title) {
                 @if parts > 1 { small { (words.fill("step", &[("count", &(index + 1).to_string()), ("total", &parts.to_string())])) } " " }
                 (part_label(name, parts, words))
