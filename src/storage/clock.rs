@@ -33,7 +33,7 @@ const JITTER_MS: i64 = 10;
 /// Another text in each boot of the machine, as Linux writes it.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Where raw time comes from: the operating system, or a test's own hands.
+/// Where raw time comes from: the operating system, or a test that sets it.
 #[derive(Clone)]
 pub enum Source {
     System,
@@ -72,7 +72,7 @@ impl Source {
                     before = after;
                 }
             }
-            Self::Manual(hands) => hands.machine().reading,
+            Self::Manual(manual) => manual.machine().reading,
         }
     }
 
@@ -80,7 +80,7 @@ impl Source {
     fn boot(&self) -> String {
         match self {
             Self::System => std::fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned()),
-            Self::Manual(hands) => format!("manual {}", hands.machine().boots),
+            Self::Manual(manual) => format!("manual {}", manual.machine().boots),
         }
     }
 }

@@ -187,7 +187,7 @@ macro_rules! contract {
 
 struct Embedded {
     folder: std::path::PathBuf,
-    hands: Arc<clock::Manual>,
+    manual: Arc<clock::Manual>,
 }
 
 impl Ground for Embedded {
@@ -201,7 +201,7 @@ impl Ground for Embedded {
         let start = time::macros::datetime!(2026-01-01 0:00 UTC);
         let this = Self {
             folder: std::env::temp_dir().join(name),
-            hands: Arc::new(clock::Manual::new(start)),
+            manual: Arc::new(clock::Manual::new(start)),
         };
         std::fs::create_dir(&this.folder).unwrap();
         super::files::FileStore::create(&this.documents()).unwrap();
@@ -209,7 +209,7 @@ impl Ground for Embedded {
     }
 
     fn open(&self) -> Store {
-        let source = clock::Source::Manual(self.hands.clone());
+        let source = clock::Source::Manual(self.manual.clone());
         let store = Arc::new(
             super::sled::SledStore::open(
                 &self.folder.join("store"),
@@ -226,7 +226,7 @@ impl Ground for Embedded {
     }
 
     fn forward(&self, by: Duration) {
-        self.hands.pass(i64::try_from(by.whole_milliseconds()).unwrap());
+        self.manual.pass(i64::try_from(by.whole_milliseconds()).unwrap());
     }
 }
 

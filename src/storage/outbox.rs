@@ -30,7 +30,7 @@ pub enum OutboxCursor {
 pub enum AttentionKind {
     /// The provider did not want it, and nobody has asked again. Newest first.
     Rejected,
-    /// Held, in the portal's hands, and purged before this instant. The next one first.
+    /// Held by the portal, and purged before this instant. The next one first.
     PurgedBefore(OffsetDateTime),
     /// An unused link of more than a day that expires before this instant. The next one first.
     ExpiringBefore(OffsetDateTime),

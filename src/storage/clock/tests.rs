@@ -8,21 +8,21 @@ const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60 * MINUTE;
 
 fn started() -> (Arc<Manual>, GuardedClock) {
-    let hands = Arc::new(Manual::new(NOON));
-    let clock = GuardedClock::new(Source::Manual(hands.clone()), None, None);
-    (hands, clock)
+    let manual = Arc::new(Manual::new(NOON));
+    let clock = GuardedClock::new(Source::Manual(manual.clone()), None, None);
+    (manual, clock)
 }
 
-fn restarted(hands: &Arc<Manual>, clock: GuardedClock) -> GuardedClock {
-    restarted_after(hands, clock, || {})
+fn restarted(manual: &Arc<Manual>, clock: GuardedClock) -> GuardedClock {
+    restarted_after(manual, clock, || {})
 }
 
 /// What the store remembers, and nothing else, comes over a restart.
-fn restarted_after(hands: &Arc<Manual>, clock: GuardedClock, meanwhile: impl FnOnce()) -> GuardedClock {
+fn restarted_after(manual: &Arc<Manual>, clock: GuardedClock, meanwhile: impl FnOnce()) -> GuardedClock {
     let (highest, base) = (clock.now(), clock.base());
     drop(clock);
     meanwhile();
-    GuardedClock::new(Source::Manual(hands.clone()), Some(highest), Some(&base))
+    GuardedClock::new(Source::Manual(manual.clone()), Some(highest), Some(&base))
 }
 
 fn after(ms: i64) -> OffsetDateTime {
@@ -36,26 +36,26 @@ fn seen(clock: &GuardedClock) -> (OffsetDateTime, Standing) {
 
 #[test]
 fn a_clock_set_back_is_not_believed_and_time_goes_on() {
-    let (hands, clock) = started();
-    hands.jump(-60 * MINUTE);
+    let (manual, clock) = started();
+    manual.jump(-60 * MINUTE);
     assert_eq!(seen(&clock), (after(0), Standing::Behind));
-    hands.pass(90 * MINUTE);
+    manual.pass(90 * MINUTE);
     assert_eq!(seen(&clock), (after(90 * MINUTE), Standing::Behind));
     // Put right: nobody has to say so.
-    hands.jump(60 * MINUTE);
+    manual.jump(60 * MINUTE);
     assert_eq!(seen(&clock), (after(90 * MINUTE), Standing::Agrees));
 }
 
 #[test]
 fn a_small_step_back_is_followed_by_going_slower() {
-    let (hands, clock) = started();
-    hands.jump(-MINUTE);
+    let (manual, clock) = started();
+    manual.jump(-MINUTE);
     assert_eq!(seen(&clock), (after(0), Standing::Agrees));
     for passed in 1..=8 * MINUTE {
-        hands.pass(1);
+        manual.pass(1);
         assert_eq!(seen(&clock), (after(passed * SLOW_NUM / SLOW_DEN), Standing::Agrees));
     }
-    hands.pass(MINUTE);
+    manual.pass(MINUTE);
     assert_eq!(clock.now(), after(8 * MINUTE), "the wall has caught up");
 }
 
@@ -67,161 +67,161 @@ fn what_the_store_remembers_is_a_floor() {
 
 #[test]
 fn after_a_reboot_with_an_earlier_time_it_goes_on_from_the_latest_answer() {
-    let (hands, clock) = started();
-    hands.pass(10 * MINUTE);
-    let clock = restarted_after(&hands, clock, || {
-        hands.reboot();
-        hands.jump(-20 * DAY);
+    let (manual, clock) = started();
+    manual.pass(10 * MINUTE);
+    let clock = restarted_after(&manual, clock, || {
+        manual.reboot();
+        manual.jump(-20 * DAY);
     });
     assert_eq!(seen(&clock), (after(10 * MINUTE), Standing::Behind));
-    hands.pass(MINUTE);
+    manual.pass(MINUTE);
     // The process alone starts again.
-    let clock = restarted(&hands, clock);
+    let clock = restarted(&manual, clock);
     assert_eq!(seen(&clock), (after(11 * MINUTE), Standing::Behind));
     // The machine was off for an hour; now it has heard what time it is.
-    hands.jump(20 * DAY + 60 * MINUTE);
+    manual.jump(20 * DAY + 60 * MINUTE);
     assert_eq!(seen(&clock), (after(71 * MINUTE), Standing::Agrees));
     // From here on a jump is a jump.
-    hands.jump(60 * MINUTE);
+    manual.jump(60 * MINUTE);
     assert_eq!(seen(&clock), (after(71 * MINUTE), Standing::Ahead));
 }
 
 #[test]
 fn a_small_step_is_believed_and_small_steps_add_up() {
-    let (hands, clock) = started();
-    hands.jump(JUMP_MS);
+    let (manual, clock) = started();
+    manual.jump(JUMP_MS);
     assert_eq!(seen(&clock), (after(JUMP_MS), Standing::Agrees));
     // Nor does a restart between two steps make them small.
-    let clock = restarted(&hands, clock);
+    let clock = restarted(&manual, clock);
     assert_eq!(seen(&clock), (after(JUMP_MS), Standing::Agrees));
-    hands.jump(1);
+    manual.jump(1);
     assert_eq!(seen(&clock), (after(JUMP_MS), Standing::Ahead));
 }
 
 #[test]
 fn a_jump_is_not_believed_and_time_goes_on() {
-    let (hands, clock) = started();
-    hands.jump(60 * DAY);
+    let (manual, clock) = started();
+    manual.jump(60 * DAY);
     assert_eq!(seen(&clock), (after(0), Standing::Ahead));
-    hands.pass(90 * MINUTE);
+    manual.pass(90 * MINUTE);
     assert_eq!(seen(&clock), (after(90 * MINUTE), Standing::Ahead));
     // Put right: nobody has to say so, and nothing was lost.
-    hands.jump(-60 * DAY);
-    hands.pass(1);
+    manual.jump(-60 * DAY);
+    manual.pass(1);
     assert_eq!(seen(&clock), (after(90 * MINUTE + 1), Standing::Agrees));
 }
 
 #[test]
 fn a_jump_that_only_the_question_sees_is_seen() {
-    let (hands, clock) = started();
-    hands.jump(60 * DAY);
+    let (manual, clock) = started();
+    manual.jump(60 * DAY);
     assert_eq!(clock.standing(), Standing::Ahead);
 }
 
 #[test]
 fn a_clock_put_right_and_accepted_has_lost_nothing() {
-    let (hands, clock) = started();
-    hands.jump(60 * DAY);
+    let (manual, clock) = started();
+    manual.jump(60 * DAY);
     clock.now();
-    hands.pass(MINUTE);
-    hands.jump(-60 * DAY);
+    manual.pass(MINUTE);
+    manual.jump(-60 * DAY);
     clock.accept();
     assert_eq!(seen(&clock), (after(MINUTE), Standing::Agrees));
-    hands.jump(60 * DAY);
+    manual.jump(60 * DAY);
     assert_eq!(seen(&clock), (after(MINUTE), Standing::Ahead), "the next jump counts again");
 }
 
 #[test]
 fn a_jump_that_is_accepted_is_the_time() {
-    let (hands, clock) = started();
-    hands.jump(60 * DAY);
+    let (manual, clock) = started();
+    manual.jump(60 * DAY);
     clock.now();
     clock.accept();
     assert_eq!(seen(&clock), (after(60 * DAY), Standing::Agrees));
-    let clock = restarted(&hands, clock);
+    let clock = restarted(&manual, clock);
     assert_eq!(seen(&clock), (after(60 * DAY), Standing::Agrees));
     // It never runs backwards, whatever is accepted next.
-    hands.jump(-60 * DAY);
+    manual.jump(-60 * DAY);
     clock.accept();
     assert_eq!(seen(&clock), (after(60 * DAY), Standing::Agrees));
 }
 
 #[test]
 fn a_restart_with_the_clock_put_right_starts_anew() {
-    let (hands, clock) = started();
-    hands.jump(60 * DAY);
+    let (manual, clock) = started();
+    manual.jump(60 * DAY);
     clock.now();
-    hands.pass(MINUTE);
-    let clock = restarted_after(&hands, clock, || hands.jump(-60 * DAY));
+    manual.pass(MINUTE);
+    let clock = restarted_after(&manual, clock, || manual.jump(-60 * DAY));
     assert_eq!(seen(&clock), (after(MINUTE), Standing::Agrees));
 }
 
 #[test]
 fn a_restart_does_not_make_a_jump_right() {
-    let (hands, clock) = started();
-    hands.jump(60 * DAY);
+    let (manual, clock) = started();
+    manual.jump(60 * DAY);
     // Nobody has asked for the time since.
     let base = clock.base();
-    let clock = GuardedClock::new(Source::Manual(hands.clone()), Some(NOON), Some(&base));
+    let clock = GuardedClock::new(Source::Manual(manual.clone()), Some(NOON), Some(&base));
     assert_eq!(seen(&clock), (after(0), Standing::Ahead));
-    hands.pass(MINUTE);
-    let clock = restarted(&hands, clock);
+    manual.pass(MINUTE);
+    let clock = restarted(&manual, clock);
     assert_eq!(seen(&clock), (after(MINUTE), Standing::Ahead));
 }
 
 #[test]
 fn a_clock_set_back_over_a_restart_is_seen_and_put_right() {
-    let (hands, clock) = started();
+    let (manual, clock) = started();
     clock.now();
-    hands.jump(-DAY);
-    let clock = restarted(&hands, clock);
+    manual.jump(-DAY);
+    let clock = restarted(&manual, clock);
     assert_eq!(seen(&clock), (after(0), Standing::Behind));
-    hands.jump(DAY);
-    hands.pass(MINUTE);
+    manual.jump(DAY);
+    manual.pass(MINUTE);
     assert_eq!(seen(&clock), (after(MINUTE), Standing::Agrees));
 }
 
 #[test]
 fn an_earlier_time_that_is_accepted_is_approached_and_never_jumped_to() {
-    let (hands, clock) = started();
-    hands.jump(-DAY);
+    let (manual, clock) = started();
+    manual.jump(-DAY);
     clock.accept();
     assert_eq!(seen(&clock), (after(0), Standing::Agrees));
-    hands.pass(8 * MINUTE);
+    manual.pass(8 * MINUTE);
     assert_eq!(seen(&clock), (after(7 * MINUTE), Standing::Agrees));
     // The lead outlives a restart, also one from which the latest answer was lost.
     let base = clock.base();
-    let clock = GuardedClock::new(Source::Manual(hands.clone()), Some(NOON), Some(&base));
+    let clock = GuardedClock::new(Source::Manual(manual.clone()), Some(NOON), Some(&base));
     assert_eq!(seen(&clock), (after(7 * MINUTE), Standing::Agrees));
-    hands.pass(8 * DAY);
-    assert_eq!(clock.now(), from_ms(hands.wall_ms()));
+    manual.pass(8 * DAY);
+    assert_eq!(clock.now(), from_ms(manual.wall_ms()));
 }
 
 #[test]
 fn after_a_reboot_a_clock_ahead_is_believed_unless_it_was_suspect() {
-    let (hands, clock) = started();
-    let clock = restarted_after(&hands, clock, || {
-        hands.reboot();
-        hands.jump(DAY);
+    let (manual, clock) = started();
+    let clock = restarted_after(&manual, clock, || {
+        manual.reboot();
+        manual.jump(DAY);
     });
     assert_eq!(seen(&clock), (after(DAY), Standing::Agrees), "the machine may have been off");
-    hands.jump(60 * DAY);
+    manual.jump(60 * DAY);
     assert_eq!(clock.standing(), Standing::Ahead);
-    let clock = restarted_after(&hands, clock, || hands.reboot());
-    hands.pass(MINUTE);
+    let clock = restarted_after(&manual, clock, || manual.reboot());
+    manual.pass(MINUTE);
     assert_eq!(seen(&clock), (after(DAY + MINUTE), Standing::Ahead));
-    let clock = restarted_after(&hands, clock, || {
-        hands.reboot();
-        hands.jump(-60 * DAY);
+    let clock = restarted_after(&manual, clock, || {
+        manual.reboot();
+        manual.jump(-60 * DAY);
     });
     assert_eq!(seen(&clock), (after(DAY + MINUTE), Standing::Agrees), "put right meanwhile");
 }
 
 #[test]
 fn what_cannot_be_read_counts_for_nothing() {
-    let hands = Arc::new(Manual::new(NOON));
+    let manual = Arc::new(Manual::new(NOON));
     for base in [&b""[..], &[0; 17], &[9; 18], &[[0; 18].as_slice(), &[0xff]].concat()] {
-        let clock = GuardedClock::new(Source::Manual(hands.clone()), None, Some(base));
+        let clock = GuardedClock::new(Source::Manual(manual.clone()), None, Some(base));
         assert_eq!(seen(&clock), (NOON, Standing::Agrees));
     }
 }
@@ -258,13 +258,13 @@ proptest::proptest! {
     /// is there exactly while wall and anchor disagree.
     #[test]
     fn whatever_happens_to_the_wall_time_goes_on(events in proptest::collection::vec(event(), 1..60)) {
-        let (hands, mut clock) = started();
+        let (manual, mut clock) = started();
         for event in events {
             let (before, stood) = (clock.now(), clock.standing());
-            let wall_before = hands.wall_ms();
+            let wall_before = manual.wall_ms();
             match event {
                 Event::Elapse(ms) => {
-                    hands.pass(ms);
+                    manual.pass(ms);
                     let went = to_ms(clock.now()) - to_ms(before);
                     if stood == Standing::Agrees {
                         // What it was behind the wall is none: it follows forward steps at once.
@@ -274,7 +274,7 @@ proptest::proptest! {
                     }
                 }
                 Event::Jump(ms) => {
-                    hands.jump(ms);
+                    manual.jump(ms);
                     let went = to_ms(clock.now()) - to_ms(before);
                     let measured = clock.state().trust == Trust::Measured;
                     // Early by no more than the tolerance, unless the machine has just come up with no idea of the time.
@@ -285,7 +285,7 @@ proptest::proptest! {
                 }
                 Event::Restart => {
                     let (highest, base) = (clock.now() - Duration::seconds(60), clock.base());
-                    clock = GuardedClock::new(Source::Manual(hands.clone()), Some(highest), Some(&base));
+                    clock = GuardedClock::new(Source::Manual(manual.clone()), Some(highest), Some(&base));
                     let went = to_ms(clock.now()) - to_ms(before);
                     proptest::prop_assert!((-JITTER_MS..LEAD_STEP_MS).contains(&went), "{went} over a restart");
                     proptest::prop_assert_eq!(clock.standing(), stood);
@@ -294,14 +294,14 @@ proptest::proptest! {
                 Event::Reboot(off, jump) => {
                     let doubted = stood == Standing::Ahead || clock.state().trust == Trust::Doubted;
                     let (highest, base) = (clock.now(), clock.base());
-                    hands.reboot();
-                    hands.pass(off);
-                    hands.jump(jump);
+                    manual.reboot();
+                    manual.pass(off);
+                    manual.jump(jump);
                     // While it is off no uptime counts.
-                    hands.reboot();
-                    clock = GuardedClock::new(Source::Manual(hands.clone()), Some(highest), Some(&base));
+                    manual.reboot();
+                    clock = GuardedClock::new(Source::Manual(manual.clone()), Some(highest), Some(&base));
                     let believed = to_ms(clock.now()) - to_ms(before);
-                    let shown = hands.wall_ms() - to_ms(before);
+                    let shown = manual.wall_ms() - to_ms(before);
                     if doubted && shown > JUMP_MS {
                         proptest::prop_assert_eq!(believed, 0, "a reboot makes no doubted clock right");
                     } else {
@@ -317,7 +317,7 @@ proptest::proptest! {
             proptest::prop_assert!(clock.now() >= before, "backwards: {event:?}");
             let off = {
                 let state = clock.state();
-                hands.wall_ms() - (state.uptime + state.anchor)
+                manual.wall_ms() - (state.uptime + state.anchor)
             };
             proptest::prop_assert_eq!(clock.standing() == Standing::Agrees, off.abs() <= JUMP_MS);
         }

@@ -148,7 +148,7 @@ pub(super) async fn many_hands_never_hold_the_same<G: Ground + 'static>() {
     for n in 0..60 {
         held(&store, n).await;
     }
-    let hands = (0..8).map(|_| {
+    let tasks = (0..8).map(|_| {
         let store = store.clone();
         tokio::spawn(async move {
             let mut mine = Vec::new();
@@ -159,8 +159,8 @@ pub(super) async fn many_hands_never_hold_the_same<G: Ground + 'static>() {
         })
     });
     let mut all = Vec::new();
-    for hand in hands.collect::<Vec<_>>() {
-        all.extend(hand.await.unwrap());
+    for task in tasks.collect::<Vec<_>>() {
+        all.extend(task.await.unwrap());
     }
     assert_eq!(all.len(), 60);
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 60);
@@ -208,7 +208,7 @@ pub(super) async fn chains_have_no_gaps_under_many_hands<G: Ground + 'static>() 
     for n in 0..40 {
         held(&store, n).await;
     }
-    let hands = (0..6).map(|_| {
+    let tasks = (0..6).map(|_| {
         let store = store.clone();
         tokio::spawn(async move {
             while let Some(leased) = lease(&store).await {
@@ -228,8 +228,8 @@ pub(super) async fn chains_have_no_gaps_under_many_hands<G: Ground + 'static>() 
             }
         })
     });
-    for hand in hands.collect::<Vec<_>>() {
-        hand.await.unwrap();
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
     }
     drop(store);
     let store = ground.open();

@@ -1,4 +1,4 @@
-//! A model of the chunk files under many hands: writers, deleters and readers on the same few documents, over many seeds. What was proved and not deleted reads
+//! A model of the chunk files with many callers at once: writers, deleters and readers on the same few documents, over many seeds. What was proved and not deleted reads
 //! back byte for byte, of what was deleted nothing is left, and nobody's deletion reaches another document.
 #![allow(clippy::unwrap_used)]
 // Each thread runs a runtime of its own: whoever gives a lock back never waits for the thread that wants it.
