@@ -23,7 +23,6 @@ use crate::http;
 use crate::http::settings::TlsFiles;
 use crate::inspect::scan::Clamd;
 use crate::settings::ConfigError;
-use crate::storage::Records;
 use crate::storage::RequestStore;
 use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
@@ -114,7 +113,10 @@ impl App {
         let passwords = Passwords::new(&secrets, password::DEFAULT_COST).map_err(|e| refused("passwords")(&e))?;
         let hashing = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 2);
         let portal = Arc::new(Portal {
-            records: store.clone() as Arc<dyn Records>,
+            requests: store.clone(),
+            directory: store.clone(),
+            audit: store.clone(),
+            outbox: store.clone(),
             blobs: Arc::new(open_documents(&layout.documents)?),
             erasure: Arc::new(slots),
             assurance: Arc::new(assurance),

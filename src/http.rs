@@ -177,7 +177,7 @@ pub struct AppState {
 impl AppState {
     /// Tells the audit log that somebody was refused: at most once a minute for each kind.
     pub async fn refused(&self, by: Actor, action: AuditAction, detail: &[(&str, &str)]) {
-        let event = AuditEvent::new(self.portal.records.now(), by, action);
+        let event = AuditEvent::new(self.portal.now(), by, action);
         let event = detail.iter().fold(event, |event, (name, value)| event.with(name, value));
         self.refusals.note(&self.portal, event).await;
     }

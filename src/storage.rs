@@ -29,10 +29,6 @@ pub use directory::{Directory, Made};
 pub use outbox::Outbox;
 pub use requests::{Claimed, Cursor, Filter, Page, RequestStore};
 
-/// One backend for all rows.
-pub trait Records: RequestStore + Directory + AuditLog + Outbox {}
-impl<T: RequestStore + Directory + AuditLog + Outbox> Records for T {}
-
 /// An `Idempotency-Key`, already bound to its caller, and a digest of what was asked with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {

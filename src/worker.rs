@@ -56,8 +56,8 @@ pub async fn clean(portal: &Portal) {
 }
 
 async fn deliver(portal: &Arc<Portal>) -> Result<Step, WorkflowError> {
-    let until = portal.records.now() + delivery::LEASE;
-    match portal.records.claim_due(until).await? {
+    let until = portal.now() + delivery::LEASE;
+    match portal.requests.claim_due(until).await? {
         None => Ok(Step::Idle),
         Some(request) => {
             failpoint::pass(Failpoint::Leased);
@@ -108,7 +108,7 @@ async fn delivery_worker(portal: Arc<Portal>, mut stopped: tokio::sync::watch::R
         let done = tokio::spawn(async move { deliver(&turn).await }).await;
         let pause = match done.unwrap_or_else(|panic| Err(WorkflowError::Internal(Cause::new(panic)))) {
             Ok(Step::Done) => continue,
-            Ok(Step::Idle) => until(&portal, portal.records.next_due().await),
+            Ok(Step::Idle) => until(&portal, portal.requests.next_due().await),
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "a step failed and will be repeated");
                 AFTER_ERROR
@@ -149,7 +149,7 @@ async fn cleaner(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<
 /// Until something is due.
 fn until(portal: &Portal, next: Result<Option<OffsetDateTime>, StorageError>) -> Duration {
     match next {
-        Ok(Some(at)) => Duration::try_from(at - portal.records.now())
+        Ok(Some(at)) => Duration::try_from(at - portal.now())
             .unwrap_or_default()
             .clamp(SHORTEST_SLEEP, LONGEST_SLEEP),
         Ok(None) => LONGEST_SLEEP,
@@ -225,10 +225,10 @@ async fn sweeper(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<
             Err(error) => tracing::warn!(error = %chain(&error), "looking for left-overs failed; this is repeated in a minute"),
         }
         // A quiet portal writes nothing else that would tell the next start what time it was.
-        if let Err(error) = portal.records.note_time(portal.records.now()).await {
+        if let Err(error) = portal.requests.note_time(portal.now()).await {
             tracing::warn!(error = %chain(&error), "the time could not be written down");
         }
-        if let Err(error) = portal.records.sweep_sessions().await {
+        if let Err(error) = portal.directory.sweep_sessions().await {
             tracing::warn!(error = %chain(&error), "ended sessions could not be dropped");
         }
     }

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
 use crate::chain::Cause;
@@ -44,12 +44,16 @@ use crate::crypto::secrets::PortalSecrets;
 use crate::domain::document::ProviderName;
 use crate::domain::id::RequestId;
 use crate::domain::transition::Refusal;
-use crate::storage::{BlobStore, Records, StorageError};
+use crate::storage::{AuditLog, BlobStore, Directory, Outbox, RequestStore, StorageError};
 use catalogue::Catalogue;
 
 /// Everything a workflow needs, put together once at start.
 pub struct Portal {
-    pub records: Arc<dyn Records>,
+    /// The records, each of their traits by itself: what calls one says what it reads and writes.
+    pub requests: Arc<dyn RequestStore>,
+    pub directory: Arc<dyn Directory>,
+    pub audit: Arc<dyn AuditLog>,
+    pub outbox: Arc<dyn Outbox>,
     pub blobs: Arc<dyn BlobStore>,
     pub erasure: Arc<dyn ErasureStore>,
     pub assurance: Arc<Watch>,
@@ -69,6 +73,13 @@ pub struct Portal {
     pub counters: Counters,
     /// Stored rows that were changed behind the portal's back.
     pub altered: seal::Found,
+}
+
+impl Portal {
+    /// The present time, as the store knows it: it never runs backwards.
+    pub fn now(&self) -> OffsetDateTime {
+        self.requests.now()
+    }
 }
 
 /// What the configuration decides.

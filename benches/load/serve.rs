@@ -301,19 +301,19 @@ impl TestApp {
 
     /// Microseconds of one operation inside the process: the median of `count`.
     async fn time(&self, what: &str, count: usize) -> Value {
-        let records = &self.portal.records;
+        let requests = &self.portal.requests;
         let mut times = Vec::with_capacity(count);
         for n in 0..count {
             let start = Instant::now();
             match what {
                 "list" => {
-                    assert_eq!(records.list(&Filter::default(), None, 50).await.unwrap().requests.len(), 50);
+                    assert_eq!(requests.list(&Filter::default(), None, 50).await.unwrap().requests.len(), 50);
                 }
                 "claim" => {
                     let id = self.issued[(n * 7919) % self.issued.len()];
-                    let document = DocumentId::new(random::array().unwrap(), records.now());
+                    let document = DocumentId::new(random::array().unwrap(), requests.now());
                     let slot = SlotRef { index: 0, generation: 1 };
-                    let started_at = records.now();
+                    let started_at = requests.now();
                     let begin = IntakeStep::BeginUpload {
                         document,
                         slot,
@@ -326,11 +326,11 @@ impl TestApp {
                         },
                         generation: 1,
                     };
-                    records.transition(id, Transition::Intake(begin)).await.unwrap();
+                    requests.transition(id, Transition::Intake(begin)).await.unwrap();
                     times.push(start.elapsed());
                     let end = EndOf::Withdrawn;
                     let end = Transition::Intake(IntakeStep::End { document, end });
-                    records.transition(id, end).await.unwrap();
+                    requests.transition(id, end).await.unwrap();
                     worker::clean(&self.portal).await;
                     continue;
                 }

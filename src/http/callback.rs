@@ -43,7 +43,7 @@ async fn take(
         .iter()
         .filter_map(|(n, v)| Some((n.as_str().to_ascii_lowercase(), v.to_str().ok()?.to_owned())))
         .collect();
-    let now = state.portal.records.now().unix_timestamp();
+    let now = state.portal.now().unix_timestamp();
     let call = Callback {
         headers: &headers,
         query: request.query_string(),

@@ -127,10 +127,16 @@ pub struct Names(BTreeMap<String, String>);
 
 impl Names {
     pub async fn of(state: &AppState) -> Result<Self, StorageError> {
-        let agents = state.portal.records.agents().await?.into_iter().map(|a| (a.id.to_string(), a.name));
+        let agents = state
+            .portal
+            .directory
+            .agents()
+            .await?
+            .into_iter()
+            .map(|a| (a.id.to_string(), a.name));
         let keys = state
             .portal
-            .records
+            .directory
             .api_keys()
             .await?
             .into_iter()

@@ -32,7 +32,7 @@ async fn healthy(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
 /// 200 once uploads can be taken: a free erasure slot, room on the disk, a store that reads and writes. A locked vault key does not matter here.
 async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     let portal = &state.portal;
-    portal.records.next_due().await?;
+    portal.requests.next_due().await?;
     if portal.erasure.free().map_or(true, |free| free == 0) {
         return Err(Problem::full(
             "No erasure slot is free: documents are held and not delivered. See `nightdrop doctor`.",
@@ -69,7 +69,7 @@ async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     let count = |counter: &std::sync::atomic::AtomicU64| one(counter.load(Ordering::Relaxed));
     let counters = &portal.counters;
     let states: Vec<_> = portal
-        .records
+        .requests
         .counts()
         .await?
         .into_iter()
@@ -152,7 +152,7 @@ async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
         "clock_suspect",
         "gauge",
         "1 while the machine's clock is not believed because it jumped; ahead: purging by deadline is suspended, back: everything goes on.",
-        &one(u64::from(portal.records.clock_suspect())),
+        &one(u64::from(portal.requests.clock_suspect())),
     );
     put(
         "erasure_weakened",
@@ -180,7 +180,7 @@ async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
         &one(store.acknowledged),
     );
     put("store_flushes_total", "counter", "Syncs that answered them.", &one(store.flushes));
-    let now = portal.records.now();
+    let now = portal.now();
     let paused: Vec<_> = portal
         .providers
         .keys()

@@ -205,7 +205,7 @@ fn about(request: &HttpRequest) -> Result<Option<RequestId>, Problem> {
 /// A request of another team is not there; that somebody asked for it is written down.
 async fn within(state: &AppState, about: Option<RequestId>, by: Actor, sees: impl Fn(Option<&Team>) -> bool) -> Result<(), Problem> {
     let Some(id) = about else { return Ok(()) };
-    match state.portal.records.request(id).await? {
+    match state.portal.requests.request(id).await? {
         Some(found) if !sees(found.team.as_ref()) => {
             state.refused(by, AuditAction::AccessRefused, &[("what", "team")]).await;
             Err(WorkflowError::NotFound.into())
@@ -308,7 +308,7 @@ impl<R: ForRoles> FromRequest for RecentlyVerified<R> {
         let back = (request.method() == actix_web::http::Method::GET).then(|| request.path().to_owned());
         Box::pin(async move {
             let who = signed_in.await?;
-            if who.session.fresh(state?.portal.records.now()) {
+            if who.session.fresh(state?.portal.now()) {
                 Ok(Self(who))
             } else {
                 Err(AuthRedirect::Confirm(back))

@@ -301,7 +301,7 @@ impl Call<'_> {
         let offset = self.number("Upload-Offset")?;
         let proof = self.proof()?;
         body.hold(self.place(&link)?);
-        let expires = (self.portal().records.now() + RESUME_WITHIN).min(link.request.link.expires_at);
+        let expires = (self.portal().now() + RESUME_WITHIN).min(link.request.link.expires_at);
         let wanted = match self.wanted {
             None => None,
             Some(Some(wanted)) => Some(wanted),

@@ -32,6 +32,10 @@ trait Ground: Send + Sync {
     fn forward(&self, by: Duration);
 }
 
+/// All that a backend of the records must be.
+trait Records: RequestStore + Directory + AuditLog + Outbox {}
+impl<T: RequestStore + Directory + AuditLog + Outbox> Records for T {}
+
 #[derive(Clone)]
 struct Store {
     records: Arc<dyn Records>,

@@ -56,12 +56,12 @@ pub async fn take(portal: &Portal, provider: &ProviderName, callback: &Callback<
             sight.update(field.as_bytes());
         }
     }
-    if !portal.records.claim_callback_id(sight.finalize().into()).await? {
+    if !portal.requests.claim_callback_id(sight.finalize().into()).await? {
         return Ok(Answer::Taken);
     }
     for hint in hints {
         for request in concerned(portal, provider, hint).await? {
-            portal.records.transition(request, Transition::Nudge).await?;
+            portal.requests.transition(request, Transition::Nudge).await?;
         }
     }
     portal.wake.notify_one();
@@ -70,14 +70,14 @@ pub async fn take(portal: &Portal, provider: &ProviderName, callback: &Callback<
 
 async fn concerned(portal: &Portal, provider: &ProviderName, hint: Hint) -> Result<Vec<RequestId>, WorkflowError> {
     match hint {
-        Hint::Reference(reference) => Ok(portal.records.by_reference(provider, &reference).await?.into_iter().collect()),
+        Hint::Reference(reference) => Ok(portal.requests.by_reference(provider, &reference).await?.into_iter().collect()),
         Hint::Applicant(applicant) => {
             let index = terms::applicant_index(portal, &applicant);
             let filter = Filter {
                 applicant_index: Some(index),
                 ..Filter::default()
             };
-            let page = portal.records.list(&filter, None, NUDGES).await?;
+            let page = portal.requests.list(&filter, None, NUDGES).await?;
             Ok(page
                 .requests
                 .into_iter()

@@ -101,10 +101,10 @@ impl Issued {
 }
 
 pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKey>) -> Result<Issued, WorkflowError> {
-    let now = portal.records.now();
+    let now = portal.now();
     let claim = client.as_ref().map(|c| claim(portal, c));
     if let Some(claim) = &claim
-        && let Some(seen) = portal.records.claimed(claim).await?
+        && let Some(seen) = portal.requests.claimed(claim).await?
     {
         return replay(portal, seen, client.as_ref()).await;
     }
@@ -147,7 +147,7 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
         .with("provider", &request.provider)
         .with("document", &request.document)
         .with("parts", request.parts.len());
-    match portal.records.issue(request, claim, event).await? {
+    match portal.requests.issue(request, claim, event).await? {
         crate::storage::Claimed::Fresh(request) => {
             portal.wake.notify_one();
             Ok(Issued {
@@ -170,10 +170,10 @@ pub async fn reissue(
     by: Actor,
     client: Option<ClientKey>,
 ) -> Result<Issued, WorkflowError> {
-    let now = portal.records.now();
+    let now = portal.now();
     let claim = client.as_ref().map(|c| claim(portal, c));
     if let Some(claim) = &claim
-        && let Some(seen) = portal.records.claimed(claim).await?
+        && let Some(seen) = portal.requests.claimed(claim).await?
     {
         return replay(portal, seen, client.as_ref()).await;
     }
@@ -192,8 +192,8 @@ pub async fn reissue(
         },
     };
     let done = match claim {
-        None => Claimed::Fresh(Box::new(portal.records.transition(id, transition).await?)),
-        Some(claim) => portal.records.transition_once(id, transition, claim).await?,
+        None => Claimed::Fresh(Box::new(portal.requests.transition(id, transition).await?)),
+        Some(claim) => portal.requests.transition_once(id, transition, claim).await?,
     };
     match done {
         Claimed::Fresh(request) => {
@@ -212,7 +212,7 @@ pub async fn reissue(
 
 /// Moves the expiry of the present link; the token stays.
 pub async fn extend(portal: &Portal, id: RequestId, expires: Expiry, by: Actor) -> Result<DocumentRequest, WorkflowError> {
-    let now = portal.records.now();
+    let now = portal.now();
     let mut request = terms::load(portal, id).await?.into_inner();
     let until = match expires {
         Expiry::Default => request.link.expires_at.max(now) + portal.policy.link,
@@ -226,7 +226,7 @@ pub async fn extend(portal: &Portal, id: RequestId, expires: Expiry, by: Actor) 
 
 /// What an agent decides about a request.
 async fn act(portal: &Portal, id: RequestId, by: Actor, action: AgentAction) -> Result<DocumentRequest, WorkflowError> {
-    Ok(portal.records.transition(id, Transition::Agent { by, action }).await?)
+    Ok(portal.requests.transition(id, Transition::Agent { by, action }).await?)
 }
 
 /// Returns only when no upload can be committed any more. What was on its way is destroyed by the worker at once, not before this returns.
@@ -269,8 +269,8 @@ pub async fn mark_uploaded(portal: &Portal, id: RequestId, by: Actor) -> Result<
 /// What somebody issues belongs to their first team.
 async fn team_of(portal: &Portal, by: Actor) -> Result<Option<Team>, WorkflowError> {
     Ok(match by {
-        Actor::Agent(id) => portal.records.agent(id).await?.and_then(|a| a.teams.into_iter().next()),
-        Actor::ApiKey(id) => portal.records.api_key_by_id(id).await?.and_then(|k| k.team),
+        Actor::Agent(id) => portal.directory.agent(id).await?.and_then(|a| a.teams.into_iter().next()),
+        Actor::ApiKey(id) => portal.directory.api_key_by_id(id).await?.and_then(|k| k.team),
         Actor::Applicant | Actor::Portal | Actor::Operator => None,
     })
 }
@@ -360,8 +360,8 @@ async fn replay(portal: &Portal, seen: Claimed, client: Option<&ClientKey>) -> R
     };
     let request = TrustedRequest::prove(portal, *request)?;
     let secret = LinkSecret::make(portal, client, request.link.salt)?;
-    let dead = matches!(request.stage, Stage::Open { .. })
-        && matches!(request.link_state(portal.records.now()), LinkState::Expired | LinkState::Revoked);
+    let dead =
+        matches!(request.stage, Stage::Open { .. }) && matches!(request.link_state(portal.now()), LinkState::Expired | LinkState::Revoked);
     if secret.hashed != request.link.hashed || dead {
         return Err(WorkflowError::LinkReplaced(request.id));
     }

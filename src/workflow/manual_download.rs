@@ -51,7 +51,7 @@ pub async fn manual_download(portal: &Arc<Portal>, id: RequestId, part: &PartNam
         by,
         action: AgentAction::Download { part: part.clone() },
     };
-    portal.records.transition(id, spend).await?;
+    portal.requests.transition(id, spend).await?;
     Ok(Handed {
         file_type: stored.file_type,
         size: stored.size,

@@ -58,7 +58,7 @@ impl Outgoing {
 
 /// Once, before anything is announced.
 pub async fn begin(portal: &Portal) -> Result<(), WorkflowError> {
-    Ok(portal.records.listen(portal.outgoing.listens()).await?)
+    Ok(portal.outbox.listen(portal.outgoing.listens()).await?)
 }
 
 /// One thing of whatever is due. `false`: nothing is.

@@ -25,7 +25,7 @@ pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> R
     let method = erase(portal, document).await?;
     // After the secret was overwritten: whatever moved the file until now moved it with the secret in it.
     let verdict = look(portal).await?;
-    let erased_at = portal.records.now();
+    let erased_at = portal.now();
     portal.blobs.delete(document.id).await?;
     let erasure = Erasure {
         request: request.id,
@@ -40,10 +40,10 @@ pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> R
         parts: u8::try_from(document.parts.len()).unwrap_or(u8::MAX),
         received_at: document.received_at,
         erased_at,
-        purged_at: portal.records.now(),
+        purged_at: portal.now(),
     };
     let receipt = portal
-        .records
+        .requests
         .finish_purge(request.id, fence, erasure, &|receipt: &DeletionReceipt| {
             signing::sign(&portal.secrets, receipt)
         })
@@ -65,7 +65,7 @@ pub async fn receipt(portal: &Portal, request: &DocumentRequest) -> Result<Optio
 
 /// A receipt by its number, verified. One that is missing, was changed, or stands under another's number is an error, and is reported.
 pub async fn verified(portal: &Portal, number: u64) -> Result<SignedReceipt, WorkflowError> {
-    let stored = portal.records.deletion_receipt(number).await;
+    let stored = portal.requests.deletion_receipt(number).await;
     let whole = match stored {
         Ok(Some(stored)) => whole(portal, number, &stored).then_some(stored),
         Ok(None) | Err(StorageError::Corrupt(_)) => None,

@@ -40,7 +40,7 @@ impl Refusals {
     /// Writes a refusal down, unless one like it was within the minute. What was refused stays refused when the log cannot be written.
     pub async fn note(&self, portal: &Portal, event: AuditEvent) {
         let Some(event) = self.due(event) else { return };
-        if let Err(error) = portal.records.append(event).await {
+        if let Err(error) = portal.audit.append(event).await {
             tracing::error!(error = %chain(&error), "a refusal could not be written to the audit log");
         }
     }

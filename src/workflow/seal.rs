@@ -50,7 +50,7 @@ impl Found {
 
 /// Looks at every account and key at start, so that a change is told before somebody meets it.
 pub async fn look(portal: &Portal) -> Result<(), WorkflowError> {
-    for row in portal.records.altered().await? {
+    for row in portal.directory.altered().await? {
         report(portal, row).await;
     }
     Ok(())
@@ -73,11 +73,11 @@ pub async fn report(portal: &Portal, row: Altered) {
         return;
     }
     tracing::error!(row = %row, "a stored row was changed outside the portal and is refused: somebody can write the store; see docs/threat-model.md");
-    let mut event = AuditEvent::new(portal.records.now(), Actor::Portal, AuditAction::RowAltered).with("kind", row.kind);
+    let mut event = AuditEvent::new(portal.now(), Actor::Portal, AuditAction::RowAltered).with("kind", row.kind);
     if let Some(id) = &row.id {
         event = event.with("row", id);
     }
-    if let Err(error) = portal.records.append(event).await {
+    if let Err(error) = portal.audit.append(event).await {
         tracing::error!(error = %chain(&error), "an altered row could not be written to the audit log");
     }
 }

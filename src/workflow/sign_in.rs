@@ -137,7 +137,7 @@ pub enum Proof {
 
 pub async fn sign_in(portal: &Portal, email: &str, password: &str, visitor: Visitor<'_>) -> Result<SignIn, WorkflowError> {
     // As of before the password was read: a session whose password was changed meanwhile is dead from its beginning.
-    let now = portal.records.now();
+    let now = portal.now();
     let agent = match prove_password(portal, email, password, visitor).await? {
         Proof::Right(agent) => agent,
         Proof::Wrong => return Ok(SignIn::Refused),
@@ -166,7 +166,7 @@ pub async fn prove_password(portal: &Portal, email: &str, password: &str, visito
     }
     // Looked up with the permit in hand: however many tries come at once, no more than are being judged can pass the count.
     let permit = portal.auth.hashing.turn().await?;
-    let found = seal::trusted(portal, portal.records.agent_by_email(&email).await)
+    let found = seal::trusted(portal, portal.directory.agent_by_email(&email).await)
         .await?
         .filter(|a| a.disabled_at.is_none());
     let closed = found
@@ -193,24 +193,24 @@ pub async fn prove_password(portal: &Portal, email: &str, password: &str, visito
         (right, rehash)
     })
     .await?;
-    let event = |action: AuditAction, agent: &Agent| AuditEvent::new(portal.records.now(), Actor::Portal, action).with("agent", agent.id);
+    let event = |action: AuditAction, agent: &Agent| AuditEvent::new(portal.now(), Actor::Portal, action).with("agent", agent.id);
     match found {
         Some(agent) if right => {
             let over = event(AuditAction::SignInWrongTriesOver, &agent).with("tries", agent.misses.password);
-            portal.records.alter_agent(agent.id, Change::RightPassword, over).await?;
+            portal.directory.alter_agent(agent.id, Change::RightPassword, over).await?;
             if let Some(rehash) = rehash {
                 let renewed = event(AuditAction::AgentPasswordRehashed, &agent);
-                portal.records.alter_agent(agent.id, rehash, renewed).await?;
+                portal.directory.alter_agent(agent.id, rehash, renewed).await?;
             }
             Ok(Proof::Right(Box::new(agent)))
         }
         Some(agent) if closed => {
-            portal.records.append(event(AuditAction::SignInClosed, &agent)).await?;
+            portal.audit.append(event(AuditAction::SignInClosed, &agent)).await?;
             Ok(Proof::Wrong)
         }
         Some(agent) => {
             portal
-                .records
+                .directory
                 .alter_agent(agent.id, Change::WrongPassword, event(AuditAction::SignInRefused, &agent))
                 .await?;
             Ok(Proof::Wrong)
@@ -247,7 +247,7 @@ async fn open(
         _ => AuditAction::SignInAccepted,
     };
     let event = AuditEvent::new(now, Actor::Agent(agent.id), action).with("how", how.as_str());
-    portal.records.open_session(hash(&cookie), session, event).await?;
+    portal.directory.open_session(hash(&cookie), session, event).await?;
     Ok(cookie)
 }
 
@@ -267,9 +267,9 @@ pub async fn session(portal: &Portal, cookie: &str) -> Result<Option<Live>, Work
     else {
         return Ok(None);
     };
-    let now = portal.records.now();
+    let now = portal.now();
     if now - live.session.seen_at > TOUCH_EVERY {
-        portal.records.touch_session(&live.key, now).await?;
+        portal.directory.touch_session(&live.key, now).await?;
     }
     Ok(Some(live))
 }
@@ -283,19 +283,19 @@ pub async fn half(portal: &Portal, cookie: &str) -> Result<Option<Live>, Workflo
 
 async fn look(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowError> {
     let key = hash(cookie);
-    let Some(session) = seal::trusted(portal, portal.records.session(&key).await).await? else {
+    let Some(session) = seal::trusted(portal, portal.directory.session(&key).await).await? else {
         return Ok(None);
     };
-    let Some(agent) = seal::trusted(portal, portal.records.agent(session.agent).await).await? else {
+    let Some(agent) = seal::trusted(portal, portal.directory.agent(session.agent).await).await? else {
         return Ok(None);
     };
-    let lives = session.live(&agent, portal.records.now());
+    let lives = session.live(&agent, portal.now());
     Ok(lives.then_some(Live { agent, session, key }))
 }
 
 /// Notes a proof given within a session: a new cookie, and the old one is dead. `None` when the session is gone.
 pub async fn confirmed(portal: &Portal, live: &Live, how: AuthMethod) -> Result<Option<Zeroizing<String>>, WorkflowError> {
-    let now = portal.records.now();
+    let now = portal.now();
     let cookie = fresh_cookie()?;
     let half = live.session.how == AuthMethod::PasswordVerified;
     let session = Session {
@@ -317,14 +317,14 @@ pub async fn confirmed(portal: &Portal, live: &Live, how: AuthMethod) -> Result<
         AuditAction::SessionConfirmed
     };
     let event = AuditEvent::new(now, Actor::Agent(live.agent.id), action).with("how", how.as_str());
-    let done = portal.records.replace_session(&live.key, hash(&cookie), session, event).await?;
+    let done = portal.directory.replace_session(&live.key, hash(&cookie), session, event).await?;
     Ok(done.then_some(cookie))
 }
 
 /// A session in the place of one that a password change has ended, with the proof that it had.
 pub async fn reopen(portal: &Portal, live: &Live) -> Result<Zeroizing<String>, WorkflowError> {
-    let agent = portal.records.agent(live.agent.id).await?.ok_or(WorkflowError::NotFound)?;
-    open(portal, &agent, live.session.how, live.session.factor_at, portal.records.now()).await
+    let agent = portal.directory.agent(live.agent.id).await?.ok_or(WorkflowError::NotFound)?;
+    open(portal, &agent, live.session.how, live.session.factor_at, portal.now()).await
 }
 
 /// Why a session ends.
@@ -339,7 +339,7 @@ pub enum End {
 
 pub async fn sign_out(portal: &Portal, cookie: &str, why: End) -> Result<(), WorkflowError> {
     let key = hash(cookie);
-    match seal::trusted(portal, portal.records.session(&key).await).await? {
+    match seal::trusted(portal, portal.directory.session(&key).await).await? {
         Some(session) => end(portal, &key, session.agent, why).await,
         None => Ok(()),
     }
@@ -351,8 +351,8 @@ async fn end(portal: &Portal, key: &[u8; 32], agent: AgentId, why: End) -> Resul
         End::NewSignIn => "new_sign_in",
         End::Elsewhere => "elsewhere",
     };
-    let event = AuditEvent::new(portal.records.now(), Actor::Agent(agent), AuditAction::SessionEnded).with("why", why);
-    Ok(portal.records.end_session(key, event).await?)
+    let event = AuditEvent::new(portal.now(), Actor::Agent(agent), AuditAction::SessionEnded).with("why", why);
+    Ok(portal.directory.end_session(key, event).await?)
 }
 
 /// One open session, as its owner sees it.
@@ -365,9 +365,9 @@ pub struct Open {
 
 /// What an agent has open, newest use first.
 pub async fn open_sessions(portal: &Portal, live: &Live) -> Result<Vec<Open>, WorkflowError> {
-    let now = portal.records.now();
+    let now = portal.now();
     let mut all: Vec<Open> = portal
-        .records
+        .directory
         .sessions_of(live.agent.id)
         .await?
         .into_iter()
@@ -384,7 +384,7 @@ pub async fn open_sessions(portal: &Portal, live: &Live) -> Result<Vec<Open>, Wo
 
 /// Ends one of the agent's own sessions; somebody else's has no name here.
 pub async fn end_own(portal: &Portal, live: &Live, which: &str) -> Result<bool, WorkflowError> {
-    for (key, _) in portal.records.sessions_of(live.agent.id).await? {
+    for (key, _) in portal.directory.sessions_of(live.agent.id).await? {
         if name(&key) == which {
             end(portal, &key, live.agent.id, End::Elsewhere).await?;
             return Ok(true);
@@ -405,8 +405,8 @@ fn fresh_cookie() -> Result<Zeroizing<String>, WorkflowError> {
 }
 
 async fn audit(portal: &Portal, by: Actor, action: AuditAction) -> Result<(), WorkflowError> {
-    let event = AuditEvent::new(portal.records.now(), by, action);
-    Ok(portal.records.append(event).await?)
+    let event = AuditEvent::new(portal.now(), by, action);
+    Ok(portal.audit.append(event).await?)
 }
 
 /// 256 random bits need no pepper and no slow hash.

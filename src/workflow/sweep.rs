@@ -106,8 +106,8 @@ async fn destroy_damaged(portal: &Portal) -> Result<usize, WorkflowError> {
         return Ok(0);
     }
     let mut taken = HashSet::new();
-    for (_, owner) in portal.records.live_documents().await? {
-        match portal.records.request(owner).await {
+    for (_, owner) in portal.requests.live_documents().await? {
+        match portal.requests.request(owner).await {
             Ok(Some(request)) => taken.extend(places(&request)),
             Ok(None) => {}
             // Which place it has is unknown: all of them may be its.
@@ -173,5 +173,5 @@ async fn is_orphan(portal: &Portal, document: DocumentId) -> Result<bool, Workfl
     if portal.intake.in_flight.contains(document) || portal.intake.cleanup.orphans.contains(document) {
         return Ok(false);
     }
-    Ok(portal.records.by_document(document).await?.is_none() && !outgoing::mail::owns(portal, document).await?)
+    Ok(portal.requests.by_document(document).await?.is_none() && !outgoing::mail::owns(portal, document).await?)
 }

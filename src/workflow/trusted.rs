@@ -32,7 +32,7 @@ impl TrustedRequest {
 
     /// Reads a request from the store and proves it.
     pub async fn load(portal: &Portal, id: RequestId) -> Result<Self, WorkflowError> {
-        let request = portal.records.request(id).await?.ok_or(WorkflowError::NotFound)?;
+        let request = portal.requests.request(id).await?.ok_or(WorkflowError::NotFound)?;
         Self::prove(portal, request)
     }
 

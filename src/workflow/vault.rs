@@ -41,10 +41,10 @@ pub struct Sealed {
 
 /// Looks at every part of every submission whose bytes exist, those included that are finished in a submission which is not: a key may have been renewed
 /// between two parts. Cost grows with the documents that are held, not with what was ever received.
-pub async fn sealed<R: RequestStore + ?Sized>(records: &R) -> Result<Sealed, StorageError> {
+pub async fn sealed<R: RequestStore + ?Sized>(requests: &R) -> Result<Sealed, StorageError> {
     let mut sealed = Sealed::default();
-    for (id, owner) in records.live_documents().await? {
-        let Some(request) = records.request(owner).await? else {
+    for (id, owner) in requests.live_documents().await? {
+        let Some(request) = requests.request(owner).await? else {
             sealed.unknown += 1;
             continue;
         };
@@ -68,7 +68,7 @@ pub fn keys_of(request: &DocumentRequest, document: DocumentId) -> Result<BTreeS
 
 /// All keys, by id.
 pub async fn keys(portal: &Portal) -> Result<Vec<VaultKey>, WorkflowError> {
-    let live = sealed(&*portal.records).await?.by_key;
+    let live = sealed(&*portal.requests).await?.by_key;
     let all = portal.keyring.status().into_iter();
     Ok(all
         .map(|key| VaultKey {
@@ -92,18 +92,15 @@ pub async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -
         keyring.unlock(&Protector::Passphrase(passphrase.as_bytes(), Argon2Cost::smallest()))
     })
     .await?;
-    let now = portal.records.now();
+    let now = portal.now();
     match opened {
         Ok(_) => {
-            portal.records.append(AuditEvent::new(now, by, AuditAction::KeyUnlocked)).await?;
+            portal.audit.append(AuditEvent::new(now, by, AuditAction::KeyUnlocked)).await?;
             portal.wake.notify_one();
             Ok(())
         }
         Err(KeyringError::DoesNotOpen) => {
-            portal
-                .records
-                .append(AuditEvent::new(now, by, AuditAction::KeyUnlockRefused))
-                .await?;
+            portal.audit.append(AuditEvent::new(now, by, AuditAction::KeyUnlockRefused)).await?;
             Err(WorkflowError::Invalid {
                 field: "passphrase",
                 fix: "opens no vault key".to_owned(),
@@ -115,10 +112,10 @@ pub async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -
 
 /// Takes the machine's present time for right, after a jump: purging by deadline goes on. With a time that is still wrong, what that time says is due is destroyed.
 pub async fn accept_clock(portal: &Portal, by: Actor) -> Result<(), WorkflowError> {
-    portal.records.accept_clock();
+    portal.requests.accept_clock();
     portal
-        .records
-        .append(AuditEvent::new(portal.records.now(), by, AuditAction::ClockAccepted))
+        .audit
+        .append(AuditEvent::new(portal.now(), by, AuditAction::ClockAccepted))
         .await?;
     portal.wake.notify_one();
     Ok(())

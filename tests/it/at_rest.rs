@@ -303,9 +303,9 @@ async fn an_upload_that_died_with_its_process_is_destroyed_at_the_start() {
     let live: Vec<_> = crashed.portal.erasure.live().unwrap().iter().map(|l| l.doc_id).collect();
     assert_eq!(live, [document.0], "only what was received");
     assert_eq!(crashed.portal.blobs.documents().await.unwrap(), [document]);
-    let request = crashed.portal.records.request(link.id).await.unwrap().unwrap();
+    let request = crashed.portal.requests.request(link.id).await.unwrap().unwrap();
     assert!(request.intakes.is_empty());
-    assert_eq!(request.state(crashed.portal.records.now()), RequestState::Awaiting);
+    assert_eq!(request.state(crashed.portal.now()), RequestState::Awaiting);
     while worker::step(&crashed.portal).await.unwrap() == Step::Done {}
     assert_eq!(app.received().await.len(), 1, "what was received is passed on");
     assert_eq!(crashed.portal.erasure.live().unwrap(), vec![]);

@@ -1,20 +1,18 @@
 //! The audit log as it is after real work: every change of state is told, in order, and the chain verifies.
 
-use std::sync::Arc;
-
 use nightdrop::testing::domain::audit::{AuditAction, AuditEntry, AuditEvent, GENESIS};
 use nightdrop::testing::domain::receipt::DeletionReceipt;
-use nightdrop::testing::storage::Records;
+use nightdrop::testing::workflow::Portal;
 use serde_json::json;
 use time::Duration;
 
 use crate::support::{TestApp, TestOptions};
 
 /// The whole log and all deletion receipts, their chains verified and without gaps.
-pub async fn verified(records: &Arc<dyn Records>) -> (Vec<AuditEntry>, Vec<DeletionReceipt>) {
+pub async fn verified(portal: &Portal) -> (Vec<AuditEntry>, Vec<DeletionReceipt>) {
     let mut entries: Vec<AuditEntry> = Vec::new();
     loop {
-        let page = records.entries(entries.len() as u64, 100).await.unwrap();
+        let page = portal.audit.entries(entries.len() as u64, 100).await.unwrap();
         if page.is_empty() {
             break;
         }
@@ -27,7 +25,7 @@ pub async fn verified(records: &Arc<dyn Records>) -> (Vec<AuditEntry>, Vec<Delet
         previous = entry.hash;
     }
     let mut receipts: Vec<DeletionReceipt> = Vec::new();
-    while let Some(stored) = records.deletion_receipt(receipts.len() as u64 + 1).await.unwrap() {
+    while let Some(stored) = portal.requests.deletion_receipt(receipts.len() as u64 + 1).await.unwrap() {
         let receipt = stored.receipt;
         let before = receipts.last().map_or(DeletionReceipt::genesis(), |r| r.hash);
         let again = DeletionReceipt::chain(receipts.len() as u64 + 1, before, receipt.erasure.clone());
@@ -73,7 +71,7 @@ async fn the_log_tells_the_whole_way_and_nothing_personal() {
         ],
         "{log:#?}"
     );
-    let (entries, receipts) = verified(&app.portal.records).await;
+    let (entries, receipts) = verified(&app.portal).await;
     assert_eq!(receipts.len(), 1);
     let told = format!("{entries:?}{receipts:?}");
     for secret in ["secret-applicant", &link.token, "IMG 0001", "sbx_"] {
@@ -95,11 +93,11 @@ async fn the_chains_hold_under_many_writers_at_once() {
             let link = app.link_at("sandbox", &format!("applicant-{n}")).await;
             app.drop_front(&link, n).await;
             let entry = AuditEvent::new(
-                app.portal.records.now(),
+                app.portal.now(),
                 nightdrop::testing::domain::agent::Actor::Operator,
                 AuditAction::ClockAccepted,
             );
-            app.portal.records.append(entry).await.unwrap();
+            app.portal.audit.append(entry).await.unwrap();
         }
     });
     // An address may run four uploads at once.
@@ -109,11 +107,8 @@ async fn the_chains_hold_under_many_writers_at_once() {
         app.portal.erasure.live().unwrap().len() == 1
     })
     .await;
-    crate::support::until("the receipts are written", async || {
-        verified(&app.portal.records).await.1.len() == 11
-    })
-    .await;
-    let (entries, _) = verified(&app.portal.records).await;
+    crate::support::until("the receipts are written", async || verified(&app.portal).await.1.len() == 11).await;
+    let (entries, _) = verified(&app.portal).await;
     assert_eq!(entries.iter().filter(|e| e.event.action == AuditAction::ClockAccepted).count(), 12);
     assert_eq!(entries.iter().filter(|e| e.event.action == AuditAction::DocumentPurged).count(), 11);
 }

@@ -27,7 +27,7 @@ fn live(app: &TestApp, document: DocumentId) -> bool {
 async fn running(app: &TestApp) -> DocumentId {
     let known: Vec<_> = app
         .portal
-        .records
+        .requests
         .live_documents()
         .await
         .unwrap()
@@ -96,8 +96,8 @@ async fn one_task_destroys_and_a_late_one_changes_nothing() {
     let document = app.request(&link).await.intakes[0].document;
     assert_eq!(part.delete().await.status(), 204);
     // A task takes it and stands still.
-    let until = app.portal.records.now() + Duration::seconds(30);
-    let paused = app.portal.records.claim_cleanup(until).await.unwrap().unwrap();
+    let until = app.portal.now() + Duration::seconds(30);
+    let paused = app.portal.requests.claim_cleanup(until).await.unwrap().unwrap();
     assert!(!discard::step(&app.portal).await.unwrap(), "one lease at a time");
     assert!(live(&app, document));
     // The link is as good as new meanwhile, and its drop goes through.
@@ -113,7 +113,7 @@ async fn one_task_destroys_and_a_late_one_changes_nothing() {
         documents: vec![document],
         again_at: None,
     });
-    let refused = app.portal.records.transition(link.id, late).await;
+    let refused = app.portal.requests.transition(link.id, late).await;
     assert!(matches!(refused, Err(StorageError::Refused(_))), "{refused:?}");
 }
 
@@ -151,7 +151,7 @@ async fn a_fresh_secret_of_a_forgotten_request_is_destroyed_within_a_minute() {
     let (document, nobody) = (DocumentId([7; 16]), RequestId([9; 16]));
     let secret = ErasureSecret::generate().unwrap();
     let portal = &app.portal;
-    let now = portal.records.now();
+    let now = portal.now();
     let fresh = SlotGuard::put((*app.portal).clone(), nobody, document, now, secret).await.unwrap();
     // Known as being in flight: no sweep touches it.
     sweep::sweep(portal).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_dropped_fresh_secret_is_given_up_and_one_that_a_row_owns_is_not_touch
     let app = TestApp::new().await;
     let link = app.link_for("passport", None).await;
     let portal = &app.portal;
-    let now = portal.records.now();
+    let now = portal.now();
     let put = async |n: u8| {
         let secret = ErasureSecret::generate().unwrap();
         SlotGuard::put((*app.portal).clone(), link.id, DocumentId([n; 16]), now, secret)
@@ -187,7 +187,7 @@ async fn a_dropped_fresh_secret_is_given_up_and_one_that_a_row_owns_is_not_touch
         slot: document.slot,
         started_at: now,
     });
-    assert!(portal.records.transition(link.id, again).await.is_err());
+    assert!(portal.requests.transition(link.id, again).await.is_err());
     let unknown = StorageError::Indeterminate("the answer was lost".into());
     put(2).await.refused(&unknown).await;
     assert!(live(&app, DocumentId([2; 16])), "nothing is destroyed before the row was asked");

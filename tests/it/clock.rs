@@ -57,7 +57,7 @@ impl Scene {
         assert_eq!(part.begin(front.len()).await.status(), 201);
         assert_eq!(part.patch(0, &front[..100_000]).await.status(), 204);
         app.work_due().await;
-        let began = app.portal.records.now();
+        let began = app.portal.now();
         let scene = Self {
             app,
             clock,
@@ -79,8 +79,8 @@ impl Scene {
     }
 
     async fn unharmed(&self, suspect: bool) {
-        let (app, records) = (&self.app, &self.app.portal.records);
-        assert_eq!(records.clock_suspect(), suspect);
+        let (app, requests) = (&self.app, &self.app.portal.requests);
+        assert_eq!(requests.clock_suspect(), suspect);
         for (link, document) in &self.held {
             assert_eq!(
                 app.request(link).await.document().map(|d| d.id),
@@ -103,14 +103,14 @@ impl Scene {
         scene.clock.jump(JUMP);
         scene.pass(MINUTE * 10).await;
         scene.unharmed(true).await;
-        assert_eq!(scene.app.portal.records.now() - scene.began, MINUTE * 10, "time goes on as before");
+        assert_eq!(scene.app.portal.now() - scene.began, MINUTE * 10, "time goes on as before");
         scene
     }
 
     /// What is really overdue is purged, when it is and not before.
     async fn ends_in_time(&self) {
         let due = self.held.iter().map(|(_, d)| d.purge_at).max().unwrap();
-        let left = due - self.app.portal.records.now();
+        let left = due - self.app.portal.now();
         assert!(left > KEPT - MINUTE * 30, "{left}");
         self.pass(left - MINUTE).await;
         for (link, document) in &self.held {
@@ -205,8 +205,8 @@ async fn a_time_that_an_admin_calls_right_is_the_time() {
     vault::accept_clock(&scene.app.portal, Actor::Operator).await.unwrap();
     // And stays it: what was accepted is known to the next start.
     scene.app.restart().await;
-    assert!(!scene.app.portal.records.clock_suspect());
-    assert_eq!(scene.app.portal.records.now() - scene.began, JUMP + MINUTE * 10);
+    assert!(!scene.app.portal.requests.clock_suspect());
+    assert_eq!(scene.app.portal.now() - scene.began, JUMP + MINUTE * 10);
     scene.pass(MINUTE).await;
     scene.ended().await;
     let front = png(4, 4_000);
@@ -258,14 +258,14 @@ async fn a_clock_set_back_stops_nothing() {
     assert_eq!(alarm(&scene.app).await, (true, true));
     scene.pass(MINUTE * 10).await;
     scene.unharmed(true).await;
-    assert_eq!(scene.app.portal.records.now() - scene.began, MINUTE * 10, "time goes on as before");
+    assert_eq!(scene.app.portal.now() - scene.began, MINUTE * 10, "time goes on as before");
     assert!(attempts().await > before, "what failed is tried again");
     // What is overdue is purged although nobody has put the clock right.
     scene.ends_in_time().await;
     assert_eq!(alarm(&scene.app).await, (true, true));
     // A link ends when it was said to end.
     let link = scene.app.request(&scene.unused).await.link;
-    scene.pass(link.expires_at - scene.app.portal.records.now() - MINUTE).await;
+    scene.pass(link.expires_at - scene.app.portal.now() - MINUTE).await;
     assert_eq!(scene.app.state(&scene.unused).await, RequestState::Awaiting);
     scene.pass(MINUTE).await;
     assert_eq!(scene.app.state(&scene.unused).await, RequestState::Expired);
@@ -309,7 +309,7 @@ async fn an_expired_link_stays_dead_over_every_restart_with_the_clock_set_back()
     };
     let (noted, shown) = (app.link_at("sandbox", "noted").await, app.link_at("sandbox", "shown").await);
     let expires_at = app.request(&noted).await.link.expires_at;
-    clock.forward(expires_at - app.portal.records.now() - MINUTE);
+    clock.forward(expires_at - app.portal.now() - MINUTE);
     // The store has no reason to write anything from here on but for what the tests ask.
     assert_eq!(app.state(&shown).await, RequestState::Awaiting);
     clock.forward(MINUTE * 2);
@@ -329,7 +329,7 @@ async fn an_expired_link_stays_dead_over_every_restart_with_the_clock_set_back()
             clock.reboot();
         }
         app.open_again().await;
-        assert!(app.portal.records.clock_suspect());
+        assert!(app.portal.requests.clock_suspect());
         assert_eq!(dead(&app, &shown).await, told);
         assert_eq!(app.state(&shown).await, RequestState::Expired);
         app.work_due().await;

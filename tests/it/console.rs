@@ -49,7 +49,7 @@ impl<'a> Browser<'a> {
 
     async fn signed_in(app: &'a TestApp, role: Role) -> Self {
         let email = format!("{}@example.com", role.as_str());
-        if app.portal.records.agent_by_email(&email).await.unwrap().is_none() {
+        if app.portal.directory.agent_by_email(&email).await.unwrap().is_none() {
             agent(app, &email, role).await;
         }
         let mut browser = Self::stranger(app);
@@ -163,7 +163,7 @@ async fn issued(app: &TestApp) -> Link {
 
 /// Entries of the audit log but for those that say that something was refused.
 async fn audited(app: &TestApp) -> usize {
-    let entries = app.portal.records.entries(0, 10_000).await.unwrap();
+    let entries = app.portal.audit.entries(0, 10_000).await.unwrap();
     let refused = [AuditAction::AccessRefused, AuditAction::RequestCrossSite];
     entries.iter().filter(|e| !refused.contains(&e.event.action)).count()
 }

@@ -402,7 +402,7 @@ async fn full_disk() {
         let portal = &running.portal;
         until("what was refused is given up", async || portal.intake.in_flight.is_empty()).await;
         nightdrop::testing::worker::clean(portal).await;
-        assert_eq!(portal.records.live_documents().await.unwrap().len(), count);
+        assert_eq!(portal.requests.live_documents().await.unwrap().len(), count);
         assert_eq!(portal.blobs.documents().await.unwrap().len(), count);
         assert_eq!(portal.erasure.live().unwrap().len(), count);
     };

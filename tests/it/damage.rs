@@ -138,7 +138,7 @@ impl Whole {
         let mut suffering = 0;
         for (link, must) in &self.links {
             let request = portal
-                .records
+                .requests
                 .request(link.id)
                 .await
                 .unwrap()

@@ -364,7 +364,7 @@ impl Site {
 async fn receipt(portal: &std::sync::Arc<Portal>, number: u64) -> DeletionReceipt {
     while worker::step(portal).await.unwrap() == Step::Done {}
     portal
-        .records
+        .requests
         .deletion_receipt(number)
         .await
         .unwrap()
@@ -567,7 +567,7 @@ async fn a_slots_file_that_takes_no_write_is_an_outage_and_ends_with_it() {
     faulty.refuses.store(true, Ordering::SeqCst);
     let refused = worker::step(&portal).await;
     faulty.refuses.store(false, Ordering::SeqCst);
-    assert!(portal.records.deletion_receipt(1).await.unwrap().is_none(), "{refused:?}");
+    assert!(portal.requests.deletion_receipt(1).await.unwrap().is_none(), "{refused:?}");
     running.stop().await;
     std::mem::drop(site.sandbox);
 }

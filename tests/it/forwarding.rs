@@ -142,10 +142,10 @@ async fn the_intent_is_the_same_over_all_tries_of_an_epoch() {
     app.misbehave(&["503:1", "503:1", "drop", "drop", "drop", "503:1", "drop"]).await;
     let mut seen: Vec<(u32, [u8; 32])> = Vec::new();
     for _ in 0..40 {
-        let Some(due) = app.portal.records.next_due().await.unwrap() else {
+        let Some(due) = app.portal.requests.next_due().await.unwrap() else {
             break;
         };
-        clock.forward((due - app.portal.records.now()).max(Duration::ZERO));
+        clock.forward((due - app.portal.now()).max(Duration::ZERO));
         app.one_step().await;
         let request = app.request(&link).await;
         let Some((_, delivery)) = request.held() else { break };
@@ -258,7 +258,7 @@ async fn a_rejected_document_is_never_sent_again_and_a_better_one_is() {
             panic!("{stone:?}")
         };
         assert_eq!(why.code, "document.expired");
-        let receipt = app.portal.records.deletion_receipt(stone.receipt).await.unwrap().unwrap().receipt;
+        let receipt = app.portal.requests.deletion_receipt(stone.receipt).await.unwrap().unwrap().receipt;
         assert_eq!(receipt.erasure.cause, "rejected");
         clock.forward(HOUR);
         assert_eq!(app.work_due().await, 0);
@@ -294,8 +294,8 @@ async fn a_verdict_is_asked_for_ever_more_rarely() {
     app.work_due().await;
     let mut pauses = Vec::new();
     while app.state(&link).await == RequestState::AwaitingConfirmation {
-        let now = app.portal.records.now();
-        let due = app.portal.records.next_due().await.unwrap().unwrap();
+        let now = app.portal.now();
+        let due = app.portal.requests.next_due().await.unwrap().unwrap();
         pauses.push((due - now).whole_seconds());
         clock.forward(due - now);
         assert_eq!(app.work_due().await, 1);
@@ -352,7 +352,7 @@ enum Sign {
 async fn call(app: &TestApp, document: &str, event: &str, how: Sign) -> u16 {
     let key = sign::standard_key("whsec_bmlnaHRkcm9wLXNhbmRib3gtc2VjcmV0").unwrap();
     let body = json!({"type": "document.accepted", "document": document}).to_string();
-    let at = app.portal.records.now().unix_timestamp() - if matches!(how, Sign::Stale) { 3600 } else { 0 };
+    let at = app.portal.now().unix_timestamp() - if matches!(how, Sign::Stale) { 3600 } else { 0 };
     let key = if matches!(how, Sign::Wrong) { b"wrong".to_vec() } else { key };
     let mut request = app
         .http
@@ -436,8 +436,8 @@ async fn a_worker_that_lost_its_lease_does_nothing_more() {
     let app = TestApp::with_options(options).await;
     let link = app.link_at("sandbox", "applicant-1").await;
     let sha = app.drop_front(&link, 1).await;
-    let until = app.portal.records.now() + delivery::LEASE;
-    let paused = app.portal.records.claim_due(until).await.unwrap().unwrap();
+    let until = app.portal.now() + delivery::LEASE;
+    let paused = app.portal.requests.claim_due(until).await.unwrap().unwrap();
     assert_eq!(app.work_due().await, 0, "one lease at a time");
     clock.forward(delivery::LEASE);
     app.work_due().await;
@@ -454,8 +454,8 @@ async fn an_attempt_whose_worker_died_is_asked_about() {
         let app = TestApp::with_options(options).await;
         let link = app.link_at("sandbox", "applicant-1").await;
         let sha = app.drop_front(&link, 1).await;
-        let until = app.portal.records.now() + delivery::LEASE;
-        let request = app.portal.records.claim_due(until).await.unwrap().unwrap();
+        let until = app.portal.now() + delivery::LEASE;
+        let request = app.portal.requests.claim_due(until).await.unwrap().unwrap();
         if arrived {
             // A second worker stands for the first one's bytes: same document, same epoch, and its answer is lost.
             app.misbehave(&["commit_then_drop", "503:0", "503:0"]).await;
@@ -463,12 +463,12 @@ async fn an_attempt_whose_worker_died_is_asked_about() {
         } else {
             let intent = nightdrop::testing::domain::delivery::Intent {
                 epoch: 0,
-                started_at: app.portal.records.now(),
+                started_at: app.portal.now(),
                 digest: [0; 32],
             };
             let fence = request.fence;
             app.portal
-                .records
+                .requests
                 .transition(
                     link.id,
                     Transition::Worker {

@@ -19,7 +19,7 @@ async fn a_document_goes_all_the_way_and_nothing_of_it_stays() {
 
     app.work().await;
     let request = app.request(&link).await;
-    assert_eq!(request.state(app.portal.records.now()), RequestState::Purged);
+    assert_eq!(request.state(app.portal.now()), RequestState::Purged);
     let received = app.received().await;
     assert_eq!(received.len(), 1);
     assert_eq!(received[0]["deliveries"], 1);
@@ -28,7 +28,7 @@ async fn a_document_goes_all_the_way_and_nothing_of_it_stays() {
 
     let receipt = app
         .portal
-        .records
+        .requests
         .deletion_receipt(request.tombstones[0].receipt)
         .await
         .unwrap()

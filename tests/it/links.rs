@@ -409,7 +409,7 @@ async fn tampered(app: &TestApp) -> Link {
             terms_mac: [7; 32],
         },
     };
-    app.portal.records.transition(link.id, change).await.unwrap();
+    app.portal.requests.transition(link.id, change).await.unwrap();
     Link {
         token: token.encode(),
         path: format!("/d/{}", token.encode()),
@@ -437,18 +437,18 @@ async fn a_row_changed_without_the_pepper_opens_nothing() {
             terms_mac: request.terms_mac,
         },
     };
-    app.portal.records.transition(honest.id, change).await.unwrap();
+    app.portal.requests.transition(honest.id, change).await.unwrap();
     assert_eq!(get(&app, &honest.path).await.status, 500);
     // A whole row made up: the hash of its link is only as good as the pepper behind it.
     let mut made_up = request.clone();
     let token = PlainToken::from_bytes([0x43; 20]);
     made_up.id.0[15] ^= 1;
     made_up.link.hashed = HashedToken(Sha256::digest(token.as_bytes()).into());
-    let event = AuditEvent::new(app.portal.records.now(), Actor::Operator, AuditAction::LinkIssued);
-    app.portal.records.issue(made_up.clone(), None, event.clone()).await.unwrap();
+    let event = AuditEvent::new(app.portal.now(), Actor::Operator, AuditAction::LinkIssued);
+    app.portal.requests.issue(made_up.clone(), None, event.clone()).await.unwrap();
     assert_eq!(get(&app, &format!("/d/{}", token.encode())).await.status, 404);
     made_up.id.0[14] ^= 1;
     made_up.link.hashed = app.portal.secrets.hash_token(&token);
-    app.portal.records.issue(made_up, None, event).await.unwrap();
+    app.portal.requests.issue(made_up, None, event).await.unwrap();
     assert_eq!(get(&app, &format!("/d/{}", token.encode())).await.status, 500);
 }

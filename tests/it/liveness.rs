@@ -41,8 +41,8 @@ impl Site {
             app.drop_front(&link, n as u64).await;
             links.push(link);
         }
-        let until = app.portal.records.now() + time::Duration::hours(1);
-        assert!(app.portal.records.claim_due(until).await.unwrap().is_some());
+        let until = app.portal.now() + time::Duration::hours(1);
+        assert!(app.portal.requests.claim_due(until).await.unwrap().is_some());
         let text = format!(
             "limits = {{ uploads_per_address = 1000, pages_per_address = 100000 }}\n{}",
             app.text()
@@ -84,15 +84,16 @@ async fn holds(folder: &Path, links: impl Iterator<Item = &Link>, what: &str) {
     })
     .await;
     let app = opened.unwrap();
-    let (records, portal) = (&app.portal.records, &app.portal);
+    let portal = &app.portal;
     for link in links {
-        let request = records
+        let request = portal
+            .requests
             .request(link.id)
             .await
             .unwrap()
             .unwrap_or_else(|| panic!("{what}: a request is gone"));
         let Stage::Held { document, .. } = &request.stage else {
-            panic!("{what}: a document is not held any more: {:?}", request.state(records.now()));
+            panic!("{what}: a document is not held any more: {:?}", request.state(portal.now()));
         };
         assert!(request.lease.is_none(), "{what}: a lease of a dead process is left");
         assert!(

@@ -126,7 +126,7 @@ async fn tell(app: &TestApp) {
 }
 
 async fn dispatches(app: &TestApp) -> Vec<Dispatch> {
-    app.portal.records.dispatches(None, None, 1000).await.unwrap().dispatches
+    app.portal.outbox.dispatches(None, None, 1000).await.unwrap().dispatches
 }
 
 async fn dropped(app: &TestApp, link: &Link) {
@@ -169,7 +169,7 @@ async fn a_receiver_is_told_in_order_signed_and_without_anything_personal() {
             headers: &call.headers,
             query: "",
             body: &call.body,
-            now: app.portal.records.now().unix_timestamp(),
+            now: app.portal.now().unix_timestamp(),
         };
         assert!(verify_standard(&[&keys], &callback).unwrap().starts_with("msg_"));
         let event = call.json();
@@ -619,18 +619,14 @@ async fn checkpoints_show_a_log_that_was_written_anew() {
     for _ in 0..entries.len() + 2 {
         other
             .portal
-            .records
-            .append(AuditEvent::new(
-                other.portal.records.now(),
-                Actor::Operator,
-                AuditAction::ClockAccepted,
-            ))
+            .audit
+            .append(AuditEvent::new(other.portal.now(), Actor::Operator, AuditAction::ClockAccepted))
             .await
             .unwrap();
     }
     let forged: Vec<String> = other
         .portal
-        .records
+        .audit
         .entries(0, 1000)
         .await
         .unwrap()

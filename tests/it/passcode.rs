@@ -152,7 +152,7 @@ async fn sixty_four_guesses_at_once_are_five_at_most() {
         answers.iter().map(|a| a.0).collect::<Vec<_>>()
     );
     assert!(evaluated <= 5, "{evaluated}");
-    let tried = app.portal.records.timeline(link.id).await.unwrap();
+    let tried = app.portal.audit.timeline(link.id).await.unwrap();
     let tried = tried.iter().filter(|e| e.event.action == AuditAction::LinkPasscodeTried).count();
     assert!((1..=5).contains(&tried), "{tried}");
     assert_eq!(usize::from(tries_left(&app, &link).await), 5 - tried);
@@ -168,7 +168,7 @@ async fn spent_tries_stay_spent() {
         assert_eq!(enter(&app, &link, &wrong(&code, number.into())).await.0, 403);
         // As after `kill -9` at this instant.
         let (crashed, _folder) = app.crash_copy().await;
-        let request = crashed.portal.records.request(link.id).await.unwrap().unwrap();
+        let request = crashed.portal.requests.request(link.id).await.unwrap().unwrap();
         assert_eq!(request.link.passcode.unwrap().tries_left, 4 - number);
     }
     app.restart().await;

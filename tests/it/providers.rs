@@ -135,7 +135,7 @@ impl Stage {
         let receipt = self
             .app
             .portal
-            .records
+            .requests
             .deletion_receipt(request.tombstones[0].receipt)
             .await
             .unwrap()
@@ -163,7 +163,7 @@ impl Stage {
     }
 
     async fn call_back(&self, provider: &str) -> reqwest::StatusCode {
-        let now = self.app.portal.records.now().unix_timestamp();
+        let now = self.app.portal.now().unix_timestamp();
         let (headers, body) = self.server.vendor(|v| v.callback(now));
         self.post_callback(provider, &headers, body).await
     }
@@ -240,7 +240,7 @@ pub async fn all_ways(case: Case) {
                         RequestState::AwaitingConfirmation,
                         "{what}: nobody asked yet"
                     );
-                    let now = stage.app.portal.records.now().unix_timestamp();
+                    let now = stage.app.portal.now().unix_timestamp();
                     let (headers, body) = stage.server.vendor(|v| v.callback(now));
                     let forged: Vec<_> = headers.iter().map(|(n, v)| (n.clone(), flipped(n, v))).collect();
                     assert_eq!(stage.post_callback("verdict", &forged, body.clone()).await, 401, "{what}: forged");

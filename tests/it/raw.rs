@@ -197,7 +197,7 @@ pub async fn assert_nothing_held(app: &TestApp, why: &str) {
     app.clean().await;
     assert_eq!(app.portal.erasure.live().unwrap(), vec![], "{why}");
     assert_eq!(app.portal.blobs.documents().await.unwrap(), vec![], "{why}");
-    assert_eq!(app.portal.records.live_documents().await.unwrap(), vec![], "{why}");
+    assert_eq!(app.portal.requests.live_documents().await.unwrap(), vec![], "{why}");
     assert!(app.portal.intake.in_flight.is_empty(), "{why}");
 }
 
@@ -208,7 +208,7 @@ pub async fn until_nothing_held(app: &TestApp) {
         app.portal.intake.in_flight.is_empty()
             && app.portal.erasure.live().unwrap().is_empty()
             && app.portal.blobs.documents().await.unwrap().is_empty()
-            && app.portal.records.live_documents().await.unwrap().is_empty()
+            && app.portal.requests.live_documents().await.unwrap().is_empty()
     })
     .await;
 }

@@ -218,7 +218,7 @@ async fn every_cut_leaves_an_offset_of_durable_bytes() {
         assert!(stands >= at && stands <= whole, "{stands} after {at} and {share} more");
         // What kill -9 would leave at this instant says the same, or more.
         let (crashed, _folder) = app.crash_copy().await;
-        let request = crashed.portal.records.request(link.id).await.unwrap().unwrap();
+        let request = crashed.portal.requests.request(link.id).await.unwrap().unwrap();
         let offset = request.intakes[0].staged().unwrap().offset;
         assert!(offset >= stands, "told {stands}, durable {offset}");
         at = stands;

@@ -47,7 +47,7 @@ pub async fn gone_for(app: &TestApp, link: &Link, document: &Document, cause: &s
     assert_eq!(request.stage, Stage::Purged, "{:#?}", app.log(link).await);
     let stone = request.tombstones.last().unwrap();
     assert_eq!(stone.cause.code(), cause, "{:#?}", app.log(link).await);
-    let receipt = app.portal.records.deletion_receipt(stone.receipt).await.unwrap().unwrap().receipt;
+    let receipt = app.portal.requests.deletion_receipt(stone.receipt).await.unwrap().unwrap().receipt;
     assert_eq!((receipt.erasure.cause.as_str(), receipt.erasure.document), (cause, document.id));
     assert!(receipt.erasure.erased_at <= receipt.erasure.purged_at);
     assert!(
@@ -58,7 +58,7 @@ pub async fn gone_for(app: &TestApp, link: &Link, document: &Document, cause: &s
         !app.portal.blobs.documents().await.unwrap().contains(&document.id),
         "the chunks are gone"
     );
-    assert_eq!(app.portal.records.by_document(document.id).await.unwrap(), None);
+    assert_eq!(app.portal.requests.by_document(document.id).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn an_agent_may_purge_in_every_phase() {
                 lease_and_start(&app, &link).await;
                 let refused = app
                     .portal
-                    .records
+                    .requests
                     .transition(
                         link.id,
                         Transition::Agent {
@@ -131,17 +131,17 @@ async fn an_agent_may_purge_in_every_phase() {
 
 /// A worker takes the request, starts sending, and dies.
 async fn lease_and_start(app: &TestApp, link: &Link) {
-    let until = app.portal.records.now() + delivery::LEASE;
-    let request = app.portal.records.claim_due(until).await.unwrap().unwrap();
+    let until = app.portal.now() + delivery::LEASE;
+    let request = app.portal.requests.claim_due(until).await.unwrap().unwrap();
     assert_eq!(request.id, link.id);
     let intent = nightdrop::testing::domain::delivery::Intent {
         epoch: 0,
-        started_at: app.portal.records.now(),
+        started_at: app.portal.now(),
         digest: [0; 32],
     };
     let fence = request.fence;
     app.portal
-        .records
+        .requests
         .transition(
             link.id,
             Transition::Worker {
@@ -173,7 +173,7 @@ async fn a_deadline_while_the_outcome_is_unknown_asks_first() {
             assert_eq!(app.state(&link).await, RequestState::Forwarding);
         }
         let started = app.log(&link).await.len();
-        clock.forward(document.purge_at - app.portal.records.now() + Duration::seconds(1));
+        clock.forward(document.purge_at - app.portal.now() + Duration::seconds(1));
         let waited = app
             .work_until(&clock, HOUR, async |h| h.state(&link).await == RequestState::Purged)
             .await;
@@ -202,7 +202,7 @@ async fn what_is_served_by_hand_waits_for_a_person() {
     assert_eq!(app.work_due().await, 0);
     let marked = app
         .portal
-        .records
+        .requests
         .transition(
             link.id,
             Transition::Agent {
@@ -212,10 +212,10 @@ async fn what_is_served_by_hand_waits_for_a_person() {
         )
         .await
         .unwrap();
-    assert_eq!(marked.state(app.portal.records.now()), RequestState::Confirmed);
+    assert_eq!(marked.state(app.portal.now()), RequestState::Confirmed);
     assert!(
         app.portal
-            .records
+            .requests
             .transition(
                 link.id,
                 Transition::Agent {
@@ -333,7 +333,7 @@ async fn a_locked_vault_takes_everything_in_and_lets_nothing_out() {
     assert_eq!(app.received().await.len(), 0);
     for link in &links {
         let request = app.request(link).await;
-        assert_eq!(request.state(app.portal.records.now()), RequestState::Received);
+        assert_eq!(request.state(app.portal.now()), RequestState::Received);
         assert_eq!(request.held().unwrap().1.last_problem.as_ref().unwrap().code, "key.locked");
         assert!(app.log(link).await.len() < 5, "waiting is not worth a line each time");
     }
@@ -566,7 +566,7 @@ async fn a_row_that_cannot_be_read_stops_neither_the_start_nor_the_others() {
     app.work_until(&clock, Duration::minutes(1), async |h| h.state(&good).await == RequestState::Purged)
         .await;
     assert_eq!(app.state(&good).await, RequestState::Purged);
-    assert!(app.portal.records.request(bad.id).await.is_err(), "and it is not taken for absent");
+    assert!(app.portal.requests.request(bad.id).await.is_err(), "and it is not taken for absent");
     assert_eq!(
         app.portal.erasure.live().unwrap().len(),
         1,
@@ -583,17 +583,17 @@ async fn a_row_is_forgotten_after_its_history_and_its_link_stays_dead() {
     app.drop_front(&used, 1).await;
     let unused = app.link_at("sandbox", "applicant-1").await;
     app.work_until(&clock, Duration::days(8), async |h| {
-        h.portal.records.next_due().await.unwrap().is_none()
+        h.portal.requests.next_due().await.unwrap().is_none()
     })
     .await;
     for link in [&used, &unused] {
-        assert_eq!(app.portal.records.request(link.id).await.unwrap(), None);
+        assert_eq!(app.portal.requests.request(link.id).await.unwrap(), None);
         let answer = app.drop_files(link, &[("front", &crate::support::png(1, 4_000))]).await;
         assert_eq!(answer.status(), 404);
     }
-    let counts = app.portal.records.counts().await.unwrap();
+    let counts = app.portal.requests.counts().await.unwrap();
     assert!(counts.iter().all(|(_, count)| *count == 0), "{counts:?}");
-    let (forgotten, _) = crate::audit::verified(&app.portal.records).await;
+    let (forgotten, _) = crate::audit::verified(&app.portal).await;
     assert_eq!(
         forgotten.iter().filter(|e| e.event.action == AuditAction::RequestForgotten).count(),
         2

@@ -187,7 +187,7 @@ async fn what_is_infected_never_leaves() {
     app.work().await;
     assert_eq!(app.received().await.len(), 0);
     let request = app.request(&link).await;
-    assert_eq!(request.state(app.portal.records.now()), RequestState::Purged);
+    assert_eq!(request.state(app.portal.now()), RequestState::Purged);
     assert_eq!(request.tombstones[0].cause, PurgeCause::Infected);
     assert_nothing_held(&app, "an infected document is destroyed").await;
     let log = app.log(&link).await.join("\n");
@@ -224,7 +224,7 @@ async fn what_is_served_by_hand_was_scanned_before() {
     assert_eq!(app.state(&clean).await, RequestState::NeedsAttention);
     played.become_(Mood::Blind);
     clock.forward(Duration::hours(2));
-    *played.now.lock().unwrap() = app.portal.records.now();
+    *played.now.lock().unwrap() = app.portal.now();
     let waiting = at_desk(&png(3, 60_000)).await;
     assert!(why(&app, &waiting).await.contains("EICAR"));
     let refused = manual_download(&app.portal, waiting.id, &front, Actor::Operator).await;
@@ -271,7 +271,7 @@ async fn while_nobody_can_scan_documents_stay_and_nothing_is_lost() {
         played.become_(mood);
         // Past the last proof.
         clock.forward(Duration::hours(2));
-        *played.now.lock().unwrap() = app.portal.records.now();
+        *played.now.lock().unwrap() = app.portal.now();
         let link = app.link_for("passport", None).await;
         let file = png(round as u64, 120_000);
         assert_eq!(

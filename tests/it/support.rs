@@ -316,11 +316,11 @@ impl TestApp {
     }
 
     pub async fn request(&self, link: &Link) -> DocumentRequest {
-        self.portal.records.request(link.id).await.unwrap().unwrap()
+        self.portal.requests.request(link.id).await.unwrap().unwrap()
     }
 
     pub async fn state(&self, link: &Link) -> RequestState {
-        self.request(link).await.state(self.portal.records.now())
+        self.request(link).await.state(self.portal.now())
     }
 
     /// Sends files as the form does. The answer is whatever the portal says.
@@ -592,15 +592,15 @@ impl TestApp {
 
     /// Moves the clock from one due instant to the next and works, until `so` or until `limit` has passed. Returns the time that went by.
     pub async fn work_until(&self, clock: &TestClock, limit: Duration, mut so: impl AsyncFnMut(&TestApp) -> bool) -> Duration {
-        let start = self.portal.records.now();
+        let start = self.portal.now();
         loop {
             self.work_due().await;
-            let now = self.portal.records.now();
+            let now = self.portal.now();
             if so(self).await || now - start >= limit {
                 return now - start;
             }
-            let records = &self.portal.records;
-            let queues = [records.next_due().await.unwrap(), records.next_cleanup().await.unwrap()];
+            let requests = &self.portal.requests;
+            let queues = [requests.next_due().await.unwrap(), requests.next_cleanup().await.unwrap()];
             let Some(due) = queues.into_iter().flatten().min() else {
                 return now - start;
             };
@@ -637,7 +637,7 @@ impl TestApp {
 
     /// The request's log, each entry as `action key=value …`.
     pub async fn log(&self, link: &Link) -> Vec<String> {
-        let entries = self.portal.records.timeline(link.id).await.unwrap();
+        let entries = self.portal.audit.timeline(link.id).await.unwrap();
         entries
             .into_iter()
             .map(|e| {

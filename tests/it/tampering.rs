@@ -100,7 +100,7 @@ impl TestApp {
 
     /// What the audit log says of altered rows: kind and which.
     async fn altered(&self) -> Vec<String> {
-        let (entries, _) = crate::audit::verified(&self.portal.records).await;
+        let (entries, _) = crate::audit::verified(&self.portal).await;
         let told = entries.iter().filter(|e| e.event.action == AuditAction::RowAltered);
         told.map(|e| e.event.detail.iter().map(|(_, v)| v.as_str()).collect::<Vec<_>>().join(" "))
             .collect()
@@ -189,7 +189,7 @@ async fn anothers_row_or_factors_are_nobodys_own() {
 async fn a_session_that_was_written_over_is_over() {
     let (mut app, admin, mallory) = scene().await;
     let cookie = app.cookie_of(&mallory.email).await.unwrap();
-    let sessions = app.portal.records.sessions_of(mallory.id).await.unwrap();
+    let sessions = app.portal.directory.sessions_of(mallory.id).await.unwrap();
     let k = sessions
         .iter()
         .map(|(hash, _)| key::session(hash))
@@ -213,7 +213,7 @@ async fn a_session_that_was_written_over_is_over() {
     }
     // The admin's session under the attacker's cookie.
     assert!(app.cookie_of(&admin.email).await.is_some());
-    let (theirs, _) = app.portal.records.sessions_of(admin.id).await.unwrap()[0];
+    let (theirs, _) = app.portal.directory.sessions_of(admin.id).await.unwrap()[0];
     app.write(k, app.row(&key::session(&theirs)));
     app.restart().await;
     assert_eq!(app.console(&cookie, "/account").await.0, 303);
@@ -224,7 +224,7 @@ async fn a_session_that_was_written_over_is_over() {
 #[tokio::test]
 async fn an_api_key_does_not_grow_in_the_store() {
     let mut app = TestApp::new().await;
-    let end = app.portal.records.now() + Duration::hours(1);
+    let end = app.portal.now() + Duration::hours(1);
     let (made, secret) = account::add_team_key(
         &app.portal,
         "k",
@@ -255,9 +255,9 @@ async fn an_api_key_does_not_grow_in_the_store() {
     assert_eq!(app.api(&app.api_key, "/requests").await.0, 200, "the other key works on");
     assert_eq!(app.altered().await.len(), 2, "once per start");
     // An admin ends it, altered as it is.
-    let event = AuditEvent::new(app.portal.records.now(), Actor::Operator, AuditAction::ApiKeyRevoked);
-    app.portal.records.revoke_api_key(made.id, event).await.unwrap();
-    assert!(app.portal.records.altered().await.unwrap().is_empty());
+    let event = AuditEvent::new(app.portal.now(), Actor::Operator, AuditAction::ApiKeyRevoked);
+    app.portal.directory.revoke_api_key(made.id, event).await.unwrap();
+    assert!(app.portal.directory.altered().await.unwrap().is_empty());
 }
 
 #[tokio::test]

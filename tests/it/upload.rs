@@ -275,7 +275,7 @@ async fn looking_changes_nothing() {
     let app = TestApp::new().await;
     let link = passport(&app).await;
     let before = app.request(&link).await;
-    let log = app.portal.records.entries(0, 1_000).await.unwrap().len();
+    let log = app.portal.audit.entries(0, 1_000).await.unwrap().len();
     for method in ["GET", "HEAD", "OPTIONS"] {
         for _ in 0..100 {
             let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
@@ -284,7 +284,7 @@ async fn looking_changes_nothing() {
         }
     }
     assert_eq!(app.request(&link).await, before);
-    assert_eq!(app.portal.records.entries(0, 1_000).await.unwrap().len(), log);
+    assert_eq!(app.portal.audit.entries(0, 1_000).await.unwrap().len(), log);
     assert_nothing_held(&app, "looked at").await;
 }
 

@@ -50,7 +50,7 @@ impl Tail {
     /// What is new since the last look.
     pub async fn look(&mut self) -> Outcome<Vec<Step>> {
         let mut steps = Vec::new();
-        for entry in self.portal.records.entries(self.after, AT_ONCE).await? {
+        for entry in self.portal.audit.entries(self.after, AT_ONCE).await? {
             self.after = entry.sequence;
             if let Some(step) = self.step(entry).await? {
                 steps.push(step);
@@ -83,7 +83,7 @@ impl Tail {
             .detail("receipt")
             .and_then(|n| n.parse().ok())
             .ok_or_else(|| Failure::new("a purge names no receipt"))?;
-        let Some(stored) = self.portal.records.deletion_receipt(number).await? else {
+        let Some(stored) = self.portal.requests.deletion_receipt(number).await? else {
             return Ok(None);
         };
         let verified = receipt::verify(&stored.text, Some(&receipt::public_key(&self.portal.secrets)))

@@ -103,7 +103,7 @@ async fn drop_photos(stage: &Stage, client: &Client) -> Outcome {
 async fn remember_headers(stage: &Stage) -> Outcome<Vec<Vec<u8>>> {
     let portal = stage.portal();
     let request = portal
-        .records
+        .requests
         .request(stage.request)
         .await?
         .ok_or_else(|| Failure::new("the request is gone"))?;
@@ -243,7 +243,7 @@ fn check(checks: &mut Checks, name: &'static str, right: bool, what: impl FnOnce
 }
 
 fn report(stage: &Stage, screen: &Screen, checks: &Checks, begun: Instant) -> Outcome {
-    let now = stage.portal().records.now();
+    let now = stage.portal().now();
     if screen.json {
         let proven: Vec<Value> = checks
             .iter()

@@ -183,7 +183,7 @@ pub struct Assurance {
 #[utoipa::path(get, path = "/agents", tag = "admin", responses((status = 200, description = "All of them.", body = AgentList)),
     security(("api_key" = ["admin"])))]
 pub async fn agents(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
-    let agents = state.portal.records.agents().await?.iter().map(agent_view).collect();
+    let agents = state.portal.directory.agents().await?.iter().map(agent_view).collect();
     Ok(HttpResponse::Ok().json(AgentList { agents }))
 }
 
@@ -291,7 +291,7 @@ pub async fn reset_password(
 #[utoipa::path(get, path = "/api-keys", tag = "admin", responses((status = 200, description = "All of them.", body = ApiKeyList)),
     security(("api_key" = ["admin"])))]
 pub async fn api_keys(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
-    let api_keys = state.portal.records.api_keys().await?.iter().map(key_view).collect();
+    let api_keys = state.portal.directory.api_keys().await?.iter().map(key_view).collect();
     Ok(HttpResponse::Ok().json(ApiKeyList { api_keys }))
 }
 
@@ -305,7 +305,7 @@ pub async fn add_api_key(caller: ApiCaller<Admin>, state: web::Data<AppState>, r
     let client = json::client_key(&request, &caller, read.digest)?;
     let body = read.body;
     let scopes = parse_scopes(&body.scopes)?;
-    let expires_at = body.expires_in.map(|span| state.portal.records.now() + span.0);
+    let expires_at = body.expires_in.map(|span| state.portal.now() + span.0);
     let one = |text: &String| agent::Team::parse(text).ok_or_else(|| wrong("team", "one name of a-z, 0-9 and -"));
     let team = body.team.as_ref().map(one).transpose()?;
     let by = caller.actor();
@@ -380,7 +380,7 @@ pub async fn find_agent(state: &AppState, id: &str) -> Result<agent::Agent, Prob
     let nobody = || Problem::not_found("There is no such agent.");
     state
         .portal
-        .records
+        .directory
         .agent(AgentId::parse(id).ok_or_else(nobody)?)
         .await?
         .ok_or_else(nobody)
@@ -389,11 +389,11 @@ pub async fn find_agent(state: &AppState, id: &str) -> Result<agent::Agent, Prob
 pub async fn revoke_key(state: &AppState, id: &str, by: agent::Actor) -> Result<agent::ApiKey, Problem> {
     let nothing = || Problem::not_found("There is no such API key.");
     let id = ApiKeyId::parse(id).ok_or_else(nothing)?;
-    let event = AuditEvent::new(state.portal.records.now(), by, AuditAction::ApiKeyRevoked).with("key", id);
-    state.portal.records.revoke_api_key(id, event).await?;
+    let event = AuditEvent::new(state.portal.now(), by, AuditAction::ApiKeyRevoked).with("key", id);
+    state.portal.directory.revoke_api_key(id, event).await?;
     state
         .portal
-        .records
+        .directory
         .api_keys()
         .await?
         .into_iter()
@@ -461,14 +461,14 @@ pub async fn status_view(state: &AppState) -> Result<Status, Problem> {
             reasons: erasing.reasons,
         },
         locked: portal.keyring.is_locked(),
-        clock_suspect: portal.records.clock_suspect(),
-        clock: match portal.records.clock() {
+        clock_suspect: portal.requests.clock_suspect(),
+        clock: match portal.requests.clock() {
             Standing::Agrees => "right",
             Standing::Ahead => "ahead",
             Standing::Behind => "behind",
         },
         slots_free: portal.erasure.free().unwrap_or(0),
         uploads_running: state.gate.running() as u64,
-        requests: portal.records.counts().await?.into_iter().map(|(s, n)| (s.as_str(), n)).collect(),
+        requests: portal.requests.counts().await?.into_iter().map(|(s, n)| (s.as_str(), n)).collect(),
     })
 }

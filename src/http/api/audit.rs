@@ -78,7 +78,7 @@ pub async fn entries(_: ApiCaller<Audit>, state: web::Data<AppState>, request: H
     let found = if after == u64::MAX {
         Vec::new()
     } else {
-        state.portal.records.entries(after, limit).await?
+        state.portal.audit.entries(after, limit).await?
     };
     let next_after = found.last().filter(|_| found.len() == limit).map(|e| e.sequence);
     Ok(HttpResponse::Ok().json(AuditPage {

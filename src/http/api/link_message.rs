@@ -67,10 +67,10 @@ fn words(request: &DocumentRequest) -> &'static Words {
 
 /// The company's own words for this kind, else for every kind.
 async fn template(state: &AppState, request: &DocumentRequest, words: &Words) -> Result<Option<Template>, WorkflowError> {
-    let records = &state.portal.records;
-    match records.template(Some(&request.document), words.tag).await? {
+    let outbox = &state.portal.outbox;
+    match outbox.template(Some(&request.document), words.tag).await? {
         Some(own) => Ok(Some(own)),
-        None => Ok(records.template(None, words.tag).await?),
+        None => Ok(outbox.template(None, words.tag).await?),
     }
 }
 

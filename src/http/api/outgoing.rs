@@ -99,7 +99,7 @@ pub async fn dispatches(_: ApiCaller<Admin>, state: web::Data<AppState>, request
     let query = Query::of(&request, &["request", "cursor", "limit"])?;
     let of = query.parsed("request", RequestId::parse, "a request's id")?;
     let limit = query.number("limit", 1, PAGE_MAX)?.map_or(PAGE, usize::from);
-    let page = state.portal.records.dispatches(of, query.cursor(&state.portal)?, limit).await?;
+    let page = state.portal.outbox.dispatches(of, query.cursor(&state.portal)?, limit).await?;
     Ok(HttpResponse::Ok().json(Dispatches {
         dispatches: page.dispatches.iter().map(shown).collect(),
         next_cursor: page.next.map(|c| query::write_cursor(&state.portal, c)).transpose()?,
@@ -119,8 +119,8 @@ pub async fn resend(
     json::read::<Nothing>(&request, payload).await?;
     let missing = || Problem::not_found("There is no webhook with this id that could be sent again.");
     let id = DispatchId::parse(&id).ok_or_else(missing)?;
-    let event = AuditEvent::new(state.portal.records.now(), caller.actor(), AuditAction::WebhookResent).with("webhook", id);
-    let again = state.portal.records.resend(id, event).await?;
+    let event = AuditEvent::new(state.portal.now(), caller.actor(), AuditAction::WebhookResent).with("webhook", id);
+    let again = state.portal.outbox.resend(id, event).await?;
     state.portal.outgoing.bell.notify_one();
     Ok(HttpResponse::Ok().json(shown(&again)))
 }

@@ -131,7 +131,7 @@ pub async fn ask(state: &AppState, provider: &str, applicant: &str) -> Result<Ve
 }
 
 pub fn all(state: &AppState) -> Vec<Provider> {
-    let now = state.portal.records.now();
+    let now = state.portal.now();
     let one = |(name, connector): (&ProviderName, &std::sync::Arc<dyn crate::connectors::Connector>)| {
         let profile = connector.profile();
         Provider {

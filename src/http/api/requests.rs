@@ -325,8 +325,8 @@ async fn page(state: &AppState, teams: Option<Vec<Team>>, search: Search) -> Ans
     }
     let (filter, after) = filter(state, &search)?;
     let filter = Filter { teams, ..filter };
-    let page = state.portal.records.list(&filter, after, limit).await?;
-    let now = state.portal.records.now();
+    let page = state.portal.requests.list(&filter, after, limit).await?;
+    let now = state.portal.now();
     let requests = page.requests.iter().map(|r| view::request(&state.portal, r, now)).collect();
     Ok(HttpResponse::Ok().json(RequestPage {
         requests,
@@ -362,7 +362,7 @@ pub fn filter(state: &AppState, search: &Search) -> Result<(Filter, Option<Curso
         query::read_cursor(&state.portal, text)
     })?;
     // A page behind another one is old enough.
-    let oldest = age.map(|span| Cursor::before(state.portal.records.now() - span.0));
+    let oldest = age.map(|span| Cursor::before(state.portal.now() - span.0));
     Ok((filter, cursor.or(oldest)))
 }
 
@@ -513,7 +513,7 @@ async fn issued_answer(state: &AppState, issued: &Issued, wish: MailWish, by: Ac
         qr_svg,
         ..
     } = link_message;
-    let request = view::request(&state.portal, &issued.request, state.portal.records.now());
+    let request = view::request(&state.portal, &issued.request, state.portal.now());
     let body = IssuedRequest {
         id: request.id.clone(),
         state: request.state,

@@ -196,7 +196,7 @@ pub fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) 
 /// A request with everything.
 pub async fn detail(portal: &Portal, found: &DocumentRequest) -> Result<Request, crate::workflow::WorkflowError> {
     let detail = requests::detail(portal, found).await?;
-    let mut shown = request(portal, found, portal.records.now());
+    let mut shown = request(portal, found, portal.now());
     shown.metadata = detail.metadata.and_then(|text| serde_json::from_str(&text).ok());
     shown.timeline = Some(detail.timeline.iter().map(moment).collect());
     Ok(shown)

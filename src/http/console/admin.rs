@@ -43,7 +43,7 @@ pub async fn accept_clock(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppSta
 }
 
 pub async fn agents(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
-    let agents = state.portal.records.agents().await?;
+    let agents = state.portal.directory.agents().await?;
     Ok(html(pages::agents(
         shortest_password(&state.portal),
         &who.agent,
@@ -72,7 +72,7 @@ pub async fn add_agent(
     match added.await {
         Ok(_) => Ok(see("/admin/agents?done=agent")),
         Err(problem) => {
-            let agents = state.portal.records.agents().await?;
+            let agents = state.portal.directory.agents().await?;
             let shortest = shortest_password(&state.portal);
             Ok(html_of(
                 &problem,
@@ -161,7 +161,7 @@ pub async fn disable(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, 
 }
 
 pub async fn keys(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
-    let keys = state.portal.records.api_keys().await?;
+    let keys = state.portal.directory.api_keys().await?;
     Ok(html(pages::keys(&who.agent, &keys, &Form::default(), Notice::of(&request), None)))
 }
 
@@ -181,7 +181,7 @@ pub async fn add_key(
             .filled("expires_in")
             .map(|text| Span::parse(&text).ok_or_else(wrong))
             .transpose()?;
-        let expires_at = span.map(|s| state.portal.records.now() + s.0);
+        let expires_at = span.map(|s| state.portal.now() + s.0);
         let teams = account::parse_teams(form.text("team"))
             .ok()
             .filter(|t| t.len() <= 1)
@@ -192,14 +192,14 @@ pub async fn add_key(
     match made.await {
         Ok((key, secret)) => Ok(html(pages::key_made(&who.agent, &key, &secret))),
         Err(problem) => {
-            let keys = state.portal.records.api_keys().await?;
+            let keys = state.portal.directory.api_keys().await?;
             Ok(html_of(&problem, pages::keys(&who.agent, &keys, &form, None, Some(&problem))))
         }
     }
 }
 
 pub async fn revoke_page(who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    let keys = state.portal.records.api_keys().await?;
+    let keys = state.portal.directory.api_keys().await?;
     let key = keys
         .into_iter()
         .find(|k| k.id.to_string() == *id)

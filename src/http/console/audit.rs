@@ -20,7 +20,7 @@ const EXPORT_STEP: usize = 500;
 
 pub async fn page(who: SignedIn<Audit>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let query = Query::of(&request, &["before", "action", "actor", "request", "done"])?;
-    let newest = state.portal.records.last_entry().await?.map_or(0, |e| e.sequence);
+    let newest = state.portal.outbox.last_entry().await?.map_or(0, |e| e.sequence);
     let before = query
         .number("before", 1, u64::MAX)?
         .unwrap_or(u64::MAX)
@@ -74,7 +74,7 @@ impl Search {
 /// One JSON object per line, oldest first, never in memory as a whole. `nightdrop audit verify` reads it.
 pub async fn export(_: SignedIn<Audit>, state: web::Data<AppState>) -> Page {
     let lines = stream::try_unfold((state, 0), |(state, after)| async move {
-        let entries = state.portal.records.entries(after, EXPORT_STEP).await.map_err(|e| {
+        let entries = state.portal.audit.entries(after, EXPORT_STEP).await.map_err(|e| {
             tracing::error!(error = %chain(&e), "the audit export was cut off");
             std::io::Error::other("the log cannot be read")
         })?;

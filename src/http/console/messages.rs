@@ -20,7 +20,7 @@ use super::form::Form;
 use super::{Page, html, html_of, see};
 
 pub async fn list(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
-    let own = state.portal.records.templates().await?;
+    let own = state.portal.outbox.templates().await?;
     Ok(html(pages::list(&who.agent, &state, &own, Notice::of(&request))))
 }
 
@@ -61,7 +61,7 @@ pub async fn form(who: SignedIn<Admin>, state: web::Data<AppState>, request: Htt
         query.text("document").unwrap_or_default(),
         query.text("language").unwrap_or("en"),
     )?;
-    let own = state.portal.records.template(which.document.as_ref(), which.words.tag).await?;
+    let own = state.portal.outbox.template(which.document.as_ref(), which.words.tag).await?;
     let (subject, body) = match &own {
         Some(own) => (own.subject.clone(), own.body.clone()),
         None => message::default_texts(which.words),
@@ -82,20 +82,20 @@ pub async fn form(who: SignedIn<Admin>, state: web::Data<AppState>, request: Htt
 pub async fn keep(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let which = Which::of(&state, form.text("document"), form.text("language"))?;
-    let records = &state.portal.records;
+    let portal = &state.portal;
     let event = |action| {
-        AuditEvent::new(records.now(), who.actor(), action)
+        AuditEvent::new(portal.now(), who.actor(), action)
             .with("document", which.document.as_ref().map_or("every", DocumentKind::as_str))
             .with("language", which.words.tag)
     };
     if form.text("do") == "drop" {
         let event = event(AuditAction::TemplateDropped);
-        records.drop_template(which.document.as_ref(), which.words.tag, event).await?;
+        portal.outbox.drop_template(which.document.as_ref(), which.words.tag, event).await?;
         return Ok(see("/admin/messages?done=template-dropped"));
     }
     let (subject, body) = (form.text("subject").to_owned(), form.text("body").replace("\r\n", "\n"));
     let wrong = faults(&subject, &body);
-    let own = records.template(which.document.as_ref(), which.words.tag).await?;
+    let own = portal.outbox.template(which.document.as_ref(), which.words.tag).await?;
     if !wrong.is_empty() {
         let problem = wrong
             .into_iter()
@@ -106,8 +106,8 @@ pub async fn keep(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, req
         return Ok(html_of(&problem, page));
     }
     if form.text("do") == "save" {
-        let template = template(&which, &subject, &body, records.now(), who.actor());
-        records.keep_template(template, event(AuditAction::TemplateChanged)).await?;
+        let template = template(&which, &subject, &body, portal.now(), who.actor());
+        portal.outbox.keep_template(template, event(AuditAction::TemplateChanged)).await?;
         return Ok(see("/admin/messages?done=template"));
     }
     let preview = preview(&state, &which, &subject, &body, who.actor());
@@ -135,7 +135,7 @@ fn template(which: &Which, subject: &str, body: &str, now: time::OffsetDateTime,
 
 /// As an applicant would get it, with everything in it that may be.
 fn preview(state: &AppState, which: &Which, subject: &str, body: &str, by: Actor) -> Message {
-    let now = state.portal.records.now();
+    let now = state.portal.now();
     let portal = &state.portal.policy.public_url;
     let url = format!("{portal}/d/…");
     let first = state.portal.catalogue.iter().next().map(|entry| &entry.kind);

@@ -18,7 +18,7 @@ const PAGE: usize = 50;
 
 pub async fn list(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let query = Query::of(&request, &["cursor", "done"])?;
-    let page = state.portal.records.dispatches(None, query.cursor(&state.portal)?, PAGE).await?;
+    let page = state.portal.outbox.dispatches(None, query.cursor(&state.portal)?, PAGE).await?;
     let next = page.next.map(|c| write_cursor(&state.portal, c)).transpose()?;
     Ok(html(pages::list(&who.agent, &state, &page.dispatches, next, Notice::of(&request))))
 }
@@ -26,14 +26,14 @@ pub async fn list(who: SignedIn<Admin>, state: web::Data<AppState>, request: Htt
 pub async fn resend(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let missing = || Problem::not_found("There is nothing to send again.");
     let id = DispatchId::parse(&id).ok_or_else(missing)?;
-    let event = AuditEvent::new(state.portal.records.now(), who.actor(), AuditAction::WebhookResent).with("webhook", id);
-    state.portal.records.resend(id, event).await?;
+    let event = AuditEvent::new(state.portal.now(), who.actor(), AuditAction::WebhookResent).with("webhook", id);
+    state.portal.outbox.resend(id, event).await?;
     state.portal.outgoing.bell.notify_one();
     Ok(see("/admin/outgoing?done=resent"))
 }
 
 pub async fn notices(who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest) -> Page {
-    let preferences = state.portal.records.notification_preferences(who.agent.id).await?;
+    let preferences = state.portal.outbox.notification_preferences(who.agent.id).await?;
     Ok(html(pages::notices(&who.agent, &state, preferences, Notice::of(&request))))
 }
 
@@ -44,6 +44,6 @@ pub async fn set_notices(_: Csrf, who: SignedIn<Read>, state: web::Data<AppState
         attention: form.ticked("attention"),
         digest: form.ticked("digest"),
     };
-    state.portal.records.set_notification_preferences(who.agent.id, preferences).await?;
+    state.portal.outbox.set_notification_preferences(who.agent.id, preferences).await?;
     Ok(see("/notices?done=notices"))
 }

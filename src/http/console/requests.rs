@@ -86,7 +86,7 @@ async fn listed(who: &SignedIn<Read>, state: &AppState, search: Search) -> Page 
             ));
         }
     };
-    let page = state.portal.records.list(&wanted, after, PAGE).await?;
+    let page = state.portal.requests.list(&wanted, after, PAGE).await?;
     let next = page.next.map(|c| write_cursor(&state.portal, c)).transpose()?;
     Ok(html(pages::list(&who.agent, state, &search, &page.requests, next, &names, None)))
 }
@@ -104,7 +104,7 @@ pub async fn show(who: SignedIn<Read>, state: web::Data<AppState>, id: web::Path
         once: &once()?,
         dispatches: state
             .portal
-            .records
+            .outbox
             .dispatches(Some(found.id), None, DISPATCHES_SHOWN)
             .await?
             .dispatches,

@@ -206,7 +206,7 @@ pub fn receipt(view: &View<'_>, done: &DocumentRequest) -> Markup {
             p { (words.say("receipt-waiting")) }
         }
         p { (sentence(words.say("receipt-contact"), &[("company", view.context.company_name())])) }
-        @if let Some(back) = TrustedRequest::of(view.portal, done).ok().and_then(|done| hosted::way_back(view.portal, &done, view.portal.records.now())) { p { a.button href=(back) { (words.say("receipt-go")) } } }
+        @if let Some(back) = TrustedRequest::of(view.portal, done).ok().and_then(|done| hosted::way_back(view.portal, &done, view.portal.now())) { p { a.button href=(back) { (words.say("receipt-go")) } } }
     };
     frame(&view.context, words.say("receipt-short"), true, body)
 }

@@ -52,21 +52,21 @@ pub async fn unasked(portal: &Portal, request: &TrustedRequest, fence: u64) -> R
     if request.confirm == ConfirmAt::Received {
         return confirmed(portal, request, fence).await;
     }
-    let at = portal.records.now() + UNASKED_PAUSE;
+    let at = portal.now() + UNASKED_PAUSE;
     put_off(portal, request, fence, at).await
 }
 
 async fn later(portal: &Portal, request: &TrustedRequest, fence: u64, polls: u32, connector: &dyn Connector) -> Result<(), WorkflowError> {
     let profile = connector.profile();
     let pause = (profile.poll_first * 2_i32.pow(polls.min(12))).min(profile.poll_longest);
-    let at = portal.records.now() + pause;
+    let at = portal.now() + pause;
     put_off(portal, request, fence, at).await
 }
 
 async fn put_off(portal: &Portal, request: &TrustedRequest, fence: u64, at: OffsetDateTime) -> Result<(), WorkflowError> {
     let seen = request.held().and_then(|(_, delivery)| delivery.phase.step_at()).unwrap_or(at);
     portal
-        .records
+        .requests
         .transition(
             request.id,
             Transition::Worker {
@@ -81,7 +81,7 @@ async fn put_off(portal: &Portal, request: &TrustedRequest, fence: u64, at: Offs
 /// The provider has it: purge at once.
 pub async fn confirmed(portal: &Portal, request: &TrustedRequest, fence: u64) -> Result<(), WorkflowError> {
     let request = portal
-        .records
+        .requests
         .transition(
             request.id,
             Transition::Worker {
@@ -96,7 +96,7 @@ pub async fn confirmed(portal: &Portal, request: &TrustedRequest, fence: u64) ->
 /// The provider does not want it: purged all the same, never sent again; an agent may ask for a better one.
 pub async fn rejected(portal: &Portal, request: &TrustedRequest, fence: u64, problem: DeliveryProblem) -> Result<(), WorkflowError> {
     let request = portal
-        .records
+        .requests
         .transition(
             request.id,
             Transition::Worker {

@@ -18,7 +18,7 @@ use crate::domain::document::{ApplicantRef, Document, DocumentKind, PartName, Pr
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::transition::{Transition, WorkerStep};
 use crate::failpoint::{self, Failpoint};
-use crate::storage::{BlobKey, ReadError, Records};
+use crate::storage::{BlobKey, ReadError, RequestStore};
 use crate::workflow::terms;
 
 use crate::workflow::trusted::TrustedRequest;
@@ -319,7 +319,7 @@ impl Drop for Wiped {
 
 /// Notes finished steps of an attempt durably, under the attempt's lease.
 pub struct LeasedProgressLog {
-    pub records: Arc<dyn Records>,
+    pub requests: Arc<dyn RequestStore>,
     pub request: RequestId,
     pub fence: u64,
 }
@@ -334,7 +334,7 @@ impl ProgressLog for LeasedProgressLog {
                 value: value.to_owned(),
             },
         };
-        match self.records.transition(self.request, transition).await {
+        match self.requests.transition(self.request, transition).await {
             Ok(_) => {
                 failpoint::pass(Failpoint::ProgressNoted);
                 Ok(())

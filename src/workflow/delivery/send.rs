@@ -77,9 +77,7 @@ impl Step<'_> {
                 }
                 Scanned::Not(problem) => {
                     self.portal.counters.unscanned.fetch_add(1, Ordering::Relaxed);
-                    return self
-                        .later(self.portal.records.now() + SCAN_PAUSE, problem, Attempt::Uncounted)
-                        .await;
+                    return self.later(self.portal.now() + SCAN_PAUSE, problem, Attempt::Uncounted).await;
                 }
                 Scanned::Unreadable(SourceError::Final(why)) => return self.poison(delivery, poisoned(why)).await,
                 Scanned::Unreadable(SourceError::Transient(why)) => return self.unread(connectors::unread(why)).await,
@@ -93,13 +91,13 @@ impl Step<'_> {
         }
         let intent = Intent {
             epoch,
-            started_at: self.portal.records.now(),
+            started_at: self.portal.now(),
             digest: outbound.digest(),
         };
         self.apply(WorkerStep::StartSending { intent: intent.clone() }).await?;
         failpoint::pass(Failpoint::IntentStored);
         let trail = LeasedProgressLog {
-            records: self.portal.records.clone(),
+            requests: self.portal.requests.clone(),
             request: self.request.id,
             fence,
         };
@@ -112,10 +110,10 @@ impl Step<'_> {
 
     /// Whether a purge became due while the document was opened and scanned, which may take minutes. It always wins.
     async fn purge_became_due(&self) -> Result<bool, WorkflowError> {
-        let records = &self.portal.records;
-        let request = records.request(self.request.id).await?.ok_or(WorkflowError::NotFound)?;
+        let requests = &self.portal.requests;
+        let request = requests.request(self.request.id).await?.ok_or(WorkflowError::NotFound)?;
         let by_agent = matches!(request.stage, Stage::Held { purge_requested: true, .. });
-        Ok(by_agent || (request.past_deadline(records.now()) && records.clock() != Standing::Ahead))
+        Ok(by_agent || (request.past_deadline(requests.now()) && requests.clock() != Standing::Ahead))
     }
 
     /// Keeps the lease while a slow provider is being talked to. `None`: the lease is gone, and with it the right to go on;
@@ -127,7 +125,7 @@ impl Step<'_> {
             tokio::select! {
                 done = &mut work => return Some(done),
                 () = tokio::time::sleep(RENEW_EVERY) => {
-                    let now = self.portal.records.now();
+                    let now = self.portal.now();
                     let until = now + LEASE;
                     match self.apply(WorkerStep::Renew { until }).await {
                         Ok(_) => held_until = until,
@@ -151,7 +149,7 @@ impl Step<'_> {
         connector: &dyn Connector,
         outcome: Result<Delivered, Failure>,
     ) -> Result<(), WorkflowError> {
-        let now = self.portal.records.now();
+        let now = self.portal.now();
         let failure = match outcome {
             Ok(delivered) => {
                 return self.delivered(trusted, document, connector, delivered).await;
@@ -205,7 +203,7 @@ impl Step<'_> {
         connector: &dyn Connector,
         delivered: Delivered,
     ) -> Result<(), WorkflowError> {
-        let now = self.portal.records.now();
+        let now = self.portal.now();
         self.portal.delivery.breakers.succeeded(&trusted.provider);
         self.portal.counters.delivered.fetch_add(1, Ordering::Relaxed);
         let receipt = Receipt {
@@ -243,7 +241,7 @@ impl Step<'_> {
         if delivery.poison + 1 >= POISON_LIMIT {
             return self.end(WorkerStep::GiveUp { problem }).await;
         }
-        let at = self.portal.records.now() + backoff(delivery.poison);
+        let at = self.portal.now() + backoff(delivery.poison);
         self.end(WorkerStep::RetryLater {
             at,
             problem,
@@ -256,8 +254,7 @@ impl Step<'_> {
     /// An outage of our own storage: neither the document nor the provider is to blame, so it uses up no try, however long it lasts.
     pub(super) async fn unread(&self, problem: DeliveryProblem) -> Result<(), WorkflowError> {
         tracing::warn!(request = %self.request.id, "the document cannot be read at the moment; it is kept and tried again");
-        self.later(self.portal.records.now() + UNREAD_PAUSE, problem, Attempt::Uncounted)
-            .await
+        self.later(self.portal.now() + UNREAD_PAUSE, problem, Attempt::Uncounted).await
     }
 
     pub(super) async fn later(&self, at: OffsetDateTime, problem: DeliveryProblem, attempt: Attempt) -> Result<(), WorkflowError> {

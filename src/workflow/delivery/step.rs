@@ -26,7 +26,7 @@ pub async fn step(portal: &Arc<Portal>, request: DocumentRequest) -> Result<(), 
     let step = Step {
         portal,
         fence: request.fence,
-        now: portal.records.now(),
+        now: portal.now(),
         request,
     };
     match step.run().await {
@@ -47,7 +47,7 @@ impl Step<'_> {
     async fn run(self) -> Result<(), WorkflowError> {
         let fence = self.fence;
         match &self.request.stage {
-            _ if self.request.must_forget(self.now) => Ok(self.portal.records.forget(self.request.id, fence).await?),
+            _ if self.request.must_forget(self.now) => Ok(self.portal.requests.forget(self.request.id, fence).await?),
             Stage::Open { expiry_noted: false } => self.end(WorkerStep::NoteExpired).await,
             Stage::Open { .. } | Stage::Purged => self.end(WorkerStep::Release).await,
             Stage::Purging { .. } => purge::finish(self.portal, &self.request, fence).await.map(drop),
@@ -107,7 +107,7 @@ impl Step<'_> {
     /// document) goes by the store's `now`, which a jump does not move.
     pub(super) fn must_purge(&self) -> bool {
         let by_agent = matches!(self.request.stage, Stage::Held { purge_requested: true, .. });
-        by_agent || (self.request.past_deadline(self.now) && self.portal.records.clock() != Standing::Ahead)
+        by_agent || (self.request.past_deadline(self.now) && self.portal.requests.clock() != Standing::Ahead)
     }
 
     async fn purge_due(&self, document: Document, delivery: Delivery) -> Result<(), WorkflowError> {
@@ -135,7 +135,7 @@ impl Step<'_> {
     pub(super) async fn apply(&self, step: WorkerStep) -> Result<DocumentRequest, StorageError> {
         let fence = self.fence;
         self.portal
-            .records
+            .requests
             .transition(self.request.id, Transition::Worker { fence, step })
             .await
     }

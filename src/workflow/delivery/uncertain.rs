@@ -107,7 +107,7 @@ impl Step<'_> {
             return self.wait(open.problem.clone(), until).await;
         }
         let trail = LeasedProgressLog {
-            records: self.portal.records.clone(),
+            requests: self.portal.requests.clone(),
             request: self.request.id,
             fence: self.fence,
         };
@@ -115,7 +115,7 @@ impl Step<'_> {
             return Ok(());
         };
         failpoint::pass(Failpoint::Reconciled);
-        let now = self.portal.records.now();
+        let now = self.portal.now();
         let pause = backoff(open.checks);
         match outcome {
             // Still unknown: the intent stays open and the count of questions grows.
@@ -146,7 +146,7 @@ impl Step<'_> {
         };
         failpoint::pass(Failpoint::Reconciled);
         let class = connector.profile().class;
-        let now = self.portal.records.now();
+        let now = self.portal.now();
         match answer {
             Ok(Presence::Present(delivered)) => self.delivered(open.request, open.document, connector.as_ref(), delivered).await,
             Ok(Presence::Absent) => {
@@ -191,7 +191,7 @@ impl Step<'_> {
         let Some(answer) = self.renewing(connector.reconcile(&outbound)).await else {
             return Ok(());
         };
-        let now = self.portal.records.now();
+        let now = self.portal.now();
         match answer {
             Ok(Presence::Present(delivered)) => self.delivered(open.request, open.document, connector.as_ref(), delivered).await,
             Ok(Presence::Absent) => self.purge(PurgeCause::Deadline).await,

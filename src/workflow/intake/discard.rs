@@ -31,8 +31,8 @@ pub struct Cleanup {
 
 /// Takes the request that has had something to destroy longest, and destroys it. `false` when nothing is due.
 pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
-    let until = portal.records.now() + LEASE;
-    let Some(request) = portal.records.claim_cleanup(until).await? else {
+    let until = portal.now() + LEASE;
+    let Some(request) = portal.requests.claim_cleanup(until).await? else {
         return Ok(false);
     };
     match clean(portal, &request).await {
@@ -43,7 +43,7 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
 }
 
 async fn clean(portal: &Portal, request: &DocumentRequest) -> Result<(), WorkflowError> {
-    let now = portal.records.now();
+    let now = portal.now();
     let (mut documents, mut failed) = (Vec::new(), false);
     for intake in &request.intakes {
         if now < request.ends_at(intake) || !is_discarded(portal, request, intake).await? {
@@ -61,9 +61,9 @@ async fn clean(portal: &Portal, request: &DocumentRequest) -> Result<(), Workflo
     let done = IntakeStep::CleanedUp {
         fence: request.cleanup.fence,
         documents,
-        again_at: failed.then(|| portal.records.now() + PAUSE),
+        again_at: failed.then(|| portal.now() + PAUSE),
     };
-    portal.records.transition(request.id, Transition::Intake(done)).await?;
+    portal.requests.transition(request.id, Transition::Intake(done)).await?;
     Ok(())
 }
 
@@ -76,7 +76,7 @@ async fn is_discarded(portal: &Portal, request: &DocumentRequest, intake: &Intak
         document: intake.document,
         end: EndOf::Idle,
     };
-    match portal.records.transition(request.id, Transition::Intake(end)).await {
+    match portal.requests.transition(request.id, Transition::Intake(end)).await {
         Ok(_) => {
             portal.counters.abandoned.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             Ok(true)
@@ -100,7 +100,7 @@ async fn destroy(portal: &Portal, document: DocumentId, slot: SlotRef) -> Result
 
 /// When [`step`] has something to do next.
 pub async fn next(portal: &Portal) -> Result<Option<OffsetDateTime>, StorageError> {
-    portal.records.next_cleanup().await
+    portal.requests.next_cleanup().await
 }
 
 #[cfg(test)]

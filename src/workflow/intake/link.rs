@@ -29,8 +29,8 @@ pub enum DeadLink {
 
 /// Looks a token up.
 pub async fn look_up(portal: &Portal, token: &PlainToken) -> Result<Result<OpenedLink, DeadLink>, WorkflowError> {
-    let now = portal.records.now();
-    let Some((request, current)) = portal.records.by_link(&portal.secrets.hash_token(token)).await? else {
+    let now = portal.now();
+    let Some((request, current)) = portal.requests.by_link(&portal.secrets.hash_token(token)).await? else {
         return Ok(Err(DeadLink::Unknown));
     };
     let request = TrustedRequest::prove(portal, request)?;
@@ -46,7 +46,7 @@ pub async fn look_up(portal: &Portal, token: &PlainToken) -> Result<Result<Opene
         LinkState::Expired => {
             if !expiry_noted {
                 // Whoever was told so is not told otherwise by a later start with an earlier time.
-                portal.records.note_time(request.link.expires_at).await?;
+                portal.requests.note_time(request.link.expires_at).await?;
             }
             Ok(Err(DeadLink::Expired))
         }

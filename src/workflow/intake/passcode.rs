@@ -15,7 +15,7 @@ pub enum PasscodeTry {
 pub async fn try_passcode(portal: &Portal, request: &DocumentRequest, code: &str) -> Result<PasscodeTry, WorkflowError> {
     let permit = portal.auth.checking.turn().await?;
     let spend = Transition::Intake(IntakeStep::SpendPasscodeTry);
-    let request = portal.records.transition(request.id, spend).await?;
+    let request = portal.requests.transition(request.id, spend).await?;
     let lock = request.link.passcode.ok_or(WorkflowError::NotFound)?;
     let (passwords, code) = (portal.auth.passwords.clone(), code.to_owned());
     let right = blocking(move || {

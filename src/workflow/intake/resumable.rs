@@ -205,7 +205,7 @@ async fn begin(
         staged,
         generation,
     };
-    match portal.records.transition(request, Transition::Intake(begin)).await {
+    match portal.requests.transition(request, Transition::Intake(begin)).await {
         Ok(_) => {
             drop(guard.disarm());
             Ok(())
@@ -225,7 +225,7 @@ pub async fn remove(portal: &Arc<Portal>, request: &DocumentRequest, part: &Part
 }
 
 async fn remove_now(portal: &Portal, id: RequestId, part: &PartSpec) -> Result<bool, IntakeError> {
-    let Some(request) = portal.records.request(id).await? else {
+    let Some(request) = portal.requests.request(id).await? else {
         return Ok(false);
     };
     if request.staging(&part.name).is_none() && request.finished(&part.name).is_none() {
@@ -236,7 +236,7 @@ async fn remove_now(portal: &Portal, id: RequestId, part: &PartSpec) -> Result<b
     let Some(_guard) = claim.write().await else {
         return Err(IntakeError::refused(Illegal::Superseded));
     };
-    let Some(request) = portal.records.request(id).await? else {
+    let Some(request) = portal.requests.request(id).await? else {
         return Ok(false);
     };
     let finished = request.partial().filter(|_| request.finished(&part.name).is_some());
@@ -253,7 +253,7 @@ async fn remove_now(portal: &Portal, id: RequestId, part: &PartSpec) -> Result<b
         document,
         end: EndOf::Withdrawn,
     };
-    portal.records.transition(id, Transition::Intake(end)).await?;
+    portal.requests.transition(id, Transition::Intake(end)).await?;
     portal.intake.cleanup.due.notify_one();
     Ok(true)
 }
@@ -266,7 +266,7 @@ async fn drop_part(portal: &Portal, request: &DocumentRequest, document: Documen
         document,
         part: part.name.clone(),
     };
-    portal.records.transition(request.id, Transition::Intake(drop_part)).await?;
+    portal.requests.transition(request.id, Transition::Intake(drop_part)).await?;
     // When the whole submission is being destroyed meanwhile, so is this part.
     if let Some(_writing) = writer.writing().await {
         portal.blobs.delete_file(document, place_of(request, &part.name)).await?;

@@ -204,7 +204,7 @@ pub(in crate::workflow) async fn discard_orphan(portal: &Portal, orphan: Orphan)
         slot: orphan.slot,
         started_at: orphan.started_at,
     });
-    match portal.records.transition(orphan.request, discard).await {
+    match portal.requests.transition(orphan.request, discard).await {
         Ok(_) => {
             portal.intake.cleanup.due.notify_one();
             Ok(DiscardOutcome::Noted)

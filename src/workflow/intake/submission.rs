@@ -135,7 +135,7 @@ impl Submission {
         let open = OpenSlot::join(&portal, document, partial.slot).await?;
         // What is here must not be given up as idle while this part comes; and it must still be here.
         let touch = Transition::Intake(IntakeStep::TouchSubmission { document });
-        portal.records.transition(id, touch).await?;
+        portal.requests.transition(id, touch).await?;
         Ok(Secret::Joined(open))
     }
 
@@ -161,7 +161,7 @@ impl Submission {
         }
         self.request = TrustedRequest::load(&self.portal, self.request.id).await?;
         if self.request.partial().is_none_or(|partial| partial.document != self.document) {
-            let why = closed(&self.request, self.portal.records.now());
+            let why = closed(&self.request, self.portal.now());
             return Err(IntakeError::refused(why.unwrap_or(Refusal::Superseded)));
         }
         if self.request.finished(part).is_none() {
@@ -171,7 +171,7 @@ impl Submission {
             document: self.document,
             part: part.clone(),
         });
-        let row = self.portal.records.transition(self.request.id, drop_part).await?;
+        let row = self.portal.requests.transition(self.request.id, drop_part).await?;
         self.request = TrustedRequest::prove(&self.portal, row)?;
         Ok(())
     }
@@ -210,7 +210,7 @@ impl Submission {
 async fn store(portal: Arc<Portal>, id: RequestId, sealed: SealedPart, secret: Secret) -> Result<(DocumentRequest, Secret), IntakeError> {
     failpoint::pass(Failpoint::PartSealed);
     let part = Transition::Intake(IntakeStep::StorePart(Box::new(sealed)));
-    match portal.records.transition(id, part).await {
+    match portal.requests.transition(id, part).await {
         Ok(row) => {
             failpoint::pass(Failpoint::PartStored);
             let secret = secret.owned()?;
@@ -234,8 +234,8 @@ async fn store(portal: Arc<Portal>, id: RequestId, sealed: SealedPart, secret: S
 
 /// Why a writer was stopped, in the words of the request as it is now.
 async fn stopped(portal: &Portal, request: RequestId) -> IntakeError {
-    match portal.records.request(request).await {
-        Ok(Some(request)) => IntakeError::refused(closed(&request, portal.records.now()).unwrap_or(Refusal::Superseded)),
+    match portal.requests.request(request).await {
+        Ok(Some(request)) => IntakeError::refused(closed(&request, portal.now()).unwrap_or(Refusal::Superseded)),
         Ok(None) => WorkflowError::NotFound.into(),
         Err(error) => error.into(),
     }

@@ -31,8 +31,8 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
     if !portal.outgoing.listens() {
         return Ok(false);
     }
-    let from = portal.records.mark(OutboxCursor::Announced).await?;
-    let entries = portal.records.entries(from, STEP).await?;
+    let from = portal.outbox.mark(OutboxCursor::Announced).await?;
+    let entries = portal.audit.entries(from, STEP).await?;
     let Some(last) = entries.last() else { return Ok(false) };
     let mut dispatches = Vec::new();
     for entry in &entries {
@@ -58,7 +58,7 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
         }
     }
     portal
-        .records
+        .outbox
         .advance(OutboxCursor::Announced, from, last.sequence, dispatches)
         .await?;
     Ok(true)
@@ -66,7 +66,7 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
 
 /// One row that cannot be read must not keep everything behind it untold.
 async fn known(portal: &Portal, id: RequestId) -> Result<Option<DocumentRequest>, WorkflowError> {
-    match portal.records.request(id).await {
+    match portal.requests.request(id).await {
         Err(StorageError::Corrupt(why)) => {
             tracing::error!(request = %id, why = %chain(&why), "a stored request cannot be read; what happened to it is told without its details");
             Ok(None)
@@ -81,7 +81,7 @@ fn new_id(now: OffsetDateTime) -> Result<DispatchId, WorkflowError> {
 }
 
 fn to_hook(portal: &Portal, name: &str, event: EventType, entry: &AuditEntry, body: Value) -> Result<Dispatch, WorkflowError> {
-    let now = portal.records.now();
+    let now = portal.now();
     Ok(Dispatch {
         id: new_id(now)?,
         channel: Channel::Hook(name.to_owned()),
@@ -168,7 +168,7 @@ async fn to_agents(
     }
     text.push_str("\nYou asked for this in the console, under Notices.\n");
     let mut notices = Vec::new();
-    for agent in portal.records.agents().await? {
+    for agent in portal.directory.agents().await? {
         let concerned = match request.created_by {
             Actor::Agent(id) => id == agent.id,
             _ => may_look(&agent),
@@ -176,7 +176,7 @@ async fn to_agents(
         if concerned
             && agent.sees(request.team.as_ref())
             && agent.disabled_at.is_none()
-            && wanted(&portal.records.notification_preferences(agent.id).await?)
+            && wanted(&portal.outbox.notification_preferences(agent.id).await?)
         {
             let kind = if event == EventType::DocumentReceived {
                 "mail.arrived"
@@ -196,7 +196,7 @@ fn may_look(agent: &Agent) -> bool {
 }
 
 fn notice(portal: &Portal, agent: &Agent, kind: &str, subject: &str, text: &str) -> Result<Dispatch, WorkflowError> {
-    let now = portal.records.now();
+    let now = portal.now();
     let id = new_id(now)?;
     Ok(Dispatch {
         id,
@@ -226,20 +226,20 @@ pub async fn digest(portal: &Portal) -> Result<bool, WorkflowError> {
     if portal.outgoing.mailer.is_none() {
         return Ok(false);
     }
-    let now = portal.records.now();
+    let now = portal.now();
     let into_day = portal.outgoing.digest_at - time::Time::MIDNIGHT;
     let today = u64::try_from((now - into_day).unix_timestamp().div_euclid(86_400)).unwrap_or(0);
-    let last = portal.records.mark(OutboxCursor::Digest).await?;
+    let last = portal.outbox.mark(OutboxCursor::Digest).await?;
     if last >= today {
         return Ok(false);
     }
     let mut dispatches = Vec::new();
     // The first day there is begins tomorrow: a fresh portal has nothing to tell.
     if last > 0 {
-        for agent in portal.records.agents().await? {
+        for agent in portal.directory.agents().await? {
             if agent.disabled_at.is_none()
                 && may_look(&agent)
-                && portal.records.notification_preferences(agent.id).await?.digest
+                && portal.outbox.notification_preferences(agent.id).await?.digest
                 && let Some(text) = digest_text(portal, &agent, now).await?
             {
                 let subject = format!("{}: what waits today", portal.outgoing.company);
@@ -247,7 +247,7 @@ pub async fn digest(portal: &Portal) -> Result<bool, WorkflowError> {
             }
         }
     }
-    portal.records.advance(OutboxCursor::Digest, last, today, dispatches).await?;
+    portal.outbox.advance(OutboxCursor::Digest, last, today, dispatches).await?;
     Ok(true)
 }
 
@@ -258,9 +258,9 @@ async fn digest_text(portal: &Portal, agent: &Agent, now: OffsetDateTime) -> Res
         teams: (agent.role != Role::Admin).then(|| agent.teams.clone()),
         ..Filter::default()
     };
-    let stuck = portal.records.list(&filter, None, COUNTED).await?.requests.len();
+    let stuck = portal.requests.list(&filter, None, COUNTED).await?.requests.len();
     let many = async |watch| {
-        let found = portal.records.watched(watch, COUNTED).await?;
+        let found = portal.outbox.watched(watch, COUNTED).await?;
         Ok::<_, WorkflowError>(found.iter().filter(|r| agent.sees(r.team.as_ref())).count())
     };
     let (rejected, purged, expiring) = (

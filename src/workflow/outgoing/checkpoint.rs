@@ -42,7 +42,7 @@ impl Due {
 /// Takes a checkpoint when one is due and the log has moved.
 pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
     let wanted = &portal.outgoing.checkpoints;
-    let now = portal.records.now();
+    let now = portal.now();
     if !wanted.due.come(now) {
         return Ok(false);
     }
@@ -53,8 +53,8 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
 }
 
 async fn take(portal: &Portal, file: &Path, now: OffsetDateTime) -> Result<bool, WorkflowError> {
-    let before = portal.records.mark(OutboxCursor::Checkpoint).await?;
-    let Some(head) = portal.records.last_entry().await? else {
+    let before = portal.outbox.mark(OutboxCursor::Checkpoint).await?;
+    let Some(head) = portal.outbox.last_entry().await? else {
         return Ok(false);
     };
     // The word that one was taken is itself an entry, and no reason for the next one.
@@ -72,7 +72,7 @@ async fn take(portal: &Portal, file: &Path, now: OffsetDateTime) -> Result<bool,
         WorkflowError::Internal(format!("the audit checkpoint cannot be written ({error}); look at audit.checkpoint_file").into())
     })?;
     if !portal
-        .records
+        .outbox
         .advance(OutboxCursor::Checkpoint, before, head.sequence, Vec::new())
         .await?
     {
@@ -84,7 +84,7 @@ async fn take(portal: &Portal, file: &Path, now: OffsetDateTime) -> Result<bool,
         .with("at", &point.at)
         .with("signed_by", HEXLOWER.encode(&signed.by))
         .with("signature", HEXLOWER.encode(&signed.signature));
-    portal.records.append(event).await?;
+    portal.audit.append(event).await?;
     Ok(true)
 }
 

@@ -77,11 +77,11 @@ impl Slow {
 
 /// Sends the dispatch that has been due longest. `false`: none is.
 pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
-    let until = portal.records.now() + LEASE;
-    let Some(dispatch) = portal.records.claim_dispatch(until).await? else {
+    let until = portal.now() + LEASE;
+    let Some(dispatch) = portal.outbox.claim_dispatch(until).await? else {
         return Ok(false);
     };
-    let now = portal.records.now();
+    let now = portal.now();
     // A mail to an applicant lives as long as its link, which may have been given more time.
     let stale = now >= dispatch.give_up_at && !matches!(dispatch.body, Body::Sealed { .. });
     let (outcome, note) = if stale {
@@ -89,10 +89,10 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
     } else {
         attempt(portal, &dispatch, now).await?
     };
-    let event = audit_event(&dispatch, &outcome, portal.records.now());
+    let event = audit_event(&dispatch, &outcome, portal.now());
     let ended = !matches!(outcome, Outcome::Again(_));
     let settled = portal
-        .records
+        .outbox
         .settle_dispatch(dispatch.id, dispatch.fence, outcome, note, event)
         .await?;
     // Somebody who dropped it meanwhile has destroyed its secret already.
@@ -126,7 +126,7 @@ async fn attempt(portal: &Portal, dispatch: &Dispatch, now: OffsetDateTime) -> R
         }
         (Channel::Mail, Body::ToAgent { agent, subject, text }) => {
             let Some(mailer) = &portal.outgoing.mailer else { return Ok(gone()) };
-            let agent = seal::trusted(portal, portal.records.agent(*agent).await)
+            let agent = seal::trusted(portal, portal.directory.agent(*agent).await)
                 .await?
                 .filter(|a| a.disabled_at.is_none());
             let Some(agent) = agent else {

@@ -103,7 +103,7 @@ pub async fn queue(
     by: Actor,
 ) -> Result<Queued, WorkflowError> {
     check_address(portal, to)?;
-    let now = portal.records.now();
+    let now = portal.now();
     let due = match kind {
         Kind::Link => now,
         Kind::Reminder => request.link.expires_at - REMIND_BEFORE,
@@ -141,10 +141,10 @@ async fn sealed(
     content: &Content,
     by: Actor,
 ) -> Result<bool, WorkflowError> {
-    if portal.records.dispatch(id).await?.is_some() {
+    if portal.outbox.dispatch(id).await?.is_some() {
         return Ok(false);
     }
-    let now = portal.records.now();
+    let now = portal.now();
     let secret = ErasureSecret::generate()?;
     let plain = Zeroizing::new(serde_json::to_vec(content).map_err(|e| WorkflowError::Internal(Cause::new(e)))?);
     let sealed = portal.secrets.seal_erasable_field(&secret, &context(id), &plain)?;
@@ -176,7 +176,7 @@ async fn sealed(
     let event = AuditEvent::new(now, by, AuditAction::MailQueued)
         .on(request.id)
         .with("kind", kind.as_str());
-    let posted = portal.records.post(dispatch.clone(), event).await;
+    let posted = portal.outbox.post(dispatch.clone(), event).await;
     match posted {
         Ok(true) => {}
         // It may have been written: then the mail is sent and its secret dies with it. Otherwise the sweep finds that nobody owns it.
@@ -220,9 +220,9 @@ pub enum Opened {
 }
 
 pub async fn open(portal: &Portal, dispatch: &Dispatch) -> Result<Opened, WorkflowError> {
-    let now = portal.records.now();
+    let now = portal.now();
     let request = match dispatch.request {
-        Some(id) => portal.records.request(id).await?,
+        Some(id) => portal.requests.request(id).await?,
         None => None,
     };
     // No link is sent whose expiry or target somebody wrote over.
@@ -263,14 +263,14 @@ fn carries_a_living_link(request: &DocumentRequest, generation: u32, now: Offset
 
 /// Drops the mails of a request whose link they carry is dead or used by now.
 pub async fn drop_stale(portal: &Portal, request: &DocumentRequest) -> Result<(), WorkflowError> {
-    let now = portal.records.now();
+    let now = portal.now();
     let present = request.link.generation;
     let up_to = if carries_a_living_link(request, present, now) {
         present.saturating_sub(1)
     } else {
         present
     };
-    for dropped in portal.records.drop_mail(request.id, up_to).await? {
+    for dropped in portal.outbox.drop_mail(request.id, up_to).await? {
         erase(portal, &dropped).await;
     }
     Ok(())
@@ -293,6 +293,6 @@ pub async fn erase(portal: &Portal, dispatch: &Dispatch) {
 
 /// Whether a live erasure secret belongs to a mail that waits.
 pub async fn owns(portal: &Portal, owner: DocumentId) -> Result<bool, WorkflowError> {
-    let found = portal.records.dispatch(DispatchId(owner.0)).await?;
+    let found = portal.outbox.dispatch(DispatchId(owner.0)).await?;
     Ok(found.is_some_and(|d| matches!(d.body, Body::Sealed { .. })))
 }

@@ -26,8 +26,7 @@ pub struct Attention {
 
 /// `teams`: those whose requests the reader sees; `None` for all of them.
 pub async fn load(portal: &Portal, teams: Option<Vec<Team>>) -> Result<Attention, StorageError> {
-    let records = &portal.records;
-    let soon = records.now() + SOON;
+    let soon = portal.now() + SOON;
     let stuck = Filter {
         state: Some(RequestState::NeedsAttention),
         teams: teams.clone(),
@@ -35,24 +34,23 @@ pub async fn load(portal: &Portal, teams: Option<Vec<Team>>) -> Result<Attention
     };
     let watched = |watch| watched(portal, teams.as_deref(), watch);
     Ok(Attention {
-        stuck: records.list(&stuck, None, SHOW).await?.requests,
+        stuck: portal.requests.list(&stuck, None, SHOW).await?.requests,
         rejected: watched(AttentionKind::Rejected).await?,
         purged_soon: watched(AttentionKind::PurgedBefore(soon)).await?,
         expiring: watched(AttentionKind::ExpiringBefore(soon)).await?,
         // What all teams have together tells nobody about one request; within a team it would be wrong.
         counts: match &teams {
             Some(teams) if !teams.is_empty() => Vec::new(),
-            _ => records.counts().await?,
+            _ => portal.requests.counts().await?,
         },
     })
 }
 
 async fn watched(portal: &Portal, teams: Option<&[Team]>, watch: AttentionKind) -> Result<Vec<DocumentRequest>, StorageError> {
-    let records = &portal.records;
     let Some(teams) = teams else {
-        return records.watched(watch, SHOW).await;
+        return portal.outbox.watched(watch, SHOW).await;
     };
-    let mut found = records.watched(watch, LOOK).await?;
+    let mut found = portal.outbox.watched(watch, LOOK).await?;
     found.retain(|request| sees(teams, request.team.as_ref()));
     found.truncate(SHOW);
     Ok(found)

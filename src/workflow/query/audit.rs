@@ -39,7 +39,7 @@ pub struct Found {
 /// Looks backwards until a page is full, or as many entries were looked at as one page may cost.
 pub async fn find(portal: &Portal, search: &Search<'_>, before: u64) -> Result<Found, StorageError> {
     if let Search::Request(id) = search {
-        let mut entries = portal.records.timeline(*id).await?;
+        let mut entries = portal.audit.timeline(*id).await?;
         entries.reverse();
         return Ok(Found { entries, looked_from: 1 });
     }
@@ -53,7 +53,7 @@ pub async fn find(portal: &Portal, search: &Search<'_>, before: u64) -> Result<F
     while found.looked_from > floor && (found.entries.len() as u64) < PAGE {
         let from = found.looked_from.saturating_sub(STEP).max(floor);
         let limit = usize::try_from(found.looked_from - from).unwrap_or(0);
-        let step = portal.records.entries(from - 1, limit).await?;
+        let step = portal.audit.entries(from - 1, limit).await?;
         for entry in step.into_iter().rev() {
             if found.entries.len() as u64 == PAGE {
                 break;

@@ -21,6 +21,6 @@ pub async fn detail(portal: &Portal, found: &DocumentRequest) -> Result<Detail, 
     };
     Ok(Detail {
         metadata,
-        timeline: portal.records.timeline(found.id).await?,
+        timeline: portal.audit.timeline(found.id).await?,
     })
 }

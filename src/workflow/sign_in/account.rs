@@ -60,7 +60,7 @@ pub async fn add_agent_once(
 ) -> Result<(Agent, bool), WorkflowError> {
     let claim = client.as_ref().map(|client| claim_of_secret(portal, client));
     if let Some(claim) = &claim
-        && let Some(made) = portal.records.made(claim).await?
+        && let Some(made) = portal.directory.made(claim).await?
     {
         return added_before(portal, made).await;
     }
@@ -77,7 +77,7 @@ async fn added_before(portal: &Portal, made: Made) -> Result<(Agent, bool), Work
     let Made::Before(id) = made else {
         return Err(WorkflowError::KeyReused);
     };
-    let agent = portal.records.agent(AgentId(id)).await?.ok_or(WorkflowError::KeyReused)?;
+    let agent = portal.directory.agent(AgentId(id)).await?.ok_or(WorkflowError::KeyReused)?;
     Ok((agent, true))
 }
 
@@ -116,7 +116,7 @@ fn fresh_agent(
     teams: Vec<Team>,
     password: Option<PasswordHash>,
 ) -> Result<Agent, WorkflowError> {
-    let now = portal.records.now();
+    let now = portal.now();
     Ok(Agent {
         id: AgentId::new(random::array()?, now),
         password,
@@ -138,7 +138,7 @@ async fn store_agent(portal: &Portal, agent: &Agent, by: Actor, claim: Option<Cl
     if !agent.teams.is_empty() {
         event = event.with("teams", team_names(&agent.teams));
     }
-    Ok(portal.records.add_agent(agent.clone(), claim, event).await?)
+    Ok(portal.directory.add_agent(agent.clone(), claim, event).await?)
 }
 
 fn team_names(teams: &[Team]) -> String {
@@ -200,12 +200,12 @@ pub async fn sign_out_everywhere(portal: &Portal, agent: &Agent, by: Actor) -> R
 }
 
 pub(super) fn event(portal: &Portal, by: Actor, action: AuditAction, agent: &Agent) -> AuditEvent {
-    AuditEvent::new(portal.records.now(), by, action).with("agent", agent.id)
+    AuditEvent::new(portal.now(), by, action).with("agent", agent.id)
 }
 
 /// A change that is legal for everybody but the last admin.
 async fn alter(portal: &Portal, agent: &Agent, change: Change, event: AuditEvent) -> Result<(), WorkflowError> {
-    match portal.records.alter_agent(agent.id, change, event).await? {
+    match portal.directory.alter_agent(agent.id, change, event).await? {
         Some(_) => Ok(()),
         None => Err(WorkflowError::LastAdmin),
     }
@@ -276,7 +276,7 @@ pub async fn add_key_once(
 ) -> Result<(ApiKey, Zeroizing<String>, bool), WorkflowError> {
     let claim = client.as_ref().map(|client| claim_of_secret(portal, client));
     if let Some(claim) = &claim
-        && let Some(made) = portal.records.made(claim).await?
+        && let Some(made) = portal.directory.made(claim).await?
     {
         return made_before(portal, made, client.as_ref()).await;
     }
@@ -298,7 +298,7 @@ pub async fn add_key_once(
             "cannot be given to a key with the scope admin or audit, which sees everything",
         );
     }
-    let now = portal.records.now();
+    let now = portal.now();
     let id = ApiKeyId::new(random::array()?, now);
     let secret = key_secret(portal, id, client.as_ref())?;
     let key = ApiKey {
@@ -312,7 +312,7 @@ pub async fn add_key_once(
         team,
     };
     let event = AuditEvent::new(now, by, AuditAction::ApiKeyAdded).with("key", key.id);
-    match portal.records.add_api_key(hash(&secret), key.clone(), claim, event).await? {
+    match portal.directory.add_api_key(hash(&secret), key.clone(), claim, event).await? {
         Made::Fresh => Ok((key, secret, false)),
         made => made_before(portal, made, client.as_ref()).await,
     }
@@ -322,7 +322,11 @@ async fn made_before(portal: &Portal, made: Made, client: Option<&ClientKey>) ->
     let Made::Before(id) = made else {
         return Err(WorkflowError::KeyReused);
     };
-    let key = portal.records.api_key_by_id(ApiKeyId(id)).await?.ok_or(WorkflowError::KeyReused)?;
+    let key = portal
+        .directory
+        .api_key_by_id(ApiKeyId(id))
+        .await?
+        .ok_or(WorkflowError::KeyReused)?;
     let secret = key_secret(portal, key.id, client)?;
     Ok((key, secret, true))
 }
@@ -350,8 +354,8 @@ pub async fn ended_key(portal: &Portal, secret: &str) -> Result<Option<ApiKey>, 
     if !like_a_key(secret) {
         return Ok(None);
     }
-    let now = portal.records.now();
-    let found = seal::trusted(portal, portal.records.api_key(&hash(secret)).await).await?;
+    let now = portal.now();
+    let found = seal::trusted(portal, portal.directory.api_key(&hash(secret)).await).await?;
     Ok(found.filter(|k| !k.live(now)))
 }
 
@@ -364,14 +368,14 @@ pub async fn api_key(portal: &Portal, secret: &str) -> Result<Option<ApiKey>, Wo
     if !like_a_key(secret) {
         return Ok(None);
     }
-    let now = portal.records.now();
+    let now = portal.now();
     let hash = hash(secret);
-    let found = seal::trusted(portal, portal.records.api_key(&hash).await).await?;
+    let found = seal::trusted(portal, portal.directory.api_key(&hash).await).await?;
     let Some(key) = found.filter(|k| k.live(now)) else {
         return Ok(None);
     };
     if key.used_at.is_none_or(|at| now - at > TOUCH_EVERY) {
-        portal.records.touch_api_key(&hash, now).await?;
+        portal.directory.touch_api_key(&hash, now).await?;
     }
     Ok(Some(key))
 }

@@ -55,14 +55,14 @@ pub fn offered(portal: &Portal, agent: &Agent, sealed: &str) -> Option<Offer> {
 
 /// Enrols the app that gave this code. The new cookie, and recovery codes to show once where there were none.
 pub async fn enrol(portal: &Portal, live: &Live, offer: &Offer, code: &str) -> Result<Option<(Zeroizing<String>, Codes)>, WorkflowError> {
-    let Some(step) = offer.secret.step_of(code, portal.records.now()) else {
+    let Some(step) = offer.secret.step_of(code, portal.now()) else {
         return Ok(None);
     };
     let agent = &live.agent;
     let secret = SealedText(portal.secrets.seal_field(&context("totp", agent.id), offer.secret.expose())?);
     let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorEnrolled, agent).with("kind", "totp");
     if portal
-        .records
+        .directory
         .alter_agent(agent.id, Change::EnrolTotp { secret, step }, event)
         .await?
         .is_none()
@@ -96,13 +96,13 @@ pub async fn new_codes(portal: &Portal, agent: &Agent) -> Result<Codes, Workflow
     }
     let hashes = codes.iter().map(|c| hashed(portal, agent.id, c)).collect();
     let event = event(portal, Actor::Agent(agent.id), AuditAction::RecoveryCodesMade, agent);
-    portal.records.alter_agent(agent.id, Change::RecoveryCodes(hashes), event).await?;
+    portal.directory.alter_agent(agent.id, Change::RecoveryCodes(hashes), event).await?;
     Ok(codes)
 }
 
 pub async fn remove_totp(portal: &Portal, agent: &Agent) -> Result<bool, WorkflowError> {
     let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorRemoved, agent).with("kind", "totp");
-    Ok(portal.records.alter_agent(agent.id, Change::RemoveTotp, event).await?.is_some())
+    Ok(portal.directory.alter_agent(agent.id, Change::RemoveTotp, event).await?.is_some())
 }
 
 /// A code in half a session, or to confirm a whole one. Recovery codes let somebody in and confirm nothing afterwards; they cannot be guessed, so wrong
@@ -132,7 +132,7 @@ pub async fn by_code(portal: &Portal, live: &Live, code: &str) -> Result<Second,
         }
         None => {
             let refused = event(portal, actor, AuditAction::SecondFactorRefused, &live.agent);
-            portal.records.alter_agent(live.agent.id, Change::WrongCode, refused).await?;
+            portal.directory.alter_agent(live.agent.id, Change::WrongCode, refused).await?;
             Ok(Second::Wrong)
         }
     }
@@ -163,12 +163,12 @@ async fn spend_code(portal: &Portal, agent: &Agent, code: &str) -> Result<bool, 
         .open_field(&context("totp", agent.id), &totp.secret.0)
         .map_err(|_| WorkflowError::Tampered)?;
     let secret = TotpSecret::from_bytes(&plain).ok_or(WorkflowError::Tampered)?;
-    let Some(step) = secret.step_of(code, portal.records.now()) else {
+    let Some(step) = secret.step_of(code, portal.now()) else {
         return Ok(false);
     };
     let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorUsed, agent).with("kind", "totp");
     Ok(portal
-        .records
+        .directory
         .alter_agent(agent.id, Change::SpendStep(step), event)
         .await?
         .is_some())
@@ -181,7 +181,7 @@ async fn spend_recovery(portal: &Portal, agent: &Agent, code: &str) -> Result<bo
     }
     let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorUsed, agent).with("kind", "recovery-code");
     Ok(portal
-        .records
+        .directory
         .alter_agent(agent.id, Change::SpendRecovery(hash), event)
         .await?
         .is_some())

@@ -96,7 +96,7 @@ pub fn begin_add(portal: &Portal, passkeys: &Passkeys, agent: &Agent) -> Result<
     // Kept in the authenticator, so that it can be found without a name being typed.
     options["publicKey"]["authenticatorSelection"]["residentKey"] = "required".into();
     options["publicKey"]["authenticatorSelection"]["requireResidentKey"] = true.into();
-    let ceremony = passkeys.keep(portal.records.now(), Ceremony::Add(agent.id, Box::new(state)))?;
+    let ceremony = passkeys.keep(portal.now(), Ceremony::Add(agent.id, Box::new(state)))?;
     Ok(Begun { ceremony, options })
 }
 
@@ -110,7 +110,7 @@ pub async fn add(
     name: &str,
 ) -> Result<Option<(Zeroizing<String>, Codes)>, WorkflowError> {
     let agent = &live.agent;
-    let now = portal.records.now();
+    let now = portal.now();
     let (Some(Ceremony::Add(whose, state)), Ok(answer)) = (
         passkeys.take(now, ceremony),
         serde_json::from_str::<RegisterPublicKeyCredential>(answer),
@@ -133,7 +133,7 @@ pub async fn add(
     };
     let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorEnrolled, agent).with("kind", "passkey");
     if portal
-        .records
+        .directory
         .alter_agent(agent.id, Change::AddPasskey(passkey), event)
         .await?
         .is_none()
@@ -152,7 +152,7 @@ pub async fn remove(portal: &Portal, agent: &Agent, id: &str) -> Result<bool, Wo
     let Ok(id) = HEXLOWER.decode(id.as_bytes()) else { return Ok(false) };
     let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorRemoved, agent).with("kind", "passkey");
     Ok(portal
-        .records
+        .directory
         .alter_agent(agent.id, Change::RemovePasskey(id), event)
         .await?
         .is_some())
@@ -166,7 +166,7 @@ pub fn begin_sign_in(portal: &Portal, passkeys: &Passkeys) -> Result<Begun, Work
     if let Some(all) = options.as_object_mut() {
         all.remove("mediation");
     }
-    let ceremony = passkeys.keep(portal.records.now(), Ceremony::Find(Box::new(state)))?;
+    let ceremony = passkeys.keep(portal.now(), Ceremony::Find(Box::new(state)))?;
     Ok(Begun { ceremony, options })
 }
 
@@ -177,7 +177,7 @@ pub async fn sign_in(
     ceremony: &str,
     answer: &str,
 ) -> Result<Option<Zeroizing<String>>, WorkflowError> {
-    let now = portal.records.now();
+    let now = portal.now();
     let found = match (passkeys.take(now, ceremony), serde_json::from_str::<PublicKeyCredential>(answer)) {
         (Some(Ceremony::Find(state)), Ok(answer)) => recognise(portal, passkeys, *state, &answer).await?,
         _ => None,
@@ -201,7 +201,7 @@ async fn recognise(
     let Ok((whose, id)) = passkeys.webauthn.identify_discoverable_authentication(answer) else {
         return Ok(None);
     };
-    let Some(agent) = seal::trusted(portal, portal.records.agent(AgentId(*whose.as_bytes())).await)
+    let Some(agent) = seal::trusted(portal, portal.directory.agent(AgentId(*whose.as_bytes())).await)
         .await?
         .filter(|a| a.disabled_at.is_none())
     else {
@@ -222,14 +222,14 @@ pub fn begin_proof(portal: &Portal, passkeys: &Passkeys, agent: &Agent) -> Resul
     }
     let (options, state) = passkeys.webauthn.start_passkey_authentication(&known).map_err(failed)?;
     let options = serde_json::to_value(options).map_err(failed)?;
-    let ceremony = passkeys.keep(portal.records.now(), Ceremony::Prove(agent.id, Box::new(state)))?;
+    let ceremony = passkeys.keep(portal.now(), Ceremony::Prove(agent.id, Box::new(state)))?;
     Ok(Some(Begun { ceremony, options }))
 }
 
 /// The second half of a sign-in, or a confirmation within a session.
 pub async fn prove(portal: &Portal, passkeys: &Passkeys, live: &Live, ceremony: &str, answer: &str) -> Result<Second, WorkflowError> {
     let right = match (
-        passkeys.take(portal.records.now(), ceremony),
+        passkeys.take(portal.now(), ceremony),
         serde_json::from_str::<PublicKeyCredential>(answer),
     ) {
         (Some(Ceremony::Prove(whose, state)), Ok(answer)) if whose == live.agent.id => {
@@ -263,7 +263,7 @@ async fn used(portal: &Portal, agent: &Agent, mut credential: Credential, result
         credential: sealed(portal, agent.id, &credential)?,
     };
     let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorUsed, agent).with("kind", "passkey");
-    Ok(portal.records.alter_agent(agent.id, change, event).await?.is_some())
+    Ok(portal.directory.alter_agent(agent.id, change, event).await?.is_some())
 }
 
 fn sealed(portal: &Portal, agent: AgentId, credential: &Credential) -> Result<SealedText, WorkflowError> {

@@ -246,7 +246,7 @@ fn word() -> Result<String, WorkflowError> {
 
 /// Sends a browser to the provider. `None` when the provider cannot be reached or does not say who it is.
 pub async fn depart(portal: &Portal, sso: &SingleSignOn, next: &str) -> Result<Option<Departure>, WorkflowError> {
-    let now = portal.records.now();
+    let now = portal.now();
     let Some(known) = sso.known(now, None).await else {
         audit(portal, Actor::Portal, AuditAction::SignInSsoUnreachable).await?;
         return Ok(None);
@@ -290,7 +290,7 @@ pub struct Return<'a> {
 pub async fn arrive(portal: &Portal, sso: &SingleSignOn, back: Return<'_>) -> Result<Arrival, WorkflowError> {
     match admitted(portal, sso, back).await? {
         Ok((agent, next, proven)) => {
-            let now = portal.records.now();
+            let now = portal.now();
             if agent.factors.any() && !sso.settings.trust_second_factor {
                 let cookie = open(portal, &agent, AuthMethod::PasswordVerified, None, now).await?;
                 return Ok(Arrival::Half { cookie, next });
@@ -299,8 +299,8 @@ pub async fn arrive(portal: &Portal, sso: &SingleSignOn, back: Return<'_>) -> Re
             Ok(Arrival::Welcome { cookie, next })
         }
         Err(why) => {
-            let refused = AuditEvent::new(portal.records.now(), Actor::Portal, AuditAction::SignInSsoRefused).with("code", why);
-            portal.records.append(refused).await?;
+            let refused = AuditEvent::new(portal.now(), Actor::Portal, AuditAction::SignInSsoRefused).with("code", why);
+            portal.audit.append(refused).await?;
             Ok(Arrival::Refused)
         }
     }
@@ -310,7 +310,7 @@ pub async fn arrive(portal: &Portal, sso: &SingleSignOn, back: Return<'_>) -> Re
 type Admitted = Result<(Agent, String, Option<OffsetDateTime>), &'static str>;
 
 async fn admitted(portal: &Portal, sso: &SingleSignOn, back: Return<'_>) -> Result<Admitted, WorkflowError> {
-    let now = portal.records.now();
+    let now = portal.now();
     let Some(begun) = sso.take(now, back.cookie) else {
         return Ok(Err("not_begun"));
     };
@@ -359,7 +359,7 @@ async fn account_of(portal: &Portal, sso: &SingleSignOn, claims: &Value) -> Resu
     if role.is_none() && !sso.settings.roles.is_empty() {
         return Ok(Err("no_role"));
     }
-    let found = match portal.records.agent_by_email(&super::normal_email(email)).await {
+    let found = match portal.directory.agent_by_email(&super::normal_email(email)).await {
         // Never made anew in its place: an admin has to look first.
         Err(StorageError::Altered(row)) => {
             seal::report(portal, row).await;
@@ -384,7 +384,7 @@ async fn account_of(portal: &Portal, sso: &SingleSignOn, claims: &Value) -> Resu
     if agent.subject.is_none() {
         let bound = event(portal, Actor::Agent(agent.id), AuditAction::AgentIdentityBound, &agent);
         let change = Change::BindSubject(identity);
-        if portal.records.alter_agent(agent.id, change, bound).await?.is_none() {
+        if portal.directory.alter_agent(agent.id, change, bound).await?.is_none() {
             return Ok(Err("other_identity"));
         }
     }
@@ -396,5 +396,5 @@ async fn account_of(portal: &Portal, sso: &SingleSignOn, claims: &Value) -> Resu
             other => other?,
         }
     }
-    Ok(portal.records.agent(agent.id).await?.ok_or("no_account"))
+    Ok(portal.directory.agent(agent.id).await?.ok_or("no_account"))
 }

@@ -151,7 +151,7 @@ async fn agents_and_keys_are_made_once_under_an_idempotency_key() {
     let (_, again, foreign) = posted(&Caller::scoped(&app, &[Scope::Admin]).await, "/api-keys", &wanted, "case-3").await;
     assert!(!again && foreign["secret"] != made["secret"], "keys are each caller's own");
     assert_eq!(posted(&api, "/api-keys", &wanted, "").await.0, 400);
-    let (entries, _) = crate::audit::verified(&app.portal.records).await;
+    let (entries, _) = crate::audit::verified(&app.portal).await;
     let count = |action: AuditAction| {
         entries
             .iter()

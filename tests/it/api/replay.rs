@@ -82,14 +82,14 @@ async fn a_guessed_key_leads_to_no_token() {
     let (_, issued) = posted(&api, "/requests", wanted(), Some("case-4711")).await;
     let request = app
         .portal
-        .records
+        .requests
         .request(RequestId::parse(issued["id"].as_str().unwrap()).unwrap())
         .await
         .unwrap()
         .unwrap();
     let caller = request.created_by.to_string();
     let salt = request.link.salt.unwrap();
-    let key = app.portal.records.api_keys().await.unwrap()[0].id;
+    let key = app.portal.directory.api_keys().await.unwrap()[0].id;
     for caller in [caller.as_str(), &key.to_string()] {
         for name in [
             format!("link\0{caller}\0case-4711"),

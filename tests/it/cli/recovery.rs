@@ -194,7 +194,7 @@ impl Stopped {
         assert_eq!(self.app.received().await.len(), 0, "what is lost is never sent");
         self.a_new_link_works().await;
         assert_eq!(self.app.portal.erasure.live().unwrap(), vec![]);
-        let (entries, _) = crate::audit::verified(&self.app.portal.records).await;
+        let (entries, _) = crate::audit::verified(&self.app.portal).await;
         assert_eq!(entries.iter().filter(|e| e.event.action == AuditAction::PortalRecovered).count(), 1);
     }
 
@@ -307,7 +307,7 @@ async fn a_lost_store_begins_anew_and_says_how_people_come_back() {
     let said = stopped.recovered(&[]).await;
     let key = said["api_key"].as_str().unwrap().to_owned();
     stopped.app.open_again().await;
-    assert!(stopped.app.portal.records.request(stopped.held.id).await.unwrap().is_none());
+    assert!(stopped.app.portal.requests.request(stopped.held.id).await.unwrap().is_none());
     assert_eq!(
         stopped.app.portal.erasure.live().unwrap(),
         vec![],
@@ -369,7 +369,7 @@ async fn an_old_copy_of_the_store_is_noticed_before_anything_is_swept() {
     assert_eq!(stopped.app.state(&stopped.open).await, RequestState::Revoked);
     assert_eq!(stopped.app.portal.erasure.live().unwrap(), vec![]);
     stopped.a_new_link_works().await;
-    let (entries, _) = crate::audit::verified(&stopped.app.portal.records).await;
+    let (entries, _) = crate::audit::verified(&stopped.app.portal).await;
     assert_eq!(entries.iter().filter(|e| e.event.action == AuditAction::PortalRecovered).count(), 1);
 }
 
@@ -384,7 +384,7 @@ async fn a_damaged_log_never_goes_back_in_time_silently() {
         assert_eq!(stopped.app.drop_files(&link, &[("front", &png(seed, 3_000))]).await.status(), 200);
         links.push(link);
     }
-    let last = stopped.app.portal.records.last_entry().await.unwrap().unwrap().sequence;
+    let last = stopped.app.portal.outbox.last_entry().await.unwrap().unwrap().sequence;
     stopped.app.stop().await;
     stopped.app.let_go().await;
     stopped.run(&["recover"]).await;
@@ -405,7 +405,7 @@ async fn a_damaged_log_never_goes_back_in_time_silently() {
         let output = stopped.run(&["recover", "--json"]).await;
         if output.status.success() && json(&out(&output))["recovered"] == false {
             stopped.app.open_again().await;
-            let found = stopped.app.portal.records.last_entry().await.unwrap().unwrap().sequence;
+            let found = stopped.app.portal.outbox.last_entry().await.unwrap().unwrap().sequence;
             assert!(
                 found >= last,
                 "round {round}: entries behind {found} of {last} are gone without a word"

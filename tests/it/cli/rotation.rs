@@ -78,7 +78,7 @@ async fn a_retired_key_is_destroyed_when_nothing_is_sealed_to_it() {
     expected.sort_unstable();
     assert_eq!(destroyed, expected);
     assert_eq!((ids(&third, "kept").len(), key_files(&app)), (0, 1));
-    let (entries, _) = crate::audit::verified(&app.portal.records).await;
+    let (entries, _) = crate::audit::verified(&app.portal).await;
     let told: Vec<&str> = entries
         .iter()
         .filter(|e| e.event.action == AuditAction::VaultKeyDestroyed)

@@ -35,7 +35,7 @@ async fn an_admin_gets_to_a_second_agent_with_a_passkey_and_a_first_request_by_t
     tokio::task::spawn_blocking(move || script("console-accounts.mjs", &given))
         .await
         .unwrap();
-    let log: Vec<_> = app.portal.records.entries(0, 10_000).await.unwrap();
+    let log: Vec<_> = app.portal.audit.entries(0, 10_000).await.unwrap();
     let count = |action: AuditAction| log.iter().filter(|e| e.event.action == action).count();
     assert_eq!(count(AuditAction::SecondFactorEnrolled), 2);
     assert_eq!(count(AuditAction::DocumentHandedOut), 1);

@@ -91,7 +91,7 @@ async fn each_part_is_downloaded_once_by_its_handler_after_a_fresh_factor() {
         handler.post(&part(&second, "front"), &[]).await.headers()["location"],
         "/account/confirm"
     );
-    let code = secret.code_at(app.portal.records.now());
+    let code = secret.code_at(app.portal.now());
     handler.submit("/account/confirm", &[("code", &code)]).await;
     assert_eq!(handler.post(&part(&second, "front"), &[]).await.status(), 200);
     // Done: everything is destroyed.

@@ -18,7 +18,7 @@ pub async fn enrol(browser: &mut Browser<'_>) -> (TotpSecret, Vec<String>) {
     assert!(page.contains("src=\"data:image/svg+xml;base64,") && !page.contains("otpauth:"));
     let wrong = browser.submit("/account/app", &[("offer", &offer), ("code", "000000")]).await;
     assert_eq!(wrong.status(), 422);
-    let code = secret.code_at(browser.app.portal.records.now());
+    let code = secret.code_at(browser.app.portal.now());
     let answer = browser.submit("/account/app", &[("offer", &offer), ("code", &code)]).await;
     assert_eq!(answer.status(), 200);
     let page = answer.text().await.unwrap();
@@ -45,7 +45,7 @@ async fn half<'a>(app: &'a TestApp) -> Browser<'a> {
 }
 
 fn now_code(app: &TestApp, secret: &TotpSecret) -> String {
-    secret.code_at(app.portal.records.now()).to_string()
+    secret.code_at(app.portal.now()).to_string()
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn guessing_codes_is_stopped_wherever_it_comes_from() {
     let answer = other.post("/sign-in/second", &[("code", &right)]).await;
     assert_eq!(answer.status(), 429, "a new half session is no fresh start");
     assert!(answer.headers().contains_key("retry-after"));
-    let log = app.portal.records.entries(0, 1_000).await.unwrap();
+    let log = app.portal.audit.entries(0, 1_000).await.unwrap();
     assert!(log.iter().filter(|e| e.event.action == AuditAction::SecondFactorRefused).count() >= 10);
     assert!(log.iter().any(|e| e.event.action == AuditAction::SecondFactorThrottled));
     let all = log.iter().map(|e| format!("{:?}", e.event.detail)).collect::<String>();
@@ -145,11 +145,11 @@ async fn a_hundred_wrong_codes_in_a_row_close_the_app_and_leave_the_recovery_cod
     let mut first = Browser::stranger(&app);
     first.sign_in(ANA, PASSWORD).await;
     let (secret, codes) = enrol(&mut first).await;
-    let ana = app.portal.records.agent_by_email(ANA).await.unwrap().unwrap();
+    let ana = app.portal.directory.agent_by_email(ANA).await.unwrap().unwrap();
     // Those of months before: ten a quarter of an hour are let in.
     for _ in 1..WRONG_CODES {
-        let event = AuditEvent::new(app.portal.records.now(), Actor::Agent(ana.id), AuditAction::SecondFactorRefused);
-        app.portal.records.alter_agent(ana.id, Change::WrongCode, event).await.unwrap();
+        let event = AuditEvent::new(app.portal.now(), Actor::Agent(ana.id), AuditAction::SecondFactorRefused);
+        app.portal.directory.alter_agent(ana.id, Change::WrongCode, event).await.unwrap();
     }
     clock.forward(NEXT_STEP);
     let right = now_code(&app, &secret);
@@ -162,7 +162,7 @@ async fn a_hundred_wrong_codes_in_a_row_close_the_app_and_leave_the_recovery_cod
     assert_eq!(closed.status(), 403);
     assert!(closed.text().await.unwrap().contains("Use a passkey or a recovery code"));
     assert_eq!(owner.submit("/sign-in/second", &[("code", &codes[0])]).await.status(), 303);
-    let ana = app.portal.records.agent_by_email(ANA).await.unwrap().unwrap();
+    let ana = app.portal.directory.agent_by_email(ANA).await.unwrap().unwrap();
     assert!(ana.misses.close_codes(), "the app stays closed");
     let admin = Browser::signed_in(&app, Role::Admin).await;
     let told = admin.page(&format!("/admin/agents/{}", ana.id)).await;
@@ -195,7 +195,7 @@ async fn recovery_codes_open_once_and_confirm_nothing() {
     let confirm = back.post("/account/confirm", &[("code", &codes[4])]).await;
     assert_eq!(confirm.status(), 422, "within a session it proves nothing");
     // New ones kill the old ones.
-    let secret_is_lost = app.portal.records.agent_by_email(ANA).await.unwrap().unwrap();
+    let secret_is_lost = app.portal.directory.agent_by_email(ANA).await.unwrap().unwrap();
     let admin = Browser::signed_in(&app, Role::Admin).await;
     let path = format!("/admin/agents/{}/second-factor", secret_is_lost.id);
     assert_eq!(admin.post(&path, &[]).await.status(), 303);
@@ -258,7 +258,7 @@ async fn what_lets_somebody_in_is_changed_only_after_a_fresh_proof() {
     let code = now_code(&app, &secret);
     assert_eq!(browser.submit("/account/confirm", &[("code", &code)]).await.status(), 303);
     // A confirmation does not make a session live longer than its sign-in allowed.
-    let ana = app.portal.records.agent_by_email(ANA).await.unwrap().unwrap().id;
+    let ana = app.portal.directory.agent_by_email(ANA).await.unwrap().unwrap().id;
     for _ in 0..60 {
         clock.forward(time::Duration::minutes(12));
         let answer = browser.get("/account").await;
@@ -266,9 +266,9 @@ async fn what_lets_somebody_in_is_changed_only_after_a_fresh_proof() {
             assert_eq!(answer.headers()["location"], "/sign-in?next=/account");
             break;
         }
-        let now = app.portal.records.now();
+        let now = app.portal.now();
         until("its use is written down", async || {
-            app.portal.records.sessions_of(ana).await.unwrap()[0].1.seen_at == now
+            app.portal.directory.sessions_of(ana).await.unwrap()[0].1.seen_at == now
         })
         .await;
     }
@@ -384,7 +384,7 @@ async fn passwords_are_judged_by_length_and_by_what_guessers_know() {
     assert_eq!(zoe.sign_in("zoe@example.com", &long).await.status(), 303);
     account::sign_out_everywhere(
         &app.portal,
-        &app.portal.records.agent_by_email("zoe@example.com").await.unwrap().unwrap(),
+        &app.portal.directory.agent_by_email("zoe@example.com").await.unwrap().unwrap(),
         Actor::Operator,
     )
     .await

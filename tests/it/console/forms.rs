@@ -38,7 +38,7 @@ async fn a_form_issues_once_keeps_what_was_typed_and_shows_the_link_this_once() 
     assert_eq!(urls.len(), 1, "an impatient finger issues one link");
     let all = app
         .portal
-        .records
+        .requests
         .list(&nightdrop::testing::storage::Filter::default(), None, 50)
         .await
         .unwrap();
@@ -249,7 +249,7 @@ async fn admins_run_the_portal_from_the_console() {
     ];
     assert_eq!(admin.post("/admin/agents", &form).await.status(), 303);
     assert_eq!(admin.post("/admin/agents", &form).await.status(), 409, "the address is taken");
-    let bob = app.portal.records.agent_by_email("bob@example.com").await.unwrap().unwrap();
+    let bob = app.portal.directory.agent_by_email("bob@example.com").await.unwrap().unwrap();
     let mut his = Browser::stranger(&app);
     his.sign_in("bob@example.com", PASSWORD).await;
     assert_eq!(his.get("/").await.status(), 200);
@@ -266,7 +266,7 @@ async fn admins_run_the_portal_from_the_console() {
     his.sign_in("bob@example.com", "some other four words").await;
     assert_eq!(admin.post(&path("disable"), &[]).await.status(), 303);
     assert_eq!(his.get("/").await.status(), 303);
-    let me = app.portal.records.agent_by_email("admin@example.com").await.unwrap().unwrap();
+    let me = app.portal.directory.agent_by_email("admin@example.com").await.unwrap().unwrap();
     assert_eq!(admin.post(&format!("/admin/agents/{}/disable", me.id), &[]).await.status(), 409);
 
     let made = admin
@@ -287,7 +287,7 @@ async fn admins_run_the_portal_from_the_console() {
     };
     assert_eq!(works().await, 200);
     assert!(!admin.page("/admin/keys").await.contains(&secret));
-    let keys = app.portal.records.api_keys().await.unwrap();
+    let keys = app.portal.directory.api_keys().await.unwrap();
     let key = keys.iter().find(|k| k.name == "ci").unwrap();
     assert!(
         admin

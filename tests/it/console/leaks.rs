@@ -99,10 +99,10 @@ async fn nothing_that_anybody_types_comes_back_as_markup() {
             clean(&path, &admin.get(&path).await.text().await.unwrap());
         }
     }
-    for agent in app.portal.records.agents().await.unwrap() {
+    for agent in app.portal.directory.agents().await.unwrap() {
         clean("agent", &admin.page(&format!("/admin/agents/{}", agent.id)).await);
     }
-    for key in app.portal.records.api_keys().await.unwrap() {
+    for key in app.portal.directory.api_keys().await.unwrap() {
         clean("key", &admin.page(&format!("/admin/keys/{}/revoke", key.id)).await);
     }
     for id in ids {

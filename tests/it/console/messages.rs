@@ -31,7 +31,7 @@ async fn a_link_is_mailed_from_the_form_or_from_the_page_that_shows_it() {
     assert!(
         page.contains("on its way by e-mail") && page.contains("Bonjour,") && page.contains("Open in Gmail") && !page.contains("/send\"")
     );
-    let queued = app.portal.records.dispatches(None, None, 10).await.unwrap().dispatches;
+    let queued = app.portal.outbox.dispatches(None, None, 10).await.unwrap().dispatches;
     assert_eq!(queued.len(), 2);
 
     let (_, page) = browser
@@ -60,7 +60,7 @@ async fn a_link_is_mailed_from_the_form_or_from_the_page_that_shows_it() {
     );
     browser.post(&action, &[("token", &token), ("email", "A@example.com")]).await;
     assert_eq!(
-        app.portal.records.dispatches(None, None, 10).await.unwrap().dispatches.len(),
+        app.portal.outbox.dispatches(None, None, 10).await.unwrap().dispatches.len(),
         3,
         "twice is once"
     );
@@ -117,7 +117,7 @@ async fn an_admin_words_a_message_with_a_preview_and_takes_it_back() {
     let own = "Moin!\r\n\r\n{note}\r\n\r\n{url}\r\n\r\n{company}";
     let (status, page) = post("Ihr {document}", own, "preview").await;
     assert!(status == 200 && page.contains("Ihr Reisepass") && page.contains("/d/…"), "{page}");
-    assert!(app.portal.records.templates().await.unwrap().is_empty(), "a preview keeps nothing");
+    assert!(app.portal.outbox.templates().await.unwrap().is_empty(), "a preview keeps nothing");
     assert_eq!(post("Ihr {document}", own, "save").await.0, 303);
     let mut asked = ask("person-1", "passport");
     asked.locale = Some("de".to_owned());
@@ -134,7 +134,7 @@ async fn an_admin_words_a_message_with_a_preview_and_takes_it_back() {
     assert!(issue("de").await.contains("Guten Tag,"));
     let actions: Vec<_> = app
         .portal
-        .records
+        .audit
         .entries(0, 1000)
         .await
         .unwrap()

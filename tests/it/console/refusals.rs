@@ -10,7 +10,7 @@ use crate::audit::verified;
 
 /// Everything since entry `after`: action, actor and details; the whole chain verified.
 async fn since(app: &TestApp, after: usize) -> Vec<String> {
-    let (entries, _) = verified(&app.portal.records).await;
+    let (entries, _) = verified(&app.portal).await;
     let line = |event: &AuditEvent| {
         let detail: Vec<String> = event.detail.iter().map(|(n, v)| format!(" {n}={v}")).collect();
         format!("{} {}{}", event.action, event.actor, detail.concat())
@@ -19,7 +19,7 @@ async fn since(app: &TestApp, after: usize) -> Vec<String> {
 }
 
 async fn told(app: &TestApp) -> usize {
-    verified(&app.portal.records).await.0.len()
+    verified(&app.portal).await.0.len()
 }
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn every_refusal_is_told() {
     .with_clock();
     let app = TestApp::with_options(options).await;
     let agent = Browser::signed_in(&app, Role::Agent).await;
-    let id = app.portal.records.agent_by_email("agent@example.com").await.unwrap().unwrap().id;
+    let id = app.portal.directory.agent_by_email("agent@example.com").await.unwrap().unwrap().id;
     let foreign = sign_in::add_agent(&app.portal, "f@example.com", "F", Role::Agent, PASSWORD, Actor::Operator)
         .await
         .unwrap();
@@ -49,7 +49,7 @@ async fn every_refusal_is_told() {
         .unwrap();
     let theirs = format!("/requests/{}", theirs.request.id);
     let key = async |scope, team: Option<&str>, life: Option<Duration>| {
-        let end = life.map(|life| app.portal.records.now() + life);
+        let end = life.map(|life| app.portal.now() + life);
         let team = team.and_then(Team::parse);
         account::add_team_key(&app.portal, "k", vec![scope], end, team, Actor::Operator)
             .await
@@ -59,8 +59,8 @@ async fn every_refusal_is_told() {
     let (busy, asks) = key(Scope::Read, None, None).await;
     let (old, expired) = key(Scope::Read, None, Some(Duration::minutes(1))).await;
     let (dead, revoked) = key(Scope::Read, None, None).await;
-    let event = AuditEvent::new(app.portal.records.now(), Actor::Operator, AuditAction::ApiKeyRevoked);
-    app.portal.records.revoke_api_key(dead.id, event).await.unwrap();
+    let event = AuditEvent::new(app.portal.now(), Actor::Operator, AuditAction::ApiKeyRevoked);
+    app.portal.directory.revoke_api_key(dead.id, event).await.unwrap();
     clock.forward(Duration::minutes(2));
     let api = async |secret: &str, path: &str| {
         let call = app.http.get(app.staff(&format!("/api/v1{path}"))).bearer_auth(secret);
@@ -172,7 +172,7 @@ async fn a_flood_of_refusals_is_a_line_a_minute() {
 async fn every_end_of_a_session_is_told() {
     let app = TestApp::new().await;
     let mut browser = Browser::signed_in(&app, Role::Admin).await;
-    let id = app.portal.records.agent_by_email("admin@example.com").await.unwrap().unwrap().id;
+    let id = app.portal.directory.agent_by_email("admin@example.com").await.unwrap().unwrap().id;
     let after = told(&app).await;
     assert_eq!(browser.sign_in("admin@example.com", PASSWORD).await.status(), 303);
     let lines = since(&app, after).await;

@@ -111,7 +111,7 @@ async fn a_hundred_guesses_are_all_that_strangers_and_others_have_and_the_owner_
         }
     }
     assert_eq!(tried(&app, 26, "ada@example.com", PASSWORD, &mark).await.0, 403);
-    let ada = app.portal.records.agent_by_email("ada@example.com").await.unwrap().unwrap();
+    let ada = app.portal.directory.agent_by_email("ada@example.com").await.unwrap().unwrap();
     let admin = Browser::signed_in(&app, Role::Admin).await;
     let told = admin.page(&format!("/admin/agents/{}", ada.id)).await;
     assert!(
@@ -122,7 +122,7 @@ async fn a_hundred_guesses_are_all_that_strangers_and_others_have_and_the_owner_
         .await
         .unwrap();
     assert_eq!(tried(&app, 27, "ada@example.com", "another staple of a horse", "").await.0, 303);
-    let log = app.portal.records.entries(0, 1_000).await.unwrap();
+    let log = app.portal.audit.entries(0, 1_000).await.unwrap();
     let count = |action: AuditAction| log.iter().filter(|e| e.event.action == action).count();
     assert_eq!(
         (count(AuditAction::SignInRefused), count(AuditAction::SignInWrongTriesOver)),
@@ -195,7 +195,7 @@ async fn a_session_is_fresh_at_every_sign_in_and_dead_after_signing_out() {
 async fn a_password_under_old_parameters_is_stored_anew_at_the_next_sign_in() {
     let app = TestApp::new().await;
     let ada = agent(&app, "ada@example.com", Role::Agent).await.id;
-    let records = &app.portal.records;
+    let directory = &app.portal.directory;
     let cost = Argon2Cost {
         memory_kib: 64,
         passes: 2,
@@ -203,9 +203,9 @@ async fn a_password_under_old_parameters_is_stored_anew_at_the_next_sign_in() {
     };
     let outdated = Passwords::new(&app.portal.secrets, cost).unwrap();
     let old = PasswordHash(outdated.hash_password(PASSWORD).unwrap());
-    let event = AuditEvent::new(records.now(), Actor::Operator, AuditAction::AgentPasswordChanged);
-    records.alter_agent(ada, Change::Password(old), event).await.unwrap();
-    let stored = async || records.agent(ada).await.unwrap().unwrap().password.unwrap();
+    let event = AuditEvent::new(app.portal.now(), Actor::Operator, AuditAction::AgentPasswordChanged);
+    directory.alter_agent(ada, Change::Password(old), event).await.unwrap();
+    let stored = async || directory.agent(ada).await.unwrap().unwrap().password.unwrap();
     let mut browser = Browser::stranger(&app);
     assert_eq!(
         browser

@@ -186,7 +186,7 @@ async fn leave(browser: &mut Browser<'_>, next: &str) -> Asked {
 
 impl Asked {
     fn claims(&self, provider: &Provider, app: &TestApp) -> Value {
-        let now = app.portal.records.now().unix_timestamp();
+        let now = app.portal.now().unix_timestamp();
         json!({
             "iss": provider.url, "aud": CLIENT, "sub": "user-1", "exp": now + 300, "iat": now, "auth_time": now, "nonce": self.query["nonce"],
             "email": "ana@example.com", "email_verified": true, "name": "Ana Lopez",
@@ -215,7 +215,7 @@ impl Asked {
 }
 
 async fn codes_of(app: &TestApp) -> Vec<String> {
-    let log = app.portal.records.entries(0, 10_000).await.unwrap();
+    let log = app.portal.audit.entries(0, 10_000).await.unwrap();
     log.into_iter()
         .filter(|e| e.event.action == AuditAction::SignInSsoRefused)
         .map(|e| e.event.detail[0].1.clone())
@@ -243,7 +243,7 @@ async fn a_verified_identity_signs_in_with_either_kind_of_key() {
         assert!(browser.page("/account").await.contains("single sign-on"));
         assert!(!browser.cookie.contains("nightdrop-o"), "the cookie of the way is gone");
     }
-    let bound = app.portal.records.agent(ana.id).await.unwrap().unwrap().subject.unwrap();
+    let bound = app.portal.directory.agent(ana.id).await.unwrap().unwrap().subject.unwrap();
     assert_eq!(bound, format!("{} user-1", provider.url));
     assert!(provider.complaints.lock().unwrap().is_empty());
     // A second factor of our own is still asked for.
@@ -266,7 +266,7 @@ async fn nothing_that_does_not_fit_is_believed() {
     agent(&app, "admin@example.com", Role::Admin).await;
     let gone = agent(&app, "gone@example.com", Role::Agent).await;
     sign_in::disable_agent(&app.portal, gone, Actor::Operator).await.unwrap();
-    let now = app.portal.records.now().unix_timestamp();
+    let now = app.portal.now().unix_timestamp();
     let twins: Vec<(&str, Sign, Value)> = vec![
         ("nonce", Sign::Es256, json!({ "nonce": "another" })),
         ("nonce", Sign::Es256, json!({ "nonce": null })),
@@ -387,12 +387,12 @@ async fn roles_come_from_the_claim_at_every_sign_in() {
     };
     assert_eq!(come(json!(["others"])).await.0, 403);
     assert_eq!(come(Value::Null).await.0, 403);
-    assert!(app.portal.records.agent_by_email("ana@example.com").await.unwrap().is_none());
+    assert!(app.portal.directory.agent_by_email("ana@example.com").await.unwrap().is_none());
     let (status, first) = come(json!(["others", "nd-agents"])).await;
     assert_eq!(status, 303);
     assert_eq!(first.get("/requests").await.status(), 200);
     assert_eq!(first.get("/admin").await.status(), 403);
-    let ana = app.portal.records.agent_by_email("ana@example.com").await.unwrap().unwrap();
+    let ana = app.portal.directory.agent_by_email("ana@example.com").await.unwrap().unwrap();
     assert_eq!((ana.name.as_str(), ana.role, ana.password), ("Ana Lopez", Role::Agent, None));
     let mut by_password = Browser::stranger(&app);
     assert_eq!(

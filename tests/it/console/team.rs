@@ -150,7 +150,7 @@ async fn a_teams_key_is_held_to_its_team() {
         .map(|r| r["id"].as_str().unwrap())
         .collect();
     assert_eq!(ids, [own.as_str()]);
-    let used = app.portal.records.api_key_by_id(key.id).await.unwrap().unwrap();
+    let used = app.portal.directory.api_key_by_id(key.id).await.unwrap().unwrap();
     assert!(used.used_at.is_some(), "its use is noted");
 }
 

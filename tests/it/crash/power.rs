@@ -173,7 +173,7 @@ async fn look(site: &Site, links: &[Link], acknowledged: &[usize], purged: &[usi
     let app = site.open().await;
     let mut gone = Vec::new();
     for n in acknowledged {
-        let request = app.portal.records.request(links[*n].id).await.unwrap();
+        let request = app.portal.requests.request(links[*n].id).await.unwrap();
         let request = request.unwrap_or_else(|| panic!("{which}: request {n} is lost"));
         assert!(
             request.document().is_some() || matches!(request.stage, Stage::Purged),

@@ -129,8 +129,8 @@ impl Site {
             }
         }
         let app = self.open().await;
-        let (records, portal) = (&app.portal.records, &app.portal);
-        let owners: BTreeMap<_, _> = records.live_documents().await.unwrap().into_iter().collect();
+        let portal = &app.portal;
+        let owners: BTreeMap<_, _> = portal.requests.live_documents().await.unwrap().into_iter().collect();
         for slot in portal.erasure.live().unwrap() {
             let document = nightdrop::testing::domain::id::DocumentId(slot.doc_id);
             assert!(owners.contains_key(&document), "E: a secret without an owner");
@@ -139,7 +139,7 @@ impl Site {
             assert!(owners.contains_key(&document), "chunks without an owner");
         }
         for (document, owner) in &owners {
-            let request = records.request(*owner).await.unwrap().unwrap();
+            let request = portal.requests.request(*owner).await.unwrap().unwrap();
             let Some(held) = request.document() else {
                 // What waits between two connections is alive without any.
                 let waits = |r: &Intake| r.document == *document && r.kind != IntakeKind::Discarding;
@@ -163,12 +163,12 @@ impl Site {
         }
         if done {
             for link in links {
-                let request = records.request(link.id).await.unwrap().unwrap();
+                let request = portal.requests.request(link.id).await.unwrap().unwrap();
                 assert_eq!(request.stage, Stage::Purged);
                 assert_eq!(request.tombstones.len(), 1);
             }
         }
-        let (entries, receipts) = crate::audit::verified(records).await;
+        let (entries, receipts) = crate::audit::verified(portal).await;
         let purged = entries.iter().filter(|e| e.event.action == AuditAction::DocumentPurged).count();
         assert_eq!(purged, receipts.len(), "a receipt for each purge");
         purged

@@ -128,21 +128,17 @@ async fn an_outage_of_reading_uses_up_no_try_and_the_document_leaves_when_it_is_
             work(&portal).await;
             clock.forward(time::Duration::seconds(40));
         }
-        let request = portal.records.request(link.id).await.unwrap().unwrap();
+        let request = portal.requests.request(link.id).await.unwrap().unwrap();
         let (_, delivery) = request.held().expect("still held");
         assert_eq!((delivery.attempts, delivery.poison), (0, 0));
-        assert!(
-            matches!(delivery.phase, Phase::Pending { .. }),
-            "{:?}",
-            request.state(portal.records.now())
-        );
+        assert!(matches!(delivery.phase, Phase::Pending { .. }), "{:?}", request.state(portal.now()));
         assert_eq!(delivery.last_problem.as_ref().unwrap().code, "storage.unavailable");
         fault.set(None);
         work(&portal).await;
         clock.forward(time::Duration::minutes(2));
         work(&portal).await;
-        let request = portal.records.request(link.id).await.unwrap().unwrap();
-        assert_eq!(request.state(portal.records.now()), RequestState::Purged);
+        let request = portal.requests.request(link.id).await.unwrap().unwrap();
+        assert_eq!(request.state(portal.now()), RequestState::Purged);
         assert_eq!(app.has("applicant-1").await.len(), 1);
     }
 }
@@ -152,17 +148,13 @@ async fn damage_is_a_verdict_after_three_looks() {
     let (_app, clock, link, portal, fault) = held(Where::Chunks).await;
     fault.set(Some(ReadError::Final("its length is wrong".into())));
     for look in 1..=3 {
-        let before = portal.records.request(link.id).await.unwrap().unwrap();
-        assert_ne!(
-            before.state(portal.records.now()),
-            RequestState::NeedsAttention,
-            "before look {look}"
-        );
+        let before = portal.requests.request(link.id).await.unwrap().unwrap();
+        assert_ne!(before.state(portal.now()), RequestState::NeedsAttention, "before look {look}");
         work(&portal).await;
         clock.forward(time::Duration::minutes(2));
     }
-    let request = portal.records.request(link.id).await.unwrap().unwrap();
-    assert_eq!(request.state(portal.records.now()), RequestState::NeedsAttention);
+    let request = portal.requests.request(link.id).await.unwrap().unwrap();
+    assert_eq!(request.state(portal.now()), RequestState::NeedsAttention);
     assert_eq!(
         request.held().unwrap().1.last_problem.as_ref().unwrap().code,
         "document.cannot_be_opened"

@@ -262,7 +262,7 @@ async fn a_link_is_mailed_in_the_applicants_language_once_the_server_takes_it() 
         log.iter().any(|l| l.contains("mail.queued")) && log.iter().any(|l| l.contains("mail.sent")),
         "{log:?}"
     );
-    let audit = app.portal.records.entries(0, 1000).await.unwrap();
+    let audit = app.portal.audit.entries(0, 1000).await.unwrap();
     assert!(audit.iter().all(|e| !format!("{e:?}").contains(TO)));
 }
 
@@ -346,9 +346,9 @@ async fn reminders_notices_and_the_digest_come_when_they_should() {
         attention: true,
         digest: true,
     };
-    app.portal.records.set_notification_preferences(agent.id, all).await.unwrap();
+    app.portal.outbox.set_notification_preferences(agent.id, all).await.unwrap();
     app.portal
-        .records
+        .outbox
         .set_notification_preferences(quiet.id, NotificationPreferences::default())
         .await
         .unwrap();
@@ -367,7 +367,7 @@ async fn reminders_notices_and_the_digest_come_when_they_should() {
     account::change_agent(&app.portal, &elsewhere, Role::Agent, cards, Actor::Operator)
         .await
         .unwrap();
-    app.portal.records.set_notification_preferences(elsewhere.id, all).await.unwrap();
+    app.portal.outbox.set_notification_preferences(elsewhere.id, all).await.unwrap();
     tell(&app).await;
     let (reminded, url) = mailed(&app, json!({"remind": true})).await;
     let (used, _) = mailed(&app, json!({"remind": true})).await;

@@ -396,10 +396,10 @@ impl Site {
         .await
         .unwrap();
         let portal = &app.portal;
-        assert!(portal.records.live_documents().await.unwrap().is_empty());
+        assert!(portal.requests.live_documents().await.unwrap().is_empty());
         assert!(portal.blobs.documents().await.unwrap().is_empty());
         assert!(portal.erasure.live().unwrap().is_empty());
-        let (entries, receipts) = crate::audit::verified(&portal.records).await;
+        let (entries, receipts) = crate::audit::verified(portal).await;
         let purged = entries.iter().filter(|e| e.event.action == AuditAction::DocumentPurged).count();
         assert_eq!(purged, receipts.len(), "a receipt for each purge");
     }
@@ -567,9 +567,9 @@ async fn obey(portal: &Arc<workflow::Portal>, clock: &Manual, order: &str) -> St
             return format!("{} {}", issued.request.id, issued.token.encode());
         }
         "state" => {
-            let request = portal.records.request(id()).await.unwrap().unwrap();
+            let request = portal.requests.request(id()).await.unwrap().unwrap();
             let problem = request.held().and_then(|(_, delivery)| delivery.last_problem.clone());
-            let state = match request.state(portal.records.now()) {
+            let state = match request.state(portal.now()) {
                 RequestState::Purged => "purged",
                 RequestState::NeedsAttention => "attention",
                 RequestState::AwaitingConfirmation => "waits",

@@ -134,7 +134,7 @@ pub fn own(
 }
 
 fn second_factors(agent: &Agent, state: &AppState, offer: &Offer) -> Markup {
-    let now = state.portal.records.now();
+    let now = state.portal.now();
     let factors = &agent.factors;
     html! {
         section.card {
@@ -174,7 +174,7 @@ fn second_factors(agent: &Agent, state: &AppState, offer: &Offer) -> Markup {
 }
 
 fn open_sessions(sessions: &[Open], state: &AppState) -> Markup {
-    let now = state.portal.records.now();
+    let now = state.portal.now();
     html! {
         section.card {
             h2 { "Where you are signed in" }

@@ -15,7 +15,7 @@ pub fn page(agent: &Agent, state: &AppState, request: &DocumentRequest, done: Op
     let held = request.held();
     let body = html! {
         p.crumbs { a href={ "/requests/" (request.id) } { "The request" } }
-        div.title { h1 { "Serve by hand" } (chip(request, state.portal.records.now())) }
+        div.title { h1 { "Serve by hand" } (chip(request, state.portal.now())) }
         (notice(done))
         p.lead { (label(&state.portal, &request.document, "en")) " of " span.mono { (applicant(state, request)) } " for " (request.provider) }
         @if let Some((document, delivery)) = held {

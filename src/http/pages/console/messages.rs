@@ -24,7 +24,7 @@ pub fn list(agent: &Agent, state: &AppState, own: &[Template], done: Option<Noti
             .map(|entry| (entry.kind.to_string(), entry.label("en").to_owned())),
     );
     let languages: Vec<_> = words::LANGUAGES.iter().map(|w| (w.tag.to_owned(), w.name.to_owned())).collect();
-    let now = state.portal.records.now();
+    let now = state.portal.now();
     let body = html! {
         h1 { "Admin" }
         (tabs("/admin/messages"))

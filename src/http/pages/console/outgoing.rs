@@ -11,7 +11,7 @@ use crate::http::AppState;
 use crate::storage::outbox::NotificationPreferences;
 
 pub fn list(agent: &Agent, state: &AppState, dispatches: &[Dispatch], next: Option<String>, done: Option<Notice>) -> Markup {
-    let now = state.portal.records.now();
+    let now = state.portal.now();
     let out = &state.portal.outgoing;
     let body = html! {
         h1 { "Admin" }

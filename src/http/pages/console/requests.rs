@@ -30,7 +30,7 @@ pub fn list(
     names: &Names,
     problem: Option<&Problem>,
 ) -> Markup {
-    let now = state.portal.records.now();
+    let now = state.portal.now();
     let body = html! {
         div.title { h1 { "Requests" } a.button.primary href="/requests/new" { "New request" } }
         (refusal(problem))
@@ -186,7 +186,7 @@ pub struct Shown<'a> {
 
 pub fn show(agent: &Agent, state: &AppState, shown: &Shown<'_>, done: Option<Notice>) -> Markup {
     let request = shown.request;
-    let now = state.portal.records.now();
+    let now = state.portal.now();
     let title = label(&state.portal, &request.document, "en");
     let body = html! {
         p.crumbs { a href="/requests" { "Requests" } }

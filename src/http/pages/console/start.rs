@@ -39,7 +39,7 @@ pub fn page(agent: &Agent, state: &AppState, attention: &Attention, only_passwor
         @if state.portal.keyring.is_locked() {
             p.notice.bad { strong { "The vault is locked. " } "Documents are taken and kept sealed, and none is forwarded until an admin unlocks it." }
         }
-        @match state.portal.records.clock() {
+        @match state.portal.requests.clock() {
             Standing::Agrees => {}
             Standing::Ahead => p.notice.bad { strong { "The clock jumped ahead. " } "It is not believed, and purging by deadline is suspended until it is right again or an admin confirms the time." },
             Standing::Behind => p.notice.bad { strong { "The clock was set back. " } "It is not believed, and time goes on as before until it is right again or an admin confirms the time." },
@@ -77,7 +77,7 @@ pub fn page(agent: &Agent, state: &AppState, attention: &Attention, only_passwor
 }
 
 fn group(state: &AppState, title: &str, hint: &str, requests: &[DocumentRequest]) -> Markup {
-    let now = state.portal.records.now();
+    let now = state.portal.now();
     html! {
         @if !requests.is_empty() {
             div.card.group {

@@ -87,12 +87,12 @@ impl Upload {
         let claim = portal.intake.part_locks.claim(link.request.id, place_of(&link.request, &spec.name));
         let guard = claim.write().await.ok_or(ResumeError::Superseded)?;
         // The writer of before may have come further, or to the end.
-        let request = portal.records.request(link.request.id).await?.ok_or(ResumeError::None)?;
+        let request = portal.requests.request(link.request.id).await?.ok_or(ResumeError::None)?;
         stands(&request, spec, offset, wanted)?;
         let document = request.staging(&spec.name).ok_or(ResumeError::None)?.0.document;
         // Entered before the row is read for good: whoever destroys it finds this writer, or this one finds that it is given up.
         let writer = portal.intake.in_flight.enter(document);
-        let request = portal.records.request(link.request.id).await?.ok_or(ResumeError::None)?;
+        let request = portal.requests.request(link.request.id).await?.ok_or(ResumeError::None)?;
         stands(&request, spec, offset, Some(document))?;
         let (intake, staged) = request.staging(&spec.name).ok_or(ResumeError::None)?;
         let secret = secret(portal, intake).await?.ok_or(ResumeError::None)?;
@@ -112,7 +112,7 @@ impl Upload {
         portal
             .intake
             .part_locks
-            .note(request.id, place_of(&request, &spec.name), receiver, portal.records.now());
+            .note(request.id, place_of(&request, &spec.name), receiver, portal.now());
         let inspector = (offset == 0).then(|| inspector(portal, &request, spec, staging.declared()));
         Ok(Self(Some(Box::new(Inner {
             portal: portal.clone(),
@@ -355,13 +355,13 @@ impl Inner {
             durable,
         };
         self.portal
-            .records
+            .requests
             .transition(self.request.id, Transition::Intake(progress))
             .await?;
         self.kept_tail = self.staging.tail_place();
         self.durable = received;
         drop(guard);
-        let (part, now) = (place_of(&self.request, &self.spec.name), self.portal.records.now());
+        let (part, now) = (place_of(&self.request, &self.spec.name), self.portal.now());
         self.portal.intake.part_locks.note(self.request.id, part, self.receiver, now);
         Ok(())
     }
@@ -406,7 +406,7 @@ impl Inner {
         if let Err(error) = self.fill(&mut submission).await {
             submission.discard().await;
             // What is discarded meanwhile is destroyed under this reader.
-            let request = self.portal.records.request(id).await?.ok_or(WorkflowError::NotFound)?;
+            let request = self.portal.requests.request(id).await?.ok_or(WorkflowError::NotFound)?;
             return Err(match (self.ended(&request), error) {
                 (Some(refusal), IntakeError::Workflow(_)) => IntakeError::refused(refusal),
                 (_, error) => error,
@@ -419,7 +419,7 @@ impl Inner {
     fn ended(&self, request: &DocumentRequest) -> Option<Refusal> {
         let staging = request.staging(&self.spec.name);
         let stands = staging.is_some_and(|(intake, _)| intake.document == self.document);
-        (!stands).then(|| closed(request, self.portal.records.now()).unwrap_or(Refusal::Superseded))
+        (!stands).then(|| closed(request, self.portal.now()).unwrap_or(Refusal::Superseded))
     }
 
     async fn fill(&self, submission: &mut Submission) -> Result<(), IntakeError> {
@@ -445,7 +445,7 @@ impl Inner {
             document: self.document,
             end: EndOf::Withdrawn,
         };
-        match self.portal.records.transition(self.request.id, Transition::Intake(end)).await {
+        match self.portal.requests.transition(self.request.id, Transition::Intake(end)).await {
             Ok(_) => self.portal.intake.cleanup.due.notify_one(),
             // It ended otherwise meanwhile.
             Err(StorageError::Refused(_)) => {}
