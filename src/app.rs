@@ -29,6 +29,7 @@ use crate::storage::sled::SledStore;
 use crate::worker::{self, Worker};
 use crate::workflow::delivery::DeliveryState;
 use crate::workflow::delivery::breaker::Breakers;
+use crate::workflow::delivery::bulkhead::Bulkheads;
 use crate::workflow::delivery::scan::Scanner;
 use crate::workflow::intake::IntakeState;
 use crate::workflow::outgoing::{self, Outgoing};
@@ -36,6 +37,7 @@ use crate::workflow::seal;
 use crate::workflow::sign_in::AuthState;
 use crate::workflow::sign_in::sso::SingleSignOn;
 use crate::workflow::sign_in::sso::settings::SsoSettings;
+use crate::workflow::wake::Wake;
 use crate::workflow::{Counters, Policy, Portal, sweep};
 
 pub use data_folder::create;
@@ -104,6 +106,7 @@ impl App {
 
     async fn open_checked(config: Config, layout: &Layout, portal: PortalId, source: Source) -> Result<Self, StartError> {
         let providers = config.providers.iter().map(|p| (p.name.clone(), p.connector.clone())).collect();
+        let bulkheads = Bulkheads::new(config.providers.iter().map(|p| (p.name.clone(), p.concurrency)));
         let secrets = load_secrets(layout)?;
         let keyring = Arc::new(open_keyring(&config, layout)?);
         let store = Arc::new(open_store(layout, portal, source, &secrets)?);
@@ -128,9 +131,10 @@ impl App {
             intake: IntakeState::default(),
             auth: AuthState::new(passwords, hashing),
             tasks: tokio::runtime::Handle::current(),
-            wake: Notify::new(),
+            wake: Wake::new(config.providers.iter().map(|p| p.name.clone())),
             delivery: DeliveryState {
                 breakers: Breakers::default(),
+                bulkheads,
                 scanner: scanner(&config),
             },
             outgoing: outgoing(&config),
@@ -334,7 +338,7 @@ fn outgoing(config: &Config) -> Outgoing {
             due: outgoing::checkpoint::Due::default(),
         },
         return_hosts: outgoing.return_hosts.clone(),
-        bell: Notify::new(),
+        outbox_signal: Notify::new(),
         slow: outgoing::dispatcher::Slow::default(),
     }
 }

@@ -389,7 +389,30 @@ pub enum Failure {
     Lost,
 }
 
+/// Codes of failures that would not meet another applicant's document at the same provider, although they end like an outage.
+const ABOUT_ONE_DOCUMENT: [&str; 5] = [
+    // It still works on an earlier request of this delivery, or checks this applicant.
+    "provider.busy",
+    // It remembers something under this delivery's key.
+    "provider.key_reused",
+    "provider.stored_failure",
+    // The address for this document has run out.
+    "provider.upload_address_refused",
+    // It answers, and does not show this document (yet).
+    "provider.not_shown",
+];
+
 impl Failure {
+    /// Whether it would meet every document at this provider now, rather than this document, this applicant or our own storage. Only such a failure says
+    /// anything about when the next one may be sent.
+    pub fn about_provider(&self) -> bool {
+        match self {
+            Self::Definite { problem, .. } | Self::Ambiguous { problem } => !ABOUT_ONE_DOCUMENT.contains(&problem.code.as_str()),
+            Self::Credentials { .. } => true,
+            Self::Final { .. } | Self::Poison { .. } | Self::Unread { .. } | Self::Lost => false,
+        }
+    }
+
     pub fn problem(&self) -> DeliveryProblem {
         match self {
             Self::Definite { problem, .. }
@@ -520,6 +543,51 @@ mod tests {
         digests.sort();
         digests.dedup();
         assert_eq!(digests.len(), 8);
+    }
+
+    #[test]
+    fn a_failure_says_whether_it_is_about_the_provider() {
+        let problem = |code: &str| DeliveryProblem::new(code, "words");
+        let definite = |code: &str| Failure::Definite {
+            problem: problem(code),
+            after: None,
+            new_key: false,
+        };
+        for code in [
+            "provider.unavailable",
+            "provider.unreachable",
+            "provider.rate_limited",
+            "provider.unreadable_answer",
+        ] {
+            assert!(
+                definite(code).about_provider() && Failure::Ambiguous { problem: problem(code) }.about_provider(),
+                "{code}"
+            );
+        }
+        for code in ABOUT_ONE_DOCUMENT {
+            assert!(
+                !definite(code).about_provider() && !Failure::Ambiguous { problem: problem(code) }.about_provider(),
+                "{code}"
+            );
+        }
+        assert!(
+            Failure::Credentials {
+                problem: problem("provider.credentials")
+            }
+            .about_provider()
+        );
+        for own in [
+            Failure::Final {
+                problem: problem("provider.refused"),
+            },
+            Failure::Poison {
+                problem: problem("document.cannot_be_opened"),
+            },
+            Failure::Unread { problem: unread("x") },
+            Failure::Lost,
+        ] {
+            assert!(!own.about_provider(), "{own:?}");
+        }
     }
 
     #[tokio::test]

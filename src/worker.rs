@@ -6,19 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::chain::{Cause, chain};
+use crate::domain::document::ProviderName;
+use crate::domain::request::DocumentRequest;
 use crate::failpoint::{self, Failpoint};
-use crate::storage::StorageError;
+use crate::storage::{Lanes, StorageError};
 use crate::workflow::intake::discard;
 use crate::workflow::{Portal, WorkflowError, delivery, outgoing, purge, sweep};
 
-/// Requests worked on at once: a slow provider must not hold up the others.
-const HANDS: usize = 8;
-/// Tasks that destroy what was given up: apart from the others, which may all wait for a provider.
+/// Tasks for the steps that wait for no provider: expiries, purges, forgetting. A provider's have tasks of their own, as many as its `concurrency`.
+const PORTAL_WORKERS: usize = 4;
+/// Tasks that destroy what was given up: apart from the others, since an upload that goes on waits for it.
 const CLEANERS: usize = 2;
 /// Messages sent at once: a slow receiver must not hold up the others.
-const COURIERS: usize = 4;
+const DISPATCHERS: usize = 4;
 /// The longest sleep between two looks, so that a clock that moves is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 const SHORTEST_SLEEP: Duration = Duration::from_millis(2);
@@ -33,12 +37,18 @@ pub enum Step {
     Idle,
 }
 
-/// Destroys what was given up, if there is anything; else takes the request that has been due longest and does its next step.
+/// Destroys what was given up, if there is anything; else takes the request that has been due longest, whoever it waits for, and does its next step.
 pub async fn step(portal: &Arc<Portal>) -> Result<Step, WorkflowError> {
     if discard::step(portal).await? {
         return Ok(Step::Done);
     }
-    deliver(portal).await
+    match claim(portal, Lanes::All).await? {
+        None => Ok(Step::Idle),
+        Some(request) => {
+            delivery::step(portal, request).await?;
+            Ok(Step::Done)
+        }
+    }
 }
 
 /// Destroys what was given up until nothing of it is due. What fails is told in the log and tried again by the worker.
@@ -55,44 +65,83 @@ pub async fn clean(portal: &Portal) {
     }
 }
 
-async fn deliver(portal: &Arc<Portal>) -> Result<Step, WorkflowError> {
+async fn claim(portal: &Portal, lanes: Lanes<'_>) -> Result<Option<DocumentRequest>, WorkflowError> {
     let until = portal.now() + delivery::LEASE;
-    match portal.requests.claim_due(until).await? {
-        None => Ok(Step::Idle),
-        Some(request) => {
-            failpoint::pass(Failpoint::Leased);
-            delivery::step(portal, request).await?;
-            Ok(Step::Done)
-        }
+    let claimed = portal.requests.claim_due(lanes, until).await?;
+    if claimed.is_some() {
+        failpoint::pass(Failpoint::Leased);
     }
+    Ok(claimed)
 }
 
-/// The running worker; stopping lets every hand finish its present step.
+/// Does what has been due longest at one provider.
+async fn step_at(portal: &Arc<Portal>, provider: &ProviderName) -> Result<Step, WorkflowError> {
+    // Before the lease, which would run out while it waits.
+    let _permit = portal.delivery.bulkheads.permit(provider).await;
+    let Some(request) = claim(portal, Lanes::Of(provider)).await? else {
+        return Ok(Step::Idle);
+    };
+    // Perhaps there is more: another worker may look while this one waits for the provider.
+    portal.wake.provider(provider).notify_one();
+    delivery::step(portal, request).await?;
+    Ok(Step::Done)
+}
+
+/// Does what has been due longest of everything that waits for no configured provider. A document whose deadline has come may be worth a last question: that goes on
+/// in a task, which is returned, so that nothing waits behind it here.
+async fn own_step(portal: &Arc<Portal>) -> Result<(Step, Option<JoinHandle<()>>), WorkflowError> {
+    let bulkheads = &portal.delivery.bulkheads;
+    let Some(request) = claim(portal, Lanes::Except(bulkheads.providers())).await? else {
+        return Ok((Step::Idle, None));
+    };
+    portal.wake.own().notify_one();
+    if !bulkheads.providers().contains(&request.provider) || !request.may_wait_for_provider() {
+        delivery::step(portal, request).await?;
+    } else if let Some(permit) = bulkheads.free_permit(&request.provider) {
+        let portal = portal.clone();
+        let asking = tokio::spawn(async move {
+            let _permit = permit;
+            if let Err(error) = delivery::step(&portal, request).await {
+                tracing::warn!(error = %chain(&error), "a step failed and will be repeated");
+            }
+        });
+        return Ok((Step::Done, Some(asking)));
+    } else {
+        delivery::step_alone(portal, request).await?;
+    }
+    Ok((Step::Done, None))
+}
+
+/// The running worker; stopping lets every task finish its present step.
 pub struct Worker {
-    stop: tokio::sync::watch::Sender<bool>,
-    hands: Vec<tokio::task::JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Worker {
     pub fn start(portal: &Arc<Portal>) -> Self {
-        let (stop, stopped) = tokio::sync::watch::channel(false);
-        let mut hands: Vec<_> = (0..HANDS)
-            .map(|_| tokio::spawn(delivery_worker(portal.clone(), stopped.clone())))
-            .collect();
-        hands.extend((0..CLEANERS).map(|_| tokio::spawn(cleaner(portal.clone(), stopped.clone()))));
-        hands.push(tokio::spawn(announcer(portal.clone(), stopped.clone())));
-        hands.extend((0..COURIERS).map(|_| tokio::spawn(dispatcher(portal.clone(), stopped.clone()))));
-        hands.push(tokio::spawn(sweeper(portal.clone(), stopped)));
-        Self { stop, hands }
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = Vec::new();
+        let bulkheads = &portal.delivery.bulkheads;
+        for provider in bulkheads.providers() {
+            let worker = || tokio::spawn(provider_worker(portal.clone(), provider.clone(), stopped.clone()));
+            tasks.extend((0..bulkheads.concurrency(provider)).map(|_| worker()));
+        }
+        tasks.extend((0..PORTAL_WORKERS).map(|_| tokio::spawn(portal_worker(portal.clone(), stopped.clone()))));
+        tasks.extend((0..CLEANERS).map(|_| tokio::spawn(cleaner(portal.clone(), stopped.clone()))));
+        tasks.push(tokio::spawn(announcer(portal.clone(), stopped.clone())));
+        tasks.extend((0..DISPATCHERS).map(|_| tokio::spawn(dispatcher(portal.clone(), stopped.clone()))));
+        tasks.push(tokio::spawn(sweeper(portal.clone(), stopped)));
+        Self { stop, tasks }
     }
 
     /// Waits for the steps in progress, at most `patience`; a lease that is left behind runs out by itself.
     pub async fn stop(self, patience: Duration) {
         self.stop.send_replace(true);
         let all = async {
-            for hand in self.hands {
-                // A panicked hand has been reported by the panic hook; the others still count.
-                let _ = hand.await;
+            for task in self.tasks {
+                // A panic has been reported by the panic hook; the others still count.
+                let _ = task.await;
             }
         };
         if tokio::time::timeout(patience, all).await.is_err() {
@@ -101,28 +150,61 @@ impl Worker {
     }
 }
 
-async fn delivery_worker(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+async fn provider_worker(portal: Arc<Portal>, provider: ProviderName, mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
         // In a task of its own: a step that panics costs one lease, not one of the workers.
-        let turn = portal.clone();
-        let done = tokio::spawn(async move { deliver(&turn).await }).await;
-        let pause = match done.unwrap_or_else(|panic| Err(WorkflowError::Internal(Cause::new(panic)))) {
-            Ok(Step::Done) => continue,
-            Ok(Step::Idle) => until(&portal, portal.requests.next_due().await),
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "a step failed and will be repeated");
-                AFTER_ERROR
-            }
+        let (turn, at) = (portal.clone(), provider.clone());
+        let done = tokio::spawn(async move { step_at(&turn, &at).await }).await;
+        let Some(pause) = pause(&portal, done, Lanes::Of(&provider)).await else {
+            continue;
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = portal.wake.notified() => {}
+            () = portal.wake.provider(&provider).notified() => {}
             _ = stopped.changed() => {}
         }
     }
 }
 
-async fn cleaner(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+async fn portal_worker(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) {
+    let mut asking: Vec<JoinHandle<()>> = Vec::new();
+    while !*stopped.borrow() {
+        let turn = portal.clone();
+        let done = tokio::spawn(async move { own_step(&turn).await }).await;
+        let done = done.map(|step| {
+            step.map(|(step, begun)| {
+                asking.retain(|task| !task.is_finished());
+                asking.extend(begun);
+                step
+            })
+        });
+        let Some(pause) = pause(&portal, done, Lanes::Except(portal.delivery.bulkheads.providers())).await else {
+            continue;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = portal.wake.own().notified() => {}
+            _ = stopped.changed() => {}
+        }
+    }
+    for task in asking {
+        let _ = task.await;
+    }
+}
+
+/// How long a worker of these lanes rests after a step; `None`: not at all.
+async fn pause(portal: &Portal, done: Result<Result<Step, WorkflowError>, JoinError>, lanes: Lanes<'_>) -> Option<Duration> {
+    match done.unwrap_or_else(|panic| Err(WorkflowError::Internal(Cause::new(panic)))) {
+        Ok(Step::Done) => None,
+        Ok(Step::Idle) => Some(until(portal, portal.requests.next_due(lanes).await)),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "a step failed and will be repeated");
+            Some(AFTER_ERROR)
+        }
+    }
+}
+
+async fn cleaner(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
         let turn = portal.clone();
         let done = tokio::spawn(async move { discard::step(&turn).await }).await;
@@ -158,13 +240,13 @@ fn until(portal: &Portal, next: Result<Option<OffsetDateTime>, StorageError>) ->
 }
 
 /// Queues what is to be told; one of these, since it follows one log.
-async fn announcer(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+async fn announcer(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
         let turn = portal.clone();
         let told = tokio::spawn(async move { outgoing::tell(&turn).await }).await;
         let pause = match told.unwrap_or_else(|panic| Err(WorkflowError::Internal(Cause::new(panic)))) {
             Ok(true) => {
-                portal.outgoing.bell.notify_one();
+                portal.outgoing.outbox_signal.notify_one();
                 continue;
             }
             Ok(false) => LONGEST_SLEEP,
@@ -180,14 +262,14 @@ async fn announcer(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receive
     }
 }
 
-async fn dispatcher(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+async fn dispatcher(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
         let turn = portal.clone();
         let sent = tokio::spawn(async move { outgoing::dispatcher::step(&turn).await }).await;
         let pause = match sent.unwrap_or_else(|panic| Err(WorkflowError::Internal(Cause::new(panic)))) {
             Ok(true) => {
                 // Perhaps there is more: another dispatcher may look while this one sends.
-                portal.outgoing.bell.notify_one();
+                portal.outgoing.outbox_signal.notify_one();
                 continue;
             }
             Ok(false) => LONGEST_SLEEP,
@@ -198,13 +280,13 @@ async fn dispatcher(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiv
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = portal.outgoing.bell.notified() => {}
+            () = portal.outgoing.outbox_signal.notified() => {}
             _ = stopped.changed() => {}
         }
     }
 }
 
-async fn sweeper(portal: Arc<Portal>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+async fn sweeper(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) {
     let mut pass = sweep::Pass::default();
     while !*stopped.borrow() {
         tokio::select! {

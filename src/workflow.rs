@@ -25,13 +25,13 @@ pub mod sweep;
 pub mod terms;
 pub mod trusted;
 pub mod vault;
+pub mod wake;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use time::{Duration, OffsetDateTime};
-use tokio::sync::Notify;
 
 use crate::chain::Cause;
 use crate::connectors::Connector;
@@ -67,7 +67,7 @@ pub struct Portal {
     /// Where that runs which must end whoever asked for it: the threads of the listeners die with a panic, and these tasks with them.
     pub tasks: tokio::runtime::Handle,
     /// Notified when something may have become due.
-    pub wake: Notify,
+    pub wake: wake::Wake,
     pub delivery: delivery::DeliveryState,
     pub outgoing: outgoing::Outgoing,
     pub counters: Counters,

@@ -14,11 +14,17 @@ fuzz_target!(|data: &[u8]| {
     let size = usize::from(*cut).max(1);
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("multipart/form-data; boundary=x"));
-    let pieces: Vec<_> = rest.chunks(size).map(|p| Ok::<_, actix_web::error::PayloadError>(Bytes::copy_from_slice(p))).collect();
+    let pieces: Vec<_> = rest
+        .chunks(size)
+        .map(|p| Ok::<_, actix_web::error::PayloadError>(Bytes::copy_from_slice(p)))
+        .collect();
     let mut form = Multipart::new(&headers, stream::iter(pieces));
     futures_executor::block_on(async {
         while let Some(Ok(mut field)) = form.next().await {
-            let name = field.content_disposition().and_then(|d| d.get_filename().map(clean_name)).unwrap_or_default();
+            let name = field
+                .content_disposition()
+                .and_then(|d| d.get_filename().map(clean_name))
+                .unwrap_or_default();
             assert!(name.len() <= 255 && !name.contains(['/', '\\', '\0', '\n']));
             let (mut inspector, mut kept, mut ok) = (Inspector::new(Policy::default()), Vec::new(), true);
             while let Some(Ok(piece)) = field.next().await {

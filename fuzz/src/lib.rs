@@ -23,11 +23,7 @@ pub fn inspect(data: &[u8], file: impl FnOnce(&[u8]) -> Vec<u8>) {
         ..Policy::default()
     };
     let whole = run(policy, &file, usize::MAX);
-    assert_eq!(
-        run(policy, &file, 1 + usize::from(choice / 3)),
-        whole,
-        "the split changes nothing"
-    );
+    assert_eq!(run(policy, &file, 1 + usize::from(choice / 3)), whole, "the split changes nothing");
     if let Ok((report, kept)) = whole {
         // An orientation of its own may replace a smaller EXIF block, so that a file grows by some bytes, never more.
         assert!(kept.len() <= file.len() + 64 && report.kept == kept.len() as u64);
@@ -67,11 +63,7 @@ pub fn png(mut data: &[u8]) -> Vec<u8> {
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 {
-                0xEDB8_8320 ^ (crc >> 1)
-            } else {
-                crc >> 1
-            }
+            if crc & 1 == 1 { 0xEDB8_8320 ^ (crc >> 1) } else { crc >> 1 }
         })
     })
 }

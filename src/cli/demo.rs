@@ -43,7 +43,7 @@ use events::Tail;
 const SLOTS: u64 = 1_024;
 const AGENT: &str = "agent@demo.example";
 const APPLICANT: &str = "james";
-/// How often the audit log is looked at: it has no bell.
+/// How often the audit log is looked at: it notifies nobody.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Args, Debug)]

@@ -7,11 +7,17 @@ use crate::connectors::{self, Connector, KINDS};
 use crate::domain::document::ProviderName;
 use crate::settings::Reader;
 
+const CONCURRENCY: usize = 8;
+/// Each has a task that looks for work.
+const CONCURRENCY_MAX: usize = 64;
+
 #[derive(Clone)]
 pub struct Provider {
     pub name: ProviderName,
     pub kind: String,
     pub connector: Arc<dyn Connector>,
+    /// Requests that may wait for it at once.
+    pub concurrency: usize,
     /// The keys that are set, for advice about them.
     pub keys: Vec<String>,
 }
@@ -49,12 +55,19 @@ impl Provider {
             reader.skip_rest();
             return None;
         }
+        let concurrency = reader.number(
+            "concurrency",
+            CONCURRENCY,
+            1..=CONCURRENCY_MAX,
+            "requests that may wait for the provider at once",
+        );
         let connector = connectors::read(&kind, reader)?;
         let keys = reader.given();
         Some(Self {
             name,
             kind,
             connector,
+            concurrency,
             keys,
         })
     }

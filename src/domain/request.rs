@@ -183,6 +183,15 @@ pub struct Tombstone {
     pub receiver: Option<[u8; 32]>,
 }
 
+/// Whom the next step of a request may wait for. What is due stands in one queue for each lane, so that nothing waits behind what waits for somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane<'a> {
+    /// The portal's own: expiries, purges, forgetting.
+    Portal,
+    /// The provider is sent the document, or asked about it.
+    Provider(&'a ProviderName),
+}
+
 /// The state's name, as pages, API and metrics say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RequestState {
@@ -290,9 +299,43 @@ impl DocumentRequest {
 
     /// When the worker must look at this request next; `None` when time changes nothing about it any more, or only after what is on its way in has ended.
     pub fn due_at(&self) -> Option<OffsetDateTime> {
-        if let Some(lease) = &self.lease {
-            return Some(lease.until);
+        self.due().into_iter().map(|(_, at)| at).min()
+    }
+
+    /// The same for each lane. A held document stands in two: its retention ends when it ends, however long its provider keeps the others before it waiting.
+    pub fn due(&self) -> Vec<(Lane<'_>, OffsetDateTime)> {
+        let leased = self.lease.map(|lease| lease.until);
+        let Stage::Held {
+            document,
+            delivery,
+            purge_requested: false,
+        } = &self.stage
+        else {
+            let own = leased.or_else(|| self.own_step_at());
+            return own.map(|at| (Lane::Portal, at)).into_iter().collect();
+        };
+        let end = deadline(document, delivery);
+        let Some(step) = delivery.phase.step_at() else {
+            return vec![(Lane::Portal, leased.unwrap_or(end))];
+        };
+        let step = leased.unwrap_or(step.min(end));
+        if self.confirm == ConfirmAt::Received && matches!(delivery.phase, Phase::AwaitingConfirmation { .. }) {
+            // The provider's receipt is enough, and only the purge is left.
+            return vec![(Lane::Portal, step)];
         }
+        vec![
+            (Lane::Provider(&self.provider), step),
+            (Lane::Portal, leased.map_or(end, |until| until.max(end))),
+        ]
+    }
+
+    /// Whether the next step may have to wait for the provider.
+    pub fn may_wait_for_provider(&self) -> bool {
+        self.due().iter().any(|(lane, _)| matches!(lane, Lane::Provider(_)))
+    }
+
+    /// When the next step is due that nobody but the portal is needed for, where no delivery goes on.
+    fn own_step_at(&self) -> Option<OffsetDateTime> {
         match &self.stage {
             Stage::Open { expiry_noted } => {
                 if !*expiry_noted {
@@ -301,15 +344,7 @@ impl DocumentRequest {
                 let forget = self.link.expires_at + self.forget_after;
                 self.intakes.is_empty().then_some(forget)
             }
-            Stage::Held {
-                document,
-                purge_requested: true,
-                ..
-            } => Some(document.received_at),
-            Stage::Held { document, delivery, .. } => {
-                let end = deadline(document, delivery);
-                Some(delivery.phase.step_at().map_or(end, |step| step.min(end)))
-            }
+            Stage::Held { document, .. } => Some(document.received_at),
             Stage::Purging { since, .. } => Some(*since),
             Stage::Purged if !self.intakes.is_empty() => None,
             Stage::Purged => self.tombstones.last().map(|t| t.purged_at + self.forget_after),

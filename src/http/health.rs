@@ -32,7 +32,7 @@ async fn healthy(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
 /// 200 once uploads can be taken: a free erasure slot, room on the disk, a store that reads and writes. A locked vault key does not matter here.
 async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     let portal = &state.portal;
-    portal.requests.next_due().await?;
+    portal.requests.next_due(crate::storage::Lanes::All).await?;
     if portal.erasure.free().map_or(true, |free| free == 0) {
         return Err(Problem::full(
             "No erasure slot is free: documents are held and not delivered. See `nightdrop doctor`.",
@@ -191,6 +191,17 @@ async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
         "gauge",
         "1 while sending to a provider pauses after failures.",
         &paused,
+    );
+    let in_progress: Vec<_> = portal
+        .providers
+        .keys()
+        .map(|p| (format!("{{provider=\"{p}\"}}"), portal.delivery.bulkheads.in_progress(p) as u64))
+        .collect();
+    put(
+        "provider_in_progress",
+        "gauge",
+        "Requests that wait for a provider now; when all of its permits are taken, the others wait.",
+        &in_progress,
     );
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text))
 }

@@ -17,6 +17,7 @@ use super::*;
 use crate::domain::agent::Actor;
 use crate::domain::audit::{AuditAction, AuditEntry, AuditEvent, GENESIS};
 use crate::domain::delivery::{DeliveryProblem, Phase, PurgeCause};
+use crate::domain::document::ProviderName;
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::link::COMMIT_GRACE;
 use crate::domain::receipt::{DeletionReceipt, Erasure};
@@ -113,7 +114,11 @@ async fn held(store: &Store, n: u32) -> DocumentRequest {
 }
 
 async fn lease(store: &Store) -> Option<DocumentRequest> {
-    store.records.claim_due(store.records.now() + Duration::seconds(60)).await.unwrap()
+    store
+        .records
+        .claim_due(Lanes::All, store.records.now() + Duration::seconds(60))
+        .await
+        .unwrap()
 }
 
 fn refused<T: std::fmt::Debug>(answer: Result<T, StorageError>) -> Refusal {
@@ -178,6 +183,7 @@ macro_rules! contract {
             a_claim_a_revocation_and_an_expiry_never_both_win,
             leases_are_fenced,
             many_hands_never_hold_the_same,
+            no_lane_waits_behind_another,
             a_purge_is_finished_once,
             chains_have_no_gaps_under_many_hands,
             pages_have_no_gaps_and_no_doubles,

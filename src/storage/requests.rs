@@ -60,11 +60,11 @@ pub trait RequestStore: Send + Sync {
     /// Newest first, by key-set cursor: no duplicates or gaps for rows that did not change.
     async fn list(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, StorageError>;
 
-    /// Takes the lease of the request that has been due longest. Cost grows with what is due, never with what exists.
-    async fn claim_due(&self, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError>;
+    /// Takes the lease of the request that has been due longest in these lanes. Cost grows with the number of lanes, never with what exists or waits in another lane.
+    async fn claim_due(&self, lanes: Lanes<'_>, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError>;
 
-    /// When the next request is due.
-    async fn next_due(&self) -> Result<Option<OffsetDateTime>, StorageError>;
+    /// When the next request is due in these lanes.
+    async fn next_due(&self, lanes: Lanes<'_>) -> Result<Option<OffsetDateTime>, StorageError>;
 
     /// Takes the cleanup lease of the request that has had something to destroy longest. Never behind a delivery: it has an index and a lease of its own.
     async fn claim_cleanup(&self, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError>;
@@ -93,6 +93,16 @@ pub trait RequestStore: Send + Sync {
 
     /// Notes the id of a verified callback; `false` when it was seen before.
     async fn claim_callback_id(&self, callback: [u8; 32]) -> Result<bool, StorageError>;
+}
+
+/// Which of the lanes that requests are due in; see [`crate::domain::request::Lane`].
+#[derive(Clone, Copy, Debug)]
+pub enum Lanes<'a> {
+    All,
+    /// One provider's.
+    Of(&'a ProviderName),
+    /// The portal's own and those of all other providers.
+    Except(&'a [ProviderName]),
 }
 
 #[derive(Clone, Debug)]

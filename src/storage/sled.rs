@@ -42,7 +42,7 @@ use crate::failpoint::{self, Failpoint};
 use super::clock::{self, GuardedClock, Standing, to_ms};
 use super::record::{Record, Unreadable};
 use super::seal::{Seal, Sealed};
-use super::{Claim, Claimed, Cursor, Filter, Page, RequestStore, StorageError, key};
+use super::{Claim, Claimed, Cursor, Filter, Lanes, Page, RequestStore, StorageError, key};
 use due::Queue;
 use durable::{DurableSled, Metrics, Options, Seq};
 use error::StoreError;
@@ -55,8 +55,8 @@ const CLAIM_LIFE: Duration = Duration::hours(24);
 /// Callback ids are remembered at least this long, far beyond every signature's tolerance.
 const SIGHT_LIFE: Duration = Duration::days(15);
 /// What the data folder looks like. 2: sealed chunks in files of their own beside the records. 3: an intake says of what kind it is; no form is noted before its
-/// first part is stored.
-const LAYOUT: &[u8] = b"3";
+/// first part is stored. 4: what is due stands in one queue for each provider.
+const LAYOUT: &[u8] = b"4";
 
 pub struct SledStore {
     store: DurableSled,
@@ -125,7 +125,7 @@ impl SledStore {
         match self.meta("layout")? {
             None => self.set_meta("layout", LAYOUT).map(|()| true),
             Some(version) if version == LAYOUT => Ok(false),
-            Some(version) if version == b"1" => Err(StoreError::Older),
+            Some(version) if [&b"1"[..], b"2", b"3"].contains(&version.as_slice()) => Err(StoreError::Older),
             Some(version) => Err(StoreError::Corrupt(
                 format!(
                     "it was written by a later nightdrop (layout {}); use that version or restore a backup",
@@ -363,12 +363,12 @@ impl RequestStore for SledStore {
         Ok(page)
     }
 
-    async fn claim_due(&self, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError> {
-        self.claim(Queue::Work, Transition::Lease { until }).await
+    async fn claim_due(&self, lanes: Lanes<'_>, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError> {
+        self.claim(Queue::Work(lanes), Transition::Lease { until }).await
     }
 
-    async fn next_due(&self) -> Result<Option<OffsetDateTime>, StorageError> {
-        self.first(Queue::Work).map_err(Failed::into_storage)
+    async fn next_due(&self, lanes: Lanes<'_>) -> Result<Option<OffsetDateTime>, StorageError> {
+        self.first(Queue::Work(lanes)).map_err(Failed::into_storage)
     }
 
     async fn claim_cleanup(&self, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError> {

@@ -64,7 +64,7 @@ pub async fn take(portal: &Portal, provider: &ProviderName, callback: &Callback<
             portal.requests.transition(request, Transition::Nudge).await?;
         }
     }
-    portal.wake.notify_one();
+    portal.wake.request_at(provider);
     Ok(Answer::Taken)
 }
 

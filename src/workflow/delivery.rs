@@ -1,9 +1,11 @@
 //! Sending a held document to its provider, and what follows until the provider's verdict: the worker's side of a request.
 //!
 //! [`step`] routes a leased request by its stage; [`send`] makes one attempt; [`uncertain`] asks the provider before anything is sent again; [`confirm`] asks for
-//! the verdict. [`outbound`] decrypts, [`breaker`] is the circuit breaker of each provider, [`scan`] the virus scanner before a document leaves.
+//! the verdict. [`outbound`] decrypts, [`breaker`] is the circuit breaker of each provider and [`bulkhead`] its limit of requests at once, [`scan`] the virus
+//! scanner before a document leaves.
 
 pub mod breaker;
+pub mod bulkhead;
 pub mod confirm;
 pub mod outbound;
 pub mod scan;
@@ -11,11 +13,12 @@ pub mod send;
 mod step;
 mod uncertain;
 
-pub use step::{LEASE, step};
+pub use step::{LEASE, step, step_alone};
 
 /// What deliveries of this process share.
 pub struct DeliveryState {
     pub breakers: breaker::Breakers,
+    pub bulkheads: bulkhead::Bulkheads,
     /// Whom a document must pass before it leaves; `None` when the configuration wants no scan.
     pub scanner: Option<scan::Scanner>,
 }

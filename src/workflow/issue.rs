@@ -149,7 +149,7 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
         .with("parts", request.parts.len());
     match portal.requests.issue(request, claim, event).await? {
         crate::storage::Claimed::Fresh(request) => {
-            portal.wake.notify_one();
+            portal.wake.request_at(&request.provider);
             Ok(Issued {
                 request: TrustedRequest::prove(portal, *request)?,
                 token: secret.token,
@@ -198,7 +198,7 @@ pub async fn reissue(
     match done {
         Claimed::Fresh(request) => {
             resumable::stop_writers(portal, &request).await;
-            portal.wake.notify_one();
+            portal.wake.request_at(&request.provider);
             Ok(Issued {
                 request: TrustedRequest::prove(portal, *request)?,
                 token: secret.token,
@@ -249,20 +249,20 @@ pub async fn retry(portal: &Portal, id: RequestId, by: Actor) -> Result<Document
     // What was altered in the store is never sent: it can be purged and asked for again.
     terms::load(portal, id).await?;
     let request = act(portal, id, by, AgentAction::Retry).await?;
-    portal.wake.notify_one();
+    portal.wake.request_at(&request.provider);
     Ok(request)
 }
 
 pub async fn request_purge(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
     let request = act(portal, id, by, AgentAction::RequestPurge).await?;
-    portal.wake.notify_one();
+    portal.wake.request_at(&request.provider);
     Ok(request)
 }
 
 /// The provider has it by other means (the `manual` provider's dashboard): counts as confirmed, and is purged.
 pub async fn mark_uploaded(portal: &Portal, id: RequestId, by: Actor) -> Result<DocumentRequest, WorkflowError> {
     let request = act(portal, id, by, AgentAction::MarkUploaded).await?;
-    portal.wake.notify_one();
+    portal.wake.request_at(&request.provider);
     Ok(request)
 }
 

@@ -33,8 +33,8 @@ pub struct Outgoing {
     pub checkpoints: Checkpoints,
     /// Hosts that an applicant may be sent back to.
     pub return_hosts: Vec<String>,
-    /// Rung when something may have become due.
-    pub bell: Notify,
+    /// Notified when something may have become due.
+    pub outbox_signal: Notify,
     pub slow: dispatcher::Slow,
 }
 

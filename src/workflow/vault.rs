@@ -96,7 +96,7 @@ pub async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -
     match opened {
         Ok(_) => {
             portal.audit.append(AuditEvent::new(now, by, AuditAction::KeyUnlocked)).await?;
-            portal.wake.notify_one();
+            portal.wake.all();
             Ok(())
         }
         Err(KeyringError::DoesNotOpen) => {
@@ -117,6 +117,6 @@ pub async fn accept_clock(portal: &Portal, by: Actor) -> Result<(), WorkflowErro
         .audit
         .append(AuditEvent::new(portal.now(), by, AuditAction::ClockAccepted))
         .await?;
-    portal.wake.notify_one();
+    portal.wake.all();
     Ok(())
 }

@@ -7,6 +7,7 @@ mod at_rest;
 mod audit;
 mod block_log;
 mod browser;
+mod bulkhead;
 mod cleanup;
 mod cli;
 mod clock;

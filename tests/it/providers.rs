@@ -9,7 +9,7 @@ mod doctor;
 mod dwolla;
 mod lithic;
 mod onfido;
-mod server;
+pub mod server;
 mod stripe;
 mod sumsub;
 mod synapse;

@@ -121,6 +121,6 @@ pub async fn resend(
     let id = DispatchId::parse(&id).ok_or_else(missing)?;
     let event = AuditEvent::new(state.portal.now(), caller.actor(), AuditAction::WebhookResent).with("webhook", id);
     let again = state.portal.outbox.resend(id, event).await?;
-    state.portal.outgoing.bell.notify_one();
+    state.portal.outgoing.outbox_signal.notify_one();
     Ok(HttpResponse::Ok().json(shown(&again)))
 }

@@ -28,7 +28,7 @@ pub async fn resend(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, i
     let id = DispatchId::parse(&id).ok_or_else(missing)?;
     let event = AuditEvent::new(state.portal.now(), who.actor(), AuditAction::WebhookResent).with("webhook", id);
     state.portal.outbox.resend(id, event).await?;
-    state.portal.outgoing.bell.notify_one();
+    state.portal.outgoing.outbox_signal.notify_one();
     Ok(see("/admin/outgoing?done=resent"))
 }
 

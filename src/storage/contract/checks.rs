@@ -166,6 +166,63 @@ pub(super) async fn many_hands_never_hold_the_same<G: Ground + 'static>() {
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 60);
 }
 
+/// A provider's documents are due in its own lane, oldest first, and their retention in the portal's.
+pub(super) async fn no_lane_waits_behind_another<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open();
+    let [slow, other] = ["slow", "other"].map(|name| ProviderName::parse(name).unwrap());
+    let mut made = Vec::new();
+    for n in 0..40 {
+        let mut request = request(&store, n);
+        request.provider = if n < 37 { slow.clone() } else { other.clone() };
+        store.records.issue(request.clone(), None, issued(&request)).await.unwrap();
+        let commit = walks::received(stored(DocumentId(id(2, n)), &store));
+        made.push(store.records.transition(request.id, commit).await.unwrap());
+        ground.forward(Duration::seconds(1));
+    }
+    let both = [slow.clone(), other.clone()];
+    let until = store.records.now() + Duration::seconds(60);
+    let claim = async |lanes| store.records.claim_due(lanes, until).await.unwrap().map(|request| request.id);
+    let due = async |lanes| store.records.next_due(lanes).await.unwrap();
+    let of = |range: std::ops::Range<usize>| made[range].iter().map(|request| Some(request.id)).collect::<Vec<_>>();
+    assert_eq!(due(Lanes::All).await, made[0].due_at());
+    assert_eq!(due(Lanes::Of(&other)).await, made[37].due_at());
+    assert_eq!(due(Lanes::Except(&both[..1])).await, made[37].due_at());
+    let mut claimed = Vec::new();
+    for lanes in [
+        Lanes::Of(&other),
+        Lanes::Except(&both[..1]),
+        Lanes::All,
+        Lanes::Of(&slow),
+        Lanes::Except(&both[1..]),
+    ] {
+        claimed.push(claim(lanes).await);
+    }
+    assert_eq!(
+        claimed,
+        [of(37..39), of(0..3)].concat(),
+        "oldest first, whatever waits in another lane"
+    );
+    assert_eq!(claim(Lanes::Except(&both)).await, None, "nothing of the portal's own is due");
+    // A lease that runs out comes back to its lane.
+    ground.forward(Duration::seconds(61));
+    assert_eq!(claim(Lanes::Of(&other)).await, Some(made[39].id));
+    assert_eq!(claim(Lanes::Of(&other)).await, Some(made[37].id));
+    // No provider's worker comes to it; each document's retention ends all the same.
+    let end = made[0].document().unwrap().purge_at;
+    ground.forward(end - store.records.now() - Duration::seconds(1));
+    assert_eq!(claim(Lanes::Except(&both)).await, None);
+    ground.forward(Duration::hours(1));
+    let until = store.records.now() + Duration::hours(1);
+    let mut ended = BTreeSet::new();
+    while let Some(request) = store.records.claim_due(Lanes::Except(&both), until).await.unwrap() {
+        assert!(request.past_deadline(store.records.now()));
+        ended.insert(request.id);
+    }
+    assert_eq!(ended.len(), 40);
+    assert_eq!(claim(Lanes::All).await, None, "one lease, whichever lane it was taken from");
+}
+
 pub(super) async fn a_purge_is_finished_once<G: Ground>() {
     let ground = G::new();
     let store = ground.open();
@@ -422,7 +479,7 @@ pub(super) async fn what_is_forgotten_stays_dead<G: Ground>() {
         );
     }
     assert!(store.records.list(&Filter::default(), None, 10).await.unwrap().requests.is_empty());
-    assert_eq!(store.records.next_due().await.unwrap(), None);
+    assert_eq!(store.records.next_due(Lanes::All).await.unwrap(), None);
     assert!(store.records.counts().await.unwrap().iter().all(|(_, count)| *count == 0));
     assert!(store.records.timeline(request.id).await.unwrap().is_empty());
     assert!(log(&store).await.iter().any(|e| e.event.action == AuditAction::RequestForgotten));

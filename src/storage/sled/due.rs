@@ -1,53 +1,104 @@
-//! What is due, found by time: two queues beside each other, so that what must be destroyed never waits behind what must be delivered.
+//! What is due, found by time: queues beside each other, so that what must be destroyed never waits behind what must be delivered, and no provider's documents behind
+//! another's.
 
-use crate::storage::Cause;
+use std::collections::BTreeSet;
+
 use time::{Duration, OffsetDateTime};
 
-use super::records::{Batch, Rows};
+use super::records::{Batch, Row, Rows};
 use super::{Failed, SledStore};
 use crate::chain::chain;
 use crate::domain::id::RequestId;
-use crate::domain::request::DocumentRequest;
+use crate::domain::request::{DocumentRequest, Lane};
 use crate::domain::transition::Transition;
 use crate::storage::clock::from_ms;
-use crate::storage::{RequestStore, StorageError, key};
+use crate::storage::{Cause, Lanes, RequestStore, StorageError, key};
 
 /// Damaged rows that one claim steps over.
 const CLAIM_LOOK: usize = 32;
 /// How long a damaged row is left alone before it is looked at (and reported) again.
 const DAMAGED_PAUSE: Duration = Duration::hours(1);
+/// Bytes of an instant and an id, which end every entry.
+const PLACE: usize = 24;
 
 #[derive(Clone, Copy)]
-pub(super) enum Queue {
-    Work,
+pub(super) enum Queue<'a> {
+    Work(Lanes<'a>),
     Cleanup,
 }
 
-impl Queue {
-    fn letter(self) -> u8 {
-        match self {
-            Self::Work => key::DUE,
-            Self::Cleanup => key::CLEANUP,
-        }
+/// An entry of a queue. Ordered by when it is due; at the same instant a provider is asked before the portal decides without it.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    at: OffsetDateTime,
+    portals_own: bool,
+    id: RequestId,
+    key: Vec<u8>,
+}
+
+impl Entry {
+    fn read(key: Vec<u8>) -> Result<Self, Failed> {
+        let place = key.len().checked_sub(PLACE).and_then(|start| key.get(start..)).and_then(|place| {
+            let at = place.first_chunk().copied().map(i64::from_be_bytes)?;
+            Some((from_ms(at), RequestId(place.last_chunk().copied()?)))
+        });
+        let Some((at, id)) = place else {
+            return Err(Failed::Storage(StorageError::Corrupt(Cause::new("an entry of the due index"))));
+        };
+        let portals_own = key.starts_with(&key::due_lane(Lane::Portal));
+        Ok(Self { at, portals_own, id, key })
     }
 
-    fn entry(self, at: OffsetDateTime, id: RequestId) -> Vec<u8> {
-        match self {
-            Self::Work => key::due(at, id),
-            Self::Cleanup => key::cleanup(at, id),
+    /// The queue's own part of the key.
+    fn lane(&self) -> &[u8] {
+        &self.key[..self.key.len() - PLACE]
+    }
+
+    /// The same request in the same queue at another instant.
+    fn moved(&self, at: OffsetDateTime) -> Vec<u8> {
+        [self.lane(), &key::ms(at), &self.id.0].concat()
+    }
+
+    /// The next one of its queue.
+    fn next(&self, rows: &Rows<'_>) -> Result<Option<Self>, Failed> {
+        first_of(rows.scan_prefix(self.lane(), Some(&self.key), 1)?)
+    }
+}
+
+fn first_of(rows: Vec<Row>) -> Result<Option<Entry>, Failed> {
+    rows.into_iter().next().map(|(key, _)| Entry::read(key)).transpose()
+}
+
+/// The first entry of each queue. Costs one look for each lane, however much waits in it.
+fn heads(rows: &Rows<'_>, queue: Queue<'_>) -> Result<BTreeSet<Entry>, Failed> {
+    let first = |prefix: &[u8]| first_of(rows.scan_prefix(prefix, None, 1)?).map(|entry| entry.into_iter().collect());
+    let except: &[_] = match queue {
+        Queue::Cleanup => return first(&[key::CLEANUP]),
+        Queue::Work(Lanes::Of(provider)) => return first(&key::due_lane(Lane::Provider(provider))),
+        Queue::Work(Lanes::All) => &[],
+        Queue::Work(Lanes::Except(providers)) => providers,
+    };
+    let except: BTreeSet<Vec<u8>> = except.iter().map(|name| key::due_lane(Lane::Provider(name))).collect();
+    let mut heads = BTreeSet::new();
+    let mut behind: Option<Vec<u8>> = None;
+    while let Some(entry) = first_of(rows.scan_prefix(&[key::DUE], behind.as_deref(), 1)?)? {
+        // Behind the last place that this lane could have.
+        behind = Some([entry.lane(), &[u8::MAX; PLACE + 1]].concat());
+        if !except.contains(entry.lane()) {
+            heads.insert(entry);
         }
     }
+    Ok(heads)
 }
 
 impl SledStore {
     /// When the first entry of a queue is due.
-    pub(super) fn first(&self, queue: Queue) -> Result<Option<OffsetDateTime>, Failed> {
-        let first = self.store.records().scan_prefix(&[queue.letter()], None, 1)?;
-        Ok(first.first().map(|(k, _)| due_entry(k)).transpose()?.map(|(at, _)| at))
+    pub(super) fn first(&self, queue: Queue<'_>) -> Result<Option<OffsetDateTime>, Failed> {
+        Ok(heads(&self.store.records(), queue)?.first().map(|entry| entry.at))
     }
 
     /// Takes the lease of the request that has been due longest.
-    pub(super) async fn claim(&self, queue: Queue, lease: Transition) -> Result<Option<DocumentRequest>, StorageError> {
+    pub(super) async fn claim(&self, queue: Queue<'_>, lease: Transition) -> Result<Option<DocumentRequest>, StorageError> {
         // A look without the lock first: most of the time nothing is due.
         let horizon = self.now();
         if self.first(queue).map_err(Failed::into_storage)?.is_none_or(|at| at > horizon) {
@@ -57,35 +108,33 @@ impl SledStore {
     }
 }
 
-fn claim(rows: &Rows<'_>, queue: Queue, lease: &Transition, now: OffsetDateTime) -> Result<(Batch, Option<DocumentRequest>), Failed> {
+fn claim(rows: &Rows<'_>, queue: Queue<'_>, lease: &Transition, now: OffsetDateTime) -> Result<(Batch, Option<DocumentRequest>), Failed> {
     let mut batch = Batch::new();
-    for (entry, _) in rows.scan_prefix(&[queue.letter()], None, CLAIM_LOOK)? {
-        let (at, id) = due_entry(&entry)?;
-        if at > now {
+    let mut heads = heads(rows, queue)?;
+    for _ in 0..CLAIM_LOOK {
+        let Some(entry) = heads.pop_first().filter(|entry| entry.at <= now) else {
             break;
-        }
-        match SledStore::change(rows, &mut batch, id, lease.clone(), now) {
-            Ok(leased) => return Ok((batch, Some(leased))),
+        };
+        match SledStore::change(rows, &mut batch, entry.id, lease.clone(), now) {
+            Ok(leased) => {
+                // The row may have been altered from outside since this entry was derived from it: one that belongs to no row any more would be due for ever.
+                if !key::indexes(&leased).iter().any(|(own, _)| *own == entry.key) {
+                    batch.remove(entry.key);
+                }
+                return Ok((batch, Some(leased)));
+            }
             // A row that cannot be read, or is not there, must not stand before all others for ever.
             Err(Failed::Storage(error @ (StorageError::Corrupt(_) | StorageError::NotFound))) => {
-                tracing::error!(request = %id, error = %chain(&error), "a request that is due cannot be read; it is passed over");
+                tracing::error!(request = %entry.id, error = %chain(&error), "a request that is due cannot be read; it is passed over");
                 batch.frees_space();
-                batch.remove(entry);
+                batch.remove(entry.key.clone());
                 if error != StorageError::NotFound {
-                    batch.put(queue.entry(now + DAMAGED_PAUSE, id), Vec::new());
+                    batch.put(entry.moved(now + DAMAGED_PAUSE), Vec::new());
                 }
+                heads.extend(entry.next(rows)?);
             }
             Err(error) => return Err(error),
         }
     }
     Ok((batch, None))
-}
-
-fn due_entry(k: &[u8]) -> Result<(OffsetDateTime, RequestId), Failed> {
-    let at = k.get(1..9).and_then(|b| b.try_into().ok()).map(i64::from_be_bytes);
-    let id = k.get(9..25).and_then(|b| b.try_into().ok()).map(RequestId);
-    match (at, id) {
-        (Some(at), Some(id)) => Ok((from_ms(at), id)),
-        _ => Err(Failed::Storage(StorageError::Corrupt(Cause::new("an entry of the due index")))),
-    }
 }

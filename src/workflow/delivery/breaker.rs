@@ -1,10 +1,11 @@
 //! How fast: the backoff between two tries of one document, and one circuit breaker for each provider.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use time::{Duration, OffsetDateTime};
 
+use crate::connectors::Failure;
 use crate::crypto::random;
 use crate::domain::document::ProviderName;
 
@@ -21,17 +22,21 @@ pub fn backoff(attempts: u32) -> Duration {
     longest * share.max(0.1)
 }
 
-/// One circuit breaker for each provider: five failures in a row pause it; after a minute one attempt may try.
+/// One circuit breaker for each provider: failures that are about the provider, met by five applicants in a row, pause it; after a minute one attempt may try.
+///
+/// Applicants are counted and not failures: a provider that fails at one applicant's documents again and again works for everybody else, and nothing else can tell
+/// that from an outage.
 #[derive(Default)]
 pub struct Breakers(Mutex<BTreeMap<ProviderName, Breaker>>);
 
-#[derive(Clone, Copy)]
+#[derive(Default)]
 struct Breaker {
-    failures: u32,
+    /// Keyed indexes of the applicants whose documents failed since the last success; never more than [`BREAK_AFTER`].
+    failed: BTreeSet<[u8; 32]>,
     open_until: Option<OffsetDateTime>,
 }
 
-const BREAK_AFTER: u32 = 5;
+const BREAK_AFTER: usize = 5;
 const BREAK_FOR: Duration = Duration::seconds(60);
 
 impl Breakers {
@@ -47,14 +52,21 @@ impl Breakers {
         None
     }
 
-    pub fn failed(&self, provider: &ProviderName, now: OffsetDateTime) {
+    /// What an attempt for this applicant's document says about the provider by failing.
+    pub fn failed(&self, provider: &ProviderName, applicant: [u8; 32], failure: &Failure, now: OffsetDateTime) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let breaker = all.entry(provider.clone()).or_insert(Breaker {
-            failures: 0,
-            open_until: None,
-        });
-        breaker.failures += 1;
-        if breaker.failures >= BREAK_AFTER {
+        if !failure.about_provider() {
+            // The attempt that was let through has said nothing about the provider: another one may try at once.
+            if let Some(until) = all.get_mut(provider).and_then(|breaker| breaker.open_until.as_mut()) {
+                *until = now.min(*until);
+            }
+            return;
+        }
+        let breaker = all.entry(provider.clone()).or_default();
+        if breaker.failed.len() < BREAK_AFTER {
+            breaker.failed.insert(applicant);
+        }
+        if breaker.failed.len() >= BREAK_AFTER {
             breaker.open_until = Some(now + BREAK_FOR);
         }
     }
@@ -74,6 +86,7 @@ impl Breakers {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::domain::delivery::DeliveryProblem;
     use time::macros::datetime;
 
     #[test]
@@ -86,20 +99,66 @@ mod tests {
         }
     }
 
+    fn outage() -> Failure {
+        Failure::Ambiguous {
+            problem: DeliveryProblem::new("provider.failed", "words"),
+        }
+    }
+
     #[test]
-    fn five_failures_pause_a_provider_and_one_attempt_may_try_after_a_minute() {
+    fn five_applicants_failures_pause_a_provider_and_one_attempt_may_try_after_a_minute() {
         let (breakers, name) = (Breakers::default(), ProviderName::parse("p").unwrap());
         let start = datetime!(2026-01-01 0:00 UTC);
-        for _ in 0..4 {
-            breakers.failed(&name, start);
+        for applicant in 0..4 {
+            breakers.failed(&name, [applicant; 32], &outage(), start);
         }
         assert_eq!(breakers.paused_until(&name, start), None);
-        breakers.failed(&name, start);
+        breakers.failed(&name, [4; 32], &outage(), start);
         assert_eq!(breakers.paused_until(&name, start), Some(start + BREAK_FOR));
         let later = start + BREAK_FOR;
         assert_eq!(breakers.paused_until(&name, later), None, "the one that tries");
         assert!(breakers.paused_until(&name, later).is_some(), "everybody else waits");
+        breakers.failed(&name, [5; 32], &outage(), later);
+        assert_eq!(breakers.paused_until(&name, later), Some(later + BREAK_FOR), "it failed too");
         breakers.succeeded(&name);
         assert_eq!(breakers.paused_until(&name, later), None);
+    }
+
+    #[test]
+    fn one_applicants_failures_pause_nobody_however_many_there_are() {
+        let (breakers, name) = (Breakers::default(), ProviderName::parse("p").unwrap());
+        let now = datetime!(2026-01-01 0:00 UTC);
+        for turn in 0..300 {
+            breakers.failed(&name, [turn as u8 % 4; 32], &outage(), now);
+        }
+        assert_eq!(breakers.paused_until(&name, now), None);
+    }
+
+    #[test]
+    fn what_is_about_a_document_pauses_nobody_and_uses_up_no_trial() {
+        let (breakers, name) = (Breakers::default(), ProviderName::parse("p").unwrap());
+        let now = datetime!(2026-01-01 0:00 UTC);
+        let private = [
+            Failure::Final {
+                problem: DeliveryProblem::new("provider.refused", "words"),
+            },
+            Failure::Definite {
+                problem: DeliveryProblem::new("provider.busy", "words"),
+                after: None,
+                new_key: false,
+            },
+        ];
+        for applicant in 0..20 {
+            private
+                .iter()
+                .for_each(|failure| breakers.failed(&name, [applicant; 32], failure, now));
+        }
+        assert_eq!(breakers.paused_until(&name, now), None);
+        (0..5).for_each(|applicant| breakers.failed(&name, [applicant; 32], &outage(), now));
+        let later = now + BREAK_FOR;
+        assert_eq!(breakers.paused_until(&name, later), None, "the one that tries");
+        breakers.failed(&name, [9; 32], &private[0], later);
+        assert_eq!(breakers.paused_until(&name, later), None, "its own fault: the next one tries");
+        assert!(breakers.paused_until(&name, later).is_some());
     }
 }

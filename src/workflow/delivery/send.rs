@@ -55,7 +55,7 @@ impl Step<'_> {
         if let Some(until) = self.portal.delivery.breakers.paused_until(&trusted.provider, self.now) {
             let problem = DeliveryProblem::new(
                 "provider.paused",
-                "The provider failed several times in a row; sending pauses for a minute.",
+                "The provider failed for several applicants in a row; sending pauses for a minute.",
             );
             return self.later(until, problem, Attempt::Uncounted).await;
         }
@@ -158,9 +158,12 @@ impl Step<'_> {
         };
         self.portal.counters.failed_attempts.fetch_add(1, Ordering::Relaxed);
         tracing::info!(request = %self.request.id, provider = %trusted.provider, code = %failure.problem().code, "an attempt failed");
+        self.portal
+            .delivery
+            .breakers
+            .failed(&trusted.provider, trusted.applicant_index, &failure, now);
         match failure {
             Failure::Definite { problem, after, new_key } => {
-                self.portal.delivery.breakers.failed(&trusted.provider, now);
                 if delivery.attempts + 1 >= self.portal.policy.attempts {
                     return self.end(WorkerStep::GiveUp { problem }).await;
                 }
@@ -174,7 +177,6 @@ impl Step<'_> {
                 .await
             }
             Failure::Ambiguous { problem } => {
-                self.portal.delivery.breakers.failed(&trusted.provider, now);
                 self.end(WorkerStep::BecomeUncertain {
                     problem,
                     check_at: now + backoff(delivery.attempts),
@@ -184,7 +186,6 @@ impl Step<'_> {
             }
             Failure::Final { problem } => self.end(WorkerStep::GiveUp { problem }).await,
             Failure::Credentials { problem } => {
-                self.portal.delivery.breakers.failed(&trusted.provider, now);
                 if delivery.attempts + 1 >= CREDENTIALS_LIMIT.min(self.portal.policy.attempts) {
                     return self.end(WorkerStep::GiveUp { problem }).await;
                 }

@@ -9,7 +9,7 @@ use super::{confirm, send};
 use crate::chain::chain;
 use crate::domain::delivery::{Delivery, Phase, PurgeCause};
 use crate::domain::document::Document;
-use crate::domain::request::{DocumentRequest, Stage};
+use crate::domain::request::{DocumentRequest, SENDING_GRACE, Stage};
 use crate::domain::transition::{Transition, WorkerStep};
 use crate::storage::StorageError;
 use crate::storage::clock::Standing;
@@ -21,12 +21,22 @@ pub const LEASE: Duration = Duration::seconds(60);
 /// How long a document past its deadline is left alone while the clock is not to be trusted.
 const SUSPECT_PAUSE: Duration = Duration::seconds(60);
 
-/// One step for a request whose lease the caller has just taken.
+/// One step for a request whose lease the caller has just taken. It may wait for the provider: whoever calls it holds a permit of the provider's bulkhead.
 pub async fn step(portal: &Arc<Portal>, request: DocumentRequest) -> Result<(), WorkflowError> {
+    take(portal, request, true).await
+}
+
+/// The same where all permits are taken: what is due without the provider is done, and nobody is sent or asked anything.
+pub async fn step_alone(portal: &Arc<Portal>, request: DocumentRequest) -> Result<(), WorkflowError> {
+    take(portal, request, false).await
+}
+
+async fn take(portal: &Arc<Portal>, request: DocumentRequest, may_ask: bool) -> Result<(), WorkflowError> {
     let step = Step {
         portal,
         fence: request.fence,
         now: portal.now(),
+        may_ask,
         request,
     };
     match step.run().await {
@@ -41,6 +51,8 @@ pub(super) struct Step<'a> {
     pub(super) request: DocumentRequest,
     pub(super) fence: u64,
     pub(super) now: OffsetDateTime,
+    /// Whether the provider may be sent or asked something in this step.
+    may_ask: bool,
 }
 
 impl Step<'_> {
@@ -63,7 +75,7 @@ impl Step<'_> {
         if self.must_purge() {
             return self.purge_due(document, delivery).await;
         }
-        if delivery.phase.step_at().is_none_or(|at| at > self.now) {
+        if !self.may_ask || delivery.phase.step_at().is_none_or(|at| at > self.now) {
             // Only the deadline has come, and the clock that says so is suspect. The lease is kept as a pause: given back, it would be due again at once.
             let until = self.now + SUSPECT_PAUSE;
             let pause = if self.request.past_deadline(self.now) {
@@ -118,6 +130,9 @@ impl Step<'_> {
             return self.purge(PurgeCause::Deadline).await;
         };
         match Open::of(&request, &document, &delivery) {
+            // The grace in which the provider could have been asked is over, and it is busy with others.
+            Some(_) if !self.may_ask && self.now >= document.purge_at + SENDING_GRACE => self.purge(PurgeCause::Deadline).await,
+            Some(_) if !self.may_ask => self.end(WorkerStep::Release).await,
             Some(open) => {
                 let connector = self.portal.providers.get(&request.provider).cloned();
                 self.purge_open(&open, connector).await

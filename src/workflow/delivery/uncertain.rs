@@ -117,14 +117,17 @@ impl Step<'_> {
         failpoint::pass(Failpoint::Reconciled);
         let now = self.portal.now();
         let pause = backoff(open.checks);
+        let counted = |failure: &Failure| {
+            let (provider, applicant) = (&open.request.provider, open.request.applicant_index);
+            self.portal.delivery.breakers.failed(provider, applicant, failure, now);
+        };
+        if let Err(failure) = &outcome {
+            counted(failure);
+        }
         match outcome {
             // Still unknown: the intent stays open and the count of questions grows.
-            Err(Failure::Ambiguous { problem } | Failure::Credentials { problem }) => {
-                self.portal.delivery.breakers.failed(&open.request.provider, now);
-                self.check_again(problem, now + pause).await
-            }
+            Err(Failure::Ambiguous { problem } | Failure::Credentials { problem }) => self.check_again(problem, now + pause).await,
             Err(Failure::Definite { problem, after, .. }) => {
-                self.portal.delivery.breakers.failed(&open.request.provider, now);
                 let pause = after.unwrap_or_default().min(RETRY_AFTER_CAP).max(pause);
                 self.check_again(problem, now + pause).await
             }

@@ -218,7 +218,7 @@ async fn store(portal: Arc<Portal>, id: RequestId, sealed: SealedPart, secret: S
                 portal.counters.received.fetch_add(1, Ordering::Relaxed);
                 let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
                 portal.counters.received_bytes.fetch_add(bytes, Ordering::Relaxed);
-                portal.wake.notify_one();
+                portal.wake.request_at(&row.provider);
                 discard_in_flight(&portal, id).await;
             }
             // Staged bytes, and those of every upload that did not win.

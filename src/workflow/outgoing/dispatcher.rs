@@ -44,7 +44,7 @@ const HUNG: std::time::Duration = std::time::Duration::from_secs(5);
 const HUNG_IN_A_ROW: u32 = 3;
 const LEFT_ALONE: Duration = Duration::minutes(1);
 
-/// Receivers that hang: after three times in a row one is asked once a minute only, so that the couriers are there for the others.
+/// Receivers that hang: after three times in a row one is asked once a minute only, so that the dispatchers are there for the others.
 #[derive(Default)]
 pub struct Slow(Mutex<HashMap<String, (u32, OffsetDateTime)>>);
 

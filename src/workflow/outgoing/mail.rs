@@ -128,7 +128,7 @@ pub async fn queue(
     if !queued? {
         return Ok(Queued::Before);
     }
-    portal.outgoing.bell.notify_one();
+    portal.outgoing.outbox_signal.notify_one();
     Ok(Queued::Now)
 }
 

@@ -405,7 +405,7 @@ async fn serve(mut socket: TcpStream, shared: Arc<Mutex<Shared>>, base: String) 
     }
 }
 
-async fn read(socket: &mut TcpStream) -> Option<Request> {
+pub async fn read(socket: &mut TcpStream) -> Option<Request> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(at) = find(&bytes, b"\r\n\r\n") {

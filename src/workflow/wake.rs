@@ -1,0 +1,43 @@
+//! Wakes the workers when something may have become due: those of the portal's own steps, and those of each provider.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::Notify;
+
+use crate::domain::document::ProviderName;
+
+#[derive(Default)]
+pub struct Wake {
+    own: Notify,
+    providers: BTreeMap<ProviderName, Notify>,
+}
+
+impl Wake {
+    pub fn new(providers: impl IntoIterator<Item = ProviderName>) -> Self {
+        Self {
+            own: Notify::new(),
+            providers: providers.into_iter().map(|name| (name, Notify::new())).collect(),
+        }
+    }
+
+    /// What is due of the portal's own steps. Requests of a provider that is not configured are among them.
+    pub fn own(&self) -> &Notify {
+        &self.own
+    }
+
+    pub fn provider(&self, provider: &ProviderName) -> &Notify {
+        self.providers.get(provider).unwrap_or(&self.own)
+    }
+
+    /// A request at this provider changed: its next step may be the portal's or the provider's.
+    pub fn request_at(&self, provider: &ProviderName) {
+        self.own.notify_one();
+        self.provider(provider).notify_one();
+    }
+
+    /// Something changed for all requests.
+    pub fn all(&self) {
+        self.own.notify_one();
+        self.providers.values().for_each(Notify::notify_one);
+    }
+}
