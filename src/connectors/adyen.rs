@@ -26,7 +26,7 @@ use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict,
+    Unsupported, Verdict, not_shown,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -138,7 +138,7 @@ impl Adyen {
     async fn entity(&self, id: &str) -> Result<Value, Failure> {
         let url = self.client.url(&format!("/legalEntities/{id}"));
         let answer = self.client.send(self.authenticate(Call::asking(Method::GET, url))).await?;
-        answer.only(success(&answer)?, |body| body["id"].is_string())
+        answer.only(success(&answer)?, |body| body["id"].as_str() == Some(id))
     }
 
     /// Before a byte is sent: the sides that must go together, and pictures that the provider will find too small.
@@ -183,6 +183,20 @@ impl Adyen {
     }
 }
 
+fn received(id: String) -> Delivered {
+    Delivered {
+        references: vec![id],
+        verdict: Verdict::Pending,
+    }
+}
+
+/// Whether a document is the one that was sent: by its description or file name, each of which is unique, and not of another owner.
+fn is_ours(document: &Value, outbound: &OutboundDocument, owner: (&str, &str)) -> bool {
+    let described = document["description"].as_str() == Some(&description(outbound));
+    let named = document["fileName"].as_str() == Some(&outbound.file_name(0));
+    (described || named) && document["owner"]["id"].as_str().is_none_or(|id| id == owner.0)
+}
+
 /// Says nothing about the person, and is unique.
 fn description(outbound: &OutboundDocument) -> String {
     format!("Document {}", outbound.document)
@@ -224,14 +238,15 @@ impl Connector for Adyen {
         if let Some(failure) = answer.stored_failure() {
             return Err(failure);
         }
-        let id = success(&answer)?["id"]
-            .as_str()
-            .and_then(plain_id)
-            .ok_or_else(|| answer.unreadable())?;
-        Ok(Delivered {
-            references: vec![id],
-            verdict: Verdict::Pending,
-        })
+        let body = success(&answer)?;
+        let id = body["id"].as_str().and_then(plain_id).ok_or_else(|| answer.unreadable())?;
+        if is_ours(&body, outbound, owner) {
+            return Ok(received(id));
+        }
+        // An id alone may be anybody's. The list knows our file name; a transfer instrument has none.
+        let listed = self.entity(entity).await.map_err(Failure::after_sending)?;
+        let found = entity::find(&listed, &outbound.file_name(0), &description(outbound));
+        found.map(received).ok_or_else(not_shown)
     }
 
     async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
@@ -239,10 +254,7 @@ impl Connector for Adyen {
         let body = self.entity(entity).await?;
         let found = entity::find(&body, &outbound.file_name(0), &description(outbound));
         Ok(match found {
-            Some(id) => Presence::Present(Delivered {
-                references: vec![id],
-                verdict: Verdict::Pending,
-            }),
+            Some(id) => Presence::Present(received(id)),
             // A transfer instrument's documents need not stand in the legal entity's list.
             None if instrument.is_some() => Presence::Unknown,
             None => Presence::Absent,
@@ -250,8 +262,13 @@ impl Connector for Adyen {
     }
 
     async fn verdict(&self, outbound: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure> {
-        let (entity, _) = target(&outbound.applicant)?;
-        Ok(entity::verdict(&self.entity(entity).await?, &receipt.references))
+        let (entity, instrument) = target(&outbound.applicant)?;
+        let body = self.entity(entity).await?;
+        // A transfer instrument's documents need not stand in the legal entity's list.
+        if instrument.is_none() && !entity::lists(&body, &receipt.references) {
+            return Ok(Verdict::Pending);
+        }
+        Ok(entity::verdict(&body, &receipt.references))
     }
 
     /// Base64 of HMAC-SHA256 under the decoded key, and HTTP Basic where it is configured.

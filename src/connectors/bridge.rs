@@ -184,13 +184,14 @@ impl Bridge {
     }
 
     async fn customer(&self, applicant: &ApplicantRef) -> Result<Value, Failure> {
-        let call = Call::asking(Method::GET, self.client.url(&self.path(applicant)?.0));
+        let (id, _) = self.customer_and_country(applicant)?;
+        let call = Call::asking(Method::GET, self.client.url(&format!("/customers/{id}")));
         let answer = self.client.send(self.authenticate(call)).await?;
-        answer.only(success(&answer)?, |body| body["id"].is_string())
+        answer.only(success(&answer)?, |body| body["id"].as_str() == Some(&id))
     }
 
-    /// The customer's path and the document's country.
-    fn path(&self, applicant: &ApplicantRef) -> Result<(String, String), Failure> {
+    /// The customer's id and the document's country.
+    fn customer_and_country(&self, applicant: &ApplicantRef) -> Result<(String, String), Failure> {
         let (id, country) = self.settings.countries.split(applicant)?;
         let id = plain_id(id).ok_or_else(|| wrong_reference("a customer's id"))?;
         let country = country.unwrap_or_default();
@@ -199,7 +200,7 @@ impl Bridge {
         } else {
             country.to_owned()
         };
-        Ok((format!("/customers/{id}"), country))
+        Ok((id, country))
     }
 
     fn body(outbound: &OutboundDocument, kind: &str, country: &str) -> Json {
@@ -259,19 +260,16 @@ impl Connector for Bridge {
     async fn deliver(&self, outbound: &OutboundDocument, _: &dyn ProgressLog) -> Result<Delivered, Failure> {
         let kind = self.settings.types.required(outbound)?;
         fits(kind, &part_names(outbound))?;
-        let (path, country) = self.path(&outbound.applicant)?;
+        let (id, country) = self.customer_and_country(&outbound.applicant)?;
         let call = self
-            .authenticate(Call::sending(Method::PUT, self.client.url(&path)))
+            .authenticate(Call::sending(Method::PUT, self.client.url(&format!("/customers/{id}"))))
             .header("idempotency-key", &outbound.keys.idempotency(0))
             .body(Self::body(outbound, kind, &country).body(outbound));
         let answer = self.client.send(call).await?;
         if let Some(failure) = answer.stored_failure() {
             return Err(failure);
         }
-        let body = success(&answer)?;
-        if body["id"].as_str().and_then(plain_id).is_none() {
-            return Err(answer.unreadable());
-        }
+        answer.only(success(&answer)?, |body| body["id"].as_str() == Some(&id))?;
         // The customer is the only thing with an id, and it is the applicant. The answer shows the state before any review.
         Ok(Delivered {
             references: Vec::new(),

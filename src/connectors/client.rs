@@ -216,12 +216,27 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The body as JSON, where it is whole and is JSON.
+    /// The body as JSON, where it is whole, is JSON, and is not declared to be something else: a page of something in between is no provider's answer.
     pub fn json(&self) -> Option<serde_json::Value> {
-        if !self.whole {
+        if !self.whole || !self.declares_json() {
             return None;
         }
         serde_json::from_slice(&self.body).ok()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.whole && self.body.is_empty()
+    }
+
+    /// `application/json` and its kin (`application/vnd.api+json`), or nothing declared at all.
+    fn declares_json(&self) -> bool {
+        let Some(declared) = self.headers.get("content-type") else {
+            return true;
+        };
+        let essence = declared.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+        let essence = essence.trim().to_ascii_lowercase();
+        let subtype = essence.split_once('/').map_or("", |(_, subtype)| subtype);
+        subtype == "json" || subtype.ends_with("+json")
     }
 
     /// The body of a success, or the failure that the status stands for.
@@ -233,7 +248,7 @@ impl Answer {
     }
 
     /// The body, where it is what was asked for. Something in between (a proxy, a maintenance page) may answer 200 with JSON of its own,
-    /// and that proves nothing: above all not that a document is absent.
+    /// and that proves nothing: neither that a document has arrived nor that it is absent.
     pub fn only(&self, body: serde_json::Value, is_it: impl FnOnce(&serde_json::Value) -> bool) -> Result<serde_json::Value, Failure> {
         if is_it(&body) { Ok(body) } else { Err(self.unreadable()) }
     }

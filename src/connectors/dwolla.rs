@@ -9,7 +9,7 @@
 //! Unverified: whether a stored failure is repeated for a key, and the reasons inside `_embedded.errors`. Codes are compared without case.
 
 use async_trait::async_trait;
-use reqwest::Method;
+use reqwest::{Method, Url};
 use serde_json::Value;
 use time::Duration;
 
@@ -22,7 +22,7 @@ use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict,
+    Unsupported, Verdict, not_shown,
 };
 use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -132,8 +132,11 @@ impl Dwolla {
     }
 
     async fn list(&self, holder: &str) -> Result<Vec<Listed>, Failure> {
-        let is_list = |body: &Value| body["_embedded"]["documents"].is_array() || body["total"].as_u64() == Some(0);
-        let body = self.get(&format!("{holder}/documents"), is_list).await?;
+        let path = format!("{holder}/documents");
+        // A list says whose it is.
+        let of_holder = |body: &Value| body["_links"]["self"]["href"].as_str().is_none_or(|own| own.ends_with(&path));
+        let is_list = |body: &Value| (body["_embedded"]["documents"].is_array() || body["total"].as_u64() == Some(0)) && of_holder(body);
+        let body = self.get(&path, is_list).await?;
         let read = |document: &Value| {
             Some(Listed {
                 id: plain_id(document["id"].as_str()?)?,
@@ -171,13 +174,24 @@ impl Dwolla {
         if code(&answer) == "duplicateresource" {
             let about = answer
                 .json()
-                .and_then(|b| b["_links"]["about"]["href"].as_str().and_then(id_of_address));
+                .and_then(|b| b["_links"]["about"]["href"].as_str().and_then(|about| self.document_at(about)));
             return Ok(about.unwrap_or_default());
         }
         if !(200..300).contains(&answer.status) {
             return Err(failure(&answer));
         }
-        answer.header("location").and_then(id_of_address).ok_or_else(|| answer.unreadable())
+        let place = answer.header("location").and_then(|place| self.document_at(place));
+        place.ok_or_else(|| answer.unreadable())
+    }
+
+    /// The id in the address of a document of this provider; an address of another host, or of something else, names none.
+    fn document_at(&self, address: &str) -> Option<String> {
+        let url = Url::parse(address).ok()?;
+        let base = self.client.url("");
+        let vendors = [LIVE, SANDBOX].iter().filter_map(|own| Url::parse(own).ok());
+        let known = std::iter::once(base.clone()).chain(vendors).any(|own| own.origin() == url.origin());
+        let path = url.path().strip_prefix(base.path().trim_end_matches('/')).unwrap_or(url.path());
+        plain_id(path.strip_prefix("/documents/")?).filter(|_| known)
     }
 }
 
@@ -201,7 +215,8 @@ impl Connector for Dwolla {
 
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
         let holder = holder(applicant)?;
-        let object = self.get(&holder, |body| body["id"].is_string()).await?;
+        let named = |body: &Value| body["id"].as_str().is_some_and(|id| holder.ends_with(&format!("/{id}")));
+        let object = self.get(&holder, named).await?;
         let has = |link: &str| object["_links"][link].is_object();
         let both = has("verify-controller-and-business-with-document");
         let owner_due = object["verificationStatus"].as_str() == Some("document");
@@ -243,6 +258,11 @@ impl Connector for Dwolla {
                 }
             });
         }
+        // An address names no customer: only the customer's own list says that the documents are his.
+        let listed = self.list(&holder).await.map_err(Failure::after_sending)?;
+        if !references.iter().all(|id| shows(&listed, id, kind)) {
+            return Err(not_shown());
+        }
         references.retain(|id| !id.is_empty());
         Ok(Delivered {
             references,
@@ -264,6 +284,9 @@ impl Connector for Dwolla {
         let open = outbound.parts.len() - noted.len();
         let known: Vec<&str> = before.split(' ').chain(noted.iter().copied()).collect();
         let listed = self.list(&holder(&outbound.applicant)?).await?;
+        if !noted.iter().all(|id| shows(&listed, id, kind)) {
+            return Ok(Presence::Absent);
+        }
         let mut new: Vec<&Listed> = listed
             .iter()
             .filter(|d| d.kind == kind && !known.contains(&d.id.as_str()))
@@ -327,6 +350,11 @@ impl Connector for Dwolla {
         self.get("/", |body| body["_links"].is_object()).await?;
         Ok("the provider gives a token and answers".to_owned())
     }
+}
+
+/// Whether a list holds this document; a duplicate whose address is not known (`""`) is one of its type.
+fn shows(listed: &[Listed], id: &str, kind: &str) -> bool {
+    listed.iter().any(|d| if id.is_empty() { d.kind == kind } else { d.id == id })
 }
 
 fn judge(document: &Value) -> Verdict {

@@ -4,6 +4,7 @@
 //! * The applicant reference is `<account holder>,<entity>`; the account holder alone is enough while only one entity has documents to bring.
 //! * Before a submission is opened the list is read: one of the same type and entity of which nothing was uploaded yet is used, and costs nothing.
 //! * The upload address comes from the provider: https only, no redirect, only hosts of `upload_hosts`, and the API key never goes there.
+//! * The bucket's answer says nothing: after the last PUT the submission is read again, and only what it shows as uploaded counts as received.
 //! * Addresses are bearer secrets, so only the submission's id is noted (step `document`); a later attempt reads it again and puts what is still pending.
 //!
 //! Unverified: the verb PUT and its headers (therefore `upload_method` and `upload_headers`), the upload hosts (therefore `upload_hosts` has no default), and the field in which a callback names its event.
@@ -22,7 +23,7 @@ use super::sign;
 use super::words::Reason;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict,
+    Unsupported, Verdict, not_shown,
 };
 use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -147,6 +148,12 @@ impl Submission {
         !self.uploads.is_empty() && self.uploads.iter().all(|u| u.status == "PENDING_UPLOAD")
     }
 
+    /// Whether all of these sides were uploaded.
+    fn holds(&self, parts: &[PartName]) -> bool {
+        let there = |upload: &Upload| ["UPLOADED", "ACCEPTED", "REJECTED", "PARTIAL_APPROVAL"].contains(&upload.status.as_str());
+        parts.iter().all(|part| self.side(part).is_some_and(there))
+    }
+
     fn verdict(&self, parts: &[PartName]) -> Verdict {
         let ours: Vec<&Upload> = parts.iter().filter_map(|p| self.side(p)).collect();
         if let Some(bad) = ours.iter().find(|u| u.status == "REJECTED") {
@@ -216,19 +223,24 @@ impl Lithic {
     }
 
     async fn holder(&self, holder: &str) -> Result<Value, Failure> {
-        self.get(&format!("/v1/account_holders/{holder}"), |body| body["token"].is_string())
-            .await
+        let named = |body: &Value| body["token"].as_str() == Some(holder);
+        self.get(&format!("/v1/account_holders/{holder}"), named).await
     }
 
     async fn submission(&self, holder: &str, id: &str) -> Result<Submission, Failure> {
         let path = format!("/v1/account_holders/{holder}/documents/{id}");
-        let body = self.get(&path, |body| body["token"].is_string()).await?;
-        Submission::read(&body).ok_or_else(unreadable)
+        let named = |body: &Value| body["token"].as_str() == Some(id) && is_of(body, holder);
+        Submission::read(&self.get(&path, named).await?).ok_or_else(unreadable)
     }
 
     async fn submissions(&self, holder: &str) -> Result<Vec<Submission>, Failure> {
         let path = format!("/v1/account_holders/{holder}/documents");
-        let body = self.get(&path, |body| body["data"].is_array()).await?;
+        let of_holder = |body: &Value| {
+            body["data"]
+                .as_array()
+                .is_some_and(|list| list.iter().all(|one| is_of(one, holder)))
+        };
+        let body = self.get(&path, of_holder).await?;
         Ok(body["data"].as_array().into_iter().flatten().filter_map(Submission::read).collect())
     }
 
@@ -295,7 +307,8 @@ impl Lithic {
         if answer.status == 409 {
             return Err(answer.refused("The provider takes no further submission of this account holder now."));
         }
-        Submission::read(&answer.success()?).ok_or_else(|| answer.unreadable())
+        let body = answer.only(answer.success()?, |body| is_of(body, holder))?;
+        Submission::read(&body).filter(|s| of_ours(&s)).ok_or_else(|| answer.unreadable())
     }
 
     async fn put(&self, outbound: &OutboundDocument, part: usize, url: &str) -> Result<(), Failure> {
@@ -317,6 +330,11 @@ impl Lithic {
             _ => Err(answer.failure()),
         }
     }
+}
+
+/// Whether a submission is this account holder's. The specification requires the field.
+fn is_of(submission: &Value, holder: &str) -> bool {
+    submission["account_holder_token"].as_str() == Some(holder)
 }
 
 fn unreadable() -> Failure {
@@ -408,10 +426,13 @@ impl Connector for Lithic {
                 self.put(outbound, n, url).await?;
             }
         }
-        Ok(Delivered {
-            references: vec![submission.id],
-            verdict: Verdict::Pending,
-        })
+        // The bucket answers with an empty body that names nothing, and anything in between can do that as well: the provider itself says what it has.
+        let shown = self.submission(holder, &submission.id).await.map_err(Failure::after_sending)?;
+        if shown.holds(&parts) {
+            Ok(shown.delivered(&parts))
+        } else {
+            Err(not_shown())
+        }
     }
 
     async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
@@ -423,12 +444,7 @@ impl Connector for Lithic {
         };
         let submission = self.submission(holder, id).await?;
         let parts = part_names(outbound);
-        let there = |part: &PartName| {
-            submission
-                .side(part)
-                .is_some_and(|u| u.status != "PENDING_UPLOAD" && !u.status.is_empty())
-        };
-        Ok(if parts.iter().all(there) {
+        Ok(if submission.holds(&parts) {
             Presence::Present(submission.delivered(&parts))
         } else {
             Presence::Absent

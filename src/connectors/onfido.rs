@@ -23,7 +23,7 @@ use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict, cannot_list,
+    Unsupported, Verdict, cannot_list, not_shown,
 };
 use crate::domain::delivery::{ConfirmAt, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -129,18 +129,18 @@ impl Onfido {
         }
     }
 
-    async fn get(&self, path: &str) -> Result<Value, Failure> {
-        success(&self.send(|| Call::asking(Method::GET, self.client.url(path))).await?)
+    async fn get(&self, path: &str, is_it: impl FnOnce(&Value) -> bool) -> Result<Value, Failure> {
+        let answer = self.send(|| Call::asking(Method::GET, self.client.url(path))).await?;
+        answer.only(success(&answer)?, is_it)
     }
 
     /// An applicant's `documents` or `checks`.
     async fn list(&self, of: &str, id: &str) -> Result<Vec<Value>, Failure> {
         let url = self.client.url(&format!("/{of}?applicant_id={}", percent(id)));
         let answer = self.send(|| Call::asking(Method::GET, url.clone())).await?;
-        match success(&answer)?[of].take() {
-            Value::Array(list) => Ok(list),
-            _ => Err(answer.unreadable()),
-        }
+        let of_applicant = |list: &Vec<Value>| !list.iter().any(|entry| is_of_another(entry, id));
+        let body = answer.only(success(&answer)?, |body| body[of].as_array().is_some_and(of_applicant))?;
+        Ok(body[of].as_array().cloned().unwrap_or_default())
     }
 
     /// The ids of the parts that are there already, by our file names.
@@ -173,32 +173,43 @@ impl Onfido {
         let answer = self
             .send(|| Call::sending(Method::POST, self.client.url("/documents")).body(body.clone()))
             .await?;
-        success(&answer)?["id"]
-            .as_str()
-            .and_then(plain_id)
-            .ok_or_else(|| answer.unreadable())
+        let name = outbound.file_name(part);
+        let foreign = |body: &Value| is_of_another(body, id) || body["file_name"].as_str().is_some_and(|other| other != name);
+        let body = answer.only(success(&answer)?, |body| !foreign(body))?;
+        let document = body["id"].as_str().and_then(plain_id).ok_or_else(|| answer.unreadable())?;
+        if body["applicant_id"].is_string() && body["file_name"].is_string() {
+            return Ok(document);
+        }
+        // An id alone may be anybody's: the applicant's list knows our file name.
+        let listed = self.present(outbound, id).await.map_err(Failure::after_sending)?;
+        listed.into_iter().nth(part).flatten().ok_or_else(not_shown)
     }
 
     /// A check of exactly these documents: the one that is there, or a new one.
     async fn check_of(&self, id: &str, documents: &[String]) -> Result<String, Failure> {
         let checks = self.list("checks", id).await?;
         let tag = check_tag(documents);
-        let tagged = |check: &&Value| check["tags"].as_array().into_iter().flatten().any(|t| t.as_str() == Some(&tag));
-        let known = checks.iter().find(tagged);
+        let tagged = |check: &Value| check["tags"].as_array().into_iter().flatten().any(|t| t.as_str() == Some(&tag));
+        let known = checks.iter().find(|check| tagged(check));
         if let Some(check) = known.and_then(|check| plain_id(check["id"].as_str()?)) {
             return Ok(check);
         }
-        let wanted = json!({"applicant_id": id, "report_names": self.settings.reports, "document_ids": documents, "tags": [tag]});
+        let wanted = json!({"applicant_id": id, "report_names": self.settings.reports, "document_ids": documents, "tags": [&tag]});
         let text = wanted.to_string();
         // It stores no document: an unknown outcome is found by its tag in the next try.
         let answer = self
             .send(|| Call::asking(Method::POST, self.client.url("/checks")).body(Body::text("application/json", text.clone())))
             .await?;
-        success(&answer)?["id"]
-            .as_str()
-            .and_then(plain_id)
-            .ok_or_else(|| answer.unreadable())
+        let body = answer.only(success(&answer)?, |body| {
+            body["applicant_id"].as_str() == Some(id) && (tagged(body) || !body["tags"].is_array())
+        })?;
+        body["id"].as_str().and_then(plain_id).ok_or_else(|| answer.unreadable())
     }
+}
+
+/// Whether a document or check says that it belongs to somebody else.
+fn is_of_another(entry: &Value, applicant: &str) -> bool {
+    entry["applicant_id"].as_str().is_some_and(|id| id != applicant)
 }
 
 /// Tells our check from others, and is the same for the same documents.
@@ -285,15 +296,18 @@ impl Connector for Onfido {
         }))
     }
 
-    async fn verdict(&self, _: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure> {
+    async fn verdict(&self, outbound: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure> {
+        let (id, _) = self.settings.countries.split(&outbound.applicant)?;
         let Some(check) = receipt.references.first().filter(|_| !self.settings.reports.is_empty()) else {
             return Ok(Verdict::Pending);
         };
-        let body = self.get(&format!("/checks/{}", percent(check))).await?;
+        let ours = |body: &Value| body["id"].as_str() == Some(check) && !is_of_another(body, id);
+        let body = self.get(&format!("/checks/{}", percent(check)), ours).await?;
         match (body["status"].as_str(), body["result"].as_str()) {
             (Some("complete"), Some("clear")) => Ok(Verdict::Accepted),
             (Some("complete"), Some("consider")) => {
-                let reports = self.get(&format!("/reports?check_id={}", percent(check))).await;
+                let path = format!("/reports?check_id={}", percent(check));
+                let reports = self.get(&path, |body| body["reports"].is_array()).await;
                 Ok(Verdict::Rejected(reports.map_or(Reason::Rejected, |r| reason(&r)).problem()))
             }
             (Some("withdrawn"), _) => Ok(Verdict::Rejected(Reason::Rejected.problem())),

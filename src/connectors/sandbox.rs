@@ -74,9 +74,10 @@ impl Sandbox {
         })
     }
 
-    async fn ask(&self, path: &str) -> Result<Value, Failure> {
+    async fn ask(&self, path: &str, is_it: impl FnOnce(&Value) -> bool) -> Result<Value, Failure> {
         let call = Call::asking(Method::GET, self.client.url(path)).bearer(self.settings.api_key.expose());
-        self.client.send(call).await?.success()
+        let answer = self.client.send(call).await?;
+        answer.only(answer.success()?, is_it)
     }
 
     fn upload(&self, outbound: &OutboundDocument) -> Call {
@@ -113,36 +114,29 @@ impl Connector for Sandbox {
     }
 
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
-        let answer = self.ask(&format!("/v1/applicants/{}/missing", percent(applicant.expose()))).await?;
+        let path = format!("/v1/applicants/{}/missing", percent(applicant.expose()));
+        let answer = self.ask(&path, |body| body["missing"].is_array()).await?;
         Ok(answer["missing"].as_array().into_iter().flatten().map(read_missing).collect())
     }
 
     async fn deliver(&self, outbound: &OutboundDocument, _: &dyn ProgressLog) -> Result<Delivered, Failure> {
         let answer = self.client.send(self.upload(outbound)).await?;
         if answer.status == 409 {
-            return read_conflict(&answer);
+            return read_conflict(&answer, outbound);
         }
         if let Some(failure) = answer.stored_failure() {
             return Err(failure);
         }
-        delivered(&answer.success()?).ok_or_else(|| answer.unreadable())
+        delivered(&answer.success()?, outbound).ok_or_else(|| answer.unreadable())
     }
 
     async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
-        let answer = self
-            .ask(&format!("/v1/applicants/{}/documents", percent(outbound.applicant.expose())))
-            .await?;
-        let Some(documents) = answer["documents"].as_array() else {
-            return Ok(Presence::Unknown);
-        };
-        let ours: Vec<Value> = (0..outbound.parts.len()).map(|n| Value::String(outbound.file_name(n))).collect();
-        let holds_all = |document: &&Value| {
-            document["files"]
-                .as_array()
-                .is_some_and(|files| ours.iter().all(|f| files.contains(f)))
-        };
-        Ok(match documents.iter().find(holds_all) {
-            Some(document) => delivered(document).map_or(Presence::Unknown, Presence::Present),
+        let path = format!("/v1/applicants/{}/documents", percent(outbound.applicant.expose()));
+        let answer = self.ask(&path, |body| body["documents"].is_array()).await?;
+        let mut documents = answer["documents"].as_array().into_iter().flatten();
+        let ours = documents.find(|document| holds_all(document, outbound));
+        Ok(match ours {
+            Some(document) => delivered(document, outbound).map_or(Presence::Unknown, Presence::Present),
             None => Presence::Absent,
         })
     }
@@ -151,7 +145,8 @@ impl Connector for Sandbox {
         let Some(id) = receipt.references.first() else {
             return Ok(Verdict::Pending);
         };
-        Ok(read_verdict(&self.ask(&format!("/v1/documents/{}", percent(id))).await?))
+        let named = |body: &Value| body["id"].as_str() == Some(id);
+        Ok(read_verdict(&self.ask(&format!("/v1/documents/{}", percent(id)), named).await?))
     }
 
     fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {
@@ -166,7 +161,7 @@ impl Connector for Sandbox {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        self.ask("/v1/account")
+        self.ask("/v1/account", Value::is_object)
             .await
             .map(|_| "the sandbox answers and knows the API key".to_owned())
     }
@@ -188,7 +183,14 @@ fn read_missing(entry: &Value) -> Missing {
     }
 }
 
-fn delivered(document: &Value) -> Option<Delivered> {
+/// By our file names, each of which is this document's alone.
+fn holds_all(document: &Value, outbound: &OutboundDocument) -> bool {
+    let files = document["files"].as_array();
+    files.is_some_and(|files| (0..outbound.parts.len()).all(|n| files.iter().any(|file| file.as_str() == Some(&outbound.file_name(n)))))
+}
+
+fn delivered(document: &Value, outbound: &OutboundDocument) -> Option<Delivered> {
+    holds_all(document, outbound).then_some(())?;
     Some(Delivered {
         references: vec![document["id"].as_str()?.to_owned()],
         verdict: read_verdict(document),
@@ -207,10 +209,10 @@ fn read_verdict(document: &Value) -> Verdict {
 }
 
 /// A duplicate counts as received. A key that is still being worked on is asked again; one that stood for other bytes must be looked into.
-fn read_conflict(answer: &Answer) -> Result<Delivered, Failure> {
+fn read_conflict(answer: &Answer, outbound: &OutboundDocument) -> Result<Delivered, Failure> {
     let body = answer.json().unwrap_or_default();
     match body["code"].as_str() {
-        Some("duplicate") => delivered(&body).ok_or_else(|| answer.unreadable()),
+        Some("duplicate") => delivered(&body, outbound).ok_or_else(|| answer.unreadable()),
         Some("in_progress") => Err(answer.definite(
             "provider.busy",
             "The provider still works on an earlier try; it is tried again by itself.",

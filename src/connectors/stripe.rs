@@ -132,12 +132,17 @@ impl Stripe {
             .header("stripe-version", &self.settings.version)
     }
 
-    async fn get(&self, path: &str) -> Result<Value, Failure> {
+    async fn get(&self, path: &str, is_it: impl FnOnce(&Value) -> bool) -> Result<Value, Failure> {
         let answer = self
             .client
             .send(self.authenticate(Call::asking(Method::GET, self.client.url(path))))
             .await?;
-        answer.only(success(&answer)?, |body| body["id"].is_string())
+        answer.only(success(&answer)?, is_it)
+    }
+
+    /// The account or person, and no other.
+    async fn object(&self, target: &Target) -> Result<Value, Failure> {
+        self.get(&target.path(), |body| target.is_named_by(body)).await
     }
 
     fn slot(&self, outbound: &OutboundDocument) -> Result<(Target, &Slot), Failure> {
@@ -167,11 +172,16 @@ impl Stripe {
         }
         let call = call.header("idempotency-key", &outbound.keys.idempotency(number)).body(body);
         let answer = self.client.send(call).await?;
-        let file = success(&answer)?["id"].as_str().and_then(|file| target::id(file, "file_"));
+        // The name that it gives the file is Stripe's own; a file is ours by the form that attaches it.
+        let ours = |body: &Value| body["object"].as_str() == Some("file") && body["purpose"].as_str() == Some(slot.purpose());
+        let body = answer.only(success(&answer)?, ours)?;
+        let file = body["id"].as_str().and_then(|file| target::id(file, "file_"));
         file.ok_or_else(|| answer.unreadable())
     }
 
-    async fn attach(&self, outbound: &OutboundDocument, target: &Target, slot: &Slot, files: &[String]) -> Result<Value, Failure> {
+    /// The answer is the object itself. It must be the one that was asked for and hold these files; of `documents[…]` an account shows nothing, so that
+    /// there its id must do.
+    async fn attach(&self, outbound: &OutboundDocument, target: &Target, slot: &Slot, files: &[String]) -> Result<(), Failure> {
         let fields: Vec<(String, String)> = outbound
             .parts
             .iter()
@@ -183,7 +193,9 @@ impl Stripe {
             .authenticate(Call::sending(Method::POST, self.client.url(&target.path())))
             .header("idempotency-key", &outbound.keys.idempotency(call_number(outbound.parts.len())))
             .body(form(&fields));
-        success(&self.client.send(call).await?)
+        let answer = self.client.send(call).await?;
+        let attached = |body: &Value| target.is_named_by(body) && holds(body, slot, target, outbound, files).unwrap_or(true);
+        answer.only(success(&answer)?, attached).map(drop)
     }
 }
 
@@ -210,7 +222,7 @@ impl Connector for Stripe {
 
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
         let target = target_of(applicant)?;
-        let object = self.get(&target.path()).await?;
+        let object = self.object(&target).await?;
         Ok(account::missing(&object, &target, &self.settings.slots, self.settings.eventually))
     }
 
@@ -228,11 +240,8 @@ impl Connector for Stripe {
                 }
             });
         }
-        let object = self.attach(outbound, &target, slot, &files).await?;
-        Ok(Delivered {
-            references: files,
-            verdict: account::judge(&object, slot, &target.holder),
-        })
+        self.attach(outbound, &target, slot, &files).await?;
+        Ok(received(files))
     }
 
     async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
@@ -244,25 +253,25 @@ impl Connector for Stripe {
             .collect();
         // Every file is noted before the request that attaches them: without all of them nothing was attached.
         let Some(files) = files else { return Ok(Presence::Absent) };
-        let (_, Some(pointer)) = slot.pointers(&target.holder) else {
+        if slot.pointers(&target.holder).1.is_none() {
             return Ok(Presence::Unknown);
-        };
-        let object = self.get(&target.path()).await?;
-        let entry = object.pointer(&pointer);
-        let attached = |(part, file): (&super::ParcelPart, &String)| entry.is_some_and(|e| e[part.name.as_str()].as_str() == Some(file));
-        if outbound.parts.iter().zip(&files).all(attached) {
-            let verdict = account::judge(&object, slot, &target.holder);
-            return Ok(Presence::Present(Delivered {
-                references: files,
-                verdict,
-            }));
         }
-        Ok(Presence::Absent)
+        let object = self.object(&target).await?;
+        Ok(match holds(&object, slot, &target, outbound, &files) {
+            Some(true) => Presence::Present(received(files)),
+            Some(false) => Presence::Absent,
+            None => Presence::Unknown,
+        })
     }
 
-    async fn verdict(&self, outbound: &OutboundDocument, _: &Receipt) -> Result<Verdict, Failure> {
+    async fn verdict(&self, outbound: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure> {
         let (target, slot) = self.slot(outbound)?;
-        Ok(account::judge(&self.get(&target.path()).await?, slot, &target.holder))
+        let object = self.object(&target).await?;
+        // What the object says of other files is no verdict on ours.
+        if holds_others(&object, slot, &target, outbound, &receipt.references) {
+            return Ok(Verdict::Pending);
+        }
+        Ok(account::judge(&object, slot, &target.holder))
     }
 
     fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {
@@ -294,10 +303,33 @@ impl Connector for Stripe {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        self.get("/v1/account")
+        self.get("/v1/account", |body| body["id"].is_string())
             .await
             .map(|_| "the provider answers and knows the API key".to_owned())
     }
+}
+
+/// What is attached is judged later: the errors in the object of this moment are those of the document before.
+fn received(files: Vec<String>) -> Delivered {
+    Delivered {
+        references: files,
+        verdict: Verdict::Pending,
+    }
+}
+
+/// Whether the object shows these files in their place. `None`: it does not show that place at all.
+fn holds(object: &Value, slot: &Slot, target: &Target, outbound: &OutboundDocument, files: &[String]) -> Option<bool> {
+    let (_, pointer) = slot.pointers(&target.holder);
+    let entry = object.pointer(&pointer?);
+    let attached = |(part, file): (&super::ParcelPart, &String)| entry.is_some_and(|e| e[part.name.as_str()].as_str() == Some(file));
+    Some(outbound.parts.iter().zip(files).all(attached))
+}
+
+/// Whether other files than these stand in their place.
+fn holds_others(object: &Value, slot: &Slot, target: &Target, outbound: &OutboundDocument, files: &[String]) -> bool {
+    let entry = slot.pointers(&target.holder).1.and_then(|pointer| object.pointer(&pointer));
+    let other = |(part, file): (&super::ParcelPart, &String)| entry.and_then(|e| e[part.name.as_str()].as_str()).is_some_and(|f| f != file);
+    outbound.parts.iter().zip(files).any(other)
 }
 
 fn target_of(applicant: &ApplicantRef) -> Result<Target, Failure> {

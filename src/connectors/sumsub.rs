@@ -26,7 +26,7 @@ use super::sign::{self, Algorithm, Encoding, Signer};
 use super::words::Reason;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    SourceError, Unsupported, Verdict,
+    SourceError, Unsupported, Verdict, not_shown,
 };
 use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -162,7 +162,8 @@ impl Sumsub {
     /// The image's id and what the provider found wrong with it at once.
     async fn upload(&self, outbound: &OutboundDocument, part: usize, kind: &str) -> Result<(String, Option<Reason>), Failure> {
         let (id, country) = self.settings.countries.split(&outbound.applicant)?;
-        let mut metadata = format!(r#"{{"idDocType":"{kind}","country":"{}""#, country.unwrap_or_default());
+        let country = country.unwrap_or_default();
+        let mut metadata = format!(r#"{{"idDocType":"{kind}","country":"{country}""#);
         if outbound.parts.len() > 1 || TWO_SIDED.contains(&kind) {
             let side = if outbound.parts[part].name.as_str() == "back" {
                 "BACK_SIDE"
@@ -182,30 +183,44 @@ impl Sumsub {
         if answer.status == 409 && error_code(&answer) == Some(1000) {
             return Ok((String::new(), None));
         }
-        let body = success(&answer)?;
+        let ours = |body: &Value| body["idDocType"].as_str() == Some(kind) && body["country"].as_str() == Some(country);
+        let body = answer.only(success(&answer)?, ours)?;
         let image = answer.header("x-image-id").and_then(plain_id);
         Ok((image.ok_or_else(|| answer.unreadable())?, status::first_reason(&body["errors"])))
     }
 
-    async fn submit(&self, id: &str) -> Result<(), Failure> {
+    async fn submit(&self, id: &str, steps: &Steps) -> Result<(), Failure> {
         match self.settings.submit {
             Submit::Never => return Ok(()),
-            Submit::Complete if self.steps(id).await?.has_empty() => return Ok(()),
+            Submit::Complete if steps.has_empty() => return Ok(()),
             _ => {}
         }
         let path = format!("/resources/applicants/{}/status/pending?reason=docs%20uploaded", percent(id));
         // It stores no document, and asking twice is answered by "being checked already".
         let answer = self.send(Method::POST, &path, None, true).await?;
+        let body = answer.json().unwrap_or_default();
         match answer.status {
-            200..300 | 409 => Ok(()),
+            200..300 if body["ok"].as_i64() == Some(1) => Ok(()),
+            200..300 if (answer.json().is_some() || answer.is_empty()) && self.is_under_review(id).await? => Ok(()),
+            200..300 => Err(answer.unreadable().after_sending()),
+            409 if body["code"].is_number() => Ok(()),
             400 | 404 | 422 => Err(Failure::Final {
                 problem: DeliveryProblem::new(
                     "provider.not_submitted",
                     "The provider has the document but did not start its review. Start it in the provider's dashboard, then mark the request as uploaded.",
                 ),
             }),
-            _ => Err(answer.failure()),
+            _ => Err(answer.failure().after_sending()),
         }
+    }
+
+    /// Whether the review has begun, where the answer to its start did not say so.
+    async fn is_under_review(&self, id: &str) -> Result<bool, Failure> {
+        const BEGUN: [&str; 6] = ["pending", "queued", "prechecked", "onHold", "completed", "awaitingService"];
+        let path = format!("/resources/applicants/{}/status", percent(id));
+        let answer = self.send(Method::GET, &path, None, true).await.map_err(Failure::after_sending)?;
+        let body = success(&answer).map_err(Failure::after_sending)?;
+        Ok(body["reviewStatus"].as_str().is_some_and(|status| BEGUN.contains(&status)))
     }
 }
 
@@ -252,7 +267,15 @@ impl Connector for Sumsub {
             Some(reason) => Verdict::Rejected(reason.problem()),
             None => {
                 if outbound.step("submitted").is_none() {
-                    self.submit(id).await?;
+                    let steps = self.steps(id).await.map_err(Failure::after_sending)?;
+                    if steps.contradicts(&references, kind) {
+                        return Err(not_shown());
+                    }
+                    if references.len() < outbound.parts.len() {
+                        // A duplicate was answered without its id: the images of this type are the ones that were meant.
+                        references = steps.images(kind);
+                    }
+                    self.submit(id, &steps).await?;
                     trail.note("submitted", "1").await?;
                 }
                 Verdict::Pending

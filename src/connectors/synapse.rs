@@ -31,7 +31,7 @@ use super::shape::{Json, percent};
 use super::sign::{self, Algorithm, Encoding};
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict,
+    Unsupported, Verdict, not_shown,
 };
 use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -163,7 +163,8 @@ impl Synapse {
             .call(&Step::Asks, Method::GET, &path, "")
             .header("content-type", "application/json");
         let answer = self.client.send(call).await?;
-        User::read(&success(&answer)?).ok_or_else(|| answer.unreadable())
+        let body = answer.only(success(&answer)?, |body| is_user(body, applicant))?;
+        User::read(&body).ok_or_else(|| answer.unreadable())
     }
 
     async fn oauth(&self, applicant: &ApplicantRef, user: &User) -> Result<Secret, Failure> {
@@ -228,11 +229,12 @@ impl Synapse {
         let types = self.types_of(outbound);
         let user = self.user(&outbound.applicant).await?;
         // What an earlier attempt of this epoch noted stays: the bytes must be the same, and its comparison the older one.
+        let before = outbound.step("before").map_or_else(|| user.snapshot(&types), str::to_owned);
         let base = match outbound.step("base") {
             Some(base) => base.to_owned(),
             None => {
                 let base = user.base.clone().ok_or_else(no_base)?;
-                trail.note("before", &user.snapshot(&types)).await?;
+                trail.note("before", &before).await?;
                 trail.note("base", &base).await?;
                 base
             }
@@ -246,9 +248,13 @@ impl Synapse {
             key = self.oauth(&outbound.applicant, &fresh).await?;
             answer = self.patch(outbound, &base, &key).await?;
         }
-        let body = success(&answer)?;
+        let body = answer.only(success(&answer)?, |body| is_user(body, &outbound.applicant))?;
         let user = User::read_documents(&body).ok_or_else(|| answer.unreadable())?;
-        Ok(user.delivered(&types))
+        if user.shows_new(&types, &before) {
+            Ok(user.delivered(&types))
+        } else {
+            Err(not_shown())
+        }
     }
 }
 
@@ -333,6 +339,11 @@ impl Connector for Synapse {
         let count = body["physical_docs"].as_array().map_or(0, Vec::len);
         Ok(format!("the provider answers and lists {count} document types"))
     }
+}
+
+/// Whether an answer is about this user.
+fn is_user(body: &Value, applicant: &ApplicantRef) -> bool {
+    body["_id"].as_str() == Some(applicant.expose())
 }
 
 fn unsupported(kind: &DocumentKind) -> Failure {

@@ -24,7 +24,7 @@ use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict,
+    Unsupported, Verdict, not_shown,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -114,6 +114,15 @@ impl Slot {
             "Approved" => Verdict::Accepted,
             "Invalid" => Verdict::Rejected(reason(&self.reason).problem()),
             _ => Verdict::Pending,
+        }
+    }
+
+    /// Whether so many sides have arrived, as far as the state tells. States that are not documented count as progress.
+    fn holds(&self, sides: usize) -> bool {
+        match self.status.as_str() {
+            "" | "Required" => false,
+            "ReceivedFront" | "ReceivedBack" => sides == 1,
+            _ => true,
         }
     }
 
@@ -257,12 +266,16 @@ impl Connector for Unit {
                 }
                 return Err(failure);
             }
-            last = Some(Slot::read(&answer.success()?["data"]).ok_or_else(|| answer.unreadable())?);
+            let shown = Slot::read(&answer.success()?["data"]).filter(|shown| shown.id == slot);
+            last = Some(shown.ok_or_else(|| answer.unreadable())?);
         }
-        Ok(Delivered {
-            references: vec![slot],
-            verdict: last.map_or(Verdict::Pending, |slot| slot.verdict()),
-        })
+        match last {
+            Some(shown) if shown.holds(outbound.parts.len()) => Ok(Delivered {
+                references: vec![slot],
+                verdict: shown.verdict(),
+            }),
+            _ => Err(not_shown()),
+        }
     }
 
     async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {

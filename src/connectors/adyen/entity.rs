@@ -115,6 +115,14 @@ pub fn find(body: &Value, file_name: &str, description: &str) -> Option<String> 
     list.into_iter().find(ours).and_then(|d| plain_id(d["id"].as_str()?))
 }
 
+/// Whether a list of documents, where there is one, names ours: what is said without it is not said about it.
+pub fn lists(body: &Value, references: &[String]) -> bool {
+    let Some(list) = body["documentDetails"].as_array() else {
+        return true;
+    };
+    references.iter().all(|id| list.iter().any(|d| d["id"].as_str() == Some(id)))
+}
+
 /// Rejected by an error about our document; accepted once no error names it and no capability waits any more; pending otherwise.
 pub fn verdict(body: &Value, references: &[String]) -> Verdict {
     let names_ours = |entity: &Value| {

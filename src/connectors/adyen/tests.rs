@@ -24,9 +24,9 @@ fn both() -> OutboundDocument {
 
 #[tokio::test]
 async fn both_sides_are_one_request_and_one_side_of_two_is_none() {
-    let fake = Fake::replies(vec![Reply::json(200, json!({"id": "SE1"}))]).await;
-    let connector = connector(&fake, "");
     let outbound = both();
+    let fake = Fake::replies(vec![Reply::json(200, json!({"id": "SE1", "description": description(&outbound)}))]).await;
+    let connector = connector(&fake, "");
     assert_eq!(connector.deliver(&outbound, &NoTrail).await.unwrap().references, ["SE1"]);
     let seen = &fake.seen()[0];
     let expected = format!(

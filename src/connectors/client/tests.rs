@@ -266,3 +266,25 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_declared_as_something_else_is_no_json() {
+    let table = [
+        (None, true),
+        (Some("application/json"), true),
+        (Some("application/JSON; charset=utf-8"), true),
+        (Some("application/vnd.dwolla.v1.hal+json"), true),
+        (Some("text/html"), false),
+        (Some("text/html; x=json"), false),
+        (Some("text/plain"), false),
+        (Some("application/jsonp"), false),
+        (Some(""), false),
+    ];
+    for (declared, read) in table {
+        let headers: Vec<(&str, &str)> = declared.map(|value| ("content-type", value)).into_iter().collect();
+        let fake = Fake::replies(vec![Reply::with(200, &headers, b"{}")]).await;
+        let client = Client::new(&endpoint(&fake.url())).unwrap();
+        let answer = client.send(Call::asking(Method::GET, client.url("/x"))).await.unwrap();
+        assert_eq!(answer.json().is_some(), read, "{declared:?}");
+    }
+}

@@ -93,9 +93,10 @@ async fn after_the_keys_day_the_list_tells() {
         ),
         (
             vec![("before", ""), ("part:front", "n1"), ("part:back", "n2")],
-            vec![],
+            vec!["n1", "n2"],
             "present n1 n2",
         ),
+        (vec![("before", ""), ("part:front", "n1"), ("part:back", "n2")], vec![], "absent"),
         (vec![], vec!["old"], "absent"),
     ];
     for (notes, ids, expected) in table {

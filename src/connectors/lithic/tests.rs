@@ -20,7 +20,7 @@ fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
 
 fn submission(base: &str, uploads: &[(&str, &str)]) -> Value {
     let all: Vec<Value> = uploads.iter().map(|(side, status)| json!({"image_type": side, "status": status, "status_reasons": ["DOCUMENT_EXPIRED"], "upload_url": format!("{base}/bucket/{side}?sig=1")})).collect();
-    json!({"token": "doc1", "document_type": "DRIVERS_LICENSE", "entity_token": "en1", "required_document_uploads": all})
+    json!({"token": "doc1", "account_holder_token": "ah1", "document_type": "DRIVERS_LICENSE", "entity_token": "en1", "required_document_uploads": all})
 }
 
 fn both() -> OutboundDocument {
@@ -29,11 +29,15 @@ fn both() -> OutboundDocument {
 
 const OPEN: [(&str, &str); 2] = [("FRONT", "PENDING_UPLOAD"), ("BACK", "PENDING_UPLOAD")];
 
-/// The list, the opened submission, and a bucket.
+/// The list, the opened submission, and a bucket. Once the bucket has something, the submission is shown as uploaded.
 async fn lithic(listed: Option<&'static [(&'static str, &'static str)]>, open: Reply, bucket: Reply) -> Fake {
+    const WHOLE: [(&str, &str); 2] = [("FRONT", "UPLOADED"), ("BACK", "UPLOADED")];
+    let filled = std::sync::atomic::AtomicBool::new(false);
     Fake::start(move |_, seen| {
         let base = format!("http://{}", seen.header("host"));
+        let has_some = filled.fetch_or(seen.line.contains("/bucket/"), std::sync::atomic::Ordering::SeqCst);
         match seen.line.split(' ').next().unwrap() {
+            "GET" if seen.line.contains("/doc1 ") && has_some => Reply::json(200, submission(&base, &WHOLE)),
             "GET" if seen.line.contains("/doc1 ") => Reply::json(200, submission(&base, listed.unwrap_or(&OPEN))),
             "GET" => Reply::json(
                 200,
@@ -108,7 +112,7 @@ async fn an_uncertain_opening_is_never_repeated_and_bytes_go_to_listed_hosts_onl
     let mut outbound = both();
     outbound.progress = noted.steps.lock().unwrap().clone();
     assert_eq!(connector(&fake, "").reconcile(&outbound).await.unwrap(), Presence::Unknown);
-    let evil = json!({"token": "doc1", "document_type": "DRIVERS_LICENSE", "entity_token": "en1", "required_document_uploads": [
+    let evil = json!({"token": "doc1", "account_holder_token": "ah1", "document_type": "DRIVERS_LICENSE", "entity_token": "en1", "required_document_uploads": [
         {"image_type": "FRONT", "status": "PENDING_UPLOAD", "upload_url": "http://169.254.169.254/a"}, {"image_type": "BACK", "status": "PENDING_UPLOAD", "upload_url": "http://127.0.0.2/b"}]});
     let fake = lithic(None, Reply::json(201, evil), Reply::Drop).await;
     assert_eq!(

@@ -23,13 +23,13 @@ const ID: &str = "f2302f45-227d-413d-ad61-09ec077a086a";
 #[tokio::test]
 async fn what_is_listed_is_not_sent_again() {
     let outbound = parcel_of(&format!("{ID},USA"), &[("front", b"x"), ("back", b"y")], 1);
-    let name = outbound.file_name(0);
+    let (name, back) = (outbound.file_name(0), outbound.file_name(1));
     let fake = Fake::start(move |_, seen| match seen.line.split(' ').next().unwrap() {
         "GET" => Reply::json(
             200,
             json!({"documents": [{"id": "d1", "file_name": name}, {"id": "d9", "file_name": "other.png"}]}),
         ),
-        _ => Reply::json(201, json!({"id": "d2"})),
+        _ => Reply::json(201, json!({"id": "d2", "applicant_id": ID, "file_name": back})),
     })
     .await;
     let connector = connector(&fake, "");
@@ -47,9 +47,11 @@ async fn what_is_listed_is_not_sent_again() {
 
 #[tokio::test]
 async fn a_check_is_found_by_its_tag_or_started_once() {
-    let fake = Fake::start(|n, seen| match seen.line.split([' ', '?']).nth(1).unwrap() {
+    let mut outbound = parcel_of(ID, &[("front", b"x")], 1);
+    let name = outbound.file_name(0);
+    let fake = Fake::start(move |n, seen| match seen.line.split([' ', '?']).nth(1).unwrap() {
         "/documents" if seen.line.starts_with("GET") => Reply::json(200, json!({"documents": []})),
-        "/documents" => Reply::json(201, json!({"id": "d1"})),
+        "/documents" => Reply::json(201, json!({"id": "d1", "applicant_id": ID, "file_name": name})),
         _ if seen.line.starts_with("GET") && n > 4 => Reply::json(
             200,
             json!({"checks": [{"id": "c0", "tags": ["x"]}, {"id": "c1", "tags": ["nightdrop-d1"]}]}),
@@ -59,7 +61,6 @@ async fn a_check_is_found_by_its_tag_or_started_once() {
     })
     .await;
     let (connector, noted) = (connector(&fake, "reports=['document']"), Noted::default());
-    let mut outbound = parcel_of(ID, &[("front", b"x")], 1);
     assert!(
         matches!(connector.deliver(&outbound, &noted).await, Err(Failure::Definite { .. })),
         "the document is noted, so that this can be repeated"
@@ -126,7 +127,8 @@ async fn verdicts_are_the_checks() {
             Verdict::Rejected(Reason::FraudSuspected.problem()),
         ),
     ];
-    for (check, reports, expected) in table {
+    for (mut check, reports, expected) in table {
+        check["id"] = json!("c1");
         let said = check.to_string();
         let fake = Fake::start(move |_, seen| {
             Reply::json(

@@ -41,6 +41,17 @@ impl Target {
         })
     }
 
+    /// Whether an object is the one that [`Self::path`] leads to.
+    pub fn is_named_by(&self, object: &serde_json::Value) -> bool {
+        let (id, kind) = match &self.holder {
+            Holder::Person(person) => (person, "person"),
+            Holder::Account | Holder::Company => (&self.account, "account"),
+        };
+        let of_kind = object["object"].as_str().is_none_or(|named| named == kind);
+        let of_account = kind == "account" || object["account"].as_str().is_none_or(|account| account == self.account);
+        object["id"].as_str() == Some(id) && of_kind && of_account
+    }
+
     /// The object that holds the document and its requirements.
     pub fn path(&self) -> String {
         match &self.holder {

@@ -100,7 +100,11 @@ async fn a_later_attempt_continues_behind_the_noted_files_and_repeats_the_same_b
         assert!(matches!(connector.deliver(&outbound, &noted).await, Err(Failure::Ambiguous { .. })));
         outbound.progress = noted.steps.lock().unwrap().clone();
     }
-    assert_eq!(connector.deliver(&outbound, &noted).await.unwrap().verdict, Verdict::Accepted);
+    assert_eq!(
+        connector.deliver(&outbound, &noted).await.unwrap().verdict,
+        Verdict::Pending,
+        "the object of this moment still speaks of the document before"
+    );
     let seen = fake.seen();
     assert_eq!(
         (&seen[1], &seen[3]),
@@ -174,17 +178,18 @@ async fn every_kind_has_its_purpose_field_and_object() {
         ),
     ];
     for (applicant, kind, purpose, path, form) in table {
-        let fake = Fake::replies(vec![file(1), Reply::json(200, json!({}))]).await;
+        let file = json!({"id": "file_1", "object": "file", "purpose": purpose});
+        let entry = json!({"front": "file_1"});
+        let verification = json!({"document": entry, "additional_document": entry});
+        let id = if path.contains("person") { "person_2" } else { "acct_1" };
+        let object = json!({"id": id, "verification": verification, "individual": {"verification": verification}, "company": {"verification": verification}});
+        let fake = Fake::replies(vec![Reply::json(200, file), Reply::json(200, object)]).await;
         let connector = connector(&fake, "upload_as='platform'\nslots={licence='documents.company_license'}");
         let delivered = connector
             .deliver(&of_kind(applicant, kind, &[("front", PNG)]), &NoTrail)
             .await
             .unwrap();
-        assert_eq!(
-            delivered.verdict,
-            Verdict::Pending,
-            "an object without requirements confirms nothing"
-        );
+        assert_eq!(delivered.verdict, Verdict::Pending, "what is attached is judged later");
         let seen = fake.seen();
         assert!(seen[0].text().contains(&format!("\r\n\r\n{purpose}\r\n")), "{kind}");
         assert_eq!(

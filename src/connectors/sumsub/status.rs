@@ -32,8 +32,11 @@ const STEPS: [(&str, &str); 4] = [
 
 impl Steps {
     pub fn read(body: &Value) -> Option<Self> {
+        // Steps have names in capitals, and there is at least one: another object is not this answer.
+        let is_step = |name: &String| name.bytes().next().is_some_and(|b| b.is_ascii_uppercase());
         let steps = body
             .as_object()
+            .filter(|steps| !steps.is_empty() && steps.keys().all(is_step))
             .filter(|steps| steps.values().all(|step| step.is_null() || step.is_object()))?;
         Some(Self(steps.iter().map(|(name, step)| (name.clone(), read_step(step))).collect()))
     }
@@ -41,6 +44,29 @@ impl Steps {
     /// Whether a step has nothing yet, so that a review would come too soon.
     pub fn has_empty(&self) -> bool {
         self.0.iter().any(|(_, step)| step.is_none())
+    }
+
+    /// Whether documents of this type are listed and these images are not among them. A level need not ask for the type at all, and then lists none.
+    pub fn contradicts(&self, images: &[String], kind: &str) -> bool {
+        let mut of_kind = self
+            .0
+            .iter()
+            .filter_map(|(_, step)| step.as_ref())
+            .filter(|step| step.kind == kind)
+            .peekable();
+        let shown = |image: &String| {
+            self.0
+                .iter()
+                .filter_map(|(_, step)| step.as_ref())
+                .any(|s| s.images.iter().any(|i| i.id == *image))
+        };
+        of_kind.peek().is_some() && !images.iter().all(shown)
+    }
+
+    /// The images of this type.
+    pub fn images(&self, kind: &str) -> Vec<String> {
+        let of_kind = self.0.iter().filter_map(|(_, step)| step.as_ref()).filter(|step| step.kind == kind);
+        of_kind.flat_map(|step| step.images.iter().map(|image| image.id.clone())).collect()
     }
 
     pub fn missing(&self, types: &Kinds) -> Vec<Missing> {

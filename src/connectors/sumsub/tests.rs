@@ -132,15 +132,15 @@ async fn the_review_is_started_when_the_settings_say_so() {
     for (lines, empty, calls) in [
         ("", true, 2),
         ("", false, 3),
-        ("submit='always'", true, 2),
-        ("submit='never'", false, 1),
+        ("submit='always'", true, 3),
+        ("submit='never'", false, 2),
     ] {
         let fake = Fake::start(move |_, seen| match seen.line.as_str() {
             l if l.contains("requiredIdDocsStatus") => {
                 Reply::json(200, if empty { json!({"SELFIE": null}) } else { json!({"SELFIE": {}}) })
             }
-            l if l.contains("status/pending") => Reply::with(200, &[], b""),
-            _ => Reply::with(200, &[("X-Image-Id", "1")], b"{}"),
+            l if l.contains("status/pending") => Reply::json(200, json!({"ok": 1})),
+            _ => Reply::with(200, &[("X-Image-Id", "1")], br#"{"idDocType":"ID_CARD","country":"CAN"}"#),
         })
         .await;
         connector(&fake, lines)

@@ -164,12 +164,16 @@ async fn error_codes_are_sorted_and_their_texts_stay_outside() {
 
 #[tokio::test]
 async fn before_the_patch_every_failure_is_definite_or_needs_a_person() {
-    let no_base = json!({"refresh_token": "r", "documents": []});
+    let no_base = json!({"_id": "u1", "refresh_token": "r", "documents": []});
     let second_factor = json!({"error_code": "10", "http_code": "202", "success": true});
     let cases = [
         (Reply::with(500, &[], b""), None, "provider.failed"),
         (Reply::Drop, None, "provider.interrupted"),
-        (Reply::json(200, json!({"documents": []})), None, "provider.unreadable_answer"),
+        (
+            Reply::json(200, json!({"_id": "u1", "documents": []})),
+            None,
+            "provider.unreadable_answer",
+        ),
         (Reply::json(200, no_base), None, "provider.no_base_document"),
         (
             Reply::json(200, user(&[])),

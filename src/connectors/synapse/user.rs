@@ -166,6 +166,17 @@ impl User {
         }
     }
 
+    /// Whether the answer to our own PATCH shows something of every type that was not there when `before` was taken. What changed at that moment changed
+    /// by this request.
+    pub fn shows_new(&self, types: &[String], before: &str) -> bool {
+        let known: Vec<(&str, &str)> = before.split(';').filter_map(|entry| entry.split_once('=')).collect();
+        let old = |kind: &String| known.iter().find(|(k, _)| k == kind).map(|(_, old)| *old);
+        !types.is_empty()
+            && types
+                .iter()
+                .all(|kind| old(kind).is_some_and(|old| self.is_new(kind, old) != Some(false)))
+    }
+
     /// `None`: it changed, but that may be the provider's verdict on the older one.
     fn is_new(&self, kind: &str, old: &str) -> Option<bool> {
         let Some(now) = self.latest(kind) else { return Some(false) };
