@@ -27,7 +27,7 @@ pub use audit::AuditLog;
 pub use blobs::{BlobKey, BlobStore, PartWriter, ReadError};
 pub use directory::{Directory, Made};
 pub use outbox::Outbox;
-pub use requests::{Claimed, Cursor, Filter, Lanes, Page, RequestStore};
+pub use requests::{Claimed, Cursor, Filter, Page, RequestStore, WorkQueues};
 
 /// An `Idempotency-Key`, already bound to its caller, and a digest of what was asked with it.
 #[derive(Clone, Debug, PartialEq, Eq)]

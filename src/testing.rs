@@ -154,7 +154,7 @@ pub mod settings {
     pub use crate::settings::Secret;
 }
 pub mod storage {
-    pub use crate::storage::{BlobKey, BlobStore, Filter, Lanes, PartWriter, ReadError, StorageError};
+    pub use crate::storage::{BlobKey, BlobStore, Filter, PartWriter, ReadError, StorageError, WorkQueues};
     pub mod clock {
         pub use crate::storage::clock::{Manual, Source, from_ms};
     }

@@ -13,7 +13,7 @@ use crate::chain::{Cause, chain};
 use crate::domain::document::ProviderName;
 use crate::domain::request::DocumentRequest;
 use crate::failpoint::{self, Failpoint};
-use crate::storage::{Lanes, StorageError};
+use crate::storage::{StorageError, WorkQueues};
 use crate::workflow::intake::discard;
 use crate::workflow::{Portal, WorkflowError, delivery, outgoing, purge, sweep};
 
@@ -42,7 +42,7 @@ pub async fn step(portal: &Arc<Portal>) -> Result<Step, WorkflowError> {
     if discard::step(portal).await? {
         return Ok(Step::Done);
     }
-    match claim(portal, Lanes::All).await? {
+    match claim(portal, WorkQueues::All).await? {
         None => Ok(Step::Idle),
         Some(request) => {
             delivery::step(portal, request).await?;
@@ -65,9 +65,9 @@ pub async fn clean(portal: &Portal) {
     }
 }
 
-async fn claim(portal: &Portal, lanes: Lanes<'_>) -> Result<Option<DocumentRequest>, WorkflowError> {
+async fn claim(portal: &Portal, queues: WorkQueues<'_>) -> Result<Option<DocumentRequest>, WorkflowError> {
     let until = portal.now() + delivery::LEASE;
-    let claimed = portal.requests.claim_due(lanes, until).await?;
+    let claimed = portal.requests.claim_due(queues, until).await?;
     if claimed.is_some() {
         failpoint::pass(Failpoint::Leased);
     }
@@ -78,7 +78,7 @@ async fn claim(portal: &Portal, lanes: Lanes<'_>) -> Result<Option<DocumentReque
 async fn step_at(portal: &Arc<Portal>, provider: &ProviderName) -> Result<Step, WorkflowError> {
     // Before the lease, which would run out while it waits.
     let _permit = portal.delivery.bulkheads.permit(provider).await;
-    let Some(request) = claim(portal, Lanes::Of(provider)).await? else {
+    let Some(request) = claim(portal, WorkQueues::Of(provider)).await? else {
         return Ok(Step::Idle);
     };
     // Perhaps there is more: another worker may look while this one waits for the provider.
@@ -91,7 +91,7 @@ async fn step_at(portal: &Arc<Portal>, provider: &ProviderName) -> Result<Step, 
 /// in a task, which is returned, so that nothing waits behind it here.
 async fn own_step(portal: &Arc<Portal>) -> Result<(Step, Option<JoinHandle<()>>), WorkflowError> {
     let bulkheads = &portal.delivery.bulkheads;
-    let Some(request) = claim(portal, Lanes::Except(bulkheads.providers())).await? else {
+    let Some(request) = claim(portal, WorkQueues::Except(bulkheads.providers())).await? else {
         return Ok((Step::Idle, None));
     };
     portal.wake.own().notify_one();
@@ -155,7 +155,7 @@ async fn provider_worker(portal: Arc<Portal>, provider: ProviderName, mut stoppe
         // In a task of its own: a step that panics costs one lease, not one of the workers.
         let (turn, at) = (portal.clone(), provider.clone());
         let done = tokio::spawn(async move { step_at(&turn, &at).await }).await;
-        let Some(pause) = pause(&portal, done, Lanes::Of(&provider)).await else {
+        let Some(pause) = pause(&portal, done, WorkQueues::Of(&provider)).await else {
             continue;
         };
         tokio::select! {
@@ -178,7 +178,7 @@ async fn portal_worker(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) 
                 step
             })
         });
-        let Some(pause) = pause(&portal, done, Lanes::Except(portal.delivery.bulkheads.providers())).await else {
+        let Some(pause) = pause(&portal, done, WorkQueues::Except(portal.delivery.bulkheads.providers())).await else {
             continue;
         };
         tokio::select! {
@@ -192,11 +192,11 @@ async fn portal_worker(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) 
     }
 }
 
-/// How long a worker of these lanes rests after a step; `None`: not at all.
-async fn pause(portal: &Portal, done: Result<Result<Step, WorkflowError>, JoinError>, lanes: Lanes<'_>) -> Option<Duration> {
+/// How long a worker of these queues rests after a step; `None`: not at all.
+async fn pause(portal: &Portal, done: Result<Result<Step, WorkflowError>, JoinError>, queues: WorkQueues<'_>) -> Option<Duration> {
     match done.unwrap_or_else(|panic| Err(WorkflowError::Internal(Cause::new(panic)))) {
         Ok(Step::Done) => None,
-        Ok(Step::Idle) => Some(until(portal, portal.requests.next_due(lanes).await)),
+        Ok(Step::Idle) => Some(until(portal, portal.requests.next_due(queues).await)),
         Err(error) => {
             tracing::warn!(error = %chain(&error), "a step failed and will be repeated");
             Some(AFTER_ERROR)

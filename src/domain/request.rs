@@ -183,9 +183,9 @@ pub struct Tombstone {
     pub receiver: Option<[u8; 32]>,
 }
 
-/// Whom the next step of a request may wait for. What is due stands in one queue for each lane, so that nothing waits behind what waits for somebody else.
+/// Whom the next step of a request may wait for. What is due stands in one queue for each, so that nothing waits behind what waits for somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane<'a> {
+pub enum WorkQueue<'a> {
     /// The portal's own: expiries, purges, forgetting.
     Portal,
     /// The provider is sent the document, or asked about it.
@@ -302,8 +302,8 @@ impl DocumentRequest {
         self.due().into_iter().map(|(_, at)| at).min()
     }
 
-    /// The same for each lane. A held document stands in two: its retention ends when it ends, however long its provider keeps the others before it waiting.
-    pub fn due(&self) -> Vec<(Lane<'_>, OffsetDateTime)> {
+    /// The same for each queue. A held document stands in two: its retention ends when it ends, however long its provider keeps the others before it waiting.
+    pub fn due(&self) -> Vec<(WorkQueue<'_>, OffsetDateTime)> {
         let leased = self.lease.map(|lease| lease.until);
         let Stage::Held {
             document,
@@ -312,26 +312,26 @@ impl DocumentRequest {
         } = &self.stage
         else {
             let own = leased.or_else(|| self.own_step_at());
-            return own.map(|at| (Lane::Portal, at)).into_iter().collect();
+            return own.map(|at| (WorkQueue::Portal, at)).into_iter().collect();
         };
         let end = deadline(document, delivery);
         let Some(step) = delivery.phase.step_at() else {
-            return vec![(Lane::Portal, leased.unwrap_or(end))];
+            return vec![(WorkQueue::Portal, leased.unwrap_or(end))];
         };
         let step = leased.unwrap_or(step.min(end));
         if self.confirm == ConfirmAt::Received && matches!(delivery.phase, Phase::AwaitingConfirmation { .. }) {
             // The provider's receipt is enough, and only the purge is left.
-            return vec![(Lane::Portal, step)];
+            return vec![(WorkQueue::Portal, step)];
         }
         vec![
-            (Lane::Provider(&self.provider), step),
-            (Lane::Portal, leased.map_or(end, |until| until.max(end))),
+            (WorkQueue::Provider(&self.provider), step),
+            (WorkQueue::Portal, leased.map_or(end, |until| until.max(end))),
         ]
     }
 
     /// Whether the next step may have to wait for the provider.
     pub fn may_wait_for_provider(&self) -> bool {
-        self.due().iter().any(|(lane, _)| matches!(lane, Lane::Provider(_)))
+        self.due().iter().any(|(queue, _)| matches!(queue, WorkQueue::Provider(_)))
     }
 
     /// When the next step is due that nobody but the portal is needed for, where no delivery goes on.

@@ -32,7 +32,7 @@ async fn healthy(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
 /// 200 once uploads can be taken: a free erasure slot, room on the disk, a store that reads and writes. A locked vault key does not matter here.
 async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     let portal = &state.portal;
-    portal.requests.next_due(crate::storage::Lanes::All).await?;
+    portal.requests.next_due(crate::storage::WorkQueues::All).await?;
     if portal.erasure.free().map_or(true, |free| free == 0) {
         return Err(Problem::full(
             "No erasure slot is free: documents are held and not delivered. See `nightdrop doctor`.",

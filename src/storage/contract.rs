@@ -116,7 +116,7 @@ async fn held(store: &Store, n: u32) -> DocumentRequest {
 async fn lease(store: &Store) -> Option<DocumentRequest> {
     store
         .records
-        .claim_due(Lanes::All, store.records.now() + Duration::seconds(60))
+        .claim_due(WorkQueues::All, store.records.now() + Duration::seconds(60))
         .await
         .unwrap()
 }
@@ -182,10 +182,10 @@ macro_rules! contract {
             one_of_many_claims_wins,
             a_claim_a_revocation_and_an_expiry_never_both_win,
             leases_are_fenced,
-            many_hands_never_hold_the_same,
-            no_lane_waits_behind_another,
+            many_workers_never_hold_the_same,
+            no_queue_waits_behind_another,
             a_purge_is_finished_once,
-            chains_have_no_gaps_under_many_hands,
+            chains_have_no_gaps_under_many_writers,
             pages_have_no_gaps_and_no_doubles,
             a_claim_is_honoured_once,
             what_is_forgotten_stays_dead,

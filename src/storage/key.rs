@@ -6,7 +6,7 @@ use crate::domain::agent::Team;
 use crate::domain::delivery::{Phase, PurgeCause};
 use crate::domain::document::{DocumentKind, ProviderName};
 use crate::domain::id::{AgentId, ApiKeyId, DispatchId, DocumentId, RequestId};
-use crate::domain::request::{DocumentRequest, Lane, RequestState, Stage};
+use crate::domain::request::{DocumentRequest, RequestState, Stage, WorkQueue};
 use crate::domain::token::HashedToken;
 
 use super::clock::to_ms;
@@ -73,16 +73,16 @@ pub fn link(hashed: &HashedToken) -> Vec<u8> {
     key(LINK, &[&hashed.0])
 }
 
-/// Before what is due in a lane. The portal's own has no name and comes first.
-pub fn due_lane(lane: Lane<'_>) -> Vec<u8> {
-    match lane {
-        Lane::Portal => named(DUE, ""),
-        Lane::Provider(provider) => named(DUE, provider.as_str()),
+/// Before what is due in a queue. The portal's own has no name and comes first.
+pub fn due_queue(queue: WorkQueue<'_>) -> Vec<u8> {
+    match queue {
+        WorkQueue::Portal => named(DUE, ""),
+        WorkQueue::Provider(provider) => named(DUE, provider.as_str()),
     }
 }
 
-pub fn due(lane: Lane<'_>, at: OffsetDateTime, id: RequestId) -> Vec<u8> {
-    let mut key = due_lane(lane);
+pub fn due(queue: WorkQueue<'_>, at: OffsetDateTime, id: RequestId) -> Vec<u8> {
+    let mut key = due_queue(queue);
     key.extend_from_slice(&ms(at));
     key.extend_from_slice(&id.0);
     key
@@ -248,7 +248,12 @@ pub fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
     if let Some(team) = &request.team {
         rows.push(behind(team_prefix(team)));
     }
-    rows.extend(request.due().into_iter().map(|(lane, at)| (due(lane, at, request.id), Vec::new())));
+    rows.extend(
+        request
+            .due()
+            .into_iter()
+            .map(|(queue, at)| (due(queue, at, request.id), Vec::new())),
+    );
     rows.extend(watches(request).map(|k| (k, Vec::new())));
     if let Some(at) = request.cleanup_at() {
         rows.push((cleanup(at, request.id), Vec::new()));

@@ -60,11 +60,11 @@ pub trait RequestStore: Send + Sync {
     /// Newest first, by key-set cursor: no duplicates or gaps for rows that did not change.
     async fn list(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, StorageError>;
 
-    /// Takes the lease of the request that has been due longest in these lanes. Cost grows with the number of lanes, never with what exists or waits in another lane.
-    async fn claim_due(&self, lanes: Lanes<'_>, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError>;
+    /// Takes the lease of the request that has been due longest in these queues. Cost grows with the number of queues, never with what exists or waits in another queue.
+    async fn claim_due(&self, queues: WorkQueues<'_>, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError>;
 
-    /// When the next request is due in these lanes.
-    async fn next_due(&self, lanes: Lanes<'_>) -> Result<Option<OffsetDateTime>, StorageError>;
+    /// When the next request is due in these queues.
+    async fn next_due(&self, queues: WorkQueues<'_>) -> Result<Option<OffsetDateTime>, StorageError>;
 
     /// Takes the cleanup lease of the request that has had something to destroy longest. Never behind a delivery: it has an index and a lease of its own.
     async fn claim_cleanup(&self, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError>;
@@ -95,9 +95,9 @@ pub trait RequestStore: Send + Sync {
     async fn claim_callback_id(&self, callback: [u8; 32]) -> Result<bool, StorageError>;
 }
 
-/// Which of the lanes that requests are due in; see [`crate::domain::request::Lane`].
+/// Which of the queues that requests are due in; see [`crate::domain::request::WorkQueue`].
 #[derive(Clone, Copy, Debug)]
-pub enum Lanes<'a> {
+pub enum WorkQueues<'a> {
     All,
     /// One provider's.
     Of(&'a ProviderName),

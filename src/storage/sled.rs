@@ -42,7 +42,7 @@ use crate::failpoint::{self, Failpoint};
 use super::clock::{self, GuardedClock, Standing, to_ms};
 use super::record::{Record, Unreadable};
 use super::seal::{Seal, Sealed};
-use super::{Claim, Claimed, Cursor, Filter, Lanes, Page, RequestStore, StorageError, key};
+use super::{Claim, Claimed, Cursor, Filter, Page, RequestStore, StorageError, WorkQueues, key};
 use due::Queue;
 use durable::{DurableSled, Metrics, Options, Seq};
 use error::StoreError;
@@ -363,12 +363,12 @@ impl RequestStore for SledStore {
         Ok(page)
     }
 
-    async fn claim_due(&self, lanes: Lanes<'_>, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError> {
-        self.claim(Queue::Work(lanes), Transition::Lease { until }).await
+    async fn claim_due(&self, queues: WorkQueues<'_>, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError> {
+        self.claim(Queue::Work(queues), Transition::Lease { until }).await
     }
 
-    async fn next_due(&self, lanes: Lanes<'_>) -> Result<Option<OffsetDateTime>, StorageError> {
-        self.first(Queue::Work(lanes)).map_err(Failed::into_storage)
+    async fn next_due(&self, queues: WorkQueues<'_>) -> Result<Option<OffsetDateTime>, StorageError> {
+        self.first(Queue::Work(queues)).map_err(Failed::into_storage)
     }
 
     async fn claim_cleanup(&self, until: OffsetDateTime) -> Result<Option<DocumentRequest>, StorageError> {

@@ -5,7 +5,7 @@ use nightdrop::testing::domain::agent::Actor;
 use nightdrop::testing::domain::delivery::{DeliveryProblem, Phase};
 use nightdrop::testing::domain::request::{DocumentRequest, RequestState, Stage};
 use nightdrop::testing::domain::transition::{Transition, WorkerStep};
-use nightdrop::testing::storage::Lanes;
+use nightdrop::testing::storage::WorkQueues;
 use nightdrop::testing::workflow::{delivery, issue};
 use serde_json::{Value, json};
 use time::Duration;
@@ -143,7 +143,7 @@ async fn the_intent_is_the_same_over_all_tries_of_an_epoch() {
     app.misbehave(&["503:1", "503:1", "drop", "drop", "drop", "503:1", "drop"]).await;
     let mut seen: Vec<(u32, [u8; 32])> = Vec::new();
     for _ in 0..40 {
-        let Some(due) = app.portal.requests.next_due(Lanes::All).await.unwrap() else {
+        let Some(due) = app.portal.requests.next_due(WorkQueues::All).await.unwrap() else {
             break;
         };
         clock.forward((due - app.portal.now()).max(Duration::ZERO));
@@ -296,7 +296,7 @@ async fn a_verdict_is_asked_for_ever_more_rarely() {
     let mut pauses = Vec::new();
     while app.state(&link).await == RequestState::AwaitingConfirmation {
         let now = app.portal.now();
-        let due = app.portal.requests.next_due(Lanes::All).await.unwrap().unwrap();
+        let due = app.portal.requests.next_due(WorkQueues::All).await.unwrap().unwrap();
         pauses.push((due - now).whole_seconds());
         clock.forward(due - now);
         assert_eq!(app.work_due().await, 1);
@@ -438,7 +438,7 @@ async fn a_worker_that_lost_its_lease_does_nothing_more() {
     let link = app.link_at("sandbox", "applicant-1").await;
     let sha = app.drop_front(&link, 1).await;
     let until = app.portal.now() + delivery::LEASE;
-    let paused = app.portal.requests.claim_due(Lanes::All, until).await.unwrap().unwrap();
+    let paused = app.portal.requests.claim_due(WorkQueues::All, until).await.unwrap().unwrap();
     assert_eq!(app.work_due().await, 0, "one lease at a time");
     clock.forward(delivery::LEASE);
     app.work_due().await;
@@ -456,7 +456,7 @@ async fn an_attempt_whose_worker_died_is_asked_about() {
         let link = app.link_at("sandbox", "applicant-1").await;
         let sha = app.drop_front(&link, 1).await;
         let until = app.portal.now() + delivery::LEASE;
-        let request = app.portal.requests.claim_due(Lanes::All, until).await.unwrap().unwrap();
+        let request = app.portal.requests.claim_due(WorkQueues::All, until).await.unwrap().unwrap();
         if arrived {
             // A second worker stands for the first one's bytes: same document, same epoch, and its answer is lost.
             app.misbehave(&["commit_then_drop", "503:0", "503:0"]).await;

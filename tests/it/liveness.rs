@@ -13,7 +13,7 @@ use nightdrop::testing::config::Config;
 use nightdrop::testing::domain::id::DocumentId;
 use nightdrop::testing::domain::request::Stage;
 use nightdrop::testing::storage::clock::Source;
-use nightdrop::testing::storage::{BlobKey, BlobStore, Lanes, ReadError, StorageError};
+use nightdrop::testing::storage::{BlobKey, BlobStore, ReadError, StorageError, WorkQueues};
 
 use crate::support::{Folder, Link, TestApp, TestOptions, ask, client, form, png, private, until, walk};
 
@@ -42,7 +42,7 @@ impl Site {
             links.push(link);
         }
         let until = app.portal.now() + time::Duration::hours(1);
-        assert!(app.portal.requests.claim_due(Lanes::All, until).await.unwrap().is_some());
+        assert!(app.portal.requests.claim_due(WorkQueues::All, until).await.unwrap().is_some());
         let text = format!(
             "limits = {{ uploads_per_address = 1000, pages_per_address = 100000 }}\n{}",
             app.text()

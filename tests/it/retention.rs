@@ -7,7 +7,7 @@ use nightdrop::testing::domain::delivery::Phase;
 use nightdrop::testing::domain::document::{Document, ProviderName};
 use nightdrop::testing::domain::request::{DocumentRequest, RequestState, SENDING_GRACE, Stage};
 use nightdrop::testing::domain::transition::{AgentAction, Transition, WorkerStep};
-use nightdrop::testing::storage::Lanes;
+use nightdrop::testing::storage::WorkQueues;
 use nightdrop::testing::storage::key;
 use nightdrop::testing::storage::record::Record;
 use nightdrop::testing::storage::sled::records::Batch;
@@ -133,7 +133,7 @@ async fn an_agent_may_purge_in_every_phase() {
 /// A worker takes the request, starts sending, and dies.
 async fn lease_and_start(app: &TestApp, link: &Link) {
     let until = app.portal.now() + delivery::LEASE;
-    let request = app.portal.requests.claim_due(Lanes::All, until).await.unwrap().unwrap();
+    let request = app.portal.requests.claim_due(WorkQueues::All, until).await.unwrap().unwrap();
     assert_eq!(request.id, link.id);
     let intent = nightdrop::testing::domain::delivery::Intent {
         epoch: 0,
@@ -584,7 +584,7 @@ async fn a_row_is_forgotten_after_its_history_and_its_link_stays_dead() {
     app.drop_front(&used, 1).await;
     let unused = app.link_at("sandbox", "applicant-1").await;
     app.work_until(&clock, Duration::days(8), async |h| {
-        h.portal.requests.next_due(Lanes::All).await.unwrap().is_none()
+        h.portal.requests.next_due(WorkQueues::All).await.unwrap().is_none()
     })
     .await;
     for link in [&used, &unused] {

@@ -14,7 +14,7 @@ use nightdrop::testing::domain::request::{DocumentRequest, RequestState};
 use nightdrop::testing::http::body::BodyPace;
 use nightdrop::testing::sandbox::{self, Sandbox};
 use nightdrop::testing::settings::Secret;
-use nightdrop::testing::storage::Lanes;
+use nightdrop::testing::storage::WorkQueues;
 use nightdrop::testing::storage::clock::{Manual, Source};
 use nightdrop::testing::worker::{self, Step};
 use nightdrop::testing::workflow::issue::{self, Ask, Expiry, Issued};
@@ -601,7 +601,10 @@ impl TestApp {
                 return now - start;
             }
             let requests = &self.portal.requests;
-            let queues = [requests.next_due(Lanes::All).await.unwrap(), requests.next_cleanup().await.unwrap()];
+            let queues = [
+                requests.next_due(WorkQueues::All).await.unwrap(),
+                requests.next_cleanup().await.unwrap(),
+            ];
             let Some(due) = queues.into_iter().flatten().min() else {
                 return now - start;
             };

@@ -142,7 +142,7 @@ pub(super) async fn leases_are_fenced<G: Ground>() {
     assert_eq!(refused(store.records.transition(request.id, late).await), Refusal::StaleLease);
 }
 
-pub(super) async fn many_hands_never_hold_the_same<G: Ground + 'static>() {
+pub(super) async fn many_workers_never_hold_the_same<G: Ground + 'static>() {
     let ground = G::new();
     let store = ground.open();
     for n in 0..60 {
@@ -166,8 +166,8 @@ pub(super) async fn many_hands_never_hold_the_same<G: Ground + 'static>() {
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 60);
 }
 
-/// A provider's documents are due in its own lane, oldest first, and their retention in the portal's.
-pub(super) async fn no_lane_waits_behind_another<G: Ground>() {
+/// A provider's documents are due in its own queue, oldest first, and their retention in the portal's.
+pub(super) async fn no_queue_waits_behind_another<G: Ground>() {
     let ground = G::new();
     let store = ground.open();
     let [slow, other] = ["slow", "other"].map(|name| ProviderName::parse(name).unwrap());
@@ -182,45 +182,45 @@ pub(super) async fn no_lane_waits_behind_another<G: Ground>() {
     }
     let both = [slow.clone(), other.clone()];
     let until = store.records.now() + Duration::seconds(60);
-    let claim = async |lanes| store.records.claim_due(lanes, until).await.unwrap().map(|request| request.id);
-    let due = async |lanes| store.records.next_due(lanes).await.unwrap();
+    let claim = async |queues| store.records.claim_due(queues, until).await.unwrap().map(|request| request.id);
+    let due = async |queues| store.records.next_due(queues).await.unwrap();
     let of = |range: std::ops::Range<usize>| made[range].iter().map(|request| Some(request.id)).collect::<Vec<_>>();
-    assert_eq!(due(Lanes::All).await, made[0].due_at());
-    assert_eq!(due(Lanes::Of(&other)).await, made[37].due_at());
-    assert_eq!(due(Lanes::Except(&both[..1])).await, made[37].due_at());
+    assert_eq!(due(WorkQueues::All).await, made[0].due_at());
+    assert_eq!(due(WorkQueues::Of(&other)).await, made[37].due_at());
+    assert_eq!(due(WorkQueues::Except(&both[..1])).await, made[37].due_at());
     let mut claimed = Vec::new();
-    for lanes in [
-        Lanes::Of(&other),
-        Lanes::Except(&both[..1]),
-        Lanes::All,
-        Lanes::Of(&slow),
-        Lanes::Except(&both[1..]),
+    for queues in [
+        WorkQueues::Of(&other),
+        WorkQueues::Except(&both[..1]),
+        WorkQueues::All,
+        WorkQueues::Of(&slow),
+        WorkQueues::Except(&both[1..]),
     ] {
-        claimed.push(claim(lanes).await);
+        claimed.push(claim(queues).await);
     }
     assert_eq!(
         claimed,
         [of(37..39), of(0..3)].concat(),
-        "oldest first, whatever waits in another lane"
+        "oldest first, whatever waits in another queue"
     );
-    assert_eq!(claim(Lanes::Except(&both)).await, None, "nothing of the portal's own is due");
-    // A lease that runs out comes back to its lane.
+    assert_eq!(claim(WorkQueues::Except(&both)).await, None, "nothing of the portal's own is due");
+    // A lease that runs out comes back to its queue.
     ground.forward(Duration::seconds(61));
-    assert_eq!(claim(Lanes::Of(&other)).await, Some(made[39].id));
-    assert_eq!(claim(Lanes::Of(&other)).await, Some(made[37].id));
+    assert_eq!(claim(WorkQueues::Of(&other)).await, Some(made[39].id));
+    assert_eq!(claim(WorkQueues::Of(&other)).await, Some(made[37].id));
     // No provider's worker comes to it; each document's retention ends all the same.
     let end = made[0].document().unwrap().purge_at;
     ground.forward(end - store.records.now() - Duration::seconds(1));
-    assert_eq!(claim(Lanes::Except(&both)).await, None);
+    assert_eq!(claim(WorkQueues::Except(&both)).await, None);
     ground.forward(Duration::hours(1));
     let until = store.records.now() + Duration::hours(1);
     let mut ended = BTreeSet::new();
-    while let Some(request) = store.records.claim_due(Lanes::Except(&both), until).await.unwrap() {
+    while let Some(request) = store.records.claim_due(WorkQueues::Except(&both), until).await.unwrap() {
         assert!(request.past_deadline(store.records.now()));
         ended.insert(request.id);
     }
     assert_eq!(ended.len(), 40);
-    assert_eq!(claim(Lanes::All).await, None, "one lease, whichever lane it was taken from");
+    assert_eq!(claim(WorkQueues::All).await, None, "one lease, whichever queue it was taken from");
 }
 
 pub(super) async fn a_purge_is_finished_once<G: Ground>() {
@@ -259,7 +259,7 @@ pub(super) async fn a_purge_is_finished_once<G: Ground>() {
     assert_eq!(store.records.by_document(purging.document().unwrap().id).await.unwrap(), None);
 }
 
-pub(super) async fn chains_have_no_gaps_under_many_hands<G: Ground + 'static>() {
+pub(super) async fn chains_have_no_gaps_under_many_writers<G: Ground + 'static>() {
     let ground = G::new();
     let store = ground.open();
     for n in 0..40 {
@@ -479,7 +479,7 @@ pub(super) async fn what_is_forgotten_stays_dead<G: Ground>() {
         );
     }
     assert!(store.records.list(&Filter::default(), None, 10).await.unwrap().requests.is_empty());
-    assert_eq!(store.records.next_due(Lanes::All).await.unwrap(), None);
+    assert_eq!(store.records.next_due(WorkQueues::All).await.unwrap(), None);
     assert!(store.records.counts().await.unwrap().iter().all(|(_, count)| *count == 0));
     assert!(store.records.timeline(request.id).await.unwrap().is_empty());
     assert!(log(&store).await.iter().any(|e| e.event.action == AuditAction::RequestForgotten));

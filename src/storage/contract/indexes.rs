@@ -106,7 +106,7 @@ pub(super) async fn agree(store: &Store, model: &BTreeMap<RequestId, DocumentReq
         assert_eq!(all(filter).await, expected, "{state:?}");
     }
     assert_eq!(
-        store.records.next_due(Lanes::All).await.unwrap(),
+        store.records.next_due(WorkQueues::All).await.unwrap(),
         model.values().filter_map(DocumentRequest::due_at).min()
     );
     assert_eq!(

@@ -221,7 +221,7 @@ fn run(seed: u64) {
 }
 
 #[test]
-fn many_hands_lose_nothing_and_leave_nothing() {
+fn many_callers_lose_nothing_and_leave_nothing() {
     let seeds = if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() {
         3_000
     } else {

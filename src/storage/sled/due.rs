@@ -9,10 +9,10 @@ use super::records::{Batch, Row, Rows};
 use super::{Failed, SledStore};
 use crate::chain::chain;
 use crate::domain::id::RequestId;
-use crate::domain::request::{DocumentRequest, Lane};
+use crate::domain::request::{DocumentRequest, WorkQueue};
 use crate::domain::transition::Transition;
 use crate::storage::clock::from_ms;
-use crate::storage::{Cause, Lanes, RequestStore, StorageError, key};
+use crate::storage::{Cause, RequestStore, StorageError, WorkQueues, key};
 
 /// Damaged rows that one claim steps over.
 const CLAIM_LOOK: usize = 32;
@@ -23,7 +23,7 @@ const PLACE: usize = 24;
 
 #[derive(Clone, Copy)]
 pub(super) enum Queue<'a> {
-    Work(Lanes<'a>),
+    Work(WorkQueues<'a>),
     Cleanup,
 }
 
@@ -45,23 +45,23 @@ impl Entry {
         let Some((at, id)) = place else {
             return Err(Failed::Storage(StorageError::Corrupt(Cause::new("an entry of the due index"))));
         };
-        let portals_own = key.starts_with(&key::due_lane(Lane::Portal));
+        let portals_own = key.starts_with(&key::due_queue(WorkQueue::Portal));
         Ok(Self { at, portals_own, id, key })
     }
 
     /// The queue's own part of the key.
-    fn lane(&self) -> &[u8] {
+    fn queue(&self) -> &[u8] {
         &self.key[..self.key.len() - PLACE]
     }
 
     /// The same request in the same queue at another instant.
     fn moved(&self, at: OffsetDateTime) -> Vec<u8> {
-        [self.lane(), &key::ms(at), &self.id.0].concat()
+        [self.queue(), &key::ms(at), &self.id.0].concat()
     }
 
     /// The next one of its queue.
     fn next(&self, rows: &Rows<'_>) -> Result<Option<Self>, Failed> {
-        first_of(rows.scan_prefix(self.lane(), Some(&self.key), 1)?)
+        first_of(rows.scan_prefix(self.queue(), Some(&self.key), 1)?)
     }
 }
 
@@ -69,22 +69,22 @@ fn first_of(rows: Vec<Row>) -> Result<Option<Entry>, Failed> {
     rows.into_iter().next().map(|(key, _)| Entry::read(key)).transpose()
 }
 
-/// The first entry of each queue. Costs one look for each lane, however much waits in it.
+/// The first entry of each queue. Costs one look for each queue, however much waits in it.
 fn heads(rows: &Rows<'_>, queue: Queue<'_>) -> Result<BTreeSet<Entry>, Failed> {
     let first = |prefix: &[u8]| first_of(rows.scan_prefix(prefix, None, 1)?).map(|entry| entry.into_iter().collect());
     let except: &[_] = match queue {
         Queue::Cleanup => return first(&[key::CLEANUP]),
-        Queue::Work(Lanes::Of(provider)) => return first(&key::due_lane(Lane::Provider(provider))),
-        Queue::Work(Lanes::All) => &[],
-        Queue::Work(Lanes::Except(providers)) => providers,
+        Queue::Work(WorkQueues::Of(provider)) => return first(&key::due_queue(WorkQueue::Provider(provider))),
+        Queue::Work(WorkQueues::All) => &[],
+        Queue::Work(WorkQueues::Except(providers)) => providers,
     };
-    let except: BTreeSet<Vec<u8>> = except.iter().map(|name| key::due_lane(Lane::Provider(name))).collect();
+    let except: BTreeSet<Vec<u8>> = except.iter().map(|name| key::due_queue(WorkQueue::Provider(name))).collect();
     let mut heads = BTreeSet::new();
     let mut behind: Option<Vec<u8>> = None;
     while let Some(entry) = first_of(rows.scan_prefix(&[key::DUE], behind.as_deref(), 1)?)? {
-        // Behind the last place that this lane could have.
-        behind = Some([entry.lane(), &[u8::MAX; PLACE + 1]].concat());
-        if !except.contains(entry.lane()) {
+        // Behind the last place that this queue could have.
+        behind = Some([entry.queue(), &[u8::MAX; PLACE + 1]].concat());
+        if !except.contains(entry.queue()) {
             heads.insert(entry);
         }
     }
