@@ -31,8 +31,8 @@
   function step(box) {
     const find = (what) => box.querySelector(what);
     const choose = find(".choose"), preview = find(".preview"), way = find(".way"), state = find(".state"), bar = find("progress"), change = find(".change");
-    const image = find("img"), name = find(".file"), hint = all(box, ".quiet"), inputs = all(choose, "input");
-    const part = { name: box.dataset.part, file: null, accepted: false, sending: false, stored: false };
+    const image = find("img"), name = find(".file"), smaller = find(".smaller"), hint = all(box, ".quiet"), inputs = all(choose, "input");
+    const part = { name: box.dataset.part, file: null, accepted: false, sending: false, stored: false, chosen: null };
 
     part.show = (what) => {
       choose.hidden = what !== "choose";
@@ -65,17 +65,32 @@
       inputs.forEach((i) => { i.value = ""; });
       if (image.src) URL.revokeObjectURL(image.src);
       image.removeAttribute("src");
-      part.file = null; part.accepted = false;
+      part.file = part.chosen = null; part.accepted = false;
       part.show("choose");
     };
-    inputs.forEach((input) => input.addEventListener("change", () => {
-      const file = input.files[0];
+    inputs.forEach((input) => input.addEventListener("change", async () => {
+      let file = input.files[0];
       if (!file) return;
       // Only one of the two inputs may carry a file; its value stays, for the plain form.
       inputs.forEach((other) => { if (other !== input) other.value = ""; });
+      // Some browsers tell of the smaller photo, too, that is put into the input below.
+      if (part.file && sameFile(file) === sameFile(part.file)) return;
+      const chosen = part.chosen = file;
       all(box, ".problem").forEach((p) => p.remove());
       inputs.forEach((i) => i.removeAttribute("aria-invalid"));
-      if (file.size > box.dataset.most) { part.clear(); part.refuse(box.dataset.tooBig); return; }
+      smaller.hidden = true;
+      if (file.size > box.dataset.most) {
+        if (box.dataset.shrinking && /^image\/(jpeg|png|webp)$/.test(file.type)) {
+          part.says(box.dataset.shrinking);
+          part.show("way");
+          state.focus({ preventScroll: true });
+          file = await shrink(file, box.dataset);
+          // Another one was chosen meanwhile.
+          if (part.chosen !== chosen) return;
+          smaller.hidden = false;
+        }
+        if (!file || file.size > box.dataset.most || file !== chosen && !put(input, file)) { part.clear(); part.refuse(box.dataset.tooBig); return; }
+      }
       const photo = file.type.startsWith("image/") ? "Photo" : "";
       if (file.size && file.size < box.dataset["least" + photo]) { part.clear(); part.refuse(box.dataset["tooSmall" + photo]); return; }
       part.file = file;
@@ -93,6 +108,16 @@
       preview.querySelector(".ask").focus({ preventScroll: true });
     }));
     const back = () => { part.clear(); choose.querySelector("input").focus(); };
+    // What the plain form sends is what was looked at.
+    const put = (input, file) => {
+      try {
+        const list = new DataTransfer();
+        list.items.add(file);
+        part.file = file;
+        input.files = list.files;
+        return true;
+      } catch { return false; }
+    };
     find(".again").addEventListener("click", back);
     change.addEventListener("click", back);
     find(".use").addEventListener("click", () => {
@@ -109,6 +134,42 @@
     };
     part.focus = () => choose.querySelector("input").focus();
     return part;
+  }
+
+  // ---- A photo over the limit is made smaller here: of its quality and its size goes as little as possible, and never more than the part allows. ----
+  async function shrink(file, { most, leastPhoto, minSide, maxSide }) {
+    const photo = new Image(), canvas = document.createElement("canvas"), paint = canvas.getContext("2d");
+    // A browser that hides its canvas from scripts would give a picture of something else.
+    paint.fillStyle = "#369";
+    paint.fillRect(0, 0, 1, 1);
+    if ([...paint.getImageData(0, 0, 1, 1).data].some((value, i) => Math.abs(value - [51, 102, 153, 255][i]) > 8)) return null;
+    photo.src = URL.createObjectURL(file);
+    try {
+      await photo.decode();
+      // Upright already, as the photo's EXIF says.
+      const { naturalWidth: width, naturalHeight: height } = photo, short = Math.min(width, height), long = Math.max(width, height);
+      // With fewer pixels nobody could read it, whatever the part allows.
+      const least = Math.min(1, Math.max(minSide || 0, 800) / short);
+      // Common phones have no canvas of more than 16 million pixels.
+      let scale = Math.min(1, Math.sqrt(16e6 / (width * height)), (maxSide || long) / long);
+      while (scale >= least) {
+        canvas.width = Math.round(width * scale);
+        canvas.height = Math.round(height * scale);
+        paint.fillStyle = "#fff";
+        paint.fillRect(0, 0, canvas.width, canvas.height);
+        paint.imageSmoothingQuality = "high";
+        paint.drawImage(photo, 0, 0, canvas.width, canvas.height);
+        let blob;
+        for (const quality of [0.95, 0.9, 0.84, 0.76]) {
+          blob = await new Promise((done) => { canvas.toBlob(done, "image/jpeg", quality); });
+          if (blob.size > most) continue;
+          return blob.size < leastPhoto ? null : new File([blob], file.name.replace(/\.\w+$/, "") + ".jpg", { type: blob.type, lastModified: file.lastModified });
+        }
+        if (scale === least) break;
+        scale = Math.max(least, scale * Math.min(0.9, Math.sqrt(most / blob.size)));
+      }
+    } catch { /* no photo that this browser knows */ } finally { URL.revokeObjectURL(photo.src); }
+    return null;
   }
 
   // On to the next part that still wants a file, or to the button.

@@ -144,9 +144,11 @@ impl Words {
         }
     }
 
-    /// `20 MB`, as phones say it.
+    /// `20 MB`, as phones say it. A round number of thousands is said as it is.
     pub fn size(&self, bytes: u64) -> String {
         let (key, number) = match bytes {
+            b if b >= 1_000_000 && b.is_multiple_of(1_000_000) => ("megabytes", b / 1_000_000),
+            b @ 1_000..1_000_000 if b.is_multiple_of(1_000) => ("kilobytes", b / 1_000),
             b if b >= 1 << 20 => ("megabytes", b >> 20),
             b if b >= 1 << 10 => ("kilobytes", b.div_ceil(1 << 10)),
             b => ("bytes", b),

@@ -138,6 +138,8 @@ fn numbers_choose_their_forms() {
     assert_eq!(english().period(Duration::hours(1)), "1 hour");
     assert_eq!(english().period(Duration::seconds(5)), "1 minute");
     assert_eq!(of("fr").unwrap().size(20 << 20), "20 Mo");
+    assert_eq!(english().size(4_000_000), "4 MB", "not 3");
+    assert_eq!([english().size(10_000), english().size(10 << 10)], ["10 KB", "10 KB"]);
 }
 
 #[test]

@@ -22,8 +22,8 @@ const HARBOUR: &str = "[company]\nname = \"Harbour Bank\"\nsupport = \"support@h
     de = \"Wir müssen gesetzlich prüfen, wer unsere Kunden sind.\"\nar = \"يُلزمنا القانون بالتحقق من هوية عملائنا.\"\n\
     [limits]\nuploads_per_address = 64\nmax_file = \"2MiB\"\n";
 
-/// Runs one script and shows what it said when it fails.
-pub fn script(name: &str, given: &Value) {
+/// Runs one script and returns what it said, which is shown when it fails.
+pub fn script(name: &str, given: &Value) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let parts = std::env::var("NIGHTDROP_TEST_PARTS").expect("NIGHTDROP_TEST_PARTS is not set: run tests/run");
     let said = Command::new("node")
@@ -39,6 +39,7 @@ pub fn script(name: &str, given: &Value) {
         String::from_utf8_lossy(&said.stdout),
         String::from_utf8_lossy(&said.stderr)
     );
+    String::from_utf8_lossy(&said.stdout).into_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,6 +91,33 @@ async fn with_code(app: &TestApp) -> Value {
     let code = link.passcode.clone().unwrap();
     let wrong = if code == "000000" { "111111" } else { "000000" };
     json!({ "url": app.public(&link.path), "code": code, "wrong": wrong })
+}
+
+/// A photo of 5 MB where 3 MB are taken: it arrives smaller, as it was looked at.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium, playwright-core and axe-core: run tests/run"]
+async fn a_photo_over_the_limit_is_made_smaller_on_the_page() {
+    let app = TestApp::with_options(TestOptions {
+        more: HARBOUR.replace("2MiB", "20MiB"),
+        provider: "max_bytes = \"3MB\"\nmin_image_side = 1200\n".to_owned(),
+        ..TestOptions::default()
+    })
+    .await;
+    let given = json!({
+        "folder": app.folder.path(),
+        "resumable": app.public(&app.link_for("passport", None).await.path),
+        "plain": app.public(&app.link_for("passport", None).await.path),
+        "refused": app.public(&app.link_for("passport", None).await.path),
+    });
+    let said = tokio::task::spawn_blocking(move || script("smaller.mjs", &given)).await.unwrap();
+    let sent: Value = serde_json::from_str(&said).unwrap();
+    app.work().await;
+    // Nothing had to be dropped from what the page made: the provider has what the applicant saw, byte by byte.
+    let mut arrived: Vec<_> = app.received().await.iter().map(|r| r["parts"][0]["sha256"].clone()).collect();
+    let mut seen = vec![sent["resumable"].clone(), sent["plain"].clone()];
+    arrived.sort_by_key(Value::to_string);
+    seen.sort_by_key(Value::to_string);
+    assert_eq!(arrived, seen);
 }
 
 /// The page, its script and the portal together, while connections, tabs, devices and the portal come and go.

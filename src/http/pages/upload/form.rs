@@ -68,10 +68,15 @@ fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Optio
     let name = part.name.as_str();
     let stored = view.resumable.stored.iter().any(|s| s == name);
     let title = format!("{name}-title");
+    // Scaled photos are JPEGs.
+    let scales = part.accepted.contains(&FileType::Jpeg);
+    let most = words.size(part.max_bytes);
+    let side = |pixels: u32| (scales && pixels > 0).then_some(pixels);
     html! {
         fieldset data-part=(name) data-most=(part.max_bytes) data-too-big=(problem_words::too_big(words, part.max_bytes)) data-least=(part.least(FileType::Pdf))
             data-least-photo=(part.least(FileType::Jpeg)) data-too-small=(problem_words::too_small(words, part.least(FileType::Pdf)))
-            data-too-small-photo=(problem_words::too_small(words, part.least(FileType::Jpeg))) data-stored=[stored.then_some("")] {
+            data-too-small-photo=(problem_words::too_small(words, part.least(FileType::Jpeg))) data-stored=[stored.then_some("")]
+            data-shrinking=[scales.then(|| words.fill("making-smaller", &[("most", &most)]))] data-min-side=[side(part.pictures.min_side)] data-max-side=[side(part.pictures.max_side)] {
             legend id=(title) {
                 @if parts > 1 { small { (words.fill("step", &[("count", &(index + 1).to_string()), ("total", &parts.to_string())])) } " " }
                 (part_label(name, parts, words))
@@ -81,7 +86,7 @@ fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Optio
                 p.stored { "✓ " (words.say("stored")) }
             } @else {
                 (inputs(words, part, problem.is_some()))
-                (preview(words, name))
+                (preview(words, name, &most))
             }
         }
     }
@@ -116,13 +121,13 @@ fn inputs(words: &Words, part: &PartSpec, problem: bool) -> Markup {
 }
 
 /// What the script shows once something is chosen.
-fn preview(words: &Words, name: &str) -> Markup {
+fn preview(words: &Words, name: &str, most: &str) -> Markup {
     let label = format!("{name}-title");
     html! {
         div.preview hidden {
             img alt=(words.say("preview-alt")) hidden;
             p.file hidden {}
-            p.ask tabindex="-1" { strong { (words.say("can-you-read")) } }
+            p.ask tabindex="-1" { span.smaller hidden { (words.fill("made-smaller", &[("most", most)])) " " } strong { (words.say("can-you-read")) } }
             button.use type="button" aria-describedby=(label) data-file=(words.say("use-file")) { (words.say("use-photo")) }
             button.again type="button" aria-describedby=(label) data-file=(words.say("choose-again")) { (words.say("take-again")) }
         }
