@@ -153,41 +153,41 @@ mod tests {
 
     /// A provider that hangs may have ten thousand documents waiting: whoever works for another one, or for none, does not step over them.
     #[tokio::test]
-    async fn a_look_costs_the_same_however_much_waits_in_another_lane() {
+    async fn a_look_costs_the_same_however_much_waits_in_another_queue() {
         let folder = std::env::temp_dir().join(format!("nightdrop-due-{}", std::process::id()));
         let store = SledStore::open(&folder, Options::default(), Source::System, Arc::new(NotSecret)).unwrap();
         let [hangs, other] = ["hangs", "other"].map(|name| ProviderName::parse(name).unwrap());
         let except = [hangs.clone()];
         // The fastest of many: a busy machine only ever adds.
-        let look = async |lanes| {
+        let look = async |queues| {
             let mut fastest = Duration::MAX;
             for _ in 0..50 {
                 let start = Instant::now();
-                assert_eq!(store.next_due(lanes).await.unwrap(), None);
+                assert_eq!(store.next_due(queues).await.unwrap(), None);
                 fastest = fastest.min(start.elapsed());
             }
             fastest
         };
-        let lanes = [Lanes::Of(&other), Lanes::Except(&except)];
-        let before = [look(lanes[0]).await, look(lanes[1]).await];
+        let queues = [WorkQueues::Of(&other), WorkQueues::Except(&except)];
+        let before = [look(queues[0]).await, look(queues[1]).await];
         let at = store.now();
         for thousand in 0..10_u8 {
             let mut batch = Batch::new();
             for n in 0..1_000_u32 {
                 let mut id = [thousand; 16];
                 id[..4].copy_from_slice(&n.to_be_bytes());
-                batch.put(key::due(Lane::Provider(&hangs), at, RequestId(id)), Vec::new());
+                batch.put(key::due(WorkQueue::Provider(&hangs), at, RequestId(id)), Vec::new());
             }
             let seq = store.store.apply(batch).unwrap();
             store.store.settled_blocking(seq).unwrap();
         }
-        assert_eq!(store.next_due(Lanes::Of(&hangs)).await.unwrap(), Some(at));
-        for (lanes, before) in lanes.into_iter().zip(before) {
-            let with_ten_thousand = look(lanes).await;
+        assert_eq!(store.next_due(WorkQueues::Of(&hangs)).await.unwrap(), Some(at));
+        for (queues, before) in queues.into_iter().zip(before) {
+            let with_ten_thousand = look(queues).await;
             // Stepping over ten thousand entries takes several milliseconds.
             assert!(
                 with_ten_thousand < before * 10 + Duration::from_micros(300),
-                "{lanes:?}: {with_ten_thousand:?}, with none {before:?}"
+                "{queues:?}: {with_ten_thousand:?}, with none {before:?}"
             );
         }
         drop(store);
