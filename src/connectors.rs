@@ -120,8 +120,6 @@ pub(crate) fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>
 ///     fn profile(&self) -> Profile {
 ///         Profile {
 ///             kind: "example",
-///             // Two uploads make two documents, and nothing tells whether one arrived: a person decides after an unclear answer.
-///             class: ProviderClass::NoRepeat,
 ///             confirm: ConfirmAt::Received,
 ///             key_window: Duration::ZERO,
 ///             lists_missing: false,
@@ -129,6 +127,11 @@ pub(crate) fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>
 ///             poll_first: Duration::minutes(1),
 ///             poll_longest: Duration::hours(1),
 ///         }
+///     }
+///
+///     fn class(&self, _: &OutboundDocument) -> ProviderClass {
+///         // Two uploads make two documents, and nothing tells whether one arrived: a person decides after an unclear answer.
+///         ProviderClass::NoRepeat
 ///     }
 ///
 ///     fn accepts(&self, _: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {
@@ -170,6 +173,10 @@ pub(crate) fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>
 pub trait Connector: Send + Sync {
     fn profile(&self) -> Profile;
 
+    /// What repeating the step that is open does here, by what is noted of the ones before. An idempotency key counts only where the vendor promises it for
+    /// this very call.
+    fn class(&self, outbound: &OutboundDocument) -> ProviderClass;
+
     /// What this provider takes for a document kind with these parts, before anybody is asked for it.
     fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported>;
 
@@ -197,9 +204,8 @@ pub trait Connector: Send + Sync {
 pub struct Profile {
     /// The configuration's `kind`.
     pub kind: &'static str,
-    pub class: ProviderClass,
     pub confirm: ConfirmAt,
-    /// For class K: how long a repeated key is surely recognised. Zero for the others.
+    /// For steps of class K: how long a repeated key is surely recognised. Zero for the others.
     pub key_window: Duration,
     /// Whether [`Connector::missing`] can answer.
     pub lists_missing: bool,
@@ -346,7 +352,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
     Present(Delivered),
-    /// Authoritatively not there now; asked twice, at least 60 s apart, before anything is sent again.
+    /// Authoritatively not there now. Lists lag: only what is absent for five minutes is sent again.
     Absent,
     /// The provider cannot say.
     Unknown,

@@ -1,9 +1,11 @@
-//! Adyen Legal Entity Management: every side as plain base64 in one JSON request, with an idempotency key. Class K.
+//! Adyen Legal Entity Management: every side as plain base64 in one JSON request, with an idempotency key that
+//! the specification of this call does not know. Class L.
 //!
 //! * The applicant reference is the legal entity's id (`LE…`), or `LE…,SE…` for a document of a transfer instrument (a bank statement).
 //! * An identity card or driver's licence goes with both sides in the same request or not at all; so the provider can never hold half of one.
 //! * Base64 is made while the sealed document is read.
-//! * After the key's day the legal entity's own list tells, by our file name.
+//! * After a lost answer the legal entity's own list tells, by our file name; only what is not in it goes again, under the same key. A transfer instrument's
+//!   documents need not be in it: there a person decides.
 //!
 //! Unverified: the live address (`environment = "live"`), the size limit (documentation says 4 MB and 15 MB; the default is the smaller), whether the list
 //! shows the file name just as it was sent, the text that a callback must be answered with, and which error code asks for which document (`problems` maps
@@ -206,7 +208,12 @@ fn description(outbound: &OutboundDocument) -> String {
 impl Connector for Adyen {
     fn profile(&self) -> Profile {
         let common = &self.settings.common;
-        common.profile("adyen", ProviderClass::IdempotencyKey, Duration::hours(24), true)
+        common.profile("adyen", Duration::ZERO, true)
+    }
+
+    fn class(&self, _: &OutboundDocument) -> ProviderClass {
+        // The specification of this call has no idempotency key.
+        ProviderClass::ListedKey
     }
 
     fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {

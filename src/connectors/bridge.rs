@@ -242,7 +242,11 @@ fn fits(kind: &str, parts: &[PartName]) -> Result<(), Unsupported> {
 impl Connector for Bridge {
     fn profile(&self) -> Profile {
         let common = &self.settings.common;
-        common.profile("bridge", ProviderClass::IdempotencyKey, self.settings.key_window, true)
+        common.profile("bridge", self.settings.key_window, true)
+    }
+
+    fn class(&self, _: &OutboundDocument) -> ProviderClass {
+        ProviderClass::IdempotencyKey
     }
 
     fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {

@@ -1,10 +1,12 @@
-//! Dwolla: one multipart request per side under an OAuth token; the address of the new document stands in `Location`. Class K.
+//! Dwolla: one multipart request per side under an OAuth token; the address of the new document stands in `Location`. Class L.
 //!
 //! * The applicant reference is the customer's id, or `owner,<id>` for a beneficial owner.
 //! * A document there has no side: front and back are two documents of one type, each noted as `part:<side>` with its id.
-//! * A repeated key wants exactly the same body, so boundary and file name are functions of the document.
+//! * A key goes along, which the page of documents does not promise to honour: after a lost answer the list is asked first. A key that is honoured wants
+//!   exactly the same body, so boundary and file name are functions of the document.
 //! * `DuplicateResource` means that the provider has these bytes: it counts as received.
-//! * What was there before the first byte left is noted (step `before`), so that after the key's day the list can still tell.
+//! * What was there before the first byte left is noted (step `before`), so that the list can tell what is new. What is
+//!   received must stand in it, since an address names no customer.
 //!
 //! Unverified: whether a stored failure is repeated for a key, and the reasons inside `_embedded.errors`. Codes are compared without case.
 
@@ -108,6 +110,9 @@ fn holder(applicant: &ApplicantRef) -> Result<String, Failure> {
     }
 }
 
+/// The step under which it is noted that the last request surely stored nothing: what is new in the list afterwards is not ours.
+const SETTLED: &str = "settled";
+
 struct Listed {
     id: String,
     kind: String,
@@ -199,7 +204,12 @@ impl Dwolla {
 impl Connector for Dwolla {
     fn profile(&self) -> Profile {
         let common = &self.settings.common;
-        common.profile("dwolla", ProviderClass::IdempotencyKey, Duration::hours(24), true)
+        common.profile("dwolla", Duration::ZERO, true)
+    }
+
+    fn class(&self, _: &OutboundDocument) -> ProviderClass {
+        // The key is promised for transfers and the like; the page of documents does not name it.
+        ProviderClass::ListedKey
     }
 
     fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {
@@ -242,17 +252,40 @@ impl Connector for Dwolla {
         let kind = self.settings.types.required(outbound)?;
         sides(&part_names(outbound))?;
         let holder = holder(&outbound.applicant)?;
-        if outbound.step("before").is_none() {
-            let before: Vec<String> = self.list(&holder).await?.into_iter().map(|d| d.id).collect();
-            trail.note("before", &before.join(" ")).await?;
+        // Sides go one after the other: of a try that ended unclear, what is new in the list and not noted are the first ones that are not noted.
+        let settled = outbound.step(SETTLED) == Some("yes");
+        let mut arrived = match outbound.step("before") {
+            Some(_) if settled => Vec::new(),
+            Some(before) => unnoted(&self.list(&holder).await?, outbound, before, kind),
+            None => {
+                let before: Vec<String> = self.list(&holder).await?.into_iter().map(|d| d.id).collect();
+                trail.note("before", &before.join(" ")).await?;
+                Vec::new()
+            }
+        };
+        if arrived.len() > outbound.parts.len() - noted(outbound).len() {
+            return Err(foreign_documents());
         }
+        if settled {
+            trail.note(SETTLED, "no").await?;
+        }
+        let mut arrived = arrived.drain(..);
         let mut references = Vec::new();
         for (n, part) in outbound.parts.iter().enumerate() {
             let step = format!("part:{}", part.name);
             references.push(match outbound.step(&step) {
                 Some(id) => id.to_owned(),
                 None => {
-                    let id = self.upload(outbound, n, &holder, kind).await?;
+                    let id = match arrived.next() {
+                        Some(id) => id,
+                        None => match self.upload(outbound, n, &holder, kind).await {
+                            Err(failure) if !matches!(failure, Failure::Ambiguous { .. }) => {
+                                trail.note(SETTLED, "yes").await?;
+                                return Err(failure);
+                            }
+                            other => other?,
+                        },
+                    };
                     trail.note(&step, &id).await?;
                     id
                 }
@@ -276,36 +309,26 @@ impl Connector for Dwolla {
             return Ok(Presence::Absent);
         };
         let kind = self.settings.types.required(outbound)?;
-        let noted: Vec<&str> = outbound
-            .parts
-            .iter()
-            .filter_map(|p| outbound.step(&format!("part:{}", p.name)))
-            .collect();
-        let open = outbound.parts.len() - noted.len();
-        let known: Vec<&str> = before.split(' ').chain(noted.iter().copied()).collect();
         let listed = self.list(&holder(&outbound.applicant)?).await?;
+        let noted = noted(outbound);
         if !noted.iter().all(|id| shows(&listed, id, kind)) {
             return Ok(Presence::Absent);
         }
-        let mut new: Vec<&Listed> = listed
-            .iter()
-            .filter(|d| d.kind == kind && !known.contains(&d.id.as_str()))
-            .collect();
-        new.sort_by(|a, b| a.created.cmp(&b.created));
-        new.truncate(if open == 0 { 0 } else { new.len() });
+        let open = outbound.parts.len() - noted.len();
+        let new = if open == 0 || outbound.step(SETTLED) == Some("yes") {
+            Vec::new()
+        } else {
+            unnoted(&listed, outbound, before, kind)
+        };
         if new.len() == open {
-            let found = noted.iter().map(|id| (*id).to_owned()).chain(new.iter().map(|d| d.id.clone()));
+            let found = noted.iter().map(|id| (*id).to_owned()).chain(new);
             return Ok(Presence::Present(Delivered {
                 references: found.filter(|id| !id.is_empty()).collect(),
                 verdict: Verdict::Pending,
             }));
         }
-        // One side there and the other not: under a new key the first would go twice.
-        Ok(if new.is_empty() && noted.is_empty() {
-            Presence::Absent
-        } else {
-            Presence::Unknown
-        })
+        // What is there is not sent again, so it is the rest that is absent. More than ours is nobody's to tell apart.
+        Ok(if new.len() < open { Presence::Absent } else { Presence::Unknown })
     }
 
     async fn verdict(&self, outbound: &OutboundDocument, receipt: &Receipt) -> Result<Verdict, Failure> {
@@ -350,6 +373,32 @@ impl Connector for Dwolla {
         self.get("/", |body| body["_links"].is_object()).await?;
         Ok("the provider gives a token and answers".to_owned())
     }
+}
+
+fn foreign_documents() -> Failure {
+    Failure::Final {
+        problem: DeliveryProblem::new(
+            "provider.half_submitted",
+            "The provider has more new documents of this applicant than were sent. Look at them in the provider's dashboard, then mark the request as uploaded or retry.",
+        ),
+    }
+}
+
+/// The ids of the sides that are noted.
+fn noted(outbound: &OutboundDocument) -> Vec<&str> {
+    let step = |part: &super::ParcelPart| outbound.step(&format!("part:{}", part.name));
+    outbound.parts.iter().filter_map(step).collect()
+}
+
+/// Documents of this type that are neither noted nor were there before, the oldest first.
+fn unnoted(listed: &[Listed], outbound: &OutboundDocument, before: &str, kind: &str) -> Vec<String> {
+    let known: Vec<&str> = before.split(' ').chain(noted(outbound)).collect();
+    let mut new: Vec<&Listed> = listed
+        .iter()
+        .filter(|d| d.kind == kind && !known.contains(&d.id.as_str()))
+        .collect();
+    new.sort_by(|a, b| a.created.cmp(&b.created));
+    new.into_iter().map(|d| d.id.clone()).collect()
 }
 
 /// Whether a list holds this document; a duplicate whose address is not known (`""`) is one of its type.

@@ -14,7 +14,8 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Failure, Keys, Missing, OutboundDocument, ParcelPart, ProgressLog, Source, SourceError};
+use super::{Connector, Failure, Keys, Missing, OutboundDocument, ParcelPart, ProgressLog, Source, SourceError};
+use crate::domain::delivery::ProviderClass;
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
 use crate::domain::id::DocumentId;
 use crate::settings::{ConfigError, ReadSecret, Reader, Secret};
@@ -119,6 +120,11 @@ impl ProgressLog for Noted {
         steps.push((step.to_owned(), value.to_owned()));
         Ok(())
     }
+}
+
+/// What repeating the first step of a delivery does.
+pub fn class_of(connector: &dyn Connector) -> ProviderClass {
+    connector.class(&parcel_of("a", &[("front", b"x")], 1))
 }
 
 pub fn no_secrets() -> ReadSecret<'static> {

@@ -42,7 +42,7 @@ impl Http {
         Ok(Self { settings, client })
     }
 
-    fn class(&self) -> ProviderClass {
+    fn configured_class(&self) -> ProviderClass {
         let settings = &self.settings;
         if settings.idempotency_header.is_some() {
             ProviderClass::IdempotencyKey
@@ -273,7 +273,6 @@ impl Connector for Http {
         let common = &self.settings.common;
         Profile {
             kind: "http",
-            class: self.class(),
             confirm: common.confirm,
             key_window: if self.settings.idempotency_header.is_some() {
                 self.settings.key_window
@@ -285,6 +284,10 @@ impl Connector for Http {
             poll_first: common.poll_first,
             poll_longest: common.poll_longest,
         }
+    }
+
+    fn class(&self, _: &OutboundDocument) -> ProviderClass {
+        self.configured_class()
     }
 
     fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {
@@ -336,7 +339,7 @@ impl Connector for Http {
         }
         let (mut references, mut verdict) = (Vec::new(), Verdict::Accepted);
         // A proven absence of the whole may still be the presence of a part: where there is a list, it is read first.
-        let there = if self.class() == ProviderClass::Reconcile {
+        let there = if self.configured_class() == ProviderClass::Reconcile {
             self.present(outbound).await?
         } else {
             None
@@ -370,7 +373,7 @@ impl Connector for Http {
         let found: Vec<String> = found.into_iter().flatten().collect();
         if found.len() < needed {
             // What is there of a document that goes in several requests is left out by the next attempt.
-            let partly = !found.is_empty() && self.class() != ProviderClass::Reconcile;
+            let partly = !found.is_empty() && self.configured_class() != ProviderClass::Reconcile;
             return Ok(if partly { Presence::Unknown } else { Presence::Absent });
         }
         let mut references = named(found);

@@ -1,5 +1,5 @@
-//! Lithic: a call that opens a submission and answers with one upload address per side, then a bare PUT to each. Class N: two submissions per account holder,
-//! then the holder is rejected for good, so opening one is never repeated by the portal alone.
+//! Lithic: a call that opens a submission and answers with one upload address per side, then a bare PUT to each. Class N for opening: two submissions per
+//! account holder, then the holder is rejected for good, so opening one is never repeated by the portal alone. Class P for the bytes.
 //!
 //! * The applicant reference is `<account holder>,<entity>`; the account holder alone is enough while only one entity has documents to bring.
 //! * Before a submission is opened the list is read: one of the same type and entity of which nothing was uploaded yet is used, and costs nothing.
@@ -351,9 +351,16 @@ fn unreadable() -> Failure {
 #[async_trait]
 impl Connector for Lithic {
     fn profile(&self) -> Profile {
-        self.settings
-            .common
-            .profile("lithic", ProviderClass::NoRepeat, Duration::ZERO, true)
+        self.settings.common.profile("lithic", Duration::ZERO, true)
+    }
+
+    /// Opening a submission uses up one of two; putting bytes to the address of one that is open overwrites them.
+    fn class(&self, outbound: &OutboundDocument) -> ProviderClass {
+        if outbound.step("document").is_some() {
+            ProviderClass::FixedId
+        } else {
+            ProviderClass::NoRepeat
+        }
     }
 
     fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {

@@ -60,7 +60,6 @@ impl Connector for Manual {
     fn profile(&self) -> Profile {
         Profile {
             kind: "manual",
-            class: ProviderClass::NoRepeat,
             confirm: ConfirmAt::Received,
             key_window: Duration::ZERO,
             lists_missing: false,
@@ -68,6 +67,10 @@ impl Connector for Manual {
             poll_first: Duration::ZERO,
             poll_longest: Duration::ZERO,
         }
+    }
+
+    fn class(&self, _: &OutboundDocument) -> ProviderClass {
+        ProviderClass::NoRepeat
     }
 
     fn accepts(&self, _: &DocumentKind, _: &[PartName]) -> Result<Limits, Unsupported> {

@@ -6,7 +6,7 @@
 //! * Uploading alone leads to no verdict. With `reports` a check of these documents is started; a check that already has them is not started again.
 //! * The provider has no list of what is missing; the agent picks the document from the catalogue.
 //!
-//! Unverified: how soon the list shows a new document (absence is believed only after two answers a minute apart), and the schedule of repeated callbacks.
+//! Unverified: how soon the list shows a new document (absence is believed only after five minutes), and the schedule of repeated callbacks.
 
 use async_trait::async_trait;
 use reqwest::Method;
@@ -220,9 +220,11 @@ fn check_tag(documents: &[String]) -> String {
 #[async_trait]
 impl Connector for Onfido {
     fn profile(&self) -> Profile {
-        self.settings
-            .common
-            .profile("onfido", ProviderClass::Reconcile, Duration::ZERO, false)
+        self.settings.common.profile("onfido", Duration::ZERO, false)
+    }
+
+    fn class(&self, _: &OutboundDocument) -> ProviderClass {
+        ProviderClass::Reconcile
     }
 
     fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {

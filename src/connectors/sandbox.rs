@@ -96,17 +96,11 @@ impl Sandbox {
 #[async_trait]
 impl Connector for Sandbox {
     fn profile(&self) -> Profile {
-        let common = &self.settings.common;
-        Profile {
-            kind: "sandbox",
-            class: ProviderClass::IdempotencyKey,
-            confirm: common.confirm,
-            key_window: Duration::hours(24),
-            lists_missing: true,
-            by_hand: false,
-            poll_first: common.poll_first,
-            poll_longest: common.poll_longest,
-        }
+        self.settings.common.profile("sandbox", Duration::hours(24), true)
+    }
+
+    fn class(&self, _: &OutboundDocument) -> ProviderClass {
+        ProviderClass::IdempotencyKey
     }
 
     fn accepts(&self, _: &DocumentKind, _: &[PartName]) -> Result<Limits, Unsupported> {

@@ -20,7 +20,7 @@ use time::Duration;
 use super::endpoint::Endpoint;
 use super::guard::checked_url;
 use super::{Limits, Profile};
-use crate::domain::delivery::{ConfirmAt, ProviderClass};
+use crate::domain::delivery::ConfirmAt;
 use crate::domain::document::{FileType, PictureLimits};
 use crate::settings::{Reader, Secret};
 
@@ -100,10 +100,9 @@ impl Common {
 
 impl Common {
     /// The profile of a connector that sends, of which only these things are its own.
-    pub fn profile(&self, kind: &'static str, class: ProviderClass, key_window: Duration, lists_missing: bool) -> Profile {
+    pub fn profile(&self, kind: &'static str, key_window: Duration, lists_missing: bool) -> Profile {
         Profile {
             kind,
-            class,
             confirm: self.confirm,
             key_window,
             lists_missing,

@@ -202,17 +202,11 @@ impl Stripe {
 #[async_trait]
 impl Connector for Stripe {
     fn profile(&self) -> Profile {
-        let common = &self.settings.common;
-        Profile {
-            kind: "stripe",
-            class: ProviderClass::IdempotencyKey,
-            confirm: common.confirm,
-            key_window: Duration::hours(24),
-            lists_missing: true,
-            by_hand: false,
-            poll_first: common.poll_first,
-            poll_longest: common.poll_longest,
-        }
+        self.settings.common.profile("stripe", Duration::hours(24), true)
+    }
+
+    fn class(&self, _: &OutboundDocument) -> ProviderClass {
+        ProviderClass::IdempotencyKey
     }
 
     fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {

@@ -228,7 +228,11 @@ impl Sumsub {
 impl Connector for Sumsub {
     fn profile(&self) -> Profile {
         let common = &self.settings.common;
-        common.profile("sumsub", ProviderClass::DuplicateAnswered, Duration::ZERO, true)
+        common.profile("sumsub", Duration::ZERO, true)
+    }
+
+    fn class(&self, _: &OutboundDocument) -> ProviderClass {
+        ProviderClass::DuplicateAnswered
     }
 
     fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {

@@ -261,17 +261,11 @@ impl Synapse {
 #[async_trait]
 impl Connector for Synapse {
     fn profile(&self) -> Profile {
-        let common = &self.settings.common;
-        Profile {
-            kind: "synapse",
-            class: ProviderClass::Reconcile,
-            confirm: common.confirm,
-            key_window: Duration::ZERO,
-            lists_missing: true,
-            by_hand: false,
-            poll_first: common.poll_first,
-            poll_longest: common.poll_longest,
-        }
+        self.settings.common.profile("synapse", Duration::ZERO, true)
+    }
+
+    fn class(&self, _: &OutboundDocument) -> ProviderClass {
+        ProviderClass::Reconcile
     }
 
     fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {

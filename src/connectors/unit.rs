@@ -214,7 +214,11 @@ fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
 #[async_trait]
 impl Connector for Unit {
     fn profile(&self) -> Profile {
-        self.settings.common.profile("unit", ProviderClass::FixedId, Duration::ZERO, true)
+        self.settings.common.profile("unit", Duration::ZERO, true)
+    }
+
+    fn class(&self, _: &OutboundDocument) -> ProviderClass {
+        ProviderClass::FixedId
     }
 
     fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported> {

@@ -4,11 +4,15 @@ use time::OffsetDateTime;
 
 use super::document::PartName;
 
-/// What repeating a request does at a provider; decides how an unknown outcome is resolved.
+/// What repeating a request does at a provider; decides how an unknown outcome is resolved. It belongs to the step of a delivery that is open: opening a
+/// submission may be limited where putting bytes into it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProviderClass {
     /// K: an idempotency key makes the repeat harmless within the provider's window.
     IdempotencyKey,
+    /// L: a key goes with the request, and the provider does not promise to honour it here. Its list is asked first; only what is proven absent goes again,
+    /// under the same key, behind the steps that are noted.
+    ListedKey,
     /// D: a duplicate is answered as such and counts as received.
     DuplicateAnswered,
     /// P: a PUT to a fixed id; the repeat overwrites itself.

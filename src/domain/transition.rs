@@ -18,7 +18,7 @@ use super::delivery::{DeliveryProblem, Phase};
 use super::request::{DocumentRequest, Lease, RequestState, Stage};
 
 pub use agent::AgentAction;
-pub use delivery::{Attempt, WorkerStep};
+pub use delivery::{Attempt, SendAgain, WorkerStep};
 pub use intake::{EndOf, IntakeStep, SealedPart, Submission};
 
 #[derive(Clone, Debug)]

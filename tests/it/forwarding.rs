@@ -74,10 +74,10 @@ async fn every_misbehaviour_ends_with_exactly_one_delivery() {
         (json!(["commit_then_drop", "503:0", "429:0"]), &[0], (0, 21)),
         // Unknown, and the repeat is refused for good: that says nothing of the first try.
         (json!(["commit_then_500", "400"]), &[0], (0, 6)),
-        (json!(["drop", "drop", "drop"]), &[0, 1], (60, 120)),
+        (json!(["drop", "drop", "drop"]), &[0, 1], (300, 360)),
         // The provider keeps its failure under our key: only a proven absence and a new key help.
-        (json!(["sticky_500"]), &[0, 1], (60, 120)),
-        (json!(["sticky_500", "500", "commit_then_drop"]), &[0, 1], (60, 130)),
+        (json!(["sticky_500"]), &[0, 1], (300, 360)),
+        (json!(["sticky_500", "500", "commit_then_drop"]), &[0, 1], (300, 370)),
         (json!([{"answer": "commit_then_drop"}, "garbage", "commit_then_500"]), &[0], (0, 21)),
         (json!([{"answer": "garbage", "slow": 100}, "endless"]), &[0], (0, 16)),
     ];

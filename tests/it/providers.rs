@@ -335,6 +335,67 @@ pub async fn misbehaving(case: Case, ends: &[(Twist, End)]) {
     }
 }
 
+/// A list that shows a new document five minutes late doubles nothing: until then nothing is sent again.
+pub async fn late_list(case: Case) {
+    let (document, sides) = match case.two_sides {
+        Some(kind) => (kind, vec!["front", "back"]),
+        None => (case.one_side, vec!["front"]),
+    };
+    let stage = Stage::of(&mut Some(case)).await;
+    let carried = || {
+        let seen = stage.server.seen().into_iter();
+        seen.filter(|r| stage.server.vendor(|v| v.carries(r))).count()
+    };
+    stage.server.twist(&[Twist::CommitThenDrop]);
+    let link = stage.dropped("received", document, &sides).await;
+    stage.app.work().await;
+    stage.server.vendor(|v| v.hide(true));
+    let sent = carried();
+    for _ in 0..29 {
+        stage.clock.forward(Duration::seconds(10));
+        stage.app.work().await;
+        assert_eq!(carried(), sent, "{}: sent again before its list can be up to date", stage.applicant);
+    }
+    assert!(
+        stage.server.seen().iter().filter(|r| r.method == "GET").count() > 2,
+        "it was asked meanwhile"
+    );
+    stage.server.vendor(|v| v.hide(false));
+    assert_eq!(stage.settle(&link).await, RequestState::Purged, "{}", stage.problem(&link).await);
+    stage.assert_one(&sides, "a late list");
+}
+
+/// What is proven absent goes again as it was: the vendor does not promise to honour the key, and may.
+pub async fn again_under_one_key(case: Case) {
+    let (document, sides) = (case.two_sides.unwrap(), ["front", "back"]);
+    let stage = Stage::of(&mut Some(case)).await;
+    stage.server.twist(&[Twist::DropBefore]);
+    let link = stage.dropped("received", document, &sides).await;
+    assert_eq!(stage.settle(&link).await, RequestState::Purged, "{}", stage.problem(&link).await);
+    stage.assert_one(&sides, "absent, and sent again");
+    let seen: Vec<_> = stage
+        .server
+        .seen()
+        .into_iter()
+        .filter(|r| stage.server.vendor(|v| v.carries(r)))
+        .collect();
+    assert_eq!(
+        (&seen[0].body, seen[0].header("idempotency-key")),
+        (&seen[1].body, seen[1].header("idempotency-key"))
+    );
+    let asked = stage
+        .server
+        .seen()
+        .iter()
+        .position(|r| r.body == seen[1].body && r.method == "POST")
+        .unwrap();
+    let between = &stage.server.seen()[asked + 1..];
+    assert!(
+        between.iter().take_while(|r| r.body != seen[1].body).any(|r| r.method == "GET"),
+        "its list was asked first"
+    );
+}
+
 /// What goes well at every provider: nothing was stored, or the refusal is about the moment.
 pub const HARMLESS: [(Twist, End); 3] = [(Twist::None, End::Once), (Twist::Pause, End::Once), (Twist::Revoked, End::Once)];
 

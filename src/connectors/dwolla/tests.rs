@@ -84,8 +84,9 @@ async fn after_the_keys_day_the_list_tells() {
     let table = [
         (vec![("before", "old")], vec!["old"], "absent"),
         (vec![("before", "old")], vec!["old", "n1", "n2"], "present n1 n2"),
-        (vec![("before", "old")], vec!["old", "n1"], "unknown"),
-        (vec![("before", "old"), ("part:front", "n1")], vec!["old", "n1"], "unknown"),
+        (vec![("before", "old")], vec!["old", "n1"], "absent"),
+        (vec![("before", "old")], vec!["old", "n1", "n2", "n3"], "unknown"),
+        (vec![("before", "old"), ("part:front", "n1")], vec!["old", "n1"], "absent"),
         (
             vec![("before", "old"), ("part:front", "n1")],
             vec!["old", "n1", "n2"],
@@ -117,6 +118,42 @@ async fn after_the_keys_day_the_list_tells() {
             Presence::Unknown => "unknown".to_owned(),
         };
         assert_eq!(found, expected, "{notes:?} {ids:?}");
+    }
+}
+
+/// After an unclear answer a new document is the side that was open; after a refusal it is somebody else's.
+#[tokio::test]
+async fn what_has_arrived_is_not_sent_again_and_what_is_not_ours_is_not_taken_for_it() {
+    for (refused, posts) in [(false, 1), (true, 2)] {
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        let fake = Fake::start(move |_, seen| {
+            let base = format!("http://{}", seen.header("host"));
+            let document = |id: &str| json!({"id": id, "type": "idCard", "created": id});
+            match seen.line.split(' ').next().unwrap() {
+                _ if seen.line.starts_with("POST /token") => token(),
+                "GET" => {
+                    let posted = count.load(std::sync::atomic::Ordering::SeqCst);
+                    let all: Vec<Value> = ["n1", "n2", "n3"].iter().take(posted).map(|id| document(id)).collect();
+                    Reply::json(200, json!({"_embedded": {"documents": all}}))
+                }
+                _ => match count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+                    0 if refused => Reply::with(429, &[], b""),
+                    0 => Reply::Drop,
+                    n => Reply::with(201, &[("location", &format!("{base}/documents/n{}", n + 1))], b""),
+                },
+            }
+        })
+        .await;
+        let (connector, noted) = (connector(&fake, ""), Noted::default());
+        let mut outbound = parcel_of("c1", &[("front", b"x"), ("back", b"y")], 1);
+        assert!(connector.deliver(&outbound, &noted).await.is_err());
+        outbound.progress = noted.steps.lock().unwrap().clone();
+        outbound.progress.dedup_by(|later, former| later.0 == former.0);
+        let delivered = connector.deliver(&outbound, &noted).await.unwrap();
+        let expected = if refused { ["n2", "n3"] } else { ["n1", "n2"] };
+        assert_eq!(delivered.references, expected);
+        let sent = fake.seen().iter().filter(|s| s.line.starts_with("POST /customers")).count();
+        assert_eq!(sent, 1 + posts, "refused: {refused}");
     }
 }
 

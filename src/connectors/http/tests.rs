@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of, settings_of};
+use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, class_of, kind, names, no_secrets, parcel_of, settings_of};
 use crate::connectors::sign::Encoding;
 use crate::settings::Secret;
 
@@ -86,7 +86,7 @@ async fn multipart_with_key_is_byte_exact_and_the_same_again() {
         format!("--{boundary}--\r\n"),
     ];
     assert_eq!(seen[0].text(), expected.concat());
-    assert_eq!(connector.profile().class, ProviderClass::IdempotencyKey);
+    assert_eq!(class_of(connector.as_ref()), ProviderClass::IdempotencyKey);
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn json_shapes_nest_and_carry_every_part_in_one_request() {
         let encoded = |data: &[u8]| format!("{prefix}{}", BASE64.encode(data));
         let expected = json!({"meta": {"owner": "per,son"}, "images": {"front": encoded(b"\x00front"), "back": encoded(b"back!")}});
         assert_eq!(seen.json(), expected);
-        assert_eq!(connector.profile().class, ProviderClass::NoRepeat);
+        assert_eq!(class_of(connector.as_ref()), ProviderClass::NoRepeat);
     }
 }
 
@@ -123,7 +123,7 @@ async fn raw_puts_continue_behind_the_parts_that_are_done() {
         &fake,
         "auth='header'\nauth_header='X-Api-Key'\napi_key_file='sk'\n[upload]\nmethod='PUT'\npath='/documents/{document}/{part}'\nshape='raw'\nreference='/id'\nfixed_id=true",
     );
-    assert_eq!(connector.profile().class, ProviderClass::FixedId);
+    assert_eq!(class_of(connector.as_ref()), ProviderClass::FixedId);
     let (mut outbound, noted) = (two_parts(), Noted::default());
     assert!(matches!(connector.deliver(&outbound, &noted).await, Err(Failure::Ambiguous { .. })));
     outbound.progress = noted.steps.lock().unwrap().clone();
@@ -189,7 +189,7 @@ async fn statuses_mean_what_the_table_says() {
         &fake,
         "[upload]\npath='/d'\nreference='/id'\nduplicate_statuses=[409]\ndefinite_statuses=[418]",
     );
-    assert_eq!(connector.profile().class, ProviderClass::DuplicateAnswered);
+    assert_eq!(class_of(connector.as_ref()), ProviderClass::DuplicateAnswered);
     let deliver = async || connector.deliver(&two_parts(), &NoTrail).await;
     assert!(deliver().await.is_ok());
     assert!(
@@ -220,7 +220,7 @@ async fn reconciling_finds_all_parts_none_or_cannot_say() {
         &fake,
         "[upload]\npath='/d'\nreference='/id'\nper_part=true\n[list]\npath='/a/{applicant}/docs'\nitems='/data'\nfile_name='/name'\nreference='/id'",
     );
-    assert_eq!(connector.profile().class, ProviderClass::Reconcile);
+    assert_eq!(class_of(connector.as_ref()), ProviderClass::Reconcile);
     assert_eq!(connector.reconcile(&outbound).await.unwrap(), Presence::Absent);
     let Presence::Present(found) = connector.reconcile(&outbound).await.unwrap() else {
         panic!()

@@ -230,7 +230,10 @@ fn settings_limits_and_reasons() {
     let lithic = read("api_key_file='k'\nupload_hosts=['*.example.com']").unwrap();
     assert_eq!(lithic.accepts(&kind("passport"), &names(&["front"])).unwrap().max_bytes, 15_728_639);
     assert!(lithic.accepts(&kind("government-id"), &names(&["front"])).is_err(), "both sides");
-    assert_eq!(lithic.profile().class, ProviderClass::NoRepeat);
+    let mut outbound = both();
+    assert_eq!(lithic.class(&outbound), ProviderClass::NoRepeat, "opening is limited");
+    outbound.progress = vec![("document".into(), "doc1".into())];
+    assert_eq!(lithic.class(&outbound), ProviderClass::FixedId, "putting bytes is not");
     for bad in [
         "api_key_file='k'",
         "api_key_file='k'\nupload_hosts=[]",

@@ -32,9 +32,9 @@ pub enum WorkerStep {
         check_at: OffsetDateTime,
         attempt: Attempt,
     },
-    /// The provider authoritatively does not have it (the first of two such answers unless `proven`).
+    /// The provider authoritatively does not have it. `again`: for long enough to send it once more; without, it is asked again.
     FoundAbsent {
-        proven: bool,
+        again: Option<SendAgain>,
         check_at: OffsetDateTime,
     },
     RetryLater {
@@ -66,6 +66,15 @@ pub enum WorkerStep {
     FinishPurge {
         receipt: u64,
     },
+}
+
+/// How a document that is proven absent is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendAgain {
+    /// Under a fresh idempotency key.
+    pub new_epoch: bool,
+    /// Behind the steps that are noted: the provider's handles stay valid.
+    pub keep_progress: bool,
 }
 
 /// What an attempt, or a question to the provider, says about the document.
@@ -203,12 +212,14 @@ pub(super) fn apply(
             };
             delivery.last_problem = Some(problem);
         }
-        WorkerStep::FoundAbsent { proven, check_at } => {
+        WorkerStep::FoundAbsent { again, check_at } => {
             let (_, delivery) = held(&mut request.stage, wrong)?;
             let open = open_attempt(delivery)?;
-            if proven {
-                delivery.epoch = open.intent.epoch + 1;
-                delivery.forget_progress();
+            if let Some(again) = again {
+                delivery.epoch = open.intent.epoch + u32::from(again.new_epoch);
+                if !again.keep_progress {
+                    delivery.forget_progress();
+                }
                 delivery.phase = Phase::Pending { not_before: check_at };
                 delivery.attempts += 1;
                 log.add(Actor::Portal, AuditAction::DeliveryAbsent);
@@ -216,7 +227,7 @@ pub(super) fn apply(
                 delivery.phase = Phase::Uncertain {
                     intent: open.intent,
                     check_at,
-                    absent_since: Some(now),
+                    absent_since: open.absent_since.or(Some(now)),
                     checks: open.checks.unwrap_or(0) + 1,
                 };
             }

@@ -112,7 +112,10 @@ pub(crate) fn transition(step: &Try, request: &DocumentRequest, now: OffsetDateT
             attempt: attempt(pick),
         }),
         19 => worker(WorkerStep::FoundAbsent {
-            proven: pick.is_multiple_of(2),
+            again: pick.is_multiple_of(2).then(|| SendAgain {
+                new_epoch: pick.is_multiple_of(4),
+                keep_progress: pick.is_multiple_of(3),
+            }),
             check_at: soon,
         }),
         20 => worker(WorkerStep::RetryLater {
@@ -300,7 +303,7 @@ fn check_step(before: &DocumentRequest, step: &Transition, after: &DocumentReque
             let proven = matches!(
                 step,
                 Transition::Worker {
-                    step: WorkerStep::FoundAbsent { proven: true, .. },
+                    step: WorkerStep::FoundAbsent { again: Some(_), .. },
                     ..
                 }
             );

@@ -14,13 +14,15 @@ use crate::connectors::{Connector, Failure, Presence};
 use crate::domain::delivery::{Delivery, DeliveryProblem, Intent, Phase, ProviderClass, PurgeCause, UNDECIDED};
 use crate::domain::document::Document;
 use crate::domain::request::SENDING_GRACE;
-use crate::domain::transition::{Attempt, WorkerStep};
+use crate::domain::transition::{Attempt, SendAgain, WorkerStep};
 use crate::failpoint::{self, Failpoint};
 use crate::workflow::WorkflowError;
 use crate::workflow::trusted::TrustedRequest;
 
-/// Two authoritative answers "not here", this far apart, prove absence.
-const ABSENT_TWICE: Duration = Duration::seconds(60);
+/// Lists lag by minutes: authoritative answers "not here" prove absence when the first and the last are this far apart.
+const ABSENT_FOR: Duration = Duration::minutes(5);
+/// Between two of these questions.
+const ASK_EVERY: Duration = Duration::seconds(60);
 /// The provider repeats a failure that it keeps under our key: only a proven absence and a new key break that.
 const STORED_FAILURE: &str = "provider.stored_failure";
 /// Harmless repeats of one attempt before the provider is asked instead.
@@ -78,17 +80,24 @@ impl Step<'_> {
             // Nobody can be asked; giving up would invite a second sending.
             return self.wait(unknown_provider(), self.now + BACKOFF_CAP).await;
         };
-        let profile = connector.profile();
+        let class = self.class(&open, connector.as_ref())?;
         // The same bytes under the same key, or to the same place, are harmless: the answer tells what became of the first.
         // Only twice: a provider that replays a stored failure for the key would do so for ever.
-        let young = profile.class == ProviderClass::IdempotencyKey && self.now - open.intent.started_at < profile.key_window;
-        let fixed = matches!(profile.class, ProviderClass::FixedId | ProviderClass::DuplicateAnswered);
+        let window = connector.profile().key_window;
+        let young = class == ProviderClass::IdempotencyKey && self.now - open.intent.started_at < window;
+        let fixed = matches!(class, ProviderClass::FixedId | ProviderClass::DuplicateAnswered);
         // Where a repeat is harmless for ever, it takes turns with the question: a provider of that kind may have no list to look into.
         let turn = open.checks < REPEATS || (fixed && open.checks < CHECKS_LIMIT && open.checks.is_multiple_of(2));
         if (young || fixed) && turn && open.problem.code != STORED_FAILURE {
             return self.repeat(&open, connector).await;
         }
         self.ask(&open, connector).await
+    }
+
+    /// What repeating the step that is open does.
+    fn class(&self, open: &Open<'_>, connector: &dyn Connector) -> Result<ProviderClass, WorkflowError> {
+        let outbound = outbound::closed(self.portal, open.request, open.document, open.intent.epoch)?;
+        Ok(connector.class(&outbound))
     }
 
     /// Sends the very bytes of the open attempt once more.
@@ -148,22 +157,30 @@ impl Step<'_> {
             return Ok(());
         };
         failpoint::pass(Failpoint::Reconciled);
-        let class = connector.profile().class;
+        let class = connector.class(&outbound);
         let now = self.portal.now();
         match answer {
             Ok(Presence::Present(delivered)) => self.delivered(open.request, open.document, connector.as_ref(), delivered).await,
             Ok(Presence::Absent) => {
-                let proven = open.absent_since.is_some_and(|since| now - since >= ABSENT_TWICE);
-                match open.absent_since {
-                    // Asked too soon: the second answer counts only after its minute.
-                    Some(since) if !proven => self.check_again(open.problem.clone(), since + ABSENT_TWICE).await,
-                    _ if proven && class == ProviderClass::NoRepeat => give_up(undecided(&open.problem)).await,
-                    _ if proven && open.delivery.attempts + 1 >= self.portal.policy.attempts => give_up(open.problem.clone()).await,
-                    _ => {
-                        let check_at = if proven { now } else { now + ABSENT_TWICE };
-                        self.end(WorkerStep::FoundAbsent { proven, check_at }).await
-                    }
+                let since = open.absent_since.unwrap_or(now);
+                let proven = now - since >= ABSENT_FOR;
+                if !proven {
+                    let check_at = (now + ASK_EVERY).min(since + ABSENT_FOR);
+                    return self.end(WorkerStep::FoundAbsent { again: None, check_at }).await;
                 }
+                if class == ProviderClass::NoRepeat {
+                    return give_up(undecided(&open.problem)).await;
+                }
+                if open.delivery.attempts + 1 >= self.portal.policy.attempts {
+                    return give_up(open.problem.clone()).await;
+                }
+                // A key that the provider does not promise to honour may still be honoured, so it stays, unless a failure is kept under it.
+                let listed = class == ProviderClass::ListedKey;
+                let again = Some(SendAgain {
+                    new_epoch: !listed || open.problem.code == STORED_FAILURE,
+                    keep_progress: listed,
+                });
+                self.end(WorkerStep::FoundAbsent { again, check_at: now }).await
             }
             Ok(Presence::Unknown) => self.unanswered(open, class, now).await,
             Err(_) if open.checks >= CHECKS_LIMIT => give_up(undecided(&open.problem)).await,
@@ -200,7 +217,7 @@ impl Step<'_> {
             Ok(Presence::Absent) => self.purge(PurgeCause::Deadline).await,
             Ok(Presence::Unknown) | Err(_) if now >= end => self.purge(PurgeCause::Deadline).await,
             Ok(Presence::Unknown) => self.check_again(open.problem.clone(), end).await,
-            Err(failure) => self.check_again(failure.problem(), end.min(now + ABSENT_TWICE)).await,
+            Err(failure) => self.check_again(failure.problem(), end.min(now + ASK_EVERY)).await,
         }
     }
 

@@ -5,7 +5,7 @@ use nightdrop::testing::connectors::sign::{Algorithm, Encoding, mac};
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Twist, Vendor};
-use super::{Case, End, all_once, all_ways, misbehaving};
+use super::{Case, End, again_under_one_key, all_once, all_ways, late_list, misbehaving};
 
 #[derive(Default)]
 struct Adyen {
@@ -144,4 +144,14 @@ async fn adyen_misbehaving() {
         (Twist::FailedAndGarbled, End::Once),
     ]);
     misbehaving(case(), &ends).await;
+}
+
+#[tokio::test]
+async fn adyen_with_a_late_list() {
+    late_list(case()).await;
+}
+
+#[tokio::test]
+async fn adyen_again_under_one_key() {
+    again_under_one_key(case()).await;
 }

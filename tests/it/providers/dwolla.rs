@@ -4,7 +4,7 @@ use nightdrop::testing::connectors::sign::{Algorithm, Encoding, mac};
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Twist, Vendor};
-use super::{Case, End, all_once, all_ways, misbehaving};
+use super::{Case, End, again_under_one_key, all_once, all_ways, late_list, misbehaving};
 
 #[derive(Default)]
 struct Dwolla {
@@ -143,12 +143,22 @@ async fn dwolla_in_all_ways() {
 
 #[tokio::test]
 async fn dwolla_misbehaving() {
-    // After a stored failure of the second side the list holds half of the document, and a new key would send the first side again: a person decides.
+    // The sides that are noted are not sent again, whatever key the others need.
     let more = [
         (Twist::LateAndDropped, End::Once),
         (Twist::ForgottenKey, End::Once),
-        (Twist::StoredFailure, End::Either),
-        (Twist::FailedAndGarbled, End::Either),
+        (Twist::StoredFailure, End::Once),
+        (Twist::FailedAndGarbled, End::Once),
     ];
     misbehaving(case(), &all_once(&more)).await;
+}
+
+#[tokio::test]
+async fn dwolla_with_a_late_list() {
+    late_list(case()).await;
+}
+
+#[tokio::test]
+async fn dwolla_again_under_one_key() {
+    again_under_one_key(case()).await;
 }

@@ -4,7 +4,7 @@ use nightdrop::testing::connectors::sign::{Algorithm, Encoding, mac};
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Twist, Vendor};
-use super::{Case, End, all_once, all_ways, misbehaving};
+use super::{Case, End, all_once, all_ways, late_list, misbehaving};
 
 const ID: &str = "f2302f45-227d-413d-ad61-09ec077a086a";
 
@@ -177,4 +177,9 @@ async fn onfido_in_all_ways() {
 #[tokio::test]
 async fn onfido_misbehaving() {
     misbehaving(case(true), &all_once(&[(Twist::LateAndDropped, End::Once)])).await;
+}
+
+#[tokio::test]
+async fn onfido_with_a_late_list() {
+    late_list(case(true)).await;
 }

@@ -5,7 +5,7 @@ use nightdrop::testing::connectors::sign::{Algorithm, Encoding, mac};
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Twist, Vendor};
-use super::{Case, End, all_once, all_ways, misbehaving};
+use super::{Case, End, all_once, all_ways, late_list, misbehaving};
 
 #[derive(Default)]
 struct Synapse {
@@ -129,4 +129,9 @@ async fn synapse_in_all_ways() {
 #[tokio::test]
 async fn synapse_misbehaving() {
     misbehaving(case(), &all_once(&[(Twist::LateAndDropped, End::Once)])).await;
+}
+
+#[tokio::test]
+async fn synapse_with_a_late_list() {
+    late_list(case()).await;
 }
