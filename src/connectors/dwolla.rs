@@ -457,6 +457,10 @@ fn failure(answer: &Answer) -> Failure {
         },
         "invalidresourcestate" => answer
             .refused("The provider takes no document of this applicant now: verified already, suspended, or not asked. Look there first."),
+        // "Not authorized for this resource": of another platform's customer, with credentials that are in order.
+        "forbidden" if answer.status == 403 => {
+            wrong_reference("a customer's id, or owner,<id> for a beneficial owner, of this application's own customers")
+        }
         "notauthorized" => Failure::Credentials {
             problem: DeliveryProblem::new(
                 "provider.credentials",

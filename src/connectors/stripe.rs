@@ -333,6 +333,10 @@ fn target_of(applicant: &ApplicantRef) -> Result<Target, Failure> {
     })
 }
 
+/// Behind the colon stands the form, as in every text under this code.
+const NO_ACCESS: &str = "The portal's API key has no access to the account that the applicant's reference names, or there is none: acct_… of an account \
+    connected to the platform that the key belongs to. Purge this request and ask again with the right one.";
+
 /// More than 255 parts are never asked for.
 fn call_number(n: usize) -> u8 {
     u8::try_from(n).unwrap_or(u8::MAX)
@@ -354,6 +358,10 @@ fn success(answer: &Answer) -> Result<Value, Failure> {
         )
     };
     Err(match answer.status {
+        // About one account, whatever the status: the key itself is in order.
+        _ if code == "account_invalid" => Failure::Final {
+            problem: DeliveryProblem::new("provider.applicant_reference", NO_ACCESS),
+        },
         500.. if retry == Some("false") || answer.stored_failure().is_some() => answer.uncertain(
             "provider.stored_failure",
             "The provider will not complete this try; whether it has the document is being found out.",

@@ -181,7 +181,8 @@ impl Synapse {
         if answer.status == 202 || error_code(&answer).as_deref() == Some("10") {
             let text =
                 "The provider wants a second factor for this portal's device. Register the fingerprint with the provider, then retry.";
-            return Err(Failure::Credentials {
+            // A device is registered for each user: others may be reached.
+            return Err(Failure::Final {
                 problem: DeliveryProblem::new("provider.second_factor", text),
             });
         }
@@ -378,8 +379,11 @@ fn success(answer: &Answer) -> Result<Value, Failure> {
     };
     Err(match code.as_str() {
         "100" => credentials("The provider refuses this portal's client id and secret."),
-        "110" | "120" | "300" => credentials("The provider refuses this portal's access to this applicant. Check the fingerprint."),
-        "10" => credentials("The provider wants a second factor for this portal's device."),
+        // The key and the fingerprint are the user's, not the portal's.
+        "110" | "120" | "300" => refused("The provider refuses this portal's access to this applicant. Check the fingerprint, then retry."),
+        "10" => refused(
+            "The provider wants a second factor for this portal's device with this applicant. Register the fingerprint, then retry.",
+        ),
         "200" | "410" => refused("The provider refused the content of the request."),
         "404" => refused("The provider does not know this applicant."),
         "400" => refused("The provider has a conflicting document."),

@@ -209,6 +209,7 @@ async fn failures_are_sorted_and_the_providers_words_stay_outside() {
         (413, json!({"code": "FileTooLarge"}), refused),
         (403, json!({"code": "invalidResourceState", "message": "Jane"}), refused),
         (403, json!({"code": "NotAuthorized"}), credentials),
+        (403, json!({"code": "Forbidden", "message": "Jane"}), refused),
         (409, json!({}), definite),
     ];
     for (status, body, check) in table {

@@ -286,6 +286,8 @@ async fn errors_are_sorted_by_status_type_code_and_advice() {
         (500, "api_error", "", "false", ambiguous),
         (503, "api_error", "", "", definite),
         (401, "invalid_request_error", "", "", credentials),
+        (403, "invalid_request_error", "account_invalid", "", refused),
+        (404, "invalid_request_error", "account_invalid", "true", refused),
         (403, "invalid_request_error", "", "", credentials),
     ];
     for (status, kind, code, advice, check) in table {
@@ -294,6 +296,7 @@ async fn errors_are_sorted_by_status_type_code_and_advice() {
         let failure = connector(&fake, "").deliver(&both_sides(), &NoTrail).await.unwrap_err();
         assert!(check(&failure), "{status} {kind} {code} {advice}: {failure:?}");
         assert!(!format!("{failure:?}").contains("person_1"), "the provider's message stays outside");
+        assert_eq!(failure.problem().code == "provider.applicant_reference", code == "account_invalid");
         assert_eq!(
             failure.problem().code == "provider.stored_failure",
             status == 500 && advice == "false"

@@ -123,10 +123,11 @@ async fn a_stale_oauth_key_is_redone_once() {
         assert!(connector(&fake).deliver(&two_parts(), &NoTrail).await.is_ok());
         assert_eq!(fake.seen().len(), 6);
         let fake = provider(vec![error(401, code)]).await;
-        assert!(matches!(
-            connector(&fake).deliver(&two_parts(), &NoTrail).await,
-            Err(Failure::Credentials { .. })
-        ));
+        let failure = connector(&fake).deliver(&two_parts(), &NoTrail).await.unwrap_err();
+        assert!(
+            matches!(failure, Failure::Final { .. }) && !failure.about_provider(),
+            "the key is this user's"
+        );
         assert_eq!(fake.seen().len(), 6, "once, and no more");
     }
 }
@@ -141,7 +142,8 @@ async fn error_codes_are_sorted_and_their_texts_stay_outside() {
     );
     let table = [
         (401, "100", credentials),
-        (403, "120", credentials),
+        (403, "120", refused),
+        (202, "10", refused),
         (400, "200", refused),
         (409, "400", refused),
         (404, "404", refused),

@@ -12,14 +12,17 @@ use crate::support::{Folder, TestApp, TestOptions, private};
 
 type Headers = Vec<(&'static str, &'static str)>;
 
-/// Answers everything with the same status and headers.
+/// Answers everything with the same status, headers and error code.
 #[derive(Clone, Default)]
-struct Wall(Arc<Mutex<(u16, Headers)>>);
+struct Wall(Arc<Mutex<(u16, Headers, &'static str)>>);
 
 impl Vendor for Wall {
     fn answer(&mut self, _: &Request, _: &str) -> Result<Reply, String> {
         let wall = self.0.lock().unwrap();
-        let reply = Reply::json(wall.0, json!({}));
+        let reply = Reply::json(
+            wall.0,
+            json!({"error": {"type": "invalid_request_error", "code": wall.2, "message": "acct_1"}}),
+        );
         Ok(wall.1.iter().fold(reply, |reply, (name, value)| reply.with(name, value)))
     }
 
@@ -67,6 +70,7 @@ async fn a_refusal_keeps_its_code_everywhere() {
     let cases: Vec<Case> = vec![
         (200, vec![], "cus_1", 422, None, "provider.applicant_reference"),
         (401, vec![], "acct_1", 502, None, "provider.credentials"),
+        (403, vec![], "acct_1", 422, None, "provider.applicant_reference"),
         (404, vec![], "acct_1", 502, None, "provider.refused"),
         (429, vec![("retry-after", "17")], "acct_1", 503, Some("17"), "provider.rate_limited"),
         (429, vec![], "acct_1", 503, None, "provider.rate_limited"),
@@ -82,7 +86,9 @@ async fn a_refusal_keeps_its_code_everywhere() {
         (200, vec![], "acct_1", 502, None, "provider.unreadable_answer"),
     ];
     for (answers, headers, applicant, status, after, code) in cases {
-        *wall.0.lock().unwrap() = (answers, headers);
+        // The code of an error that is about one account.
+        let error = if answers == 403 { "account_invalid" } else { "" };
+        *wall.0.lock().unwrap() = (answers, headers, error);
         let asked = app
             .http
             .post(app.staff("/api/v1/providers/bank/missing"))
