@@ -275,7 +275,7 @@ impl Connector for Adyen {
         if instrument.is_none() && !entity::lists(&body, &receipt.references) {
             return Ok(Verdict::Pending);
         }
-        Ok(entity::verdict(&body, &receipt.references))
+        Ok(entity::verdict(&body, &receipt.references, &outbound.kind, &self.settings.problems))
     }
 
     /// Base64 of HMAC-SHA256 under the decoded key, and HTTP Basic where it is configured.

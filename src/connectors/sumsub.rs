@@ -203,6 +203,7 @@ impl Sumsub {
             200..300 if body["ok"].as_i64() == Some(1) => Ok(()),
             200..300 if (answer.json().is_some() || answer.is_empty()) && self.is_under_review(id).await? => Ok(()),
             200..300 => Err(answer.unreadable().after_sending()),
+            409 if matches!(error_code(&answer), Some(1008 | 1009)) => success(&answer).map(drop),
             409 if body["code"].is_number() => Ok(()),
             400 | 404 | 422 => Err(Failure::Final {
                 problem: DeliveryProblem::new(
@@ -386,14 +387,37 @@ fn success(answer: &Answer) -> Result<Value, Failure> {
         Some(4000..5000) => refused_token(answer),
         Some(1001) => answer.refused("The provider has too many documents of this applicant. Remove some there, then retry."),
         Some(1002) => document(Reason::TooLarge),
-        Some(1003 | 1004 | 1007) => document(Reason::Corrupted),
+        Some(1003 | 1004) => document(Reason::Corrupted),
         Some(1005) => document(Reason::WrongType),
         Some(1006) => answer.definite(
             "provider.busy",
             "The provider is checking this applicant and takes no document meanwhile; it is tried again by itself.",
         ),
+        Some(1007) => told(
+            "document.wrong_size",
+            "The file is smaller or larger than the provider's own settings allow. Look at them there, or ask for another photo or file.",
+        ),
+        Some(1008) => told(
+            "provider.applicant_reference",
+            "The provider has marked this applicant as deleted and takes nothing more: the id of an active applicant. Purge this request and ask again with the right one.",
+        ),
+        Some(1009) => answer.refused("The provider has rejected this applicant for good and takes no further document."),
+        Some(1010) => told(
+            "provider.unsupported",
+            "The level of this applicant does not ask for this type of document. Look at the level there and at `types`, and ask for what is missing.",
+        ),
+        Some(1011) => told(
+            "document.corrupted",
+            "The file is protected by a password. Ask for one that opens without.",
+        ),
         _ => answer.failure(),
     })
+}
+
+fn told(code: &str, text: &str) -> Failure {
+    Failure::Final {
+        problem: DeliveryProblem::new(code, text),
+    }
 }
 
 #[cfg(test)]

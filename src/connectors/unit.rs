@@ -82,6 +82,7 @@ struct Slot {
     kind: String,
     status: String,
     reason: String,
+    description: String,
     archived: bool,
 }
 
@@ -93,6 +94,7 @@ impl Slot {
             kind: text("documentType"),
             status: text("status"),
             reason: text("reasonCode"),
+            description: text("description"),
             archived: entry["attributes"]["archived"].as_bool().unwrap_or_default(),
         })
     }
@@ -236,7 +238,16 @@ impl Connector for Unit {
         let wanted = slots.iter().filter(|slot| named.is_none_or(|id| id == slot.id));
         let entry = |slot: &Slot| {
             let why = (slot.status == "Invalid").then(|| reason(&slot.reason).sentence().to_owned());
-            let mut entry = missing(self.settings.types.ours(&slot.kind), slot.wants()?, &slot.kind, why);
+            // What the client's own rules ask for is what their description says; a built-in kind that is sent under the same type is not meant.
+            let own_rules = slot.kind == "ClientRequested";
+            let kind = self.settings.types.ours(&slot.kind);
+            let kind = kind.filter(|kind| !own_rules || TYPES.iter().all(|(known, _)| *known != kind.as_str()));
+            let name = if own_rules && !slot.description.is_empty() {
+                format!("{}: {}", slot.kind, slot.description)
+            } else {
+                slot.kind.clone()
+            };
+            let mut entry = missing(kind, slot.wants()?, &name, why);
             entry.applicant = ApplicantRef::parse(&format!("{application},{}", slot.id)).filter(|_| named.is_none());
             Some(entry)
         };

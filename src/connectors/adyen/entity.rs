@@ -123,15 +123,22 @@ pub fn lists(body: &Value, references: &[String]) -> bool {
     references.iter().all(|id| list.iter().any(|d| d["id"].as_str() == Some(id)))
 }
 
-/// Rejected by an error about our document; accepted once no error names it and no capability waits any more; pending otherwise.
-pub fn verdict(body: &Value, references: &[String]) -> Verdict {
-    let names_ours = |entity: &Value| {
+/// Kinds of which any proves who somebody is.
+const IDENTITY: [&str; 3] = ["government-id", "passport", "drivers-license"];
+
+/// Rejected by an error about our document; accepted once every capability is settled and no problem that is left asks for this document; pending otherwise.
+pub fn verdict(body: &Value, references: &[String], ours: &DocumentKind, problems: &Kinds) -> Verdict {
+    let named = |entity: &Value| -> Vec<String> {
         let listed = entity["documents"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let own = entity["id"].as_str().filter(|_| entity["type"].as_str() == Some("Document"));
-        listed.chain(own).any(|id| references.iter().any(|r| r == id))
+        listed.chain(own).map(str::to_owned).collect()
     };
-    let about_ours: Vec<Trouble<'_>> = troubles(body).into_iter().filter(|t| names_ours(t.entity)).collect();
-    let bad: Vec<&Trouble<'_>> = about_ours
+    let all = troubles(body);
+    let about_ours: Vec<&Trouble<'_>> = all
+        .iter()
+        .filter(|t| named(t.entity).iter().any(|id| references.contains(id)))
+        .collect();
+    let bad: Vec<&&Trouble<'_>> = about_ours
         .iter()
         .filter(|t| matches!(t.kind(), "invalidInput" | "rejected"))
         .collect();
@@ -140,14 +147,17 @@ pub fn verdict(body: &Value, references: &[String]) -> Verdict {
         let reason = reasons.into_iter().find(|r| *r != Reason::Rejected).unwrap_or(Reason::Rejected);
         return Verdict::Rejected(reason.problem());
     }
-    let capabilities = body["capabilities"].as_object();
-    let states: Vec<&str> = capabilities
+    // A problem that names other documents is about those; one that names none may ask for this kind.
+    let is_ours = |kind: DocumentKind| kind == *ours || [&kind, ours].iter().all(|kind| IDENTITY.contains(&kind.as_str()));
+    let asks = |t: &&Trouble<'_>| named(t.entity).is_empty() && t.is_about_a_document(problems) && t.document(problems).is_none_or(is_ours);
+    let asked_for = !about_ours.is_empty() || all.iter().any(|t| asks(&t));
+    let mut states = body["capabilities"]
+        .as_object()
         .into_iter()
         .flat_map(|c| c.values())
-        .filter_map(|c| c["verificationStatus"].as_str())
-        .collect();
-    let settled = about_ours.is_empty() && !states.is_empty() && !states.contains(&"pending");
-    if settled && states.contains(&"valid") {
+        .map(|c| c["verificationStatus"].as_str());
+    let settled = states.clone().all(|state| matches!(state, Some("valid" | "invalid" | "rejected")));
+    if settled && !asked_for && states.any(|state| state == Some("valid")) {
         return Verdict::Accepted;
     }
     Verdict::Pending

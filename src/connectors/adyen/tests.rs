@@ -82,6 +82,10 @@ async fn missing_reads_problems_and_their_sub_errors() {
     assert_eq!(shown(found), expected);
 }
 
+fn no_problems() -> Kinds {
+    crate::connectors::fake::settings_of(&toml::Table::new(), |reader| Kinds::read(reader, "problems", &[("selfie", "1_99")])).unwrap()
+}
+
 #[test]
 fn verdicts_are_about_our_document() {
     let entity = |problem: Value, states: &[&str]| {
@@ -90,19 +94,33 @@ fn verdicts_are_about_our_document() {
             .enumerate()
             .map(|(n, s)| (n.to_string(), json!({"verificationStatus": s})))
             .collect();
-        entity::verdict(&json!({"problems": problem, "capabilities": capabilities}), &["D1".to_owned()])
+        let body = json!({"problems": problem, "capabilities": capabilities});
+        entity::verdict(&body, &["D1".to_owned()], &kind("passport"), &no_problems())
     };
     let about = |id: &str, kind: &str| json!([{"entity": {"type": "LegalEntity", "id": "LE1", "documents": [id]}, "verificationErrors": [{"type": kind, "message": "the document has expired"}]}]);
+    let asks = |kind: &str, code: &str, text: &str| json!([{"entity": {"type": "LegalEntity", "id": "LE1"}, "verificationErrors": [{"type": kind, "code": code, "message": text}]}]);
     assert_eq!(entity(json!([]), &["valid"]), Verdict::Accepted);
-    assert_eq!(entity(json!([]), &["valid", "pending"]), Verdict::Pending);
-    assert_eq!(entity(json!([]), &[]), Verdict::Pending);
-    assert_eq!(entity(json!([]), &["invalid"]), Verdict::Pending);
+    assert_eq!(entity(json!([]), &["valid", "rejected"]), Verdict::Accepted);
+    for open in [&["valid", "pending"][..], &["valid", "a new word"], &[], &["invalid"]] {
+        assert_eq!(entity(json!([]), open), Verdict::Pending, "{open:?}");
+    }
     assert_eq!(
         entity(about("D1", "rejected"), &["invalid"]),
         Verdict::Rejected(Reason::Expired.problem())
     );
     assert_eq!(entity(about("D1", "dataReview"), &["valid"]), Verdict::Pending);
     assert_eq!(entity(about("D2", "rejected"), &["valid"]), Verdict::Accepted);
+    // A problem that is left, by the document that it asks for.
+    for text in ["A passport is required", "An ID document is required", "Upload a document"] {
+        assert_eq!(entity(asks("dataMissing", "2_1", text), &["valid"]), Verdict::Pending, "{text}");
+    }
+    for (code, text) in [
+        ("2_2", "Upload a proof of address"),
+        ("1_99", "Upload a picture"),
+        ("2_3", "A phone number is required"),
+    ] {
+        assert_eq!(entity(asks("dataMissing", code, text), &["valid"]), Verdict::Accepted, "{text}");
+    }
 }
 
 #[tokio::test]
@@ -206,6 +224,6 @@ proptest! {
     #[test]
     fn an_error_about_our_document_is_never_an_acceptance(kind in "[a-zA-Z]{0,12}|rejected|invalidInput", text in ".{0,40}") {
         let body = json!({"problems": [{"entity": {"type": "Document", "id": "D1"}, "verificationErrors": [{"type": kind, "message": text}]}], "capabilities": {"a": {"verificationStatus": "valid"}}});
-        prop_assert_ne!(entity::verdict(&body, &["D1".to_owned()]), Verdict::Accepted);
+        prop_assert_ne!(entity::verdict(&body, &["D1".to_owned()], &crate::connectors::fake::kind("passport"), &no_problems()), Verdict::Accepted);
     }
 }

@@ -189,7 +189,11 @@ fn of_word(word: &str) -> Reason {
         | "BACK_SIDE_MISSING" => Reason::Incomplete,
         "FORGERY" | "GRAPHIC_EDITOR" | "GRAPHIC_EDITOR_USAGE" => Reason::FraudSuspected,
         "SCREENSHOTS" | "BLACK_AND_WHITE" => Reason::NotOriginal,
-        "PROBLEMATIC_APPLICANT_DATA" => Reason::Mismatch,
+        // Not one of the documents that prove an address.
+        "BAD_PROOF_OF_ADDRESS" => Reason::WrongType,
+        "PROBLEMATIC_APPLICANT_DATA" | "WRONG_ADDRESS" => Reason::Mismatch,
+        "sameSides" => Reason::WrongSide,
+        "shouldBeDoubleSided" => Reason::Incomplete,
         other => Reason::guess(other),
     }
 }

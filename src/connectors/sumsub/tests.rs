@@ -172,6 +172,10 @@ async fn failures_are_sorted_and_the_providers_words_stay_outside() {
         (400, json!({"errorCode": 1002}), refused),
         (400, json!({"errorCode": 1005}), refused),
         (409, json!({"errorCode": 1007}), refused),
+        (409, json!({"errorCode": 1008, "description": "Jane"}), refused),
+        (409, json!({"errorCode": 1009}), refused),
+        (409, json!({"errorCode": 1010}), refused),
+        (400, json!({"errorCode": 1011}), refused),
     ];
     for (status, body, check) in table {
         let sent = body.clone();
@@ -235,6 +239,30 @@ fn limits_and_kinds() {
         build("sumsub", &"app_token_file='t'\nsecret_key_file='k'".parse().unwrap(), no_secrets()).is_err(),
         "no country"
     );
+}
+
+#[tokio::test]
+async fn every_documented_code_has_words_of_its_own() {
+    let table = [
+        (1002, "document.too_large"),
+        (1004, "document.corrupted"),
+        (1005, "document.wrong_type"),
+        (1007, "document.wrong_size"),
+        (1008, "provider.applicant_reference"),
+        (1009, "provider.refused"),
+        (1010, "provider.unsupported"),
+        (1011, "document.corrupted"),
+    ];
+    for (code, expected) in table {
+        let fake = Fake::replies(vec![Reply::json(409, json!({"code": 409, "errorCode": code}))]).await;
+        let failure = connector(&fake, "")
+            .deliver(&parcel_of(ID, &[("front", b"x")], 1), &NoTrail)
+            .await
+            .unwrap_err();
+        assert_eq!(failure.problem().code, expected, "{code}");
+        assert!(matches!(failure, Failure::Final { .. }), "{code}: {failure:?}");
+    }
+    assert_eq!(status::first_reason(&json!(["BAD_PROOF_OF_ADDRESS"])), Some(Reason::WrongType));
 }
 
 proptest! {

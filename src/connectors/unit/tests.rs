@@ -61,6 +61,27 @@ async fn missing_is_what_is_required_invalid_or_half_there() {
 }
 
 #[tokio::test]
+async fn what_the_clients_own_rules_want_keeps_its_description() {
+    let mut wanted = document("7", "ClientRequested", "Required");
+    wanted["attributes"]["description"] = json!("Lease of the office\n");
+    let fake = Fake::replies(vec![list(vec![wanted, document("8", "ClientRequested", "Required")])]).await;
+    let found = connector(&fake, "").missing(&reference("46")).await.unwrap();
+    assert_eq!(
+        shown(found),
+        [
+            "ClientRequested: Lease of the office: ? front @46,7",
+            "ClientRequested: ? front @46,8"
+        ],
+        "and is not called a bank statement"
+    );
+    let own = connector(&fake, "types={lease='ClientRequested'}")
+        .missing(&reference("46,7"))
+        .await
+        .unwrap();
+    assert_eq!(shown(own), ["ClientRequested: Lease of the office: lease front"]);
+}
+
+#[tokio::test]
 async fn the_place_is_the_named_one_or_the_only_one() {
     let two = vec![document("1", "IdDocument", "Required"), document("2", "IdDocument", "Required")];
     let fake = Fake::start(move |_, seen| {
