@@ -101,7 +101,7 @@ const TABLES: &[(&str, &str)] = &[
     ("dwolla", "token_url = 'x'"),
     (
         "http",
-        "auth = 'basic'\nupload = { shape = 'presigned' }\nlist = {}\nverdict = { path = '/' }\nmissing = {}\nsigning = {}\ncallback = {}",
+        "auth = 'basic'\nupload = { shape = 'presigned', address_hosts = ['x'] }\nlookup = {}\nlist = {}\nattach = { list = {} }\nsubmit = { list = {} }\nverdict = { path = '/' }\nmissing = {}\nsigning = {}\ncallback = {}",
     ),
     ("http", "auth = 'header'"),
     ("http", "auth = 'oauth'"),

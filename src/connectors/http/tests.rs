@@ -11,6 +11,7 @@ use super::*;
 use crate::connectors::build;
 use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, class_of, kind, names, no_secrets, parcel_of, settings_of};
 use crate::connectors::sign::Encoding;
+use crate::connectors::words::Reason;
 use crate::settings::Secret;
 
 /// A connector for `fake`, with these lines in its table. A secret's file name is its content.
@@ -45,11 +46,15 @@ fn receipt(references: &[&str]) -> Receipt {
 
 #[tokio::test]
 async fn multipart_with_key_is_byte_exact_and_the_same_again() {
-    let fake = Fake::replies(vec![Reply::Drop, Reply::json(201, json!({"data": {"id": 17, "state": "ok"}}))]).await;
+    let fake = Fake::replies(vec![
+        Reply::Drop,
+        Reply::json(201, json!({"data": {"id": 17, "state": "ok", "who": "per,son"}})),
+    ])
+    .await;
     let connector = connector(
         &fake,
         "api_key_file='sk'\nidempotency_header='Idempotency-Key'\nheaders={x-version='7'}\nkinds={government-id='ID_CARD'}\npart_names={front='FRONT_SIDE',back='BACK_SIDE'}\n\
-         [upload]\npath='/a b/{applicant}/documents'\nfields={type='{kind}',side='{part}',ref='{document}'}\nreference='/data/id'\n\
+         [upload]\npath='/a b/{applicant}/documents'\nfields={type='{kind}',side='{part}',ref='{document}'}\nreference='/data/id'\nanswer_names={'/data/who'='{applicant}'}\n\
          [verdict]\nstatus='/data/state'\naccepted=['ok']",
     );
     let outbound = two_parts();
@@ -92,10 +97,10 @@ async fn multipart_with_key_is_byte_exact_and_the_same_again() {
 #[tokio::test]
 async fn json_shapes_nest_and_carry_every_part_in_one_request() {
     for (shape, prefix) in [("base64", ""), ("data-uri", "data:image/png;base64,")] {
-        let fake = Fake::replies(vec![Reply::json(200, json!({"id": "d1"}))]).await;
+        let fake = Fake::replies(vec![Reply::json(200, json!({"id": "d1", "who": "per,son"}))]).await;
         let lines = format!(
             "auth='basic'\nuser='u'\napi_key_file='p'\n[upload]\nmethod='PATCH'\npath='/docs'\nshape='{shape}'\nfile_field='/images/{{part}}'\n\
-             fields={{'/meta/owner'='{{applicant}}'}}\nreference='/id'"
+             fields={{'/meta/owner'='{{applicant}}'}}\nreference='/id'\nanswer_names={{'/who'='{{applicant}}'}}"
         );
         let connector = connector(&fake, &lines);
         connector.deliver(&two_parts(), &NoTrail).await.unwrap();
@@ -114,14 +119,14 @@ async fn json_shapes_nest_and_carry_every_part_in_one_request() {
 #[tokio::test]
 async fn raw_puts_continue_behind_the_parts_that_are_done() {
     let fake = Fake::start(|n, seen| match n {
-        0 => Reply::json(200, json!({"id": "r-front"})),
+        0 => Reply::json(200, json!({"id": "r-front", "who": "per,son"})),
         1 => Reply::with(500, &[], b""),
-        _ => Reply::json(200, json!({"id": format!("again {}", seen.line.len())})),
+        _ => Reply::json(200, json!({"id": format!("again {}", seen.line.len()), "who": "per,son"})),
     })
     .await;
     let connector = connector(
         &fake,
-        "auth='header'\nauth_header='X-Api-Key'\napi_key_file='sk'\n[upload]\nmethod='PUT'\npath='/documents/{document}/{part}'\nshape='raw'\nreference='/id'\nfixed_id=true",
+        "auth='header'\nauth_header='X-Api-Key'\napi_key_file='sk'\n[upload]\nmethod='PUT'\npath='/documents/{document}/{part}'\nshape='raw'\nreference='/id'\nanswer_names={'/who'='{applicant}'}\nfixed_id=true",
     );
     assert_eq!(class_of(connector.as_ref()), ProviderClass::FixedId);
     let (mut outbound, noted) = (two_parts(), Noted::default());
@@ -154,10 +159,10 @@ async fn raw_puts_continue_behind_the_parts_that_are_done() {
 
 #[tokio::test]
 async fn signatures_cover_the_whole_streamed_body() {
-    let fake = Fake::replies(vec![Reply::json(200, json!({}))]).await;
+    let fake = Fake::replies(vec![Reply::json(200, json!({"who": "per,son"}))]).await;
     let signing = |signs: &str| {
         format!(
-            "[upload]\npath='/d'\n[signing]\nheader='X-Sig'\nsecret_file='k'\nalgorithm='sha512'\nencoding='base64'\nsigns='{signs}'\ntimestamp_header='X-Ts'"
+            "[upload]\npath='/d'\nanswer_names={{'/who'='{{applicant}}'}}\n[signing]\nheader='X-Sig'\nsecret_file='k'\nalgorithm='sha512'\nencoding='base64'\nsigns='{signs}'\ntimestamp_header='X-Ts'"
         )
     };
     connector(&fake, &signing("body")).deliver(&two_parts(), &NoTrail).await.unwrap();
@@ -179,19 +184,24 @@ async fn signatures_cover_the_whole_streamed_body() {
 #[tokio::test]
 async fn statuses_mean_what_the_table_says() {
     let fake = Fake::replies(vec![
+        Reply::json(409, json!({"code": 1000, "who": "per,son"})),
         Reply::json(409, json!({"code": 1000})),
         Reply::with(503, &[("Retry-After", "9")], b""),
         Reply::with(418, &[], b""),
-        Reply::json(200, json!({"no": "id"})),
+        Reply::json(200, json!({"no": "id", "who": "per,son"})),
     ])
     .await;
     let connector = connector(
         &fake,
-        "[upload]\npath='/d'\nreference='/id'\nduplicate_statuses=[409]\ndefinite_statuses=[418]",
+        "[upload]\npath='/d'\nreference='/id'\nanswer_names={'/who'='{applicant}'}\nduplicate_statuses=[409]\ndefinite_statuses=[418]",
     );
     assert_eq!(class_of(connector.as_ref()), ProviderClass::DuplicateAnswered);
     let deliver = async || connector.deliver(&two_parts(), &NoTrail).await;
     assert!(deliver().await.is_ok());
+    assert!(
+        matches!(deliver().await, Err(Failure::Ambiguous { .. })),
+        "a duplicate of which nobody knows whose"
+    );
     assert!(
         matches!(deliver().await, Err(Failure::Ambiguous { .. })),
         "503 is not in definite_statuses"
@@ -255,7 +265,7 @@ async fn verdicts_are_polled_and_missing_is_listed() {
     .await;
     let connector = connector(
         &fake,
-        "confirm='verdict'\nkinds={government-id='ID_CARD'}\nreasons={PQ='not_original'}\n[upload]\npath='/d'\nreference='/id'\n\
+        "confirm='verdict'\nkinds={government-id='ID_CARD'}\nreasons={PQ='not_original'}\n[upload]\npath='/d'\nreference='/id'\nanswer_names={'/who'='{applicant}'}\n\
          [verdict]\npath='/d/{reference}'\nstatus='/status'\naccepted=['approved']\nrejected=['declined']\nreason='/why'\n\
          [missing]\npath='/a/{applicant}'\nitems='/docs'\nname='/t'\nstatus='/s'\nwanted=['Required','Invalid']\nreason='/r'",
     );
@@ -311,7 +321,7 @@ fn callbacks_of_every_scheme() {
     ];
     for (scheme, secret, headers) in cases {
         let table = format!(
-            "base_url='https://api.example.com'\nwebhook_secret_file='other'\nwebhook_secret_previous_file='good'\n[upload]\npath='/d'\n[callback]\n{scheme}\nreference='/data/id'\napplicant='/data/who'"
+            "base_url='https://api.example.com'\nwebhook_secret_file='other'\nwebhook_secret_previous_file='good'\n[upload]\npath='/d'\nanswer_names={{'/who'='{{applicant}}'}}\n[callback]\n{scheme}\nreference='/data/id'\napplicant='/data/who'"
         );
         let other = BASE64.encode(b"other");
         let read = |path: &str| Ok(Secret::new(if path == "good" { secret } else { &other }));
@@ -335,7 +345,9 @@ fn callbacks_of_every_scheme() {
         let doubled = [headers.clone(), headers].concat();
         assert_eq!(call(&doubled, body), Err(CallbackRefused::Signature), "{scheme}");
     }
-    let table = "base_url='https://api.example.com'\n[upload]\npath='/d'".parse().unwrap();
+    let table = "base_url='https://api.example.com'\n[upload]\npath='/d'\nanswer_names={'/who'='{applicant}'}"
+        .parse()
+        .unwrap();
     let silent = build("http", &table, no_secrets()).unwrap();
     assert_eq!(
         silent.callback(&Callback {
@@ -350,49 +362,66 @@ fn callbacks_of_every_scheme() {
 
 #[test]
 fn tables_with_faults_are_refused_with_all_of_them() {
-    assert!(faults("[upload]\npath='/d'").is_empty());
+    let sound = "[upload]\npath='/d'\nanswer_names={'/who'='{applicant}'}";
+    assert!(faults(sound).is_empty());
     let cases = [
         ("", vec!["upload"]),
         (
-            "[upload]\npath='d{part}'\nshape='xml'\nreference='id'\ntypo=1",
+            "[upload]\nanswer_names={'/who'='{applicant}'}\npath='d{part}'\nshape='xml'\nreference='id'\ntypo=1",
             vec!["upload.path", "upload.reference", "upload.shape", "upload.typo"],
         ),
-        ("[upload]\npath='/{nope}'", vec!["upload.path"]),
-        ("[upload]\npath='/d}'", vec!["upload.path"]),
-        ("[upload]\npath='/d{part'", vec!["upload.path"]),
-        ("confirm='verdict'\n[upload]\npath='/d'", vec!["verdict"]),
-        ("[upload]\npath='/d'\nfixed_id=true", vec!["upload.fixed_id"]),
+        ("[upload]\nanswer_names={'/who'='{applicant}'}\npath='/{nope}'", vec!["upload.path"]),
+        ("[upload]\nanswer_names={'/who'='{applicant}'}\npath='/d}'", vec!["upload.path"]),
+        ("[upload]\nanswer_names={'/who'='{applicant}'}\npath='/d{part'", vec!["upload.path"]),
         (
-            "[upload]\npath='/d'\n[verdict]\npath='/{reference}'\nstatus='/s'\naccepted=['a']\nrejected=['a']",
+            "confirm='verdict'\n[upload]\nanswer_names={'/who'='{applicant}'}\npath='/d'",
+            vec!["verdict"],
+        ),
+        (
+            "[upload]\nanswer_names={'/who'='{applicant}'}\npath='/d'\nfixed_id=true",
+            vec!["upload.fixed_id"],
+        ),
+        (
+            "[upload]\nanswer_names={'/who'='{applicant}'}\npath='/d'\n[verdict]\npath='/{reference}'\nstatus='/s'\naccepted=['a']\nrejected=['a']",
             vec!["upload.reference", "verdict.accepted"],
         ),
         (
-            "[upload]\npath='/d'\n[callback]\nheader='X'",
+            "[upload]\nanswer_names={'/who'='{applicant}'}\npath='/d'\n[callback]\nheader='X'",
             vec!["callback.reference", "webhook_secret_file"],
         ),
         (
-            "webhook_secret_file='***'\n[upload]\npath='/d'\n[callback]\nscheme='standard'\nreference='/id'",
+            "webhook_secret_file='***'\n[upload]\nanswer_names={'/who'='{applicant}'}\npath='/d'\n[callback]\nscheme='standard'\nreference='/id'",
             vec!["webhook_secret_file"],
         ),
-        ("auth='header'\n[upload]\npath='/d'", vec!["api_key_file", "auth_header"]),
-        ("headers={'Content-Length'='1'}\n[upload]\npath='/d'", vec!["headers"]),
         (
-            "reasons={X='nope'}\nkinds={'Bad Kind'='x'}\n[upload]\npath='/d'",
+            "auth='header'\n[upload]\nanswer_names={'/who'='{applicant}'}\npath='/d'",
+            vec!["api_key_file", "auth_header"],
+        ),
+        (
+            "headers={'Content-Length'='1'}\n[upload]\nanswer_names={'/who'='{applicant}'}\npath='/d'",
+            vec!["headers"],
+        ),
+        (
+            "reasons={X='nope'}\nkinds={'Bad Kind'='x'}\n[upload]\nanswer_names={'/who'='{applicant}'}\npath='/d'",
             vec!["kinds", "reasons"],
         ),
         (
-            "[upload]\npath='/d'\n[signing]\nsigns='timestamp.body'",
+            "[upload]\nanswer_names={'/who'='{applicant}'}\npath='/d'\n[signing]\nsigns='timestamp.body'",
             vec!["signing.header", "signing.secret_file", "signing.timestamp_header"],
         ),
         (
-            "[upload]\npath='/d'\n[missing]\npath='/m'\nname='/n'\nstatus='/s'",
+            "[upload]\nanswer_names={'/who'='{applicant}'}\npath='/d'\n[missing]\npath='/m'\nname='/n'\nstatus='/s'",
             vec!["missing.wanted"],
         ),
     ];
+    assert_faults(&cases);
+}
+
+fn assert_faults(cases: &[(&str, Vec<&str>)]) {
     for (lines, expected) in cases {
         let mut found = faults(lines);
         found.sort();
-        assert_eq!(found, expected, "{lines}");
+        assert_eq!(found, *expected, "{lines}");
     }
 }
 
@@ -407,3 +436,7 @@ fn the_page_for_operators_has_every_key() {
         assert!(page.contains(line), "{line}");
     }
 }
+
+mod agreement;
+mod receipts;
+mod two_steps;

@@ -114,7 +114,7 @@ const QUESTIONS: [Question; 11] = [
     },
     Question {
         name: "http",
-        lines: "auth = \"bearer\"\napi_key_file = \"secret\"\ncheck_path = \"/ping\"\nupload = { path = \"/up\" }",
+        lines: "auth = \"bearer\"\napi_key_file = \"secret\"\ncheck_path = \"/ping\"\nupload = { path = \"/up/{applicant}\", answer_names = { \"/who\" = \"{applicant}\" } }",
         line: "GET /http/ping",
         header: ("authorization", "Bearer good"),
         status: 200,

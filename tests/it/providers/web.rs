@@ -1,4 +1,4 @@
-//! Providers that exist as a configuration only: every shape of kind `http`, and the recipes of its page for operators.
+//! Providers that exist as a configuration only: every shape of kind `http`.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use nightdrop::testing::connectors::sign::{Algorithm, Encoding, mac};
 use serde_json::{Value, json};
 
 use super::server::{Effect, Reply, Request, Review, Twist, Vendor};
-use super::{Case, End, HARMLESS, all_once, all_ways, misbehaving, only_received};
+use super::{Case, End, HARMLESS, all_once, all_ways, misbehaving};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -51,7 +51,7 @@ impl Web {
             Some(Review::Rejected) => ("bad", "PQ"),
             _ => ("open", ""),
         };
-        json!({"id": "r1", "status": status, "why": why})
+        json!({"id": "r1", "who": "a1", "status": status, "why": why})
     }
 
     fn upload(&mut self, request: &Request, base: &str) -> Result<Reply, String> {
@@ -82,7 +82,7 @@ impl Web {
                     return Err("signature".into());
                 }
                 if !self.held.is_empty() {
-                    return Ok(Reply::empty(409));
+                    return Ok(Reply::json(409, self.status()));
                 }
                 let body = request.json();
                 for side in ["front", "back"] {
@@ -141,6 +141,17 @@ impl Vendor for Web {
                 let list: Vec<Value> = shown.iter().map(|name| json!({"name": name, "id": "r1"})).collect();
                 Ok(Reply::json(200, json!({"data": list})))
             }
+            // Asked before anybody believes that bytes at an address have arrived.
+            _ if request.method == "GET" && request.path.starts_with("/slots/r1/") => {
+                let side = request.path.rsplit('/').next().unwrap_or_default();
+                let size = self
+                    .held
+                    .values()
+                    .flatten()
+                    .find(|(held, _)| held == side)
+                    .map(|(_, bytes)| bytes.len());
+                Ok(Reply::json(200, json!({"id": "r1", "size": size})))
+            }
             "GET /state/a1" => Ok(Reply::json(200, self.status())),
             _ if request.method == "GET" => Err(request.line()),
             _ => self.upload(request, base),
@@ -185,6 +196,11 @@ impl Vendor for Web {
 }
 
 pub fn case(shape: Shape) -> Case {
+    let named = if shape == Shape::Presigned {
+        ""
+    } else {
+        "\nanswer_names = { \"/who\" = \"{applicant}\" }"
+    };
     let auth = match shape {
         Shape::Raw => "auth = \"header\"\nauth_header = \"X-Api-Key\"\napi_key_file = \"{secrets}/key\"",
         Shape::Base64 => {
@@ -209,6 +225,11 @@ pub fn case(shape: Shape) -> Case {
     } else {
         ""
     };
+    let lookup = if shape == Shape::Presigned {
+        "[{name}.lookup]\npath = \"/slots/{reference}/{part}\"\nnames = { \"/id\" = \"{reference}\", \"/size\" = \"{size}\" }\n"
+    } else {
+        ""
+    };
     let list = if shape == Shape::Multipart {
         "[{name}.list]\npath = \"/docs/{applicant}\"\nitems = \"/data\"\nfile_name = \"/name\"\nreference = \"/id\"\n"
     } else {
@@ -225,7 +246,7 @@ pub fn case(shape: Shape) -> Case {
             hidden: false,
         }),
         lines: format!(
-            "base_url = \"{{base}}\"\nreasons = {{ PQ = \"unreadable\" }}\nwebhook_secret_file = \"{{secrets}}/hook\"\n{auth}\n[{{name}}.upload]\n{upload}\n{signing}{list}\
+            "base_url = \"{{base}}\"\nreasons = {{ PQ = \"unreadable\" }}\nwebhook_secret_file = \"{{secrets}}/hook\"\n{auth}\n[{{name}}.upload]\n{upload}{named}\n{signing}{lookup}{list}\
              [{{name}}.verdict]\npath = \"/state/{{applicant}}\"\nstatus = \"/status\"\naccepted = [\"ok\"]\nrejected = [\"bad\"]\nreason = \"/why\"\n\
              [{{name}}.callback]\nheader = \"X-Hook-Signature\"\nalgorithm = \"sha512\"\napplicant = \"/applicant\"\n"
         ),
@@ -289,115 +310,4 @@ async fn presigned_addresses() {
 async fn multipart_with_a_list() {
     all_ways(case(Shape::Multipart)).await;
     misbehaving(case(Shape::Multipart), &all_once(&[(Twist::LateAndDropped, End::Once)])).await;
-}
-
-/// The recipes stand in the operators' page and are read from there.
-#[tokio::test]
-async fn the_recipes_are_configurations_that_work() {
-    let page = include_str!("../../../assets/docs/providers/http.md");
-    let recipes: Vec<&str> = page
-        .split("```toml\n")
-        .skip(1)
-        .filter_map(|rest| rest.split("```").next())
-        .collect();
-    let moov = (
-        "providers.moov",
-        "Bearer key",
-        "POST /accounts/a1/files",
-        &[("filePurpose", "individual_verification")][..],
-    );
-    let fields = &[
-        ("document_type", "identification"),
-        ("documentable_id", "a1"),
-        ("documentable_type", "legal_entities"),
-    ][..];
-    let treasury = (
-        "providers.modern-treasury",
-        "Basic PG9yZ2FuaXNhdGlvbiBpZD46a2V5",
-        "POST /api/documents",
-        fields,
-    );
-    assert_eq!(recipes.len(), 2);
-    for (recipe, (table, authorization, line, fields)) in recipes.iter().zip([moov, treasury]) {
-        // Its own address, secret and way of confirming are the test's.
-        let own = ["kind =", "base_url =", "confirm ="];
-        let head = format!("[{table}]");
-        let kept = recipe.lines().filter(|l| !own.iter().any(|key| l.starts_with(key)) && *l != head);
-        let kept: Vec<String> = kept
-            .map(|l| {
-                if l.starts_with("api_key_file") {
-                    "api_key_file = \"{secrets}/key\"".to_owned()
-                } else {
-                    l.replace(table, "{name}")
-                }
-            })
-            .collect();
-        only_received(Case {
-            kind: "http",
-            vendor: Box::new(Recipe {
-                authorization,
-                line,
-                fields,
-                held: Vec::new(),
-            }),
-            lines: format!("base_url = \"{{base}}\"\n{}", kept.join("\n")),
-            secrets: vec![("key", "key".into())],
-            applicant: "a1",
-            one_side: "government-id",
-            two_sides: Some("government-id"),
-        })
-        .await;
-    }
-}
-
-struct Recipe {
-    authorization: &'static str,
-    line: &'static str,
-    fields: &'static [(&'static str, &'static str)],
-    held: Effect,
-}
-
-impl Vendor for Recipe {
-    fn answer(&mut self, request: &Request, _: &str) -> Result<Reply, String> {
-        if request.header("authorization") != self.authorization || request.line() != self.line {
-            return Err(format!("{} {}", request.line(), request.header("authorization")));
-        }
-        let form = request.form()?;
-        let (file, texts) = form.split_last().ok_or("no parts")?;
-        let good = texts.len() == self.fields.len()
-            && texts
-                .iter()
-                .zip(self.fields)
-                .all(|(f, (name, value))| f.is_text(name) && f.text() == *value);
-        let side = if file.file("file", "front").is_some() { "front" } else { "back" };
-        if !good || file.file("file", side).is_none() {
-            return Err("fields".into());
-        }
-        self.held.push((side.to_owned(), file.bytes.clone()));
-        Ok(Reply::json(200, json!({"fileID": "f1", "id": "f1"})))
-    }
-
-    fn carries(&self, request: &Request) -> bool {
-        request.method != "GET"
-    }
-
-    fn effects(&self) -> Vec<Effect> {
-        Some(self.held.clone()).filter(|held| !held.is_empty()).into_iter().collect()
-    }
-
-    fn decide(&mut self, _: Review) {}
-
-    fn callback(&self, _: i64) -> (Vec<(String, String)>, Vec<u8>) {
-        (Vec::new(), Vec::new())
-    }
-
-    fn clear(&mut self) {
-        self.held.clear();
-    }
-
-    fn has_keys(&self) -> bool {
-        false
-    }
-
-    fn hide(&mut self, _: bool) {}
 }
