@@ -25,6 +25,7 @@ use crate::settings::ConfigError;
 
 A provider is asked one harmless question with its credentials: nothing is sent or changed there.
 Which question stands on the provider's page (assets/docs/providers, or /docs in the console).
+With --provider, a table of kind http is also shown as the requests that it makes, with placeholders for secrets, applicant and bytes.
 
 Exits with 1 when something is wrong (✗); notes (!) are for you to judge.")]
 pub struct Doctor {

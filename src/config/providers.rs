@@ -20,6 +20,8 @@ pub struct Provider {
     pub concurrency: usize,
     /// The keys that are set, for advice about them.
     pub keys: Vec<String>,
+    /// The requests that the table describes, one line each, where a table describes them.
+    pub requests: Vec<String>,
 }
 
 impl fmt::Debug for Provider {
@@ -61,7 +63,10 @@ impl Provider {
             1..=CONCURRENCY_MAX,
             "requests that may wait for the provider at once",
         );
-        let connector = connectors::read(&kind, reader)?;
+        let (connector, requests) = match kind.as_str() {
+            "http" => connectors::http::read(reader)?,
+            _ => (connectors::read(&kind, reader)?, Vec::new()),
+        };
         let keys = reader.given();
         Some(Self {
             name,
@@ -69,6 +74,7 @@ impl Provider {
             connector,
             concurrency,
             keys,
+            requests,
         })
     }
 }

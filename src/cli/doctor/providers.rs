@@ -47,6 +47,11 @@ pub async fn look(config: &Config, refused: &[String], only: Option<&str>, findi
     }
     for provider in config.providers.iter().filter(|p| only.is_none_or(|name| p.name.as_str() == name)) {
         let name = &provider.name;
+        if only.is_some() {
+            for request in &provider.requests {
+                findings.good(AREA, format!("{name}: sends {request}"));
+            }
+        }
         match tokio::time::timeout(PATIENCE, provider.connector.check()).await {
             Ok(Ok(text)) => findings.good(AREA, format!("{name}: {text}")),
             Ok(Err(failure)) => {

@@ -262,7 +262,20 @@ async fn the_doctor_asks_every_provider_and_says_what_it_answered() {
         "{one:?}"
     );
 
+    // A table of kind http is shown as the requests that it makes.
+    let table = office.findings(&["--provider", "http"]).await;
+    let shown: Vec<&str> = table.iter().map(|(_, text, _)| text.as_str()).collect();
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    let expected = format!(
+        "http: sends POST http://{}/http/up/{{applicant}}: authorization: Bearer <api_key_file>; multipart with {{part}} = <file {{file_name}}>; believed with /who = {{applicant}}",
+        office.server.address
+    );
+    assert_eq!(shown[0], expected);
+    assert!(shown[1].starts_with("http: the provider answers"), "{shown:?}");
+
     private(&office.folder.path().join("secret"), "revoked");
+    let unasked = office.findings(&["--provider", "http"]).await;
+    assert_eq!(unasked[0].1, expected, "also when the provider refuses");
     let revoked = office.findings(&[]).await;
     for question in &QUESTIONS {
         let (level, text, fix) = revoked
