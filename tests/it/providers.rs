@@ -9,6 +9,7 @@ mod doctor;
 mod dwolla;
 mod lithic;
 mod onfido;
+mod recipes;
 pub mod server;
 mod stripe;
 mod sumsub;
@@ -177,12 +178,13 @@ impl Stage {
     }
 }
 
-/// Where no verdict can be had: one side and two, confirmed by the upload.
+/// Where no verdict can be had: one side and, where it takes them, two, confirmed by the upload.
 pub async fn only_received(case: Case) {
-    let documents = [
-        (case.one_side, &["front"][..]),
-        (case.two_sides.unwrap_or(case.one_side), &["front", "back"]),
-    ];
+    let one = (case.one_side, &["front"][..]);
+    let documents: Vec<_> = [one]
+        .into_iter()
+        .chain(case.two_sides.map(|kind| (kind, &["front", "back"][..])))
+        .collect();
     let stage = Stage::of(&mut Some(case)).await;
     for (document, sides) in documents {
         stage.server.clear();
@@ -200,6 +202,15 @@ pub async fn only_received(case: Case) {
 
 /// Front only and both sides; confirmed by the upload, by asking, and by a callback; accepted and rejected.
 pub async fn all_ways(case: Case) {
+    ways(case, &[false, true]).await;
+}
+
+/// The same where the provider does not call.
+pub async fn ways_without_callbacks(case: Case) {
+    ways(case, &[false]).await;
+}
+
+async fn ways(case: Case, callbacks: &[bool]) {
     let documents: Vec<(&str, Vec<&str>)> = Some((case.one_side, vec!["front"]))
         .filter(|(kind, _)| !kind.is_empty())
         .into_iter()
@@ -220,7 +231,7 @@ pub async fn all_ways(case: Case) {
         stage.assert_one(sides, &what);
 
         for (review, cause) in [(Review::Accepted, "confirmed"), (Review::Rejected, "rejected")] {
-            for by_callback in [false, true] {
+            for by_callback in callbacks.iter().copied() {
                 let what = format!("{document} {review:?} callback {by_callback}");
                 stage.server.clear();
                 stage.server.vendor(|v| v.decide(Review::Open));
