@@ -10,8 +10,8 @@ pub mod config {
 }
 pub mod connectors {
     pub use crate::connectors::{
-        Callback, CallbackRefused, Connector, Delivered, Failure, Hint, KINDS, Limits, Missing, OutboundDocument, Presence, Profile,
-        ProgressLog, Unsupported, Verdict,
+        Callback, CallbackRefused, Connector, Delivered, Failure, Hint, KINDS, Keys, Limits, Missing, OutboundDocument, ParcelPart,
+        Presence, Profile, ProgressLog, Source, SourceError, Unsupported, Verdict, read,
     };
     pub mod client {
         pub use crate::connectors::client::install_tls;
@@ -151,7 +151,7 @@ pub mod sandbox {
     pub use crate::sandbox::{Sandbox, SandboxSettings};
 }
 pub mod settings {
-    pub use crate::settings::Secret;
+    pub use crate::settings::{Reader, Secret};
 }
 pub mod storage {
     pub use crate::storage::{BlobKey, BlobStore, Filter, PartWriter, ReadError, StorageError, WorkQueues};

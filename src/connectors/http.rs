@@ -147,12 +147,12 @@ fn class_of_second(settings: &HttpSettings, second: &Second) -> ProviderClass {
 
 /// Of two requests that both leave something behind.
 fn weaker(upload: ProviderClass, second: ProviderClass) -> ProviderClass {
-    use ProviderClass::{DuplicateAnswered, FixedId, IdempotencyKey, NoRepeat, Reconcile};
+    use ProviderClass::{DuplicateAnswered, FixedId, IdempotencyKey, ListedKey, NoRepeat, Reconcile};
     match (upload, second) {
         (NoRepeat, _) | (_, NoRepeat) => NoRepeat,
-        (Reconcile, _) => Reconcile,
+        (Reconcile | ListedKey, _) => Reconcile,
         // The uploads could not be left out by an attempt in a new epoch.
-        (_, Reconcile) => NoRepeat,
+        (_, Reconcile | ListedKey) => NoRepeat,
         (IdempotencyKey, _) | (_, IdempotencyKey) => IdempotencyKey,
         (DuplicateAnswered, _) | (_, DuplicateAnswered) => DuplicateAnswered,
         (FixedId, FixedId) => FixedId,

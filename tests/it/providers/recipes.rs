@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, iter};
-use nightdrop::connectors::{self, Connector, Delivered, Failure, Keys, OutboundDocument, ParcelPart, ProgressLog, Source, SourceError};
-use nightdrop::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
-use nightdrop::domain::id::DocumentId;
-use nightdrop::settings::{Reader, Secret};
+use nightdrop::testing::connectors::{
+    self, Connector, Delivered, Failure, Keys, OutboundDocument, ParcelPart, ProgressLog, Source, SourceError,
+};
+use nightdrop::testing::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
+use nightdrop::testing::domain::id::DocumentId;
+use nightdrop::testing::settings::{Reader, Secret};
 use serde_json::{Value, json};
 
 use super::server::{Reply, Server, Twist};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
-use nightdrop::connectors::sign::{Algorithm, Encoding, mac, sign_standard, standard_key};
+use nightdrop::testing::connectors::sign::{Algorithm, Encoding, mac, sign_standard, standard_key};
 use serde_json::{Value, json};
 
 use crate::providers::server::{Effect, Reply, Request, Review, Vendor};
@@ -415,8 +415,8 @@ impl Scripted {
             Said::AsPage => reply.headers = vec![("content-type".into(), "text/html".into())],
             _ => {
                 let mut text = String::from_utf8_lossy(&reply.body).into_owned();
-                let ours = nightdrop::domain::id::DocumentId([7; 16]).to_string();
-                let theirs = nightdrop::domain::id::DocumentId([9; 16]).to_string();
+                let ours = nightdrop::testing::domain::id::DocumentId([7; 16]).to_string();
+                let theirs = nightdrop::testing::domain::id::DocumentId([9; 16]).to_string();
                 for piece in self.who().split(',') {
                     text = text.replace(piece, "somebody-else");
                 }
