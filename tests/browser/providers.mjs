@@ -31,10 +31,10 @@ try {
   const posts = [];
   page.on("request", (request) => { if (request.method() !== "GET") posts.push(request.url()); });
   await page.goto(given.link);
-  check((await page.textContent("#front-hint")).includes("photos from 147 KB"), "the minimum stands there before");
+  check((await page.textContent("#front-hint")).includes("photos from 150 KB"), "the minimum stands there before");
   await page.setInputFiles("[data-part=front] input[type=file]:not([capture])", given.small);
   const told = await page.textContent("[data-part=front] .problem");
-  check(told.includes("smaller than 147 KB"), `told at once: ${told}`);
+  check(told.includes("smaller than 150 KB"), `told at once: ${told}`);
   check(posts.length === 0, "nothing was sent");
   await accessible(page, "a picture that is too small");
   await shot(page, "too-small");

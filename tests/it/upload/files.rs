@@ -150,7 +150,7 @@ async fn a_picture_that_the_provider_finds_too_small_is_told_at_once() {
     .await;
     let link = passport(&app).await;
     let page = app.http.get(app.public(&link.path)).send().await.unwrap().text().await.unwrap();
-    assert!(page.contains("photos from 147 KB"), "{page}");
+    assert!(page.contains("photos from 150 KB"), "{page}");
     assert!(
         page.contains("data-least=\"1024\"") && page.contains("data-least-photo=\"150000\""),
         "{page}"
