@@ -39,7 +39,7 @@ fn call_of(part: usize) -> u8 {
 impl Http {
     pub(super) async fn deliver_all(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
         let Some(second) = &self.settings.second else {
-            let (references, verdict) = self.deliver_uploads(outbound, trail).await?;
+            let (references, verdict) = self.deliver_uploads(outbound, trail, &[]).await?;
             return Ok(Delivered {
                 references: answer::named(references),
                 verdict,
@@ -58,7 +58,9 @@ impl Http {
                 verdict: Verdict::Pending,
             });
         }
-        let uploads = self.deliver_uploads(outbound, trail).await.map_err(|failure| match failure {
+        // What is attached already needs no upload.
+        let done: &[Option<String>] = if second.per_part { &attached } else { &[] };
+        let uploads = self.deliver_uploads(outbound, trail, done).await.map_err(|failure| match failure {
             // Without the second request an upload means nothing to the provider, so that another one is harmless.
             Failure::Ambiguous { problem } if second.attaches => Failure::Definite {
                 problem,
@@ -74,8 +76,14 @@ impl Http {
         })
     }
 
-    /// One reference for each upload. Those of finished uploads are noted, so that a later attempt of this epoch continues behind them.
-    async fn deliver_uploads(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<(Vec<String>, Verdict), Failure> {
+    /// One reference for each upload. Those of finished uploads are noted, so that a later attempt of this epoch continues behind them. `done`: of each part,
+    /// whether nothing is left to do.
+    async fn deliver_uploads(
+        &self,
+        outbound: &OutboundDocument,
+        trail: &dyn ProgressLog,
+        done: &[Option<String>],
+    ) -> Result<(Vec<String>, Verdict), Failure> {
         let all: Vec<usize> = (0..outbound.parts.len()).collect();
         let listed = match &self.settings.list {
             Some(list) if self.is_in_pieces() && self.upload_class() == ProviderClass::Reconcile => {
@@ -91,7 +99,8 @@ impl Http {
         };
         let (mut references, mut verdict) = (Vec::new(), Verdict::Accepted);
         for (number, (step, parts)) in requests.iter().enumerate() {
-            let known = outbound.step(step).or(listed[parts[0]].as_deref());
+            let done = done.get(parts[0]).and_then(Option::as_deref);
+            let known = outbound.step(step).or(done).or(listed[parts[0]].as_deref());
             if let Some(reference) = known {
                 references.push(reference.to_owned());
                 verdict = worse(verdict, Verdict::Pending);

@@ -278,3 +278,70 @@ async fn steps_may_have_hosts_of_their_own() {
     assert_eq!(seen[0].header("authorization"), "Bearer sk", "the operator wrote this address");
     assert_eq!(seen[0].json(), json!({"value": "f1"}));
 }
+
+#[tokio::test]
+async fn what_is_attached_already_is_neither_uploaded_nor_attached_again() {
+    let table = "[upload]\npath='/f'\nper_part=true\nreference='/id'\nanswer_names={'/name'='{file_name}'}\n\
+                 [attach]\npath='/a'\nper_part=true\nfields={'/file'='{reference}','/tag'='{document}-{part}'}\nanswer_names={'/file'='{reference}'}\n\
+                 [attach.list]\npath='/a'\nitems='/data'\nnames={'/tag'='{document}-{part}'}\nreference='/file'";
+    let outbound = two_parts();
+    let (back, tag) = (outbound.file_name(1), format!("{}-front", outbound.document));
+    let fake = Fake::start(move |_, seen| match seen.line.as_str() {
+        // The last epoch's attempt attached the front; its notes are forgotten.
+        "GET /a HTTP/1.1" => Reply::json(200, json!({"data": [{"file": "f1", "tag": tag}]})),
+        "POST /f HTTP/1.1" => Reply::json(200, json!({"name": back, "id": "f2"})),
+        _ => Reply::json(200, json!({"file": seen.json()["file"]})),
+    })
+    .await;
+    let connector = connector(&fake, table);
+    assert_eq!(connector.profile().class, ProviderClass::Reconcile);
+    assert_eq!(
+        connector.reconcile(&outbound).await,
+        Ok(Presence::Absent),
+        "the next attempt leaves out what is there"
+    );
+    let delivered = connector.deliver(&outbound, &NoTrail).await.unwrap();
+    assert_eq!(delivered.references, ["f1", "f2"]);
+    let sent: Vec<_> = fake.seen().into_iter().filter(|s| s.line.starts_with("POST")).collect();
+    assert_eq!(sent.len(), 2);
+    assert!(sent[0].text().contains("back!") && sent[1].json()["file"] == "f2");
+}
+
+#[tokio::test]
+async fn the_class_is_that_of_the_attachment_or_of_the_weaker_request() {
+    let fake = Fake::replies(vec![Reply::Drop]).await;
+    let named = "answer_names={'/who'='{applicant}'}";
+    let put = "method='PUT'\nfixed_id=true";
+    let header = "idempotency_header='Idempotency-Key'";
+    let list = "path='/l'\nitems='/data'\nfile_name='/name'";
+    let cases = [
+        // upload, its list, word, second request, its list
+        ("", "", "attach", "", "", ProviderClass::NoRepeat),
+        ("", "", "attach", header, "", ProviderClass::IdempotencyKey),
+        ("", "", "attach", put, "", ProviderClass::FixedId),
+        (header, "", "attach", "", "", ProviderClass::NoRepeat),
+        ("", "", "attach", "", list, ProviderClass::Reconcile),
+        (header, "", "submit", "", "", ProviderClass::NoRepeat),
+        (header, "", "submit", put, "", ProviderClass::IdempotencyKey),
+        (put, "", "submit", put, "", ProviderClass::FixedId),
+        (put, "", "submit", "duplicate_statuses=[409]", "", ProviderClass::DuplicateAnswered),
+        ("", list, "submit", put, "", ProviderClass::Reconcile),
+        ("", list, "submit", "", list, ProviderClass::Reconcile),
+        (put, "", "submit", "", list, ProviderClass::NoRepeat),
+    ];
+    for (upload, listed, word, second, second_listed, class) in cases {
+        let table = |name: &str, lines: &str| {
+            if lines.is_empty() {
+                String::new()
+            } else {
+                format!("[{name}]\n{lines}\n")
+            }
+        };
+        let text = format!(
+            "[upload]\npath='/u'\n{named}\n{upload}\n{}[{word}]\npath='/s'\n{named}\n{second}\n{}",
+            table("list", listed),
+            table(&format!("{word}.list"), second_listed)
+        );
+        assert_eq!(connector(&fake, &text).profile().class, class, "{text}");
+    }
+}
