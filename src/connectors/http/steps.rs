@@ -313,6 +313,30 @@ impl Http {
         }
     }
 
+    /// Of each part, whether this epoch's attempts have noted its last step, which they do once an answer named it. With its reference.
+    fn noted(&self, outbound: &OutboundDocument) -> There {
+        let uploads = self.noted_uploads(outbound);
+        let upload = |part: usize| uploads.get(part.min(uploads.len().saturating_sub(1))).cloned().flatten();
+        let of = |part: usize| match &self.settings.second {
+            None => upload(part),
+            Some(second) => {
+                let name = &outbound.parts[part].name;
+                let step = if second.per_part {
+                    format!("{}:{name}", second.word)
+                } else {
+                    second.word.to_owned()
+                };
+                let own = outbound.step(&step)?.to_owned();
+                Some(if second.answer.reference.is_some() {
+                    own
+                } else {
+                    upload(part).unwrap_or_default()
+                })
+            }
+        };
+        (0..outbound.parts.len()).map(of).collect()
+    }
+
     async fn deliver_second(
         &self,
         second: &Second,
@@ -394,6 +418,10 @@ impl Http {
 
     /// Whether everything is there, nothing, or something; `None` where the provider cannot say.
     pub(super) async fn found(&self, outbound: &OutboundDocument) -> Result<Option<There>, Failure> {
+        let noted = self.noted(outbound);
+        if self.is_in_pieces() && noted.iter().all(Option::is_some) {
+            return Ok(Some(noted));
+        }
         let Some(second) = &self.settings.second else {
             let Some(list) = &self.settings.list else { return Ok(None) };
             return Ok(Some(self.present(list, outbound, &[], call_of).await?));

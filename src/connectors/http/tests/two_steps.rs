@@ -108,7 +108,28 @@ async fn without_a_question_only_a_second_request_that_was_never_sent_is_absent(
     assert_eq!(connector.reconcile(&outbound).await, Ok(Presence::Absent));
     outbound.progress = vec![("upload".into(), "f1".into())];
     assert_eq!(connector.reconcile(&outbound).await, Ok(Presence::Unknown));
-    assert!(fake.seen().is_empty());
+    // An attempt that was ended between its last note and its report.
+    outbound.progress.push(("attach".into(), String::new()));
+    let Ok(Presence::Present(found)) = connector.reconcile(&outbound).await else {
+        panic!()
+    };
+    assert_eq!(found.references, ["f1"]);
+    assert!(fake.seen().is_empty(), "nobody is asked about what an answer has named");
+}
+
+#[tokio::test]
+async fn parts_whose_uploads_are_all_noted_are_there() {
+    let table = "[upload]\npath='/f'\nper_part=true\nreference='/id'\nanswer_names={'/name'='{file_name}'}";
+    let fake = Fake::replies(vec![Reply::json(200, json!({}))]).await;
+    let connector = connector(&fake, table);
+    let mut outbound = two_parts();
+    outbound.progress = vec![("part:front".into(), "f1".into())];
+    assert_eq!(connector.reconcile(&outbound).await, Ok(Presence::Unknown));
+    outbound.progress.push(("part:back".into(), "f2".into()));
+    let Ok(Presence::Present(found)) = connector.reconcile(&outbound).await else {
+        panic!()
+    };
+    assert_eq!(found.references, ["f1", "f2"]);
 }
 
 #[tokio::test]
