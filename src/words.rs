@@ -144,16 +144,24 @@ impl Words {
         }
     }
 
-    /// `20 MB`, as phones say it. A round number of thousands is said as it is.
+    /// The largest size that is taken, in the provider's own number: `10 MB` where it says ten million bytes, `15 MB` where it means 15 MiB. Never more than is
+    /// taken.
     pub fn size(&self, bytes: u64) -> String {
-        let (key, number) = match bytes {
-            b if b >= 1_000_000 && b.is_multiple_of(1_000_000) => ("megabytes", b / 1_000_000),
-            b @ 1_000..1_000_000 if b.is_multiple_of(1_000) => ("kilobytes", b / 1_000),
-            b if b >= 1 << 20 => ("megabytes", b >> 20),
-            b if b >= 1 << 10 => ("kilobytes", b.div_ceil(1 << 10)),
-            b => ("bytes", b),
+        self.tenths(rounded(bytes, |bytes, step| bytes / step * step))
+    }
+
+    /// The smallest size that is taken, likewise. Never less than is taken.
+    pub fn least_size(&self, bytes: u64) -> String {
+        self.tenths(rounded(bytes, |bytes, step| bytes.div_ceil(step) * step))
+    }
+
+    fn tenths(&self, (unit, tenths): (&str, u64)) -> String {
+        let point = if ["ar", "en", "hi", "zh"].contains(&self.tag) { "." } else { "," };
+        let number = match (tenths / 10, tenths % 10) {
+            (whole, 0) => whole.to_string(),
+            (whole, tenth) => format!("{whole}{point}{tenth}"),
         };
-        self.fill(key, &[("count", &number.to_string())])
+        self.fill(unit, &[("count", &number)])
     }
 
     /// A day in UTC, as this language writes it.
@@ -260,6 +268,26 @@ fn flatten(prefix: &str, table: toml::Table, texts: &mut BTreeMap<String, Text>)
             _ => {}
         }
     }
+}
+
+/// A unit, and how many tenths of it; `round` makes a multiple of the step out of bytes.
+fn rounded(bytes: u64, round: impl Fn(u64, u64) -> u64) -> (&'static str, u64) {
+    const UNITS: [(&str, u64, u64); 2] = [("megabytes", 1_000_000, 1 << 20), ("kilobytes", 1_000, 1 << 10)];
+    for (unit, decimal, binary) in UNITS {
+        if bytes < decimal {
+            continue;
+        }
+        // Binary units, or less than so many of them: the number is the one before the unit.
+        for whole in [bytes, bytes + 1] {
+            if whole % binary == 0 {
+                return (unit, whole / binary * 10);
+            }
+        }
+        // One decimal below ten, whole numbers above.
+        let step = if bytes < 10 * decimal { decimal / 10 } else { decimal };
+        return (unit, round(bytes, step) / (decimal / 10));
+    }
+    ("bytes", bytes * 10)
 }
 
 #[cfg(test)]

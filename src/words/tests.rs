@@ -138,8 +138,53 @@ fn numbers_choose_their_forms() {
     assert_eq!(english().period(Duration::hours(1)), "1 hour");
     assert_eq!(english().period(Duration::seconds(5)), "1 minute");
     assert_eq!(of("fr").unwrap().size(20 << 20), "20 Mo");
-    assert_eq!(english().size(4_000_000), "4 MB", "not 3");
-    assert_eq!([english().size(10_000), english().size(10 << 10)], ["10 KB", "10 KB"]);
+    assert_eq!(of("de").unwrap().size(9_999_999), "9,9 MB");
+}
+
+/// What a provider takes, and what is promised of it: its own number, and never a byte more (or, of a minimum, less).
+#[test]
+fn sizes_are_the_providers_own_numbers() {
+    let table = [
+        (10_000_000, "10 MB"),
+        (9_999_999, "9.9 MB"),
+        (3_000_000, "3 MB"),
+        (4_000_000, "4 MB"),
+        (64_000_000, "64 MB"),
+        (12_500_000, "12 MB"),
+        (15 << 20, "15 MB"),
+        ((15 << 20) - 1, "15 MB"),
+        (20 << 20, "20 MB"),
+        (1_000_000, "1 MB"),
+        (999_999, "999 KB"),
+        (512 << 10, "512 KB"),
+        (700, "700 bytes"),
+    ];
+    for (bytes, words) in table {
+        assert_eq!(english().size(bytes), words, "{bytes}");
+    }
+    for (bytes, words) in [
+        (2_048, "2 KB"),
+        (1_024, "1 KB"),
+        (100_000, "100 KB"),
+        (100_001, "101 KB"),
+        (1_500_001, "1.6 MB"),
+        (1, "1 bytes"),
+    ] {
+        assert_eq!(english().least_size(bytes), words, "{bytes}");
+    }
+    for bytes in (1..3_000_u64).chain((900_000..40_000_000).step_by(70_001)) {
+        let said = english().size(bytes);
+        let (number, unit) = said.split_once(' ').unwrap();
+        let unit = if unit == "MB" {
+            100_000
+        } else if unit == "KB" {
+            100
+        } else {
+            1
+        };
+        let tenths: u64 = number.replace('.', "").parse::<u64>().unwrap() * if number.contains('.') || unit == 1 { 1 } else { 10 };
+        assert!(tenths * unit <= bytes, "{bytes}: {said}");
+    }
 }
 
 #[test]

@@ -263,13 +263,9 @@ fn span_words(span: Duration) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Bytes as people say them.
+/// Bytes as people say them, and as the applicant's page says them in English.
 fn size_words(bytes: u64) -> String {
-    match bytes {
-        b if b < 1 << 10 => format!("{b} bytes"),
-        b if b < 1 << 20 => format!("{} KiB", b >> 10),
-        b => format!("{} MiB", b >> 20),
-    }
+    crate::words::english().size(bytes)
 }
 
 #[cfg(test)]
@@ -288,6 +284,9 @@ mod tests {
         ] {
             assert_eq!(span_words(Duration::seconds(seconds)), words);
         }
-        assert_eq!(size_words(20 << 20), "20 MiB");
+        assert_eq!(
+            (size_words(20 << 20), size_words(10_000_000)),
+            ("20 MB".to_owned(), "10 MB".to_owned())
+        );
     }
 }

@@ -143,14 +143,14 @@ fn limits(words: &Words, part: &PartSpec) -> String {
     let types = part.accepted.iter().map(|t| t.label()).collect::<Vec<_>>().join(words.say("comma"));
     let of_every = part.accepted.iter().map(|t| part.least(*t)).min().unwrap_or(part.min_bytes);
     let of_photos = part.least(FileType::Jpeg);
-    let (least, most) = (words.size(of_every), words.size(part.max_bytes));
+    let (least, most) = (words.least_size(of_every), words.size(part.max_bytes));
     let every = if of_every > 1 {
         words.fill("limits-from", &[("types", &types), ("least", &least), ("most", &most)])
     } else {
         words.fill("limits", &[("types", &types), ("most", &most)])
     };
     if of_photos > of_every && part.accepted.iter().any(|t| *t != FileType::Pdf) {
-        words.fill("limits-photos", &[("limits", &every), ("least", &words.size(of_photos))])
+        words.fill("limits-photos", &[("limits", &every), ("least", &words.least_size(of_photos))])
     } else {
         every
     }
