@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::target::{Holder, Slot, Slots, Target};
 use crate::connectors::words::Reason;
 use crate::connectors::{Missing, Verdict};
+use crate::domain::delivery::DeliveryProblem;
 use crate::domain::document::PartName;
 
 /// Every requirement that is a document, each once, in the order of urgency.
@@ -42,7 +43,7 @@ fn read(requirement: &str, object: &Value, target: &Target, slots: &Slots) -> Op
     };
     let error = errors(object)
         .find(|(named, _)| *named == requirement)
-        .map(|(_, code)| reason(code).sentence().to_owned());
+        .map(|(_, code)| problem(code).text);
     let name = match &holder {
         Holder::Person(person) => requirement.replacen(person.as_str(), "person", 1),
         _ => requirement.to_owned(),
@@ -64,13 +65,13 @@ fn read(requirement: &str, object: &Value, target: &Target, slots: &Slots) -> Op
 pub fn judge(object: &Value, slot: &Slot, holder: &Holder) -> Verdict {
     let (status, entry) = slot.pointers(holder);
     if let Some((_, code)) = errors(object).find(|(named, _)| slot.is_meant_by(named, holder)) {
-        return Verdict::Rejected(reason(code).problem());
+        return Verdict::Rejected(problem(code));
     }
     let details = entry
         .and_then(|pointer| object.pointer(&pointer))
         .and_then(|entry| entry["details_code"].as_str());
     if let Some(code) = details.filter(|code| !code.is_empty()) {
-        return Verdict::Rejected(reason(code).problem());
+        return Verdict::Rejected(problem(code));
     }
     if !object["requirements"].is_object() {
         return Verdict::Pending;
@@ -100,6 +101,25 @@ fn errors(object: &Value) -> impl Iterator<Item = (&str, &str)> {
         .filter_map(|e| Some((e["requirement"].as_str()?, e["code"].as_str()?)))
 }
 
+/// What a code means for whoever is to ask again: of what is missing it says which side, or the page with what.
+fn problem(code: &str) -> DeliveryProblem {
+    let code = code.strip_prefix("verification_").unwrap_or(code);
+    let missing = code.strip_prefix("document_").and_then(|rest| match rest {
+        "missing_front" => Some("The front of the document is missing."),
+        "missing_back" => Some("The back of the document is missing."),
+        "name_missing" => Some("The page of the document that shows the name is missing."),
+        "address_missing" => Some("The page of the document that shows the address is missing."),
+        "id_number_missing" => Some("The page of the document that shows its number is missing."),
+        "issue_or_expiry_date_missing" => Some("The page of the document that shows when it was issued or expires is missing."),
+        other if other.ends_with("_missing") => Some("A page of the document is missing."),
+        _ => None,
+    });
+    match missing {
+        Some(what) => DeliveryProblem::new("document.incomplete", format!("{what} Ask for all of it.")),
+        None => reason(code).problem(),
+    }
+}
+
 /// `details_code` of a document and the codes of `requirements.errors`, which say the same with another beginning.
 pub fn reason(code: &str) -> Reason {
     let code = code.strip_prefix("verification_").unwrap_or(code);
@@ -122,3 +142,6 @@ pub fn reason(code: &str) -> Reason {
         other => Reason::guess(other),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,6 +67,9 @@ pub fn id(text: &str, prefix: &str) -> Option<String> {
     (!rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')).then(|| text.to_owned())
 }
 
+/// The `documents[…]` that a person has; all others are an account's.
+const PERSON_FILES: [&str; 3] = ["company_authorization", "passport", "visa"];
+
 /// A place for a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slot {
@@ -94,7 +97,7 @@ impl Slot {
         match self {
             Self::Document | Self::Additional => *holder != Holder::Company,
             Self::CompanyDocument => *holder == Holder::Company,
-            Self::Files(_) => !matches!(holder, Holder::Person(_)),
+            Self::Files(name) => PERSON_FILES.contains(&name.as_str()) == matches!(holder, Holder::Person(_)),
         }
     }
 
@@ -149,7 +152,14 @@ impl Slot {
             Self::Document => "verification.document",
             Self::Additional => "verification.additional_document",
             Self::CompanyDocument => return requirement == "company.verification.document",
-            Self::Files(name) => return requirement.strip_prefix("documents.").and_then(|r| r.strip_suffix(".files")) == Some(name),
+            Self::Files(name) => {
+                let own = match holder {
+                    Holder::Person(person) => requirement.strip_prefix(person.as_str()).and_then(|r| r.strip_prefix('.')),
+                    _ => None,
+                };
+                let rest = own.unwrap_or(requirement).strip_prefix("documents.");
+                return rest.map(|rest| rest.strip_suffix(".files").unwrap_or(rest)) == Some(name);
+            }
         };
         match holder {
             Holder::Person(person) => {
@@ -226,14 +236,7 @@ impl Slots {
         let (holder, rest) = match requirement.split_once('.') {
             Some(("individual", rest)) => (Holder::Account, rest),
             Some(("company", _)) => (Holder::Company, requirement),
-            Some(("documents", _)) => (
-                if *asked == Holder::Company {
-                    Holder::Company
-                } else {
-                    Holder::Account
-                },
-                requirement,
-            ),
+            Some(("documents", _)) => (asked.clone(), requirement),
             Some((person, rest)) if person.starts_with("person_") => (Holder::Person(person.to_owned()), rest),
             _ => (asked.clone(), requirement),
         };

@@ -368,33 +368,56 @@ fn verdicts_follow_requirements_errors_and_details() {
     );
 }
 
-#[test]
-fn every_documented_code_has_its_reason() {
-    let table = [
-        ("document_corrupt", Reason::Corrupted),
-        ("document_country_not_supported", Reason::CountryUnsupported),
-        ("document_expired", Reason::Expired),
-        ("document_failed_copy", Reason::NotOriginal),
-        ("document_failed_other", Reason::Rejected),
-        ("document_failed_test_mode", Reason::Rejected),
-        ("document_fraudulent", Reason::FraudSuspected),
-        ("document_failed_greyscale", Reason::NotOriginal),
-        ("document_incomplete", Reason::Incomplete),
-        ("document_invalid", Reason::WrongType),
-        ("document_manipulated", Reason::FraudSuspected),
-        ("document_missing_back", Reason::Incomplete),
-        ("document_missing_front", Reason::Incomplete),
-        ("document_not_readable", Reason::Unreadable),
-        ("document_not_uploaded", Reason::Incomplete),
-        ("document_photo_mismatch", Reason::Mismatch),
-        ("document_too_large", Reason::TooLarge),
-        ("document_type_not_supported", Reason::WrongType),
-        ("verification_failed_name_match", Reason::Mismatch),
-        ("verification_failed_other", Reason::Mismatch),
-    ];
-    for (code, reason) in table {
-        assert_eq!(account::reason(code), reason, "{code}");
-    }
+/// A person has documents of its own beside those of its identity; whatever has no kind in the catalogue is named as Stripe names it.
+#[tokio::test]
+async fn a_persons_own_documents_and_new_ones_of_the_account() {
+    let person = json!({"id": "person_1", "object": "person", "requirements": {"currently_due": ["documents.visa.files", "person_1.documents.passport.files"]}});
+    let account = json!({"id": "acct_1", "requirements": {"currently_due": ["person_1.documents.visa.files", "documents.proof_of_business_presence.files"]}});
+    let fake = Fake::start(move |_, seen| match seen.line.as_str() {
+        line if line.starts_with("GET") && line.contains("persons") => Reply::json(200, person.clone()),
+        line if line.starts_with("GET") => Reply::json(200, account.clone()),
+        line if line.contains("/v1/files") => Reply::json(200, json!({"id": "file_1", "object": "file", "purpose": "account_requirement"})),
+        _ => Reply::json(200, json!({"id": "person_1", "object": "person"})),
+    })
+    .await;
+    let connector = connector(&fake, "slots={visa='documents.visa'}");
+    let of = async |who: &str| crate::connectors::fake::shown(connector.missing(&ApplicantRef::parse(who).unwrap()).await.unwrap());
+    assert_eq!(
+        of("acct_1,person_1").await,
+        ["documents.visa.files: visa front", "person.documents.passport.files: ? front"]
+    );
+    assert_eq!(
+        of("acct_1").await,
+        [
+            "person.documents.visa.files: visa front @acct_1,person_1",
+            "documents.proof_of_business_presence.files: ? front"
+        ]
+    );
+    let outbound = of_kind("acct_1,person_1", "visa", &[("front", PNG)]);
+    connector.deliver(&outbound, &NoTrail).await.unwrap();
+    let sent = fake.seen().last().unwrap().clone();
+    assert_eq!(
+        (sent.line.as_str(), sent.text().as_str()),
+        (
+            "POST /v1/accounts/acct_1/persons/person_1 HTTP/1.1",
+            "documents[visa][files][0]=file_1"
+        )
+    );
+    let failure = connector
+        .deliver(&of_kind("acct_1", "visa", &[("front", PNG)]), &NoTrail)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.problem().code, "provider.unsupported", "an account has no visa");
+    let slot = Slot::Files("visa".into());
+    let due = |named: &str| {
+        account::judge(
+            &json!({"requirements": {"currently_due": [named]}}),
+            &slot,
+            &Holder::Person("person_1".into()),
+        )
+    };
+    assert_eq!(due("person_1.documents.visa.files"), Verdict::Pending);
+    assert_eq!(due("person_2.documents.visa.files"), Verdict::Accepted);
 }
 
 #[tokio::test]
