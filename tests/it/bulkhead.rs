@@ -114,8 +114,15 @@ fn reply(request: &Request) -> Reply {
         "refused" => Reply::json(400, json!({})),
         "failing" => Reply::json(500, json!({})),
         "busy" => Reply::json(409, json!({"code": "in_progress"})),
-        _ => Reply::json(200, json!({"id": applicant, "status": "accepted"})),
+        _ => Reply::json(200, json!({"id": applicant, "status": "accepted", "files": file_names(request)})),
     }
+}
+
+/// The names of the files in a form: the receipt names what was sent.
+fn file_names(request: &Request) -> Vec<String> {
+    let body = String::from_utf8_lossy(&request.body);
+    let names = body.split("filename=\"").skip(1);
+    names.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
 }
 
 async fn dropped(app: &TestApp, provider: &str, applicant: &str) -> Link {
