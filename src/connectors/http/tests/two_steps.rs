@@ -315,7 +315,7 @@ async fn what_is_attached_already_is_neither_uploaded_nor_attached_again() {
     })
     .await;
     let connector = connector(&fake, table);
-    assert_eq!(connector.profile().class, ProviderClass::Reconcile);
+    assert_eq!(class_of(connector.as_ref()), ProviderClass::Reconcile);
     assert_eq!(
         connector.reconcile(&outbound).await,
         Ok(Presence::Absent),
@@ -363,6 +363,6 @@ async fn the_class_is_that_of_the_attachment_or_of_the_weaker_request() {
             table("list", listed),
             table(&format!("{word}.list"), second_listed)
         );
-        assert_eq!(connector(&fake, &text).profile().class, class, "{text}");
+        assert_eq!(class_of(connector(&fake, &text).as_ref()), class, "{text}");
     }
 }
