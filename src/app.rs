@@ -306,6 +306,7 @@ fn policy(config: &Config) -> Policy {
         undelivered: config.retention.undelivered,
         history: config.retention.history,
         max_file: config.limits.max_file,
+        pdf: config.pdf,
         passcode_required: config.passcode_required,
         attempts: config.attempts,
         company: config.company.name.clone(),

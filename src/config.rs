@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::connectors;
 use crate::http::settings::{LimitSettings, ListenerSettings};
 use crate::inspect::scan::settings::ScanSettings;
+use crate::inspect::settings::PdfSettings;
 #[cfg(test)]
 use crate::settings::Setting;
 use crate::settings::{ConfigError, Environment, Reader};
@@ -42,6 +43,7 @@ pub struct Config {
     pub keys: Keys,
     pub retention: RetentionSettings,
     pub limits: LimitSettings,
+    pub pdf: PdfSettings,
     pub passcode_required: bool,
     pub trusted_proxies: Vec<Network>,
     pub accept_weak_erasure: bool,
@@ -187,6 +189,7 @@ impl Config {
             keys: reader.section("keys", |reader| Keys::read(reader, &data_dir, credential)),
             retention: reader.section("retention", RetentionSettings::read),
             limits: reader.section("limits", LimitSettings::read),
+            pdf: reader.section("pdf", PdfSettings::read),
             passcode_required: reader.section("links", settings::read_passcode_required),
             trusted_proxies: read_networks(reader),
             accept_weak_erasure,

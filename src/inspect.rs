@@ -6,10 +6,10 @@
 //! * **wholeness**: a file cut off anywhere in its structure is refused, bytes behind its end are dropped (Motion Photos, polyglots);
 //! * **the picture is never touched**: what a decoder reads as pixels comes out byte for byte, only metadata is cut or blanked;
 //! * **independence of the split**: output, report and refusal are the same however the input was cut into pushes;
-//! * **linear work and bounded state** (at most about 64 KiB per file, wiped on drop), no decoder, no temporary file.
+//! * **linear work and bounded state** (at most about 128 KiB per file, wiped on drop), no picture decoder, no temporary file.
 //!
-//! It never proves a file harmless: PDF object streams, entropy-coded data and compressed text are not opened. It is hygiene before
-//! the seal; the virus scanner ([`scan`]) and the provider's own checks come after it.
+//! It never proves a file harmless: entropy-coded data and compressed text are not opened, and of a PDF only its object streams. It is
+//! hygiene before the seal; the virus scanner ([`scan`]) and the provider's own checks come after it.
 //!
 //! | file | its one question |
 //! | --- | --- |
@@ -20,6 +20,7 @@
 //! | `strip` | where do EXIF and XMP tell a place? |
 //! | `disguise` | is it at the same time another kind of file? |
 //! | `scan` | does clamd call it clean? |
+//! | `settings` | what may a PDF do, by the configuration? |
 
 mod crc;
 mod disguise;
@@ -30,6 +31,7 @@ mod pdf;
 mod png;
 mod refusal;
 pub mod scan;
+pub mod settings;
 mod sniff;
 mod strip;
 
@@ -40,11 +42,12 @@ mod properties;
 #[cfg(test)]
 mod samples;
 
-pub use limits::Limits;
+pub use limits::{Limits, MAX_PAGES};
 pub use refusal::Refusal;
 pub use sniff::{Declared, FileType, FileTypes, SNIFF_BYTES, sniff};
 
 use disguise::{ArchiveWatch, PdfHeadWatch};
+use sniff::{PDF_HEAD_BYTES, find_pdf, may_precede_pdf};
 use zeroize::Zeroizing;
 
 /// How much metadata leaves the file before it is sealed.
@@ -68,9 +71,39 @@ pub struct Policy {
     pub strip: Strip,
     /// What the sender said it is. It can contradict the content, never decide.
     pub declared: Declared,
-    /// Refuse PDFs with scripts, program starts or attachments (default); otherwise they are only noted in the report.
-    /// An encrypted PDF is refused always: nobody behind us could open it.
-    pub refuse_active: bool,
+    /// What a PDF may do and carry.
+    pub pdf: PdfPolicy,
+}
+
+/// Whether something is taken, and then only noted in the report, or refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Accept,
+    Refuse,
+}
+
+/// What a PDF may do and carry. One that opens only with a password is refused always: nobody behind us could open it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PdfPolicy {
+    /// Scripts: forms that calculate, invoices that print themselves. Readers run them in a sandbox.
+    pub scripts: Verdict,
+    /// Other files inside, such as the XML of an electronic invoice.
+    pub attachments: Verdict,
+    /// Starting a program or opening another file on the reader's machine.
+    pub programs: Verdict,
+    /// Encrypted with an empty password, as banks and authorities do: opens for everybody.
+    pub encrypted: Verdict,
+}
+
+impl Default for PdfPolicy {
+    fn default() -> Self {
+        Self {
+            scripts: Verdict::Accept,
+            attachments: Verdict::Accept,
+            programs: Verdict::Refuse,
+            encrypted: Verdict::Accept,
+        }
+    }
 }
 
 impl Default for Policy {
@@ -79,7 +112,7 @@ impl Default for Policy {
             limits: Limits::default(),
             strip: Strip::Gps,
             declared: Declared::Nothing,
-            refuse_active: true,
+            pdf: PdfPolicy::default(),
         }
     }
 }
@@ -95,8 +128,10 @@ pub struct Report {
     pub kept: u64,
     /// Width and height in pixels as stored (before the orientation is applied). `None` for PDFs, and for HEICs that do not say.
     pub pixels: Option<(u32, u32)>,
-    /// Pages of a PDF if its page objects stand in the open; `None` if object streams hide them.
+    /// Pages of a PDF; `None` if there is an object stream that could not be looked into.
     pub pages: Option<u32>,
+    /// Bytes before a PDF's head that were dropped: a byte order mark, blanks, a MIME or printer head.
+    pub dropped_leading: u64,
     /// Bytes behind the end of the file that were dropped.
     pub dropped_trailing: u64,
     /// Whether metadata was cut or blanked.
@@ -120,6 +155,7 @@ pub struct Inspector {
     policy: Policy,
     received: u64,
     kept: u64,
+    dropped_leading: u64,
     stage: Stage,
     pdf_head: PdfHeadWatch,
     archive: ArchiveWatch,
@@ -146,6 +182,7 @@ impl Inspector {
             policy,
             received: 0,
             kept: 0,
+            dropped_leading: 0,
             stage: Stage::Head(Zeroizing::new(Vec::with_capacity(SNIFF_BYTES))),
             pdf_head: PdfHeadWatch::default(),
             archive: ArchiveWatch::default(),
@@ -207,13 +244,14 @@ impl Inspector {
             kept: self.kept,
             pixels: findings.pixels,
             pages: findings.pages,
+            dropped_leading: self.dropped_leading,
             dropped_trailing: findings.dropped_trailing,
             stripped: findings.stripped,
             noted: findings.noted,
         })
     }
 
-    /// The type, once the first [`SNIFF_BYTES`] bytes were seen.
+    /// The type, once it is known: after [`SNIFF_BYTES`] bytes, or where something stands before a PDF, after its head.
     pub fn file_type(&self) -> Option<FileType> {
         match self.stage {
             Stage::Head(_) => None,
@@ -237,11 +275,17 @@ impl Inspector {
     fn push_counted(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
         self.received += input.len() as u64;
         if let Stage::Head(head) = &mut self.stage {
-            let take = input.len().min(SNIFF_BYTES - head.len());
-            head.extend_from_slice(&input[..take]);
-            input = &input[take..];
+            // Judged at exactly these two lengths, so that the split changes nothing.
+            let mut is_known = false;
             if head.len() < SNIFF_BYTES {
-                return Ok(());
+                input = gather(head, SNIFF_BYTES, input);
+                is_known = head.len() == SNIFF_BYTES && (sniff(head).is_some() || !may_precede_pdf(head));
+            }
+            if !is_known {
+                input = gather(head, PDF_HEAD_BYTES, input);
+                if head.len() < PDF_HEAD_BYTES {
+                    return Ok(());
+                }
             }
             self.open_body(out)?;
         }
@@ -254,7 +298,11 @@ impl Inspector {
             return Ok(());
         };
         let head = std::mem::take(head);
-        let found = sniff(&head).ok_or(Refusal::UnknownType)?;
+        let sniffed = sniff(&head).map(|found| (found, 0));
+        let (found, start) = sniffed
+            .or_else(|| Some((FileType::Pdf, find_pdf(&head)?)))
+            .ok_or(Refusal::UnknownType)?;
+        self.dropped_leading = start as u64;
         if !self.policy.limits.accepted.contains(found) || !heic::can_be_stripped(found, self.policy.strip) {
             return Err(Refusal::NotAccepted { found });
         }
@@ -271,7 +319,7 @@ impl Inspector {
             FileType::Heic => Filter::Heic(heic::Heic::new(&self.policy)),
         };
         self.stage = Stage::Body(found, filter);
-        self.filter(&head, out)
+        self.filter(&head[start..], out)
     }
 
     fn filter(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
@@ -294,6 +342,13 @@ impl Inspector {
         self.pdf_head.look(kept);
         self.archive.look(kept);
     }
+}
+
+/// Moves bytes from `input` until `head` is as long as wanted; what is left of the input.
+fn gather<'a>(head: &mut Vec<u8>, wanted: usize, input: &'a [u8]) -> &'a [u8] {
+    let (taken, left) = input.split_at(input.len().min(wanted - head.len()));
+    head.extend_from_slice(taken);
+    left
 }
 
 /// Counts bytes looked at, so that a test can show that work grows with the file and not faster. Nothing outside tests.

@@ -44,6 +44,7 @@ use crate::crypto::secrets::PortalSecrets;
 use crate::domain::document::ProviderName;
 use crate::domain::id::RequestId;
 use crate::domain::transition::Refusal;
+use crate::inspect::settings::PdfSettings;
 use crate::storage::{AuditLog, BlobStore, Directory, Outbox, RequestStore, StorageError};
 use catalogue::Catalogue;
 
@@ -91,6 +92,8 @@ pub struct Policy {
     pub undelivered: Duration,
     pub history: Duration,
     pub max_file: u64,
+    /// What is taken of PDFs.
+    pub pdf: PdfSettings,
     pub passcode_required: bool,
     /// Failed attempts before a person is asked.
     pub attempts: u32,

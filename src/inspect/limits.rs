@@ -2,6 +2,9 @@
 
 use super::{FileType, FileTypes, Refusal};
 
+/// Bank statements of a year have more than 50 pages.
+pub const MAX_PAGES: u32 = 200;
+
 /// Bounds on one file. Pixels count as stored, before the orientation is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -19,7 +22,7 @@ pub struct Limits {
     pub max_side: u32,
     /// Most pixels in all (default 60 million: a decoder behind us needs four bytes for each).
     pub max_pixels: u64,
-    /// Most pages of a PDF, as far as they can be counted (default 50).
+    /// Most pages of a PDF, as far as they can be counted (default 200).
     pub max_pages: u32,
 }
 
@@ -33,7 +36,7 @@ impl Default for Limits {
             min_side: 1,
             max_side: 12_000,
             max_pixels: 60_000_000,
-            max_pages: 50,
+            max_pages: MAX_PAGES,
         }
     }
 }
@@ -135,7 +138,7 @@ mod tests {
         assert_eq!((both.min_bytes, both.max_bytes), (32 << 10, 4 << 20));
         assert_eq!(
             (both.min_side, both.max_side, both.max_pixels, both.max_pages),
-            (300, 8_000, 60_000_000, 50)
+            (300, 8_000, 60_000_000, 200)
         );
         assert_eq!(portal.merged(Limits::UNBOUNDED), Ok(portal));
     }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cases;
 mod heics;
 mod jpegs;
 mod pdfs;

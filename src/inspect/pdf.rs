@@ -1,302 +1,238 @@
-//! Is this PDF whole, and does it do more than show pages? Scans words and names in the stream; opens no object and inflates nothing.
+//! Is this PDF whole, and does it do more than show pages? Reads its syntax as a stream; decrypts nothing and renders nothing.
 //!
-//! * Whole: `%PDF-1.`/`%PDF-2.` at offset 0 (the sniffer saw to it), a `startxref`, and `%%EOF` beginning within the last 1,024 bytes.
-//! * Behind the last `%%EOF`, white space stays (a signature may cover it); anything else is dropped from the end of that line on.
-//! * `/Encrypt` is refused: nobody behind us has the password. `/Launch`, `/EmbeddedFile(s)`, `/JavaScript` and `/JS` are refused by
-//!   default; `/OpenAction`, `/AA`, `/RichMedia` and `/XFA` are noted. Names count as a reader sees them: `/J#61vaScript` is `/JavaScript`.
-//! * Pages are counted as `/Type /Page` in the open. Where object streams hide pages, the count is a lower bound and not reported.
+//! * Whole: `%PDF-1.`/`%PDF-2.` (the sniffer cut off what stood before), a `startxref`, and `%%EOF` near the end ([`tail`]).
+//! * Strings, comments and the bodies of streams are not syntax: a title or link that mentions JavaScript is text ([`tokens`]).
+//! * Scripts, program starts, attachments and what to do with them: [`meaning`], by the policy. Names count as a reader sees them, so that
+//!   `/J#61vaScript` is `/JavaScript`, in the open as in object streams ([`objects`]).
+//! * Encrypted documents pass where the empty password opens them ([`encryption`]).
+//! * Pages are counted as `/Type /Page`, in the open and in object streams.
 //!
-//! Stream bodies are skipped by their `endstream`, except for the long names, which do not occur by chance: two-letter names would turn up
-//! in compressed data. **Object streams hide names from this scan: it is hygiene, not proof.** Metadata of PDFs is not stripped.
+//! A stream ends by its `/Length`, else at `endstream`. Readers find objects by their offset wherever they stand, so `1 0 obj` begins an object
+//! inside a stream, string or comment, too: nothing can be hidden by a wrong length or an open parenthesis.
+//!
+//! **It is hygiene, not proof.** Not looked into: object streams of encrypted documents, of other filters than `/FlateDecode` or beyond the
+//! bound on inflated bytes (a policy that refuses scripts or attachments refuses these documents), and scripts in other streams, such as in
+//! an attached document or a form's XML. Metadata of PDFs is not stripped.
+
+mod encryption;
+mod meaning;
+mod objects;
+mod tail;
+mod tokens;
 
 use super::{Findings, Policy, Refusal, count_work};
-use zeroize::Zeroizing;
-
-/// Readers look for the end mark in the last 1,024 bytes (ISO 32000-1, annex H, note 18).
-const TAIL: usize = 1024;
-/// The tail is moved down only when this much was gathered, so that single-byte pushes stay cheap.
-const HOLD: usize = 16 << 10;
-const END_MARK: &[u8] = b"%%EOF";
-/// Longer than any name we know, each letter written as `#xx`.
-const MAX_TOKEN: usize = 48;
+use meaning::{Marks, Walker};
+use objects::{Budget, ObjectStream};
+use tail::Tail;
+use tokens::{Lexer, is_white};
 
 pub(super) struct Pdf {
-    max_pages: u32,
-    refuse_active: bool,
-    hold: Zeroizing<Vec<u8>>,
-    token: Token,
-    in_stream: bool,
-    /// The last eight bytes of a stream body.
-    window: u64,
-    /// The last two bytes that were no white space and belonged to no token.
-    last_delimiters: [u8; 2],
-    last_was_type: bool,
-    pages: u32,
-    hides_objects: bool,
+    lexer: Lexer,
+    walker: Walker,
+    marks: Marks,
+    mode: Mode,
+    /// The last sixteen bytes.
+    window: u128,
+    /// The object stream at hand, and how many of its bytes are still to come if that is known.
+    objects: Option<Box<ObjectStream>>,
+    objects_left: Option<u64>,
+    /// Where the stream ends inside which an object was found.
+    embedded_until: Option<u64>,
+    budget: Budget,
+    tail: Tail,
     /// Bytes read.
     position: u64,
     /// Where the first `startxref` ended.
     xref: Option<u64>,
-    noted: Vec<&'static str>,
-}
-
-/// A name (behind `/`) or a word, as far as it is known.
-struct Token {
-    kind: Kind,
-    bytes: Zeroizing<[u8; MAX_TOKEN]>,
-    /// May exceed `MAX_TOKEN`; then it is none of ours.
-    len: usize,
-    behind_dictionary: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Nothing,
-    Name,
-    Word,
+enum Mode {
+    Syntax,
+    /// Behind the keyword `stream`, up to the end of its line.
+    StreamLine {
+        behind_return: bool,
+    },
+    /// `None`: up to `endstream`.
+    Stream {
+        left: Option<u64>,
+    },
 }
 
 impl Pdf {
     pub(super) fn new(policy: &Policy) -> Self {
         Self {
-            max_pages: policy.limits.max_pages,
-            refuse_active: policy.refuse_active,
-            hold: Zeroizing::new(Vec::with_capacity(HOLD)),
-            token: Token {
-                kind: Kind::Nothing,
-                bytes: Zeroizing::new([0; MAX_TOKEN]),
-                len: 0,
-                behind_dictionary: false,
-            },
-            in_stream: false,
+            lexer: Lexer::new(),
+            walker: Walker::new(),
+            marks: Marks::new(policy),
+            mode: Mode::Syntax,
             window: 0,
-            last_delimiters: [0; 2],
-            last_was_type: false,
-            pages: 0,
-            hides_objects: false,
+            objects: None,
+            objects_left: None,
+            embedded_until: None,
+            budget: Budget::default(),
+            tail: Tail::new(),
             position: 0,
             xref: None,
-            noted: Vec::new(),
         }
     }
 
-    pub(super) fn push(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(super) fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
         count_work(input.len());
         for byte in input {
-            self.position += 1;
-            if self.in_stream {
-                self.stream_byte(*byte)?
-            } else {
-                self.open_byte(*byte)?
-            }
+            self.byte(*byte)?;
         }
-        while !input.is_empty() {
-            let take = input.len().min(HOLD - self.hold.len());
-            self.hold.extend_from_slice(&input[..take]);
-            input = &input[take..];
-            if self.hold.len() == HOLD {
-                count_work(HOLD);
-                out.extend_from_slice(&self.hold[..HOLD - TAIL]);
-                self.hold.copy_within(HOLD - TAIL.., 0);
-                self.hold.truncate(TAIL);
-            }
-        }
+        self.tail.push(input, out);
         Ok(())
     }
 
     pub(super) fn finish(mut self, out: &mut Vec<u8>) -> Result<Findings, Refusal> {
-        self.end_token(b'\n')?;
-        let from = self.hold.len().saturating_sub(TAIL);
-        let mark = self.hold[from..]
-            .windows(END_MARK.len())
-            .rposition(|window| window == END_MARK)
-            .ok_or(Refusal::Truncated)?;
-        let mark_at = self.position - (self.hold.len() - from - mark) as u64;
-        if self.xref.is_none_or(|xref| xref > mark_at) {
+        self.end_objects()?;
+        self.lexer.end(&mut |token| self.walker.token(token, &mut self.marks))?;
+        let end = self.tail.finish(self.position, out)?;
+        if self.xref.is_none_or(|xref| xref > end.mark_at) {
             return Err(Refusal::Damaged("pdf without cross-reference"));
         }
-        let end = self.end_of_file(from + mark + END_MARK.len());
-        out.extend_from_slice(&self.hold[..end]);
+        self.marks.finish()?;
         Ok(Findings {
-            pages: (self.pages > 0 && !self.hides_objects).then_some(self.pages),
-            dropped_trailing: (self.hold.len() - end) as u64,
-            noted: self.noted,
+            pages: (self.marks.pages > 0 && !self.marks.opaque).then_some(self.marks.pages),
+            dropped_trailing: end.dropped,
+            noted: self.marks.noted,
             ..Findings::default()
         })
     }
 
-    /// Where the file ends, given the end of the last mark.
-    fn end_of_file(&self, mark_end: usize) -> usize {
-        let rest = &self.hold[mark_end..];
-        if rest.iter().all(|byte| is_white(*byte)) {
-            return self.hold.len();
+    fn byte(&mut self, byte: u8) -> Result<(), Refusal> {
+        self.position += 1;
+        self.window = self.window << 8 | u128::from(byte);
+        if byte == b'f' && ends_with(self.window, b"startxref") {
+            self.xref = self.xref.or(Some(self.position));
         }
-        let line_end = if rest.starts_with(b"\r\n") {
-            2
-        } else {
-            usize::from(matches!(rest[0], b'\r' | b'\n'))
-        };
-        mark_end + line_end
-    }
-
-    fn open_byte(&mut self, byte: u8) -> Result<(), Refusal> {
-        if is_white(byte) {
-            self.end_token(byte)
-        } else if is_delimiter(byte) {
-            self.end_token(byte)?;
-            if byte == b'/' {
-                self.begin_token(Kind::Name);
-            }
-            self.last_delimiters = [self.last_delimiters[1], byte];
-            Ok(())
-        } else {
-            if self.token.kind == Kind::Nothing {
-                self.begin_token(Kind::Word);
-                self.last_delimiters = [0; 2];
-            }
-            self.token.add(byte);
-            Ok(())
+        if self.objects.is_some() {
+            self.objects_byte(byte)?;
         }
-    }
-
-    /// Inside a stream only names and the end of the stream matter.
-    fn stream_byte(&mut self, byte: u8) -> Result<(), Refusal> {
-        self.window = self.window << 8 | u64::from(byte);
-        if byte == b'/' {
-            self.end_token(byte)?;
-            self.begin_token(Kind::Name);
-        } else if self.token.kind == Kind::Name {
-            if is_white(byte) || is_delimiter(byte) {
-                self.end_token(byte)?
-            } else {
-                self.token.add(byte)
-            }
+        if self.embedded_until.is_some_and(|end| self.position > end) {
+            self.embedded_until = None;
+            self.marks.embedded = false;
+            self.mode = Mode::Stream { left: None };
         }
-        if byte == b'm' && self.window == u64::from_be_bytes(*b"ndstream") {
-            self.in_stream = false;
-            self.token.kind = Kind::Nothing;
-            self.last_delimiters = [0; 2];
+        if byte == b'j' && begins_object(self.window) {
+            self.begin_object();
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn begin_token(&mut self, kind: Kind) {
-        self.token.kind = kind;
-        self.token.len = 0;
-        self.token.behind_dictionary = self.last_delimiters == *b">>";
-    }
-
-    /// `byte` is the one that ended the token, if there is a token.
-    fn end_token(&mut self, byte: u8) -> Result<(), Refusal> {
-        match std::mem::replace(&mut self.token.kind, Kind::Nothing) {
-            Kind::Nothing => Ok(()),
-            Kind::Word => {
-                self.last_was_type = false;
-                match self.token.written() {
-                    b"startxref" => self.xref = self.xref.or(Some(self.position)),
-                    b"stream" if self.token.behind_dictionary && matches!(byte, b'\r' | b'\n') => {
-                        self.in_stream = true;
-                        self.window = 0;
-                    }
-                    _ => {}
+        match self.mode {
+            Mode::Syntax => {
+                self.lexer.byte(byte, &mut |token| self.walker.token(token, &mut self.marks))?;
+                if self.walker.begins_stream {
+                    self.walker.begins_stream = false;
+                    self.mode = Mode::StreamLine { behind_return: false };
+                    return self.stream_line(byte, false);
                 }
                 Ok(())
             }
-            Kind::Name => self.name(),
+            Mode::StreamLine { behind_return } => self.stream_line(byte, behind_return),
+            Mode::Stream { left } => self.stream_byte(byte, left),
         }
     }
 
-    fn name(&mut self) -> Result<(), Refusal> {
-        let (bytes, len) = self.token.unescaped();
-        let name = &bytes[..len];
-        let behind_type = std::mem::replace(&mut self.last_was_type, name == b"Type");
-        match name {
-            b"Launch" => return self.active("/Launch"),
-            b"EmbeddedFile" | b"EmbeddedFiles" => return self.active("/EmbeddedFile"),
-            b"JavaScript" => return self.active("/JavaScript"),
-            b"RichMedia" => self.note("/RichMedia"),
-            _ if self.in_stream => {}
-            b"Encrypt" => return Err(Refusal::PasswordProtected),
-            b"JS" => return self.active("/JS"),
-            b"OpenAction" => self.note("/OpenAction"),
-            b"AA" => self.note("/AA"),
-            b"XFA" => self.note("/XFA"),
-            b"ObjStm" => self.hides_objects = true,
-            b"Page" if behind_type => {
-                self.pages += 1;
-                if self.pages > self.max_pages {
-                    return Err(Refusal::TooManyPages { max: self.max_pages });
+    fn begin_object(&mut self) {
+        if let Mode::Stream { left: Some(left) } = self.mode {
+            self.embedded_until = Some(self.position + left - 1);
+            self.marks.embedded = true;
+        }
+        self.mode = Mode::Syntax;
+        self.lexer.reset();
+        self.walker.begin_object();
+    }
+
+    /// The body begins behind the line feed, or behind a lone carriage return.
+    fn stream_line(&mut self, byte: u8, behind_return: bool) -> Result<(), Refusal> {
+        match byte {
+            b'\n' => self.begin_stream(),
+            b'\r' if !behind_return => self.mode = Mode::StreamLine { behind_return: true },
+            b' ' | b'\t' if !behind_return => {}
+            _ => {
+                self.begin_stream();
+                if self.objects.is_some() {
+                    self.objects_byte(byte)?;
                 }
+                let Mode::Stream { left } = self.mode else { return Ok(()) };
+                return self.stream_byte(byte, left);
             }
-            _ => {}
         }
         Ok(())
     }
 
-    fn active(&mut self, name: &'static str) -> Result<(), Refusal> {
-        if self.refuse_active {
-            return Err(Refusal::ActiveContent(name));
+    fn begin_stream(&mut self) {
+        let facts = &self.walker.facts;
+        let left = facts.length.filter(|length| *length > 0);
+        if facts.is_object_stream && self.objects.is_none() {
+            self.objects = Some(Box::new(ObjectStream::new(facts)));
+            self.objects_left = left;
         }
-        self.note(name);
+        self.mode = Mode::Stream { left };
+    }
+
+    fn stream_byte(&mut self, byte: u8, left: Option<u64>) -> Result<(), Refusal> {
+        if let Some(left) = left {
+            self.mode = Mode::Stream {
+                left: Some(left - 1).filter(|left| *left > 0),
+            };
+        } else if byte == b'm' && ends_with(self.window, b"endstream") {
+            self.mode = Mode::Syntax;
+            self.lexer.reset();
+            self.walker.begin_object();
+            self.end_objects()?;
+        }
         Ok(())
     }
 
-    fn note(&mut self, name: &'static str) {
-        if !self.noted.contains(&name) {
-            self.noted.push(name);
+    fn objects_byte(&mut self, byte: u8) -> Result<(), Refusal> {
+        let Some(objects) = &mut self.objects else { return Ok(()) };
+        objects.byte(byte, self.position, &mut self.marks, &mut self.budget)?;
+        match &mut self.objects_left {
+            Some(left) => {
+                *left -= 1;
+                if *left == 0 { self.end_objects() } else { Ok(()) }
+            }
+            None if byte == b'm' && ends_with(self.window, b"endstream") => self.end_objects(),
+            None => Ok(()),
+        }
+    }
+
+    fn end_objects(&mut self) -> Result<(), Refusal> {
+        match self.objects.take() {
+            Some(objects) => objects.finish(self.position, &mut self.marks, &mut self.budget),
+            None => Ok(()),
         }
     }
 }
 
-impl Token {
-    fn add(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.len) {
-            *place = byte;
-        }
-        self.len = self.len.saturating_add(1);
-    }
-
-    /// The bytes as written; empty if they are too many to be ours.
-    fn written(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-
-    /// The bytes with `#xx` read as the byte it stands for.
-    fn unescaped(&self) -> ([u8; MAX_TOKEN], usize) {
-        let (mut name, mut len) = ([0; MAX_TOKEN], 0);
-        let mut rest = self.written();
-        while let [byte, behind @ ..] = rest {
-            let escaped = match behind {
-                [high, low, ..] if *byte == b'#' => hex(*high).zip(hex(*low)),
-                _ => None,
-            };
-            (name[len], rest) = match escaped {
-                Some((high, low)) => (high << 4 | low, &behind[2..]),
-                None => (*byte, behind),
-            };
-            len += 1;
-        }
-        (name, len)
-    }
+fn ends_with(window: u128, word: &[u8]) -> bool {
+    window.to_be_bytes().ends_with(word)
 }
 
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|digit| digit as u8)
-}
-
-fn is_white(byte: u8) -> bool {
-    matches!(byte, 0 | b'\t' | b'\n' | 0x0C | b'\r' | b' ')
-}
-
-fn is_delimiter(byte: u8) -> bool {
-    matches!(byte, b'(' | b')' | b'<' | b'>' | b'[' | b']' | b'{' | b'}' | b'/' | b'%')
+/// Number, generation, `obj`.
+fn begins_object(window: u128) -> bool {
+    let bytes = window.to_be_bytes();
+    let Some(mut rest) = bytes.strip_suffix(b"obj") else {
+        return false;
+    };
+    let mut skip = |is: fn(u8) -> bool| {
+        let end = rest.iter().rposition(|byte| !is(*byte)).map_or(0, |at| at + 1);
+        let skipped = rest.len() - end;
+        rest = &rest[..end];
+        skipped > 0
+    };
+    let digit = |byte: u8| byte.is_ascii_digit();
+    skip(is_white) && skip(digit) && skip(is_white) && skip(digit)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::samples::{self, Pdf as Sample};
-    use super::super::{FileType, Policy, Refusal, Report};
+    use super::super::{FileType, PdfPolicy, Policy, Refusal, Report, Verdict};
 
     fn inspect(body: &str) -> Result<Report, Refusal> {
         samples::inspect(
@@ -310,72 +246,145 @@ mod tests {
         .map(|(report, _)| report)
     }
 
+    /// Everything that can be refused is.
+    fn strict() -> Policy {
+        Policy {
+            pdf: PdfPolicy {
+                scripts: Verdict::Refuse,
+                attachments: Verdict::Refuse,
+                programs: Verdict::Refuse,
+                encrypted: Verdict::Refuse,
+            },
+            ..Policy::default()
+        }
+    }
+
+    fn inspect_strictly(body: &[u8]) -> Result<Report, Refusal> {
+        let sample = Sample::default().build();
+        let at = sample.windows(4).position(|window| window == b"xref").unwrap();
+        let file = [&sample[..at], body, b"\n", &sample[at..]].concat();
+        samples::inspect(&file, strict()).map(|(report, _)| report)
+    }
+
+    fn deflated(text: &[u8]) -> Vec<u8> {
+        miniz_oxide::deflate::compress_to_vec_zlib(text, 6)
+    }
+
+    fn object_stream(dict: &str, data: &[u8]) -> Vec<u8> {
+        [
+            format!("9 0 obj\n<</Type/ObjStm{dict}>>stream\r\n").as_bytes(),
+            data,
+            b"\r\nendstream endobj",
+        ]
+        .concat()
+    }
+
     #[test]
     fn active_names_are_refused_however_they_are_written() {
-        for (body, name) in [
-            ("<</S/JavaScript/JS(x)>>", "/JavaScript"),
-            ("<</JS (x)>>", "/JS"),
-            ("<</S /J#61vaScr#69pt>>", "/JavaScript"),
-            ("<</S /#4a#61#76#61#53#63#72#69#70#74>>", "/JavaScript"),
-            ("<</S/Launch>>", "/Launch"),
-            ("<</Type/EmbeddedFile>>", "/EmbeddedFile"),
-            ("<<>>stream\n/JavaScript \nendstream", "/JavaScript"),
-            ("<<>>stream\nxendstream<</JS 1 0 R>>", "/JS"),
+        let script = |name| Refusal::ActiveContent(name);
+        for (body, refusal) in [
+            ("<</S/JavaScript/JS(x)>>", script("/JavaScript")),
+            ("<</JS (x)>>", script("/JS")),
+            ("<</S /J#61vaScr#69pt>>", script("/JavaScript")),
+            ("<</S /#4a#61#76#61#53#63#72#69#70#74>>", script("/JavaScript")),
+            ("<</Names<</JavaScript 5 0 R>>>>", script("/JavaScript")),
+            ("<</S 8 0 R>> 8 0 obj /JavaScript endobj", script("/JavaScript")),
+            ("<</A/B/C 1 0 R/S/JavaScript>>", script("/JavaScript")),
+            ("<</S/Launch>>", script("/Launch")),
+            ("<</Type/EmbeddedFile>>", Refusal::Attachment("/EmbeddedFile")),
+            ("<</Names<</EmbeddedFiles 5 0 R>>>>", Refusal::Attachment("/EmbeddedFile")),
+            ("<</Subtype/FileAttachment>>", Refusal::Attachment("/FileAttachment")),
+            ("<<>>stream\nxendstream<</JS 1 0 R>>", script("/JS")),
+            ("<</Length 99>>stream\nx\nendstream 8 0 obj<</JS 1 0 R>>endobj", script("/JS")),
+            ("(never closed 8 0 obj<</JS 1 0 R>>endobj", script("/JS")),
+            ("% 8 0 obj<</JS 1 0 R>>endobj", script("/JS")),
         ] {
-            assert_eq!(inspect(body), Err(Refusal::ActiveContent(name)), "{body}");
+            assert_eq!(inspect_strictly(body.as_bytes()).map(|_| ()), Err(refusal), "{body}");
         }
+    }
+
+    #[test]
+    fn mentions_are_not_actions() {
         for body in [
             "<</JavaScripts 1>>",
             "<</J#6avaScript 1>>",
             "(JavaScript)",
-            "<<>>stream\n/JS /AA\nendstream",
+            "<</Title(a/JavaScript \\(b/JS\\) /Launch)>>",
+            "<</Title<2F4A53>/A/JavaScript>>",
+            "% /JS /JavaScript",
+            "<<>>stream\n/JS /AA /JavaScript <</S/Launch>>\nendstream",
+            "<</Length 26>>stream\nendstream <</S/JavaScript>>\nendstream",
+            "<</Font<</Launch 5 0 R>>/Encrypt 5 0 R>>",
         ] {
-            assert_eq!(inspect(body).map(|report| report.noted), Ok(vec![]), "{body}");
+            assert_eq!(inspect_strictly(body.as_bytes()).map(|report| report.noted), Ok(vec![]), "{body}");
         }
+    }
+
+    #[test]
+    fn object_streams_are_looked_into() {
+        let text = b"1 0 2 20 <</Type /Page>> <</S/JavaScript/JS(x)>>";
+        let script = Err(Refusal::ActiveContent("/JavaScript"));
+        let found = |dict: &str, data: &[u8]| inspect_strictly(&object_stream(dict, data)).map(|_| ());
+        let zip = deflated(text);
+        assert_eq!(found("", text), script);
+        assert_eq!(found("/Filter/FlateDecode", &zip), script);
+        assert_eq!(found(&format!("/Filter[/FlateDecode]/Length {}", zip.len()), &zip), script);
+        assert_eq!(found("/Length 9 0 R/Filter/FlateDecode", &zip), script);
+        // What cannot be looked into is refused only where something in it could be.
+        let opaque = Err(Refusal::ActiveContent("object stream"));
+        assert_eq!(found("/Filter/LZWDecode", &zip), opaque);
+        assert_eq!(found("/Filter[/ASCIIHexDecode/FlateDecode]", &zip), opaque);
+        assert_eq!(found("/Filter/FlateDecode", &zip[..zip.len() / 2]), opaque);
+        assert_eq!(found("/Filter/FlateDecode", &deflated(&vec![b' '; 2 << 20])), opaque, "a bomb");
+        let pages = object_stream("/Filter/FlateDecode", &deflated(b"<</Type/Page>><</Type/Page>>"));
+        assert_eq!(inspect_strictly(&pages).unwrap().pages, Some(3));
+        let many = object_stream("/Filter/FlateDecode", &deflated(&b"<</Type/Page>>".repeat(200)));
+        assert_eq!(inspect_strictly(&many), Err(Refusal::TooManyPages { max: 200 }));
     }
 
     #[test]
     fn encrypted_files_ask_for_a_password() {
         assert_eq!(inspect("trailer<</Encrypt 5 0 R>>"), Err(Refusal::PasswordProtected));
+        assert_eq!(inspect("9 0 obj<</Type/XRef/Encrypt 5 0 R>>"), Err(Refusal::PasswordProtected));
         assert!(inspect("<</EncryptMetadata true>>").is_ok());
+        assert!(inspect("trailer<</Encrypt null>>").is_ok());
     }
 
     #[test]
     fn what_is_not_refused_is_noted_once() {
         let report = inspect("<</OpenAction 1 0 R/AA<<>>/OpenAction 2 0 R/XFA 3 0 R>>").unwrap();
         assert_eq!(report.noted, ["/OpenAction", "/AA", "/XFA"]);
-        let policy = Policy {
-            refuse_active: false,
-            ..Policy::default()
-        };
-        let file = Sample {
-            body: "<</S/JavaScript/JS(x)>>".into(),
-            ..Sample::default()
-        }
-        .build();
-        assert_eq!(samples::inspect(&file, policy).unwrap().0.noted, ["/JavaScript", "/JS"]);
+        assert_eq!(inspect("<</S/JavaScript/JS(x)>>").unwrap().noted, ["/JavaScript", "/JS"]);
+        assert_eq!(inspect("<</S/Launch>>"), Err(Refusal::ActiveContent("/Launch")));
     }
 
     #[test]
     fn pages_are_counted_where_they_stand_in_the_open() {
         let page = "<</Type /Page>>";
         assert_eq!(inspect("").unwrap().pages, Some(1), "the sample has one page");
-        assert_eq!(inspect(&page.repeat(49)).unwrap().pages, Some(50));
-        assert_eq!(inspect(&page.repeat(50)), Err(Refusal::TooManyPages { max: 50 }));
+        assert_eq!(inspect(&page.repeat(199)).unwrap().pages, Some(200));
+        assert_eq!(inspect(&page.repeat(200)), Err(Refusal::TooManyPages { max: 200 }));
         assert_eq!(inspect("<</Type/Pages>><</Type/Font/Name/Page>>").unwrap().pages, Some(1));
-        assert_eq!(inspect("<</Type/ObjStm>>stream\nx\nendstream").unwrap().pages, None);
+        assert_eq!(
+            inspect("<</Type/ObjStm/Filter/LZWDecode>>stream\nx\nendstream").unwrap().pages,
+            None
+        );
     }
 
     #[test]
     fn the_end_is_where_the_last_mark_is() {
         let whole = Sample::default().build();
         let keep = |tail: &[u8]| samples::inspect(&[&whole[..], tail].concat(), Policy::default());
-        let (report, kept) = keep(b"\r\n \0").unwrap();
+        let (report, kept) = keep(b"\r\n \t").unwrap();
         assert_eq!(
             (report.dropped_trailing, kept.len()),
             (0, whole.len() + 4),
             "white space may be signed"
         );
+        for padding in [0, b' ', 0x1A, 0xFF] {
+            let (report, kept) = keep(&[padding; 70_000]).unwrap();
+            assert_eq!((report.dropped_trailing, &kept), (70_000, &whole));
+        }
         let (report, kept) = keep(b"<script>").unwrap();
         assert_eq!((report.dropped_trailing, &kept), (8, &whole));
         assert_eq!(keep(&[b'x'; 1018]).unwrap().0.dropped_trailing, 1018);

@@ -109,7 +109,7 @@ proptest! {
 fn a_refusal_sticks() {
     let mut inspector = Inspector::new(Policy::default());
     let mut out = Vec::new();
-    assert_eq!(inspector.push(&[0; 64], &mut out), Err(Refusal::UnknownType));
+    assert_eq!(inspector.push(&[0xAA; 64], &mut out), Err(Refusal::UnknownType));
     assert_eq!(inspector.push(&Jpeg::default().build(), &mut out), Err(Refusal::UnknownType));
     assert_eq!(inspector.finish(&mut out), Err(Refusal::UnknownType));
 }

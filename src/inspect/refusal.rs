@@ -22,10 +22,14 @@ pub enum Refusal {
     Truncated,
     /// Its structure is broken, or of a kind ordinary readers do not open. The word says where.
     Damaged(&'static str),
-    /// An encrypted PDF.
+    /// A PDF that opens only with a password or certificate.
     PasswordProtected,
-    /// A PDF that can act or carries attachments. The word is the PDF name which gave it away.
+    /// A PDF that is encrypted although it opens for everybody, where the policy does not take such.
+    Encrypted,
+    /// A PDF that can act. The word is the PDF name which gave it away.
     ActiveContent(&'static str),
+    /// A PDF that carries other files. The word is the PDF name which gave it away.
+    Attachment(&'static str),
     /// It would also pass for another kind of file, named here.
     Disguised(&'static str),
     /// Larger than a decoder behind us should be asked to open.
@@ -51,7 +55,9 @@ impl Refusal {
             Self::Truncated => "file.truncated",
             Self::Damaged(_) => "file.damaged",
             Self::PasswordProtected => "file.password_protected",
+            Self::Encrypted => "file.encrypted",
             Self::ActiveContent(_) => "file.active_content",
+            Self::Attachment(_) => "file.attachment",
             Self::Disguised(_) => "file.disguised",
             Self::TooManyPixels { .. } => "file.too_many_pixels",
             Self::TooFewPixels { .. } => "file.too_few_pixels",
@@ -74,13 +80,13 @@ impl fmt::Display for Refusal {
                 found,
             } => write!(f, " (declared {declared}, found {found})"),
             Self::DeclaredMismatch { declared: None, found } => write!(f, " (found {found})"),
-            Self::Damaged(word) | Self::ActiveContent(word) | Self::Disguised(word) => {
+            Self::Damaged(word) | Self::ActiveContent(word) | Self::Attachment(word) | Self::Disguised(word) => {
                 write!(f, " ({word})")
             }
             Self::TooManyPixels { width, height } => write!(f, " ({width} x {height})"),
             Self::TooFewPixels { width, height, min_side } => write!(f, " ({width} x {height}, min side {min_side})"),
             Self::TooManyPages { max } => write!(f, " (max {max})"),
-            Self::Empty | Self::UnknownType | Self::Truncated | Self::PasswordProtected | Self::Animated => Ok(()),
+            Self::Empty | Self::UnknownType | Self::Truncated | Self::PasswordProtected | Self::Encrypted | Self::Animated => Ok(()),
         }
     }
 }

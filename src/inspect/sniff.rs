@@ -78,19 +78,52 @@ impl FileTypes {
 
 /// The type that `head`, the first [`SNIFF_BYTES`] bytes of a file or all of a shorter one, speaks of.
 ///
-/// A signature must stand at offset 0: readers that search for one further in are how a file gets to be two kinds at once.
+/// A signature must stand at offset 0: readers that search for one further in are how a file gets to be two kinds at once. The exception
+/// is [`find_pdf`].
 pub fn sniff(head: &[u8]) -> Option<FileType> {
     if head.starts_with(&[0xFF, 0xD8, 0xFF]) {
         Some(FileType::Jpeg)
     } else if head.starts_with(b"\x89PNG\r\n\x1a\n") {
         Some(FileType::Png)
-    } else if (head.starts_with(b"%PDF-1.") || head.starts_with(b"%PDF-2.")) && head.get(7).is_some_and(u8::is_ascii_digit) {
+    } else if is_pdf(head) {
         Some(FileType::Pdf)
     } else if is_heic(head) {
         Some(FileType::Heic)
     } else {
         None
     }
+}
+
+fn is_pdf(head: &[u8]) -> bool {
+    (head.starts_with(b"%PDF-1.") || head.starts_with(b"%PDF-2.")) && head.get(7).is_some_and(u8::is_ascii_digit)
+}
+
+/// How many bytes [`find_pdf`] wants to see: the head begins within the first 1,024.
+pub(super) const PDF_HEAD_BYTES: usize = 1024 + 8;
+
+/// Where a PDF begins behind a byte order mark, blanks, or the head of a mail or printer job.
+pub(super) fn find_pdf(head: &[u8]) -> Option<usize> {
+    let at = memchr::memmem::find_iter(head, b"%PDF-").find(|at| *at < 1024 && is_pdf(&head[*at..]))?;
+    may_precede_pdf(&head[..at]).then_some(at)
+}
+
+/// Whether these bytes, perhaps cut off, may stand before a PDF. They are cut, so that no second format gets through; but what is a format
+/// of its own, such as a page of HTML, is not a PDF that somebody exported.
+pub(super) fn may_precede_pdf(bytes: &[u8]) -> bool {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        // A letter that is cut in two.
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
+        // What is seen at first may reach into the document already.
+        Err(error) => match memchr::memmem::find(&bytes[..error.valid_up_to()], b"%PDF-") {
+            Some(at) => std::str::from_utf8(&bytes[..at]).unwrap_or("<"),
+            None => return false,
+        },
+    };
+    let blank = |c: char| c.is_whitespace() || matches!(c, '\0' | '\u{feff}');
+    let is_markup = text.trim_start_matches(blank).starts_with('<');
+    // Printers are spoken to in escape sequences.
+    !is_markup && !text.starts_with("GIF8") && text.chars().all(|c| !c.is_control() || blank(c) || c == '\u{1b}')
 }
 
 /// `ftyp` first; a HEVC brand as the major brand, or behind the codec-neutral `mif1`/`msf1` among the brands in sight (ISO 23008-12).

@@ -194,6 +194,7 @@ impl<'a> PartReceiver<'a> {
 pub(super) fn inspector(portal: &Portal, request: &DocumentRequest, spec: &PartSpec, declared: &str) -> Inspector {
     let strip = portal.catalogue.get(&request.document).map_or(Strip::Gps, |e| e.strip);
     let bounds = Limits::default();
+    let pdf = &portal.policy.pdf;
     Inspector::new(InspectPolicy {
         limits: Limits {
             accepted: FileTypes::of(&spec.accepted),
@@ -205,6 +206,7 @@ pub(super) fn inspector(portal: &Portal, request: &DocumentRequest, spec: &PartS
                 0 => bounds.max_side,
                 theirs => theirs.min(bounds.max_side),
             },
+            max_pages: pdf.max_pages,
             ..bounds
         },
         strip: match strip {
@@ -213,7 +215,7 @@ pub(super) fn inspector(portal: &Portal, request: &DocumentRequest, spec: &PartS
             Strip::None => InspectStrip::None,
         },
         declared: Declared::from_mime(declared),
-        ..InspectPolicy::default()
+        pdf: pdf.policy,
     })
 }
 

@@ -113,8 +113,8 @@ async fn what_is_not_a_document_is_refused_in_words() {
         ("moving PNG", moving, 422, "file.animated"),
         ("locked PDF", pdf("/Encrypt 9 0 R"), 422, "file.password_protected"),
         (
-            "PDF with a program",
-            pdf("/OpenAction<</S/JavaScript/JS(x)>>"),
+            "PDF that starts a program",
+            pdf("/OpenAction<</S/Launch/F(x.exe)>>"),
             422,
             "file.active_content",
         ),
