@@ -1,6 +1,6 @@
 //! Code that speaks to one provider each. A connector knows its provider's words, shapes and answers, and nothing of storage, keys or listeners.
 //!
-//! * What all share (the client with its limits, request bodies as [`body::Segment`]s, signatures, sorting of failures) stands once, in `client`, `body` and `sign`.
+//! * What all share (the client with its limits, request bodies as [`body::Segment`]s, signatures, sorting of failures) stands once, in `client`, `body`, `sign` and `kit`; one contract (`contract`) holds for every kind.
 //! * A connector sends bytes only in [`Connector::deliver`], and the bytes are a pure function of the [`OutboundDocument`]: same document, same epoch, same bytes.
 //! * Nothing here logs, stores or returns a document byte or an applicant reference. A callback is a hint, never an authority.
 //! * Adding a provider takes one file and one line in [`read`] (and its name in [`KINDS`]).
@@ -16,6 +16,7 @@ pub mod guard;
 pub mod hook;
 pub mod http;
 pub mod kinds;
+pub mod kit;
 pub mod lithic;
 pub mod mail;
 pub mod manual;

@@ -20,9 +20,9 @@ use time::Duration;
 
 use super::client::{Answer, Call, Client};
 use super::kinds::{Countries, Kinds, part_names, plain_id, sides, wrong_reference};
+use super::kit;
 use super::settings::{Common, Defaults};
 use super::shape::Json;
-use super::words::Reason;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
     Unsupported, Verdict,
@@ -342,21 +342,7 @@ fn verify(header: &str, keys: &[Vec<u8>], callback: &Callback<'_>) -> Result<(),
 }
 
 fn success(answer: &Answer) -> Result<Value, Failure> {
-    let code = answer
-        .json()
-        .and_then(|body| body["code"].as_str().and_then(plain_id))
-        .unwrap_or_default();
-    match answer.status {
-        409 => Err(answer.definite(
-            "provider.busy",
-            "The provider still works on an earlier try; it is tried again by itself.",
-        )),
-        413 => Err(Failure::Final {
-            problem: Reason::TooLarge.problem(),
-        }),
-        400 | 422 if !code.is_empty() => Err(answer.refused(&format!("The provider refused the request: {code}."))),
-        _ => answer.success(),
-    }
+    kit::success(answer, "code")
 }
 
 #[cfg(test)]

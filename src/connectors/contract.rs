@@ -323,3 +323,43 @@ async fn no_stranger_accepts_a_document() {
         }
     }
 }
+
+/// What a status means where the provider says no more, and that nothing of its own words comes through.
+#[tokio::test]
+async fn failures_are_sorted_by_status() {
+    type Check = fn(&Failure) -> bool;
+    let refused: Check = |f| matches!(f, Failure::Final { .. }) && !f.about_provider();
+    let credentials: Check = |f| matches!(f, Failure::Credentials { .. }) && f.about_provider();
+    let definite: Check = |f| matches!(f, Failure::Definite { .. }) && f.about_provider();
+    let ambiguous: Check = |f| matches!(f, Failure::Ambiguous { .. }) && f.about_provider();
+    let table = [
+        (400, refused),
+        (401, credentials),
+        (403, credentials),
+        (404, refused),
+        (413, refused),
+        (429, definite),
+        (500, ambiguous),
+        (504, ambiguous),
+    ];
+    for subject in vendors::SUBJECTS {
+        let (_, _, seen) = honest_delivery(subject).await;
+        let first = (0..seen.len()).find(|n| carries(&seen[*n])).unwrap();
+        for (status, check) in table {
+            let fake = Fake::start(move |n, seen| match n {
+                n if n < first => (subject.answer)(&[], seen, Review::Open).reply(),
+                _ => Honest::json(status, &serde_json::json!({"message": "Jane"})).reply(),
+            })
+            .await;
+            let failure = subject
+                .connector(&fake)
+                .deliver(&subject.outbound(), &Noted::default())
+                .await
+                .unwrap_err();
+            assert!(check(&failure), "{} {status}: {failure:?}", subject.kind);
+            let problem = failure.problem();
+            assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");
+            assert!(problem.code.contains('.') && problem.text.len() > 20, "{problem:?}");
+        }
+    }
+}

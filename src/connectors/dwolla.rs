@@ -17,6 +17,7 @@ use time::Duration;
 
 use super::client::{Answer, Call, Client};
 use super::kinds::{Kinds, id_of_address, missing, part_names, plain_id, sides, wrong_reference};
+use super::kit;
 use super::oauth::{ClientCredentials, Place, TokenDefaults};
 use super::settings::{Common, Defaults};
 use super::shape::Multipart;
@@ -159,7 +160,7 @@ impl Dwolla {
     }
 
     async fn upload(&self, outbound: &OutboundDocument, part: usize, holder: &str, kind: &str) -> Result<String, Failure> {
-        let number = u8::try_from(part).unwrap_or(u8::MAX);
+        let number = kit::call_number(part);
         let body = Multipart::new(outbound.keys.boundary(number))
             .text("documentType", kind)
             .file("file", outbound, part)
@@ -449,12 +450,8 @@ fn failure(answer: &Answer) -> Failure {
         "maximumnumberofresources" => {
             answer.refused("The provider already has four files of this applicant. Wait for its review, then ask again.")
         }
-        "invalidfiletype" => Failure::Final {
-            problem: Reason::WrongType.problem(),
-        },
-        "filetoolarge" => Failure::Final {
-            problem: Reason::TooLarge.problem(),
-        },
+        "invalidfiletype" => kit::refused_for(Reason::WrongType),
+        "filetoolarge" => kit::refused_for(Reason::TooLarge),
         "invalidresourcestate" => answer
             .refused("The provider takes no document of this applicant now: verified already, suspended, or not asked. Look there first."),
         // "Not authorized for this resource": of another platform's customer, with credentials that are in order.
@@ -467,10 +464,7 @@ fn failure(answer: &Answer) -> Failure {
                 "The provider does not allow this portal to upload documents. Ask the provider for the permission.",
             ),
         },
-        _ if answer.status == 409 => answer.definite(
-            "provider.busy",
-            "The provider still works on an earlier try; it is tried again by itself.",
-        ),
+        _ if answer.status == 409 => kit::busy(answer),
         _ => answer.failure(),
     }
 }

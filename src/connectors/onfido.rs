@@ -16,6 +16,7 @@ use time::Duration;
 use super::body::Body;
 use super::client::{Answer, Call, Client};
 use super::kinds::{Countries, Kinds, is_word, part_names, plain_id, sides};
+use super::kit;
 use super::oauth::{ClientCredentials, Place, TokenDefaults};
 use super::settings::{Common, Defaults};
 use super::shape::{Multipart, percent};
@@ -156,7 +157,7 @@ impl Onfido {
 
     async fn upload(&self, outbound: &OutboundDocument, part: usize, kind: &str) -> Result<String, Failure> {
         let (id, country) = self.settings.countries.split(&outbound.applicant)?;
-        let number = u8::try_from(part).unwrap_or(u8::MAX);
+        let number = kit::call_number(part);
         let mut form = Multipart::new(outbound.keys.boundary(number))
             .text("applicant_id", id)
             .text("type", kind);

@@ -207,10 +207,7 @@ fn read_conflict(answer: &Answer, outbound: &OutboundDocument) -> Result<Deliver
     let body = answer.json().unwrap_or_default();
     match body["code"].as_str() {
         Some("duplicate") => delivered(&body, outbound).ok_or_else(|| answer.unreadable()),
-        Some("in_progress") => Err(answer.definite(
-            "provider.busy",
-            "The provider still works on an earlier try; it is tried again by itself.",
-        )),
+        Some("in_progress") => Err(super::kit::busy(answer)),
         _ => Err(answer.uncertain("provider.key_reused", "The provider remembers this delivery with other content.")),
     }
 }

@@ -25,6 +25,7 @@ use time::Duration;
 
 use super::client::{Answer, Call, Client, join};
 use super::guard::checked_url;
+use super::kit;
 use super::settings::{Common, Defaults};
 use super::shape::{Multipart, form};
 use super::sign;
@@ -161,7 +162,7 @@ impl Stripe {
     }
 
     async fn upload(&self, outbound: &OutboundDocument, part: usize, account: &str, slot: &Slot) -> Result<String, Failure> {
-        let number = call_number(part);
+        let number = kit::call_number(part);
         let body = Multipart::new(outbound.keys.boundary(number))
             .text("purpose", slot.purpose())
             .file("file", outbound, part)
@@ -191,7 +192,10 @@ impl Stripe {
             .collect();
         let call = self
             .authenticate(Call::sending(Method::POST, self.client.url(&target.path())))
-            .header("idempotency-key", &outbound.keys.idempotency(call_number(outbound.parts.len())))
+            .header(
+                "idempotency-key",
+                &outbound.keys.idempotency(kit::call_number(outbound.parts.len())),
+            )
             .body(form(&fields));
         let answer = self.client.send(call).await?;
         let attached = |body: &Value| target.is_named_by(body) && holds(body, slot, target, outbound, files).unwrap_or(true);
@@ -336,11 +340,6 @@ fn target_of(applicant: &ApplicantRef) -> Result<Target, Failure> {
 /// Behind the colon stands the form, as in every text under this code.
 const NO_ACCESS: &str = "The portal's API key has no access to the account that the applicant's reference names, or there is none: acct_… of an account \
     connected to the platform that the key belongs to. Purge this request and ask again with the right one.";
-
-/// More than 255 parts are never asked for.
-fn call_number(n: usize) -> u8 {
-    u8::try_from(n).unwrap_or(u8::MAX)
-}
 
 /// The body of a success, or what the error means: by status, by the error's type and code, and by what Stripe itself says about retrying.
 fn success(answer: &Answer) -> Result<Value, Failure> {

@@ -20,6 +20,7 @@ use super::body::Body;
 use super::client::{Answer, Call, Client};
 use super::http::signing_time;
 use super::kinds::{Countries, Kinds, part_names, plain_id, sides};
+use super::kit;
 use super::settings::{Common, Defaults};
 use super::shape::{Multipart, percent};
 use super::sign::{self, Algorithm, Encoding, Signer};
@@ -173,7 +174,7 @@ impl Sumsub {
             metadata.push_str(&format!(r#","idDocSubType":"{side}""#));
         }
         metadata.push('}');
-        let number = u8::try_from(part).unwrap_or(u8::MAX);
+        let number = kit::call_number(part);
         let body = Multipart::new(outbound.keys.boundary(number))
             .text("metadata", &metadata)
             .file("content", outbound, part)
@@ -382,13 +383,12 @@ fn success(answer: &Answer) -> Result<Value, Failure> {
     if (200..300).contains(&answer.status) {
         return answer.success();
     }
-    let document = |reason: Reason| Failure::Final { problem: reason.problem() };
     Err(match error_code(answer) {
         Some(4000..5000) => refused_token(answer),
         Some(1001) => answer.refused("The provider has too many documents of this applicant. Remove some there, then retry."),
-        Some(1002) => document(Reason::TooLarge),
-        Some(1003 | 1004) => document(Reason::Corrupted),
-        Some(1005) => document(Reason::WrongType),
+        Some(1002) => kit::refused_for(Reason::TooLarge),
+        Some(1003 | 1004) => kit::refused_for(Reason::Corrupted),
+        Some(1005) => kit::refused_for(Reason::WrongType),
         Some(1006) => answer.definite(
             "provider.busy",
             "The provider is checking this applicant and takes no document meanwhile; it is tried again by itself.",

@@ -142,43 +142,6 @@ async fn a_refused_repeat_is_looked_up_before_it_counts() {
     }
 }
 
-#[tokio::test]
-async fn failures_are_sorted_and_the_providers_words_stay_outside() {
-    type Check = fn(&Failure) -> bool;
-    let (definite, refused): (Check, Check) = (|f| matches!(f, Failure::Definite { .. }), |f| matches!(f, Failure::Final { .. }));
-    let (ambiguous, credentials): (Check, Check) = (
-        |f| matches!(f, Failure::Ambiguous { .. }),
-        |f| matches!(f, Failure::Credentials { .. }),
-    );
-    let table = [
-        (400, json!({"message": "Jane"}), refused),
-        (401, json!({}), credentials),
-        (403, json!({}), credentials),
-        (404, json!({"message": "Jane"}), refused),
-        (413, json!({}), refused),
-        (429, json!({}), definite),
-        (500, json!({"message": "Jane"}), ambiguous),
-        (504, json!({}), ambiguous),
-    ];
-    for (status, body, check) in table {
-        let sent = body.clone();
-        let fake = Fake::start(move |_, seen| {
-            if seen.line.starts_with("GET") {
-                list(vec![document("1", "IdDocument", "Required")])
-            } else {
-                Reply::json(status, sent.clone())
-            }
-        })
-        .await;
-        let outbound = parcel_of("46", &[("front", b"x")], 1);
-        let failure = connector(&fake, "").deliver(&outbound, &NoTrail).await.unwrap_err();
-        assert!(check(&failure), "{status} {body}: {failure:?}");
-        let problem = failure.problem();
-        assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");
-        assert!(problem.code.contains('.') && problem.text.len() > 20, "{problem:?}");
-    }
-}
-
 #[test]
 fn callbacks_hold_several_events_under_a_pinned_algorithm() {
     let table = "api_key_file='tok'\nwebhook_secret_file='a=='\nwebhook_secret_previous_file='b=='"
