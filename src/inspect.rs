@@ -2,7 +2,7 @@
 //!
 //! [`Inspector`] is a filter between the network and the seal: bytes go in as they arrive, the bytes to keep come out. It promises
 //!
-//! * **type by content only**: neither a name, nor an extension, nor a declared type decides; a declared type can only contradict;
+//! * **type by content only**: neither a name, nor an extension, nor a declared type is even a parameter: browsers and phones get them wrong;
 //! * **wholeness**: a file cut off anywhere in its structure is refused, bytes behind its end are dropped (Motion Photos, polyglots);
 //! * **the picture is never touched**: what a decoder reads as pixels comes out byte for byte, only metadata is cut or blanked;
 //! * **independence of the split**: output, report and refusal are the same however the input was cut into pushes;
@@ -44,10 +44,10 @@ mod samples;
 
 pub use limits::{Limits, MAX_PAGES};
 pub use refusal::Refusal;
-pub use sniff::{Declared, FileType, FileTypes, SNIFF_BYTES, sniff};
+pub use sniff::{FileType, FileTypes, SNIFF_BYTES, sniff};
 
 use disguise::{ArchiveWatch, PdfHeadWatch};
-use sniff::{PDF_HEAD_BYTES, find_pdf, may_precede_pdf};
+use sniff::{PDF_HEAD_BYTES, find_pdf, may_precede_pdf, other_format};
 use zeroize::Zeroizing;
 
 /// How much metadata leaves the file before it is sealed.
@@ -69,8 +69,6 @@ pub struct Policy {
     pub limits: Limits,
     /// How much metadata leaves the file.
     pub strip: Strip,
-    /// What the sender said it is. It can contradict the content, never decide.
-    pub declared: Declared,
     /// What a PDF may do and carry.
     pub pdf: PdfPolicy,
 }
@@ -111,7 +109,6 @@ impl Default for Policy {
         Self {
             limits: Limits::default(),
             strip: Strip::Gps,
-            declared: Declared::Nothing,
             pdf: PdfPolicy::default(),
         }
     }
@@ -136,6 +133,8 @@ pub struct Report {
     pub dropped_trailing: u64,
     /// Whether metadata was cut or blanked.
     pub stripped: bool,
+    /// Whether bytes were dropped that decoders skip with a warning, such as between the segments of a JPEG.
+    pub repaired: bool,
     /// PDF names worth a note which did not lead to a refusal, such as `/OpenAction`; fixed words, never content.
     pub noted: Vec<&'static str>,
 }
@@ -147,6 +146,7 @@ struct Findings {
     pages: Option<u32>,
     dropped_trailing: u64,
     stripped: bool,
+    repaired: bool,
     noted: Vec<&'static str>,
 }
 
@@ -247,6 +247,7 @@ impl Inspector {
             dropped_leading: self.dropped_leading,
             dropped_trailing: findings.dropped_trailing,
             stripped: findings.stripped,
+            repaired: findings.repaired,
             noted: findings.noted,
         })
     }
@@ -298,19 +299,16 @@ impl Inspector {
             return Ok(());
         };
         let head = std::mem::take(head);
-        let sniffed = sniff(&head).map(|found| (found, 0));
-        let (found, start) = sniffed
-            .or_else(|| Some((FileType::Pdf, find_pdf(&head)?)))
-            .ok_or(Refusal::UnknownType)?;
+        let (found, start) = match sniff(&head) {
+            Some(found) => (found, 0),
+            None => {
+                let unknown = other_format(&head).map_or(Refusal::UnknownType, |found| Refusal::OtherFormat { found });
+                (FileType::Pdf, find_pdf(&head).ok_or(unknown)?)
+            }
+        };
         self.dropped_leading = start as u64;
         if !self.policy.limits.accepted.contains(found) || !heic::can_be_stripped(found, self.policy.strip) {
             return Err(Refusal::NotAccepted { found });
-        }
-        if self.policy.declared.contradicts(found) {
-            return Err(Refusal::DeclaredMismatch {
-                declared: self.policy.declared.file_type(),
-                found,
-            });
         }
         let filter = match found {
             FileType::Jpeg => Filter::Jpeg(jpeg::Jpeg::new(&self.policy)),

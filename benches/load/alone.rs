@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use nightdrop::testing::domain::id::DocumentId;
-use nightdrop::testing::inspect::{Declared, Inspector, Limits, Policy};
+use nightdrop::testing::inspect::{Inspector, Limits, Policy};
 use nightdrop::testing::storage::files::FileStore;
 use nightdrop::testing::storage::{BlobStore, PartWriter};
 use serde_json::{Value, json};
@@ -65,7 +65,6 @@ fn inspect(file: &[u8], bytes: u64) -> Value {
                 max_bytes: 100 << 20,
                 ..Limits::default()
             },
-            declared: Declared::Nothing,
             ..Policy::default()
         };
         let mut inspector = Inspector::new(policy);

@@ -110,7 +110,7 @@ impl Problem {
     pub fn file(code: &'static str, detail: impl Into<String>) -> Self {
         let status = match code {
             "file.too_big" => StatusCode::PAYLOAD_TOO_LARGE,
-            "file.unknown_type" | "file.not_accepted" | "file.declared_mismatch" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "file.unknown_type" | "file.not_accepted" | "file.other_format" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, code, detail)

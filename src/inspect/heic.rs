@@ -6,10 +6,10 @@
 //! * Pixels: the largest `ispe` property in `meta`. It is the whole picture, not a tile, in files as phones write them.
 //! * Under `Gps`, EXIF is found by its TIFF header behind two zero bytes, which compressed pictures do not contain side by side with it, and
 //!   its GPS directory is removed in place. EXIF that cannot be read is refused, since nothing can be cut out of this format.
-//!   XMP is not looked into.
+//! * XMP is found by its first tag and overwritten with an empty one of the same length if it names a place, or is longer than 64 KiB.
 //! * `All` cannot be kept here: such a policy does not accept HEIC ([`can_be_stripped`]).
 
-use super::strip::{Scrub, scrub_gps};
+use super::strip::{Scrub, names_a_place, scrub_gps};
 use super::{FileType, Findings, Limits, Policy, Refusal, Strip, count_work};
 use zeroize::Zeroizing;
 
@@ -19,6 +19,31 @@ const MAX_BOXES: u32 = 1_000;
 const MAX_EXIF: usize = 64 << 10;
 const LITTLE: u64 = u64::from_be_bytes(*b"\0\0\0\0II\x2A\0");
 const BIG: u64 = u64::from_be_bytes(*b"\0\0\0\0MM\0\x2A");
+/// The longest XMP that is held to be looked into.
+const MAX_XMP: usize = 64 << 10;
+
+/// Text that begins and ends with the same tag, of which eight bytes are enough to know it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Packet {
+    begin: u64,
+    end: u64,
+    /// What stands behind the eight first bytes and before the eight last of an empty one.
+    empty: (&'static [u8], &'static [u8]),
+}
+
+const PACKETS: [Packet; 2] = [
+    Packet {
+        begin: u64::from_be_bytes(*b"<x:xmpme"),
+        end: u64::from_be_bytes(*b"/x:xmpme"),
+        empty: (b"ta xmlns:x=\"adobe:ns:meta/\"", b"><"),
+    },
+    Packet {
+        begin: u64::from_be_bytes(*b"<rdf:RDF"),
+        end: u64::from_be_bytes(*b"/rdf:RDF"),
+        empty: (b" xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\"", b"><"),
+    },
+];
+
 /// Two zeros and four bytes of header.
 const SIX_BYTES: u64 = 0xFFFF_FFFF_FFFF;
 
@@ -38,7 +63,16 @@ pub(super) struct Heic {
     pixels: Option<(u32, u32)>,
     /// An EXIF block being gathered. Its first four bytes have gone out already.
     exif: Option<Zeroizing<Vec<u8>>>,
+    /// XMP being gathered, without its first eight bytes.
+    xmp: Option<Xmp>,
     stripped: bool,
+}
+
+struct Xmp {
+    packet: Packet,
+    bytes: Zeroizing<Vec<u8>>,
+    /// It was too long to be held, and goes whatever it says.
+    too_long: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,6 +112,7 @@ impl Heic {
             since_ispe: None,
             pixels: None,
             exif: None,
+            xmp: None,
             stripped: false,
         }
     }
@@ -176,6 +211,7 @@ impl Heic {
 
     fn end_box(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
         self.state = State::Head;
+        self.end_xmp(false, out);
         self.end_exif(out)
     }
 
@@ -189,7 +225,7 @@ impl Heic {
             let piece = match &self.exif {
                 Some(exif) => &input[..input.len().min(MAX_EXIF - exif.len())],
                 None if self.strip == Strip::None => input,
-                None => &input[..self.up_to_exif(input)],
+                None => &input[..self.up_to_metadata(input)],
             };
             if kind == Kind::Meta {
                 self.look_for_pixels(piece)?;
@@ -207,8 +243,13 @@ impl Heic {
                 exif.extend_from_slice(piece);
                 if exif.len() == MAX_EXIF { self.end_exif(out) } else { Ok(()) }
             }
+            None if self.xmp.is_some() => {
+                self.gather_xmp(piece, out);
+                Ok(())
+            }
             None => {
                 out.extend_from_slice(piece);
+                self.begin_xmp();
                 if self.strip != Strip::None && matches!(self.window & SIX_BYTES, LITTLE | BIG) {
                     let mut exif = Zeroizing::new(Vec::with_capacity(MAX_EXIF));
                     exif.extend_from_slice(&(self.window as u32).to_be_bytes());
@@ -252,15 +293,71 @@ impl Heic {
         .check_pixels(width, height)
     }
 
-    /// How many bytes there are up to the end of a TIFF header.
-    fn up_to_exif(&mut self, input: &[u8]) -> usize {
+    /// How many bytes there are up to the end of a TIFF header or the first tag of XMP; inside XMP, up to its last.
+    fn up_to_metadata(&mut self, input: &[u8]) -> usize {
+        let inside = self.xmp.as_ref().map(|xmp| xmp.packet.end);
         for (at, byte) in input.iter().enumerate() {
             self.window = self.window << 8 | u64::from(*byte);
-            if matches!(self.window & SIX_BYTES, LITTLE | BIG) {
+            let is_mark = match inside {
+                Some(end) => self.window == end,
+                None => matches!(self.window & SIX_BYTES, LITTLE | BIG) || PACKETS.iter().any(|packet| packet.begin == self.window),
+            };
+            if is_mark {
                 return at + 1;
             }
         }
         input.len()
+    }
+
+    fn begin_xmp(&mut self) {
+        let found = PACKETS.iter().find(|packet| packet.begin == self.window);
+        if let Some(packet) = found.filter(|_| self.strip != Strip::None) {
+            self.xmp = Some(Xmp {
+                packet: *packet,
+                bytes: Zeroizing::new(Vec::new()),
+                too_long: false,
+            });
+        }
+    }
+
+    fn gather_xmp(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+        let Some(xmp) = &mut self.xmp else { return };
+        if xmp.bytes.len() + piece.len() > MAX_XMP {
+            xmp.too_long = true;
+        }
+        if xmp.too_long {
+            self.stripped = true;
+            out.resize(out.len() + xmp.bytes.len() + piece.len(), b' ');
+            xmp.bytes.clear();
+        } else {
+            xmp.bytes.extend_from_slice(piece);
+        }
+        if self.window == xmp.packet.end {
+            self.end_xmp(true, out);
+        }
+    }
+
+    /// Writes XMP as it was, or an empty one of the same length.
+    fn end_xmp(&mut self, is_whole: bool, out: &mut Vec<u8>) {
+        let Some(xmp) = self.xmp.take() else { return };
+        self.window = u64::MAX;
+        let length = xmp.bytes.len();
+        if is_whole && !xmp.too_long && !names_a_place(&xmp.bytes) {
+            out.extend_from_slice(&xmp.bytes);
+            return;
+        }
+        self.stripped |= length > 0;
+        let (begin, end) = xmp.packet.empty;
+        let last = xmp.packet.end.to_be_bytes();
+        match length.checked_sub(begin.len() + end.len() + last.len()) {
+            Some(blanks) if is_whole && !xmp.too_long => {
+                out.extend_from_slice(begin);
+                out.resize(out.len() + blanks, b' ');
+                out.extend_from_slice(end);
+                out.extend_from_slice(&last);
+            }
+            _ => out.resize(out.len() + length, b' '),
+        }
     }
 
     fn end_exif(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {

@@ -5,16 +5,21 @@
 //!
 //! | segment | `Gps` | `All` | `None` |
 //! | --- | --- | --- | --- |
-//! | EXIF (APP1) | GPS directory removed; dropped if unreadable | replaced by the orientation alone, if it turns | kept |
+//! | EXIF (APP1) | GPS directory removed; if unreadable, replaced by the orientation alone | replaced by the orientation alone, if it turns | kept |
 //! | XMP (APP1) | dropped if it speaks of a place | dropped | kept |
 //! | extended XMP (APP1) | dropped: its words may be cut at segment borders | dropped | kept |
 //! | MPF (APP2), the index of pictures behind the end | dropped, for they are gone | dropped | kept |
-//! | IPTC (APP13), comments, other APPn | kept | dropped | kept |
+//! | IPTC (APP13) | dropped if it tells a place or is unreadable | dropped | kept |
+//! | comments, other APPn | dropped if they speak of a place | dropped | kept |
 //! | JFIF (APP0), ICC profile (APP2), Adobe (APP14) | kept | kept | kept |
+//!
+//! What decoders only warn about is put right as they do, by going on to the next marker (libjpeg's `next_marker`): bytes between segments,
+//! marker bytes that stand for nothing, metadata segments without a length. These bytes are dropped. In a scan nothing is put right: where
+//! its data end, only a decoder could tell, so that a scan without an end mark is cut off.
 //!
 //! One baseline, extended or progressive Huffman frame of 8 bits is accepted: the kinds every browser and provider opens.
 
-use super::strip::{Scrub, names_a_place, orientation, orientation_only, scrub_gps};
+use super::strip::{Scrub, mentions_a_place, names_a_place, orientation, orientation_only, resources_tell_a_place, scrub_gps};
 use super::{Findings, Limits, Policy, Refusal, Strip, count_work};
 use zeroize::Zeroizing;
 
@@ -40,6 +45,7 @@ pub(super) struct Jpeg {
     scan_has_data: bool,
     orientation_kept: bool,
     stripped: bool,
+    repaired: bool,
     trailing: u64,
 }
 
@@ -48,7 +54,7 @@ enum State {
     /// Before the first two bytes, and between them.
     Start,
     StartMark,
-    /// Between segments: an FF must come.
+    /// Between segments: up to the next FF.
     Between,
     /// Behind the FF of a marker between segments, or inside a scan.
     Marker {
@@ -72,6 +78,7 @@ impl Jpeg {
             scan_has_data: false,
             orientation_kept: false,
             stripped: false,
+            repaired: false,
             trailing: 0,
         }
     }
@@ -85,7 +92,8 @@ impl Jpeg {
                     self.trailing += input.len() as u64;
                     input.len()
                 }
-                State::Start | State::StartMark | State::Between => self.fixed(byte, out)?,
+                State::Start | State::StartMark => self.fixed(byte, out)?,
+                State::Between => self.between(input),
                 State::Marker { in_scan } => self.marker(byte, in_scan, out)?,
             };
             count_work(used);
@@ -102,11 +110,12 @@ impl Jpeg {
             pixels: self.frame,
             dropped_trailing: self.trailing,
             stripped: self.stripped,
+            repaired: self.repaired,
             ..Findings::default()
         })
     }
 
-    /// The bytes that can only be one thing: FF D8 at the start, FF before each marker.
+    /// The bytes that can only be one thing: FF D8 at the start.
     fn fixed(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<usize, Refusal> {
         self.state = match (self.state, byte) {
             (State::Start, 0xFF) => State::StartMark,
@@ -114,10 +123,22 @@ impl Jpeg {
                 out.extend_from_slice(&[0xFF, 0xD8]);
                 State::Between
             }
-            (State::Between, 0xFF) => State::Marker { in_scan: false },
             _ => return Err(Refusal::Damaged("jpeg marker")),
         };
         Ok(1)
+    }
+
+    /// Drops what stands before the next marker.
+    fn between(&mut self, input: &[u8]) -> usize {
+        let mark = memchr::memchr(0xFF, input);
+        self.repaired |= mark != Some(0);
+        match mark {
+            Some(mark) => {
+                self.state = State::Marker { in_scan: false };
+                mark + 1
+            }
+            None => input.len(),
+        }
     }
 
     /// Entropy-coded data goes straight through, with the FFs that are stuffed; up to an FF that may be a marker.
@@ -152,6 +173,11 @@ impl Jpeg {
                 out.extend_from_slice(&[0xFF, byte]);
                 self.state = State::Scan;
             }
+            // Stands for nothing between segments: no marker, a restart without a scan, or TEM.
+            0x00 | 0x01 | 0xD0..=0xD7 if !in_scan => {
+                self.repaired = true;
+                self.state = State::Between;
+            }
             0xD9 => {
                 if self.scans == 0 || !self.scan_has_data {
                     return Err(Refusal::Damaged("jpeg without picture data"));
@@ -166,6 +192,8 @@ impl Jpeg {
                 self.wanted = 4;
                 self.state = State::Segment;
             }
+            // The scan was left for something else: what makers append, or the rest of a broken copy.
+            _ if in_scan => return Err(Refusal::Truncated),
             0xC3 | 0xC5..=0xC7 | 0xC9..=0xCF | 0xDE | 0xDF => {
                 return Err(Refusal::Damaged("jpeg frame kind"));
             }
@@ -181,7 +209,7 @@ impl Jpeg {
         if self.segment.len() == self.wanted && self.wanted == 4 {
             let length = usize::from(u16::from_be_bytes([self.segment[2], self.segment[3]]));
             if length < 2 {
-                return Err(Refusal::Damaged("jpeg segment length"));
+                return self.skip_empty_segment().map(|()| take);
             }
             self.wanted = 2 + length;
         }
@@ -190,6 +218,16 @@ impl Jpeg {
             self.end_segment(out)?;
         }
         Ok(take)
+    }
+
+    /// Decoders take a length that does not even count itself for an empty segment, where they need nothing of it.
+    fn skip_empty_segment(&mut self) -> Result<(), Refusal> {
+        if !matches!(self.segment[1], 0xE0..=0xEF | 0xFE) {
+            return Err(Refusal::Damaged("jpeg segment length"));
+        }
+        self.repaired = true;
+        self.state = State::Between;
+        Ok(())
     }
 
     fn end_segment(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
@@ -244,11 +282,16 @@ impl Jpeg {
         let marker = self.segment[1];
         let (stays, changed) = match self.strip {
             Strip::None => (true, false),
-            Strip::Gps => self.without_place(marker),
-            Strip::All => {
-                if marker == 0xE1 && self.segment[4..].starts_with(EXIF) {
-                    self.keep_orientation(out);
+            Strip::Gps => {
+                let turned = self.turned();
+                let (stays, changed) = self.without_place(marker);
+                if !stays {
+                    self.keep_orientation(turned, out);
                 }
+                (stays, changed)
+            }
+            Strip::All => {
+                self.keep_orientation(self.turned(), out);
                 (is_for_decoders(marker, &self.segment[4..]), false)
             }
         };
@@ -271,13 +314,21 @@ impl Jpeg {
             0xE1 if payload.starts_with(XMP) => (!names_a_place(&payload[XMP.len()..]), false),
             0xE1 if payload.starts_with(XMP_EXTENSION) => (false, true),
             0xE2 if payload.starts_with(b"MPF\0") => (false, true),
-            _ => (true, false),
+            0xED => (!resources_tell_a_place(payload), false),
+            _ if is_for_decoders(marker, payload) => (true, false),
+            _ => (!mentions_a_place(payload), false),
         }
     }
 
+    /// How the EXIF segment at hand turns the picture, if it is one and does.
+    fn turned(&self) -> Option<u8> {
+        let is_exif = self.segment[1] == 0xE1 && self.segment[4..].starts_with(EXIF);
+        let tiff = self.segment.get(10..).filter(|_| is_exif)?;
+        orientation(tiff).filter(|orientation| *orientation > 1)
+    }
+
     /// Writes an EXIF segment with the orientation alone, once, and only if it turns the picture.
-    fn keep_orientation(&mut self, out: &mut Vec<u8>) {
-        let turned = self.segment.get(10..).and_then(orientation).filter(|orientation| *orientation > 1);
+    fn keep_orientation(&mut self, turned: Option<u8>, out: &mut Vec<u8>) {
         if let Some(orientation) = turned
             && !self.orientation_kept
         {

@@ -11,7 +11,7 @@ mod pngs;
 mod strangers;
 
 use super::samples::{ExifSample, Heic, Jpeg, PLACE, Pdf, Png, heic_box, inspect, jpeg_segment, png_chunk, policy};
-use super::{Declared, FileType, FileTypes, Limits, Policy, Refusal, Strip};
+use super::{FileType, FileTypes, Limits, Policy, Refusal, Strip};
 
 macro_rules! real {
     ($name:literal) => {
@@ -33,10 +33,12 @@ enum Outcome {
     Cut(FileType, u64),
     /// Kept without some metadata.
     Stripped(FileType),
+    /// Kept without bytes that decoders skip: how many.
+    Repaired(FileType, u64),
     No(Refusal),
 }
 use FileType::{Heic as H, Jpeg as J, Pdf as D, Png as P};
-use Outcome::{Cut, No, Stripped, Whole};
+use Outcome::{Cut, No, Repaired, Stripped, Whole};
 
 fn outcome(file: &[u8], policy: Policy) -> Outcome {
     match inspect(file, policy) {
@@ -44,6 +46,7 @@ fn outcome(file: &[u8], policy: Policy) -> Outcome {
         Ok((report, kept)) => {
             assert_eq!((report.received, report.kept), (file.len() as u64, kept.len() as u64));
             match (report.stripped, report.dropped_trailing) {
+                _ if report.repaired => Repaired(report.file_type, report.received - report.kept),
                 (true, _) => Stripped(report.file_type),
                 (false, 0) => {
                     assert_eq!(kept, file);
@@ -149,23 +152,6 @@ fn the_policy_decides_what_is_taken() {
         outcome(&Heic::default().build(), policy(Strip::All)),
         No(Refusal::NotAccepted { found: H })
     );
-    let declared = |mime| Policy {
-        declared: Declared::from_mime(mime),
-        ..Policy::default()
-    };
-    assert_eq!(outcome(&jpeg, declared("image/jpg")), Whole(J));
-    assert_eq!(outcome(&jpeg, declared("")), Whole(J));
-    assert_eq!(
-        outcome(&jpeg, declared("application/pdf")),
-        No(Refusal::DeclaredMismatch {
-            declared: Some(D),
-            found: J
-        })
-    );
-    assert_eq!(
-        outcome(&jpeg, declared("text/html")),
-        No(Refusal::DeclaredMismatch { declared: None, found: J })
-    );
     let sized = |min_bytes, max_bytes| Policy {
         limits: Limits {
             min_bytes,
@@ -219,6 +205,79 @@ fn gps_is_gone_and_the_picture_is_untouched() {
         let kept = inspect(&name, policy(Strip::Gps)).unwrap().1;
         assert!(!kept.windows(secret.len()).any(|window| window == secret));
     }
+}
+
+#[test]
+fn no_place_leaves_in_any_field() {
+    let place = std::str::from_utf8(PLACE).unwrap();
+    let xmp = |field: &str| {
+        format!("<rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\"><rdf:Description {field}=\"{place}\"/></rdf:RDF>")
+    };
+    let iptc = |number: u8| {
+        let set = [&[0x1C, 2, number, 0, PLACE.len() as u8][..], PLACE].concat();
+        let resource = [
+            b"8BIM\x04\x04\0\0",
+            &(set.len() as u32).to_be_bytes()[..],
+            &set,
+            &[0][..set.len() % 2],
+        ]
+        .concat();
+        jpeg_segment(0xED, &[b"Photoshop 3.0\0", &resource[..]].concat())
+    };
+    let mut files: Vec<Vec<u8>> = [26, 27, 90, 92, 95, 100, 101].map(|number| jpeg_with(iptc(number))).into();
+    for field in [
+        "exif:GPSLatitude",
+        "exif:GPSDestLongitude",
+        "photoshop:City",
+        "photoshop:State",
+        "photoshop:Country",
+        "Iptc4xmpCore:Location",
+        "Iptc4xmpCore:CountryCode",
+        "Iptc4xmpExt:Sublocation",
+        "q:ProvinceState",
+    ] {
+        let xmp = xmp(field);
+        files.push(jpeg_with(jpeg_segment(
+            0xE1,
+            &[b"http://ns.adobe.com/xap/1.0/\0", xmp.as_bytes()].concat(),
+        )));
+        files.push(png_with(png_chunk(
+            b"iTXt",
+            &[b"XML:com.adobe.xmp\0\0\0\0\0", xmp.as_bytes()].concat(),
+        )));
+        files.push(
+            Heic {
+                data: [b"hevc", xmp.as_bytes(), b"hevc"].concat(),
+                ..Heic::default()
+            }
+            .build(),
+        );
+    }
+    files.push(png_with(png_chunk(b"tEXt", &[b"Location\0", PLACE].concat())));
+    files.push(jpeg_with(jpeg_segment(0xFE, &[b"GPS ", PLACE].concat())));
+    for file in files {
+        let tells = |bytes: &[u8]| bytes.windows(PLACE.len()).any(|window| window == PLACE);
+        assert!(tells(&file));
+        let (report, kept) = inspect(&file, policy(Strip::Gps)).unwrap();
+        assert!(report.stripped && !tells(&kept), "{}", String::from_utf8_lossy(&file));
+    }
+}
+
+/// Whatever is wrong with the GPS directory: the picture is not turned by its loss.
+#[test]
+fn the_orientation_outlives_an_unreadable_block() {
+    let mut segment = gps();
+    let entry = segment.windows(4).position(|window| window == [0x88, 0x25, 0, 4]).unwrap();
+    // The pointer leads to the directory it stands in.
+    segment[entry + 8..entry + 12].copy_from_slice(&[0, 0, 0, 8]);
+    let (report, kept) = inspect(&jpeg_with(segment.clone()), policy(Strip::Gps)).unwrap();
+    let turned = [b"Exif\0\0", &super::strip::orientation_only(6)[..]].concat();
+    assert!(report.stripped);
+    assert_eq!(kept, jpeg_with(jpeg_segment(0xE1, &turned)));
+    let kept = inspect(&png_with(png_chunk(b"eXIf", &segment[10..])), policy(Strip::Gps))
+        .unwrap()
+        .1;
+    assert_eq!(kept, png_with(png_chunk(b"eXIf", &super::strip::orientation_only(6))));
 }
 
 #[test]

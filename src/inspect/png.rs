@@ -1,17 +1,18 @@
 //! Is this PNG whole, and which of its chunks stay? Walks the chunks (W3C PNG, third edition), verifies every checksum, inflates nothing.
 //!
-//! Kept byte for byte: all chunks a decoder uses. Dropped always: what stands behind `IEND`. Refused: animations (`acTL`, `fcTL`, `fdAT`),
-//! unknown critical chunks, chunks out of order.
+//! Kept byte for byte: all chunks a decoder uses. Dropped always: what stands behind `IEND`; as decoders do, ancillary chunks of up to 64 KiB
+//! whose checksum is wrong; and what makes an animation of a single picture. Refused: animations (`acTL` with more than one frame, `fdAT`, and
+//! `fcTL` without or behind the picture), unknown critical chunks, chunks out of order.
 //!
 //! | chunk | `Gps` | `All` | `None` |
 //! | --- | --- | --- | --- |
-//! | `eXIf` | GPS directory removed; dropped if unreadable or over 64 KiB | replaced by the orientation alone, if it turns | kept |
+//! | `eXIf` | GPS directory removed; if unreadable, replaced by the orientation alone; dropped if over 64 KiB | replaced by the orientation alone, if it turns | kept |
 //! | `tEXt`, plain `iTXt` | dropped if they speak of a place, hold a raw profile, or are over 64 KiB | dropped | kept |
 //! | `zTXt`, compressed `iTXt` | dropped: a filter without decoder cannot look inside | dropped | kept |
 //! | other ancillary chunks | kept | dropped unless they define colour, transparency or size | kept |
 
 use super::crc::Crc32;
-use super::strip::{Scrub, names_a_place, orientation, orientation_only, scrub_gps};
+use super::strip::{Scrub, is_place_field, names_a_place, orientation, orientation_only, scrub_gps};
 use super::{Findings, Limits, Policy, Refusal, Strip, count_work};
 use zeroize::Zeroizing;
 
@@ -38,7 +39,10 @@ pub(super) struct Png {
     header: Option<Header>,
     data_bytes: u64,
     orientation_kept: bool,
+    /// An `acTL` said that there is one frame only.
+    one_frame: bool,
     stripped: bool,
+    repaired: bool,
     trailing: u64,
 }
 
@@ -93,7 +97,9 @@ impl Png {
             header: None,
             data_bytes: 0,
             orientation_kept: false,
+            one_frame: false,
             stripped: false,
+            repaired: false,
             trailing: 0,
         }
     }
@@ -122,6 +128,7 @@ impl Png {
             pixels: self.header.map(|header| (header.width, header.height)),
             dropped_trailing: self.trailing,
             stripped: self.stripped,
+            repaired: self.repaired,
             ..Findings::default()
         })
     }
@@ -187,6 +194,9 @@ impl Png {
                 Place::Pixels,
             ),
             b"IEND" => (self.left == 0 && self.data_bytes > 6, Place::BehindPixels),
+            // The one frame may be the picture itself, which `fcTL` before the pixels says. A frame of its own would be a second picture.
+            b"acTL" if self.left == 8 && self.place < Place::Pixels => (true, self.place),
+            b"fcTL" if self.one_frame && self.place < Place::Pixels => (true, self.place),
             b"acTL" | b"fcTL" | b"fdAT" => return Err(Refusal::Animated),
             [first, ..] if first.is_ascii_uppercase() => {
                 return Err(Refusal::Damaged("png chunk kind"));
@@ -200,14 +210,16 @@ impl Png {
 
     fn fate_of(&self, ancillary: bool) -> Fate {
         let held = if self.left as usize <= MAX_HELD { Fate::Hold } else { Fate::Drop };
+        // Short ancillary chunks are held until their checksum is known; longer ones have to be right.
+        let passed = if ancillary && held == Fate::Hold { Fate::Hold } else { Fate::Pass };
         match (self.strip, &self.kind) {
-            (_, b"IHDR") => Fate::Hold,
-            (Strip::None, _) => Fate::Pass,
+            (_, b"IHDR" | b"acTL" | b"fcTL") => Fate::Hold,
+            (Strip::None, _) => passed,
             (_, b"eXIf") => held,
             (Strip::Gps, b"tEXt" | b"iTXt") => held,
             (Strip::Gps, b"zTXt") => Fate::Drop,
             (Strip::All, kind) if ancillary && !is_for_decoders(kind) => Fate::Drop,
-            _ => Fate::Pass,
+            _ => passed,
         }
     }
 
@@ -243,7 +255,12 @@ impl Png {
         let [c3, c2, c1, c0, ..] = self.fixed;
         let sum = u32::from_be_bytes([c3, c2, c1, c0]);
         if sum != self.crc.value() {
-            return Err(Refusal::Damaged("png checksum"));
+            if self.kind[0].is_ascii_uppercase() || self.fate == Fate::Pass {
+                return Err(Refusal::Damaged("png checksum"));
+            }
+            self.repaired = true;
+            self.state = State::Head;
+            return Ok(());
         }
         self.state = if self.kind == *b"IEND" { State::Ended } else { State::Head };
         match self.fate {
@@ -260,12 +277,29 @@ impl Png {
                 self.read_header()?;
                 Scrub::Untouched
             }
+            (b"acTL" | b"fcTL", _) => {
+                self.one_frame = true;
+                if self.kind == *b"acTL" && self.held[..4] != [0, 0, 0, 1] {
+                    return Err(Refusal::Animated);
+                }
+                self.repaired = true;
+                return Ok(());
+            }
+            (b"eXIf" | b"tEXt" | b"iTXt" | b"zTXt", Strip::None) => Scrub::Untouched,
             (b"eXIf", Strip::All) => {
-                self.keep_orientation(out);
+                let turned = orientation(exif_tiff(&mut self.held));
+                self.keep_orientation(turned, out);
                 Scrub::Drop
             }
-            (b"eXIf", _) => scrub_gps(exif_tiff(&mut self.held)),
-            _ if tells_a_place(&self.kind, &self.held) => Scrub::Drop,
+            (b"eXIf", _) => {
+                let turned = orientation(exif_tiff(&mut self.held));
+                let kept = scrub_gps(exif_tiff(&mut self.held));
+                if kept == Scrub::Drop {
+                    self.keep_orientation(turned, out);
+                }
+                kept
+            }
+            (b"tEXt" | b"iTXt", _) if tells_a_place(&self.kind, &self.held) => Scrub::Drop,
             _ => Scrub::Untouched,
         };
         self.stripped |= kept != Scrub::Untouched;
@@ -290,9 +324,8 @@ impl Png {
     }
 
     /// Writes an `eXIf` with the orientation alone, once, and only if it turns the picture.
-    fn keep_orientation(&mut self, out: &mut Vec<u8>) {
-        let turned = orientation(exif_tiff(&mut self.held)).filter(|orientation| *orientation > 1);
-        if let Some(orientation) = turned
+    fn keep_orientation(&mut self, turned: Option<u8>, out: &mut Vec<u8>) {
+        if let Some(orientation) = turned.filter(|orientation| *orientation > 1)
             && !self.orientation_kept
         {
             self.orientation_kept = true;
@@ -311,7 +344,7 @@ fn exif_tiff(held: &mut [u8]) -> &mut [u8] {
 fn tells_a_place(kind: &[u8; 4], held: &[u8]) -> bool {
     let end = held.iter().position(|byte| *byte == 0).unwrap_or(held.len());
     let (keyword, text) = held.split_at(end);
-    if keyword.starts_with(b"Raw profile type") || names_a_place(keyword) {
+    if keyword.starts_with(b"Raw profile type") || names_a_place(keyword) || is_place_field(keyword) {
         return true;
     }
     if kind == b"tEXt" {

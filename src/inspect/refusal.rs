@@ -16,8 +16,8 @@ pub enum Refusal {
     UnknownType,
     /// A type we know, but not one asked for here.
     NotAccepted { found: FileType },
-    /// The sender says one thing, the content another. `None`: the sender named a type we do not know.
-    DeclaredMismatch { declared: Option<FileType>, found: FileType },
+    /// A picture in a format that no provider takes, named here.
+    OtherFormat { found: &'static str },
     /// It ends too early: most likely a broken upload or copy.
     Truncated,
     /// Its structure is broken, or of a kind ordinary readers do not open. The word says where.
@@ -51,7 +51,7 @@ impl Refusal {
             Self::TooBig { .. } => "file.too_big",
             Self::UnknownType => "file.unknown_type",
             Self::NotAccepted { .. } => "file.not_accepted",
-            Self::DeclaredMismatch { .. } => "file.declared_mismatch",
+            Self::OtherFormat { .. } => "file.other_format",
             Self::Truncated => "file.truncated",
             Self::Damaged(_) => "file.damaged",
             Self::PasswordProtected => "file.password_protected",
@@ -75,11 +75,7 @@ impl fmt::Display for Refusal {
             Self::TooSmall { min } => write!(f, " (min {min} bytes)"),
             Self::TooBig { max } => write!(f, " (max {max} bytes)"),
             Self::NotAccepted { found } => write!(f, " ({found})"),
-            Self::DeclaredMismatch {
-                declared: Some(declared),
-                found,
-            } => write!(f, " (declared {declared}, found {found})"),
-            Self::DeclaredMismatch { declared: None, found } => write!(f, " (found {found})"),
+            Self::OtherFormat { found } => write!(f, " ({found})"),
             Self::Damaged(word) | Self::ActiveContent(word) | Self::Attachment(word) | Self::Disguised(word) => {
                 write!(f, " ({word})")
             }

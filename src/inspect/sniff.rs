@@ -5,45 +5,6 @@ pub const SNIFF_BYTES: usize = 32;
 
 pub use crate::domain::document::FileType;
 
-/// What the sender's `Content-Type` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Declared {
-    /// Nothing, or one of the ways to say "just bytes".
-    #[default]
-    Nothing,
-    /// One of ours.
-    Type(FileType),
-    /// A type we know nothing of. It contradicts every content.
-    Foreign,
-}
-
-impl Declared {
-    /// Reads a `Content-Type`: empty, `application/octet-stream`, `binary/octet-stream`, `*/*` and `image/*` declare nothing.
-    pub fn from_mime(mime: &str) -> Self {
-        let essence = mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match essence.as_str() {
-            "" | "application/octet-stream" | "binary/octet-stream" | "*/*" | "image/*" => Self::Nothing,
-            known => FileType::from_mime(known).map_or(Self::Foreign, Self::Type),
-        }
-    }
-
-    /// The declared type if it is one of ours.
-    pub const fn file_type(self) -> Option<FileType> {
-        match self {
-            Self::Type(file_type) => Some(file_type),
-            Self::Nothing | Self::Foreign => None,
-        }
-    }
-
-    pub(super) fn contradicts(self, found: FileType) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Type(declared) => declared != found,
-            Self::Foreign => true,
-        }
-    }
-}
-
 /// A set of types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileTypes(u8);
@@ -89,6 +50,21 @@ pub fn sniff(head: &[u8]) -> Option<FileType> {
         Some(FileType::Pdf)
     } else if is_heic(head) {
         Some(FileType::Heic)
+    } else {
+        None
+    }
+}
+
+/// A picture format that phones and browsers write and that no provider takes: people have to be told its name, since the file's own often
+/// says something else.
+pub(super) fn other_format(head: &[u8]) -> Option<&'static str> {
+    let is_avif = |brand: Option<&[u8]>| matches!(brand, Some(b"avif" | b"avis"));
+    if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP") {
+        Some("WebP")
+    } else if head.get(4..8) == Some(b"ftyp")
+        && (is_avif(head.get(8..12)) || head.get(16..).is_some_and(|more| more.chunks(4).any(|b| is_avif(Some(b)))))
+    {
+        Some("AVIF")
     } else {
         None
     }
@@ -146,11 +122,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn declared_types_know_their_aliases() {
+    fn media_types_know_their_aliases() {
         assert_eq!(FileType::from_mime("IMAGE/JPG; q=1"), Some(FileType::Jpeg));
-        assert_eq!(Declared::from_mime(" application/octet-stream"), Declared::Nothing);
-        assert_eq!(Declared::from_mime(""), Declared::Nothing);
-        assert_eq!(Declared::from_mime("image/svg+xml"), Declared::Foreign);
         assert!(FileType::ALL.iter().all(|t| FileType::from_mime(t.mime()) == Some(*t)));
     }
 
@@ -173,6 +146,34 @@ mod tests {
         assert_eq!(sniff(b"\0\0\0\x14ftypmif1\0\0\0\0mif1heic"), None, "a brand behind the box is none");
         assert_eq!(sniff(b"\0\0\0\x18ftypisom\0\0\0\0isommp42"), None);
         assert_eq!(sniff(b"\0\0\0\x08ftypheic"), None);
+    }
+
+    #[test]
+    fn formats_that_nobody_takes_have_a_name() {
+        assert_eq!(other_format(b"RIFF\x10\0\0\0WEBPVP8 "), Some("WebP"));
+        assert_eq!(other_format(b"RIFF\x10\0\0\0WAVEfmt "), None);
+        assert_eq!(other_format(b"\0\0\0\x1cftypavif\0\0\0\0mif1avif"), Some("AVIF"));
+        assert_eq!(other_format(b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif"), Some("AVIF"));
+        assert_eq!(other_format(b"\0\0\0\x18ftypisom\0\0\0\0isommp42"), None);
+    }
+
+    #[test]
+    fn what_may_stand_before_a_pdf_is_text_and_no_page() {
+        for (before, fits) in [
+            ("", true),
+            ("\u{feff}", true),
+            ("\0\r\n \t", true),
+            ("Content-Type: application/pdf\r\n\r\n", true),
+            ("\u{1b}%-12345X@PJL SET NAME=\"Größe\"\n", true),
+            ("\r\n<html>", false),
+            ("GIF89a", false),
+            ("PK\u{3}\u{4}", false),
+        ] {
+            let head = [before.as_bytes(), b"%PDF-1.4\n%\xE2\xE3\n"].concat();
+            assert_eq!(find_pdf(&head), fits.then_some(before.len()), "{before}");
+        }
+        assert_eq!(find_pdf(&[&[b' '; 1024][..], b"%PDF-1.4"].concat()), None);
+        assert_eq!(find_pdf(b"x%PDF-3.0 %PDF-1.4"), Some(10));
     }
 
     #[test]

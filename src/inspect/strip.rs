@@ -4,14 +4,22 @@
 //! entries. The GPS directory hangs from tag 0x8825. It is removed whole: the pointer leaves its directory, the entries and all values
 //! they point to become zeros. Every other offset stays true, so that the rest remains readable for checks against fraud.
 //!
-//! A block that cannot be read with certainty has to go as a whole ([`Scrub::Drop`]): losing metadata harms nobody, leaking a home does.
+//! IPTC, Photoshop and XMP data that hang from entries of their own, as in TIFF files, go in the same way.
+//!
+//! A block that cannot be read with certainty has to go as a whole ([`Scrub::Drop`]): losing metadata harms nobody, leaking a home does. Only its
+//! orientation is written anew, so that the picture is not turned.
 //! Not looked into: maker notes and the thumbnail picture, whose formats are the makers' own.
 
+mod place;
+
 use super::count_work;
+pub(super) use place::{is_place_field, mentions_a_place, names_a_place, resources_tell_a_place};
 
 const GPS_POINTER: u16 = 0x8825;
 const EXIF_POINTER: u16 = 0x8769;
 const ORIENTATION: u16 = 0x0112;
+/// XMP, IPTC and Photoshop data as values of entries.
+const BLOCKS: [u16; 3] = [0x02BC, 0x83BB, 0x8649];
 
 /// EXIF 3.0 defines 32 GPS tags; twice as many is no camera's work.
 const MAX_GPS_ENTRIES: usize = 64;
@@ -40,6 +48,8 @@ pub(super) fn scrub_gps(tiff: &mut [u8]) -> Scrub {
         Ok(pointers) => pointers,
         Err(Unclear) => return Scrub::Drop,
     };
+    let turned = orientation(tiff);
+    let mut budget = tiff.len();
     // Later entries first, so that the index of an earlier one stays true.
     for pointer in pointers.iter().rev() {
         if remove_entry(tiff, order, pointer).is_err() {
@@ -47,34 +57,35 @@ pub(super) fn scrub_gps(tiff: &mut [u8]) -> Scrub {
         }
     }
     for pointer in &pointers {
-        if blank_directory(tiff, order, pointer.target).is_err() {
+        let blanked = match pointer.target {
+            Target::Directory(at) => blank_directory(tiff, order, at, &mut budget),
+            // Read in as many ways as there are readers: only what looks like a place is one.
+            Target::Perhaps(at) if is_gps_directory(tiff, order, at) => blank_directory(tiff, order, at, &mut budget),
+            Target::Perhaps(_) => Ok(()),
+            Target::Value { at, length } => blank(tiff, at, length, &mut budget),
+        };
+        if blanked.is_err() {
             return Scrub::Drop;
         }
     }
-    if is_readable_without_place(tiff) {
+    // Where a hostile GPS directory overlapped the rest, the rest is broken now.
+    if find_gps_pointers(tiff, order).is_ok_and(|left| left.is_empty()) && orientation(tiff) == turned {
         Scrub::Changed
     } else {
         Scrub::Drop
     }
 }
 
-/// Where a hostile GPS directory overlapped the rest, the rest is broken now; an honest one leaves an IFD0 with entries.
-fn is_readable_without_place(tiff: &[u8]) -> bool {
-    let Some(order) = Order::of(tiff) else {
-        return false;
-    };
-    let has_entries = order
-        .u32(tiff, 4)
-        .and_then(|ifd0| order.u16(tiff, ifd0 as usize))
-        .is_some_and(|count| count > 0);
-    has_entries && find_gps_pointers(tiff, order).is_ok_and(|left| left.is_empty())
-}
-
 /// The orientation (1 to 8) in IFD0 of a TIFF block.
 pub(super) fn orientation(tiff: &[u8]) -> Option<u8> {
     let order = Order::of(tiff)?;
-    let directory = Directory::at(tiff, order, order.u32(tiff, 4)? as usize).ok()?;
-    let entry = directory.entries().find(|entry| order.u16(tiff, *entry) == Some(ORIENTATION))?;
+    let at = order.u32(tiff, 4)? as usize;
+    let count = usize::from(order.u16(tiff, at)?);
+    // As browsers do, up to the end of the block, should the directory reach beyond it.
+    let mut entries = (0..count)
+        .map(|index| at + 2 + 12 * index)
+        .take_while(|entry| entry + 12 <= tiff.len());
+    let entry = entries.find(|entry| order.u16(tiff, *entry) == Some(ORIENTATION))?;
     match (
         order.u16(tiff, entry + 2)?,
         order.u32(tiff, entry + 4)?,
@@ -90,13 +101,6 @@ pub(super) fn orientation_only(orientation: u8) -> [u8; 26] {
     let mut tiff = *b"MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\0\0\0\0\0\0\0";
     tiff[19] = orientation;
     tiff
-}
-
-/// Whether a text block (XMP, PNG text) speaks of a place, or is in an encoding (UTF-16) in which we could not tell.
-pub(super) fn names_a_place(text: &[u8]) -> bool {
-    count_work(text.len());
-    let has = |word: &[u8]| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
-    text.contains(&0) || has(b"gps") || has(b"latitude") || has(b"longitude")
 }
 
 /// Why reading went no further; the block is dropped.
@@ -170,10 +174,22 @@ impl Directory {
     }
 }
 
+/// An entry that leads to a place.
 struct GpsPointer {
     directory: usize,
     entry: usize,
-    target: usize,
+    target: Target,
+}
+
+#[derive(Clone, Copy)]
+enum Target {
+    Directory(usize),
+    /// Where a reader might look for the directory if the pointer is of an odd type.
+    Perhaps(usize),
+    Value {
+        at: usize,
+        length: usize,
+    },
 }
 
 /// Walks IFD0, the chain behind it and the Exif directories. IFD0 must be readable; others that are not, no reader can read either.
@@ -205,19 +221,38 @@ fn find_gps_pointers(tiff: &[u8], order: Order) -> Result<Vec<GpsPointer>, Uncle
             match tag {
                 EXIF_POINTER => follow(value),
                 GPS_POINTER => {
-                    // LONG or IFD, exactly one: anything else would be read in as many ways as there are readers.
-                    let plain = matches!(order.u16(tiff, entry + 2), Some(4 | 13)) && order.u32(tiff, entry + 4) == Some(1);
-                    if !plain || pointers.len() == MAX_DIRECTORIES || (directory.count == 1 && done == 1) {
-                        return Err(Unclear);
-                    }
+                    let (kind, units) = (order.u16(tiff, entry + 2), order.u32(tiff, entry + 4));
+                    let short = order.u16(tiff, entry + 8).map_or(0, usize::from);
+                    let target = match (kind, units) {
+                        (Some(4 | 13), Some(1)) => Target::Directory(value as usize),
+                        (Some(3 | 8), Some(1)) => Target::Perhaps(short),
+                        _ => Target::Perhaps(value as usize),
+                    };
                     pointers.push(GpsPointer {
                         directory: directory.at,
                         entry,
-                        target: value as usize,
+                        target,
+                    });
+                }
+                _ if BLOCKS.contains(&tag) => {
+                    let (Some(kind), Some(units)) = (order.u16(tiff, entry + 2), order.u32(tiff, entry + 4)) else {
+                        return Err(Unclear);
+                    };
+                    let length = (units as usize).saturating_mul(unit_bytes(kind));
+                    pointers.push(GpsPointer {
+                        directory: directory.at,
+                        entry,
+                        target: Target::Value {
+                            at: value as usize,
+                            length: if length > 4 { length } else { 0 },
+                        },
                     });
                 }
                 _ => {}
             }
+        }
+        if pointers.len() > MAX_DIRECTORIES {
+            return Err(Unclear);
         }
         if let Some(next) = order.u32(tiff, directory.next_pointer()) {
             follow(next);
@@ -240,18 +275,29 @@ fn remove_entry(tiff: &mut [u8], order: Order, pointer: &GpsPointer) -> Result<(
     Ok(())
 }
 
+/// Whether there is a directory whose tags are those of GPS.
+fn is_gps_directory(tiff: &[u8], order: Order, at: usize) -> bool {
+    at >= 8
+        && Directory::at(tiff, order, at).is_ok_and(|directory| {
+            directory.count <= MAX_GPS_ENTRIES
+                && directory
+                    .entries()
+                    .all(|entry| order.u16(tiff, entry).is_some_and(|tag| tag < 0x20))
+        })
+}
+
 /// Fills a directory and everything its entries point to with zeros, as far as it lies inside the block.
 ///
 /// The values together may not be longer than the block: honest values do not overlap, and the bound keeps the work linear.
-fn blank_directory(tiff: &mut [u8], order: Order, at: usize) -> Result<(), Unclear> {
+fn blank_directory(tiff: &mut [u8], order: Order, at: usize, budget: &mut usize) -> Result<(), Unclear> {
     let Some(count) = order.u16(tiff, at).map(usize::from) else {
         return Ok(());
     };
     if count > MAX_GPS_ENTRIES {
         return Err(Unclear);
     }
-    let end = (at + 2 + 12 * count + 4).min(tiff.len());
-    let mut budget = tiff.len();
+    // An empty directory ends with its count: what follows may be something else.
+    let end = if count == 0 { at + 2 } else { at + 2 + 12 * count + 4 }.min(tiff.len());
     for entry in (0..count).map(|index| at + 2 + 12 * index) {
         let (Some(kind), Some(units), Some(offset)) = (order.u16(tiff, entry + 2), order.u32(tiff, entry + 4), order.u32(tiff, entry + 8))
         else {
@@ -259,14 +305,19 @@ fn blank_directory(tiff: &mut [u8], order: Order, at: usize) -> Result<(), Uncle
         };
         let length = (units as usize).saturating_mul(unit_bytes(kind));
         if length > 4 {
-            budget = budget.checked_sub(length).ok_or(Unclear)?;
-            let from = (offset as usize).min(tiff.len());
-            let to = from.saturating_add(length).min(tiff.len());
-            count_work(to - from);
-            tiff[from..to].fill(0);
+            blank(tiff, offset as usize, length, budget)?;
         }
     }
     tiff[at..end].fill(0);
+    Ok(())
+}
+
+fn blank(tiff: &mut [u8], at: usize, length: usize, budget: &mut usize) -> Result<(), Unclear> {
+    *budget = budget.checked_sub(length).ok_or(Unclear)?;
+    let from = at.min(tiff.len());
+    let to = from.saturating_add(length).min(tiff.len());
+    count_work(to - from);
+    tiff[from..to].fill(0);
     Ok(())
 }
 
@@ -358,9 +409,6 @@ mod tests {
         let mut outside = whole.clone();
         outside[entry + 8..entry + 12].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0xF0]);
         assert_eq!(scrub_gps(&mut outside), Scrub::Changed, "a place nobody can reach");
-        let mut odd_type = whole.clone();
-        odd_type[entry + 3] = 3;
-        assert_eq!(scrub_gps(&mut odd_type), Scrub::Drop);
         let mut itself = whole.clone();
         itself[entry + 8..entry + 12].copy_from_slice(&[0, 0, 0, 8]);
         assert_eq!(scrub_gps(&mut itself), Scrub::Drop, "IFD0 as the GPS directory");
@@ -374,18 +422,60 @@ mod tests {
     }
 
     #[test]
+    fn an_odd_pointer_does_not_cost_the_orientation() {
+        let whole = ExifSample {
+            big: true,
+            gps: true,
+            orientation: 6,
+        }
+        .tiff();
+        let entry = gps_entry(&whole);
+        // SHORT, ASCII, LONG twice, and an empty directory.
+        let odd = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut tiff = whole.clone();
+            change(&mut tiff);
+            assert_eq!(scrub_gps(&mut tiff), Scrub::Changed);
+            assert_eq!(orientation(&tiff), Some(6));
+            assert!(contains(&tiff, b"Canon"));
+            assert!(!contains(&tiff, &[0x88, 0x25]));
+            contains(&tiff, PLACE)
+        };
+        let mut short = 0_u32.to_be_bytes();
+        short[..2].copy_from_slice(&whole[entry + 10..entry + 12]);
+        assert!(!odd(&|tiff| {
+            tiff[entry + 3] = 3;
+            tiff[entry + 8..entry + 12].copy_from_slice(&short);
+        }));
+        assert!(!odd(&|tiff| tiff[entry + 3] = 2));
+        assert!(!odd(&|tiff| tiff[entry + 7] = 2));
+        let gps = u32::from_be_bytes(whole[entry + 8..entry + 12].try_into().unwrap()) as usize;
+        // The values of a directory without entries are nobody's.
+        odd(&|tiff| tiff[gps..gps + 2].fill(0));
+    }
+
+    #[test]
+    fn other_blocks_in_entries_go_too() {
+        let mut tiff = ExifSample {
+            big: true,
+            gps: true,
+            orientation: 6,
+        }
+        .tiff();
+        let entry = gps_entry(&tiff);
+        tiff[entry..entry + 2].copy_from_slice(&[0x83, 0xBB]);
+        tiff[entry + 3] = 7;
+        tiff[entry + 4..entry + 8].copy_from_slice(&(PLACE.len() as u32).to_be_bytes());
+        tiff[entry + 8..entry + 12].copy_from_slice(&224_u32.to_be_bytes());
+        assert_eq!(scrub_gps(&mut tiff), Scrub::Changed);
+        assert!(!contains(&tiff, PLACE));
+        assert_eq!(orientation(&tiff), Some(6));
+    }
+
+    #[test]
     fn orientation_only_is_a_readable_block() {
         for value in 1..=8 {
             assert_eq!(orientation(&orientation_only(value)), Some(value));
         }
-    }
-
-    #[test]
-    fn places_in_text_are_seen() {
-        assert!(names_a_place(b"<exif:GPSLatitude>1</exif:GPSLatitude>"));
-        assert!(names_a_place(b"my LatiTude is"));
-        assert!(names_a_place(b"<\0e\0x\0i\0f\0"), "UTF-16 is not understood, so it goes");
-        assert!(!names_a_place(b"<xmp:CreatorTool>Photoshop</xmp:CreatorTool>"));
     }
 
     proptest! {

@@ -113,6 +113,51 @@ fn a_hidden_script_gets_the_same_answer_as_an_open_one() {
     }
 }
 
+#[test]
+fn pictures_that_every_viewer_shows_are_taken() {
+    let clean = case!("jpeg-named.heic");
+    // What leaves is the clean picture to the byte: no decoder can tell a difference.
+    for (name, file) in [
+        ("marker-00e1", case!("marker-00e1.jpg")),
+        ("marker-ff00", case!("marker-ff00.jpg")),
+        ("junk-between-segments", case!("junk-between-segments.jpg")),
+        ("jpeg-named", clean),
+        ("samsung-motion", case!("samsung-motion.jpg")),
+    ] {
+        let (report, kept) = inspect(file, Policy::default()).unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
+        assert_eq!(report.file_type, FileType::Jpeg, "{name}");
+        assert_eq!(kept, clean, "{name}");
+        assert_eq!(report.repaired, name.contains("marker") || name.contains("junk"), "{name}");
+    }
+    let (_, kept) = inspect(case!("fill-bytes.jpg"), Policy::default()).unwrap();
+    assert_eq!(kept, case!("fill-bytes.jpg"));
+    // Where the data of a scan end, only a decoder could tell.
+    for file in [case!("no-eoi.jpg"), case!("samsung-panorama-no-eoi.jpg")] {
+        assert_eq!(inspect(file, Policy::default()), Err(Refusal::Truncated));
+    }
+    let (report, kept) = inspect(case!("apple-export-city.jpg"), Policy::default()).unwrap();
+    assert!(report.stripped);
+    for place in ["Berlin", "Germany", "Musterstrasse"] {
+        assert!(!kept.windows(place.len()).any(|window| window == place.as_bytes()), "{place}");
+    }
+    assert_eq!(kept, clean, "nothing but the place's segments was in the way");
+    let (report, kept) = inspect(case!("png-named.jpg"), Policy::default()).unwrap();
+    assert_eq!((report.file_type, &kept[..]), (FileType::Png, case!("png-named.jpg")));
+    let (report, kept) = inspect(case!("apng-one-frame.png"), Policy::default()).unwrap();
+    assert!(report.repaired && kept.len() == case!("apng-one-frame.png").len() - 20 - 38);
+    assert!(!kept.windows(4).any(|kind| kind == b"acTL" || kind == b"fcTL"));
+    assert_eq!(
+        inspect(case!("webp-named.jpg"), Policy::default()),
+        Err(Refusal::OtherFormat { found: "WebP" })
+    );
+    let heic = case!("base.heic");
+    assert_eq!(
+        inspect(heic, Policy::default()),
+        Err(Refusal::NotAccepted { found: FileType::Heic })
+    );
+    assert_eq!(inspect(heic, policy(Strip::Gps)).unwrap().0.file_type, FileType::Heic);
+}
+
 /// Every case, cut into pieces of every small size and in two at every byte.
 #[test]
 fn the_split_changes_nothing_for_any_case() {

@@ -17,6 +17,19 @@ pub(super) fn rows() -> Vec<Row> {
         .tiff()[..],
     ]
     .concat();
+    let with_xmp = |field: &str| {
+        let xmp = format!("<x:xmpmeta xmlns:x=\"adobe:ns:meta/\"><rdf:RDF><rdf:Description {field}/></rdf:RDF></x:xmpmeta>hevc");
+        Heic {
+            data: xmp.into_bytes(),
+            ..Heic::default()
+        }
+        .build()
+    };
+    let xmp_without_end = Heic {
+        data: b"<rdf:RDF photoshop:City".to_vec(),
+        ..Heic::default()
+    }
+    .build();
     let mut open_end = whole();
     let mdat = open_end.len() - 17;
     open_end[mdat..mdat + 4].fill(0);
@@ -41,6 +54,10 @@ pub(super) fn rows() -> Vec<Row> {
             .build(),
             Stripped(H),
         ),
+        ("XMP that names a place", with_xmp("photoshop:City=\"48N-HOME-11E\""), Stripped(H)),
+        ("XMP that names none", with_xmp("xmp:Rating=\"5\""), Whole(H)),
+        ("XMP without an end", xmp_without_end, Stripped(H)),
+        ("long XMP", with_xmp(&"x".repeat(70_000)), Stripped(H)),
         ("box to the end of the file", open_end, Whole(H)),
         (
             "Motion Photo",
@@ -92,7 +109,7 @@ pub(super) fn rows() -> Vec<Row> {
                 ..Heic::default()
             }
             .build(),
-            No(Refusal::UnknownType),
+            No(Refusal::OtherFormat { found: "AVIF" }),
         ),
     ]
 }

@@ -2,7 +2,7 @@
 
 use super::super::Refusal;
 use super::super::samples::{Jpeg, jpeg_segment};
-use super::{Cut, J, No, Stripped, Whole};
+use super::{Cut, J, No, Repaired, Stripped, Whole};
 use super::{Row, exif, followed_by, jpeg_with, real, without_end, zip};
 
 pub(super) fn rows() -> Vec<Row> {
@@ -110,15 +110,30 @@ pub(super) fn rows() -> Vec<Row> {
             No(Refusal::Damaged("jpeg with too many scans")),
         ),
         ("start inside", jpeg_with(vec![0xFF, 0xD8]), No(Refusal::Damaged("jpeg marker"))),
+        ("text between segments", jpeg_with(b"text".to_vec()), Repaired(J, 4)),
+        ("marker of nothing", jpeg_with(vec![0xFF, 0, 0xFF, 0]), Repaired(J, 4)),
+        ("restart before the scan", jpeg_with(vec![0xFF, 0xD3, 0xFF, 1]), Repaired(J, 4)),
+        ("comment of length 1", jpeg_with(vec![0xFF, 0xFE, 0, 1]), Repaired(J, 4)),
         (
-            "text between segments",
-            jpeg_with(b"text".to_vec()),
-            No(Refusal::Damaged("jpeg marker")),
+            "table of length 1",
+            jpeg_with(vec![0xFF, 0xDB, 0, 1]),
+            No(Refusal::Damaged("jpeg segment length")),
         ),
         (
-            "segment of length 1",
-            jpeg_with(vec![0xFF, 0xFE, 0, 1]),
-            No(Refusal::Damaged("jpeg segment length")),
+            "comment whose length is too short by two",
+            jpeg_with(b"\xFF\xFE\0\x04hi, ".to_vec()),
+            Repaired(J, 2),
+        ),
+        ("unknown marker", jpeg_with(vec![0xFF, 0x42]), No(Refusal::Damaged("jpeg marker"))),
+        ("PDF head in what decoders skip", jpeg_with(b"%PDF-1.4".to_vec()), Repaired(J, 8)),
+        (
+            "unknown marker in the scan",
+            Jpeg {
+                scan: b"\x12\xFF\x85\x34".to_vec(),
+                ..Jpeg::default()
+            }
+            .build(),
+            No(Refusal::Truncated),
         ),
         ("no height", sized(640, 0).build(), No(Refusal::Damaged("jpeg frame"))),
         (

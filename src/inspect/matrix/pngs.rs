@@ -2,7 +2,7 @@
 
 use super::super::Refusal;
 use super::super::samples::{ExifSample, Png, png_chunk};
-use super::{Cut, No, P, Stripped, Whole};
+use super::{Cut, No, P, Repaired, Stripped, Whole};
 use super::{Row, flip, followed_by, png_with, real, without_end, zip};
 
 pub(super) fn rows() -> Vec<Row> {
@@ -59,6 +59,36 @@ pub(super) fn rows() -> Vec<Row> {
             "flipped bit in pixels",
             flip(whole(), 33 + 8 + 2),
             No(Refusal::Damaged("png checksum")),
+        ),
+        (
+            "flipped bit in text",
+            png_with(flip(png_chunk(b"tEXt", b"a\0b"), 9)),
+            Repaired(P, 15),
+        ),
+        (
+            "flipped bit in a long profile",
+            png_with(flip(png_chunk(b"iCCP", &[7; 70_000]), 9)),
+            No(Refusal::Damaged("png checksum")),
+        ),
+        (
+            "animation of one frame",
+            png_with([png_chunk(b"acTL", &[0, 0, 0, 1, 0, 0, 0, 0]), png_chunk(b"fcTL", &[0; 26])].concat()),
+            Repaired(P, 20 + 38),
+        ),
+        (
+            "one frame that is another picture",
+            png_with([png_chunk(b"acTL", &[0, 0, 0, 1, 0, 0, 0, 0]), png_chunk(b"fdAT", &[0; 26])].concat()),
+            No(Refusal::Animated),
+        ),
+        (
+            "animation of two frames",
+            png_with(png_chunk(b"acTL", &[0, 0, 0, 2, 0, 0, 0, 0])),
+            No(Refusal::Animated),
+        ),
+        (
+            "frame without animation",
+            png_with(png_chunk(b"fcTL", &[0; 26])),
+            No(Refusal::Animated),
         ),
         ("flipped bit in header", flip(whole(), 19), No(Refusal::Damaged("png checksum"))),
         ("cut before the end chunk", without_end(whole(), 12), No(Refusal::Truncated)),

@@ -14,8 +14,8 @@ pub(super) fn rows() -> Vec<Row> {
         ("real GIF", real!("foreign.gif"), No(Refusal::UnknownType)),
         ("GIFAR", followed_by(real!("foreign.gif"), &zip()), No(Refusal::UnknownType)),
         ("real TIFF", real!("foreign.tiff"), No(Refusal::UnknownType)),
-        ("real WebP", real!("foreign.webp"), No(Refusal::UnknownType)),
-        ("real AVIF", real!("foreign.avif"), No(Refusal::UnknownType)),
+        ("real WebP", real!("foreign.webp"), No(Refusal::OtherFormat { found: "WebP" })),
+        ("real AVIF", real!("foreign.avif"), No(Refusal::OtherFormat { found: "AVIF" })),
         ("real BMP", real!("foreign.bmp"), No(Refusal::UnknownType)),
         (
             "SVG",

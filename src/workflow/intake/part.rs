@@ -13,7 +13,7 @@ use crate::domain::document::{PartSpec, StoredPart};
 use crate::domain::request::DocumentRequest;
 use crate::domain::transition::Refusal as Illegal;
 use crate::failpoint::{self, Failpoint};
-use crate::inspect::{Declared, FileTypes, Inspector, Limits, Policy as InspectPolicy, Refusal, Strip as InspectStrip};
+use crate::inspect::{FileTypes, Inspector, Limits, Policy as InspectPolicy, Refusal, Strip as InspectStrip};
 use crate::storage::PartWriter;
 use crate::workflow::Portal;
 use crate::workflow::catalogue::Strip;
@@ -48,7 +48,7 @@ struct Sealing {
 impl<'a> PartReceiver<'a> {
     pub(super) fn new(submission: &'a mut Submission, spec: PartSpec, file_name: &str, declared: &str) -> Self {
         Self {
-            inspector: Some(inspector(&submission.portal, &submission.request, &spec, declared)),
+            inspector: Some(inspector(&submission.portal, &submission.request, &spec)),
             claim: None,
             kept: Vec::new(),
             chunk: Vec::with_capacity(CHUNK_LEN + TAG_LEN),
@@ -191,7 +191,7 @@ impl<'a> PartReceiver<'a> {
 }
 
 /// Judges one part as it comes.
-pub(super) fn inspector(portal: &Portal, request: &DocumentRequest, spec: &PartSpec, declared: &str) -> Inspector {
+pub(super) fn inspector(portal: &Portal, request: &DocumentRequest, spec: &PartSpec) -> Inspector {
     let strip = portal.catalogue.get(&request.document).map_or(Strip::Gps, |e| e.strip);
     let bounds = Limits::default();
     let pdf = &portal.policy.pdf;
@@ -214,7 +214,6 @@ pub(super) fn inspector(portal: &Portal, request: &DocumentRequest, spec: &PartS
             Strip::All => InspectStrip::All,
             Strip::None => InspectStrip::None,
         },
-        declared: Declared::from_mime(declared),
         pdf: pdf.policy,
     })
 }

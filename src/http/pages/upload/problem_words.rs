@@ -23,7 +23,8 @@ pub fn refusal_words(words: &Words, refusal: &Refusal, accepted: &[FileType]) ->
             let types: Vec<&str> = accepted.iter().map(|t| t.label()).collect();
             words.fill(&key, &[("types", &types.join(words.say("comma")))])
         }
-        Refusal::NotAccepted { found } | Refusal::DeclaredMismatch { found, .. } => words.fill(&key, &[("found", found.label())]),
+        Refusal::NotAccepted { found } => words.fill(&key, &[("found", found.label())]),
+        Refusal::OtherFormat { found } => words.fill(&key, &[("found", found)]),
         Refusal::TooManyPages { max } => words.count(&key, u64::from(*max)),
         _ => words.say(&key).to_owned(),
     }

@@ -113,7 +113,7 @@ impl Upload {
             .intake
             .part_locks
             .note(request.id, place_of(&request, &spec.name), receiver, portal.now());
-        let inspector = (offset == 0).then(|| inspector(portal, &request, spec, staging.declared()));
+        let inspector = (offset == 0).then(|| inspector(portal, &request, spec));
         Ok(Self(Some(Box::new(Inner {
             portal: portal.clone(),
             spec: spec.clone(),
