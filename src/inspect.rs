@@ -165,13 +165,13 @@ pub struct Inspector {
 enum Stage {
     /// Too few bytes to know the type.
     Head(Zeroizing<Vec<u8>>),
-    Body(FileType, Filter),
+    Body(FileType, Box<Filter>),
 }
 
 enum Filter {
     Jpeg(jpeg::Jpeg),
     Png(png::Png),
-    Pdf(pdf::Pdf),
+    Pdf(Box<pdf::Pdf>),
     Heic(heic::Heic),
 }
 
@@ -221,7 +221,7 @@ impl Inspector {
         let Stage::Body(file_type, filter) = stage else {
             return Err(Refusal::UnknownType);
         };
-        let findings = match filter {
+        let findings = match *filter {
             Filter::Jpeg(filter) => filter.finish()?,
             Filter::Png(filter) => filter.finish()?,
             Filter::Pdf(filter) => filter.finish(out)?,
@@ -313,10 +313,10 @@ impl Inspector {
         let filter = match found {
             FileType::Jpeg => Filter::Jpeg(jpeg::Jpeg::new(&self.policy)),
             FileType::Png => Filter::Png(png::Png::new(&self.policy)),
-            FileType::Pdf => Filter::Pdf(pdf::Pdf::new(&self.policy)),
+            FileType::Pdf => Filter::Pdf(Box::new(pdf::Pdf::new(&self.policy))),
             FileType::Heic => Filter::Heic(heic::Heic::new(&self.policy)),
         };
-        self.stage = Stage::Body(found, filter);
+        self.stage = Stage::Body(found, Box::new(filter));
         self.filter(&head[start..], out)
     }
 
@@ -325,7 +325,7 @@ impl Inspector {
             return Ok(());
         };
         let before = out.len();
-        match filter {
+        match &mut **filter {
             Filter::Jpeg(filter) => filter.push(input, out)?,
             Filter::Png(filter) => filter.push(input, out)?,
             Filter::Pdf(filter) => filter.push(input, out)?,

@@ -145,7 +145,7 @@ pub mod http {
     }
 }
 pub mod inspect {
-    pub use crate::inspect::{FileType, FileTypes, Inspector, Limits, PdfPolicy, Policy, Refusal, Report, Strip, Verdict};
+    pub use crate::inspect::{FileType, FileTypes, Inspector, Limits, Policy, Refusal, Report, Strip};
 }
 pub mod sandbox {
     pub use crate::sandbox::{Sandbox, SandboxSettings};

@@ -14,6 +14,7 @@ use time::Duration;
 use crate::raw::{Half, Raw, assert_nothing_held, end, file, head, until_nothing_held, upload};
 use crate::support::{Link, TestApp, TestOptions, ask, client, form, png, sha256, until};
 
+mod cases;
 mod files;
 mod torture;
 
