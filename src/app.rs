@@ -1,11 +1,11 @@
 //! Putting the portal together: folders, keys, erasure slots, store, providers; then the listeners and the worker. Everything that can be wrong is found here, at start.
 
-pub mod beginning;
+pub(crate) mod beginning;
 mod checkpoints;
-pub mod data_folder;
-pub mod identity;
+pub(crate) mod data_folder;
+pub(crate) mod identity;
 mod layout;
-pub mod recovery;
+pub(crate) mod recovery;
 mod vault_key;
 
 use std::error::Error;
@@ -315,7 +315,7 @@ fn policy(config: &Config) -> Policy {
 }
 
 /// The scanner that the configuration requires, not asked anything yet.
-pub fn scanner(config: &Config) -> Option<Scanner> {
+pub(crate) fn scanner(config: &Config) -> Option<Scanner> {
     let scan = config.scan.as_ref()?;
     Some(Scanner::new(
         Clamd::new(scan.address.clone()),

@@ -56,11 +56,11 @@ impl Error for Cause {
 }
 
 /// Prints an error and its sources on one line, separated by `: `.
-pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> Chain<'a> {
+pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> Chain<'a> {
     Chain(error)
 }
 
-pub struct Chain<'a>(&'a (dyn Error + 'static));
+pub(crate) struct Chain<'a>(&'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

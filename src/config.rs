@@ -3,12 +3,12 @@
 //! This file composes: each module reads its own section (see [`crate::settings`]), and what only two sections together can get wrong is checked here.
 //! Secrets stand in files only (`…_file`, not readable by others) or in systemd credentials, never in the file or the environment itself.
 
-pub mod brand;
-pub mod company;
+pub(crate) mod brand;
+pub(crate) mod company;
 mod network;
 mod providers;
 mod secret_file;
-pub mod template;
+pub(crate) mod template;
 
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -26,9 +26,9 @@ use crate::workflow::outgoing::settings::OutgoingSettings;
 use crate::workflow::settings::{self, RetentionSettings};
 use crate::workflow::sign_in::sso::settings::SsoSettings;
 use company::Company;
-pub use network::Network;
-pub use providers::Provider;
-pub use secret_file::privacy_of;
+pub(crate) use network::Network;
+pub(crate) use providers::Provider;
+pub(crate) use secret_file::privacy_of;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -81,7 +81,7 @@ pub struct Keys {
 }
 
 /// A configuration that was read to its end, whatever is wrong in it.
-pub struct Resolved {
+pub(crate) struct Resolved {
     /// With a stand-in for everything that is wrong.
     pub config: Config,
     pub errors: Vec<ConfigError>,
@@ -91,13 +91,13 @@ pub struct Resolved {
 }
 
 /// The variable with the folder in which systemd hands secrets over.
-pub const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+pub(crate) const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// The vault key's name there, unless `keys.credential_file` says otherwise.
-pub const VAULT_CREDENTIAL: &str = "nightdrop-key";
+pub(crate) const VAULT_CREDENTIAL: &str = "nightdrop-key";
 
 impl Resolved {
     /// Reads a file and the environment. Fails where there is no table to read.
-    pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Vec<ConfigError>> {
+    pub(crate) fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Vec<ConfigError>> {
         let (text, mode) = read(path).map_err(|error| {
             vec![ConfigError::new(
                 path.display(),
@@ -119,7 +119,7 @@ impl Resolved {
         Ok(resolved)
     }
 
-    pub fn parse(text: &str, base: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Vec<ConfigError>> {
+    pub(crate) fn parse(text: &str, base: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Vec<ConfigError>> {
         let table: toml::Table = text
             .parse()
             .map_err(|error: toml::de::Error| vec![ConfigError::new("nightdrop.toml", format!("is not TOML: {}", error.message()))])?;
@@ -141,7 +141,7 @@ impl Resolved {
     }
 
     /// The configuration, if nothing is wrong in it.
-    pub fn sound(self) -> Result<Config, Vec<ConfigError>> {
+    pub(crate) fn sound(self) -> Result<Config, Vec<ConfigError>> {
         if self.errors.is_empty() {
             Ok(self.config)
         } else {

@@ -5,32 +5,32 @@
 //! * Nothing here logs, stores or returns a document byte or an applicant reference. A callback is a hint, never an authority.
 //! * Adding a provider takes one file and one line in [`read`] (and its name in [`KINDS`]).
 
-pub mod adyen;
-pub mod body;
-pub mod bridge;
-pub mod client;
-pub mod dwolla;
-pub mod endpoint;
-pub mod failure;
-pub mod guard;
-pub mod hook;
-pub mod http;
-pub mod kinds;
-pub mod kit;
-pub mod lithic;
-pub mod mail;
-pub mod manual;
-pub mod oauth;
-pub mod onfido;
-pub mod sandbox;
-pub mod settings;
-pub mod shape;
-pub mod sign;
-pub mod stripe;
-pub mod sumsub;
-pub mod synapse;
-pub mod unit;
-pub mod words;
+pub(crate) mod adyen;
+pub(crate) mod body;
+pub(crate) mod bridge;
+pub(crate) mod client;
+pub(crate) mod dwolla;
+pub(crate) mod endpoint;
+pub(crate) mod failure;
+pub(crate) mod guard;
+pub(crate) mod hook;
+pub(crate) mod http;
+pub(crate) mod kinds;
+pub(crate) mod kit;
+pub(crate) mod lithic;
+pub(crate) mod mail;
+pub(crate) mod manual;
+pub(crate) mod oauth;
+pub(crate) mod onfido;
+pub(crate) mod sandbox;
+pub(crate) mod settings;
+pub(crate) mod shape;
+pub(crate) mod sign;
+pub(crate) mod stripe;
+pub(crate) mod sumsub;
+pub(crate) mod synapse;
+pub(crate) mod unit;
+pub(crate) mod words;
 
 #[cfg(test)]
 pub(crate) mod fake;
@@ -53,7 +53,8 @@ use crate::domain::id::DocumentId;
 #[cfg(test)]
 use crate::settings::ReadSecret;
 use crate::settings::{ConfigError, Reader};
-pub use failure::{Failure, cannot_list, not_shown, unread};
+pub use failure::Failure;
+pub(crate) use failure::{cannot_list, not_shown, unread};
 
 /// The provider kinds that a configuration may name.
 pub const KINDS: [&str; 12] = [

@@ -67,30 +67,30 @@
 //! Everything here blocks (argon2, fsync, 64 KiB of cipher): callers move it to blocking threads.
 //! Nothing here reads a clock, logs, or knows of the other rooms.
 
-pub mod assurance;
-pub mod checkpoint;
-pub mod envelope;
-pub mod erase;
+pub(crate) mod assurance;
+pub(crate) mod checkpoint;
+pub(crate) mod envelope;
+pub(crate) mod erase;
 mod extents;
-pub mod header;
-pub mod keyfile;
-pub mod keyring;
-pub mod memory;
-pub mod meta;
-pub mod open;
-pub mod password;
-pub mod private_file;
-pub mod random;
-pub mod receipt;
+pub(crate) mod header;
+pub(crate) mod keyfile;
+pub(crate) mod keyring;
+pub(crate) mod memory;
+pub(crate) mod meta;
+pub(crate) mod open;
+pub(crate) mod password;
+pub(crate) mod private_file;
+pub(crate) mod random;
+pub(crate) mod receipt;
 mod schedule;
 mod scratch;
-pub mod seal;
-pub mod secret;
-pub mod secrets;
-pub mod slots;
-pub mod staging;
-pub mod stream;
-pub mod totp;
+pub(crate) mod seal;
+pub(crate) mod secret;
+pub(crate) mod secrets;
+pub(crate) mod slots;
+pub(crate) mod staging;
+pub(crate) mod stream;
+pub(crate) mod totp;
 
 #[cfg(test)]
 mod documents;

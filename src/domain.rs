@@ -74,17 +74,17 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
-pub mod account;
-pub mod agent;
-pub mod audit;
-pub mod delivery;
-pub mod dispatch;
-pub mod document;
-pub mod factors;
-pub mod id;
-pub mod link;
-pub mod message;
-pub mod receipt;
-pub mod request;
-pub mod token;
-pub mod transition;
+pub(crate) mod account;
+pub(crate) mod agent;
+pub(crate) mod audit;
+pub(crate) mod delivery;
+pub(crate) mod dispatch;
+pub(crate) mod document;
+pub(crate) mod factors;
+pub(crate) mod id;
+pub(crate) mod link;
+pub(crate) mod message;
+pub(crate) mod receipt;
+pub(crate) mod request;
+pub(crate) mod token;
+pub(crate) mod transition;

@@ -71,7 +71,7 @@ failpoints! {
 
 /// Passes a point, unless this is where the process is told to end.
 #[inline]
-pub fn pass(point: Failpoint) {
+pub(crate) fn pass(point: Failpoint) {
     #[cfg(any(test, debug_assertions))]
     armed::pass(point.name());
     #[cfg(not(any(test, debug_assertions)))]
@@ -107,11 +107,11 @@ mod armed {
         })
     }
 
-    pub fn arm(text: &str) {
+    pub(super) fn arm(text: &str) {
         *TARGET.lock().unwrap_or_else(PoisonError::into_inner) = read(text);
     }
 
-    pub fn pass(name: &str) {
+    pub(super) fn pass(name: &str) {
         let mut target = TARGET.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(target) = target.as_mut().filter(|t| t.name == name) else {
             return;

@@ -4,26 +4,26 @@
 //!   ([`console::sso`]), once, to the browser that left.
 //! * `StatusCode` appears in [`error`] only; every answer carries the headers of [`guard`].
 
-pub mod api;
-pub mod body;
-pub mod callback;
-pub mod connections;
-pub mod console;
-pub mod error;
+pub(crate) mod api;
+pub(crate) mod body;
+pub(crate) mod callback;
+pub(crate) mod connections;
+pub(crate) mod console;
+pub(crate) mod error;
 mod form;
-pub mod gate;
-pub mod guard;
-pub mod health;
-pub mod hosts;
-pub mod listen;
-pub mod pages;
-pub mod permits;
-pub mod settings;
-pub mod staff;
+pub(crate) mod gate;
+pub(crate) mod guard;
+pub(crate) mod health;
+pub(crate) mod hosts;
+pub(crate) mod listen;
+pub(crate) mod pages;
+pub(crate) mod permits;
+pub(crate) mod settings;
+pub(crate) mod staff;
 mod table;
-pub mod tls;
-pub mod tus;
-pub mod upload;
+pub(crate) mod tls;
+pub(crate) mod tus;
+pub(crate) mod upload;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -46,10 +46,10 @@ use crate::workflow::sign_in::passkey::Passkeys;
 use crate::workflow::sign_in::sso::SingleSignOn;
 
 /// Whether an address belongs to a reverse proxy whose `X-Forwarded-For` is believed.
-pub type Trusted = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
+pub(crate) type Trusted = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// Everything the listeners need, put together once.
-pub struct Servers {
+pub(crate) struct Servers {
     pub portal: Arc<Portal>,
     pub store: Arc<SledStore>,
     pub settings: ServerSettings,
@@ -65,7 +65,7 @@ pub struct Servers {
 }
 
 #[derive(Clone, Debug)]
-pub struct ServerSettings {
+pub(crate) struct ServerSettings {
     /// Cookies get `Secure` and the `__Host-` prefix: only without TLS on this very machine they do not.
     pub secure: bool,
     pub public_url: String,
@@ -79,7 +79,7 @@ pub struct ServerSettings {
 }
 
 impl ServerSettings {
-    pub fn of(public_url: &str, staff: SocketAddr) -> Self {
+    pub(crate) fn of(public_url: &str, staff: SocketAddr) -> Self {
         Self {
             secure: public_url.starts_with("https://"),
             public_url: public_url.to_owned(),
@@ -91,13 +91,13 @@ impl ServerSettings {
     }
 
     /// The console's own origin; on this machine alone it is reached by the machine's own name.
-    pub fn console(&self) -> Option<String> {
+    pub(crate) fn console(&self) -> Option<String> {
         let here = || self.staff.ip().is_loopback().then(|| address_of(self.staff, self.staff_tls));
         self.staff_url.clone().or_else(here)
     }
 
     /// The name of a cookie that only this host may set and read.
-    pub fn cookie(&self, name: &str) -> String {
+    pub(crate) fn cookie(&self, name: &str) -> String {
         if self.secure {
             format!("__Host-{name}")
         } else {
@@ -107,7 +107,7 @@ impl ServerSettings {
 }
 
 /// Where a browser finds the console that listens here. On this machine alone that is the machine's own name: passkeys know no bare addresses.
-pub fn address_of(staff: SocketAddr, tls: bool) -> String {
+pub(crate) fn address_of(staff: SocketAddr, tls: bool) -> String {
     let scheme = if tls { "https" } else { "http" };
     match staff.ip().is_loopback() {
         true => format!("{scheme}://localhost:{}", staff.port()),
@@ -145,7 +145,7 @@ fn in_language<'a>(texts: &'a BTreeMap<String, String>, words: &Words) -> Option
         .map(String::as_str)
 }
 
-pub struct Limits {
+pub(crate) struct Limits {
     pub uploads: permits::UploadLimits,
     pub connections: connections::ConnectionLimits,
     /// Pages that one address may ask for in a minute.
@@ -157,7 +157,7 @@ pub struct Limits {
 }
 
 /// What every handler can reach.
-pub struct AppState {
+pub(crate) struct AppState {
     pub portal: Arc<Portal>,
     pub store: Arc<SledStore>,
     pub settings: ServerSettings,
@@ -176,7 +176,7 @@ pub struct AppState {
 
 impl AppState {
     /// Tells the audit log that somebody was refused: at most once a minute for each kind.
-    pub async fn refused(&self, by: Actor, action: AuditAction, detail: &[(&str, &str)]) {
+    pub(crate) async fn refused(&self, by: Actor, action: AuditAction, detail: &[(&str, &str)]) {
         let event = AuditEvent::new(self.portal.now(), by, action);
         let event = detail.iter().fold(event, |event, (name, value)| event.with(name, value));
         self.refusals.note(&self.portal, event).await;
@@ -184,7 +184,7 @@ impl AppState {
 }
 
 /// Opens both listeners. Returns at once; the handles stop them.
-pub fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
+pub(crate) fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
     let passkeys = listeners.settings.console().and_then(|origin| {
         let made = Passkeys::new(&origin, &listeners.company.name);
         made.inspect_err(|why| tracing::warn!(%why, "no passkeys: set staff_url to the name by which browsers reach the console"))
@@ -242,7 +242,7 @@ pub fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
 }
 
 /// The public listener.
-pub fn public_routes(routes: &mut web::ServiceConfig) {
+pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
     upload::routes(routes);
     tus::routes(routes);
     callback::routes(routes);
@@ -250,7 +250,7 @@ pub fn public_routes(routes: &mut web::ServiceConfig) {
 }
 
 /// The staff listener.
-pub fn staff_routes(routes: &mut web::ServiceConfig) {
+pub(crate) fn staff_routes(routes: &mut web::ServiceConfig) {
     api::routes(routes);
     health::routes(routes);
     health::metrics_routes(routes);

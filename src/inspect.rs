@@ -30,8 +30,8 @@ mod limits;
 mod pdf;
 mod png;
 mod refusal;
-pub mod scan;
-pub mod settings;
+pub(crate) mod scan;
+pub(crate) mod settings;
 mod sniff;
 mod strip;
 
@@ -42,9 +42,11 @@ mod properties;
 #[cfg(test)]
 mod samples;
 
-pub use limits::{Limits, MAX_PAGES};
+pub use limits::Limits;
+pub(crate) use limits::MAX_PAGES;
 pub use refusal::Refusal;
-pub use sniff::{FileType, FileTypes, SNIFF_BYTES, sniff};
+pub use sniff::{FileType, FileTypes};
+pub(crate) use sniff::{SNIFF_BYTES, sniff};
 
 use disguise::{ArchiveWatch, PdfHeadWatch};
 use sniff::{PDF_HEAD_BYTES, find_pdf, may_precede_pdf, other_format};

@@ -8,7 +8,7 @@
 mod book;
 mod callback;
 mod routes;
-pub mod script;
+pub(crate) mod script;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

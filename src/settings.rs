@@ -8,16 +8,17 @@
 //! This module is pure: files with secrets are read by the function that the caller passes in. It never shows a secret.
 
 mod environment;
-pub mod grammar;
+pub(crate) mod grammar;
 mod reader;
 mod secret;
 
 use std::fmt;
 
-pub use environment::Environment;
+pub(crate) use environment::Environment;
 #[cfg(test)]
-pub use reader::ReadSecret;
-pub use reader::{Reader, Setting};
+pub(crate) use reader::ReadSecret;
+pub use reader::Reader;
+pub(crate) use reader::Setting;
 pub use secret::Secret;
 
 /// One key that is wrong, and what would be right.

@@ -8,26 +8,27 @@
 
 mod audit;
 mod blobs;
-pub mod clock;
+pub(crate) mod clock;
 #[cfg(test)]
 mod contract;
 mod directory;
-pub mod files;
-pub mod key;
-pub mod outbox;
-pub mod record;
+pub(crate) mod files;
+pub(crate) mod key;
+pub(crate) mod outbox;
+pub(crate) mod record;
 mod requests;
-pub mod seal;
-pub mod sled;
+pub(crate) mod seal;
+pub(crate) mod sled;
 
 use crate::chain::Cause;
 use crate::domain::transition::Refusal;
 
-pub use audit::AuditLog;
+pub(crate) use audit::AuditLog;
 pub use blobs::{BlobKey, BlobStore, PartWriter, ReadError};
-pub use directory::{Directory, Made};
-pub use outbox::Outbox;
-pub use requests::{Claimed, Cursor, Filter, Page, RequestStore, WorkQueues};
+pub(crate) use directory::{Directory, Made};
+pub(crate) use outbox::Outbox;
+pub(crate) use requests::{Claimed, Cursor, Page, RequestStore};
+pub use requests::{Filter, WorkQueues};
 
 /// An `Idempotency-Key`, already bound to its caller, and a digest of what was asked with it.
 #[derive(Clone, Debug, PartialEq, Eq)]

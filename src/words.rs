@@ -6,7 +6,7 @@
 //!   caller); the half of ICU4X that `url` needs is in the tree already; and TOML is read by a crate that the configuration uses anyway.
 //!   Compiling it takes 13.5 s of processor time where that half is built already; Fluent without dates takes 6.4 s.
 
-pub mod negotiate;
+pub(crate) mod negotiate;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ enum Text {
 
 /// A sentence taken apart for a page: literal text, or the name of something to be filled in.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Piece<'a> {
+pub(crate) enum Piece<'a> {
     Literal(&'a str),
     Slot(&'a str),
 }
@@ -78,7 +78,7 @@ pub fn english() -> &'static Words {
 }
 
 /// One sentence in every language, by tag.
-pub fn everywhere(key: &str) -> BTreeMap<String, String> {
+pub(crate) fn everywhere(key: &str) -> BTreeMap<String, String> {
     LANGUAGES.iter().map(|w| (w.tag.to_owned(), w.say(key).to_owned())).collect()
 }
 
@@ -213,7 +213,7 @@ fn category_name(category: PluralCategory) -> &'static str {
 }
 
 /// Takes a sentence apart at its slots.
-pub fn pieces(text: &str) -> Vec<Piece<'_>> {
+pub(crate) fn pieces(text: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {

@@ -113,13 +113,13 @@ async fn own_step(portal: &Arc<Portal>) -> Result<(Step, Option<JoinHandle<()>>)
 }
 
 /// The running worker; stopping lets every task finish its present step.
-pub struct Worker {
+pub(crate) struct Worker {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Worker {
-    pub fn start(portal: &Arc<Portal>) -> Self {
+    pub(crate) fn start(portal: &Arc<Portal>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = Vec::new();
         let bulkheads = &portal.delivery.bulkheads;
@@ -136,7 +136,7 @@ impl Worker {
     }
 
     /// Waits for the steps in progress, at most `patience`; a lease that is left behind runs out by itself.
-    pub async fn stop(self, patience: Duration) {
+    pub(crate) async fn stop(self, patience: Duration) {
         self.stop.send_replace(true);
         let all = async {
             for task in self.tasks {

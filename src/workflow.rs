@@ -2,30 +2,30 @@
 //!
 //! This layer joins the four siblings below it (crypto, storage, connectors, inspect) and is the only one that does. It knows no HTTP and reads no clock but the store's.
 
-pub mod callback;
-pub mod catalogue;
-pub mod delivery;
+pub(crate) mod callback;
+pub(crate) mod catalogue;
+pub(crate) mod delivery;
 
-pub mod hosted;
-pub mod intake;
-pub mod issue;
-pub mod manual_download;
-pub mod message;
-pub mod outgoing;
+pub(crate) mod hosted;
+pub(crate) mod intake;
+pub(crate) mod issue;
+pub(crate) mod manual_download;
+pub(crate) mod message;
+pub(crate) mod outgoing;
 
-pub mod pool;
-pub mod purge;
-pub mod query;
-pub mod refusals;
+pub(crate) mod pool;
+pub(crate) mod purge;
+pub(crate) mod query;
+pub(crate) mod refusals;
 
-pub mod seal;
-pub mod settings;
-pub mod sign_in;
-pub mod sweep;
-pub mod terms;
-pub mod trusted;
-pub mod vault;
-pub mod wake;
+pub(crate) mod seal;
+pub(crate) mod settings;
+pub(crate) mod sign_in;
+pub(crate) mod sweep;
+pub(crate) mod terms;
+pub(crate) mod trusted;
+pub(crate) mod vault;
+pub(crate) mod wake;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -192,7 +192,7 @@ impl From<RandomUnavailable> for WorkflowError {
 }
 
 /// Runs blocking work (argon2, fsync) off the async threads.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkflowError> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkflowError> {
     let work = || {
         let done = work();
         memory::wipe_stack();

@@ -27,7 +27,7 @@ const NAMES: [&str; 8] = [
 const ENDINGS: [&str; 3] = ["key", "pub", private_file::UNFINISHED];
 
 /// An `init` in progress. Dropped before it is finished, it takes away what it has made.
-pub struct Beginning {
+pub(crate) struct Beginning {
     note: PathBuf,
     /// Held for as long as this process is at work.
     _lock: File,
@@ -40,7 +40,7 @@ fn failed(path: &Path) -> impl Fn(&(dyn std::error::Error + 'static)) -> StartEr
 
 impl Beginning {
     /// Notes what is going to be made: the parts, and these files. A half that an earlier `init` has left must have been cleared.
-    pub fn start(layout: &Layout, files: &[PathBuf]) -> Result<Self, StartError> {
+    pub(crate) fn start(layout: &Layout, files: &[PathBuf]) -> Result<Self, StartError> {
         let note = layout.unfinished.clone();
         let had_data = layout.data.exists();
         data_folder::private_folder(&layout.data).map_err(|e| failed(&layout.data)(&e))?;
@@ -64,7 +64,7 @@ impl Beginning {
     }
 
     /// Everything is made.
-    pub fn finish(mut self) -> Result<(), StartError> {
+    pub(crate) fn finish(mut self) -> Result<(), StartError> {
         std::fs::remove_file(&self.note)
             .and_then(|()| private_file::sync_parent(&self.note))
             .map_err(|e| failed(&self.note)(&e))?;
@@ -83,7 +83,7 @@ impl Drop for Beginning {
 }
 
 /// Takes away what an `init` that was cut off has made; whether there was one.
-pub fn clear(layout: &Layout) -> Result<bool, StartError> {
+pub(crate) fn clear(layout: &Layout) -> Result<bool, StartError> {
     match data_folder::unfinished(layout).as_deref() {
         None => Ok(false),
         Some("init") => {

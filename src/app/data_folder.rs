@@ -132,7 +132,7 @@ pub(super) fn name_slots(layout: &Layout, portal: PortalId, slots: [u8; 16]) -> 
     labelled(&layout.store, &label)
 }
 
-pub fn load_secrets(layout: &Layout) -> Result<Arc<PortalSecrets>, StartError> {
+pub(crate) fn load_secrets(layout: &Layout) -> Result<Arc<PortalSecrets>, StartError> {
     let secrets = PortalSecrets::load(&layout.secrets).map_err(|e| refused("the portal's secrets cannot be read")(&e))?;
     Ok(Arc::new(secrets))
 }
@@ -143,7 +143,7 @@ pub(super) fn private_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Looks whether the data folder is whole and of one portal, and changes nothing. Every later step of a start may rely on it.
-pub fn check(layout: &Layout) -> Result<PortalId, StartError> {
+pub(crate) fn check(layout: &Layout) -> Result<PortalId, StartError> {
     if let Some(command) = unfinished(layout) {
         return Err(StartError::Refused(format!(
             "a `nightdrop {command}` of {} was cut off; run it again: it goes on, or begins anew",
@@ -171,14 +171,14 @@ pub fn check(layout: &Layout) -> Result<PortalId, StartError> {
 }
 
 /// Which command has not come to its end.
-pub fn unfinished(layout: &Layout) -> Option<String> {
+pub(crate) fn unfinished(layout: &Layout) -> Option<String> {
     let text = std::fs::read_to_string(&layout.unfinished).ok()?;
     let note: serde_json::Value = serde_json::from_str(&text).ok()?;
     note["command"].as_str().map(str::to_owned)
 }
 
 /// Opens the store of a data folder that was checked: it is not written to before it is known to be this portal's and at its high-water mark.
-pub fn open_store(layout: &Layout, portal: PortalId, source: Source, secrets: &Arc<PortalSecrets>) -> Result<SledStore, StartError> {
+pub(crate) fn open_store(layout: &Layout, portal: PortalId, source: Source, secrets: &Arc<PortalSecrets>) -> Result<SledStore, StartError> {
     let mark = MarkFile::open(&layout.mark)
         .map_err(|e| StartError::Refused(format!("the store's high-water mark ({}): {e}. {WAY_OUT}", layout.mark.display())))?;
     let options = Options {

@@ -18,7 +18,7 @@ use crate::crypto::slots::SlotsFile;
 use crate::storage::sled::mark::MarkFile;
 
 /// The layout of the data folder that this version reads and writes.
-pub const LAYOUT: u32 = 4;
+pub(crate) const LAYOUT: u32 = 4;
 
 const NAME: &str = "portal.id";
 const FIRST_LINE: &str = "part of a nightdrop data folder; do not edit, copy or remove this file";
@@ -26,10 +26,10 @@ const LONGEST: usize = 1024;
 
 /// Which portal something belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PortalId(pub [u8; 16]);
+pub(crate) struct PortalId(pub [u8; 16]);
 
 impl PortalId {
-    pub fn random() -> Result<Self, RandomUnavailable> {
+    pub(crate) fn random() -> Result<Self, RandomUnavailable> {
         random::array().map(Self)
     }
 }
@@ -42,7 +42,7 @@ impl fmt::Display for PortalId {
 
 /// What a folder's `portal.id` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Label {
+pub(crate) struct Label {
     pub portal: PortalId,
     pub layout: u32,
     /// In the store's: the slots file that its documents' secrets are in.
@@ -50,7 +50,7 @@ pub struct Label {
 }
 
 impl Label {
-    pub fn of(portal: PortalId) -> Self {
+    pub(crate) fn of(portal: PortalId) -> Self {
         Self {
             portal,
             layout: LAYOUT,
@@ -59,7 +59,7 @@ impl Label {
     }
 
     /// Writes it into a folder, in the place of the one before; durable when this returns.
-    pub fn write(&self, folder: &Path) -> Result<(), FileError> {
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), FileError> {
         let slots = self
             .slots
             .map(|uuid| format!("slots {}\n", HEXLOWER.encode(&uuid)))
@@ -69,7 +69,7 @@ impl Label {
     }
 
     /// The label of a folder; `None` if it has none.
-    pub fn read(folder: &Path) -> Result<Option<Self>, FileError> {
+    pub(crate) fn read(folder: &Path) -> Result<Option<Self>, FileError> {
         let path = folder.join(NAME);
         let content = match private_file::read(&path, LONGEST, Privacy::Owner) {
             Err(FileError::Missing(_)) => return Ok(None),
@@ -97,7 +97,7 @@ impl Label {
 
 /// One thing that a portal cannot do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
+pub(crate) enum Part {
     Store,
     Documents,
     Slots,
@@ -107,10 +107,10 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [Part; 6] = [Self::Store, Self::Documents, Self::Slots, Self::Mark, Self::Keys, Self::Secrets];
+    pub(crate) const ALL: [Part; 6] = [Self::Store, Self::Documents, Self::Slots, Self::Mark, Self::Keys, Self::Secrets];
 
     /// A word for machines.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Store => "store",
             Self::Documents => "documents",
@@ -121,7 +121,7 @@ impl Part {
         }
     }
 
-    pub fn parse(word: &str) -> Option<Self> {
+    pub(crate) fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|part| part.word() == word)
     }
 
@@ -136,7 +136,7 @@ impl Part {
         }
     }
 
-    pub fn place(self, layout: &Layout) -> &PathBuf {
+    pub(crate) fn place(self, layout: &Layout) -> &PathBuf {
         match self {
             Self::Store => &layout.store,
             Self::Documents => &layout.documents,
@@ -150,7 +150,7 @@ impl Part {
 
 /// What is known of a part without opening it for writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub(crate) enum Condition {
     /// Here, and of this portal.
     Of(PortalId),
     Missing,
@@ -164,7 +164,7 @@ pub enum Condition {
 
 /// Everything that a look at the data folder found.
 #[derive(Clone, Debug)]
-pub struct Survey {
+pub(crate) struct Survey {
     pub parts: Vec<(Part, Condition)>,
     /// The slots file that the store names.
     pub slots_named: Option<[u8; 16]>,
@@ -172,7 +172,7 @@ pub struct Survey {
 }
 
 impl Survey {
-    pub fn of(layout: &Layout) -> Self {
+    pub(crate) fn of(layout: &Layout) -> Self {
         let store = label(&layout.store);
         let slots_named = match &store {
             Ok(label) => label.slots,
@@ -207,7 +207,7 @@ impl Survey {
         }
     }
 
-    pub fn condition(&self, part: Part) -> &Condition {
+    pub(crate) fn condition(&self, part: Part) -> &Condition {
         static MISSING: Condition = Condition::Missing;
         self.parts
             .iter()
@@ -216,12 +216,12 @@ impl Survey {
     }
 
     /// Whether nothing of a portal is here.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.parts.iter().all(|(_, condition)| *condition == Condition::Missing)
     }
 
     /// The portal that most parts belong to; the store's word decides between equals.
-    pub fn portal(&self) -> Option<PortalId> {
+    pub(crate) fn portal(&self) -> Option<PortalId> {
         let ids = || {
             self.parts.iter().filter_map(|(_, condition)| match condition {
                 Condition::Of(id) => Some(*id),
@@ -237,17 +237,17 @@ impl Survey {
     }
 
     /// Whether a part is here, whole, and this portal's.
-    pub fn is_ours(&self, part: Part, portal: PortalId) -> bool {
+    pub(crate) fn is_ours(&self, part: Part, portal: PortalId) -> bool {
         *self.condition(part) == Condition::Of(portal) && (part != Part::Slots || !self.slots_are_others())
     }
 
     /// Whether the slots file is another one than the store names. Without a store nobody can tell.
-    pub fn slots_are_others(&self) -> bool {
+    pub(crate) fn slots_are_others(&self) -> bool {
         matches!((self.slots_named, self.slots_found), (Some(named), Some(found)) if named != found)
     }
 
     /// One clause for each part that is not as it must be.
-    pub fn faults(&self, layout: &Layout) -> Vec<String> {
+    pub(crate) fn faults(&self, layout: &Layout) -> Vec<String> {
         let portal = self.portal();
         let mut faults = Vec::new();
         for (part, condition) in &self.parts {
@@ -279,7 +279,7 @@ impl Survey {
     }
 
     /// Whether only a person can say more: something could not be looked at, or was written by another version.
-    pub fn undecided(&self) -> bool {
+    pub(crate) fn undecided(&self) -> bool {
         let open = |condition: &Condition| matches!(condition, Condition::Unreadable(_) | Condition::Layout(_));
         self.parts.iter().any(|(_, condition)| open(condition))
     }

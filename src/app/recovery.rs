@@ -37,12 +37,12 @@ use crate::storage::sled::mark::{MarkFile, Standing};
 use crate::storage::{AuditLog, Directory, RequestStore};
 use crate::workflow::vault;
 
-pub use note::Unfinished;
+pub(crate) use note::Unfinished;
 use note::{Losses, read_note, write_note};
 
 /// What the operator asks for beyond what is found.
 #[derive(Default)]
-pub struct RecoveryOptions {
+pub(crate) struct RecoveryOptions {
     /// The vault key is lost, or what opens it: another one, protected like this.
     pub new_key: Option<KeyProtection>,
     /// A store that is here but cannot be opened is given up.
@@ -50,7 +50,7 @@ pub struct RecoveryOptions {
 }
 
 /// A stopped portal that was looked at, and is held until this is dropped.
-pub struct Recovery {
+pub(crate) struct Recovery {
     config: Config,
     layout: Layout,
     portal: PortalId,
@@ -66,7 +66,7 @@ pub struct Recovery {
 
 /// What was done.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(crate) struct Report {
     pub documents_lost: u64,
     pub links_withdrawn: u64,
     pub sessions_ended: u64,
@@ -84,7 +84,7 @@ fn failed(what: &str) -> impl FnOnce(&(dyn std::error::Error + 'static)) -> Star
 
 impl Recovery {
     /// Looks at a stopped portal. Fails where it runs, where there is nothing to recover from, and where only a person can say more.
-    pub fn look(config: &Config, options: RecoveryOptions) -> Result<Self, StartError> {
+    pub(crate) fn look(config: &Config, options: RecoveryOptions) -> Result<Self, StartError> {
         let layout = Layout::of(config);
         let note = read_note(&layout)?;
         let survey = Survey::of(&layout);
@@ -126,17 +126,17 @@ impl Recovery {
     }
 
     /// Whether there is nothing to do.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         !self.again && self.losses.parts.is_empty() && self.relabel.is_empty() && !self.losses.key && !self.losses.doubt
     }
 
     /// What is wrong, one sentence each.
-    pub fn found(&self) -> &[String] {
+    pub(crate) fn found(&self) -> &[String] {
         &self.found
     }
 
     /// What applying does, one sentence each.
-    pub fn plan(&self) -> Vec<String> {
+    pub(crate) fn plan(&self) -> Vec<String> {
         let mut plan = Vec::new();
         let lost = |part| self.losses.parts.contains(&part);
         if lost(Part::Store) {
@@ -305,7 +305,7 @@ impl Recovery {
     }
 
     /// Does what [`Self::plan`] says. [`Finished::finish`] ends it; until then no portal starts here.
-    pub async fn apply(mut self) -> Result<(Report, Unfinished), StartError> {
+    pub(crate) async fn apply(mut self) -> Result<(Report, Unfinished), StartError> {
         write_note(&self.layout, self.portal, &self.losses)?;
         let mut report = Report::default();
         self.make_parts(&mut report)?;

@@ -17,7 +17,7 @@ use super::{ask, process};
   nightdrop agent reset-password ana@example.com --password-file pw
 
 Needs NIGHTDROP_URL and NIGHTDROP_TOKEN (a key with the scope admin), or --url and --token-file.")]
-pub struct Agents {
+pub(super) struct Agents {
     #[command(subcommand)]
     action: Action,
 }
@@ -103,7 +103,7 @@ struct Reset {
     one: One,
 }
 
-pub fn run(agents: Agents) -> Outcome {
+pub(super) fn run(agents: Agents) -> Outcome {
     process::block_on(async {
         match agents.action {
             Action::Add(add) => {

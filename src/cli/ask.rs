@@ -16,12 +16,12 @@ use super::output::{Failure, Outcome};
 const LONGEST: usize = 4_096;
 
 /// Whether there is somebody to ask.
-pub fn somebody() -> bool {
+pub(super) fn somebody() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// One line; empty gives the default.
-pub fn text(question: &str, default: Option<&str>) -> Outcome<String> {
+pub(super) fn text(question: &str, default: Option<&str>) -> Outcome<String> {
     loop {
         prompt(&default.map_or_else(|| format!("{question}: "), |d| format!("{question} [{d}]: ")))?;
         let mut answer = String::new();
@@ -40,12 +40,12 @@ pub fn text(question: &str, default: Option<&str>) -> Outcome<String> {
     }
 }
 
-pub fn yes(question: &str) -> Outcome<bool> {
+pub(super) fn yes(question: &str) -> Outcome<bool> {
     Ok(matches!(text(question, Some("no"))?.to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// A secret without echo.
-pub fn secret(question: &str) -> Outcome<Zeroizing<String>> {
+pub(super) fn secret(question: &str) -> Outcome<Zeroizing<String>> {
     let terminal = File::open("/dev/tty").map_err(|_| Failure::new("there is no terminal to ask at; give the secret in a file"))?;
     let failed = |e: io::Error| Failure::new(format!("the terminal cannot be read: {e}"));
     let silent = Silent::begin(&terminal).map_err(failed)?;
@@ -61,7 +61,7 @@ pub fn secret(question: &str) -> Outcome<Zeroizing<String>> {
 }
 
 /// A new secret, entered twice.
-pub fn new_secret(question: &str) -> Outcome<Zeroizing<String>> {
+pub(super) fn new_secret(question: &str) -> Outcome<Zeroizing<String>> {
     loop {
         let first = secret(question)?;
         if *first == *secret("The same again")? {
@@ -72,7 +72,7 @@ pub fn new_secret(question: &str) -> Outcome<Zeroizing<String>> {
 }
 
 /// A secret from a file that nobody else may read; `-` is standard input. Without the one line break that editors put at the end.
-pub fn from_file(path: &Path) -> Outcome<Zeroizing<String>> {
+pub(super) fn from_file(path: &Path) -> Outcome<Zeroizing<String>> {
     let bytes = if path == Path::new("-") {
         let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST));
         io::Read::read_to_end(&mut io::Read::take(io::stdin().lock(), LONGEST as u64), &mut bytes)

@@ -26,7 +26,7 @@ const PAGE: &str = "1000";
   nightdrop audit export > audit.jsonl
   nightdrop audit verify audit.jsonl
   nightdrop audit verify audit.jsonl --checkpoint checkpoints.jsonl --public-key 1f…")]
-pub struct Audit {
+pub(super) struct Audit {
     #[command(subcommand)]
     action: Action,
 }
@@ -68,7 +68,7 @@ struct Verify {
     format: Format,
 }
 
-pub fn run(audit: Audit) -> Outcome {
+pub(super) fn run(audit: Audit) -> Outcome {
     match audit.action {
         Action::Export(export) => process::block_on(print(export)),
         Action::Verify(given) => verify(&given),

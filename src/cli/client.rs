@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Which portal, and who asks.
 #[derive(Args, Debug)]
-pub struct Remote {
+pub(super) struct Remote {
     /// The portal's staff address, such as http://127.0.0.1:8081 [default: NIGHTDROP_URL]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
@@ -29,12 +29,12 @@ pub struct Remote {
 }
 
 impl Remote {
-    pub fn json(&self) -> bool {
+    pub(super) fn json(&self) -> bool {
         self.format.json
     }
 
     /// Whether somebody said which portal.
-    pub fn is_named(&self) -> bool {
+    pub(super) fn is_named(&self) -> bool {
         self.url.is_some() || variable("NIGHTDROP_URL").is_some()
     }
 }
@@ -43,14 +43,14 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())
 }
 
-pub struct Api {
+pub(super) struct Api {
     http: Client,
     base: Url,
     token: HeaderValue,
 }
 
 impl Api {
-    pub fn of(remote: &Remote) -> Outcome<Self> {
+    pub(super) fn of(remote: &Remote) -> Outcome<Self> {
         let missing = || Failure::new("which portal? Set NIGHTDROP_URL (or --url) to its staff address, such as http://127.0.0.1:8081");
         let url = remote.url.clone().or_else(|| variable("NIGHTDROP_URL")).ok_or_else(missing)?;
         let base = base(&url)?;
@@ -75,7 +75,7 @@ impl Api {
         Ok(Self { http, base, token })
     }
 
-    pub async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Outcome<Value> {
+    pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Outcome<Value> {
         let mut url = self.url(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -83,12 +83,12 @@ impl Api {
         self.ask(self.http.request(Method::GET, url)).await
     }
 
-    pub async fn post(&self, path: &[&str], body: &Value) -> Outcome<Value> {
+    pub(super) async fn post(&self, path: &[&str], body: &Value) -> Outcome<Value> {
         self.ask(self.posting(path, body)).await
     }
 
     /// The same under an `Idempotency-Key`: repeating it gives the same answer again.
-    pub async fn post_once(&self, path: &[&str], body: &Value, key: &str) -> Outcome<Value> {
+    pub(super) async fn post_once(&self, path: &[&str], body: &Value, key: &str) -> Outcome<Value> {
         let key = HeaderValue::from_str(key).map_err(|_| Failure::new("an idempotency key is 1 to 255 visible ASCII characters"))?;
         self.ask(self.posting(path, body).header("idempotency-key", key)).await
     }
@@ -166,7 +166,7 @@ fn failure_of(problem: &Value) -> Failure {
 }
 
 /// A field's text; a dash where there is none.
-pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or("-")
 }
 

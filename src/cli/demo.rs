@@ -56,7 +56,7 @@ Needs no configuration and no rights, and leaves nothing behind. It ends on Ctrl
 With --json the first line is {\"public_url\", \"staff_url\", \"api_key\", \"upload_url\", \"sandbox_url\", \"data_dir\"},
 every later line an event {\"at\", \"request\", \"state\", …}, also for requests that you make yourself through console or API.
 The sandbox provider answers GET {sandbox_url}/received and takes POST {sandbox_url}/behaviour {\"next\": […]} to misbehave.")]
-pub struct Demo {
+pub(super) struct Demo {
     /// Walk the whole loop without you, with a sample photo, and exit 0 only if every promise was kept
     #[arg(long)]
     once: bool,
@@ -76,7 +76,7 @@ pub struct Demo {
     format: Format,
 }
 
-pub fn run(demo: Demo) -> Outcome {
+pub(super) fn run(demo: Demo) -> Outcome {
     let memory = memory::harden();
     process::raise_descriptors();
     log::start(LogFormat::Text, To::Error, Level::WARN)?.release(|| {});

@@ -28,7 +28,7 @@ Which question stands on the provider's page (assets/docs/providers, or /docs in
 With --provider, a table of kind http is also shown as the requests that it makes, with placeholders for secrets, applicant and bytes.
 
 Exits with 1 when something is wrong (✗); notes (!) are for you to judge.")]
-pub struct Doctor {
+pub(super) struct Doctor {
     /// The configuration [default: NIGHTDROP_CONFIG, else ./nightdrop.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -94,7 +94,7 @@ impl Findings {
     }
 }
 
-pub fn run(doctor: Doctor) -> Outcome {
+pub(super) fn run(doctor: Doctor) -> Outcome {
     let mut findings = Findings::default();
     let path = process::config_path(doctor.config.as_deref());
     let resolved = configuration(&path, &mut findings);

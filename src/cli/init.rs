@@ -33,7 +33,7 @@ use super::process::{self, Stop};
 
 With --json it prints {\"config\": path, \"api_key\": \"…\"}. The API key is shown this once.
 Without --config the configuration is ./nightdrop.toml, or DIR/nightdrop.toml when --data-dir is an absolute path.")]
-pub struct Init {
+pub(super) struct Init {
     /// Where records, sealed documents, erasure slots and keys go [default: data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -111,7 +111,7 @@ struct Plan {
     json: bool,
 }
 
-pub fn run(init: Init) -> Outcome {
+pub(super) fn run(init: Init) -> Outcome {
     // Nothing was started that a service manager might start again.
     begin(init).map_err(|failure| failure.exits(Exit::Failed))
 }

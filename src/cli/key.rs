@@ -33,7 +33,7 @@ use crate::workflow::vault;
   nightdrop key status
   nightdrop key unlock
   nightdrop key rotate --config /etc/nightdrop/nightdrop.toml")]
-pub struct Keys {
+pub(super) struct Keys {
     #[command(subcommand)]
     action: Action,
 }
@@ -87,7 +87,7 @@ struct Rotate {
     format: Format,
 }
 
-pub fn run(keys: Keys) -> Outcome {
+pub(super) fn run(keys: Keys) -> Outcome {
     match keys.action {
         Action::Status(status) if status.config.is_none() && status.remote.is_named() => process::block_on(async {
             let vault = Api::of(&status.remote)?.get(&["key"], &[]).await?;

@@ -19,7 +19,7 @@ use super::output::{Failure, Outcome};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(super) enum LogFormat {
     /// One JSON object per line.
     Json,
     /// For people.
@@ -28,20 +28,20 @@ pub enum LogFormat {
 
 impl LogFormat {
     /// Text on a terminal, JSON for everything that collects logs.
-    pub fn fitting() -> Self {
+    pub(super) fn fitting() -> Self {
         if io::stdout().is_terminal() { Self::Text } else { Self::Json }
     }
 }
 
 /// Where log lines go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum To {
+pub(super) enum To {
     Output,
     Error,
 }
 
 /// Starts logging for the process. `NIGHTDROP_LOG` is `error`, `warn`, `info`, `debug` or `trace` and counts for this crate only.
-pub fn start(format: LogFormat, to: To, default: Level) -> Outcome<Held> {
+pub(super) fn start(format: LogFormat, to: To, default: Level) -> Outcome<Held> {
     let level = match std::env::var("NIGHTDROP_LOG") {
         Err(_) => default,
         Ok(word) => word
@@ -69,7 +69,7 @@ pub fn start(format: LogFormat, to: To, default: Level) -> Outcome<Held> {
 
 /// Log lines that wait for the first one.
 #[derive(Clone)]
-pub struct Held {
+pub(super) struct Held {
     to: To,
     gate: Arc<Mutex<Gate>>,
 }
@@ -83,7 +83,7 @@ enum Gate {
 
 impl Held {
     /// Prints what `first` logs, then everything that waited; from here on lines are printed as they come.
-    pub fn release(&self, first: impl FnOnce()) {
+    pub(super) fn release(&self, first: impl FnOnce()) {
         let mut gate = self.lock();
         if let Gate::Waiting(waiting) = &mut *gate {
             *gate = Gate::First(thread::current().id(), std::mem::take(waiting));

@@ -12,7 +12,7 @@ use crate::chain::chain;
 
 /// For machines or for people.
 #[derive(Args, Clone, Copy, Debug)]
-pub struct Format {
+pub(super) struct Format {
     /// Print JSON for machines instead of text.
     #[arg(long)]
     pub json: bool,
@@ -20,7 +20,7 @@ pub struct Format {
 
 /// What an exit code tells a service manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(super) enum Exit {
     /// A command did not succeed.
     Failed,
     /// The start needs a person (`EX_CONFIG`): starting again changes nothing.
@@ -30,7 +30,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    pub fn code(self) -> u8 {
+    pub(super) fn code(self) -> u8 {
         match self {
             Self::Failed => 1,
             Self::Refused => 78,
@@ -41,13 +41,13 @@ impl Exit {
 
 /// Why a command did not succeed: one clear sentence with the fix. Empty when everything was said already.
 #[derive(Debug)]
-pub struct Failure {
+pub(super) struct Failure {
     text: String,
     exit: Exit,
 }
 
 impl Failure {
-    pub fn new(text: impl Into<String>) -> Self {
+    pub(super) fn new(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
             exit: Exit::Failed,
@@ -55,17 +55,17 @@ impl Failure {
     }
 
     /// Exit with 1 without another word.
-    pub fn quiet() -> Self {
+    pub(super) fn quiet() -> Self {
         Self::new("")
     }
 
     /// The same failure with another exit code.
     #[must_use]
-    pub fn exits(self, exit: Exit) -> Self {
+    pub(super) fn exits(self, exit: Exit) -> Self {
         Self { exit, ..self }
     }
 
-    pub fn exit(&self) -> Exit {
+    pub(super) fn exit(&self) -> Exit {
         self.exit
     }
 }
@@ -101,20 +101,20 @@ impl From<crate::storage::StorageError> for Failure {
     }
 }
 
-pub type Outcome<T = ()> = Result<T, Failure>;
+pub(super) type Outcome<T = ()> = Result<T, Failure>;
 
 /// One line on standard output.
-pub fn line(text: impl fmt::Display) -> Outcome {
+pub(super) fn line(text: impl fmt::Display) -> Outcome {
     write(&format!("{text}\n"))
 }
 
 /// One line of JSON on standard output.
-pub fn json(value: &Value) -> Outcome {
+pub(super) fn json(value: &Value) -> Outcome {
     write(&format!("{value}\n"))
 }
 
 /// Text as it is on standard output, complete before this returns.
-pub fn write(text: &str) -> Outcome {
+pub(super) fn write(text: &str) -> Outcome {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
@@ -125,12 +125,12 @@ pub fn write(text: &str) -> Outcome {
 }
 
 /// One line on standard error. Nobody can be told that this failed.
-pub fn complain(text: impl fmt::Display) {
+pub(super) fn complain(text: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Columns as wide as their widest cell, two spaces apart.
-pub fn table(head: &[&str], rows: &[Vec<String>]) -> Outcome {
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> Outcome {
     let mut widths: Vec<usize> = head.iter().map(|h| h.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -152,40 +152,40 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> Outcome {
 }
 
 /// Text from elsewhere without control characters: a terminal obeys those.
-pub fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Marks for people; colours only on a terminal that wants them.
 #[derive(Clone, Copy)]
-pub struct Marks {
+pub(super) struct Marks {
     colour: bool,
 }
 
 impl Marks {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         }
     }
 
-    pub fn good(self) -> String {
+    pub(super) fn good(self) -> String {
         self.paint("✓", "32")
     }
 
-    pub fn note(self) -> String {
+    pub(super) fn note(self) -> String {
         self.paint("!", "33")
     }
 
-    pub fn bad(self) -> String {
+    pub(super) fn bad(self) -> String {
         self.paint("✗", "31")
     }
 
-    pub fn dim(self, text: &str) -> String {
+    pub(super) fn dim(self, text: &str) -> String {
         self.paint(text, "2")
     }
 
-    pub fn bold(self, text: &str) -> String {
+    pub(super) fn bold(self, text: &str) -> String {
         self.paint(text, "1")
     }
 

@@ -11,11 +11,11 @@ use crate::config::Config;
 use super::output::{Failure, Outcome, complain};
 
 /// Descriptors that a busy portal needs: 1,024 connections for each of some threads, the store, and room.
-pub const DESCRIPTORS: u64 = 4_096;
+pub(super) const DESCRIPTORS: u64 = 4_096;
 
 /// Files made by any command are for this user only, whatever the shell's umask says. A panic says where it happened and nothing else: its payload may
 /// hold what must never be in a log.
-pub fn guard() {
+pub(super) fn guard() {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     std::panic::set_hook(Box::new(|panic| {
         let place = panic
@@ -32,7 +32,7 @@ pub fn guard() {
 }
 
 /// Raises the soft limit of open files to the hard one and returns it.
-pub fn raise_descriptors() -> u64 {
+pub(super) fn raise_descriptors() -> u64 {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     // Without a hard limit a million is plenty and keeps tables in the kernel small.
     let wanted = limit.maximum.unwrap_or(1 << 20);
@@ -48,7 +48,7 @@ pub fn raise_descriptors() -> u64 {
 }
 
 /// Runs async work to its end on threads of its own.
-pub fn block_on<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+pub(super) fn block_on<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -60,13 +60,13 @@ pub fn block_on<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
 }
 
 /// SIGINT and SIGTERM.
-pub struct Stop {
+pub(super) struct Stop {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Stop {
-    pub fn listen() -> Outcome<Self> {
+    pub(super) fn listen() -> Outcome<Self> {
         let of = |kind| signal(kind).map_err(|error| Failure::new(format!("signals cannot be listened to: {error}")));
         Ok(Self {
             interrupt: of(SignalKind::interrupt())?,
@@ -75,7 +75,7 @@ impl Stop {
     }
 
     /// Returns when told to stop, with the signal's name.
-    pub async fn signal(&mut self) -> &'static str {
+    pub(super) async fn signal(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
@@ -84,7 +84,7 @@ impl Stop {
 }
 
 /// Where the configuration is: `--config`, else `NIGHTDROP_CONFIG`, else `nightdrop.toml` here.
-pub fn config_path(given: Option<&Path>) -> PathBuf {
+pub(super) fn config_path(given: Option<&Path>) -> PathBuf {
     let named = || std::env::var_os("NIGHTDROP_CONFIG").filter(|p| !p.is_empty()).map(PathBuf::from);
     given
         .map(Path::to_path_buf)
@@ -93,11 +93,11 @@ pub fn config_path(given: Option<&Path>) -> PathBuf {
 }
 
 /// The variables that may be configuration, as text.
-pub fn environment() -> impl Iterator<Item = (String, String)> {
+pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Reads the configuration; all faults in one failure.
-pub fn load(given: Option<&Path>) -> Outcome<Config> {
+pub(super) fn load(given: Option<&Path>) -> Outcome<Config> {
     Config::load(&config_path(given), environment()).map_err(|faults| crate::app::StartError::Configuration(faults).into())
 }

@@ -20,7 +20,7 @@ const LONGEST: u64 = 64 * 1024;
 #[command(after_help = "Examples:
   nightdrop receipt get req_… > receipt.txt
   nightdrop receipt verify receipt.txt --public-key 5f3a…")]
-pub struct Receipts {
+pub(super) struct Receipts {
     #[command(subcommand)]
     action: Action,
 }
@@ -69,7 +69,7 @@ struct Verify {
     format: Format,
 }
 
-pub fn run(receipts: Receipts) -> Outcome {
+pub(super) fn run(receipts: Receipts) -> Outcome {
     match receipts.action {
         Action::Get(get) => process::block_on(async {
             let receipt = Api::of(&get.remote)?.get(&["requests", &get.id, "deletion-receipt"], &[]).await?;

@@ -28,7 +28,7 @@ use crate::workflow::sign_in;
 
 Stop the portal first. If a disk is not mounted or a copy is not complete, fix that instead: recovering gives up what is not here.
 Documents that nobody can read any more are shown as lost, and can be asked for again. docs/operations/recovery.md says what each loss costs.")]
-pub struct Recover {
+pub(super) struct Recover {
     /// The configuration [default: NIGHTDROP_CONFIG, else ./nightdrop.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -54,7 +54,7 @@ pub struct Recover {
     format: Format,
 }
 
-pub fn run(recover: Recover) -> Outcome {
+pub(super) fn run(recover: Recover) -> Outcome {
     let config = process::load(recover.config.as_deref())?;
     let new_key = recover.new_key.then(|| protection(&recover, &config)).transpose()?;
     let options = RecoveryOptions {

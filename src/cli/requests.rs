@@ -14,7 +14,7 @@ use super::process;
   nightdrop request reissue req_… --expires-in 24h --json
 
 Needs NIGHTDROP_URL and NIGHTDROP_TOKEN, or --url and --token-file.")]
-pub struct Requests {
+pub(super) struct Requests {
     #[command(subcommand)]
     action: Action,
 }
@@ -162,7 +162,7 @@ struct Again {
 #[command(
     after_help = "Example:\n  nightdrop missing --provider stripe --applicant acct_1\n\nNot every provider has such a list: onfido and manual have none, http only with a [missing] table.\nASK WITH is the reference for `nightdrop request new`, where it is another than the one given here.\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN, or --url and --token-file."
 )]
-pub struct Missing {
+pub(super) struct Missing {
     /// A configured provider's name
     #[arg(long, value_name = "NAME")]
     provider: String,
@@ -197,7 +197,7 @@ impl Body {
     }
 }
 
-pub fn run(requests: Requests) -> Outcome {
+pub(super) fn run(requests: Requests) -> Outcome {
     process::block_on(async {
         match requests.action {
             Action::New(new) => issue(new).await,
@@ -385,7 +385,7 @@ async fn passcode(one: &One) -> Outcome {
     ))
 }
 
-pub fn missing(missing: Missing) -> Outcome {
+pub(super) fn missing(missing: Missing) -> Outcome {
     process::block_on(async {
         let api = Api::of(&missing.remote)?;
         let answer = api

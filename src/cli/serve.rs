@@ -28,7 +28,7 @@ use super::process::{self, Stop};
 Stops on SIGINT or SIGTERM: uploads in progress get up to 25 seconds to end, a second signal ends it at once.
 Exits with 78 when the start needs a person, and with 74 when the disk cannot be used at the moment: start it again then.
 NIGHTDROP_LOG is error, warn, info, debug or trace; NIGHTDROP_… sets any configuration key.")]
-pub struct Serve {
+pub(super) struct Serve {
     /// The configuration [default: NIGHTDROP_CONFIG, else ./nightdrop.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -56,7 +56,7 @@ enum Role {
     Worker,
 }
 
-pub fn run(serve: Serve) -> Outcome {
+pub(super) fn run(serve: Serve) -> Outcome {
     if [Role::Public, Role::Staff, Role::Worker]
         .iter()
         .any(|role| !serve.role.contains(role))

@@ -29,7 +29,7 @@ pub struct Logo {
 struct Colour([u8; 3]);
 
 /// Style rules for `company.colour`. The error says what was measured, what is needed, and the nearest shade that passes.
-pub fn rules(text: &str) -> Result<String, String> {
+pub(crate) fn rules(text: &str) -> Result<String, String> {
     let colour = Colour::parse(text).ok_or("must be a colour such as \"#0b5cad\"")?;
     let measured = contrast(colour, LIGHT);
     if measured < NEEDED {
@@ -96,7 +96,7 @@ fn contrast(a: Colour, b: Colour) -> f64 {
 }
 
 /// Reads and checks `company.logo`.
-pub fn logo(path: &Path) -> Result<Logo, String> {
+pub(crate) fn logo(path: &Path) -> Result<Logo, String> {
     let size = std::fs::metadata(path).map_err(|e| format!("cannot be read ({e})"))?.len();
     if size > LOGO_MOST {
         return Err(format!("is {size} bytes; at most {LOGO_MOST} (32 KiB) are taken"));

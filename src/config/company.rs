@@ -7,7 +7,7 @@ use crate::settings::Reader;
 use crate::words;
 
 /// Labels by language, for tests and pages.
-pub type Labels = BTreeMap<String, String>;
+pub(crate) type Labels = BTreeMap<String, String>;
 
 #[derive(Clone, Debug)]
 pub struct Company {

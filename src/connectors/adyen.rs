@@ -11,7 +11,7 @@
 //! shows the file name just as it was sent, the text that a callback must be answered with, and which error code asks for which document (`problems` maps
 //! codes; other ones are guessed by their words).
 
-pub mod entity;
+pub(crate) mod entity;
 
 use async_trait::async_trait;
 use data_encoding::HEXLOWER_PERMISSIVE;
@@ -51,7 +51,7 @@ const BOTH_SIDES: [&str; 2] = ["identityCard", "driversLicense"];
 const PAGES: usize = 15;
 
 #[derive(Debug)]
-pub struct AdyenSettings {
+pub(crate) struct AdyenSettings {
     pub common: Common,
     pub api_key: Secret,
     pub types: Kinds,
@@ -63,7 +63,7 @@ pub struct AdyenSettings {
 impl AdyenSettings {
     /// Keys: the common ones, `environment` (`test` or `live`), `api_key_file`, `types`, `problems` (a table from document kinds to error codes),
     /// `webhook_basic_file` (`user:password`). `webhook_secret_file` holds the key in hexadecimal, as the provider shows it.
-    pub fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let base_url = reader.choice(
             "environment",
             &[("test", TEST), ("live", LIVE)],
@@ -109,7 +109,7 @@ fn key(secret: &Secret) -> Option<Vec<u8>> {
         .filter(|key| !key.is_empty())
 }
 
-pub struct Adyen {
+pub(crate) struct Adyen {
     settings: AdyenSettings,
     client: Client,
 }
@@ -128,7 +128,7 @@ fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
 }
 
 impl Adyen {
-    pub fn new(settings: AdyenSettings) -> Result<Self, Vec<ConfigError>> {
+    pub(crate) fn new(settings: AdyenSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -14,7 +14,7 @@ use futures_util::stream::{BoxStream, StreamExt, TryStreamExt, try_unfold};
 use super::{OutboundDocument, Source, SourceError};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Segment {
+pub(crate) enum Segment {
     Bytes(Bytes),
     /// The bytes of the document's n-th part as they are.
     Part(usize),
@@ -24,7 +24,7 @@ pub enum Segment {
 
 /// One request's body.
 #[derive(Clone)]
-pub struct Body {
+pub(crate) struct Body {
     content_type: String,
     segments: Vec<Segment>,
     parts: Vec<(u64, [u8; 32])>,
@@ -34,7 +34,7 @@ pub struct Body {
 }
 
 impl Body {
-    pub fn new(content_type: impl Into<String>, segments: Vec<Segment>, outbound: &OutboundDocument) -> Self {
+    pub(crate) fn new(content_type: impl Into<String>, segments: Vec<Segment>, outbound: &OutboundDocument) -> Self {
         Self {
             content_type: content_type.into(),
             segments,
@@ -45,7 +45,7 @@ impl Body {
     }
 
     /// A body without a document.
-    pub fn text(content_type: impl Into<String>, text: impl Into<Bytes>) -> Self {
+    pub(crate) fn text(content_type: impl Into<String>, text: impl Into<Bytes>) -> Self {
         let segments = vec![Segment::Bytes(text.into())];
         Self {
             content_type: content_type.into(),
@@ -56,11 +56,11 @@ impl Body {
         }
     }
 
-    pub fn content_type(&self) -> &str {
+    pub(crate) fn content_type(&self) -> &str {
         &self.content_type
     }
 
-    pub fn content_length(&self) -> u64 {
+    pub(crate) fn content_length(&self) -> u64 {
         let size = |part: &usize| self.parts.get(*part).map_or(0, |(size, _)| *size);
         self.segments
             .iter()
@@ -73,12 +73,12 @@ impl Body {
     }
 
     /// Why the document broke the body off, once it did.
-    pub fn broken(&self) -> Option<SourceError> {
+    pub(crate) fn broken(&self) -> Option<SourceError> {
         self.broken.get().cloned()
     }
 
     /// The body's bytes, exactly `content_length` of them or an error.
-    pub fn stream(&self) -> BoxStream<'static, Result<Bytes, SourceError>> {
+    pub(crate) fn stream(&self) -> BoxStream<'static, Result<Bytes, SourceError>> {
         let pump = Pump {
             rest: self.segments.iter().cloned().collect(),
             sizes: self.parts.iter().map(|(size, _)| *size).collect(),
@@ -94,7 +94,7 @@ impl Body {
     }
 
     /// Reads the whole body once, for a signature over it. The document is opened a second time when it is sent; its bytes are the same.
-    pub async fn read(&self, mut take: impl FnMut(&[u8])) -> Result<(), SourceError> {
+    pub(crate) async fn read(&self, mut take: impl FnMut(&[u8])) -> Result<(), SourceError> {
         let mut stream = self.stream();
         while let Some(bytes) = stream.try_next().await? {
             take(&bytes);

@@ -9,7 +9,7 @@
 //! countries, and the words in which requirements name an identity document. The provider has no list of documents, so that an unknown outcome after the
 //! key's window is for a person to decide.
 
-pub mod customer;
+pub(crate) mod customer;
 
 use async_trait::async_trait;
 use reqwest::Method;
@@ -58,7 +58,7 @@ const TOGETHER: u64 = 24_000_000;
 const TOLERANCE: i64 = 10 * 60 * 1_000;
 
 #[derive(Debug)]
-pub struct BridgeSettings {
+pub(crate) struct BridgeSettings {
     pub common: Common,
     pub api_key: Secret,
     pub countries: Countries,
@@ -73,7 +73,7 @@ pub struct BridgeSettings {
 impl BridgeSettings {
     /// Keys: the common ones, `environment` (`sandbox` or `live`), `api_key_file`, `country`, `countries`, `country_case`, `types`, `key_window`,
     /// `webhook_key_file` and `webhook_key_previous_file` (PEM).
-    pub fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let base_url = reader.choice(
             "environment",
             &[("sandbox", SANDBOX), ("live", LIVE)],
@@ -168,13 +168,13 @@ fn value_of(der: &[u8], tag: u8) -> Option<&[u8]> {
     (*found == tag && rest.len() == length).then_some(rest)
 }
 
-pub struct Bridge {
+pub(crate) struct Bridge {
     settings: BridgeSettings,
     client: Client,
 }
 
 impl Bridge {
-    pub fn new(settings: BridgeSettings) -> Result<Self, Vec<ConfigError>> {
+    pub(crate) fn new(settings: BridgeSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

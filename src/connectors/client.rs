@@ -18,11 +18,11 @@ use crate::domain::delivery::DeliveryProblem;
 use crate::settings::ConfigError;
 
 /// Bytes of an answer's body that are read; what is longer counts as unreadable.
-pub const ANSWER_CAP: usize = 1 << 20;
+pub(crate) const ANSWER_CAP: usize = 1 << 20;
 /// Header lines of an answer; more make it unreadable.
 const HEADERS_CAP: usize = 64;
 /// No provider makes us wait longer than this, whatever its Retry-After says.
-pub const RETRY_AFTER_CAP: Duration = Duration::hours(1);
+pub(crate) const RETRY_AFTER_CAP: Duration = Duration::hours(1);
 /// Shorter than the five seconds after which common servers close an idle connection, so that we do not write into a closing one.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(4);
 
@@ -34,13 +34,13 @@ pub fn install_tls() {
     });
 }
 
-pub struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
 }
 
 impl Client {
-    pub fn new(endpoint: &Endpoint) -> Result<Self, Vec<ConfigError>> {
+    pub(crate) fn new(endpoint: &Endpoint) -> Result<Self, Vec<ConfigError>> {
         install_tls();
         let wrong = |key: &str, takes: &str| vec![ConfigError::new(key, format!("must be {takes}"))];
         let base = checked_url(endpoint, &endpoint.base_url).map_err(|takes| wrong("base_url", takes))?;
@@ -82,12 +82,12 @@ impl Client {
     }
 
     /// The base address and `path`, which begins with `/`; what stands in it must be percent-encoded already.
-    pub fn url(&self, path: &str) -> Url {
+    pub(crate) fn url(&self, path: &str) -> Url {
         join(&self.base, path)
     }
 
     /// Sends and reads the answer, whatever its status.
-    pub async fn send(&self, call: Call) -> Result<Answer, Failure> {
+    pub(crate) async fn send(&self, call: Call) -> Result<Answer, Failure> {
         let asks = call.asks;
         let broken = call.body.clone();
         let Some(headers) = call.headers else {
@@ -123,13 +123,13 @@ fn settings_failure() -> Failure {
     }
 }
 
-pub fn join(base: &Url, path: &str) -> Url {
+pub(crate) fn join(base: &Url, path: &str) -> Url {
     let text = format!("{}{path}", base.as_str().trim_end_matches('/'));
     Url::parse(&text).unwrap_or_else(|_| base.clone())
 }
 
 /// One request.
-pub struct Call {
+pub(crate) struct Call {
     method: Method,
     url: Url,
     /// `None` once a header was not valid.
@@ -140,7 +140,7 @@ pub struct Call {
 
 impl Call {
     /// A request that changes nothing about documents: whatever goes wrong, nothing was stored.
-    pub fn asking(method: Method, url: Url) -> Self {
+    pub(crate) fn asking(method: Method, url: Url) -> Self {
         Self {
             method,
             url,
@@ -151,14 +151,14 @@ impl Call {
     }
 
     /// A request that may leave a document behind.
-    pub fn sending(method: Method, url: Url) -> Self {
+    pub(crate) fn sending(method: Method, url: Url) -> Self {
         Self {
             asks: false,
             ..Self::asking(method, url)
         }
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         let pair = HeaderName::try_from(name).ok().zip(HeaderValue::from_str(value).ok());
         match (&mut self.headers, pair) {
             (Some(headers), Some((name, mut value))) => {
@@ -170,11 +170,11 @@ impl Call {
         self
     }
 
-    pub fn bearer(self, secret: &str) -> Self {
+    pub(crate) fn bearer(self, secret: &str) -> Self {
         self.header("authorization", &format!("Bearer {secret}"))
     }
 
-    pub fn body(mut self, body: Body) -> Self {
+    pub(crate) fn body(mut self, body: Body) -> Self {
         self.body = Some(body);
         self
     }
@@ -182,7 +182,7 @@ impl Call {
 
 /// What a provider answered.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
@@ -212,19 +212,19 @@ impl Answer {
         }
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
     /// The body as JSON, where it is whole, is JSON, and is not declared to be something else: a page of something in between is no provider's answer.
-    pub fn json(&self) -> Option<serde_json::Value> {
+    pub(crate) fn json(&self) -> Option<serde_json::Value> {
         if !self.whole || !self.declares_json() {
             return None;
         }
         serde_json::from_slice(&self.body).ok()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.whole && self.body.is_empty()
     }
 
@@ -240,7 +240,7 @@ impl Answer {
     }
 
     /// The body of a success, or the failure that the status stands for.
-    pub fn success(&self) -> Result<serde_json::Value, Failure> {
+    pub(crate) fn success(&self) -> Result<serde_json::Value, Failure> {
         if !(200..300).contains(&self.status) {
             return Err(self.failure());
         }
@@ -249,12 +249,16 @@ impl Answer {
 
     /// The body, where it is what was asked for. Something in between (a proxy, a maintenance page) may answer 200 with JSON of its own,
     /// and that proves nothing: neither that a document has arrived nor that it is absent.
-    pub fn only(&self, body: serde_json::Value, is_it: impl FnOnce(&serde_json::Value) -> bool) -> Result<serde_json::Value, Failure> {
+    pub(crate) fn only(
+        &self,
+        body: serde_json::Value,
+        is_it: impl FnOnce(&serde_json::Value) -> bool,
+    ) -> Result<serde_json::Value, Failure> {
         if is_it(&body) { Ok(body) } else { Err(self.unreadable()) }
     }
 
     /// A success whose body does not say what it should.
-    pub fn unreadable(&self) -> Failure {
+    pub(crate) fn unreadable(&self) -> Failure {
         let text = if self.asks {
             "The provider's answer could not be read (something in between may have answered); it is asked again by itself."
         } else {
@@ -263,12 +267,12 @@ impl Answer {
         maybe_stored(DeliveryProblem::new("provider.unreadable_answer", text), self.asks)
     }
 
-    pub fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         retry_after(self.header("retry-after")?, self.header("date"))
     }
 
     /// What a status that is no success means, unless the connector knows better.
-    pub fn failure(&self) -> Failure {
+    pub(crate) fn failure(&self) -> Failure {
         let status = self.status;
         match status {
             429 => self.definite(
@@ -300,20 +304,20 @@ impl Answer {
     }
 
     /// Perhaps stored, unless the request only asked.
-    pub fn uncertain(&self, code: &str, text: &str) -> Failure {
+    pub(crate) fn uncertain(&self, code: &str, text: &str) -> Failure {
         maybe_stored(DeliveryProblem::new(code, text), self.asks)
     }
 
     /// A failure that the provider remembers under our key: the same key would be answered with it for ever, so the outcome must be asked for, and a
     /// later try needs another key. Code `provider.stored_failure`.
-    pub fn stored_failure(&self) -> Option<Failure> {
+    pub(crate) fn stored_failure(&self) -> Option<Failure> {
         let replayed = self.header("idempotent-replayed") == Some("true");
         let text = "The provider repeats an earlier failure of this delivery; whether it has the document is being found out.";
         (replayed && self.status >= 500).then(|| self.uncertain("provider.stored_failure", text))
     }
 
     /// Surely not stored.
-    pub fn definite(&self, code: &str, text: &str) -> Failure {
+    pub(crate) fn definite(&self, code: &str, text: &str) -> Failure {
         Failure::Definite {
             problem: DeliveryProblem::new(code, text),
             after: self.retry_after(),
@@ -322,7 +326,7 @@ impl Answer {
     }
 
     /// Refused for good, with the status beside the sentence.
-    pub fn refused(&self, sentence: &str) -> Failure {
+    pub(crate) fn refused(&self, sentence: &str) -> Failure {
         Failure::Final {
             problem: DeliveryProblem::new("provider.refused", format!("{sentence} (status {})", self.status)),
         }
@@ -372,7 +376,7 @@ fn sort_transport(error: &reqwest::Error, asks: bool) -> Failure {
 }
 
 /// `Retry-After` in seconds or as an HTTP date, which is read against the provider's own `Date`. Capped at [`RETRY_AFTER_CAP`]; garbage is `None`.
-pub fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
+pub(crate) fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
         value.parse::<u32>().map_or(RETRY_AFTER_CAP, |s| Duration::seconds(i64::from(s)))

@@ -44,7 +44,7 @@ const TYPES: [(&str, &str); 6] = [
 ];
 
 #[derive(Debug)]
-pub struct DwollaSettings {
+pub(crate) struct DwollaSettings {
     pub common: Common,
     pub oauth: ClientCredentials,
     pub types: Kinds,
@@ -52,7 +52,7 @@ pub struct DwollaSettings {
 
 impl DwollaSettings {
     /// Keys: the common ones, `environment` (`sandbox` or `live`), `client_id`, `client_secret_file`, `token_url`, `token_auth`, `types`.
-    pub fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let base_url = reader.choice(
             "environment",
             &[("sandbox", SANDBOX), ("live", LIVE)],
@@ -93,7 +93,7 @@ impl DwollaSettings {
     }
 }
 
-pub struct Dwolla {
+pub(crate) struct Dwolla {
     settings: DwollaSettings,
     client: Client,
 }
@@ -122,7 +122,7 @@ struct Listed {
 }
 
 impl Dwolla {
-    pub fn new(settings: DwollaSettings) -> Result<Self, Vec<ConfigError>> {
+    pub(crate) fn new(settings: DwollaSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -8,7 +8,7 @@ use crate::settings::Reader;
 
 /// How a provider is reached.
 #[derive(Clone, Debug)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     pub base_url: String,
     /// `http://` beyond this machine. For tests and for providers behind an own TLS proxy.
     pub allow_insecure: bool,
@@ -24,7 +24,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Keys: `allow_insecure`, `allow_private`, `ca_file`, `proxy`, `timeout`. The address has a key of its own where it is read.
-    pub fn read(reader: &mut Reader<'_>, base_url: String, allow_loopback: bool, timeout: Duration) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>, base_url: String, allow_loopback: bool, timeout: Duration) -> Self {
         Self {
             base_url,
             allow_insecure: reader.flag("allow_insecure", false, "http:// beyond this machine"),

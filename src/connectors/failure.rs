@@ -99,7 +99,7 @@ impl From<SourceError> for Failure {
 }
 
 /// What an agent is told while the portal's own storage cannot be read.
-pub fn unread(why: &str) -> DeliveryProblem {
+pub(crate) fn unread(why: &str) -> DeliveryProblem {
     DeliveryProblem::new(
         "storage.unavailable",
         format!("The portal's own storage cannot be read at the moment ({why}). The document is kept, and it is tried again by itself."),
@@ -107,7 +107,7 @@ pub fn unread(why: &str) -> DeliveryProblem {
 }
 
 /// The provider took the request and answers, and what it shows does not hold the document: it is asked again before anything is believed.
-pub fn not_shown() -> Failure {
+pub(crate) fn not_shown() -> Failure {
     Failure::Ambiguous {
         problem: DeliveryProblem::new(
             "provider.not_shown",
@@ -117,7 +117,7 @@ pub fn not_shown() -> Failure {
 }
 
 /// What [`Connector::missing`](super::Connector::missing) answers where the provider has no such call.
-pub fn cannot_list() -> Failure {
+pub(crate) fn cannot_list() -> Failure {
     Failure::Final {
         problem: DeliveryProblem::new(
             "provider.cannot_list",

@@ -15,7 +15,7 @@ use crate::settings::Reader;
 
 /// How far a connector may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reach {
+pub(crate) struct Reach {
     /// 127/8 and ::1.
     pub loopback: bool,
     /// Private, carrier-grade and unique local networks, loopback too.
@@ -23,7 +23,7 @@ pub struct Reach {
 }
 
 impl Reach {
-    pub fn of(endpoint: &Endpoint) -> Self {
+    pub(crate) fn of(endpoint: &Endpoint) -> Self {
         Self {
             loopback: endpoint.allow_loopback || endpoint.allow_private,
             private: endpoint.allow_private,
@@ -31,7 +31,7 @@ impl Reach {
     }
 
     /// Whether this address may be connected to.
-    pub fn allows(self, address: IpAddr) -> bool {
+    pub(crate) fn allows(self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(v4) => self.allows_v4(v4),
             IpAddr::V6(v6) => self.allows_v6(v6),
@@ -72,7 +72,7 @@ impl Reach {
 
 /// Reads a configured address: `https` (or `http` where the endpoint allows it), no user information, query or fragment, no refused literal address. The error says
 /// what it must be.
-pub fn checked_url(endpoint: &Endpoint, text: &str) -> Result<Url, &'static str> {
+pub(crate) fn checked_url(endpoint: &Endpoint, text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "an absolute address such as \"https://api.example.com\"")?;
     let Some(host) = url.host_str().filter(|h| !h.is_empty()) else {
         return Err("an address with a host");
@@ -98,7 +98,7 @@ pub fn checked_url(endpoint: &Endpoint, text: &str) -> Result<Url, &'static str>
 }
 
 /// Hosts to which an address that a provider hands out may lead: names, or `*.` and a name for every name below it.
-pub fn read_hosts(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
+pub(crate) fn read_hosts(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
     const WANTED: &str = "a list of host names such as [\"uploads.example.com\", \"*.example.net\"]";
     let hosts = reader.texts(key, WANTED).unwrap_or_default();
     let sound = |host: &String| {
@@ -117,7 +117,7 @@ pub fn read_hosts(reader: &mut Reader<'_>, key: &str) -> Vec<String> {
 }
 
 /// An address out of a provider's answer: it must be as safe as a configured one (a query apart) and lead to one of these hosts.
-pub fn foreign_url(endpoint: &Endpoint, hosts: &[String], text: &str) -> Result<Url, Failure> {
+pub(crate) fn foreign_url(endpoint: &Endpoint, hosts: &[String], text: &str) -> Result<Url, Failure> {
     let refused = |why: String| Failure::Final {
         problem: DeliveryProblem::new("provider.upload_address", why),
     };
@@ -141,7 +141,7 @@ pub fn foreign_url(endpoint: &Endpoint, hosts: &[String], text: &str) -> Result<
 }
 
 /// Resolves by the system and hands out addresses only if all of them may be connected to.
-pub struct GuardedResolver(pub Reach);
+pub(crate) struct GuardedResolver(pub Reach);
 
 #[derive(Debug, thiserror::Error)]
 #[error("the name resolves to an address that is not allowed")]

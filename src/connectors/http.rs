@@ -12,9 +12,9 @@ mod answer;
 mod body;
 mod outline;
 mod send;
-pub mod settings;
+pub(crate) mod settings;
 mod steps;
-pub mod template;
+pub(crate) mod template;
 
 use std::sync::Arc;
 
@@ -32,13 +32,13 @@ use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
 use crate::settings::{ConfigError, Reader};
 use answer::{judge, plain, text_at, worse};
-pub use send::signing_time;
-pub use settings::HttpSettings;
+pub(crate) use send::signing_time;
+pub(crate) use settings::HttpSettings;
 use settings::{CallbackScheme, Second};
 use template::Values;
 
 /// The connector of a table, and the requests that it describes.
-pub fn read(reader: &mut Reader<'_>) -> Option<(Arc<dyn Connector>, Vec<String>)> {
+pub(crate) fn read(reader: &mut Reader<'_>) -> Option<(Arc<dyn Connector>, Vec<String>)> {
     let mut requests = Vec::new();
     let connector = super::make(reader, HttpSettings::read, |settings| {
         requests = settings.outline();
@@ -47,13 +47,13 @@ pub fn read(reader: &mut Reader<'_>) -> Option<(Arc<dyn Connector>, Vec<String>)
     Some((connector, requests))
 }
 
-pub struct Http {
+pub(crate) struct Http {
     settings: HttpSettings,
     client: Client,
 }
 
 impl Http {
-    pub fn new(settings: HttpSettings) -> Result<Self, Vec<ConfigError>> {
+    pub(crate) fn new(settings: HttpSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -7,11 +7,11 @@ use crate::settings::Reader;
 
 /// Document kinds in the provider's words: as configured, else as built in. One kind has one word; a word may stand for several kinds.
 #[derive(Clone, Debug)]
-pub struct Kinds(Vec<(DocumentKind, String)>);
+pub(crate) struct Kinds(Vec<(DocumentKind, String)>);
 
 impl Kinds {
     /// Reads the table under `key`, such as `types = { licence = "DRIVERS" }`.
-    pub fn read(reader: &mut Reader<'_>, key: &str, known: &[(&str, &str)]) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>, key: &str, known: &[(&str, &str)]) -> Self {
         const WANTED: &str = "a table from document kinds to the provider's words";
         let configured = reader.pairs(key, WANTED);
         let own: Vec<String> = configured.iter().map(|(kind, _)| kind.clone()).collect();
@@ -27,53 +27,53 @@ impl Kinds {
         Self(kinds)
     }
 
-    pub fn of(&self, kind: &DocumentKind) -> Option<&str> {
+    pub(crate) fn of(&self, kind: &DocumentKind) -> Option<&str> {
         self.0.iter().find(|(ours, _)| ours == kind).map(|(_, word)| word.as_str())
     }
 
     /// The first kind with this word.
-    pub fn ours(&self, word: &str) -> Option<&DocumentKind> {
+    pub(crate) fn ours(&self, word: &str) -> Option<&DocumentKind> {
         self.0.iter().find(|(_, theirs)| theirs == word).map(|(kind, _)| kind)
     }
 
     /// Every word that is in use.
-    pub fn words(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(_, word)| word.as_str())
     }
 
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let kinds: Vec<&str> = self.0.iter().map(|(kind, _)| kind.as_str()).collect();
         format!("This provider takes these documents: {}.", kinds.join(", "))
     }
 
     /// The word for a kind that is about to be asked for.
-    pub fn accepted(&self, kind: &DocumentKind) -> Result<&str, Unsupported> {
+    pub(crate) fn accepted(&self, kind: &DocumentKind) -> Result<&str, Unsupported> {
         self.of(kind).ok_or_else(|| Unsupported(self.describe()))
     }
 
     /// The word for a document's kind; without one nothing is sent.
-    pub fn required(&self, outbound: &OutboundDocument) -> Result<&str, Failure> {
+    pub(crate) fn required(&self, outbound: &OutboundDocument) -> Result<&str, Failure> {
         self.of(&outbound.kind).ok_or_else(|| unsupported(&self.describe()))
     }
 }
 
 /// A provider's word for machines: nothing in it needs to be escaped anywhere.
-pub fn is_word(text: &str) -> bool {
+pub(crate) fn is_word(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
 }
 
 /// A provider's id for a thing, safe in a path and in a note.
-pub fn plain_id(text: &str) -> Option<String> {
+pub(crate) fn plain_id(text: &str) -> Option<String> {
     ((1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))).then(|| text.to_owned())
 }
 
 /// The id at the end of an address such as `https://api.example.com/documents/17`.
-pub fn id_of_address(address: &str) -> Option<String> {
+pub(crate) fn id_of_address(address: &str) -> Option<String> {
     plain_id(address.split(['?', '#']).next()?.trim_end_matches('/').rsplit('/').next()?)
 }
 
 /// Only front, or front and back; each once.
-pub fn sides(parts: &[PartName]) -> Result<(), Unsupported> {
+pub(crate) fn sides(parts: &[PartName]) -> Result<(), Unsupported> {
     let names: Vec<&str> = parts.iter().map(PartName::as_str).collect();
     match names[..] {
         ["front"] | ["front", "back"] => Ok(()),
@@ -83,7 +83,7 @@ pub fn sides(parts: &[PartName]) -> Result<(), Unsupported> {
     }
 }
 
-pub fn both_sides(parts: &[PartName]) -> Result<(), Unsupported> {
+pub(crate) fn both_sides(parts: &[PartName]) -> Result<(), Unsupported> {
     let names: Vec<&str> = parts.iter().map(PartName::as_str).collect();
     if names == ["front", "back"] {
         return Ok(());
@@ -93,17 +93,17 @@ pub fn both_sides(parts: &[PartName]) -> Result<(), Unsupported> {
     ))
 }
 
-pub fn part_names(outbound: &OutboundDocument) -> Vec<PartName> {
+pub(crate) fn part_names(outbound: &OutboundDocument) -> Vec<PartName> {
     outbound.parts.iter().map(|part| part.name.clone()).collect()
 }
 
 /// Names of parts as they stand in the catalogue.
-pub fn named(parts: &[&str]) -> Vec<PartName> {
+pub(crate) fn named(parts: &[&str]) -> Vec<PartName> {
     parts.iter().filter_map(|part| PartName::parse(part)).collect()
 }
 
 /// An entry of a missing list about the applicant who was asked about.
-pub fn missing(document: Option<&DocumentKind>, parts: &[&str], provider_name: &str, reason: Option<String>) -> Missing {
+pub(crate) fn missing(document: Option<&DocumentKind>, parts: &[&str], provider_name: &str, reason: Option<String>) -> Missing {
     Missing {
         document: document.cloned(),
         parts: named(parts),
@@ -113,13 +113,13 @@ pub fn missing(document: Option<&DocumentKind>, parts: &[&str], provider_name: &
     }
 }
 
-pub fn unsupported(text: &str) -> Failure {
+pub(crate) fn unsupported(text: &str) -> Failure {
     Failure::Final {
         problem: DeliveryProblem::new("provider.unsupported", text),
     }
 }
 
-pub fn wrong_reference(wanted: &str) -> Failure {
+pub(crate) fn wrong_reference(wanted: &str) -> Failure {
     Failure::Final {
         problem: DeliveryProblem::new(
             "provider.applicant_reference",
@@ -138,14 +138,14 @@ impl From<Unsupported> for Failure {
 
 /// Issuing countries, ISO 3166-1 alpha-3: one for everybody, and those that a reference may name instead, as `<id>,CAN`.
 #[derive(Clone, Debug)]
-pub struct Countries {
+pub(crate) struct Countries {
     pub default: Option<String>,
     others: Vec<String>,
 }
 
 impl Countries {
     /// Keys: `country`, `countries`.
-    pub fn read(reader: &mut Reader<'_>, required: bool) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>, required: bool) -> Self {
         const ONE: &str = "a country in three capital letters (ISO 3166-1 alpha-3), such as \"USA\"";
         let default = if required {
             Some(reader.required("country", ONE))
@@ -165,7 +165,7 @@ impl Countries {
     }
 
     /// The provider's id for the applicant, and the country. A country that nobody configured makes the reference wrong.
-    pub fn split<'a>(&'a self, applicant: &'a ApplicantRef) -> Result<(&'a str, Option<&'a str>), Failure> {
+    pub(crate) fn split<'a>(&'a self, applicant: &'a ApplicantRef) -> Result<(&'a str, Option<&'a str>), Failure> {
         let Some((id, country)) = applicant.expose().split_once(',') else {
             return Ok((applicant.expose(), self.default.as_deref()));
         };
@@ -179,7 +179,7 @@ impl Countries {
     }
 
     /// Every reference under which this applicant can have been asked for.
-    pub fn references(&self, id: &str) -> Vec<ApplicantRef> {
+    pub(crate) fn references(&self, id: &str) -> Vec<ApplicantRef> {
         let with_country = self.others.iter().chain(&self.default).map(|c| format!("{id},{c}"));
         let mut all: Vec<String> = std::iter::once(id.to_owned()).chain(with_country).collect();
         all.dedup();

@@ -42,7 +42,7 @@ const TYPES: [(&str, &str); 6] = [
 const BOTH_SIDES: [&str; 1] = ["DRIVERS_LICENSE"];
 
 #[derive(Debug)]
-pub struct LithicSettings {
+pub(crate) struct LithicSettings {
     pub common: Common,
     pub api_key: Secret,
     pub upload_hosts: Vec<String>,
@@ -54,7 +54,7 @@ pub struct LithicSettings {
 impl LithicSettings {
     /// Keys: the common ones, `environment` (`sandbox` or `live`), `api_key_file`, `upload_hosts` (`["uploads.example.com", "*.example.net"]`),
     /// `upload_method` (`PUT` or `POST`), `upload_headers`, `types`.
-    pub fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let base_url = reader.choice(
             "environment",
             &[("sandbox", SANDBOX), ("live", LIVE)],
@@ -97,7 +97,7 @@ impl LithicSettings {
     }
 }
 
-pub struct Lithic {
+pub(crate) struct Lithic {
     settings: LithicSettings,
     client: Client,
 }
@@ -207,7 +207,7 @@ fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
 }
 
 impl Lithic {
-    pub fn new(settings: LithicSettings) -> Result<Self, Vec<ConfigError>> {
+    pub(crate) fn new(settings: LithicSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -160,7 +160,7 @@ impl Mailer {
 }
 
 /// One plain address, without a name, a comment or a second one behind it.
-pub fn address(text: &str) -> Option<Address> {
+pub(crate) fn address(text: &str) -> Option<Address> {
     let plain = text.len() <= ADDRESS_MAX && text.is_ascii() && !text.contains(|c: char| c.is_ascii_control() || " ,;<>\"()".contains(c));
     plain.then(|| Address::from_str(text).ok()).flatten()
 }

@@ -14,13 +14,13 @@ use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, Pi
 use crate::settings::Reader;
 
 #[derive(Clone, Debug)]
-pub struct ManualSettings {
+pub(crate) struct ManualSettings {
     pub limits: Limits,
 }
 
 impl ManualSettings {
     /// Keys: `accepted`, `min_bytes`, `max_bytes`.
-    pub fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: "",
             allow_loopback: false,
@@ -36,12 +36,12 @@ impl ManualSettings {
     }
 }
 
-pub struct Manual {
+pub(crate) struct Manual {
     settings: ManualSettings,
 }
 
 impl Manual {
-    pub fn new(settings: ManualSettings) -> Self {
+    pub(crate) fn new(settings: ManualSettings) -> Self {
         Self { settings }
     }
 }

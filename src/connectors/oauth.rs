@@ -25,7 +25,7 @@ const HOLDERS: usize = 1_024;
 /// A token is not used in the last minute of its life, or the last tenth of a short one.
 const MARGIN: Duration = Duration::seconds(60);
 
-pub struct Token {
+pub(crate) struct Token {
     pub secret: Secret,
     /// Zero: for this one use.
     pub lives: Duration,
@@ -40,11 +40,11 @@ type Lane = Arc<tokio::sync::Mutex<Option<Kept>>>;
 
 /// Tokens by holder: a client has one, a provider that gives them per user has many. The holder's name is kept as a digest.
 #[derive(Default)]
-pub struct Tokens(Mutex<HashMap<[u8; 32], Lane>>);
+pub(crate) struct Tokens(Mutex<HashMap<[u8; 32], Lane>>);
 
 impl Tokens {
     /// The kept token, or the one that `fetch` brings.
-    pub async fn get(&self, holder: &str, fetch: impl Future<Output = Result<Token, Failure>>) -> Result<Secret, Failure> {
+    pub(crate) async fn get(&self, holder: &str, fetch: impl Future<Output = Result<Token, Failure>>) -> Result<Secret, Failure> {
         let lane = self.lane(holder);
         let mut kept = lane.lock().await;
         if let Some(known) = kept.as_ref().filter(|k| Instant::now() < k.until) {
@@ -65,7 +65,7 @@ impl Tokens {
     }
 
     /// The provider refused this token: unless another one came meanwhile, the next use fetches.
-    pub async fn forget(&self, holder: &str, refused: &Secret) {
+    pub(crate) async fn forget(&self, holder: &str, refused: &Secret) {
         let lane = self.lane(holder);
         let mut kept = lane.lock().await;
         if kept.as_ref().is_some_and(|k| k.secret.expose() == refused.expose()) {
@@ -84,7 +84,7 @@ impl Tokens {
 
 /// Where a token request carries the client's id and secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// `Authorization: Basic`
     Basic,
     /// Fields of the form.
@@ -92,7 +92,7 @@ pub enum Place {
 }
 
 /// OAuth 2.0 client credentials.
-pub struct ClientCredentials {
+pub(crate) struct ClientCredentials {
     url: Url,
     id: String,
     secret: Secret,
@@ -110,7 +110,7 @@ impl std::fmt::Debug for ClientCredentials {
 }
 
 /// What a provider's token call looks like, where the table is silent.
-pub struct TokenDefaults {
+pub(crate) struct TokenDefaults {
     /// Behind `base_url`. `""`: the table must say `token_url`.
     pub path: &'static str,
     pub place: Place,
@@ -119,7 +119,7 @@ pub struct TokenDefaults {
 
 impl ClientCredentials {
     /// Keys: `client_id`, `client_secret_file`, `token_url`, `token_auth` (`basic` or `form`), `token_grant_type` (`true` or `false`), `scope`.
-    pub fn read(reader: &mut Reader<'_>, endpoint: &Endpoint, defaults: &TokenDefaults) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>, endpoint: &Endpoint, defaults: &TokenDefaults) -> Self {
         const URL: &str = "the address that gives access tokens";
         let id = reader.required("client_id", "the client's id");
         if !id.bytes().all(|b| (b'!'..=b'~').contains(&b)) {
@@ -155,12 +155,12 @@ impl ClientCredentials {
         }
     }
 
-    pub async fn token(&self, client: &Client) -> Result<Secret, Failure> {
+    pub(crate) async fn token(&self, client: &Client) -> Result<Secret, Failure> {
         self.tokens.get("", self.fetch(client)).await
     }
 
     /// Sends what `call` makes of a token, and once more with a fresh one after a 401.
-    pub async fn send(&self, client: &Client, call: impl Fn(&str) -> Call) -> Result<Answer, Failure> {
+    pub(crate) async fn send(&self, client: &Client, call: impl Fn(&str) -> Call) -> Result<Answer, Failure> {
         let token = self.token(client).await?;
         let answer = client.send(call(token.expose())).await?;
         if answer.status != 401 {
@@ -213,7 +213,7 @@ impl ClientCredentials {
 }
 
 /// Seconds, as a number or as text; anything else is for one use. At most a day.
-pub fn lifetime(value: &serde_json::Value) -> Duration {
+pub(crate) fn lifetime(value: &serde_json::Value) -> Duration {
     let seconds = value.as_i64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_default();
     Duration::seconds(seconds.clamp(0, 86_400))
 }

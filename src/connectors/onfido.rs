@@ -42,13 +42,13 @@ const TYPES: [(&str, &str); 5] = [
 ];
 
 #[derive(Debug)]
-pub enum Auth {
+pub(crate) enum Auth {
     Token(Secret),
     OAuth(ClientCredentials),
 }
 
 #[derive(Debug)]
-pub struct OnfidoSettings {
+pub(crate) struct OnfidoSettings {
     pub common: Common,
     pub auth: Auth,
     pub countries: Countries,
@@ -61,7 +61,7 @@ pub struct OnfidoSettings {
 impl OnfidoSettings {
     /// Keys: the common ones, `region` (`eu`, `us`, `ca`), `api_token_file` or `client_id` with `client_secret_file`, `country`, `countries`, `types`,
     /// `reports` (such as `["document"]`), `validate_image_quality`.
-    pub fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let base_url = reader.choice("region", &[("eu", EU), ("us", US), ("ca", CA)], "eu", "where the account is");
         let defaults = Defaults {
             base_url,
@@ -109,13 +109,13 @@ impl OnfidoSettings {
     }
 }
 
-pub struct Onfido {
+pub(crate) struct Onfido {
     settings: OnfidoSettings,
     client: Client,
 }
 
 impl Onfido {
-    pub fn new(settings: OnfidoSettings) -> Result<Self, Vec<ConfigError>> {
+    pub(crate) fn new(settings: OnfidoSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -25,14 +25,14 @@ use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 use crate::settings::{ConfigError, Reader, Secret};
 
-pub struct SandboxConnectorSettings {
+pub(crate) struct SandboxConnectorSettings {
     pub common: Common,
     pub api_key: Secret,
 }
 
 impl SandboxConnectorSettings {
     /// Keys: the common ones and `api_key_file`. `base_url` may be `http://` on this machine.
-    pub fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: "",
             allow_loopback: true,
@@ -52,14 +52,14 @@ impl SandboxConnectorSettings {
     }
 }
 
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     settings: SandboxConnectorSettings,
     client: Client,
     webhook_keys: Vec<Vec<u8>>,
 }
 
 impl Sandbox {
-    pub fn new(settings: SandboxConnectorSettings) -> Result<Self, Vec<ConfigError>> {
+    pub(crate) fn new(settings: SandboxConnectorSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         let webhook_keys = settings
             .common

@@ -29,7 +29,7 @@ const PART_MAX: u64 = 1 << 30;
 
 /// What every connector that sends has.
 #[derive(Clone, Debug)]
-pub struct Common {
+pub(crate) struct Common {
     pub endpoint: Endpoint,
     pub confirm: ConfirmAt,
     pub poll_first: Duration,
@@ -40,7 +40,7 @@ pub struct Common {
 }
 
 /// What a provider's own documentation says, where the table is silent.
-pub struct Defaults {
+pub(crate) struct Defaults {
     /// `""`: the table must say it.
     pub base_url: &'static str,
     pub allow_loopback: bool,
@@ -53,7 +53,7 @@ pub struct Defaults {
 }
 
 impl Common {
-    pub fn read(reader: &mut Reader<'_>, defaults: &Defaults) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>, defaults: &Defaults) -> Self {
         const URL: &str = "the provider's address, such as \"https://api.example.com\"";
         let base_url = match defaults.base_url {
             "" => reader.required("base_url", URL),
@@ -100,7 +100,7 @@ impl Common {
 
 impl Common {
     /// The profile of a connector that sends, of which only these things are its own.
-    pub fn profile(&self, kind: &'static str, key_window: Duration, lists_missing: bool) -> Profile {
+    pub(crate) fn profile(&self, kind: &'static str, key_window: Duration, lists_missing: bool) -> Profile {
         Profile {
             kind,
             confirm: self.confirm,
@@ -114,7 +114,7 @@ impl Common {
 }
 
 /// `accepted = ["image/jpeg", …]`, `min_bytes`, `max_bytes`; of pictures alone `min_image_bytes`, `min_image_side`, `max_image_side` (pixels; 0: no bound).
-pub fn read_limits(reader: &mut Reader<'_>, defaults: &Defaults) -> Limits {
+pub(crate) fn read_limits(reader: &mut Reader<'_>, defaults: &Defaults) -> Limits {
     const TYPES: &str = "a list of \"image/jpeg\", \"image/png\", \"application/pdf\", \"image/heic\"";
     let usual: Vec<&str> = defaults.accepted.iter().map(|file_type| file_type.mime()).collect();
     let types = reader.texts_with("accepted", &usual, TYPES);

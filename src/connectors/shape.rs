@@ -6,14 +6,14 @@ use super::body::{Body, Segment};
 use super::{OutboundDocument, ParcelPart};
 
 /// `multipart/form-data` as RFC 7578 has it: CRLF, quoted names, fields in the order in which they were added.
-pub struct Multipart {
+pub(crate) struct Multipart {
     boundary: String,
     text: Vec<u8>,
     segments: Vec<Segment>,
 }
 
 impl Multipart {
-    pub fn new(boundary: String) -> Self {
+    pub(crate) fn new(boundary: String) -> Self {
         Self {
             boundary,
             text: Vec::new(),
@@ -21,7 +21,7 @@ impl Multipart {
         }
     }
 
-    pub fn text(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn text(mut self, name: &str, value: &str) -> Self {
         let head = format!(
             "--{}\r\nContent-Disposition: form-data; name=\"{}\"\r\n\r\n{value}\r\n",
             self.boundary,
@@ -32,7 +32,7 @@ impl Multipart {
     }
 
     /// The document's n-th part under its only file name.
-    pub fn file(mut self, name: &str, outbound: &OutboundDocument, part: usize) -> Self {
+    pub(crate) fn file(mut self, name: &str, outbound: &OutboundDocument, part: usize) -> Self {
         let head = format!(
             "--{}\r\nContent-Disposition: form-data; name=\"{}\"; filename=\"{}\"\r\nContent-Type: {}\r\n\r\n",
             self.boundary,
@@ -47,7 +47,7 @@ impl Multipart {
         self
     }
 
-    pub fn finish(mut self, outbound: &OutboundDocument) -> Body {
+    pub(crate) fn finish(mut self, outbound: &OutboundDocument) -> Body {
         self.text.extend_from_slice(format!("--{}--\r\n", self.boundary).as_bytes());
         self.segments.push(Segment::Bytes(self.text.into()));
         Body::new(format!("multipart/form-data; boundary={}", self.boundary), self.segments, outbound)
@@ -61,7 +61,7 @@ fn quoted(name: &str) -> String {
 
 /// JSON in which a text may hold a part of the document. Keys keep the order in which they were given.
 #[derive(Clone, Debug)]
-pub enum Json {
+pub(crate) enum Json {
     Value(serde_json::Value),
     Object(Vec<(String, Json)>),
     Array(Vec<Json>),
@@ -72,15 +72,15 @@ pub enum Json {
 }
 
 impl Json {
-    pub fn text(text: impl Into<String>) -> Self {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
         Self::Value(serde_json::Value::String(text.into()))
     }
 
-    pub fn object<const N: usize>(fields: [(&str, Json); N]) -> Self {
+    pub(crate) fn object<const N: usize>(fields: [(&str, Json); N]) -> Self {
         Self::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
-    pub fn body(&self, outbound: &OutboundDocument) -> Body {
+    pub(crate) fn body(&self, outbound: &OutboundDocument) -> Body {
         let mut writer = Writer {
             text: String::new(),
             segments: Vec::new(),
@@ -143,7 +143,7 @@ impl Writer {
 }
 
 /// `application/x-www-form-urlencoded` with brackets left readable, as the vendors' own libraries write them.
-pub fn form(fields: &[(String, String)]) -> Body {
+pub(crate) fn form(fields: &[(String, String)]) -> Body {
     let pairs: Vec<String> = fields
         .iter()
         .map(|(name, value)| format!("{}={}", encode(name, b"[]"), encode(value, b"")))
@@ -152,7 +152,7 @@ pub fn form(fields: &[(String, String)]) -> Body {
 }
 
 /// Percent-encodes for a path segment or a query value: everything but the unreserved characters.
-pub fn percent(text: &str) -> String {
+pub(crate) fn percent(text: &str) -> String {
     encode(text, b"")
 }
 

@@ -11,7 +11,7 @@ use super::{Callback, CallbackRefused};
 use crate::settings::Secret;
 
 /// Seconds by which a signed callback's time may differ from ours. From the Standard Webhooks specification and Stripe's documentation.
-pub const TOLERANCE: i64 = 300;
+pub(crate) const TOLERANCE: i64 = 300;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
@@ -43,14 +43,14 @@ impl Encoding {
 }
 
 /// A MAC that is fed piece by piece.
-pub enum Signer {
+pub(crate) enum Signer {
     Sha1(Hmac<Sha1>),
     Sha256(Hmac<Sha256>),
     Sha512(Hmac<Sha512>),
 }
 
 impl Signer {
-    pub fn new(algorithm: Algorithm, key: &[u8]) -> Self {
+    pub(crate) fn new(algorithm: Algorithm, key: &[u8]) -> Self {
         const ANY: &str = "HMAC takes keys of any length";
         match algorithm {
             Algorithm::Sha1 => Self::Sha1(KeyInit::new_from_slice(key).expect(ANY)),
@@ -59,7 +59,7 @@ impl Signer {
         }
     }
 
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha1(mac) => mac.update(bytes),
             Self::Sha256(mac) => mac.update(bytes),
@@ -67,7 +67,7 @@ impl Signer {
         }
     }
 
-    pub fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(self) -> Vec<u8> {
         match self {
             Self::Sha1(mac) => mac.finalize().into_bytes().to_vec(),
             Self::Sha256(mac) => mac.finalize().into_bytes().to_vec(),
@@ -91,12 +91,12 @@ pub fn verify(algorithm: Algorithm, encoding: Encoding, keys: &[&[u8]], pieces: 
 }
 
 /// The secrets as they stand, as most providers use them.
-pub fn raw_keys(secrets: &[Secret]) -> Vec<&[u8]> {
+pub(crate) fn raw_keys(secrets: &[Secret]) -> Vec<&[u8]> {
     secrets.iter().map(|s| s.expose().as_bytes()).collect()
 }
 
 /// `t=<unix>,v1=<hex>[,v1=…]` over `"{t}.{body}"`; other schemes are ignored.
-pub fn verify_timestamped(header: &str, keys: &[&[u8]], callback: &Callback<'_>, tolerance: i64) -> Result<(), CallbackRefused> {
+pub(crate) fn verify_timestamped(header: &str, keys: &[&[u8]], callback: &Callback<'_>, tolerance: i64) -> Result<(), CallbackRefused> {
     let fields = || header.split(',').filter_map(|field| field.trim().split_once('='));
     let mut times = fields().filter(|(name, _)| *name == "t").map(|(_, value)| value);
     let (Some(time), None) = (times.next(), times.next()) else {

@@ -15,8 +15,8 @@
 //!
 //! Unverified: whether requirements name `documents.<name>.files` in just this form, Stripe's own limit of a key's length, and `Retry-After` on 429.
 
-pub mod account;
-pub mod target;
+pub(crate) mod account;
+pub(crate) mod target;
 
 use async_trait::async_trait;
 use reqwest::{Method, Url};
@@ -44,7 +44,7 @@ const FILES: &str = "https://files.stripe.com";
 const VERSION: &str = "2026-10-28.endive";
 
 #[derive(Debug)]
-pub struct StripeSettings {
+pub(crate) struct StripeSettings {
     pub common: Common,
     pub files_url: Url,
     pub api_key: Secret,
@@ -58,7 +58,7 @@ pub struct StripeSettings {
 
 impl StripeSettings {
     /// Keys: the common ones, `api_key_file`, `api_version`, `files_url`, `slots`, `upload_as` (`account` or `platform`), `missing` (`due` or `eventually`).
-    pub fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: API,
             allow_loopback: false,
@@ -117,13 +117,13 @@ impl StripeSettings {
     }
 }
 
-pub struct Stripe {
+pub(crate) struct Stripe {
     settings: StripeSettings,
     client: Client,
 }
 
 impl Stripe {
-    pub fn new(settings: StripeSettings) -> Result<Self, Vec<ConfigError>> {
+    pub(crate) fn new(settings: StripeSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

@@ -9,7 +9,7 @@
 //! Unverified: the words `DRIVERS`, `UTILITY_BILL`, `BANK_STATEMENT` and `COMPANY_DOC` (`types` overrides them), and the answer of the submit call
 //! when documents are still missing. Sandbox and live mode share one address; the app token decides.
 
-pub mod status;
+pub(crate) mod status;
 
 use async_trait::async_trait;
 use reqwest::{Method, Url};
@@ -47,14 +47,14 @@ const TYPES: [(&str, &str); 7] = [
 const TWO_SIDED: [&str; 4] = ["ID_CARD", "DRIVERS", "RESIDENCE_PERMIT", "DRIVERS_TRANSLATION"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Submit {
+pub(crate) enum Submit {
     Complete,
     Always,
     Never,
 }
 
 #[derive(Debug)]
-pub struct SumsubSettings {
+pub(crate) struct SumsubSettings {
     pub common: Common,
     pub app_token: Secret,
     pub secret_key: Secret,
@@ -67,7 +67,7 @@ pub struct SumsubSettings {
 impl SumsubSettings {
     /// Keys: the common ones, `app_token_file`, `secret_key_file`, `country`, `countries`, `types`, `submit` (`complete`, `always`, `never`),
     /// `callback_algorithm` (`sha256`, `sha512` or the legacy `sha1`).
-    pub fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: "https://api.sumsub.com",
             allow_loopback: false,
@@ -103,13 +103,13 @@ impl SumsubSettings {
     }
 }
 
-pub struct Sumsub {
+pub(crate) struct Sumsub {
     settings: SumsubSettings,
     client: Client,
 }
 
 /// Lower-case hexadecimal HMAC-SHA256 over `time + METHOD + path?query + body`. The path is the one on the wire, percent-encoding included.
-pub async fn signature(secret: &Secret, time: &str, method: &Method, url: &Url, body: Option<&Body>) -> Result<String, SourceError> {
+pub(crate) async fn signature(secret: &Secret, time: &str, method: &Method, url: &Url, body: Option<&Body>) -> Result<String, SourceError> {
     let mut signer = Signer::new(Algorithm::Sha256, secret.expose().as_bytes());
     signer.update(time.as_bytes());
     signer.update(method.as_str().as_bytes());
@@ -125,7 +125,7 @@ pub async fn signature(secret: &Secret, time: &str, method: &Method, url: &Url, 
 }
 
 impl Sumsub {
-    pub fn new(settings: SumsubSettings) -> Result<Self, Vec<ConfigError>> {
+    pub(crate) fn new(settings: SumsubSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

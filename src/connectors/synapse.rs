@@ -12,7 +12,7 @@
 //! The applicant reference is the user's id. Unverified against a living provider: the shape of `required_edd_docs`, whether a sub-document of the same
 //! type is replaced or added, `expires_in` of the OAuth answer (without it a key is used once), and that answer when a device needs a second factor.
 
-pub mod user;
+pub(crate) mod user;
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -44,7 +44,7 @@ const BODY_CAP: u64 = (30 << 20) - (64 << 10);
 const LANES: usize = 64;
 
 #[derive(Debug)]
-pub struct SynapseSettings {
+pub(crate) struct SynapseSettings {
     pub common: Common,
     pub client_id: String,
     pub client_secret: Secret,
@@ -59,7 +59,7 @@ pub struct SynapseSettings {
 impl SynapseSettings {
     /// Keys: the common ones, `client_id`, `client_secret_file`, `fingerprint_file`, `user_ip`, `language`, `types` (`{ "government-id/front" = "GOVT_ID" }`),
     /// `required` (document kinds that are missing as long as the provider has none), `callback_algorithm` (`sha256` or `sha1`). Callbacks are signed with the client secret.
-    pub fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: "",
             allow_loopback: false,
@@ -109,7 +109,7 @@ impl SynapseSettings {
     }
 }
 
-pub struct Synapse {
+pub(crate) struct Synapse {
     settings: SynapseSettings,
     client: Client,
     lanes: Vec<Mutex<()>>,
@@ -124,7 +124,7 @@ enum Step {
 }
 
 impl Synapse {
-    pub fn new(settings: SynapseSettings) -> Result<Self, Vec<ConfigError>> {
+    pub(crate) fn new(settings: SynapseSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self {
             settings,

@@ -44,7 +44,7 @@ const TYPES: [(&str, &str); 7] = [
 const TWO_SIDED: [&str; 2] = ["IdDocument", "Passport"];
 
 #[derive(Debug)]
-pub struct UnitSettings {
+pub(crate) struct UnitSettings {
     pub common: Common,
     pub api_key: Secret,
     pub types: Kinds,
@@ -52,7 +52,7 @@ pub struct UnitSettings {
 
 impl UnitSettings {
     /// Keys: the common ones, `api_key_file`, `types` (`{ licence = "ClientRequested" }`).
-    pub fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: "https://api.s.unit.sh",
             allow_loopback: false,
@@ -70,7 +70,7 @@ impl UnitSettings {
     }
 }
 
-pub struct Unit {
+pub(crate) struct Unit {
     settings: UnitSettings,
     client: Client,
 }
@@ -143,7 +143,7 @@ fn reason(code: &str) -> Reason {
 }
 
 impl Unit {
-    pub fn new(settings: UnitSettings) -> Result<Self, Vec<ConfigError>> {
+    pub(crate) fn new(settings: UnitSettings) -> Result<Self, Vec<ConfigError>> {
         let client = Client::new(&settings.common.endpoint)?;
         Ok(Self { settings, client })
     }

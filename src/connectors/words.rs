@@ -3,7 +3,7 @@
 use crate::domain::delivery::DeliveryProblem;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     Unreadable,
     Glare,
     Cropped,
@@ -22,7 +22,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 15] = [
+    pub(crate) const ALL: [Reason; 15] = [
         Self::Unreadable,
         Self::Glare,
         Self::Cropped,
@@ -41,7 +41,7 @@ impl Reason {
     ];
 
     /// The stable word, also in configurations.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Unreadable => "unreadable",
             Self::Glare => "glare",
@@ -61,11 +61,11 @@ impl Reason {
         }
     }
 
-    pub fn parse(word: &str) -> Option<Self> {
+    pub(crate) fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|r| r.as_str() == word)
     }
 
-    pub fn sentence(self) -> &'static str {
+    pub(crate) fn sentence(self) -> &'static str {
         match self {
             Self::Unreadable => "The provider cannot read the document. Ask for a sharp, well-lit and complete picture.",
             Self::Glare => "Light is reflected in the picture. Ask for a photo without flash and glare.",
@@ -88,12 +88,12 @@ impl Reason {
     }
 
     /// `document.<word>` and the sentence.
-    pub fn problem(self) -> DeliveryProblem {
+    pub(crate) fn problem(self) -> DeliveryProblem {
         DeliveryProblem::new(format!("document.{}", self.as_str()), self.sentence())
     }
 
     /// The best guess from a provider's own code or sentence. Only for reasons that no table knows.
-    pub fn guess(text: &str) -> Self {
+    pub(crate) fn guess(text: &str) -> Self {
         let text = text.to_lowercase().replace([' ', '-'], "_");
         let any = |words: &[&str]| words.iter().any(|word| text.contains(word));
         // The order matters: "photo_mismatch" is no unreadable photo, "not_readable_expiry_date" is no expired document.

@@ -66,7 +66,7 @@ pub struct Assurance {
 
 /// Whether ext4 writes this file's data into its journal first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Journal {
+pub(crate) enum Journal {
     /// Shown: only metadata go there.
     Metadata,
     /// By mount option, superblock default or attribute.
@@ -77,7 +77,7 @@ pub enum Journal {
 
 /// What `FIEMAP` says of the file's blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Blocks {
+pub(crate) enum Blocks {
     /// They are this file's alone, where they were before.
     Own,
     /// Another file or snapshot has them too.
@@ -90,7 +90,7 @@ pub enum Blocks {
 
 /// What was observed; the verdict is a pure function of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// File-system type from mountinfo, else from the `statfs` magic.
     pub file_system: String,
     /// Mount and superblock options, separated by commas.
@@ -227,14 +227,14 @@ impl Watch {
 }
 
 /// The verdict on the file at this path while another process has it open.
-pub fn from_outside(path: &Path) -> Result<Assurance, EraseError> {
+pub(crate) fn from_outside(path: &Path) -> Result<Assurance, EraseError> {
     // That process writes and erases: its own canary has passed.
     let (facts, _) = observe(path, &File::open(path)?, Some(ReadBack::Direct))?;
     Ok(judge(&facts))
 }
 
 /// Whether this folder lies in memory and is gone with the machine's next start.
-pub fn is_volatile(folder: &Path) -> std::io::Result<bool> {
+pub(crate) fn is_volatile(folder: &Path) -> std::io::Result<bool> {
     let magic = rustix::fs::statfs(folder).map_err(std::io::Error::from)?.f_type as u64;
     Ok(matches!(magic, TMPFS | RAMFS))
 }
@@ -295,7 +295,7 @@ fn journal(flag: bool, mounted: &str, in_effect: Option<&str>, direct_io: Option
 }
 
 /// The verdict on these facts.
-pub fn judge(facts: &Facts) -> Assurance {
+pub(crate) fn judge(facts: &Facts) -> Assurance {
     let mut verdict = Verdict {
         class: AssuranceClass::A,
         reasons: Vec::new(),

@@ -13,7 +13,7 @@ const DOMAIN: &[u8] = b"nightdrop/v1/checkpoint\0";
 
 /// That the entry with this number had this hash at this instant (RFC 3339).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
+pub(crate) struct Checkpoint {
     pub sequence: u64,
     pub hash: [u8; 32],
     pub at: String,
@@ -21,7 +21,7 @@ pub struct Checkpoint {
 
 /// Who signed, and the signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signed {
+pub(crate) struct Signed {
     pub by: [u8; 32],
     pub signature: [u8; 64],
 }
@@ -32,7 +32,7 @@ impl Checkpoint {
         [DOMAIN, text.as_bytes()].concat()
     }
 
-    pub fn sign(&self, secrets: &PortalSecrets) -> Signed {
+    pub(crate) fn sign(&self, secrets: &PortalSecrets) -> Signed {
         let signature = key_pair(secrets).sign(&self.bytes());
         Signed {
             by: public_key(secrets),
@@ -41,7 +41,7 @@ impl Checkpoint {
     }
 
     /// Whether the signature is that of the key it names. Whose key that is, the reader must know from elsewhere.
-    pub fn fits(&self, signed: &Signed) -> bool {
+    pub(crate) fn fits(&self, signed: &Signed) -> bool {
         UnparsedPublicKey::new(&ED25519, signed.by)
             .verify(&self.bytes(), &signed.signature)
             .is_ok()

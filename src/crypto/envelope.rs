@@ -22,7 +22,7 @@ use super::random::{Entropy, RandomUnavailable};
 use super::secret::{ErasureSecret, SecretBytes};
 
 /// Length of a sealed document key: 32 bytes and a 16-byte tag.
-pub const SEALED_KEY_LEN: usize = 48;
+pub(crate) const SEALED_KEY_LEN: usize = 48;
 
 /// The most random bytes an encapsulation draws (X-Wing: 32 for ML-KEM, 32 for X25519).
 const ENCAPSULATION_RANDOMNESS: usize = 64;
@@ -224,7 +224,7 @@ fn serialized<S: Serializable>(key: &S) -> SecretBytes<32> {
 }
 
 /// What binds an envelope to its document.
-pub struct Binding<'a> {
+pub(crate) struct Binding<'a> {
     /// HPKE `info`: the domain string and the header's context.
     pub info: &'a [u8],
     /// HPKE `psk_id`: the slot and the document.
@@ -235,7 +235,7 @@ pub struct Binding<'a> {
 
 /// Why an envelope was not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WrapError {
+pub(crate) enum WrapError {
     /// No random bytes.
     Random(RandomUnavailable),
     /// The HPKE crate refused the public key (an all-zero X25519 result, for instance).
@@ -243,7 +243,7 @@ pub enum WrapError {
 }
 
 /// Seals a 32-byte key: returns `enc` (32 or 1,120 bytes) and the 48-byte ciphertext.
-pub fn wrap(
+pub(crate) fn wrap(
     public: &PublicKey,
     secret: &ErasureSecret,
     binding: &Binding<'_>,
@@ -259,7 +259,13 @@ pub fn wrap(
 
 /// Opens an envelope. `None` says only that it does not open: a wrong key, a wrong or foreign erasure secret, or
 /// a changed byte look the same.
-pub fn unwrap(secret_key: &SecretKey, secret: &ErasureSecret, binding: &Binding<'_>, enc: &[u8], sealed: &[u8]) -> Option<SecretBytes<32>> {
+pub(crate) fn unwrap(
+    secret_key: &SecretKey,
+    secret: &ErasureSecret,
+    binding: &Binding<'_>,
+    enc: &[u8],
+    sealed: &[u8],
+) -> Option<SecretBytes<32>> {
     #[cfg(test)]
     calls::count();
     match secret_key.suite {

@@ -55,7 +55,7 @@ struct Request {
 
 /// A run of bytes of the file, and where it lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
+pub(super) struct Extent {
     pub logical: u64,
     pub physical: u64,
     pub length: u64,
@@ -63,7 +63,7 @@ pub struct Extent {
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Layout {
+pub(super) struct Layout {
     /// In the file's order; neighbours that lie behind one another are one.
     pub extents: Vec<Extent>,
     /// Another file or snapshot has some of these blocks too: the next write goes elsewhere.
@@ -74,7 +74,7 @@ pub struct Layout {
 
 impl Layout {
     /// Asks the file system. An error of kind `Unsupported` where it has no such thing.
-    pub fn of(file: &File) -> io::Result<Layout> {
+    pub(super) fn of(file: &File) -> io::Result<Layout> {
         let mut layout = Layout::default();
         let mut from = 0;
         loop {
@@ -107,7 +107,7 @@ impl Layout {
     }
 
     /// A short name of the places, equal for equal places.
-    pub fn digest(&self) -> [u8; 32] {
+    pub(super) fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(b"nightdrop/v1/slots-layout\0");
         for extent in &self.extents {

@@ -28,14 +28,14 @@ use super::envelope::{KeyId, SEALED_KEY_LEN, Suite};
 use super::erase::SlotRef;
 
 /// Length of the context, the part of the header that all keys are bound to.
-pub const CONTEXT_LEN: usize = 104;
+pub(crate) const CONTEXT_LEN: usize = 104;
 
 const MAGIC: &[u8; 8] = b"NDRPDOC\x01";
 const CHUNK_LOG2: u8 = 16;
 const FIXED_LEN: usize = CONTEXT_LEN + 32;
 
 /// The most files one submission may have (front and back).
-pub const MAX_FILES: u8 = 2;
+pub(crate) const MAX_FILES: u8 = 2;
 
 /// Where the erasure secret of a document lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +176,7 @@ impl Header {
 }
 
 /// The first 104 bytes of the header.
-pub fn context_bytes(suite: Suite, key_id: &KeyId, context: &Context, salt: &[u8; 32]) -> [u8; CONTEXT_LEN] {
+pub(crate) fn context_bytes(suite: Suite, key_id: &KeyId, context: &Context, salt: &[u8; 32]) -> [u8; CONTEXT_LEN] {
     let mut bytes = [0u8; CONTEXT_LEN];
     let length = u32::try_from(Header::len_of(suite)).expect("a header is at most 1,304 bytes");
     bytes[..8].copy_from_slice(MAGIC);
@@ -195,7 +195,7 @@ pub fn context_bytes(suite: Suite, key_id: &KeyId, context: &Context, salt: &[u8
 }
 
 /// HPKE `psk_id`: "nightdrop/v1/slot" ‖ 00 ‖ slot_index ‖ slot_gen ‖ doc_id.
-pub fn psk_id(context: &Context) -> Vec<u8> {
+pub(crate) fn psk_id(context: &Context) -> Vec<u8> {
     let mut id = b"nightdrop/v1/slot\0".to_vec();
     id.extend_from_slice(&context.slot.index.to_be_bytes());
     id.extend_from_slice(&context.slot.generation.to_be_bytes());
@@ -204,7 +204,7 @@ pub fn psk_id(context: &Context) -> Vec<u8> {
 }
 
 /// HPKE `info`: "nightdrop/v1/hpke" ‖ 00 ‖ context.
-pub fn hpke_info(context: &[u8; CONTEXT_LEN]) -> Vec<u8> {
+pub(crate) fn hpke_info(context: &[u8; CONTEXT_LEN]) -> Vec<u8> {
     let mut info = b"nightdrop/v1/hpke\0".to_vec();
     info.extend_from_slice(context);
     info

@@ -37,10 +37,10 @@ use super::scratch::Scratch;
 use super::secret::SecretBytes;
 
 /// Length of a key file.
-pub const KEY_FILE_LEN: usize = 120;
+pub(crate) const KEY_FILE_LEN: usize = 120;
 
 /// Longest public key file.
-pub const PUBLIC_FILE_MAX: usize = 32 + 1216;
+pub(crate) const PUBLIC_FILE_MAX: usize = 32 + 1216;
 
 const MAGIC: &[u8; 8] = b"NDKEYV1\n";
 const PUBLIC_MAGIC: &[u8; 8] = b"NDPUBV1\n";
@@ -283,7 +283,7 @@ impl KeyFile {
 }
 
 /// The public key file.
-pub fn public_file(public: &PublicKey) -> Vec<u8> {
+pub(crate) fn public_file(public: &PublicKey) -> Vec<u8> {
     let mut bytes = PUBLIC_MAGIC.to_vec();
     bytes.extend_from_slice(&[public.suite().code(), 0, 0, 0]);
     bytes.extend_from_slice(&public.id().0);
@@ -362,6 +362,6 @@ fn stretch(passphrase: &[u8], salt: &[u8], cost: Argon2Cost, out: &mut [u8; 32])
 }
 
 /// A fresh 32-byte key-encryption key, for a file or device of its own.
-pub fn generate_kek() -> Result<SecretBytes<32>, RandomUnavailable> {
+pub(crate) fn generate_kek() -> Result<SecretBytes<32>, RandomUnavailable> {
     SecretBytes::random_from(&random::OsEntropy)
 }

@@ -25,7 +25,7 @@ static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 /// Overwrites what calls that have returned left on this thread's stack below the caller's own frame: pieces of a cipher's or a digest's last block. To be
 /// called after work on plaintext. It reaches as deep as such work goes, with room.
 #[inline(never)]
-pub fn wipe_stack() {
+pub(crate) fn wipe_stack() {
     const WORDS: usize = 4 * 1024;
     let mut below = [0u64; WORDS];
     below.zeroize();
@@ -34,7 +34,7 @@ pub fn wipe_stack() {
 
 /// What was achieved; `doctor` prints it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemoryReport {
+pub(crate) struct MemoryReport {
     /// No core dump through `prctl`, and no debugger of the same user.
     pub not_dumpable: bool,
     /// `RLIMIT_CORE` is 0.
@@ -51,14 +51,14 @@ pub struct MemoryReport {
 
 impl MemoryReport {
     /// Pages of this process may be written to a disk from which they can be read.
-    pub fn may_reach_a_disk(&self) -> bool {
+    pub(crate) fn may_reach_a_disk(&self) -> bool {
         self.swap == Swap::Readable && !self.locked && !self.never_swapped
     }
 }
 
 /// What the machine swaps to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Swap {
+pub(crate) enum Swap {
     /// No swap, or only compressed memory.
     None,
     /// All of it lies on encrypted devices.
@@ -68,7 +68,7 @@ pub enum Swap {
 }
 
 /// Applies the hardening to this process. It never fails: what does not work is in the report.
-pub fn harden() -> MemoryReport {
+pub(crate) fn harden() -> MemoryReport {
     let not_dumpable = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
     let zero = Rlimit {
         current: Some(0),
@@ -115,7 +115,7 @@ fn lock_everything() -> bool {
 }
 
 /// What the machine swaps to now; unknown counts as readable.
-pub fn swap() -> Swap {
+pub(crate) fn swap() -> Swap {
     match std::fs::read_to_string("/proc/swaps") {
         Ok(table) => judge_swap(&table, |name| is_safe(Path::new("/sys"), name)),
         Err(_) => Swap::Readable,

@@ -17,10 +17,10 @@ use super::random::{self, Entropy, RandomUnavailable};
 use super::secret::SecretBytes;
 
 /// The padding unit.
-pub const META_BLOCK: usize = 512;
+pub(crate) const META_BLOCK: usize = 512;
 
 /// The longest meta box: far beyond the longest name.
-pub const META_BOX_MAX: usize = 64 * 1024;
+pub(crate) const META_BOX_MAX: usize = 64 * 1024;
 
 const NONCE_LEN: usize = 12;
 const TAG_LEN: usize = 16;

@@ -20,7 +20,7 @@ use super::secret::SecretBytes;
 use super::secrets::{self, PortalSecrets};
 
 /// OWASP's first recommendation for argon2id: 19 MiB, 2 passes, 1 lane.
-pub const DEFAULT_COST: Argon2Cost = Argon2Cost {
+pub(crate) const DEFAULT_COST: Argon2Cost = Argon2Cost {
     memory_kib: 19 * 1024,
     passes: 2,
     lanes: 1,
@@ -48,16 +48,16 @@ pub enum HashError {
 }
 
 /// A generated passcode, to be shown once.
-pub struct Passcode(Zeroizing<String>);
+pub(crate) struct Passcode(Zeroizing<String>);
 
 impl Passcode {
     /// Six digits, each of the million codes equally likely.
-    pub fn generate() -> Result<Passcode, RandomUnavailable> {
+    pub(crate) fn generate() -> Result<Passcode, RandomUnavailable> {
         Self::generate_from(&OsEntropy)
     }
 
     /// `generate` with a given source of random bytes.
-    pub fn generate_from(source: &dyn Entropy) -> Result<Passcode, RandomUnavailable> {
+    pub(crate) fn generate_from(source: &dyn Entropy) -> Result<Passcode, RandomUnavailable> {
         const CODES: u32 = 1_000_000;
         // Values above the last whole million would make low codes likelier; they are drawn again.
         const FAIR: u32 = u32::MAX - u32::MAX % CODES;
@@ -72,7 +72,7 @@ impl Passcode {
     }
 
     /// The digits.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }

@@ -34,7 +34,7 @@ pub enum FileError {
 
 /// Who else may read a file that we read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Privacy {
+pub(crate) enum Privacy {
     /// Nobody: mode 0400 or 0600, owned by us.
     Owner,
     /// A service manager handed it over: owned by us or root, nothing for others. (systemd credentials carry an ACL,
@@ -45,7 +45,7 @@ pub enum Privacy {
 }
 
 /// Creates the file with exactly this content and makes it durable. `mode` is its final mode.
-pub fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+pub(crate) fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists => FileError::Exists(path.to_owned()),
         _ => FileError::Io(path.to_owned(), error),
@@ -69,11 +69,11 @@ pub fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
 }
 
 /// The ending of a file that is not finished yet.
-pub const UNFINISHED: &str = "new";
+pub(crate) const UNFINISHED: &str = "new";
 
 /// Creates the file so that it is there whole or not at all, also after a kill or a power cut: written and synced under another name, then renamed. Whatever had the
 /// name before is replaced.
-pub fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+pub(crate) fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".");
     fresh.push(UNFINISHED);
@@ -89,7 +89,7 @@ pub fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
 }
 
 /// Makes a directory's entries durable.
-pub fn sync_parent(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -98,7 +98,7 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 /// Reads a whole file of at most `limit` bytes after checking who may see it.
-pub fn read(path: &Path, limit: usize, privacy: Privacy) -> Result<Zeroizing<Vec<u8>>, FileError> {
+pub(crate) fn read(path: &Path, limit: usize, privacy: Privacy) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let file = open_checked(path, privacy, OpenOptions::new().read(true))?;
     let mut content = Zeroizing::new(Vec::with_capacity(limit + 1));
     file.take(limit as u64 + 1)
@@ -111,7 +111,7 @@ pub fn read(path: &Path, limit: usize, privacy: Privacy) -> Result<Zeroizing<Vec
 }
 
 /// Opens a file without following a final symbolic link, and checks its owner and mode on the opened descriptor.
-pub fn open_checked(path: &Path, privacy: Privacy, options: &mut OpenOptions) -> Result<File, FileError> {
+pub(crate) fn open_checked(path: &Path, privacy: Privacy, options: &mut OpenOptions) -> Result<File, FileError> {
     let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).expect("open flags are small");
     let file = options.custom_flags(nofollow).open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => FileError::Missing(path.to_owned()),

@@ -19,7 +19,7 @@ pub trait Entropy: Send + Sync {
 
 /// The source every caller outside tests uses: `getrandom(2)`.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct OsEntropy;
+pub(crate) struct OsEntropy;
 
 impl Entropy for OsEntropy {
     fn fill(&self, out: &mut [u8]) -> Result<(), RandomUnavailable> {
@@ -33,7 +33,7 @@ pub fn array<const N: usize>() -> Result<[u8; N], RandomUnavailable> {
 }
 
 /// `N` fresh bytes from the given source.
-pub fn array_from<const N: usize>(source: &dyn Entropy) -> Result<[u8; N], RandomUnavailable> {
+pub(crate) fn array_from<const N: usize>(source: &dyn Entropy) -> Result<[u8; N], RandomUnavailable> {
     let mut bytes = [0u8; N];
     source.fill(&mut bytes)?;
     Ok(bytes)

@@ -15,13 +15,13 @@ use super::header::CONTEXT_LEN;
 use super::secret::SecretBytes;
 
 /// The extracted key of a document and the context it is bound to.
-pub struct Schedule {
+pub(super) struct Schedule {
     prk: SecretBytes<32>,
     context: [u8; CONTEXT_LEN],
 }
 
 impl Schedule {
-    pub fn new(document_key: &SecretBytes<32>, context: &[u8; CONTEXT_LEN]) -> Schedule {
+    pub(super) fn new(document_key: &SecretBytes<32>, context: &[u8; CONTEXT_LEN]) -> Schedule {
         // The salt is the last field of the context.
         let (mut extracted, _) = Hkdf::<Sha256>::extract(Some(&context[72..104]), document_key.expose());
         Schedule {
@@ -40,19 +40,19 @@ impl Schedule {
         &self.context
     }
 
-    pub fn payload_key(&self) -> SecretBytes<32> {
+    pub(super) fn payload_key(&self) -> SecretBytes<32> {
         self.expand(&[b"nightdrop/v1/payload\0", &self.context])
     }
 
-    pub fn meta_key(&self) -> SecretBytes<32> {
+    pub(super) fn meta_key(&self) -> SecretBytes<32> {
         self.expand(&[b"nightdrop/v1/meta\0", &self.context])
     }
 
-    pub fn digest_key(&self) -> SecretBytes<32> {
+    pub(super) fn digest_key(&self) -> SecretBytes<32> {
         self.expand(&[b"nightdrop/v1/digest\0", &self.context])
     }
 
-    pub fn commitment(&self) -> SecretBytes<32> {
+    pub(super) fn commitment(&self) -> SecretBytes<32> {
         self.expand(&[b"nightdrop/v1/commit\0", &self.context])
     }
 

@@ -51,7 +51,7 @@ use pages::FilePages;
 pub const PAGE: usize = 4096;
 
 /// The most slots a file may have: 4 GiB.
-pub const MAX_SLOTS: u64 = 1 << 20;
+pub(crate) const MAX_SLOTS: u64 = 1 << 20;
 
 const MAGIC: &[u8; 8] = b"NDSLOTS1";
 const VERSION: u32 = 1;
@@ -60,7 +60,7 @@ const OWNED_LEN: usize = 96;
 const ZEROS: [u8; PAGE] = [0; PAGE];
 
 /// Called when a write cannot be made durable. The default ends the process.
-pub type AbortHook = Arc<dyn Fn(&str) + Send + Sync>;
+pub(crate) type AbortHook = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The file operations, so that failing ones can be tested.
 pub(super) trait Pages: Send + Sync {

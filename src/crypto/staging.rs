@@ -34,11 +34,11 @@ use crate::domain::token::PlainToken;
 
 const NONCE_LEN: usize = 24;
 /// Plain bytes of a staged chunk: with nonce and tag it is as long as a sealed chunk of a document.
-pub const STAGED_LEN: usize = CHUNK_LEN - NONCE_LEN;
+pub(crate) const STAGED_LEN: usize = CHUNK_LEN - NONCE_LEN;
 /// Longest file name, in bytes.
-pub const NAME_MAX: usize = 255;
+pub(crate) const NAME_MAX: usize = 255;
 /// Longest declared type, in bytes.
-pub const TYPE_MAX: usize = 100;
+pub(crate) const TYPE_MAX: usize = 100;
 
 const VERSION: u8 = 1;
 const CHUNK_AAD: &[u8] = b"nightdrop/v1/staged-chunk\0";
@@ -49,15 +49,15 @@ const TAIL_LEN: usize = 1 + 1 + 4 + TAG_LEN;
 /// What was staged does not open: other secrets, changed bytes, or the erasure secret of an earlier upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the staged bytes do not open with these secrets")]
-pub struct NotStaged;
+pub(crate) struct NotStaged;
 
 /// The key of one unfinished upload.
 #[derive(Debug)]
-pub struct StagingKey(SecretBytes<32>);
+pub(crate) struct StagingKey(SecretBytes<32>);
 
 impl StagingKey {
     /// Both the link token and the upload's own erasure secret are needed.
-    pub fn derive(token: &PlainToken, secret: &ErasureSecret, upload: &[u8; 16]) -> Self {
+    pub(crate) fn derive(token: &PlainToken, secret: &ErasureSecret, upload: &[u8; 16]) -> Self {
         let hkdf = Hkdf::<Sha256>::new(Some(secret.expose()), token.as_bytes());
         let info: [&[u8]; 2] = [b"nightdrop/v1/staging\0", upload];
         Self(SecretBytes::filled_by(|place| hkdf.expand_multi_info(&info, place)).expect("32 bytes are far below HKDF's limit"))
@@ -90,7 +90,7 @@ impl StagingKey {
 
 /// How far an unfinished upload has come, and what its sender said of the file.
 #[derive(PartialEq, Eq)]
-pub struct Staging {
+pub(crate) struct Staging {
     length: u64,
     chunks: u32,
     chain: [u8; 32],
@@ -108,7 +108,7 @@ struct Tail {
 
 impl Staging {
     /// An upload of `length` bytes of which nothing is here yet. Name and type are cut to what fits.
-    pub fn new(length: u64, file_name: &str, declared: &str) -> Self {
+    pub(crate) fn new(length: u64, file_name: &str, declared: &str) -> Self {
         Self {
             length,
             chunks: 0,
@@ -120,40 +120,40 @@ impl Staging {
     }
 
     /// Bytes that the upload will have.
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
     /// Whole chunks; also the number of the next one.
-    pub fn chunks(&self) -> u32 {
+    pub(crate) fn chunks(&self) -> u32 {
         self.chunks
     }
 
     /// Bytes that are staged, the tail included.
-    pub fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.whole() + u64::from(self.tail.map_or(0, |tail| tail.length))
     }
 
     /// Bytes in whole chunks.
-    pub fn whole(&self) -> u64 {
+    pub(crate) fn whole(&self) -> u64 {
         u64::from(self.chunks) * STAGED_LEN as u64
     }
 
     /// Where the tail lies, if there is one: 0 or 1.
-    pub fn tail_place(&self) -> Option<u8> {
+    pub(crate) fn tail_place(&self) -> Option<u8> {
         self.tail.map(|tail| tail.place)
     }
 
-    pub fn file_name(&self) -> &str {
+    pub(crate) fn file_name(&self) -> &str {
         &self.file_name
     }
 
-    pub fn declared(&self) -> &str {
+    pub(crate) fn declared(&self) -> &str {
         &self.declared
     }
 
     /// Seals the next whole chunk; a tail before it is part of it from now on.
-    pub fn seal_chunk(&mut self, key: &StagingKey, plain: &[u8; STAGED_LEN]) -> Result<Vec<u8>, RandomUnavailable> {
+    pub(crate) fn seal_chunk(&mut self, key: &StagingKey, plain: &[u8; STAGED_LEN]) -> Result<Vec<u8>, RandomUnavailable> {
         let sealed = key.seal(&chunk_aad(0, self.chunks), plain)?;
         self.chain = link(&self.chain, &sealed);
         self.chunks += 1;
@@ -162,7 +162,7 @@ impl Staging {
     }
 
     /// Seals what is behind the whole chunks, and says into which of the two places it belongs. `before` is the place that must stay as it is.
-    pub fn seal_tail(&mut self, key: &StagingKey, plain: &[u8], before: Option<u8>) -> Result<(u8, Vec<u8>), RandomUnavailable> {
+    pub(crate) fn seal_tail(&mut self, key: &StagingKey, plain: &[u8], before: Option<u8>) -> Result<(u8, Vec<u8>), RandomUnavailable> {
         let place = before.map_or(0, |before| 1 - before.min(1));
         let sealed = key.seal(&chunk_aad(1, self.chunks), plain)?;
         let length = u32::try_from(plain.len()).unwrap_or(u32::MAX);
@@ -175,7 +175,7 @@ impl Staging {
     }
 
     /// Opens the tail that the box names, and no other.
-    pub fn open_tail(&self, key: &StagingKey, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, NotStaged> {
+    pub(crate) fn open_tail(&self, key: &StagingKey, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, NotStaged> {
         let tail = self.tail.ok_or(NotStaged)?;
         let plain = key.open(&chunk_aad(1, self.chunks), sealed)?;
         if tag_of(sealed) == tail.tag && plain.len() == tail.length as usize {
@@ -186,7 +186,7 @@ impl Staging {
     }
 
     /// Opens the whole chunks again, in their order.
-    pub fn reader(&self) -> Reader {
+    pub(crate) fn reader(&self) -> Reader {
         Reader {
             next: 0,
             chain: [0; 32],
@@ -195,7 +195,7 @@ impl Staging {
     }
 
     /// The state for the row.
-    pub fn to_box(&self, key: &StagingKey) -> Result<Vec<u8>, RandomUnavailable> {
+    pub(crate) fn to_box(&self, key: &StagingKey) -> Result<Vec<u8>, RandomUnavailable> {
         let mut state = Zeroizing::new(Vec::with_capacity(STATE_LEN));
         state.extend_from_slice(&self.length.to_be_bytes());
         state.extend_from_slice(&self.chunks.to_be_bytes());
@@ -221,7 +221,7 @@ impl Staging {
     }
 
     /// Reads the state from its row.
-    pub fn from_box(key: &StagingKey, sealed: &[u8]) -> Result<Self, NotStaged> {
+    pub(crate) fn from_box(key: &StagingKey, sealed: &[u8]) -> Result<Self, NotStaged> {
         match sealed.split_first() {
             Some((&VERSION, rest)) => Self::parse(&key.open(BOX_AAD, rest)?).ok_or(NotStaged),
             _ => Err(NotStaged),
@@ -271,7 +271,7 @@ impl fmt::Debug for Staging {
 }
 
 /// Reads whole chunks again. Only when [`Reader::finish`] agrees were they those that had been acknowledged.
-pub struct Reader {
+pub(crate) struct Reader {
     next: u32,
     chain: [u8; 32],
     end: (u32, [u8; 32]),
@@ -279,14 +279,14 @@ pub struct Reader {
 
 impl Reader {
     /// Opens the next chunk.
-    pub fn open(&mut self, key: &StagingKey, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, NotStaged> {
+    pub(crate) fn open(&mut self, key: &StagingKey, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, NotStaged> {
         let plain = key.open(&chunk_aad(0, self.next), sealed)?;
         self.chain = link(&self.chain, sealed);
         self.next += 1;
         Ok(plain)
     }
 
-    pub fn finish(self) -> Result<(), NotStaged> {
+    pub(crate) fn finish(self) -> Result<(), NotStaged> {
         if (self.next, self.chain) == self.end {
             Ok(())
         } else {

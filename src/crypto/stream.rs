@@ -11,29 +11,29 @@ use zeroize::Zeroize;
 use super::secret::SecretBytes;
 
 /// Plain bytes in every chunk but the last.
-pub const CHUNK_LEN: usize = 65_536;
+pub(crate) const CHUNK_LEN: usize = 65_536;
 
 /// Bytes a chunk grows by when sealed.
-pub const TAG_LEN: usize = 16;
+pub(crate) const TAG_LEN: usize = 16;
 
 /// A chunk did not authenticate under this key, place and last-flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotAuthentic;
+pub(crate) struct NotAuthentic;
 
 /// The payload cipher of one key.
-pub struct StreamCipher {
+pub(crate) struct StreamCipher {
     aead: ChaCha20Poly1305,
 }
 
 impl StreamCipher {
-    pub fn new(key: &SecretBytes<32>) -> StreamCipher {
+    pub(crate) fn new(key: &SecretBytes<32>) -> StreamCipher {
         StreamCipher {
             aead: ChaCha20Poly1305::new(key.expose().into()),
         }
     }
 
     /// Seals the chunk at this place; the buffer grows by 16 bytes. The caller keeps to the length rules.
-    pub fn seal(&self, place: u64, last: bool, chunk: &mut Vec<u8>) {
+    pub(crate) fn seal(&self, place: u64, last: bool, chunk: &mut Vec<u8>) {
         chunk.reserve_exact(TAG_LEN);
         self.aead
             .encrypt_in_place(&nonce(place, last), b"", chunk)
@@ -41,7 +41,7 @@ impl StreamCipher {
     }
 
     /// Opens the chunk at this place; the buffer shrinks by 16 bytes, or is wiped and emptied on error.
-    pub fn open(&self, place: u64, last: bool, chunk: &mut Vec<u8>) -> Result<(), NotAuthentic> {
+    pub(crate) fn open(&self, place: u64, last: bool, chunk: &mut Vec<u8>) -> Result<(), NotAuthentic> {
         self.aead.decrypt_in_place(&nonce(place, last), b"", chunk).map_err(|_| {
             chunk.zeroize();
             NotAuthentic

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::random::{self, RandomUnavailable};
 
 /// RFC 4226, R6: the length of the hash.
-pub const SECRET_BYTES: usize = 20;
+pub(crate) const SECRET_BYTES: usize = 20;
 const STEP_SECONDS: i64 = 30;
 /// Steps to either side, for clocks that differ and fingers that are slow.
 const DRIFT: u64 = 1;

@@ -61,7 +61,7 @@ impl Agent {
 }
 
 /// Those without a team are a team of their own.
-pub fn sees(teams: &[Team], team: Option<&Team>) -> bool {
+pub(crate) fn sees(teams: &[Team], team: Option<&Team>) -> bool {
     match team {
         None => teams.is_empty(),
         Some(team) => teams.contains(team),

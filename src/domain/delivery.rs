@@ -117,13 +117,13 @@ pub struct Delivery {
 }
 
 /// The code of the problem that the outcome of an attempt is unknown and stays so.
-pub const UNDECIDED: &str = "delivery.undecided";
+pub(crate) const UNDECIDED: &str = "delivery.undecided";
 /// The code of the problem that the stored row was altered: what it says of the past cannot be relied on either.
-pub const TAMPERED: &str = "request.tampered";
+pub(crate) const TAMPERED: &str = "request.tampered";
 /// The code of the problem that nothing is wrong but that a person must do the rest.
-pub const BY_HAND: &str = "provider.by_hand";
+pub(crate) const BY_HAND: &str = "provider.by_hand";
 /// The step under which it is noted that a part was handed to a person; kept through every retry.
-pub const HANDED_OUT: &str = "handed-out:";
+pub(crate) const HANDED_OUT: &str = "handed-out:";
 
 impl Delivery {
     pub fn handed_out(&self, part: &PartName) -> bool {

@@ -11,7 +11,7 @@ use super::document::{SealedText, SlotRef};
 use super::id::{AgentId, DispatchId, RequestId};
 
 /// How long the log keeps what was sent or given up.
-pub const KEPT: Duration = Duration::days(30);
+pub(crate) const KEPT: Duration = Duration::days(30);
 
 macro_rules! event_types {
     ($($variant:ident = $text:literal, $sentence:literal;)+) => {

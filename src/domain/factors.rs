@@ -5,15 +5,15 @@ use time::OffsetDateTime;
 use super::document::SealedText;
 
 /// Recovery codes that are made at once.
-pub const RECOVERY_CODES: usize = 10;
+pub(crate) const RECOVERY_CODES: usize = 10;
 /// Passkeys of one account.
-pub const PASSKEYS: usize = 10;
+pub(crate) const PASSKEYS: usize = 10;
 
 /// Wrong tries in a row that close an account's password to browsers it never signed in from. The rest of
 /// [`WRONG_PASSWORDS`] is kept for browsers that it did sign in from, so that strangers shut nobody out.
-pub const WRONG_FROM_STRANGERS: u32 = 80;
+pub(crate) const WRONG_FROM_STRANGERS: u32 = 80;
 /// Wrong passwords in a row that close the password to everybody, until an admin sets a new one (NIST SP 800-63B-4, 3.2.2: at most 100).
-pub const WRONG_PASSWORDS: u32 = 100;
+pub(crate) const WRONG_PASSWORDS: u32 = 100;
 /// Wrong codes in a row that close the authenticator app: ten that are judged at the same time may come on top.
 pub const WRONG_CODES: u32 = 90;
 

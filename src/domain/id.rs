@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use time::OffsetDateTime;
 
 /// Lower-case Crockford base32 without padding, the one text form of every id and link token.
-pub static CROCKFORD: LazyLock<Encoding> = LazyLock::new(|| {
+pub(crate) static CROCKFORD: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
     specification.symbols.push_str("0123456789abcdefghjkmnpqrstvwxyz");
     specification.translate.from.push_str("ABCDEFGHJKMNPQRSTVWXYZoOiIlL");

@@ -5,14 +5,14 @@ use time::{Duration, OffsetDateTime};
 use super::token::HashedToken;
 
 /// Wrong passcodes allowed before the link locks; an agent can then give a fresh code.
-pub const PASSCODE_TRIES: u8 = 5;
+pub(crate) const PASSCODE_TRIES: u8 = 5;
 /// An upload that began before the link's expiry may still be committed for this long.
-pub const COMMIT_GRACE: Duration = Duration::minutes(15);
+pub(crate) const COMMIT_GRACE: Duration = Duration::minutes(15);
 /// Parts received through one link that have an entry each in the audit log; of more, only every doubling has. Whoever holds a link can send a part and take
 /// it back as often as there is time: the log keeps its meaning, and does not grow with it.
-pub const PART_ENTRIES: u32 = 8;
+pub(crate) const PART_ENTRIES: u32 = 8;
 /// An upload that goes on over several connections is given up when nothing of the submission came for this long.
-pub const RESUME_WITHIN: Duration = Duration::hours(1);
+pub(crate) const RESUME_WITHIN: Duration = Duration::hours(1);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadLink {

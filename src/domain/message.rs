@@ -6,11 +6,11 @@ use super::agent::Actor;
 use super::document::DocumentKind;
 
 /// Characters of a subject, and bytes of a text.
-pub const SUBJECT_MAX: usize = 150;
-pub const BODY_MAX: usize = 4_000;
+pub(crate) const SUBJECT_MAX: usize = 150;
+pub(crate) const BODY_MAX: usize = 4_000;
 
 /// What may stand in braces, and what is put there.
-pub const PLACEHOLDERS: [(&str, &str); 9] = [
+pub(crate) const PLACEHOLDERS: [(&str, &str); 9] = [
     ("company", "the company’s name"),
     ("document", "the document’s name in the language"),
     ("url", "the one-time link; needed, once"),
@@ -36,7 +36,7 @@ pub struct Template {
 }
 
 /// Everything that is wrong with a template, each with its field and what is accepted there.
-pub fn faults(subject: &str, body: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn faults(subject: &str, body: &str) -> Vec<(&'static str, String)> {
     let mut faults = Vec::new();
     if subject.is_empty() || subject.chars().count() > SUBJECT_MAX || subject.chars().any(char::is_control) {
         faults.push(("subject", format!("must be one line of 1 to {SUBJECT_MAX} characters")));

@@ -52,7 +52,7 @@ pub struct Erasure {
 }
 
 /// Makes the signed text of a receipt that has its number and its place in the chain.
-pub type ReceiptSigner<'a> = &'a (dyn Fn(&DeletionReceipt) -> String + Send + Sync);
+pub(crate) type ReceiptSigner<'a> = &'a (dyn Fn(&DeletionReceipt) -> String + Send + Sync);
 
 /// A receipt as it is stored. The text is what counts: it was signed when the receipt was made.
 #[derive(Clone, Debug, PartialEq, Eq)]

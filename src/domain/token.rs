@@ -21,10 +21,10 @@ use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Bytes in a token: 160 bits, which is 32 base32 characters without a single spare bit.
-pub const TOKEN_BYTES: usize = 20;
+pub(crate) const TOKEN_BYTES: usize = 20;
 
 /// Characters in the written form of a token.
-pub const TOKEN_CHARS: usize = 32;
+pub(crate) const TOKEN_CHARS: usize = 32;
 
 /// Crockford's base32, in lower case: no i, l, o, u, so that a token survives being read aloud or typed.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";

@@ -18,8 +18,10 @@ use super::delivery::{DeliveryProblem, Phase};
 use super::request::{DocumentRequest, Lease, RequestState, Stage};
 
 pub use agent::AgentAction;
-pub use delivery::{Attempt, SendAgain, WorkerStep};
-pub use intake::{EndOf, IntakeStep, SealedPart, Submission};
+pub use delivery::WorkerStep;
+pub(crate) use delivery::{Attempt, SendAgain};
+pub use intake::{EndOf, IntakeStep};
+pub(crate) use intake::{SealedPart, Submission};
 
 #[derive(Clone, Debug)]
 pub enum Transition {

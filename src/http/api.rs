@@ -4,29 +4,29 @@
 //! * No answer holds a token (but the one that issues it), a document byte or a file name.
 //! * What comes in is read by [`json`], what goes out is written in [`view`]; domain types know no JSON.
 
-pub mod admin;
-pub mod audit;
-pub mod json;
-pub mod link_message;
-pub mod openapi;
-pub mod outgoing;
-pub mod providers;
-pub mod query;
-pub mod requests;
-pub mod view;
+pub(crate) mod admin;
+pub(crate) mod audit;
+pub(crate) mod json;
+pub(crate) mod link_message;
+pub(crate) mod openapi;
+pub(crate) mod outgoing;
+pub(crate) mod providers;
+pub(crate) mod query;
+pub(crate) mod requests;
+pub(crate) mod view;
 
 use actix_web::{HttpResponse, web};
 
 use super::error::Problem;
 use super::table::table;
 
-pub use openapi::openapi;
+pub(crate) use openapi::openapi;
 
 /// Every handler's answer.
-pub type Answer = Result<HttpResponse, Problem>;
+pub(crate) type Answer = Result<HttpResponse, Problem>;
 
 /// Before every path of [`TABLE`].
-pub const BASE: &str = "/api/v1";
+pub(crate) const BASE: &str = "/api/v1";
 
 table! { Problem;
     "/openapi.json" { get: openapi::document }
@@ -62,7 +62,7 @@ table! { Problem;
     "/clock/accept" { post: admin::accept_clock }
 }
 
-pub fn routes(routes: &mut web::ServiceConfig) {
+pub(crate) fn routes(routes: &mut web::ServiceConfig) {
     let nothing = || Problem::not_found("There is no such thing in this API. See /api/v1/openapi.json.");
     let scope = web::scope(BASE)
         .app_data(web::PathConfig::default().error_handler(move |_, _| nothing().into()))

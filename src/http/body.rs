@@ -46,7 +46,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// Why a body was not read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// More bytes than any acceptable body has.
     TooLarge,
     /// Idle, below the least rate, or too long in all.
@@ -57,16 +57,16 @@ pub enum Fault {
 
 /// Tells, after the reader of the stream saw an error, what it was.
 #[derive(Clone, Default)]
-pub struct BodyError(Rc<Cell<Option<Fault>>>);
+pub(crate) struct BodyError(Rc<Cell<Option<Fault>>>);
 
 impl BodyError {
-    pub fn fault(&self) -> Option<Fault> {
+    pub(crate) fn fault(&self) -> Option<Fault> {
         self.0.get()
     }
 }
 
 /// A body that fails on its own when its sender is too slow or sends too much.
-pub struct ThrottledBody {
+pub(crate) struct ThrottledBody {
     payload: Payload,
     pace: BodyPace,
     left: u64,
@@ -83,7 +83,7 @@ pub struct ThrottledBody {
 }
 
 impl ThrottledBody {
-    pub fn new(payload: Payload, most: u64, pace: BodyPace) -> (Self, BodyError) {
+    pub(crate) fn new(payload: Payload, most: u64, pace: BodyPace) -> (Self, BodyError) {
         let body_error = BodyError::default();
         let timer = |time| Box::pin(tokio::time::sleep(time));
         let paced = Self {
@@ -103,17 +103,17 @@ impl ThrottledBody {
     }
 
     /// The same body with a limit on what is still to come.
-    pub fn limited(mut self, most: u64) -> Self {
+    pub(crate) fn limited(mut self, most: u64) -> Self {
         self.limit(most);
         self
     }
 
     /// The upload's place goes where its body goes.
-    pub fn hold(&mut self, place: UploadPermit) {
+    pub(crate) fn hold(&mut self, place: UploadPermit) {
         self.place = Some(place);
     }
 
-    pub fn limit(&mut self, most: u64) {
+    pub(crate) fn limit(&mut self, most: u64) {
         self.left = most;
     }
 
@@ -200,7 +200,7 @@ impl Stream for ThrottledBody {
 }
 
 /// Reads and forgets a little of what is still coming.
-pub async fn drain<S: Stream<Item = Result<Bytes, E>> + Unpin, E>(mut rest: S) {
+pub(crate) async fn drain<S: Stream<Item = Result<Bytes, E>> + Unpin, E>(mut rest: S) {
     let read = async {
         let mut left = DRAIN_BYTES;
         while let Some(Ok(piece)) = rest.next().await {

@@ -16,7 +16,7 @@ use super::error::Problem;
 const BODY_MAX: usize = 256 * 1024;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
 
-pub fn routes(routes: &mut web::ServiceConfig) {
+pub(crate) fn routes(routes: &mut web::ServiceConfig) {
     routes.service(
         web::resource("/hooks/{provider}")
             .route(web::post().to(take))

@@ -20,7 +20,7 @@ use super::guard::rate_limit_key;
 const HANDSHAKE_AND_ANSWER: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug)]
-pub struct ConnectionLimits {
+pub(crate) struct ConnectionLimits {
     /// Open at once from one IPv4 address or one IPv6 /64.
     pub per_address: usize,
     /// Those of them that have not sent one whole request yet.
@@ -32,7 +32,7 @@ pub struct ConnectionLimits {
 }
 
 /// All connections of one listener.
-pub struct Connections {
+pub(crate) struct Connections {
     limits: ConnectionLimits,
     open: Mutex<Open>,
 }
@@ -82,14 +82,14 @@ impl Open {
 }
 
 /// One open connection; forgotten when dropped.
-pub struct Held {
+pub(crate) struct Held {
     connections: Arc<Connections>,
     peer: SocketAddr,
     id: u64,
 }
 
 /// A request being served, up to the last byte of its answer.
-pub struct Serving {
+pub(crate) struct Serving {
     connections: Arc<Connections>,
     peer: SocketAddr,
     id: u64,
@@ -97,7 +97,7 @@ pub struct Serving {
 
 /// What is to be done about a connection now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
+pub(crate) enum Due {
     /// Look again at this instant.
     At(Instant),
     /// It was silent for too long.
@@ -105,19 +105,19 @@ pub enum Due {
 }
 
 impl Connections {
-    pub fn new(limits: ConnectionLimits) -> Arc<Self> {
+    pub(crate) fn new(limits: ConnectionLimits) -> Arc<Self> {
         Arc::new(Self {
             limits,
             open: Mutex::default(),
         })
     }
 
-    pub fn limits(&self) -> ConnectionLimits {
+    pub(crate) fn limits(&self) -> ConnectionLimits {
         self.limits
     }
 
     /// `None`: that address has enough of them.
-    pub fn enter(self: &Arc<Self>, peer: SocketAddr, exempt: bool) -> Option<Held> {
+    pub(crate) fn enter(self: &Arc<Self>, peer: SocketAddr, exempt: bool) -> Option<Held> {
         let address = (!exempt).then(|| rate_limit_key(peer.ip().to_canonical()));
         let mut open = self.lock();
         if let Some(before) = open.by_peer.remove(&peer) {
@@ -150,7 +150,7 @@ impl Connections {
     }
 
     /// A whole head came on this connection.
-    pub fn serve(self: &Arc<Self>, peer: SocketAddr) -> Option<Serving> {
+    pub(crate) fn serve(self: &Arc<Self>, peer: SocketAddr) -> Option<Serving> {
         let mut open = self.lock();
         let connection = open.by_peer.get_mut(&peer)?;
         connection.running += 1;
@@ -171,7 +171,7 @@ impl Connections {
 }
 
 impl Held {
-    pub fn due(&self, now: Instant) -> Due {
+    pub(crate) fn due(&self, now: Instant) -> Due {
         let limits = self.connections.limits;
         let open = self.connections.lock();
         let Some(connection) = open.by_peer.get(&self.peer).filter(|c| c.id == self.id) else {

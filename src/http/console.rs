@@ -3,19 +3,19 @@
 //!
 //! An applicant's reference never stands in an address: searching for one is a POST.
 
-pub mod account;
-pub mod admin;
-pub mod ask;
-pub mod audit;
-pub mod docs;
-pub mod form;
-pub mod manual_download;
-pub mod messages;
-pub mod outgoing;
-pub mod requests;
-pub mod session;
-pub mod sso;
-pub mod start;
+pub(crate) mod account;
+pub(crate) mod admin;
+pub(crate) mod ask;
+pub(crate) mod audit;
+pub(crate) mod docs;
+pub(crate) mod form;
+pub(crate) mod manual_download;
+pub(crate) mod messages;
+pub(crate) mod outgoing;
+pub(crate) mod requests;
+pub(crate) mod session;
+pub(crate) mod sso;
+pub(crate) mod start;
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ use super::{AppState, pages};
 use crate::storage::StorageError;
 
 /// Every handler's answer.
-pub type Page = Result<HttpResponse, AuthRedirect>;
+pub(crate) type Page = Result<HttpResponse, AuthRedirect>;
 
 table! { AuthRedirect;
     "/" { get: start::start }
@@ -91,7 +91,7 @@ table! { AuthRedirect;
     "/admin/keys/{id}/revoke" { get: admin::revoke_page, post: admin::revoke_key }
 }
 
-pub fn routes(routes: &mut web::ServiceConfig) {
+pub(crate) fn routes(routes: &mut web::ServiceConfig) {
     assets::staff_routes(routes);
     let nothing = || AuthRedirect::from(Problem::not_found("There is nothing at this address."));
     let scope = web::scope("").app_data(web::PathConfig::default().error_handler(move |_, _| nothing().into()));
@@ -99,7 +99,7 @@ pub fn routes(routes: &mut web::ServiceConfig) {
 }
 
 /// Nothing lives at this address of the staff listener: a page for browsers, a problem document for everything else.
-pub async fn no_such_page(request: HttpRequest) -> HttpResponse {
+pub(crate) async fn no_such_page(request: HttpRequest) -> HttpResponse {
     let accept = request.headers().get("accept").and_then(|a| a.to_str().ok());
     let problem = Problem::not_found("There is nothing at this address.");
     if accept.is_some_and(|a| a.contains("text/html")) {
@@ -109,24 +109,24 @@ pub async fn no_such_page(request: HttpRequest) -> HttpResponse {
     }
 }
 
-pub fn html(page: Markup) -> HttpResponse {
+pub(crate) fn html(page: Markup) -> HttpResponse {
     HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page.into_string())
 }
 
 /// A page in the place of a problem document, with the problem's status.
-pub fn html_of(problem: &Problem, page: Markup) -> HttpResponse {
+pub(crate) fn html_of(problem: &Problem, page: Markup) -> HttpResponse {
     problem.page().content_type("text/html; charset=utf-8").body(page.into_string())
 }
 
-pub fn see(path: &str) -> HttpResponse {
+pub(crate) fn see(path: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
 }
 
 /// Who issued or did something, by the id that the log has.
-pub struct Names(BTreeMap<String, String>);
+pub(crate) struct Names(BTreeMap<String, String>);
 
 impl Names {
-    pub async fn of(state: &AppState) -> Result<Self, StorageError> {
+    pub(crate) async fn of(state: &AppState) -> Result<Self, StorageError> {
         let agents = state
             .portal
             .directory
@@ -145,11 +145,11 @@ impl Names {
     }
 
     /// Everybody, by id.
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    pub fn of_actor<'a>(&'a self, actor: &'a str) -> &'a str {
+    pub(crate) fn of_actor<'a>(&'a self, actor: &'a str) -> &'a str {
         match actor {
             "applicant" => "Applicant",
             "portal" => "nightdrop",

@@ -16,7 +16,7 @@ use crate::domain::transition::Refusal;
 use crate::storage::StorageError;
 use crate::workflow::WorkflowError;
 
-pub const PROBLEM_JSON: &str = "application/problem+json";
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// One failure, ready to be shown.
 #[derive(Clone, Debug)]
@@ -308,7 +308,7 @@ impl From<Failure> for Problem {
 }
 
 /// Nothing lives at this address.
-pub async fn no_such_page(request: HttpRequest) -> HttpResponse {
+pub(crate) async fn no_such_page(request: HttpRequest) -> HttpResponse {
     let wants_page = request
         .headers()
         .get("accept")

@@ -21,7 +21,7 @@ const FIELDS_MAX: usize = 8;
 const BOUNDARY_MAX: usize = 70;
 
 /// Whether a body of this type is a form with files at all.
-pub fn check_type(kind: &str) -> Result<(), Problem> {
+pub(super) fn check_type(kind: &str) -> Result<(), Problem> {
     let mut pieces = kind.split(';').map(str::trim);
     if !pieces.next().is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/form-data")) {
         return Err(Problem::unsupported(
@@ -39,13 +39,13 @@ pub fn check_type(kind: &str) -> Result<(), Problem> {
 }
 
 /// The fields of a form. The parser panics when it is asked again after its end or an error: this one remembers.
-pub struct Form {
+pub(super) struct Form {
     fields: Multipart,
     pub over: bool,
 }
 
 impl Form {
-    pub fn new(headers: &HeaderMap, body: ThrottledBody) -> Self {
+    pub(super) fn new(headers: &HeaderMap, body: ThrottledBody) -> Self {
         Self {
             fields: Multipart::new(headers, body),
             over: false,
@@ -63,7 +63,7 @@ impl Form {
 }
 
 /// Reads and forgets a little of what is still coming, through the same parser.
-pub async fn drain(mut form: Form) {
+pub(super) async fn drain(mut form: Form) {
     let pieces = async {
         let mut left: usize = 2 << 20;
         while let Some(Ok(mut field)) = form.next().await {
@@ -80,18 +80,18 @@ pub async fn drain(mut form: Form) {
 }
 
 /// What failures are context by: the body's own fault, the reader's language, and what each part takes.
-pub struct ErrorContext<'a> {
+pub(super) struct ErrorContext<'a> {
     pub body_error: &'a BodyError,
     pub words: &'static Words,
     pub parts: &'a [PartSpec],
 }
 
 /// Why, and at which part.
-pub type Failed = (Problem, Option<String>);
+pub(super) type Failed = (Problem, Option<String>);
 
 /// Field by field, from the socket to encrypted chunks. On a failure every part that was complete before it is kept, and whatever was not is given up before
 /// this returns.
-pub async fn receive(mut submission: Submission, form: &mut Form, context: &ErrorContext<'_>) -> Result<DocumentRequest, Failed> {
+pub(super) async fn receive(mut submission: Submission, form: &mut Form, context: &ErrorContext<'_>) -> Result<DocumentRequest, Failed> {
     match receive_fields(&mut submission, form, context).await {
         Ok(()) => submission.received().map_err(|e| map_error(e, context)),
         Err(failed) => {
@@ -224,7 +224,7 @@ fn broken(error: &MultipartError, context: &ErrorContext<'_>) -> Failed {
 }
 
 /// A failure of the workflow in the words of whoever sends.
-pub fn map_error(error: IntakeError, context: &ErrorContext<'_>) -> Failed {
+pub(super) fn map_error(error: IntakeError, context: &ErrorContext<'_>) -> Failed {
     match error {
         IntakeError::File { part, refusal } => {
             let accepted = context.parts.iter().find(|p| p.name.as_str() == part);

@@ -25,17 +25,17 @@ const AT_MOST: usize = 500_000;
 const DROP_EVERY: Duration = Duration::from_secs(5);
 
 /// How often one API key may ask.
-pub struct Keys(DefaultKeyedRateLimiter<ApiKeyId>);
+pub(crate) struct Keys(DefaultKeyedRateLimiter<ApiKeyId>);
 
 impl Keys {
     /// A minute's worth at once, then evenly.
-    pub fn new(per_minute: u32) -> Self {
+    pub(crate) fn new(per_minute: u32) -> Self {
         let number = NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN);
         Self(RateLimiter::keyed(Quota::per_minute(number)))
     }
 
     /// `Err`: the seconds to wait.
-    pub fn enter(&self, key: ApiKeyId) -> Result<(), u64> {
+    pub(crate) fn enter(&self, key: ApiKeyId) -> Result<(), u64> {
         self.0.check_key(&key).map_err(|until| {
             let wait = until.wait_time_from(governor::clock::Clock::now(&governor::clock::DefaultClock::default()));
             wait.as_secs() + 1
@@ -43,7 +43,7 @@ impl Keys {
     }
 }
 
-pub struct Gate {
+pub(crate) struct Gate {
     uploads: Arc<UploadPermits>,
     guesses: PerMinute,
     looks: PerMinute,
@@ -79,7 +79,7 @@ impl PerMinute {
 
 impl Gate {
     /// `pages`: those that one address may ask for in a minute.
-    pub fn new(uploads: UploadLimits, pages: u32) -> Self {
+    pub(crate) fn new(uploads: UploadLimits, pages: u32) -> Self {
         let guesses = Quota::with_period(GUESS_EVERY).expect("a minute is not zero").allow_burst(GUESSES);
         Self {
             uploads: UploadPermits::new(uploads),
@@ -89,22 +89,22 @@ impl Gate {
     }
 
     /// A place for an upload through a link.
-    pub fn enter(&self, link: RequestId, address: IpAddr) -> Result<UploadPermit, LimitExceeded> {
+    pub(crate) fn enter(&self, link: RequestId, address: IpAddr) -> Result<UploadPermit, LimitExceeded> {
         self.uploads.enter(link, address)
     }
 
     /// Uploads running now.
-    pub fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.uploads.running()
     }
 
     /// Counts a token that is nobody's; `false` once the address has guessed too often.
-    pub fn may_guess(&self, address: IpAddr) -> bool {
+    pub(crate) fn may_guess(&self, address: IpAddr) -> bool {
         self.guesses.may(address)
     }
 
     /// Counts a page; `false` once the address has asked for too many.
-    pub fn may_look(&self, address: IpAddr) -> bool {
+    pub(crate) fn may_look(&self, address: IpAddr) -> bool {
         self.looks.may(address)
     }
 }

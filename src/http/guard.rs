@@ -25,13 +25,13 @@ const HEAD_FIELDS: usize = 64;
 const PERMISSIONS: &str =
     "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), microphone=(), midi=(), payment=(), usb=()";
 
-pub fn public_headers() -> DefaultHeaders {
+pub(crate) fn public_headers() -> DefaultHeaders {
     common()
         .add(("Content-Security-Policy", PUBLIC_CSP))
         .add(("Referrer-Policy", "no-referrer"))
 }
 
-pub fn staff_headers() -> DefaultHeaders {
+pub(crate) fn staff_headers() -> DefaultHeaders {
     common()
         .add(("Content-Security-Policy", STAFF_CSP))
         .add(("Referrer-Policy", "same-origin"))
@@ -52,7 +52,7 @@ fn common() -> DefaultHeaders {
 
 /// The client's address: the socket's peer, unless that is a trusted proxy; then `X-Forwarded-For` is walked from the right, past every trusted hop.
 /// An item that is no address ends the walk at the hop that reported it: what stands left of it may be anybody's invention.
-pub fn client_address(request: &HttpRequest, state: &AppState) -> IpAddr {
+pub(crate) fn client_address(request: &HttpRequest, state: &AppState) -> IpAddr {
     let Some(peer) = request.peer_addr() else {
         return IpAddr::from([0, 0, 0, 0]);
     };
@@ -111,7 +111,7 @@ fn detach(request: &mut ServiceRequest) {
 }
 
 /// Refuses a head that no browser and no provider sends. (What actix reads at most before it comes here is 128 KiB and 96 fields.)
-pub async fn limit_request_head(
+pub(crate) async fn limit_request_head(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
@@ -138,7 +138,7 @@ pub async fn limit_request_head(
 }
 
 /// What rate limits are counted by: an IPv4 address, or the /64 of an IPv6 one.
-pub fn rate_limit_key(address: IpAddr) -> IpAddr {
+pub(crate) fn rate_limit_key(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(six) => {
@@ -170,13 +170,13 @@ fn same_site(request: &HttpRequest, strict: bool) -> Result<(), Problem> {
 }
 
 /// The request's own word for its host: what a proxy may add beside it is not asked.
-pub fn host(request: &HttpRequest) -> Option<&str> {
+pub(crate) fn host(request: &HttpRequest) -> Option<&str> {
     let header = || request.headers().get("host").and_then(|v| v.to_str().ok());
     request.uri().authority().map(|a| a.as_str()).or_else(header)
 }
 
 /// [`same_site`], and the audit log hears of a refusal.
-pub async fn require_same_origin(request: &HttpRequest, state: &AppState, strict: bool) -> Result<(), Problem> {
+pub(crate) async fn require_same_origin(request: &HttpRequest, state: &AppState, strict: bool) -> Result<(), Problem> {
     let refused = same_site(request, strict);
     if refused.is_err() {
         let listener = if strict { "staff" } else { "public" };

@@ -10,13 +10,13 @@ use super::error::Problem;
 use crate::chain::chain;
 use crate::workflow::blocking;
 
-pub fn routes(routes: &mut web::ServiceConfig) {
+pub(crate) fn routes(routes: &mut web::ServiceConfig) {
     routes
         .service(look_only("/healthz").route(web::get().to(healthy)).route(web::head().to(healthy)))
         .service(look_only("/readyz").route(web::get().to(ready)).route(web::head().to(ready)));
 }
 
-pub fn metrics_routes(routes: &mut web::ServiceConfig) {
+pub(crate) fn metrics_routes(routes: &mut web::ServiceConfig) {
     routes.route("/metrics", web::get().to(metrics));
 }
 

@@ -20,13 +20,13 @@ use super::{AppState, ServerSettings};
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 /// The names and addresses of one listener.
-pub struct Known {
+pub(crate) struct Known {
     names: BTreeSet<String>,
     address: IpAddr,
 }
 
 impl Known {
-    pub fn of(settings: &ServerSettings) -> Self {
+    pub(crate) fn of(settings: &ServerSettings) -> Self {
         let configured = settings.staff_hosts.iter().map(String::as_str);
         let console = settings
             .staff_url
@@ -79,7 +79,10 @@ fn name_of(authority: &str) -> Option<String> {
 }
 
 /// Refuses what is meant for another host. Of an absolute-form target the target counts, as RFC 9112 has it.
-pub async fn known(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<impl MessageBody>, Error> {
+pub(crate) async fn known(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let answered = OPEN.contains(&request.path()) || {
         let mut lines = request.headers().get_all(HOST);
         let line = lines.next().filter(|_| lines.next().is_none()).and_then(|line| line.to_str().ok());

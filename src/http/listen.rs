@@ -29,7 +29,7 @@ const PER_WORKER: usize = 1_024;
 const TLS_HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// One listener before it runs.
-pub struct Server {
+pub(crate) struct Server {
     pub name: &'static str,
     pub socket: (TcpListener, Option<rustls::ServerConfig>),
     pub connections: Arc<Connections>,
@@ -41,7 +41,7 @@ pub struct Server {
 
 impl Server {
     /// `app` is made once for each worker; [`counted`] must be its outermost middleware.
-    pub fn run<F, I, S, B>(self, app: F) -> io::Result<ServerHandle>
+    pub(crate) fn run<F, I, S, B>(self, app: F) -> io::Result<ServerHandle>
     where
         F: Fn(web::Data<Connections>, web::Data<AppState>) -> I + Send + Clone + 'static,
         I: IntoServiceFactory<S, Request>,
@@ -178,7 +178,10 @@ where
 }
 
 /// Tells the connection that a whole head came, and when its answer has gone.
-pub async fn counted(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<impl MessageBody>, Error> {
+pub(crate) async fn counted(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let connections = request.app_data::<web::Data<Connections>>().cloned();
     let serving = connections.zip(request.peer_addr()).and_then(|(all, peer)| all.serve(peer));
     let response = next.call(request).await?;

@@ -1,6 +1,6 @@
 //! What people see, written with maud: everything is escaped unless a line says otherwise, and none does.
 
-pub mod assets;
-pub mod console;
-pub mod layout;
-pub mod upload;
+pub(crate) mod assets;
+pub(crate) mod console;
+pub(crate) mod layout;
+pub(crate) mod upload;

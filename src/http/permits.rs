@@ -26,7 +26,7 @@ const SLOW_RATE: u64 = 16 * 1024;
 
 /// Uploads at once.
 #[derive(Clone, Copy, Debug)]
-pub struct UploadLimits {
+pub(crate) struct UploadLimits {
     pub at_once: usize,
     /// From one IPv4 address or one IPv6 /64.
     pub per_address: usize,
@@ -53,7 +53,7 @@ impl From<LimitExceeded> for Problem {
     }
 }
 
-pub struct UploadPermits {
+pub(crate) struct UploadPermits {
     limits: UploadLimits,
     held: Mutex<Vec<Arc<Sender>>>,
 }
@@ -85,20 +85,20 @@ impl Progress {
 }
 
 /// One upload's place; given back when dropped.
-pub struct UploadPermit {
+pub(crate) struct UploadPermit {
     permits: Arc<UploadPermits>,
     sender: Arc<Sender>,
 }
 
 impl UploadPermits {
-    pub fn new(limits: UploadLimits) -> Arc<Self> {
+    pub(crate) fn new(limits: UploadLimits) -> Arc<Self> {
         Arc::new(Self {
             limits,
             held: Mutex::default(),
         })
     }
 
-    pub fn enter(self: &Arc<Self>, link: RequestId, address: IpAddr) -> Result<UploadPermit, LimitExceeded> {
+    pub(crate) fn enter(self: &Arc<Self>, link: RequestId, address: IpAddr) -> Result<UploadPermit, LimitExceeded> {
         self.enter_at(link, rate_limit_key(address), Instant::now())
     }
 
@@ -127,7 +127,7 @@ impl UploadPermits {
     }
 
     /// Uploads running now.
-    pub fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
@@ -160,12 +160,12 @@ fn room(
 
 impl UploadPermit {
     /// The sender is waited for from now on.
-    pub fn waits(&self, now: Instant) {
+    pub(crate) fn waits(&self, now: Instant) {
         self.progress(|progress| progress.waiting = Some(now));
     }
 
     /// Bytes came.
-    pub fn came(&self, bytes: u64, now: Instant) {
+    pub(crate) fn came(&self, bytes: u64, now: Instant) {
         self.progress(|progress| {
             progress.bytes = progress.bytes.saturating_add(bytes);
             if let Some(since) = progress.waiting.take() {
@@ -179,7 +179,7 @@ impl UploadPermit {
     }
 
     /// Whether another upload got this place; if not, the task is woken when it does.
-    pub fn is_lost(&self, cx: &Context<'_>) -> bool {
+    pub(crate) fn is_lost(&self, cx: &Context<'_>) -> bool {
         // Registered before it looks: an end in between is not missed.
         self.sender.waker.register(cx.waker());
         self.sender.ended.load(Ordering::Acquire)

@@ -38,19 +38,19 @@ use super::error::Problem;
 use super::{AppState, ServerSettings, guard};
 
 /// What an API key must hold.
-pub trait InScope: 'static {
+pub(crate) trait InScope: 'static {
     const SCOPE: Scope;
 }
 
 /// Which roles may do it in the console.
-pub trait ForRoles: 'static {
+pub(crate) trait ForRoles: 'static {
     const ROLES: &'static [Role];
     /// Whether somebody gets there who has yet to set up a second factor.
     const UNFINISHED: bool = false;
 }
 
 /// One's own account; also before a demanded second factor is set up.
-pub struct Own;
+pub(crate) struct Own;
 
 impl ForRoles for Own {
     const ROLES: &'static [Role] = &Role::ALL;
@@ -61,7 +61,7 @@ macro_rules! permissions {
     ($($(#[$doc:meta])* $name:ident: [$($role:ident)*] $(, $scope:ident)?;)*) => {
         $(
             $(#[$doc])*
-            pub struct $name;
+            pub(crate) struct $name;
             impl ForRoles for $name {
                 const ROLES: &'static [Role] = &[$(Role::$role),*];
             }
@@ -90,38 +90,38 @@ permissions! {
 }
 
 /// Whether a role has a permission; what pages show depends on it.
-pub fn may<P: ForRoles>(role: Role) -> bool {
+pub(crate) fn may<P: ForRoles>(role: Role) -> bool {
     P::ROLES.contains(&role)
 }
 
 /// A machine with a live API key of the scope `S`. Reads `Authorization: Bearer ndk_…` and nothing else.
-pub struct ApiCaller<S> {
+pub(crate) struct ApiCaller<S> {
     key: ApiKey,
     secret: Zeroizing<String>,
     scope: PhantomData<S>,
 }
 
 impl<S: InScope> ApiCaller<S> {
-    pub fn actor(&self) -> Actor {
+    pub(crate) fn actor(&self) -> Actor {
         Actor::ApiKey(self.key.id)
     }
 
     /// The teams that a list is cut down to.
-    pub fn teams(&self) -> Option<Vec<Team>> {
+    pub(crate) fn teams(&self) -> Option<Vec<Team>> {
         self.key.team.clone().map(|team| vec![team])
     }
 
-    pub fn key_id(&self) -> ApiKeyId {
+    pub(crate) fn key_id(&self) -> ApiKeyId {
         self.key.id
     }
 
     /// What it signed in with; only its hash is stored.
-    pub fn secret(&self) -> Zeroizing<String> {
+    pub(crate) fn secret(&self) -> Zeroizing<String> {
         self.secret.clone()
     }
 
     /// Whose idempotency keys these are.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.key.id.to_string()
     }
 
@@ -215,7 +215,7 @@ async fn within(state: &AppState, about: Option<RequestId>, by: Actor, sees: imp
 }
 
 /// A person whose session lives and whose role has the permission `R`.
-pub struct SignedIn<R> {
+pub(crate) struct SignedIn<R> {
     pub agent: Agent,
     pub session: Session,
     key: [u8; 32],
@@ -223,20 +223,20 @@ pub struct SignedIn<R> {
 }
 
 impl<R: ForRoles> SignedIn<R> {
-    pub fn actor(&self) -> Actor {
+    pub(crate) fn actor(&self) -> Actor {
         Actor::Agent(self.agent.id)
     }
 
-    pub fn may<P: ForRoles>(&self) -> bool {
+    pub(crate) fn may<P: ForRoles>(&self) -> bool {
         may::<P>(self.agent.role)
     }
 
     /// The teams that a list is cut down to; an empty list means what belongs to none.
-    pub fn teams(&self) -> Option<Vec<Team>> {
+    pub(crate) fn teams(&self) -> Option<Vec<Team>> {
         (self.agent.role != Role::Admin).then(|| self.agent.teams.clone())
     }
 
-    pub fn live(&self) -> Live {
+    pub(crate) fn live(&self) -> Live {
         Live {
             agent: self.agent.clone(),
             session: self.session.clone(),
@@ -296,7 +296,7 @@ impl Asked {
 }
 
 /// Somebody who has shown the best proof they have within the last ten minutes.
-pub struct RecentlyVerified<R>(pub SignedIn<R>);
+pub(crate) struct RecentlyVerified<R>(pub SignedIn<R>);
 
 impl<R: ForRoles> FromRequest for RecentlyVerified<R> {
     type Error = AuthRedirect;
@@ -332,7 +332,7 @@ impl<R: ForRoles> FromRequest for SignedIn<R> {
 
 /// Why the console does not let somebody through.
 #[derive(Debug)]
-pub enum AuthRedirect {
+pub(crate) enum AuthRedirect {
     /// Nobody is signed in: to the sign-in page, and back to this path afterwards.
     SignIn(Option<String>),
     /// A fresh proof is wanted: to the page that takes it, and back to this path.
@@ -393,7 +393,7 @@ fn to(page: &str, back: Option<&str>) -> HttpResponse {
 
 /// The request was started by our own page. `Sec-Fetch-Site` decides; a browser without it must send our own `Origin`; the session cookie is `SameSite=Lax` besides,
 /// and no GET changes anything. Three independent walls, which is why forms carry no token of their own.
-pub struct Csrf;
+pub(crate) struct Csrf;
 
 impl FromRequest for Csrf {
     type Error = AuthRedirect;
@@ -408,59 +408,59 @@ impl FromRequest for Csrf {
     }
 }
 
-pub fn session_cookie(request: &HttpRequest, settings: &ServerSettings) -> Option<Zeroizing<String>> {
+pub(crate) fn session_cookie(request: &HttpRequest, settings: &ServerSettings) -> Option<Zeroizing<String>> {
     let cookie = request.cookie(&settings.cookie("s"))?;
     Some(Zeroizing::new(cookie.value().to_owned()))
 }
 
 /// The cookie of a session just opened. Lax, so that a link in a ticket opens the console signed in; no GET changes anything.
-pub fn new_session_cookie(settings: &ServerSettings, value: &str) -> Cookie<'static> {
+pub(crate) fn new_session_cookie(settings: &ServerSettings, value: &str) -> Cookie<'static> {
     let age = CookieAge::seconds(Session::ABSOLUTE.whole_seconds());
     base(settings, value).max_age(age).finish()
 }
 
-pub fn half_cookie(request: &HttpRequest, settings: &ServerSettings) -> Option<Zeroizing<String>> {
+pub(crate) fn half_cookie(request: &HttpRequest, settings: &ServerSettings) -> Option<Zeroizing<String>> {
     let cookie = request.cookie(&settings.cookie("h"))?;
     Some(Zeroizing::new(cookie.value().to_owned()))
 }
 
 /// The cookie of half a session: of use for one page, and for minutes.
-pub fn pending_cookie(settings: &ServerSettings, value: &str) -> Cookie<'static> {
+pub(crate) fn pending_cookie(settings: &ServerSettings, value: &str) -> Cookie<'static> {
     named(settings, "h", value)
         .max_age(CookieAge::seconds(Session::HALF.whole_seconds()))
         .finish()
 }
 
-pub fn half_farewell(settings: &ServerSettings) -> Cookie<'static> {
+pub(crate) fn half_farewell(settings: &ServerSettings) -> Cookie<'static> {
     named(settings, "h", "").max_age(CookieAge::ZERO).finish()
 }
 
 /// Binds the way back from the company's sign-in to the browser that left.
-pub fn sso_state_cookie(settings: &ServerSettings, value: &str) -> Cookie<'static> {
+pub(crate) fn sso_state_cookie(settings: &ServerSettings, value: &str) -> Cookie<'static> {
     named(settings, "o", value).max_age(CookieAge::minutes(10)).finish()
 }
 
-pub fn sso_state_cookie_value(request: &HttpRequest, settings: &ServerSettings) -> Option<Zeroizing<String>> {
+pub(crate) fn sso_state_cookie_value(request: &HttpRequest, settings: &ServerSettings) -> Option<Zeroizing<String>> {
     let cookie = request.cookie(&settings.cookie("o"))?;
     Some(Zeroizing::new(cookie.value().to_owned()))
 }
 
-pub fn sso_state_farewell(settings: &ServerSettings) -> Cookie<'static> {
+pub(crate) fn sso_state_farewell(settings: &ServerSettings) -> Cookie<'static> {
     named(settings, "o", "").max_age(CookieAge::ZERO).finish()
 }
 
 /// Says that this browser has signed in before. Opens nothing.
-pub fn trusted_browser_cookie(settings: &ServerSettings, mark: &str) -> Cookie<'static> {
+pub(crate) fn trusted_browser_cookie(settings: &ServerSettings, mark: &str) -> Cookie<'static> {
     named(settings, "k", mark).max_age(CookieAge::days(180)).finish()
 }
 
-pub fn known_cookie(request: &HttpRequest, settings: &ServerSettings) -> Option<Zeroizing<String>> {
+pub(crate) fn known_cookie(request: &HttpRequest, settings: &ServerSettings) -> Option<Zeroizing<String>> {
     let cookie = request.cookie(&settings.cookie("k"))?;
     Some(Zeroizing::new(cookie.value().to_owned()))
 }
 
 /// Takes the cookie away.
-pub fn farewell(settings: &ServerSettings) -> Cookie<'static> {
+pub(crate) fn farewell(settings: &ServerSettings) -> Cookie<'static> {
     base(settings, "").max_age(CookieAge::ZERO).finish()
 }
 

@@ -13,7 +13,7 @@ use crate::crypto::private_file::{self, Privacy};
 const KEY_MAX: usize = 64 * 1024;
 
 /// When the first of a chain's certificates ends.
-pub fn expires(cert: &Path) -> Result<OffsetDateTime, String> {
+pub(crate) fn expires(cert: &Path) -> Result<OffsetDateTime, String> {
     let wrong = |why: String| format!("{}: {why}", cert.display());
     let mut first = None;
     for der in chain(cert)? {
@@ -31,7 +31,7 @@ fn chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 /// The error names the file and what it should hold. A private key that others may read is refused, as every other secret is.
-pub fn server(cert: &Path, key: &Path) -> Result<ServerConfig, String> {
+pub(crate) fn server(cert: &Path, key: &Path) -> Result<ServerConfig, String> {
     let chain = chain(cert)?;
     // Tools that renew certificates keep a link to the newest one: what it leads to is checked.
     let real = key.canonicalize().map_err(|e| format!("{}: {e}", key.display()))?;

@@ -14,7 +14,7 @@
 //! ```
 //! No offset is told before its bytes are durable. Answers without a body carry the problem's code in `Problem-Code`.
 
-pub mod headers;
+pub(crate) mod headers;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// Seconds after which another device may ask again whether the first one is still at it.
 const BUSY_WAIT: u64 = 5;
 
-pub fn routes(routes: &mut web::ServiceConfig) {
+pub(crate) fn routes(routes: &mut web::ServiceConfig) {
     routes.service(web::resource("/d/{token}/parts/{part}").default_service(web::to(serve)));
 }
 

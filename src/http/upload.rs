@@ -37,7 +37,7 @@ const PASSCODE_SESSION: Duration = Duration::minutes(30);
 const FORM_ROOM: u64 = 64 * 1024;
 const ALLOW: &str = "GET, HEAD, POST, OPTIONS";
 
-pub fn routes(routes: &mut web::ServiceConfig) {
+pub(crate) fn routes(routes: &mut web::ServiceConfig) {
     routes
         .service(
             web::resource("/d/{token}")

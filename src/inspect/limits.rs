@@ -3,7 +3,7 @@
 use super::{FileType, FileTypes, Refusal};
 
 /// Bank statements of a year have more than 50 pages.
-pub const MAX_PAGES: u32 = 200;
+pub(crate) const MAX_PAGES: u32 = 200;
 
 /// Bounds on one file. Pixels count as stored, before the orientation is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

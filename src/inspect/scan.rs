@@ -9,7 +9,7 @@
 //! clamd needs `StreamMaxLength`, `MaxFileSize` and `MaxScanSize` above the largest file, `AlertExceedsMax yes`, `AlertEncrypted yes` and
 //! `TemporaryDirectory` on a tmpfs. The protocol is described in clamd(8).
 
-pub mod settings;
+pub(crate) mod settings;
 
 use super::crc::Crc32;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 /// How long one wait for clamd may take: connecting, writing a chunk, the answer.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Longer than any answer clamd gives.
 const MAX_ANSWER: usize = 1024;
 /// Pieces in which the probe writes its filling.

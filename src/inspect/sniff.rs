@@ -1,7 +1,7 @@
 //! Which of the four known types do the first bytes speak of? By content only: names and extensions are not even a parameter here.
 
 /// How many bytes [`sniff`] wants to see, unless the file ends before.
-pub const SNIFF_BYTES: usize = 32;
+pub(crate) const SNIFF_BYTES: usize = 32;
 
 pub use crate::domain::document::FileType;
 
@@ -41,7 +41,7 @@ impl FileTypes {
 ///
 /// A signature must stand at offset 0: readers that search for one further in are how a file gets to be two kinds at once. The exception
 /// is [`find_pdf`].
-pub fn sniff(head: &[u8]) -> Option<FileType> {
+pub(crate) fn sniff(head: &[u8]) -> Option<FileType> {
     if head.starts_with(&[0xFF, 0xD8, 0xFF]) {
         Some(FileType::Jpeg)
     } else if head.starts_with(b"\x89PNG\r\n\x1a\n") {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::script::{Entry, Tell};
 
 #[derive(Default)]
-pub struct Book {
+pub(super) struct Book {
     pages: Mutex<Pages>,
 }
 
@@ -38,7 +38,7 @@ struct Stored {
 }
 
 /// One upload as it was read.
-pub struct Upload {
+pub(super) struct Upload {
     pub applicant: String,
     pub document: String,
     pub parts: Vec<PartSeen>,
@@ -47,14 +47,14 @@ pub struct Upload {
     pub digest: [u8; 32],
 }
 
-pub struct PartSeen {
+pub(super) struct PartSeen {
     pub part: String,
     pub file: String,
     pub sha256: String,
     pub size: u64,
 }
 
-pub enum Committed {
+pub(super) enum Committed {
     /// Stored now; the verdict may be told.
     New(Value, Option<Telling>),
     /// The key was seen with the same bytes: the same answer again, without effect.
@@ -64,7 +64,7 @@ pub enum Committed {
 }
 
 /// A verdict to be told to the portal.
-pub struct Telling {
+pub(super) struct Telling {
     pub document: String,
     pub status: &'static str,
     pub tell: Tell,
@@ -75,28 +75,28 @@ impl Book {
         self.pages.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    pub fn plan(&self, entries: Vec<Entry>) {
+    pub(super) fn plan(&self, entries: Vec<Entry>) {
         self.pages().script = entries.into();
     }
 
-    pub fn planned(&self) -> usize {
+    pub(super) fn planned(&self) -> usize {
         self.pages().script.len()
     }
 
-    pub fn next_entry(&self) -> Entry {
+    pub(super) fn next_entry(&self) -> Entry {
         self.pages().script.pop_front().unwrap_or_default()
     }
 
     /// From now on this key is answered with 500.
-    pub fn stick(&self, key: String) {
+    pub(super) fn stick(&self, key: String) {
         self.pages().stuck_keys.insert(key);
     }
 
-    pub fn is_stuck(&self, key: &str) -> bool {
+    pub(super) fn is_stuck(&self, key: &str) -> bool {
         self.pages().stuck_keys.contains(key)
     }
 
-    pub fn commit(&self, upload: Upload, entry: &Entry, now: Instant) -> Committed {
+    pub(super) fn commit(&self, upload: Upload, entry: &Entry, now: Instant) -> Committed {
         let mut pages = self.pages();
         if let Some(known) = upload.key.as_ref().and_then(|key| pages.by_key.get(key)) {
             let same = known.digest == upload.digest;
@@ -133,7 +133,7 @@ impl Book {
     }
 
     /// A look-up counts as a question for the verdict; the question that finds it out sets off the telling.
-    pub fn look_up(&self, id: &str, now: Instant) -> Option<(Value, Option<Telling>)> {
+    pub(super) fn look_up(&self, id: &str, now: Instant) -> Option<(Value, Option<Telling>)> {
         let mut pages = self.pages();
         let index = *pages.by_id.get(id)?;
         let document = &mut pages.documents[index];
@@ -148,14 +148,14 @@ impl Book {
         Some((answer, document.telling()))
     }
 
-    pub fn list(&self, applicant: &str, now: Instant) -> Value {
+    pub(super) fn list(&self, applicant: &str, now: Instant) -> Value {
         let pages = self.pages();
         let shown = pages.of(applicant).filter(|d| d.visible <= now).map(Stored::describe);
         json!({"documents": shown.collect::<Vec<_>>()})
     }
 
     /// Everybody's identity document is wanted until one came that was not rejected.
-    pub fn missing(&self, applicant: &str, now: Instant) -> Value {
+    pub(super) fn missing(&self, applicant: &str, now: Instant) -> Value {
         let pages = self.pages();
         let ours = || {
             pages
@@ -170,7 +170,7 @@ impl Book {
     }
 
     /// One entry per submission, with the number of its deliveries that took effect; oldest first.
-    pub fn received(&self) -> Value {
+    pub(super) fn received(&self) -> Value {
         let pages = self.pages();
         let mut order: HashMap<(&str, &str, String), usize> = HashMap::new();
         let mut entries: Vec<(&Stored, u64)> = Vec::new();

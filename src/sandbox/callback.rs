@@ -20,7 +20,7 @@ const TRIES: [Duration; 5] = [
     Duration::from_secs(10),
 ];
 
-pub fn client() -> reqwest::Result<reqwest::Client> {
+pub(super) fn client() -> reqwest::Result<reqwest::Client> {
     client::install_tls();
     reqwest::Client::builder()
         .no_proxy()
@@ -31,7 +31,7 @@ pub fn client() -> reqwest::Result<reqwest::Client> {
 }
 
 /// Tells in the background. The address is the one known now.
-pub fn tell(state: &web::Data<State>, telling: Option<Telling>) {
+pub(super) fn tell(state: &web::Data<State>, telling: Option<Telling>) {
     let Some(telling) = telling else { return };
     let url = state.callback_url.read().unwrap_or_else(|e| e.into_inner()).clone();
     let Some(url) = url else { return };

@@ -22,7 +22,7 @@ use super::{State, callback};
 const MAX_FIELD: u64 = 256 << 20;
 const MAX_FIELDS: usize = 16;
 
-pub fn configure(app: &mut web::ServiceConfig) {
+pub(super) fn configure(app: &mut web::ServiceConfig) {
     app.route("/v1/account", web::get().to(account))
         .route("/v1/applicants/{applicant}/missing", web::get().to(missing))
         .route("/v1/applicants/{applicant}/documents", web::get().to(list))

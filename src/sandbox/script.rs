@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// What an entry may say, with what it does.
-pub const WORDS: [(&str, &str); 20] = [
+pub(crate) const WORDS: [(&str, &str); 20] = [
     ("ok", "stored and accepted"),
     ("slow:MS", "as ok, after a pause of so many milliseconds"),
     ("500", "nothing stored"),
@@ -35,7 +35,7 @@ pub const WORDS: [(&str, &str); 20] = [
 ];
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reply {
+pub(crate) enum Reply {
     #[default]
     Ok,
     Status500,
@@ -54,7 +54,7 @@ pub enum Reply {
 
 impl Reply {
     /// Whether the upload takes effect.
-    pub fn commits(self) -> bool {
+    pub(crate) fn commits(self) -> bool {
         matches!(
             self,
             Self::Ok | Self::CommitThenDrop | Self::CommitThen500 | Self::Duplicate | Self::Garbage | Self::Endless
@@ -63,7 +63,7 @@ impl Reply {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Tell {
+pub(crate) enum Tell {
     #[default]
     Once,
     Twice,
@@ -73,7 +73,7 @@ pub enum Tell {
 
 /// What happens to one upload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     pub reply: Reply,
     pub reject: Option<String>,
     pub pending: u64,
@@ -83,7 +83,7 @@ pub struct Entry {
 }
 
 /// Reads the whole plan, or says which entry is wrong.
-pub fn parse(body: &Value) -> Result<Vec<Entry>, String> {
+pub(crate) fn parse(body: &Value) -> Result<Vec<Entry>, String> {
     let entries = body["next"].as_array().ok_or("\"next\" is a list")?;
     entries
         .iter()

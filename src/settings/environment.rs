@@ -10,7 +10,7 @@ const PREFIX: &str = "NIGHTDROP_";
 const RESERVED: [&str; 4] = ["URL", "TOKEN", "CONFIG", "LOG"];
 
 /// The variable that sets a key: `listen.public` is `NIGHTDROP_LISTEN_PUBLIC`.
-pub fn variable(key: &str) -> String {
+pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase().replace(['.', '-'], "_"))
 }
 

@@ -13,7 +13,7 @@ const SIZES: [(&str, u64); 6] = [
 ];
 
 /// A span of time: a whole number from 1 with a unit, such as `90s`, `30m`, `72h` or `14d`.
-pub fn parse_span(text: &str) -> Option<Duration> {
+pub(crate) fn parse_span(text: &str) -> Option<Duration> {
     let text = text.trim();
     let (unit, seconds) = SPANS.iter().find(|(unit, _)| text.ends_with(unit))?;
     let number: i64 = text.strip_suffix(unit)?.parse().ok().filter(|n| (1..=100_000_000).contains(n))?;
@@ -21,7 +21,7 @@ pub fn parse_span(text: &str) -> Option<Duration> {
 }
 
 /// A span as people write it: in the largest unit that fits, and in days from a week on.
-pub fn show_span(span: Duration) -> String {
+pub(crate) fn show_span(span: Duration) -> String {
     let seconds = span.whole_seconds();
     let fits = SPANS
         .iter()
@@ -30,7 +30,7 @@ pub fn show_span(span: Duration) -> String {
 }
 
 /// A size in bytes: a whole number, alone or with a unit, such as `20MiB`, `512KiB` or `1000`.
-pub fn parse_size(text: &str) -> Option<u64> {
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -42,7 +42,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 }
 
 /// The shortest way to write a size.
-pub fn show_size(bytes: u64) -> String {
+pub(crate) fn show_size(bytes: u64) -> String {
     let fits = SIZES.iter().find(|(_, of)| *of > 1 && bytes != 0 && bytes.is_multiple_of(*of));
     fits.map_or_else(|| bytes.to_string(), |(unit, of)| format!("{}{unit}", bytes / of))
 }

@@ -13,7 +13,7 @@ use super::grammar::{parse_size, parse_span, show_size, show_span};
 use super::{ConfigError, Secret};
 
 /// Opens a secret by the value of its `…_file` key. The error says what is wrong with the file, and nothing of its content.
-pub type ReadSecret<'a> = &'a dyn Fn(&str) -> Result<Secret, String>;
+pub(crate) type ReadSecret<'a> = &'a dyn Fn(&str) -> Result<Secret, String>;
 
 /// A setting as its module declared it by asking for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

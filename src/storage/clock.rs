@@ -156,7 +156,7 @@ impl Standing {
     }
 }
 
-pub struct GuardedClock {
+pub(crate) struct GuardedClock {
     source: Source,
     boot: String,
     state: Mutex<State>,
@@ -189,7 +189,7 @@ enum Trust {
 
 impl GuardedClock {
     /// `highest`: the latest answer that the store remembers; `base`: what [`Self::base`] gave it. Bytes of another form are taken for none.
-    pub fn new(source: Source, highest: Option<OffsetDateTime>, base: Option<&[u8]>) -> Self {
+    pub(crate) fn new(source: Source, highest: Option<OffsetDateTime>, base: Option<&[u8]>) -> Self {
         let boot = source.boot();
         let highest = highest.map(to_ms);
         let Reading { wall, uptime } = source.read();
@@ -230,16 +230,16 @@ impl GuardedClock {
     }
 
     /// To the millisecond; never earlier than any answer before.
-    pub fn now(&self) -> OffsetDateTime {
+    pub(crate) fn now(&self) -> OffsetDateTime {
         from_ms(self.read().highest)
     }
 
-    pub fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> Standing {
         self.read().standing
     }
 
     /// An admin says that the wall clock is right as it is now.
-    pub fn accept(&self) {
+    pub(crate) fn accept(&self) {
         let mut state = self.read();
         state.anchor = self.source.read().wall - state.uptime;
         state.trust = Trust::Measured;
@@ -248,7 +248,7 @@ impl GuardedClock {
     }
 
     /// What the next start needs to judge the wall clock by; as long as nothing happens to the clock, it stays the same.
-    pub fn base(&self) -> Vec<u8> {
+    pub(crate) fn base(&self) -> Vec<u8> {
         let state = self.state();
         let lead = state.highest - (state.uptime + state.anchor);
         Base {
@@ -361,7 +361,7 @@ impl<'a> Base<'a> {
 }
 
 /// Milliseconds since 1970.
-pub fn to_ms(at: OffsetDateTime) -> i64 {
+pub(crate) fn to_ms(at: OffsetDateTime) -> i64 {
     i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
 

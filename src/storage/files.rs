@@ -42,11 +42,11 @@ use crate::domain::document::Durable;
 use crate::domain::id::DocumentId;
 use crate::failpoint::{self, Failpoint};
 
-pub use error::FileError;
+pub(crate) use error::FileError;
 use rounds::Rounds;
 
 /// Bytes of every sealed chunk of a file but the last one, which may be shorter.
-pub const CHUNK_LEN: usize = (64 << 10) + 16;
+pub(crate) const CHUNK_LEN: usize = (64 << 10) + 16;
 /// File indexes of one document: parts, or the chunks and the two tails of an unfinished upload. More than there are, so that deleting finds all of them.
 const FILES: u8 = 8;
 /// Bytes that one writer may put before they are written out.

@@ -11,52 +11,52 @@ use crate::domain::token::HashedToken;
 
 use super::clock::to_ms;
 
-pub const REQUEST: u8 = b'r';
-pub const LINK: u8 = b'l';
-pub const DUE: u8 = b'd';
-pub const ALL: u8 = b't';
-pub const STATE: u8 = b's';
-pub const APPLICANT: u8 = b'a';
-pub const PROVIDER: u8 = b'p';
-pub const CREATOR: u8 = b'g';
-pub const TEAM: u8 = b'h';
-pub const DOCUMENT: u8 = b'v';
+pub(crate) const REQUEST: u8 = b'r';
+pub(crate) const LINK: u8 = b'l';
+pub(crate) const DUE: u8 = b'd';
+pub(crate) const ALL: u8 = b't';
+pub(crate) const STATE: u8 = b's';
+pub(crate) const APPLICANT: u8 = b'a';
+pub(crate) const PROVIDER: u8 = b'p';
+pub(crate) const CREATOR: u8 = b'g';
+pub(crate) const TEAM: u8 = b'h';
+pub(crate) const DOCUMENT: u8 = b'v';
 /// Requests with something to destroy or to end, by when.
-pub const CLEANUP: u8 = b'c';
+pub(crate) const CLEANUP: u8 = b'c';
 /// Held leases, so that a restarted process finds its own.
-pub const LEASED: u8 = b'w';
+pub(crate) const LEASED: u8 = b'w';
 /// A provider's own reference of something it received.
-pub const REFERENCE: u8 = b'q';
-pub const CLAIM: u8 = b'i';
-pub const CLAIM_BY_TIME: u8 = b'j';
-pub const AUDIT: u8 = b'e';
-pub const TIMELINE: u8 = b'f';
-pub const RECEIPT: u8 = b'x';
-pub const SIGHT: u8 = b'y';
-pub const AGENT: u8 = b'A';
-pub const EMAIL: u8 = b'M';
-pub const SESSION: u8 = b'S';
-pub const API_KEY: u8 = b'K';
-pub const API_KEY_BY_ID: u8 = b'k';
-pub const META: u8 = b'm';
-pub const DISPATCH: u8 = b'1';
-pub const DISPATCH_DUE: u8 = b'2';
-pub const DISPATCH_QUEUE: u8 = b'3';
-pub const DISPATCH_LOG: u8 = b'4';
+pub(crate) const REFERENCE: u8 = b'q';
+pub(crate) const CLAIM: u8 = b'i';
+pub(crate) const CLAIM_BY_TIME: u8 = b'j';
+pub(crate) const AUDIT: u8 = b'e';
+pub(crate) const TIMELINE: u8 = b'f';
+pub(crate) const RECEIPT: u8 = b'x';
+pub(crate) const SIGHT: u8 = b'y';
+pub(crate) const AGENT: u8 = b'A';
+pub(crate) const EMAIL: u8 = b'M';
+pub(crate) const SESSION: u8 = b'S';
+pub(crate) const API_KEY: u8 = b'K';
+pub(crate) const API_KEY_BY_ID: u8 = b'k';
+pub(crate) const META: u8 = b'm';
+pub(crate) const DISPATCH: u8 = b'1';
+pub(crate) const DISPATCH_DUE: u8 = b'2';
+pub(crate) const DISPATCH_QUEUE: u8 = b'3';
+pub(crate) const DISPATCH_LOG: u8 = b'4';
 /// Dispatches of a request.
-pub const DISPATCH_OF: u8 = b'5';
+pub(crate) const DISPATCH_OF: u8 = b'5';
 /// Until when the log keeps an ended one.
-pub const DISPATCH_KEPT: u8 = b'6';
-pub const TEMPLATE: u8 = b'7';
-pub const WISHES: u8 = b'8';
+pub(crate) const DISPATCH_KEPT: u8 = b'6';
+pub(crate) const TEMPLATE: u8 = b'7';
+pub(crate) const WISHES: u8 = b'8';
 /// Lists of what a person should look at; a second letter says which.
-pub const WATCH: u8 = b'9';
-pub const WATCH_REJECTED: u8 = b'r';
-pub const WATCH_PURGE: u8 = b'p';
-pub const WATCH_EXPIRY: u8 = b'e';
+pub(crate) const WATCH: u8 = b'9';
+pub(crate) const WATCH_REJECTED: u8 = b'r';
+pub(crate) const WATCH_PURGE: u8 = b'p';
+pub(crate) const WATCH_EXPIRY: u8 = b'e';
 
 /// `letter ‖ fields`.
-pub fn key(letter: u8, fields: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn key(letter: u8, fields: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + fields.iter().map(|f| f.len()).sum::<usize>());
     key.push(letter);
     for field in fields {
@@ -69,38 +69,38 @@ pub fn request(id: RequestId) -> Vec<u8> {
     key(REQUEST, &[&id.0])
 }
 
-pub fn link(hashed: &HashedToken) -> Vec<u8> {
+pub(crate) fn link(hashed: &HashedToken) -> Vec<u8> {
     key(LINK, &[&hashed.0])
 }
 
 /// Before what is due in a queue. The portal's own has no name and comes first.
-pub fn due_queue(queue: WorkQueue<'_>) -> Vec<u8> {
+pub(crate) fn due_queue(queue: WorkQueue<'_>) -> Vec<u8> {
     match queue {
         WorkQueue::Portal => named(DUE, ""),
         WorkQueue::Provider(provider) => named(DUE, provider.as_str()),
     }
 }
 
-pub fn due(queue: WorkQueue<'_>, at: OffsetDateTime, id: RequestId) -> Vec<u8> {
+pub(crate) fn due(queue: WorkQueue<'_>, at: OffsetDateTime, id: RequestId) -> Vec<u8> {
     let mut key = due_queue(queue);
     key.extend_from_slice(&ms(at));
     key.extend_from_slice(&id.0);
     key
 }
 
-pub fn cleanup(at: OffsetDateTime, id: RequestId) -> Vec<u8> {
+pub(crate) fn cleanup(at: OffsetDateTime, id: RequestId) -> Vec<u8> {
     key(CLEANUP, &[&ms(at), &id.0])
 }
 
-pub fn document(id: DocumentId) -> Vec<u8> {
+pub(crate) fn document(id: DocumentId) -> Vec<u8> {
     key(DOCUMENT, &[&id.0])
 }
 
-pub fn audit(sequence: u64) -> Vec<u8> {
+pub(crate) fn audit(sequence: u64) -> Vec<u8> {
     key(AUDIT, &[&sequence.to_be_bytes()])
 }
 
-pub fn timeline(id: RequestId, sequence: u64) -> Vec<u8> {
+pub(crate) fn timeline(id: RequestId, sequence: u64) -> Vec<u8> {
     key(TIMELINE, &[&id.0, &sequence.to_be_bytes()])
 }
 
@@ -124,7 +124,7 @@ pub fn api_key(hash: &[u8; 32]) -> Vec<u8> {
     key(API_KEY, &[hash])
 }
 
-pub fn api_key_by_id(id: ApiKeyId) -> Vec<u8> {
+pub(crate) fn api_key_by_id(id: ApiKeyId) -> Vec<u8> {
     key(API_KEY_BY_ID, &[&id.0])
 }
 
@@ -132,39 +132,39 @@ pub fn meta(name: &str) -> Vec<u8> {
     key(META, &[name.as_bytes()])
 }
 
-pub fn dispatch(id: DispatchId) -> Vec<u8> {
+pub(crate) fn dispatch(id: DispatchId) -> Vec<u8> {
     key(DISPATCH, &[&id.0])
 }
 
 /// Before the places in the queue of an ordering key.
-pub fn ordering(channel: &str, ordering_key: &[u8; 16]) -> Vec<u8> {
+pub(crate) fn ordering(channel: &str, ordering_key: &[u8; 16]) -> Vec<u8> {
     let mut key = named(DISPATCH_QUEUE, channel);
     key.extend_from_slice(ordering_key);
     key
 }
 
-pub fn template(document: Option<&DocumentKind>, language: &str) -> Vec<u8> {
+pub(crate) fn template(document: Option<&DocumentKind>, language: &str) -> Vec<u8> {
     let mut key = named(TEMPLATE, document.map_or("", DocumentKind::as_str));
     key.extend_from_slice(language.as_bytes());
     key
 }
 
-pub fn notification_preferences(agent: AgentId) -> Vec<u8> {
+pub(crate) fn notification_preferences(agent: AgentId) -> Vec<u8> {
     key(WISHES, &[&agent.0])
 }
 
 /// Inverted milliseconds: the newest comes first.
-pub fn newest_first(at: OffsetDateTime) -> [u8; 8] {
+pub(crate) fn newest_first(at: OffsetDateTime) -> [u8; 8] {
     (u64::MAX - u64::from_be_bytes(ms(at))).to_be_bytes()
 }
 
 /// Big-endian milliseconds, order-preserving from 1970 on.
-pub fn ms(at: OffsetDateTime) -> [u8; 8] {
+pub(crate) fn ms(at: OffsetDateTime) -> [u8; 8] {
     u64::try_from(to_ms(at)).unwrap_or(0).to_be_bytes()
 }
 
 /// Place of a request in every list, newest first: inverted creation time, then the id.
-pub fn place(request: &DocumentRequest) -> [u8; 24] {
+pub(crate) fn place(request: &DocumentRequest) -> [u8; 24] {
     let mut place = [0; 24];
     place[..8].copy_from_slice(&newest_first(request.created_at));
     place[8..].copy_from_slice(&request.id.0);
@@ -172,14 +172,14 @@ pub fn place(request: &DocumentRequest) -> [u8; 24] {
 }
 
 /// The place behind everything that was made after `at`.
-pub fn place_of(at: OffsetDateTime) -> [u8; 24] {
+pub(crate) fn place_of(at: OffsetDateTime) -> [u8; 24] {
     let mut place = [0; 24];
     place[..8].copy_from_slice(&newest_first(at));
     place
 }
 
 /// One byte per state; part of stored keys, so numbers never change their meaning.
-pub fn bucket(state: RequestState) -> u8 {
+pub(crate) fn bucket(state: RequestState) -> u8 {
     match state {
         RequestState::Awaiting => 1,
         RequestState::Receiving => 2,
@@ -196,27 +196,27 @@ pub fn bucket(state: RequestState) -> u8 {
     }
 }
 
-pub fn state_prefix(state: RequestState) -> Vec<u8> {
+pub(crate) fn state_prefix(state: RequestState) -> Vec<u8> {
     key(STATE, &[&[bucket(state)]])
 }
 
-pub fn applicant_prefix(index: &[u8; 32]) -> Vec<u8> {
+pub(crate) fn applicant_prefix(index: &[u8; 32]) -> Vec<u8> {
     key(APPLICANT, &[index])
 }
 
-pub fn provider_prefix(provider: &ProviderName) -> Vec<u8> {
+pub(crate) fn provider_prefix(provider: &ProviderName) -> Vec<u8> {
     named(PROVIDER, provider.as_str())
 }
 
-pub fn creator_prefix(creator: &str) -> Vec<u8> {
+pub(crate) fn creator_prefix(creator: &str) -> Vec<u8> {
     named(CREATOR, creator)
 }
 
-pub fn team_prefix(team: &Team) -> Vec<u8> {
+pub(crate) fn team_prefix(team: &Team) -> Vec<u8> {
     named(TEAM, team.as_str())
 }
 
-pub fn reference(provider: &ProviderName, reference: &str) -> Vec<u8> {
+pub(crate) fn reference(provider: &ProviderName, reference: &str) -> Vec<u8> {
     let mut key = named(REFERENCE, provider.as_str());
     key.extend_from_slice(reference.as_bytes());
     key
@@ -228,7 +228,7 @@ fn named(letter: u8, name: &str) -> Vec<u8> {
 }
 
 /// Every index row of a request, derived from nothing but the request: a change writes the difference of two such lists.
-pub fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
     let place = place(request);
     let behind = |mut prefix: Vec<u8>| {
         prefix.extend_from_slice(&place);
@@ -284,7 +284,7 @@ pub fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
 const SHORT_LINK: time::Duration = time::Duration::hours(24);
 
 /// The list of things to look at that a request stands in, if it does.
-pub fn watches(request: &DocumentRequest) -> Option<Vec<u8>> {
+pub(crate) fn watches(request: &DocumentRequest) -> Option<Vec<u8>> {
     match &request.stage {
         Stage::Purged => {
             let rejected = request

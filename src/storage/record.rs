@@ -452,7 +452,7 @@ impl StageRow {
 use account::{AgentRow, ApiKeyRow, SessionRow};
 use delivery::{CauseRow, DeliveryRow, TombstoneRow, known, passage};
 use intake::{IntakeRow, StoredPartRow};
-pub use others::ClaimRow;
+pub(crate) use others::ClaimRow;
 use others::{AuditRow, ReceiptRow};
 use outbox::{DispatchRow, TemplateRow};
 

@@ -3,20 +3,20 @@
 //! A transition is decided under the store's one lock for decisions, written as one batch {row, index difference, audit entries}, and answered after its sync.
 //! Indexes are derived from the row by [`super::key::indexes`] alone, so they cannot contradict it.
 
-pub mod ballast;
+pub(crate) mod ballast;
 mod clock_rows;
 mod directory;
 mod due;
-pub mod durable;
-pub mod error;
-pub mod fsync;
+pub(crate) mod durable;
+pub(crate) mod error;
+pub(crate) mod fsync;
 mod group;
 mod leftovers;
 mod lists;
-pub mod mark;
+pub(crate) mod mark;
 mod outbox;
 mod probe;
-pub mod records;
+pub(crate) mod records;
 mod recovery;
 mod rows;
 #[cfg(test)]

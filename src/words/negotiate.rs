@@ -6,7 +6,7 @@ use super::{LANGUAGES, Words, english, of};
 const MOST: usize = 32;
 
 /// `chosen`: picked on the page. `locale`: of the request. `accept`: the header `Accept-Language`.
-pub fn choose(chosen: Option<&str>, locale: Option<&str>, accept: Option<&str>) -> &'static Words {
+pub(crate) fn choose(chosen: Option<&str>, locale: Option<&str>, accept: Option<&str>) -> &'static Words {
     chosen
         .and_then(of)
         .or_else(|| locale.and_then(of))

@@ -17,13 +17,13 @@ use super::{Portal, WorkflowError};
 /// Open requests of one applicant that a single callback can touch.
 const NUDGES: usize = 50;
 
-pub enum Answer {
+pub(crate) enum Answer {
     /// Taken, whether or not it concerns a document here: no oracle, no storm of repeats.
     Taken,
     Refused(CallbackRefused),
 }
 
-pub async fn take(portal: &Portal, provider: &ProviderName, callback: &Callback<'_>) -> Result<Answer, WorkflowError> {
+pub(crate) async fn take(portal: &Portal, provider: &ProviderName, callback: &Callback<'_>) -> Result<Answer, WorkflowError> {
     let Some(connector) = portal.providers.get(provider) else {
         return Ok(Answer::Refused(CallbackRefused::NotUsed));
     };

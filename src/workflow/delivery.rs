@@ -4,16 +4,17 @@
 //! the verdict. [`outbound`] decrypts, [`breaker`] is the circuit breaker of each provider and [`bulkhead`] its limit of requests at once, [`scan`] the virus
 //! scanner before a document leaves.
 
-pub mod breaker;
-pub mod bulkhead;
-pub mod confirm;
-pub mod outbound;
-pub mod scan;
-pub mod send;
+pub(crate) mod breaker;
+pub(crate) mod bulkhead;
+pub(crate) mod confirm;
+pub(crate) mod outbound;
+pub(crate) mod scan;
+pub(crate) mod send;
 mod step;
 mod uncertain;
 
-pub use step::{LEASE, step, step_alone};
+pub(crate) use step::step_alone;
+pub use step::{LEASE, step};
 
 /// What deliveries of this process share.
 pub struct DeliveryState {

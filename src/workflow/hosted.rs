@@ -19,12 +19,12 @@ const DOMAIN: &str = "nightdrop/v1/return";
 const LONGEST: usize = 2_000;
 
 /// The return key of an API key, in hex: derived, so that it needs no place of its own.
-pub fn return_key(portal: &Portal, key: ApiKeyId) -> String {
+pub(crate) fn return_key(portal: &Portal, key: ApiKeyId) -> String {
     HEXLOWER.encode(&portal.secrets.index("return", &key.0))
 }
 
 /// Refuses an address that nobody may be sent back to.
-pub fn check(portal: &Portal, text: String) -> Result<String, WorkflowError> {
+pub(crate) fn check(portal: &Portal, text: String) -> Result<String, WorkflowError> {
     let hosts = &portal.outgoing.return_hosts;
     if allowed(hosts, &text).is_some() {
         return Ok(text);
@@ -38,7 +38,7 @@ pub fn check(portal: &Portal, text: String) -> Result<String, WorkflowError> {
 }
 
 /// Where the applicant goes on, signed for the application that issued the request.
-pub fn way_back(portal: &Portal, request: &TrustedRequest, now: OffsetDateTime) -> Option<String> {
+pub(crate) fn way_back(portal: &Portal, request: &TrustedRequest, now: OffsetDateTime) -> Option<String> {
     let text = terms::opened_return_url(portal, request).ok().flatten()?;
     let mut url = allowed(&portal.outgoing.return_hosts, &text)?;
     let Actor::ApiKey(key) = request.created_by else {

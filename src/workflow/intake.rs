@@ -5,22 +5,24 @@
 //! brings a part over several connections through the same step. [`secret`] owns an erasure secret until a row does, [`discard`] destroys what did not arrive,
 //! [`part_lock`] and [`in_flight`] say who may write.
 
-pub mod discard;
+pub(crate) mod discard;
 mod error;
-pub mod in_flight;
-pub mod link;
-pub mod part;
-pub mod part_lock;
-pub mod passcode;
-pub mod resumable;
+pub(crate) mod in_flight;
+pub(crate) mod link;
+pub(crate) mod part;
+pub(crate) mod part_lock;
+pub(crate) mod passcode;
+pub(crate) mod resumable;
 mod secret;
 mod submission;
 
-pub use error::IntakeError;
-pub use link::{DeadLink, OpenedLink};
+pub(crate) use error::IntakeError;
+pub(crate) use link::{DeadLink, OpenedLink};
+pub(crate) use secret::Orphan;
+pub use secret::SlotGuard;
 pub(super) use secret::{DiscardOutcome, discard_orphan};
-pub use secret::{Orphan, SlotGuard};
-pub use submission::{Source, Submission, receipt_mark};
+pub(crate) use submission::receipt_mark;
+pub use submission::{Source, Submission};
 
 /// What uploads of this process share.
 #[derive(Default)]

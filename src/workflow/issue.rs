@@ -23,9 +23,9 @@ use super::trusted::TrustedRequest;
 use super::{Portal, WorkflowError, blocking, hosted, intake::resumable, terms};
 
 /// The longest note to an applicant, in bytes.
-pub const MESSAGE_MAX: usize = 1_000;
+pub(crate) const MESSAGE_MAX: usize = 1_000;
 /// The longest metadata, in bytes of JSON.
-pub const METADATA_MAX: usize = 4_096;
+pub(crate) const METADATA_MAX: usize = 4_096;
 const SHORTEST_LINK: Duration = Duration::seconds(1);
 
 /// What an agent or a machine asks for.

@@ -27,7 +27,7 @@ pub struct Handed {
 }
 
 /// Whether a request's provider is served by hand.
-pub fn by_hand(portal: &Portal, request: &DocumentRequest) -> bool {
+pub(crate) fn by_hand(portal: &Portal, request: &DocumentRequest) -> bool {
     portal.providers.get(&request.provider).is_some_and(|p| p.profile().by_hand)
 }
 

@@ -11,7 +11,7 @@ use crate::domain::message::Template;
 use crate::words::Words;
 
 /// Everything that the text depends on.
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     pub company: &'a str,
     /// Whom to ask: an e-mail address, telephone number or web address.
     pub support: Option<&'a str>,
@@ -29,14 +29,14 @@ pub struct Facts<'a> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+pub(crate) struct Message {
     pub subject: String,
     /// Plain text; lines end with `\n`.
     pub body: String,
 }
 
 /// The message in a language, by the company's template where it has one.
-pub fn ready(facts: &Facts<'_>, words: &Words, template: Option<&Template>) -> Message {
+pub(crate) fn ready(facts: &Facts<'_>, words: &Words, template: Option<&Template>) -> Message {
     let (subject, body) = match template {
         Some(own) => (own.subject.clone(), own.body.clone()),
         None => default_texts(words),
@@ -45,7 +45,7 @@ pub fn ready(facts: &Facts<'_>, words: &Words, template: Option<&Template>) -> M
 }
 
 /// The same link once more, because nothing has come and it expires soon.
-pub fn reminder(facts: &Facts<'_>, words: &Words, template: Option<&Template>) -> Message {
+pub(crate) fn reminder(facts: &Facts<'_>, words: &Words, template: Option<&Template>) -> Message {
     let body = template.map_or_else(|| default_texts(words).1, |own| own.body.replace("\r\n", "\n"));
     let (hello, rest) = body.split_once("\n\n").unwrap_or(("", &body));
     let body = format!("{hello}\n\n{}\n\n{rest}", words.say("message.reminder"));
@@ -53,7 +53,7 @@ pub fn reminder(facts: &Facts<'_>, words: &Words, template: Option<&Template>) -
 }
 
 /// What stands in the form of a template that is not worded yet.
-pub fn default_texts(words: &Words) -> (String, String) {
+pub(crate) fn default_texts(words: &Words) -> (String, String) {
     let say = |key| words.say(key);
     let paragraphs = [
         say("message.hello").to_owned(),
@@ -123,7 +123,7 @@ fn fill(text: &str, values: &[(&str, Option<&str>)]) -> String {
 
 impl Message {
     /// Opens the reader's own mail program.
-    pub fn mailto(&self) -> String {
+    pub(crate) fn mailto(&self) -> String {
         format!(
             "mailto:?subject={}&body={}",
             percent(&self.subject),
@@ -131,7 +131,7 @@ impl Message {
         )
     }
 
-    pub fn gmail(&self) -> String {
+    pub(crate) fn gmail(&self) -> String {
         format!(
             "https://mail.google.com/mail/?view=cm&fs=1&tf=1&su={}&body={}",
             percent(&self.subject),
@@ -139,7 +139,7 @@ impl Message {
         )
     }
 
-    pub fn outlook(&self) -> String {
+    pub(crate) fn outlook(&self) -> String {
         format!(
             "https://outlook.office.com/mail/deeplink/compose?subject={}&body={}",
             percent(&self.subject),

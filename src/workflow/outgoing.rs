@@ -3,11 +3,11 @@
 //! [`announce`] reads the audit log behind its mark and queues what each entry calls for; [`dispatcher`] sends what is due. Both are steps that the worker repeats, and
 //! both can die at any point: a change is announced at least once, in its order, and no mail's secret outlives its purpose.
 
-pub mod announce;
-pub mod checkpoint;
-pub mod dispatcher;
-pub mod mail;
-pub mod settings;
+pub(crate) mod announce;
+pub(crate) mod checkpoint;
+pub(crate) mod dispatcher;
+pub(crate) mod mail;
+pub(crate) mod settings;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ impl Outgoing {
 }
 
 /// Once, before anything is announced.
-pub async fn begin(portal: &Portal) -> Result<(), WorkflowError> {
+pub(crate) async fn begin(portal: &Portal) -> Result<(), WorkflowError> {
     Ok(portal.outbox.listen(portal.outgoing.listens()).await?)
 }
 
@@ -67,6 +67,6 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
 }
 
 /// Queues what has become due. `false`: nothing has.
-pub async fn tell(portal: &Portal) -> Result<bool, WorkflowError> {
+pub(crate) async fn tell(portal: &Portal) -> Result<bool, WorkflowError> {
     Ok(announce::step(portal).await? || announce::digest(portal).await? || checkpoint::step(portal).await?)
 }

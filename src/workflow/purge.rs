@@ -17,7 +17,7 @@ use crate::storage::seal::Altered;
 use super::{Portal, WorkflowError, blocking, seal};
 
 /// Finishes the purge of a request that is in its purging stage and leased to the caller.
-pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> Result<SignedReceipt, WorkflowError> {
+pub(crate) async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> Result<SignedReceipt, WorkflowError> {
     let Stage::Purging { document, cause, .. } = &request.stage else {
         return Err(WorkflowError::NotFound);
     };
@@ -54,7 +54,7 @@ pub async fn finish(portal: &Portal, request: &DocumentRequest, fence: u64) -> R
 }
 
 /// The receipt of a request's newest purge, verified against the portal's own key. `None`: nothing was purged yet.
-pub async fn receipt(portal: &Portal, request: &DocumentRequest) -> Result<Option<SignedReceipt>, WorkflowError> {
+pub(crate) async fn receipt(portal: &Portal, request: &DocumentRequest) -> Result<Option<SignedReceipt>, WorkflowError> {
     let Some(stone) = request.tombstones.last() else { return Ok(None) };
     let receipt = verified(portal, stone.receipt).await?;
     if receipt.receipt.erasure.request == request.id {
@@ -64,7 +64,7 @@ pub async fn receipt(portal: &Portal, request: &DocumentRequest) -> Result<Optio
 }
 
 /// A receipt by its number, verified. One that is missing, was changed, or stands under another's number is an error, and is reported.
-pub async fn verified(portal: &Portal, number: u64) -> Result<SignedReceipt, WorkflowError> {
+pub(crate) async fn verified(portal: &Portal, number: u64) -> Result<SignedReceipt, WorkflowError> {
     let stored = portal.requests.deletion_receipt(number).await;
     let whole = match stored {
         Ok(Some(stored)) => whole(portal, number, &stored).then_some(stored),
@@ -106,7 +106,7 @@ async fn erase(portal: &Portal, document: &Document) -> Result<&'static str, Wor
 }
 
 /// Judges the slots file again, and says in the log once when it is worth less than at start.
-pub async fn look(portal: &Portal) -> Result<Look, WorkflowError> {
+pub(crate) async fn look(portal: &Portal) -> Result<Look, WorkflowError> {
     let watch = portal.assurance.clone();
     let verdict = blocking(move || watch.look()).await?;
     if let (true, Some(why)) = (verdict.fresh, verdict.weakened) {

@@ -22,7 +22,7 @@ const AT_MOST: usize = 10_000;
 
 /// When each kind was written last, and how often it was not since then.
 #[derive(Default)]
-pub struct Refusals(Mutex<Kinds>);
+pub(crate) struct Refusals(Mutex<Kinds>);
 
 #[derive(Default)]
 struct Kinds {
@@ -38,7 +38,7 @@ struct LastEntry {
 
 impl Refusals {
     /// Writes a refusal down, unless one like it was within the minute. What was refused stays refused when the log cannot be written.
-    pub async fn note(&self, portal: &Portal, event: AuditEvent) {
+    pub(crate) async fn note(&self, portal: &Portal, event: AuditEvent) {
         let Some(event) = self.due(event) else { return };
         if let Err(error) = portal.audit.append(event).await {
             tracing::error!(error = %chain(&error), "a refusal could not be written to the audit log");

@@ -20,7 +20,7 @@ use super::{Portal, WorkflowError};
 const AT_MOST: usize = 1_000;
 
 /// The portal's key behind the store's [`Seal`].
-pub struct RowSeal(pub Arc<PortalSecrets>);
+pub(crate) struct RowSeal(pub Arc<PortalSecrets>);
 
 impl Seal for RowSeal {
     fn mac(&self, place: &[u8], row: &[u8]) -> [u8; MAC_LEN] {
@@ -49,7 +49,7 @@ impl Found {
 }
 
 /// Looks at every account and key at start, so that a change is told before somebody meets it.
-pub async fn look(portal: &Portal) -> Result<(), WorkflowError> {
+pub(crate) async fn look(portal: &Portal) -> Result<(), WorkflowError> {
     for row in portal.directory.altered().await? {
         report(portal, row).await;
     }
@@ -57,7 +57,7 @@ pub async fn look(portal: &Portal) -> Result<(), WorkflowError> {
 }
 
 /// What was read, or nothing where the row was altered; then that is reported.
-pub async fn trusted<T>(portal: &Portal, read: Result<Option<T>, StorageError>) -> Result<Option<T>, WorkflowError> {
+pub(crate) async fn trusted<T>(portal: &Portal, read: Result<Option<T>, StorageError>) -> Result<Option<T>, WorkflowError> {
     match read {
         Err(StorageError::Altered(row)) => {
             report(portal, row).await;
@@ -68,7 +68,7 @@ pub async fn trusted<T>(portal: &Portal, read: Result<Option<T>, StorageError>) 
 }
 
 /// Tells the log, the audit log and the console of an altered row, once. What was refused stays refused when the audit log cannot be written.
-pub async fn report(portal: &Portal, row: Altered) {
+pub(crate) async fn report(portal: &Portal, row: Altered) {
     if !portal.altered.note(&row) {
         return;
     }

@@ -38,12 +38,12 @@ impl RetentionSettings {
 }
 
 /// `links.passcode`: whether every link has one.
-pub fn read_passcode_required(reader: &mut Reader<'_>) -> bool {
+pub(crate) fn read_passcode_required(reader: &mut Reader<'_>) -> bool {
     let choices = [("optional", false), ("required", true)];
     reader.choice("passcode", &choices, "optional", "six digits that the agent tells by telephone")
 }
 
 /// `forwarding.attempts`: failed attempts before a person is asked.
-pub fn read_attempts(reader: &mut Reader<'_>) -> u32 {
+pub(crate) fn read_attempts(reader: &mut Reader<'_>) -> u32 {
     reader.number("attempts", 40, 1..=10_000, "failed attempts before a person is asked")
 }

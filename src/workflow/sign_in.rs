@@ -6,12 +6,12 @@
 //! A password opens a session only where it is the only factor. Otherwise it opens half a one, which lives five minutes and leads nowhere but to the
 //! page that asks for the rest. Every proof gets a new cookie, and the one before it is dead.
 
-pub mod account;
-pub mod factor;
-pub mod known;
-pub mod passkey;
+pub(crate) mod account;
+pub(crate) mod factor;
+pub(crate) mod known;
+pub(crate) mod passkey;
 mod password_strength;
-pub mod sso;
+pub(crate) mod sso;
 
 use std::sync::Arc;
 
@@ -36,7 +36,8 @@ use super::{Portal, WorkflowError, blocking, seal};
 
 pub use known::{Browser, Visitor};
 
-pub use account::{PASSWORD_MAX, PASSWORD_MIN, add_agent, add_api_key, api_key, disable_agent, reset_password};
+pub(crate) use account::{PASSWORD_MAX, PASSWORD_MIN, api_key};
+pub use account::{add_agent, add_api_key, disable_agent, reset_password};
 
 /// What looks passwords, codes and passphrases up: argon2 with its memory, and how many may be judged at once.
 pub struct AuthState {
@@ -114,7 +115,7 @@ impl Throttle {
     }
 }
 
-pub enum SignIn {
+pub(crate) enum SignIn {
     /// The cookie's value: shown to the browser, stored as a hash.
     Welcome {
         cookie: Zeroizing<String>,
@@ -135,7 +136,7 @@ pub enum Proof {
     TooManyTries,
 }
 
-pub async fn sign_in(portal: &Portal, email: &str, password: &str, visitor: Visitor<'_>) -> Result<SignIn, WorkflowError> {
+pub(crate) async fn sign_in(portal: &Portal, email: &str, password: &str, visitor: Visitor<'_>) -> Result<SignIn, WorkflowError> {
     // As of before the password was read: a session whose password was changed meanwhile is dead from its beginning.
     let now = portal.now();
     let agent = match prove_password(portal, email, password, visitor).await? {
@@ -223,7 +224,7 @@ pub async fn prove_password(portal: &Portal, email: &str, password: &str, visito
 }
 
 /// A fresh session for an agent who has proven who they are with a password alone.
-pub async fn open_session(portal: &Portal, agent: &Agent, now: OffsetDateTime) -> Result<Zeroizing<String>, WorkflowError> {
+pub(crate) async fn open_session(portal: &Portal, agent: &Agent, now: OffsetDateTime) -> Result<Zeroizing<String>, WorkflowError> {
     open(portal, agent, AuthMethod::Password, Some(now), now).await
 }
 
@@ -252,7 +253,7 @@ async fn open(
 }
 
 /// A session that lives, and whose it is.
-pub struct Live {
+pub(crate) struct Live {
     pub agent: Agent,
     pub session: Session,
     /// The hash of its cookie.
@@ -260,7 +261,7 @@ pub struct Live {
 }
 
 /// The session behind a cookie, if it lives and is whole.
-pub async fn session(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowError> {
+pub(crate) async fn session(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowError> {
     let Some(live) = look(portal, cookie)
         .await?
         .filter(|l| l.session.how != AuthMethod::PasswordVerified)
@@ -275,7 +276,7 @@ pub async fn session(portal: &Portal, cookie: &str) -> Result<Option<Live>, Work
 }
 
 /// The half session behind a cookie: its password was right a moment ago.
-pub async fn half(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowError> {
+pub(crate) async fn half(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowError> {
     Ok(look(portal, cookie)
         .await?
         .filter(|l| l.session.how == AuthMethod::PasswordVerified))
@@ -294,7 +295,7 @@ async fn look(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowErr
 }
 
 /// Notes a proof given within a session: a new cookie, and the old one is dead. `None` when the session is gone.
-pub async fn confirmed(portal: &Portal, live: &Live, how: AuthMethod) -> Result<Option<Zeroizing<String>>, WorkflowError> {
+pub(crate) async fn confirmed(portal: &Portal, live: &Live, how: AuthMethod) -> Result<Option<Zeroizing<String>>, WorkflowError> {
     let now = portal.now();
     let cookie = fresh_cookie()?;
     let half = live.session.how == AuthMethod::PasswordVerified;
@@ -322,14 +323,14 @@ pub async fn confirmed(portal: &Portal, live: &Live, how: AuthMethod) -> Result<
 }
 
 /// A session in the place of one that a password change has ended, with the proof that it had.
-pub async fn reopen(portal: &Portal, live: &Live) -> Result<Zeroizing<String>, WorkflowError> {
+pub(crate) async fn reopen(portal: &Portal, live: &Live) -> Result<Zeroizing<String>, WorkflowError> {
     let agent = portal.directory.agent(live.agent.id).await?.ok_or(WorkflowError::NotFound)?;
     open(portal, &agent, live.session.how, live.session.factor_at, portal.now()).await
 }
 
 /// Why a session ends.
 #[derive(Clone, Copy)]
-pub enum End {
+pub(crate) enum End {
     SignOut,
     /// Its browser signs in anew.
     NewSignIn,
@@ -337,7 +338,7 @@ pub enum End {
     Elsewhere,
 }
 
-pub async fn sign_out(portal: &Portal, cookie: &str, why: End) -> Result<(), WorkflowError> {
+pub(crate) async fn sign_out(portal: &Portal, cookie: &str, why: End) -> Result<(), WorkflowError> {
     let key = hash(cookie);
     match seal::trusted(portal, portal.directory.session(&key).await).await? {
         Some(session) => end(portal, &key, session.agent, why).await,
@@ -356,7 +357,7 @@ async fn end(portal: &Portal, key: &[u8; 32], agent: AgentId, why: End) -> Resul
 }
 
 /// One open session, as its owner sees it.
-pub struct Open {
+pub(crate) struct Open {
     /// Says which, and opens nothing.
     pub name: String,
     pub session: Session,
@@ -364,7 +365,7 @@ pub struct Open {
 }
 
 /// What an agent has open, newest use first.
-pub async fn open_sessions(portal: &Portal, live: &Live) -> Result<Vec<Open>, WorkflowError> {
+pub(crate) async fn open_sessions(portal: &Portal, live: &Live) -> Result<Vec<Open>, WorkflowError> {
     let now = portal.now();
     let mut all: Vec<Open> = portal
         .directory
@@ -383,7 +384,7 @@ pub async fn open_sessions(portal: &Portal, live: &Live) -> Result<Vec<Open>, Wo
 }
 
 /// Ends one of the agent's own sessions; somebody else's has no name here.
-pub async fn end_own(portal: &Portal, live: &Live, which: &str) -> Result<bool, WorkflowError> {
+pub(crate) async fn end_own(portal: &Portal, live: &Live, which: &str) -> Result<bool, WorkflowError> {
     for (key, _) in portal.directory.sessions_of(live.agent.id).await? {
         if name(&key) == which {
             end(portal, &key, live.agent.id, End::Elsewhere).await?;

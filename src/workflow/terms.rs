@@ -12,16 +12,16 @@ pub async fn load(portal: &Portal, id: RequestId) -> Result<TrustedRequest, Work
 }
 
 /// The applicant reference of a request, opened.
-pub fn applicant(portal: &Portal, request: &TrustedRequest) -> Result<ApplicantRef, WorkflowError> {
+pub(crate) fn applicant(portal: &Portal, request: &TrustedRequest) -> Result<ApplicantRef, WorkflowError> {
     let text = open(portal, request.id, "applicant", &request.applicant)?;
     ApplicantRef::parse(&text).ok_or(WorkflowError::Tampered)
 }
 
-pub fn opened_message(portal: &Portal, request: &TrustedRequest) -> Result<Option<String>, WorkflowError> {
+pub(crate) fn opened_message(portal: &Portal, request: &TrustedRequest) -> Result<Option<String>, WorkflowError> {
     request.message.as_ref().map(|m| open(portal, request.id, "message", m)).transpose()
 }
 
-pub fn opened_metadata(portal: &Portal, request: &TrustedRequest) -> Result<Option<String>, WorkflowError> {
+pub(crate) fn opened_metadata(portal: &Portal, request: &TrustedRequest) -> Result<Option<String>, WorkflowError> {
     request
         .metadata
         .as_ref()
@@ -30,7 +30,7 @@ pub fn opened_metadata(portal: &Portal, request: &TrustedRequest) -> Result<Opti
 }
 
 /// The address that the applicant is sent back to.
-pub fn opened_return_url(portal: &Portal, request: &TrustedRequest) -> Result<Option<String>, WorkflowError> {
+pub(crate) fn opened_return_url(portal: &Portal, request: &TrustedRequest) -> Result<Option<String>, WorkflowError> {
     request
         .return_url
         .as_ref()
@@ -39,7 +39,7 @@ pub fn opened_return_url(portal: &Portal, request: &TrustedRequest) -> Result<Op
 }
 
 /// The keyed index under which requests of this applicant are found.
-pub fn applicant_index(portal: &Portal, applicant: &ApplicantRef) -> [u8; 32] {
+pub(crate) fn applicant_index(portal: &Portal, applicant: &ApplicantRef) -> [u8; 32] {
     portal.secrets.index("applicant", applicant.expose().as_bytes())
 }
 

@@ -32,7 +32,7 @@ pub struct VaultKey {
 
 /// What is sealed to which key.
 #[derive(Debug, Default)]
-pub struct Sealed {
+pub(crate) struct Sealed {
     /// Submissions, complete or not, with a part that this key opens.
     pub by_key: BTreeMap<KeyId, u64>,
     /// Submissions of which it cannot be said.
@@ -41,7 +41,7 @@ pub struct Sealed {
 
 /// Looks at every part of every submission whose bytes exist, those included that are finished in a submission which is not: a key may have been renewed
 /// between two parts. Cost grows with the documents that are held, not with what was ever received.
-pub async fn sealed<R: RequestStore + ?Sized>(requests: &R) -> Result<Sealed, StorageError> {
+pub(crate) async fn sealed<R: RequestStore + ?Sized>(requests: &R) -> Result<Sealed, StorageError> {
     let mut sealed = Sealed::default();
     for (id, owner) in requests.live_documents().await? {
         let Some(request) = requests.request(owner).await? else {
@@ -57,7 +57,7 @@ pub async fn sealed<R: RequestStore + ?Sized>(requests: &R) -> Result<Sealed, St
 }
 
 /// The keys that the parts of one submission are sealed to.
-pub fn keys_of(request: &DocumentRequest, document: DocumentId) -> Result<BTreeSet<KeyId>, &'static str> {
+pub(crate) fn keys_of(request: &DocumentRequest, document: DocumentId) -> Result<BTreeSet<KeyId>, &'static str> {
     let held = request.document().filter(|d| d.id == document).into_iter().flat_map(|d| &d.parts);
     // A staged part is sealed to its visitor's token, and what is discarded is opened by nobody.
     let finished = request.intakes.iter().filter(|r| r.document == document).flat_map(Intake::finished);
@@ -83,7 +83,7 @@ pub async fn keys(portal: &Portal) -> Result<Vec<VaultKey>, WorkflowError> {
 }
 
 /// Opens every key that this passphrase opens; [`WorkflowError::Invalid`] when it opens none. Forwarding goes on at once.
-pub async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -> Result<(), WorkflowError> {
+pub(crate) async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -> Result<(), WorkflowError> {
     // One at a time, and not in the queue of those who sign in: a key file may ask for gibibytes and seconds.
     let permit = portal.auth.unlocking.turn().await?;
     let keyring = portal.keyring.clone();

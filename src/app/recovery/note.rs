@@ -25,10 +25,10 @@ pub(super) struct Losses {
 
 /// A recovery that was applied: no portal starts on the folder before this is finished.
 #[must_use]
-pub struct Unfinished(pub(super) PathBuf);
+pub(crate) struct Unfinished(pub(super) PathBuf);
 
 impl Unfinished {
-    pub fn finish(self) -> Result<(), StartError> {
+    pub(crate) fn finish(self) -> Result<(), StartError> {
         std::fs::remove_file(&self.0)
             .and_then(|()| private_file::sync_parent(&self.0))
             .map_err(|e| failed(&self.0.display().to_string())(&e))

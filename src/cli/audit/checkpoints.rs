@@ -9,10 +9,10 @@ use crate::cli::output::{Failure, Outcome};
 use crate::workflow::outgoing::checkpoint::parse;
 
 /// Checkpoints whose signatures fit.
-pub struct Points(BTreeMap<u64, [u8; 32]>);
+pub(super) struct Points(BTreeMap<u64, [u8; 32]>);
 
 /// What an export and its checkpoints have in common.
-pub struct Agreed {
+pub(super) struct Agreed {
     pub agree: usize,
     /// Checkpoints of entries before the export's first one.
     pub before: usize,
@@ -20,7 +20,7 @@ pub struct Agreed {
 }
 
 /// Reads the file; a line that is no checkpoint, or whose signature does not fit, is a failure. With a key, every one must be signed by it.
-pub fn read(path: &Path, key: Option<&str>) -> Outcome<Points> {
+pub(super) fn read(path: &Path, key: Option<&str>) -> Outcome<Points> {
     let text = std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
     let key = match key {
         None => None,
@@ -55,12 +55,12 @@ fn bytes<const N: usize>(hex: &str) -> Option<[u8; N]> {
 }
 
 impl Points {
-    pub fn sequences(&self) -> impl Iterator<Item = u64> + '_ {
+    pub(super) fn sequences(&self) -> impl Iterator<Item = u64> + '_ {
         self.0.keys().copied()
     }
 
     /// Compares with the hashes of an export that holds the entries `first` to `last`.
-    pub fn agree(&self, found: &BTreeMap<u64, [u8; 32]>, first: u64, last: u64) -> Outcome<Agreed> {
+    pub(super) fn agree(&self, found: &BTreeMap<u64, [u8; 32]>, first: u64, last: u64) -> Outcome<Agreed> {
         let mut agreed = Agreed {
             agree: 0,
             before: 0,

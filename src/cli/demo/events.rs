@@ -18,7 +18,7 @@ use crate::workflow::Portal;
 const AT_ONCE: usize = 200;
 
 /// One change of a request's state.
-pub struct Step {
+pub(super) struct Step {
     pub at: OffsetDateTime,
     pub request: RequestId,
     pub state: RequestState,
@@ -29,7 +29,7 @@ pub struct Step {
 }
 
 /// A deletion receipt that was read back, signed and verified with the public key alone.
-pub struct Proof {
+pub(super) struct Proof {
     pub number: u64,
     pub verified: bool,
     class: String,
@@ -37,18 +37,18 @@ pub struct Proof {
 }
 
 /// Follows the log from its beginning.
-pub struct Tail {
+pub(super) struct Tail {
     portal: Arc<Portal>,
     after: u64,
 }
 
 impl Tail {
-    pub fn new(portal: Arc<Portal>) -> Self {
+    pub(super) fn new(portal: Arc<Portal>) -> Self {
         Self { portal, after: 0 }
     }
 
     /// What is new since the last look.
-    pub async fn look(&mut self) -> Outcome<Vec<Step>> {
+    pub(super) async fn look(&mut self) -> Outcome<Vec<Step>> {
         let mut steps = Vec::new();
         for entry in self.portal.audit.entries(self.after, AT_ONCE).await? {
             self.after = entry.sequence;
@@ -102,7 +102,7 @@ impl Step {
         self.detail.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         let mut detail: Map<String, Value> = self.detail.iter().map(|(k, v)| (k.clone(), Value::String(v.clone()))).collect();
         let mut line = json!({
             "at": self.at.format(&Rfc3339).unwrap_or_default(),
@@ -120,7 +120,7 @@ impl Step {
         line
     }
 
-    pub fn text(&self, marks: Marks) -> String {
+    pub(super) fn text(&self, marks: Marks) -> String {
         let mark = match self.state {
             RequestState::NeedsAttention | RequestState::Rejected => marks.note(),
             _ if self.receipt.as_ref().is_some_and(|r| !r.verified) => marks.bad(),
@@ -160,7 +160,7 @@ impl Step {
 }
 
 /// The time of day in UTC, to the millisecond.
-pub fn clock(at: OffsetDateTime) -> String {
+pub(super) fn clock(at: OffsetDateTime) -> String {
     at.format(format_description!("[hour]:[minute]:[second].[subsecond digits:3]"))
         .unwrap_or_default()
 }

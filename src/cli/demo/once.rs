@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What was proven, in the order in which it was.
 type Checks = Vec<(&'static str, String)>;
 
-pub async fn walk(stage: &mut Stage, screen: &mut Screen, tail: &mut Tail, begun: Instant) -> Outcome {
+pub(super) async fn walk(stage: &mut Stage, screen: &mut Screen, tail: &mut Tail, begun: Instant) -> Outcome {
     install_tls();
     let client = Client::builder()
         .no_proxy()

@@ -8,25 +8,25 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Bytes in a row that count as a piece.
-pub const PIECE: usize = 32;
+pub(super) const PIECE: usize = 32;
 const BLOCK: usize = 16;
 /// Pieces with fewer different bytes (padding, runs of zeros) say nothing.
 const VARIETY: usize = 8;
 
-pub struct Needles<'a> {
+pub(super) struct Needles<'a> {
     texts: Vec<&'a [u8]>,
     places: HashMap<[u8; BLOCK], Vec<(usize, usize)>>,
 }
 
 /// What was looked through.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Looked {
+pub(super) struct Looked {
     pub files: usize,
     pub bytes: u64,
 }
 
 impl<'a> Needles<'a> {
-    pub fn new(texts: Vec<&'a [u8]>) -> Self {
+    pub(super) fn new(texts: Vec<&'a [u8]>) -> Self {
         let mut places: HashMap<[u8; BLOCK], Vec<(usize, usize)>> = HashMap::new();
         for (n, text) in texts.iter().enumerate() {
             for (at, window) in text.windows(BLOCK).enumerate() {
@@ -42,7 +42,7 @@ impl<'a> Needles<'a> {
     }
 
     /// The first piece of a needle in `bytes`: where it begins.
-    pub fn find(&self, bytes: &[u8]) -> Option<usize> {
+    pub(super) fn find(&self, bytes: &[u8]) -> Option<usize> {
         for (n, block) in bytes.chunks_exact(BLOCK).enumerate() {
             // Most of a store is zeros or noise: both leave here.
             if block.iter().all(|b| *b == 0) {
@@ -57,7 +57,7 @@ impl<'a> Needles<'a> {
     }
 
     /// Looks through every file below `folder`; the first file with a piece, if any.
-    pub fn below(&self, folder: &Path, looked: &mut Looked) -> io::Result<Option<PathBuf>> {
+    pub(super) fn below(&self, folder: &Path, looked: &mut Looked) -> io::Result<Option<PathBuf>> {
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
             let found = if path.is_dir() {

@@ -27,7 +27,7 @@ const ROOM: u64 = 512 << 20;
 /// A file from so far in the future was written under another clock.
 const AHEAD: i64 = 60;
 
-pub fn look(config: &Config, findings: &mut Findings) {
+pub(super) fn look(config: &Config, findings: &mut Findings) {
     let layout = Layout::of(config);
     if !layout.secrets.exists() {
         findings.wrong(

@@ -7,7 +7,7 @@ use crate::crypto::memory::{self, Swap};
 /// Before this day the program did not exist.
 const BORN: i64 = 1_767_225_600;
 
-pub fn look(findings: &mut Findings) {
+pub(super) fn look(findings: &mut Findings) {
     descriptors(findings);
     hardening(findings);
     clock(findings);

@@ -10,7 +10,7 @@ use crate::config::Config;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whom the portal tells: whether the mail server answers, and which webhooks there are.
-pub async fn outgoing(config: &Config, findings: &mut Findings) {
+pub(super) async fn outgoing(config: &Config, findings: &mut Findings) {
     const AREA: &str = "outgoing";
     if let Some(mailer) = &config.outgoing.mailer {
         match tokio::time::timeout(PATIENCE, mailer.check()).await {
@@ -28,7 +28,7 @@ pub async fn outgoing(config: &Config, findings: &mut Findings) {
 }
 
 /// Asks the providers, or `only` the one. `refused`: names of tables that have errors, which stand among the findings already.
-pub async fn look(config: &Config, refused: &[String], only: Option<&str>, findings: &mut Findings) -> Outcome {
+pub(super) async fn look(config: &Config, refused: &[String], only: Option<&str>, findings: &mut Findings) -> Outcome {
     const AREA: &str = "providers";
     let known: Vec<&str> = config.providers.iter().map(|p| p.name.as_str()).collect();
     let known: Vec<&str> = known.into_iter().chain(refused.iter().map(String::as_str)).collect();
@@ -108,7 +108,7 @@ fn fix(name: &str, keys: &[String], code: &str) -> String {
 
 /// `/readyz` of the portal that this configuration runs; behind TLS, whose certificate names another host than this, only whether it listens.
 /// `must`: it has to run.
-pub async fn portal(config: &Config, must: bool, findings: &mut Findings) {
+pub(super) async fn portal(config: &Config, must: bool, findings: &mut Findings) {
     const AREA: &str = "portal";
     let mut address = config.staff.address;
     // Any free port: nobody knows which.

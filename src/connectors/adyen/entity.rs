@@ -70,7 +70,7 @@ fn troubles(body: &Value) -> Vec<Trouble<'_>> {
     all
 }
 
-pub fn missing(body: &Value, asked: &str, types: &Kinds, problems: &Kinds) -> Vec<Missing> {
+pub(crate) fn missing(body: &Value, asked: &str, types: &Kinds, problems: &Kinds) -> Vec<Missing> {
     let mut found: Vec<Missing> = Vec::new();
     for trouble in troubles(body) {
         let wanted = matches!(trouble.kind(), "dataMissing" | "invalidInput" | "rejected");
@@ -105,7 +105,7 @@ fn holder(entity: &Value, asked: &str) -> Option<ApplicantRef> {
 }
 
 /// The id of the document with this file name or description.
-pub fn find(body: &Value, file_name: &str, description: &str) -> Option<String> {
+pub(crate) fn find(body: &Value, file_name: &str, description: &str) -> Option<String> {
     let list = body["documentDetails"].as_array().into_iter().flatten();
     let ours = |d: &&Value| {
         let pages = d["pages"].as_array().into_iter().flatten();
@@ -116,7 +116,7 @@ pub fn find(body: &Value, file_name: &str, description: &str) -> Option<String> 
 }
 
 /// Whether a list of documents, where there is one, names ours: what is said without it is not said about it.
-pub fn lists(body: &Value, references: &[String]) -> bool {
+pub(crate) fn lists(body: &Value, references: &[String]) -> bool {
     let Some(list) = body["documentDetails"].as_array() else {
         return true;
     };
@@ -127,7 +127,7 @@ pub fn lists(body: &Value, references: &[String]) -> bool {
 const IDENTITY: [&str; 3] = ["government-id", "passport", "drivers-license"];
 
 /// Rejected by an error about our document; accepted once every capability is settled and no problem that is left asks for this document; pending otherwise.
-pub fn verdict(body: &Value, references: &[String], ours: &DocumentKind, problems: &Kinds) -> Verdict {
+pub(crate) fn verdict(body: &Value, references: &[String], ours: &DocumentKind, problems: &Kinds) -> Verdict {
     let named = |entity: &Value| -> Vec<String> {
         let listed = entity["documents"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let own = entity["id"].as_str().filter(|_| entity["type"].as_str() == Some("Document"));

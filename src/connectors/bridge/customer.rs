@@ -58,7 +58,7 @@ fn due(customer: &Value) -> Vec<&str> {
     words(&customer["requirements_due"]).into_iter().chain(missing).collect()
 }
 
-pub fn missing(customer: &Value, types: &Kinds) -> Vec<Missing> {
+pub(crate) fn missing(customer: &Value, types: &Kinds) -> Vec<Missing> {
     let issues = issues(customer);
     let about = issues.iter().map(|(word, _)| *word);
     let mut found: Vec<Missing> = Vec::new();
@@ -84,7 +84,7 @@ pub fn missing(customer: &Value, types: &Kinds) -> Vec<Missing> {
 }
 
 /// Rejected by an issue about it or with the whole customer; accepted once the customer is active, or the requirement is complete and open nowhere.
-pub fn verdict(customer: &Value, kind: &str) -> Verdict {
+pub(crate) fn verdict(customer: &Value, kind: &str) -> Verdict {
     if let Some((_, reason)) = issues(customer).into_iter().find(|(word, _)| is_meant(word, kind)) {
         return Verdict::Rejected(reason.problem());
     }

@@ -10,7 +10,7 @@ use crate::connectors::{Failure, Verdict};
 use crate::domain::delivery::DeliveryProblem;
 
 /// The body as JSON. What calls itself something else is not an answer of an API: a maintenance page may well hold a text that can be read as JSON.
-pub fn json(answer: &Answer) -> Option<Value> {
+pub(super) fn json(answer: &Answer) -> Option<Value> {
     let is_json = answer.header("content-type").is_none_or(|kind| {
         let kind = kind.split(';').next().unwrap_or_default().trim().to_lowercase();
         kind == "application/json" || kind == "text/json" || kind.ends_with("+json")
@@ -19,7 +19,7 @@ pub fn json(answer: &Answer) -> Option<Value> {
 }
 
 /// A text or a number at a JSON pointer; the empty pointer is the value itself.
-pub fn text_at(value: &Value, pointer: &str) -> Option<String> {
+pub(super) fn text_at(value: &Value, pointer: &str) -> Option<String> {
     match value.pointer(pointer)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -29,7 +29,7 @@ pub fn text_at(value: &Value, pointer: &str) -> Option<String> {
 
 /// The entries of a list in an answer; a `*` in the pointer goes through all entries of a list on the way. Where there is no list, the answer is not about
 /// what was asked: it proves no absence.
-pub fn items<'a>(body: &'a Value, pointer: &str) -> Result<Vec<&'a Value>, Failure> {
+pub(super) fn items<'a>(body: &'a Value, pointer: &str) -> Result<Vec<&'a Value>, Failure> {
     let lists = walk(body, pointer).filter(|found| !found.is_empty() || pointer.contains("/*"));
     let entries = lists.and_then(|lists| lists.into_iter().map(Value::as_array).collect::<Option<Vec<_>>>());
     entries
@@ -56,7 +56,7 @@ fn walk<'a>(value: &'a Value, pointer: &str) -> Option<Vec<&'a Value>> {
 
 impl Pairs {
     /// Whether everything stands in `body` that must stand there. What should be there and is an empty text names nothing.
-    pub fn fit(&self, body: &Value, values: &[Values<'_>]) -> bool {
+    pub(crate) fn fit(&self, body: &Value, values: &[Values<'_>]) -> bool {
         self.0.iter().all(|(pointer, expected)| {
             let each = if pointer.repeats() {
                 values
@@ -72,7 +72,7 @@ impl Pairs {
 }
 
 /// Not about this document, or not to be told: something in between may have answered, so that it is found out what became of the document.
-pub fn not_about_this() -> Failure {
+pub(super) fn not_about_this() -> Failure {
     Failure::Ambiguous {
         problem: DeliveryProblem::new(
             "provider.unreadable_answer",
@@ -82,7 +82,7 @@ pub fn not_about_this() -> Failure {
 }
 
 /// The rejection wins, then what is still open.
-pub fn worse(one: Verdict, other: Verdict) -> Verdict {
+pub(super) fn worse(one: Verdict, other: Verdict) -> Verdict {
     match (one, other) {
         (Verdict::Rejected(problem), _) | (_, Verdict::Rejected(problem)) => Verdict::Rejected(problem),
         (Verdict::Pending, _) | (_, Verdict::Pending) => Verdict::Pending,
@@ -91,7 +91,7 @@ pub fn worse(one: Verdict, other: Verdict) -> Verdict {
 }
 
 /// A status that no list names is still pending: nothing is confirmed by a word that nobody configured.
-pub fn judge(rules: &VerdictRules, body: &Value) -> Verdict {
+pub(super) fn judge(rules: &VerdictRules, body: &Value) -> Verdict {
     let Some(status) = text_at(body, &rules.status) else {
         return Verdict::Pending;
     };
@@ -110,11 +110,11 @@ pub fn judge(rules: &VerdictRules, body: &Value) -> Verdict {
 }
 
 /// What the provider gave no reference for has none: an empty one would match everybody's.
-pub fn named(references: impl IntoIterator<Item = String>) -> Vec<String> {
+pub(super) fn named(references: impl IntoIterator<Item = String>) -> Vec<String> {
     references.into_iter().filter(|reference| !reference.is_empty()).collect()
 }
 
 /// A provider's word, short and without control characters.
-pub fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(64).collect()
 }

@@ -26,7 +26,7 @@ impl From<Clash> for Failure {
 
 /// Puts a value at `name`: a field of the object, or for a JSON pointer a place inside. A number in a pointer is a place in a list: the next one, or one that
 /// is there already.
-pub fn plant(tree: &mut Option<Json>, name: &str, value: Json) -> Result<(), Clash> {
+pub(super) fn plant(tree: &mut Option<Json>, name: &str, value: Json) -> Result<(), Clash> {
     let step = |step: &str| match step.parse::<usize>() {
         Ok(place) if place.to_string() == step => Step::Place(place),
         _ => Step::Name(step.replace("~1", "/").replace("~0", "~")),
@@ -80,7 +80,7 @@ fn plant_at(tree: &mut Option<Json>, path: &[Step], value: Json) -> Result<(), C
 }
 
 /// Each field with what stands in it: once, or for each part where its name says so.
-pub fn written(fields: &Fields, values: &[Values<'_>]) -> Vec<(String, Json)> {
+pub(super) fn written(fields: &Fields, values: &[Values<'_>]) -> Vec<(String, Json)> {
     let mut all = Vec::new();
     for (name, text) in &fields.0 {
         let each = if name.repeats() { values } else { &values[..1.min(values.len())] };
@@ -97,7 +97,7 @@ pub fn written(fields: &Fields, values: &[Values<'_>]) -> Vec<(String, Json)> {
 }
 
 /// An object or list of these fields; `None` without any.
-pub fn tree(fields: Vec<(String, Json)>) -> Result<Option<Json>, Clash> {
+pub(super) fn tree(fields: Vec<(String, Json)>) -> Result<Option<Json>, Clash> {
     let mut tree = None;
     for (name, value) in fields {
         plant(&mut tree, &name, value)?;

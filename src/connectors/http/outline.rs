@@ -9,7 +9,7 @@ use super::template::{Hole, Template};
 
 impl HttpSettings {
     /// One line for each request, in their order.
-    pub fn outline(&self) -> Vec<String> {
+    pub(crate) fn outline(&self) -> Vec<String> {
         let upload = &self.upload;
         let each = |per_part: bool| if per_part { ", for each part" } else { "" };
         let mut lines = Vec::new();
@@ -81,7 +81,7 @@ impl HttpSettings {
     }
 
     /// Whether a path or a body takes the applicant's reference to pieces.
-    pub fn takes_pieces(&self) -> bool {
+    pub(crate) fn takes_pieces(&self) -> bool {
         const PIECES: [Hole; 2] = [Hole::ApplicantFirst, Hole::ApplicantSecond];
         let upload = &self.upload;
         let of_pairs = |pairs: &[(Template, Template)]| pairs.iter().any(|(_, text)| text.has_any(&PIECES));

@@ -12,7 +12,7 @@ use crate::connectors::client::{Answer, Call};
 use crate::connectors::sign::Signer;
 
 /// A request that may leave something behind.
-pub struct Outgoing<'a> {
+pub(super) struct Outgoing<'a> {
     pub method: &'a Method,
     pub url: Url,
     pub body: Option<Body>,
@@ -107,6 +107,6 @@ impl Http {
 
 /// Seconds since 1970 for a signature. A door to the outside: the provider compares it with its own clock, so that it cannot be a parameter
 /// that stood still while a request waited for its turn.
-pub fn signing_time() -> String {
+pub(crate) fn signing_time() -> String {
     OffsetDateTime::now_utc().unix_timestamp().to_string()
 }

@@ -114,7 +114,7 @@ use crate::connectors::words::Reason;
 use crate::settings::Secret;
 
 #[derive(Debug)]
-pub struct HttpSettings {
+pub(crate) struct HttpSettings {
     pub common: Common,
     pub auth: Auth,
     pub headers: Vec<(String, String)>,
@@ -135,7 +135,7 @@ pub struct HttpSettings {
 
 #[derive(Debug)]
 #[allow(clippy::enum_variant_names, reason = "OAuth is a name of its own")]
-pub enum Auth {
+pub(crate) enum Auth {
     None,
     Bearer(Secret),
     Basic { user: String, secret: Secret },
@@ -144,7 +144,7 @@ pub enum Auth {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     Multipart,
     Base64,
     DataUri,
@@ -155,32 +155,32 @@ pub enum Shape {
 
 /// Names and texts with holes, in the order of the names: fields of a body.
 #[derive(Clone, Debug, Default)]
-pub struct Fields(pub Vec<(Template, Template)>);
+pub(crate) struct Fields(pub Vec<(Template, Template)>);
 
 /// JSON pointers and what must stand there.
 #[derive(Clone, Debug, Default)]
-pub struct Pairs(pub Vec<(Template, Template)>);
+pub(crate) struct Pairs(pub Vec<(Template, Template)>);
 
 impl Pairs {
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether one of the expected values has one of these holes.
-    pub fn have_any(&self, holes: &[Hole]) -> bool {
+    pub(crate) fn have_any(&self, holes: &[Hole]) -> bool {
         self.0.iter().any(|(_, expected)| expected.has_any(holes))
     }
 }
 
 /// Where a request goes: a path behind `base_url`, or behind an address of its own.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     pub base: Option<Url>,
     pub path: Template,
 }
 
 impl Target {
-    pub fn url(&self, client: &Client, values: &Values<'_>) -> Url {
+    pub(crate) fn url(&self, client: &Client, values: &Values<'_>) -> Url {
         let path = self.path.in_path(values);
         match &self.base {
             Some(base) => join(base, &path),
@@ -190,7 +190,7 @@ impl Target {
 }
 
 #[derive(Debug)]
-pub struct Upload {
+pub(crate) struct Upload {
     pub method: Method,
     pub to: Target,
     pub idempotency_header: Option<String>,
@@ -205,7 +205,7 @@ pub struct Upload {
 
 /// How the answer of a request that sends is read.
 #[derive(Debug)]
-pub struct AnswerRules {
+pub(crate) struct AnswerRules {
     /// What names the document in it.
     pub names: Pairs,
     pub reference: Option<String>,
@@ -216,7 +216,7 @@ pub struct AnswerRules {
 
 /// Where the bytes of a part go, as the provider's answer says.
 #[derive(Debug)]
-pub struct Address {
+pub(crate) struct Address {
     pub pointer: String,
     pub hosts: Vec<String>,
     pub method: Method,
@@ -226,13 +226,13 @@ pub struct Address {
 
 /// A question about one upload.
 #[derive(Debug)]
-pub struct Lookup {
+pub(crate) struct Lookup {
     pub at: Target,
     pub names: Pairs,
 }
 
 #[derive(Debug)]
-pub struct ListRules {
+pub(crate) struct ListRules {
     pub at: Target,
     pub items: String,
     pub names: Pairs,
@@ -242,7 +242,7 @@ pub struct ListRules {
 
 /// The request behind the uploads.
 #[derive(Debug)]
-pub struct Second {
+pub(crate) struct Second {
     /// `attach` or `submit`.
     pub word: &'static str,
     /// Whether the uploads mean nothing before it.
@@ -258,7 +258,7 @@ pub struct Second {
 }
 
 #[derive(Debug)]
-pub struct VerdictRules {
+pub(crate) struct VerdictRules {
     pub at: Option<Target>,
     pub names: Pairs,
     pub status: String,
@@ -269,7 +269,7 @@ pub struct VerdictRules {
 }
 
 #[derive(Debug)]
-pub struct MissingRules {
+pub(crate) struct MissingRules {
     pub at: Target,
     pub items: String,
     pub name: String,
@@ -281,7 +281,7 @@ pub struct MissingRules {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignedText {
+pub(crate) enum SignedText {
     Body,
     TimestampAndBody,
     /// Without separators; the path with its query, as it is on the wire.
@@ -289,7 +289,7 @@ pub enum SignedText {
 }
 
 #[derive(Debug)]
-pub struct Signing {
+pub(crate) struct Signing {
     pub header: String,
     pub secret: Secret,
     pub algorithm: Algorithm,
@@ -299,7 +299,7 @@ pub struct Signing {
 }
 
 #[derive(Debug)]
-pub enum CallbackScheme {
+pub(crate) enum CallbackScheme {
     Body {
         header: String,
         algorithm: Algorithm,
@@ -312,14 +312,14 @@ pub enum CallbackScheme {
 }
 
 #[derive(Debug)]
-pub struct CallbackRules {
+pub(crate) struct CallbackRules {
     pub scheme: CallbackScheme,
     pub reference: Option<String>,
     pub applicant: Option<String>,
 }
 
 /// The portal's word for a provider's reason: as configured, else guessed.
-pub fn reason_of(known: &[(String, Reason)], theirs: &str) -> Reason {
+pub(crate) fn reason_of(known: &[(String, Reason)], theirs: &str) -> Reason {
     known
         .iter()
         .find(|(word, _)| word == theirs)

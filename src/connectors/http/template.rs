@@ -6,7 +6,7 @@ use crate::connectors::shape::percent;
 use crate::domain::document::ApplicantRef;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hole {
+pub(crate) enum Hole {
     Applicant,
     /// What stands before and behind the comma, where an applicant's reference has two pieces.
     ApplicantFirst,
@@ -55,11 +55,11 @@ enum Piece {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(Vec<Piece>);
+pub(crate) struct Template(Vec<Piece>);
 
 /// What fills the holes.
 #[derive(Clone, Copy)]
-pub struct Values<'a> {
+pub(crate) struct Values<'a> {
     pub settings: &'a HttpSettings,
     pub applicant: &'a ApplicantRef,
     /// `None` where a question is about the applicant alone.
@@ -74,14 +74,14 @@ pub struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    pub fn of(settings: &'a HttpSettings, outbound: &'a OutboundDocument) -> Self {
+    pub(crate) fn of(settings: &'a HttpSettings, outbound: &'a OutboundDocument) -> Self {
         Self {
             outbound: Some(outbound),
             ..Self::about(settings, &outbound.applicant)
         }
     }
 
-    pub fn about(settings: &'a HttpSettings, applicant: &'a ApplicantRef) -> Self {
+    pub(crate) fn about(settings: &'a HttpSettings, applicant: &'a ApplicantRef) -> Self {
         Self {
             settings,
             applicant,
@@ -94,22 +94,22 @@ impl<'a> Values<'a> {
         }
     }
 
-    pub fn part(self, part: usize) -> Self {
+    pub(crate) fn part(self, part: usize) -> Self {
         Self { part: Some(part), ..self }
     }
 
-    pub fn call(self, call: u8) -> Self {
+    pub(crate) fn call(self, call: u8) -> Self {
         Self { call, ..self }
     }
 
-    pub fn reference(self, reference: &'a str) -> Self {
+    pub(crate) fn reference(self, reference: &'a str) -> Self {
         Self { reference, ..self }
     }
 }
 
 impl Template {
     /// `Err` says which holes there are.
-    pub fn parse(text: &str, allowed: &[Hole]) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, allowed: &[Hole]) -> Result<Self, String> {
         let names: Vec<_> = NAMES.iter().filter(|(_, hole)| allowed.contains(hole)).collect();
         let wanted = || {
             format!(
@@ -143,39 +143,39 @@ impl Template {
     }
 
     /// What stands in for a text that has a fault.
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self(Vec::new())
     }
 
-    pub fn has(&self, hole: Hole) -> bool {
+    pub(crate) fn has(&self, hole: Hole) -> bool {
         self.0.contains(&Piece::Hole(hole))
     }
 
-    pub fn has_any(&self, holes: &[Hole]) -> bool {
+    pub(crate) fn has_any(&self, holes: &[Hole]) -> bool {
         holes.iter().any(|hole| self.has(*hole))
     }
 
     /// Whether there is nothing but this hole.
-    pub fn is_only(&self, hole: Hole) -> bool {
+    pub(crate) fn is_only(&self, hole: Hole) -> bool {
         self.0 == [Piece::Hole(hole)]
     }
 
     /// Whether the text is another one for each part of a request.
-    pub fn repeats(&self) -> bool {
+    pub(crate) fn repeats(&self) -> bool {
         self.has_any(&[Hole::Part, Hole::Number])
     }
 
     /// Every filled-in value percent-encoded.
-    pub fn in_path(&self, values: &Values<'_>) -> String {
+    pub(crate) fn in_path(&self, values: &Values<'_>) -> String {
         self.fill(values, percent)
     }
 
-    pub fn as_text(&self, values: &Values<'_>) -> String {
+    pub(crate) fn as_text(&self, values: &Values<'_>) -> String {
         self.fill(values, str::to_owned)
     }
 
     /// As it was written, for people.
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => text.replace('{', "{{").replace('}', "}}"),
             Piece::Hole(hole) => format!("{{{}}}", NAMES.iter().find(|(_, known)| known == hole).map_or("", |(name, _)| name)),

@@ -9,7 +9,7 @@ use crate::domain::delivery::DeliveryProblem;
 use crate::domain::document::PartName;
 
 /// Every requirement that is a document, each once, in the order of urgency.
-pub fn missing(object: &Value, target: &Target, slots: &Slots, eventually: bool) -> Vec<Missing> {
+pub(crate) fn missing(object: &Value, target: &Target, slots: &Slots, eventually: bool) -> Vec<Missing> {
     let mut lists = vec![("requirements", "past_due"), ("requirements", "currently_due")];
     if eventually {
         let later = ["past_due", "currently_due", "eventually_due"].map(|list| ("future_requirements", list));
@@ -62,7 +62,7 @@ fn read(requirement: &str, object: &Value, target: &Target, slots: &Slots) -> Op
 }
 
 /// Rejected by an error or by the document's own details; accepted once nothing is due or pending for it and the person, where there is one, is verified.
-pub fn judge(object: &Value, slot: &Slot, holder: &Holder) -> Verdict {
+pub(crate) fn judge(object: &Value, slot: &Slot, holder: &Holder) -> Verdict {
     let (status, entry) = slot.pointers(holder);
     if let Some((_, code)) = errors(object).find(|(named, _)| slot.is_meant_by(named, holder)) {
         return Verdict::Rejected(problem(code));
@@ -121,7 +121,7 @@ fn problem(code: &str) -> DeliveryProblem {
 }
 
 /// `details_code` of a document and the codes of `requirements.errors`, which say the same with another beginning.
-pub fn reason(code: &str) -> Reason {
+pub(crate) fn reason(code: &str) -> Reason {
     let code = code.strip_prefix("verification_").unwrap_or(code);
     match code.strip_prefix("document_").unwrap_or(code) {
         "not_readable" | "illegible" | "not_legible" => Reason::Unreadable,

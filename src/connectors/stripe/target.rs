@@ -6,7 +6,7 @@ use crate::settings::Reader;
 
 /// Whose document it is, within an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub(crate) enum Holder {
     /// The account itself: an individual, or documents of the account.
     Account,
     Person(String),
@@ -15,13 +15,13 @@ pub enum Holder {
 
 /// `acct_…`, `acct_…,person_…` or `acct_…,company`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     pub account: String,
     pub holder: Holder,
 }
 
 impl Target {
-    pub fn parse(applicant: &ApplicantRef) -> Option<Self> {
+    pub(crate) fn parse(applicant: &ApplicantRef) -> Option<Self> {
         let (account, holder) = match applicant.expose().split_once(',') {
             None => (applicant.expose(), Holder::Account),
             Some((account, "company")) => (account, Holder::Company),
@@ -33,7 +33,7 @@ impl Target {
         })
     }
 
-    pub fn reference(account: &str, holder: &Holder) -> Option<ApplicantRef> {
+    pub(crate) fn reference(account: &str, holder: &Holder) -> Option<ApplicantRef> {
         ApplicantRef::parse(&match holder {
             Holder::Account => account.to_owned(),
             Holder::Company => format!("{account},company"),
@@ -42,7 +42,7 @@ impl Target {
     }
 
     /// Whether an object is the one that [`Self::path`] leads to.
-    pub fn is_named_by(&self, object: &serde_json::Value) -> bool {
+    pub(crate) fn is_named_by(&self, object: &serde_json::Value) -> bool {
         let (id, kind) = match &self.holder {
             Holder::Person(person) => (person, "person"),
             Holder::Account | Holder::Company => (&self.account, "account"),
@@ -53,7 +53,7 @@ impl Target {
     }
 
     /// The object that holds the document and its requirements.
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         match &self.holder {
             Holder::Person(person) => format!("/v1/accounts/{}/persons/{person}", self.account),
             Holder::Account | Holder::Company => format!("/v1/accounts/{}", self.account),
@@ -62,7 +62,7 @@ impl Target {
 }
 
 /// An id as Stripe makes them, so that nothing of it needs to be escaped.
-pub fn id(text: &str, prefix: &str) -> Option<String> {
+pub(crate) fn id(text: &str, prefix: &str) -> Option<String> {
     let rest = text.strip_prefix(prefix)?;
     (!rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')).then(|| text.to_owned())
 }
@@ -72,7 +72,7 @@ const PERSON_FILES: [&str; 3] = ["company_authorization", "passport", "visa"];
 
 /// A place for a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Slot {
+pub(crate) enum Slot {
     Document,
     Additional,
     CompanyDocument,
@@ -102,7 +102,7 @@ impl Slot {
     }
 
     /// The `purpose` of an uploaded file. From the API description of the fields that take the file.
-    pub fn purpose(&self) -> &'static str {
+    pub(crate) fn purpose(&self) -> &'static str {
         match self {
             Self::Document | Self::Additional => "identity_document",
             Self::CompanyDocument => "additional_verification",
@@ -111,12 +111,12 @@ impl Slot {
     }
 
     /// Sides have a name of their own; files are numbered.
-    pub fn takes(&self, part: &PartName) -> bool {
+    pub(crate) fn takes(&self, part: &PartName) -> bool {
         matches!(self, Self::Files(_)) || ["front", "back"].contains(&part.as_str())
     }
 
     /// The form field of the n-th part.
-    pub fn field(&self, holder: &Holder, part: &PartName, n: usize) -> String {
+    pub(crate) fn field(&self, holder: &Holder, part: &PartName, n: usize) -> String {
         let owner = |slot: &str| match holder {
             Holder::Person(_) => format!("verification[{slot}][{part}]"),
             _ => format!("individual[verification][{slot}][{part}]"),
@@ -130,7 +130,7 @@ impl Slot {
     }
 
     /// JSON pointers, in the target's object, to the verification's status and to the document's own entry.
-    pub fn pointers(&self, holder: &Holder) -> (Option<String>, Option<String>) {
+    pub(crate) fn pointers(&self, holder: &Holder) -> (Option<String>, Option<String>) {
         let root = if matches!(holder, Holder::Person(_)) { "" } else { "/individual" };
         match self {
             Self::Document => (
@@ -147,7 +147,7 @@ impl Slot {
     }
 
     /// Whether a requirement of the target's object speaks of this slot.
-    pub fn is_meant_by(&self, requirement: &str, holder: &Holder) -> bool {
+    pub(crate) fn is_meant_by(&self, requirement: &str, holder: &Holder) -> bool {
         let own = match self {
             Self::Document => "verification.document",
             Self::Additional => "verification.additional_document",
@@ -176,7 +176,7 @@ fn is_word(name: &str) -> bool {
 
 /// Which kind goes where: as configured, else as built in.
 #[derive(Clone, Debug)]
-pub struct Slots(Vec<(DocumentKind, Slot)>);
+pub(crate) struct Slots(Vec<(DocumentKind, Slot)>);
 
 /// In the order in which a kind's slots are tried against the holder.
 const KNOWN: [(&str, &str); 8] = [
@@ -191,7 +191,7 @@ const KNOWN: [(&str, &str); 8] = [
 ];
 
 impl Slots {
-    pub fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         const WANTED: &str = "a table from document kinds to verification.document, verification.additional_document, company.verification.document or documents.<name>";
         let configured = reader.pairs("slots", WANTED);
         let own: Vec<String> = configured.iter().map(|(kind, _)| kind.clone()).collect();
@@ -209,12 +209,12 @@ impl Slots {
         Self(slots)
     }
 
-    pub fn of(&self, kind: &DocumentKind, holder: &Holder) -> Option<&Slot> {
+    pub(crate) fn of(&self, kind: &DocumentKind, holder: &Holder) -> Option<&Slot> {
         self.0.iter().find(|(k, slot)| k == kind && slot.fits(holder)).map(|(_, slot)| slot)
     }
 
     /// Before the applicant is known: whether any of the kind's slots takes these parts.
-    pub fn accepts(&self, kind: &DocumentKind, parts: &[PartName]) -> Result<(), Unsupported> {
+    pub(crate) fn accepts(&self, kind: &DocumentKind, parts: &[PartName]) -> Result<(), Unsupported> {
         let mut of_kind = self.0.iter().filter(|(k, _)| k == kind).map(|(_, slot)| slot).peekable();
         if of_kind.peek().is_none() {
             let mut kinds: Vec<&str> = self.0.iter().map(|(kind, _)| kind.as_str()).collect();
@@ -232,7 +232,7 @@ impl Slots {
     }
 
     /// A requirement in the portal's words: kind and holder. `Err` for a document that no slot knows; `Ok(None)` for what is no document.
-    pub fn read_requirement(&self, requirement: &str, asked: &Holder) -> Result<Option<(DocumentKind, Holder)>, Holder> {
+    pub(crate) fn read_requirement(&self, requirement: &str, asked: &Holder) -> Result<Option<(DocumentKind, Holder)>, Holder> {
         let (holder, rest) = match requirement.split_once('.') {
             Some(("individual", rest)) => (Holder::Account, rest),
             Some(("company", _)) => (Holder::Company, requirement),

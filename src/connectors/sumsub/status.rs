@@ -7,7 +7,7 @@ use crate::connectors::words::Reason;
 use crate::connectors::{Missing, Verdict};
 use crate::domain::document::DocumentKind;
 
-pub struct Steps(Vec<(String, Option<Step>)>);
+pub(crate) struct Steps(Vec<(String, Option<Step>)>);
 
 struct Step {
     kind: String,
@@ -31,7 +31,7 @@ const STEPS: [(&str, &str); 4] = [
 ];
 
 impl Steps {
-    pub fn read(body: &Value) -> Option<Self> {
+    pub(crate) fn read(body: &Value) -> Option<Self> {
         // Steps have names in capitals, and there is at least one: another object is not this answer.
         let is_step = |name: &String| name.bytes().next().is_some_and(|b| b.is_ascii_uppercase());
         let steps = body
@@ -42,12 +42,12 @@ impl Steps {
     }
 
     /// Whether a step has nothing yet, so that a review would come too soon.
-    pub fn has_empty(&self) -> bool {
+    pub(crate) fn has_empty(&self) -> bool {
         self.0.iter().any(|(_, step)| step.is_none())
     }
 
     /// Whether documents of this type are listed and these images are not among them. A level need not ask for the type at all, and then lists none.
-    pub fn contradicts(&self, images: &[String], kind: &str) -> bool {
+    pub(crate) fn contradicts(&self, images: &[String], kind: &str) -> bool {
         let mut of_kind = self
             .0
             .iter()
@@ -64,12 +64,12 @@ impl Steps {
     }
 
     /// The images of this type.
-    pub fn images(&self, kind: &str) -> Vec<String> {
+    pub(crate) fn images(&self, kind: &str) -> Vec<String> {
         let of_kind = self.0.iter().filter_map(|(_, step)| step.as_ref()).filter(|step| step.kind == kind);
         of_kind.flat_map(|step| step.images.iter().map(|image| image.id.clone())).collect()
     }
 
-    pub fn missing(&self, types: &Kinds) -> Vec<Missing> {
+    pub(crate) fn missing(&self, types: &Kinds) -> Vec<Missing> {
         let mut found = Vec::new();
         for (name, step) in &self.0 {
             let reason = match step {
@@ -94,7 +94,7 @@ impl Steps {
     }
 
     /// By the images that we were given; by the document's type where a duplicate had none.
-    pub fn verdict(&self, images: &[String], kind: &str) -> Verdict {
+    pub(crate) fn verdict(&self, images: &[String], kind: &str) -> Verdict {
         let steps = self.0.iter().filter_map(|(_, step)| step.as_ref());
         let Some(step) = steps.into_iter().find(|step| {
             if images.is_empty() {
@@ -166,7 +166,7 @@ fn reason(result: &Value) -> Reason {
 }
 
 /// The first word of a list (labels, tags of errors) that says something; `None` for an empty list.
-pub fn first_reason(words: &Value) -> Option<Reason> {
+pub(crate) fn first_reason(words: &Value) -> Option<Reason> {
     let words: Vec<Reason> = words.as_array()?.iter().filter_map(word).map(of_word).collect();
     words.iter().copied().find(|r| *r != Reason::Rejected).or(words.first().copied())
 }

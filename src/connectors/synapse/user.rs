@@ -9,7 +9,7 @@ use crate::settings::{Reader, Secret};
 
 /// (document kind, part) → the provider's `document_type`.
 #[derive(Clone, Debug)]
-pub struct Types(Vec<(DocumentKind, PartName, String)>);
+pub(crate) struct Types(Vec<(DocumentKind, PartName, String)>);
 
 /// From the documented list of types. Others belong into `types`.
 const KNOWN: [(&str, &str); 10] = [
@@ -26,7 +26,7 @@ const KNOWN: [(&str, &str); 10] = [
 ];
 
 impl Types {
-    pub fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         const WANTED: &str = "a table such as { \"government-id/front\" = \"GOVT_ID\" }";
         let configured = reader.pairs("types", WANTED);
         let mut types = Self(Vec::new());
@@ -44,14 +44,14 @@ impl Types {
         types
     }
 
-    pub fn of(&self, kind: &DocumentKind, part: &PartName) -> Option<&str> {
+    pub(crate) fn of(&self, kind: &DocumentKind, part: &PartName) -> Option<&str> {
         self.0
             .iter()
             .find(|(k, p, _)| k == kind && p == part)
             .map(|(_, _, theirs)| theirs.as_str())
     }
 
-    pub fn takes(&self, kind: &DocumentKind) -> bool {
+    pub(crate) fn takes(&self, kind: &DocumentKind) -> bool {
         self.0.iter().any(|(k, ..)| k == kind)
     }
 
@@ -63,13 +63,13 @@ impl Types {
         self.0.iter().find(|(k, ..)| k == kind).map(|(_, _, theirs)| theirs.as_str())
     }
 
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let words: Vec<_> = self.0.iter().map(|(kind, part, _)| format!("{kind} {part}")).collect();
         format!("This provider takes these documents and parts: {}.", words.join(", "))
     }
 }
 
-pub struct User {
+pub(crate) struct User {
     pub refresh_token: Secret,
     /// The document that a sub-document is added to.
     pub base: Option<String>,
@@ -108,13 +108,13 @@ impl SubDocument {
 
 impl User {
     /// A user with its refresh token.
-    pub fn read(body: &Value) -> Option<Self> {
+    pub(crate) fn read(body: &Value) -> Option<Self> {
         let user = Self::read_documents(body)?;
         (!user.refresh_token.expose().is_empty()).then_some(user)
     }
 
     /// A user from an answer that need not hold the token.
-    pub fn read_documents(body: &Value) -> Option<Self> {
+    pub(crate) fn read_documents(body: &Value) -> Option<Self> {
         let documents = body["documents"].as_array()?;
         let sub = |d: &Value| -> Vec<SubDocument> { d["physical_docs"].as_array().into_iter().flatten().filter_map(read_sub).collect() };
         let watched = |v: &Value| matches!(v["watchlists"].as_str(), Some("SOFT_MATCH|PENDING_UPLOAD"));
@@ -137,7 +137,7 @@ impl User {
     }
 
     /// What is there of these types, to be compared with later: `TYPE=id@updated@status` joined by `;`.
-    pub fn snapshot(&self, types: &[String]) -> String {
+    pub(crate) fn snapshot(&self, types: &[String]) -> String {
         let one = |kind: &String| match self.latest(kind) {
             Some(d) => format!("{kind}={}@{}@{}", d.id, d.updated, d.status),
             None => format!("{kind}="),
@@ -146,7 +146,7 @@ impl User {
     }
 
     /// Whether every type has a sub-document that was not there when `before` was taken.
-    pub fn presence(&self, types: &[String], before: &str) -> Presence {
+    pub(crate) fn presence(&self, types: &[String], before: &str) -> Presence {
         let known: Vec<(&str, &str)> = before.split(';').filter_map(|entry| entry.split_once('=')).collect();
         let mut found = Vec::new();
         for kind in types {
@@ -168,7 +168,7 @@ impl User {
 
     /// Whether the answer to our own PATCH shows something of every type that was not there when `before` was taken. What changed at that moment changed
     /// by this request.
-    pub fn shows_new(&self, types: &[String], before: &str) -> bool {
+    pub(crate) fn shows_new(&self, types: &[String], before: &str) -> bool {
         let known: Vec<(&str, &str)> = before.split(';').filter_map(|entry| entry.split_once('=')).collect();
         let old = |kind: &String| known.iter().find(|(k, _)| k == kind).map(|(_, old)| *old);
         !types.is_empty()
@@ -195,7 +195,7 @@ impl User {
     }
 
     /// The references are `TYPE/id`, or `TYPE/` where the answer does not show the sub-document yet.
-    pub fn delivered(&self, types: &[String]) -> Delivered {
+    pub(crate) fn delivered(&self, types: &[String]) -> Delivered {
         let reference = |kind: &String| format!("{kind}/{}", self.latest(kind).map_or("", |d| d.id.as_str()));
         // The PATCH's own answer shows the state before the review: a verdict is only ever polled.
         Delivered {
@@ -204,7 +204,7 @@ impl User {
         }
     }
 
-    pub fn verdict(&self, references: &[String]) -> Verdict {
+    pub(crate) fn verdict(&self, references: &[String]) -> Verdict {
         let find = |reference: &String| {
             let (kind, id) = reference.split_once('/')?;
             self.documents
@@ -220,7 +220,7 @@ impl User {
         if accepted { Verdict::Accepted } else { Verdict::Pending }
     }
 
-    pub fn missing(&self, types: &Types, required: &[DocumentKind]) -> Vec<Missing> {
+    pub(crate) fn missing(&self, types: &Types, required: &[DocumentKind]) -> Vec<Missing> {
         let mut missing: Vec<Missing> = Vec::new();
         let mut add = |kind: Option<&DocumentKind>, part: Option<&PartName>, theirs: &str, reason: Option<Reason>| {
             let known = missing.iter_mut().find(|m| kind.is_some() && m.document.as_ref() == kind);

@@ -24,12 +24,12 @@ use super::requests::Nothing;
 use super::view::instant;
 
 #[derive(Serialize, ToSchema)]
-pub struct AgentList {
+pub(crate) struct AgentList {
     pub agents: Vec<Agent>,
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct Agent {
+pub(crate) struct Agent {
     pub id: String,
     pub email: String,
     pub name: String,
@@ -48,7 +48,7 @@ pub struct Agent {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewAgent {
+pub(crate) struct NewAgent {
     pub email: String,
     pub name: String,
     /// agent, admin, auditor or manual-handler.
@@ -63,7 +63,7 @@ pub struct NewAgent {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewRole {
+pub(crate) struct NewRole {
     /// agent, admin, auditor or manual-handler.
     pub role: String,
     /// As before unless given.
@@ -72,18 +72,18 @@ pub struct NewRole {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewPassword {
+pub(crate) struct NewPassword {
     #[schema(value_type = String)]
     pub password: Secret,
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct ApiKeyList {
+pub(crate) struct ApiKeyList {
     pub api_keys: Vec<ApiKey>,
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct ApiKey {
+pub(crate) struct ApiKey {
     pub id: String,
     pub name: String,
     /// read, requests, audit or admin.
@@ -107,7 +107,7 @@ pub struct ApiKey {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewApiKey {
+pub(crate) struct NewApiKey {
     pub name: String,
     /// Some of read, requests, audit, admin.
     pub scopes: Vec<String>,
@@ -119,20 +119,20 @@ pub struct NewApiKey {
 
 /// A key just made; `secret` is shown this once.
 #[derive(Serialize, ToSchema)]
-pub struct MadeApiKey {
+pub(crate) struct MadeApiKey {
     pub secret: String,
     pub key: ApiKey,
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct Vault {
+pub(crate) struct Vault {
     /// Documents are taken and none is forwarded.
     pub locked: bool,
     pub keys: Vec<VaultKey>,
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct VaultKey {
+pub(crate) struct VaultKey {
     pub id: String,
     pub suite: &'static str,
     /// current: new documents are sealed to it; retired: it only opens; destroyed: its private half is not here.
@@ -147,14 +147,14 @@ pub struct VaultKey {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Passphrase {
+pub(crate) struct Passphrase {
     #[schema(value_type = String)]
     pub passphrase: Secret,
 }
 
 /// The portal as a whole.
 #[derive(Serialize, ToSchema)]
-pub struct Status {
+pub(crate) struct Status {
     pub version: &'static str,
     pub assurance: Assurance,
     /// The vault key is locked: nothing is forwarded.
@@ -172,7 +172,7 @@ pub struct Status {
 
 /// What an erasure is worth on this machine.
 #[derive(Serialize, ToSchema)]
-pub struct Assurance {
+pub(crate) struct Assurance {
     /// A, B or C.
     pub class: String,
     pub file_system: String,
@@ -182,7 +182,7 @@ pub struct Assurance {
 /// All agents.
 #[utoipa::path(get, path = "/agents", tag = "admin", responses((status = 200, description = "All of them.", body = AgentList)),
     security(("api_key" = ["admin"])))]
-pub async fn agents(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
+pub(crate) async fn agents(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
     let agents = state.portal.directory.agents().await?.iter().map(agent_view).collect();
     Ok(HttpResponse::Ok().json(AgentList { agents }))
 }
@@ -192,7 +192,7 @@ pub async fn agents(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
     responses((status = 201, description = "Added. `Idempotency-Replayed: true` when it was added before under this key.", body = Agent)),
     security(("api_key" = ["admin"])))]
-pub async fn add_agent(caller: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub(crate) async fn add_agent(caller: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
     let read = json::read::<NewAgent>(&request, payload).await?;
     let client = json::client_key(&request, &caller, read.digest)?;
     let body = read.body;
@@ -218,7 +218,7 @@ fn created(before: bool) -> HttpResponseBuilder {
 /// Give an agent another role or other teams; every session of theirs ends.
 #[utoipa::path(post, path = "/agents/{id}/role", tag = "admin", request_body = NewRole, params(("id" = String, Path, description = "`agt_…`")),
     responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
-pub async fn change_role(
+pub(crate) async fn change_role(
     caller: ApiCaller<Admin>,
     state: web::Data<AppState>,
     id: web::Path<String>,
@@ -240,7 +240,7 @@ pub async fn change_role(
 #[utoipa::path(post, path = "/agents/{id}/reset-second-factor", tag = "admin", request_body = Nothing,
     params(("id" = String, Path, description = "`agt_…`")), responses((status = 200, description = "The agent.", body = Agent)),
     security(("api_key" = ["admin"])))]
-pub async fn reset_factors(
+pub(crate) async fn reset_factors(
     caller: ApiCaller<Admin>,
     state: web::Data<AppState>,
     id: web::Path<String>,
@@ -256,7 +256,7 @@ pub async fn reset_factors(
 /// End an agent's access at once, sessions included.
 #[utoipa::path(post, path = "/agents/{id}/disable", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`agt_…`")),
     responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
-pub async fn disable_agent(
+pub(crate) async fn disable_agent(
     caller: ApiCaller<Admin>,
     state: web::Data<AppState>,
     id: web::Path<String>,
@@ -274,7 +274,7 @@ pub async fn disable_agent(
 /// Give an agent a new password; every session of theirs ends.
 #[utoipa::path(post, path = "/agents/{id}/password", tag = "admin", request_body = NewPassword, params(("id" = String, Path, description = "`agt_…`")),
     responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
-pub async fn reset_password(
+pub(crate) async fn reset_password(
     caller: ApiCaller<Admin>,
     state: web::Data<AppState>,
     id: web::Path<String>,
@@ -290,7 +290,7 @@ pub async fn reset_password(
 /// All API keys, without their secrets.
 #[utoipa::path(get, path = "/api-keys", tag = "admin", responses((status = 200, description = "All of them.", body = ApiKeyList)),
     security(("api_key" = ["admin"])))]
-pub async fn api_keys(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
+pub(crate) async fn api_keys(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
     let api_keys = state.portal.directory.api_keys().await?.iter().map(key_view).collect();
     Ok(HttpResponse::Ok().json(ApiKeyList { api_keys }))
 }
@@ -300,7 +300,12 @@ pub async fn api_keys(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
     responses((status = 201, description = "Made. `Idempotency-Replayed: true` when it was made before under this key.", body = MadeApiKey)),
     security(("api_key" = ["admin"])))]
-pub async fn add_api_key(caller: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub(crate) async fn add_api_key(
+    caller: ApiCaller<Admin>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
     let read = json::read::<NewApiKey>(&request, payload).await?;
     let client = json::client_key(&request, &caller, read.digest)?;
     let body = read.body;
@@ -319,7 +324,7 @@ pub async fn add_api_key(caller: ApiCaller<Admin>, state: web::Data<AppState>, r
 /// Revoke an API key; it is dead when this answers.
 #[utoipa::path(post, path = "/api-keys/{id}/revoke", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`key_…`")),
     responses((status = 200, description = "The key.", body = ApiKey)), security(("api_key" = ["admin"])))]
-pub async fn revoke_api_key(
+pub(crate) async fn revoke_api_key(
     caller: ApiCaller<Admin>,
     state: web::Data<AppState>,
     id: web::Path<String>,
@@ -332,14 +337,14 @@ pub async fn revoke_api_key(
 
 /// The vault keys, and whether forwarding is possible.
 #[utoipa::path(get, path = "/key", tag = "admin", responses((status = 200, description = "The keys.", body = Vault)), security(("api_key" = ["admin"])))]
-pub async fn key(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
+pub(crate) async fn key(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
     Ok(HttpResponse::Ok().json(vault_view(&state).await?))
 }
 
 /// Open the vault keys that this passphrase opens.
 #[utoipa::path(post, path = "/key/unlock", tag = "admin", request_body = Passphrase, responses((status = 200, description = "The keys.", body = Vault)),
     security(("api_key" = ["admin"])))]
-pub async fn unlock(caller: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub(crate) async fn unlock(caller: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
     let body = json::read::<Passphrase>(&request, payload).await?.body;
     vault::unlock(&state.portal, body.passphrase.0, caller.actor()).await?;
     Ok(HttpResponse::Ok().json(vault_view(&state).await?))
@@ -348,24 +353,29 @@ pub async fn unlock(caller: ApiCaller<Admin>, state: web::Data<AppState>, reques
 /// The portal as a whole.
 #[utoipa::path(get, path = "/status", tag = "admin", responses((status = 200, description = "The state of things.", body = Status)),
     security(("api_key" = ["admin"])))]
-pub async fn status(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
+pub(crate) async fn status(_: ApiCaller<Admin>, state: web::Data<AppState>) -> Answer {
     Ok(HttpResponse::Ok().json(status_view(&state).await?))
 }
 
 /// Take the machine's present time for right, after a jump: purging by deadline goes on. Put a wrong time right first.
 #[utoipa::path(post, path = "/clock/accept", tag = "admin", request_body = Nothing,
     responses((status = 200, description = "The state of things.", body = Status)), security(("api_key" = ["admin"])))]
-pub async fn accept_clock(caller: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub(crate) async fn accept_clock(
+    caller: ApiCaller<Admin>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
     json::read::<Nothing>(&request, payload).await?;
     vault::accept_clock(&state.portal, caller.actor()).await?;
     Ok(HttpResponse::Ok().json(status_view(&state).await?))
 }
 
-pub fn parse_role(text: &str) -> Result<Role, Problem> {
+pub(crate) fn parse_role(text: &str) -> Result<Role, Problem> {
     Role::parse(text).ok_or_else(|| wrong("role", &format!("one of {}", Role::ALL.map(Role::as_str).join(", "))))
 }
 
-pub fn parse_scopes(texts: &[String]) -> Result<Vec<Scope>, Problem> {
+pub(crate) fn parse_scopes(texts: &[String]) -> Result<Vec<Scope>, Problem> {
     let mut scopes = texts
         .iter()
         .map(|s| Scope::parse(s))
@@ -376,7 +386,7 @@ pub fn parse_scopes(texts: &[String]) -> Result<Vec<Scope>, Problem> {
     Ok(scopes)
 }
 
-pub async fn find_agent(state: &AppState, id: &str) -> Result<agent::Agent, Problem> {
+pub(crate) async fn find_agent(state: &AppState, id: &str) -> Result<agent::Agent, Problem> {
     let nobody = || Problem::not_found("There is no such agent.");
     state
         .portal
@@ -386,7 +396,7 @@ pub async fn find_agent(state: &AppState, id: &str) -> Result<agent::Agent, Prob
         .ok_or_else(nobody)
 }
 
-pub async fn revoke_key(state: &AppState, id: &str, by: agent::Actor) -> Result<agent::ApiKey, Problem> {
+pub(crate) async fn revoke_key(state: &AppState, id: &str, by: agent::Actor) -> Result<agent::ApiKey, Problem> {
     let nothing = || Problem::not_found("There is no such API key.");
     let id = ApiKeyId::parse(id).ok_or_else(nothing)?;
     let event = AuditEvent::new(state.portal.now(), by, AuditAction::ApiKeyRevoked).with("key", id);
@@ -401,7 +411,7 @@ pub async fn revoke_key(state: &AppState, id: &str, by: agent::Actor) -> Result<
         .ok_or_else(nothing)
 }
 
-pub fn agent_view(agent: &agent::Agent) -> Agent {
+pub(crate) fn agent_view(agent: &agent::Agent) -> Agent {
     Agent {
         id: agent.id.to_string(),
         email: agent.email.clone(),
@@ -414,7 +424,7 @@ pub fn agent_view(agent: &agent::Agent) -> Agent {
     }
 }
 
-pub fn key_view(key: &agent::ApiKey) -> ApiKey {
+pub(crate) fn key_view(key: &agent::ApiKey) -> ApiKey {
     ApiKey {
         id: key.id.to_string(),
         name: key.name.clone(),
@@ -427,7 +437,7 @@ pub fn key_view(key: &agent::ApiKey) -> ApiKey {
     }
 }
 
-pub async fn vault_view(state: &AppState) -> Result<Vault, Problem> {
+pub(crate) async fn vault_view(state: &AppState) -> Result<Vault, Problem> {
     let keys = vault::keys(&state.portal).await?.into_iter().map(|key| VaultKey {
         id: key.id.to_string(),
         suite: key.suite.name(),
@@ -450,7 +460,7 @@ pub async fn vault_view(state: &AppState) -> Result<Vault, Problem> {
     })
 }
 
-pub async fn status_view(state: &AppState) -> Result<Status, Problem> {
+pub(crate) async fn status_view(state: &AppState) -> Result<Status, Problem> {
     let portal = &state.portal;
     let erasing = portal.assurance.current();
     Ok(Status {

@@ -24,7 +24,7 @@ const PAGE_MAX: u16 = 1_000;
 
 /// A page of the log, oldest first.
 #[derive(Serialize, ToSchema)]
-pub struct AuditPage {
+pub(crate) struct AuditPage {
     pub entries: Vec<view::Entry>,
     /// Ask with it for what comes behind; absent when this page reached the end.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ pub struct AuditPage {
 /// Proof that a submission was destroyed.
 #[derive(Serialize, ToSchema)]
 #[schema(as = DeletionReceipt)]
-pub struct ReceiptView {
+pub(crate) struct ReceiptView {
     pub number: u64,
     pub request: String,
     pub document: String,
@@ -60,7 +60,7 @@ pub struct ReceiptView {
 
 /// Who signs deletion receipts.
 #[derive(Serialize, ToSchema)]
-pub struct ReceiptKey {
+pub(crate) struct ReceiptKey {
     /// Ed25519, 32 bytes in hex.
     pub public_key: String,
 }
@@ -70,7 +70,7 @@ pub struct ReceiptKey {
     params(("after" = Option<u64>, Query, description = "Entries with a higher number; 0 unless given."),
         ("limit" = Option<u16>, Query, description = "1 to 1000, 100 unless given.", minimum = 1, maximum = 1000)),
     responses((status = 200, description = "A page.", body = AuditPage)), security(("api_key" = ["audit"])))]
-pub async fn entries(_: ApiCaller<Audit>, state: web::Data<AppState>, request: HttpRequest) -> Answer {
+pub(crate) async fn entries(_: ApiCaller<Audit>, state: web::Data<AppState>, request: HttpRequest) -> Answer {
     let query = Query::of(&request, &["after", "limit"])?;
     let after = query.number("after", 0, u64::MAX)?.unwrap_or(0);
     let limit = usize::from(query.number("limit", 1, PAGE_MAX)?.unwrap_or(PAGE));
@@ -91,7 +91,12 @@ pub async fn entries(_: ApiCaller<Audit>, state: web::Data<AppState>, request: H
 #[utoipa::path(get, path = "/requests/{id}/deletion-receipt", tag = "requests", params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The receipt.", content((ReceiptView = "application/json"), (String = "text/plain")))),
     security(("api_key" = ["read"])))]
-pub async fn deletion_receipt(_: ApiCaller<Read>, state: web::Data<AppState>, id: web::Path<String>, request: HttpRequest) -> Answer {
+pub(crate) async fn deletion_receipt(
+    _: ApiCaller<Read>,
+    state: web::Data<AppState>,
+    id: web::Path<String>,
+    request: HttpRequest,
+) -> Answer {
     let found = terms::load(&state.portal, parse(&id)?).await?;
     let receipt = newest(&state, &found).await?;
     let wants_text = request
@@ -106,7 +111,7 @@ pub async fn deletion_receipt(_: ApiCaller<Read>, state: web::Data<AppState>, id
 }
 
 /// As it was signed when it was made; one that does not verify is an error.
-pub async fn newest(state: &AppState, request: &DocumentRequest) -> Result<SignedReceipt, Problem> {
+pub(crate) async fn newest(state: &AppState, request: &DocumentRequest) -> Result<SignedReceipt, Problem> {
     let none = || Problem::not_found("Nothing of this request was purged yet, so there is no receipt.").code("receipt.not_yet");
     purge::receipt(&state.portal, request).await?.ok_or_else(none)
 }
@@ -134,7 +139,7 @@ fn receipt_view(signed: SignedReceipt) -> ReceiptView {
 /// The public key that deletion receipts are signed with. Keep a copy elsewhere: a receipt is worth what its signer's key is.
 #[utoipa::path(get, path = "/receipt-key", tag = "requests",
     responses((status = 200, description = "The key.", body = ReceiptKey)), security(("api_key" = ["read"])))]
-pub async fn receipt_key(_: ApiCaller<Read>, state: web::Data<AppState>) -> Answer {
+pub(crate) async fn receipt_key(_: ApiCaller<Read>, state: web::Data<AppState>) -> Answer {
     Ok(HttpResponse::Ok().json(ReceiptKey {
         public_key: HEXLOWER.encode(&receipt::public_key(&state.portal.secrets)),
     }))

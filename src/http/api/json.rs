@@ -23,7 +23,7 @@ use crate::http::staff::{ApiCaller, InScope};
 use crate::workflow::issue::{ClientKey, Expiry};
 
 /// No body here comes near it.
-pub const BODY_MAX: usize = 64 * 1024;
+pub(crate) const BODY_MAX: usize = 64 * 1024;
 /// A body of that size is here by then, or its sender is not in earnest.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
 /// Longest `Idempotency-Key`.
@@ -32,13 +32,13 @@ const KEY_MAX: usize = 255;
 const SPAN_MAX: i64 = 10 * 366 * 86_400;
 
 /// A body as it was asked for, with the digest that an `Idempotency-Key` is bound to: of the path and the object, whatever its spacing and order.
-pub struct Read<T> {
+pub(crate) struct Read<T> {
     pub body: T,
     pub digest: [u8; 32],
 }
 
 /// Reads the body. An empty one counts as `{}`.
-pub async fn read<T: DeserializeOwned>(request: &HttpRequest, payload: web::Payload) -> Result<Read<T>, Problem> {
+pub(crate) async fn read<T: DeserializeOwned>(request: &HttpRequest, payload: web::Payload) -> Result<Read<T>, Problem> {
     let bytes = body_bytes(request, payload, "application/json").await?;
     let value = if bytes.is_empty() {
         Value::Object(Map::new())
@@ -57,7 +57,7 @@ pub async fn read<T: DeserializeOwned>(request: &HttpRequest, payload: web::Payl
 }
 
 /// The raw body of a media type; also for the console's forms.
-pub async fn body_bytes(request: &HttpRequest, mut payload: web::Payload, media_type: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
+pub(crate) async fn body_bytes(request: &HttpRequest, mut payload: web::Payload, media_type: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let header = |name| {
         request
             .headers()
@@ -104,7 +104,7 @@ fn digest(path: &str, object: &Map<String, Value>) -> [u8; 32] {
 }
 
 /// The caller's `Idempotency-Key`, when there is one.
-pub fn client_key<S: InScope>(request: &HttpRequest, caller: &ApiCaller<S>, body: [u8; 32]) -> Result<Option<ClientKey>, Problem> {
+pub(crate) fn client_key<S: InScope>(request: &HttpRequest, caller: &ApiCaller<S>, body: [u8; 32]) -> Result<Option<ClientKey>, Problem> {
     let mut lines = request.headers().get_all("idempotency-key");
     let Some(line) = lines.next() else { return Ok(None) };
     let key = line
@@ -172,10 +172,10 @@ impl<'de> MapAccess<'de> for Fields<'_> {
 
 /// A span of time: whole seconds as a number, or text such as `"90s"`, `"30m"`, `"72h"`, `"14d"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span(pub Duration);
+pub(crate) struct Span(pub Duration);
 
 impl Span {
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
         let unit = match unit {
             "s" => 1,
@@ -238,7 +238,7 @@ impl ToSchema for Span {}
 
 /// An instant in RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instant(pub OffsetDateTime);
+pub(crate) struct Instant(pub OffsetDateTime);
 
 impl<'de> Deserialize<'de> for Instant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -260,7 +260,7 @@ impl PartialSchema for Instant {
 impl ToSchema for Instant {}
 
 /// A password or passphrase on its way in: wiped when dropped, never printed.
-pub struct Secret(pub Zeroizing<String>);
+pub(crate) struct Secret(pub Zeroizing<String>);
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -269,7 +269,7 @@ impl<'de> Deserialize<'de> for Secret {
 }
 
 /// `expires_in` or `expires_at`, not both.
-pub fn expiry(span: Option<Span>, at: Option<Instant>) -> Result<Expiry, Problem> {
+pub(crate) fn expiry(span: Option<Span>, at: Option<Instant>) -> Result<Expiry, Problem> {
     match (span, at) {
         (None, None) => Ok(Expiry::Default),
         (Some(span), None) => Ok(Expiry::In(span.0)),

@@ -16,7 +16,7 @@ use crate::workflow::terms;
 use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError};
 
-pub struct LinkMessage {
+pub(crate) struct LinkMessage {
     pub url: String,
     pub passcode: Option<Code>,
     pub message: Message,
@@ -26,7 +26,7 @@ pub struct LinkMessage {
     pub qr_svg: String,
 }
 
-pub async fn link_message(state: &AppState, issued: &Issued) -> Result<LinkMessage, WorkflowError> {
+pub(crate) async fn link_message(state: &AppState, issued: &Issued) -> Result<LinkMessage, WorkflowError> {
     let url = issued.url(&state.portal);
     let (message, reminder) = messages(state, &issued.request, &url).await?;
     Ok(LinkMessage {
@@ -39,7 +39,7 @@ pub async fn link_message(state: &AppState, issued: &Issued) -> Result<LinkMessa
 }
 
 /// The message and the reminder with the present link of a request, whose address the caller has in hand.
-pub async fn messages(state: &AppState, request: &TrustedRequest, url: &str) -> Result<(Message, Message), WorkflowError> {
+pub(crate) async fn messages(state: &AppState, request: &TrustedRequest, url: &str) -> Result<(Message, Message), WorkflowError> {
     let words = words(request);
     let template = template(state, request, words).await?;
     let note = terms::opened_message(&state.portal, request)?;
@@ -75,7 +75,7 @@ async fn template(state: &AppState, request: &DocumentRequest, words: &Words) ->
 }
 
 /// By mail, as the caller wished it; `to` was checked before anything was issued. The same wish twice has its effect once.
-pub async fn send(
+pub(crate) async fn send(
     state: &AppState,
     request: &TrustedRequest,
     letters: (&Message, &Message),
@@ -93,13 +93,13 @@ pub async fn send(
 
 /// What became of the mail with a link, and of the reminder that was wished for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sent {
+pub(crate) struct Sent {
     pub link: Queued,
     pub reminder: Option<Queued>,
 }
 
 impl Sent {
-    pub fn reminder_word(self) -> Option<&'static str> {
+    pub(crate) fn reminder_word(self) -> Option<&'static str> {
         self.reminder.map(|queued| match queued {
             Queued::Now | Queued::Before => "queued",
             Queued::TooClose => "too_close",
@@ -108,12 +108,12 @@ impl Sent {
 }
 
 /// A kind's label, or its name once it is no longer in the catalogue.
-pub fn label<'a>(portal: &'a Portal, kind: &'a crate::domain::document::DocumentKind, language: &str) -> &'a str {
+pub(crate) fn label<'a>(portal: &'a Portal, kind: &'a crate::domain::document::DocumentKind, language: &str) -> &'a str {
     portal.catalogue.get(kind).map_or(kind.as_str(), |entry| entry.label(language))
 }
 
 /// Medium error correction: read from a screen, not from a crumpled paper.
-pub fn qr(text: &str) -> Result<String, WorkflowError> {
+pub(crate) fn qr(text: &str) -> Result<String, WorkflowError> {
     let code = QRBuilder::new(text)
         .ecl(ECL::M)
         .build()

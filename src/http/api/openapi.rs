@@ -15,7 +15,7 @@ use crate::http::error::PROBLEM_JSON;
 /// RFC 9457, as every failure is told.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
-pub struct ProblemSchema {
+pub(crate) struct ProblemSchema {
     pub r#type: String,
     pub title: String,
     pub status: u16,
@@ -30,7 +30,7 @@ pub struct ProblemSchema {
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct FieldError {
+pub(crate) struct FieldError {
     pub field: String,
     /// What is accepted there.
     pub detail: String,
@@ -89,7 +89,7 @@ fn problems(operation: &mut Operation) {
 }
 
 /// The document.
-pub fn openapi() -> utoipa::openapi::OpenApi {
+pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
     Api::openapi()
 }
 
@@ -97,7 +97,7 @@ static TEXT: LazyLock<String> = LazyLock::new(|| openapi().to_json().unwrap_or_d
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "admin", responses((status = 200, description = "OpenAPI 3.1.", content_type = "application/json")))]
-pub async fn document() -> HttpResponse {
+pub(crate) async fn document() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("application/json")
         .body(web::Bytes::from_static(TEXT.as_bytes()))

@@ -24,7 +24,7 @@ const PAGE_MAX: u16 = 200;
 /// A webhook or mail. Its content, and to whom a mail goes, is not shown.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Dispatch)]
-pub struct DispatchView {
+pub(crate) struct DispatchView {
     /// Also the `webhook-id`: the same for every try.
     #[schema(example = "msg_02m0b3gk5t1q9h8v7n6c5x4z3a")]
     pub id: String,
@@ -51,7 +51,7 @@ pub struct DispatchView {
 
 /// A page, newest first.
 #[derive(Serialize, ToSchema)]
-pub struct Dispatches {
+pub(crate) struct Dispatches {
     pub dispatches: Vec<DispatchView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
@@ -59,7 +59,7 @@ pub struct Dispatches {
 
 /// What the way back of requests that this API key issues is signed with.
 #[derive(Serialize, ToSchema)]
-pub struct ReturnKey {
+pub(crate) struct ReturnKey {
     /// `HMAC-SHA256` over `nightdrop/v1/return`, the request, the state and the time, with line feeds between; the key is this text as it stands.
     pub algorithm: &'static str,
     pub key: String,
@@ -82,7 +82,7 @@ fn shown(dispatch: &Dispatch) -> DispatchView {
 /// The secret that proves to an application that an applicant was sent back by this portal. Each API key has its own.
 #[utoipa::path(get, path = "/return-key", tag = "requests",
     responses((status = 200, description = "The key. Keep it like the API key.", body = ReturnKey)), security(("api_key" = ["requests"])))]
-pub async fn return_key(caller: ApiCaller<Requests>, state: web::Data<AppState>) -> Answer {
+pub(crate) async fn return_key(caller: ApiCaller<Requests>, state: web::Data<AppState>) -> Answer {
     Ok(HttpResponse::Ok().json(ReturnKey {
         algorithm: "HMAC-SHA256",
         key: hosted::return_key(&state.portal, caller.key_id()),
@@ -95,7 +95,7 @@ pub async fn return_key(caller: ApiCaller<Requests>, state: web::Data<AppState>)
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
         ("limit" = Option<u16>, Query, description = "1 to 200, 50 unless given.", minimum = 1, maximum = 200)),
     responses((status = 200, description = "A page.", body = Dispatches)), security(("api_key" = ["admin"])))]
-pub async fn dispatches(_: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Answer {
+pub(crate) async fn dispatches(_: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Answer {
     let query = Query::of(&request, &["request", "cursor", "limit"])?;
     let of = query.parsed("request", RequestId::parse, "a request's id")?;
     let limit = query.number("limit", 1, PAGE_MAX)?.map_or(PAGE, usize::from);
@@ -109,7 +109,7 @@ pub async fn dispatches(_: ApiCaller<Admin>, state: web::Data<AppState>, request
 /// Send a webhook again that was sent or has failed. It keeps its id.
 #[utoipa::path(post, path = "/dispatches/{id}/resend", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`msg_…`")),
     responses((status = 200, description = "It waits to be sent.", body = DispatchView)), security(("api_key" = ["admin"])))]
-pub async fn resend(
+pub(crate) async fn resend(
     caller: ApiCaller<Admin>,
     state: web::Data<AppState>,
     id: web::Path<String>,

@@ -15,12 +15,12 @@ use super::openapi::ProblemSchema;
 use super::{Answer, json, query};
 
 #[derive(Serialize, ToSchema)]
-pub struct ProviderList {
+pub(crate) struct ProviderList {
     pub providers: Vec<Provider>,
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct Provider {
+pub(crate) struct Provider {
     pub name: String,
     pub kind: &'static str,
     /// received or verdict: when a document counts as confirmed and is purged.
@@ -34,12 +34,12 @@ pub struct Provider {
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct MissingList {
+pub(crate) struct MissingList {
     pub missing: Vec<MissingDocument>,
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct MissingDocument {
+pub(crate) struct MissingDocument {
     /// A key of the catalogue; absent when the provider wants something that the catalogue does not know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document: Option<String>,
@@ -55,7 +55,7 @@ pub struct MissingDocument {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WhoseMissing {
+pub(crate) struct WhoseMissing {
     /// The provider's own id of the person.
     pub applicant: String,
 }
@@ -63,7 +63,7 @@ pub struct WhoseMissing {
 /// The configured providers.
 #[utoipa::path(get, path = "/providers", tag = "providers",
     responses((status = 200, description = "All of them, by name.", body = ProviderList)), security(("api_key" = ["read"])))]
-pub async fn list(_: ApiCaller<Read>, state: web::Data<AppState>) -> Answer {
+pub(crate) async fn list(_: ApiCaller<Read>, state: web::Data<AppState>) -> Answer {
     Ok(HttpResponse::Ok().json(ProviderList { providers: all(&state) }))
 }
 
@@ -76,7 +76,7 @@ pub async fn list(_: ApiCaller<Read>, state: web::Data<AppState>) -> Answer {
             body = ProblemSchema, content_type = PROBLEM_JSON),
         (status = 503, description = "`provider.rate_limited`, `provider.unavailable`, `provider.busy`: ask later, after `Retry-After` where the provider said when.",
             body = ProblemSchema, content_type = PROBLEM_JSON)), security(("api_key" = ["read"])))]
-pub async fn missing(_: ApiCaller<Read>, state: web::Data<AppState>, path: web::Path<(String, String)>) -> Answer {
+pub(crate) async fn missing(_: ApiCaller<Read>, state: web::Data<AppState>, path: web::Path<(String, String)>) -> Answer {
     let (provider, applicant) = path.into_inner();
     answer(&state, &provider, &applicant).await
 }
@@ -90,7 +90,7 @@ pub async fn missing(_: ApiCaller<Read>, state: web::Data<AppState>, path: web::
             body = ProblemSchema, content_type = PROBLEM_JSON),
         (status = 503, description = "`provider.rate_limited`, `provider.unavailable`, `provider.busy`: ask later, after `Retry-After` where the provider said when.",
             body = ProblemSchema, content_type = PROBLEM_JSON)), security(("api_key" = ["read"])))]
-pub async fn ask_missing(
+pub(crate) async fn ask_missing(
     _: ApiCaller<Read>,
     state: web::Data<AppState>,
     provider: web::Path<String>,
@@ -115,7 +115,7 @@ async fn answer(state: &AppState, provider: &str, applicant: &str) -> Answer {
 }
 
 /// Asks the provider itself.
-pub async fn ask(state: &AppState, provider: &str, applicant: &str) -> Result<Vec<Missing>, Problem> {
+pub(crate) async fn ask(state: &AppState, provider: &str, applicant: &str) -> Result<Vec<Missing>, Problem> {
     let connector = ProviderName::parse(provider)
         .and_then(|name| state.portal.providers.get(&name))
         .cloned();
@@ -130,7 +130,7 @@ pub async fn ask(state: &AppState, provider: &str, applicant: &str) -> Result<Ve
     Ok(connector.missing(&applicant).await?)
 }
 
-pub fn all(state: &AppState) -> Vec<Provider> {
+pub(crate) fn all(state: &AppState) -> Vec<Provider> {
     let now = state.portal.now();
     let one = |(name, connector): (&ProviderName, &std::sync::Arc<dyn crate::connectors::Connector>)| {
         let profile = connector.profile();

@@ -12,11 +12,11 @@ use crate::workflow::{Portal, WorkflowError};
 
 const CURSOR: &[u8] = b"cursor";
 
-pub struct Query(BTreeMap<String, String>);
+pub(crate) struct Query(BTreeMap<String, String>);
 
 impl Query {
     /// Reads the query, in which only these names may stand.
-    pub fn of(request: &HttpRequest, known: &[&str]) -> Result<Self, Problem> {
+    pub(crate) fn of(request: &HttpRequest, known: &[&str]) -> Result<Self, Problem> {
         let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
             .map_err(|_| Problem::malformed("The query cannot be read."))?
             .into_inner();
@@ -38,38 +38,43 @@ impl Query {
     }
 
     /// An empty value counts as none: forms send them.
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|v| !v.is_empty())
     }
 
     /// A value that is parsed; `accepted` says what fits.
-    pub fn parsed<T>(&self, name: &'static str, parse: impl Fn(&str) -> Option<T>, accepted: &str) -> Result<Option<T>, Problem> {
+    pub(crate) fn parsed<T>(&self, name: &'static str, parse: impl Fn(&str) -> Option<T>, accepted: &str) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
         parse(text).map(Some).ok_or_else(|| wrong(name, accepted))
     }
 
     /// A number from `least` to `most`.
-    pub fn number<T: FromStr + PartialOrd + std::fmt::Display>(&self, name: &'static str, least: T, most: T) -> Result<Option<T>, Problem> {
+    pub(crate) fn number<T: FromStr + PartialOrd + std::fmt::Display>(
+        &self,
+        name: &'static str,
+        least: T,
+        most: T,
+    ) -> Result<Option<T>, Problem> {
         let accepted = format!("a whole number from {least} to {most}");
         self.parsed(name, |text| text.parse().ok().filter(|n| *n >= least && *n <= most), &accepted)
     }
 
-    pub fn cursor(&self, portal: &Portal) -> Result<Option<Cursor>, Problem> {
+    pub(crate) fn cursor(&self, portal: &Portal) -> Result<Option<Cursor>, Problem> {
         self.parsed("cursor", |text| read_cursor(portal, text), "the next_cursor of the page before")
     }
 }
 
-pub fn wrong(name: &'static str, accepted: &str) -> Problem {
+pub(crate) fn wrong(name: &'static str, accepted: &str) -> Problem {
     Problem::invalid(format!("{name} must be {accepted}.")).field(name, format!("must be {accepted}"))
 }
 
-pub fn read_cursor(portal: &Portal, text: &str) -> Option<Cursor> {
+pub(crate) fn read_cursor(portal: &Portal, text: &str) -> Option<Cursor> {
     let sealed = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
     let place = portal.secrets.open_field(CURSOR, &sealed).ok()?;
     <[u8; 24]>::try_from(place.as_slice()).ok().map(Cursor)
 }
 
 /// Sealed: a page may end at a request that whoever asks does not see.
-pub fn write_cursor(portal: &Portal, cursor: Cursor) -> Result<String, WorkflowError> {
+pub(crate) fn write_cursor(portal: &Portal, cursor: Cursor) -> Result<String, WorkflowError> {
     Ok(BASE64URL_NOPAD.encode(&portal.secrets.seal_field(CURSOR, &cursor.0)?))
 }

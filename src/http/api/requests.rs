@@ -29,7 +29,7 @@ const PAGE_MAX: usize = 200;
 /// A request for a document.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewRequest {
+pub(crate) struct NewRequest {
     /// A configured provider's name; see `GET /providers`.
     pub provider: String,
     /// The provider's own id of the person: 1 to 128 visible ASCII characters without quotes, slashes, `?`, `#`, `%`, `<`, `>`.
@@ -62,7 +62,7 @@ pub struct NewRequest {
 
 impl NewRequest {
     /// All fields that cannot be read, at once.
-    pub fn into_ask(self) -> Result<Ask, Problem> {
+    pub(crate) fn into_ask(self) -> Result<Ask, Problem> {
         let mut faults: Vec<(&'static str, String)> = Vec::new();
         let mut fault = |field, fix: &str| faults.push((field, fix.to_owned()));
         let provider = ProviderName::parse(&self.provider);
@@ -110,7 +110,7 @@ impl NewRequest {
 
 /// What became of the wish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mailed {
+pub(crate) enum Mailed {
     Queued(Sent),
     Failed,
 }
@@ -132,13 +132,13 @@ impl Mailed {
 }
 
 /// Whether and where a link is to be mailed; checked before it is issued.
-pub struct MailWish {
+pub(crate) struct MailWish {
     pub to: Option<String>,
     pub remind: bool,
 }
 
 impl MailWish {
-    pub fn of(state: &AppState, to: Option<String>, remind: Option<bool>) -> Result<Self, Problem> {
+    pub(crate) fn of(state: &AppState, to: Option<String>, remind: Option<bool>) -> Result<Self, Problem> {
         let remind = remind.unwrap_or(false);
         match &to {
             Some(address) => mail::check_address(&state.portal, address)?,
@@ -149,7 +149,7 @@ impl MailWish {
     }
 
     /// Queues what was wished. The link is issued by now and must be shown, so what fails here is told beside it.
-    pub async fn send(&self, state: &AppState, issued: &Issued, link_message: &LinkMessage, by: Actor) -> Option<Mailed> {
+    pub(crate) async fn send(&self, state: &AppState, issued: &Issued, link_message: &LinkMessage, by: Actor) -> Option<Mailed> {
         let letters = (&link_message.message, &link_message.reminder);
         match send(state, &issued.request, letters, self.to.as_ref()?, self.remind, by).await {
             Ok(sent) => Some(Mailed::Queued(sent)),
@@ -172,7 +172,7 @@ fn all(faults: Vec<(&'static str, String)>) -> Problem {
 
 /// A link just issued. `url`, `passcode`, `message` and `qr_svg` are shown this once.
 #[derive(Serialize, ToSchema)]
-pub struct IssuedRequest {
+pub(crate) struct IssuedRequest {
     pub id: String,
     pub state: &'static str,
     /// For the applicant alone: whoever has it can drop the document.
@@ -199,7 +199,7 @@ pub struct IssuedRequest {
 
 /// A message without personal data, ready to send.
 #[derive(Serialize, ToSchema)]
-pub struct ReadyMessage {
+pub(crate) struct ReadyMessage {
     pub subject: String,
     pub body: String,
     pub mailto: String,
@@ -209,7 +209,7 @@ pub struct ReadyMessage {
 
 /// A page of requests, newest first. It may be short, or even empty, while `next_cursor` leads on: a filter that little fits looks at so many rows for one page.
 #[derive(Serialize, ToSchema)]
-pub struct RequestPage {
+pub(crate) struct RequestPage {
     pub requests: Vec<view::Request>,
     /// Ask with it for the rows behind; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -219,7 +219,7 @@ pub struct RequestPage {
 /// The filter of a search; every field is optional.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Search {
+pub(crate) struct Search {
     pub state: Option<String>,
     pub provider: Option<String>,
     pub applicant: Option<String>,
@@ -235,14 +235,14 @@ pub struct Search {
 /// A new expiry; the configured default span from now unless given.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewExpiry {
+pub(crate) struct NewExpiry {
     pub expires_in: Option<Span>,
     pub expires_at: Option<Instant>,
 }
 
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Reissue {
+pub(crate) struct Reissue {
     pub expires_in: Option<Span>,
     pub expires_at: Option<Instant>,
     /// As before unless given.
@@ -256,7 +256,7 @@ pub struct Reissue {
 
 /// A fresh passcode on the same link, shown this once.
 #[derive(Serialize, ToSchema)]
-pub struct FreshPasscode {
+pub(crate) struct FreshPasscode {
     pub id: String,
     pub passcode: String,
     pub request: view::Request,
@@ -265,7 +265,7 @@ pub struct FreshPasscode {
 /// No fields.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Nothing {}
+pub(crate) struct Nothing {}
 
 /// Issue a request with its one-time link. The same Idempotency-Key with the same body gives the same answer again, as far as it is still true: a passcode that was
 /// replaced is left out (`passcode_state`), and where the link is dead the answer is 409 with the code `idempotency.link_replaced`.
@@ -273,7 +273,7 @@ pub struct Nothing {}
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
     responses((status = 201, description = "Issued. `Idempotency-Replayed: true` when it was issued before under this key.", body = IssuedRequest)),
     security(("api_key" = ["requests"])))]
-pub async fn issue(caller: ApiCaller<Requests>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub(crate) async fn issue(caller: ApiCaller<Requests>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
     let read = json::read::<NewRequest>(&request, payload).await?;
     let client = json::client_key(&request, &caller, read.digest)?;
     let wish = MailWish::of(&state, read.body.email.clone(), read.body.remind)?;
@@ -293,7 +293,7 @@ pub async fn issue(caller: ApiCaller<Requests>, state: web::Data<AppState>, requ
         ("limit" = Option<u16>, Query, description = "1 to 200, 50 unless given.", minimum = 1, maximum = 200),
     ),
     responses((status = 200, description = "A page.", body = RequestPage)), security(("api_key" = ["read"])))]
-pub async fn list(caller: ApiCaller<Read>, state: web::Data<AppState>, request: HttpRequest) -> Answer {
+pub(crate) async fn list(caller: ApiCaller<Read>, state: web::Data<AppState>, request: HttpRequest) -> Answer {
     let query = Query::of(
         &request,
         &["state", "provider", "applicant", "agent", "older_than", "cursor", "limit"],
@@ -314,7 +314,7 @@ pub async fn list(caller: ApiCaller<Read>, state: web::Data<AppState>, request: 
 /// The same list with the filter in the body: an applicant's reference then stands in no address, no access log and no browser history.
 #[utoipa::path(post, path = "/requests/search", tag = "requests", request_body = Search,
     responses((status = 200, description = "A page.", body = RequestPage)), security(("api_key" = ["read"])))]
-pub async fn search(caller: ApiCaller<Read>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub(crate) async fn search(caller: ApiCaller<Read>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
     page(&state, caller.teams(), json::read::<Search>(&request, payload).await?.body).await
 }
 
@@ -335,7 +335,7 @@ async fn page(state: &AppState, teams: Option<Vec<Team>>, search: Search) -> Ans
 }
 
 /// Turns words into the store's filter; the applicant becomes a keyed index here and is not seen again.
-pub fn filter(state: &AppState, search: &Search) -> Result<(Filter, Option<Cursor>), Problem> {
+pub(crate) fn filter(state: &AppState, search: &Search) -> Result<(Filter, Option<Cursor>), Problem> {
     fn parsed<T>(
         text: &Option<String>,
         name: &'static str,
@@ -369,7 +369,7 @@ pub fn filter(state: &AppState, search: &Search) -> Result<(Filter, Option<Curso
 /// One request with its timeline.
 #[utoipa::path(get, path = "/requests/{id}", tag = "requests", params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["read"])))]
-pub async fn show(_: ApiCaller<Read>, state: web::Data<AppState>, id: web::Path<String>) -> Answer {
+pub(crate) async fn show(_: ApiCaller<Read>, state: web::Data<AppState>, id: web::Path<String>) -> Answer {
     let found = terms::load(&state.portal, parse(&id)?).await?;
     Ok(HttpResponse::Ok().json(view::detail(&state.portal, &found).await?))
 }
@@ -377,7 +377,7 @@ pub async fn show(_: ApiCaller<Read>, state: web::Data<AppState>, id: web::Path<
 /// Move the link's expiry; the link stays the same.
 #[utoipa::path(post, path = "/requests/{id}/extend", tag = "requests", request_body = NewExpiry, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
-pub async fn extend(
+pub(crate) async fn extend(
     caller: ApiCaller<Requests>,
     state: web::Data<AppState>,
     id: web::Path<String>,
@@ -395,7 +395,7 @@ pub async fn extend(
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
     responses((status = 201, description = "Issued. `Idempotency-Replayed: true` when it was issued before under this key.", body = IssuedRequest)),
     security(("api_key" = ["requests"])))]
-pub async fn reissue(
+pub(crate) async fn reissue(
     caller: ApiCaller<Requests>,
     state: web::Data<AppState>,
     id: web::Path<String>,
@@ -414,7 +414,7 @@ pub async fn reissue(
 /// A fresh code with fresh tries on the same link, for an applicant who was locked out.
 #[utoipa::path(post, path = "/requests/{id}/passcode", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The code, this once.", body = FreshPasscode)), security(("api_key" = ["requests"])))]
-pub async fn passcode(
+pub(crate) async fn passcode(
     caller: ApiCaller<Requests>,
     state: web::Data<AppState>,
     id: web::Path<String>,
@@ -434,7 +434,7 @@ pub async fn passcode(
 /// Withdraw the link. When this answers, nothing can be dropped through it any more.
 #[utoipa::path(post, path = "/requests/{id}/revoke", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
-pub async fn revoke(
+pub(crate) async fn revoke(
     caller: ApiCaller<Requests>,
     state: web::Data<AppState>,
     id: web::Path<String>,
@@ -448,7 +448,7 @@ pub async fn revoke(
 /// Send a document again that needs attention.
 #[utoipa::path(post, path = "/requests/{id}/retry", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
-pub async fn retry(
+pub(crate) async fn retry(
     caller: ApiCaller<Requests>,
     state: web::Data<AppState>,
     id: web::Path<String>,
@@ -462,7 +462,7 @@ pub async fn retry(
 /// Destroy the held document now, delivered or not.
 #[utoipa::path(post, path = "/requests/{id}/purge", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request; the purge follows at once.", body = view::Request)), security(("api_key" = ["requests"])))]
-pub async fn purge(
+pub(crate) async fn purge(
     caller: ApiCaller<Requests>,
     state: web::Data<AppState>,
     id: web::Path<String>,
@@ -477,7 +477,7 @@ pub async fn purge(
 #[utoipa::path(post, path = "/requests/{id}/mark-uploaded", tag = "requests", request_body = Nothing,
     params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
-pub async fn mark_uploaded(
+pub(crate) async fn mark_uploaded(
     caller: ApiCaller<Requests>,
     state: web::Data<AppState>,
     id: web::Path<String>,
@@ -489,7 +489,7 @@ pub async fn mark_uploaded(
 }
 
 /// One answer for an id that cannot be and one that is not there.
-pub fn parse(id: &str) -> Result<RequestId, Problem> {
+pub(crate) fn parse(id: &str) -> Result<RequestId, Problem> {
     RequestId::parse(id).ok_or_else(|| Problem::not_found("There is no such thing here."))
 }
 

@@ -17,13 +17,13 @@ use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, terms};
 
 /// RFC 3339 in UTC.
-pub fn instant(at: OffsetDateTime) -> String {
+pub(crate) fn instant(at: OffsetDateTime) -> String {
     at.to_offset(time::UtcOffset::UTC).format(&Rfc3339).unwrap_or_default()
 }
 
 /// One request.
 #[derive(Serialize, ToSchema)]
-pub struct Request {
+pub(crate) struct Request {
     #[schema(example = "req_02m0b3gk5t1q9h8v7n6c5x4z3a")]
     pub id: String,
     /// awaiting, receiving, received, forwarding, awaiting_confirmation, needs_attention, confirmed, rejected, purging, purged, expired or revoked.
@@ -75,7 +75,7 @@ pub struct Request {
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct Part {
+pub(crate) struct Part {
     pub name: String,
     /// Media types.
     pub accepted: Vec<&'static str>,
@@ -87,7 +87,7 @@ pub struct Part {
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct Link {
+pub(crate) struct Link {
     /// 1 for the first link, counted up by every reissue.
     pub generation: u32,
     #[schema(format = DateTime)]
@@ -104,7 +104,7 @@ pub struct Link {
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = Delivery)]
-pub struct DeliveryView {
+pub(crate) struct DeliveryView {
     /// pending, sending, uncertain, awaiting_confirmation or needs_attention.
     pub phase: &'static str,
     /// Failed attempts since the last success or human decision.
@@ -119,7 +119,7 @@ pub struct DeliveryView {
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = Reason)]
-pub struct ProblemView {
+pub(crate) struct ProblemView {
     /// Stable, for machines.
     pub code: String,
     /// One sentence with what to do.
@@ -154,7 +154,7 @@ pub struct Entry {
 }
 
 /// A request without what costs more reads.
-pub fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) -> Request {
+pub(crate) fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) -> Request {
     let applicant = TrustedRequest::of(portal, request)
         .and_then(|trusted| terms::applicant(portal, &trusted))
         .ok();
@@ -194,7 +194,7 @@ pub fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) 
 }
 
 /// A request with everything.
-pub async fn detail(portal: &Portal, found: &DocumentRequest) -> Result<Request, crate::workflow::WorkflowError> {
+pub(crate) async fn detail(portal: &Portal, found: &DocumentRequest) -> Result<Request, crate::workflow::WorkflowError> {
     let detail = requests::detail(portal, found).await?;
     let mut shown = request(portal, found, portal.now());
     shown.metadata = detail.metadata.and_then(|text| serde_json::from_str(&text).ok());
@@ -207,7 +207,7 @@ fn action_text<S: serde::Serializer>(action: &AuditAction, out: S) -> Result<S::
     out.serialize_str(action.as_str())
 }
 
-pub fn moment(entry: &AuditEntry) -> Moment {
+pub(crate) fn moment(entry: &AuditEntry) -> Moment {
     Moment {
         sequence: entry.sequence,
         at: instant(entry.event.at),
@@ -254,7 +254,7 @@ fn link(request: &DocumentRequest, now: OffsetDateTime) -> Link {
     }
 }
 
-pub fn delivery(delivery: &Delivery) -> DeliveryView {
+pub(crate) fn delivery(delivery: &Delivery) -> DeliveryView {
     let (phase, next) = match &delivery.phase {
         Phase::Pending { not_before } => ("pending", Some(*not_before)),
         Phase::Sending { .. } => ("sending", None),

@@ -17,7 +17,7 @@ use super::{Page, html, html_of, see};
 
 const THROTTLED: &str = "Too many tries. Wait a quarter of an hour, or ask an admin for a new password.";
 
-pub async fn page(who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn page(who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let done = Notice::of(&request);
     Ok(html(own(&who, &state, &request, done, None).await?))
 }
@@ -34,7 +34,13 @@ async fn own(
 }
 
 /// Ends every session of the account and opens one fresh one here.
-pub async fn change_password(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
+pub(crate) async fn change_password(
+    _: Csrf,
+    who: SignedIn<Own>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
     let form = Form::read(&request, payload).await?;
     let address = guard::rate_limit_key(guard::client_address(&request, &state));
     let again = async |problem: Problem| Ok(html_of(&problem, own(&who, &state, &request, None, Some(&problem)).await?));
@@ -58,13 +64,13 @@ pub async fn change_password(_: Csrf, who: SignedIn<Own>, state: web::Data<AppSt
     Ok(answer)
 }
 
-pub async fn confirm_form(who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn confirm_form(who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let offer = session::offer(&state, &request);
     Ok(html(factor_pages::confirm(&who, &state, &offer, &next_of(&request), None)))
 }
 
 /// A proof within a session: a code or a passkey, or the password where there is nothing else.
-pub async fn confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
+pub(crate) async fn confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let next = safe_redirect_path(Some(form.text("next")));
     let outcome = if who.agent.factors.any() {
@@ -95,11 +101,11 @@ fn carry_on(state: &AppState, cookie: &str, next: &str) -> Page {
     Ok(answer)
 }
 
-pub async fn begin_confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn begin_confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>) -> Page {
     session::options(passkey::begin_proof(&state.portal, session::passkeys(&state)?, &who.agent)?)
 }
 
-pub async fn app_form(RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn app_form(RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
     if who.agent.factors.totp.is_some() {
         return Ok(see("/account"));
     }
@@ -107,7 +113,7 @@ pub async fn app_form(RecentlyVerified(who): RecentlyVerified<Own>, state: web::
     Ok(html(factor_pages::app(&who.agent, &state, &offer, None)?))
 }
 
-pub async fn enrol_app(
+pub(crate) async fn enrol_app(
     _: Csrf,
     RecentlyVerified(who): RecentlyVerified<Own>,
     state: web::Data<AppState>,
@@ -136,7 +142,7 @@ fn enrolled(who: &SignedIn<Own>, state: &AppState, cookie: &str, codes: &Codes, 
     Ok(answer)
 }
 
-pub async fn remove_app(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn remove_app(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
     not_the_last(&who, &state, 1)?;
     factor::remove_totp(&state.portal, &who.agent).await?;
     Ok(see("/account?done=factor-removed"))
@@ -154,7 +160,7 @@ fn not_the_last(who: &SignedIn<Own>, state: &AppState, fewer: usize) -> Result<(
     Ok(())
 }
 
-pub async fn new_codes(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn new_codes(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
     if !who.agent.factors.any() {
         return Ok(see("/account"));
     }
@@ -162,17 +168,17 @@ pub async fn new_codes(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, st
     Ok(html(factor_pages::codes(&who.agent, &codes)))
 }
 
-pub async fn passkey_form(RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn passkey_form(RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     session::passkeys(&state)?;
     Ok(html(factor_pages::passkey(&who.agent, &session::offer(&state, &request), None)))
 }
 
-pub async fn begin_passkey(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn begin_passkey(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
     let begun = passkey::begin_add(&state.portal, session::passkeys(&state)?, &who.agent)?;
     session::options(Some(begun))
 }
 
-pub async fn add_passkey(
+pub(crate) async fn add_passkey(
     _: Csrf,
     RecentlyVerified(who): RecentlyVerified<Own>,
     state: web::Data<AppState>,
@@ -195,7 +201,7 @@ pub async fn add_passkey(
     ))
 }
 
-pub async fn remove_passkey(
+pub(crate) async fn remove_passkey(
     _: Csrf,
     RecentlyVerified(who): RecentlyVerified<Own>,
     state: web::Data<AppState>,
@@ -208,7 +214,13 @@ pub async fn remove_passkey(
     Ok(see("/account?done=factor-removed"))
 }
 
-pub async fn end_session(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
+pub(crate) async fn end_session(
+    _: Csrf,
+    who: SignedIn<Own>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
     let form = Form::read(&request, payload).await?;
     if sign_in::end_own(&state.portal, &who.live(), form.text("session")).await? {
         Ok(see("/account?done=session-ended"))
@@ -217,13 +229,13 @@ pub async fn end_session(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>
     }
 }
 
-pub async fn end_all(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn end_all(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>) -> Page {
     account::sign_out_everywhere(&state.portal, &who.agent, who.actor()).await?;
     goodbye(&state)
 }
 
 /// How a session began, in words.
-pub fn entry_words(how: AuthMethod) -> &'static str {
+pub(crate) fn entry_words(how: AuthMethod) -> &'static str {
     match how {
         AuthMethod::PasswordVerified => "not finished",
         AuthMethod::Password => "password",

@@ -17,7 +17,7 @@ use crate::workflow::{sign_in, vault};
 use super::form::Form;
 use super::{Names, Page, html, html_of, see};
 
-pub async fn overview(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn overview(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     overview_page(&who, &state, Notice::of(&request), None).await
 }
 
@@ -28,7 +28,7 @@ async fn overview_page(who: &SignedIn<Admin>, state: &AppState, notice: Option<N
     Ok(problem.map_or_else(|| html(page.clone()), |p| html_of(p, page.clone())))
 }
 
-pub async fn unlock(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
+pub(crate) async fn unlock(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let passphrase = Zeroizing::new(form.raw("passphrase").to_owned());
     match vault::unlock(&state.portal, passphrase, who.actor()).await {
@@ -37,12 +37,12 @@ pub async fn unlock(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, r
     }
 }
 
-pub async fn accept_clock(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn accept_clock(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>) -> Page {
     vault::accept_clock(&state.portal, who.actor()).await?;
     Ok(see("/admin?done=clock"))
 }
 
-pub async fn agents(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn agents(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let agents = state.portal.directory.agents().await?;
     Ok(html(pages::agents(
         shortest_password(&state.portal),
@@ -54,7 +54,7 @@ pub async fn agents(who: SignedIn<Admin>, state: web::Data<AppState>, request: H
     )))
 }
 
-pub async fn add_agent(
+pub(crate) async fn add_agent(
     _: Csrf,
     RecentlyVerified(who): RecentlyVerified<Admin>,
     state: web::Data<AppState>,
@@ -82,7 +82,7 @@ pub async fn add_agent(
     }
 }
 
-pub async fn agent(who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>, request: HttpRequest) -> Page {
+pub(crate) async fn agent(who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>, request: HttpRequest) -> Page {
     let other = shared::find_agent(&state, &id).await?;
     let shortest = shortest_password(&state.portal);
     Ok(html(pages::agent(shortest, &who.agent, &other, Notice::of(&request), None)))
@@ -94,7 +94,7 @@ fn agent_again(who: &SignedIn<Admin>, state: &AppState, other: &Agent, problem: 
 }
 
 /// Nobody changes their own role: an admin who would lock themselves out needs another one to do it.
-pub async fn change_role(
+pub(crate) async fn change_role(
     _: Csrf,
     RecentlyVerified(who): RecentlyVerified<Admin>,
     state: web::Data<AppState>,
@@ -119,7 +119,7 @@ pub async fn change_role(
 }
 
 /// Only right after a proof, and not for oneself: that would make the factor worth nothing.
-pub async fn reset_factors(
+pub(crate) async fn reset_factors(
     _: Csrf,
     RecentlyVerified(who): RecentlyVerified<Admin>,
     state: web::Data<AppState>,
@@ -133,7 +133,7 @@ pub async fn reset_factors(
     Ok(see(&format!("/admin/agents/{}?done=factors-reset", other.id)))
 }
 
-pub async fn reset_password(
+pub(crate) async fn reset_password(
     _: Csrf,
     RecentlyVerified(who): RecentlyVerified<Admin>,
     state: web::Data<AppState>,
@@ -149,7 +149,7 @@ pub async fn reset_password(
     }
 }
 
-pub async fn disable(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
+pub(crate) async fn disable(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let agent = shared::find_agent(&state, &id).await?;
     if agent.id == who.agent.id {
         return Err(Problem::conflict("You cannot disable yourself. Another admin can.").into());
@@ -160,13 +160,13 @@ pub async fn disable(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, 
     Ok(see("/admin/agents?done=disabled"))
 }
 
-pub async fn keys(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn keys(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let keys = state.portal.directory.api_keys().await?;
     Ok(html(pages::keys(&who.agent, &keys, &Form::default(), Notice::of(&request), None)))
 }
 
 /// The answer shows the secret, this once. A reload makes another key rather than showing this one again.
-pub async fn add_key(
+pub(crate) async fn add_key(
     _: Csrf,
     RecentlyVerified(who): RecentlyVerified<Admin>,
     state: web::Data<AppState>,
@@ -198,7 +198,7 @@ pub async fn add_key(
     }
 }
 
-pub async fn revoke_page(who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
+pub(crate) async fn revoke_page(who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let keys = state.portal.directory.api_keys().await?;
     let key = keys
         .into_iter()
@@ -208,7 +208,7 @@ pub async fn revoke_page(who: SignedIn<Admin>, state: web::Data<AppState>, id: w
     Ok(html(pages::revoke(&who.agent, &key, names.of_actor(&id))))
 }
 
-pub async fn revoke_key(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
+pub(crate) async fn revoke_key(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     shared::revoke_key(&state, &id, who.actor()).await?;
     Ok(see("/admin/keys?done=key-revoked"))
 }

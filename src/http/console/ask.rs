@@ -18,11 +18,17 @@ use crate::workflow::terms;
 use super::form::{Form, once};
 use super::{Page, html, html_of, see};
 
-pub async fn form(who: SignedIn<Requests>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn form(who: SignedIn<Requests>, state: web::Data<AppState>) -> Page {
     Ok(html(pages::form(&who.agent, &state, &Form::default(), &once()?, None)))
 }
 
-pub async fn issue(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
+pub(crate) async fn issue(
+    _: Csrf,
+    who: SignedIn<Requests>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
     let form = Form::read(&request, payload).await?;
     if form.ticked("prefill") {
         return Ok(html(pages::form(&who.agent, &state, &form, &once()?, None)));
@@ -68,7 +74,7 @@ fn span(form: &Form) -> Result<Option<Span>, Problem> {
         .transpose()
 }
 
-pub async fn reissue(
+pub(crate) async fn reissue(
     _: Csrf,
     who: SignedIn<Requests>,
     state: web::Data<AppState>,
@@ -87,7 +93,7 @@ pub async fn reissue(
 }
 
 /// Mails the link that the page before has shown: its address comes back in the form, since nothing that is stored could give it.
-pub async fn send(
+pub(crate) async fn send(
     _: Csrf,
     who: SignedIn<Requests>,
     state: web::Data<AppState>,
@@ -120,17 +126,23 @@ pub async fn send(
     }
 }
 
-pub async fn passcode(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
+pub(crate) async fn passcode(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let (request, code) = issue::fresh_passcode(&state.portal, parse(&id)?, who.actor()).await?;
     Ok(html(pages::fresh_code(&who.agent, &request, &code)))
 }
 
-pub async fn missing_form(who: SignedIn<Requests>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn missing_form(who: SignedIn<Requests>, state: web::Data<AppState>) -> Page {
     Ok(html(pages::missing(&who.agent, &state, &Form::default(), None, None)))
 }
 
 /// The applicant's reference comes in the body, so it stands in no address and no log.
-pub async fn missing(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
+pub(crate) async fn missing(
+    _: Csrf,
+    who: SignedIn<Requests>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
     let form = Form::read(&request, payload).await?;
     match providers::ask(&state, form.text("provider"), form.text("applicant")).await {
         Ok(missing) => {

@@ -18,7 +18,7 @@ use super::{Names, Page, html};
 
 const EXPORT_STEP: usize = 500;
 
-pub async fn page(who: SignedIn<Audit>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn page(who: SignedIn<Audit>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let query = Query::of(&request, &["before", "action", "actor", "request", "done"])?;
     let newest = state.portal.outbox.last_entry().await?.map_or(0, |e| e.sequence);
     let before = query
@@ -38,7 +38,7 @@ pub async fn page(who: SignedIn<Audit>, state: web::Data<AppState>, request: Htt
 }
 
 /// Words to look for; empty ones fit everything.
-pub struct Search {
+pub(crate) struct Search {
     /// In what happened, by its stable word or as the page says it.
     pub action: String,
     /// In who did it, by id or name.
@@ -48,7 +48,7 @@ pub struct Search {
 }
 
 impl Search {
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.action.is_empty() && self.actor.is_empty() && self.request.is_empty()
     }
 
@@ -72,7 +72,7 @@ impl Search {
 }
 
 /// One JSON object per line, oldest first, never in memory as a whole. `nightdrop audit verify` reads it.
-pub async fn export(_: SignedIn<Audit>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn export(_: SignedIn<Audit>, state: web::Data<AppState>) -> Page {
     let lines = stream::try_unfold((state, 0), |(state, after)| async move {
         let entries = state.portal.audit.entries(after, EXPORT_STEP).await.map_err(|e| {
             tracing::error!(error = %chain(&e), "the audit export was cut off");

@@ -19,11 +19,11 @@ const PAGES: &[(&str, &str)] = pages! {
     "README" "adyen" "bridge" "dwolla" "http" "lithic" "manual" "onfido" "sandbox" "stripe" "sumsub" "synapse" "unit"
 };
 
-pub async fn index(who: SignedIn<Anyone>) -> Page {
+pub(crate) async fn index(who: SignedIn<Anyone>) -> Page {
     Ok(html(pages::page(&who.agent, PAGES[0].1, true)))
 }
 
-pub async fn provider(who: SignedIn<Anyone>, name: web::Path<String>) -> Page {
+pub(crate) async fn provider(who: SignedIn<Anyone>, name: web::Path<String>) -> Page {
     let found = PAGES[1..].iter().find(|(known, _)| *known == name.as_str());
     let (_, text) = found.ok_or_else(|| Problem::not_found("There is no page about such a provider."))?;
     Ok(html(pages::page(&who.agent, text, false)))

@@ -13,10 +13,10 @@ use crate::workflow::WorkflowError;
 use crate::workflow::issue::ClientKey;
 
 #[derive(Default)]
-pub struct Form(Vec<(String, String)>);
+pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
-    pub async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Self, Problem> {
+    pub(crate) async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Self, Problem> {
         let unreadable = || Problem::malformed("The form cannot be read.");
         let bytes = body_bytes(request, payload, "application/x-www-form-urlencoded").await?;
         let text = std::str::from_utf8(&bytes).map_err(|_| unreadable())?;
@@ -25,30 +25,30 @@ impl Form {
     }
 
     /// The first value under a name, trimmed; empty when there is none.
-    pub fn text(&self, name: &str) -> &str {
+    pub(crate) fn text(&self, name: &str) -> &str {
         self.raw(name).trim()
     }
 
     /// The same untrimmed: passwords may begin with a space.
-    pub fn raw(&self, name: &str) -> &str {
+    pub(crate) fn raw(&self, name: &str) -> &str {
         self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
     }
 
     /// A value that was filled in.
-    pub fn filled(&self, name: &str) -> Option<String> {
+    pub(crate) fn filled(&self, name: &str) -> Option<String> {
         Some(self.text(name)).filter(|t| !t.is_empty()).map(str::to_owned)
     }
 
-    pub fn ticked(&self, name: &str) -> bool {
+    pub(crate) fn ticked(&self, name: &str) -> bool {
         !self.text(name).is_empty()
     }
 
-    pub fn all(&self, name: &str) -> Vec<String> {
+    pub(crate) fn all(&self, name: &str) -> Vec<String> {
         self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.clone()).collect()
     }
 
     /// The form's own number as an idempotency key: sent twice by an impatient finger or a reload, it has its effect once.
-    pub fn once(&self, path: &str, agent: &Agent) -> Result<ClientKey, Problem> {
+    pub(crate) fn once(&self, path: &str, agent: &Agent) -> Result<ClientKey, Problem> {
         let key = self.text("once");
         if key.len() != 32 || !key.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(Problem::malformed("This form is too old. Open it again."));
@@ -69,6 +69,6 @@ impl Form {
 }
 
 /// A number for one form.
-pub fn once() -> Result<String, WorkflowError> {
+pub(crate) fn once() -> Result<String, WorkflowError> {
     Ok(HEXLOWER.encode(&random::array::<16>()?))
 }

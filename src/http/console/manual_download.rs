@@ -18,7 +18,7 @@ use crate::workflow::terms;
 use super::{Page, html};
 
 /// What there is to download, and what was.
-pub async fn page(
+pub(crate) async fn page(
     RecentlyVerified(who): RecentlyVerified<ManualDownload>,
     state: web::Data<AppState>,
     id: web::Path<String>,
@@ -32,7 +32,7 @@ pub async fn page(
     Ok(html(pages::page(&who.agent, &state, &found, Notice::of(&request))))
 }
 
-pub async fn download(
+pub(crate) async fn download(
     _: Csrf,
     RecentlyVerified(who): RecentlyVerified<ManualDownload>,
     state: web::Data<AppState>,

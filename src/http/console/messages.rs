@@ -19,13 +19,13 @@ use crate::workflow::message::{self, Message};
 use super::form::Form;
 use super::{Page, html, html_of, see};
 
-pub async fn list(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn list(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let own = state.portal.outbox.templates().await?;
     Ok(html(pages::list(&who.agent, &state, &own, Notice::of(&request))))
 }
 
 /// Which template: a kind of the catalogue or all of them, in a language of the pages.
-pub struct Which {
+pub(crate) struct Which {
     pub document: Option<DocumentKind>,
     pub words: &'static Words,
 }
@@ -47,14 +47,14 @@ impl Which {
         Ok(Self { document: kind, words })
     }
 
-    pub fn label<'a>(&'a self, state: &'a AppState) -> &'a str {
+    pub(crate) fn label<'a>(&'a self, state: &'a AppState) -> &'a str {
         self.document
             .as_ref()
             .map_or("Every document", |kind| label(&state.portal, kind, "en"))
     }
 }
 
-pub async fn form(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn form(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let query = Query::of(&request, &["document", "language"])?;
     let which = Which::of(
         &state,
@@ -79,7 +79,7 @@ pub async fn form(who: SignedIn<Admin>, state: web::Data<AppState>, request: Htt
 }
 
 /// Preview, save or drop, by the button that was pressed.
-pub async fn keep(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
+pub(crate) async fn keep(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let which = Which::of(&state, form.text("document"), form.text("language"))?;
     let portal = &state.portal;

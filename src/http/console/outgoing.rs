@@ -16,14 +16,14 @@ use super::{Page, html, see};
 
 const PAGE: usize = 50;
 
-pub async fn list(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn list(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let query = Query::of(&request, &["cursor", "done"])?;
     let page = state.portal.outbox.dispatches(None, query.cursor(&state.portal)?, PAGE).await?;
     let next = page.next.map(|c| write_cursor(&state.portal, c)).transpose()?;
     Ok(html(pages::list(&who.agent, &state, &page.dispatches, next, Notice::of(&request))))
 }
 
-pub async fn resend(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
+pub(crate) async fn resend(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let missing = || Problem::not_found("There is nothing to send again.");
     let id = DispatchId::parse(&id).ok_or_else(missing)?;
     let event = AuditEvent::new(state.portal.now(), who.actor(), AuditAction::WebhookResent).with("webhook", id);
@@ -32,12 +32,18 @@ pub async fn resend(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, i
     Ok(see("/admin/outgoing?done=resent"))
 }
 
-pub async fn notices(who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn notices(who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let preferences = state.portal.outbox.notification_preferences(who.agent.id).await?;
     Ok(html(pages::notices(&who.agent, &state, preferences, Notice::of(&request))))
 }
 
-pub async fn set_notices(_: Csrf, who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
+pub(crate) async fn set_notices(
+    _: Csrf,
+    who: SignedIn<Read>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
     let form = Form::read(&request, payload).await?;
     let preferences = NotificationPreferences {
         arrived: form.ticked("arrived"),

@@ -25,7 +25,7 @@ const PAGE: usize = 50;
 /// Webhooks and mails that a request's page shows.
 const DISPATCHES_SHOWN: usize = 30;
 
-pub async fn list(who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn list(who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     let query = Query::of(&request, &["state", "provider", "agent", "older_than", "cursor", "done"])?;
     let text = |name| query.text(name).map(str::to_owned);
     let search = Search {
@@ -40,7 +40,7 @@ pub async fn list(who: SignedIn<Read>, state: web::Data<AppState>, request: Http
 }
 
 /// Without an applicant this is an address like any other; with one it stays a POST.
-pub async fn search(_: Csrf, who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
+pub(crate) async fn search(_: Csrf, who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let search = Search {
         state: form.filled("state"),
@@ -91,7 +91,7 @@ async fn listed(who: &SignedIn<Read>, state: &AppState, search: Search) -> Page 
     Ok(html(pages::list(&who.agent, state, &search, &page.requests, next, &names, None)))
 }
 
-pub async fn show(who: SignedIn<Read>, state: web::Data<AppState>, id: web::Path<String>, request: HttpRequest) -> Page {
+pub(crate) async fn show(who: SignedIn<Read>, state: web::Data<AppState>, id: web::Path<String>, request: HttpRequest) -> Page {
     let found = terms::load(&state.portal, parse(&id)?).await?;
     let whole = view::detail(&state.portal, &found).await?;
     let message = terms::opened_message(&state.portal, &found)?;
@@ -112,7 +112,7 @@ pub async fn show(who: SignedIn<Read>, state: web::Data<AppState>, id: web::Path
     Ok(html(pages::show(&who.agent, &state, &shown, Notice::of(&request))))
 }
 
-pub async fn extend(
+pub(crate) async fn extend(
     _: Csrf,
     who: SignedIn<Requests>,
     state: web::Data<AppState>,
@@ -127,25 +127,25 @@ pub async fn extend(
     Ok(back(id, done.map(drop), "extended")?)
 }
 
-pub async fn retry(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
+pub(crate) async fn retry(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let id = parse(&id)?;
     Ok(back(id, issue::retry(&state.portal, id, who.actor()).await.map(drop), "retried")?)
 }
 
-pub async fn revoke_page(who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
+pub(crate) async fn revoke_page(who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     confirm(&who, &state, &id, Confirm::Revoke).await
 }
 
-pub async fn revoke(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
+pub(crate) async fn revoke(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let id = parse(&id)?;
     Ok(back(id, issue::revoke(&state.portal, id, who.actor()).await.map(drop), "revoked")?)
 }
 
-pub async fn purge_page(who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
+pub(crate) async fn purge_page(who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     confirm(&who, &state, &id, Confirm::Purge).await
 }
 
-pub async fn purge(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
+pub(crate) async fn purge(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let id = parse(&id)?;
     Ok(back(
         id,
@@ -154,12 +154,12 @@ pub async fn purge(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>,
     )?)
 }
 
-pub async fn uploaded_page(who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
+pub(crate) async fn uploaded_page(who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     confirm(&who, &state, &id, Confirm::Uploaded).await
 }
 
 /// For a provider that is served by hand this is its handler's word; for any other one it is an agent's who knows better.
-pub async fn mark_uploaded(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
+pub(crate) async fn mark_uploaded(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let id = parse(&id)?;
     let found = terms::load(&state.portal, id).await?;
     if by_hand(&state, &found) && !who.may::<Manual>() {
@@ -174,17 +174,17 @@ pub async fn mark_uploaded(_: Csrf, who: SignedIn<Requests>, state: web::Data<Ap
     )?)
 }
 
-pub fn by_hand(state: &AppState, request: &crate::domain::request::DocumentRequest) -> bool {
+pub(crate) fn by_hand(state: &AppState, request: &crate::domain::request::DocumentRequest) -> bool {
     crate::workflow::manual_download::by_hand(&state.portal, request)
 }
 
-pub async fn receipt(who: SignedIn<Read>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
+pub(crate) async fn receipt(who: SignedIn<Read>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let found = terms::load(&state.portal, parse(&id)?).await?;
     let newest = newest(&state, &found).await?;
     Ok(html(pages::receipt(&who.agent, &state, &found, &newest.receipt, &newest.text)))
 }
 
-pub async fn receipt_text(_: SignedIn<Read>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
+pub(crate) async fn receipt_text(_: SignedIn<Read>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
     let found = terms::load(&state.portal, parse(&id)?).await?;
     let newest = newest(&state, &found).await?;
     Ok(HttpResponse::Ok()

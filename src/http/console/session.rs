@@ -24,12 +24,12 @@ const CODE_THROTTLED: &str = "Too many tries. Wait a few minutes.";
 const CODES_CLOSED: &str = "Too many codes were wrong: codes of the app are not taken any more. Use a passkey or a recovery code, or ask an admin to reset your second factor.";
 const PASSKEY_REFUSED: &str = "This passkey could not be used here.";
 
-pub async fn form(state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn form(state: web::Data<AppState>, request: HttpRequest) -> Page {
     Ok(html(pages::sign_in(&state, &offer(&state, &request), "", &next_of(&request), None)))
 }
 
 /// Where the address says to go afterwards; only within this console.
-pub fn next_of(request: &HttpRequest) -> String {
+pub(crate) fn next_of(request: &HttpRequest) -> String {
     let next = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).ok();
     let next = next
         .and_then(|q| q.into_inner().into_iter().find(|(n, _)| n == "next"))
@@ -37,7 +37,7 @@ pub fn next_of(request: &HttpRequest) -> String {
     safe_redirect_path(next.as_deref()).to_owned()
 }
 
-pub async fn sign_in(_: Csrf, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
+pub(crate) async fn sign_in(_: Csrf, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let (email, next) = (form.text("email"), safe_redirect_path(Some(form.text("next"))));
     let address = guard::rate_limit_key(guard::client_address(&request, &state));
@@ -63,18 +63,18 @@ pub async fn sign_in(_: Csrf, state: web::Data<AppState>, request: HttpRequest, 
     }
 }
 
-pub fn second_path(next: &str) -> String {
+pub(crate) fn second_path(next: &str) -> String {
     let escaped = next.replace('%', "%25").replace('&', "%26").replace('+', "%2B");
     format!("/sign-in/second?next={escaped}")
 }
 
-pub async fn second_form(state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn second_form(state: web::Data<AppState>, request: HttpRequest) -> Page {
     let live = half(&state, &request).await?;
     Ok(html(pages::second(&offer(&state, &request), &live.agent, &next_of(&request), None)))
 }
 
 /// The second half of a sign-in: a code, or a passkey's answer.
-pub async fn second(_: Csrf, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
+pub(crate) async fn second(_: Csrf, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let live = half(&state, &request).await?;
     let next = safe_redirect_path(Some(form.text("next")));
@@ -99,7 +99,11 @@ async fn half(state: &AppState, request: &HttpRequest) -> Result<Live, AuthRedir
 }
 
 /// What a form proves with: a passkey's answer where there is one, else a code. The new cookie, or what is wrong.
-pub async fn proven(state: &AppState, live: &Live, form: &Form) -> Result<Result<zeroize::Zeroizing<String>, Problem>, AuthRedirect> {
+pub(crate) async fn proven(
+    state: &AppState,
+    live: &Live,
+    form: &Form,
+) -> Result<Result<zeroize::Zeroizing<String>, Problem>, AuthRedirect> {
     let (second, refused) = if form.ticked("credential") {
         let passkeys = passkeys(state)?;
         let second = passkey::prove(&state.portal, passkeys, live, form.text("ceremony"), form.raw("credential")).await?;
@@ -115,7 +119,7 @@ pub async fn proven(state: &AppState, live: &Live, form: &Form) -> Result<Result
     })
 }
 
-pub fn passkeys(state: &AppState) -> Result<&Passkeys, Problem> {
+pub(crate) fn passkeys(state: &AppState) -> Result<&Passkeys, Problem> {
     state
         .passkeys
         .as_ref()
@@ -123,7 +127,7 @@ pub fn passkeys(state: &AppState) -> Result<&Passkeys, Problem> {
 }
 
 /// Whether a browser that asks here could use a passkey: it refuses at any address but the one that passkeys are made for.
-pub enum Offer {
+pub(crate) enum Offer {
     Here,
     /// At this address only.
     At(String),
@@ -131,7 +135,7 @@ pub enum Offer {
     Nowhere,
 }
 
-pub fn offer(state: &AppState, request: &HttpRequest) -> Offer {
+pub(crate) fn offer(state: &AppState, request: &HttpRequest) -> Offer {
     let Some(own) = state.passkeys.as_ref().and(state.settings.console()) else {
         return Offer::Nowhere;
     };
@@ -153,7 +157,7 @@ fn is_at(origin: &str, host: &str) -> bool {
 }
 
 /// Whether this address may try to sign in at all just now: what follows costs us work, or a line of the audit log.
-pub fn may_try(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
+pub(crate) fn may_try(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
     let address = guard::rate_limit_key(guard::client_address(request, state));
     match state.portal.auth.throttle.allows_address(address) {
         true => Ok(()),
@@ -162,7 +166,7 @@ pub fn may_try(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
 }
 
 /// Options for the browser: for the owner of half a session their own passkeys, for a stranger whatever the authenticator knows.
-pub async fn begin_passkey(_: Csrf, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn begin_passkey(_: Csrf, state: web::Data<AppState>, request: HttpRequest) -> Page {
     may_try(&state, &request)?;
     let passkeys = passkeys(&state)?;
     let live = match staff::half_cookie(&request, &state.settings) {
@@ -176,13 +180,13 @@ pub async fn begin_passkey(_: Csrf, state: web::Data<AppState>, request: HttpReq
     options(begun)
 }
 
-pub fn options(begun: Option<Begun>) -> Page {
+pub(crate) fn options(begun: Option<Begun>) -> Page {
     let begun = begun.ok_or_else(|| Problem::not_found("This account has no passkey."))?;
     Ok(HttpResponse::Ok().json(json!({ "ceremony": begun.ceremony, "options": begun.options })))
 }
 
 /// Signing in with nothing but a passkey.
-pub async fn passkey(_: Csrf, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
+pub(crate) async fn passkey(_: Csrf, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     may_try(&state, &request)?;
     let form = Form::read(&request, payload).await?;
     let next = safe_redirect_path(Some(form.text("next")));
@@ -200,7 +204,7 @@ pub async fn passkey(_: Csrf, state: web::Data<AppState>, request: HttpRequest, 
 }
 
 /// A whole session begins here; the one whose cookie came along ends.
-pub async fn signed_in_page(state: &AppState, request: &HttpRequest, cookie: &str, next: &str) -> Page {
+pub(crate) async fn signed_in_page(state: &AppState, request: &HttpRequest, cookie: &str, next: &str) -> Page {
     end_old(state, request, End::NewSignIn).await?;
     let mut answer = see(next);
     greet(state, &mut answer, cookie).await?;
@@ -208,7 +212,7 @@ pub async fn signed_in_page(state: &AppState, request: &HttpRequest, cookie: &st
 }
 
 /// The cookie of a session, and the mark by which its browser is known next time.
-pub async fn greet(state: &AppState, answer: &mut HttpResponse, cookie: &str) -> Result<(), AuthRedirect> {
+pub(crate) async fn greet(state: &AppState, answer: &mut HttpResponse, cookie: &str) -> Result<(), AuthRedirect> {
     add(answer, &staff::new_session_cookie(&state.settings, cookie))?;
     if let Some(live) = sign_in::session(&state.portal, cookie).await? {
         add(
@@ -232,12 +236,12 @@ pub(super) async fn end_old(state: &AppState, request: &HttpRequest, why: End) -
     Ok(())
 }
 
-pub async fn sign_out(_: Csrf, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn sign_out(_: Csrf, state: web::Data<AppState>, request: HttpRequest) -> Page {
     end_old(&state, &request, End::SignOut).await?;
     goodbye(&state)
 }
 
-pub fn goodbye(state: &AppState) -> Page {
+pub(crate) fn goodbye(state: &AppState) -> Page {
     let mut answer = see("/sign-in");
     add(&mut answer, &staff::farewell(&state.settings))?;
     add(&mut answer, &staff::half_farewell(&state.settings))?;
@@ -248,19 +252,19 @@ pub fn goodbye(state: &AppState) -> Page {
     Ok(answer)
 }
 
-pub fn add(answer: &mut HttpResponse, cookie: &actix_web::cookie::Cookie<'_>) -> Result<(), Problem> {
+pub(crate) fn add(answer: &mut HttpResponse, cookie: &actix_web::cookie::Cookie<'_>) -> Result<(), Problem> {
     answer
         .add_cookie(cookie)
         .map_err(|_| Problem::internal("The cookie cannot be written."))
 }
 
 /// Whether somebody should be told that a password is all they have.
-pub fn only_password(agent: &Agent, session: &Session) -> bool {
+pub(crate) fn only_password(agent: &Agent, session: &Session) -> bool {
     !agent.factors.any() && session.how == crate::domain::agent::AuthMethod::Password
 }
 
 /// Only a path of this very console is gone back to.
-pub fn safe_redirect_path(next: Option<&str>) -> &str {
+pub(crate) fn safe_redirect_path(next: Option<&str>) -> &str {
     let fits = |path: &str| path.starts_with('/') && !path.starts_with("//") && path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
     next.filter(|path| fits(path)).unwrap_or("/")
 }

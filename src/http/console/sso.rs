@@ -23,7 +23,7 @@ fn provider(state: &AppState) -> Result<&SingleSignOn, Problem> {
         .ok_or_else(|| Problem::not_found("There is nothing at this address."))
 }
 
-pub async fn depart(state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn depart(state: web::Data<AppState>, request: HttpRequest) -> Page {
     may_try(&state, &request)?;
     let next = next_of(&request);
     match sso::depart(&state.portal, provider(&state)?, &next).await? {
@@ -42,7 +42,7 @@ pub async fn depart(state: web::Data<AppState>, request: HttpRequest) -> Page {
     }
 }
 
-pub async fn arrive(state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn arrive(state: web::Data<AppState>, request: HttpRequest) -> Page {
     may_try(&state, &request)?;
     let provider = provider(&state)?;
     let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string())

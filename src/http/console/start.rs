@@ -11,7 +11,7 @@ use crate::workflow::query::attention;
 use super::session::only_password;
 use super::{Page, html, see};
 
-pub async fn start(who: SignedIn<Anyone>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn start(who: SignedIn<Anyone>, state: web::Data<AppState>, request: HttpRequest) -> Page {
     if !who.may::<Read>() {
         return Ok(see(if who.agent.role == Role::Auditor { "/audit" } else { "/account" }));
     }

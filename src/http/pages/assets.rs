@@ -8,38 +8,38 @@ use sha2::{Digest, Sha256};
 use crate::http::AppState;
 use crate::http::error::Problem;
 
-pub struct Asset {
+pub(crate) struct Asset {
     pub path: &'static str,
     media_type: &'static str,
     content: &'static str,
 }
 
-pub static PORTAL_CSS: Asset = Asset {
+pub(crate) static PORTAL_CSS: Asset = Asset {
     path: "/assets/portal.css",
     media_type: "text/css; charset=utf-8",
     content: include_str!("../../../assets/portal.css"),
 };
-pub static UPLOAD_JS: Asset = Asset {
+pub(crate) static UPLOAD_JS: Asset = Asset {
     path: "/assets/upload.js",
     media_type: "text/javascript; charset=utf-8",
     content: include_str!("../../../assets/upload.js"),
 };
-pub static CONSOLE_CSS: Asset = Asset {
+pub(crate) static CONSOLE_CSS: Asset = Asset {
     path: "/assets/console.css",
     media_type: "text/css; charset=utf-8",
     content: include_str!("../../../assets/console.css"),
 };
-pub static CONSOLE_JS: Asset = Asset {
+pub(crate) static CONSOLE_JS: Asset = Asset {
     path: "/assets/console.js",
     media_type: "text/javascript; charset=utf-8",
     content: include_str!("../../../assets/console.js"),
 };
-pub static PASSKEY_JS: Asset = Asset {
+pub(crate) static PASSKEY_JS: Asset = Asset {
     path: "/assets/passkey.js",
     media_type: "text/javascript; charset=utf-8",
     content: include_str!("../../../assets/passkey.js"),
 };
-pub static LOGO: Asset = Asset {
+pub(crate) static LOGO: Asset = Asset {
     path: "/assets/logo.svg",
     media_type: "image/svg+xml",
     content: include_str!("../../../assets/logo.svg"),
@@ -92,11 +92,11 @@ fn version(content: &[u8]) -> String {
 
 impl Asset {
     /// The address with the content's hash.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("{}?{}", self.path, version(self.content.as_bytes()))
     }
 
-    pub fn answer(&self, request: &HttpRequest) -> HttpResponse {
+    pub(crate) fn answer(&self, request: &HttpRequest) -> HttpResponse {
         kept(request, self.media_type, self.content.as_bytes().to_vec())
     }
 }
@@ -114,14 +114,14 @@ fn kept(request: &HttpRequest, media_type: &str, content: Vec<u8>) -> HttpRespon
         .body(content)
 }
 
-pub static PORTAL_CSS_URL: LazyLock<String> = LazyLock::new(|| PORTAL_CSS.url());
-pub static UPLOAD_JS_URL: LazyLock<String> = LazyLock::new(|| UPLOAD_JS.url());
-pub static CONSOLE_CSS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_CSS.url());
-pub static CONSOLE_JS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_JS.url());
-pub static PASSKEY_JS_URL: LazyLock<String> = LazyLock::new(|| PASSKEY_JS.url());
-pub static LOGO_URL: LazyLock<String> = LazyLock::new(|| LOGO.url());
+pub(crate) static PORTAL_CSS_URL: LazyLock<String> = LazyLock::new(|| PORTAL_CSS.url());
+pub(crate) static UPLOAD_JS_URL: LazyLock<String> = LazyLock::new(|| UPLOAD_JS.url());
+pub(crate) static CONSOLE_CSS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_CSS.url());
+pub(crate) static CONSOLE_JS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_JS.url());
+pub(crate) static PASSKEY_JS_URL: LazyLock<String> = LazyLock::new(|| PASSKEY_JS.url());
+pub(crate) static LOGO_URL: LazyLock<String> = LazyLock::new(|| LOGO.url());
 
-pub fn public_routes(routes: &mut web::ServiceConfig) {
+pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
     routes
         .service(read_only(PORTAL_CSS.path, dressed_style))
         .service(read_only(LOGO_PATH, company_logo))
@@ -140,13 +140,13 @@ async fn company_logo(state: web::Data<AppState>, request: HttpRequest) -> Resul
     }
 }
 
-pub fn staff_routes(routes: &mut web::ServiceConfig) {
+pub(crate) fn staff_routes(routes: &mut web::ServiceConfig) {
     for asset in [&CONSOLE_CSS, &CONSOLE_JS, &PASSKEY_JS, &LOGO] {
         routes.service(serve(asset));
     }
 }
 
-pub fn serve(asset: &'static Asset) -> actix_web::Resource {
+pub(crate) fn serve(asset: &'static Asset) -> actix_web::Resource {
     let answer = move |request: HttpRequest| async move { asset.answer(&request) };
     read_only(asset.path, answer)
 }

@@ -1,17 +1,17 @@
 //! Pages of the console: markup only. What stands on several of them is here.
 
-pub mod account;
-pub mod admin;
-pub mod ask;
-pub mod audit;
-pub mod docs;
-pub mod factors;
-pub mod frame;
-pub mod manual_download;
-pub mod messages;
-pub mod outgoing;
-pub mod requests;
-pub mod start;
+pub(crate) mod account;
+pub(crate) mod admin;
+pub(crate) mod ask;
+pub(crate) mod audit;
+pub(crate) mod docs;
+pub(crate) mod factors;
+pub(crate) mod frame;
+pub(crate) mod manual_download;
+pub(crate) mod messages;
+pub(crate) mod outgoing;
+pub(crate) mod requests;
+pub(crate) mod start;
 
 use actix_web::{HttpRequest, web};
 use maud::{Markup, html};
@@ -25,7 +25,7 @@ use crate::http::error::Problem;
 
 /// What was just done, from the address that a POST redirected to. Words of this list only, so that nothing in an address is ever shown.
 #[derive(Clone, Copy)]
-pub struct Notice(&'static str);
+pub(crate) struct Notice(&'static str);
 
 const NOTICES: &[(&str, &str)] = &[
     ("extended", "The link lives longer now."),
@@ -68,7 +68,7 @@ const NOTICES: &[(&str, &str)] = &[
 ];
 
 impl Notice {
-    pub fn of(request: &HttpRequest) -> Option<Self> {
+    pub(crate) fn of(request: &HttpRequest) -> Option<Self> {
         let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).ok()?;
         let (_, word) = query.into_inner().into_iter().find(|(name, _)| name == "done")?;
         NOTICES.iter().find(|(known, _)| *known == word).map(|(_, text)| Self(text))
@@ -198,7 +198,7 @@ fn copyable(id: &str, label: &str, value: &str, secret: bool) -> Markup {
     }
 }
 
-pub fn state_words(state: RequestState) -> (&'static str, &'static str) {
+pub(crate) fn state_words(state: RequestState) -> (&'static str, &'static str) {
     match state {
         RequestState::Awaiting => ("Waiting for the applicant", "calm"),
         RequestState::Receiving => ("Being uploaded", "busy"),

@@ -9,12 +9,12 @@ use crate::words::Words;
 use super::assets::{LOGO_URL, PORTAL_CSS_URL, Theme};
 
 /// A whole document in the product's own theme: `head` gets the title, the one stylesheet and, where there is one, the one script.
-pub fn page(language: &str, direction: &str, title: &str, script: Option<&str>, body: Markup) -> Markup {
+pub(crate) fn page(language: &str, direction: &str, title: &str, script: Option<&str>, body: Markup) -> Markup {
     document(language, direction, title, (&PORTAL_CSS_URL, &LOGO_URL), script, body)
 }
 
 /// A whole document in the company's theme.
-pub fn themed(theme: &Theme, words: &Words, title: &str, script: Option<&str>, body: Markup) -> Markup {
+pub(crate) fn themed(theme: &Theme, words: &Words, title: &str, script: Option<&str>, body: Markup) -> Markup {
     document(words.tag, words.direction, title, (&theme.style_url, &theme.logo_url), script, body)
 }
 
@@ -39,7 +39,7 @@ fn document(language: &str, direction: &str, title: &str, (style, icon): (&str, 
 }
 
 /// A failure where no more is known of the visitor.
-pub fn plain_error(problem: &Problem, title: &str) -> HttpResponse {
+pub(crate) fn plain_error(problem: &Problem, title: &str) -> HttpResponse {
     let body = html! { main { h1 { (title) } p { (problem.detail) } } };
     problem
         .page()
@@ -48,6 +48,6 @@ pub fn plain_error(problem: &Problem, title: &str) -> HttpResponse {
 }
 
 /// What the browser of a request prefers to read.
-pub fn accept_language(request: &HttpRequest) -> Option<&str> {
+pub(crate) fn accept_language(request: &HttpRequest) -> Option<&str> {
     request.headers().get("accept-language").and_then(|v| v.to_str().ok())
 }

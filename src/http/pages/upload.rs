@@ -3,10 +3,10 @@
 //! Every sentence comes from [`crate::words`] in the reader's language. What the company or an agent wrote stands in its own direction and is never read as markup.
 
 pub mod form;
-pub mod problem_words;
+pub(crate) mod problem_words;
 
 pub use form::form;
-pub use problem_words::{localized, refusal_words};
+pub(crate) use problem_words::{localized, refusal_words};
 
 use maud::{Markup, PreEscaped, Render, html};
 use time::OffsetDateTime;
@@ -146,7 +146,7 @@ fn sentence(text: &str, slots: &[(&str, Markup)]) -> Markup {
     }
 }
 
-pub fn passcode(view: &View<'_>, link: &OpenedLink, problem: Option<&Problem>) -> Markup {
+pub(crate) fn passcode(view: &View<'_>, link: &OpenedLink, problem: Option<&Problem>) -> Markup {
     let words = view.context.words;
     let left = link.request.link.passcode.as_ref().map_or(0, |p| u64::from(p.tries_left));
     let body = html! {
@@ -176,7 +176,7 @@ fn host(name: &str) -> Markup {
 }
 
 /// Which document, which parts, when, a reference and what happens next. Never a file name, never the content.
-pub fn receipt(view: &View<'_>, done: &DocumentRequest) -> Markup {
+pub(crate) fn receipt(view: &View<'_>, done: &DocumentRequest) -> Markup {
     let words = view.context.words;
     let (document, parts, received_at, purged_at) = receipt_facts(done);
     let body = html! {
@@ -212,7 +212,7 @@ pub fn receipt(view: &View<'_>, done: &DocumentRequest) -> Markup {
 }
 
 /// A page that says what is wrong and whom to ask, and nothing else.
-pub fn failure(context: &PageContext<'_>, problem: &Problem) -> Markup {
+pub(crate) fn failure(context: &PageContext<'_>, problem: &Problem) -> Markup {
     let title = context.words.say(match &*problem.code {
         "link.expired" => "title-expired",
         "link.revoked" => "title-revoked",
@@ -232,10 +232,10 @@ pub fn failure(context: &PageContext<'_>, problem: &Problem) -> Markup {
     frame(context, title, false, body)
 }
 
-pub type Facts = (Option<DocumentId>, Vec<String>, Option<OffsetDateTime>, Option<OffsetDateTime>);
+pub(crate) type Facts = (Option<DocumentId>, Vec<String>, Option<OffsetDateTime>, Option<OffsetDateTime>);
 
 /// What a receipt tells of the drop through the present link: document, parts, received, purged.
-pub fn receipt_facts(done: &DocumentRequest) -> Facts {
+pub(crate) fn receipt_facts(done: &DocumentRequest) -> Facts {
     match (&done.stage, done.document()) {
         (_, Some(document)) => (
             Some(document.id),
@@ -257,13 +257,13 @@ pub fn receipt_facts(done: &DocumentRequest) -> Facts {
 }
 
 /// Eight characters that an applicant can read out on the telephone.
-pub fn reference(document: &DocumentId) -> String {
+pub(crate) fn reference(document: &DocumentId) -> String {
     let text = document.to_string().to_ascii_uppercase();
     let tail = &text[text.len() - 9..text.len() - 1];
     format!("{}-{}", &tail[..4], &tail[4..])
 }
 
-pub fn rfc3339(at: OffsetDateTime) -> Option<String> {
+pub(crate) fn rfc3339(at: OffsetDateTime) -> Option<String> {
     at.format(&Rfc3339).ok()
 }
 

@@ -10,12 +10,12 @@ use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
 /// In the order of `Tus-Checksum-Algorithm`.
-pub const ALGORITHMS: &str = "sha256,sha1";
+pub(crate) const ALGORITHMS: &str = "sha256,sha1";
 /// Keys in one `Upload-Metadata`.
 const KEYS_MAX: usize = 32;
 
 /// The method, or what stands in for it where a network lets only GET and POST pass.
-pub fn method(request: &HttpRequest) -> Method {
+pub(crate) fn method(request: &HttpRequest) -> Method {
     let instead = request.headers().get("x-http-method-override").and_then(|v| v.to_str().ok());
     match (request.method(), instead) {
         (&Method::POST, Some(instead)) => Method::from_bytes(instead.to_ascii_uppercase().as_bytes()).unwrap_or(Method::TRACE),
@@ -30,7 +30,7 @@ pub fn number(text: &str) -> Option<u64> {
 }
 
 /// As RFC 9110, section 5.6.7 wants it.
-pub fn date(at: OffsetDateTime) -> String {
+pub(crate) fn date(at: OffsetDateTime) -> String {
     at.to_offset(UtcOffset::UTC)
         .format(format_description!(
             "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
@@ -39,7 +39,7 @@ pub fn date(at: OffsetDateTime) -> String {
 }
 
 /// Sets a header of fixed name on an answer that is made already.
-pub fn set(response: &mut HttpResponse, name: &'static str, value: &str) {
+pub(crate) fn set(response: &mut HttpResponse, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(HeaderName::from_static(name), value);
     }

@@ -142,7 +142,7 @@ impl ReceiptRow {
 
 /// What an idempotency claim was made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimRow {
+pub(crate) struct ClaimRow {
     pub body: [u8; 32],
     /// The 16 bytes of its id: a request's, an agent's or an API key's, which the body's digest tells apart by the path within it.
     pub made: [u8; 16],

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Bytes of the ballast file: two log segments of sled (16 MiB each).
-pub const BALLAST_BYTES: u64 = 32 << 20;
+pub(crate) const BALLAST_BYTES: u64 = 32 << 20;
 
 /// What is left on the file system of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct FreeSpace {
 ///
 /// # Errors
 /// The kernel's own error, for instance when the directory is gone.
-pub fn free_space(dir: &Path) -> io::Result<FreeSpace> {
+pub(crate) fn free_space(dir: &Path) -> io::Result<FreeSpace> {
     let stat = rustix::fs::statvfs(dir)?;
     let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
     let whole = stat.f_blocks.saturating_mul(stat.f_frsize).max(1);
@@ -34,27 +34,27 @@ pub fn free_space(dir: &Path) -> io::Result<FreeSpace> {
 
 /// The ballast file of one store directory.
 #[derive(Debug)]
-pub struct Ballast {
+pub(crate) struct Ballast {
     path: PathBuf,
 }
 
 impl Ballast {
     /// The ballast of the store in `dir`; touches nothing.
     #[must_use]
-    pub fn of(dir: &Path) -> Self {
+    pub(crate) fn of(dir: &Path) -> Self {
         Self { path: dir.join("ballast") }
     }
 
     /// Whether the whole ballast is in place.
     #[must_use]
-    pub fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         use std::os::unix::fs::MetadataExt;
         std::fs::metadata(&self.path).is_ok_and(|file| file.blocks() * 512 >= BALLAST_BYTES)
     }
 
     /// Whether any of it is in place.
     #[must_use]
-    pub fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         self.path.exists()
     }
 
@@ -62,7 +62,7 @@ impl Ballast {
     ///
     /// # Errors
     /// The kernel's error, above all `StorageFull`; then nothing is held.
-    pub fn restore(&self) -> io::Result<()> {
+    pub(crate) fn restore(&self) -> io::Result<()> {
         if self.is_held() {
             return Ok(());
         }
@@ -78,7 +78,7 @@ impl Ballast {
     ///
     /// # Errors
     /// The kernel's error when the file cannot be removed.
-    pub fn release(&self) -> io::Result<()> {
+    pub(crate) fn release(&self) -> io::Result<()> {
         match std::fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => sync_dir(self.path.parent().unwrap_or(Path::new("."))),
@@ -116,7 +116,7 @@ fn fill(mut file: &File) -> io::Result<()> {
 ///
 /// # Errors
 /// The kernel's error.
-pub fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 

@@ -34,7 +34,7 @@ use super::records::{Batch, Overlay, Rows};
 use crate::chain::chain;
 use opening::{Lock, check_synced, lock, open_database};
 
-pub use super::group::Seq;
+pub(crate) use super::group::Seq;
 
 /// Bytes of one log segment; also fixed in the files of an existing store. A record above a quarter of it
 /// would be spilled; 16 MiB is the largest that sled accepts.
@@ -47,10 +47,10 @@ const WATCH: Duration = Duration::from_secs(2);
 const RELEASE_BELOW: u64 = SEGMENT_BYTES as u64;
 
 /// The exit code of a process whose store can take no more writes (`EX_IOERR`): start it again, what was acknowledged is there.
-pub const EXIT_CODE: u8 = 74;
+pub(crate) const EXIT_CODE: u8 = 74;
 
 /// Called with the reason when a write failed and this handle answers nothing any more. The default says so and ends the process with [`EXIT_CODE`].
-pub type AbortHook = Arc<dyn Fn(&str) + Send + Sync>;
+pub(crate) type AbortHook = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How a store is opened.
 #[derive(Clone)]

@@ -20,7 +20,7 @@ static LOG_SYNCS: AtomicU64 = AtomicU64::new(0);
 
 /// How many log writes were synced by this process since it started: each one is a finished `fdatasync`.
 #[must_use]
-pub fn log_syncs() -> u64 {
+pub(crate) fn log_syncs() -> u64 {
     LOG_SYNCS.load(Ordering::SeqCst)
 }
 
@@ -28,7 +28,7 @@ pub fn log_syncs() -> u64 {
 ///
 /// Returns 0 when `fdatasync` succeeded, else -1 with its `errno`.
 #[unsafe(no_mangle)]
-pub extern "C" fn sync_file_range(fd: c_int, _offset: i64, _length: i64, _flags: u32) -> c_int {
+pub(crate) extern "C" fn sync_file_range(fd: c_int, _offset: i64, _length: i64, _flags: u32) -> c_int {
     // A negative descriptor must not reach `borrow_raw`, whose contract forbids -1.
     if fd < 0 {
         errno::set_errno(errno::Errno(rustix::io::Errno::BADF.raw_os_error()));

@@ -13,15 +13,15 @@ use super::error::{StoreError, from_read};
 ///
 /// A leaf of the database holds up to 17 values and must stay below a quarter of a log segment (4 MiB);
 /// a larger record would be spilled into a side file that nobody syncs.
-pub const VALUE_LIMIT: usize = (64 << 10) + 16;
+pub(crate) const VALUE_LIMIT: usize = (64 << 10) + 16;
 /// Largest key of a row, in bytes.
-pub const KEY_LIMIT: usize = 1 << 10;
+pub(crate) const KEY_LIMIT: usize = 1 << 10;
 
 /// Rows that are decided but not yet in the database: `None` means removed.
 pub(super) type Overlay = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// One row: key and value.
-pub type Row = (Vec<u8>, Vec<u8>);
+pub(crate) type Row = (Vec<u8>, Vec<u8>);
 
 /// Writes that happen together or not at all. The last write to a key wins.
 #[derive(Default)]

@@ -11,10 +11,10 @@ use crate::domain::document::ProviderName;
 
 /// Full-jitter exponential backoff: 5 s · 2ⁿ, at most 15 minutes.
 const BACKOFF_BASE: Duration = Duration::seconds(5);
-pub const BACKOFF_CAP: Duration = Duration::minutes(15);
+pub(crate) const BACKOFF_CAP: Duration = Duration::minutes(15);
 
 /// Full jitter over 5 s · 2ⁿ, at most 15 minutes, at least a tenth of it.
-pub fn backoff(attempts: u32) -> Duration {
+pub(crate) fn backoff(attempts: u32) -> Duration {
     let longest = BACKOFF_BASE * 2_i32.pow(attempts.min(10));
     let longest = longest.min(BACKOFF_CAP);
     // Without random bytes the full time is as good.

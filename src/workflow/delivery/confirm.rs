@@ -19,7 +19,7 @@ use crate::workflow::{Portal, WorkflowError, purge};
 const UNASKED_PAUSE: Duration = Duration::minutes(15);
 
 /// One question for a verdict on a leased request.
-pub async fn step(
+pub(crate) async fn step(
     portal: &Arc<Portal>,
     request: &TrustedRequest,
     fence: u64,
@@ -48,7 +48,7 @@ pub async fn step(
 }
 
 /// The provider is not configured any more: its verdict is asked for when it is back. Where its receipt was enough, it still is.
-pub async fn unasked(portal: &Portal, request: &TrustedRequest, fence: u64) -> Result<(), WorkflowError> {
+pub(crate) async fn unasked(portal: &Portal, request: &TrustedRequest, fence: u64) -> Result<(), WorkflowError> {
     if request.confirm == ConfirmAt::Received {
         return confirmed(portal, request, fence).await;
     }
@@ -79,7 +79,7 @@ async fn put_off(portal: &Portal, request: &TrustedRequest, fence: u64, at: Offs
 }
 
 /// The provider has it: purge at once.
-pub async fn confirmed(portal: &Portal, request: &TrustedRequest, fence: u64) -> Result<(), WorkflowError> {
+pub(crate) async fn confirmed(portal: &Portal, request: &TrustedRequest, fence: u64) -> Result<(), WorkflowError> {
     let request = portal
         .requests
         .transition(
@@ -94,7 +94,7 @@ pub async fn confirmed(portal: &Portal, request: &TrustedRequest, fence: u64) ->
 }
 
 /// The provider does not want it: purged all the same, never sent again; an agent may ask for a better one.
-pub async fn rejected(portal: &Portal, request: &TrustedRequest, fence: u64, problem: DeliveryProblem) -> Result<(), WorkflowError> {
+pub(crate) async fn rejected(portal: &Portal, request: &TrustedRequest, fence: u64, problem: DeliveryProblem) -> Result<(), WorkflowError> {
     let request = portal
         .requests
         .transition(

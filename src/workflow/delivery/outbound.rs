@@ -25,7 +25,7 @@ use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError};
 
 /// Who gets it, and for which request it was taken in: sealed with each part, one line each.
-pub struct Target {
+pub(crate) struct Target {
     request: RequestId,
     provider: ProviderName,
     applicant: ApplicantRef,
@@ -34,7 +34,7 @@ pub struct Target {
 }
 
 impl Target {
-    pub fn of(portal: &Portal, request: &TrustedRequest, part: &PartName) -> Result<Self, WorkflowError> {
+    pub(crate) fn of(portal: &Portal, request: &TrustedRequest, part: &PartName) -> Result<Self, WorkflowError> {
         Ok(Self {
             request: request.id,
             provider: request.provider.clone(),
@@ -44,7 +44,7 @@ impl Target {
         })
     }
 
-    pub fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         format!(
             "{}\n{}\n{}\n{}\n{}",
             self.request,
@@ -143,7 +143,12 @@ pub fn open(portal: &Arc<Portal>, request: &TrustedRequest, document: &Document,
 }
 
 /// A document that can be asked about but not read: for verdicts, which need no key.
-pub fn closed(portal: &Arc<Portal>, request: &TrustedRequest, document: &Document, epoch: u32) -> Result<OutboundDocument, WorkflowError> {
+pub(crate) fn closed(
+    portal: &Arc<Portal>,
+    request: &TrustedRequest,
+    document: &Document,
+    epoch: u32,
+) -> Result<OutboundDocument, WorkflowError> {
     let applicant = terms::applicant(portal, request)?;
     Ok(outbound(portal, request, document, epoch, applicant, Arc::new(NoSource)))
 }
@@ -318,7 +323,7 @@ impl Drop for Wiped {
 }
 
 /// Notes finished steps of an attempt durably, under the attempt's lease.
-pub struct LeasedProgressLog {
+pub(crate) struct LeasedProgressLog {
     pub requests: Arc<dyn RequestStore>,
     pub request: RequestId,
     pub fence: u64,

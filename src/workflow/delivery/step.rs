@@ -27,7 +27,7 @@ pub async fn step(portal: &Arc<Portal>, request: DocumentRequest) -> Result<(), 
 }
 
 /// The same where all permits are taken: what is due without the provider is done, and nobody is sent or asked anything.
-pub async fn step_alone(portal: &Arc<Portal>, request: DocumentRequest) -> Result<(), WorkflowError> {
+pub(crate) async fn step_alone(portal: &Arc<Portal>, request: DocumentRequest) -> Result<(), WorkflowError> {
     take(portal, request, false).await
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Open<'a> {
 
 impl<'a> Open<'a> {
     /// `None` when no attempt is open.
-    pub fn of(request: &'a TrustedRequest, document: &'a Document, delivery: &'a Delivery) -> Option<Self> {
+    pub(super) fn of(request: &'a TrustedRequest, document: &'a Document, delivery: &'a Delivery) -> Option<Self> {
         let (intent, absent_since, checks) = match &delivery.phase {
             Phase::Sending { intent } => (intent, None, 0),
             Phase::Uncertain {

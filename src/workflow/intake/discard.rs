@@ -99,7 +99,7 @@ async fn destroy(portal: &Portal, document: DocumentId, slot: SlotRef) -> Result
 }
 
 /// When [`step`] has something to do next.
-pub async fn next(portal: &Portal) -> Result<Option<OffsetDateTime>, StorageError> {
+pub(crate) async fn next(portal: &Portal) -> Result<Option<OffsetDateTime>, StorageError> {
     portal.requests.next_cleanup().await
 }
 

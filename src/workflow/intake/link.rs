@@ -55,7 +55,7 @@ pub async fn look_up(portal: &Portal, token: &PlainToken) -> Result<Result<Opene
 }
 
 /// Whether there is a free erasure slot and space on the disk for everything that is asked for. Told before a body is read, and looked at again when it is sealed.
-pub fn has_room(portal: &Portal, request: &DocumentRequest) -> bool {
+pub(crate) fn has_room(portal: &Portal, request: &DocumentRequest) -> bool {
     let bytes: u64 = request.parts.iter().map(|p| p.max_bytes).sum();
     portal.erasure.free().is_ok_and(|free| free > 0) && portal.blobs.room_for(bytes)
 }

@@ -18,7 +18,7 @@ const REMEMBERED: usize = 1_024;
 const AT_IT: Duration = Duration::seconds(20);
 
 /// A device, as far as it is known: the mark of its receipt.
-pub type Device = Option<[u8; 32]>;
+pub(crate) type Device = Option<[u8; 32]>;
 
 /// A lock for each part of a request that somebody writes.
 #[derive(Default)]

@@ -6,13 +6,13 @@ use crate::workflow::{Portal, WorkflowError, blocking};
 
 /// What became of one try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PasscodeTry {
+pub(crate) enum PasscodeTry {
     Right,
     Wrong { left: u8 },
 }
 
 /// Spends one try durably, then looks at the code.
-pub async fn try_passcode(portal: &Portal, request: &DocumentRequest, code: &str) -> Result<PasscodeTry, WorkflowError> {
+pub(crate) async fn try_passcode(portal: &Portal, request: &DocumentRequest, code: &str) -> Result<PasscodeTry, WorkflowError> {
     let permit = portal.auth.checking.turn().await?;
     let spend = Transition::Intake(IntakeStep::SpendPasscodeTry);
     let request = portal.requests.transition(request.id, spend).await?;

@@ -29,14 +29,14 @@ use crate::inspect::Refusal;
 use crate::storage::StorageError;
 use crate::workflow::{Portal, WorkflowError, blocking};
 
-pub use upload::{Progress, Upload};
+pub(crate) use upload::{Progress, Upload};
 
 /// How often an upload is begun anew because somebody else began one at the same time.
 const TRIES: usize = 4;
 
 /// Why an upload did not begin, or not go on.
 #[derive(Debug, thiserror::Error)]
-pub enum ResumeError {
+pub(crate) enum ResumeError {
     /// There is no unfinished upload of this part.
     #[error("there is no unfinished upload of this part")]
     None,
@@ -80,7 +80,7 @@ impl From<StorageError> for ResumeError {
 
 /// How far the upload of a part has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// The upload's own id; none when the part is sealed.
     pub upload: Option<DocumentId>,
     /// Durable bytes; `length` only when the part is sealed.
@@ -91,7 +91,7 @@ pub struct Standing {
 }
 
 /// Looks; changes nothing. `None` when nothing of this part was begun.
-pub async fn standing(portal: &Portal, request: &DocumentRequest, part: &PartSpec) -> Result<Option<Standing>, WorkflowError> {
+pub(crate) async fn standing(portal: &Portal, request: &DocumentRequest, part: &PartSpec) -> Result<Option<Standing>, WorkflowError> {
     let of = |intake: &Intake, upload, offset, length| Standing {
         upload,
         offset,
@@ -120,7 +120,7 @@ async fn secret(portal: &Portal, intake: &Intake) -> Result<Option<ErasureSecret
 }
 
 /// What a visitor announces.
-pub struct Announced<'a> {
+pub(crate) struct Announced<'a> {
     pub length: u64,
     pub file_name: &'a str,
     pub declared: &'a str,
@@ -129,7 +129,7 @@ pub struct Announced<'a> {
 }
 
 /// Begins an upload of one part, in the place of whatever was here of it, unless another device is sending it now. Durable when this returns its id.
-pub async fn create(
+pub(crate) async fn create(
     portal: &Arc<Portal>,
     link: &OpenedLink,
     token: &PlainToken,
@@ -218,7 +218,7 @@ async fn begin(
 }
 
 /// Takes back what is here of one part: nothing goes on from it any more, and the worker destroys it. `false` when there was nothing.
-pub async fn remove(portal: &Arc<Portal>, request: &DocumentRequest, part: &PartSpec) -> Result<bool, ResumeError> {
+pub(crate) async fn remove(portal: &Arc<Portal>, request: &DocumentRequest, part: &PartSpec) -> Result<bool, ResumeError> {
     let (portal, id, part) = (portal.clone(), request.id, part.clone());
     let tasks = portal.tasks.clone();
     Ok(run_to_completion(&tasks, async move { remove_now(&portal, id, &part).await }).await?)
@@ -275,7 +275,7 @@ async fn drop_part(portal: &Portal, request: &DocumentRequest, document: Documen
 }
 
 /// After a link was withdrawn or replaced: whoever is sending is stopped, and nothing of what was on its way stays.
-pub async fn stop_writers(portal: &Portal, request: &DocumentRequest) {
+pub(crate) async fn stop_writers(portal: &Portal, request: &DocumentRequest) {
     portal.intake.cleanup.due.notify_one();
     discard_in_flight(portal, request.id).await;
     portal.intake.part_locks.end(request.id).await;

@@ -23,7 +23,7 @@ use crate::workflow::{Portal, WorkflowError, blocking};
 
 /// A secret in its slot that no row owns, or perhaps none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Orphan {
+pub(crate) struct Orphan {
     pub request: RequestId,
     pub document: DocumentId,
     pub slot: SlotRef,

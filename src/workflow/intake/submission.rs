@@ -251,7 +251,7 @@ pub(super) async fn run_to_completion<T: Send + 'static>(
 }
 
 /// What is stored of a browser's receipt cookie.
-pub fn receipt_mark(cookie: &str) -> [u8; 32] {
+pub(crate) fn receipt_mark(cookie: &str) -> [u8; 32] {
     Sha256::digest(cookie.as_bytes()).into()
 }
 

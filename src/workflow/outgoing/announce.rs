@@ -27,7 +27,7 @@ const COUNTED: usize = 100;
 const NOTICE_LIFE: Duration = Duration::days(2);
 
 /// Announces the next entries of the log.
-pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
+pub(crate) async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
     if !portal.outgoing.listens() {
         return Ok(false);
     }
@@ -222,7 +222,7 @@ fn notice(portal: &Portal, agent: &Agent, kind: &str, subject: &str, text: &str)
 }
 
 /// Queues the day's digest for everybody who wishes it, once a day, and only if something waits for somebody.
-pub async fn digest(portal: &Portal) -> Result<bool, WorkflowError> {
+pub(crate) async fn digest(portal: &Portal) -> Result<bool, WorkflowError> {
     if portal.outgoing.mailer.is_none() {
         return Ok(false);
     }

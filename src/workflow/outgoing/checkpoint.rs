@@ -23,7 +23,7 @@ use crate::workflow::{Portal, WorkflowError, blocking};
 const AFTER_ERROR: Duration = Duration::minutes(1);
 
 /// About two months of hourly checkpoints; with the file before it, twice that.
-pub const LARGEST: u64 = 512 * 1024;
+pub(crate) const LARGEST: u64 = 512 * 1024;
 
 /// When the next one is due. In memory: a start makes one, if the log has moved.
 #[derive(Default)]
@@ -89,7 +89,7 @@ async fn take(portal: &Portal, file: &Path, now: OffsetDateTime) -> Result<bool,
 }
 
 /// One JSON object, as `nightdrop audit verify --checkpoint` reads it.
-pub fn line(point: &Checkpoint, signed: &Signed) -> String {
+pub(crate) fn line(point: &Checkpoint, signed: &Signed) -> String {
     let object = json!({
         "sequence": point.sequence,
         "hash": HEXLOWER.encode(&point.hash),
@@ -101,7 +101,7 @@ pub fn line(point: &Checkpoint, signed: &Signed) -> String {
 }
 
 /// Reads such a line, or the event of a webhook, where the number stands under another name and everything is text.
-pub fn parse(line: &str) -> Option<(Checkpoint, Signed)> {
+pub(crate) fn parse(line: &str) -> Option<(Checkpoint, Signed)> {
     let object: Value = serde_json::from_str(line).ok()?;
     let data = object.get("data").unwrap_or(&object);
     let sequence = match &data["head"] {

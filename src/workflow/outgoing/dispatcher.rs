@@ -76,7 +76,7 @@ impl Slow {
 }
 
 /// Sends the dispatch that has been due longest. `false`: none is.
-pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
+pub(crate) async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
     let until = portal.now() + LEASE;
     let Some(dispatch) = portal.outbox.claim_dispatch(until).await? else {
         return Ok(false);

@@ -33,7 +33,7 @@ const SLOTS_LEFT: u64 = 16;
 
 /// What is sealed.
 #[derive(Serialize, Deserialize)]
-pub struct Content {
+pub(crate) struct Content {
     pub to: String,
     pub subject: String,
     pub text: String,
@@ -52,7 +52,7 @@ impl Drop for Content {
 
 /// Which mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Link,
     Reminder,
 }
@@ -67,7 +67,7 @@ impl Kind {
 }
 
 /// Refuses what is no address before anything is issued.
-pub fn check_address(portal: &Portal, to: &str) -> Result<(), WorkflowError> {
+pub(crate) fn check_address(portal: &Portal, to: &str) -> Result<(), WorkflowError> {
     let refuse = |fix: &str| {
         Err(WorkflowError::Invalid {
             field: "email",
@@ -85,7 +85,7 @@ pub fn check_address(portal: &Portal, to: &str) -> Result<(), WorkflowError> {
 
 /// What became of a mail that was to be queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Queued {
+pub(crate) enum Queued {
     Now,
     /// The same one to the same address was queued for this link before.
     Before,
@@ -94,7 +94,7 @@ pub enum Queued {
 }
 
 /// Queues a mail with the present link.
-pub async fn queue(
+pub(crate) async fn queue(
     portal: &Portal,
     request: &TrustedRequest,
     to: &str,
@@ -210,7 +210,7 @@ fn words_of(language: &str) -> &'static words::Words {
 }
 
 /// What a mail that is due has become.
-pub enum Opened {
+pub(crate) enum Opened {
     Ready(Content),
     /// The link it carries is dead or used.
     Stale,
@@ -219,7 +219,7 @@ pub enum Opened {
     Lost,
 }
 
-pub async fn open(portal: &Portal, dispatch: &Dispatch) -> Result<Opened, WorkflowError> {
+pub(crate) async fn open(portal: &Portal, dispatch: &Dispatch) -> Result<Opened, WorkflowError> {
     let now = portal.now();
     let request = match dispatch.request {
         Some(id) => portal.requests.request(id).await?,
@@ -262,7 +262,7 @@ fn carries_a_living_link(request: &DocumentRequest, generation: u32, now: Offset
 }
 
 /// Drops the mails of a request whose link they carry is dead or used by now.
-pub async fn drop_stale(portal: &Portal, request: &DocumentRequest) -> Result<(), WorkflowError> {
+pub(crate) async fn drop_stale(portal: &Portal, request: &DocumentRequest) -> Result<(), WorkflowError> {
     let now = portal.now();
     let present = request.link.generation;
     let up_to = if carries_a_living_link(request, present, now) {
@@ -277,7 +277,7 @@ pub async fn drop_stale(portal: &Portal, request: &DocumentRequest) -> Result<()
 }
 
 /// Destroys the secret of a mail. One that could not be destroyed belongs to nobody any more, and the sweep tries again.
-pub async fn erase(portal: &Portal, dispatch: &Dispatch) {
+pub(crate) async fn erase(portal: &Portal, dispatch: &Dispatch) {
     let Body::Sealed { slot, .. } = &dispatch.body else { return };
     let (erasure, id, slot) = (portal.erasure.clone(), dispatch.id, *slot);
     match blocking(move || erasure.destroy(&id.0, &slot)).await {
@@ -292,7 +292,7 @@ pub async fn erase(portal: &Portal, dispatch: &Dispatch) {
 }
 
 /// Whether a live erasure secret belongs to a mail that waits.
-pub async fn owns(portal: &Portal, owner: DocumentId) -> Result<bool, WorkflowError> {
+pub(crate) async fn owns(portal: &Portal, owner: DocumentId) -> Result<bool, WorkflowError> {
     let found = portal.outbox.dispatch(DispatchId(owner.0)).await?;
     Ok(found.is_some_and(|d| matches!(d.body, Body::Sealed { .. })))
 }

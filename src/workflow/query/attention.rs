@@ -16,7 +16,7 @@ const LOOK: usize = 200;
 const SOON: Duration = Duration::hours(24);
 
 /// Requests that wait for a person.
-pub struct Attention {
+pub(crate) struct Attention {
     pub stuck: Vec<DocumentRequest>,
     pub rejected: Vec<DocumentRequest>,
     pub purged_soon: Vec<DocumentRequest>,
@@ -25,7 +25,7 @@ pub struct Attention {
 }
 
 /// `teams`: those whose requests the reader sees; `None` for all of them.
-pub async fn load(portal: &Portal, teams: Option<Vec<Team>>) -> Result<Attention, StorageError> {
+pub(crate) async fn load(portal: &Portal, teams: Option<Vec<Team>>) -> Result<Attention, StorageError> {
     let soon = portal.now() + SOON;
     let stuck = Filter {
         state: Some(RequestState::NeedsAttention),

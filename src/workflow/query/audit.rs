@@ -6,13 +6,13 @@ use crate::storage::StorageError;
 use crate::workflow::Portal;
 
 /// Entries of one page.
-pub const PAGE: u64 = 100;
+pub(crate) const PAGE: u64 = 100;
 /// Entries read at once, and looked at for one page of a search.
 const STEP: u64 = 500;
 const LOOK: u64 = 20_000;
 
 /// What is looked for.
-pub enum Search<'a> {
+pub(crate) enum Search<'a> {
     All,
     /// Everything that happened to one request.
     Request(RequestId),
@@ -30,14 +30,14 @@ impl Search<'_> {
 }
 
 /// Entries of one page, newest first.
-pub struct Found {
+pub(crate) struct Found {
     pub entries: Vec<AuditEntry>,
     /// Everything from this number on was looked at; 1 when nothing older is left.
     pub looked_from: u64,
 }
 
 /// Looks backwards until a page is full, or as many entries were looked at as one page may cost.
-pub async fn find(portal: &Portal, search: &Search<'_>, before: u64) -> Result<Found, StorageError> {
+pub(crate) async fn find(portal: &Portal, search: &Search<'_>, before: u64) -> Result<Found, StorageError> {
     if let Search::Request(id) = search {
         let mut entries = portal.audit.timeline(*id).await?;
         entries.reverse();

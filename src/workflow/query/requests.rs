@@ -6,7 +6,7 @@ use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError, terms};
 
 /// See the module.
-pub struct Detail {
+pub(crate) struct Detail {
     /// As the agent gave it; `None` as well when the row was altered: what is sealed to it is not shown.
     pub metadata: Option<String>,
     /// Oldest first.
@@ -14,7 +14,7 @@ pub struct Detail {
 }
 
 /// An altered request can still be withdrawn and purged, and is shown without what is sealed to it.
-pub async fn detail(portal: &Portal, found: &DocumentRequest) -> Result<Detail, WorkflowError> {
+pub(crate) async fn detail(portal: &Portal, found: &DocumentRequest) -> Result<Detail, WorkflowError> {
     let metadata = match TrustedRequest::of(portal, found) {
         Ok(trusted) => terms::opened_metadata(portal, &trusted)?,
         Err(_) => None,

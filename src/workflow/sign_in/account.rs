@@ -17,17 +17,17 @@ use crate::workflow::seal;
 use super::{Portal, WorkflowError, blocking, hash, normal_email, password_strength};
 
 /// NIST SP 800-63B-4: at least 15 characters where the password is the only factor.
-pub const PASSWORD_MIN: usize = 15;
+pub(crate) const PASSWORD_MIN: usize = 15;
 /// And at least 8 where the configuration demands a second one of everybody.
-pub const PASSWORD_MIN_SECOND: usize = 8;
+pub(crate) const PASSWORD_MIN_SECOND: usize = 8;
 /// Long enough for every passphrase, short enough to hash.
-pub const PASSWORD_MAX: usize = 256;
+pub(crate) const PASSWORD_MAX: usize = 256;
 /// A key's last use is written down at most this often.
 const TOUCH_EVERY: Duration = Duration::minutes(1);
 const TEAMS: usize = 20;
 
 /// The fewest characters that a password may have here.
-pub fn shortest_password(portal: &Portal) -> usize {
+pub(crate) fn shortest_password(portal: &Portal) -> usize {
     if portal.policy.require_second_factor {
         PASSWORD_MIN_SECOND
     } else {
@@ -36,7 +36,7 @@ pub fn shortest_password(portal: &Portal) -> usize {
 }
 
 /// Somebody to be added.
-pub struct NewAgent<'a> {
+pub(crate) struct NewAgent<'a> {
     pub email: &'a str,
     pub name: &'a str,
     pub role: Role,
@@ -51,7 +51,7 @@ pub async fn add_agent(portal: &Portal, email: &str, name: &str, role: Role, pas
 }
 
 /// The same, once under a client's key: then the agent who was added by it before, and `true`.
-pub async fn add_agent_once(
+pub(crate) async fn add_agent_once(
     portal: &Portal,
     new: NewAgent<'_>,
     password: &str,
@@ -82,7 +82,13 @@ async fn added_before(portal: &Portal, made: Made) -> Result<(Agent, bool), Work
 }
 
 /// Adds an agent who signs in elsewhere and has no password here.
-pub async fn add_agent_without_password(portal: &Portal, email: &str, name: &str, role: Role, by: Actor) -> Result<Agent, WorkflowError> {
+pub(crate) async fn add_agent_without_password(
+    portal: &Portal,
+    email: &str,
+    name: &str,
+    role: Role,
+    by: Actor,
+) -> Result<Agent, WorkflowError> {
     let (email, name) = checked_names(email, name)?;
     let agent = fresh_agent(portal, email, name, role, Vec::new(), None)?;
     store_agent(portal, &agent, by, None).await?;
@@ -189,7 +195,7 @@ pub fn parse_teams(text: &str) -> Result<Vec<Team>, WorkflowError> {
 }
 
 /// For somebody who has lost everything: no second factor and no recovery code is left, and every session ends.
-pub async fn reset_factors(portal: &Portal, agent: &Agent, by: Actor) -> Result<(), WorkflowError> {
+pub(crate) async fn reset_factors(portal: &Portal, agent: &Agent, by: Actor) -> Result<(), WorkflowError> {
     let event = event(portal, by, AuditAction::AgentSecondFactorReset, agent);
     alter(portal, agent, Change::ResetFactors, event).await
 }
@@ -265,7 +271,7 @@ pub async fn add_team_key(
 }
 
 /// The same, once under a client's key: then the key that was made by it before with the same secret, and `true`.
-pub async fn add_key_once(
+pub(crate) async fn add_key_once(
     portal: &Portal,
     name: &str,
     scopes: Vec<Scope>,
@@ -350,7 +356,7 @@ fn key_secret(portal: &Portal, id: ApiKeyId, client: Option<&ClientKey>) -> Resu
 }
 
 /// The key behind a bearer secret that was one of ours and lives no more.
-pub async fn ended_key(portal: &Portal, secret: &str) -> Result<Option<ApiKey>, WorkflowError> {
+pub(crate) async fn ended_key(portal: &Portal, secret: &str) -> Result<Option<ApiKey>, WorkflowError> {
     if !like_a_key(secret) {
         return Ok(None);
     }
@@ -364,7 +370,7 @@ fn like_a_key(secret: &str) -> bool {
 }
 
 /// The live key behind a bearer secret; notes its use.
-pub async fn api_key(portal: &Portal, secret: &str) -> Result<Option<ApiKey>, WorkflowError> {
+pub(crate) async fn api_key(portal: &Portal, secret: &str) -> Result<Option<ApiKey>, WorkflowError> {
     if !like_a_key(secret) {
         return Ok(None);
     }

@@ -16,7 +16,7 @@ use super::account::event;
 use super::{Live, Portal, Proof, WorkflowError, audit, confirmed};
 
 /// What came of a code.
-pub enum Second {
+pub(crate) enum Second {
     /// Right; the session has this new cookie.
     Welcome {
         cookie: Zeroizing<String>,
@@ -28,13 +28,13 @@ pub enum Second {
 }
 
 /// A secret that an agent may take into an app. Nothing is stored until a code of it comes back.
-pub struct Offer {
+pub(crate) struct Offer {
     pub secret: TotpSecret,
     /// The secret, sealed to this agent: comes back with the form.
     pub sealed: String,
 }
 
-pub fn offer(portal: &Portal, agent: &Agent) -> Result<Offer, WorkflowError> {
+pub(crate) fn offer(portal: &Portal, agent: &Agent) -> Result<Offer, WorkflowError> {
     let secret = TotpSecret::generate()?;
     let sealed = portal.secrets.seal_field(&context("totp-offer", agent.id), secret.expose())?;
     Ok(Offer {
@@ -44,7 +44,7 @@ pub fn offer(portal: &Portal, agent: &Agent) -> Result<Offer, WorkflowError> {
 }
 
 /// The offer of a form that came back.
-pub fn offered(portal: &Portal, agent: &Agent, sealed: &str) -> Option<Offer> {
+pub(crate) fn offered(portal: &Portal, agent: &Agent, sealed: &str) -> Option<Offer> {
     let bytes = BASE64URL_NOPAD.decode(sealed.as_bytes()).ok()?;
     let plain = portal.secrets.open_field(&context("totp-offer", agent.id), &bytes).ok()?;
     Some(Offer {
@@ -54,7 +54,12 @@ pub fn offered(portal: &Portal, agent: &Agent, sealed: &str) -> Option<Offer> {
 }
 
 /// Enrols the app that gave this code. The new cookie, and recovery codes to show once where there were none.
-pub async fn enrol(portal: &Portal, live: &Live, offer: &Offer, code: &str) -> Result<Option<(Zeroizing<String>, Codes)>, WorkflowError> {
+pub(crate) async fn enrol(
+    portal: &Portal,
+    live: &Live,
+    offer: &Offer,
+    code: &str,
+) -> Result<Option<(Zeroizing<String>, Codes)>, WorkflowError> {
     let Some(step) = offer.secret.step_of(code, portal.now()) else {
         return Ok(None);
     };
@@ -75,10 +80,10 @@ pub async fn enrol(portal: &Portal, live: &Live, offer: &Offer, code: &str) -> R
 }
 
 /// Recovery codes to be shown once; none when the agent has some already.
-pub type Codes = Vec<Zeroizing<String>>;
+pub(crate) type Codes = Vec<Zeroizing<String>>;
 
 /// Codes for somebody who got a second factor and has none yet.
-pub async fn first_codes(portal: &Portal, agent: &Agent) -> Result<Codes, WorkflowError> {
+pub(crate) async fn first_codes(portal: &Portal, agent: &Agent) -> Result<Codes, WorkflowError> {
     if agent.factors.recovery.is_empty() {
         new_codes(portal, agent).await
     } else {
@@ -87,7 +92,7 @@ pub async fn first_codes(portal: &Portal, agent: &Agent) -> Result<Codes, Workfl
 }
 
 /// Ten new recovery codes; all older ones are dead.
-pub async fn new_codes(portal: &Portal, agent: &Agent) -> Result<Codes, WorkflowError> {
+pub(crate) async fn new_codes(portal: &Portal, agent: &Agent) -> Result<Codes, WorkflowError> {
     let mut codes = Vec::with_capacity(RECOVERY_CODES);
     for _ in 0..RECOVERY_CODES {
         let text = Zeroizing::new(CROCKFORD.encode(&random::array::<10>()?));
@@ -100,14 +105,14 @@ pub async fn new_codes(portal: &Portal, agent: &Agent) -> Result<Codes, Workflow
     Ok(codes)
 }
 
-pub async fn remove_totp(portal: &Portal, agent: &Agent) -> Result<bool, WorkflowError> {
+pub(crate) async fn remove_totp(portal: &Portal, agent: &Agent) -> Result<bool, WorkflowError> {
     let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorRemoved, agent).with("kind", "totp");
     Ok(portal.directory.alter_agent(agent.id, Change::RemoveTotp, event).await?.is_some())
 }
 
 /// A code in half a session, or to confirm a whole one. Recovery codes let somebody in and confirm nothing afterwards; they cannot be guessed, so wrong
 /// codes do not close them.
-pub async fn by_code(portal: &Portal, live: &Live, code: &str) -> Result<Second, WorkflowError> {
+pub(crate) async fn by_code(portal: &Portal, live: &Live, code: &str) -> Result<Second, WorkflowError> {
     let actor = Actor::Agent(live.agent.id);
     if !portal.auth.throttle.allows_code(&live.agent) {
         audit(portal, actor, AuditAction::SecondFactorThrottled).await?;
@@ -139,7 +144,7 @@ pub async fn by_code(portal: &Portal, live: &Live, code: &str) -> Result<Second,
 }
 
 /// The password again, for an agent who has nothing else.
-pub async fn by_password(portal: &Portal, live: &Live, password: &str, address: std::net::IpAddr) -> Result<Second, WorkflowError> {
+pub(crate) async fn by_password(portal: &Portal, live: &Live, password: &str, address: std::net::IpAddr) -> Result<Second, WorkflowError> {
     if live.agent.factors.any() {
         return Ok(Second::Wrong);
     }

@@ -45,7 +45,7 @@ impl Browser<'_> {
 }
 
 /// The mark for a browser that has just signed in.
-pub fn mark(portal: &Portal, agent: &Agent) -> Result<String, WorkflowError> {
+pub(crate) fn mark(portal: &Portal, agent: &Agent) -> Result<String, WorkflowError> {
     let number: [u8; NUMBER] = random::array()?;
     Ok(HEXLOWER.encode(&[&number[..], &mac(portal, agent, &number)].concat()))
 }

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::minutes(5);
 const AT_ONCE: usize = 1_024;
 
 /// The relying party: the console's own address, and the ceremonies that have begun.
-pub struct Passkeys {
+pub(crate) struct Passkeys {
     webauthn: Webauthn,
     begun: Mutex<HashMap<String, (OffsetDateTime, Ceremony)>>,
 }
@@ -45,14 +45,14 @@ enum Ceremony {
 }
 
 /// What the browser gets: options for its authenticator, and the number to answer under.
-pub struct Begun {
+pub(crate) struct Begun {
     pub ceremony: String,
     pub options: Value,
 }
 
 impl Passkeys {
     /// `origin`: how browsers reach the console. Passkeys need a name, not a bare address.
-    pub fn new(origin: &str, company: &str) -> Result<Self, String> {
+    pub(crate) fn new(origin: &str, company: &str) -> Result<Self, String> {
         let url = Url::parse(origin).map_err(|_| "is not an address".to_owned())?;
         let host = url.domain().ok_or("passkeys need a host name, not an IP address")?.to_owned();
         let webauthn = WebauthnBuilder::new(&host, &url)
@@ -85,7 +85,7 @@ impl Passkeys {
 }
 
 /// Begins adding a passkey to one's own account.
-pub fn begin_add(portal: &Portal, passkeys: &Passkeys, agent: &Agent) -> Result<Begun, WorkflowError> {
+pub(crate) fn begin_add(portal: &Portal, passkeys: &Passkeys, agent: &Agent) -> Result<Begun, WorkflowError> {
     let known = credentials(portal, agent)?;
     let exclude = known.iter().map(|c| c.cred_id().clone()).collect();
     let (options, state) = passkeys
@@ -101,7 +101,7 @@ pub fn begin_add(portal: &Portal, passkeys: &Passkeys, agent: &Agent) -> Result<
 }
 
 /// Adds the passkey: the new cookie, and recovery codes to show once where there were none. `None` when the answer does not fit.
-pub async fn add(
+pub(crate) async fn add(
     portal: &Portal,
     passkeys: &Passkeys,
     live: &Live,
@@ -148,7 +148,7 @@ pub async fn add(
     Ok(cookie.map(|cookie| (cookie, codes)))
 }
 
-pub async fn remove(portal: &Portal, agent: &Agent, id: &str) -> Result<bool, WorkflowError> {
+pub(crate) async fn remove(portal: &Portal, agent: &Agent, id: &str) -> Result<bool, WorkflowError> {
     let Ok(id) = HEXLOWER.decode(id.as_bytes()) else { return Ok(false) };
     let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorRemoved, agent).with("kind", "passkey");
     Ok(portal
@@ -159,7 +159,7 @@ pub async fn remove(portal: &Portal, agent: &Agent, id: &str) -> Result<bool, Wo
 }
 
 /// Begins a sign-in without a name: the authenticator knows whose passkey it has.
-pub fn begin_sign_in(portal: &Portal, passkeys: &Passkeys) -> Result<Begun, WorkflowError> {
+pub(crate) fn begin_sign_in(portal: &Portal, passkeys: &Passkeys) -> Result<Begun, WorkflowError> {
     let (options, state) = passkeys.webauthn.start_discoverable_authentication().map_err(failed)?;
     let mut options = serde_json::to_value(options).map_err(failed)?;
     // Begun by a button, not by filling a field.
@@ -171,7 +171,7 @@ pub fn begin_sign_in(portal: &Portal, passkeys: &Passkeys) -> Result<Begun, Work
 }
 
 /// A whole session for the agent whose passkey answered.
-pub async fn sign_in(
+pub(crate) async fn sign_in(
     portal: &Portal,
     passkeys: &Passkeys,
     ceremony: &str,
@@ -215,7 +215,7 @@ async fn recognise(
 }
 
 /// Begins a proof by one of this agent's own passkeys.
-pub fn begin_proof(portal: &Portal, passkeys: &Passkeys, agent: &Agent) -> Result<Option<Begun>, WorkflowError> {
+pub(crate) fn begin_proof(portal: &Portal, passkeys: &Passkeys, agent: &Agent) -> Result<Option<Begun>, WorkflowError> {
     let known = credentials(portal, agent)?;
     if known.is_empty() {
         return Ok(None);
@@ -227,7 +227,13 @@ pub fn begin_proof(portal: &Portal, passkeys: &Passkeys, agent: &Agent) -> Resul
 }
 
 /// The second half of a sign-in, or a confirmation within a session.
-pub async fn prove(portal: &Portal, passkeys: &Passkeys, live: &Live, ceremony: &str, answer: &str) -> Result<Second, WorkflowError> {
+pub(crate) async fn prove(
+    portal: &Portal,
+    passkeys: &Passkeys,
+    live: &Live,
+    ceremony: &str,
+    answer: &str,
+) -> Result<Second, WorkflowError> {
     let right = match (
         passkeys.take(portal.now(), ceremony),
         serde_json::from_str::<PublicKeyCredential>(answer),

@@ -23,7 +23,7 @@ const SHORTEST_WORD: usize = 4;
 const PIECES: usize = 4;
 
 /// `context`: words that an enemy tries first, such as the e-mail address and the company's name.
-pub fn is_weak(password: &str, context: &[&str]) -> bool {
+pub(super) fn is_weak(password: &str, context: &[&str]) -> bool {
     let signs: Vec<char> = password.to_lowercase().chars().filter_map(plain).collect();
     let own: HashSet<String> = context.iter().flat_map(|text| words(text)).collect();
     pieces(&signs, &own) < PIECES

@@ -4,7 +4,7 @@
 //! The e-mail address must be verified by the provider. Roles may be mapped from a claim; then the provider decides at every sign-in, and somebody without a
 //! mapped role does not get in.
 
-pub mod settings;
+pub(crate) mod settings;
 mod token;
 
 use std::collections::HashMap;
@@ -40,7 +40,7 @@ const FORGET: Duration = Duration::hours(1);
 const KEYS_EVERY: Duration = Duration::minutes(1);
 
 /// One provider, and the sign-ins on their way through it.
-pub struct SingleSignOn {
+pub(crate) struct SingleSignOn {
     settings: SsoSettings,
     back: String,
     http: reqwest::Client,
@@ -69,12 +69,12 @@ struct Known {
 }
 
 /// To the provider, with the cookie that binds the way back to this browser.
-pub struct Departure {
+pub(crate) struct Departure {
     pub cookie: String,
     pub address: String,
 }
 
-pub enum Arrival {
+pub(crate) enum Arrival {
     Welcome {
         cookie: Zeroizing<String>,
         next: String,
@@ -90,12 +90,12 @@ pub enum Arrival {
 
 impl SingleSignOn {
     /// Whether the provider's word counts as a second factor.
-    pub fn trusts_second_factor(&self) -> bool {
+    pub(crate) fn trusts_second_factor(&self) -> bool {
         self.settings.trust_second_factor
     }
 
     /// `console`: how browsers reach the console.
-    pub fn new(settings: SsoSettings, console: &str) -> Result<Self, String> {
+    pub(crate) fn new(settings: SsoSettings, console: &str) -> Result<Self, String> {
         token::install();
         Ok(Self {
             back: format!("{console}/sign-in/sso/back"),
@@ -108,7 +108,7 @@ impl SingleSignOn {
         })
     }
 
-    pub fn label(&self) -> &str {
+    pub(crate) fn label(&self) -> &str {
         &self.settings.label
     }
 
@@ -245,7 +245,7 @@ fn word() -> Result<String, WorkflowError> {
 }
 
 /// Sends a browser to the provider. `None` when the provider cannot be reached or does not say who it is.
-pub async fn depart(portal: &Portal, sso: &SingleSignOn, next: &str) -> Result<Option<Departure>, WorkflowError> {
+pub(crate) async fn depart(portal: &Portal, sso: &SingleSignOn, next: &str) -> Result<Option<Departure>, WorkflowError> {
     let now = portal.now();
     let Some(known) = sso.known(now, None).await else {
         audit(portal, Actor::Portal, AuditAction::SignInSsoUnreachable).await?;
@@ -279,7 +279,7 @@ pub async fn depart(portal: &Portal, sso: &SingleSignOn, next: &str) -> Result<O
 }
 
 /// What a browser brings back.
-pub struct Return<'a> {
+pub(crate) struct Return<'a> {
     pub cookie: &'a str,
     pub code: &'a str,
     pub state: &'a str,
@@ -287,7 +287,7 @@ pub struct Return<'a> {
     pub issuer: Option<&'a str>,
 }
 
-pub async fn arrive(portal: &Portal, sso: &SingleSignOn, back: Return<'_>) -> Result<Arrival, WorkflowError> {
+pub(crate) async fn arrive(portal: &Portal, sso: &SingleSignOn, back: Return<'_>) -> Result<Arrival, WorkflowError> {
     match admitted(portal, sso, back).await? {
         Ok((agent, next, proven)) => {
             let now = portal.now();

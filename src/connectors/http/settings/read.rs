@@ -45,7 +45,7 @@ fn and(holes: &[Hole], more: &[Hole]) -> Vec<Hole> {
 }
 
 impl HttpSettings {
-    pub fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: "",
             allow_loopback: false,

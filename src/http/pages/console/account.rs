@@ -14,7 +14,7 @@ use crate::http::staff::{Own, SignedIn};
 use crate::workflow::sign_in::account::shortest_password;
 use crate::workflow::sign_in::{Open, PASSWORD_MAX};
 
-pub fn sign_in(state: &AppState, offer: &Offer, email: &str, next: &str, refused: Option<&str>) -> Markup {
+pub(crate) fn sign_in(state: &AppState, offer: &Offer, email: &str, next: &str, refused: Option<&str>) -> Markup {
     let body = html! {
         div.outside {
             p.mark { img src=(*LOGO_URL) alt="" width="56" height="56"; }
@@ -39,7 +39,7 @@ pub fn sign_in(state: &AppState, offer: &Offer, email: &str, next: &str, refused
 }
 
 /// The second half: a code of the app, or a recovery code, or a passkey.
-pub fn second(offer: &Offer, agent: &Agent, next: &str, refused: Option<&str>) -> Markup {
+pub(crate) fn second(offer: &Offer, agent: &Agent, next: &str, refused: Option<&str>) -> Markup {
     let body = html! {
         div.outside {
             p.mark { img src=(*LOGO_URL) alt="" width="56" height="56"; }
@@ -63,7 +63,7 @@ pub fn second(offer: &Offer, agent: &Agent, next: &str, refused: Option<&str>) -
 }
 
 /// A form that the script fills with the authenticator's answer; without scripts it is not there. Where a browser would refuse, the address where it would not.
-pub fn passkey_button(offer: &Offer, action: &str, begin: &str, next: &str, label: &str) -> Markup {
+pub(crate) fn passkey_button(offer: &Offer, action: &str, begin: &str, next: &str, label: &str) -> Markup {
     match offer {
         Offer::Here => {}
         elsewhere => return passkeys_at(elsewhere),
@@ -81,11 +81,11 @@ pub fn passkey_button(offer: &Offer, action: &str, begin: &str, next: &str, labe
 }
 
 /// The address at which passkeys work, where that is not this one.
-pub fn passkeys_at(offer: &Offer) -> Markup {
+pub(crate) fn passkeys_at(offer: &Offer) -> Markup {
     html! { @if let Offer::At(origin) = offer { p.quiet { "Passkeys work at " a href=(origin) { (origin) } " only." } } }
 }
 
-pub fn own(
+pub(crate) fn own(
     who: &SignedIn<Own>,
     state: &AppState,
     offer: &Offer,
@@ -197,7 +197,7 @@ fn open_sessions(sessions: &[Open], state: &AppState) -> Markup {
     }
 }
 
-pub fn new_password(shortest: usize, problem: Option<&Problem>) -> Markup {
+pub(crate) fn new_password(shortest: usize, problem: Option<&Problem>) -> Markup {
     let input = Input {
         autocomplete: "new-password",
         shortest: Some(shortest),

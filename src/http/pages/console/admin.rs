@@ -11,7 +11,7 @@ use crate::http::api::providers::Provider;
 use crate::http::console::form::Form;
 use crate::http::error::Problem;
 
-pub fn tabs(here: &str) -> Markup {
+pub(crate) fn tabs(here: &str) -> Markup {
     html! {
         nav.tabs aria-label="Admin" {
             @for (path, label) in [("/admin", "Portal"), ("/admin/agents", "Agents"), ("/admin/keys", "API keys"), ("/admin/messages", "Messages"), ("/admin/outgoing", "Outgoing")] {
@@ -21,7 +21,7 @@ pub fn tabs(here: &str) -> Markup {
     }
 }
 
-pub fn overview(
+pub(crate) fn overview(
     agent: &Agent,
     status: &Status,
     vault: &Vault,
@@ -119,7 +119,14 @@ fn teams_words(agent: &Agent) -> String {
     agent.teams.iter().map(Team::as_str).collect::<Vec<_>>().join(" ")
 }
 
-pub fn agents(shortest: usize, agent: &Agent, all: &[Agent], typed: &Form, done: Option<Notice>, problem: Option<&Problem>) -> Markup {
+pub(crate) fn agents(
+    shortest: usize,
+    agent: &Agent,
+    all: &[Agent],
+    typed: &Form,
+    done: Option<Notice>,
+    problem: Option<&Problem>,
+) -> Markup {
     let roles: Vec<_> = Role::ALL.map(|r| (r.as_str().to_owned(), role_words(r).to_owned())).to_vec();
     let body = html! {
         h1 { "Admin" }
@@ -165,7 +172,7 @@ fn role_words(role: Role) -> &'static str {
     }
 }
 
-pub fn agent(shortest: usize, agent: &Agent, other: &Agent, done: Option<Notice>, problem: Option<&Problem>) -> Markup {
+pub(crate) fn agent(shortest: usize, agent: &Agent, other: &Agent, done: Option<Notice>, problem: Option<&Problem>) -> Markup {
     let roles: Vec<_> = Role::ALL.map(|r| (r.as_str().to_owned(), role_words(r).to_owned())).to_vec();
     let path = |verb: &str| format!("/admin/agents/{}/{verb}", other.id);
     let body = html! {
@@ -227,7 +234,7 @@ fn factor_words(agent: &Agent) -> String {
     }
 }
 
-pub fn keys(agent: &Agent, all: &[ApiKey], typed: &Form, done: Option<Notice>, problem: Option<&Problem>) -> Markup {
+pub(crate) fn keys(agent: &Agent, all: &[ApiKey], typed: &Form, done: Option<Notice>, problem: Option<&Problem>) -> Markup {
     let lives = [
         ("", "Until it is revoked"),
         ("30d", "30 days"),
@@ -283,7 +290,7 @@ fn scope_words(scope: Scope) -> &'static str {
     }
 }
 
-pub fn key_made(agent: &Agent, key: &ApiKey, secret: &str) -> Markup {
+pub(crate) fn key_made(agent: &Agent, key: &ApiKey, secret: &str) -> Markup {
     let body = html! {
         div.outside {
             h1 { "The key is ready" }
@@ -295,7 +302,7 @@ pub fn key_made(agent: &Agent, key: &ApiKey, secret: &str) -> Markup {
     frame::page(agent, Place::Admin, "The key is ready", body)
 }
 
-pub fn revoke(agent: &Agent, key: &ApiKey, name: &str) -> Markup {
+pub(crate) fn revoke(agent: &Agent, key: &ApiKey, name: &str) -> Markup {
     let body = html! {
         div.outside {
             h1 { "Revoke this key?" }

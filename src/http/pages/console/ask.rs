@@ -43,7 +43,7 @@ const LANGUAGES: [(&str, &str); 12] = [
 ];
 
 /// The offered lives; `first` is the label of "as configured", left out when empty.
-pub fn spans(state: &AppState, first: &str) -> Vec<(String, String)> {
+pub(crate) fn spans(state: &AppState, first: &str) -> Vec<(String, String)> {
     let most = state.portal.policy.link_max.whole_seconds();
     let fitting = SPANS
         .iter()
@@ -54,7 +54,7 @@ pub fn spans(state: &AppState, first: &str) -> Vec<(String, String)> {
 }
 
 /// The offered lives that are longer than what is left.
-pub fn spans_beyond(state: &AppState, left: time::Duration) -> Vec<(String, String)> {
+pub(crate) fn spans_beyond(state: &AppState, left: time::Duration) -> Vec<(String, String)> {
     let longer = |value: &str| {
         SPANS
             .iter()
@@ -63,7 +63,7 @@ pub fn spans_beyond(state: &AppState, left: time::Duration) -> Vec<(String, Stri
     spans(state, "").into_iter().filter(|(value, _)| longer(value)).collect()
 }
 
-pub fn form(agent: &Agent, state: &AppState, typed: &Form, once: &str, problem: Option<&Problem>) -> Markup {
+pub(crate) fn form(agent: &Agent, state: &AppState, typed: &Form, once: &str, problem: Option<&Problem>) -> Markup {
     let providers: Vec<_> = state.portal.providers.keys().map(|p| (p.to_string(), p.to_string())).collect();
     let usual = format!("As usual ({} hours)", state.portal.policy.link.whole_hours());
     let mut languages = vec![(String::new(), "As their browser says".to_owned())];
@@ -161,7 +161,7 @@ fn send_form(request: &DocumentRequest, token: &str, typed: &Form, problem: Opti
 }
 
 /// The address did not do.
-pub fn send(agent: &Agent, request: &DocumentRequest, token: &str, typed: &Form, problem: &Problem) -> Markup {
+pub(crate) fn send(agent: &Agent, request: &DocumentRequest, token: &str, typed: &Form, problem: &Problem) -> Markup {
     let body = html! {
         p.crumbs { a href={ "/requests/" (request.id) } { "Back to the request" } }
         h1 { "Send the link by e-mail" }
@@ -173,7 +173,13 @@ pub fn send(agent: &Agent, request: &DocumentRequest, token: &str, typed: &Form,
 
 const NO_REMINDER: &str = "No reminder will be sent: the link ends within 36 hours.";
 
-pub fn issued(agent: &Agent, state: &AppState, request: &DocumentRequest, link_message: &LinkMessage, mailed: Option<Mailed>) -> Markup {
+pub(crate) fn issued(
+    agent: &Agent,
+    state: &AppState,
+    request: &DocumentRequest,
+    link_message: &LinkMessage,
+    mailed: Option<Mailed>,
+) -> Markup {
     let message = &link_message.message;
     let token = link_message.url.rsplit('/').next().unwrap_or_default();
     let language = crate::words::of(request.locale.as_deref().unwrap_or("en")).unwrap_or_else(crate::words::english);
@@ -230,7 +236,7 @@ fn passcode_box(code: &str) -> Markup {
     }
 }
 
-pub fn fresh_code(agent: &Agent, request: &DocumentRequest, code: &str) -> Markup {
+pub(crate) fn fresh_code(agent: &Agent, request: &DocumentRequest, code: &str) -> Markup {
     let body = html! {
         div.outside {
             h1 { "A fresh passcode" }
@@ -242,7 +248,13 @@ pub fn fresh_code(agent: &Agent, request: &DocumentRequest, code: &str) -> Marku
     frame::page(agent, Place::Requests, "A fresh passcode", body)
 }
 
-pub fn missing(agent: &Agent, state: &AppState, typed: &Form, found: Option<&[(Missing, String)]>, problem: Option<&Problem>) -> Markup {
+pub(crate) fn missing(
+    agent: &Agent,
+    state: &AppState,
+    typed: &Form,
+    found: Option<&[(Missing, String)]>,
+    problem: Option<&Problem>,
+) -> Markup {
     let providers: Vec<_> = state.portal.providers.keys().map(|p| (p.to_string(), p.to_string())).collect();
     let cannot = problem.is_some_and(|p| p.code == "provider.cannot_list");
     let body = html! {

@@ -10,7 +10,7 @@ use crate::http::console::audit::Search;
 use crate::http::staff::{Read, may};
 use crate::workflow::query::audit::Found;
 
-pub fn page(agent: &Agent, found: &Found, search: &Search, names: &Names, newest: u64, before: u64) -> Markup {
+pub(crate) fn page(agent: &Agent, found: &Found, search: &Search, names: &Names, newest: u64, before: u64) -> Markup {
     let entries = &found.entries;
     let field = |name: &'static str, label: &'static str, value: &str| {
         let input = Input {

@@ -17,7 +17,7 @@ enum Block<'a> {
     Text(String),
 }
 
-pub fn page(agent: &Agent, text: &str, index: bool) -> Markup {
+pub(crate) fn page(agent: &Agent, text: &str, index: bool) -> Markup {
     let blocks = blocks(text);
     let title = blocks.iter().find_map(|block| match block {
         Block::Heading(1, title) => Some(*title),

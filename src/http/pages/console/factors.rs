@@ -17,7 +17,7 @@ use crate::workflow::WorkflowError;
 use crate::workflow::sign_in::factor;
 
 /// The gate before what needs a fresh proof.
-pub fn confirm(who: &SignedIn<Own>, state: &AppState, offer: &Offer, next: &str, refused: Option<&str>) -> Markup {
+pub(crate) fn confirm(who: &SignedIn<Own>, state: &AppState, offer: &Offer, next: &str, refused: Option<&str>) -> Markup {
     let factors = &who.agent.factors;
     let body = html! {
         div.outside {
@@ -50,7 +50,7 @@ pub fn confirm(who: &SignedIn<Own>, state: &AppState, offer: &Offer, next: &str,
     frame::page(&who.agent, Place::Account, "Is it still you?", body)
 }
 
-pub fn app(agent: &Agent, state: &AppState, offer: &factor::Offer, problem: Option<&Problem>) -> Result<Markup, WorkflowError> {
+pub(crate) fn app(agent: &Agent, state: &AppState, offer: &factor::Offer, problem: Option<&Problem>) -> Result<Markup, WorkflowError> {
     let picture = qr(&offer.secret.address(&format!("nightdrop {}", state.company.name), &agent.email))?;
     let body = html! {
         p.crumbs { a href="/account" { "Your account" } }
@@ -76,7 +76,7 @@ pub fn app(agent: &Agent, state: &AppState, offer: &factor::Offer, problem: Opti
     Ok(frame::page(agent, Place::Account, "Add an authenticator app", body))
 }
 
-pub fn passkey(agent: &Agent, offer: &Offer, problem: Option<&Problem>) -> Markup {
+pub(crate) fn passkey(agent: &Agent, offer: &Offer, problem: Option<&Problem>) -> Markup {
     let body = html! {
         div.outside {
             p.crumbs { a href="/account" { "Your account" } }
@@ -101,7 +101,7 @@ pub fn passkey(agent: &Agent, offer: &Offer, problem: Option<&Problem>) -> Marku
     frame::page(agent, Place::Account, "Add a passkey", body)
 }
 
-pub fn codes(agent: &Agent, codes: &[Zeroizing<String>]) -> Markup {
+pub(crate) fn codes(agent: &Agent, codes: &[Zeroizing<String>]) -> Markup {
     let text = codes.iter().map(|c| c.as_str()).collect::<Vec<_>>().join("\n");
     let body = html! {
         div.outside {

@@ -10,7 +10,7 @@ use crate::http::staff::{Admin, Audit, Read, Requests, may};
 
 /// Where in the console a page stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     Start,
     Requests,
     New,
@@ -41,7 +41,7 @@ fn visible(place: Place, agent: &Agent) -> bool {
 }
 
 /// A page for somebody who is signed in.
-pub fn page(agent: &Agent, place: Place, title: &str, body: Markup) -> Markup {
+pub(crate) fn page(agent: &Agent, place: Place, title: &str, body: Markup) -> Markup {
     let bar = html! {
         header.bar {
             a.brand href="/" { img src=(*LOGO_URL) alt="" width="28" height="28"; "nightdrop" }
@@ -60,11 +60,11 @@ pub fn page(agent: &Agent, place: Place, title: &str, body: Markup) -> Markup {
 }
 
 /// A page for somebody of whom nothing is known.
-pub fn outside(title: &str, body: Markup) -> Markup {
+pub(crate) fn outside(title: &str, body: Markup) -> Markup {
     document(title, html! {}, body)
 }
 
-pub fn failure(problem: &Problem) -> HttpResponse {
+pub(crate) fn failure(problem: &Problem) -> HttpResponse {
     let body = html! {
         div.outside {
             h1 { "This is not possible" }

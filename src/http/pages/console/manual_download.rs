@@ -11,7 +11,7 @@ use crate::domain::request::DocumentRequest;
 use crate::http::AppState;
 use crate::http::api::link_message::label;
 
-pub fn page(agent: &Agent, state: &AppState, request: &DocumentRequest, done: Option<Notice>) -> Markup {
+pub(crate) fn page(agent: &Agent, state: &AppState, request: &DocumentRequest, done: Option<Notice>) -> Markup {
     let held = request.held();
     let body = html! {
         p.crumbs { a href={ "/requests/" (request.id) } { "The request" } }

@@ -14,7 +14,7 @@ use crate::http::error::Problem;
 use crate::words;
 use crate::workflow::message::Message;
 
-pub fn list(agent: &Agent, state: &AppState, own: &[Template], done: Option<Notice>) -> Markup {
+pub(crate) fn list(agent: &Agent, state: &AppState, own: &[Template], done: Option<Notice>) -> Markup {
     let mut kinds = vec![(String::new(), "Every document".to_owned())];
     kinds.extend(
         state
@@ -59,7 +59,7 @@ pub fn list(agent: &Agent, state: &AppState, own: &[Template], done: Option<Noti
     frame::page(agent, Place::Admin, "Messages", body)
 }
 
-pub fn form(
+pub(crate) fn form(
     agent: &Agent,
     state: &AppState,
     which: &Which,

@@ -10,7 +10,7 @@ use crate::domain::dispatch::{Channel, Dispatch, Progress};
 use crate::http::AppState;
 use crate::storage::outbox::NotificationPreferences;
 
-pub fn list(agent: &Agent, state: &AppState, dispatches: &[Dispatch], next: Option<String>, done: Option<Notice>) -> Markup {
+pub(crate) fn list(agent: &Agent, state: &AppState, dispatches: &[Dispatch], next: Option<String>, done: Option<Notice>) -> Markup {
     let now = state.portal.now();
     let out = &state.portal.outgoing;
     let body = html! {
@@ -45,7 +45,7 @@ pub fn list(agent: &Agent, state: &AppState, dispatches: &[Dispatch], next: Opti
 }
 
 /// On a request's own page.
-pub fn render_dispatches(dispatches: &[Dispatch]) -> Markup {
+pub(crate) fn render_dispatches(dispatches: &[Dispatch]) -> Markup {
     html! {
         ul.list { @for dispatch in dispatches { li.row {
             span { strong { (kind_words(&dispatch.kind)) } span.quiet { " · " (to_words(&dispatch.channel)) " · " (when(at(dispatch))) } }
@@ -89,7 +89,7 @@ fn kind_words(kind: &str) -> &str {
     }
 }
 
-pub fn notices(agent: &Agent, state: &AppState, preferences: NotificationPreferences, done: Option<Notice>) -> Markup {
+pub(crate) fn notices(agent: &Agent, state: &AppState, preferences: NotificationPreferences, done: Option<Notice>) -> Markup {
     let out = &state.portal.outgoing;
     let at = format!("{:02}:{:02} UTC", out.digest_at.hour(), out.digest_at.minute());
     let body = html! {

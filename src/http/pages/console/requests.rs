@@ -21,7 +21,7 @@ use crate::http::staff::{Manual, ManualDownload, Requests, may};
 use crate::workflow::terms;
 use crate::workflow::trusted::TrustedRequest;
 
-pub fn list(
+pub(crate) fn list(
     agent: &Agent,
     state: &AppState,
     search: &Search,
@@ -111,7 +111,7 @@ fn table(state: &AppState, requests: &[DocumentRequest], names: &Names, now: Off
     }
 }
 
-pub fn applicant(state: &AppState, request: &DocumentRequest) -> Markup {
+pub(crate) fn applicant(state: &AppState, request: &DocumentRequest) -> Markup {
     match TrustedRequest::of(&state.portal, request).and_then(|trusted| terms::applicant(&state.portal, &trusted)) {
         Ok(applicant) => html! { (applicant.expose()) },
         Err(_) => html! { span.chip.bad { "Changed outside" } },
@@ -174,7 +174,7 @@ fn more(search: &Search, next: Option<String>) -> Markup {
 }
 
 /// Everything about one request.
-pub struct Shown<'a> {
+pub(crate) struct Shown<'a> {
     pub request: &'a DocumentRequest,
     pub whole: &'a view::Request,
     pub message: Option<&'a str>,
@@ -184,7 +184,7 @@ pub struct Shown<'a> {
     pub dispatches: Vec<Dispatch>,
 }
 
-pub fn show(agent: &Agent, state: &AppState, shown: &Shown<'_>, done: Option<Notice>) -> Markup {
+pub(crate) fn show(agent: &Agent, state: &AppState, shown: &Shown<'_>, done: Option<Notice>) -> Markup {
     let request = shown.request;
     let now = state.portal.now();
     let title = label(&state.portal, &request.document, "en");
@@ -372,13 +372,13 @@ impl Field<'_> {
 
 /// What is asked twice.
 #[derive(Clone, Copy)]
-pub enum Confirm {
+pub(crate) enum Confirm {
     Revoke,
     Purge,
     Uploaded,
 }
 
-pub fn confirm(agent: &Agent, state: &AppState, request: &DocumentRequest, what: Confirm) -> Markup {
+pub(crate) fn confirm(agent: &Agent, state: &AppState, request: &DocumentRequest, what: Confirm) -> Markup {
     let (verb, title, text, button) = match what {
         Confirm::Revoke => (
             "revoke",
@@ -415,7 +415,7 @@ pub fn confirm(agent: &Agent, state: &AppState, request: &DocumentRequest, what:
     frame::page(agent, Place::Requests, title, body)
 }
 
-pub fn receipt(agent: &Agent, state: &AppState, request: &DocumentRequest, receipt: &DeletionReceipt, signed: &str) -> Markup {
+pub(crate) fn receipt(agent: &Agent, state: &AppState, request: &DocumentRequest, receipt: &DeletionReceipt, signed: &str) -> Markup {
     let erasure = &receipt.erasure;
     let cause = request.tombstones.last().map_or("", |t| outcome_words(&t.cause));
     let body = html! {

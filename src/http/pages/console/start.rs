@@ -27,7 +27,7 @@ const TILES: [RequestState; 6] = [
     RequestState::Purged,
 ];
 
-pub fn page(agent: &Agent, state: &AppState, attention: &Attention, only_password: bool, done: Option<Notice>) -> Markup {
+pub(crate) fn page(agent: &Agent, state: &AppState, attention: &Attention, only_password: bool, done: Option<Notice>) -> Markup {
     let calm =
         attention.stuck.is_empty() && attention.rejected.is_empty() && attention.purged_soon.is_empty() && attention.expiring.is_empty();
     let body = html! {

@@ -6,7 +6,7 @@ use crate::inspect::Refusal;
 use crate::words::Words;
 
 /// The problem as this context is told it. Causes that no applicant meets keep their English words.
-pub fn localized(mut problem: Problem, words: &Words) -> Problem {
+pub(crate) fn localized(mut problem: Problem, words: &Words) -> Problem {
     if let Some(sentence) = words.problem(&problem.code) {
         problem.detail = sentence.to_owned();
     }
@@ -14,7 +14,7 @@ pub fn localized(mut problem: Problem, words: &Words) -> Problem {
 }
 
 /// Why a file was refused. `accepted`: what this part takes.
-pub fn refusal_words(words: &Words, refusal: &Refusal, accepted: &[FileType]) -> String {
+pub(crate) fn refusal_words(words: &Words, refusal: &Refusal, accepted: &[FileType]) -> String {
     let key = format!("refusal.{}", refusal.code());
     match refusal {
         Refusal::TooSmall { min } => too_small(words, *min),
@@ -31,16 +31,16 @@ pub fn refusal_words(words: &Words, refusal: &Refusal, accepted: &[FileType]) ->
 }
 
 /// The largest file that may come, in words.
-pub fn too_big(words: &Words, most: u64) -> String {
+pub(crate) fn too_big(words: &Words, most: u64) -> String {
     words.fill("refusal.file.too_big", &[("most", &words.size(most))])
 }
 
 /// The smallest file that is taken, in words.
-pub fn too_small(words: &Words, least: u64) -> String {
+pub(crate) fn too_small(words: &Words, least: u64) -> String {
     words.fill("refusal.file.too_small", &[("least", &words.least_size(least))])
 }
 
 /// All files together are larger than they may be.
-pub fn form_too_big(words: &Words) -> String {
+pub(crate) fn form_too_big(words: &Words) -> String {
     words.say("refusal.form.too_big").to_owned()
 }

@@ -28,7 +28,7 @@ const CHUNKS: u8 = 0;
 const TAILS: u8 = 1;
 
 /// Bytes of one part, coming now. Dropped, it keeps what came, unless it was told to wait for a proof of it.
-pub struct Upload(Option<Box<Inner>>);
+pub(crate) struct Upload(Option<Box<Inner>>);
 
 /// What is not broken off in the middle.
 enum Step {
@@ -62,7 +62,7 @@ struct Inner {
 }
 
 /// How an upload stands after a connection has sent its share.
-pub enum Progress {
+pub(crate) enum Progress {
     /// More is to come; so much is durable.
     At(u64),
     /// The part is sealed. With the last one the whole drop is received.
@@ -74,7 +74,7 @@ impl Upload {
     ///
     /// # Errors
     /// [`ResumeError::None`], [`ResumeError::Offset`] with the right one, or what the store says.
-    pub async fn take_over(
+    pub(crate) async fn take_over(
         portal: &Arc<Portal>,
         link: OpenedLink,
         token: &PlainToken,
@@ -135,7 +135,7 @@ impl Upload {
     }
 
     /// What comes from here on is kept only after [`Upload::proved`].
-    pub fn wait_for_proof(&mut self) {
+    pub(crate) fn wait_for_proof(&mut self) {
         if let Some(inner) = &mut self.0 {
             inner.unproved = true;
             // What may be damaged on its way is no ground for a refusal.
@@ -143,24 +143,24 @@ impl Upload {
         }
     }
 
-    pub fn proved(&mut self) {
+    pub(crate) fn proved(&mut self) {
         if let Some(inner) = &mut self.0 {
             inner.unproved = false;
         }
     }
 
     /// Bytes still to come.
-    pub fn left(&self) -> u64 {
+    pub(crate) fn left(&self) -> u64 {
         self.0.as_ref().map_or(0, |inner| inner.staging.length() - inner.received())
     }
 
     /// Bytes that came and are not durable yet.
-    pub fn unsaved(&self) -> u64 {
+    pub(crate) fn unsaved(&self) -> u64 {
         self.0.as_ref().map_or(0, |inner| inner.received() - inner.durable)
     }
 
     /// Returns when somebody newer took over.
-    pub async fn over(&self) {
+    pub(crate) async fn over(&self) {
         match &self.0 {
             Some(inner) => inner.claim.over().await,
             None => std::future::pending().await,
@@ -171,7 +171,7 @@ impl Upload {
     ///
     /// # Errors
     /// [`IntakeError::File`] when the beginning of the file is not acceptable: then the upload is given up already.
-    pub async fn push(&mut self, bytes: &[u8]) -> Result<(), ResumeError> {
+    pub(crate) async fn push(&mut self, bytes: &[u8]) -> Result<(), ResumeError> {
         if bytes.len() as u64 > self.left() {
             return Err(ResumeError::TooLong);
         }
@@ -217,7 +217,7 @@ impl Upload {
     }
 
     /// Makes everything that came durable. Not the very last byte: that is what [`Upload::end`] does.
-    pub async fn save(&mut self) -> Result<(), ResumeError> {
+    pub(crate) async fn save(&mut self) -> Result<(), ResumeError> {
         match &self.0 {
             Some(inner) if !inner.unproved => self.run(Step::Save).await,
             _ => Ok(()),
@@ -225,7 +225,7 @@ impl Upload {
     }
 
     /// The connection has sent its share: saves it or, if this was the last byte, seals the part. Runs to its end even if nobody waits any more.
-    pub async fn end(mut self) -> Result<Progress, ResumeError> {
+    pub(crate) async fn end(mut self) -> Result<Progress, ResumeError> {
         let Some(mut inner) = self.0.take() else {
             return Err(ResumeError::None);
         };
@@ -238,7 +238,7 @@ impl Upload {
     }
 
     /// Forgets what this connection sent and is not durable yet.
-    pub fn forget(mut self) {
+    pub(crate) fn forget(mut self) {
         self.0 = None;
     }
 

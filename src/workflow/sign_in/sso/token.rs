@@ -20,7 +20,7 @@ const SKEW: i64 = 60;
 /// Seconds after which a token is too old to be of this sign-in.
 const OLDEST: i64 = 900;
 
-pub struct Expected<'a> {
+pub(super) struct Expected<'a> {
     pub issuer: &'a str,
     pub audience: &'a str,
     pub nonce: &'a str,
@@ -28,7 +28,7 @@ pub struct Expected<'a> {
 }
 
 /// Makes ring what jsonwebtoken verifies with. Harmless to repeat.
-pub fn install() {
+pub(super) fn install() {
     static PROVIDER: CryptoProvider = CryptoProvider {
         signer_factory: |_, _| Err::<Box<dyn JwtSigner>, _>(unsupported()),
         verifier_factory: |algorithm, key| {
@@ -74,12 +74,12 @@ impl Verifier<Vec<u8>> for Ring {
 }
 
 /// The name of the key that a token says it was signed with.
-pub fn key_of(token: &str) -> Option<String> {
+pub(super) fn key_of(token: &str) -> Option<String> {
     jsonwebtoken::decode_header(token).ok()?.kid
 }
 
 /// The claims of a token that is for us, from whom we asked, for this very sign-in, and now.
-pub fn verify(token: &str, keys: &JwkSet, expected: &Expected<'_>) -> Result<Value, &'static str> {
+pub(super) fn verify(token: &str, keys: &JwkSet, expected: &Expected<'_>) -> Result<Value, &'static str> {
     let header = jsonwebtoken::decode_header(token).map_err(|_| "unreadable")?;
     if !ALGORITHMS.contains(&header.alg) {
         return Err("algorithm");
