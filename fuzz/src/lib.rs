@@ -1,6 +1,6 @@
 //! What the fuzz targets share: the claims about a room, checked on any input.
 //!
-//! Run one: `cargo fuzz run inspect_jpeg` (nightly, or stable with `RUSTC_BOOTSTRAP=1`). Good seeds: `tests/fixtures/inspect`.
+//! Run one: `cargo fuzz run inspect_jpeg` (nightly, or stable with `RUSTC_BOOTSTRAP=1`). Good seeds: `tests/fixtures/inspect` and `tests/fixtures/cases`.
 //! Add one: a file in `fuzz_targets`, a `[[bin]]` in `Cargo.toml`, and its claims here.
 
 use nightdrop::testing::inspect::{FileType, FileTypes, Inspector, Limits, Policy, Refusal, Report, Strip};

@@ -95,7 +95,7 @@ impl ObjectStream {
         let mut inflated = Zeroizing::new([0; INFLATED]);
         let mut input = &block[..];
         let most = (RATIO * position).min(MOST);
-        let mut is_opaque = false;
+        let mut is_opaque = !*ended && budget.used > most;
         while !*ended && !is_opaque {
             let step = inflate(state, input, &mut inflated[..], MZFlush::None);
             input = &input[step.bytes_consumed..];
