@@ -36,17 +36,17 @@ struct Kept {
     until: Instant,
 }
 
-type Lane = Arc<tokio::sync::Mutex<Option<Kept>>>;
+type HolderLock = Arc<tokio::sync::Mutex<Option<Kept>>>;
 
 /// Tokens by holder: a client has one, a provider that gives them per user has many. The holder's name is kept as a digest.
 #[derive(Default)]
-pub(crate) struct Tokens(Mutex<HashMap<[u8; 32], Lane>>);
+pub(crate) struct Tokens(Mutex<HashMap<[u8; 32], HolderLock>>);
 
 impl Tokens {
     /// The kept token, or the one that `fetch` brings.
     pub(crate) async fn get(&self, holder: &str, fetch: impl Future<Output = Result<Token, Failure>>) -> Result<Secret, Failure> {
-        let lane = self.lane(holder);
-        let mut kept = lane.lock().await;
+        let lock = self.lock_of(holder);
+        let mut kept = lock.lock().await;
         if let Some(known) = kept.as_ref().filter(|k| Instant::now() < k.until) {
             return Ok(known.secret.clone());
         }
@@ -66,19 +66,19 @@ impl Tokens {
 
     /// The provider refused this token: unless another one came meanwhile, the next use fetches.
     pub(crate) async fn forget(&self, holder: &str, refused: &Secret) {
-        let lane = self.lane(holder);
-        let mut kept = lane.lock().await;
+        let lock = self.lock_of(holder);
+        let mut kept = lock.lock().await;
         if kept.as_ref().is_some_and(|k| k.secret.expose() == refused.expose()) {
             *kept = None;
         }
     }
 
-    fn lane(&self, holder: &str) -> Lane {
-        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lanes.len() >= HOLDERS {
-            lanes.clear();
+    fn lock_of(&self, holder: &str) -> HolderLock {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if locks.len() >= HOLDERS {
+            locks.clear();
         }
-        lanes.entry(Sha256::digest(holder).into()).or_default().clone()
+        locks.entry(Sha256::digest(holder).into()).or_default().clone()
     }
 }
 

@@ -14,14 +14,14 @@
 
 pub(crate) mod user;
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use time::Duration;
-use tokio::sync::Mutex;
 
 use super::body::Body;
 use super::client::{Answer, Call, Client};
@@ -40,8 +40,8 @@ use user::{Types, User};
 
 /// The documented limit of a request's body, and room for everything in it that is no document.
 const BODY_CAP: u64 = (30 << 20) - (64 << 10);
-/// Locks for deliveries, shared by users whose references hash alike.
-const LANES: usize = 64;
+/// Locks remembered before the unused ones are dropped.
+const REMEMBERED: usize = 1_024;
 
 #[derive(Debug)]
 pub(crate) struct SynapseSettings {
@@ -109,10 +109,13 @@ impl SynapseSettings {
     }
 }
 
+type UserLock = tokio::sync::Mutex<()>;
+
 pub(crate) struct Synapse {
     settings: SynapseSettings,
     client: Client,
-    lanes: Vec<Mutex<()>>,
+    /// A lock for each user whom something is being sent to, by a digest of the reference.
+    users: Mutex<HashMap<[u8; 32], Weak<UserLock>>>,
     /// OAuth keys by user, for as long as the provider says.
     tokens: Tokens,
 }
@@ -129,15 +132,22 @@ impl Synapse {
         Ok(Self {
             settings,
             client,
-            lanes: (0..LANES).map(|_| Mutex::default()).collect(),
+            users: Mutex::default(),
             tokens: Tokens::default(),
         })
     }
 
-    fn lane(&self, applicant: &ApplicantRef) -> &Mutex<()> {
-        let mut hasher = DefaultHasher::new();
-        applicant.expose().hash(&mut hasher);
-        &self.lanes[usize::try_from(hasher.finish() % LANES as u64).unwrap_or_default()]
+    fn lock_of(&self, applicant: &ApplicantRef) -> Arc<UserLock> {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        if users.len() >= REMEMBERED {
+            users.retain(|_, lock| lock.strong_count() > 0);
+        }
+        let known = users.entry(Sha256::digest(applicant.expose()).into()).or_default();
+        known.upgrade().unwrap_or_else(|| {
+            let lock = Arc::default();
+            *known = Arc::downgrade(&lock);
+            lock
+        })
     }
 
     /// The three-header authentication. Before OAuth the key is empty.
@@ -288,12 +298,14 @@ impl Connector for Synapse {
     }
 
     async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
-        let _one_at_a_time = self.lane(&outbound.applicant).lock().await;
+        let user = self.lock_of(&outbound.applicant);
+        let _one_at_a_time = user.lock().await;
         self.send(outbound, trail).await
     }
 
     async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {
-        let _one_at_a_time = self.lane(&outbound.applicant).lock().await;
+        let user = self.lock_of(&outbound.applicant);
+        let _one_at_a_time = user.lock().await;
         // The note stands before the PATCH: without it nothing was sent.
         let Some(before) = outbound.step("before") else {
             return Ok(Presence::Absent);
