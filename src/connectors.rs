@@ -185,8 +185,8 @@ pub trait Connector: Send + Sync {
     /// Documents that the provider still wants of this applicant. `Err(Failure::Final)` with code `provider.cannot_list` where it has no such call.
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure>;
 
-    /// Sends the whole document. Finished steps are told to `trail` (durable before the call returns) so that a later attempt of the same epoch continues behind them.
-    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure>;
+    /// Sends the whole document. Finished steps are noted in `progress_log` (durable before the call returns) so that a later attempt of the same epoch continues behind them.
+    async fn deliver(&self, outbound: &OutboundDocument, progress_log: &dyn ProgressLog) -> Result<Delivered, Failure>;
 
     /// Whether the provider has this document after an attempt with unknown outcome. Asks, never sends.
     async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure>;
@@ -252,7 +252,7 @@ pub struct OutboundDocument {
     pub applicant: ApplicantRef,
     pub kind: DocumentKind,
     /// In the order of the request's parts.
-    pub parts: Vec<ParcelPart>,
+    pub parts: Vec<OutboundPart>,
     /// Handles of finished steps of this epoch.
     pub progress: Vec<(String, String)>,
     /// Deterministic keys and boundaries of this document and epoch.
@@ -261,7 +261,7 @@ pub struct OutboundDocument {
 }
 
 #[derive(Clone, Debug)]
-pub struct ParcelPart {
+pub struct OutboundPart {
     pub name: PartName,
     pub file_type: FileType,
     /// Plaintext bytes, exactly.
@@ -277,7 +277,7 @@ impl OutboundDocument {
         format!("document-{}-{}.{}", self.document, part.name, part.file_type.extension())
     }
 
-    /// SHA-256 over everything that the request's bytes are a function of: what the durable intent records. Equal parcels have equal digests, and another epoch another one.
+    /// SHA-256 over everything that the request's bytes are a function of: what the durable intent records. Equal documents have equal digests, and another epoch another one.
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut take = |bytes: &[u8]| {
@@ -401,7 +401,7 @@ pub enum CallbackRefused {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::fake::{NoTrail, Reply, no_secrets, parcel_of};
+    use super::fake::{NoProgressLog, Reply, no_secrets, outbound_of};
     use super::*;
 
     #[test]
@@ -428,8 +428,8 @@ mod tests {
     }
 
     #[test]
-    fn a_parcels_digest_changes_with_everything_that_the_bytes_depend_on() {
-        let outbound = || parcel_of("a", &[("front", b"abc")], 1);
+    fn an_outbound_documents_digest_changes_with_everything_that_the_bytes_depend_on() {
+        let outbound = || outbound_of("a", &[("front", b"abc")], 1);
         let changed = |change: &dyn Fn(&mut OutboundDocument)| {
             let mut other = outbound();
             change(&mut other);
@@ -462,9 +462,9 @@ mod tests {
         let table = format!("base_url='{}'\napi_key_file='key'", fake.url()).parse().unwrap();
         let connector = build("sandbox", &table, no_secrets()).unwrap();
         for chunk in [1, 2, 7] {
-            let outbound = parcel_of("a", &[("front", &b"front"[..]), ("back", b"back")], chunk);
+            let outbound = outbound_of("a", &[("front", &b"front"[..]), ("back", b"back")], chunk);
             assert!(matches!(
-                connector.deliver(&outbound, &NoTrail).await,
+                connector.deliver(&outbound, &NoProgressLog).await,
                 Err(Failure::Ambiguous { .. })
             ));
         }

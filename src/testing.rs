@@ -10,7 +10,7 @@ pub mod config {
 }
 pub mod connectors {
     pub use crate::connectors::{
-        Callback, CallbackRefused, Connector, Delivered, Failure, Hint, KINDS, Keys, Limits, Missing, OutboundDocument, ParcelPart,
+        Callback, CallbackRefused, Connector, Delivered, Failure, Hint, KINDS, Keys, Limits, Missing, OutboundDocument, OutboundPart,
         Presence, Profile, ProgressLog, Source, SourceError, Unsupported, Verdict, read,
     };
     pub mod client {

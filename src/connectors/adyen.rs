@@ -146,7 +146,7 @@ impl Adyen {
     /// Before a byte is sent: the sides that must go together, and pictures that the provider will find too small.
     fn check_parts(&self, outbound: &OutboundDocument, kind: &str) -> Result<(), Failure> {
         self.fits(kind, &part_names(outbound))?;
-        let small = |p: &super::ParcelPart| p.file_type != FileType::Pdf && p.size < self.settings.common.limits.pictures.min_bytes;
+        let small = |p: &super::OutboundPart| p.file_type != FileType::Pdf && p.size < self.settings.common.limits.pictures.min_bytes;
         if outbound.parts.iter().any(small) {
             return Err(super::kinds::unsupported(
                 "The picture is smaller than this provider takes. Ask for a sharper photo, not a preview or a cut-out.",

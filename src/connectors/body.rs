@@ -189,7 +189,7 @@ impl OpenPart {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::connectors::fake::{Memory, parcel_of};
+    use crate::connectors::fake::{Memory, outbound_of};
     use proptest::prelude::*;
 
     async fn whole(body: &Body) -> Result<Vec<u8>, SourceError> {
@@ -201,7 +201,7 @@ mod tests {
     proptest! {
         #[test]
         fn streamed_base64_equals_the_whole_one(data in proptest::collection::vec(any::<u8>(), 0..400), chunk in 1usize..70) {
-            let outbound = parcel_of("a", &[("front", &data)], chunk);
+            let outbound = outbound_of("a", &[("front", &data)], chunk);
             let segments = vec![Segment::Bytes(Bytes::from_static(b"<")), Segment::PartBase64(0), Segment::Part(0), Segment::Bytes(Bytes::from_static(b">"))];
             let body = Body::new("x/y", segments, &outbound);
             let bytes = futures_executor(whole(&body)).unwrap();
@@ -221,7 +221,7 @@ mod tests {
     #[tokio::test]
     async fn a_part_that_is_not_as_long_as_recorded_breaks_the_body_off() {
         for (recorded, data) in [(4u64, &b"abc"[..]), (2, b"abc")] {
-            let mut outbound = parcel_of("a", &[("front", data)], 2);
+            let mut outbound = outbound_of("a", &[("front", data)], 2);
             outbound.parts[0].size = recorded;
             for segment in [Segment::Part(0), Segment::PartBase64(0)] {
                 let body = Body::new("x/y", vec![segment], &outbound);
@@ -229,7 +229,7 @@ mod tests {
                 assert!(body.broken().is_some());
             }
         }
-        let mut outbound = parcel_of("a", &[("front", b"abc")], 2);
+        let mut outbound = outbound_of("a", &[("front", b"abc")], 2);
         outbound.source = Arc::new(Memory::failing());
         assert_eq!(
             whole(&Body::new("x/y", vec![Segment::Part(0)], &outbound)).await,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::fake::{Fake, Noted, Reply, Seen, no_secrets, parcel_of};
+use super::fake::{Fake, Noted, Reply, Seen, no_secrets, outbound_of};
 use super::{Connector, Delivered, Failure, OutboundDocument, Presence, Verdict, build};
 use crate::domain::delivery::Receipt;
 
@@ -86,7 +86,7 @@ impl Subject {
     }
 
     fn outbound(&self) -> OutboundDocument {
-        parcel_of(self.applicant, &[("front", &[1; 64]), ("back", &[2; 64])], 16)
+        outbound_of(self.applicant, &[("front", &[1; 64]), ("back", &[2; 64])], 16)
     }
 }
 

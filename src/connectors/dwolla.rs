@@ -249,7 +249,7 @@ impl Connector for Dwolla {
         Ok(found)
     }
 
-    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+    async fn deliver(&self, outbound: &OutboundDocument, progress_log: &dyn ProgressLog) -> Result<Delivered, Failure> {
         let kind = self.settings.types.required(outbound)?;
         sides(&part_names(outbound))?;
         let holder = holder(&outbound.applicant)?;
@@ -260,7 +260,7 @@ impl Connector for Dwolla {
             Some(before) => unnoted(&self.list(&holder).await?, outbound, before, kind),
             None => {
                 let before: Vec<String> = self.list(&holder).await?.into_iter().map(|d| d.id).collect();
-                trail.note("before", &before.join(" ")).await?;
+                progress_log.note("before", &before.join(" ")).await?;
                 Vec::new()
             }
         };
@@ -268,7 +268,7 @@ impl Connector for Dwolla {
             return Err(foreign_documents());
         }
         if settled {
-            trail.note(SETTLED, "no").await?;
+            progress_log.note(SETTLED, "no").await?;
         }
         let mut arrived = arrived.drain(..);
         let mut references = Vec::new();
@@ -281,13 +281,13 @@ impl Connector for Dwolla {
                         Some(id) => id,
                         None => match self.upload(outbound, n, &holder, kind).await {
                             Err(failure) if !matches!(failure, Failure::Ambiguous { .. }) => {
-                                trail.note(SETTLED, "yes").await?;
+                                progress_log.note(SETTLED, "yes").await?;
                                 return Err(failure);
                             }
                             other => other?,
                         },
                     };
-                    trail.note(&step, &id).await?;
+                    progress_log.note(&step, &id).await?;
                     id
                 }
             });
@@ -387,7 +387,7 @@ fn foreign_documents() -> Failure {
 
 /// The ids of the sides that are noted.
 fn noted(outbound: &OutboundDocument) -> Vec<&str> {
-    let step = |part: &super::ParcelPart| outbound.step(&format!("part:{}", part.name));
+    let step = |part: &super::OutboundPart| outbound.step(&format!("part:{}", part.name));
     outbound.parts.iter().filter_map(step).collect()
 }
 

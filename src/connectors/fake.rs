@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Connector, Failure, Keys, Missing, OutboundDocument, ParcelPart, ProgressLog, Source, SourceError};
+use super::{Connector, Failure, Keys, Missing, OutboundDocument, OutboundPart, ProgressLog, Source, SourceError};
 use crate::domain::delivery::ProviderClass;
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
 use crate::domain::id::DocumentId;
@@ -59,8 +59,8 @@ impl Keys for TestKeys {
 }
 
 /// A `government-id` of PNG parts, handed out in chunks of `chunk` bytes.
-pub fn parcel_of(applicant: &str, parts: &[(&str, &[u8])], chunk: usize) -> OutboundDocument {
-    let part = |(name, data): &(&str, &[u8])| ParcelPart {
+pub fn outbound_of(applicant: &str, parts: &[(&str, &[u8])], chunk: usize) -> OutboundDocument {
+    let part = |(name, data): &(&str, &[u8])| OutboundPart {
         name: PartName::parse(name).unwrap(),
         file_type: FileType::Png,
         size: data.len() as u64,
@@ -94,10 +94,10 @@ pub fn names(parts: &[&str]) -> Vec<PartName> {
     parts.iter().map(|p| PartName::parse(p).unwrap()).collect()
 }
 
-pub struct NoTrail;
+pub struct NoProgressLog;
 
 #[async_trait]
-impl ProgressLog for NoTrail {
+impl ProgressLog for NoProgressLog {
     async fn note(&self, _: &str, _: &str) -> Result<(), Failure> {
         Ok(())
     }
@@ -124,7 +124,7 @@ impl ProgressLog for Noted {
 
 /// What repeating the first step of a delivery does.
 pub fn class_of(connector: &dyn Connector) -> ProviderClass {
-    connector.class(&parcel_of("a", &[("front", b"x")], 1))
+    connector.class(&outbound_of("a", &[("front", b"x")], 1))
 }
 
 pub fn no_secrets() -> ReadSecret<'static> {

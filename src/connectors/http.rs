@@ -222,9 +222,9 @@ impl Connector for Http {
         Ok(missing)
     }
 
-    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+    async fn deliver(&self, outbound: &OutboundDocument, progress_log: &dyn ProgressLog) -> Result<Delivered, Failure> {
         self.reference_fits(&outbound.applicant)?;
-        self.deliver_all(outbound, trail).await
+        self.deliver_all(outbound, progress_log).await
     }
 
     async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {

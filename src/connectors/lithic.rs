@@ -405,7 +405,7 @@ impl Connector for Lithic {
         Ok(found)
     }
 
-    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+    async fn deliver(&self, outbound: &OutboundDocument, progress_log: &dyn ProgressLog) -> Result<Delivered, Failure> {
         let kind = self.settings.types.required(outbound)?;
         let parts = part_names(outbound);
         if BOTH_SIDES.contains(&kind) {
@@ -418,9 +418,9 @@ impl Connector for Lithic {
             Some(id) => self.submission(holder, id).await?,
             None => {
                 let entity = self.entity(holder, named).await?;
-                trail.note("opening", &entity).await?;
+                progress_log.note("opening", &entity).await?;
                 let submission = self.open(holder, &entity, kind).await?;
-                trail.note("document", &submission.id).await?;
+                progress_log.note("document", &submission.id).await?;
                 submission
             }
         };

@@ -106,16 +106,16 @@ impl Connector for Manual {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::connectors::fake::{NoTrail, parcel_of, settings_of};
+    use crate::connectors::fake::{NoProgressLog, outbound_of, settings_of};
 
     #[tokio::test]
     async fn nothing_is_sent_and_everything_says_so() {
         let table = "accepted=['application/pdf']".parse().unwrap();
         let manual = Manual::new(settings_of(&table, ManualSettings::read).unwrap());
-        let outbound = parcel_of("a", &[("front", b"x")], 1);
+        let outbound = outbound_of("a", &[("front", b"x")], 1);
         assert!(manual.profile().by_hand);
         assert_eq!(
-            manual.deliver(&outbound, &NoTrail).await.unwrap_err().problem().code,
+            manual.deliver(&outbound, &NoProgressLog).await.unwrap_err().problem().code,
             "provider.by_hand"
         );
         assert_eq!(

@@ -238,7 +238,7 @@ impl Connector for Onfido {
         Err(cannot_list())
     }
 
-    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+    async fn deliver(&self, outbound: &OutboundDocument, progress_log: &dyn ProgressLog) -> Result<Delivered, Failure> {
         let kind = self.settings.types.required(outbound)?;
         sides(&part_names(outbound))?;
         let (id, _) = self.settings.countries.split(&outbound.applicant)?;
@@ -260,7 +260,7 @@ impl Connector for Onfido {
                 None => self.upload(outbound, n, kind).await?,
             };
             if outbound.step(&step).is_none() {
-                trail.note(&step, &document).await?;
+                progress_log.note(&step, &document).await?;
             }
             references.push(document);
         }
@@ -269,7 +269,7 @@ impl Connector for Onfido {
                 Some(check) => check.to_owned(),
                 None => {
                     let check = self.check_of(id, &references).await?;
-                    trail.note("check", &check).await?;
+                    progress_log.note("check", &check).await?;
                     check
                 }
             };

@@ -1,9 +1,9 @@
-//! The three shapes of a request body (multipart, JSON, form), written in a fixed order so that equal parcels give equal bytes.
+//! The three shapes of a request body (multipart, JSON, form), written in a fixed order so that equal documents give equal bytes.
 
 use bytes::Bytes;
 
 use super::body::{Body, Segment};
-use super::{OutboundDocument, ParcelPart};
+use super::{OutboundDocument, OutboundPart};
 
 /// `multipart/form-data` as RFC 7578 has it: CRLF, quoted names, fields in the order in which they were added.
 pub(crate) struct Multipart {
@@ -97,7 +97,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn write(&mut self, json: &Json, parts: &[ParcelPart]) {
+    fn write(&mut self, json: &Json, parts: &[OutboundPart]) {
         match json {
             Json::Value(value) => self.text.push_str(&value.to_string()),
             Json::Object(fields) => {
@@ -172,7 +172,7 @@ fn encode(text: &str, keep: &[u8]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::connectors::fake::parcel_of;
+    use crate::connectors::fake::outbound_of;
     use data_encoding::BASE64;
 
     async fn whole(body: &Body) -> Vec<u8> {
@@ -184,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn multipart_is_byte_exact() {
-        let outbound = parcel_of("a", &[("front", b"\x89PNG\r\n--x")], 3);
+        let outbound = outbound_of("a", &[("front", b"\x89PNG\r\n--x")], 3);
         let body = Multipart::new("B".into())
             .text("pur\"pose\r\n", "identity_document")
             .file("file", &outbound, 0)
@@ -203,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn data_uris_are_what_one_would_write_at_once() {
         let data: Vec<u8> = (0..=255).cycle().take(10_000).collect();
-        let outbound = parcel_of("a", &[("front", &data), ("back", b"x")], 997);
+        let outbound = outbound_of("a", &[("front", &data), ("back", b"x")], 997);
         let json = Json::object([
             ("tricky\"\n", Json::text("a\"b")),
             (

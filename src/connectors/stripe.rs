@@ -224,7 +224,7 @@ impl Connector for Stripe {
         Ok(account::missing(&object, &target, &self.settings.slots, self.settings.eventually))
     }
 
-    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+    async fn deliver(&self, outbound: &OutboundDocument, progress_log: &dyn ProgressLog) -> Result<Delivered, Failure> {
         let (target, slot) = self.slot(outbound)?;
         let mut files = Vec::new();
         for (n, part) in outbound.parts.iter().enumerate() {
@@ -233,7 +233,7 @@ impl Connector for Stripe {
                 Some(file) => file.to_owned(),
                 None => {
                     let file = self.upload(outbound, n, &target.account, slot).await?;
-                    trail.note(&step, &file).await?;
+                    progress_log.note(&step, &file).await?;
                     file
                 }
             });
@@ -319,14 +319,15 @@ fn received(files: Vec<String>) -> Delivered {
 fn holds(object: &Value, slot: &Slot, target: &Target, outbound: &OutboundDocument, files: &[String]) -> Option<bool> {
     let (_, pointer) = slot.pointers(&target.holder);
     let entry = object.pointer(&pointer?);
-    let attached = |(part, file): (&super::ParcelPart, &String)| entry.is_some_and(|e| e[part.name.as_str()].as_str() == Some(file));
+    let attached = |(part, file): (&super::OutboundPart, &String)| entry.is_some_and(|e| e[part.name.as_str()].as_str() == Some(file));
     Some(outbound.parts.iter().zip(files).all(attached))
 }
 
 /// Whether other files than these stand in their place.
 fn holds_others(object: &Value, slot: &Slot, target: &Target, outbound: &OutboundDocument, files: &[String]) -> bool {
     let entry = slot.pointers(&target.holder).1.and_then(|pointer| object.pointer(&pointer));
-    let other = |(part, file): (&super::ParcelPart, &String)| entry.and_then(|e| e[part.name.as_str()].as_str()).is_some_and(|f| f != file);
+    let other =
+        |(part, file): (&super::OutboundPart, &String)| entry.and_then(|e| e[part.name.as_str()].as_str()).is_some_and(|f| f != file);
     outbound.parts.iter().zip(files).any(other)
 }
 

@@ -248,7 +248,7 @@ impl Connector for Sumsub {
         Ok(self.steps(id).await?.missing(&self.settings.types))
     }
 
-    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+    async fn deliver(&self, outbound: &OutboundDocument, progress_log: &dyn ProgressLog) -> Result<Delivered, Failure> {
         let kind = self.settings.types.required(outbound)?;
         sides(&part_names(outbound))?;
         let (id, _) = self.settings.countries.split(&outbound.applicant)?;
@@ -259,7 +259,9 @@ impl Connector for Sumsub {
                 Some(noted) => read_note(noted),
                 None => {
                     let (image, reason) = self.upload(outbound, n, kind).await?;
-                    trail.note(&step, &format!("{image} {}", reason.map_or("", Reason::as_str))).await?;
+                    progress_log
+                        .note(&step, &format!("{image} {}", reason.map_or("", Reason::as_str)))
+                        .await?;
                     (image, reason)
                 }
             };
@@ -282,7 +284,7 @@ impl Connector for Sumsub {
                         references = steps.images(kind);
                     }
                     self.submit(id, &steps).await?;
-                    trail.note("submitted", "1").await?;
+                    progress_log.note("submitted", "1").await?;
                 }
                 Verdict::Pending
             }

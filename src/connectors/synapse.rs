@@ -236,7 +236,7 @@ impl Synapse {
             .collect()
     }
 
-    async fn send(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+    async fn send(&self, outbound: &OutboundDocument, progress_log: &dyn ProgressLog) -> Result<Delivered, Failure> {
         let types = self.types_of(outbound);
         let user = self.user(&outbound.applicant).await?;
         // What an earlier attempt of this epoch noted stays: the bytes must be the same, and its comparison the older one.
@@ -245,8 +245,8 @@ impl Synapse {
             Some(base) => base.to_owned(),
             None => {
                 let base = user.base.clone().ok_or_else(no_base)?;
-                trail.note("before", &before).await?;
-                trail.note("base", &base).await?;
+                progress_log.note("before", &before).await?;
+                progress_log.note("base", &base).await?;
                 base
             }
         };
@@ -297,10 +297,10 @@ impl Connector for Synapse {
         Ok(self.user(applicant).await?.missing(&self.settings.types, &self.settings.required))
     }
 
-    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+    async fn deliver(&self, outbound: &OutboundDocument, progress_log: &dyn ProgressLog) -> Result<Delivered, Failure> {
         let user = self.lock_of(&outbound.applicant);
         let _one_at_a_time = user.lock().await;
-        self.send(outbound, trail).await
+        self.send(outbound, progress_log).await
     }
 
     async fn reconcile(&self, outbound: &OutboundDocument) -> Result<Presence, Failure> {

@@ -254,7 +254,7 @@ impl Connector for Unit {
         Ok(wanted.filter_map(entry).collect())
     }
 
-    async fn deliver(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+    async fn deliver(&self, outbound: &OutboundDocument, progress_log: &dyn ProgressLog) -> Result<Delivered, Failure> {
         sides(&part_names(outbound))?;
         let (application, named) = target(&outbound.applicant)?;
         let again = outbound.step("slot").is_some();
@@ -263,7 +263,7 @@ impl Connector for Unit {
             None => {
                 let slots = self.slots(application).await?;
                 let slot = self.choose(outbound, &slots, named)?.id.clone();
-                trail.note("slot", &slot).await?;
+                progress_log.note("slot", &slot).await?;
                 slot
             }
         };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::connectors::fake::{Fake, NoTrail, Reply as FakeReply, Seen, parcel_of};
+use crate::connectors::fake::{Fake, NoProgressLog, Reply as FakeReply, Seen, outbound_of};
 use crate::connectors::{Callback, CallbackRefused, Connector, Failure, Hint, Presence, Verdict, build};
 use crate::domain::delivery::Receipt;
 use crate::domain::id::DocumentId;
@@ -64,7 +64,10 @@ impl World {
 
     async fn deliver(&self, applicant: &str) -> Result<crate::connectors::Delivered, Failure> {
         self.connector
-            .deliver(&parcel_of(applicant, &[("front", &b"front"[..]), ("back", b"back")], 3), &NoTrail)
+            .deliver(
+                &outbound_of(applicant, &[("front", &b"front"[..]), ("back", b"back")], 3),
+                &NoProgressLog,
+            )
             .await
     }
 }
@@ -81,7 +84,7 @@ fn deliveries(received: &Value) -> Vec<u64> {
 #[actix_web::test]
 async fn the_whole_way_and_the_books_form() {
     let world = World::new().await;
-    let outbound = parcel_of("james", &[("front", &b"front"[..]), ("back", b"back")], 3);
+    let outbound = outbound_of("james", &[("front", &b"front"[..]), ("back", b"back")], 3);
     let missing = world.connector.missing(&outbound.applicant).await.unwrap();
     assert_eq!(missing.len(), 1);
     assert_eq!(missing[0].parts.iter().map(|p| p.as_str()).collect::<Vec<_>>(), ["front", "back"]);
@@ -120,17 +123,17 @@ async fn misbehaviour_is_sorted_and_a_repeated_key_has_no_second_effect() {
     for (n, (word, check, effect)) in table.into_iter().enumerate() {
         world.plan(json!([word])).await;
         let applicant = format!("person-{n}");
-        let mut outbound = parcel_of(&applicant, &[("front", b"x")], 1);
+        let mut outbound = outbound_of(&applicant, &[("front", b"x")], 1);
         outbound.document = DocumentId([n as u8; 16]);
         outbound.keys = Arc::new(OwnKeys(n));
-        let failure = world.connector.deliver(&outbound, &NoTrail).await.unwrap_err();
+        let failure = world.connector.deliver(&outbound, &NoProgressLog).await.unwrap_err();
         assert!(check(&failure), "{word}: {failure:?}");
         if word == "503:7" {
             assert!(matches!(failure, Failure::Definite { after: Some(after), .. } if after == time::Duration::seconds(7)));
         }
         let present = matches!(world.connector.reconcile(&outbound).await.unwrap(), Presence::Present(_));
         assert_eq!(present, effect == 1, "{word}");
-        let again = world.connector.deliver(&outbound, &NoTrail).await;
+        let again = world.connector.deliver(&outbound, &NoProgressLog).await;
         let code = again.err().map(|f| f.problem().code);
         assert_eq!(
             code.as_deref(),
@@ -157,21 +160,24 @@ impl crate::connectors::Keys for OwnKeys {
 #[actix_web::test]
 async fn another_key_is_another_delivery_and_other_bytes_under_a_key_are_refused() {
     let world = World::new().await;
-    let mut outbound = parcel_of("james", &[("front", b"x")], 1);
-    world.connector.deliver(&outbound, &NoTrail).await.unwrap();
+    let mut outbound = outbound_of("james", &[("front", b"x")], 1);
+    world.connector.deliver(&outbound, &NoProgressLog).await.unwrap();
     outbound.keys = Arc::new(OwnKeys(1));
-    world.connector.deliver(&outbound, &NoTrail).await.unwrap();
+    world.connector.deliver(&outbound, &NoProgressLog).await.unwrap();
     assert_eq!(deliveries(&world.received().await), [2]);
-    let mut other = parcel_of("james", &[("front", b"y")], 1);
+    let mut other = outbound_of("james", &[("front", b"y")], 1);
     other.keys = Arc::new(OwnKeys(1));
     assert!(matches!(
-        world.connector.deliver(&other, &NoTrail).await,
+        world.connector.deliver(&other, &NoProgressLog).await,
         Err(Failure::Ambiguous { .. })
     ));
     world.plan(json!(["duplicate"])).await;
     other.keys = Arc::new(OwnKeys(2));
     other.document = DocumentId([9; 16]);
-    assert_eq!(world.connector.deliver(&other, &NoTrail).await.unwrap().verdict, Verdict::Accepted);
+    assert_eq!(
+        world.connector.deliver(&other, &NoProgressLog).await.unwrap().verdict,
+        Verdict::Accepted
+    );
     assert_eq!(deliveries(&world.received().await), [2, 1]);
     world.sandbox.stop().await;
 }
@@ -184,21 +190,21 @@ async fn verdicts_come_late_are_rejected_or_hidden() {
         references: d.references,
         received_at: time::OffsetDateTime::UNIX_EPOCH,
     };
-    let mut outbound = parcel_of("james", &[("front", b"x")], 1);
-    let first = world.connector.deliver(&outbound, &NoTrail).await.unwrap();
+    let mut outbound = outbound_of("james", &[("front", b"x")], 1);
+    let first = world.connector.deliver(&outbound, &NoProgressLog).await.unwrap();
     assert_eq!(first.verdict, Verdict::Pending);
     let first = receipt(first);
     for expected in [Verdict::Pending, Verdict::Pending, Verdict::Accepted, Verdict::Accepted] {
         assert_eq!(world.connector.verdict(&outbound, &first).await.unwrap(), expected);
     }
     outbound.keys = Arc::new(OwnKeys(1));
-    let Verdict::Rejected(problem) = world.connector.deliver(&outbound, &NoTrail).await.unwrap().verdict else {
+    let Verdict::Rejected(problem) = world.connector.deliver(&outbound, &NoProgressLog).await.unwrap().verdict else {
         panic!()
     };
     assert_eq!(problem.code, "document.expired");
-    let mut hidden = parcel_of("jane", &[("front", b"x")], 1);
+    let mut hidden = outbound_of("jane", &[("front", b"x")], 1);
     hidden.keys = Arc::new(OwnKeys(2));
-    let delivered = world.connector.deliver(&hidden, &NoTrail).await.unwrap();
+    let delivered = world.connector.deliver(&hidden, &NoProgressLog).await.unwrap();
     assert_eq!(world.connector.reconcile(&hidden).await.unwrap(), Presence::Absent);
     assert!(world.connector.verdict(&hidden, &receipt(delivered)).await.is_err());
     world.sandbox.stop().await;
@@ -219,10 +225,10 @@ async fn callbacks_are_signed_told_again_and_misbehave_when_told() {
         .await;
     // The first is told again because the portal failed; the third never.
     for (n, tells) in [(0, 2), (1, 1), (2, 0), (3, 2)] {
-        let mut outbound = parcel_of("james", &[("front", b"x")], 1);
+        let mut outbound = outbound_of("james", &[("front", b"x")], 1);
         outbound.keys = Arc::new(OwnKeys(n));
         outbound.document = DocumentId([n as u8; 16]);
-        world.connector.deliver(&outbound, &NoTrail).await.unwrap();
+        world.connector.deliver(&outbound, &NoProgressLog).await.unwrap();
         let mut ids = Vec::new();
         for _ in 0..tells {
             let request = callbacks.recv().await.unwrap();
@@ -258,9 +264,9 @@ async fn three_hundred_uploads_at_once_are_counted_exactly() {
         let connector = world.connector.clone();
         tokio::spawn(async move {
             let data = vec![n as u8; 20_000];
-            let mut outbound = parcel_of(&format!("person-{n}"), &[("front", &data), ("back", &data)], 4_096);
+            let mut outbound = outbound_of(&format!("person-{n}"), &[("front", &data), ("back", &data)], 4_096);
             outbound.keys = Arc::new(OwnKeys(n));
-            while connector.deliver(&outbound, &NoTrail).await.is_err() {}
+            while connector.deliver(&outbound, &NoProgressLog).await.is_err() {}
         })
     });
     for upload in uploads.collect::<Vec<_>>() {

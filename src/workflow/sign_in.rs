@@ -121,7 +121,7 @@ pub(crate) enum SignIn {
         cookie: Zeroizing<String>,
     },
     /// The password was right; a second factor is wanted.
-    Half {
+    SecondFactorWanted {
         cookie: Zeroizing<String>,
     },
     /// One answer for an unknown name, a wrong password and a disabled account.
@@ -146,7 +146,7 @@ pub(crate) async fn sign_in(portal: &Portal, email: &str, password: &str, visito
     };
     if agent.factors.any() {
         let cookie = open(portal, &agent, AuthMethod::PasswordVerified, None, now).await?;
-        return Ok(SignIn::Half { cookie });
+        return Ok(SignIn::SecondFactorWanted { cookie });
     }
     let cookie = open_session(portal, &agent, now).await?;
     Ok(SignIn::Welcome { cookie })

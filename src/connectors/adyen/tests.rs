@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Reply, kind, names, no_secrets, parcel_of, reference, shown};
+use crate::connectors::fake::{Fake, NoProgressLog, Reply, kind, names, no_secrets, outbound_of, reference, shown};
 use crate::connectors::words::Reason;
 
 fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
@@ -20,7 +20,7 @@ fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
 }
 
 fn both() -> OutboundDocument {
-    parcel_of("LE1", &[("front", b"front"), ("back", b"back")], 2)
+    outbound_of("LE1", &[("front", b"front"), ("back", b"back")], 2)
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn both_sides_are_one_request_and_one_side_of_two_is_none() {
     let outbound = both();
     let fake = Fake::replies(vec![Reply::json(200, json!({"id": "SE1", "description": description(&outbound)}))]).await;
     let connector = connector(&fake, "");
-    assert_eq!(connector.deliver(&outbound, &NoTrail).await.unwrap().references, ["SE1"]);
+    assert_eq!(connector.deliver(&outbound, &NoProgressLog).await.unwrap().references, ["SE1"]);
     let seen = &fake.seen()[0];
     let expected = format!(
         r#"{{"type":"identityCard","description":"Document {0}","owner":{{"id":"LE1","type":"legalEntity"}},"fileName":"document-{0}-front.png","attachments":[{{"content":"ZnJvbnQ=","pageType":"front","pageName":"document-{0}-front.png"}},{{"content":"YmFjaw==","pageType":"back","pageName":"document-{0}-back.png"}}]}}"#,
@@ -44,16 +44,16 @@ async fn both_sides_are_one_request_and_one_side_of_two_is_none() {
         &[("back", b"back"), ("front", b"front")],
         &[("front", b"x"), ("back", b"back")],
     ] {
-        let failure = connector.deliver(&parcel_of("LE1", parts, 1), &NoTrail).await.unwrap_err();
+        let failure = connector.deliver(&outbound_of("LE1", parts, 1), &NoProgressLog).await.unwrap_err();
         assert_eq!(
             failure.problem().code,
             "provider.unsupported",
             "one side, the wrong order, or a picture that is too small"
         );
     }
-    let mut statement = parcel_of("LE1,SE9", &[("front", b"xyz")], 1);
+    let mut statement = outbound_of("LE1,SE9", &[("front", b"xyz")], 1);
     statement.kind = kind("bank-statement");
-    connector.deliver(&statement, &NoTrail).await.unwrap();
+    connector.deliver(&statement, &NoProgressLog).await.unwrap();
     assert_eq!(fake.seen()[1].json()["owner"], json!({"id": "SE9", "type": "bankAccount"}));
     assert_eq!(fake.seen().len(), 2);
 }
@@ -164,7 +164,7 @@ async fn failures_by_the_providers_own_codes() {
         })
         .await;
         let outbound = both();
-        let failure = connector(&fake, "").deliver(&outbound, &NoTrail).await.unwrap_err();
+        let failure = connector(&fake, "").deliver(&outbound, &NoProgressLog).await.unwrap_err();
         assert!(check(&failure), "{status} {body}: {failure:?}");
         let problem = failure.problem();
         assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");

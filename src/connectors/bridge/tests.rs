@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Reply, kind, names, no_secrets, parcel_of, reference, shown};
+use crate::connectors::fake::{Fake, NoProgressLog, Reply, kind, names, no_secrets, outbound_of, reference, shown};
 use crate::connectors::words::Reason;
 
 fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
@@ -23,8 +23,8 @@ fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
 async fn identities_go_together_and_other_documents_by_their_purpose() {
     let fake = Fake::replies(vec![Reply::json(200, json!({"id": "c1", "status": "active"}))]).await;
     let connector = connector(&fake, "countries=['CAN']");
-    let outbound = parcel_of("c1,CAN", &[("front", b"front"), ("back", b"back")], 2);
-    let delivered = connector.deliver(&outbound, &NoTrail).await.unwrap();
+    let outbound = outbound_of("c1,CAN", &[("front", b"front"), ("back", b"back")], 2);
+    let delivered = connector.deliver(&outbound, &NoProgressLog).await.unwrap();
     assert_eq!(
         (delivered.references.len(), delivered.verdict),
         (0, Verdict::Pending),
@@ -37,13 +37,13 @@ async fn identities_go_together_and_other_documents_by_their_purpose() {
     );
     let expected = r#"{"identifying_information":[{"type":"national_id","issuing_country":"CAN","image_front":"data:image/png;base64,ZnJvbnQ=","image_back":"data:image/png;base64,YmFjaw=="}]}"#;
     assert_eq!(seen.text(), expected);
-    let mut proof = parcel_of("c1", &[("front", b"front")], 2);
+    let mut proof = outbound_of("c1", &[("front", b"front")], 2);
     proof.kind = kind("proof-of-address");
-    connector.deliver(&proof, &NoTrail).await.unwrap();
+    connector.deliver(&proof, &NoProgressLog).await.unwrap();
     let expected = json!({"documents": [{"purposes": ["proof_of_address"], "file": "data:image/png;base64,ZnJvbnQ=", "description": proof.file_name(0)}]});
     assert_eq!(fake.seen()[1].json(), expected);
     let small = self::connector(&fake, "country_case='lower'");
-    let _ = small.deliver(&parcel_of("c1", &[("front", b"front")], 2), &NoTrail).await;
+    let _ = small.deliver(&outbound_of("c1", &[("front", b"front")], 2), &NoProgressLog).await;
     assert!(fake.seen()[2].text().contains(r#""issuing_country":"usa""#));
 }
 
@@ -129,8 +129,8 @@ async fn failures_by_the_providers_own_codes() {
             Reply::json(status, sent.clone())
         })
         .await;
-        let outbound = parcel_of("c1", &[("front", b"x"), ("back", b"y")], 1);
-        let failure = connector(&fake, "").deliver(&outbound, &NoTrail).await.unwrap_err();
+        let outbound = outbound_of("c1", &[("front", b"x"), ("back", b"y")], 1);
+        let failure = connector(&fake, "").deliver(&outbound, &NoProgressLog).await.unwrap_err();
         assert!(check(&failure), "{status} {body}: {failure:?}");
         let problem = failure.problem();
         assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::connectors::OutboundDocument;
 use crate::connectors::body::Segment;
-use crate::connectors::fake::{Fake, Reply, failing_source, parcel_of};
+use crate::connectors::fake::{Fake, Reply, failing_source, outbound_of};
 
 pub fn endpoint(base_url: &str) -> Endpoint {
     Endpoint {
@@ -33,7 +33,7 @@ async fn outcome(reply: Reply) -> Failure {
     let fake = Fake::replies(vec![reply]).await;
     let client = Client::new(&endpoint(&fake.url())).unwrap();
     let failure = match client
-        .send(upload(&client, &parcel_of("secret-person", &[("front", b"abc")], 2)))
+        .send(upload(&client, &outbound_of("secret-person", &[("front", b"abc")], 2)))
         .await
     {
         Ok(answer) => answer.success().unwrap_err(),
@@ -140,7 +140,7 @@ async fn silence_ends_with_the_time_out_and_is_ambiguous_unless_only_asked() {
     })
     .unwrap();
     let failure = client
-        .send(upload(&client, &parcel_of("a", &[("front", b"abc")], 2)))
+        .send(upload(&client, &outbound_of("a", &[("front", b"abc")], 2)))
         .await
         .unwrap_err();
     assert_eq!(
@@ -154,7 +154,7 @@ async fn silence_ends_with_the_time_out_and_is_ambiguous_unless_only_asked() {
 #[tokio::test]
 async fn what_never_left_is_definite() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let outbound = parcel_of("a", &[("front", b"abc")], 2);
+    let outbound = outbound_of("a", &[("front", b"abc")], 2);
     let insecure = |url: &str| Endpoint {
         allow_insecure: true,
         ..endpoint(url)
@@ -190,7 +190,7 @@ async fn what_never_left_is_definite() {
 async fn a_document_that_cannot_be_opened_is_poison_and_never_a_whole_request() {
     let fake = Fake::replies(vec![Reply::json(200, json!({}))]).await;
     let client = Client::new(&endpoint(&fake.url())).unwrap();
-    let mut outbound = parcel_of("a", &[("front", b"abc")], 2);
+    let mut outbound = outbound_of("a", &[("front", b"abc")], 2);
     failing_source(&mut outbound);
     let failure = client.send(upload(&client, &outbound)).await.unwrap_err();
     assert!(matches!(failure, Failure::Poison { .. }), "{failure:?}");
@@ -202,7 +202,7 @@ async fn a_body_has_its_length_and_no_transfer_encoding() {
     let fake = Fake::replies(vec![Reply::json(200, json!({}))]).await;
     let client = Client::new(&endpoint(&fake.url())).unwrap();
     client
-        .send(upload(&client, &parcel_of("a", &[("front", b"abc")], 1)))
+        .send(upload(&client, &outbound_of("a", &[("front", b"abc")], 1)))
         .await
         .unwrap();
     let seen = &fake.seen()[0];

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Honest, Review, Subject};
-use crate::connectors::fake::{Seen, parcel_of};
+use crate::connectors::fake::{Seen, outbound_of};
 
 /// Every native kind that sends. The kind `http` is what its table makes of it: a subject with the recipe's `lines` and an `answer` puts it under the contract.
 pub(super) const SUBJECTS: &[Subject] = &[
@@ -114,7 +114,7 @@ pub(super) const SUBJECTS: &[Subject] = &[
 ];
 
 fn file_names() -> [String; 2] {
-    let outbound = parcel_of("x", &[("front", b"x"), ("back", b"y")], 1);
+    let outbound = outbound_of("x", &[("front", b"x"), ("back", b"y")], 1);
     [outbound.file_name(0), outbound.file_name(1)]
 }
 
@@ -172,7 +172,7 @@ fn stripe(before: &[Seen], seen: &Seen, review: Review) -> Honest {
 
 fn adyen(before: &[Seen], seen: &Seen, review: Review) -> Honest {
     let [name, _] = file_names();
-    let outbound = parcel_of("x", &[("front", b"x")], 1);
+    let outbound = outbound_of("x", &[("front", b"x")], 1);
     let description = format!("Document {}", outbound.document);
     match call(seen) {
         "POST /documents" => Honest::json(

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of, reference, shown};
+use crate::connectors::fake::{Fake, NoProgressLog, Noted, Reply, kind, names, no_secrets, outbound_of, reference, shown};
 
 fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
     let table = format!(
@@ -110,7 +110,7 @@ async fn after_the_keys_day_the_list_tells() {
             }
         })
         .await;
-        let mut outbound = parcel_of("c1", &[("front", b"x"), ("back", b"y")], 1);
+        let mut outbound = outbound_of("c1", &[("front", b"x"), ("back", b"y")], 1);
         outbound.progress = notes.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let found = match connector(&fake, "").reconcile(&outbound).await.unwrap() {
             Presence::Present(d) => format!("present {}", d.references.join(" ")),
@@ -145,7 +145,7 @@ async fn what_has_arrived_is_not_sent_again_and_what_is_not_ours_is_not_taken_fo
         })
         .await;
         let (connector, noted) = (connector(&fake, ""), Noted::default());
-        let mut outbound = parcel_of("c1", &[("front", b"x"), ("back", b"y")], 1);
+        let mut outbound = outbound_of("c1", &[("front", b"x"), ("back", b"y")], 1);
         assert!(connector.deliver(&outbound, &noted).await.is_err());
         outbound.progress = noted.steps.lock().unwrap().clone();
         outbound.progress.dedup_by(|later, former| later.0 == former.0);
@@ -169,7 +169,7 @@ async fn a_duplicate_without_an_address_is_judged_by_the_newest_of_its_type() {
         _ => Reply::json(400, json!({"code": "duplicateResource"})),
     })
     .await;
-    let (connector, outbound, noted) = (connector(&fake, ""), parcel_of("c1", &[("front", b"x")], 1), Noted::default());
+    let (connector, outbound, noted) = (connector(&fake, ""), outbound_of("c1", &[("front", b"x")], 1), Noted::default());
     let delivered = connector.deliver(&outbound, &noted).await.unwrap();
     assert!(delivered.references.is_empty());
     let receipt = |references: Vec<String>| Receipt {
@@ -210,8 +210,8 @@ async fn failures_by_the_providers_own_codes() {
             _ => Reply::json(status, sent.clone()),
         })
         .await;
-        let outbound = parcel_of("c1", &[("front", b"x")], 1);
-        let failure = connector(&fake, "").deliver(&outbound, &NoTrail).await.unwrap_err();
+        let outbound = outbound_of("c1", &[("front", b"x")], 1);
+        let failure = connector(&fake, "").deliver(&outbound, &NoProgressLog).await.unwrap_err();
         assert!(check(&failure), "{status} {body}: {failure:?}");
         let problem = failure.problem();
         assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");

@@ -37,9 +37,9 @@ fn call_of(part: usize) -> u8 {
 }
 
 impl Http {
-    pub(super) async fn deliver_all(&self, outbound: &OutboundDocument, trail: &dyn ProgressLog) -> Result<Delivered, Failure> {
+    pub(super) async fn deliver_all(&self, outbound: &OutboundDocument, progress_log: &dyn ProgressLog) -> Result<Delivered, Failure> {
         let Some(second) = &self.settings.second else {
-            let (references, verdict) = self.deliver_uploads(outbound, trail, &[]).await?;
+            let (references, verdict) = self.deliver_uploads(outbound, progress_log, &[]).await?;
             return Ok(Delivered {
                 references: answer::named(references),
                 verdict,
@@ -60,16 +60,19 @@ impl Http {
         }
         // What is attached already needs no upload.
         let done: &[Option<String>] = if second.per_part { &attached } else { &[] };
-        let uploads = self.deliver_uploads(outbound, trail, done).await.map_err(|failure| match failure {
-            // Without the second request an upload means nothing to the provider, so that another one is harmless.
-            Failure::Ambiguous { problem } if second.attaches => Failure::Definite {
-                problem,
-                after: None,
-                new_key: false,
-            },
-            other => other,
-        });
-        let references = self.deliver_second(second, outbound, trail, &uploads?.0, &attached).await?;
+        let uploads = self
+            .deliver_uploads(outbound, progress_log, done)
+            .await
+            .map_err(|failure| match failure {
+                // Without the second request an upload means nothing to the provider, so that another one is harmless.
+                Failure::Ambiguous { problem } if second.attaches => Failure::Definite {
+                    problem,
+                    after: None,
+                    new_key: false,
+                },
+                other => other,
+            });
+        let references = self.deliver_second(second, outbound, progress_log, &uploads?.0, &attached).await?;
         Ok(Delivered {
             references: answer::named(references),
             verdict: Verdict::Pending,
@@ -81,7 +84,7 @@ impl Http {
     async fn deliver_uploads(
         &self,
         outbound: &OutboundDocument,
-        trail: &dyn ProgressLog,
+        progress_log: &dyn ProgressLog,
         done: &[Option<String>],
     ) -> Result<(Vec<String>, Verdict), Failure> {
         let all: Vec<usize> = (0..outbound.parts.len()).collect();
@@ -108,7 +111,7 @@ impl Http {
             }
             let (reference, one) = self.upload(outbound, parts, call_of(number)).await?;
             if self.is_in_pieces() {
-                trail.note(step, &reference).await?;
+                progress_log.note(step, &reference).await?;
             }
             references.push(reference);
             verdict = worse(verdict, one);
@@ -341,7 +344,7 @@ impl Http {
         &self,
         second: &Second,
         outbound: &OutboundDocument,
-        trail: &dyn ProgressLog,
+        progress_log: &dyn ProgressLog,
         uploads: &[String],
         attached: &There,
     ) -> Result<Vec<String>, Failure> {
@@ -362,7 +365,7 @@ impl Http {
                 Some(reference) => reference,
                 None => {
                     let reference = self.send_second(second, outbound, parts, uploads).await?;
-                    trail.note(step, &reference).await?;
+                    progress_log.note(step, &reference).await?;
                     reference
                 }
             };

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, class_of, kind, names, no_secrets, parcel_of, settings_of};
+use crate::connectors::fake::{Fake, NoProgressLog, Noted, Reply, class_of, kind, names, no_secrets, outbound_of, settings_of};
 use crate::connectors::sign::Encoding;
 use crate::connectors::words::Reason;
 use crate::settings::Secret;
@@ -34,7 +34,7 @@ fn faults(lines: &str) -> Vec<String> {
 }
 
 fn two_parts() -> OutboundDocument {
-    parcel_of("per,son", &[("front", &b"\x00front"[..]), ("back", b"back!")], 2)
+    outbound_of("per,son", &[("front", &b"\x00front"[..]), ("back", b"back!")], 2)
 }
 
 fn receipt(references: &[&str]) -> Receipt {
@@ -59,10 +59,10 @@ async fn multipart_with_key_is_byte_exact_and_the_same_again() {
     );
     let outbound = two_parts();
     assert!(matches!(
-        connector.deliver(&outbound, &NoTrail).await,
+        connector.deliver(&outbound, &NoProgressLog).await,
         Err(Failure::Ambiguous { .. })
     ));
-    let delivered = connector.deliver(&outbound, &NoTrail).await.unwrap();
+    let delivered = connector.deliver(&outbound, &NoProgressLog).await.unwrap();
     assert_eq!(
         delivered,
         Delivered {
@@ -103,7 +103,7 @@ async fn json_shapes_nest_and_carry_every_part_in_one_request() {
              fields={{'/meta/owner'='{{applicant}}'}}\nreference='/id'\nanswer_names={{'/who'='{{applicant}}'}}"
         );
         let connector = connector(&fake, &lines);
-        connector.deliver(&two_parts(), &NoTrail).await.unwrap();
+        connector.deliver(&two_parts(), &NoProgressLog).await.unwrap();
         let seen = &fake.seen()[0];
         assert_eq!(
             (seen.line.as_str(), seen.header("authorization")),
@@ -165,9 +165,12 @@ async fn signatures_cover_the_whole_streamed_body() {
             "[upload]\npath='/d'\nanswer_names={{'/who'='{{applicant}}'}}\n[signing]\nheader='X-Sig'\nsecret_file='k'\nalgorithm='sha512'\nencoding='base64'\nsigns='{signs}'\ntimestamp_header='X-Ts'"
         )
     };
-    connector(&fake, &signing("body")).deliver(&two_parts(), &NoTrail).await.unwrap();
+    connector(&fake, &signing("body"))
+        .deliver(&two_parts(), &NoProgressLog)
+        .await
+        .unwrap();
     connector(&fake, &signing("timestamp.body"))
-        .deliver(&two_parts(), &NoTrail)
+        .deliver(&two_parts(), &NoProgressLog)
         .await
         .unwrap();
     let seen = fake.seen();
@@ -196,7 +199,7 @@ async fn statuses_mean_what_the_table_says() {
         "[upload]\npath='/d'\nreference='/id'\nanswer_names={'/who'='{applicant}'}\nduplicate_statuses=[409]\ndefinite_statuses=[418]",
     );
     assert_eq!(class_of(connector.as_ref()), ProviderClass::DuplicateAnswered);
-    let deliver = async || connector.deliver(&two_parts(), &NoTrail).await;
+    let deliver = async || connector.deliver(&two_parts(), &NoProgressLog).await;
     assert!(deliver().await.is_ok());
     assert!(
         matches!(deliver().await, Err(Failure::Ambiguous { .. })),

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of, reference, shown};
+use crate::connectors::fake::{Fake, NoProgressLog, Noted, Reply, kind, names, no_secrets, outbound_of, reference, shown};
 
 fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
     let table = format!(
@@ -24,7 +24,7 @@ fn submission(base: &str, uploads: &[(&str, &str)]) -> Value {
 }
 
 fn both() -> OutboundDocument {
-    parcel_of("ah1,en1", &[("front", b"x"), ("back", b"y")], 1)
+    outbound_of("ah1,en1", &[("front", b"x"), ("back", b"y")], 1)
 }
 
 const OPEN: [(&str, &str); 2] = [("FRONT", "PENDING_UPLOAD"), ("BACK", "PENDING_UPLOAD")];
@@ -59,7 +59,7 @@ fn count(fake: &Fake, verb: &str) -> usize {
 async fn an_untouched_submission_is_used_and_a_half_one_is_for_a_person() {
     let ok = || Reply::with(200, &[], b"");
     let fake = lithic(Some(&OPEN), Reply::Drop, ok()).await;
-    connector(&fake, "").deliver(&both(), &NoTrail).await.unwrap();
+    connector(&fake, "").deliver(&both(), &NoProgressLog).await.unwrap();
     assert_eq!((count(&fake, "POST"), count(&fake, "PUT")), (0, 2), "no attempt is spent");
     let put = fake.seen().into_iter().find(|s| s.line.starts_with("PUT")).unwrap();
     assert_eq!(
@@ -67,12 +67,12 @@ async fn an_untouched_submission_is_used_and_a_half_one_is_for_a_person() {
         ("", "image/png", "PUT /bucket/FRONT?sig=1 HTTP/1.1")
     );
     let fake = lithic(Some(&[("FRONT", "UPLOADED"), ("BACK", "PENDING_UPLOAD")]), Reply::Drop, ok()).await;
-    let failure = connector(&fake, "").deliver(&both(), &NoTrail).await.unwrap_err();
+    let failure = connector(&fake, "").deliver(&both(), &NoProgressLog).await.unwrap_err();
     assert_eq!(failure.problem().code, "provider.half_submitted");
     assert_eq!(count(&fake, "P"), 0);
     let mut own = both();
     own.progress = vec![("document".into(), "doc1".into())];
-    connector(&fake, "").deliver(&own, &NoTrail).await.unwrap();
+    connector(&fake, "").deliver(&own, &NoProgressLog).await.unwrap();
     assert_eq!((count(&fake, "POST"), count(&fake, "PUT")), (0, 1), "our own is finished");
 }
 
@@ -82,12 +82,12 @@ async fn a_document_that_waits_for_its_verdict_is_not_sent_again() {
     const WHOLE: [(&str, &str); 2] = [("FRONT", "UPLOADED"), ("BACK", "UPLOADED")];
     const JUDGED: [(&str, &str); 2] = [("FRONT", "REJECTED"), ("BACK", "ACCEPTED")];
     let fake = lithic(Some(&WHOLE), Reply::Drop, Reply::Drop).await;
-    let failure = connector(&fake, "").deliver(&both(), &NoTrail).await.unwrap_err();
+    let failure = connector(&fake, "").deliver(&both(), &NoProgressLog).await.unwrap_err();
     assert_eq!(failure.problem().code, "provider.already_submitted");
     assert_eq!(count(&fake, "P"), 0);
     // A rejected one may have a second.
     let fake = lithic(Some(&JUDGED), Reply::Silence, Reply::with(200, &[], b"")).await;
-    connector(&fake, "").deliver(&both(), &NoTrail).await.unwrap();
+    connector(&fake, "").deliver(&both(), &NoProgressLog).await.unwrap();
     assert_eq!((count(&fake, "POST"), count(&fake, "PUT")), (1, 2));
 }
 
@@ -95,7 +95,7 @@ async fn a_document_that_waits_for_its_verdict_is_not_sent_again() {
 async fn how_bytes_go_to_the_address_can_be_set() {
     let fake = lithic(Some(&OPEN), Reply::Drop, Reply::with(200, &[], b"")).await;
     let lines = "upload_method='POST'\nupload_headers={x-amz-acl='private'}";
-    let _ = connector(&fake, lines).deliver(&both(), &NoTrail).await;
+    let _ = connector(&fake, lines).deliver(&both(), &NoProgressLog).await;
     let sent = fake.seen().into_iter().find(|s| s.line.contains("/bucket/")).unwrap();
     assert!(sent.line.starts_with("POST "), "{}", sent.line);
     assert_eq!((sent.header("x-amz-acl"), sent.header("authorization")), ("private", ""));
@@ -116,12 +116,17 @@ async fn an_uncertain_opening_is_never_repeated_and_bytes_go_to_listed_hosts_onl
         {"image_type": "FRONT", "status": "PENDING_UPLOAD", "upload_url": "http://169.254.169.254/a"}, {"image_type": "BACK", "status": "PENDING_UPLOAD", "upload_url": "http://127.0.0.2/b"}]});
     let fake = lithic(None, Reply::json(201, evil), Reply::Drop).await;
     assert_eq!(
-        connector(&fake, "").deliver(&both(), &NoTrail).await.unwrap_err().problem().code,
+        connector(&fake, "")
+            .deliver(&both(), &NoProgressLog)
+            .await
+            .unwrap_err()
+            .problem()
+            .code,
         "provider.upload_address"
     );
     for (status, definite) in [(403, true), (500, false)] {
         let fake = lithic(None, Reply::Silence, Reply::with(status, &[], b"")).await;
-        let failure = connector(&fake, "").deliver(&both(), &NoTrail).await.unwrap_err();
+        let failure = connector(&fake, "").deliver(&both(), &NoProgressLog).await.unwrap_err();
         assert_eq!(matches!(failure, Failure::Definite { .. }), definite, "{status}");
     }
 }
@@ -179,7 +184,7 @@ async fn missing_names_the_entity_and_a_known_document() {
         ["EIN_LETTER: ? front"]
     );
     let failure = connector
-        .deliver(&parcel_of("ah1", &[("front", b"x"), ("back", b"y")], 1), &NoTrail)
+        .deliver(&outbound_of("ah1", &[("front", b"x"), ("back", b"y")], 1), &NoProgressLog)
         .await
         .unwrap_err();
     assert_eq!(failure.problem().code, "provider.applicant_reference", "two entities");
@@ -202,7 +207,7 @@ async fn failures_by_the_providers_own_codes() {
         })
         .await;
         let outbound = both();
-        let failure = connector(&fake, "").deliver(&outbound, &NoTrail).await.unwrap_err();
+        let failure = connector(&fake, "").deliver(&outbound, &NoProgressLog).await.unwrap_err();
         assert!(check(&failure), "{status} {body}: {failure:?}");
         let problem = failure.problem();
         assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");

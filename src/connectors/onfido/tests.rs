@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of, reference};
+use crate::connectors::fake::{Fake, NoProgressLog, Noted, Reply, kind, names, no_secrets, outbound_of, reference};
 
 fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
     let table = format!(
@@ -22,7 +22,7 @@ const ID: &str = "f2302f45-227d-413d-ad61-09ec077a086a";
 
 #[tokio::test]
 async fn what_is_listed_is_not_sent_again() {
-    let outbound = parcel_of(&format!("{ID},USA"), &[("front", b"x"), ("back", b"y")], 1);
+    let outbound = outbound_of(&format!("{ID},USA"), &[("front", b"x"), ("back", b"y")], 1);
     let (name, back) = (outbound.file_name(0), outbound.file_name(1));
     let fake = Fake::start(move |_, seen| match seen.line.split(' ').next().unwrap() {
         "GET" => Reply::json(
@@ -34,7 +34,7 @@ async fn what_is_listed_is_not_sent_again() {
     .await;
     let connector = connector(&fake, "");
     assert_eq!(connector.reconcile(&outbound).await.unwrap(), Presence::Absent, "half of it");
-    let delivered = connector.deliver(&outbound, &NoTrail).await.unwrap();
+    let delivered = connector.deliver(&outbound, &NoProgressLog).await.unwrap();
     assert_eq!(delivered.references, ["d1", "d2"]);
     let seen = fake.seen();
     let posts: Vec<_> = seen.iter().filter(|s| s.line.starts_with("POST")).collect();
@@ -47,7 +47,7 @@ async fn what_is_listed_is_not_sent_again() {
 
 #[tokio::test]
 async fn a_check_is_found_by_its_tag_or_started_once() {
-    let mut outbound = parcel_of(ID, &[("front", b"x")], 1);
+    let mut outbound = outbound_of(ID, &[("front", b"x")], 1);
     let name = outbound.file_name(0);
     let fake = Fake::start(move |n, seen| match seen.line.split([' ', '?']).nth(1).unwrap() {
         "/documents" if seen.line.starts_with("GET") => Reply::json(200, json!({"documents": []})),
@@ -73,7 +73,7 @@ async fn a_check_is_found_by_its_tag_or_started_once() {
     );
     let _ = connector.deliver(&outbound, &noted).await;
     outbound.progress = noted.steps.lock().unwrap().clone();
-    let delivered = connector.deliver(&outbound, &NoTrail).await;
+    let delivered = connector.deliver(&outbound, &NoProgressLog).await;
     assert_eq!(delivered.unwrap().references, ["c1", "d1"]);
     assert_eq!(fake.seen().iter().filter(|s| s.line.starts_with("POST /documents")).count(), 1);
 }
@@ -146,7 +146,7 @@ async fn verdicts_are_the_checks() {
             received_at: time::OffsetDateTime::UNIX_EPOCH,
         };
         let verdict = connector(&fake, "reports=['document']")
-            .verdict(&parcel_of(ID, &[("front", b"x")], 1), &receipt)
+            .verdict(&outbound_of(ID, &[("front", b"x")], 1), &receipt)
             .await
             .unwrap();
         assert_eq!(verdict, expected, "{said}");
@@ -180,8 +180,8 @@ async fn failures_by_the_providers_own_codes() {
             }
         })
         .await;
-        let outbound = parcel_of(ID, &[("front", b"x")], 1);
-        let failure = connector(&fake, "").deliver(&outbound, &NoTrail).await.unwrap_err();
+        let outbound = outbound_of(ID, &[("front", b"x")], 1);
+        let failure = connector(&fake, "").deliver(&outbound, &NoProgressLog).await.unwrap_err();
         assert!(check(&failure), "{status} {body}: {failure:?}");
         let problem = failure.problem();
         assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");
@@ -201,7 +201,7 @@ async fn a_bad_picture_is_told_as_one() {
     })
     .await;
     let failure = connector(&fake, "validate_image_quality=true")
-        .deliver(&parcel_of(ID, &[("front", b"x")], 1), &NoTrail)
+        .deliver(&outbound_of(ID, &[("front", b"x")], 1), &NoProgressLog)
         .await
         .unwrap_err();
     assert_eq!(failure.problem(), Reason::Unreadable.problem());

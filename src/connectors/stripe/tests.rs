@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of, settings_of};
+use crate::connectors::fake::{Fake, NoProgressLog, Noted, Reply, kind, names, no_secrets, outbound_of, settings_of};
 use crate::connectors::words::Reason;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n--d95c\r\nIEND";
@@ -23,7 +23,7 @@ fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
 }
 
 fn of_kind(applicant: &str, name: &str, parts: &[(&str, &[u8])]) -> OutboundDocument {
-    let mut outbound = parcel_of(applicant, parts, 5);
+    let mut outbound = outbound_of(applicant, parts, 5);
     outbound.kind = kind(name);
     outbound
 }
@@ -186,7 +186,7 @@ async fn every_kind_has_its_purpose_field_and_object() {
         let fake = Fake::replies(vec![Reply::json(200, file), Reply::json(200, object)]).await;
         let connector = connector(&fake, "upload_as='platform'\nslots={licence='documents.company_license'}");
         let delivered = connector
-            .deliver(&of_kind(applicant, kind, &[("front", PNG)]), &NoTrail)
+            .deliver(&of_kind(applicant, kind, &[("front", PNG)]), &NoProgressLog)
             .await
             .unwrap();
         assert_eq!(delivered.verdict, Verdict::Pending, "what is attached is judged later");
@@ -215,7 +215,7 @@ async fn what_has_no_place_is_refused_before_a_byte_is_sent() {
         ("acct_1", "selfie", "front"),
     ] {
         let failure = connector
-            .deliver(&of_kind(applicant, kind, &[(part, PNG)]), &NoTrail)
+            .deliver(&of_kind(applicant, kind, &[(part, PNG)]), &NoProgressLog)
             .await
             .unwrap_err();
         assert!(matches!(failure, Failure::Final { .. }), "{applicant} {kind}");
@@ -293,7 +293,7 @@ async fn errors_are_sorted_by_status_type_code_and_advice() {
     for (status, kind, code, advice, check) in table {
         let body = json!({"error": {"type": kind, "code": code, "message": "No such person: 'person_1'", "param": "person_1"}}).to_string();
         let fake = Fake::replies(vec![Reply::with(status, &[("Stripe-Should-Retry", advice)], body.as_bytes())]).await;
-        let failure = connector(&fake, "").deliver(&both_sides(), &NoTrail).await.unwrap_err();
+        let failure = connector(&fake, "").deliver(&both_sides(), &NoProgressLog).await.unwrap_err();
         assert!(check(&failure), "{status} {kind} {code} {advice}: {failure:?}");
         assert!(!format!("{failure:?}").contains("person_1"), "the provider's message stays outside");
         assert_eq!(failure.problem().code == "provider.applicant_reference", code == "account_invalid");
@@ -394,7 +394,7 @@ async fn a_persons_own_documents_and_new_ones_of_the_account() {
         ]
     );
     let outbound = of_kind("acct_1,person_1", "visa", &[("front", PNG)]);
-    connector.deliver(&outbound, &NoTrail).await.unwrap();
+    connector.deliver(&outbound, &NoProgressLog).await.unwrap();
     let sent = fake.seen().last().unwrap().clone();
     assert_eq!(
         (sent.line.as_str(), sent.text().as_str()),
@@ -404,7 +404,7 @@ async fn a_persons_own_documents_and_new_ones_of_the_account() {
         )
     );
     let failure = connector
-        .deliver(&of_kind("acct_1", "visa", &[("front", PNG)]), &NoTrail)
+        .deliver(&of_kind("acct_1", "visa", &[("front", PNG)]), &NoProgressLog)
         .await
         .unwrap_err();
     assert_eq!(failure.problem().code, "provider.unsupported", "an account has no visa");

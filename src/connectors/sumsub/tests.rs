@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of, reference, shown};
+use crate::connectors::fake::{Fake, NoProgressLog, Noted, Reply, kind, names, no_secrets, outbound_of, reference, shown};
 
 fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
     let table = format!(
@@ -34,7 +34,7 @@ async fn a_signature_covers_time_method_path_query_and_the_whole_body() {
         of(Method::POST, "/a?reason=docs%20up", None).await,
         mac("1700000000POST/a?reason=docs%20up")
     );
-    let outbound = parcel_of("x", &[("front", b"abc")], 1);
+    let outbound = outbound_of("x", &[("front", b"abc")], 1);
     let body = Multipart::new("B".into()).file("content", &outbound, 0).finish(&outbound);
     let mut whole = String::new();
     body.read(|bytes| whole.push_str(std::str::from_utf8(bytes).unwrap()))
@@ -105,7 +105,7 @@ async fn what_is_wrong_at_once_ends_the_delivery_without_a_review() {
     let fake = Fake::replies(vec![Reply::with(200, &[("X-Image-Id", "11")], answer.as_bytes())]).await;
     let noted = Noted::default();
     let delivered = connector(&fake, "")
-        .deliver(&parcel_of(ID, &[("front", b"x"), ("back", b"y")], 1), &noted)
+        .deliver(&outbound_of(ID, &[("front", b"x"), ("back", b"y")], 1), &noted)
         .await
         .unwrap();
     assert_eq!(delivered.verdict, Verdict::Rejected(Reason::Unreadable.problem()));
@@ -118,9 +118,9 @@ async fn what_is_wrong_at_once_ends_the_delivery_without_a_review() {
         *noted.steps.lock().unwrap(),
         [("part:front".to_owned(), "11 unreadable".to_owned())]
     );
-    let mut again = parcel_of(ID, &[("front", b"x"), ("back", b"y")], 1);
+    let mut again = outbound_of(ID, &[("front", b"x"), ("back", b"y")], 1);
     again.progress = noted.steps.lock().unwrap().clone();
-    let delivered = connector(&fake, "").deliver(&again, &NoTrail).await.unwrap();
+    let delivered = connector(&fake, "").deliver(&again, &NoProgressLog).await.unwrap();
     assert!(
         matches!(delivered.verdict, Verdict::Rejected(_)) && fake.seen().len() == 1,
         "it is remembered over a crash"
@@ -144,7 +144,7 @@ async fn the_review_is_started_when_the_settings_say_so() {
         })
         .await;
         connector(&fake, lines)
-            .deliver(&parcel_of(&format!("{ID},CAN"), &[("front", b"x")], 1), &NoTrail)
+            .deliver(&outbound_of(&format!("{ID},CAN"), &[("front", b"x")], 1), &NoProgressLog)
             .await
             .unwrap();
         assert_eq!(fake.seen().len(), calls, "{lines} {empty}");
@@ -174,8 +174,8 @@ async fn failures_by_the_providers_own_codes() {
             Reply::json(status, sent.clone())
         })
         .await;
-        let outbound = parcel_of(ID, &[("front", b"x")], 1);
-        let failure = connector(&fake, "").deliver(&outbound, &NoTrail).await.unwrap_err();
+        let outbound = outbound_of(ID, &[("front", b"x")], 1);
+        let failure = connector(&fake, "").deliver(&outbound, &NoProgressLog).await.unwrap_err();
         assert!(check(&failure), "{status} {body}: {failure:?}");
         let problem = failure.problem();
         assert!(!format!("{failure:?}").contains("Jane"), "{failure:?}");
@@ -246,7 +246,7 @@ async fn every_documented_code_has_words_of_its_own() {
     for (code, expected) in table {
         let fake = Fake::replies(vec![Reply::json(409, json!({"code": 409, "errorCode": code}))]).await;
         let failure = connector(&fake, "")
-            .deliver(&parcel_of(ID, &[("front", b"x")], 1), &NoTrail)
+            .deliver(&outbound_of(ID, &[("front", b"x")], 1), &NoProgressLog)
             .await
             .unwrap_err();
         assert_eq!(failure.problem().code, expected, "{code}");

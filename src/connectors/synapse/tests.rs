@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, Seen, kind, names, no_secrets, parcel_of, settings_of};
+use crate::connectors::fake::{Fake, NoProgressLog, Noted, Reply, Seen, kind, names, no_secrets, outbound_of, settings_of};
 use crate::connectors::words::Reason;
 
 fn table(url: &str) -> toml::Table {
@@ -27,7 +27,7 @@ fn connector(fake: &Fake) -> Arc<dyn Connector> {
 }
 
 fn two_parts() -> OutboundDocument {
-    parcel_of("u1", &[("front", &b"\x89PNG front"[..]), ("back", b"\x89PNG back!")], 4)
+    outbound_of("u1", &[("front", &b"\x89PNG front"[..]), ("back", b"\x89PNG back!")], 4)
 }
 
 fn sub(kind: &str, id: &str, updated: i64, status: &str) -> Value {
@@ -112,7 +112,7 @@ async fn the_three_calls_are_what_the_vendors_own_library_sends() {
         uri(b"\x89PNG back!")
     );
     assert_eq!(seen[2].text(), text);
-    connector.deliver(&outbound, &NoTrail).await.unwrap();
+    connector.deliver(&outbound, &NoProgressLog).await.unwrap();
     assert_eq!(fake.seen()[2], fake.seen()[5], "the same request again, byte by byte");
 }
 
@@ -120,10 +120,10 @@ async fn the_three_calls_are_what_the_vendors_own_library_sends() {
 async fn a_stale_oauth_key_is_redone_once() {
     for code in ["110", "300"] {
         let fake = provider(vec![error(401, code), received()]).await;
-        assert!(connector(&fake).deliver(&two_parts(), &NoTrail).await.is_ok());
+        assert!(connector(&fake).deliver(&two_parts(), &NoProgressLog).await.is_ok());
         assert_eq!(fake.seen().len(), 6);
         let fake = provider(vec![error(401, code)]).await;
-        let failure = connector(&fake).deliver(&two_parts(), &NoTrail).await.unwrap_err();
+        let failure = connector(&fake).deliver(&two_parts(), &NoProgressLog).await.unwrap_err();
         assert!(
             matches!(failure, Failure::Final { .. }) && !failure.about_provider(),
             "the key is this user's"
@@ -156,12 +156,14 @@ async fn error_codes_are_sorted_and_their_texts_stay_outside() {
     ];
     for (status, code, check) in table {
         let fake = provider(vec![error(status, code)]).await;
-        let failure = connector(&fake).deliver(&two_parts(), &NoTrail).await.unwrap_err();
+        let failure = connector(&fake).deliver(&two_parts(), &NoProgressLog).await.unwrap_err();
         assert!(check(&failure), "{code}: {failure:?}");
         assert!(!format!("{failure:?}").contains("secret words"));
     }
     let fake = provider(vec![Reply::Drop]).await;
-    assert!(ambiguous(&connector(&fake).deliver(&two_parts(), &NoTrail).await.unwrap_err()));
+    assert!(ambiguous(
+        &connector(&fake).deliver(&two_parts(), &NoProgressLog).await.unwrap_err()
+    ));
 }
 
 #[tokio::test]
@@ -198,7 +200,7 @@ async fn before_the_patch_every_failure_is_definite_or_needs_a_person() {
             }
         })
         .await;
-        let failure = connector(&fake).deliver(&two_parts(), &NoTrail).await.unwrap_err();
+        let failure = connector(&fake).deliver(&two_parts(), &NoProgressLog).await.unwrap_err();
         assert_eq!(failure.problem().code, code);
         assert!(!matches!(failure, Failure::Ambiguous { .. }), "{code}");
         assert!(fake.seen().iter().all(|s| !s.line.starts_with("PATCH")), "{code}");
@@ -393,7 +395,7 @@ async fn deliveries_to_one_user_wait_for_one_another() {
     let connector = connector(&fake);
     let deliveries = (0..5).map(|_| {
         let connector = connector.clone();
-        tokio::spawn(async move { connector.deliver(&two_parts(), &NoTrail).await.unwrap() })
+        tokio::spawn(async move { connector.deliver(&two_parts(), &NoProgressLog).await.unwrap() })
     });
     for delivery in deliveries.collect::<Vec<_>>() {
         delivery.await.unwrap();

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::connectors::build;
-use crate::connectors::fake::{Fake, NoTrail, Noted, Reply, kind, names, no_secrets, parcel_of, reference, shown};
+use crate::connectors::fake::{Fake, NoProgressLog, Noted, Reply, kind, names, no_secrets, outbound_of, reference, shown};
 
 fn connector(fake: &Fake, lines: &str) -> Arc<dyn Connector> {
     let table = format!(
@@ -95,27 +95,30 @@ async fn the_place_is_the_named_one_or_the_only_one() {
     let connector = connector(&fake, "");
     for (who, code) in [("46", "provider.applicant_reference"), ("46,9", "provider.applicant_reference")] {
         let failure = connector
-            .deliver(&parcel_of(who, &[("front", b"x")], 1), &NoTrail)
+            .deliver(&outbound_of(who, &[("front", b"x")], 1), &NoProgressLog)
             .await
             .unwrap_err();
         assert_eq!(failure.problem().code, code, "{who}");
     }
-    let mut other = parcel_of("46,2", &[("front", b"x")], 1);
+    let mut other = outbound_of("46,2", &[("front", b"x")], 1);
     other.kind = kind("passport");
-    let failure = connector.deliver(&other, &NoTrail).await.unwrap_err();
+    let failure = connector.deliver(&other, &NoProgressLog).await.unwrap_err();
     assert_eq!(
         failure.problem().code,
         "provider.applicant_reference",
         "a passport does not go into an identity card's place"
     );
-    let mut passport = parcel_of("46", &[("front", b"x")], 1);
+    let mut passport = outbound_of("46", &[("front", b"x")], 1);
     passport.kind = kind("passport");
     assert_eq!(
-        connector.deliver(&passport, &NoTrail).await.unwrap_err().problem().code,
+        connector.deliver(&passport, &NoProgressLog).await.unwrap_err().problem().code,
         "provider.unsupported"
     );
     let noted = Noted::default();
-    let delivered = connector.deliver(&parcel_of("46,2", &[("front", b"x")], 1), &noted).await.unwrap();
+    let delivered = connector
+        .deliver(&outbound_of("46,2", &[("front", b"x")], 1), &noted)
+        .await
+        .unwrap();
     assert_eq!(
         (delivered.references, delivered.verdict),
         (vec!["2".to_owned()], Verdict::Accepted),
@@ -136,9 +139,13 @@ async fn a_refused_repeat_is_looked_up_before_it_counts() {
             }
         })
         .await;
-        let mut outbound = parcel_of("46,1", &[("front", b"x")], 1);
+        let mut outbound = outbound_of("46,1", &[("front", b"x")], 1);
         outbound.progress = vec![("slot".into(), "1".into())];
-        assert_eq!(connector(&fake, "").deliver(&outbound, &NoTrail).await.is_ok(), arrived, "{status}");
+        assert_eq!(
+            connector(&fake, "").deliver(&outbound, &NoProgressLog).await.is_ok(),
+            arrived,
+            "{status}"
+        );
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) async fn sign_in(_: Csrf, state: web::Data<AppState>, request: HttpRe
     let browser = mark.as_ref().map_or(Browser::Stranger, |mark| Browser::Marked(mark));
     match sign_in::sign_in(&state.portal, email, form.raw("password"), Visitor { address, browser }).await? {
         SignIn::Welcome { cookie } => signed_in_page(&state, &request, &cookie, next).await,
-        SignIn::Half { cookie } => {
+        SignIn::SecondFactorWanted { cookie } => {
             end_old(&state, &request, End::NewSignIn).await?;
             let mut answer = see(&second_path(next));
             add(&mut answer, &staff::farewell(&state.settings))?;

@@ -58,7 +58,7 @@ pub(crate) async fn arrive(state: web::Data<AppState>, request: HttpRequest) -> 
     };
     let mut answer = match sso::arrive(&state.portal, provider, back).await? {
         Arrival::Welcome { cookie, next } => signed_in_page(&state, &request, &cookie, safe_redirect_path(Some(&next))).await?,
-        Arrival::Half { cookie, next } => {
+        Arrival::SecondFactorWanted { cookie, next } => {
             end_old(&state, &request, End::NewSignIn).await?;
             let mut answer = see(&second_path(safe_redirect_path(Some(&next))));
             add(&mut answer, &staff::farewell(&state.settings))?;

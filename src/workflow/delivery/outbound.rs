@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
 use crate::chain::{Cause, chain};
-use crate::connectors::{Failure, Keys, OutboundDocument, ParcelPart, ProgressLog, Source, SourceError};
+use crate::connectors::{Failure, Keys, OutboundDocument, OutboundPart, ProgressLog, Source, SourceError};
 use crate::crypto::header::Header;
 use crate::crypto::open::{DocumentOpener, OpenError};
 use crate::crypto::secrets::PortalSecrets;
@@ -170,7 +170,7 @@ fn outbound(
         parts: document
             .parts
             .iter()
-            .map(|p| ParcelPart {
+            .map(|p| OutboundPart {
                 name: p.name.clone(),
                 file_type: p.file_type,
                 size: p.size,

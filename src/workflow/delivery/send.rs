@@ -96,12 +96,12 @@ impl Step<'_> {
         };
         self.apply(WorkerStep::StartSending { intent: intent.clone() }).await?;
         failpoint::pass(Failpoint::IntentStored);
-        let trail = LeasedProgressLog {
+        let progress_log = LeasedProgressLog {
             requests: self.portal.requests.clone(),
             request: self.request.id,
             fence,
         };
-        let Some(outcome) = self.renewing(connector.deliver(&outbound, &trail)).await else {
+        let Some(outcome) = self.renewing(connector.deliver(&outbound, &progress_log)).await else {
             return Ok(());
         };
         failpoint::pass(Failpoint::Answered);

@@ -115,12 +115,12 @@ impl Step<'_> {
         if let Some(until) = self.portal.delivery.breakers.paused_until(&open.request.provider, self.now) {
             return self.wait(open.problem.clone(), until).await;
         }
-        let trail = LeasedProgressLog {
+        let progress_log = LeasedProgressLog {
             requests: self.portal.requests.clone(),
             request: self.request.id,
             fence: self.fence,
         };
-        let Some(outcome) = self.renewing(connector.deliver(&outbound, &trail)).await else {
+        let Some(outcome) = self.renewing(connector.deliver(&outbound, &progress_log)).await else {
             return Ok(());
         };
         failpoint::pass(Failpoint::Reconciled);

@@ -80,7 +80,7 @@ pub(crate) enum Arrival {
         next: String,
     },
     /// Our own second factor is still wanted.
-    Half {
+    SecondFactorWanted {
         cookie: Zeroizing<String>,
         next: String,
     },
@@ -293,7 +293,7 @@ pub(crate) async fn arrive(portal: &Portal, sso: &SingleSignOn, back: Return<'_>
             let now = portal.now();
             if agent.factors.any() && !sso.settings.trust_second_factor {
                 let cookie = open(portal, &agent, AuthMethod::PasswordVerified, None, now).await?;
-                return Ok(Arrival::Half { cookie, next });
+                return Ok(Arrival::SecondFactorWanted { cookie, next });
             }
             let cookie = open(portal, &agent, AuthMethod::SingleSignOn, proven, now).await?;
             Ok(Arrival::Welcome { cookie, next })

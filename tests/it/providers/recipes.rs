@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, iter};
 use nightdrop::testing::connectors::{
-    self, Connector, Delivered, Failure, Keys, OutboundDocument, ParcelPart, ProgressLog, Source, SourceError,
+    self, Connector, Delivered, Failure, Keys, OutboundDocument, OutboundPart, ProgressLog, Source, SourceError,
 };
 use nightdrop::testing::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
 use nightdrop::testing::domain::id::DocumentId;
@@ -290,7 +290,7 @@ impl Source for Sides {
 }
 
 fn outbound(name: &str, sides: &[&str]) -> OutboundDocument {
-    let part = |name: &&str| ParcelPart {
+    let part = |name: &&str| OutboundPart {
         name: PartName::parse(name).unwrap(),
         file_type: FileType::Png,
         size: side(name).len() as u64,

@@ -47,11 +47,11 @@ async fn no_strangers_answer_is_a_receipt() {
     let table = format!("{BASE}[upload]\npath='/d'\nreference='/id'\nreference_prefix='doc_'\nanswer_names={{'/who'='{{applicant}}'}}");
     for (what, reply) in strangers() {
         let fake = Fake::replies(vec![reply]).await;
-        let outcome = connector(&fake, &table).deliver(&two_parts(), &NoTrail).await;
+        let outcome = connector(&fake, &table).deliver(&two_parts(), &NoProgressLog).await;
         assert!(matches!(outcome, Err(Failure::Ambiguous { .. })), "{what}: {outcome:?}");
     }
     let fake = Fake::replies(vec![Reply::json(200, json!({"id": "doc_1", "who": "per,son"}))]).await;
-    assert!(connector(&fake, &table).deliver(&two_parts(), &NoTrail).await.is_ok());
+    assert!(connector(&fake, &table).deliver(&two_parts(), &NoProgressLog).await.is_ok());
 }
 
 #[tokio::test]
@@ -60,12 +60,12 @@ async fn where_the_answer_names_nothing_the_provider_is_asked_before_anything_co
     for (what, reply) in strangers().into_iter().filter(|(what, _)| !what.contains("reference")) {
         // Something in between that answers every question alike.
         let fake = Fake::replies(vec![reply]).await;
-        let outcome = connector(&fake, &table).deliver(&two_parts(), &NoTrail).await;
+        let outcome = connector(&fake, &table).deliver(&two_parts(), &NoProgressLog).await;
         assert!(matches!(outcome, Err(Failure::Ambiguous { .. })), "{what}: {outcome:?}");
     }
     for refusal in [404, 401, 500, 503, 429] {
         let fake = Fake::replies(vec![Reply::json(200, json!({"id": "7"})), Reply::json(refusal, json!({}))]).await;
-        let outcome = connector(&fake, &table).deliver(&two_parts(), &NoTrail).await;
+        let outcome = connector(&fake, &table).deliver(&two_parts(), &NoProgressLog).await;
         assert!(
             matches!(outcome, Err(Failure::Ambiguous { .. })),
             "{refusal}: it has been sent by then: {outcome:?}"
@@ -76,7 +76,7 @@ async fn where_the_answer_names_nothing_the_provider_is_asked_before_anything_co
         Reply::json(200, json!({"who": "per,son"})),
     ])
     .await;
-    let delivered = connector(&fake, &table).deliver(&two_parts(), &NoTrail).await.unwrap();
+    let delivered = connector(&fake, &table).deliver(&two_parts(), &NoProgressLog).await.unwrap();
     assert_eq!(delivered.references, ["a/7"]);
     assert_eq!(fake.seen()[1].line, "GET /d/a%2F7 HTTP/1.1");
 }
@@ -96,10 +96,10 @@ async fn a_list_proves_what_no_answer_names_and_gives_the_reference() {
         list(vec![entry(1), entry(0)]),
     ])
     .await;
-    let delivered = connector(&fake, &table).deliver(&outbound, &NoTrail).await.unwrap();
+    let delivered = connector(&fake, &table).deliver(&outbound, &NoProgressLog).await.unwrap();
     assert_eq!(delivered.references, ["1", "2"]);
     let fake = Fake::replies(vec![list(vec![]), accepted(), list(vec![])]).await;
-    let outcome = connector(&fake, &table).deliver(&outbound, &NoTrail).await;
+    let outcome = connector(&fake, &table).deliver(&outbound, &NoProgressLog).await;
     assert!(
         matches!(outcome, Err(Failure::Ambiguous { .. })),
         "accepted, and not to be seen: {outcome:?}"

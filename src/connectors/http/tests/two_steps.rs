@@ -61,11 +61,11 @@ async fn each_upload_is_attached_and_a_later_attempt_continues_behind_what_is_do
 #[tokio::test]
 async fn a_lost_upload_that_nothing_is_attached_by_may_be_repeated() {
     let fake = Fake::replies(vec![Reply::Drop]).await;
-    let outcome = connector(&fake, Scripted::TABLE).deliver(&two_parts(), &NoTrail).await;
+    let outcome = connector(&fake, Scripted::TABLE).deliver(&two_parts(), &NoProgressLog).await;
     assert!(matches!(outcome, Err(Failure::Definite { .. })), "{outcome:?}");
     // Where the uploads count by themselves, it is not known.
     let table = Scripted::TABLE.replace("[attach", "[submit");
-    let outcome = connector(&fake, &table).deliver(&two_parts(), &NoTrail).await;
+    let outcome = connector(&fake, &table).deliver(&two_parts(), &NoProgressLog).await;
     assert!(matches!(outcome, Err(Failure::Ambiguous { .. })), "{outcome:?}");
 }
 
@@ -163,7 +163,7 @@ async fn references_go_into_one_request_as_a_list_or_by_part() {
         .await;
         let connector = connector(&fake, &table(fields));
         assert_eq!(class_of(connector.as_ref()), ProviderClass::FixedId);
-        let delivered = connector.deliver(&outbound, &NoTrail).await.unwrap();
+        let delivered = connector.deliver(&outbound, &NoProgressLog).await.unwrap();
         assert_eq!(delivered.references, ["evidence"]);
         let seen = fake.seen();
         assert_eq!(seen[2].line, "PUT /a/per/son HTTP/1.1");
@@ -171,8 +171,11 @@ async fn references_go_into_one_request_as_a_list_or_by_part() {
     }
     let fake = Fake::replies(vec![Reply::json(200, json!({}))]).await;
     let connector = connector(&fake, &table("fields={'/files'='{references}'}"));
-    let outbound = parcel_of("alone", &[("front", &b"x"[..])], 1);
-    assert!(matches!(connector.deliver(&outbound, &NoTrail).await, Err(Failure::Final { .. })));
+    let outbound = outbound_of("alone", &[("front", &b"x"[..])], 1);
+    assert!(matches!(
+        connector.deliver(&outbound, &NoProgressLog).await,
+        Err(Failure::Final { .. })
+    ));
     assert!(matches!(connector.reconcile(&outbound).await, Err(Failure::Final { .. })));
     assert!(fake.seen().is_empty(), "a reference without its second piece goes nowhere");
 }
@@ -192,7 +195,7 @@ async fn a_list_at_the_top_carries_every_part() {
                  [list]\npath='/accounts/{applicant}'\nitems='/documents'\nanswer_names={'/id'='{applicant}'}\nnames={'/sub'='{document}-{part}'}\nreference='/id'";
     let connector = connector(&fake, table);
     let outbound = two_parts();
-    assert_eq!(connector.deliver(&outbound, &NoTrail).await.unwrap().references, ["d1"]);
+    assert_eq!(connector.deliver(&outbound, &NoProgressLog).await.unwrap().references, ["d1"]);
     let seen = fake.seen();
     assert_eq!(seen[0].header("authorization"), format!("Basic {}", BASE64.encode(b":key")));
     let part = |n: usize, name: &str, data: &[u8]| json!({"mime_type": "image/png", "sub": format!("{}-{name}", outbound.document), "content": BASE64.encode(data), "n": n});
@@ -213,7 +216,7 @@ async fn upload_addresses_are_relative_or_listed_and_get_credentials_only_if_the
              [lookup]\npath='/v1/files/{{reference}}'\nnames={{'/id'='{{reference}}','/size'='{{size}}'}}"
         )
     };
-    let outbound = parcel_of("a", &[("front", &b"front"[..])], 2);
+    let outbound = outbound_of("a", &[("front", &b"front"[..])], 2);
     let deliver = async |more: &str, url: &str| {
         let url = url.to_owned();
         let fake = Fake::start(move |_, seen| {
@@ -223,7 +226,7 @@ async fn upload_addresses_are_relative_or_listed_and_get_credentials_only_if_the
             Reply::json(200, json!({"id": "f1", "url": url, "size": 5}))
         })
         .await;
-        let outcome = connector(&fake, &table(more)).deliver(&outbound, &NoTrail).await;
+        let outcome = connector(&fake, &table(more)).deliver(&outbound, &NoProgressLog).await;
         (outcome, fake.seen())
     };
     for (more, authorization, tenant) in [("", "", ""), ("address_credentials=true", "Bearer sk", "t")] {
@@ -264,7 +267,7 @@ async fn upload_addresses_are_relative_or_listed_and_get_credentials_only_if_the
 async fn bytes_at_an_address_count_only_when_an_answer_named_them() {
     let slot = |n: usize| Reply::json(200, json!({"id": "f1", "url": format!("/bytes/{n}")}));
     let table = "[upload]\npath='/slots'\nshape='presigned'\nreference='/id'\naddress='/url'\naddress_names={'/file'='{reference}','/uploaded'='yes'}";
-    let outbound = parcel_of("a", &[("front", &b"front"[..])], 2);
+    let outbound = outbound_of("a", &[("front", &b"front"[..])], 2);
     for (said, counts) in [
         (json!({"file": "f1", "uploaded": "yes"}), true),
         (json!({"file": "f2", "uploaded": "yes"}), false),
@@ -272,7 +275,7 @@ async fn bytes_at_an_address_count_only_when_an_answer_named_them() {
         (json!({}), false),
     ] {
         let fake = Fake::replies(vec![slot(1), Reply::json(200, said.clone())]).await;
-        let outcome = connector(&fake, table).deliver(&outbound, &NoTrail).await;
+        let outcome = connector(&fake, table).deliver(&outbound, &NoProgressLog).await;
         assert_eq!(outcome.is_ok(), counts, "{said}: {outcome:?}");
         assert!(counts || matches!(outcome, Err(Failure::Ambiguous { .. })));
     }
@@ -291,8 +294,8 @@ async fn steps_may_have_hosts_of_their_own() {
          [attach]\nbase_url='{}'\nmethod='PUT'\npath='/entities/{{applicant_1}}/requirements/{{applicant_2}}'\nfields={{value='{{reference}}'}}\nanswer_names={{'/id'='{{applicant_2}}'}}",
         api.url()
     );
-    let outbound = parcel_of("ent,req", &[("front", &b"front"[..])], 2);
-    let delivered = connector(&files, &table).deliver(&outbound, &NoTrail).await.unwrap();
+    let outbound = outbound_of("ent,req", &[("front", &b"front"[..])], 2);
+    let delivered = connector(&files, &table).deliver(&outbound, &NoProgressLog).await.unwrap();
     assert_eq!(delivered.references, ["f1"]);
     let seen = api.seen();
     assert_eq!(seen[0].line, "PUT /entities/ent/requirements/req HTTP/1.1");
@@ -321,7 +324,7 @@ async fn what_is_attached_already_is_neither_uploaded_nor_attached_again() {
         Ok(Presence::Absent),
         "the next attempt leaves out what is there"
     );
-    let delivered = connector.deliver(&outbound, &NoTrail).await.unwrap();
+    let delivered = connector.deliver(&outbound, &NoProgressLog).await.unwrap();
     assert_eq!(delivered.references, ["f1", "f2"]);
     let sent: Vec<_> = fake.seen().into_iter().filter(|s| s.line.starts_with("POST")).collect();
     assert_eq!(sent.len(), 2);
