@@ -16,6 +16,7 @@
 //! Unverified: whether requirements name `documents.<name>.files` in just this form, Stripe's own limit of a key's length, and `Retry-After` on 429.
 
 pub(crate) mod account;
+mod accounts_v2;
 pub(crate) mod target;
 
 use async_trait::async_trait;
@@ -54,10 +55,12 @@ pub(crate) struct StripeSettings {
     pub upload_as_account: bool,
     /// Whether what will be due some day counts as missing.
     pub eventually: bool,
+    /// Whether what is missing is read from Accounts v2.
+    pub accounts_v2: bool,
 }
 
 impl StripeSettings {
-    /// Keys: the common ones, `api_key_file`, `api_version`, `files_url`, `slots`, `upload_as` (`account` or `platform`), `missing` (`due` or `eventually`).
+    /// Keys: the common ones, `api_key_file`, `api_version`, `files_url`, `slots`, `upload_as` (`account` or `platform`), `missing` (`due` or `eventually`), `accounts` (`v1` or `v2`).
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
             base_url: API,
@@ -105,6 +108,12 @@ impl StripeSettings {
             "due",
             "whether what will be due some day counts as missing",
         );
+        let accounts_v2 = reader.choice(
+            "accounts",
+            &[("v1", false), ("v2", true)],
+            "v1",
+            "which of Stripe's two Accounts APIs says what is missing",
+        );
         Self {
             common,
             files_url,
@@ -113,6 +122,7 @@ impl StripeSettings {
             slots,
             upload_as_account,
             eventually,
+            accounts_v2,
         }
     }
 }
@@ -220,7 +230,13 @@ impl Connector for Stripe {
 
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
         let target = target_of(applicant)?;
-        let object = self.object(&target).await?;
+        let object = if self.settings.accounts_v2 {
+            let path = format!("/v2/core/accounts/{}?include[0]=requirements", target.account);
+            let named = |body: &Value| body["id"].as_str() == Some(&target.account) && body["requirements"].is_object();
+            accounts_v2::as_v1(&self.get(&path, named).await?, &target.holder)
+        } else {
+            self.object(&target).await?
+        };
         Ok(account::missing(&object, &target, &self.settings.slots, self.settings.eventually))
     }
 

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use serde_json::json;
 use time::OffsetDateTime;
 
+mod accounts_v2;
+
 use super::*;
 use crate::connectors::build;
 use crate::connectors::fake::{Fake, NoProgressLog, Noted, Reply, kind, names, no_secrets, outbound_of, settings_of};
