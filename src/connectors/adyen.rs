@@ -23,7 +23,7 @@ use time::Duration;
 use super::client::{Answer, Call, Client};
 use super::kinds::{Kinds, both_sides, part_names, plain_id, wrong_reference};
 use super::kit;
-use super::settings::{Common, Defaults};
+use super::settings::{Common, Defaults, environment};
 use super::shape::Json;
 use super::sign::{self, Algorithm, Encoding};
 use super::{
@@ -64,25 +64,16 @@ impl AdyenSettings {
     /// Keys: the common ones, `environment` (`test` or `live`), `api_key_file`, `types`, `problems` (a table from document kinds to error codes),
     /// `webhook_basic_file` (`user:password`). `webhook_secret_file` holds the key in hexadecimal, as the provider shows it.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
-        let base_url = reader.choice(
-            "environment",
-            &[("test", TEST), ("live", LIVE)],
-            "test",
-            "which of the provider's systems",
-        );
+        let base_url = environment(reader, ("test", TEST), LIVE);
         let defaults = Defaults {
-            base_url,
-            allow_loopback: false,
-            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
             min_bytes: 1_024,
-            max_bytes: 4_000_000,
             pictures: PictureLimits {
                 // Of images; a PDF may have 1 KB.
                 min_bytes: 100_000,
                 ..PictureLimits::default()
             },
-            poll_first: Duration::seconds(30),
             poll_longest: Duration::hours(1),
+            ..Defaults::of(base_url, 4_000_000)
         };
         let common = Common::read(reader, &defaults);
         if common.webhook_secrets.iter().any(|s| key(s).is_none()) {

@@ -21,7 +21,7 @@ use time::Duration;
 use super::client::{Answer, Call, Client};
 use super::kinds::{Countries, Kinds, part_names, plain_id, sides, wrong_reference};
 use super::kit;
-use super::settings::{Common, Defaults};
+use super::settings::{Common, Defaults, environment};
 use super::shape::Json;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
@@ -74,24 +74,14 @@ impl BridgeSettings {
     /// Keys: the common ones, `environment` (`sandbox` or `live`), `api_key_file`, `country`, `countries`, `country_case`, `types`, `key_window`,
     /// `webhook_key_file` and `webhook_key_previous_file` (PEM).
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
-        let base_url = reader.choice(
-            "environment",
-            &[("sandbox", SANDBOX), ("live", LIVE)],
-            "sandbox",
-            "which of the provider's systems",
-        );
+        let base_url = environment(reader, ("sandbox", SANDBOX), LIVE);
         let defaults = Defaults {
-            base_url,
-            allow_loopback: false,
             accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf, FileType::Heic],
-            min_bytes: 1,
-            max_bytes: 15_000_000,
             pictures: PictureLimits {
                 min_side: 200,
                 ..PictureLimits::default()
             },
-            poll_first: Duration::seconds(30),
-            poll_longest: Duration::minutes(30),
+            ..Defaults::of(base_url, 15_000_000)
         };
         let common = Common::read(reader, &defaults);
         if !common.webhook_secrets.is_empty() {

@@ -19,7 +19,7 @@ use super::client::{Answer, Call, Client};
 use super::kinds::{Kinds, id_of_address, missing, part_names, plain_id, sides, wrong_reference};
 use super::kit;
 use super::oauth::{ClientCredentials, Place, TokenDefaults};
-use super::settings::{Common, Defaults};
+use super::settings::{Common, Defaults, environment};
 use super::shape::Multipart;
 use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
@@ -28,7 +28,7 @@ use super::{
     Unsupported, Verdict, not_shown,
 };
 use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
 use crate::settings::{ConfigError, Reader};
 
 const LIVE: &str = "https://api.dwolla.com";
@@ -53,22 +53,11 @@ pub(crate) struct DwollaSettings {
 impl DwollaSettings {
     /// Keys: the common ones, `environment` (`sandbox` or `live`), `client_id`, `client_secret_file`, `token_url`, `token_auth`, `types`.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
-        let base_url = reader.choice(
-            "environment",
-            &[("sandbox", SANDBOX), ("live", LIVE)],
-            "sandbox",
-            "which of the provider's systems",
-        );
+        let base_url = environment(reader, ("sandbox", SANDBOX), LIVE);
+        // The API says 10 MiB for the whole request and 10 MB for the file.
         let defaults = Defaults {
-            base_url,
-            allow_loopback: false,
-            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
-            min_bytes: 1,
-            // The API says 10 MiB for the whole request and 10 MB for the file.
-            max_bytes: 10_000_000,
-            pictures: PictureLimits::default(),
-            poll_first: Duration::seconds(30),
             poll_longest: Duration::hours(1),
+            ..Defaults::of(base_url, 10_000_000)
         };
         let common = Common::read(reader, &defaults);
         let token = TokenDefaults {

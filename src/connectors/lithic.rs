@@ -18,7 +18,7 @@ use super::body::{Body, Segment};
 use super::client::{Call, Client};
 use super::guard;
 use super::kinds::{Kinds, both_sides, missing, part_names, plain_id, sides, unsupported, wrong_reference};
-use super::settings::{Common, Defaults};
+use super::settings::{Common, Defaults, environment};
 use super::sign;
 use super::words::Reason;
 use super::{
@@ -26,7 +26,7 @@ use super::{
     Unsupported, Verdict, not_shown,
 };
 use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
 use crate::settings::{ConfigError, Reader, Secret};
 
 const SANDBOX: &str = "https://sandbox.lithic.com";
@@ -55,23 +55,9 @@ impl LithicSettings {
     /// Keys: the common ones, `environment` (`sandbox` or `live`), `api_key_file`, `upload_hosts` (`["uploads.example.com", "*.example.net"]`),
     /// `upload_method` (`PUT` or `POST`), `upload_headers`, `types`.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
-        let base_url = reader.choice(
-            "environment",
-            &[("sandbox", SANDBOX), ("live", LIVE)],
-            "sandbox",
-            "which of the provider's systems",
-        );
-        let defaults = Defaults {
-            base_url,
-            allow_loopback: false,
-            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
-            min_bytes: 1,
-            // "Less than 15 MiB".
-            max_bytes: (15 << 20) - 1,
-            pictures: PictureLimits::default(),
-            poll_first: Duration::seconds(30),
-            poll_longest: Duration::minutes(30),
-        };
+        let base_url = environment(reader, ("sandbox", SANDBOX), LIVE);
+        // "Less than 15 MiB".
+        let defaults = Defaults::of(base_url, (15 << 20) - 1);
         let common = Common::read(reader, &defaults);
         if common.webhook_secrets.iter().any(|s| sign::standard_key(s.expose()).is_none()) {
             reader.must_be("webhook_secret_file", "a file with whsec_ and base64");

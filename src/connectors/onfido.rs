@@ -27,7 +27,7 @@ use super::{
     Unsupported, Verdict, cannot_list, not_shown,
 };
 use crate::domain::delivery::{ConfirmAt, ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
 use crate::settings::{ConfigError, Reader, Secret};
 
 const EU: &str = "https://api.eu.onfido.com/v3.6";
@@ -64,15 +64,9 @@ impl OnfidoSettings {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let base_url = reader.choice("region", &[("eu", EU), ("us", US), ("ca", CA)], "eu", "where the account is");
         let defaults = Defaults {
-            base_url,
-            allow_loopback: false,
-            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
             // "2 KB to 3 MB": the stricter reading of each unit.
             min_bytes: 2_048,
-            max_bytes: 3_000_000,
-            pictures: PictureLimits::default(),
-            poll_first: Duration::seconds(30),
-            poll_longest: Duration::minutes(30),
+            ..Defaults::of(base_url, 3_000_000)
         };
         let common = Common::read(reader, &defaults);
         let auth = if reader.has("client_id") {

@@ -52,6 +52,28 @@ pub(crate) struct Defaults {
     pub poll_longest: Duration,
 }
 
+impl Defaults {
+    /// What most providers say of documents; `max_bytes` is each one's own.
+    pub(crate) fn of(base_url: &'static str, max_bytes: u64) -> Self {
+        Self {
+            base_url,
+            allow_loopback: false,
+            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
+            min_bytes: 1,
+            max_bytes,
+            pictures: PictureLimits::default(),
+            poll_first: Duration::seconds(30),
+            poll_longest: Duration::minutes(30),
+        }
+    }
+}
+
+/// Which of a provider's two systems is meant: the one to try it with, unless the table says `live`.
+pub(crate) fn environment(reader: &mut Reader<'_>, trial: (&'static str, &'static str), live: &'static str) -> &'static str {
+    let systems = [trial, ("live", live)];
+    reader.choice("environment", &systems, trial.0, "which of the provider's systems")
+}
+
 impl Common {
     pub(crate) fn read(reader: &mut Reader<'_>, defaults: &Defaults) -> Self {
         const URL: &str = "the provider's address, such as \"https://api.example.com\"";

@@ -35,7 +35,7 @@ use super::{
     Unsupported, Verdict,
 };
 use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::domain::document::{ApplicantRef, DocumentKind, PartName, PictureLimits};
 use crate::settings::{ConfigError, Reader, Secret};
 use target::{Holder, Slot, Slots, Target};
 
@@ -62,19 +62,15 @@ pub(crate) struct StripeSettings {
 impl StripeSettings {
     /// Keys: the common ones, `api_key_file`, `api_version`, `files_url`, `slots`, `upload_as` (`account` or `platform`), `missing` (`due` or `eventually`), `accounts` (`v1` or `v2`).
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
+        // "Less than 10 MB".
         let defaults = Defaults {
-            base_url: API,
-            allow_loopback: false,
-            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
-            min_bytes: 1,
-            // "Less than 10 MB".
-            max_bytes: 9_999_999,
             pictures: PictureLimits {
                 max_side: 8_000,
                 ..PictureLimits::default()
             },
             poll_first: Duration::seconds(10),
             poll_longest: Duration::minutes(15),
+            ..Defaults::of(API, 9_999_999)
         };
         let common = Common::read(reader, &defaults);
         // Whoever points the API elsewhere surely means the files too.

@@ -30,7 +30,7 @@ use super::{
     SourceError, Unsupported, Verdict, not_shown,
 };
 use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
 use crate::settings::{ConfigError, Reader, Secret};
 use status::Steps;
 
@@ -69,14 +69,8 @@ impl SumsubSettings {
     /// `callback_algorithm` (`sha256`, `sha512` or the legacy `sha1`).
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
-            base_url: "https://api.sumsub.com",
-            allow_loopback: false,
-            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
-            min_bytes: 1,
-            max_bytes: 64_000_000,
-            pictures: PictureLimits::default(),
             poll_first: Duration::seconds(20),
-            poll_longest: Duration::minutes(30),
+            ..Defaults::of("https://api.sumsub.com", 64_000_000)
         };
         let common = Common::read(reader, &defaults);
         let app_token = reader.required_secret("app_token_file", "the app token");

@@ -34,7 +34,7 @@ use super::{
     Unsupported, Verdict, not_shown,
 };
 use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
 use crate::settings::{ConfigError, Reader, Secret};
 use user::{Types, User};
 
@@ -61,14 +61,8 @@ impl SynapseSettings {
     /// `required` (document kinds that are missing as long as the provider has none), `callback_algorithm` (`sha256` or `sha1`). Callbacks are signed with the client secret.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let defaults = Defaults {
-            base_url: "",
-            allow_loopback: false,
-            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
-            min_bytes: 1,
-            max_bytes: BODY_CAP / 4 * 3,
-            pictures: PictureLimits::default(),
             poll_first: Duration::seconds(15),
-            poll_longest: Duration::minutes(30),
+            ..Defaults::of("", BODY_CAP / 4 * 3)
         };
         let common = Common::read(reader, &defaults);
         let client_id = reader.required("client_id", "the client's id");

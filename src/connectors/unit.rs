@@ -27,7 +27,7 @@ use super::{
     Unsupported, Verdict, not_shown,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
-use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
+use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
 use crate::settings::{ConfigError, Reader, Secret};
 
 /// From the SDK's list of document types.
@@ -51,18 +51,9 @@ pub(crate) struct UnitSettings {
 }
 
 impl UnitSettings {
-    /// Keys: the common ones, `api_key_file`, `types` (`{ licence = "ClientRequested" }`).
+    /// Keys: the common ones, `api_key_file`, `types` (`{licence = "ClientRequested" }`).
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
-        let defaults = Defaults {
-            base_url: "https://api.s.unit.sh",
-            allow_loopback: false,
-            accepted: &[FileType::Jpeg, FileType::Png, FileType::Pdf],
-            min_bytes: 1,
-            max_bytes: 20_000_000,
-            pictures: PictureLimits::default(),
-            poll_first: Duration::seconds(30),
-            poll_longest: Duration::minutes(30),
-        };
+        let defaults = Defaults::of("https://api.s.unit.sh", 20_000_000);
         let common = Common::read(reader, &defaults);
         let api_key = reader.required_secret("api_key_file", "the API key");
         let types = Kinds::read(reader, "types", &TYPES);
