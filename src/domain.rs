@@ -74,6 +74,35 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+/// An enum whose variants have a stable text, under which they are stored and sent.
+macro_rules! text_enum {
+    ($(#[$meta:meta])* $name:ident { $($variant:ident = $text:literal,)+ }) => {
+        $(#[$meta])*
+        pub enum $name {
+            $($variant,)+
+        }
+
+        impl $name {
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The stable text.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+
+            /// `None` for a text that is none of this version.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text {
+                    $($text => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
 pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod audit;

@@ -15,28 +15,13 @@ pub(crate) const KEPT: Duration = Duration::days(30);
 
 macro_rules! event_types {
     ($($variant:ident = $text:literal, $sentence:literal;)+) => {
-        /// The type of an event that receivers are sent. Its text is stable: receivers depend on it.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum EventType {
-            $($variant,)+
+        text_enum! {
+            /// The type of an event that receivers are sent. Its text is stable: receivers depend on it.
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+            EventType { $($variant = $text,)+ }
         }
 
         impl EventType {
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)+
-                }
-            }
-
-            pub fn parse(text: &str) -> Option<Self> {
-                match text {
-                    $($text => Some(Self::$variant),)+
-                    _ => None,
-                }
-            }
-
             /// What people read of it in a chat or a mail.
             pub const fn sentence(self) -> &'static str {
                 match self {

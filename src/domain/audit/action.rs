@@ -14,30 +14,13 @@ macro_rules! optional {
 
 macro_rules! actions {
     ($($variant:ident = $text:literal, $label:literal $(, state: $state:ident)? $(, event: $event:ident)?;)+) => {
-        /// An audited action. Its text is stored, exported and hashed into the chain, so a text never changes its meaning.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum AuditAction {
-            $($variant,)+
+        text_enum! {
+            /// An audited action. Its text (such as `link.issued`) is stored, exported and hashed into the chain, so a text never changes its meaning.
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+            AuditAction { $($variant = $text,)+ }
         }
 
         impl AuditAction {
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// The stable text, such as `link.issued`.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)+
-                }
-            }
-
-            /// `None` for a text that is no action of this version.
-            pub fn parse(text: &str) -> Option<Self> {
-                match text {
-                    $($text => Some(Self::$variant),)+
-                    _ => None,
-                }
-            }
-
             /// What people read.
             pub const fn label(self) -> &'static str {
                 match self {
