@@ -61,9 +61,10 @@ pub const KINDS: [&str; 12] = [
     "adyen", "bridge", "dwolla", "http", "lithic", "manual", "onfido", "sandbox", "stripe", "sumsub", "synapse", "unit",
 ];
 
-/// Reads the settings of a kind and makes its connector, once the caller has read `kind`. `None` with errors noted where they make none.
-pub fn read(kind: &str, reader: &mut Reader<'_>) -> Option<Arc<dyn Connector>> {
-    match kind {
+/// Reads the settings of a kind and makes its connector, once the caller has read `kind`; with it the requests that a table describes, one line each. `None` with
+/// errors noted where they make none.
+pub fn read(kind: &str, reader: &mut Reader<'_>) -> Option<(Arc<dyn Connector>, Vec<String>)> {
+    let connector = match kind {
         "sandbox" => make(reader, sandbox::SandboxConnectorSettings::read, sandbox::Sandbox::new),
         "adyen" => make(reader, adyen::AdyenSettings::read, adyen::Adyen::new),
         "bridge" => make(reader, bridge::BridgeSettings::read, bridge::Bridge::new),
@@ -74,14 +75,15 @@ pub fn read(kind: &str, reader: &mut Reader<'_>) -> Option<Arc<dyn Connector>> {
         "unit" => make(reader, unit::UnitSettings::read, unit::Unit::new),
         "stripe" => make(reader, stripe::StripeSettings::read, stripe::Stripe::new),
         "synapse" => make(reader, synapse::SynapseSettings::read, synapse::Synapse::new),
-        "http" => make(reader, http::HttpSettings::read, http::Http::new),
+        "http" => return http::read(reader),
         "manual" => make(reader, manual::ManualSettings::read, |settings| Ok(manual::Manual::new(settings))),
         _ => {
             reader.must_be("kind", format!("one of {}", KINDS.join(", ")));
             reader.skip_rest();
             None
         }
-    }
+    };
+    Some((connector?, Vec::new()))
 }
 
 fn make<S, C: Connector + 'static>(
@@ -101,7 +103,7 @@ fn make<S, C: Connector + 'static>(
 pub(crate) fn build(kind: &str, table: &toml::Table, read_secret: ReadSecret<'_>) -> Result<Arc<dyn Connector>, Vec<ConfigError>> {
     let mut reader = Reader::new(table, read_secret);
     let connector = read(kind, &mut reader);
-    reader.finish(connector).map(Option::unwrap)
+    reader.finish(connector).map(Option::unwrap).map(|(connector, _)| connector)
 }
 
 /// One provider, as the worker and the listeners see it. Every method is required: nothing silently does nothing.

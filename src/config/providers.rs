@@ -63,10 +63,7 @@ impl Provider {
             1..=CONCURRENCY_MAX,
             "requests that may wait for the provider at once",
         );
-        let (connector, requests) = match kind.as_str() {
-            "http" => connectors::http::read(reader)?,
-            _ => (connectors::read(&kind, reader)?, Vec::new()),
-        };
+        let (connector, requests) = connectors::read(&kind, reader)?;
         let keys = reader.given();
         Some(Self {
             name,

@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, iter};
-use nightdrop::testing::connectors::{
-    self, Connector, Delivered, Failure, Keys, OutboundDocument, OutboundPart, ProgressLog, Source, SourceError,
-};
+use nightdrop::testing::connectors::{self, Delivered, Failure, Keys, OutboundDocument, OutboundPart, ProgressLog, Source, SourceError};
 use nightdrop::testing::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
 use nightdrop::testing::domain::id::DocumentId;
 use nightdrop::testing::settings::{Reader, Secret};
@@ -244,7 +242,7 @@ async fn deliver(name: &'static str, between: Option<Between>) -> Ended {
     let secret = |path: &str| Ok(Secret::new(if path.ends_with("webhook") { vendors::WEBHOOK } else { "key" }));
     let mut reader = Reader::new(&own, &secret);
     let connector = connectors::read("http", &mut reader);
-    let connector: Arc<dyn Connector> = reader.finish(connector).unwrap().unwrap();
+    let (connector, _) = reader.finish(connector).unwrap().unwrap();
     let sides = if name == "checkout" { vec!["front"] } else { vec!["front", "back"] };
     let outbound = outbound(name, &sides);
     let delivered = connector.deliver(&outbound, &Notes::default()).await;
