@@ -184,6 +184,11 @@ pub trait Connector: Send + Sync {
     /// What this provider takes for a document kind with these parts, before anybody is asked for it.
     fn accepts(&self, document: &DocumentKind, parts: &[PartName]) -> Result<Limits, Unsupported>;
 
+    /// Whether the provider can have an applicant under this reference, judged by its form alone, before a link is issued.
+    fn check_reference(&self, _: &ApplicantRef) -> Result<(), WrongReference> {
+        Ok(())
+    }
+
     /// Documents that the provider still wants of this applicant. `Err(Failure::Final)` with code `provider.cannot_list` where it has no such call.
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure>;
 
@@ -233,6 +238,10 @@ pub struct Limits {
 /// This provider cannot take that document in those parts; the sentence tells an agent what it can take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported(pub String);
+
+/// A reference that no applicant of this provider has; the words say what one looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongReference(pub &'static str);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {

@@ -113,6 +113,7 @@ pub(crate) mod factors;
 pub(crate) mod id;
 pub(crate) mod link;
 pub(crate) mod message;
+pub(crate) mod outcome;
 pub(crate) mod receipt;
 pub(crate) mod request;
 pub(crate) mod token;

@@ -21,14 +21,14 @@ use subtle::ConstantTimeEq;
 use time::Duration;
 
 use super::client::{Answer, Call, Client};
-use super::kinds::{Kinds, both_sides, part_names, plain_id, wrong_reference};
+use super::kinds::{Kinds, both_sides, part_names, plain_id};
 use super::kit;
 use super::settings::{Common, Defaults, environment};
 use super::shape::Json;
 use super::sign::{self, Algorithm, Encoding};
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict, not_shown,
+    Unsupported, Verdict, WrongReference, not_shown,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -106,7 +106,7 @@ pub(crate) struct Adyen {
 }
 
 /// (legal entity, transfer instrument)
-fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
+fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), WrongReference> {
     let (entity, instrument) = match applicant.expose().split_once(',') {
         None => (applicant.expose(), None),
         Some((entity, instrument)) => (entity, Some(instrument)),
@@ -115,7 +115,7 @@ fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
     if sound(entity) && instrument.is_none_or(sound) {
         return Ok((entity, instrument));
     }
-    Err(wrong_reference("LE… for a legal entity, or LE…,SE… for its transfer instrument"))
+    Err(WrongReference("LE… for a legal entity, or LE…,SE… for its transfer instrument"))
 }
 
 impl Adyen {
@@ -215,6 +215,10 @@ impl Connector for Adyen {
             limits.accepted.retain(|t| *t != FileType::Pdf);
         }
         Ok(limits)
+    }
+
+    fn check_reference(&self, applicant: &ApplicantRef) -> Result<(), WrongReference> {
+        target(applicant).map(drop)
     }
 
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {

@@ -19,13 +19,13 @@ use sha2::{Digest, Sha256};
 use time::Duration;
 
 use super::client::{Answer, Call, Client};
-use super::kinds::{Countries, Kinds, part_names, plain_id, sides, wrong_reference};
+use super::kinds::{Countries, Kinds, part_names, plain_id, sides};
 use super::kit;
 use super::settings::{Common, Defaults, environment};
 use super::shape::Json;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict,
+    Unsupported, Verdict, WrongReference,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
@@ -181,9 +181,9 @@ impl Bridge {
     }
 
     /// The customer's id and the document's country.
-    fn customer_and_country(&self, applicant: &ApplicantRef) -> Result<(String, String), Failure> {
+    fn customer_and_country(&self, applicant: &ApplicantRef) -> Result<(String, String), WrongReference> {
         let (id, country) = self.settings.countries.split(applicant)?;
-        let id = plain_id(id).ok_or_else(|| wrong_reference("a customer's id"))?;
+        let id = plain_id(id).ok_or(WrongReference("a customer's id"))?;
         let country = country.unwrap_or_default();
         let country = if self.settings.small_countries {
             country.to_lowercase()
@@ -245,6 +245,10 @@ impl Connector for Bridge {
         let mut limits = self.settings.common.limits.clone();
         limits.max_bytes = limits.max_bytes.min(TOGETHER / parts.len() as u64);
         Ok(limits)
+    }
+
+    fn check_reference(&self, applicant: &ApplicantRef) -> Result<(), WrongReference> {
+        self.customer_and_country(applicant).map(drop)
     }
 
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {

@@ -25,7 +25,7 @@ use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict, not_shown,
+    Unsupported, Verdict, WrongReference, not_shown,
 };
 use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName};
@@ -88,7 +88,7 @@ pub(crate) struct Dwolla {
 }
 
 /// The path of the holder of documents.
-fn holder(applicant: &ApplicantRef) -> Result<String, Failure> {
+fn holder(applicant: &ApplicantRef) -> Result<String, WrongReference> {
     let (folder, id) = match applicant.expose().split_once(',') {
         None => ("customers", applicant.expose()),
         Some(("owner", id)) => ("beneficial-owners", id),
@@ -96,7 +96,7 @@ fn holder(applicant: &ApplicantRef) -> Result<String, Failure> {
     };
     match plain_id(id) {
         Some(id) => Ok(format!("/{folder}/{id}")),
-        None => Err(wrong_reference("a customer's id, or owner,<id> for a beneficial owner")),
+        None => Err(WrongReference("a customer's id, or owner,<id> for a beneficial owner")),
     }
 }
 
@@ -211,6 +211,10 @@ impl Connector for Dwolla {
             limits.accepted.retain(|t| matches!(t, FileType::Jpeg | FileType::Png));
         }
         Ok(limits)
+    }
+
+    fn check_reference(&self, applicant: &ApplicantRef) -> Result<(), WrongReference> {
+        holder(applicant).map(drop)
     }
 
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {

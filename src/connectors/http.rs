@@ -22,11 +22,10 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::client::Client;
-use super::kinds;
 use super::sign::{self, Algorithm};
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict,
+    Unsupported, Verdict, WrongReference,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
@@ -72,7 +71,7 @@ impl Http {
     }
 
     /// Where the table takes the applicant's reference to pieces, it must have them.
-    fn reference_fits(&self, applicant: &ApplicantRef) -> Result<(), Failure> {
+    fn reference_fits(&self, applicant: &ApplicantRef) -> Result<(), WrongReference> {
         let mut pieces = applicant.expose().split(',');
         let two = [pieces.next(), pieces.next()]
             .iter()
@@ -81,7 +80,7 @@ impl Http {
         if two || !self.settings.takes_pieces() {
             return Ok(());
         }
-        Err(kinds::wrong_reference("it is two ids with a comma between them"))
+        Err(WrongReference("it is two ids with a comma between them"))
     }
 
     fn read_missing(&self, rules: &settings::MissingRules, applicant: &ApplicantRef, item: &Value) -> Option<Missing> {
@@ -199,6 +198,10 @@ impl Connector for Http {
             )));
         }
         Ok(settings.common.limits.clone())
+    }
+
+    fn check_reference(&self, applicant: &ApplicantRef) -> Result<(), WrongReference> {
+        self.reference_fits(applicant)
     }
 
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {

@@ -1,6 +1,6 @@
 //! What connectors have in common about words: a document kind in the provider's vocabulary, an applicant with a country, and refusals before a byte is sent.
 
-use super::{Failure, Missing, OutboundDocument, Unsupported};
+use super::{Failure, Missing, OutboundDocument, Unsupported, WrongReference};
 use crate::domain::delivery::DeliveryProblem;
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
 use crate::settings::Reader;
@@ -130,6 +130,12 @@ pub(crate) fn wrong_reference(wanted: &str) -> Failure {
     }
 }
 
+impl From<WrongReference> for Failure {
+    fn from(wrong: WrongReference) -> Self {
+        wrong_reference(wrong.0)
+    }
+}
+
 impl From<Unsupported> for Failure {
     fn from(unsupported: Unsupported) -> Self {
         self::unsupported(&unsupported.0)
@@ -165,13 +171,13 @@ impl Countries {
     }
 
     /// The provider's id for the applicant, and the country. A country that nobody configured makes the reference wrong.
-    pub(crate) fn split<'a>(&'a self, applicant: &'a ApplicantRef) -> Result<(&'a str, Option<&'a str>), Failure> {
+    pub(crate) fn split<'a>(&'a self, applicant: &'a ApplicantRef) -> Result<(&'a str, Option<&'a str>), WrongReference> {
         let Some((id, country)) = applicant.expose().split_once(',') else {
             return Ok((applicant.expose(), self.default.as_deref()));
         };
         let known = self.others.iter().chain(&self.default).any(|c| c == country);
         if id.is_empty() || !known {
-            return Err(wrong_reference(
+            return Err(WrongReference(
                 "the applicant's id, or the id, a comma and one of the configured countries",
             ));
         }

@@ -23,7 +23,7 @@ use super::sign;
 use super::words::Reason;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict, not_shown,
+    Unsupported, Verdict, WrongReference, not_shown,
 };
 use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
@@ -180,7 +180,7 @@ fn reason(code: &str) -> Reason {
 }
 
 /// (account holder, entity)
-fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
+fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), WrongReference> {
     let (holder, entity) = match applicant.expose().split_once(',') {
         None => (applicant.expose(), None),
         Some((holder, entity)) => (holder, Some(entity)),
@@ -189,7 +189,7 @@ fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
     if sound(holder) && entity.is_none_or(sound) {
         return Ok((holder, entity));
     }
-    Err(wrong_reference("<account holder token>,<entity token>"))
+    Err(WrongReference("<account holder token>,<entity token>"))
 }
 
 impl Lithic {
@@ -357,6 +357,10 @@ impl Connector for Lithic {
             sides(parts)?
         }
         Ok(self.settings.common.limits.clone())
+    }
+
+    fn check_reference(&self, applicant: &ApplicantRef) -> Result<(), WrongReference> {
+        target(applicant).map(drop)
     }
 
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {

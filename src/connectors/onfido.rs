@@ -24,7 +24,7 @@ use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict, cannot_list, not_shown,
+    Unsupported, Verdict, WrongReference, cannot_list, not_shown,
 };
 use crate::domain::delivery::{ConfirmAt, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
@@ -226,6 +226,10 @@ impl Connector for Onfido {
         self.settings.types.accepted(document)?;
         sides(parts)?;
         Ok(self.settings.common.limits.clone())
+    }
+
+    fn check_reference(&self, applicant: &ApplicantRef) -> Result<(), WrongReference> {
+        self.settings.countries.split(applicant).map(drop)
     }
 
     async fn missing(&self, _: &ApplicantRef) -> Result<Vec<Missing>, Failure> {

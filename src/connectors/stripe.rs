@@ -32,7 +32,7 @@ use super::shape::{Multipart, form};
 use super::sign;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict,
+    Unsupported, Verdict, WrongReference,
 };
 use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName, PictureLimits};
@@ -224,6 +224,10 @@ impl Connector for Stripe {
         Ok(self.settings.common.limits.clone())
     }
 
+    fn check_reference(&self, applicant: &ApplicantRef) -> Result<(), WrongReference> {
+        target_of(applicant).map(drop)
+    }
+
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
         let target = target_of(applicant)?;
         let object = if self.settings.accounts_v2 {
@@ -343,11 +347,8 @@ fn holds_others(object: &Value, slot: &Slot, target: &Target, outbound: &Outboun
     outbound.parts.iter().zip(files).any(other)
 }
 
-fn target_of(applicant: &ApplicantRef) -> Result<Target, Failure> {
-    let text = "The applicant's reference is not one of this provider: acct_…, acct_…,person_… or acct_…,company.";
-    Target::parse(applicant).ok_or_else(|| Failure::Final {
-        problem: DeliveryProblem::new("provider.applicant_reference", text),
-    })
+fn target_of(applicant: &ApplicantRef) -> Result<Target, WrongReference> {
+    Target::parse(applicant).ok_or(WrongReference("acct_…, acct_…,person_… or acct_…,company"))
 }
 
 /// Behind the colon stands the form, as in every text under this code.

@@ -27,7 +27,7 @@ use super::sign::{self, Algorithm, Encoding, Signer};
 use super::words::Reason;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    SourceError, Unsupported, Verdict, not_shown,
+    SourceError, Unsupported, Verdict, WrongReference, not_shown,
 };
 use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
@@ -235,6 +235,10 @@ impl Connector for Sumsub {
         self.settings.types.accepted(document)?;
         sides(parts)?;
         Ok(self.settings.common.limits.clone())
+    }
+
+    fn check_reference(&self, applicant: &ApplicantRef) -> Result<(), WrongReference> {
+        self.settings.countries.split(applicant).map(drop)
     }
 
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {

@@ -24,7 +24,7 @@ use super::sign::{self, Algorithm, Encoding};
 use super::words::Reason;
 use super::{
     Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict, not_shown,
+    Unsupported, Verdict, WrongReference, not_shown,
 };
 use crate::domain::delivery::{ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName};
@@ -191,7 +191,7 @@ impl Unit {
 }
 
 /// (application, document)
-fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
+fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), WrongReference> {
     const WANTED: &str = "<application> or <application>,<document>";
     let (application, document) = match applicant.expose().split_once(',') {
         None => (applicant.expose(), None),
@@ -201,7 +201,7 @@ fn target(applicant: &ApplicantRef) -> Result<(&str, Option<&str>), Failure> {
     if sound(application) && document.is_none_or(sound) {
         return Ok((application, document));
     }
-    Err(wrong_reference(WANTED))
+    Err(WrongReference(WANTED))
 }
 
 #[async_trait]
@@ -221,6 +221,10 @@ impl Connector for Unit {
             return Err(Unsupported("This provider takes only the part front of this document.".to_owned()));
         }
         Ok(self.settings.common.limits.clone())
+    }
+
+    fn check_reference(&self, applicant: &ApplicantRef) -> Result<(), WrongReference> {
+        target(applicant).map(drop)
     }
 
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {

@@ -351,7 +351,7 @@ impl DocumentRequest {
         }
     }
 
-    fn is_receiving(&self) -> bool {
+    pub(super) fn is_receiving(&self) -> bool {
         self.intakes.iter().any(|r| r.kind != IntakeKind::Discarding)
     }
 

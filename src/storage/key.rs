@@ -6,6 +6,7 @@ use crate::domain::agent::Team;
 use crate::domain::delivery::{Phase, PurgeCause};
 use crate::domain::document::{DocumentKind, ProviderName};
 use crate::domain::id::{AgentId, ApiKeyId, DispatchId, DocumentId, RequestId};
+use crate::domain::outcome::Outcome;
 use crate::domain::request::{DocumentRequest, RequestState, Stage, WorkQueue};
 use crate::domain::token::HashedToken;
 
@@ -16,6 +17,7 @@ pub(crate) const LINK: u8 = b'l';
 pub(crate) const DUE: u8 = b'd';
 pub(crate) const ALL: u8 = b't';
 pub(crate) const STATE: u8 = b's';
+pub(crate) const OUTCOME: u8 = b'o';
 pub(crate) const APPLICANT: u8 = b'a';
 pub(crate) const PROVIDER: u8 = b'p';
 pub(crate) const CREATOR: u8 = b'g';
@@ -200,6 +202,27 @@ pub(crate) fn state_prefix(state: RequestState) -> Vec<u8> {
     key(STATE, &[&[bucket(state)]])
 }
 
+/// One byte for each outcome, as in [`bucket`].
+fn outcome_bucket(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::InProgress => 1,
+        Outcome::NeedsAttention => 2,
+        Outcome::Confirmed => 3,
+        Outcome::Rejected => 4,
+        Outcome::Unconfirmed => 5,
+        Outcome::Undelivered => 6,
+        Outcome::Infected => 7,
+        Outcome::PurgedByAgent => 8,
+        Outcome::Withdrawn => 9,
+        Outcome::LinkExpired => 10,
+        Outcome::Lost => 11,
+    }
+}
+
+pub(crate) fn outcome_prefix(outcome: Outcome) -> Vec<u8> {
+    key(OUTCOME, &[&[outcome_bucket(outcome)]])
+}
+
 pub(crate) fn applicant_prefix(index: &[u8; 32]) -> Vec<u8> {
     key(APPLICANT, &[index])
 }
@@ -237,6 +260,7 @@ pub(crate) fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut rows = vec![
         behind(vec![ALL]),
         behind(state_prefix(request.resting_state())),
+        behind(outcome_prefix(request.resting_outcome())),
         behind(applicant_prefix(&request.applicant_index)),
         behind(provider_prefix(&request.provider)),
         behind(creator_prefix(&request.created_by.to_string())),

@@ -8,6 +8,7 @@ use crate::domain::agent::Team;
 use crate::domain::audit::AuditEvent;
 use crate::domain::document::ProviderName;
 use crate::domain::id::{DocumentId, RequestId};
+use crate::domain::outcome::Outcome;
 use crate::domain::receipt::{Erasure, ReceiptSigner, SignedReceipt};
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::domain::token::HashedToken;
@@ -91,6 +92,9 @@ pub trait RequestStore: Send + Sync {
     /// Requests by state, for metrics.
     async fn counts(&self) -> Result<Vec<(RequestState, u64)>, StorageError>;
 
+    /// Requests by outcome.
+    async fn outcomes(&self) -> Result<Vec<(Outcome, u64)>, StorageError>;
+
     /// Notes the id of a verified callback; `false` when it was seen before.
     async fn claim_callback_id(&self, callback: [u8; 32]) -> Result<bool, StorageError>;
 }
@@ -118,6 +122,7 @@ pub enum Claimed {
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub state: Option<RequestState>,
+    pub outcome: Option<Outcome>,
     pub provider: Option<ProviderName>,
     pub applicant_index: Option<[u8; 32]>,
     /// As [`crate::domain::agent::Actor`] prints it.

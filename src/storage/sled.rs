@@ -33,6 +33,7 @@ use crate::chain::Cause;
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::document::ProviderName;
 use crate::domain::id::{DocumentId, RequestId};
+use crate::domain::outcome::Outcome;
 use crate::domain::receipt::{DeletionReceipt, Erasure, ReceiptSigner, SignedReceipt};
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::domain::token::HashedToken;
@@ -48,7 +49,7 @@ use durable::{DurableSled, Metrics, Options, Seq};
 use error::StoreError;
 use mark::Mark;
 use records::{Batch, Rows};
-use rows::{append, count, drop_old, number, seen_claim, stored_count, write_change, write_claim};
+use rows::{append, count, drop_old, number, outcome_count_key, seen_claim, state_count_key, stored_count, write_change, write_claim};
 
 /// Idempotency claims are forgotten after this.
 const CLAIM_LIFE: Duration = Duration::hours(24);
@@ -435,7 +436,7 @@ impl RequestStore for SledStore {
             for (index, _) in key::indexes(&before).into_iter().filter(|(k, _)| k[0] != key::LINK) {
                 batch.remove(index);
             }
-            count(rows, &mut batch, Some(before.resting_state()), None)?;
+            count(rows, &mut batch, Some(&before), None)?;
             append(
                 rows,
                 &mut batch,
@@ -456,9 +457,17 @@ impl RequestStore for SledStore {
         let rows = self.store.records();
         RequestState::ALL
             .into_iter()
-            .map(|state| Ok((state, stored_count(&rows, state)?)))
+            .map(|state| Ok((state, stored_count(&rows, &state_count_key(state))?)))
             .collect::<Result<_, Failed>>()
             .map_err(Failed::into_storage)
+    }
+
+    async fn outcomes(&self) -> Result<Vec<(Outcome, u64)>, StorageError> {
+        let rows = self.store.records();
+        let counted = Outcome::ALL
+            .iter()
+            .map(|outcome| Ok((*outcome, stored_count(&rows, &outcome_count_key(*outcome))?)));
+        counted.collect::<Result<_, Failed>>().map_err(Failed::into_storage)
     }
 
     async fn claim_callback_id(&self, callback: [u8; 32]) -> Result<bool, StorageError> {

@@ -434,6 +434,10 @@ fn terms_of(portal: &Portal, ask: &Ask) -> Result<(CatalogueEntry, Limits, Confi
         field: "document",
         fix: format!("is not in the catalogue; there is: {}", portal.catalogue.names()),
     })?;
+    provider.check_reference(&ask.applicant).map_err(|wrong| WorkflowError::Invalid {
+        field: "applicant",
+        fix: format!("is not a reference of this provider: {}", wrong.0),
+    })?;
     let names = ask.parts.as_ref().unwrap_or(&entry.parts);
     let limits = provider
         .accepts(&ask.document, names)

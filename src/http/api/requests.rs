@@ -354,6 +354,7 @@ pub(crate) fn filter(state: &AppState, search: &Search) -> Result<(Filter, Optio
         provider: parsed(&search.provider, "provider", "a provider's name", ProviderName::parse)?,
         applicant_index: applicant.map(|a| terms::applicant_index(&state.portal, &a)),
         created_by: parsed(&search.agent, "agent", "the id of an agent or API key", Actor::parse)?.map(|a| a.to_string()),
+        outcome: None,
         // Whoever asks knows their own.
         teams: None,
     };

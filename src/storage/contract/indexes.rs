@@ -105,6 +105,15 @@ pub(super) async fn agree(store: &Store, model: &BTreeMap<RequestId, DocumentReq
         let expected = of(&|r| r.resting_state() == state && r.state(now) == state);
         assert_eq!(all(filter).await, expected, "{state:?}");
     }
+    for (outcome, count) in store.records.outcomes().await.unwrap() {
+        assert_eq!(count as usize, of(&|r| r.resting_outcome() == outcome).len(), "{outcome:?}");
+        let filter = Filter {
+            outcome: Some(outcome),
+            ..Filter::default()
+        };
+        let expected = of(&|r| r.resting_outcome() == outcome && r.outcome(now) == outcome);
+        assert_eq!(all(filter).await, expected, "{outcome:?}");
+    }
     assert_eq!(
         store.records.next_due(WorkQueues::All).await.unwrap(),
         model.values().filter_map(DocumentRequest::due_at).min()

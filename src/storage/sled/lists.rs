@@ -51,6 +51,8 @@ impl SledStore {
             key::applicant_prefix(index)
         } else if let Some(state) = filter.state {
             key::state_prefix(state)
+        } else if let Some(outcome) = filter.outcome {
+            key::outcome_prefix(outcome)
         } else if let Some(creator) = &filter.created_by {
             key::creator_prefix(creator)
         } else if let Some(provider) = &filter.provider {
@@ -101,6 +103,7 @@ impl SledStore {
 
 fn matches(request: &DocumentRequest, filter: &Filter, now: OffsetDateTime) -> bool {
     filter.state.is_none_or(|s| request.state(now) == s)
+        && filter.outcome.is_none_or(|o| request.outcome(now) == o)
         && filter.provider.as_ref().is_none_or(|p| request.provider == *p)
         && filter.applicant_index.is_none_or(|a| request.applicant_index == a)
         && filter.created_by.as_ref().is_none_or(|c| request.created_by.to_string() == *c)

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use crate::domain::audit::{AuditEntry, AuditEvent, GENESIS};
 use crate::domain::id::RequestId;
+use crate::domain::outcome::Outcome;
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::storage::record::{ClaimRow, Record};
 use crate::storage::{Claim, Claimed, Made, StorageError, key};
@@ -12,7 +13,7 @@ use crate::storage::{Claim, Claimed, Made, StorageError, key};
 use super::records::{Batch, Rows};
 use super::{CLAIM_LIFE, Failed, load, read_row};
 
-/// Row, index difference, and the count of each state.
+/// Row, index difference, and the counts of states and outcomes.
 pub(super) fn write_change(
     rows: &Rows<'_>,
     batch: &mut Batch,
@@ -29,29 +30,48 @@ pub(super) fn write_change(
         batch.put(k, v);
     }
     batch.put(key::request(after.id), after.encode());
-    count(rows, batch, before.map(DocumentRequest::resting_state), Some(after.resting_state()))
+    count(rows, batch, before, Some(after))
 }
 
-pub(super) fn count(rows: &Rows<'_>, batch: &mut Batch, from: Option<RequestState>, to: Option<RequestState>) -> Result<(), Failed> {
-    if from == to {
-        return Ok(());
+/// A request that is counted under two names, one of each kind.
+fn counted(request: &DocumentRequest) -> [Vec<u8>; 2] {
+    [
+        state_count_key(request.resting_state()),
+        outcome_count_key(request.resting_outcome()),
+    ]
+}
+
+pub(super) fn count(
+    rows: &Rows<'_>,
+    batch: &mut Batch,
+    before: Option<&DocumentRequest>,
+    after: Option<&DocumentRequest>,
+) -> Result<(), Failed> {
+    let (before, after) = (before.map(counted), after.map(counted));
+    for kind in 0..2 {
+        let of = |counted: &Option<[Vec<u8>; 2]>| counted.as_ref().map(|names| names[kind].clone());
+        let (from, to) = (of(&before), of(&after));
+        if from == to {
+            continue;
+        }
+        for (name, by) in from.map(|name| (name, -1)).into_iter().chain(to.map(|name| (name, 1))) {
+            let counted = number(rows, &name)?.unwrap_or(0).saturating_add_signed(by);
+            batch.put(name, counted.to_be_bytes());
+        }
     }
-    let mut add = |state: RequestState, by: i64| -> Result<(), Failed> {
-        let now = stored_count(rows, state)?.saturating_add_signed(by);
-        batch.put(count_key(state), now.to_be_bytes());
-        Ok(())
-    };
-    from.map(|s| add(s, -1)).transpose()?;
-    to.map(|s| add(s, 1)).transpose()?;
     Ok(())
 }
 
-pub(super) fn count_key(state: RequestState) -> Vec<u8> {
+pub(super) fn state_count_key(state: RequestState) -> Vec<u8> {
     key::meta(&format!("count-{}", state.as_str()))
 }
 
-pub(super) fn stored_count(rows: &Rows<'_>, state: RequestState) -> Result<u64, Failed> {
-    Ok(number(rows, &count_key(state))?.unwrap_or(0))
+pub(super) fn outcome_count_key(outcome: Outcome) -> Vec<u8> {
+    key::meta(&format!("outcome-{}", outcome.as_str()))
+}
+
+pub(super) fn stored_count(rows: &Rows<'_>, name: &[u8]) -> Result<u64, Failed> {
+    Ok(number(rows, name)?.unwrap_or(0))
 }
 
 pub(super) fn number(rows: &Rows<'_>, k: &[u8]) -> Result<Option<u64>, Failed> {
