@@ -24,6 +24,8 @@
 //! #     provider: ProviderName::parse("sandbox").unwrap(),
 //! #     applicant: SealedText(Vec::new()),
 //! #     applicant_index: [0; 32],
+//! #     search_words: Vec::new(),
+//! #     ticket: None,
 //! #     document: DocumentKind::parse("passport").unwrap(),
 //! #     parts: vec![PartSpec {
 //! #         name: PartName::parse("front").unwrap(),

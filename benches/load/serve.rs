@@ -358,6 +358,7 @@ fn ask(number: usize) -> Ask {
         message: None,
         return_url: None,
         metadata: None,
+        ticket: None,
     }
 }
 

@@ -286,6 +286,7 @@ async fn people(portal: &Portal, password: &str) -> Outcome<People> {
         message: None,
         return_url: None,
         metadata: None,
+        ticket: None,
     };
     let issued = issue::issue(portal, ask, Actor::Agent(agent.id), None).await?;
     Ok(People {

@@ -158,6 +158,27 @@ impl fmt::Debug for ApplicantRef {
     }
 }
 
+/// The case of a help desk that a request belongs to, such as `ZD-4711`. Not the applicant's reference, and told to receivers of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TicketRef(String);
+
+impl TicketRef {
+    /// 1–64 ASCII letters, digits and `-`, `_`, `.`, `:`, `#`, beginning with a letter, a digit or `#`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:#".contains(&b))
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '#');
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A keyed hash under which a request is found by a word that the store does not know: see `workflow::query::search`.
+pub type SearchWord = [u8; 16];
+
 /// Bytes that only a key outside the store can open (an applicant reference, a message, metadata).
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedText(pub Vec<u8>);
@@ -280,6 +301,16 @@ mod tests {
         }
         for bad in ["", "-x", "Front", "a b", "ä", "../x", &"a".repeat(33)] {
             assert!(PartName::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ticket_references_are_plain_words() {
+        for good in ["ZD-4711", "#4711", "INC0012345", "case:4_7.1"] {
+            assert_eq!(TicketRef::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "-1", "a b", "a/b", "ä", "=1+1", "<b>", "a\n", &"a".repeat(65)] {
+            assert_eq!(TicketRef::parse(bad), None, "{bad}");
         }
     }
 

@@ -94,6 +94,27 @@ fn compose(random: [u8; 14], now: OffsetDateTime) -> [u8; 16] {
     id
 }
 
+impl DocumentId {
+    /// Eight characters that an applicant can read out on the telephone: `7XK2-9QPM`. A name like the whole id, never a capability.
+    pub fn receipt_reference(&self) -> String {
+        let text = CROCKFORD.encode(&self.0).to_ascii_uppercase();
+        // Without the last character, which holds three bits only.
+        let tail = &text[text.len() - 9..text.len() - 1];
+        format!("{}-{}", &tail[..4], &tail[4..])
+    }
+}
+
+/// What somebody typed as the reference of a receipt, in its canonical form: any case, O for 0, I or L for 1, with the hyphen, a blank or nothing in the middle.
+pub fn read_receipt_reference(text: &str) -> Option<String> {
+    let typed: String = text.chars().filter(|c| !matches!(c, '-' | ' ')).collect();
+    if typed.len() != 8 || !typed.is_ascii() {
+        return None;
+    }
+    let bits = CROCKFORD.decode(typed.as_bytes()).ok()?;
+    let canonical = CROCKFORD.encode(&bits).to_ascii_uppercase();
+    Some(format!("{}-{}", &canonical[..4], &canonical[4..]))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -4,7 +4,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::agent::{Actor, Team};
 use super::delivery::{ConfirmAt, Delivery, DeliveryProblem, PassedOn, Phase, PurgeCause};
-use super::document::{Document, DocumentKind, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef, StoredPart};
+use super::document::{
+    Document, DocumentKind, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SearchWord, SlotRef, StoredPart,
+};
 use super::id::{DocumentId, RequestId};
 use super::link::{COMMIT_GRACE, LinkState, RESUME_WITHIN, UploadLink};
 
@@ -22,6 +24,10 @@ pub struct DocumentRequest {
     pub applicant: SealedText,
     /// Keyed index of the applicant reference, for look-ups without opening anything.
     pub applicant_index: [u8; 32],
+    /// Further words that it is found by: beginnings of the applicant reference, and the ticket.
+    pub search_words: Vec<SearchWord>,
+    /// The help desk's case, sealed.
+    pub ticket: Option<SealedText>,
     pub document: DocumentKind,
     /// One or two parts, in the order in which they are asked for and sent.
     pub parts: Vec<PartSpec>,
@@ -435,6 +441,7 @@ impl DocumentRequest {
         field(self.provider.as_str().as_bytes());
         field(&self.applicant.0);
         field(&self.applicant_index);
+        field(&self.search_words.concat());
         field(self.document.as_str().as_bytes());
         field(self.created_by.to_string().as_bytes());
         field(&self.keep.whole_seconds().to_be_bytes());
@@ -450,6 +457,7 @@ impl DocumentRequest {
         let optional = |present: Option<&[u8]>| present.map_or_else(|| vec![0], |data| [&[1], data].concat());
         field(&optional(self.team.as_ref().map(|team| team.as_str().as_bytes())));
         field(&optional(self.return_url.as_ref().map(|url| &url.0[..])));
+        field(&optional(self.ticket.as_ref().map(|ticket| &ticket.0[..])));
         field(&self.parts.len().to_be_bytes());
         for part in &self.parts {
             field(part.name.as_str().as_bytes());

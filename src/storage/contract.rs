@@ -50,6 +50,7 @@ fn request(store: &Store, n: u32) -> DocumentRequest {
     request.id = RequestId(id(1, n));
     request.created_at = now;
     request.applicant_index = [u8::try_from(n % 5).unwrap(); 32];
+    request.search_words = vec![[u8::try_from(n % 5).unwrap(); 16], [u8::try_from(5 + n % 3).unwrap(); 16]];
     request.link.hashed = HashedToken(hash(n, 1));
     request.link.expires_at = now + Duration::hours(1);
     request

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use crate::domain::agent::Team;
 use crate::domain::delivery::{Phase, PurgeCause};
-use crate::domain::document::{DocumentKind, ProviderName};
+use crate::domain::document::{DocumentKind, ProviderName, SearchWord};
 use crate::domain::id::{AgentId, ApiKeyId, DispatchId, DocumentId, RequestId};
 use crate::domain::outcome::Outcome;
 use crate::domain::request::{DocumentRequest, RequestState, Stage, WorkQueue};
@@ -19,6 +19,10 @@ pub(crate) const ALL: u8 = b't';
 pub(crate) const STATE: u8 = b's';
 pub(crate) const OUTCOME: u8 = b'o';
 pub(crate) const APPLICANT: u8 = b'a';
+/// A keyed word that a request is found by.
+pub(crate) const WORD: u8 = b'z';
+/// The reference on an applicant's receipt.
+pub(crate) const RECEIPT_REFERENCE: u8 = b'u';
 pub(crate) const PROVIDER: u8 = b'p';
 pub(crate) const CREATOR: u8 = b'g';
 pub(crate) const TEAM: u8 = b'h';
@@ -227,6 +231,14 @@ pub(crate) fn applicant_prefix(index: &[u8; 32]) -> Vec<u8> {
     key(APPLICANT, &[index])
 }
 
+pub(crate) fn word_prefix(word: &SearchWord) -> Vec<u8> {
+    key(WORD, &[word])
+}
+
+pub(crate) fn receipt_reference_prefix(reference: &str) -> Vec<u8> {
+    named(RECEIPT_REFERENCE, reference)
+}
+
 pub(crate) fn provider_prefix(provider: &ProviderName) -> Vec<u8> {
     named(PROVIDER, provider.as_str())
 }
@@ -269,6 +281,14 @@ pub(crate) fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
             [&request.id.0[..], &request.link.generation.to_be_bytes()].concat(),
         ),
     ];
+    rows.extend(request.search_words.iter().map(|word| behind(word_prefix(word))));
+    // Whoever holds a receipt may read its reference out long after the document is gone.
+    let received = request
+        .tombstones
+        .iter()
+        .map(|t| t.document)
+        .chain(request.document().map(|d| d.id));
+    rows.extend(received.map(|id| behind(receipt_reference_prefix(&id.receipt_reference()))));
     if let Some(team) = &request.team {
         rows.push(behind(team_prefix(team)));
     }

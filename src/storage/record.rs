@@ -8,7 +8,9 @@ use time::{Duration, OffsetDateTime};
 use crate::domain::agent::{Actor, Agent, ApiKey, AuthMethod, PasswordHash, Role, Scope, Session, Team};
 use crate::domain::audit::{AuditAction, AuditEntry, AuditEvent};
 use crate::domain::delivery::{ConfirmAt, Delivery, DeliveryProblem, Intent, Phase, PurgeCause, Receipt};
-use crate::domain::document::{Document, DocumentKind, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SlotRef};
+use crate::domain::document::{
+    Document, DocumentKind, FileType, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SearchWord, SlotRef,
+};
 use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
 use crate::domain::link::{PasscodeLock, UploadLink};
 use crate::domain::receipt::{DeletionReceipt, Erasure, SignedReceipt};
@@ -155,6 +157,10 @@ struct RequestRow {
     cleanup_fence: u64,
     #[n(24)]
     cleanup_until: Option<i64>,
+    #[n(25)]
+    search_words: Option<Bytes>,
+    #[n(26)]
+    ticket: Option<Bytes>,
 }
 
 #[derive(Encode, Decode)]
@@ -254,6 +260,8 @@ impl From<&DocumentRequest> for RequestRow {
             team: r.team.as_ref().map(|t| t.as_str().to_owned()),
             cleanup_fence: r.cleanup.fence,
             cleanup_until: r.cleanup.until.map(to_ms),
+            search_words: (!r.search_words.is_empty()).then(|| bytes(&r.search_words.concat())),
+            ticket: r.ticket.as_ref().map(|t| bytes(&t.0)),
         }
     }
 }
@@ -267,6 +275,8 @@ impl RequestRow {
             provider: word(ProviderName::parse(&self.provider))?,
             applicant: SealedText(self.applicant.into()),
             applicant_index: array(&self.applicant_index)?,
+            search_words: search_words(self.search_words)?,
+            ticket: self.ticket.map(|t| SealedText(t.into())),
             document: word(DocumentKind::parse(&self.document))?,
             parts: self.parts.into_iter().map(PartRow::into_domain).collect::<Read<_>>()?,
             locale: self.locale,
@@ -301,6 +311,16 @@ impl RequestRow {
                 until: self.cleanup_until.map(instant).transpose()?,
             },
         })
+    }
+}
+
+fn search_words(stored: Option<Bytes>) -> Read<Vec<SearchWord>> {
+    let stored: Vec<u8> = stored.map(Into::into).unwrap_or_default();
+    let (words, rest) = stored.as_chunks();
+    if rest.is_empty() {
+        Ok(words.to_vec())
+    } else {
+        Err(Unreadable("a field of the wrong length"))
     }
 }
 

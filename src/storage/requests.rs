@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::{Claim, StorageError, clock, key};
 use crate::domain::agent::Team;
 use crate::domain::audit::AuditEvent;
-use crate::domain::document::ProviderName;
+use crate::domain::document::{ProviderName, SearchWord};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::outcome::Outcome;
 use crate::domain::receipt::{Erasure, ReceiptSigner, SignedReceipt};
@@ -125,6 +125,9 @@ pub struct Filter {
     pub outcome: Option<Outcome>,
     pub provider: Option<ProviderName>,
     pub applicant_index: Option<[u8; 32]>,
+    pub word: Option<SearchWord>,
+    /// In its canonical form.
+    pub receipt_reference: Option<String>,
     /// As [`crate::domain::agent::Actor`] prints it.
     pub created_by: Option<String>,
     /// Requests of these teams only; an empty list means those without a team.

@@ -57,7 +57,7 @@ const CLAIM_LIFE: Duration = Duration::hours(24);
 const SIGHT_LIFE: Duration = Duration::days(15);
 /// What the data folder looks like. 2: sealed chunks in files of their own beside the records. 3: an intake says of what kind it is; no form is noted before its
 /// first part is stored. 4: what is due stands in one queue for each provider.
-const LAYOUT: &[u8] = b"4";
+const LAYOUT: &[u8] = b"5";
 
 pub struct SledStore {
     store: DurableSled,
@@ -96,7 +96,6 @@ impl SledStore {
         if !this.check_version()? {
             this.note_base()?;
         }
-        this.complete_indexes()?;
         this.end_leases()?;
         Ok(this)
     }

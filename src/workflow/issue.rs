@@ -9,7 +9,7 @@ use crate::crypto::random;
 use crate::domain::agent::{Actor, Team};
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::delivery::ConfirmAt;
-use crate::domain::document::{ApplicantRef, DocumentKind, PartName, PartSpec, ProviderName, SealedText};
+use crate::domain::document::{ApplicantRef, DocumentKind, PartName, PartSpec, ProviderName, SealedText, TicketRef};
 use crate::domain::id::RequestId;
 use crate::domain::link::{LinkState, PASSCODE_TRIES, PasscodeLock, UploadLink};
 use crate::domain::request::{Cleanup, DocumentRequest, Stage};
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::catalogue::CatalogueEntry;
 use super::trusted::TrustedRequest;
-use super::{Portal, WorkflowError, blocking, hosted, intake::resumable, terms};
+use super::{Portal, WorkflowError, blocking, hosted, intake::resumable, query::search, terms};
 
 /// The longest note to an applicant, in bytes.
 pub(crate) const MESSAGE_MAX: usize = 1_000;
@@ -41,6 +41,8 @@ pub struct Ask {
     pub message: Option<String>,
     pub return_url: Option<String>,
     pub metadata: Option<String>,
+    /// The help desk's case that it belongs to.
+    pub ticket: Option<TicketRef>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +125,8 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
         provider: ask.provider,
         applicant: terms::seal(portal, id, "applicant", ask.applicant.expose())?,
         applicant_index: portal.secrets.index("applicant", ask.applicant.expose().as_bytes()),
+        search_words: search::words(portal, &ask.applicant, ask.ticket.as_ref()),
+        ticket: ask.ticket.map(|t| terms::seal(portal, id, "ticket", t.as_str())).transpose()?,
         document: ask.document,
         parts,
         locale: ask.locale.map(|l| locale(&l)).transpose()?,

@@ -3,3 +3,4 @@
 pub(crate) mod attention;
 pub(crate) mod audit;
 pub(crate) mod requests;
+pub(crate) mod search;

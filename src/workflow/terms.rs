@@ -43,6 +43,11 @@ pub(crate) fn applicant_index(portal: &Portal, applicant: &ApplicantRef) -> [u8;
     portal.secrets.index("applicant", applicant.expose().as_bytes())
 }
 
+/// As the agent gave it.
+pub(crate) fn opened_ticket(portal: &Portal, request: &TrustedRequest) -> Result<Option<String>, WorkflowError> {
+    request.ticket.as_ref().map(|t| open(portal, request.id, "ticket", t)).transpose()
+}
+
 fn field_context(id: RequestId, field: &str) -> Vec<u8> {
     [field.as_bytes(), &[0], &id.0].concat()
 }

@@ -407,6 +407,7 @@ pub fn ask(applicant: &str, document: &str) -> Ask {
         message: None,
         return_url: None,
         metadata: None,
+        ticket: None,
     }
 }
 

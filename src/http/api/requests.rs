@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::chain::chain;
 use crate::domain::agent::{Actor, Team};
-use crate::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName};
+use crate::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName, TicketRef};
 use crate::domain::id::RequestId;
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::http::AppState;
@@ -55,6 +55,8 @@ pub(crate) struct NewRequest {
     /// Remind by e-mail a day before the link expires, if nothing has come.
     #[serde(default)]
     pub remind: Option<bool>,
+    /// The help desk's case that it belongs to, such as `ZD-4711`: 1 to 64 letters, digits and `-_.:#`. Sealed at rest; outgoing events carry it.
+    pub ticket: Option<String>,
     /// Anything of the caller's own, up to 4096 bytes; sealed at rest.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
@@ -86,6 +88,10 @@ impl NewRequest {
         if matches!(parts, Some(None)) {
             fault("parts", "must be names of a-z, 0-9 and -");
         }
+        let ticket = self.ticket.as_deref().map(TicketRef::parse);
+        if matches!(ticket, Some(None)) {
+            fault("ticket", "must be 1 to 64 letters, digits and -_.:# such as ZD-4711");
+        }
         let expires = json::expiry(self.expires_in, self.expires_at).unwrap_or_else(|_| {
             fault("expires_in", "not together with expires_at");
             Expiry::Default
@@ -103,6 +109,7 @@ impl NewRequest {
             locale: self.locale,
             message: self.message,
             return_url: self.return_url,
+            ticket: ticket.flatten(),
             metadata: self.metadata.map(|m| serde_json::Value::Object(m).to_string()),
         })
     }
@@ -354,9 +361,9 @@ pub(crate) fn filter(state: &AppState, search: &Search) -> Result<(Filter, Optio
         provider: parsed(&search.provider, "provider", "a provider's name", ProviderName::parse)?,
         applicant_index: applicant.map(|a| terms::applicant_index(&state.portal, &a)),
         created_by: parsed(&search.agent, "agent", "the id of an agent or API key", Actor::parse)?.map(|a| a.to_string()),
-        outcome: None,
         // Whoever asks knows their own.
         teams: None,
+        ..Filter::default()
     };
     let age = parsed(&search.older_than, "older_than", "a span such as 36h or 7d", Span::parse)?;
     let cursor = parsed(&search.cursor, "cursor", "the next_cursor of the page before", |text| {

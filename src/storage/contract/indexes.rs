@@ -130,6 +130,25 @@ pub(super) async fn agree(store: &Store, model: &BTreeMap<RequestId, DocumentReq
         let (found, current) = store.records.by_link(&request.link.hashed).await.unwrap().unwrap();
         assert!(current && found == *request);
         assert_eq!(store.records.request(request.id).await.unwrap().as_ref(), Some(request));
+        for document in request
+            .tombstones
+            .iter()
+            .map(|t| t.document)
+            .chain(request.document().map(|d| d.id))
+        {
+            let filter = Filter {
+                receipt_reference: Some(document.receipt_reference()),
+                ..Filter::default()
+            };
+            assert!(all(filter).await.contains(&request.id), "by its receipt");
+        }
+        for word in &request.search_words {
+            let filter = Filter {
+                word: Some(*word),
+                ..Filter::default()
+            };
+            assert_eq!(all(filter).await, of(&|r| r.search_words.contains(word)));
+        }
         let awaited = request
             .held()
             .is_some_and(|(_, d)| matches!(d.phase, Phase::AwaitingConfirmation { .. }));

@@ -22,7 +22,9 @@ fn requests() -> impl Strategy<Value = DocumentRequest> {
         .prop_map(|(mut r, locale, url, message, metadata, (mac, salt, verdict), at)| {
             r.locale = locale;
             r.return_url = url.map(SealedText);
-            r.message = message.map(SealedText);
+            r.message = message.clone().map(SealedText);
+            r.search_words = vec![[mac[3]; 16]; usize::from(mac[4] % 4)];
+            r.ticket = message.clone().map(SealedText).filter(|_| mac[5] > 99);
             r.metadata = metadata.map(SealedText);
             r.terms_mac = mac;
             r.link.salt = salt;

@@ -1,4 +1,4 @@
-//! Lists in the embedded store: pages of requests by the narrowest index, and the places of old rows in lists that came later.
+//! Lists in the embedded store: pages of requests by the narrowest index (keyset pagination).
 
 use crate::storage::Cause;
 use time::OffsetDateTime;
@@ -6,11 +6,8 @@ use time::OffsetDateTime;
 use crate::domain::agent::sees;
 use crate::domain::id::RequestId;
 use crate::domain::request::DocumentRequest;
-use crate::storage::record::Record;
 use crate::storage::{Cursor, Filter, Page, StorageError, key};
 
-use super::error::StoreError;
-use super::records::Batch;
 use super::{Failed, SledStore, load};
 
 /// Rows looked at at once.
@@ -19,36 +16,16 @@ const SCAN_STEP: usize = 200;
 const PAGE_LOOK: usize = 5_000;
 
 impl SledStore {
-    /// Rows of a store from before the lists of what to look at get their places in them, once.
-    pub(super) fn complete_indexes(&self) -> Result<(), StoreError> {
-        const DONE: &str = "watch-lists";
-        if self.meta(DONE)?.is_some() {
-            return Ok(());
-        }
-        let mut behind: Option<Vec<u8>> = None;
-        loop {
-            let step = self.store.records().scan_prefix(&[key::REQUEST], behind.as_deref(), SCAN_STEP)?;
-            let Some((last, _)) = step.last() else { break };
-            behind = Some(last.clone());
-            let mut batch = Batch::new();
-            // A damaged row is reported when it is needed; here it is only not found.
-            for watch in step.iter().filter_map(|(_, row)| key::watches(&DocumentRequest::decode(row).ok()?)) {
-                batch.put(watch, Vec::new());
-            }
-            if !batch.is_empty() {
-                let seq = self.store.apply(batch)?;
-                self.store.settled_blocking(seq)?;
-            }
-        }
-        self.set_meta(DONE, b"1")
-    }
-
     pub(super) fn page(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, Failed> {
         let rows = self.store.records();
         let now = self.clock.now();
         // The narrowest index leads; what it does not cover is checked on the row.
         let prefix = if let Some(index) = &filter.applicant_index {
             key::applicant_prefix(index)
+        } else if let Some(reference) = &filter.receipt_reference {
+            key::receipt_reference_prefix(reference)
+        } else if let Some(word) = &filter.word {
+            key::word_prefix(word)
         } else if let Some(state) = filter.state {
             key::state_prefix(state)
         } else if let Some(outcome) = filter.outcome {
@@ -106,6 +83,17 @@ fn matches(request: &DocumentRequest, filter: &Filter, now: OffsetDateTime) -> b
         && filter.outcome.is_none_or(|o| request.outcome(now) == o)
         && filter.provider.as_ref().is_none_or(|p| request.provider == *p)
         && filter.applicant_index.is_none_or(|a| request.applicant_index == a)
+        && filter.word.is_none_or(|w| request.search_words.contains(&w))
+        && filter.receipt_reference.as_ref().is_none_or(|r| has_receipt_reference(request, r))
         && filter.created_by.as_ref().is_none_or(|c| request.created_by.to_string() == *c)
         && filter.teams.as_ref().is_none_or(|teams| sees(teams, request.team.as_ref()))
+}
+
+fn has_receipt_reference(request: &DocumentRequest, reference: &str) -> bool {
+    let received = request
+        .tombstones
+        .iter()
+        .map(|t| t.document)
+        .chain(request.document().map(|d| d.id));
+    received.into_iter().any(|id| id.receipt_reference() == reference)
 }

@@ -15,7 +15,7 @@ use crate::domain::request::{DocumentRequest, RequestState};
 use crate::storage::outbox::{AttentionKind, NotificationPreferences, OutboxCursor};
 use crate::storage::{Filter, StorageError};
 use crate::workflow::trusted::TrustedRequest;
-use crate::workflow::{Portal, WorkflowError};
+use crate::workflow::{Portal, WorkflowError, terms};
 
 /// Entries that are looked at for one step.
 const STEP: usize = 100;
@@ -48,7 +48,7 @@ pub(crate) async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
         let proven = request.as_ref().and_then(|request| TrustedRequest::of(portal, request).ok());
         for (name, hook) in portal.outgoing.hooks.iter().filter(|(_, hook)| hook.wants(event)) {
             let body = match hook.style {
-                Style::Standard => standard(event, entry, proven.as_ref()),
+                Style::Standard => standard(portal, event, entry, proven.as_ref())?,
                 Style::Slack => slack(portal, event, entry, proven.as_ref()),
             };
             dispatches.push(to_hook(portal, name, event, entry, body)?);
@@ -100,8 +100,8 @@ fn to_hook(portal: &Portal, name: &str, event: EventType, entry: &AuditEntry, bo
     })
 }
 
-/// What receivers are told. Neither the applicant nor anything that the caller attached stands in it: a receiver knows the request by its id.
-fn standard(event: EventType, entry: &AuditEntry, request: Option<&TrustedRequest>) -> Value {
+/// What receivers are told. The applicant does not stand in it: a receiver knows the request by its id, and by the ticket that the caller named.
+fn standard(portal: &Portal, event: EventType, entry: &AuditEntry, request: Option<&TrustedRequest>) -> Result<Value, WorkflowError> {
     let mut data = json!({ "sequence": entry.sequence });
     let mut set = |name: &str, value: Value| {
         data[name] = value;
@@ -112,6 +112,9 @@ fn standard(event: EventType, entry: &AuditEntry, request: Option<&TrustedReques
     if let Some(request) = request {
         set("provider", json!(request.provider.as_str()));
         set("document", json!(request.document.as_str()));
+        if let Some(ticket) = terms::opened_ticket(portal, request)? {
+            set("ticket", json!(ticket));
+        }
     }
     for (name, value) in &entry.event.detail {
         match name.as_str() {
@@ -120,7 +123,7 @@ fn standard(event: EventType, entry: &AuditEntry, request: Option<&TrustedReques
             _ => {}
         }
     }
-    json!({ "type": event.as_str(), "timestamp": entry.event.at.format(&Rfc3339).unwrap_or_default(), "data": data })
+    Ok(json!({ "type": event.as_str(), "timestamp": entry.event.at.format(&Rfc3339).unwrap_or_default(), "data": data }))
 }
 
 fn slack(portal: &Portal, event: EventType, entry: &AuditEntry, request: Option<&TrustedRequest>) -> Value {

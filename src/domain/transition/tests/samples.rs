@@ -40,6 +40,8 @@ pub(crate) fn request(passcode: bool) -> DocumentRequest {
         provider: ProviderName::parse("sandbox").unwrap(),
         applicant: SealedText(vec![1]),
         applicant_index: [2; 32],
+        search_words: Vec::new(),
+        ticket: None,
         document: DocumentKind::parse("passport").unwrap(),
         parts: vec![PartSpec {
             name: PartName::parse("front").unwrap(),
