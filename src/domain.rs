@@ -117,6 +117,7 @@ pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod outcome;
 pub(crate) mod receipt;
+pub(crate) mod received;
 pub(crate) mod request;
 pub(crate) mod token;
 pub(crate) mod transition;

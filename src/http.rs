@@ -225,7 +225,7 @@ pub(crate) fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
             .wrap(guard::public_headers())
             .wrap(from_fn(listen::counted))
             .configure(public_routes)
-            .default_service(web::to(error::no_such_page))
+            .default_service(web::to(upload::no_such_page))
     })?;
     let staff = server("staff", listeners.staff).run(|connections, state| {
         App::new()

@@ -24,6 +24,8 @@ type Texts = BTreeMap<String, Text>;
 /// One language: its tag for `lang`, its own name, the direction of its script, and its sentences.
 pub struct Words {
     pub tag: &'static str,
+    /// The tag with the region whose dates and spelling are used, where the language alone would not say it.
+    pub region: &'static str,
     pub name: &'static str,
     pub direction: &'static str,
     texts: LazyLock<Texts, Box<dyn Fn() -> Texts + Send + Sync>>,
@@ -44,27 +46,27 @@ pub(crate) enum Piece<'a> {
 }
 
 macro_rules! languages {
-    ($($tag:literal $name:literal $direction:literal)*) => {
+    ($($tag:literal $region:literal $name:literal $direction:literal)*) => {
         /// All languages; English first, the others by their own names.
         pub static LANGUAGES: LazyLock<Vec<Words>> = LazyLock::new(|| vec![$(
-            Words::load($tag, $name, $direction, include_str!(concat!("../assets/locales/", $tag, ".toml"))),
+            Words::load($tag, $region, $name, $direction, include_str!(concat!("../assets/locales/", $tag, ".toml"))),
         )*]);
     };
 }
 
 languages! {
-    "en" "English" "ltr"
-    "de" "Deutsch" "ltr"
-    "es" "Español" "ltr"
-    "fr" "Français" "ltr"
-    "it" "Italiano" "ltr"
-    "nl" "Nederlands" "ltr"
-    "pl" "Polski" "ltr"
-    "pt" "Português" "ltr"
-    "tr" "Türkçe" "ltr"
-    "ar" "العربية" "rtl"
-    "hi" "हिन्दी" "ltr"
-    "zh" "中文" "ltr"
+    "en" "en-GB" "English" "ltr"
+    "de" "de" "Deutsch" "ltr"
+    "es" "es" "Español" "ltr"
+    "fr" "fr" "Français" "ltr"
+    "it" "it" "Italiano" "ltr"
+    "nl" "nl" "Nederlands" "ltr"
+    "pl" "pl" "Polski" "ltr"
+    "pt" "pt-BR" "Português" "ltr"
+    "tr" "tr" "Türkçe" "ltr"
+    "ar" "ar" "العربية" "rtl"
+    "hi" "hi" "हिन्दी" "ltr"
+    "zh" "zh-Hans" "中文" "ltr"
 }
 
 /// The words in a language of ours: `de` for `de`, `de-AT` and `DE`.
@@ -83,9 +85,10 @@ pub(crate) fn everywhere(key: &str) -> BTreeMap<String, String> {
 }
 
 impl Words {
-    fn load(tag: &'static str, name: &'static str, direction: &'static str, source: &'static str) -> Self {
+    fn load(tag: &'static str, region: &'static str, name: &'static str, direction: &'static str, source: &'static str) -> Self {
         Self {
             tag,
+            region,
             name,
             direction,
             texts: LazyLock::new(Box::new(move || read(source))),
@@ -196,7 +199,7 @@ impl Words {
 
     /// Digits are 0–9 in every language here: sizes, codes and references are written with them too.
     fn locale(&self) -> Locale {
-        let tag = format!("{}-u-nu-latn", self.tag);
+        let tag = format!("{}-u-nu-latn", self.region);
         tag.parse().unwrap_or(Locale::UNKNOWN)
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 
 use crate::chain::chain;
@@ -125,7 +125,7 @@ impl Problem {
     /// No erasure slot or no space is free.
     pub fn no_room() -> Self {
         Self::full(
-            "There is no room for more documents at the moment. Files that had not arrived completely were not kept: try again later.",
+            "There is no space for more documents at the moment. Files that were not received completely were not kept: try again later.",
         )
         .after(300)
     }
@@ -262,10 +262,10 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::LinkExpired => Self::gone("This link has expired. Ask for a new one.").code("link.expired"),
-            Refusal::LinkRevoked => Self::gone("This link was withdrawn. Ask for a new one.").code("link.revoked"),
+            Refusal::LinkRevoked => Self::gone("This link is no longer valid. Ask for a new one.").code("link.revoked"),
             Refusal::LinkLocked => Self::link_locked("Too many wrong passcodes. Ask for a fresh code."),
             Refusal::AlreadyReceived => Self::already_received("The document was already received through this link."),
-            Refusal::Superseded => Self::conflict("This upload was given up. Start it again.").code("upload.superseded"),
+            Refusal::Superseded => Self::conflict("This upload was stopped. Start it again.").code("upload.superseded"),
             Refusal::Incomplete => Self::invalid("A part of the document is missing.").code("upload.incomplete"),
             Refusal::WrongState(state) => Self::conflict(format!("This is not possible while the request is {}.", state.as_str())),
             Refusal::StaleLease => Self::conflict("The request is being worked on. Try again in a moment.").after(5),
@@ -304,20 +304,5 @@ impl From<Failure> for Problem {
             _ => Self::provider(asked.text),
         };
         problem.code(asked.code)
-    }
-}
-
-/// Nothing lives at this address.
-pub(crate) async fn no_such_page(request: HttpRequest) -> HttpResponse {
-    let wants_page = request
-        .headers()
-        .get("accept")
-        .and_then(|a| a.to_str().ok())
-        .is_some_and(|a| a.contains("text/html"));
-    let problem = Problem::not_found("There is nothing at this address.");
-    if wants_page {
-        super::pages::layout::plain_error(&problem, "Nothing here")
-    } else {
-        problem.error_response()
     }
 }

@@ -209,15 +209,15 @@ fn broken(error: &MultipartError, context: &ErrorContext<'_>) -> Failed {
     let problem = match context.body_error.fault() {
         Some(Fault::TooLarge) => Problem::too_large(pages::problem_words::form_too_big(context.words)),
         Some(Fault::TooSlow) => Problem::slow(
-            "The connection became too slow and the upload was given up. Files that had not arrived completely were not kept: try again, nearer to the router or by Wi-Fi.",
+            "The connection became too slow and the upload was stopped. Files that were not received completely were not kept: try again, nearer to the router or by Wi-Fi.",
         ),
         Some(Fault::CutOff) => {
-            Problem::malformed("The connection broke off. Files that had not arrived completely were not kept: try again.")
+            Problem::malformed("The connection broke off. Files that were not received completely were not kept: try again.")
                 .code("upload.cut_off")
         }
         None => {
             tracing::debug!(%error, "an unreadable form");
-            Problem::malformed("The form could not be read. Files that had not arrived completely were not kept: try again.")
+            Problem::malformed("The form could not be read. Files that were not received completely were not kept: try again.")
         }
     };
     (problem, None)
@@ -236,12 +236,12 @@ pub(super) fn map_error(error: IntakeError, context: &ErrorContext<'_>) -> Faile
         IntakeError::CutOff => match context.body_error.fault() {
             Some(Fault::TooSlow) => (
                 Problem::slow(
-                    "The connection became too slow and the upload was given up. Files that had not arrived completely were not kept: try again.",
+                    "The connection became too slow and the upload was stopped. Files that were not received completely were not kept: try again.",
                 ),
                 None,
             ),
             _ => (
-                Problem::malformed("The connection broke off. Files that had not arrived completely were not kept: try again.")
+                Problem::malformed("The connection broke off. Files that were not received completely were not kept: try again.")
                     .code("upload.cut_off"),
                 None,
             ),

@@ -186,7 +186,7 @@ impl Call<'_> {
             Entry::Done(_) => return Err(gone(Refusal::AlreadyReceived).into()),
             Entry::Passcode(_) => {
                 return Err(
-                    Problem::forbidden("Enter the code that you were context before you send the document.")
+                    Problem::forbidden("Enter the code that you were told before you send the document.")
                         .code("passcode.required")
                         .into(),
                 );

@@ -16,6 +16,7 @@ use time::Duration;
 use crate::crypto::random;
 use crate::domain::document::PartSpec;
 use crate::domain::link::LinkState;
+use crate::domain::received::{Deletion, Received};
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::Refusal;
@@ -49,10 +50,46 @@ pub(crate) fn routes(routes: &mut web::ServiceConfig) {
         )
         .service(
             web::resource("/d/{token}/passcode")
+                .route(web::get().to(back_to_link))
                 .route(web::post().to(enter_passcode))
-                .default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("POST")) })),
+                .default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("GET, POST")) })),
         )
+        .service(web::resource("/").route(web::get().to(root)).route(web::head().to(root)))
         .configure(super::pages::assets::public_routes);
+}
+
+/// Who runs this, for whoever comes without a link.
+async fn root(state: web::Data<AppState>, request: HttpRequest) -> HttpResponse {
+    if !state.gate.may_look(guard::client_address(&request, &state)) {
+        return crowded(&state, &request);
+    }
+    html(HttpResponse::Ok(), pages::root(&context(&state, &request, None)))
+}
+
+/// Nothing lives at this address.
+pub(super) async fn no_such_page(state: web::Data<AppState>, request: HttpRequest) -> HttpResponse {
+    let problem = Problem::not_found("There is nothing at this address.");
+    let wants_page = request
+        .headers()
+        .get(ACCEPT)
+        .and_then(|a| a.to_str().ok())
+        .is_some_and(|a| a.contains("text/html"));
+    if !wants_page {
+        return problem.error_response();
+    }
+    answer_problem(&context(&state, &request, None), &request, problem, None)
+}
+
+/// The page that answered a passcode stands under its own address, where a picked language would lead nowhere.
+async fn back_to_link(request: HttpRequest) -> HttpResponse {
+    let path = request.path().strip_suffix("/passcode").unwrap_or("/");
+    let query = request.query_string();
+    let location = if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{query}")
+    };
+    HttpResponse::SeeOther().insert_header(("Location", location)).finish()
 }
 
 async fn options() -> HttpResponse {
@@ -75,9 +112,23 @@ pub(super) enum Entry {
     Passcode(Box<OpenedLink>),
     /// Out of tries, and no passcode session of before.
     Locked,
-    /// The drop has happened: only the receipt is left.
-    Done(Box<DocumentRequest>),
+    /// The drop by this link has happened: only the receipt is left.
+    Done(Box<Done>),
     Dead(DeadLink),
+}
+
+/// A request, and the document of it that one link brought.
+pub(super) struct Done {
+    pub request: DocumentRequest,
+    pub generation: u32,
+}
+
+impl Done {
+    /// Right after the drop by the present link.
+    fn just_now(request: DocumentRequest) -> Self {
+        let generation = request.link.generation;
+        Self { request, generation }
+    }
 }
 
 impl<'a> Visit<'a> {
@@ -103,8 +154,11 @@ impl<'a> Visit<'a> {
         if let Some(locale) = &link.request.locale {
             let _ = self.locale.set(locale.clone());
         }
-        if !matches!(link.request.stage, Stage::Open { .. }) {
-            return Ok(Entry::Done(Box::new(link.request.into_inner())));
+        if !matches!(link.request.stage, Stage::Open { .. }) || link.generation != link.request.link.generation {
+            return Ok(Entry::Done(Box::new(Done {
+                generation: link.generation,
+                request: link.request.into_inner(),
+            })));
         }
         if link.request.link.passcode.is_none() || self.has_passcode_session(&link) {
             return Ok(Entry::Open(Box::new(link)));
@@ -148,11 +202,8 @@ impl<'a> Visit<'a> {
     }
 
     /// Whether this browser is the one whose drop was received.
-    fn was_first(&self, done: &DocumentRequest) -> bool {
-        let known = match done.document() {
-            Some(document) => document.receiver,
-            None => done.tombstones.last().and_then(|stone| stone.receiver),
-        };
+    fn was_first(&self, done: &Done) -> bool {
+        let known = done.request.received_by(done.generation).and_then(|received| received.receiver);
         known.is_some() && known == self.cookie("r").map(|c| receipt_mark(&c))
     }
 
@@ -261,10 +312,14 @@ fn answer_problem(context: &PageContext<'_>, request: &HttpRequest, problem: Pro
     html(problem.page(), page)
 }
 
+fn crowded(state: &AppState, request: &HttpRequest) -> HttpResponse {
+    let problem = Problem::too_many("Too many pages were asked for from your connection. Wait a minute.").after(60);
+    answer_problem(&context(state, request, None), request, problem, None)
+}
+
 async fn show(state: web::Data<AppState>, request: HttpRequest, token: web::Path<String>) -> HttpResponse {
     if !state.gate.may_look(guard::client_address(&request, &state)) {
-        let problem = Problem::too_many("Too many pages were asked for from your connection. Wait a minute.").after(60);
-        return answer_problem(&context(&state, &request, None), &request, problem, None);
+        return crowded(&state, &request);
     }
     let Some(visit) = Visit::new(&state, &request, &token) else {
         return unknown(&state, &request);
@@ -291,23 +346,28 @@ async fn show(state: web::Data<AppState>, request: HttpRequest, token: web::Path
     }
 }
 
-fn receipt(visit: &Visit<'_>, done: &DocumentRequest) -> HttpResponse {
+fn receipt(visit: &Visit<'_>, done: &Done) -> HttpResponse {
+    let received = done.request.received_by(done.generation);
     if wants_json(visit.request) {
-        return HttpResponse::Ok().json(receipt_json(done));
+        return HttpResponse::Ok().json(receipt_json(received.as_ref()));
     }
     let mut response = HttpResponse::Ok();
     response.insert_header(("Clear-Site-Data", "\"cache\""));
-    html(response, pages::receipt(&visit.view(), done))
+    html(response, pages::receipt(&visit.view(), &done.request, received.as_ref()))
 }
 
 /// What was received and when, never what it was called or what is in it.
-fn receipt_json(done: &DocumentRequest) -> serde_json::Value {
-    let (document, parts, received_at, purged_at) = pages::receipt_facts(done);
+fn receipt_json(received: Option<&Received>) -> serde_json::Value {
+    let purged_at = received.and_then(|r| match r.deletion {
+        Deletion::At(at) => Some(at),
+        Deletion::Until(_) | Deletion::Now => None,
+    });
     json!({
         "state": "received",
-        "reference": document.map(|d| pages::reference(&d)),
-        "parts": parts,
-        "received_at": received_at.and_then(pages::rfc3339),
+        "outcome": received.map(|r| r.outcome.as_str()),
+        "reference": received.map(|r| pages::reference(&r.document)),
+        "parts": received.map(|r| r.parts.as_slice()).unwrap_or_default(),
+        "received_at": received.and_then(|r| pages::rfc3339(r.received_at)),
         "purged_at": purged_at.and_then(pages::rfc3339),
     })
 }
@@ -418,7 +478,7 @@ impl Stopped {
     }
 }
 
-async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentRequest, Stopped> {
+async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<Done, Stopped> {
     let state = visit.state;
     let headers = visit.request.headers();
     let (mut paced, body_error) = ThrottledBody::new(payload, u64::MAX, state.pace);
@@ -499,12 +559,12 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<DocumentReques
         .catch_unwind()
         .await;
     let (problem, part) = match outcome {
-        Ok(Ok(done)) => return Ok(done),
+        Ok(Ok(request)) => return Ok(Done::just_now(request)),
         Ok(Err(failed)) => failed,
         Err(_) => {
             fields.over = true;
             (
-                Problem::malformed("The form could not be read. Files that had not arrived completely were not kept: try again."),
+                Problem::malformed("The form could not be read. Files that were not received completely were not kept: try again."),
                 None,
             )
         }

@@ -46,8 +46,8 @@ pub trait RequestStore: Send + Sync {
 
     async fn request(&self, id: RequestId) -> Result<Option<DocumentRequest>, StorageError>;
 
-    /// The request of a link, and whether that link is its current one.
-    async fn by_link(&self, link: &HashedToken) -> Result<Option<(DocumentRequest, bool)>, StorageError>;
+    /// The request of a link, and which generation of its links that is: the present one has the request's own hash, the others came before.
+    async fn by_link(&self, link: &HashedToken) -> Result<Option<(DocumentRequest, u32)>, StorageError>;
 
     /// The request whose bytes (held, being received or being purged) stand under this document id.
     async fn by_document(&self, document: DocumentId) -> Result<Option<RequestId>, StorageError>;

@@ -309,7 +309,7 @@ impl RequestStore for SledStore {
         Ok(request)
     }
 
-    async fn by_link(&self, link: &HashedToken) -> Result<Option<(DocumentRequest, bool)>, StorageError> {
+    async fn by_link(&self, link: &HashedToken) -> Result<Option<(DocumentRequest, u32)>, StorageError> {
         let rows = self.store.records();
         let link_row = key::link(link);
         let Some(row) = rows.get(&link_row).map_err(map_store_error)? else {
@@ -318,12 +318,12 @@ impl RequestStore for SledStore {
         let Some(id) = row.get(..16).and_then(|b| b.try_into().ok()).map(RequestId) else {
             return Ok(None);
         };
+        let Some(generation) = row.get(16..20).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes) else {
+            return Ok(None);
+        };
         let found = load(&rows, id).map_err(Failed::into_storage)?;
         self.shown_rows(&[link_row, key::request(id)]).await?;
-        Ok(found.map(|request| {
-            let current = request.link.hashed == *link;
-            (request, current)
-        }))
+        Ok(found.map(|request| (request, generation)))
     }
 
     async fn by_document(&self, document: DocumentId) -> Result<Option<RequestId>, StorageError> {

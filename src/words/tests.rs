@@ -70,7 +70,7 @@ fn every_sentence_has_the_slots_and_plural_forms_it_needs() {
 }
 
 /// Keys whose last step is looked up by a code of the portal.
-const FAMILIES: [&str; 5] = ["problem.", "refusal.", "document.", "part.", "rejection."];
+const FAMILIES: [&str; 6] = ["problem.", "refusal.", "document.", "instructions.", "part.", "rejection."];
 
 #[test]
 fn every_key_is_used_somewhere() {

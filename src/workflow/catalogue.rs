@@ -4,8 +4,8 @@ mod settings;
 
 use std::collections::BTreeMap;
 
-use crate::domain::document::{DocumentKind, FileType, PartName};
-use crate::words;
+use crate::domain::document::{DocumentKind, FileType, PartName, PartSpec};
+use crate::words::{self, Words};
 
 /// How much of a photo's metadata is removed in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct CatalogueEntry {
     pub kind: DocumentKind,
     /// Language tag → what the applicant reads. English is always there.
     pub labels: BTreeMap<String, String>,
+    /// What is good to know before the photo is taken, likewise by language. Empty: nothing.
+    pub instructions: BTreeMap<String, String>,
     pub parts: Vec<PartName>,
     pub accepted: Vec<FileType>,
     pub strip: Strip,
@@ -31,12 +33,18 @@ pub struct CatalogueEntry {
 impl CatalogueEntry {
     /// The label in a language, falling back to its base language and then to English.
     pub fn label(&self, language: &str) -> &str {
-        let base = language.split('-').next().unwrap_or(language);
-        [language, base, "en"]
-            .into_iter()
-            .find_map(|l| self.labels.get(l))
-            .map_or(self.kind.as_str(), String::as_str)
+        in_language(&self.labels, language).unwrap_or(self.kind.as_str())
     }
+
+    /// The instructions, likewise.
+    pub fn instruction(&self, language: &str) -> Option<&str> {
+        in_language(&self.instructions, language)
+    }
+}
+
+fn in_language<'a>(texts: &'a BTreeMap<String, String>, language: &str) -> Option<&'a str> {
+    let base = language.split('-').next().unwrap_or(language);
+    [language, base, "en"].into_iter().find_map(|l| texts.get(l)).map(String::as_str)
 }
 
 #[derive(Clone, Debug)]
@@ -44,7 +52,7 @@ pub struct Catalogue {
     entries: BTreeMap<DocumentKind, CatalogueEntry>,
 }
 
-/// What is built in: key and parts. The labels are in `assets/locales`, in every language.
+/// What is built in: key and parts. The labels and instructions are in `assets/locales`, in every language.
 const BUILT_IN: [(&str, &[&str]); 7] = [
     ("government-id", &["front", "back"]),
     ("passport", &["front"]),
@@ -70,6 +78,7 @@ impl Default for Catalogue {
             catalogue.insert(CatalogueEntry {
                 kind: DocumentKind::parse(kind).expect("the built-in kinds are words"),
                 labels: words::everywhere(&format!("document.{kind}")),
+                instructions: words::everywhere(&format!("instructions.{kind}")),
                 parts: parts
                     .iter()
                     .map(|p| PartName::parse(p).expect("the built-in parts are words"))
@@ -95,8 +104,45 @@ impl Catalogue {
         self.entries.values()
     }
 
+    /// What an applicant is asked for, in words: the label of the kind in a language, and the part where only one of several is wanted.
+    pub fn asked(&self, kind: &DocumentKind, parts: &[PartSpec], language: &str, words: &Words) -> String {
+        let label = self.get(kind).map_or(kind.as_str(), |entry| entry.label(language));
+        let one_of_several = match parts {
+            [only] if self.has_several(kind, parts) => Some(only.name.as_str()),
+            _ => None,
+        };
+        match one_of_several {
+            None => label.to_owned(),
+            Some("front") => words.fill("document-front", &[("document", label)]),
+            Some("back") => words.fill("document-back", &[("document", label)]),
+            Some(own) => words.fill("document-part", &[("document", label), ("part", &own_part(own))]),
+        }
+    }
+
+    /// A part's name: the side where the kind has several parts, whichever of them are asked for. Parts of the configuration keep their own word.
+    pub fn part(&self, kind: &DocumentKind, parts: &[PartSpec], name: &str, words: &Words) -> String {
+        match name {
+            "front" if !self.has_several(kind, parts) => words.say("part.only").to_owned(),
+            "front" | "back" => words.say(&format!("part.{name}")).to_owned(),
+            own => own_part(own),
+        }
+    }
+
+    fn has_several(&self, kind: &DocumentKind, parts: &[PartSpec]) -> bool {
+        parts.len() > 1 || self.get(kind).is_some_and(|entry| entry.parts.len() > 1)
+    }
+
     /// The known keys, for error messages.
     pub fn names(&self) -> String {
         self.entries.keys().map(DocumentKind::as_str).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// `page-1` as people read it: `Page 1`.
+fn own_part(name: &str) -> String {
+    let mut own = name.replace('-', " ");
+    if let Some(first) = own.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    own
 }

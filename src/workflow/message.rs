@@ -259,7 +259,7 @@ mod tests {
     fn a_reminder_says_why_it_comes() {
         let message = reminder(&facts(), words::english(), None);
         assert!(message.subject.ends_with("a document is still missing"));
-        assert!(message.body.starts_with("Hello,\n\nYour document has not arrived yet") && message.body.contains(facts().url));
+        assert!(message.body.starts_with("Hello,\n\nWe have not received your document yet") && message.body.contains(facts().url));
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
         let own = template("Ours", "Dear customer,\n\nplease use {url} soon.\n\nYour bank");
         let message = reminder(&facts(), words::english(), Some(&own));
         assert!(
-            message.body.starts_with("Dear customer,\n\nYour document has not arrived yet"),
+            message.body.starts_with("Dear customer,\n\nWe have not received your document yet"),
             "{}",
             message.body
         );

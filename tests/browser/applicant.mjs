@@ -83,7 +83,7 @@ async function withScript() {
   check(!(await page.locator("button.send").isVisible()), "nothing to press: each side is sent when it is accepted");
   await page.getByRole("button", { name: "Use this photo" }).click();
   check(await page.locator("fieldset[data-part=back] input[capture]").evaluate((e) => e === document.activeElement), "the next part waits");
-  await page.locator("fieldset[data-part=front]").getByText("Arrived and sealed").waitFor();
+  await page.locator("fieldset[data-part=front]").getByText("Received and encrypted").waitFor();
   await accessible(page, "one side has arrived");
   await shot(page, "form-phone-one-arrived");
   await page.locator("fieldset[data-part=back] input:not([capture])").setInputFiles(given.photo);
@@ -152,7 +152,7 @@ async function languages() {
   check(tags.length === 12, `${tags}`);
   for (const tag of tags) {
     await page.goto(`${given.languages}?language=${tag}`);
-    check(await page.locator(`html[lang=${tag}]`).count() === 1, tag);
+    check(await page.locator(`html[lang|=${tag}]`).count() === 1, tag);
     await page.setViewportSize({ width: 320, height: 640 });
     await fits(page, tag);
     await accessible(page, tag);
@@ -244,7 +244,7 @@ async function lockedOut() {
 
 async function deadLinks() {
   const page = await visit(browser);
-  for (const [name, url, words] of [["revoked", given.revoked, "This link was withdrawn"], ["unknown", given.unknown, "This link does not work"]]) {
+  for (const [name, url, words] of [["revoked", given.revoked, "This link is no longer valid"], ["unknown", given.unknown, "This link does not work"]]) {
     await page.goto(url);
     await page.getByRole("heading", { name: words }).waitFor();
     await fits(page, name);

@@ -7,7 +7,7 @@ const given = JSON.parse(process.argv[2]);
 const browser = await launch();
 const input = (page, part) => page.locator(`fieldset[data-part=${part}] input:not([capture])`);
 const use = (page, part) => page.locator(`fieldset[data-part=${part}] .use`).click();
-const arrived = (page, part) => page.locator(`fieldset[data-part=${part}]`).getByText("Arrived and sealed").waitFor();
+const arrived = (page, part) => page.locator(`fieldset[data-part=${part}]`).getByText("Received and encrypted").waitFor();
 const received = (page) => page.getByRole("heading", { name: "Received. Thank you." }).waitFor();
 const moving = (page) => page.waitForFunction(() => { const bar = document.querySelector("fieldset[data-part=front] progress"); return bar && bar.value > 0 && bar.value < 90; });
 try {
@@ -151,7 +151,7 @@ async function twoAtOnce() {
 }
 
 async function revoked() {
-  await stopped(given.revoked, "revoke", "This link was withdrawn");
+  await stopped(given.revoked, "revoke", "This link is no longer valid");
 }
 
 async function expired() {

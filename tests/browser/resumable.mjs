@@ -85,7 +85,7 @@ const address = `http://127.0.0.1:${server.address().port}${given.path}`;
 const release = () => { link.hold = false; link.held.splice(0).forEach((go) => go()); };
 const input = (page, part, capture = true) => page.locator(`fieldset[data-part=${part}] input${capture ? "[capture]" : ":not([capture])"}`);
 const use = (page, part) => page.locator(`fieldset[data-part=${part}] .use`).click();
-const arrived = (page, part) => page.locator(`fieldset[data-part=${part}] .state`).getByText("Arrived and sealed").waitFor();
+const arrived = (page, part) => page.locator(`fieldset[data-part=${part}] .state`).getByText("Received and encrypted").waitFor();
 const received = (page) => page.getByRole("heading", { name: "Received. Thank you." }).waitFor();
 
 const browser = await launch();
@@ -149,7 +149,7 @@ async function cameraKillsTheTab() {
   await page.context().close();
   const other = await visit(browser);
   await other.goto(address);
-  await other.locator("fieldset[data-part=front]").getByText("✓ Arrived and sealed").waitFor();
+  await other.locator("fieldset[data-part=front]").getByText("✓ Received and encrypted").waitFor();
   check(await input(other, "front").count() === 0, "the front is not asked for again");
   await accessible(other, "after the tab came back");
   await shot(other, "tus-after-reload");

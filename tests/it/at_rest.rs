@@ -271,8 +271,8 @@ async fn a_stop_and_a_start_lose_nothing() {
     assert_eq!(app.drop_files(&held, &[("front", &png(3, 2_000))]).await.status(), 200);
     let states = [
         (&waiting, RequestState::Awaiting, 200, "<form"),
-        (&revoked, RequestState::Revoked, 410, "withdrawn"),
-        (&purged, RequestState::Purged, 200, "Deleted here on"),
+        (&revoked, RequestState::Revoked, 410, "no longer valid"),
+        (&purged, RequestState::Purged, 200, "It was deleted from this site on"),
         (&pending, RequestState::AwaitingConfirmation, 200, "Received. Thank you."),
         (&held, RequestState::Received, 200, "Received. Thank you."),
     ];

@@ -274,7 +274,7 @@ async fn a_rejected_document_is_never_sent_again_and_a_better_one_is() {
         assert_eq!(again.request.link.generation, 2);
         let again = app.known(again);
         let old = app.drop_files(&link, &[("front", &crate::support::png(3, 4_000))]).await;
-        assert_eq!(old.status(), 410, "the old link stays dead");
+        assert_eq!(old.status(), 409, "the old link is a receipt and takes nothing more");
         let second = app.drop_front(&again, 2).await;
         app.work_until(&clock, HOUR, async |h| rests(h, &link).await).await;
         assert_eq!(cause(&app.request(&link).await), "confirmed");

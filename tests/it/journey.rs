@@ -37,7 +37,7 @@ async fn a_document_goes_all_the_way_and_nothing_of_it_stays() {
     assert_eq!(receipt.erasure.cause, "confirmed");
     assert_eq!(receipt.erasure.parts, 2);
     let page = app.http.get(app.public(&link.path)).send().await.unwrap().text().await.unwrap();
-    assert!(page.contains("Passed on, and deleted here on"), "{page}");
+    assert!(page.contains("It was deleted from this site on"), "{page}");
 }
 
 #[tokio::test]

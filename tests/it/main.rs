@@ -32,6 +32,7 @@ mod passcode;
 mod power_cut;
 mod providers;
 mod raw;
+mod receipts;
 mod resume;
 mod retention;
 mod scan;

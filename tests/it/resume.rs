@@ -167,7 +167,7 @@ async fn a_part_in_pieces_arrives_whole_and_the_last_part_is_the_drop() {
         "what was staged died with its secret; the sealed part waits"
     );
     let page = app.http.get(app.public(&link.path)).send().await.unwrap().text().await.unwrap();
-    assert!(page.contains("✓ Arrived and sealed") && page.contains("data-tus"), "{page}");
+    assert!(page.contains("✓ Received and encrypted") && page.contains("data-tus"), "{page}");
     assert!(!page.contains("pass.png"));
 
     let answer = Part::of(&app, &link, "back").send(&back).await;

@@ -296,9 +296,9 @@ async fn the_applicant_is_told_truly_whether_a_document_was_passed_on() {
     assert_eq!(app.state(&links[0]).await, RequestState::AwaitingConfirmation);
     app.restart_as(|c| c.providers.retain(|p| p.name.as_str() != "sandbox")).await;
     let told = [
-        ("yes", "Passed on, and deleted here on"),
-        ("unknown", "Deleted here on"),
-        ("no", "without being passed on"),
+        ("yes", "Your document was sent to the identity check."),
+        ("unknown", "It is not known whether it reached"),
+        ("no", "It could not be sent in time."),
     ];
     for (link, (passed_on, sentence)) in links.iter().zip(told) {
         app.work_until(&clock, HOUR * 5, async |h| h.state(link).await == RequestState::Purged)
@@ -307,7 +307,11 @@ async fn the_applicant_is_told_truly_whether_a_document_was_passed_on() {
         assert_eq!((stone.cause.code(), stone.passed_on.as_str()), ("deadline", passed_on));
         let page = app.http.get(app.public(&link.path)).send().await.unwrap().text().await.unwrap();
         assert!(page.contains(sentence), "{page}");
-        assert_eq!(page.contains("without being passed on"), passed_on == "no");
+        assert_eq!(page.contains("was not sent"), passed_on == "no");
+        assert!(
+            page.contains("It was deleted from this site on") && !page.contains("ncrypted"),
+            "{page}"
+        );
         let api = app.staff(&format!("/api/v1/requests/{}", link.id));
         let answer = app.http.get(api).bearer_auth(&app.api_key).send().await.unwrap();
         assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["passed_on"], passed_on);

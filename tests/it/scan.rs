@@ -193,7 +193,10 @@ async fn what_is_infected_never_leaves() {
     let log = app.log(&link).await.join("\n");
     assert!(log.contains("infected"), "{log}");
     let page = app.http.get(app.public(&link.path)).send().await.unwrap().text().await.unwrap();
-    assert!(page.contains("without being passed on"), "{page}");
+    assert!(
+        page.contains("was not sent to the identity check") && page.contains("virus scan"),
+        "{page}"
+    );
 }
 
 /// Also what a person is to download and pass on.

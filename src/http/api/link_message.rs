@@ -43,10 +43,16 @@ pub(crate) async fn messages(state: &AppState, request: &TrustedRequest, url: &s
     let words = words(request);
     let template = template(state, request, words).await?;
     let note = terms::opened_message(&state.portal, request)?;
+    let asked = state.portal.catalogue.asked(
+        &request.document,
+        &request.parts,
+        request.locale.as_deref().unwrap_or(words.tag),
+        words,
+    );
     let facts = message::Facts {
         company: &state.company.name,
         support: state.company.support.as_deref(),
-        document: label(&state.portal, &request.document, request.locale.as_deref().unwrap_or(words.tag)),
+        document: &asked,
         url,
         portal: &state.portal.policy.public_url,
         expires_at: request.link.expires_at,

@@ -114,7 +114,6 @@ fn kept(request: &HttpRequest, media_type: &str, content: Vec<u8>) -> HttpRespon
         .body(content)
 }
 
-pub(crate) static PORTAL_CSS_URL: LazyLock<String> = LazyLock::new(|| PORTAL_CSS.url());
 pub(crate) static UPLOAD_JS_URL: LazyLock<String> = LazyLock::new(|| UPLOAD_JS.url());
 pub(crate) static CONSOLE_CSS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_CSS.url());
 pub(crate) static CONSOLE_JS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_JS.url());

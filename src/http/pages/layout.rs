@@ -1,27 +1,17 @@
 //! The frame of every page.
 
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpRequest;
 use maud::{DOCTYPE, Markup, html};
 
-use crate::http::error::Problem;
 use crate::words::Words;
 
-use super::assets::{LOGO_URL, PORTAL_CSS_URL, Theme};
+use super::assets::Theme;
 
-/// A whole document in the product's own theme: `head` gets the title, the one stylesheet and, where there is one, the one script.
-pub(crate) fn page(language: &str, direction: &str, title: &str, script: Option<&str>, body: Markup) -> Markup {
-    document(language, direction, title, (&PORTAL_CSS_URL, &LOGO_URL), script, body)
-}
-
-/// A whole document in the company's theme.
+/// A whole document in the company's theme, with its one stylesheet and, where there is one, the one script.
 pub(crate) fn themed(theme: &Theme, words: &Words, title: &str, script: Option<&str>, body: Markup) -> Markup {
-    document(words.tag, words.direction, title, (&theme.style_url, &theme.logo_url), script, body)
-}
-
-fn document(language: &str, direction: &str, title: &str, (style, icon): (&str, &str), script: Option<&str>, body: Markup) -> Markup {
     html! {
         (DOCTYPE)
-        html lang=(language) dir=(direction) {
+        html lang=(words.region) dir=(words.direction) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width,initial-scale=1";
@@ -29,22 +19,13 @@ fn document(language: &str, direction: &str, title: &str, (style, icon): (&str, 
                 meta name="color-scheme" content="light dark";
                 meta name="format-detection" content="telephone=no";
                 title { (title) }
-                link rel="icon" href=(icon);
-                link rel="stylesheet" href=(style);
+                link rel="icon" href=(theme.logo_url);
+                link rel="stylesheet" href=(theme.style_url);
                 @if let Some(script) = script { script src=(script) defer {} }
             }
             body { (body) }
         }
     }
-}
-
-/// A failure where no more is known of the visitor.
-pub(crate) fn plain_error(problem: &Problem, title: &str) -> HttpResponse {
-    let body = html! { main { h1 { (title) } p { (problem.detail) } } };
-    problem
-        .page()
-        .content_type("text/html; charset=utf-8")
-        .body(page("en", "ltr", title, None, body).into_string())
 }
 
 /// What the browser of a request prefers to read.

@@ -4,23 +4,23 @@
 
 pub mod form;
 pub(crate) mod problem_words;
+mod receipt;
 
 pub use form::form;
 pub(crate) use problem_words::{localized, refusal_words};
+pub(crate) use receipt::receipt;
 
 use maud::{Markup, PreEscaped, Render, html};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::domain::delivery::PassedOn;
 use crate::domain::id::DocumentId;
-use crate::domain::request::{DocumentRequest, Stage};
+use crate::domain::request::DocumentRequest;
 use crate::http::Company;
 use crate::http::error::Problem;
 use crate::words::{self, Piece, Words};
+use crate::workflow::Portal;
 use crate::workflow::intake::OpenedLink;
-use crate::workflow::trusted::TrustedRequest;
-use crate::workflow::{Portal, hosted};
 
 use super::assets::UPLOAD_JS_URL;
 use super::layout::themed;
@@ -30,7 +30,7 @@ use super::layout::themed;
 pub struct PageContext<'a> {
     pub company: &'a Company,
     pub words: &'static Words,
-    /// `/d/{token}`; `None` where there is no link to come back to.
+    /// `/d/{token}`; `None` where there is no link to come back to. A dead end does not use it.
     pub here: Option<String>,
     /// The language was picked on the page, and stays picked.
     pub picked: bool,
@@ -69,25 +69,42 @@ impl PageContext<'_> {
     }
 }
 
-/// The frame around every page of this listener. `living`: with the script, the menu of languages, and the question in the footer.
-/// A dead end has none of them: its page must be the same for every token that is nobody's, whatever it looks like.
-fn frame(context: &PageContext<'_>, title: &str, living: bool, body: Markup) -> Markup {
+/// What a page is about, as far as its frame depends on it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Frame {
+    /// Something can be sent: with the script, and with what happens to it in the footer.
+    Living,
+    /// Of what was sent the page says itself what became of it.
+    Receipt,
+    /// No link was opened. The page must be the same for every token that is nobody's, whatever it looks like: nothing in it may name the token.
+    DeadEnd,
+}
+
+/// The frame around every page of this listener, with the menu of languages.
+fn frame(context: &PageContext<'_>, title: &str, kind: Frame, body: Markup) -> Markup {
     let (company, words) = (context.company, context.words);
+    let here = context.here.as_deref().filter(|_| kind != Frame::DeadEnd).unwrap_or_default();
+    let question = company.support.as_ref().filter(|_| kind != Frame::DeadEnd);
     let whole = html! {
         header.top {
             img src=(company.theme.logo_url) height="32" alt="";
             (context.company_name())
-            @if let (true, Some(here)) = (living, &context.here) { (languages(words, here)) }
+            (languages(words, here))
         }
         main { (body) }
         footer {
-            @if let (true, Some(support)) = (living, &company.support) { p { (words.say("questions")) " " (contact(support)) } }
-            p.quiet { (words.say("promise")) }
+            @if let Some(support) = question { p { (words.say("questions")) " " (contact(support)) } }
+            @if kind == Frame::Living { p.quiet { (words.say("promise")) } }
             @if let Some(legal) = company.legal_in(words) { p.quiet dir="auto" { (linked(legal)) } }
         }
     };
-    let script = living.then(|| UPLOAD_JS_URL.as_str());
-    themed(&company.theme, words, &format!("{title} – {}", company.name), script, whole)
+    let script = (kind != Frame::DeadEnd).then(|| UPLOAD_JS_URL.as_str());
+    let title = if title.contains(&company.name) {
+        title.to_owned()
+    } else {
+        format!("{title} – {}", company.name)
+    };
+    themed(&company.theme, words, &title, script, whole)
 }
 
 /// All languages by their own names, without a script: plain links to this page.
@@ -162,7 +179,7 @@ pub(crate) fn passcode(view: &View<'_>, link: &OpenedLink, problem: Option<&Prob
             button type="submit" { (words.say("passcode-go")) }
         }
     };
-    frame(&view.context, words.say("passcode-title"), true, body)
+    frame(&view.context, words.say("passcode-title"), Frame::Living, body)
 }
 
 /// The host, for comparison with the address line.
@@ -175,85 +192,48 @@ fn host(name: &str) -> Markup {
     html! { bdi { @for (i, label) in name.split('.').enumerate() { @if i > 0 { "." wbr; } (label) } } }
 }
 
-/// Which document, which parts, when, a reference and what happens next. Never a file name, never the content.
-pub(crate) fn receipt(view: &View<'_>, done: &DocumentRequest) -> Markup {
-    let words = view.context.words;
-    let (document, parts, received_at, purged_at) = receipt_facts(done);
-    let body = html! {
-        div.done {
-            h1 { (words.say("receipt-title")) }
-            p { (words.say("receipt-sealed")) }
-        }
-        dl {
-            dt { (words.say("asked-by")) } dd { (view.context.company_name()) }
-            dt { (words.say("receipt-document")) } dd { bdi { (document_label(view.portal, done, words)) } }
-            @if parts.len() > 1 {
-                dt { (words.say("receipt-parts")) }
-                dd { @for (i, part) in parts.iter().enumerate() { @if i > 0 { (words.say("comma")) } (part_label(part, parts.len(), words)) " ✓" } }
-            }
-            @if let Some(at) = received_at { dt { (words.say("receipt-at")) } dd { (moment(at, words)) } }
-            @if let Some(document) = document { dt { (words.say("receipt-reference")) } dd { code dir="ltr" { (reference(&document)) } } }
-        }
-        h2 { (words.say("next-title")) }
-        @if let Some(at) = purged_at {
-            @let key = match done.tombstones.last().map(|t| t.passed_on) {
-                Some(PassedOn::Yes) => "receipt-purged",
-                Some(PassedOn::No) => "receipt-deleted",
-                _ => "receipt-gone",
-            };
-            p { (sentence(words.say(key), &[("moment", moment(at, words))])) }
-        } @else {
-            p { (words.say("receipt-waiting")) }
-        }
-        p { (sentence(words.say("receipt-contact"), &[("company", view.context.company_name())])) }
-        @if let Some(back) = TrustedRequest::of(view.portal, done).ok().and_then(|done| hosted::way_back(view.portal, &done, view.portal.now())) { p { a.button href=(back) { (words.say("receipt-go")) } } }
-    };
-    frame(&view.context, words.say("receipt-short"), true, body)
-}
-
-/// A page that says what is wrong and whom to ask, and nothing else.
+/// A page that says what is wrong, what helps and whom to ask, and nothing else.
 pub(crate) fn failure(context: &PageContext<'_>, problem: &Problem) -> Markup {
-    let title = context.words.say(match &*problem.code {
-        "link.expired" => "title-expired",
-        "link.revoked" => "title-revoked",
-        "link.unknown" | "link.dead" => "title-unknown",
-        "link.locked" => "title-locked",
-        "link.already_received" => "title-received",
-        "file.too_big" => "title-too-big",
-        "storage.full" | "unavailable" => "title-busy",
-        "request.too_many" => "title-wait",
-        _ => "title-other",
-    });
+    let words = context.words;
+    // Where the title says it all, the text says what helps.
+    let (title, help) = match &*problem.code {
+        "link.expired" => ("title-expired", Some("help-new-link")),
+        "link.revoked" => ("title-revoked", Some("help-new-link")),
+        "link.unknown" | "link.dead" => ("title-unknown", Some("help-unknown")),
+        "link.locked" => ("title-locked", None),
+        "link.already_received" => ("title-received", Some("help-received")),
+        "file.too_big" => ("title-too-big", None),
+        "storage.full" | "unavailable" => ("title-busy", None),
+        "request.too_many" => ("title-wait", None),
+        "not_found" => ("title-not-found", Some("help-not-found")),
+        _ => ("title-other", None),
+    };
+    let title = words.say(title);
     let body = html! {
         h1 { (title) }
-        p { (problem.detail) }
-        @if let Some(support) = &context.company.support { p { (context.company_name()) ": " (contact(support)) } }
+        p { (help.map_or(problem.detail.as_str(), |key| words.say(key))) }
+        (whom_to_ask(context))
     };
-    frame(context, title, false, body)
+    frame(context, title, Frame::DeadEnd, body)
 }
 
-pub(crate) type Facts = (Option<DocumentId>, Vec<String>, Option<OffsetDateTime>, Option<OffsetDateTime>);
+/// Who runs this and what it is for, where no link was opened.
+pub(crate) fn root(context: &PageContext<'_>) -> Markup {
+    let words = context.words;
+    let say = |key| sentence(words.say(key), &[("company", context.company_name())]);
+    let body = html! {
+        h1 { (say("root-title")) }
+        p { (say("root-what")) }
+        @if let Some(purpose) = context.company.purpose_in(words) { p dir="auto" { (purpose) } }
+        p { (say("root-link")) }
+        (whom_to_ask(context))
+    };
+    let title = words.fill("root-title", &[("company", &context.company.name)]);
+    frame(context, &title, Frame::DeadEnd, body)
+}
 
-/// What a receipt tells of the drop through the present link: document, parts, received, purged.
-pub(crate) fn receipt_facts(done: &DocumentRequest) -> Facts {
-    match (&done.stage, done.document()) {
-        (_, Some(document)) => (
-            Some(document.id),
-            document.parts.iter().map(|p| p.name.to_string()).collect(),
-            Some(document.received_at),
-            None,
-        ),
-        (Stage::Purged, None) => match done.tombstones.last() {
-            Some(stone) => (
-                Some(stone.document),
-                stone.parts.clone(),
-                Some(stone.received_at),
-                Some(stone.purged_at),
-            ),
-            None => (None, Vec::new(), None, None),
-        },
-        _ => (None, Vec::new(), None, None),
-    }
+fn whom_to_ask(context: &PageContext<'_>) -> Markup {
+    html! { @if let Some(support) = &context.company.support { p { (context.company_name()) ": " (contact(support)) } } }
 }
 
 /// Eight characters that an applicant can read out on the telephone.
@@ -267,26 +247,14 @@ pub(crate) fn rfc3339(at: OffsetDateTime) -> Option<String> {
     at.format(&Rfc3339).ok()
 }
 
+/// What is asked for, with its side where it is not the whole.
 fn document_label(portal: &Portal, request: &DocumentRequest, words: &Words) -> String {
-    portal
-        .catalogue
-        .get(&request.document)
-        .map_or_else(|| request.document.to_string(), |e| e.label(words.tag).to_owned())
+    portal.catalogue.asked(&request.document, &request.parts, words.tag, words)
 }
 
 /// A part's name in the language; parts that the configuration invented are shown by their own word.
-fn part_label(name: &str, parts: usize, words: &Words) -> String {
-    match (name, parts) {
-        ("front", 1) => words.say("part.only").to_owned(),
-        ("front" | "back", _) => words.say(&format!("part.{name}")).to_owned(),
-        (other, _) => {
-            let mut own = other.replace('-', " ");
-            if let Some(first) = own.get_mut(..1) {
-                first.make_ascii_uppercase();
-            }
-            own
-        }
-    }
+fn part_label(portal: &Portal, request: &DocumentRequest, name: &str, words: &Words) -> String {
+    portal.catalogue.part(&request.document, &request.parts, name, words)
 }
 
 /// An instant, in words for everybody and in the reader's own zone where the script runs.

@@ -452,8 +452,8 @@ pub(super) async fn what_is_forgotten_stays_dead<G: Ground>() {
         action: AgentAction::Reissue { link, terms_mac: [0; 32] },
     };
     store.records.transition(request.id, reissue).await.unwrap();
-    let (_, current) = store.records.by_link(&request.link.hashed).await.unwrap().unwrap();
-    assert!(!current, "the old link is known and dead");
+    let (found, generation) = store.records.by_link(&request.link.hashed).await.unwrap().unwrap();
+    assert_eq!((generation, found.link.generation), (1, 2), "the old link is known and dead");
     ground.forward(Duration::days(9));
     let fence = lease(&store).await.unwrap().fence;
     store

@@ -127,8 +127,8 @@ pub(super) async fn agree(store: &Store, model: &BTreeMap<RequestId, DocumentReq
     for request in model.values() {
         expected.extend(request.intakes.iter().map(|r| (r.document, request.id)));
         expected.extend(request.document().map(|d| (d.id, request.id)));
-        let (found, current) = store.records.by_link(&request.link.hashed).await.unwrap().unwrap();
-        assert!(current && found == *request);
+        let (found, generation) = store.records.by_link(&request.link.hashed).await.unwrap().unwrap();
+        assert!(generation == request.link.generation && found == *request);
         assert_eq!(store.records.request(request.id).await.unwrap().as_ref(), Some(request));
         for document in request
             .tombstones

@@ -1,10 +1,15 @@
 //! The settings of `[documents.NAME]`: kinds that the company adds, and what it changes of the built-in ones.
 
+use std::collections::BTreeMap;
+
 use super::{ACCEPTED, Catalogue, CatalogueEntry, Strip};
 use crate::domain::document::{DocumentKind, FileType, PartName};
 use crate::settings::Reader;
+use crate::words;
 
 const PARTS: &str = "names of 1–32 characters of a-z, 0-9 and -, such as [\"front\", \"back\"]";
+const INSTRUCTIONS: &str = "what applicants should mind when they take the photo, once or by language; \"\" for nothing";
+const LONGEST_INSTRUCTIONS: usize = 300;
 const TYPES: &str = "image/jpeg, image/png, application/pdf, image/heic";
 
 impl Catalogue {
@@ -34,6 +39,7 @@ impl Catalogue {
 
 fn read_entry(reader: &mut Reader<'_>, kind: DocumentKind, known: Option<CatalogueEntry>) -> CatalogueEntry {
     let labels = reader.by_language("label", "what applicants read, by language");
+    let instructions = read_instructions(reader, known.as_ref());
     let parts = match reader.texts("parts", PARTS) {
         Some(names) => parsed(reader, "parts", &names, PartName::parse, PARTS),
         None => known.as_ref().map(|k| k.parts.clone()).unwrap_or_default(),
@@ -63,10 +69,44 @@ fn read_entry(reader: &mut Reader<'_>, kind: DocumentKind, known: Option<Catalog
     CatalogueEntry {
         kind,
         labels: all_labels,
+        instructions,
         parts,
         accepted,
         strip,
     }
+}
+
+/// The company's own instructions stand instead of the built-in ones of every language; one empty text leaves none.
+fn read_instructions(reader: &mut Reader<'_>, known: Option<&CatalogueEntry>) -> BTreeMap<String, String> {
+    let own = reader.by_language("instructions", INSTRUCTIONS);
+    if own.is_empty() {
+        return known.map(|k| k.instructions.clone()).unwrap_or_default();
+    }
+    if own.values().all(|text| text.trim().is_empty()) {
+        return BTreeMap::new();
+    }
+    if !own.contains_key("en") {
+        reader.error(
+            "instructions",
+            "needs at least English ones, such as { en = \"Whole page, not older than three months.\" }",
+        );
+    }
+    for (tag, text) in &own {
+        if words::of(tag).is_none() {
+            let known: Vec<&str> = words::LANGUAGES.iter().map(|w| w.tag).collect();
+            reader.error(
+                "instructions",
+                format!("has the language \"{tag}\"; the pages speak {}", known.join(", ")),
+            );
+        }
+        if text.trim().is_empty() || text.chars().count() > LONGEST_INSTRUCTIONS || text.contains(char::is_control) {
+            reader.error(
+                "instructions",
+                format!("of the language \"{tag}\" must be one line of 1–{LONGEST_INSTRUCTIONS} characters"),
+            );
+        }
+    }
+    own
 }
 
 /// All entries of a list; one that means nothing is an error, and never just left out.

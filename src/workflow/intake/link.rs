@@ -13,6 +13,8 @@ use crate::workflow::{Portal, WorkflowError};
 /// What a link opens, as the page shows it.
 pub struct OpenedLink {
     pub request: TrustedRequest,
+    /// Of the link that was opened. Of a link before the present one only the receipt of what came by it can be seen.
+    pub generation: u32,
     /// When it was looked at: what is in time then may go on for the grace.
     pub now: OffsetDateTime,
 }
@@ -20,26 +22,32 @@ pub struct OpenedLink {
 /// Why a link opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeadLink {
-    /// Never issued, replaced by a newer one, or forgotten.
+    /// Never issued, or forgotten.
     Unknown,
     Expired,
-    /// Withdrawn, or replaced by a newer one.
+    /// Withdrawn, or replaced by a newer one before anything came by it.
     Revoked,
 }
 
 /// Looks a token up.
 pub async fn look_up(portal: &Portal, token: &PlainToken) -> Result<Result<OpenedLink, DeadLink>, WorkflowError> {
     let now = portal.now();
-    let Some((request, current)) = portal.requests.by_link(&portal.secrets.hash_token(token)).await? else {
+    let hashed = portal.secrets.hash_token(token);
+    let Some((request, generation)) = portal.requests.by_link(&hashed).await? else {
         return Ok(Err(DeadLink::Unknown));
     };
     let request = TrustedRequest::prove(portal, request)?;
-    // Somebody who holds the link that came before the present one is no guesser.
-    if !current {
-        return Ok(Err(DeadLink::Revoked));
+    let present = request.link.hashed == hashed;
+    let generation = if present { request.link.generation } else { generation };
+    let opened = |request| OpenedLink { request, generation, now };
+    // The hash decides, which the proof covers; the generation of the link's own row does not.
+    if !present {
+        // Somebody who holds the link that came before the present one is no guesser.
+        let past = generation < request.link.generation && request.received_by(generation).is_some();
+        return Ok(if past { Ok(opened(request)) } else { Err(DeadLink::Revoked) });
     }
     let Stage::Open { expiry_noted } = request.stage else {
-        return Ok(Ok(OpenedLink { request, now }));
+        return Ok(Ok(opened(request)));
     };
     match request.link_state(now) {
         LinkState::Revoked => Ok(Err(DeadLink::Revoked)),
@@ -50,7 +58,7 @@ pub async fn look_up(portal: &Portal, token: &PlainToken) -> Result<Result<Opene
             }
             Ok(Err(DeadLink::Expired))
         }
-        LinkState::Active | LinkState::Locked => Ok(Ok(OpenedLink { request, now })),
+        LinkState::Active | LinkState::Locked => Ok(Ok(opened(request))),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::workflow::Portal;
 use crate::workflow::intake::OpenedLink;
 use crate::workflow::terms;
 
-use super::{View, day, document_label, frame, host, moment, own_words, part_label, plain, problem_words, sentence};
+use super::{Frame, View, day, document_label, frame, host, moment, own_words, part_label, plain, problem_words, sentence};
 
 /// The form. `problem`: what was wrong with the last try, and at which part.
 pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Option<&str>)>) -> Markup {
@@ -46,7 +46,7 @@ pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Optio
         }
         (what_happens_next(view, request))
     };
-    frame(&view.context, &label, true, body)
+    frame(&view.context, &label, Frame::Living, body)
 }
 
 /// The facts that a wary context compares, as a list: labels agree with every company's name in every language.
@@ -73,23 +73,29 @@ fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Optio
     let most = words.size(part.max_bytes);
     let side = |pixels: u32| (scales && pixels > 0).then_some(pixels);
     html! {
-        fieldset data-part=(name) data-most=(part.max_bytes) data-too-big=(problem_words::too_big(words, part.max_bytes)) data-least=(part.least(FileType::Pdf))
+        fieldset data-part=(name) aria-describedby=[(!stored && instructions(view, request).is_some()).then(|| format!("{name}-about"))] data-most=(part.max_bytes) data-too-big=(problem_words::too_big(words, part.max_bytes)) data-least=(part.least(FileType::Pdf))
             data-least-photo=(part.least(FileType::Jpeg)) data-too-small=(problem_words::too_small(words, part.least(FileType::Pdf)))
             data-too-small-photo=(problem_words::too_small(words, part.least(FileType::Jpeg))) data-stored=[stored.then_some("")]
             data-shrinking=[scales.then(|| words.fill("making-smaller", &[("most", &most)]))] data-min-side=[side(part.pictures.min_side)] data-max-side=[side(part.pictures.max_side)] {
             legend id=(title) {
                 @if parts > 1 { small { (words.fill("step", &[("count", &(index + 1).to_string()), ("total", &parts.to_string())])) } " " }
-                (part_label(name, parts, words))
+                (part_label(view.portal, request, name, words))
             }
             @if let Some(problem) = problem { p.problem id={ (name) "-error" } role="alert" tabindex="-1" { (problem.detail) } }
             @if stored {
                 p.stored { "✓ " (words.say("stored")) }
             } @else {
+                @if let Some(text) = instructions(view, request) { p.about id={ (name) "-about" } dir="auto" { (text) } }
                 (inputs(words, part, problem.is_some()))
                 (preview(words, name, &most))
             }
         }
     }
+}
+
+/// What is good to know before the photo is taken: of the kind of document, in the company's words where it has its own.
+fn instructions<'a>(view: &View<'a>, request: &DocumentRequest) -> Option<&'a str> {
+    view.portal.catalogue.get(&request.document)?.instruction(view.context.words.tag)
 }
 
 /// Two inputs, because `capture` hides the gallery and `accept` by extension fails in the browsers inside other apps.
@@ -169,7 +175,7 @@ fn what_happens_next(view: &View<'_>, request: &DocumentRequest) -> Markup {
         ol {
             li { (sentence(words.say(sealed), &[("company", company())])) }
             li { (words.fill("next-destroyed", &[("period", &words.period(request.keep))])) }
-            li { (words.say("next-receipt")) " " (words.say("works-once")) }
+            li { (words.say("next-receipt")) }
         }
     }
 }

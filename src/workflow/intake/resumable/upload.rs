@@ -398,6 +398,7 @@ impl Inner {
         }
         let id = request.id;
         let link = OpenedLink {
+            generation: request.link.generation,
             request,
             now: self.seen.now,
         };
