@@ -295,3 +295,6 @@ fn rounded(bytes: u64, round: impl Fn(u64, u64) -> u64) -> (&'static str, u64) {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod slips;

@@ -192,6 +192,7 @@ fn dates_are_written_as_each_language_writes_them() {
     let at = datetime!(2026-11-26 14:05:00 +2);
     let moments: Vec<(&str, String)> = LANGUAGES.iter().map(|w| (w.tag, w.moment(at))).collect();
     let find = |tag: &str| moments.iter().find(|(t, _)| *t == tag).unwrap().1.clone();
+    assert_eq!(find("en"), "26 November 2026 at 12:05 (UTC)");
     assert_eq!(find("de"), "26. November 2026 um 12:05 (UTC)");
     assert_eq!(find("pt"), "26 de novembro de 2026 às 12:05 (UTC)");
     assert_eq!(find("zh"), "2026年11月26日 12:05（协调世界时）");

@@ -5,8 +5,11 @@ use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
 use nightdrop::testing::config::Config;
+use nightdrop::testing::domain::agent::Actor;
 use nightdrop::testing::words::LANGUAGES;
+use nightdrop::testing::workflow::issue;
 use reqwest::{Client, Response};
+use serde_json::{Value, json};
 
 use crate::support::{Folder, Link, TestApp, TestOptions, ask, client, png};
 
@@ -234,5 +237,134 @@ fn a_dress_that_cannot_be_read_or_trusted_is_refused_at_start() {
     ] {
         let said = faults(company);
         assert!(said.contains(fix), "{company}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_start_page_and_every_dead_end_say_who_runs_this_and_whom_to_ask() {
+    let more = "[company]\nname = \"Harbour Bank\"\nsupport = \"help@harbour.example\"\npurpose = { en = \"Law.\", de = \"Gesetz.\" }\n\
+                legal = \"Imprint: https://harbour.example/imprint\"\n";
+    let app = TestApp::with_options(TestOptions {
+        more: more.to_owned(),
+        ..TestOptions::default()
+    })
+    .await;
+    let root = page(&app, "/", "de").await;
+    for wanted in [
+        "Sichere Übermittlung von Dokumenten an",
+        "Gesetz.",
+        "persönlichen Link",
+        "<html lang=\"de\"",
+    ] {
+        assert!(root.contains(wanted), "{wanted}\n{root}");
+    }
+    let revoked = app.link().await;
+    issue::revoke(&app.portal, revoked.id, Actor::Operator).await.unwrap();
+    let unknown = format!("/d/{}", "0".repeat(32));
+    for (path, status) in [("/", 200), (&*unknown, 404), (&revoked.path, 410), ("/nothing/here", 404)] {
+        let picked = get(&app, &format!("{path}?language=it"), "de").await;
+        assert_eq!(picked.status(), status, "{path}");
+        let html = picked.text().await.unwrap();
+        for wanted in [
+            "<html lang=\"it\"",
+            "href=\"mailto:help@harbour.example\"",
+            "href=\"https://harbour.example/imprint\"",
+            "href=\"?language=pl\"",
+            "Harbour Bank",
+        ] {
+            assert!(html.contains(wanted), "{path}: {wanted}\n{html}");
+        }
+        assert!(!html.contains("<script"), "{path}\n{html}");
+        assert!(!html.contains(&revoked.token), "{path}\n{html}");
+    }
+    // Where an answer stands under another address, the menu leads back to the link.
+    let back = get(&app, &format!("{}/passcode?language=it", revoked.path), "de").await;
+    assert_eq!(
+        (back.status(), back.headers()["location"].to_str().unwrap()),
+        (303.try_into().unwrap(), &*format!("{}?language=it", revoked.path))
+    );
+    let machine = app.http.get(app.public("/nothing/here")).send().await.unwrap();
+    assert_eq!(machine.headers()["content-type"], "application/problem+json");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_side_is_named_where_the_kind_has_several() {
+    let more = "[documents.lease]\nlabel = { en = \"Lease\" }\nparts = [\"page-1\", \"page-2\"]\n";
+    let app = TestApp::with_options(TestOptions {
+        more: more.to_owned(),
+        ..TestOptions::default()
+    })
+    .await;
+    for (kind, parts, legend, title) in [
+        ("government-id", &["front"][..], "Front side", "Government ID, front side only"),
+        ("government-id", &["back"], "Back side", "Government ID, back side only"),
+        ("government-id", &["front", "back"], "Front side", "Government ID</h1>"),
+        ("passport", &["front"], "Photo or file", "Passport, photo page</h1>"),
+        ("lease", &["page-2"], "Page 2", "Lease: Page 2"),
+        ("lease", &["page-1", "page-2"], "Page 1", "Lease</h1>"),
+    ] {
+        let link = app.link_for(kind, Some(parts)).await;
+        let html = page(&app, &link.path, "en").await;
+        assert!(html.contains(title), "{kind} {parts:?}: {title}\n{html}");
+        assert!(html.contains(&format!("{legend}</legend>")), "{kind} {parts:?}: {legend}\n{html}");
+    }
+    // And in the message that goes with the link.
+    let mut front =
+        json!({"provider": "sandbox", "applicant": "applicant-1", "document": "government-id", "parts": ["front"], "locale": "de-AT"});
+    let sent = async |asked: &Value| {
+        let post = app.http.post(app.staff("/api/v1/requests")).bearer_auth(&app.api_key).json(asked);
+        post.send().await.unwrap().text().await.unwrap()
+    };
+    assert!(sent(&front).await.contains("anderer amtlicher Ausweis, nur Vorderseite"));
+    front["parts"] = json!(["front", "back"]);
+    assert!(!sent(&front).await.contains("nur Vorderseite"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_brings_its_instructions_and_the_company_can_replace_them() {
+    let more = "[documents.passport]\ninstructions = { en = \"Mind the chip.\", de = \"Der Chip muss heil sein.\" }\n\
+                [documents.selfie]\ninstructions = \"\"\n[documents.lease]\nlabel = { en = \"Lease\" }\nparts = [\"front\"]\n";
+    let app = TestApp::with_options(TestOptions {
+        more: more.to_owned(),
+        ..TestOptions::default()
+    })
+    .await;
+    let shown = async |kind: &str, language: &str| page(&app, &app.link_for(kind, None).await.path, language).await;
+    assert!(shown("proof-of-address", "en").await.contains("Not older than three months"));
+    assert!(shown("proof-of-address", "pl").await.contains("Nie starszy niż trzy miesiące"));
+    assert!(shown("bank-statement", "hi").await.contains("तीन महीने"));
+    assert!(
+        shown("passport", "en").await.contains("Mind the chip.") && shown("passport", "de-CH").await.contains("Der Chip muss heil sein.")
+    );
+    let french = shown("passport", "fr").await;
+    assert!(
+        french.contains("Mind the chip.") && !french.contains("lignes de code"),
+        "the built-in ones are gone in every language"
+    );
+    for kind in ["selfie", "lease"] {
+        let html = shown(kind, "en").await;
+        assert!(!html.contains("class=\"about\"") && !html.contains("-about"), "{kind}\n{html}");
+    }
+    // Each side of a card.
+    assert_eq!(shown("government-id", "en").await.matches("Lay it flat").count(), 2);
+}
+
+#[test]
+fn instructions_that_cannot_be_shown_are_refused_at_start() {
+    let folder = Folder::new();
+    for (instructions, fix) in [
+        ("{ de = \"Ganz.\" }", "documents.passport.instructions: needs at least English ones"),
+        ("{ en = \"Whole.\", xx = \"y\" }", "has the language \"xx\""),
+        (
+            "{ en = \"Whole.\", de = \"\" }",
+            "of the language \"de\" must be one line of 1–300 characters",
+        ),
+        ("\"two\\nlines\"", "must be one line"),
+        ("7", "must be"),
+    ] {
+        let text = format!("public_url = \"https://drop.example\"\n[documents.passport]\ninstructions = {instructions}\n");
+        let faults = Config::parse(&text, folder.path(), std::iter::empty()).unwrap_err();
+        let said = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(said.contains(fix), "{instructions}: {said}");
     }
 }
