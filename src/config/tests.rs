@@ -122,7 +122,12 @@ fn asked(lines: &str) -> Vec<Setting> {
 }
 
 fn asked_everywhere() -> Vec<Setting> {
-    asked("mail = {}\n[listen]\npublic_tls = {}\nstaff_tls = {}\n[webhooks.NAME]\n[documents.NAME]\n")
+    let mut found = asked("mail = {}\n[listen]\npublic_tls = {}\nstaff_tls = {}\n[webhooks.NAME]\n[documents.name]\n");
+    for setting in &mut found {
+        // A kind has a name in small letters, or nothing more is asked of its table.
+        setting.key = setting.key.replace("documents.name.", "documents.NAME.");
+    }
+    found
 }
 
 /// The settings of a kind, by their key in the provider's table.

@@ -315,7 +315,7 @@ async fn a_side_is_named_where_the_kind_has_several() {
         let post = app.http.post(app.staff("/api/v1/requests")).bearer_auth(&app.api_key).json(asked);
         post.send().await.unwrap().text().await.unwrap()
     };
-    assert!(sent(&front).await.contains("anderer amtlicher Ausweis, nur Vorderseite"));
+    assert!(sent(&front).await.contains("Amtlicher Ausweis, nur Vorderseite"));
     front["parts"] = json!(["front", "back"]);
     assert!(!sent(&front).await.contains("nur Vorderseite"));
 }

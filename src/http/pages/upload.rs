@@ -233,7 +233,7 @@ pub(crate) fn root(context: &PageContext<'_>) -> Markup {
 }
 
 fn whom_to_ask(context: &PageContext<'_>) -> Markup {
-    html! { @if let Some(support) = &context.company.support { p { (context.company_name()) ": " (contact(support)) } } }
+    html! { @if let Some(support) = &context.company.support { p { (context.words.say("questions")) " " (contact(support)) } } }
 }
 
 /// Eight characters that an applicant can read out on the telephone.

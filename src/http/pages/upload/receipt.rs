@@ -32,7 +32,7 @@ pub(crate) fn receipt(view: &View<'_>, request: &DocumentRequest, received: Opti
             @if let Some(received) = received {
                 @if received.parts.len() > 1 {
                     dt { (words.say("receipt-parts")) }
-                    dd { @for (i, part) in received.parts.iter().enumerate() { @if i > 0 { (words.say("comma")) } (part_label(view.portal, request, part, words)) " ✓" } }
+                    dd { @for (i, part) in received.parts.iter().enumerate() { @if i > 0 { (words.say("comma")) } (part_label(view.portal, request, part, words)) "\u{a0}✓" } }
                 }
                 dt { (words.say("receipt-at")) } dd { (moment(received.received_at, words)) }
                 dt { (words.say("receipt-reference")) } dd { code dir="ltr" { (reference(&received.document)) } }
