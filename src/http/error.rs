@@ -224,11 +224,11 @@ impl From<WorkflowError> for Problem {
             }
             WorkflowError::Unavailable(why) => {
                 tracing::error!(why = %chain(&why), "something below failed and may work again");
-                Self::unavailable("The portal cannot do this at the moment. Nothing half-done was kept; try again in a moment.").after(10)
+                Self::unavailable("The portal cannot do this at the moment. Nothing unfinished was kept: try again in a moment.").after(10)
             }
             WorkflowError::Internal(why) => {
                 tracing::error!(why = %chain(&why), "an internal failure");
-                Self::internal("Something failed here. Nothing half-done was kept; try again.")
+                Self::internal("Something went wrong on our side. Nothing unfinished was kept: try again.")
             }
         }
     }
@@ -263,7 +263,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::LinkExpired => Self::gone("This link has expired. Ask for a new one.").code("link.expired"),
             Refusal::LinkRevoked => Self::gone("This link is no longer valid. Ask for a new one.").code("link.revoked"),
-            Refusal::LinkLocked => Self::link_locked("Too many wrong passcodes. Ask for a fresh code."),
+            Refusal::LinkLocked => Self::link_locked("Too many wrong codes were entered. Ask for a new code."),
             Refusal::AlreadyReceived => Self::already_received("The document was already received through this link."),
             Refusal::Superseded => Self::conflict("This upload was stopped. Start it again.").code("upload.superseded"),
             Refusal::Incomplete => Self::invalid("A part of the document is missing.").code("upload.incomplete"),

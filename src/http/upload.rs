@@ -279,7 +279,7 @@ pub(super) fn dead(state: &AppState, request: &HttpRequest, dead: DeadLink) -> P
             Problem::too_many("Too many addresses that do not exist. Wait a minute.").after(60)
         }
         DeadLink::Unknown => {
-            Problem::not_found("This link does not work any more, or was never issued. Ask for a new one.").code("link.unknown")
+            Problem::not_found("This link does not work any more, or never existed. Ask for a new one.").code("link.unknown")
         }
         DeadLink::Expired => Refusal::LinkExpired.into(),
         DeadLink::Revoked => Refusal::LinkRevoked.into(),

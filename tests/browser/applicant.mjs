@@ -57,7 +57,7 @@ async function arabicWithoutScript() {
   await page.locator("fieldset[data-part=front] input[capture]").setInputFiles(given.photo);
   await page.locator("fieldset[data-part=back] input[capture]").setInputFiles(given.photo);
   await page.getByRole("button", { name: "إرسال الوجهين" }).click();
-  await page.getByRole("heading", { name: "وصل المستند. شكرًا لك." }).waitFor();
+  await page.getByRole("heading", { name: "تم الاستلام. شكرًا لك." }).waitFor();
   check(Date.now() - start < 60_000, "it took a minute");
   await fits(page, "the Arabic receipt");
   await accessible(page, "the Arabic receipt");

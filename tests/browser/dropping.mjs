@@ -141,7 +141,7 @@ async function twoAtOnce() {
   await second.goto(given.both);
   await input(second, "front").setInputFiles(given.photo);
   await use(second, "front");
-  await second.getByText("Another device is sending this just now.").waitFor();
+  await second.getByText("Another device is sending this right now.").waitFor();
   await shot(second, "drop-another-device");
   await first.line(-1);
   await received(first);

@@ -177,7 +177,7 @@ async function offline() {
   await link.holding;
   await page.context().setOffline(true);
   release();
-  await page.getByText("No connection. Sending goes on by itself when it is back.").waitFor();
+  await page.getByText("No connection. Sending continues by itself when it is back.").waitFor();
   await shot(page, "tus-offline");
   await page.context().setOffline(false);
   await arrived(page, "front");
@@ -188,7 +188,7 @@ async function secondDevice() {
   const page = await open({ busy: Infinity });
   await input(page, "front").setInputFiles(given.photo);
   await use(page, "front");
-  await page.getByText("Another device is sending this just now.").waitFor();
+  await page.getByText("Another device is sending this right now.").waitFor();
   link.busy = 0;
   await arrived(page, "front");
   await close(page, "a second device");

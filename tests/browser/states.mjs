@@ -1,4 +1,4 @@
-// Every state of the applicant's page in four languages, on a phone and a desktop, light and dark: nothing overflows, nothing is inaccessible, and nothing of
+// Every state of the applicant's page in the languages given, on a phone and a desktop, light and dark: nothing overflows, nothing is inaccessible, and nothing of
 // another language is left over.
 import { accessible, check, clean, desktop, fits, launch, shot, visit } from "./kit.mjs";
 

@@ -234,7 +234,7 @@ async fn with_all_slots_used_nothing_is_taken_until_a_purge() {
     let answer = app.drop_files(&late, &[("front", &png(99, 200_000))]).await;
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
-    assert!(answer.text().await.unwrap().contains("no room"));
+    assert!(answer.text().await.unwrap().contains("no space for more documents"));
     assert_eq!(app.portal.blobs.documents().await.unwrap().len(), 16);
     assert_eq!(app.request(&late).await, before);
     assert_eq!(app.http.get(app.public("/readyz")).send().await.unwrap().status(), 503);

@@ -94,10 +94,18 @@ async fn what_is_refused_names_its_cause_and_the_way_out() {
         (
             "factur-x.pdf",
             422,
-            "This PDF carries another file inside it. Print it to a new PDF",
+            "This PDF contains another file as an attachment. Print it to a new PDF",
         ),
-        ("auto-print-js.pdf", 422, "This PDF contains a program. Print it to a new PDF"),
-        ("auto-print-packed.pdf", 422, "This PDF contains a program. Print it to a new PDF"),
+        (
+            "auto-print-js.pdf",
+            422,
+            "This PDF contains active content such as a script. Print it to a new PDF",
+        ),
+        (
+            "auto-print-packed.pdf",
+            422,
+            "This PDF contains active content such as a script. Print it to a new PDF",
+        ),
         ("pages-60.pdf", 422, "The PDF has more than 50 pages."),
         ("password-r6.pdf", 422, "This PDF is protected with a password."),
         ("webp-named.jpg", 415, "A WebP picture is not accepted here. Save it as JPEG"),
