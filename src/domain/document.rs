@@ -288,6 +288,8 @@ pub struct Document {
     pub parts: Vec<StoredPart>,
     /// SHA-256 of the browser's receipt cookie, so that its retry after a lost answer is told "already received".
     pub receiver: Option<[u8; 32]>,
+    /// Bytes that were sent of each part, so that a program's retry is told the same. Empty in rows from before it was noted.
+    pub lengths: Vec<u64>,
 }
 
 #[cfg(test)]

@@ -187,6 +187,8 @@ pub struct Tombstone {
     pub generation: u32,
     /// As in [`Document::receiver`]: an answer may be lost, and asked for again after the purge.
     pub receiver: Option<[u8; 32]>,
+    /// As in [`Document::lengths`].
+    pub lengths: Vec<u64>,
 }
 
 /// Whom the next step of a request may wait for. What is due stands in one queue for each, so that nothing waits behind what waits for somebody else.
@@ -379,6 +381,18 @@ impl DocumentRequest {
     /// The finished part of this name, while the drop is not complete.
     pub fn finished(&self, part: &PartName) -> Option<&FinishedPart> {
         self.partial()?.finished().iter().find(|f| f.part.name == *part)
+    }
+
+    /// Bytes that were sent of a part of the document that came through this request, also after its purge.
+    pub fn received_length(&self, part: &str) -> Option<u64> {
+        let (place, lengths) = match (self.document(), self.tombstones.last()) {
+            (Some(document), _) => (document.parts.iter().position(|p| p.name.as_str() == part), &document.lengths),
+            (None, Some(stone)) if matches!(self.stage, Stage::Purged) => {
+                (stone.parts.iter().position(|name| name == part), &stone.lengths)
+            }
+            _ => return None,
+        };
+        lengths.get(place?).copied()
     }
 
     /// The unfinished upload of this part.

@@ -218,6 +218,8 @@ struct DocumentRow {
     parts: Vec<StoredPartRow>,
     #[n(6)]
     receiver: Option<Bytes>,
+    #[n(7)]
+    lengths: Option<Vec<u64>>,
 }
 
 #[derive(Encode, Decode)]
@@ -409,6 +411,7 @@ impl From<&Document> for DocumentRow {
             purge_at: to_ms(d.purge_at),
             parts: d.parts.iter().map(StoredPartRow::from).collect(),
             receiver: d.receiver.map(|r| bytes(&r)),
+            lengths: Some(d.lengths.clone()),
         }
     }
 }
@@ -425,6 +428,7 @@ impl DocumentRow {
             purge_at: instant(self.purge_at)?,
             parts: self.parts.into_iter().map(StoredPartRow::into_domain).collect::<Read<_>>()?,
             receiver: self.receiver.map(|r| array(&r)).transpose()?,
+            lengths: self.lengths.unwrap_or_default(),
         })
     }
 }

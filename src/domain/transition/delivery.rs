@@ -322,6 +322,7 @@ pub(super) fn apply(
                 receipt,
                 generation: request.link.generation,
                 receiver: document.receiver,
+                lengths: document.lengths.clone(),
             });
             request.stage = Stage::Purged;
         }

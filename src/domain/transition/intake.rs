@@ -318,6 +318,7 @@ fn receive(request: &mut DocumentRequest, receiver: Option<[u8; 32]>, now: Offse
     let (Some(parts), Some(partial)) = (parts, request.partial()) else {
         return;
     };
+    let lengths = |spec: &crate::domain::document::PartSpec| request.finished(&spec.name).map(|f| f.length);
     let document = Document {
         id: partial.document,
         slot: partial.slot,
@@ -325,6 +326,7 @@ fn receive(request: &mut DocumentRequest, receiver: Option<[u8; 32]>, now: Offse
         purge_at: now + request.keep,
         parts,
         receiver,
+        lengths: request.parts.iter().filter_map(lengths).collect(),
     };
     let bytes: u64 = document.parts.iter().map(|p| p.size).sum();
     let event = AuditEvent::new(now, Actor::Applicant, AuditAction::DocumentReceived).on(request.id);

@@ -89,6 +89,8 @@ pub(super) struct TombstoneRow {
     receiver: Option<Bytes>,
     #[n(8)]
     passed_on: Option<bool>,
+    #[n(9)]
+    lengths: Option<Vec<u64>>,
 }
 
 /// Whether it had reached the provider; absent where nobody knows, and in rows from before it was noted.
@@ -250,6 +252,7 @@ impl From<&Tombstone> for TombstoneRow {
             generation: t.generation,
             receiver: t.receiver.map(|r| bytes(&r)),
             passed_on: known(t.passed_on),
+            lengths: Some(t.lengths.clone()),
         }
     }
 }
@@ -266,6 +269,7 @@ impl TombstoneRow {
             receipt: self.receipt,
             generation: self.generation,
             receiver: self.receiver.map(|r| array(&r)).transpose()?,
+            lengths: self.lengths.unwrap_or_default(),
         })
     }
 }

@@ -96,6 +96,7 @@ pub(crate) fn document(n: u8, now: OffsetDateTime, whole: bool) -> Document {
             chunks: 1,
         }],
         receiver: None,
+        lengths: vec![2],
     }
 }
 
