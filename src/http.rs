@@ -16,6 +16,7 @@ pub(crate) mod guard;
 pub(crate) mod health;
 pub(crate) mod hosts;
 pub(crate) mod listen;
+pub(crate) mod multipart;
 pub(crate) mod pages;
 pub(crate) mod permits;
 pub(crate) mod settings;

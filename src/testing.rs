@@ -130,6 +130,9 @@ pub mod http {
     pub mod console {
         pub use crate::http::console::TABLE;
     }
+    pub mod multipart {
+        pub use crate::http::multipart::{FormError, Multipart, boundary, head};
+    }
     pub mod pages {
         pub mod upload {
             pub use crate::http::pages::upload::{PageContext, Resumable, View, form};

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_multipart::Multipart;
-use actix_web::{App as Site, HttpResponse, HttpServer, web};
+use actix_web::{App as Site, HttpRequest, HttpResponse, HttpServer, web};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use nightdrop::testing::app::{self, App, KeyProtection, Running};
@@ -19,6 +18,7 @@ use nightdrop::testing::domain::document::{ApplicantRef, DocumentKind, ProviderN
 use nightdrop::testing::domain::id::{DocumentId, RequestId};
 use nightdrop::testing::domain::request::StagedPart;
 use nightdrop::testing::domain::transition::{EndOf, IntakeStep, Transition};
+use nightdrop::testing::http::multipart::{Multipart, boundary};
 use nightdrop::testing::sandbox::{self, Sandbox};
 use nightdrop::testing::settings::Secret;
 use nightdrop::testing::storage::clock::Source;
@@ -124,9 +124,11 @@ async fn discard(mut body: web::Payload) -> HttpResponse {
     HttpResponse::Ok().finish()
 }
 
-async fn discard_form(mut form: Multipart) -> HttpResponse {
-    while let Ok(Some(mut field)) = form.try_next().await {
-        while let Ok(Some(piece)) = field.try_next().await {
+async fn discard_form(request: HttpRequest, body: web::Payload) -> HttpResponse {
+    let kind = request.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap();
+    let mut form = Multipart::new(&boundary(kind).unwrap().unwrap(), body);
+    while let Ok(Some(_)) = form.next().await {
+        while let Ok(Some(piece)) = form.piece().await {
             std::hint::black_box(piece);
         }
     }

@@ -1,9 +1,6 @@
 //! The form of an upload, field by field: from the parser to the submission, and every failure with its words and its place.
 
-use actix_multipart::{Field, Multipart, MultipartError};
-use actix_web::http::header::{ContentDisposition, DispositionParam, HeaderMap};
 use actix_web::web;
-use futures_util::StreamExt;
 
 use crate::domain::document::PartSpec;
 use crate::domain::request::DocumentRequest;
@@ -13,70 +10,24 @@ use crate::workflow::intake::{IntakeError, Submission};
 
 use super::body::{BodyError, Fault, ThrottledBody};
 use super::error::Problem;
+use super::multipart::{FormError, Multipart, boundary, head::Head};
 use super::pages::upload as pages;
 
 /// Fields of one form: two inputs for each of two parts, and some room.
 const FIELDS_MAX: usize = 8;
-/// RFC 2046, section 5.1.1.
-const BOUNDARY_MAX: usize = 70;
 
-/// Whether a body of this type is a form with files at all.
-pub(super) fn check_type(kind: &str) -> Result<(), Problem> {
-    let mut pieces = kind.split(';').map(str::trim);
-    if !pieces.next().is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/form-data")) {
-        return Err(Problem::unsupported(
+/// A form as it arrives.
+pub(super) type Form = Multipart<ThrottledBody>;
+
+/// The boundary of a body of this type, if it is a form with files at all.
+pub(super) fn check_type(kind: &str) -> Result<String, Problem> {
+    match boundary(kind) {
+        None => Err(Problem::unsupported(
             "Send the document as a form with a file (multipart/form-data).",
-        ));
+        )),
+        Some(None) => Err(Problem::malformed("The form names no boundary of 1 to 70 characters.")),
+        Some(Some(boundary)) => Ok(boundary),
     }
-    let boundary = pieces.find_map(|piece| {
-        let (name, value) = piece.split_once('=')?;
-        name.eq_ignore_ascii_case("boundary").then(|| value.trim_matches('"'))
-    });
-    match boundary {
-        Some(boundary) if (1..=BOUNDARY_MAX).contains(&boundary.len()) => Ok(()),
-        _ => Err(Problem::malformed("The form names no boundary of 1 to 70 characters.")),
-    }
-}
-
-/// The fields of a form. The parser panics when it is asked again after its end or an error: this one remembers.
-pub(super) struct Form {
-    fields: Multipart,
-    pub over: bool,
-}
-
-impl Form {
-    pub(super) fn new(headers: &HeaderMap, body: ThrottledBody) -> Self {
-        Self {
-            fields: Multipart::new(headers, body),
-            over: false,
-        }
-    }
-
-    async fn next(&mut self) -> Option<Result<Field, MultipartError>> {
-        if self.over {
-            return None;
-        }
-        let field = self.fields.next().await;
-        self.over = !matches!(field, Some(Ok(_)));
-        field
-    }
-}
-
-/// Reads and forgets a little of what is still coming, through the same parser.
-pub(super) async fn drain(mut form: Form) {
-    let pieces = async {
-        let mut left: usize = 2 << 20;
-        while let Some(Ok(mut field)) = form.next().await {
-            while let Some(piece) = field.next().await {
-                let Ok(piece) = piece else { return };
-                match left.checked_sub(piece.len()) {
-                    Some(still) => left = still,
-                    None => return,
-                }
-            }
-        }
-    };
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), pieces).await;
 }
 
 /// What failures are context by: the body's own fault, the reader's language, and what each part takes.
@@ -104,13 +55,12 @@ pub(super) async fn receive(mut submission: Submission, form: &mut Form, context
 async fn receive_fields(submission: &mut Submission, form: &mut Form, context: &ErrorContext<'_>) -> Result<(), Failed> {
     let mut sent = Vec::new();
     let mut fields = 0;
-    while let Some(field) = form.next().await {
-        let mut field = field.map_err(|e| broken(&e, context))?;
+    while let Some(field) = form.next().await.map_err(|e| broken(e, context))? {
         fields += 1;
         if fields > FIELDS_MAX {
             return Err((Problem::malformed("The form has too many fields."), None));
         }
-        sent.extend(receive_field(submission, &mut field, &sent, context).await?);
+        sent.extend(receive_field(submission, form, &field, &sent, context).await?);
     }
     match submission.missing().first() {
         None => Ok(()),
@@ -126,45 +76,23 @@ async fn receive_fields(submission: &mut Submission, form: &mut Form, context: &
 /// Returns the part that was stored; `None` for an input that was left empty.
 async fn receive_field(
     submission: &mut Submission,
-    field: &mut Field,
+    form: &mut Form,
+    field: &Head,
     sent: &[String],
     context: &ErrorContext<'_>,
 ) -> Result<Option<String>, Failed> {
-    let (name, file_name) = match field.content_disposition() {
-        Some(disposition) if !is_plain(disposition) => {
-            return Err((
-                Problem::malformed("The form names a field or a file twice. Send each name once."),
-                None,
-            ));
-        }
-        Some(disposition) => (
-            disposition.get_name().unwrap_or_default().to_owned(),
-            disposition.get_filename().unwrap_or_default().to_owned(),
-        ),
-        None => (String::new(), String::new()),
-    };
-    let coding = field
-        .headers()
-        .get("content-transfer-encoding")
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or("binary");
-    if !["binary", "7bit", "8bit"].contains(&coding.to_ascii_lowercase().as_str()) {
+    if !["", "binary", "7bit", "8bit"].contains(&field.transfer_encoding.as_str()) {
         return Err((
             Problem::malformed("Send files as they are, without Content-Transfer-Encoding."),
             None,
         ));
     }
-    let declared = field.content_type().map(ToString::to_string).unwrap_or_default();
-    let mut first = next_piece(field, context).await?;
+    let mut first = next_piece(form, context).await?;
     // A file input that was left empty arrives as a field without name and bytes.
-    if file_name.is_empty() {
-        while first.as_ref().is_some_and(|piece| piece.is_empty()) {
-            first = next_piece(field, context).await?;
-        }
-        if first.is_none() {
-            return Ok(None);
-        }
+    if field.file_name.is_empty() && first.is_none() {
+        return Ok(None);
     }
+    let name = field.name.clone();
     let Some(spec) = submission.spec(&name) else {
         return Err((Problem::malformed("The form has a field that was not asked for."), None));
     };
@@ -174,14 +102,14 @@ async fn receive_field(
     }
     // With what was here before, the document is complete already: what comes behind it is read and not kept.
     if submission.request().document().is_some() {
-        while next_piece(field, context).await?.is_some() {}
+        while next_piece(form, context).await?.is_some() {}
         return Ok(Some(name));
     }
     let max = spec.max_bytes;
-    let mut part = submission.part(spec, &file_name, &declared);
+    let mut part = submission.part(spec, &field.file_name, &field.media_type);
     while let Some(piece) = first {
         part.push(&piece).await.map_err(|e| map_error(e, context))?;
-        first = match next_piece(field, context).await {
+        first = match next_piece(form, context).await {
             // The parser reads ahead: the whole form can be too large before this file is. It is the one that makes it so.
             Err(_) if context.body_error.fault() == Some(Fault::TooLarge) => {
                 let refusal = Refusal::TooBig { max };
@@ -194,20 +122,15 @@ async fn receive_field(
     Ok(Some(name))
 }
 
-/// One name and one file name at most: two readers of two names would see two files. (`filename*` beside `filename` is such a second one; RFC 7578, section 4.2.)
-fn is_plain(disposition: &ContentDisposition) -> bool {
-    let count = |is: fn(&DispositionParam) -> bool| disposition.parameters.iter().filter(|p| is(p)).count();
-    count(DispositionParam::is_name) <= 1 && count(|p| p.is_filename() || p.is_filename_ext()) <= 1
-}
-
-async fn next_piece(field: &mut Field, context: &ErrorContext<'_>) -> Result<Option<web::Bytes>, Failed> {
-    field.next().await.transpose().map_err(|e| broken(&e, context))
+async fn next_piece(form: &mut Form, context: &ErrorContext<'_>) -> Result<Option<web::Bytes>, Failed> {
+    form.piece().await.map_err(|e| broken(e, context))
 }
 
 /// The form itself could not be read.
-fn broken(error: &MultipartError, context: &ErrorContext<'_>) -> Failed {
+fn broken(error: FormError, context: &ErrorContext<'_>) -> Failed {
+    let most = context.parts.iter().map(|part| part.max_bytes).sum();
     let problem = match context.body_error.fault() {
-        Some(Fault::TooLarge) => Problem::too_large(pages::problem_words::form_too_big(context.words)),
+        Some(Fault::TooLarge) => Problem::too_large(pages::problem_words::form_too_big(context.words, most)),
         Some(Fault::TooSlow) => Problem::slow(
             "The connection became too slow and the upload was stopped. Files that were not received completely were not kept: try again, nearer to the router or by Wi-Fi.",
         ),

@@ -515,9 +515,10 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<Done, Stopped>
         ));
     }
     let kind = headers.get(CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or_default();
-    if let Err(problem) = form::check_type(kind) {
-        return Err(Stopped::unread(problem, paced));
-    }
+    let boundary = match form::check_type(kind) {
+        Ok(boundary) => boundary,
+        Err(problem) => return Err(Stopped::unread(problem, paced)),
+    };
     let most = link.request.parts.iter().map(|p| p.max_bytes).sum::<u64>() + FORM_ROOM;
     let announced = headers
         .get(CONTENT_LENGTH)
@@ -553,26 +554,23 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<Done, Stopped>
         words: visit.context().words,
         parts: &parts,
     };
-    let mut fields = form::Form::new(headers, paced);
-    // A parser that gives up on a strange form must not take the uploads of others on this thread with it.
+    let mut fields = form::Form::new(&boundary, paced);
+    // A strange file on which something here gives up must not take the uploads of others on this thread with it.
     let outcome = AssertUnwindSafe(form::receive(submission, &mut fields, &context))
         .catch_unwind()
         .await;
     let (problem, part) = match outcome {
         Ok(Ok(request)) => return Ok(Done::just_now(request)),
         Ok(Err(failed)) => failed,
-        Err(_) => {
-            fields.over = true;
-            (
-                Problem::malformed("The form could not be read. Files that were not received completely were not kept: try again."),
-                None,
-            )
-        }
+        Err(_) => (
+            Problem::malformed("The form could not be read. Files that were not received completely were not kept: try again."),
+            None,
+        ),
     };
     // Parts that were complete before the failure are kept: what is shown is the link as it stands now.
     let entry = visit.entry().await;
-    // The rest of the form goes through the same parser: what is behind it in the connection must not be taken for a new request.
-    form::drain(fields).await;
+    // What is still coming of the form must not be taken for a new request.
+    body::drain(fields.into_rest()).await;
     let said = pages::localized(problem.clone(), context.words);
     let form = match entry {
         // Sent twice at once by one browser, and the other one was first: it has arrived all the same.

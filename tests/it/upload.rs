@@ -16,6 +16,7 @@ use crate::support::{Link, TestApp, TestOptions, ask, client, form, png, sha256,
 
 mod cases;
 mod files;
+mod programs;
 mod torture;
 
 fn crowd() -> TestOptions {

@@ -41,6 +41,6 @@ pub(crate) fn too_small(words: &Words, least: u64) -> String {
 }
 
 /// All files together are larger than they may be.
-pub(crate) fn form_too_big(words: &Words) -> String {
-    words.say("refusal.form.too_big").to_owned()
+pub(crate) fn form_too_big(words: &Words, most: u64) -> String {
+    words.fill("refusal.form.too_big", &[("most", &words.size(most))])
 }
