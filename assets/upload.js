@@ -259,7 +259,7 @@
           if (at && offsetOf(at, Infinity) === Number(at.headers.get("Upload-Length"))) return over();
         }
         if (!address) { address = await create(part); offset = 0; }
-        if (offset === null) offset = offsetOf(await ask(address, "HEAD", {}), file.size);
+        if (offset === null) offset = offsetOf(await ask(address, "HEAD", {}), Infinity);
         part.progress(offset);
         if (offset < file.size) {
           const from = performance.now();

@@ -217,7 +217,10 @@ impl App {
                     keep_alive: KEEP_ALIVE,
                 },
                 pages_per_address: limits.pages_per_address,
-                trusted: self.config.trusted_proxies.iter().copied().map(trust).collect(),
+                proxies: http::forwarded::Proxies::new(
+                    self.config.trusted_proxies.iter().copied().map(trust).collect(),
+                    self.config.forwarded_header,
+                ),
                 pace: self.pace,
                 api_per_minute: limits.api_per_minute,
             },
@@ -273,7 +276,7 @@ impl Running {
     }
 }
 
-fn trust(network: Network) -> http::Trusted {
+fn trust(network: Network) -> http::forwarded::Trusted {
     Box::new(move |address| network.contains(address))
 }
 

@@ -15,6 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::connectors;
+use crate::http::forwarded::AddressHeader;
 use crate::http::settings::{LimitSettings, ListenerSettings};
 use crate::inspect::scan::settings::ScanSettings;
 use crate::inspect::settings::PdfSettings;
@@ -46,6 +47,7 @@ pub struct Config {
     pub pdf: PdfSettings,
     pub passcode_required: bool,
     pub trusted_proxies: Vec<Network>,
+    pub forwarded_header: AddressHeader,
     pub accept_weak_erasure: bool,
     /// The data folder may lie in memory, where a restart of the machine ends everything.
     pub accept_volatile_data: bool,
@@ -192,6 +194,12 @@ impl Config {
             pdf: reader.section("pdf", PdfSettings::read),
             passcode_required: reader.section("links", settings::read_passcode_required),
             trusted_proxies: read_networks(reader),
+            forwarded_header: reader.choice(
+                "forwarded_header",
+                &AddressHeader::CHOICES,
+                "x-forwarded-for",
+                "where trusted proxies write the client's address",
+            ),
             accept_weak_erasure,
             accept_volatile_data: reader.flag("accept_volatile_data", false, "runs on a data folder in memory"),
             accept_readable_swap: reader.flag("accept_readable_swap", false, "runs with swap that is not known to be encrypted"),

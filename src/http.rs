@@ -4,13 +4,16 @@
 //!   ([`console::sso`]), once, to the browser that left.
 //! * `StatusCode` appears in [`error`] only; every answer carries the headers of [`guard`].
 
+mod address;
 pub(crate) mod api;
 pub(crate) mod body;
 pub(crate) mod callback;
 pub(crate) mod connections;
 pub(crate) mod console;
+mod encoding;
 pub(crate) mod error;
 mod form;
+pub(crate) mod forwarded;
 pub(crate) mod gate;
 pub(crate) mod guard;
 pub(crate) mod health;
@@ -28,7 +31,7 @@ pub(crate) mod upload;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
@@ -45,9 +48,6 @@ use crate::workflow::Portal;
 use crate::workflow::refusals::Refusals;
 use crate::workflow::sign_in::passkey::Passkeys;
 use crate::workflow::sign_in::sso::SingleSignOn;
-
-/// Whether an address belongs to a reverse proxy whose `X-Forwarded-For` is believed.
-pub(crate) type Trusted = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// Everything the listeners need, put together once.
 pub(crate) struct Servers {
@@ -151,7 +151,7 @@ pub(crate) struct Limits {
     pub connections: connections::ConnectionLimits,
     /// Pages that one address may ask for in a minute.
     pub pages_per_address: u32,
-    pub trusted: Vec<Trusted>,
+    pub proxies: forwarded::Proxies,
     pub pace: body::BodyPace,
     /// Requests of one API key in a minute.
     pub api_per_minute: u32,
@@ -165,7 +165,7 @@ pub(crate) struct AppState {
     pub company: Company,
     pub gate: gate::Gate,
     pub pace: body::BodyPace,
-    pub trusted: Vec<Trusted>,
+    pub proxies: forwarded::Proxies,
     /// `None` where the console has no name of its own.
     pub passkeys: Option<Passkeys>,
     pub sso: Option<SingleSignOn>,
@@ -203,7 +203,7 @@ pub(crate) fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
         company: listeners.company,
         gate: gate::Gate::new(listeners.limits.uploads, listeners.limits.pages_per_address),
         pace: listeners.limits.pace,
-        trusted: listeners.limits.trusted,
+        proxies: listeners.limits.proxies,
     });
     let workers = match listeners.workers {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
@@ -248,6 +248,8 @@ pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
     tus::routes(routes);
     callback::routes(routes);
     health::routes(routes);
+    // Behind everything else that begins like a link.
+    address::routes(routes);
 }
 
 /// The staff listener.

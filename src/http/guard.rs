@@ -1,6 +1,6 @@
 //! What stands before every handler: headers on every answer, the client's address, same-site requests only.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -8,8 +8,8 @@ use actix_web::http::header::{HeaderMap, HeaderValue};
 use actix_web::middleware::{DefaultHeaders, Next};
 use actix_web::{Error, HttpRequest, ResponseError};
 
+use super::AppState;
 use super::error::Problem;
-use super::{AppState, Trusted};
 use crate::crypto::memory;
 use crate::domain::agent::Actor;
 use crate::domain::audit::AuditAction;
@@ -50,53 +50,12 @@ fn common() -> DefaultHeaders {
         .add(("Permissions-Policy", PERMISSIONS))
 }
 
-/// The client's address: the socket's peer, unless that is a trusted proxy; then `X-Forwarded-For` is walked from the right, past every trusted hop.
-/// An item that is no address ends the walk at the hop that reported it: what stands left of it may be anybody's invention.
+/// The client's address: the socket's peer, unless a trusted proxy speaks for somebody ([`super::forwarded`]).
 pub(crate) fn client_address(request: &HttpRequest, state: &AppState) -> IpAddr {
-    let Some(peer) = request.peer_addr() else {
-        return IpAddr::from([0, 0, 0, 0]);
-    };
-    forwarded(peer.ip(), request.headers(), &state.trusted)
-}
-
-fn forwarded(peer: IpAddr, headers: &HeaderMap, trusted: &[Trusted]) -> IpAddr {
-    let believed = |address: IpAddr| trusted.iter().any(|is| is(address));
-    let mut client = peer.to_canonical();
-    if !believed(client) {
-        return client;
+    match request.peer_addr() {
+        Some(peer) => state.proxies.client(peer.ip(), request.headers()),
+        None => IpAddr::from([0, 0, 0, 0]),
     }
-    // As bytes: what a client has put in front must not hide what the proxy has put behind it.
-    let lines: Vec<&[u8]> = headers.get_all("x-forwarded-for").map(|line| line.as_bytes()).collect();
-    let hops = lines.iter().rev().flat_map(|line| line.rsplit(|b| *b == b','));
-    for hop in hops.map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty()) {
-        let Some(address) = hop_address(hop) else { break };
-        client = address;
-        if !believed(client) {
-            break;
-        }
-    }
-    client
-}
-
-/// One item as proxies write it: an address, with a port, a zone, brackets or quotes.
-fn hop_address(hop: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(hop).ok()?;
-    let text = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
-    let port = |port: &str| port.parse::<u16>().is_ok();
-    let six = |text: &str| {
-        let (address, zone) = text.split_once('%').unwrap_or((text, "-"));
-        address.parse::<Ipv6Addr>().ok().filter(|_| !zone.is_empty())
-    };
-    if let Some(rest) = text.strip_prefix('[') {
-        let (inside, after) = rest.split_once(']')?;
-        let ended = after.is_empty() || after.strip_prefix(':').is_some_and(port);
-        return six(inside).filter(|_| ended).map(|ip| IpAddr::V6(ip).to_canonical());
-    }
-    if let Some(address) = six(text) {
-        return Some(IpAddr::V6(address).to_canonical());
-    }
-    let (address, ended) = text.split_once(':').map_or((text, true), |(address, p)| (address, port(p)));
-    address.parse::<Ipv4Addr>().ok().filter(|_| ended).map(IpAddr::V4)
 }
 
 /// Gives every header value bytes of its own. As actix reads them they are slices of the connection's buffer, in which the first bytes of the body lie too; and
@@ -149,24 +108,55 @@ pub(crate) fn rate_limit_key(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Refuses a state-changing request that another site started. Browsers that send no `Sec-Fetch-Site` must send our own `Origin`,
-/// where `strict`; the upload form, whose address is itself the capability, tolerates a missing or `null` one (S8 of the crypto notes: `no-referrer` makes it `null`).
-fn same_site(request: &HttpRequest, strict: bool) -> Result<(), Problem> {
-    let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
-    let refused = || Err(Problem::cross_site("This request came from another site and was not carried out."));
-    match header("sec-fetch-site") {
-        Some("same-origin" | "none") => Ok(()),
-        Some(_) => refused(),
-        None => match header("origin") {
-            None | Some("null") if !strict => Ok(()),
-            None => refused(),
-            Some(origin) => {
-                let host = host(request);
-                let own = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-                if own.is_some() && own == host { Ok(()) } else { refused() }
-            }
+/// Whether a page of this very site started a state-changing request, by what its browser says.
+///
+/// * `Sec-Fetch-Site` alone decides where it is there: all browsers since 2023 send it, and no page can set it.
+/// * Otherwise `Origin` must be one of `own`: the request's own host, or the address that the configuration gives (a proxy may have put another host in its place).
+/// * Where that is missing or `null`, the same holds for `Referer`. A request with neither is refused where `strict`; the upload form, whose address is itself the
+///   capability, takes it: its pages ask browsers to send no referrer, which makes the origin of old ones `null`, and programs send nothing at all.
+fn same_site(headers: &HeaderMap, own: &[String], strict: bool) -> bool {
+    let values = |name: &str| {
+        let all: Vec<_> = headers.get_all(name).map(|v| v.to_str().unwrap_or("unreadable")).collect();
+        (!all.is_empty()).then_some(all)
+    };
+    if let Some(sites) = values("sec-fetch-site") {
+        return sites.iter().all(|site| matches!(*site, "same-origin" | "none"));
+    }
+    let is_own = |origin: &str| authority(origin).is_some_and(|found| own.contains(&found));
+    match values("origin") {
+        Some(origins) if origins != ["null"] => origins.iter().all(|origin| is_own(origin)),
+        _ => match values("referer") {
+            Some(pages) => pages.iter().all(|page| is_own(page)),
+            None => !strict,
         },
     }
+}
+
+/// Host and port of an address, in small letters and without the port that its scheme has anyway.
+fn authority(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let usual = match scheme {
+        "https" => ":443",
+        "http" => ":80",
+        _ => return None,
+    };
+    let host = rest
+        .split(['/', '?', '#'])
+        .next()
+        .filter(|host| !host.is_empty())?
+        .to_ascii_lowercase();
+    Some(host.strip_suffix(usual).map_or(host.clone(), str::to_owned))
+}
+
+/// What counts as this site: what the request calls its host, under either scheme (a proxy may end TLS), and the address that the configuration gives.
+fn own_authorities(host: Option<&str>, configured: Option<&str>) -> Vec<String> {
+    let asked = host
+        .into_iter()
+        .flat_map(|host| [format!("https://{host}"), format!("http://{host}")]);
+    asked
+        .chain(configured.map(str::to_owned))
+        .filter_map(|url| authority(&url))
+        .collect()
 }
 
 /// The request's own word for its host: what a proxy may add beside it is not asked.
@@ -175,16 +165,19 @@ pub(crate) fn host(request: &HttpRequest) -> Option<&str> {
     request.uri().authority().map(|a| a.as_str()).or_else(header)
 }
 
-/// [`same_site`], and the audit log hears of a refusal.
+/// Refuses what another site started ([`same_site`]); the audit log hears of it.
 pub(crate) async fn require_same_origin(request: &HttpRequest, state: &AppState, strict: bool) -> Result<(), Problem> {
-    let refused = same_site(request, strict);
-    if refused.is_err() {
-        let listener = if strict { "staff" } else { "public" };
-        state
-            .refused(Actor::Portal, AuditAction::RequestCrossSite, &[("listener", listener)])
-            .await;
+    let (listener, configured) = match strict {
+        true => ("staff", state.settings.console()),
+        false => ("public", Some(state.settings.public_url.clone())),
+    };
+    if same_site(request.headers(), &own_authorities(host(request), configured.as_deref()), strict) {
+        return Ok(());
     }
-    refused
+    state
+        .refused(Actor::Portal, AuditAction::RequestCrossSite, &[("listener", listener)])
+        .await;
+    Err(Problem::cross_site("This request came from another site and was not carried out."))
 }
 
 #[cfg(test)]
@@ -193,122 +186,73 @@ mod tests {
     use super::*;
     use actix_web::http::header::HeaderName;
 
-    fn headers(lines: &[&str]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for line in lines {
-            map.append(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_str(line).unwrap());
-        }
-        map
-    }
-
-    #[test]
-    fn forwarded_addresses_are_believed_from_the_right_and_only_from_proxies() {
-        let proxy: Vec<Trusted> = vec![Box::new(|a| a == IpAddr::from([10, 0, 0, 1]) || a == IpAddr::from([10, 0, 0, 2]))];
-        let near = IpAddr::from([10, 0, 0, 1]);
-        let ip = |t: &str| t.parse::<IpAddr>().unwrap();
-        assert_eq!(
-            forwarded(ip("198.51.100.7"), &headers(&["1.2.3.4"]), &proxy),
-            ip("198.51.100.7"),
-            "a stranger's header is nothing"
-        );
-        assert_eq!(
-            forwarded(near, &headers(&["1.2.3.4, 203.0.113.9"]), &proxy),
-            ip("203.0.113.9"),
-            "not the leftmost"
-        );
-        assert_eq!(
-            forwarded(near, &headers(&["9.9.9.9", "203.0.113.9, 10.0.0.2"]), &proxy),
-            ip("203.0.113.9"),
-            "all lines, past trusted hops"
-        );
-        assert_eq!(
-            forwarded(near, &headers(&["junk, 203.0.113.9, 10.0.0.2"]), &proxy),
-            ip("203.0.113.9")
-        );
-        assert_eq!(forwarded(near, &headers(&["203.0.113.9, junk"]), &proxy), near);
-        assert_eq!(forwarded(near, &headers(&[]), &proxy), near);
-        assert_eq!(forwarded(near, &headers(&["[2001:db8::1]:4711"]), &proxy), ip("2001:db8::1"));
-    }
-
-    #[test]
-    fn hops_are_read_as_proxies_write_them() {
-        for (hop, address) in [
-            ("1.2.3.4", "1.2.3.4"),
-            ("1.2.3.4:567", "1.2.3.4"),
-            ("\"1.2.3.4:567\"", "1.2.3.4"),
-            ("::1", "::1"),
-            ("[::1]", "::1"),
-            ("[::1]:8", "::1"),
-            ("\"[2001:db8::1]:4711\"", "2001:db8::1"),
-            ("fe80::1%eth0", "fe80::1"),
-            ("[fe80::1%eth0]:80", "fe80::1"),
-            ("::ffff:1.2.3.4", "1.2.3.4"),
-            ("[::ffff:1.2.3.4]:5", "1.2.3.4"),
-        ] {
-            assert_eq!(hop_address(hop.as_bytes()), address.parse().ok(), "{hop}");
-        }
-        for junk in [
-            "unknown",
-            "_hidden",
-            "1.2.3",
-            "1.2.3.4:",
-            "1.2.3.4:x",
-            "1.2.3.4:70000",
-            "01.2.3.4",
-            "[::1",
-            "[::1]x",
-            "[::1]:",
-            "[1.2.3.4]",
-            "fe80::1%",
-            "\"1.2.3.4",
-            "1.2.3.4 5.6.7.8",
-            "%",
-            ":",
-            "[]",
-            "1.2.3.4%eth0",
-        ] {
-            assert_eq!(hop_address(junk.as_bytes()), None, "{junk}");
-        }
-        assert_eq!(hop_address(b"\xff1.2.3.4"), None);
-    }
-
-    proptest::proptest! {
-        /// Whatever a client sends of its own, the address that the proxy adds is the one that counts: nobody shares another's limit, and nobody leaves their own.
-        #[test]
-        fn what_a_client_invents_changes_nothing(
-            invented in proptest::collection::vec(proptest::collection::vec(proptest::sample::select(
-                (0x20..=0xffu8).filter(|b| *b != 0x7f).chain([b'\t', b',', b'[', b']', b':', b'%', b'"', b'1', b'.']).collect::<Vec<u8>>()), 0..40), 0..4),
-            last in 0..4usize,
-            own_line: bool,
-            port: Option<u16>,
-            client: [u8; 4],
-        ) {
-            let client = IpAddr::from(client);
-            let proxy = [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])];
-            proptest::prop_assume!(!proxy.contains(&client));
-            let trusted: Vec<Trusted> = vec![Box::new(move |a| proxy.contains(&a))];
-            let written = port.map_or(client.to_string(), |port| format!("{client}:{port}"));
-            let mut lines = invented;
-            // The proxy appends to the last line, or adds one of its own; and a second one behind it may add the first.
-            let behind = ["", ", 10.0.0.2", " , 10.0.0.2:99,", ",,"][last];
-            let added = format!("{written}{behind}").into_bytes();
-            match lines.last_mut() {
-                Some(line) if !own_line => line.extend([&b", "[..], &added].concat()),
-                _ => lines.push(added),
-            }
-            let mut map = HeaderMap::new();
-            for line in &lines {
-                map.append(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_bytes(line).unwrap());
-            }
-            proptest::prop_assert_eq!(forwarded(proxy[0], &map, &trusted), client);
-        }
-    }
-
     #[test]
     fn ipv6_neighbours_share_a_limit() {
         let ip = |t: &str| t.parse::<IpAddr>().unwrap();
         assert_eq!(rate_limit_key(ip("2001:db8::1")), rate_limit_key(ip("2001:db8::ffff")));
         assert_ne!(rate_limit_key(ip("2001:db8:0:1::1")), rate_limit_key(ip("2001:db8::1")));
         assert_ne!(rate_limit_key(ip("192.0.2.1")), rate_limit_key(ip("192.0.2.2")));
+    }
+
+    fn says(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn what_a_browser_says_of_its_page_decides_as_the_table_says() {
+        const FREE: (bool, bool) = (true, true);
+        const TAKEN_BY_THE_FORM: (bool, bool) = (true, false);
+        const REFUSED: (bool, bool) = (false, false);
+        let own = own_authorities(Some("portal:8080"), Some("https://Drop.example.com"));
+        let table: &[(&[(&'static str, &str)], (bool, bool))] = &[
+            (&[], TAKEN_BY_THE_FORM),
+            (&[("sec-fetch-site", "same-origin")], FREE),
+            (&[("sec-fetch-site", "none")], FREE),
+            (&[("sec-fetch-site", "same-origin"), ("origin", "null")], FREE),
+            (&[("sec-fetch-site", "same-site")], REFUSED),
+            (&[("sec-fetch-site", "cross-site")], REFUSED),
+            (&[("sec-fetch-site", "cross-site"), ("origin", "https://drop.example.com")], REFUSED),
+            (&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")], REFUSED),
+            (&[("sec-fetch-site", "")], REFUSED),
+            (&[("origin", "https://drop.example.com")], FREE),
+            (&[("origin", "https://drop.example.com:443")], FREE),
+            (&[("origin", "http://portal:8080")], FREE),
+            (&[("origin", "https://drop.example.com:8443")], REFUSED),
+            (&[("origin", "https://drop.example.com.evil.example")], REFUSED),
+            (&[("origin", "https://evil.example")], REFUSED),
+            (
+                &[("origin", "https://evil.example"), ("referer", "https://drop.example.com/")],
+                REFUSED,
+            ),
+            (
+                &[("origin", "https://drop.example.com"), ("origin", "https://evil.example")],
+                REFUSED,
+            ),
+            (&[("origin", "drop.example.com")], REFUSED),
+            (&[("origin", "android-app://drop.example.com")], REFUSED),
+            (&[("origin", "")], REFUSED),
+            (&[("origin", "https://dr\u{f6}p.example.com")], REFUSED),
+            (&[("origin", "null")], TAKEN_BY_THE_FORM),
+            (&[("origin", "null"), ("referer", "https://evil.example/x")], REFUSED),
+            (&[("origin", "null"), ("referer", "https://drop.example.com/d/x")], FREE),
+            (&[("referer", "https://drop.example.com/d/x")], FREE),
+            (&[("referer", "https://drop.example.com")], FREE),
+            (&[("referer", "http://PORTAL:8080/sign-in?x=y")], FREE),
+            (&[("referer", "https://evil.example/drop.example.com")], REFUSED),
+            (&[("referer", "https://drop.example.com@evil.example/")], REFUSED),
+            (&[("referer", "about:blank")], REFUSED),
+        ];
+        for (headers, (form, console)) in table {
+            assert_eq!(same_site(&says(headers), &own, false), *form, "the form: {headers:?}");
+            assert_eq!(same_site(&says(headers), &own, true), *console, "the console: {headers:?}");
+        }
+        // A proxy that passes the host with its port on.
+        let own = own_authorities(Some("drop.example.com:443"), None);
+        assert!(same_site(&says(&[("origin", "https://drop.example.com")]), &own, true));
+        assert!(!same_site(&says(&[("origin", "https://drop.example.com:80")]), &own, true));
     }
 }

@@ -107,8 +107,11 @@ struct Limit {
 impl Limit {
     fn enter(&self, peer: SocketAddr) -> Option<Held> {
         let address: IpAddr = peer.ip();
-        let exempt = self.state.trusted.iter().any(|is| is(address));
-        self.connections.enter(peer, exempt)
+        let held = self.connections.enter(peer, self.state.proxies.trusts(address));
+        if held.is_none() {
+            self.state.proxies.refused(address);
+        }
+        held
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! OPTIONS   204  what is spoken here                       POST   201  begun, in the place of what was here; the body may bring the first bytes
-//! HEAD      200  where it stands                           PATCH  204  more bytes; the answer to the last one comes when the part is sealed
+//! HEAD      200  where it stands, also when all is here    PATCH  204  more bytes; the answer to the last one comes when the part is sealed
 //! DELETE    204  taken back: nothing goes on from it; destroyed within seconds, secret first
 //!
 //! 400 a header that cannot be read    403 passcode first    404 nothing begun            408 too slow    409 stands elsewhere, or somebody newer writes
@@ -28,6 +28,7 @@ use futures_util::StreamExt;
 use crate::domain::document::PartSpec;
 use crate::domain::id::DocumentId;
 use crate::domain::link::RESUME_WITHIN;
+use crate::domain::token::PlainToken;
 use crate::domain::transition::Refusal;
 use crate::words::{self, Words};
 use crate::workflow::intake::part_lock::Device;
@@ -81,7 +82,7 @@ async fn serve(
         state: &state,
         request: &request,
         token: &path.0,
-        visit: Visit::new(&state, &request, &path.0),
+        visit: PlainToken::parse(&path.0).map(|token| Visit::new(&state, &request, token)),
         part: &path.1,
         spec: OnceCell::new(),
         // An id that is none belongs to no upload.
@@ -135,6 +136,15 @@ struct Call<'a> {
     body_error: BodyError,
 }
 
+/// What a call comes to.
+enum Entered {
+    Open(Box<(OpenedLink, PartSpec)>),
+    /// The whole document is here; so many bytes were sent of this part.
+    Received {
+        length: u64,
+    },
+}
+
 /// What did not happen and why, and where the upload stands.
 struct Failed {
     problem: Problem,
@@ -158,7 +168,10 @@ impl From<Problem> for Failed {
 
 impl Call<'_> {
     async fn answer(&self, method: &Method, body: &mut ThrottledBody) -> Result<HttpResponse, Failed> {
-        let link = self.enter(method).await?;
+        let link = match self.enter(method).await? {
+            Entered::Open(link) => *link,
+            Entered::Received { length } => return Ok(stands_at(length, length).finish()),
+        };
         match *method {
             Method::HEAD => self.stand(&link).await,
             Method::POST => self.create(link, body).await,
@@ -168,7 +181,7 @@ impl Call<'_> {
     }
 
     /// Version, site, link and passcode: nothing of the body is looked at before.
-    async fn enter(&self, method: &Method) -> Result<(OpenedLink, PartSpec), Failed> {
+    async fn enter(&self, method: &Method) -> Result<Entered, Failed> {
         if ![Method::HEAD, Method::POST, Method::PATCH, Method::DELETE].contains(method) {
             return Err(Problem::method(METHODS).into());
         }
@@ -183,7 +196,11 @@ impl Call<'_> {
         };
         let link = match visit.entry().await.map_err(Failed::of)? {
             Entry::Open(link) => *link,
-            Entry::Done(_) => return Err(gone(Refusal::AlreadyReceived).into()),
+            // Whoever lost the last answer asks where the upload stands: it has arrived, as the receipt says to everybody with the link.
+            Entry::Done(done) => match done.received_length(self.part).filter(|_| *method == Method::HEAD) {
+                Some(length) => return Ok(Entered::Received { length }),
+                None => return Err(gone(Refusal::AlreadyReceived).into()),
+            },
             Entry::Passcode(_) => {
                 return Err(
                     Problem::forbidden("Enter the code that you were told before you send the document.")
@@ -197,7 +214,7 @@ impl Call<'_> {
         match link.request.parts.iter().find(|p| p.name.as_str() == self.part).cloned() {
             Some(part) => {
                 let _ = self.spec.set(part.clone());
-                Ok((link, part))
+                Ok(Entered::Open(Box::new((link, part))))
             }
             None => Err(Problem::not_found("There is no such part.").code("part.unknown").into()),
         }
@@ -231,8 +248,8 @@ impl Call<'_> {
         self.visit.as_ref().and_then(|v| v.cookie("r")).map(|c| receipt_mark(&c))
     }
 
-    fn token(&self) -> Result<crate::domain::token::PlainToken, Failed> {
-        crate::domain::token::PlainToken::parse(self.token).ok_or_else(none)
+    fn token(&self) -> Result<PlainToken, Failed> {
+        PlainToken::parse(self.token).ok_or_else(none)
     }
 
     /// The upload that the caller means, unless that is another one than there is.
@@ -246,11 +263,8 @@ impl Call<'_> {
     async fn stand(&self, (link, part): &(OpenedLink, PartSpec)) -> Result<HttpResponse, Failed> {
         let standing = resumable::standing(self.portal(), &link.request, part).await.map_err(Failed::of)?;
         let standing = standing.filter(|s| self.is_wanted(s.upload)).ok_or_else(none)?;
-        Ok(HttpResponse::Ok()
-            .insert_header(("Upload-Offset", standing.offset.to_string()))
-            .insert_header(("Upload-Length", standing.length.to_string()))
+        Ok(stands_at(standing.offset, standing.length)
             .insert_header(("Upload-Expires", headers::date(standing.expires_at)))
-            .insert_header(("Cache-Control", "no-store"))
             .finish())
     }
 
@@ -288,7 +302,10 @@ impl Call<'_> {
             return Ok(response.finish());
         }
         // As it stands with the upload that was just begun.
-        let (link, part) = self.enter(&Method::POST).await?;
+        let Entered::Open(entered) = self.enter(&Method::POST).await? else {
+            return Err(gone(Refusal::AlreadyReceived).into());
+        };
+        let (link, part) = *entered;
         let begun = self.take_over(link, &part, 0, Some(upload)).await?;
         let offset = self.receive(begun, body, proof).await?;
         Ok(response.insert_header(("Upload-Offset", offset.to_string())).finish())
@@ -492,6 +509,15 @@ fn too_long() -> Failed {
     Problem::too_large("More bytes came than the upload was announced to have. Begin it again.")
         .code("upload.too_long")
         .into()
+}
+
+fn stands_at(offset: u64, length: u64) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header(("Upload-Offset", offset.to_string()))
+        .insert_header(("Upload-Length", length.to_string()))
+        .insert_header(("Cache-Control", "no-store"));
+    response
 }
 
 fn no_content(offset: u64) -> HttpResponseBuilder {

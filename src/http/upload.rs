@@ -20,8 +20,8 @@ use crate::domain::received::{Deletion, Received};
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::Refusal;
+use crate::words::Words;
 use crate::words::negotiate::choose;
-use crate::words::{self, Words};
 use crate::workflow::intake::passcode::{PasscodeTry, try_passcode};
 use crate::workflow::intake::{DeadLink, OpenedLink, Source, Submission, link, receipt_mark};
 use crate::workflow::{Portal, WorkflowError};
@@ -30,7 +30,7 @@ use super::body::{self, ThrottledBody};
 use super::error::Problem;
 use super::pages::layout::accept_language;
 use super::pages::upload::{self as pages, PageContext, Resumable, View};
-use super::{AppState, form, guard};
+use super::{AppState, address, encoding, form, guard};
 
 /// A passcode entered right lets the same browser upload for this long.
 const PASSCODE_SESSION: Duration = Duration::minutes(30);
@@ -132,14 +132,18 @@ impl Done {
 }
 
 impl<'a> Visit<'a> {
-    /// `None` for what cannot be a token.
-    pub(super) fn new(state: &'a AppState, request: &'a HttpRequest, token: &str) -> Option<Self> {
-        PlainToken::parse(token).map(|token| Self {
+    pub(super) fn new(state: &'a AppState, request: &'a HttpRequest, token: PlainToken) -> Self {
+        Self {
             state,
             request,
             token,
             locale: OnceCell::new(),
-        })
+        }
+    }
+
+    /// `None` for what cannot be the address of a link.
+    fn at(state: &'a AppState, request: &'a HttpRequest, text: &str) -> Option<Self> {
+        address::token(text).map(|token| Self::new(state, request, token))
     }
 
     fn portal(&self) -> &Portal {
@@ -246,11 +250,8 @@ impl<'a> Visit<'a> {
 
 /// Who reads: the language picked on the page, else the request's, else the browser's.
 fn context<'a>(state: &'a AppState, request: &HttpRequest, locale: Option<&str>) -> PageContext<'a> {
-    let picked = request
-        .query_string()
-        .strip_prefix("language=")
-        .filter(|tag| words::of(tag).is_some());
-    let token = request.match_info().get("token").and_then(PlainToken::parse);
+    let picked = address::language(request.query_string());
+    let token = request.match_info().get("token").and_then(address::token);
     PageContext {
         company: &state.company,
         words: choose(picked, locale, accept_language(request)),
@@ -292,10 +293,9 @@ fn wants_json(request: &HttpRequest) -> bool {
     accept.contains("json") && !accept.contains("text/html")
 }
 
-fn html(mut response: actix_web::HttpResponseBuilder, page: Markup) -> HttpResponse {
-    response
-        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
-        .body(page.into_string())
+fn html(request: &HttpRequest, mut response: actix_web::HttpResponseBuilder, page: Markup) -> HttpResponse {
+    response.insert_header((CONTENT_TYPE, "text/html; charset=utf-8"));
+    encoding::answer(request, response, page.into_string())
 }
 
 /// `page`: the form again with the failure beside its input; otherwise a page that says only what is wrong.
@@ -309,7 +309,7 @@ fn answer_problem(context: &PageContext<'_>, request: &HttpRequest, problem: Pro
         return problem.error_response();
     }
     let page = page.unwrap_or_else(|| pages::failure(context, &problem));
-    html(problem.page(), page)
+    html(request, problem.page(), page)
 }
 
 fn crowded(state: &AppState, request: &HttpRequest) -> HttpResponse {
@@ -318,17 +318,25 @@ fn crowded(state: &AppState, request: &HttpRequest) -> HttpResponse {
 }
 
 async fn show(state: web::Data<AppState>, request: HttpRequest, token: web::Path<String>) -> HttpResponse {
-    if !state.gate.may_look(guard::client_address(&request, &state)) {
+    let address = guard::client_address(&request, &state);
+    if !state.gate.may_look(address) {
+        state.proxies.refused(address);
         return crowded(&state, &request);
     }
-    let Some(visit) = Visit::new(&state, &request, &token) else {
+    if let Some(clean) = address::clean(&token) {
+        return address::redirect(match address::language(request.query_string()) {
+            Some(tag) => format!("{clean}?language={tag}"),
+            None => clean,
+        });
+    }
+    let Some(visit) = Visit::at(&state, &request, &token) else {
         return unknown(&state, &request);
     };
     match visit.entry().await {
         Err(error) => visit.answer_problem(error.into(), None),
         Ok(Entry::Dead(why)) => visit.answer_problem(dead(&state, &request, why), None),
         Ok(Entry::Locked) => visit.answer_problem(Refusal::LinkLocked.into(), None),
-        Ok(Entry::Passcode(link)) => html(HttpResponse::Ok(), pages::passcode(&visit.view(), &link, None)),
+        Ok(Entry::Passcode(link)) => html(&request, HttpResponse::Ok(), pages::passcode(&visit.view(), &link, None)),
         Ok(Entry::Done(done)) => receipt(&visit, &done),
         Ok(Entry::Open(link)) => {
             let mut response = HttpResponse::Ok();
@@ -341,7 +349,7 @@ async fn show(state: web::Data<AppState>, request: HttpRequest, token: web::Path
                     Err(_) => return visit.answer_problem(WorkflowError::Random.into(), None),
                 }
             }
-            html(response, visit.form(&link, None))
+            html(&request, response, visit.form(&link, None))
         }
     }
 }
@@ -351,9 +359,7 @@ fn receipt(visit: &Visit<'_>, done: &Done) -> HttpResponse {
     if wants_json(visit.request) {
         return HttpResponse::Ok().json(receipt_json(received.as_ref()));
     }
-    let mut response = HttpResponse::Ok();
-    response.insert_header(("Clear-Site-Data", "\"cache\""));
-    html(response, pages::receipt(&visit.view(), &done.request, received.as_ref()))
+    html(visit.request, HttpResponse::Ok(), pages::receipt(&visit.view(), &done.request, received.as_ref()))
 }
 
 /// What was received and when, never what it was called or what is in it.
@@ -378,7 +384,7 @@ struct PasscodeForm {
 }
 
 async fn enter_passcode(state: web::Data<AppState>, request: HttpRequest, token: web::Path<String>, payload: web::Payload) -> HttpResponse {
-    let Some(visit) = Visit::new(&state, &request, &token) else {
+    let Some(visit) = Visit::at(&state, &request, &token) else {
         return unknown(&state, &request);
     };
     if let Err(problem) = guard::require_same_origin(&request, &state, false).await {
@@ -445,7 +451,7 @@ fn is_encoded(request: &HttpRequest) -> bool {
 }
 
 async fn drop_documents(state: web::Data<AppState>, request: HttpRequest, token: web::Path<String>, payload: web::Payload) -> HttpResponse {
-    let Some(visit) = Visit::new(&state, &request, &token) else {
+    let Some(visit) = Visit::at(&state, &request, &token) else {
         body::drain(payload).await;
         return unknown(&state, &request);
     };

@@ -57,5 +57,8 @@ const first = await upload(false);
 if (first !== "interrupted") throw new Error(`not interrupted: ${first}`);
 const second = await upload(true);
 if (second !== "complete") throw new Error(second);
+// As if the answer to the last byte had been lost: it asks again, and hears that all has arrived.
+const third = await upload(true);
+if (third !== "complete") throw new Error(third);
 console.log("complete");
 process.exit(0);

@@ -23,4 +23,9 @@ second = portal.uploader(given["file"], chunk_size=given["chunk"], url=first.url
 assert second.offset == first.offset, (second.offset, first.offset)
 second.upload()
 assert second.offset == size, second.offset
+
+# As if the answer to the last byte had been lost: it asks again, and hears that all has arrived.
+third = portal.uploader(given["file"], chunk_size=given["chunk"], url=first.url, upload_checksum=True)
+assert third.offset == size, third.offset
+third.upload()
 print("complete")

@@ -16,6 +16,7 @@ mod crash;
 mod damage;
 mod demo;
 mod documents;
+mod edge;
 mod erasing;
 mod forwarding;
 mod hosts;

@@ -33,9 +33,31 @@ async fn page(app: &TestApp, path: &str, accept_language: &str) -> String {
     get(app, path, accept_language).await.text().await.unwrap()
 }
 
-fn compressed(bytes: &[u8]) -> usize {
+/// What comes over the line to a browser that takes gzip; unpacked, it is what others get.
+async fn weight(app: &TestApp, path: &str, accept_language: &str) -> usize {
+    let plain = get(app, path, accept_language).await;
+    assert!(!plain.headers().contains_key("content-encoding"), "{path}");
+    let answer = app
+        .http
+        .get(app.public(path))
+        .header("accept", "text/html")
+        .header("accept-language", accept_language)
+        .header("accept-encoding", "gzip, deflate, br, zstd")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.headers()["vary"], "Accept-Encoding", "{path}");
+    let packed = answer.headers().get("content-encoding").is_some_and(|coding| coding == "gzip");
+    let bytes = answer.bytes().await.unwrap();
+    let plain = plain.bytes().await.unwrap();
+    assert_eq!(if packed { unpacked(&bytes) } else { bytes.to_vec() }, plain, "{path}");
+    assert!(packed || plain.len() < 1_000, "{path}: {} bytes as they are", plain.len());
+    bytes.len()
+}
+
+fn unpacked(bytes: &[u8]) -> Vec<u8> {
     let mut gzip = Command::new("gzip")
-        .args(["-9", "-c"])
+        .args(["-d", "-c"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -45,7 +67,8 @@ fn compressed(bytes: &[u8]) -> usize {
     let writer = std::thread::spawn(move || input.write_all(&bytes).unwrap());
     let output = gzip.wait_with_output().unwrap();
     writer.join().unwrap();
-    output.stdout.len()
+    assert!(output.status.success());
+    output.stdout
 }
 
 /// Addresses of our own that a page loads.
@@ -69,14 +92,13 @@ async fn the_page_weighs_less_than_fourteen_kilobytes_in_every_language() {
     for asset in assets(&page(&app, &link.path, "en").await) {
         let answer = get(&app, &asset, "en").await;
         assert_eq!(answer.headers()["cache-control"], "public, max-age=31536000, immutable", "{asset}");
-        let size = compressed(&answer.bytes().await.unwrap());
+        let size = weight(&app, &asset, "en").await;
         lines.push(format!("{asset}: {size}"));
         rest += size;
     }
     assert_eq!(lines.len(), 3, "{lines:?}");
     for words in LANGUAGES.iter() {
-        let html = page(&app, &link.path, words.tag).await;
-        let size = compressed(html.as_bytes());
+        let size = weight(&app, &link.path, words.tag).await;
         lines.push(format!("{}: {size}", words.tag));
         assert!(size + rest <= MOST, "{} bytes: {lines:?}", size + rest);
     }
@@ -172,6 +194,33 @@ async fn send(app: &TestApp, link: &Link, file: &[u8], accept: &str, language: &
         .send()
         .await
         .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_browser_has_is_not_sent_again() {
+    let app = TestApp::new().await;
+    let html = page(&app, &app.link().await.path, "en").await;
+    for asset in assets(&html) {
+        let tag = get(&app, &asset, "en").await.headers()["etag"].clone();
+        for (known, status) in [(tag.to_str().unwrap(), 304), ("W/\"x\"", 200), ("\"a\", W/\"b\"", 200)] {
+            let answer = app
+                .http
+                .get(app.public(&asset))
+                .header("if-none-match", known)
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(answer.status(), status, "{asset} {known}");
+            assert_eq!(answer.headers()["cache-control"], "public, max-age=31536000, immutable");
+        }
+        let old = asset.split('?').next().unwrap();
+        let answer = get(&app, &format!("{old}?000000000000"), "en").await;
+        assert_eq!(
+            answer.headers()["cache-control"],
+            "no-cache",
+            "an old address is kept by nobody: {old}"
+        );
+    }
 }
 
 const DRESSED: &str = "[company]\nname = \"Bank <b>&\"\nsupport = \"+44 20 7946 0000\"\ncolour = \"#7a1f5c\"\nlogo = \"/dev/shm/LOGO\"\n\

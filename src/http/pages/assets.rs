@@ -1,55 +1,73 @@
 //! The few files that pages need, in the binary: their address carries a hash of their content, so they may be kept for ever.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use sha2::{Digest, Sha256};
 
-use crate::http::AppState;
 use crate::http::error::Problem;
+use crate::http::{AppState, encoding};
 
 pub(crate) struct Asset {
     pub path: &'static str,
     media_type: &'static str,
     content: &'static str,
+    /// Made when it is first asked for.
+    kept: OnceLock<Kept>,
+}
+
+/// A file in both of its forms.
+#[derive(Clone, Debug)]
+struct Kept {
+    media_type: &'static str,
+    version: String,
+    plain: web::Bytes,
+    /// `None` where it would be no shorter.
+    packed: Option<web::Bytes>,
 }
 
 pub(crate) static PORTAL_CSS: Asset = Asset {
     path: "/assets/portal.css",
     media_type: "text/css; charset=utf-8",
     content: include_str!("../../../assets/portal.css"),
+    kept: OnceLock::new(),
 };
 pub(crate) static UPLOAD_JS: Asset = Asset {
     path: "/assets/upload.js",
     media_type: "text/javascript; charset=utf-8",
     content: include_str!("../../../assets/upload.js"),
+    kept: OnceLock::new(),
 };
 pub(crate) static CONSOLE_CSS: Asset = Asset {
     path: "/assets/console.css",
     media_type: "text/css; charset=utf-8",
     content: include_str!("../../../assets/console.css"),
+    kept: OnceLock::new(),
 };
 pub(crate) static CONSOLE_JS: Asset = Asset {
     path: "/assets/console.js",
     media_type: "text/javascript; charset=utf-8",
     content: include_str!("../../../assets/console.js"),
+    kept: OnceLock::new(),
 };
 pub(crate) static PASSKEY_JS: Asset = Asset {
     path: "/assets/passkey.js",
     media_type: "text/javascript; charset=utf-8",
     content: include_str!("../../../assets/passkey.js"),
+    kept: OnceLock::new(),
 };
 pub(crate) static LOGO: Asset = Asset {
     path: "/assets/logo.svg",
     media_type: "image/svg+xml",
     content: include_str!("../../../assets/logo.svg"),
+    kept: OnceLock::new(),
 };
 
 /// How the pages of one company look: the stylesheet with its colour, and its logo. The addresses carry the hash of what they lead to.
 #[derive(Clone, Debug)]
 pub struct Theme {
-    style: String,
-    logo: Option<Logo>,
+    style: Arc<Kept>,
+    logo: Option<Arc<Kept>>,
     pub style_url: String,
     pub logo_url: String,
 }
@@ -73,15 +91,16 @@ impl Default for Theme {
 impl Theme {
     /// `rules`: what stands after the product's own stylesheet.
     pub fn new(rules: &str, logo: Option<Logo>) -> Self {
-        let style = format!("{}{rules}", PORTAL_CSS.content);
+        let style = Kept::new(PORTAL_CSS.media_type, format!("{}{rules}", PORTAL_CSS.content).into_bytes());
+        let logo = logo.map(|logo| Kept::new(logo.media_type, logo.content));
         Self {
-            style_url: format!("{}?{}", PORTAL_CSS.path, version(style.as_bytes())),
+            style_url: format!("{}?{}", PORTAL_CSS.path, style.version),
             logo_url: match &logo {
-                Some(logo) => format!("{LOGO_PATH}?{}", version(&logo.content)),
+                Some(logo) => format!("{LOGO_PATH}?{}", logo.version),
                 None => LOGO_URL.clone(),
             },
-            style,
-            logo,
+            style: Arc::new(style),
+            logo: logo.map(Arc::new),
         }
     }
 }
@@ -90,28 +109,55 @@ fn version(content: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(&Sha256::digest(content)[..6])
 }
 
-impl Asset {
-    /// The address with the content's hash.
-    pub(crate) fn url(&self) -> String {
-        format!("{}?{}", self.path, version(self.content.as_bytes()))
+impl Kept {
+    fn new(media_type: &'static str, content: Vec<u8>) -> Self {
+        let packed = encoding::gzip(&content);
+        Self {
+            media_type,
+            version: version(&content),
+            packed: (packed.len() < content.len()).then(|| packed.into()),
+            plain: content.into(),
+        }
     }
 
-    pub(crate) fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        kept(request, self.media_type, self.content.as_bytes().to_vec())
+    /// For ever under its present hash, under another one only with a question each time.
+    fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        let fresh = request.query_string() == self.version;
+        // Weak: it is of the content, in whatever form.
+        let tag = format!("W/\"{}\"", self.version);
+        let known = request.headers().get_all("if-none-match").filter_map(|v| v.to_str().ok());
+        let same = known.flat_map(|line| line.split(',')).any(|known| known.trim() == tag);
+        let mut response = if same { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+        response
+            .insert_header(("Cache-Control", if fresh { FOR_EVER } else { "no-cache" }))
+            .insert_header(("ETag", tag))
+            .insert_header(("Vary", "Accept-Encoding"));
+        if same {
+            return response.finish();
+        }
+        response.insert_header(("Content-Type", self.media_type));
+        match &self.packed {
+            Some(packed) if encoding::takes_gzip(request.headers()) => {
+                response.insert_header(("Content-Encoding", "gzip")).body(packed.clone())
+            }
+            _ => response.body(self.plain.clone()),
+        }
     }
 }
 
-/// For ever under its present hash, not at all under another.
-fn kept(request: &HttpRequest, media_type: &str, content: Vec<u8>) -> HttpResponse {
-    let kept = if request.query_string() == version(&content) {
-        FOR_EVER
-    } else {
-        "no-cache"
-    };
-    HttpResponse::Ok()
-        .insert_header(("Content-Type", media_type))
-        .insert_header(("Cache-Control", kept))
-        .body(content)
+impl Asset {
+    fn kept(&self) -> &Kept {
+        self.kept.get_or_init(|| Kept::new(self.media_type, self.content.into()))
+    }
+
+    /// The address with the content's hash.
+    pub(crate) fn url(&self) -> String {
+        format!("{}?{}", self.path, self.kept().version)
+    }
+
+    pub(crate) fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        self.kept().answer(request)
+    }
 }
 
 pub(crate) static UPLOAD_JS_URL: LazyLock<String> = LazyLock::new(|| UPLOAD_JS.url());
@@ -129,12 +175,12 @@ pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
 }
 
 async fn dressed_style(state: web::Data<AppState>, request: HttpRequest) -> HttpResponse {
-    kept(&request, PORTAL_CSS.media_type, state.company.theme.style.clone().into_bytes())
+    state.company.theme.style.answer(&request)
 }
 
 async fn company_logo(state: web::Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     match &state.company.theme.logo {
-        Some(logo) => Ok(kept(&request, logo.media_type, logo.content.clone())),
+        Some(logo) => Ok(logo.answer(&request)),
         None => Err(Problem::not_found("There is nothing at this address.")),
     }
 }
