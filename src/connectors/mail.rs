@@ -2,6 +2,8 @@
 //!
 //! * TLS is required: `starttls` (the default) or `tls` from the first byte, with the system's certificate authorities or `ca_file`. `none` works towards this very
 //!   machine only, for a relay that runs on it.
+//! * Each mail is MIME with two forms of one text: plain, and as HTML without styles, pictures or anything else that is fetched, for programs that show no plain text
+//!   well. Its language and direction are said, so that Arabic runs from the right.
 //! * One connection for each mail; nothing of a mail is logged, and of the relay's answer the status alone is kept.
 //!
 //! | key of `[mail]` | default | what |
@@ -15,11 +17,12 @@
 
 use std::str::FromStr as _;
 
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message};
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message, MultiPart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use maud::{DOCTYPE, Markup, html};
 use time::Duration;
 
 use super::hook::WebhookOutcome;
@@ -34,11 +37,14 @@ pub struct Mailer {
     reply_to: Option<Mailbox>,
 }
 
-/// One plain-text mail to one person.
+/// One mail to one person.
 pub struct Letter<'a> {
     pub to: &'a str,
     pub subject: &'a str,
+    /// Plain text; paragraphs are separated by empty lines.
     pub text: &'a str,
+    /// The language's tag, and `ltr` or `rtl`.
+    pub language: (&'a str, &'a str),
     /// Without brackets and domain; the same for every try, so that a repeat is recognised.
     pub id: &'a str,
 }
@@ -146,17 +152,72 @@ impl Mailer {
             .to(to)
             .subject(letter.subject)
             .message_id(Some(format!("<{}@{domain}>", letter.id)))
-            // RFC 3834: no out-of-office answers, please.
+            // RFC 3834: no out-of-office answers, please. Exchange has a header of its own for it.
             .raw_header(HeaderValue::new(
                 HeaderName::new_from_ascii_str("Auto-Submitted"),
                 "auto-generated".to_owned(),
             ))
-            .header(ContentType::TEXT_PLAIN);
+            .raw_header(HeaderValue::new(
+                HeaderName::new_from_ascii_str("X-Auto-Response-Suppress"),
+                "All".to_owned(),
+            ))
+            .raw_header(HeaderValue::new(
+                HeaderName::new_from_ascii_str("Content-Language"),
+                letter.language.0.to_owned(),
+            ));
         if let Some(reply_to) = &self.reply_to {
             builder = builder.reply_to(reply_to.clone());
         }
-        builder.body(letter.text.replace('\n', "\r\n")).ok()
+        let plain = letter.text.replace("\r\n", "\n").replace('\n', "\r\n");
+        let both = MultiPart::alternative_plain_html(plain, as_html(letter).into_string());
+        builder.multipart(both).ok()
     }
+}
+
+/// The same text for programs that show HTML: paragraphs, line ends and addresses that can be followed, nothing else.
+fn as_html(letter: &Letter<'_>) -> Markup {
+    let (language, direction) = letter.language;
+    let text = letter.text.replace("\r\n", "\n");
+    html! {
+        (DOCTYPE)
+        html lang=(language) dir=(direction) {
+            head { meta charset="utf-8"; title { (letter.subject) } }
+            body {
+                @for paragraph in text.split("\n\n").map(str::trim).filter(|p| !p.is_empty()) {
+                    // Each on a line of its own: what reads the source of a mail finds it.
+                    "\n"
+                    p { @for (i, line) in paragraph.lines().enumerate() { @if i > 0 { br; "\n" } (linked(line)) } }
+                }
+                "\n"
+            }
+        }
+    }
+}
+
+/// A line with its web addresses as links.
+fn linked(line: &str) -> Markup {
+    let mut rest = line;
+    html! {
+        @while let Some(start) = address_at(rest) {
+            (rest[..start])
+            @let end = start + length_of_address(&rest[start..]);
+            a href=(rest[start..end]) dir="ltr" { (rest[start..end]) }
+            @let _behind = { rest = &rest[end..]; };
+        }
+        (rest)
+    }
+}
+
+fn address_at(text: &str) -> Option<usize> {
+    ["https://", "http://"].iter().filter_map(|scheme| text.find(scheme)).min()
+}
+
+/// Up to what cannot be a part of it, without the full stop or bracket of the sentence around it.
+fn length_of_address(text: &str) -> usize {
+    let end = text
+        .find(|c: char| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>'))
+        .unwrap_or(text.len());
+    text[..end].trim_end_matches(['.', ',', ';', ':', '!', '?', ')', '\'']).len()
 }
 
 /// One plain address, without a name, a comment or a second one behind it.
@@ -275,9 +336,19 @@ mod tests {
         let letter = Letter {
             to: "james@example.net",
             subject: "Grüße\r\nBcc: eve@example.net",
-            text: "Hello\n.\nüber\n",
+            text: "Hello\n.\nüber\n\nOpen <this>: https://drop.example.com/d/x?a=b&c. Bye\n",
+            language: ("de", "ltr"),
             id: "msg_x",
         };
+        let page = as_html(&letter).into_string();
+        assert!(
+            page.contains("<html lang=\"de\" dir=\"ltr\">") && page.contains("<p>Hello<br>\n.<br>\nüber</p>"),
+            "{page}"
+        );
+        let link =
+            "&lt;this&gt;: <a href=\"https://drop.example.com/d/x?a=b&amp;c\" dir=\"ltr\">https://drop.example.com/d/x?a=b&amp;c</a>. Bye";
+        assert!(page.contains(link), "{page}");
+
         let text = String::from_utf8(mailer.message(&letter).unwrap().formatted()).unwrap();
         let head = text.split("\r\n\r\n").next().unwrap();
         assert!(!head.lines().any(|l| l.to_lowercase().starts_with("bcc")), "{head}");
@@ -290,6 +361,15 @@ mod tests {
         ] {
             assert!(head.lines().any(|l| l == line), "{line}: {head}");
         }
-        assert!(head.contains("Date: ") && head.contains("Content-Type: text/plain; charset=utf-8"));
+        for start in [
+            "Date: ",
+            "MIME-Version: 1.0",
+            "Content-Type: multipart/alternative;",
+            "Subject: ",
+            "Content-Language: de",
+        ] {
+            assert!(head.lines().any(|l| l.starts_with(start)), "{start}: {head}");
+        }
+        assert!(text.contains("Content-Type: text/plain; charset=utf-8") && text.contains("Content-Type: text/html; charset=utf-8"));
     }
 }

@@ -1,9 +1,10 @@
 """A real mail server for the tests: takes mail by SMTP and writes each one as a line of JSON.
 
 smtp.py OUT [--tls CERT KEY | --starttls CERT KEY] [--login USER PASSWORD] [--refuse N STATUS]
-It prints its port, and ends when its standard input does.
+It prints its port, and ends when its standard input does. Each mail is read by Python's own parser, which fails on every defect that it knows.
 """
-import asyncio, json, ssl, sys
+import asyncio, email, json, ssl, sys
+from email import policy
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
@@ -30,7 +31,20 @@ class Handler:
         if Handler.left > 0:
             Handler.left -= 1
             return given["refuse"][1] + " not now"
+        # As strict as it can be: what it finds odd is an error, and the line says so.
+        read = email.message_from_bytes(envelope.content, policy=policy.SMTP.clone(raise_on_defect=True))
+        parts = {part.get_content_type(): part.get_content() for part in read.walk() if not part.is_multipart()}
+        odd = [str(defect) for part in read.walk() for defect in part.defects]
+        odd += [f"{name}: {defect}" for part in read.walk() for name, value in part.items() for defect in getattr(value, "defects", ())]
         mail = {
+            "headers": {name: str(value) for name, value in read.items()},
+            "kinds": [part.get_content_type() for part in read.walk()],
+            "text": parts.get("text/plain"),
+            "html": parts.get("text/html"),
+            "defects": odd,
+            "longest": max(len(line) for line in envelope.content.split(b"\r\n")),
+            "bare": envelope.content.replace(b"\r\n", b"").count(b"\n") + envelope.content.replace(b"\r\n", b"").count(b"\r"),
+            "ascii": envelope.content.isascii(),
             "from": envelope.mail_from,
             "to": envelope.rcpt_tos,
             "content": envelope.content.decode("utf-8", "replace"),

@@ -136,6 +136,7 @@ async fn attempt(portal: &Portal, dispatch: &Dispatch, now: OffsetDateTime) -> R
                 to: &agent.email,
                 subject,
                 text,
+                language: mail::language(""),
                 id: &dispatch.id.to_string(),
             };
             map_outcome(mailer.send(&letter).await, Some(mail_pause(dispatch.attempts)), now)
@@ -151,6 +152,7 @@ async fn attempt(portal: &Portal, dispatch: &Dispatch, now: OffsetDateTime) -> R
                         to: &content.to,
                         subject: &content.subject,
                         text: &content.text,
+                        language: mail::language(&content.language),
                         id: &dispatch.id.to_string(),
                     };
                     map_outcome(mailer.send(&letter).await, Some(mail_pause(dispatch.attempts)), now)

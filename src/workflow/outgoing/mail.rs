@@ -39,7 +39,7 @@ pub(crate) struct Content {
     pub text: String,
     /// The expiry as the text says it, and in which language: a link may be given more time before a reminder is sent.
     expires: String,
-    language: String,
+    pub language: String,
 }
 
 impl Drop for Content {
@@ -203,6 +203,12 @@ fn id_of(portal: &Portal, request: &DocumentRequest, to: &str, kind: Kind) -> Di
 
 fn context(id: DispatchId) -> Vec<u8> {
     [&b"dispatch\0"[..], &id.0].concat()
+}
+
+/// The tag and the direction of a mail's language; English where none is said.
+pub(crate) fn language(language: &str) -> (&'static str, &'static str) {
+    let words = words_of(language);
+    (words.tag, words.direction)
 }
 
 fn words_of(language: &str) -> &'static words::Words {

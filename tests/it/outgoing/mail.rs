@@ -108,29 +108,9 @@ fn live_secrets(app: &TestApp) -> usize {
     app.portal.erasure.live().unwrap().len()
 }
 
-/// The text of a mail, out of its transfer encoding.
+/// The text of a mail, as a parser of others reads it.
 fn text(mail: &Value) -> String {
-    let content = mail["content"].as_str().unwrap();
-    let (head, body) = content.split_once("\r\n\r\n").unwrap();
-    let body = body.trim_end();
-    if head.to_lowercase().contains("base64") {
-        let bytes = data_encoding::BASE64.decode(body.replace("\r\n", "").as_bytes()).unwrap();
-        return String::from_utf8(bytes).unwrap();
-    }
-    let soft = body.replace("=\r\n", "");
-    let mut bytes = Vec::new();
-    let mut rest = soft.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        match (*first, head.to_lowercase().contains("quoted-printable")) {
-            (b'=', true) => {
-                bytes.push(u8::from_str_radix(std::str::from_utf8(&rest[..2]).unwrap(), 16).unwrap());
-                rest = &rest[2..];
-            }
-            (byte, _) => bytes.push(byte),
-        }
-    }
-    String::from_utf8(bytes).unwrap()
+    mail["text"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -264,6 +244,83 @@ async fn a_link_is_mailed_in_the_applicants_language_once_the_server_takes_it() 
     );
     let audit = app.portal.audit.entries(0, 1000).await.unwrap();
     assert!(audit.iter().all(|e| !format!("{e:?}").contains(TO)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs python and aiosmtpd: run tests/run"]
+async fn a_mail_is_read_by_a_strict_parser_in_every_language() {
+    let folder = crate::support::Folder::new();
+    let smtp = Smtp::new(folder.path(), &[]);
+    let company = "[company]\nname = \"Bank für \\\"Alle\\\" – 銀行, & <Söhne>\"\nsupport = \"https://bank.example/hilfe\"\n";
+    let (app, _) = app(smtp.table("tls = \"none\"") + company).await;
+    let languages = nightdrop::testing::words::LANGUAGES.iter();
+    let mut sent = Vec::new();
+    for words in languages {
+        let note = format!("{} <b>&amp;</b> https://bank.example/a?b=c&d.", "ü".repeat(200));
+        let (_, url) = mailed(&app, json!({"locale": words.tag, "message": note})).await;
+        sent.push((words, url));
+        tell(&app).await;
+    }
+    let mails = smtp.mails();
+    assert_eq!(mails.len(), sent.len());
+    for (mail, (words, url)) in mails.iter().zip(sent) {
+        let (tag, direction) = (words.tag, words.direction);
+        assert_eq!(mail["defects"], json!([]), "{tag}");
+        assert_eq!(mail["kinds"], json!(["multipart/alternative", "text/plain", "text/html"]), "{tag}");
+        assert!(
+            mail["longest"].as_u64().unwrap() <= 998 && mail["bare"] == 0 && mail["ascii"] == true,
+            "{tag}: {mail}"
+        );
+        let headers = &mail["headers"];
+        for (name, value) in [
+            ("MIME-Version", "1.0"),
+            ("Auto-Submitted", "auto-generated"),
+            ("X-Auto-Response-Suppress", "All"),
+            ("Content-Language", tag),
+            ("From", "Example Bank <drop@bank.example>"),
+            ("To", TO),
+        ] {
+            assert_eq!(headers[name], value, "{tag}");
+        }
+        let id = headers["Message-ID"].as_str().unwrap();
+        assert!(id.starts_with("<msg_") && id.ends_with("@bank.example>"), "{tag}: {id}");
+        assert!(
+            headers["Date"].is_string() && headers["Subject"].as_str().unwrap().contains("銀行"),
+            "{tag}: {headers}"
+        );
+        // Both forms say the same: the link once, the expiry with its zone, and nothing that is fetched.
+        let (plain, html) = (text(mail), mail["html"].as_str().unwrap());
+        assert_eq!(plain.matches(&url).count(), 1, "{tag}");
+        let zone = words.say("moment-utc").replace("{moment}", "");
+        assert!(plain.contains(zone.trim()), "{tag}: {zone} in {plain}");
+        assert!(
+            html.starts_with(&format!("<!DOCTYPE html><html lang=\"{tag}\" dir=\"{direction}\">")),
+            "{tag}: {html}"
+        );
+        assert!(html.contains(&format!("<a href=\"{url}\" dir=\"ltr\">{url}</a>")), "{tag}: {html}");
+        assert!(
+            html.contains("&lt;b&gt;&amp;amp;&lt;/b&gt; <a href=\"https://bank.example/a?b=c&amp;d\" dir=\"ltr\">"),
+            "{tag}: {html}"
+        );
+        for fetched in ["src=", "<img", "<link", "<style", "style=", "url(", "<script"] {
+            assert!(!html.contains(fetched), "{tag}: {fetched}");
+        }
+        let pieces = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(pieces(&without_tags(html)), pieces(&plain), "{tag}");
+    }
+}
+
+/// What a reader sees of the HTML form.
+fn without_tags(html: &str) -> String {
+    let body = html.split_once("<body>").unwrap().1;
+    let text: String = body
+        .split('<')
+        .map(|piece| piece.split_once('>').map_or(piece, |(_, text)| text))
+        .collect();
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&amp;", "&")
 }
 
 #[tokio::test(flavor = "multi_thread")]
