@@ -86,6 +86,21 @@ async fn the_applicants_page_works_in_a_browser() {
     assert_eq!(app.received().await.len(), 5, "each drop of the browser was passed on once");
 }
 
+/// Heads included: what a phone waits for.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium, playwright-core and axe-core: run tests/run"]
+async fn a_first_visit_weighs_less_than_fourteen_kilobytes_on_the_line() {
+    let app = TestApp::new().await;
+    let given = json!({
+        "url": app.public(&app.link().await.path),
+        "languages": words::LANGUAGES.iter().map(|words| words.tag).collect::<Vec<_>>(),
+        "most": 14 * 1024,
+    });
+    let said = tokio::task::spawn_blocking(move || script("weight.mjs", &given)).await.unwrap();
+    let output = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/output");
+    std::fs::write(output.join("weight.json"), said).unwrap();
+}
+
 async fn with_code(app: &TestApp) -> Value {
     let mut ask = ask("applicant-2", "passport");
     ask.passcode = true;

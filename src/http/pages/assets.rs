@@ -34,7 +34,7 @@ pub(crate) static PORTAL_CSS: Asset = Asset {
 };
 pub(crate) static UPLOAD_JS: Asset = Asset {
     path: "/assets/upload.js",
-    media_type: "text/javascript; charset=utf-8",
+    media_type: SCRIPT,
     content: include_str!("../../../assets/upload.js"),
     kept: OnceLock::new(),
 };
@@ -46,13 +46,13 @@ pub(crate) static CONSOLE_CSS: Asset = Asset {
 };
 pub(crate) static CONSOLE_JS: Asset = Asset {
     path: "/assets/console.js",
-    media_type: "text/javascript; charset=utf-8",
+    media_type: SCRIPT,
     content: include_str!("../../../assets/console.js"),
     kept: OnceLock::new(),
 };
 pub(crate) static PASSKEY_JS: Asset = Asset {
     path: "/assets/passkey.js",
-    media_type: "text/javascript; charset=utf-8",
+    media_type: SCRIPT,
     content: include_str!("../../../assets/passkey.js"),
     kept: OnceLock::new(),
 };
@@ -79,6 +79,7 @@ pub struct Logo {
     pub content: Vec<u8>,
 }
 
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 const LOGO_PATH: &str = "/assets/company-logo";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
@@ -107,6 +108,16 @@ impl Theme {
 
 fn version(content: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(&Sha256::digest(content)[..6])
+}
+
+/// A script without what only its readers here need: comments that have a line of their own, and indentation. Lines stay lines, so that no statement runs into
+/// another; no text of our scripts goes over a line's end.
+fn bare(script: &str) -> String {
+    let lines = script
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("//"));
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 impl Kept {
@@ -147,7 +158,13 @@ impl Kept {
 
 impl Asset {
     fn kept(&self) -> &Kept {
-        self.kept.get_or_init(|| Kept::new(self.media_type, self.content.into()))
+        self.kept.get_or_init(|| {
+            let content = match self.media_type {
+                SCRIPT => bare(self.content),
+                _ => self.content.to_owned(),
+            };
+            Kept::new(self.media_type, content.into_bytes())
+        })
     }
 
     /// The address with the content's hash.
@@ -206,4 +223,30 @@ where
         .route(web::get().to(answer.clone()))
         .route(web::head().to(answer))
         .default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("GET, HEAD")) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_script_is_the_same_script() {
+        assert_eq!(
+            bare("// why\n  a();\n\n    // what\n  b(\"// c\"); // d\n"),
+            "a();\nb(\"// c\"); // d\n"
+        );
+        for script in [&UPLOAD_JS, &CONSOLE_JS, &PASSKEY_JS] {
+            // Taking a line's beginning away must not change a text that goes on there.
+            for line in script.content.lines() {
+                assert_eq!(
+                    line.matches('`').count() % 2,
+                    0,
+                    "a text over a line's end in {}: {line}",
+                    script.path
+                );
+                assert!(!line.ends_with('\\'), "{}: {line}", script.path);
+            }
+            assert!(bare(script.content).len() < script.content.len());
+        }
+    }
 }

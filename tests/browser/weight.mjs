@@ -1,0 +1,34 @@
+// What a first visit weighs on the line, as a real browser counts it: heads and bodies of the page and of everything that it loads, in every language.
+// Arguments: a JSON object with a link, the languages and the most that a visit may weigh, made by tests/it/browser.rs. Says what it measured: one JSON object.
+import { check, clean, launch, visit } from "./kit.mjs";
+
+const given = JSON.parse(process.argv[2]);
+const browser = await launch();
+try {
+  const measured = {};
+  for (const language of given.languages) {
+    const page = await visit(browser, { locale: language });
+    const cdp = await page.context().newCDPSession(page);
+    const urls = new Map(), weights = {};
+    cdp.on("Network.responseReceived", ({ requestId, response }) => urls.set(requestId, response.url));
+    // Heads and bodies as they came over the line.
+    cdp.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => {
+      const path = new URL(urls.get(requestId)).pathname.replace(/^\/d\/.*/, "page");
+      weights[path] = (weights[path] ?? 0) + encodedDataLength;
+    });
+    await cdp.send("Network.enable");
+    await page.goto(given.url, { waitUntil: "networkidle" });
+    check(await page.locator("html").getAttribute("lang") === language, `${language} is not spoken`);
+    clean(page, language);
+    const names = Object.keys(weights).map((path) => path.split("/").pop()).sort().join(" ");
+    check(names === "logo.svg page portal.css upload.js", `${language} loaded ${names}`);
+    check(Object.values(weights).every((weight) => weight > 0), `${language} did not load all: ${JSON.stringify(weights)}`);
+    const all = Object.values(weights).reduce((sum, weight) => sum + weight, 0);
+    measured[language] = { ...weights, all };
+    check(all <= given.most, `${language} weighs ${all} bytes: ${JSON.stringify(weights)}`);
+    await page.context().close();
+  }
+  console.log(JSON.stringify(measured));
+} finally {
+  await browser.close();
+}
