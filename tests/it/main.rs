@@ -32,6 +32,7 @@ mod pages;
 mod passcode;
 mod power_cut;
 mod providers;
+mod proxies;
 mod raw;
 mod receipts;
 mod resume;
