@@ -249,7 +249,7 @@ pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
     callback::routes(routes);
     health::routes(routes);
     // Behind everything else that begins like a link.
-    address::routes(routes);
+    upload::late_routes(routes);
 }
 
 /// The staff listener.

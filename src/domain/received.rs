@@ -16,6 +16,8 @@ pub struct Received {
     pub received_at: OffsetDateTime,
     /// As in [`super::document::Document::receiver`].
     pub receiver: Option<[u8; 32]>,
+    /// Bytes that were sent of each part.
+    pub lengths: Vec<u64>,
     pub outcome: DocumentOutcome,
     pub deletion: Deletion,
     /// The request has a newer link by now.
@@ -85,6 +87,14 @@ pub enum Deletion {
     At(OffsetDateTime),
 }
 
+impl Received {
+    /// Bytes that were sent of a part.
+    pub fn length_of(&self, part: &str) -> Option<u64> {
+        let place = self.parts.iter().position(|name| name == part)?;
+        self.lengths.get(place).copied()
+    }
+}
+
 impl DocumentRequest {
     /// The document that came by the link of a generation; `None` when nothing came by it.
     pub fn received_by(&self, generation: u32) -> Option<Received> {
@@ -116,6 +126,7 @@ impl DocumentRequest {
                 parts: document.parts.iter().map(|p| p.name.to_string()).collect(),
                 received_at: document.received_at,
                 receiver: document.receiver,
+                lengths: document.lengths.clone(),
                 outcome,
                 deletion,
                 replaced,
@@ -127,6 +138,7 @@ impl DocumentRequest {
             parts: stone.parts.clone(),
             received_at: stone.received_at,
             receiver: stone.receiver,
+            lengths: stone.lengths.clone(),
             outcome: DocumentOutcome::at_end(&stone.cause, stone.passed_on),
             deletion: Deletion::At(stone.purged_at),
             replaced,

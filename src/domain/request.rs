@@ -383,18 +383,6 @@ impl DocumentRequest {
         self.partial()?.finished().iter().find(|f| f.part.name == *part)
     }
 
-    /// Bytes that were sent of a part of the document that came through this request, also after its purge.
-    pub fn received_length(&self, part: &str) -> Option<u64> {
-        let (place, lengths) = match (self.document(), self.tombstones.last()) {
-            (Some(document), _) => (document.parts.iter().position(|p| p.name.as_str() == part), &document.lengths),
-            (None, Some(stone)) if matches!(self.stage, Stage::Purged) => {
-                (stone.parts.iter().position(|name| name == part), &stone.lengths)
-            }
-            _ => return None,
-        };
-        lengths.get(place?).copied()
-    }
-
     /// The unfinished upload of this part.
     pub fn staging(&self, part: &PartName) -> Option<(&Intake, &StagedPart)> {
         self.intakes

@@ -4,10 +4,8 @@
 //! closing bracket, a blank, a parameter that counts clicks. Such an address leads to the link. One that is too short, too long or has a wrong character leads nowhere, and
 //! counts as a guess.
 
-use actix_web::http::Method;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpResponse;
 
-use super::error;
 use crate::domain::token::{PlainToken, TOKEN_CHARS};
 use crate::words;
 
@@ -30,6 +28,12 @@ pub(crate) fn clean(text: &str) -> Option<String> {
     token(text).filter(|_| !exact).map(|token| format!("/d/{}", token.encode()))
 }
 
+/// The same for what stands behind a slash: `/d/{token}/{rest}`.
+pub(crate) fn clean_behind_slash(text: &str, rest: &str) -> Option<String> {
+    let token = token(text).filter(|_| rest.is_empty() || is_glue(rest));
+    token.map(|token| format!("/d/{}", token.encode()))
+}
+
 /// The language that the query of an address picks, whatever else stands in it.
 pub(crate) fn language(query: &str) -> Option<&str> {
     query.split('&').find_map(|pair| {
@@ -42,20 +46,6 @@ pub(crate) fn language(query: &str) -> Option<&str> {
 /// To the address without what was put behind it. Nothing is looked up: an address that is nobody's counts when it is asked for.
 pub(crate) fn redirect(to: String) -> HttpResponse {
     HttpResponse::SeeOther().insert_header(("Location", to)).finish()
-}
-
-/// `/d/{token}/`, and whatever else was put behind a slash that is no address of ours.
-pub(crate) fn routes(routes: &mut web::ServiceConfig) {
-    routes.service(web::resource("/d/{token}/{rest:.*}").default_service(web::to(behind_a_slash)));
-}
-
-async fn behind_a_slash(request: HttpRequest, path: web::Path<(String, String)>) -> HttpResponse {
-    let (text, rest) = path.into_inner();
-    let looks = [Method::GET, Method::HEAD].contains(request.method());
-    match token(&text) {
-        Some(token) if looks && (rest.is_empty() || is_glue(&rest)) => redirect(format!("/d/{}", token.encode())),
-        _ => error::no_such_page(request).await,
-    }
 }
 
 #[cfg(test)]

@@ -197,7 +197,7 @@ impl Call<'_> {
         let link = match visit.entry().await.map_err(Failed::of)? {
             Entry::Open(link) => *link,
             // Whoever lost the last answer asks where the upload stands: it has arrived, as the receipt says to everybody with the link.
-            Entry::Done(done) => match done.received_length(self.part).filter(|_| *method == Method::HEAD) {
+            Entry::Done(done) => match done.length_of(self.part).filter(|_| *method == Method::HEAD) {
                 Some(length) => return Ok(Entered::Received { length }),
                 None => return Err(gone(Refusal::AlreadyReceived).into()),
             },

@@ -6,6 +6,7 @@ use std::cell::OnceCell;
 use std::panic::AssertUnwindSafe;
 
 use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 use futures_util::FutureExt;
@@ -58,12 +59,25 @@ pub(crate) fn routes(routes: &mut web::ServiceConfig) {
         .configure(super::pages::assets::public_routes);
 }
 
+/// `/d/{token}/`, and whatever else was put behind a slash that is no address of ours.
+pub(crate) fn late_routes(routes: &mut web::ServiceConfig) {
+    routes.service(web::resource("/d/{token}/{rest:.*}").default_service(web::to(behind_a_slash)));
+}
+
+async fn behind_a_slash(state: web::Data<AppState>, request: HttpRequest, path: web::Path<(String, String)>) -> HttpResponse {
+    let looks = [Method::GET, Method::HEAD].contains(request.method());
+    match address::clean_behind_slash(&path.0, &path.1).filter(|_| looks) {
+        Some(clean) => address::redirect(clean),
+        None => no_such_page(state, request).await,
+    }
+}
+
 /// Who runs this, for whoever comes without a link.
 async fn root(state: web::Data<AppState>, request: HttpRequest) -> HttpResponse {
     if !state.gate.may_look(guard::client_address(&request, &state)) {
         return crowded(&state, &request);
     }
-    html(HttpResponse::Ok(), pages::root(&context(&state, &request, None)))
+    html(&request, HttpResponse::Ok(), pages::root(&context(&state, &request, None)))
 }
 
 /// Nothing lives at this address.
@@ -128,6 +142,11 @@ impl Done {
     fn just_now(request: DocumentRequest) -> Self {
         let generation = request.link.generation;
         Self { request, generation }
+    }
+
+    /// Bytes that were sent of a part by that link.
+    pub(super) fn length_of(&self, part: &str) -> Option<u64> {
+        self.request.received_by(self.generation)?.length_of(part)
     }
 }
 

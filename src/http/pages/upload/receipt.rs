@@ -48,7 +48,7 @@ pub(crate) fn receipt(view: &View<'_>, request: &DocumentRequest, received: Opti
 }
 
 /// Whether it is good news, and the title.
-fn heading(outcome: Option<Outcome>) -> (bool, &'static str) {
+fn heading(outcome: Option<DocumentOutcome>) -> (bool, &'static str) {
     match outcome {
         None | Some(DocumentOutcome::Waiting | DocumentOutcome::Sent | DocumentOutcome::Confirmed) => (true, "receipt-title"),
         Some(DocumentOutcome::Rejected) => (false, "receipt-title-rejected"),
@@ -58,7 +58,7 @@ fn heading(outcome: Option<Outcome>) -> (bool, &'static str) {
 }
 
 /// The sentence for what became of it.
-fn told(outcome: Outcome) -> &'static str {
+fn told(outcome: DocumentOutcome) -> &'static str {
     match outcome {
         DocumentOutcome::Waiting => "receipt-waiting",
         DocumentOutcome::Sent => "receipt-sent",
