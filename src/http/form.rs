@@ -1,23 +1,63 @@
 //! The form of an upload, field by field: from the parser to the submission, and every failure with its words and its place.
 
+use actix_multipart::{Field, MultipartError};
 use actix_web::web;
+use futures_util::StreamExt;
 
 use crate::domain::document::PartSpec;
 use crate::domain::request::DocumentRequest;
 use crate::inspect::Refusal;
 use crate::words::Words;
+use crate::workflow::WorkflowError;
 use crate::workflow::intake::{IntakeError, Submission};
 
 use super::body::{BodyError, Fault, ThrottledBody};
 use super::error::Problem;
-use super::multipart::{FormError, Multipart, boundary, head::Head};
+use super::multipart::canonical::canonical;
+use super::multipart::{Multipart, boundary};
 use super::pages::upload as pages;
 
 /// Fields of one form: two inputs for each of two parts, and some room.
 const FIELDS_MAX: usize = 8;
 
-/// A form as it arrives.
-pub(super) type Form = Multipart<ThrottledBody>;
+/// The fields of a form. The parser panics when it is asked again after its end or an error: this one remembers.
+pub(super) struct Form {
+    fields: actix_multipart::Multipart,
+    pub over: bool,
+}
+
+impl Form {
+    pub(super) fn new(boundary: &str, body: ThrottledBody) -> Result<Self, WorkflowError> {
+        let fields = canonical(Multipart::new(boundary, body)).map_err(|_| WorkflowError::Random)?;
+        Ok(Self { fields, over: false })
+    }
+
+    async fn next(&mut self) -> Option<Result<Field, MultipartError>> {
+        if self.over {
+            return None;
+        }
+        let field = self.fields.next().await;
+        self.over = !matches!(field, Some(Ok(_)));
+        field
+    }
+}
+
+/// Reads and forgets a little of what is still coming, through the same parser.
+pub(super) async fn drain(mut form: Form) {
+    let pieces = async {
+        let mut left: usize = 2 << 20;
+        while let Some(Ok(mut field)) = form.next().await {
+            while let Some(piece) = field.next().await {
+                let Ok(piece) = piece else { return };
+                match left.checked_sub(piece.len()) {
+                    Some(still) => left = still,
+                    None => return,
+                }
+            }
+        }
+    };
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), pieces).await;
+}
 
 /// The boundary of a body of this type, if it is a form with files at all.
 pub(super) fn check_type(kind: &str) -> Result<String, Problem> {
@@ -55,12 +95,13 @@ pub(super) async fn receive(mut submission: Submission, form: &mut Form, context
 async fn receive_fields(submission: &mut Submission, form: &mut Form, context: &ErrorContext<'_>) -> Result<(), Failed> {
     let mut sent = Vec::new();
     let mut fields = 0;
-    while let Some(field) = form.next().await.map_err(|e| broken(e, context))? {
+    while let Some(field) = form.next().await {
+        let mut field = field.map_err(|e| broken(&e, context))?;
         fields += 1;
         if fields > FIELDS_MAX {
             return Err((Problem::malformed("The form has too many fields."), None));
         }
-        sent.extend(receive_field(submission, form, &field, &sent, context).await?);
+        sent.extend(receive_field(submission, &mut field, &sent, context).await?);
     }
     match submission.missing().first() {
         None => Ok(()),
@@ -76,23 +117,31 @@ async fn receive_fields(submission: &mut Submission, form: &mut Form, context: &
 /// Returns the part that was stored; `None` for an input that was left empty.
 async fn receive_field(
     submission: &mut Submission,
-    form: &mut Form,
-    field: &Head,
+    field: &mut Field,
     sent: &[String],
     context: &ErrorContext<'_>,
 ) -> Result<Option<String>, Failed> {
-    if !["", "binary", "7bit", "8bit"].contains(&field.transfer_encoding.as_str()) {
+    let text = |name: &str| field.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let (coding, declared) = (text("content-transfer-encoding"), text("content-type"));
+    let said = field.content_disposition();
+    let name = said.and_then(|d| d.get_name()).unwrap_or_default().to_owned();
+    let file_name = said.and_then(|d| d.get_filename()).unwrap_or_default().to_owned();
+    if !["", "binary", "7bit", "8bit"].contains(&coding.as_str()) {
         return Err((
             Problem::malformed("Send files as they are, without Content-Transfer-Encoding."),
             None,
         ));
     }
-    let mut first = next_piece(form, context).await?;
+    let mut first = next_piece(field, context).await?;
     // A file input that was left empty arrives as a field without name and bytes.
-    if field.file_name.is_empty() && first.is_none() {
-        return Ok(None);
+    if file_name.is_empty() {
+        while first.as_ref().is_some_and(|piece| piece.is_empty()) {
+            first = next_piece(field, context).await?;
+        }
+        if first.is_none() {
+            return Ok(None);
+        }
     }
-    let name = field.name.clone();
     let Some(spec) = submission.spec(&name) else {
         return Err((Problem::malformed("The form has a field that was not asked for."), None));
     };
@@ -102,14 +151,14 @@ async fn receive_field(
     }
     // With what was here before, the document is complete already: what comes behind it is read and not kept.
     if submission.request().document().is_some() {
-        while next_piece(form, context).await?.is_some() {}
+        while next_piece(field, context).await?.is_some() {}
         return Ok(Some(name));
     }
     let max = spec.max_bytes;
-    let mut part = submission.part(spec, &field.file_name, &field.media_type);
+    let mut part = submission.part(spec, &file_name, &declared);
     while let Some(piece) = first {
         part.push(&piece).await.map_err(|e| map_error(e, context))?;
-        first = match next_piece(form, context).await {
+        first = match next_piece(field, context).await {
             // The parser reads ahead: the whole form can be too large before this file is. It is the one that makes it so.
             Err(_) if context.body_error.fault() == Some(Fault::TooLarge) => {
                 let refusal = Refusal::TooBig { max };
@@ -122,12 +171,12 @@ async fn receive_field(
     Ok(Some(name))
 }
 
-async fn next_piece(form: &mut Form, context: &ErrorContext<'_>) -> Result<Option<web::Bytes>, Failed> {
-    form.piece().await.map_err(|e| broken(e, context))
+async fn next_piece(field: &mut Field, context: &ErrorContext<'_>) -> Result<Option<web::Bytes>, Failed> {
+    field.next().await.transpose().map_err(|e| broken(&e, context))
 }
 
 /// The form itself could not be read.
-fn broken(error: FormError, context: &ErrorContext<'_>) -> Failed {
+fn broken(error: &MultipartError, context: &ErrorContext<'_>) -> Failed {
     let most = context.parts.iter().map(|part| part.max_bytes).sum();
     let problem = match context.body_error.fault() {
         Some(Fault::TooLarge) => Problem::too_large(pages::problem_words::form_too_big(context.words, most)),

@@ -1,7 +1,7 @@
 //! A form with files (`multipart/form-data`, RFC 7578 and RFC 2046, section 5.1), piece by piece as it arrives.
 //!
-//! Our own, because programs write forms in more ways than browsers do: blanks behind a boundary, `filename` and `filename*` together, names in a code page, a
-//! boundary without the quotes that it needs. All of these are read, and each form in one way only:
+//! Programs write forms in more ways than browsers do, and than actix-multipart reads: blanks behind a boundary, `filename` and `filename*` together, names in a code
+//! page, a boundary without the quotes that it needs. All of these are read here, each form in one way only, and handed on in the usual spelling ([`canonical`]):
 //!
 //! * The line end behind the first boundary is the form's: `\r\n`, or `\n` for all of it. A boundary ends a field where such a line end, two hyphens and the
 //!   boundary stand, and behind them nothing but blanks up to the next line end, or two more hyphens.
@@ -10,6 +10,7 @@
 //!
 //! Memory: one piece of the body and one part's head.
 
+pub(crate) mod canonical;
 pub mod head;
 
 use actix_web::error::PayloadError;
@@ -108,11 +109,6 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Multipart<S> {
             line_end: b"\r\n",
             state: State::Preamble,
         }
-    }
-
-    /// What was not read of the body.
-    pub fn into_rest(self) -> S {
-        self.body
     }
 
     /// The head of the next part; whatever was not read of the one before is read over. `None` behind the last.

@@ -579,7 +579,16 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<Done, Stopped>
         words: visit.context().words,
         parts: &parts,
     };
-    let mut fields = form::Form::new(&boundary, paced);
+    let mut fields = match form::Form::new(&boundary, paced) {
+        Ok(fields) => fields,
+        Err(error) => {
+            return Err(Stopped {
+                problem: error.into(),
+                form: None,
+                rest: None,
+            });
+        }
+    };
     // A strange file on which something here gives up must not take the uploads of others on this thread with it.
     let outcome = AssertUnwindSafe(form::receive(submission, &mut fields, &context))
         .catch_unwind()
@@ -587,15 +596,18 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<Done, Stopped>
     let (problem, part) = match outcome {
         Ok(Ok(request)) => return Ok(Done::just_now(request)),
         Ok(Err(failed)) => failed,
-        Err(_) => (
-            Problem::malformed("The form could not be read. Files that were not received completely were not kept: try again."),
-            None,
-        ),
+        Err(_) => {
+            fields.over = true;
+            (
+                Problem::malformed("The form could not be read. Files that were not received completely were not kept: try again."),
+                None,
+            )
+        }
     };
     // Parts that were complete before the failure are kept: what is shown is the link as it stands now.
     let entry = visit.entry().await;
     // What is still coming of the form must not be taken for a new request.
-    body::drain(fields.into_rest()).await;
+    form::drain(fields).await;
     let said = pages::localized(problem.clone(), context.words);
     let form = match entry {
         // Sent twice at once by one browser, and the other one was first: it has arrived all the same.
