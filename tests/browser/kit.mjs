@@ -12,6 +12,7 @@ export const output = process.env.NIGHTDROP_TEST_OUTPUT;
 mkdirSync(output, { recursive: true });
 
 export const phone = { width: 360, height: 740 };
+export const tall = { width: 390, height: 844 };
 export const desktop = { width: 1280, height: 800 };
 
 export async function launch() {
@@ -87,4 +88,10 @@ export async function specimen(browser, path) {
     <b>SPECIMEN · IDENTITY CARD</b><div style="display:flex;gap:40px;margin-top:40px"><div style="width:260px;height:340px;background:#8aa;border-radius:12px"></div><div>Surname<br><b>SAMPLE</b><br><br>Given name<br><b>James</b><br><br>Number <b>X00000000</b></div></div></div>`);
   await page.screenshot({ path });
   await page.close();
+}
+
+// Whether an element can be seen without scrolling.
+export async function inView(page, locator, words) {
+  const { top, bottom } = await locator.evaluate((e) => { const { top, bottom } = e.getBoundingClientRect(); return { top, bottom }; });
+  check(top >= 0 && bottom <= page.viewportSize().height && bottom > top, `${words} is in view: ${top} to ${bottom}`);
 }

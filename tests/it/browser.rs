@@ -1,5 +1,6 @@
 //! Pages in a real Chromium, driven by the scripts in tests/browser. Screenshots go to tests/output and are looked at.
 
+mod devices;
 mod states;
 
 use std::path::Path;

@@ -76,7 +76,7 @@ fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Optio
         fieldset data-part=(name) aria-describedby=[(!stored && instructions(view, request).is_some()).then(|| format!("{name}-about"))] data-most=(part.max_bytes) data-too-big=(problem_words::too_big(words, part.max_bytes)) data-least=(part.least(FileType::Pdf))
             data-least-photo=(part.least(FileType::Jpeg)) data-too-small=(problem_words::too_small(words, part.least(FileType::Pdf)))
             data-too-small-photo=(problem_words::too_small(words, part.least(FileType::Jpeg))) data-stored=[stored.then_some("")]
-            data-shrinking=[scales.then(|| words.fill("making-smaller", &[("most", &most)]))] data-min-side=[side(part.pictures.min_side)] data-max-side=[side(part.pictures.max_side)] {
+            data-types=(labels(part, " ")) data-shrinking=[scales.then(|| words.fill("making-smaller", &[("most", &most)]))] data-min-side=[side(part.pictures.min_side)] data-max-side=[side(part.pictures.max_side)] {
             legend id=(title) {
                 @if parts > 1 { small { (words.fill("step", &[("count", &(index + 1).to_string()), ("total", &parts.to_string())])) } " " }
                 (part_label(view.portal, request, name, words))
@@ -89,6 +89,7 @@ fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Optio
                 (inputs(words, part, problem.is_some()))
                 (preview(words, name, &most))
             }
+            p.status role="status" {}
         }
     }
 }
@@ -145,8 +146,13 @@ fn preview(words: &Words, name: &str, most: &str) -> Markup {
     }
 }
 
+/// What the part takes, by the names that applicants read.
+fn labels(part: &PartSpec, between: &str) -> String {
+    part.accepted.iter().map(|t| t.label()).collect::<Vec<_>>().join(between)
+}
+
 fn limits(words: &Words, part: &PartSpec) -> String {
-    let types = part.accepted.iter().map(|t| t.label()).collect::<Vec<_>>().join(words.say("comma"));
+    let types = labels(part, words.say("comma"));
     let of_every = part.accepted.iter().map(|t| part.least(*t)).min().unwrap_or(part.min_bytes);
     let of_photos = part.least(FileType::Jpeg);
     let (least, most) = (words.least_size(of_every), words.size(part.max_bytes));
@@ -197,6 +203,14 @@ fn script_words(words: &Words, send: &str) -> String {
         "finishing": words.say("finishing"),
         "failed": words.fill("step-failed", &[("button", send)]),
         "missing": words.say("problem.file.missing"),
+        "unreadable": words.say("unreadable"),
+        "limited": words.say("limited"),
+        "cut": words.say("problem.upload.cut_off"),
+        "notAccepted": words.say("refusal.file.not_accepted"),
+        "otherFormat": words.say("refusal.file.other_format"),
+        "megabytes": words.say("megabytes"),
+        "progress": words.say("progress"),
+        "progressTime": words.say("progress-time"),
     })
     .to_string()
 }
