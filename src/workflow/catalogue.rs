@@ -18,6 +18,25 @@ pub enum Strip {
     None,
 }
 
+/// Which camera of a phone takes a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Camera {
+    /// What lies in front of somebody.
+    Back,
+    /// Their own face.
+    Front,
+}
+
+impl Camera {
+    /// The value of an input's `capture`.
+    pub const fn capture(self) -> &'static str {
+        match self {
+            Self::Back => "environment",
+            Self::Front => "user",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct CatalogueEntry {
     pub kind: DocumentKind,
@@ -28,6 +47,7 @@ pub struct CatalogueEntry {
     pub parts: Vec<PartName>,
     pub accepted: Vec<FileType>,
     pub strip: Strip,
+    pub camera: Camera,
 }
 
 impl CatalogueEntry {
@@ -70,10 +90,10 @@ impl Default for Catalogue {
     fn default() -> Self {
         let mut catalogue = Self { entries: BTreeMap::new() };
         for (kind, parts) in BUILT_IN {
-            let accepted = if kind == "selfie" {
-                ACCEPTED[..2].to_vec()
+            let (accepted, camera) = if kind == "selfie" {
+                (ACCEPTED[..2].to_vec(), Camera::Front)
             } else {
-                ACCEPTED.to_vec()
+                (ACCEPTED.to_vec(), Camera::Back)
             };
             catalogue.insert(CatalogueEntry {
                 kind: DocumentKind::parse(kind).expect("the built-in kinds are words"),
@@ -85,6 +105,7 @@ impl Default for Catalogue {
                     .collect(),
                 accepted,
                 strip: Strip::Gps,
+                camera,
             });
         }
         catalogue

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ACCEPTED, Catalogue, CatalogueEntry, Strip};
+use super::{ACCEPTED, Camera, Catalogue, CatalogueEntry, Strip};
 use crate::domain::document::{DocumentKind, FileType, PartName};
 use crate::settings::Reader;
 use crate::words;
@@ -58,6 +58,12 @@ fn read_entry(reader: &mut Reader<'_>, kind: DocumentKind, known: Option<Catalog
     let own = known.as_ref().map_or(Strip::Gps, |k| k.strip);
     let default = strips.iter().find(|(_, strip)| *strip == own).map_or("gps", |(word, _)| *word);
     let strip = reader.choice("strip", &strips, default, "what is removed from photos");
+    let cameras = [("back", Camera::Back), ("front", Camera::Front)];
+    let usual = match known.as_ref().map(|k| k.camera) {
+        Some(Camera::Front) => "front",
+        Some(Camera::Back) | None => "back",
+    };
+    let camera = reader.choice("camera", &cameras, usual, "which camera of a phone takes it: \"front\" for faces");
     // A label of the company's own may mean another document: the built-in ones of other languages must not stand beside it.
     let all_labels = match labels.is_empty() {
         true => known.map(|k| k.labels).unwrap_or_default(),
@@ -73,6 +79,7 @@ fn read_entry(reader: &mut Reader<'_>, kind: DocumentKind, known: Option<Catalog
         parts,
         accepted,
         strip,
+        camera,
     }
 }
 
