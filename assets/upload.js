@@ -27,17 +27,18 @@
   const fill = (text, slots) => text.replace(/\{(\w+)\}/g, (_, name) => slots[name]);
   const put = (at, words) => { if (at.textContent !== words) at.textContent = words; };
   const tell = (words) => put(status, words);
-  const parts = all(form, "fieldset").filter((f) => !("stored" in f.dataset)).map(step);
+  const parts = all(form, "fieldset").map(step);
   const open = () => parts.some((p) => p.sending);
   root.classList.add("js");
   if (tus) send.hidden = true;
   finish();
 
   function step(box) {
-    const find = (what) => box.querySelector(what), data = box.dataset;
+    const find = (what) => box.querySelector(what), data = box.dataset, fold = find("details");
+    if (fold) { find(".stored").remove(); fold.replaceWith(...fold.querySelectorAll(".quiet, .choose")); }
     const choose = find(".choose"), preview = find(".preview"), way = find(".way"), state = find(".state"), bar = find("progress"), change = find(".change");
-    const image = find("img"), name = find(".file"), smaller = find(".smaller"), note = find(".status"), hint = all(box, ".quiet"), inputs = all(choose, "input");
-    const part = { box, name: data.part, file: null, accepted: false, sending: false, stored: false, chosen: null, run: null };
+    const image = find("img"), zoom = find(".zoom"), warning = find(".warning"), name = find(".file"), smaller = find(".smaller"), note = find(".status"), hint = all(box, ".quiet"), inputs = all(choose, "input");
+    const part = { box, name: data.part, file: null, accepted: false, sending: false, stored: false, chosen: null, run: null, removed: null };
 
     part.show = (what) => {
       choose.hidden = what !== "choose";
@@ -45,8 +46,7 @@
       preview.hidden = what !== "preview";
       way.hidden = what !== "way";
       bar.hidden = !part.sending;
-      change.hidden = part.sending || part.stored;
-      data.state = part.stored || part.accepted && !part.sending ? "done" : what;
+            data.state = part.stored || part.accepted && !part.sending ? "done" : what;
     };
     part.says = (words) => { state.textContent = words; };
     // The sentence stands beside the part that it is about; what holds for all of them, once.
@@ -71,7 +71,8 @@
       inputs.forEach((i) => { i.value = ""; });
       if (image.src) URL.revokeObjectURL(image.src);
       image.removeAttribute("src");
-      part.file = part.chosen = part.run = null; part.accepted = part.sending = false;
+      part.file = part.chosen = part.run = null; part.accepted = part.sending = part.stored = false;
+      inputs.forEach((i) => { i.disabled = false; });
       part.tell("");
       part.show("choose");
     };
@@ -106,7 +107,16 @@
       part.file = file;
       if (image.src) URL.revokeObjectURL(image.src);
       if (seen) image.src = URL.createObjectURL(file);
-      image.hidden = !seen;
+      zoom.hidden = !seen;
+      put(warning, "");
+      if (seen) {
+        const looks = () => {
+          let words = "";
+          try { words = judge(image, data.minSide); } catch { /* then nothing is said */ }
+          if (part.file === file && words) put(warning, words + " " + say.anyway);
+        };
+        image.addEventListener("load", looks, { once: true });
+      }
       name.textContent = file.name; name.hidden = seen;
       for (const b of all(preview, "button[data-file]")) {
         b.dataset.photo = b.dataset.photo || b.textContent;
@@ -122,6 +132,15 @@
       if (file && !(part.file && sameFile(file) === sameFile(part.file))) pick(input, file).catch(plainly);
     }));
     const back = () => { part.clear(); part.focus(); };
+    // Until the last side is here any of them can be taken again. What has arrived of it goes first: the document must not be completed with it meanwhile.
+    change.addEventListener("click", () => {
+      keep(part);
+      if (tus && (part.stored || part.sending)) part.removed = ask(here + "/parts/" + part.name, "DELETE").catch((failure) => { if (failure.reload) leave(); });
+      back();
+    });
+    zoom.addEventListener("click", () => enlarge(image));
+    part.drop = (file) => { const input = find("input:not([capture])"); if (place(input, file)) pick(input, file).catch(plainly); };
+    part.waits = () => !part.accepted && !part.stored;
     // What the plain form sends is what was looked at.
     const place = (input, file) => {
       try {
@@ -133,7 +152,6 @@
       } catch { return false; }
     };
     find(".again").addEventListener("click", back);
-    change.addEventListener("click", back);
     find(".use").addEventListener("click", () => {
       part.accepted = true;
       if (tus) upload(part).catch(plainly);
@@ -148,16 +166,54 @@
       part.show("way");
     };
     part.focus = () => choose.querySelector("input").focus();
+    if (desktop) {
+      // A desktop has files rather than a camera, and something to drag them with.
+      if (inputs.length > 1) choose.append(choose.firstElementChild);
+      hint[0].append(document.createElement("br"), say.dropHere);
+    }
+    if (fold) part.done();
     return part;
+  }
+
+  // ---- Dragged onto a part, or pasted into the page. ----
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    addEventListener(kind, (event) => {
+      const carried = event.dataTransfer;
+      if (!carried || !Array.from(carried.types).includes("Files")) return;
+      const part = kind !== "dragleave" && parts.find((p) => p.waits() && p.box.contains(event.target));
+      // Beside the parts a browser would leave the page and open the file.
+      event.preventDefault();
+      carried.dropEffect = part ? "copy" : "none";
+      parts.forEach((p) => p.box.classList.toggle("over", kind === "dragover" && p === part));
+      if (kind === "drop" && part && carried.files[0]) part.drop(carried.files[0]);
+    });
+  }
+  addEventListener("paste", (event) => {
+    const file = event.clipboardData && event.clipboardData.files[0];
+    const free = parts.filter((p) => p.waits() && !p.file), part = free.find((p) => p.box.contains(document.activeElement)) || free[0];
+    if (file && part) { event.preventDefault(); part.drop(file); }
+  });
+
+  // ---- The whole screen for a closer look; Escape, a tap or the button closes it, and the focus returns. ----
+  function enlarge(image) {
+    const dialog = document.createElement("dialog"), close = document.createElement("button"), large = new Image();
+    if (!dialog.showModal) return;
+    close.textContent = say.close;
+    large.src = image.src;
+    large.alt = image.alt;
+    dialog.className = "large";
+    dialog.setAttribute("aria-label", say.enlarge);
+    dialog.append(close, large);
+    dialog.addEventListener("click", () => dialog.close());
+    dialog.addEventListener("close", () => { dialog.remove(); image.parentNode.focus(); });
+    document.body.append(dialog);
+    dialog.showModal();
   }
 
   // ---- A photo over the limit is made smaller here: of its quality and its size goes as little as possible, and never more than the part allows. ----
   async function shrink(file, { most, leastPhoto, minSide, maxSide }) {
     const photo = new Image(), canvas = document.createElement("canvas"), paint = canvas.getContext("2d");
-    // A browser that hides its canvas from scripts would give a picture of something else.
-    paint.fillStyle = "#369";
-    paint.fillRect(0, 0, 1, 1);
-    if ([...paint.getImageData(0, 0, 1, 1).data].some((value, i) => Math.abs(value - [51, 102, 153, 255][i]) > 8)) return null;
+    if (!honest(paint)) return null;
     photo.src = URL.createObjectURL(file);
     try {
       await photo.decode();
@@ -185,6 +241,62 @@
       }
     } catch { /* no photo that this browser knows */ } finally { URL.revokeObjectURL(photo.src); }
     return null;
+  }
+
+  // ---- Whether a photo can be read, as far as a small copy shows (docs/decisions/photo-check.md). Rather a bad photo too many is called fine than a good one bad. ----
+  function judge(photo, least) {
+    const { naturalWidth: width, naturalHeight: height } = photo, scale = Math.min(1, 1024 / Math.max(width, height));
+    const canvas = document.createElement("canvas"), w = canvas.width = Math.round(width * scale), h = canvas.height = Math.round(height * scale), paint = canvas.getContext("2d");
+    if (!honest(paint)) return "";
+    if (Math.min(width, height) < Math.max(least || 0, 480)) return say.small;
+    paint.drawImage(photo, 0, 0, w, h);
+    const { data } = paint.getImageData(0, 0, w, h), grey = new Uint8Array(w * h), light = new Uint32Array(256);
+    for (let i = 0; i < grey.length; i += 1) light[grey[i] = (data[4 * i] * 77 + data[4 * i + 1] * 150 + data[4 * i + 2] * 29) >> 8] += 1;
+    const sum = (counts) => counts.reduce((a, b) => a + b, 0);
+    const rank = (counts, share) => { let left = share * sum(counts), at = 0; while (at < counts.length - 1 && (left -= counts[at]) >= 0) at += 1; return at; };
+    if (rank(light, 0.95) < 56) return say.dark;
+    // How steep the steepest edges are: all of a step within two pixels, or no more of it than of a ramp of eight.
+    const [across, down] = [1, w].map((step) => {
+      const slopes = new Uint32Array(33);
+      for (let y = 4; y < h - 4; y += 2) {
+        for (let i = y * w + 4; i < y * w + w - 4; i += 1) {
+          const wide = Math.abs(grey[i + 4 * step] - grey[i - 4 * step]);
+          if (wide > 40) slopes[Math.min(32, Math.round(32 * Math.abs(grey[i + step] - grey[i - step]) / wide))] += 1;
+        }
+      }
+      return sum(slopes) < 300 ? 0 : rank(slopes, 0.9);
+    });
+    if (across + down && Math.max(across, down) < 12) return say.blurred;
+    // A reflection is white without any detail, bright all around, and lies inside the picture.
+    const wide = w >> 3, tiles = new Uint8Array(wide * (h >> 3));
+    for (let t = 0; t < tiles.length; t += 1) {
+      let darkest = 255, total = 0;
+      for (let y = 0; y < 8; y += 1) for (let x = 0; x < 8; x += 1) { const g = grey[((t / wide | 0) * 8 + y) * w + t % wide * 8 + x]; darkest = Math.min(darkest, g); total += g; }
+      tiles[t] = darkest >= 250 ? 2 : total > 64 * 225 ? 1 : 0;
+    }
+    for (let t = 0; t < tiles.length; t += 1) {
+      if (tiles[t] !== 2) continue;
+      let size = 0, rim = 0, bright = 0, edge = false;
+      for (const stack = [t]; stack.length;) {
+        const at = stack.pop(), x = at % wide;
+        if (tiles[at] === 3) continue;
+        tiles[at] = 3; size += 1;
+        if (!x || x === wide - 1 || at < wide || at >= tiles.length - wide) { edge = true; continue; }
+        for (const next of [at - 1, at + 1, at - wide, at + wide]) {
+          if (tiles[next] === 2) stack.push(next);
+          else if (tiles[next] < 2) { rim += 1; bright += tiles[next]; }
+        }
+      }
+      if (!edge && size > tiles.length * 0.004 && size < tiles.length * 0.2 && bright > rim * 0.9) return say.glare;
+    }
+    return "";
+  }
+
+  // A browser that hides its canvas from scripts would give a picture of something else.
+  function honest(paint) {
+    paint.fillStyle = "#369";
+    paint.fillRect(0, 0, 1, 1);
+    return [...paint.getImageData(0, 0, 1, 1).data].every((value, i) => Math.abs(value - [51, 102, 153, 255][i]) <= 8);
   }
 
   // On to the next part that still wants a file, or to the button; what is being sent stays in sight.
@@ -245,8 +357,11 @@
   addEventListener("online", () => { for (const p of parts) if (p.sending) p.tell(say.sending); if (sending) tell(say.sending); });
 
   // ---- The same link in another tab or on another device: once it has been used there, this page says so, too. Asking changes nothing. ----
-  async function look() {
-    if (open() || sending || leaving || document.hidden) return;
+  let looked = 0;
+  async function look({ type }) {
+    if (open() || sending || leaving || type !== "message" && (document.hidden || Date.now() - looked < 10000)) return;
+    // Pages are counted for each address, and many people may share one.
+    looked = Date.now();
     try {
       const answer = await fetch(goal, { headers: { Accept: "application/json" }, cache: "no-store" });
       if (!/json/.test(answer.headers.get("Content-Type"))) return;
@@ -256,7 +371,6 @@
   }
   if (channel) channel.onmessage = look;
   document.addEventListener("visibilitychange", look);
-  addEventListener("focus", look);
 
   // The same address is the receipt now.
   function leave() { leaving = true; location.replace(goal); }
@@ -339,6 +453,7 @@
     part.progress(0);
     part.tell(say.sending);
     let address = kept(part), offset = address ? null : 0, piece = KIB64, fails = 0;
+    await part.removed;
     const over = () => { keep(part); part.done(); parts.forEach((p) => { if (p.sending) p.tell(say.sending); }); finish(); };
     while (mine()) {
       try {

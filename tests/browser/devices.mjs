@@ -10,7 +10,7 @@ const use = (page, part = "front") => page.locator(`fieldset[data-part=${part}] 
 const received = (page) => page.getByRole("heading", { name: "Received. Thank you." }).waitFor();
 const phone = { viewport: tall, isMobile: true, hasTouch: true };
 try {
-  for (const story of [oldBrowser, unparsedScript, changedFile, changedFileInTheForm, formats, otherTab, otherDevice]) await story();
+  for (const story of [oldBrowser, unparsedScript, changedFile, changedFileInTheForm, formats, refusedByTheForm, otherTab, otherDevice]) await story();
 } finally {
   await browser.close();
 }
@@ -127,6 +127,23 @@ async function formats() {
     await page.locator(".again").click();
   }
   await close(page, "formats");
+}
+
+// Where only the form works, the server's own words stand beside the part, and the page goes on from there.
+async function refusedByTheForm() {
+  const page = await visit(browser, phone);
+  await page.route("**/parts/**", (route) => route.fulfill({ status: 501 }));
+  await page.goto(given.formats);
+  await input(page).setInputFiles({ name: "photo.jpg", mimeType: "image/jpeg", buffer: Buffer.from("<html>this is no photo at all, whatever its name says</html>".repeat(20)) });
+  await use(page);
+  await page.locator("button.send").click();
+  const words = page.locator("#front-error");
+  await words.getByText("This is not a photo or document").waitFor();
+  check(await words.evaluate((e) => e === document.activeElement), "focus moved to the refusal");
+  await accessible(page, "refused by the form");
+  await input(page).setInputFiles(given.noise);
+  await page.locator(".preview").waitFor();
+  await close(page, "refused by the form");
 }
 
 // Completed in one tab, the other one shows the receipt as well, by a GET.

@@ -108,3 +108,37 @@ async fn a_photo_of_five_megabytes_passes_an_nginx_that_takes_one() {
     wanted.sort_by_key(Value::to_string);
     assert_eq!(arrived, wanted, "byte for byte");
 }
+
+/// Files by camera, drag and paste; what is said while they are sent; and any side taken again until the last one is here.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium, playwright-core and axe-core: run tests/run"]
+async fn files_come_by_every_way_and_can_be_taken_again_until_the_last_is_sent() {
+    let app = app("").await;
+    let noise = app.folder.path().join("noise.png");
+    std::fs::write(&noise, png(5, 2_000_000)).unwrap();
+    let given = json!({
+        "noise": noise,
+        "photo": app.folder.path().join("specimen.png"),
+        "dragged": app.public(&app.link().await.path),
+        "looked": app.public(&app.link_for("passport", None).await.path),
+        "selfie": app.public(&app.link_for("selfie", None).await.path),
+        "told": app.public(&app.link().await.path),
+        "again": app.public(&app.link().await.path),
+        "midway": app.public(&app.link().await.path),
+        "formAgain": app.public(&app.link().await.path),
+        "formKept": app.public(&app.link().await.path),
+    });
+    let said = tokio::task::spawn_blocking(move || script("choosing.mjs", &given)).await.unwrap();
+    let wanted: Vec<Vec<String>> = serde_json::from_str(&said).unwrap();
+    app.work().await;
+    let hash = |part: &Value| part["sha256"].as_str().unwrap().to_owned();
+    let received = app.received().await;
+    let mut arrived: Vec<Vec<_>> = received
+        .iter()
+        .map(|r| r["parts"].as_array().unwrap().iter().map(hash).collect())
+        .collect();
+    let mut wanted: Vec<Vec<_>> = wanted;
+    arrived.sort();
+    wanted.sort();
+    assert_eq!(arrived, wanted, "what was chosen last, in the order of the sides");
+}

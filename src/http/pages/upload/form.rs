@@ -11,6 +11,7 @@ use crate::domain::request::DocumentRequest;
 use crate::http::error::Problem;
 use crate::words::Words;
 use crate::workflow::Portal;
+use crate::workflow::catalogue::Camera;
 use crate::workflow::intake::OpenedLink;
 use crate::workflow::terms;
 
@@ -38,7 +39,8 @@ pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Optio
             }
         }
         form method="post" action=(view.context.address("")) enctype="multipart/form-data" data-words=(script_words(words, send)) data-tus=[view.resumable.offered.then_some("")] {
-            @for (i, part) in request.parts.iter().enumerate() {
+            // A side that is here comes first: with the one that is missing the document is complete, and what comes behind is not read.
+            @for (i, part) in stored_first(view, request) {
                 (step(view, request, i, problem.filter(|_| at_part == Some(part.name.as_str())).map(|(p, _)| p), part))
             }
             p.status id="status" role="status" {}
@@ -63,6 +65,13 @@ fn who_asks(view: &View<'_>, request: &DocumentRequest) -> Markup {
     }
 }
 
+/// The parts with their numbers, those that have arrived before the others.
+fn stored_first<'a>(view: &View<'_>, request: &'a DocumentRequest) -> Vec<(usize, &'a PartSpec)> {
+    let mut parts: Vec<_> = request.parts.iter().enumerate().collect();
+    parts.sort_by_key(|(_, part)| !view.resumable.stored.iter().any(|s| s == part.name.as_str()));
+    parts
+}
+
 fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Option<&Problem>, part: &PartSpec) -> Markup {
     let (words, parts) = (view.context.words, request.parts.len());
     let name = part.name.as_str();
@@ -84,11 +93,12 @@ fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Optio
             @if let Some(problem) = problem { p.problem id={ (name) "-error" } role="alert" tabindex="-1" { (problem.detail) } }
             @if stored {
                 p.stored { "✓ " (words.say("stored")) }
+                details open[problem.is_some()] { summary { (words.say("change")) } (inputs(words, part, camera(view, request), problem.is_some())) }
             } @else {
                 @if let Some(text) = instructions(view, request) { p.about id={ (name) "-about" } dir="auto" { (text) } }
-                (inputs(words, part, problem.is_some()))
-                (preview(words, name, &most))
+                (inputs(words, part, camera(view, request), problem.is_some()))
             }
+            (preview(words, name, &most))
             p.status role="status" {}
         }
     }
@@ -100,7 +110,7 @@ fn instructions<'a>(view: &View<'a>, request: &DocumentRequest) -> Option<&'a st
 }
 
 /// Two inputs, because `capture` hides the gallery and `accept` by extension fails in the browsers inside other apps.
-fn inputs(words: &Words, part: &PartSpec, problem: bool) -> Markup {
+fn inputs(words: &Words, part: &PartSpec, camera: Camera, problem: bool) -> Markup {
     let name = part.name.as_str();
     let all: Vec<&str> = part.accepted.iter().map(|t| t.mime()).collect();
     let photos: Vec<&str> = all.iter().copied().filter(|m| m.starts_with("image/")).collect();
@@ -121,10 +131,16 @@ fn inputs(words: &Words, part: &PartSpec, problem: bool) -> Markup {
     html! {
         p.quiet id={ (name) "-hint" } { (limits(words, part)) br; (words.say("advice")) }
         div.choose {
-            @if !photos.is_empty() { (input("take-photo", photos.join(","), Some("environment"))) }
+            @if !photos.is_empty() { (input("take-photo", photos.join(","), Some(camera.capture()))) }
             (input("choose-file", all.join(","), None))
         }
     }
+}
+
+/// The camera that takes such a document; documents that the catalogue does not know any more lie on a table.
+fn camera(view: &View<'_>, request: &DocumentRequest) -> Camera {
+    let entry = view.portal.catalogue.get(&request.document);
+    entry.map_or(Camera::Back, |entry| entry.camera)
 }
 
 /// What the script shows once something is chosen.
@@ -132,7 +148,8 @@ fn preview(words: &Words, name: &str, most: &str) -> Markup {
     let label = format!("{name}-title");
     html! {
         div.preview hidden {
-            img alt=(words.say("preview-alt")) hidden;
+            button.zoom type="button" aria-label=(words.say("enlarge")) hidden { img alt=(words.say("preview-alt")); }
+            p.warning role="status" {}
             p.file hidden {}
             p.ask tabindex="-1" { span.smaller hidden { (words.fill("made-smaller", &[("most", most)])) " " } strong { (words.say("can-you-read")) } }
             button.use type="button" aria-describedby=(label) data-file=(words.say("use-file")) { (words.say("use-photo")) }
@@ -211,6 +228,14 @@ fn script_words(words: &Words, send: &str) -> String {
         "megabytes": words.say("megabytes"),
         "progress": words.say("progress"),
         "progressTime": words.say("progress-time"),
+        "dropHere": words.say("drop-here"),
+        "enlarge": words.say("enlarge"),
+        "close": words.say("close"),
+        "blurred": words.say("check-blurred"),
+        "dark": words.say("check-dark"),
+        "glare": words.say("check-glare"),
+        "small": words.say("check-small"),
+        "anyway": words.say("check-anyway"),
     })
     .to_string()
 }
