@@ -8,7 +8,7 @@ const browser = await launch();
 const input = (page, part = "front") => page.locator(`fieldset[data-part=${part}] input:not([capture])`);
 const use = (page, part = "front") => page.locator(`fieldset[data-part=${part}] .use`).click();
 const received = (page) => page.getByRole("heading", { name: "Received. Thank you." }).waitFor();
-const arrived = (page, part) => page.locator(`fieldset[data-part=${part}]`).getByText("Arrived and sealed").waitFor();
+const arrived = (page, part) => page.locator(`fieldset[data-part=${part}]`).getByText("Received and encrypted").waitFor();
 const digest = (path) => createHash("sha256").update(readFileSync(path)).digest("hex");
 const phone = { viewport: tall, isMobile: true, hasTouch: true };
 const sent = [];
