@@ -1,5 +1,8 @@
 //! The layers of the app, checked on the source: arrows run down, every file says what it is for, none outgrows its reader.
 
+mod circles;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::support::walk;
@@ -119,6 +122,14 @@ fn module_of(file: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
+/// What is compiled into the product: without comments and without the tests at the end of a file.
+fn code(text: &str) -> String {
+    let product = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines: Vec<_> = product.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+    // Who may see an item is no import.
+    lines.join("\n").replace("pub(in crate::", "pub(in ")
+}
+
 /// Modules named behind `crate::` outside of comments.
 fn imports(text: &str) -> Vec<String> {
     let code: String = text
@@ -161,6 +172,41 @@ fn arrows_run_down() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Names that two types of one layer share. The list may only get shorter.
+const TWICE: &[(&str, &str)] = &[
+    ("connectors", "Auth"),
+    ("connectors", "Target"),
+    ("http", "Entry"),
+    ("http", "Form"),
+    ("http", "Search"),
+    ("inspect", "Verdict"),
+    ("storage", "Standing"),
+    ("workflow", "Found"),
+    ("workflow", "Open"),
+];
+
+#[test]
+fn a_name_means_one_type_in_a_layer() {
+    let mut types: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for (file, text) in sources() {
+        let at = file.to_string_lossy().into_owned();
+        // What makes inputs for tests is named after what it makes.
+        if ["tests", "testing.rs", "samples.rs"].iter().any(|helper| at.ends_with(helper)) {
+            continue;
+        }
+        for line in code(&text).lines().filter(|line| line.starts_with("pub")) {
+            let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty());
+            if words.by_ref().any(|word| ["struct", "enum", "trait", "type"].contains(&word)) {
+                let name = words.next().unwrap_or_default().to_owned();
+                types.entry((module_of(&file), name)).or_default().push(at.clone());
+            }
+        }
+    }
+    types.retain(|_, files| files.len() > 1);
+    let found: Vec<_> = types.keys().map(|(layer, name)| (layer.as_str(), name.as_str())).collect();
+    assert_eq!(found, TWICE, "{types:#?}");
+}
+
 #[test]
 fn every_file_says_what_it_is_for_and_stays_readable() {
     let mut wrong = Vec::new();
@@ -190,6 +236,8 @@ fn what_must_stay_in_one_place_stays_there() {
         only_in("sled::Tree", &["storage/sled"]);
         only_in("sled::Db", &["storage/sled"]);
         only_in("use ::sled", &["storage/sled"]);
+        // Everything else knows the traits of the storage. (Health checks ask the store itself, and commands open it without a portal.)
+        only_in("storage::sled::", &["storage", "app", "http.rs", "cli", "testing.rs"]);
         only_in("StatusCode", &["http/error.rs", "connectors", "sandbox", "cli"]);
         only_in("actix_web", &["http", "sandbox", "app.rs"]);
         only_in("SystemTime::now", &[]);
