@@ -112,7 +112,7 @@ fn run(command: Command) -> Outcome {
 
 /// The document is JSON anyway: one line for machines, indented for people.
 fn openapi(format: output::Format) -> Outcome {
-    let document = crate::http::api::openapi();
+    let document = crate::http::staff::api::openapi();
     let text = if format.json {
         document.to_json()
     } else {

@@ -1,17 +1,16 @@
 //! The listeners: the *public* listener (the applicant's page, callbacks) and the *staff* listener (console, API, metrics). actix types stop here.
 //!
-//! * No route returns a document byte, but for [`console::manual_download`]. GET and HEAD change nothing; only the company's own sign-in comes back by a GET
-//!   ([`console::sso`]), once, to the browser that left.
+//! * No route returns a document byte, but for [`staff::console::manual_download`]. GET and HEAD change nothing; only the company's own sign-in comes back by a GET
+//!   ([`staff::console::sign_in::sso`]), once, to the browser that left.
 //! * `StatusCode` appears in [`error`] only; every answer carries the headers of [`guard`].
 
 mod address;
-pub(crate) mod api;
 pub(crate) mod body;
 pub(crate) mod callback;
 pub(crate) mod connections;
-pub(crate) mod console;
 mod encoding;
 pub(crate) mod error;
+mod extract;
 mod form;
 pub(crate) mod forwarded;
 pub(crate) mod gate;
@@ -237,7 +236,7 @@ pub(crate) fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
             .wrap(guard::staff_headers())
             .wrap(from_fn(listen::counted))
             .configure(staff_routes)
-            .default_service(web::to(console::no_such_page))
+            .default_service(web::to(staff::console::no_such_page))
     })?;
     Ok(vec![public, staff])
 }
@@ -254,8 +253,8 @@ pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
 
 /// The staff listener.
 pub(crate) fn staff_routes(routes: &mut web::ServiceConfig) {
-    api::routes(routes);
+    staff::api::routes(routes);
     health::routes(routes);
     health::metrics_routes(routes);
-    console::routes(routes);
+    staff::console::routes(routes);
 }

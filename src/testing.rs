@@ -119,16 +119,16 @@ pub mod failpoint {
 pub mod http {
     pub use crate::http::Company;
     pub mod api {
-        pub use crate::http::api::TABLE;
+        pub use crate::http::staff::api::TABLE;
         pub mod view {
-            pub use crate::http::api::view::entry;
+            pub use crate::http::staff::view::request::entry;
         }
     }
     pub mod body {
         pub use crate::http::body::BodyPace;
     }
     pub mod console {
-        pub use crate::http::console::TABLE;
+        pub use crate::http::staff::console::TABLE;
     }
     pub mod multipart {
         pub use crate::http::multipart::{FormError, Multipart, boundary, head};

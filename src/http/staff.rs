@@ -18,6 +18,11 @@
 //!
 //! The API knows no cookie and the console no bearer secret, so neither can be used to ride on the other.
 
+pub(crate) mod api;
+pub(crate) mod console;
+pub(crate) mod link_message;
+pub(crate) mod view;
+
 use std::marker::PhantomData;
 
 use actix_web::cookie::time::Duration as CookieAge;
@@ -377,7 +382,7 @@ impl ResponseError for AuthRedirect {
             Self::SignIn(back) => to("/sign-in", back.as_deref()),
             Self::Confirm(back) => to("/account/confirm", back.as_deref()),
             Self::SetUp => to("/account", None),
-            Self::Shown(problem) => super::pages::console::frame::failure(problem),
+            Self::Shown(problem) => console::frame::failure(problem),
         }
     }
 }

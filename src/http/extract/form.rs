@@ -1,0 +1,74 @@
+//! Forms as browsers send them: `application/x-www-form-urlencoded`, at most 64 KiB, read into pairs.
+
+use actix_web::{HttpRequest, web};
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::crypto::random;
+use crate::domain::agent::Agent;
+use crate::http::error::Problem;
+use crate::http::extract::json::body_bytes;
+use crate::workflow::WorkflowError;
+use crate::workflow::issue::ClientKey;
+
+#[derive(Default)]
+pub(crate) struct Form(Vec<(String, String)>);
+
+impl Form {
+    pub(crate) async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Self, Problem> {
+        let unreadable = || Problem::malformed("The form cannot be read.");
+        let bytes = body_bytes(request, payload, "application/x-www-form-urlencoded").await?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| unreadable())?;
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(text).map_err(|_| unreadable())?;
+        Ok(Self(pairs.into_inner()))
+    }
+
+    /// The first value under a name, trimmed; empty when there is none.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.raw(name).trim()
+    }
+
+    /// The same untrimmed: passwords may begin with a space.
+    pub(crate) fn raw(&self, name: &str) -> &str {
+        self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
+    }
+
+    /// A value that was filled in.
+    pub(crate) fn filled(&self, name: &str) -> Option<String> {
+        Some(self.text(name)).filter(|t| !t.is_empty()).map(str::to_owned)
+    }
+
+    pub(crate) fn ticked(&self, name: &str) -> bool {
+        !self.text(name).is_empty()
+    }
+
+    pub(crate) fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// The form's own number as an idempotency key: sent twice by an impatient finger or a reload, it has its effect once.
+    pub(crate) fn once(&self, path: &str, agent: &Agent) -> Result<ClientKey, Problem> {
+        let key = self.text("once");
+        if key.len() != 32 || !key.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(Problem::malformed("This form is too old. Open it again."));
+        }
+        let mut hash = Sha256::new();
+        for text in std::iter::once(path).chain(self.0.iter().flat_map(|(n, v)| [n.as_str(), v.as_str()])) {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        }
+        Ok(ClientKey {
+            caller: format!("console {}", agent.id),
+            key: key.to_owned(),
+            body: hash.finalize().into(),
+            // 128 random bits, of which the store keeps a keyed hash.
+            secret: Zeroizing::new(key.to_owned()),
+        })
+    }
+}
+
+/// A number for one form.
+pub(crate) fn once() -> Result<String, WorkflowError> {
+    Ok(HEXLOWER.encode(&random::array::<16>()?))
+}

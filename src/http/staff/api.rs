@@ -1,0 +1,67 @@
+//! `/api/v1`: the JSON interface for machines and the command line. Bearer keys only, problem documents on every failure, nothing that is not in [`openapi`].
+//!
+//! * [`TABLE`] is the one list of routes: the router, the `Allow` headers and the tests are made from it.
+//! * No answer holds a token (but the one that issues it), a document byte or a file name.
+//! * What comes in is read by [`json`](crate::http::extract::json), what goes out is written in [`view`](super::view); domain types know no JSON.
+
+pub(crate) mod admin;
+pub(crate) mod audit;
+pub(crate) mod openapi;
+pub(crate) mod outgoing;
+pub(crate) mod providers;
+pub(crate) mod requests;
+
+use actix_web::{HttpResponse, web};
+
+use crate::http::error::Problem;
+use crate::http::table::table;
+
+pub(crate) use openapi::openapi;
+
+/// Every handler's answer.
+pub(crate) type Answer = Result<HttpResponse, Problem>;
+
+/// Before every path of [`TABLE`].
+pub(crate) const BASE: &str = "/api/v1";
+
+table! { Problem;
+    "/openapi.json" { get: openapi::document }
+    "/requests" { get: requests::list, post: requests::issue }
+    "/requests/search" { post: requests::search }
+    "/requests/{id}" { get: requests::show }
+    "/requests/{id}/extend" { post: requests::extend }
+    "/requests/{id}/reissue" { post: requests::reissue }
+    "/requests/{id}/passcode" { post: requests::passcode }
+    "/requests/{id}/revoke" { post: requests::revoke }
+    "/requests/{id}/retry" { post: requests::retry }
+    "/requests/{id}/purge" { post: requests::purge }
+    "/requests/{id}/mark-uploaded" { post: requests::mark_uploaded }
+    "/requests/{id}/deletion-receipt" { get: audit::deletion_receipt }
+    "/return-key" { get: outgoing::return_key }
+    "/dispatches" { get: outgoing::dispatches }
+    "/dispatches/{id}/resend" { post: outgoing::resend }
+    "/receipt-key" { get: audit::receipt_key }
+    "/audit" { get: audit::entries }
+    "/providers" { get: providers::list }
+    "/providers/{provider}/applicants/{applicant}/missing" { get: providers::missing }
+    "/providers/{provider}/missing" { post: providers::ask_missing }
+    "/agents" { get: admin::agents, post: admin::add_agent }
+    "/agents/{id}/disable" { post: admin::disable_agent }
+    "/agents/{id}/role" { post: admin::change_role }
+    "/agents/{id}/reset-second-factor" { post: admin::reset_factors }
+    "/agents/{id}/password" { post: admin::reset_password }
+    "/api-keys" { get: admin::api_keys, post: admin::add_api_key }
+    "/api-keys/{id}/revoke" { post: admin::revoke_api_key }
+    "/key" { get: admin::key }
+    "/key/unlock" { post: admin::unlock }
+    "/status" { get: admin::status }
+    "/clock/accept" { post: admin::accept_clock }
+}
+
+pub(crate) fn routes(routes: &mut web::ServiceConfig) {
+    let nothing = || Problem::not_found("There is no such thing in this API. See /api/v1/openapi.json.");
+    let scope = web::scope(BASE)
+        .app_data(web::PathConfig::default().error_handler(move |_, _| nothing().into()))
+        .default_service(web::to(move || async move { Err::<HttpResponse, _>(nothing()) }));
+    routes.service(resources(scope));
+}

@@ -1,0 +1,146 @@
+//! What can be checked afterwards: the audit log with its chain, and deletion receipts with their signatures.
+
+use actix_web::http::header::ACCEPT;
+use actix_web::{HttpRequest, HttpResponse, web};
+use data_encoding::HEXLOWER;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::crypto::receipt;
+use crate::domain::receipt::SignedReceipt;
+use crate::domain::request::DocumentRequest;
+use crate::http::AppState;
+use crate::http::error::Problem;
+use crate::http::staff::{ApiCaller, Audit, Read};
+use crate::workflow::{purge, terms};
+
+use super::Answer;
+use super::requests::parse;
+use crate::http::extract::query::Query;
+use crate::http::staff::view::request::{self as view, instant};
+
+const PAGE: u16 = 100;
+const PAGE_MAX: u16 = 1_000;
+
+/// A page of the log, oldest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AuditPage {
+    pub entries: Vec<view::Entry>,
+    /// Ask with it for what comes behind; absent when this page reached the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_after: Option<u64>,
+}
+
+/// Proof that a submission was destroyed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeletionReceipt)]
+pub(crate) struct ReceiptView {
+    pub number: u64,
+    pub request: String,
+    pub document: String,
+    /// confirmed, rejected, deadline, agent, lost or infected.
+    pub cause: String,
+    /// Assurance class of the erasure: A, B or C.
+    pub class: String,
+    pub method: String,
+    pub parts: u8,
+    #[schema(format = DateTime)]
+    pub received_at: String,
+    /// The secret was gone: unreadable from here on.
+    #[schema(format = DateTime)]
+    pub erased_at: String,
+    #[schema(format = DateTime)]
+    pub purged_at: String,
+    /// Hash of the receipt before, hex; zeros for the first.
+    pub previous: String,
+    pub hash: String,
+    /// The whole receipt with signer and signature, for `nightdrop receipt verify`.
+    pub signed: String,
+}
+
+/// Who signs deletion receipts.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ReceiptKey {
+    /// Ed25519, 32 bytes in hex.
+    pub public_key: String,
+}
+
+/// The audit log. Each entry is chained to the one before, so that an export verifies offline.
+#[utoipa::path(get, path = "/audit", tag = "audit",
+    params(("after" = Option<u64>, Query, description = "Entries with a higher number; 0 unless given."),
+        ("limit" = Option<u16>, Query, description = "1 to 1000, 100 unless given.", minimum = 1, maximum = 1000)),
+    responses((status = 200, description = "A page.", body = AuditPage)), security(("api_key" = ["audit"])))]
+pub(crate) async fn entries(_: ApiCaller<Audit>, state: web::Data<AppState>, request: HttpRequest) -> Answer {
+    let query = Query::of(&request, &["after", "limit"])?;
+    let after = query.number("after", 0, u64::MAX)?.unwrap_or(0);
+    let limit = usize::from(query.number("limit", 1, PAGE_MAX)?.unwrap_or(PAGE));
+    // The last number there is has nothing behind it.
+    let found = if after == u64::MAX {
+        Vec::new()
+    } else {
+        state.portal.audit.entries(after, limit).await?
+    };
+    let next_after = found.last().filter(|_| found.len() == limit).map(|e| e.sequence);
+    Ok(HttpResponse::Ok().json(AuditPage {
+        entries: found.iter().map(view::entry).collect(),
+        next_after,
+    }))
+}
+
+/// The receipt of the newest purge, as it was signed then; `receipt.altered` when the stored one does not verify. With `Accept: text/plain`, the signed text alone.
+#[utoipa::path(get, path = "/requests/{id}/deletion-receipt", tag = "requests", params(("id" = String, Path, description = "`req_…`")),
+    responses((status = 200, description = "The receipt.", content((ReceiptView = "application/json"), (String = "text/plain")))),
+    security(("api_key" = ["read"])))]
+pub(crate) async fn deletion_receipt(
+    _: ApiCaller<Read>,
+    state: web::Data<AppState>,
+    id: web::Path<String>,
+    request: HttpRequest,
+) -> Answer {
+    let found = terms::load(&state.portal, parse(&id)?).await?;
+    let receipt = newest(&state, &found).await?;
+    let wants_text = request
+        .headers()
+        .get(ACCEPT)
+        .and_then(|a| a.to_str().ok())
+        .is_some_and(|a| a.trim_start().starts_with("text/plain"));
+    if wants_text {
+        return Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(receipt.text));
+    }
+    Ok(HttpResponse::Ok().json(receipt_view(receipt)))
+}
+
+/// As it was signed when it was made; one that does not verify is an error.
+pub(crate) async fn newest(state: &AppState, request: &DocumentRequest) -> Result<SignedReceipt, Problem> {
+    let none = || Problem::not_found("Nothing of this request was purged yet, so there is no receipt.").code("receipt.not_yet");
+    purge::receipt(&state.portal, request).await?.ok_or_else(none)
+}
+
+fn receipt_view(signed: SignedReceipt) -> ReceiptView {
+    let receipt = &signed.receipt;
+    let erasure = &receipt.erasure;
+    ReceiptView {
+        number: receipt.number,
+        request: erasure.request.to_string(),
+        document: erasure.document.to_string(),
+        cause: erasure.cause.clone(),
+        class: erasure.class.clone(),
+        method: erasure.method.clone(),
+        parts: erasure.parts,
+        received_at: instant(erasure.received_at),
+        erased_at: instant(erasure.erased_at),
+        purged_at: instant(erasure.purged_at),
+        previous: HEXLOWER.encode(&receipt.previous),
+        hash: HEXLOWER.encode(&receipt.hash),
+        signed: signed.text,
+    }
+}
+
+/// The public key that deletion receipts are signed with. Keep a copy elsewhere: a receipt is worth what its signer's key is.
+#[utoipa::path(get, path = "/receipt-key", tag = "requests",
+    responses((status = 200, description = "The key.", body = ReceiptKey)), security(("api_key" = ["read"])))]
+pub(crate) async fn receipt_key(_: ApiCaller<Read>, state: web::Data<AppState>) -> Answer {
+    Ok(HttpResponse::Ok().json(ReceiptKey {
+        public_key: HEXLOWER.encode(&receipt::public_key(&state.portal.secrets)),
+    }))
+}

@@ -1,0 +1,126 @@
+//! What leaves the portal: the log of webhooks and mails, sending a webhook again, and the key that ways back are signed with.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::domain::audit::{AuditAction, AuditEvent};
+use crate::domain::dispatch::Dispatch;
+use crate::domain::id::{DispatchId, RequestId};
+use crate::http::AppState;
+use crate::http::error::Problem;
+use crate::http::staff::{Admin, ApiCaller, Requests};
+use crate::workflow::hosted;
+
+use super::Answer;
+use super::requests::Nothing;
+use crate::http::extract::json;
+use crate::http::extract::query::{self, Query};
+use crate::http::staff::view::request::instant;
+
+const PAGE: usize = 50;
+const PAGE_MAX: u16 = 200;
+
+/// A webhook or mail. Its content, and to whom a mail goes, is not shown.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Dispatch)]
+pub(crate) struct DispatchView {
+    /// Also the `webhook-id`: the same for every try.
+    #[schema(example = "msg_02m0b3gk5t1q9h8v7n6c5x4z3a")]
+    pub id: String,
+    /// `hook:NAME` or `mail`.
+    pub channel: String,
+    /// The event's type, or `mail.link`, `mail.reminder`, `mail.arrived`, `mail.attention`, `mail.digest`.
+    pub kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// waiting, sent, failed or dropped (not needed any more).
+    pub state: &'static str,
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// When it ended.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// Failed tries.
+    pub attempts: u32,
+    /// How the last try ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_answer: Option<String>,
+}
+
+/// A page, newest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Dispatches {
+    pub dispatches: Vec<DispatchView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// What the way back of requests that this API key issues is signed with.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ReturnKey {
+    /// `HMAC-SHA256` over `nightdrop/v1/return`, the request, the state and the time, with line feeds between; the key is this text as it stands.
+    pub algorithm: &'static str,
+    pub key: String,
+}
+
+fn shown(dispatch: &Dispatch) -> DispatchView {
+    DispatchView {
+        id: dispatch.id.to_string(),
+        channel: dispatch.channel.to_string(),
+        kind: dispatch.kind.clone(),
+        request: dispatch.request.map(|r| r.to_string()),
+        state: dispatch.progress.as_str(),
+        created_at: instant(dispatch.created_at),
+        ended_at: dispatch.progress.ended_at().map(instant),
+        attempts: dispatch.attempts,
+        last_answer: dispatch.last.clone(),
+    }
+}
+
+/// The secret that proves to an application that an applicant was sent back by this portal. Each API key has its own.
+#[utoipa::path(get, path = "/return-key", tag = "requests",
+    responses((status = 200, description = "The key. Keep it like the API key.", body = ReturnKey)), security(("api_key" = ["requests"])))]
+pub(crate) async fn return_key(caller: ApiCaller<Requests>, state: web::Data<AppState>) -> Answer {
+    Ok(HttpResponse::Ok().json(ReturnKey {
+        algorithm: "HMAC-SHA256",
+        key: hosted::return_key(&state.portal, caller.key_id()),
+    }))
+}
+
+/// Webhooks and mails, newest first: what waits, what was sent, and what failed in the last 30 days.
+#[utoipa::path(get, path = "/dispatches", tag = "admin",
+    params(("request" = Option<String>, Query, description = "Those of one request."),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
+        ("limit" = Option<u16>, Query, description = "1 to 200, 50 unless given.", minimum = 1, maximum = 200)),
+    responses((status = 200, description = "A page.", body = Dispatches)), security(("api_key" = ["admin"])))]
+pub(crate) async fn dispatches(_: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Answer {
+    let query = Query::of(&request, &["request", "cursor", "limit"])?;
+    let of = query.parsed("request", RequestId::parse, "a request's id")?;
+    let limit = query.number("limit", 1, PAGE_MAX)?.map_or(PAGE, usize::from);
+    let page = state.portal.outbox.dispatches(of, query.cursor(&state.portal)?, limit).await?;
+    Ok(HttpResponse::Ok().json(Dispatches {
+        dispatches: page.dispatches.iter().map(shown).collect(),
+        next_cursor: page.next.map(|c| query::write_cursor(&state.portal, c)).transpose()?,
+    }))
+}
+
+/// Send a webhook again that was sent or has failed. It keeps its id.
+#[utoipa::path(post, path = "/dispatches/{id}/resend", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`msg_…`")),
+    responses((status = 200, description = "It waits to be sent.", body = DispatchView)), security(("api_key" = ["admin"])))]
+pub(crate) async fn resend(
+    caller: ApiCaller<Admin>,
+    state: web::Data<AppState>,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
+    json::read::<Nothing>(&request, payload).await?;
+    let missing = || Problem::not_found("There is no webhook with this id that could be sent again.");
+    let id = DispatchId::parse(&id).ok_or_else(missing)?;
+    let event = AuditEvent::new(state.portal.now(), caller.actor(), AuditAction::WebhookResent).with("webhook", id);
+    let again = state.portal.outbox.resend(id, event).await?;
+    state.portal.outgoing.outbox_signal.notify_one();
+    Ok(HttpResponse::Ok().json(shown(&again)))
+}

@@ -1,0 +1,168 @@
+//! The console at `/`: pages for people, rendered here, working without JavaScript. Every POST goes through [`Csrf`](super::Csrf) and answers with a redirect,
+//! except the three pages that show a secret once.
+//!
+//! An applicant's reference never stands in an address: searching for one is a POST.
+
+pub(crate) mod frame;
+pub(crate) mod widgets;
+
+/// A module for each screen: its handlers, and its pages as functions of what they show.
+macro_rules! screens {
+    ($($(#[$doc:meta])* $screen:ident { $($file:ident)* })*) => { $(pub(crate) mod $screen { $(pub(crate) mod $file;)* })* };
+}
+
+screens! {
+    account { factors handlers page }
+    admin { handlers page }
+    ask { handlers page }
+    audit { handlers page }
+    docs { handlers page }
+    manual_download { handlers page }
+    messages { handlers page }
+    outgoing { handlers page }
+    requests { handlers page }
+    sign_in { handlers sso }
+    start { handlers page }
+}
+
+use std::collections::BTreeMap;
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use maud::Markup;
+
+use super::AuthRedirect;
+use crate::http::AppState;
+use crate::http::error::Problem;
+use crate::http::pages::assets;
+use crate::http::table::table;
+use crate::storage::StorageError;
+
+/// Every handler's answer.
+pub(crate) type Page = Result<HttpResponse, AuthRedirect>;
+
+table! { AuthRedirect;
+    "/" { get: start::handlers::start }
+    "/sign-in" { get: sign_in::handlers::form, post: sign_in::handlers::sign_in }
+    "/sign-in/second" { get: sign_in::handlers::second_form, post: sign_in::handlers::second }
+    "/sign-in/passkey" { post: sign_in::handlers::passkey }
+    "/sign-in/passkey/begin" { post: sign_in::handlers::begin_passkey }
+    "/sign-in/sso" { get: sign_in::sso::depart }
+    "/sign-in/sso/back" { get: sign_in::sso::arrive }
+    "/sign-out" { post: sign_in::handlers::sign_out }
+    "/account" { get: account::handlers::page, post: account::handlers::change_password }
+    "/account/confirm" { get: account::handlers::confirm_form, post: account::handlers::confirm }
+    "/account/confirm/begin" { post: account::handlers::begin_confirm }
+    "/account/app" { get: account::handlers::app_form, post: account::handlers::enrol_app }
+    "/account/app/remove" { post: account::handlers::remove_app }
+    "/account/codes" { post: account::handlers::new_codes }
+    "/account/passkeys" { get: account::handlers::passkey_form, post: account::handlers::add_passkey }
+    "/account/passkeys/begin" { post: account::handlers::begin_passkey }
+    "/account/passkeys/remove" { post: account::handlers::remove_passkey }
+    "/account/sessions/end" { post: account::handlers::end_session }
+    "/account/sessions/end-all" { post: account::handlers::end_all }
+    "/requests" { get: requests::handlers::list, post: requests::handlers::search }
+    "/requests/new" { get: ask::handlers::form, post: ask::handlers::issue }
+    "/missing" { get: ask::handlers::missing_form, post: ask::handlers::missing }
+    "/requests/{id}" { get: requests::handlers::show }
+    "/requests/{id}/extend" { post: requests::handlers::extend }
+    "/requests/{id}/reissue" { post: ask::handlers::reissue }
+    "/requests/{id}/passcode" { post: ask::handlers::passcode }
+    "/requests/{id}/send" { post: ask::handlers::send }
+    "/requests/{id}/retry" { post: requests::handlers::retry }
+    "/requests/{id}/revoke" { get: requests::handlers::revoke_page, post: requests::handlers::revoke }
+    "/requests/{id}/purge" { get: requests::handlers::purge_page, post: requests::handlers::purge }
+    "/requests/{id}/mark-uploaded" { get: requests::handlers::uploaded_page, post: requests::handlers::mark_uploaded }
+    "/requests/{id}/hand-over" { get: manual_download::handlers::page }
+    "/requests/{id}/parts/{part}" { post: manual_download::handlers::download }
+    "/requests/{id}/receipt" { get: requests::handlers::receipt }
+    "/requests/{id}/receipt.txt" { get: requests::handlers::receipt_text }
+    "/notices" { get: outgoing::handlers::notices, post: outgoing::handlers::set_notices }
+    "/audit" { get: audit::handlers::page }
+    "/audit/export" { get: audit::handlers::export }
+    "/docs" { get: docs::handlers::index }
+    "/docs/providers/{page}" { get: docs::handlers::provider }
+    "/admin" { get: admin::handlers::overview }
+    "/admin/messages" { get: messages::handlers::list }
+    "/admin/messages/edit" { get: messages::handlers::form, post: messages::handlers::keep }
+    "/admin/outgoing" { get: outgoing::handlers::list }
+    "/admin/outgoing/{id}/resend" { post: outgoing::handlers::resend }
+    "/admin/unlock" { post: admin::handlers::unlock }
+    "/admin/clock" { post: admin::handlers::accept_clock }
+    "/admin/agents" { get: admin::handlers::agents, post: admin::handlers::add_agent }
+    "/admin/agents/{id}" { get: admin::handlers::agent }
+    "/admin/agents/{id}/password" { post: admin::handlers::reset_password }
+    "/admin/agents/{id}/role" { post: admin::handlers::change_role }
+    "/admin/agents/{id}/second-factor" { post: admin::handlers::reset_factors }
+    "/admin/agents/{id}/disable" { post: admin::handlers::disable }
+    "/admin/keys" { get: admin::handlers::keys, post: admin::handlers::add_key }
+    "/admin/keys/{id}/revoke" { get: admin::handlers::revoke_page, post: admin::handlers::revoke_key }
+}
+
+pub(crate) fn routes(routes: &mut web::ServiceConfig) {
+    assets::staff_routes(routes);
+    let nothing = || AuthRedirect::from(Problem::not_found("There is nothing at this address."));
+    let scope = web::scope("").app_data(web::PathConfig::default().error_handler(move |_, _| nothing().into()));
+    routes.service(resources(scope));
+}
+
+/// Nothing lives at this address of the staff listener: a page for browsers, a problem document for everything else.
+pub(crate) async fn no_such_page(request: HttpRequest) -> HttpResponse {
+    let accept = request.headers().get("accept").and_then(|a| a.to_str().ok());
+    let problem = Problem::not_found("There is nothing at this address.");
+    if accept.is_some_and(|a| a.contains("text/html")) {
+        frame::failure(&problem)
+    } else {
+        problem.error_response()
+    }
+}
+
+pub(crate) fn html(page: Markup) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page.into_string())
+}
+
+/// A page in the place of a problem document, with the problem's status.
+pub(crate) fn html_of(problem: &Problem, page: Markup) -> HttpResponse {
+    problem.page().content_type("text/html; charset=utf-8").body(page.into_string())
+}
+
+pub(crate) fn see(path: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
+}
+
+/// Who issued or did something, by the id that the log has.
+pub(crate) struct Names(BTreeMap<String, String>);
+
+impl Names {
+    pub(crate) async fn of(state: &AppState) -> Result<Self, StorageError> {
+        let agents = state
+            .portal
+            .directory
+            .agents()
+            .await?
+            .into_iter()
+            .map(|a| (a.id.to_string(), a.name));
+        let keys = state
+            .portal
+            .directory
+            .api_keys()
+            .await?
+            .into_iter()
+            .map(|k| (k.id.to_string(), format!("API key “{}”", k.name)));
+        Ok(Self(agents.chain(keys).collect()))
+    }
+
+    /// Everybody, by id.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    pub(crate) fn of_actor<'a>(&'a self, actor: &'a str) -> &'a str {
+        match actor {
+            "applicant" => "Applicant",
+            "portal" => "nightdrop",
+            "operator" => "Operator",
+            id => self.0.get(id).map_or(id, String::as_str),
+        }
+    }
+}

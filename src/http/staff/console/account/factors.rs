@@ -1,0 +1,120 @@
+//! Second factors of one's own account: confirming, adding an app or a passkey, and the codes that are shown once.
+
+use data_encoding::BASE64;
+use maud::{Markup, html};
+use zeroize::Zeroizing;
+
+use crate::http::staff::console::account::page::{passkey_button, passkeys_at};
+use crate::http::staff::console::frame::{self, Place};
+use crate::http::staff::console::widgets::{Field, Input, refusal};
+use crate::domain::agent::Agent;
+use crate::http::AppState;
+use crate::http::staff::link_message::qr;
+use crate::http::staff::console::sign_in::handlers::Offer;
+use crate::http::error::Problem;
+use crate::http::staff::{Own, SignedIn};
+use crate::workflow::WorkflowError;
+use crate::workflow::sign_in::factor;
+
+/// The gate before what needs a fresh proof.
+pub(crate) fn confirm(who: &SignedIn<Own>, state: &AppState, offer: &Offer, next: &str, refused: Option<&str>) -> Markup {
+    let factors = &who.agent.factors;
+    let body = html! {
+        div.outside {
+            h1 { "Is it still you?" }
+            p.lead { "What comes next needs a fresh proof. It is good for ten minutes." }
+            @if let Some(refused) = refused { p.notice.bad role="alert" { (refused) } }
+            @if !factors.passkeys.is_empty() { (passkey_button(offer, "/account/confirm", "/account/confirm/begin", next, "Use a passkey")) }
+            @if factors.totp.is_some() {
+                form.card method="post" action="/account/confirm" {
+                    input type="hidden" name="next" value=(next);
+                    (Field::new("code", "Code of your authenticator app").hint("Six digits.")
+                        .input("text", "", None, Input { focus: true, autocomplete: "one-time-code", longest: Some(20), ..Input::default() }))
+                    div.actions { button.primary.wide { "Go on" } }
+                }
+            } @else if !factors.any() && who.agent.password.is_some() {
+                form.card method="post" action="/account/confirm" {
+                    input type="hidden" name="next" value=(next);
+                    input type="hidden" name="email" value=(who.agent.email) autocomplete="username";
+                    (Field::new("password", "Your password").input("password", "", None, Input { focus: true, autocomplete: "current-password", ..Input::default() }))
+                    div.actions { button.primary.wide { "Go on" } }
+                }
+            } @else if !factors.any() && state.sso.is_some() {
+                p { a.button href={ "/sign-in/sso?next=" (next) } { "Sign in again" } }
+            } @else if !factors.any() {
+                p { "Sign out and in again; then go on within ten minutes." }
+            }
+            p { a href="/account" { "Back to your account" } }
+        }
+    };
+    frame::page(&who.agent, Place::Account, "Is it still you?", body)
+}
+
+pub(crate) fn app(agent: &Agent, state: &AppState, offer: &factor::Offer, problem: Option<&Problem>) -> Result<Markup, WorkflowError> {
+    let picture = qr(&offer.secret.address(&format!("nightdrop {}", state.company.name), &agent.email))?;
+    let body = html! {
+        p.crumbs { a href="/account" { "Your account" } }
+        h1 { "Add an authenticator app" }
+        div.columns {
+            section.card {
+                h2 { "1. Scan this with the app" }
+                img.qr alt="QR code for the authenticator app" width="200" height="200" src={ "data:image/svg+xml;base64," (BASE64.encode(picture.as_bytes())) };
+                details { summary { "The app cannot scan?" }
+                    p { "Type this key, for codes by time with six digits:" }
+                    p.mono.secret-key { (*offer.secret.spoken()) }
+                }
+            }
+            form.card method="post" action="/account/app" {
+                h2 { "2. Type the code that it shows" }
+                (refusal(problem))
+                input type="hidden" name="offer" value=(offer.sealed);
+                (Field::new("code", "Code").hint("Six digits.").input("text", "", problem, Input { focus: true, autocomplete: "one-time-code", longest: Some(20), ..Input::default() }))
+                div.actions { button.primary { "Add the app" } a.button.plain href="/account" { "Cancel" } }
+            }
+        }
+    };
+    Ok(frame::page(agent, Place::Account, "Add an authenticator app", body))
+}
+
+pub(crate) fn passkey(agent: &Agent, offer: &Offer, problem: Option<&Problem>) -> Markup {
+    let body = html! {
+        div.outside {
+            p.crumbs { a href="/account" { "Your account" } }
+            h1 { "Add a passkey" }
+            p.lead { "This device, a telephone or a security key then signs you in: with a finger, a face or a PIN, and without a password." }
+            (passkeys_at(offer))
+            @if matches!(offer, Offer::Here) {
+                noscript { p.notice.warn { "Passkeys need JavaScript. An authenticator app works without it." } }
+                form.card method="post" action="/account/passkeys" data-passkey="/account/passkeys/begin" data-make="" {
+                    (refusal(problem))
+                    (Field::new("name", "Its name").hint("So that you recognise it later: “Work laptop”.")
+                        .input("text", "", problem, Input { focus: true, longest: Some(60), ..Input::default() }))
+                    input type="hidden" name="ceremony";
+                    input type="hidden" name="credential";
+                    div.actions { button.primary { "Add the passkey" } a.button.plain href="/account" { "Cancel" } }
+                    p.fault role="alert" hidden {}
+                }
+                script src=(*crate::http::pages::assets::PASSKEY_JS_URL) defer {}
+            }
+        }
+    };
+    frame::page(agent, Place::Account, "Add a passkey", body)
+}
+
+pub(crate) fn codes(agent: &Agent, codes: &[Zeroizing<String>]) -> Markup {
+    let text = codes.iter().map(|c| c.as_str()).collect::<Vec<_>>().join("\n");
+    let body = html! {
+        div.outside {
+            h1 { "Your recovery codes" }
+            p.notice.good role="status" { strong { "Shown this once. " } "Each of them opens your account one time, with your password, when everything else is lost. Print them, or put them into a password manager." }
+            div.card {
+                div.field {
+                    label for="codes" { "Ten codes" }
+                    textarea.mono id="codes" rows="10" readonly autocomplete="off" spellcheck="false" { (text) }
+                }
+                div.actions { button.plain type="button" data-copy="codes" hidden { "Copy" } a.button.primary href="/account" { "I have them" } }
+            }
+        }
+    };
+    frame::page(agent, Place::Account, "Your recovery codes", body)
+}

@@ -1,0 +1,248 @@
+//! One's own account: password, second factors, recovery codes, sessions. What lets somebody in is changed only right after a proof ([`RecentlyVerified`]).
+
+use actix_web::{HttpRequest, web};
+
+use crate::domain::agent::AuthMethod;
+use crate::http::error::Problem;
+use crate::http::staff::console::account::{factors as factor_pages, page as pages};
+use crate::http::staff::console::widgets::Notice;
+use crate::http::staff::{self, Csrf, Own, RecentlyVerified, SignedIn};
+use crate::http::{AppState, guard};
+use crate::workflow::WorkflowError;
+use crate::workflow::sign_in::factor::{self, Codes, Second};
+use crate::workflow::sign_in::{self, Browser, Proof, Visitor, account, passkey};
+
+use crate::http::extract::form::Form;
+use crate::http::staff::console::sign_in::handlers::{self as session, goodbye, next_of, safe_redirect_path};
+use crate::http::staff::console::{Page, html, html_of, see};
+
+const THROTTLED: &str = "Too many tries. Wait a quarter of an hour, or ask an admin for a new password.";
+
+pub(crate) async fn page(who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+    let done = Notice::of(&request);
+    Ok(html(own(&who, &state, &request, done, None).await?))
+}
+
+async fn own(
+    who: &SignedIn<Own>,
+    state: &AppState,
+    request: &HttpRequest,
+    done: Option<Notice>,
+    problem: Option<&Problem>,
+) -> Result<maud::Markup, WorkflowError> {
+    let sessions = sign_in::open_sessions(&state.portal, &who.live()).await?;
+    Ok(pages::own(who, state, &session::offer(state, request), &sessions, done, problem))
+}
+
+/// Ends every session of the account and opens one fresh one here.
+pub(crate) async fn change_password(
+    _: Csrf,
+    who: SignedIn<Own>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let address = guard::rate_limit_key(guard::client_address(&request, &state));
+    let again = async |problem: Problem| Ok(html_of(&problem, own(&who, &state, &request, None, Some(&problem)).await?));
+    let visitor = Visitor {
+        address,
+        browser: Browser::SignedIn,
+    };
+    match sign_in::prove_password(&state.portal, &who.agent.email, form.raw("current"), visitor).await? {
+        Proof::Right(_) => {}
+        Proof::Wrong => return again(Problem::invalid("Nothing was changed.").field("current", "is not your present password")).await,
+        Proof::TooManyTries => return again(Problem::too_many(THROTTLED).after(900)).await,
+    }
+    match sign_in::reset_password(&state.portal, who.agent.clone(), form.raw("password"), who.actor()).await {
+        Err(error @ WorkflowError::Invalid { .. }) => return again(error.into()).await,
+        other => other?,
+    }
+    // The session goes on with the proof that it had: a password alone is no second factor.
+    let cookie = sign_in::reopen(&state.portal, &who.live()).await?;
+    let mut answer = see("/account?done=password");
+    session::greet(&state, &mut answer, &cookie).await?;
+    Ok(answer)
+}
+
+pub(crate) async fn confirm_form(who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+    let offer = session::offer(&state, &request);
+    Ok(html(factor_pages::confirm(&who, &state, &offer, &next_of(&request), None)))
+}
+
+/// A proof within a session: a code or a passkey, or the password where there is nothing else.
+pub(crate) async fn confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let next = safe_redirect_path(Some(form.text("next")));
+    let outcome = if who.agent.factors.any() {
+        session::proven(&state, &who.live(), &form).await?
+    } else {
+        let address = guard::rate_limit_key(guard::client_address(&request, &state));
+        match factor::by_password(&state.portal, &who.live(), form.raw("password"), address).await? {
+            Second::Welcome { cookie } => Ok(cookie),
+            Second::Wrong => Err(Problem::invalid("That is not your password.")),
+            Second::TooManyTries | Second::Closed => Err(Problem::too_many(THROTTLED).after(900)),
+        }
+    };
+    match outcome {
+        Ok(cookie) => carry_on(&state, &cookie, next),
+        Err(problem) => {
+            let offer = session::offer(&state, &request);
+            Ok(html_of(
+                &problem,
+                factor_pages::confirm(&who, &state, &offer, next, Some(&problem.detail)),
+            ))
+        }
+    }
+}
+
+fn carry_on(state: &AppState, cookie: &str, next: &str) -> Page {
+    let mut answer = see(next);
+    session::add(&mut answer, &staff::new_session_cookie(&state.settings, cookie))?;
+    Ok(answer)
+}
+
+pub(crate) async fn begin_confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>) -> Page {
+    session::options(passkey::begin_proof(&state.portal, session::passkeys(&state)?, &who.agent)?)
+}
+
+pub(crate) async fn app_form(RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
+    if who.agent.factors.totp.is_some() {
+        return Ok(see("/account"));
+    }
+    let offer = factor::offer(&state.portal, &who.agent)?;
+    Ok(html(factor_pages::app(&who.agent, &state, &offer, None)?))
+}
+
+pub(crate) async fn enrol_app(
+    _: Csrf,
+    RecentlyVerified(who): RecentlyVerified<Own>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let offer = factor::offered(&state.portal, &who.agent, form.text("offer"))
+        .ok_or_else(|| Problem::malformed("This form is too old. Open it again."))?;
+    match factor::enrol(&state.portal, &who.live(), &offer, form.text("code")).await? {
+        Some((cookie, codes)) => enrolled(&who, &state, &cookie, &codes, "/account?done=app"),
+        None => {
+            let problem = Problem::invalid("Nothing was changed.").field("code", "is not the code that this secret gives now");
+            Ok(html_of(&problem, factor_pages::app(&who.agent, &state, &offer, Some(&problem))?))
+        }
+    }
+}
+
+/// To the recovery codes where there are some to be shown, else back.
+fn enrolled(who: &SignedIn<Own>, state: &AppState, cookie: &str, codes: &Codes, path: &str) -> Page {
+    if codes.is_empty() {
+        return carry_on(state, cookie, path);
+    }
+    let mut answer = html(factor_pages::codes(&who.agent, codes));
+    session::add(&mut answer, &staff::new_session_cookie(&state.settings, cookie))?;
+    Ok(answer)
+}
+
+pub(crate) async fn remove_app(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
+    not_the_last(&who, &state, 1)?;
+    factor::remove_totp(&state.portal, &who.agent).await?;
+    Ok(see("/account?done=factor-removed"))
+}
+
+/// Where a second factor is demanded, the last one stays.
+fn not_the_last(who: &SignedIn<Own>, state: &AppState, fewer: usize) -> Result<(), Problem> {
+    let factors = &who.agent.factors;
+    let have = usize::from(factors.totp.is_some()) + factors.passkeys.len();
+    if state.portal.policy.require_second_factor && have <= fewer {
+        return Err(Problem::conflict(
+            "A second factor is demanded here. Add another one before you remove this.",
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) async fn new_codes(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
+    if !who.agent.factors.any() {
+        return Ok(see("/account"));
+    }
+    let codes = factor::new_codes(&state.portal, &who.agent).await?;
+    Ok(html(factor_pages::codes(&who.agent, &codes)))
+}
+
+pub(crate) async fn passkey_form(RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+    session::passkeys(&state)?;
+    Ok(html(factor_pages::passkey(&who.agent, &session::offer(&state, &request), None)))
+}
+
+pub(crate) async fn begin_passkey(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
+    let begun = passkey::begin_add(&state.portal, session::passkeys(&state)?, &who.agent)?;
+    session::options(Some(begun))
+}
+
+pub(crate) async fn add_passkey(
+    _: Csrf,
+    RecentlyVerified(who): RecentlyVerified<Own>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
+    let form = Form::read(&request, payload).await?;
+    let passkeys = session::passkeys(&state)?;
+    let (ceremony, answer) = (form.text("ceremony"), form.raw("credential"));
+    let added = passkey::add(&state.portal, passkeys, &who.live(), ceremony, answer, form.text("name")).await;
+    let problem = match added {
+        Ok(Some((cookie, codes))) => return enrolled(&who, &state, &cookie, &codes, "/account?done=passkey"),
+        Ok(None) => Problem::invalid("The passkey was not accepted. Try again."),
+        Err(error @ WorkflowError::Invalid { .. }) => error.into(),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(html_of(
+        &problem,
+        factor_pages::passkey(&who.agent, &session::offer(&state, &request), Some(&problem)),
+    ))
+}
+
+pub(crate) async fn remove_passkey(
+    _: Csrf,
+    RecentlyVerified(who): RecentlyVerified<Own>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
+    let form = Form::read(&request, payload).await?;
+    not_the_last(&who, &state, 1)?;
+    passkey::remove(&state.portal, &who.agent, form.text("passkey")).await?;
+    Ok(see("/account?done=factor-removed"))
+}
+
+pub(crate) async fn end_session(
+    _: Csrf,
+    who: SignedIn<Own>,
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Page {
+    let form = Form::read(&request, payload).await?;
+    if sign_in::end_own(&state.portal, &who.live(), form.text("session")).await? {
+        Ok(see("/account?done=session-ended"))
+    } else {
+        Err(Problem::not_found("This session has ended already.").into())
+    }
+}
+
+pub(crate) async fn end_all(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>) -> Page {
+    account::sign_out_everywhere(&state.portal, &who.agent, who.actor()).await?;
+    goodbye(&state)
+}
+
+/// How a session began, in words.
+pub(crate) fn entry_words(how: AuthMethod) -> &'static str {
+    match how {
+        AuthMethod::PasswordVerified => "not finished",
+        AuthMethod::Password => "password",
+        AuthMethod::Code => "password and code",
+        AuthMethod::RecoveryCode => "password and recovery code",
+        AuthMethod::Passkey => "passkey",
+        AuthMethod::SingleSignOn => "single sign-on",
+    }
+}

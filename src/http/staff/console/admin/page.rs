@@ -1,0 +1,317 @@
+//! Administration: the portal's state, agents, API keys.
+
+use maud::{Markup, html};
+
+use crate::http::staff::console::account::page::new_password;
+use crate::http::staff::console::frame::{self, Place};
+use crate::http::staff::console::widgets::{Field, Input, Notice, copyable, notice, refusal, when};
+use crate::domain::agent::{Agent, ApiKey, Role, Scope, Team};
+use crate::http::staff::api::admin::{Status, Vault};
+use crate::http::staff::api::providers::Provider;
+use crate::http::extract::form::Form;
+use crate::http::error::Problem;
+
+pub(crate) fn tabs(here: &str) -> Markup {
+    html! {
+        nav.tabs aria-label="Admin" {
+            @for (path, label) in [("/admin", "Portal"), ("/admin/agents", "Agents"), ("/admin/keys", "API keys"), ("/admin/messages", "Messages"), ("/admin/outgoing", "Outgoing")] {
+                a href=(path) aria-current=[(path == here).then_some("page")] { (label) }
+            }
+        }
+    }
+}
+
+pub(crate) fn overview(
+    agent: &Agent,
+    status: &Status,
+    vault: &Vault,
+    providers: &[Provider],
+    done: Option<Notice>,
+    problem: Option<&Problem>,
+) -> Markup {
+    let body = html! {
+        h1 { "Admin" }
+        (tabs("/admin"))
+        (notice(done))
+        @if status.clock_suspect {
+            form.notice.bad method="post" action="/admin/clock" {
+                @if status.clock == "behind" {
+                    p { strong { "The clock was set back. " } "The portal does not believe it: time goes on from before, and so do retries, expiries and purges. Look at the machine’s time and put it right if it is wrong; this notice then goes by itself. If it is right now, say so: time goes slower until both agree." }
+                } @else {
+                    p { strong { "The clock jumped ahead. " } "The portal does not believe it: time goes on from before, and purging by deadline is suspended. Look at the machine’s time and put it right if it is wrong; this notice then goes by itself. If it is right now, say so: whatever it says is overdue will be destroyed." }
+                }
+                button.plain { "The time is right" }
+            }
+        }
+        div.columns {
+            (vault_card(vault, problem))
+            section.card {
+                h2 { "Erasure" }
+                p { span.chip.(class_tone(&status.assurance.class)) { "Class " (status.assurance.class) } " on " (status.assurance.file_system) }
+                ul.quiet { @for reason in &status.assurance.reasons { li { (reason) } } }
+                dl.facts {
+                    dt { "Room for" } dd { (status.slots_free) " more submissions" }
+                    dt { "Uploads now" } dd { (status.uploads_running) }
+                    dt { "Version" } dd { (status.version) }
+                }
+            }
+        }
+        section.card {
+            h2 { "Providers" }
+            @if providers.is_empty() { p.empty { "None is configured." } } @else { (provider_table(providers)) }
+            p.quiet { a href="/docs" { "How providers are set up, and what their answers mean" } }
+        }
+    };
+    frame::page(agent, Place::Admin, "Admin", body)
+}
+
+fn class_tone(class: &str) -> &'static str {
+    match class {
+        "A" | "B" => "good",
+        _ => "bad",
+    }
+}
+
+fn vault_card(vault: &Vault, problem: Option<&Problem>) -> Markup {
+    html! {
+        section.card {
+            h2 { "Vault" }
+            p { @if vault.locked { span.chip.bad { "Locked" } " Documents are taken and none is forwarded." } @else { span.chip.good { "Open" } " Documents are forwarded." } }
+            dl.facts {
+                @for key in &vault.keys {
+                    dt.mono { (key.id.get(..8).unwrap_or_default()) "…" }
+                    dd { (key.state) ", " (key.suite) @if let Some(protection) = key.protection { ", " (protection) } span.quiet { " · " (key.live_documents) " documents" } }
+                }
+            }
+            @if vault.locked {
+                (refusal(problem.filter(|p| p.fields.is_empty())))
+                form method="post" action="/admin/unlock" {
+                    (Field::new("passphrase", "Passphrase").input("password", "", problem, Input { autocomplete: "off", ..Input::default() }))
+                    div.actions { button.primary { "Unlock" } }
+                }
+            }
+        }
+    }
+}
+
+fn provider_table(providers: &[Provider]) -> Markup {
+    html! {
+        table.rows {
+            thead { tr { th scope="col" { "Name" } th scope="col" { "Kind" } th scope="col" { "Sending" } th scope="col" { "Counts as confirmed" } th scope="col" { "Says what is missing" } } }
+            tbody {
+                @for provider in providers {
+                    tr {
+                        td.head { (provider.name) }
+                        td data-label="Kind" { a href={ "/docs/providers/" (provider.kind) } { (provider.kind) } }
+                        td data-label="Sending" {
+                            @if provider.by_hand { span.chip.calm { "By hand" } } @else if provider.paused { span.chip.bad { "Paused after failures" } } @else { span.chip.good { "Ready" } }
+                        }
+                        td data-label="Confirmed" { @if provider.confirm == "verdict" { "at its verdict" } @else { "when it took the bytes" } }
+                        td data-label="Says what is missing" { @if provider.lists_missing { "yes" } @else { "no" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn teams_words(agent: &Agent) -> String {
+    agent.teams.iter().map(Team::as_str).collect::<Vec<_>>().join(" ")
+}
+
+pub(crate) fn agents(
+    shortest: usize,
+    agent: &Agent,
+    all: &[Agent],
+    typed: &Form,
+    done: Option<Notice>,
+    problem: Option<&Problem>,
+) -> Markup {
+    let roles: Vec<_> = Role::ALL.map(|r| (r.as_str().to_owned(), role_words(r).to_owned())).to_vec();
+    let body = html! {
+        h1 { "Admin" }
+        (tabs("/admin/agents"))
+        (notice(done))
+        table.rows {
+            thead { tr { th scope="col" { "Name" } th scope="col" { "E-mail" } th scope="col" { "Role" } th scope="col" { "Since" } th scope="col" { span.hidden { "Action" } } } }
+            tbody {
+                @for other in all {
+                    tr {
+                        td.head { (other.name) @if other.disabled_at.is_some() { " " span.chip.dim { "Disabled" } } @else if !other.factors.any() { " " span.chip.busy { "Password only" } } }
+                        td data-label="E-mail" { (other.email) }
+                        td data-label="Role" { (other.role.as_str()) @if !other.teams.is_empty() { br; span.quiet { (teams_words(other)) } } }
+                        td data-label="Since" { (when(other.created_at)) }
+                        td { a href={ "/admin/agents/" (other.id) } { "Change" span.hidden { " " (other.name) } } }
+                    }
+                }
+            }
+        }
+        form.card.narrow method="post" action="/admin/agents" {
+            h2 { "Add an agent" }
+            (refusal(problem))
+            (Field::new("name", "Name").input("text", typed.text("name"), problem, Input { longest: Some(100), ..Input::default() }))
+            (Field::new("email", "E-mail address").input("email", typed.text("email"), problem, Input { longest: Some(254), ..Input::default() }))
+            (Field::new("role", "Role").select(&roles, typed.text("role"), problem))
+            (Field::new("teams", "Teams").hint(TEAMS_HINT).input("text", typed.text("teams"), problem, Input { required: false, longest: Some(400), ..Input::default() }))
+            (new_password(shortest, problem))
+            p.quiet { "Tell them the password in person. After the first sign-in they add a passkey and change it under their own name." }
+            div.actions { button.primary { "Add" } }
+        }
+    };
+    frame::page(agent, Place::Admin, "Agents", body)
+}
+
+const TEAMS_HINT: &str = "Names of a-z, 0-9 and -, separated by spaces. Agents see the requests of their teams; the first one gets what they issue. Without a team: what belongs to none.";
+
+fn role_words(role: Role) -> &'static str {
+    match role {
+        Role::Agent => "agent: asks for documents",
+        Role::Admin => "admin: everything",
+        Role::Auditor => "auditor: reads the audit log",
+        Role::ManualHandler => "manual-handler: agent who serves providers by hand",
+    }
+}
+
+pub(crate) fn agent(shortest: usize, agent: &Agent, other: &Agent, done: Option<Notice>, problem: Option<&Problem>) -> Markup {
+    let roles: Vec<_> = Role::ALL.map(|r| (r.as_str().to_owned(), role_words(r).to_owned())).to_vec();
+    let path = |verb: &str| format!("/admin/agents/{}/{verb}", other.id);
+    let body = html! {
+        p.crumbs { a href="/admin/agents" { "Agents" } }
+        h1 { (other.name) }
+        (notice(done))
+        div.columns {
+            div {
+            @if other.id != agent.id {
+                form.card method="post" action=(path("role")) {
+                    h2 { "Role and teams" }
+                    (Field::new("role", "Role").select(&roles, other.role.as_str(), problem))
+                    (Field::new("teams", "Teams").hint(TEAMS_HINT).input("text", &teams_words(other), problem, Input { required: false, longest: Some(400), ..Input::default() }))
+                    p.quiet { "Every session of theirs ends." }
+                    div.actions { button.primary { "Change" } }
+                }
+            }
+            form.card method="post" action=(path("password")) {
+                h2 { "New password" }
+                (refusal(problem))
+                (new_password(shortest, problem))
+                p.quiet { "Every session of theirs ends. Tell them the password in person." }
+                div.actions { button.primary { "Set the password" } }
+            }
+            }
+            section.card {
+                h2 { "Account" }
+                dl.facts {
+                    dt { "E-mail" } dd { (other.email) }
+                    dt { "Role" } dd { (other.role.as_str()) }
+                    dt { "Since" } dd { (when(other.created_at)) }
+                    dt { "Second factor" } dd { (factor_words(other)) }
+                    @if other.misses.password > 0 { dt { "Wrong passwords in a row" } dd { (other.misses.password) @if other.misses.close_password(false) { ": closed to browsers that they have not used before. A new password opens it again." } } }
+                    @if other.misses.code > 0 { dt { "Wrong codes in a row" } dd { (other.misses.code) @if other.misses.close_codes() { ": codes are not taken any more. Reset the second factor." } } }
+                    @if let Some(at) = other.disabled_at { dt { "Disabled" } dd { (when(at)) } }
+                }
+                @if other.factors.any() && other.id != agent.id {
+                    form.act method="post" action=(path("second-factor")) { button.plain { "Reset the second factor" } p.hint { "For somebody who has lost everything. Make sure that it is them: the password alone then opens the account." } }
+                }
+                @if other.disabled_at.is_none() && other.id != agent.id {
+                    form.act method="post" action=(path("disable")) { button.danger { "Disable" } p.hint { "Access and every session end at once. What they did stays in the log." } }
+                }
+            }
+        }
+    };
+    frame::page(agent, Place::Admin, &other.name, body)
+}
+
+fn factor_words(agent: &Agent) -> String {
+    let f = &agent.factors;
+    match (f.totp.is_some(), f.passkeys.len()) {
+        (false, 0) => "none: a password is enough".to_owned(),
+        (true, 0) => "authenticator app".to_owned(),
+        (app, n) => format!(
+            "{n} passkey{}{}",
+            if n == 1 { "" } else { "s" },
+            if app { ", authenticator app" } else { "" }
+        ),
+    }
+}
+
+pub(crate) fn keys(agent: &Agent, all: &[ApiKey], typed: &Form, done: Option<Notice>, problem: Option<&Problem>) -> Markup {
+    let lives = [
+        ("", "Until it is revoked"),
+        ("30d", "30 days"),
+        ("90d", "90 days"),
+        ("365d", "1 year"),
+    ]
+    .map(|(v, l)| (v.to_owned(), l.to_owned()));
+    let chosen = typed.all("scope");
+    let body = html! {
+        h1 { "Admin" }
+        (tabs("/admin/keys"))
+        (notice(done))
+        @if all.is_empty() { p.empty { "There is no API key yet." } } @else {
+            table.rows {
+                thead { tr { th scope="col" { "Name" } th scope="col" { "Scopes" } th scope="col" { "Made" } th scope="col" { "Ends" } th scope="col" { "Last used" } th scope="col" { span.hidden { "Action" } } } }
+                tbody {
+                    @for key in all {
+                        tr {
+                            td.head { (key.name) @if key.revoked_at.is_some() { " " span.chip.dim { "Revoked" } } }
+                            td data-label="Scopes" { (key.scopes.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", ")) @if let Some(team) = &key.team { br; span.quiet { "team " (team) } } }
+                            td data-label="Made" { (when(key.created_at)) }
+                            td data-label="Ends" { @if let Some(at) = key.expires_at { (when(at)) } @else { "never" } }
+                            td data-label="Last used" { @if let Some(at) = key.used_at { (when(at)) } @else { "never" } }
+                            td { @if key.revoked_at.is_none() { a href={ "/admin/keys/" (key.id) "/revoke" } { "Revoke…" span.hidden { " " (key.name) } } } }
+                        }
+                    }
+                }
+            }
+        }
+        form.card.narrow method="post" action="/admin/keys" {
+            h2 { "Make an API key" }
+            (refusal(problem))
+            (Field::new("name", "Name").hint("Which system will use it.").input("text", typed.text("name"), problem, Input { longest: Some(100), ..Input::default() }))
+            fieldset.field {
+                legend { "Scopes" }
+                @for scope in Scope::ALL { label.tick { input type="checkbox" name="scope" value=(scope.as_str()) checked[chosen.iter().any(|c| c == scope.as_str())]; (scope_words(scope)) } }
+                @if let Some((_, fix)) = problem.and_then(|p| p.fields.iter().find(|(f, _)| f == "scopes")) { p.fault { "This " (fix) "." } }
+            }
+            (Field::new("team", "Team").hint("Sees and issues for this team only. Empty: for all of them.").input("text", typed.text("team"), problem, Input { required: false, longest: Some(64), ..Input::default() }))
+            (Field::new("expires_in", "It lives").select(&lives, typed.text("expires_in"), problem))
+            div.actions { button.primary { "Make the key" } }
+        }
+    };
+    frame::page(agent, Place::Admin, "API keys", body)
+}
+
+fn scope_words(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Read => "read: see requests, ask what is missing",
+        Scope::Requests => "requests: issue and act, includes read",
+        Scope::Audit => "audit: read the log",
+        Scope::Admin => "admin: everything",
+    }
+}
+
+pub(crate) fn key_made(agent: &Agent, key: &ApiKey, secret: &str) -> Markup {
+    let body = html! {
+        div.outside {
+            h1 { "The key is ready" }
+            p.notice.good role="status" { strong { "Shown this once. " } "Put it into the other system’s secret store now." }
+            div.card { (copyable("secret", &key.name, secret, true)) }
+            p { a.button.primary href="/admin/keys" { "To the keys" } }
+        }
+    };
+    frame::page(agent, Place::Admin, "The key is ready", body)
+}
+
+pub(crate) fn revoke(agent: &Agent, key: &ApiKey, name: &str) -> Markup {
+    let body = html! {
+        div.outside {
+            h1 { "Revoke this key?" }
+            div.card {
+                p { strong { (name) } }
+                p { "Whatever uses it is refused from that instant on." }
+                form.actions method="post" action={ "/admin/keys/" (key.id) "/revoke" } { button.danger autofocus { "Revoke the key" } a.button.plain href="/admin/keys" { "Cancel" } }
+            }
+        }
+    };
+    frame::page(agent, Place::Admin, "Revoke this key?", body)
+}

@@ -1,0 +1,321 @@
+//! Asking: what is missing, the form of a new request, and the page that shows a link once.
+
+use data_encoding::BASE64;
+use maud::{Markup, html};
+
+use crate::http::staff::console::frame::{self, Place};
+use crate::http::staff::console::widgets::{Field, Input, copyable, refusal, when};
+use crate::connectors::Missing;
+use crate::domain::agent::Agent;
+use crate::domain::request::DocumentRequest;
+use crate::http::AppState;
+use crate::http::staff::link_message::{LinkMessage, Sent, label};
+use crate::http::staff::api::requests::Mailed;
+use crate::http::extract::form::Form;
+use crate::http::error::Problem;
+use crate::workflow::issue::Code;
+use crate::workflow::issue::MESSAGE_MAX;
+use crate::workflow::outgoing::mail::Queued;
+
+/// Lives of a link that the form offers, as far as the configuration allows them.
+const SPANS: [(i64, &str, &str); 6] = [
+    (3_600, "1h", "1 hour"),
+    (86_400, "24h", "1 day"),
+    (259_200, "72h", "3 days"),
+    (604_800, "7d", "1 week"),
+    (1_209_600, "14d", "2 weeks"),
+    (2_592_000, "30d", "30 days"),
+];
+/// Languages that the applicant's page speaks.
+const LANGUAGES: [(&str, &str); 12] = [
+    ("en", "English"),
+    ("es", "Español"),
+    ("fr", "Français"),
+    ("de", "Deutsch"),
+    ("pt", "Português"),
+    ("it", "Italiano"),
+    ("nl", "Nederlands"),
+    ("pl", "Polski"),
+    ("tr", "Türkçe"),
+    ("ar", "العربية"),
+    ("zh", "中文"),
+    ("hi", "हिन्दी"),
+];
+
+/// The offered lives; `first` is the label of "as configured", left out when empty.
+pub(crate) fn spans(state: &AppState, first: &str) -> Vec<(String, String)> {
+    let most = state.portal.policy.link_max.whole_seconds();
+    let fitting = SPANS
+        .iter()
+        .filter(|(seconds, _, _)| *seconds <= most)
+        .map(|(_, value, label)| ((*value).to_owned(), (*label).to_owned()));
+    let first = (!first.is_empty()).then(|| (String::new(), first.to_owned()));
+    first.into_iter().chain(fitting).collect()
+}
+
+/// The offered lives that are longer than what is left.
+pub(crate) fn spans_beyond(state: &AppState, left: time::Duration) -> Vec<(String, String)> {
+    let longer = |value: &str| {
+        SPANS
+            .iter()
+            .any(|(seconds, known, _)| *known == value && *seconds > left.whole_seconds() + 60)
+    };
+    spans(state, "").into_iter().filter(|(value, _)| longer(value)).collect()
+}
+
+pub(crate) fn form(agent: &Agent, state: &AppState, typed: &Form, once: &str, problem: Option<&Problem>) -> Markup {
+    let providers: Vec<_> = state.portal.providers.keys().map(|p| (p.to_string(), p.to_string())).collect();
+    let usual = format!("As usual ({} hours)", state.portal.policy.link.whole_hours());
+    let mut languages = vec![(String::new(), "As their browser says".to_owned())];
+    languages.extend(LANGUAGES.map(|(tag, name)| (tag.to_owned(), name.to_owned())));
+    let required = state.portal.policy.passcode_required;
+    let body = html! {
+        h1 { "New request" }
+        p.lead { "One document of one applicant, for one provider. You get a link that works once." }
+        (refusal(problem))
+        @if providers.is_empty() { p.notice.bad { "No provider is configured yet. Add one to nightdrop.toml." } }
+        form.card.narrow method="post" action="/requests/new" {
+            input type="hidden" name="once" value=(once);
+            @for part in typed.all("part") { input type="hidden" name="part" value=(part); }
+            (Field::new("provider", "Provider").select(&providers, typed.text("provider"), problem))
+            (guides(state))
+            (Field::new("applicant", "Applicant").hint("The provider’s own reference for this person, not a name.")
+                .input("text", typed.text("applicant"), problem, Input { focus: problem.is_none(), longest: Some(128), ..Input::default() }))
+            (Field::new("document", "Document").also(&["parts"]).select(&documents(state), typed.text("document"), problem))
+            (Field::new("expires_in", "The link lives").also(&["expires_at"]).select(&spans(state, &usual), typed.text("expires_in"), problem))
+            div.field {
+                label.tick { input type="checkbox" name="passcode" value="yes" checked[required || typed.ticked("passcode")] disabled[required]; "Ask for a passcode" }
+                p.hint { @if required { "Always on here. " } "Six digits, which you tell the applicant by telephone." }
+            }
+            (Field::new("locale", "Language").select(&languages, typed.text("locale"), problem))
+            (Field::new("message", "Note to the applicant").hint("Optional. Shown on their page and in the message. Nothing personal, please.").with(problem, |described, wrong| html! {
+                textarea id="message" name="message" rows="3" maxlength=(MESSAGE_MAX) aria-describedby=(described) aria-invalid=[wrong] { "\n" (typed.text("message")) }
+            }))
+            @if state.portal.outgoing.mailer.is_some() { (mail_fields(typed, problem, false)) }
+            div.actions { button.primary { "Issue the link" } }
+        }
+    };
+    frame::page(agent, Place::New, "New request", body)
+}
+
+/// Where it stands how a provider's references look and what it takes.
+fn guides(state: &AppState) -> Markup {
+    html! {
+        p.hint {
+            "What a reference looks like there: "
+            @for (n, (name, connector)) in state.portal.providers.iter().enumerate() {
+                @if n > 0 { ", " }
+                a href={ "/docs/providers/" (connector.profile().kind) } { (name) }
+            }
+            @if state.portal.providers.is_empty() { a href="/docs" { "providers" } }
+        }
+    }
+}
+
+/// Each kind, and each single part of a kind that has several.
+fn documents(state: &AppState) -> Vec<(String, String)> {
+    let mut options = Vec::new();
+    for entry in state.portal.catalogue.iter() {
+        let (kind, label) = (entry.kind.as_str(), entry.label("en"));
+        let names: Vec<_> = entry.parts.iter().map(|p| p.as_str()).collect();
+        if names.len() == 1 {
+            options.push((kind.to_owned(), label.to_owned()));
+            continue;
+        }
+        options.push((kind.to_owned(), format!("{label} ({})", names.join(" and "))));
+        options.extend(names.iter().map(|name| (format!("{kind}:{name}"), format!("{label}, {name} only"))));
+    }
+    options
+}
+
+/// Where the portal mails the link.
+fn mail_fields(typed: &Form, problem: Option<&Problem>, required: bool) -> Markup {
+    let input = Input {
+        required,
+        longest: Some(254),
+        ..Input::default()
+    };
+    let hint = if required {
+        "The portal sends it. The address is kept sealed until then, and in no log."
+    } else {
+        "Optional. The portal sends the link there. The address is kept sealed until then, and in no log."
+    };
+    html! {
+        (Field::new("email", "Send by e-mail to").hint(hint).input("email", typed.text("email"), problem, input))
+        div.field {
+            label.tick { input type="checkbox" name="remind" value="yes" checked[typed.ticked("remind")]; "Remind them a day before the link expires, if it lives longer than 36 hours" }
+        }
+    }
+}
+
+/// The form that mails a link, with its token: on the page that shows it once, and again if the address was wrong.
+fn send_form(request: &DocumentRequest, token: &str, typed: &Form, problem: Option<&Problem>) -> Markup {
+    html! {
+        form method="post" action={ "/requests/" (request.id) "/send" } {
+            input type="hidden" name="token" value=(token);
+            (mail_fields(typed, problem, true))
+            div.actions { button.plain { "Send by e-mail" } }
+            @if request.link.passcode.is_some() { p.hint { "Note the passcode first: this page does not come back." } }
+        }
+    }
+}
+
+/// The address did not do.
+pub(crate) fn send(agent: &Agent, request: &DocumentRequest, token: &str, typed: &Form, problem: &Problem) -> Markup {
+    let body = html! {
+        p.crumbs { a href={ "/requests/" (request.id) } { "Back to the request" } }
+        h1 { "Send the link by e-mail" }
+        (refusal(Some(problem)))
+        div.card.narrow { (send_form(request, token, typed, Some(problem))) }
+    };
+    frame::page(agent, Place::Requests, "Send the link by e-mail", body)
+}
+
+const NO_REMINDER: &str = "No reminder will be sent: the link ends within 36 hours.";
+
+pub(crate) fn issued(
+    agent: &Agent,
+    state: &AppState,
+    request: &DocumentRequest,
+    link_message: &LinkMessage,
+    mailed: Option<Mailed>,
+) -> Markup {
+    let message = &link_message.message;
+    let token = link_message.url.rsplit('/').next().unwrap_or_default();
+    let language = crate::words::of(request.locale.as_deref().unwrap_or("en")).unwrap_or_else(crate::words::english);
+    let body = html! {
+        p.crumbs { a href="/requests" { "Requests" } }
+        div.title { h1 { "The link is ready" } }
+        p.notice.good role="status" { strong { "Shown this once. " } "Give it to the applicant now; nobody can read it here later." }
+        @match mailed {
+            Some(Mailed::Queued(_)) => p.notice.good role="status" { "It is on its way by e-mail. The request’s page shows what became of it." },
+            Some(Mailed::Failed) => p.notice.bad role="alert" { "It could not be sent by e-mail. Try again below, or send it yourself." },
+            None => {}
+        }
+        @if let Some(Mailed::Queued(Sent { reminder: Some(Queued::TooClose), .. })) = mailed { p.notice.bad role="status" { (NO_REMINDER) } }
+        div.columns {
+            section.card {
+                h2 { (label(&state.portal, &request.document, "en")) " · " (request.provider) }
+                (copyable("url", "One-time link", &link_message.url, true))
+                p.quiet { "Works once, until " (when(request.link.expires_at)) }
+                @match &link_message.passcode {
+                    Some(Code::Shown(code)) => (passcode_box(code)),
+                    Some(Code::Replaced) => p.notice { "Its passcode was replaced since: the fresh one counts." },
+                    None => {}
+                }
+                img.qr alt="The link as a QR code" width="200" height="200" src={ "data:image/svg+xml;base64," (BASE64.encode(link_message.qr_svg.as_bytes())) };
+            }
+            section.card {
+                h2 { "Ready message" span.quiet { " · " (language.name) } }
+                (copyable("subject", "Subject", &message.subject, false))
+                div.field {
+                    label for="body" { "Text" }
+                    textarea.message id="body" readonly rows="18" lang=(language.tag) dir=(language.direction) { "\n" (message.body) }
+                    div.actions {
+                        button.plain type="button" data-copy="body" hidden { "Copy the text" }
+                        a.button.plain href=(message.mailto()) { "E-mail program" }
+                        a.button.plain href=(message.gmail()) target="_blank" rel="noreferrer noopener" { "Open in Gmail" }
+                        a.button.plain href=(message.outlook()) target="_blank" rel="noreferrer noopener" { "Open in Outlook" }
+                    }
+                }
+                @if state.portal.outgoing.mailer.is_some() && !matches!(mailed, Some(Mailed::Queued(_))) { (send_form(request, token, &Form::default(), None)) }
+            }
+        }
+        div.actions { a.button.primary href={ "/requests/" (request.id) } { "To the request" } a.button.plain href="/requests/new" { "Another request" } }
+    };
+    frame::page(agent, Place::New, "The link is ready", body)
+}
+
+fn passcode_box(code: &str) -> Markup {
+    html! {
+        div.code {
+            p { "Passcode" }
+            output.digits { (code) }
+            p.quiet { "Tell it by telephone, never in the same message as the link." }
+        }
+    }
+}
+
+pub(crate) fn fresh_code(agent: &Agent, request: &DocumentRequest, code: &str) -> Markup {
+    let body = html! {
+        div.outside {
+            h1 { "A fresh passcode" }
+            p.notice.good role="status" { strong { "Shown this once. " } "The link stays the same and has five new tries." }
+            div.card { (passcode_box(code)) }
+            p { a.button.primary href={ "/requests/" (request.id) } { "To the request" } }
+        }
+    };
+    frame::page(agent, Place::Requests, "A fresh passcode", body)
+}
+
+pub(crate) fn missing(
+    agent: &Agent,
+    state: &AppState,
+    typed: &Form,
+    found: Option<&[(Missing, String)]>,
+    problem: Option<&Problem>,
+) -> Markup {
+    let providers: Vec<_> = state.portal.providers.keys().map(|p| (p.to_string(), p.to_string())).collect();
+    let cannot = problem.is_some_and(|p| p.code == "provider.cannot_list");
+    let body = html! {
+        h1 { "What is missing?" }
+        p.lead { "Ask the provider which documents it still wants of an applicant." }
+        @if !cannot { (refusal(problem)) }
+        form.card.narrow method="post" action="/missing" {
+            (Field::new("provider", "Provider").select(&providers, typed.text("provider"), problem))
+            (guides(state))
+            (Field::new("applicant", "Applicant").hint("The provider’s own reference for this person.")
+                .input("text", typed.text("applicant"), problem, Input { focus: found.is_none(), longest: Some(128), ..Input::default() }))
+            div.actions { button.primary { "Ask the provider" } }
+        }
+        @if cannot {
+            div.notice.warn role="alert" {
+                p { "This provider cannot say what is missing. Pick the document from the catalogue instead." }
+                form method="post" action="/requests/new" { (carried(typed)) button.plain name="prefill" value="yes" { "Pick a document" } }
+            }
+        }
+        @if let Some(found) = found {
+            section aria-labelledby="found" {
+                h2 id="found" { "Missing for " span.mono { (typed.text("applicant")) } }
+                @if found.is_empty() { p.empty { "Nothing. The provider has all it wants." } }
+                ul.list.card { @for (missing, once) in found { li { (missing_row(state, typed, missing, once)) } } }
+            }
+        }
+    };
+    frame::page(agent, Place::Missing, "What is missing?", body)
+}
+
+fn missing_row(state: &AppState, typed: &Form, missing: &Missing, once: &str) -> Markup {
+    html! {
+        div.row {
+            div {
+                strong { @if let Some(kind) = &missing.document { (label(&state.portal, kind, "en")) } @else { (missing.provider_name) } }
+                @if !missing.parts.is_empty() { span.quiet { " " (missing.parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")) } }
+                @if let Some(reason) = &missing.reason { div.quiet { (reason) } }
+                @if let Some(other) = &missing.applicant { div.quiet { "Asked for as " span.mono { (other.expose()) } } }
+            }
+            @if let Some(kind) = missing.document.as_ref().filter(|k| state.portal.catalogue.get(k).is_some()) {
+                form.actions method="post" action="/requests/new" {
+                    (carried_to(typed, missing.applicant.as_ref().map_or(typed.text("applicant"), |other| other.expose())))
+                    input type="hidden" name="once" value=(once);
+                    input type="hidden" name="document" value=(kind);
+                    @for part in &missing.parts { input type="hidden" name="part" value=(part); }
+                    button.primary { "Request" }
+                    button.plain name="prefill" value="yes" { "With options…" }
+                }
+            } @else { span.quiet { "Not in the document catalogue; add it to nightdrop.toml." } }
+        }
+    }
+}
+
+fn carried(typed: &Form) -> Markup {
+    carried_to(typed, typed.text("applicant"))
+}
+
+/// The provider, and the reference that it wants to be asked with.
+fn carried_to(typed: &Form, applicant: &str) -> Markup {
+    html! {
+        input type="hidden" name="provider" value=(typed.text("provider"));
+        input type="hidden" name="applicant" value=(applicant);
+    }
+}

@@ -1,0 +1,443 @@
+//! The list of requests, one request, its confirmations and its deletion receipt.
+
+use maud::{Markup, html};
+use time::OffsetDateTime;
+
+use crate::http::staff::console::frame::{self, Place};
+use crate::http::staff::console::widgets::{Field, Input, Notice, ago, chip, notice, refusal, size_words, state_words, when};
+use crate::domain::agent::{Agent, Role};
+use crate::domain::delivery::{PassedOn, Phase, PurgeCause};
+use crate::domain::dispatch::Dispatch;
+use crate::domain::receipt::DeletionReceipt;
+use crate::domain::request::{DocumentRequest, RequestState, Stage};
+use crate::http::AppState;
+use crate::http::staff::link_message::label;
+use crate::http::staff::api::requests::Search;
+use crate::http::staff::view::request as view;
+use crate::http::staff::console::Names;
+use crate::http::staff::console::requests::handlers::by_hand;
+use crate::http::error::Problem;
+use crate::http::staff::{Manual, ManualDownload, Requests, may};
+use crate::workflow::terms;
+use crate::workflow::trusted::TrustedRequest;
+
+pub(crate) fn list(
+    agent: &Agent,
+    state: &AppState,
+    search: &Search,
+    requests: &[DocumentRequest],
+    next: Option<String>,
+    names: &Names,
+    problem: Option<&Problem>,
+) -> Markup {
+    let now = state.portal.now();
+    let body = html! {
+        div.title { h1 { "Requests" } a.button.primary href="/requests/new" { "New request" } }
+        (refusal(problem))
+        (filter(state, search, &issuers(agent, search, requests, names), problem))
+        @if requests.is_empty() { p.empty { @if next.is_some() { "None among the newest; look further back." } @else { "No request fits." } } } @else { (table(state, requests, names, now)) }
+        (more(search, next))
+    };
+    frame::page(agent, Place::Requests, "Requests", body)
+}
+
+/// Whom a list can be cut down to: everybody for admins; for others themselves and who issued what they see, so that no team learns who is in another.
+fn issuers(agent: &Agent, search: &Search, requests: &[DocumentRequest], names: &Names) -> Vec<(String, String)> {
+    let me = agent.id.to_string();
+    let mut all = vec![(String::new(), "Anybody".to_owned()), (me, "Me".to_owned())];
+    let shown: Vec<String> = match agent.role {
+        Role::Admin => names.ids().map(str::to_owned).collect(),
+        _ => requests.iter().map(|r| r.created_by.to_string()).collect(),
+    };
+    for id in shown.into_iter().chain(search.agent.clone()) {
+        if !all.iter().any(|(known, _)| *known == id) {
+            let name = names.of_actor(&id).to_owned();
+            all.push((id, name));
+        }
+    }
+    all
+}
+
+/// Ages that the list can be cut down to.
+const AGES: [(&str, &str); 4] = [
+    ("", "At any time"),
+    ("1d", "More than a day ago"),
+    ("7d", "More than a week ago"),
+    ("30d", "More than a month ago"),
+];
+
+fn filter(state: &AppState, search: &Search, issuers: &[(String, String)], problem: Option<&Problem>) -> Markup {
+    let chosen = |value: &Option<String>| value.clone().unwrap_or_default();
+    let any = |label: &str| vec![(String::new(), label.to_owned())];
+    let mut states = any("Any state");
+    states.extend(RequestState::ALL.map(|s| (s.as_str().to_owned(), state_words(s).0.to_owned())));
+    let mut providers = any("Any provider");
+    providers.extend(state.portal.providers.keys().map(|p| (p.to_string(), p.to_string())));
+    let ages: Vec<_> = AGES.map(|(span, words)| (span.to_owned(), words.to_owned())).to_vec();
+    let optional = Input {
+        required: false,
+        longest: Some(128),
+        ..Input::default()
+    };
+    html! {
+        form.filter method="post" action="/requests" role="search" {
+            (Field::new("state", "AppState").select(&states, &chosen(&search.state), problem))
+            (Field::new("provider", "Provider").select(&providers, &chosen(&search.provider), problem))
+            (Field::new("agent", "Issued by").select(issuers, &chosen(&search.agent), problem))
+            (Field::new("older_than", "Issued").select(&ages, &chosen(&search.older_than), problem))
+            (Field::new("applicant", "Applicant").input("search", search.applicant.as_deref().unwrap_or_default(), problem, optional))
+            div.actions { button.plain { "Show" } }
+        }
+    }
+}
+
+fn table(state: &AppState, requests: &[DocumentRequest], names: &Names, now: OffsetDateTime) -> Markup {
+    html! {
+        table.rows {
+            thead { tr { th scope="col" { "Document" } th scope="col" { "AppState" } th scope="col" { "Applicant" } th scope="col" { "Provider" } th scope="col" { "Issued" } th scope="col" { "Next" } } }
+            tbody {
+                @for request in requests {
+                    tr {
+                        td.head { a href={ "/requests/" (request.id) } { (label(&state.portal, &request.document, "en")) } }
+                        td data-label="AppState" { (chip(request, now)) }
+                        td.mono data-label="Applicant" { (applicant(state, request)) }
+                        td data-label="Provider" { (request.provider) }
+                        td data-label="Issued" { (ago(request.created_at, now)) div.quiet { (names.of_actor(&request.created_by.to_string())) } }
+                        td data-label="Next" { (next_step(request, now)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn applicant(state: &AppState, request: &DocumentRequest) -> Markup {
+    match TrustedRequest::of(&state.portal, request).and_then(|trusted| terms::applicant(&state.portal, &trusted)) {
+        Ok(applicant) => html! { (applicant.expose()) },
+        Err(_) => html! { span.chip.bad { "Changed outside" } },
+    }
+}
+
+fn next_step(request: &DocumentRequest, now: OffsetDateTime) -> Markup {
+    match (&request.stage, request.state(now)) {
+        (_, RequestState::Awaiting | RequestState::Receiving) => html! { "Link expires " (ago(request.link.expires_at, now)) },
+        (_, RequestState::Expired) => html! { "Link expired " (ago(request.link.expires_at, now)) },
+        (Stage::Held { document, .. }, _) => html! { "Purged at the latest " (ago(document.purge_at, now)) },
+        (Stage::Purged, _) => match request.tombstones.last() {
+            Some(stone) => html! { (outcome_words(&stone.cause)) " " (ago(stone.purged_at, now)) },
+            None => html! {},
+        },
+        _ => html! {},
+    }
+}
+
+fn outcome_words(cause: &PurgeCause) -> &'static str {
+    match cause {
+        PurgeCause::Confirmed => "Confirmed",
+        PurgeCause::Rejected(_) => "Rejected",
+        PurgeCause::Deadline => "Deadline came",
+        PurgeCause::Agent => "Purged by an agent",
+        PurgeCause::Lost => "Lost",
+        PurgeCause::Infected => "Malware found",
+    }
+}
+
+/// With an applicant the next page is a POST like the first: the reference stays out of the address.
+fn more(search: &Search, next: Option<String>) -> Markup {
+    let Some(next) = next else { return html! {} };
+    let fields = [
+        ("state", &search.state),
+        ("provider", &search.provider),
+        ("agent", &search.agent),
+        ("older_than", &search.older_than),
+        ("applicant", &search.applicant),
+    ];
+    let fields: Vec<(&str, &str)> = fields
+        .iter()
+        .filter_map(|(name, value)| value.as_deref().map(|v| (*name, v)))
+        .collect();
+    html! {
+        div.pager {
+            @if search.applicant.is_some() {
+                form method="post" action="/requests" {
+                    @for (name, value) in &fields { input type="hidden" name=(name) value=(value); }
+                    button.plain name="cursor" value=(next) { "Older requests" }
+                }
+            } @else {
+                form method="get" action="/requests" {
+                    @for (name, value) in &fields { input type="hidden" name=(name) value=(value); }
+                    button.plain name="cursor" value=(next) { "Older requests" }
+                }
+            }
+        }
+    }
+}
+
+/// Everything about one request.
+pub(crate) struct Shown<'a> {
+    pub request: &'a DocumentRequest,
+    pub whole: &'a view::Request,
+    pub message: Option<&'a str>,
+    pub names: &'a Names,
+    pub once: &'a str,
+    /// Webhooks and mails about it.
+    pub dispatches: Vec<Dispatch>,
+}
+
+pub(crate) fn show(agent: &Agent, state: &AppState, shown: &Shown<'_>, done: Option<Notice>) -> Markup {
+    let request = shown.request;
+    let now = state.portal.now();
+    let title = label(&state.portal, &request.document, "en");
+    let body = html! {
+        p.crumbs { a href="/requests" { "Requests" } }
+        div.title { h1 { (title) } (chip(request, now)) }
+        (notice(done))
+        (what_is_wrong(request))
+        div.columns {
+            div {
+                section.card { h2 { "Request" } (facts(state, shown, now)) }
+                section.card { h2 { "What happened" } (timeline(shown)) }
+                @if !shown.dispatches.is_empty() { section.card { h2 { "Messages sent" } (crate::http::staff::console::outgoing::page::render_dispatches(&shown.dispatches)) } }
+            }
+            @if may::<Requests>(agent.role) { aside.card aria-labelledby="actions" { h2 id="actions" { "What you can do" } (actions(agent, state, shown, now)) } }
+        }
+    };
+    frame::page(agent, Place::Requests, title, body)
+}
+
+fn what_is_wrong(request: &DocumentRequest) -> Markup {
+    let held = request.held().map(|(_, delivery)| delivery);
+    if let Some(Phase::NeedsAttention { problem, .. }) = held.map(|d| &d.phase) {
+        return html! { p.notice.bad { strong { "Could not be delivered. " } (problem.text) " " span.quiet { "(" (problem.code) ")" } } };
+    }
+    if let Some(problem) = held.and_then(|d| d.last_problem.as_ref()) {
+        return html! { p.notice.warn { strong { "The last attempt failed. " } (problem.text) " It is tried again by itself." } };
+    }
+    match (&request.stage, request.tombstones.last().map(|t| &t.cause)) {
+        (Stage::Purged, Some(PurgeCause::Rejected(problem))) => {
+            let words = crate::words::of(request.locale.as_deref().unwrap_or("en")).unwrap_or_else(crate::words::english);
+            html! {
+                div.notice.bad {
+                    p { strong { "The provider did not accept it. " } (problem.text) " " span.quiet { "(" (problem.code) ")" } }
+                    p { "“Ask again” tells the applicant: " q lang=(words.tag) dir=(words.direction) { (words.rejection(&problem.code)) } }
+                }
+            }
+        }
+        (Stage::Purged, Some(PurgeCause::Lost)) => {
+            html! { p.notice.bad { "The key of this document was lost, so nobody can read it any more. Ask again." } }
+        }
+        _ => html! {},
+    }
+}
+
+fn facts(state: &AppState, shown: &Shown<'_>, now: OffsetDateTime) -> Markup {
+    let (request, whole) = (shown.request, shown.whole);
+    html! {
+        dl.facts {
+            dt { "Applicant" } dd.mono { (applicant(state, request)) }
+            dt { "Provider" } dd { (request.provider) @if by_hand(state, request) { " (served by hand)" } }
+            dt { "Parts" }
+            dd { @for (n, part) in request.parts.iter().enumerate() {
+                @if n > 0 { br; }
+                (part.name) span.quiet { " · " (part.accepted.iter().map(|t| t.label()).collect::<Vec<_>>().join(", ")) ", up to " (size_words(part.max_bytes)) }
+            } }
+            dt { "Issued" } dd { (when(request.created_at)) span.quiet { " by " (shown.names.of_actor(&whole.created_by)) } }
+            dt { "Link" } dd { (link_words(whole)) @if whole.link.state == "active" { " until " (when(request.link.expires_at)) } @if request.link.generation > 1 { span.quiet { " · link no. " (request.link.generation) } } }
+            @if let Some(tries) = whole.link.tries_left.filter(|_| matches!(request.stage, Stage::Open { .. })) { dt { "Passcode" } dd { (tries) " tries left" } }
+            @if let Some(locale) = &request.locale { dt { "Language" } dd { (locale) } }
+            @if let Some((document, delivery)) = request.held() {
+                dt { "Received" } dd { (when(document.received_at)) }
+                dt { "Delivery" } dd { (phase_words(&delivery.phase)) @if delivery.attempts > 0 { span.quiet { " · " (delivery.attempts) " failed attempts" } } }
+                @if let Some(next) = next_attempt(&delivery.phase) { dt { "Next step" } dd { (ago(next, now)) } }
+                dt { "Purged at the latest" } dd { (when(document.purge_at)) }
+            }
+            @if let (Stage::Purged, Some(stone)) = (&request.stage, request.tombstones.last()) {
+                dt { "Received" } dd { (when(stone.received_at)) }
+                dt { "Outcome" } dd { (outcome_words(&stone.cause)) @match stone.passed_on {
+                    PassedOn::Yes if matches!(stone.cause, PurgeCause::Confirmed | PurgeCause::Rejected(_)) => {}
+                    PassedOn::Yes => { "; the provider has it" }
+                    PassedOn::No => { "; it was not passed on" }
+                    PassedOn::Unknown => { "; whether the provider has it is unknown" }
+                } }
+                dt { "Purged" } dd { (when(stone.purged_at)) }
+            }
+            dt { "Number" } dd.mono { (request.id) }
+        }
+        @if let Some(message) = shown.message { h3 { "Your note to the applicant" } blockquote { (message) } }
+        @if let Some(metadata) = &whole.metadata { details { summary { "Attached data" } pre { (serde_json::to_string_pretty(metadata).unwrap_or_default()) } } }
+    }
+}
+
+fn link_words(whole: &view::Request) -> &'static str {
+    match whole.link.state {
+        "active" => "Open",
+        "locked" => "Locked after five wrong passcodes: give a fresh code",
+        "expired" => "Expired",
+        "revoked" => "Withdrawn",
+        _ => "Used",
+    }
+}
+
+fn phase_words(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Pending { .. } => "Waiting to be sent",
+        Phase::Sending { .. } => "Being sent",
+        Phase::Uncertain { .. } => "Outcome unknown; the provider is being asked",
+        Phase::AwaitingConfirmation { .. } => "With the provider, verdict pending",
+        Phase::NeedsAttention { .. } => "Stopped; needs a decision",
+    }
+}
+
+fn next_attempt(phase: &Phase) -> Option<OffsetDateTime> {
+    match phase {
+        Phase::Pending { not_before } => Some(*not_before),
+        Phase::Uncertain { check_at, .. } => Some(*check_at),
+        Phase::AwaitingConfirmation { poll_at, .. } => Some(*poll_at),
+        _ => None,
+    }
+}
+
+fn timeline(shown: &Shown<'_>) -> Markup {
+    html! {
+        ol.timeline {
+            @for moment in shown.whole.timeline.iter().flatten() {
+                li {
+                    (time_of(&moment.at))
+                    " " strong { (moment.action.label()) }
+                    " " span.quiet { (shown.names.of_actor(&moment.actor)) @for (name, value) in &moment.detail { " · " (name) " " (value) } }
+                }
+            }
+        }
+    }
+}
+
+fn time_of(at: &str) -> Markup {
+    let parsed = OffsetDateTime::parse(at, &time::format_description::well_known::Rfc3339);
+    parsed.map_or_else(|_| html! { (at) }, when)
+}
+
+fn actions(agent: &Agent, state: &AppState, shown: &Shown<'_>, now: OffsetDateTime) -> Markup {
+    let request = shown.request;
+    let path = |verb: &str| format!("/requests/{}/{verb}", request.id);
+    let open = matches!(request.stage, Stage::Open { .. });
+    let revoked = request.link.revoked_at.is_some();
+    let stuck = request
+        .held()
+        .is_some_and(|(_, d)| matches!(d.phase, Phase::NeedsAttention { .. } | Phase::Pending { .. }));
+    let sending = request.held().is_some_and(|(_, d)| matches!(d.phase, Phase::Sending { .. }));
+    let again = matches!(request.stage, Stage::Purged) && request.tombstones.last().is_none_or(|t| t.cause != PurgeCause::Confirmed);
+    let markable = request.held().is_some() && !sending && (!by_hand(state, request) || may::<Manual>(agent.role));
+    let longer = crate::http::staff::console::ask::page::spans_beyond(state, request.link.expires_at - now);
+    html! {
+        @if open && !revoked {
+            @if longer.is_empty() { p.quiet { "The link already lives as long as a link may." } } @else { form.act method="post" action=(path("extend")) {
+                (Field { name: "extend-in", ..Field::new("expires_in", "Give more time, from now") }.select_named("expires_in", &longer))
+                button.plain { "Extend the link" }
+            } }
+        }
+        @if (open || again) && request.state(now) != RequestState::Receiving {
+            form.act method="post" action=(path("reissue")) {
+                input type="hidden" name="once" value=(shown.once);
+                label.tick { input type="checkbox" name="passcode" value="yes" checked[request.link.passcode.is_some() || state.portal.policy.passcode_required]; "with a passcode" }
+                button.plain.primary[again] { @if again { "Ask again with a new link" } @else { "New link" } }
+                @if open { p.hint { "The present link is dead from that instant on." } }
+            }
+        }
+        @if open && request.link.passcode.is_some() {
+            form.act method="post" action=(path("passcode")) { button.plain { "Give a fresh passcode" } p.hint { "Five new tries on the same link." } }
+        }
+        @if stuck { form.act method="post" action=(path("retry")) { button.primary { "Send again" } } }
+        @if request.held().is_some() && by_hand(state, request) && may::<ManualDownload>(agent.role) {
+            p.act { a.button.primary href=(path("hand-over")) { "Serve by hand…" } }
+        }
+        @if markable { p.act { a.button.plain href=(path("mark-uploaded")) { "Mark as uploaded…" } } }
+        @if !request.tombstones.is_empty() { p.act { a.button.plain href=(path("receipt")) { "Deletion receipt" } } }
+        @if open && !revoked { p.act { a.button.danger href=(path("revoke")) { "Withdraw the link…" } } }
+        @if request.held().is_some() { p.act { a.button.danger href=(path("purge")) { "Purge the document…" } } }
+        @if matches!(request.stage, Stage::Purging { .. }) { p.quiet { "The document is being destroyed. There is nothing left to do." } }
+    }
+}
+
+impl Field<'_> {
+    /// A select whose id is not its name, where the same name stands in several forms.
+    fn select_named(&self, name: &str, options: &[(String, String)]) -> Markup {
+        html! {
+            div.field {
+                label for=(self.name) { (self.label) }
+                select id=(self.name) name=(name) { @for (value, label) in options { option value=(value) { (label) } } }
+            }
+        }
+    }
+}
+
+/// What is asked twice.
+#[derive(Clone, Copy)]
+pub(crate) enum Confirm {
+    Revoke,
+    Purge,
+    Uploaded,
+}
+
+pub(crate) fn confirm(agent: &Agent, state: &AppState, request: &DocumentRequest, what: Confirm) -> Markup {
+    let (verb, title, text, button) = match what {
+        Confirm::Revoke => (
+            "revoke",
+            "Withdraw this link?",
+            "Nothing can be dropped through it any more, not even by an upload that runs now. You can issue a new link later.",
+            "Withdraw the link",
+        ),
+        Confirm::Purge => (
+            "purge",
+            "Purge this document?",
+            "It is destroyed for good, delivered or not. You can ask the applicant again, but nobody can bring this document back.",
+            "Purge the document",
+        ),
+        Confirm::Uploaded => (
+            "mark-uploaded",
+            "Mark as uploaded?",
+            "You say that the provider has this document. It counts as confirmed, and it is destroyed here for good.",
+            "The provider has it",
+        ),
+    };
+    let body = html! {
+        div.outside {
+            h1 { (title) }
+            div.card {
+                p { strong { (label(&state.portal, &request.document, "en")) } " · " (request.provider) " · " span.mono { (applicant(state, request)) } }
+                p { (text) }
+                form.actions method="post" action={ "/requests/" (request.id) "/" (verb) } {
+                    button.danger autofocus { (button) }
+                    a.button.plain href={ "/requests/" (request.id) } { "Cancel" }
+                }
+            }
+        }
+    };
+    frame::page(agent, Place::Requests, title, body)
+}
+
+pub(crate) fn receipt(agent: &Agent, state: &AppState, request: &DocumentRequest, receipt: &DeletionReceipt, signed: &str) -> Markup {
+    let erasure = &receipt.erasure;
+    let cause = request.tombstones.last().map_or("", |t| outcome_words(&t.cause));
+    let body = html! {
+        p.crumbs { a href={ "/requests/" (request.id) } { "Back to the request" } }
+        div.title { h1 { "Deletion receipt no. " (receipt.number) } a.button.plain href={ "/requests/" (request.id) "/receipt.txt" } { "Download, signed" } }
+        section.card.receipt {
+            p.lead { "This document was destroyed at " strong { (state.company.name) } "." }
+            dl.facts {
+                dt { "Document" } dd { (label(&state.portal, &request.document, "en")) ", " (erasure.parts) " part" @if erasure.parts != 1 { "s" } }
+                dt { "Received" } dd { (when(erasure.received_at)) }
+                dt { "Outcome" } dd { (cause) }
+                dt { "Unreadable since" } dd { (when(erasure.erased_at)) }
+                dt { "Bytes deleted" } dd { (when(erasure.purged_at)) }
+                dt { "How" } dd { (erasure.method) }
+                dt { "Assurance class" } dd { (erasure.class) }
+            }
+        }
+        section.card {
+            h2 { "The signed text" }
+            p.quiet { "Anybody who knows this portal’s receipt key can check it offline: " code { "nightdrop receipt verify FILE" } }
+            pre.signed { (signed) }
+        }
+    };
+    frame::page(agent, Place::Requests, "Deletion receipt", body)
+}

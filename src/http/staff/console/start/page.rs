@@ -1,0 +1,113 @@
+//! The overview: what needs a person first, then the counts.
+
+use maud::{Markup, html};
+
+use crate::http::staff::console::frame::{self, Place};
+use crate::http::staff::console::requests::page::applicant;
+use crate::http::staff::console::widgets::{Notice, ago, notice, state_words};
+use crate::domain::agent::Agent;
+use crate::domain::delivery::PurgeCause;
+use crate::domain::request::{DocumentRequest, RequestState};
+use crate::http::AppState;
+use crate::http::staff::link_message::label;
+use crate::http::staff::{Admin, may};
+use crate::storage::clock::Standing;
+use crate::workflow::query::attention::Attention;
+
+/// Altered rows that are named.
+const ALTERED: usize = 10;
+
+/// The states that the tiles count.
+const TILES: [RequestState; 6] = [
+    RequestState::Awaiting,
+    RequestState::Received,
+    RequestState::Forwarding,
+    RequestState::AwaitingConfirmation,
+    RequestState::NeedsAttention,
+    RequestState::Purged,
+];
+
+pub(crate) fn page(agent: &Agent, state: &AppState, attention: &Attention, only_password: bool, done: Option<Notice>) -> Markup {
+    let calm =
+        attention.stuck.is_empty() && attention.rejected.is_empty() && attention.purged_soon.is_empty() && attention.expiring.is_empty();
+    let body = html! {
+        div.title { h1 { "Overview" } a.button.primary href="/requests/new" { "New request" } }
+        (notice(done))
+        @if only_password {
+            p.notice { "Your account is protected by a password alone. " a href="/account" { "Add a passkey or an authenticator app" } " – it takes a minute." }
+        }
+        @if state.portal.keyring.is_locked() {
+            p.notice.bad { strong { "The vault is locked. " } "Documents are taken and kept sealed, and none is forwarded until an admin unlocks it." }
+        }
+        @match state.portal.requests.clock() {
+            Standing::Agrees => {}
+            Standing::Ahead => p.notice.bad { strong { "The clock jumped ahead. " } "It is not believed, and purging by deadline is suspended until it is right again or an admin confirms the time." },
+            Standing::Behind => p.notice.bad { strong { "The clock was set back. " } "It is not believed, and time goes on as before until it is right again or an admin confirms the time." },
+        }
+        @let altered = state.portal.altered.all();
+        @if may::<Admin>(agent.role) && !altered.is_empty() {
+            p.notice.bad {
+                strong { "The store was changed outside the portal. " }
+                "What was changed is refused: "
+                @for (n, row) in altered.iter().take(ALTERED).enumerate() { @if n > 0 { ", " } code { (row) } }
+                @if altered.len() > ALTERED { " and " (altered.len() - ALTERED) " more" }
+                ". Find out who can write the portal’s files, then add those accounts and keys anew."
+            }
+        }
+        section aria-labelledby="attention" {
+            h2 id="attention" { "Needs attention" }
+            @if calm { p.empty { "Nothing waits for you. Good." } }
+            (group(state, "Could not be delivered", "The provider refused it or could not be reached. Look, then retry or purge.", &attention.stuck))
+            (group(state, "Rejected by the provider", "Destroyed here. Ask the applicant again, with the reason.", &attention.rejected))
+            (group(state, "Purged within a day, undelivered", "The retention deadline comes whatever else happens.", &attention.purged_soon))
+            (group(state, "Links that expire within a day", "The applicant has not dropped anything yet.", &attention.expiring))
+        }
+        @if !attention.counts.is_empty() { section aria-labelledby="counts" {
+            h2 id="counts" { "Where everything stands" }
+            ul.tiles {
+                @for of in TILES {
+                    @let count = attention.counts.iter().find(|(s, _)| *s == of).map_or(0, |(_, n)| *n);
+                    li { a href={ "/requests?state=" (of.as_str()) } { span.number { (count) } span { (state_words(of).0) } } }
+                }
+            }
+            @if state.portal.outgoing.mailer.is_some() { p.quiet { a href="/notices" { "Notices by e-mail" } " – what you want to be told without looking here." } }
+        } }
+    };
+    frame::page(agent, Place::Start, "Overview", body)
+}
+
+fn group(state: &AppState, title: &str, hint: &str, requests: &[DocumentRequest]) -> Markup {
+    let now = state.portal.now();
+    html! {
+        @if !requests.is_empty() {
+            div.card.group {
+                h3 { (title) }
+                p.quiet { (hint) }
+                ul.list {
+                    @for request in requests {
+                        li {
+                            a href={ "/requests/" (request.id) } {
+                                span.what { (label(&state.portal, &request.document, "en")) " · " (request.provider) }
+                                span.why { (why(request, now)) }
+                                span.mono { (applicant(state, request)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn why(request: &DocumentRequest, now: time::OffsetDateTime) -> Markup {
+    if let Some((document, delivery)) = request.held() {
+        return match &delivery.last_problem {
+            Some(problem) => html! { (problem.text) },
+            None => html! { "Purged " (ago(document.purge_at, now)) },
+        };
+    }
+    match request.tombstones.last().map(|t| &t.cause) {
+        Some(PurgeCause::Rejected(problem)) => html! { (problem.text) },
+        _ => html! { "Expires " (ago(request.link.expires_at, now)) },
+    }
+}

@@ -1,0 +1,3 @@
+//! What API and console show, as plain values: whoever draws or writes them needs no portal, no store and no clock.
+
+pub(crate) mod request;
