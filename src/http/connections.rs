@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::guard::rate_limit_key;
+use super::address::rate_limit_key;
 
 /// A request's head is answered with 408 by then (see [`super::listen`]); a handshake comes before it.
 const HANDSHAKE_AND_ANSWER: Duration = Duration::from_secs(5);

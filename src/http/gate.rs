@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use super::guard::rate_limit_key;
+use super::address::rate_limit_key;
 use super::permits::{LimitExceeded, UploadLimits, UploadPermit, UploadPermits};
 use crate::domain::id::{ApiKeyId, RequestId};
 

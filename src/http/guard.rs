@@ -1,111 +1,19 @@
-//! What stands before every handler: headers on every answer, the client's address, same-site requests only.
+//! Requests that another site has started, refused; and the client's address as the configured proxies give it.
 
 use std::net::IpAddr;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderMap, HeaderValue};
-use actix_web::middleware::{DefaultHeaders, Next};
-use actix_web::{Error, HttpRequest, ResponseError};
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderMap;
 
-use super::AppState;
+use super::address::{self, host};
+use super::context::AppState;
 use super::error::Problem;
-use crate::crypto::memory;
 use crate::domain::agent::Actor;
 use crate::domain::audit::AuditAction;
 
-/// The applicant's page runs one external script and nothing inline; no other host is ever asked.
-const PUBLIC_CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' blob: data:; \
-    form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
-const STAFF_CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; \
-    form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
-/// The whole head of a request, and its fields.
-const HEAD_BYTES: usize = 16 << 10;
-const HEAD_FIELDS: usize = 64;
-const PERMISSIONS: &str =
-    "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), microphone=(), midi=(), payment=(), usb=()";
-
-pub(crate) fn public_headers() -> DefaultHeaders {
-    common()
-        .add(("Content-Security-Policy", PUBLIC_CSP))
-        .add(("Referrer-Policy", "no-referrer"))
-}
-
-pub(crate) fn staff_headers() -> DefaultHeaders {
-    common()
-        .add(("Content-Security-Policy", STAFF_CSP))
-        .add(("Referrer-Policy", "same-origin"))
-}
-
-fn common() -> DefaultHeaders {
-    DefaultHeaders::new()
-        .add(("Cache-Control", "no-store"))
-        .add(("X-Content-Type-Options", "nosniff"))
-        .add(("X-Frame-Options", "DENY"))
-        .add(("Cross-Origin-Opener-Policy", "same-origin"))
-        .add(("Cross-Origin-Embedder-Policy", "require-corp"))
-        .add(("Cross-Origin-Resource-Policy", "same-origin"))
-        .add(("Strict-Transport-Security", "max-age=63072000; includeSubDomains"))
-        .add(("X-Robots-Tag", "noindex, noarchive"))
-        .add(("Permissions-Policy", PERMISSIONS))
-}
-
-/// The client's address: the socket's peer, unless a trusted proxy speaks for somebody ([`super::forwarded`]).
+/// See [`address::client_address`].
 pub(crate) fn client_address(request: &HttpRequest, state: &AppState) -> IpAddr {
-    match request.peer_addr() {
-        Some(peer) => state.proxies.client(peer.ip(), request.headers()),
-        None => IpAddr::from([0, 0, 0, 0]),
-    }
-}
-
-/// Gives every header value bytes of its own. As actix reads them they are slices of the connection's buffer, in which the first bytes of the body lie too; and
-/// heads are kept for later requests as they are, so that a passport's first 128 KiB would stay in memory until the next request of this thread.
-fn detach(request: &mut ServiceRequest) {
-    request.headers_mut().retain(|_, value| {
-        if let Ok(own) = HeaderValue::from_bytes(value.as_bytes()) {
-            *value = own;
-        }
-        true
-    });
-}
-
-/// Refuses a head that no browser and no provider sends. (What actix reads at most before it comes here is 128 KiB and 96 fields.)
-pub(crate) async fn limit_request_head(
-    mut request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    detach(&mut request);
-    let headers = request.headers();
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    let problem = if target + size > HEAD_BYTES {
-        Some(Problem::head_too_large("The head of the request is larger than 16 KiB."))
-    } else if headers.len() > HEAD_FIELDS {
-        Some(Problem::malformed("The request has more than 64 header fields."))
-    } else {
-        None
-    };
-    match problem {
-        None => {
-            let answer = next.call(request).await;
-            // What the handlers moved about.
-            memory::wipe_stack();
-            Ok(answer?.map_into_left_body())
-        }
-        Some(problem) => Ok(request.into_response(problem.error_response()).map_into_right_body()),
-    }
-}
-
-/// What rate limits are counted by: an IPv4 address, or the /64 of an IPv6 one.
-pub(crate) fn rate_limit_key(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(six) => {
-            let mut octets = six.octets();
-            octets[8..].fill(0);
-            IpAddr::from(octets)
-        }
-    }
+    address::client_address(request, &state.proxies)
 }
 
 /// Whether a page of this very site started a state-changing request, by what its browser says.
@@ -159,12 +67,6 @@ fn own_authorities(host: Option<&str>, configured: Option<&str>) -> Vec<String> 
         .collect()
 }
 
-/// The request's own word for its host: what a proxy may add beside it is not asked.
-pub(crate) fn host(request: &HttpRequest) -> Option<&str> {
-    let header = || request.headers().get("host").and_then(|v| v.to_str().ok());
-    request.uri().authority().map(|a| a.as_str()).or_else(header)
-}
-
 /// Refuses what another site started ([`same_site`]); the audit log hears of it.
 pub(crate) async fn require_same_origin(request: &HttpRequest, state: &AppState, strict: bool) -> Result<(), Problem> {
     let (listener, configured) = match strict {
@@ -184,15 +86,7 @@ pub(crate) async fn require_same_origin(request: &HttpRequest, state: &AppState,
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use actix_web::http::header::HeaderName;
-
-    #[test]
-    fn ipv6_neighbours_share_a_limit() {
-        let ip = |t: &str| t.parse::<IpAddr>().unwrap();
-        assert_eq!(rate_limit_key(ip("2001:db8::1")), rate_limit_key(ip("2001:db8::ffff")));
-        assert_ne!(rate_limit_key(ip("2001:db8:0:1::1")), rate_limit_key(ip("2001:db8::1")));
-        assert_ne!(rate_limit_key(ip("192.0.2.1")), rate_limit_key(ip("192.0.2.2")));
-    }
+    use actix_web::http::header::{HeaderName, HeaderValue};
 
     fn says(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();

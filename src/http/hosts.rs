@@ -14,8 +14,8 @@ use actix_web::http::header::HOST;
 use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError, web};
 
+use super::context::ServerSettings;
 use super::error::Problem;
-use super::{AppState, ServerSettings};
 
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
@@ -87,9 +87,9 @@ pub(crate) async fn known(
         let mut lines = request.headers().get_all(HOST);
         let line = lines.next().filter(|_| lines.next().is_none()).and_then(|line| line.to_str().ok());
         let target = request.uri().authority().map(|authority| authority.as_str());
-        let state = request.app_data::<web::Data<AppState>>();
-        match (target.or(line), state) {
-            (Some(host), Some(state)) => state.staff_hosts.answers_to(host),
+        let known = request.app_data::<web::Data<Known>>();
+        match (target.or(line), known) {
+            (Some(host), Some(known)) => known.answers_to(host),
             _ => false,
         }
     };

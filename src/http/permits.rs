@@ -14,8 +14,8 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
+use super::address::rate_limit_key;
 use super::error::Problem;
-use super::guard::rate_limit_key;
 use crate::domain::id::RequestId;
 
 /// A sender that was waited for this long without a byte may lose its place to another one.

@@ -31,7 +31,7 @@ use super::body::{self, ThrottledBody};
 use super::error::Problem;
 use super::pages::layout::accept_language;
 use super::pages::upload::{self as pages, PageContext, Resumable, View};
-use super::{AppState, address, encoding, form, guard};
+use super::{AppState, encoding, form, guard, link_address};
 
 /// A passcode entered right lets the same browser upload for this long.
 const PASSCODE_SESSION: Duration = Duration::minutes(30);
@@ -66,8 +66,8 @@ pub(crate) fn late_routes(routes: &mut web::ServiceConfig) {
 
 async fn behind_a_slash(state: web::Data<AppState>, request: HttpRequest, path: web::Path<(String, String)>) -> HttpResponse {
     let looks = [Method::GET, Method::HEAD].contains(request.method());
-    match address::clean_behind_slash(&path.0, &path.1).filter(|_| looks) {
-        Some(clean) => address::redirect(clean),
+    match link_address::clean_behind_slash(&path.0, &path.1).filter(|_| looks) {
+        Some(clean) => link_address::redirect(clean),
         None => no_such_page(state, request).await,
     }
 }
@@ -162,7 +162,7 @@ impl<'a> Visit<'a> {
 
     /// `None` for what cannot be the address of a link.
     fn at(state: &'a AppState, request: &'a HttpRequest, text: &str) -> Option<Self> {
-        address::token(text).map(|token| Self::new(state, request, token))
+        link_address::token(text).map(|token| Self::new(state, request, token))
     }
 
     fn portal(&self) -> &Portal {
@@ -269,8 +269,8 @@ impl<'a> Visit<'a> {
 
 /// Who reads: the language picked on the page, else the request's, else the browser's.
 fn context<'a>(state: &'a AppState, request: &HttpRequest, locale: Option<&str>) -> PageContext<'a> {
-    let picked = address::language(request.query_string());
-    let token = request.match_info().get("token").and_then(address::token);
+    let picked = link_address::language(request.query_string());
+    let token = request.match_info().get("token").and_then(link_address::token);
     PageContext {
         company: &state.company,
         words: choose(picked, locale, accept_language(request)),
@@ -342,8 +342,8 @@ async fn show(state: web::Data<AppState>, request: HttpRequest, token: web::Path
         state.proxies.refused(address);
         return crowded(&state, &request);
     }
-    if let Some(clean) = address::clean(&token) {
-        return address::redirect(match address::language(request.query_string()) {
+    if let Some(clean) = link_address::clean(&token) {
+        return link_address::redirect(match link_address::language(request.query_string()) {
             Some(tag) => format!("{clean}?language={tag}"),
             None => clean,
         });

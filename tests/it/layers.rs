@@ -237,7 +237,10 @@ fn what_must_stay_in_one_place_stays_there() {
         only_in("sled::Db", &["storage/sled"]);
         only_in("use ::sled", &["storage/sled"]);
         // Everything else knows the traits of the storage. (Health checks ask the store itself, and commands open it without a portal.)
-        only_in("storage::sled::", &["storage", "app", "http.rs", "cli", "testing.rs"]);
+        only_in(
+            "storage::sled::",
+            &["storage", "app", "http/context.rs", "http/server.rs", "cli", "testing.rs"],
+        );
         only_in("StatusCode", &["http/error.rs", "connectors", "sandbox", "cli"]);
         only_in("actix_web", &["http", "sandbox", "app.rs"]);
         only_in("SystemTime::now", &[]);

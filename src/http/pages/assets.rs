@@ -191,12 +191,12 @@ pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
         .service(serve(&LOGO));
 }
 
-async fn dressed_style(state: web::Data<AppState>, request: HttpRequest) -> HttpResponse {
-    state.company.theme.style.answer(&request)
+async fn dressed_style(theme: web::Data<Theme>, request: HttpRequest) -> HttpResponse {
+    theme.style.answer(&request)
 }
 
-async fn company_logo(state: web::Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    match &state.company.theme.logo {
+async fn company_logo(theme: web::Data<Theme>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    match &theme.logo {
         Some(logo) => Ok(logo.answer(&request)),
         None => Err(Problem::not_found("There is nothing at this address.")),
     }

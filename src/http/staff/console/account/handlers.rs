@@ -7,7 +7,7 @@ use crate::http::error::Problem;
 use crate::http::staff::console::account::{factors as factor_pages, page as pages};
 use crate::http::staff::console::widgets::Notice;
 use crate::http::staff::{self, Csrf, Own, RecentlyVerified, SignedIn};
-use crate::http::{AppState, guard};
+use crate::http::{AppState, address, guard};
 use crate::workflow::WorkflowError;
 use crate::workflow::sign_in::factor::{self, Codes, Second};
 use crate::workflow::sign_in::{self, Browser, Proof, Visitor, account, passkey};
@@ -43,7 +43,7 @@ pub(crate) async fn change_password(
     payload: web::Payload,
 ) -> Page {
     let form = Form::read(&request, payload).await?;
-    let address = guard::rate_limit_key(guard::client_address(&request, &state));
+    let address = address::rate_limit_key(guard::client_address(&request, &state));
     let again = async |problem: Problem| Ok(html_of(&problem, own(&who, &state, &request, None, Some(&problem)).await?));
     let visitor = Visitor {
         address,
@@ -77,7 +77,7 @@ pub(crate) async fn confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<AppSta
     let outcome = if who.agent.factors.any() {
         session::proven(&state, &who.live(), &form).await?
     } else {
-        let address = guard::rate_limit_key(guard::client_address(&request, &state));
+        let address = address::rate_limit_key(guard::client_address(&request, &state));
         match factor::by_password(&state.portal, &who.live(), form.raw("password"), address).await? {
             Second::Welcome { cookie } => Ok(cookie),
             Second::Wrong => Err(Problem::invalid("That is not your password.")),

@@ -8,7 +8,7 @@ use crate::domain::agent::{Agent, Session};
 use crate::http::error::Problem;
 use crate::http::staff::console::account::page as pages;
 use crate::http::staff::{self, AuthRedirect, Csrf};
-use crate::http::{AppState, guard};
+use crate::http::{AppState, address, guard};
 use crate::workflow::sign_in::factor::{self, Second};
 use crate::workflow::sign_in::passkey::{self, Begun, Passkeys};
 use crate::workflow::sign_in::{self, Browser, End, Live, SignIn, Visitor, known};
@@ -40,7 +40,7 @@ pub(crate) fn next_of(request: &HttpRequest) -> String {
 pub(crate) async fn sign_in(_: Csrf, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
     let form = Form::read(&request, payload).await?;
     let (email, next) = (form.text("email"), safe_redirect_path(Some(form.text("next"))));
-    let address = guard::rate_limit_key(guard::client_address(&request, &state));
+    let address = address::rate_limit_key(guard::client_address(&request, &state));
     let again = |problem: Problem| {
         Ok(html_of(
             &problem,
@@ -141,7 +141,7 @@ pub(crate) fn offer(state: &AppState, request: &HttpRequest) -> Offer {
     };
     // Some proxies ask us by our own address and say beside it what they were asked. Nothing but a hint hangs on it.
     let forwarded = request.headers().get("x-forwarded-host").and_then(|v| v.to_str().ok());
-    let asked = [guard::host(request), forwarded];
+    let asked = [address::host(request), forwarded];
     match asked.into_iter().flatten().any(|host| is_at(&own, host)) {
         true => Offer::Here,
         false => Offer::At(own),
@@ -158,7 +158,7 @@ fn is_at(origin: &str, host: &str) -> bool {
 
 /// Whether this address may try to sign in at all just now: what follows costs us work, or a line of the audit log.
 pub(crate) fn may_try(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
-    let address = guard::rate_limit_key(guard::client_address(request, state));
+    let address = address::rate_limit_key(guard::client_address(request, state));
     match state.portal.auth.throttle.allows_address(address) {
         true => Ok(()),
         false => Err(Problem::too_many("Too many tries to sign in from your connection. Wait a minute.").after(60)),
