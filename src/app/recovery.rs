@@ -32,8 +32,9 @@ use crate::domain::transition::{AgentAction, EndOf, IntakeStep, Transition};
 use crate::storage::clock::{Source, to_ms};
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
+use crate::storage::sled::error::Standing;
 use crate::storage::sled::error::StoreError;
-use crate::storage::sled::mark::{MarkFile, Standing};
+use crate::storage::sled::mark::MarkFile;
 use crate::storage::{AuditLog, Directory, RequestStore};
 use crate::workflow::vault;
 

@@ -19,7 +19,8 @@ use utoipa::{PartialSchema, ToSchema};
 use zeroize::Zeroizing;
 
 use crate::http::error::Problem;
-use crate::http::staff::{ApiCaller, InScope};
+use crate::http::staff::auth::ApiCaller;
+use crate::http::staff::permission::InScope;
 use crate::workflow::issue::{ClientKey, Expiry};
 
 /// No body here comes near it.

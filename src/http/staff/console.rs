@@ -1,4 +1,4 @@
-//! The console at `/`: pages for people, rendered here, working without JavaScript. Every POST goes through [`Csrf`](super::Csrf) and answers with a redirect,
+//! The console at `/`: pages for people, rendered here, working without JavaScript. Every POST goes through [`Csrf`](super::auth::Csrf) and answers with a redirect,
 //! except the three pages that show a secret once.
 //!
 //! An applicant's reference never stands in an address: searching for one is a POST.
@@ -31,7 +31,7 @@ use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use maud::Markup;
 
-use super::AuthRedirect;
+use super::auth::AuthRedirect;
 use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::http::pages::assets;

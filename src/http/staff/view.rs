@@ -1,3 +1,4 @@
 //! What API and console show, as plain values: whoever draws or writes them needs no portal, no store and no clock.
 
+pub(crate) mod problem;
 pub(crate) mod request;

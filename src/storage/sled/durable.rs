@@ -28,7 +28,7 @@ use super::ballast::{BALLAST_BYTES, Ballast, FreeSpace, free_space, sync_dir};
 use super::error::{StoreError, from_write};
 use super::fsync::log_syncs;
 use super::group::{Group, Work};
-use super::leftovers;
+use super::leftovers::{self, SEGMENT_BYTES};
 use super::mark::{self, MarkFile};
 use super::records::{Batch, Overlay, Rows};
 use crate::chain::chain;
@@ -36,9 +36,6 @@ use opening::{Lock, check_synced, lock, open_database};
 
 pub(crate) use super::group::Seq;
 
-/// Bytes of one log segment; also fixed in the files of an existing store. A record above a quarter of it
-/// would be spilled; 16 MiB is the largest that sled accepts.
-pub(super) const SEGMENT_BYTES: usize = 16 << 20;
 /// How far free space may fall between two looks at the file system.
 const LOOK_EVERY: i64 = 4 << 20;
 /// How long a flush may take before the watch looks whether sled lost a wake-up, and how often it looks at the disk.

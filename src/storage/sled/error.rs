@@ -2,9 +2,56 @@
 //!
 //! Every variant says whether the write happened. It never carries stored bytes or keys.
 
-use super::mark::Standing;
+use std::fmt;
+
+use time::format_description::well_known::Rfc3339;
+
 use crate::chain::Cause;
 use crate::storage::ReadError;
+use crate::storage::clock::from_ms;
+
+/// How a store stands to its mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// At its mark or further.
+    Current,
+    /// It ends earlier.
+    Behind(Lost),
+    /// It has another history than the one that the mark was written of.
+    Other,
+}
+
+/// What a store has lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub decisions: u64,
+    pub entries: u64,
+    /// The instant of the last entry that is still there, and of the last one that was, in milliseconds since 1970; 0 if there is none.
+    pub since: i64,
+    pub until: i64,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let instant = |ms: i64| from_ms(ms).format(&Rfc3339).unwrap_or_default();
+        match self {
+            Self::Current => f.write_str("it is at its high-water mark"),
+            Self::Behind(lost) => {
+                let Lost { decisions, entries, .. } = lost;
+                write!(
+                    f,
+                    "it ends before its high-water mark: {decisions} decisions and {entries} audit entries are missing"
+                )?;
+                match (lost.since, lost.until) {
+                    (0, 0) => Ok(()),
+                    (0, until) => write!(f, ", all of them up to {}", instant(until)),
+                    (since, until) => write!(f, ", behind {} and up to {}", instant(since), instant(until)),
+                }
+            }
+            Self::Other => f.write_str("its audit log is not the one that its high-water mark was written of"),
+        }
+    }
+}
 
 /// An error of the embedded store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -16,8 +16,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ballast::sync_dir;
-use super::durable::SEGMENT_BYTES;
 use super::error::StoreError;
+
+/// Bytes of one log segment; also fixed in the files of an existing store. A record above a quarter of it
+/// would be spilled; 16 MiB is the largest that sled accepts.
+pub(super) const SEGMENT_BYTES: usize = 16 << 20;
 
 const SNAPSHOT: &str = "snap.";
 const UNFINISHED: &str = ".generating";

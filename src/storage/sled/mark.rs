@@ -17,7 +17,6 @@
 //! 88  32  SHA-256("nightdrop/v1/mark" ‖ 00 ‖ bytes 0..88)
 //! ```
 
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -26,14 +25,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use time::format_description::well_known::Rfc3339;
 
 use super::ballast::sync_dir;
-use super::error::StoreError;
+use super::error::{Lost, Standing, StoreError};
 use super::records::{Overlay, Rows};
 use crate::chain::Cause;
 use crate::domain::audit::{AuditEntry, GENESIS};
-use crate::storage::clock::{from_ms, to_ms};
+use crate::storage::clock::to_ms;
 use crate::storage::key;
 use crate::storage::record::Record;
 
@@ -113,49 +111,6 @@ impl Mark {
             (mark.audit, mark.head, mark.at) = (entry.sequence, entry.hash, to_ms(entry.event.at));
         }
         mark
-    }
-}
-
-/// How a store stands to its mark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// At its mark or further.
-    Current,
-    /// It ends earlier.
-    Behind(Lost),
-    /// It has another history than the one that the mark was written of.
-    Other,
-}
-
-/// What a store has lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lost {
-    pub decisions: u64,
-    pub entries: u64,
-    /// The instant of the last entry that is still there, and of the last one that was, in milliseconds since 1970; 0 if there is none.
-    pub since: i64,
-    pub until: i64,
-}
-
-impl fmt::Display for Standing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let instant = |ms: i64| from_ms(ms).format(&Rfc3339).unwrap_or_default();
-        match self {
-            Self::Current => f.write_str("it is at its high-water mark"),
-            Self::Behind(lost) => {
-                let Lost { decisions, entries, .. } = lost;
-                write!(
-                    f,
-                    "it ends before its high-water mark: {decisions} decisions and {entries} audit entries are missing"
-                )?;
-                match (lost.since, lost.until) {
-                    (0, 0) => Ok(()),
-                    (0, until) => write!(f, ", all of them up to {}", instant(until)),
-                    (since, until) => write!(f, ", behind {} and up to {}", instant(since), instant(until)),
-                }
-            }
-            Self::Other => f.write_str("its audit log is not the one that its high-water mark was written of"),
-        }
     }
 }
 

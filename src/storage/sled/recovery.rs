@@ -1,8 +1,9 @@
 //! What a recovery changes in the store of a stopped portal: many requests at once, every session, and the word that it happened. Each change is the transition that
 //! the domain allows, with its audit events; repeating it changes nothing.
 
+use super::error::Standing;
 use super::error::StoreError;
-use super::mark::{Mark, Standing};
+use super::mark::Mark;
 use super::records::Batch;
 use super::{Failed, SledStore, load};
 use crate::chain::chain;

@@ -17,10 +17,9 @@ use crate::storage::clock::Standing;
 
 use super::breaker::backoff;
 use super::confirm;
+use super::lease::{LEASE, Step};
 use super::outbound::{self, CannotDecrypt, LeasedProgressLog};
 use super::scan::Scanned;
-use super::step::LEASE;
-use super::step::Step;
 use crate::workflow::WorkflowError;
 use crate::workflow::trusted::TrustedRequest;
 

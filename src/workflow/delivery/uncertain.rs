@@ -7,9 +7,9 @@ use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
 use super::breaker::{BACKOFF_CAP, backoff};
+use super::lease::Step;
 use super::outbound::{self, CannotDecrypt, LeasedProgressLog};
 use super::send::{RETRY_AFTER_CAP, unknown_provider};
-use super::step::Step;
 use crate::connectors::{Connector, Failure, Presence};
 use crate::domain::delivery::{Delivery, DeliveryProblem, Intent, Phase, ProviderClass, PurgeCause, UNDECIDED};
 use crate::domain::document::Document;

@@ -45,8 +45,15 @@ struct Sealing {
     writer: Box<dyn PartWriter>,
 }
 
+impl Submission {
+    /// Starts one part. `file_name` and `declared` are what the sender says; only the meta box keeps them.
+    pub fn part(&mut self, spec: PartSpec, file_name: &str, declared: &str) -> PartReceiver<'_> {
+        PartReceiver::new(self, spec, file_name, declared)
+    }
+}
+
 impl<'a> PartReceiver<'a> {
-    pub(super) fn new(submission: &'a mut Submission, spec: PartSpec, file_name: &str, declared: &str) -> Self {
+    fn new(submission: &'a mut Submission, spec: PartSpec, file_name: &str, declared: &str) -> Self {
         Self {
             inspector: Some(inspector(&submission.portal, &submission.request, &spec)),
             claim: None,

@@ -14,7 +14,6 @@ use tokio::runtime::Handle;
 use super::IntakeError;
 use super::in_flight::Writing;
 use super::link::{OpenedLink, closed, has_room, place_of};
-use super::part::PartReceiver;
 use super::secret::{OpenSlot, Secret, SlotGuard, discard_in_flight};
 use crate::crypto::random;
 use crate::crypto::secret::ErasureSecret;
@@ -86,11 +85,6 @@ impl Submission {
             .filter(|name| open && self.request.finished(name).is_none())
             .cloned()
             .collect()
-    }
-
-    /// Starts one part. `file_name` and `declared` are what the sender says; only the meta box keeps them.
-    pub fn part(&mut self, spec: PartSpec, file_name: &str, declared: &str) -> PartReceiver<'_> {
-        PartReceiver::new(self, spec, file_name, declared)
     }
 
     /// The document, once every part of it is stored.

@@ -11,7 +11,8 @@ use crate::domain::receipt::SignedReceipt;
 use crate::domain::request::DocumentRequest;
 use crate::http::AppState;
 use crate::http::error::Problem;
-use crate::http::staff::{ApiCaller, Audit, Read};
+use crate::http::staff::auth::ApiCaller;
+use crate::http::staff::permission::{Audit, Read};
 use crate::workflow::{purge, terms};
 
 use super::Answer;

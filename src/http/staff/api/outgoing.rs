@@ -9,7 +9,8 @@ use crate::domain::dispatch::Dispatch;
 use crate::domain::id::{DispatchId, RequestId};
 use crate::http::AppState;
 use crate::http::error::Problem;
-use crate::http::staff::{Admin, ApiCaller, Requests};
+use crate::http::staff::auth::ApiCaller;
+use crate::http::staff::permission::{Admin, Requests};
 use crate::workflow::hosted;
 
 use super::Answer;

@@ -9,11 +9,12 @@ use crate::domain::delivery::ConfirmAt;
 use crate::domain::document::{ApplicantRef, ProviderName};
 use crate::http::AppState;
 use crate::http::error::{PROBLEM_JSON, Problem};
-use crate::http::staff::{ApiCaller, Read};
+use crate::http::staff::auth::ApiCaller;
+use crate::http::staff::permission::Read;
 
 use super::Answer;
-use super::openapi::ProblemSchema;
 use crate::http::extract::{json, query};
+use crate::http::staff::view::problem::ProblemSchema;
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProviderList {

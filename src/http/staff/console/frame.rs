@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 use crate::domain::agent::Agent;
 use crate::http::error::Problem;
 use crate::http::pages::assets::{CONSOLE_CSS_URL, CONSOLE_JS_URL, LOGO_URL};
-use crate::http::staff::{Admin, Audit, Read, Requests, may};
+use crate::http::staff::permission::{Admin, Audit, Read, Requests, may};
 
 /// Where in the console a page stands.
 #[derive(Clone, Copy, PartialEq, Eq)]

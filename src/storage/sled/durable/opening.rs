@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::storage::sled::error::{StoreError, from_read, from_write};
 use crate::storage::sled::fsync::log_syncs;
 
-use super::SEGMENT_BYTES;
+use crate::storage::sled::leftovers::SEGMENT_BYTES;
 
 /// How often sled looks for segments to clean; it spends up to half of the time on it.
 const GC_EVERY_MS: u64 = 500;

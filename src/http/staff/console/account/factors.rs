@@ -12,7 +12,8 @@ use crate::http::AppState;
 use crate::http::staff::link_message::qr;
 use crate::http::staff::console::sign_in::handlers::Offer;
 use crate::http::error::Problem;
-use crate::http::staff::{Own, SignedIn};
+use crate::http::staff::auth::{SignedIn};
+use crate::http::staff::permission::{Own};
 use crate::workflow::WorkflowError;
 use crate::workflow::sign_in::factor;
 

@@ -6,7 +6,9 @@ use crate::domain::agent::AuthMethod;
 use crate::http::error::Problem;
 use crate::http::staff::console::account::{factors as factor_pages, page as pages};
 use crate::http::staff::console::widgets::Notice;
-use crate::http::staff::{self, Csrf, Own, RecentlyVerified, SignedIn};
+use crate::http::staff::auth::{Csrf, RecentlyVerified, SignedIn};
+use crate::http::staff::cookies;
+use crate::http::staff::permission::{Own};
 use crate::http::{AppState, address, guard};
 use crate::workflow::WorkflowError;
 use crate::workflow::sign_in::factor::{self, Codes, Second};
@@ -98,7 +100,7 @@ pub(crate) async fn confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<AppSta
 
 fn carry_on(state: &AppState, cookie: &str, next: &str) -> Page {
     let mut answer = see(next);
-    session::add(&mut answer, &staff::new_session_cookie(&state.settings, cookie))?;
+    session::add(&mut answer, &cookies::new_session_cookie(&state.settings, cookie))?;
     Ok(answer)
 }
 
@@ -139,7 +141,7 @@ fn enrolled(who: &SignedIn<Own>, state: &AppState, cookie: &str, codes: &Codes, 
         return carry_on(state, cookie, path);
     }
     let mut answer = html(factor_pages::codes(&who.agent, codes));
-    session::add(&mut answer, &staff::new_session_cookie(&state.settings, cookie))?;
+    session::add(&mut answer, &cookies::new_session_cookie(&state.settings, cookie))?;
     Ok(answer)
 }
 

@@ -10,7 +10,8 @@ use crate::http::staff::console::account::handlers::entry_words;
 use crate::http::staff::console::sign_in::handlers::Offer;
 use crate::http::error::Problem;
 use crate::http::pages::assets::{LOGO_URL, PASSKEY_JS_URL};
-use crate::http::staff::{Own, SignedIn};
+use crate::http::staff::auth::{SignedIn};
+use crate::http::staff::permission::{Own};
 use crate::workflow::sign_in::account::shortest_password;
 use crate::workflow::sign_in::{Open, PASSWORD_MAX};
 

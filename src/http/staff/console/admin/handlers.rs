@@ -11,7 +11,8 @@ use crate::http::staff::api::providers;
 use crate::http::error::Problem;
 use crate::http::staff::console::admin::page as pages;
 use crate::http::staff::console::widgets::Notice;
-use crate::http::staff::{Admin, Csrf, RecentlyVerified, SignedIn};
+use crate::http::staff::auth::{Csrf, RecentlyVerified, SignedIn};
+use crate::http::staff::permission::{Admin};
 use crate::workflow::sign_in::account::{self, shortest_password};
 use crate::workflow::{sign_in, vault};
 

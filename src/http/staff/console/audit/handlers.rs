@@ -11,7 +11,8 @@ use crate::http::AppState;
 use crate::http::extract::query::Query;
 use crate::http::staff::view::request as view;
 use crate::http::staff::console::audit::page as pages;
-use crate::http::staff::{Audit, SignedIn};
+use crate::http::staff::auth::{SignedIn};
+use crate::http::staff::permission::{Audit};
 use crate::workflow::query::audit;
 
 use crate::http::staff::console::{Names, Page, html};

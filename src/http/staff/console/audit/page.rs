@@ -7,7 +7,7 @@ use crate::http::staff::console::widgets::{Field, Input, when};
 use crate::domain::agent::Agent;
 use crate::http::staff::console::Names;
 use crate::http::staff::console::audit::handlers::Search;
-use crate::http::staff::{Read, may};
+use crate::http::staff::permission::{Read, may};
 use crate::workflow::query::audit::Found;
 
 pub(crate) fn page(agent: &Agent, found: &Found, search: &Search, names: &Names, newest: u64, before: u64) -> Markup {

@@ -4,7 +4,8 @@ use actix_web::web;
 
 use crate::http::error::Problem;
 use crate::http::staff::console::docs::page as pages;
-use crate::http::staff::{Anyone, SignedIn};
+use crate::http::staff::auth::{SignedIn};
+use crate::http::staff::permission::{Anyone};
 
 use crate::http::staff::console::{Page, html};
 

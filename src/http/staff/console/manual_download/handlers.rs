@@ -12,7 +12,8 @@ use crate::http::staff::api::requests::parse;
 use crate::http::error::Problem;
 use crate::http::staff::console::manual_download::page as pages;
 use crate::http::staff::console::widgets::Notice;
-use crate::http::staff::{AuthRedirect, Csrf, ManualDownload, RecentlyVerified, SignedIn};
+use crate::http::staff::auth::{AuthRedirect, Csrf, RecentlyVerified, SignedIn};
+use crate::http::staff::permission::{ManualDownload};
 use crate::workflow::manual_download::{self, by_hand};
 use crate::workflow::terms;
 

@@ -12,7 +12,8 @@ use crate::http::extract::query::{Query, wrong};
 use crate::http::error::Problem;
 use crate::http::staff::console::widgets::Notice;
 use crate::http::staff::console::messages::page as pages;
-use crate::http::staff::{Admin, Csrf, SignedIn};
+use crate::http::staff::auth::{Csrf, SignedIn};
+use crate::http::staff::permission::{Admin};
 use crate::words::{self, Words};
 use crate::workflow::message::{self, Message};
 

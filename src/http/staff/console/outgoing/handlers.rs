@@ -9,7 +9,8 @@ use crate::http::extract::query::{Query, write_cursor};
 use crate::http::error::Problem;
 use crate::http::staff::console::outgoing::page as pages;
 use crate::http::staff::console::widgets::Notice;
-use crate::http::staff::{Admin, Csrf, Read, SignedIn};
+use crate::http::staff::auth::{Csrf, SignedIn};
+use crate::http::staff::permission::{Admin, Read};
 use crate::storage::outbox::NotificationPreferences;
 
 use crate::http::extract::form::Form;

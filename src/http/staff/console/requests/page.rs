@@ -17,7 +17,7 @@ use crate::http::staff::view::request as view;
 use crate::http::staff::console::Names;
 use crate::http::staff::console::requests::handlers::by_hand;
 use crate::http::error::Problem;
-use crate::http::staff::{Manual, ManualDownload, Requests, may};
+use crate::http::staff::permission::{Manual, ManualDownload, Requests, may};
 use crate::workflow::terms;
 use crate::workflow::trusted::TrustedRequest;
 

@@ -7,7 +7,8 @@ use serde_json::json;
 use crate::domain::agent::{Agent, Session};
 use crate::http::error::Problem;
 use crate::http::staff::console::account::page as pages;
-use crate::http::staff::{self, AuthRedirect, Csrf};
+use crate::http::staff::auth::{AuthRedirect, Csrf};
+use crate::http::staff::cookies;
 use crate::http::{AppState, address, guard};
 use crate::workflow::sign_in::factor::{self, Second};
 use crate::workflow::sign_in::passkey::{self, Begun, Passkeys};
@@ -47,15 +48,15 @@ pub(crate) async fn sign_in(_: Csrf, state: web::Data<AppState>, request: HttpRe
             pages::sign_in(&state, &offer(&state, &request), email, next, Some(&problem.detail)),
         ))
     };
-    let mark = staff::known_cookie(&request, &state.settings);
+    let mark = cookies::known_cookie(&request, &state.settings);
     let browser = mark.as_ref().map_or(Browser::Stranger, |mark| Browser::Marked(mark));
     match sign_in::sign_in(&state.portal, email, form.raw("password"), Visitor { address, browser }).await? {
         SignIn::Welcome { cookie } => signed_in_page(&state, &request, &cookie, next).await,
         SignIn::SecondFactorWanted { cookie } => {
             end_old(&state, &request, End::NewSignIn).await?;
             let mut answer = see(&second_path(next));
-            add(&mut answer, &staff::farewell(&state.settings))?;
-            add(&mut answer, &staff::pending_cookie(&state.settings, &cookie))?;
+            add(&mut answer, &cookies::farewell(&state.settings))?;
+            add(&mut answer, &cookies::pending_cookie(&state.settings, &cookie))?;
             Ok(answer)
         }
         SignIn::Refused => again(Problem::forbidden(REFUSED)),
@@ -81,7 +82,7 @@ pub(crate) async fn second(_: Csrf, state: web::Data<AppState>, request: HttpReq
     match proven(&state, &live, &form).await? {
         Ok(cookie) => {
             let mut answer = signed_in_page(&state, &request, &cookie, next).await?;
-            add(&mut answer, &staff::half_farewell(&state.settings))?;
+            add(&mut answer, &cookies::half_farewell(&state.settings))?;
             Ok(answer)
         }
         Err(problem) => Ok(html_of(
@@ -92,7 +93,7 @@ pub(crate) async fn second(_: Csrf, state: web::Data<AppState>, request: HttpReq
 }
 
 async fn half(state: &AppState, request: &HttpRequest) -> Result<Live, AuthRedirect> {
-    let Some(cookie) = staff::half_cookie(request, &state.settings) else {
+    let Some(cookie) = cookies::half_cookie(request, &state.settings) else {
         return Err(AuthRedirect::SignIn(None));
     };
     sign_in::half(&state.portal, &cookie).await?.ok_or(AuthRedirect::SignIn(None))
@@ -169,7 +170,7 @@ pub(crate) fn may_try(state: &AppState, request: &HttpRequest) -> Result<(), Pro
 pub(crate) async fn begin_passkey(_: Csrf, state: web::Data<AppState>, request: HttpRequest) -> Page {
     may_try(&state, &request)?;
     let passkeys = passkeys(&state)?;
-    let live = match staff::half_cookie(&request, &state.settings) {
+    let live = match cookies::half_cookie(&request, &state.settings) {
         Some(cookie) if request.query_string() == "second" => sign_in::half(&state.portal, &cookie).await?,
         _ => None,
     };
@@ -213,11 +214,11 @@ pub(crate) async fn signed_in_page(state: &AppState, request: &HttpRequest, cook
 
 /// The cookie of a session, and the mark by which its browser is known next time.
 pub(crate) async fn greet(state: &AppState, answer: &mut HttpResponse, cookie: &str) -> Result<(), AuthRedirect> {
-    add(answer, &staff::new_session_cookie(&state.settings, cookie))?;
+    add(answer, &cookies::new_session_cookie(&state.settings, cookie))?;
     if let Some(live) = sign_in::session(&state.portal, cookie).await? {
         add(
             answer,
-            &staff::trusted_browser_cookie(&state.settings, &known::mark(&state.portal, &live.agent)?),
+            &cookies::trusted_browser_cookie(&state.settings, &known::mark(&state.portal, &live.agent)?),
         )?;
     }
     Ok(())
@@ -225,8 +226,8 @@ pub(crate) async fn greet(state: &AppState, answer: &mut HttpResponse, cookie: &
 
 pub(super) async fn end_old(state: &AppState, request: &HttpRequest, why: End) -> Result<(), AuthRedirect> {
     for old in [
-        staff::session_cookie(request, &state.settings),
-        staff::half_cookie(request, &state.settings),
+        cookies::session_cookie(request, &state.settings),
+        cookies::half_cookie(request, &state.settings),
     ]
     .into_iter()
     .flatten()
@@ -243,8 +244,8 @@ pub(crate) async fn sign_out(_: Csrf, state: web::Data<AppState>, request: HttpR
 
 pub(crate) fn goodbye(state: &AppState) -> Page {
     let mut answer = see("/sign-in");
-    add(&mut answer, &staff::farewell(&state.settings))?;
-    add(&mut answer, &staff::half_farewell(&state.settings))?;
+    add(&mut answer, &cookies::farewell(&state.settings))?;
+    add(&mut answer, &cookies::half_farewell(&state.settings))?;
     answer.headers_mut().insert(
         HeaderName::from_static("clear-site-data"),
         // Not "cache": nothing of the console is kept there, and to look for it costs a browser seconds.

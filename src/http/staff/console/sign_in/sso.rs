@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, web};
 use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::http::staff::console::account::page as pages;
-use crate::http::staff;
+use crate::http::staff::cookies;
 use crate::workflow::sign_in::End;
 use crate::workflow::sign_in::sso::{self, Arrival, Return, SingleSignOn};
 
@@ -29,7 +29,7 @@ pub(crate) async fn depart(state: web::Data<AppState>, request: HttpRequest) -> 
     match sso::depart(&state.portal, provider(&state)?, &next).await? {
         Some(away) => {
             let mut answer = see(&away.address);
-            add(&mut answer, &staff::sso_state_cookie(&state.settings, &away.cookie))?;
+            add(&mut answer, &cookies::sso_state_cookie(&state.settings, &away.cookie))?;
             Ok(answer)
         }
         None => {
@@ -49,7 +49,7 @@ pub(crate) async fn arrive(state: web::Data<AppState>, request: HttpRequest) -> 
         .map_err(|_| Problem::malformed("The address cannot be read."))?
         .into_inner();
     let one = |name: &str| query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-    let cookie = staff::sso_state_cookie_value(&request, &state.settings);
+    let cookie = cookies::sso_state_cookie_value(&request, &state.settings);
     let back = Return {
         cookie: cookie.as_deref().map_or("", String::as_str),
         code: one("code").unwrap_or_default(),
@@ -61,8 +61,8 @@ pub(crate) async fn arrive(state: web::Data<AppState>, request: HttpRequest) -> 
         Arrival::SecondFactorWanted { cookie, next } => {
             end_old(&state, &request, End::NewSignIn).await?;
             let mut answer = see(&second_path(safe_redirect_path(Some(&next))));
-            add(&mut answer, &staff::farewell(&state.settings))?;
-            add(&mut answer, &staff::pending_cookie(&state.settings, &cookie))?;
+            add(&mut answer, &cookies::farewell(&state.settings))?;
+            add(&mut answer, &cookies::pending_cookie(&state.settings, &cookie))?;
             answer
         }
         Arrival::Refused => {
@@ -73,6 +73,6 @@ pub(crate) async fn arrive(state: web::Data<AppState>, request: HttpRequest) -> 
             )
         }
     };
-    add(&mut answer, &staff::sso_state_farewell(&state.settings))?;
+    add(&mut answer, &cookies::sso_state_farewell(&state.settings))?;
     Ok(answer)
 }

@@ -6,7 +6,8 @@ use crate::domain::agent::Role;
 use crate::http::AppState;
 use crate::http::staff::console::start::page as pages;
 use crate::http::staff::console::widgets::Notice;
-use crate::http::staff::{Anyone, Read, SignedIn};
+use crate::http::staff::auth::{SignedIn};
+use crate::http::staff::permission::{Anyone, Read};
 use crate::workflow::query::attention;
 
 use crate::http::staff::console::sign_in::handlers::only_password;

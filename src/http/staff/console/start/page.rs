@@ -10,7 +10,7 @@ use crate::domain::delivery::PurgeCause;
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::http::AppState;
 use crate::http::staff::link_message::label;
-use crate::http::staff::{Admin, may};
+use crate::http::staff::permission::{Admin, may};
 use crate::storage::clock::Standing;
 use crate::workflow::query::attention::Attention;
 

@@ -1,0 +1,362 @@
+//! Who asks: [`ApiCaller`] for machines, [`SignedIn`] for people, [`Csrf`] for every form. Each looks also whose team the request in the address is of.
+//!
+//! [`RecentlyVerified`] is the gate before what must not happen in an unattended browser: a proof within the last ten minutes. Where `require_second_factor` is set,
+//! a session without one leads to the account's own pages and nowhere else.
+
+use std::marker::PhantomData;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{AUTHORIZATION, LOCATION};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
+use futures_util::future::LocalBoxFuture;
+use zeroize::Zeroizing;
+
+use crate::domain::agent::{Actor, Agent, ApiKey, AuthMethod, Role, Session, Team};
+use crate::domain::audit::AuditAction;
+use crate::domain::id::{ApiKeyId, RequestId};
+use crate::workflow::WorkflowError;
+use crate::workflow::sign_in::{self, Live};
+
+use super::console::frame;
+use super::cookies::session_cookie;
+use super::permission::{ForRoles, InScope, may};
+use crate::http::context::AppState;
+use crate::http::error::Problem;
+use crate::http::guard;
+
+/// A machine with a live API key of the scope `S`. Reads `Authorization: Bearer ndk_…` and nothing else.
+pub(crate) struct ApiCaller<S> {
+    key: ApiKey,
+    secret: Zeroizing<String>,
+    scope: PhantomData<S>,
+}
+
+impl<S: InScope> ApiCaller<S> {
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::ApiKey(self.key.id)
+    }
+
+    /// The teams that a list is cut down to.
+    pub(crate) fn teams(&self) -> Option<Vec<Team>> {
+        self.key.team.clone().map(|team| vec![team])
+    }
+
+    pub(crate) fn key_id(&self) -> ApiKeyId {
+        self.key.id
+    }
+
+    /// What it signed in with; only its hash is stored.
+    pub(crate) fn secret(&self) -> Zeroizing<String> {
+        self.secret.clone()
+    }
+
+    /// Whose idempotency keys these are.
+    pub(crate) fn name(&self) -> String {
+        self.key.id.to_string()
+    }
+
+    async fn find(state: &AppState, secret: Option<Zeroizing<String>>, about: Option<RequestId>) -> Result<Self, Problem> {
+        let secret = secret.ok_or_else(|| Problem::unauthorized("Send an API key as \"Authorization: Bearer ndk_…\"."))?;
+        // One answer for an unknown, an expired and a revoked key.
+        let Some(key) = sign_in::api_key(&state.portal, &secret).await? else {
+            refused_key(state, &secret).await?;
+            return Err(Problem::unauthorized("This API key is not valid here."));
+        };
+        let actor = Actor::ApiKey(key.id);
+        if !key.may(S::SCOPE) {
+            let detail = [("what", "scope"), ("needed", S::SCOPE.as_str())];
+            state.refused(actor, AuditAction::AccessRefused, &detail).await;
+            return Err(Problem::forbidden(format!(
+                "This API key lacks the scope \"{}\".",
+                S::SCOPE.as_str()
+            )));
+        }
+        if let Err(wait) = state.keys.enter(key.id) {
+            state.refused(actor, AuditAction::ApiKeyThrottled, &[]).await;
+            return Err(Problem::too_many("This API key asks too often.").after(wait));
+        }
+        within(state, about, actor, |team| key.sees(team)).await?;
+        Ok(Self {
+            key,
+            secret,
+            scope: PhantomData,
+        })
+    }
+}
+
+impl<S: InScope> FromRequest for ApiCaller<S> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let (state, secret, about) = (state(request), bearer(request), about(request));
+        Box::pin(async move { Self::find(&*state?, secret, about?).await })
+    }
+}
+
+/// Tells the log of a key that opens nothing: which one, where it was one of ours.
+async fn refused_key(state: &AppState, secret: &str) -> Result<(), Problem> {
+    let was = sign_in::account::ended_key(&state.portal, secret).await?;
+    let (key, why) = match &was {
+        Some(key) => (key.id.to_string(), if key.revoked_at.is_some() { "revoked" } else { "expired" }),
+        None => (String::new(), "unknown"),
+    };
+    let detail = [("why", why), ("key", key.as_str())];
+    let known = if was.is_some() { &detail[..] } else { &detail[..1] };
+    state.refused(Actor::Portal, AuditAction::ApiKeyRefused, known).await;
+    Ok(())
+}
+
+/// The one bearer secret; a doubled header is nobody's.
+fn bearer(request: &HttpRequest) -> Option<Zeroizing<String>> {
+    let mut lines = request.headers().get_all(AUTHORIZATION);
+    let line = lines.next().filter(|_| lines.next().is_none())?.to_str().ok()?;
+    let (scheme, secret) = line.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| Zeroizing::new(secret.trim().to_owned()))
+}
+
+fn state(request: &HttpRequest) -> Result<web::Data<AppState>, Problem> {
+    request
+        .app_data::<web::Data<AppState>>()
+        .cloned()
+        .ok_or_else(|| Problem::internal("The listener was opened without its state."))
+}
+
+/// The request that the address names. What still has an escape in it would be decoded once more for its handler, and be another one there: no id has any.
+fn about(request: &HttpRequest) -> Result<Option<RequestId>, Problem> {
+    match request.match_info().get("id") {
+        Some(id) if id.contains('%') => Err(WorkflowError::NotFound.into()),
+        id => Ok(id.and_then(RequestId::parse)),
+    }
+}
+
+/// A request of another team is not there; that somebody asked for it is written down.
+async fn within(state: &AppState, about: Option<RequestId>, by: Actor, sees: impl Fn(Option<&Team>) -> bool) -> Result<(), Problem> {
+    let Some(id) = about else { return Ok(()) };
+    match state.portal.requests.request(id).await? {
+        Some(found) if !sees(found.team.as_ref()) => {
+            state.refused(by, AuditAction::AccessRefused, &[("what", "team")]).await;
+            Err(WorkflowError::NotFound.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A person whose session lives and whose role has the permission `R`.
+pub(crate) struct SignedIn<R> {
+    pub agent: Agent,
+    pub session: Session,
+    key: [u8; 32],
+    role: PhantomData<R>,
+}
+
+impl<R: ForRoles> SignedIn<R> {
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::Agent(self.agent.id)
+    }
+
+    pub(crate) fn may<P: ForRoles>(&self) -> bool {
+        may::<P>(self.agent.role)
+    }
+
+    /// The teams that a list is cut down to; an empty list means what belongs to none.
+    pub(crate) fn teams(&self) -> Option<Vec<Team>> {
+        (self.agent.role != Role::Admin).then(|| self.agent.teams.clone())
+    }
+
+    pub(crate) fn live(&self) -> Live {
+        Live {
+            agent: self.agent.clone(),
+            session: self.session.clone(),
+            key: self.key,
+        }
+    }
+
+    async fn find(state: &AppState, asked: Asked) -> Result<Self, AuthRedirect> {
+        let Some(cookie) = asked.cookie else {
+            return Err(AuthRedirect::SignIn(asked.back));
+        };
+        let Some(Live { agent, session, key }) = sign_in::session(&state.portal, &cookie).await? else {
+            return Err(AuthRedirect::SignIn(asked.back));
+        };
+        // A session from before there was a second factor has shown none: what it may do now, it has to earn again.
+        let trusted = state.sso.as_ref().is_some_and(|sso| sso.trusts_second_factor());
+        let unproven = session.how == AuthMethod::Password || (session.how == AuthMethod::SingleSignOn && !trusted);
+        if agent.factors.any() && unproven {
+            return Err(AuthRedirect::SignIn(asked.back));
+        }
+        let actor = Actor::Agent(agent.id);
+        if !may::<R>(agent.role) {
+            let detail = [("what", "role"), ("has", agent.role.as_str())];
+            state.refused(actor, AuditAction::AccessRefused, &detail).await;
+            return Err(Problem::forbidden("Your role does not include this. Ask an admin if you need it.").into());
+        }
+        let single = session.how == AuthMethod::Password || session.how == AuthMethod::SingleSignOn;
+        if state.portal.policy.require_second_factor && single && !agent.factors.any() && !R::UNFINISHED {
+            return Err(AuthRedirect::SetUp);
+        }
+        within(state, asked.about?, actor, |team| agent.sees(team)).await?;
+        Ok(Self {
+            agent,
+            session,
+            key,
+            role: PhantomData,
+        })
+    }
+}
+
+/// What the extractors read off a request before they wait for anything.
+struct Asked {
+    cookie: Option<Zeroizing<String>>,
+    back: Option<String>,
+    about: Result<Option<RequestId>, Problem>,
+}
+
+impl Asked {
+    fn of(request: &HttpRequest, state: &AppState) -> Self {
+        Self {
+            cookie: session_cookie(request, &state.settings),
+            // Only a page that was asked for is worth coming back to; a form's target is not.
+            back: (request.method() == actix_web::http::Method::GET).then(|| request.path().to_owned()),
+            about: about(request),
+        }
+    }
+}
+
+/// Somebody who has shown the best proof they have within the last ten minutes.
+pub(crate) struct RecentlyVerified<R>(pub SignedIn<R>);
+
+impl<R: ForRoles> FromRequest for RecentlyVerified<R> {
+    type Error = AuthRedirect;
+    type Future = LocalBoxFuture<'static, Result<Self, AuthRedirect>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let signed_in = SignedIn::<R>::from_request(request, payload);
+        let state = state(request);
+        let back = (request.method() == actix_web::http::Method::GET).then(|| request.path().to_owned());
+        Box::pin(async move {
+            let who = signed_in.await?;
+            if who.session.fresh(state?.portal.now()) {
+                Ok(Self(who))
+            } else {
+                Err(AuthRedirect::Confirm(back))
+            }
+        })
+    }
+}
+
+impl<R: ForRoles> FromRequest for SignedIn<R> {
+    type Error = AuthRedirect;
+    type Future = LocalBoxFuture<'static, Result<Self, AuthRedirect>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let asked = state(request).map(|state| (Asked::of(request, &state), state));
+        Box::pin(async move {
+            let (asked, state) = asked?;
+            Self::find(&state, asked).await
+        })
+    }
+}
+
+/// Why the console does not let somebody through.
+#[derive(Debug)]
+pub(crate) enum AuthRedirect {
+    /// Nobody is signed in: to the sign-in page, and back to this path afterwards.
+    SignIn(Option<String>),
+    /// A fresh proof is wanted: to the page that takes it, and back to this path.
+    Confirm(Option<String>),
+    /// A second factor must be set up first.
+    SetUp,
+    Shown(Problem),
+}
+
+impl From<Problem> for AuthRedirect {
+    fn from(problem: Problem) -> Self {
+        Self::Shown(problem)
+    }
+}
+
+impl From<WorkflowError> for AuthRedirect {
+    fn from(error: WorkflowError) -> Self {
+        Self::Shown(error.into())
+    }
+}
+
+impl From<crate::storage::StorageError> for AuthRedirect {
+    fn from(error: crate::storage::StorageError) -> Self {
+        Self::Shown(error.into())
+    }
+}
+
+impl std::fmt::Display for AuthRedirect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::SignIn(_) => f.write_str("sign in first"),
+            Self::Confirm(_) => f.write_str("confirm that it is you first"),
+            Self::SetUp => f.write_str("set up a second factor first"),
+            Self::Shown(problem) => problem.fmt(f),
+        }
+    }
+}
+
+impl ResponseError for AuthRedirect {
+    fn error_response(&self) -> HttpResponse {
+        match self {
+            Self::SignIn(back) => to("/sign-in", back.as_deref()),
+            Self::Confirm(back) => to("/account/confirm", back.as_deref()),
+            Self::SetUp => to("/account", None),
+            Self::Shown(problem) => frame::failure(problem),
+        }
+    }
+}
+
+/// To a page that leads back.
+fn to(page: &str, back: Option<&str>) -> HttpResponse {
+    let path = match back {
+        None | Some("/") => page.to_owned(),
+        Some(back) => format!("{page}?next={}", back.replace('%', "%25").replace('&', "%26").replace('+', "%2B")),
+    };
+    HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
+}
+
+/// The request was started by our own page. `Sec-Fetch-Site` decides; a browser without it must send our own `Origin`; the session cookie is `SameSite=Lax` besides,
+/// and no GET changes anything. Three independent walls, which is why forms carry no token of their own.
+pub(crate) struct Csrf;
+
+impl FromRequest for Csrf {
+    type Error = AuthRedirect;
+    type Future = LocalBoxFuture<'static, Result<Self, AuthRedirect>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let (state, request) = (state(request), request.clone());
+        Box::pin(async move {
+            guard::require_same_origin(&request, &*state?, true).await?;
+            Ok(Self)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn one_bearer_secret_or_none() {
+        let of = |lines: &[&str]| {
+            let mut request = TestRequest::default();
+            for line in lines {
+                request = request.append_header((AUTHORIZATION, *line));
+            }
+            bearer(&request.to_http_request()).map(|s| s.to_string())
+        };
+        assert_eq!(of(&["Bearer ndk_x"]).as_deref(), Some("ndk_x"));
+        assert_eq!(of(&["bearer ndk_x"]).as_deref(), Some("ndk_x"));
+        for refused in [&[][..], &["Basic ndk_x"], &["ndk_x"], &["Bearer ndk_x", "Bearer ndk_y"]] {
+            assert_eq!(of(refused), None, "{refused:?}");
+        }
+    }
+}
