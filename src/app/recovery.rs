@@ -32,7 +32,7 @@ use crate::domain::transition::{AgentAction, EndOf, IntakeStep, Transition};
 use crate::storage::clock::{Source, to_ms};
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
-use crate::storage::sled::error::Standing;
+use crate::storage::sled::error::MarkStanding;
 use crate::storage::sled::error::StoreError;
 use crate::storage::sled::mark::MarkFile;
 use crate::storage::{AuditLog, Directory, RequestStore};
@@ -262,7 +262,7 @@ impl Recovery {
                 .push("without its high-water mark nobody can tell whether the store is the newest".to_owned());
         } else if let Ok(Some((_, mark))) = MarkFile::read(&self.layout.mark) {
             match store.standing(&mark).map_err(|e| failed("the store")(&e))? {
-                Standing::Current => {}
+                MarkStanding::Current => {}
                 missing => {
                     self.losses.doubt = true;
                     self.found.push(format!("the store in {}: {missing}", self.layout.store.display()));

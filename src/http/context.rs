@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use actix_web::web;
+
 use crate::domain::agent::Actor;
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::storage::sled::SledStore;
 use crate::words::Words;
 use crate::workflow::Portal;
+use crate::workflow::link_message::Sender;
 use crate::workflow::refusals::Refusals;
 use crate::workflow::sign_in::passkey::Passkeys;
 use crate::workflow::sign_in::sso::SingleSignOn;
@@ -128,7 +131,18 @@ pub(crate) struct AppState {
     pub refusals: Refusals,
 }
 
+/// As handlers get it.
+pub(crate) type State = web::Data<AppState>;
+
 impl AppState {
+    /// Who asks, as messages name them.
+    pub(crate) fn sender(&self) -> Sender<'_> {
+        Sender {
+            company: &self.company.name,
+            support: self.company.support.as_deref(),
+        }
+    }
+
     /// Tells the audit log that somebody was refused: at most once a minute for each kind.
     pub(crate) async fn refused(&self, by: Actor, action: AuditAction, detail: &[(&str, &str)]) {
         let event = AuditEvent::new(self.portal.now(), by, action);

@@ -15,6 +15,7 @@ use crate::connectors::Failure;
 use crate::domain::transition::Refusal;
 use crate::storage::StorageError;
 use crate::workflow::WorkflowError;
+use crate::workflow::query::missing::NotAnswered;
 
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -143,6 +144,15 @@ impl Problem {
     pub fn field(mut self, field: impl Into<String>, fix: impl Into<String>) -> Self {
         self.fields.push((field.into(), fix.into()));
         self
+    }
+
+    pub fn no_receipt_yet() -> Self {
+        Self::not_found("Nothing of this request was purged yet, so there is no receipt.").code("receipt.not_yet")
+    }
+
+    /// A field that does not fit; `accepted` says what does.
+    pub fn field_must(name: &'static str, accepted: &str) -> Self {
+        Self::invalid(format!("{name} must be {accepted}.")).field(name, format!("must be {accepted}"))
     }
 
     /// The status as a number.
@@ -274,6 +284,18 @@ impl From<Refusal> for Problem {
             }
             Refusal::InvalidExpiry => Self::invalid("The new expiry must be later than now and than the present one.")
                 .field("expires_at", "must be later than the present expiry"),
+        }
+    }
+}
+
+impl From<NotAnswered> for Problem {
+    fn from(why: NotAnswered) -> Self {
+        match why {
+            NotAnswered::NoSuchProvider => Self::not_found("There is no such provider here."),
+            NotAnswered::NoReference => Self::field_must("applicant", "an applicant's reference at this provider"),
+            NotAnswered::CannotList => Self::conflict("This provider cannot say what is missing. Pick the document from the catalogue.")
+                .code("provider.cannot_list"),
+            NotAnswered::Failed(failure) => failure.into(),
         }
     }
 }

@@ -1,5 +1,32 @@
-//! What handlers read off a request: JSON bodies, forms and queries, each with every fault by its field.
+//! What handlers read off a request: JSON bodies, forms, queries and ids, each with every fault by its field.
+//!
+//! [`Take`] is read after somebody was let in ([`crate::http::staff::auth::After`]): who is refused has no body read and learns of no fault.
 
+pub(crate) mod body;
 pub(crate) mod form;
 pub(crate) mod json;
+pub(crate) mod path;
 pub(crate) mod query;
+
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+
+use super::error::Problem;
+
+/// Something that a request holds.
+pub(crate) trait Take: Sized {
+    async fn take(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Problem>;
+}
+
+impl Take for () {
+    async fn take(_: &HttpRequest, _: &mut Payload) -> Result<Self, Problem> {
+        Ok(())
+    }
+}
+
+/// One after the other: what stands first is refused first.
+impl<A: Take, B: Take> Take for (A, B) {
+    async fn take(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Problem> {
+        Ok((A::take(request, payload).await?, B::take(request, payload).await?))
+    }
+}

@@ -9,6 +9,6 @@ pub(crate) mod api;
 pub(crate) mod auth;
 pub(crate) mod console;
 pub(crate) mod cookies;
-pub(crate) mod link_message;
+pub(crate) mod input;
 pub(crate) mod permission;
 pub(crate) mod view;

@@ -76,8 +76,8 @@ impl SledStore {
     pub fn open(dir: &Path, options: Options, source: clock::Source, seal: Arc<dyn Seal>) -> Result<Self, StoreError> {
         let store = DurableSled::open(dir, options)?;
         if let Some(file) = store.mark() {
-            match error::Standing::of(&store.records(), &file.reread()?)? {
-                error::Standing::Current => file.begin(Mark::of(&store.records())?),
+            match error::MarkStanding::of(&store.records(), &file.reread()?)? {
+                error::MarkStanding::Current => file.begin(Mark::of(&store.records())?),
                 missing => return Err(StoreError::Behind(missing)),
             }
         }

@@ -121,6 +121,11 @@ impl Catalogue {
         self.entries.get(kind)
     }
 
+    /// A kind's label in a language, or its name once it is no longer in the catalogue.
+    pub fn label<'a>(&'a self, kind: &'a DocumentKind, language: &str) -> &'a str {
+        self.get(kind).map_or(kind.as_str(), |entry| entry.label(language))
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &CatalogueEntry> {
         self.entries.values()
     }

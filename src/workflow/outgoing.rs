@@ -19,6 +19,11 @@ use tokio::sync::Notify;
 use super::{Portal, WorkflowError};
 use crate::connectors::hook::Hook;
 use crate::connectors::mail::Mailer;
+use crate::domain::agent::Actor;
+use crate::domain::audit::{AuditAction, AuditEvent};
+use crate::domain::dispatch::Dispatch;
+use crate::domain::id::{AgentId, DispatchId};
+use crate::storage::outbox::NotificationPreferences;
 
 /// Whom the portal tells, and how; put together at start.
 pub struct Outgoing {
@@ -69,4 +74,21 @@ pub async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
 /// Queues what has become due. `false`: nothing has.
 pub(crate) async fn tell(portal: &Portal) -> Result<bool, WorkflowError> {
     Ok(announce::step(portal).await? || announce::digest(portal).await? || checkpoint::step(portal).await?)
+}
+
+/// Sends a webhook again that was sent or has failed. It keeps its id.
+pub(crate) async fn resend(portal: &Portal, id: DispatchId, by: Actor) -> Result<Dispatch, WorkflowError> {
+    let event = AuditEvent::new(portal.now(), by, AuditAction::WebhookResent).with("webhook", id);
+    let again = portal.outbox.resend(id, event).await?;
+    portal.outgoing.outbox_signal.notify_one();
+    Ok(again)
+}
+
+/// What an agent wants to be told.
+pub(crate) async fn preferences(portal: &Portal, agent: AgentId) -> Result<NotificationPreferences, WorkflowError> {
+    Ok(portal.outbox.notification_preferences(agent).await?)
+}
+
+pub(crate) async fn set_preferences(portal: &Portal, agent: AgentId, wanted: NotificationPreferences) -> Result<(), WorkflowError> {
+    Ok(portal.outbox.set_notification_preferences(agent, wanted).await?)
 }

@@ -357,7 +357,7 @@ async fn end(portal: &Portal, key: &[u8; 32], agent: AgentId, why: End) -> Resul
 }
 
 /// One open session, as its owner sees it.
-pub(crate) struct Open {
+pub(crate) struct OpenSession {
     /// Says which, and opens nothing.
     pub name: String,
     pub session: Session,
@@ -365,15 +365,15 @@ pub(crate) struct Open {
 }
 
 /// What an agent has open, newest use first.
-pub(crate) async fn open_sessions(portal: &Portal, live: &Live) -> Result<Vec<Open>, WorkflowError> {
+pub(crate) async fn open_sessions(portal: &Portal, live: &Live) -> Result<Vec<OpenSession>, WorkflowError> {
     let now = portal.now();
-    let mut all: Vec<Open> = portal
+    let mut all: Vec<OpenSession> = portal
         .directory
         .sessions_of(live.agent.id)
         .await?
         .into_iter()
         .filter(|(_, s)| s.how != AuthMethod::PasswordVerified && s.live(&live.agent, now))
-        .map(|(key, session)| Open {
+        .map(|(key, session)| OpenSession {
             name: name(&key),
             session,
             here: key == live.key,

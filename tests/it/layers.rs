@@ -176,13 +176,8 @@ fn arrows_run_down() {
 const TWICE: &[(&str, &str)] = &[
     ("connectors", "Auth"),
     ("connectors", "Target"),
-    ("http", "Entry"),
     ("http", "Form"),
-    ("http", "Search"),
     ("inspect", "Verdict"),
-    ("storage", "Standing"),
-    ("workflow", "Found"),
-    ("workflow", "Open"),
 ];
 
 #[test]

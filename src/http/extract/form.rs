@@ -1,5 +1,6 @@
 //! Forms as browsers send them: `application/x-www-form-urlencoded`, at most 64 KiB, read into pairs.
 
+use actix_web::dev::Payload;
 use actix_web::{HttpRequest, web};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
@@ -8,20 +9,42 @@ use zeroize::Zeroizing;
 use crate::crypto::random;
 use crate::domain::agent::Agent;
 use crate::http::error::Problem;
-use crate::http::extract::json::body_bytes;
 use crate::workflow::WorkflowError;
 use crate::workflow::issue::ClientKey;
 
-#[derive(Default)]
-pub(crate) struct Form(Vec<(String, String)>);
+use super::Take;
+use super::body::body_bytes;
 
-impl Form {
-    pub(crate) async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Self, Problem> {
+#[derive(Default)]
+pub(crate) struct Form {
+    pairs: Vec<(String, String)>,
+    /// Where it was sent to.
+    path: String,
+}
+
+impl Take for Form {
+    async fn take(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Problem> {
         let unreadable = || Problem::malformed("The form cannot be read.");
         let bytes = body_bytes(request, payload, "application/x-www-form-urlencoded").await?;
         let text = std::str::from_utf8(&bytes).map_err(|_| unreadable())?;
         let pairs = web::Query::<Vec<(String, String)>>::from_query(text).map_err(|_| unreadable())?;
-        Ok(Self(pairs.into_inner()))
+        Ok(Self {
+            pairs: pairs.into_inner(),
+            path: request.path().to_owned(),
+        })
+    }
+}
+
+impl Form {
+    #[cfg(test)]
+    pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
+        Self {
+            pairs: pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            path: String::new(),
+        }
     }
 
     /// The first value under a name, trimmed; empty when there is none.
@@ -31,7 +54,7 @@ impl Form {
 
     /// The same untrimmed: passwords may begin with a space.
     pub(crate) fn raw(&self, name: &str) -> &str {
-        self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
+        self.pairs.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
     }
 
     /// A value that was filled in.
@@ -44,17 +67,21 @@ impl Form {
     }
 
     pub(crate) fn all(&self, name: &str) -> Vec<String> {
-        self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.clone()).collect()
+        self.pairs
+            .iter()
+            .filter(|(n, _)| n == name)
+            .map(|(_, value)| value.clone())
+            .collect()
     }
 
     /// The form's own number as an idempotency key: sent twice by an impatient finger or a reload, it has its effect once.
-    pub(crate) fn once(&self, path: &str, agent: &Agent) -> Result<ClientKey, Problem> {
+    pub(crate) fn once(&self, agent: &Agent) -> Result<ClientKey, Problem> {
         let key = self.text("once");
         if key.len() != 32 || !key.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(Problem::malformed("This form is too old. Open it again."));
         }
         let mut hash = Sha256::new();
-        for text in std::iter::once(path).chain(self.0.iter().flat_map(|(n, v)| [n.as_str(), v.as_str()])) {
+        for text in std::iter::once(self.path.as_str()).chain(self.pairs.iter().flat_map(|(n, v)| [n.as_str(), v.as_str()])) {
             hash.update((text.len() as u64).to_be_bytes());
             hash.update(text.as_bytes());
         }

@@ -3,9 +3,8 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use actix_web::{HttpRequest, web};
-use futures_util::StreamExt;
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
@@ -19,81 +18,64 @@ use utoipa::{PartialSchema, ToSchema};
 use zeroize::Zeroizing;
 
 use crate::http::error::Problem;
-use crate::http::staff::auth::ApiCaller;
-use crate::http::staff::permission::InScope;
-use crate::workflow::issue::{ClientKey, Expiry};
+use crate::workflow::issue::Expiry;
 
-/// No body here comes near it.
-pub(crate) const BODY_MAX: usize = 64 * 1024;
-/// A body of that size is here by then, or its sender is not in earnest.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
+use super::Take;
+use super::body::body_bytes;
+
 /// Longest `Idempotency-Key`.
 const KEY_MAX: usize = 255;
 /// Longer spans are typing errors.
 const SPAN_MAX: i64 = 10 * 366 * 86_400;
 
-/// A body as it was asked for, with the digest that an `Idempotency-Key` is bound to: of the path and the object, whatever its spacing and order.
-pub(crate) struct Read<T> {
+/// A body that is read strictly. An empty one counts as `{}`.
+pub(crate) struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> Take for Json<T> {
+    async fn take(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Problem> {
+        Ok(Self(typed(object(request, payload).await?)?))
+    }
+}
+
+/// A body of an operation that has its effect once under an `Idempotency-Key`.
+pub(crate) struct Once<T> {
     pub body: T,
+    pub key: Option<IdempotencyKey>,
+}
+
+/// The caller's key, and the digest that it is bound to: of the path and the object, whatever its spacing and order.
+pub(crate) struct IdempotencyKey {
+    pub key: String,
     pub digest: [u8; 32],
 }
 
-/// Reads the body. An empty one counts as `{}`.
-pub(crate) async fn read<T: DeserializeOwned>(request: &HttpRequest, payload: web::Payload) -> Result<Read<T>, Problem> {
-    let bytes = body_bytes(request, payload, "application/json").await?;
-    let value = if bytes.is_empty() {
-        Value::Object(Map::new())
-    } else {
-        serde_json::from_slice(&bytes)
-            .map_err(|e| Problem::malformed(format!("The body is not JSON (line {}, column {}).", e.line(), e.column())))?
-    };
-    let Value::Object(object) = value else {
-        return Err(Problem::invalid("The body must be a JSON object."));
-    };
-    let digest = digest(request.path(), &object);
-    Ok(Read {
-        body: typed(object)?,
-        digest,
-    })
+impl<T: DeserializeOwned> Take for Once<T> {
+    async fn take(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Problem> {
+        let object = object(request, payload).await?;
+        let digest = digest(request.path(), &object);
+        Ok(Self {
+            body: typed(object)?,
+            key: idempotency_key(request)?.map(|key| IdempotencyKey { key, digest }),
+        })
+    }
 }
 
-/// The raw body of a media type; also for the console's forms.
-pub(crate) async fn body_bytes(request: &HttpRequest, mut payload: web::Payload, media_type: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let header = |name| {
-        request
-            .headers()
-            .get(name)
-            .map(|v| v.to_str().unwrap_or_default().to_ascii_lowercase())
-    };
-    if header(CONTENT_ENCODING).is_some_and(|e| e.trim() != "identity") {
-        return Err(Problem::unsupported("Send the body without a Content-Encoding."));
+/// No fields.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+async fn object(request: &HttpRequest, payload: &mut Payload) -> Result<Map<String, Value>, Problem> {
+    let bytes = body_bytes(request, payload, "application/json").await?;
+    if bytes.is_empty() {
+        return Ok(Map::new());
     }
-    let declared = header(CONTENT_TYPE);
-    let fits = declared
-        .as_deref()
-        .map(|d| d.split(';').next().unwrap_or_default().trim() == media_type);
-    let wrong = || Problem::unsupported(format!("Send the body as {media_type}.")).code("request.content_type");
-    if fits == Some(false) {
-        return Err(wrong());
+    let value = serde_json::from_slice(&bytes)
+        .map_err(|e| Problem::malformed(format!("The body is not JSON (line {}, column {}).", e.line(), e.column())))?;
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(Problem::invalid("The body must be a JSON object.")),
     }
-    let reading = async {
-        let mut bytes = Zeroizing::new(Vec::new());
-        while let Some(piece) = payload.next().await {
-            let piece = piece.map_err(|_| Problem::malformed("The body was cut off."))?;
-            if bytes.len() + piece.len() > BODY_MAX {
-                return Err(Problem::too_large("The body may have at most 64 KiB.").code("request.too_large"));
-            }
-            bytes.extend_from_slice(&piece);
-        }
-        Ok(bytes)
-    };
-    let bytes = tokio::time::timeout(PATIENCE, reading)
-        .await
-        .map_err(|_| Problem::slow("The body came too slowly."))??;
-    if !bytes.is_empty() && fits.is_none() {
-        return Err(wrong());
-    }
-    Ok(bytes)
 }
 
 fn digest(path: &str, object: &Map<String, Value>) -> [u8; 32] {
@@ -104,8 +86,7 @@ fn digest(path: &str, object: &Map<String, Value>) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// The caller's `Idempotency-Key`, when there is one.
-pub(crate) fn client_key<S: InScope>(request: &HttpRequest, caller: &ApiCaller<S>, body: [u8; 32]) -> Result<Option<ClientKey>, Problem> {
+fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let mut lines = request.headers().get_all("idempotency-key");
     let Some(line) = lines.next() else { return Ok(None) };
     let key = line
@@ -113,12 +94,7 @@ pub(crate) fn client_key<S: InScope>(request: &HttpRequest, caller: &ApiCaller<S
         .ok()
         .filter(|k| (1..=KEY_MAX).contains(&k.len()) && k.bytes().all(|b| b.is_ascii_graphic()));
     match (key, lines.next()) {
-        (Some(key), None) => Ok(Some(ClientKey {
-            caller: caller.name(),
-            key: key.to_owned(),
-            body,
-            secret: caller.secret(),
-        })),
+        (Some(key), None) => Ok(Some(key.to_owned())),
         _ => Err(Problem::malformed("An Idempotency-Key is 1 to 255 visible ASCII characters, once.").code("idempotency.malformed")),
     }
 }

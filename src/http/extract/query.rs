@@ -4,13 +4,8 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use actix_web::{HttpRequest, web};
-use data_encoding::BASE64URL_NOPAD;
 
 use crate::http::error::Problem;
-use crate::storage::Cursor;
-use crate::workflow::{Portal, WorkflowError};
-
-const CURSOR: &[u8] = b"cursor";
 
 pub(crate) struct Query(BTreeMap<String, String>);
 
@@ -45,7 +40,7 @@ impl Query {
     /// A value that is parsed; `accepted` says what fits.
     pub(crate) fn parsed<T>(&self, name: &'static str, parse: impl Fn(&str) -> Option<T>, accepted: &str) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        parse(text).map(Some).ok_or_else(|| wrong(name, accepted))
+        parse(text).map(Some).ok_or_else(|| Problem::field_must(name, accepted))
     }
 
     /// A number from `least` to `most`.
@@ -58,23 +53,4 @@ impl Query {
         let accepted = format!("a whole number from {least} to {most}");
         self.parsed(name, |text| text.parse().ok().filter(|n| *n >= least && *n <= most), &accepted)
     }
-
-    pub(crate) fn cursor(&self, portal: &Portal) -> Result<Option<Cursor>, Problem> {
-        self.parsed("cursor", |text| read_cursor(portal, text), "the next_cursor of the page before")
-    }
-}
-
-pub(crate) fn wrong(name: &'static str, accepted: &str) -> Problem {
-    Problem::invalid(format!("{name} must be {accepted}.")).field(name, format!("must be {accepted}"))
-}
-
-pub(crate) fn read_cursor(portal: &Portal, text: &str) -> Option<Cursor> {
-    let sealed = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
-    let place = portal.secrets.open_field(CURSOR, &sealed).ok()?;
-    <[u8; 24]>::try_from(place.as_slice()).ok().map(Cursor)
-}
-
-/// Sealed: a page may end at a request that whoever asks does not see.
-pub(crate) fn write_cursor(portal: &Portal, cursor: Cursor) -> Result<String, WorkflowError> {
-    Ok(BASE64URL_NOPAD.encode(&portal.secrets.seal_field(CURSOR, &cursor.0)?))
 }

@@ -15,6 +15,8 @@ use crate::domain::agent::{Actor, Agent, ApiKey, AuthMethod, Role, Session, Team
 use crate::domain::audit::AuditAction;
 use crate::domain::id::{ApiKeyId, RequestId};
 use crate::workflow::WorkflowError;
+use crate::workflow::issue::ClientKey;
+use crate::workflow::query::requests::team_of;
 use crate::workflow::sign_in::{self, Live};
 
 use super::console::frame;
@@ -22,7 +24,52 @@ use super::cookies::session_cookie;
 use super::permission::{ForRoles, InScope, may};
 use crate::http::context::AppState;
 use crate::http::error::Problem;
+use crate::http::extract::Take;
+use crate::http::extract::json::IdempotencyKey;
 use crate::http::guard;
+
+/// Who may ask, as a type.
+pub(crate) trait LetIn: 'static {
+    /// What a handler gets of them.
+    type Who;
+    type Refused: From<Problem> + Into<actix_web::Error>;
+
+    async fn let_in(request: &HttpRequest) -> Result<Self::Who, Self::Refused>;
+}
+
+/// A handler's argument: somebody who was let in, with what was read off the request afterwards.
+pub(crate) struct After<G: LetIn, T> {
+    pub who: G::Who,
+    pub with: T,
+}
+
+impl<G: LetIn, T: Take + 'static> FromRequest for After<G, T> {
+    type Error = G::Refused;
+    type Future = LocalBoxFuture<'static, Result<Self, G::Refused>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            Ok(Self {
+                who: G::let_in(&request).await?,
+                with: T::take(&request, &mut payload).await?,
+            })
+        })
+    }
+}
+
+/// A page.
+pub(crate) type Get<P, T = ()> = After<SignedIn<P>, T>;
+/// A form of ours.
+pub(crate) type Post<P, T = ()> = After<Csrf<SignedIn<P>>, T>;
+/// A page that an unattended browser must not show.
+pub(crate) type FreshGet<P, T = ()> = After<RecentlyVerified<P>, T>;
+/// A form that an unattended browser must not send.
+pub(crate) type FreshPost<P, T = ()> = After<Csrf<RecentlyVerified<P>>, T>;
+/// A form of somebody who has no session yet.
+pub(crate) type OpenPost<T = ()> = After<Csrf<Stranger>, T>;
+/// An operation of the API.
+pub(crate) type Call<S, T = ()> = After<ApiCaller<S>, T>;
 
 /// A machine with a live API key of the scope `S`. Reads `Authorization: Bearer ndk_…` and nothing else.
 pub(crate) struct ApiCaller<S> {
@@ -45,14 +92,15 @@ impl<S: InScope> ApiCaller<S> {
         self.key.id
     }
 
-    /// What it signed in with; only its hash is stored.
-    pub(crate) fn secret(&self) -> Zeroizing<String> {
-        self.secret.clone()
-    }
-
-    /// Whose idempotency keys these are.
-    pub(crate) fn name(&self) -> String {
-        self.key.id.to_string()
+    /// The key under which an operation has its effect once, for this caller.
+    pub(crate) fn once(&self, key: Option<IdempotencyKey>) -> Option<ClientKey> {
+        key.map(|IdempotencyKey { key, digest }| ClientKey {
+            caller: self.key.id.to_string(),
+            key,
+            body: digest,
+            // What it signed in with; only its hash is stored.
+            secret: self.secret.clone(),
+        })
     }
 
     async fn find(state: &AppState, secret: Option<Zeroizing<String>>, about: Option<RequestId>) -> Result<Self, Problem> {
@@ -84,13 +132,12 @@ impl<S: InScope> ApiCaller<S> {
     }
 }
 
-impl<S: InScope> FromRequest for ApiCaller<S> {
-    type Error = Problem;
-    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+impl<S: InScope> LetIn for ApiCaller<S> {
+    type Who = Self;
+    type Refused = Problem;
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let (state, secret, about) = (state(request), bearer(request), about(request));
-        Box::pin(async move { Self::find(&*state?, secret, about?).await })
+    async fn let_in(request: &HttpRequest) -> Result<Self, Problem> {
+        Self::find(&*state(request)?, bearer(request), about(request)?).await
     }
 }
 
@@ -135,8 +182,8 @@ fn about(request: &HttpRequest) -> Result<Option<RequestId>, Problem> {
 /// A request of another team is not there; that somebody asked for it is written down.
 async fn within(state: &AppState, about: Option<RequestId>, by: Actor, sees: impl Fn(Option<&Team>) -> bool) -> Result<(), Problem> {
     let Some(id) = about else { return Ok(()) };
-    match state.portal.requests.request(id).await? {
-        Some(found) if !sees(found.team.as_ref()) => {
+    match team_of(&state.portal, id).await? {
+        Some(team) if !sees(team.as_ref()) => {
             state.refused(by, AuditAction::AccessRefused, &[("what", "team")]).await;
             Err(WorkflowError::NotFound.into())
         }
@@ -218,46 +265,41 @@ impl Asked {
     fn of(request: &HttpRequest, state: &AppState) -> Self {
         Self {
             cookie: session_cookie(request, &state.settings),
-            // Only a page that was asked for is worth coming back to; a form's target is not.
-            back: (request.method() == actix_web::http::Method::GET).then(|| request.path().to_owned()),
+            back: back(request),
             about: about(request),
         }
     }
 }
 
-/// Somebody who has shown the best proof they have within the last ten minutes.
-pub(crate) struct RecentlyVerified<R>(pub SignedIn<R>);
+impl<R: ForRoles> LetIn for SignedIn<R> {
+    type Who = Self;
+    type Refused = AuthRedirect;
 
-impl<R: ForRoles> FromRequest for RecentlyVerified<R> {
-    type Error = AuthRedirect;
-    type Future = LocalBoxFuture<'static, Result<Self, AuthRedirect>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let signed_in = SignedIn::<R>::from_request(request, payload);
-        let state = state(request);
-        let back = (request.method() == actix_web::http::Method::GET).then(|| request.path().to_owned());
-        Box::pin(async move {
-            let who = signed_in.await?;
-            if who.session.fresh(state?.portal.now()) {
-                Ok(Self(who))
-            } else {
-                Err(AuthRedirect::Confirm(back))
-            }
-        })
+    async fn let_in(request: &HttpRequest) -> Result<Self, AuthRedirect> {
+        let state = state(request)?;
+        Self::find(&state, Asked::of(request, &state)).await
     }
 }
 
-impl<R: ForRoles> FromRequest for SignedIn<R> {
-    type Error = AuthRedirect;
-    type Future = LocalBoxFuture<'static, Result<Self, AuthRedirect>>;
+/// Somebody who has shown the best proof they have within the last ten minutes.
+pub(crate) struct RecentlyVerified<R>(PhantomData<R>);
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let asked = state(request).map(|state| (Asked::of(request, &state), state));
-        Box::pin(async move {
-            let (asked, state) = asked?;
-            Self::find(&state, asked).await
-        })
+impl<R: ForRoles> LetIn for RecentlyVerified<R> {
+    type Who = SignedIn<R>;
+    type Refused = AuthRedirect;
+
+    async fn let_in(request: &HttpRequest) -> Result<SignedIn<R>, AuthRedirect> {
+        let who = SignedIn::<R>::let_in(request).await?;
+        match who.session.fresh(state(request)?.portal.now()) {
+            true => Ok(who),
+            false => Err(AuthRedirect::Confirm(back(request))),
+        }
     }
+}
+
+/// Only a page that was asked for is worth coming back to; a form's target is not.
+fn back(request: &HttpRequest) -> Option<String> {
+    (request.method() == actix_web::http::Method::GET).then(|| request.path().to_owned())
 }
 
 /// Why the console does not let somebody through.
@@ -323,18 +365,27 @@ fn to(page: &str, back: Option<&str>) -> HttpResponse {
 
 /// The request was started by our own page. `Sec-Fetch-Site` decides; a browser without it must send our own `Origin`; the session cookie is `SameSite=Lax` besides,
 /// and no GET changes anything. Three independent walls, which is why forms carry no token of their own.
-pub(crate) struct Csrf;
+pub(crate) struct Csrf<G>(PhantomData<G>);
 
-impl FromRequest for Csrf {
-    type Error = AuthRedirect;
-    type Future = LocalBoxFuture<'static, Result<Self, AuthRedirect>>;
+impl<G: LetIn<Refused = AuthRedirect>> LetIn for Csrf<G> {
+    type Who = G::Who;
+    type Refused = AuthRedirect;
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let (state, request) = (state(request), request.clone());
-        Box::pin(async move {
-            guard::require_same_origin(&request, &*state?, true).await?;
-            Ok(Self)
-        })
+    async fn let_in(request: &HttpRequest) -> Result<G::Who, AuthRedirect> {
+        guard::require_same_origin(request, &*state(request)?, true).await?;
+        G::let_in(request).await
+    }
+}
+
+/// Whoever comes: for the pages before a session.
+pub(crate) struct Stranger;
+
+impl LetIn for Stranger {
+    type Who = Self;
+    type Refused = AuthRedirect;
+
+    async fn let_in(_: &HttpRequest) -> Result<Self, AuthRedirect> {
+        Ok(Self)
     }
 }
 

@@ -4,39 +4,65 @@
 //! An applicant's reference never stands in an address: searching for one is a POST.
 
 pub(crate) mod frame;
+pub(crate) mod spans;
 pub(crate) mod widgets;
 
-/// A module for each screen: its handlers, and its pages as functions of what they show.
-macro_rules! screens {
-    ($($(#[$doc:meta])* $screen:ident { $($file:ident)* })*) => { $(pub(crate) mod $screen { $(pub(crate) mod $file;)* })* };
+// A module for each screen: its handlers, and its pages as functions of what they show.
+pub(crate) mod account {
+    pub(crate) mod factors;
+    pub(crate) mod handlers;
+    pub(crate) mod page;
 }
-
-screens! {
-    account { factors handlers page }
-    admin { handlers page }
-    ask { handlers page }
-    audit { handlers page }
-    docs { handlers page }
-    manual_download { handlers page }
-    messages { handlers page }
-    outgoing { handlers page }
-    requests { handlers page }
-    sign_in { handlers sso }
-    start { handlers page }
+pub(crate) mod admin {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
 }
-
-use std::collections::BTreeMap;
+pub(crate) mod ask {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
+}
+pub(crate) mod audit {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
+}
+pub(crate) mod docs {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
+}
+pub(crate) mod manual_download {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
+}
+pub(crate) mod messages {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
+}
+pub(crate) mod outgoing {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
+}
+pub(crate) mod requests {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
+}
+pub(crate) mod sign_in {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
+    pub(crate) mod sso;
+}
+pub(crate) mod start {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
+}
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use maud::Markup;
 
 use super::auth::AuthRedirect;
-use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::http::pages::assets;
 use crate::http::table::table;
-use crate::storage::StorageError;
 
 /// Every handler's answer.
 pub(crate) type Page = Result<HttpResponse, AuthRedirect>;
@@ -128,41 +154,4 @@ pub(crate) fn html_of(problem: &Problem, page: Markup) -> HttpResponse {
 
 pub(crate) fn see(path: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
-}
-
-/// Who issued or did something, by the id that the log has.
-pub(crate) struct Names(BTreeMap<String, String>);
-
-impl Names {
-    pub(crate) async fn of(state: &AppState) -> Result<Self, StorageError> {
-        let agents = state
-            .portal
-            .directory
-            .agents()
-            .await?
-            .into_iter()
-            .map(|a| (a.id.to_string(), a.name));
-        let keys = state
-            .portal
-            .directory
-            .api_keys()
-            .await?
-            .into_iter()
-            .map(|k| (k.id.to_string(), format!("API key “{}”", k.name)));
-        Ok(Self(agents.chain(keys).collect()))
-    }
-
-    /// Everybody, by id.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    pub(crate) fn of_actor<'a>(&'a self, actor: &'a str) -> &'a str {
-        match actor {
-            "applicant" => "Applicant",
-            "portal" => "nightdrop",
-            "operator" => "Operator",
-            id => self.0.get(id).map_or(id, String::as_str),
-        }
-    }
 }

@@ -12,7 +12,7 @@ use crate::storage::clock::from_ms;
 
 /// How a store stands to its mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum MarkStanding {
     /// At its mark or further.
     Current,
     /// It ends earlier.
@@ -31,7 +31,7 @@ pub struct Lost {
     pub until: i64,
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for MarkStanding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let instant = |ms: i64| from_ms(ms).format(&Rfc3339).unwrap_or_default();
         match self {
@@ -84,7 +84,7 @@ pub enum StoreError {
     Corrupt(#[source] Cause),
     /// The store ends before its high-water mark, or has another history: acknowledged decisions are missing. It stays closed.
     #[error("{0}")]
-    Behind(Standing),
+    Behind(MarkStanding),
     /// It is the store of another portal. It stays closed.
     #[error("it holds another portal's records")]
     Foreign,

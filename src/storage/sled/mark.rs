@@ -27,7 +27,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::ballast::sync_dir;
-use super::error::{Lost, Standing, StoreError};
+use super::error::{Lost, MarkStanding, StoreError};
 use super::records::{Overlay, Rows};
 use crate::chain::Cause;
 use crate::domain::audit::{AuditEntry, GENESIS};
@@ -114,7 +114,7 @@ impl Mark {
     }
 }
 
-impl Standing {
+impl MarkStanding {
     /// Compares rows with a mark that was written of them, or should have been.
     pub(super) fn of(rows: &Rows<'_>, mark: &Mark) -> Result<Self, StoreError> {
         let present = Mark::of(rows)?;

@@ -1,7 +1,7 @@
 //! What a recovery changes in the store of a stopped portal: many requests at once, every session, and the word that it happened. Each change is the transition that
 //! the domain allows, with its audit events; repeating it changes nothing.
 
-use super::error::Standing;
+use super::error::MarkStanding;
 use super::error::StoreError;
 use super::mark::Mark;
 use super::records::Batch;
@@ -24,8 +24,8 @@ impl SledStore {
     }
 
     /// How this store stands to a mark.
-    pub fn standing(&self, mark: &Mark) -> Result<Standing, StoreError> {
-        Standing::of(&self.store.records(), mark)
+    pub fn standing(&self, mark: &Mark) -> Result<MarkStanding, StoreError> {
+        MarkStanding::of(&self.store.records(), mark)
     }
 
     /// The hash of one audit entry, if it is there.

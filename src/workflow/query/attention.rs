@@ -1,9 +1,11 @@
 //! What waits for a person: the first page of the console.
 
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
+use super::requests::Row;
 use crate::domain::agent::{Team, sees};
 use crate::domain::request::{DocumentRequest, RequestState};
+use crate::storage::clock::Standing;
 use crate::storage::outbox::AttentionKind;
 use crate::storage::{Filter, StorageError};
 use crate::workflow::Portal;
@@ -15,13 +17,21 @@ const LOOK: usize = 200;
 /// A document that will be purged undelivered, and a link that will expire unused, are shown this long before.
 const SOON: Duration = Duration::hours(24);
 
-/// Requests that wait for a person.
+/// Requests that wait for a person, and what is wrong with the portal itself.
 pub(crate) struct Attention {
-    pub stuck: Vec<DocumentRequest>,
-    pub rejected: Vec<DocumentRequest>,
-    pub purged_soon: Vec<DocumentRequest>,
-    pub expiring: Vec<DocumentRequest>,
+    pub stuck: Vec<Row>,
+    pub rejected: Vec<Row>,
+    pub purged_soon: Vec<Row>,
+    pub expiring: Vec<Row>,
     pub counts: Vec<(RequestState, u64)>,
+    /// The vault key is locked: nothing is forwarded.
+    pub locked: bool,
+    pub clock: Standing,
+    /// Stored rows that were changed outside the portal.
+    pub altered: Vec<String>,
+    /// Agents can be told by mail.
+    pub mail: bool,
+    pub now: OffsetDateTime,
 }
 
 /// `teams`: those whose requests the reader sees; `None` for all of them.
@@ -33,16 +43,22 @@ pub(crate) async fn load(portal: &Portal, teams: Option<Vec<Team>>) -> Result<At
         ..Filter::default()
     };
     let watched = |watch| watched(portal, teams.as_deref(), watch);
+    let rows = |requests: Vec<DocumentRequest>| requests.into_iter().map(|request| Row::of(portal, request)).collect();
     Ok(Attention {
-        stuck: portal.requests.list(&stuck, None, SHOW).await?.requests,
-        rejected: watched(AttentionKind::Rejected).await?,
-        purged_soon: watched(AttentionKind::PurgedBefore(soon)).await?,
-        expiring: watched(AttentionKind::ExpiringBefore(soon)).await?,
+        stuck: rows(portal.requests.list(&stuck, None, SHOW).await?.requests),
+        rejected: rows(watched(AttentionKind::Rejected).await?),
+        purged_soon: rows(watched(AttentionKind::PurgedBefore(soon)).await?),
+        expiring: rows(watched(AttentionKind::ExpiringBefore(soon)).await?),
         // What all teams have together tells nobody about one request; within a team it would be wrong.
         counts: match &teams {
             Some(teams) if !teams.is_empty() => Vec::new(),
             _ => portal.requests.counts().await?,
         },
+        locked: portal.keyring.is_locked(),
+        clock: portal.requests.clock(),
+        altered: portal.altered.all().iter().map(ToString::to_string).collect(),
+        mail: portal.outgoing.mailer.is_some(),
+        now: portal.now(),
     })
 }
 

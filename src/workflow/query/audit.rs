@@ -1,5 +1,6 @@
 //! The audit log, newest first, by keyset pagination: a page is read behind an entry's number, never by counting.
 
+use super::names::Names;
 use crate::domain::audit::AuditEntry;
 use crate::domain::id::RequestId;
 use crate::storage::StorageError;
@@ -11,45 +12,76 @@ pub(crate) const PAGE: u64 = 100;
 const STEP: u64 = 500;
 const LOOK: u64 = 20_000;
 
-/// What is looked for.
-pub(crate) enum Search<'a> {
-    All,
-    /// Everything that happened to one request.
-    Request(RequestId),
-    Matching(&'a (dyn Fn(&AuditEntry) -> bool + Sync)),
+/// Words to look for; empty ones fit everything.
+#[derive(Default)]
+pub(crate) struct AuditSearch {
+    /// In what happened, by its stable word or as the page says it.
+    pub action: String,
+    /// In who did it, by id or name.
+    pub actor: String,
+    /// In the request's id.
+    pub request: String,
 }
 
-impl Search<'_> {
-    fn fits(&self, entry: &AuditEntry) -> bool {
-        match self {
-            Self::All => true,
-            Self::Request(id) => entry.event.request == Some(*id),
-            Self::Matching(fits) => fits(entry),
-        }
+impl AuditSearch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.action.is_empty() && self.actor.is_empty() && self.request.is_empty()
+    }
+
+    /// Everything that happened to one request stands in its timeline.
+    fn only_request(&self) -> Option<RequestId> {
+        RequestId::parse(&self.request).filter(|_| self.action.is_empty() && self.actor.is_empty())
+    }
+
+    fn fits(&self, entry: &AuditEntry, names: &Names) -> bool {
+        let event = &entry.event;
+        let actor = event.actor.to_string();
+        let within = |wanted: &str, texts: [&str; 2]| wanted.is_empty() || texts.iter().any(|t| t.to_lowercase().contains(wanted));
+        let request = event.request.map(|r| r.to_string()).unwrap_or_default();
+        within(&self.action, [event.action.as_str(), event.action.label()])
+            && within(&self.actor, [&actor, names.of_actor(&actor)])
+            && within(&self.request, [&request, &request])
     }
 }
 
 /// Entries of one page, newest first.
-pub(crate) struct Found {
+pub(crate) struct AuditFound {
     pub entries: Vec<AuditEntry>,
     /// Everything from this number on was looked at; 1 when nothing older is left.
     pub looked_from: u64,
+    /// Everything before this number was asked for.
+    pub before: u64,
+    /// The newest entry of the log.
+    pub newest: u64,
+    pub names: Names,
 }
 
-/// Looks backwards until a page is full, or as many entries were looked at as one page may cost.
-pub(crate) async fn find(portal: &Portal, search: &Search<'_>, before: u64) -> Result<Found, StorageError> {
-    if let Search::Request(id) = search {
-        let mut entries = portal.audit.timeline(*id).await?;
-        entries.reverse();
-        return Ok(Found { entries, looked_from: 1 });
+/// Oldest first, behind the entry with this number.
+pub(crate) async fn after(portal: &Portal, number: u64, limit: usize) -> Result<Vec<AuditEntry>, StorageError> {
+    // The last number there is has nothing behind it.
+    if number == u64::MAX {
+        return Ok(Vec::new());
     }
-    let mut found = Found {
+    portal.audit.entries(number, limit).await
+}
+
+/// Looks backwards from an entry, or from the newest, until a page is full or as many entries were looked at as one page may cost.
+pub(crate) async fn find(portal: &Portal, search: &AuditSearch, before: Option<u64>) -> Result<AuditFound, StorageError> {
+    let newest = portal.outbox.last_entry().await?.map_or(0, |e| e.sequence);
+    let before = before.unwrap_or(u64::MAX).min(newest.saturating_add(1));
+    let mut found = AuditFound {
         entries: Vec::new(),
         looked_from: before,
+        before,
+        newest,
+        names: Names::load(portal).await?,
     };
-    let floor = before
-        .saturating_sub(if matches!(search, Search::All) { PAGE } else { LOOK })
-        .max(1);
+    if let Some(id) = search.only_request() {
+        (found.entries, found.looked_from) = (portal.audit.timeline(id).await?, 1);
+        found.entries.reverse();
+        return Ok(found);
+    }
+    let floor = before.saturating_sub(if search.is_empty() { PAGE } else { LOOK }).max(1);
     while found.looked_from > floor && (found.entries.len() as u64) < PAGE {
         let from = found.looked_from.saturating_sub(STEP).max(floor);
         let limit = usize::try_from(found.looked_from - from).unwrap_or(0);
@@ -59,7 +91,7 @@ pub(crate) async fn find(portal: &Portal, search: &Search<'_>, before: u64) -> R
                 break;
             }
             found.looked_from = entry.sequence;
-            if search.fits(&entry) {
+            if search.fits(&entry, &found.names) {
                 found.entries.push(entry);
             }
         }

@@ -1,12 +1,101 @@
-//! One request with what lies beside its row.
+//! Requests as people look for them and see them: a list, and one of them with what lies beside its row.
 
+use time::{Duration, OffsetDateTime};
+
+use super::cursor;
+use super::names::Names;
+use crate::domain::agent::{Actor, Team};
 use crate::domain::audit::AuditEntry;
-use crate::domain::request::DocumentRequest;
+use crate::domain::dispatch::Dispatch;
+use crate::domain::document::{ApplicantRef, ProviderName};
+use crate::domain::id::RequestId;
+use crate::domain::receipt::SignedReceipt;
+use crate::domain::request::{DocumentRequest, RequestState};
+use crate::storage::{Cursor, Filter};
 use crate::workflow::trusted::TrustedRequest;
-use crate::workflow::{Portal, WorkflowError, terms};
+use crate::workflow::{Portal, WorkflowError, manual_download, purge, terms};
 
-/// See the module.
+/// Webhooks and mails that are shown with a request.
+const DISPATCHES_SHOWN: usize = 30;
+
+/// A request with what its row does not say in the clear.
+pub(crate) struct Row {
+    pub request: DocumentRequest,
+    /// `None` where the row was changed outside the portal: what is sealed to it is not shown.
+    pub applicant: Option<String>,
+    /// The document's label in English, or its name once it is no longer in the catalogue.
+    pub label: String,
+    /// An agent serves its provider by hand.
+    pub by_hand: bool,
+}
+
+impl Row {
+    pub(crate) fn of(portal: &Portal, request: DocumentRequest) -> Self {
+        let applicant = TrustedRequest::of(portal, &request).and_then(|trusted| terms::applicant(portal, &trusted));
+        Self {
+            applicant: applicant.ok().map(|applicant| applicant.expose().to_owned()),
+            label: portal.catalogue.label(&request.document, "en").to_owned(),
+            by_hand: manual_download::by_hand(portal, &request),
+            request,
+        }
+    }
+
+    /// One request, after its terms were proved unchanged.
+    pub(crate) async fn load(portal: &Portal, id: RequestId) -> Result<Self, WorkflowError> {
+        Ok(Self::of(portal, terms::load(portal, id).await?.into_inner()))
+    }
+}
+
+/// Whose a request is; `None` where there is no such request.
+pub(crate) async fn team_of(portal: &Portal, id: RequestId) -> Result<Option<Option<Team>>, WorkflowError> {
+    Ok(portal.requests.request(id).await?.map(|found| found.team))
+}
+
+/// What a list is cut down to.
+#[derive(Default)]
+pub(crate) struct Wanted {
+    pub state: Option<RequestState>,
+    pub provider: Option<ProviderName>,
+    /// Becomes a keyed index here and is not seen again.
+    pub applicant: Option<ApplicantRef>,
+    pub created_by: Option<Actor>,
+    pub older_than: Option<Duration>,
+    /// What the page before gave.
+    pub cursor: Option<String>,
+    /// Whoever asks knows their own; `None` for all of them.
+    pub teams: Option<Vec<Team>>,
+}
+
+/// A page of a list, newest first.
+#[derive(Default)]
+pub(crate) struct Listed {
+    pub rows: Vec<Row>,
+    pub next: Option<String>,
+}
+
+pub(crate) async fn list(portal: &Portal, wanted: Wanted, limit: usize) -> Result<Listed, WorkflowError> {
+    let cursor = wanted.cursor.map(|text| cursor::read(portal, &text)).transpose()?;
+    // A page behind another one is old enough.
+    let oldest = wanted.older_than.map(|age| Cursor::before(portal.now() - age));
+    let filter = Filter {
+        state: wanted.state,
+        provider: wanted.provider,
+        applicant_index: wanted.applicant.map(|applicant| terms::applicant_index(portal, &applicant)),
+        created_by: wanted.created_by.map(|by| by.to_string()),
+        teams: wanted.teams,
+        ..Filter::default()
+    };
+    let page = portal.requests.list(&filter, cursor.or(oldest), limit).await?;
+    Ok(Listed {
+        rows: page.requests.into_iter().map(|request| Row::of(portal, request)).collect(),
+        next: page.next.map(|next| cursor::write(portal, next)).transpose()?,
+    })
+}
+
+/// One request with its history.
 pub(crate) struct Detail {
+    pub row: Row,
+    pub now: OffsetDateTime,
     /// As the agent gave it; `None` as well when the row was altered: what is sealed to it is not shown.
     pub metadata: Option<String>,
     /// Oldest first.
@@ -14,13 +103,42 @@ pub(crate) struct Detail {
 }
 
 /// An altered request can still be withdrawn and purged, and is shown without what is sealed to it.
-pub(crate) async fn detail(portal: &Portal, found: &DocumentRequest) -> Result<Detail, WorkflowError> {
-    let metadata = match TrustedRequest::of(portal, found) {
+pub(crate) async fn detail(portal: &Portal, request: DocumentRequest) -> Result<Detail, WorkflowError> {
+    let metadata = match TrustedRequest::of(portal, &request) {
         Ok(trusted) => terms::opened_metadata(portal, &trusted)?,
         Err(_) => None,
     };
     Ok(Detail {
         metadata,
-        timeline: portal.audit.timeline(found.id).await?,
+        timeline: portal.audit.timeline(request.id).await?,
+        now: portal.now(),
+        row: Row::of(portal, request),
     })
+}
+
+/// What a request's own page shows.
+pub(crate) struct Whole {
+    pub detail: Detail,
+    /// The agent's note to the applicant.
+    pub message: Option<String>,
+    pub names: Names,
+    /// Webhooks and mails about it.
+    pub dispatches: Vec<Dispatch>,
+}
+
+pub(crate) async fn whole(portal: &Portal, id: RequestId) -> Result<Whole, WorkflowError> {
+    let found = terms::load(portal, id).await?;
+    Ok(Whole {
+        message: terms::opened_message(portal, &found)?,
+        names: Names::load(portal).await?,
+        dispatches: portal.outbox.dispatches(Some(id), None, DISPATCHES_SHOWN).await?.dispatches,
+        detail: detail(portal, found.into_inner()).await?,
+    })
+}
+
+/// The newest deletion receipt of a request, as it was signed when it was made; `None` before the first purge. One that does not verify is an error.
+pub(crate) async fn receipt(portal: &Portal, id: RequestId) -> Result<(Row, Option<SignedReceipt>), WorkflowError> {
+    let row = Row::load(portal, id).await?;
+    let receipt = purge::receipt(portal, &row.request).await?;
+    Ok((row, receipt))
 }

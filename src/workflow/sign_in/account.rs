@@ -246,6 +246,27 @@ fn check_password(portal: &Portal, password: &str, email: &str, name: &str) -> R
     Err(WorkflowError::Invalid { field: "password", fix })
 }
 
+/// Everybody who has an account, disabled ones too.
+pub(crate) async fn agents(portal: &Portal) -> Result<Vec<Agent>, WorkflowError> {
+    Ok(portal.directory.agents().await?)
+}
+
+pub(crate) async fn agent(portal: &Portal, id: AgentId) -> Result<Option<Agent>, WorkflowError> {
+    Ok(portal.directory.agent(id).await?)
+}
+
+/// All API keys, dead ones too.
+pub(crate) async fn api_keys(portal: &Portal) -> Result<Vec<ApiKey>, WorkflowError> {
+    Ok(portal.directory.api_keys().await?)
+}
+
+/// Ends a key; it is dead when this answers. `None` where there is no such key.
+pub(crate) async fn revoke_api_key(portal: &Portal, id: ApiKeyId, by: Actor) -> Result<Option<ApiKey>, WorkflowError> {
+    let event = AuditEvent::new(portal.now(), by, AuditAction::ApiKeyRevoked).with("key", id);
+    portal.directory.revoke_api_key(id, event).await?;
+    Ok(api_keys(portal).await?.into_iter().find(|key| key.id == id))
+}
+
 /// Makes an API key; its secret is returned this once.
 pub async fn add_api_key(
     portal: &Portal,

@@ -1,24 +1,24 @@
 //! What can be checked afterwards: the audit log with its chain, and deletion receipts with their signatures.
 
 use actix_web::http::header::ACCEPT;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::crypto::receipt;
+use crate::domain::id::RequestId;
 use crate::domain::receipt::SignedReceipt;
-use crate::domain::request::DocumentRequest;
-use crate::http::AppState;
+use crate::http::context::State;
 use crate::http::error::Problem;
-use crate::http::staff::auth::ApiCaller;
+use crate::http::extract::path::Id;
+use crate::http::extract::query::Query;
+use crate::http::staff::auth::Call;
 use crate::http::staff::permission::{Audit, Read};
-use crate::workflow::{purge, terms};
+use crate::http::staff::view::request::{self as view, instant};
+use crate::workflow::query::{audit, requests};
 
 use super::Answer;
-use super::requests::parse;
-use crate::http::extract::query::Query;
-use crate::http::staff::view::request::{self as view, instant};
 
 const PAGE: u16 = 100;
 const PAGE_MAX: u16 = 1_000;
@@ -26,7 +26,7 @@ const PAGE_MAX: u16 = 1_000;
 /// A page of the log, oldest first.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AuditPage {
-    pub entries: Vec<view::Entry>,
+    pub entries: Vec<view::EntryView>,
     /// Ask with it for what comes behind; absent when this page reached the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_after: Option<u64>,
@@ -71,16 +71,11 @@ pub(crate) struct ReceiptKey {
     params(("after" = Option<u64>, Query, description = "Entries with a higher number; 0 unless given."),
         ("limit" = Option<u16>, Query, description = "1 to 1000, 100 unless given.", minimum = 1, maximum = 1000)),
     responses((status = 200, description = "A page.", body = AuditPage)), security(("api_key" = ["audit"])))]
-pub(crate) async fn entries(_: ApiCaller<Audit>, state: web::Data<AppState>, request: HttpRequest) -> Answer {
+pub(crate) async fn entries(_: Call<Audit>, state: State, request: HttpRequest) -> Answer {
     let query = Query::of(&request, &["after", "limit"])?;
     let after = query.number("after", 0, u64::MAX)?.unwrap_or(0);
     let limit = usize::from(query.number("limit", 1, PAGE_MAX)?.unwrap_or(PAGE));
-    // The last number there is has nothing behind it.
-    let found = if after == u64::MAX {
-        Vec::new()
-    } else {
-        state.portal.audit.entries(after, limit).await?
-    };
+    let found = audit::after(&state.portal, after, limit).await?;
     let next_after = found.last().filter(|_| found.len() == limit).map(|e| e.sequence);
     Ok(HttpResponse::Ok().json(AuditPage {
         entries: found.iter().map(view::entry).collect(),
@@ -92,14 +87,9 @@ pub(crate) async fn entries(_: ApiCaller<Audit>, state: web::Data<AppState>, req
 #[utoipa::path(get, path = "/requests/{id}/deletion-receipt", tag = "requests", params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The receipt.", content((ReceiptView = "application/json"), (String = "text/plain")))),
     security(("api_key" = ["read"])))]
-pub(crate) async fn deletion_receipt(
-    _: ApiCaller<Read>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
-) -> Answer {
-    let found = terms::load(&state.portal, parse(&id)?).await?;
-    let receipt = newest(&state, &found).await?;
+pub(crate) async fn deletion_receipt(Call { with: Id(id), .. }: Call<Read, Id<RequestId>>, state: State, request: HttpRequest) -> Answer {
+    let (_, receipt) = requests::receipt(&state.portal, id).await?;
+    let receipt = receipt.ok_or_else(Problem::no_receipt_yet)?;
     let wants_text = request
         .headers()
         .get(ACCEPT)
@@ -109,12 +99,6 @@ pub(crate) async fn deletion_receipt(
         return Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(receipt.text));
     }
     Ok(HttpResponse::Ok().json(receipt_view(receipt)))
-}
-
-/// As it was signed when it was made; one that does not verify is an error.
-pub(crate) async fn newest(state: &AppState, request: &DocumentRequest) -> Result<SignedReceipt, Problem> {
-    let none = || Problem::not_found("Nothing of this request was purged yet, so there is no receipt.").code("receipt.not_yet");
-    purge::receipt(&state.portal, request).await?.ok_or_else(none)
 }
 
 fn receipt_view(signed: SignedReceipt) -> ReceiptView {
@@ -140,7 +124,7 @@ fn receipt_view(signed: SignedReceipt) -> ReceiptView {
 /// The public key that deletion receipts are signed with. Keep a copy elsewhere: a receipt is worth what its signer's key is.
 #[utoipa::path(get, path = "/receipt-key", tag = "requests",
     responses((status = 200, description = "The key.", body = ReceiptKey)), security(("api_key" = ["read"])))]
-pub(crate) async fn receipt_key(_: ApiCaller<Read>, state: web::Data<AppState>) -> Answer {
+pub(crate) async fn receipt_key(_: Call<Read>, state: State) -> Answer {
     Ok(HttpResponse::Ok().json(ReceiptKey {
         public_key: HEXLOWER.encode(&receipt::public_key(&state.portal.secrets)),
     }))

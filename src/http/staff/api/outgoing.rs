@@ -4,20 +4,19 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::dispatch::Dispatch;
 use crate::domain::id::{DispatchId, RequestId};
-use crate::http::AppState;
+use crate::http::context::State;
 use crate::http::error::Problem;
-use crate::http::staff::auth::ApiCaller;
+use crate::http::extract::json::{Json, Nothing};
+use crate::http::extract::query::Query;
+use crate::http::staff::auth::Call;
 use crate::http::staff::permission::{Admin, Requests};
-use crate::workflow::hosted;
+use crate::http::staff::view::request::instant;
+use crate::workflow::query::outgoing::sent;
+use crate::workflow::{hosted, outgoing};
 
 use super::Answer;
-use super::requests::Nothing;
-use crate::http::extract::json;
-use crate::http::extract::query::{self, Query};
-use crate::http::staff::view::request::instant;
 
 const PAGE: usize = 50;
 const PAGE_MAX: u16 = 200;
@@ -83,7 +82,7 @@ fn shown(dispatch: &Dispatch) -> DispatchView {
 /// The secret that proves to an application that an applicant was sent back by this portal. Each API key has its own.
 #[utoipa::path(get, path = "/return-key", tag = "requests",
     responses((status = 200, description = "The key. Keep it like the API key.", body = ReturnKey)), security(("api_key" = ["requests"])))]
-pub(crate) async fn return_key(caller: ApiCaller<Requests>, state: web::Data<AppState>) -> Answer {
+pub(crate) async fn return_key(Call { who: caller, .. }: Call<Requests>, state: State) -> Answer {
     Ok(HttpResponse::Ok().json(ReturnKey {
         algorithm: "HMAC-SHA256",
         key: hosted::return_key(&state.portal, caller.key_id()),
@@ -96,32 +95,22 @@ pub(crate) async fn return_key(caller: ApiCaller<Requests>, state: web::Data<App
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
         ("limit" = Option<u16>, Query, description = "1 to 200, 50 unless given.", minimum = 1, maximum = 200)),
     responses((status = 200, description = "A page.", body = Dispatches)), security(("api_key" = ["admin"])))]
-pub(crate) async fn dispatches(_: ApiCaller<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Answer {
+pub(crate) async fn dispatches(_: Call<Admin>, state: State, request: HttpRequest) -> Answer {
     let query = Query::of(&request, &["request", "cursor", "limit"])?;
     let of = query.parsed("request", RequestId::parse, "a request's id")?;
     let limit = query.number("limit", 1, PAGE_MAX)?.map_or(PAGE, usize::from);
-    let page = state.portal.outbox.dispatches(of, query.cursor(&state.portal)?, limit).await?;
+    let page = sent(&state.portal, of, query.text("cursor"), limit).await?;
     Ok(HttpResponse::Ok().json(Dispatches {
         dispatches: page.dispatches.iter().map(shown).collect(),
-        next_cursor: page.next.map(|c| query::write_cursor(&state.portal, c)).transpose()?,
+        next_cursor: page.next,
     }))
 }
 
 /// Send a webhook again that was sent or has failed. It keeps its id.
 #[utoipa::path(post, path = "/dispatches/{id}/resend", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`msg_…`")),
     responses((status = 200, description = "It waits to be sent.", body = DispatchView)), security(("api_key" = ["admin"])))]
-pub(crate) async fn resend(
-    caller: ApiCaller<Admin>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Answer {
-    json::read::<Nothing>(&request, payload).await?;
+pub(crate) async fn resend(Call { who: caller, .. }: Call<Admin, Json<Nothing>>, state: State, id: web::Path<String>) -> Answer {
     let missing = || Problem::not_found("There is no webhook with this id that could be sent again.");
     let id = DispatchId::parse(&id).ok_or_else(missing)?;
-    let event = AuditEvent::new(state.portal.now(), caller.actor(), AuditAction::WebhookResent).with("webhook", id);
-    let again = state.portal.outbox.resend(id, event).await?;
-    state.portal.outgoing.outbox_signal.notify_one();
-    Ok(HttpResponse::Ok().json(shown(&again)))
+    Ok(HttpResponse::Ok().json(shown(&outgoing::resend(&state.portal, id, caller.actor()).await?)))
 }

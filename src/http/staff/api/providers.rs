@@ -1,38 +1,23 @@
 //! Providers over the API: what is configured, and what a provider still wants of an applicant.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::connectors::Missing;
-use crate::domain::delivery::ConfirmAt;
-use crate::domain::document::{ApplicantRef, ProviderName};
-use crate::http::AppState;
-use crate::http::error::{PROBLEM_JSON, Problem};
-use crate::http::staff::auth::ApiCaller;
+use crate::http::context::{AppState, State};
+use crate::http::error::PROBLEM_JSON;
+use crate::http::extract::json::Json;
+use crate::http::staff::auth::Call;
 use crate::http::staff::permission::Read;
+use crate::http::staff::view::portal::{self as view, Provider};
+use crate::http::staff::view::problem::ProblemSchema;
+use crate::workflow::query::{missing, portal};
 
 use super::Answer;
-use crate::http::extract::{json, query};
-use crate::http::staff::view::problem::ProblemSchema;
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProviderList {
     pub providers: Vec<Provider>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Provider {
-    pub name: String,
-    pub kind: &'static str,
-    /// received or verdict: when a document counts as confirmed and is purged.
-    pub confirm: &'static str,
-    /// Whether it can say what is missing.
-    pub lists_missing: bool,
-    /// Nothing is sent: an agent uploads it in the provider's own dashboard.
-    pub by_hand: bool,
-    /// Sending pauses after failures in a row.
-    pub paused: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -65,8 +50,10 @@ pub(crate) struct WhoseMissing {
 /// The configured providers.
 #[utoipa::path(get, path = "/providers", tag = "providers",
     responses((status = 200, description = "All of them, by name.", body = ProviderList)), security(("api_key" = ["read"])))]
-pub(crate) async fn list(_: ApiCaller<Read>, state: web::Data<AppState>) -> Answer {
-    Ok(HttpResponse::Ok().json(ProviderList { providers: all(&state) }))
+pub(crate) async fn list(_: Call<Read>, state: State) -> Answer {
+    Ok(HttpResponse::Ok().json(ProviderList {
+        providers: portal::providers(&state.portal).into_iter().map(view::provider).collect(),
+    }))
 }
 
 /// What the provider still wants of an applicant. The reference stands in the address: callers who care use `POST /providers/{provider}/missing`.
@@ -78,7 +65,7 @@ pub(crate) async fn list(_: ApiCaller<Read>, state: web::Data<AppState>) -> Answ
             body = ProblemSchema, content_type = PROBLEM_JSON),
         (status = 503, description = "`provider.rate_limited`, `provider.unavailable`, `provider.busy`: ask later, after `Retry-After` where the provider said when.",
             body = ProblemSchema, content_type = PROBLEM_JSON)), security(("api_key" = ["read"])))]
-pub(crate) async fn missing(_: ApiCaller<Read>, state: web::Data<AppState>, path: web::Path<(String, String)>) -> Answer {
+pub(crate) async fn missing(_: Call<Read>, state: State, path: web::Path<(String, String)>) -> Answer {
     let (provider, applicant) = path.into_inner();
     answer(&state, &provider, &applicant).await
 }
@@ -93,60 +80,25 @@ pub(crate) async fn missing(_: ApiCaller<Read>, state: web::Data<AppState>, path
         (status = 503, description = "`provider.rate_limited`, `provider.unavailable`, `provider.busy`: ask later, after `Retry-After` where the provider said when.",
             body = ProblemSchema, content_type = PROBLEM_JSON)), security(("api_key" = ["read"])))]
 pub(crate) async fn ask_missing(
-    _: ApiCaller<Read>,
-    state: web::Data<AppState>,
+    Call { with: Json(body), .. }: Call<Read, Json<WhoseMissing>>,
+    state: State,
     provider: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
 ) -> Answer {
-    let body = json::read::<WhoseMissing>(&request, payload).await?.body;
     answer(&state, &provider, &body.applicant).await
 }
 
 async fn answer(state: &AppState, provider: &str, applicant: &str) -> Answer {
-    let missing = ask(state, provider, applicant).await?.into_iter().map(|m| MissingDocument {
-        document: m.document.map(|d| d.to_string()),
-        parts: m.parts.iter().map(ToString::to_string).collect(),
-        provider_name: m.provider_name,
-        reason: m.reason,
-        applicant: m.applicant.map(|a| a.expose().to_owned()),
-    });
+    let missing = missing::ask(&state.portal, provider, applicant)
+        .await?
+        .into_iter()
+        .map(|m| MissingDocument {
+            document: m.document.map(|d| d.to_string()),
+            parts: m.parts.iter().map(ToString::to_string).collect(),
+            provider_name: m.provider_name,
+            reason: m.reason,
+            applicant: m.applicant.map(|a| a.expose().to_owned()),
+        });
     Ok(HttpResponse::Ok().json(MissingList {
         missing: missing.collect(),
     }))
-}
-
-/// Asks the provider itself.
-pub(crate) async fn ask(state: &AppState, provider: &str, applicant: &str) -> Result<Vec<Missing>, Problem> {
-    let connector = ProviderName::parse(provider)
-        .and_then(|name| state.portal.providers.get(&name))
-        .cloned();
-    let connector = connector.ok_or_else(|| Problem::not_found("There is no such provider here."))?;
-    let applicant = ApplicantRef::parse(applicant).ok_or_else(|| query::wrong("applicant", "an applicant's reference at this provider"))?;
-    if !connector.profile().lists_missing {
-        return Err(
-            Problem::conflict("This provider cannot say what is missing. Pick the document from the catalogue.")
-                .code("provider.cannot_list"),
-        );
-    }
-    Ok(connector.missing(&applicant).await?)
-}
-
-pub(crate) fn all(state: &AppState) -> Vec<Provider> {
-    let now = state.portal.now();
-    let one = |(name, connector): (&ProviderName, &std::sync::Arc<dyn crate::connectors::Connector>)| {
-        let profile = connector.profile();
-        Provider {
-            name: name.to_string(),
-            kind: profile.kind,
-            confirm: match profile.confirm {
-                ConfirmAt::Received => "received",
-                ConfirmAt::Verdict => "verdict",
-            },
-            lists_missing: profile.lists_missing,
-            by_hand: profile.by_hand,
-            paused: state.portal.delivery.breakers.paused(name, now),
-        }
-    };
-    state.portal.providers.iter().map(one).collect()
 }

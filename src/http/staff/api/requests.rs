@@ -1,183 +1,31 @@
 //! Requests over the API: issuing, finding, looking and acting.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::chain::chain;
 use crate::domain::agent::{Actor, Team};
-use crate::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName, TicketRef};
 use crate::domain::id::RequestId;
-use crate::domain::request::{DocumentRequest, RequestState};
-use crate::http::AppState;
+use crate::domain::request::DocumentRequest;
+use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
-use crate::http::staff::auth::ApiCaller;
+use crate::http::extract::json::{self, Instant, Json, Nothing, Once, Span};
+use crate::http::extract::path::Id;
+use crate::http::extract::query::Query;
+use crate::http::staff::auth::Call;
+use crate::http::staff::input::{self, NewRequest, Search};
 use crate::http::staff::permission::{Read, Requests};
-use crate::storage::{Cursor, Filter};
-use crate::workflow::issue::{self, Ask, Code, Expiry, Issued};
-use crate::workflow::outgoing::mail;
+use crate::http::staff::view::request as view;
+use crate::workflow::issue::{self, Code, Issued};
+use crate::workflow::link_message::{self, LinkMessage, MailWish, Mailed};
+use crate::workflow::query::requests::{self, Row, Wanted};
 use crate::workflow::terms;
 
 use super::Answer;
-use crate::http::extract::json::{self, Instant, Span};
-use crate::http::extract::query::{self, Query};
-use crate::http::staff::link_message::{LinkMessage, Sent, link_message, send};
-use crate::http::staff::view::request as view;
 
 /// Rows of a page unless asked otherwise, and at most.
 const PAGE: usize = 50;
 const PAGE_MAX: usize = 200;
-
-/// A request for a document.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewRequest {
-    /// A configured provider's name; see `GET /providers`.
-    pub provider: String,
-    /// The provider's own id of the person: 1 to 128 visible ASCII characters without quotes, slashes, `?`, `#`, `%`, `<`, `>`.
-    pub applicant: String,
-    /// A key of the catalogue, such as `government-id`.
-    pub document: String,
-    /// Some of the kind's parts; all of them unless given.
-    pub parts: Option<Vec<String>>,
-    pub expires_in: Option<Span>,
-    pub expires_at: Option<Instant>,
-    /// Ask for a six-digit code, which is told by telephone.
-    #[serde(default)]
-    pub passcode: Option<bool>,
-    /// The applicant's language, a tag such as `de` or `pt-BR`.
-    pub locale: Option<String>,
-    /// A note to the applicant, plain text.
-    pub message: Option<String>,
-    /// An address of a host in `hosted.return_hosts`. After the drop the applicant is sent back there, with `nightdrop_request`, `nightdrop_state`, `nightdrop_at` and
-    /// `nightdrop_signature` added to its query; see `GET /return-key`.
-    pub return_url: Option<String>,
-    /// Send the link there by e-mail. Kept sealed until it was sent, and in no log.
-    pub email: Option<String>,
-    /// Remind by e-mail a day before the link expires, if nothing has come.
-    #[serde(default)]
-    pub remind: Option<bool>,
-    /// The help desk's case that it belongs to, such as `ZD-4711`: 1 to 64 letters, digits and `-_.:#`. Sealed at rest; outgoing events carry it.
-    pub ticket: Option<String>,
-    /// Anything of the caller's own, up to 4096 bytes; sealed at rest.
-    #[schema(value_type = Option<Object>)]
-    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
-impl NewRequest {
-    /// All fields that cannot be read, at once.
-    pub(crate) fn into_ask(self) -> Result<Ask, Problem> {
-        let mut faults: Vec<(&'static str, String)> = Vec::new();
-        let mut fault = |field, fix: &str| faults.push((field, fix.to_owned()));
-        let provider = ProviderName::parse(&self.provider);
-        let applicant = ApplicantRef::parse(&self.applicant);
-        let document = DocumentKind::parse(&self.document);
-        let parts = self
-            .parts
-            .map(|names| names.iter().map(|n| PartName::parse(n)).collect::<Option<Vec<_>>>());
-        if provider.is_none() {
-            fault("provider", "must be the name of a configured provider");
-        }
-        if applicant.is_none() {
-            fault(
-                "applicant",
-                "must be 1 to 128 visible ASCII characters without spaces, quotes, slashes, ?, #, %, < and >",
-            );
-        }
-        if document.is_none() {
-            fault("document", "must be a key of the document catalogue");
-        }
-        if matches!(parts, Some(None)) {
-            fault("parts", "must be names of a-z, 0-9 and -");
-        }
-        let ticket = self.ticket.as_deref().map(TicketRef::parse);
-        if matches!(ticket, Some(None)) {
-            fault("ticket", "must be 1 to 64 letters, digits and -_.:# such as ZD-4711");
-        }
-        let expires = json::expiry(self.expires_in, self.expires_at).unwrap_or_else(|_| {
-            fault("expires_in", "not together with expires_at");
-            Expiry::Default
-        });
-        let (Some(provider), Some(applicant), Some(document), true) = (provider, applicant, document, faults.is_empty()) else {
-            return Err(all(faults));
-        };
-        Ok(Ask {
-            provider,
-            applicant,
-            document,
-            parts: parts.flatten(),
-            expires,
-            passcode: self.passcode.unwrap_or(false),
-            locale: self.locale,
-            message: self.message,
-            return_url: self.return_url,
-            ticket: ticket.flatten(),
-            metadata: self.metadata.map(|m| serde_json::Value::Object(m).to_string()),
-        })
-    }
-}
-
-/// What became of the wish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mailed {
-    Queued(Sent),
-    Failed,
-}
-
-impl Mailed {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued(_) => "queued",
-            Self::Failed => "failed",
-        }
-    }
-
-    fn reminder(self) -> Option<&'static str> {
-        match self {
-            Self::Queued(sent) => sent.reminder_word(),
-            Self::Failed => None,
-        }
-    }
-}
-
-/// Whether and where a link is to be mailed; checked before it is issued.
-pub(crate) struct MailWish {
-    pub to: Option<String>,
-    pub remind: bool,
-}
-
-impl MailWish {
-    pub(crate) fn of(state: &AppState, to: Option<String>, remind: Option<bool>) -> Result<Self, Problem> {
-        let remind = remind.unwrap_or(false);
-        match &to {
-            Some(address) => mail::check_address(&state.portal, address)?,
-            None if remind => return Err(Problem::invalid("remind needs an e-mail address.").field("email", "is needed to remind")),
-            None => {}
-        }
-        Ok(Self { to, remind })
-    }
-
-    /// Queues what was wished. The link is issued by now and must be shown, so what fails here is told beside it.
-    pub(crate) async fn send(&self, state: &AppState, issued: &Issued, link_message: &LinkMessage, by: Actor) -> Option<Mailed> {
-        let letters = (&link_message.message, &link_message.reminder);
-        match send(state, &issued.request, letters, self.to.as_ref()?, self.remind, by).await {
-            Ok(sent) => Some(Mailed::Queued(sent)),
-            Err(error) => {
-                tracing::error!(request = %issued.request.id, error = %chain(&error), "a mail could not be queued");
-                Some(Mailed::Failed)
-            }
-        }
-    }
-}
-
-fn all(faults: Vec<(&'static str, String)>) -> Problem {
-    let detail: Vec<String> = faults.iter().map(|(field, fix)| format!("{field} {fix}.")).collect();
-    faults
-        .into_iter()
-        .fold(Problem::invalid(detail.join(" ")), |problem, (field, fix)| {
-            problem.field(field, fix)
-        })
-}
 
 /// A link just issued. `url`, `passcode`, `message` and `qr_svg` are shown this once.
 #[derive(Serialize, ToSchema)]
@@ -225,69 +73,22 @@ pub(crate) struct RequestPage {
     pub next_cursor: Option<String>,
 }
 
-/// The filter of a search; every field is optional.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Search {
-    pub state: Option<String>,
-    pub provider: Option<String>,
-    pub applicant: Option<String>,
-    /// Who issued it: an agent's or API key's id.
-    pub agent: Option<String>,
-    /// Issued longer ago than this, such as `36h` or `7d`.
-    pub older_than: Option<String>,
-    pub cursor: Option<String>,
-    #[schema(minimum = 1, maximum = 200)]
-    pub limit: Option<u16>,
-}
-
-/// A new expiry; the configured default span from now unless given.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewExpiry {
-    pub expires_in: Option<Span>,
-    pub expires_at: Option<Instant>,
-}
-
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Reissue {
-    pub expires_in: Option<Span>,
-    pub expires_at: Option<Instant>,
-    /// As before unless given.
-    pub passcode: Option<bool>,
-    /// Send the new link there by e-mail.
-    pub email: Option<String>,
-    /// Remind by e-mail a day before it expires.
-    #[serde(default)]
-    pub remind: Option<bool>,
-}
-
-/// A fresh passcode on the same link, shown this once.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct FreshPasscode {
-    pub id: String,
-    pub passcode: String,
-    pub request: view::Request,
-}
-
-/// No fields.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Nothing {}
-
 /// Issue a request with its one-time link. The same Idempotency-Key with the same body gives the same answer again, as far as it is still true: a passcode that was
 /// replaced is left out (`passcode_state`), and where the link is dead the answer is 409 with the code `idempotency.link_replaced`.
 #[utoipa::path(post, path = "/requests", tag = "requests", request_body = NewRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
     responses((status = 201, description = "Issued. `Idempotency-Replayed: true` when it was issued before under this key.", body = IssuedRequest)),
     security(("api_key" = ["requests"])))]
-pub(crate) async fn issue(caller: ApiCaller<Requests>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
-    let read = json::read::<NewRequest>(&request, payload).await?;
-    let client = json::client_key(&request, &caller, read.digest)?;
-    let wish = MailWish::of(&state, read.body.email.clone(), read.body.remind)?;
-    let issued = issue::issue(&state.portal, read.body.into_ask()?, caller.actor(), client).await?;
-    issued_answer(&state, &issued, wish, caller.actor()).await
+pub(crate) async fn issue(
+    Call {
+        who: caller,
+        with: Once { body, key },
+    }: Call<Requests, Once<NewRequest>>,
+    state: State,
+) -> Answer {
+    let wish = input::mail_wish(&state.portal, body.email.clone(), body.remind)?;
+    let issued = issue::issue(&state.portal, body.into_ask()?, caller.actor(), caller.once(key)).await?;
+    issued_answer(&state, &issued, &wish, caller.actor()).await
 }
 
 /// List requests, newest first. `applicant` in a query ends up in other systems' logs: callers who care use `POST /requests/search`.
@@ -302,7 +103,7 @@ pub(crate) async fn issue(caller: ApiCaller<Requests>, state: web::Data<AppState
         ("limit" = Option<u16>, Query, description = "1 to 200, 50 unless given.", minimum = 1, maximum = 200),
     ),
     responses((status = 200, description = "A page.", body = RequestPage)), security(("api_key" = ["read"])))]
-pub(crate) async fn list(caller: ApiCaller<Read>, state: web::Data<AppState>, request: HttpRequest) -> Answer {
+pub(crate) async fn list(Call { who: caller, .. }: Call<Read>, state: State, request: HttpRequest) -> Answer {
     let query = Query::of(
         &request,
         &["state", "provider", "applicant", "agent", "older_than", "cursor", "limit"],
@@ -323,80 +124,58 @@ pub(crate) async fn list(caller: ApiCaller<Read>, state: web::Data<AppState>, re
 /// The same list with the filter in the body: an applicant's reference then stands in no address, no access log and no browser history.
 #[utoipa::path(post, path = "/requests/search", tag = "requests", request_body = Search,
     responses((status = 200, description = "A page.", body = RequestPage)), security(("api_key" = ["read"])))]
-pub(crate) async fn search(caller: ApiCaller<Read>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Answer {
-    page(&state, caller.teams(), json::read::<Search>(&request, payload).await?.body).await
-}
-
-async fn page(state: &AppState, teams: Option<Vec<Team>>, search: Search) -> Answer {
-    let limit = search.limit.map_or(PAGE, usize::from);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(query::wrong("limit", "a whole number from 1 to 200"));
-    }
-    let (filter, after) = filter(state, &search)?;
-    let filter = Filter { teams, ..filter };
-    let page = state.portal.requests.list(&filter, after, limit).await?;
-    let now = state.portal.now();
-    let requests = page.requests.iter().map(|r| view::request(&state.portal, r, now)).collect();
-    Ok(HttpResponse::Ok().json(RequestPage {
-        requests,
-        next_cursor: page.next.map(|c| query::write_cursor(&state.portal, c)).transpose()?,
-    }))
-}
-
-/// Turns words into the store's filter; the applicant becomes a keyed index here and is not seen again.
-pub(crate) fn filter(state: &AppState, search: &Search) -> Result<(Filter, Option<Cursor>), Problem> {
-    fn parsed<T>(
-        text: &Option<String>,
-        name: &'static str,
-        accepted: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, Problem> {
-        text.as_deref()
-            .filter(|t| !t.is_empty())
-            .map(|t| parse(t).ok_or_else(|| query::wrong(name, accepted)))
-            .transpose()
-    }
-    let states = RequestState::ALL.map(RequestState::as_str).join(", ");
-    let applicant = parsed(&search.applicant, "applicant", "an applicant's reference", ApplicantRef::parse)?;
-    let filter = Filter {
-        state: parsed(&search.state, "state", &format!("one of {states}"), RequestState::parse)?,
-        provider: parsed(&search.provider, "provider", "a provider's name", ProviderName::parse)?,
-        applicant_index: applicant.map(|a| terms::applicant_index(&state.portal, &a)),
-        created_by: parsed(&search.agent, "agent", "the id of an agent or API key", Actor::parse)?.map(|a| a.to_string()),
-        // Whoever asks knows their own.
-        teams: None,
-        ..Filter::default()
-    };
-    let age = parsed(&search.older_than, "older_than", "a span such as 36h or 7d", Span::parse)?;
-    let cursor = parsed(&search.cursor, "cursor", "the next_cursor of the page before", |text| {
-        query::read_cursor(&state.portal, text)
-    })?;
-    // A page behind another one is old enough.
-    let oldest = age.map(|span| Cursor::before(state.portal.now() - span.0));
-    Ok((filter, cursor.or(oldest)))
+pub(crate) async fn search(
+    Call {
+        who: caller,
+        with: Json(body),
+    }: Call<Read, Json<Search>>,
+    state: State,
+) -> Answer {
+    page(&state, caller.teams(), body).await
 }
 
 /// One request with its timeline.
 #[utoipa::path(get, path = "/requests/{id}", tag = "requests", params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["read"])))]
-pub(crate) async fn show(_: ApiCaller<Read>, state: web::Data<AppState>, id: web::Path<String>) -> Answer {
-    let found = terms::load(&state.portal, parse(&id)?).await?;
-    Ok(HttpResponse::Ok().json(view::detail(&state.portal, &found).await?))
+pub(crate) async fn show(Call { with: Id(id), .. }: Call<Read, Id<RequestId>>, state: State) -> Answer {
+    let found = terms::load(&state.portal, id).await?;
+    acted(&state, found.into_inner()).await
+}
+
+/// A new expiry; the configured default span from now unless given.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewExpiry {
+    pub expires_in: Option<Span>,
+    pub expires_at: Option<Instant>,
 }
 
 /// Move the link's expiry; the link stays the same.
 #[utoipa::path(post, path = "/requests/{id}/extend", tag = "requests", request_body = NewExpiry, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
 pub(crate) async fn extend(
-    caller: ApiCaller<Requests>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
+    Call {
+        who: caller,
+        with: (Id(id), Json(body)),
+    }: Call<Requests, (Id<RequestId>, Json<NewExpiry>)>,
+    state: State,
 ) -> Answer {
-    let body = json::read::<NewExpiry>(&request, payload).await?.body;
     let expires = json::expiry(body.expires_in, body.expires_at)?;
-    acted(&state, issue::extend(&state.portal, parse(&id)?, expires, caller.actor()).await?).await
+    acted(&state, issue::extend(&state.portal, id, expires, caller.actor()).await?).await
+}
+
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reissue {
+    pub expires_in: Option<Span>,
+    pub expires_at: Option<Instant>,
+    /// As before unless given.
+    pub passcode: Option<bool>,
+    /// Send the new link there by e-mail.
+    pub email: Option<String>,
+    /// Remind by e-mail a day before it expires.
+    #[serde(default)]
+    pub remind: Option<bool>,
 }
 
 /// A new link on the same request; the old one is dead from this instant on.
@@ -406,34 +185,38 @@ pub(crate) async fn extend(
     responses((status = 201, description = "Issued. `Idempotency-Replayed: true` when it was issued before under this key.", body = IssuedRequest)),
     security(("api_key" = ["requests"])))]
 pub(crate) async fn reissue(
-    caller: ApiCaller<Requests>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
+    Call {
+        who: caller,
+        with: (Id(id), Once { body, key }),
+    }: Call<Requests, (Id<RequestId>, Once<Reissue>)>,
+    state: State,
 ) -> Answer {
-    let id = parse(&id)?;
-    let read = json::read::<Reissue>(&request, payload).await?;
-    let client = json::client_key(&request, &caller, read.digest)?;
-    let expires = json::expiry(read.body.expires_in, read.body.expires_at)?;
-    let wish = MailWish::of(&state, read.body.email.clone(), read.body.remind)?;
-    let issued = issue::reissue(&state.portal, id, expires, read.body.passcode, caller.actor(), client).await?;
-    issued_answer(&state, &issued, wish, caller.actor()).await
+    let expires = json::expiry(body.expires_in, body.expires_at)?;
+    let wish = input::mail_wish(&state.portal, body.email.clone(), body.remind)?;
+    let issued = issue::reissue(&state.portal, id, expires, body.passcode, caller.actor(), caller.once(key)).await?;
+    issued_answer(&state, &issued, &wish, caller.actor()).await
+}
+
+/// A fresh passcode on the same link, shown this once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FreshPasscode {
+    pub id: String,
+    pub passcode: String,
+    pub request: view::Request,
 }
 
 /// A fresh code with fresh tries on the same link, for an applicant who was locked out.
 #[utoipa::path(post, path = "/requests/{id}/passcode", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The code, this once.", body = FreshPasscode)), security(("api_key" = ["requests"])))]
 pub(crate) async fn passcode(
-    caller: ApiCaller<Requests>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
+    Call {
+        who: caller,
+        with: (Id(id), _),
+    }: Call<Requests, (Id<RequestId>, Json<Nothing>)>,
+    state: State,
 ) -> Answer {
-    let id = given_nothing(&id, &request, payload).await?;
     let (found, passcode) = issue::fresh_passcode(&state.portal, id, caller.actor()).await?;
-    let request = view::detail(&state.portal, &found).await?;
+    let request = view::detail(&requests::detail(&state.portal, found).await?);
     Ok(HttpResponse::Ok().json(FreshPasscode {
         id: id.to_string(),
         passcode,
@@ -445,13 +228,12 @@ pub(crate) async fn passcode(
 #[utoipa::path(post, path = "/requests/{id}/revoke", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
 pub(crate) async fn revoke(
-    caller: ApiCaller<Requests>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
+    Call {
+        who: caller,
+        with: (Id(id), _),
+    }: Call<Requests, (Id<RequestId>, Json<Nothing>)>,
+    state: State,
 ) -> Answer {
-    let id = given_nothing(&id, &request, payload).await?;
     acted(&state, issue::revoke(&state.portal, id, caller.actor()).await?).await
 }
 
@@ -459,13 +241,12 @@ pub(crate) async fn revoke(
 #[utoipa::path(post, path = "/requests/{id}/retry", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
 pub(crate) async fn retry(
-    caller: ApiCaller<Requests>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
+    Call {
+        who: caller,
+        with: (Id(id), _),
+    }: Call<Requests, (Id<RequestId>, Json<Nothing>)>,
+    state: State,
 ) -> Answer {
-    let id = given_nothing(&id, &request, payload).await?;
     acted(&state, issue::retry(&state.portal, id, caller.actor()).await?).await
 }
 
@@ -473,13 +254,12 @@ pub(crate) async fn retry(
 #[utoipa::path(post, path = "/requests/{id}/purge", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request; the purge follows at once.", body = view::Request)), security(("api_key" = ["requests"])))]
 pub(crate) async fn purge(
-    caller: ApiCaller<Requests>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
+    Call {
+        who: caller,
+        with: (Id(id), _),
+    }: Call<Requests, (Id<RequestId>, Json<Nothing>)>,
+    state: State,
 ) -> Answer {
-    let id = given_nothing(&id, &request, payload).await?;
     acted(&state, issue::request_purge(&state.portal, id, caller.actor()).await?).await
 }
 
@@ -488,42 +268,43 @@ pub(crate) async fn purge(
     params(("id" = String, Path, description = "`req_…`")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
 pub(crate) async fn mark_uploaded(
-    caller: ApiCaller<Requests>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
+    Call {
+        who: caller,
+        with: (Id(id), _),
+    }: Call<Requests, (Id<RequestId>, Json<Nothing>)>,
+    state: State,
 ) -> Answer {
-    let id = given_nothing(&id, &request, payload).await?;
     acted(&state, issue::mark_uploaded(&state.portal, id, caller.actor()).await?).await
 }
 
-/// One answer for an id that cannot be and one that is not there.
-pub(crate) fn parse(id: &str) -> Result<RequestId, Problem> {
-    RequestId::parse(id).ok_or_else(|| Problem::not_found("There is no such thing here."))
-}
-
-async fn given_nothing(id: &str, request: &HttpRequest, payload: web::Payload) -> Result<RequestId, Problem> {
-    let id = parse(id)?;
-    json::read::<Nothing>(request, payload).await?;
-    Ok(id)
+async fn page(state: &AppState, teams: Option<Vec<Team>>, search: Search) -> Answer {
+    let limit = search.limit.map_or(PAGE, usize::from);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Problem::field_must("limit", "a whole number from 1 to 200"));
+    }
+    let listed = requests::list(&state.portal, Wanted { teams, ..search.wanted()? }, limit).await?;
+    let now = state.portal.now();
+    Ok(HttpResponse::Ok().json(RequestPage {
+        requests: listed.rows.iter().map(|row| view::request(row, now)).collect(),
+        next_cursor: listed.next,
+    }))
 }
 
 async fn acted(state: &AppState, request: DocumentRequest) -> Answer {
-    Ok(HttpResponse::Ok().json(view::detail(&state.portal, &request).await?))
+    Ok(HttpResponse::Ok().json(view::detail(&requests::detail(&state.portal, request).await?)))
 }
 
-async fn issued_answer(state: &AppState, issued: &Issued, wish: MailWish, by: Actor) -> Answer {
-    let link_message = link_message(state, issued).await?;
-    let mailed = wish.send(state, issued, &link_message, by).await;
+async fn issued_answer(state: &AppState, issued: &Issued, wish: &MailWish, by: Actor) -> Answer {
+    let handed = link_message::hand_over(&state.portal, &state.sender(), issued, wish, by).await?;
+    let mailed = handed.mailed;
     let LinkMessage {
         url,
         passcode,
         message,
         qr_svg,
         ..
-    } = link_message;
-    let request = view::request(&state.portal, &issued.request, state.portal.now());
+    } = handed.message;
+    let request = view::request(&Row::of(&state.portal, (*issued.request).clone()), state.portal.now());
     let body = IssuedRequest {
         id: request.id.clone(),
         state: request.state,

@@ -1,6 +1,9 @@
 //! What stands on several pages of the console: notices, fields, chips, instants.
 
-use actix_web::{HttpRequest, web};
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
 use maud::{Markup, html};
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime};
@@ -9,6 +12,8 @@ use crate::domain::delivery::{PassedOn, PurgeCause};
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
 use crate::http::error::Problem;
 use crate::http::staff::view::request::instant;
+use crate::workflow::query::requests::Row;
+use crate::workflow::sign_in::PASSWORD_MAX;
 
 /// What was just done, from the address that a POST redirected to. Words of this list only, so that nothing in an address is ever shown.
 #[derive(Clone, Copy)]
@@ -54,16 +59,36 @@ const NOTICES: &[(&str, &str)] = &[
     ("notices", "Your notices were saved."),
 ];
 
-impl Notice {
-    pub(crate) fn of(request: &HttpRequest) -> Option<Self> {
-        let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).ok()?;
-        let (_, word) = query.into_inner().into_iter().find(|(name, _)| name == "done")?;
-        NOTICES.iter().find(|(known, _)| *known == word).map(|(_, text)| Self(text))
+impl FromRequest for Notice {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    /// Handlers ask for `Option<Notice>`: any other word is none.
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).ok();
+        let word = query.and_then(|query| query.into_inner().into_iter().find(|(name, _)| name == "done"));
+        let known = word.and_then(|(_, word)| NOTICES.iter().find(|(known, _)| *known == word));
+        ready(
+            known
+                .map(|(_, text)| Self(text))
+                .ok_or_else(|| Problem::not_found("There is no such notice.")),
+        )
     }
 }
 
 pub(crate) fn notice(notice: Option<Notice>) -> Markup {
     html! { @if let Some(Notice(text)) = notice { p.notice.good role="status" { (text) } } }
+}
+
+/// The admin's pages.
+pub(crate) fn tabs(here: &str) -> Markup {
+    html! {
+        nav.tabs aria-label="Admin" {
+            @for (path, label) in [("/admin", "Portal"), ("/admin/agents", "Agents"), ("/admin/keys", "API keys"), ("/admin/messages", "Messages"), ("/admin/outgoing", "Outgoing")] {
+                a href=(path) aria-current=[(path == here).then_some("page")] { (label) }
+            }
+        }
+    }
 }
 
 /// What went wrong with a form as a whole, above it; what concerns a field stands beside the field.
@@ -172,6 +197,20 @@ impl Default for Input<'_> {
     }
 }
 
+/// `shortest`: the fewest characters that it may have.
+pub(crate) fn new_password(shortest: usize, problem: Option<&Problem>) -> Markup {
+    let input = Input {
+        autocomplete: "new-password",
+        shortest: Some(shortest),
+        longest: Some(PASSWORD_MAX),
+        ..Input::default()
+    };
+    let hint = format!("At least {shortest} characters. A few words that do not belong together are fine.");
+    Field::new("password", "New password")
+        .hint(&hint)
+        .input("password", "", problem, input)
+}
+
 /// A value to take away: selectable, and copied by a button where scripts run. A secret is set so that its letters can be told apart.
 pub(crate) fn copyable(id: &str, label: &str, value: &str, secret: bool) -> Markup {
     html! {
@@ -216,6 +255,14 @@ pub(crate) fn chip(request: &DocumentRequest, now: OffsetDateTime) -> Markup {
         None => state_words(request.state(now)),
     };
     html! { span.chip.(tone) { (words) } }
+}
+
+/// The applicant's reference.
+pub(crate) fn applicant(row: &Row) -> Markup {
+    match &row.applicant {
+        Some(applicant) => html! { (applicant) },
+        None => html! { span.chip.bad { "Changed outside" } },
+    }
 }
 
 /// An instant in full; the reader's own zone where scripts run.

@@ -12,9 +12,7 @@ use crate::domain::audit::{AuditAction, AuditEntry};
 use crate::domain::delivery::{Delivery, DeliveryProblem, Phase, PurgeCause};
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage, Tombstone};
-use crate::workflow::query::requests;
-use crate::workflow::trusted::TrustedRequest;
-use crate::workflow::{Portal, terms};
+use crate::workflow::query::requests::{Detail, Row};
 
 /// RFC 3339 in UTC.
 pub(crate) fn instant(at: OffsetDateTime) -> String {
@@ -142,7 +140,8 @@ pub struct Moment {
 
 /// An entry of the audit log.
 #[derive(Serialize, ToSchema)]
-pub struct Entry {
+#[schema(as = Entry)]
+pub struct EntryView {
     #[serde(flatten)]
     pub moment: Moment,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,10 +153,8 @@ pub struct Entry {
 }
 
 /// A request without what costs more reads.
-pub(crate) fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDateTime) -> Request {
-    let applicant = TrustedRequest::of(portal, request)
-        .and_then(|trusted| terms::applicant(portal, &trusted))
-        .ok();
+pub(crate) fn request(row: &Row, now: OffsetDateTime) -> Request {
+    let request = &row.request;
     let last = request.tombstones.last();
     let ended = matches!(request.stage, Stage::Purged).then_some(last).flatten();
     let cause = match &request.stage {
@@ -168,7 +165,7 @@ pub(crate) fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDat
         id: request.id.to_string(),
         state: request.state(now).as_str(),
         provider: request.provider.to_string(),
-        applicant: applicant.map(|a| a.expose().to_owned()),
+        applicant: row.applicant.clone(),
         document: request.document.to_string(),
         parts: request.parts.iter().map(part).collect(),
         created_at: instant(request.created_at),
@@ -194,12 +191,11 @@ pub(crate) fn request(portal: &Portal, request: &DocumentRequest, now: OffsetDat
 }
 
 /// A request with everything.
-pub(crate) async fn detail(portal: &Portal, found: &DocumentRequest) -> Result<Request, crate::workflow::WorkflowError> {
-    let detail = requests::detail(portal, found).await?;
-    let mut shown = request(portal, found, portal.now());
-    shown.metadata = detail.metadata.and_then(|text| serde_json::from_str(&text).ok());
+pub(crate) fn detail(detail: &Detail) -> Request {
+    let mut shown = request(&detail.row, detail.now);
+    shown.metadata = detail.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
     shown.timeline = Some(detail.timeline.iter().map(moment).collect());
-    Ok(shown)
+    shown
 }
 
 /// The domain type has no JSON form of its own.
@@ -217,8 +213,8 @@ pub(crate) fn moment(entry: &AuditEntry) -> Moment {
     }
 }
 
-pub fn entry(entry: &AuditEntry) -> Entry {
-    Entry {
+pub fn entry(entry: &AuditEntry) -> EntryView {
+    EntryView {
         moment: moment(entry),
         request: entry.event.request.map(|r| r.to_string()),
         line: crate::domain::audit::canonical(entry.sequence, &entry.event),

@@ -4,22 +4,17 @@ use data_encoding::BASE64;
 use maud::{Markup, html};
 use zeroize::Zeroizing;
 
-use crate::http::staff::console::account::page::{passkey_button, passkeys_at};
-use crate::http::staff::console::frame::{self, Place};
-use crate::http::staff::console::widgets::{Field, Input, refusal};
 use crate::domain::agent::Agent;
-use crate::http::AppState;
-use crate::http::staff::link_message::qr;
-use crate::http::staff::console::sign_in::handlers::Offer;
 use crate::http::error::Problem;
-use crate::http::staff::auth::{SignedIn};
-use crate::http::staff::permission::{Own};
-use crate::workflow::WorkflowError;
-use crate::workflow::sign_in::factor;
+use crate::http::pages::assets::PASSKEY_JS_URL;
+use crate::http::staff::console::frame::{self, Place};
+use crate::http::staff::console::sign_in::page::{Offer, passkey_button, passkeys_at};
+use crate::http::staff::console::widgets::{Field, Input, refusal};
 
 /// The gate before what needs a fresh proof.
-pub(crate) fn confirm(who: &SignedIn<Own>, state: &AppState, offer: &Offer, next: &str, refused: Option<&str>) -> Markup {
-    let factors = &who.agent.factors;
+/// `sso`: one can come in by single sign-on.
+pub(crate) fn confirm(agent: &Agent, sso: bool, offer: &Offer, next: &str, refused: Option<&str>) -> Markup {
+    let factors = &agent.factors;
     let body = html! {
         div.outside {
             h1 { "Is it still you?" }
@@ -33,14 +28,14 @@ pub(crate) fn confirm(who: &SignedIn<Own>, state: &AppState, offer: &Offer, next
                         .input("text", "", None, Input { focus: true, autocomplete: "one-time-code", longest: Some(20), ..Input::default() }))
                     div.actions { button.primary.wide { "Go on" } }
                 }
-            } @else if !factors.any() && who.agent.password.is_some() {
+            } @else if !factors.any() && agent.password.is_some() {
                 form.card method="post" action="/account/confirm" {
                     input type="hidden" name="next" value=(next);
-                    input type="hidden" name="email" value=(who.agent.email) autocomplete="username";
+                    input type="hidden" name="email" value=(agent.email) autocomplete="username";
                     (Field::new("password", "Your password").input("password", "", None, Input { focus: true, autocomplete: "current-password", ..Input::default() }))
                     div.actions { button.primary.wide { "Go on" } }
                 }
-            } @else if !factors.any() && state.sso.is_some() {
+            } @else if !factors.any() && sso {
                 p { a.button href={ "/sign-in/sso?next=" (next) } { "Sign in again" } }
             } @else if !factors.any() {
                 p { "Sign out and in again; then go on within ten minutes." }
@@ -48,21 +43,30 @@ pub(crate) fn confirm(who: &SignedIn<Own>, state: &AppState, offer: &Offer, next
             p { a href="/account" { "Back to your account" } }
         }
     };
-    frame::page(&who.agent, Place::Account, "Is it still you?", body)
+    frame::page(agent, Place::Account, "Is it still you?", body)
 }
 
-pub(crate) fn app(agent: &Agent, state: &AppState, offer: &factor::Offer, problem: Option<&Problem>) -> Result<Markup, WorkflowError> {
-    let picture = qr(&offer.secret.address(&format!("nightdrop {}", state.company.name), &agent.email))?;
+/// A secret that an app is to be set up with.
+pub(crate) struct AppOffer<'a> {
+    /// As a QR code: a whole `<svg>` element.
+    pub picture: String,
+    /// To be typed.
+    pub spoken: Zeroizing<String>,
+    /// Comes back with the form.
+    pub sealed: &'a str,
+}
+
+pub(crate) fn app(agent: &Agent, offer: &AppOffer<'_>, problem: Option<&Problem>) -> Markup {
     let body = html! {
         p.crumbs { a href="/account" { "Your account" } }
         h1 { "Add an authenticator app" }
         div.columns {
             section.card {
                 h2 { "1. Scan this with the app" }
-                img.qr alt="QR code for the authenticator app" width="200" height="200" src={ "data:image/svg+xml;base64," (BASE64.encode(picture.as_bytes())) };
+                img.qr alt="QR code for the authenticator app" width="200" height="200" src={ "data:image/svg+xml;base64," (BASE64.encode(offer.picture.as_bytes())) };
                 details { summary { "The app cannot scan?" }
                     p { "Type this key, for codes by time with six digits:" }
-                    p.mono.secret-key { (*offer.secret.spoken()) }
+                    p.mono.secret-key { (*offer.spoken) }
                 }
             }
             form.card method="post" action="/account/app" {
@@ -74,7 +78,7 @@ pub(crate) fn app(agent: &Agent, state: &AppState, offer: &factor::Offer, proble
             }
         }
     };
-    Ok(frame::page(agent, Place::Account, "Add an authenticator app", body))
+    frame::page(agent, Place::Account, "Add an authenticator app", body)
 }
 
 pub(crate) fn passkey(agent: &Agent, offer: &Offer, problem: Option<&Problem>) -> Markup {
@@ -95,7 +99,7 @@ pub(crate) fn passkey(agent: &Agent, offer: &Offer, problem: Option<&Problem>) -
                     div.actions { button.primary { "Add the passkey" } a.button.plain href="/account" { "Cancel" } }
                     p.fault role="alert" hidden {}
                 }
-                script src=(*crate::http::pages::assets::PASSKEY_JS_URL) defer {}
+                script src=(*PASSKEY_JS_URL) defer {}
             }
         }
     };

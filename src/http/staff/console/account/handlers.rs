@@ -1,27 +1,28 @@
 //! One's own account: password, second factors, recovery codes, sessions. What lets somebody in is changed only right after a proof ([`RecentlyVerified`]).
 
-use actix_web::{HttpRequest, web};
+use actix_web::HttpRequest;
+use maud::Markup;
 
-use crate::domain::agent::AuthMethod;
+use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
+use crate::http::extract::form::Form;
+use crate::http::staff::auth::{FreshGet, FreshPost, Get, Post, SignedIn};
 use crate::http::staff::console::account::{factors as factor_pages, page as pages};
+use crate::http::staff::console::sign_in::handlers::{self as session, goodbye, next_of, safe_redirect_path};
 use crate::http::staff::console::widgets::Notice;
-use crate::http::staff::auth::{Csrf, RecentlyVerified, SignedIn};
+use crate::http::staff::console::{Page, html, html_of, see};
 use crate::http::staff::cookies;
-use crate::http::staff::permission::{Own};
-use crate::http::{AppState, address, guard};
+use crate::http::staff::permission::Own;
+use crate::http::{address, guard};
 use crate::workflow::WorkflowError;
+use crate::workflow::link_message::qr;
+use crate::workflow::sign_in::account::shortest_password;
 use crate::workflow::sign_in::factor::{self, Codes, Second};
 use crate::workflow::sign_in::{self, Browser, Proof, Visitor, account, passkey};
 
-use crate::http::extract::form::Form;
-use crate::http::staff::console::sign_in::handlers::{self as session, goodbye, next_of, safe_redirect_path};
-use crate::http::staff::console::{Page, html, html_of, see};
-
 const THROTTLED: &str = "Too many tries. Wait a quarter of an hour, or ask an admin for a new password.";
 
-pub(crate) async fn page(who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
-    let done = Notice::of(&request);
+pub(crate) async fn page(Get { who, .. }: Get<Own>, state: State, request: HttpRequest, done: Option<Notice>) -> Page {
     Ok(html(own(&who, &state, &request, done, None).await?))
 }
 
@@ -31,20 +32,21 @@ async fn own(
     request: &HttpRequest,
     done: Option<Notice>,
     problem: Option<&Problem>,
-) -> Result<maud::Markup, WorkflowError> {
-    let sessions = sign_in::open_sessions(&state.portal, &who.live()).await?;
-    Ok(pages::own(who, state, &session::offer(state, request), &sessions, done, problem))
+) -> Result<Markup, WorkflowError> {
+    Ok(pages::own(&pages::OwnPage {
+        agent: &who.agent,
+        offer: session::offer(state, request),
+        sessions: sign_in::open_sessions(&state.portal, &who.live()).await?,
+        shortest: shortest_password(&state.portal),
+        demanded: state.portal.policy.require_second_factor,
+        now: state.portal.now(),
+        done,
+        problem,
+    }))
 }
 
 /// Ends every session of the account and opens one fresh one here.
-pub(crate) async fn change_password(
-    _: Csrf,
-    who: SignedIn<Own>,
-    state: web::Data<AppState>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let form = Form::read(&request, payload).await?;
+pub(crate) async fn change_password(Post { who, with: form }: Post<Own, Form>, state: State, request: HttpRequest) -> Page {
     let address = address::rate_limit_key(guard::client_address(&request, &state));
     let again = async |problem: Problem| Ok(html_of(&problem, own(&who, &state, &request, None, Some(&problem)).await?));
     let visitor = Visitor {
@@ -67,14 +69,19 @@ pub(crate) async fn change_password(
     Ok(answer)
 }
 
-pub(crate) async fn confirm_form(who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn confirm_form(Get { who, .. }: Get<Own>, state: State, request: HttpRequest) -> Page {
     let offer = session::offer(&state, &request);
-    Ok(html(factor_pages::confirm(&who, &state, &offer, &next_of(&request), None)))
+    Ok(html(factor_pages::confirm(
+        &who.agent,
+        state.sso.is_some(),
+        &offer,
+        &next_of(&request),
+        None,
+    )))
 }
 
 /// A proof within a session: a code or a passkey, or the password where there is nothing else.
-pub(crate) async fn confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
-    let form = Form::read(&request, payload).await?;
+pub(crate) async fn confirm(Post { who, with: form }: Post<Own, Form>, state: State, request: HttpRequest) -> Page {
     let next = safe_redirect_path(Some(form.text("next")));
     let outcome = if who.agent.factors.any() {
         session::proven(&state, &who.live(), &form).await?
@@ -92,7 +99,7 @@ pub(crate) async fn confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<AppSta
             let offer = session::offer(&state, &request);
             Ok(html_of(
                 &problem,
-                factor_pages::confirm(&who, &state, &offer, next, Some(&problem.detail)),
+                factor_pages::confirm(&who.agent, state.sso.is_some(), &offer, next, Some(&problem.detail)),
             ))
         }
     }
@@ -104,35 +111,38 @@ fn carry_on(state: &AppState, cookie: &str, next: &str) -> Page {
     Ok(answer)
 }
 
-pub(crate) async fn begin_confirm(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn begin_confirm(Post { who, .. }: Post<Own>, state: State) -> Page {
     session::options(passkey::begin_proof(&state.portal, session::passkeys(&state)?, &who.agent)?)
 }
 
-pub(crate) async fn app_form(RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn app_form(FreshGet { who, .. }: FreshGet<Own>, state: State) -> Page {
     if who.agent.factors.totp.is_some() {
         return Ok(see("/account"));
     }
     let offer = factor::offer(&state.portal, &who.agent)?;
-    Ok(html(factor_pages::app(&who.agent, &state, &offer, None)?))
+    Ok(html(app_page(&who, &state, &offer, None)?))
 }
 
-pub(crate) async fn enrol_app(
-    _: Csrf,
-    RecentlyVerified(who): RecentlyVerified<Own>,
-    state: web::Data<AppState>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let form = Form::read(&request, payload).await?;
+pub(crate) async fn enrol_app(FreshPost { who, with: form }: FreshPost<Own, Form>, state: State) -> Page {
     let offer = factor::offered(&state.portal, &who.agent, form.text("offer"))
         .ok_or_else(|| Problem::malformed("This form is too old. Open it again."))?;
     match factor::enrol(&state.portal, &who.live(), &offer, form.text("code")).await? {
         Some((cookie, codes)) => enrolled(&who, &state, &cookie, &codes, "/account?done=app"),
         None => {
             let problem = Problem::invalid("Nothing was changed.").field("code", "is not the code that this secret gives now");
-            Ok(html_of(&problem, factor_pages::app(&who.agent, &state, &offer, Some(&problem))?))
+            Ok(html_of(&problem, app_page(&who, &state, &offer, Some(&problem))?))
         }
     }
+}
+
+fn app_page(who: &SignedIn<Own>, state: &AppState, offer: &factor::Offer, problem: Option<&Problem>) -> Result<Markup, WorkflowError> {
+    let address = offer.secret.address(&format!("nightdrop {}", state.company.name), &who.agent.email);
+    let shown = factor_pages::AppOffer {
+        picture: qr(&address)?,
+        spoken: offer.secret.spoken(),
+        sealed: &offer.sealed,
+    };
+    Ok(factor_pages::app(&who.agent, &shown, problem))
 }
 
 /// To the recovery codes where there are some to be shown, else back.
@@ -145,7 +155,7 @@ fn enrolled(who: &SignedIn<Own>, state: &AppState, cookie: &str, codes: &Codes, 
     Ok(answer)
 }
 
-pub(crate) async fn remove_app(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn remove_app(FreshPost { who, .. }: FreshPost<Own>, state: State) -> Page {
     not_the_last(&who, &state, 1)?;
     factor::remove_totp(&state.portal, &who.agent).await?;
     Ok(see("/account?done=factor-removed"))
@@ -163,7 +173,7 @@ fn not_the_last(who: &SignedIn<Own>, state: &AppState, fewer: usize) -> Result<(
     Ok(())
 }
 
-pub(crate) async fn new_codes(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn new_codes(FreshPost { who, .. }: FreshPost<Own>, state: State) -> Page {
     if !who.agent.factors.any() {
         return Ok(see("/account"));
     }
@@ -171,24 +181,17 @@ pub(crate) async fn new_codes(_: Csrf, RecentlyVerified(who): RecentlyVerified<O
     Ok(html(factor_pages::codes(&who.agent, &codes)))
 }
 
-pub(crate) async fn passkey_form(RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn passkey_form(FreshGet { who, .. }: FreshGet<Own>, state: State, request: HttpRequest) -> Page {
     session::passkeys(&state)?;
     Ok(html(factor_pages::passkey(&who.agent, &session::offer(&state, &request), None)))
 }
 
-pub(crate) async fn begin_passkey(_: Csrf, RecentlyVerified(who): RecentlyVerified<Own>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn begin_passkey(FreshPost { who, .. }: FreshPost<Own>, state: State) -> Page {
     let begun = passkey::begin_add(&state.portal, session::passkeys(&state)?, &who.agent)?;
     session::options(Some(begun))
 }
 
-pub(crate) async fn add_passkey(
-    _: Csrf,
-    RecentlyVerified(who): RecentlyVerified<Own>,
-    state: web::Data<AppState>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let form = Form::read(&request, payload).await?;
+pub(crate) async fn add_passkey(FreshPost { who, with: form }: FreshPost<Own, Form>, state: State, request: HttpRequest) -> Page {
     let passkeys = session::passkeys(&state)?;
     let (ceremony, answer) = (form.text("ceremony"), form.raw("credential"));
     let added = passkey::add(&state.portal, passkeys, &who.live(), ceremony, answer, form.text("name")).await;
@@ -204,27 +207,13 @@ pub(crate) async fn add_passkey(
     ))
 }
 
-pub(crate) async fn remove_passkey(
-    _: Csrf,
-    RecentlyVerified(who): RecentlyVerified<Own>,
-    state: web::Data<AppState>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let form = Form::read(&request, payload).await?;
+pub(crate) async fn remove_passkey(FreshPost { who, with: form }: FreshPost<Own, Form>, state: State) -> Page {
     not_the_last(&who, &state, 1)?;
     passkey::remove(&state.portal, &who.agent, form.text("passkey")).await?;
     Ok(see("/account?done=factor-removed"))
 }
 
-pub(crate) async fn end_session(
-    _: Csrf,
-    who: SignedIn<Own>,
-    state: web::Data<AppState>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let form = Form::read(&request, payload).await?;
+pub(crate) async fn end_session(Post { who, with: form }: Post<Own, Form>, state: State) -> Page {
     if sign_in::end_own(&state.portal, &who.live(), form.text("session")).await? {
         Ok(see("/account?done=session-ended"))
     } else {
@@ -232,19 +221,7 @@ pub(crate) async fn end_session(
     }
 }
 
-pub(crate) async fn end_all(_: Csrf, who: SignedIn<Own>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn end_all(Post { who, .. }: Post<Own>, state: State) -> Page {
     account::sign_out_everywhere(&state.portal, &who.agent, who.actor()).await?;
     goodbye(&state)
-}
-
-/// How a session began, in words.
-pub(crate) fn entry_words(how: AuthMethod) -> &'static str {
-    match how {
-        AuthMethod::PasswordVerified => "not finished",
-        AuthMethod::Password => "password",
-        AuthMethod::Code => "password and code",
-        AuthMethod::RecoveryCode => "password and recovery code",
-        AuthMethod::Passkey => "passkey",
-        AuthMethod::SingleSignOn => "single sign-on",
-    }
 }

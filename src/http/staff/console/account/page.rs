@@ -1,101 +1,32 @@
-//! Signing in, and one's own account.
+//! One's own account: second factors, sessions, the password.
 
 use maud::{Markup, html};
+use time::OffsetDateTime;
 
-use crate::http::staff::console::frame::{self, Place};
-use crate::http::staff::console::widgets::{Field, Input, Notice, ago, notice, refusal, when};
-use crate::domain::agent::{Agent, Team};
-use crate::http::AppState;
-use crate::http::staff::console::account::handlers::entry_words;
-use crate::http::staff::console::sign_in::handlers::Offer;
+use crate::domain::agent::{Agent, AuthMethod, Team};
 use crate::http::error::Problem;
-use crate::http::pages::assets::{LOGO_URL, PASSKEY_JS_URL};
-use crate::http::staff::auth::{SignedIn};
-use crate::http::staff::permission::{Own};
-use crate::workflow::sign_in::account::shortest_password;
-use crate::workflow::sign_in::{Open, PASSWORD_MAX};
+use crate::http::staff::console::frame::{self, Place};
+use crate::http::staff::console::sign_in::page::{Offer, passkeys_at};
+use crate::http::staff::console::widgets::{Field, Input, Notice, ago, new_password, notice, refusal, when};
+use crate::workflow::sign_in::OpenSession;
 
-pub(crate) fn sign_in(state: &AppState, offer: &Offer, email: &str, next: &str, refused: Option<&str>) -> Markup {
-    let body = html! {
-        div.outside {
-            p.mark { img src=(*LOGO_URL) alt="" width="56" height="56"; }
-            h1 { "Sign in" }
-            p.lead { "nightdrop for " (state.company.name) }
-            @if let Some(refused) = refused { p.notice.bad role="alert" { (refused) } }
-            form.card method="post" action="/sign-in" {
-                input type="hidden" name="next" value=(next);
-                (Field::new("email", "E-mail address").input("email", email, None, Input { focus: email.is_empty(), autocomplete: "username webauthn", ..Input::default() }))
-                (Field::new("password", "Password")
-                    .input("password", "", None, Input { focus: !email.is_empty(), autocomplete: "current-password", ..Input::default() }))
-                div.actions { button.primary.wide { "Sign in" } }
-            }
-            @if let Some(sso) = &state.sso {
-                p { a.button.plain.wide href={ "/sign-in/sso?next=" (next.replace('%', "%25").replace('&', "%26").replace('+', "%2B")) } { (sso.label()) } }
-            }
-            (passkey_button(offer, "/sign-in/passkey", "/sign-in/passkey/begin", next, "Sign in with a passkey"))
-            p.quiet { "Forgotten? An admin can give you a new password." }
-        }
-    };
-    frame::outside("Sign in", body)
+/// What somebody's own page shows.
+pub(crate) struct OwnPage<'a> {
+    pub agent: &'a Agent,
+    pub offer: Offer,
+    pub sessions: Vec<OpenSession>,
+    /// The fewest characters of a password.
+    pub shortest: usize,
+    /// A second factor is demanded of everybody.
+    pub demanded: bool,
+    pub now: OffsetDateTime,
+    pub done: Option<Notice>,
+    pub problem: Option<&'a Problem>,
 }
 
-/// The second half: a code of the app, or a recovery code, or a passkey.
-pub(crate) fn second(offer: &Offer, agent: &Agent, next: &str, refused: Option<&str>) -> Markup {
-    let body = html! {
-        div.outside {
-            p.mark { img src=(*LOGO_URL) alt="" width="56" height="56"; }
-            h1 { "One more step" }
-            p.lead { "Show that it is you." }
-            @if let Some(refused) = refused { p.notice.bad role="alert" { (refused) } }
-            @if !agent.factors.passkeys.is_empty() {
-                (passkey_button(offer, "/sign-in/second", "/sign-in/passkey/begin?second", next, "Use a passkey"))
-            }
-            form.card method="post" action="/sign-in/second" {
-                input type="hidden" name="next" value=(next);
-                (Field::new("code", if agent.factors.totp.is_some() { "Code of your authenticator app" } else { "Recovery code" })
-                    .hint(if agent.factors.totp.is_some() { "Six digits. A recovery code works here too." } else { "One of the ten that you were given." })
-                    .input("text", "", None, Input { focus: true, autocomplete: "one-time-code", longest: Some(40), ..Input::default() }))
-                div.actions { button.primary.wide { "Go on" } }
-            }
-            form method="post" action="/sign-out" { p.quiet { button.link { "Start again" } } }
-        }
-    };
-    frame::outside("One more step", body)
-}
-
-/// A form that the script fills with the authenticator's answer; without scripts it is not there. Where a browser would refuse, the address where it would not.
-pub(crate) fn passkey_button(offer: &Offer, action: &str, begin: &str, next: &str, label: &str) -> Markup {
-    match offer {
-        Offer::Here => {}
-        elsewhere => return passkeys_at(elsewhere),
-    }
-    html! {
-        form.passkey method="post" action=(action) data-passkey=(begin) hidden {
-            input type="hidden" name="next" value=(next);
-            input type="hidden" name="ceremony";
-            input type="hidden" name="credential";
-            div.actions { button.plain.wide { (label) } }
-            p.fault role="alert" hidden {}
-        }
-        script src=(*PASSKEY_JS_URL) defer {}
-    }
-}
-
-/// The address at which passkeys work, where that is not this one.
-pub(crate) fn passkeys_at(offer: &Offer) -> Markup {
-    html! { @if let Offer::At(origin) = offer { p.quiet { "Passkeys work at " a href=(origin) { (origin) } " only." } } }
-}
-
-pub(crate) fn own(
-    who: &SignedIn<Own>,
-    state: &AppState,
-    offer: &Offer,
-    sessions: &[Open],
-    done: Option<Notice>,
-    problem: Option<&Problem>,
-) -> Markup {
-    let agent = &who.agent;
-    let unfinished = state.portal.policy.require_second_factor && !agent.factors.any();
+pub(crate) fn own(page: &OwnPage<'_>) -> Markup {
+    let OwnPage { agent, done, problem, .. } = *page;
+    let unfinished = page.demanded && !agent.factors.any();
     let body = html! {
         h1 { "Your account" }
         (notice(done))
@@ -104,8 +35,8 @@ pub(crate) fn own(
         }
         div.columns {
             div {
-                (second_factors(agent, state, offer))
-                (open_sessions(sessions, state))
+                (second_factors(agent, &page.offer, page.now))
+                (open_sessions(&page.sessions, page.now))
             }
             div {
                 section.card {
@@ -123,7 +54,7 @@ pub(crate) fn own(
                         (refusal(problem))
                         input type="hidden" name="email" value=(agent.email) autocomplete="username";
                         (Field::new("current", "Present password").input("password", "", problem, Input { autocomplete: "current-password", ..Input::default() }))
-                        (new_password(shortest_password(&state.portal), problem))
+                        (new_password(page.shortest, problem))
                         p.quiet { "Every other session of yours ends." }
                         div.actions { button.primary { "Change password" } }
                     }
@@ -134,8 +65,7 @@ pub(crate) fn own(
     frame::page(agent, Place::Account, "Your account", body)
 }
 
-fn second_factors(agent: &Agent, state: &AppState, offer: &Offer) -> Markup {
-    let now = state.portal.now();
+fn second_factors(agent: &Agent, offer: &Offer, now: OffsetDateTime) -> Markup {
     let factors = &agent.factors;
     html! {
         section.card {
@@ -174,8 +104,7 @@ fn second_factors(agent: &Agent, state: &AppState, offer: &Offer) -> Markup {
     }
 }
 
-fn open_sessions(sessions: &[Open], state: &AppState) -> Markup {
-    let now = state.portal.now();
+fn open_sessions(sessions: &[OpenSession], now: OffsetDateTime) -> Markup {
     html! {
         section.card {
             h2 { "Where you are signed in" }
@@ -198,15 +127,14 @@ fn open_sessions(sessions: &[Open], state: &AppState) -> Markup {
     }
 }
 
-pub(crate) fn new_password(shortest: usize, problem: Option<&Problem>) -> Markup {
-    let input = Input {
-        autocomplete: "new-password",
-        shortest: Some(shortest),
-        longest: Some(PASSWORD_MAX),
-        ..Input::default()
-    };
-    let hint = format!("At least {shortest} characters. A few words that do not belong together are fine.");
-    Field::new("password", "New password")
-        .hint(&hint)
-        .input("password", "", problem, input)
+/// How a session began, in words.
+fn entry_words(how: AuthMethod) -> &'static str {
+    match how {
+        AuthMethod::PasswordVerified => "not finished",
+        AuthMethod::Password => "password",
+        AuthMethod::Code => "password and code",
+        AuthMethod::RecoveryCode => "password and recovery code",
+        AuthMethod::Passkey => "passkey",
+        AuthMethod::SingleSignOn => "single sign-on",
+    }
 }

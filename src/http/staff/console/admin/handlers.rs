@@ -1,37 +1,38 @@
 //! Administration in the console: the portal's state, agents, API keys.
 
-use actix_web::{HttpRequest, web};
 use zeroize::Zeroizing;
 
 use crate::domain::agent::Agent;
-use crate::http::AppState;
-use crate::http::staff::api::admin as shared;
-use crate::http::extract::json::Span;
-use crate::http::staff::api::providers;
+use crate::domain::id::{AgentId, ApiKeyId};
+use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
+use crate::http::extract::form::Form;
+use crate::http::extract::json::Span;
+use crate::http::extract::path::{Id, Named};
+use crate::http::staff::auth::{FreshPost, Get, Post, SignedIn};
 use crate::http::staff::console::admin::page as pages;
 use crate::http::staff::console::widgets::Notice;
-use crate::http::staff::auth::{Csrf, RecentlyVerified, SignedIn};
-use crate::http::staff::permission::{Admin};
+use crate::http::staff::console::{Page, html, html_of, see};
+use crate::http::staff::input;
+use crate::http::staff::permission::Admin;
+use crate::http::staff::view::portal as view;
+use crate::workflow::query::portal;
 use crate::workflow::sign_in::account::{self, shortest_password};
 use crate::workflow::{sign_in, vault};
 
-use crate::http::extract::form::Form;
-use crate::http::staff::console::{Names, Page, html, html_of, see};
-
-pub(crate) async fn overview(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
-    overview_page(&who, &state, Notice::of(&request), None).await
+pub(crate) async fn overview(Get { who, .. }: Get<Admin>, state: State, done: Option<Notice>) -> Page {
+    overview_page(&who, &state, done, None).await
 }
 
 async fn overview_page(who: &SignedIn<Admin>, state: &AppState, notice: Option<Notice>, problem: Option<&Problem>) -> Page {
-    let status = shared::status_view(state).await?;
-    let vault = shared::vault_view(state).await?;
-    let page = pages::overview(&who.agent, &status, &vault, &providers::all(state), notice, problem);
+    let status = view::status(portal::status(&state.portal).await?, state.gate.running() as u64);
+    let vault = view::vault(portal::vault(&state.portal).await?);
+    let providers: Vec<_> = portal::providers(&state.portal).into_iter().map(view::provider).collect();
+    let page = pages::overview(&who.agent, &status, &vault, &providers, notice, problem);
     Ok(problem.map_or_else(|| html(page.clone()), |p| html_of(p, page.clone())))
 }
 
-pub(crate) async fn unlock(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
-    let form = Form::read(&request, payload).await?;
+pub(crate) async fn unlock(Post { who, with: form }: Post<Admin, Form>, state: State) -> Page {
     let passphrase = Zeroizing::new(form.raw("passphrase").to_owned());
     match vault::unlock(&state.portal, passphrase, who.actor()).await {
         Ok(()) => Ok(see("/admin?done=unlocked")),
@@ -39,33 +40,26 @@ pub(crate) async fn unlock(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppSt
     }
 }
 
-pub(crate) async fn accept_clock(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>) -> Page {
+pub(crate) async fn accept_clock(Post { who, .. }: Post<Admin>, state: State) -> Page {
     vault::accept_clock(&state.portal, who.actor()).await?;
     Ok(see("/admin?done=clock"))
 }
 
-pub(crate) async fn agents(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
-    let agents = state.portal.directory.agents().await?;
+pub(crate) async fn agents(Get { who, .. }: Get<Admin>, state: State, done: Option<Notice>) -> Page {
+    let agents = account::agents(&state.portal).await?;
     Ok(html(pages::agents(
         shortest_password(&state.portal),
         &who.agent,
         &agents,
         &Form::default(),
-        Notice::of(&request),
+        done,
         None,
     )))
 }
 
-pub(crate) async fn add_agent(
-    _: Csrf,
-    RecentlyVerified(who): RecentlyVerified<Admin>,
-    state: web::Data<AppState>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let form = Form::read(&request, payload).await?;
+pub(crate) async fn add_agent(FreshPost { who, with: form }: FreshPost<Admin, Form>, state: State) -> Page {
     let added = async {
-        let role = shared::parse_role(form.text("role"))?;
+        let role = input::role(form.text("role"))?;
         let by = who.actor();
         let teams = account::parse_teams(form.text("teams"))?;
         let added = sign_in::add_agent(&state.portal, form.text("email"), form.text("name"), role, form.raw("password"), by).await?;
@@ -74,7 +68,7 @@ pub(crate) async fn add_agent(
     match added.await {
         Ok(_) => Ok(see("/admin/agents?done=agent")),
         Err(problem) => {
-            let agents = state.portal.directory.agents().await?;
+            let agents = account::agents(&state.portal).await?;
             let shortest = shortest_password(&state.portal);
             Ok(html_of(
                 &problem,
@@ -84,10 +78,14 @@ pub(crate) async fn add_agent(
     }
 }
 
-pub(crate) async fn agent(who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>, request: HttpRequest) -> Page {
-    let other = shared::find_agent(&state, &id).await?;
+pub(crate) async fn agent(Get { who, with: Id(id) }: Get<Admin, Id<AgentId>>, state: State, done: Option<Notice>) -> Page {
+    let other = agent_of(&state, id).await?;
     let shortest = shortest_password(&state.portal);
-    Ok(html(pages::agent(shortest, &who.agent, &other, Notice::of(&request), None)))
+    Ok(html(pages::agent(shortest, &who.agent, &other, done, None)))
+}
+
+async fn agent_of(state: &AppState, id: AgentId) -> Result<Agent, Problem> {
+    account::agent(&state.portal, id).await?.ok_or_else(AgentId::missing)
 }
 
 fn agent_again(who: &SignedIn<Admin>, state: &AppState, other: &Agent, problem: &Problem) -> Page {
@@ -96,21 +94,13 @@ fn agent_again(who: &SignedIn<Admin>, state: &AppState, other: &Agent, problem: 
 }
 
 /// Nobody changes their own role: an admin who would lock themselves out needs another one to do it.
-pub(crate) async fn change_role(
-    _: Csrf,
-    RecentlyVerified(who): RecentlyVerified<Admin>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let form = Form::read(&request, payload).await?;
-    let other = shared::find_agent(&state, &id).await?;
+pub(crate) async fn change_role(FreshPost { who, with: (Id(id), form) }: FreshPost<Admin, (Id<AgentId>, Form)>, state: State) -> Page {
+    let other = agent_of(&state, id).await?;
     if other.id == who.agent.id {
         return Err(Problem::conflict("You cannot change your own role. Another admin can.").into());
     }
     let changed = async {
-        let role = shared::parse_role(form.text("role"))?;
+        let role = input::role(form.text("role"))?;
         let teams = account::parse_teams(form.text("teams"))?;
         Ok::<_, Problem>(account::change_agent(&state.portal, &other, role, teams, who.actor()).await?)
     };
@@ -121,13 +111,8 @@ pub(crate) async fn change_role(
 }
 
 /// Only right after a proof, and not for oneself: that would make the factor worth nothing.
-pub(crate) async fn reset_factors(
-    _: Csrf,
-    RecentlyVerified(who): RecentlyVerified<Admin>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-) -> Page {
-    let other = shared::find_agent(&state, &id).await?;
+pub(crate) async fn reset_factors(FreshPost { who, with: Id(id) }: FreshPost<Admin, Id<AgentId>>, state: State) -> Page {
+    let other = agent_of(&state, id).await?;
     if other.id == who.agent.id {
         return Err(Problem::conflict("You cannot reset your own second factor. Another admin can.").into());
     }
@@ -135,24 +120,16 @@ pub(crate) async fn reset_factors(
     Ok(see(&format!("/admin/agents/{}?done=factors-reset", other.id)))
 }
 
-pub(crate) async fn reset_password(
-    _: Csrf,
-    RecentlyVerified(who): RecentlyVerified<Admin>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let form = Form::read(&request, payload).await?;
-    let agent = shared::find_agent(&state, &id).await?;
+pub(crate) async fn reset_password(FreshPost { who, with: (Id(id), form) }: FreshPost<Admin, (Id<AgentId>, Form)>, state: State) -> Page {
+    let agent = agent_of(&state, id).await?;
     match sign_in::reset_password(&state.portal, agent.clone(), form.raw("password"), who.actor()).await {
         Ok(()) => Ok(see("/admin/agents?done=reset")),
         Err(error) => agent_again(&who, &state, &agent, &Problem::from(error)),
     }
 }
 
-pub(crate) async fn disable(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    let agent = shared::find_agent(&state, &id).await?;
+pub(crate) async fn disable(Post { who, with: Id(id) }: Post<Admin, Id<AgentId>>, state: State) -> Page {
+    let agent = agent_of(&state, id).await?;
     if agent.id == who.agent.id {
         return Err(Problem::conflict("You cannot disable yourself. Another admin can.").into());
     }
@@ -162,22 +139,15 @@ pub(crate) async fn disable(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppS
     Ok(see("/admin/agents?done=disabled"))
 }
 
-pub(crate) async fn keys(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
-    let keys = state.portal.directory.api_keys().await?;
-    Ok(html(pages::keys(&who.agent, &keys, &Form::default(), Notice::of(&request), None)))
+pub(crate) async fn keys(Get { who, .. }: Get<Admin>, state: State, done: Option<Notice>) -> Page {
+    let keys = account::api_keys(&state.portal).await?;
+    Ok(html(pages::keys(&who.agent, &keys, &Form::default(), done, None)))
 }
 
 /// The answer shows the secret, this once. A reload makes another key rather than showing this one again.
-pub(crate) async fn add_key(
-    _: Csrf,
-    RecentlyVerified(who): RecentlyVerified<Admin>,
-    state: web::Data<AppState>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let form = Form::read(&request, payload).await?;
+pub(crate) async fn add_key(FreshPost { who, with: form }: FreshPost<Admin, Form>, state: State) -> Page {
     let made = async {
-        let scopes = shared::parse_scopes(&form.all("scope"))?;
+        let scopes = input::scopes(&form.all("scope"))?;
         let wrong = || Problem::invalid("Choose how long the key is to live.").field("expires_in", "must be one of the list");
         let span = form
             .filled("expires_in")
@@ -194,23 +164,21 @@ pub(crate) async fn add_key(
     match made.await {
         Ok((key, secret)) => Ok(html(pages::key_made(&who.agent, &key, &secret))),
         Err(problem) => {
-            let keys = state.portal.directory.api_keys().await?;
+            let keys = account::api_keys(&state.portal).await?;
             Ok(html_of(&problem, pages::keys(&who.agent, &keys, &form, None, Some(&problem))))
         }
     }
 }
 
-pub(crate) async fn revoke_page(who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    let keys = state.portal.directory.api_keys().await?;
-    let key = keys
-        .into_iter()
-        .find(|k| k.id.to_string() == *id)
-        .ok_or_else(|| Problem::not_found("There is no such API key."))?;
-    let names = Names::of(&state).await?;
-    Ok(html(pages::revoke(&who.agent, &key, names.of_actor(&id))))
+pub(crate) async fn revoke_page(Get { who, with: Id(id) }: Get<Admin, Id<ApiKeyId>>, state: State) -> Page {
+    let keys = account::api_keys(&state.portal).await?;
+    let key = keys.into_iter().find(|key| key.id == id).ok_or_else(ApiKeyId::missing)?;
+    Ok(html(pages::revoke(&who.agent, &key)))
 }
 
-pub(crate) async fn revoke_key(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    shared::revoke_key(&state, &id, who.actor()).await?;
+pub(crate) async fn revoke_key(Post { who, with: Id(id) }: Post<Admin, Id<ApiKeyId>>, state: State) -> Page {
+    account::revoke_api_key(&state.portal, id, who.actor())
+        .await?
+        .ok_or_else(ApiKeyId::missing)?;
     Ok(see("/admin/keys?done=key-revoked"))
 }

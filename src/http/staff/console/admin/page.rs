@@ -2,24 +2,12 @@
 
 use maud::{Markup, html};
 
-use crate::http::staff::console::account::page::new_password;
-use crate::http::staff::console::frame::{self, Place};
-use crate::http::staff::console::widgets::{Field, Input, Notice, copyable, notice, refusal, when};
 use crate::domain::agent::{Agent, ApiKey, Role, Scope, Team};
-use crate::http::staff::api::admin::{Status, Vault};
-use crate::http::staff::api::providers::Provider;
-use crate::http::extract::form::Form;
 use crate::http::error::Problem;
-
-pub(crate) fn tabs(here: &str) -> Markup {
-    html! {
-        nav.tabs aria-label="Admin" {
-            @for (path, label) in [("/admin", "Portal"), ("/admin/agents", "Agents"), ("/admin/keys", "API keys"), ("/admin/messages", "Messages"), ("/admin/outgoing", "Outgoing")] {
-                a href=(path) aria-current=[(path == here).then_some("page")] { (label) }
-            }
-        }
-    }
-}
+use crate::http::extract::form::Form;
+use crate::http::staff::console::frame::{self, Place};
+use crate::http::staff::console::widgets::{Field, Input, Notice, copyable, new_password, notice, refusal, tabs, when};
+use crate::http::staff::view::portal::{Provider, Status, Vault};
 
 pub(crate) fn overview(
     agent: &Agent,
@@ -302,12 +290,12 @@ pub(crate) fn key_made(agent: &Agent, key: &ApiKey, secret: &str) -> Markup {
     frame::page(agent, Place::Admin, "The key is ready", body)
 }
 
-pub(crate) fn revoke(agent: &Agent, key: &ApiKey, name: &str) -> Markup {
+pub(crate) fn revoke(agent: &Agent, key: &ApiKey) -> Markup {
     let body = html! {
         div.outside {
             h1 { "Revoke this key?" }
             div.card {
-                p { strong { (name) } }
+                p { strong { "API key “" (key.name) "”" } }
                 p { "Whatever uses it is refused from that instant on." }
                 form.actions method="post" action={ "/admin/keys/" (key.id) "/revoke" } { button.danger autofocus { "Revoke the key" } a.button.plain href="/admin/keys" { "Cancel" } }
             }

@@ -1,51 +1,94 @@
 //! Asking for a document: what is missing, a new request, a new link, a fresh code. These pages show a secret once; sent twice, a form has its effect once.
 
-use actix_web::{HttpRequest, web};
+use maud::Markup;
 
-use crate::domain::token::PlainToken;
-use crate::http::AppState;
-use crate::http::extract::json::Span;
-use crate::http::staff::link_message::{self, Sent, link_message, messages};
-use crate::http::staff::api::providers;
-use crate::http::staff::api::requests::{MailWish, NewRequest, parse};
+use crate::connectors::Missing;
+use crate::domain::id::RequestId;
+use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
-use crate::http::staff::console::ask::page as pages;
-use crate::http::staff::auth::{Csrf, SignedIn};
-use crate::http::staff::permission::{Requests};
-use crate::workflow::issue::{self, Expiry};
+use crate::http::extract::form::{Form, once};
+use crate::http::extract::json::Span;
+use crate::http::extract::path::Id;
+use crate::http::staff::auth::{Get, Post, SignedIn};
+use crate::http::staff::console::ask::page::{self as pages, Choices, MissingRow};
+use crate::http::staff::console::spans::{Choice, lives};
+use crate::http::staff::console::{Page, html, html_of, see};
+use crate::http::staff::input::{self, NewRequest};
+use crate::http::staff::permission::Requests;
+use crate::workflow::WorkflowError;
+use crate::workflow::catalogue::Catalogue;
+use crate::workflow::issue::{self, ClientKey, Expiry, Issued};
+use crate::workflow::link_message::{self, HandedOver, MailWish, Sent};
 use crate::workflow::outgoing::mail::Queued;
+use crate::workflow::query::missing as query;
+use crate::workflow::query::requests::Row;
 use crate::workflow::terms;
 
-use crate::http::extract::form::{Form, once};
-use crate::http::staff::console::{Page, html, html_of, see};
-
-pub(crate) async fn form(who: SignedIn<Requests>, state: web::Data<AppState>) -> Page {
-    Ok(html(pages::form(&who.agent, &state, &Form::default(), &once()?, None)))
+fn choices(state: &AppState) -> Choices {
+    let portal = &state.portal;
+    let usual = format!("As usual ({} hours)", portal.policy.link.whole_hours());
+    Choices {
+        providers: portal
+            .providers
+            .iter()
+            .map(|(name, connector)| (name.to_string(), connector.profile().kind))
+            .collect(),
+        documents: documents(&portal.catalogue),
+        lives: lives(&usual, portal.policy.link_max),
+        passcode_required: portal.policy.passcode_required,
+        mail: portal.outgoing.mailer.is_some(),
+    }
 }
 
-pub(crate) async fn issue(
-    _: Csrf,
-    who: SignedIn<Requests>,
-    state: web::Data<AppState>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let form = Form::read(&request, payload).await?;
+/// Each kind, and each single part of a kind that has several.
+fn documents(catalogue: &Catalogue) -> Vec<Choice> {
+    let mut options = Vec::new();
+    for entry in catalogue.iter() {
+        let (kind, label) = (entry.kind.as_str(), entry.label("en"));
+        let names: Vec<_> = entry.parts.iter().map(|p| p.as_str()).collect();
+        if names.len() == 1 {
+            options.push((kind.to_owned(), label.to_owned()));
+            continue;
+        }
+        options.push((kind.to_owned(), format!("{label} ({})", names.join(" and "))));
+        options.extend(names.iter().map(|name| (format!("{kind}:{name}"), format!("{label}, {name} only"))));
+    }
+    options
+}
+
+pub(crate) async fn form(Get { who, .. }: Get<Requests>, state: State) -> Page {
+    Ok(html(form_page(&who, &state, &Form::default(), None)?))
+}
+
+fn form_page(who: &SignedIn<Requests>, state: &AppState, typed: &Form, problem: Option<&Problem>) -> Result<Markup, WorkflowError> {
+    Ok(pages::form(&who.agent, &choices(state), typed, &once()?, problem))
+}
+
+pub(crate) async fn issue(Post { who, with: form }: Post<Requests, Form>, state: State) -> Page {
     if form.ticked("prefill") {
-        return Ok(html(pages::form(&who.agent, &state, &form, &once()?, None)));
+        return Ok(html(form_page(&who, &state, &form, None)?));
     }
-    let client = form.once(request.path(), &who.agent)?;
-    let issued = async {
-        let wish = MailWish::of(&state, form.filled("email"), Some(form.ticked("remind")))?;
-        let issued = issue::issue(&state.portal, new_request(&form)?.into_ask()?, who.actor(), Some(client)).await?;
-        let link_message = link_message(&state, &issued).await?;
-        let mailed = wish.send(&state, &issued, &link_message, who.actor()).await;
-        Ok::<_, Problem>((issued, link_message, mailed))
-    };
-    match issued.await {
-        Ok((issued, link_message, mailed)) => Ok(html(pages::issued(&who.agent, &state, &issued.request, &link_message, mailed))),
-        Err(problem) => Ok(html_of(&problem, pages::form(&who.agent, &state, &form, &once()?, Some(&problem)))),
+    let client = form.once(&who.agent)?;
+    match issued(&who, &state, &form, client).await {
+        Ok((issued, handed)) => Ok(html(issued_page(&who, &state, &issued, &handed))),
+        Err(problem) => Ok(html_of(&problem, form_page(&who, &state, &form, Some(&problem))?)),
     }
+}
+
+async fn issued(who: &SignedIn<Requests>, state: &AppState, form: &Form, client: ClientKey) -> Result<(Issued, HandedOver), Problem> {
+    let wish = input::mail_wish(&state.portal, form.filled("email"), Some(form.ticked("remind")))?;
+    let issued = issue::issue(&state.portal, new_request(form)?.into_ask()?, who.actor(), Some(client)).await?;
+    let handed = link_message::hand_over(&state.portal, &state.sender(), &issued, &wish, who.actor()).await?;
+    Ok((issued, handed))
+}
+
+fn issued_page(who: &SignedIn<Requests>, state: &AppState, issued: &Issued, handed: &HandedOver) -> Markup {
+    pages::issued(&pages::IssuedPage {
+        agent: &who.agent,
+        row: &Row::of(&state.portal, (*issued.request).clone()),
+        handed,
+        mail: state.portal.outgoing.mailer.is_some(),
+    })
 }
 
 /// The document's field is a kind, or a kind and one of its parts: `government-id:front`.
@@ -75,84 +118,74 @@ fn span(form: &Form) -> Result<Option<Span>, Problem> {
         .transpose()
 }
 
-pub(crate) async fn reissue(
-    _: Csrf,
-    who: SignedIn<Requests>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let id = parse(&id)?;
-    let form = Form::read(&request, payload).await?;
-    let client = form.once(request.path(), &who.agent)?;
+pub(crate) async fn reissue(Post { who, with: (Id(id), form) }: Post<Requests, (Id<RequestId>, Form)>, state: State) -> Page {
+    let client = form.once(&who.agent)?;
     let expires = span(&form)?.map_or(Expiry::Default, |s| Expiry::In(s.0));
     let passcode = Some(form.ticked("passcode"));
     let issued = issue::reissue(&state.portal, id, expires, passcode, who.actor(), Some(client)).await?;
-    let link_message = link_message(&state, &issued).await?;
-    Ok(html(pages::issued(&who.agent, &state, &issued.request, &link_message, None)))
+    let handed = link_message::hand_over(&state.portal, &state.sender(), &issued, &MailWish::default(), who.actor()).await?;
+    Ok(html(issued_page(&who, &state, &issued, &handed)))
 }
 
 /// Mails the link that the page before has shown: its address comes back in the form, since nothing that is stored could give it.
-pub(crate) async fn send(
-    _: Csrf,
-    who: SignedIn<Requests>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let id = parse(&id)?;
-    let form = Form::read(&request, payload).await?;
+pub(crate) async fn send(Post { who, with: (Id(id), form) }: Post<Requests, (Id<RequestId>, Form)>, state: State) -> Page {
     let found = terms::load(&state.portal, id).await?;
-    let token = PlainToken::parse(form.text("token")).filter(|t| state.portal.secrets.hash_token(t) == found.link.hashed);
-    let Some(token) = token else {
-        return Err(Problem::conflict("This is not the present link of the request any more. Issue a new one.").into());
-    };
+    let token = link_message::present_token(&state.portal, &found, form.text("token"))
+        .ok_or_else(|| Problem::conflict("This is not the present link of the request any more. Issue a new one."))?;
     let sent = async {
-        let wish = MailWish::of(&state, Some(form.text("email").to_owned()), Some(form.ticked("remind")))?;
-        let url = format!("{}/d/{}", state.portal.policy.public_url, token.encode());
-        let (message, reminder) = messages(&state, &found, &url).await?;
-        let to = wish.to.unwrap_or_default();
-        Ok::<_, Problem>(link_message::send(&state, &found, (&message, &reminder), &to, wish.remind, who.actor()).await?)
+        let wish = input::mail_wish(&state.portal, Some(form.text("email").to_owned()), Some(form.ticked("remind")))?;
+        Ok::<_, Problem>(link_message::send_again(&state.portal, &state.sender(), &found, &token, &wish, who.actor()).await?)
     };
-    match sent.await {
-        Ok(Sent { link: Queued::Before, .. }) => Ok(see(&format!("/requests/{id}?done=mailed-before"))),
-        Ok(Sent {
+    let word = match sent.await {
+        Ok(Some(Sent { link: Queued::Before, .. })) => "mailed-before",
+        Ok(Some(Sent {
             reminder: Some(Queued::TooClose),
             ..
-        }) => Ok(see(&format!("/requests/{id}?done=mailed-once"))),
-        Ok(_) => Ok(see(&format!("/requests/{id}?done=mailed"))),
-        Err(problem) => Ok(html_of(&problem, pages::send(&who.agent, &found, &token.encode(), &form, &problem))),
-    }
+        })) => "mailed-once",
+        Ok(_) => "mailed",
+        Err(problem) => return Ok(html_of(&problem, pages::send(&who.agent, &found, &token.encode(), &form, &problem))),
+    };
+    Ok(see(&format!("/requests/{id}?done={word}")))
 }
 
-pub(crate) async fn passcode(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    let (request, code) = issue::fresh_passcode(&state.portal, parse(&id)?, who.actor()).await?;
+pub(crate) async fn passcode(Post { who, with: Id(id) }: Post<Requests, Id<RequestId>>, state: State) -> Page {
+    let (request, code) = issue::fresh_passcode(&state.portal, id, who.actor()).await?;
     Ok(html(pages::fresh_code(&who.agent, &request, &code)))
 }
 
-pub(crate) async fn missing_form(who: SignedIn<Requests>, state: web::Data<AppState>) -> Page {
-    Ok(html(pages::missing(&who.agent, &state, &Form::default(), None, None)))
+pub(crate) async fn missing_form(Get { who, .. }: Get<Requests>, state: State) -> Page {
+    Ok(html(pages::missing(&who.agent, &choices(&state), &Form::default(), None, None)))
 }
 
 /// The applicant's reference comes in the body, so it stands in no address and no log.
-pub(crate) async fn missing(
-    _: Csrf,
-    who: SignedIn<Requests>,
-    state: web::Data<AppState>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let form = Form::read(&request, payload).await?;
-    match providers::ask(&state, form.text("provider"), form.text("applicant")).await {
+pub(crate) async fn missing(Post { who, with: form }: Post<Requests, Form>, state: State) -> Page {
+    let found = query::ask(&state.portal, form.text("provider"), form.text("applicant")).await;
+    match found {
         Ok(missing) => {
-            let rows = missing
-                .into_iter()
-                .map(|m| Ok((m, once()?)))
-                .collect::<Result<Vec<_>, crate::workflow::WorkflowError>>()?;
-            Ok(html(pages::missing(&who.agent, &state, &form, Some(&rows), None)))
+            let rows = missing.into_iter().map(|missing| missing_row(&state.portal.catalogue, missing));
+            let rows = rows.collect::<Result<Vec<_>, WorkflowError>>()?;
+            Ok(html(pages::missing(&who.agent, &choices(&state), &form, Some(&rows), None)))
         }
-        Err(problem) => Ok(html_of(&problem, pages::missing(&who.agent, &state, &form, None, Some(&problem)))),
+        Err(why) => {
+            let problem = why.into();
+            Ok(html_of(
+                &problem,
+                pages::missing(&who.agent, &choices(&state), &form, None, Some(&problem)),
+            ))
+        }
     }
+}
+
+fn missing_row(catalogue: &Catalogue, missing: Missing) -> Result<MissingRow, WorkflowError> {
+    let kind = missing.document.as_ref();
+    Ok(MissingRow {
+        known: kind
+            .filter(|kind| catalogue.get(kind).is_some())
+            .map(|kind| (kind.to_string(), catalogue.label(kind, "en").to_owned())),
+        name: kind.map_or(missing.provider_name, ToString::to_string),
+        parts: missing.parts.iter().map(ToString::to_string).collect(),
+        reason: missing.reason,
+        applicant: missing.applicant.map(|applicant| applicant.expose().to_owned()),
+        once: once()?,
+    })
 }

@@ -3,29 +3,18 @@
 use data_encoding::BASE64;
 use maud::{Markup, html};
 
-use crate::http::staff::console::frame::{self, Place};
-use crate::http::staff::console::widgets::{Field, Input, copyable, refusal, when};
-use crate::connectors::Missing;
 use crate::domain::agent::Agent;
 use crate::domain::request::DocumentRequest;
-use crate::http::AppState;
-use crate::http::staff::link_message::{LinkMessage, Sent, label};
-use crate::http::staff::api::requests::Mailed;
-use crate::http::extract::form::Form;
 use crate::http::error::Problem;
-use crate::workflow::issue::Code;
-use crate::workflow::issue::MESSAGE_MAX;
+use crate::http::extract::form::Form;
+use crate::http::staff::console::frame::{self, Place};
+use crate::http::staff::console::spans::Choice;
+use crate::http::staff::console::widgets::{Field, Input, copyable, refusal, when};
+use crate::workflow::issue::{Code, MESSAGE_MAX};
+use crate::workflow::link_message::{HandedOver, Mailed, Sent};
 use crate::workflow::outgoing::mail::Queued;
+use crate::workflow::query::requests::Row;
 
-/// Lives of a link that the form offers, as far as the configuration allows them.
-const SPANS: [(i64, &str, &str); 6] = [
-    (3_600, "1h", "1 hour"),
-    (86_400, "24h", "1 day"),
-    (259_200, "72h", "3 days"),
-    (604_800, "7d", "1 week"),
-    (1_209_600, "14d", "2 weeks"),
-    (2_592_000, "30d", "30 days"),
-];
 /// Languages that the applicant's page speaks.
 const LANGUAGES: [(&str, &str); 12] = [
     ("en", "English"),
@@ -42,33 +31,30 @@ const LANGUAGES: [(&str, &str); 12] = [
     ("hi", "हिन्दी"),
 ];
 
-/// The offered lives; `first` is the label of "as configured", left out when empty.
-pub(crate) fn spans(state: &AppState, first: &str) -> Vec<(String, String)> {
-    let most = state.portal.policy.link_max.whole_seconds();
-    let fitting = SPANS
-        .iter()
-        .filter(|(seconds, _, _)| *seconds <= most)
-        .map(|(_, value, label)| ((*value).to_owned(), (*label).to_owned()));
-    let first = (!first.is_empty()).then(|| (String::new(), first.to_owned()));
-    first.into_iter().chain(fitting).collect()
+/// What can be chosen when somebody is asked for a document.
+pub(crate) struct Choices {
+    /// Name and kind.
+    pub providers: Vec<(String, &'static str)>,
+    /// Each kind of the catalogue, and each single part of a kind that has several.
+    pub documents: Vec<Choice>,
+    pub lives: Vec<Choice>,
+    /// A passcode is asked for in any case.
+    pub passcode_required: bool,
+    /// The portal can send mails.
+    pub mail: bool,
 }
 
-/// The offered lives that are longer than what is left.
-pub(crate) fn spans_beyond(state: &AppState, left: time::Duration) -> Vec<(String, String)> {
-    let longer = |value: &str| {
-        SPANS
-            .iter()
-            .any(|(seconds, known, _)| *known == value && *seconds > left.whole_seconds() + 60)
-    };
-    spans(state, "").into_iter().filter(|(value, _)| longer(value)).collect()
+impl Choices {
+    fn provider_names(&self) -> Vec<Choice> {
+        self.providers.iter().map(|(name, _)| (name.clone(), name.clone())).collect()
+    }
 }
 
-pub(crate) fn form(agent: &Agent, state: &AppState, typed: &Form, once: &str, problem: Option<&Problem>) -> Markup {
-    let providers: Vec<_> = state.portal.providers.keys().map(|p| (p.to_string(), p.to_string())).collect();
-    let usual = format!("As usual ({} hours)", state.portal.policy.link.whole_hours());
+pub(crate) fn form(agent: &Agent, choices: &Choices, typed: &Form, once: &str, problem: Option<&Problem>) -> Markup {
+    let providers = choices.provider_names();
     let mut languages = vec![(String::new(), "As their browser says".to_owned())];
     languages.extend(LANGUAGES.map(|(tag, name)| (tag.to_owned(), name.to_owned())));
-    let required = state.portal.policy.passcode_required;
+    let required = choices.passcode_required;
     let body = html! {
         h1 { "New request" }
         p.lead { "One document of one applicant, for one provider. You get a link that works once." }
@@ -78,11 +64,11 @@ pub(crate) fn form(agent: &Agent, state: &AppState, typed: &Form, once: &str, pr
             input type="hidden" name="once" value=(once);
             @for part in typed.all("part") { input type="hidden" name="part" value=(part); }
             (Field::new("provider", "Provider").select(&providers, typed.text("provider"), problem))
-            (guides(state))
+            (guides(choices))
             (Field::new("applicant", "Applicant").hint("The provider’s own reference for this person, not a name.")
                 .input("text", typed.text("applicant"), problem, Input { focus: problem.is_none(), longest: Some(128), ..Input::default() }))
-            (Field::new("document", "Document").also(&["parts"]).select(&documents(state), typed.text("document"), problem))
-            (Field::new("expires_in", "The link lives").also(&["expires_at"]).select(&spans(state, &usual), typed.text("expires_in"), problem))
+            (Field::new("document", "Document").also(&["parts"]).select(&choices.documents, typed.text("document"), problem))
+            (Field::new("expires_in", "The link lives").also(&["expires_at"]).select(&choices.lives, typed.text("expires_in"), problem))
             div.field {
                 label.tick { input type="checkbox" name="passcode" value="yes" checked[required || typed.ticked("passcode")] disabled[required]; "Ask for a passcode" }
                 p.hint { @if required { "Always on here. " } "Six digits, which you tell the applicant by telephone." }
@@ -91,7 +77,7 @@ pub(crate) fn form(agent: &Agent, state: &AppState, typed: &Form, once: &str, pr
             (Field::new("message", "Note to the applicant").hint("Optional. Shown on their page and in the message. Nothing personal, please.").with(problem, |described, wrong| html! {
                 textarea id="message" name="message" rows="3" maxlength=(MESSAGE_MAX) aria-describedby=(described) aria-invalid=[wrong] { "\n" (typed.text("message")) }
             }))
-            @if state.portal.outgoing.mailer.is_some() { (mail_fields(typed, problem, false)) }
+            @if choices.mail { (mail_fields(typed, problem, false)) }
             div.actions { button.primary { "Issue the link" } }
         }
     };
@@ -99,33 +85,17 @@ pub(crate) fn form(agent: &Agent, state: &AppState, typed: &Form, once: &str, pr
 }
 
 /// Where it stands how a provider's references look and what it takes.
-fn guides(state: &AppState) -> Markup {
+fn guides(choices: &Choices) -> Markup {
     html! {
         p.hint {
             "What a reference looks like there: "
-            @for (n, (name, connector)) in state.portal.providers.iter().enumerate() {
+            @for (n, (name, kind)) in choices.providers.iter().enumerate() {
                 @if n > 0 { ", " }
-                a href={ "/docs/providers/" (connector.profile().kind) } { (name) }
+                a href={ "/docs/providers/" (kind) } { (name) }
             }
-            @if state.portal.providers.is_empty() { a href="/docs" { "providers" } }
+            @if choices.providers.is_empty() { a href="/docs" { "providers" } }
         }
     }
-}
-
-/// Each kind, and each single part of a kind that has several.
-fn documents(state: &AppState) -> Vec<(String, String)> {
-    let mut options = Vec::new();
-    for entry in state.portal.catalogue.iter() {
-        let (kind, label) = (entry.kind.as_str(), entry.label("en"));
-        let names: Vec<_> = entry.parts.iter().map(|p| p.as_str()).collect();
-        if names.len() == 1 {
-            options.push((kind.to_owned(), label.to_owned()));
-            continue;
-        }
-        options.push((kind.to_owned(), format!("{label} ({})", names.join(" and "))));
-        options.extend(names.iter().map(|name| (format!("{kind}:{name}"), format!("{label}, {name} only"))));
-    }
-    options
 }
 
 /// Where the portal mails the link.
@@ -173,13 +143,18 @@ pub(crate) fn send(agent: &Agent, request: &DocumentRequest, token: &str, typed:
 
 const NO_REMINDER: &str = "No reminder will be sent: the link ends within 36 hours.";
 
-pub(crate) fn issued(
-    agent: &Agent,
-    state: &AppState,
-    request: &DocumentRequest,
-    link_message: &LinkMessage,
-    mailed: Option<Mailed>,
-) -> Markup {
+/// A link that was just issued: what its page shows this once.
+pub(crate) struct IssuedPage<'a> {
+    pub agent: &'a Agent,
+    pub row: &'a Row,
+    pub handed: &'a HandedOver,
+    /// The portal can send mails.
+    pub mail: bool,
+}
+
+pub(crate) fn issued(page: &IssuedPage<'_>) -> Markup {
+    let (request, mailed) = (&page.row.request, page.handed.mailed);
+    let link_message = &page.handed.message;
     let message = &link_message.message;
     let token = link_message.url.rsplit('/').next().unwrap_or_default();
     let language = crate::words::of(request.locale.as_deref().unwrap_or("en")).unwrap_or_else(crate::words::english);
@@ -195,7 +170,7 @@ pub(crate) fn issued(
         @if let Some(Mailed::Queued(Sent { reminder: Some(Queued::TooClose), .. })) = mailed { p.notice.bad role="status" { (NO_REMINDER) } }
         div.columns {
             section.card {
-                h2 { (label(&state.portal, &request.document, "en")) " · " (request.provider) }
+                h2 { (page.row.label) " · " (request.provider) }
                 (copyable("url", "One-time link", &link_message.url, true))
                 p.quiet { "Works once, until " (when(request.link.expires_at)) }
                 @match &link_message.passcode {
@@ -218,12 +193,12 @@ pub(crate) fn issued(
                         a.button.plain href=(message.outlook()) target="_blank" rel="noreferrer noopener" { "Open in Outlook" }
                     }
                 }
-                @if state.portal.outgoing.mailer.is_some() && !matches!(mailed, Some(Mailed::Queued(_))) { (send_form(request, token, &Form::default(), None)) }
+                @if page.mail && !matches!(mailed, Some(Mailed::Queued(_))) { (send_form(request, token, &Form::default(), None)) }
             }
         }
         div.actions { a.button.primary href={ "/requests/" (request.id) } { "To the request" } a.button.plain href="/requests/new" { "Another request" } }
     };
-    frame::page(agent, Place::New, "The link is ready", body)
+    frame::page(page.agent, Place::New, "The link is ready", body)
 }
 
 fn passcode_box(code: &str) -> Markup {
@@ -248,14 +223,21 @@ pub(crate) fn fresh_code(agent: &Agent, request: &DocumentRequest, code: &str) -
     frame::page(agent, Place::Requests, "A fresh passcode", body)
 }
 
-pub(crate) fn missing(
-    agent: &Agent,
-    state: &AppState,
-    typed: &Form,
-    found: Option<&[(Missing, String)]>,
-    problem: Option<&Problem>,
-) -> Markup {
-    let providers: Vec<_> = state.portal.providers.keys().map(|p| (p.to_string(), p.to_string())).collect();
+/// Something that a provider still wants.
+pub(crate) struct MissingRow {
+    /// The catalogue's kind and its label, where the catalogue knows it.
+    pub known: Option<(String, String)>,
+    /// What it is called where the catalogue does not.
+    pub name: String,
+    pub parts: Vec<String>,
+    pub reason: Option<String>,
+    /// The reference to ask with, where it is not the one that was asked about.
+    pub applicant: Option<String>,
+    pub once: String,
+}
+
+pub(crate) fn missing(agent: &Agent, choices: &Choices, typed: &Form, found: Option<&[MissingRow]>, problem: Option<&Problem>) -> Markup {
+    let providers = choices.provider_names();
     let cannot = problem.is_some_and(|p| p.code == "provider.cannot_list");
     let body = html! {
         h1 { "What is missing?" }
@@ -263,7 +245,7 @@ pub(crate) fn missing(
         @if !cannot { (refusal(problem)) }
         form.card.narrow method="post" action="/missing" {
             (Field::new("provider", "Provider").select(&providers, typed.text("provider"), problem))
-            (guides(state))
+            (guides(choices))
             (Field::new("applicant", "Applicant").hint("The provider’s own reference for this person.")
                 .input("text", typed.text("applicant"), problem, Input { focus: found.is_none(), longest: Some(128), ..Input::default() }))
             div.actions { button.primary { "Ask the provider" } }
@@ -278,26 +260,26 @@ pub(crate) fn missing(
             section aria-labelledby="found" {
                 h2 id="found" { "Missing for " span.mono { (typed.text("applicant")) } }
                 @if found.is_empty() { p.empty { "Nothing. The provider has all it wants." } }
-                ul.list.card { @for (missing, once) in found { li { (missing_row(state, typed, missing, once)) } } }
+                ul.list.card { @for missing in found { li { (missing_row(typed, missing)) } } }
             }
         }
     };
     frame::page(agent, Place::Missing, "What is missing?", body)
 }
 
-fn missing_row(state: &AppState, typed: &Form, missing: &Missing, once: &str) -> Markup {
+fn missing_row(typed: &Form, missing: &MissingRow) -> Markup {
     html! {
         div.row {
             div {
-                strong { @if let Some(kind) = &missing.document { (label(&state.portal, kind, "en")) } @else { (missing.provider_name) } }
-                @if !missing.parts.is_empty() { span.quiet { " " (missing.parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")) } }
+                strong { (missing.known.as_ref().map_or(&missing.name, |(_, label)| label)) }
+                @if !missing.parts.is_empty() { span.quiet { " " (missing.parts.join(" and ")) } }
                 @if let Some(reason) = &missing.reason { div.quiet { (reason) } }
-                @if let Some(other) = &missing.applicant { div.quiet { "Asked for as " span.mono { (other.expose()) } } }
+                @if let Some(other) = &missing.applicant { div.quiet { "Asked for as " span.mono { (other) } } }
             }
-            @if let Some(kind) = missing.document.as_ref().filter(|k| state.portal.catalogue.get(k).is_some()) {
+            @if let Some((kind, _)) = &missing.known {
                 form.actions method="post" action="/requests/new" {
-                    (carried_to(typed, missing.applicant.as_ref().map_or(typed.text("applicant"), |other| other.expose())))
-                    input type="hidden" name="once" value=(once);
+                    (carried_to(typed, missing.applicant.as_deref().unwrap_or(typed.text("applicant"))))
+                    input type="hidden" name="once" value=(missing.once);
                     input type="hidden" name="document" value=(kind);
                     @for part in &missing.parts { input type="hidden" name="part" value=(part); }
                     button.primary { "Request" }

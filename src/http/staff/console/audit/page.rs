@@ -2,16 +2,20 @@
 
 use maud::{Markup, html};
 
+use crate::domain::agent::Agent;
 use crate::http::staff::console::frame::{self, Place};
 use crate::http::staff::console::widgets::{Field, Input, when};
-use crate::domain::agent::Agent;
-use crate::http::staff::console::Names;
-use crate::http::staff::console::audit::handlers::Search;
 use crate::http::staff::permission::{Read, may};
-use crate::workflow::query::audit::Found;
+use crate::workflow::query::audit::{AuditFound, AuditSearch};
 
-pub(crate) fn page(agent: &Agent, found: &Found, search: &Search, names: &Names, newest: u64, before: u64) -> Markup {
-    let entries = &found.entries;
+pub(crate) fn page(agent: &Agent, found: &AuditFound, search: &AuditSearch) -> Markup {
+    let AuditFound {
+        entries,
+        names,
+        newest,
+        before,
+        ..
+    } = found;
     let field = |name: &'static str, label: &'static str, value: &str| {
         let input = Input {
             required: false,

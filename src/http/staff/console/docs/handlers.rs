@@ -3,9 +3,9 @@
 use actix_web::web;
 
 use crate::http::error::Problem;
+use crate::http::staff::auth::Get;
 use crate::http::staff::console::docs::page as pages;
-use crate::http::staff::auth::{SignedIn};
-use crate::http::staff::permission::{Anyone};
+use crate::http::staff::permission::Anyone;
 
 use crate::http::staff::console::{Page, html};
 
@@ -20,11 +20,11 @@ const PAGES: &[(&str, &str)] = pages! {
     "README" "adyen" "bridge" "dwolla" "http" "lithic" "manual" "onfido" "sandbox" "stripe" "sumsub" "synapse" "unit"
 };
 
-pub(crate) async fn index(who: SignedIn<Anyone>) -> Page {
+pub(crate) async fn index(Get { who, .. }: Get<Anyone>) -> Page {
     Ok(html(pages::page(&who.agent, PAGES[0].1, true)))
 }
 
-pub(crate) async fn provider(who: SignedIn<Anyone>, name: web::Path<String>) -> Page {
+pub(crate) async fn provider(Get { who, .. }: Get<Anyone>, name: web::Path<String>) -> Page {
     let found = PAGES[1..].iter().find(|(known, _)| *known == name.as_str());
     let (_, text) = found.ok_or_else(|| Problem::not_found("There is no page about such a provider."))?;
     Ok(html(pages::page(&who.agent, text, false)))

@@ -4,8 +4,8 @@
 
 use maud::{Markup, html};
 
-use crate::http::staff::console::frame::{self, Place};
 use crate::domain::agent::Agent;
+use crate::http::staff::console::frame::{self, Place};
 
 #[derive(Debug, PartialEq, Eq)]
 enum Block<'a> {

@@ -3,46 +3,43 @@
 
 use actix_web::body::SizedStream;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use futures_util::StreamExt;
 
 use crate::domain::document::PartName;
-use crate::http::AppState;
-use crate::http::staff::api::requests::parse;
+use crate::domain::id::RequestId;
+use crate::http::context::State;
 use crate::http::error::Problem;
+use crate::http::extract::path::Id;
+use crate::http::staff::auth::{AuthRedirect, FreshGet, FreshPost, SignedIn};
 use crate::http::staff::console::manual_download::page as pages;
 use crate::http::staff::console::widgets::Notice;
-use crate::http::staff::auth::{AuthRedirect, Csrf, RecentlyVerified, SignedIn};
-use crate::http::staff::permission::{ManualDownload};
-use crate::workflow::manual_download::{self, by_hand};
-use crate::workflow::terms;
-
 use crate::http::staff::console::{Page, html};
+use crate::http::staff::permission::ManualDownload;
+use crate::workflow::manual_download;
+use crate::workflow::query::requests::Row;
 
 /// What there is to download, and what was.
 pub(crate) async fn page(
-    RecentlyVerified(who): RecentlyVerified<ManualDownload>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
+    FreshGet { who, with: Id(id) }: FreshGet<ManualDownload, Id<RequestId>>,
+    state: State,
+    done: Option<Notice>,
 ) -> Page {
     with_factor(&who)?;
-    let found = terms::load(&state.portal, parse(&id)?).await?;
-    if !by_hand(&state.portal, &found) {
+    let row = Row::load(&state.portal, id).await?;
+    if !row.by_hand {
         return Err(nothing().into());
     }
-    Ok(html(pages::page(&who.agent, &state, &found, Notice::of(&request))))
+    Ok(html(pages::page(&who.agent, &row, state.portal.now(), done)))
 }
 
 pub(crate) async fn download(
-    _: Csrf,
-    RecentlyVerified(who): RecentlyVerified<ManualDownload>,
-    state: web::Data<AppState>,
+    FreshPost { who, with: Id(id) }: FreshPost<ManualDownload, Id<RequestId>>,
+    state: State,
     path: web::Path<(String, String)>,
 ) -> Page {
     with_factor(&who)?;
-    let (id, part) = path.into_inner();
-    let id = parse(&id)?;
+    let (_, part) = path.into_inner();
     let part = PartName::parse(&part).ok_or_else(nothing)?;
     let handed = manual_download::manual_download(&state.portal, id, &part, who.actor()).await?;
     // Nothing here was chosen by the applicant: the name is the request's own.

@@ -1,23 +1,22 @@
 //! Serving a provider by hand: what there is to download, and saying that it is done.
 
 use maud::{Markup, html};
+use time::OffsetDateTime;
 
-use crate::http::staff::console::frame::{self, Place};
-use crate::http::staff::console::requests::page::applicant;
-use crate::http::staff::console::widgets::{Notice, chip, notice, size_words};
 use crate::domain::agent::Agent;
 use crate::domain::delivery::{BY_HAND, Phase};
-use crate::domain::request::DocumentRequest;
-use crate::http::AppState;
-use crate::http::staff::link_message::label;
+use crate::http::staff::console::frame::{self, Place};
+use crate::http::staff::console::widgets::{Notice, applicant, chip, notice, size_words};
+use crate::workflow::query::requests::Row;
 
-pub(crate) fn page(agent: &Agent, state: &AppState, request: &DocumentRequest, done: Option<Notice>) -> Markup {
+pub(crate) fn page(agent: &Agent, row: &Row, now: OffsetDateTime, done: Option<Notice>) -> Markup {
+    let request = &row.request;
     let held = request.held();
     let body = html! {
         p.crumbs { a href={ "/requests/" (request.id) } { "The request" } }
-        div.title { h1 { "Serve by hand" } (chip(request, state.portal.now())) }
+        div.title { h1 { "Serve by hand" } (chip(request, now)) }
         (notice(done))
-        p.lead { (label(&state.portal, &request.document, "en")) " of " span.mono { (applicant(state, request)) } " for " (request.provider) }
+        p.lead { (row.label) " of " span.mono { (applicant(row)) } " for " (request.provider) }
         @if let Some((document, delivery)) = held {
             @let ready = matches!(&delivery.phase, Phase::NeedsAttention { problem, .. } if problem.code == BY_HAND);
             @if !ready { p.notice { "It is still being looked at. " a href={ "/requests/" (request.id) "/hand-over" } { "Look again in a moment" } "." } }

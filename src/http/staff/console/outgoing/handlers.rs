@@ -2,56 +2,46 @@
 
 use actix_web::{HttpRequest, web};
 
-use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::id::DispatchId;
-use crate::http::AppState;
-use crate::http::extract::query::{Query, write_cursor};
+use crate::http::context::State;
 use crate::http::error::Problem;
+use crate::http::extract::form::Form;
+use crate::http::extract::query::Query;
+use crate::http::staff::auth::{Get, Post};
 use crate::http::staff::console::outgoing::page as pages;
 use crate::http::staff::console::widgets::Notice;
-use crate::http::staff::auth::{Csrf, SignedIn};
+use crate::http::staff::console::{Page, html, see};
 use crate::http::staff::permission::{Admin, Read};
 use crate::storage::outbox::NotificationPreferences;
-
-use crate::http::extract::form::Form;
-use crate::http::staff::console::{Page, html, see};
+use crate::workflow::outgoing;
+use crate::workflow::query::outgoing::{receivers, sent};
 
 const PAGE: usize = 50;
 
-pub(crate) async fn list(who: SignedIn<Admin>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn list(Get { who, .. }: Get<Admin>, state: State, request: HttpRequest, done: Option<Notice>) -> Page {
     let query = Query::of(&request, &["cursor", "done"])?;
-    let page = state.portal.outbox.dispatches(None, query.cursor(&state.portal)?, PAGE).await?;
-    let next = page.next.map(|c| write_cursor(&state.portal, c)).transpose()?;
-    Ok(html(pages::list(&who.agent, &state, &page.dispatches, next, Notice::of(&request))))
+    let sent = sent(&state.portal, None, query.text("cursor"), PAGE).await?;
+    let now = state.portal.now();
+    Ok(html(pages::list(&who.agent, &receivers(&state.portal), &sent, now, done)))
 }
 
-pub(crate) async fn resend(_: Csrf, who: SignedIn<Admin>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    let missing = || Problem::not_found("There is nothing to send again.");
-    let id = DispatchId::parse(&id).ok_or_else(missing)?;
-    let event = AuditEvent::new(state.portal.now(), who.actor(), AuditAction::WebhookResent).with("webhook", id);
-    state.portal.outbox.resend(id, event).await?;
-    state.portal.outgoing.outbox_signal.notify_one();
+pub(crate) async fn resend(Post { who, .. }: Post<Admin>, state: State, id: web::Path<String>) -> Page {
+    let id = DispatchId::parse(&id).ok_or_else(|| Problem::not_found("There is nothing to send again."))?;
+    outgoing::resend(&state.portal, id, who.actor()).await?;
     Ok(see("/admin/outgoing?done=resent"))
 }
 
-pub(crate) async fn notices(who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest) -> Page {
-    let preferences = state.portal.outbox.notification_preferences(who.agent.id).await?;
-    Ok(html(pages::notices(&who.agent, &state, preferences, Notice::of(&request))))
+pub(crate) async fn notices(Get { who, .. }: Get<Read>, state: State, done: Option<Notice>) -> Page {
+    let preferences = outgoing::preferences(&state.portal, who.agent.id).await?;
+    Ok(html(pages::notices(&who.agent, &receivers(&state.portal), preferences, done)))
 }
 
-pub(crate) async fn set_notices(
-    _: Csrf,
-    who: SignedIn<Read>,
-    state: web::Data<AppState>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let form = Form::read(&request, payload).await?;
-    let preferences = NotificationPreferences {
+pub(crate) async fn set_notices(Post { who, with: form }: Post<Read, Form>, state: State) -> Page {
+    let wanted = NotificationPreferences {
         arrived: form.ticked("arrived"),
         attention: form.ticked("attention"),
         digest: form.ticked("digest"),
     };
-    state.portal.outbox.set_notification_preferences(who.agent.id, preferences).await?;
+    outgoing::set_preferences(&state.portal, who.agent.id, wanted).await?;
     Ok(see("/notices?done=notices"))
 }

@@ -1,18 +1,17 @@
 //! The log of what was told, and an agent's own notices.
 
 use maud::{Markup, html};
+use time::OffsetDateTime;
 
-use crate::http::staff::console::admin::page::tabs;
-use crate::http::staff::console::frame::{self, Place};
-use crate::http::staff::console::widgets::{Notice, ago, notice, when};
 use crate::domain::agent::Agent;
 use crate::domain::dispatch::{Channel, Dispatch, Progress};
-use crate::http::AppState;
+use crate::http::staff::console::frame::{self, Place};
+use crate::http::staff::console::widgets::{Notice, ago, notice, tabs, when};
 use crate::storage::outbox::NotificationPreferences;
+use crate::workflow::query::outgoing::{DispatchLog, Receivers};
 
-pub(crate) fn list(agent: &Agent, state: &AppState, dispatches: &[Dispatch], next: Option<String>, done: Option<Notice>) -> Markup {
-    let now = state.portal.now();
-    let out = &state.portal.outgoing;
+pub(crate) fn list(agent: &Agent, to: &Receivers, sent: &DispatchLog, now: OffsetDateTime, done: Option<Notice>) -> Markup {
+    let DispatchLog { dispatches, next } = sent;
     let body = html! {
         h1 { "Admin" }
         (tabs("/admin/outgoing"))
@@ -20,19 +19,19 @@ pub(crate) fn list(agent: &Agent, state: &AppState, dispatches: &[Dispatch], nex
         section.card {
             h2 { "Receivers" }
             dl.facts {
-                dt { "E-mail" } dd { @if out.mailer.is_some() { span.chip.good { "On" } } @else { span.chip { "Off" } " – [mail] in nightdrop.toml" } }
-                @for name in out.hooks.keys() { dt.mono { (name) } dd { span.chip.good { "On" } } }
-                @if out.hooks.is_empty() { dt { "Webhooks" } dd { span.chip { "None" } " – [webhooks.NAME] in nightdrop.toml" } }
+                dt { "E-mail" } dd { @if to.mail { span.chip.good { "On" } } @else { span.chip { "Off" } " – [mail] in nightdrop.toml" } }
+                @for name in &to.hooks { dt.mono { (name) } dd { span.chip.good { "On" } } }
+                @if to.hooks.is_empty() { dt { "Webhooks" } dd { span.chip { "None" } " – [webhooks.NAME] in nightdrop.toml" } }
             }
         }
         h2 { "What was sent" }
         @if dispatches.is_empty() { p.empty { "Nothing yet." } } @else {
             table.rows {
-                thead { tr { th scope="col" { "What" } th scope="col" { "To" } th scope="col" { "AppState" } th scope="col" { "When" } th scope="col" { "Last answer" } th scope="col" { span.hidden { "Action" } } } }
+                thead { tr { th scope="col" { "What" } th scope="col" { "To" } th scope="col" { "State" } th scope="col" { "When" } th scope="col" { "Last answer" } th scope="col" { span.hidden { "Action" } } } }
                 tbody { @for dispatch in dispatches { tr {
                     td.head { @match dispatch.request { Some(id) => a href={ "/requests/" (id) } { (kind_words(&dispatch.kind)) }, None => (kind_words(&dispatch.kind)) } }
                     td data-label="To" { (to_words(&dispatch.channel)) }
-                    td data-label="AppState" { (chip(dispatch)) }
+                    td data-label="State" { (chip(dispatch)) }
                     td data-label="When" { (ago(at(dispatch), now)) }
                     td.quiet data-label="Last answer" { (dispatch.last.as_deref().unwrap_or_default()) @if dispatch.attempts > 0 { " · " (dispatch.attempts) " failed" } }
                     td { @if dispatch.repeatable() { form method="post" action={ "/admin/outgoing/" (dispatch.id) "/resend" } { button.plain { "Send again" } } } }
@@ -54,7 +53,7 @@ pub(crate) fn render_dispatches(dispatches: &[Dispatch]) -> Markup {
     }
 }
 
-fn at(dispatch: &Dispatch) -> time::OffsetDateTime {
+fn at(dispatch: &Dispatch) -> OffsetDateTime {
     match dispatch.progress {
         Progress::Waiting(at) | Progress::Sent(at) | Progress::Failed(at) | Progress::Dropped(at) => at,
     }
@@ -64,7 +63,7 @@ fn chip(dispatch: &Dispatch) -> Markup {
     let (words, tone) = match dispatch.progress {
         Progress::Waiting(_) if dispatch.attempts > 0 => ("Tried again", "bad"),
         Progress::Waiting(_) => ("Waiting", "calm"),
-        Progress::Sent(_) => ("Sent", "good"),
+        Progress::Sent(_) => ("DispatchLog", "good"),
         Progress::Failed(_) => ("Failed", "bad"),
         Progress::Dropped(_) => ("Not needed", "dim"),
     };
@@ -89,15 +88,14 @@ fn kind_words(kind: &str) -> &str {
     }
 }
 
-pub(crate) fn notices(agent: &Agent, state: &AppState, preferences: NotificationPreferences, done: Option<Notice>) -> Markup {
-    let out = &state.portal.outgoing;
-    let at = format!("{:02}:{:02} UTC", out.digest_at.hour(), out.digest_at.minute());
+pub(crate) fn notices(agent: &Agent, to: &Receivers, preferences: NotificationPreferences, done: Option<Notice>) -> Markup {
+    let at = format!("{:02}:{:02} UTC", to.digest_at.hour(), to.digest_at.minute());
     let body = html! {
         h1 { "Notices" }
         (notice(done))
-        @if out.mailer.is_none() { p.notice.warn { "No mail server is configured, so nothing is sent yet. An admin adds [mail] to nightdrop.toml." } }
+        @if !to.mail { p.notice.warn { "No mail server is configured, so nothing is sent yet. An admin adds [mail] to nightdrop.toml." } }
         form.card.narrow method="post" action="/notices" {
-            p { "Sent to " strong { (agent.email) } ". They name no applicant." }
+            p { "DispatchLog to " strong { (agent.email) } ". They name no applicant." }
             (wish("arrived", "A document has arrived", "For requests that you issued, and for those that a machine issued.", preferences.arrived))
             (wish("attention", "Something needs attention", "Delivery has stopped, the provider has rejected it, or a mail could not be sent.", preferences.attention))
             (wish("digest", "A daily digest", &format!("At {at}, if anything waits."), preferences.digest))

@@ -1,33 +1,32 @@
 //! Requests in the console: the list, one request, and what can be done with it.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 
 use crate::domain::audit::AuditAction;
 use crate::domain::id::RequestId;
-use crate::http::AppState;
-use crate::http::staff::api::audit::newest;
-use crate::http::extract::json::Span;
-use crate::http::extract::query::{Query, write_cursor};
-use crate::http::staff::api::requests::{Search, filter, parse};
-use crate::http::staff::view::request as view;
+use crate::domain::request::DocumentRequest;
+use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
-use crate::http::staff::console::requests::page::Confirm;
-use crate::http::staff::console::requests::page as pages;
-use crate::http::staff::console::widgets::Notice;
-use crate::http::staff::auth::{Csrf, SignedIn};
-use crate::http::staff::permission::{Manual, Read, Requests};
-use crate::storage::Filter;
-use crate::workflow::issue::{self, Expiry};
-use crate::workflow::terms;
-
 use crate::http::extract::form::{Form, once};
-use crate::http::staff::console::{Names, Page, html, html_of, see};
+use crate::http::extract::json::Span;
+use crate::http::extract::path::Id;
+use crate::http::extract::query::Query;
+use crate::http::staff::auth::{Get, Post, SignedIn};
+use crate::http::staff::console::requests::page::{self as pages, Confirm};
+use crate::http::staff::console::spans::longer_than;
+use crate::http::staff::console::widgets::Notice;
+use crate::http::staff::console::{Page, html, html_of, see};
+use crate::http::staff::input::Search;
+use crate::http::staff::permission::{Manual, Read, Requests};
+use crate::http::staff::view::request as view;
+use crate::workflow::WorkflowError;
+use crate::workflow::issue::{self, Expiry};
+use crate::workflow::query::names::Names;
+use crate::workflow::query::requests::{self, Listed, Row, Wanted};
 
 const PAGE: usize = 50;
-/// Webhooks and mails that a request's page shows.
-const DISPATCHES_SHOWN: usize = 30;
 
-pub(crate) async fn list(who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn list(Get { who, .. }: Get<Read>, state: State, request: HttpRequest) -> Page {
     let query = Query::of(&request, &["state", "provider", "agent", "older_than", "cursor", "done"])?;
     let text = |name| query.text(name).map(str::to_owned);
     let search = Search {
@@ -38,12 +37,11 @@ pub(crate) async fn list(who: SignedIn<Read>, state: web::Data<AppState>, reques
         cursor: text("cursor"),
         ..Search::default()
     };
-    listed(&who, &state, search).await
+    listed(&who, &state, &search).await
 }
 
 /// Without an applicant this is an address like any other; with one it stays a POST.
-pub(crate) async fn search(_: Csrf, who: SignedIn<Read>, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
-    let form = Form::read(&request, payload).await?;
+pub(crate) async fn search(Post { who, with: form }: Post<Read, Form>, state: State) -> Page {
     let search = Search {
         state: form.filled("state"),
         provider: form.filled("provider"),
@@ -53,158 +51,142 @@ pub(crate) async fn search(_: Csrf, who: SignedIn<Read>, state: web::Data<AppSta
         cursor: form.filled("cursor"),
         limit: None,
     };
-    if search.applicant.is_none() {
-        // Checked words only come into the address.
-        filter(&state, &search)?;
-        let pairs = [
-            ("state", &search.state),
-            ("provider", &search.provider),
-            ("agent", &search.agent),
-            ("older_than", &search.older_than),
-        ];
-        let pairs: Vec<String> = pairs
-            .iter()
-            .filter_map(|(name, value)| value.as_ref().map(|v| format!("{name}={v}")))
-            .collect();
-        return Ok(see(&format!("/requests?{}", pairs.join("&"))));
+    if search.applicant.is_some() {
+        return listed(&who, &state, &search).await;
     }
-    listed(&who, &state, search).await
+    // Checked words only come into the address.
+    search.wanted()?;
+    let pairs = [
+        ("state", &search.state),
+        ("provider", &search.provider),
+        ("agent", &search.agent),
+        ("older_than", &search.older_than),
+    ];
+    let pairs = pairs.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
+    Ok(see(&format!("/requests?{}", pairs.collect::<Vec<_>>().join("&"))))
 }
 
-async fn listed(who: &SignedIn<Read>, state: &AppState, search: Search) -> Page {
-    let names = Names::of(state).await?;
-    let (wanted, after) = match filter(state, &search) {
-        Ok((wanted, after)) => (
-            Filter {
+async fn listed(who: &SignedIn<Read>, state: &AppState, search: &Search) -> Page {
+    let found = match search.wanted() {
+        Ok(wanted) => {
+            let wanted = Wanted {
                 teams: who.teams(),
                 ..wanted
-            },
-            after,
-        ),
+            };
+            requests::list(&state.portal, wanted, PAGE).await
+        }
         Err(problem) => {
             return Ok(html_of(
                 &problem,
-                pages::list(&who.agent, state, &search, &[], None, &names, Some(&problem)),
+                list_page(who, state, search, &Listed::default(), Some(&problem)).await?,
             ));
         }
     };
-    let page = state.portal.requests.list(&wanted, after, PAGE).await?;
-    let next = page.next.map(|c| write_cursor(&state.portal, c)).transpose()?;
-    Ok(html(pages::list(&who.agent, state, &search, &page.requests, next, &names, None)))
+    match found {
+        Ok(listed) => Ok(html(list_page(who, state, search, &listed, None).await?)),
+        Err(error @ WorkflowError::Invalid { .. }) => {
+            let problem = error.into();
+            Ok(html_of(
+                &problem,
+                list_page(who, state, search, &Listed::default(), Some(&problem)).await?,
+            ))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
-pub(crate) async fn show(who: SignedIn<Read>, state: web::Data<AppState>, id: web::Path<String>, request: HttpRequest) -> Page {
-    let found = terms::load(&state.portal, parse(&id)?).await?;
-    let whole = view::detail(&state.portal, &found).await?;
-    let message = terms::opened_message(&state.portal, &found)?;
-    let names = Names::of(&state).await?;
-    let shown = pages::Shown {
-        request: &found,
+async fn list_page(
+    who: &SignedIn<Read>,
+    state: &AppState,
+    search: &Search,
+    listed: &Listed,
+    problem: Option<&Problem>,
+) -> Result<maud::Markup, WorkflowError> {
+    Ok(pages::list(&pages::ListPage {
+        agent: &who.agent,
+        search,
+        listed,
+        names: &Names::load(&state.portal).await?,
+        providers: state.portal.providers.keys().map(ToString::to_string).collect(),
+        now: state.portal.now(),
+        problem,
+    }))
+}
+
+pub(crate) async fn show(Get { who, with: Id(id) }: Get<Read, Id<RequestId>>, state: State, done: Option<Notice>) -> Page {
+    let whole = requests::whole(&state.portal, id).await?;
+    let request = &whole.detail.row.request;
+    Ok(html(pages::show(&pages::ShowPage {
+        agent: &who.agent,
+        shown: &view::detail(&whole.detail),
+        longer: longer_than(request.link.expires_at - whole.detail.now, state.portal.policy.link_max),
+        passcode_required: state.portal.policy.passcode_required,
+        once: once()?,
         whole: &whole,
-        message: message.as_deref(),
-        names: &names,
-        once: &once()?,
-        dispatches: state
-            .portal
-            .outbox
-            .dispatches(Some(found.id), None, DISPATCHES_SHOWN)
-            .await?
-            .dispatches,
-    };
-    Ok(html(pages::show(&who.agent, &state, &shown, Notice::of(&request))))
+        done,
+    })))
 }
 
-pub(crate) async fn extend(
-    _: Csrf,
-    who: SignedIn<Requests>,
-    state: web::Data<AppState>,
-    id: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> Page {
-    let id = parse(&id)?;
-    let form = Form::read(&request, payload).await?;
+pub(crate) async fn extend(Post { who, with: (Id(id), form) }: Post<Requests, (Id<RequestId>, Form)>, state: State) -> Page {
     let span = Span::parse(form.text("expires_in")).ok_or_else(|| Problem::invalid("Choose how long the link is to live."))?;
-    let done = issue::extend(&state.portal, id, Expiry::In(span.0), who.actor()).await;
-    Ok(back(id, done.map(drop), "extended")?)
+    done(issue::extend(&state.portal, id, Expiry::In(span.0), who.actor()).await?, "extended")
 }
 
-pub(crate) async fn retry(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    let id = parse(&id)?;
-    Ok(back(id, issue::retry(&state.portal, id, who.actor()).await.map(drop), "retried")?)
+pub(crate) async fn retry(Post { who, with: Id(id) }: Post<Requests, Id<RequestId>>, state: State) -> Page {
+    done(issue::retry(&state.portal, id, who.actor()).await?, "retried")
 }
 
-pub(crate) async fn revoke_page(who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    confirm(&who, &state, &id, Confirm::Revoke).await
+pub(crate) async fn revoke(Post { who, with: Id(id) }: Post<Requests, Id<RequestId>>, state: State) -> Page {
+    done(issue::revoke(&state.portal, id, who.actor()).await?, "revoked")
 }
 
-pub(crate) async fn revoke(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    let id = parse(&id)?;
-    Ok(back(id, issue::revoke(&state.portal, id, who.actor()).await.map(drop), "revoked")?)
-}
-
-pub(crate) async fn purge_page(who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    confirm(&who, &state, &id, Confirm::Purge).await
-}
-
-pub(crate) async fn purge(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    let id = parse(&id)?;
-    Ok(back(
-        id,
-        issue::request_purge(&state.portal, id, who.actor()).await.map(drop),
-        "purging",
-    )?)
-}
-
-pub(crate) async fn uploaded_page(who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    confirm(&who, &state, &id, Confirm::Uploaded).await
+pub(crate) async fn purge(Post { who, with: Id(id) }: Post<Requests, Id<RequestId>>, state: State) -> Page {
+    done(issue::request_purge(&state.portal, id, who.actor()).await?, "purging")
 }
 
 /// For a provider that is served by hand this is its handler's word; for any other one it is an agent's who knows better.
-pub(crate) async fn mark_uploaded(_: Csrf, who: SignedIn<Requests>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    let id = parse(&id)?;
-    let found = terms::load(&state.portal, id).await?;
-    if by_hand(&state, &found) && !who.may::<Manual>() {
+pub(crate) async fn mark_uploaded(Post { who, with: Id(id) }: Post<Requests, Id<RequestId>>, state: State) -> Page {
+    if Row::load(&state.portal, id).await?.by_hand && !who.may::<Manual>() {
         let detail = [("what", "role"), ("has", who.agent.role.as_str())];
         state.refused(who.actor(), AuditAction::AccessRefused, &detail).await;
         return Err(Problem::forbidden("This provider is served by hand; somebody with the role manual-handler marks it.").into());
     }
-    Ok(back(
-        id,
-        issue::mark_uploaded(&state.portal, id, who.actor()).await.map(drop),
-        "uploaded",
-    )?)
-}
-
-pub(crate) fn by_hand(state: &AppState, request: &crate::domain::request::DocumentRequest) -> bool {
-    crate::workflow::manual_download::by_hand(&state.portal, request)
-}
-
-pub(crate) async fn receipt(who: SignedIn<Read>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    let found = terms::load(&state.portal, parse(&id)?).await?;
-    let newest = newest(&state, &found).await?;
-    Ok(html(pages::receipt(&who.agent, &state, &found, &newest.receipt, &newest.text)))
-}
-
-pub(crate) async fn receipt_text(_: SignedIn<Read>, state: web::Data<AppState>, id: web::Path<String>) -> Page {
-    let found = terms::load(&state.portal, parse(&id)?).await?;
-    let newest = newest(&state, &found).await?;
-    Ok(HttpResponse::Ok()
-        .content_type("text/plain; charset=utf-8")
-        .insert_header((
-            "Content-Disposition",
-            format!("attachment; filename=\"deletion-receipt-{}.txt\"", newest.receipt.number),
-        ))
-        .body(newest.text))
-}
-
-async fn confirm(who: &SignedIn<Requests>, state: &AppState, id: &str, what: Confirm) -> Page {
-    let found = terms::load(&state.portal, parse(id)?).await?;
-    Ok(html(pages::confirm(&who.agent, state, &found, what)))
+    done(issue::mark_uploaded(&state.portal, id, who.actor()).await?, "uploaded")
 }
 
 /// To the request, saying what was done; a refusal is told on a page of its own.
-fn back(id: RequestId, done: Result<(), crate::workflow::WorkflowError>, word: &str) -> Result<HttpResponse, Problem> {
-    done?;
-    Ok(see(&format!("/requests/{id}?done={word}")))
+fn done(request: DocumentRequest, word: &str) -> Page {
+    Ok(see(&format!("/requests/{}?done={word}", request.id)))
+}
+
+pub(crate) async fn revoke_page(Get { who, with: Id(id) }: Get<Requests, Id<RequestId>>, state: State) -> Page {
+    confirm(&who, &state, id, Confirm::Revoke).await
+}
+
+pub(crate) async fn purge_page(Get { who, with: Id(id) }: Get<Requests, Id<RequestId>>, state: State) -> Page {
+    confirm(&who, &state, id, Confirm::Purge).await
+}
+
+pub(crate) async fn uploaded_page(Get { who, with: Id(id) }: Get<Requests, Id<RequestId>>, state: State) -> Page {
+    confirm(&who, &state, id, Confirm::Uploaded).await
+}
+
+async fn confirm(who: &SignedIn<Requests>, state: &AppState, id: RequestId, what: Confirm) -> Page {
+    Ok(html(pages::confirm(&who.agent, &Row::load(&state.portal, id).await?, what)))
+}
+
+pub(crate) async fn receipt(Get { who, with: Id(id) }: Get<Read, Id<RequestId>>, state: State) -> Page {
+    let (row, receipt) = requests::receipt(&state.portal, id).await?;
+    let receipt = receipt.ok_or_else(Problem::no_receipt_yet)?;
+    Ok(html(pages::receipt(&who.agent, &state.company.name, &row, &receipt)))
+}
+
+pub(crate) async fn receipt_text(Get { with: Id(id), .. }: Get<Read, Id<RequestId>>, state: State) -> Page {
+    let (_, receipt) = requests::receipt(&state.portal, id).await?;
+    let receipt = receipt.ok_or_else(Problem::no_receipt_yet)?;
+    let name = format!("attachment; filename=\"deletion-receipt-{}.txt\"", receipt.receipt.number);
+    Ok(HttpResponse::Ok()
+        .content_type("text/plain; charset=utf-8")
+        .insert_header(("Content-Disposition", name))
+        .body(receipt.text))
 }

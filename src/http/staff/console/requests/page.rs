@@ -1,53 +1,69 @@
 //! The list of requests, one request, its confirmations and its deletion receipt.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 use time::OffsetDateTime;
 
-use crate::http::staff::console::frame::{self, Place};
-use crate::http::staff::console::widgets::{Field, Input, Notice, ago, chip, notice, refusal, size_words, state_words, when};
 use crate::domain::agent::{Agent, Role};
+use crate::domain::audit::AuditEvent;
 use crate::domain::delivery::{PassedOn, Phase, PurgeCause};
-use crate::domain::dispatch::Dispatch;
-use crate::domain::receipt::DeletionReceipt;
+use crate::domain::receipt::SignedReceipt;
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
-use crate::http::AppState;
-use crate::http::staff::link_message::label;
-use crate::http::staff::api::requests::Search;
-use crate::http::staff::view::request as view;
-use crate::http::staff::console::Names;
-use crate::http::staff::console::requests::handlers::by_hand;
 use crate::http::error::Problem;
+use crate::http::staff::console::frame::{self, Place};
+use crate::http::staff::console::outgoing::page::render_dispatches;
+use crate::http::staff::console::spans::Choice;
+use crate::http::staff::console::widgets::{Field, Input, Notice, ago, applicant, chip, notice, refusal, size_words, state_words, when};
+use crate::http::staff::input::Search;
 use crate::http::staff::permission::{Manual, ManualDownload, Requests, may};
-use crate::workflow::terms;
-use crate::workflow::trusted::TrustedRequest;
+use crate::http::staff::view::request as view;
+use crate::workflow::query::names::Names;
+use crate::workflow::query::requests::{Listed, Row, Whole};
 
-pub(crate) fn list(
-    agent: &Agent,
-    state: &AppState,
-    search: &Search,
-    requests: &[DocumentRequest],
-    next: Option<String>,
-    names: &Names,
-    problem: Option<&Problem>,
-) -> Markup {
-    let now = state.portal.now();
+/// What the list shows.
+pub(crate) struct ListPage<'a> {
+    pub agent: &'a Agent,
+    pub search: &'a Search,
+    pub listed: &'a Listed,
+    pub names: &'a Names,
+    pub providers: Vec<String>,
+    pub now: OffsetDateTime,
+    pub problem: Option<&'a Problem>,
+}
+
+pub(crate) fn list(page: &ListPage<'_>) -> Markup {
+    let ListPage {
+        agent,
+        search,
+        listed,
+        problem,
+        ..
+    } = *page;
     let body = html! {
         div.title { h1 { "Requests" } a.button.primary href="/requests/new" { "New request" } }
         (refusal(problem))
-        (filter(state, search, &issuers(agent, search, requests, names), problem))
-        @if requests.is_empty() { p.empty { @if next.is_some() { "None among the newest; look further back." } @else { "No request fits." } } } @else { (table(state, requests, names, now)) }
-        (more(search, next))
+        (filter(page))
+        @if listed.rows.is_empty() { p.empty { @if listed.next.is_some() { "None among the newest; look further back." } @else { "No request fits." } } } @else { (table(page)) }
+        (more(search, listed.next.as_deref()))
     };
     frame::page(agent, Place::Requests, "Requests", body)
 }
 
 /// Whom a list can be cut down to: everybody for admins; for others themselves and who issued what they see, so that no team learns who is in another.
-fn issuers(agent: &Agent, search: &Search, requests: &[DocumentRequest], names: &Names) -> Vec<(String, String)> {
+fn issuers(page: &ListPage<'_>) -> Vec<(String, String)> {
+    let ListPage {
+        agent,
+        search,
+        listed,
+        names,
+        ..
+    } = *page;
     let me = agent.id.to_string();
     let mut all = vec![(String::new(), "Anybody".to_owned()), (me, "Me".to_owned())];
     let shown: Vec<String> = match agent.role {
         Role::Admin => names.ids().map(str::to_owned).collect(),
-        _ => requests.iter().map(|r| r.created_by.to_string()).collect(),
+        _ => listed.rows.iter().map(|row| row.request.created_by.to_string()).collect(),
     };
     for id in shown.into_iter().chain(search.agent.clone()) {
         if !all.iter().any(|(known, _)| *known == id) {
@@ -66,13 +82,14 @@ const AGES: [(&str, &str); 4] = [
     ("30d", "More than a month ago"),
 ];
 
-fn filter(state: &AppState, search: &Search, issuers: &[(String, String)], problem: Option<&Problem>) -> Markup {
+fn filter(page: &ListPage<'_>) -> Markup {
+    let ListPage { search, problem, .. } = *page;
     let chosen = |value: &Option<String>| value.clone().unwrap_or_default();
     let any = |label: &str| vec![(String::new(), label.to_owned())];
     let mut states = any("Any state");
     states.extend(RequestState::ALL.map(|s| (s.as_str().to_owned(), state_words(s).0.to_owned())));
     let mut providers = any("Any provider");
-    providers.extend(state.portal.providers.keys().map(|p| (p.to_string(), p.to_string())));
+    providers.extend(page.providers.iter().map(|p| (p.clone(), p.clone())));
     let ages: Vec<_> = AGES.map(|(span, words)| (span.to_owned(), words.to_owned())).to_vec();
     let optional = Input {
         required: false,
@@ -81,9 +98,9 @@ fn filter(state: &AppState, search: &Search, issuers: &[(String, String)], probl
     };
     html! {
         form.filter method="post" action="/requests" role="search" {
-            (Field::new("state", "AppState").select(&states, &chosen(&search.state), problem))
+            (Field::new("state", "State").select(&states, &chosen(&search.state), problem))
             (Field::new("provider", "Provider").select(&providers, &chosen(&search.provider), problem))
-            (Field::new("agent", "Issued by").select(issuers, &chosen(&search.agent), problem))
+            (Field::new("agent", "Issued by").select(&issuers(page), &chosen(&search.agent), problem))
             (Field::new("older_than", "Issued").select(&ages, &chosen(&search.older_than), problem))
             (Field::new("applicant", "Applicant").input("search", search.applicant.as_deref().unwrap_or_default(), problem, optional))
             div.actions { button.plain { "Show" } }
@@ -91,30 +108,25 @@ fn filter(state: &AppState, search: &Search, issuers: &[(String, String)], probl
     }
 }
 
-fn table(state: &AppState, requests: &[DocumentRequest], names: &Names, now: OffsetDateTime) -> Markup {
+fn table(page: &ListPage<'_>) -> Markup {
+    let now = page.now;
     html! {
         table.rows {
-            thead { tr { th scope="col" { "Document" } th scope="col" { "AppState" } th scope="col" { "Applicant" } th scope="col" { "Provider" } th scope="col" { "Issued" } th scope="col" { "Next" } } }
+            thead { tr { th scope="col" { "Document" } th scope="col" { "State" } th scope="col" { "Applicant" } th scope="col" { "Provider" } th scope="col" { "Issued" } th scope="col" { "Next" } } }
             tbody {
-                @for request in requests {
+                @for row in &page.listed.rows {
+                    @let request = &row.request;
                     tr {
-                        td.head { a href={ "/requests/" (request.id) } { (label(&state.portal, &request.document, "en")) } }
-                        td data-label="AppState" { (chip(request, now)) }
-                        td.mono data-label="Applicant" { (applicant(state, request)) }
+                        td.head { a href={ "/requests/" (request.id) } { (row.label) } }
+                        td data-label="State" { (chip(request, now)) }
+                        td.mono data-label="Applicant" { (applicant(row)) }
                         td data-label="Provider" { (request.provider) }
-                        td data-label="Issued" { (ago(request.created_at, now)) div.quiet { (names.of_actor(&request.created_by.to_string())) } }
+                        td data-label="Issued" { (ago(request.created_at, now)) div.quiet { (page.names.of_actor(&request.created_by.to_string())) } }
                         td data-label="Next" { (next_step(request, now)) }
                     }
                 }
             }
         }
-    }
-}
-
-pub(crate) fn applicant(state: &AppState, request: &DocumentRequest) -> Markup {
-    match TrustedRequest::of(&state.portal, request).and_then(|trusted| terms::applicant(&state.portal, &trusted)) {
-        Ok(applicant) => html! { (applicant.expose()) },
-        Err(_) => html! { span.chip.bad { "Changed outside" } },
     }
 }
 
@@ -143,7 +155,7 @@ fn outcome_words(cause: &PurgeCause) -> &'static str {
 }
 
 /// With an applicant the next page is a POST like the first: the reference stays out of the address.
-fn more(search: &Search, next: Option<String>) -> Markup {
+fn more(search: &Search, next: Option<&str>) -> Markup {
     let Some(next) = next else { return html! {} };
     let fields = [
         ("state", &search.state),
@@ -173,36 +185,47 @@ fn more(search: &Search, next: Option<String>) -> Markup {
     }
 }
 
-/// Everything about one request.
-pub(crate) struct Shown<'a> {
-    pub request: &'a DocumentRequest,
-    pub whole: &'a view::Request,
-    pub message: Option<&'a str>,
-    pub names: &'a Names,
-    pub once: &'a str,
-    /// Webhooks and mails about it.
-    pub dispatches: Vec<Dispatch>,
+/// What one request's page shows.
+pub(crate) struct ShowPage<'a> {
+    pub agent: &'a Agent,
+    pub whole: &'a Whole,
+    /// As the API shows it.
+    pub shown: &'a view::Request,
+    /// Lives that would give the link more time.
+    pub longer: Vec<Choice>,
+    pub passcode_required: bool,
+    pub once: String,
+    pub done: Option<Notice>,
 }
 
-pub(crate) fn show(agent: &Agent, state: &AppState, shown: &Shown<'_>, done: Option<Notice>) -> Markup {
-    let request = shown.request;
-    let now = state.portal.now();
-    let title = label(&state.portal, &request.document, "en");
+impl ShowPage<'_> {
+    fn row(&self) -> &Row {
+        &self.whole.detail.row
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.whole.detail.now
+    }
+}
+
+pub(crate) fn show(page: &ShowPage<'_>) -> Markup {
+    let (title, request) = (page.row().label.as_str(), &page.row().request);
+    let dispatches = &page.whole.dispatches;
     let body = html! {
         p.crumbs { a href="/requests" { "Requests" } }
-        div.title { h1 { (title) } (chip(request, now)) }
-        (notice(done))
+        div.title { h1 { (title) } (chip(request, page.now())) }
+        (notice(page.done))
         (what_is_wrong(request))
         div.columns {
             div {
-                section.card { h2 { "Request" } (facts(state, shown, now)) }
-                section.card { h2 { "What happened" } (timeline(shown)) }
-                @if !shown.dispatches.is_empty() { section.card { h2 { "Messages sent" } (crate::http::staff::console::outgoing::page::render_dispatches(&shown.dispatches)) } }
+                section.card { h2 { "Request" } (facts(page)) }
+                section.card { h2 { "What happened" } (timeline(page)) }
+                @if !dispatches.is_empty() { section.card { h2 { "Messages sent" } (render_dispatches(dispatches)) } }
             }
-            @if may::<Requests>(agent.role) { aside.card aria-labelledby="actions" { h2 id="actions" { "What you can do" } (actions(agent, state, shown, now)) } }
+            @if may::<Requests>(page.agent.role) { aside.card aria-labelledby="actions" { h2 id="actions" { "What you can do" } (actions(page)) } }
         }
     };
-    frame::page(agent, Place::Requests, title, body)
+    frame::page(page.agent, Place::Requests, title, body)
 }
 
 fn what_is_wrong(request: &DocumentRequest) -> Markup {
@@ -230,20 +253,20 @@ fn what_is_wrong(request: &DocumentRequest) -> Markup {
     }
 }
 
-fn facts(state: &AppState, shown: &Shown<'_>, now: OffsetDateTime) -> Markup {
-    let (request, whole) = (shown.request, shown.whole);
+fn facts(page: &ShowPage<'_>) -> Markup {
+    let (request, shown, now) = (&page.row().request, page.shown, page.now());
     html! {
         dl.facts {
-            dt { "Applicant" } dd.mono { (applicant(state, request)) }
-            dt { "Provider" } dd { (request.provider) @if by_hand(state, request) { " (served by hand)" } }
+            dt { "Applicant" } dd.mono { (applicant(page.row())) }
+            dt { "Provider" } dd { (request.provider) @if page.row().by_hand { " (served by hand)" } }
             dt { "Parts" }
             dd { @for (n, part) in request.parts.iter().enumerate() {
                 @if n > 0 { br; }
                 (part.name) span.quiet { " · " (part.accepted.iter().map(|t| t.label()).collect::<Vec<_>>().join(", ")) ", up to " (size_words(part.max_bytes)) }
             } }
-            dt { "Issued" } dd { (when(request.created_at)) span.quiet { " by " (shown.names.of_actor(&whole.created_by)) } }
-            dt { "Link" } dd { (link_words(whole)) @if whole.link.state == "active" { " until " (when(request.link.expires_at)) } @if request.link.generation > 1 { span.quiet { " · link no. " (request.link.generation) } } }
-            @if let Some(tries) = whole.link.tries_left.filter(|_| matches!(request.stage, Stage::Open { .. })) { dt { "Passcode" } dd { (tries) " tries left" } }
+            dt { "Issued" } dd { (when(request.created_at)) span.quiet { " by " (page.whole.names.of_actor(&shown.created_by)) } }
+            dt { "Link" } dd { (link_words(shown)) @if shown.link.state == "active" { " until " (when(request.link.expires_at)) } @if request.link.generation > 1 { span.quiet { " · link no. " (request.link.generation) } } }
+            @if let Some(tries) = shown.link.tries_left.filter(|_| matches!(request.stage, Stage::Open { .. })) { dt { "Passcode" } dd { (tries) " tries left" } }
             @if let Some(locale) = &request.locale { dt { "Language" } dd { (locale) } }
             @if let Some((document, delivery)) = request.held() {
                 dt { "Received" } dd { (when(document.received_at)) }
@@ -263,13 +286,13 @@ fn facts(state: &AppState, shown: &Shown<'_>, now: OffsetDateTime) -> Markup {
             }
             dt { "Number" } dd.mono { (request.id) }
         }
-        @if let Some(message) = shown.message { h3 { "Your note to the applicant" } blockquote { (message) } }
-        @if let Some(metadata) = &whole.metadata { details { summary { "Attached data" } pre { (serde_json::to_string_pretty(metadata).unwrap_or_default()) } } }
+        @if let Some(message) = &page.whole.message { h3 { "Your note to the applicant" } blockquote { (message) } }
+        @if let Some(metadata) = &shown.metadata { details { summary { "Attached data" } pre { (serde_json::to_string_pretty(metadata).unwrap_or_default()) } } }
     }
 }
 
-fn link_words(whole: &view::Request) -> &'static str {
-    match whole.link.state {
+fn link_words(shown: &view::Request) -> &'static str {
+    match shown.link.state {
         "active" => "Open",
         "locked" => "Locked after five wrong passcodes: give a fresh code",
         "expired" => "Expired",
@@ -297,27 +320,30 @@ fn next_attempt(phase: &Phase) -> Option<OffsetDateTime> {
     }
 }
 
-fn timeline(shown: &Shown<'_>) -> Markup {
+fn timeline(page: &ShowPage<'_>) -> Markup {
+    let names = &page.whole.names;
     html! {
         ol.timeline {
-            @for moment in shown.whole.timeline.iter().flatten() {
+            @for entry in &page.whole.detail.timeline {
+                @let event = &entry.event;
                 li {
-                    (time_of(&moment.at))
-                    " " strong { (moment.action.label()) }
-                    " " span.quiet { (shown.names.of_actor(&moment.actor)) @for (name, value) in &moment.detail { " · " (name) " " (value) } }
+                    (when(event.at))
+                    " " strong { (event.action.label()) }
+                    " " span.quiet { (names.of_actor(&event.actor.to_string())) @for (name, value) in details(event) { " · " (name) " " (value) } }
                 }
             }
         }
     }
 }
 
-fn time_of(at: &str) -> Markup {
-    let parsed = OffsetDateTime::parse(at, &time::format_description::well_known::Rfc3339);
-    parsed.map_or_else(|_| html! { (at) }, when)
+/// By name, each once.
+fn details(event: &AuditEvent) -> BTreeMap<&str, &str> {
+    event.detail.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-fn actions(agent: &Agent, state: &AppState, shown: &Shown<'_>, now: OffsetDateTime) -> Markup {
-    let request = shown.request;
+fn actions(page: &ShowPage<'_>) -> Markup {
+    let (request, by_hand, now) = (&page.row().request, page.row().by_hand, page.now());
+    let (role, longer) = (page.agent.role, &page.longer);
     let path = |verb: &str| format!("/requests/{}/{verb}", request.id);
     let open = matches!(request.stage, Stage::Open { .. });
     let revoked = request.link.revoked_at.is_some();
@@ -326,19 +352,18 @@ fn actions(agent: &Agent, state: &AppState, shown: &Shown<'_>, now: OffsetDateTi
         .is_some_and(|(_, d)| matches!(d.phase, Phase::NeedsAttention { .. } | Phase::Pending { .. }));
     let sending = request.held().is_some_and(|(_, d)| matches!(d.phase, Phase::Sending { .. }));
     let again = matches!(request.stage, Stage::Purged) && request.tombstones.last().is_none_or(|t| t.cause != PurgeCause::Confirmed);
-    let markable = request.held().is_some() && !sending && (!by_hand(state, request) || may::<Manual>(agent.role));
-    let longer = crate::http::staff::console::ask::page::spans_beyond(state, request.link.expires_at - now);
+    let markable = request.held().is_some() && !sending && (!by_hand || may::<Manual>(role));
     html! {
         @if open && !revoked {
             @if longer.is_empty() { p.quiet { "The link already lives as long as a link may." } } @else { form.act method="post" action=(path("extend")) {
-                (Field { name: "extend-in", ..Field::new("expires_in", "Give more time, from now") }.select_named("expires_in", &longer))
+                (Field { name: "extend-in", ..Field::new("expires_in", "Give more time, from now") }.select_named("expires_in", longer))
                 button.plain { "Extend the link" }
             } }
         }
         @if (open || again) && request.state(now) != RequestState::Receiving {
             form.act method="post" action=(path("reissue")) {
-                input type="hidden" name="once" value=(shown.once);
-                label.tick { input type="checkbox" name="passcode" value="yes" checked[request.link.passcode.is_some() || state.portal.policy.passcode_required]; "with a passcode" }
+                input type="hidden" name="once" value=(page.once);
+                label.tick { input type="checkbox" name="passcode" value="yes" checked[request.link.passcode.is_some() || page.passcode_required]; "with a passcode" }
                 button.plain.primary[again] { @if again { "Ask again with a new link" } @else { "New link" } }
                 @if open { p.hint { "The present link is dead from that instant on." } }
             }
@@ -347,7 +372,7 @@ fn actions(agent: &Agent, state: &AppState, shown: &Shown<'_>, now: OffsetDateTi
             form.act method="post" action=(path("passcode")) { button.plain { "Give a fresh passcode" } p.hint { "Five new tries on the same link." } }
         }
         @if stuck { form.act method="post" action=(path("retry")) { button.primary { "Send again" } } }
-        @if request.held().is_some() && by_hand(state, request) && may::<ManualDownload>(agent.role) {
+        @if request.held().is_some() && by_hand && may::<ManualDownload>(role) {
             p.act { a.button.primary href=(path("hand-over")) { "Serve by hand…" } }
         }
         @if markable { p.act { a.button.plain href=(path("mark-uploaded")) { "Mark as uploaded…" } } }
@@ -378,7 +403,8 @@ pub(crate) enum Confirm {
     Uploaded,
 }
 
-pub(crate) fn confirm(agent: &Agent, state: &AppState, request: &DocumentRequest, what: Confirm) -> Markup {
+pub(crate) fn confirm(agent: &Agent, row: &Row, what: Confirm) -> Markup {
+    let request = &row.request;
     let (verb, title, text, button) = match what {
         Confirm::Revoke => (
             "revoke",
@@ -403,7 +429,7 @@ pub(crate) fn confirm(agent: &Agent, state: &AppState, request: &DocumentRequest
         div.outside {
             h1 { (title) }
             div.card {
-                p { strong { (label(&state.portal, &request.document, "en")) } " · " (request.provider) " · " span.mono { (applicant(state, request)) } }
+                p { strong { (row.label) } " · " (request.provider) " · " span.mono { (applicant(row)) } }
                 p { (text) }
                 form.actions method="post" action={ "/requests/" (request.id) "/" (verb) } {
                     button.danger autofocus { (button) }
@@ -415,16 +441,17 @@ pub(crate) fn confirm(agent: &Agent, state: &AppState, request: &DocumentRequest
     frame::page(agent, Place::Requests, title, body)
 }
 
-pub(crate) fn receipt(agent: &Agent, state: &AppState, request: &DocumentRequest, receipt: &DeletionReceipt, signed: &str) -> Markup {
+pub(crate) fn receipt(agent: &Agent, company: &str, row: &Row, signed: &SignedReceipt) -> Markup {
+    let (request, receipt) = (&row.request, &signed.receipt);
     let erasure = &receipt.erasure;
     let cause = request.tombstones.last().map_or("", |t| outcome_words(&t.cause));
     let body = html! {
         p.crumbs { a href={ "/requests/" (request.id) } { "Back to the request" } }
         div.title { h1 { "Deletion receipt no. " (receipt.number) } a.button.plain href={ "/requests/" (request.id) "/receipt.txt" } { "Download, signed" } }
         section.card.receipt {
-            p.lead { "This document was destroyed at " strong { (state.company.name) } "." }
+            p.lead { "This document was destroyed at " strong { (company) } "." }
             dl.facts {
-                dt { "Document" } dd { (label(&state.portal, &request.document, "en")) ", " (erasure.parts) " part" @if erasure.parts != 1 { "s" } }
+                dt { "Document" } dd { (row.label) ", " (erasure.parts) " part" @if erasure.parts != 1 { "s" } }
                 dt { "Received" } dd { (when(erasure.received_at)) }
                 dt { "Outcome" } dd { (cause) }
                 dt { "Unreadable since" } dd { (when(erasure.erased_at)) }
@@ -436,7 +463,7 @@ pub(crate) fn receipt(agent: &Agent, state: &AppState, request: &DocumentRequest
         section.card {
             h2 { "The signed text" }
             p.quiet { "Anybody who knows this portal’s receipt key can check it offline: " code { "nightdrop receipt verify FILE" } }
-            pre.signed { (signed) }
+            pre.signed { (signed.text) }
         }
     };
     frame::page(agent, Place::Requests, "Deletion receipt", body)

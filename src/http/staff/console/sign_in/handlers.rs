@@ -2,14 +2,16 @@
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
+use maud::Markup;
 use serde_json::json;
 
 use crate::domain::agent::{Agent, Session};
+use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
-use crate::http::staff::console::account::page as pages;
-use crate::http::staff::auth::{AuthRedirect, Csrf};
+use crate::http::staff::auth::{AuthRedirect, OpenPost};
+use crate::http::staff::console::sign_in::page::{self as pages, Offer};
 use crate::http::staff::cookies;
-use crate::http::{AppState, address, guard};
+use crate::http::{address, guard};
 use crate::workflow::sign_in::factor::{self, Second};
 use crate::workflow::sign_in::passkey::{self, Begun, Passkeys};
 use crate::workflow::sign_in::{self, Browser, End, Live, SignIn, Visitor, known};
@@ -25,8 +27,20 @@ const CODE_THROTTLED: &str = "Too many tries. Wait a few minutes.";
 const CODES_CLOSED: &str = "Too many codes were wrong: codes of the app are not taken any more. Use a passkey or a recovery code, or ask an admin to reset your second factor.";
 const PASSKEY_REFUSED: &str = "This passkey could not be used here.";
 
-pub(crate) async fn form(state: web::Data<AppState>, request: HttpRequest) -> Page {
-    Ok(html(pages::sign_in(&state, &offer(&state, &request), "", &next_of(&request), None)))
+pub(crate) async fn form(state: State, request: HttpRequest) -> Page {
+    Ok(html(sign_in_page(&state, &request, "", &next_of(&request), None)))
+}
+
+/// The page, and once more with what was wrong.
+pub(crate) fn sign_in_page(state: &AppState, request: &HttpRequest, email: &str, next: &str, problem: Option<&Problem>) -> Markup {
+    pages::sign_in(&pages::SignInPage {
+        company: &state.company.name,
+        sso: state.sso.as_ref().map(|sso| sso.label()),
+        offer: offer(state, request),
+        email,
+        next,
+        refused: problem.map(|problem| problem.detail.as_str()),
+    })
 }
 
 /// Where the address says to go afterwards; only within this console.
@@ -38,16 +52,10 @@ pub(crate) fn next_of(request: &HttpRequest) -> String {
     safe_redirect_path(next.as_deref()).to_owned()
 }
 
-pub(crate) async fn sign_in(_: Csrf, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
-    let form = Form::read(&request, payload).await?;
+pub(crate) async fn sign_in(OpenPost { with: form, .. }: OpenPost<Form>, state: State, request: HttpRequest) -> Page {
     let (email, next) = (form.text("email"), safe_redirect_path(Some(form.text("next"))));
     let address = address::rate_limit_key(guard::client_address(&request, &state));
-    let again = |problem: Problem| {
-        Ok(html_of(
-            &problem,
-            pages::sign_in(&state, &offer(&state, &request), email, next, Some(&problem.detail)),
-        ))
-    };
+    let again = |problem: Problem| Ok(html_of(&problem, sign_in_page(&state, &request, email, next, Some(&problem))));
     let mark = cookies::known_cookie(&request, &state.settings);
     let browser = mark.as_ref().map_or(Browser::Stranger, |mark| Browser::Marked(mark));
     match sign_in::sign_in(&state.portal, email, form.raw("password"), Visitor { address, browser }).await? {
@@ -69,14 +77,13 @@ pub(crate) fn second_path(next: &str) -> String {
     format!("/sign-in/second?next={escaped}")
 }
 
-pub(crate) async fn second_form(state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn second_form(state: State, request: HttpRequest) -> Page {
     let live = half(&state, &request).await?;
     Ok(html(pages::second(&offer(&state, &request), &live.agent, &next_of(&request), None)))
 }
 
 /// The second half of a sign-in: a code, or a passkey's answer.
-pub(crate) async fn second(_: Csrf, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
-    let form = Form::read(&request, payload).await?;
+pub(crate) async fn second(OpenPost { with: form, .. }: OpenPost<Form>, state: State, request: HttpRequest) -> Page {
     let live = half(&state, &request).await?;
     let next = safe_redirect_path(Some(form.text("next")));
     match proven(&state, &live, &form).await? {
@@ -127,15 +134,6 @@ pub(crate) fn passkeys(state: &AppState) -> Result<&Passkeys, Problem> {
         .ok_or_else(|| Problem::not_found("Passkeys need the console's own name: an admin sets staff_url in the configuration."))
 }
 
-/// Whether a browser that asks here could use a passkey: it refuses at any address but the one that passkeys are made for.
-pub(crate) enum Offer {
-    Here,
-    /// At this address only.
-    At(String),
-    /// The console has no name of its own.
-    Nowhere,
-}
-
 pub(crate) fn offer(state: &AppState, request: &HttpRequest) -> Offer {
     let Some(own) = state.passkeys.as_ref().and(state.settings.console()) else {
         return Offer::Nowhere;
@@ -167,7 +165,7 @@ pub(crate) fn may_try(state: &AppState, request: &HttpRequest) -> Result<(), Pro
 }
 
 /// Options for the browser: for the owner of half a session their own passkeys, for a stranger whatever the authenticator knows.
-pub(crate) async fn begin_passkey(_: Csrf, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn begin_passkey(_: OpenPost, state: State, request: HttpRequest) -> Page {
     may_try(&state, &request)?;
     let passkeys = passkeys(&state)?;
     let live = match cookies::half_cookie(&request, &state.settings) {
@@ -187,19 +185,15 @@ pub(crate) fn options(begun: Option<Begun>) -> Page {
 }
 
 /// Signing in with nothing but a passkey.
-pub(crate) async fn passkey(_: Csrf, state: web::Data<AppState>, request: HttpRequest, payload: web::Payload) -> Page {
+pub(crate) async fn passkey(OpenPost { with: form, .. }: OpenPost<Form>, state: State, request: HttpRequest) -> Page {
     may_try(&state, &request)?;
-    let form = Form::read(&request, payload).await?;
     let next = safe_redirect_path(Some(form.text("next")));
     let done = passkey::sign_in(&state.portal, passkeys(&state)?, form.text("ceremony"), form.raw("credential")).await?;
     match done {
         Some(cookie) => signed_in_page(&state, &request, &cookie, next).await,
         None => {
             let problem = Problem::forbidden(PASSKEY_REFUSED);
-            Ok(html_of(
-                &problem,
-                pages::sign_in(&state, &offer(&state, &request), "", next, Some(&problem.detail)),
-            ))
+            Ok(html_of(&problem, sign_in_page(&state, &request, "", next, Some(&problem))))
         }
     }
 }
@@ -237,7 +231,7 @@ pub(super) async fn end_old(state: &AppState, request: &HttpRequest, why: End) -
     Ok(())
 }
 
-pub(crate) async fn sign_out(_: Csrf, state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn sign_out(_: OpenPost, state: State, request: HttpRequest) -> Page {
     end_old(&state, &request, End::SignOut).await?;
     goodbye(&state)
 }

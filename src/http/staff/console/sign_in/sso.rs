@@ -3,9 +3,8 @@
 
 use actix_web::{HttpRequest, web};
 
-use crate::http::AppState;
+use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
-use crate::http::staff::console::account::page as pages;
 use crate::http::staff::cookies;
 use crate::workflow::sign_in::End;
 use crate::workflow::sign_in::sso::{self, Arrival, Return, SingleSignOn};
@@ -23,7 +22,7 @@ fn provider(state: &AppState) -> Result<&SingleSignOn, Problem> {
         .ok_or_else(|| Problem::not_found("There is nothing at this address."))
 }
 
-pub(crate) async fn depart(state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn depart(state: State, request: HttpRequest) -> Page {
     may_try(&state, &request)?;
     let next = next_of(&request);
     match sso::depart(&state.portal, provider(&state)?, &next).await? {
@@ -36,13 +35,13 @@ pub(crate) async fn depart(state: web::Data<AppState>, request: HttpRequest) -> 
             let problem = Problem::provider(UNREACHABLE);
             Ok(html_of(
                 &problem,
-                pages::sign_in(&state, &session::offer(&state, &request), "", &next, Some(&problem.detail)),
+                session::sign_in_page(&state, &request, "", &next, Some(&problem)),
             ))
         }
     }
 }
 
-pub(crate) async fn arrive(state: web::Data<AppState>, request: HttpRequest) -> Page {
+pub(crate) async fn arrive(state: State, request: HttpRequest) -> Page {
     may_try(&state, &request)?;
     let provider = provider(&state)?;
     let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
@@ -67,10 +66,7 @@ pub(crate) async fn arrive(state: web::Data<AppState>, request: HttpRequest) -> 
         }
         Arrival::Refused => {
             let problem = Problem::forbidden(REFUSED);
-            html_of(
-                &problem,
-                pages::sign_in(&state, &session::offer(&state, &request), "", "/", Some(&problem.detail)),
-            )
+            html_of(&problem, session::sign_in_page(&state, &request, "", "/", Some(&problem)))
         }
     };
     add(&mut answer, &cookies::sso_state_farewell(&state.settings))?;

@@ -1,18 +1,17 @@
 //! The overview: what needs a person first, then the counts.
 
 use maud::{Markup, html};
+use time::OffsetDateTime;
 
-use crate::http::staff::console::frame::{self, Place};
-use crate::http::staff::console::requests::page::applicant;
-use crate::http::staff::console::widgets::{Notice, ago, notice, state_words};
 use crate::domain::agent::Agent;
 use crate::domain::delivery::PurgeCause;
 use crate::domain::request::{DocumentRequest, RequestState};
-use crate::http::AppState;
-use crate::http::staff::link_message::label;
+use crate::http::staff::console::frame::{self, Place};
+use crate::http::staff::console::widgets::{Notice, ago, applicant, notice, state_words};
 use crate::http::staff::permission::{Admin, may};
 use crate::storage::clock::Standing;
 use crate::workflow::query::attention::Attention;
+use crate::workflow::query::requests::Row;
 
 /// Altered rows that are named.
 const ALTERED: usize = 10;
@@ -27,7 +26,8 @@ const TILES: [RequestState; 6] = [
     RequestState::Purged,
 ];
 
-pub(crate) fn page(agent: &Agent, state: &AppState, attention: &Attention, only_password: bool, done: Option<Notice>) -> Markup {
+pub(crate) fn page(agent: &Agent, attention: &Attention, only_password: bool, done: Option<Notice>) -> Markup {
+    let now = attention.now;
     let calm =
         attention.stuck.is_empty() && attention.rejected.is_empty() && attention.purged_soon.is_empty() && attention.expiring.is_empty();
     let body = html! {
@@ -36,15 +36,15 @@ pub(crate) fn page(agent: &Agent, state: &AppState, attention: &Attention, only_
         @if only_password {
             p.notice { "Your account is protected by a password alone. " a href="/account" { "Add a passkey or an authenticator app" } " – it takes a minute." }
         }
-        @if state.portal.keyring.is_locked() {
+        @if attention.locked {
             p.notice.bad { strong { "The vault is locked. " } "Documents are taken and kept sealed, and none is forwarded until an admin unlocks it." }
         }
-        @match state.portal.requests.clock() {
+        @match attention.clock {
             Standing::Agrees => {}
             Standing::Ahead => p.notice.bad { strong { "The clock jumped ahead. " } "It is not believed, and purging by deadline is suspended until it is right again or an admin confirms the time." },
             Standing::Behind => p.notice.bad { strong { "The clock was set back. " } "It is not believed, and time goes on as before until it is right again or an admin confirms the time." },
         }
-        @let altered = state.portal.altered.all();
+        @let altered = &attention.altered;
         @if may::<Admin>(agent.role) && !altered.is_empty() {
             p.notice.bad {
                 strong { "The store was changed outside the portal. " }
@@ -57,10 +57,10 @@ pub(crate) fn page(agent: &Agent, state: &AppState, attention: &Attention, only_
         section aria-labelledby="attention" {
             h2 id="attention" { "Needs attention" }
             @if calm { p.empty { "Nothing waits for you. Good." } }
-            (group(state, "Could not be delivered", "The provider refused it or could not be reached. Look, then retry or purge.", &attention.stuck))
-            (group(state, "Rejected by the provider", "Destroyed here. Ask the applicant again, with the reason.", &attention.rejected))
-            (group(state, "Purged within a day, undelivered", "The retention deadline comes whatever else happens.", &attention.purged_soon))
-            (group(state, "Links that expire within a day", "The applicant has not dropped anything yet.", &attention.expiring))
+            (group(now, "Could not be delivered", "The provider refused it or could not be reached. Look, then retry or purge.", &attention.stuck))
+            (group(now, "Rejected by the provider", "Destroyed here. Ask the applicant again, with the reason.", &attention.rejected))
+            (group(now, "Purged within a day, undelivered", "The retention deadline comes whatever else happens.", &attention.purged_soon))
+            (group(now, "Links that expire within a day", "The applicant has not dropped anything yet.", &attention.expiring))
         }
         @if !attention.counts.is_empty() { section aria-labelledby="counts" {
             h2 id="counts" { "Where everything stands" }
@@ -70,26 +70,26 @@ pub(crate) fn page(agent: &Agent, state: &AppState, attention: &Attention, only_
                     li { a href={ "/requests?state=" (of.as_str()) } { span.number { (count) } span { (state_words(of).0) } } }
                 }
             }
-            @if state.portal.outgoing.mailer.is_some() { p.quiet { a href="/notices" { "Notices by e-mail" } " – what you want to be told without looking here." } }
+            @if attention.mail { p.quiet { a href="/notices" { "Notices by e-mail" } " – what you want to be told without looking here." } }
         } }
     };
     frame::page(agent, Place::Start, "Overview", body)
 }
 
-fn group(state: &AppState, title: &str, hint: &str, requests: &[DocumentRequest]) -> Markup {
-    let now = state.portal.now();
+fn group(now: OffsetDateTime, title: &str, hint: &str, rows: &[Row]) -> Markup {
     html! {
-        @if !requests.is_empty() {
+        @if !rows.is_empty() {
             div.card.group {
                 h3 { (title) }
                 p.quiet { (hint) }
                 ul.list {
-                    @for request in requests {
+                    @for row in rows {
+                        @let request = &row.request;
                         li {
                             a href={ "/requests/" (request.id) } {
-                                span.what { (label(&state.portal, &request.document, "en")) " · " (request.provider) }
+                                span.what { (row.label) " · " (request.provider) }
                                 span.why { (why(request, now)) }
-                                span.mono { (applicant(state, request)) }
+                                span.mono { (applicant(row)) }
                             }
                         }
                     }
@@ -99,7 +99,7 @@ fn group(state: &AppState, title: &str, hint: &str, requests: &[DocumentRequest]
     }
 }
 
-fn why(request: &DocumentRequest, now: time::OffsetDateTime) -> Markup {
+fn why(request: &DocumentRequest, now: OffsetDateTime) -> Markup {
     if let Some((document, delivery)) = request.held() {
         return match &delivery.last_problem {
             Some(problem) => html! { (problem.text) },

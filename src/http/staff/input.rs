@@ -1,0 +1,179 @@
+//! What agents and machines give in, read into what the workflow takes: every field that does not fit is named, with what does.
+
+use serde::Deserialize;
+use time::Duration;
+use utoipa::ToSchema;
+
+use crate::domain::agent::{Actor, Role, Scope};
+use crate::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName, TicketRef};
+use crate::domain::request::RequestState;
+use crate::http::error::Problem;
+use crate::http::extract::json::{self, Instant, Span};
+use crate::workflow::Portal;
+use crate::workflow::issue::{Ask, Expiry};
+use crate::workflow::link_message::MailWish;
+use crate::workflow::outgoing::mail;
+use crate::workflow::query::requests::Wanted;
+
+/// A request for a document.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRequest {
+    /// A configured provider's name; see `GET /providers`.
+    pub provider: String,
+    /// The provider's own id of the person: 1 to 128 visible ASCII characters without quotes, slashes, `?`, `#`, `%`, `<`, `>`.
+    pub applicant: String,
+    /// A key of the catalogue, such as `government-id`.
+    pub document: String,
+    /// Some of the kind's parts; all of them unless given.
+    pub parts: Option<Vec<String>>,
+    pub expires_in: Option<Span>,
+    pub expires_at: Option<Instant>,
+    /// Ask for a six-digit code, which is told by telephone.
+    #[serde(default)]
+    pub passcode: Option<bool>,
+    /// The applicant's language, a tag such as `de` or `pt-BR`.
+    pub locale: Option<String>,
+    /// A note to the applicant, plain text.
+    pub message: Option<String>,
+    /// An address of a host in `hosted.return_hosts`. After the drop the applicant is sent back there, with `nightdrop_request`, `nightdrop_state`, `nightdrop_at` and
+    /// `nightdrop_signature` added to its query; see `GET /return-key`.
+    pub return_url: Option<String>,
+    /// Send the link there by e-mail. Kept sealed until it was sent, and in no log.
+    pub email: Option<String>,
+    /// Remind by e-mail a day before the link expires, if nothing has come.
+    #[serde(default)]
+    pub remind: Option<bool>,
+    /// The help desk's case that it belongs to, such as `ZD-4711`: 1 to 64 letters, digits and `-_.:#`. Sealed at rest; outgoing events carry it.
+    pub ticket: Option<String>,
+    /// Anything of the caller's own, up to 4096 bytes; sealed at rest.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+impl NewRequest {
+    /// All fields that cannot be read, at once.
+    pub(crate) fn into_ask(self) -> Result<Ask, Problem> {
+        let mut faults: Vec<(&'static str, String)> = Vec::new();
+        let mut fault = |field, fix: &str| faults.push((field, fix.to_owned()));
+        let provider = ProviderName::parse(&self.provider);
+        let applicant = ApplicantRef::parse(&self.applicant);
+        let document = DocumentKind::parse(&self.document);
+        let parts = self
+            .parts
+            .map(|names| names.iter().map(|n| PartName::parse(n)).collect::<Option<Vec<_>>>());
+        if provider.is_none() {
+            fault("provider", "must be the name of a configured provider");
+        }
+        if applicant.is_none() {
+            fault(
+                "applicant",
+                "must be 1 to 128 visible ASCII characters without spaces, quotes, slashes, ?, #, %, < and >",
+            );
+        }
+        if document.is_none() {
+            fault("document", "must be a key of the document catalogue");
+        }
+        if matches!(parts, Some(None)) {
+            fault("parts", "must be names of a-z, 0-9 and -");
+        }
+        let ticket = self.ticket.as_deref().map(TicketRef::parse);
+        if matches!(ticket, Some(None)) {
+            fault("ticket", "must be 1 to 64 letters, digits and -_.:# such as ZD-4711");
+        }
+        let expires = json::expiry(self.expires_in, self.expires_at).unwrap_or_else(|_| {
+            fault("expires_in", "not together with expires_at");
+            Expiry::Default
+        });
+        let (Some(provider), Some(applicant), Some(document), true) = (provider, applicant, document, faults.is_empty()) else {
+            return Err(all(faults));
+        };
+        Ok(Ask {
+            provider,
+            applicant,
+            document,
+            parts: parts.flatten(),
+            expires,
+            passcode: self.passcode.unwrap_or(false),
+            locale: self.locale,
+            message: self.message,
+            return_url: self.return_url,
+            ticket: ticket.flatten(),
+            metadata: self.metadata.map(|m| serde_json::Value::Object(m).to_string()),
+        })
+    }
+}
+
+fn all(faults: Vec<(&'static str, String)>) -> Problem {
+    let detail: Vec<String> = faults.iter().map(|(field, fix)| format!("{field} {fix}.")).collect();
+    faults
+        .into_iter()
+        .fold(Problem::invalid(detail.join(" ")), |problem, (field, fix)| {
+            problem.field(field, fix)
+        })
+}
+
+/// An address and a wish to remind: both are checked before anything is issued.
+pub(crate) fn mail_wish(portal: &Portal, to: Option<String>, remind: Option<bool>) -> Result<MailWish, Problem> {
+    let remind = remind.unwrap_or(false);
+    match &to {
+        Some(address) => mail::check_address(portal, address)?,
+        None if remind => return Err(Problem::invalid("remind needs an e-mail address.").field("email", "is needed to remind")),
+        None => {}
+    }
+    Ok(MailWish { to, remind })
+}
+
+/// The filter of a search; every field is optional.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Search {
+    pub state: Option<String>,
+    pub provider: Option<String>,
+    pub applicant: Option<String>,
+    /// Who issued it: an agent's or API key's id.
+    pub agent: Option<String>,
+    /// Issued longer ago than this, such as `36h` or `7d`.
+    pub older_than: Option<String>,
+    pub cursor: Option<String>,
+    #[schema(minimum = 1, maximum = 200)]
+    pub limit: Option<u16>,
+}
+
+impl Search {
+    pub(crate) fn wanted(&self) -> Result<Wanted, Problem> {
+        fn parsed<T>(
+            text: &Option<String>,
+            name: &'static str,
+            accepted: &str,
+            parse: impl Fn(&str) -> Option<T>,
+        ) -> Result<Option<T>, Problem> {
+            let text = text.as_deref().filter(|t| !t.is_empty());
+            text.map(|t| parse(t).ok_or_else(|| Problem::field_must(name, accepted)))
+                .transpose()
+        }
+        let states = RequestState::ALL.map(RequestState::as_str).join(", ");
+        Ok(Wanted {
+            applicant: parsed(&self.applicant, "applicant", "an applicant's reference", ApplicantRef::parse)?,
+            state: parsed(&self.state, "state", &format!("one of {states}"), RequestState::parse)?,
+            provider: parsed(&self.provider, "provider", "a provider's name", ProviderName::parse)?,
+            created_by: parsed(&self.agent, "agent", "the id of an agent or API key", Actor::parse)?,
+            older_than: parsed(&self.older_than, "older_than", "a span such as 36h or 7d", Span::parse)?
+                .map(|Span(age): Span| -> Duration { age }),
+            cursor: self.cursor.clone().filter(|cursor| !cursor.is_empty()),
+            teams: None,
+        })
+    }
+}
+
+pub(crate) fn role(text: &str) -> Result<Role, Problem> {
+    Role::parse(text).ok_or_else(|| Problem::field_must("role", &format!("one of {}", Role::ALL.map(Role::as_str).join(", "))))
+}
+
+pub(crate) fn scopes(texts: &[String]) -> Result<Vec<Scope>, Problem> {
+    let scopes = texts.iter().map(|s| Scope::parse(s)).collect::<Option<Vec<_>>>();
+    let mut scopes = scopes.ok_or_else(|| Problem::field_must("scopes", "some of read, requests, audit, admin"))?;
+    scopes.sort_unstable();
+    scopes.dedup();
+    Ok(scopes)
+}

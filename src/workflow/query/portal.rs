@@ -1,0 +1,69 @@
+//! The portal as a whole: what it is worth on this machine, and what it is connected to.
+
+use crate::crypto::assurance::Assurance;
+use crate::domain::delivery::ConfirmAt;
+use crate::domain::request::RequestState;
+use crate::storage::clock::Standing;
+use crate::workflow::vault::{self, VaultKey};
+use crate::workflow::{Portal, WorkflowError};
+
+/// How the portal stands.
+pub(crate) struct Status {
+    pub assurance: Assurance,
+    pub locked: bool,
+    pub clock_suspect: bool,
+    pub clock: Standing,
+    pub slots_free: u64,
+    pub requests: Vec<(RequestState, u64)>,
+}
+
+pub(crate) async fn status(portal: &Portal) -> Result<Status, WorkflowError> {
+    Ok(Status {
+        assurance: portal.assurance.current(),
+        locked: portal.keyring.is_locked(),
+        clock_suspect: portal.requests.clock_suspect(),
+        clock: portal.requests.clock(),
+        slots_free: portal.erasure.free().unwrap_or(0),
+        requests: portal.requests.counts().await?,
+    })
+}
+
+/// The vault keys, and whether forwarding waits for a passphrase.
+pub(crate) struct Vault {
+    pub locked: bool,
+    pub keys: Vec<VaultKey>,
+}
+
+pub(crate) async fn vault(portal: &Portal) -> Result<Vault, WorkflowError> {
+    Ok(Vault {
+        keys: vault::keys(portal).await?,
+        locked: portal.keyring.is_locked(),
+    })
+}
+
+/// A configured provider.
+pub(crate) struct Provider {
+    pub name: String,
+    pub kind: &'static str,
+    pub confirm: ConfirmAt,
+    pub lists_missing: bool,
+    pub by_hand: bool,
+    /// Sending pauses after failures in a row.
+    pub paused: bool,
+}
+
+pub(crate) fn providers(portal: &Portal) -> Vec<Provider> {
+    let now = portal.now();
+    let all = portal.providers.iter().map(|(name, connector)| {
+        let profile = connector.profile();
+        Provider {
+            name: name.to_string(),
+            kind: profile.kind,
+            confirm: profile.confirm,
+            lists_missing: profile.lists_missing,
+            by_hand: profile.by_hand,
+            paused: portal.delivery.breakers.paused(name, now),
+        }
+    });
+    all.collect()
+}
