@@ -1,4 +1,4 @@
-//! One list of routes for one scope: the router, the `Allow` headers and the tests are made from it, so none of them can forget a route.
+//! One list of routes for one scope: the router, the `Allow` headers, the OpenAPI document and the tests are made from it, so none of them can forget a route.
 
 macro_rules! method {
     (get) => {
@@ -11,7 +11,7 @@ macro_rules! method {
 
 /// `table! { ErrorType; "/path" { get: handler, post: handler } … }` makes `TABLE` and `resources(scope)`. Other methods get 405 as that error.
 macro_rules! table {
-    ($error:ty; $($path:literal { $first:ident: $handler:path $(, $other:ident: $other_handler:path)* })*) => {
+    ($error:ty; $($path:literal { $first:ident: $($handler:ident)::+ $(, $other:ident: $($other_handler:ident)::+)* })*) => {
         /// Path → methods, as the router has them.
         pub const TABLE: &[(&str, &[&str])] =
             &[$(($path, &[$crate::http::table::method!($first) $(, $crate::http::table::method!($other))*])),*];
@@ -19,8 +19,8 @@ macro_rules! table {
         fn resources(scope: actix_web::Scope) -> actix_web::Scope {
             scope $(.service(
                 web::resource($path)
-                    .route(web::$first().to($handler))
-                    $(.route(web::$other().to($other_handler)))*
+                    .route(web::$first().to($($handler)::+))
+                    $(.route(web::$other().to($($other_handler)::+)))*
                     .default_service(web::to(|| async {
                         const ALLOW: &str = concat!($crate::http::table::method!($first) $(, ", ", $crate::http::table::method!($other))*);
                         Err::<HttpResponse, $error>(Problem::method(ALLOW).into())
@@ -30,4 +30,14 @@ macro_rules! table {
     };
 }
 
-pub(in crate::http) use {method, table};
+/// The same list as operations of an OpenAPI document.
+macro_rules! operations {
+    ($error:ty; $($path:literal { $($method:ident: $($handler:ident)::+),+ })*) => {
+        /// Every operation of the list, with the annotation that stands at its handler.
+        #[derive(utoipa::OpenApi)]
+        #[openapi(paths($($($($handler)::+),+),*))]
+        struct Operations;
+    };
+}
+
+pub(in crate::http) use {method, operations, table};

@@ -1,6 +1,6 @@
 //! `/api/v1`: the JSON interface for machines and the command line. Bearer keys only, problem documents on every failure, nothing that is not in [`openapi`].
 //!
-//! * [`TABLE`] is the one list of routes: the router, the `Allow` headers and the tests are made from it.
+//! * [`TABLE`] is the one list of routes: the router, the `Allow` headers, the OpenAPI document and the tests are made from it.
 //! * No answer holds a token (but the one that issues it), a document byte or a file name.
 //! * What comes in is read by [`json`](crate::http::extract::json), what goes out is written in [`view`](super::view); domain types know no JSON.
 
@@ -14,7 +14,7 @@ pub(crate) mod requests;
 use actix_web::{HttpResponse, web};
 
 use crate::http::error::Problem;
-use crate::http::table::table;
+use crate::http::table::{operations, table};
 
 pub(crate) use openapi::openapi;
 
@@ -24,38 +24,50 @@ pub(crate) type Answer = Result<HttpResponse, Problem>;
 /// Before every path of [`TABLE`].
 pub(crate) const BASE: &str = "/api/v1";
 
-table! { Problem;
-    "/openapi.json" { get: openapi::document }
-    "/requests" { get: requests::list, post: requests::issue }
-    "/requests/search" { post: requests::search }
-    "/requests/{id}" { get: requests::show }
-    "/requests/{id}/extend" { post: requests::extend }
-    "/requests/{id}/reissue" { post: requests::reissue }
-    "/requests/{id}/passcode" { post: requests::passcode }
-    "/requests/{id}/revoke" { post: requests::revoke }
-    "/requests/{id}/retry" { post: requests::retry }
-    "/requests/{id}/purge" { post: requests::purge }
-    "/requests/{id}/mark-uploaded" { post: requests::mark_uploaded }
-    "/requests/{id}/deletion-receipt" { get: audit::deletion_receipt }
-    "/return-key" { get: outgoing::return_key }
-    "/dispatches" { get: outgoing::dispatches }
-    "/dispatches/{id}/resend" { post: outgoing::resend }
-    "/receipt-key" { get: audit::receipt_key }
-    "/audit" { get: audit::entries }
-    "/providers" { get: providers::list }
-    "/providers/{provider}/applicants/{applicant}/missing" { get: providers::missing }
-    "/providers/{provider}/missing" { post: providers::ask_missing }
-    "/agents" { get: admin::agents, post: admin::add_agent }
-    "/agents/{id}/disable" { post: admin::disable_agent }
-    "/agents/{id}/role" { post: admin::change_role }
-    "/agents/{id}/reset-second-factor" { post: admin::reset_factors }
-    "/agents/{id}/password" { post: admin::reset_password }
-    "/api-keys" { get: admin::api_keys, post: admin::add_api_key }
-    "/api-keys/{id}/revoke" { post: admin::revoke_api_key }
-    "/key" { get: admin::key }
-    "/key/unlock" { post: admin::unlock }
-    "/status" { get: admin::status }
-    "/clock/accept" { post: admin::accept_clock }
+macro_rules! routes {
+    ($make:ident) => {
+        $make! { Problem;
+            "/openapi.json" { get: openapi::document }
+            "/requests" { get: requests::list, post: requests::issue }
+            "/requests/search" { post: requests::search }
+            "/requests/{id}" { get: requests::show }
+            "/requests/{id}/extend" { post: requests::extend }
+            "/requests/{id}/reissue" { post: requests::reissue }
+            "/requests/{id}/passcode" { post: requests::passcode }
+            "/requests/{id}/revoke" { post: requests::revoke }
+            "/requests/{id}/retry" { post: requests::retry }
+            "/requests/{id}/purge" { post: requests::purge }
+            "/requests/{id}/mark-uploaded" { post: requests::mark_uploaded }
+            "/requests/{id}/deletion-receipt" { get: audit::deletion_receipt }
+            "/return-key" { get: outgoing::return_key }
+            "/dispatches" { get: outgoing::dispatches }
+            "/dispatches/{id}/resend" { post: outgoing::resend }
+            "/receipt-key" { get: audit::receipt_key }
+            "/audit" { get: audit::entries }
+            "/providers" { get: providers::list }
+            "/providers/{provider}/applicants/{applicant}/missing" { get: providers::missing }
+            "/providers/{provider}/missing" { post: providers::ask_missing }
+            "/agents" { get: admin::agents, post: admin::add_agent }
+            "/agents/{id}/disable" { post: admin::disable_agent }
+            "/agents/{id}/role" { post: admin::change_role }
+            "/agents/{id}/reset-second-factor" { post: admin::reset_factors }
+            "/agents/{id}/password" { post: admin::reset_password }
+            "/api-keys" { get: admin::api_keys, post: admin::add_api_key }
+            "/api-keys/{id}/revoke" { post: admin::revoke_api_key }
+            "/key" { get: admin::key }
+            "/key/unlock" { post: admin::unlock }
+            "/status" { get: admin::status }
+            "/clock/accept" { post: admin::accept_clock }
+        }
+    };
+}
+
+routes!(table);
+routes!(operations);
+
+/// The operations of [`TABLE`]; [`openapi`](openapi::openapi) adds what is true of all of them.
+pub(crate) fn operations() -> utoipa::openapi::OpenApi {
+    <Operations as utoipa::OpenApi>::openapi()
 }
 
 pub(crate) fn routes(routes: &mut web::ServiceConfig) {

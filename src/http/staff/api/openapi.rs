@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the handlers' own annotations. `nightdrop openapi` prints it, `GET /openapi.json` serves it, and a test compares it with the router.
+//! The OpenAPI document, made from the list of routes and the handlers' own annotations. `nightdrop openapi` prints it, `GET /openapi.json` serves it, and a test compares it with the router.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,6 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{admin, audit, outgoing, providers, requests};
 use crate::http::error::PROBLEM_JSON;
 use crate::http::staff::view::problem::ProblemSchema;
 
@@ -20,16 +19,7 @@ use crate::http::staff::view::problem::ProblemSchema;
     servers((url = "/api/v1")),
     tags((name = "requests", description = "Ask, follow, act."), (name = "providers", description = "Who gets the documents."),
         (name = "audit", description = "What happened."), (name = "admin", description = "Accounts, keys, the vault.")),
-    paths(
-        document, requests::list, requests::issue, requests::search, requests::show, requests::extend, requests::reissue, requests::passcode,
-        requests::revoke, requests::retry, requests::purge, requests::mark_uploaded, audit::deletion_receipt, audit::receipt_key, audit::entries,
-        outgoing::return_key, outgoing::dispatches, outgoing::resend,
-        providers::list, providers::missing, providers::ask_missing, admin::agents, admin::add_agent, admin::disable_agent, admin::reset_password,
-        admin::change_role, admin::reset_factors,
-        admin::api_keys, admin::add_api_key, admin::revoke_api_key, admin::key, admin::unlock, admin::status, admin::accept_clock,
-    ),
-    components(schemas(ProblemSchema)),
-    modifiers(&Common)
+    components(schemas(ProblemSchema))
 )]
 struct Api;
 
@@ -66,7 +56,10 @@ fn problems(operation: &mut Operation) {
 
 /// The document.
 pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
-    Api::openapi()
+    let mut api = Api::openapi();
+    api.merge(super::operations());
+    Common.modify(&mut api);
+    api
 }
 
 static TEXT: LazyLock<String> = LazyLock::new(|| openapi().to_json().unwrap_or_default());
