@@ -155,3 +155,6 @@ pub(crate) fn html_of(problem: &Problem, page: Markup) -> HttpResponse {
 pub(crate) fn see(path: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
 }
+
+#[cfg(test)]
+mod tests;
