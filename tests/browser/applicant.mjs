@@ -69,7 +69,7 @@ async function arabicWithoutScript() {
 async function withScript() {
   const page = await visit(browser, { timezoneId: "America/New_York" });
   await page.goto(given.scripted);
-  check(/ (EST|EDT)/.test(await page.locator("dl time").last().textContent()), "the expiry stands in the reader's zone");
+  check(/ GMT[-−][45]$/.test(await page.locator("dl time").last().textContent()), "the expiry stands in the reader's zone");
   await accessible(page, "the form");
   await page.locator("fieldset[data-part=front] input[capture]").setInputFiles(given.photo);
   await page.getByText("Can you read everything?").first().waitFor();
