@@ -673,7 +673,7 @@ async fn a_rejection_is_told_in_the_applicants_language_with_the_next_link() {
     let again: Value = serde_json::from_str(&call.body("{}").send().await.unwrap().text().await.unwrap()).unwrap();
     let body = again["message"]["body"].as_str().unwrap();
     assert!(
-        body.contains("Leider konnte sie nicht angenommen werden. Es war nicht lesbar."),
+        body.contains("Leider konnte es nicht angenommen werden. Es war nicht lesbar."),
         "{body}"
     );
     let path = again["url"].as_str().unwrap().split_once("127.0.0.1").unwrap().1.to_owned();
