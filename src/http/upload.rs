@@ -52,10 +52,16 @@ pub(crate) fn routes(routes: &mut web::ServiceConfig) {
         .service(
             web::resource("/d/{token}/passcode")
                 .route(web::get().to(back_to_link))
+                .route(web::head().to(back_to_link))
                 .route(web::post().to(enter_passcode))
-                .default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("GET, POST")) })),
+                .default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("GET, HEAD, POST")) })),
         )
-        .service(web::resource("/").route(web::get().to(root)).route(web::head().to(root)))
+        .service(
+            web::resource("/")
+                .route(web::get().to(root))
+                .route(web::head().to(root))
+                .default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("GET, HEAD")) })),
+        )
         .configure(super::pages::assets::public_routes);
 }
 

@@ -109,8 +109,8 @@ async fn what_is_refused_names_its_cause_and_the_way_out() {
         ("pages-60.pdf", 422, "The PDF has more than 50 pages."),
         ("password-r6.pdf", 422, "This PDF is protected with a password."),
         ("webp-named.jpg", 415, "A WebP picture is not accepted here. Save it as JPEG"),
-        ("no-eoi.jpg", 422, "The file is cut off."),
-        ("samsung-panorama-no-eoi.jpg", 422, "The file is cut off."),
+        ("no-eoi.jpg", 422, "The file is incomplete."),
+        ("samsung-panorama-no-eoi.jpg", 422, "The file is incomplete."),
     ] {
         let (got, body) = send(&app, name, "").await;
         assert_eq!(got, status, "{name}: {body}");
