@@ -196,14 +196,16 @@ fn as_html(letter: &Letter<'_>) -> Markup {
 
 /// A line with its web addresses as links.
 fn linked(line: &str) -> Markup {
+    let mut pieces = Vec::new();
     let mut rest = line;
+    while let Some(start) = address_at(rest) {
+        let (before, behind) = rest.split_at(start);
+        let (address, after) = behind.split_at(length_of_address(behind));
+        pieces.push((before, address));
+        rest = after;
+    }
     html! {
-        @while let Some(start) = address_at(rest) {
-            (rest[..start])
-            @let end = start + length_of_address(&rest[start..]);
-            a href=(rest[start..end]) dir="ltr" { (rest[start..end]) }
-            @let _behind = { rest = &rest[end..]; };
-        }
+        @for (before, address) in pieces { (before) a href=(address) dir="ltr" { (address) } }
         (rest)
     }
 }

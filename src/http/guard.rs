@@ -102,7 +102,8 @@ mod tests {
         const TAKEN_BY_THE_FORM: (bool, bool) = (true, false);
         const REFUSED: (bool, bool) = (false, false);
         let own = own_authorities(Some("portal:8080"), Some("https://Drop.example.com"));
-        let table: &[(&[(&'static str, &str)], (bool, bool))] = &[
+        type Row<'a> = (&'a [(&'static str, &'a str)], (bool, bool));
+        let table: &[Row<'_>] = &[
             (&[], TAKEN_BY_THE_FORM),
             (&[("sec-fetch-site", "same-origin")], FREE),
             (&[("sec-fetch-site", "none")], FREE),
