@@ -383,6 +383,13 @@ impl DocumentRequest {
         self.partial()?.finished().iter().find(|f| f.part.name == *part)
     }
 
+    /// What the applicant's newest receipt is known by.
+    pub fn receipt_reference(&self) -> Option<String> {
+        let purged = self.tombstones.last().map(|stone| stone.document);
+        let newest = self.document().map(|document| document.id).or(purged);
+        newest.map(|document| document.receipt_reference())
+    }
+
     /// The unfinished upload of this part.
     pub fn staging(&self, part: &PartName) -> Option<(&Intake, &StagedPart)> {
         self.intakes

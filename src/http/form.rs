@@ -121,7 +121,14 @@ async fn receive_field(
     sent: &[String],
     context: &ErrorContext<'_>,
 ) -> Result<Option<String>, Failed> {
-    let text = |name: &str| field.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let text = |name: &str| {
+        field
+            .headers()
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
+    };
     let (coding, declared) = (text("content-transfer-encoding"), text("content-type"));
     let said = field.content_disposition();
     let name = said.and_then(|d| d.get_name()).unwrap_or_default().to_owned();

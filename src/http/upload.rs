@@ -384,7 +384,11 @@ fn receipt(visit: &Visit<'_>, done: &Done) -> HttpResponse {
     if wants_json(visit.request) {
         return HttpResponse::Ok().json(receipt_json(received.as_ref()));
     }
-    html(visit.request, HttpResponse::Ok(), pages::receipt(&visit.view(), &done.request, received.as_ref()))
+    html(
+        visit.request,
+        HttpResponse::Ok(),
+        pages::receipt(&visit.view(), &done.request, received.as_ref()),
+    )
 }
 
 /// What was received and when, never what it was called or what is in it.
@@ -396,7 +400,7 @@ fn receipt_json(received: Option<&Received>) -> serde_json::Value {
     json!({
         "state": "received",
         "outcome": received.map(|r| r.outcome.as_str()),
-        "reference": received.map(|r| pages::reference(&r.document)),
+        "reference": received.map(|r| r.document.receipt_reference()),
         "parts": received.map(|r| r.parts.as_slice()).unwrap_or_default(),
         "received_at": received.and_then(|r| pages::rfc3339(r.received_at)),
         "purged_at": purged_at.and_then(pages::rfc3339),

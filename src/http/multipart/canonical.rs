@@ -126,7 +126,12 @@ mod tests {
                     ("front".to_owned(), "a \"b\\.png".to_owned(), b"one".to_vec()),
                     ("back".to_owned(), String::new(), Vec::new()),
                 ];
-                assert_eq!(read(form, piece), expected, "{} in pieces of {piece}", String::from_utf8_lossy(form));
+                assert_eq!(
+                    read(form, piece),
+                    expected,
+                    "{} in pieces of {piece}",
+                    String::from_utf8_lossy(form)
+                );
             }
         }
     }

@@ -5,8 +5,8 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use actix_web::{HttpRequest, HttpResponse, web};
 use sha2::{Digest, Sha256};
 
+use crate::http::encoding;
 use crate::http::error::Problem;
-use crate::http::{AppState, encoding};
 
 pub(crate) struct Asset {
     pub path: &'static str,

@@ -14,7 +14,6 @@ use maud::{Markup, PreEscaped, Render, html};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::domain::id::DocumentId;
 use crate::domain::request::DocumentRequest;
 use crate::http::Company;
 use crate::http::error::Problem;
@@ -234,13 +233,6 @@ pub(crate) fn root(context: &PageContext<'_>) -> Markup {
 
 fn whom_to_ask(context: &PageContext<'_>) -> Markup {
     html! { @if let Some(support) = &context.company.support { p { (context.words.say("questions")) " " (contact(support)) } } }
-}
-
-/// Eight characters that an applicant can read out on the telephone.
-pub(crate) fn reference(document: &DocumentId) -> String {
-    let text = document.to_string().to_ascii_uppercase();
-    let tail = &text[text.len() - 9..text.len() - 1];
-    format!("{}-{}", &tail[..4], &tail[4..])
 }
 
 pub(crate) fn rfc3339(at: OffsetDateTime) -> Option<String> {

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::domain::agent::{Actor, Role, Scope};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName, TicketRef};
+use crate::domain::outcome::Outcome;
 use crate::domain::request::RequestState;
 use crate::http::error::Problem;
 use crate::http::extract::json::{self, Instant, Span};
@@ -124,11 +125,20 @@ pub(crate) fn mail_wish(portal: &Portal, to: Option<String>, remind: Option<bool
     Ok(MailWish { to, remind })
 }
 
+/// The longest text that is looked for: that of an applicant's reference.
+const FIND_MAX: usize = 128;
+
 /// The filter of a search; every field is optional.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Search {
     pub state: Option<String>,
+    /// What has become of it: in_progress, needs_attention, confirmed, rejected, unconfirmed, undelivered, infected, purged_by_agent, withdrawn, link_expired or lost.
+    pub outcome: Option<String>,
+    /// Anything that a person has at hand: the request's id, the reference on the applicant's receipt, the ticket, the applicant's reference or its first four characters
+    /// at least. Alone, without the other fields.
+    #[schema(max_length = 128)]
+    pub find: Option<String>,
     pub provider: Option<String>,
     pub applicant: Option<String>,
     /// Who issued it: an agent's or API key's id.
@@ -152,9 +162,27 @@ impl Search {
             text.map(|t| parse(t).ok_or_else(|| Problem::field_must(name, accepted)))
                 .transpose()
         }
+        let find = self.find.clone().filter(|text| !text.trim().is_empty());
+        let others = [
+            &self.state,
+            &self.outcome,
+            &self.provider,
+            &self.applicant,
+            &self.agent,
+            &self.older_than,
+        ];
+        if find.is_some() && others.iter().any(|other| other.as_deref().is_some_and(|text| !text.is_empty())) {
+            return Err(Problem::field_must("find", "alone, without other conditions"));
+        }
+        if find.as_ref().is_some_and(|text| text.len() > FIND_MAX) {
+            return Err(Problem::field_must("find", "at most 128 characters"));
+        }
+        let outcomes = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect::<Vec<_>>().join(", ");
         let states = RequestState::ALL.map(RequestState::as_str).join(", ");
         Ok(Wanted {
             applicant: parsed(&self.applicant, "applicant", "an applicant's reference", ApplicantRef::parse)?,
+            find,
+            outcome: parsed(&self.outcome, "outcome", &format!("one of {outcomes}"), Outcome::parse)?,
             state: parsed(&self.state, "state", &format!("one of {states}"), RequestState::parse)?,
             provider: parsed(&self.provider, "provider", "a provider's name", ProviderName::parse)?,
             created_by: parsed(&self.agent, "agent", "the id of an agent or API key", Actor::parse)?,

@@ -4,6 +4,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::requests::Row;
 use crate::domain::agent::{Team, sees};
+use crate::domain::outcome::Outcome;
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::storage::clock::Standing;
 use crate::storage::outbox::AttentionKind;
@@ -24,6 +25,7 @@ pub(crate) struct Attention {
     pub purged_soon: Vec<Row>,
     pub expiring: Vec<Row>,
     pub counts: Vec<(RequestState, u64)>,
+    pub outcomes: Vec<(Outcome, u64)>,
     /// The vault key is locked: nothing is forwarded.
     pub locked: bool,
     pub clock: Standing,
@@ -53,6 +55,10 @@ pub(crate) async fn load(portal: &Portal, teams: Option<Vec<Team>>) -> Result<At
         counts: match &teams {
             Some(teams) if !teams.is_empty() => Vec::new(),
             _ => portal.requests.counts().await?,
+        },
+        outcomes: match &teams {
+            Some(teams) if !teams.is_empty() => Vec::new(),
+            _ => portal.requests.outcomes().await?,
         },
         locked: portal.keyring.is_locked(),
         clock: portal.requests.clock(),

@@ -4,11 +4,13 @@ use time::{Duration, OffsetDateTime};
 
 use super::cursor;
 use super::names::Names;
+use super::search;
 use crate::domain::agent::{Actor, Team};
 use crate::domain::audit::AuditEntry;
 use crate::domain::dispatch::Dispatch;
 use crate::domain::document::{ApplicantRef, ProviderName};
 use crate::domain::id::RequestId;
+use crate::domain::outcome::Outcome;
 use crate::domain::receipt::SignedReceipt;
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::storage::{Cursor, Filter};
@@ -23,6 +25,8 @@ pub(crate) struct Row {
     pub request: DocumentRequest,
     /// `None` where the row was changed outside the portal: what is sealed to it is not shown.
     pub applicant: Option<String>,
+    /// The help desk's case that it belongs to.
+    pub ticket: Option<String>,
     /// The document's label in English, or its name once it is no longer in the catalogue.
     pub label: String,
     /// An agent serves its provider by hand.
@@ -31,9 +35,12 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn of(portal: &Portal, request: DocumentRequest) -> Self {
-        let applicant = TrustedRequest::of(portal, &request).and_then(|trusted| terms::applicant(portal, &trusted));
+        let trusted = TrustedRequest::of(portal, &request).ok();
+        let applicant = trusted.as_ref().and_then(|trusted| terms::applicant(portal, trusted).ok());
+        let ticket = trusted.as_ref().and_then(|trusted| terms::opened_ticket(portal, trusted).ok());
         Self {
-            applicant: applicant.ok().map(|applicant| applicant.expose().to_owned()),
+            applicant: applicant.map(|applicant| applicant.expose().to_owned()),
+            ticket: ticket.flatten(),
             label: portal.catalogue.label(&request.document, "en").to_owned(),
             by_hand: manual_download::by_hand(portal, &request),
             request,
@@ -55,6 +62,9 @@ pub(crate) async fn team_of(portal: &Portal, id: RequestId) -> Result<Option<Opt
 #[derive(Default)]
 pub(crate) struct Wanted {
     pub state: Option<RequestState>,
+    pub outcome: Option<Outcome>,
+    /// Anything that a person has at hand of one: see [`super::search`]. Alone, without the other conditions.
+    pub find: Option<String>,
     pub provider: Option<ProviderName>,
     /// Becomes a keyed index here and is not seen again.
     pub applicant: Option<ApplicantRef>,
@@ -71,14 +81,25 @@ pub(crate) struct Wanted {
 pub(crate) struct Listed {
     pub rows: Vec<Row>,
     pub next: Option<String>,
+    /// A search found more than it shows.
+    pub cut: bool,
 }
 
 pub(crate) async fn list(portal: &Portal, wanted: Wanted, limit: usize) -> Result<Listed, WorkflowError> {
+    if let Some(text) = wanted.find {
+        let found = search::find(portal, &text, wanted.teams).await?;
+        return Ok(Listed {
+            rows: found.requests.into_iter().map(|request| Row::of(portal, request)).collect(),
+            next: None,
+            cut: found.more,
+        });
+    }
     let cursor = wanted.cursor.map(|text| cursor::read(portal, &text)).transpose()?;
     // A page behind another one is old enough.
     let oldest = wanted.older_than.map(|age| Cursor::before(portal.now() - age));
     let filter = Filter {
         state: wanted.state,
+        outcome: wanted.outcome,
         provider: wanted.provider,
         applicant_index: wanted.applicant.map(|applicant| terms::applicant_index(portal, &applicant)),
         created_by: wanted.created_by.map(|by| by.to_string()),
@@ -89,6 +110,7 @@ pub(crate) async fn list(portal: &Portal, wanted: Wanted, limit: usize) -> Resul
     Ok(Listed {
         rows: page.requests.into_iter().map(|request| Row::of(portal, request)).collect(),
         next: page.next.map(|next| cursor::write(portal, next)).transpose()?,
+        cut: false,
     })
 }
 

@@ -10,7 +10,7 @@ use crate::domain::request::DocumentRequest;
 use crate::workflow::hosted;
 use crate::workflow::trusted::TrustedRequest;
 
-use super::{Frame, View, document_label, frame, moment, part_label, reference, sentence};
+use super::{Frame, View, document_label, frame, moment, part_label, sentence};
 
 /// The receipt of what one link brought. `None`: nothing is known of it any more but that it was received.
 pub(crate) fn receipt(view: &View<'_>, request: &DocumentRequest, received: Option<&Received>) -> Markup {
@@ -35,7 +35,7 @@ pub(crate) fn receipt(view: &View<'_>, request: &DocumentRequest, received: Opti
                     dd { @for (i, part) in received.parts.iter().enumerate() { @if i > 0 { (words.say("comma")) } (part_label(view.portal, request, part, words)) "\u{a0}✓" } }
                 }
                 dt { (words.say("receipt-at")) } dd { (moment(received.received_at, words)) }
-                dt { (words.say("receipt-reference")) } dd { code dir="ltr" { (reference(&received.document)) } }
+                dt { (words.say("receipt-reference")) } dd { code dir="ltr" { (received.document.receipt_reference()) } }
             }
         }
         @if received.is_none_or(|r| !r.replaced) {
@@ -52,7 +52,9 @@ fn heading(outcome: Option<DocumentOutcome>) -> (bool, &'static str) {
     match outcome {
         None | Some(DocumentOutcome::Waiting | DocumentOutcome::Sent | DocumentOutcome::Confirmed) => (true, "receipt-title"),
         Some(DocumentOutcome::Rejected) => (false, "receipt-title-rejected"),
-        Some(DocumentOutcome::Late | DocumentOutcome::Withdrawn | DocumentOutcome::Lost | DocumentOutcome::Infected) => (false, "receipt-title-not-sent"),
+        Some(DocumentOutcome::Late | DocumentOutcome::Withdrawn | DocumentOutcome::Lost | DocumentOutcome::Infected) => {
+            (false, "receipt-title-not-sent")
+        }
         Some(DocumentOutcome::Unknown) => (false, "receipt-title-unclear"),
     }
 }
@@ -88,8 +90,14 @@ fn next(received: &Received) -> &'static str {
         (DocumentOutcome::Waiting | DocumentOutcome::Sent, false) => "receipt-close",
         (DocumentOutcome::Confirmed, _) | (DocumentOutcome::Sent, true) => "receipt-contact",
         (_, true) => "receipt-new-link",
-        (DocumentOutcome::Rejected | DocumentOutcome::Late | DocumentOutcome::Withdrawn | DocumentOutcome::Lost | DocumentOutcome::Infected | DocumentOutcome::Unknown, false) => {
-            "receipt-ask"
-        }
+        (
+            DocumentOutcome::Rejected
+            | DocumentOutcome::Late
+            | DocumentOutcome::Withdrawn
+            | DocumentOutcome::Lost
+            | DocumentOutcome::Infected
+            | DocumentOutcome::Unknown,
+            false,
+        ) => "receipt-ask",
     }
 }

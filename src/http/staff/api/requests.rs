@@ -95,6 +95,7 @@ pub(crate) async fn issue(
 #[utoipa::path(get, path = "/requests", tag = "requests",
     params(
         ("state" = Option<String>, Query, description = "One state."),
+        ("outcome" = Option<String>, Query, description = "What has become of it: in_progress, needs_attention, confirmed, rejected, unconfirmed, undelivered, infected, purged_by_agent, withdrawn, link_expired or lost."),
         ("provider" = Option<String>, Query, description = "One provider."),
         ("applicant" = Option<String>, Query, description = "One applicant's reference; better searched for with POST /requests/search."),
         ("agent" = Option<String>, Query, description = "Issued by this agent or API key."),
@@ -106,11 +107,22 @@ pub(crate) async fn issue(
 pub(crate) async fn list(Call { who: caller, .. }: Call<Read>, state: State, request: HttpRequest) -> Answer {
     let query = Query::of(
         &request,
-        &["state", "provider", "applicant", "agent", "older_than", "cursor", "limit"],
+        &[
+            "state",
+            "outcome",
+            "provider",
+            "applicant",
+            "agent",
+            "older_than",
+            "cursor",
+            "limit",
+        ],
     )?;
     let text = |name| query.text(name).map(str::to_owned);
     let search = Search {
         state: text("state"),
+        outcome: text("outcome"),
+        find: None,
         provider: text("provider"),
         applicant: text("applicant"),
         agent: text("agent"),
@@ -121,7 +133,8 @@ pub(crate) async fn list(Call { who: caller, .. }: Call<Read>, state: State, req
     page(&state, caller.teams(), search).await
 }
 
-/// The same list with the filter in the body: an applicant's reference then stands in no address, no access log and no browser history.
+/// The same list with the filter in the body: an applicant's reference then stands in no address, no access log and no browser history. `find` looks for whatever a
+/// person has at hand; it shows 50 requests at most, without a next page.
 #[utoipa::path(post, path = "/requests/search", tag = "requests", request_body = Search,
     responses((status = 200, description = "A page.", body = RequestPage)), security(("api_key" = ["read"])))]
 pub(crate) async fn search(

@@ -9,6 +9,7 @@ use time::macros::format_description;
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::delivery::{PassedOn, PurgeCause};
+use crate::domain::outcome::Outcome;
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
 use crate::http::error::Problem;
 use crate::http::staff::view::request::instant;
@@ -238,6 +239,22 @@ pub(crate) fn state_words(state: RequestState) -> (&'static str, &'static str) {
         RequestState::Purged => ("Purged", "dim"),
         RequestState::Expired => ("Expired", "dim"),
         RequestState::Revoked => ("Withdrawn", "dim"),
+    }
+}
+
+pub(crate) fn outcome_words(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::InProgress => "In progress",
+        Outcome::NeedsAttention => "Needs attention",
+        Outcome::Confirmed => "Confirmed",
+        Outcome::Rejected => "Rejected",
+        Outcome::Unconfirmed => "Purged without a verdict",
+        Outcome::Undelivered => "Purged undelivered",
+        Outcome::Infected => "Malware found",
+        Outcome::PurgedByAgent => "Purged by an agent",
+        Outcome::Withdrawn => "Withdrawn",
+        Outcome::LinkExpired => "Link expired unused",
+        Outcome::Lost => "Lost",
     }
 }
 

@@ -46,9 +46,16 @@ pub(crate) struct Request {
     pub received_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery: Option<DeliveryView>,
-    /// How the last submission ended: confirmed, rejected, deadline, agent, lost or infected.
+    /// What has become of it: in_progress, needs_attention, confirmed, rejected, unconfirmed (purged at its deadline, and the provider has it), undelivered (purged at
+    /// its deadline), infected, purged_by_agent, withdrawn, link_expired or lost.
+    pub outcome: &'static str,
+    /// The help desk's case that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<&'static str>,
+    pub ticket: Option<String>,
+    /// The reference on the applicant's newest receipt.
+    #[schema(example = "7XK2-9QPM")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt_reference: Option<String>,
     /// Whether the purged document had reached the provider: `yes`, `no` or `unknown`.
     pub passed_on: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,7 +186,9 @@ pub(crate) fn request(row: &Row, now: OffsetDateTime) -> Request {
             .or(ended.map(|t| t.received_at))
             .map(instant),
         delivery: request.held().map(|(_, d)| delivery(d)),
-        outcome: cause.map(PurgeCause::code),
+        outcome: request.outcome(now).as_str(),
+        ticket: row.ticket.clone(),
+        receipt_reference: request.receipt_reference(),
         passed_on: last.map(|t: &Tombstone| t.passed_on.as_str()),
         rejection: cause.and_then(rejection),
         purge_at: request.held().map(|(d, _)| instant(d.purge_at)),

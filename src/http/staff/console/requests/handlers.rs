@@ -27,10 +27,11 @@ use crate::workflow::query::requests::{self, Listed, Row, Wanted};
 const PAGE: usize = 50;
 
 pub(crate) async fn list(Get { who, .. }: Get<Read>, state: State, request: HttpRequest) -> Page {
-    let query = Query::of(&request, &["state", "provider", "agent", "older_than", "cursor", "done"])?;
+    let query = Query::of(&request, &["state", "outcome", "provider", "agent", "older_than", "cursor", "done"])?;
     let text = |name| query.text(name).map(str::to_owned);
     let search = Search {
         state: text("state"),
+        outcome: text("outcome"),
         provider: text("provider"),
         agent: text("agent"),
         older_than: text("older_than"),
@@ -40,10 +41,12 @@ pub(crate) async fn list(Get { who, .. }: Get<Read>, state: State, request: Http
     listed(&who, &state, &search).await
 }
 
-/// Without an applicant this is an address like any other; with one it stays a POST.
+/// Without something to find this is an address like any other; with it, it stays a POST: it may be an applicant's reference.
 pub(crate) async fn search(Post { who, with: form }: Post<Read, Form>, state: State) -> Page {
     let search = Search {
         state: form.filled("state"),
+        outcome: form.filled("outcome"),
+        find: form.filled("find"),
         provider: form.filled("provider"),
         applicant: form.filled("applicant"),
         agent: form.filled("agent"),
@@ -51,13 +54,14 @@ pub(crate) async fn search(Post { who, with: form }: Post<Read, Form>, state: St
         cursor: form.filled("cursor"),
         limit: None,
     };
-    if search.applicant.is_some() {
+    if search.applicant.is_some() || search.find.is_some() {
         return listed(&who, &state, &search).await;
     }
     // Checked words only come into the address.
     search.wanted()?;
     let pairs = [
         ("state", &search.state),
+        ("outcome", &search.outcome),
         ("provider", &search.provider),
         ("agent", &search.agent),
         ("older_than", &search.older_than),

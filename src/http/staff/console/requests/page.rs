@@ -8,13 +8,16 @@ use time::OffsetDateTime;
 use crate::domain::agent::{Agent, Role};
 use crate::domain::audit::AuditEvent;
 use crate::domain::delivery::{PassedOn, Phase, PurgeCause};
+use crate::domain::outcome::Outcome;
 use crate::domain::receipt::SignedReceipt;
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
 use crate::http::error::Problem;
 use crate::http::staff::console::frame::{self, Place};
 use crate::http::staff::console::outgoing::page::render_dispatches;
 use crate::http::staff::console::spans::Choice;
-use crate::http::staff::console::widgets::{Field, Input, Notice, ago, applicant, chip, notice, refusal, size_words, state_words, when};
+use crate::http::staff::console::widgets::{
+    Field, Input, Notice, ago, applicant, chip, notice, outcome_words, refusal, size_words, state_words, when,
+};
 use crate::http::staff::input::Search;
 use crate::http::staff::permission::{Manual, ManualDownload, Requests, may};
 use crate::http::staff::view::request as view;
@@ -45,6 +48,7 @@ pub(crate) fn list(page: &ListPage<'_>) -> Markup {
         (refusal(problem))
         (filter(page))
         @if listed.rows.is_empty() { p.empty { @if listed.next.is_some() { "None among the newest; look further back." } @else { "No request fits." } } } @else { (table(page)) }
+        @if listed.cut { p.quiet { "More requests fit than are shown here. Type more of what you look for." } }
         (more(search, listed.next.as_deref()))
     };
     frame::page(agent, Place::Requests, "Requests", body)
@@ -86,6 +90,8 @@ fn filter(page: &ListPage<'_>) -> Markup {
     let ListPage { search, problem, .. } = *page;
     let chosen = |value: &Option<String>| value.clone().unwrap_or_default();
     let any = |label: &str| vec![(String::new(), label.to_owned())];
+    let mut outcomes = any("Any outcome");
+    outcomes.extend(Outcome::ALL.iter().map(|o| (o.as_str().to_owned(), outcome_words(*o).to_owned())));
     let mut states = any("Any state");
     states.extend(RequestState::ALL.map(|s| (s.as_str().to_owned(), state_words(s).0.to_owned())));
     let mut providers = any("Any provider");
@@ -98,11 +104,15 @@ fn filter(page: &ListPage<'_>) -> Markup {
     };
     html! {
         form.filter method="post" action="/requests" role="search" {
+            (Field::new("find", "Find").hint("A request’s number, the reference on a receipt, a ticket, or an applicant’s reference or its beginning.").input("search", search.find.as_deref().unwrap_or_default(), problem, optional))
+            div.actions { button.plain { "Find" } }
+        }
+        form.filter method="post" action="/requests" {
+            (Field::new("outcome", "Outcome").select(&outcomes, &chosen(&search.outcome), problem))
             (Field::new("state", "State").select(&states, &chosen(&search.state), problem))
             (Field::new("provider", "Provider").select(&providers, &chosen(&search.provider), problem))
             (Field::new("agent", "Issued by").select(&issuers(page), &chosen(&search.agent), problem))
             (Field::new("older_than", "Issued").select(&ages, &chosen(&search.older_than), problem))
-            (Field::new("applicant", "Applicant").input("search", search.applicant.as_deref().unwrap_or_default(), problem, optional))
             div.actions { button.plain { "Show" } }
         }
     }
@@ -136,21 +146,10 @@ fn next_step(request: &DocumentRequest, now: OffsetDateTime) -> Markup {
         (_, RequestState::Expired) => html! { "Link expired " (ago(request.link.expires_at, now)) },
         (Stage::Held { document, .. }, _) => html! { "Purged at the latest " (ago(document.purge_at, now)) },
         (Stage::Purged, _) => match request.tombstones.last() {
-            Some(stone) => html! { (outcome_words(&stone.cause)) " " (ago(stone.purged_at, now)) },
+            Some(stone) => html! { (outcome_words(request.outcome(now))) " " (ago(stone.purged_at, now)) },
             None => html! {},
         },
         _ => html! {},
-    }
-}
-
-fn outcome_words(cause: &PurgeCause) -> &'static str {
-    match cause {
-        PurgeCause::Confirmed => "Confirmed",
-        PurgeCause::Rejected(_) => "Rejected",
-        PurgeCause::Deadline => "Deadline came",
-        PurgeCause::Agent => "Purged by an agent",
-        PurgeCause::Lost => "Lost",
-        PurgeCause::Infected => "Malware found",
     }
 }
 
@@ -159,6 +158,7 @@ fn more(search: &Search, next: Option<&str>) -> Markup {
     let Some(next) = next else { return html! {} };
     let fields = [
         ("state", &search.state),
+        ("outcome", &search.outcome),
         ("provider", &search.provider),
         ("agent", &search.agent),
         ("older_than", &search.older_than),
@@ -276,7 +276,7 @@ fn facts(page: &ShowPage<'_>) -> Markup {
             }
             @if let (Stage::Purged, Some(stone)) = (&request.stage, request.tombstones.last()) {
                 dt { "Received" } dd { (when(stone.received_at)) }
-                dt { "Outcome" } dd { (outcome_words(&stone.cause)) @match stone.passed_on {
+                dt { "Outcome" } dd { (outcome_words(request.outcome(now))) @match stone.passed_on {
                     PassedOn::Yes if matches!(stone.cause, PurgeCause::Confirmed | PurgeCause::Rejected(_)) => {}
                     PassedOn::Yes => { "; the provider has it" }
                     PassedOn::No => { "; it was not passed on" }
@@ -284,6 +284,8 @@ fn facts(page: &ShowPage<'_>) -> Markup {
                 } }
                 dt { "Purged" } dd { (when(stone.purged_at)) }
             }
+            @if let Some(reference) = &shown.receipt_reference { dt { "Receipt reference" } dd.mono { (reference) } }
+            @if let Some(ticket) = &shown.ticket { dt { "Ticket" } dd.mono { (ticket) } }
             dt { "Number" } dd.mono { (request.id) }
         }
         @if let Some(message) = &page.whole.message { h3 { "Your note to the applicant" } blockquote { (message) } }
@@ -444,7 +446,7 @@ pub(crate) fn confirm(agent: &Agent, row: &Row, what: Confirm) -> Markup {
 pub(crate) fn receipt(agent: &Agent, company: &str, row: &Row, signed: &SignedReceipt) -> Markup {
     let (request, receipt) = (&row.request, &signed.receipt);
     let erasure = &receipt.erasure;
-    let cause = request.tombstones.last().map_or("", |t| outcome_words(&t.cause));
+    let cause = outcome_words(request.resting_outcome());
     let body = html! {
         p.crumbs { a href={ "/requests/" (request.id) } { "Back to the request" } }
         div.title { h1 { "Deletion receipt no. " (receipt.number) } a.button.plain href={ "/requests/" (request.id) "/receipt.txt" } { "Download, signed" } }

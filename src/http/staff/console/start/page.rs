@@ -5,9 +5,10 @@ use time::OffsetDateTime;
 
 use crate::domain::agent::Agent;
 use crate::domain::delivery::PurgeCause;
+use crate::domain::outcome::Outcome;
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::http::staff::console::frame::{self, Place};
-use crate::http::staff::console::widgets::{Notice, ago, applicant, notice, state_words};
+use crate::http::staff::console::widgets::{Notice, ago, applicant, notice, outcome_words, state_words};
 use crate::http::staff::permission::{Admin, may};
 use crate::storage::clock::Standing;
 use crate::workflow::query::attention::Attention;
@@ -17,14 +18,15 @@ use crate::workflow::query::requests::Row;
 const ALTERED: usize = 10;
 
 /// The states that the tiles count.
-const TILES: [RequestState; 6] = [
+const TILES: [RequestState; 4] = [
     RequestState::Awaiting,
     RequestState::Received,
     RequestState::Forwarding,
     RequestState::AwaitingConfirmation,
-    RequestState::NeedsAttention,
-    RequestState::Purged,
 ];
+
+/// Ends that are counted even while there are none.
+const ENDS: [Outcome; 4] = [Outcome::NeedsAttention, Outcome::Confirmed, Outcome::Rejected, Outcome::Undelivered];
 
 pub(crate) fn page(agent: &Agent, attention: &Attention, only_password: bool, done: Option<Notice>) -> Markup {
     let now = attention.now;
@@ -68,6 +70,9 @@ pub(crate) fn page(agent: &Agent, attention: &Attention, only_password: bool, do
                 @for of in TILES {
                     @let count = attention.counts.iter().find(|(s, _)| *s == of).map_or(0, |(_, n)| *n);
                     li { a href={ "/requests?state=" (of.as_str()) } { span.number { (count) } span { (state_words(of).0) } } }
+                }
+                @for (of, count) in attention.outcomes.iter().filter(|(of, count)| ENDS.contains(of) || *count > 0 && *of != Outcome::InProgress) {
+                    li { a href={ "/requests?outcome=" (of.as_str()) } { span.number { (count) } span { (outcome_words(*of)) } } }
                 }
             }
             @if attention.mail { p.quiet { a href="/notices" { "Notices by e-mail" } " – what you want to be told without looking here." } }

@@ -14,6 +14,7 @@ use crate::domain::factors::{Factors, FailedAttempts, Passkey};
 use crate::domain::id::{AgentId, ApiKeyId, DispatchId, DocumentId};
 use crate::domain::message::Template;
 use crate::domain::receipt::{DeletionReceipt, Erasure, SignedReceipt};
+use crate::domain::outcome::Outcome;
 use crate::domain::request::{DocumentRequest, RequestState, Stage, Tombstone};
 use crate::domain::transition::tests as samples;
 use crate::http::error::Problem;
@@ -116,6 +117,7 @@ impl Samples {
             receipt: 1,
             generation: 1,
             receiver: None,
+            lengths: vec![1],
         };
         let mut by_hand = self.reason();
         BY_HAND.clone_into(&mut by_hand.code);
@@ -155,6 +157,7 @@ impl Samples {
         let row = |request| Row {
             request,
             applicant: Some(self.text()),
+            ticket: Some(self.text()),
             label: self.text(),
             by_hand: true,
         };
@@ -253,6 +256,8 @@ impl Samples {
             let search = Search {
                 applicant: text(),
                 state: text(),
+                outcome: text(),
+                find: text(),
                 provider: text(),
                 agent: text(),
                 older_than: text(),
@@ -261,6 +266,7 @@ impl Samples {
             let listed = Listed {
                 rows: self.rows(),
                 next: text(),
+                cut: true,
             };
             let page = requests::page::ListPage {
                 agent: &agent,
@@ -446,6 +452,7 @@ impl Samples {
             purged_soon: self.rows(),
             expiring: self.rows(),
             counts: vec![(RequestState::Awaiting, 1)],
+            outcomes: Outcome::ALL.iter().map(|outcome| (*outcome, 1)).collect(),
             locked: true,
             clock: Standing::Ahead,
             altered: vec![self.text()],
