@@ -171,7 +171,7 @@
       if (inputs.length > 1) choose.append(choose.firstElementChild);
       hint[0].append(document.createElement("br"), say.dropHere);
     }
-    if (fold) part.done();
+    if (fold) { delete data.stored; part.done(); }
     return part;
   }
 

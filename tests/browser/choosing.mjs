@@ -148,6 +148,7 @@ async function takenAgain() {
   await use(page, "back");
   await arrived(page, "back");
   check(await input(page).isVisible(), "the front is asked for again");
+  check(await page.locator("fieldset[data-part=front]").evaluate((e) => e.dataset.stored === undefined && e.dataset.state === "choose"), "and does not look as if it had arrived");
   await shot(page, "phone-taken-again");
   await input(page).setInputFiles(given.photo);
   await use(page);
