@@ -59,7 +59,7 @@ impl DocumentRequest {
                 LinkState::Expired if !self.is_receiving() => Outcome::LinkExpired,
                 LinkState::Expired | LinkState::Active | LinkState::Locked => Outcome::InProgress,
             },
-            _ => self.resting_outcome(),
+            Stage::Held { .. } | Stage::Purging { .. } | Stage::Purged => self.resting_outcome(),
         }
     }
 
