@@ -18,6 +18,7 @@ mod demo;
 mod documents;
 mod edge;
 mod erasing;
+mod examples;
 mod forwarding;
 mod hosts;
 mod journey;
