@@ -20,6 +20,7 @@ mod edge;
 mod erasing;
 mod examples;
 mod forwarding;
+mod helpdesk;
 mod hosts;
 mod journey;
 mod layers;
