@@ -2,6 +2,7 @@
 //! sentence what went wrong and how to fix it ([`output::Exit`] has the codes). No secret is taken from the command line: everybody on the machine can read those.
 
 mod agents;
+mod api_keys;
 mod ask;
 mod audit;
 mod client;
@@ -10,7 +11,9 @@ mod doctor;
 mod init;
 mod key;
 mod log;
+mod manual;
 mod output;
+mod portal;
 mod process;
 mod receipts;
 mod recover;
@@ -19,7 +22,7 @@ mod serve;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use output::Outcome;
 
@@ -54,8 +57,19 @@ enum Command {
     Request(requests::Requests),
     /// What a provider still wants of an applicant
     Missing(requests::Missing),
+    /// The configured providers
+    Provider(portal::Providers),
     /// The people who sign in to the console
     Agent(agents::Agents),
+    /// The keys that machines call the API with
+    #[command(name = "api-key")]
+    ApiKey(api_keys::ApiKeys),
+    /// Webhooks and mails: what was sent, what waits, what has failed
+    Dispatch(portal::Dispatches),
+    /// A running portal as a whole
+    Status(portal::Status),
+    /// The machine's clock, after a jump
+    Clock(portal::Clock),
     /// The vault key: status, unlock, rotate
     Key(key::Keys),
     /// Export the audit log, or verify an export offline
@@ -65,6 +79,12 @@ enum Command {
     /// Print the API's OpenAPI document
     #[command(after_help = "Example:\n  nightdrop openapi > openapi.json")]
     Openapi(OpenApi),
+    /// Print a script that completes commands and options in a shell
+    Completions(manual::Completions),
+    /// Write a manual page for every command into a folder
+    Man(manual::Manual),
+    /// Explain a command
+    Help(manual::Help),
 }
 
 #[derive(clap::Args, Debug)]
@@ -102,11 +122,19 @@ fn run(command: Command) -> Outcome {
         Command::Doctor(doctor) => doctor::run(doctor),
         Command::Request(requests) => requests::run(requests),
         Command::Missing(missing) => requests::missing(missing),
+        Command::Provider(providers) => portal::providers(&providers),
+        Command::ApiKey(keys) => api_keys::run(keys),
+        Command::Dispatch(dispatches) => portal::dispatches(&dispatches),
+        Command::Status(status) => portal::status(&status),
+        Command::Clock(clock) => portal::clock(&clock),
         Command::Agent(agents) => agents::run(agents),
         Command::Key(keys) => key::run(keys),
         Command::Audit(audit) => audit::run(audit),
         Command::Receipt(receipts) => receipts::run(receipts),
         Command::Openapi(print) => openapi(print.format),
+        Command::Completions(given) => manual::completions(&given, Line::command()),
+        Command::Man(given) => manual::pages(&given, Line::command()),
+        Command::Help(given) => manual::help(&given, Line::command()),
     }
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::client::{Api, Remote, text};
+use super::client::{Api, Remote, rows, text};
 use super::output::{self, Failure, Outcome};
 use super::{ask, process};
 
@@ -177,30 +177,25 @@ async fn show(remote: &Remote) -> Outcome {
     if remote.json() {
         return output::json(&answer);
     }
-    let rows: Vec<Vec<String>> = answer["agents"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|a| {
-            let teams: Vec<&str> = a["teams"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            let teams = if teams.is_empty() { "-".to_owned() } else { teams.join(", ") };
-            let factor = if a["second_factor"] == true { "yes" } else { "no" };
-            let cell = |field| text(a, field).to_owned();
-            vec![
-                cell("id"),
-                cell("email"),
-                cell("name"),
-                cell("role"),
-                teams,
-                factor.to_owned(),
-                cell("created_at"),
-                cell("disabled_at"),
-            ]
-        })
-        .collect();
+    let cells = rows(&answer, "agents", |a| {
+        let teams: Vec<&str> = a["teams"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let teams = if teams.is_empty() { "-".to_owned() } else { teams.join(", ") };
+        let factor = if a["second_factor"] == true { "yes" } else { "no" };
+        let cell = |field| text(a, field).to_owned();
+        vec![
+            cell("id"),
+            cell("email"),
+            cell("name"),
+            cell("role"),
+            teams,
+            factor.to_owned(),
+            output::minute(text(a, "created_at")),
+            output::minute(text(a, "disabled_at")),
+        ]
+    });
     output::table(
-        &["ID", "E-MAIL", "NAME", "ROLE", "TEAMS", "SECOND FACTOR", "SINCE", "DISABLED"],
-        &rows,
+        &["ID", "E-MAIL", "NAME", "ROLE", "TEAMS", "SECOND FACTOR", "SINCE (UTC)", "DISABLED"],
+        &cells,
     )
 }
 

@@ -78,12 +78,14 @@ pub(super) fn run(audit: Audit) -> Outcome {
 async fn print(export: Export) -> Outcome {
     let api = Api::of(&export.remote)?;
     let mut after = Some(export.after);
+    let mut progress = output::Progress::beside_output();
     while let Some(from) = after {
         let page = api.get(&["audit"], &[("after", &from.to_string()), ("limit", PAGE)]).await?;
         let entries = page["entries"]
             .as_array()
             .ok_or_else(|| Failure::new("the portal's audit log cannot be read"))?;
         entries.iter().try_for_each(output::json)?;
+        progress.at(format_args!("entry {from}"));
         after = page["next_after"].as_u64().filter(|next| *next > from);
     }
     Ok(())
@@ -105,7 +107,9 @@ fn verify(given: &Verify) -> Outcome {
         wanted: points.iter().flat_map(|p| p.sequences()).collect(),
         ..Chain::default()
     };
+    let mut progress = output::Progress::alone();
     for (n, line) in file.lines().enumerate() {
+        progress.at(format_args!("line {}", n + 1));
         let line = line.map_err(|e| Failure::new(format!("{}: {e}", given.file.display())))?;
         if !line.trim().is_empty() {
             chain
@@ -113,6 +117,7 @@ fn verify(given: &Verify) -> Outcome {
                 .map_err(|why| Failure::new(format!("line {} of {}: {why}", n + 1, given.file.display())))?;
         }
     }
+    drop(progress);
     let (Some(first), Some((last, hash))) = (chain.first, chain.last) else {
         return Err(Failure::new(format!("{} holds no entry", given.file.display())));
     };
@@ -133,8 +138,8 @@ fn verify(given: &Verify) -> Outcome {
     }
     if let Some(agreed) = agreed {
         output::line(format_args!(
-            "✓ {} checkpoints agree, the newest with entry {}{}",
-            agreed.agree,
+            "✓ {}, the newest with entry {}{}",
+            output::count(agreed.agree as u64, "checkpoint agrees", "checkpoints agree"),
             agreed.newest,
             if given.public_key.is_some() {
                 ""

@@ -17,13 +17,20 @@ const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Which portal, and who asks.
 #[derive(Args, Debug)]
-pub(super) struct Remote {
+pub(super) struct Portal {
     /// The portal's staff address, such as http://127.0.0.1:8081 [default: NIGHTDROP_URL]
     #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
+    url: Option<String>,
     /// A file with the API key, `-` for standard input [default: the key in NIGHTDROP_TOKEN]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+}
+
+/// The same for a command that says something.
+#[derive(Args, Debug)]
+pub(super) struct Remote {
+    #[command(flatten)]
+    portal: Portal,
     #[command(flatten)]
     format: Format,
 }
@@ -35,7 +42,7 @@ impl Remote {
 
     /// Whether somebody said which portal.
     pub(super) fn is_named(&self) -> bool {
-        self.url.is_some() || variable("NIGHTDROP_URL").is_some()
+        self.portal.url.is_some() || variable("NIGHTDROP_URL").is_some()
     }
 }
 
@@ -51,10 +58,14 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn of(remote: &Remote) -> Outcome<Self> {
+        Self::at(&remote.portal)
+    }
+
+    pub(super) fn at(portal: &Portal) -> Outcome<Self> {
         let missing = || Failure::new("which portal? Set NIGHTDROP_URL (or --url) to its staff address, such as http://127.0.0.1:8081");
-        let url = remote.url.clone().or_else(|| variable("NIGHTDROP_URL")).ok_or_else(missing)?;
+        let url = portal.url.clone().or_else(|| variable("NIGHTDROP_URL")).ok_or_else(missing)?;
         let base = base(&url)?;
-        let token = match &remote.token_file {
+        let token = match &portal.token_file {
             Some(file) => ask::from_file(file)?,
             None => variable("NIGHTDROP_TOKEN").map(zeroize::Zeroizing::new).ok_or_else(|| {
                 Failure::new("who asks? Set NIGHTDROP_TOKEN to an API key, or name a file that holds one with --token-file")
@@ -168,6 +179,11 @@ fn failure_of(problem: &Value) -> Failure {
 /// A field's text; a dash where there is none.
 pub(super) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or("-")
+}
+
+/// A table's rows from one of an answer's lists.
+pub(super) fn rows(answer: &Value, list: &str, row: impl FnMut(&Value) -> Vec<String>) -> Vec<Vec<String>> {
+    answer[list].as_array().into_iter().flatten().map(row).collect()
 }
 
 #[cfg(test)]

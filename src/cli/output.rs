@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::Value;
@@ -129,26 +130,113 @@ pub(super) fn complain(text: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Columns as wide as their widest cell, two spaces apart.
+/// Columns as wide as their widest cell, two spaces apart. Those that the screen has no room for stand in lines below, set in by two.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> Outcome {
-    let mut widths: Vec<usize> = head.iter().map(|h| h.chars().count()).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+    write(&laid_out(head, rows, screen()))
+}
+
+/// What every terminal has, and what a reader that is no terminal gets.
+const COLUMNS: usize = 80;
+
+fn screen() -> usize {
+    let out = io::stdout();
+    let size = out.is_terminal().then(|| rustix::termios::tcgetwinsize(&out).ok()).flatten();
+    size.map_or(COLUMNS, |size| usize::from(size.ws_col)).max(COLUMNS)
+}
+
+fn laid_out(head: &[&str], rows: &[Vec<String>], screen: usize) -> String {
+    let head: Vec<String> = head.iter().map(|h| (*h).to_owned()).collect();
+    let all = || std::iter::once(&head).chain(rows);
+    let widest = |n: usize| {
+        all()
+            .filter_map(|row| row.get(n))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(widest).collect();
+    let mut used = 0;
+    let mut first_of_a_line = Vec::new();
+    for (n, width) in widths.iter().enumerate() {
+        if n > 0 && used + width > screen {
+            first_of_a_line.push(n);
+            used = 2;
+        }
+        used += width + 2;
+    }
+    let mut text = String::new();
+    for row in all() {
+        for (n, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            if first_of_a_line.contains(&n) {
+                end_line(&mut text);
+                text.push_str("  ");
+            }
+            text.push_str(&format!("{:<width$}  ", plain(cell)));
+        }
+        end_line(&mut text);
+    }
+    text
+}
+
+fn end_line(text: &mut String) {
+    text.truncate(text.trim_end_matches(' ').len());
+    text.push('\n');
+}
+
+/// An instant of the API for a table, to the minute in UTC; a dash where there is none.
+pub(super) fn minute(instant: &str) -> String {
+    match (instant.get(..10), instant.get(11..16)) {
+        (Some(day), Some(time)) => format!("{day} {time}"),
+        _ => instant.to_owned(),
+    }
+}
+
+/// A number with its noun.
+pub(super) fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// How far a long command is: one line on a terminal's standard error that is written over and taken away in the end. Nobody else gets a word of it.
+pub(super) struct Progress {
+    shown: bool,
+    next: Instant,
+}
+
+/// More often, it could not be read.
+const BETWEEN: Duration = Duration::from_millis(200);
+
+impl Progress {
+    /// For a command whose lines on standard output would stand in between: only where those go elsewhere.
+    pub(super) fn beside_output() -> Self {
+        Self::new(!io::stdout().is_terminal())
+    }
+
+    /// For a command that is silent meanwhile.
+    pub(super) fn alone() -> Self {
+        Self::new(true)
+    }
+
+    fn new(wanted: bool) -> Self {
+        Self {
+            shown: wanted && io::stderr().is_terminal(),
+            next: Instant::now() + BETWEEN,
         }
     }
-    let print = |cells: Vec<&str>| {
-        let mut text = String::new();
-        for (n, cell) in cells.iter().enumerate() {
-            text.push_str(&plain(cell));
-            if n + 1 < cells.len() {
-                text.push_str(&" ".repeat(widths[n] + 2 - cell.chars().count().min(widths[n])));
-            }
+
+    pub(super) fn at(&mut self, so_far: impl fmt::Display) {
+        if self.shown && Instant::now() >= self.next {
+            self.next = Instant::now() + BETWEEN;
+            let _ = write!(io::stderr().lock(), "\r\x1b[K{so_far} …");
         }
-        line(text.trim_end())
-    };
-    print(head.to_vec())?;
-    rows.iter().try_for_each(|row| print(row.iter().map(String::as_str).collect()))
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shown {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K");
+        }
+    }
 }
 
 /// Text from elsewhere without control characters: a terminal obeys those.
@@ -201,5 +289,30 @@ impl Marks {
 impl Default for Marks {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_screen_has_no_room_for_stands_below() {
+        let cells = |row: &[&str]| row.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>();
+        let rows = [cells(&["a1", "bb", "ccc", "d"]), cells(&["a", "b", "c", ""])];
+        let head = ["A", "B", "C", "D"];
+        assert_eq!(laid_out(&head, &rows, 80), "A   B   C    D\na1  bb  ccc  d\na   b   c\n");
+        assert_eq!(laid_out(&head, &rows, 11), "A   B   C\n  D\na1  bb  ccc\n  d\na   b   c\n\n");
+        assert_eq!(laid_out(&head, &rows, 10), "A   B\n  C    D\na1  bb\n  ccc  d\na   b\n  c\n");
+    }
+
+    #[test]
+    fn instants_and_numbers_are_for_people() {
+        assert_eq!(minute("2026-01-02T03:04:05.678Z"), "2026-01-02 03:04");
+        assert_eq!(minute("-"), "-");
+        assert_eq!(
+            (count(1, "part", "parts"), count(0, "part", "parts")),
+            ("1 part".to_owned(), "0 parts".to_owned())
+        );
     }
 }

@@ -156,7 +156,14 @@ fn report(verified: &VerifiedReceipt, known: bool, as_json: bool) -> Outcome {
     output::line(format_args!("✓ deletion receipt {} is as it was signed", receipt.number))?;
     let rows = [
         ("Request", erasure.request.to_string()),
-        ("Document", format!("{} ({} parts)", erasure.document, erasure.parts)),
+        (
+            "Document",
+            format!(
+                "{} ({})",
+                erasure.document,
+                output::count(u64::from(erasure.parts), "part", "parts")
+            ),
+        ),
         ("Received", at(erasure.received_at)),
         ("Erased", format!("{}  unreadable from here on", at(erasure.erased_at))),
         ("Purged", at(erasure.purged_at)),

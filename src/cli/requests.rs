@@ -3,13 +3,13 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::client::{Api, Remote, text};
+use super::client::{Api, Remote, rows, text};
 use super::output::{self, Failure, Outcome};
 use super::process;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  nightdrop request new --provider stripe --applicant acct_1 --document government-id
+  nightdrop request new --provider stripe --applicant acct_1 --document government-id --ticket ZD-4711
   nightdrop request list --state needs_attention
   nightdrop request reissue req_… --expires-in 24h --json
 
@@ -47,6 +47,9 @@ enum Action {
     /// Destroy the held document now, delivered or not
     #[command(after_help = "Example:\n  nightdrop request purge req_…")]
     Purge(One),
+    /// Say that a document was uploaded by hand in the provider's own dashboard; it is purged
+    #[command(name = "mark-uploaded", after_help = "Example:\n  nightdrop request mark-uploaded req_…")]
+    MarkUploaded(One),
     /// Give a fresh passcode on the same link; it is shown this once
     #[command(after_help = "Example:\n  nightdrop request passcode req_…")]
     Passcode(One),
@@ -86,6 +89,9 @@ struct New {
     /// Where the applicant may go back to, at one of hosted.return_hosts
     #[arg(long, value_name = "URL")]
     return_url: Option<String>,
+    /// The help desk's case that it belongs to, such as ZD-4711; webhooks carry it
+    #[arg(long, value_name = "REF")]
+    ticket: Option<String>,
     /// A JSON object of your own, kept sealed
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
@@ -118,6 +124,9 @@ struct List {
     /// Issued by this agent or API key
     #[arg(long, value_name = "ID")]
     agent: Option<String>,
+    /// Issued longer ago than this, such as 36h or 7d
+    #[arg(long, value_name = "SPAN")]
+    older_than: Option<String>,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
@@ -211,6 +220,7 @@ pub(super) fn run(requests: Requests) -> Outcome {
             Action::Revoke(one) => act(&one, "revoke", &json!({})).await,
             Action::Retry(one) => act(&one, "retry", &json!({})).await,
             Action::Purge(one) => act(&one, "purge", &json!({})).await,
+            Action::MarkUploaded(one) => act(&one, "mark-uploaded", &json!({})).await,
             Action::Passcode(one) => passcode(&one).await,
         }
     })
@@ -233,6 +243,7 @@ async fn issue(new: New) -> Outcome {
         .with("email", new.email)
         .with("remind", new.remind.then_some(true))
         .with("return_url", new.return_url)
+        .with("ticket", new.ticket.clone())
         .with("metadata", metadata.transpose()?)
         .done();
     let api = Api::of(&new.remote)?;
@@ -240,7 +251,7 @@ async fn issue(new: New) -> Outcome {
         Some(key) => api.post_once(&["requests"], &body, key).await?,
         None => api.post(&["requests"], &body).await?,
     };
-    handed_out(&issued, new.remote.json())
+    handed_out(&issued, new.ticket.as_deref(), new.remote.json())
 }
 
 async fn reissue(again: Again) -> Outcome {
@@ -256,15 +267,18 @@ async fn reissue(again: Again) -> Outcome {
         Some(key) => api.post_once(&path, &body, key).await?,
         None => api.post(&path, &body).await?,
     };
-    handed_out(&issued, again.one.remote.json())
+    handed_out(&issued, None, again.one.remote.json())
 }
 
 /// The link, shown this once.
-fn handed_out(issued: &Value, json: bool) -> Outcome {
+fn handed_out(issued: &Value, ticket: Option<&str>, json: bool) -> Outcome {
     if json {
         return output::json(issued);
     }
     output::line(format_args!("Request   {}", text(issued, "id")))?;
+    if let Some(ticket) = ticket {
+        output::line(format_args!("Ticket    {}", output::plain(ticket)))?;
+    }
     output::line(format_args!("Link      {}", text(issued, "url")))?;
     if let Some(passcode) = issued["passcode"].as_str() {
         output::line(format_args!("Passcode  {passcode}   (tell it by another way than the link)"))?;
@@ -282,39 +296,54 @@ fn handed_out(issued: &Value, json: bool) -> Outcome {
 
 async fn show_list(list: List) -> Outcome {
     let api = Api::of(&list.remote)?;
-    let mut rows: Vec<Value> = Vec::new();
+    let mut found: Vec<Value> = Vec::new();
     let mut cursor: Option<String> = None;
-    while rows.len() < list.limit {
-        let page = (list.limit - rows.len()).min(200);
+    while found.len() < list.limit {
+        let page = (list.limit - found.len()).min(200);
         let body = Body::new()
             .with("state", list.state.clone())
             .with("provider", list.provider.clone())
             .with("applicant", list.applicant.clone())
             .with("agent", list.agent.clone())
+            .with("older_than", list.older_than.clone())
             .with("cursor", cursor.take())
             .with("limit", Some(page))
             .done();
         // The search takes its filter in the body: an applicant's reference stands in no address.
         let answer = api.post(&["requests", "search"], &body).await?;
-        rows.extend(answer["requests"].as_array().into_iter().flatten().cloned());
+        found.extend(answer["requests"].as_array().into_iter().flatten().cloned());
         cursor = answer["next_cursor"].as_str().map(str::to_owned);
         if cursor.is_none() {
             break;
         }
     }
+    let answer = json!({"requests": found, "next_cursor": cursor});
     if list.remote.json() {
-        return output::json(&json!({"requests": rows, "next_cursor": cursor}));
+        return output::json(&answer);
     }
-    let cells: Vec<Vec<String>> = rows
-        .iter()
-        .map(|r| {
-            ["id", "state", "provider", "document", "applicant", "created_at", "expires_at"]
-                .map(|f| text(r, f).to_owned())
-                .to_vec()
-        })
-        .collect();
+    let cells = rows(&answer, "requests", |r| {
+        let cell = |field| text(r, field).to_owned();
+        let at = |field| output::minute(text(r, field));
+        vec![
+            cell("id"),
+            cell("state"),
+            cell("provider"),
+            cell("document"),
+            cell("applicant"),
+            at("created_at"),
+            at("expires_at"),
+        ]
+    });
     output::table(
-        &["REQUEST", "STATE", "PROVIDER", "DOCUMENT", "APPLICANT", "CREATED", "LINK EXPIRES"],
+        &[
+            "REQUEST",
+            "STATE",
+            "PROVIDER",
+            "DOCUMENT",
+            "APPLICANT",
+            "CREATED (UTC)",
+            "LINK EXPIRES",
+        ],
         &cells,
     )?;
     if cursor.is_some() {
@@ -343,6 +372,7 @@ fn render(request: &Value, json: bool) -> Outcome {
         ("State", text(request, "state")),
         ("Provider", text(request, "provider")),
         ("Applicant", text(request, "applicant")),
+        ("Ticket", text(request, "ticket")),
         ("Document", text(request, "document")),
         ("Link", text(&request["link"], "state")),
         ("Expires", text(request, "expires_at")),
@@ -397,26 +427,24 @@ pub(super) fn missing(missing: Missing) -> Outcome {
         if missing.remote.json() {
             return output::json(&answer);
         }
-        let rows: Vec<Vec<String>> = answer["missing"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|m| {
-                let parts: Vec<&str> = m["parts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-                vec![
-                    text(m, "document").to_owned(),
-                    parts.join(", "),
-                    text(m, "provider_name").to_owned(),
-                    text(m, "reason").to_owned(),
-                    m["applicant"].as_str().unwrap_or_default().to_owned(),
-                ]
-            })
-            .collect();
-        if rows.is_empty() {
+        let cells = rows(&answer, "missing", |m| {
+            let parts: Vec<&str> = m["parts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            vec![
+                text(m, "document").to_owned(),
+                parts.join(", "),
+                text(m, "provider_name").to_owned(),
+                text(m, "reason").to_owned(),
+                m["applicant"].as_str().unwrap_or_default().to_owned(),
+            ]
+        });
+        if cells.is_empty() {
             return output::line(format_args!("Nothing is missing, says {}.", output::plain(&missing.provider)));
         }
-        let last = if rows.iter().all(|row| row[4].is_empty()) { 4 } else { 5 };
-        let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.into_iter().take(last).collect()).collect();
-        output::table(&["DOCUMENT", "PARTS", "THE PROVIDER CALLS IT", "REASON", "ASK WITH"][..last], &rows)
+        let last = if cells.iter().all(|row| row[4].is_empty()) { 4 } else { 5 };
+        let cells: Vec<Vec<String>> = cells.into_iter().map(|row| row.into_iter().take(last).collect()).collect();
+        output::table(
+            &["DOCUMENT", "PARTS", "THE PROVIDER CALLS IT", "REASON", "ASK WITH"][..last],
+            &cells,
+        )
     })
 }
