@@ -12,6 +12,7 @@ mod init;
 mod key;
 mod log;
 mod manual;
+mod mcp;
 mod output;
 mod portal;
 mod process;
@@ -23,6 +24,7 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use serde_json::Value;
 
 use output::Outcome;
 
@@ -76,6 +78,8 @@ enum Command {
     Audit(audit::Audit),
     /// Deletion receipts: get one, or verify one offline
     Receipt(receipts::Receipts),
+    /// Tools for assistants, by the Model Context Protocol
+    Mcp(mcp::Mcp),
     /// Print the API's OpenAPI document
     #[command(after_help = "Example:\n  nightdrop openapi > openapi.json")]
     Openapi(OpenApi),
@@ -131,11 +135,17 @@ fn run(command: Command) -> Outcome {
         Command::Key(keys) => key::run(keys),
         Command::Audit(audit) => audit::run(audit),
         Command::Receipt(receipts) => receipts::run(receipts),
+        Command::Mcp(given) => mcp::run(&given, &description()?),
         Command::Openapi(print) => openapi(print.format),
         Command::Completions(given) => manual::completions(&given, Line::command()),
         Command::Man(given) => manual::pages(&given, Line::command()),
         Command::Help(given) => manual::help(&given, Line::command()),
     }
+}
+
+/// The API's description as a value.
+fn description() -> Outcome<Value> {
+    serde_json::to_value(crate::http::api::openapi()).map_err(|e| output::Failure::new(format!("the document cannot be written: {e}")))
 }
 
 /// The document is JSON anyway: one line for machines, indented for people.

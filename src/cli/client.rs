@@ -1,6 +1,6 @@
 //! Speaking to a running portal through its API, as any other machine does. The key comes from the environment or a file, never from the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -24,6 +24,13 @@ pub(super) struct Portal {
     /// A file with the API key, `-` for standard input [default: the key in NIGHTDROP_TOKEN]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+}
+
+impl Portal {
+    /// Whether the key comes from standard input.
+    pub(super) fn reads_input(&self) -> bool {
+        self.token_file.as_deref() == Some(Path::new("-"))
+    }
 }
 
 /// The same for a command that says something.

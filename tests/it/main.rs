@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod assistants;
 mod at_rest;
 mod audit;
 mod block_log;

@@ -10,7 +10,7 @@ use super::{done, fails, json, nightdrop};
 use crate::support::{Folder, TestApp, TestOptions, png};
 
 /// Each act of the API, and the command that does it.
-const ACTS: [(&str, &str, &str); 34] = [
+const ACTS: [(&str, &str, &str); 36] = [
     ("get", "/openapi.json", "openapi"),
     ("get", "/requests", "request list"),
     ("post", "/requests/search", "request list"),
@@ -45,6 +45,9 @@ const ACTS: [(&str, &str, &str); 34] = [
     ("post", "/key/unlock", "key unlock"),
     ("get", "/status", "status"),
     ("post", "/clock/accept", "clock accept"),
+    // The same acts for assistants.
+    ("get", "/requests/{id}", "mcp"),
+    ("post", "/requests", "mcp"),
 ];
 
 #[test]
@@ -90,7 +93,7 @@ fn shells_and_man_learn_every_command() {
         "nightdrop.1",
         "nightdrop-request-new.1",
         "nightdrop-api-key-create.1",
-        "nightdrop-clock-accept.1",
+        "nightdrop-mcp.1",
     ] {
         let page = folder.path().join(name);
         assert!(std::fs::read_to_string(&page).unwrap().contains(".SH SYNOPSIS"), "{name}");
