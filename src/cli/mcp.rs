@@ -145,8 +145,9 @@ struct ListRequests {
     /// `next_cursor` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
-    /// 1 to 200.
+    /// At most so many, 1 to 200.
     #[serde(default = "page")]
+    #[schemars(range(min = 1, max = 200))]
     limit: u16,
 }
 
