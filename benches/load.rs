@@ -17,7 +17,7 @@
 //!   clock do. Every ratio is made of figures of the same run; each figure is the median of its rounds (3, or 1 with
 //!   `--quick`; 64 at once runs once, it averages by itself).
 //! * Documents are JPEGs of noise: nothing compresses, nothing repeats. One upload of 95 MB at a time, 8 and 64 of 20 MB at once.
-//! * "Alone" figures are single steps in a process of their own: the cipher over 64 KiB in cache, the digest, the inspection, and the store of documents fed
+//! * "Alone" figures are single steps in a process of their own: the cipher over 64 KiB in cache, the inspection, and the store of documents fed
 //!   by two threads with as many open documents as the portal would have.
 //! * "Bytes written" is what the kernel counts as written to disk for the process; "fsyncs" are finished `fdatasync` calls on the store's log.
 //! * Files go below the target folder, or below `NIGHTDROP_LOAD_DIR`; they need up to 6 GB and are removed at the end.

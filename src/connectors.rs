@@ -277,7 +277,7 @@ pub struct OutboundPart {
     pub file_type: FileType,
     /// Plaintext bytes, exactly.
     pub size: u64,
-    /// Keyed digest of the plaintext: equal for equal bytes, and meaningless to anybody else.
+    /// Keyed digest of the part: equal for equal bytes of this document, and meaningless to anybody else.
     pub digest: [u8; 32],
 }
 

@@ -68,6 +68,7 @@
 //! Nothing here reads a clock, logs, or knows of the other rooms.
 
 pub(crate) mod assurance;
+mod bulk;
 pub(crate) mod checkpoint;
 pub(crate) mod envelope;
 pub(crate) mod erase;

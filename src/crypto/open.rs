@@ -151,7 +151,7 @@ impl DocumentOpener {
             Ok(opened) => opened,
             Err(what) => return self.fail(OpenError::Malformed(what)),
         };
-        match Body::new(StreamCipher::new(&self.schedule.payload_key()), meta.size) {
+        match Body::new(StreamCipher::new(self.schedule.payload_key()), meta.size) {
             Ok(body) => self.state = State::Body(body),
             Err(error) => return self.fail(error),
         }

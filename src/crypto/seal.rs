@@ -20,7 +20,7 @@ use super::meta::{self, BoxError, Meta};
 use super::random::{self, Entropy, OsEntropy, RandomUnavailable};
 use super::schedule::Schedule;
 use super::secret::{ErasureSecret, SecretBytes};
-use super::stream::{CHUNK_LEN, StreamCipher};
+use super::stream::{CHUNK_LEN, StreamCipher, TAG_LEN};
 
 /// The most chunks of a file: they are stored under a 32-bit number. 2³² × 64 KiB is beyond any size limit.
 const MAX_CHUNKS: u64 = u32::MAX as u64;
@@ -62,7 +62,7 @@ pub enum SealError {
 pub struct SealedDocument {
     /// The meta box, to be stored beside the header.
     pub meta_box: Vec<u8>,
-    /// HMAC-SHA-256(digest_key, plain bytes): finds duplicates within this document's life, means nothing after it.
+    /// HMAC-SHA-256(digest_key, tags of the chunks in their order): equal for equal bytes under this document's keys, means nothing after it.
     pub digest: [u8; 32],
     /// Plain bytes.
     pub size: u64,
@@ -70,12 +70,29 @@ pub struct SealedDocument {
     pub chunks: u64,
 }
 
+/// The keyed digest of a part: over the tags of its chunks, which stand for their bytes.
+pub(super) struct TagDigest(Hmac<Sha256>);
+
+impl TagDigest {
+    pub(super) fn new(schedule: &Schedule) -> Self {
+        Self(Hmac::new_from_slice(schedule.digest_key().expose()).expect("HMAC takes keys of any length"))
+    }
+
+    pub(super) fn add(&mut self, tag: &[u8; TAG_LEN]) {
+        self.0.update(tag);
+    }
+
+    pub(super) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into_bytes().into()
+    }
+}
+
 /// Seals one file, chunk by chunk.
 pub struct DocumentSealer {
     schedule: Schedule,
     header_hash: [u8; 32],
     cipher: StreamCipher,
-    digest: Hmac<Sha256>,
+    digest: TagDigest,
     chunks: u64,
     size: u64,
     ended: bool,
@@ -130,8 +147,8 @@ impl DocumentSealer {
         .to_bytes();
         let sealer = DocumentSealer {
             header_hash: Sha256::digest(&header).into(),
-            cipher: StreamCipher::new(&schedule.payload_key()),
-            digest: Hmac::new_from_slice(schedule.digest_key().expose()).expect("HMAC takes keys of any length"),
+            cipher: StreamCipher::new(schedule.payload_key()),
+            digest: TagDigest::new(&schedule),
             schedule,
             chunks: 0,
             size: 0,
@@ -157,9 +174,9 @@ impl DocumentSealer {
         if self.chunks >= MAX_CHUNKS {
             return Err(SealError::TooLong);
         }
-        self.digest.update(chunk);
         self.size += chunk.len() as u64;
-        self.cipher.seal(self.chunks, last, chunk);
+        let tag = self.cipher.seal(self.chunks, last, chunk);
+        self.digest.add(&tag);
         memory::wipe_stack();
         self.chunks += 1;
         self.ended = last;
@@ -195,7 +212,7 @@ impl DocumentSealer {
         })?;
         Ok(SealedDocument {
             meta_box,
-            digest: self.digest.finalize().into_bytes().into(),
+            digest: self.digest.finish(),
             size: self.size,
             chunks: self.chunks,
         })

@@ -20,12 +20,12 @@
 
 use std::fmt;
 
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use chacha20::{R20, hchacha};
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::bulk;
 use super::memory;
 use super::random::{self, RandomUnavailable};
 use super::secret::{ErasureSecret, SecretBytes};
@@ -68,9 +68,8 @@ impl StagingKey {
         let mut sealed = Vec::with_capacity(NONCE_LEN + plain.len() + TAG_LEN);
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(plain);
-        let tag = XChaCha20Poly1305::new(self.0.expose().into())
-            .encrypt_inout_detached(&XNonce::from(nonce), aad, (&mut sealed[NONCE_LEN..]).into())
-            .expect("a chunk is far below the cipher's limit");
+        let (key, short) = self.extended(nonce);
+        let tag = bulk::seal(&key, short, aad, &mut sealed[NONCE_LEN..]);
         memory::wipe_stack();
         sealed.extend_from_slice(&tag);
         Ok(sealed)
@@ -80,11 +79,21 @@ impl StagingKey {
         let (nonce, body) = sealed.split_at_checked(NONCE_LEN).ok_or(NotStaged)?;
         let nonce: [u8; NONCE_LEN] = nonce.try_into().map_err(|_| NotStaged)?;
         let mut plain = Zeroizing::new(body.to_vec());
-        XChaCha20Poly1305::new(self.0.expose().into())
-            .decrypt_in_place(&XNonce::from(nonce), aad, &mut *plain)
-            .map_err(|_| NotStaged)?;
+        let (key, short) = self.extended(nonce);
+        let opened = bulk::open(&key, short, aad, &mut plain);
         memory::wipe_stack();
-        Ok(plain)
+        opened.map(|()| plain).map_err(|_| NotStaged)
+    }
+
+    /// XChaCha20's key and nonce for ChaCha20, as draft-irtf-cfrg-xchacha says.
+    #[inline(never)]
+    fn extended(&self, nonce: [u8; NONCE_LEN]) -> (SecretBytes<32>, [u8; 12]) {
+        let (first, rest) = nonce.split_at(16);
+        let mut short = [0; 12];
+        short[4..].copy_from_slice(rest);
+        let first: [u8; 16] = first.try_into().expect("16 of 24 bytes");
+        let mut key: [u8; 32] = hchacha::<R20>(self.0.expose().into(), &first.into()).into();
+        (SecretBytes::take(&mut key), short)
     }
 }
 
@@ -372,6 +381,17 @@ mod tests {
             assert_eq!(reader.open(&key, chunk).unwrap()[..], plain(number as u8 + 1)[..]);
         }
         assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_staged_chunk_is_xchacha20_poly1305() {
+        use chacha20poly1305::aead::{Aead, Payload};
+        use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+        let (key, aad) = (key(1, 2, 3), chunk_aad(0, 7));
+        let sealed = key.seal(&aad, &plain(5)).unwrap();
+        let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().unwrap();
+        let opened = XChaCha20Poly1305::new(key.0.expose().into()).decrypt(&XNonce::from(*nonce), Payload { msg: body, aad: &aad });
+        assert_eq!(opened.unwrap(), plain(5));
     }
 
     #[test]

@@ -4,10 +4,7 @@
 //! 65,536 bytes; the last has 1 to 65,536. The key is used for one document only, so the
 //! counter is a sufficient nonce. A chunk that does not authenticate leaves its buffer empty.
 
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce};
-use zeroize::Zeroize;
-
+use super::bulk;
 use super::secret::SecretBytes;
 
 /// Plain bytes in every chunk but the last.
@@ -22,38 +19,33 @@ pub(crate) struct NotAuthentic;
 
 /// The payload cipher of one key.
 pub(crate) struct StreamCipher {
-    aead: ChaCha20Poly1305,
+    key: SecretBytes<32>,
 }
 
 impl StreamCipher {
-    pub(crate) fn new(key: &SecretBytes<32>) -> StreamCipher {
-        StreamCipher {
-            aead: ChaCha20Poly1305::new(key.expose().into()),
-        }
+    pub(crate) fn new(key: SecretBytes<32>) -> StreamCipher {
+        StreamCipher { key }
     }
 
-    /// Seals the chunk at this place; the buffer grows by 16 bytes. The caller keeps to the length rules.
-    pub(crate) fn seal(&self, place: u64, last: bool, chunk: &mut Vec<u8>) {
+    /// Seals the chunk at this place; the buffer grows by the tag, which is returned as well. The caller keeps to the length rules.
+    pub(crate) fn seal(&self, place: u64, last: bool, chunk: &mut Vec<u8>) -> [u8; TAG_LEN] {
+        let tag = bulk::seal(&self.key, nonce(place, last), b"", chunk);
         chunk.reserve_exact(TAG_LEN);
-        self.aead
-            .encrypt_in_place(&nonce(place, last), b"", chunk)
-            .expect("a chunk is far below the cipher's limit and a Vec can grow");
+        chunk.extend_from_slice(&tag);
+        tag
     }
 
     /// Opens the chunk at this place; the buffer shrinks by 16 bytes, or is wiped and emptied on error.
     pub(crate) fn open(&self, place: u64, last: bool, chunk: &mut Vec<u8>) -> Result<(), NotAuthentic> {
-        self.aead.decrypt_in_place(&nonce(place, last), b"", chunk).map_err(|_| {
-            chunk.zeroize();
-            NotAuthentic
-        })
+        bulk::open(&self.key, nonce(place, last), b"", chunk)
     }
 }
 
-fn nonce(place: u64, last: bool) -> Nonce {
+fn nonce(place: u64, last: bool) -> [u8; 12] {
     let mut bytes = [0u8; 12];
     bytes[3..11].copy_from_slice(&place.to_be_bytes());
     bytes[11] = u8::from(last);
-    bytes.into()
+    bytes
 }
 
 #[cfg(test)]
@@ -63,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_chunk_opens_only_at_its_place_and_flag() {
-        let cipher = StreamCipher::new(&SecretBytes::take(&mut [1u8; 32]));
+        let cipher = StreamCipher::new(SecretBytes::take(&mut [1u8; 32]));
         let mut sealed = b"plain".to_vec();
         cipher.seal(3, false, &mut sealed);
         for (place, last) in [(2, false), (4, false), (3, true), (3 << 8, false)] {

@@ -16,6 +16,7 @@ use super::keyfile::{self, KeyFile, Protector};
 use super::open::{Body, OpenError};
 use super::random::{Entropy, RandomUnavailable};
 use super::schedule::Schedule;
+use super::seal::TagDigest;
 use super::secret::{ErasureSecret, SecretBytes};
 use super::secrets::PortalSecrets;
 use super::stream::{CHUNK_LEN, StreamCipher, TAG_LEN};
@@ -160,7 +161,7 @@ fn key_schedule() {
 #[test]
 fn chunks() {
     let given = own("chunks");
-    let cipher = StreamCipher::new(&sample_schedule().payload_key());
+    let cipher = StreamCipher::new(sample_schedule().payload_key());
     let mut one = given.bytes("one_plain");
     cipher.seal(0, true, &mut one);
     assert_eq!(one, given.bytes("one"));
@@ -172,6 +173,11 @@ fn chunks() {
     }
     assert_eq!(all.len().to_string(), given.text("two_len"));
     assert_eq!(sha256(&all), given.text("two_sha256"));
+    for (tags, name) in [(vec![one], "one_digest"), (all.chunks(CHUNK_LEN + TAG_LEN).map(<[u8]>::to_vec).collect(), "two_digest")] {
+        let mut digest = TagDigest::new(&sample_schedule());
+        tags.iter().for_each(|chunk| digest.add(chunk.last_chunk().unwrap()));
+        assert_eq!(digest.finish().to_vec(), given.bytes(name), "{name}");
+    }
 }
 
 #[test]
@@ -270,7 +276,7 @@ fn read_stream(key: &SecretBytes<32>, payload: &[u8]) -> (Vec<u8>, Result<(), Op
     let chunks: Vec<&[u8]> = payload.chunks(CHUNK_LEN + TAG_LEN).collect();
     let size = payload.len().saturating_sub(chunks.len() * TAG_LEN);
     let mut released = Vec::new();
-    let mut body = match Body::new(StreamCipher::new(key), size as u64) {
+    let mut body = match Body::new(StreamCipher::new(SecretBytes::take(&mut key.expose().clone())), size as u64) {
         Ok(body) => body,
         Err(error) => return (released, Err(error)),
     };
