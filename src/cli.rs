@@ -145,7 +145,8 @@ fn run(command: Command) -> Outcome {
 
 /// The API's description as a value.
 fn description() -> Outcome<Value> {
-    serde_json::to_value(crate::http::staff::api::openapi()).map_err(|e| output::Failure::new(format!("the document cannot be written: {e}")))
+    serde_json::to_value(crate::http::staff::api::openapi())
+        .map_err(|e| output::Failure::new(format!("the document cannot be written: {e}")))
 }
 
 /// The document is JSON anyway: one line for machines, indented for people.

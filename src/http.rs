@@ -24,6 +24,7 @@ pub(crate) mod listen;
 pub(crate) mod multipart;
 pub(crate) mod pages;
 pub(crate) mod permits;
+mod reply;
 pub(crate) mod server;
 pub(crate) mod settings;
 pub(crate) mod staff;

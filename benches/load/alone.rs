@@ -5,11 +5,11 @@ use std::sync::Mutex;
 
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use nightdrop::testing::domain::id::DocumentId;
 use nightdrop::testing::inspect::{Inspector, Limits, Policy};
 use nightdrop::testing::storage::files::FileStore;
 use nightdrop::testing::storage::{BlobStore, PartWriter};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use serde_json::{Value, json};
 
 use crate::samples::{Noise, jpeg, png};

@@ -117,6 +117,12 @@ struct List {
     /// awaiting, received, forwarding, needs_attention, purged …
     #[arg(long)]
     state: Option<String>,
+    /// What has become of them: rejected, confirmed, undelivered, withdrawn, needs_attention …
+    #[arg(long)]
+    outcome: Option<String>,
+    /// Anything at hand: a request's id, a receipt's reference, a ticket, an applicant's reference or its beginning
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["state", "outcome", "provider", "applicant", "agent", "older_than"])]
+    find: Option<String>,
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
     #[arg(long, value_name = "REF")]
@@ -302,6 +308,8 @@ async fn show_list(list: List) -> Outcome {
         let page = (list.limit - found.len()).min(200);
         let body = Body::new()
             .with("state", list.state.clone())
+            .with("outcome", list.outcome.clone())
+            .with("find", list.find.clone())
             .with("provider", list.provider.clone())
             .with("applicant", list.applicant.clone())
             .with("agent", list.agent.clone())

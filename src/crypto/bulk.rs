@@ -10,9 +10,15 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroize;
 
 use super::secret::SecretBytes;
-use super::stream::{NotAuthentic, TAG_LEN};
+
+/// Bytes a chunk grows by when sealed.
+pub(crate) const TAG_LEN: usize = 16;
 
 const NONCE_LEN: usize = 12;
+
+/// A chunk did not authenticate under this key, place and last-flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotAuthentic;
 
 /// Encrypts the bytes in place and returns their tag.
 #[inline(never)]

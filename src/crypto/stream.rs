@@ -5,17 +5,11 @@
 //! counter is a sufficient nonce. A chunk that does not authenticate leaves its buffer empty.
 
 use super::bulk;
+pub(crate) use super::bulk::{NotAuthentic, TAG_LEN};
 use super::secret::SecretBytes;
 
 /// Plain bytes in every chunk but the last.
 pub(crate) const CHUNK_LEN: usize = 65_536;
-
-/// Bytes a chunk grows by when sealed.
-pub(crate) const TAG_LEN: usize = 16;
-
-/// A chunk did not authenticate under this key, place and last-flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NotAuthentic;
 
 /// The payload cipher of one key.
 pub(crate) struct StreamCipher {

@@ -173,7 +173,10 @@ fn chunks() {
     }
     assert_eq!(all.len().to_string(), given.text("two_len"));
     assert_eq!(sha256(&all), given.text("two_sha256"));
-    for (tags, name) in [(vec![one], "one_digest"), (all.chunks(CHUNK_LEN + TAG_LEN).map(<[u8]>::to_vec).collect(), "two_digest")] {
+    for (tags, name) in [
+        (vec![one], "one_digest"),
+        (all.chunks(CHUNK_LEN + TAG_LEN).map(<[u8]>::to_vec).collect(), "two_digest"),
+    ] {
         let mut digest = TagDigest::new(&sample_schedule());
         tags.iter().for_each(|chunk| digest.add(chunk.last_chunk().unwrap()));
         assert_eq!(digest.finish().to_vec(), given.bytes(name), "{name}");

@@ -22,16 +22,15 @@ use crate::domain::request::{DocumentRequest, Stage};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::Refusal;
 use crate::words::Words;
-use crate::words::negotiate::choose;
 use crate::workflow::intake::passcode::{PasscodeTry, try_passcode};
 use crate::workflow::intake::{DeadLink, OpenedLink, Source, Submission, link, receipt_mark};
 use crate::workflow::{Portal, WorkflowError};
 
 use super::body::{self, ThrottledBody};
 use super::error::Problem;
-use super::pages::layout::accept_language;
 use super::pages::upload::{self as pages, PageContext, Resumable, View};
-use super::{AppState, encoding, form, guard, link_address};
+use super::reply::{answer_problem, context, host_of, html, wants_json};
+use super::{AppState, form, guard, link_address};
 
 /// A passcode entered right lets the same browser upload for this long.
 const PASSCODE_SESSION: Duration = Duration::minutes(30);
@@ -273,22 +272,6 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// Who reads: the language picked on the page, else the request's, else the browser's.
-fn context<'a>(state: &'a AppState, request: &HttpRequest, locale: Option<&str>) -> PageContext<'a> {
-    let picked = link_address::language(request.query_string());
-    let token = request.match_info().get("token").and_then(link_address::token);
-    PageContext {
-        company: &state.company,
-        words: choose(picked, locale, accept_language(request)),
-        here: token.map(|token| format!("/d/{}", token.encode())),
-        picked: picked.is_some(),
-    }
-}
-
-fn host_of(url: &str) -> &str {
-    url.split_once("://").map_or(url, |(_, host)| host)
-}
-
 /// One page and one status for what is nobody's token, whatever it looks like and however it is asked for. Every such answer counts as a guess.
 fn unknown(state: &AppState, request: &HttpRequest) -> HttpResponse {
     answer_problem(
@@ -310,31 +293,6 @@ pub(super) fn dead(state: &AppState, request: &HttpRequest, dead: DeadLink) -> P
         DeadLink::Expired => Refusal::LinkExpired.into(),
         DeadLink::Revoked => Refusal::LinkRevoked.into(),
     }
-}
-
-/// Programs that ask for JSON get it; everybody else gets a page.
-fn wants_json(request: &HttpRequest) -> bool {
-    let accept = request.headers().get(ACCEPT).and_then(|a| a.to_str().ok()).unwrap_or_default();
-    accept.contains("json") && !accept.contains("text/html")
-}
-
-fn html(request: &HttpRequest, mut response: actix_web::HttpResponseBuilder, page: Markup) -> HttpResponse {
-    response.insert_header((CONTENT_TYPE, "text/html; charset=utf-8"));
-    encoding::answer(request, response, page.into_string())
-}
-
-/// `page`: the form again with the failure beside its input; otherwise a page that says only what is wrong.
-fn answer_problem(context: &PageContext<'_>, request: &HttpRequest, problem: Problem, page: Option<Markup>) -> HttpResponse {
-    // Programs get the English sentence, which is the more exact one, unless they want another language.
-    if wants_json(request) && context.words.tag == "en" {
-        return problem.error_response();
-    }
-    let problem = pages::localized(problem, context.words);
-    if wants_json(request) {
-        return problem.error_response();
-    }
-    let page = page.unwrap_or_else(|| pages::failure(context, &problem));
-    html(request, problem.page(), page)
 }
 
 fn crowded(state: &AppState, request: &HttpRequest) -> HttpResponse {

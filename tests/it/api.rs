@@ -2,6 +2,7 @@
 
 mod keys;
 mod replay;
+mod search;
 
 use std::collections::BTreeSet;
 

@@ -30,6 +30,7 @@ where
     if let Ok(kind) = HeaderValue::try_from(format!("multipart/form-data; boundary={boundary}")) {
         headers.insert(CONTENT_TYPE, kind);
     }
+    // Fused: the parser asks once more behind the end.
     let pieces = stream::unfold((form, Next::Head), move |(mut form, next)| {
         let boundary = boundary.clone();
         async move {
@@ -53,7 +54,7 @@ where
             Some((piece, (form, next)))
         }
     });
-    Ok(actix_multipart::Multipart::new(&headers, pieces.boxed_local()))
+    Ok(actix_multipart::Multipart::new(&headers, pieces.fuse().boxed_local()))
 }
 
 fn written(boundary: &str, head: &Head) -> Bytes {

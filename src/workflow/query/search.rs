@@ -41,13 +41,13 @@ fn word(portal: &Portal, label: &str, text: &str) -> SearchWord {
 }
 
 /// What was found, newest first. `more`: the list is cut.
-pub(crate) struct Found {
+pub(crate) struct SearchResult {
     pub requests: Vec<DocumentRequest>,
     pub more: bool,
 }
 
 /// Looks for a text among the requests of these teams (`None`: all).
-pub(crate) async fn find(portal: &Portal, text: &str, teams: Option<Vec<Team>>) -> Result<Found, WorkflowError> {
+pub(crate) async fn find(portal: &Portal, text: &str, teams: Option<Vec<Team>>) -> Result<SearchResult, WorkflowError> {
     let text = text.trim();
     let mut found = BTreeMap::new();
     let mut more = false;
@@ -93,7 +93,7 @@ pub(crate) async fn find(portal: &Portal, text: &str, teams: Option<Vec<Team>>) 
     requests.sort_by_key(|r| std::cmp::Reverse((r.created_at, r.id)));
     more |= requests.len() > FOUND_MAX;
     requests.truncate(FOUND_MAX);
-    Ok(Found { requests, more })
+    Ok(SearchResult { requests, more })
 }
 
 /// Whether there are more than were looked at.
