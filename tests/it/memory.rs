@@ -193,7 +193,7 @@ async fn nothing_of_a_purged_document_stands_in_memory() {
     for link in [&links[1], &links[3]] {
         until("the document is purged", async || {
             let page = http.get(format!("{public}{link}")).send().await.unwrap();
-            page.text().await.unwrap().contains("deleted here on")
+            page.text().await.unwrap().contains("deleted from this site on")
         })
         .await;
     }

@@ -160,7 +160,7 @@ async fn watch_purges(portal: Arc<site::Portal>, links: Vec<Link>, told: Arc<std
             told.acknowledged.keys().filter(|n| !told.purged.contains_key(n)).copied().collect()
         };
         for n in open {
-            if portal.page(&links[n]).await.contains("deleted here on") {
+            if portal.page(&links[n]).await.contains("deleted from this site on") {
                 told.lock().unwrap().purged.insert(n, monotonic());
             }
         }

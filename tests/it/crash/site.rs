@@ -323,7 +323,10 @@ impl Portal {
     }
 
     pub(super) async fn purged(&mut self, link: &Link) {
-        until("the document is purged", async || self.page(link).await.contains("deleted here on")).await;
+        until("the document is purged", async || {
+            self.page(link).await.contains("deleted from this site on")
+        })
+        .await;
     }
 
     /// Waits until no link shows a document on its way.
@@ -331,7 +334,7 @@ impl Portal {
         for link in links {
             until("nothing is on its way", async || {
                 let page = self.page(link).await;
-                page.contains("deleted here on") || page.contains("<form")
+                page.contains("deleted from this site on") || page.contains("<form")
             })
             .await;
         }
