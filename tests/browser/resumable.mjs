@@ -8,7 +8,7 @@ import { accessible, check, clean, fits, launch, shot, specimen, visit } from ".
 
 const given = JSON.parse(process.argv[2]);
 const KIB64 = 65536;
-const media = { "portal.css": "text/css", "upload.js": "text/javascript", "logo.svg": "image/svg+xml" };
+const media = { "portal.css": "text/css", "upload.js": "text/javascript", "photo.js": "text/javascript", "logo.svg": "image/svg+xml" };
 const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
 // One link: its parts, what it was told to do wrong, and what it was asked.

@@ -71,11 +71,11 @@ fn unpacked(bytes: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// Addresses of our own that a page loads.
+/// Addresses of our own that a page loads by itself: what photos need comes with the first of them.
 fn assets(page: &str) -> Vec<String> {
     let mut found: Vec<String> = page
         .split('"')
-        .filter(|text| text.starts_with("/assets/"))
+        .filter(|text| text.starts_with("/assets/") && !text.starts_with("/assets/photo.js"))
         .map(|text| text.replace("&amp;", "&"))
         .collect();
     found.sort();

@@ -38,6 +38,12 @@ pub(crate) static UPLOAD_JS: Asset = Asset {
     content: include_str!("../../../assets/upload.js"),
     kept: OnceLock::new(),
 };
+pub(crate) static PHOTO_JS: Asset = Asset {
+    path: "/assets/photo.js",
+    media_type: SCRIPT,
+    content: include_str!("../../../assets/photo.js"),
+    kept: OnceLock::new(),
+};
 pub(crate) static CONSOLE_CSS: Asset = Asset {
     path: "/assets/console.css",
     media_type: "text/css; charset=utf-8",
@@ -178,6 +184,7 @@ impl Asset {
 }
 
 pub(crate) static UPLOAD_JS_URL: LazyLock<String> = LazyLock::new(|| UPLOAD_JS.url());
+pub(crate) static PHOTO_JS_URL: LazyLock<String> = LazyLock::new(|| PHOTO_JS.url());
 pub(crate) static CONSOLE_CSS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_CSS.url());
 pub(crate) static CONSOLE_JS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_JS.url());
 pub(crate) static PASSKEY_JS_URL: LazyLock<String> = LazyLock::new(|| PASSKEY_JS.url());
@@ -188,6 +195,7 @@ pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
         .service(read_only(PORTAL_CSS.path, dressed_style))
         .service(read_only(LOGO_PATH, company_logo))
         .service(serve(&UPLOAD_JS))
+        .service(serve(&PHOTO_JS))
         .service(serve(&LOGO));
 }
 
@@ -235,7 +243,7 @@ mod tests {
             bare("// why\n  a();\n\n    // what\n  b(\"// c\"); // d\n"),
             "a();\nb(\"// c\"); // d\n"
         );
-        for script in [&UPLOAD_JS, &CONSOLE_JS, &PASSKEY_JS] {
+        for script in [&UPLOAD_JS, &PHOTO_JS, &CONSOLE_JS, &PASSKEY_JS] {
             // Taking a line's beginning away must not change a text that goes on there.
             for line in script.content.lines() {
                 assert_eq!(

@@ -15,6 +15,8 @@ use crate::workflow::catalogue::Camera;
 use crate::workflow::intake::OpenedLink;
 use crate::workflow::terms;
 
+use crate::http::pages::assets::PHOTO_JS_URL;
+
 use super::{Frame, View, day, document_label, frame, host, moment, own_words, part_label, plain, problem_words, sentence};
 
 /// The form. `problem`: what was wrong with the last try, and at which part.
@@ -38,7 +40,7 @@ pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Optio
                 blockquote dir="auto" { (note) }
             }
         }
-        form method="post" action=(view.context.address("")) enctype="multipart/form-data" data-words=(script_words(words, send)) data-tus=[view.resumable.offered.then_some("")] {
+        form method="post" action=(view.context.address("")) enctype="multipart/form-data" data-words=(script_words(words, send)) data-photos=(PHOTO_JS_URL.as_str()) data-tus=[view.resumable.offered.then_some("")] {
             // A side that is here comes first: with the one that is missing the document is complete, and what comes behind is not read.
             @for (i, part) in stored_first(view, request) {
                 (step(view, request, i, problem.filter(|_| at_part == Some(part.name.as_str())).map(|(p, _)| p), part))
