@@ -9,7 +9,8 @@
     const at = new Date(t.dateTime);
     const shape = { day: "numeric", month: "long", year: "numeric" };
     if (!("day" in t.dataset)) Object.assign(shape, { hour: "numeric", minute: "2-digit", timeZoneName: "short" });
-    try { if (!isNaN(at)) t.textContent = at.toLocaleString(locale, shape); } catch { /* the server's words stay */ }
+    // Where that fails, the server's words stay.
+    try { if (!isNaN(at)) t.textContent = at.toLocaleString(locale, shape); } catch {}
   }
   const wrong = document.querySelector(".problem");
   if (wrong) wrong.focus();
@@ -86,9 +87,11 @@
       all(box, ".problem").forEach((p) => p.remove());
       inputs.forEach((i) => i.removeAttribute("aria-invalid"));
       smaller.hidden = true;
-      let kind = await kindOf(file).catch(() => 0);
+      const head = await read(file, 0, Math.min(32, file.size)).catch(() => 0);
       if (part.chosen !== chosen) return;
-      if (kind === 0) { part.refuse(say.unreadable); return; }
+      if (!head) { part.refuse(say.unreadable); return; }
+      const kind = await photos().then((helper) => helper.kindOf(head)).catch(() => null);
+      if (part.chosen !== chosen) return;
       // What the server will not take is said before it is sent, and never shown as if it were fine.
       if (kind && !data.types.split(" ").includes(kind)) { part.refuse(fill(/^(WebP|AVIF)$/.test(kind) ? say.otherFormat : say.notAccepted, { found: kind })); return; }
       const seen = kind === "JPEG" || kind === "PNG";
@@ -177,24 +180,7 @@
     return part;
   }
 
-  // ---- Dragged onto a part, or pasted into the page. ----
-  for (const kind of ["dragover", "dragleave", "drop"]) {
-    addEventListener(kind, (event) => {
-      const carried = event.dataTransfer;
-      if (!carried || !Array.from(carried.types).includes("Files")) return;
-      const part = kind !== "dragleave" && parts.find((p) => p.waits() && p.box.contains(event.target));
-      // Beside the parts a browser would leave the page and open the file.
-      event.preventDefault();
-      carried.dropEffect = part ? "copy" : "none";
-      parts.forEach((p) => p.box.classList.toggle("over", kind === "dragover" && p === part));
-      if (kind === "drop" && part && carried.files[0]) part.drop(carried.files[0]);
-    });
-  }
-  addEventListener("paste", (event) => {
-    const file = event.clipboardData && event.clipboardData.files[0];
-    const free = parts.filter((p) => p.waits() && !p.file), part = free.find((p) => p.box.contains(document.activeElement)) || free[0];
-    if (file && part) { event.preventDefault(); part.drop(file); }
-  });
+  if (desktop) photos().then((helper) => helper.dropping(parts)).catch(() => {});
 
   // On to the next part that still wants a file, or to the button; what is being sent stays in sight.
   function next() {
@@ -205,23 +191,13 @@
     if (moving) moving.box.scrollIntoView({ block: "nearest" });
   }
 
-  // ---- What a file is, by its first bytes: names and declared types are only somebody's word. `null`: the server will see. ----
-  async function kindOf(file) {
-    const head = String.fromCharCode(...new Uint8Array(await read(file, 0, Math.min(32, file.size)))), brands = head.slice(8, 12) + head.slice(16);
-    if (head.startsWith("\xff\xd8\xff")) return "JPEG";
-    if (head.startsWith("\x89PNG\r\n")) return "PNG";
-    if (/^%PDF-/.test(head)) return "PDF";
-    if (/^RIFF[^]{4}WEBP/.test(head)) return "WebP";
-    if (!/^[^]{4}ftyp/.test(head)) return null;
-    return /^(....)*avi[fs]/.test(brands) ? "AVIF" : /^(....)*he[iv][cxms]/.test(brands) ? "HEIC" : null;
-  }
-
   // The bytes, or that this device does not give them any more: what lies in a cloud, or was changed since it was chosen.
   async function read(file, from, to) {
     try {
       const bytes = await file.slice(from, to).arrayBuffer();
       if (bytes.byteLength === to - from) return bytes;
-    } catch { /* said below */ }
+    // What fails is told below.
+    } catch {}
     throw new Failure({ unreadable: true });
   }
 
@@ -264,7 +240,8 @@
       if (!/json/.test(answer.headers.get("Content-Type"))) return;
       const { state, code } = await answer.json();
       if (!open() && !sending && (state === "received" || /^link\./.test(code))) leave();
-    } catch { /* asked again the next time */ }
+    // Asked again the next time.
+    } catch {}
   }
   if (channel) channel.onmessage = look;
   document.addEventListener("visibilitychange", look);
@@ -310,7 +287,8 @@
   const memory = (part) => here + "/" + part.name;
   const sameFile = (file) => file.size + "." + file.lastModified;
   const kept = (part) => { try { const [is, at] = sessionStorage.getItem(memory(part)).split(" "); return is === sameFile(part.file) && at; } catch { return null; } };
-  const keep = (part, at) => { try { if (at) sessionStorage.setItem(memory(part), sameFile(part.file) + " " + at); else sessionStorage.removeItem(memory(part)); } catch { /* private mode */ } };
+  // A private window may refuse.
+  const keep = (part, at) => { try { if (at) sessionStorage.setItem(memory(part), sameFile(part.file) + " " + at); else sessionStorage.removeItem(memory(part)); } catch {} };
 
   async function create(part) {
     const answer = await ask(here + "/parts/" + part.name, "POST", {

@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 
 /// Smaller answers gain nothing.
 const LEAST: usize = 512;
-const LEVEL: u8 = 9;
+const LEVEL: u8 = 10;
 
 /// As RFC 1952 writes it, without a name and a time: the same bytes give the same bytes.
 pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {

@@ -17,8 +17,7 @@ const STAFF_CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'
 /// The whole head of a request, and its fields.
 const HEAD_BYTES: usize = 16 << 10;
 const HEAD_FIELDS: usize = 64;
-const PERMISSIONS: &str =
-    "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), microphone=(), midi=(), payment=(), usb=()";
+const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
 
 pub(crate) fn public_headers() -> DefaultHeaders {
     common()

@@ -104,7 +104,7 @@ impl Theme {
             style_url: format!("{}?{}", PORTAL_CSS.path, style.version),
             logo_url: match &logo {
                 Some(logo) => format!("{LOGO_PATH}?{}", logo.version),
-                None => LOGO_URL.clone(),
+                None => LOGO_DATA.clone(),
             },
             style: Arc::new(style),
             logo: logo.map(Arc::new),
@@ -188,6 +188,18 @@ pub(crate) static PHOTO_JS_URL: LazyLock<String> = LazyLock::new(|| PHOTO_JS.url
 pub(crate) static CONSOLE_CSS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_CSS.url());
 pub(crate) static CONSOLE_JS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_JS.url());
 pub(crate) static PASSKEY_JS_URL: LazyLock<String> = LazyLock::new(|| PASSKEY_JS.url());
+/// The product's own mark, in the page itself: asking for so little would take longer than it takes to come.
+static LOGO_DATA: LazyLock<String> = LazyLock::new(|| {
+    let mut address = "data:image/svg+xml,".to_owned();
+    for c in LOGO.content.trim().chars() {
+        match c {
+            '"' => address.push('\''),
+            '<' | '>' | '#' | '%' => address.push_str(&format!("%{:02X}", u32::from(c))),
+            _ => address.push(c),
+        }
+    }
+    address
+});
 pub(crate) static LOGO_URL: LazyLock<String> = LazyLock::new(|| LOGO.url());
 
 pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {

@@ -83,10 +83,16 @@ fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Optio
     let scales = part.accepted.contains(&FileType::Jpeg);
     let most = words.size(part.max_bytes);
     let side = |pixels: u32| (scales && pixels > 0).then_some(pixels);
+    // Where every file is large enough, the sentence would only weigh.
+    let too_small = |of| {
+        Some(part.least(of))
+            .filter(|least| *least > 1)
+            .map(|least| problem_words::too_small(words, least))
+    };
     html! {
         fieldset data-part=(name) aria-describedby=[(!stored && instructions(view, request).is_some()).then(|| format!("{name}-about"))] data-most=(part.max_bytes) data-too-big=(problem_words::too_big(words, part.max_bytes)) data-least=(part.least(FileType::Pdf))
-            data-least-photo=(part.least(FileType::Jpeg)) data-too-small=(problem_words::too_small(words, part.least(FileType::Pdf)))
-            data-too-small-photo=(problem_words::too_small(words, part.least(FileType::Jpeg))) data-stored=[stored.then_some("")]
+            data-least-photo=(part.least(FileType::Jpeg)) data-too-small=[too_small(FileType::Pdf)]
+            data-too-small-photo=[too_small(FileType::Jpeg)] data-stored=[stored.then_some("")]
             data-types=(labels(part, " ")) data-shrinking=[scales.then(|| words.fill("making-smaller", &[("most", &most)]))] data-min-side=[side(part.pictures.min_side)] data-max-side=[side(part.pictures.max_side)] {
             legend id=(title) {
                 @if parts > 1 { small { (words.fill("step", &[("count", &(index + 1).to_string()), ("total", &parts.to_string())])) } " " }
