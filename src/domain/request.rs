@@ -383,11 +383,11 @@ impl DocumentRequest {
         self.partial()?.finished().iter().find(|f| f.part.name == *part)
     }
 
-    /// What the applicant's newest receipt is known by.
-    pub fn receipt_reference(&self) -> Option<String> {
-        let purged = self.tombstones.last().map(|stone| stone.document);
-        let newest = self.document().map(|document| document.id).or(purged);
-        newest.map(|document| document.receipt_reference())
+    /// References of every receipt that was given for what came by this request, oldest first: whoever holds one may read it out long after the document is gone.
+    pub fn receipt_references(&self) -> impl DoubleEndedIterator<Item = String> + '_ {
+        let purged = self.tombstones.iter().map(|stone| stone.document);
+        let received = purged.chain(self.document().map(|document| document.id));
+        received.map(|document| document.receipt_reference())
     }
 
     /// The unfinished upload of this part.

@@ -282,13 +282,11 @@ pub(crate) fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
         ),
     ];
     rows.extend(request.search_words.iter().map(|word| behind(word_prefix(word))));
-    // Whoever holds a receipt may read its reference out long after the document is gone.
-    let received = request
-        .tombstones
-        .iter()
-        .map(|t| t.document)
-        .chain(request.document().map(|d| d.id));
-    rows.extend(received.map(|id| behind(receipt_reference_prefix(&id.receipt_reference()))));
+    rows.extend(
+        request
+            .receipt_references()
+            .map(|reference| behind(receipt_reference_prefix(&reference))),
+    );
     if let Some(team) = &request.team {
         rows.push(behind(team_prefix(team)));
     }

@@ -84,16 +84,10 @@ fn matches(request: &DocumentRequest, filter: &Filter, now: OffsetDateTime) -> b
         && filter.provider.as_ref().is_none_or(|p| request.provider == *p)
         && filter.applicant_index.is_none_or(|a| request.applicant_index == a)
         && filter.word.is_none_or(|w| request.search_words.contains(&w))
-        && filter.receipt_reference.as_ref().is_none_or(|r| has_receipt_reference(request, r))
+        && filter
+            .receipt_reference
+            .as_ref()
+            .is_none_or(|r| request.receipt_references().any(|of| of == *r))
         && filter.created_by.as_ref().is_none_or(|c| request.created_by.to_string() == *c)
         && filter.teams.as_ref().is_none_or(|teams| sees(teams, request.team.as_ref()))
-}
-
-fn has_receipt_reference(request: &DocumentRequest, reference: &str) -> bool {
-    let received = request
-        .tombstones
-        .iter()
-        .map(|t| t.document)
-        .chain(request.document().map(|d| d.id));
-    received.into_iter().any(|id| id.receipt_reference() == reference)
 }

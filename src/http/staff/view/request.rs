@@ -188,7 +188,7 @@ pub(crate) fn request(row: &Row, now: OffsetDateTime) -> Request {
         delivery: request.held().map(|(_, d)| delivery(d)),
         outcome: request.outcome(now).as_str(),
         ticket: row.ticket.clone(),
-        receipt_reference: request.receipt_reference(),
+        receipt_reference: request.receipt_references().next_back(),
         passed_on: last.map(|t: &Tombstone| t.passed_on.as_str()),
         rejection: cause.and_then(rejection),
         purge_at: request.held().map(|(d, _)| instant(d.purge_at)),
