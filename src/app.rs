@@ -348,10 +348,10 @@ fn outgoing(config: &Config) -> Outgoing {
 }
 
 /// How the company's pages look, from what the configuration checked.
-fn theme(brand: &crate::config::brand::Brand) -> http::pages::assets::Theme {
-    let logo = brand.logo.as_ref().map(|logo| http::pages::assets::Logo {
+fn theme(brand: &crate::config::brand::Brand) -> http::assets::Theme {
+    let logo = brand.logo.as_ref().map(|logo| http::assets::Logo {
         media_type: logo.media_type,
         content: logo.content.clone(),
     });
-    http::pages::assets::Theme::new(&brand.rules, logo)
+    http::assets::Theme::new(&brand.rules, logo)
 }

@@ -5,6 +5,8 @@
 //! * `StatusCode` appears in [`error`] only; every answer carries the headers of [`headers`].
 
 pub(crate) mod address;
+pub(crate) mod applicant;
+pub(crate) mod assets;
 pub(crate) mod body;
 pub(crate) mod callback;
 pub(crate) mod connections;
@@ -12,26 +14,19 @@ pub(crate) mod context;
 mod encoding;
 pub(crate) mod error;
 mod extract;
-mod form;
 pub(crate) mod forwarded;
 pub(crate) mod gate;
 pub(crate) mod guard;
 pub(crate) mod headers;
 pub(crate) mod health;
 pub(crate) mod hosts;
-mod link_address;
 pub(crate) mod listen;
-pub(crate) mod multipart;
-pub(crate) mod pages;
 pub(crate) mod permits;
-mod reply;
 pub(crate) mod server;
 pub(crate) mod settings;
 pub(crate) mod staff;
 mod table;
 pub(crate) mod tls;
-pub(crate) mod tus;
-pub(crate) mod upload;
 
 pub use context::Company;
 pub(crate) use context::{AppState, Limits, ServerSettings, address_of};

@@ -7,7 +7,7 @@
 //!
 //! # The way of a document
 //! 1. **issue** – [`workflow::issue`]: a request with its one link; the token is shown once and stored as a keyed hash.
-//! 2. **receive** – [`http::upload`] takes a form and [`http::tus`] a part over several connections; both end in the one durable step of [`workflow::intake`]
+//! 2. **receive** – [`http::applicant::upload`] takes a form and [`http::applicant::tus`] a part over several connections; both end in the one durable step of [`workflow::intake`]
 //!    that stores a part. The last part that was missing receives the document and consumes the link; only then "received" is said.
 //! 3. **encrypt** – [`inspect`] decides by content and drops what must not stay; [`crypto::seal`] encrypts under a key that needs both the vault's private key
 //!    and an erasure secret in a slot of [`crypto::slots`]; [`storage`] keeps the chunks.

@@ -118,6 +118,19 @@ pub mod failpoint {
 }
 pub mod http {
     pub use crate::http::Company;
+    pub mod applicant {
+        pub mod multipart {
+            pub use crate::http::applicant::multipart::{FormError, Multipart, boundary, head};
+        }
+        pub mod page {
+            pub use crate::http::applicant::page::{PageContext, Resumable, View, form};
+        }
+        pub mod tus {
+            pub mod headers {
+                pub use crate::http::applicant::tus::headers::{Metadata, Proof, number};
+            }
+        }
+    }
     pub mod api {
         pub use crate::http::staff::api::TABLE;
         pub mod view {
@@ -130,21 +143,8 @@ pub mod http {
     pub mod console {
         pub use crate::http::staff::console::TABLE;
     }
-    pub mod multipart {
-        pub use crate::http::multipart::{FormError, Multipart, boundary, head};
-    }
-    pub mod pages {
-        pub mod upload {
-            pub use crate::http::pages::upload::{PageContext, Resumable, View, form};
-        }
-    }
     pub mod settings {
         pub use crate::http::settings::TlsFiles;
-    }
-    pub mod tus {
-        pub mod headers {
-            pub use crate::http::tus::headers::{Metadata, Proof, number};
-        }
     }
 }
 pub mod inspect {

@@ -18,7 +18,7 @@ use nightdrop::testing::domain::document::{ApplicantRef, DocumentKind, ProviderN
 use nightdrop::testing::domain::id::{DocumentId, RequestId};
 use nightdrop::testing::domain::request::StagedPart;
 use nightdrop::testing::domain::transition::{EndOf, IntakeStep, Transition};
-use nightdrop::testing::http::multipart::{Multipart, boundary};
+use nightdrop::testing::http::applicant::multipart::{Multipart, boundary};
 use nightdrop::testing::sandbox::{self, Sandbox};
 use nightdrop::testing::settings::Secret;
 use nightdrop::testing::storage::clock::Source;

@@ -4,7 +4,7 @@
 use actix_web::web::Bytes;
 use futures_util::stream;
 use libfuzzer_sys::fuzz_target;
-use nightdrop::testing::http::multipart::Multipart;
+use nightdrop::testing::http::applicant::multipart::Multipart;
 use nightdrop::testing::inspect::{Inspector, Policy};
 use nightdrop::testing::workflow::intake::part::clean_name;
 

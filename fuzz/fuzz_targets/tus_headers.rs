@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nightdrop::testing::http::tus::headers::{Metadata, Proof, number};
+use nightdrop::testing::http::applicant::tus::headers::{Metadata, Proof, number};
 use nightdrop::testing::workflow::intake::part::clean_name;
 
 fuzz_target!(|data: &[u8]| {

@@ -16,12 +16,12 @@ use crate::workflow::refusals::Refusals;
 use crate::workflow::sign_in::passkey::Passkeys;
 use crate::workflow::sign_in::sso::SingleSignOn;
 
-use super::body::BodyPace;
 use super::connections::ConnectionLimits;
 use super::forwarded::Proxies;
 use super::gate::{Gate, Keys};
-use super::pages::assets::Theme;
-use super::permits::UploadLimits;
+use crate::http::assets::Theme;
+use crate::http::body::BodyPace;
+use crate::http::permits::UploadLimits;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ServerSettings {

@@ -14,9 +14,10 @@ use crate::workflow::refusals::Refusals;
 use crate::workflow::sign_in::passkey::Passkeys;
 use crate::workflow::sign_in::sso::SingleSignOn;
 
+use super::applicant::{tus, upload};
 use super::connections::Connections;
 use super::context::{AppState, Company, Limits, ServerSettings};
-use super::{callback, gate, headers, health, hosts, listen, staff, tus, upload};
+use super::{callback, gate, headers, health, hosts, listen, staff};
 
 /// Everything the listeners need, put together once.
 pub(crate) struct Servers {

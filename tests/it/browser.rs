@@ -9,7 +9,7 @@ use std::process::Command;
 use nightdrop::testing::domain::agent::Actor;
 use nightdrop::testing::domain::token::PlainToken;
 use nightdrop::testing::http::Company;
-use nightdrop::testing::http::pages::upload::{self as pages, PageContext, Resumable, View};
+use nightdrop::testing::http::applicant::page::{self as pages, PageContext, Resumable, View};
 use nightdrop::testing::words;
 use nightdrop::testing::workflow::intake::link;
 use nightdrop::testing::workflow::issue;

@@ -60,8 +60,8 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use maud::Markup;
 
 use super::auth::AuthRedirect;
+use crate::http::assets;
 use crate::http::error::Problem;
-use crate::http::pages::assets;
 use crate::http::table::table;
 
 /// Every handler's answer.

@@ -4,8 +4,8 @@ use actix_web::HttpResponse;
 use maud::{DOCTYPE, Markup, html};
 
 use crate::domain::agent::Agent;
+use crate::http::assets::{CONSOLE_CSS_URL, CONSOLE_JS_URL, LOGO_URL};
 use crate::http::error::Problem;
-use crate::http::pages::assets::{CONSOLE_CSS_URL, CONSOLE_JS_URL, LOGO_URL};
 use crate::http::staff::permission::{Admin, Audit, Read, Requests, may};
 
 /// Where in the console a page stands.

@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use zeroize::Zeroizing;
 
 use crate::domain::agent::Agent;
+use crate::http::assets::PASSKEY_JS_URL;
 use crate::http::error::Problem;
-use crate::http::pages::assets::PASSKEY_JS_URL;
 use crate::http::staff::console::frame::{self, Place};
 use crate::http::staff::console::sign_in::page::{Offer, passkey_button, passkeys_at};
 use crate::http::staff::console::widgets::{Field, Input, refusal};

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::domain::agent::Agent;
-use crate::http::pages::assets::{LOGO_URL, PASSKEY_JS_URL};
+use crate::http::assets::{LOGO_URL, PASSKEY_JS_URL};
 use crate::http::staff::console::frame;
 use crate::http::staff::console::widgets::{Field, Input};
 

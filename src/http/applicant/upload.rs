@@ -26,11 +26,12 @@ use crate::workflow::intake::passcode::{PasscodeTry, try_passcode};
 use crate::workflow::intake::{DeadLink, OpenedLink, Source, Submission, link, receipt_mark};
 use crate::workflow::{Portal, WorkflowError};
 
-use super::body::{self, ThrottledBody};
-use super::error::Problem;
-use super::pages::upload::{self as pages, PageContext, Resumable, View};
+use super::page::{self as pages, PageContext, Resumable, View};
 use super::reply::{answer_problem, context, host_of, html, wants_json};
-use super::{AppState, form, guard, link_address};
+use super::{form, link_address};
+use crate::http::body::{self, ThrottledBody};
+use crate::http::error::Problem;
+use crate::http::{AppState, guard};
 
 /// A passcode entered right lets the same browser upload for this long.
 const PASSCODE_SESSION: Duration = Duration::minutes(30);
@@ -61,7 +62,7 @@ pub(crate) fn routes(routes: &mut web::ServiceConfig) {
                 .route(web::head().to(root))
                 .default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::method("GET, HEAD")) })),
         )
-        .configure(super::pages::assets::public_routes);
+        .configure(crate::http::assets::public_routes);
 }
 
 /// `/d/{token}/`, and whatever else was put behind a slash that is no address of ours.
@@ -86,7 +87,7 @@ async fn root(state: web::Data<AppState>, request: HttpRequest) -> HttpResponse 
 }
 
 /// Nothing lives at this address.
-pub(super) async fn no_such_page(state: web::Data<AppState>, request: HttpRequest) -> HttpResponse {
+pub(crate) async fn no_such_page(state: web::Data<AppState>, request: HttpRequest) -> HttpResponse {
     let problem = Problem::not_found("There is nothing at this address.");
     let wants_page = request
         .headers()

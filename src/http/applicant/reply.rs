@@ -6,10 +6,11 @@ use maud::Markup;
 
 use crate::words::negotiate::choose;
 
-use super::error::Problem;
-use super::pages::layout::accept_language;
-use super::pages::upload::{self as pages, PageContext};
-use super::{AppState, encoding, link_address};
+use super::layout::accept_language;
+use super::link_address;
+use super::page::{self as pages, PageContext};
+use crate::http::error::Problem;
+use crate::http::{AppState, encoding};
 
 /// Who reads: the language picked on the page, else the request's, else the browser's.
 pub(super) fn context<'a>(state: &'a AppState, request: &HttpRequest, locale: Option<&str>) -> PageContext<'a> {

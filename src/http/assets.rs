@@ -29,43 +29,43 @@ struct Kept {
 pub(crate) static PORTAL_CSS: Asset = Asset {
     path: "/assets/portal.css",
     media_type: "text/css; charset=utf-8",
-    content: include_str!("../../../assets/portal.css"),
+    content: include_str!("../../assets/portal.css"),
     kept: OnceLock::new(),
 };
 pub(crate) static UPLOAD_JS: Asset = Asset {
     path: "/assets/upload.js",
     media_type: SCRIPT,
-    content: include_str!("../../../assets/upload.js"),
+    content: include_str!("../../assets/upload.js"),
     kept: OnceLock::new(),
 };
 pub(crate) static PHOTO_JS: Asset = Asset {
     path: "/assets/photo.js",
     media_type: SCRIPT,
-    content: include_str!("../../../assets/photo.js"),
+    content: include_str!("../../assets/photo.js"),
     kept: OnceLock::new(),
 };
 pub(crate) static CONSOLE_CSS: Asset = Asset {
     path: "/assets/console.css",
     media_type: "text/css; charset=utf-8",
-    content: include_str!("../../../assets/console.css"),
+    content: include_str!("../../assets/console.css"),
     kept: OnceLock::new(),
 };
 pub(crate) static CONSOLE_JS: Asset = Asset {
     path: "/assets/console.js",
     media_type: SCRIPT,
-    content: include_str!("../../../assets/console.js"),
+    content: include_str!("../../assets/console.js"),
     kept: OnceLock::new(),
 };
 pub(crate) static PASSKEY_JS: Asset = Asset {
     path: "/assets/passkey.js",
     media_type: SCRIPT,
-    content: include_str!("../../../assets/passkey.js"),
+    content: include_str!("../../assets/passkey.js"),
     kept: OnceLock::new(),
 };
 pub(crate) static LOGO: Asset = Asset {
     path: "/assets/logo.svg",
     media_type: "image/svg+xml",
-    content: include_str!("../../../assets/logo.svg"),
+    content: include_str!("../../assets/logo.svg"),
     kept: OnceLock::new(),
 };
 

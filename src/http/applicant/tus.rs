@@ -36,13 +36,13 @@ use crate::workflow::intake::resumable::{self, Announced, Progress, ResumeError,
 use crate::workflow::intake::{DeadLink, IntakeError, OpenedLink, receipt_mark};
 use crate::workflow::{Portal, WorkflowError};
 
-use super::body::{self, BodyError, Fault, ThrottledBody};
-use super::error::Problem;
 use super::form::{self, ErrorContext};
-use super::pages::upload::localized;
-use super::permits::UploadPermit;
+use super::page::localized;
 use super::upload::{Entry, Visit, dead};
-use super::{AppState, guard};
+use crate::http::body::{self, BodyError, Fault, ThrottledBody};
+use crate::http::error::Problem;
+use crate::http::permits::UploadPermit;
+use crate::http::{AppState, guard};
 use headers::{Metadata, Proof};
 
 const VERSION: &str = "1.0.0";

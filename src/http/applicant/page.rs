@@ -21,8 +21,8 @@ use crate::words::{self, Piece, Words};
 use crate::workflow::Portal;
 use crate::workflow::intake::OpenedLink;
 
-use super::assets::UPLOAD_JS_URL;
 use super::layout::themed;
+use crate::http::assets::UPLOAD_JS_URL;
 
 /// Who reads: the company that asks, the language, and where the page stands.
 #[derive(Clone)]

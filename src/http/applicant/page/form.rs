@@ -15,7 +15,7 @@ use crate::workflow::catalogue::Camera;
 use crate::workflow::intake::OpenedLink;
 use crate::workflow::terms;
 
-use crate::http::pages::assets::PHOTO_JS_URL;
+use crate::http::assets::PHOTO_JS_URL;
 
 use super::{Frame, View, day, document_label, frame, host, moment, own_words, part_label, plain, problem_words, sentence};
 

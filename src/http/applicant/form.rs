@@ -11,11 +11,11 @@ use crate::words::Words;
 use crate::workflow::WorkflowError;
 use crate::workflow::intake::{IntakeError, Submission};
 
-use super::body::{BodyError, Fault, ThrottledBody};
-use super::error::Problem;
 use super::multipart::canonical::canonical;
 use super::multipart::{Multipart, boundary};
-use super::pages::upload as pages;
+use super::page as pages;
+use crate::http::body::{BodyError, Fault, ThrottledBody};
+use crate::http::error::Problem;
 
 /// Fields of one form: two inputs for each of two parts, and some room.
 const FIELDS_MAX: usize = 8;

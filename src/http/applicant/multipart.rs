@@ -42,7 +42,7 @@ pub enum FormError {
 /// The boundary that a `Content-Type` names, if that is the type of a form with files.
 ///
 /// ```
-/// use nightdrop::testing::http::multipart::boundary;
+/// use nightdrop::testing::http::applicant::multipart::boundary;
 ///
 /// assert_eq!(boundary("multipart/form-data; boundary=x").unwrap().as_deref(), Some("x"));
 /// assert_eq!(boundary("Multipart/Form-Data; charset=utf-8; Boundary = \"a b;c\"").unwrap().as_deref(), Some("a b;c"));

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use crate::words::Words;
 
-use super::assets::Theme;
+use crate::http::assets::Theme;
 
 /// A whole document in the company's theme, with its one stylesheet and, where there is one, the one script.
 pub(crate) fn themed(theme: &Theme, words: &Words, title: &str, script: Option<&str>, body: Markup) -> Markup {

@@ -1,0 +1,10 @@
+//! The applicant's side of the public listener: the page behind a link, the form it sends, and resumable uploads (tus).
+
+mod form;
+pub(crate) mod layout;
+mod link_address;
+pub(crate) mod multipart;
+pub(crate) mod page;
+mod reply;
+pub(crate) mod tus;
+pub(crate) mod upload;
