@@ -1,14 +1,13 @@
-// What the upload page does with photos, loaded with the first one that is chosen: looking closely, making smaller, and saying when it can hardly be read. On desktops also
-// what is dragged and pasted.
+// What the upload page does with photos, loaded with the first one that is chosen: looking closely, making smaller, and saying when it can hardly be read. The server appends `say`, the words of this file in the page's language.
 // ---- The whole screen for a closer look; Escape, a tap or the button closes it, and the focus returns. ----
-export function enlarge(image, say) {
+export function enlarge(image) {
   const dialog = document.createElement("dialog"), close = document.createElement("button"), large = new Image();
   if (!dialog.showModal) return;
   close.textContent = say.close;
   large.src = image.src;
   large.alt = image.alt;
   dialog.className = "large";
-  dialog.setAttribute("aria-label", say.enlarge);
+  dialog.setAttribute("aria-label", image.parentNode.getAttribute("aria-label"));
   dialog.append(close, large);
   dialog.addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", () => { dialog.remove(); image.parentNode.focus(); });
@@ -103,27 +102,6 @@ function honest(paint) {
   paint.fillStyle = "#369";
   paint.fillRect(0, 0, 1, 1);
   return [...paint.getImageData(0, 0, 1, 1).data].every((value, i) => Math.abs(value - [51, 102, 153, 255][i]) <= 8);
-}
-
-// ---- Dragged onto a part, or pasted into the page: on desktops, from the start. ----
-export function dropping(parts) {
-  for (const kind of ["dragover", "dragleave", "drop"]) {
-    addEventListener(kind, (event) => {
-      const carried = event.dataTransfer;
-      if (!carried || !Array.from(carried.types).includes("Files")) return;
-      const part = kind !== "dragleave" && parts.find((p) => p.waits() && p.box.contains(event.target));
-      // Beside the parts a browser would leave the page and open the file.
-      event.preventDefault();
-      carried.dropEffect = part ? "copy" : "none";
-      parts.forEach((p) => p.box.classList.toggle("over", kind === "dragover" && p === part));
-      if (kind === "drop" && part && carried.files[0]) part.drop(carried.files[0]);
-    });
-  }
-  addEventListener("paste", (event) => {
-    const file = event.clipboardData && event.clipboardData.files[0];
-    const free = parts.filter((p) => p.waits() && !p.file), part = free.find((p) => p.box.contains(document.activeElement)) || free[0];
-    if (file && part) { event.preventDefault(); part.drop(file); }
-  });
 }
 
 // ---- What a file is, by its first bytes: names and declared types are only somebody's word. `null`: the server will see. ----

@@ -1,5 +1,7 @@
 //! The few files that pages need, in the binary: their address carries a hash of their content, so they may be kept for ever.
 
+pub(crate) mod spoken;
+
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -7,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::http::encoding;
 use crate::http::error::Problem;
+use spoken::{DESKTOP_JS, PHOTO_JS, SEND_JS};
 
 pub(crate) struct Asset {
     pub path: &'static str,
@@ -36,12 +39,6 @@ pub(crate) static UPLOAD_JS: Asset = Asset {
     path: "/assets/upload.js",
     media_type: SCRIPT,
     content: include_str!("../../assets/upload.js"),
-    kept: OnceLock::new(),
-};
-pub(crate) static PHOTO_JS: Asset = Asset {
-    path: "/assets/photo.js",
-    media_type: SCRIPT,
-    content: include_str!("../../assets/photo.js"),
     kept: OnceLock::new(),
 };
 pub(crate) static CONSOLE_CSS: Asset = Asset {
@@ -184,7 +181,6 @@ impl Asset {
 }
 
 pub(crate) static UPLOAD_JS_URL: LazyLock<String> = LazyLock::new(|| UPLOAD_JS.url());
-pub(crate) static PHOTO_JS_URL: LazyLock<String> = LazyLock::new(|| PHOTO_JS.url());
 pub(crate) static CONSOLE_CSS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_CSS.url());
 pub(crate) static CONSOLE_JS_URL: LazyLock<String> = LazyLock::new(|| CONSOLE_JS.url());
 pub(crate) static PASSKEY_JS_URL: LazyLock<String> = LazyLock::new(|| PASSKEY_JS.url());
@@ -207,7 +203,9 @@ pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
         .service(read_only(PORTAL_CSS.path, dressed_style))
         .service(read_only(LOGO_PATH, company_logo))
         .service(serve(&UPLOAD_JS))
-        .service(serve(&PHOTO_JS))
+        .service(spoken::serve(&PHOTO_JS))
+        .service(spoken::serve(&SEND_JS))
+        .service(spoken::serve(&DESKTOP_JS))
         .service(serve(&LOGO));
 }
 
@@ -255,18 +253,15 @@ mod tests {
             bare("// why\n  a();\n\n    // what\n  b(\"// c\"); // d\n"),
             "a();\nb(\"// c\"); // d\n"
         );
-        for script in [&UPLOAD_JS, &PHOTO_JS, &CONSOLE_JS, &PASSKEY_JS] {
+        let own = [&UPLOAD_JS, &CONSOLE_JS, &PASSKEY_JS].map(|script| (script.path, script.content));
+        let spoken = [&PHOTO_JS, &SEND_JS, &DESKTOP_JS].map(|script| script.source());
+        for (path, content) in own.into_iter().chain(spoken) {
             // Taking a line's beginning away must not change a text that goes on there.
-            for line in script.content.lines() {
-                assert_eq!(
-                    line.matches('`').count() % 2,
-                    0,
-                    "a text over a line's end in {}: {line}",
-                    script.path
-                );
-                assert!(!line.ends_with('\\'), "{}: {line}", script.path);
+            for line in content.lines() {
+                assert_eq!(line.matches('`').count() % 2, 0, "a text over a line's end in {path}: {line}");
+                assert!(!line.ends_with('\\'), "{path}: {line}");
             }
-            assert!(bare(script.content).len() < script.content.len());
+            assert!(bare(content).len() < content.len());
         }
     }
 }

@@ -10,7 +10,7 @@ const use = (page, part = "front") => page.locator(`fieldset[data-part=${part}] 
 const received = (page) => page.getByRole("heading", { name: "Received. Thank you." }).waitFor();
 const phone = { viewport: tall, isMobile: true, hasTouch: true };
 try {
-  for (const story of [oldBrowser, unparsedScript, changedFile, changedFileInTheForm, formats, refusedByTheForm, otherTab, otherDevice]) await story();
+  for (const story of [oldBrowser, unparsedScript, changedFile, changedFileInTheForm, formats, refusedByTheForm, otherTab, otherDevice, lateScript, missingScripts]) await story();
 } finally {
   await browser.close();
 }
@@ -177,4 +177,36 @@ async function otherDevice() {
   await received(first);
   await close(first, "the first device");
   await close(second, "the second device");
+}
+
+// The line fails just when the file is chosen: the script that sends is asked for again, and the file goes by itself.
+async function lateScript() {
+  const page = await visit(browser, phone);
+  let fails = 2;
+  await page.route("**/send.*.js*", (route) => (fails-- > 0 ? route.abort() : route.continue()));
+  await page.goto(given.late);
+  await input(page).setInputFiles(given.noise);
+  await use(page);
+  await page.locator("fieldset[data-part=front] .status").getByText("The connection is weak. Trying again…").waitFor();
+  await received(page);
+  check(fails < 0, "it was loaded in the end");
+  page.faults = page.faults.filter((fault) => !/ERR_|Failed to load/.test(fault));
+  await close(page, "a script that comes late");
+}
+
+// Where neither of them ever comes, the plain form does it all.
+async function missingScripts() {
+  const page = await visit(browser, phone);
+  await page.clock.install();
+  for (const name of ["send", "photo"]) await page.route(`**/${name}.*.js*`, (route) => route.abort());
+  await page.goto(given.never);
+  await input(page).setInputFiles(given.noise);
+  await use(page);
+  const told = page.getByText("Press “Send” instead.");
+  for (let n = 0; n < 20 && !(await told.isVisible()); n += 1) await page.clock.fastForward(20_000);
+  await told.waitFor();
+  await page.locator("button.send").click();
+  await received(page);
+  page.faults = page.faults.filter((fault) => !/ERR_|Failed to load/.test(fault));
+  await close(page, "scripts that do not come");
 }

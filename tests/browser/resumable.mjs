@@ -8,7 +8,7 @@ import { accessible, check, clean, fits, launch, shot, specimen, visit } from ".
 
 const given = JSON.parse(process.argv[2]);
 const KIB64 = 65536;
-const media = { "portal.css": "text/css", "upload.js": "text/javascript", "photo.js": "text/javascript", "logo.svg": "image/svg+xml" };
+const media = { "portal.css": "text/css", "upload.js": "text/javascript", "logo.svg": "image/svg+xml" };
 const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
 // One link: its parts, what it was told to do wrong, and what it was asked.
@@ -23,6 +23,8 @@ const server = createServer(async (request, response) => {
   const path = new URL(request.url, "http://x").pathname;
   const asset = path.match(/^\/assets\/(.+)$/);
   response.setHeader("Content-Security-Policy", given.policy);
+  // Scripts that bring their words, as the portal makes them.
+  if (given.spoken[path]) return response.setHeader("Content-Type", "text/javascript").end(given.spoken[path]);
   if (asset) return response.setHeader("Content-Type", media[asset[1]]).end(readFileSync(join(given.assets, asset[1])));
   if (path === given.path && request.method === "GET") {
     const stored = [...link.parts].filter(([, p]) => p.stored).map(([name]) => name);

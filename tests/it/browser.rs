@@ -216,6 +216,14 @@ async fn parts_are_sent_one_by_one_and_survive_everything() {
     std::fs::write(&noise, png(5, 1_900_000)).unwrap();
     let link = app.link().await;
     let mut rendered = serde_json::Map::new();
+    let mut spoken = serde_json::Map::new();
+    for language in ["en", "ar"] {
+        for name in ["photo", "send", "desktop"] {
+            let path = format!("/assets/{name}.{language}.js");
+            let script = app.http.get(app.public(&path)).send().await.unwrap().text().await.unwrap();
+            spoken.insert(path, json!(script));
+        }
+    }
     for language in ["en", "ar"] {
         for (name, stored) in [("none", vec![]), ("front", vec!["front"])] {
             rendered.insert(
@@ -229,7 +237,7 @@ async fn parts_are_sent_one_by_one_and_survive_everything() {
     let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
     rendered.insert("receipt".to_owned(), json!(answer.text().await.unwrap()));
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
-    let given = json!({ "pages": rendered, "path": link.path, "policy": policy, "assets": assets, "photo": photo, "noise": noise });
+    let given = json!({ "pages": rendered, "path": link.path, "policy": policy, "assets": assets, "spoken": spoken, "photo": photo, "noise": noise });
     tokio::task::spawn_blocking(move || script("resumable.mjs", &given)).await.unwrap();
 }
 

@@ -34,10 +34,12 @@ async fn old_browsers_work_and_unreadable_files_are_named_at_once() {
         "formats": app.public(&app.link_for("passport", None).await.path),
         "tabs": app.public(&app.link_for("passport", None).await.path),
         "elsewhere": app.public(&app.link_for("passport", None).await.path),
+        "late": app.public(&app.link_for("passport", None).await.path),
+        "never": app.public(&app.link_for("passport", None).await.path),
     });
     tokio::task::spawn_blocking(move || script("devices.mjs", &given)).await.unwrap();
     app.work().await;
-    assert_eq!(app.received().await.len(), 6, "each drop of the browser was passed on once");
+    assert_eq!(app.received().await.len(), 8, "each drop of the browser was passed on once");
 }
 
 /// An nginx as the distribution ships it, in front of the portal.

@@ -15,9 +15,9 @@ use crate::workflow::catalogue::Camera;
 use crate::workflow::intake::OpenedLink;
 use crate::workflow::terms;
 
-use crate::http::assets::PHOTO_JS_URL;
+use crate::http::assets::spoken::{DESKTOP_JS, PHOTO_JS, SEND_JS};
 
-use super::{Frame, View, day, document_label, frame, host, moment, own_words, part_label, plain, problem_words, sentence};
+use super::{Frame, View, day, document_label, frame, host, moment, own_words, part_label, plain, sentence};
 
 /// The form. `problem`: what was wrong with the last try, and at which part.
 pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Option<&str>)>) -> Markup {
@@ -40,7 +40,7 @@ pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Optio
                 blockquote dir="auto" { (note) }
             }
         }
-        form method="post" action=(view.context.address("")) enctype="multipart/form-data" data-words=(script_words(words, send)) data-photos=(PHOTO_JS_URL.as_str()) data-tus=[view.resumable.offered.then_some("")] {
+        form method="post" action=(view.context.address("")) enctype="multipart/form-data" data-words=(script_words(words, send)) data-photos=(PHOTO_JS.url(words)) data-sender=(SEND_JS.url(words)) data-desktop=(DESKTOP_JS.url(words)) data-tus=[view.resumable.offered.then_some("")] {
             // A side that is here comes first: with the one that is missing the document is complete, and what comes behind is not read.
             @for (i, part) in stored_first(view, request) {
                 (step(view, request, i, problem.filter(|_| at_part == Some(part.name.as_str())).map(|(p, _)| p), part))
@@ -81,19 +81,14 @@ fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Optio
     let title = format!("{name}-title");
     // Scaled photos are JPEGs.
     let scales = part.accepted.contains(&FileType::Jpeg);
-    let most = words.size(part.max_bytes);
     let side = |pixels: u32| (scales && pixels > 0).then_some(pixels);
-    // Where every file is large enough, the sentence would only weigh.
-    let too_small = |of| {
-        Some(part.least(of))
-            .filter(|least| *least > 1)
-            .map(|least| problem_words::too_small(words, least))
-    };
+    let (least, least_photo) = (part.least(FileType::Pdf), part.least(FileType::Jpeg));
+    let said = |least: u64| (least > 1).then(|| words.least_size(least));
     html! {
-        fieldset data-part=(name) aria-describedby=[(!stored && instructions(view, request).is_some()).then(|| format!("{name}-about"))] data-most=(part.max_bytes) data-too-big=(problem_words::too_big(words, part.max_bytes)) data-least=(part.least(FileType::Pdf))
-            data-least-photo=(part.least(FileType::Jpeg)) data-too-small=[too_small(FileType::Pdf)]
-            data-too-small-photo=[too_small(FileType::Jpeg)] data-stored=[stored.then_some("")]
-            data-types=(labels(part, " ")) data-shrinking=[scales.then(|| words.fill("making-smaller", &[("most", &most)]))] data-min-side=[side(part.pictures.min_side)] data-max-side=[side(part.pictures.max_side)] {
+        fieldset data-part=(name) aria-describedby=[(!stored && instructions(view, request).is_some()).then(|| format!("{name}-about"))]
+            data-most=(part.max_bytes) data-size=(words.size(part.max_bytes)) data-least=(least) data-size-least=[said(least)]
+            data-least-photo=(least_photo) data-size-least-photo=[said(least_photo)] data-stored=[stored.then_some("")]
+            data-types=(labels(part, " ")) data-scales=[scales.then_some("")] data-min-side=[side(part.pictures.min_side)] data-max-side=[side(part.pictures.max_side)] {
             legend id=(title) {
                 @if parts > 1 { small { (words.fill("step", &[("count", &(index + 1).to_string()), ("total", &parts.to_string())])) } " " }
                 (part_label(view.portal, request, name, words))
@@ -106,7 +101,7 @@ fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Optio
                 @if let Some(text) = instructions(view, request) { p.about id={ (name) "-about" } dir="auto" { (text) } }
                 (inputs(words, part, camera(view, request), problem.is_some()))
             }
-            (preview(words, name, &most))
+            (preview(words, name))
             p.status role="status" {}
         }
     }
@@ -152,14 +147,14 @@ fn camera(view: &View<'_>, request: &DocumentRequest) -> Camera {
 }
 
 /// What the script shows once something is chosen.
-fn preview(words: &Words, name: &str, most: &str) -> Markup {
+fn preview(words: &Words, name: &str) -> Markup {
     let label = format!("{name}-title");
     html! {
         div.preview hidden {
             button.zoom type="button" aria-label=(words.say("enlarge")) hidden { img alt=(words.say("preview-alt")); }
             p.warning role="status" {}
             p.file hidden {}
-            p.ask tabindex="-1" { span.smaller hidden { (words.fill("made-smaller", &[("most", most)])) " " } strong { (words.say("can-you-read")) } }
+            p.ask tabindex="-1" { span.smaller {} strong { (words.say("can-you-read")) } }
             button.use type="button" aria-describedby=(label) data-file=(words.say("use-file")) { (words.say("use-photo")) }
             button.again type="button" aria-describedby=(label) data-file=(words.say("choose-again")) { (words.say("take-again")) }
         }
@@ -221,29 +216,9 @@ fn script_words(words: &Words, send: &str) -> String {
     json!({
         "ready": words.say("ready"),
         "stored": words.say("stored"),
-        "sending": words.say("sending"),
-        "offline": words.say("offline"),
         "retrying": words.say("retrying"),
-        "elsewhere": words.say("elsewhere"),
-        "finishing": words.say("finishing"),
         "failed": words.fill("step-failed", &[("button", send)]),
-        "missing": words.say("problem.file.missing"),
         "unreadable": words.say("unreadable"),
-        "limited": words.say("limited"),
-        "cut": words.say("problem.upload.cut_off"),
-        "notAccepted": words.say("refusal.file.not_accepted"),
-        "otherFormat": words.say("refusal.file.other_format"),
-        "megabytes": words.say("megabytes"),
-        "progress": words.say("progress"),
-        "progressTime": words.say("progress-time"),
-        "dropHere": words.say("drop-here"),
-        "enlarge": words.say("enlarge"),
-        "close": words.say("close"),
-        "blurred": words.say("check-blurred"),
-        "dark": words.say("check-dark"),
-        "glare": words.say("check-glare"),
-        "small": words.say("check-small"),
-        "anyway": words.say("check-anyway"),
     })
     .to_string()
 }

@@ -36,7 +36,7 @@ pub(crate) fn too_big(words: &Words, most: u64) -> String {
 }
 
 /// The smallest file that is taken, in words.
-pub(crate) fn too_small(words: &Words, least: u64) -> String {
+fn too_small(words: &Words, least: u64) -> String {
     words.fill("refusal.file.too_small", &[("least", &words.least_size(least))])
 }
 
