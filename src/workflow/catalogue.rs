@@ -37,6 +37,19 @@ impl Camera {
     }
 }
 
+/// What a good and a bad photo of a document are drawn as, for applicants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Example {
+    Card,
+    /// An open passport, with the lines of code at the bottom.
+    Passport,
+    /// A page of paper.
+    Page,
+    Face,
+    /// Nothing is drawn.
+    None,
+}
+
 #[derive(Clone, Debug)]
 pub struct CatalogueEntry {
     pub kind: DocumentKind,
@@ -48,6 +61,7 @@ pub struct CatalogueEntry {
     pub accepted: Vec<FileType>,
     pub strip: Strip,
     pub camera: Camera,
+    pub example: Example,
 }
 
 impl CatalogueEntry {
@@ -72,15 +86,15 @@ pub struct Catalogue {
     entries: BTreeMap<DocumentKind, CatalogueEntry>,
 }
 
-/// What is built in: key and parts. The labels and instructions are in `assets/locales`, in every language.
-const BUILT_IN: [(&str, &[&str]); 7] = [
-    ("government-id", &["front", "back"]),
-    ("passport", &["front"]),
-    ("drivers-license", &["front", "back"]),
-    ("proof-of-address", &["front"]),
-    ("bank-statement", &["front"]),
-    ("selfie", &["front"]),
-    ("company-registration", &["front"]),
+/// What is built in: key, parts and example. The labels and instructions are in `assets/locales`, in every language.
+const BUILT_IN: [(&str, &[&str], Example); 7] = [
+    ("government-id", &["front", "back"], Example::Card),
+    ("passport", &["front"], Example::Passport),
+    ("drivers-license", &["front", "back"], Example::Card),
+    ("proof-of-address", &["front"], Example::Page),
+    ("bank-statement", &["front"], Example::Page),
+    ("selfie", &["front"], Example::Face),
+    ("company-registration", &["front"], Example::Page),
 ];
 
 /// JPEG only needs to be listed: phones then give JPEG instead of HEIC.
@@ -89,7 +103,7 @@ const ACCEPTED: [FileType; 3] = [FileType::Jpeg, FileType::Png, FileType::Pdf];
 impl Default for Catalogue {
     fn default() -> Self {
         let mut catalogue = Self { entries: BTreeMap::new() };
-        for (kind, parts) in BUILT_IN {
+        for (kind, parts, example) in BUILT_IN {
             let (accepted, camera) = if kind == "selfie" {
                 (ACCEPTED[..2].to_vec(), Camera::Front)
             } else {
@@ -106,6 +120,7 @@ impl Default for Catalogue {
                 accepted,
                 strip: Strip::Gps,
                 camera,
+                example,
             });
         }
         catalogue

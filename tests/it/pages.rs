@@ -401,6 +401,63 @@ async fn each_kind_brings_its_instructions_and_the_company_can_replace_them() {
     assert_eq!(shown("government-id", "en").await.matches("Lay it flat").count(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_shows_a_good_and_a_bad_photo_of_itself() {
+    let more = "[documents.permit]\nlabel = { en = \"Permit\" }\nparts = [\"front\", \"back\"]\n\
+                [documents.lease]\nlabel = { en = \"Lease\" }\nparts = [\"front\"]\n\
+                [documents.portrait]\nlabel = { en = \"Portrait\" }\nparts = [\"front\"]\ncamera = \"front\"\n\
+                [documents.badge]\nlabel = { en = \"Badge\" }\nparts = [\"front\"]\nexample = \"card\"\n\
+                [documents.scan]\nlabel = { en = \"Scan\" }\nparts = [\"front\"]\naccepted = [\"application/pdf\"]\n\
+                [documents.plain]\nlabel = { en = \"Plain\" }\nparts = [\"front\"]\nexample = \"none\"\n";
+    let app = TestApp::with_options(TestOptions {
+        more: format!("[limits]\npages_per_address = 1000\n{more}"),
+        ..TestOptions::default()
+    })
+    .await;
+    let mut drawings = std::collections::BTreeMap::new();
+    for (kind, like) in [
+        ("government-id", "card"),
+        ("drivers-license", "card"),
+        ("permit", "card"),
+        ("badge", "card"),
+        ("passport", "passport"),
+        ("proof-of-address", "page"),
+        ("bank-statement", "page"),
+        ("company-registration", "page"),
+        ("lease", "page"),
+        ("selfie", "face"),
+        ("portrait", "face"),
+    ] {
+        let link = app.link_for(kind, None).await;
+        let html = page(&app, &link.path, "en").await;
+        let (_, after) = html
+            .split_once("<div class=\"photos\">")
+            .unwrap_or_else(|| panic!("{kind}\n{html}"));
+        let (shown, _) = after.split_once("</div>").unwrap();
+        assert_eq!(shown.matches("<svg viewBox=").count(), 2, "{kind}: one good, one bad");
+        let first = drawings.entry(like).or_insert_with(|| shown.to_owned());
+        assert_eq!(first, shown, "{kind} is drawn as a {like}");
+        for words in LANGUAGES.iter() {
+            let (good, bad) = if like == "face" {
+                ("good-face", "bad-face")
+            } else {
+                ("good-photo", "bad-photo")
+            };
+            let html = page(&app, &link.path, words.tag).await;
+            for key in [good, bad] {
+                let said = format!("<figcaption>{}</figcaption>", words.say(key));
+                assert!(html.contains(&said), "{kind} in {}: {said}\n{html}", words.tag);
+            }
+        }
+    }
+    let distinct: std::collections::BTreeSet<_> = drawings.values().collect();
+    assert_eq!(distinct.len(), 4, "each of them is another drawing");
+    for kind in ["scan", "plain"] {
+        let html = page(&app, &app.link_for(kind, None).await.path, "en").await;
+        assert!(!html.contains("<svg"), "{kind} has none\n{html}");
+    }
+}
+
 #[test]
 fn instructions_that_cannot_be_shown_are_refused_at_start() {
     let folder = Folder::new();

@@ -2,6 +2,7 @@
 //!
 //! Every sentence comes from [`crate::words`] in the reader's language. What the company or an agent wrote stands in its own direction and is never read as markup.
 
+mod example;
 pub mod form;
 pub(crate) mod problem_words;
 mod receipt;

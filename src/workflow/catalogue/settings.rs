@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ACCEPTED, Camera, Catalogue, CatalogueEntry, Strip};
+use super::{ACCEPTED, Camera, Catalogue, CatalogueEntry, Example, Strip};
 use crate::domain::document::{DocumentKind, FileType, PartName};
 use crate::settings::Reader;
 use crate::words;
@@ -64,6 +64,7 @@ fn read_entry(reader: &mut Reader<'_>, kind: DocumentKind, known: Option<Catalog
         Some(Camera::Back) | None => "back",
     };
     let camera = reader.choice("camera", &cameras, usual, "which camera of a phone takes it: \"front\" for faces");
+    let example = read_example(reader, known.as_ref(), camera, parts.len());
     // A label of the company's own may mean another document: the built-in ones of other languages must not stand beside it.
     let all_labels = match labels.is_empty() {
         true => known.map(|k| k.labels).unwrap_or_default(),
@@ -80,7 +81,35 @@ fn read_entry(reader: &mut Reader<'_>, kind: DocumentKind, known: Option<Catalog
         accepted,
         strip,
         camera,
+        example,
     }
+}
+
+/// Of a kind that the company adds it is guessed: a face where the front camera takes it, a card where it has two sides, else a page.
+fn read_example(reader: &mut Reader<'_>, known: Option<&CatalogueEntry>, camera: Camera, parts: usize) -> Example {
+    let examples = [
+        ("card", Example::Card),
+        ("passport", Example::Passport),
+        ("page", Example::Page),
+        ("face", Example::Face),
+        ("none", Example::None),
+    ];
+    let usual = match known {
+        Some(known) => known.example,
+        None if camera == Camera::Front => Example::Face,
+        None if parts > 1 => Example::Card,
+        None => Example::Page,
+    };
+    let default = examples
+        .iter()
+        .find(|(_, example)| *example == usual)
+        .map_or("page", |(word, _)| *word);
+    reader.choice(
+        "example",
+        &examples,
+        default,
+        "what the drawings of a good and a bad photo show on the applicant's page",
+    )
 }
 
 /// The company's own instructions stand instead of the built-in ones of every language; one empty text leaves none.

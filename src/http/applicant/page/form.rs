@@ -11,12 +11,13 @@ use crate::domain::request::DocumentRequest;
 use crate::http::error::Problem;
 use crate::words::Words;
 use crate::workflow::Portal;
-use crate::workflow::catalogue::Camera;
+use crate::workflow::catalogue::{Camera, Example};
 use crate::workflow::intake::OpenedLink;
 use crate::workflow::terms;
 
 use crate::http::assets::spoken::{DESKTOP_JS, PHOTO_JS, SEND_JS};
 
+use super::example::examples;
 use super::{Frame, View, day, document_label, frame, host, moment, own_words, part_label, plain, sentence};
 
 /// The form. `problem`: what was wrong with the last try, and at which part.
@@ -41,6 +42,7 @@ pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Optio
             }
         }
         form method="post" action=(view.context.address("")) enctype="multipart/form-data" data-words=(script_words(words, send)) data-photos=(PHOTO_JS.url(words)) data-sender=(SEND_JS.url(words)) data-desktop=(DESKTOP_JS.url(words)) data-tus=[view.resumable.offered.then_some("")] {
+            (examples(example(view, request), words))
             // A side that is here comes first: with the one that is missing the document is complete, and what comes behind is not read.
             @for (i, part) in stored_first(view, request) {
                 (step(view, request, i, problem.filter(|_| at_part == Some(part.name.as_str())).map(|(p, _)| p), part))
@@ -132,7 +134,7 @@ fn inputs(words: &Words, part: &PartSpec, camera: Camera, problem: bool) -> Mark
         }
     };
     html! {
-        p.quiet id={ (name) "-hint" } { (limits(words, part)) br; (words.say("advice")) }
+        p.quiet id={ (name) "-hint" } { (limits(words, part)) }
         div.choose {
             @if !photos.is_empty() { (input("take-photo", photos.join(","), Some(camera.capture()))) }
             (input("choose-file", all.join(","), None))
@@ -144,6 +146,13 @@ fn inputs(words: &Words, part: &PartSpec, camera: Camera, problem: bool) -> Mark
 fn camera(view: &View<'_>, request: &DocumentRequest) -> Camera {
     let entry = view.portal.catalogue.get(&request.document);
     entry.map_or(Camera::Back, |entry| entry.camera)
+}
+
+/// What the photo is drawn as; nothing where no photo is taken.
+fn example(view: &View<'_>, request: &DocumentRequest) -> Example {
+    let photos = request.parts.iter().any(|part| part.accepted.iter().any(|t| *t != FileType::Pdf));
+    let entry = view.portal.catalogue.get(&request.document).filter(|_| photos);
+    entry.map_or(Example::None, |entry| entry.example)
 }
 
 /// What the script shows once something is chosen.
