@@ -185,7 +185,10 @@
     return part;
   }
 
-  if (desktop) import(form.dataset.desktop).then((helper) => helper.dropping(parts)).catch(() => {});
+  if (desktop) import(form.dataset.desktop).then((helper) => {
+    helper.dropping(parts);
+    helper.watch({ parts, leave, busy: () => open() || page.sending || page.leaving, stand: (part) => sender().then((s) => s.stand(part)) });
+  }).catch(() => {});
 
   // The script that sends is on its way since the file was chosen; a weak line may need more than one try.
   async function begin(part) {

@@ -5,6 +5,7 @@ pub(crate) mod layout;
 mod link_address;
 pub(crate) mod multipart;
 pub(crate) mod page;
+pub(crate) mod qr;
 mod reply;
 pub(crate) mod tus;
 pub(crate) mod upload;

@@ -14,7 +14,7 @@ use crate::workflow::refusals::Refusals;
 use crate::workflow::sign_in::passkey::Passkeys;
 use crate::workflow::sign_in::sso::SingleSignOn;
 
-use super::applicant::{tus, upload};
+use super::applicant::{qr, tus, upload};
 use super::connections::Connections;
 use super::context::{AppState, Company, Limits, ServerSettings};
 use super::{callback, gate, headers, health, hosts, listen, staff};
@@ -100,6 +100,7 @@ pub(crate) fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
 pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
     upload::routes(routes);
     tus::routes(routes);
+    qr::routes(routes);
     callback::routes(routes);
     health::routes(routes);
     // Behind everything else that begins like a link.

@@ -126,9 +126,14 @@ pub(crate) async fn send_again(
     by: Actor,
 ) -> Result<Option<Sent>, WorkflowError> {
     let Some(to) = &wish.to else { return Ok(None) };
-    let url = format!("{}/d/{}", portal.policy.public_url, token.encode());
+    let url = address(portal, token);
     let (message, reminder) = messages(portal, from, request, &url).await?;
     send(portal, request, (&message, &reminder), to, wish.remind, by).await.map(Some)
+}
+
+/// Where a link leads, whole.
+pub(crate) fn address(portal: &Portal, token: &PlainToken) -> String {
+    format!("{}/d/{}", portal.policy.public_url, token.encode())
 }
 
 /// The token of a request's present link, if this is it.

@@ -36,6 +36,7 @@ mod passcode;
 mod power_cut;
 mod providers;
 mod proxies;
+mod qr;
 mod raw;
 mod receipts;
 mod resume;

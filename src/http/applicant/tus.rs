@@ -492,7 +492,7 @@ impl Call<'_> {
 }
 
 /// A used link takes nothing any more: for an upload it is as gone as an expired one.
-fn gone(refusal: Refusal) -> Problem {
+pub(super) fn gone(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::AlreadyReceived => Problem::gone("The document was already received through this link.").code("link.already_received"),
         other => other.into(),

@@ -167,8 +167,12 @@ impl<'a> Visit<'a> {
     }
 
     /// `None` for what cannot be the address of a link.
-    fn at(state: &'a AppState, request: &'a HttpRequest, text: &str) -> Option<Self> {
+    pub(super) fn at(state: &'a AppState, request: &'a HttpRequest, text: &str) -> Option<Self> {
         link_address::token(text).map(|token| Self::new(state, request, token))
+    }
+
+    pub(super) fn token(&self) -> &PlainToken {
+        &self.token
     }
 
     fn portal(&self) -> &Portal {
@@ -240,7 +244,7 @@ impl<'a> Visit<'a> {
         context(self.state, self.request, self.locale.get().map(String::as_str))
     }
 
-    fn answer_problem(&self, problem: Problem, page: Option<Markup>) -> HttpResponse {
+    pub(super) fn answer_problem(&self, problem: Problem, page: Option<Markup>) -> HttpResponse {
         answer_problem(&self.context(), self.request, problem, page)
     }
 
@@ -274,7 +278,7 @@ impl<'a> Visit<'a> {
 }
 
 /// One page and one status for what is nobody's token, whatever it looks like and however it is asked for. Every such answer counts as a guess.
-fn unknown(state: &AppState, request: &HttpRequest) -> HttpResponse {
+pub(super) fn unknown(state: &AppState, request: &HttpRequest) -> HttpResponse {
     answer_problem(
         &context(state, request, None),
         request,
@@ -296,7 +300,7 @@ pub(super) fn dead(state: &AppState, request: &HttpRequest, dead: DeadLink) -> P
     }
 }
 
-fn crowded(state: &AppState, request: &HttpRequest) -> HttpResponse {
+pub(super) fn crowded(state: &AppState, request: &HttpRequest) -> HttpResponse {
     let problem = Problem::too_many("Too many pages were asked for from your connection. Wait a minute.").after(60);
     answer_problem(&context(state, request, None), request, problem, None)
 }

@@ -60,7 +60,11 @@ pub(crate) static SEND_JS: Spoken = Spoken {
 pub(crate) static DESKTOP_JS: Spoken = Spoken {
     name: "desktop",
     content: include_str!("../../../assets/desktop.js"),
-    says: &[("dropHere", "drop-here")],
+    says: &[
+        ("dropHere", "drop-here"),
+        ("sending", "phone-sending"),
+        ("stopped", "phone-stopped"),
+    ],
     kept: OnceLock::new(),
 };
 

@@ -41,6 +41,7 @@ pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Optio
                 blockquote dir="auto" { (note) }
             }
         }
+        (on_a_phone(view, request))
         form method="post" action=(view.context.address("")) enctype="multipart/form-data" data-words=(script_words(words, send)) data-photos=(PHOTO_JS.url(words)) data-sender=(SEND_JS.url(words)) data-desktop=(DESKTOP_JS.url(words)) data-tus=[view.resumable.offered.then_some("")] {
             (examples(example(view, request), words))
             // A side that is here comes first: with the one that is missing the document is complete, and what comes behind is not read.
@@ -153,6 +154,20 @@ fn example(view: &View<'_>, request: &DocumentRequest) -> Example {
     let photos = request.parts.iter().any(|part| part.accepted.iter().any(|t| *t != FileType::Pdf));
     let entry = view.portal.catalogue.get(&request.document).filter(|_| photos);
     entry.map_or(Example::None, |entry| entry.example)
+}
+
+/// The way to a camera for whoever reads this on a desktop: the stylesheet shows it there alone, and only there the picture is loaded.
+fn on_a_phone(view: &View<'_>, request: &DocumentRequest) -> Markup {
+    let (words, here) = (view.context.words, view.context.here.as_deref().unwrap_or_default());
+    html! {
+        div.phone {
+            img src={ (here) "/qr.svg" } width="160" height="160" loading="lazy" alt=(words.say("phone-qr"));
+            div {
+                h2 { (words.say("phone-title")) }
+                p { (words.say("phone-how")) @if request.link.passcode.is_some() { " " (words.say("phone-code")) } }
+            }
+        }
+    }
 }
 
 /// What the script shows once something is chosen.
