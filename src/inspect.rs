@@ -17,6 +17,7 @@
 //! | `limits` | what may this file measure, by the portal and by the provider? |
 //! | `refusal` | why not? (stable codes) |
 //! | `jpeg` `png` `pdf` `heic` | is the structure whole, and which bytes stay? |
+//! | `photos` | how do several photos become the pages of one PDF? |
 //! | `strip` | where do EXIF and XMP tell a place? |
 //! | `disguise` | is it at the same time another kind of file? |
 //! | `scan` | does clamd call it clean? |
@@ -28,6 +29,7 @@ mod heic;
 mod jpeg;
 mod limits;
 mod pdf;
+pub(crate) mod photos;
 mod png;
 mod refusal;
 pub(crate) mod scan;

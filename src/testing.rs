@@ -148,6 +148,7 @@ pub mod http {
     }
 }
 pub mod inspect {
+    pub use crate::inspect::photos::JoinedPhotos;
     pub use crate::inspect::{FileType, FileTypes, Inspector, Limits, Policy, Refusal, Report, Strip};
 }
 pub mod sandbox {

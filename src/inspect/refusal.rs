@@ -40,6 +40,8 @@ pub enum Refusal {
     TooManyPages { max: u32 },
     /// A moving picture.
     Animated,
+    /// Nothing that can become a page of a PDF as it is: neither JPEG nor PNG, or a PNG that is transparent or interlaced.
+    NotAPage,
 }
 
 impl Refusal {
@@ -63,6 +65,7 @@ impl Refusal {
             Self::TooFewPixels { .. } => "file.too_few_pixels",
             Self::TooManyPages { .. } => "file.too_many_pages",
             Self::Animated => "file.animated",
+            Self::NotAPage => "file.not_a_page",
         }
     }
 }
@@ -82,7 +85,13 @@ impl fmt::Display for Refusal {
             Self::TooManyPixels { width, height } => write!(f, " ({width} x {height})"),
             Self::TooFewPixels { width, height, min_side } => write!(f, " ({width} x {height}, min side {min_side})"),
             Self::TooManyPages { max } => write!(f, " (max {max})"),
-            Self::Empty | Self::UnknownType | Self::Truncated | Self::PasswordProtected | Self::Encrypted | Self::Animated => Ok(()),
+            Self::Empty
+            | Self::UnknownType
+            | Self::Truncated
+            | Self::PasswordProtected
+            | Self::Encrypted
+            | Self::Animated
+            | Self::NotAPage => Ok(()),
         }
     }
 }
