@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use nightdrop::testing::inspect::{FileType, FileTypes, Inspector, Limits, Policy};
+use serde_json::Value;
 
 use super::passport;
 use crate::raw::{Raw, end, part, upload};
@@ -20,6 +21,10 @@ fn folder() -> &'static Path {
 
 /// What leaves, by the inspector alone.
 fn kept(name: &str) -> Vec<u8> {
+    kept_of(&case(name))
+}
+
+fn kept_of(file: &[u8]) -> Vec<u8> {
     let limits = Limits {
         accepted: FileTypes::of(&FileType::ALL),
         ..Limits::default()
@@ -29,7 +34,7 @@ fn kept(name: &str) -> Vec<u8> {
         ..Policy::default()
     });
     let mut out = Vec::new();
-    inspector.push(&case(name), &mut out).unwrap();
+    inspector.push(file, &mut out).unwrap();
     inspector.finish(&mut out).unwrap();
     out
 }
@@ -185,6 +190,98 @@ fn what_leaves_of_a_picture_shows_the_same_pixels() {
         assert!(said.status.success(), "{name}: {}", String::from_utf8_lossy(&said.stderr));
     }
     std::fs::remove_dir_all(outside).unwrap();
+}
+
+/// Where a photo was taken, in whatever place exiftool finds it: gone. How it is turned and which colours it has: still there.
+#[test]
+#[ignore = "needs exiftool: run tests/run"]
+fn what_leaves_of_a_photo_says_nothing_of_the_place_and_still_how_it_is_turned() {
+    let outside = tempfile("place");
+    let all = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/inspect"));
+    let photos = ["gps-thumbnail.jpg", "xmp-gps.jpg", "gps.png", "gps.heic"].map(|name| all.join(name));
+    let photos = photos
+        .into_iter()
+        .chain(["apple-export-city.jpg", "samsung-motion.jpg", "base.heic"].map(|name| folder().join(name)));
+    let mut with_place = 0;
+    for photo in photos {
+        let name = photo.file_name().unwrap().to_str().unwrap().to_owned();
+        let file = outside.join(&name);
+        std::fs::write(&file, kept_of(&std::fs::read(&photo).unwrap())).unwrap();
+        let [before, after] = [&photo, &file].map(|path| exiftool(path));
+        let places = |tags: &serde_json::Map<String, Value>| {
+            let of_place = |tag: &String| {
+                ["GPS", "City", "Location", "location", "Country", "State", "Province"]
+                    .iter()
+                    .any(|word| tag.contains(word))
+            };
+            tags.keys().filter(|tag| of_place(tag)).cloned().collect::<Vec<_>>()
+        };
+        with_place += usize::from(!places(&before).is_empty());
+        assert_eq!(places(&after), Vec::<String>::new(), "{name}");
+        for tag in [
+            "Orientation",
+            "Rotation",
+            "ImageWidth",
+            "ImageHeight",
+            "ColorSpace",
+            "ProfileDescription",
+        ] {
+            assert_eq!(before.get(tag), after.get(tag), "{name}: {tag}");
+        }
+        assert!(!after.contains_key("Error") && !after.contains_key("Warning"), "{name}: {after:?}");
+    }
+    assert!(with_place >= 5, "only {with_place} photos said where they were taken");
+    std::fs::remove_dir_all(outside).unwrap();
+}
+
+/// All tags by their names.
+fn exiftool(path: &Path) -> serde_json::Map<String, Value> {
+    let said = Command::new("exiftool")
+        .args(["-json", "-n", "-a", "-u"])
+        .arg(path)
+        .output()
+        .unwrap();
+    let tags: Value = serde_json::from_slice(&said.stdout).unwrap();
+    tags[0].as_object().unwrap().clone()
+}
+
+/// A HEIC from which the place was cut is decoded to the same pixels.
+#[test]
+#[ignore = "needs libheif's examples: run tests/run"]
+fn what_leaves_of_a_heic_is_decoded_by_libheif_to_the_same_pixels() {
+    let outside = tempfile("heic");
+    let inspect = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/inspect/gps.heic");
+    for photo in [Path::new(inspect).to_owned(), folder().join("base.heic")] {
+        let (before, after) = (std::fs::read(&photo).unwrap(), outside.join("after.heic"));
+        std::fs::write(&after, kept_of(&before)).unwrap();
+        let decoded = [("before.png", &photo), ("after.png", &after)].map(|(name, path)| {
+            let picture = outside.join(name);
+            let said = Command::new("heif-convert").arg(path).arg(&picture).output().unwrap();
+            assert!(
+                said.status.success(),
+                "{}: {}",
+                path.display(),
+                String::from_utf8_lossy(&said.stderr)
+            );
+            std::fs::read(picture).unwrap()
+        });
+        let pixels = decoded.map(|png| pixel_data(&png));
+        assert!(!pixels[0].is_empty() && pixels[0] == pixels[1], "{}", photo.display());
+    }
+    std::fs::remove_dir_all(outside).unwrap();
+}
+
+/// The pixels of a PNG as one encoder writes them, without what else it writes.
+fn pixel_data(png: &[u8]) -> Vec<u8> {
+    let (mut at, mut pixels) = (8, Vec::new());
+    while let Some(head) = png.get(at..at + 8) {
+        let length = u32::from_be_bytes(head[..4].try_into().unwrap()) as usize;
+        if &head[4..] == b"IDAT" {
+            pixels.extend_from_slice(&png[at + 8..at + 8 + length]);
+        }
+        at += 12 + length;
+    }
+    pixels
 }
 
 fn tempfile(name: &str) -> std::path::PathBuf {
