@@ -104,6 +104,63 @@ function honest(paint) {
   return [...paint.getImageData(0, 0, 1, 1).data].every((value, i) => Math.abs(value - [51, 102, 153, 255][i]) <= 8);
 }
 
+// ---- Photos of several pages: shown in their order, to be moved and taken out, and one upload that the portal makes a PDF of. ----
+export async function pages(part, list, unreadable, place) {
+  const { box } = part, { most, minSide, size } = box.dataset, find = (what) => box.querySelector(what), preview = find(".preview"), state = find(".state"), pager = find("[multiple]");
+  const again = (changed) => (changed.length ? pages(part, changed, unreadable, place) : part.back());
+  part.chosen = list;
+  part.heal();
+  const heads = await Promise.all(list.map((file) => file.slice(0, 32).arrayBuffer().catch(() => null)));
+  if (part.chosen !== list) return;
+  if (!heads.every((head) => head && head.byteLength)) { part.refuse(unreadable); return; }
+  if (!heads.every((head) => /JPEG|PNG/.test(kindOf(head)))) { part.refuse(say.notAPage); return; }
+  // What a page costs besides its photo.
+  const room = most / list.length - 1500, total = list.reduce((sum, file) => sum + file.size, 0), files = [];
+  for (const [i, file] of list.entries()) {
+    const head = new Uint8Array(heads[i]);
+    // The portal decodes nothing: a PNG that is transparent or interlaced becomes a JPEG here.
+    const odd = kindOf(heads[i]) === "PNG" && (head[25] > 3 || head[28] > 0), large = total > room * list.length && file.size > room;
+    if (odd || large) {
+      if ("scales" in box.dataset) { state.textContent = say.shrinking.replace("{most}", size); part.show("way"); state.focus({ preventScroll: true }); }
+      files.push(await shrink(file, { most: Math.min(room, most), leastPhoto: 0, minSide }));
+    } else files.push(file);
+    if (part.chosen !== list) return;
+  }
+  if (files.includes(null)) { part.refuse(say.tooBig.replace("{most}", size)); return; }
+  for (const input of box.querySelectorAll("input")) if (input !== pager) input.value = "";
+  place(pager, ...files);
+  part.file = new File(files, "photos.pdf", { lastModified: list.reduce((sum, file) => sum + file.lastModified, 0) });
+  part.lengths = files.map((file) => file.size).join();
+  part.pages = list;
+  find(".zoom").hidden = find(".file").hidden = true;
+  find(".smaller").textContent = "";
+  find(".warning").textContent = "";
+  for (const b of preview.querySelectorAll("button[data-file]")) { b.dataset.photo = b.dataset.photo || b.textContent; b.textContent = b.dataset.file; }
+  const shown = preview.querySelector("ol") || document.createElement("ol"), image = find(".zoom img");
+  for (const old of shown.querySelectorAll("img")) URL.revokeObjectURL(old.src);
+  if (image.src) { URL.revokeObjectURL(image.src); image.removeAttribute("src"); }
+  shown.className = "pages";
+  shown.replaceChildren(...files.map((file, i) => {
+    const li = document.createElement("li"), img = new Image(), title = say.page.replace("{number}", i + 1), warning = document.createElement("p");
+    const button = (words, changed) => {
+      const b = document.createElement("button");
+      b.type = "button"; b.textContent = words;
+      b.setAttribute("aria-label", words + ": " + title);
+      b.addEventListener("click", () => again(changed()));
+      return b;
+    };
+    img.alt = title;
+    img.addEventListener("load", () => { const words = say[judge(img, minSide)]; if (words) warning.textContent = words + " " + say.anyway; }, { once: true });
+    img.src = URL.createObjectURL(file);
+    li.append(title, img, warning);
+    if (i) li.append(button(say.earlier, () => list.map((f, n) => n === i - 1 ? list[i] : n === i ? list[i - 1] : f)));
+    li.append(button(say.remove, () => list.filter((f, n) => n !== i)));
+    return li;
+  }));
+  preview.prepend(shown);
+  part.ask();
+}
+
 // ---- What a file is, by its first bytes: names and declared types are only somebody's word. `null`: the server will see. ----
 export function kindOf(bytes) {
   const head = String.fromCharCode(...new Uint8Array(bytes)), brands = head.slice(8, 12) + head.slice(16);

@@ -71,7 +71,7 @@ export function sender(page) {
   async function create(part) {
     const answer = await ask(here + "/parts/" + part.name, "POST", {
       "Upload-Length": String(part.file.size),
-      "Upload-Metadata": "filename " + base64(part.file.name) + ",filetype " + base64(part.file.type),
+      "Upload-Metadata": "filename " + base64(part.file.name) + ",filetype " + base64(part.file.type) + (part.lengths ? ",photos " + base64(part.lengths) : ""),
     });
     const at = new URL(answer.headers.get("Location") || "", location.href);
     if (answer.status !== 201 || !answer.headers.get("Location") || at.origin !== location.origin) throw new Failure({});

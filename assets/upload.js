@@ -48,13 +48,22 @@
     const find = (what) => box.querySelector(what), data = box.dataset, fold = find("details");
     if (fold) { find(".stored").remove(); fold.replaceWith(...fold.querySelectorAll(".quiet, .choose")); }
     const choose = find(".choose"), preview = find(".preview"), way = find(".way"), state = find(".state"), bar = find("progress"), change = find(".change");
-    const image = find("img"), zoom = find(".zoom"), warning = find(".warning"), name = find(".file"), smaller = find(".smaller"), note = find(".status"), hint = all(box, ".quiet"), inputs = all(choose, "input");
+    const image = find("img"), zoom = find(".zoom"), warning = find(".warning"), name = find(".file"), smaller = find(".smaller"), note = find(".status"), hint = all(box, ".quiet"), inputs = all(choose, "input"), pager = find("[multiple]");
     const part = { box, bar, state, hint: hint[0], name: data.part, file: null, accepted: false, sending: false, stored: false, chosen: null, run: null, removed: null };
 
     part.show = (what) => {
       choose.hidden = what !== "choose";
       hint.forEach((h) => { h.hidden = what !== "choose"; });
       preview.hidden = what !== "preview";
+      if (pager) {
+        // A photo can be followed by more of them.
+        const more = pager.parentNode, label = more.firstElementChild, adds = what === "preview";
+        if (adds) preview.insertBefore(more, preview.querySelector(".ask"));
+        else choose.append(more);
+        more.hidden = adds && !image.src && !part.pages;
+        label.dataset.first = label.dataset.first || label.textContent;
+        label.textContent = adds ? label.dataset.more : label.dataset.first;
+      }
       way.hidden = what !== "way";
       bar.hidden = !part.sending;
       data.state = part.stored || part.accepted && !part.sending ? "done" : what;
@@ -74,18 +83,23 @@
       inputs.forEach((i) => { i.value = ""; });
       if (image.src) URL.revokeObjectURL(image.src);
       image.removeAttribute("src");
-      part.file = part.chosen = part.run = null; part.accepted = part.sending = part.stored = false;
+      all(preview, "ol").forEach((list) => list.remove());
+      part.file = part.chosen = part.run = part.pages = null; part.accepted = part.sending = part.stored = false;
       inputs.forEach((i) => { i.disabled = false; });
       part.tell("");
       part.show("choose");
+    };
+    part.heal = () => {
+      all(box, ".problem").forEach((p) => p.remove());
+      inputs.forEach((i) => i.removeAttribute("aria-invalid"));
     };
     async function pick(input, given) {
       let file = given;
       // Only one of the two inputs may carry a file; its value stays, for the plain form.
       inputs.forEach((other) => { if (other !== input) other.value = ""; });
+      part.lengths = "";
       const chosen = part.chosen = file;
-      all(box, ".problem").forEach((p) => p.remove());
-      inputs.forEach((i) => i.removeAttribute("aria-invalid"));
+      part.heal();
       smaller.textContent = "";
       // Needed next, and the connection is as good now as it will be.
       if (page.tus) sender().catch(() => {});
@@ -117,6 +131,7 @@
       part.file = file;
       if (image.src) URL.revokeObjectURL(image.src);
       if (seen) image.src = URL.createObjectURL(file);
+      else image.removeAttribute("src");
       zoom.hidden = !seen;
       put(warning, "");
       if (seen) {
@@ -133,16 +148,25 @@
         b.dataset.photo = b.dataset.photo || b.textContent;
         b.textContent = input.hasAttribute("capture") || seen && inputs.length < 2 ? b.dataset.photo : b.dataset.file;
       }
+      part.ask();
+    }
+    part.ask = () => {
       part.show("preview");
       preview.scrollIntoView({ block: "nearest" });
       preview.querySelector(".ask").focus({ preventScroll: true });
-    }
+    };
     inputs.forEach((input) => input.addEventListener("change", () => {
       const file = input.files[0];
+      if (input === pager) {
+        if (page.tus) sender().catch(() => {});
+        const added = [...input.files], before = part.pages || (image.src ? [part.chosen] : []);
+        if (file) photos().then((helper) => helper.pages(part, [...before, ...added], say.unreadable, place)).catch(plainly);
+        return;
+      }
       // Some browsers tell of the smaller photo, too, that is put into the input below.
       if (file && !(part.file && file.size === part.file.size && file.lastModified === part.file.lastModified)) pick(input, file).catch(plainly);
     }));
-    const back = () => { part.clear(); part.focus(); };
+    const back = part.back = () => { part.clear(); part.focus(); };
     // Until the last side is here any of them can be taken again. What has arrived of it goes first: the document must not be completed with it meanwhile.
     change.addEventListener("click", () => {
       if (page.tus) {
@@ -155,11 +179,11 @@
     part.drop = (file) => { const input = find("input:not([capture])"); if (place(input, file)) pick(input, file).catch(plainly); };
     part.waits = () => !part.accepted && !part.stored;
     // What the plain form sends is what was looked at.
-    const place = (input, file) => {
+    const place = (input, ...files) => {
       try {
         const list = new DataTransfer();
-        list.items.add(file);
-        part.file = file;
+        files.forEach((file) => list.items.add(file));
+        part.file = files[0];
         input.files = list.files;
         return true;
       } catch { return false; }

@@ -18,7 +18,7 @@ use crate::crypto::slots::SlotsFile;
 use crate::storage::sled::mark::MarkFile;
 
 /// The layout of the data folder that this version reads and writes.
-pub(crate) const LAYOUT: u32 = 5;
+pub(crate) const LAYOUT: u32 = 6;
 
 const NAME: &str = "portal.id";
 const FIRST_LINE: &str = "part of a nightdrop data folder; do not edit, copy or remove this file";
@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_label_reads_back_as_itself_and_nothing_else_does() {
-        let text = |slots: &str| format!("{FIRST_LINE}\nlayout 5\nportal {A}\n{slots}");
+        let text = |slots: &str| format!("{FIRST_LINE}\nlayout 6\nportal {A}\n{slots}");
         assert_eq!(Label::parse(&text("")), Some(Label::of(A)));
         let named = Label {
             slots: Some(B.0),
@@ -377,9 +377,9 @@ mod tests {
         assert_eq!(Label::parse(&text(&format!("slots {B}\n"))), Some(named));
         for wrong in [
             text("slots 12\n"),
-            "layout 5\n".into(),
+            "layout 6\n".into(),
             text("").replace("0101", "01"),
-            text("").replace("layout 5", "layout x"),
+            text("").replace("layout 6", "layout x"),
         ] {
             assert_eq!(Label::parse(&wrong), None, "{wrong}");
         }

@@ -11,7 +11,8 @@
 //! tail        = nonce 24 ‖ XChaCha20-Poly1305(staging key, nonce, AAD = "nightdrop/v1/staged-chunk" ‖ 00 ‖ 01 ‖ u64 chunks before, 1 to 65,511 bytes)
 //! box         = 01 ‖ nonce 24 ‖ XChaCha20-Poly1305(staging key, nonce, AAD = "nightdrop/v1/staging-box" ‖ 00, state)
 //! state       = u64 length ‖ u32 chunks ‖ chain 32 ‖ tail (u8 is there ‖ u8 place ‖ u32 length ‖ tag 16)
-//!               ‖ u16 ‖ file name in 255 bytes ‖ u8 ‖ declared type in 100 bytes                            always 424 bytes
+//!               ‖ u16 ‖ file name in 255 bytes ‖ u8 ‖ declared type in 100 bytes
+//!               ‖ u8 ‖ lengths of the photos, if they are to be pages, in 20 u64                               always 585 bytes
 //! chain 0     = 32 zero bytes;  chain i+1 = SHA-256("nightdrop/v1/staging-chain" ‖ 00 ‖ chain i ‖ nonce ‖ tag of chunk i)
 //! ```
 //! Every nonce is random (192 bits), so a chunk that is sealed again after a crash shares nothing with the one before. The box is the truth: a
@@ -39,11 +40,13 @@ pub(crate) const STAGED_LEN: usize = CHUNK_LEN - NONCE_LEN;
 pub(crate) const NAME_MAX: usize = 255;
 /// Longest declared type, in bytes.
 pub(crate) const TYPE_MAX: usize = 100;
+/// Most photos that one upload brings as the pages of a document.
+pub(crate) const PHOTOS_MAX: usize = 20;
 
 const VERSION: u8 = 1;
 const CHUNK_AAD: &[u8] = b"nightdrop/v1/staged-chunk\0";
 const BOX_AAD: &[u8] = b"nightdrop/v1/staging-box\0";
-const STATE_LEN: usize = 8 + 4 + 32 + TAIL_LEN + 2 + NAME_MAX + 1 + TYPE_MAX;
+const STATE_LEN: usize = 8 + 4 + 32 + TAIL_LEN + 2 + NAME_MAX + 1 + TYPE_MAX + 1 + 8 * PHOTOS_MAX;
 const TAIL_LEN: usize = 1 + 1 + 4 + TAG_LEN;
 
 /// What was staged does not open: other secrets, changed bytes, or the erasure secret of an earlier upload.
@@ -106,6 +109,7 @@ pub(crate) struct Staging {
     tail: Option<Tail>,
     file_name: String,
     declared: String,
+    photos: Vec<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,8 +120,9 @@ struct Tail {
 }
 
 impl Staging {
-    /// An upload of `length` bytes of which nothing is here yet. Name and type are cut to what fits.
-    pub(crate) fn new(length: u64, file_name: &str, declared: &str) -> Self {
+    /// An upload of `length` bytes of which nothing is here yet. Name and type are cut to what fits; `photos` are the lengths of the photos that it consists of,
+    /// none for any other file.
+    pub(crate) fn new(length: u64, file_name: &str, declared: &str, photos: &[u64]) -> Self {
         Self {
             length,
             chunks: 0,
@@ -125,6 +130,7 @@ impl Staging {
             tail: None,
             file_name: cut(file_name, NAME_MAX),
             declared: cut(declared, TYPE_MAX),
+            photos: photos.iter().copied().take(PHOTOS_MAX).collect(),
         }
     }
 
@@ -159,6 +165,11 @@ impl Staging {
 
     pub(crate) fn declared(&self) -> &str {
         &self.declared
+    }
+
+    /// Bytes of each photo, where the upload is several of them.
+    pub(crate) fn photos(&self) -> &[u64] {
+        &self.photos
     }
 
     /// Seals the next whole chunk; a tail before it is part of it from now on.
@@ -220,9 +231,13 @@ impl Staging {
         let (name, declared) = (self.file_name.as_bytes(), self.declared.as_bytes());
         state.extend_from_slice(&u16::try_from(name.len()).unwrap_or(0).to_be_bytes());
         state.extend_from_slice(name);
-        state.resize(STATE_LEN - 1 - TYPE_MAX, 0);
+        let photos_len = 1 + 8 * PHOTOS_MAX;
+        state.resize(STATE_LEN - photos_len - 1 - TYPE_MAX, 0);
         state.push(u8::try_from(declared.len()).unwrap_or(0));
         state.extend_from_slice(declared);
+        state.resize(STATE_LEN - photos_len, 0);
+        state.push(u8::try_from(self.photos.len()).unwrap_or(0));
+        state.extend(self.photos.iter().flat_map(|length| length.to_be_bytes()));
         state.resize(STATE_LEN, 0);
         let mut sealed = vec![VERSION];
         sealed.extend(key.seal(BOX_AAD, &state)?);
@@ -249,7 +264,10 @@ impl Staging {
         let (tag, rest) = rest.split_first_chunk::<TAG_LEN>()?;
         let (name_length, rest) = rest.split_first_chunk::<2>()?;
         let (name, rest) = rest.split_first_chunk::<NAME_MAX>()?;
-        let (declared_length, declared) = rest.split_first()?;
+        let (declared_length, rest) = rest.split_first()?;
+        let (declared, rest) = rest.split_first_chunk::<TYPE_MAX>()?;
+        let (photos, lengths) = rest.split_first()?;
+        let (lengths, _) = lengths.as_chunks::<8>();
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
         Some(Self {
             length: u64::from_be_bytes(*length),
@@ -262,6 +280,11 @@ impl Staging {
             }),
             file_name: text(name.get(..usize::from(u16::from_be_bytes(*name_length)))?)?,
             declared: text(declared.get(..usize::from(*declared_length))?)?,
+            photos: lengths
+                .get(..usize::from(*photos))?
+                .iter()
+                .map(|length| u64::from_be_bytes(*length))
+                .collect(),
         })
     }
 }
@@ -347,15 +370,15 @@ mod tests {
 
     #[test]
     fn a_staged_chunk_fits_where_a_sealed_one_does() {
-        let mut staging = Staging::new(10, "", "");
+        let mut staging = Staging::new(10, "", "", &[]);
         assert_eq!(staging.seal_chunk(&key(1, 1, 1), &plain(1)).unwrap().len(), CHUNK_LEN + TAG_LEN);
-        assert_eq!(staging.to_box(&key(1, 1, 1)).unwrap().len(), 1 + NONCE_LEN + 424 + TAG_LEN);
+        assert_eq!(staging.to_box(&key(1, 1, 1)).unwrap().len(), 1 + NONCE_LEN + 585 + TAG_LEN);
     }
 
     #[test]
     fn what_was_staged_comes_back_over_several_connections() {
         let key = key(1, 2, 3);
-        let mut staging = Staging::new(200_000, "Pass ü.png", "image/png");
+        let mut staging = Staging::new(200_000, "Pass ü.png", "image/png", &[150_000, 50_000]);
         let mut chunks = vec![staging.seal_chunk(&key, &plain(1)).unwrap()];
         let (place, tail) = staging.seal_tail(&key, b"behind", None).unwrap();
         assert_eq!((place, staging.offset()), (0, STAGED_LEN as u64 + 6));
@@ -365,6 +388,7 @@ mod tests {
             (again.file_name(), again.declared(), again.length()),
             ("Pass ü.png", "image/png", 200_000)
         );
+        assert_eq!(again.photos(), [150_000, 50_000]);
         assert_eq!(again.open_tail(&key, &tail).unwrap().as_slice(), b"behind");
         let (place, longer) = again.seal_tail(&key, b"behind it", again.tail_place()).unwrap();
         assert_eq!(place, 1, "the tail of before stays whole");
@@ -397,7 +421,7 @@ mod tests {
     #[test]
     fn nothing_opens_without_token_secret_and_upload() {
         let right = key(1, 2, 3);
-        let mut staging = Staging::new(1, "name", "image/png");
+        let mut staging = Staging::new(1, "name", "image/png", &[]);
         let (chunk, kept) = (staging.seal_chunk(&right, &plain(1)).unwrap(), staging.to_box(&right).unwrap());
         for wrong in [key(9, 2, 3), key(1, 9, 3), key(1, 2, 9)] {
             assert!(Staging::from_box(&wrong, &kept).is_err());
@@ -415,8 +439,8 @@ mod tests {
     #[test]
     fn chunks_keep_their_places_and_cannot_be_exchanged() {
         let key = key(1, 2, 3);
-        let mut staging = Staging::new(1, "", "");
-        let lost = Staging::new(1, "", "").seal_chunk(&key, &plain(9)).unwrap();
+        let mut staging = Staging::new(1, "", "", &[]);
+        let lost = Staging::new(1, "", "", &[]).seal_chunk(&key, &plain(9)).unwrap();
         let chunks = [
             staging.seal_chunk(&key, &plain(1)).unwrap(),
             staging.seal_chunk(&key, &plain(2)).unwrap(),
@@ -441,14 +465,14 @@ mod tests {
     fn no_two_sealings_are_alike() {
         let key = key(1, 2, 3);
         let sealed: HashSet<_> = (0..20)
-            .map(|_| Staging::new(1, "", "").seal_chunk(&key, &plain(0)).unwrap())
+            .map(|_| Staging::new(1, "", "", &[]).seal_chunk(&key, &plain(0)).unwrap())
             .collect();
         assert_eq!(sealed.len(), 20);
     }
 
     #[test]
     fn long_names_are_cut_at_a_character() {
-        let staging = Staging::new(1, &"ü".repeat(200), &"t".repeat(300));
+        let staging = Staging::new(1, &"ü".repeat(200), &"t".repeat(300), &[]);
         assert_eq!((staging.file_name().len(), staging.declared().len()), (254, 100));
         let key = key(1, 2, 3);
         assert!(Staging::from_box(&key, &staging.to_box(&key).unwrap()).unwrap() == staging);

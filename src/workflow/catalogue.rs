@@ -50,6 +50,14 @@ pub enum Example {
     None,
 }
 
+/// How many pages a document may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    One,
+    /// Photos of them become one PDF.
+    Several,
+}
+
 #[derive(Clone, Debug)]
 pub struct CatalogueEntry {
     pub kind: DocumentKind,
@@ -62,6 +70,7 @@ pub struct CatalogueEntry {
     pub strip: Strip,
     pub camera: Camera,
     pub example: Example,
+    pub pages: Pages,
 }
 
 impl CatalogueEntry {
@@ -85,6 +94,9 @@ fn in_language<'a>(texts: &'a BTreeMap<String, String>, language: &str) -> Optio
 pub struct Catalogue {
     entries: BTreeMap<DocumentKind, CatalogueEntry>,
 }
+
+/// Built-in kinds of which people photograph page after page.
+const OF_SEVERAL_PAGES: [&str; 3] = ["proof-of-address", "bank-statement", "company-registration"];
 
 /// What is built in: key, parts and example. The labels and instructions are in `assets/locales`, in every language.
 const BUILT_IN: [(&str, &[&str], Example); 7] = [
@@ -121,6 +133,11 @@ impl Default for Catalogue {
                 strip: Strip::Gps,
                 camera,
                 example,
+                pages: if OF_SEVERAL_PAGES.contains(&kind) {
+                    Pages::Several
+                } else {
+                    Pages::One
+                },
             });
         }
         catalogue
@@ -171,6 +188,12 @@ impl Catalogue {
 
     fn has_several(&self, kind: &DocumentKind, parts: &[PartSpec]) -> bool {
         parts.len() > 1 || self.get(kind).is_some_and(|entry| entry.parts.len() > 1)
+    }
+
+    /// Whether photos of several pages may come instead of one file: they become a PDF, which the part must take.
+    pub fn takes_photos_as_pages(&self, kind: &DocumentKind, part: &PartSpec) -> bool {
+        let several = self.get(kind).is_some_and(|entry| entry.pages == Pages::Several);
+        several && part.accepted.contains(&FileType::Pdf)
     }
 
     /// The known keys, for error messages.

@@ -2,6 +2,7 @@
 
 mod devices;
 mod phone;
+mod photos;
 mod states;
 
 use std::path::Path;

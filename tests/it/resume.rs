@@ -47,6 +47,13 @@ impl<'a> Part<'a> {
             .unwrap()
     }
 
+    /// The photos of a document's pages.
+    pub async fn announce(&self, length: usize, lengths: &str) -> Response {
+        let photos = data_encoding::BASE64.encode(lengths.as_bytes());
+        let request = self.request("POST").header("Upload-Length", length);
+        request.header("Upload-Metadata", format!("photos {photos}")).send().await.unwrap()
+    }
+
     pub async fn head(&self) -> Response {
         self.request("HEAD").send().await.unwrap()
     }

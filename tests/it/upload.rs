@@ -16,6 +16,7 @@ use crate::support::{Link, TestApp, TestOptions, ask, client, form, png, sha256,
 
 mod cases;
 mod files;
+pub mod photos;
 mod programs;
 mod torture;
 

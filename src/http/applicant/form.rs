@@ -7,8 +7,10 @@ use futures_util::StreamExt;
 use crate::domain::document::PartSpec;
 use crate::domain::request::DocumentRequest;
 use crate::inspect::Refusal;
+use crate::inspect::photos::MAX_PHOTOS;
 use crate::words::Words;
 use crate::workflow::WorkflowError;
+use crate::workflow::intake::part::PartReceiver;
 use crate::workflow::intake::{IntakeError, Submission};
 
 use super::multipart::canonical::canonical;
@@ -17,19 +19,24 @@ use super::page as pages;
 use crate::http::body::{BodyError, Fault, ThrottledBody};
 use crate::http::error::Problem;
 
-/// Fields of one form: two inputs for each of two parts, and some room.
-const FIELDS_MAX: usize = 8;
+/// Fields of one form: three inputs for each of two parts, the photos of each one's pages, and some room.
+const FIELDS_MAX: usize = 8 + 2 * (MAX_PHOTOS as usize + 1);
 
 /// The fields of a form. The parser panics when it is asked again after its end or an error: this one remembers.
 pub(super) struct Form {
     fields: actix_multipart::Multipart,
     pub over: bool,
+    seen: usize,
 }
 
 impl Form {
     pub(super) fn new(boundary: &str, body: ThrottledBody) -> Result<Self, WorkflowError> {
         let fields = canonical(Multipart::new(boundary, body)).map_err(|_| WorkflowError::Random)?;
-        Ok(Self { fields, over: false })
+        Ok(Self {
+            fields,
+            over: false,
+            seen: 0,
+        })
     }
 
     async fn next(&mut self) -> Option<Result<Field, MultipartError>> {
@@ -39,6 +46,18 @@ impl Form {
         let field = self.fields.next().await;
         self.over = !matches!(field, Some(Ok(_)));
         field
+    }
+
+    async fn next_field(&mut self, context: &ErrorContext<'_>) -> Result<Option<FileField>, Failed> {
+        let Some(field) = self.next().await else {
+            return Ok(None);
+        };
+        let field = field.map_err(|e| broken(&e, context))?;
+        self.seen += 1;
+        if self.seen > FIELDS_MAX {
+            return Err((Problem::malformed("The form has too many fields."), None));
+        }
+        FileField::new(field).map(Some).map_err(|problem| (problem, None))
     }
 }
 
@@ -94,14 +113,15 @@ pub(super) async fn receive(mut submission: Submission, form: &mut Form, context
 
 async fn receive_fields(submission: &mut Submission, form: &mut Form, context: &ErrorContext<'_>) -> Result<(), Failed> {
     let mut sent = Vec::new();
-    let mut fields = 0;
-    while let Some(field) = form.next().await {
-        let mut field = field.map_err(|e| broken(&e, context))?;
-        fields += 1;
-        if fields > FIELDS_MAX {
-            return Err((Problem::malformed("The form has too many fields."), None));
+    let mut ahead = form.next_field(context).await?;
+    while let Some(mut field) = ahead {
+        if let Some(part) = field.wanted(submission, &sent, context).await? {
+            sent.push(part.name().to_owned());
+            ahead = receive_part(submission, form, field, part, context).await?;
+        } else {
+            drop(field);
+            ahead = form.next_field(context).await?;
         }
-        sent.extend(receive_field(submission, &mut field, &sent, context).await?);
     }
     match submission.missing().first() {
         None => Ok(()),
@@ -114,72 +134,150 @@ async fn receive_fields(submission: &mut Submission, form: &mut Form, context: &
     }
 }
 
-/// Returns the part that was stored; `None` for an input that was left empty.
-async fn receive_field(
-    submission: &mut Submission,
-    field: &mut Field,
-    sent: &[String],
-    context: &ErrorContext<'_>,
-) -> Result<Option<String>, Failed> {
-    let text = |name: &str| {
-        field
-            .headers()
-            .get(name)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let (coding, declared) = (text("content-transfer-encoding"), text("content-type"));
-    let said = field.content_disposition();
-    let name = said.and_then(|d| d.get_name()).unwrap_or_default().to_owned();
-    let file_name = said.and_then(|d| d.get_filename()).unwrap_or_default().to_owned();
-    if !["", "binary", "7bit", "8bit"].contains(&coding.as_str()) {
-        return Err((
-            Problem::malformed("Send files as they are, without Content-Transfer-Encoding."),
-            None,
-        ));
-    }
-    let mut first = next_piece(field, context).await?;
-    // A file input that was left empty arrives as a field without name and bytes.
-    if file_name.is_empty() {
-        while first.as_ref().is_some_and(|piece| piece.is_empty()) {
-            first = next_piece(field, context).await?;
-        }
-        if first.is_none() {
-            return Ok(None);
-        }
-    }
-    let Some(spec) = submission.spec(&name) else {
-        return Err((Problem::malformed("The form has a field that was not asked for."), None));
-    };
-    if sent.contains(&name) {
-        let problem = Problem::malformed("Two files were chosen for the same side. Send one.").code("file.twice");
-        return Err((problem.field(name.clone(), "was sent twice"), Some(name)));
-    }
-    // With what was here before, the document is complete already: what comes behind it is read and not kept.
-    if submission.request().document().is_some() {
-        while next_piece(field, context).await?.is_some() {}
-        return Ok(Some(name));
-    }
-    let max = spec.max_bytes;
-    let mut part = submission.part(spec, &file_name, &declared);
-    while let Some(piece) = first {
-        part.push(&piece).await.map_err(|e| map_error(e, context))?;
-        first = match next_piece(field, context).await {
-            // The parser reads ahead: the whole form can be too large before this file is. It is the one that makes it so.
-            Err(_) if context.body_error.fault() == Some(Fault::TooLarge) => {
-                let refusal = Refusal::TooBig { max };
-                return Err(map_error(IntakeError::File { part: name, refusal }, context));
-            }
-            next => next?,
-        };
-    }
-    part.finish().await.map_err(|e| map_error(e, context))?;
-    Ok(Some(name))
+/// What a field with bytes belongs to.
+enum Wanted {
+    File(PartSpec),
+    /// The photo of one page of it.
+    Page(PartSpec),
 }
 
-async fn next_piece(field: &mut Field, context: &ErrorContext<'_>) -> Result<Option<web::Bytes>, Failed> {
-    field.next().await.transpose().map_err(|e| broken(&e, context))
+impl Wanted {
+    fn name(&self) -> &str {
+        match self {
+            Self::File(spec) | Self::Page(spec) => spec.name.as_str(),
+        }
+    }
+}
+
+/// One file input's share of the form.
+struct FileField {
+    field: Field,
+    name: String,
+    file_name: String,
+    declared: String,
+    /// The first bytes, once they were looked for.
+    first: Option<web::Bytes>,
+    /// The parser panics when a field is asked again after its end.
+    over: bool,
+}
+
+impl FileField {
+    fn new(field: Field) -> Result<Self, Problem> {
+        let header = |name: &str| field.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        if !["", "binary", "7bit", "8bit"].contains(&header("content-transfer-encoding")) {
+            return Err(Problem::malformed("Send files as they are, without Content-Transfer-Encoding."));
+        }
+        let said = field.content_disposition();
+        Ok(Self {
+            name: said.and_then(|d| d.get_name()).unwrap_or_default().to_owned(),
+            file_name: said.and_then(|d| d.get_filename()).unwrap_or_default().to_owned(),
+            declared: header("content-type").to_owned(),
+            first: None,
+            over: false,
+            field,
+        })
+    }
+
+    /// `None` for an input that was left empty.
+    async fn wanted(&mut self, submission: &Submission, sent: &[String], context: &ErrorContext<'_>) -> Result<Option<Wanted>, Failed> {
+        self.first = self.next(context).await?;
+        // A file input that was left empty arrives as a field without name and bytes.
+        if self.file_name.is_empty() {
+            while self.first.as_ref().is_some_and(|piece| piece.is_empty()) {
+                self.first = self.next(context).await?;
+            }
+            if self.first.is_none() {
+                return Ok(None);
+            }
+        }
+        let wanted = submission.spec(&self.name).map(Wanted::File).or_else(|| {
+            let part = self.name.strip_suffix(pages::PAGES)?;
+            submission.spec(part).filter(|spec| submission.takes_photos(spec)).map(Wanted::Page)
+        });
+        let Some(wanted) = wanted else {
+            return Err((Problem::malformed("The form has a field that was not asked for."), None));
+        };
+        let name = wanted.name().to_owned();
+        if sent.contains(&name) {
+            let problem = Problem::malformed("Two files were chosen for the same side. Send one.").code("file.twice");
+            return Err((problem.field(name.clone(), "was sent twice"), Some(name)));
+        }
+        Ok(Some(wanted))
+    }
+
+    async fn next(&mut self, context: &ErrorContext<'_>) -> Result<Option<web::Bytes>, Failed> {
+        if self.over {
+            return Ok(None);
+        }
+        let piece = self.field.next().await;
+        self.over = !matches!(piece, Some(Ok(_)));
+        piece.transpose().map_err(|e| broken(&e, context))
+    }
+
+    /// All its bytes.
+    async fn into_part(mut self, part: &mut PartReceiver<'_>, spec: &PartSpec, context: &ErrorContext<'_>) -> Result<(), Failed> {
+        let mut piece = match self.first.take() {
+            None => self.next(context).await?,
+            first => first,
+        };
+        while let Some(bytes) = piece {
+            part.push(&bytes).await.map_err(|e| map_error(e, context))?;
+            piece = match self.next(context).await {
+                // The parser reads ahead: the whole form can be too large before this file is. It is the one that makes it so.
+                Err(_) if context.body_error.fault() == Some(Fault::TooLarge) => {
+                    let (part, refusal) = (spec.name.to_string(), Refusal::TooBig { max: spec.max_bytes });
+                    return Err(map_error(IntakeError::File { part, refusal }, context));
+                }
+                next => next?,
+            };
+        }
+        Ok(())
+    }
+
+    async fn read_over(mut self, context: &ErrorContext<'_>) -> Result<(), Failed> {
+        while self.next(context).await?.is_some() {}
+        Ok(())
+    }
+}
+
+/// Stores a part: this field, or this one and those behind it that are the photos of its next pages. Returns the field behind them.
+async fn receive_part(
+    submission: &mut Submission,
+    form: &mut Form,
+    field: FileField,
+    wanted: Wanted,
+    context: &ErrorContext<'_>,
+) -> Result<Option<FileField>, Failed> {
+    let failed = |error| map_error(error, context);
+    // With what was here before, the document is complete already: what comes behind it is read and not kept.
+    let complete = submission.request().document().is_some();
+    let spec = match wanted {
+        _ if complete => {
+            field.read_over(context).await?;
+            return form.next_field(context).await;
+        }
+        Wanted::File(spec) => {
+            let mut part = submission.part(spec.clone(), &field.file_name, &field.declared);
+            field.into_part(&mut part, &spec, context).await?;
+            part.finish().await.map_err(failed)?;
+            return form.next_field(context).await;
+        }
+        Wanted::Page(spec) => spec,
+    };
+    let mut part = submission.photos(spec.clone());
+    let mut page = Some(field);
+    while let Some(field) = page {
+        let name = field.name.clone();
+        part.begin_photo().map_err(failed)?;
+        field.into_part(&mut part, &spec, context).await?;
+        part.end_photo().await.map_err(failed)?;
+        page = form.next_field(context).await?;
+        if page.as_ref().is_some_and(|next| next.name != name) {
+            break;
+        }
+    }
+    part.finish().await.map_err(failed)?;
+    Ok(page)
 }
 
 /// The form itself could not be read.

@@ -25,6 +25,9 @@ use crate::workflow::intake::OpenedLink;
 use super::layout::themed;
 use crate::http::assets::UPLOAD_JS_URL;
 
+/// Behind a part's name: the field of the photos of its pages.
+pub(crate) const PAGES: &str = "-pages";
+
 /// Who reads: the company that asks, the language, and where the page stands.
 #[derive(Clone)]
 pub struct PageContext<'a> {

@@ -287,6 +287,7 @@ impl Call<'_> {
             length,
             file_name: &metadata.file_name,
             declared: &metadata.file_type,
+            photos: &metadata.photos,
             device: self.device(),
         };
         let created = resumable::create(self.portal(), &link, &token, &part, &announced).await;

@@ -34,6 +34,10 @@ pub(crate) static PHOTO_JS: Spoken = Spoken {
         ("glare", "check-glare"),
         ("small", "check-small"),
         ("anyway", "check-anyway"),
+        ("page", "page-number"),
+        ("earlier", "page-earlier"),
+        ("remove", "page-remove"),
+        ("notAPage", "refusal.file.not_a_page"),
     ],
     kept: OnceLock::new(),
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ACCEPTED, Camera, Catalogue, CatalogueEntry, Example, Strip};
+use super::{ACCEPTED, Camera, Catalogue, CatalogueEntry, Example, Pages, Strip};
 use crate::domain::document::{DocumentKind, FileType, PartName};
 use crate::settings::Reader;
 use crate::words;
@@ -65,6 +65,17 @@ fn read_entry(reader: &mut Reader<'_>, kind: DocumentKind, known: Option<Catalog
     };
     let camera = reader.choice("camera", &cameras, usual, "which camera of a phone takes it: \"front\" for faces");
     let example = read_example(reader, known.as_ref(), camera, parts.len());
+    let pages = [("one", Pages::One), ("several", Pages::Several)];
+    let usual = match known.as_ref().map(|k| k.pages) {
+        Some(Pages::Several) => "several",
+        Some(Pages::One) | None => "one",
+    };
+    let pages = reader.choice(
+        "pages",
+        &pages,
+        usual,
+        "how many pages it has: photos of \"several\" become one PDF",
+    );
     // A label of the company's own may mean another document: the built-in ones of other languages must not stand beside it.
     let all_labels = match labels.is_empty() {
         true => known.map(|k| k.labels).unwrap_or_default(),
@@ -82,6 +93,7 @@ fn read_entry(reader: &mut Reader<'_>, kind: DocumentKind, known: Option<Catalog
         strip,
         camera,
         example,
+        pages,
     }
 }
 

@@ -13,7 +13,8 @@ use crate::domain::document::{PartSpec, StoredPart};
 use crate::domain::request::DocumentRequest;
 use crate::domain::transition::Refusal as Illegal;
 use crate::failpoint::{self, Failpoint};
-use crate::inspect::{FileTypes, Inspector, Limits, Policy as InspectPolicy, Refusal, Strip as InspectStrip};
+use crate::inspect::photos::{JoinedPhotos, Photos};
+use crate::inspect::{FileTypes, Inspector, Limits, Policy as InspectPolicy, Refusal, Report, Strip as InspectStrip};
 use crate::storage::PartWriter;
 use crate::workflow::Portal;
 use crate::workflow::catalogue::Strip;
@@ -21,12 +22,14 @@ use crate::workflow::delivery::outbound::Target;
 
 /// Bytes that are inspected at a time.
 const PIECE_LEN: usize = 16 << 10;
+/// What a document of several photos is called: it has the name of none of them.
+const PHOTOS_NAME: &str = "photos.pdf";
 
 /// See the module.
 pub struct PartReceiver<'a> {
     submission: &'a mut Submission,
     spec: PartSpec,
-    inspector: Option<Inspector>,
+    filter: Option<Filter>,
     /// Against other writers of this part, if there can be any.
     claim: Option<Claim>,
     /// What the inspector let through of the piece at hand.
@@ -38,6 +41,41 @@ pub struct PartReceiver<'a> {
     declared: String,
 }
 
+/// What judges the bytes that come, and lets through those that are kept.
+pub(super) enum Filter {
+    File(Box<Inspector>),
+    /// Several photos that become one PDF; whoever pushes says where each begins and ends.
+    Photos(Box<Photos>),
+    /// The same of one run of bytes.
+    Joined(Box<JoinedPhotos>),
+}
+
+impl Filter {
+    /// For one file or, where lengths are given, for that many photos.
+    pub(super) fn new(policy: InspectPolicy, photos: &[u64]) -> Self {
+        match photos {
+            [] => Self::File(Box::new(Inspector::new(policy))),
+            lengths => Self::Joined(Box::new(JoinedPhotos::new(policy, lengths))),
+        }
+    }
+
+    pub(super) fn push(&mut self, piece: &[u8], kept: &mut Vec<u8>) -> Result<(), Refusal> {
+        match self {
+            Self::File(inspector) => inspector.push(piece, kept),
+            Self::Photos(photos) => photos.push(piece, kept),
+            Self::Joined(photos) => photos.push(piece, kept),
+        }
+    }
+
+    fn finish(self, kept: &mut Vec<u8>) -> Result<Report, Refusal> {
+        match self {
+            Self::File(inspector) => inspector.finish(kept),
+            Self::Photos(photos) => photos.finish(kept),
+            Self::Joined(photos) => photos.finish(kept),
+        }
+    }
+}
+
 /// A part whose first chunk was full.
 struct Sealing {
     header: Vec<u8>,
@@ -45,17 +83,44 @@ struct Sealing {
     writer: Box<dyn PartWriter>,
 }
 
+/// What one part consists of.
+enum Brought<'a> {
+    /// One file. Name and type are what the sender says; only the meta box keeps them.
+    File { name: &'a str, declared: &'a str },
+    /// Photos that become one PDF, each between [`PartReceiver::begin_photo`] and [`PartReceiver::end_photo`].
+    Photos,
+    /// The same in one run of bytes, with the length of each.
+    Joined(&'a [u64]),
+}
+
 impl Submission {
-    /// Starts one part. `file_name` and `declared` are what the sender says; only the meta box keeps them.
+    /// Starts one part that comes as one file.
     pub fn part(&mut self, spec: PartSpec, file_name: &str, declared: &str) -> PartReceiver<'_> {
-        PartReceiver::new(self, spec, file_name, declared)
+        let name = file_name;
+        PartReceiver::new(self, spec, &Brought::File { name, declared })
+    }
+
+    /// Starts one part that comes as several photos.
+    pub fn photos(&mut self, spec: PartSpec) -> PartReceiver<'_> {
+        PartReceiver::new(self, spec, &Brought::Photos)
+    }
+
+    /// Starts one part that comes as several photos in one run of bytes.
+    pub(super) fn joined_photos(&mut self, spec: PartSpec, lengths: &[u64]) -> PartReceiver<'_> {
+        PartReceiver::new(self, spec, &Brought::Joined(lengths))
     }
 }
 
 impl<'a> PartReceiver<'a> {
-    fn new(submission: &'a mut Submission, spec: PartSpec, file_name: &str, declared: &str) -> Self {
+    fn new(submission: &'a mut Submission, spec: PartSpec, brought: &Brought<'_>) -> Self {
+        let policy = policy(&submission.portal, &submission.request, &spec);
+        let (filter, file_name, declared) = match *brought {
+            Brought::File { name, declared } => (Filter::new(policy, &[]), name, declared),
+            Brought::Photos => (Filter::Photos(Box::new(Photos::new(policy))), PHOTOS_NAME, ""),
+            Brought::Joined(lengths) => (Filter::new(policy, lengths), PHOTOS_NAME, ""),
+        };
         Self {
-            inspector: Some(inspector(&submission.portal, &submission.request, &spec)),
+            filter: Some(filter),
             claim: None,
             kept: Vec::new(),
             chunk: Vec::with_capacity(CHUNK_LEN + TAG_LEN),
@@ -67,12 +132,29 @@ impl<'a> PartReceiver<'a> {
         }
     }
 
+    /// The next photo begins.
+    pub fn begin_photo(&mut self) -> Result<(), IntakeError> {
+        match self.filter.as_mut() {
+            Some(Filter::Photos(photos)) => photos.begin().map_err(|refusal| self.refuse(refusal)),
+            Some(Filter::File(_) | Filter::Joined(_)) | None => Err(IntakeError::CutOff),
+        }
+    }
+
+    /// The photo is complete.
+    pub async fn end_photo(&mut self) -> Result<(), IntakeError> {
+        match self.filter.as_mut() {
+            Some(Filter::Photos(photos)) => photos.end(&mut self.kept).map_err(|refusal| self.refuse(refusal))?,
+            Some(Filter::File(_) | Filter::Joined(_)) | None => return Err(IntakeError::CutOff),
+        }
+        self.take_kept().await
+    }
+
     /// Takes the next bytes off the socket.
     pub async fn push(&mut self, bytes: &[u8]) -> Result<(), IntakeError> {
         // In small pieces, so that a large read needs no large buffer.
         for piece in bytes.chunks(PIECE_LEN) {
-            let inspector = self.inspector.as_mut().ok_or(IntakeError::CutOff)?;
-            if let Err(refusal) = inspector.push(piece, &mut self.kept) {
+            let filter = self.filter.as_mut().ok_or(IntakeError::CutOff)?;
+            if let Err(refusal) = filter.push(piece, &mut self.kept) {
                 return Err(self.refuse(refusal));
             }
             self.take_kept().await?;
@@ -82,8 +164,8 @@ impl<'a> PartReceiver<'a> {
 
     /// The part is complete, and durable when this returns.
     pub async fn finish(mut self) -> Result<(), IntakeError> {
-        let inspector = self.inspector.take().ok_or(IntakeError::CutOff)?;
-        let report = match inspector.finish(&mut self.kept) {
+        let filter = self.filter.take().ok_or(IntakeError::CutOff)?;
+        let report = match filter.finish(&mut self.kept) {
             Ok(report) => report,
             Err(refusal) => return Err(self.refuse(refusal)),
         };
@@ -197,12 +279,12 @@ impl<'a> PartReceiver<'a> {
     }
 }
 
-/// Judges one part as it comes.
-pub(super) fn inspector(portal: &Portal, request: &DocumentRequest, spec: &PartSpec) -> Inspector {
+/// What a part's files are measured against.
+pub(super) fn policy(portal: &Portal, request: &DocumentRequest, spec: &PartSpec) -> InspectPolicy {
     let strip = portal.catalogue.get(&request.document).map_or(Strip::Gps, |e| e.strip);
     let bounds = Limits::default();
     let pdf = &portal.policy.pdf;
-    Inspector::new(InspectPolicy {
+    InspectPolicy {
         limits: Limits {
             accepted: FileTypes::of(&spec.accepted),
             min_bytes: spec.min_bytes,
@@ -222,7 +304,7 @@ pub(super) fn inspector(portal: &Portal, request: &DocumentRequest, spec: &PartS
             Strip::None => InspectStrip::None,
         },
         pdf: pdf.policy,
-    })
+    }
 }
 
 /// A file name that can harm nobody: the last path component, no control or direction characters, at most 255 bytes.

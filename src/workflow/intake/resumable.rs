@@ -19,17 +19,21 @@ use super::{IntakeError, OpenedLink};
 use crate::crypto::erase::EraseError;
 use crate::crypto::random;
 use crate::crypto::secret::ErasureSecret;
-use crate::crypto::staging::{Staging, StagingKey};
+use crate::crypto::staging::{PHOTOS_MAX, Staging, StagingKey};
 use crate::domain::document::{FileType, PartSpec};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::request::{DocumentRequest, Intake, StagedPart};
 use crate::domain::token::PlainToken;
 use crate::domain::transition::{EndOf, IntakeStep, Refusal as Illegal, Transition};
 use crate::inspect::Refusal;
+use crate::inspect::photos::MAX_PHOTOS;
 use crate::storage::StorageError;
 use crate::workflow::{Portal, WorkflowError, blocking};
 
 pub(crate) use upload::{Progress, Upload};
+
+// Whatever is inspected can be staged.
+const _: () = assert!(MAX_PHOTOS as usize <= PHOTOS_MAX);
 
 /// How often an upload is begun anew because somebody else began one at the same time.
 const TRIES: usize = 4;
@@ -124,6 +128,8 @@ pub(crate) struct Announced<'a> {
     pub length: u64,
     pub file_name: &'a str,
     pub declared: &'a str,
+    /// Bytes of each photo, where these are the photos of a document's pages.
+    pub photos: &'a [u64],
     /// Which device announces it, where that is known.
     pub device: Device,
 }
@@ -141,13 +147,16 @@ pub(crate) async fn create(
         refusal,
     };
     // A declared type is the sender's word, good enough to save a sending that would be in vain: the smaller minimum counts where it says nothing.
-    let declared = FileType::from_mime(announced.declared);
+    let declared = FileType::from_mime(announced.declared).filter(|_| announced.photos.is_empty());
     let least = declared.map_or(part.min_bytes, |file_type| part.least(file_type));
+    if !announced.photos.is_empty() {
+        check_photos(portal, &link.request, part, announced).map_err(fits)?;
+    }
     match announced.length {
         0 => return Err(fits(Refusal::Empty).into()),
         length if length > part.max_bytes => return Err(fits(Refusal::TooBig { max: part.max_bytes }).into()),
         // What is kept of a file is never more than what came.
-        length if length < least => return Err(fits(Refusal::TooSmall { min: least }).into()),
+        length if announced.photos.is_empty() && length < least => return Err(fits(Refusal::TooSmall { min: least }).into()),
         _ => {}
     }
     let place = place_of(&link.request, &part.name);
@@ -162,7 +171,12 @@ pub(crate) async fn create(
         let document = DocumentId::new(random::array().map_err(WorkflowError::from)?, link.now);
         let secret = ErasureSecret::generate().map_err(WorkflowError::from)?;
         let key = StagingKey::derive(token, &secret, &document.0);
-        let staging = Staging::new(announced.length, &clean_name(announced.file_name), &graphic(announced.declared));
+        let staging = Staging::new(
+            announced.length,
+            &clean_name(announced.file_name),
+            &graphic(announced.declared),
+            announced.photos,
+        );
         let staged = StagedPart {
             part: part.name.clone(),
             length: announced.length,
@@ -176,6 +190,19 @@ pub(crate) async fn create(
         }
     }
     Err(ResumeError::Superseded)
+}
+
+/// Whether these photos can be the pages of this part: more is known when they come.
+fn check_photos(portal: &Portal, request: &DocumentRequest, part: &PartSpec, announced: &Announced<'_>) -> Result<(), Refusal> {
+    let photos = announced.photos;
+    if !portal.catalogue.takes_photos_as_pages(&request.document, part) || photos.contains(&0) {
+        return Err(Refusal::NotAPage);
+    }
+    match photos.iter().try_fold(0u64, |sum, length| sum.checked_add(*length)) {
+        _ if photos.len() > MAX_PHOTOS as usize => Err(Refusal::TooManyPages { max: MAX_PHOTOS }),
+        Some(sum) if sum == announced.length => Ok(()),
+        _ => Err(Refusal::Truncated),
+    }
 }
 
 fn graphic(text: &str) -> String {

@@ -77,6 +77,11 @@ impl Submission {
         self.request.parts.iter().find(|p| p.name.as_str() == name).cloned()
     }
 
+    /// Whether photos of this part's pages may come instead of one file.
+    pub fn takes_photos(&self, spec: &PartSpec) -> bool {
+        self.portal.catalogue.takes_photos_as_pages(&self.request.document, spec)
+    }
+
     /// Names of parts still wanted.
     pub fn missing(&self) -> Vec<PartName> {
         let wanted = self.request.parts.iter().map(|p| &p.name);

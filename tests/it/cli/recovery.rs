@@ -113,9 +113,9 @@ fn a_part_of_another_portal_or_of_another_layout_refuses_the_start() {
 
     let label = made.path("data/store/portal.id");
     let text = std::fs::read_to_string(&label).unwrap();
-    for (layout, words) in [("6", "a later nightdrop (layout 6"), ("4", "an earlier nightdrop (layout 4")] {
+    for (layout, words) in [("7", "a later nightdrop (layout 7"), ("5", "an earlier nightdrop (layout 5")] {
         std::fs::remove_file(&label).unwrap();
-        crate::support::private(&label, &text.replace("layout 5", &format!("layout {layout}")));
+        crate::support::private(&label, &text.replace("layout 6", &format!("layout {layout}")));
         let said = refused(&made.with_config(&["serve"]).output().unwrap(), &[words]);
         assert!(!said.contains("nightdrop recover"), "nothing is given up for a version: {said}");
         refused(&made.with_config(&["recover", "--yes"]).output().unwrap(), &[words]);

@@ -18,7 +18,7 @@ use crate::workflow::terms;
 use crate::http::assets::spoken::{DESKTOP_JS, PHOTO_JS, SEND_JS};
 
 use super::example::examples;
-use super::{Frame, View, day, document_label, frame, host, moment, own_words, part_label, plain, sentence};
+use super::{Frame, PAGES, View, day, document_label, frame, host, moment, own_words, part_label, plain, sentence};
 
 /// The form. `problem`: what was wrong with the last try, and at which part.
 pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Option<&str>)>) -> Markup {
@@ -99,10 +99,10 @@ fn step(view: &View<'_>, request: &DocumentRequest, index: usize, problem: Optio
             @if let Some(problem) = problem { p.problem id={ (name) "-error" } role="alert" tabindex="-1" { (problem.detail) } }
             @if stored {
                 p.stored { "✓ " (words.say("stored")) }
-                details open[problem.is_some()] { summary { (words.say("change")) } (inputs(words, part, camera(view, request), problem.is_some())) }
+                details open[problem.is_some()] { summary { (words.say("change")) } (inputs(view, request, part, problem.is_some())) }
             } @else {
                 @if let Some(text) = instructions(view, request) { p.about id={ (name) "-about" } dir="auto" { (text) } }
-                (inputs(words, part, camera(view, request), problem.is_some()))
+                (inputs(view, request, part, problem.is_some()))
             }
             (preview(words, name))
             p.status role="status" {}
@@ -115,9 +115,10 @@ fn instructions<'a>(view: &View<'a>, request: &DocumentRequest) -> Option<&'a st
     view.portal.catalogue.get(&request.document)?.instruction(view.context.words.tag)
 }
 
-/// Two inputs, because `capture` hides the gallery and `accept` by extension fails in the browsers inside other apps.
-fn inputs(words: &Words, part: &PartSpec, camera: Camera, problem: bool) -> Markup {
-    let name = part.name.as_str();
+/// Two inputs, because `capture` hides the gallery and `accept` by extension fails in the browsers inside other apps. A third one for the photos of several pages.
+fn inputs(view: &View<'_>, request: &DocumentRequest, part: &PartSpec, problem: bool) -> Markup {
+    let (words, name, camera) = (view.context.words, part.name.as_str(), camera(view, request));
+    let pages = view.portal.catalogue.takes_photos_as_pages(&request.document, part);
     let all: Vec<&str> = part.accepted.iter().map(|t| t.mime()).collect();
     let photos: Vec<&str> = all.iter().copied().filter(|m| m.starts_with("image/")).collect();
     let described = if problem {
@@ -139,6 +140,12 @@ fn inputs(words: &Words, part: &PartSpec, camera: Camera, problem: bool) -> Mark
         div.choose {
             @if !photos.is_empty() { (input("take-photo", photos.join(","), Some(camera.capture()))) }
             (input("choose-file", all.join(","), None))
+            @if pages {
+                label {
+                    span id={ (name) "-pages" } data-more=(words.say("add-page")) { (words.say("photo-pages")) }
+                    input type="file" multiple name={ (name) (PAGES) } accept="image/jpeg,image/png" aria-labelledby={ (name) "-title " (name) "-pages" } aria-describedby=(described);
+                }
+            }
         }
     }
 }

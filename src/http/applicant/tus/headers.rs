@@ -50,6 +50,8 @@ pub(crate) fn set(response: &mut HttpResponse, name: &'static str, value: &str) 
 pub struct Metadata {
     pub file_name: String,
     pub file_type: String,
+    /// Bytes of each photo, where the upload is those of a document's pages one after the other: `photos`, numbers with commas between.
+    pub photos: Vec<u64>,
 }
 
 impl Metadata {
@@ -73,9 +75,12 @@ impl Metadata {
                 .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
                 .unwrap_or_default()
         };
+        let photos = of(["photos"; 2]);
+        let photos = (!photos.is_empty()).then(|| photos.split(',').map(number).collect());
         Some(Self {
             file_name: of(["filename", "name"]),
             file_type: of(["filetype", "type"]),
+            photos: photos.unwrap_or(Some(Vec::new()))?,
         })
     }
 }

@@ -12,11 +12,10 @@ use crate::domain::id::DocumentId;
 use crate::domain::request::DocumentRequest;
 use crate::domain::token::PlainToken;
 use crate::domain::transition::{EndOf, IntakeStep, Refusal, Transition};
-use crate::inspect::Inspector;
 use crate::storage::{BlobKey, PartWriter, StorageError};
 use crate::workflow::intake::in_flight::Writer;
 use crate::workflow::intake::link::{closed, place_of};
-use crate::workflow::intake::part::inspector;
+use crate::workflow::intake::part::{Filter, policy};
 use crate::workflow::intake::part_lock::Claim;
 use crate::workflow::intake::submission::run_to_completion;
 use crate::workflow::intake::{IntakeError, OpenedLink, Source, Submission};
@@ -54,7 +53,7 @@ struct Inner {
     /// Bytes behind the whole chunks.
     waiting: Zeroizing<Vec<u8>>,
     /// Looks along while the first bytes come, so that a wrong file is refused at once.
-    inspector: Option<Inspector>,
+    inspector: Option<Filter>,
     claim: Claim,
     receiver: Option<[u8; 32]>,
     /// Nothing that came by this connection may be kept before it was proved.
@@ -113,7 +112,7 @@ impl Upload {
             .intake
             .part_locks
             .note(request.id, place_of(&request, &spec.name), receiver, portal.now());
-        let inspector = (offset == 0).then(|| inspector(portal, &request, spec));
+        let inspector = (offset == 0).then(|| Filter::new(policy(portal, &request, spec), staging.photos()));
         Ok(Self(Some(Box::new(Inner {
             portal: portal.clone(),
             spec: spec.clone(),
@@ -424,7 +423,11 @@ impl Inner {
     }
 
     async fn fill(&self, submission: &mut Submission) -> Result<(), IntakeError> {
-        let mut part = submission.part(self.spec.clone(), self.staging.file_name(), self.staging.declared());
+        let spec = self.spec.clone();
+        let mut part = match self.staging.photos() {
+            [] => submission.part(spec, self.staging.file_name(), self.staging.declared()),
+            lengths => submission.joined_photos(spec, lengths),
+        };
         let mut reader = self.staging.reader();
         for number in 0..self.staging.chunks() {
             let chunk = self
