@@ -1,6 +1,7 @@
 //! Pages in a real Chromium, driven by the scripts in tests/browser. Screenshots go to tests/output and are looked at.
 
 mod devices;
+mod engines;
 mod phone;
 mod photos;
 mod states;
