@@ -5,6 +5,8 @@
 //! cargo bench --bench load -- --quick         everything small, in half a minute: the figures are rough
 //! cargo bench --bench load -- --only cpu      one part: cpu, memory, pages, small, requests, cycles, forwarding, guessing (repeatable)
 //! cargo bench --bench load -- --requests 1000000
+//! cargo bench --bench load -- --against http://127.0.0.1:8080/upload --field file
+//!                                             the portal and another program that takes uploads, in turn (repeatable; docs/performance.md)
 //! cargo bench --bench load -- --layouts       nothing of that, but which layout the sealed chunks should have (docs/decisions/chunk-layout.md)
 //! cargo bench --bench load -- --json          one JSON object on standard output instead of the table
 //! ```
@@ -26,6 +28,8 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
+#[path = "load/against.rs"]
+mod against;
 #[path = "load/alone.rs"]
 mod alone;
 #[path = "load/child.rs"]
@@ -62,6 +66,7 @@ pub struct Plan {
     json: bool,
     only: Vec<String>,
     requests: usize,
+    against: Vec<against::Peer>,
 }
 
 type Part = fn(&Plan, &mut Report) -> Result<(), String>;
@@ -97,6 +102,13 @@ fn main() -> ExitCode {
         }
     };
     let mut report = Report::new();
+    if !plan.against.is_empty() {
+        if let Err(wrong) = against::against(&plan, &plan.against, &mut report) {
+            eprintln!("{wrong}");
+            return ExitCode::FAILURE;
+        }
+        return print(&plan, &report);
+    }
     for (name, part) in PARTS {
         if !plan.only.is_empty() && !plan.only.iter().any(|only| only == name) {
             continue;
@@ -109,6 +121,10 @@ fn main() -> ExitCode {
         }
         eprintln!("{name}: {:.0} s, {}", start.elapsed().as_secs_f64(), machine());
     }
+    print(&plan, &report)
+}
+
+fn print(plan: &Plan, report: &Report) -> ExitCode {
     if plan.json {
         println!("{}", report.json());
     } else {
@@ -124,7 +140,9 @@ fn read(arguments: &[String]) -> Result<Plan, String> {
         json: false,
         only: Vec::new(),
         requests: 100_000,
+        against: Vec::new(),
     };
+    let mut url = None;
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().cloned().ok_or(format!("{argument} needs a value"));
@@ -134,9 +152,17 @@ fn read(arguments: &[String]) -> Result<Plan, String> {
             "--quick" => plan.quick = true,
             "--json" => plan.json = true,
             "--only" => plan.only.push(value()?),
+            "--against" => url = Some(value()?),
+            "--field" => {
+                let url = url.take().ok_or("--field stands behind the --against that it belongs to")?;
+                plan.against.push(against::Peer::find(&url, &value()?)?);
+            }
             "--requests" => plan.requests = value()?.parse().map_err(|_| "--requests needs a number".to_owned())?,
             other => return Err(format!("{other} is not known; see the head of benches/load.rs")),
         }
+    }
+    if let Some(url) = url {
+        return Err(format!("--against {url} needs --field NAME: the name of the form's file input"));
     }
     let known = |name: &&String| PARTS.iter().any(|(part, _)| part == name);
     match plan.only.iter().find(|name| !known(name)) {
@@ -150,5 +176,16 @@ fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or("?").to_owned();
-    format!("{cores} cores, load average {load}")
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or("unknown processor");
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "nightdrop {}, {cores} cores of {}, Linux {}, load average {load}",
+        env!("CARGO_PKG_VERSION"),
+        model.trim_start_matches([' ', '\t', ':']),
+        kernel.trim()
+    )
 }

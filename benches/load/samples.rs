@@ -83,8 +83,13 @@ const BOUNDARY: &str = "----WebKitFormBoundaryHx7nightdrop";
 
 impl Form {
     pub fn of(file: &[u8]) -> Self {
+        Self::field("front", file)
+    }
+
+    /// With the file in the input of this name.
+    pub fn field(name: &str, file: &[u8]) -> Self {
         let head = format!(
-            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"front\"; filename=\"IMG 0001.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n"
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"IMG 0001.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n"
         );
         let mut body = Vec::with_capacity(file.len() + 512);
         body.extend_from_slice(head.as_bytes());
