@@ -10,6 +10,8 @@ use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 
+use super::problems;
+
 use crate::chain::chain;
 use crate::connectors::Failure;
 use crate::domain::transition::Refusal;
@@ -146,6 +148,14 @@ impl Problem {
         self
     }
 
+    /// Fields that do not fit, all at once, each with what does.
+    pub fn fields<N: Into<String> + fmt::Display>(faults: Vec<(N, String)>) -> Self {
+        let detail: Vec<String> = faults.iter().map(|(field, fix)| format!("{field} {fix}.")).collect();
+        faults
+            .into_iter()
+            .fold(Self::invalid(detail.join(" ")), |problem, (field, fix)| problem.field(field, fix))
+    }
+
     pub fn no_receipt_yet() -> Self {
         Self::not_found("Nothing of this request was purged yet, so there is no receipt.").code("receipt.not_yet")
     }
@@ -186,7 +196,7 @@ impl ResponseError for Problem {
 
     fn error_response(&self) -> HttpResponse {
         let document = Document {
-            r#type: format!("https://nightdrop.example/problems/{}", self.code),
+            r#type: problems::address(&self.code),
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             code: &self.code,

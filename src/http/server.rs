@@ -17,7 +17,7 @@ use crate::workflow::sign_in::sso::SingleSignOn;
 use super::applicant::{qr, tus, upload};
 use super::connections::Connections;
 use super::context::{AppState, Company, Limits, ServerSettings};
-use super::{callback, gate, headers, health, hosts, listen, staff};
+use super::{callback, gate, headers, health, hosts, listen, problem_pages, staff};
 
 /// Everything the listeners need, put together once.
 pub(crate) struct Servers {
@@ -103,6 +103,7 @@ pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
     qr::routes(routes);
     callback::routes(routes);
     health::routes(routes);
+    problem_pages::public_routes(routes);
     // Behind everything else that begins like a link.
     upload::late_routes(routes);
 }
@@ -112,5 +113,6 @@ pub(crate) fn staff_routes(routes: &mut web::ServiceConfig) {
     staff::api::routes(routes);
     health::routes(routes);
     health::metrics_routes(routes);
+    problem_pages::staff_routes(routes);
     staff::console::routes(routes);
 }
