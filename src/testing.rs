@@ -131,8 +131,11 @@ pub mod http {
             }
         }
     }
+    pub mod schema {
+        pub use crate::http::extract::schema::Shape;
+    }
     pub mod api {
-        pub use crate::http::staff::api::TABLE;
+        pub use crate::http::staff::api::{TABLE, openapi};
         pub mod view {
             pub use crate::http::staff::view::request::entry;
         }

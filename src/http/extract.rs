@@ -7,6 +7,7 @@ pub(crate) mod form;
 pub(crate) mod json;
 pub(crate) mod path;
 pub(crate) mod query;
+pub(crate) mod schema;
 
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;

@@ -11,4 +11,5 @@ pub(crate) mod console;
 pub(crate) mod cookies;
 pub(crate) mod input;
 pub(crate) mod permission;
+pub(crate) mod shapes;
 pub(crate) mod view;

@@ -1,5 +1,6 @@
 //! The API from outside: shapes, permissions, idempotency, bad inputs.
 
+pub mod described;
 mod keys;
 mod replay;
 mod search;
@@ -78,6 +79,7 @@ fn ask() -> Value {
 async fn answer(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
+    let path = response.url().path().to_owned();
     assert_eq!(headers["cache-control"], "no-store");
     assert_eq!(headers["x-content-type-options"], "nosniff");
     assert_eq!(headers["referrer-policy"], "same-origin");
@@ -94,6 +96,7 @@ async fn answer(response: Response) -> (u16, Value) {
             assert!(!text.contains(never), "{text}");
         }
     }
+    described::check(&path, status, headers["content-type"].to_str().unwrap(), &body);
     (status, body)
 }
 

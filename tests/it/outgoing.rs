@@ -44,6 +44,7 @@ impl Call {
     }
 
     fn kind(&self) -> String {
+        crate::api::described::check_event(&self.json());
         self.json()["type"].as_str().unwrap().to_owned()
     }
 }

@@ -1,4 +1,5 @@
-//! Reading JSON bodies, strictly: one object, no more than 64 KiB, no encoding, no unknown field; every refusal names the field and what is accepted.
+//! Reading JSON bodies, strictly: one object, no more than 64 KiB, no encoding, no unknown field. All faults are told in one answer, each with its field and what is
+//! accepted there: the body is compared with the schema of its type (see [`super::schema`]), which is the one that the OpenAPI document shows.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -12,6 +13,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
@@ -22,16 +24,19 @@ use crate::workflow::issue::Expiry;
 
 use super::Take;
 use super::body::body_bytes;
+use super::schema::{ACCEPTED, Shape};
 
 /// Longest `Idempotency-Key`.
 const KEY_MAX: usize = 255;
+/// What a span is, in words.
+const SPAN: &str = "a span such as \"72h\" (s, m, h or d) or a number of seconds, at most ten years";
 /// Longer spans are typing errors.
 const SPAN_MAX: i64 = 10 * 366 * 86_400;
 
 /// A body that is read strictly. An empty one counts as `{}`.
 pub(crate) struct Json<T>(pub T);
 
-impl<T: DeserializeOwned> Take for Json<T> {
+impl<T: DeserializeOwned + ToSchema + 'static> Take for Json<T> {
     async fn take(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Problem> {
         Ok(Self(typed(object(request, payload).await?)?))
     }
@@ -49,7 +54,7 @@ pub(crate) struct IdempotencyKey {
     pub digest: [u8; 32],
 }
 
-impl<T: DeserializeOwned> Take for Once<T> {
+impl<T: DeserializeOwned + ToSchema + 'static> Take for Once<T> {
     async fn take(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Problem> {
         let object = object(request, payload).await?;
         let digest = digest(request.path(), &object);
@@ -63,6 +68,7 @@ impl<T: DeserializeOwned> Take for Once<T> {
 /// No fields.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({})))]
 pub(crate) struct Nothing {}
 
 async fn object(request: &HttpRequest, payload: &mut Payload) -> Result<Map<String, Value>, Problem> {
@@ -99,8 +105,16 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
     }
 }
 
-/// Turns an object into its type and names the field that does not fit.
-fn typed<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, Problem> {
+/// Turns an object into its type, or names every field that does not fit.
+fn typed<T: DeserializeOwned + ToSchema + 'static>(object: Map<String, Value>) -> Result<T, Problem> {
+    let object = Value::Object(object);
+    let faults = Shape::of::<T>().faults(&object);
+    if !faults.is_empty() {
+        return Err(Problem::fields(faults));
+    }
+    let Value::Object(object) = object else {
+        return Err(Problem::invalid("The body must be a JSON object."));
+    };
     let at = RefCell::new(None);
     let fields = Fields {
         rest: object.into_iter(),
@@ -110,18 +124,11 @@ fn typed<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, Problem> 
     T::deserialize(MapAccessDeserializer::new(fields)).map_err(|error| refusal(&error.to_string(), at.take()))
 }
 
+/// What a type refuses although its schema takes it.
 fn refusal(error: &str, at: Option<String>) -> Problem {
-    let quoted = |prefix: &str| error.strip_prefix(prefix)?.split('`').next().map(str::to_owned);
-    let (field, fix) = if let Some(field) = quoted("unknown field `") {
-        (field, "is not known here".to_owned())
-    } else if let Some(field) = quoted("missing field `") {
-        (field, "is needed".to_owned())
-    } else {
-        let expected = error.split("expected ").nth(1).unwrap_or("another type");
-        (at.unwrap_or_default(), format!("must be {expected}"))
-    };
-    // A field's name is the sender's text: long ones are cut, and JSON escapes the rest.
-    let field: String = field.chars().take(100).collect();
+    let expected = error.split("expected ").nth(1).unwrap_or("another value");
+    let field: String = at.unwrap_or_default().chars().take(100).collect();
+    let fix = format!("must be {expected}");
     Problem::invalid(format!("{field} {fix}.")).field(field, fix)
 }
 
@@ -177,7 +184,7 @@ impl<'de> Deserialize<'de> for Span {
             type Value = Span;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a span such as \"72h\" (s, m, h or d) or a number of seconds, at most ten years")
+                f.write_str(SPAN)
             }
 
             fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Span, E> {
@@ -206,12 +213,20 @@ impl PartialSchema for Span {
         let both = OneOfBuilder::new()
             .item(text)
             .item(seconds)
-            .description(Some("A span of time: text with s, m, h or d, or whole seconds."));
+            .description(Some(
+                "A span of time of at most ten years: text with s, m, h or d, or whole seconds.",
+            ))
+            .extensions(Some(accepted(SPAN)));
         RefOr::T(Schema::OneOf(both.build()))
     }
 }
 
 impl ToSchema for Span {}
+
+/// What a schema takes, in words, for [`super::schema`].
+pub(crate) fn accepted(words: &str) -> Extensions {
+    Extensions::from_iter([(ACCEPTED, words)])
+}
 
 /// An instant in RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,7 +244,9 @@ impl PartialSchema for Instant {
     fn schema() -> RefOr<Schema> {
         let text = ObjectBuilder::new()
             .schema_type(Type::String)
-            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .description(Some("An instant of RFC 3339."))
+            .examples(["2030-01-31T18:00:00Z"]);
         RefOr::T(Schema::Object(text.build()))
     }
 }
@@ -262,9 +279,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     struct Body {
+        #[schema(max_length = 5)]
         name: String,
         span: Option<Span>,
         at: Option<Instant>,
@@ -302,6 +320,20 @@ mod tests {
             assert_eq!(problem.fields[0].0, field, "{text}");
             assert!(problem.fields[0].1.contains(fix), "{text}: {}", problem.fields[0].1);
         }
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_each_under_its_own_field() {
+        let problem =
+            of(r#"{"name":"too long","span":true,"at":"2030-13-01T00:00:00Z","parts":["front",2],"extra":1,"x<y":{}}"#).unwrap_err();
+        let fields: Vec<_> = problem.fields.iter().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(fields, ["at", "extra", "name", "parts", "span", "x<y"]);
+        assert!(problem.fields.iter().any(|(_, fix)| fix == "item 2 must be a string"));
+        let missing = of(r#"{"more":1,"span":0}"#).unwrap_err();
+        let fields: Vec<_> = missing.fields.iter().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(fields, ["name", "more", "span"], "what is missing first");
+        let flood: String = (0..500).map(|n| format!("\"f{n}\":1,")).collect();
+        assert_eq!(of(&format!("{{{flood}\"name\":\"n\"}}")).unwrap_err().fields.len(), 100);
     }
 
     #[test]

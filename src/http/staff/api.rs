@@ -16,7 +16,7 @@ use actix_web::{HttpResponse, web};
 use crate::http::error::Problem;
 use crate::http::table::{operations, table};
 
-pub(crate) use openapi::openapi;
+pub use openapi::openapi;
 
 /// Every handler's answer.
 pub(crate) type Answer = Result<HttpResponse, Problem>;

@@ -10,6 +10,10 @@ use crate::domain::outcome::Outcome;
 use crate::domain::request::RequestState;
 use crate::http::error::Problem;
 use crate::http::extract::json::{self, Instant, Span};
+use crate::http::staff::shapes::{
+    ActorText, ApplicantText, DocumentKindText, EmailText, FIND_MAX, FindText, LocaleText, MessageText, OutcomeWord, PartNameText,
+    ProviderNameText, RequestStateWord, SpanText, TicketText, UrlText,
+};
 use crate::workflow::Portal;
 use crate::workflow::issue::{Ask, Expiry};
 use crate::workflow::link_message::MailWish;
@@ -19,14 +23,19 @@ use crate::workflow::query::requests::Wanted;
 /// A request for a document.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"provider": "sandbox", "applicant": "cus_4711", "document": "passport", "expires_in": "72h", "locale": "de", "ticket": "ZD-4711"})))]
 pub(crate) struct NewRequest {
     /// A configured provider's name; see `GET /providers`.
+    #[schema(value_type = ProviderNameText)]
     pub provider: String,
     /// The provider's own id of the person: 1 to 128 visible ASCII characters without quotes, slashes, `?`, `#`, `%`, `<`, `>`.
+    #[schema(value_type = ApplicantText)]
     pub applicant: String,
     /// A key of the catalogue, such as `government-id`.
+    #[schema(value_type = DocumentKindText)]
     pub document: String,
     /// Some of the kind's parts; all of them unless given.
+    #[schema(value_type = Option<Vec<PartNameText>>, min_items = 1)]
     pub parts: Option<Vec<String>>,
     pub expires_in: Option<Span>,
     pub expires_at: Option<Instant>,
@@ -34,18 +43,23 @@ pub(crate) struct NewRequest {
     #[serde(default)]
     pub passcode: Option<bool>,
     /// The applicant's language, a tag such as `de` or `pt-BR`.
+    #[schema(value_type = Option<LocaleText>)]
     pub locale: Option<String>,
     /// A note to the applicant, plain text.
+    #[schema(value_type = Option<MessageText>)]
     pub message: Option<String>,
     /// An address of a host in `hosted.return_hosts`. After the drop the applicant is sent back there, with `nightdrop_request`, `nightdrop_state`, `nightdrop_at` and
     /// `nightdrop_signature` added to its query; see `GET /return-key`.
+    #[schema(value_type = Option<UrlText>)]
     pub return_url: Option<String>,
     /// Send the link there by e-mail. Kept sealed until it was sent, and in no log.
+    #[schema(value_type = Option<EmailText>)]
     pub email: Option<String>,
     /// Remind by e-mail a day before the link expires, if nothing has come.
     #[serde(default)]
     pub remind: Option<bool>,
     /// The help desk's case that it belongs to, such as `ZD-4711`: 1 to 64 letters, digits and `-_.:#`. Sealed at rest; outgoing events carry it.
+    #[schema(value_type = Option<TicketText>)]
     pub ticket: Option<String>,
     /// Anything of the caller's own, up to 4096 bytes; sealed at rest.
     #[schema(value_type = Option<Object>)]
@@ -87,7 +101,7 @@ impl NewRequest {
             Expiry::Default
         });
         let (Some(provider), Some(applicant), Some(document), true) = (provider, applicant, document, faults.is_empty()) else {
-            return Err(all(faults));
+            return Err(Problem::fields(faults));
         };
         Ok(Ask {
             provider,
@@ -105,15 +119,6 @@ impl NewRequest {
     }
 }
 
-fn all(faults: Vec<(&'static str, String)>) -> Problem {
-    let detail: Vec<String> = faults.iter().map(|(field, fix)| format!("{field} {fix}.")).collect();
-    faults
-        .into_iter()
-        .fold(Problem::invalid(detail.join(" ")), |problem, (field, fix)| {
-            problem.field(field, fix)
-        })
-}
-
 /// An address and a wish to remind: both are checked before anything is issued.
 pub(crate) fn mail_wish(portal: &Portal, to: Option<String>, remind: Option<bool>) -> Result<MailWish, Problem> {
     let remind = remind.unwrap_or(false);
@@ -125,25 +130,29 @@ pub(crate) fn mail_wish(portal: &Portal, to: Option<String>, remind: Option<bool
     Ok(MailWish { to, remind })
 }
 
-/// The longest text that is looked for: that of an applicant's reference.
-const FIND_MAX: usize = 128;
-
 /// The filter of a search; every field is optional.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"state": "needs_attention", "older_than": "7d"}), json!({"find": "ZD-4711"})))]
 pub(crate) struct Search {
+    #[schema(value_type = Option<RequestStateWord>)]
     pub state: Option<String>,
     /// What has become of it: in_progress, needs_attention, confirmed, rejected, unconfirmed, undelivered, infected, purged_by_agent, withdrawn, link_expired or lost.
+    #[schema(value_type = Option<OutcomeWord>)]
     pub outcome: Option<String>,
     /// Anything that a person has at hand: the request's id, the reference on the applicant's receipt, the ticket, the applicant's reference or its first four characters
     /// at least. Alone, without the other fields.
-    #[schema(max_length = 128)]
+    #[schema(value_type = Option<FindText>)]
     pub find: Option<String>,
+    #[schema(value_type = Option<ProviderNameText>)]
     pub provider: Option<String>,
+    #[schema(value_type = Option<ApplicantText>)]
     pub applicant: Option<String>,
     /// Who issued it: an agent's or API key's id.
+    #[schema(value_type = Option<ActorText>)]
     pub agent: Option<String>,
     /// Issued longer ago than this, such as `36h` or `7d`.
+    #[schema(value_type = Option<SpanText>)]
     pub older_than: Option<String>,
     pub cursor: Option<String>,
     #[schema(minimum = 1, maximum = 200)]

@@ -24,7 +24,10 @@ pub(crate) const PASSWORD_MIN_SECOND: usize = 8;
 pub(crate) const PASSWORD_MAX: usize = 256;
 /// A key's last use is written down at most this often.
 const TOUCH_EVERY: Duration = Duration::minutes(1);
-const TEAMS: usize = 20;
+/// The most teams of one agent.
+pub(crate) const TEAMS: usize = 20;
+/// The longest name of an account or a key, in characters.
+pub(crate) const NAME_MAX: usize = 100;
 
 /// The fewest characters that a password may have here.
 pub(crate) fn shortest_password(portal: &Portal) -> usize {
@@ -105,7 +108,7 @@ fn checked_names(email: &str, name: &str) -> Result<(String, String), WorkflowEr
         });
     }
     let name = name.trim();
-    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+    if name.is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control) {
         return Err(WorkflowError::Invalid {
             field: "name",
             fix: "must have 1 to 100 characters".to_owned(),
@@ -313,7 +316,7 @@ pub(crate) async fn add_key_once(
             fix: fix.to_owned(),
         })
     };
-    if name.trim().is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+    if name.trim().is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control) {
         return invalid("name", "must have 1 to 100 characters");
     }
     if scopes.is_empty() {

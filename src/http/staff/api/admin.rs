@@ -13,6 +13,7 @@ use crate::http::extract::path::{Id, Named};
 use crate::http::staff::auth::Call;
 use crate::http::staff::input;
 use crate::http::staff::permission::Admin;
+use crate::http::staff::shapes::{AgentIdText, ApiKeyIdText, EmailText, LabelText, PasswordText, RoleWord, ScopeWord, TeamText, TeamsText};
 use crate::http::staff::view::account::{self as view, Agent, ApiKey};
 use crate::http::staff::view::portal::{self as portal_view, Status, Vault};
 use crate::workflow::query::portal;
@@ -28,32 +29,42 @@ pub(crate) struct AgentList {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"email": "kim@example.com", "name": "Kim", "role": "agent", "password": "four words nobody guesses", "teams": ["onboarding"]})))]
 pub(crate) struct NewAgent {
+    #[schema(value_type = EmailText)]
     pub email: String,
+    #[schema(value_type = LabelText)]
     pub name: String,
     /// agent, admin, auditor or manual-handler.
+    #[schema(value_type = RoleWord)]
     pub role: String,
     /// At least 15 characters (8 where a second factor is demanded); a few words are fine, what guessers try first is not.
-    #[schema(value_type = String, min_length = 8, max_length = 256)]
+    #[schema(value_type = PasswordText)]
     pub password: Secret,
     /// At most 20 names of a-z, 0-9 and -.
     #[serde(default)]
+    #[schema(value_type = TeamsText, required = false)]
     pub teams: Vec<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"role": "auditor"})))]
 pub(crate) struct NewRole {
     /// agent, admin, auditor or manual-handler.
+    #[schema(value_type = RoleWord)]
     pub role: String,
     /// As before unless given.
+    #[schema(value_type = Option<TeamsText>)]
     pub teams: Option<Vec<String>>,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"password": "four words nobody guesses"})))]
 pub(crate) struct NewPassword {
-    #[schema(value_type = String)]
+    /// As long as any account's.
+    #[schema(value_type = PasswordText)]
     pub password: Secret,
 }
 
@@ -64,13 +75,17 @@ pub(crate) struct ApiKeyList {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"name": "onboarding app", "scopes": ["requests"], "expires_in": "365d"})))]
 pub(crate) struct NewApiKey {
+    #[schema(value_type = LabelText)]
     pub name: String,
     /// Some of read, requests, audit, admin.
+    #[schema(value_type = Vec<ScopeWord>, min_items = 1)]
     pub scopes: Vec<String>,
     /// Never unless given.
     pub expires_in: Option<Span>,
     /// For one team only; not together with the scopes admin and audit.
+    #[schema(value_type = Option<TeamText>)]
     pub team: Option<String>,
 }
 
@@ -83,13 +98,14 @@ pub(crate) struct MadeApiKey {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"passphrase": "four words nobody guesses"})))]
 pub(crate) struct Passphrase {
     #[schema(value_type = String)]
     pub passphrase: Secret,
 }
 
 /// All agents.
-#[utoipa::path(get, path = "/agents", tag = "admin", responses((status = 200, description = "All of them.", body = AgentList)),
+#[utoipa::path(get, path = "/agents", operation_id = "list_agents", tag = "admin", responses((status = 200, description = "All of them.", body = AgentList)),
     security(("api_key" = ["admin"])))]
 pub(crate) async fn agents(_: Call<Admin>, state: State) -> Answer {
     let agents = account::agents(&state.portal).await?.iter().map(view::agent).collect();
@@ -97,8 +113,8 @@ pub(crate) async fn agents(_: Call<Admin>, state: State) -> Answer {
 }
 
 /// Add an agent with a password. The same Idempotency-Key with the same body gives the same answer again.
-#[utoipa::path(post, path = "/agents", tag = "admin", request_body = NewAgent,
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
+#[utoipa::path(post, path = "/agents", operation_id = "add_agent", tag = "admin", request_body = NewAgent,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     responses((status = 201, description = "Added. `Idempotency-Replayed: true` when it was added before under this key.", body = Agent)),
     security(("api_key" = ["admin"])))]
 pub(crate) async fn add_agent(
@@ -128,7 +144,7 @@ fn created(before: bool) -> HttpResponseBuilder {
 }
 
 /// Give an agent another role or other teams; every session of theirs ends.
-#[utoipa::path(post, path = "/agents/{id}/role", tag = "admin", request_body = NewRole, params(("id" = String, Path, description = "`agt_…`")),
+#[utoipa::path(post, path = "/agents/{id}/role", operation_id = "change_agent_role", tag = "admin", request_body = NewRole, params(("id" = AgentIdText, Path, description = "The agent.")),
     responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
 pub(crate) async fn change_role(
     Call {
@@ -148,8 +164,8 @@ pub(crate) async fn change_role(
 }
 
 /// For somebody who has lost every second factor: the password alone opens the account again, and every session ends.
-#[utoipa::path(post, path = "/agents/{id}/reset-second-factor", tag = "admin", request_body = Nothing,
-    params(("id" = String, Path, description = "`agt_…`")), responses((status = 200, description = "The agent.", body = Agent)),
+#[utoipa::path(post, path = "/agents/{id}/reset-second-factor", operation_id = "reset_agent_second_factor", tag = "admin", request_body = Nothing,
+    params(("id" = AgentIdText, Path, description = "The agent.")), responses((status = 200, description = "The agent.", body = Agent)),
     security(("api_key" = ["admin"])))]
 pub(crate) async fn reset_factors(
     Call {
@@ -164,7 +180,7 @@ pub(crate) async fn reset_factors(
 }
 
 /// End an agent's access at once, sessions included.
-#[utoipa::path(post, path = "/agents/{id}/disable", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`agt_…`")),
+#[utoipa::path(post, path = "/agents/{id}/disable", operation_id = "disable_agent", tag = "admin", request_body = Nothing, params(("id" = AgentIdText, Path, description = "The agent.")),
     responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
 pub(crate) async fn disable_agent(
     Call {
@@ -181,7 +197,7 @@ pub(crate) async fn disable_agent(
 }
 
 /// Give an agent a new password; every session of theirs ends.
-#[utoipa::path(post, path = "/agents/{id}/password", tag = "admin", request_body = NewPassword, params(("id" = String, Path, description = "`agt_…`")),
+#[utoipa::path(post, path = "/agents/{id}/password", operation_id = "set_agent_password", tag = "admin", request_body = NewPassword, params(("id" = AgentIdText, Path, description = "The agent.")),
     responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
 pub(crate) async fn reset_password(
     Call {
@@ -196,7 +212,7 @@ pub(crate) async fn reset_password(
 }
 
 /// All API keys, without their secrets.
-#[utoipa::path(get, path = "/api-keys", tag = "admin", responses((status = 200, description = "All of them.", body = ApiKeyList)),
+#[utoipa::path(get, path = "/api-keys", operation_id = "list_api_keys", tag = "admin", responses((status = 200, description = "All of them.", body = ApiKeyList)),
     security(("api_key" = ["admin"])))]
 pub(crate) async fn api_keys(_: Call<Admin>, state: State) -> Answer {
     let api_keys = account::api_keys(&state.portal).await?.iter().map(view::api_key).collect();
@@ -204,8 +220,8 @@ pub(crate) async fn api_keys(_: Call<Admin>, state: State) -> Answer {
 }
 
 /// Make an API key. Its secret stands in this answer and nowhere else; the same Idempotency-Key with the same body gives the same answer again.
-#[utoipa::path(post, path = "/api-keys", tag = "admin", request_body = NewApiKey,
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
+#[utoipa::path(post, path = "/api-keys", operation_id = "add_api_key", tag = "admin", request_body = NewApiKey,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     responses((status = 201, description = "Made. `Idempotency-Replayed: true` when it was made before under this key.", body = MadeApiKey)),
     security(("api_key" = ["admin"])))]
 pub(crate) async fn add_api_key(
@@ -228,7 +244,7 @@ pub(crate) async fn add_api_key(
 }
 
 /// Revoke an API key; it is dead when this answers.
-#[utoipa::path(post, path = "/api-keys/{id}/revoke", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`key_…`")),
+#[utoipa::path(post, path = "/api-keys/{id}/revoke", operation_id = "revoke_api_key", tag = "admin", request_body = Nothing, params(("id" = ApiKeyIdText, Path, description = "The key.")),
     responses((status = 200, description = "The key.", body = ApiKey)), security(("api_key" = ["admin"])))]
 pub(crate) async fn revoke_api_key(
     Call {
@@ -245,13 +261,13 @@ pub(crate) async fn revoke_api_key(
 }
 
 /// The vault keys, and whether forwarding is possible.
-#[utoipa::path(get, path = "/key", tag = "admin", responses((status = 200, description = "The keys.", body = Vault)), security(("api_key" = ["admin"])))]
+#[utoipa::path(get, path = "/key", operation_id = "get_vault", tag = "admin", responses((status = 200, description = "The keys.", body = Vault)), security(("api_key" = ["admin"])))]
 pub(crate) async fn key(_: Call<Admin>, state: State) -> Answer {
     Ok(HttpResponse::Ok().json(portal_view::vault(portal::vault(&state.portal).await?)))
 }
 
 /// Open the vault keys that this passphrase opens.
-#[utoipa::path(post, path = "/key/unlock", tag = "admin", request_body = Passphrase, responses((status = 200, description = "The keys.", body = Vault)),
+#[utoipa::path(post, path = "/key/unlock", operation_id = "unlock_vault", tag = "admin", request_body = Passphrase, responses((status = 200, description = "The keys.", body = Vault)),
     security(("api_key" = ["admin"])))]
 pub(crate) async fn unlock(
     Call {
@@ -265,14 +281,14 @@ pub(crate) async fn unlock(
 }
 
 /// The portal as a whole.
-#[utoipa::path(get, path = "/status", tag = "admin", responses((status = 200, description = "The state of things.", body = Status)),
+#[utoipa::path(get, path = "/status", operation_id = "get_status", tag = "admin", responses((status = 200, description = "The state of things.", body = Status)),
     security(("api_key" = ["admin"])))]
 pub(crate) async fn status(_: Call<Admin>, state: State) -> Answer {
     Ok(HttpResponse::Ok().json(status_of(&state).await?))
 }
 
 /// Take the machine's present time for right, after a jump: purging by deadline goes on. Put a wrong time right first.
-#[utoipa::path(post, path = "/clock/accept", tag = "admin", request_body = Nothing,
+#[utoipa::path(post, path = "/clock/accept", operation_id = "accept_clock", tag = "admin", request_body = Nothing,
     responses((status = 200, description = "The state of things.", body = Status)), security(("api_key" = ["admin"])))]
 pub(crate) async fn accept_clock(Call { who: caller, .. }: Call<Admin, Json<Nothing>>, state: State) -> Answer {
     vault::accept_clock(&state.portal, caller.actor()).await?;

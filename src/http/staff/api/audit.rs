@@ -15,6 +15,7 @@ use crate::http::extract::path::Id;
 use crate::http::extract::query::Query;
 use crate::http::staff::auth::Call;
 use crate::http::staff::permission::{Audit, Read};
+use crate::http::staff::shapes::{AssuranceClassWord, DocumentIdText, HashText, PurgeCauseWord, RequestIdText};
 use crate::http::staff::view::request::{self as view, instant};
 use crate::workflow::query::{audit, requests};
 
@@ -37,11 +38,15 @@ pub(crate) struct AuditPage {
 #[schema(as = DeletionReceipt)]
 pub(crate) struct ReceiptView {
     pub number: u64,
+    #[schema(value_type = RequestIdText)]
     pub request: String,
+    #[schema(value_type = DocumentIdText)]
     pub document: String,
     /// confirmed, rejected, deadline, agent, lost or infected.
+    #[schema(value_type = PurgeCauseWord)]
     pub cause: String,
     /// Assurance class of the erasure: A, B or C.
+    #[schema(value_type = AssuranceClassWord)]
     pub class: String,
     pub method: String,
     pub parts: u8,
@@ -53,7 +58,9 @@ pub(crate) struct ReceiptView {
     #[schema(format = DateTime)]
     pub purged_at: String,
     /// Hash of the receipt before, hex; zeros for the first.
+    #[schema(value_type = HashText)]
     pub previous: String,
+    #[schema(value_type = HashText)]
     pub hash: String,
     /// The whole receipt with signer and signature, for `nightdrop receipt verify`.
     pub signed: String,
@@ -63,11 +70,12 @@ pub(crate) struct ReceiptView {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ReceiptKey {
     /// Ed25519, 32 bytes in hex.
+    #[schema(value_type = HashText)]
     pub public_key: String,
 }
 
 /// The audit log. Each entry is chained to the one before, so that an export verifies offline.
-#[utoipa::path(get, path = "/audit", tag = "audit",
+#[utoipa::path(get, path = "/audit", operation_id = "list_audit_entries", tag = "audit",
     params(("after" = Option<u64>, Query, description = "Entries with a higher number; 0 unless given."),
         ("limit" = Option<u16>, Query, description = "1 to 1000, 100 unless given.", minimum = 1, maximum = 1000)),
     responses((status = 200, description = "A page.", body = AuditPage)), security(("api_key" = ["audit"])))]
@@ -84,7 +92,7 @@ pub(crate) async fn entries(_: Call<Audit>, state: State, request: HttpRequest) 
 }
 
 /// The receipt of the newest purge, as it was signed then; `receipt.altered` when the stored one does not verify. With `Accept: text/plain`, the signed text alone.
-#[utoipa::path(get, path = "/requests/{id}/deletion-receipt", tag = "requests", params(("id" = String, Path, description = "`req_…`")),
+#[utoipa::path(get, path = "/requests/{id}/deletion-receipt", operation_id = "get_deletion_receipt", tag = "requests", params(("id" = RequestIdText, Path, description = "The request.")),
     responses((status = 200, description = "The receipt.", content((ReceiptView = "application/json"), (String = "text/plain")))),
     security(("api_key" = ["read"])))]
 pub(crate) async fn deletion_receipt(Call { with: Id(id), .. }: Call<Read, Id<RequestId>>, state: State, request: HttpRequest) -> Answer {
@@ -122,7 +130,7 @@ fn receipt_view(signed: SignedReceipt) -> ReceiptView {
 }
 
 /// The public key that deletion receipts are signed with. Keep a copy elsewhere: a receipt is worth what its signer's key is.
-#[utoipa::path(get, path = "/receipt-key", tag = "requests",
+#[utoipa::path(get, path = "/receipt-key", operation_id = "get_receipt_key", tag = "requests",
     responses((status = 200, description = "The key.", body = ReceiptKey)), security(("api_key" = ["read"])))]
 pub(crate) async fn receipt_key(_: Call<Read>, state: State) -> Answer {
     Ok(HttpResponse::Ok().json(ReceiptKey {

@@ -12,6 +12,7 @@ use crate::http::extract::json::{Json, Nothing};
 use crate::http::extract::query::Query;
 use crate::http::staff::auth::Call;
 use crate::http::staff::permission::{Admin, Requests};
+use crate::http::staff::shapes::{DispatchIdText, DispatchKindWord, DispatchStateWord, HashText, RequestIdText, ReturnAlgorithmWord};
 use crate::http::staff::view::request::instant;
 use crate::workflow::query::outgoing::sent;
 use crate::workflow::{hosted, outgoing};
@@ -26,15 +27,19 @@ const PAGE_MAX: u16 = 200;
 #[schema(as = Dispatch)]
 pub(crate) struct DispatchView {
     /// Also the `webhook-id`: the same for every try.
-    #[schema(example = "msg_02m0b3gk5t1q9h8v7n6c5x4z3a")]
+    #[schema(value_type = DispatchIdText)]
     pub id: String,
     /// `hook:NAME` or `mail`.
+    #[schema(pattern = "^(mail|hook:.+)$", example = "hook:app")]
     pub channel: String,
     /// The event's type, or `mail.link`, `mail.reminder`, `mail.arrived`, `mail.attention`, `mail.digest`.
+    #[schema(value_type = DispatchKindWord)]
     pub kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<RequestIdText>)]
     pub request: Option<String>,
     /// waiting, sent, failed or dropped (not needed any more).
+    #[schema(value_type = DispatchStateWord)]
     pub state: &'static str,
     #[schema(format = DateTime)]
     pub created_at: String,
@@ -61,7 +66,9 @@ pub(crate) struct Dispatches {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ReturnKey {
     /// `HMAC-SHA256` over `nightdrop/v1/return`, the request, the state and the time, with line feeds between; the key is this text as it stands.
+    #[schema(value_type = ReturnAlgorithmWord)]
     pub algorithm: &'static str,
+    #[schema(value_type = HashText)]
     pub key: String,
 }
 
@@ -80,7 +87,7 @@ fn shown(dispatch: &Dispatch) -> DispatchView {
 }
 
 /// The secret that proves to an application that an applicant was sent back by this portal. Each API key has its own.
-#[utoipa::path(get, path = "/return-key", tag = "requests",
+#[utoipa::path(get, path = "/return-key", operation_id = "get_return_key", tag = "requests",
     responses((status = 200, description = "The key. Keep it like the API key.", body = ReturnKey)), security(("api_key" = ["requests"])))]
 pub(crate) async fn return_key(Call { who: caller, .. }: Call<Requests>, state: State) -> Answer {
     Ok(HttpResponse::Ok().json(ReturnKey {
@@ -90,8 +97,8 @@ pub(crate) async fn return_key(Call { who: caller, .. }: Call<Requests>, state: 
 }
 
 /// Webhooks and mails, newest first: what waits, what was sent, and what failed in the last 30 days.
-#[utoipa::path(get, path = "/dispatches", tag = "admin",
-    params(("request" = Option<String>, Query, description = "Those of one request."),
+#[utoipa::path(get, path = "/dispatches", operation_id = "list_dispatches", tag = "admin",
+    params(("request" = Option<RequestIdText>, Query, description = "Those of one request."),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
         ("limit" = Option<u16>, Query, description = "1 to 200, 50 unless given.", minimum = 1, maximum = 200)),
     responses((status = 200, description = "A page.", body = Dispatches)), security(("api_key" = ["admin"])))]
@@ -107,7 +114,7 @@ pub(crate) async fn dispatches(_: Call<Admin>, state: State, request: HttpReques
 }
 
 /// Send a webhook again that was sent or has failed. It keeps its id.
-#[utoipa::path(post, path = "/dispatches/{id}/resend", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`msg_…`")),
+#[utoipa::path(post, path = "/dispatches/{id}/resend", operation_id = "resend_dispatch", tag = "admin", request_body = Nothing, params(("id" = DispatchIdText, Path, description = "The webhook.")),
     responses((status = 200, description = "It waits to be sent.", body = DispatchView)), security(("api_key" = ["admin"])))]
 pub(crate) async fn resend(Call { who: caller, .. }: Call<Admin, Json<Nothing>>, state: State, id: web::Path<String>) -> Answer {
     let missing = || Problem::not_found("There is no webhook with this id that could be sent again.");

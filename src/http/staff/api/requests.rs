@@ -8,13 +8,18 @@ use crate::domain::agent::{Actor, Team};
 use crate::domain::id::RequestId;
 use crate::domain::request::DocumentRequest;
 use crate::http::context::{AppState, State};
-use crate::http::error::Problem;
+use crate::http::error::{PROBLEM_JSON, Problem};
 use crate::http::extract::json::{self, Instant, Json, Nothing, Once, Span};
 use crate::http::extract::path::Id;
 use crate::http::extract::query::Query;
 use crate::http::staff::auth::Call;
 use crate::http::staff::input::{self, NewRequest, Search};
 use crate::http::staff::permission::{Read, Requests};
+use crate::http::staff::shapes::{
+    ActorText, ApplicantText, EmailText, MailStateWord, OutcomeWord, PasscodeStateWord, ProviderNameText, ReminderStateWord, RequestIdText,
+    RequestStateWord, SpanText,
+};
+use crate::http::staff::view::problem::ProblemSchema;
 use crate::http::staff::view::request as view;
 use crate::workflow::issue::{self, Code, Issued};
 use crate::workflow::link_message::{self, LinkMessage, MailWish, Mailed};
@@ -30,24 +35,31 @@ const PAGE_MAX: usize = 200;
 /// A link just issued. `url`, `passcode`, `message` and `qr_svg` are shown this once.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct IssuedRequest {
+    #[schema(value_type = RequestIdText)]
     pub id: String,
+    #[schema(value_type = RequestStateWord)]
     pub state: &'static str,
     /// For the applicant alone: whoever has it can drop the document.
+    #[schema(format = "uri")]
     pub url: String,
     /// Tell it by another way than the link.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9]{6}$", example = "417305")]
     pub passcode: Option<String>,
     /// `replaced` in the answer to a repetition: the code of the first answer opens the link no more, because a fresh one was given or its tries are used up.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PasscodeStateWord>)]
     pub passcode_state: Option<&'static str>,
     #[schema(format = DateTime)]
     pub expires_at: String,
     pub message: ReadyMessage,
     /// `queued` when it is on its way by e-mail, and what becomes of it stands in the timeline; `failed` when it could not be queued.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<MailStateWord>)]
     pub mail: Option<&'static str>,
     /// Of a reminder that was wished for: `queued`, or `too_close` when the link ends within 36 hours and none is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ReminderStateWord>)]
     pub reminder: Option<&'static str>,
     /// The address as an `<svg>` element.
     pub qr_svg: String,
@@ -59,8 +71,11 @@ pub(crate) struct IssuedRequest {
 pub(crate) struct ReadyMessage {
     pub subject: String,
     pub body: String,
+    #[schema(format = "uri")]
     pub mailto: String,
+    #[schema(format = "uri")]
     pub gmail: String,
+    #[schema(format = "uri")]
     pub outlook: String,
 }
 
@@ -75,8 +90,8 @@ pub(crate) struct RequestPage {
 
 /// Issue a request with its one-time link. The same Idempotency-Key with the same body gives the same answer again, as far as it is still true: a passcode that was
 /// replaced is left out (`passcode_state`), and where the link is dead the answer is 409 with the code `idempotency.link_replaced`.
-#[utoipa::path(post, path = "/requests", tag = "requests", request_body = NewRequest,
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
+#[utoipa::path(post, path = "/requests", operation_id = "issue_request", tag = "requests", request_body = NewRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     responses((status = 201, description = "Issued. `Idempotency-Replayed: true` when it was issued before under this key.", body = IssuedRequest)),
     security(("api_key" = ["requests"])))]
 pub(crate) async fn issue(
@@ -92,14 +107,14 @@ pub(crate) async fn issue(
 }
 
 /// List requests, newest first. `applicant` in a query ends up in other systems' logs: callers who care use `POST /requests/search`.
-#[utoipa::path(get, path = "/requests", tag = "requests",
+#[utoipa::path(get, path = "/requests", operation_id = "list_requests", tag = "requests",
     params(
-        ("state" = Option<String>, Query, description = "One state."),
-        ("outcome" = Option<String>, Query, description = "What has become of it: in_progress, needs_attention, confirmed, rejected, unconfirmed, undelivered, infected, purged_by_agent, withdrawn, link_expired or lost."),
-        ("provider" = Option<String>, Query, description = "One provider."),
-        ("applicant" = Option<String>, Query, description = "One applicant's reference; better searched for with POST /requests/search."),
-        ("agent" = Option<String>, Query, description = "Issued by this agent or API key."),
-        ("older_than" = Option<String>, Query, description = "Issued longer ago than this, such as `36h` or `7d`."),
+        ("state" = Option<RequestStateWord>, Query, description = "One state."),
+        ("outcome" = Option<OutcomeWord>, Query, description = "What has become of it."),
+        ("provider" = Option<ProviderNameText>, Query, description = "One provider."),
+        ("applicant" = Option<ApplicantText>, Query, description = "One applicant's reference; better searched for with POST /requests/search."),
+        ("agent" = Option<ActorText>, Query, description = "Issued by this agent or API key."),
+        ("older_than" = Option<SpanText>, Query, description = "Issued longer ago than this, such as `36h` or `7d`."),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
         ("limit" = Option<u16>, Query, description = "1 to 200, 50 unless given.", minimum = 1, maximum = 200),
     ),
@@ -135,7 +150,7 @@ pub(crate) async fn list(Call { who: caller, .. }: Call<Read>, state: State, req
 
 /// The same list with the filter in the body: an applicant's reference then stands in no address, no access log and no browser history. `find` looks for whatever a
 /// person has at hand; it shows 50 requests at most, without a next page.
-#[utoipa::path(post, path = "/requests/search", tag = "requests", request_body = Search,
+#[utoipa::path(post, path = "/requests/search", operation_id = "search_requests", tag = "requests", request_body = Search,
     responses((status = 200, description = "A page.", body = RequestPage)), security(("api_key" = ["read"])))]
 pub(crate) async fn search(
     Call {
@@ -148,7 +163,7 @@ pub(crate) async fn search(
 }
 
 /// One request with its timeline.
-#[utoipa::path(get, path = "/requests/{id}", tag = "requests", params(("id" = String, Path, description = "`req_…`")),
+#[utoipa::path(get, path = "/requests/{id}", operation_id = "get_request", tag = "requests", params(("id" = RequestIdText, Path, description = "The request.")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["read"])))]
 pub(crate) async fn show(Call { with: Id(id), .. }: Call<Read, Id<RequestId>>, state: State) -> Answer {
     let found = terms::load(&state.portal, id).await?;
@@ -158,14 +173,16 @@ pub(crate) async fn show(Call { with: Id(id), .. }: Call<Read, Id<RequestId>>, s
 /// A new expiry; the configured default span from now unless given.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"expires_in": "72h"})))]
 pub(crate) struct NewExpiry {
     pub expires_in: Option<Span>,
     pub expires_at: Option<Instant>,
 }
 
 /// Move the link's expiry; the link stays the same.
-#[utoipa::path(post, path = "/requests/{id}/extend", tag = "requests", request_body = NewExpiry, params(("id" = String, Path, description = "`req_…`")),
-    responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
+#[utoipa::path(post, path = "/requests/{id}/extend", operation_id = "extend_request", tag = "requests", request_body = NewExpiry, params(("id" = RequestIdText, Path, description = "The request.")),
+    responses((status = 200, description = "The request.", body = view::Request),
+        (status = 410, description = "`link.revoked`: issue a new link.", body = ProblemSchema, content_type = PROBLEM_JSON)), security(("api_key" = ["requests"])))]
 pub(crate) async fn extend(
     Call {
         who: caller,
@@ -179,12 +196,14 @@ pub(crate) async fn extend(
 
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"expires_in": "72h", "passcode": true})))]
 pub(crate) struct Reissue {
     pub expires_in: Option<Span>,
     pub expires_at: Option<Instant>,
     /// As before unless given.
     pub passcode: Option<bool>,
     /// Send the new link there by e-mail.
+    #[schema(value_type = Option<EmailText>)]
     pub email: Option<String>,
     /// Remind by e-mail a day before it expires.
     #[serde(default)]
@@ -192,9 +211,9 @@ pub(crate) struct Reissue {
 }
 
 /// A new link on the same request; the old one is dead from this instant on.
-#[utoipa::path(post, path = "/requests/{id}/reissue", tag = "requests", request_body = Reissue,
-    params(("id" = String, Path, description = "`req_…`"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
+#[utoipa::path(post, path = "/requests/{id}/reissue", operation_id = "reissue_request", tag = "requests", request_body = Reissue,
+    params(("id" = RequestIdText, Path, description = "The request."),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     responses((status = 201, description = "Issued. `Idempotency-Replayed: true` when it was issued before under this key.", body = IssuedRequest)),
     security(("api_key" = ["requests"])))]
 pub(crate) async fn reissue(
@@ -213,13 +232,15 @@ pub(crate) async fn reissue(
 /// A fresh passcode on the same link, shown this once.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct FreshPasscode {
+    #[schema(value_type = RequestIdText)]
     pub id: String,
+    #[schema(pattern = "^[0-9]{6}$", example = "417305")]
     pub passcode: String,
     pub request: view::Request,
 }
 
 /// A fresh code with fresh tries on the same link, for an applicant who was locked out.
-#[utoipa::path(post, path = "/requests/{id}/passcode", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
+#[utoipa::path(post, path = "/requests/{id}/passcode", operation_id = "renew_passcode", tag = "requests", request_body = Nothing, params(("id" = RequestIdText, Path, description = "The request.")),
     responses((status = 200, description = "The code, this once.", body = FreshPasscode)), security(("api_key" = ["requests"])))]
 pub(crate) async fn passcode(
     Call {
@@ -238,7 +259,7 @@ pub(crate) async fn passcode(
 }
 
 /// Withdraw the link. When this answers, nothing can be dropped through it any more.
-#[utoipa::path(post, path = "/requests/{id}/revoke", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
+#[utoipa::path(post, path = "/requests/{id}/revoke", operation_id = "revoke_request", tag = "requests", request_body = Nothing, params(("id" = RequestIdText, Path, description = "The request.")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
 pub(crate) async fn revoke(
     Call {
@@ -251,7 +272,7 @@ pub(crate) async fn revoke(
 }
 
 /// Send a document again that needs attention.
-#[utoipa::path(post, path = "/requests/{id}/retry", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
+#[utoipa::path(post, path = "/requests/{id}/retry", operation_id = "retry_request", tag = "requests", request_body = Nothing, params(("id" = RequestIdText, Path, description = "The request.")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
 pub(crate) async fn retry(
     Call {
@@ -264,7 +285,7 @@ pub(crate) async fn retry(
 }
 
 /// Destroy the held document now, delivered or not.
-#[utoipa::path(post, path = "/requests/{id}/purge", tag = "requests", request_body = Nothing, params(("id" = String, Path, description = "`req_…`")),
+#[utoipa::path(post, path = "/requests/{id}/purge", operation_id = "purge_request", tag = "requests", request_body = Nothing, params(("id" = RequestIdText, Path, description = "The request.")),
     responses((status = 200, description = "The request; the purge follows at once.", body = view::Request)), security(("api_key" = ["requests"])))]
 pub(crate) async fn purge(
     Call {
@@ -277,8 +298,8 @@ pub(crate) async fn purge(
 }
 
 /// Say that the provider has the document by other means: counts as confirmed, and the document is purged.
-#[utoipa::path(post, path = "/requests/{id}/mark-uploaded", tag = "requests", request_body = Nothing,
-    params(("id" = String, Path, description = "`req_…`")),
+#[utoipa::path(post, path = "/requests/{id}/mark-uploaded", operation_id = "mark_request_uploaded", tag = "requests", request_body = Nothing,
+    params(("id" = RequestIdText, Path, description = "The request.")),
     responses((status = 200, description = "The request.", body = view::Request)), security(("api_key" = ["requests"])))]
 pub(crate) async fn mark_uploaded(
     Call {

@@ -5,15 +5,20 @@ use utoipa::ToSchema;
 
 use super::request::instant;
 use crate::domain::agent;
+use crate::http::staff::shapes::{AgentIdText, ApiKeyIdText, EmailText, RoleWord, ScopeWord, TeamText};
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Agent {
+    #[schema(value_type = AgentIdText)]
     pub id: String,
+    #[schema(value_type = EmailText)]
     pub email: String,
     pub name: String,
     /// agent, admin, auditor or manual-handler.
+    #[schema(value_type = RoleWord)]
     pub role: &'static str,
     /// Whose requests the agent sees; the first one gets what the agent issues.
+    #[schema(value_type = Vec<TeamText>)]
     pub teams: Vec<String>,
     /// Whether a password alone does not open the account.
     pub second_factor: bool,
@@ -26,9 +31,11 @@ pub(crate) struct Agent {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ApiKey {
+    #[schema(value_type = ApiKeyIdText)]
     pub id: String,
     pub name: String,
     /// read, requests, audit or admin.
+    #[schema(value_type = Vec<ScopeWord>)]
     pub scopes: Vec<&'static str>,
     #[schema(format = DateTime)]
     pub created_at: String,
@@ -44,6 +51,7 @@ pub(crate) struct ApiKey {
     pub used_at: Option<String>,
     /// Sees and issues for this team only.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<TeamText>)]
     pub team: Option<String>,
 }
 

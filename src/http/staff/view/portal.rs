@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::crypto::keyfile::Protection;
 use crate::domain::delivery::ConfirmAt;
+use crate::http::staff::shapes::{AssuranceClassWord, ClockStateWord, ConfirmAtWord, ProtectionWord, ProviderNameText, VaultKeyStateWord};
 use crate::storage::clock::Standing;
 use crate::workflow::query::portal;
 
@@ -22,10 +23,12 @@ pub(crate) struct VaultKey {
     pub id: String,
     pub suite: &'static str,
     /// current: new documents are sealed to it; retired: it only opens; destroyed: its private half is not here.
+    #[schema(value_type = VaultKeyStateWord)]
     pub state: &'static str,
     pub unlocked: bool,
     /// passphrase, key-file or none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ProtectionWord>)]
     pub protection: Option<&'static str>,
     /// Documents that only this key opens.
     pub live_documents: u64,
@@ -41,6 +44,7 @@ pub(crate) struct Status {
     /// The machine's clock jumped and is not believed; time goes on without it. Ends by itself when the clock is right again, or with `POST /clock/accept`.
     pub clock_suspect: bool,
     /// `right`; `ahead`: purging by deadline is suspended; `behind`: everything goes on.
+    #[schema(value_type = ClockStateWord)]
     pub clock: &'static str,
     /// Submissions that can still be taken.
     pub slots_free: u64,
@@ -53,6 +57,7 @@ pub(crate) struct Status {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Assurance {
     /// A, B or C.
+    #[schema(value_type = AssuranceClassWord)]
     pub class: String,
     pub file_system: String,
     pub reasons: Vec<String>,
@@ -60,9 +65,11 @@ pub(crate) struct Assurance {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Provider {
+    #[schema(value_type = ProviderNameText)]
     pub name: String,
     pub kind: &'static str,
     /// received or verdict: when a document counts as confirmed and is purged.
+    #[schema(value_type = ConfirmAtWord)]
     pub confirm: &'static str,
     /// Whether it can say what is missing.
     pub lists_missing: bool,

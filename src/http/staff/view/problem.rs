@@ -3,16 +3,23 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::staff::shapes::ProblemCodeWord;
+
 /// RFC 9457, as every failure is told.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct ProblemSchema {
+    /// The page about the code, at the portal that answered; relative to the address that was asked.
+    #[schema(format = "uri-reference", example = "/problems/request.invalid")]
     pub r#type: String,
+    #[schema(example = "Unprocessable Entity")]
     pub title: String,
+    #[schema(minimum = 400, maximum = 599, example = 422)]
     pub status: u16,
-    /// Stable, for machines: `request.invalid`, `auth.forbidden`, `state.conflict` …
+    #[schema(value_type = ProblemCodeWord)]
     pub code: String,
     /// One sentence with what to do.
+    #[schema(example = "name is needed. locale must be a string.")]
     pub detail: String,
     /// Fields that are not acceptable.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -22,7 +29,10 @@ pub(crate) struct ProblemSchema {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct FieldError {
+    /// The name of the member of the body, or of the query, that does not fit.
+    #[schema(example = "locale")]
     pub field: String,
     /// What is accepted there.
+    #[schema(example = "must be a string")]
     pub detail: String,
 }

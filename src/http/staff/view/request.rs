@@ -12,6 +12,10 @@ use crate::domain::audit::{AuditAction, AuditEntry};
 use crate::domain::delivery::{Delivery, DeliveryProblem, Phase, PurgeCause};
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage, Tombstone};
+use crate::http::staff::shapes::{
+    ActorText, ApplicantText, AuditActionWord, DeliveryPhaseWord, DocumentKindText, HashText, LinkStateWord, LocaleText, MediaTypeWord,
+    OutcomeWord, PartNameText, PassedOnWord, ProviderNameText, ReceiptReferenceText, RequestIdText, RequestStateWord, TicketText,
+};
 use crate::workflow::query::requests::{Detail, Row};
 
 /// RFC 3339 in UTC.
@@ -22,24 +26,30 @@ pub(crate) fn instant(at: OffsetDateTime) -> String {
 /// One request.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Request {
-    #[schema(example = "req_02m0b3gk5t1q9h8v7n6c5x4z3a")]
+    #[schema(value_type = RequestIdText)]
     pub id: String,
     /// awaiting, receiving, received, forwarding, awaiting_confirmation, needs_attention, confirmed, rejected, purging, purged, expired or revoked.
+    #[schema(value_type = RequestStateWord)]
     pub state: &'static str,
+    #[schema(value_type = ProviderNameText)]
     pub provider: String,
     /// The provider's own id of the person. Absent when the stored row cannot be trusted.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ApplicantText>)]
     pub applicant: Option<String>,
+    #[schema(value_type = DocumentKindText)]
     pub document: String,
     pub parts: Vec<Part>,
     #[schema(format = DateTime)]
     pub created_at: String,
     /// Id of an agent or API key, or `operator`.
+    #[schema(value_type = ActorText)]
     pub created_by: String,
     #[schema(format = DateTime)]
     pub expires_at: String,
     pub link: Link,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<LocaleText>)]
     pub locale: Option<String>,
     #[schema(format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,15 +58,18 @@ pub(crate) struct Request {
     pub delivery: Option<DeliveryView>,
     /// What has become of it: in_progress, needs_attention, confirmed, rejected, unconfirmed (purged at its deadline, and the provider has it), undelivered (purged at
     /// its deadline), infected, purged_by_agent, withdrawn, link_expired or lost.
+    #[schema(value_type = OutcomeWord)]
     pub outcome: &'static str,
     /// The help desk's case that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<TicketText>)]
     pub ticket: Option<String>,
     /// The reference on the applicant's newest receipt.
-    #[schema(example = "7XK2-9QPM")]
+    #[schema(value_type = Option<ReceiptReferenceText>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt_reference: Option<String>,
     /// Whether the purged document had reached the provider: `yes`, `no` or `unknown`.
+    #[schema(value_type = Option<PassedOnWord>)]
     pub passed_on: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejection: Option<ProblemView>,
@@ -81,8 +94,10 @@ pub(crate) struct Request {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Part {
+    #[schema(value_type = PartNameText)]
     pub name: String,
     /// Media types.
+    #[schema(value_type = Vec<MediaTypeWord>)]
     pub accepted: Vec<&'static str>,
     pub min_bytes: u64,
     /// Of a picture, where that is more.
@@ -100,6 +115,7 @@ pub(crate) struct Link {
     #[schema(format = DateTime)]
     pub expires_at: String,
     /// active, locked (out of passcode tries), expired, revoked or consumed.
+    #[schema(value_type = LinkStateWord)]
     pub state: &'static str,
     /// Whether it asks for a passcode.
     pub passcode: bool,
@@ -111,6 +127,7 @@ pub(crate) struct Link {
 #[schema(as = Delivery)]
 pub(crate) struct DeliveryView {
     /// pending, sending, uncertain, awaiting_confirmation or needs_attention.
+    #[schema(value_type = DeliveryPhaseWord)]
     pub phase: &'static str,
     /// Failed attempts since the last success or human decision.
     pub attempts: u32,
@@ -139,8 +156,9 @@ pub struct Moment {
     pub at: String,
     /// A stable word such as `link.issued`.
     #[serde(serialize_with = "action_text")]
-    #[schema(value_type = String)]
+    #[schema(value_type = AuditActionWord)]
     pub action: AuditAction,
+    #[schema(value_type = ActorText)]
     pub actor: String,
     pub detail: BTreeMap<String, String>,
 }
@@ -152,10 +170,12 @@ pub struct EntryView {
     #[serde(flatten)]
     pub moment: Moment,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<RequestIdText>)]
     pub request: Option<String>,
     /// The canonical line that is chained.
     pub line: String,
     /// SHA-256("nightdrop/v1/audit" ‖ 00 ‖ hash of the entry before ‖ line), hex.
+    #[schema(value_type = HashText)]
     pub hash: String,
 }
 
