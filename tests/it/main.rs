@@ -21,6 +21,7 @@ mod edge;
 mod erasing;
 mod examples;
 mod forwarding;
+mod generated;
 mod helpdesk;
 mod hosts;
 mod journey;
