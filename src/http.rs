@@ -20,6 +20,7 @@ pub(crate) mod guard;
 pub(crate) mod headers;
 pub(crate) mod health;
 pub(crate) mod hosts;
+pub(crate) mod kept;
 pub(crate) mod listen;
 pub(crate) mod permits;
 mod problem_pages;

@@ -32,6 +32,7 @@ const HEAD_LEN: usize = 8 + 16;
 const FILE_LEN: usize = HEAD_LEN + COUNT * 32 + 32;
 const FIELD_VERSION: u8 = 1;
 const ERASABLE_VERSION: u8 = 2;
+const BROWSER_VERSION: u8 = 3;
 const FIELD_NONCE: usize = 24;
 
 /// Why a sealed field did not open.
@@ -178,6 +179,17 @@ impl PortalSecrets {
         open_under(&self.erasable_key(secret, context), ERASABLE_VERSION, context, sealed)
     }
 
+    /// Seals what only one browser may have shown again: key = HKDF(salt = what its cookie holds, ikm = records key,
+    /// info = "nightdrop/v1/browser" ‖ 00 ‖ context), otherwise as `seal_field`. For memory only: nothing of it is stored.
+    pub fn seal_for_browser(&self, held: &[u8], context: &[u8], plain: &[u8]) -> Result<Vec<u8>, RandomUnavailable> {
+        seal_under(&self.browser_key(held, context), BROWSER_VERSION, context, plain)
+    }
+
+    /// Opens it with what the browser's cookie holds.
+    pub fn open_for_browser(&self, held: &[u8], context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, FieldUnreadable> {
+        open_under(&self.browser_key(held, context), BROWSER_VERSION, context, sealed)
+    }
+
     /// The idempotency key of one attempt epoch: 32 characters, the first 160 bits of
     /// HMAC(idempotency key, "nightdrop/v1/idem" ‖ 00 ‖ doc_id ‖ file_index ‖ epoch) in Crockford base32.
     pub fn idempotency_key(&self, doc_id: &[u8; 16], file_index: u8, epoch: u32) -> String {
@@ -218,6 +230,12 @@ impl PortalSecrets {
     fn erasable_key(&self, secret: &ErasureSecret, context: &[u8]) -> SecretBytes<32> {
         let hkdf = Hkdf::<Sha256>::new(Some(secret.expose()), self.records.expose());
         SecretBytes::filled_by(|place| hkdf.expand_multi_info(&[b"nightdrop/v1/note\0", context], place))
+            .expect("32 bytes are far below HKDF's limit")
+    }
+
+    fn browser_key(&self, held: &[u8], context: &[u8]) -> SecretBytes<32> {
+        let hkdf = Hkdf::<Sha256>::new(Some(held), self.records.expose());
+        SecretBytes::filled_by(|place| hkdf.expand_multi_info(&[b"nightdrop/v1/browser\0", context], place))
             .expect("32 bytes are far below HKDF's limit")
     }
 

@@ -21,6 +21,7 @@ use super::forwarded::Proxies;
 use super::gate::{Gate, Keys};
 use crate::http::assets::Theme;
 use crate::http::body::BodyPace;
+use crate::http::kept::Kept;
 use crate::http::permits::UploadLimits;
 
 #[derive(Clone, Debug)]
@@ -129,6 +130,7 @@ pub(crate) struct AppState {
     pub sso: Option<SingleSignOn>,
     pub keys: Keys,
     pub refusals: Refusals,
+    pub kept: Kept,
 }
 
 /// As handlers get it.

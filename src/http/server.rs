@@ -17,6 +17,7 @@ use crate::workflow::sign_in::sso::SingleSignOn;
 use super::applicant::{qr, tus, upload};
 use super::connections::Connections;
 use super::context::{AppState, Company, Limits, ServerSettings};
+use super::kept::Kept;
 use super::{callback, gate, headers, health, hosts, listen, problem_pages, staff};
 
 /// Everything the listeners need, put together once.
@@ -49,6 +50,7 @@ pub(crate) fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
         sso: listeners.sso,
         keys: gate::Keys::new(listeners.limits.api_per_minute),
         refusals: Refusals::default(),
+        kept: Kept::default(),
         portal: listeners.portal,
         store: listeners.store,
         settings: listeners.settings,

@@ -1,5 +1,6 @@
 //! The console from outside, as browsers and their enemies see it.
 
+mod again;
 mod browser;
 mod by_hand;
 mod factor;
@@ -58,9 +59,7 @@ impl<'a> Browser<'a> {
     }
 
     async fn sign_in(&mut self, email: &str, password: &str) -> Response {
-        let response = self.post("/sign-in", &[("email", email), ("password", password)]).await;
-        self.keep(&response);
-        response
+        self.submit("/sign-in", &[("email", email), ("password", password)]).await
     }
 
     /// Keeps cookies as browsers do: set, replaced, and thrown away when they are empty.
@@ -74,11 +73,14 @@ impl<'a> Browser<'a> {
         self.cookie = jar.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("; ");
     }
 
-    /// Posts and keeps what comes back.
+    /// Posts, keeps what comes back, and goes on to the page that answers.
     async fn submit(&mut self, path: &str, form: &[(&str, &str)]) -> Response {
-        let response = self.post(path, form).await;
+        let response = self.send_form(path, form).await;
         self.keep(&response);
-        response
+        match landing(&response) {
+            Some(page) => self.get(&page).await,
+            None => response,
+        }
     }
 
     fn call(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
@@ -100,7 +102,20 @@ impl<'a> Browser<'a> {
         response.text().await.unwrap()
     }
 
+    /// Posts, and goes on to the page that answers, as browsers do.
     async fn post(&self, path: &str, form: &[(&str, &str)]) -> Response {
+        let response = self.send_form(path, form).await;
+        let Some(page) = landing(&response) else { return response };
+        let mut next = Self {
+            app: self.app,
+            cookie: self.cookie.clone(),
+        };
+        next.keep(&response);
+        next.get(&page).await
+    }
+
+    /// Posts; the answer as it comes.
+    async fn send_form(&self, path: &str, form: &[(&str, &str)]) -> Response {
         self.call(Method::POST, path)
             .header("sec-fetch-site", "same-origin")
             .header("content-type", "application/x-www-form-urlencoded")
@@ -118,6 +133,12 @@ impl<'a> Browser<'a> {
         let response = self.post(to, &form).await;
         (response.status().as_u16(), response.text().await.unwrap())
     }
+}
+
+/// The page that a form was answered with.
+fn landing(response: &Response) -> Option<String> {
+    let to = response.headers().get("location")?.to_str().unwrap();
+    (response.status() == 303 && to.contains("?shown=")).then(|| to.to_owned())
 }
 
 async fn agent(app: &TestApp, email: &str, role: Role) -> Agent {
@@ -179,6 +200,7 @@ const PERMISSIONS: &[(&str, Methods)] = {
     const ADMIN: &[Role] = &[Admin];
     &[
         ("/", &[("GET", ALL)]),
+        ("/typed", &[("GET", ALL)]),
         ("/account", &[("GET", ALL), ("POST", ALL)]),
         ("/account/confirm", &[("GET", ALL), ("POST", ALL)]),
         ("/account/confirm/begin", &[("POST", ALL)]),

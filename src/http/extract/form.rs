@@ -15,6 +15,18 @@ use crate::workflow::issue::ClientKey;
 use super::Take;
 use super::body::body_bytes;
 
+/// Fields that hold a secret.
+const SECRET: [&str; 8] = [
+    "password",
+    "current",
+    "passphrase",
+    "code",
+    "token",
+    "offer",
+    "ceremony",
+    "credential",
+];
+
 #[derive(Default)]
 pub(crate) struct Form {
     pairs: Vec<(String, String)>,
@@ -64,6 +76,13 @@ impl Form {
 
     pub(crate) fn ticked(&self, name: &str) -> bool {
         !self.text(name).is_empty()
+    }
+
+    /// All that was typed but secrets, to be shown again; and where it was sent to.
+    pub(crate) fn without_secrets(self) -> (String, Vec<(String, String)>) {
+        let mut pairs = self.pairs;
+        pairs.retain(|(name, _)| !SECRET.contains(&name.as_str()));
+        (self.path, pairs)
     }
 
     pub(crate) fn all(&self, name: &str) -> Vec<String> {

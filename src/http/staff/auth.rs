@@ -20,13 +20,15 @@ use crate::workflow::query::requests::team_of;
 use crate::workflow::sign_in::{self, Live};
 
 use super::console::frame;
-use super::cookies::session_cookie;
+use super::cookies::{known_cookie, session_cookie};
 use super::permission::{ForRoles, InScope, may};
 use crate::http::context::AppState;
 use crate::http::error::Problem;
 use crate::http::extract::Take;
+use crate::http::extract::form::Form;
 use crate::http::extract::json::IdempotencyKey;
 use crate::http::guard;
+use crate::http::kept::KeptForm;
 
 /// Who may ask, as a type.
 pub(crate) trait LetIn: 'static {
@@ -35,6 +37,11 @@ pub(crate) trait LetIn: 'static {
     type Refused: From<Problem> + Into<actix_web::Error>;
 
     async fn let_in(request: &HttpRequest) -> Result<Self::Who, Self::Refused>;
+
+    /// What else is done for whoever was refused.
+    async fn refused(refused: Self::Refused, _: &HttpRequest, _: &mut Payload) -> Self::Refused {
+        refused
+    }
 }
 
 /// A handler's argument: somebody who was let in, with what was read off the request afterwards.
@@ -50,8 +57,12 @@ impl<G: LetIn, T: Take + 'static> FromRequest for After<G, T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
+            let who = match G::let_in(&request).await {
+                Ok(who) => who,
+                Err(refused) => return Err(G::refused(refused, &request, &mut payload).await),
+            };
             Ok(Self {
-                who: G::let_in(&request).await?,
+                who,
                 with: T::take(&request, &mut payload).await?,
             })
         })
@@ -297,7 +308,7 @@ impl<R: ForRoles> LetIn for RecentlyVerified<R> {
     }
 }
 
-/// Only a page that was asked for is worth coming back to; a form's target is not.
+/// Only a page that was asked for is come back to; a form is kept, and shown again ([`Csrf`]).
 fn back(request: &HttpRequest) -> Option<String> {
     (request.method() == actix_web::http::Method::GET).then(|| request.path().to_owned())
 }
@@ -375,6 +386,26 @@ impl<G: LetIn<Refused = AuthRedirect>> LetIn for Csrf<G> {
         guard::require_same_origin(request, &*state(request)?, true).await?;
         G::let_in(request).await
     }
+
+    /// A form that came too late is kept for its sender, who finds it again after signing in. It is read although nobody is signed in: it came from our own page, and
+    /// is no longer than any other form.
+    async fn refused(refused: AuthRedirect, request: &HttpRequest, payload: &mut Payload) -> AuthRedirect {
+        match refused {
+            AuthRedirect::SignIn(None) => AuthRedirect::SignIn(keep_form(request, payload).await),
+            AuthRedirect::Confirm(None) => AuthRedirect::Confirm(keep_form(request, payload).await),
+            other => other,
+        }
+    }
+}
+
+/// Where the form is shown again; `None` for a browser that nobody has signed in at.
+async fn keep_form(request: &HttpRequest, payload: &mut Payload) -> Option<String> {
+    let state = state(request).ok()?;
+    let mark = known_cookie(request, &state.settings)?.to_string();
+    let (path, pairs) = Form::take(request, payload).await.ok()?.without_secrets();
+    let form = KeptForm { path, pairs, mark };
+    let id = state.kept.keep_form(&state.portal.secrets, &form, state.portal.now()).ok()?;
+    Some(format!("/typed?form={id}"))
 }
 
 /// Whoever comes: for the pages before a session.

@@ -1,5 +1,5 @@
-//! The console at `/`: pages for people, rendered here, working without JavaScript. Every POST goes through [`Csrf`](super::auth::Csrf) and answers with a redirect,
-//! except the three pages that show a secret once.
+//! The console at `/`: pages for people, rendered here, working without JavaScript. Every POST goes through [`Csrf`](super::auth::Csrf), and every page that answers one
+//! is shown by a GET ([`again`]): Back and Reload send nothing twice.
 //!
 //! An applicant's reference never stands in an address: searching for one is a POST.
 
@@ -14,6 +14,10 @@ pub(crate) mod account {
     pub(crate) mod page;
 }
 pub(crate) mod admin {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
+}
+pub(crate) mod again {
     pub(crate) mod handlers;
     pub(crate) mod page;
 }
@@ -56,6 +60,7 @@ pub(crate) mod start {
 }
 
 use actix_web::http::header::LOCATION;
+use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use maud::Markup;
 
@@ -76,6 +81,7 @@ table! { AuthRedirect;
     "/sign-in/sso" { get: sign_in::sso::depart }
     "/sign-in/sso/back" { get: sign_in::sso::arrive }
     "/sign-out" { post: sign_in::handlers::sign_out }
+    "/typed" { get: again::handlers::typed }
     "/account" { get: account::handlers::page, post: account::handlers::change_password }
     "/account/confirm" { get: account::handlers::confirm_form, post: account::handlers::confirm }
     "/account/confirm/begin" { post: account::handlers::begin_confirm }
@@ -129,7 +135,7 @@ pub(crate) fn routes(routes: &mut web::ServiceConfig) {
     assets::staff_routes(routes);
     let nothing = || AuthRedirect::from(Problem::not_found("There is nothing at this address."));
     let scope = web::scope("").app_data(web::PathConfig::default().error_handler(move |_, _| nothing().into()));
-    routes.service(resources(scope));
+    routes.service(resources(scope).wrap(from_fn(again::handlers::land)));
 }
 
 /// Nothing lives at this address of the staff listener: a page for browsers, a problem document for everything else.
@@ -144,12 +150,12 @@ pub(crate) async fn no_such_page(request: HttpRequest) -> HttpResponse {
 }
 
 pub(crate) fn html(page: Markup) -> HttpResponse {
-    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page.into_string())
+    frame::landing(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page.into_string()))
 }
 
 /// A page in the place of a problem document, with the problem's status.
 pub(crate) fn html_of(problem: &Problem, page: Markup) -> HttpResponse {
-    problem.page().content_type("text/html; charset=utf-8").body(page.into_string())
+    frame::landing(problem.page().content_type("text/html; charset=utf-8").body(page.into_string()))
 }
 
 pub(crate) fn see(path: &str) -> HttpResponse {

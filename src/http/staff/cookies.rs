@@ -1,4 +1,5 @@
-//! The cookies of the staff listener: a session, half of one, the way back from single sign-on, and the mark of a browser that was used before.
+//! The cookies of the staff listener: a session, half of one, the way back from single sign-on, the mark of a browser that was used before,
+//! and the page that answered a form of somebody who is signing in.
 
 use actix_web::HttpRequest;
 use actix_web::cookie::time::Duration as CookieAge;
@@ -57,6 +58,16 @@ pub(crate) fn trusted_browser_cookie(settings: &ServerSettings, mark: &str) -> C
 pub(crate) fn known_cookie(request: &HttpRequest, settings: &ServerSettings) -> Option<Zeroizing<String>> {
     let cookie = request.cookie(&settings.cookie("k"))?;
     Some(Zeroizing::new(cookie.value().to_owned()))
+}
+
+/// Finds again the page that answered a form before there was a session.
+pub(crate) fn landing_cookie(request: &HttpRequest, settings: &ServerSettings) -> Option<Zeroizing<String>> {
+    let cookie = request.cookie(&settings.cookie("r"))?;
+    Some(Zeroizing::new(cookie.value().to_owned()))
+}
+
+pub(crate) fn new_landing_cookie(settings: &ServerSettings, value: &str) -> Cookie<'static> {
+    named(settings, "r", value).max_age(CookieAge::minutes(10)).finish()
 }
 
 /// Takes the cookie away.

@@ -50,7 +50,8 @@ pub(crate) fn mark(portal: &Portal, agent: &Agent) -> Result<String, WorkflowErr
     Ok(HEXLOWER.encode(&[&number[..], &mac(portal, agent, &number)].concat()))
 }
 
-fn fits(portal: &Portal, agent: &Agent, mark: &str) -> bool {
+/// Whether this browser's mark was made for this account.
+pub(crate) fn fits(portal: &Portal, agent: &Agent, mark: &str) -> bool {
     let Some(bytes) = HEXLOWER.decode(mark.as_bytes()).ok().filter(|b| b.len() == MARK) else {
         return false;
     };

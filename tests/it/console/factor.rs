@@ -250,7 +250,8 @@ async fn what_lets_somebody_in_is_changed_only_after_a_fresh_proof() {
     let (secret, _) = enrol(&mut browser).await;
     clock.forward(time::Duration::minutes(11));
     for path in ["/account/app/remove", "/account/codes", "/account/passkeys/begin"] {
-        assert_eq!(browser.post(path, &[]).await.headers()["location"], "/account/confirm", "{path}");
+        let asked = browser.post(path, &[]).await.headers()["location"].clone();
+        assert!(asked.to_str().unwrap().starts_with("/account/confirm"), "{path}: {asked:?}");
     }
     // The password is not enough any more.
     let wrong = browser.submit("/account/confirm", &[("password", PASSWORD)]).await;
@@ -273,10 +274,8 @@ async fn what_lets_somebody_in_is_changed_only_after_a_fresh_proof() {
         .await;
     }
     let code = now_code(&app, &secret);
-    assert_eq!(
-        browser.post("/account/confirm", &[("code", &code)]).await.headers()["location"],
-        "/sign-in"
-    );
+    let asked = browser.post("/account/confirm", &[("code", &code)]).await.headers()["location"].clone();
+    assert!(asked.to_str().unwrap().starts_with("/sign-in"), "{asked:?}");
 }
 
 #[tokio::test]

@@ -52,7 +52,12 @@ async fn tried(app: &TestApp, from: u8, email: &str, password: &str, mark: &str)
         .header("content-type", "application/x-www-form-urlencoded")
         .header("cookie", mark)
         .body(body);
-    let answer = call.send().await.unwrap();
+    let mut answer = call.send().await.unwrap();
+    if let Some(page) = landing(&answer) {
+        let mut browser = Browser::stranger(app);
+        browser.keep(&answer);
+        answer = browser.get(&page).await;
+    }
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 

@@ -64,6 +64,19 @@ pub(crate) fn outside(title: &str, body: Markup) -> Markup {
     document(title, html! {}, body)
 }
 
+/// Marks an answer as a page: where a form is answered with it, the browser is led to it by a GET.
+pub(crate) struct Landing;
+
+pub(crate) fn landing(mut answer: HttpResponse) -> HttpResponse {
+    answer.extensions_mut().insert(Landing);
+    answer
+}
+
+/// Whether a refusal answers something that our own pages do not send: it stays the answer to what was sent.
+fn stays(problem: &Problem) -> bool {
+    ["auth.forbidden", "request.cross_site", "request.method"].contains(&&*problem.code)
+}
+
 pub(crate) fn failure(problem: &Problem) -> HttpResponse {
     let body = html! {
         div.outside {
@@ -72,10 +85,11 @@ pub(crate) fn failure(problem: &Problem) -> HttpResponse {
             p { a.button.plain href="/" { "To the overview" } }
         }
     };
-    problem
+    let answer = problem
         .page()
         .content_type("text/html; charset=utf-8")
-        .body(outside("Not possible", body).into_string())
+        .body(outside("Not possible", body).into_string());
+    if stays(problem) { answer } else { landing(answer) }
 }
 
 fn document(title: &str, bar: Markup, body: Markup) -> Markup {

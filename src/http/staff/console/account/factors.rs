@@ -111,7 +111,7 @@ pub(crate) fn codes(agent: &Agent, codes: &[Zeroizing<String>]) -> Markup {
     let body = html! {
         div.outside {
             h1 { "Your recovery codes" }
-            p.notice.good role="status" { strong { "Shown this once. " } "Each of them opens your account one time, with your password, when everything else is lost. Print them, or put them into a password manager." }
+            p.notice.good role="status" { strong { "Shown for ten minutes. " } "Each of them opens your account one time, with your password, when everything else is lost. Print them, or put them into a password manager." }
             div.card {
                 div.field {
                     label for="codes" { "Ten codes" }

@@ -144,7 +144,7 @@ pub(crate) async fn keys(Get { who, .. }: Get<Admin>, state: State, done: Option
     Ok(html(pages::keys(&who.agent, &keys, &Form::default(), done, None)))
 }
 
-/// The answer shows the secret, this once. A reload makes another key rather than showing this one again.
+/// The answer shows the secret. A reload shows the same page for some minutes and makes no other key.
 pub(crate) async fn add_key(FreshPost { who, with: form }: FreshPost<Admin, Form>, state: State) -> Page {
     let made = async {
         let scopes = input::scopes(&form.all("scope"))?;

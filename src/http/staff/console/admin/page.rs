@@ -282,7 +282,7 @@ pub(crate) fn key_made(agent: &Agent, key: &ApiKey, secret: &str) -> Markup {
     let body = html! {
         div.outside {
             h1 { "The key is ready" }
-            p.notice.good role="status" { strong { "Shown this once. " } "Put it into the other system’s secret store now." }
+            p.notice.good role="status" { strong { "Shown for ten minutes. " } "Put it into the other system’s secret store now." }
             div.card { (copyable("secret", &key.name, secret, true)) }
             p { a.button.primary href="/admin/keys" { "To the keys" } }
         }

@@ -1,4 +1,5 @@
-//! Asking for a document: what is missing, a new request, a new link, a fresh code. These pages show a secret once; sent twice, a form has its effect once.
+//! Asking for a document: what is missing, a new request, a new link, a fresh code. These pages show a secret for some minutes; sent twice, a form has its
+//! effect once.
 
 use maud::Markup;
 

@@ -161,7 +161,7 @@ pub(crate) fn issued(page: &IssuedPage<'_>) -> Markup {
     let body = html! {
         p.crumbs { a href="/requests" { "Requests" } }
         div.title { h1 { "The link is ready" } }
-        p.notice.good role="status" { strong { "Shown this once. " } "Give it to the applicant now; nobody can read it here later." }
+        p.notice.good role="status" { strong { "Shown for ten minutes. " } "Give it to the applicant now; nobody can read it here later." }
         @match mailed {
             Some(Mailed::Queued(_)) => p.notice.good role="status" { "It is on its way by e-mail. The request’s page shows what became of it." },
             Some(Mailed::Failed) => p.notice.bad role="alert" { "It could not be sent by e-mail. Try again below, or send it yourself." },
@@ -215,7 +215,7 @@ pub(crate) fn fresh_code(agent: &Agent, request: &DocumentRequest, code: &str) -
     let body = html! {
         div.outside {
             h1 { "A fresh passcode" }
-            p.notice.good role="status" { strong { "Shown this once. " } "The link stays the same and has five new tries." }
+            p.notice.good role="status" { strong { "Shown for ten minutes. " } "The link stays the same and has five new tries." }
             div.card { (passcode_box(code)) }
             p { a.button.primary href={ "/requests/" (request.id) } { "To the request" } }
         }

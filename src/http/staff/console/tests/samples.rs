@@ -34,7 +34,7 @@ use crate::workflow::query::requests::{Detail, Listed, Row, Whole};
 use crate::workflow::sign_in::OpenSession;
 
 use crate::http::staff::console::sign_in::page::Offer;
-use crate::http::staff::console::{account, admin, ask, audit, docs, manual_download, messages, outgoing, requests, sign_in, start};
+use crate::http::staff::console::{account, admin, again, ask, audit, docs, manual_download, messages, outgoing, requests, sign_in, start};
 
 /// The samples, with one text wherever somebody else chose one.
 pub(super) struct Samples {
@@ -242,10 +242,20 @@ impl Samples {
     /// Every page there is, by name.
     pub(super) fn pages(&self) -> Vec<(&'static str, maud::Markup)> {
         let mut pages = self.request_pages();
+        pages.push(("typed", self.again_page()));
         pages.extend(self.asking_pages());
         pages.extend(self.account_pages());
         pages.extend(self.admin_pages());
         pages
+    }
+
+    fn again_page(&self) -> maud::Markup {
+        let form = again::page::TypedForm {
+            path: "/requests/new",
+            back: "/requests/new",
+            pairs: &[(self.text(), self.text()), ("once".to_owned(), self.text())],
+        };
+        again::page::typed(&self.agent(Role::Agent), &form)
     }
 
     fn request_pages(&self) -> Vec<(&'static str, maud::Markup)> {
