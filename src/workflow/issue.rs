@@ -165,6 +165,11 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
     }
 }
 
+/// Whether this key has had its effect: what comes again is a repetition, and not another wish.
+pub(crate) async fn was_issued(portal: &Portal, client: &ClientKey) -> Result<bool, WorkflowError> {
+    Ok(portal.requests.claimed(&claim(portal, client)).await?.is_some())
+}
+
 /// A new link on the same request; the old one is dead from this instant on.
 pub async fn reissue(
     portal: &Portal,

@@ -102,6 +102,7 @@ async function firstDay() {
   await ana.getByRole("link", { name: "New request" }).first().click();
   await ana.locator("[name=provider]").selectOption("sandbox");
   await ana.locator("[name=applicant]").fill("acct_first");
+  await ana.locator("#document").selectOption("passport");
   await ana.locator("form[action='/requests/new'] button.primary").click();
   await ana.locator("#url").waitFor();
   check((await ana.locator("#url").inputValue()).includes("/d/"), "no link was shown");

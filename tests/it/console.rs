@@ -1,6 +1,7 @@
 //! The console from outside, as browsers and their enemies see it.
 
 mod again;
+mod asking;
 mod browser;
 mod by_hand;
 mod factor;

@@ -48,7 +48,7 @@ impl Take for Form {
 }
 
 impl Form {
-    #[cfg(test)]
+    /// What a form is filled with before anybody has typed.
     pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
         Self {
             pairs: pairs

@@ -1,4 +1,4 @@
-//! The screens of accounts in a real Chromium, with an authenticator of its own making.
+//! The screens of accounts in a real Chromium, with an authenticator of its own making; and a support agent's day.
 
 use nightdrop::testing::domain::audit::AuditAction;
 use nightdrop::testing::domain::document::ProviderName;
@@ -40,4 +40,23 @@ async fn an_admin_gets_to_a_second_agent_with_a_passkey_and_a_first_request_by_t
     assert_eq!(count(AuditAction::SecondFactorEnrolled), 2);
     assert_eq!(count(AuditAction::DocumentHandedOut), 1);
     assert_eq!(count(AuditAction::LinkIssued), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium, playwright-core and axe-core: run tests/run"]
+async fn a_support_agents_day_works_by_the_screens() {
+    let app = TestApp::with_options(TestOptions {
+        more: "[providers.desk]\nkind = \"manual\"\n".to_owned(),
+        ..TestOptions::default()
+    })
+    .await;
+    agent(&app, "ana@harbour.example", Role::ManualHandler).await;
+    let given = json!({
+        "console": app.staff("").replace("127.0.0.1", "localhost"),
+        "agent": "ana@harbour.example",
+        "password": PASSWORD,
+    });
+    tokio::task::spawn_blocking(move || script("console-desk.mjs", &given))
+        .await
+        .unwrap();
 }

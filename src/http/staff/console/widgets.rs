@@ -167,6 +167,19 @@ impl<'a> Field<'a> {
         })
     }
 
+    /// A list in which nothing is chosen before somebody chooses; with one line there is nothing to choose.
+    pub(crate) fn choose(&self, options: &[(String, String)], chosen: &str, problem: Option<&Problem>) -> Markup {
+        let empty = options.len() != 1 && !options.iter().any(|(value, _)| value == chosen);
+        self.with(problem, |described, wrong| {
+            html! {
+                select id=(self.name) name=(self.name) required aria-describedby=[Some(described).filter(|d| !d.is_empty())] aria-invalid=[wrong] {
+                    @if options.len() != 1 { option value="" selected[empty] { "Choose…" } }
+                    @for (value, label) in options { option value=(value) selected[value == chosen] { (label) } }
+                }
+            }
+        })
+    }
+
     pub(crate) fn select(&self, options: &[(String, String)], chosen: &str, problem: Option<&Problem>) -> Markup {
         self.with(problem, |described, wrong| {
             html! {
@@ -214,12 +227,21 @@ pub(crate) fn new_password(shortest: usize, problem: Option<&Problem>) -> Markup
 
 /// A value to take away: selectable, and copied by a button where scripts run. A secret is set so that its letters can be told apart.
 pub(crate) fn copyable(id: &str, label: &str, value: &str, secret: bool) -> Markup {
+    copying(id, label, value, secret, false)
+}
+
+/// The secret that a page is about: copying it is what comes next.
+pub(crate) fn copyable_first(id: &str, label: &str, value: &str) -> Markup {
+    copying(id, label, value, true, true)
+}
+
+fn copying(id: &str, label: &str, value: &str, secret: bool, first: bool) -> Markup {
     html! {
         div.field {
             label for=(id) { (label) }
             div.copy {
-                input.mono[secret] id=(id) readonly value=(value) autocomplete="off" spellcheck="false";
-                button.plain type="button" data-copy=(id) hidden { "Copy" }
+                input.mono[secret] id=(id) readonly value=(value) autofocus[first] autocomplete="off" spellcheck="false";
+                button.plain.primary[first] type="button" data-copy=(id) data-first[first] hidden { "Copy" }
             }
         }
     }

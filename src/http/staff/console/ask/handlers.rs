@@ -4,6 +4,7 @@
 use maud::Markup;
 
 use crate::connectors::Missing;
+use crate::domain::document::{ApplicantRef, ProviderName};
 use crate::domain::id::RequestId;
 use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
@@ -11,7 +12,7 @@ use crate::http::extract::form::{Form, once};
 use crate::http::extract::json::Span;
 use crate::http::extract::path::Id;
 use crate::http::staff::auth::{Get, Post, SignedIn};
-use crate::http::staff::console::ask::page::{self as pages, Choices, MissingRow};
+use crate::http::staff::console::ask::page::{self as pages, Choices, MissingOf, MissingRow};
 use crate::http::staff::console::spans::{Choice, lives};
 use crate::http::staff::console::{Page, html, html_of, see};
 use crate::http::staff::input::{self, NewRequest};
@@ -21,6 +22,7 @@ use crate::workflow::catalogue::Catalogue;
 use crate::workflow::issue::{self, ClientKey, Expiry, Issued};
 use crate::workflow::link_message::{self, HandedOver, MailWish, Sent};
 use crate::workflow::outgoing::mail::Queued;
+use crate::workflow::query::asked;
 use crate::workflow::query::missing as query;
 use crate::workflow::query::requests::Row;
 use crate::workflow::terms;
@@ -58,33 +60,82 @@ fn documents(catalogue: &Catalogue) -> Vec<Choice> {
 }
 
 pub(crate) async fn form(Get { who, .. }: Get<Requests>, state: State) -> Page {
-    Ok(html(form_page(&who, &state, &Form::default(), None)?))
+    let typed = as_last_time(&who, &state).await?;
+    Ok(html(form_page(&who, &state, &typed, None, &[])?))
 }
 
-fn form_page(who: &SignedIn<Requests>, state: &AppState, typed: &Form, problem: Option<&Problem>) -> Result<Markup, WorkflowError> {
-    Ok(pages::form(&who.agent, &choices(state), typed, &once()?, problem))
+/// What this agent chose last; nothing is chosen by the alphabet.
+async fn as_last_time(who: &SignedIn<Requests>, state: &AppState) -> Result<Form, WorkflowError> {
+    let Some(last) = asked::last_of(&state.portal, who.actor(), who.teams()).await? else {
+        return Ok(Form::default());
+    };
+    let kind = state.portal.catalogue.get(&last.document);
+    let document = match (kind, last.parts.as_slice()) {
+        (Some(entry), [only]) if entry.parts.len() > 1 => format!("{}:{}", last.document, only.name),
+        _ => last.document.to_string(),
+    };
+    Ok(Form::of(&[("provider", last.provider.as_str()), ("document", &document)]))
+}
+
+fn form_page(
+    who: &SignedIn<Requests>,
+    state: &AppState,
+    typed: &Form,
+    problem: Option<&Problem>,
+    open: &[Row],
+) -> Result<Markup, WorkflowError> {
+    Ok(pages::form(&pages::AskPage {
+        agent: &who.agent,
+        choices: &choices(state),
+        typed,
+        once: &once()?,
+        problem,
+        open,
+        now: state.portal.now(),
+    }))
 }
 
 pub(crate) async fn issue(Post { who, with: form }: Post<Requests, Form>, state: State) -> Page {
     if form.ticked("prefill") {
-        return Ok(html(form_page(&who, &state, &form, None)?));
+        return Ok(html(form_page(&who, &state, &form, None, &[])?));
     }
     let client = form.once(&who.agent)?;
+    let missing = form.filled("missing-of").map(|applicant| MissingOf {
+        provider: form.text("provider").to_owned(),
+        applicant,
+    });
     match issued(&who, &state, &form, client).await {
-        Ok((issued, handed)) => Ok(html(issued_page(&who, &state, &issued, &handed))),
-        Err(problem) => Ok(html_of(&problem, form_page(&who, &state, &form, Some(&problem))?)),
+        Ok(Asked::Issued(issued, handed)) => Ok(html(issued_page(&who, &state, &issued, &handed, missing))),
+        Ok(Asked::OpenAlready(open)) => Ok(html(form_page(&who, &state, &form, None, &open)?)),
+        Err(problem) => Ok(html_of(&problem, form_page(&who, &state, &form, Some(&problem), &[])?)),
     }
 }
 
-async fn issued(who: &SignedIn<Requests>, state: &AppState, form: &Form, client: ClientKey) -> Result<(Issued, HandedOver), Problem> {
-    let wish = input::mail_wish(&state.portal, form.filled("email"), Some(form.ticked("remind")))?;
-    let issued = issue::issue(&state.portal, new_request(form)?.into_ask()?, who.actor(), Some(client)).await?;
-    let handed = link_message::hand_over(&state.portal, &state.sender(), &issued, &wish, who.actor()).await?;
-    Ok((issued, handed))
+/// What became of a form.
+enum Asked {
+    Issued(Box<Issued>, Box<HandedOver>),
+    /// The same was asked for before, and is still open: first the agent hears of it.
+    OpenAlready(Vec<Row>),
 }
 
-fn issued_page(who: &SignedIn<Requests>, state: &AppState, issued: &Issued, handed: &HandedOver) -> Markup {
+async fn issued(who: &SignedIn<Requests>, state: &AppState, form: &Form, client: ClientKey) -> Result<Asked, Problem> {
+    let portal = &state.portal;
+    let wish = input::mail_wish(portal, form.filled("email"), Some(form.ticked("remind")))?;
+    let ask = new_request(form)?.into_ask()?;
+    if !form.ticked("anyway") && !issue::was_issued(portal, &client).await? {
+        let open = asked::still_open(portal, &ask.provider, &ask.applicant, Some(&ask.document), who.teams()).await?;
+        if !open.is_empty() {
+            return Ok(Asked::OpenAlready(open));
+        }
+    }
+    let issued = issue::issue(portal, ask, who.actor(), Some(client)).await?;
+    let handed = link_message::hand_over(portal, &state.sender(), &issued, &wish, who.actor()).await?;
+    Ok(Asked::Issued(Box::new(issued), Box::new(handed)))
+}
+
+fn issued_page(who: &SignedIn<Requests>, state: &AppState, issued: &Issued, handed: &HandedOver, missing: Option<MissingOf>) -> Markup {
     pages::issued(&pages::IssuedPage {
+        missing,
         agent: &who.agent,
         row: &Row::of(&state.portal, (*issued.request).clone()),
         handed,
@@ -107,6 +158,7 @@ fn new_request(form: &Form) -> Result<NewRequest, Problem> {
         expires_in: span(form)?,
         passcode: Some(form.ticked("passcode")),
         locale: form.filled("locale"),
+        ticket: form.filled("ticket"),
         message: form.filled("message").map(|m| m.replace("\r\n", "\n")),
         ..NewRequest::default()
     })
@@ -125,7 +177,7 @@ pub(crate) async fn reissue(Post { who, with: (Id(id), form) }: Post<Requests, (
     let passcode = Some(form.ticked("passcode"));
     let issued = issue::reissue(&state.portal, id, expires, passcode, who.actor(), Some(client)).await?;
     let handed = link_message::hand_over(&state.portal, &state.sender(), &issued, &MailWish::default(), who.actor()).await?;
-    Ok(html(issued_page(&who, &state, &issued, &handed)))
+    Ok(html(issued_page(&who, &state, &issued, &handed, None)))
 }
 
 /// Mails the link that the page before has shown: its address comes back in the form, since nothing that is stored could give it.
@@ -155,7 +207,25 @@ pub(crate) async fn passcode(Post { who, with: Id(id) }: Post<Requests, Id<Reque
 }
 
 pub(crate) async fn missing_form(Get { who, .. }: Get<Requests>, state: State) -> Page {
-    Ok(html(pages::missing(&who.agent, &choices(&state), &Form::default(), None, None)))
+    let typed = as_last_time(&who, &state).await?;
+    Ok(html(missing_page(&who, &state, &typed, None, None)))
+}
+
+fn missing_page(
+    who: &SignedIn<Requests>,
+    state: &AppState,
+    typed: &Form,
+    found: Option<&[MissingRow]>,
+    problem: Option<&Problem>,
+) -> Markup {
+    pages::missing(&pages::MissingPage {
+        agent: &who.agent,
+        choices: &choices(state),
+        typed,
+        found,
+        problem,
+        now: state.portal.now(),
+    })
 }
 
 /// The applicant's reference comes in the body, so it stands in no address and no log.
@@ -163,21 +233,32 @@ pub(crate) async fn missing(Post { who, with: form }: Post<Requests, Form>, stat
     let found = query::ask(&state.portal, form.text("provider"), form.text("applicant")).await;
     match found {
         Ok(missing) => {
-            let rows = missing.into_iter().map(|missing| missing_row(&state.portal.catalogue, missing));
-            let rows = rows.collect::<Result<Vec<_>, WorkflowError>>()?;
-            Ok(html(pages::missing(&who.agent, &choices(&state), &form, Some(&rows), None)))
+            let mut rows = Vec::new();
+            for missing in missing {
+                let open = issued_before(&who, &state, &form, &missing).await?;
+                rows.push(missing_row(&state.portal.catalogue, missing, open)?);
+            }
+            Ok(html(missing_page(&who, &state, &form, Some(&rows), None)))
         }
         Err(why) => {
             let problem = why.into();
-            Ok(html_of(
-                &problem,
-                pages::missing(&who.agent, &choices(&state), &form, None, Some(&problem)),
-            ))
+            Ok(html_of(&problem, missing_page(&who, &state, &form, None, Some(&problem))))
         }
     }
 }
 
-fn missing_row(catalogue: &Catalogue, missing: Missing) -> Result<MissingRow, WorkflowError> {
+/// The open request for something that is missing.
+async fn issued_before(who: &SignedIn<Requests>, state: &AppState, form: &Form, missing: &Missing) -> Result<Option<Row>, WorkflowError> {
+    let applicant = missing.applicant.clone().or_else(|| ApplicantRef::parse(form.text("applicant")));
+    let (Some(provider), Some(applicant), Some(kind)) = (ProviderName::parse(form.text("provider")), applicant, &missing.document) else {
+        return Ok(None);
+    };
+    let open = asked::still_open(&state.portal, &provider, &applicant, Some(kind), who.teams()).await?;
+    let wanted = |row: &Row| missing.parts.is_empty() || row.request.parts.iter().any(|part| missing.parts.contains(&part.name));
+    Ok(open.into_iter().find(wanted))
+}
+
+fn missing_row(catalogue: &Catalogue, missing: Missing, open: Option<Row>) -> Result<MissingRow, WorkflowError> {
     let kind = missing.document.as_ref();
     Ok(MissingRow {
         known: kind
@@ -188,5 +269,6 @@ fn missing_row(catalogue: &Catalogue, missing: Missing) -> Result<MissingRow, Wo
         reason: missing.reason,
         applicant: missing.applicant.map(|applicant| applicant.expose().to_owned()),
         once: once()?,
+        open,
     })
 }

@@ -2,6 +2,7 @@
 
 use data_encoding::BASE64;
 use maud::{Markup, html};
+use time::OffsetDateTime;
 
 use crate::domain::agent::Agent;
 use crate::domain::request::DocumentRequest;
@@ -9,7 +10,7 @@ use crate::http::error::Problem;
 use crate::http::extract::form::Form;
 use crate::http::staff::console::frame::{self, Place};
 use crate::http::staff::console::spans::Choice;
-use crate::http::staff::console::widgets::{Field, Input, copyable, refusal, when};
+use crate::http::staff::console::widgets::{Field, Input, ago, applicant, copyable, copyable_first, refusal, state_words, when};
 use crate::workflow::issue::{Code, MESSAGE_MAX};
 use crate::workflow::link_message::{HandedOver, Mailed, Sent};
 use crate::workflow::outgoing::mail::Queued;
@@ -50,7 +51,28 @@ impl Choices {
     }
 }
 
-pub(crate) fn form(agent: &Agent, choices: &Choices, typed: &Form, once: &str, problem: Option<&Problem>) -> Markup {
+/// What the form of a new request shows.
+pub(crate) struct AskPage<'a> {
+    pub agent: &'a Agent,
+    pub choices: &'a Choices,
+    pub typed: &'a Form,
+    pub once: &'a str,
+    pub problem: Option<&'a Problem>,
+    /// Requests for the same document of the same person that are still open.
+    pub open: &'a [Row],
+    pub now: OffsetDateTime,
+}
+
+pub(crate) fn form(page: &AskPage<'_>) -> Markup {
+    let AskPage {
+        agent,
+        choices,
+        typed,
+        once,
+        problem,
+        open,
+        now,
+    } = *page;
     let providers = choices.provider_names();
     let mut languages = vec![(String::new(), "As their browser says".to_owned())];
     languages.extend(LANGUAGES.map(|(tag, name)| (tag.to_owned(), name.to_owned())));
@@ -59,29 +81,53 @@ pub(crate) fn form(agent: &Agent, choices: &Choices, typed: &Form, once: &str, p
         h1 { "New request" }
         p.lead { "One document of one applicant, for one provider. You get a link that works once." }
         (refusal(problem))
+        (already_open(open, now))
+        p.notice role="status" data-filled hidden { "Filled in by the link that you came from. Look at each field, the address too, before you issue the link." }
         @if providers.is_empty() { p.notice.bad { "No provider is configured yet. Add one to nightdrop.toml." } }
-        form.card.narrow method="post" action="/requests/new" {
+        form.card.narrow method="post" action="/requests/new" data-fill="provider applicant document locale ticket email" {
             input type="hidden" name="once" value=(once);
+            @if !typed.text("missing-of").is_empty() { input type="hidden" name="missing-of" value=(typed.text("missing-of")); }
             @for part in typed.all("part") { input type="hidden" name="part" value=(part); }
-            (Field::new("provider", "Provider").select(&providers, typed.text("provider"), problem))
+            (Field::new("provider", "Provider").choose(&providers, typed.text("provider"), problem))
             (guides(choices))
             (Field::new("applicant", "Applicant").hint("The provider’s own reference for this person, not a name.")
-                .input("text", typed.text("applicant"), problem, Input { focus: problem.is_none(), longest: Some(128), ..Input::default() }))
-            (Field::new("document", "Document").also(&["parts"]).select(&choices.documents, typed.text("document"), problem))
+                .input("text", typed.text("applicant"), problem, Input { focus: problem.is_none() && open.is_empty(), longest: Some(128), ..Input::default() }))
+            (Field::new("document", "Document").also(&["parts"]).choose(&choices.documents, typed.text("document"), problem))
             (Field::new("expires_in", "The link lives").also(&["expires_at"]).select(&choices.lives, typed.text("expires_in"), problem))
             div.field {
                 label.tick { input type="checkbox" name="passcode" value="yes" checked[required || typed.ticked("passcode")] disabled[required]; "Ask for a passcode" }
                 p.hint { @if required { "Always on here. " } "Six digits, which you tell the applicant by telephone." }
             }
             (Field::new("locale", "Language").select(&languages, typed.text("locale"), problem))
+            (Field::new("ticket", "Ticket").hint("Optional. The help desk’s case, such as ZD-4711.")
+                .input("text", typed.text("ticket"), problem, Input { required: false, longest: Some(64), ..Input::default() }))
             (Field::new("message", "Note to the applicant").hint("Optional. Shown on their page and in the message. Nothing personal, please.").with(problem, |described, wrong| html! {
                 textarea id="message" name="message" rows="3" maxlength=(MESSAGE_MAX) aria-describedby=(described) aria-invalid=[wrong] { "\n" (typed.text("message")) }
             }))
             @if choices.mail { (mail_fields(typed, problem, false)) }
-            div.actions { button.primary { "Issue the link" } }
+            div.actions {
+                @if open.is_empty() { button.primary { "Issue the link" } } @else { button.primary name="anyway" value="yes" { "Issue another link" } }
+            }
         }
     };
     frame::page(agent, Place::New, "New request", body)
+}
+
+/// A word before a second request for the same thing. The second one stays possible: a link may be lost, or another side wanted.
+fn already_open(open: &[Row], now: OffsetDateTime) -> Markup {
+    html! {
+        @if let Some(first) = open.first() {
+            div.notice.warn role="alert" tabindex="-1" id="problem" {
+                p { strong { "This document was asked for already. " } "Nothing was done yet. Look at the open request first: a new link on it replaces the old one." }
+                ul {
+                    @for row in open {
+                        li { a href={ "/requests/" (row.request.id) } { (row.label) " · " (state_words(row.request.state(now)).0) } " – issued " (ago(row.request.created_at, now)) }
+                    }
+                }
+                p { "Or issue another link for " span.mono { (applicant(first)) } " below." }
+            }
+        }
+    }
 }
 
 /// Where it stands how a provider's references look and what it takes.
@@ -150,6 +196,14 @@ pub(crate) struct IssuedPage<'a> {
     pub handed: &'a HandedOver,
     /// The portal can send mails.
     pub mail: bool,
+    /// It was asked for on the list of what is missing.
+    pub missing: Option<MissingOf>,
+}
+
+/// Of whom, and where, it was asked what is missing.
+pub(crate) struct MissingOf {
+    pub provider: String,
+    pub applicant: String,
 }
 
 pub(crate) fn issued(page: &IssuedPage<'_>) -> Markup {
@@ -171,7 +225,8 @@ pub(crate) fn issued(page: &IssuedPage<'_>) -> Markup {
         div.columns {
             section.card {
                 h2 { (page.row.label) " · " (request.provider) }
-                (copyable("url", "One-time link", &link_message.url, true))
+                p { "For " strong.mono { (applicant(page.row)) } @if let Some(ticket) = &page.row.ticket { " · " (ticket) } }
+                (copyable_first("url", "One-time link", &link_message.url))
                 p.quiet { "Works once, until " (when(request.link.expires_at)) }
                 @match &link_message.passcode {
                     Some(Code::Shown(code)) => (passcode_box(code)),
@@ -196,7 +251,15 @@ pub(crate) fn issued(page: &IssuedPage<'_>) -> Markup {
                 @if page.mail && !matches!(mailed, Some(Mailed::Queued(_))) { (send_form(request, token, &Form::default(), None)) }
             }
         }
-        div.actions { a.button.primary href={ "/requests/" (request.id) } { "To the request" } a.button.plain href="/requests/new" { "Another request" } }
+        div.actions { a.button.primary href={ "/requests/" (request.id) } { "To the request" } a.button.plain href="/requests/new" { "Another request" }
+            @if let Some(back) = &page.missing {
+                form method="post" action="/missing" {
+                    input type="hidden" name="provider" value=(back.provider);
+                    input type="hidden" name="applicant" value=(back.applicant);
+                    button.plain { "Back to what is missing" }
+                }
+            }
+        }
     };
     frame::page(page.agent, Place::New, "The link is ready", body)
 }
@@ -234,9 +297,29 @@ pub(crate) struct MissingRow {
     /// The reference to ask with, where it is not the one that was asked about.
     pub applicant: Option<String>,
     pub once: String,
+    /// The newest request for it that is still open.
+    pub open: Option<Row>,
 }
 
-pub(crate) fn missing(agent: &Agent, choices: &Choices, typed: &Form, found: Option<&[MissingRow]>, problem: Option<&Problem>) -> Markup {
+/// What the page about what is missing shows.
+pub(crate) struct MissingPage<'a> {
+    pub agent: &'a Agent,
+    pub choices: &'a Choices,
+    pub typed: &'a Form,
+    pub found: Option<&'a [MissingRow]>,
+    pub problem: Option<&'a Problem>,
+    pub now: OffsetDateTime,
+}
+
+pub(crate) fn missing(page: &MissingPage<'_>) -> Markup {
+    let MissingPage {
+        agent,
+        choices,
+        typed,
+        found,
+        problem,
+        now,
+    } = *page;
     let providers = choices.provider_names();
     let cannot = problem.is_some_and(|p| p.code == "provider.cannot_list");
     let body = html! {
@@ -244,7 +327,7 @@ pub(crate) fn missing(agent: &Agent, choices: &Choices, typed: &Form, found: Opt
         p.lead { "Ask the provider which documents it still wants of an applicant." }
         @if !cannot { (refusal(problem)) }
         form.card.narrow method="post" action="/missing" {
-            (Field::new("provider", "Provider").select(&providers, typed.text("provider"), problem))
+            (Field::new("provider", "Provider").choose(&providers, typed.text("provider"), problem))
             (guides(choices))
             (Field::new("applicant", "Applicant").hint("The provider’s own reference for this person.")
                 .input("text", typed.text("applicant"), problem, Input { focus: found.is_none(), longest: Some(128), ..Input::default() }))
@@ -260,14 +343,14 @@ pub(crate) fn missing(agent: &Agent, choices: &Choices, typed: &Form, found: Opt
             section aria-labelledby="found" {
                 h2 id="found" { "Missing for " span.mono { (typed.text("applicant")) } }
                 @if found.is_empty() { p.empty { "Nothing. The provider has all it wants." } }
-                ul.list.card { @for missing in found { li { (missing_row(typed, missing)) } } }
+                ul.list.card { @for missing in found { li { (missing_row(typed, missing, now)) } } }
             }
         }
     };
     frame::page(agent, Place::Missing, "What is missing?", body)
 }
 
-fn missing_row(typed: &Form, missing: &MissingRow) -> Markup {
+fn missing_row(typed: &Form, missing: &MissingRow, now: OffsetDateTime) -> Markup {
     html! {
         div.row {
             div {
@@ -275,6 +358,9 @@ fn missing_row(typed: &Form, missing: &MissingRow) -> Markup {
                 @if !missing.parts.is_empty() { span.quiet { " " (missing.parts.join(" and ")) } }
                 @if let Some(reason) = &missing.reason { div.quiet { (reason) } }
                 @if let Some(other) = &missing.applicant { div.quiet { "Asked for as " span.mono { (other) } } }
+                @if let Some(open) = &missing.open {
+                    div { span.chip.good { "Link issued" } " " a href={ "/requests/" (open.request.id) } { (state_words(open.request.state(now)).0) } ", " (ago(open.request.created_at, now)) }
+                }
             }
             @if let Some((kind, _)) = &missing.known {
                 form.actions method="post" action="/requests/new" {
@@ -282,7 +368,8 @@ fn missing_row(typed: &Form, missing: &MissingRow) -> Markup {
                     input type="hidden" name="once" value=(missing.once);
                     input type="hidden" name="document" value=(kind);
                     @for part in &missing.parts { input type="hidden" name="part" value=(part); }
-                    button.primary { "Request" }
+                    input type="hidden" name="missing-of" value=(typed.text("applicant"));
+                    @if missing.open.is_some() { button.plain { "Request again…" } } @else { button.primary { "Request" } }
                     button.plain name="prefill" value="yes" { "With options…" }
                 }
             } @else { span.quiet { "Not in the document catalogue; add it to nightdrop.toml." } }

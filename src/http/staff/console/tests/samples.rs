@@ -352,6 +352,7 @@ impl Samples {
             reason: Some(self.text()),
             applicant: Some(self.text()),
             once: self.text(),
+            open: self.rows().pop(),
         };
         let missing = [missing(None), missing(Some((self.text(), self.text())))];
         let row = self.rows().remove(0);
@@ -360,18 +361,42 @@ impl Samples {
             row: &row,
             handed: &handed,
             mail: true,
+            missing: Some(ask::page::MissingOf {
+                provider: self.text(),
+                applicant: self.text(),
+            }),
+        };
+        let no_list = problem.clone().code("provider.cannot_list");
+        let (rows, now) = (self.rows(), self.now);
+        let asking = |problem, open| {
+            ask::page::form(&ask::page::AskPage {
+                agent: &agent,
+                choices: &choices,
+                typed: &form,
+                once: &self.text,
+                problem,
+                open,
+                now,
+            })
+        };
+        let wanting = |found, problem| {
+            ask::page::missing(&ask::page::MissingPage {
+                agent: &agent,
+                choices: &choices,
+                typed: &form,
+                found,
+                problem,
+                now,
+            })
         };
         vec![
-            ("ask", ask::page::form(&agent, &choices, &form, &self.text, Some(&problem))),
-            ("ask", ask::page::form(&agent, &choices, &form, &self.text, None)),
+            ("ask", asking(Some(&problem), &[])),
+            ("ask", asking(None, &rows)),
             ("issued", ask::page::issued(&issued)),
             ("send", ask::page::send(&agent, &row.request, &self.text, &form, &problem)),
             ("fresh code", ask::page::fresh_code(&agent, &row.request, &self.text)),
-            ("missing", ask::page::missing(&agent, &choices, &form, Some(&missing), None)),
-            (
-                "missing",
-                ask::page::missing(&agent, &choices, &form, None, Some(&problem.code("provider.cannot_list"))),
-            ),
+            ("missing", wanting(Some(&missing), None)),
+            ("missing", wanting(None, Some(&no_list))),
             (
                 "docs",
                 docs::page::page(&agent, &format!("# {0}\n\n- {0}\n\n| {0} |", self.text), false),

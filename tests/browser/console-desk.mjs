@@ -1,0 +1,129 @@
+// A support agent's day in the console: a help desk's link, one link issued, the same again, Back and Reload, and a session that ends while somebody types.
+import { accessible, check, clean, desktop, fits, launch, shot, tall, visit } from "./kit.mjs";
+
+const given = JSON.parse(process.argv[2]);
+const at = (path) => given.console + path;
+const browser = await launch();
+const tablet = { width: 768, height: 1024 };
+try {
+  await asking();
+  await looks();
+} finally {
+  await browser.close();
+}
+
+async function signIn(page, next = "/") {
+  if (!page.url().includes("/sign-in")) await page.goto(at(`/sign-in?next=${next}`));
+  await page.getByLabel("E-mail address").fill(given.agent);
+  await page.getByLabel("Password").fill(given.password);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+}
+
+async function settled(page, words, name) {
+  await fits(page, words);
+  await accessible(page, words);
+  if (name) await shot(page, name);
+  clean(page, words);
+}
+
+async function asking() {
+  const page = await visit(browser, { viewport: desktop, permissions: ["clipboard-read", "clipboard-write"] });
+  const asked = [];
+  page.on("request", (request) => asked.push(request.url() + " " + (request.postData() ?? "")));
+  // The fragment survives the way over the sign-in page, fills the form, and is never sent.
+  await page.goto(at("/requests/new#applicant=acct_deep&document=passport&provider=sandbox&locale=de&ticket=HD-4711&email=nobody%40example.com&passcode=yes&provider2=x"));
+  await page.waitForURL(/sign-in/);
+  check(!page.url().includes("#"), "the fragment stayed in the address of the sign-in page");
+  await signIn(page);
+  await page.getByRole("heading", { name: "New request" }).waitFor();
+  check(!page.url().includes("#"), "the fragment stayed in the address");
+  for (const [name, value] of [["applicant", "acct_deep"], ["document", "passport"], ["provider", "sandbox"], ["locale", "de"], ["ticket", "HD-4711"]]) {
+    check((await page.inputValue(`#${name}`)) === value, `${name} was not filled in`);
+  }
+  check(!(await page.isChecked("[name=passcode]")), "only fields of the list are filled");
+  await page.getByText("Filled in by the link").waitFor();
+  check(!asked.some((line) => line.includes("acct_deep")), "the fragment was sent to the server");
+  await settled(page, "a form that a link filled", "desk-filled");
+
+  // By the keyboard alone: Enter issues, and Copy has the focus on the next page.
+  await page.locator("#applicant").focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "The link is ready" }).waitFor();
+  await page.getByText("acct_deep").first().waitFor();
+  check((await page.evaluate(() => document.activeElement.dataset.copy)) === "url", "Copy has the focus");
+  await page.keyboard.press("Enter");
+  await page.getByText("Copied").waitFor();
+  const link = await page.inputValue("#url");
+  check((await page.evaluate(() => navigator.clipboard.readText())) === link, "the link was copied");
+  await settled(page, "the link", "desk-issued");
+  await page.reload();
+  check((await page.inputValue("#url")) === link, "a reload shows the link again");
+  await page.getByRole("link", { name: "To the request", exact: true }).click();
+  await page.getByRole("heading", { name: "What happened" }).waitFor();
+  await page.goBack();
+  check((await page.inputValue("#url")) === link, "Back shows the link again");
+
+  // The same again.
+  await page.getByRole("link", { name: "Another request" }).click();
+  check((await page.inputValue("#provider")) === "sandbox" && (await page.inputValue("#document")) === "passport", "as the last time");
+  await page.locator("#applicant").fill("acct_deep");
+  await page.keyboard.press("Enter");
+  await page.getByText("asked for already").waitFor();
+  await settled(page, "a word about an open request", "desk-open-already");
+  await page.reload();
+  await page.getByText("asked for already").waitFor();
+  await page.getByRole("button", { name: "Issue another link" }).click();
+  await page.getByRole("heading", { name: "The link is ready" }).waitFor();
+
+  // The session ends in another tab while somebody types.
+  await page.goto(at("/requests/new"));
+  await page.locator("#applicant").fill("acct_typed");
+  await page.locator("#message").fill("Both sides, please.");
+  const tab = await page.context().newPage();
+  await tab.goto(at("/"));
+  await tab.getByRole("button", { name: "Sign out" }).click();
+  await tab.getByRole("heading", { name: "Sign in" }).waitFor();
+  await tab.close();
+  await page.getByRole("button", { name: "Issue the link" }).click();
+  await page.waitForURL(/sign-in/);
+  await signIn(page);
+  await page.getByRole("heading", { name: "This was not sent yet" }).waitFor();
+  await page.getByText("acct_typed").waitFor();
+  await settled(page, "a form that came too late", "desk-typed");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "New request" }).waitFor();
+  check((await page.inputValue("#applicant")) === "acct_typed" && (await page.inputValue("#message")) === "Both sides, please.", "what was typed is back");
+
+  // What is missing, and back to it.
+  await page.goto(at("/missing"));
+  await page.locator("#applicant").fill("acct_missing");
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Request", exact: true }).first().click();
+  await page.getByRole("heading", { name: "The link is ready" }).waitFor();
+  await page.getByRole("button", { name: "Back to what is missing" }).click();
+  await page.getByText("Link issued").first().waitFor();
+  await settled(page, "what is missing", "desk-missing");
+  clean(page, "asking");
+}
+
+async function looks() {
+  const all = [
+    ["tablet", tablet, { colorScheme: "light" }],
+    ["phone", tall, { colorScheme: "dark" }],
+    ["noscript", tall, { colorScheme: "light", javaScriptEnabled: false }],
+  ];
+  for (const [look, viewport, options] of all) {
+    const page = await visit(browser, { viewport, ...options });
+    await signIn(page);
+    await page.goto(at("/requests/new"));
+    await page.locator("#applicant").fill("acct_" + look);
+    await page.locator("#document").selectOption("selfie");
+    await page.locator("#provider").selectOption("sandbox");
+    await page.locator("main form button.primary").click();
+    await page.locator("#url").waitFor();
+    await settled(page, `the link on a ${look}`, `desk-issued-${look}`);
+    await page.goto(at("/requests"));
+    await settled(page, `the list on a ${look}`, `desk-list-${look}`);
+    await page.context().close();
+  }
+}
