@@ -3,7 +3,7 @@
 use time::{Duration, OffsetDateTime};
 
 use super::agent::{Actor, Team};
-use super::delivery::{ConfirmAt, Delivery, DeliveryProblem, PassedOn, Phase, PurgeCause};
+use super::delivery::{BY_HAND, ConfirmAt, Delivery, DeliveryProblem, PassedOn, Phase, PurgeCause};
 use super::document::{
     Document, DocumentKind, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SearchWord, SlotRef, StoredPart,
 };
@@ -256,6 +256,15 @@ impl RequestState {
 }
 
 impl DocumentRequest {
+    /// It waits for a person to hand it over, because its provider is served by hand: work to do, and no failure.
+    pub fn waits_for_hand(&self) -> bool {
+        let problem = self.held().and_then(|(_, delivery)| match &delivery.phase {
+            Phase::NeedsAttention { problem, .. } => Some(problem),
+            _ => None,
+        });
+        problem.is_some_and(|problem| problem.code == BY_HAND)
+    }
+
     /// The state at an instant. *Expired* is computed here and never waited for.
     pub fn state(&self, now: OffsetDateTime) -> RequestState {
         match &self.stage {

@@ -275,6 +275,13 @@ pub(crate) async fn session(portal: &Portal, cookie: &str) -> Result<Option<Live
     Ok(Some(live))
 }
 
+/// The same for a page that looks by itself whether something has changed: an open tab is nobody who works, so the session's rest goes on.
+pub(crate) async fn unattended(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowError> {
+    Ok(look(portal, cookie)
+        .await?
+        .filter(|l| l.session.how != AuthMethod::PasswordVerified))
+}
+
 /// The half session behind a cookie: its password was right a moment ago.
 pub(crate) async fn half(portal: &Portal, cookie: &str) -> Result<Option<Live>, WorkflowError> {
     Ok(look(portal, cookie)

@@ -7,6 +7,7 @@ const browser = await launch();
 const tablet = { width: 768, height: 1024 };
 try {
   await asking();
+  await news();
   await looks();
 } finally {
   await browser.close();
@@ -106,6 +107,33 @@ async function asking() {
   clean(page, "asking");
 }
 
+// A page that is looked at shows what happens elsewhere, says so, and leaves whoever types alone.
+async function news() {
+  const page = await visit(browser, { viewport: desktop });
+  await signIn(page);
+  await page.getByText("To be handed over by hand").first().waitFor();
+  await settled(page, "an overview with work to be done by hand", "desk-overview");
+  await page.goto(at(`/requests/${given.held}`));
+  await page.getByText("Serve by hand…").waitFor();
+  check((await page.locator(".chip.bad, .notice.bad").count()) === 0, "work by hand is no failure");
+  await settled(page, "a request to be handed over", "desk-by-hand");
+  await page.goto(at(`/requests/${given.waiting}`));
+  await page.getByText("Waiting for the applicant").waitFor();
+  const other = await page.context().newPage();
+  await other.goto(at(`/requests/${given.waiting}/revoke`));
+  await page.bringToFront();
+  const select = page.locator("#extend-in");
+  await select.focus();
+  await other.getByRole("button", { name: "Withdraw the link" }).click();
+  await other.waitForURL(/done=revoked/);
+  await page.waitForResponse((answer) => answer.url().includes(given.waiting), { timeout: 5000 }).then(() => check(false, "it looked while somebody was at a field"), () => {});
+  await select.blur();
+  await page.locator(".title .chip", { hasText: "Withdrawn" }).waitFor();
+  check((await page.locator("#live").textContent()).includes("Withdrawn"), "the change is announced");
+  await settled(page, "a page that was updated", "desk-updated");
+  await page.context().close();
+}
+
 async function looks() {
   const all = [
     ["tablet", tablet, { colorScheme: "light" }],
@@ -124,6 +152,10 @@ async function looks() {
     await settled(page, `the link on a ${look}`, `desk-issued-${look}`);
     await page.goto(at("/requests"));
     await settled(page, `the list on a ${look}`, `desk-list-${look}`);
+    await page.goto(at(`/requests/${given.held}`));
+    const [actions, facts] = await Promise.all([page.locator("#actions"), page.getByRole("heading", { name: "Request", exact: true })].map((part) => part.boundingBox()));
+    check(viewport.width > 960 || actions.y < facts.y, "what can be done comes first on a phone");
+    await settled(page, `a request on a ${look}`, `desk-request-${look}`);
     await page.context().close();
   }
 }

@@ -7,6 +7,7 @@ mod by_hand;
 mod factor;
 mod forms;
 mod leaks;
+mod live;
 mod messages;
 mod refusals;
 mod session;

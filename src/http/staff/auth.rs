@@ -236,7 +236,11 @@ impl<R: ForRoles> SignedIn<R> {
         let Some(cookie) = asked.cookie else {
             return Err(AuthRedirect::SignIn(asked.back));
         };
-        let Some(Live { agent, session, key }) = sign_in::session(&state.portal, &cookie).await? else {
+        let live = match asked.by_itself {
+            true => sign_in::unattended(&state.portal, &cookie).await?,
+            false => sign_in::session(&state.portal, &cookie).await?,
+        };
+        let Some(Live { agent, session, key }) = live else {
             return Err(AuthRedirect::SignIn(asked.back));
         };
         // A session from before there was a second factor has shown none: what it may do now, it has to earn again.
@@ -265,11 +269,16 @@ impl<R: ForRoles> SignedIn<R> {
     }
 }
 
+/// The header of a page's script that looks whether something has changed.
+const LOOKS_AGAIN: &str = "nightdrop-look";
+
 /// What the extractors read off a request before they wait for anything.
 struct Asked {
     cookie: Option<Zeroizing<String>>,
     back: Option<String>,
     about: Result<Option<RequestId>, Problem>,
+    /// A script asks whether the page has changed.
+    by_itself: bool,
 }
 
 impl Asked {
@@ -278,6 +287,7 @@ impl Asked {
             cookie: session_cookie(request, &state.settings),
             back: back(request),
             about: about(request),
+            by_itself: request.headers().contains_key(LOOKS_AGAIN),
         }
     }
 }

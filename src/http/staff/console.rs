@@ -59,10 +59,12 @@ pub(crate) mod start {
     pub(crate) mod page;
 }
 
-use actix_web::http::header::LOCATION;
+use actix_web::http::header::{ETAG, IF_NONE_MATCH, LOCATION};
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use data_encoding::HEXLOWER;
 use maud::Markup;
+use sha2::{Digest, Sha256};
 
 use super::auth::AuthRedirect;
 use crate::http::assets;
@@ -151,6 +153,29 @@ pub(crate) async fn no_such_page(request: HttpRequest) -> HttpResponse {
 
 pub(crate) fn html(page: Markup) -> HttpResponse {
     frame::landing(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page.into_string()))
+}
+
+/// A page that its script asks for again and again: with a tag of its content, and without the content where the browser has it. `random` is what differs in each
+/// drawing and changes nothing.
+pub(crate) fn live(request: &HttpRequest, page: Markup, random: &str) -> HttpResponse {
+    let page = page.into_string();
+    let seen = if random.is_empty() {
+        page.clone()
+    } else {
+        page.replace(random, "")
+    };
+    let tag = format!("\"{}\"", HEXLOWER.encode(&Sha256::digest(seen)[..16]));
+    let known = request.headers().get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
+    if known == Some(tag.as_str()) {
+        return HttpResponse::NotModified().insert_header((ETAG, tag)).finish();
+    }
+    let mut answer = HttpResponse::Ok();
+    frame::landing(
+        answer
+            .insert_header((ETAG, tag))
+            .content_type("text/html; charset=utf-8")
+            .body(page),
+    )
 }
 
 /// A page in the place of a problem document, with the problem's status.

@@ -15,12 +15,16 @@ use crate::workflow::Portal;
 const SHOW: usize = 8;
 /// What is looked through for an agent who sees some teams only.
 const LOOK: usize = 200;
+/// What is looked through for failures among what waits for somebody's hand.
+const LOOK_MAX: usize = 2_000;
 /// A document that will be purged undelivered, and a link that will expire unused, are shown this long before.
 const SOON: Duration = Duration::hours(24);
 
 /// Requests that wait for a person, and what is wrong with the portal itself.
 pub(crate) struct Attention {
     pub stuck: Vec<Row>,
+    /// Of providers that are served by hand: work to do, and no failure.
+    pub by_hand: Vec<Row>,
     pub rejected: Vec<Row>,
     pub purged_soon: Vec<Row>,
     pub expiring: Vec<Row>,
@@ -39,15 +43,12 @@ pub(crate) struct Attention {
 /// `teams`: those whose requests the reader sees; `None` for all of them.
 pub(crate) async fn load(portal: &Portal, teams: Option<Vec<Team>>) -> Result<Attention, StorageError> {
     let soon = portal.now() + SOON;
-    let stuck = Filter {
-        state: Some(RequestState::NeedsAttention),
-        teams: teams.clone(),
-        ..Filter::default()
-    };
+    let (stuck, by_hand) = stopped(portal, teams.clone()).await?;
     let watched = |watch| watched(portal, teams.as_deref(), watch);
     let rows = |requests: Vec<DocumentRequest>| requests.into_iter().map(|request| Row::of(portal, request)).collect();
     Ok(Attention {
-        stuck: rows(portal.requests.list(&stuck, None, SHOW).await?.requests),
+        stuck: rows(stuck),
+        by_hand: rows(by_hand),
         rejected: rows(watched(AttentionKind::Rejected).await?),
         purged_soon: rows(watched(AttentionKind::PurgedBefore(soon)).await?),
         expiring: rows(watched(AttentionKind::ExpiringBefore(soon)).await?),
@@ -66,6 +67,30 @@ pub(crate) async fn load(portal: &Portal, teams: Option<Vec<Team>>) -> Result<At
         mail: portal.outgoing.mailer.is_some(),
         now: portal.now(),
     })
+}
+
+/// What has stopped: failures, and what waits for somebody's hand. They stand in one list of the store, and neither may hide the other.
+async fn stopped(portal: &Portal, teams: Option<Vec<Team>>) -> Result<(Vec<DocumentRequest>, Vec<DocumentRequest>), StorageError> {
+    let filter = Filter {
+        state: Some(RequestState::NeedsAttention),
+        teams,
+        ..Filter::default()
+    };
+    let (mut stuck, mut by_hand, mut looked, mut after) = (Vec::new(), Vec::new(), 0, None);
+    loop {
+        let page = portal.requests.list(&filter, after, LOOK).await?;
+        looked += page.requests.len();
+        let (hand, failed): (Vec<_>, Vec<_>) = page.requests.into_iter().partition(DocumentRequest::waits_for_hand);
+        by_hand.extend(hand);
+        stuck.extend(failed);
+        after = page.next;
+        if after.is_none() || looked >= LOOK_MAX || (stuck.len() >= SHOW && by_hand.len() >= SHOW) {
+            break;
+        }
+    }
+    stuck.truncate(SHOW);
+    by_hand.truncate(SHOW);
+    Ok((stuck, by_hand))
 }
 
 async fn watched(portal: &Portal, teams: Option<&[Team]>, watch: AttentionKind) -> Result<Vec<DocumentRequest>, StorageError> {

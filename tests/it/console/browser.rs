@@ -51,8 +51,16 @@ async fn a_support_agents_day_works_by_the_screens() {
     })
     .await;
     agent(&app, "ana@harbour.example", Role::ManualHandler).await;
+    let mut wanted = ask("acct_7", "passport");
+    wanted.provider = ProviderName::parse("desk").unwrap();
+    let held = app.issue(wanted).await;
+    assert_eq!(app.drop_files(&held, &[("front", &png(1, 50_000))]).await.status(), 200);
+    app.work().await;
+    let waiting = issued(&app).await;
     let given = json!({
         "console": app.staff("").replace("127.0.0.1", "localhost"),
+        "held": held.id.to_string(),
+        "waiting": waiting.id.to_string(),
         "agent": "ana@harbour.example",
         "password": PASSWORD,
     });

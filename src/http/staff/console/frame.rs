@@ -42,7 +42,20 @@ fn visible(place: Place, agent: &Agent) -> bool {
 
 /// A page for somebody who is signed in.
 pub(crate) fn page(agent: &Agent, place: Place, title: &str, body: Markup) -> Markup {
-    let bar = html! {
+    document(title, bar(agent, place), html! { main id="main" { (body) } })
+}
+
+/// One that a script keeps up to date while it is looked at. What is there without scripts is the page as it was loaded.
+pub(crate) fn live_page(agent: &Agent, place: Place, title: &str, body: Markup) -> Markup {
+    let main = html! {
+        main id="main" data-live { (body) }
+        p.hidden role="status" id="live" {}
+    };
+    document(title, bar(agent, place), main)
+}
+
+fn bar(agent: &Agent, place: Place) -> Markup {
+    html! {
         header.bar {
             a.brand href="/" { img src=(*LOGO_URL) alt="" width="28" height="28"; "nightdrop" }
             nav aria-label="Console" {
@@ -55,13 +68,12 @@ pub(crate) fn page(agent: &Agent, place: Place, title: &str, body: Markup) -> Ma
                 form method="post" action="/sign-out" { button.link { "Sign out" } }
             }
         }
-    };
-    document(title, bar, body)
+    }
 }
 
 /// A page for somebody of whom nothing is known.
 pub(crate) fn outside(title: &str, body: Markup) -> Markup {
-    document(title, html! {}, body)
+    document(title, html! {}, html! { main id="main" { (body) } })
 }
 
 /// Marks an answer as a page: where a form is answered with it, the browser is led to it by a GET.
@@ -92,7 +104,7 @@ pub(crate) fn failure(problem: &Problem) -> HttpResponse {
     if stays(problem) { answer } else { landing(answer) }
 }
 
-fn document(title: &str, bar: Markup, body: Markup) -> Markup {
+fn document(title: &str, bar: Markup, main: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -109,7 +121,7 @@ fn document(title: &str, bar: Markup, body: Markup) -> Markup {
             body {
                 a.skip href="#main" { "Skip to the content" }
                 (bar)
-                main id="main" { (body) }
+                (main)
             }
         }
     }

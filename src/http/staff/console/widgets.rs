@@ -280,6 +280,8 @@ pub(crate) fn outcome_words(outcome: Outcome) -> &'static str {
     }
 }
 
+pub(crate) const BY_HAND_WORDS: &str = "To be handed over by hand";
+
 /// The state of a request, and for a purged one how it ended.
 pub(crate) fn chip(request: &DocumentRequest, now: OffsetDateTime) -> Markup {
     let ended = matches!(request.stage, Stage::Purged).then(|| request.tombstones.last()).flatten();
@@ -291,6 +293,7 @@ pub(crate) fn chip(request: &DocumentRequest, now: OffsetDateTime) -> Markup {
         Some((PurgeCause::Deadline | PurgeCause::Lost, PassedOn::Yes)) => ("Passed on, purged without a verdict", "dim"),
         Some((PurgeCause::Deadline | PurgeCause::Lost, PassedOn::No)) => ("Purged undelivered", "bad"),
         Some((PurgeCause::Deadline | PurgeCause::Lost, PassedOn::Unknown)) => ("Purged, outcome unknown", "bad"),
+        None if request.waits_for_hand() => (BY_HAND_WORDS, "calm"),
         None => state_words(request.state(now)),
     };
     html! { span.chip.(tone) { (words) } }
@@ -309,7 +312,7 @@ pub(crate) fn when(at: OffsetDateTime) -> Markup {
     let utc = at.to_offset(time::UtcOffset::UTC);
     let text = utc
         .format(format_description!(
-            "[day padding:none] [month repr:short] [year], [hour]:[minute] UTC"
+            "[day padding:none] [month repr:short] [year], [hour]:[minute]:[second] UTC"
         ))
         .unwrap_or_default();
     html! { time datetime=(instant(at)) { (text) } }

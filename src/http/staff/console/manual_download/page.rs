@@ -4,7 +4,6 @@ use maud::{Markup, html};
 use time::OffsetDateTime;
 
 use crate::domain::agent::Agent;
-use crate::domain::delivery::{BY_HAND, Phase};
 use crate::http::staff::console::frame::{self, Place};
 use crate::http::staff::console::widgets::{Notice, applicant, chip, notice, size_words};
 use crate::workflow::query::requests::Row;
@@ -18,7 +17,7 @@ pub(crate) fn page(agent: &Agent, row: &Row, now: OffsetDateTime, done: Option<N
         (notice(done))
         p.lead { (row.label) " of " span.mono { (applicant(row)) } " for " (request.provider) }
         @if let Some((document, delivery)) = held {
-            @let ready = matches!(&delivery.phase, Phase::NeedsAttention { problem, .. } if problem.code == BY_HAND);
+            @let ready = request.waits_for_hand();
             @if !ready { p.notice { "It is still being looked at. " a href={ "/requests/" (request.id) "/hand-over" } { "Look again in a moment" } "." } }
             section.card {
                 h2 { "1. Download each part" }

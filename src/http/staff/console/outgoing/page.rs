@@ -63,7 +63,7 @@ fn chip(dispatch: &Dispatch) -> Markup {
     let (words, tone) = match dispatch.progress {
         Progress::Waiting(_) if dispatch.attempts > 0 => ("Tried again", "bad"),
         Progress::Waiting(_) => ("Waiting", "calm"),
-        Progress::Sent(_) => ("DispatchLog", "good"),
+        Progress::Sent(_) => ("Sent", "good"),
         Progress::Failed(_) => ("Failed", "bad"),
         Progress::Dropped(_) => ("Not needed", "dim"),
     };
@@ -95,7 +95,7 @@ pub(crate) fn notices(agent: &Agent, to: &Receivers, preferences: NotificationPr
         (notice(done))
         @if !to.mail { p.notice.warn { "No mail server is configured, so nothing is sent yet. An admin adds [mail] to nightdrop.toml." } }
         form.card.narrow method="post" action="/notices" {
-            p { "DispatchLog to " strong { (agent.email) } ". They name no applicant." }
+            p { "Sent to " strong { (agent.email) } ". They name no applicant." }
             (wish("arrived", "A document has arrived", "For requests that you issued, and for those that a machine issued.", preferences.arrived))
             (wish("attention", "Something needs attention", "Delivery has stopped, the provider has rejected it, or a mail could not be sent.", preferences.attention))
             (wish("digest", "A daily digest", &format!("At {at}, if anything waits."), preferences.digest))

@@ -15,7 +15,7 @@ use crate::http::staff::auth::{Get, Post, SignedIn};
 use crate::http::staff::console::requests::page::{self as pages, Confirm};
 use crate::http::staff::console::spans::longer_than;
 use crate::http::staff::console::widgets::Notice;
-use crate::http::staff::console::{Page, html, html_of, see};
+use crate::http::staff::console::{Page, html, html_of, live, see};
 use crate::http::staff::input::Search;
 use crate::http::staff::permission::{Manual, Read, Requests};
 use crate::http::staff::view::request as view;
@@ -38,11 +38,11 @@ pub(crate) async fn list(Get { who, .. }: Get<Read>, state: State, request: Http
         cursor: text("cursor"),
         ..Search::default()
     };
-    listed(&who, &state, &search).await
+    listed(&who, &state, &search, &request).await
 }
 
 /// Without something to find this is an address like any other; with it, it stays a POST: it may be an applicant's reference.
-pub(crate) async fn search(Post { who, with: form }: Post<Read, Form>, state: State) -> Page {
+pub(crate) async fn search(Post { who, with: form }: Post<Read, Form>, state: State, request: HttpRequest) -> Page {
     let search = Search {
         state: form.filled("state"),
         outcome: form.filled("outcome"),
@@ -55,7 +55,7 @@ pub(crate) async fn search(Post { who, with: form }: Post<Read, Form>, state: St
         limit: None,
     };
     if search.applicant.is_some() || search.find.is_some() {
-        return listed(&who, &state, &search).await;
+        return listed(&who, &state, &search, &request).await;
     }
     // Checked words only come into the address.
     search.wanted()?;
@@ -70,7 +70,7 @@ pub(crate) async fn search(Post { who, with: form }: Post<Read, Form>, state: St
     Ok(see(&format!("/requests?{}", pairs.collect::<Vec<_>>().join("&"))))
 }
 
-async fn listed(who: &SignedIn<Read>, state: &AppState, search: &Search) -> Page {
+async fn listed(who: &SignedIn<Read>, state: &AppState, search: &Search, request: &HttpRequest) -> Page {
     let found = match search.wanted() {
         Ok(wanted) => {
             let wanted = Wanted {
@@ -87,7 +87,7 @@ async fn listed(who: &SignedIn<Read>, state: &AppState, search: &Search) -> Page
         }
     };
     match found {
-        Ok(listed) => Ok(html(list_page(who, state, search, &listed, None).await?)),
+        Ok(listed) => Ok(live(request, list_page(who, state, search, &listed, None).await?, "")),
         Err(error @ WorkflowError::Invalid { .. }) => {
             let problem = error.into();
             Ok(html_of(
@@ -117,18 +117,25 @@ async fn list_page(
     }))
 }
 
-pub(crate) async fn show(Get { who, with: Id(id) }: Get<Read, Id<RequestId>>, state: State, done: Option<Notice>) -> Page {
+pub(crate) async fn show(
+    Get { who, with: Id(id) }: Get<Read, Id<RequestId>>,
+    state: State,
+    done: Option<Notice>,
+    asked: HttpRequest,
+) -> Page {
     let whole = requests::whole(&state.portal, id).await?;
     let request = &whole.detail.row.request;
-    Ok(html(pages::show(&pages::ShowPage {
+    let number = once()?;
+    let page = pages::show(&pages::ShowPage {
         agent: &who.agent,
         shown: &view::detail(&whole.detail),
         longer: longer_than(request.link.expires_at - whole.detail.now, state.portal.policy.link_max),
         passcode_required: state.portal.policy.passcode_required,
-        once: once()?,
+        once: number.clone(),
         whole: &whole,
         done,
-    })))
+    });
+    Ok(live(&asked, page, &number))
 }
 
 pub(crate) async fn extend(Post { who, with: (Id(id), form) }: Post<Requests, (Id<RequestId>, Form)>, state: State) -> Page {

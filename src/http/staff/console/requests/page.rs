@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::domain::agent::{Agent, Role};
 use crate::domain::audit::AuditEvent;
-use crate::domain::delivery::{PassedOn, Phase, PurgeCause};
+use crate::domain::delivery::{BY_HAND, PassedOn, Phase, PurgeCause};
 use crate::domain::outcome::Outcome;
 use crate::domain::receipt::SignedReceipt;
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
@@ -16,7 +16,7 @@ use crate::http::staff::console::frame::{self, Place};
 use crate::http::staff::console::outgoing::page::render_dispatches;
 use crate::http::staff::console::spans::Choice;
 use crate::http::staff::console::widgets::{
-    Field, Input, Notice, ago, applicant, chip, notice, outcome_words, refusal, size_words, state_words, when,
+    BY_HAND_WORDS, Field, Input, Notice, ago, applicant, chip, notice, outcome_words, refusal, size_words, state_words, when,
 };
 use crate::http::staff::input::Search;
 use crate::http::staff::permission::{Manual, ManualDownload, Requests, may};
@@ -51,7 +51,7 @@ pub(crate) fn list(page: &ListPage<'_>) -> Markup {
         @if listed.cut { p.quiet { "More requests fit than are shown here. Type more of what you look for." } }
         (more(search, listed.next.as_deref()))
     };
-    frame::page(agent, Place::Requests, "Requests", body)
+    frame::live_page(agent, Place::Requests, "Requests", body)
 }
 
 /// Whom a list can be cut down to: everybody for admins; for others themselves and who issued what they see, so that no team learns who is in another.
@@ -215,20 +215,31 @@ pub(crate) fn show(page: &ShowPage<'_>) -> Markup {
         p.crumbs { a href="/requests" { "Requests" } }
         div.title { h1 { (title) } (chip(request, page.now())) }
         (notice(page.done))
-        (what_is_wrong(request))
+        (what_is_wrong(request, may::<ManualDownload>(page.agent.role)))
         div.columns {
+            @if may::<Requests>(page.agent.role) { aside.card aria-labelledby="actions" { h2 id="actions" { "What you can do" } (actions(page)) } }
             div {
                 section.card { h2 { "Request" } (facts(page)) }
                 section.card { h2 { "What happened" } (timeline(page)) }
                 @if !dispatches.is_empty() { section.card { h2 { "Messages sent" } (render_dispatches(dispatches)) } }
             }
-            @if may::<Requests>(page.agent.role) { aside.card aria-labelledby="actions" { h2 id="actions" { "What you can do" } (actions(page)) } }
         }
     };
-    frame::page(page.agent, Place::Requests, title, body)
+    frame::live_page(page.agent, Place::Requests, title, body)
 }
 
-fn what_is_wrong(request: &DocumentRequest) -> Markup {
+/// `handler`: whoever looks may hand documents over.
+fn what_is_wrong(request: &DocumentRequest, handler: bool) -> Markup {
+    if request.waits_for_hand() {
+        return html! {
+            p.notice {
+                strong { (BY_HAND_WORDS) ". " }
+                "This provider has no interface. "
+                @if handler { a href={ "/requests/" (request.id) "/hand-over" } { "Download the parts" } ", upload them there, and mark the request as uploaded." }
+                @else { "Somebody with the role manual-handler downloads the parts, uploads them there, and marks the request as uploaded." }
+            }
+        };
+    }
     let held = request.held().map(|(_, delivery)| delivery);
     if let Some(Phase::NeedsAttention { problem, .. }) = held.map(|d| &d.phase) {
         return html! { p.notice.bad { strong { "Could not be delivered. " } (problem.text) " " span.quiet { "(" (problem.code) ")" } } };
@@ -309,6 +320,7 @@ fn phase_words(phase: &Phase) -> &'static str {
         Phase::Sending { .. } => "Being sent",
         Phase::Uncertain { .. } => "Outcome unknown; the provider is being asked",
         Phase::AwaitingConfirmation { .. } => "With the provider, verdict pending",
+        Phase::NeedsAttention { problem, .. } if problem.code == BY_HAND => BY_HAND_WORDS,
         Phase::NeedsAttention { .. } => "Stopped; needs a decision",
     }
 }
@@ -373,7 +385,7 @@ fn actions(page: &ShowPage<'_>) -> Markup {
         @if open && request.link.passcode.is_some() {
             form.act method="post" action=(path("passcode")) { button.plain { "Give a fresh passcode" } p.hint { "Five new tries on the same link." } }
         }
-        @if stuck { form.act method="post" action=(path("retry")) { button.primary { "Send again" } } }
+        @if stuck && !by_hand { form.act method="post" action=(path("retry")) { button.primary { "Send again" } } }
         @if request.held().is_some() && by_hand && may::<ManualDownload>(role) {
             p.act { a.button.primary href=(path("hand-over")) { "Serve by hand…" } }
         }

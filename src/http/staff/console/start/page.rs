@@ -30,8 +30,11 @@ const ENDS: [Outcome; 4] = [Outcome::NeedsAttention, Outcome::Confirmed, Outcome
 
 pub(crate) fn page(agent: &Agent, attention: &Attention, only_password: bool, done: Option<Notice>) -> Markup {
     let now = attention.now;
-    let calm =
-        attention.stuck.is_empty() && attention.rejected.is_empty() && attention.purged_soon.is_empty() && attention.expiring.is_empty();
+    let calm = attention.stuck.is_empty()
+        && attention.by_hand.is_empty()
+        && attention.rejected.is_empty()
+        && attention.purged_soon.is_empty()
+        && attention.expiring.is_empty();
     let body = html! {
         div.title { h1 { "Overview" } a.button.primary href="/requests/new" { "New request" } }
         (notice(done))
@@ -60,6 +63,7 @@ pub(crate) fn page(agent: &Agent, attention: &Attention, only_password: bool, do
             h2 id="attention" { "Needs attention" }
             @if calm { p.empty { "Nothing waits for you. Good." } }
             (group(now, "Could not be delivered", "The provider refused it or could not be reached. Look, then retry or purge.", &attention.stuck))
+            (group(now, "To be handed over by hand", "Their provider has no interface: download each part, upload it there, and mark the request as uploaded.", &attention.by_hand))
             (group(now, "Rejected by the provider", "Destroyed here. Ask the applicant again, with the reason.", &attention.rejected))
             (group(now, "Purged within a day, undelivered", "The retention deadline comes whatever else happens.", &attention.purged_soon))
             (group(now, "Links that expire within a day", "The applicant has not dropped anything yet.", &attention.expiring))
@@ -78,7 +82,7 @@ pub(crate) fn page(agent: &Agent, attention: &Attention, only_password: bool, do
             @if attention.mail { p.quiet { a href="/notices" { "Notices by e-mail" } " – what you want to be told without looking here." } }
         } }
     };
-    frame::page(agent, Place::Start, "Overview", body)
+    frame::live_page(agent, Place::Start, "Overview", body)
 }
 
 fn group(now: OffsetDateTime, title: &str, hint: &str, rows: &[Row]) -> Markup {
@@ -106,6 +110,9 @@ fn group(now: OffsetDateTime, title: &str, hint: &str, rows: &[Row]) -> Markup {
 
 fn why(request: &DocumentRequest, now: OffsetDateTime) -> Markup {
     if let Some((document, delivery)) = request.held() {
+        if request.waits_for_hand() {
+            return html! { "Received " (ago(document.received_at, now)) ", purged at the latest " (ago(document.purge_at, now)) };
+        }
         return match &delivery.last_problem {
             Some(problem) => html! { (problem.text) },
             None => html! { "Purged " (ago(document.purge_at, now)) },

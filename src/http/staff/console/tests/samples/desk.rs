@@ -1,0 +1,85 @@
+//! Samples of the pages on which agents ask for documents.
+
+use super::*;
+
+impl Samples {
+    pub(super) fn again_page(&self) -> maud::Markup {
+        let form = again::page::TypedForm {
+            path: "/requests/new",
+            back: "/requests/new",
+            pairs: &[(self.text(), self.text()), ("once".to_owned(), self.text())],
+        };
+        again::page::typed(&self.agent(Role::Agent), &form)
+    }
+
+    pub(super) fn asking_pages(&self) -> Vec<(&'static str, maud::Markup)> {
+        let (agent, choices, form, problem) = (self.agent(Role::Agent), self.choices(), self.form(), self.problem());
+        let handed = HandedOver {
+            message: LinkMessage {
+                url: self.text(),
+                passcode: Some(Code::Shown(self.text())),
+                message: self.message(),
+                reminder: self.message(),
+                qr_svg: self.text(),
+            },
+            mailed: None,
+        };
+        let missing = |known| ask::page::MissingRow {
+            known,
+            name: self.text(),
+            parts: vec![self.text()],
+            reason: Some(self.text()),
+            applicant: Some(self.text()),
+            once: self.text(),
+            open: self.rows().pop(),
+        };
+        let missing = [missing(None), missing(Some((self.text(), self.text())))];
+        let row = self.rows().remove(0);
+        let issued = ask::page::IssuedPage {
+            agent: &agent,
+            row: &row,
+            handed: &handed,
+            mail: true,
+            missing: Some(ask::page::MissingOf {
+                provider: self.text(),
+                applicant: self.text(),
+            }),
+        };
+        let no_list = problem.clone().code("provider.cannot_list");
+        let (rows, now) = (self.rows(), self.now);
+        let asking = |problem, open| {
+            ask::page::form(&ask::page::AskPage {
+                agent: &agent,
+                choices: &choices,
+                typed: &form,
+                once: &self.text,
+                problem,
+                open,
+                now,
+            })
+        };
+        let wanting = |found, problem| {
+            ask::page::missing(&ask::page::MissingPage {
+                agent: &agent,
+                choices: &choices,
+                typed: &form,
+                found,
+                problem,
+                now,
+            })
+        };
+        vec![
+            ("ask", asking(Some(&problem), &[])),
+            ("ask", asking(None, &rows)),
+            ("issued", ask::page::issued(&issued)),
+            ("send", ask::page::send(&agent, &row.request, &self.text, &form, &problem)),
+            ("fresh code", ask::page::fresh_code(&agent, &row.request, &self.text)),
+            ("missing", wanting(Some(&missing), None)),
+            ("missing", wanting(None, Some(&no_list))),
+            (
+                "docs",
+                docs::page::page(&agent, &format!("# {0}\n\n- {0}\n\n| {0} |", self.text), false),
+            ),
+        ]
+    }
+}
