@@ -29,6 +29,15 @@ const localTimes = (within) => within.querySelectorAll("time[datetime]").forEach
   time.title = local + " (" + time.dateTime + ")";
 });
 localTimes(document);
+// One box that ticks all of a list.
+const allBoxes = (within) => within.querySelectorAll("[data-all]").forEach((label) => {
+  const all = label.querySelector("input");
+  label.hidden = false;
+  all.addEventListener("change", () => {
+    for (const box of label.closest("form").querySelectorAll(`[name=${label.dataset.all}]`)) box.checked = all.checked;
+  });
+});
+allBoxes(document);
 // What stands behind # in an address is never sent to a server. It fills the form, and leaves the address at once; on the way over the sign-in page this tab keeps it.
 {
   const form = document.querySelector("form[data-fill]");
@@ -93,6 +102,7 @@ localTimes(document);
           const before = saying();
           localTimes(next);
           live.replaceChildren(...next.childNodes);
+          allBoxes(live);
           const after = saying();
           if (after !== before) {
             wait = least;

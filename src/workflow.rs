@@ -6,6 +6,7 @@ pub(crate) mod callback;
 pub(crate) mod catalogue;
 pub(crate) mod delivery;
 
+pub(crate) mod export;
 pub(crate) mod hosted;
 pub(crate) mod intake;
 pub(crate) mod issue;

@@ -8,6 +8,7 @@ const tablet = { width: 768, height: 1024 };
 try {
   await asking();
   await news();
+  await several();
   await looks();
 } finally {
   await browser.close();
@@ -132,6 +133,48 @@ async function news() {
   check((await page.locator("#live").textContent()).includes("Withdrawn"), "the change is announced");
   await settled(page, "a page that was updated", "desk-updated");
   await page.context().close();
+}
+
+// Several at once, by the keyboard.
+async function several() {
+  const page = await visit(browser, { viewport: desktop });
+  await signIn(page);
+  await page.goto(at("/requests"));
+  await page.locator("[data-all] input").focus();
+  await page.keyboard.press("Space");
+  const boxes = await page.locator("[name=id]").count();
+  check(boxes > 2 && (await page.locator("[name=id]:checked").count()) === boxes, "one box ticks all");
+  await settled(page, "the list with boxes", "desk-list");
+  await page.getByRole("button", { name: "Ask again…" }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Ask again for these documents?" }).waitFor();
+  await settled(page, "the question for several", "desk-sure");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "What became of each" }).waitFor();
+  await settled(page, "the results for several", "desk-results");
+  await page.reload();
+  await page.getByRole("heading", { name: "What became of each" }).waitFor();
+  await page.goto(at("/requests"));
+  const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export (CSV)" }).click()]);
+  check(file.suggestedFilename() === "nightdrop-requests.csv", "the file has a name");
+  clean(page, "several at once");
+  await page.context().close();
+  const auditor = await visit(browser, { viewport: desktop });
+  await auditor.goto(at("/sign-in"));
+  await auditor.getByLabel("E-mail address").fill(given.auditor);
+  await auditor.getByLabel("Password").fill(given.password);
+  await auditor.getByRole("button", { name: "Sign in", exact: true }).click();
+  await auditor.getByRole("heading", { name: "Audit log" }).waitFor();
+  const tall = await auditor.locator("td[data-label='No.']").evaluateAll((cells) => cells.filter((cell) => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    return range.getClientRects().length > 1;
+  }).length);
+  check(tall === 0, "a number of the audit log is broken");
+  await settled(auditor, "the audit log", "desk-audit");
+  await auditor.setViewportSize(tablet);
+  await settled(auditor, "the audit log on a tablet", "desk-audit-tablet");
+  await auditor.context().close();
 }
 
 async function looks() {

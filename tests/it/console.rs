@@ -3,6 +3,7 @@
 mod again;
 mod asking;
 mod browser;
+mod bulk;
 mod by_hand;
 mod factor;
 mod forms;
@@ -216,6 +217,8 @@ const PERMISSIONS: &[(&str, Methods)] = {
         (END_ALL, &[("POST", ALL)]),
         ("/requests", &[("GET", STAFF), ("POST", STAFF)]),
         ("/requests/new", &[("GET", STAFF), ("POST", STAFF)]),
+        ("/requests/bulk", &[("POST", STAFF)]),
+        ("/requests/export", &[("POST", STAFF)]),
         ("/missing", &[("GET", STAFF), ("POST", STAFF)]),
         ("/requests/{id}", &[("GET", STAFF)]),
         ("/requests/{id}/extend", &[("POST", STAFF)]),

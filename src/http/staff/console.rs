@@ -29,9 +29,16 @@ pub(crate) mod audit {
     pub(crate) mod handlers;
     pub(crate) mod page;
 }
+pub(crate) mod bulk {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
+}
 pub(crate) mod docs {
     pub(crate) mod handlers;
     pub(crate) mod page;
+}
+pub(crate) mod export {
+    pub(crate) mod handlers;
 }
 pub(crate) mod manual_download {
     pub(crate) mod handlers;
@@ -97,6 +104,8 @@ table! { AuthRedirect;
     "/account/sessions/end-all" { post: account::handlers::end_all }
     "/requests" { get: requests::handlers::list, post: requests::handlers::search }
     "/requests/new" { get: ask::handlers::form, post: ask::handlers::issue }
+    "/requests/bulk" { post: bulk::handlers::act }
+    "/requests/export" { post: export::handlers::list }
     "/missing" { get: ask::handlers::missing_form, post: ask::handlers::missing }
     "/requests/{id}" { get: requests::handlers::show }
     "/requests/{id}/extend" { post: requests::handlers::extend }

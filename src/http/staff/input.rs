@@ -9,6 +9,7 @@ use crate::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName
 use crate::domain::outcome::Outcome;
 use crate::domain::request::RequestState;
 use crate::http::error::Problem;
+use crate::http::extract::form::Form;
 use crate::http::extract::json::{self, Instant, Span};
 use crate::http::staff::shapes::{
     ActorText, ApplicantText, DocumentKindText, EmailText, FIND_MAX, FindText, LocaleText, MessageText, OutcomeWord, PartNameText,
@@ -160,6 +161,21 @@ pub(crate) struct Search {
 }
 
 impl Search {
+    /// As the console's forms send it.
+    pub(crate) fn of(form: &Form) -> Self {
+        Self {
+            state: form.filled("state"),
+            outcome: form.filled("outcome"),
+            find: form.filled("find"),
+            provider: form.filled("provider"),
+            applicant: form.filled("applicant"),
+            agent: form.filled("agent"),
+            older_than: form.filled("older_than"),
+            cursor: form.filled("cursor"),
+            limit: None,
+        }
+    }
+
     pub(crate) fn wanted(&self) -> Result<Wanted, Problem> {
         fn parsed<T>(
             text: &Option<String>,

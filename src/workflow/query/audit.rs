@@ -1,5 +1,7 @@
 //! The audit log, newest first, by keyset pagination: a page is read behind an entry's number, never by counting.
 
+use time::{Date, OffsetDateTime, UtcOffset};
+
 use super::names::Names;
 use crate::domain::audit::AuditEntry;
 use crate::domain::id::RequestId;
@@ -21,11 +23,20 @@ pub(crate) struct AuditSearch {
     pub actor: String,
     /// In the request's id.
     pub request: String,
+    /// From the beginning of this day, and to the end of that one; in UTC.
+    pub from: Option<Date>,
+    pub to: Option<Date>,
 }
 
 impl AuditSearch {
     pub(crate) fn is_empty(&self) -> bool {
         self.action.is_empty() && self.actor.is_empty() && self.request.is_empty()
+    }
+
+    /// Whether an instant lies within the days.
+    fn within(&self, at: OffsetDateTime) -> bool {
+        let day = at.to_offset(UtcOffset::UTC).date();
+        self.from.is_none_or(|from| from <= day) && self.to.is_none_or(|to| day <= to)
     }
 
     /// Everything that happened to one request stands in its timeline.
@@ -68,7 +79,15 @@ pub(crate) async fn after(portal: &Portal, number: u64, limit: usize) -> Result<
 /// Looks backwards from an entry, or from the newest, until a page is full or as many entries were looked at as one page may cost.
 pub(crate) async fn find(portal: &Portal, search: &AuditSearch, before: Option<u64>) -> Result<AuditFound, StorageError> {
     let newest = portal.outbox.last_entry().await?.map_or(0, |e| e.sequence);
-    let before = before.unwrap_or(u64::MAX).min(newest.saturating_add(1));
+    // Entries stand in the order of time: the days are a run of numbers.
+    let (mut least, mut end) = (1, newest.saturating_add(1));
+    if let Some(from) = search.from {
+        least = first_at(portal, from.midnight().assume_utc(), newest).await?;
+    }
+    if let Some(after) = search.to.and_then(Date::next_day) {
+        end = first_at(portal, after.midnight().assume_utc(), newest).await?;
+    }
+    let before = before.unwrap_or(u64::MAX).min(end).max(least);
     let mut found = AuditFound {
         entries: Vec::new(),
         looked_from: before,
@@ -78,10 +97,11 @@ pub(crate) async fn find(portal: &Portal, search: &AuditSearch, before: Option<u
     };
     if let Some(id) = search.only_request() {
         (found.entries, found.looked_from) = (portal.audit.timeline(id).await?, 1);
+        found.entries.retain(|entry| search.within(entry.event.at));
         found.entries.reverse();
         return Ok(found);
     }
-    let floor = before.saturating_sub(if search.is_empty() { PAGE } else { LOOK }).max(1);
+    let floor = before.saturating_sub(if search.is_empty() { PAGE } else { LOOK }).max(least);
     while found.looked_from > floor && (found.entries.len() as u64) < PAGE {
         let from = found.looked_from.saturating_sub(STEP).max(floor);
         let limit = usize::try_from(found.looked_from - from).unwrap_or(0);
@@ -100,5 +120,29 @@ pub(crate) async fn find(portal: &Portal, search: &AuditSearch, before: Option<u
         }
         found.looked_from = found.looked_from.min(from);
     }
+    // Nothing older belongs to these days.
+    if found.looked_from <= least {
+        found.looked_from = 1;
+    }
     Ok(found)
+}
+
+/// The number of the first entry at this instant or later; one behind the newest where there is none.
+async fn first_at(portal: &Portal, at: OffsetDateTime, newest: u64) -> Result<u64, StorageError> {
+    let (mut low, mut high) = (1, newest.saturating_add(1));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let earlier = portal
+            .audit
+            .entries(middle - 1, 1)
+            .await?
+            .first()
+            .is_some_and(|entry| entry.event.at < at);
+        if earlier {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
 }

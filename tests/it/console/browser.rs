@@ -51,6 +51,7 @@ async fn a_support_agents_day_works_by_the_screens() {
     })
     .await;
     agent(&app, "ana@harbour.example", Role::ManualHandler).await;
+    agent(&app, "ida@harbour.example", Role::Auditor).await;
     let mut wanted = ask("acct_7", "passport");
     wanted.provider = ProviderName::parse("desk").unwrap();
     let held = app.issue(wanted).await;
@@ -62,6 +63,7 @@ async fn a_support_agents_day_works_by_the_screens() {
         "held": held.id.to_string(),
         "waiting": waiting.id.to_string(),
         "agent": "ana@harbour.example",
+        "auditor": "ida@harbour.example",
         "password": PASSWORD,
     });
     tokio::task::spawn_blocking(move || script("console-desk.mjs", &given))

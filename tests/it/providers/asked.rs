@@ -140,7 +140,10 @@ async fn a_refusal_keeps_its_code_everywhere() {
         .next()
         .unwrap()
         .to_owned();
-    let shown = form("/missing", &cookie, "provider=bank&applicant=cus_1".to_owned()).await;
+    let sent = form("/missing", &cookie, "provider=bank&applicant=cus_1".to_owned()).await;
+    assert_eq!(sent.status(), 303);
+    let page = app.staff(sent.headers()["location"].to_str().unwrap());
+    let shown = app.http.get(page).header("cookie", &cookie).send().await.unwrap();
     assert_eq!(shown.status(), 422);
     let shown = shown.text().await.unwrap();
     assert!(shown.contains("must be a reference of this provider: acct_…"), "{shown}");

@@ -3,6 +3,8 @@
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream;
+use time::Date;
+use time::macros::format_description;
 
 use crate::chain::chain;
 use crate::http::context::State;
@@ -17,15 +19,21 @@ use crate::workflow::query::audit::{self, AuditSearch};
 const EXPORT_STEP: usize = 500;
 
 pub(crate) async fn page(Get { who, .. }: Get<Audit>, state: State, request: HttpRequest) -> Page {
-    let query = Query::of(&request, &["before", "action", "actor", "request", "done"])?;
+    let query = Query::of(&request, &["before", "action", "actor", "request", "from", "to", "done"])?;
     let text = |name| query.text(name).unwrap_or_default().trim().to_lowercase();
     let search = AuditSearch {
         action: text("action"),
         actor: text("actor"),
         request: text("request"),
+        from: query.parsed("from", day, "a day such as 2026-11-27")?,
+        to: query.parsed("to", day, "a day such as 2026-11-27")?,
     };
     let found = audit::find(&state.portal, &search, query.number("before", 1, u64::MAX)?).await?;
     Ok(html(pages::page(&who.agent, &found, &search)))
+}
+
+fn day(text: &str) -> Option<Date> {
+    Date::parse(text, format_description!("[year]-[month]-[day]")).ok()
 }
 
 /// One JSON object per line, oldest first, never in memory as a whole. `nightdrop audit verify` reads it.

@@ -1,6 +1,7 @@
 //! The audit log, newest first.
 
 use maud::{Markup, html};
+use time::Date;
 
 use crate::domain::agent::Agent;
 use crate::http::staff::console::frame::{self, Place};
@@ -24,8 +25,23 @@ pub(crate) fn page(agent: &Agent, found: &AuditFound, search: &AuditSearch) -> M
         };
         Field::new(name, label).input("search", value, None, input)
     };
-    let words = [("action", &search.action), ("actor", &search.actor), ("request", &search.request)];
+    let day = |date: Option<Date>| date.map(|date| date.to_string()).unwrap_or_default();
+    let (from, to) = (day(search.from), day(search.to));
+    let words = [
+        ("action", &search.action),
+        ("actor", &search.actor),
+        ("request", &search.request),
+        ("from", &from),
+        ("to", &to),
+    ];
     let carried: Vec<(&str, &str)> = words.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (*n, v.as_str())).collect();
+    let date = |name: &'static str, label: &'static str, value: &str| {
+        let input = Input {
+            required: false,
+            ..Input::default()
+        };
+        Field::new(name, label).input("date", value, None, input)
+    };
     let links = may::<Read>(agent.role);
     let body = html! {
         div.title { h1 { "Audit log" } a.button.plain href="/audit/export" { "Export (JSONL)" } }
@@ -34,6 +50,8 @@ pub(crate) fn page(agent: &Agent, found: &AuditFound, search: &AuditSearch) -> M
             (field("action", "What", &search.action))
             (field("actor", "Who", &search.actor))
             (field("request", "Request", &search.request))
+            (date("from", "From (UTC)", &from))
+            (date("to", "To (UTC)", &to))
             div.actions { button.plain { "Search" } }
         }
         @if entries.is_empty() { p.empty { @if found.looked_from > 1 { "Nothing here yet; look further back." } @else { "No entry fits." } } }
@@ -55,8 +73,8 @@ pub(crate) fn page(agent: &Agent, found: &AuditFound, search: &AuditSearch) -> M
         } }
         div.pager {
             @if before <= newest { a.button.plain href="/audit" { "Newest" } }
-            @if found.looked_from > 1 && search.is_empty() { a.button.plain href={ "/audit?before=" (found.looked_from) } { "Older entries" } }
-            @if found.looked_from > 1 && !search.is_empty() {
+            @if found.looked_from > 1 && carried.is_empty() { a.button.plain href={ "/audit?before=" (found.looked_from) } { "Older entries" } }
+            @if found.looked_from > 1 && !carried.is_empty() {
                 form method="get" action="/audit" {
                     @for (name, value) in &carried { input type="hidden" name=(name) value=(value); }
                     button.plain name="before" value=(found.looked_from) { "Older entries" }

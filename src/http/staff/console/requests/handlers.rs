@@ -43,17 +43,7 @@ pub(crate) async fn list(Get { who, .. }: Get<Read>, state: State, request: Http
 
 /// Without something to find this is an address like any other; with it, it stays a POST: it may be an applicant's reference.
 pub(crate) async fn search(Post { who, with: form }: Post<Read, Form>, state: State, request: HttpRequest) -> Page {
-    let search = Search {
-        state: form.filled("state"),
-        outcome: form.filled("outcome"),
-        find: form.filled("find"),
-        provider: form.filled("provider"),
-        applicant: form.filled("applicant"),
-        agent: form.filled("agent"),
-        older_than: form.filled("older_than"),
-        cursor: form.filled("cursor"),
-        limit: None,
-    };
+    let search = Search::of(&form);
     if search.applicant.is_some() || search.find.is_some() {
         return listed(&who, &state, &search, &request).await;
     }

@@ -12,6 +12,7 @@ use crate::domain::outcome::Outcome;
 use crate::domain::receipt::SignedReceipt;
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
 use crate::http::error::Problem;
+use crate::http::staff::console::bulk::page::Act;
 use crate::http::staff::console::frame::{self, Place};
 use crate::http::staff::console::outgoing::page::render_dispatches;
 use crate::http::staff::console::spans::Choice;
@@ -47,7 +48,17 @@ pub(crate) fn list(page: &ListPage<'_>) -> Markup {
         div.title { h1 { "Requests" } a.button.primary href="/requests/new" { "New request" } }
         (refusal(problem))
         (filter(page))
-        @if listed.rows.is_empty() { p.empty { @if listed.next.is_some() { "None among the newest; look further back." } @else { "No request fits." } } } @else { (table(page)) }
+        @if listed.rows.is_empty() { p.empty { @if listed.next.is_some() { "None among the newest; look further back." } @else { "No request fits." } } }
+        @else if may::<Requests>(agent.role) {
+            form method="post" action="/requests/bulk" {
+                (table(page, true))
+                div.actions.bulk role="group" aria-label="With the chosen requests" {
+                    span.quiet { "With the chosen requests:" }
+                    @for act in Act::ALL { button.plain name="act" value=(act.as_str()) { (act.button()) } }
+                }
+            }
+        } @else { (table(page, false)) }
+        @if !listed.rows.is_empty() { (export(search)) }
         @if listed.cut { p.quiet { "More requests fit than are shown here. Type more of what you look for." } }
         (more(search, listed.next.as_deref()))
     };
@@ -118,15 +129,28 @@ fn filter(page: &ListPage<'_>) -> Markup {
     }
 }
 
-fn table(page: &ListPage<'_>) -> Markup {
+/// The same list, whole, for a spreadsheet.
+fn export(search: &Search) -> Markup {
+    html! {
+        form.pager method="post" action="/requests/export" {
+            @for (name, value) in fields_of(search) { input type="hidden" name=(name) value=(value); }
+            @if let Some(find) = &search.find { input type="hidden" name="find" value=(find); }
+            button.plain { "Export (CSV)" }
+        }
+    }
+}
+
+/// `choose`: with a box to tick in each row.
+fn table(page: &ListPage<'_>, choose: bool) -> Markup {
     let now = page.now;
     html! {
         table.rows {
-            thead { tr { th scope="col" { "Document" } th scope="col" { "State" } th scope="col" { "Applicant" } th scope="col" { "Provider" } th scope="col" { "Issued" } th scope="col" { "Next" } } }
+            thead { tr { @if choose { th scope="col" { label.tick data-all="id" hidden { input type="checkbox"; span.hidden { "All" } } span.hidden { "Choose" } } } th scope="col" { "Document" } th scope="col" { "State" } th scope="col" { "Applicant" } th scope="col" { "Provider" } th scope="col" { "Issued" } th scope="col" { "Next" } } }
             tbody {
                 @for row in &page.listed.rows {
                     @let request = &row.request;
                     tr {
+                        @if choose { td.choose { label.tick { input type="checkbox" name="id" value=(request.id); span.hidden { "Choose " (row.label) " of " (applicant(row)) } } } }
                         td.head { a href={ "/requests/" (request.id) } { (row.label) } }
                         td data-label="State" { (chip(request, now)) }
                         td.mono data-label="Applicant" { (applicant(row)) }
@@ -153,9 +177,8 @@ fn next_step(request: &DocumentRequest, now: OffsetDateTime) -> Markup {
     }
 }
 
-/// With an applicant the next page is a POST like the first: the reference stays out of the address.
-fn more(search: &Search, next: Option<&str>) -> Markup {
-    let Some(next) = next else { return html! {} };
+/// What a list is cut down to, as the fields of a form.
+fn fields_of(search: &Search) -> Vec<(&'static str, &str)> {
     let fields = [
         ("state", &search.state),
         ("outcome", &search.outcome),
@@ -164,10 +187,14 @@ fn more(search: &Search, next: Option<&str>) -> Markup {
         ("older_than", &search.older_than),
         ("applicant", &search.applicant),
     ];
-    let fields: Vec<(&str, &str)> = fields
-        .iter()
-        .filter_map(|(name, value)| value.as_deref().map(|v| (*name, v)))
-        .collect();
+    let filled = fields.into_iter().filter_map(|(name, value)| value.as_deref().map(|v| (name, v)));
+    filled.collect()
+}
+
+/// With an applicant the next page is a POST like the first: the reference stays out of the address.
+fn more(search: &Search, next: Option<&str>) -> Markup {
+    let Some(next) = next else { return html! {} };
+    let fields = fields_of(search);
     html! {
         div.pager {
             @if search.applicant.is_some() {

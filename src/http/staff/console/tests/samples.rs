@@ -36,7 +36,9 @@ use crate::workflow::query::requests::{Detail, Listed, Row, Whole};
 use crate::workflow::sign_in::OpenSession;
 
 use crate::http::staff::console::sign_in::page::Offer;
-use crate::http::staff::console::{account, admin, again, ask, audit, docs, manual_download, messages, outgoing, requests, sign_in, start};
+use crate::http::staff::console::{
+    account, admin, again, ask, audit, bulk, docs, manual_download, messages, outgoing, requests, sign_in, start,
+};
 
 /// The samples, with one text wherever somebody else chose one.
 pub(super) struct Samples {
@@ -245,6 +247,7 @@ impl Samples {
     pub(super) fn pages(&self) -> Vec<(&'static str, maud::Markup)> {
         let mut pages = self.request_pages();
         pages.push(("typed", self.again_page()));
+        pages.extend(self.bulk_pages());
         pages.extend(self.asking_pages());
         pages.extend(self.account_pages());
         pages.extend(self.admin_pages());
@@ -428,6 +431,7 @@ impl Samples {
             action: self.text(),
             actor: self.text(),
             request: self.text(),
+            ..AuditSearch::default()
         };
         let template = messages::page::TemplateRow {
             kind: self.text(),

@@ -12,6 +12,35 @@ impl Samples {
         again::page::typed(&self.agent(Role::Agent), &form)
     }
 
+    pub(super) fn bulk_pages(&self) -> Vec<(&'static str, maud::Markup)> {
+        let (agent, problem, rows) = (self.agent(Role::Agent), self.problem(), self.rows());
+        let mut pages = Vec::new();
+        for act in bulk::page::Act::ALL {
+            let page = bulk::page::SurePage {
+                agent: &agent,
+                act,
+                rows: &rows,
+                lives: &[(self.text(), self.text())],
+                once: &self.text,
+                now: self.now,
+                problem: Some(&problem),
+            };
+            pages.push(("sure", bulk::page::sure(&page)));
+        }
+        let link = || bulk::page::BulkResult::Link {
+            url: self.text(),
+            passcode: Some(self.text()),
+        };
+        let made = [
+            link(),
+            bulk::page::BulkResult::Done("Done"),
+            bulk::page::BulkResult::Refused(self.text()),
+        ];
+        let results: Vec<_> = self.rows().into_iter().zip(made).collect();
+        pages.push(("results", bulk::page::results(&agent, &results)));
+        pages
+    }
+
     pub(super) fn asking_pages(&self) -> Vec<(&'static str, maud::Markup)> {
         let (agent, choices, form, problem) = (self.agent(Role::Agent), self.choices(), self.form(), self.problem());
         let handed = HandedOver {

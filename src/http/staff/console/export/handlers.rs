@@ -1,0 +1,110 @@
+//! The list as a table for a spreadsheet: what the filter finds and the agent may see, read page by page and never in memory as a whole. A POST like every search: an
+//! applicant's reference stands in no address.
+
+use actix_web::HttpResponse;
+use bytes::Bytes;
+use futures_util::stream;
+
+use crate::chain::chain;
+use crate::http::context::State;
+use crate::http::extract::form::Form;
+use crate::http::staff::auth::Post;
+use crate::http::staff::console::Page;
+use crate::http::staff::input::Search;
+use crate::http::staff::permission::Read;
+use crate::http::staff::view::request::instant;
+use crate::workflow::export;
+use crate::workflow::query::names::Names;
+use crate::workflow::query::requests::{self, Row, Wanted};
+
+const STEP: usize = 200;
+const HEAD: &str = "number,document,provider,applicant,ticket,state,outcome,issued,issued by,link expires,received\r\n";
+
+pub(crate) async fn list(Post { who, with: form }: Post<Read, Form>, state: State) -> Page {
+    let mut search = Search::of(&form);
+    search.cursor = None;
+    // Checked before the first byte leaves.
+    search.wanted()?;
+    export::begin(&state.portal, who.actor()).await?;
+    let names = Names::load(&state.portal).await?;
+    let teams = who.teams();
+    let start = (state, search, names, teams, Some(Bytes::from_static(HEAD.as_bytes())), true);
+    let lines = stream::try_unfold(start, |(state, mut search, names, teams, head, more)| async move {
+        if let Some(head) = head {
+            return Ok::<_, std::io::Error>(Some((head, (state, search, names, teams, None, more))));
+        }
+        if !more {
+            return Ok(None);
+        }
+        let cut = |what: &str| {
+            tracing::error!(error = %what, "the export of a list was cut off");
+            std::io::Error::other("the list cannot be read")
+        };
+        let wanted = search.wanted().map_err(|problem| cut(&problem.code))?;
+        let wanted = Wanted {
+            teams: teams.clone(),
+            ..wanted
+        };
+        let listed = requests::list(&state.portal, wanted, STEP)
+            .await
+            .map_err(|error| cut(&chain(&error).to_string()))?;
+        let now = state.portal.now();
+        let text: String = listed.rows.iter().map(|row| line(row, &names, now)).collect();
+        let more = listed.next.is_some();
+        search.cursor = listed.next;
+        Ok(Some((Bytes::from(text), (state, search, names, teams, None, more))))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("text/csv; charset=utf-8; header=present")
+        .insert_header(("Content-Disposition", "attachment; filename=\"nightdrop-requests.csv\""))
+        .streaming(lines))
+}
+
+fn line(row: &Row, names: &Names, now: time::OffsetDateTime) -> String {
+    let request = &row.request;
+    let received = request.held().map(|(document, _)| document.received_at);
+    let received = received.or_else(|| request.tombstones.last().map(|stone| stone.received_at));
+    let cells = [
+        request.id.to_string(),
+        request.document.to_string(),
+        request.provider.to_string(),
+        row.applicant.clone().unwrap_or_default(),
+        row.ticket.clone().unwrap_or_default(),
+        request.state(now).as_str().to_owned(),
+        request.outcome(now).as_str().to_owned(),
+        instant(request.created_at),
+        names.of_actor(&request.created_by.to_string()).to_owned(),
+        instant(request.link.expires_at),
+        received.map(instant).unwrap_or_default(),
+    ];
+    let cells: Vec<_> = cells.iter().map(|text| cell(text)).collect();
+    format!("{}\r\n", cells.join(","))
+}
+
+/// A field that no spreadsheet takes for a formula.
+fn cell(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
+    format!("\"{}{}\"", if formula { "'" } else { "" }, text.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cell;
+
+    #[test]
+    fn no_cell_is_a_formula_or_breaks_out() {
+        for (text, written) in [
+            ("acct_1", "\"acct_1\""),
+            ("", "\"\""),
+            ("=1+1", "\"'=1+1\""),
+            ("+44", "\"'+44\""),
+            ("-2", "\"'-2\""),
+            ("@SUM(A1)", "\"'@SUM(A1)\""),
+            ("\tx", "\"'\tx\""),
+            ("\rx", "\"'\rx\""),
+            ("a\",\"=b", "\"a\"\",\"\"=b\""),
+        ] {
+            assert_eq!(cell(text), written);
+        }
+    }
+}
