@@ -258,11 +258,8 @@ impl RequestState {
 impl DocumentRequest {
     /// It waits for a person to hand it over, because its provider is served by hand: work to do, and no failure.
     pub fn waits_for_hand(&self) -> bool {
-        let problem = self.held().and_then(|(_, delivery)| match &delivery.phase {
-            Phase::NeedsAttention { problem, .. } => Some(problem),
-            _ => None,
-        });
-        problem.is_some_and(|problem| problem.code == BY_HAND)
+        let phase = self.held().map(|(_, delivery)| &delivery.phase);
+        matches!(phase, Some(Phase::NeedsAttention { problem, .. }) if problem.code == BY_HAND)
     }
 
     /// The state at an instant. *Expired* is computed here and never waited for.
