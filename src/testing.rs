@@ -75,7 +75,7 @@ pub mod domain {
         pub use crate::domain::account::Change;
     }
     pub mod agent {
-        pub use crate::domain::agent::{Actor, Agent, ApiKey, AuthMethod, PasswordHash, Role, Scope, Session, Team};
+        pub use crate::domain::agent::{Actor, Agent, ApiKey, AuthMethod, PasswordHash, PasswordKind, Role, Scope, Session, Team};
     }
     pub mod audit {
         pub use crate::domain::audit::{AuditAction, AuditEntry, AuditEvent, GENESIS, canonical, chain_hash};

@@ -45,7 +45,7 @@ use crate::crypto::memory;
 use crate::crypto::random::RandomUnavailable;
 use crate::crypto::secrets::PortalSecrets;
 use crate::domain::document::ProviderName;
-use crate::domain::id::RequestId;
+use crate::domain::id::{AgentId, RequestId};
 use crate::domain::transition::Refusal;
 use crate::inspect::settings::PdfSettings;
 use crate::storage::{AuditLog, BlobStore, Directory, Outbox, RequestStore, StorageError};
@@ -143,6 +143,9 @@ pub enum WorkflowError {
     /// The `Idempotency-Key` issued a link of this request that is dead by now.
     #[error("the link that this Idempotency-Key issued was replaced, withdrawn or has expired")]
     LinkReplaced(RequestId),
+    /// The `Idempotency-Key` made a sign-in link for this agent that is dead by now.
+    #[error("the sign-in link that this Idempotency-Key made was used or replaced, or has ended")]
+    InvitationGone(AgentId),
     /// The stored row was changed by somebody without the portal's secrets.
     #[error("the stored request was changed outside the portal")]
     Tampered,

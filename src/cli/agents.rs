@@ -12,6 +12,7 @@ use super::{ask, process};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
+  nightdrop agent invite --email ana@example.com --name Ana --role agent
   nightdrop agent add --email ana@example.com --name Ana --role agent
   nightdrop agent list
   nightdrop agent reset-password ana@example.com --password-file pw
@@ -24,13 +25,34 @@ pub(super) struct Agents {
 
 #[derive(Subcommand, Debug)]
 enum Action {
-    /// Add somebody who may sign in
+    /// Invite somebody: a one-time link, by mail where it is configured, sets their own password or passkey
+    #[command(after_help = "Example:\n  nightdrop agent invite --email ana@example.com --name Ana --role agent")]
+    Invite(Invite),
+    /// Make a new one-time link for somebody; the one before stops working
+    #[command(name = "new-link", after_help = "Example:\n  nightdrop agent new-link ana@example.com")]
+    NewLink(One),
+    /// Add somebody with a password, which the first sign-in must replace
     #[command(after_help = "Example:\n  nightdrop agent add --email ana@example.com --name Ana --role agent --password-file pw")]
     Add(Add),
     /// List everybody
     #[command(after_help = "Example:\n  nightdrop agent list --json")]
     List(List),
-    /// End somebody's access at once
+    /// Let somebody in again who was disabled
+    #[command(after_help = "Example:\n  nightdrop agent enable ana@example.com")]
+    Enable(One),
+    /// Delete somebody for good: sessions and the API keys that they made end, the audit log keeps the name
+    #[command(after_help = "Example:\n  nightdrop agent delete ana@example.com --yes")]
+    Delete(Delete),
+    /// List where somebody is signed in
+    #[command(after_help = "Example:\n  nightdrop agent sessions ana@example.com")]
+    Sessions(One),
+    /// End one session of somebody's
+    #[command(
+        name = "end-session",
+        after_help = "Example:\n  nightdrop agent end-session ana@example.com --session 5f0c1b7a9e3d2c4b6a8f0e1d"
+    )]
+    EndSession(EndSession),
+    /// End somebody's access at once; `enable` gives it back
     #[command(after_help = "Example:\n  nightdrop agent disable ana@example.com")]
     Disable(One),
     /// Give somebody another role or other teams; every session of theirs ends
@@ -42,9 +64,45 @@ enum Action {
         after_help = "Example:\n  nightdrop agent reset-second-factor ana@example.com"
     )]
     ResetSecondFactor(One),
-    /// Give somebody a new password; every session of theirs ends
+    /// Give somebody a new password, which the next sign-in must replace; every session of theirs ends
     #[command(name = "reset-password", after_help = "Example:\n  nightdrop agent reset-password ana@example.com")]
     ResetPassword(Reset),
+}
+
+#[derive(Args, Debug)]
+struct Invite {
+    /// The sign-in name, and where the link is sent
+    #[arg(long)]
+    email: String,
+    /// The name that others see
+    #[arg(long)]
+    name: String,
+    /// agent, admin, auditor or manual-handler
+    #[arg(long, default_value = "agent")]
+    role: String,
+    /// Whose requests they see; may be repeated, and the first one gets what they issue
+    #[arg(long, value_name = "NAME")]
+    team: Vec<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args, Debug)]
+struct Delete {
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    one: One,
+}
+
+#[derive(Args, Debug)]
+struct EndSession {
+    /// Which, as `agent sessions` names it
+    #[arg(long, value_name = "ID")]
+    session: String,
+    #[command(flatten)]
+    one: One,
 }
 
 #[derive(Args, Debug)]
@@ -113,6 +171,40 @@ pub(super) fn run(agents: Agents) -> Outcome {
                 let agent = api.post(&["agents"], &body).await?;
                 render(&agent, "was added", add.remote.json())
             }
+            Action::Invite(invite) => {
+                let api = Api::of(&invite.remote)?;
+                let body = json!({"email": invite.email, "name": invite.name, "role": invite.role, "teams": invite.team});
+                invited(&api.post(&["agents", "invite"], &body).await?, invite.remote.json())
+            }
+            Action::NewLink(one) => {
+                let api = Api::of(&one.remote)?;
+                let id = find(&api, &one.who).await?;
+                invited(&api.post(&["agents", &id, "invite"], &json!({})).await?, one.remote.json())
+            }
+            Action::Enable(one) => {
+                let api = Api::of(&one.remote)?;
+                let id = find(&api, &one.who).await?;
+                let agent = api.post(&["agents", &id, "enable"], &json!({})).await?;
+                render(&agent, "can sign in again, as before", one.remote.json())
+            }
+            Action::Delete(delete) => {
+                let api = Api::of(&delete.one.remote)?;
+                let id = find(&api, &delete.one.who).await?;
+                sure(&delete)?;
+                let agent = api.post(&["agents", &id, "delete"], &json!({})).await?;
+                render(&agent, "was deleted; the audit log keeps the name", delete.one.remote.json())
+            }
+            Action::Sessions(one) => {
+                let api = Api::of(&one.remote)?;
+                let id = find(&api, &one.who).await?;
+                sessions(&api.get(&["agents", &id, "sessions"], &[]).await?, one.remote.json())
+            }
+            Action::EndSession(end) => {
+                let api = Api::of(&end.one.remote)?;
+                let id = find(&api, &end.one.who).await?;
+                let left = api.post(&["agents", &id, "end-session"], &json!({"session": end.session})).await?;
+                sessions(&left, end.one.remote.json())
+            }
             Action::List(list) => show(&list.remote).await,
             Action::Disable(one) => {
                 let api = Api::of(&one.remote)?;
@@ -160,6 +252,55 @@ fn password(file: Option<&Path>) -> Outcome<Zeroizing<String>> {
     }
 }
 
+/// Deleting cannot be taken back, so it is asked for twice.
+fn sure(delete: &Delete) -> Outcome {
+    const QUESTION: &str = "Delete this account for good, with the API keys that it made? Disabling ends access as well, and can be undone";
+    match (delete.yes, ask::somebody()) {
+        (true, _) => Ok(()),
+        (false, true) if ask::yes(QUESTION)? => Ok(()),
+        (false, true) => Err(Failure::new("nothing was deleted")),
+        (false, false) => Err(Failure::new("nobody can be asked whether it is meant: say --yes")),
+    }
+}
+
+fn invited(answer: &Value, json: bool) -> Outcome {
+    if json {
+        return output::json(answer);
+    }
+    let (agent, until) = (&answer["agent"], output::minute(text(answer, "expires_at")));
+    let who = output::plain(text(agent, "email"));
+    match answer["link"].as_str() {
+        None => output::line(format_args!(
+            "{who} gets a link by mail, good once, until {until} UTC ({})",
+            text(agent, "id")
+        )),
+        Some(link) => {
+            output::line(format_args!(
+                "No mail is configured. Hand this link to {who}; it is shown this once, and good once, until {until} UTC:"
+            ))?;
+            output::line(format_args!("{}", output::plain(link)))
+        }
+    }
+}
+
+fn sessions(answer: &Value, json: bool) -> Outcome {
+    if json {
+        return output::json(answer);
+    }
+    let cells = rows(answer, "sessions", |s| {
+        let cell = |field| text(s, field).to_owned();
+        let minute = |field| output::minute(text(s, field));
+        vec![
+            cell("session"),
+            cell("browser"),
+            cell("how"),
+            minute("created_at"),
+            minute("used_at"),
+        ]
+    });
+    output::table(&["SESSION", "BROWSER", "HOW", "SINCE (UTC)", "USED (UTC)"], &cells)
+}
+
 fn render(agent: &Value, what: &str, json: bool) -> Outcome {
     if json {
         output::json(agent)
@@ -189,12 +330,21 @@ async fn show(remote: &Remote) -> Outcome {
             cell("role"),
             teams,
             factor.to_owned(),
-            output::minute(text(a, "created_at")),
+            output::minute(text(a, "signed_in_at")),
             output::minute(text(a, "disabled_at")),
         ]
     });
     output::table(
-        &["ID", "E-MAIL", "NAME", "ROLE", "TEAMS", "SECOND FACTOR", "SINCE (UTC)", "DISABLED"],
+        &[
+            "ID",
+            "E-MAIL",
+            "NAME",
+            "ROLE",
+            "TEAMS",
+            "SECOND FACTOR",
+            "LAST SIGN-IN (UTC)",
+            "DISABLED",
+        ],
         &cells,
     )
 }

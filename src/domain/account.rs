@@ -3,14 +3,17 @@
 
 use time::OffsetDateTime;
 
-use super::agent::{Agent, PasswordHash, Role, Team};
+use super::agent::{Agent, Invitation, PasswordHash, PasswordKind, Role, Team};
 use super::document::SealedText;
-use super::factors::{Factors, PASSKEYS, Passkey, Totp};
+use super::factors::{Factors, FailedAttempts, PASSKEYS, Passkey, Totp};
 
 /// One change of one account.
 #[derive(Clone, Debug)]
 pub enum Change {
-    Password(PasswordHash),
+    Password {
+        hash: PasswordHash,
+        kind: PasswordKind,
+    },
     /// The same password under today's parameters; legal while the one it was computed from is stored.
     Rehash {
         old: PasswordHash,
@@ -21,6 +24,16 @@ pub enum Change {
     WrongPassword,
     WrongCode,
     Disable,
+    Enable,
+    /// Takes every way to sign in, and the address; the name stays for the audit log.
+    Delete,
+    /// A new one-time link; the one before is dead.
+    Invite(Invitation),
+    /// Uses the link with this hash up.
+    AcceptInvitation {
+        hash: [u8; 32],
+        with: Accepted,
+    },
     Role(Role),
     Teams(Vec<Team>),
     EnrolTotp {
@@ -47,12 +60,27 @@ pub enum Change {
     SignOutEverywhere,
 }
 
+/// What somebody sets by a one-time link.
+#[derive(Clone, Debug)]
+pub enum Accepted {
+    Password(PasswordHash),
+    /// Only for an account without a second factor: a link alone replaces none.
+    Passkey(Passkey),
+}
+
 impl Change {
     /// Whether every session that exists ends with it.
     pub fn ends_sessions(&self) -> bool {
         matches!(
             self,
-            Self::Password(_) | Self::Disable | Self::Role(_) | Self::Teams(_) | Self::ResetFactors | Self::SignOutEverywhere
+            Self::Password { .. }
+                | Self::Disable
+                | Self::Delete
+                | Self::AcceptInvitation { .. }
+                | Self::Role(_)
+                | Self::Teams(_)
+                | Self::ResetFactors
+                | Self::SignOutEverywhere
         )
     }
 }
@@ -60,13 +88,17 @@ impl Change {
 impl Agent {
     /// Applies one change; `false` when it is not legal now, and then nothing changed.
     pub fn apply(&mut self, change: Change, now: OffsetDateTime) -> bool {
+        if self.deleted_at.is_some() {
+            return false;
+        }
         if change.ends_sessions() {
             self.sessions_valid_from = now;
         }
         let factors = &mut self.factors;
         match change {
-            Change::Password(hash) => {
+            Change::Password { hash, kind } => {
                 self.password = Some(hash);
+                self.password_kind = kind;
                 self.misses.password = 0;
             }
             Change::Rehash { old, new } => {
@@ -79,6 +111,38 @@ impl Agent {
             Change::WrongPassword => self.misses.password = self.misses.password.saturating_add(1),
             Change::WrongCode => self.misses.code = self.misses.code.saturating_add(1),
             Change::Disable => self.disabled_at = Some(now),
+            Change::Enable => return self.disabled_at.take().is_some(),
+            Change::Delete => {
+                self.deleted_at = Some(now);
+                self.disabled_at.get_or_insert(now);
+                self.email.clear();
+                (self.password, self.invitation, self.subject) = (None, None, None);
+                self.teams.clear();
+                *factors = Factors::default();
+                self.misses = FailedAttempts::default();
+            }
+            Change::Invite(invitation) => {
+                if self.disabled_at.is_some() {
+                    return false;
+                }
+                self.invitation = Some(invitation);
+            }
+            Change::AcceptInvitation { hash, with } => {
+                let open = |i: &Invitation| i.hash == hash && now < i.expires_at;
+                if self.disabled_at.is_some() || !self.invitation.as_ref().is_some_and(open) {
+                    return false;
+                }
+                match with {
+                    Accepted::Password(hash) => {
+                        self.password = Some(hash);
+                        self.password_kind = PasswordKind::Own;
+                        self.misses.password = 0;
+                    }
+                    Accepted::Passkey(_) if factors.any() => return false,
+                    Accepted::Passkey(passkey) => factors.passkeys.push(passkey),
+                }
+                self.invitation = None;
+            }
             Change::Role(role) => self.role = role,
             Change::Teams(teams) => self.teams = teams,
             Change::EnrolTotp { secret, step } => {
@@ -144,7 +208,7 @@ impl Agent {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::domain::factors::{Factors, FailedAttempts, PASSKEYS, WRONG_CODES, WRONG_FROM_STRANGERS, WRONG_PASSWORDS};
+    use crate::domain::factors::{WRONG_CODES, WRONG_FROM_STRANGERS, WRONG_PASSWORDS};
     use crate::domain::id::AgentId;
     use time::macros::datetime;
 
@@ -157,13 +221,24 @@ mod tests {
             name: "Ana".into(),
             role: Role::Agent,
             password: None,
+            password_kind: PasswordKind::Own,
+            invitation: None,
             created_at: NOW,
+            signed_in_at: None,
+            deleted_at: None,
             disabled_at: None,
             sessions_valid_from: NOW,
             factors: Factors::default(),
             teams: Vec::new(),
             subject: None,
             misses: FailedAttempts::default(),
+        }
+    }
+
+    fn own(text: &str) -> Change {
+        Change::Password {
+            hash: PasswordHash(text.to_owned()),
+            kind: PasswordKind::Own,
         }
     }
 
@@ -205,7 +280,7 @@ mod tests {
             agent.apply(Change::WrongPassword, NOW);
         }
         assert!(agent.misses.close_password(true));
-        assert!(agent.apply(Change::Password(PasswordHash("new".into())), NOW) && agent.misses.password == 0);
+        assert!(agent.apply(own("new"), NOW) && agent.misses.password == 0);
         for _ in 0..WRONG_CODES {
             assert!(!agent.misses.close_codes());
             agent.apply(Change::WrongCode, NOW);
@@ -252,6 +327,36 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_good_once_until_it_ends_and_for_the_newest_alone() {
+        let invitation = |n: u8| Invitation {
+            hash: [n; 32],
+            expires_at: NOW + time::Duration::HOUR,
+        };
+        let accept = |n: u8| Change::AcceptInvitation {
+            hash: [n; 32],
+            with: Accepted::Password(PasswordHash("own".into())),
+        };
+        let mut agent = agent();
+        assert!(!agent.apply(accept(1), NOW), "there is none");
+        assert!(agent.apply(Change::Invite(invitation(1)), NOW));
+        assert!(agent.apply(Change::Invite(invitation(2)), NOW));
+        assert!(!agent.apply(accept(1), NOW), "replaced");
+        assert!(!agent.apply(accept(2), NOW + time::Duration::HOUR), "too late");
+        assert!(agent.apply(Change::Disable, NOW) && !agent.apply(accept(2), NOW));
+        assert!(agent.apply(Change::Enable, NOW) && !agent.apply(Change::Enable, NOW));
+        assert!(agent.apply(accept(2), NOW) && agent.can_sign_in());
+        assert!(!agent.apply(accept(2), NOW), "used");
+    }
+
+    #[test]
+    fn nothing_but_the_name_is_left_of_a_deleted_account() {
+        let mut agent = enrolled(10);
+        assert!(agent.apply(own("password"), NOW) && agent.apply(Change::Delete, NOW));
+        assert!(agent.name == "Ana" && agent.email.is_empty() && agent.password.is_none() && !agent.factors.any());
+        assert!(!agent.can_sign_in() && !agent.apply(Change::Enable, NOW) && !agent.apply(own("again"), NOW));
+    }
+
+    #[test]
     fn an_identity_is_bound_once() {
         let mut agent = agent();
         assert!(agent.apply(Change::BindSubject("a".into()), NOW));
@@ -268,9 +373,9 @@ mod tests {
         };
         let mut agent = agent();
         assert!(!agent.apply(rehash.clone(), NOW), "there is none");
-        assert!(agent.apply(Change::Password(hash("another")), NOW));
+        assert!(agent.apply(own("another"), NOW));
         assert!(!agent.apply(rehash.clone(), NOW), "changed meanwhile");
-        assert!(agent.apply(Change::Password(hash("old")), NOW));
+        assert!(agent.apply(own("old"), NOW));
         assert!(agent.apply(rehash, NOW + time::Duration::HOUR));
         assert!(agent.password == Some(hash("new")) && agent.sessions_valid_from == NOW);
     }

@@ -41,7 +41,13 @@ pub struct Agent {
     pub name: String,
     pub role: Role,
     pub password: Option<PasswordHash>,
+    pub password_kind: PasswordKind,
+    /// The one link by which this agent may set a way to sign in.
+    pub invitation: Option<Invitation>,
     pub created_at: OffsetDateTime,
+    pub signed_in_at: Option<OffsetDateTime>,
+    /// An account that was deleted stays as a name, so that the audit log can be read.
+    pub deleted_at: Option<OffsetDateTime>,
     pub disabled_at: Option<OffsetDateTime>,
     /// Sessions older than this are dead: moved forward by a password change, a role change or "sign out everywhere".
     pub sessions_valid_from: OffsetDateTime,
@@ -54,6 +60,16 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// Whether there is anything that this agent could sign in with now.
+    pub fn can_sign_in(&self) -> bool {
+        self.disabled_at.is_none() && (self.password.is_some() || !self.factors.passkeys.is_empty() || self.subject.is_some())
+    }
+
+    /// Whether this session leads nowhere before its owner has set a password that nobody else knows.
+    pub fn must_set_password(&self, session: &Session) -> bool {
+        self.password_kind == PasswordKind::Temporary && session.how != AuthMethod::SingleSignOn
+    }
+
     /// Admins see every request, agents those of their teams.
     pub fn sees(&self, team: Option<&Team>) -> bool {
         self.role == Role::Admin || sees(&self.teams, team)
@@ -91,6 +107,24 @@ impl fmt::Display for Team {
     }
 }
 
+/// Who knows the password of an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PasswordKind {
+    /// Its owner alone.
+    #[default]
+    Own,
+    /// Also the admin who set it: the next sign-in must set another one.
+    Temporary,
+}
+
+/// A one-time link to an account, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// A keyed hash of the token.
+    pub hash: [u8; 32],
+    pub expires_at: OffsetDateTime,
+}
+
 /// A PHC string (argon2id). Not a secret to guard like one, and still nobody's business.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(pub String);
@@ -110,6 +144,8 @@ pub struct Session {
     /// When a second factor was last shown.
     pub factor_at: Option<OffsetDateTime>,
     pub how: AuthMethod,
+    /// Family and system in words of the portal's own, such as `Firefox on Windows`.
+    pub browser: String,
 }
 
 /// How somebody signed in.
@@ -216,6 +252,8 @@ pub struct ApiKey {
     pub used_at: Option<OffsetDateTime>,
     /// Sees and issues for this team only; `None`: for all of them.
     pub team: Option<Team>,
+    /// The agent who made it; it ends with that account. `None` for a key that an operator or another key made.
+    pub made_by: Option<AgentId>,
 }
 
 impl ApiKey {

@@ -81,7 +81,7 @@ pub enum Body {
     Event(String),
     /// A mail to an agent, whose address is looked up when it is sent.
     ToAgent { agent: AgentId, subject: String, text: String },
-    /// A mail to an applicant.
+    /// A mail with a one-time link, to an applicant or an agent who is invited.
     Sealed { slot: SlotRef, sealed: SealedText },
     /// Sent or dropped: nothing of it is left.
     Gone,

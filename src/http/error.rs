@@ -231,6 +231,10 @@ impl From<WorkflowError> for Problem {
                 "This Idempotency-Key issued {id}, whose link was replaced or withdrawn since, or has expired. Look at the request, and reissue its link with a new key."
             ))
             .code("idempotency.link_replaced"),
+            WorkflowError::InvitationGone(id) => Self::conflict(format!(
+                "This Idempotency-Key made a sign-in link for {id}, which was used or replaced since, or has ended. Make a new one for that agent."
+            ))
+            .code("idempotency.link_replaced"),
             WorkflowError::Storage(error) => error.into(),
             WorkflowError::Random => {
                 tracing::error!("the operating system gives no random bytes");

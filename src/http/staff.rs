@@ -12,4 +12,5 @@ pub(crate) mod cookies;
 pub(crate) mod input;
 pub(crate) mod permission;
 pub(crate) mod shapes;
+pub(crate) mod user_agent;
 pub(crate) mod view;

@@ -16,7 +16,8 @@ pub trait Directory: Send + Sync {
     /// Adds an agent; [`StorageError::Exists`] when the e-mail address is taken. An account that was altered takes no address: it is replaced.
     /// Under a claim at most once; then what was made by it before is told, and nothing is written.
     async fn add_agent(&self, agent: Agent, claim: Option<Claim>, event: AuditEvent) -> Result<Made, StorageError>;
-    /// Applies one legal change with its audit event; `None`, and nothing written, when it is not legal now. A change that ends sessions deletes them.
+    /// Applies one legal change with its audit event; `None`, and nothing written, when it is not legal now. A change that ends sessions deletes them; one
+    /// that deletes the account frees its address and revokes the API keys that it made.
     async fn alter_agent(&self, id: AgentId, change: Change, event: AuditEvent) -> Result<Option<Agent>, StorageError>;
     async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StorageError>;
     async fn agent_by_email(&self, email: &str) -> Result<Option<Agent>, StorageError>;
@@ -24,6 +25,7 @@ pub trait Directory: Send + Sync {
     /// Agents and API keys whose rows do not verify.
     async fn altered(&self) -> Result<Vec<seal::Altered>, StorageError>;
 
+    /// Of a whole session the account notes when it began.
     async fn open_session(&self, cookie: [u8; 32], session: Session, event: AuditEvent) -> Result<(), StorageError>;
     /// Puts a session in the place of another one; `false`, and nothing written, when that one is gone.
     async fn replace_session(&self, old: &[u8; 32], new: [u8; 32], session: Session, event: AuditEvent) -> Result<bool, StorageError>;

@@ -57,7 +57,7 @@ const CLAIM_LIFE: Duration = Duration::hours(24);
 const SIGHT_LIFE: Duration = Duration::days(15);
 /// What the data folder looks like. 2: sealed chunks in files of their own beside the records. 3: an intake says of what kind it is; no form is noted before its
 /// first part is stored. 4: what is due stands in one queue for each provider.
-const LAYOUT: &[u8] = b"5";
+const LAYOUT: &[u8] = b"6";
 
 pub struct SledStore {
     store: DurableSled,
@@ -125,7 +125,7 @@ impl SledStore {
         match self.meta("layout")? {
             None => self.set_meta("layout", LAYOUT).map(|()| true),
             Some(version) if version == LAYOUT => Ok(false),
-            Some(version) if [&b"1"[..], b"2", b"3"].contains(&version.as_slice()) => Err(StoreError::Older),
+            Some(version) if [&b"1"[..], b"2", b"3", b"4", b"5"].contains(&version.as_slice()) => Err(StoreError::Older),
             Some(version) => Err(StoreError::Corrupt(
                 format!(
                     "it was written by a later nightdrop (layout {}); use that version or restore a backup",

@@ -86,7 +86,7 @@ pub(crate) async fn report(portal: &Portal, row: Altered) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::domain::agent::{Agent, ApiKey, AuthMethod, PasswordHash, Role, Scope, Session, Team};
+    use crate::domain::agent::{Agent, ApiKey, AuthMethod, Invitation, PasswordHash, PasswordKind, Role, Scope, Session, Team};
     use crate::domain::document::SealedText;
     use crate::domain::factors::{Factors, FailedAttempts, Passkey, Totp};
     use crate::domain::id::{AgentId, ApiKeyId};
@@ -136,6 +136,13 @@ mod tests {
             name: "A".into(),
             role: Role::Agent,
             password: Some(PasswordHash("hash".into())),
+            password_kind: PasswordKind::Temporary,
+            invitation: Some(Invitation {
+                hash: [6; 32],
+                expires_at: AT,
+            }),
+            signed_in_at: Some(AT),
+            deleted_at: None,
             created_at: AT,
             disabled_at: Some(AT),
             sessions_valid_from: AT,
@@ -165,6 +172,7 @@ mod tests {
             seen_at: AT,
             factor_at: None,
             how: AuthMethod::PasswordVerified,
+            browser: "Firefox on Linux".into(),
         };
         only_as_written(&seals, &key::session(&[1; 32]), &key::session(&[2; 32]), &session);
         let api_key = ApiKey {
@@ -176,6 +184,7 @@ mod tests {
             revoked_at: None,
             used_at: None,
             team: Team::parse("cards"),
+            made_by: Some(agent.id),
         };
         only_as_written(&seals, &key::api_key(&[1; 32]), &key::api_key(&[2; 32]), &api_key);
     }

@@ -8,6 +8,7 @@
 
 pub(crate) mod account;
 pub(crate) mod factor;
+pub(crate) mod invitation;
 pub(crate) mod known;
 pub(crate) mod passkey;
 mod password_strength;
@@ -136,7 +137,14 @@ pub enum Proof {
     TooManyTries,
 }
 
-pub(crate) async fn sign_in(portal: &Portal, email: &str, password: &str, visitor: Visitor<'_>) -> Result<SignIn, WorkflowError> {
+/// `program`: the browser's family and system, for the list of open sessions.
+pub(crate) async fn sign_in(
+    portal: &Portal,
+    email: &str,
+    password: &str,
+    visitor: Visitor<'_>,
+    program: &str,
+) -> Result<SignIn, WorkflowError> {
     // As of before the password was read: a session whose password was changed meanwhile is dead from its beginning.
     let now = portal.now();
     let agent = match prove_password(portal, email, password, visitor).await? {
@@ -145,10 +153,10 @@ pub(crate) async fn sign_in(portal: &Portal, email: &str, password: &str, visito
         Proof::TooManyTries => return Ok(SignIn::TooManyTries),
     };
     if agent.factors.any() {
-        let cookie = open(portal, &agent, AuthMethod::PasswordVerified, None, now).await?;
+        let cookie = open(portal, &agent, AuthMethod::PasswordVerified, None, now, program).await?;
         return Ok(SignIn::SecondFactorWanted { cookie });
     }
-    let cookie = open_session(portal, &agent, now).await?;
+    let cookie = open_session(portal, &agent, now, program).await?;
     Ok(SignIn::Welcome { cookie })
 }
 
@@ -224,8 +232,13 @@ pub async fn prove_password(portal: &Portal, email: &str, password: &str, visito
 }
 
 /// A fresh session for an agent who has proven who they are with a password alone.
-pub(crate) async fn open_session(portal: &Portal, agent: &Agent, now: OffsetDateTime) -> Result<Zeroizing<String>, WorkflowError> {
-    open(portal, agent, AuthMethod::Password, Some(now), now).await
+pub(crate) async fn open_session(
+    portal: &Portal,
+    agent: &Agent,
+    now: OffsetDateTime,
+    program: &str,
+) -> Result<Zeroizing<String>, WorkflowError> {
+    open(portal, agent, AuthMethod::Password, Some(now), now, program).await
 }
 
 async fn open(
@@ -234,6 +247,7 @@ async fn open(
     how: AuthMethod,
     factor_at: Option<OffsetDateTime>,
     now: OffsetDateTime,
+    program: &str,
 ) -> Result<Zeroizing<String>, WorkflowError> {
     let cookie = fresh_cookie()?;
     let session = Session {
@@ -242,6 +256,7 @@ async fn open(
         seen_at: now,
         factor_at,
         how,
+        browser: program.to_owned(),
     };
     let action = match how {
         AuthMethod::PasswordVerified => AuditAction::SignInPasswordAccepted,
@@ -318,6 +333,7 @@ pub(crate) async fn confirmed(portal: &Portal, live: &Live, how: AuthMethod) -> 
         } else {
             live.session.how
         },
+        browser: live.session.browser.clone(),
     };
     let action = if half {
         AuditAction::SignInAccepted
@@ -332,7 +348,10 @@ pub(crate) async fn confirmed(portal: &Portal, live: &Live, how: AuthMethod) -> 
 /// A session in the place of one that a password change has ended, with the proof that it had.
 pub(crate) async fn reopen(portal: &Portal, live: &Live) -> Result<Zeroizing<String>, WorkflowError> {
     let agent = portal.directory.agent(live.agent.id).await?.ok_or(WorkflowError::NotFound)?;
-    open(portal, &agent, live.session.how, live.session.factor_at, portal.now()).await
+    let Session {
+        how, factor_at, browser, ..
+    } = &live.session;
+    open(portal, &agent, *how, *factor_at, portal.now(), browser).await
 }
 
 /// Why a session ends.
@@ -343,23 +362,29 @@ pub(crate) enum End {
     NewSignIn,
     /// Its owner ended it from another session.
     Elsewhere,
+    /// An admin ended it.
+    ByAdmin,
 }
 
 pub(crate) async fn sign_out(portal: &Portal, cookie: &str, why: End) -> Result<(), WorkflowError> {
     let key = hash(cookie);
     match seal::trusted(portal, portal.directory.session(&key).await).await? {
-        Some(session) => end(portal, &key, session.agent, why).await,
+        Some(session) => end(portal, &key, Actor::Agent(session.agent), session.agent, why).await,
         None => Ok(()),
     }
 }
 
-async fn end(portal: &Portal, key: &[u8; 32], agent: AgentId, why: End) -> Result<(), WorkflowError> {
+async fn end(portal: &Portal, key: &[u8; 32], by: Actor, agent: AgentId, why: End) -> Result<(), WorkflowError> {
     let why = match why {
         End::SignOut => "sign_out",
         End::NewSignIn => "new_sign_in",
         End::Elsewhere => "elsewhere",
+        End::ByAdmin => "admin",
     };
-    let event = AuditEvent::new(portal.now(), Actor::Agent(agent), AuditAction::SessionEnded).with("why", why);
+    let mut event = AuditEvent::new(portal.now(), by, AuditAction::SessionEnded).with("why", why);
+    if by != Actor::Agent(agent) {
+        event = event.with("agent", agent);
+    }
     Ok(portal.directory.end_session(key, event).await?)
 }
 
@@ -373,28 +398,34 @@ pub(crate) struct OpenSession {
 
 /// What an agent has open, newest use first.
 pub(crate) async fn open_sessions(portal: &Portal, live: &Live) -> Result<Vec<OpenSession>, WorkflowError> {
+    sessions_of(portal, &live.agent, Some(&live.key)).await
+}
+
+/// The same, seen from outside: `here` is the hash of the cookie that asks, where it is the agent's own.
+pub(crate) async fn sessions_of(portal: &Portal, agent: &Agent, here: Option<&[u8; 32]>) -> Result<Vec<OpenSession>, WorkflowError> {
     let now = portal.now();
     let mut all: Vec<OpenSession> = portal
         .directory
-        .sessions_of(live.agent.id)
+        .sessions_of(agent.id)
         .await?
         .into_iter()
-        .filter(|(_, s)| s.how != AuthMethod::PasswordVerified && s.live(&live.agent, now))
+        .filter(|(_, s)| s.how != AuthMethod::PasswordVerified && s.live(agent, now))
         .map(|(key, session)| OpenSession {
             name: name(&key),
             session,
-            here: key == live.key,
+            here: here == Some(&key),
         })
         .collect();
     all.sort_by_key(|open| (!open.here, std::cmp::Reverse(open.session.seen_at)));
     Ok(all)
 }
 
-/// Ends one of the agent's own sessions; somebody else's has no name here.
-pub(crate) async fn end_own(portal: &Portal, live: &Live, which: &str) -> Result<bool, WorkflowError> {
-    for (key, _) in portal.directory.sessions_of(live.agent.id).await? {
+/// Ends one session of this agent; somebody else's has no name here. `false`: it has ended already.
+pub(crate) async fn end_one(portal: &Portal, agent: AgentId, which: &str, by: Actor) -> Result<bool, WorkflowError> {
+    let why = if by == Actor::Agent(agent) { End::Elsewhere } else { End::ByAdmin };
+    for (key, _) in portal.directory.sessions_of(agent).await? {
         if name(&key) == which {
-            end(portal, &key, live.agent.id, End::Elsewhere).await?;
+            end(portal, &key, by, agent, why).await?;
             return Ok(true);
         }
     }

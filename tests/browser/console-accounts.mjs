@@ -1,5 +1,5 @@
 // From the first admin to a second agent with a passkey and a first request, by nothing but the screens; then the screens of accounts one by one.
-import { accessible, check, clean, desktop, fits, launch, phone, shot, visit } from "./kit.mjs";
+import { accessible, check, clean, desktop, fits, launch, phone, shot, tall, visit } from "./kit.mjs";
 import { createHmac } from "node:crypto";
 
 const given = JSON.parse(process.argv[2]);
@@ -9,6 +9,7 @@ try {
   await firstDay();
   await codes();
   await byHand();
+  await invitedByPasskey();
   await scriptless();
   await looks();
 } finally {
@@ -49,20 +50,82 @@ async function firstDay() {
   await signIn(admin, given.admin, given.password);
   await admin.getByRole("link", { name: "Admin", exact: true }).click();
   await admin.getByRole("link", { name: "Agents", exact: true }).click();
-  await admin.getByLabel("Name").fill("Ana Lopez");
-  await admin.getByLabel("E-mail address").fill("ana@harbour.example");
-  await admin.getByLabel("Role").selectOption("manual-handler");
-  await admin.getByLabel("New password").fill("passwordpassword");
-  await admin.getByRole("button", { name: "Add" }).click();
+
+  // A password of the admin's choice leads to one of one's own.
+  await admin.getByText("Add somebody with a password instead").click();
+  const add = admin.locator("form[action='/admin/agents']");
+  await add.getByLabel("Name").fill("Ben Okri");
+  await add.getByLabel("E-mail address").fill("ben@harbour.example");
+  await add.getByLabel("New password").fill("passwordpassword");
+  await add.getByRole("button", { name: "Add" }).click();
   await admin.getByText("too easy to guess").first().waitFor();
+  check((await add.getByLabel("Name").inputValue()) === "Ben Okri", "what was typed is gone");
   await settled(admin, "the refused password", "accounts-agents-refused");
-  await admin.getByLabel("New password").fill("gravel oboe lighthouse tangerine");
-  await admin.getByRole("button", { name: "Add" }).click();
-  await admin.getByText("The agent can sign in now.").waitFor();
+  await add.getByLabel("New password").fill("gravel oboe lighthouse tangerine");
+  await add.getByRole("button", { name: "Add" }).click();
+  await admin.getByText("The agent can sign in now").waitFor();
+  const ben = await person();
+  await signIn(ben, "ben@harbour.example", "gravel oboe lighthouse tangerine");
+  await ben.getByRole("heading", { name: "Set your own password" }).waitFor();
+  await settled(ben, "the first password of one's own", "accounts-first-password");
+  await ben.getByLabel("New password").fill("umbrella sings at noon today");
+  await ben.getByRole("button", { name: "Set the password" }).click();
+  await ben.getByRole("heading", { name: "Overview" }).waitFor();
+
+  // A click too many is asked for, and undone; then the account goes for good.
+  await admin.getByRole("link", { name: "Change Ben Okri" }).click();
+  await settled(admin, "one agent", "accounts-agent");
+  await admin.getByRole("link", { name: "Disable…" }).click();
+  await settled(admin, "asking before disabling", "accounts-disable");
+  await admin.getByRole("button", { name: "Disable" }).click();
+  await admin.getByText("The agent was disabled").waitFor();
+  await settled(admin, "a disabled agent", "accounts-disabled");
+  await admin.getByRole("button", { name: "Enable again" }).click();
+  await admin.getByText("can sign in again").waitFor();
+  await admin.getByRole("link", { name: "Delete…" }).click();
+  await settled(admin, "asking before deleting", "accounts-delete");
+  await admin.getByRole("button", { name: "Delete for good" }).click();
+  await admin.getByText("The account is gone").waitFor();
+
+  // By the keyboard alone: an invitation, and the link that is shown once.
+  await admin.locator("#name").focus();
+  await admin.keyboard.type("Ana Lopez");
+  await admin.keyboard.press("Tab");
+  await admin.keyboard.type("ana@harbour.example");
+  await admin.keyboard.press("Tab");
+  await admin.keyboard.type("manual-handler");
+  await admin.keyboard.press("Tab");
+  await admin.keyboard.press("Tab");
+  await admin.keyboard.press("Enter");
+  await admin.getByRole("heading", { name: "The link is ready" }).waitFor();
+  await settled(admin, "the link of an invitation", "accounts-link");
+  given.old = (await admin.locator("#link").inputValue()).replace(/^https?:\/\/[^/]+/, "");
+  await admin.getByRole("link", { name: "To the account" }).click();
+  await settled(admin, "an invited agent", "accounts-invited");
+  await admin.getByRole("link", { name: "Make a sign-in link…" }).click();
+  await admin.getByText("stops working").waitFor();
+  await settled(admin, "asking before a new link", "accounts-new-link");
+  await admin.getByRole("button", { name: "Make the link" }).click();
+  const link = (await admin.locator("#link").inputValue()).replace(/^https?:\/\/[^/]+/, "");
+  await admin.goto(at("/admin/agents"));
   await settled(admin, "the list of agents", "accounts-agents");
 
   const ana = await person();
-  await signIn(ana, "ana@harbour.example", "gravel oboe lighthouse tangerine");
+  await ana.goto(at(given.old));
+  await ana.getByText("does not work any more").waitFor();
+  await settled(ana, "a link that was replaced", "accounts-invitation-dead");
+  await ana.goto(at(link));
+  await ana.getByRole("heading", { name: "Welcome, Ana Lopez" }).waitFor();
+  check(await ana.getByRole("button", { name: "Make a passkey and sign in" }).isVisible(), "no passkey is offered");
+  for (const [name, viewport] of [["", desktop], ["-tablet", { width: 768, height: 1024 }], ["-phone", tall]]) {
+    await ana.setViewportSize(viewport);
+    await settled(ana, `an invitation${name}`, `accounts-invitation${name}`);
+  }
+  await ana.setViewportSize(desktop);
+  await ana.getByLabel("New password").focus();
+  await ana.keyboard.type("gravel oboe lighthouse tangerine");
+  await ana.keyboard.press("Enter");
+  await ana.getByRole("heading", { name: "Overview" }).waitFor();
   await ana.getByRole("link", { name: "Ana Lopez" }).click();
   await ana.getByRole("link", { name: "Add a passkey" }).waitFor();
   await settled(ana, "a new account", "accounts-own-new");
@@ -169,6 +232,32 @@ async function byHand() {
   await settled(page, "serving by hand, one part downloaded", "accounts-by-hand-once");
 }
 
+// Somebody who is invited sets a passkey and no password.
+async function invitedByPasskey() {
+  const admin = await person();
+  await signIn(admin, given.admin, given.password);
+  await admin.goto(at("/admin/agents"));
+  await admin.locator("#name").fill("Kim Park");
+  await admin.locator("#email").fill("kim@harbour.example");
+  await admin.getByRole("button", { name: "Invite" }).click();
+  const link = (await admin.locator("#link").inputValue()).replace(/^https?:\/\/[^/]+/, "");
+  const kim = await person();
+  await kim.goto(at(link));
+  await kim.getByRole("button", { name: "Make a passkey and sign in" }).click();
+  await kim.getByRole("heading", { name: "Your recovery codes" }).waitFor();
+  await settled(kim, "the codes of an invited agent");
+  await kim.getByRole("link", { name: "I have them" }).click();
+  await kim.locator("strong", { hasText: "First passkey" }).waitFor();
+  await kim.locator("strong", { hasText: "Chrome on" }).waitFor();
+  await kim.getByRole("button", { name: "Remove First passkey" }).click();
+  await kim.getByText("the only way into your account").waitFor();
+  await kim.goto(at("/account"));
+  await kim.getByRole("button", { name: "Sign out", exact: true }).click();
+  await kim.getByRole("button", { name: "Sign in with a passkey" }).click();
+  await kim.getByRole("heading", { name: "Overview" }).waitFor();
+  clean(kim, "an agent with a passkey alone");
+}
+
 async function scriptless() {
   const page = await visit(browser, { javaScriptEnabled: false });
   await page.goto(at("/sign-in"));
@@ -191,6 +280,7 @@ async function looks() {
     await signIn(page, given.admin, given.password);
     await page.getByRole("heading", { name: "Overview" }).waitFor();
     await page.goto(at("/admin/agents"));
+    await settled(page, `the agents, ${name}`, `accounts-agents-${name}`);
     await page.getByRole("link", { name: "Change Ana Lopez" }).click();
     await page.waitForURL(/\/admin\/agents\/./);
     await settled(page, `one agent, ${name}`, `accounts-agent-${name}`);

@@ -10,6 +10,7 @@ mod forms;
 mod leaks;
 mod live;
 mod messages;
+mod people;
 mod refusals;
 mod session;
 mod sso;
@@ -205,6 +206,7 @@ const PERMISSIONS: &[(&str, Methods)] = {
         ("/", &[("GET", ALL)]),
         ("/typed", &[("GET", ALL)]),
         ("/account", &[("GET", ALL), ("POST", ALL)]),
+        ("/account/first-password", &[("GET", ALL), ("POST", ALL)]),
         ("/account/confirm", &[("GET", ALL), ("POST", ALL)]),
         ("/account/confirm/begin", &[("POST", ALL)]),
         ("/account/app", &[("GET", ALL), ("POST", ALL)]),
@@ -250,13 +252,21 @@ const PERMISSIONS: &[(&str, Methods)] = {
         ("/admin/agents/{id}/password", &[("POST", ADMIN)]),
         ("/admin/agents/{id}/role", &[("POST", ADMIN)]),
         ("/admin/agents/{id}/second-factor", &[("POST", ADMIN)]),
-        ("/admin/agents/{id}/disable", &[("POST", ADMIN)]),
+        ("/admin/agents/invite", &[("POST", ADMIN)]),
+        ("/admin/agents/{id}/link", &[("GET", ADMIN), ("POST", ADMIN)]),
+        ("/admin/agents/{id}/disable", &[("GET", ADMIN), ("POST", ADMIN)]),
+        ("/admin/agents/{id}/enable", &[("POST", ADMIN)]),
+        ("/admin/agents/{id}/delete", &[("GET", ADMIN), ("POST", ADMIN)]),
+        ("/admin/agents/{id}/sessions/end", &[("POST", ADMIN)]),
         ("/admin/keys", &[("GET", ADMIN), ("POST", ADMIN)]),
         ("/admin/keys/{id}/revoke", &[("GET", ADMIN), ("POST", ADMIN)]),
     ]
 };
 /// The only routes without a session.
-const OPEN: [&str; 7] = [
+const OPEN: [&str; 10] = [
+    "/invitation/{agent}/{token}",
+    "/invitation/{agent}/{token}/passkey",
+    "/invitation/{agent}/{token}/passkey/begin",
     "/sign-in/sso",
     "/sign-in/sso/back",
     "/sign-in",

@@ -49,8 +49,12 @@ macro_rules! actions {
 actions! {
     AccessRefused = "access.refused", "Not allowed";
     AgentAdded = "agent.added", "Agent added";
+    AgentDeleted = "agent.deleted", "Agent deleted";
     AgentDisabled = "agent.disabled", "Agent disabled";
+    AgentEnabled = "agent.enabled", "Agent enabled again";
     AgentIdentityBound = "agent.identity_bound", "Account bound to single sign-on";
+    AgentInvitationAccepted = "agent.invitation_accepted", "Sign-in link used";
+    AgentInvited = "agent.invited", "Sign-in link made";
     AgentPasswordChanged = "agent.password_changed", "Password changed";
     AgentPasswordRehashed = "agent.password_rehashed", "Password stored in a newer form";
     AgentRoleChanged = "agent.role_changed", "Role changed";

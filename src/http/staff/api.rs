@@ -8,6 +8,7 @@ pub(crate) mod admin;
 pub(crate) mod audit;
 pub(crate) mod openapi;
 pub(crate) mod outgoing;
+pub(crate) mod people;
 pub(crate) mod providers;
 pub(crate) mod requests;
 
@@ -48,6 +49,12 @@ macro_rules! routes {
             "/providers/{provider}/applicants/{applicant}/missing" { get: providers::missing }
             "/providers/{provider}/missing" { post: providers::ask_missing }
             "/agents" { get: admin::agents, post: admin::add_agent }
+            "/agents/invite" { post: people::invite }
+            "/agents/{id}/invite" { post: people::invite_again }
+            "/agents/{id}/enable" { post: people::enable }
+            "/agents/{id}/delete" { post: people::delete }
+            "/agents/{id}/sessions" { get: people::sessions }
+            "/agents/{id}/end-session" { post: people::end_session }
             "/agents/{id}/disable" { post: admin::disable_agent }
             "/agents/{id}/role" { post: admin::change_role }
             "/agents/{id}/reset-second-factor" { post: admin::reset_factors }

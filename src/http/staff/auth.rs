@@ -1,7 +1,7 @@
 //! Who asks: [`ApiCaller`] for machines, [`SignedIn`] for people, [`Csrf`] for every form. Each looks also whose team the request in the address is of.
 //!
 //! [`RecentlyVerified`] is the gate before what must not happen in an unattended browser: a proof within the last ten minutes. Where `require_second_factor` is set,
-//! a session without one leads to the account's own pages and nowhere else.
+//! a session without one leads to the account's own pages and nowhere else; one that a password of an admin's choice opened leads to the page that sets another.
 
 use std::marker::PhantomData;
 
@@ -21,7 +21,7 @@ use crate::workflow::sign_in::{self, Live};
 
 use super::console::frame;
 use super::cookies::{known_cookie, session_cookie};
-use super::permission::{ForRoles, InScope, may};
+use super::permission::{ForRoles, InScope, Unfinished, may};
 use crate::http::context::AppState;
 use crate::http::error::Problem;
 use crate::http::extract::Take;
@@ -256,7 +256,10 @@ impl<R: ForRoles> SignedIn<R> {
             return Err(Problem::forbidden("Your role does not include this. Ask an admin if you need it.").into());
         }
         let single = session.how == AuthMethod::Password || session.how == AuthMethod::SingleSignOn;
-        if state.portal.policy.require_second_factor && single && !agent.factors.any() && !R::UNFINISHED {
+        if agent.must_set_password(&session) && R::UNFINISHED != Unfinished::OwnPassword {
+            return Err(AuthRedirect::OwnPassword);
+        }
+        if state.portal.policy.require_second_factor && single && !agent.factors.any() && R::UNFINISHED == Unfinished::Nobody {
             return Err(AuthRedirect::SetUp);
         }
         within(state, asked.about?, actor, |team| agent.sees(team)).await?;
@@ -330,6 +333,8 @@ pub(crate) enum AuthRedirect {
     SignIn(Option<String>),
     /// A fresh proof is wanted: to the page that takes it, and back to this path.
     Confirm(Option<String>),
+    /// A password that nobody else knows must be set first.
+    OwnPassword,
     /// A second factor must be set up first.
     SetUp,
     Shown(Problem),
@@ -358,6 +363,7 @@ impl std::fmt::Display for AuthRedirect {
         match self {
             Self::SignIn(_) => f.write_str("sign in first"),
             Self::Confirm(_) => f.write_str("confirm that it is you first"),
+            Self::OwnPassword => f.write_str("set your own password first"),
             Self::SetUp => f.write_str("set up a second factor first"),
             Self::Shown(problem) => problem.fmt(f),
         }
@@ -369,6 +375,7 @@ impl ResponseError for AuthRedirect {
         match self {
             Self::SignIn(back) => to("/sign-in", back.as_deref()),
             Self::Confirm(back) => to("/account/confirm", back.as_deref()),
+            Self::OwnPassword => to("/account/first-password", None),
             Self::SetUp => to("/account", None),
             Self::Shown(problem) => frame::failure(problem),
         }

@@ -16,6 +16,8 @@ pub(crate) mod account {
 pub(crate) mod admin {
     pub(crate) mod handlers;
     pub(crate) mod page;
+    pub(crate) mod people_handlers;
+    pub(crate) mod people_page;
 }
 pub(crate) mod again {
     pub(crate) mod handlers;
@@ -39,6 +41,10 @@ pub(crate) mod docs {
 }
 pub(crate) mod export {
     pub(crate) mod handlers;
+}
+pub(crate) mod invitation {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
 }
 pub(crate) mod manual_download {
     pub(crate) mod handlers;
@@ -89,9 +95,13 @@ table! { AuthRedirect;
     "/sign-in/passkey/begin" { post: sign_in::handlers::begin_passkey }
     "/sign-in/sso" { get: sign_in::sso::depart }
     "/sign-in/sso/back" { get: sign_in::sso::arrive }
+    "/invitation/{agent}/{token}" { get: invitation::handlers::form, post: invitation::handlers::set_password }
+    "/invitation/{agent}/{token}/passkey" { post: invitation::handlers::set_passkey }
+    "/invitation/{agent}/{token}/passkey/begin" { post: invitation::handlers::begin_passkey }
     "/sign-out" { post: sign_in::handlers::sign_out }
     "/typed" { get: again::handlers::typed }
     "/account" { get: account::handlers::page, post: account::handlers::change_password }
+    "/account/first-password" { get: account::handlers::first_password_form, post: account::handlers::set_first_password }
     "/account/confirm" { get: account::handlers::confirm_form, post: account::handlers::confirm }
     "/account/confirm/begin" { post: account::handlers::begin_confirm }
     "/account/app" { get: account::handlers::app_form, post: account::handlers::enrol_app }
@@ -132,12 +142,17 @@ table! { AuthRedirect;
     "/admin/outgoing/{id}/resend" { post: outgoing::handlers::resend }
     "/admin/unlock" { post: admin::handlers::unlock }
     "/admin/clock" { post: admin::handlers::accept_clock }
-    "/admin/agents" { get: admin::handlers::agents, post: admin::handlers::add_agent }
-    "/admin/agents/{id}" { get: admin::handlers::agent }
-    "/admin/agents/{id}/password" { post: admin::handlers::reset_password }
-    "/admin/agents/{id}/role" { post: admin::handlers::change_role }
-    "/admin/agents/{id}/second-factor" { post: admin::handlers::reset_factors }
-    "/admin/agents/{id}/disable" { post: admin::handlers::disable }
+    "/admin/agents" { get: admin::people_handlers::agents, post: admin::people_handlers::add_agent }
+    "/admin/agents/invite" { post: admin::people_handlers::invite }
+    "/admin/agents/{id}" { get: admin::people_handlers::agent }
+    "/admin/agents/{id}/password" { post: admin::people_handlers::reset_password }
+    "/admin/agents/{id}/role" { post: admin::people_handlers::change_role }
+    "/admin/agents/{id}/second-factor" { post: admin::people_handlers::reset_factors }
+    "/admin/agents/{id}/link" { get: admin::people_handlers::link_page, post: admin::people_handlers::new_link }
+    "/admin/agents/{id}/disable" { get: admin::people_handlers::disable_page, post: admin::people_handlers::disable }
+    "/admin/agents/{id}/enable" { post: admin::people_handlers::enable }
+    "/admin/agents/{id}/delete" { get: admin::people_handlers::delete_page, post: admin::people_handlers::delete }
+    "/admin/agents/{id}/sessions/end" { post: admin::people_handlers::end_session }
     "/admin/keys" { get: admin::handlers::keys, post: admin::handlers::add_key }
     "/admin/keys/{id}/revoke" { get: admin::handlers::revoke_page, post: admin::handlers::revoke_key }
 }

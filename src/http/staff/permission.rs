@@ -21,8 +21,18 @@ pub(crate) trait InScope: 'static {
 /// Which roles may do it in the console.
 pub(crate) trait ForRoles: 'static {
     const ROLES: &'static [Role];
-    /// Whether somebody gets there who has yet to set up a second factor.
-    const UNFINISHED: bool = false;
+    /// Who gets there before the account is complete.
+    const UNFINISHED: Unfinished = Unfinished::Nobody;
+}
+
+/// What an account may still lack.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfinished {
+    Nobody,
+    /// A second factor that is demanded of everybody.
+    SecondFactor,
+    /// A password that nobody else knows, and what comes after it.
+    OwnPassword,
 }
 
 /// One's own account; also before a demanded second factor is set up.
@@ -30,7 +40,15 @@ pub(crate) struct Own;
 
 impl ForRoles for Own {
     const ROLES: &'static [Role] = &Role::ALL;
-    const UNFINISHED: bool = true;
+    const UNFINISHED: Unfinished = Unfinished::SecondFactor;
+}
+
+/// The page that sets the first password of one's own.
+pub(crate) struct FirstPassword;
+
+impl ForRoles for FirstPassword {
+    const ROLES: &'static [Role] = &Role::ALL;
+    const UNFINISHED: Unfinished = Unfinished::OwnPassword;
 }
 
 macro_rules! permissions {

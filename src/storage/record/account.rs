@@ -1,6 +1,7 @@
 //! Stored forms of accounts, sessions and API keys. What came later is optional: rows of an earlier version stay readable.
 
 use super::*;
+use crate::domain::agent::{Invitation, PasswordKind};
 use crate::domain::factors::{Factors, FailedAttempts, Passkey, Totp};
 
 #[derive(Encode, Decode)]
@@ -36,6 +37,22 @@ pub(super) struct AgentRow {
     wrong_passwords: Option<u32>,
     #[n(14)]
     wrong_codes: Option<u32>,
+    #[n(15)]
+    temporary: Option<bool>,
+    #[n(16)]
+    invitation: Option<InvitationRow>,
+    #[n(17)]
+    signed_in_at: Option<i64>,
+    #[n(18)]
+    deleted_at: Option<i64>,
+}
+
+#[derive(Encode, Decode)]
+struct InvitationRow {
+    #[n(0)]
+    hash: Bytes,
+    #[n(1)]
+    expires_at: i64,
 }
 
 #[derive(Encode, Decode)]
@@ -101,6 +118,13 @@ impl From<&Agent> for AgentRow {
             subject: a.subject.clone(),
             wrong_passwords: Some(a.misses.password).filter(|n| *n > 0),
             wrong_codes: Some(a.misses.code).filter(|n| *n > 0),
+            temporary: (a.password_kind == PasswordKind::Temporary).then_some(true),
+            invitation: a.invitation.as_ref().map(|i| InvitationRow {
+                hash: bytes(&i.hash),
+                expires_at: to_ms(i.expires_at),
+            }),
+            signed_in_at: a.signed_in_at.map(to_ms),
+            deleted_at: a.deleted_at.map(to_ms),
         }
     }
 }
@@ -124,13 +148,26 @@ impl AgentRow {
             })
         });
         let teams = self.teams.unwrap_or_default();
+        let invitation = self.invitation.map(|i| {
+            Ok(Invitation {
+                hash: array(&i.hash)?,
+                expires_at: instant(i.expires_at)?,
+            })
+        });
         Ok(Agent {
             id: AgentId(array(&self.id)?),
             email: self.email,
             name: self.name,
             role: word(Role::parse(&self.role))?,
             password: self.password.map(PasswordHash),
+            password_kind: match self.temporary {
+                Some(true) => PasswordKind::Temporary,
+                _ => PasswordKind::Own,
+            },
+            invitation: invitation.transpose()?,
             created_at: from_ms(self.created_at),
+            signed_in_at: self.signed_in_at.map(instant).transpose()?,
+            deleted_at: self.deleted_at.map(instant).transpose()?,
             disabled_at: self.disabled_at.map(from_ms),
             sessions_valid_from: from_ms(self.sessions_valid_from),
             factors: Factors {
@@ -160,6 +197,8 @@ pub(super) struct SessionRow {
     factor_at: Option<i64>,
     #[n(4)]
     how: Option<String>,
+    #[n(5)]
+    browser: Option<String>,
 }
 
 impl From<&Session> for SessionRow {
@@ -170,6 +209,7 @@ impl From<&Session> for SessionRow {
             seen_at: to_ms(s.seen_at),
             factor_at: s.factor_at.map(to_ms),
             how: Some(s.how.as_str().to_owned()),
+            browser: Some(s.browser.clone()),
         }
     }
 }
@@ -185,6 +225,7 @@ impl SessionRow {
                 Some(how) => word(AuthMethod::parse(&how))?,
                 None => AuthMethod::Password,
             },
+            browser: self.browser.unwrap_or_default(),
         })
     }
 }
@@ -208,6 +249,8 @@ pub(super) struct ApiKeyRow {
     used_at: Option<i64>,
     #[n(7)]
     team: Option<String>,
+    #[n(8)]
+    made_by: Option<Bytes>,
 }
 
 impl From<&ApiKey> for ApiKeyRow {
@@ -221,6 +264,7 @@ impl From<&ApiKey> for ApiKeyRow {
             revoked_at: k.revoked_at.map(to_ms),
             used_at: k.used_at.map(to_ms),
             team: k.team.as_ref().map(|t| t.as_str().to_owned()),
+            made_by: k.made_by.map(|id| bytes(&id.0)),
         }
     }
 }
@@ -236,6 +280,7 @@ impl ApiKeyRow {
             revoked_at: self.revoked_at.map(from_ms),
             used_at: self.used_at.map(instant).transpose()?,
             team: self.team.map(|t| word(Team::parse(&t))).transpose()?,
+            made_by: self.made_by.map(|id| array(&id).map(AgentId)).transpose()?,
         })
     }
 }
@@ -294,7 +339,14 @@ mod tests {
             name: "A".into(),
             role: Role::ManualHandler,
             password: None,
+            password_kind: PasswordKind::Temporary,
+            invitation: Some(Invitation {
+                hash: [5; 32],
+                expires_at: at,
+            }),
             created_at: at,
+            signed_in_at: Some(at),
+            deleted_at: Some(at),
             disabled_at: None,
             sessions_valid_from: at,
             factors: Factors {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use crate::domain::account::Change;
-use crate::domain::agent::{Agent, ApiKey, Role, Session};
+use crate::domain::agent::{Agent, ApiKey, AuthMethod, Role, Session};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::id::{AgentId, ApiKeyId, RequestId};
 use crate::storage::record::Record;
@@ -46,18 +46,23 @@ impl Directory for SledStore {
             let mut agent: Agent = read_sealed(&*self.seal, rows, &key::agent(id))?.ok_or(Failed::Storage(StorageError::NotFound))?;
             let mut batch = Batch::new();
             let ends = change.ends_sessions();
-            let was_admin = agent.role == Role::Admin && agent.disabled_at.is_none();
+            let (was_admin, email) = (is_admin(&agent), agent.email.clone());
             if !agent.apply(change, now) {
                 return Ok((batch, None));
             }
-            // A portal without an admin could only be fixed from a shell.
-            if was_admin && (agent.role != Role::Admin || agent.disabled_at.is_some()) {
+            // A portal without an admin who can sign in could only be fixed from a shell.
+            if was_admin && !is_admin(&agent) {
                 let others = all::<Agent>(&*self.seal, rows, key::AGENT)?;
-                if !others
-                    .iter()
-                    .any(|a| a.id != id && a.role == Role::Admin && a.disabled_at.is_none())
-                {
+                if !others.iter().any(|a| a.id != id && is_admin(a)) {
                     return Ok((batch, None));
+                }
+            }
+            if agent.deleted_at.is_some() {
+                batch.remove(key::email(&email));
+                batch.remove(key::notification_preferences(id));
+                for (k, mut api_key) in keys_of(&*self.seal, rows, id)? {
+                    api_key.revoked_at.get_or_insert(now);
+                    put(&*self.seal, &mut batch, k, &api_key);
                 }
             }
             if ends {
@@ -98,6 +103,7 @@ impl Directory for SledStore {
         self.decide(|rows, _| {
             let mut batch = Batch::new();
             put(&*self.seal, &mut batch, key::session(&cookie), &session);
+            note_sign_in(&*self.seal, rows, &mut batch, &session)?;
             append(rows, &mut batch, vec![event])?;
             Ok((batch, ()))
         })
@@ -107,8 +113,11 @@ impl Directory for SledStore {
     async fn replace_session(&self, old: &[u8; 32], new: [u8; 32], session: Session, event: AuditEvent) -> Result<bool, StorageError> {
         self.decide(|rows, _| {
             let mut batch = Batch::new();
-            if rows.get(&key::session(old))?.is_none() {
+            let Some(before) = read_sealed::<Session>(&*self.seal, rows, &key::session(old))? else {
                 return Ok((batch, false));
+            };
+            if before.how == AuthMethod::PasswordVerified {
+                note_sign_in(&*self.seal, rows, &mut batch, &session)?;
             }
             batch.remove(key::session(old));
             put(&*self.seal, &mut batch, key::session(&new), &session);
@@ -295,6 +304,29 @@ impl AuditLog for SledStore {
         self.shown().await?;
         Ok(found)
     }
+}
+
+fn is_admin(agent: &Agent) -> bool {
+    agent.role == Role::Admin && agent.can_sign_in()
+}
+
+/// When somebody last came in; half a session is none.
+fn note_sign_in(seal: &dyn Seal, rows: &Rows<'_>, batch: &mut Batch, session: &Session) -> Result<(), Failed> {
+    if session.how == AuthMethod::PasswordVerified {
+        return Ok(());
+    }
+    if let Some(mut agent) = read_sealed::<Agent>(seal, rows, &key::agent(session.agent))? {
+        agent.signed_in_at = Some(session.created_at);
+        put(seal, batch, key::agent(agent.id), &agent);
+    }
+    Ok(())
+}
+
+/// The API keys that an agent made.
+fn keys_of(seal: &dyn Seal, rows: &Rows<'_>, agent: AgentId) -> Result<Vec<(Vec<u8>, ApiKey)>, Failed> {
+    let found = rows.scan_prefix(&[key::API_KEY], None, usize::MAX)?.into_iter();
+    let keys = found.filter_map(|(k, row)| seal.open::<ApiKey>(&k, &row).ok().map(|key| (k, key)));
+    Ok(keys.filter(|(_, key)| key.made_by == Some(agent)).collect())
 }
 
 /// Key, hash of the cookie, session.

@@ -82,7 +82,7 @@ pub(crate) async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
         return Ok(false);
     };
     let now = portal.now();
-    // A mail to an applicant lives as long as its link, which may have been given more time.
+    // A mail with a link lives as long as that link, and an applicant's may have been given more time.
     let stale = now >= dispatch.give_up_at && !matches!(dispatch.body, Body::Sealed { .. });
     let (outcome, note) = if stale {
         (Outcome::Failed, "It could not be sent in time.".to_owned())

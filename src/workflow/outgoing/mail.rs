@@ -1,4 +1,4 @@
-//! Mail to applicants: it holds an address and the one-time link, so it waits sealed under an erasure secret of its own, and that is destroyed as soon as the mail was
+//! Mail with a one-time link, to applicants and to agents who are invited: it holds an address and the link, so it waits sealed under an erasure secret of its own, and that is destroyed as soon as the mail was
 //! sent, has failed, or is not needed any more.
 //!
 //! The link's token is in memory when a mail is queued, and nowhere else in the open; what is stored opens only with the secret in its slot and the portal's secrets.
@@ -11,18 +11,18 @@ use crate::chain::{Cause, chain};
 use crate::connectors::mail::address;
 use crate::crypto::erase::EraseError;
 use crate::crypto::secret::ErasureSecret;
-use crate::domain::agent::Actor;
+use crate::domain::agent::{Actor, Agent, Invitation};
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::dispatch::{Body, Channel, Dispatch, Progress};
 use crate::domain::document::SealedText;
-use crate::domain::id::{DispatchId, DocumentId};
+use crate::domain::id::{AgentId, DispatchId, DocumentId, RequestId};
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::storage::StorageError;
 use crate::words;
 use crate::workflow::message::Message;
 use crate::workflow::trusted::TrustedRequest;
-use crate::workflow::{Portal, WorkflowError, blocking};
+use crate::workflow::{Portal, WorkflowError, blocking, seal};
 
 /// A reminder comes this long before the link expires.
 const REMIND_BEFORE: Duration = Duration::hours(24);
@@ -40,6 +40,8 @@ pub(crate) struct Content {
     /// The expiry as the text says it, and in which language: a link may be given more time before a reminder is sent.
     expires: String,
     pub language: String,
+    /// Of an invitation: the account, and the hash that its link has there.
+    invitation: Option<([u8; 16], [u8; 32])>,
 }
 
 impl Drop for Content {
@@ -55,6 +57,8 @@ impl Drop for Content {
 pub(crate) enum Kind {
     Link,
     Reminder,
+    /// To an agent, with the link that sets a password or a passkey.
+    Invitation,
 }
 
 impl Kind {
@@ -62,6 +66,7 @@ impl Kind {
         match self {
             Self::Link => "mail.link",
             Self::Reminder => "mail.reminder",
+            Self::Invitation => "mail.invitation",
         }
     }
 }
@@ -105,13 +110,21 @@ pub(crate) async fn queue(
     check_address(portal, to)?;
     let now = portal.now();
     let due = match kind {
-        Kind::Link => now,
+        Kind::Link | Kind::Invitation => now,
         Kind::Reminder => request.link.expires_at - REMIND_BEFORE,
     };
     if kind == Kind::Reminder && due < now + REMIND_AFTER {
         return Ok(Queued::TooClose);
     }
-    let id = id_of(portal, request, to, kind);
+    let names = [&request.id.0[..], &request.link.generation.to_be_bytes()].concat();
+    let parcel = Parcel {
+        id: id_of(portal, &names, to, kind),
+        kind,
+        due,
+        request: Some(request.id),
+        generation: request.link.generation,
+        give_up_at: now + portal.policy.link_max,
+    };
     let language = request.locale.clone().unwrap_or_default();
     let content = Content {
         to: to.to_owned(),
@@ -119,11 +132,63 @@ pub(crate) async fn queue(
         text: message.body.clone(),
         expires: words_of(&language).moment(request.link.expires_at),
         language,
+        invitation: None,
     };
+    post(portal, &parcel, &content, by).await
+}
+
+/// Queues a mail with the link of an invitation.
+pub(crate) async fn queue_invitation(
+    portal: &Portal,
+    agent: &Agent,
+    invitation: &Invitation,
+    link: &str,
+    by: Actor,
+) -> Result<Queued, WorkflowError> {
+    check_address(portal, &agent.email)?;
+    let company = &portal.outgoing.company;
+    let until = words::english().moment(invitation.expires_at);
+    let text = format!(
+        "{},\n\nthis link is your way into the document portal of {company}. Open it to set a password or a passkey of your own:\n\n{link}\n\n\
+         It works once, until {until}. If you did not expect this mail, leave the link alone and tell whoever runs the portal.\n",
+        agent.name
+    );
+    let names = [&agent.id.0[..], &invitation.hash].concat();
+    let parcel = Parcel {
+        id: id_of(portal, &names, &agent.email, Kind::Invitation),
+        kind: Kind::Invitation,
+        due: portal.now(),
+        request: None,
+        generation: 0,
+        give_up_at: invitation.expires_at,
+    };
+    let content = Content {
+        to: agent.email.clone(),
+        subject: format!("{company}: your access to the document portal"),
+        text,
+        expires: String::new(),
+        language: String::new(),
+        invitation: Some((agent.id.0, invitation.hash)),
+    };
+    post(portal, &parcel, &content, by).await
+}
+
+/// What is queued, but for its content.
+struct Parcel {
+    id: DispatchId,
+    kind: Kind,
+    due: OffsetDateTime,
+    request: Option<RequestId>,
+    /// Of the request's link.
+    generation: u32,
+    give_up_at: OffsetDateTime,
+}
+
+async fn post(portal: &Portal, parcel: &Parcel, content: &Content, by: Actor) -> Result<Queued, WorkflowError> {
     // The sweep destroys secrets that belong to nobody; until the row stands, this is whose it is.
-    let owner = DocumentId(id.0);
+    let owner = DocumentId(parcel.id.0);
     let in_flight = portal.intake.in_flight.enter(owner);
-    let queued = sealed(portal, request, id, kind, due, &content, by).await;
+    let queued = sealed(portal, parcel, content, by).await;
     drop(in_flight);
     if !queued? {
         return Ok(Queued::Before);
@@ -132,15 +197,8 @@ pub(crate) async fn queue(
     Ok(Queued::Now)
 }
 
-async fn sealed(
-    portal: &Portal,
-    request: &DocumentRequest,
-    id: DispatchId,
-    kind: Kind,
-    due: OffsetDateTime,
-    content: &Content,
-    by: Actor,
-) -> Result<bool, WorkflowError> {
+async fn sealed(portal: &Portal, parcel: &Parcel, content: &Content, by: Actor) -> Result<bool, WorkflowError> {
+    let (id, kind) = (parcel.id, parcel.kind);
     if portal.outbox.dispatch(id).await?.is_some() {
         return Ok(false);
     }
@@ -160,10 +218,10 @@ async fn sealed(
         ordering_key: id.0,
         order: 0,
         kind: kind.as_str().to_owned(),
-        request: Some(request.id),
-        generation: request.link.generation,
+        request: parcel.request,
+        generation: parcel.generation,
         created_at: now,
-        give_up_at: now + portal.policy.link_max,
+        give_up_at: parcel.give_up_at,
         attempts: 0,
         fence: 0,
         last: None,
@@ -171,11 +229,13 @@ async fn sealed(
             slot,
             sealed: SealedText(sealed),
         },
-        progress: Progress::Waiting(due),
+        progress: Progress::Waiting(parcel.due),
     };
-    let event = AuditEvent::new(now, by, AuditAction::MailQueued)
-        .on(request.id)
-        .with("kind", kind.as_str());
+    let event = AuditEvent::new(now, by, AuditAction::MailQueued).with("kind", kind.as_str());
+    let event = match parcel.request {
+        Some(request) => event.on(request),
+        None => event,
+    };
     let posted = portal.outbox.post(dispatch.clone(), event).await;
     match posted {
         Ok(true) => {}
@@ -186,16 +246,9 @@ async fn sealed(
     Ok(posted?)
 }
 
-/// The same mail to the same person with the same link is the same dispatch, however often it is asked for.
-fn id_of(portal: &Portal, request: &DocumentRequest, to: &str, kind: Kind) -> DispatchId {
-    let of = [
-        &request.id.0[..],
-        &request.link.generation.to_be_bytes(),
-        kind.as_str().as_bytes(),
-        &[0],
-        to.to_ascii_lowercase().as_bytes(),
-    ]
-    .concat();
+/// The same mail to the same person with the same link is the same dispatch, however often it is asked for. `link`: whatever names the link.
+fn id_of(portal: &Portal, link: &[u8], to: &str, kind: Kind) -> DispatchId {
+    let of = [link, kind.as_str().as_bytes(), &[0], to.to_ascii_lowercase().as_bytes()].concat();
     let mut id = [0; 16];
     id.copy_from_slice(&portal.secrets.index("dispatch", &of)[..16]);
     DispatchId(id)
@@ -227,6 +280,15 @@ pub(crate) enum Opened {
 
 pub(crate) async fn open(portal: &Portal, dispatch: &Dispatch) -> Result<Opened, WorkflowError> {
     let now = portal.now();
+    if dispatch.kind == Kind::Invitation.as_str() {
+        let Some(content) = unsealed(portal, dispatch).await? else {
+            return Ok(Opened::Lost);
+        };
+        return Ok(match content.invitation {
+            Some((agent, hash)) if invites(portal, AgentId(agent), &hash, now).await? => Opened::Ready(content),
+            _ => Opened::Stale,
+        });
+    }
     let request = match dispatch.request {
         Some(id) => portal.requests.request(id).await?,
         None => None,
@@ -240,19 +302,7 @@ pub(crate) async fn open(portal: &Portal, dispatch: &Dispatch) -> Result<Opened,
     if dispatch.kind == Kind::Reminder.as_str() && now < due {
         return Ok(Opened::NotYet(due));
     }
-    let Body::Sealed { slot, sealed } = &dispatch.body else {
-        return Ok(Opened::Lost);
-    };
-    let (erasure, id, slot) = (portal.erasure.clone(), dispatch.id, *slot);
-    let secret = match blocking(move || erasure.get(&id.0, &slot)).await? {
-        Ok(secret) => secret,
-        Err(EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged | EraseError::NoSuchSlot) => return Ok(Opened::Lost),
-        Err(error) => return Err(error.into()),
-    };
-    let Ok(plain) = portal.secrets.open_erasable_field(&secret, &context(id), &sealed.0) else {
-        return Ok(Opened::Lost);
-    };
-    let Ok(mut content) = serde_json::from_slice::<Content>(&plain) else {
+    let Some(mut content) = unsealed(portal, dispatch).await? else {
         return Ok(Opened::Lost);
     };
     let expires = words_of(&content.language).moment(request.link.expires_at);
@@ -260,6 +310,28 @@ pub(crate) async fn open(portal: &Portal, dispatch: &Dispatch) -> Result<Opened,
         content.text = content.text.replace(&content.expires, &expires);
     }
     Ok(Opened::Ready(content))
+}
+
+/// Whether this is still the account's link.
+async fn invites(portal: &Portal, agent: AgentId, hash: &[u8; 32], now: OffsetDateTime) -> Result<bool, WorkflowError> {
+    let agent = seal::trusted(portal, portal.directory.agent(agent).await).await?;
+    let invitation = agent.filter(|a| a.disabled_at.is_none()).and_then(|a| a.invitation);
+    Ok(invitation.is_some_and(|i| i.hash == *hash && now < i.expires_at))
+}
+
+/// The content, while its secret lives.
+async fn unsealed(portal: &Portal, dispatch: &Dispatch) -> Result<Option<Content>, WorkflowError> {
+    let Body::Sealed { slot, sealed } = &dispatch.body else {
+        return Ok(None);
+    };
+    let (erasure, id, slot) = (portal.erasure.clone(), dispatch.id, *slot);
+    let secret = match blocking(move || erasure.get(&id.0, &slot)).await? {
+        Ok(secret) => secret,
+        Err(EraseError::Erased | EraseError::OtherOwner | EraseError::Damaged | EraseError::NoSuchSlot) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let plain = portal.secrets.open_erasable_field(&secret, &context(dispatch.id), &sealed.0);
+    Ok(plain.ok().and_then(|plain| serde_json::from_slice(&plain).ok()))
 }
 
 fn carries_a_living_link(request: &DocumentRequest, generation: u32, now: OffsetDateTime) -> bool {

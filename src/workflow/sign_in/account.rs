@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use crate::chain::Cause;
 use crate::crypto::random;
 use crate::domain::account::Change;
-use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, Role, Scope, Team};
+use crate::domain::agent::{Actor, Agent, ApiKey, PasswordHash, PasswordKind, Role, Scope, Team};
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::factors::{Factors, FailedAttempts};
 use crate::domain::id::{AgentId, ApiKeyId, CROCKFORD};
@@ -69,7 +69,9 @@ pub(crate) async fn add_agent_once(
     }
     let (email, name) = checked_names(new.email, new.name)?;
     let hash = hash_password(portal, password, &email, &name).await?;
-    let agent = fresh_agent(portal, email, name, new.role, new.teams, Some(PasswordHash(hash)))?;
+    let mut agent = fresh_agent(portal, email, name, new.role, new.teams)?;
+    agent.password = Some(PasswordHash(hash));
+    agent.password_kind = kind_of(by, &agent);
     match store_agent(portal, &agent, by, claim).await? {
         Made::Fresh => Ok((agent, false)),
         made => added_before(portal, made).await,
@@ -93,12 +95,12 @@ pub(crate) async fn add_agent_without_password(
     by: Actor,
 ) -> Result<Agent, WorkflowError> {
     let (email, name) = checked_names(email, name)?;
-    let agent = fresh_agent(portal, email, name, role, Vec::new(), None)?;
+    let agent = fresh_agent(portal, email, name, role, Vec::new())?;
     store_agent(portal, &agent, by, None).await?;
     Ok(agent)
 }
 
-fn checked_names(email: &str, name: &str) -> Result<(String, String), WorkflowError> {
+pub(super) fn checked_names(email: &str, name: &str) -> Result<(String, String), WorkflowError> {
     let email = normal_email(email);
     let (local, host) = email.split_once('@').unwrap_or_default();
     if local.is_empty() || host.is_empty() || email.len() > 254 || email.chars().any(|c| c.is_control() || c.is_whitespace()) {
@@ -117,18 +119,16 @@ fn checked_names(email: &str, name: &str) -> Result<(String, String), WorkflowEr
     Ok((email, name.to_owned()))
 }
 
-fn fresh_agent(
-    portal: &Portal,
-    email: String,
-    name: String,
-    role: Role,
-    teams: Vec<Team>,
-    password: Option<PasswordHash>,
-) -> Result<Agent, WorkflowError> {
+/// Somebody who has no way to sign in yet.
+pub(super) fn fresh_agent(portal: &Portal, email: String, name: String, role: Role, teams: Vec<Team>) -> Result<Agent, WorkflowError> {
     let now = portal.now();
     Ok(Agent {
         id: AgentId::new(random::array()?, now),
-        password,
+        password: None,
+        password_kind: PasswordKind::Own,
+        invitation: None,
+        signed_in_at: None,
+        deleted_at: None,
         email,
         name,
         role,
@@ -142,7 +142,16 @@ fn fresh_agent(
     })
 }
 
-async fn store_agent(portal: &Portal, agent: &Agent, by: Actor, claim: Option<Claim>) -> Result<Made, WorkflowError> {
+/// A password that somebody else chose is good for one sign-in; with a shell on the machine one sets up one's own.
+fn kind_of(by: Actor, agent: &Agent) -> PasswordKind {
+    match by {
+        Actor::Operator => PasswordKind::Own,
+        by if by == Actor::Agent(agent.id) => PasswordKind::Own,
+        _ => PasswordKind::Temporary,
+    }
+}
+
+pub(super) async fn store_agent(portal: &Portal, agent: &Agent, by: Actor, claim: Option<Claim>) -> Result<Made, WorkflowError> {
     let mut event = event(portal, by, AuditAction::AgentAdded, agent).with("role", agent.role.as_str());
     if !agent.teams.is_empty() {
         event = event.with("teams", team_names(&agent.teams));
@@ -158,13 +167,57 @@ fn team_names(teams: &[Team]) -> String {
 pub async fn reset_password(portal: &Portal, agent: Agent, password: &str, by: Actor) -> Result<(), WorkflowError> {
     let hash = hash_password(portal, password, &agent.email, &agent.name).await?;
     let event = event(portal, by, AuditAction::AgentPasswordChanged, &agent);
-    alter(portal, &agent, Change::Password(PasswordHash(hash)), event).await
+    let change = Change::Password {
+        hash: PasswordHash(hash),
+        kind: kind_of(by, &agent),
+    };
+    alter(portal, &agent, change, event).await
+}
+
+/// One's own password in the place of one that an admin chose. That very one is refused.
+pub(crate) async fn replace_temporary(portal: &Portal, agent: &Agent, password: &str) -> Result<(), WorkflowError> {
+    let known = agent.password.clone();
+    let (passwords, given) = (portal.auth.passwords.clone(), Zeroizing::new(password.to_owned()));
+    check_password(portal, password, &agent.email, &agent.name)?;
+    let permit = portal.auth.hashing.turn().await?;
+    let same = blocking(move || {
+        let _permit = permit;
+        known.is_some_and(|known| passwords.verify_password(&given, &known.0))
+    });
+    if same.await? {
+        return Err(WorkflowError::Invalid {
+            field: "password",
+            fix: "must be another one than you were given".to_owned(),
+        });
+    }
+    reset_password(portal, agent.clone(), password, Actor::Agent(agent.id)).await
 }
 
 /// Ends an agent's access at once, sessions included.
 pub async fn disable_agent(portal: &Portal, agent: Agent, by: Actor) -> Result<(), WorkflowError> {
     let event = event(portal, by, AuditAction::AgentDisabled, &agent);
     alter(portal, &agent, Change::Disable, event).await
+}
+
+/// Lets somebody in again who was disabled, with the role, password and second factor of before.
+pub(crate) async fn enable_agent(portal: &Portal, agent: &Agent, by: Actor) -> Result<(), WorkflowError> {
+    if agent.disabled_at.is_some() {
+        let event = event(portal, by, AuditAction::AgentEnabled, agent);
+        portal.directory.alter_agent(agent.id, Change::Enable, event).await?;
+    }
+    Ok(())
+}
+
+/// Deletes an account: sessions and the API keys that it made end, its address is free. The name stays, because the audit log names it.
+pub(crate) async fn delete_agent(portal: &Portal, agent: &Agent, by: Actor) -> Result<(), WorkflowError> {
+    let event = event(portal, by, AuditAction::AgentDeleted, agent);
+    alter(portal, agent, Change::Delete, event).await
+}
+
+/// The live API keys that an agent made, which end with the account.
+pub(crate) async fn keys_of(portal: &Portal, agent: &Agent) -> Result<Vec<ApiKey>, WorkflowError> {
+    let (all, now) = (api_keys(portal).await?, portal.now());
+    Ok(all.into_iter().filter(|k| k.made_by == Some(agent.id) && k.live(now)).collect())
 }
 
 /// Another role and other teams; every session of theirs ends where something changed.
@@ -220,7 +273,7 @@ async fn alter(portal: &Portal, agent: &Agent, change: Change, event: AuditEvent
     }
 }
 
-async fn hash_password(portal: &Portal, password: &str, email: &str, name: &str) -> Result<String, WorkflowError> {
+pub(super) async fn hash_password(portal: &Portal, password: &str, email: &str, name: &str) -> Result<String, WorkflowError> {
     check_password(portal, password, email, name)?;
     let permit = portal.auth.hashing.turn().await?;
     let (passwords, password) = (portal.auth.passwords.clone(), Zeroizing::new(password.to_owned()));
@@ -251,11 +304,12 @@ fn check_password(portal: &Portal, password: &str, email: &str, name: &str) -> R
 
 /// Everybody who has an account, disabled ones too.
 pub(crate) async fn agents(portal: &Portal) -> Result<Vec<Agent>, WorkflowError> {
-    Ok(portal.directory.agents().await?)
+    let all = portal.directory.agents().await?.into_iter();
+    Ok(all.filter(|a| a.deleted_at.is_none()).collect())
 }
 
 pub(crate) async fn agent(portal: &Portal, id: AgentId) -> Result<Option<Agent>, WorkflowError> {
-    Ok(portal.directory.agent(id).await?)
+    Ok(portal.directory.agent(id).await?.filter(|a| a.deleted_at.is_none()))
 }
 
 /// All API keys, dead ones too.
@@ -340,6 +394,10 @@ pub(crate) async fn add_key_once(
         revoked_at: None,
         used_at: None,
         team,
+        made_by: match by {
+            Actor::Agent(agent) => Some(agent),
+            _ => None,
+        },
     };
     let event = AuditEvent::new(now, by, AuditAction::ApiKeyAdded).with("key", key.id);
     match portal.directory.add_api_key(hash(&secret), key.clone(), claim, event).await? {

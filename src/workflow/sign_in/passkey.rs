@@ -110,26 +110,8 @@ pub(crate) async fn add(
     name: &str,
 ) -> Result<Option<(Zeroizing<String>, Codes)>, WorkflowError> {
     let agent = &live.agent;
-    let now = portal.now();
-    let (Some(Ceremony::Add(whose, state)), Ok(answer)) = (
-        passkeys.take(now, ceremony),
-        serde_json::from_str::<RegisterPublicKeyCredential>(answer),
-    ) else {
+    let Some(passkey) = made(portal, passkeys, agent, ceremony, answer, name)? else {
         return Ok(None);
-    };
-    if whose != agent.id {
-        return Ok(None);
-    }
-    let Ok(credential) = passkeys.webauthn.finish_passkey_registration(&answer, &state) else {
-        return Ok(None);
-    };
-    let name: String = name.trim().chars().filter(|c| !c.is_control()).take(60).collect();
-    let passkey = Passkey {
-        id: credential.cred_id().to_vec(),
-        name: if name.is_empty() { "Passkey".to_owned() } else { name },
-        credential: sealed(portal, agent.id, &credential)?,
-        made_at: now,
-        used_at: None,
     };
     let event = event(portal, Actor::Agent(agent.id), AuditAction::SecondFactorEnrolled, agent).with("kind", "passkey");
     if portal
@@ -146,6 +128,38 @@ pub(crate) async fn add(
     let codes = first_codes(portal, agent).await?;
     let cookie = confirmed(portal, live, AuthMethod::Passkey).await?;
     Ok(cookie.map(|cookie| (cookie, codes)))
+}
+
+/// The passkey that an authenticator's answer makes, not stored yet. `None` when the answer does not fit.
+pub(super) fn made(
+    portal: &Portal,
+    passkeys: &Passkeys,
+    agent: &Agent,
+    ceremony: &str,
+    answer: &str,
+    name: &str,
+) -> Result<Option<Passkey>, WorkflowError> {
+    let now = portal.now();
+    let (Some(Ceremony::Add(whose, state)), Ok(answer)) = (
+        passkeys.take(now, ceremony),
+        serde_json::from_str::<RegisterPublicKeyCredential>(answer),
+    ) else {
+        return Ok(None);
+    };
+    if whose != agent.id {
+        return Ok(None);
+    }
+    let Ok(credential) = passkeys.webauthn.finish_passkey_registration(&answer, &state) else {
+        return Ok(None);
+    };
+    let name: String = name.trim().chars().filter(|c| !c.is_control()).take(60).collect();
+    Ok(Some(Passkey {
+        id: credential.cred_id().to_vec(),
+        name: if name.is_empty() { "Passkey".to_owned() } else { name },
+        credential: sealed(portal, agent.id, &credential)?,
+        made_at: now,
+        used_at: None,
+    }))
 }
 
 pub(crate) async fn remove(portal: &Portal, agent: &Agent, id: &str) -> Result<bool, WorkflowError> {
@@ -176,6 +190,7 @@ pub(crate) async fn sign_in(
     passkeys: &Passkeys,
     ceremony: &str,
     answer: &str,
+    program: &str,
 ) -> Result<Option<Zeroizing<String>>, WorkflowError> {
     let now = portal.now();
     let found = match (passkeys.take(now, ceremony), serde_json::from_str::<PublicKeyCredential>(answer)) {
@@ -189,7 +204,7 @@ pub(crate) async fn sign_in(
     if !used(portal, &agent, credential, &result).await? {
         return Ok(None);
     }
-    Ok(Some(open(portal, &agent, AuthMethod::Passkey, Some(now), now).await?))
+    Ok(Some(open(portal, &agent, AuthMethod::Passkey, Some(now), now, program).await?))
 }
 
 async fn recognise(

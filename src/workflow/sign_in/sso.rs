@@ -287,15 +287,15 @@ pub(crate) struct Return<'a> {
     pub issuer: Option<&'a str>,
 }
 
-pub(crate) async fn arrive(portal: &Portal, sso: &SingleSignOn, back: Return<'_>) -> Result<Arrival, WorkflowError> {
+pub(crate) async fn arrive(portal: &Portal, sso: &SingleSignOn, back: Return<'_>, program: &str) -> Result<Arrival, WorkflowError> {
     match admitted(portal, sso, back).await? {
         Ok((agent, next, proven)) => {
             let now = portal.now();
             if agent.factors.any() && !sso.settings.trust_second_factor {
-                let cookie = open(portal, &agent, AuthMethod::PasswordVerified, None, now).await?;
+                let cookie = open(portal, &agent, AuthMethod::PasswordVerified, None, now, program).await?;
                 return Ok(Arrival::SecondFactorWanted { cookie, next });
             }
-            let cookie = open(portal, &agent, AuthMethod::SingleSignOn, proven, now).await?;
+            let cookie = open(portal, &agent, AuthMethod::SingleSignOn, proven, now, program).await?;
             Ok(Arrival::Welcome { cookie, next })
         }
         Err(why) => {

@@ -115,3 +115,28 @@ async fn a_guessed_key_leads_to_no_token() {
     assert_eq!(posted(&admin, "/api-keys", body, Some("case-5")).await.1["secret"], made["secret"]);
     assert!(made["secret"].as_str().unwrap().starts_with("ndk_"));
 }
+
+#[tokio::test]
+async fn a_repeated_invitation_shows_its_link_while_it_is_good() {
+    let app = TestApp::new().await;
+    let api = Caller::of(&app);
+    let ivy = || json!({"email": "ivy@example.com", "name": "Ivy", "role": "agent"});
+    let (status, first) = posted(&api, "/agents/invite", ivy(), Some("hr-7")).await;
+    assert_eq!((status, first["by"].as_str()), (201, Some("link")));
+    let (status, again) = posted(&api, "/agents/invite", ivy(), Some("hr-7")).await;
+    assert_eq!((status, &again["link"]), (201, &first["link"]));
+    let (status, _) = posted(
+        &api,
+        "/agents/invite",
+        json!({"email": "b@example.com", "name": "B", "role": "agent"}),
+        Some("hr-7"),
+    )
+    .await;
+    assert_eq!(status, 422, "another body");
+    assert_eq!(posted(&api, "/agents/invite", ivy(), None).await.0, 409, "the address is taken");
+    let id = first["agent"]["id"].as_str().unwrap();
+    let (_, newer) = posted(&api, &format!("/agents/{id}/invite"), json!({}), None).await;
+    assert_ne!(newer["link"], first["link"]);
+    let (status, problem) = posted(&api, "/agents/invite", ivy(), Some("hr-7")).await;
+    assert_eq!((status, problem["code"].as_str()), (409, Some("idempotency.link_replaced")));
+}

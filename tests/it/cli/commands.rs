@@ -10,7 +10,7 @@ use super::{done, fails, json, nightdrop};
 use crate::support::{Folder, TestApp, TestOptions, png};
 
 /// Each act of the API, and the command that does it.
-const ACTS: [(&str, &str, &str); 36] = [
+const ACTS: [(&str, &str, &str); 42] = [
     ("get", "/openapi.json", "openapi"),
     ("get", "/requests", "request list"),
     ("post", "/requests/search", "request list"),
@@ -34,6 +34,12 @@ const ACTS: [(&str, &str, &str); 36] = [
     ("post", "/providers/{provider}/missing", "missing"),
     ("get", "/agents", "agent list"),
     ("post", "/agents", "agent add"),
+    ("post", "/agents/invite", "agent invite"),
+    ("post", "/agents/{id}/invite", "agent new-link"),
+    ("post", "/agents/{id}/enable", "agent enable"),
+    ("post", "/agents/{id}/delete", "agent delete"),
+    ("get", "/agents/{id}/sessions", "agent sessions"),
+    ("post", "/agents/{id}/end-session", "agent end-session"),
     ("post", "/agents/{id}/disable", "agent disable"),
     ("post", "/agents/{id}/role", "agent change"),
     ("post", "/agents/{id}/reset-second-factor", "agent reset-second-factor"),
@@ -164,6 +170,27 @@ async fn a_document_uploaded_by_hand_is_marked() {
     app.work().await;
     let again = fails(&mut asking(&app, &app.api_key, &["request", "mark-uploaded", &link.id.to_string()]));
     assert!(again.contains('('), "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_invited_disabled_enabled_and_deleted() {
+    let app = portal("").await;
+    let run = |arguments: &[&str]| done(&mut asking(&app, &app.api_key, arguments));
+    let agent = |action: &str| run(&["agent", action, "ana@example.com"]);
+    let said = run(&["agent", "invite", "--email", "ana@example.com", "--name", "Ana"]);
+    let link = |said: &str| said.lines().find(|l| l.contains("/invitation/agt_")).unwrap().to_owned();
+    assert!(said.contains("shown this once") && said.contains("No mail is configured"), "{said}");
+    let again = agent("new-link");
+    assert_ne!(link(&said), link(&again), "{again}");
+    assert!(agent("disable").contains("can no longer sign in"));
+    assert!(fails(&mut asking(&app, &app.api_key, &["agent", "new-link", "ana@example.com"])).contains("enabled first"));
+    assert!(agent("enable").contains("can sign in again"));
+    assert!(agent("sessions").starts_with("SESSION "));
+    fits(&run(&["agent", "list"]));
+    let unsure = fails(&mut asking(&app, &app.api_key, &["agent", "delete", "ana@example.com"]));
+    assert!(unsure.contains("--yes"), "{unsure}");
+    assert!(run(&["agent", "delete", "ana@example.com", "--yes"]).contains("keeps the name"));
+    assert!(fails(&mut asking(&app, &app.api_key, &["agent", "enable", "ana@example.com"])).contains("there is no agent"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -252,6 +252,8 @@ async fn admins_run_the_portal_from_the_console() {
     let bob = app.portal.directory.agent_by_email("bob@example.com").await.unwrap().unwrap();
     let mut his = Browser::stranger(&app);
     his.sign_in("bob@example.com", PASSWORD).await;
+    his.submit("/account/first-password", &[("password", "an umbrella that sings at noon")])
+        .await;
     assert_eq!(his.get("/").await.status(), 200);
     let path = |verb: &str| format!("/admin/agents/{}/{verb}", bob.id);
     assert_eq!(admin.post(&path("password"), &[("password", "short")]).await.status(), 422);

@@ -4,7 +4,7 @@ use super::*;
 use nightdrop::testing::crypto::keyfile::Argon2Cost;
 use nightdrop::testing::crypto::password::Passwords;
 use nightdrop::testing::domain::account::Change;
-use nightdrop::testing::domain::agent::PasswordHash;
+use nightdrop::testing::domain::agent::{PasswordHash, PasswordKind};
 use nightdrop::testing::domain::audit::{AuditAction, AuditEvent};
 
 #[tokio::test]
@@ -209,7 +209,11 @@ async fn a_password_under_old_parameters_is_stored_anew_at_the_next_sign_in() {
     let outdated = Passwords::new(&app.portal.secrets, cost).unwrap();
     let old = PasswordHash(outdated.hash_password(PASSWORD).unwrap());
     let event = AuditEvent::new(app.portal.now(), Actor::Operator, AuditAction::AgentPasswordChanged);
-    directory.alter_agent(ada, Change::Password(old), event).await.unwrap();
+    let kind = PasswordKind::Own;
+    directory
+        .alter_agent(ada, Change::Password { hash: old, kind }, event)
+        .await
+        .unwrap();
     let stored = async || directory.agent(ada).await.unwrap().unwrap().password.unwrap();
     let mut browser = Browser::stranger(&app);
     assert_eq!(

@@ -508,3 +508,75 @@ fn certificate(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
         write("authority.pem", authority),
     )
 }
+
+async fn invite(app: &TestApp, path: &str, body: Value) -> Value {
+    let call = app
+        .http
+        .post(app.staff(&format!("/api/v1/agents/{path}")))
+        .bearer_auth(&app.api_key);
+    let call = call.header("content-type", "application/json").body(body.to_string());
+    let answer = call.send().await.unwrap();
+    assert_eq!(answer.status(), 201);
+    serde_json::from_str(&answer.text().await.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn an_invitation_that_was_replaced_is_not_mailed_and_its_secret_goes() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (app, clock) = app(table(closed, "tls = \"none\"")).await;
+    let ivy = json!({"email": "ivy@bank.example", "name": "Ivy", "role": "agent"});
+    let invited = invite(&app, "invite", ivy).await;
+    assert_eq!(invited["by"], "mail");
+    assert!(invited["link"].is_null(), "who mails it never sees it");
+    let id = invited["agent"]["id"].as_str().unwrap().to_owned();
+    invite(&app, &format!("{id}/invite"), json!({})).await;
+    clock.forward(Duration::minutes(2));
+    tell(&app).await;
+    let (mut dropped, mut waiting) = (0, 0);
+    for dispatch in dispatches(&app).await {
+        assert_eq!((dispatch.kind.as_str(), dispatch.request), ("mail.invitation", None));
+        match dispatch.progress {
+            Progress::Dropped(_) => dropped += 1,
+            _ => waiting += 1,
+        }
+    }
+    assert_eq!((dropped, waiting, live_secrets(&app)), (1, 1, 1));
+    clock.forward(Duration::days(3));
+    tell(&app).await;
+    assert_eq!(live_secrets(&app), 0, "a link that has ended is not sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs python and aiosmtpd: run tests/run"]
+async fn an_invitation_is_mailed_to_the_agent_alone() {
+    let folder = crate::support::Folder::new();
+    let smtp = Smtp::new(folder.path(), &[]);
+    let (app, _) = app(smtp.table("tls = \"none\"")).await;
+    invite(&app, "invite", json!({"email": "ivy@bank.example", "name": "Ivy", "role": "agent"})).await;
+    tell(&app).await;
+    let mails = smtp.mails();
+    assert_eq!(mails.len(), 1);
+    let text = text(&mails[0]);
+    let path = text
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("https://console.example.com"))
+        .unwrap();
+    assert!(path.starts_with("/invitation/agt_") && text.starts_with("Ivy,"), "{text}");
+    assert_eq!(
+        app.http
+            .get(app.staff(path))
+            .header("host", "console.example.com")
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+    assert_eq!(live_secrets(&app), 0, "sent, and forgotten");
+    let log = app.portal.audit.entries(0, 1_000).await.unwrap();
+    let token = path.rsplit('/').next().unwrap();
+    assert!(
+        log.iter()
+            .all(|e| e.event.detail.iter().all(|(_, v)| !v.contains(token) && !v.contains("ivy@")))
+    );
+}

@@ -1,4 +1,4 @@
-//! Administration over the API: agents, API keys, the vault key, the state of the portal.
+//! Administration over the API: adding and changing agents, API keys, the vault key, the state of the portal.
 
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::{Deserialize, Serialize};
@@ -112,7 +112,7 @@ pub(crate) async fn agents(_: Call<Admin>, state: State) -> Answer {
     Ok(HttpResponse::Ok().json(AgentList { agents }))
 }
 
-/// Add an agent with a password. The same Idempotency-Key with the same body gives the same answer again.
+/// Add an agent with a password, which the first sign-in must replace. The same Idempotency-Key with the same body gives the same answer again.
 #[utoipa::path(post, path = "/agents", operation_id = "add_agent", tag = "admin", request_body = NewAgent,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     responses((status = 201, description = "Added. `Idempotency-Replayed: true` when it was added before under this key.", body = Agent)),
@@ -135,7 +135,7 @@ pub(crate) async fn add_agent(
 }
 
 /// Says whether it is the answer to a repetition.
-fn created(before: bool) -> HttpResponseBuilder {
+pub(super) fn created(before: bool) -> HttpResponseBuilder {
     let mut answer = HttpResponse::Created();
     if before {
         answer.insert_header(("Idempotency-Replayed", "true"));
@@ -196,7 +196,7 @@ pub(crate) async fn disable_agent(
     Ok(HttpResponse::Ok().json(view::agent(&agent_of(&state, id).await?)))
 }
 
-/// Give an agent a new password; every session of theirs ends.
+/// Give an agent a new password, which the next sign-in must replace; every session of theirs ends.
 #[utoipa::path(post, path = "/agents/{id}/password", operation_id = "set_agent_password", tag = "admin", request_body = NewPassword, params(("id" = AgentIdText, Path, description = "The agent.")),
     responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
 pub(crate) async fn reset_password(
@@ -295,7 +295,7 @@ pub(crate) async fn accept_clock(Call { who: caller, .. }: Call<Admin, Json<Noth
     Ok(HttpResponse::Ok().json(status_of(&state).await?))
 }
 
-async fn agent_of(state: &AppState, id: AgentId) -> Result<agent::Agent, Problem> {
+pub(super) async fn agent_of(state: &AppState, id: AgentId) -> Result<agent::Agent, Problem> {
     account::agent(&state.portal, id).await?.ok_or_else(AgentId::missing)
 }
 

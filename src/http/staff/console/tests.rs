@@ -1,5 +1,6 @@
 //! Every page of the console, drawn from samples in which each text that somebody else chose is hostile: none becomes markup, and the markup is well-formed.
 
+mod people_samples;
 mod samples;
 
 use std::collections::BTreeSet;

@@ -41,7 +41,10 @@ const NOTICES: &[(&str, &str)] = &[
     ),
     ("unlocked", "The vault is open; forwarding goes on."),
     ("clock", "The clock is trusted again; purging by deadline goes on."),
-    ("agent", "The agent can sign in now."),
+    ("agent", "The agent can sign in now, and then sets another password."),
+    ("invited", "The link is on its way by e-mail. It is good once, for three days."),
+    ("enabled", "The agent can sign in again, as before."),
+    ("deleted", "The account is gone. The log keeps its name."),
     ("reset", "The password was changed, and every session of that agent has ended."),
     ("disabled", "The agent was disabled, and every session of theirs has ended."),
     ("key-revoked", "The API key is dead."),
@@ -110,6 +113,8 @@ pub(crate) struct Field<'a> {
     pub(crate) hint: &'a str,
     /// Names under which a fault may come.
     pub(crate) also: &'a [&'a str],
+    /// Where two forms of one page have a field of this name: what tells them apart.
+    pub(crate) id: &'a str,
 }
 
 impl<'a> Field<'a> {
@@ -119,11 +124,17 @@ impl<'a> Field<'a> {
             label,
             hint: "",
             also: &[],
+            id: name,
         }
     }
 
     pub(crate) const fn hint(mut self, hint: &'a str) -> Self {
         self.hint = hint;
+        self
+    }
+
+    pub(crate) const fn id(mut self, id: &'a str) -> Self {
+        self.id = id;
         self
     }
 
@@ -142,17 +153,17 @@ impl<'a> Field<'a> {
         let fault = self.fault(problem);
         let mut described = Vec::new();
         if !self.hint.is_empty() {
-            described.push(format!("{}-hint", self.name));
+            described.push(format!("{}-hint", self.id));
         }
         if fault.is_some() {
-            described.push(format!("{}-fault", self.name));
+            described.push(format!("{}-fault", self.id));
         }
         html! {
             div.field.wrong[fault.is_some()] {
-                label for=(self.name) { (self.label) }
-                @if !self.hint.is_empty() { p.hint id={ (self.name) "-hint" } { (self.hint) } }
+                label for=(self.id) { (self.label) }
+                @if !self.hint.is_empty() { p.hint id={ (self.id) "-hint" } { (self.hint) } }
                 (control(&described.join(" "), fault.map(|_| "true")))
-                @if let Some(fault) = fault { p.fault id={ (self.name) "-fault" } { "This " (fault) "." } }
+                @if let Some(fault) = fault { p.fault id={ (self.id) "-fault" } { "This " (fault) "." } }
             }
         }
     }
@@ -160,7 +171,7 @@ impl<'a> Field<'a> {
     pub(crate) fn input(&self, kind: &str, value: &str, problem: Option<&Problem>, more: Input<'_>) -> Markup {
         self.with(problem, |described, wrong| {
             html! {
-                input id=(self.name) name=(self.name) type=(kind) value=(value) required[more.required] autofocus[more.focus || wrong.is_some()]
+                input id=(self.id) name=(self.name) type=(kind) value=(value) required[more.required] autofocus[more.focus || wrong.is_some()]
                     autocomplete=(more.autocomplete) maxlength=[more.longest] minlength=[more.shortest] spellcheck="false"
                     aria-describedby=[Some(described).filter(|d| !d.is_empty())] aria-invalid=[wrong];
             }
@@ -183,7 +194,7 @@ impl<'a> Field<'a> {
     pub(crate) fn select(&self, options: &[(String, String)], chosen: &str, problem: Option<&Problem>) -> Markup {
         self.with(problem, |described, wrong| {
             html! {
-                select id=(self.name) name=(self.name) aria-describedby=[Some(described).filter(|d| !d.is_empty())] aria-invalid=[wrong] {
+                select id=(self.id) name=(self.name) aria-describedby=[Some(described).filter(|d| !d.is_empty())] aria-invalid=[wrong] {
                     @for (value, label) in options { option value=(value) selected[value == chosen] { (label) } }
                 }
             }

@@ -4,8 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::request::instant;
-use crate::domain::agent;
+use crate::domain::agent::{self, PasswordKind};
 use crate::http::staff::shapes::{AgentIdText, ApiKeyIdText, EmailText, RoleWord, ScopeWord, TeamText};
+use crate::workflow::sign_in::OpenSession;
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Agent {
@@ -22,11 +23,48 @@ pub(crate) struct Agent {
     pub teams: Vec<String>,
     /// Whether a password alone does not open the account.
     pub second_factor: bool,
+    /// Whether there is anything to sign in with: not for somebody who was invited and has not used the link yet.
+    pub can_sign_in: bool,
+    /// Whether the password was set by somebody else, so that the next sign-in must set another one.
+    pub must_set_password: bool,
     #[schema(format = DateTime)]
     pub created_at: String,
     #[schema(format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_in_at: Option<String>,
+    /// Until when the newest sign-in link is good, or was, while nobody has used it.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invited_until: Option<String>,
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub disabled_at: Option<String>,
+}
+
+/// A browser that is signed in.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Session {
+    /// Says which, and opens nothing.
+    pub session: String,
+    /// Its family and system, such as "Firefox on Windows".
+    pub browser: String,
+    /// password, code, recovery-code, passkey or single-sign-on.
+    pub how: &'static str,
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// To half a minute.
+    #[schema(format = DateTime)]
+    pub used_at: String,
+}
+
+pub(crate) fn session(open: &OpenSession) -> Session {
+    Session {
+        session: open.name.clone(),
+        browser: open.session.browser.clone(),
+        how: open.session.how.as_str(),
+        created_at: instant(open.session.created_at),
+        used_at: instant(open.session.seen_at),
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -63,6 +101,10 @@ pub(crate) fn agent(agent: &agent::Agent) -> Agent {
         role: agent.role.as_str(),
         teams: agent.teams.iter().map(ToString::to_string).collect(),
         second_factor: agent.factors.any(),
+        can_sign_in: agent.can_sign_in(),
+        must_set_password: agent.password_kind == PasswordKind::Temporary,
+        signed_in_at: agent.signed_in_at.map(instant),
+        invited_until: agent.invitation.as_ref().map(|i| instant(i.expires_at)),
         created_at: instant(agent.created_at),
         disabled_at: agent.disabled_at.map(instant),
     }

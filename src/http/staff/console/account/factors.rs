@@ -9,7 +9,7 @@ use crate::http::assets::PASSKEY_JS_URL;
 use crate::http::error::Problem;
 use crate::http::staff::console::frame::{self, Place};
 use crate::http::staff::console::sign_in::page::{Offer, passkey_button, passkeys_at};
-use crate::http::staff::console::widgets::{Field, Input, refusal};
+use crate::http::staff::console::widgets::{Field, Input, new_password, refusal};
 
 /// The gate before what needs a fresh proof.
 /// `sso`: one can come in by single sign-on.
@@ -44,6 +44,23 @@ pub(crate) fn confirm(agent: &Agent, sso: bool, offer: &Offer, next: &str, refus
         }
     };
     frame::page(agent, Place::Account, "Is it still you?", body)
+}
+
+/// The page before everything else, for somebody whose password an admin chose.
+pub(crate) fn first_password(agent: &Agent, shortest: usize, problem: Option<&Problem>) -> Markup {
+    let body = html! {
+        div.outside {
+            h1 { "Set your own password" }
+            p.lead { "The one that you signed in with was given to you, so somebody else knows it." }
+            form.card method="post" action="/account/first-password" {
+                (refusal(problem))
+                input type="hidden" name="email" value=(agent.email) autocomplete="username";
+                (new_password(shortest, problem))
+                div.actions { button.primary.wide { "Set the password" } }
+            }
+        }
+    };
+    frame::page(agent, Place::Account, "Set your own password", body)
 }
 
 /// A secret that an app is to be set up with.

@@ -12,7 +12,7 @@ use crate::http::staff::console::sign_in::handlers::{self as session, goodbye, n
 use crate::http::staff::console::widgets::Notice;
 use crate::http::staff::console::{Page, html, html_of, see};
 use crate::http::staff::cookies;
-use crate::http::staff::permission::Own;
+use crate::http::staff::permission::{FirstPassword, Own};
 use crate::http::{address, guard};
 use crate::workflow::WorkflowError;
 use crate::workflow::link_message::qr;
@@ -65,6 +65,38 @@ pub(crate) async fn change_password(Post { who, with: form }: Post<Own, Form>, s
     // The session goes on with the proof that it had: a password alone is no second factor.
     let cookie = sign_in::reopen(&state.portal, &who.live()).await?;
     let mut answer = see("/account?done=password");
+    session::greet(&state, &mut answer, &cookie).await?;
+    Ok(answer)
+}
+
+/// Where a password that an admin set leads, and nowhere else: to one that nobody else knows.
+pub(crate) async fn first_password_form(Get { who, .. }: Get<FirstPassword>, state: State) -> Page {
+    if !who.agent.must_set_password(&who.session) {
+        return Ok(see("/account"));
+    }
+    Ok(html(factor_pages::first_password(
+        &who.agent,
+        shortest_password(&state.portal),
+        None,
+    )))
+}
+
+/// The password that opened this session a moment ago is not asked for again; it must not be set once more.
+pub(crate) async fn set_first_password(Post { who, with: form }: Post<FirstPassword, Form>, state: State, request: HttpRequest) -> Page {
+    if !who.agent.must_set_password(&who.session) {
+        return Ok(see("/account"));
+    }
+    match sign_in::account::replace_temporary(&state.portal, &who.agent, form.raw("password")).await {
+        Err(error @ WorkflowError::Invalid { .. }) => {
+            let problem = Problem::from(error);
+            let page = factor_pages::first_password(&who.agent, shortest_password(&state.portal), Some(&problem));
+            return Ok(html_of(&problem, page));
+        }
+        other => other?,
+    }
+    let cookie = sign_in::reopen(&state.portal, &who.live()).await?;
+    session::end_old(&state, &request, sign_in::End::NewSignIn).await?;
+    let mut answer = see("/");
     session::greet(&state, &mut answer, &cookie).await?;
     Ok(answer)
 }
@@ -209,12 +241,16 @@ pub(crate) async fn add_passkey(FreshPost { who, with: form }: FreshPost<Own, Fo
 
 pub(crate) async fn remove_passkey(FreshPost { who, with: form }: FreshPost<Own, Form>, state: State) -> Page {
     not_the_last(&who, &state, 1)?;
+    let agent = &who.agent;
+    if agent.password.is_none() && agent.subject.is_none() && agent.factors.passkeys.len() == 1 {
+        return Err(Problem::conflict("This passkey is the only way into your account. Add another one before you remove it.").into());
+    }
     passkey::remove(&state.portal, &who.agent, form.text("passkey")).await?;
     Ok(see("/account?done=factor-removed"))
 }
 
 pub(crate) async fn end_session(Post { who, with: form }: Post<Own, Form>, state: State) -> Page {
-    if sign_in::end_own(&state.portal, &who.live(), form.text("session")).await? {
+    if sign_in::end_one(&state.portal, who.agent.id, form.text("session"), who.actor()).await? {
         Ok(see("/account?done=session-ended"))
     } else {
         Err(Problem::not_found("This session has ended already.").into())

@@ -111,12 +111,12 @@ fn open_sessions(sessions: &[OpenSession], now: OffsetDateTime) -> Markup {
             ul.list {
                 @for open in sessions {
                     li.row {
-                        div { (entry_words(open.session.how)) ", " (when(open.session.created_at)) " "
+                        div { strong { (open.session.browser) } br; (entry_words(open.session.how)) ", " (when(open.session.created_at)) " "
                             @if open.here { span.chip.good { "Here" } } @else { span.quiet { "used " (ago(open.session.seen_at, now)) } } }
                         @if !open.here {
                             form method="post" action="/account/sessions/end" {
                                 input type="hidden" name="session" value=(open.name);
-                                button.plain { "End" span.hidden { " this session" } }
+                                button.plain { "End" span.hidden { " the session of " (open.session.browser) } }
                             }
                         }
                     }
@@ -128,7 +128,7 @@ fn open_sessions(sessions: &[OpenSession], now: OffsetDateTime) -> Markup {
 }
 
 /// How a session began, in words.
-fn entry_words(how: AuthMethod) -> &'static str {
+pub(crate) fn entry_words(how: AuthMethod) -> &'static str {
     match how {
         AuthMethod::PasswordVerified => "not finished",
         AuthMethod::Password => "password",

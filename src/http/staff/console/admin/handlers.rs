@@ -1,9 +1,8 @@
-//! Administration in the console: the portal's state, agents, API keys.
+//! Administration in the console: the portal's state, API keys.
 
 use zeroize::Zeroizing;
 
-use crate::domain::agent::Agent;
-use crate::domain::id::{AgentId, ApiKeyId};
+use crate::domain::id::ApiKeyId;
 use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
 use crate::http::extract::form::Form;
@@ -17,8 +16,8 @@ use crate::http::staff::input;
 use crate::http::staff::permission::Admin;
 use crate::http::staff::view::portal as view;
 use crate::workflow::query::portal;
-use crate::workflow::sign_in::account::{self, shortest_password};
-use crate::workflow::{sign_in, vault};
+use crate::workflow::sign_in::account;
+use crate::workflow::vault;
 
 pub(crate) async fn overview(Get { who, .. }: Get<Admin>, state: State, done: Option<Notice>) -> Page {
     overview_page(&who, &state, done, None).await
@@ -43,100 +42,6 @@ pub(crate) async fn unlock(Post { who, with: form }: Post<Admin, Form>, state: S
 pub(crate) async fn accept_clock(Post { who, .. }: Post<Admin>, state: State) -> Page {
     vault::accept_clock(&state.portal, who.actor()).await?;
     Ok(see("/admin?done=clock"))
-}
-
-pub(crate) async fn agents(Get { who, .. }: Get<Admin>, state: State, done: Option<Notice>) -> Page {
-    let agents = account::agents(&state.portal).await?;
-    Ok(html(pages::agents(
-        shortest_password(&state.portal),
-        &who.agent,
-        &agents,
-        &Form::default(),
-        done,
-        None,
-    )))
-}
-
-pub(crate) async fn add_agent(FreshPost { who, with: form }: FreshPost<Admin, Form>, state: State) -> Page {
-    let added = async {
-        let role = input::role(form.text("role"))?;
-        let by = who.actor();
-        let teams = account::parse_teams(form.text("teams"))?;
-        let added = sign_in::add_agent(&state.portal, form.text("email"), form.text("name"), role, form.raw("password"), by).await?;
-        Ok::<_, Problem>(account::change_agent(&state.portal, &added, role, teams, by).await?)
-    };
-    match added.await {
-        Ok(_) => Ok(see("/admin/agents?done=agent")),
-        Err(problem) => {
-            let agents = account::agents(&state.portal).await?;
-            let shortest = shortest_password(&state.portal);
-            Ok(html_of(
-                &problem,
-                pages::agents(shortest, &who.agent, &agents, &form, None, Some(&problem)),
-            ))
-        }
-    }
-}
-
-pub(crate) async fn agent(Get { who, with: Id(id) }: Get<Admin, Id<AgentId>>, state: State, done: Option<Notice>) -> Page {
-    let other = agent_of(&state, id).await?;
-    let shortest = shortest_password(&state.portal);
-    Ok(html(pages::agent(shortest, &who.agent, &other, done, None)))
-}
-
-async fn agent_of(state: &AppState, id: AgentId) -> Result<Agent, Problem> {
-    account::agent(&state.portal, id).await?.ok_or_else(AgentId::missing)
-}
-
-fn agent_again(who: &SignedIn<Admin>, state: &AppState, other: &Agent, problem: &Problem) -> Page {
-    let shortest = shortest_password(&state.portal);
-    Ok(html_of(problem, pages::agent(shortest, &who.agent, other, None, Some(problem))))
-}
-
-/// Nobody changes their own role: an admin who would lock themselves out needs another one to do it.
-pub(crate) async fn change_role(FreshPost { who, with: (Id(id), form) }: FreshPost<Admin, (Id<AgentId>, Form)>, state: State) -> Page {
-    let other = agent_of(&state, id).await?;
-    if other.id == who.agent.id {
-        return Err(Problem::conflict("You cannot change your own role. Another admin can.").into());
-    }
-    let changed = async {
-        let role = input::role(form.text("role"))?;
-        let teams = account::parse_teams(form.text("teams"))?;
-        Ok::<_, Problem>(account::change_agent(&state.portal, &other, role, teams, who.actor()).await?)
-    };
-    match changed.await {
-        Ok(()) => Ok(see(&format!("/admin/agents/{}?done=changed", other.id))),
-        Err(problem) => agent_again(&who, &state, &other, &problem),
-    }
-}
-
-/// Only right after a proof, and not for oneself: that would make the factor worth nothing.
-pub(crate) async fn reset_factors(FreshPost { who, with: Id(id) }: FreshPost<Admin, Id<AgentId>>, state: State) -> Page {
-    let other = agent_of(&state, id).await?;
-    if other.id == who.agent.id {
-        return Err(Problem::conflict("You cannot reset your own second factor. Another admin can.").into());
-    }
-    account::reset_factors(&state.portal, &other, who.actor()).await?;
-    Ok(see(&format!("/admin/agents/{}?done=factors-reset", other.id)))
-}
-
-pub(crate) async fn reset_password(FreshPost { who, with: (Id(id), form) }: FreshPost<Admin, (Id<AgentId>, Form)>, state: State) -> Page {
-    let agent = agent_of(&state, id).await?;
-    match sign_in::reset_password(&state.portal, agent.clone(), form.raw("password"), who.actor()).await {
-        Ok(()) => Ok(see("/admin/agents?done=reset")),
-        Err(error) => agent_again(&who, &state, &agent, &Problem::from(error)),
-    }
-}
-
-pub(crate) async fn disable(Post { who, with: Id(id) }: Post<Admin, Id<AgentId>>, state: State) -> Page {
-    let agent = agent_of(&state, id).await?;
-    if agent.id == who.agent.id {
-        return Err(Problem::conflict("You cannot disable yourself. Another admin can.").into());
-    }
-    if agent.disabled_at.is_none() {
-        sign_in::disable_agent(&state.portal, agent, who.actor()).await?;
-    }
-    Ok(see("/admin/agents?done=disabled"))
 }
 
 pub(crate) async fn keys(Get { who, .. }: Get<Admin>, state: State, done: Option<Notice>) -> Page {

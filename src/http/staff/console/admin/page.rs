@@ -1,12 +1,12 @@
-//! Administration: the portal's state, agents, API keys.
+//! Administration: the portal's state, API keys.
 
 use maud::{Markup, html};
 
-use crate::domain::agent::{Agent, ApiKey, Role, Scope, Team};
+use crate::domain::agent::{Agent, ApiKey, Scope};
 use crate::http::error::Problem;
 use crate::http::extract::form::Form;
 use crate::http::staff::console::frame::{self, Place};
-use crate::http::staff::console::widgets::{Field, Input, Notice, copyable, new_password, notice, refusal, tabs, when};
+use crate::http::staff::console::widgets::{Field, Input, Notice, copyable, notice, refusal, tabs, when};
 use crate::http::staff::view::portal::{Provider, Status, Vault};
 
 pub(crate) fn overview(
@@ -100,125 +100,6 @@ fn provider_table(providers: &[Provider]) -> Markup {
                 }
             }
         }
-    }
-}
-
-fn teams_words(agent: &Agent) -> String {
-    agent.teams.iter().map(Team::as_str).collect::<Vec<_>>().join(" ")
-}
-
-pub(crate) fn agents(
-    shortest: usize,
-    agent: &Agent,
-    all: &[Agent],
-    typed: &Form,
-    done: Option<Notice>,
-    problem: Option<&Problem>,
-) -> Markup {
-    let roles: Vec<_> = Role::ALL.map(|r| (r.as_str().to_owned(), role_words(r).to_owned())).to_vec();
-    let body = html! {
-        h1 { "Admin" }
-        (tabs("/admin/agents"))
-        (notice(done))
-        table.rows {
-            thead { tr { th scope="col" { "Name" } th scope="col" { "E-mail" } th scope="col" { "Role" } th scope="col" { "Since" } th scope="col" { span.hidden { "Action" } } } }
-            tbody {
-                @for other in all {
-                    tr {
-                        td.head { (other.name) @if other.disabled_at.is_some() { " " span.chip.dim { "Disabled" } } @else if !other.factors.any() { " " span.chip.busy { "Password only" } } }
-                        td data-label="E-mail" { (other.email) }
-                        td data-label="Role" { (other.role.as_str()) @if !other.teams.is_empty() { br; span.quiet { (teams_words(other)) } } }
-                        td data-label="Since" { (when(other.created_at)) }
-                        td { a href={ "/admin/agents/" (other.id) } { "Change" span.hidden { " " (other.name) } } }
-                    }
-                }
-            }
-        }
-        form.card.narrow method="post" action="/admin/agents" {
-            h2 { "Add an agent" }
-            (refusal(problem))
-            (Field::new("name", "Name").input("text", typed.text("name"), problem, Input { longest: Some(100), ..Input::default() }))
-            (Field::new("email", "E-mail address").input("email", typed.text("email"), problem, Input { longest: Some(254), ..Input::default() }))
-            (Field::new("role", "Role").select(&roles, typed.text("role"), problem))
-            (Field::new("teams", "Teams").hint(TEAMS_HINT).input("text", typed.text("teams"), problem, Input { required: false, longest: Some(400), ..Input::default() }))
-            (new_password(shortest, problem))
-            p.quiet { "Tell them the password in person. After the first sign-in they add a passkey and change it under their own name." }
-            div.actions { button.primary { "Add" } }
-        }
-    };
-    frame::page(agent, Place::Admin, "Agents", body)
-}
-
-const TEAMS_HINT: &str = "Names of a-z, 0-9 and -, separated by spaces. Agents see the requests of their teams; the first one gets what they issue. Without a team: what belongs to none.";
-
-fn role_words(role: Role) -> &'static str {
-    match role {
-        Role::Agent => "agent: asks for documents",
-        Role::Admin => "admin: everything",
-        Role::Auditor => "auditor: reads the audit log",
-        Role::ManualHandler => "manual-handler: agent who serves providers by hand",
-    }
-}
-
-pub(crate) fn agent(shortest: usize, agent: &Agent, other: &Agent, done: Option<Notice>, problem: Option<&Problem>) -> Markup {
-    let roles: Vec<_> = Role::ALL.map(|r| (r.as_str().to_owned(), role_words(r).to_owned())).to_vec();
-    let path = |verb: &str| format!("/admin/agents/{}/{verb}", other.id);
-    let body = html! {
-        p.crumbs { a href="/admin/agents" { "Agents" } }
-        h1 { (other.name) }
-        (notice(done))
-        div.columns {
-            div {
-            @if other.id != agent.id {
-                form.card method="post" action=(path("role")) {
-                    h2 { "Role and teams" }
-                    (Field::new("role", "Role").select(&roles, other.role.as_str(), problem))
-                    (Field::new("teams", "Teams").hint(TEAMS_HINT).input("text", &teams_words(other), problem, Input { required: false, longest: Some(400), ..Input::default() }))
-                    p.quiet { "Every session of theirs ends." }
-                    div.actions { button.primary { "Change" } }
-                }
-            }
-            form.card method="post" action=(path("password")) {
-                h2 { "New password" }
-                (refusal(problem))
-                (new_password(shortest, problem))
-                p.quiet { "Every session of theirs ends. Tell them the password in person." }
-                div.actions { button.primary { "Set the password" } }
-            }
-            }
-            section.card {
-                h2 { "Account" }
-                dl.facts {
-                    dt { "E-mail" } dd { (other.email) }
-                    dt { "Role" } dd { (other.role.as_str()) }
-                    dt { "Since" } dd { (when(other.created_at)) }
-                    dt { "Second factor" } dd { (factor_words(other)) }
-                    @if other.misses.password > 0 { dt { "Wrong passwords in a row" } dd { (other.misses.password) @if other.misses.close_password(false) { ": closed to browsers that they have not used before. A new password opens it again." } } }
-                    @if other.misses.code > 0 { dt { "Wrong codes in a row" } dd { (other.misses.code) @if other.misses.close_codes() { ": codes are not taken any more. Reset the second factor." } } }
-                    @if let Some(at) = other.disabled_at { dt { "Disabled" } dd { (when(at)) } }
-                }
-                @if other.factors.any() && other.id != agent.id {
-                    form.act method="post" action=(path("second-factor")) { button.plain { "Reset the second factor" } p.hint { "For somebody who has lost everything. Make sure that it is them: the password alone then opens the account." } }
-                }
-                @if other.disabled_at.is_none() && other.id != agent.id {
-                    form.act method="post" action=(path("disable")) { button.danger { "Disable" } p.hint { "Access and every session end at once. What they did stays in the log." } }
-                }
-            }
-        }
-    };
-    frame::page(agent, Place::Admin, &other.name, body)
-}
-
-fn factor_words(agent: &Agent) -> String {
-    let f = &agent.factors;
-    match (f.totp.is_some(), f.passkeys.len()) {
-        (false, 0) => "none: a password is enough".to_owned(),
-        (true, 0) => "authenticator app".to_owned(),
-        (app, n) => format!(
-            "{n} passkey{}{}",
-            if n == 1 { "" } else { "s" },
-            if app { ", authenticator app" } else { "" }
-        ),
     }
 }
 

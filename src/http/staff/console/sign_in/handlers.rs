@@ -11,6 +11,7 @@ use crate::http::error::Problem;
 use crate::http::staff::auth::{AuthRedirect, OpenPost};
 use crate::http::staff::console::sign_in::page::{self as pages, Offer};
 use crate::http::staff::cookies;
+use crate::http::staff::user_agent::browser_name;
 use crate::http::{address, guard};
 use crate::workflow::sign_in::factor::{self, Second};
 use crate::workflow::sign_in::passkey::{self, Begun, Passkeys};
@@ -58,7 +59,8 @@ pub(crate) async fn sign_in(OpenPost { with: form, .. }: OpenPost<Form>, state: 
     let again = |problem: Problem| Ok(html_of(&problem, sign_in_page(&state, &request, email, next, Some(&problem))));
     let mark = cookies::known_cookie(&request, &state.settings);
     let browser = mark.as_ref().map_or(Browser::Stranger, |mark| Browser::Marked(mark));
-    match sign_in::sign_in(&state.portal, email, form.raw("password"), Visitor { address, browser }).await? {
+    let visitor = Visitor { address, browser };
+    match sign_in::sign_in(&state.portal, email, form.raw("password"), visitor, &browser_name(&request)).await? {
         SignIn::Welcome { cookie } => signed_in_page(&state, &request, &cookie, next).await,
         SignIn::SecondFactorWanted { cookie } => {
             end_old(&state, &request, End::NewSignIn).await?;
@@ -188,7 +190,8 @@ pub(crate) fn options(begun: Option<Begun>) -> Page {
 pub(crate) async fn passkey(OpenPost { with: form, .. }: OpenPost<Form>, state: State, request: HttpRequest) -> Page {
     may_try(&state, &request)?;
     let next = safe_redirect_path(Some(form.text("next")));
-    let done = passkey::sign_in(&state.portal, passkeys(&state)?, form.text("ceremony"), form.raw("credential")).await?;
+    let (ceremony, answer) = (form.text("ceremony"), form.raw("credential"));
+    let done = passkey::sign_in(&state.portal, passkeys(&state)?, ceremony, answer, &browser_name(&request)).await?;
     match done {
         Some(cookie) => signed_in_page(&state, &request, &cookie, next).await,
         None => {
@@ -218,7 +221,7 @@ pub(crate) async fn greet(state: &AppState, answer: &mut HttpResponse, cookie: &
     Ok(())
 }
 
-pub(super) async fn end_old(state: &AppState, request: &HttpRequest, why: End) -> Result<(), AuthRedirect> {
+pub(crate) async fn end_old(state: &AppState, request: &HttpRequest, why: End) -> Result<(), AuthRedirect> {
     for old in [
         cookies::session_cookie(request, &state.settings),
         cookies::half_cookie(request, &state.settings),

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, web};
 use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
 use crate::http::staff::cookies;
+use crate::http::staff::user_agent::browser_name;
 use crate::workflow::sign_in::End;
 use crate::workflow::sign_in::sso::{self, Arrival, Return, SingleSignOn};
 
@@ -55,7 +56,7 @@ pub(crate) async fn arrive(state: State, request: HttpRequest) -> Page {
         state: one("state").unwrap_or_default(),
         issuer: one("iss"),
     };
-    let mut answer = match sso::arrive(&state.portal, provider, back).await? {
+    let mut answer = match sso::arrive(&state.portal, provider, back, &browser_name(&request)).await? {
         Arrival::Welcome { cookie, next } => signed_in_page(&state, &request, &cookie, safe_redirect_path(Some(&next))).await?,
         Arrival::SecondFactorWanted { cookie, next } => {
             end_old(&state, &request, End::NewSignIn).await?;

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use time::{OffsetDateTime, Time};
 use zeroize::Zeroizing;
 
-use crate::domain::agent::{Actor, Agent, ApiKey, AuthMethod, Role, Scope, Session};
+use crate::domain::agent::{Actor, Agent, Invitation, PasswordKind, Role};
 use crate::domain::audit::{AuditAction, AuditEntry, AuditEvent};
 use crate::domain::delivery::{BY_HAND, Delivery, DeliveryProblem, PassedOn, Phase, PurgeCause};
 use crate::domain::dispatch::{Body, Channel, Dispatch, Progress};
 use crate::domain::document::SealedText;
 use crate::domain::factors::{Factors, FailedAttempts, Passkey};
-use crate::domain::id::{AgentId, ApiKeyId, DispatchId, DocumentId};
+use crate::domain::id::{AgentId, DispatchId, DocumentId};
 use crate::domain::message::Template;
 use crate::domain::outcome::Outcome;
 use crate::domain::receipt::{DeletionReceipt, Erasure, SignedReceipt};
@@ -47,11 +47,11 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.text.clone()
     }
 
-    fn agent(&self, role: Role) -> Agent {
+    pub(super) fn agent(&self, role: Role) -> Agent {
         let passkey = Passkey {
             id: vec![1],
             name: self.text(),
@@ -65,6 +65,13 @@ impl Samples {
             name: self.text(),
             role,
             password: Some(crate::domain::agent::PasswordHash(String::new())),
+            password_kind: PasswordKind::Temporary,
+            invitation: Some(Invitation {
+                hash: [1; 32],
+                expires_at: self.now,
+            }),
+            signed_in_at: Some(self.now),
+            deleted_at: None,
             created_at: self.now,
             disabled_at: None,
             sessions_valid_from: self.now,
@@ -78,13 +85,13 @@ impl Samples {
         }
     }
 
-    fn problem(&self) -> Problem {
+    pub(super) fn problem(&self) -> Problem {
         ["name", "applicant", "password", "subject", "body", "code", "scopes", "document"]
             .into_iter()
             .fold(Problem::invalid(self.text()), |problem, field| problem.field(field, self.text()))
     }
 
-    fn form(&self) -> Form {
+    pub(super) fn form(&self) -> Form {
         let names = [
             "name",
             "email",
@@ -251,6 +258,7 @@ impl Samples {
         pages.extend(self.asking_pages());
         pages.extend(self.account_pages());
         pages.extend(self.admin_pages());
+        pages.extend(self.people_pages());
         pages
     }
 
@@ -347,19 +355,12 @@ impl Samples {
             };
             pages.push(("sign in", sign_in::page::sign_in(&page)));
         }
-        let session = Session {
-            agent: agent.id,
-            created_at: self.now,
-            seen_at: self.now,
-            factor_at: None,
-            how: AuthMethod::Passkey,
-        };
         let own = account::page::OwnPage {
             agent: &agent,
             offer: Offer::At(self.text()),
             sessions: vec![OpenSession {
                 name: self.text(),
-                session,
+                session: self.session(&agent),
                 here: false,
             }],
             shortest: 15,
@@ -383,20 +384,7 @@ impl Samples {
 
     fn admin_pages(&self) -> Vec<(&'static str, maud::Markup)> {
         let (agent, form, problem, now) = (self.agent(Role::Admin), self.form(), self.problem(), self.now);
-        let other = Agent {
-            id: AgentId([2; 16]),
-            ..self.agent(Role::Auditor)
-        };
-        let key = ApiKey {
-            id: ApiKeyId([1; 16]),
-            name: self.text(),
-            scopes: vec![Scope::Read],
-            created_at: now,
-            expires_at: Some(now),
-            revoked_at: None,
-            used_at: None,
-            team: None,
-        };
+        let key = self.key(&agent);
         let to = Receivers {
             mail: false,
             hooks: vec![self.text()],
@@ -466,11 +454,6 @@ impl Samples {
                 "admin",
                 admin::page::overview(&agent, &status, &vault, &[provider], None, Some(&problem)),
             ),
-            (
-                "agents",
-                admin::page::agents(15, &agent, std::slice::from_ref(&other), &form, None, Some(&problem)),
-            ),
-            ("agent", admin::page::agent(15, &agent, &other, None, Some(&problem))),
             (
                 "keys",
                 admin::page::keys(&agent, std::slice::from_ref(&key), &form, None, Some(&problem)),

@@ -1,0 +1,175 @@
+//! People over the API: inviting, enabling and deleting them, and their sessions.
+
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::id::AgentId;
+use crate::http::context::State;
+use crate::http::error::Problem;
+use crate::http::extract::json::{Json, Nothing, Once};
+use crate::http::extract::path::Id;
+use crate::http::staff::auth::Call;
+use crate::http::staff::input;
+use crate::http::staff::permission::Admin;
+use crate::http::staff::view::account::{self as view, Agent, Session};
+use crate::http::staff::view::request::instant;
+use crate::workflow::WorkflowError;
+use crate::workflow::sign_in;
+use crate::workflow::sign_in::account;
+use crate::workflow::sign_in::invitation::{self, Console, Handover};
+
+use super::Answer;
+use super::admin::{agent_of, created};
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Invite {
+    pub email: String,
+    pub name: String,
+    /// agent, admin, auditor or manual-handler.
+    pub role: String,
+    /// At most 20 names of a-z, 0-9 and -.
+    #[serde(default)]
+    pub teams: Vec<String>,
+}
+
+/// A one-time link by which somebody sets a password or a passkey of their own.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Invitation {
+    pub agent: Agent,
+    #[schema(format = DateTime)]
+    pub expires_at: String,
+    /// mail: it is on its way to the agent. link: no mail is configured, and `link` stands in this answer and nowhere else.
+    pub by: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SessionList {
+    pub sessions: Vec<Session>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WhichSession {
+    /// As the list names it.
+    pub session: String,
+}
+
+fn shown(invited: &invitation::Invited) -> Invitation {
+    let (by, link) = match &invited.handover {
+        Handover::Mail => ("mail", None),
+        Handover::Link(link) => ("link", Some(link.to_string())),
+    };
+    Invitation {
+        agent: view::agent(&invited.agent),
+        expires_at: instant(invited.expires_at),
+        by,
+        link,
+    }
+}
+
+/// Add an agent by a one-time link, good for three days, by which they set a password or a passkey of their own. The same Idempotency-Key with the same body gives the same answer again.
+#[utoipa::path(post, path = "/agents/invite", tag = "admin", request_body = Invite,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
+    responses((status = 201, description = "Invited. `Idempotency-Replayed: true` when it was done before under this key.", body = Invitation)),
+    security(("api_key" = ["admin"])))]
+pub(crate) async fn invite(
+    Call {
+        who: caller,
+        with: Once { body, key },
+    }: Call<Admin, Once<Invite>>,
+    state: State,
+) -> Answer {
+    let new = account::NewAgent {
+        email: &body.email,
+        name: &body.name,
+        role: input::role(&body.role)?,
+        teams: account::parse_teams(&body.teams.join(" "))?,
+    };
+    let console = state.settings.console();
+    let console = Console(console.as_deref());
+    let invited = invitation::invite(&state.portal, &console, new, caller.actor(), caller.once(key)).await?;
+    Ok(created(invited.replayed).json(shown(&invited)))
+}
+
+/// Make a new one-time link for an agent: the one before stops working at once. Password and sessions stay until the new one is used; a second factor stays.
+#[utoipa::path(post, path = "/agents/{id}/invite", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`agt_…`")),
+    responses((status = 201, description = "Made.", body = Invitation)), security(("api_key" = ["admin"])))]
+pub(crate) async fn invite_again(
+    Call {
+        who: caller,
+        with: (Id(id), _),
+    }: Call<Admin, (Id<AgentId>, Json<Nothing>)>,
+    state: State,
+) -> Answer {
+    let agent = agent_of(&state, id).await?;
+    let console = state.settings.console();
+    match invitation::invite_again(&state.portal, &Console(console.as_deref()), &agent, caller.actor()).await {
+        Ok(invited) => Ok(created(invited.replayed).json(shown(&invited))),
+        // There is no such field in this call: it is the agent's state, or the configuration, that does not allow it.
+        Err(WorkflowError::Invalid { field, fix }) => Err(Problem::conflict(format!("{field} {fix}."))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Let a disabled agent in again, with role, password and second factor as before.
+#[utoipa::path(post, path = "/agents/{id}/enable", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`agt_…`")),
+    responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
+pub(crate) async fn enable(
+    Call {
+        who: caller,
+        with: (Id(id), _),
+    }: Call<Admin, (Id<AgentId>, Json<Nothing>)>,
+    state: State,
+) -> Answer {
+    let agent = agent_of(&state, id).await?;
+    account::enable_agent(&state.portal, &agent, caller.actor()).await?;
+    Ok(HttpResponse::Ok().json(view::agent(&agent_of(&state, id).await?)))
+}
+
+/// Delete an agent for good: sessions and the API keys that the agent made end at once. The audit log keeps the name.
+#[utoipa::path(post, path = "/agents/{id}/delete", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`agt_…`")),
+    responses((status = 200, description = "The agent, as it was.", body = Agent)), security(("api_key" = ["admin"])))]
+pub(crate) async fn delete(
+    Call {
+        who: caller,
+        with: (Id(id), _),
+    }: Call<Admin, (Id<AgentId>, Json<Nothing>)>,
+    state: State,
+) -> Answer {
+    let agent = agent_of(&state, id).await?;
+    account::delete_agent(&state.portal, &agent, caller.actor()).await?;
+    Ok(HttpResponse::Ok().json(view::agent(&agent)))
+}
+
+/// Where an agent is signed in.
+#[utoipa::path(get, path = "/agents/{id}/sessions", tag = "admin", params(("id" = String, Path, description = "`agt_…`")),
+    responses((status = 200, description = "The open ones, newest use first.", body = SessionList)), security(("api_key" = ["admin"])))]
+pub(crate) async fn sessions(Call { with: Id(id), .. }: Call<Admin, Id<AgentId>>, state: State) -> Answer {
+    let agent = agent_of(&state, id).await?;
+    let open = sign_in::sessions_of(&state.portal, &agent, None).await?;
+    let sessions = open.iter().map(view::session).collect();
+    Ok(HttpResponse::Ok().json(SessionList { sessions }))
+}
+
+/// End one session of an agent.
+#[utoipa::path(post, path = "/agents/{id}/end-session", tag = "admin", request_body = WhichSession, params(("id" = String, Path, description = "`agt_…`")),
+    responses((status = 200, description = "Those that are left.", body = SessionList)), security(("api_key" = ["admin"])))]
+pub(crate) async fn end_session(
+    Call {
+        who: caller,
+        with: (Id(id), Json(body)),
+    }: Call<Admin, (Id<AgentId>, Json<WhichSession>)>,
+    state: State,
+) -> Answer {
+    let agent = agent_of(&state, id).await?;
+    if !sign_in::end_one(&state.portal, id, &body.session, caller.actor()).await? {
+        return Err(Problem::not_found("This session has ended already."));
+    }
+    let open = sign_in::sessions_of(&state.portal, &agent, None).await?;
+    let sessions = open.iter().map(view::session).collect();
+    Ok(HttpResponse::Ok().json(SessionList { sessions }))
+}
