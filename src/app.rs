@@ -4,6 +4,7 @@ pub(crate) mod beginning;
 mod checkpoints;
 pub(crate) mod data_folder;
 pub(crate) mod identity;
+mod inside;
 mod layout;
 pub(crate) mod recovery;
 mod vault_key;
@@ -22,6 +23,7 @@ use crate::crypto::password::{self, Passwords};
 use crate::http;
 use crate::http::settings::TlsFiles;
 use crate::inspect::scan::Clamd;
+use crate::sandbox::Sandbox;
 use crate::settings::ConfigError;
 use crate::storage::RequestStore;
 use crate::storage::clock::Source;
@@ -191,6 +193,7 @@ impl App {
             staff_hosts: self.config.staff_hosts.clone(),
             ..http::ServerSettings::of(&self.config.public_url, addresses.1)
         };
+        let sandboxes = inside::start(&self.config, addresses.0).await?;
         let sso = self.config.sso.as_ref().map(|sso| single_sign_on(sso, &settings)).transpose()?;
         let listeners = http::open(http::Servers {
             portal: self.portal.clone(),
@@ -238,6 +241,7 @@ impl App {
             staff: addresses.1,
             listeners,
             worker,
+            sandboxes,
         })
     }
 }
@@ -250,6 +254,8 @@ pub struct Running {
     pub staff: SocketAddr,
     listeners: Vec<ServerHandle>,
     worker: Option<Worker>,
+    /// Providers that run in here.
+    sandboxes: Vec<Sandbox>,
 }
 
 impl Running {
@@ -266,6 +272,7 @@ impl Running {
             // What the last uploads gave up; at the latest the next start destroys it.
             let _ = tokio::time::timeout(Duration::from_secs(5), worker::clean(&self.portal)).await;
         }
+        futures_util::future::join_all(self.sandboxes.into_iter().map(Sandbox::stop)).await;
         let now = RequestStore::now(&*self.store);
         if let Err(error) = self.store.note_time(now).await {
             tracing::error!(error = %chain(&error), "the time could not be written down");

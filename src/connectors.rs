@@ -204,8 +204,27 @@ pub trait Connector: Send + Sync {
     /// Verifies a callback over its raw body in constant time, with a pinned algorithm and replay protection. Only then is the body parsed.
     fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused>;
 
+    /// Whether the provider is a sandbox that runs inside the portal itself, and is to be started with it.
+    fn runs_inside(&self) -> bool {
+        false
+    }
+
+    /// Tells such a connector where its provider was started, and what they know each other by. Once, before anything is sent.
+    fn begin_inside(&self, _: Inside<'_>) -> Result<(), Vec<ConfigError>> {
+        Ok(())
+    }
+
     /// A harmless authenticated call for `doctor`: what the provider answered, in words without secrets.
     async fn check(&self) -> Result<String, Failure>;
+}
+
+/// A provider that was started inside the portal.
+#[derive(Clone, Copy)]
+pub struct Inside<'a> {
+    /// `http://<address of this machine>`.
+    pub url: &'a str,
+    pub api_key: &'a str,
+    pub webhook_secret: &'a str,
 }
 
 /// What does not change while the portal runs.

@@ -112,6 +112,7 @@ pub(crate) mod delivery;
 pub(crate) mod dispatch;
 pub(crate) mod document;
 pub(crate) mod factors;
+pub(crate) mod first_step;
 pub(crate) mod id;
 pub(crate) mod link;
 pub(crate) mod message;

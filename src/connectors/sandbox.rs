@@ -1,4 +1,4 @@
-//! The sandbox provider's connector: the one to learn from and to test with. Class K.
+//! The sandbox provider's connector: the one to learn from and to test with. Class K. Without a `base_url` the provider runs inside the portal: whoever starts it says where it is.
 //!
 //! | call | request |
 //! | --- | --- |
@@ -8,33 +8,39 @@
 //! | verdict | `GET /v1/documents/{id}` |
 //! | callback | Standard Webhooks, `{"type": "document.accepted", "document": "<id>"}` |
 
+use std::sync::OnceLock;
+
 use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::Value;
 use time::Duration;
 
 use super::client::{Answer, Call, Client};
-use super::settings::{Common, Defaults};
+use super::endpoint::Endpoint;
+use super::settings::{Common, Defaults, INSIDE};
 use super::shape::{Multipart, percent};
 use super::words::Reason;
 use super::{
-    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Limits, Missing, OutboundDocument, Presence, Profile, ProgressLog,
-    Unsupported, Verdict, sign,
+    Callback, CallbackRefused, Connector, Delivered, Failure, Hint, Inside, Limits, Missing, OutboundDocument, Presence, Profile,
+    ProgressLog, Unsupported, Verdict, sign,
 };
-use crate::domain::delivery::{ProviderClass, Receipt};
+use crate::domain::delivery::{DeliveryProblem, ProviderClass, Receipt};
 use crate::domain::document::{ApplicantRef, DocumentKind, FileType, PartName, PictureLimits};
 use crate::settings::{ConfigError, Reader, Secret};
 
 pub(crate) struct SandboxConnectorSettings {
     pub common: Common,
-    pub api_key: Secret,
+    /// `None`: the provider runs inside the portal.
+    pub api_key: Option<Secret>,
 }
 
 impl SandboxConnectorSettings {
-    /// Keys: the common ones and `api_key_file`. `base_url` may be `http://` on this machine.
+    /// Keys: the common ones and `api_key_file`. `base_url` may be `http://` on this machine; without one the provider runs inside the portal, and the
+    /// secrets are made at each start.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
+        let outside = reader.has("base_url");
         let defaults = Defaults {
-            base_url: "",
+            base_url: if outside { "" } else { INSIDE },
             allow_loopback: true,
             accepted: &FileType::ALL,
             min_bytes: 1,
@@ -47,47 +53,78 @@ impl SandboxConnectorSettings {
         if common.webhook_secrets.iter().any(|s| sign::standard_key(s.expose()).is_none()) {
             reader.must_be("webhook_secret_file", "a file with whsec_ and base64");
         }
-        let api_key = reader.required_secret("api_key_file", "the API key");
+        let given = reader.has("api_key_file");
+        let api_key = reader.secret("api_key_file", "the API key");
+        if outside && !given {
+            reader.is_needed("api_key_file", "a file with the API key, where base_url is set");
+        }
+        if !outside && given {
+            reader.error(
+                "api_key_file",
+                "goes together with base_url; without one the sandbox runs inside the portal and needs no key",
+            );
+        }
         Self { common, api_key }
     }
 }
 
 pub(crate) struct Sandbox {
-    settings: SandboxConnectorSettings,
+    common: Common,
+    inside: bool,
+    live: OnceLock<Live>,
+}
+
+/// How the provider is reached.
+struct Live {
     client: Client,
+    api_key: Secret,
     webhook_keys: Vec<Vec<u8>>,
 }
 
 impl Sandbox {
     pub(crate) fn new(settings: SandboxConnectorSettings) -> Result<Self, Vec<ConfigError>> {
-        let client = Client::new(&settings.common.endpoint)?;
-        let webhook_keys = settings
-            .common
-            .webhook_secrets
-            .iter()
-            .filter_map(|s| sign::standard_key(s.expose()))
-            .collect();
-        Ok(Self {
-            settings,
-            client,
-            webhook_keys,
+        let SandboxConnectorSettings { common, api_key } = settings;
+        let client = Client::new(&common.endpoint)?;
+        let live = OnceLock::new();
+        let inside = api_key.is_none();
+        if let Some(api_key) = api_key {
+            let secrets = common.webhook_secrets.iter();
+            let webhook_keys = secrets.filter_map(|s| sign::standard_key(s.expose())).collect();
+            let _ = live.set(Live {
+                client,
+                api_key,
+                webhook_keys,
+            });
+        }
+        Ok(Self { common, inside, live })
+    }
+
+    fn live(&self) -> Result<&Live, Failure> {
+        self.live.get().ok_or_else(|| Failure::Definite {
+            problem: DeliveryProblem::new(
+                "provider.unreachable",
+                "The sandbox inside the portal does not run; it is tried again by itself.",
+            ),
+            after: None,
+            new_key: false,
         })
     }
 
     async fn ask(&self, path: &str, is_it: impl FnOnce(&Value) -> bool) -> Result<Value, Failure> {
-        let call = Call::asking(Method::GET, self.client.url(path)).bearer(self.settings.api_key.expose());
-        let answer = self.client.send(call).await?;
+        let live = self.live()?;
+        let call = Call::asking(Method::GET, live.client.url(path)).bearer(live.api_key.expose());
+        let answer = live.client.send(call).await?;
         answer.only(answer.success()?, is_it)
     }
 
-    fn upload(&self, outbound: &OutboundDocument) -> Call {
+    fn upload(live: &Live, outbound: &OutboundDocument) -> Call {
         let mut form = Multipart::new(outbound.keys.boundary(0)).text("document", outbound.kind.as_str());
         for (n, part) in outbound.parts.iter().enumerate() {
             form = form.file(part.name.as_str(), outbound, n);
         }
         let path = format!("/v1/applicants/{}/documents", percent(outbound.applicant.expose()));
-        Call::sending(Method::POST, self.client.url(&path))
-            .bearer(self.settings.api_key.expose())
+        Call::sending(Method::POST, live.client.url(&path))
+            .bearer(live.api_key.expose())
             .header("idempotency-key", &outbound.keys.idempotency(0))
             .body(form.finish(outbound))
     }
@@ -96,7 +133,7 @@ impl Sandbox {
 #[async_trait]
 impl Connector for Sandbox {
     fn profile(&self) -> Profile {
-        self.settings.common.profile("sandbox", Duration::hours(24), true)
+        self.common.profile("sandbox", Duration::hours(24), true)
     }
 
     fn class(&self, _: &OutboundDocument) -> ProviderClass {
@@ -104,7 +141,7 @@ impl Connector for Sandbox {
     }
 
     fn accepts(&self, _: &DocumentKind, _: &[PartName]) -> Result<Limits, Unsupported> {
-        Ok(self.settings.common.limits.clone())
+        Ok(self.common.limits.clone())
     }
 
     async fn missing(&self, applicant: &ApplicantRef) -> Result<Vec<Missing>, Failure> {
@@ -114,7 +151,8 @@ impl Connector for Sandbox {
     }
 
     async fn deliver(&self, outbound: &OutboundDocument, _: &dyn ProgressLog) -> Result<Delivered, Failure> {
-        let answer = self.client.send(self.upload(outbound)).await?;
+        let live = self.live()?;
+        let answer = live.client.send(Self::upload(live, outbound)).await?;
         if answer.status == 409 {
             return read_conflict(&answer, outbound);
         }
@@ -144,20 +182,41 @@ impl Connector for Sandbox {
     }
 
     fn callback(&self, callback: &Callback<'_>) -> Result<Vec<Hint>, CallbackRefused> {
-        if self.webhook_keys.is_empty() {
+        let keys = self.live.get().map(|live| live.webhook_keys.as_slice()).unwrap_or_default();
+        if keys.is_empty() {
             return Err(CallbackRefused::NotUsed);
         }
-        let keys: Vec<&[u8]> = self.webhook_keys.iter().map(Vec::as_slice).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         sign::verify_standard(&keys, callback)?;
         let body: Value = serde_json::from_slice(callback.body).map_err(|_| CallbackRefused::Malformed)?;
         let id = body["document"].as_str().ok_or(CallbackRefused::Malformed)?;
         Ok(vec![Hint::Reference(id.to_owned())])
     }
 
+    fn runs_inside(&self) -> bool {
+        self.inside
+    }
+
+    fn begin_inside(&self, inside: Inside<'_>) -> Result<(), Vec<ConfigError>> {
+        let endpoint = Endpoint {
+            base_url: inside.url.to_owned(),
+            ..self.common.endpoint.clone()
+        };
+        let _ = self.live.set(Live {
+            client: Client::new(&endpoint)?,
+            api_key: Secret::new(inside.api_key),
+            webhook_keys: sign::standard_key(inside.webhook_secret).into_iter().collect(),
+        });
+        Ok(())
+    }
+
     async fn check(&self) -> Result<String, Failure> {
+        if self.inside {
+            return Ok("a sandbox inside the portal: nothing leaves this machine, and no document is checked by anybody".to_owned());
+        }
         self.ask("/v1/account", Value::is_object)
             .await
-            .map(|_| "the sandbox answers and knows the API key".to_owned())
+            .map(|_| "the sandbox answers and knows the API key; no document is checked by anybody".to_owned())
     }
 }
 

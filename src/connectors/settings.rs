@@ -2,7 +2,7 @@
 //!
 //! | key | default | what |
 //! | --- | --- | --- |
-//! | `base_url` | the provider's own, where it has one | `https://…` |
+//! | `base_url` | the provider's own, where it has one; none for a sandbox inside the portal | `https://…` |
 //! | `confirm` | `received` | or `verdict`: when a document may be purged |
 //! | `accepted`, `min_bytes`, `max_bytes` | the provider's documented limits | MIME types; bytes of one part |
 //! | `poll_first`, `poll_longest` | by provider | pauses between questions for a verdict |
@@ -24,6 +24,8 @@ use crate::domain::delivery::ConfirmAt;
 use crate::domain::document::{FileType, PictureLimits};
 use crate::settings::{Reader, Secret};
 
+/// This machine: where a provider is that runs inside the portal. Its port is known when it was started.
+pub(crate) const INSIDE: &str = "http://127.0.0.1";
 /// The largest part that a provider's table may allow.
 const PART_MAX: u64 = 1 << 30;
 
@@ -79,6 +81,7 @@ impl Common {
         const URL: &str = "the provider's address, such as \"https://api.example.com\"";
         let base_url = match defaults.base_url {
             "" => reader.required("base_url", URL),
+            INSIDE => reader.text("base_url", URL).unwrap_or_else(|| INSIDE.to_owned()),
             own => reader.text_with("base_url", own, URL),
         };
         let endpoint = Endpoint::read(reader, base_url, defaults.allow_loopback, Duration::seconds(120));

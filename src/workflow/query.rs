@@ -6,6 +6,7 @@ pub(crate) mod asked;
 pub(crate) mod attention;
 pub(crate) mod audit;
 pub(crate) mod cursor;
+pub(crate) mod first_steps;
 pub(crate) mod missing;
 pub(crate) mod names;
 pub(crate) mod outgoing;

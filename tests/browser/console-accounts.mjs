@@ -48,6 +48,10 @@ async function settled(page, words, name) {
 async function firstDay() {
   const admin = await person();
   await signIn(admin, given.admin, given.password);
+  await admin.getByRole("heading", { name: "First steps" }).waitFor();
+  await settled(admin, "the first steps", "accounts-first-steps");
+  await admin.getByRole("button", { name: /^Done.*Make a backup/ }).click();
+  await admin.getByRole("button", { name: /^Done.*Make a backup/ }).waitFor({ state: "detached" });
   await admin.getByRole("link", { name: "Admin", exact: true }).click();
   await admin.getByRole("link", { name: "Agents", exact: true }).click();
 
@@ -279,6 +283,7 @@ async function looks() {
     await page.context().clearCookies();
     await signIn(page, given.admin, given.password);
     await page.getByRole("heading", { name: "Overview" }).waitFor();
+    await settled(page, `the first steps, ${name}`, `accounts-first-steps-${name}`);
     await page.goto(at("/admin/agents"));
     await settled(page, `the agents, ${name}`, `accounts-agents-${name}`);
     await page.getByRole("link", { name: "Change Ana Lopez" }).click();

@@ -6,6 +6,7 @@ mod browser;
 mod bulk;
 mod by_hand;
 mod factor;
+mod first_steps;
 mod forms;
 mod leaks;
 mod live;
@@ -205,6 +206,7 @@ const PERMISSIONS: &[(&str, Methods)] = {
     &[
         ("/", &[("GET", ALL)]),
         ("/typed", &[("GET", ALL)]),
+        ("/first-steps", &[("POST", ADMIN)]),
         ("/account", &[("GET", ALL), ("POST", ALL)]),
         ("/account/first-password", &[("GET", ALL), ("POST", ALL)]),
         ("/account/confirm", &[("GET", ALL), ("POST", ALL)]),

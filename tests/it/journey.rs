@@ -1,5 +1,6 @@
 //! The whole way of a document through the front door: ask, drop, seal, forward, confirm, purge.
 
+use nightdrop::testing::domain::delivery::PurgeCause;
 use nightdrop::testing::domain::request::RequestState;
 
 use crate::support::{TestApp, TestOptions, png, sha256};
@@ -38,6 +39,24 @@ async fn a_document_goes_all_the_way_and_nothing_of_it_stays() {
     assert_eq!(receipt.erasure.parts, 2);
     let page = app.http.get(app.public(&link.path)).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("It was deleted from this site on"), "{page}");
+}
+
+#[tokio::test]
+async fn a_sandbox_inside_the_portal_takes_a_document_all_the_way() {
+    let app = TestApp::with_options(TestOptions {
+        provider: "[providers.trial]\nkind = \"sandbox\"\n[providers.second]\nkind = \"sandbox\"\n".to_owned(),
+        ..TestOptions::default()
+    })
+    .await;
+    for provider in ["trial", "second"] {
+        let link = app.link_at(provider, "james").await;
+        app.drop_front(&link, 1).await;
+        app.work().await;
+        let request = app.request(&link).await;
+        assert_eq!(request.state(app.portal.now()), RequestState::Purged, "{provider}");
+        assert!(matches!(request.tombstones[0].cause, PurgeCause::Confirmed), "{provider}");
+    }
+    assert!(app.received().await.is_empty(), "the other sandbox has none of it");
 }
 
 #[tokio::test]

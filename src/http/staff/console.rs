@@ -70,6 +70,7 @@ pub(crate) mod sign_in {
 pub(crate) mod start {
     pub(crate) mod handlers;
     pub(crate) mod page;
+    pub(crate) mod steps;
 }
 
 use actix_web::http::header::{ETAG, IF_NONE_MATCH, LOCATION};
@@ -89,6 +90,7 @@ pub(crate) type Page = Result<HttpResponse, AuthRedirect>;
 
 table! { AuthRedirect;
     "/" { get: start::handlers::start }
+    "/first-steps" { post: start::handlers::first_steps }
     "/sign-in" { get: sign_in::handlers::form, post: sign_in::handlers::sign_in }
     "/sign-in/second" { get: sign_in::handlers::second_form, post: sign_in::handlers::second }
     "/sign-in/passkey" { post: sign_in::handlers::passkey }

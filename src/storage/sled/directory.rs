@@ -15,6 +15,9 @@ use super::records::{Batch, Rows};
 use super::rows::{made_by, write_claim};
 use super::{Failed, SledStore, append, map_store_error, read_row, read_sealed};
 
+/// The single value that holds the words of the first steps.
+const FIRST_STEPS: &str = "first-steps";
+
 #[async_trait]
 impl Directory for SledStore {
     async fn add_agent(&self, agent: Agent, claim: Option<Claim>, event: AuditEvent) -> Result<Made, StorageError> {
@@ -174,6 +177,20 @@ impl Directory for SledStore {
                 }
             }
             Ok((batch, ended))
+        })
+        .await
+    }
+
+    async fn first_steps(&self) -> Result<String, StorageError> {
+        let found = self.store.records().get(&key::meta(FIRST_STEPS)).map_err(map_store_error)?;
+        Ok(found.and_then(|words| String::from_utf8(words.to_vec()).ok()).unwrap_or_default())
+    }
+
+    async fn keep_first_steps(&self, words: &str) -> Result<(), StorageError> {
+        self.decide(|_, _| {
+            let mut batch = Batch::new();
+            batch.put(key::meta(FIRST_STEPS), words.as_bytes().to_vec());
+            Ok((batch, ()))
         })
         .await
     }

@@ -61,6 +61,7 @@ const NOTICES: &[(&str, &str)] = &[
     ("template-dropped", "The message is the built-in one again."),
     ("resent", "It is being sent again."),
     ("notices", "Your notices were saved."),
+    ("steps-hidden", "The first steps are hidden. They can be shown again under Admin."),
 ];
 
 impl FromRequest for Notice {

@@ -15,7 +15,7 @@ use crate::http::staff::console::{Page, html, html_of, see};
 use crate::http::staff::input;
 use crate::http::staff::permission::Admin;
 use crate::http::staff::view::portal as view;
-use crate::workflow::query::portal;
+use crate::workflow::query::{first_steps, portal};
 use crate::workflow::sign_in::account;
 use crate::workflow::vault;
 
@@ -27,7 +27,8 @@ async fn overview_page(who: &SignedIn<Admin>, state: &AppState, notice: Option<N
     let status = view::status(portal::status(&state.portal).await?, state.gate.running() as u64);
     let vault = view::vault(portal::vault(&state.portal).await?);
     let providers: Vec<_> = portal::providers(&state.portal).into_iter().map(view::provider).collect();
-    let page = pages::overview(&who.agent, &status, &vault, &providers, notice, problem);
+    let hidden = first_steps::hidden(&state.portal).await?;
+    let page = pages::overview(&who.agent, &status, &vault, &providers, hidden, notice, problem);
     Ok(problem.map_or_else(|| html(page.clone()), |p| html_of(p, page.clone())))
 }
 

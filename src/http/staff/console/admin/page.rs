@@ -14,6 +14,7 @@ pub(crate) fn overview(
     status: &Status,
     vault: &Vault,
     providers: &[Provider],
+    steps_hidden: bool,
     done: Option<Notice>,
     problem: Option<&Problem>,
 ) -> Markup {
@@ -46,11 +47,23 @@ pub(crate) fn overview(
         }
         section.card {
             h2 { "Providers" }
-            @if providers.is_empty() { p.empty { "None is configured." } } @else { (provider_table(providers)) }
+            @if providers.is_empty() { (no_provider()) } @else { (provider_table(providers)) }
+            @if providers.iter().any(|p| p.kind == "sandbox") { p.notice.warn { strong { "A sandbox is no provider. " } "It takes documents and answers as one, on this machine, and nobody looks at them. Never use it for real documents." } }
             p.quiet { a href="/docs" { "How providers are set up, and what their answers mean" } }
         }
+        @if steps_hidden { form method="post" action="/first-steps" { p.quiet { button.link name="show" value="yes" { "Show the first steps on the overview again" } } } }
     };
     frame::page(agent, Place::Admin, "Admin", body)
+}
+
+/// What to do where nothing can be asked for yet.
+fn no_provider() -> Markup {
+    html! {
+        p { strong { "None is configured, so no document can be asked for. " } "Add your provider’s table to nightdrop.toml and start the portal again, such as:" }
+        pre { "[providers.stripe]\nkind = \"stripe\"\napi_key_file = \"secrets/stripe\"" }
+        p { "To try the whole way before there is a contract, use the sandbox. It runs inside the portal, and nothing leaves this machine:" }
+        pre { "[providers.sandbox]\nkind = \"sandbox\"" }
+    }
 }
 
 fn class_tone(class: &str) -> &'static str {
@@ -89,7 +102,7 @@ fn provider_table(providers: &[Provider]) -> Markup {
             tbody {
                 @for provider in providers {
                     tr {
-                        td.head { (provider.name) }
+                        td.head { (provider.name) @if provider.kind == "sandbox" { " " span.chip.busy { "Sandbox" } } }
                         td data-label="Kind" { a href={ "/docs/providers/" (provider.kind) } { (provider.kind) } }
                         td data-label="Sending" {
                             @if provider.by_hand { span.chip.calm { "By hand" } } @else if provider.paused { span.chip.bad { "Paused after failures" } } @else { span.chip.good { "Ready" } }

@@ -47,7 +47,14 @@ pub(crate) struct Choices {
 
 impl Choices {
     fn provider_names(&self) -> Vec<Choice> {
-        self.providers.iter().map(|(name, _)| (name.clone(), name.clone())).collect()
+        let label = |name: &str, kind: &str| match kind {
+            "sandbox" => format!("{name} (a sandbox: nothing leaves this machine)"),
+            _ => name.to_owned(),
+        };
+        self.providers
+            .iter()
+            .map(|(name, kind)| (name.clone(), label(name, kind)))
+            .collect()
     }
 }
 

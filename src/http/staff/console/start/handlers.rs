@@ -3,14 +3,17 @@
 use actix_web::HttpRequest;
 
 use crate::domain::agent::Role;
+use crate::domain::first_step::FirstStep;
 use crate::http::context::State;
-use crate::http::staff::auth::Get;
+use crate::http::extract::form::Form;
+use crate::http::staff::auth::{Get, Post};
 use crate::http::staff::console::sign_in::handlers::only_password;
 use crate::http::staff::console::start::page;
 use crate::http::staff::console::widgets::Notice;
 use crate::http::staff::console::{Page, live, see};
-use crate::http::staff::permission::{Anyone, Read};
+use crate::http::staff::permission::{Admin, Anyone, Read};
 use crate::workflow::query::attention;
+use crate::workflow::query::first_steps;
 
 pub(crate) async fn start(Get { who, .. }: Get<Anyone>, state: State, done: Option<Notice>, request: HttpRequest) -> Page {
     if !who.may::<Read>() {
@@ -18,5 +21,23 @@ pub(crate) async fn start(Get { who, .. }: Get<Anyone>, state: State, done: Opti
     }
     let attention = attention::load(&state.portal, who.teams()).await?;
     let alone = only_password(&who.agent, &who.session);
-    Ok(live(&request, page::page(&who.agent, &attention, alone, done), ""))
+    let steps = match who.may::<Admin>() {
+        true => first_steps::load(&state.portal, &who.agent, state.settings.staff_url.as_deref()).await?,
+        false => None,
+    };
+    Ok(live(&request, page::page(&who.agent, &attention, steps.as_ref(), alone, done), ""))
+}
+
+/// Ticks a step off, hides the list, or shows it again.
+pub(crate) async fn first_steps(Post { with: form, .. }: Post<Admin, Form>, state: State) -> Page {
+    if form.ticked("hide") {
+        first_steps::hide(&state.portal, true).await?;
+        return Ok(see("/?done=steps-hidden"));
+    }
+    if form.ticked("show") {
+        first_steps::hide(&state.portal, false).await?;
+    } else if let Some(step) = FirstStep::parse(form.text("done")) {
+        first_steps::tick(&state.portal, step).await?;
+    }
+    Ok(see("/"))
 }

@@ -8,10 +8,12 @@ use crate::domain::delivery::PurgeCause;
 use crate::domain::outcome::Outcome;
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::http::staff::console::frame::{self, Place};
+use crate::http::staff::console::start::steps;
 use crate::http::staff::console::widgets::{Notice, ago, applicant, notice, outcome_words, state_words};
 use crate::http::staff::permission::{Admin, may};
 use crate::storage::clock::Standing;
 use crate::workflow::query::attention::Attention;
+use crate::workflow::query::first_steps::FirstSteps;
 use crate::workflow::query::requests::Row;
 
 /// Altered rows that are named.
@@ -28,7 +30,13 @@ const TILES: [RequestState; 4] = [
 /// Ends that are counted even while there are none.
 const ENDS: [Outcome; 4] = [Outcome::NeedsAttention, Outcome::Confirmed, Outcome::Rejected, Outcome::Undelivered];
 
-pub(crate) fn page(agent: &Agent, attention: &Attention, only_password: bool, done: Option<Notice>) -> Markup {
+pub(crate) fn page(
+    agent: &Agent,
+    attention: &Attention,
+    first_steps: Option<&FirstSteps>,
+    only_password: bool,
+    done: Option<Notice>,
+) -> Markup {
     let now = attention.now;
     let calm = attention.stuck.is_empty()
         && attention.by_hand.is_empty()
@@ -38,7 +46,8 @@ pub(crate) fn page(agent: &Agent, attention: &Attention, only_password: bool, do
     let body = html! {
         div.title { h1 { "Overview" } a.button.primary href="/requests/new" { "New request" } }
         (notice(done))
-        @if only_password {
+        // The first steps say it too.
+        @if only_password && first_steps.is_none() {
             p.notice { "Your account is protected by a password alone. " a href="/account" { "Add a passkey or an authenticator app" } " – it takes a minute." }
         }
         @if attention.locked {
@@ -59,6 +68,7 @@ pub(crate) fn page(agent: &Agent, attention: &Attention, only_password: bool, do
                 ". Find out who can write the portal’s files, then add those accounts and keys anew."
             }
         }
+        @if let Some(steps) = first_steps { (steps::list(steps)) }
         section aria-labelledby="attention" {
             h2 id="attention" { "Needs attention" }
             @if calm { p.empty { "Nothing waits for you. Good." } }

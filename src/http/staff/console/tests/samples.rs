@@ -13,6 +13,7 @@ use crate::domain::delivery::{BY_HAND, Delivery, DeliveryProblem, PassedOn, Phas
 use crate::domain::dispatch::{Body, Channel, Dispatch, Progress};
 use crate::domain::document::SealedText;
 use crate::domain::factors::{Factors, FailedAttempts, Passkey};
+use crate::domain::first_step::FirstStep;
 use crate::domain::id::{AgentId, DispatchId, DocumentId};
 use crate::domain::message::Template;
 use crate::domain::outcome::Outcome;
@@ -30,6 +31,7 @@ use crate::workflow::link_message::{HandedOver, LinkMessage};
 use crate::workflow::message::Message;
 use crate::workflow::query::attention::Attention;
 use crate::workflow::query::audit::{AuditFound, AuditSearch};
+use crate::workflow::query::first_steps::{FirstSteps, StepState};
 use crate::workflow::query::names::Names;
 use crate::workflow::query::outgoing::{DispatchLog, Receivers};
 use crate::workflow::query::requests::{Detail, Listed, Row, Whole};
@@ -408,6 +410,8 @@ impl Samples {
             mail: true,
             now,
         };
+        let states = [StepState::Done, StepState::TickedOff, StepState::Open, StepState::OnlySandbox].into_iter();
+        let steps = FirstSteps(FirstStep::ALL.iter().copied().zip(states.cycle()).collect());
         let found = AuditFound {
             entries: vec![self.entry()],
             looked_from: 5,
@@ -448,11 +452,11 @@ impl Samples {
         let kinds = [(self.text(), self.text())];
         let preferences = NotificationPreferences::default();
         vec![
-            ("start", start::page::page(&agent, &attention, true, None)),
+            ("start", start::page::page(&agent, &attention, Some(&steps), true, None)),
             ("audit", audit::page::page(&agent, &found, &search)),
             (
                 "admin",
-                admin::page::overview(&agent, &status, &vault, &[provider], None, Some(&problem)),
+                admin::page::overview(&agent, &status, &vault, &[provider], true, None, Some(&problem)),
             ),
             (
                 "keys",
