@@ -90,6 +90,11 @@ pub(super) fn from_file(path: &Path) -> Outcome<Zeroizing<String>> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
+/// A word to whoever is asked.
+pub(super) fn say(text: &str) -> Outcome {
+    prompt(text)
+}
+
 fn prompt(text: &str) -> Outcome {
     let mut out = io::stderr().lock();
     out.write_all(text.as_bytes())

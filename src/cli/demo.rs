@@ -3,10 +3,11 @@
 //! Everything is the real thing: keys, sealing, erasure slots, store, listeners, worker. Only the provider is a stand-in, and the vault key's own key lies beside it.
 
 mod events;
+mod lan;
 mod once;
 mod search;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,7 +32,8 @@ use crate::sandbox::{self, Sandbox};
 use crate::settings::Secret;
 use crate::storage::clock::Source;
 use crate::worker::Worker;
-use crate::workflow::{Portal, issue, sign_in};
+use crate::workflow::query::first_steps;
+use crate::workflow::{Portal, WorkflowError, issue, sign_in};
 
 use super::log::{self, LogFormat, To};
 use super::output::{self, Failure, Format, Marks, Outcome};
@@ -50,6 +52,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 #[command(after_help = "Examples:
   nightdrop demo
   nightdrop demo --once
+  nightdrop demo --lan
   nightdrop demo --json --public-port 8080 --staff-port 8081
 
 Needs no configuration and no rights, and leaves nothing behind. It ends on Ctrl-C (SIGINT) or SIGTERM.
@@ -60,6 +63,10 @@ pub(super) struct Demo {
     /// Walk the whole loop without you, with a sample photo, and exit 0 only if every promise was kept
     #[arg(long)]
     once: bool,
+    /// Open the applicants' page to the local network and show its link as a QR code, for a telephone. Over plain HTTP: nobody drops a real document [default address: the
+    /// one by which this machine reaches others]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = lan::AUTO, conflicts_with = "once")]
+    lan: Option<String>,
     /// Port of the applicants' page [default: a free one]
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     public_port: u16,
@@ -132,11 +139,16 @@ struct Stage {
     password: Zeroizing<String>,
     upload_url: Zeroizing<String>,
     request: RequestId,
+    /// The page is open to the local network.
+    lan: bool,
 }
 
 impl Stage {
     async fn set(demo: &Demo, folder: &Path) -> Outcome<Self> {
-        let (public, staff) = (listen(demo.public_port)?, listen(demo.staff_port)?);
+        let lan = demo.lan.as_deref().map(lan::address).transpose()?;
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let public = listen(lan.unwrap_or(here), demo.public_port)?;
+        let staff = listen(here, demo.staff_port)?;
         let public_url = format!("http://{}", address(&public)?);
         let staff_url = address_of(address(&staff)?, false);
         let secrets = ProviderSecrets::make(folder)?;
@@ -161,6 +173,7 @@ impl Stage {
             password,
             upload_url: people.upload_url,
             request: people.request,
+            lan: lan.is_some(),
         })
     }
 
@@ -191,8 +204,8 @@ impl Stage {
     }
 }
 
-fn listen(port: u16) -> Outcome<TcpListener> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+fn listen(ip: IpAddr, port: u16) -> Outcome<TcpListener> {
+    let address = SocketAddr::from((ip, port));
     TcpListener::bind(address).map_err(|e| Failure::new(format!("cannot listen on {address}: {e}; give another port, or none")))
 }
 
@@ -251,6 +264,8 @@ async fn sandbox(port: u16, secrets: &ProviderSecrets, callback: String) -> Outc
 
 fn config(folder: &Path, public_url: &str, sandbox_url: &str) -> Outcome<Config> {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    // No configuration file may say plain HTTP beyond this machine; the demo does, and says so.
+    let local = "http://127.0.0.1";
     let text = format!(
         "data_dir = {}\npublic_url = {}\naccept_volatile_data = true\n\
          [listen]\npublic = \"127.0.0.1:0\"\nstaff = \"127.0.0.1:0\"\n\
@@ -259,10 +274,14 @@ fn config(folder: &Path, public_url: &str, sandbox_url: &str) -> Outcome<Config>
          [erasure]\nslots = {SLOTS}\naccept_weak = true\n\
          [providers.sandbox]\nkind = \"sandbox\"\nbase_url = {}\napi_key_file = \"secrets/sandbox\"\nwebhook_secret_file = \"secrets/sandbox-webhook\"\nconfirm = \"verdict\"\n",
         quoted(&folder.display().to_string()),
-        quoted(public_url),
+        quoted(local),
         quoted(sandbox_url),
     );
-    Config::parse(&text, folder, std::iter::empty()).map_err(|faults| app::StartError::Configuration(faults).into())
+    let config = Config::parse(&text, folder, std::iter::empty()).map_err(app::StartError::Configuration)?;
+    Ok(Config {
+        public_url: public_url.to_owned(),
+        ..config
+    })
 }
 
 struct People {
@@ -273,6 +292,8 @@ struct People {
 
 /// The sample agent, an API key, and the agent's request to James.
 async fn people(portal: &Portal, password: &str) -> Outcome<People> {
+    // The demo's company is made up and its folder goes away: there is nothing to set up.
+    first_steps::hide(portal, true).await.map_err(WorkflowError::from)?;
     let agent = sign_in::add_agent(portal, AGENT, "Sample agent", Role::Admin, password, Actor::Operator).await?;
     let (_, api_key) = sign_in::add_api_key(portal, "demo", Scope::ALL.to_vec(), None, Actor::Operator).await?;
     let ask = issue::Ask {
@@ -380,8 +401,9 @@ impl Screen {
         let sign_in = format!("{AGENT}   {}", *stage.password);
         let books = format!("{}/received", stage.sandbox.url());
         let data = stage.data_dir.display().to_string();
+        let where_to = if stage.lan { "for the local network" } else { "on this machine" };
         output::line(format_args!(
-            "{}  the whole loop on this machine; nothing is kept\n",
+            "{}  the whole loop {where_to}; nothing is kept\n",
             self.marks.bold("nightdrop demo")
         ))?;
         let rows: [(&str, &str, &str); 7] = [
@@ -404,6 +426,17 @@ impl Screen {
         }
         for reason in &assurance.reasons {
             output::line(format_args!("  {:13}{}", "", self.marks.dim(reason)))?;
+        }
+        if stage.lan {
+            output::line(format_args!(
+                "\nScan this with a telephone in the same network (or type the upload link):\n\n{}",
+                lan::qr(&stage.upload_url, self.marks.has_colour())?
+            ))?;
+            output::line(format_args!(
+                "{} Plain HTTP: whoever is in this network can read what is dropped. Drop no real document. The console is on this machine alone.",
+                self.marks.note()
+            ))?;
+            output::line("  If the telephone reaches nothing, a firewall of this machine is in the way.")?;
         }
         let next = if once {
             "Now the loop, by itself."

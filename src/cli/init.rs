@@ -2,6 +2,8 @@
 //!
 //! Nothing that exists is overwritten, and a failed init leaves nothing behind: what it made is taken away again, by the next init if this one is killed.
 
+mod interview;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,8 @@ use crate::http::address_of;
 use crate::storage::clock::Source;
 use crate::workflow::sign_in;
 
+use interview::{Interview, Question, fits, line};
+
 use super::ask;
 use super::output::{self, Exit, Failure, Format, Outcome};
 use super::process::{self, Stop};
@@ -29,7 +33,10 @@ use super::process::{self, Stop};
 #[command(after_help = "Examples:
   nightdrop init
   nightdrop init --data-dir data --public-url https://drop.example.com --listen-public 0.0.0.0:8080 \\
-      --listen-staff 127.0.0.1:8081 --admin-email ana@example.com --admin-password-file pw --yes --json
+      --listen-staff 127.0.0.1:8081 --company 'Example Bank' --support support@example.com --sandbox \\
+      --admin-email ana@example.com --admin-password-file pw --yes --json
+
+At a terminal each answer is judged at once, and asked for again with the reason; unattended, all faults are told together.
 
 With --json it prints {\"config\": path, \"api_key\": \"…\"}. The API key is shown this once.
 Without --config the configuration is ./nightdrop.toml, or DIR/nightdrop.toml when --data-dir is an absolute path.")]
@@ -50,6 +57,15 @@ pub(super) struct Init {
     /// [default: none; with a listener on this machine alone, http://localhost and its port]
     #[arg(long, value_name = "URL")]
     staff_url: Option<String>,
+    /// The company's name, as applicants read it [default: Example Bank, to be changed in the configuration]
+    #[arg(long, value_name = "NAME")]
+    company: Option<String>,
+    /// Whom an applicant may ask: an e-mail address, a telephone number or a web address
+    #[arg(long, value_name = "TEXT")]
+    support: Option<String>,
+    /// Add the sandbox, which runs inside the portal: everything can be tried before a provider is connected
+    #[arg(long)]
+    sandbox: bool,
     /// The first admin's e-mail address: the sign-in name
     #[arg(long, value_name = "EMAIL")]
     admin_email: Option<String>,
@@ -99,6 +115,10 @@ pub(super) enum Protection {
 /// What the template says where the console has no address of its own.
 const STAFF_URL: &str = "# staff_url = \"https://console.example.com\"";
 const NO_URL: &str = "none";
+/// What it says where nobody has named the company.
+const COMPANY: &str = "name = \"Example Bank\"";
+const SUPPORT: &str = "support = \"support@example.com\"";
+const SANDBOX: &str = "# [providers.sandbox]\n# kind = \"sandbox\"";
 
 /// Everything answered, nothing made yet.
 struct Plan {
@@ -128,69 +148,97 @@ fn begin(init: Init) -> Outcome {
 
 fn plan(init: Init, asking: bool) -> Outcome<Plan> {
     let json = init.format.json;
-    let mut missing = Vec::new();
-    let mut answer = |given: Option<String>, question: &str, default: Option<&str>, option: &'static str| match (given, default) {
-        (Some(given), _) => Ok(given),
-        (None, default) if asking => ask::text(question, default),
-        (None, Some(default)) => Ok(default.to_owned()),
-        (None, None) => {
-            missing.push(option);
-            Ok(String::new())
-        }
+    let mut interview = Interview::new(asking);
+    let named = init.config.clone();
+    let question = |given, text, default, option| Question {
+        given,
+        text,
+        default,
+        option,
     };
     let data_dir = init.data_dir.as_ref().map(|d| d.display().to_string());
-    let data_dir = PathBuf::from(answer(data_dir, "Where shall records and keys go", Some("data"), "--data-dir")?);
-    let public_url = answer(
-        init.public_url,
-        "The address that applicants will see (https://…)",
-        None,
-        "--public-url",
+    let data_dir = interview.answer(
+        question(data_dir, "Where shall records and keys go", Some("data"), "--data-dir"),
+        |data_dir| is_free(named.as_deref(), Path::new(data_dir)).map_err(|failure| failure.to_string()),
     )?;
-    let public = answer(
-        init.listen_public,
-        "Where the applicants' page listens",
-        Some("0.0.0.0:8080"),
-        "--listen-public",
+    let data_dir = PathBuf::from(data_dir);
+    let public_url = interview.answer(
+        question(
+            init.public_url,
+            "The address that applicants will see (https://…)",
+            None,
+            "--public-url",
+        ),
+        |url| fits("public_url", &line("public_url", url)),
     )?;
-    let staff = answer(
-        init.listen_staff,
-        "Where console and API listen",
-        Some("127.0.0.1:8081"),
-        "--listen-staff",
+    let listener = |name: &'static str| move |address: &str| fits(&format!("listen.{name}"), &format!("[listen]\n{}", line(name, address)));
+    let public = interview.answer(
+        question(
+            init.listen_public,
+            "Where the applicants' page listens",
+            Some("0.0.0.0:8080"),
+            "--listen-public",
+        ),
+        listener("public"),
     )?;
-    let staff_url = answer(
-        init.staff_url,
-        "How browsers reach the console (https://…, none: by localhost on this machine)",
-        Some(NO_URL),
-        "--staff-url",
+    let staff = interview.answer(
+        question(
+            init.listen_staff,
+            "Where console and API listen",
+            Some("127.0.0.1:8081"),
+            "--listen-staff",
+        ),
+        listener("staff"),
     )?;
-    let email = answer(init.admin_email, "The first admin's e-mail address", None, "--admin-email")?;
-    let name = answer(init.admin_name, "The first admin's name", Some("Admin"), "--admin-name")?;
-    if init.admin_password_file.is_none() && !asking {
-        missing.push("--admin-password-file");
+    let staff_url = interview.answer(
+        question(
+            init.staff_url,
+            "How browsers reach the console (https://…, none: by localhost on this machine)",
+            Some(NO_URL),
+            "--staff-url",
+        ),
+        |url| {
+            if url == NO_URL {
+                Ok(())
+            } else {
+                fits("staff_url", &line("staff_url", url))
+            }
+        },
+    )?;
+    let company = optional(
+        &mut interview,
+        init.company,
+        "The company's name, as applicants read it",
+        "--company",
+        "company.name",
+    )?;
+    let support = optional(
+        &mut interview,
+        init.support,
+        "Whom applicants may ask (e-mail address, telephone number or web address)",
+        "--support",
+        "company.support",
+    )?;
+    let sandbox = init.sandbox
+        || asking && ask::yes("Add the sandbox, to try everything before a provider is connected? Nothing leaves this machine")?;
+    let email = interview.answer(
+        question(init.admin_email, "The first admin's e-mail address", None, "--admin-email"),
+        interview::email,
+    )?;
+    let name = interview.answer(
+        question(init.admin_name, "The first admin's name", Some("Admin"), "--admin-name"),
+        interview::name,
+    )?;
+    let context = [email.as_str(), name.as_str(), company.as_deref().unwrap_or("Example Bank")];
+    let password = interview.password(init.admin_password_file.as_deref(), |password| {
+        interview::password(password, &context)
+    })?;
+    if let Some(slots) = init.erasure_slots {
+        let judged = fits("erasure.slots", &format!("[erasure]\nslots = {slots}"));
+        judged.unwrap_or_else(|why| interview.fault("--erasure-slots", why));
     }
-    if !missing.is_empty() {
-        return Err(Failure::new(format!(
-            "{} must be given when nobody can be asked",
-            missing.join(", ")
-        )));
-    }
+    interview.finish()?;
     let config = config_place(init.config.as_deref(), &data_dir);
-    let folder = config.parent().unwrap_or(Path::new("")).join(&data_dir);
-    // The file of an init that was killed is taken away with the rest of its half.
-    if !folder.join("unfinished").exists() {
-        must_be_new(&config)?;
-    }
-    let password = match &init.admin_password_file {
-        Some(file) => ask::from_file(file)?,
-        None => ask::new_secret("The first admin's password (15 characters or more; a few words are fine)")?,
-    };
-    if password.chars().count() < sign_in::PASSWORD_MIN {
-        return Err(Failure::new(format!(
-            "the admin's password must have at least {} characters; a few words are fine",
-            sign_in::PASSWORD_MIN
-        )));
-    }
     let (protection, noted) = match (init.key_protection, &init.credential_file) {
         (Some(Protection::Credential), Some(file)) if init.passphrase_file.is_none() => (KeyProtection::Credential(absolute(file)?), None),
         (Some(Protection::Credential), _) => {
@@ -210,6 +258,17 @@ fn plan(init: Init, asking: bool) -> Outcome<Plan> {
     if staff_url != NO_URL {
         let url = toml::Value::String(staff_url);
         settle(&mut text, STAFF_URL, &format!("staff_url = {url}"));
+    }
+    if let Some(company) = company {
+        settle(&mut text, COMPANY, line("name", &company).trim_end());
+        // The template's address is nobody's.
+        let support = support.map_or_else(|| format!("# {SUPPORT}"), |support| line("support", &support).trim_end().to_owned());
+        settle(&mut text, SUPPORT, &support);
+    } else if let Some(support) = support {
+        settle(&mut text, SUPPORT, line("support", &support).trim_end());
+    }
+    if sandbox {
+        settle(&mut text, SANDBOX, &SANDBOX.replace("# ", ""));
     }
     if let Some(slots) = init.erasure_slots {
         settle(&mut text, "slots = 16384", &format!("slots = {slots}"));
@@ -234,6 +293,35 @@ fn plan(init: Init, asking: bool) -> Outcome<Plan> {
         protection,
         json,
     })
+}
+
+/// A text of `[company]`: asked for at a terminal, and the template's where nobody says one.
+fn optional(interview: &mut Interview, given: Option<String>, text: &str, option: &str, key: &str) -> Outcome<Option<String>> {
+    if given.is_none() && !interview.asking {
+        return Ok(None);
+    }
+    let (table, name) = key.split_once('.').unwrap_or_default();
+    let question = Question {
+        given,
+        text,
+        default: None,
+        option,
+    };
+    let answer = interview.answer(question, |answer| match answer.trim() {
+        "" => Err("must not be empty".to_owned()),
+        answer => fits(key, &format!("[{table}]\n{}", line(name, answer))),
+    })?;
+    Ok(Some(answer.trim().to_owned()))
+}
+
+/// Whether nothing is where the portal would go. The file of an init that was killed is taken away with the rest of its half.
+fn is_free(config: Option<&Path>, data_dir: &Path) -> Outcome {
+    let config = config_place(config, data_dir);
+    let folder = config.parent().unwrap_or(Path::new("")).join(data_dir);
+    match folder.join("unfinished").exists() {
+        true => Ok(()),
+        false => must_be_new(&config),
+    }
 }
 
 fn must_be_new(config: &Path) -> Outcome {
@@ -357,7 +445,9 @@ fn tell(config: &Path, console: Option<&str>, email: &str, api_key: &str) -> Out
     output::line(format_args!("API key         {api_key}"))?;
     output::line("                (all scopes; it is shown this once and stored only as a hash)")?;
     output::line("")?;
-    output::line(format_args!("Next: set company.name and a provider in the configuration, then"))?;
+    output::line(format_args!(
+        "Next: set company.name (unless it is) and a provider in the configuration, then"
+    ))?;
     output::line(format_args!(
         "  nightdrop doctor --config {0}\n  nightdrop serve --config {0}",
         config.display()
@@ -385,10 +475,14 @@ mod tests {
         let mut text = template::write("data", "https://drop.example.com", "127.0.0.1:0", "127.0.0.1:0");
         settle(&mut text, "slots = 16384", "slots = 64");
         settle(&mut text, "accept_weak = false", "accept_weak = true ");
+        settle(&mut text, COMPANY, "name = \"Bank\"");
+        settle(&mut text, SUPPORT, "support = \"+44\"");
+        settle(&mut text, SANDBOX, &SANDBOX.replace("# ", ""));
         settle(&mut text, STAFF_URL, "staff_url = \"https://console.bank.example\"");
         settle(&mut text, "# passphrase_file = \"secrets/passphrase\"", "passphrase_file = \"x\"");
         let config = Config::parse(&text, Path::new(""), std::iter::empty()).unwrap();
         assert_eq!(config.erasure_slots, 64);
+        assert_eq!((config.company.name.as_str(), config.providers.len()), ("Bank", 1));
         assert_eq!(config.staff_url.as_deref(), Some("https://console.bank.example"));
         assert_eq!(text.matches("staff_url =").count(), 1);
         assert!(config.accept_weak_erasure);

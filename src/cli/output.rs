@@ -257,6 +257,11 @@ impl Marks {
         }
     }
 
+    /// Whether the output is a terminal that takes colours.
+    pub(super) fn has_colour(self) -> bool {
+        self.colour
+    }
+
     pub(super) fn good(self) -> String {
         self.paint("✓", "32")
     }

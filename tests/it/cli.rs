@@ -3,6 +3,7 @@
 mod commands;
 mod recovery;
 mod rotation;
+mod terminal;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -376,6 +377,68 @@ fn unattended_init_says_everything_that_is_missing() {
     for option in ["--public-url", "--admin-email", "--admin-password-file"] {
         assert!(said.contains(option), "{said}");
     }
+}
+
+#[test]
+fn unattended_init_tells_all_faults_together_and_leaves_nothing() {
+    let folder = Folder::new();
+    private(&folder.path().join("password"), "too short");
+    let mut command = nightdrop(&["init", "--yes", "--public-url", "http://drop.example.com", "--listen-staff", "here"]);
+    command.args(["--erasure-slots", "3", "--admin-email", "nobody", "--company", ""]);
+    command.arg("--data-dir").arg(folder.path().join("data"));
+    let said = fails(command.arg("--admin-password-file").arg(folder.path().join("password")));
+    for fault in [
+        "6 answers do not fit",
+        "--public-url: public_url: must",
+        "--listen-staff: listen.staff: must",
+        "--erasure-slots: erasure.slots: must",
+        "--admin-email: must be an e-mail address",
+        "--company: must not be empty",
+        "must have at least 15 characters",
+    ] {
+        assert!(said.contains(fault), "{fault}\n{said}");
+    }
+    assert_eq!(names(folder.path()), ["password"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_is_tried_with_the_sandbox_before_there_is_a_contract() {
+    let made = Made::new(&["--company", "Harbour Bank", "--support", "help@bank.example", "--sandbox"]);
+    let text = std::fs::read_to_string(&made.config).unwrap();
+    assert!(text.contains("name = \"Harbour Bank\"") && text.contains("support = \"help@bank.example\""));
+    let findings = done(&mut made.with_config(&["doctor"]));
+    assert!(
+        findings.contains("sandbox: a sandbox inside the portal: nothing leaves this machine"),
+        "{findings}"
+    );
+    let serving = made.serve();
+    let ask = [
+        "request",
+        "new",
+        "--provider",
+        "sandbox",
+        "--applicant",
+        "james",
+        "--document",
+        "passport",
+        "--json",
+    ];
+    let issued = json(&done(&mut made.asking(&serving, &ask)));
+    let url = issued["url"].as_str().unwrap();
+    let path = &url[url.find("/d/").unwrap()..];
+    let (body, kind) = support::form(&[("front", &support::png(1, 20_000))]);
+    let target = format!("{}{path}", serving.public);
+    let answer = http().post(target).header("content-type", kind).body(body).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let id = issued["id"].as_str().or(issued["request"]["id"].as_str()).unwrap().to_owned();
+    support::until("the document is deleted", async || {
+        let shown = json(&done(&mut made.asking(&serving, &["request", "show", &id, "--json"])));
+        shown["state"] == "purged"
+    })
+    .await;
+    let receipt = done(&mut made.asking(&serving, &["receipt", "get", &id]));
+    assert!(receipt.contains("confirmed"), "{receipt}");
+    serving.stop();
 }
 
 #[test]

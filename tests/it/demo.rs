@@ -113,6 +113,45 @@ fn once_for_machines_is_one_object_per_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_telephone_opens_the_page_and_the_console_stays_here() {
+    let folder = Folder::new();
+    let mut command = nightdrop(&["demo", "--lan", "127.0.0.2"]);
+    command.env("TMPDIR", folder.path());
+    let mut process = Process::start(&mut command);
+    let mut said = String::new();
+    while !said.contains("Ctrl-C ends the demo") {
+        said.push_str(&process.line().expect("another line"));
+        said.push('\n');
+    }
+    let value = |name: &str| said.lines().find_map(|l| l.trim().strip_prefix(name)).unwrap().trim();
+    let link = value("Upload link").split(' ').next().unwrap();
+    assert!(link.starts_with("http://127.0.0.2:"), "{said}");
+    assert!(value("Console").starts_with("http://localhost:"), "{said}");
+    assert!(said.contains("Plain HTTP") && said.contains("▀") && said.contains("▄"), "{said}");
+    // The page's own form passes the check of where it comes from.
+    let (body, kind) = form(&[("front", &png(1, 5_000)), ("back", &png(2, 5_000))]);
+    let origin = link[..link.find("/d/").unwrap()].to_owned();
+    let call = http().post(link).header("content-type", kind).header("origin", &origin).body(body);
+    assert_eq!(call.send().await.unwrap().status(), 200);
+    loop {
+        let line = process.line().expect("another line");
+        if line.to_lowercase().contains("purged") || line.contains("destroyed") {
+            break;
+        }
+    }
+    process.signal("-INT");
+    assert_eq!(process.end().1, Some(0));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    for (address, why) in [("93.184.216.34", "private network"), ("my-laptop", "IP addresses")] {
+        let refused = nightdrop(&["demo", "--lan", address]).output().unwrap();
+        assert!(
+            !refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains(why),
+            "{address}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_stream_of_events_is_what_others_build_on() {
     let mut demo = Demo::start();
     let names: Vec<&String> = demo.first.as_object().unwrap().keys().collect();

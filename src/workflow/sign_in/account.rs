@@ -100,7 +100,7 @@ pub(crate) async fn add_agent_without_password(
     Ok(agent)
 }
 
-pub(super) fn checked_names(email: &str, name: &str) -> Result<(String, String), WorkflowError> {
+pub(crate) fn checked_names(email: &str, name: &str) -> Result<(String, String), WorkflowError> {
     let email = normal_email(email);
     let (local, host) = email.split_once('@').unwrap_or_default();
     if local.is_empty() || host.is_empty() || email.len() > 254 || email.chars().any(|c| c.is_control() || c.is_whitespace()) {
@@ -287,19 +287,26 @@ pub(super) async fn hash_password(portal: &Portal, password: &str, email: &str, 
 
 /// Length and a list decide, not composition (NIST SP 800-63B-4, ASVS 5 6.2).
 fn check_password(portal: &Portal, password: &str, email: &str, name: &str) -> Result<(), WorkflowError> {
+    let context = [email, name, portal.policy.company.as_str()];
+    match password_fault(password, shortest_password(portal), &context) {
+        None => Ok(()),
+        Some(fix) => Err(WorkflowError::Invalid { field: "password", fix }),
+    }
+}
+
+/// What is wrong with a password; `context`: words that make no good one here.
+pub(crate) fn password_fault(password: &str, shortest: usize, context: &[&str]) -> Option<String> {
     let length = password.chars().count();
-    let shortest = shortest_password(portal);
-    let context = [email, name, portal.policy.company.as_str(), "nightdrop"];
-    let fix = if length < shortest {
+    let context: Vec<&str> = context.iter().copied().chain(["nightdrop"]).collect();
+    Some(if length < shortest {
         format!("must have at least {shortest} characters; a few words are fine")
     } else if length > PASSWORD_MAX {
         format!("must have at most {PASSWORD_MAX} characters")
     } else if password_strength::is_weak(password, &context) {
         "is too easy to guess; a few words that do not belong together are fine".to_owned()
     } else {
-        return Ok(());
-    };
-    Err(WorkflowError::Invalid { field: "password", fix })
+        return None;
+    })
 }
 
 /// Everybody who has an account, disabled ones too.
