@@ -220,9 +220,7 @@ pub mod workflow {
         }
     }
     pub mod issue {
-        pub use crate::workflow::issue::{
-            Ask, Expiry, Issued, extend, fresh_passcode, issue, mark_uploaded, reissue, request_purge, retry, revoke,
-        };
+        pub use crate::workflow::issue::*;
     }
     pub mod manual_download {
         pub use crate::workflow::manual_download::manual_download;
