@@ -16,6 +16,8 @@ text_enum! {
         InProgress = "in_progress",
         // A document is held, and only a person can help.
         NeedsAttention = "needs_attention",
+        // A document is held for a provider that is served by hand: work to do, and no failure.
+        ByHand = "by_hand",
         Confirmed = "confirmed",
         Rejected = "rejected",
         // The provider had it, and gave no verdict before the retention deadline.
@@ -70,6 +72,7 @@ impl DocumentRequest {
             Stage::Open { expiry_noted: true } if !self.is_receiving() => Outcome::LinkExpired,
             Stage::Open { .. } => Outcome::InProgress,
             Stage::Held { delivery, .. } => match &delivery.phase {
+                Phase::NeedsAttention { .. } if self.waits_for_hand() => Outcome::ByHand,
                 Phase::NeedsAttention { .. } => Outcome::NeedsAttention,
                 Phase::Pending { .. } | Phase::Sending { .. } | Phase::Uncertain { .. } | Phase::AwaitingConfirmation { .. } => {
                     Outcome::InProgress

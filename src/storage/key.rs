@@ -220,6 +220,7 @@ fn outcome_bucket(outcome: Outcome) -> u8 {
         Outcome::Withdrawn => 9,
         Outcome::LinkExpired => 10,
         Outcome::Lost => 11,
+        Outcome::ByHand => 12,
     }
 }
 

@@ -11,7 +11,8 @@ use crate::domain::agent::{Actor, Agent, Role};
 use crate::domain::audit::AuditEntry;
 use crate::domain::dispatch::{Body, Channel, Dispatch, EventType, KEPT, Progress};
 use crate::domain::id::{DispatchId, RequestId};
-use crate::domain::request::{DocumentRequest, RequestState};
+use crate::domain::outcome::Outcome;
+use crate::domain::request::DocumentRequest;
 use crate::storage::outbox::{AttentionKind, NotificationPreferences, OutboxCursor};
 use crate::storage::{Filter, StorageError};
 use crate::workflow::trusted::TrustedRequest;
@@ -256,12 +257,15 @@ pub(crate) async fn digest(portal: &Portal) -> Result<bool, WorkflowError> {
 
 /// What waits for this agent: requests of teams that they see.
 async fn digest_text(portal: &Portal, agent: &Agent, now: OffsetDateTime) -> Result<Option<String>, WorkflowError> {
-    let filter = Filter {
-        state: Some(RequestState::NeedsAttention),
-        teams: (agent.role != Role::Admin).then(|| agent.teams.clone()),
-        ..Filter::default()
+    let stopped = async |outcome| {
+        let filter = Filter {
+            outcome: Some(outcome),
+            teams: (agent.role != Role::Admin).then(|| agent.teams.clone()),
+            ..Filter::default()
+        };
+        Ok::<_, WorkflowError>(portal.requests.list(&filter, None, COUNTED).await?.requests.len())
     };
-    let stuck = portal.requests.list(&filter, None, COUNTED).await?.requests.len();
+    let (stuck, by_hand) = (stopped(Outcome::NeedsAttention).await?, stopped(Outcome::ByHand).await?);
     let many = async |watch| {
         let found = portal.outbox.watched(watch, COUNTED).await?;
         Ok::<_, WorkflowError>(found.iter().filter(|r| agent.sees(r.team.as_ref())).count())
@@ -271,7 +275,7 @@ async fn digest_text(portal: &Portal, agent: &Agent, now: OffsetDateTime) -> Res
         many(AttentionKind::PurgedBefore(now + SOON)).await?,
         many(AttentionKind::ExpiringBefore(now + SOON)).await?,
     );
-    if stuck == 0 && rejected + purged + expiring == 0 {
+    if stuck + by_hand == 0 && rejected + purged + expiring == 0 {
         return Ok(None);
     }
     let shown = |n: usize| {
@@ -282,8 +286,9 @@ async fn digest_text(portal: &Portal, agent: &Agent, now: OffsetDateTime) -> Res
         }
     };
     let mut text = format!(
-        "Could not be delivered, needs a decision: {}\nRejected by the provider, ask again: {}\nPurged within a day, undelivered: {}\nLinks that expire within a day, unused: {}\n",
+        "Could not be delivered, needs a decision: {}\nTo be handed over by hand: {}\nRejected by the provider, ask again: {}\nPurged within a day, undelivered: {}\nLinks that expire within a day, unused: {}\n",
         shown(stuck),
+        shown(by_hand),
         shown(rejected),
         shown(purged),
         shown(expiring)

@@ -15,8 +15,6 @@ use crate::workflow::Portal;
 const SHOW: usize = 8;
 /// What is looked through for an agent who sees some teams only.
 const LOOK: usize = 200;
-/// What is looked through for failures among what waits for somebody's hand.
-const LOOK_MAX: usize = 2_000;
 /// A document that will be purged undelivered, and a link that will expire unused, are shown this long before.
 const SOON: Duration = Duration::hours(24);
 
@@ -43,12 +41,12 @@ pub(crate) struct Attention {
 /// `teams`: those whose requests the reader sees; `None` for all of them.
 pub(crate) async fn load(portal: &Portal, teams: Option<Vec<Team>>) -> Result<Attention, StorageError> {
     let soon = portal.now() + SOON;
-    let (stuck, by_hand) = stopped(portal, teams.clone()).await?;
+    let stopped = |outcome| stopped(portal, teams.as_deref(), outcome);
     let watched = |watch| watched(portal, teams.as_deref(), watch);
     let rows = |requests: Vec<DocumentRequest>| requests.into_iter().map(|request| Row::of(portal, request)).collect();
     Ok(Attention {
-        stuck: rows(stuck),
-        by_hand: rows(by_hand),
+        stuck: rows(stopped(Outcome::NeedsAttention).await?),
+        by_hand: rows(stopped(Outcome::ByHand).await?),
         rejected: rows(watched(AttentionKind::Rejected).await?),
         purged_soon: rows(watched(AttentionKind::PurgedBefore(soon)).await?),
         expiring: rows(watched(AttentionKind::ExpiringBefore(soon)).await?),
@@ -69,28 +67,14 @@ pub(crate) async fn load(portal: &Portal, teams: Option<Vec<Team>>) -> Result<At
     })
 }
 
-/// What has stopped: failures, and what waits for somebody's hand. They stand in one list of the store, and neither may hide the other.
-async fn stopped(portal: &Portal, teams: Option<Vec<Team>>) -> Result<(Vec<DocumentRequest>, Vec<DocumentRequest>), StorageError> {
+/// What has stopped with this outcome.
+async fn stopped(portal: &Portal, teams: Option<&[Team]>, outcome: Outcome) -> Result<Vec<DocumentRequest>, StorageError> {
     let filter = Filter {
-        state: Some(RequestState::NeedsAttention),
-        teams,
+        outcome: Some(outcome),
+        teams: teams.map(<[Team]>::to_vec),
         ..Filter::default()
     };
-    let (mut stuck, mut by_hand, mut looked, mut after) = (Vec::new(), Vec::new(), 0, None);
-    loop {
-        let page = portal.requests.list(&filter, after, LOOK).await?;
-        looked += page.requests.len();
-        let (hand, failed): (Vec<_>, Vec<_>) = page.requests.into_iter().partition(DocumentRequest::waits_for_hand);
-        by_hand.extend(hand);
-        stuck.extend(failed);
-        after = page.next;
-        if after.is_none() || looked >= LOOK_MAX || (stuck.len() >= SHOW && by_hand.len() >= SHOW) {
-            break;
-        }
-    }
-    stuck.truncate(SHOW);
-    by_hand.truncate(SHOW);
-    Ok((stuck, by_hand))
+    Ok(portal.requests.list(&filter, None, SHOW).await?.requests)
 }
 
 async fn watched(portal: &Portal, teams: Option<&[Team]>, watch: AttentionKind) -> Result<Vec<DocumentRequest>, StorageError> {

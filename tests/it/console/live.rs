@@ -97,4 +97,18 @@ async fn what_waits_for_a_hand_is_a_list_of_its_own_and_no_failure() {
     for shown in ["To be handed over by hand", "Could not be delivered", "acct_failed", "acct_more8"] {
         assert!(overview.contains(shown), "{shown}");
     }
+    assert!(
+        overview.contains("/requests?outcome=needs_attention\"><span class=\"number\">1<"),
+        "{overview}"
+    );
+    assert!(
+        overview.contains("/requests?outcome=by_hand\"><span class=\"number\">10<"),
+        "{overview}"
+    );
+    let (failed, waiting) = (
+        agent.page("/requests?outcome=needs_attention").await,
+        agent.page("/requests?outcome=by_hand").await,
+    );
+    assert!(failed.contains("acct_failed") && !failed.contains("acct_hand"));
+    assert!(waiting.contains("acct_hand") && !waiting.contains("acct_failed"));
 }

@@ -8,7 +8,8 @@ use maud::{Markup, html};
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime};
 
-use crate::domain::delivery::{PassedOn, PurgeCause};
+use crate::domain::audit::{AuditAction, AuditEvent};
+use crate::domain::delivery::{BY_HAND, PassedOn, PurgeCause};
 use crate::domain::outcome::Outcome;
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
 use crate::http::error::Problem;
@@ -280,6 +281,7 @@ pub(crate) fn outcome_words(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::InProgress => "In progress",
         Outcome::NeedsAttention => "Needs attention",
+        Outcome::ByHand => BY_HAND_WORDS,
         Outcome::Confirmed => "Confirmed",
         Outcome::Rejected => "Rejected",
         Outcome::Unconfirmed => "Purged without a verdict",
@@ -293,6 +295,15 @@ pub(crate) fn outcome_words(outcome: Outcome) -> &'static str {
 }
 
 pub(crate) const BY_HAND_WORDS: &str = "To be handed over by hand";
+
+/// What happened. That a provider is served by hand is no failure.
+pub(crate) fn event_words(event: &AuditEvent) -> &'static str {
+    let by_hand = || event.detail.iter().any(|(_, value)| value == BY_HAND);
+    match event.action {
+        AuditAction::DeliveryNeedsAttention if by_hand() => BY_HAND_WORDS,
+        action => action.label(),
+    }
+}
 
 /// The state of a request, and for a purged one how it ended.
 pub(crate) fn chip(request: &DocumentRequest, now: OffsetDateTime) -> Markup {

@@ -5,7 +5,7 @@ use time::Date;
 
 use crate::domain::agent::Agent;
 use crate::http::staff::console::frame::{self, Place};
-use crate::http::staff::console::widgets::{Field, Input, when};
+use crate::http::staff::console::widgets::{Field, Input, event_words, when};
 use crate::http::staff::permission::{Read, may};
 use crate::workflow::query::audit::{AuditFound, AuditSearch};
 
@@ -63,7 +63,7 @@ pub(crate) fn page(agent: &Agent, found: &AuditFound, search: &AuditSearch) -> M
                     tr {
                         td data-label="No." { (entry.sequence) }
                         td data-label="When" { (when(event.at)) }
-                        td data-label="What" { (event.action.label()) }
+                        td data-label="What" { (event_words(event)) }
                         td data-label="Who" { (names.of_actor(&event.actor.to_string())) }
                         td.mono data-label="Request" { @if let Some(id) = event.request { @if links { a href={ "/requests/" (id) } { (short(&id.to_string())) } } @else { (short(&id.to_string())) } } }
                         td.quiet data-label="Detail" { @for (n, (name, value)) in event.detail.iter().enumerate() { @if n > 0 { " · " } (name) " " (value) } }

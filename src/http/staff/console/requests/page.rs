@@ -17,7 +17,7 @@ use crate::http::staff::console::frame::{self, Place};
 use crate::http::staff::console::outgoing::page::render_dispatches;
 use crate::http::staff::console::spans::Choice;
 use crate::http::staff::console::widgets::{
-    BY_HAND_WORDS, Field, Input, Notice, ago, applicant, chip, notice, outcome_words, refusal, size_words, state_words, when,
+    BY_HAND_WORDS, Field, Input, Notice, ago, applicant, chip, event_words, notice, outcome_words, refusal, size_words, state_words, when,
 };
 use crate::http::staff::input::Search;
 use crate::http::staff::permission::{Manual, ManualDownload, Requests, may};
@@ -369,7 +369,7 @@ fn timeline(page: &ShowPage<'_>) -> Markup {
                 @let event = &entry.event;
                 li {
                     (when(event.at))
-                    " " strong { (event.action.label()) }
+                    " " strong { (event_words(event)) }
                     " " span.quiet { (names.of_actor(&event.actor.to_string())) @for (name, value) in details(event) { " · " (name) " " (value) } }
                 }
             }

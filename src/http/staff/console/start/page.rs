@@ -9,7 +9,7 @@ use crate::domain::outcome::Outcome;
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::http::staff::console::frame::{self, Place};
 use crate::http::staff::console::start::steps;
-use crate::http::staff::console::widgets::{Notice, ago, applicant, notice, outcome_words, state_words};
+use crate::http::staff::console::widgets::{BY_HAND_WORDS, Notice, ago, applicant, notice, outcome_words, state_words};
 use crate::http::staff::permission::{Admin, may};
 use crate::storage::clock::Standing;
 use crate::workflow::query::attention::Attention;
@@ -73,7 +73,7 @@ pub(crate) fn page(
             h2 id="attention" { "Needs attention" }
             @if calm { p.empty { "Nothing waits for you. Good." } }
             (group(now, "Could not be delivered", "The provider refused it or could not be reached. Look, then retry or purge.", &attention.stuck))
-            (group(now, "To be handed over by hand", "Their provider has no interface: download each part, upload it there, and mark the request as uploaded.", &attention.by_hand))
+            (group(now, BY_HAND_WORDS, "Their provider has no interface: download each part, upload it there, and mark the request as uploaded.", &attention.by_hand))
             (group(now, "Rejected by the provider", "Destroyed here. Ask the applicant again, with the reason.", &attention.rejected))
             (group(now, "Purged within a day, undelivered", "The retention deadline comes whatever else happens.", &attention.purged_soon))
             (group(now, "Links that expire within a day", "The applicant has not dropped anything yet.", &attention.expiring))
