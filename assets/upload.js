@@ -38,6 +38,13 @@
   root.classList.add("js");
   if (page.tus) send.hidden = true;
 
+  // Said once: somebody is here. What only fetches a link does not act on its page.
+  const acts = ["pointerdown", "keydown", "wheel"], opened = () => {
+    acts.forEach((act) => removeEventListener(act, opened));
+    if (navigator.sendBeacon) navigator.sendBeacon(here + "/opened");
+  };
+  acts.forEach((act) => addEventListener(act, opened, { passive: true }));
+
   // A script that is loaded when it is first asked for. One that failed to load stays so under its address; what stands behind the # is not asked for.
   function later(address, ready = (script) => script) {
     let tries = 0, got;

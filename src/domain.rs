@@ -50,6 +50,7 @@
 //! #         passcode: None,
 //! #         salt: None,
 //! #         parts_received: 0,
+//! #         opened_at: None,
 //! #     },
 //! #     terms_mac: [0; 32],
 //! #     intakes: Vec::new(),

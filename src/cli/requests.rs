@@ -383,6 +383,7 @@ fn render(request: &Value, json: bool) -> Outcome {
         ("Ticket", text(request, "ticket")),
         ("Document", text(request, "document")),
         ("Link", text(&request["link"], "state")),
+        ("Opened", text(&request["link"], "opened_at")),
         ("Expires", text(request, "expires_at")),
         ("Received", text(request, "received_at")),
         ("Outcome", text(request, "outcome")),

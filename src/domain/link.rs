@@ -27,6 +27,8 @@ pub struct UploadLink {
     pub salt: Option<[u8; 16]>,
     /// Parts that were received through it, those that were taken back included.
     pub parts_received: u32,
+    /// When somebody first did something on its page, or with it. That its page was fetched says nothing: mail scanners and chat previews fetch links.
+    pub opened_at: Option<OffsetDateTime>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

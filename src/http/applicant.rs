@@ -4,6 +4,7 @@ mod form;
 pub(crate) mod layout;
 mod link_address;
 pub(crate) mod multipart;
+pub(crate) mod opened;
 pub(crate) mod page;
 pub(crate) mod qr;
 mod reply;

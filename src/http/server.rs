@@ -14,7 +14,7 @@ use crate::workflow::refusals::Refusals;
 use crate::workflow::sign_in::passkey::Passkeys;
 use crate::workflow::sign_in::sso::SingleSignOn;
 
-use super::applicant::{qr, tus, upload};
+use super::applicant::{opened, qr, tus, upload};
 use super::connections::Connections;
 use super::context::{AppState, Company, Limits, ServerSettings};
 use super::kept::Kept;
@@ -103,6 +103,7 @@ pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
     upload::routes(routes);
     tus::routes(routes);
     qr::routes(routes);
+    opened::routes(routes);
     callback::routes(routes);
     health::routes(routes);
     problem_pages::public_routes(routes);

@@ -199,6 +199,8 @@ struct LinkRow {
     salt: Option<Bytes>,
     #[n(8)]
     parts_received: u32,
+    #[n(9)]
+    opened_at: Option<i64>,
 }
 
 #[derive(Encode, Decode)]
@@ -381,6 +383,7 @@ impl From<&UploadLink> for LinkRow {
             tries_left: l.passcode.as_ref().map_or(0, |p| p.tries_left),
             salt: l.salt.map(|s| bytes(&s)),
             parts_received: l.parts_received,
+            opened_at: l.opened_at.map(to_ms),
         }
     }
 }
@@ -397,6 +400,7 @@ impl LinkRow {
             passcode: self.passcode.map(|hash| PasscodeLock { hash, tries_left }),
             salt: self.salt.map(|s| array(&s)).transpose()?,
             parts_received: self.parts_received,
+            opened_at: self.opened_at.map(instant).transpose()?,
         })
     }
 }

@@ -330,6 +330,7 @@ impl LinkSecret {
             passcode,
             salt: self.salt,
             parts_received: 0,
+            opened_at: None,
         }
     }
 

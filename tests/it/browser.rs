@@ -2,6 +2,7 @@
 
 mod devices;
 mod engines;
+mod opened;
 mod phone;
 mod photos;
 mod states;

@@ -31,6 +31,7 @@ mod links;
 mod liveness;
 mod load;
 mod memory;
+mod opened;
 mod outgoing;
 mod pages;
 mod passcode;

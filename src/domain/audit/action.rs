@@ -87,6 +87,7 @@ actions! {
     LinkExpired = "link.expired", "Link expired", state: Expired, event: RequestExpired;
     LinkExtended = "link.extended", "Link extended", event: RequestExtended;
     LinkIssued = "link.issued", "Link issued", state: Awaiting, event: RequestCreated;
+    LinkOpened = "link.opened", "Link opened";
     LinkPasscodeRenewed = "link.passcode_renewed", "Fresh passcode given";
     LinkPasscodeTried = "link.passcode_tried", "Passcode tried";
     LinkReissued = "link.reissued", "New link issued", state: Awaiting, event: RequestReissued;

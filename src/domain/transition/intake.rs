@@ -17,6 +17,10 @@ use crate::domain::request::{DocumentRequest, FinishedPart, Intake, IntakeKind, 
 
 #[derive(Clone, Debug)]
 pub enum IntakeStep {
+    /// Somebody does something on the page of the link of that generation. The second time changes nothing.
+    NoteOpened {
+        generation: u32,
+    },
     SpendPasscodeTry,
     /// An upload that may go on over several connections, under the link of that generation.
     BeginUpload {
@@ -107,7 +111,8 @@ pub enum Submission {
 impl IntakeStep {
     pub(super) fn needs_space(&self) -> bool {
         match self {
-            Self::SpendPasscodeTry
+            Self::NoteOpened { .. }
+            | Self::SpendPasscodeTry
             | Self::BeginUpload { .. }
             | Self::StageProgress { .. }
             | Self::TouchSubmission { .. }
@@ -119,6 +124,16 @@ impl IntakeStep {
 
 pub(super) fn apply(request: &mut DocumentRequest, step: IntakeStep, now: OffsetDateTime, log: &mut Log) -> Result<(), Refusal> {
     match step {
+        IntakeStep::NoteOpened { generation } => {
+            open_link(request, now)?;
+            if generation != request.link.generation {
+                return Err(Refusal::Superseded);
+            }
+            if request.link.opened_at.is_none() {
+                request.link.opened_at = Some(now);
+                log.add(Actor::Applicant, AuditAction::LinkOpened);
+            }
+        }
         IntakeStep::SpendPasscodeTry => {
             open_link(request, now)?;
             let wrong = Refusal::WrongState(request.state(now));
@@ -127,8 +142,10 @@ pub(super) fn apply(request: &mut DocumentRequest, step: IntakeStep, now: Offset
             }
             let lock = request.link.passcode.as_mut().ok_or(wrong)?;
             lock.tries_left = lock.tries_left.min(PASSCODE_TRIES) - 1;
+            let tries_left = lock.tries_left;
+            used(request, now);
             let event = AuditEvent::new(now, Actor::Applicant, AuditAction::LinkPasscodeTried).on(request.id);
-            log.add_event(event.with("tries_left", lock.tries_left));
+            log.add_event(event.with("tries_left", tries_left));
         }
         IntakeStep::BeginUpload {
             document,
@@ -156,6 +173,7 @@ pub(super) fn apply(request: &mut DocumentRequest, step: IntakeStep, now: Offset
                 started_at,
                 kind,
             });
+            used(request, now);
             touch(request, now);
         }
         IntakeStep::StageProgress {
@@ -289,6 +307,7 @@ fn store_part(request: &mut DocumentRequest, sealed: SealedPart, now: OffsetDate
     if let Some(staging) = request.intakes.iter_mut().find(|r| Some(r.document) == staging) {
         staging.kind = IntakeKind::Discarding;
     }
+    used(request, now);
     touch(request, now);
     log_part(request, &name, log);
     receive(request, sealed.receiver, now, log);
@@ -377,6 +396,11 @@ fn may_go_on(request: &DocumentRequest, now: OffsetDateTime) -> Result<(), Refus
     } else {
         Ok(())
     }
+}
+
+/// Whoever uses a link has opened it, also where no script says so. The use has a line of its own in the log.
+fn used(request: &mut DocumentRequest, now: OffsetDateTime) {
+    request.link.opened_at.get_or_insert(now);
 }
 
 /// One clock for the whole submission: a finished front must not end while its back is on the way.

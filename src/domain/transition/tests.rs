@@ -141,6 +141,9 @@ pub(crate) fn transition(step: &Try, request: &DocumentRequest, now: OffsetDateT
         29 => worker(WorkerStep::Renew { until: soon }),
         30 => worker(WorkerStep::Release),
         31 => Transition::Intake(IntakeStep::SpendPasscodeTry),
+        32 => Transition::Intake(IntakeStep::NoteOpened {
+            generation: request.link.generation - u32::from(pick.is_multiple_of(8)),
+        }),
         33 => begin_upload(doc.wrapping_add(200), now, request.link.generation),
         34 => {
             let staged = request.intakes.iter().find_map(|r| Some((r.document, r.staged()?.offset)));

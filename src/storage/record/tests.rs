@@ -29,6 +29,7 @@ fn requests() -> impl Strategy<Value = DocumentRequest> {
             r.terms_mac = mac;
             r.link.salt = salt;
             r.link.parts_received = u32::from(mac[0]);
+            r.link.opened_at = verdict.then(|| from_ms(at));
             r.link.issued_at = from_ms(at);
             r.created_at = from_ms(at);
             if verdict {

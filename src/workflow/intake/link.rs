@@ -6,7 +6,7 @@ use crate::domain::document::PartName;
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::domain::token::PlainToken;
-use crate::domain::transition::Refusal;
+use crate::domain::transition::{IntakeStep, Refusal, Transition};
 use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError};
 
@@ -60,6 +60,21 @@ pub async fn look_up(portal: &Portal, token: &PlainToken) -> Result<Result<Opene
         }
         LinkState::Active | LinkState::Locked => Ok(Ok(opened(request))),
     }
+}
+
+/// Notes that somebody did something on the page of a link that still takes a document. Written once for each link; for a dead one, or one that was used, never.
+pub(crate) async fn note_opened(portal: &Portal, token: &PlainToken) -> Result<Result<(), DeadLink>, WorkflowError> {
+    let link = match look_up(portal, token).await? {
+        Err(dead) => return Ok(Err(dead)),
+        Ok(link) => link,
+    };
+    let present = link.generation == link.request.link.generation;
+    if present && matches!(link.request.stage, Stage::Open { .. }) && link.request.link.opened_at.is_none() {
+        let generation = link.generation;
+        let note = Transition::Intake(IntakeStep::NoteOpened { generation });
+        portal.requests.transition(link.request.id, note).await?;
+    }
+    Ok(Ok(()))
 }
 
 /// Whether there is a free erasure slot and space on the disk for everything that is asked for. Told before a body is read, and looked at again when it is sealed.

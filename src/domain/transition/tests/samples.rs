@@ -29,6 +29,7 @@ pub(crate) fn link(generation: u32, expires_at: OffsetDateTime, passcode: bool) 
         }),
         salt: None,
         parts_received: 0,
+        opened_at: None,
     }
 }
 

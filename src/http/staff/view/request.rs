@@ -121,6 +121,11 @@ pub(crate) struct Link {
     pub passcode: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tries_left: Option<u8>,
+    /// When somebody first acted on its page or used it. Best effort: absent also where a browser did not say so. Fetching the page, as mail scanners and chat previews
+    /// do, does not count.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opened_at: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -276,6 +281,7 @@ fn link(request: &DocumentRequest, now: OffsetDateTime) -> Link {
         state,
         passcode: request.link.passcode.is_some(),
         tries_left: request.link.passcode.as_ref().map(|p| p.tries_left),
+        opened_at: request.link.opened_at.map(instant),
     }
 }
 

@@ -304,6 +304,7 @@ fn facts(page: &ShowPage<'_>) -> Markup {
             } }
             dt { "Issued" } dd { (when(request.created_at)) span.quiet { " by " (page.whole.names.of_actor(&shown.created_by)) } }
             dt { "Link" } dd { (link_words(shown)) @if shown.link.state == "active" { " until " (when(request.link.expires_at)) } @if request.link.generation > 1 { span.quiet { " · link no. " (request.link.generation) } } }
+            @if let Some(at) = request.link.opened_at { dt { "Opened" } dd { (when(at)) } }
             @if let Some(tries) = shown.link.tries_left.filter(|_| matches!(request.stage, Stage::Open { .. })) { dt { "Passcode" } dd { (tries) " tries left" } }
             @if let Some(locale) = &request.locale { dt { "Language" } dd { (locale) } }
             @if let Some((document, delivery)) = request.held() {
