@@ -79,10 +79,10 @@
 
 /// An enum whose variants have a stable text, under which they are stored and sent.
 macro_rules! text_enum {
-    ($(#[$meta:meta])* $name:ident { $($variant:ident = $text:literal,)+ }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
         pub enum $name {
-            $($variant,)+
+            $($(#[$of])* $variant,)+
         }
 
         impl $name {
@@ -116,6 +116,7 @@ pub(crate) mod factors;
 pub(crate) mod first_step;
 pub(crate) mod id;
 pub(crate) mod link;
+pub(crate) mod list_order;
 pub(crate) mod message;
 pub(crate) mod outcome;
 pub(crate) mod receipt;

@@ -26,8 +26,8 @@ enum Action {
         after_help = "Example:\n  nightdrop request new --provider stripe --applicant acct_1 --document passport --expires-in 24h --passcode"
     )]
     New(New),
-    /// List requests, newest first
-    #[command(after_help = "Example:\n  nightdrop request list --state awaiting --provider stripe --limit 20")]
+    /// List requests, newest first unless --sort says otherwise
+    #[command(after_help = "Example:\n  nightdrop request list --state awaiting --provider stripe --limit 20\n  nightdrop request list --sort expiry")]
     List(List),
     /// Show one request with everything that happened to it
     #[command(after_help = "Example:\n  nightdrop request show req_…")]
@@ -121,7 +121,7 @@ struct List {
     #[arg(long)]
     outcome: Option<String>,
     /// Anything at hand: a request's id, a receipt's reference, a ticket, an applicant's reference or its beginning
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["state", "outcome", "provider", "applicant", "agent", "older_than"])]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["state", "outcome", "provider", "applicant", "agent", "older_than", "sort"])]
     find: Option<String>,
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
@@ -133,6 +133,9 @@ struct List {
     /// Issued longer ago than this, such as 36h or 7d
     #[arg(long, value_name = "SPAN")]
     older_than: Option<String>,
+    /// newest, oldest, or expiry: links that can still be used, the one that ends soonest first [default: newest]
+    #[arg(long, value_name = "ORDER")]
+    sort: Option<String>,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
@@ -314,6 +317,7 @@ async fn show_list(list: List) -> Outcome {
             .with("applicant", list.applicant.clone())
             .with("agent", list.agent.clone())
             .with("older_than", list.older_than.clone())
+            .with("sort", list.sort.clone())
             .with("cursor", cursor.take())
             .with("limit", Some(page))
             .done();

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use super::*;
 use crate::domain::agent::Actor;
@@ -20,6 +20,7 @@ use crate::domain::delivery::{DeliveryProblem, Phase, PurgeCause};
 use crate::domain::document::ProviderName;
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::link::COMMIT_GRACE;
+use crate::domain::list_order::ListOrder;
 use crate::domain::receipt::{DeletionReceipt, Erasure};
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::domain::token::HashedToken;

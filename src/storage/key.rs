@@ -55,6 +55,8 @@ pub(crate) const DISPATCH_OF: u8 = b'5';
 pub(crate) const DISPATCH_KEPT: u8 = b'6';
 pub(crate) const TEMPLATE: u8 = b'7';
 pub(crate) const WISHES: u8 = b'8';
+/// Requests whose link can still be used, by its end.
+pub(crate) const EXPIRY: u8 = b'b';
 /// Lists of what a person should look at; a second letter says which.
 pub(crate) const WATCH: u8 = b'9';
 pub(crate) const WATCH_REJECTED: u8 = b'r';
@@ -96,6 +98,11 @@ pub(crate) fn due(queue: WorkQueue<'_>, at: OffsetDateTime, id: RequestId) -> Ve
 
 pub(crate) fn cleanup(at: OffsetDateTime, id: RequestId) -> Vec<u8> {
     key(CLEANUP, &[&ms(at), &id.0])
+}
+
+/// As long behind its letter as a place in the other lists.
+pub(crate) fn expiry(at: OffsetDateTime, id: RequestId) -> Vec<u8> {
+    key(EXPIRY, &[&ms(at), &id.0])
 }
 
 pub(crate) fn document(id: DocumentId) -> Vec<u8> {
@@ -298,6 +305,9 @@ pub(crate) fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
             .map(|(queue, at)| (due(queue, at, request.id), Vec::new())),
     );
     rows.extend(watches(request).map(|k| (k, Vec::new())));
+    if matches!(request.stage, Stage::Open { expiry_noted: false }) && request.link.revoked_at.is_none() {
+        rows.push((expiry(request.link.expires_at, request.id), Vec::new()));
+    }
     if let Some(at) = request.cleanup_at() {
         rows.push((cleanup(at, request.id), Vec::new()));
     }

@@ -8,6 +8,7 @@ use crate::domain::agent::Team;
 use crate::domain::audit::AuditEvent;
 use crate::domain::document::{ProviderName, SearchWord};
 use crate::domain::id::{DocumentId, RequestId};
+use crate::domain::list_order::ListOrder;
 use crate::domain::outcome::Outcome;
 use crate::domain::receipt::{Erasure, ReceiptSigner, SignedReceipt};
 use crate::domain::request::{DocumentRequest, RequestState};
@@ -58,7 +59,7 @@ pub trait RequestStore: Send + Sync {
     /// All documents with bytes: their owners.
     async fn live_documents(&self) -> Result<Vec<(DocumentId, RequestId)>, StorageError>;
 
-    /// Newest first, by key-set cursor: no duplicates or gaps for rows that did not change.
+    /// In the filter's order, by key-set cursor: no duplicates or gaps for rows that did not change. A cursor fits the order alone that gave it.
     async fn list(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, StorageError>;
 
     /// Takes the lease of the request that has been due longest in these queues. Cost grows with the number of queues, never with what exists or waits in another queue.
@@ -132,6 +133,9 @@ pub struct Filter {
     pub created_by: Option<String>,
     /// Requests of these teams only; an empty list means those without a team.
     pub teams: Option<Vec<Team>>,
+    /// Issued before then.
+    pub made_before: Option<OffsetDateTime>,
+    pub order: ListOrder,
 }
 
 /// Position behind a row: opaque to callers.
@@ -142,6 +146,13 @@ impl Cursor {
     /// Behind everything that was made after `at`.
     pub fn before(at: OffsetDateTime) -> Self {
         Self(key::place_of(at))
+    }
+
+    /// Behind everything that ends before `at`, in a list by ends.
+    pub(crate) fn at(at: OffsetDateTime) -> Self {
+        let mut place = [0; 24];
+        place[..8].copy_from_slice(&key::ms(at));
+        Self(place)
     }
 }
 

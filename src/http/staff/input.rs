@@ -6,14 +6,15 @@ use utoipa::ToSchema;
 
 use crate::domain::agent::{Actor, Role, Scope};
 use crate::domain::document::{ApplicantRef, DocumentKind, PartName, ProviderName, TicketRef};
+use crate::domain::list_order::ListOrder;
 use crate::domain::outcome::Outcome;
 use crate::domain::request::RequestState;
 use crate::http::error::Problem;
 use crate::http::extract::form::Form;
 use crate::http::extract::json::{self, Instant, Span};
 use crate::http::staff::shapes::{
-    ActorText, ApplicantText, DocumentKindText, EmailText, FIND_MAX, FindText, LocaleText, MessageText, OutcomeWord, PartNameText,
-    ProviderNameText, RequestStateWord, SpanText, TicketText, UrlText,
+    ActorText, ApplicantText, DocumentKindText, EmailText, FIND_MAX, FindText, ListOrderWord, LocaleText, MessageText, OutcomeWord,
+    PartNameText, ProviderNameText, RequestStateWord, SpanText, TicketText, UrlText,
 };
 use crate::workflow::Portal;
 use crate::workflow::issue::{Ask, Expiry};
@@ -155,6 +156,9 @@ pub(crate) struct Search {
     /// Issued longer ago than this, such as `36h` or `7d`.
     #[schema(value_type = Option<SpanText>)]
     pub older_than: Option<String>,
+    /// `newest` first unless given; `oldest` first; or by `expiry`: requests whose link can still be used, the one that ends soonest first. Not together with `find`.
+    #[schema(value_type = Option<ListOrderWord>)]
+    pub sort: Option<String>,
     pub cursor: Option<String>,
     #[schema(minimum = 1, maximum = 200)]
     pub limit: Option<u16>,
@@ -171,6 +175,7 @@ impl Search {
             applicant: form.filled("applicant"),
             agent: form.filled("agent"),
             older_than: form.filled("older_than"),
+            sort: form.filled("sort"),
             cursor: form.filled("cursor"),
             limit: None,
         }
@@ -195,6 +200,7 @@ impl Search {
             &self.applicant,
             &self.agent,
             &self.older_than,
+            &self.sort,
         ];
         if find.is_some() && others.iter().any(|other| other.as_deref().is_some_and(|text| !text.is_empty())) {
             return Err(Problem::field_must("find", "alone, without other conditions"));
@@ -204,6 +210,7 @@ impl Search {
         }
         let outcomes = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect::<Vec<_>>().join(", ");
         let states = RequestState::ALL.map(RequestState::as_str).join(", ");
+        let orders = ListOrder::ALL.iter().map(|order| order.as_str()).collect::<Vec<_>>().join(", ");
         Ok(Wanted {
             applicant: parsed(&self.applicant, "applicant", "an applicant's reference", ApplicantRef::parse)?,
             find,
@@ -213,6 +220,7 @@ impl Search {
             created_by: parsed(&self.agent, "agent", "the id of an agent or API key", Actor::parse)?,
             older_than: parsed(&self.older_than, "older_than", "a span such as 36h or 7d", Span::parse)?
                 .map(|Span(age): Span| -> Duration { age }),
+            order: parsed(&self.sort, "sort", &format!("one of {orders}"), ListOrder::parse)?.unwrap_or_default(),
             cursor: self.cursor.clone().filter(|cursor| !cursor.is_empty()),
             teams: None,
         })

@@ -14,6 +14,7 @@ use crate::domain::agent::{Role, Scope};
 use crate::domain::audit::AuditAction;
 use crate::domain::dispatch::EventType;
 use crate::domain::document::FileType;
+use crate::domain::list_order::ListOrder;
 use crate::domain::outcome::Outcome;
 use crate::domain::request::RequestState;
 use crate::http::extract::json::accepted;
@@ -53,6 +54,8 @@ shapes! { "Word";
     RequestStateWord = words("Where a request stands.", RequestState::ALL.map(RequestState::as_str));
     OutcomeWord = words("What has become of a request. `unconfirmed`: purged at its deadline, and the provider has it. `undelivered`: purged at its deadline.",
         Outcome::ALL.iter().map(|outcome| outcome.as_str()));
+    ListOrderWord = words("The order of a list. `expiry`: requests whose link can still be used, the one that ends soonest first; no others.",
+        ListOrder::ALL.iter().map(|order| order.as_str()));
     RoleWord = words("What an agent may do.", Role::ALL.map(Role::as_str));
     ScopeWord = words("What an API key may do: `requests` includes `read`, `admin` includes all.", Scope::ALL.map(Scope::as_str));
     DispatchKindWord = words("The type of a webhook's event, or which mail.",

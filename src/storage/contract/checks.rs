@@ -328,26 +328,39 @@ pub(super) async fn pages_have_no_gaps_and_no_doubles<G: Ground + 'static>() {
         })
     };
     for limit in [1, 7, 100] {
-        for index in [None, Some([2; 32])] {
+        for (index, order) in [None, Some([2; 32])]
+            .into_iter()
+            .flat_map(|index| [ListOrder::Newest, ListOrder::Oldest, ListOrder::Expiry].map(|order| (index, order)))
+        {
             let filter = Filter {
                 applicant_index: index,
+                order,
                 ..Filter::default()
             };
             let (mut seen, mut after) = (Vec::new(), None);
             loop {
                 let page = store.records.list(&filter, after, limit).await.unwrap();
                 assert!(page.requests.len() <= limit);
-                seen.extend(page.requests.into_iter().map(|r| (r.created_at, r.id)));
+                seen.extend(page.requests.into_iter().map(|r| (r.created_at, r.id, r.link.expires_at)));
                 after = page.next;
                 if after.is_none() {
                     break;
                 }
             }
-            assert_eq!(seen.iter().map(|(_, id)| id).collect::<BTreeSet<_>>().len(), seen.len(), "doubles");
-            assert!(seen.windows(2).all(|pair| pair[0].0 >= pair[1].0), "newest first");
+            assert_eq!(
+                seen.iter().map(|(_, id, _)| id).collect::<BTreeSet<_>>().len(),
+                seen.len(),
+                "doubles"
+            );
+            let ordered = |pair: &[(OffsetDateTime, RequestId, OffsetDateTime)]| match order {
+                ListOrder::Newest => pair[0].0 >= pair[1].0,
+                ListOrder::Oldest => pair[0].0 <= pair[1].0,
+                ListOrder::Expiry => pair[0].2 <= pair[1].2,
+            };
+            assert!(seen.windows(2).all(ordered), "{order:?}");
             let old: BTreeSet<_> = seen
                 .iter()
-                .map(|(_, id)| *id)
+                .map(|(_, id, _)| *id)
                 .filter(|r| r.0[..4] < 1000_u32.to_be_bytes()[..])
                 .collect();
             let expected: BTreeSet<_> = (0..90)

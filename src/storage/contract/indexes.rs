@@ -114,6 +114,12 @@ pub(super) async fn agree(store: &Store, model: &BTreeMap<RequestId, DocumentReq
         let expected = of(&|r| r.resting_outcome() == outcome && r.outcome(now) == outcome);
         assert_eq!(all(filter).await, expected, "{outcome:?}");
     }
+    let filter = Filter {
+        order: ListOrder::Expiry,
+        ..Filter::default()
+    };
+    let usable = |r: &DocumentRequest| matches!(r.stage, Stage::Open { .. }) && r.link.revoked_at.is_none() && r.link.expires_at > now;
+    assert_eq!(all(filter).await, of(&usable), "by the ends of links");
     assert_eq!(
         store.records.next_due(WorkQueues::All).await.unwrap(),
         model.values().filter_map(DocumentRequest::due_at).min()

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use crate::domain::agent::sees;
 use crate::domain::id::RequestId;
+use crate::domain::list_order::ListOrder;
 use crate::domain::request::DocumentRequest;
 use crate::storage::{Cursor, Filter, Page, StorageError, key};
 
@@ -20,7 +21,9 @@ impl SledStore {
         let rows = self.store.records();
         let now = self.clock.now();
         // The narrowest index leads; what it does not cover is checked on the row.
-        let prefix = if let Some(index) = &filter.applicant_index {
+        let prefix = if filter.order == ListOrder::Expiry {
+            vec![key::EXPIRY]
+        } else if let Some(index) = &filter.applicant_index {
             key::applicant_prefix(index)
         } else if let Some(reference) = &filter.receipt_reference {
             key::receipt_reference_prefix(reference)
@@ -39,11 +42,16 @@ impl SledStore {
         } else {
             vec![key::ALL]
         };
-        let mut behind = after.map(|c| [&prefix[..], &c.0].concat());
+        // What time has ended and nobody has noted yet is behind a list of what ends next.
+        let start = (filter.order == ListOrder::Expiry).then(|| Cursor::at(now));
+        let mut behind = after.or(start).map(|c| [&prefix[..], &c.0].concat());
         let mut found = Vec::with_capacity(limit);
         let mut looked = 0;
         loop {
-            let step = rows.scan_prefix(&prefix, behind.as_deref(), SCAN_STEP.max(limit))?;
+            let step = match filter.order {
+                ListOrder::Newest | ListOrder::Expiry => rows.scan_prefix(&prefix, behind.as_deref(), SCAN_STEP.max(limit))?,
+                ListOrder::Oldest => rows.scan_prefix_back(&prefix, behind.as_deref(), SCAN_STEP.max(limit))?,
+            };
             let exhausted = step.len() < SCAN_STEP.max(limit);
             for (k, _) in step {
                 let place: [u8; 24] = k[prefix.len()..]
@@ -56,10 +64,17 @@ impl SledStore {
                 );
                 behind = Some(k);
                 looked += 1;
-                if let Some(request) = load(&rows, id)?
-                    && matches(&request, filter, now)
-                {
-                    found.push(request);
+                if let Some(request) = load(&rows, id)? {
+                    if filter.order == ListOrder::Oldest && filter.made_before.is_some_and(|before| request.created_at >= before) {
+                        // Only younger ones follow.
+                        return Ok(Page {
+                            requests: found,
+                            next: None,
+                        });
+                    }
+                    if matches(&request, filter, now) {
+                        found.push(request);
+                    }
                 }
                 if found.len() == limit || looked == PAGE_LOOK {
                     return Ok(Page {
@@ -89,5 +104,6 @@ fn matches(request: &DocumentRequest, filter: &Filter, now: OffsetDateTime) -> b
             .as_ref()
             .is_none_or(|r| request.receipt_references().any(|of| of == *r))
         && filter.created_by.as_ref().is_none_or(|c| request.created_by.to_string() == *c)
+        && filter.made_before.is_none_or(|before| request.created_at < before)
         && filter.teams.as_ref().is_none_or(|teams| sees(teams, request.team.as_ref()))
 }

@@ -3,6 +3,7 @@
 //! [`Rows`] reads; [`Batch`] collects writes. Neither decides durability: that is `durable`.
 //! Nothing here names a business object; keys and values are bytes that `RequestStore` lays out.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -150,6 +151,25 @@ impl<'a> Rows<'a> {
         self.range(start, end.as_deref().map_or(Bound::Unbounded, Bound::Excluded), limit)
     }
 
+    /// The same, descending, beginning before `before`.
+    ///
+    /// # Errors
+    /// As [`Rows::get`].
+    pub fn scan_prefix_back(&self, prefix: &[u8], before: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        let behind = successor(prefix);
+        let end = match before {
+            Some(before) if before.starts_with(prefix) => Bound::Excluded(before),
+            _ => behind.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
+        };
+        let start = Bound::Included(prefix);
+        if is_nothing(start, end) {
+            return Ok(Vec::new());
+        }
+        let changed = self.changed(start, end);
+        let stored = self.tree.range::<&[u8], _>((start, end)).rev();
+        merged(changed.iter().rev(), stored, limit, |a, b| b.cmp(a))
+    }
+
     /// Up to `limit` rows between two keys, ascending.
     ///
     /// # Errors
@@ -159,33 +179,7 @@ impl<'a> Rows<'a> {
             return Ok(Vec::new());
         }
         let changed = self.changed(start, end);
-        let mut changed = changed.iter().peekable();
-        let mut stored = self.tree.range::<&[u8], _>((start, end)).peekable();
-        let mut rows = Vec::new();
-        while rows.len() < limit {
-            let stored_key = match stored.peek() {
-                Some(Ok((key, _))) => Some(key.as_ref()),
-                Some(Err(error)) => return Err(from_read(error.clone())),
-                None => None,
-            };
-            let order = match (changed.peek(), stored_key) {
-                (None, None) => break,
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (None, Some(_)) => std::cmp::Ordering::Greater,
-                (Some((key, _)), Some(stored_key)) => key.as_slice().cmp(stored_key),
-            };
-            if order.is_eq() {
-                stored.next();
-            }
-            if order.is_le() {
-                if let Some((key, Some(value))) = changed.next() {
-                    rows.push(((*key).clone(), (*value).clone()));
-                }
-            } else if let Some(Ok((key, value))) = stored.next() {
-                rows.push((key.to_vec(), value.to_vec()));
-            }
-        }
-        Ok(rows)
+        merged(changed.iter(), self.tree.range::<&[u8], _>((start, end)), limit, |a, b| a.cmp(b))
     }
 
     fn overlays(&self) -> impl Iterator<Item = &Overlay> {
@@ -202,6 +196,42 @@ impl<'a> Rows<'a> {
         }
         changed
     }
+}
+
+/// Two sources in the same order as one: what was decided wins over what is stored.
+fn merged<'k>(
+    changed: impl Iterator<Item = (&'k &'k Vec<u8>, &'k Option<&'k Vec<u8>>)>,
+    stored: impl Iterator<Item = ::sled::Result<(::sled::IVec, ::sled::IVec)>>,
+    limit: usize,
+    by: impl Fn(&[u8], &[u8]) -> Ordering,
+) -> Result<Vec<Row>, StoreError> {
+    let mut changed = changed.peekable();
+    let mut stored = stored.peekable();
+    let mut rows = Vec::new();
+    while rows.len() < limit {
+        let stored_key = match stored.peek() {
+            Some(Ok((key, _))) => Some(key.as_ref()),
+            Some(Err(error)) => return Err(from_read(error.clone())),
+            None => None,
+        };
+        let order = match (changed.peek(), stored_key) {
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((key, _)), Some(stored_key)) => by(key.as_slice(), stored_key),
+        };
+        if order.is_eq() {
+            stored.next();
+        }
+        if order.is_le() {
+            if let Some((key, Some(value))) = changed.next() {
+                rows.push(((*key).clone(), (*value).clone()));
+            }
+        } else if let Some(Ok((key, value))) = stored.next() {
+            rows.push((key.to_vec(), value.to_vec()));
+        }
+    }
+    Ok(rows)
 }
 
 /// The first key behind all keys with this prefix; `None` when there is none.

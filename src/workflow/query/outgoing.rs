@@ -5,6 +5,7 @@ use time::Time;
 use super::cursor;
 use crate::domain::dispatch::Dispatch;
 use crate::domain::id::RequestId;
+use crate::domain::list_order::ListOrder;
 use crate::workflow::{Portal, WorkflowError};
 
 /// A page of the log, newest first.
@@ -15,11 +16,11 @@ pub(crate) struct DispatchLog {
 
 /// `of`: those about one request.
 pub(crate) async fn sent(portal: &Portal, of: Option<RequestId>, after: Option<&str>, limit: usize) -> Result<DispatchLog, WorkflowError> {
-    let after = after.map(|text| cursor::read(portal, text)).transpose()?;
+    let after = after.map(|text| cursor::read(portal, ListOrder::Newest, text)).transpose()?;
     let page = portal.outbox.dispatches(of, after, limit).await?;
     Ok(DispatchLog {
         dispatches: page.dispatches,
-        next: page.next.map(|next| cursor::write(portal, next)).transpose()?,
+        next: page.next.map(|next| cursor::write(portal, ListOrder::Newest, next)).transpose()?,
     })
 }
 

@@ -10,6 +10,7 @@ use crate::domain::audit::AuditEntry;
 use crate::domain::dispatch::Dispatch;
 use crate::domain::document::{ApplicantRef, ProviderName};
 use crate::domain::id::RequestId;
+use crate::domain::list_order::ListOrder;
 use crate::domain::outcome::Outcome;
 use crate::domain::receipt::SignedReceipt;
 use crate::domain::request::{DocumentRequest, RequestState};
@@ -70,13 +71,14 @@ pub(crate) struct Wanted {
     pub applicant: Option<ApplicantRef>,
     pub created_by: Option<Actor>,
     pub older_than: Option<Duration>,
+    pub order: ListOrder,
     /// What the page before gave.
     pub cursor: Option<String>,
     /// Whoever asks knows their own; `None` for all of them.
     pub teams: Option<Vec<Team>>,
 }
 
-/// A page of a list, newest first.
+/// A page of a list.
 #[derive(Default)]
 pub(crate) struct Listed {
     pub rows: Vec<Row>,
@@ -94,9 +96,11 @@ pub(crate) async fn list(portal: &Portal, wanted: Wanted, limit: usize) -> Resul
             cut: found.more,
         });
     }
-    let cursor = wanted.cursor.map(|text| cursor::read(portal, &text)).transpose()?;
-    // A page behind another one is old enough.
-    let oldest = wanted.older_than.map(|age| Cursor::before(portal.now() - age));
+    let order = wanted.order;
+    let cursor = wanted.cursor.map(|text| cursor::read(portal, order, &text)).transpose()?;
+    let made_before = wanted.older_than.map(|age| portal.now() - age);
+    // The newest of those that are old enough stands where the list begins: nothing younger is looked at.
+    let start = made_before.filter(|_| order == ListOrder::Newest).map(Cursor::before);
     let filter = Filter {
         state: wanted.state,
         outcome: wanted.outcome,
@@ -104,12 +108,14 @@ pub(crate) async fn list(portal: &Portal, wanted: Wanted, limit: usize) -> Resul
         applicant_index: wanted.applicant.map(|applicant| terms::applicant_index(portal, &applicant)),
         created_by: wanted.created_by.map(|by| by.to_string()),
         teams: wanted.teams,
+        made_before,
+        order,
         ..Filter::default()
     };
-    let page = portal.requests.list(&filter, cursor.or(oldest), limit).await?;
+    let page = portal.requests.list(&filter, cursor.or(start), limit).await?;
     Ok(Listed {
         rows: page.requests.into_iter().map(|request| Row::of(portal, request)).collect(),
-        next: page.next.map(|next| cursor::write(portal, next)).transpose()?,
+        next: page.next.map(|next| cursor::write(portal, order, next)).transpose()?,
         cut: false,
     })
 }

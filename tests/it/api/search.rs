@@ -1,9 +1,10 @@
 //! Requests by what has become of them, and by whatever somebody has at hand.
 
 use serde_json::{Value, json};
+use time::Duration;
 
 use super::{Caller, drop_path};
-use crate::support::{TestApp, form, png};
+use crate::support::{TestApp, TestOptions, form, png};
 
 /// The ids that a search finds, newest first.
 async fn found(api: &Caller<'_>, search: Value) -> Vec<String> {
@@ -118,4 +119,69 @@ async fn a_request_is_found_by_whatever_somebody_has_at_hand() {
     let bad = json!({"provider": "sandbox", "applicant": "a", "document": "passport", "ticket": "=cmd"});
     let (status, problem) = api.post("/requests", bad).await;
     assert_eq!((status, problem["errors"][0]["field"].as_str()), (422, Some("ticket")), "{problem}");
+}
+
+#[tokio::test]
+async fn a_list_comes_in_the_order_that_is_asked_for_page_by_page() {
+    let (options, clock) = TestOptions::default().with_clock();
+    let app = TestApp::with_options(options).await;
+    let api = Caller::of(&app);
+    let mut made = Vec::new();
+    // The link that was made first ends last but one, and so on.
+    for lives in ["30h", "50h", "10h", "20h", "40h"] {
+        let body = json!({"provider": "sandbox", "applicant": "person-1", "document": "passport", "expires_in": lives});
+        made.push(id(&api.post("/requests", body).await.1));
+        clock.forward(Duration::minutes(1));
+    }
+    api.post(&format!("/requests/{}/revoke", made[3]), json!({})).await;
+    let in_order = |places: &[usize]| places.iter().map(|n| made[*n].clone()).collect::<Vec<_>>();
+    for (sort, places) in [
+        ("newest", &[4, 3, 2, 1, 0][..]),
+        ("oldest", &[0, 1, 2, 3, 4]),
+        ("expiry", &[2, 0, 4, 1]),
+    ] {
+        assert_eq!(found(&api, json!({"sort": sort})).await, in_order(places), "{sort}");
+        assert_eq!(
+            found(&api, json!({"sort": sort, "applicant": "person-1"})).await,
+            in_order(places),
+            "{sort}"
+        );
+        let (mut seen, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let behind = cursor.map_or(String::new(), |cursor| format!("&cursor={cursor}"));
+            let page = api.get(&format!("/requests?limit=2&sort={sort}{behind}")).await.1;
+            seen.extend(
+                page["requests"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|r| r["id"].as_str().unwrap().to_owned()),
+            );
+            cursor = page["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, in_order(places), "{sort}, two by two");
+    }
+    let first = api.get("/requests?limit=1&sort=oldest").await.1;
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let (status, wrong) = api.get(&format!("/requests?sort=expiry&cursor={cursor}")).await;
+    assert_eq!((status, &wrong["errors"][0]["field"]), (422, &json!("cursor")), "{wrong}");
+    assert_eq!(api.get("/requests?sort=size").await.0, 422);
+    assert_eq!(
+        api.post("/requests/search", json!({"find": "person-1", "sort": "oldest"})).await.0,
+        422
+    );
+
+    clock.forward(Duration::hours(1));
+    let younger = id(&ask(&api, "person-2", None).await);
+    let aged = json!({"sort": "oldest", "older_than": "1h"});
+    assert_eq!(found(&api, aged).await, in_order(&[0, 1, 2, 3, 4]), "without {younger}");
+    clock.forward(Duration::hours(10));
+    assert_eq!(
+        found(&api, json!({"sort": "expiry"})).await[0],
+        made[0],
+        "what has ended is not among what ends next"
+    );
 }

@@ -16,8 +16,8 @@ use crate::http::staff::auth::Call;
 use crate::http::staff::input::{self, NewRequest, Search};
 use crate::http::staff::permission::{Read, Requests};
 use crate::http::staff::shapes::{
-    ActorText, ApplicantText, EmailText, MailStateWord, OutcomeWord, PasscodeStateWord, ProviderNameText, ReminderStateWord, RequestIdText,
-    RequestStateWord, SpanText,
+    ActorText, ApplicantText, EmailText, ListOrderWord, MailStateWord, OutcomeWord, PasscodeStateWord, ProviderNameText, ReminderStateWord,
+    RequestIdText, RequestStateWord, SpanText,
 };
 use crate::http::staff::view::problem::ProblemSchema;
 use crate::http::staff::view::request as view;
@@ -79,7 +79,7 @@ pub(crate) struct ReadyMessage {
     pub outlook: String,
 }
 
-/// A page of requests, newest first. It may be short, or even empty, while `next_cursor` leads on: a filter that little fits looks at so many rows for one page.
+/// A page of requests. It may be short, or even empty, while `next_cursor` leads on: a filter that little fits looks at so many rows for one page.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RequestPage {
     pub requests: Vec<view::Request>,
@@ -106,7 +106,7 @@ pub(crate) async fn issue(
     issued_answer(&state, &issued, &wish, caller.actor()).await
 }
 
-/// List requests, newest first. `applicant` in a query ends up in other systems' logs: callers who care use `POST /requests/search`.
+/// List requests, newest first unless `sort` says otherwise. `applicant` in a query ends up in other systems' logs: callers who care use `POST /requests/search`.
 #[utoipa::path(get, path = "/requests", operation_id = "list_requests", tag = "requests",
     params(
         ("state" = Option<RequestStateWord>, Query, description = "One state."),
@@ -115,7 +115,8 @@ pub(crate) async fn issue(
         ("applicant" = Option<ApplicantText>, Query, description = "One applicant's reference; better searched for with POST /requests/search."),
         ("agent" = Option<ActorText>, Query, description = "Issued by this agent or API key."),
         ("older_than" = Option<SpanText>, Query, description = "Issued longer ago than this, such as `36h` or `7d`."),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
+        ("sort" = Option<ListOrderWord>, Query, description = "`newest` first unless given; `oldest` first; or by `expiry`: requests whose link can still be used, the one that ends soonest first."),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before, in the same order."),
         ("limit" = Option<u16>, Query, description = "1 to 200, 50 unless given.", minimum = 1, maximum = 200),
     ),
     responses((status = 200, description = "A page.", body = RequestPage)), security(("api_key" = ["read"])))]
@@ -129,6 +130,7 @@ pub(crate) async fn list(Call { who: caller, .. }: Call<Read>, state: State, req
             "applicant",
             "agent",
             "older_than",
+            "sort",
             "cursor",
             "limit",
         ],
@@ -142,6 +144,7 @@ pub(crate) async fn list(Call { who: caller, .. }: Call<Read>, state: State, req
         applicant: text("applicant"),
         agent: text("agent"),
         older_than: text("older_than"),
+        sort: text("sort"),
         cursor: text("cursor"),
         limit: query.number("limit", 1, PAGE_MAX as u16)?,
     };

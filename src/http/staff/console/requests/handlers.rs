@@ -27,7 +27,10 @@ use crate::workflow::query::requests::{self, Listed, Row, Wanted};
 const PAGE: usize = 50;
 
 pub(crate) async fn list(Get { who, .. }: Get<Read>, state: State, request: HttpRequest) -> Page {
-    let query = Query::of(&request, &["state", "outcome", "provider", "agent", "older_than", "cursor", "done"])?;
+    let query = Query::of(
+        &request,
+        &["state", "outcome", "provider", "agent", "older_than", "sort", "cursor", "done"],
+    )?;
     let text = |name| query.text(name).map(str::to_owned);
     let search = Search {
         state: text("state"),
@@ -35,6 +38,7 @@ pub(crate) async fn list(Get { who, .. }: Get<Read>, state: State, request: Http
         provider: text("provider"),
         agent: text("agent"),
         older_than: text("older_than"),
+        sort: text("sort"),
         cursor: text("cursor"),
         ..Search::default()
     };
@@ -55,6 +59,7 @@ pub(crate) async fn search(Post { who, with: form }: Post<Read, Form>, state: St
         ("provider", &search.provider),
         ("agent", &search.agent),
         ("older_than", &search.older_than),
+        ("sort", &search.sort),
     ];
     let pairs = pairs.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
     Ok(see(&format!("/requests?{}", pairs.collect::<Vec<_>>().join("&"))))

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use crate::domain::agent::{Agent, Role};
 use crate::domain::audit::AuditEvent;
 use crate::domain::delivery::{BY_HAND, PassedOn, Phase, PurgeCause};
+use crate::domain::list_order::ListOrder;
 use crate::domain::outcome::Outcome;
 use crate::domain::receipt::SignedReceipt;
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
@@ -48,7 +49,7 @@ pub(crate) fn list(page: &ListPage<'_>) -> Markup {
         div.title { h1 { "Requests" } a.button.primary href="/requests/new" { "New request" } }
         (refusal(problem))
         (filter(page))
-        @if listed.rows.is_empty() { p.empty { @if listed.next.is_some() { "None among the newest; look further back." } @else { "No request fits." } } }
+        @if listed.rows.is_empty() { p.empty { @if listed.next.is_some() { "None among those looked at so far; look further." } @else { "No request fits." } } }
         @else if may::<Requests>(agent.role) {
             form method="post" action="/requests/bulk" {
                 (table(page, true))
@@ -97,6 +98,13 @@ const AGES: [(&str, &str); 4] = [
     ("30d", "More than a month ago"),
 ];
 
+/// Orders of the list; the last one shows no request without a link that can be used.
+const ORDERS: [(&str, &str); 3] = [
+    ("", "Newest first"),
+    (ListOrder::Oldest.as_str(), "Oldest first"),
+    (ListOrder::Expiry.as_str(), "Open links, soonest end first"),
+];
+
 fn filter(page: &ListPage<'_>) -> Markup {
     let ListPage { search, problem, .. } = *page;
     let chosen = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -108,6 +116,7 @@ fn filter(page: &ListPage<'_>) -> Markup {
     let mut providers = any("Any provider");
     providers.extend(page.providers.iter().map(|p| (p.clone(), p.clone())));
     let ages: Vec<_> = AGES.map(|(span, words)| (span.to_owned(), words.to_owned())).to_vec();
+    let orders: Vec<_> = ORDERS.map(|(order, words)| (order.to_owned(), words.to_owned())).to_vec();
     let optional = Input {
         required: false,
         longest: Some(128),
@@ -123,6 +132,7 @@ fn filter(page: &ListPage<'_>) -> Markup {
             (Field::new("state", "State").select(&states, &chosen(&search.state), problem))
             (Field::new("provider", "Provider").select(&providers, &chosen(&search.provider), problem))
             (Field::new("agent", "Issued by").select(&issuers(page), &chosen(&search.agent), problem))
+            (Field::new("sort", "Order").select(&orders, search.sort.as_deref().unwrap_or_default(), problem))
             (Field::new("older_than", "Issued").select(&ages, &chosen(&search.older_than), problem))
             div.actions { button.plain { "Show" } }
         }
@@ -185,6 +195,7 @@ fn fields_of(search: &Search) -> Vec<(&'static str, &str)> {
         ("provider", &search.provider),
         ("agent", &search.agent),
         ("older_than", &search.older_than),
+        ("sort", &search.sort),
         ("applicant", &search.applicant),
     ];
     let filled = fields.into_iter().filter_map(|(name, value)| value.as_deref().map(|v| (name, v)));
@@ -195,17 +206,22 @@ fn fields_of(search: &Search) -> Vec<(&'static str, &str)> {
 fn more(search: &Search, next: Option<&str>) -> Markup {
     let Some(next) = next else { return html! {} };
     let fields = fields_of(search);
+    let words = match search.sort.as_deref().and_then(ListOrder::parse).unwrap_or_default() {
+        ListOrder::Newest => "Older requests",
+        ListOrder::Oldest => "Newer requests",
+        ListOrder::Expiry => "Later ends",
+    };
     html! {
         div.pager {
             @if search.applicant.is_some() {
                 form method="post" action="/requests" {
                     @for (name, value) in &fields { input type="hidden" name=(name) value=(value); }
-                    button.plain name="cursor" value=(next) { "Older requests" }
+                    button.plain name="cursor" value=(next) { (words) }
                 }
             } @else {
                 form method="get" action="/requests" {
                     @for (name, value) in &fields { input type="hidden" name=(name) value=(value); }
-                    button.plain name="cursor" value=(next) { "Older requests" }
+                    button.plain name="cursor" value=(next) { (words) }
                 }
             }
         }
