@@ -59,6 +59,7 @@
 //! #     fence: 0,
 //! #     cleanup: Cleanup::default(),
 //! #     tombstones: Vec::new(),
+//! #     notes: Vec::new(),
 //! # };
 //!
 //! // A request that was just issued, with a link for 72 hours.

@@ -13,6 +13,7 @@ pub(crate) mod issue;
 pub(crate) mod link_message;
 pub(crate) mod manual_download;
 pub(crate) mod message;
+pub(crate) mod notes;
 pub(crate) mod outgoing;
 
 pub(crate) mod pool;

@@ -47,6 +47,11 @@ impl Remote {
         self.format.json
     }
 
+    /// Whether the API key comes from standard input.
+    pub(super) fn reads_input(&self) -> bool {
+        self.portal.reads_input()
+    }
+
     /// Whether somebody said which portal.
     pub(super) fn is_named(&self) -> bool {
         self.portal.url.is_some() || variable("NIGHTDROP_URL").is_some()

@@ -1,11 +1,16 @@
 //! `nightdrop request …` and `nightdrop missing`: what an agent does, from a shell or a script.
 
+use std::io::{self, Read};
+
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::client::{Api, Remote, rows, text};
 use super::output::{self, Failure, Outcome};
 use super::process;
+
+/// Bytes that are read of a note: what its longest text may take.
+const NOTE_LONGEST: u64 = 8_000;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -53,6 +58,11 @@ enum Action {
     /// Give a fresh passcode on the same link; it is shown this once
     #[command(after_help = "Example:\n  nightdrop request passcode req_…")]
     Passcode(One),
+    /// Write a note for colleagues; it is read from standard input unless given
+    #[command(
+        after_help = "Examples:\n  nightdrop request note req_… \"The new passport comes next week\"\n  nightdrop request note req_… < note.txt"
+    )]
+    Note(NewNote),
 }
 
 #[derive(Args, Debug)]
@@ -152,6 +162,16 @@ struct One {
 }
 
 #[derive(Args, Debug)]
+struct NewNote {
+    /// The request, req_…
+    id: String,
+    /// 1 to 1,000 characters, seen by everybody on this machine; standard input is not
+    text: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args, Debug)]
 struct Later {
     #[command(flatten)]
     one: One,
@@ -231,6 +251,7 @@ pub(super) fn run(requests: Requests) -> Outcome {
             Action::Purge(one) => act(&one, "purge", &json!({})).await,
             Action::MarkUploaded(one) => act(&one, "mark-uploaded", &json!({})).await,
             Action::Passcode(one) => passcode(&one).await,
+            Action::Note(new) => note(new).await,
         }
     })
 }
@@ -375,6 +396,28 @@ async fn act(one: &One, verb: &str, body: &Value) -> Outcome {
     render(&request, one.remote.json())
 }
 
+async fn note(new: NewNote) -> Outcome {
+    let text = match new.text {
+        Some(text) => text,
+        None if new.remote.reads_input() => return Err(Failure::new("standard input holds the API key; give the note as TEXT")),
+        None => standard_input()?,
+    };
+    let one = One {
+        id: new.id,
+        remote: new.remote,
+    };
+    act(&one, "notes", &json!({ "text": text.trim() })).await
+}
+
+fn standard_input() -> Outcome<String> {
+    let mut text = String::new();
+    io::stdin()
+        .take(NOTE_LONGEST)
+        .read_to_string(&mut text)
+        .map_err(|e| Failure::new(format!("standard input cannot be read: {e}")))?;
+    Ok(text)
+}
+
 fn render(request: &Value, json: bool) -> Outcome {
     if json {
         return output::json(request);
@@ -405,6 +448,12 @@ fn render(request: &Value, json: bool) -> Outcome {
             output::plain(text(problem, "text")),
             text(problem, "code")
         ))?;
+    }
+    for note in request["notes"].as_array().into_iter().flatten() {
+        output::line(format_args!("Note      {}  {}", text(note, "at"), text(note, "author")))?;
+        for line in note["text"].as_str().unwrap_or("(changed outside the portal)").lines() {
+            output::line(format_args!("          {}", output::plain(line)))?;
+        }
     }
     for moment in request["timeline"].as_array().into_iter().flatten() {
         output::line(format_args!(

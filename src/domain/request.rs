@@ -13,6 +13,9 @@ use super::link::{COMMIT_GRACE, LinkState, RESUME_WITHIN, UploadLink};
 /// While bytes may be on their way to the provider, a purge waits this long for a clear outcome.
 pub const SENDING_GRACE: Duration = Duration::minutes(15);
 
+/// Notes that a request holds at most, since they are part of its row.
+pub const NOTES_MAX: usize = 50;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentRequest {
     pub id: RequestId,
@@ -55,6 +58,17 @@ pub struct DocumentRequest {
     pub cleanup: Cleanup,
     /// What was purged before, oldest first. A request may be asked again after a rejection.
     pub tombstones: Vec<Tombstone>,
+    /// What agents wrote to one another about it, oldest first.
+    pub notes: Vec<Note>,
+}
+
+/// Of the team, for the team: the applicant and the provider never see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub by: Actor,
+    pub at: OffsetDateTime,
+    /// Sealed to the request, the author and the time.
+    pub text: SealedText,
 }
 
 /// Something on its way in, with an erasure secret and chunks of its own.

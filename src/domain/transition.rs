@@ -15,7 +15,7 @@ use time::{Duration, OffsetDateTime};
 use super::agent::Actor;
 use super::audit::{AuditAction, AuditEvent};
 use super::delivery::{DeliveryProblem, Phase};
-use super::request::{DocumentRequest, Lease, RequestState, Stage};
+use super::request::{DocumentRequest, Lease, NOTES_MAX, RequestState, Stage};
 
 pub use agent::AgentAction;
 pub use delivery::WorkerStep;
@@ -70,6 +70,8 @@ pub enum Refusal {
     HandedOut,
     /// An expiry in the past, or not later than the present one.
     InvalidExpiry,
+    /// The request holds as many notes as it may.
+    TooManyNotes,
 }
 
 impl fmt::Display for Refusal {
@@ -85,6 +87,7 @@ impl fmt::Display for Refusal {
             Self::StaleLease => f.write_str("another worker holds this request"),
             Self::HandedOut => f.write_str("this part was downloaded already"),
             Self::InvalidExpiry => f.write_str("the new expiry must be later than now and than the present one"),
+            Self::TooManyNotes => write!(f, "a request holds at most {NOTES_MAX} notes"),
         }
     }
 }

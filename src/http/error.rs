@@ -14,6 +14,7 @@ use super::problems;
 
 use crate::chain::chain;
 use crate::connectors::Failure;
+use crate::domain::request::NOTES_MAX;
 use crate::domain::transition::Refusal;
 use crate::storage::StorageError;
 use crate::workflow::WorkflowError;
@@ -301,6 +302,7 @@ impl From<Refusal> for Problem {
             Refusal::HandedOut => {
                 Self::conflict("This part was downloaded already. Each part can be downloaded once.").code("part.handed_out")
             }
+            Refusal::TooManyNotes => Self::conflict(format!("A request holds at most {NOTES_MAX} notes.")).code("request.notes_full"),
             Refusal::InvalidExpiry => Self::invalid("The new expiry must be later than now and than the present one.")
                 .field("expires_at", "must be later than the present expiry"),
         }

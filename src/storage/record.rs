@@ -14,7 +14,7 @@ use crate::domain::document::{
 use crate::domain::id::{AgentId, ApiKeyId, DocumentId, RequestId};
 use crate::domain::link::{PasscodeLock, UploadLink};
 use crate::domain::receipt::{DeletionReceipt, Erasure, SignedReceipt};
-use crate::domain::request::{Cleanup, DocumentRequest, Lease, Stage, Tombstone};
+use crate::domain::request::{Cleanup, DocumentRequest, Lease, Note, Stage, Tombstone};
 use crate::domain::token::HashedToken;
 
 use super::clock::{from_ms, to_ms};
@@ -161,6 +161,8 @@ struct RequestRow {
     search_words: Option<Bytes>,
     #[n(26)]
     ticket: Option<Bytes>,
+    #[n(27)]
+    notes: Option<Vec<NoteRow>>,
 }
 
 #[derive(Encode, Decode)]
@@ -266,6 +268,7 @@ impl From<&DocumentRequest> for RequestRow {
             cleanup_until: r.cleanup.until.map(to_ms),
             search_words: (!r.search_words.is_empty()).then(|| bytes(&r.search_words.concat())),
             ticket: r.ticket.as_ref().map(|t| bytes(&t.0)),
+            notes: (!r.notes.is_empty()).then(|| r.notes.iter().map(NoteRow::from).collect()),
         }
     }
 }
@@ -309,6 +312,7 @@ impl RequestRow {
                 .transpose()?,
             fence: self.fence,
             tombstones: self.tombstones.into_iter().map(TombstoneRow::into_domain).collect::<Read<_>>()?,
+            notes: self.notes.into_iter().flatten().map(NoteRow::into_domain).collect::<Read<_>>()?,
             team: self.team.map(|t| word(Team::parse(&t))).transpose()?,
             cleanup: Cleanup {
                 fence: self.cleanup_fence,
@@ -481,7 +485,7 @@ use account::{AgentRow, ApiKeyRow, SessionRow};
 use delivery::{CauseRow, DeliveryRow, TombstoneRow, known, passage};
 use intake::{IntakeRow, StoredPartRow};
 pub(crate) use others::ClaimRow;
-use others::{AuditRow, ReceiptRow};
+use others::{AuditRow, NoteRow, ReceiptRow};
 use outbox::{DispatchRow, TemplateRow};
 
 mod account;

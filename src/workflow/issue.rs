@@ -144,6 +144,7 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
         lease: None,
         fence: 0,
         tombstones: Vec::new(),
+        notes: Vec::new(),
     };
     request.terms_mac = portal.secrets.row_mac(&request.id.0, &request.terms());
     let event = AuditEvent::new(now, by, AuditAction::LinkIssued)
@@ -355,7 +356,7 @@ pub(super) fn claim_of_secret(portal: &Portal, client: &ClientKey) -> Claim {
     }
 }
 
-fn claim(portal: &Portal, client: &ClientKey) -> Claim {
+pub(super) fn claim(portal: &Portal, client: &ClientKey) -> Claim {
     let name = format!("{}\0{}", client.caller, client.key);
     Claim {
         key: portal.secrets.index("idempotency", name.as_bytes()),

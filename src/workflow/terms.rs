@@ -56,7 +56,7 @@ pub(super) fn seal(portal: &Portal, id: RequestId, field: &str, text: &str) -> R
     Ok(SealedText(portal.secrets.seal_field(&field_context(id, field), text.as_bytes())?))
 }
 
-fn open(portal: &Portal, id: RequestId, field: &str, sealed: &SealedText) -> Result<String, WorkflowError> {
+pub(super) fn open(portal: &Portal, id: RequestId, field: &str, sealed: &SealedText) -> Result<String, WorkflowError> {
     let plain = portal
         .secrets
         .open_field(&field_context(id, field), &sealed.0)

@@ -8,6 +8,7 @@ const tablet = { width: 768, height: 1024 };
 try {
   await asking();
   await news();
+  await notes();
   await several();
   await looks();
 } finally {
@@ -132,6 +133,26 @@ async function news() {
   await page.locator(".title .chip", { hasText: "Withdrawn" }).waitFor();
   check((await page.locator("#live").textContent()).includes("Withdrawn"), "the change is announced");
   await settled(page, "a page that was updated", "desk-updated");
+  await page.context().close();
+}
+
+// A note for colleagues, by the keyboard; a reload adds nothing.
+async function notes() {
+  const page = await visit(browser, { viewport: desktop });
+  await signIn(page);
+  await page.goto(at(`/requests/${given.held}`));
+  await page.getByLabel("Add a note").focus();
+  await page.keyboard.type("Called back at ten.\nThe new passport comes next week.");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.getByText("The note was added.").waitFor();
+  const list = page.getByRole("region", { name: "Notes" }).locator("blockquote");
+  check((await list.count()) === 1 && (await list.textContent()).includes("Called back at ten."), "the note is shown");
+  await settled(page, "a request with a note", "desk-note");
+  await page.reload();
+  check((await list.count()) === 1, "a reload added nothing");
+  await page.setViewportSize(tall);
+  await settled(page, "a request with a note on a phone", "desk-note-phone");
   await page.context().close();
 }
 

@@ -1,6 +1,7 @@
 //! The API from outside: shapes, permissions, idempotency, bad inputs.
 
 pub mod described;
+mod desk;
 mod keys;
 mod replay;
 mod search;

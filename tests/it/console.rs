@@ -5,6 +5,7 @@ mod asking;
 mod browser;
 mod bulk;
 mod by_hand;
+mod desk;
 mod factor;
 mod first_steps;
 mod forms;
@@ -229,6 +230,7 @@ const PERMISSIONS: &[(&str, Methods)] = {
         ("/requests/{id}/reissue", &[("POST", STAFF)]),
         ("/requests/{id}/passcode", &[("POST", STAFF)]),
         ("/requests/{id}/send", &[("POST", STAFF)]),
+        ("/requests/{id}/notes", &[("POST", STAFF)]),
         ("/requests/{id}/retry", &[("POST", STAFF)]),
         ("/requests/{id}/revoke", &[("GET", STAFF), ("POST", STAFF)]),
         ("/requests/{id}/purge", &[("GET", STAFF), ("POST", STAFF)]),

@@ -366,3 +366,26 @@ async fn no_part_of_a_document_goes_to_somebody_else() {
         assert_ne!(app.state(&made[1]).await, RequestState::Purged);
     }
 }
+
+#[tokio::test]
+async fn nobody_is_made_to_have_written_a_note() {
+    let app = TestApp::new().await;
+    let link = app.link().await;
+    let path = format!("/requests/{}", link.id);
+    let write = |text: &'static str| {
+        let call = app.http.post(app.staff(&format!("/api/v1{path}/notes"))).bearer_auth(&app.api_key);
+        call.header("content-type", "application/json")
+            .body(format!("{{\"text\":\"{text}\"}}"))
+    };
+    for text in ["one", "two"] {
+        assert_eq!(write(text).send().await.unwrap().status(), 200);
+    }
+    app.rewrite::<DocumentRequest>(key::request(link.id), |request| request.notes[0].by = Actor::Operator);
+    app.rewrite::<DocumentRequest>(key::request(link.id), |request| request.notes[1].at += Duration::HOUR);
+    let (status, shown) = app.api(&app.api_key, &path).await;
+    assert_eq!(status, 200);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    for note in shown["notes"].as_array().unwrap() {
+        assert!(note.get("text").is_none(), "{note}");
+    }
+}

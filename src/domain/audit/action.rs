@@ -102,6 +102,7 @@ actions! {
     RecoveryCodesMade = "recovery_codes.made", "Recovery codes made";
     RequestCrossSite = "request.cross_site", "Another site’s request refused";
     RequestForgotten = "request.forgotten", "Request forgotten";
+    RequestNoted = "request.noted", "Note added";
     RequestsExported = "requests.exported", "List of requests exported";
     RowAltered = "row.altered", "Stored row changed outside the portal";
     SecondFactorClosed = "second_factor.closed", "Codes no longer taken";

@@ -8,7 +8,7 @@ use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::delivery::{BY_HAND, HANDED_OUT, PassedOn, Phase, PurgeCause};
 use crate::domain::document::PartName;
 use crate::domain::link::{PasscodeLock, UploadLink};
-use crate::domain::request::{DocumentRequest, Stage};
+use crate::domain::request::{DocumentRequest, NOTES_MAX, Note, Stage};
 
 #[derive(Clone, Debug)]
 pub enum AgentAction {
@@ -37,12 +37,16 @@ pub enum AgentAction {
         /// `None`: as the delivery says.
         passed_on: Option<PassedOn>,
     },
+    /// Says something to the others who see the request.
+    AddNote {
+        note: Note,
+    },
 }
 
 impl AgentAction {
     pub(super) fn needs_space(&self) -> bool {
         match self {
-            Self::Extend { .. } | Self::Reissue { .. } | Self::RenewPasscode { .. } => true,
+            Self::Extend { .. } | Self::Reissue { .. } | Self::RenewPasscode { .. } | Self::AddNote { .. } => true,
             Self::Revoke | Self::Retry | Self::RequestPurge | Self::MarkUploaded | Self::Download { .. } | Self::Lose { .. } => false,
         }
     }
@@ -186,6 +190,13 @@ pub(super) fn apply(
                 since: now,
             };
             request.lease = None;
+        }
+        AgentAction::AddNote { note } => {
+            if request.notes.len() >= NOTES_MAX {
+                return Err(Refusal::TooManyNotes);
+            }
+            request.notes.push(note);
+            log.add(by, AuditAction::RequestNoted);
         }
     }
     Ok(())

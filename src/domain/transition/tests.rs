@@ -8,10 +8,10 @@ use time::{Duration, OffsetDateTime};
 
 use super::*;
 use crate::domain::delivery::{Intent, PurgeCause, Receipt};
-use crate::domain::document::{Durable, PartName};
+use crate::domain::document::{Durable, PartName, SealedText};
 use crate::domain::id::DocumentId;
 use crate::domain::link::{COMMIT_GRACE, PASSCODE_TRIES, PasscodeLock};
-use crate::domain::request::{IntakeKind, SENDING_GRACE};
+use crate::domain::request::{IntakeKind, Note, SENDING_GRACE};
 pub(crate) use samples::*;
 
 fn problem() -> DeliveryProblem {
@@ -30,7 +30,7 @@ pub(crate) struct Try {
 pub(crate) fn tries() -> impl Strategy<Value = Vec<Try>> {
     let wait = prop_oneof![3 => Just(0_u32), 3 => 1..90_u32, 2 => 90..3_600_u32, 1 => 3_600..400_000_u32];
     // Weighted towards the way of a document, so that walks come far.
-    let what = prop_oneof![1 => 0..38_u8, 1 => 33..36_u8, 2 => prop_oneof![Just(8_u8), Just(10), Just(11), Just(15), Just(17)], 1 => prop_oneof![Just(18_u8), Just(24), Just(25), Just(27), Just(28)]];
+    let what = prop_oneof![1 => 0..40_u8, 1 => 33..36_u8, 2 => prop_oneof![Just(8_u8), Just(10), Just(11), Just(15), Just(17)], 1 => prop_oneof![Just(18_u8), Just(24), Just(25), Just(27), Just(28)]];
     proptest::collection::vec(
         (what, any::<u8>(), wait).prop_map(|(what, pick, wait)| Try { what, pick, wait }),
         1..120,
@@ -169,6 +169,13 @@ pub(crate) fn transition(step: &Try, request: &DocumentRequest, now: OffsetDateT
         37 => Transition::Intake(IntakeStep::End {
             document: request.intakes.last().map_or(DocumentId([doc; 16]), |r| r.document),
             end: if pick.is_multiple_of(2) { EndOf::Idle } else { EndOf::Withdrawn },
+        }),
+        38 => agent(AgentAction::AddNote {
+            note: Note {
+                by: by(),
+                at: now,
+                text: SealedText(vec![pick]),
+            },
         }),
         _ => Transition::Nudge,
     }

@@ -6,6 +6,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod audit;
+pub(crate) mod desk;
 pub(crate) mod openapi;
 pub(crate) mod outgoing;
 pub(crate) mod people;
@@ -39,6 +40,7 @@ macro_rules! routes {
             "/requests/{id}/retry" { post: requests::retry }
             "/requests/{id}/purge" { post: requests::purge }
             "/requests/{id}/mark-uploaded" { post: requests::mark_uploaded }
+            "/requests/{id}/notes" { post: desk::add_note }
             "/requests/{id}/deletion-receipt" { get: audit::deletion_receipt }
             "/return-key" { get: outgoing::return_key }
             "/dispatches" { get: outgoing::dispatches }

@@ -35,6 +35,10 @@ pub(crate) mod bulk {
     pub(crate) mod handlers;
     pub(crate) mod page;
 }
+pub(crate) mod desk {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
+}
 pub(crate) mod docs {
     pub(crate) mod handlers;
     pub(crate) mod page;
@@ -124,6 +128,7 @@ table! { AuthRedirect;
     "/requests/{id}/reissue" { post: ask::handlers::reissue }
     "/requests/{id}/passcode" { post: ask::handlers::passcode }
     "/requests/{id}/send" { post: ask::handlers::send }
+    "/requests/{id}/notes" { post: desk::handlers::add_note }
     "/requests/{id}/retry" { post: requests::handlers::retry }
     "/requests/{id}/revoke" { get: requests::handlers::revoke_page, post: requests::handlers::revoke }
     "/requests/{id}/purge" { get: requests::handlers::purge_page, post: requests::handlers::purge }

@@ -20,6 +20,7 @@ use crate::domain::request::RequestState;
 use crate::http::extract::json::accepted;
 use crate::http::problems;
 use crate::workflow::issue::MESSAGE_MAX;
+use crate::workflow::notes::NOTE_MAX;
 use crate::workflow::sign_in::account::{NAME_MAX, PASSWORD_MAX, PASSWORD_MIN_SECOND, TEAMS};
 
 /// A type for each schema; it is called in the document what it is called here, without its last word.
@@ -162,6 +163,7 @@ shapes! { "Text";
     EmailText = formatted("An e-mail address.", 254, SchemaFormat::KnownFormat(KnownFormat::Email), "james@example.com");
     UrlText = formatted("An address.", 2_000, SchemaFormat::Custom("uri".to_owned()), "https://app.example.com/back");
     MessageText = free("Plain text.", 0, MESSAGE_MAX);
+    NoteText = free("Plain text, for colleagues.", 1, NOTE_MAX);
     FindText = free("Anything that a person has at hand.", 0, FIND_MAX);
     LabelText = free("What people call it.", 1, NAME_MAX);
     PasswordText = free("A password: a few words are fine, what guessers try first is not.", PASSWORD_MIN_SECOND, PASSWORD_MAX);

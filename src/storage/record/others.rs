@@ -1,6 +1,37 @@
-//! Stored forms of audit entries, deletion receipts and claims.
+//! Stored forms of notes, audit entries, deletion receipts and claims.
 
 use super::*;
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+pub(super) struct NoteRow {
+    #[n(0)]
+    by: String,
+    #[n(1)]
+    at: i64,
+    #[n(2)]
+    text: Bytes,
+}
+
+impl From<&Note> for NoteRow {
+    fn from(n: &Note) -> Self {
+        Self {
+            by: n.by.to_string(),
+            at: to_ms(n.at),
+            text: bytes(&n.text.0),
+        }
+    }
+}
+
+impl NoteRow {
+    pub(super) fn into_domain(self) -> Read<Note> {
+        Ok(Note {
+            by: word(Actor::parse(&self.by))?,
+            at: instant(self.at)?,
+            text: SealedText(self.text.into()),
+        })
+    }
+}
 
 #[derive(Encode, Decode)]
 #[cbor(map)]

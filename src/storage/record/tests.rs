@@ -26,6 +26,12 @@ fn requests() -> impl Strategy<Value = DocumentRequest> {
             r.search_words = vec![[mac[3]; 16]; usize::from(mac[4] % 4)];
             r.ticket = message.clone().map(SealedText).filter(|_| mac[5] > 99);
             r.metadata = metadata.map(SealedText);
+            let note = |text| Note {
+                by: r.created_by,
+                at: from_ms(at),
+                text: SealedText(text),
+            };
+            r.notes = message.map(note).into_iter().collect();
             r.terms_mac = mac;
             r.link.salt = salt;
             r.link.parts_received = u32::from(mac[0]);

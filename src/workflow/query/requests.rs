@@ -15,6 +15,7 @@ use crate::domain::outcome::Outcome;
 use crate::domain::receipt::SignedReceipt;
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::storage::{Cursor, Filter};
+use crate::workflow::notes::{self, OpenedNote};
 use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError, manual_download, purge, terms};
 
@@ -126,18 +127,21 @@ pub(crate) struct Detail {
     pub now: OffsetDateTime,
     /// As the agent gave it; `None` as well when the row was altered: what is sealed to it is not shown.
     pub metadata: Option<String>,
+    /// Oldest first; none of an altered row.
+    pub notes: Vec<OpenedNote>,
     /// Oldest first.
     pub timeline: Vec<AuditEntry>,
 }
 
 /// An altered request can still be withdrawn and purged, and is shown without what is sealed to it.
 pub(crate) async fn detail(portal: &Portal, request: DocumentRequest) -> Result<Detail, WorkflowError> {
-    let metadata = match TrustedRequest::of(portal, &request) {
-        Ok(trusted) => terms::opened_metadata(portal, &trusted)?,
-        Err(_) => None,
+    let (metadata, notes) = match TrustedRequest::of(portal, &request) {
+        Ok(trusted) => (terms::opened_metadata(portal, &trusted)?, notes::opened(portal, &trusted)),
+        Err(_) => (None, Vec::new()),
     };
     Ok(Detail {
         metadata,
+        notes,
         timeline: portal.audit.timeline(request.id).await?,
         now: portal.now(),
         row: Row::of(portal, request),

@@ -10,7 +10,7 @@ use super::{done, fails, json, nightdrop};
 use crate::support::{Folder, TestApp, TestOptions, png};
 
 /// Each act of the API, and the command that does it.
-const ACTS: [(&str, &str, &str); 42] = [
+const ACTS: [(&str, &str, &str); 43] = [
     ("get", "/openapi.json", "openapi"),
     ("get", "/requests", "request list"),
     ("post", "/requests/search", "request list"),
@@ -23,6 +23,7 @@ const ACTS: [(&str, &str, &str); 42] = [
     ("post", "/requests/{id}/retry", "request retry"),
     ("post", "/requests/{id}/purge", "request purge"),
     ("post", "/requests/{id}/mark-uploaded", "request mark-uploaded"),
+    ("post", "/requests/{id}/notes", "request note"),
     ("get", "/requests/{id}/deletion-receipt", "receipt get"),
     ("get", "/receipt-key", "receipt key"),
     ("get", "/return-key", "api-key return-key"),
@@ -109,13 +110,13 @@ fn shells_and_man_learn_every_command() {
     assert!(fails(&mut nightdrop(&["man", "/nowhere"])).contains("/nowhere cannot be written to"));
 }
 
-fn asking(app: &TestApp, token: &str, arguments: &[&str]) -> Command {
+pub(super) fn asking(app: &TestApp, token: &str, arguments: &[&str]) -> Command {
     let mut command = nightdrop(arguments);
     command.env("NIGHTDROP_URL", app.staff("")).env("NIGHTDROP_TOKEN", token);
     command
 }
 
-async fn portal(more: &str) -> TestApp {
+pub(super) async fn portal(more: &str) -> TestApp {
     TestApp::with_options(TestOptions {
         more: more.to_owned(),
         ..TestOptions::default()

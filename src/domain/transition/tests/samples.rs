@@ -66,6 +66,7 @@ pub(crate) fn request(passcode: bool) -> DocumentRequest {
         lease: None,
         fence: 0,
         tombstones: Vec::new(),
+        notes: Vec::new(),
         team: None,
     }
 }

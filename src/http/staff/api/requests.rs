@@ -327,7 +327,7 @@ async fn page(state: &AppState, teams: Option<Vec<Team>>, search: Search) -> Ans
     }))
 }
 
-async fn acted(state: &AppState, request: DocumentRequest) -> Answer {
+pub(super) async fn acted(state: &AppState, request: DocumentRequest) -> Answer {
     Ok(HttpResponse::Ok().json(view::detail(&requests::detail(&state.portal, request).await?)))
 }
 

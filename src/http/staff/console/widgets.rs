@@ -23,6 +23,7 @@ pub(crate) struct Notice(&'static str);
 
 const NOTICES: &[(&str, &str)] = &[
     ("extended", "The link lives longer now."),
+    ("noted", "The note was added."),
     ("retried", "It is being sent again."),
     ("revoked", "The link was withdrawn. Nothing can be dropped through it any more."),
     ("purging", "The document is being destroyed; the deletion receipt follows."),

@@ -14,8 +14,9 @@ use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage, Tombstone};
 use crate::http::staff::shapes::{
     ActorText, ApplicantText, AuditActionWord, DeliveryPhaseWord, DocumentKindText, HashText, LinkStateWord, LocaleText, MediaTypeWord,
-    OutcomeWord, PartNameText, PassedOnWord, ProviderNameText, ReceiptReferenceText, RequestIdText, RequestStateWord, TicketText,
+    NoteText, OutcomeWord, PartNameText, PassedOnWord, ProviderNameText, ReceiptReferenceText, RequestIdText, RequestStateWord, TicketText,
 };
+use crate::workflow::notes::OpenedNote;
 use crate::workflow::query::requests::{Detail, Row};
 
 /// RFC 3339 in UTC.
@@ -87,6 +88,9 @@ pub(crate) struct Request {
     #[schema(value_type = Option<Object>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<serde_json::Value>,
+    /// What agents wrote to one another, oldest first. In the answer about one request only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notes: Option<Vec<NoteView>>,
     /// In the answer about one request only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Vec<Moment>>,
@@ -151,6 +155,20 @@ pub(crate) struct ProblemView {
     pub code: String,
     /// One sentence with what to do.
     pub text: String,
+}
+
+/// A note for colleagues; neither the applicant nor the provider sees it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RequestNote)]
+pub(crate) struct NoteView {
+    #[schema(format = DateTime)]
+    pub at: String,
+    #[schema(value_type = ActorText)]
+    pub author: String,
+    /// Absent when the stored note was changed outside the portal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NoteText>)]
+    pub text: Option<String>,
 }
 
 /// One audited thing that happened to a request.
@@ -220,6 +238,7 @@ pub(crate) fn request(row: &Row, now: OffsetDateTime) -> Request {
         purged_at: ended.map(|t| instant(t.purged_at)),
         receipt_number: last.map(|t: &Tombstone| t.receipt),
         metadata: None,
+        notes: None,
         timeline: None,
     }
 }
@@ -228,8 +247,17 @@ pub(crate) fn request(row: &Row, now: OffsetDateTime) -> Request {
 pub(crate) fn detail(detail: &Detail) -> Request {
     let mut shown = request(&detail.row, detail.now);
     shown.metadata = detail.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    shown.notes = Some(detail.notes.iter().map(note).collect());
     shown.timeline = Some(detail.timeline.iter().map(moment).collect());
     shown
+}
+
+fn note(note: &OpenedNote) -> NoteView {
+    NoteView {
+        at: instant(note.at),
+        author: note.by.to_string(),
+        text: note.text.clone(),
+    }
 }
 
 /// The domain type has no JSON form of its own.

@@ -161,7 +161,7 @@ pub(crate) async fn mark_uploaded(Post { who, with: Id(id) }: Post<Requests, Id<
 }
 
 /// To the request, saying what was done; a refusal is told on a page of its own.
-fn done(request: DocumentRequest, word: &str) -> Page {
+pub(crate) fn done(request: DocumentRequest, word: &str) -> Page {
     Ok(see(&format!("/requests/{}?done={word}", request.id)))
 }
 

@@ -14,6 +14,7 @@ use crate::domain::receipt::SignedReceipt;
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
 use crate::http::error::Problem;
 use crate::http::staff::console::bulk::page::Act;
+use crate::http::staff::console::desk::page as desk;
 use crate::http::staff::console::frame::{self, Place};
 use crate::http::staff::console::outgoing::page::render_dispatches;
 use crate::http::staff::console::spans::Choice;
@@ -263,6 +264,7 @@ pub(crate) fn show(page: &ShowPage<'_>) -> Markup {
             @if may::<Requests>(page.agent.role) { aside.card aria-labelledby="actions" { h2 id="actions" { "What you can do" } (actions(page)) } }
             div {
                 section.card { h2 { "Request" } (facts(page)) }
+                section.card aria-labelledby="notes" { h2 id="notes" { "Notes" } (desk::notes(request.id, &page.whole.detail.notes, &page.whole.names, may::<Requests>(page.agent.role).then_some(page.once.as_str()))) }
                 section.card { h2 { "What happened" } (timeline(page)) }
                 @if !dispatches.is_empty() { section.card { h2 { "Messages sent" } (render_dispatches(dispatches)) } }
             }

@@ -244,6 +244,7 @@ impl Samples {
                 row,
                 now: self.now,
                 metadata: Some(serde_json::json!({ self.text(): self.text() }).to_string()),
+                notes: self.notes(),
                 timeline: vec![self.entry()],
             },
             message: Some(self.text()),

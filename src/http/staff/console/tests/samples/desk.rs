@@ -1,8 +1,18 @@
 //! Samples of the pages on which agents ask for documents.
 
 use super::*;
+use crate::workflow::notes::OpenedNote;
 
 impl Samples {
+    pub(super) fn notes(&self) -> Vec<OpenedNote> {
+        let note = |text| OpenedNote {
+            by: crate::domain::transition::tests::by(),
+            at: self.now,
+            text,
+        };
+        vec![note(Some(self.text())), note(None)]
+    }
+
     pub(super) fn again_page(&self) -> maud::Markup {
         let form = again::page::TypedForm {
             path: "/requests/new",
