@@ -123,5 +123,6 @@ pub(crate) mod outcome;
 pub(crate) mod receipt;
 pub(crate) mod received;
 pub(crate) mod request;
+pub(crate) mod saved_view;
 pub(crate) mod token;
 pub(crate) mod transition;

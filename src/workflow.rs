@@ -29,6 +29,7 @@ pub(crate) mod templates;
 pub(crate) mod terms;
 pub(crate) mod trusted;
 pub(crate) mod vault;
+pub(crate) mod views;
 pub(crate) mod wake;
 
 use std::collections::BTreeMap;

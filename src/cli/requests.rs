@@ -32,7 +32,9 @@ enum Action {
     )]
     New(New),
     /// List requests, newest first unless --sort says otherwise
-    #[command(after_help = "Example:\n  nightdrop request list --state awaiting --provider stripe --limit 20\n  nightdrop request list --sort expiry")]
+    #[command(
+        after_help = "Example:\n  nightdrop request list --state awaiting --provider stripe --limit 20\n  nightdrop request list --sort expiry"
+    )]
     List(List),
     /// Show one request with everything that happened to it
     #[command(after_help = "Example:\n  nightdrop request show req_…")]

@@ -55,6 +55,8 @@ pub(crate) const DISPATCH_OF: u8 = b'5';
 pub(crate) const DISPATCH_KEPT: u8 = b'6';
 pub(crate) const TEMPLATE: u8 = b'7';
 pub(crate) const WISHES: u8 = b'8';
+/// The lists that an agent gave a name.
+pub(crate) const VIEWS: u8 = b'V';
 /// Requests whose link can still be used, by its end.
 pub(crate) const EXPIRY: u8 = b'b';
 /// Lists of what a person should look at; a second letter says which.
@@ -164,6 +166,10 @@ pub(crate) fn template(document: Option<&DocumentKind>, language: &str) -> Vec<u
 
 pub(crate) fn notification_preferences(agent: AgentId) -> Vec<u8> {
     key(WISHES, &[&agent.0])
+}
+
+pub(crate) fn saved_views(agent: AgentId) -> Vec<u8> {
+    key(VIEWS, &[&agent.0])
 }
 
 /// Inverted milliseconds: the newest comes first.

@@ -13,6 +13,7 @@ use crate::domain::document::DocumentKind;
 use crate::domain::id::{AgentId, DispatchId, RequestId};
 use crate::domain::message::Template;
 use crate::domain::request::DocumentRequest;
+use crate::domain::saved_view::{SavedView, ViewChange, ViewRefusal};
 
 /// How far something has come that must happen once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,11 @@ pub trait Outbox: Send + Sync {
         agent: AgentId,
         notification_preferences: NotificationPreferences,
     ) -> Result<(), StorageError>;
+
+    /// The lists that an agent gave a name.
+    async fn saved_views(&self, agent: AgentId) -> Result<Vec<SavedView>, StorageError>;
+    /// Applies one change; nothing is written where it is refused.
+    async fn change_views(&self, agent: AgentId, change: ViewChange) -> Result<Result<(), ViewRefusal>, StorageError>;
 
     /// At most `limit` of them; costs what it returns, however many requests there are.
     async fn watched(&self, watch: AttentionKind, limit: usize) -> Result<Vec<DocumentRequest>, StorageError>;

@@ -70,6 +70,7 @@ record!(Session, SessionRow);
 record!(ApiKey, ApiKeyRow);
 record!(crate::domain::dispatch::Dispatch, DispatchRow);
 record!(crate::domain::message::Template, TemplateRow);
+record!(Vec<crate::domain::saved_view::SavedView>, ViewsRow);
 
 type Bytes = minicbor::bytes::ByteVec;
 
@@ -485,7 +486,7 @@ use account::{AgentRow, ApiKeyRow, SessionRow};
 use delivery::{CauseRow, DeliveryRow, TombstoneRow, known, passage};
 use intake::{IntakeRow, StoredPartRow};
 pub(crate) use others::ClaimRow;
-use others::{AuditRow, NoteRow, ReceiptRow};
+use others::{AuditRow, NoteRow, ReceiptRow, ViewsRow};
 use outbox::{DispatchRow, TemplateRow};
 
 mod account;

@@ -17,6 +17,7 @@ mod refusals;
 mod session;
 mod sso;
 mod team;
+mod views;
 
 use std::collections::BTreeSet;
 
@@ -224,6 +225,8 @@ const PERMISSIONS: &[(&str, Methods)] = {
         ("/requests/new", &[("GET", STAFF), ("POST", STAFF)]),
         ("/requests/bulk", &[("POST", STAFF)]),
         ("/requests/export", &[("POST", STAFF)]),
+        ("/requests/views", &[("GET", STAFF), ("POST", STAFF)]),
+        ("/requests/views/change", &[("POST", STAFF)]),
         ("/missing", &[("GET", STAFF), ("POST", STAFF)]),
         ("/requests/{id}", &[("GET", STAFF)]),
         ("/requests/{id}/extend", &[("POST", STAFF)]),

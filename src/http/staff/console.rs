@@ -76,6 +76,10 @@ pub(crate) mod start {
     pub(crate) mod page;
     pub(crate) mod steps;
 }
+pub(crate) mod views {
+    pub(crate) mod handlers;
+    pub(crate) mod page;
+}
 
 use actix_web::http::header::{ETAG, IF_NONE_MATCH, LOCATION};
 use actix_web::middleware::from_fn;
@@ -122,6 +126,8 @@ table! { AuthRedirect;
     "/requests/new" { get: ask::handlers::form, post: ask::handlers::issue }
     "/requests/bulk" { post: bulk::handlers::act }
     "/requests/export" { post: export::handlers::list }
+    "/requests/views" { get: views::handlers::list, post: views::handlers::save }
+    "/requests/views/change" { post: views::handlers::change }
     "/missing" { get: ask::handlers::missing_form, post: ask::handlers::missing }
     "/requests/{id}" { get: requests::handlers::show }
     "/requests/{id}/extend" { post: requests::handlers::extend }

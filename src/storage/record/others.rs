@@ -1,6 +1,7 @@
 //! Stored forms of notes, audit entries, deletion receipts and claims.
 
 use super::*;
+use crate::domain::saved_view::SavedView;
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
@@ -206,5 +207,27 @@ impl Record for ClaimRow {
             made: array(&fields.made)?,
             at: from_ms(fields.at),
         })
+    }
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+pub(super) struct ViewsRow {
+    /// Name and filter.
+    #[n(0)]
+    views: Vec<(String, String)>,
+}
+
+impl From<&Vec<SavedView>> for ViewsRow {
+    fn from(views: &Vec<SavedView>) -> Self {
+        Self {
+            views: views.iter().map(|view| (view.name.clone(), view.filter.clone())).collect(),
+        }
+    }
+}
+
+impl ViewsRow {
+    pub(super) fn into_domain(self) -> Read<Vec<SavedView>> {
+        Ok(self.views.into_iter().map(|(name, filter)| SavedView { name, filter }).collect())
     }
 }

@@ -63,6 +63,7 @@ impl Directory for SledStore {
             if agent.deleted_at.is_some() {
                 batch.remove(key::email(&email));
                 batch.remove(key::notification_preferences(id));
+                batch.remove(key::saved_views(id));
                 for (k, mut api_key) in keys_of(&*self.seal, rows, id)? {
                     api_key.revoked_at.get_or_insert(now);
                     put(&*self.seal, &mut batch, k, &api_key);

@@ -17,6 +17,7 @@ use crate::domain::document::DocumentKind;
 use crate::domain::id::{AgentId, DispatchId, RequestId};
 use crate::domain::message::Template;
 use crate::domain::request::DocumentRequest;
+use crate::domain::saved_view::{self, SavedView, ViewChange, ViewRefusal};
 use crate::storage::outbox::{AttentionKind, DispatchPage, NotificationPreferences, Outbox, OutboxCursor};
 use crate::storage::record::Record;
 use crate::storage::{Cursor, StorageError, key};
@@ -312,6 +313,25 @@ impl Outbox for SledStore {
         .await
     }
 
+    async fn saved_views(&self, agent: AgentId) -> Result<Vec<SavedView>, StorageError> {
+        let views = views_of(&self.store.records(), agent).map_err(Failed::into_storage)?;
+        self.shown().await?;
+        Ok(views)
+    }
+
+    async fn change_views(&self, agent: AgentId, change: ViewChange) -> Result<Result<(), ViewRefusal>, StorageError> {
+        self.decide(|rows, _| {
+            let mut batch = Batch::new();
+            let mut views = views_of(rows, agent)?;
+            let changed = saved_view::apply(&mut views, change.clone());
+            if changed.is_ok() {
+                batch.put(key::saved_views(agent), views.encode());
+            }
+            Ok((batch, changed))
+        })
+        .await
+    }
+
     async fn watched(&self, watch: AttentionKind, limit: usize) -> Result<Vec<DocumentRequest>, StorageError> {
         let found = self.watched_rows(watch, limit).map_err(Failed::into_storage)?;
         self.shown().await?;
@@ -467,4 +487,8 @@ fn first_due(rows: &Rows<'_>) -> Result<Option<([u8; 8], DispatchId)>, Failed> {
     Ok(first
         .first()
         .and_then(|(k, _)| Some((k.get(1..9)?.try_into().ok()?, dispatch_id(k)?))))
+}
+
+fn views_of(rows: &Rows<'_>, agent: AgentId) -> Result<Vec<SavedView>, Failed> {
+    Ok(read_row(rows, &key::saved_views(agent))?.unwrap_or_default())
 }

@@ -62,6 +62,7 @@ const NOTICES: &[(&str, &str)] = &[
     ("template", "The message was saved. The next link is sent with it."),
     ("template-dropped", "The message is the built-in one again."),
     ("resent", "It is being sent again."),
+    ("views", "Your saved views were changed."),
     ("notices", "Your notices were saved."),
     ("steps-hidden", "The first steps are hidden. They can be shown again under Admin."),
 ];

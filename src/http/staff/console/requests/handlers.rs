@@ -19,10 +19,10 @@ use crate::http::staff::console::{Page, html, html_of, live, see};
 use crate::http::staff::input::Search;
 use crate::http::staff::permission::{Manual, Read, Requests};
 use crate::http::staff::view::request as view;
-use crate::workflow::WorkflowError;
 use crate::workflow::issue::{self, Expiry};
 use crate::workflow::query::names::Names;
 use crate::workflow::query::requests::{self, Listed, Row, Wanted};
+use crate::workflow::{WorkflowError, views};
 
 const PAGE: usize = 50;
 
@@ -53,16 +53,7 @@ pub(crate) async fn search(Post { who, with: form }: Post<Read, Form>, state: St
     }
     // Checked words only come into the address.
     search.wanted()?;
-    let pairs = [
-        ("state", &search.state),
-        ("outcome", &search.outcome),
-        ("provider", &search.provider),
-        ("agent", &search.agent),
-        ("older_than", &search.older_than),
-        ("sort", &search.sort),
-    ];
-    let pairs = pairs.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
-    Ok(see(&format!("/requests?{}", pairs.collect::<Vec<_>>().join("&"))))
+    Ok(see(&format!("/requests?{}", pages::address_of(&search))))
 }
 
 async fn listed(who: &SignedIn<Read>, state: &AppState, search: &Search, request: &HttpRequest) -> Page {
@@ -105,6 +96,7 @@ async fn list_page(
         agent: &who.agent,
         search,
         listed,
+        views: &views::of(&state.portal, who.agent.id).await?,
         names: &Names::load(&state.portal).await?,
         providers: state.portal.providers.keys().map(ToString::to_string).collect(),
         now: state.portal.now(),

@@ -12,6 +12,7 @@ use crate::domain::list_order::ListOrder;
 use crate::domain::outcome::Outcome;
 use crate::domain::receipt::SignedReceipt;
 use crate::domain::request::{DocumentRequest, RequestState, Stage};
+use crate::domain::saved_view::{SavedView, VIEW_NAME, VIEWS};
 use crate::http::error::Problem;
 use crate::http::staff::console::bulk::page::Act;
 use crate::http::staff::console::desk::page as desk;
@@ -32,6 +33,7 @@ pub(crate) struct ListPage<'a> {
     pub agent: &'a Agent,
     pub search: &'a Search,
     pub listed: &'a Listed,
+    pub views: &'a [SavedView],
     pub names: &'a Names,
     pub providers: Vec<String>,
     pub now: OffsetDateTime,
@@ -49,7 +51,9 @@ pub(crate) fn list(page: &ListPage<'_>) -> Markup {
     let body = html! {
         div.title { h1 { "Requests" } a.button.primary href="/requests/new" { "New request" } }
         (refusal(problem))
+        (views(page))
         (filter(page))
+        (save_as(page))
         @if listed.rows.is_empty() { p.empty { @if listed.next.is_some() { "None among those looked at so far; look further." } @else { "No request fits." } } }
         @else if may::<Requests>(agent.role) {
             form method="post" action="/requests/bulk" {
@@ -65,6 +69,43 @@ pub(crate) fn list(page: &ListPage<'_>) -> Markup {
         (more(search, listed.next.as_deref()))
     };
     frame::live_page(agent, Place::Requests, "Requests", body)
+}
+
+/// The lists that the agent gave a name.
+fn views(page: &ListPage<'_>) -> Markup {
+    let shown = address_of(page.search);
+    let plain = page.search.find.is_none() && page.search.applicant.is_none() && page.search.cursor.is_none();
+    html! {
+        @if !page.views.is_empty() {
+            nav.tabs aria-label="Saved views" {
+                @for view in page.views {
+                    a href={ "/requests?" (view.filter) } aria-current=[(plain && view.filter == shown).then_some("page")] { (view.name) }
+                }
+                a href="/requests/views" { "Change views" }
+            }
+        }
+    }
+}
+
+/// Gives the list a name, unless it has one. What somebody looked for is never part of it.
+fn save_as(page: &ListPage<'_>) -> Markup {
+    let ListPage { search, problem, .. } = *page;
+    let shown = address_of(search);
+    let savable = problem.is_none() && !shown.is_empty() && search.find.is_none() && search.applicant.is_none();
+    let known = page.views.iter().any(|view| view.filter == shown);
+    let name = Input {
+        longest: Some(VIEW_NAME),
+        ..Input::default()
+    };
+    html! {
+        @if savable && !known && page.views.len() < VIEWS {
+            form.filter method="post" action="/requests/views" {
+                @for (field, value) in fields_of(search) { input type="hidden" name=(field) value=(value); }
+                (Field::new("name", "Save this list as").input("text", "", None, name))
+                div.actions { button.plain { "Save view" } }
+            }
+        }
+    }
 }
 
 /// Whom a list can be cut down to: everybody for admins; for others themselves and who issued what they see, so that no team learns who is in another.
@@ -189,7 +230,7 @@ fn next_step(request: &DocumentRequest, now: OffsetDateTime) -> Markup {
 }
 
 /// What a list is cut down to, as the fields of a form.
-fn fields_of(search: &Search) -> Vec<(&'static str, &str)> {
+pub(crate) fn fields_of(search: &Search) -> Vec<(&'static str, &str)> {
     let fields = [
         ("state", &search.state),
         ("outcome", &search.outcome),
@@ -201,6 +242,12 @@ fn fields_of(search: &Search) -> Vec<(&'static str, &str)> {
     ];
     let filled = fields.into_iter().filter_map(|(name, value)| value.as_deref().map(|v| (name, v)));
     filled.collect()
+}
+
+/// The same as an address has it, without what may be a person's: these are checked words of a few letters.
+pub(crate) fn address_of(search: &Search) -> String {
+    let pairs = fields_of(search).into_iter().filter(|(name, _)| *name != "applicant");
+    pairs.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
 /// With an applicant the next page is a POST like the first: the reference stays out of the address.

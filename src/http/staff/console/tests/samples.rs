@@ -39,7 +39,7 @@ use crate::workflow::sign_in::OpenSession;
 
 use crate::http::staff::console::sign_in::page::Offer;
 use crate::http::staff::console::{
-    account, admin, again, ask, audit, bulk, docs, manual_download, messages, outgoing, requests, sign_in, start,
+    account, admin, again, ask, audit, bulk, docs, manual_download, messages, outgoing, requests, sign_in, start, views,
 };
 
 /// The samples, with one text wherever somebody else chose one.
@@ -258,6 +258,7 @@ impl Samples {
         let mut pages = self.request_pages();
         pages.push(("typed", self.again_page()));
         pages.extend(self.bulk_pages());
+        pages.extend(self.views_pages());
         pages.extend(self.asking_pages());
         pages.extend(self.account_pages());
         pages.extend(self.admin_pages());
@@ -285,10 +286,12 @@ impl Samples {
                 next: text(),
                 cut: true,
             };
+            let views = self.saved_views();
             let page = requests::page::ListPage {
                 agent: &agent,
                 search: &search,
                 listed: &listed,
+                views: &views,
                 names: &names,
                 providers: vec![self.text()],
                 now,

@@ -1,6 +1,7 @@
 //! Samples of the pages on which agents ask for documents.
 
 use super::*;
+use crate::domain::saved_view::SavedView;
 use crate::workflow::notes::OpenedNote;
 
 impl Samples {
@@ -49,6 +50,40 @@ impl Samples {
         let results: Vec<_> = self.rows().into_iter().zip(made).collect();
         pages.push(("results", bulk::page::results(&agent, &results)));
         pages
+    }
+
+    pub(super) fn saved_views(&self) -> Vec<SavedView> {
+        vec![SavedView {
+            name: self.text(),
+            filter: "state=awaiting".to_owned(),
+        }]
+    }
+
+    pub(super) fn views_pages(&self) -> Vec<(&'static str, maud::Markup)> {
+        let (agent, problem, views) = (self.agent(Role::Agent), self.problem(), self.saved_views());
+        let search = Search {
+            state: Some(self.text()),
+            ..Search::default()
+        };
+        let page = |unsaved, wrong, problem| views::page::ViewsPage {
+            agent: &agent,
+            views: &views,
+            unsaved,
+            wrong,
+            done: None,
+            problem,
+        };
+        vec![
+            ("views", views::page::list(&page(None, None, None))),
+            (
+                "view not saved",
+                views::page::list(&page(Some((&self.text, &search)), None, Some(&problem))),
+            ),
+            (
+                "view not renamed",
+                views::page::list(&page(None, Some((&self.text, &self.text)), Some(&problem))),
+            ),
+        ]
     }
 
     pub(super) fn asking_pages(&self) -> Vec<(&'static str, maud::Markup)> {
