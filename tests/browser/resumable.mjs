@@ -38,6 +38,8 @@ const server = createServer(async (request, response) => {
     link.form = Buffer.concat(body);
     return response.setHeader("Content-Type", "text/html; charset=utf-8").end(given.pages.receipt);
   }
+  // That somebody acts on the page is said whatever they do there.
+  if (path === `${given.path}/opened`) return response.writeHead(204).end();
   link.log.push(`${request.method} ${at[1]}`);
   const problem = (status, code, detail, headers = {}) =>
     response.writeHead(status, { "Content-Type": "application/problem+json", ...headers }).end(JSON.stringify({ code, detail, status }));
