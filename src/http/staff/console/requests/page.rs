@@ -144,7 +144,7 @@ const AGES: [(&str, &str); 4] = [
 const ORDERS: [(&str, &str); 3] = [
     ("", "Newest first"),
     (ListOrder::Oldest.as_str(), "Oldest first"),
-    (ListOrder::Expiry.as_str(), "Open links, soonest end first"),
+    (ListOrder::Expiry.as_str(), "Ending soonest"),
 ];
 
 fn filter(page: &ListPage<'_>) -> Markup {
@@ -174,8 +174,8 @@ fn filter(page: &ListPage<'_>) -> Markup {
             (Field::new("state", "State").select(&states, &chosen(&search.state), problem))
             (Field::new("provider", "Provider").select(&providers, &chosen(&search.provider), problem))
             (Field::new("agent", "Issued by").select(&issuers(page), &chosen(&search.agent), problem))
-            (Field::new("sort", "Order").select(&orders, search.sort.as_deref().unwrap_or_default(), problem))
             (Field::new("older_than", "Issued").select(&ages, &chosen(&search.older_than), problem))
+            (Field::new("sort", "Order").select(&orders, search.sort.as_deref().unwrap_or_default(), problem))
             div.actions { button.plain { "Show" } }
         }
     }
