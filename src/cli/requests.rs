@@ -61,9 +61,7 @@ enum Action {
     #[command(after_help = "Example:\n  nightdrop request passcode req_…")]
     Passcode(One),
     /// Write a note for colleagues; it is read from standard input unless given
-    #[command(
-        after_help = "Examples:\n  nightdrop request note req_… \"The new passport comes next week\"\n  nightdrop request note req_… < note.txt"
-    )]
+    #[command(after_help = "Example:\n  nightdrop request note req_… < note.txt")]
     Note(NewNote),
 }
 
