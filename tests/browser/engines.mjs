@@ -94,7 +94,7 @@ const shown = (selector) => until(selector, () => page.evaluate(`document.queryS
 const click = async (selector) => { await shown(selector); await page.evaluate(`document.querySelector(${JSON.stringify(selector)}).click()`); };
 // Decoding and painting come after loading.
 const drawn = async (name) => {
-  await page.evaluate("{ window.painted = 0; Promise.all([...document.images].map((i) => i.decode().catch(() => 0))).then(() => requestAnimationFrame(() => setTimeout(() => { window.painted = 1; }))); }");
+  await page.evaluate("{ window.painted = 0; Promise.all([...document.querySelectorAll('fieldset img[src]')].map((i) => i.decode().catch(() => 0))).then(() => requestAnimationFrame(() => setTimeout(() => { window.painted = 1; }))); }");
   await until("the pictures are painted", () => page.evaluate("window.painted"));
   await page.shot(name);
 };
