@@ -6,7 +6,7 @@
 //! cargo bench --bench load -- --only cpu      one part: cpu, memory, pages, small, requests, cycles, forwarding, guessing (repeatable)
 //! cargo bench --bench load -- --requests 1000000
 //! cargo bench --bench load -- --against http://127.0.0.1:8080/upload --field file
-//!                                             the portal and another program that takes uploads, in turn (repeatable)
+//!                                             the portal and another program that takes uploads, in turn (repeatable; docs/performance.md)
 //! cargo bench --bench load -- --layouts       nothing of that, but which layout the sealed chunks should have (docs/decisions/chunk-layout.md)
 //! cargo bench --bench load -- --json          one JSON object on standard output instead of the table
 //! ```

@@ -103,14 +103,21 @@ pub fn against(plan: &Plan, peers: &[Peer], report: &mut Report) -> Result<(), S
     }
     let ours = format!("nightdrop {}", env!("CARGO_PKG_VERSION"));
     let names: Vec<&str> = std::iter::once(&ours[..]).chain(peers.iter().map(|peer| &peer.name[..])).collect();
-    for (l, (size, count, at_once)) in LEVELS.into_iter().enumerate() {
-        let at = format!("{} MB × {count}, {at_once} at once", size / 1_000_000);
-        for (name, costs) in names.iter().zip(&costs) {
-            let cost = &costs[l];
-            report.figure("CPU seconds per GB", format!("{name}, {at}"), median(&cost.seconds), "s/GB");
-            report.figure("received", format!("{name}, {at}"), median(&cost.rate), "MB/s");
-            report.figure("peak memory", format!("{name}, {at}"), median(&cost.peak), "MiB");
+    let levels = LEVELS.map(|(size, count, at_once)| format!("{} MB × {count}, {at_once} at once", size / 1_000_000));
+    type Of = fn(&Cost) -> &[f64];
+    let figures: [(&str, &str, Of); 3] = [
+        ("CPU seconds per GB", "s/GB", |cost| &cost.seconds),
+        ("received", "MB/s", |cost| &cost.rate),
+        ("peak memory", "MiB", |cost| &cost.peak),
+    ];
+    for (group, unit, of) in figures {
+        for (l, at) in levels.iter().enumerate() {
+            for (name, costs) in names.iter().zip(&costs) {
+                report.figure(group, format!("{name}, {at}"), median(of(&costs[l])), unit);
+            }
         }
+    }
+    for (l, at) in levels.iter().enumerate() {
         for (name, costs_of_peer) in names.iter().zip(&costs).skip(1) {
             let ratio = median(&costs[0][l].seconds) / median(&costs_of_peer[l].seconds);
             report.figure("ratios", format!("CPU, {ours} ÷ {name}, {at}"), ratio, "");
