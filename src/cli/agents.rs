@@ -69,9 +69,10 @@ enum Action {
     ResetPassword(Reset),
 }
 
+/// Somebody new.
 #[derive(Args, Debug)]
-struct Invite {
-    /// The sign-in name, and where the link is sent
+struct Person {
+    /// The sign-in name, and where an invitation is sent
     #[arg(long)]
     email: String,
     /// The name that others see
@@ -83,6 +84,18 @@ struct Invite {
     /// Whose requests they see; may be repeated, and the first one gets what they issue
     #[arg(long, value_name = "NAME")]
     team: Vec<String>,
+}
+
+impl Person {
+    fn body(&self) -> Value {
+        json!({"email": self.email, "name": self.name, "role": self.role, "teams": self.team})
+    }
+}
+
+#[derive(Args, Debug)]
+struct Invite {
+    #[command(flatten)]
+    person: Person,
     #[command(flatten)]
     remote: Remote,
 }
@@ -107,18 +120,8 @@ struct EndSession {
 
 #[derive(Args, Debug)]
 struct Add {
-    /// The sign-in name
-    #[arg(long)]
-    email: String,
-    /// The name that others see
-    #[arg(long)]
-    name: String,
-    /// agent, admin, auditor or manual-handler
-    #[arg(long, default_value = "agent")]
-    role: String,
-    /// Whose requests they see; may be repeated, and the first one gets what they issue
-    #[arg(long, value_name = "NAME")]
-    team: Vec<String>,
+    #[command(flatten)]
+    person: Person,
     /// A file with the password, `-` for standard input [default: asked for]
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -167,14 +170,14 @@ pub(super) fn run(agents: Agents) -> Outcome {
             Action::Add(add) => {
                 let api = Api::of(&add.remote)?;
                 let password = password(add.password_file.as_deref())?;
-                let body = json!({"email": add.email, "name": add.name, "role": add.role, "teams": add.team, "password": &*password});
+                let mut body = add.person.body();
+                body["password"] = json!(&*password);
                 let agent = api.post(&["agents"], &body).await?;
                 render(&agent, "was added", add.remote.json())
             }
             Action::Invite(invite) => {
                 let api = Api::of(&invite.remote)?;
-                let body = json!({"email": invite.email, "name": invite.name, "role": invite.role, "teams": invite.team});
-                invited(&api.post(&["agents", "invite"], &body).await?, invite.remote.json())
+                invited(&api.post(&["agents", "invite"], &invite.person.body()).await?, invite.remote.json())
             }
             Action::NewLink(one) => {
                 let api = Api::of(&one.remote)?;
