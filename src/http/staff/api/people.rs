@@ -12,6 +12,7 @@ use crate::http::extract::path::Id;
 use crate::http::staff::auth::Call;
 use crate::http::staff::input;
 use crate::http::staff::permission::Admin;
+use crate::http::staff::shapes::{AgentIdText, EmailText, LabelText, RoleWord, TeamsText};
 use crate::http::staff::view::account::{self as view, Agent, Session};
 use crate::http::staff::view::request::instant;
 use crate::workflow::WorkflowError;
@@ -24,13 +25,18 @@ use super::admin::{agent_of, created};
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"email": "ana@example.com", "name": "Ana", "role": "agent"})))]
 pub(crate) struct Invite {
+    #[schema(value_type = EmailText)]
     pub email: String,
+    #[schema(value_type = LabelText)]
     pub name: String,
     /// agent, admin, auditor or manual-handler.
+    #[schema(value_type = RoleWord)]
     pub role: String,
     /// At most 20 names of a-z, 0-9 and -.
     #[serde(default)]
+    #[schema(value_type = TeamsText, required = false)]
     pub teams: Vec<String>,
 }
 
@@ -72,8 +78,8 @@ fn shown(invited: &invitation::Invited) -> Invitation {
 }
 
 /// Add an agent by a one-time link, good for three days, by which they set a password or a passkey of their own. The same Idempotency-Key with the same body gives the same answer again.
-#[utoipa::path(post, path = "/agents/invite", tag = "admin", request_body = Invite,
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.")),
+#[utoipa::path(post, path = "/agents/invite", operation_id = "invite_agent", tag = "admin", request_body = Invite,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, kept for at least 24 hours.", min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     responses((status = 201, description = "Invited. `Idempotency-Replayed: true` when it was done before under this key.", body = Invitation)),
     security(("api_key" = ["admin"])))]
 pub(crate) async fn invite(
@@ -96,7 +102,7 @@ pub(crate) async fn invite(
 }
 
 /// Make a new one-time link for an agent: the one before stops working at once. Password and sessions stay until the new one is used; a second factor stays.
-#[utoipa::path(post, path = "/agents/{id}/invite", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`agt_…`")),
+#[utoipa::path(post, path = "/agents/{id}/invite", operation_id = "renew_invitation", tag = "admin", request_body = Nothing, params(("id" = AgentIdText, Path, description = "The agent.")),
     responses((status = 201, description = "Made.", body = Invitation)), security(("api_key" = ["admin"])))]
 pub(crate) async fn invite_again(
     Call {
@@ -116,7 +122,7 @@ pub(crate) async fn invite_again(
 }
 
 /// Let a disabled agent in again, with role, password and second factor as before.
-#[utoipa::path(post, path = "/agents/{id}/enable", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`agt_…`")),
+#[utoipa::path(post, path = "/agents/{id}/enable", operation_id = "enable_agent", tag = "admin", request_body = Nothing, params(("id" = AgentIdText, Path, description = "The agent.")),
     responses((status = 200, description = "The agent.", body = Agent)), security(("api_key" = ["admin"])))]
 pub(crate) async fn enable(
     Call {
@@ -131,7 +137,7 @@ pub(crate) async fn enable(
 }
 
 /// Delete an agent for good: sessions and the API keys that the agent made end at once. The audit log keeps the name.
-#[utoipa::path(post, path = "/agents/{id}/delete", tag = "admin", request_body = Nothing, params(("id" = String, Path, description = "`agt_…`")),
+#[utoipa::path(post, path = "/agents/{id}/delete", operation_id = "delete_agent", tag = "admin", request_body = Nothing, params(("id" = AgentIdText, Path, description = "The agent.")),
     responses((status = 200, description = "The agent, as it was.", body = Agent)), security(("api_key" = ["admin"])))]
 pub(crate) async fn delete(
     Call {
@@ -146,7 +152,7 @@ pub(crate) async fn delete(
 }
 
 /// Where an agent is signed in.
-#[utoipa::path(get, path = "/agents/{id}/sessions", tag = "admin", params(("id" = String, Path, description = "`agt_…`")),
+#[utoipa::path(get, path = "/agents/{id}/sessions", operation_id = "list_agent_sessions", tag = "admin", params(("id" = AgentIdText, Path, description = "The agent.")),
     responses((status = 200, description = "The open ones, newest use first.", body = SessionList)), security(("api_key" = ["admin"])))]
 pub(crate) async fn sessions(Call { with: Id(id), .. }: Call<Admin, Id<AgentId>>, state: State) -> Answer {
     let agent = agent_of(&state, id).await?;
@@ -156,7 +162,7 @@ pub(crate) async fn sessions(Call { with: Id(id), .. }: Call<Admin, Id<AgentId>>
 }
 
 /// End one session of an agent.
-#[utoipa::path(post, path = "/agents/{id}/end-session", tag = "admin", request_body = WhichSession, params(("id" = String, Path, description = "`agt_…`")),
+#[utoipa::path(post, path = "/agents/{id}/end-session", operation_id = "end_agent_session", tag = "admin", request_body = WhichSession, params(("id" = AgentIdText, Path, description = "The agent.")),
     responses((status = 200, description = "Those that are left.", body = SessionList)), security(("api_key" = ["admin"])))]
 pub(crate) async fn end_session(
     Call {
