@@ -99,6 +99,7 @@ struct OpenApi {
 
 /// Runs the process's command line.
 pub fn main() -> ExitCode {
+    crate::crypto::heap::set_up();
     process::guard();
     let line = match Line::try_parse() {
         Ok(line) => line,

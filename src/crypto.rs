@@ -74,6 +74,7 @@ pub(crate) mod envelope;
 pub(crate) mod erase;
 mod extents;
 pub(crate) mod header;
+pub(crate) mod heap;
 pub(crate) mod keyfile;
 pub(crate) mod keyring;
 pub(crate) mod memory;

@@ -33,6 +33,9 @@ pub mod crypto {
     pub mod header {
         pub use crate::crypto::header::{Context, ErasureKind, Header};
     }
+    pub mod heap {
+        pub use crate::crypto::heap::set_up;
+    }
     pub mod keyfile {
         pub use crate::crypto::keyfile::{Argon2Cost, KeyFile, Protector, parse_public_file};
     }

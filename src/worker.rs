@@ -313,5 +313,6 @@ async fn sweeper(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) {
         if let Err(error) = portal.directory.sweep_sessions().await {
             tracing::warn!(error = %chain(&error), "ended sessions could not be dropped");
         }
+        sweep::spare_memory().await;
     }
 }

@@ -24,8 +24,6 @@ impl Child {
         let program = std::env::current_exe().unwrap();
         let mut process = Command::new(program)
             .args([ROLE, role, &settings.to_string()])
-            // What the service file and the container image set, too.
-            .env("MALLOC_ARENA_MAX", std::env::var("MALLOC_ARENA_MAX").unwrap_or_else(|_| "2".into()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

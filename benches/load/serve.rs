@@ -12,6 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use nightdrop::testing::app::{self, App, KeyProtection, Running};
 use nightdrop::testing::config::Config;
 use nightdrop::testing::crypto::envelope::Suite;
+use nightdrop::testing::crypto::heap;
 use nightdrop::testing::crypto::random;
 use nightdrop::testing::domain::agent::Actor;
 use nightdrop::testing::domain::document::{ApplicantRef, DocumentKind, ProviderName, SlotRef};
@@ -45,6 +46,7 @@ pub fn cpu() -> f64 {
 
 /// Plays a role until told to stop.
 pub fn run(role: &str, settings: &Value) {
+    heap::set_up();
     if role == "alone" {
         say(&alone::run(settings));
         return answer(|_, _| Value::Null);

@@ -139,33 +139,30 @@ fn seconds_alone(settings: &serde_json::Value) -> f64 {
     seconds
 }
 
-/// Memory of 64 uploads and of a thousand slow ones.
+/// Memory at rest, of 64 uploads, of a thousand slow ones, and of what stays behind them and behind many wrong passwords.
 pub fn memory(plan: &Plan, report: &mut Report) -> Result<(), String> {
     const GROUP: &str = "memory";
     let size = if plan.quick { 2_000_000 } else { 20_000_000 };
     let form = Arc::new(Form::of(&jpeg(size)));
-    for (blobs, name) in [("none", "without a store"), ("files", "with the store")] {
+    for (blobs, name, most) in [("none", "without a store", 256.0), ("files", "with the store", 512.0)] {
         let folder = Folder::new();
         let mut child = serve("portal", blobs, &folder);
-        let base = child.rss() as f64 / MIB;
+        let rest = child.rss() as f64 / MIB;
         if blobs == "files" {
-            report.at_most(GROUP, "base, just started", base, "MiB", 64.0);
+            report.at_most(GROUP, "at rest, just started", rest, "MiB", 32.0);
         }
         let paths = child.issue(64);
         child.forget_peak();
         client::uploads(child.address(), &paths, &form, 64)?;
         let peak = child.peak() as f64 / MIB;
         report.figure(GROUP, format!("peak of 64 × {} MB at once, {name}", size / 1_000_000), peak, "MiB");
-        let each = (peak - base) * 1024.0 / 64.0;
-        if blobs == "files" {
-            report.figure(GROUP, format!("the same for each upload, {name}"), each, "KiB");
-        } else {
-            report.at_most(GROUP, format!("the same for each upload, {name}"), each, "KiB", 256.0);
-        }
+        let each = (peak - rest) * 1024.0 / 64.0;
+        report.at_most(GROUP, format!("the same for each upload, {name}"), each, "KiB", most);
     }
     let slow = if plan.quick { 200 } else { 1_000 };
     let folder = Folder::new();
     let mut child = serve("portal", "files", &folder);
+    let rest = child.rss() as f64 / MIB;
     let paths = child.issue(slow);
     child.forget_peak();
     let open = client::trickle(child.address(), &paths, &form, 100_000, Duration::from_secs(5));
@@ -178,7 +175,28 @@ pub fn memory(plan: &Plan, report: &mut Report) -> Result<(), String> {
     );
     report.figure(GROUP, format!("{slow} slow uploads, peak"), child.peak() as f64 / MIB, "MiB");
     drop(open);
+    afterwards(GROUP, &format!("{slow} slow uploads that broke off"), rest, &child, report);
+
+    let folder = Folder::new();
+    let mut child = serve("portal", "files", &folder);
+    let rest = child.rss() as f64 / MIB;
+    let count = if plan.quick { 50 } else { 1_000 };
+    let small = Arc::new(Form::of(&jpeg(1_000_000)));
+    let paths = child.issue(count);
+    client::uploads(child.address(), &paths, &small, 64)?;
+    afterwards(GROUP, &format!("{count} uploads of 1 MB"), rest, &child, report);
+    let guesses = if plan.quick { 50 } else { 240 };
+    child.ask("guess", json!({ "count": guesses }));
+    afterwards(GROUP, &format!("{} wrong passwords", 2 * guesses), rest, &child, report);
     Ok(())
+}
+
+/// What stays resident a minute after a burst, beside what was resident at rest.
+fn afterwards(group: &'static str, what: &str, rest: f64, child: &Child, report: &mut Report) {
+    std::thread::sleep(Duration::from_secs(70));
+    let left = child.rss() as f64 / MIB;
+    report.figure(group, format!("a minute after {what}"), left, "MiB");
+    report.at_most(group, format!("the same ÷ at rest, {what}"), left / rest, "", 1.5);
 }
 
 /// How long the page takes while 64 uploads run, at a megabyte a second each and as fast as they can; beside it a server that only discards, to tell the

@@ -347,8 +347,7 @@ fn stretch(passphrase: &[u8], salt: &[u8], cost: Argon2Cost, out: &mut [u8; 32])
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(out.len()))
         .map_err(|_| KeyFileError::Malformed("argon2 refuses these parameters"))?;
     let _turn = STRETCHING.lock().unwrap_or_else(PoisonError::into_inner);
-    // The blocks that argon2 takes by itself are given back as they are; ours are wiped before.
-    let scratch = Scratch::new(0);
+    let scratch = Scratch::new();
     let blocks = params.block_count();
     scratch
         .with(blocks, |memory| {

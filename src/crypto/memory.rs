@@ -1,26 +1,19 @@
 //! Keeps the process's memory out of core dumps, debuggers and swap, as far as the system allows, and wipes every block of the heap that is freed.
 //!
 //! A document passes through buffers of many libraries (sockets, multipart, the cipher, the outgoing request), and only a few of them are ours. So the
-//! allocator wipes: whoever gives a block back gives zeros back, also when a vector grows. It costs one `memset` of each freed block. Stacks are no
-//! blocks of the heap: [`wipe_stack`] is called after work on plaintext. Out of reach are registers and the kernel's socket buffers.
+//! allocator wipes ([`super::heap`]). Stacks are no blocks of the heap: [`wipe_stack`] is called after work on plaintext. Out of reach are registers and the kernel's socket buffers.
 //!
 //! Locking single secrets needs raw pointers and so unsafe code, which this crate does not have. `mlockall` is safe and
 //! covers everything, but under a finite `RLIMIT_MEMLOCK` later allocations would fail; so it is used only when the limit
 //! is (or can be raised to) unlimited. Otherwise the service unit's `MemorySwapMax=0`, an encrypted swap device, or a machine without swap has to
 //! do it; [`MemoryReport::may_reach_a_disk`] says when none does.
 
-use std::alloc::System;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::mm::MlockAllFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use zeroize::Zeroize;
-use zeroizing_alloc::ZeroAlloc;
-
-/// The allocator of every program that is built with this library. It is in the library and not in `main`, so that tests and measurements run with it.
-#[global_allocator]
-static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// Overwrites what calls that have returned left on this thread's stack below the caller's own frame: pieces of a cipher's or a digest's last block. To be
 /// called after work on plaintext. It reaches as deep as such work goes, with room.

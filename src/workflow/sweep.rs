@@ -7,6 +7,7 @@ use std::collections::{HashSet, VecDeque};
 
 use crate::chain::chain;
 use crate::crypto::erase::{EraseError, LiveSlot};
+use crate::crypto::heap;
 use crate::domain::id::DocumentId;
 use crate::domain::request::DocumentRequest;
 use crate::storage::StorageError;
@@ -174,4 +175,8 @@ async fn is_orphan(portal: &Portal, document: DocumentId) -> Result<bool, Workfl
         return Ok(false);
     }
     Ok(portal.requests.by_document(document).await?.is_none() && !outgoing::mail::owns(portal, document).await?)
+}
+/// Gives memory that a burst of uploads took back to the system.
+pub(crate) async fn spare_memory() {
+    let _ = tokio::task::spawn_blocking(heap::trim).await;
 }

@@ -262,7 +262,7 @@ fn what_must_stay_in_one_place_stays_there() {
             "now_utc()",
             &["storage/clock.rs", "connectors/http", "connectors/sumsub.rs", "sandbox", "cli"],
         );
-        only_in("unsafe ", &["storage/sled/fsync.rs", "crypto/extents.rs"]);
+        only_in("unsafe ", &["storage/sled/fsync.rs", "crypto/extents.rs", "crypto/heap.rs"]);
         // Who proves that something is durable has just synced it.
         only_in("Durable::synced(", &["storage/files", "domain/transition"]);
     }
