@@ -5,6 +5,8 @@
 //! closed at once when its address has enough of them ([`super::connections`]), and closed when it is silent for too long. What is closed here is never
 //! answered: there is no request yet.
 
+mod bursts;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::{Pin, pin};
@@ -12,17 +14,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
-use actix_http::{HttpService, Request, Response, TlsAcceptorConfig};
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol, Request, Response};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::dev::{AppConfig, Server as ActixServer, ServerHandle, Service, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 use futures_util::future::LocalBoxFuture;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::AppState;
 use super::connections::{Connections, Due, Held, Serving};
+use bursts::Bursts;
 
 /// Open at once in each worker, whoever they are of.
 const PER_WORKER: usize = 1_024;
@@ -83,13 +88,33 @@ impl Server {
         }
         let builder = match self.socket {
             (listener, None) => builder.listen(self.name, listener, move || Limited {
-                inner: service!().tcp(),
+                inner: fn_service(|socket: TcpStream| async move {
+                    let peer = socket.peer_addr().ok();
+                    Ok((Bursts::of(socket), Protocol::Http1, peer))
+                })
+                .and_then(service!()),
                 limit: limited.clone(),
             })?,
-            (listener, Some(tls)) => builder.listen(self.name, listener, move || Limited {
-                inner: service!().rustls_0_23_with_config(tls.clone(), TlsAcceptorConfig::default().handshake_timeout(TLS_HANDSHAKE)),
-                limit: limited.clone(),
-            })?,
+            (listener, Some(mut tls)) => {
+                tls.alpn_protocols.insert(0, b"http/1.1".to_vec());
+                let acceptor = TlsAcceptor::from(Arc::new(tls));
+                builder.listen(self.name, listener, move || {
+                    let acceptor = acceptor.clone();
+                    Limited {
+                        inner: fn_service(move |socket: TcpStream| {
+                            let acceptor = acceptor.clone();
+                            async move {
+                                let peer = socket.peer_addr().ok();
+                                let shaken = timeout(TLS_HANDSHAKE, acceptor.accept(socket)).await;
+                                let socket = shaken.unwrap_or_else(|late| Err(late.into())).map_err(DispatchError::Io)?;
+                                Ok((Bursts::of(socket), Protocol::Http1, peer))
+                            }
+                        })
+                        .and_then(service!()),
+                        limit: limited.clone(),
+                    }
+                })?
+            }
         };
         let server = builder.run();
         let handle = server.handle();
