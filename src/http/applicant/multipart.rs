@@ -8,7 +8,7 @@
 //! * A part's `Content-Length` says nothing: the boundary alone ends a part.
 //! * A form that ends without its last boundary is an error, and so is everything that is asked for after an error. Nothing panics.
 //!
-//! Memory: one piece of the body and one part's head.
+//! Memory: one piece of the body, which is handed on without a copy, and one part's head.
 
 pub(crate) mod canonical;
 pub mod head;
@@ -80,7 +80,7 @@ enum State {
 /// The form of one body.
 pub struct Multipart<S> {
     body: S,
-    buffer: BytesMut,
+    buffer: Bytes,
     /// `\r\n--boundary`, or `\n--boundary` as soon as the form has shown that it is one of those.
     delimiter: Vec<u8>,
     line_end: &'static [u8],
@@ -104,7 +104,7 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Multipart<S> {
     pub fn new(boundary: &str, body: S) -> Self {
         Self {
             body,
-            buffer: BytesMut::new(),
+            buffer: Bytes::new(),
             delimiter: [b"\r\n--", boundary.as_bytes()].concat(),
             line_end: b"\r\n",
             state: State::Preamble,
@@ -154,20 +154,28 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Multipart<S> {
                 Some(0) => match self.mark(0, 0) {
                     Mark::Unknown => self.more().await?,
                     // These bytes are the part's own.
-                    Mark::None => return Ok(Some(self.buffer.split_to(self.delimiter.len()).freeze())),
+                    Mark::None => return Ok(Some(self.buffer.split_to(self.delimiter.len()))),
                     mark => self.end_part(mark),
                 },
-                Some(at) => return Ok(Some(self.buffer.split_to(at).freeze())),
+                Some(at) => return Ok(Some(self.buffer.split_to(at))),
                 None => {
-                    // The last bytes may be the beginning of a boundary.
-                    let sure = self.buffer.len().saturating_sub(self.delimiter.len() - 1);
+                    let sure = self.buffer.len() - self.begun();
                     if sure > 0 {
-                        return Ok(Some(self.buffer.split_to(sure).freeze()));
+                        return Ok(Some(self.buffer.split_to(sure)));
                     }
                     self.more().await?;
                 }
             }
         }
+    }
+
+    /// How many of the last bytes may be the beginning of a boundary. Mostly none: then the next piece needs no joining to these.
+    fn begun(&self) -> usize {
+        let tail = &self.buffer[self.buffer.len().saturating_sub(self.delimiter.len() - 1)..];
+        let mut starts = memchr::memchr_iter(self.delimiter[0], tail);
+        starts
+            .find(|at| self.delimiter.starts_with(&tail[*at..]))
+            .map_or(0, |at| tail.len() - at)
     }
 
     fn end_part(&mut self, mark: Mark) {
@@ -275,8 +283,14 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Multipart<S> {
     /// Waits for more of the body.
     async fn more(&mut self) -> Result<(), FormError> {
         match self.body.next().await {
+            Some(Ok(piece)) if self.buffer.is_empty() => {
+                self.buffer = piece;
+                Ok(())
+            }
             Some(Ok(piece)) => {
-                self.buffer.extend_from_slice(&piece);
+                let mut joined = BytesMut::from(std::mem::take(&mut self.buffer));
+                joined.extend_from_slice(&piece);
+                self.buffer = joined.freeze();
                 Ok(())
             }
             Some(Err(_)) => Err(self.fail(FormError::Body)),
