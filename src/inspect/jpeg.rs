@@ -25,8 +25,6 @@ use zeroize::Zeroizing;
 
 /// Progressive encoders write about ten; a thousand would keep a decoder busy for minutes.
 const MAX_SCANS: u32 = 100;
-/// Marker, length and payload of the longest segment.
-const MAX_SEGMENT: usize = 2 + 0xFFFF;
 
 const EXIF: &[u8] = b"Exif\0";
 const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
@@ -36,7 +34,7 @@ pub(super) struct Jpeg {
     limits: Limits,
     strip: Strip,
     state: State,
-    /// The segment at hand: marker, length and payload.
+    /// The segment at hand: marker, length and payload. It has room for no more than that; 64 KiB at most, and next to none while a scan goes by.
     segment: Zeroizing<Vec<u8>>,
     /// How long `segment` must get before it can be looked at.
     wanted: usize,
@@ -71,7 +69,7 @@ impl Jpeg {
             limits: policy.limits,
             strip: policy.strip,
             state: State::Start,
-            segment: Zeroizing::new(Vec::with_capacity(MAX_SEGMENT)),
+            segment: Zeroizing::default(),
             wanted: 4,
             frame: None,
             scans: 0,
@@ -212,6 +210,7 @@ impl Jpeg {
                 return self.skip_empty_segment().map(|()| take);
             }
             self.wanted = 2 + length;
+            self.segment.reserve_exact(length - 2);
         }
         if self.segment.len() == self.wanted {
             self.state = State::Between;
@@ -238,6 +237,9 @@ impl Jpeg {
             _ => {}
         }
         out.extend_from_slice(&self.segment);
+        if self.state == State::Scan {
+            self.segment = Zeroizing::default();
+        }
         Ok(())
     }
 

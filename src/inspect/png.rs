@@ -92,7 +92,7 @@ impl Png {
             left: 0,
             crc: Crc32::default(),
             fate: Fate::Pass,
-            held: Zeroizing::new(Vec::with_capacity(MAX_HELD)),
+            held: Zeroizing::default(),
             place: Place::Nothing,
             header: None,
             data_bytes: 0,
@@ -167,7 +167,10 @@ impl Png {
             return Err(Refusal::Damaged("png chunk length"));
         }
         self.fate = self.fate_of(ancillary);
-        self.held.clear();
+        self.held = Zeroizing::new(match self.fate {
+            Fate::Hold => Vec::with_capacity(self.left as usize),
+            Fate::Pass | Fate::Drop => Vec::new(),
+        });
         if self.fate == Fate::Pass {
             out.extend_from_slice(&self.fixed);
         }
