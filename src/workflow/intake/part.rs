@@ -20,8 +20,10 @@ use crate::workflow::Portal;
 use crate::workflow::catalogue::Strip;
 use crate::workflow::delivery::outbound::Target;
 
-/// Bytes that are inspected at a time.
+/// Bytes that are inspected at a time, at most.
 const PIECE_LEN: usize = 16 << 10;
+/// The same when the chunk is full: what is let through of these has to be moved to the next one.
+const PROBE_LEN: usize = 1 << 10;
 /// What a document of several photos is called: it has the name of none of them.
 const PHOTOS_NAME: &str = "photos.pdf";
 
@@ -32,9 +34,8 @@ pub struct PartReceiver<'a> {
     filter: Option<Filter>,
     /// Against other writers of this part, if there can be any.
     claim: Option<Claim>,
-    /// What the inspector let through of the piece at hand.
-    kept: Vec<u8>,
-    /// Inspected plaintext on its way to a full chunk. One buffer for the whole part, with room for its tag.
+    /// What the inspector let through, on its way to a full chunk. One buffer for the whole part: bytes come here from the socket's buffer, are sealed in place
+    /// and written from here.
     chunk: Vec<u8>,
     sealing: Option<Sealing>,
     file_name: String,
@@ -122,8 +123,7 @@ impl<'a> PartReceiver<'a> {
         Self {
             filter: Some(filter),
             claim: None,
-            kept: Vec::new(),
-            chunk: Vec::with_capacity(CHUNK_LEN + TAG_LEN),
+            chunk: Vec::with_capacity(CHUNK_LEN + PROBE_LEN.max(TAG_LEN)),
             sealing: None,
             file_name: clean_name(file_name),
             declared: declared.chars().filter(|c| c.is_ascii_graphic()).take(100).collect(),
@@ -143,21 +143,25 @@ impl<'a> PartReceiver<'a> {
     /// The photo is complete.
     pub async fn end_photo(&mut self) -> Result<(), IntakeError> {
         match self.filter.as_mut() {
-            Some(Filter::Photos(photos)) => photos.end(&mut self.kept).map_err(|refusal| self.refuse(refusal))?,
+            Some(Filter::Photos(photos)) => photos.end(&mut self.chunk).map_err(|refusal| self.refuse(refusal))?,
             Some(Filter::File(_) | Filter::Joined(_)) | None => return Err(IntakeError::CutOff),
         }
-        self.take_kept().await
+        self.put_full().await
     }
 
     /// Takes the next bytes off the socket.
     pub async fn push(&mut self, bytes: &[u8]) -> Result<(), IntakeError> {
-        // In small pieces, so that a large read needs no large buffer.
-        for piece in bytes.chunks(PIECE_LEN) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            // So many that what passes unchanged ends where the chunk does.
+            let room = CHUNK_LEN.saturating_sub(self.chunk.len()).clamp(PROBE_LEN, PIECE_LEN);
+            let (piece, behind) = rest.split_at(room.min(rest.len()));
             let filter = self.filter.as_mut().ok_or(IntakeError::CutOff)?;
-            if let Err(refusal) = filter.push(piece, &mut self.kept) {
+            if let Err(refusal) = filter.push(piece, &mut self.chunk) {
                 return Err(self.refuse(refusal));
             }
-            self.take_kept().await?;
+            self.put_full().await?;
+            rest = behind;
         }
         Ok(())
     }
@@ -165,11 +169,11 @@ impl<'a> PartReceiver<'a> {
     /// The part is complete, and durable when this returns.
     pub async fn finish(mut self) -> Result<(), IntakeError> {
         let filter = self.filter.take().ok_or(IntakeError::CutOff)?;
-        let report = match filter.finish(&mut self.kept) {
+        let report = match filter.finish(&mut self.chunk) {
             Ok(report) => report,
             Err(refusal) => return Err(self.refuse(refusal)),
         };
-        self.take_kept().await?;
+        self.put_full().await?;
         self.put_chunk(true).await?;
         let Sealing {
             header,
@@ -211,21 +215,16 @@ impl<'a> PartReceiver<'a> {
         }
     }
 
-    /// Moves what was let through into chunks. A full chunk goes out only when a byte for the next one is here: the last must not be empty, and only
-    /// the end tells which is last.
-    async fn take_kept(&mut self) -> Result<(), IntakeError> {
-        let mut taken = 0;
-        while taken < self.kept.len() {
-            if self.chunk.len() == CHUNK_LEN {
-                self.put_chunk(false).await?;
-                // Everybody else of this thread comes in between two chunks: a page must not wait for a whole read of every upload.
-                tokio::task::yield_now().await;
-            }
-            let room = (CHUNK_LEN - self.chunk.len()).min(self.kept.len() - taken);
-            self.chunk.extend_from_slice(&self.kept[taken..taken + room]);
-            taken += room;
+    /// Puts what fills a chunk. A full chunk goes out only when a byte for the next one is here: the last must not be empty, and only the end tells which is
+    /// last.
+    async fn put_full(&mut self) -> Result<(), IntakeError> {
+        while self.chunk.len() > CHUNK_LEN {
+            let rest = self.chunk.split_off(CHUNK_LEN);
+            self.put_chunk(false).await?;
+            self.chunk.extend_from_slice(&rest);
+            // Everybody else of this thread comes in between two chunks: a page must not wait for a whole read of every upload.
+            tokio::task::yield_now().await;
         }
-        self.kept.clear();
         Ok(())
     }
 

@@ -25,6 +25,8 @@ use crate::workflow::{Portal, WorkflowError};
 /// Staged chunks stand in file 0 of the upload's own id, the two places of the tail in files 1 and 2: the one that the row names is not written to.
 const CHUNKS: u8 = 0;
 const TAILS: u8 = 1;
+/// Bytes that are taken in at a time: so much more than one staged chunk waits at most.
+const PIECE_LEN: usize = 8 << 10;
 
 /// Bytes of one part, coming now. Dropped, it keeps what came, unless it was told to wait for a proof of it.
 pub(crate) struct Upload(Option<Box<Inner>>);
@@ -97,7 +99,7 @@ impl Upload {
         let secret = secret(portal, intake).await?.ok_or(ResumeError::None)?;
         let key = StagingKey::derive(token, &secret, &document.0);
         let staging = Staging::from_box(&key, &staged.state).map_err(unreadable)?;
-        let mut waiting = Zeroizing::new(Vec::with_capacity(2 * STAGED_LEN));
+        let mut waiting = Zeroizing::new(Vec::with_capacity(STAGED_LEN + PIECE_LEN));
         if let Some(place) = staging.tail_place() {
             let tail = portal
                 .blobs
@@ -174,7 +176,7 @@ impl Upload {
         if bytes.len() as u64 > self.left() {
             return Err(ResumeError::TooLong);
         }
-        for piece in bytes.chunks(STAGED_LEN) {
+        for piece in bytes.chunks(PIECE_LEN) {
             let inner = self.0.as_mut().ok_or(ResumeError::None)?;
             if let Err(error) = inner.take_in(piece) {
                 self.give_up().await;
