@@ -60,6 +60,7 @@
 //! #     cleanup: Cleanup::default(),
 //! #     tombstones: Vec::new(),
 //! #     notes: Vec::new(),
+//! #     assigned: None,
 //! # };
 //!
 //! // A request that was just issued, with a link for 72 hours.
@@ -109,6 +110,7 @@ macro_rules! text_enum {
 
 pub(crate) mod account;
 pub(crate) mod agent;
+pub(crate) mod assignment;
 pub(crate) mod audit;
 pub(crate) mod delivery;
 pub(crate) mod dispatch;

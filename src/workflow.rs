@@ -2,6 +2,7 @@
 //!
 //! This layer joins the four siblings below it (crypto, storage, connectors, inspect) and is the only one that does. It knows no HTTP and reads no clock but the store's.
 
+pub(crate) mod assignment;
 pub(crate) mod callback;
 pub(crate) mod catalogue;
 pub(crate) mod delivery;

@@ -63,6 +63,12 @@ enum Action {
     /// Write a note for colleagues; it is read from standard input unless given
     #[command(after_help = "Example:\n  nightdrop request note req_… < note.txt")]
     Note(NewNote),
+    /// Say who is to see to it: an agent, or nobody
+    #[command(
+        override_usage = "nightdrop request assign [OPTIONS] <ID> <AGENT|--to-me|--nobody>",
+        after_help = "Examples:\n  nightdrop request assign req_… agt_…\n  nightdrop request assign req_… --to-me\n  nightdrop request assign req_… --nobody"
+    )]
+    Assign(Assign),
 }
 
 #[derive(Args, Debug)]
@@ -131,7 +137,7 @@ struct List {
     #[arg(long)]
     outcome: Option<String>,
     /// Anything at hand: a request's id, a receipt's reference, a ticket, an applicant's reference or its beginning
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["state", "outcome", "provider", "applicant", "agent", "older_than", "sort"])]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["state", "outcome", "provider", "applicant", "agent", "assigned", "older_than", "sort"])]
     find: Option<String>,
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
@@ -140,6 +146,9 @@ struct List {
     /// Issued by this agent or API key
     #[arg(long, value_name = "ID")]
     agent: Option<String>,
+    /// Assigned to this agent, to me (who made the API key), or to none
+    #[arg(long, value_name = "WHO")]
+    assigned: Option<String>,
     /// Issued longer ago than this, such as 36h or 7d
     #[arg(long, value_name = "SPAN")]
     older_than: Option<String>,
@@ -169,6 +178,28 @@ struct NewNote {
     text: Option<String>,
     #[command(flatten)]
     remote: Remote,
+}
+
+#[derive(Args, Debug)]
+struct Assign {
+    #[command(flatten)]
+    one: One,
+    #[command(flatten)]
+    to: AssignTo,
+}
+
+/// One of them.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct AssignTo {
+    /// The agent, agt_…; see nightdrop agent list
+    agent: Option<String>,
+    /// Whoever made the API key
+    #[arg(long)]
+    to_me: bool,
+    /// Nobody any more
+    #[arg(long)]
+    nobody: bool,
 }
 
 #[derive(Args, Debug)]
@@ -252,6 +283,11 @@ pub(super) fn run(requests: Requests) -> Outcome {
             Action::MarkUploaded(one) => act(&one, "mark-uploaded", &json!({})).await,
             Action::Passcode(one) => passcode(&one).await,
             Action::Note(new) => note(new).await,
+            Action::Assign(Assign { one, to }) => {
+                // Neither an agent nor oneself: nobody.
+                let agent = to.agent.or_else(|| to.to_me.then(|| "me".to_owned()));
+                act(&one, "assign", &json!({ "agent": agent })).await
+            }
         }
     })
 }
@@ -337,6 +373,7 @@ async fn show_list(list: List) -> Outcome {
             .with("provider", list.provider.clone())
             .with("applicant", list.applicant.clone())
             .with("agent", list.agent.clone())
+            .with("assigned", list.assigned.clone())
             .with("older_than", list.older_than.clone())
             .with("sort", list.sort.clone())
             .with("cursor", cursor.take())
@@ -422,6 +459,9 @@ fn render(request: &Value, json: bool) -> Outcome {
     if json {
         return output::json(request);
     }
+    let formerly = request["formerly_assigned"]["name"].as_str();
+    let formerly = formerly.map(|name| format!("nobody (formerly {name})"));
+    let assigned = formerly.as_deref().unwrap_or_else(|| text(&request["assigned"], "name"));
     let rows = [
         ("Request", text(request, "id")),
         ("State", text(request, "state")),
@@ -429,6 +469,7 @@ fn render(request: &Value, json: bool) -> Outcome {
         ("Applicant", text(request, "applicant")),
         ("Ticket", text(request, "ticket")),
         ("Document", text(request, "document")),
+        ("Assigned", assigned),
         ("Link", text(&request["link"], "state")),
         ("Opened", text(&request["link"], "opened_at")),
         ("Expires", text(request, "expires_at")),

@@ -7,7 +7,7 @@ use super::delivery::{BY_HAND, ConfirmAt, Delivery, DeliveryProblem, PassedOn, P
 use super::document::{
     Document, DocumentKind, PartName, PartSpec, PictureLimits, ProviderName, SealedText, SearchWord, SlotRef, StoredPart,
 };
-use super::id::{DocumentId, RequestId};
+use super::id::{AgentId, DocumentId, RequestId};
 use super::link::{COMMIT_GRACE, LinkState, RESUME_WITHIN, UploadLink};
 
 /// While bytes may be on their way to the provider, a purge waits this long for a clear outcome.
@@ -60,6 +60,8 @@ pub struct DocumentRequest {
     pub tombstones: Vec<Tombstone>,
     /// What agents wrote to one another about it, oldest first.
     pub notes: Vec<Note>,
+    /// Who was asked to see to it. Whether that account still works on it is decided at reading: accounts end, and requests stay.
+    pub assigned: Option<AgentId>,
 }
 
 /// Of the team, for the team: the applicant and the provider never see it.

@@ -14,11 +14,12 @@ use proptest::test_runner::TestRunner;
 use time::{Duration, OffsetDateTime};
 
 use super::*;
-use crate::domain::agent::Actor;
+use crate::domain::agent::{Actor, Team};
+use crate::domain::assignment::{AssignedTo, Colleague};
 use crate::domain::audit::{AuditAction, AuditEntry, AuditEvent, GENESIS};
 use crate::domain::delivery::{DeliveryProblem, Phase, PurgeCause};
 use crate::domain::document::ProviderName;
-use crate::domain::id::{DocumentId, RequestId};
+use crate::domain::id::{AgentId, DocumentId, RequestId};
 use crate::domain::link::COMMIT_GRACE;
 use crate::domain::list_order::ListOrder;
 use crate::domain::receipt::{DeletionReceipt, Erasure};

@@ -26,6 +26,8 @@ pub(crate) const RECEIPT_REFERENCE: u8 = b'u';
 pub(crate) const PROVIDER: u8 = b'p';
 pub(crate) const CREATOR: u8 = b'g';
 pub(crate) const TEAM: u8 = b'h';
+/// Requests by the agent they are assigned to; those of nobody stand in no list of their own.
+pub(crate) const ASSIGNED: u8 = b'n';
 pub(crate) const DOCUMENT: u8 = b'v';
 /// Requests with something to destroy or to end, by when.
 pub(crate) const CLEANUP: u8 = b'c';
@@ -265,6 +267,10 @@ pub(crate) fn team_prefix(team: &Team) -> Vec<u8> {
     named(TEAM, team.as_str())
 }
 
+pub(crate) fn assigned_prefix(agent: AgentId) -> Vec<u8> {
+    key(ASSIGNED, &[&agent.0])
+}
+
 pub(crate) fn reference(provider: &ProviderName, reference: &str) -> Vec<u8> {
     let mut key = named(REFERENCE, provider.as_str());
     key.extend_from_slice(reference.as_bytes());
@@ -303,6 +309,9 @@ pub(crate) fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
     );
     if let Some(team) = &request.team {
         rows.push(behind(team_prefix(team)));
+    }
+    if let Some(agent) = request.assigned {
+        rows.push(behind(assigned_prefix(agent)));
     }
     rows.extend(
         request

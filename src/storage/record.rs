@@ -164,6 +164,8 @@ struct RequestRow {
     ticket: Option<Bytes>,
     #[n(27)]
     notes: Option<Vec<NoteRow>>,
+    #[n(28)]
+    assigned: Option<Bytes>,
 }
 
 #[derive(Encode, Decode)]
@@ -270,6 +272,7 @@ impl From<&DocumentRequest> for RequestRow {
             search_words: (!r.search_words.is_empty()).then(|| bytes(&r.search_words.concat())),
             ticket: r.ticket.as_ref().map(|t| bytes(&t.0)),
             notes: (!r.notes.is_empty()).then(|| r.notes.iter().map(NoteRow::from).collect()),
+            assigned: r.assigned.map(|agent| bytes(&agent.0)),
         }
     }
 }
@@ -314,6 +317,7 @@ impl RequestRow {
             fence: self.fence,
             tombstones: self.tombstones.into_iter().map(TombstoneRow::into_domain).collect::<Read<_>>()?,
             notes: self.notes.into_iter().flatten().map(NoteRow::into_domain).collect::<Read<_>>()?,
+            assigned: self.assigned.map(|agent| array(&agent).map(AgentId)).transpose()?,
             team: self.team.map(|t| word(Team::parse(&t))).transpose()?,
             cleanup: Cleanup {
                 fence: self.cleanup_fence,

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::{Claim, StorageError, clock, key};
 use crate::domain::agent::Team;
+use crate::domain::assignment::AssignedTo;
 use crate::domain::audit::AuditEvent;
 use crate::domain::document::{ProviderName, SearchWord};
 use crate::domain::id::{DocumentId, RequestId};
@@ -133,6 +134,7 @@ pub struct Filter {
     pub created_by: Option<String>,
     /// Requests of these teams only; an empty list means those without a team.
     pub teams: Option<Vec<Team>>,
+    pub assigned: Option<AssignedTo>,
     /// Issued before then.
     pub made_before: Option<OffsetDateTime>,
     pub order: ListOrder,

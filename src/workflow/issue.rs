@@ -145,6 +145,7 @@ pub async fn issue(portal: &Portal, ask: Ask, by: Actor, client: Option<ClientKe
         fence: 0,
         tombstones: Vec::new(),
         notes: Vec::new(),
+        assigned: None,
     };
     request.terms_mac = portal.secrets.row_mac(&request.id.0, &request.terms());
     let event = AuditEvent::new(now, by, AuditAction::LinkIssued)

@@ -9,6 +9,7 @@ try {
   await asking();
   await news();
   await notes();
+  await assigning();
   await several();
   await looks();
 } finally {
@@ -153,6 +154,44 @@ async function notes() {
   check((await list.count()) === 1, "a reload added nothing");
   await page.setViewportSize(tall);
   await settled(page, "a request with a note on a phone", "desk-note-phone");
+  await page.context().close();
+}
+
+// Taken and given away by the keyboard alone; the list is cut down to what is nobody's.
+async function assigning() {
+  const page = await visit(browser, { viewport: desktop });
+  await signIn(page);
+  await page.goto(at(`/requests/${given.held}`));
+  const who = page.getByLabel("Assigned to");
+  await who.focus();
+  check((await who.inputValue()) === "none", "it is nobody's");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  check((await page.evaluate(() => document.activeElement.textContent)) === "Assign to me", "the second button takes it");
+  await page.keyboard.press("Enter");
+  await page.getByText("The request is assigned.").waitFor();
+  await settled(page, "a request that somebody has", "desk-assigned");
+  check((await page.getByRole("button", { name: "Assign to me" }).count()) === 0, "nobody takes what they have");
+  await page.goto(at("/requests"));
+  check((await page.locator("td[data-label='Assigned to']").allTextContents()).some((cell) => cell !== "Nobody"), "the list says whose it is");
+  await settled(page, "the list with a column of who has what", "desk-assigned-list");
+  await page.getByLabel("Assigned to").focus();
+  await page.keyboard.type("Nob");
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Show" }).focus();
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/assigned=none/);
+  check((await page.locator(`a[href="/requests/${given.held}"]`).count()) === 0, "what somebody has is not nobody's");
+  await page.setViewportSize(tall);
+  await settled(page, "the list of what is nobody's on a phone", "desk-nobodys-phone");
+  await page.goto(at(`/requests/${given.held}`));
+  await page.getByLabel("Assigned to").focus();
+  await page.keyboard.type("Nob");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.getByText("The request is nobody’s now.").waitFor();
+  await settled(page, "a request that is nobody's on a phone", "desk-nobodys-request-phone");
+  clean(page, "assigning");
   await page.context().close();
 }
 

@@ -234,6 +234,7 @@ const PERMISSIONS: &[(&str, Methods)] = {
         ("/requests/{id}/passcode", &[("POST", STAFF)]),
         ("/requests/{id}/send", &[("POST", STAFF)]),
         ("/requests/{id}/notes", &[("POST", STAFF)]),
+        ("/requests/{id}/assign", &[("POST", STAFF)]),
         ("/requests/{id}/retry", &[("POST", STAFF)]),
         ("/requests/{id}/revoke", &[("GET", STAFF), ("POST", STAFF)]),
         ("/requests/{id}/purge", &[("GET", STAFF), ("POST", STAFF)]),

@@ -100,6 +100,7 @@ actions! {
     PurgeRequested = "purge.requested", "Purge ordered";
     PurgeStarted = "purge.started", "Purge started";
     RecoveryCodesMade = "recovery_codes.made", "Recovery codes made";
+    RequestAssigned = "request.assigned", "Assigned";
     RequestCrossSite = "request.cross_site", "Another site’s request refused";
     RequestForgotten = "request.forgotten", "Request forgotten";
     RequestNoted = "request.noted", "Note added";

@@ -7,6 +7,7 @@ use crate::domain::agent::Actor;
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::delivery::{BY_HAND, HANDED_OUT, PassedOn, Phase, PurgeCause};
 use crate::domain::document::PartName;
+use crate::domain::id::AgentId;
 use crate::domain::link::{PasscodeLock, UploadLink};
 use crate::domain::request::{DocumentRequest, NOTES_MAX, Note, Stage};
 
@@ -41,12 +42,16 @@ pub enum AgentAction {
     AddNote {
         note: Note,
     },
+    /// Asks somebody to see to it; `None`: nobody.
+    Assign {
+        to: Option<AgentId>,
+    },
 }
 
 impl AgentAction {
     pub(super) fn needs_space(&self) -> bool {
         match self {
-            Self::Extend { .. } | Self::Reissue { .. } | Self::RenewPasscode { .. } | Self::AddNote { .. } => true,
+            Self::Extend { .. } | Self::Reissue { .. } | Self::RenewPasscode { .. } | Self::AddNote { .. } | Self::Assign { .. } => true,
             Self::Revoke | Self::Retry | Self::RequestPurge | Self::MarkUploaded | Self::Download { .. } | Self::Lose { .. } => false,
         }
     }
@@ -197,6 +202,14 @@ pub(super) fn apply(
             }
             request.notes.push(note);
             log.add(by, AuditAction::RequestNoted);
+        }
+        AgentAction::Assign { to } => {
+            // Said twice, it is so already.
+            if request.assigned != to {
+                request.assigned = to;
+                let event = AuditEvent::new(now, by, AuditAction::RequestAssigned).on(request.id);
+                log.add_event(event.with("to", to.map_or_else(|| "nobody".to_owned(), |agent| agent.to_string())));
+            }
         }
     }
     Ok(())

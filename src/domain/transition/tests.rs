@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use super::*;
 use crate::domain::delivery::{Intent, PurgeCause, Receipt};
 use crate::domain::document::{Durable, PartName, SealedText};
-use crate::domain::id::DocumentId;
+use crate::domain::id::{AgentId, DocumentId};
 use crate::domain::link::{COMMIT_GRACE, PASSCODE_TRIES, PasscodeLock};
 use crate::domain::request::{IntakeKind, Note, SENDING_GRACE};
 pub(crate) use samples::*;
@@ -30,7 +30,7 @@ pub(crate) struct Try {
 pub(crate) fn tries() -> impl Strategy<Value = Vec<Try>> {
     let wait = prop_oneof![3 => Just(0_u32), 3 => 1..90_u32, 2 => 90..3_600_u32, 1 => 3_600..400_000_u32];
     // Weighted towards the way of a document, so that walks come far.
-    let what = prop_oneof![1 => 0..40_u8, 1 => 33..36_u8, 2 => prop_oneof![Just(8_u8), Just(10), Just(11), Just(15), Just(17)], 1 => prop_oneof![Just(18_u8), Just(24), Just(25), Just(27), Just(28)]];
+    let what = prop_oneof![1 => 0..41_u8, 1 => 33..36_u8, 2 => prop_oneof![Just(8_u8), Just(10), Just(11), Just(15), Just(17)], 1 => prop_oneof![Just(18_u8), Just(24), Just(25), Just(27), Just(28)]];
     proptest::collection::vec(
         (what, any::<u8>(), wait).prop_map(|(what, pick, wait)| Try { what, pick, wait }),
         1..120,
@@ -176,6 +176,9 @@ pub(crate) fn transition(step: &Try, request: &DocumentRequest, now: OffsetDateT
                 at: now,
                 text: SealedText(vec![pick]),
             },
+        }),
+        39 => agent(AgentAction::Assign {
+            to: (!pick.is_multiple_of(3)).then_some(AgentId([pick % 3; 16])),
         }),
         _ => Transition::Nudge,
     }

@@ -41,6 +41,7 @@ macro_rules! routes {
             "/requests/{id}/purge" { post: requests::purge }
             "/requests/{id}/mark-uploaded" { post: requests::mark_uploaded }
             "/requests/{id}/notes" { post: desk::add_note }
+            "/requests/{id}/assign" { post: desk::assign }
             "/requests/{id}/deletion-receipt" { get: audit::deletion_receipt }
             "/return-key" { get: outgoing::return_key }
             "/dispatches" { get: outgoing::dispatches }

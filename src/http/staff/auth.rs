@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::agent::{Actor, Agent, ApiKey, AuthMethod, Role, Session, Team};
 use crate::domain::audit::AuditAction;
-use crate::domain::id::{ApiKeyId, RequestId};
+use crate::domain::id::{AgentId, ApiKeyId, RequestId};
 use crate::workflow::WorkflowError;
 use crate::workflow::issue::ClientKey;
 use crate::workflow::query::requests::team_of;
@@ -97,6 +97,11 @@ impl<S: InScope> ApiCaller<S> {
     /// The teams that a list is cut down to.
     pub(crate) fn teams(&self) -> Option<Vec<Team>> {
         self.key.team.clone().map(|team| vec![team])
+    }
+
+    /// The agent who made the key: whom it means by "me".
+    pub(crate) fn made_by(&self) -> Option<AgentId> {
+        self.key.made_by
     }
 
     pub(crate) fn key_id(&self) -> ApiKeyId {

@@ -135,6 +135,7 @@ table! { AuthRedirect;
     "/requests/{id}/passcode" { post: ask::handlers::passcode }
     "/requests/{id}/send" { post: ask::handlers::send }
     "/requests/{id}/notes" { post: desk::handlers::add_note }
+    "/requests/{id}/assign" { post: desk::handlers::assign }
     "/requests/{id}/retry" { post: requests::handlers::retry }
     "/requests/{id}/revoke" { get: requests::handlers::revoke_page, post: requests::handlers::revoke }
     "/requests/{id}/purge" { get: requests::handlers::purge_page, post: requests::handlers::purge }

@@ -13,10 +13,11 @@ use crate::http::error::Problem;
 use crate::http::extract::form::Form;
 use crate::http::extract::json::{self, Instant, Span};
 use crate::http::staff::shapes::{
-    ActorText, ApplicantText, DocumentKindText, EmailText, FIND_MAX, FindText, ListOrderWord, LocaleText, MessageText, OutcomeWord,
-    PartNameText, ProviderNameText, RequestStateWord, SpanText, TicketText, UrlText,
+    ActorText, ApplicantText, AssignedText, DocumentKindText, EmailText, FIND_MAX, FindText, ListOrderWord, LocaleText, MessageText,
+    OutcomeWord, PartNameText, ProviderNameText, RequestStateWord, SpanText, TicketText, UrlText,
 };
 use crate::workflow::Portal;
+use crate::workflow::assignment::WantedAssignee;
 use crate::workflow::issue::{Ask, Expiry};
 use crate::workflow::link_message::MailWish;
 use crate::workflow::outgoing::mail;
@@ -153,6 +154,10 @@ pub(crate) struct Search {
     /// Who issued it: an agent's or API key's id.
     #[schema(value_type = Option<ActorText>)]
     pub agent: Option<String>,
+    /// To whom it is assigned: an agent's id, `me` (the agent who made the API key), or `none`. What was assigned to somebody who works on it no more is found by both their id
+    /// and `none`.
+    #[schema(value_type = Option<AssignedText>)]
+    pub assigned: Option<String>,
     /// Issued longer ago than this, such as `36h` or `7d`.
     #[schema(value_type = Option<SpanText>)]
     pub older_than: Option<String>,
@@ -174,6 +179,7 @@ impl Search {
             provider: form.filled("provider"),
             applicant: form.filled("applicant"),
             agent: form.filled("agent"),
+            assigned: form.filled("assigned"),
             older_than: form.filled("older_than"),
             sort: form.filled("sort"),
             cursor: form.filled("cursor"),
@@ -199,6 +205,7 @@ impl Search {
             &self.provider,
             &self.applicant,
             &self.agent,
+            &self.assigned,
             &self.older_than,
             &self.sort,
         ];
@@ -218,11 +225,13 @@ impl Search {
             state: parsed(&self.state, "state", &format!("one of {states}"), RequestState::parse)?,
             provider: parsed(&self.provider, "provider", "a provider's name", ProviderName::parse)?,
             created_by: parsed(&self.agent, "agent", "the id of an agent or API key", Actor::parse)?,
+            assigned: parsed(&self.assigned, "assigned", WantedAssignee::ACCEPTED, WantedAssignee::parse)?,
             older_than: parsed(&self.older_than, "older_than", "a span such as 36h or 7d", Span::parse)?
                 .map(|Span(age): Span| -> Duration { age }),
             order: parsed(&self.sort, "sort", &format!("one of {orders}"), ListOrder::parse)?.unwrap_or_default(),
             cursor: self.cursor.clone().filter(|cursor| !cursor.is_empty()),
             teams: None,
+            me: None,
         })
     }
 }

@@ -5,7 +5,7 @@
 //! | [`Own`]: own account | – | ✓ | ✓ | ✓ | ✓ |
 //! | [`Anyone`]: the first page | – | ✓ | ✓ | ✓ | ✓ |
 //! | [`Read`]: see requests, ask providers what is missing | read, requests, admin | ✓ | ✓ | ✓ | |
-//! | [`Requests`]: issue, extend, reissue, revoke, retry, purge, write notes | requests, admin | ✓ | ✓ | ✓ | |
+//! | [`Requests`]: issue, extend, reissue, revoke, retry, purge, write notes, assign | requests, admin | ✓ | ✓ | ✓ | |
 //! | [`Manual`]: say that a by-hand provider has it | requests, admin | | ✓ | ✓ | |
 //! | [`ManualDownload`]: download a part for a by-hand provider | – | | ✓ | | |
 //! | [`Audit`]: read and export the log | audit, admin | | | ✓ | ✓ |

@@ -19,6 +19,7 @@ use crate::domain::outcome::Outcome;
 use crate::domain::request::RequestState;
 use crate::http::extract::json::accepted;
 use crate::http::problems;
+use crate::workflow::assignment::WantedAssignee;
 use crate::workflow::issue::MESSAGE_MAX;
 use crate::workflow::notes::NOTE_MAX;
 use crate::workflow::sign_in::account::{NAME_MAX, PASSWORD_MAX, PASSWORD_MIN_SECOND, TEAMS};
@@ -160,6 +161,8 @@ shapes! { "Text";
     SpanText = text("A span of time with s, m, h or d.", 11, "^[0-9]{1,10}[smhd]$", "a span such as 36h or 7d", "36h");
     ActorText = text("Who did it: the id of an agent or API key, or `operator`, `portal` or `applicant`.", 30,
         "^(operator|portal|applicant|(agt|key)_[0-9a-zA-Z]{26})$", "the id of an agent or API key", "key_02m0b3gk5t1q9h8v7n6c5x4z3a");
+    AssignedText = text("An agent's id; `me`: the agent who made the API key; `none`: nobody.", 30,
+        "^(me|none|agt_[0-9a-zA-Z]{26})$", WantedAssignee::ACCEPTED, "me");
     EmailText = formatted("An e-mail address.", 254, SchemaFormat::KnownFormat(KnownFormat::Email), "james@example.com");
     UrlText = formatted("An address.", 2_000, SchemaFormat::Custom("uri".to_owned()), "https://app.example.com/back");
     MessageText = free("Plain text.", 0, MESSAGE_MAX);

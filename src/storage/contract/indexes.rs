@@ -114,6 +114,24 @@ pub(super) async fn agree(store: &Store, model: &BTreeMap<RequestId, DocumentReq
         let expected = of(&|r| r.resting_outcome() == outcome && r.outcome(now) == outcome);
         assert_eq!(all(filter).await, expected, "{outcome:?}");
     }
+    for n in 1..3 {
+        let agent = AgentId([n; 16]);
+        let of_n = of(&|r| r.assigned == Some(agent));
+        let assigned = |assigned| {
+            all(Filter {
+                assigned: Some(assigned),
+                ..Filter::default()
+            })
+        };
+        assert_eq!(assigned(AssignedTo::Agent(agent)).await, of_n, "assigned to {n}");
+        // Whoever may not work on it any more has nothing.
+        let elsewhere = Some(vec![Team::parse("elsewhere").unwrap()]);
+        for (teams, had) in [(None, of_n), (elsewhere, BTreeSet::new())] {
+            let but = vec![Colleague { agent, teams }];
+            let expected = of(&|r| !had.contains(&r.id));
+            assert_eq!(assigned(AssignedTo::Nobody { but }).await, expected, "to nobody");
+        }
+    }
     let filter = Filter {
         order: ListOrder::Expiry,
         ..Filter::default()

@@ -31,6 +31,7 @@ fn requests() -> impl Strategy<Value = DocumentRequest> {
                 at: from_ms(at),
                 text: SealedText(text),
             };
+            r.assigned = (mac[6] > 99).then_some(AgentId([mac[6]; 16]));
             r.notes = message.map(note).into_iter().collect();
             r.terms_mac = mac;
             r.link.salt = salt;

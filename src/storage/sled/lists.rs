@@ -4,6 +4,7 @@ use crate::storage::Cause;
 use time::OffsetDateTime;
 
 use crate::domain::agent::sees;
+use crate::domain::assignment::AssignedTo;
 use crate::domain::id::RequestId;
 use crate::domain::list_order::ListOrder;
 use crate::domain::request::DocumentRequest;
@@ -33,6 +34,8 @@ impl SledStore {
             key::state_prefix(state)
         } else if let Some(outcome) = filter.outcome {
             key::outcome_prefix(outcome)
+        } else if let Some(AssignedTo::Agent(agent)) = filter.assigned {
+            key::assigned_prefix(agent)
         } else if let Some(creator) = &filter.created_by {
             key::creator_prefix(creator)
         } else if let Some(provider) = &filter.provider {
@@ -104,6 +107,7 @@ fn matches(request: &DocumentRequest, filter: &Filter, now: OffsetDateTime) -> b
             .as_ref()
             .is_none_or(|r| request.receipt_references().any(|of| of == *r))
         && filter.created_by.as_ref().is_none_or(|c| request.created_by.to_string() == *c)
+        && filter.assigned.as_ref().is_none_or(|to| to.fits(request))
         && filter.made_before.is_none_or(|before| request.created_at < before)
         && filter.teams.as_ref().is_none_or(|teams| sees(teams, request.team.as_ref()))
 }

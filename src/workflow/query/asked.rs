@@ -28,7 +28,7 @@ pub(crate) async fn still_open(
     let now = portal.now();
     let found = portal.requests.list(&filter, None, LOOK).await?.requests;
     let fits = |request: &DocumentRequest| document.is_none_or(|kind| request.document == *kind) && is_open(request, now);
-    Ok(found.into_iter().filter(fits).map(|request| Row::of(portal, request)).collect())
+    Ok(Row::all(portal, found.into_iter().filter(fits).collect()).await?)
 }
 
 fn is_open(request: &DocumentRequest, now: time::OffsetDateTime) -> bool {

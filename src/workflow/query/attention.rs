@@ -43,13 +43,13 @@ pub(crate) async fn load(portal: &Portal, teams: Option<Vec<Team>>) -> Result<At
     let soon = portal.now() + SOON;
     let stopped = |outcome| stopped(portal, teams.as_deref(), outcome);
     let watched = |watch| watched(portal, teams.as_deref(), watch);
-    let rows = |requests: Vec<DocumentRequest>| requests.into_iter().map(|request| Row::of(portal, request)).collect();
+    let rows = |requests: Vec<DocumentRequest>| Row::all(portal, requests);
     Ok(Attention {
-        stuck: rows(stopped(Outcome::NeedsAttention).await?),
-        by_hand: rows(stopped(Outcome::ByHand).await?),
-        rejected: rows(watched(AttentionKind::Rejected).await?),
-        purged_soon: rows(watched(AttentionKind::PurgedBefore(soon)).await?),
-        expiring: rows(watched(AttentionKind::ExpiringBefore(soon)).await?),
+        stuck: rows(stopped(Outcome::NeedsAttention).await?).await?,
+        by_hand: rows(stopped(Outcome::ByHand).await?).await?,
+        rejected: rows(watched(AttentionKind::Rejected).await?).await?,
+        purged_soon: rows(watched(AttentionKind::PurgedBefore(soon)).await?).await?,
+        expiring: rows(watched(AttentionKind::ExpiringBefore(soon)).await?).await?,
         // What all teams have together tells nobody about one request; within a team it would be wrong.
         counts: match &teams {
             Some(teams) if !teams.is_empty() => Vec::new(),

@@ -9,12 +9,13 @@ use crate::domain::agent::{Actor, Team};
 use crate::domain::audit::AuditEntry;
 use crate::domain::dispatch::Dispatch;
 use crate::domain::document::{ApplicantRef, ProviderName};
-use crate::domain::id::RequestId;
+use crate::domain::id::{AgentId, RequestId};
 use crate::domain::list_order::ListOrder;
 use crate::domain::outcome::Outcome;
 use crate::domain::receipt::SignedReceipt;
 use crate::domain::request::{DocumentRequest, RequestState};
-use crate::storage::{Cursor, Filter};
+use crate::storage::{Cursor, Filter, StorageError};
+use crate::workflow::assignment::{self, Assignee, People, Person, WantedAssignee};
 use crate::workflow::notes::{self, OpenedNote};
 use crate::workflow::trusted::TrustedRequest;
 use crate::workflow::{Portal, WorkflowError, manual_download, purge, terms};
@@ -33,10 +34,22 @@ pub(crate) struct Row {
     pub label: String,
     /// An agent serves its provider by hand.
     pub by_hand: bool,
+    pub assignee: Assignee,
 }
 
 impl Row {
-    pub(crate) fn of(portal: &Portal, request: DocumentRequest) -> Self {
+    pub(crate) async fn of(portal: &Portal, request: DocumentRequest) -> Result<Self, StorageError> {
+        let people = People::of(portal, std::slice::from_ref(&request)).await?;
+        Ok(Self::with(portal, &people, request))
+    }
+
+    /// Rows of a list: who works here is read once for all of them.
+    pub(crate) async fn all(portal: &Portal, requests: Vec<DocumentRequest>) -> Result<Vec<Self>, StorageError> {
+        let people = People::of(portal, &requests).await?;
+        Ok(requests.into_iter().map(|request| Self::with(portal, &people, request)).collect())
+    }
+
+    fn with(portal: &Portal, people: &People, request: DocumentRequest) -> Self {
         let trusted = TrustedRequest::of(portal, &request).ok();
         let applicant = trusted.as_ref().and_then(|trusted| terms::applicant(portal, trusted).ok());
         let ticket = trusted.as_ref().and_then(|trusted| terms::opened_ticket(portal, trusted).ok());
@@ -45,13 +58,14 @@ impl Row {
             ticket: ticket.flatten(),
             label: portal.catalogue.label(&request.document, "en").to_owned(),
             by_hand: manual_download::by_hand(portal, &request),
+            assignee: people.assignee(&request),
             request,
         }
     }
 
     /// One request, after its terms were proved unchanged.
     pub(crate) async fn load(portal: &Portal, id: RequestId) -> Result<Self, WorkflowError> {
-        Ok(Self::of(portal, terms::load(portal, id).await?.into_inner()))
+        Ok(Self::of(portal, terms::load(portal, id).await?.into_inner()).await?)
     }
 }
 
@@ -71,12 +85,15 @@ pub(crate) struct Wanted {
     /// Becomes a keyed index here and is not seen again.
     pub applicant: Option<ApplicantRef>,
     pub created_by: Option<Actor>,
+    pub assigned: Option<WantedAssignee>,
     pub older_than: Option<Duration>,
     pub order: ListOrder,
     /// What the page before gave.
     pub cursor: Option<String>,
     /// Whoever asks knows their own; `None` for all of them.
     pub teams: Option<Vec<Team>>,
+    /// The agent who asks, or who made the API key that does.
+    pub me: Option<AgentId>,
 }
 
 /// A page of a list.
@@ -92,7 +109,7 @@ pub(crate) async fn list(portal: &Portal, wanted: Wanted, limit: usize) -> Resul
     if let Some(text) = wanted.find {
         let found = search::find(portal, &text, wanted.teams).await?;
         return Ok(Listed {
-            rows: found.requests.into_iter().map(|request| Row::of(portal, request)).collect(),
+            rows: Row::all(portal, found.requests).await?,
             next: None,
             cut: found.more,
         });
@@ -108,6 +125,10 @@ pub(crate) async fn list(portal: &Portal, wanted: Wanted, limit: usize) -> Resul
         provider: wanted.provider,
         applicant_index: wanted.applicant.map(|applicant| terms::applicant_index(portal, &applicant)),
         created_by: wanted.created_by.map(|by| by.to_string()),
+        assigned: match wanted.assigned {
+            Some(assigned) => Some(assignment::found_by(portal, assigned, wanted.me).await?),
+            None => None,
+        },
         teams: wanted.teams,
         made_before,
         order,
@@ -115,7 +136,7 @@ pub(crate) async fn list(portal: &Portal, wanted: Wanted, limit: usize) -> Resul
     };
     let page = portal.requests.list(&filter, cursor.or(start), limit).await?;
     Ok(Listed {
-        rows: page.requests.into_iter().map(|request| Row::of(portal, request)).collect(),
+        rows: Row::all(portal, page.requests).await?,
         next: page.next.map(|next| cursor::write(portal, order, next)).transpose()?,
         cut: false,
     })
@@ -144,7 +165,7 @@ pub(crate) async fn detail(portal: &Portal, request: DocumentRequest) -> Result<
         notes,
         timeline: portal.audit.timeline(request.id).await?,
         now: portal.now(),
-        row: Row::of(portal, request),
+        row: Row::of(portal, request).await?,
     })
 }
 
@@ -156,6 +177,8 @@ pub(crate) struct Whole {
     pub names: Names,
     /// Webhooks and mails about it.
     pub dispatches: Vec<Dispatch>,
+    /// To whom it may be assigned, by name.
+    pub colleagues: Vec<Person>,
 }
 
 pub(crate) async fn whole(portal: &Portal, id: RequestId) -> Result<Whole, WorkflowError> {
@@ -163,6 +186,7 @@ pub(crate) async fn whole(portal: &Portal, id: RequestId) -> Result<Whole, Workf
     Ok(Whole {
         message: terms::opened_message(portal, &found)?,
         names: Names::load(portal).await?,
+        colleagues: assignment::colleagues(portal, found.team.as_ref()).await?,
         dispatches: portal.outbox.dispatches(Some(id), None, DISPATCHES_SHOWN).await?.dispatches,
         detail: detail(portal, found.into_inner()).await?,
     })

@@ -10,7 +10,7 @@ use super::{done, fails, json, nightdrop};
 use crate::support::{Folder, TestApp, TestOptions, png};
 
 /// Each act of the API, and the command that does it.
-const ACTS: [(&str, &str, &str); 43] = [
+const ACTS: [(&str, &str, &str); 44] = [
     ("get", "/openapi.json", "openapi"),
     ("get", "/requests", "request list"),
     ("post", "/requests/search", "request list"),
@@ -24,6 +24,7 @@ const ACTS: [(&str, &str, &str); 43] = [
     ("post", "/requests/{id}/purge", "request purge"),
     ("post", "/requests/{id}/mark-uploaded", "request mark-uploaded"),
     ("post", "/requests/{id}/notes", "request note"),
+    ("post", "/requests/{id}/assign", "request assign"),
     ("get", "/requests/{id}/deletion-receipt", "receipt get"),
     ("get", "/receipt-key", "receipt key"),
     ("get", "/return-key", "api-key return-key"),

@@ -1,4 +1,6 @@
-//! What colleagues tell one another about a request, by the screens.
+//! What colleagues tell one another about a request, and who of them sees to it, by the screens.
+
+use nightdrop::testing::workflow::sign_in::account;
 
 use super::*;
 
@@ -40,4 +42,82 @@ async fn the_applicants_page_says_nothing_of_a_note() {
     let theirs = app.http.get(app.public(&link.path)).send().await.unwrap();
     assert_eq!(theirs.status(), 200);
     assert!(!theirs.text().await.unwrap().contains("suspicious-customer"));
+}
+
+/// Whom a request's page offers to assign it to.
+fn offered(page: &str) -> Vec<&str> {
+    let list = between(page, "<select id=\"assigned\"", "</select>");
+    list.split("<option value=\"").skip(1).map(|rest| between(rest, ">", "<")).collect()
+}
+
+#[tokio::test]
+async fn a_request_is_assigned_by_the_list_or_taken() {
+    let app = TestApp::new().await;
+    let me = Browser::signed_in(&app, Role::Agent).await;
+    let ada = sign_in::add_agent(&app.portal, "ada@example.com", "Ada", Role::Agent, PASSWORD, Actor::Operator);
+    let ada = ada.await.unwrap();
+    agent(&app, "loans@example.com", Role::Agent).await;
+    let loans = app.portal.directory.agent_by_email("loans@example.com").await.unwrap().unwrap();
+    account::change_agent(
+        &app.portal,
+        &loans,
+        Role::Agent,
+        account::parse_teams("loans").unwrap(),
+        Actor::Operator,
+    )
+    .await
+    .unwrap();
+    Browser::signed_in(&app, Role::Auditor).await;
+    let (one, two) = (issued(&app).await.id.to_string(), issued(&app).await.id.to_string());
+    let (page, assign) = (format!("/requests/{one}"), format!("/requests/{one}/assign"));
+    assert!(
+        !me.page("/requests").await.contains("Assigned to</th>"),
+        "no column where nobody has anything"
+    );
+    assert_eq!(
+        offered(&me.page(&page).await),
+        ["Nobody", "Ada", "Me, agent"],
+        "who may see it, and nobody else"
+    );
+
+    let before = audited(&app).await;
+    for _ in 0..2 {
+        let taken = me.send_form(&assign, &[("agent", "none"), ("take", "me")]).await;
+        assert_eq!(taken.headers()["location"], format!("{page}?done=assigned").as_str());
+        let shown = me.page(&format!("{page}?done=assigned")).await;
+        assert!(shown.contains("The request is assigned.") && !shown.contains("Assign to me"));
+        assert!(
+            shown.contains("Assigned</strong> <span class=\"quiet\">agent · to agent</span>"),
+            "{shown}"
+        );
+    }
+    assert_eq!(audited(&app).await, before + 1, "said twice, written once");
+    let shows = async |list: &str, wanted: [bool; 2]| {
+        let list = me.page(list).await;
+        assert_eq!([&one, &two].map(|id| list.contains(&format!("/requests/{id}\""))), wanted);
+        list
+    };
+    let list = shows("/requests", [true, true]).await;
+    assert!(list.contains("<td data-label=\"Assigned to\">agent</td>"), "{list}");
+    shows("/requests?assigned=me", [true, false]).await;
+    shows("/requests?assigned=none&state=awaiting", [false, true]).await;
+    let found = me.send_form("/requests", &[("assigned", "me"), ("sort", "oldest")]).await;
+    assert_eq!(found.headers()["location"], "/requests?assigned=me&sort=oldest");
+    assert_eq!(me.get("/requests?assigned=ada").await.status(), 422);
+
+    let to = ada.id.to_string();
+    let given = me.send_form(&assign, &[("agent", &to)]).await;
+    assert_eq!(given.headers()["location"], format!("{page}?done=assigned").as_str());
+    shows("/requests?assigned=me", [false, false]).await;
+    shows(&format!("/requests?assigned={to}"), [true, false]).await;
+    account::disable_agent(&app.portal, ada, Actor::Operator).await.unwrap();
+    let shown = me.page(&page).await;
+    assert!(shown.contains("Nobody <span class=\"quiet\">(formerly Ada)</span>"), "{shown}");
+    assert_eq!(offered(&shown), ["Nobody", "Me, agent"]);
+    shows("/requests?assigned=none", [true, true]).await;
+    let csv = me.post("/requests/export", &[("assigned", "none")]).await.text().await.unwrap();
+    assert!(csv.contains(",assigned to,") && csv.contains("\"nobody (formerly Ada)\""), "{csv}");
+    let refused = me.post(&assign, &[("agent", &loans.id.to_string())]).await;
+    assert_eq!(refused.status(), 422);
+    assert!(refused.text().await.unwrap().contains("may see this request"));
 }

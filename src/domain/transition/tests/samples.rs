@@ -67,6 +67,7 @@ pub(crate) fn request(passcode: bool) -> DocumentRequest {
         fence: 0,
         tombstones: Vec::new(),
         notes: Vec::new(),
+        assigned: None,
         team: None,
     }
 }

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::agent::{Actor, Team};
+use crate::domain::agent::Actor;
 use crate::domain::id::RequestId;
 use crate::domain::request::DocumentRequest;
 use crate::http::context::{AppState, State};
@@ -12,12 +12,12 @@ use crate::http::error::{PROBLEM_JSON, Problem};
 use crate::http::extract::json::{self, Instant, Json, Nothing, Once, Span};
 use crate::http::extract::path::Id;
 use crate::http::extract::query::Query;
-use crate::http::staff::auth::Call;
+use crate::http::staff::auth::{ApiCaller, Call};
 use crate::http::staff::input::{self, NewRequest, Search};
 use crate::http::staff::permission::{Read, Requests};
 use crate::http::staff::shapes::{
-    ActorText, ApplicantText, EmailText, ListOrderWord, MailStateWord, OutcomeWord, PasscodeStateWord, ProviderNameText, ReminderStateWord,
-    RequestIdText, RequestStateWord, SpanText,
+    ActorText, ApplicantText, AssignedText, EmailText, ListOrderWord, MailStateWord, OutcomeWord, PasscodeStateWord, ProviderNameText,
+    ReminderStateWord, RequestIdText, RequestStateWord, SpanText,
 };
 use crate::http::staff::view::problem::ProblemSchema;
 use crate::http::staff::view::request as view;
@@ -114,6 +114,7 @@ pub(crate) async fn issue(
         ("provider" = Option<ProviderNameText>, Query, description = "One provider."),
         ("applicant" = Option<ApplicantText>, Query, description = "One applicant's reference; better searched for with POST /requests/search."),
         ("agent" = Option<ActorText>, Query, description = "Issued by this agent or API key."),
+        ("assigned" = Option<AssignedText>, Query, description = "Assigned to this agent, to `me` (who made the API key), or to `none`."),
         ("older_than" = Option<SpanText>, Query, description = "Issued longer ago than this, such as `36h` or `7d`."),
         ("sort" = Option<ListOrderWord>, Query, description = "`newest` first unless given; `oldest` first; or by `expiry`: requests whose link can still be used, the one that ends soonest first."),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before, in the same order."),
@@ -129,6 +130,7 @@ pub(crate) async fn list(Call { who: caller, .. }: Call<Read>, state: State, req
             "provider",
             "applicant",
             "agent",
+            "assigned",
             "older_than",
             "sort",
             "cursor",
@@ -143,12 +145,13 @@ pub(crate) async fn list(Call { who: caller, .. }: Call<Read>, state: State, req
         provider: text("provider"),
         applicant: text("applicant"),
         agent: text("agent"),
+        assigned: text("assigned"),
         older_than: text("older_than"),
         sort: text("sort"),
         cursor: text("cursor"),
         limit: query.number("limit", 1, PAGE_MAX as u16)?,
     };
-    page(&state, caller.teams(), search).await
+    page(&state, &caller, search).await
 }
 
 /// The same list with the filter in the body: an applicant's reference then stands in no address, no access log and no browser history. `find` looks for whatever a
@@ -162,7 +165,7 @@ pub(crate) async fn search(
     }: Call<Read, Json<Search>>,
     state: State,
 ) -> Answer {
-    page(&state, caller.teams(), body).await
+    page(&state, &caller, body).await
 }
 
 /// One request with its timeline.
@@ -314,12 +317,17 @@ pub(crate) async fn mark_uploaded(
     acted(&state, issue::mark_uploaded(&state.portal, id, caller.actor()).await?).await
 }
 
-async fn page(state: &AppState, teams: Option<Vec<Team>>, search: Search) -> Answer {
+async fn page(state: &AppState, caller: &ApiCaller<Read>, search: Search) -> Answer {
     let limit = search.limit.map_or(PAGE, usize::from);
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(Problem::field_must("limit", "a whole number from 1 to 200"));
     }
-    let listed = requests::list(&state.portal, Wanted { teams, ..search.wanted()? }, limit).await?;
+    let wanted = Wanted {
+        teams: caller.teams(),
+        me: caller.made_by(),
+        ..search.wanted()?
+    };
+    let listed = requests::list(&state.portal, wanted, limit).await?;
     let now = state.portal.now();
     Ok(HttpResponse::Ok().json(RequestPage {
         requests: listed.rows.iter().map(|row| view::request(row, now)).collect(),
@@ -341,7 +349,7 @@ async fn issued_answer(state: &AppState, issued: &Issued, wish: &MailWish, by: A
         qr_svg,
         ..
     } = handed.message;
-    let request = view::request(&Row::of(&state.portal, (*issued.request).clone()), state.portal.now());
+    let request = view::request(&Row::of(&state.portal, (*issued.request).clone()).await?, state.portal.now());
     let body = IssuedRequest {
         id: request.id.clone(),
         state: request.state,

@@ -41,6 +41,8 @@ const NOTICES: &[(&str, &str)] = &[
         "factors-reset",
         "That agent signs in with the password alone until a new second factor is set up.",
     ),
+    ("assigned", "The request is assigned."),
+    ("unassigned", "The request is nobody’s now."),
     ("unlocked", "The vault is open; forwarding goes on."),
     ("clock", "The clock is trusted again; purging by deadline goes on."),
     ("agent", "The agent can sign in now, and then sets another password."),

@@ -13,9 +13,11 @@ use crate::domain::delivery::{Delivery, DeliveryProblem, Phase, PurgeCause};
 use crate::domain::link::LinkState;
 use crate::domain::request::{DocumentRequest, Stage, Tombstone};
 use crate::http::staff::shapes::{
-    ActorText, ApplicantText, AuditActionWord, DeliveryPhaseWord, DocumentKindText, HashText, LinkStateWord, LocaleText, MediaTypeWord,
-    NoteText, OutcomeWord, PartNameText, PassedOnWord, ProviderNameText, ReceiptReferenceText, RequestIdText, RequestStateWord, TicketText,
+    ActorText, AgentIdText, ApplicantText, AuditActionWord, DeliveryPhaseWord, DocumentKindText, HashText, LabelText, LinkStateWord,
+    LocaleText, MediaTypeWord, NoteText, OutcomeWord, PartNameText, PassedOnWord, ProviderNameText, ReceiptReferenceText, RequestIdText,
+    RequestStateWord, TicketText,
 };
+use crate::workflow::assignment::{Assignee, Person};
 use crate::workflow::notes::OpenedNote;
 use crate::workflow::query::requests::{Detail, Row};
 
@@ -46,6 +48,12 @@ pub(crate) struct Request {
     /// Id of an agent or API key, or `operator`.
     #[schema(value_type = ActorText)]
     pub created_by: String,
+    /// Who sees to it; absent where nobody does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assigned: Option<AssigneeView>,
+    /// Nobody sees to it any more: this one did, and was disabled, deleted or moved to another team.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub formerly_assigned: Option<AssigneeView>,
     #[schema(format = DateTime)]
     pub expires_at: String,
     pub link: Link,
@@ -94,6 +102,25 @@ pub(crate) struct Request {
     /// In the answer about one request only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Vec<Moment>>,
+}
+
+/// An agent to whom a request is assigned.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Assignee)]
+pub(crate) struct AssigneeView {
+    #[schema(value_type = AgentIdText)]
+    pub id: String,
+    #[schema(value_type = LabelText)]
+    pub name: String,
+}
+
+impl AssigneeView {
+    fn of(person: &Person) -> Self {
+        Self {
+            id: person.id.to_string(),
+            name: person.name.clone(),
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -220,6 +247,11 @@ pub(crate) fn request(row: &Row, now: OffsetDateTime) -> Request {
         parts: request.parts.iter().map(part).collect(),
         created_at: instant(request.created_at),
         created_by: request.created_by.to_string(),
+        assigned: row.assignee.agent().map(AssigneeView::of),
+        formerly_assigned: match &row.assignee {
+            Assignee::Formerly(person) => Some(AssigneeView::of(person)),
+            Assignee::Nobody | Assignee::Agent(_) => None,
+        },
         expires_at: instant(request.link.expires_at),
         link: link(request, now),
         locale: request.locale.clone(),

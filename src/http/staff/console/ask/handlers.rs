@@ -105,7 +105,7 @@ pub(crate) async fn issue(Post { who, with: form }: Post<Requests, Form>, state:
         applicant,
     });
     match issued(&who, &state, &form, client).await {
-        Ok(Asked::Issued(issued, handed)) => Ok(html(issued_page(&who, &state, &issued, &handed, missing))),
+        Ok(Asked::Issued(issued, handed)) => Ok(html(issued_page(&who, &state, &issued, &handed, missing).await?)),
         Ok(Asked::OpenAlready(open)) => Ok(html(form_page(&who, &state, &form, None, &open)?)),
         Err(problem) => Ok(html_of(&problem, form_page(&who, &state, &form, Some(&problem), &[])?)),
     }
@@ -133,14 +133,20 @@ async fn issued(who: &SignedIn<Requests>, state: &AppState, form: &Form, client:
     Ok(Asked::Issued(Box::new(issued), Box::new(handed)))
 }
 
-fn issued_page(who: &SignedIn<Requests>, state: &AppState, issued: &Issued, handed: &HandedOver, missing: Option<MissingOf>) -> Markup {
-    pages::issued(&pages::IssuedPage {
+async fn issued_page(
+    who: &SignedIn<Requests>,
+    state: &AppState,
+    issued: &Issued,
+    handed: &HandedOver,
+    missing: Option<MissingOf>,
+) -> Result<Markup, WorkflowError> {
+    Ok(pages::issued(&pages::IssuedPage {
         missing,
         agent: &who.agent,
-        row: &Row::of(&state.portal, (*issued.request).clone()),
+        row: &Row::of(&state.portal, (*issued.request).clone()).await?,
         handed,
         mail: state.portal.outgoing.mailer.is_some(),
-    })
+    }))
 }
 
 /// The document's field is a kind, or a kind and one of its parts: `government-id:front`.
@@ -177,7 +183,7 @@ pub(crate) async fn reissue(Post { who, with: (Id(id), form) }: Post<Requests, (
     let passcode = Some(form.ticked("passcode"));
     let issued = issue::reissue(&state.portal, id, expires, passcode, who.actor(), Some(client)).await?;
     let handed = link_message::hand_over(&state.portal, &state.sender(), &issued, &MailWish::default(), who.actor()).await?;
-    Ok(html(issued_page(&who, &state, &issued, &handed, None)))
+    Ok(html(issued_page(&who, &state, &issued, &handed, None).await?))
 }
 
 /// Mails the link that the page before has shown: its address comes back in the form, since nothing that is stored could give it.

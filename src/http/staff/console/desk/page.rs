@@ -1,12 +1,16 @@
-//! The part of a request's page in which colleagues speak to one another.
+//! The parts of a request's page that are for colleagues: who sees to it, and what they tell one another.
 
 use maud::{Markup, html};
 
-use crate::domain::id::RequestId;
+use crate::domain::agent::{Agent, Role};
+use crate::domain::id::{AgentId, RequestId};
 use crate::domain::request::NOTES_MAX;
 use crate::http::staff::console::widgets::{Field, when};
+use crate::http::staff::input::Search;
+use crate::workflow::assignment::{Assignee, Person};
 use crate::workflow::notes::{NOTE_MAX, OpenedNote};
 use crate::workflow::query::names::Names;
+use crate::workflow::query::requests::Row;
 
 /// `once`: the number of the form, for whoever may write.
 pub(crate) fn notes(id: RequestId, notes: &[OpenedNote], names: &Names, once: Option<&str>) -> Markup {
@@ -36,4 +40,68 @@ pub(crate) fn notes(id: RequestId, notes: &[OpenedNote], names: &Names, once: Op
             }
         }
     }
+}
+
+/// Of a cell of the exported table: empty where nobody ever had it.
+pub(crate) fn assignee_words(assignee: &Assignee) -> String {
+    match assignee {
+        Assignee::Nobody => String::new(),
+        Assignee::Formerly(person) => format!("nobody (formerly {})", person.name),
+        Assignee::Agent(person) => person.name.clone(),
+    }
+}
+
+pub(crate) fn assignee(assignee: &Assignee) -> Markup {
+    match assignee {
+        Assignee::Nobody => html! { span.quiet { "Nobody" } },
+        Assignee::Formerly(person) => html! { "Nobody " span.quiet { "(formerly " (person.name) ")" } },
+        Assignee::Agent(person) => html! { (person.name) },
+    }
+}
+
+/// Whoever may act on it says who sees to it; the first button is for whom it is said most often, for oneself.
+pub(crate) fn assignment(id: RequestId, shown: &Assignee, colleagues: &[Person], me: &Agent) -> Markup {
+    let name = |person: &Person| match person.id == me.id {
+        true => format!("Me, {}", person.name),
+        false => person.name.clone(),
+    };
+    let nobody = ("none".to_owned(), "Nobody".to_owned());
+    let people = colleagues.iter().map(|person| (person.id.to_string(), name(person)));
+    let options: Vec<_> = std::iter::once(nobody).chain(people).collect();
+    let has = shown.agent().map(|person| person.id);
+    let chosen = has.map_or_else(|| "none".to_owned(), |id| id.to_string());
+    html! {
+        form.act method="post" action={ "/requests/" (id) "/assign" } {
+            (Field::new("agent", "Assigned to").id("assigned").select(&options, &chosen, None))
+            button.plain { "Assign" }
+            @if has != Some(me.id) && colleagues.iter().any(|person| person.id == me.id) { " " button.plain name="take" value="me" { "Assign to me" } }
+        }
+    }
+}
+
+/// To whom the requests of a list can be assigned: anybody who has an account for admins; for others themselves and whom they see in it, so that no team learns who is in
+/// another.
+pub(crate) fn assignees(agent: &Agent, rows: &[Row], search: &Search, names: &Names) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = [("", "Anybody"), ("me", "Me"), ("none", "Nobody")]
+        .map(|(value, label)| (value.to_owned(), label.to_owned()))
+        .to_vec();
+    let shown: Vec<String> = match agent.role {
+        Role::Admin => names
+            .ids()
+            .filter(|id| id.starts_with(AgentId::PREFIX))
+            .map(str::to_owned)
+            .collect(),
+        _ => rows
+            .iter()
+            .filter_map(|row| row.assignee.agent())
+            .map(|person| person.id.to_string())
+            .collect(),
+    };
+    for id in shown.into_iter().chain(search.assigned.clone()) {
+        if !all.iter().any(|(known, _)| *known == id) {
+            let name = names.of_actor(&id).to_owned();
+            all.push((id, name));
+        }
+    }
+    all
 }

@@ -10,6 +10,7 @@ use crate::http::context::State;
 use crate::http::extract::form::Form;
 use crate::http::staff::auth::Post;
 use crate::http::staff::console::Page;
+use crate::http::staff::console::desk::page::assignee_words;
 use crate::http::staff::input::Search;
 use crate::http::staff::permission::Read;
 use crate::http::staff::view::request::instant;
@@ -18,7 +19,7 @@ use crate::workflow::query::names::Names;
 use crate::workflow::query::requests::{self, Row, Wanted};
 
 const STEP: usize = 200;
-const HEAD: &str = "number,document,provider,applicant,ticket,state,outcome,issued,issued by,link expires,received\r\n";
+const HEAD: &str = "number,document,provider,applicant,ticket,state,outcome,issued,issued by,assigned to,link expires,received\r\n";
 
 pub(crate) async fn list(Post { who, with: form }: Post<Read, Form>, state: State) -> Page {
     let mut search = Search::of(&form);
@@ -27,11 +28,11 @@ pub(crate) async fn list(Post { who, with: form }: Post<Read, Form>, state: Stat
     search.wanted()?;
     export::begin(&state.portal, who.actor()).await?;
     let names = Names::load(&state.portal).await?;
-    let teams = who.teams();
-    let start = (state, search, names, teams, Some(Bytes::from_static(HEAD.as_bytes())), true);
-    let lines = stream::try_unfold(start, |(state, mut search, names, teams, head, more)| async move {
+    let whose = (who.teams(), Some(who.agent.id));
+    let start = (state, search, names, whose, Some(Bytes::from_static(HEAD.as_bytes())), true);
+    let lines = stream::try_unfold(start, |(state, mut search, names, whose, head, more)| async move {
         if let Some(head) = head {
-            return Ok::<_, std::io::Error>(Some((head, (state, search, names, teams, None, more))));
+            return Ok::<_, std::io::Error>(Some((head, (state, search, names, whose, None, more))));
         }
         if !more {
             return Ok(None);
@@ -42,7 +43,8 @@ pub(crate) async fn list(Post { who, with: form }: Post<Read, Form>, state: Stat
         };
         let wanted = search.wanted().map_err(|problem| cut(&problem.code))?;
         let wanted = Wanted {
-            teams: teams.clone(),
+            teams: whose.0.clone(),
+            me: whose.1,
             ..wanted
         };
         let listed = requests::list(&state.portal, wanted, STEP)
@@ -52,7 +54,7 @@ pub(crate) async fn list(Post { who, with: form }: Post<Read, Form>, state: Stat
         let text: String = listed.rows.iter().map(|row| line(row, &names, now)).collect();
         let more = listed.next.is_some();
         search.cursor = listed.next;
-        Ok(Some((Bytes::from(text), (state, search, names, teams, None, more))))
+        Ok(Some((Bytes::from(text), (state, search, names, whose, None, more))))
     });
     Ok(HttpResponse::Ok()
         .content_type("text/csv; charset=utf-8; header=present")
@@ -74,6 +76,7 @@ fn line(row: &Row, names: &Names, now: time::OffsetDateTime) -> String {
         request.outcome(now).as_str().to_owned(),
         instant(request.created_at),
         names.of_actor(&request.created_by.to_string()).to_owned(),
+        assignee_words(&row.assignee),
         instant(request.link.expires_at),
         received.map(instant).unwrap_or_default(),
     ];

@@ -29,7 +29,17 @@ const PAGE: usize = 50;
 pub(crate) async fn list(Get { who, .. }: Get<Read>, state: State, request: HttpRequest) -> Page {
     let query = Query::of(
         &request,
-        &["state", "outcome", "provider", "agent", "older_than", "sort", "cursor", "done"],
+        &[
+            "state",
+            "outcome",
+            "provider",
+            "agent",
+            "assigned",
+            "older_than",
+            "sort",
+            "cursor",
+            "done",
+        ],
     )?;
     let text = |name| query.text(name).map(str::to_owned);
     let search = Search {
@@ -37,6 +47,7 @@ pub(crate) async fn list(Get { who, .. }: Get<Read>, state: State, request: Http
         outcome: text("outcome"),
         provider: text("provider"),
         agent: text("agent"),
+        assigned: text("assigned"),
         older_than: text("older_than"),
         sort: text("sort"),
         cursor: text("cursor"),
@@ -61,6 +72,7 @@ async fn listed(who: &SignedIn<Read>, state: &AppState, search: &Search, request
         Ok(wanted) => {
             let wanted = Wanted {
                 teams: who.teams(),
+                me: Some(who.agent.id),
                 ..wanted
             };
             requests::list(&state.portal, wanted, PAGE).await

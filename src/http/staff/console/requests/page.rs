@@ -25,6 +25,7 @@ use crate::http::staff::console::widgets::{
 use crate::http::staff::input::Search;
 use crate::http::staff::permission::{Manual, ManualDownload, Requests, may};
 use crate::http::staff::view::request as view;
+use crate::workflow::assignment::Assignee;
 use crate::workflow::query::names::Names;
 use crate::workflow::query::requests::{Listed, Row, Whole};
 
@@ -174,6 +175,7 @@ fn filter(page: &ListPage<'_>) -> Markup {
             (Field::new("state", "State").select(&states, &chosen(&search.state), problem))
             (Field::new("provider", "Provider").select(&providers, &chosen(&search.provider), problem))
             (Field::new("agent", "Issued by").select(&issuers(page), &chosen(&search.agent), problem))
+            (Field::new("assigned", "Assigned to").select(&desk::assignees(page.agent, &page.listed.rows, search, page.names), &chosen(&search.assigned), problem))
             (Field::new("older_than", "Issued").select(&ages, &chosen(&search.older_than), problem))
             (Field::new("sort", "Order").select(&orders, search.sort.as_deref().unwrap_or_default(), problem))
             div.actions { button.plain { "Show" } }
@@ -195,9 +197,11 @@ fn export(search: &Search) -> Markup {
 /// `choose`: with a box to tick in each row.
 fn table(page: &ListPage<'_>, choose: bool) -> Markup {
     let now = page.now;
+    // A desk of one has no use for the column.
+    let assigned = page.search.assigned.is_some() || page.listed.rows.iter().any(|row| row.assignee != Assignee::Nobody);
     html! {
         table.rows {
-            thead { tr { @if choose { th scope="col" { label.tick data-all="id" hidden { input type="checkbox"; span.hidden { "All" } } span.hidden { "Choose" } } } th scope="col" { "Document" } th scope="col" { "State" } th scope="col" { "Applicant" } th scope="col" { "Provider" } th scope="col" { "Issued" } th scope="col" { "Next" } } }
+            thead { tr { @if choose { th scope="col" { label.tick data-all="id" hidden { input type="checkbox"; span.hidden { "All" } } span.hidden { "Choose" } } } th scope="col" { "Document" } th scope="col" { "State" } th scope="col" { "Applicant" } th scope="col" { "Provider" } th scope="col" { "Issued" } @if assigned { th scope="col" { "Assigned to" } } th scope="col" { "Next" } } }
             tbody {
                 @for row in &page.listed.rows {
                     @let request = &row.request;
@@ -208,6 +212,7 @@ fn table(page: &ListPage<'_>, choose: bool) -> Markup {
                         td.mono data-label="Applicant" { (applicant(row)) }
                         td data-label="Provider" { (request.provider) }
                         td data-label="Issued" { (ago(request.created_at, now)) div.quiet { (page.names.of_actor(&request.created_by.to_string())) } }
+                        @if assigned { td data-label="Assigned to" { (desk::assignee(&row.assignee)) } }
                         td data-label="Next" { (next_step(request, now)) }
                     }
                 }
@@ -236,6 +241,7 @@ pub(crate) fn fields_of(search: &Search) -> Vec<(&'static str, &str)> {
         ("outcome", &search.outcome),
         ("provider", &search.provider),
         ("agent", &search.agent),
+        ("assigned", &search.assigned),
         ("older_than", &search.older_than),
         ("sort", &search.sort),
         ("applicant", &search.applicant),
@@ -308,7 +314,11 @@ pub(crate) fn show(page: &ShowPage<'_>) -> Markup {
         (notice(page.done))
         (what_is_wrong(request, may::<ManualDownload>(page.agent.role)))
         div.columns {
-            @if may::<Requests>(page.agent.role) { aside.card aria-labelledby="actions" { h2 id="actions" { "What you can do" } (actions(page)) } }
+            @if may::<Requests>(page.agent.role) { aside.card aria-labelledby="actions" {
+                h2 id="actions" { "What you can do" }
+                (actions(page))
+                (desk::assignment(request.id, &page.row().assignee, &page.whole.colleagues, page.agent))
+            } }
             div {
                 section.card { h2 { "Request" } (facts(page)) }
                 section.card aria-labelledby="notes" { h2 id="notes" { "Notes" } (desk::notes(request.id, &page.whole.detail.notes, &page.whole.names, may::<Requests>(page.agent.role).then_some(page.once.as_str()))) }
@@ -357,7 +367,8 @@ fn what_is_wrong(request: &DocumentRequest, handler: bool) -> Markup {
 }
 
 fn facts(page: &ShowPage<'_>) -> Markup {
-    let (request, shown, now) = (&page.row().request, page.shown, page.now());
+    let (row, shown, now) = (page.row(), page.shown, page.now());
+    let request = &row.request;
     html! {
         dl.facts {
             dt { "Applicant" } dd.mono { (applicant(page.row())) }
@@ -368,6 +379,7 @@ fn facts(page: &ShowPage<'_>) -> Markup {
                 (part.name) span.quiet { " · " (part.accepted.iter().map(|t| t.label()).collect::<Vec<_>>().join(", ")) ", up to " (size_words(part.max_bytes)) }
             } }
             dt { "Issued" } dd { (when(request.created_at)) span.quiet { " by " (page.whole.names.of_actor(&shown.created_by)) } }
+            @if row.assignee != Assignee::Nobody { dt { "Assigned to" } dd { (desk::assignee(&row.assignee)) } }
             dt { "Link" } dd { (link_words(shown)) @if shown.link.state == "active" { " until " (when(request.link.expires_at)) } @if request.link.generation > 1 { span.quiet { " · link no. " (request.link.generation) } } }
             @if let Some(at) = request.link.opened_at { dt { "Opened" } dd { (when(at)) } }
             @if let Some(tries) = shown.link.tries_left.filter(|_| matches!(request.stage, Stage::Open { .. })) { dt { "Passcode" } dd { (tries) " tries left" } }
@@ -436,7 +448,7 @@ fn timeline(page: &ShowPage<'_>) -> Markup {
                 li {
                     (when(event.at))
                     " " strong { (event_words(event)) }
-                    " " span.quiet { (names.of_actor(&event.actor.to_string())) @for (name, value) in details(event) { " · " (name) " " (value) } }
+                    " " span.quiet { (names.of_actor(&event.actor.to_string())) @for (name, value) in details(event) { " · " (name) " " @if name == "to" { (names.of_actor(value)) } @else { (value) } } }
                 }
             }
         }

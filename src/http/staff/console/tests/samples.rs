@@ -26,6 +26,7 @@ use crate::http::staff::input::Search;
 use crate::http::staff::view::{portal, request as view};
 use crate::storage::clock::Standing;
 use crate::storage::outbox::NotificationPreferences;
+use crate::workflow::assignment::Assignee;
 use crate::workflow::issue::Code;
 use crate::workflow::link_message::{HandedOver, LinkMessage};
 use crate::workflow::message::Message;
@@ -173,6 +174,7 @@ impl Samples {
             ticket: Some(self.text()),
             label: self.text(),
             by_hand: true,
+            assignee: Assignee::Agent(self.person()),
         };
         let altered = Row {
             applicant: None,
@@ -250,6 +252,7 @@ impl Samples {
             message: Some(self.text()),
             names: self.names(),
             dispatches: vec![self.dispatch()],
+            colleagues: vec![self.person()],
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::saved_view::SavedView;
+use crate::workflow::assignment::Person;
 use crate::workflow::notes::OpenedNote;
 
 impl Samples {
@@ -12,6 +13,13 @@ impl Samples {
             text,
         };
         vec![note(Some(self.text())), note(None)]
+    }
+
+    pub(super) fn person(&self) -> Person {
+        Person {
+            id: AgentId([1; 16]),
+            name: self.text(),
+        }
     }
 
     pub(super) fn again_page(&self) -> maud::Markup {
