@@ -142,7 +142,13 @@ struct ListRequests {
     /// Issued longer ago than this, such as `36h` or `7d`.
     #[serde(skip_serializing_if = "Option::is_none")]
     older_than: Option<String>,
-    /// `next_cursor` of the page before.
+    /// Assigned to this agent, `agt_…`, to `me` (the agent who made the key of this server), or to `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assigned: Option<String>,
+    /// `newest` first unless given; `oldest` first; or by `expiry`: requests whose link can still be used, the one that ends soonest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sort: Option<String>,
+    /// `next_cursor` of the page before, in the same order.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
     /// At most so many, 1 to 200.
@@ -251,7 +257,7 @@ fn tools(description: &Value) -> Vec<Tool> {
         )
         .with_output_schema::<IssuedLink>()
         .with_annotations(ToolAnnotations::new().read_only(false).destructive(false)),
-        tool::<ListRequests>("list_requests", "List requests, newest first, by state, provider or applicant.")
+        tool::<ListRequests>("list_requests", "List requests by state, provider, applicant or whom they are assigned to, newest first unless `sort` says otherwise.")
             .with_raw_output_schema(answer("RequestPage"))
             .with_annotations(looks()),
         tool::<One>(

@@ -57,6 +57,10 @@ async def use(client, said):
     listed = await call("list_requests", applicant=given["applicant"], state="awaiting")
     ids = [request["id"] for request in listed["requests"]]
     assert ids[:2] == [coded["id"], issued["id"]], ids
+    oldest = await call("list_requests", sort="oldest")
+    assert oldest["requests"] == (await call("list_requests", limit=200))["requests"][::-1], oldest
+    assert (await call("list_requests", assigned="none", limit=200))["requests"] == oldest["requests"][::-1]
+    await refused(client, "list_requests", {"sort": "random"}, "expiry")
     page = await call("list_requests", limit=1)
     assert len(page["requests"]) == 1 and page["next_cursor"]
     assert (await call("list_requests", limit=1, cursor=page["next_cursor"]))["requests"][0]["id"] == issued["id"]
