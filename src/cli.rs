@@ -70,6 +70,9 @@ enum Command {
     Dispatch(portal::Dispatches),
     /// A running portal as a whole
     Status(portal::Status),
+    /// What is still to be done once with a new portal
+    #[command(name = "first-steps")]
+    FirstSteps(portal::FirstSteps),
     /// The machine's clock, after a jump
     Clock(portal::Clock),
     /// The vault key: status, unlock, rotate
@@ -131,6 +134,7 @@ fn run(command: Command) -> Outcome {
         Command::ApiKey(keys) => api_keys::run(keys),
         Command::Dispatch(dispatches) => portal::dispatches(&dispatches),
         Command::Status(status) => portal::status(&status),
+        Command::FirstSteps(steps) => portal::first_steps(&steps),
         Command::Clock(clock) => portal::clock(&clock),
         Command::Agent(agents) => agents::run(agents),
         Command::Key(keys) => key::run(keys),

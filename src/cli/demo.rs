@@ -293,7 +293,9 @@ struct People {
 /// The sample agent, an API key, and the agent's request to James.
 async fn people(portal: &Portal, password: &str) -> Outcome<People> {
     // The demo's company is made up and its folder goes away: there is nothing to set up.
-    first_steps::hide(portal, true).await.map_err(WorkflowError::from)?;
+    first_steps::hide(portal, true, Actor::Operator)
+        .await
+        .map_err(WorkflowError::from)?;
     let agent = sign_in::add_agent(portal, AGENT, "Sample agent", Role::Admin, password, Actor::Operator).await?;
     let (_, api_key) = sign_in::add_api_key(portal, "demo", Scope::ALL.to_vec(), None, Actor::Operator).await?;
     let ask = issue::Ask {

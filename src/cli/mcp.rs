@@ -257,9 +257,12 @@ fn tools(description: &Value) -> Vec<Tool> {
         )
         .with_output_schema::<IssuedLink>()
         .with_annotations(ToolAnnotations::new().read_only(false).destructive(false)),
-        tool::<ListRequests>("list_requests", "List requests by state, provider, applicant or whom they are assigned to, newest first unless `sort` says otherwise.")
-            .with_raw_output_schema(answer("RequestPage"))
-            .with_annotations(looks()),
+        tool::<ListRequests>(
+            "list_requests",
+            "List requests by state, provider, applicant or whom they are assigned to, newest first unless `sort` says otherwise.",
+        )
+        .with_raw_output_schema(answer("RequestPage"))
+        .with_annotations(looks()),
         tool::<One>(
             "request_status",
             "One request: the state of its link, what became of the document, and everything that happened to it.",

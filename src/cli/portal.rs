@@ -1,4 +1,4 @@
-//! `nightdrop status`, `provider`, `dispatch` and `clock`: a running portal as a whole, and what it speaks to.
+//! `nightdrop status`, `first-steps`, `provider`, `dispatch` and `clock`: a running portal as a whole, and what it speaks to.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -85,6 +85,68 @@ enum ClockAction {
     /// Take the machine's present time for right, after a jump; put a wrong time right first
     #[command(after_help = "Example:\n  nightdrop clock accept\n\nSee docs/clock.md.")]
     Accept(Status),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  nightdrop first-steps list
+  nightdrop first-steps done backup
+
+Needs NIGHTDROP_URL and NIGHTDROP_TOKEN (a key with the scope admin), or --url and --token-file.")]
+pub(super) struct FirstSteps {
+    #[command(subcommand)]
+    action: FirstStepAction,
+}
+
+#[derive(Subcommand, Debug)]
+enum FirstStepAction {
+    /// What is still to be done once with a new portal, before real documents come
+    #[command(after_help = "Example:\n  nightdrop first-steps list --json")]
+    List(Status),
+    /// Tick a step off that the portal cannot see: console, mail or backup
+    #[command(after_help = "Example:\n  nightdrop first-steps done backup")]
+    Done(Step),
+    /// Put the list away in the console
+    #[command(after_help = "Example:\n  nightdrop first-steps hide")]
+    Hide(Status),
+    /// Show it again
+    #[command(after_help = "Example:\n  nightdrop first-steps show")]
+    Show(Status),
+}
+
+#[derive(Args, Debug)]
+struct Step {
+    /// Its name, as the list has it
+    step: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(super) fn first_steps(steps: &FirstSteps) -> Outcome {
+    let (remote, change) = match &steps.action {
+        FirstStepAction::List(given) => (&given.remote, None),
+        FirstStepAction::Done(step) => (&step.remote, Some(json!({ "tick_off": step.step }))),
+        FirstStepAction::Hide(given) => (&given.remote, Some(json!({ "hidden": true }))),
+        FirstStepAction::Show(given) => (&given.remote, Some(json!({ "hidden": false }))),
+    };
+    process::block_on(async {
+        let api = Api::of(remote)?;
+        let list = match change {
+            Some(change) => api.post(&["first-steps"], &change).await?,
+            None => api.get(&["first-steps"], &[]).await?,
+        };
+        if remote.json() {
+            return output::json(&list);
+        }
+        let cells = rows(&list, "steps", |step| {
+            vec![text(step, "step").to_owned(), text(step, "state").to_owned()]
+        });
+        output::table(&["STEP", "STATE"], &cells)?;
+        match list["hidden"] == true {
+            true => output::line("The console does not show them; nightdrop first-steps show"),
+            false => Ok(()),
+        }
+    })
 }
 
 pub(super) fn status(status: &Status) -> Outcome {

@@ -41,7 +41,7 @@ pub trait Directory: Send + Sync {
 
     /// Which of a new portal's first steps somebody has ticked off, as words; and whether the list was put away.
     async fn first_steps(&self) -> Result<String, StorageError>;
-    async fn keep_first_steps(&self, words: &str) -> Result<(), StorageError>;
+    async fn keep_first_steps(&self, words: &str, event: AuditEvent) -> Result<(), StorageError>;
 
     /// Under a claim at most once, as [`Self::add_agent`].
     async fn add_api_key(&self, hash: [u8; 32], key: ApiKey, claim: Option<Claim>, event: AuditEvent) -> Result<Made, StorageError>;

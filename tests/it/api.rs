@@ -2,6 +2,7 @@
 
 pub mod described;
 mod desk;
+mod first_steps;
 mod keys;
 mod replay;
 mod search;

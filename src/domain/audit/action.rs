@@ -81,6 +81,9 @@ actions! {
     DocumentHandedOut = "document.handed_out", "Part downloaded by hand";
     DocumentPurged = "document.purged", "Document destroyed", state: Purged, event: DocumentPurged;
     DocumentReceived = "document.received", "Document received", state: Received, event: DocumentReceived;
+    FirstStepTicked = "first_step.ticked_off", "First step ticked off";
+    FirstStepsHidden = "first_steps.hidden", "First steps hidden";
+    FirstStepsShown = "first_steps.shown", "First steps shown again";
     KeyRotated = "key.rotated", "Vault key renewed";
     KeyUnlockRefused = "key.unlock_refused", "Wrong passphrase for the vault";
     KeyUnlocked = "key.unlocked", "Vault opened";

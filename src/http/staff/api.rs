@@ -7,6 +7,7 @@
 pub(crate) mod admin;
 pub(crate) mod audit;
 pub(crate) mod desk;
+pub(crate) mod first_steps;
 pub(crate) mod openapi;
 pub(crate) mod outgoing;
 pub(crate) mod people;
@@ -67,6 +68,7 @@ macro_rules! routes {
             "/key" { get: admin::key }
             "/key/unlock" { post: admin::unlock }
             "/status" { get: admin::status }
+            "/first-steps" { get: first_steps::list, post: first_steps::change }
             "/clock/accept" { post: admin::accept_clock }
         }
     };

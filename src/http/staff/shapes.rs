@@ -14,6 +14,7 @@ use crate::domain::agent::{Role, Scope};
 use crate::domain::audit::AuditAction;
 use crate::domain::dispatch::EventType;
 use crate::domain::document::FileType;
+use crate::domain::first_step::FirstStep;
 use crate::domain::list_order::ListOrder;
 use crate::domain::outcome::Outcome;
 use crate::domain::request::RequestState;
@@ -22,6 +23,7 @@ use crate::http::problems;
 use crate::workflow::assignment::WantedAssignee;
 use crate::workflow::issue::MESSAGE_MAX;
 use crate::workflow::notes::NOTE_MAX;
+use crate::workflow::query::first_steps::StepState;
 use crate::workflow::sign_in::account::{NAME_MAX, PASSWORD_MAX, PASSWORD_MIN_SECOND, TEAMS};
 
 /// A type for each schema; it is called in the document what it is called here, without its last word.
@@ -58,6 +60,10 @@ shapes! { "Word";
         Outcome::ALL.iter().map(|outcome| outcome.as_str()));
     ListOrderWord = words("The order of a list. `expiry`: requests whose link can still be used, the one that ends soonest first; no others.",
         ListOrder::ALL.iter().map(|order| order.as_str()));
+    FirstStepWord = words("What is to be done once with a new portal.", FirstStep::ALL.iter().map(|step| step.as_str()));
+    TickableStepWord = words("A step that the portal cannot see.", FirstStep::ALL.iter().filter(|step| step.can_be_ticked()).map(|step| step.as_str()));
+    FirstStepStateWord = words("`done`: the portal sees it; `ticked_off`: an admin said so; `only_sandbox`: of providers, none but for trying.",
+        StepState::ALL.map(StepState::as_str));
     RoleWord = words("What an agent may do.", Role::ALL.map(Role::as_str));
     ScopeWord = words("What an API key may do: `requests` includes `read`, `admin` includes all.", Scope::ALL.map(Scope::as_str));
     DispatchKindWord = words("The type of a webhook's event, or which mail.",

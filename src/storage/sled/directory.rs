@@ -187,10 +187,11 @@ impl Directory for SledStore {
         Ok(found.and_then(|words| String::from_utf8(words.to_vec()).ok()).unwrap_or_default())
     }
 
-    async fn keep_first_steps(&self, words: &str) -> Result<(), StorageError> {
-        self.decide(|_, _| {
+    async fn keep_first_steps(&self, words: &str, event: AuditEvent) -> Result<(), StorageError> {
+        self.decide(|rows, _| {
             let mut batch = Batch::new();
             batch.put(key::meta(FIRST_STEPS), words.as_bytes().to_vec());
+            append(rows, &mut batch, vec![event])?;
             Ok((batch, ()))
         })
         .await

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::agent::Agent;
+use crate::domain::agent::{Actor, Agent, Role};
+use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::domain::first_step::FirstStep;
 use crate::storage::StorageError;
 use crate::workflow::Portal;
@@ -24,29 +25,61 @@ pub(crate) enum StepState {
     OnlySandbox,
 }
 
-/// The steps, where something is left of them and nobody has hidden them.
+impl StepState {
+    pub(crate) const ALL: [StepState; 4] = [Self::Done, Self::TickedOff, Self::Open, Self::OnlySandbox];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::TickedOff => "ticked_off",
+            Self::Open => "open",
+            Self::OnlySandbox => "only_sandbox",
+        }
+    }
+}
+
+/// The steps, in their order.
 pub(crate) struct FirstSteps(pub Vec<(FirstStep, StepState)>);
+
+/// Who asks, as far as the step about protecting accounts depends on it.
+pub(crate) enum Asker<'a> {
+    Admin(&'a Agent),
+    /// A machine: it asks for all admins.
+    Machine,
+}
 
 /// `console`: how browsers reach the console, where it has an address beyond this machine. `None` when there is nothing to show.
 pub(crate) async fn load(portal: &Portal, agent: &Agent, console: Option<&str>) -> Result<Option<FirstSteps>, StorageError> {
-    let said = said(portal).await?;
-    if said.contains(HIDDEN) {
+    if hidden(portal).await? {
         return Ok(None);
     }
-    let steps: Vec<_> = FirstStep::ALL
-        .iter()
-        .map(|step| {
-            let ticked = step.can_be_ticked() && said.contains(step.as_str());
-            (*step, state(portal, agent, console, *step, ticked))
-        })
-        .collect();
+    let steps = all(portal, Asker::Admin(agent), console).await?;
     let left = steps
+        .0
         .iter()
         .any(|(_, state)| matches!(state, StepState::Open | StepState::OnlySandbox));
-    Ok(left.then_some(FirstSteps(steps)))
+    Ok(left.then_some(steps))
 }
 
-fn state(portal: &Portal, agent: &Agent, console: Option<&str>, step: FirstStep, ticked: bool) -> StepState {
+/// Every step, whether or not somebody has put the list away.
+pub(crate) async fn all(portal: &Portal, asker: Asker<'_>, console: Option<&str>) -> Result<FirstSteps, StorageError> {
+    let said = said(portal).await?;
+    let protected = match asker {
+        Asker::Admin(agent) => agent.factors.any(),
+        Asker::Machine => {
+            let agents = portal.directory.agents().await?;
+            let mut admins = agents.iter().filter(|agent| agent.role == Role::Admin && agent.can_sign_in());
+            admins.all(|admin| admin.factors.any())
+        }
+    };
+    let steps = FirstStep::ALL.iter().map(|step| {
+        let ticked = step.can_be_ticked() && said.contains(step.as_str());
+        (*step, state(portal, protected, console, *step, ticked))
+    });
+    Ok(FirstSteps(steps.collect()))
+}
+
+fn state(portal: &Portal, protected: bool, console: Option<&str>, step: FirstStep, ticked: bool) -> StepState {
     let company = portal.policy.company.trim();
     let kinds: Vec<&str> = portal.providers.values().map(|connector| connector.profile().kind).collect();
     let done = match step {
@@ -54,7 +87,7 @@ fn state(portal: &Portal, agent: &Agent, console: Option<&str>, step: FirstStep,
         FirstStep::Provider if !kinds.is_empty() && kinds.iter().all(|kind| *kind == "sandbox") => return StepState::OnlySandbox,
         FirstStep::Provider => !kinds.is_empty(),
         FirstStep::Console => console.is_some_and(|url| url.starts_with("https://")),
-        FirstStep::SecondFactor => agent.factors.any(),
+        FirstStep::SecondFactor => protected,
         FirstStep::Mail => portal.outgoing.mailer.is_some(),
         FirstStep::Backup => false,
     };
@@ -70,23 +103,32 @@ pub(crate) async fn hidden(portal: &Portal) -> Result<bool, StorageError> {
     Ok(said(portal).await?.contains(HIDDEN))
 }
 
-pub(crate) async fn hide(portal: &Portal, hidden: bool) -> Result<(), StorageError> {
+/// What is so already is not written down again.
+pub(crate) async fn hide(portal: &Portal, hidden: bool, by: Actor) -> Result<(), StorageError> {
     let mut said = said(portal).await?;
-    match hidden {
+    let changed = match hidden {
         true => said.insert(HIDDEN.to_owned()),
         false => said.remove(HIDDEN),
     };
-    keep(portal, &said).await
+    let action = if hidden {
+        AuditAction::FirstStepsHidden
+    } else {
+        AuditAction::FirstStepsShown
+    };
+    match changed {
+        true => keep(portal, &said, AuditEvent::new(portal.now(), by, action)).await,
+        false => Ok(()),
+    }
 }
 
 /// Ticks a step off that the portal cannot see; any other is left as it is.
-pub(crate) async fn tick(portal: &Portal, step: FirstStep) -> Result<(), StorageError> {
-    if !step.can_be_ticked() {
+pub(crate) async fn tick(portal: &Portal, step: FirstStep, by: Actor) -> Result<(), StorageError> {
+    let mut said = said(portal).await?;
+    if !step.can_be_ticked() || !said.insert(step.as_str().to_owned()) {
         return Ok(());
     }
-    let mut said = said(portal).await?;
-    said.insert(step.as_str().to_owned());
-    keep(portal, &said).await
+    let event = AuditEvent::new(portal.now(), by, AuditAction::FirstStepTicked).with("step", step.as_str());
+    keep(portal, &said, event).await
 }
 
 async fn said(portal: &Portal) -> Result<BTreeSet<String>, StorageError> {
@@ -94,7 +136,7 @@ async fn said(portal: &Portal) -> Result<BTreeSet<String>, StorageError> {
     Ok(words.split(' ').filter(|w| !w.is_empty()).map(str::to_owned).collect())
 }
 
-async fn keep(portal: &Portal, said: &BTreeSet<String>) -> Result<(), StorageError> {
+async fn keep(portal: &Portal, said: &BTreeSet<String>, event: AuditEvent) -> Result<(), StorageError> {
     let words: Vec<&str> = said.iter().map(String::as_str).collect();
-    portal.directory.keep_first_steps(&words.join(" ")).await
+    portal.directory.keep_first_steps(&words.join(" "), event).await
 }

@@ -10,7 +10,7 @@ use super::{done, fails, json, nightdrop};
 use crate::support::{Folder, TestApp, TestOptions, png};
 
 /// Each act of the API, and the command that does it.
-const ACTS: [(&str, &str, &str); 44] = [
+const ACTS: [(&str, &str, &str); 46] = [
     ("get", "/openapi.json", "openapi"),
     ("get", "/requests", "request list"),
     ("post", "/requests/search", "request list"),
@@ -52,6 +52,8 @@ const ACTS: [(&str, &str, &str); 44] = [
     ("get", "/key", "key status"),
     ("post", "/key/unlock", "key unlock"),
     ("get", "/status", "status"),
+    ("get", "/first-steps", "first-steps list"),
+    ("post", "/first-steps", "first-steps done"),
     ("post", "/clock/accept", "clock accept"),
     // The same acts for assistants.
     ("get", "/requests/{id}", "mcp"),

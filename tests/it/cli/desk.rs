@@ -1,4 +1,4 @@
-//! What colleagues tell one another about a request, and who of them sees to it, from a shell.
+//! What colleagues tell one another about a request, who of them sees to it, and the first steps of a portal, from a shell.
 
 use std::process::Stdio;
 
@@ -65,4 +65,16 @@ async fn a_request_is_assigned_from_a_shell() {
         let refused = asking(&app, &hers, &arguments).output().unwrap();
         assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_steps_are_ticked_off_from_a_shell() {
+    let app = portal("").await;
+    let run = |arguments: &[&str]| done(&mut asking(&app, &app.api_key, arguments));
+    assert!(run(&["first-steps", "list"]).contains("backup"));
+    let list = json(&run(&["first-steps", "done", "backup", "--json"]));
+    assert_eq!(list["steps"][5]["state"], "ticked_off");
+    assert!(run(&["first-steps", "hide"]).contains("nightdrop first-steps show"));
+    assert!(!run(&["first-steps", "show"]).contains("nightdrop first-steps show"));
+    assert!(fails(&mut asking(&app, &app.api_key, &["first-steps", "done", "company"])).contains("one of"));
 }

@@ -29,15 +29,15 @@ pub(crate) async fn start(Get { who, .. }: Get<Anyone>, state: State, done: Opti
 }
 
 /// Ticks a step off, hides the list, or shows it again.
-pub(crate) async fn first_steps(Post { with: form, .. }: Post<Admin, Form>, state: State) -> Page {
+pub(crate) async fn first_steps(Post { who, with: form }: Post<Admin, Form>, state: State) -> Page {
     if form.ticked("hide") {
-        first_steps::hide(&state.portal, true).await?;
+        first_steps::hide(&state.portal, true, who.actor()).await?;
         return Ok(see("/?done=steps-hidden"));
     }
     if form.ticked("show") {
-        first_steps::hide(&state.portal, false).await?;
+        first_steps::hide(&state.portal, false, who.actor()).await?;
     } else if let Some(step) = FirstStep::parse(form.text("done")) {
-        first_steps::tick(&state.portal, step).await?;
+        first_steps::tick(&state.portal, step, who.actor()).await?;
     }
     Ok(see("/"))
 }
