@@ -31,6 +31,7 @@ pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Optio
     let body = html! {
         h1 { (sentence(words.say("send-title"), &[("document", plain(&label))])) }
         @if let Some((problem, None)) = problem { div.problem role="alert" tabindex="-1" id="problem" { (problem.detail) } }
+        @if is_a_test(view, request) { p.test { (words.say("only-a-test")) } }
         (who_asks(view, request))
         @if let Some(before) = request.rejected_before() {
             p.rejected { (words.say("message.again")) " " strong { (words.rejection(&before.code)) } }
@@ -54,6 +55,12 @@ pub fn form(view: &View<'_>, link: &OpenedLink, problem: Option<(&Problem, Optio
         (what_happens_next(view, request))
     };
     frame(&view.context, &label, Frame::Living, body)
+}
+
+/// A sandbox takes documents as a provider does, and nobody looks at them: whoever got such a link must not send a real one.
+fn is_a_test(view: &View<'_>, request: &DocumentRequest) -> bool {
+    let connector = view.portal.providers.get(&request.provider);
+    connector.is_some_and(|connector| connector.profile().kind == "sandbox")
 }
 
 /// The facts that a wary context compares, as a list: labels agree with every company's name in every language.
