@@ -376,6 +376,20 @@ async fn lists_are_filtered_paged_and_strict() {
         assert_eq!(api.get(&format!("/requests?{bad}")).await.0, 422, "{bad}");
     }
     assert_eq!(api.post("/requests/search", json!({"limit": 201})).await.0, 422);
+    let (_, problem) = api
+        .get("/requests?state=lost&limit=0&sort=random&colour=red&agent=me&cursor=a&cursor=b")
+        .await;
+    let fields: BTreeSet<_> = problem["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["field"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        fields,
+        BTreeSet::from(["state", "limit", "sort", "colour", "agent", "cursor"]),
+        "all at once: {problem}"
+    );
 }
 
 #[tokio::test]

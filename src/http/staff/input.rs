@@ -187,18 +187,41 @@ impl Search {
         }
     }
 
+    /// All conditions that cannot be read, at once.
     pub(crate) fn wanted(&self) -> Result<Wanted, Problem> {
+        let mut faults: Vec<(&'static str, String)> = Vec::new();
         fn parsed<T>(
+            faults: &mut Vec<(&'static str, String)>,
             text: &Option<String>,
             name: &'static str,
             accepted: &str,
             parse: impl Fn(&str) -> Option<T>,
-        ) -> Result<Option<T>, Problem> {
-            let text = text.as_deref().filter(|t| !t.is_empty());
-            text.map(|t| parse(t).ok_or_else(|| Problem::field_must(name, accepted)))
-                .transpose()
+        ) -> Option<T> {
+            let parsed = parse(text.as_deref().filter(|t| !t.is_empty())?);
+            if parsed.is_none() {
+                faults.push((name, format!("must be {accepted}")));
+            }
+            parsed
         }
-        let find = self.find.clone().filter(|text| !text.trim().is_empty());
+        let outcomes = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect::<Vec<_>>().join(", ");
+        let states = RequestState::ALL.map(RequestState::as_str).join(", ");
+        let orders = ListOrder::ALL.iter().map(|order| order.as_str()).collect::<Vec<_>>().join(", ");
+        let all = &mut faults;
+        let age = parsed(all, &self.older_than, "older_than", "a span such as 36h or 7d", Span::parse);
+        let wanted = Wanted {
+            applicant: parsed(all, &self.applicant, "applicant", "an applicant's reference", ApplicantRef::parse),
+            find: self.find.clone().filter(|text| !text.trim().is_empty()),
+            outcome: parsed(all, &self.outcome, "outcome", &format!("one of {outcomes}"), Outcome::parse),
+            state: parsed(all, &self.state, "state", &format!("one of {states}"), RequestState::parse),
+            provider: parsed(all, &self.provider, "provider", "a provider's name", ProviderName::parse),
+            created_by: parsed(all, &self.agent, "agent", "the id of an agent or API key", Actor::parse),
+            assigned: parsed(all, &self.assigned, "assigned", WantedAssignee::ACCEPTED, WantedAssignee::parse),
+            older_than: age.map(|Span(age): Span| -> Duration { age }),
+            order: parsed(all, &self.sort, "sort", &format!("one of {orders}"), ListOrder::parse).unwrap_or_default(),
+            cursor: self.cursor.clone().filter(|cursor| !cursor.is_empty()),
+            teams: None,
+            me: None,
+        };
         let others = [
             &self.state,
             &self.outcome,
@@ -209,30 +232,16 @@ impl Search {
             &self.older_than,
             &self.sort,
         ];
-        if find.is_some() && others.iter().any(|other| other.as_deref().is_some_and(|text| !text.is_empty())) {
-            return Err(Problem::field_must("find", "alone, without other conditions"));
+        if wanted.find.is_some() && others.iter().any(|other| other.as_deref().is_some_and(|text| !text.is_empty())) {
+            all.push(("find", "must be alone, without other conditions".to_owned()));
         }
-        if find.as_ref().is_some_and(|text| text.len() > FIND_MAX) {
-            return Err(Problem::field_must("find", "at most 128 characters"));
+        if wanted.find.as_ref().is_some_and(|text| text.len() > FIND_MAX) {
+            all.push(("find", "must be at most 128 characters".to_owned()));
         }
-        let outcomes = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect::<Vec<_>>().join(", ");
-        let states = RequestState::ALL.map(RequestState::as_str).join(", ");
-        let orders = ListOrder::ALL.iter().map(|order| order.as_str()).collect::<Vec<_>>().join(", ");
-        Ok(Wanted {
-            applicant: parsed(&self.applicant, "applicant", "an applicant's reference", ApplicantRef::parse)?,
-            find,
-            outcome: parsed(&self.outcome, "outcome", &format!("one of {outcomes}"), Outcome::parse)?,
-            state: parsed(&self.state, "state", &format!("one of {states}"), RequestState::parse)?,
-            provider: parsed(&self.provider, "provider", "a provider's name", ProviderName::parse)?,
-            created_by: parsed(&self.agent, "agent", "the id of an agent or API key", Actor::parse)?,
-            assigned: parsed(&self.assigned, "assigned", WantedAssignee::ACCEPTED, WantedAssignee::parse)?,
-            older_than: parsed(&self.older_than, "older_than", "a span such as 36h or 7d", Span::parse)?
-                .map(|Span(age): Span| -> Duration { age }),
-            order: parsed(&self.sort, "sort", &format!("one of {orders}"), ListOrder::parse)?.unwrap_or_default(),
-            cursor: self.cursor.clone().filter(|cursor| !cursor.is_empty()),
-            teams: None,
-            me: None,
-        })
+        match faults.is_empty() {
+            true => Ok(wanted),
+            false => Err(Problem::fields(faults)),
+        }
     }
 }
 

@@ -80,9 +80,10 @@ pub(crate) struct ReceiptKey {
         ("limit" = Option<u16>, Query, description = "1 to 1000, 100 unless given.", minimum = 1, maximum = 1000)),
     responses((status = 200, description = "A page.", body = AuditPage)), security(("api_key" = ["audit"])))]
 pub(crate) async fn entries(_: Call<Audit>, state: State, request: HttpRequest) -> Answer {
-    let query = Query::of(&request, &["after", "limit"])?;
-    let after = query.number("after", 0, u64::MAX)?.unwrap_or(0);
-    let limit = usize::from(query.number("limit", 1, PAGE_MAX)?.unwrap_or(PAGE));
+    let (after, limit) = Query::read(&request, &["after", "limit"], |query| {
+        Ok((query.number("after", 0, u64::MAX), query.number("limit", 1, PAGE_MAX)))
+    })?;
+    let (after, limit) = (after.unwrap_or(0), usize::from(limit.unwrap_or(PAGE)));
     let found = audit::after(&state.portal, after, limit).await?;
     let next_after = found.last().filter(|_| found.len() == limit).map(|e| e.sequence);
     Ok(HttpResponse::Ok().json(AuditPage {

@@ -22,7 +22,7 @@ const LICENSE: &str = "MIT OR Apache-2.0";
 #[openapi(
     info(title = "nightdrop", description = "Ask for an identity document, hand out a one-time link, follow it to the provider and to its purge.\n\n\
         Every failure is a problem document (RFC 9457) with a stable `code`; its `type` leads to a page that says what the code means and what to do. \
-        All faults of a body are told in one answer. Instants are RFC 3339 in UTC. Unknown fields and query names are refused.",
+        All faults of a body or a query are told in one answer. Instants are RFC 3339 in UTC. Unknown fields and query names are refused.",
         license(name = "MIT OR Apache-2.0")),
     servers((url = "/api/v1", description = "The staff listener.")),
     tags((name = "requests", description = "Ask, follow, act."), (name = "providers", description = "Who gets the documents."),

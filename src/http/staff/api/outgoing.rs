@@ -103,10 +103,11 @@ pub(crate) async fn return_key(Call { who: caller, .. }: Call<Requests>, state: 
         ("limit" = Option<u16>, Query, description = "1 to 200, 50 unless given.", minimum = 1, maximum = 200)),
     responses((status = 200, description = "A page.", body = Dispatches)), security(("api_key" = ["admin"])))]
 pub(crate) async fn dispatches(_: Call<Admin>, state: State, request: HttpRequest) -> Answer {
-    let query = Query::of(&request, &["request", "cursor", "limit"])?;
-    let of = query.parsed("request", RequestId::parse, "a request's id")?;
-    let limit = query.number("limit", 1, PAGE_MAX)?.map_or(PAGE, usize::from);
-    let page = sent(&state.portal, of, query.text("cursor"), limit).await?;
+    let (of, limit, cursor) = Query::read(&request, &["request", "cursor", "limit"], |query| {
+        let of = query.parsed("request", RequestId::parse, "a request's id");
+        Ok((of, query.number("limit", 1, PAGE_MAX), query.text("cursor")))
+    })?;
+    let page = sent(&state.portal, of, cursor.as_deref(), limit.map_or(PAGE, usize::from)).await?;
     Ok(HttpResponse::Ok().json(Dispatches {
         dispatches: page.dispatches.iter().map(shown).collect(),
         next_cursor: page.next,

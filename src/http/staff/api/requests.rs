@@ -29,8 +29,8 @@ use crate::workflow::terms;
 use super::Answer;
 
 /// Rows of a page unless asked otherwise, and at most.
-const PAGE: usize = 50;
-const PAGE_MAX: usize = 200;
+const PAGE: u16 = 50;
+const PAGE_MAX: u16 = 200;
 
 /// A link just issued. `url`, `passcode`, `message` and `qr_svg` are shown this once.
 #[derive(Serialize, ToSchema)]
@@ -122,36 +122,35 @@ pub(crate) async fn issue(
     ),
     responses((status = 200, description = "A page.", body = RequestPage)), security(("api_key" = ["read"])))]
 pub(crate) async fn list(Call { who: caller, .. }: Call<Read>, state: State, request: HttpRequest) -> Answer {
-    let query = Query::of(
-        &request,
-        &[
-            "state",
-            "outcome",
-            "provider",
-            "applicant",
-            "agent",
-            "assigned",
-            "older_than",
-            "sort",
-            "cursor",
-            "limit",
-        ],
-    )?;
-    let text = |name| query.text(name).map(str::to_owned);
-    let search = Search {
-        state: text("state"),
-        outcome: text("outcome"),
-        find: None,
-        provider: text("provider"),
-        applicant: text("applicant"),
-        agent: text("agent"),
-        assigned: text("assigned"),
-        older_than: text("older_than"),
-        sort: text("sort"),
-        cursor: text("cursor"),
-        limit: query.number("limit", 1, PAGE_MAX as u16)?,
-    };
-    page(&state, &caller, search).await
+    let known = [
+        "state",
+        "outcome",
+        "provider",
+        "applicant",
+        "agent",
+        "assigned",
+        "older_than",
+        "sort",
+        "cursor",
+        "limit",
+    ];
+    let (wanted, limit) = Query::read(&request, &known, |query| {
+        let search = Search {
+            state: query.text("state"),
+            outcome: query.text("outcome"),
+            find: None,
+            provider: query.text("provider"),
+            applicant: query.text("applicant"),
+            agent: query.text("agent"),
+            assigned: query.text("assigned"),
+            older_than: query.text("older_than"),
+            sort: query.text("sort"),
+            cursor: query.text("cursor"),
+            limit: query.number("limit", 1, PAGE_MAX),
+        };
+        Ok((search.wanted()?, search.limit))
+    })?;
+    page(&state, &caller, wanted, limit).await
 }
 
 /// The same list with the filter in the body: an applicant's reference then stands in no address, no access log and no browser history. `find` looks for whatever a
@@ -165,7 +164,7 @@ pub(crate) async fn search(
     }: Call<Read, Json<Search>>,
     state: State,
 ) -> Answer {
-    page(&state, &caller, body).await
+    page(&state, &caller, body.wanted()?, body.limit).await
 }
 
 /// One request with its timeline.
@@ -317,17 +316,17 @@ pub(crate) async fn mark_uploaded(
     acted(&state, issue::mark_uploaded(&state.portal, id, caller.actor()).await?).await
 }
 
-async fn page(state: &AppState, caller: &ApiCaller<Read>, search: Search) -> Answer {
-    let limit = search.limit.map_or(PAGE, usize::from);
+async fn page(state: &AppState, caller: &ApiCaller<Read>, wanted: Wanted, limit: Option<u16>) -> Answer {
+    let limit = limit.unwrap_or(PAGE);
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(Problem::field_must("limit", "a whole number from 1 to 200"));
     }
     let wanted = Wanted {
         teams: caller.teams(),
         me: caller.made_by(),
-        ..search.wanted()?
+        ..wanted
     };
-    let listed = requests::list(&state.portal, wanted, limit).await?;
+    let listed = requests::list(&state.portal, wanted, limit.into()).await?;
     let now = state.portal.now();
     Ok(HttpResponse::Ok().json(RequestPage {
         requests: listed.rows.iter().map(|row| view::request(row, now)).collect(),

@@ -159,9 +159,9 @@ fn way_back(pattern: Option<&str>, path: &str) -> String {
 
 /// What was typed before the session had ended, for whoever signed in at this browser last; anybody else is led to the page where the form stands.
 pub(crate) async fn typed(Get { who, .. }: Get<Own>, state: State, request: HttpRequest) -> Page {
-    let query = Query::of(&request, &["form"])?;
+    let form = Query::read(&request, &["form"], |query| Ok(query.text("form")))?;
     let now = state.portal.now();
-    let Some(form) = query.text("form").and_then(|id| state.kept.form(&state.portal.secrets, id, now)) else {
+    let Some(form) = form.and_then(|id| state.kept.form(&state.portal.secrets, &id, now)) else {
         return Ok(see("/"));
     };
     let back = way_back(matched(&form.path).as_deref(), &form.path);

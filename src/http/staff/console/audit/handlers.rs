@@ -19,16 +19,19 @@ use crate::workflow::query::audit::{self, AuditSearch};
 const EXPORT_STEP: usize = 500;
 
 pub(crate) async fn page(Get { who, .. }: Get<Audit>, state: State, request: HttpRequest) -> Page {
-    let query = Query::of(&request, &["before", "action", "actor", "request", "from", "to", "done"])?;
-    let text = |name| query.text(name).unwrap_or_default().trim().to_lowercase();
-    let search = AuditSearch {
-        action: text("action"),
-        actor: text("actor"),
-        request: text("request"),
-        from: query.parsed("from", day, "a day such as 2026-11-27")?,
-        to: query.parsed("to", day, "a day such as 2026-11-27")?,
-    };
-    let found = audit::find(&state.portal, &search, query.number("before", 1, u64::MAX)?).await?;
+    let known = ["before", "action", "actor", "request", "from", "to", "done"];
+    let (search, before) = Query::read(&request, &known, |query| {
+        let text = |name| query.text(name).unwrap_or_default().trim().to_lowercase();
+        let search = AuditSearch {
+            action: text("action"),
+            actor: text("actor"),
+            request: text("request"),
+            from: query.parsed("from", day, "a day such as 2026-11-27"),
+            to: query.parsed("to", day, "a day such as 2026-11-27"),
+        };
+        Ok((search, query.number("before", 1, u64::MAX)))
+    })?;
+    let found = audit::find(&state.portal, &search, before).await?;
     Ok(html(pages::page(&who.agent, &found, &search)))
 }
 

@@ -75,9 +75,10 @@ impl Which {
 }
 
 pub(crate) async fn form(Get { who, .. }: Get<Admin>, state: State, request: HttpRequest) -> Page {
-    let query = Query::of(&request, &["document", "language"])?;
-    let language = query.text("language").unwrap_or("en");
-    let which = Which::of(&state, query.text("document").unwrap_or_default(), language)?;
+    let (document, language) = Query::read(&request, &["document", "language"], |query| {
+        Ok((query.text("document"), query.text("language")))
+    })?;
+    let which = Which::of(&state, &document.unwrap_or_default(), language.as_deref().unwrap_or("en"))?;
     let own = templates::own(&state.portal, which.document.as_ref(), which.words.tag).await?;
     let (subject, body) = match &own {
         Some(own) => (own.subject.clone(), own.body.clone()),

@@ -19,8 +19,8 @@ use crate::workflow::query::outgoing::{receivers, sent};
 const PAGE: usize = 50;
 
 pub(crate) async fn list(Get { who, .. }: Get<Admin>, state: State, request: HttpRequest, done: Option<Notice>) -> Page {
-    let query = Query::of(&request, &["cursor", "done"])?;
-    let sent = sent(&state.portal, None, query.text("cursor"), PAGE).await?;
+    let cursor = Query::read(&request, &["cursor", "done"], |query| Ok(query.text("cursor")))?;
+    let sent = sent(&state.portal, None, cursor.as_deref(), PAGE).await?;
     let now = state.portal.now();
     Ok(html(pages::list(&who.agent, &receivers(&state.portal), &sent, now, done)))
 }

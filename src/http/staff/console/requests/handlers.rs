@@ -27,32 +27,30 @@ use crate::workflow::{WorkflowError, views};
 const PAGE: usize = 50;
 
 pub(crate) async fn list(Get { who, .. }: Get<Read>, state: State, request: HttpRequest) -> Page {
-    let query = Query::of(
-        &request,
-        &[
-            "state",
-            "outcome",
-            "provider",
-            "agent",
-            "assigned",
-            "older_than",
-            "sort",
-            "cursor",
-            "done",
-        ],
-    )?;
-    let text = |name| query.text(name).map(str::to_owned);
-    let search = Search {
-        state: text("state"),
-        outcome: text("outcome"),
-        provider: text("provider"),
-        agent: text("agent"),
-        assigned: text("assigned"),
-        older_than: text("older_than"),
-        sort: text("sort"),
-        cursor: text("cursor"),
-        ..Search::default()
-    };
+    let known = [
+        "state",
+        "outcome",
+        "provider",
+        "agent",
+        "assigned",
+        "older_than",
+        "sort",
+        "cursor",
+        "done",
+    ];
+    let search = Query::read(&request, &known, |query| {
+        Ok(Search {
+            state: query.text("state"),
+            outcome: query.text("outcome"),
+            provider: query.text("provider"),
+            agent: query.text("agent"),
+            assigned: query.text("assigned"),
+            older_than: query.text("older_than"),
+            sort: query.text("sort"),
+            cursor: query.text("cursor"),
+            ..Search::default()
+        })
+    })?;
     listed(&who, &state, &search, &request).await
 }
 
