@@ -26,7 +26,9 @@ pub enum Change {
     Disable,
     Enable,
     /// Takes every way to sign in, and the address; the name stays for the audit log.
-    Delete,
+    Delete {
+        known_by: Vec<[u8; 32]>,
+    },
     /// A new one-time link; the one before is dead.
     Invite(Invitation),
     /// Uses the link with this hash up.
@@ -75,7 +77,7 @@ impl Change {
             self,
             Self::Password { .. }
                 | Self::Disable
-                | Self::Delete
+                | Self::Delete { .. }
                 | Self::AcceptInvitation { .. }
                 | Self::Role(_)
                 | Self::Teams(_)
@@ -112,8 +114,9 @@ impl Agent {
             Change::WrongCode => self.misses.code = self.misses.code.saturating_add(1),
             Change::Disable => self.disabled_at = Some(now),
             Change::Enable => return self.disabled_at.take().is_some(),
-            Change::Delete => {
+            Change::Delete { known_by } => {
                 self.deleted_at = Some(now);
+                self.known_by = known_by;
                 self.disabled_at.get_or_insert(now);
                 self.email.clear();
                 (self.password, self.invitation, self.subject) = (None, None, None);
@@ -226,6 +229,7 @@ mod tests {
             created_at: NOW,
             signed_in_at: None,
             deleted_at: None,
+            known_by: Vec::new(),
             disabled_at: None,
             sessions_valid_from: NOW,
             factors: Factors::default(),
@@ -351,7 +355,7 @@ mod tests {
     #[test]
     fn nothing_but_the_name_is_left_of_a_deleted_account() {
         let mut agent = enrolled(10);
-        assert!(agent.apply(own("password"), NOW) && agent.apply(Change::Delete, NOW));
+        assert!(agent.apply(own("password"), NOW) && agent.apply(Change::Delete { known_by: Vec::new() }, NOW));
         assert!(agent.name == "Ana" && agent.email.is_empty() && agent.password.is_none() && !agent.factors.any());
         assert!(!agent.can_sign_in() && !agent.apply(Change::Enable, NOW) && !agent.apply(own("again"), NOW));
     }

@@ -48,6 +48,8 @@ pub struct Agent {
     pub signed_in_at: Option<OffsetDateTime>,
     /// An account that was deleted stays as a name, so that the audit log can be read.
     pub deleted_at: Option<OffsetDateTime>,
+    /// What a deleted account was known by, as keyed hashes: its address and its identity at single sign-on. Nothing makes a new account for them by itself.
+    pub known_by: Vec<[u8; 32]>,
     pub disabled_at: Option<OffsetDateTime>,
     /// Sessions older than this are dead: moved forward by a password change, a role change or "sign out everywhere".
     pub sessions_valid_from: OffsetDateTime,

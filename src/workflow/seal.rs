@@ -143,6 +143,7 @@ mod tests {
             }),
             signed_in_at: Some(AT),
             deleted_at: None,
+            known_by: Vec::new(),
             created_at: AT,
             disabled_at: Some(AT),
             sessions_valid_from: AT,

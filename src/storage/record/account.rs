@@ -45,6 +45,8 @@ pub(super) struct AgentRow {
     signed_in_at: Option<i64>,
     #[n(18)]
     deleted_at: Option<i64>,
+    #[n(19)]
+    known_by: Option<Vec<Bytes>>,
 }
 
 #[derive(Encode, Decode)]
@@ -125,6 +127,7 @@ impl From<&Agent> for AgentRow {
             }),
             signed_in_at: a.signed_in_at.map(to_ms),
             deleted_at: a.deleted_at.map(to_ms),
+            known_by: some(a.known_by.iter().map(|hash| bytes(hash)).collect()),
         }
     }
 }
@@ -168,6 +171,7 @@ impl AgentRow {
             created_at: from_ms(self.created_at),
             signed_in_at: self.signed_in_at.map(instant).transpose()?,
             deleted_at: self.deleted_at.map(instant).transpose()?,
+            known_by: self.known_by.unwrap_or_default().iter().map(array).collect::<Read<_>>()?,
             disabled_at: self.disabled_at.map(from_ms),
             sessions_valid_from: from_ms(self.sessions_valid_from),
             factors: Factors {
@@ -347,6 +351,7 @@ mod tests {
             created_at: at,
             signed_in_at: Some(at),
             deleted_at: Some(at),
+            known_by: vec![[6; 32], [7; 32]],
             disabled_at: None,
             sessions_valid_from: at,
             factors: Factors {

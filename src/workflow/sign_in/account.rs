@@ -129,6 +129,7 @@ pub(super) fn fresh_agent(portal: &Portal, email: String, name: String, role: Ro
         invitation: None,
         signed_in_at: None,
         deleted_at: None,
+        known_by: Vec::new(),
         email,
         name,
         role,
@@ -208,10 +209,24 @@ pub(crate) async fn enable_agent(portal: &Portal, agent: &Agent, by: Actor) -> R
     Ok(())
 }
 
-/// Deletes an account: sessions and the API keys that it made end, its address is free. The name stays, because the audit log names it.
+/// Deletes an account: sessions and the API keys that it made end, its address is free for whoever an admin adds. The name stays, because the audit log names it, and
+/// keyed hashes of what it was known by: at the next single sign-on nobody gets back in whom an admin has put out.
 pub(crate) async fn delete_agent(portal: &Portal, agent: &Agent, by: Actor) -> Result<(), WorkflowError> {
     let event = event(portal, by, AuditAction::AgentDeleted, agent);
-    alter(portal, agent, Change::Delete, event).await
+    let known_by = std::iter::once(agent.email.as_str()).chain(agent.subject.as_deref());
+    let known_by = known_by.map(|known| known_by_hash(portal, known)).collect();
+    alter(portal, agent, Change::Delete { known_by }, event).await
+}
+
+fn known_by_hash(portal: &Portal, known: &str) -> [u8; 32] {
+    portal.secrets.index("deleted-account", known.as_bytes())
+}
+
+/// Whether an account with this address or this identity was deleted.
+pub(super) async fn was_deleted(portal: &Portal, email: &str, identity: &str) -> Result<bool, WorkflowError> {
+    let known = [known_by_hash(portal, email), known_by_hash(portal, identity)];
+    let agents = portal.directory.agents().await?;
+    Ok(agents.iter().any(|agent| agent.known_by.iter().any(|hash| known.contains(hash))))
 }
 
 /// The live API keys that an agent made, which end with the account.

@@ -359,7 +359,9 @@ async fn account_of(portal: &Portal, sso: &SingleSignOn, claims: &Value) -> Resu
     if role.is_none() && !sso.settings.roles.is_empty() {
         return Ok(Err("no_role"));
     }
-    let found = match portal.directory.agent_by_email(&super::normal_email(email)).await {
+    let identity = format!("{} {subject}", sso.settings.issuer);
+    let address = super::normal_email(email);
+    let found = match portal.directory.agent_by_email(&address).await {
         // Never made anew in its place: an admin has to look first.
         Err(StorageError::Altered(row)) => {
             seal::report(portal, row).await;
@@ -371,13 +373,15 @@ async fn account_of(portal: &Portal, sso: &SingleSignOn, claims: &Value) -> Resu
         (Some(agent), _) if agent.disabled_at.is_some() => return Ok(Err("disabled")),
         (Some(agent), _) => agent,
         (None, Some(role)) if sso.settings.create => {
+            if account::was_deleted(portal, &address, &identity).await? {
+                return Ok(Err("deleted"));
+            }
             let name = claims["name"].as_str().filter(|n| !n.trim().is_empty()).unwrap_or(email);
             let name: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
             account::add_agent_without_password(portal, email, &name, role, Actor::Portal).await?
         }
         (None, _) => return Ok(Err("no_account")),
     };
-    let identity = format!("{} {subject}", sso.settings.issuer);
     if agent.subject.as_deref().is_some_and(|known| known != identity) {
         return Ok(Err("other_identity"));
     }

@@ -409,3 +409,31 @@ async fn roles_come_from_the_claim_at_every_sign_in() {
     let (_, third) = come(json!("nd-agents")).await;
     assert_eq!(third.get("/admin").await.status(), 403);
 }
+
+#[tokio::test]
+async fn a_deleted_account_does_not_come_back_by_itself() {
+    let provider = Provider::start().await;
+    let more = "create = true\nrole_claim = \"groups\"\n[sso.roles]\nnd-agents = \"agent\"\n";
+    let app = app(&provider, more).await;
+    let come = async |email: &str| {
+        let mut browser = Browser::stranger(&app);
+        let asked = leave(&mut browser, "/").await;
+        let mut claims = asked.claims(&provider, &app);
+        (claims["groups"], claims["email"]) = (json!("nd-agents"), json!(email));
+        let code = asked.code(&provider, claims, Sign::Rs256);
+        asked.come_back(&mut browser, &code).await.status().as_u16()
+    };
+    let of = async |email: &str| app.portal.directory.agent_by_email(email).await.unwrap();
+    let admin = Browser::signed_in(&app, Role::Admin).await;
+    assert_eq!(come("ana@example.com").await, 303);
+    let ana = of("ana@example.com").await.unwrap();
+    let deleted = admin.post(&format!("/admin/agents/{}/delete", ana.id), &[]).await;
+    assert_eq!(deleted.headers()["location"], "/admin/agents?done=deleted");
+    for email in ["ana@example.com", "ANA@example.com", "ana.lopez@example.com"] {
+        assert_eq!(come(email).await, 403, "neither by the address nor by the identity: {email}");
+        assert_eq!(codes_of(&app).await.last().unwrap(), "deleted");
+    }
+    agent(&app, "ana@example.com", Role::Agent).await;
+    assert_eq!(come("ana@example.com").await, 303, "an admin has added them again");
+    assert_eq!(of("ana@example.com").await.unwrap().role, Role::Agent);
+}

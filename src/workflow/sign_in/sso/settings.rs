@@ -40,7 +40,11 @@ impl SsoSettings {
         if roles.len() < words.len() {
             reader.must_be("roles", ROLES);
         }
-        let create = reader.flag("create", false, "people with a mapped role get an account at their first sign-in");
+        let create = reader.flag(
+            "create",
+            false,
+            "people with a mapped role get an account at their first sign-in, unless it was deleted",
+        );
         if create && words.is_empty() {
             reader.error("create", "needs sso.roles: somebody without a mapped role gets no account");
         }

@@ -75,6 +75,7 @@ impl Samples {
             }),
             signed_in_at: Some(self.now),
             deleted_at: None,
+            known_by: Vec::new(),
             created_at: self.now,
             disabled_at: None,
             sessions_valid_from: self.now,
