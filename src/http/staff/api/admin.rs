@@ -150,17 +150,18 @@ pub(crate) async fn change_role(
     Call {
         who: caller,
         with: (Id(id), Json(body)),
-    }: Call<Admin, (Id<AgentId>, Json<NewRole>)>,
+    }: OnAgent<NewRole>,
     state: State,
 ) -> Answer {
-    let agent = agent_of(&state, id).await?;
-    let role = input::role(&body.role)?;
-    let teams = match body.teams {
-        Some(teams) => account::parse_teams(&teams.join(" "))?,
-        None => agent.teams.clone(),
-    };
-    account::change_agent(&state.portal, &agent, role, teams, caller.actor()).await?;
-    Ok(HttpResponse::Ok().json(view::agent(&agent_of(&state, id).await?)))
+    altered(&state, id, async |agent| {
+        let role = input::role(&body.role)?;
+        let teams = match body.teams {
+            Some(teams) => account::parse_teams(&teams.join(" "))?,
+            None => agent.teams.clone(),
+        };
+        Ok(account::change_agent(&state.portal, &agent, role, teams, caller.actor()).await?)
+    })
+    .await
 }
 
 /// For somebody who has lost every second factor: the password alone opens the account again, and every session ends.
@@ -171,12 +172,13 @@ pub(crate) async fn reset_factors(
     Call {
         who: caller,
         with: (Id(id), _),
-    }: Call<Admin, (Id<AgentId>, Json<Nothing>)>,
+    }: OnAgent,
     state: State,
 ) -> Answer {
-    let agent = agent_of(&state, id).await?;
-    account::reset_factors(&state.portal, &agent, caller.actor()).await?;
-    Ok(HttpResponse::Ok().json(view::agent(&agent_of(&state, id).await?)))
+    altered(&state, id, async |agent| {
+        Ok(account::reset_factors(&state.portal, &agent, caller.actor()).await?)
+    })
+    .await
 }
 
 /// End an agent's access at once, sessions included.
@@ -186,14 +188,14 @@ pub(crate) async fn disable_agent(
     Call {
         who: caller,
         with: (Id(id), _),
-    }: Call<Admin, (Id<AgentId>, Json<Nothing>)>,
+    }: OnAgent,
     state: State,
 ) -> Answer {
-    let agent = agent_of(&state, id).await?;
-    if agent.disabled_at.is_none() {
-        sign_in::disable_agent(&state.portal, agent, caller.actor()).await?;
-    }
-    Ok(HttpResponse::Ok().json(view::agent(&agent_of(&state, id).await?)))
+    altered(&state, id, async |agent| match agent.disabled_at {
+        None => Ok(sign_in::disable_agent(&state.portal, agent, caller.actor()).await?),
+        Some(_) => Ok(()),
+    })
+    .await
 }
 
 /// Give an agent a new password, which the next sign-in must replace; every session of theirs ends.
@@ -203,12 +205,13 @@ pub(crate) async fn reset_password(
     Call {
         who: caller,
         with: (Id(id), Json(body)),
-    }: Call<Admin, (Id<AgentId>, Json<NewPassword>)>,
+    }: OnAgent<NewPassword>,
     state: State,
 ) -> Answer {
-    let agent = agent_of(&state, id).await?;
-    sign_in::reset_password(&state.portal, agent, &body.password.0, caller.actor()).await?;
-    Ok(HttpResponse::Ok().json(view::agent(&agent_of(&state, id).await?)))
+    altered(&state, id, async |agent| {
+        Ok(sign_in::reset_password(&state.portal, agent, &body.password.0, caller.actor()).await?)
+    })
+    .await
 }
 
 /// All API keys, without their secrets.
@@ -293,6 +296,15 @@ pub(crate) async fn status(_: Call<Admin>, state: State) -> Answer {
 pub(crate) async fn accept_clock(Call { who: caller, .. }: Call<Admin, Json<Nothing>>, state: State) -> Answer {
     vault::accept_clock(&state.portal, caller.actor()).await?;
     Ok(HttpResponse::Ok().json(status_of(&state).await?))
+}
+
+/// A call about the agent that its address names.
+pub(super) type OnAgent<B = Nothing> = Call<Admin, (Id<AgentId>, Json<B>)>;
+
+/// Does something to that agent, and shows how it stands afterwards.
+pub(super) async fn altered(state: &AppState, id: AgentId, alter: impl AsyncFnOnce(agent::Agent) -> Result<(), Problem>) -> Answer {
+    alter(agent_of(state, id).await?).await?;
+    Ok(HttpResponse::Ok().json(view::agent(&agent_of(state, id).await?)))
 }
 
 pub(super) async fn agent_of(state: &AppState, id: AgentId) -> Result<agent::Agent, Problem> {

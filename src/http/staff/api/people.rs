@@ -4,8 +4,9 @@ use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::agent;
 use crate::domain::id::AgentId;
-use crate::http::context::State;
+use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
 use crate::http::extract::json::{Json, Nothing, Once};
 use crate::http::extract::path::Id;
@@ -21,7 +22,7 @@ use crate::workflow::sign_in::account;
 use crate::workflow::sign_in::invitation::{self, Console, Handover};
 
 use super::Answer;
-use super::admin::{agent_of, created};
+use super::admin::{OnAgent, agent_of, altered, created};
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -108,7 +109,7 @@ pub(crate) async fn invite_again(
     Call {
         who: caller,
         with: (Id(id), _),
-    }: Call<Admin, (Id<AgentId>, Json<Nothing>)>,
+    }: OnAgent,
     state: State,
 ) -> Answer {
     let agent = agent_of(&state, id).await?;
@@ -128,12 +129,13 @@ pub(crate) async fn enable(
     Call {
         who: caller,
         with: (Id(id), _),
-    }: Call<Admin, (Id<AgentId>, Json<Nothing>)>,
+    }: OnAgent,
     state: State,
 ) -> Answer {
-    let agent = agent_of(&state, id).await?;
-    account::enable_agent(&state.portal, &agent, caller.actor()).await?;
-    Ok(HttpResponse::Ok().json(view::agent(&agent_of(&state, id).await?)))
+    altered(&state, id, async |agent| {
+        Ok(account::enable_agent(&state.portal, &agent, caller.actor()).await?)
+    })
+    .await
 }
 
 /// Delete an agent for good: sessions and the API keys that the agent made end at once. The audit log keeps the name.
@@ -143,7 +145,7 @@ pub(crate) async fn delete(
     Call {
         who: caller,
         with: (Id(id), _),
-    }: Call<Admin, (Id<AgentId>, Json<Nothing>)>,
+    }: OnAgent,
     state: State,
 ) -> Answer {
     let agent = agent_of(&state, id).await?;
@@ -155,10 +157,7 @@ pub(crate) async fn delete(
 #[utoipa::path(get, path = "/agents/{id}/sessions", operation_id = "list_agent_sessions", tag = "admin", params(("id" = AgentIdText, Path, description = "The agent.")),
     responses((status = 200, description = "The open ones, newest use first.", body = SessionList)), security(("api_key" = ["admin"])))]
 pub(crate) async fn sessions(Call { with: Id(id), .. }: Call<Admin, Id<AgentId>>, state: State) -> Answer {
-    let agent = agent_of(&state, id).await?;
-    let open = sign_in::sessions_of(&state.portal, &agent, None).await?;
-    let sessions = open.iter().map(view::session).collect();
-    Ok(HttpResponse::Ok().json(SessionList { sessions }))
+    open_sessions(&state, &agent_of(&state, id).await?).await
 }
 
 /// End one session of an agent.
@@ -168,14 +167,18 @@ pub(crate) async fn end_session(
     Call {
         who: caller,
         with: (Id(id), Json(body)),
-    }: Call<Admin, (Id<AgentId>, Json<WhichSession>)>,
+    }: OnAgent<WhichSession>,
     state: State,
 ) -> Answer {
     let agent = agent_of(&state, id).await?;
     if !sign_in::end_one(&state.portal, id, &body.session, caller.actor()).await? {
         return Err(Problem::not_found("This session has ended already."));
     }
-    let open = sign_in::sessions_of(&state.portal, &agent, None).await?;
+    open_sessions(&state, &agent).await
+}
+
+async fn open_sessions(state: &AppState, agent: &agent::Agent) -> Answer {
+    let open = sign_in::sessions_of(&state.portal, agent, None).await?;
     let sessions = open.iter().map(view::session).collect();
     Ok(HttpResponse::Ok().json(SessionList { sessions }))
 }
