@@ -17,6 +17,11 @@ use super::error::Problem;
 /// Something that a request holds.
 pub(crate) trait Take: Sized {
     async fn take(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Problem>;
+
+    /// Whether a field of this name is kept for its sender when the form comes after the session's end. None is unless a form declares it.
+    fn keeps(_field: &str) -> bool {
+        false
+    }
 }
 
 impl Take for () {
@@ -29,5 +34,9 @@ impl Take for () {
 impl<A: Take, B: Take> Take for (A, B) {
     async fn take(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Problem> {
         Ok((A::take(request, payload).await?, B::take(request, payload).await?))
+    }
+
+    fn keeps(field: &str) -> bool {
+        A::keeps(field) || B::keeps(field)
     }
 }

@@ -1,5 +1,8 @@
 //! Forms as browsers send them: `application/x-www-form-urlencoded`, at most 64 KiB, read into pairs.
 
+use std::marker::PhantomData;
+use std::ops::Deref;
+
 use actix_web::dev::Payload;
 use actix_web::{HttpRequest, web};
 use data_encoding::HEXLOWER;
@@ -15,17 +18,52 @@ use crate::workflow::issue::ClientKey;
 use super::Take;
 use super::body::body_bytes;
 
-/// Fields that hold a secret.
-const SECRET: [&str; 8] = [
-    "password",
-    "current",
-    "passphrase",
-    "code",
-    "token",
-    "offer",
-    "ceremony",
-    "credential",
-];
+/// Which fields of a form are kept for its sender when it comes after the session's end, each by its name: a field that nobody has thought of, such as a new secret, is
+/// not kept.
+pub(crate) trait Keeps: 'static {
+    const FIELDS: &'static [&'static str];
+}
+
+/// A type for each form, with the fields that are kept of it.
+macro_rules! keeps {
+    ($($(#[$doc:meta])* $name:ident: $($field:literal)+;)+) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl $crate::http::extract::form::Keeps for $name {
+            const FIELDS: &'static [&'static str] = &[$($field),+];
+        }
+    )+};
+}
+
+pub(crate) use keeps;
+
+/// A form of which some fields are kept. Of a plain [`Form`] none is.
+pub(crate) struct Typed<K> {
+    form: Form,
+    fields: PhantomData<K>,
+}
+
+impl<K> Deref for Typed<K> {
+    type Target = Form;
+
+    fn deref(&self) -> &Form {
+        &self.form
+    }
+}
+
+impl<K: Keeps> Take for Typed<K> {
+    async fn take(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Problem> {
+        Ok(Self {
+            form: Form::take(request, payload).await?,
+            fields: PhantomData,
+        })
+    }
+
+    fn keeps(field: &str) -> bool {
+        K::FIELDS.contains(&field)
+    }
+}
 
 #[derive(Default)]
 pub(crate) struct Form {
@@ -78,10 +116,10 @@ impl Form {
         !self.text(name).is_empty()
     }
 
-    /// All that was typed but secrets, to be shown again; and where it was sent to.
-    pub(crate) fn without_secrets(self) -> (String, Vec<(String, String)>) {
+    /// What is kept of it, to be shown again; and where it was sent to.
+    pub(crate) fn kept(self, keeps: fn(&str) -> bool) -> (String, Vec<(String, String)>) {
         let mut pairs = self.pairs;
-        pairs.retain(|(name, _)| !SECRET.contains(&name.as_str()));
+        pairs.retain(|(name, _)| keeps(name));
         (self.path, pairs)
     }
 

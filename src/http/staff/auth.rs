@@ -38,8 +38,8 @@ pub(crate) trait LetIn: 'static {
 
     async fn let_in(request: &HttpRequest) -> Result<Self::Who, Self::Refused>;
 
-    /// What else is done for whoever was refused.
-    async fn refused(refused: Self::Refused, _: &HttpRequest, _: &mut Payload) -> Self::Refused {
+    /// What else is done for whoever was refused. `keeps`: which fields of a form are kept for them.
+    async fn refused(refused: Self::Refused, _: &HttpRequest, _: &mut Payload, _keeps: fn(&str) -> bool) -> Self::Refused {
         refused
     }
 }
@@ -59,7 +59,7 @@ impl<G: LetIn, T: Take + 'static> FromRequest for After<G, T> {
         Box::pin(async move {
             let who = match G::let_in(&request).await {
                 Ok(who) => who,
-                Err(refused) => return Err(G::refused(refused, &request, &mut payload).await),
+                Err(refused) => return Err(G::refused(refused, &request, &mut payload, T::keeps).await),
             };
             Ok(Self {
                 who,
@@ -411,20 +411,20 @@ impl<G: LetIn<Refused = AuthRedirect>> LetIn for Csrf<G> {
 
     /// A form that came too late is kept for its sender, who finds it again after signing in. It is read although nobody is signed in: it came from our own page, and
     /// is no longer than any other form.
-    async fn refused(refused: AuthRedirect, request: &HttpRequest, payload: &mut Payload) -> AuthRedirect {
+    async fn refused(refused: AuthRedirect, request: &HttpRequest, payload: &mut Payload, keeps: fn(&str) -> bool) -> AuthRedirect {
         match refused {
-            AuthRedirect::SignIn(None) => AuthRedirect::SignIn(keep_form(request, payload).await),
-            AuthRedirect::Confirm(None) => AuthRedirect::Confirm(keep_form(request, payload).await),
+            AuthRedirect::SignIn(None) => AuthRedirect::SignIn(keep_form(request, payload, keeps).await),
+            AuthRedirect::Confirm(None) => AuthRedirect::Confirm(keep_form(request, payload, keeps).await),
             other => other,
         }
     }
 }
 
 /// Where the form is shown again; `None` for a browser that nobody has signed in at.
-async fn keep_form(request: &HttpRequest, payload: &mut Payload) -> Option<String> {
+async fn keep_form(request: &HttpRequest, payload: &mut Payload, keeps: fn(&str) -> bool) -> Option<String> {
     let state = state(request).ok()?;
     let mark = known_cookie(request, &state.settings)?.to_string();
-    let (path, pairs) = Form::take(request, payload).await.ok()?.without_secrets();
+    let (path, pairs) = Form::take(request, payload).await.ok()?.kept(keeps);
     let form = KeptForm { path, pairs, mark };
     let id = state.kept.keep_form(&state.portal.secrets, &form, state.portal.now()).ok()?;
     Some(format!("/typed?form={id}"))

@@ -10,7 +10,7 @@ use crate::domain::list_order::ListOrder;
 use crate::domain::outcome::Outcome;
 use crate::domain::request::RequestState;
 use crate::http::error::Problem;
-use crate::http::extract::form::Form;
+use crate::http::extract::form::{Form, keeps};
 use crate::http::extract::json::{self, Instant, Span};
 use crate::http::staff::shapes::{
     ActorText, ApplicantText, AssignedText, DocumentKindText, EmailText, FIND_MAX, FindText, ListOrderWord, LocaleText, MessageText,
@@ -167,6 +167,11 @@ pub(crate) struct Search {
     pub cursor: Option<String>,
     #[schema(minimum = 1, maximum = 200)]
     pub limit: Option<u16>,
+}
+
+keeps! {
+    /// Of a search, as the console's forms send it.
+    SearchFields: "state" "outcome" "find" "provider" "applicant" "agent" "assigned" "older_than" "sort" "cursor";
 }
 
 impl Search {

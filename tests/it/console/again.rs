@@ -96,7 +96,12 @@ async fn a_form_that_comes_after_the_session_is_found_again_after_signing_in() {
     let page = agent.page("/requests/new").await;
     let once = between(&page, "name=\"once\" value=\"", "\"").to_owned();
     let mut form = request_form("acct_typed", "passport");
-    form.extend([("message", "Both sides, please."), ("once", &once), ("password", "a secret word")]);
+    form.extend([
+        ("message", "Both sides, please."),
+        ("once", &once),
+        ("password", "a secret word"),
+        ("new-secret", "a secret word"),
+    ]);
     let out = agent.send_form("/sign-out", &[]).await;
     agent.keep(&out);
     let late = agent.send_form("/requests/new", &form).await;

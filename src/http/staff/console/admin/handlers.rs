@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use crate::domain::id::ApiKeyId;
 use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
-use crate::http::extract::form::Form;
+use crate::http::extract::form::{Form, Typed, keeps};
 use crate::http::extract::json::Span;
 use crate::http::extract::path::{Id, Named};
 use crate::http::staff::auth::{FreshPost, Get, Post, SignedIn};
@@ -18,6 +18,11 @@ use crate::http::staff::view::portal as view;
 use crate::workflow::query::{first_steps, portal};
 use crate::workflow::sign_in::account;
 use crate::workflow::vault;
+
+keeps! {
+    /// Of a new API key.
+    KeyFields: "name" "scope" "expires_in" "team";
+}
 
 pub(crate) async fn overview(Get { who, .. }: Get<Admin>, state: State, done: Option<Notice>) -> Page {
     overview_page(&who, &state, done, None).await
@@ -51,7 +56,7 @@ pub(crate) async fn keys(Get { who, .. }: Get<Admin>, state: State, done: Option
 }
 
 /// The answer shows the secret. A reload shows the same page for some minutes and makes no other key.
-pub(crate) async fn add_key(FreshPost { who, with: form }: FreshPost<Admin, Form>, state: State) -> Page {
+pub(crate) async fn add_key(FreshPost { who, with: form }: FreshPost<Admin, Typed<KeyFields>>, state: State) -> Page {
     let made = async {
         let scopes = input::scopes(&form.all("scope"))?;
         let wrong = || Problem::invalid("Choose how long the key is to live.").field("expires_in", "must be one of the list");

@@ -4,7 +4,7 @@ use crate::domain::agent::Agent;
 use crate::domain::id::AgentId;
 use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
-use crate::http::extract::form::Form;
+use crate::http::extract::form::{Form, Typed, keeps};
 use crate::http::extract::path::{Id, Named};
 use crate::http::staff::auth::{AuthRedirect, FreshGet, FreshPost, Get, Post, SignedIn};
 use crate::http::staff::console::admin::people_page::{self as pages, AgentPage, AgentsPage, Way};
@@ -16,6 +16,15 @@ use crate::workflow::WorkflowError;
 use crate::workflow::sign_in;
 use crate::workflow::sign_in::account::{self, NewAgent, shortest_password};
 use crate::workflow::sign_in::invitation::{self, Console, Handover, Invited};
+
+keeps! {
+    /// Of somebody new, without a password.
+    PersonFields: "email" "name" "role" "teams";
+    /// Of somebody's role.
+    RoleFields: "role" "teams";
+    /// Of a session that is to end.
+    SessionFields: "session";
+}
 
 pub(crate) async fn agents(Get { who, .. }: Get<Admin>, state: State, done: Option<Notice>) -> Page {
     Ok(html(list(&who, &state, &Form::default(), done, None).await?))
@@ -49,7 +58,7 @@ fn new_agent(form: &Form) -> Result<NewAgent<'_>, Problem> {
     })
 }
 
-pub(crate) async fn add_agent(FreshPost { who, with: form }: FreshPost<Admin, Form>, state: State) -> Page {
+pub(crate) async fn add_agent(FreshPost { who, with: form }: FreshPost<Admin, Typed<PersonFields>>, state: State) -> Page {
     let added = async {
         let new = new_agent(&form)?;
         Ok::<_, Problem>(account::add_agent_once(&state.portal, new, form.raw("password"), who.actor(), None).await?)
@@ -63,7 +72,7 @@ pub(crate) async fn add_agent(FreshPost { who, with: form }: FreshPost<Admin, Fo
     }
 }
 
-pub(crate) async fn invite(FreshPost { who, with: form }: FreshPost<Admin, Form>, state: State) -> Page {
+pub(crate) async fn invite(FreshPost { who, with: form }: FreshPost<Admin, Typed<PersonFields>>, state: State) -> Page {
     let console = state.settings.console();
     let invited = async {
         let console = Console(console.as_deref());
@@ -126,7 +135,10 @@ async fn again(who: &SignedIn<Admin>, state: &AppState, other: &Agent, problem: 
     Ok(html_of(problem, one(who, state, other, None, Some(problem)).await?))
 }
 
-pub(crate) async fn change_role(FreshPost { who, with: (Id(id), form) }: FreshPost<Admin, (Id<AgentId>, Form)>, state: State) -> Page {
+pub(crate) async fn change_role(
+    FreshPost { who, with: (Id(id), form) }: FreshPost<Admin, (Id<AgentId>, Typed<RoleFields>)>,
+    state: State,
+) -> Page {
     let other = other_of(&who, &state, id, "You cannot change your own role. Another admin can.").await?;
     let changed = async {
         let role = input::role(form.text("role"))?;
@@ -210,7 +222,10 @@ pub(crate) async fn delete(FreshPost { who, with: Id(id) }: FreshPost<Admin, Id<
     Ok(see("/admin/agents?done=deleted"))
 }
 
-pub(crate) async fn end_session(Post { who, with: (Id(id), form) }: Post<Admin, (Id<AgentId>, Form)>, state: State) -> Page {
+pub(crate) async fn end_session(
+    Post { who, with: (Id(id), form) }: Post<Admin, (Id<AgentId>, Typed<SessionFields>)>,
+    state: State,
+) -> Page {
     let other = agent_of(&state, id).await?;
     match sign_in::end_one(&state.portal, other.id, form.text("session"), who.actor()).await? {
         true => Ok(see(&format!("/admin/agents/{}?done=session-ended", other.id))),

@@ -8,7 +8,7 @@ use crate::domain::document::{ApplicantRef, ProviderName};
 use crate::domain::id::RequestId;
 use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
-use crate::http::extract::form::{Form, once};
+use crate::http::extract::form::{Form, Typed, keeps, once};
 use crate::http::extract::json::Span;
 use crate::http::extract::path::Id;
 use crate::http::staff::auth::{Get, Post, SignedIn};
@@ -26,6 +26,15 @@ use crate::workflow::query::asked;
 use crate::workflow::query::missing as query;
 use crate::workflow::query::requests::Row;
 use crate::workflow::terms;
+
+keeps! {
+    /// Of a new request.
+    AskFields: "once" "provider" "applicant" "document" "part" "expires_in" "passcode" "locale" "ticket" "message" "email" "remind" "missing-of" "anyway" "prefill";
+    /// Of a new link on a request.
+    ReissueFields: "once" "passcode";
+    /// Of the question what a provider still wants.
+    MissingFields: "provider" "applicant";
+}
 
 fn choices(state: &AppState) -> Choices {
     let portal = &state.portal;
@@ -95,7 +104,7 @@ fn form_page(
     }))
 }
 
-pub(crate) async fn issue(Post { who, with: form }: Post<Requests, Form>, state: State) -> Page {
+pub(crate) async fn issue(Post { who, with: form }: Post<Requests, Typed<AskFields>>, state: State) -> Page {
     if form.ticked("prefill") {
         return Ok(html(form_page(&who, &state, &form, None, &[])?));
     }
@@ -177,7 +186,10 @@ fn span(form: &Form) -> Result<Option<Span>, Problem> {
         .transpose()
 }
 
-pub(crate) async fn reissue(Post { who, with: (Id(id), form) }: Post<Requests, (Id<RequestId>, Form)>, state: State) -> Page {
+pub(crate) async fn reissue(
+    Post { who, with: (Id(id), form) }: Post<Requests, (Id<RequestId>, Typed<ReissueFields>)>,
+    state: State,
+) -> Page {
     let client = form.once(&who.agent)?;
     let expires = span(&form)?.map_or(Expiry::Default, |s| Expiry::In(s.0));
     let passcode = Some(form.ticked("passcode"));
@@ -235,7 +247,7 @@ fn missing_page(
 }
 
 /// The applicant's reference comes in the body, so it stands in no address and no log.
-pub(crate) async fn missing(Post { who, with: form }: Post<Requests, Form>, state: State) -> Page {
+pub(crate) async fn missing(Post { who, with: form }: Post<Requests, Typed<MissingFields>>, state: State) -> Page {
     let found = query::ask(&state.portal, form.text("provider"), form.text("applicant")).await;
     match found {
         Ok(missing) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::domain::id::RequestId;
 use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
-use crate::http::extract::form::{Form, once};
+use crate::http::extract::form::{Form, Typed, keeps, once};
 use crate::http::extract::json::Span;
 use crate::http::staff::auth::{Post, SignedIn};
 use crate::http::staff::console::bulk::page::{self as pages, Act, BulkResult};
@@ -16,10 +16,15 @@ use crate::workflow::WorkflowError;
 use crate::workflow::issue::{self, ClientKey, Expiry};
 use crate::workflow::query::requests::Row;
 
+keeps! {
+    /// Of one act for several requests.
+    BulkFields: "once" "act" "id" "sure" "expires_in";
+}
+
 /// As many as a page of the list shows.
 const MOST: usize = 50;
 
-pub(crate) async fn act(Post { who, with: form }: Post<Requests, Form>, state: State) -> Page {
+pub(crate) async fn act(Post { who, with: form }: Post<Requests, Typed<BulkFields>>, state: State) -> Page {
     let act = Act::parse(form.text("act")).ok_or_else(|| Problem::malformed("This form is too old. Open the list again."))?;
     let rows = chosen(&who, &state, &form).await?;
     if rows.is_empty() {

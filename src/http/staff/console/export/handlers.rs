@@ -7,11 +7,11 @@ use futures_util::stream;
 
 use crate::chain::chain;
 use crate::http::context::State;
-use crate::http::extract::form::Form;
+use crate::http::extract::form::Typed;
 use crate::http::staff::auth::Post;
 use crate::http::staff::console::Page;
 use crate::http::staff::console::desk::page::assignee_words;
-use crate::http::staff::input::Search;
+use crate::http::staff::input::{Search, SearchFields};
 use crate::http::staff::permission::Read;
 use crate::http::staff::view::request::instant;
 use crate::workflow::export;
@@ -21,7 +21,7 @@ use crate::workflow::query::requests::{self, Row, Wanted};
 const STEP: usize = 200;
 const HEAD: &str = "number,document,provider,applicant,ticket,state,outcome,issued,issued by,assigned to,link expires,received\r\n";
 
-pub(crate) async fn list(Post { who, with: form }: Post<Read, Form>, state: State) -> Page {
+pub(crate) async fn list(Post { who, with: form }: Post<Read, Typed<SearchFields>>, state: State) -> Page {
     let mut search = Search::of(&form);
     search.cursor = None;
     // Checked before the first byte leaves.

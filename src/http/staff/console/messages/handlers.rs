@@ -7,7 +7,7 @@ use crate::domain::document::DocumentKind;
 use crate::domain::message::{Template, faults};
 use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
-use crate::http::extract::form::Form;
+use crate::http::extract::form::{Typed, keeps};
 use crate::http::extract::query::Query;
 use crate::http::staff::auth::{Get, Post, SignedIn};
 use crate::http::staff::console::messages::page as pages;
@@ -17,6 +17,11 @@ use crate::http::staff::permission::Admin;
 use crate::words::{self, Words};
 use crate::workflow::message::{self, Message};
 use crate::workflow::templates;
+
+keeps! {
+    /// Of a message in the company's own words.
+    TemplateFields: "document" "language" "subject" "body" "do";
+}
 
 const EVERY: &str = "Every document";
 
@@ -113,7 +118,7 @@ fn form_page(
 }
 
 /// Preview, save or drop, by the button that was pressed.
-pub(crate) async fn keep(Post { who, with: form }: Post<Admin, Form>, state: State) -> Page {
+pub(crate) async fn keep(Post { who, with: form }: Post<Admin, Typed<TemplateFields>>, state: State) -> Page {
     let which = Which::of(&state, form.text("document"), form.text("language"))?;
     let kind = which.document.as_ref();
     if form.text("do") == "drop" {

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, web};
 use crate::domain::id::DispatchId;
 use crate::http::context::State;
 use crate::http::error::Problem;
-use crate::http::extract::form::Form;
+use crate::http::extract::form::{Typed, keeps};
 use crate::http::extract::query::Query;
 use crate::http::staff::auth::{Get, Post};
 use crate::http::staff::console::outgoing::page as pages;
@@ -15,6 +15,11 @@ use crate::http::staff::permission::{Admin, Read};
 use crate::storage::outbox::NotificationPreferences;
 use crate::workflow::outgoing;
 use crate::workflow::query::outgoing::{receivers, sent};
+
+keeps! {
+    /// Of what somebody wants to be told by mail.
+    NoticeFields: "arrived" "attention" "digest";
+}
 
 const PAGE: usize = 50;
 
@@ -36,7 +41,7 @@ pub(crate) async fn notices(Get { who, .. }: Get<Read>, state: State, done: Opti
     Ok(html(pages::notices(&who.agent, &receivers(&state.portal), preferences, done)))
 }
 
-pub(crate) async fn set_notices(Post { who, with: form }: Post<Read, Form>, state: State) -> Page {
+pub(crate) async fn set_notices(Post { who, with: form }: Post<Read, Typed<NoticeFields>>, state: State) -> Page {
     let wanted = NotificationPreferences {
         arrived: form.ticked("arrived"),
         attention: form.ticked("attention"),

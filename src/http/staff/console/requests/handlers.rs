@@ -7,7 +7,7 @@ use crate::domain::id::RequestId;
 use crate::domain::request::DocumentRequest;
 use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
-use crate::http::extract::form::{Form, once};
+use crate::http::extract::form::{Typed, keeps, once};
 use crate::http::extract::json::Span;
 use crate::http::extract::path::Id;
 use crate::http::extract::query::Query;
@@ -16,13 +16,18 @@ use crate::http::staff::console::requests::page::{self as pages, Confirm};
 use crate::http::staff::console::spans::longer_than;
 use crate::http::staff::console::widgets::Notice;
 use crate::http::staff::console::{Page, html, html_of, live, see};
-use crate::http::staff::input::Search;
+use crate::http::staff::input::{Search, SearchFields};
 use crate::http::staff::permission::{Manual, Read, Requests};
 use crate::http::staff::view::request as view;
 use crate::workflow::issue::{self, Expiry};
 use crate::workflow::query::names::Names;
 use crate::workflow::query::requests::{self, Listed, Row, Wanted};
 use crate::workflow::{WorkflowError, views};
+
+keeps! {
+    /// Of more time for a link.
+    ExtendFields: "expires_in";
+}
 
 const PAGE: usize = 50;
 
@@ -55,7 +60,7 @@ pub(crate) async fn list(Get { who, .. }: Get<Read>, state: State, request: Http
 }
 
 /// Without something to find this is an address like any other; with it, it stays a POST: it may be an applicant's reference.
-pub(crate) async fn search(Post { who, with: form }: Post<Read, Form>, state: State, request: HttpRequest) -> Page {
+pub(crate) async fn search(Post { who, with: form }: Post<Read, Typed<SearchFields>>, state: State, request: HttpRequest) -> Page {
     let search = Search::of(&form);
     if search.applicant.is_some() || search.find.is_some() {
         return listed(&who, &state, &search, &request).await;
@@ -135,7 +140,7 @@ pub(crate) async fn show(
     Ok(live(&asked, page, &number))
 }
 
-pub(crate) async fn extend(Post { who, with: (Id(id), form) }: Post<Requests, (Id<RequestId>, Form)>, state: State) -> Page {
+pub(crate) async fn extend(Post { who, with: (Id(id), form) }: Post<Requests, (Id<RequestId>, Typed<ExtendFields>)>, state: State) -> Page {
     let span = Span::parse(form.text("expires_in")).ok_or_else(|| Problem::invalid("Choose how long the link is to live."))?;
     done(issue::extend(&state.portal, id, Expiry::In(span.0), who.actor()).await?, "extended")
 }

@@ -5,7 +5,7 @@ use actix_web::HttpRequest;
 use crate::domain::agent::Role;
 use crate::domain::first_step::FirstStep;
 use crate::http::context::State;
-use crate::http::extract::form::Form;
+use crate::http::extract::form::{Typed, keeps};
 use crate::http::staff::auth::{Get, Post};
 use crate::http::staff::console::sign_in::handlers::only_password;
 use crate::http::staff::console::start::page;
@@ -14,6 +14,11 @@ use crate::http::staff::console::{Page, live, see};
 use crate::http::staff::permission::{Admin, Anyone, Read};
 use crate::workflow::query::attention;
 use crate::workflow::query::first_steps;
+
+keeps! {
+    /// Of a first step.
+    StepFields: "done" "hide" "show";
+}
 
 pub(crate) async fn start(Get { who, .. }: Get<Anyone>, state: State, done: Option<Notice>, request: HttpRequest) -> Page {
     if !who.may::<Read>() {
@@ -29,7 +34,7 @@ pub(crate) async fn start(Get { who, .. }: Get<Anyone>, state: State, done: Opti
 }
 
 /// Ticks a step off, hides the list, or shows it again.
-pub(crate) async fn first_steps(Post { who, with: form }: Post<Admin, Form>, state: State) -> Page {
+pub(crate) async fn first_steps(Post { who, with: form }: Post<Admin, Typed<StepFields>>, state: State) -> Page {
     if form.ticked("hide") {
         first_steps::hide(&state.portal, true, who.actor()).await?;
         return Ok(see("/?done=steps-hidden"));

@@ -3,7 +3,7 @@
 use crate::domain::saved_view::{SavedView, ViewChange};
 use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
-use crate::http::extract::form::Form;
+use crate::http::extract::form::{Typed, keeps};
 use crate::http::staff::auth::{Get, Post, SignedIn};
 use crate::http::staff::console::requests::page::address_of;
 use crate::http::staff::console::views::page::{self as pages, ViewsPage};
@@ -12,6 +12,13 @@ use crate::http::staff::console::{Page, html, html_of, see};
 use crate::http::staff::input::Search;
 use crate::http::staff::permission::Read;
 use crate::workflow::{WorkflowError, views};
+
+keeps! {
+    /// Of a new view: its name and its filter.
+    ViewFields: "name" "state" "outcome" "provider" "agent" "assigned" "older_than" "sort";
+    /// Of one that is renamed or deleted.
+    ViewChangeFields: "from" "act" "name";
+}
 
 pub(crate) async fn list(Get { who, .. }: Get<Read>, state: State, done: Option<Notice>) -> Page {
     let views = views::of(&state.portal, who.agent.id).await?;
@@ -25,7 +32,7 @@ pub(crate) async fn list(Get { who, .. }: Get<Read>, state: State, done: Option<
     })))
 }
 
-pub(crate) async fn save(Post { who, with: form }: Post<Read, Form>, state: State) -> Page {
+pub(crate) async fn save(Post { who, with: form }: Post<Read, Typed<ViewFields>>, state: State) -> Page {
     // What somebody looked for is no part of a view: it may be an applicant's reference.
     let search = Search {
         find: None,
@@ -45,7 +52,7 @@ pub(crate) async fn save(Post { who, with: form }: Post<Read, Form>, state: Stat
     }
 }
 
-pub(crate) async fn change(Post { who, with: form }: Post<Read, Form>, state: State) -> Page {
+pub(crate) async fn change(Post { who, with: form }: Post<Read, Typed<ViewChangeFields>>, state: State) -> Page {
     let from = form.text("from").to_owned();
     let change = match form.text("act") {
         "rename" => ViewChange::Rename {
