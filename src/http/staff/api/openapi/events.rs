@@ -19,13 +19,8 @@ fn more(event: EventType) -> &'static [&'static str] {
         EventType::DocumentPurged => &["cause", "receipt"],
         EventType::MailFailed => &["kind"],
         EventType::AuditCheckpoint => &["head", "hash", "at", "signed_by", "signature"],
-        EventType::RequestCreated
-        | EventType::RequestExtended
-        | EventType::RequestRevoked
-        | EventType::RequestExpired
-        | EventType::DocumentReceived
-        | EventType::DocumentDelivered
-        | EventType::DocumentConfirmed => &[],
+        // Most say nothing but what happened.
+        _ => &[],
     }
 }
 
