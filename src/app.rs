@@ -7,52 +7,53 @@ pub(crate) mod identity;
 mod inside;
 mod layout;
 pub(crate) mod recovery;
+mod reload;
+mod renewal;
 mod vault_key;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use tokio::sync::Notify;
 
 use crate::chain::chain;
-use crate::config::{Config, Network};
+use crate::config::Config;
+use crate::connectors::Connector;
 use crate::crypto::password::{self, Passwords};
+use crate::current::Current;
+use crate::domain::document::ProviderName;
 use crate::http;
-use crate::http::settings::TlsFiles;
 use crate::inspect::scan::Clamd;
-use crate::sandbox::Sandbox;
 use crate::settings::ConfigError;
 use crate::storage::RequestStore;
 use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
+use crate::storage::sled::probe::Unproved;
 use crate::worker::{self, Worker};
 use crate::workflow::delivery::DeliveryState;
-use crate::workflow::delivery::breaker::Breakers;
 use crate::workflow::delivery::bulkhead::Bulkheads;
 use crate::workflow::delivery::scan::Scanner;
 use crate::workflow::intake::IntakeState;
 use crate::workflow::outgoing::{self, Outgoing};
 use crate::workflow::seal;
 use crate::workflow::sign_in::AuthState;
-use crate::workflow::sign_in::sso::SingleSignOn;
-use crate::workflow::sign_in::sso::settings::SsoSettings;
 use crate::workflow::wake::Wake;
-use crate::workflow::{Counters, Policy, Portal, sweep};
+use crate::workflow::{Policy, Portal, sweep};
 
 pub use data_folder::create;
 use data_folder::{load_secrets, open_documents, open_slots, open_store, refuse_memory};
 use identity::PortalId;
+use inside::Insides;
 pub use layout::Layout;
+use renewal::Certificates;
 pub use vault_key::KeyProtection;
 use vault_key::{keys_are_here, open_keyring};
 
 /// How long a stopping process waits for uploads and deliveries in progress, in seconds.
 const SHUTDOWN_PATIENCE: u64 = 25;
-/// How long a connection is kept for its next request.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// How long a listener's thread may need to notice that it accepts nothing more.
 const ACCEPTOR_PATIENCE: Duration = Duration::from_millis(50);
@@ -107,8 +108,6 @@ impl App {
     }
 
     async fn open_checked(config: Config, layout: &Layout, portal: PortalId, source: Source) -> Result<Self, StartError> {
-        let providers = config.providers.iter().map(|p| (p.name.clone(), p.connector.clone())).collect();
-        let bulkheads = Bulkheads::new(config.providers.iter().map(|p| (p.name.clone(), p.concurrency)));
         let secrets = load_secrets(layout)?;
         let keyring = Arc::new(open_keyring(&config, layout)?);
         let store = Arc::new(open_store(layout, portal, source, &secrets)?);
@@ -127,21 +126,21 @@ impl App {
             assurance: Arc::new(assurance),
             keyring,
             secrets,
-            providers,
+            providers: providers(&config),
             catalogue: config.catalogue.clone(),
             policy: policy(&config),
-            intake: IntakeState::default(),
-            auth: AuthState::new(passwords, hashing),
+            intake: Arc::new(IntakeState::default()),
+            auth: Arc::new(AuthState::new(passwords, hashing)),
             tasks: tokio::runtime::Handle::current(),
-            wake: Wake::new(config.providers.iter().map(|p| p.name.clone())),
+            wake: Wake::default().with(config.providers.iter().map(|p| p.name.clone())),
             delivery: DeliveryState {
-                breakers: Breakers::default(),
-                bulkheads,
-                scanner: scanner(&config),
+                breakers: Arc::default(),
+                bulkheads: Arc::new(Bulkheads::new(concurrencies(&config))),
+                scanner: scanner(&config).map(Arc::new),
             },
             outgoing: outgoing(&config),
-            counters: Counters::default(),
-            altered: seal::Found::default(),
+            counters: Arc::default(),
+            altered: Arc::default(),
         });
         seal::look(&portal)
             .await
@@ -157,12 +156,7 @@ impl App {
         if swept != sweep::Swept::default() {
             tracing::info!(?swept, "left-overs of the process before destroyed");
         }
-        let window = http::body::BodyPace::default().window;
-        let pace = http::body::BodyPace {
-            idle: config.limits.upload_idle,
-            window_bytes: config.limits.upload_rate * window.as_secs(),
-            ..http::body::BodyPace::default()
-        };
+        let pace = pace(&config);
         Ok(Self {
             config,
             portal,
@@ -186,59 +180,31 @@ impl App {
     /// The same on sockets that are bound already, for a portal whose address must be known before it opens.
     pub async fn start_on(self, public: TcpListener, staff: TcpListener, worker: bool) -> Result<Running, StartError> {
         let addresses = (local(&public)?, local(&staff)?);
-        let limits = self.config.limits;
-        let settings = http::ServerSettings {
-            staff_tls: self.config.staff.tls.is_some(),
-            staff_url: self.config.staff_url.clone(),
-            staff_hosts: self.config.staff_hosts.clone(),
-            ..http::ServerSettings::of(&self.config.public_url, addresses.1)
-        };
-        let sandboxes = inside::start(&self.config, addresses.0).await?;
-        let sso = self.config.sso.as_ref().map(|sso| single_sign_on(sso, &settings)).transpose()?;
+        let mut sandboxes = Insides::default();
+        sandboxes.begin(&self.config, addresses.0).await?;
+        let configured = reload::configured(&self.config, &self.portal, addresses.1, self.pace)?;
+        let front = http::Front::new(configured, self.store.clone());
+        let certificates = Certificates::open(&self.config)?;
+        let (public_tls, staff_tls) = certificates.servers()?;
         let listeners = http::open(http::Servers {
-            portal: self.portal.clone(),
-            store: self.store.clone(),
-            settings,
-            sso,
-            company: http::Company {
-                name: self.config.company.name.clone(),
-                support: self.config.company.support.clone(),
-                purpose: self.config.company.purpose.clone(),
-                legal: self.config.company.legal.clone(),
-                theme: theme(&self.config.company.brand),
-            },
-            limits: http::Limits {
-                uploads: http::permits::UploadLimits {
-                    at_once: limits.uploads,
-                    per_address: limits.uploads_per_address,
-                    per_link: limits.uploads_per_link,
-                },
-                connections: http::connections::ConnectionLimits {
-                    per_address: limits.connections_per_address,
-                    silent_per_address: limits.silent_per_address,
-                    head: limits.head_timeout,
-                    keep_alive: KEEP_ALIVE,
-                },
-                pages_per_address: limits.pages_per_address,
-                proxies: http::forwarded::Proxies::new(
-                    self.config.trusted_proxies.iter().copied().map(trust).collect(),
-                    self.config.forwarded_header,
-                ),
-                pace: self.pace,
-                api_per_minute: limits.api_per_minute,
-            },
-            public: (public, tls(self.config.public.tls.as_ref())?),
-            staff: (staff, tls(self.config.staff.tls.as_ref())?),
+            front: front.clone(),
+            public: (public, public_tls),
+            staff: (staff, staff_tls),
             workers: self.config.workers,
             shutdown: SHUTDOWN_PATIENCE,
         })
         .map_err(|e| refused("the listeners cannot be opened")(&e))?;
-        let worker = worker.then(|| Worker::start(&self.portal));
+        let live = Arc::new(Current::new(self.portal.clone()));
+        let worker = worker.then(|| Worker::start(&live));
         Ok(Running {
             portal: self.portal,
+            live,
             store: self.store,
             public: addresses.0,
             staff: addresses.1,
+            config: self.config,
+            front,
+            certificates,
             listeners,
             worker,
             sandboxes,
@@ -248,17 +214,34 @@ impl App {
 
 /// A running portal.
 pub struct Running {
+    /// As the configuration that was read last has it.
     pub portal: Arc<Portal>,
+    /// The same, for whatever takes it again and again.
+    pub(crate) live: Arc<Current<Portal>>,
     pub store: Arc<SledStore>,
     pub public: SocketAddr,
     pub staff: SocketAddr,
+    /// What is in effect.
+    config: Config,
+    front: Arc<http::Front>,
+    certificates: Certificates,
     listeners: Vec<ServerHandle>,
     worker: Option<Worker>,
     /// Providers that run in here.
-    sandboxes: Vec<Sandbox>,
+    sandboxes: Insides,
 }
 
 impl Running {
+    /// How many turns the worker has made; `None` where none was started here.
+    pub(crate) fn turns(&self) -> Option<u64> {
+        self.worker.as_ref().map(Worker::turns)
+    }
+
+    /// Whether the store answers a write, be it with a refusal: a full disk is no dead portal.
+    pub(crate) async fn writes_are_answered(&self) -> bool {
+        !matches!(self.store.proves_writing().await, Err(Unproved::Hangs))
+    }
+
     /// Stops accepting, lets uploads and deliveries in progress finish (at most 30 s), flushes, and returns.
     pub async fn stop(self) {
         // First nothing more is accepted, then the workers end: in the other order a connection that comes in between finds none, and is reported as a
@@ -272,7 +255,7 @@ impl Running {
             // What the last uploads gave up; at the latest the next start destroys it.
             let _ = tokio::time::timeout(Duration::from_secs(5), worker::clean(&self.portal)).await;
         }
-        futures_util::future::join_all(self.sandboxes.into_iter().map(Sandbox::stop)).await;
+        self.sandboxes.stop().await;
         let now = RequestStore::now(&*self.store);
         if let Err(error) = self.store.note_time(now).await {
             tracing::error!(error = %chain(&error), "the time could not be written down");
@@ -283,10 +266,6 @@ impl Running {
     }
 }
 
-fn trust(network: Network) -> http::forwarded::Trusted {
-    Box::new(move |address| network.contains(address))
-}
-
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|e| StartError::Refused(format!("cannot listen on {address}: {e}; is another process using it?")))
 }
@@ -295,17 +274,21 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|e| refused("a listener")(&e))
 }
 
-fn tls(files: Option<&TlsFiles>) -> Result<Option<rustls::ServerConfig>, StartError> {
-    let Some(files) = files else { return Ok(None) };
-    http::tls::server(&files.cert, &files.key).map(Some).map_err(StartError::Refused)
+fn providers(config: &Config) -> BTreeMap<ProviderName, Arc<dyn Connector>> {
+    config.providers.iter().map(|p| (p.name.clone(), p.connector.clone())).collect()
 }
 
-fn single_sign_on(sso: &SsoSettings, server: &http::ServerSettings) -> Result<SingleSignOn, StartError> {
-    let wrong = |key: &str, why: String| StartError::Configuration(vec![ConfigError::new(key, why)]);
-    let console = server
-        .console()
-        .ok_or_else(|| wrong("staff_url", "is needed: single sign-on leads back to it".to_owned()))?;
-    SingleSignOn::new(sso.clone(), &console).map_err(|why| wrong("sso.issuer", why))
+fn concurrencies(config: &Config) -> impl Iterator<Item = (ProviderName, usize)> {
+    config.providers.iter().map(|p| (p.name.clone(), p.concurrency))
+}
+
+fn pace(config: &Config) -> http::body::BodyPace {
+    let usual = http::body::BodyPace::default();
+    http::body::BodyPace {
+        idle: config.limits.upload_idle,
+        window_bytes: config.limits.upload_rate * usual.window.as_secs(),
+        ..usual
+    }
 }
 
 fn policy(config: &Config) -> Policy {
@@ -346,19 +329,10 @@ fn outgoing(config: &Config) -> Outgoing {
         checkpoints: outgoing::Checkpoints {
             file: outgoing.checkpoint_file.clone(),
             every: outgoing.checkpoint_every,
-            due: outgoing::checkpoint::Due::default(),
+            due: Arc::default(),
         },
         return_hosts: outgoing.return_hosts.clone(),
-        outbox_signal: Notify::new(),
-        slow: outgoing::dispatcher::Slow::default(),
+        outbox_signal: Arc::default(),
+        slow: Arc::default(),
     }
-}
-
-/// How the company's pages look, from what the configuration checked.
-fn theme(brand: &crate::config::brand::Brand) -> http::assets::Theme {
-    let logo = brand.logo.as_ref().map(|logo| http::assets::Logo {
-        media_type: logo.media_type,
-        content: logo.content.clone(),
-    });
-    http::assets::Theme::new(&brand.rules, logo)
 }

@@ -13,6 +13,7 @@ mod key;
 mod log;
 mod manual;
 mod mcp;
+mod notify;
 mod output;
 mod portal;
 mod process;

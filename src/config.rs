@@ -1,4 +1,4 @@
-//! The configuration: `nightdrop.toml`, then `NIGHTDROP_…` from the environment. Resolved once and refused at start with every error at once; never asked again.
+//! The configuration: `nightdrop.toml`, then `NIGHTDROP_…` from the environment. Resolved at start, and again when the service is told to; refused with every error at once.
 //!
 //! This file composes: each module reads its own section (see [`crate::settings`]), and what only two sections together can get wrong is checked here.
 //! Secrets stand in files only (`…_file`, not readable by others) or in systemd credentials, never in the file or the environment itself.
@@ -13,6 +13,8 @@ pub(crate) mod template;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use tracing::Level;
 
 use crate::connectors;
 use crate::http::forwarded::AddressHeader;
@@ -60,6 +62,8 @@ pub struct Config {
     pub providers: Vec<Provider>,
     pub outgoing: OutgoingSettings,
     pub workers: usize,
+    /// How much the log says.
+    pub log: Level,
     /// Failed attempts before a person is asked.
     pub attempts: u32,
     /// How browsers reach the console, such as `https://console.example.com`.
@@ -72,7 +76,7 @@ pub struct Config {
     pub scan: Option<ScanSettings>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
     pub folder: PathBuf,
     /// Opens the key file at start; without it the portal starts locked when the key has a passphrase.
@@ -209,6 +213,7 @@ impl Config {
             providers: reader.section("providers", Provider::read_all),
             outgoing: OutgoingSettings::read(reader, &data_dir),
             workers: reader.number("workers", 0, 0..=1_024, "threads of each listener; 0 takes one for each core"),
+            log: reader.choice("log", &LEVELS, "info", "how much the log says"),
             scan: reader.section("scan", ScanSettings::read),
             attempts: reader.section("forwarding", settings::read_attempts),
             staff_url,
@@ -253,6 +258,15 @@ fn read(path: &Path) -> std::io::Result<(String, u32)> {
     file.read_to_string(&mut text)?;
     Ok((text, mode))
 }
+
+/// By their names in the file.
+const LEVELS: [(&str, Level); 5] = [
+    ("error", Level::ERROR),
+    ("warn", Level::WARN),
+    ("info", Level::INFO),
+    ("debug", Level::DEBUG),
+    ("trace", Level::TRACE),
+];
 
 const ORIGIN: &str = "https://host or https://host:port without a path (http only for localhost)";
 

@@ -15,6 +15,7 @@ mod encoding;
 pub(crate) mod error;
 pub(crate) mod extract;
 pub(crate) mod forwarded;
+pub(crate) mod front;
 pub(crate) mod gate;
 pub(crate) mod guard;
 pub(crate) mod headers;
@@ -33,4 +34,5 @@ pub(crate) mod tls;
 
 pub use context::Company;
 pub(crate) use context::{AppState, Limits, ServerSettings, address_of};
+pub(crate) use front::{Configured, Front};
 pub(crate) use server::{Servers, open};

@@ -66,6 +66,7 @@ pub mod cli;
 mod config;
 mod connectors;
 mod crypto;
+mod current;
 mod domain;
 mod failpoint;
 mod http;

@@ -2,7 +2,9 @@
 //!
 //! [`step`] does one thing and says whether there may be more; the loop around it is dull. Work is found by when it is due, so a quiet portal costs one look.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -10,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::chain::{Cause, chain};
+use crate::current::Current;
 use crate::domain::document::ProviderName;
 use crate::domain::request::DocumentRequest;
 use crate::failpoint::{self, Failpoint};
@@ -112,34 +115,70 @@ async fn own_step(portal: &Arc<Portal>) -> Result<(Step, Option<JoinHandle<()>>)
     Ok((Step::Done, None))
 }
 
-/// The running worker; stopping lets every task finish its present step.
+/// The running worker; stopping lets every task finish its present step. Every turn of a task takes the portal as it is then, so that another configuration counts
+/// from the next step on, and a step that has begun ends as it began.
 pub(crate) struct Worker {
+    live: Arc<Current<Portal>>,
     stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// The places at providers that have a task: the first `concurrency` of each.
+    places: Arc<Mutex<BTreeSet<Place>>>,
+    /// Turns of the tasks for the portal's own steps.
+    turns: Arc<AtomicU64>,
 }
 
+type Place = (ProviderName, usize);
+
 impl Worker {
-    pub(crate) fn start(portal: &Arc<Portal>) -> Self {
+    pub(crate) fn start(live: &Arc<Current<Portal>>) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let mut tasks = Vec::new();
-        let bulkheads = &portal.delivery.bulkheads;
-        for provider in bulkheads.providers() {
-            let worker = || tokio::spawn(provider_worker(portal.clone(), provider.clone(), stopped.clone()));
-            tasks.extend((0..bulkheads.concurrency(provider)).map(|_| worker()));
+        let worker = Self {
+            live: live.clone(),
+            stop,
+            tasks: Mutex::default(),
+            places: Arc::default(),
+            turns: Arc::default(),
+        };
+        worker.adapt();
+        let mut tasks = locked(&worker.tasks);
+        tasks.extend((0..PORTAL_WORKERS).map(|_| tokio::spawn(portal_worker(live.clone(), worker.turns.clone(), stopped.clone()))));
+        tasks.extend((0..CLEANERS).map(|_| tokio::spawn(cleaner(live.clone(), stopped.clone()))));
+        tasks.push(tokio::spawn(announcer(live.clone(), stopped.clone())));
+        tasks.extend((0..DISPATCHERS).map(|_| tokio::spawn(dispatcher(live.clone(), stopped.clone()))));
+        tasks.push(tokio::spawn(sweeper(live.clone(), stopped)));
+        drop(tasks);
+        worker
+    }
+
+    /// After the portal was replaced: every provider has as many tasks as its `concurrency`. Those that are too many end after their present step.
+    pub(crate) fn adapt(&self) {
+        let mut places = locked(&self.places);
+        let portal = self.live.get();
+        let mut tasks = locked(&self.tasks);
+        tasks.retain(|task| !task.is_finished());
+        for provider in portal.delivery.bulkheads.providers() {
+            for place in (0..portal.delivery.bulkheads.concurrency(provider)).map(|n| (provider.clone(), n)) {
+                if places.insert(place.clone()) {
+                    let work = provider_worker(self.live.clone(), place, self.places.clone(), self.stop.subscribe());
+                    tasks.push(tokio::spawn(work));
+                }
+            }
         }
-        tasks.extend((0..PORTAL_WORKERS).map(|_| tokio::spawn(portal_worker(portal.clone(), stopped.clone()))));
-        tasks.extend((0..CLEANERS).map(|_| tokio::spawn(cleaner(portal.clone(), stopped.clone()))));
-        tasks.push(tokio::spawn(announcer(portal.clone(), stopped.clone())));
-        tasks.extend((0..DISPATCHERS).map(|_| tokio::spawn(dispatcher(portal.clone(), stopped.clone()))));
-        tasks.push(tokio::spawn(sweeper(portal.clone(), stopped)));
-        Self { stop, tasks }
+        drop(tasks);
+        portal.wake.all();
+    }
+
+    /// How many turns its tasks for the portal's own steps have made: a number that stands still is a worker that does.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     /// Waits for the steps in progress, at most `patience`; a lease that is left behind runs out by itself.
     pub(crate) async fn stop(self, patience: Duration) {
         self.stop.send_replace(true);
+        let tasks = std::mem::take(&mut *locked(&self.tasks));
         let all = async {
-            for task in self.tasks {
+            for task in tasks {
                 // A panic has been reported by the panic hook; the others still count.
                 let _ = task.await;
             }
@@ -150,8 +189,29 @@ impl Worker {
     }
 }
 
-async fn provider_worker(portal: Arc<Portal>, provider: ProviderName, mut stopped: watch::Receiver<bool>) {
-    while !*stopped.borrow() {
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether this place is one that the provider has now; if not, it is given up under the same lock under which it would be filled again.
+fn has_place(live: &Current<Portal>, places: &Mutex<BTreeSet<Place>>, place: &Place) -> bool {
+    let mut places = locked(places);
+    let has = place.1 < live.get().delivery.bulkheads.concurrency(&place.0);
+    if !has {
+        places.remove(place);
+    }
+    has
+}
+
+async fn provider_worker(
+    live: Arc<Current<Portal>>,
+    place: Place,
+    places: Arc<Mutex<BTreeSet<Place>>>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let provider = place.0.clone();
+    while !*stopped.borrow() && has_place(&live, &places, &place) {
+        let portal = live.get();
         // In a task of its own: a step that panics costs one lease, not one of the workers.
         let (turn, at) = (portal.clone(), provider.clone());
         let done = tokio::spawn(async move { step_at(&turn, &at).await }).await;
@@ -166,9 +226,11 @@ async fn provider_worker(portal: Arc<Portal>, provider: ProviderName, mut stoppe
     }
 }
 
-async fn portal_worker(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) {
+async fn portal_worker(live: Arc<Current<Portal>>, turns: Arc<AtomicU64>, mut stopped: watch::Receiver<bool>) {
     let mut asking: Vec<JoinHandle<()>> = Vec::new();
     while !*stopped.borrow() {
+        turns.fetch_add(1, Ordering::Relaxed);
+        let portal = live.get();
         let turn = portal.clone();
         let done = tokio::spawn(async move { own_step(&turn).await }).await;
         let done = done.map(|step| {
@@ -204,8 +266,9 @@ async fn pause(portal: &Portal, done: Result<Result<Step, WorkflowError>, JoinEr
     }
 }
 
-async fn cleaner(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) {
+async fn cleaner(live: Arc<Current<Portal>>, mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
+        let portal = live.get();
         let turn = portal.clone();
         let done = tokio::spawn(async move { discard::step(&turn).await }).await;
         let pause = match done.unwrap_or_else(|panic| Err(WorkflowError::Internal(Cause::new(panic)))) {
@@ -240,8 +303,9 @@ fn until(portal: &Portal, next: Result<Option<OffsetDateTime>, StorageError>) ->
 }
 
 /// Queues what is to be told; one of these, since it follows one log.
-async fn announcer(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) {
+async fn announcer(live: Arc<Current<Portal>>, mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
+        let portal = live.get();
         let turn = portal.clone();
         let told = tokio::spawn(async move { outgoing::tell(&turn).await }).await;
         let pause = match told.unwrap_or_else(|panic| Err(WorkflowError::Internal(Cause::new(panic)))) {
@@ -262,8 +326,9 @@ async fn announcer(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-async fn dispatcher(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) {
+async fn dispatcher(live: Arc<Current<Portal>>, mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
+        let portal = live.get();
         let turn = portal.clone();
         let sent = tokio::spawn(async move { outgoing::dispatcher::step(&turn).await }).await;
         let pause = match sent.unwrap_or_else(|panic| Err(WorkflowError::Internal(Cause::new(panic)))) {
@@ -286,13 +351,14 @@ async fn dispatcher(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-async fn sweeper(portal: Arc<Portal>, mut stopped: watch::Receiver<bool>) {
+async fn sweeper(live: Arc<Current<Portal>>, mut stopped: watch::Receiver<bool>) {
     let mut pass = sweep::Pass::default();
     while !*stopped.borrow() {
         tokio::select! {
             () = tokio::time::sleep(SWEEP_EVERY) => {}
             _ = stopped.changed() => return,
         }
+        let portal = live.get();
         if let Err(error) = purge::look(&portal).await {
             tracing::warn!(error = %chain(&error), "the slots file could not be judged and will be");
         }

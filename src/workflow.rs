@@ -54,7 +54,9 @@ use crate::inspect::settings::PdfSettings;
 use crate::storage::{AuditLog, BlobStore, Directory, Outbox, RequestStore, StorageError};
 use catalogue::Catalogue;
 
-/// Everything a workflow needs, put together once at start.
+/// Everything a workflow needs. What lasts is shared; what the configuration decides is of one reading of it, and another reading makes another portal around the
+/// same lasting parts. Whoever begins something takes one and keeps it to the end.
+#[derive(Clone)]
 pub struct Portal {
     /// The records, each of their traits by itself: what calls one says what it reads and writes.
     pub requests: Arc<dyn RequestStore>,
@@ -69,17 +71,17 @@ pub struct Portal {
     pub providers: BTreeMap<ProviderName, Arc<dyn Connector>>,
     pub catalogue: Catalogue,
     pub policy: Policy,
-    pub intake: intake::IntakeState,
-    pub auth: sign_in::AuthState,
+    pub intake: Arc<intake::IntakeState>,
+    pub auth: Arc<sign_in::AuthState>,
     /// Where that runs which must end whoever asked for it: the threads of the listeners die with a panic, and these tasks with them.
     pub tasks: tokio::runtime::Handle,
     /// Notified when something may have become due.
     pub wake: wake::Wake,
     pub delivery: delivery::DeliveryState,
     pub outgoing: outgoing::Outgoing,
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// Stored rows that were changed behind the portal's back.
-    pub altered: seal::Found,
+    pub altered: Arc<seal::Found>,
 }
 
 impl Portal {

@@ -86,7 +86,7 @@ pub(super) struct Demo {
 pub(super) fn run(demo: Demo) -> Outcome {
     let memory = memory::harden();
     process::raise_descriptors();
-    log::start(LogFormat::Text, To::Error, Level::WARN)?.release(|| {});
+    log::start(LogFormat::Text, To::Error, log::level_or(Level::WARN)?)?.release(|| {});
     if memory.may_reach_a_disk() {
         tracing::warn!("this machine's swap is not known to be encrypted: documents of the demo may be written to it");
     }
@@ -182,7 +182,7 @@ impl Stage {
     }
 
     fn start_worker(&mut self) {
-        self.worker = Some(Worker::start(&self.running.portal));
+        self.worker = Some(Worker::start(&self.running.live));
     }
 
     /// Ends everything and returns when the store is closed, so that its folder can go.

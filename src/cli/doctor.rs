@@ -176,7 +176,7 @@ fn listeners(config: &Config, findings: &mut Findings) {
     for (name, listener) in [("public", &config.public), ("staff", &config.staff)] {
         if let Some(tls) = &listener.tls {
             // Where they do not, that is an error of the configuration.
-            if crate::http::tls::server(&tls.cert, &tls.key).is_ok() {
+            if crate::http::tls::read(&tls.cert, &tls.key).is_ok() {
                 findings.good(AREA, format!("{name}: {} and its key belong together", tls.cert.display()));
             }
             certificate(name, &tls.cert, time::OffsetDateTime::now_utc(), findings);

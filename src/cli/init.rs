@@ -3,6 +3,7 @@
 //! Nothing that exists is overwritten, and a failed init leaves nothing behind: what it made is taken away again, by the next init if this one is killed.
 
 mod interview;
+mod service;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ use super::process::{self, Stop};
   nightdrop init --data-dir data --public-url https://drop.example.com --listen-public 0.0.0.0:8080 \\
       --listen-staff 127.0.0.1:8081 --company 'Example Bank' --support support@example.com --sandbox \\
       --admin-email ana@example.com --admin-password-file pw --yes --json
+  nightdrop init --systemd > install.sh       then read it, and: sudo sh install.sh --public-url https://drop.example.com
 
 At a terminal each answer is judged at once, and asked for again with the reason; unattended, all faults are told together.
 
@@ -94,6 +96,9 @@ pub(super) struct Init {
     /// Run on a file system on which overwriting is not shown to erase
     #[arg(long)]
     accept_weak_erasure: bool,
+    /// Make nothing, and print what root runs to have a service of systemd: user, folder, unit, portal and start, as a script
+    #[arg(long, exclusive = true)]
+    systemd: bool,
     /// Ask nothing
     #[arg(long)]
     yes: bool,
@@ -132,6 +137,10 @@ struct Plan {
 }
 
 pub(super) fn run(init: Init) -> Outcome {
+    if init.systemd {
+        let program = std::env::current_exe().map_err(|error| Failure::new(format!("this program's own file is not known: {error}")))?;
+        return output::write(&service::script(&program.display().to_string()));
+    }
     // Nothing was started that a service manager might start again.
     begin(init).map_err(|failure| failure.exits(Exit::Failed))
 }

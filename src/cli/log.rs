@@ -1,7 +1,7 @@
 //! Logging: JSON lines (or text) on standard output, with the standing rule that nothing personal is ever in them.
 //!
 //! * Only this crate's events below the level *warn* are shown: other crates may print addresses and headers.
-//! * What happens before the listeners are open is held back, so that the bound addresses are the very first line; [`Held::release`] lets it go.
+//! * What happens before the listeners are open is held back, so that the bound addresses are the very first line; [`Log::release`] lets it go.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,9 +10,11 @@ use std::thread::{self, ThreadId};
 use clap::ValueEnum;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::output::{Failure, Outcome};
@@ -40,19 +42,36 @@ pub(super) enum To {
     Error,
 }
 
-/// Starts logging for the process. `NIGHTDROP_LOG` is `error`, `warn`, `info`, `debug` or `trace` and counts for this crate only.
-pub(super) fn start(format: LogFormat, to: To, default: Level) -> Outcome<Held> {
-    let level = match std::env::var("NIGHTDROP_LOG") {
-        Err(_) => default,
-        Ok(word) => word
-            .parse()
-            .map_err(|_| Failure::new("NIGHTDROP_LOG must be error, warn, info, debug or trace"))?,
-    };
+/// The log of this process.
+pub(super) struct Log {
+    held: Held,
+    level: Handle<Targets, Registry>,
+}
+
+impl Log {
+    /// Prints what `first` logs, then everything that waited; from here on lines are printed as they come.
+    pub(super) fn release(&self, first: impl FnOnce()) {
+        self.held.release(first);
+    }
+
+    /// How much it says from here on.
+    pub(super) fn set_level(&self, level: Level) {
+        // It fails only when there is no subscriber any more.
+        let _ = self.level.reload(targets(level));
+    }
+}
+
+fn targets(level: Level) -> Targets {
+    Targets::new().with_default(LevelFilter::WARN).with_target("nightdrop", level)
+}
+
+/// Starts logging for the process. The level counts for this crate only.
+pub(super) fn start(format: LogFormat, to: To, level: Level) -> Outcome<Log> {
     let held = Held {
         to,
         gate: Arc::new(Mutex::new(Gate::Waiting(Vec::new()))),
     };
-    let filter = Targets::new().with_default(LevelFilter::WARN).with_target("nightdrop", level);
+    let (filter, level) = reload::Layer::new(targets(level));
     let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(held.clone());
     let begun = match format {
@@ -64,12 +83,22 @@ pub(super) fn start(format: LogFormat, to: To, default: Level) -> Outcome<Held> 
             .try_init(),
     };
     begun.map_err(|error| Failure::new(format!("logging cannot start: {error}")))?;
-    Ok(held)
+    Ok(Log { held, level })
+}
+
+/// What `NIGHTDROP_LOG` says to a command that reads no configuration.
+pub(super) fn level_or(default: Level) -> Outcome<Level> {
+    match std::env::var("NIGHTDROP_LOG") {
+        Err(_) => Ok(default),
+        Ok(word) => word
+            .parse()
+            .map_err(|_| Failure::new("NIGHTDROP_LOG must be error, warn, info, debug or trace")),
+    }
 }
 
 /// Log lines that wait for the first one.
 #[derive(Clone)]
-pub(super) struct Held {
+struct Held {
     to: To,
     gate: Arc<Mutex<Gate>>,
 }
@@ -82,8 +111,7 @@ enum Gate {
 }
 
 impl Held {
-    /// Prints what `first` logs, then everything that waited; from here on lines are printed as they come.
-    pub(super) fn release(&self, first: impl FnOnce()) {
+    fn release(&self, first: impl FnOnce()) {
         let mut gate = self.lock();
         if let Gate::Waiting(waiting) = &mut *gate {
             *gate = Gate::First(thread::current().id(), std::mem::take(waiting));

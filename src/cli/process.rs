@@ -83,6 +83,22 @@ impl Stop {
     }
 }
 
+/// SIGHUP: the configuration is to be read again.
+pub(super) struct Reload(Signal);
+
+impl Reload {
+    pub(super) fn listen() -> Outcome<Self> {
+        signal(SignalKind::hangup())
+            .map(Self)
+            .map_err(|error| Failure::new(format!("signals cannot be listened to: {error}")))
+    }
+
+    /// Several signals that come at once are one.
+    pub(super) async fn signal(&mut self) {
+        self.0.recv().await;
+    }
+}
+
 /// Where the configuration is: `--config`, else `NIGHTDROP_CONFIG`, else `nightdrop.toml` here.
 pub(super) fn config_path(given: Option<&Path>) -> PathBuf {
     let named = || std::env::var_os("NIGHTDROP_CONFIG").filter(|p| !p.is_empty()).map(PathBuf::from);

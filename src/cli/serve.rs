@@ -4,10 +4,10 @@
 //! The exit code tells a service manager whether to start it again: 78 is a start that needs a person, 74 a disk that cannot be used at the moment
 //! (at start, or because a write failed while it ran), 0 the end that was asked for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use tracing::Level;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::app::{App, Running, StartError};
 use crate::config::Config;
@@ -16,18 +16,20 @@ use crate::http::address_of;
 use crate::settings::ConfigError;
 use crate::storage::clock::Source;
 
-use super::log::{self, Held, LogFormat, To};
+use super::log::{self, Log, LogFormat, To};
+use super::notify::{Life, ServiceManager, watchdog};
 use super::output::{Exit, Failure, Outcome};
-use super::process::{self, Stop};
+use super::process::{self, Reload, Stop};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   nightdrop serve
   nightdrop serve --config /etc/nightdrop/nightdrop.toml --log json
 
+Reads its configuration again on SIGHUP: all of it or nothing; the log says what was wrong, and what waits for the next start. Renewed certificates are taken by themselves.
 Stops on SIGINT or SIGTERM: uploads in progress get up to 25 seconds to end, a second signal ends it at once.
 Exits with 78 when the start needs a person, and with 74 when the disk cannot be used at the moment: start it again then.
-NIGHTDROP_LOG is error, warn, info, debug or trace; NIGHTDROP_… sets any configuration key.")]
+NIGHTDROP_… sets any configuration key; NIGHTDROP_LOG, how much is logged: error, warn, info, debug or trace.")]
 pub(super) struct Serve {
     /// The configuration [default: NIGHTDROP_CONFIG, else ./nightdrop.toml]
     #[arg(long, value_name = "FILE")]
@@ -67,23 +69,40 @@ pub(super) fn run(serve: Serve) -> Outcome {
     }
     let memory = memory::harden();
     let descriptors = process::raise_descriptors();
+    refuse_empty_volume(serve.config.as_deref())?;
     let config = process::load(serve.config.as_deref())?;
     refuse_swap(&config, &memory)?;
-    let held = log::start(serve.log.unwrap_or_else(LogFormat::fitting), To::Output, Level::INFO)?;
+    let log = log::start(serve.log.unwrap_or_else(LogFormat::fitting), To::Output, config.log)?;
+    let manager = ServiceManager::find();
     process::block_on(async {
         let mut stop = Stop::listen()?;
+        let mut again = Reload::listen()?;
         let tls = [&config.public, &config.staff].map(|listener| listener.tls.is_some());
         let console = config.staff_url.clone();
-        let running = match open(config).await {
+        let mut running = match open(config).await {
             Ok(running) => running,
             Err(failure) => {
-                held.release(|| {});
+                log.release(|| {});
                 return Err(failure);
             }
         };
-        introduce(&running, tls, console.as_deref(), &held);
+        introduce(&running, tls, console.as_deref(), &log);
         report(&running, &memory, descriptors);
-        let signal = stop.signal().await;
+        manager.ready();
+        let mut life = Life::new();
+        let mut looks = watchdog().map(|within| tokio::time::interval(within / 3));
+        if let Some(looks) = &mut looks {
+            // Two looks in a row would find a worker that stands still.
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        let signal = loop {
+            tokio::select! {
+                signal = stop.signal() => break signal,
+                () = again.signal() => reload(&mut running, serve.config.as_deref(), &manager, &log).await,
+                () = next(&mut looks) => life.tell(&running, &manager).await,
+            }
+        };
+        manager.stopping();
         tracing::info!(event = "stopping", signal, "uploads and deliveries in progress may end");
         tokio::select! {
             () = running.stop() => {}
@@ -92,6 +111,70 @@ pub(super) fn run(serve: Serve) -> Outcome {
         tracing::info!(event = "stopped", "everything is on the disk");
         Ok(())
     })
+}
+
+/// The image's first start: what to type, since nobody has a shell in there.
+fn refuse_empty_volume(given: Option<&Path>) -> Outcome {
+    let config = process::config_path(given);
+    let Some(image) = std::env::var("NIGHTDROP_IMAGE").ok().filter(|_| !config.exists()) else {
+        return Ok(());
+    };
+    let folder = config.parent().unwrap_or(Path::new("/")).display();
+    Err(Failure::new(format!(
+        "{} is missing: this volume holds no portal yet. Make one, with your own address, volume and image:\n  \
+         docker run --rm -it -v nightdrop:{folder} {image} init --data-dir {folder} --public-url https://drop.example.com",
+        config.display()
+    ))
+    .exits(Exit::Refused))
+}
+
+/// The next look of the watchdog; never where nobody watches.
+async fn next(looks: &mut Option<Interval>) {
+    match looks {
+        Some(looks) => {
+            looks.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads the configuration again: all of it or nothing.
+async fn reload(running: &mut Running, given: Option<&Path>, manager: &ServiceManager, log: &Log) {
+    manager.reloading();
+    let read = Config::load(&process::config_path(given), process::environment()).map_err(StartError::Configuration);
+    let taken = match read {
+        Ok(config) => {
+            let level = config.log;
+            running.reload(config).await.map(|reloaded| (reloaded, level))
+        }
+        Err(error) => Err(error),
+    };
+    match taken {
+        Ok((reloaded, level)) => {
+            log.set_level(level);
+            tracing::info!(event = "reloaded", "the configuration was read again and is in use");
+            if !reloaded.at_next_start.is_empty() {
+                tracing::warn!(
+                    event = "at_next_start",
+                    keys = reloaded.at_next_start.join(", "),
+                    "these keys have changed and cannot change while the portal runs: restart it to have them"
+                );
+            }
+            manager.ready();
+        }
+        Err(error) => {
+            let faults = match &error {
+                StartError::Configuration(faults) => faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+                other => other.to_string(),
+            };
+            tracing::error!(
+                event = "reload_refused",
+                faults,
+                "the configuration was read again and is not taken: the one before goes on"
+            );
+            manager.reload_refused();
+        }
+    }
 }
 
 /// A page that is swapped out in the clear is a copy of documents and keys that nothing erases.
@@ -119,9 +202,9 @@ async fn open(config: Config) -> Outcome<Running> {
 }
 
 /// The staff address is the one to open in a browser: on this machine alone it has the machine's own name. `console` stands where the configuration gives another.
-fn introduce(running: &Running, [public, staff]: [bool; 2], console: Option<&str>, held: &Held) {
+fn introduce(running: &Running, [public, staff]: [bool; 2], console: Option<&str>, log: &Log) {
     let scheme = if public { "https" } else { "http" };
-    held.release(|| {
+    log.release(|| {
         tracing::info!(
             event = "listening",
             public = format!("{scheme}://{}", running.public),

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -33,7 +33,7 @@ pub(crate) struct ConnectionLimits {
 
 /// All connections of one listener.
 pub(crate) struct Connections {
-    limits: ConnectionLimits,
+    limits: RwLock<ConnectionLimits>,
     open: Mutex<Open>,
 }
 
@@ -107,24 +107,30 @@ pub(crate) enum Due {
 impl Connections {
     pub(crate) fn new(limits: ConnectionLimits) -> Arc<Self> {
         Arc::new(Self {
-            limits,
+            limits: RwLock::new(limits),
             open: Mutex::default(),
         })
     }
 
     pub(crate) fn limits(&self) -> ConnectionLimits {
-        self.limits
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For connections that come from here on; none that is open is closed.
+    pub(crate) fn change(&self, limits: ConnectionLimits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     /// `None`: that address has enough of them.
     pub(crate) fn enter(self: &Arc<Self>, peer: SocketAddr, exempt: bool) -> Option<Held> {
         let address = (!exempt).then(|| rate_limit_key(peer.ip().to_canonical()));
+        let limits = self.limits();
         let mut open = self.lock();
         if let Some(before) = open.by_peer.remove(&peer) {
             open.forget(&before);
         }
         if let Some(count) = address.and_then(|address| open.by_address.get(&address))
-            && (count.open >= self.limits.per_address || count.silent >= self.limits.silent_per_address)
+            && (count.open >= limits.per_address || count.silent >= limits.silent_per_address)
         {
             return None;
         }
@@ -172,7 +178,7 @@ impl Connections {
 
 impl Held {
     pub(crate) fn due(&self, now: Instant) -> Due {
-        let limits = self.connections.limits;
+        let limits = self.connections.limits();
         let open = self.connections.lock();
         let Some(connection) = open.by_peer.get(&self.peer).filter(|c| c.id == self.id) else {
             // The same port connected again: this one is closed already.

@@ -128,9 +128,9 @@ pub(crate) struct AppState {
     /// `None` where the console has no name of its own.
     pub passkeys: Option<Passkeys>,
     pub sso: Option<SingleSignOn>,
-    pub keys: Keys,
-    pub refusals: Refusals,
-    pub kept: Kept,
+    pub keys: Arc<Keys>,
+    pub refusals: Arc<Refusals>,
+    pub kept: Arc<Kept>,
 }
 
 /// As handlers get it.

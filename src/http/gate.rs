@@ -25,18 +25,32 @@ const AT_MOST: usize = 500_000;
 const DROP_EVERY: Duration = Duration::from_secs(5);
 
 /// How often one API key may ask.
-pub(crate) struct Keys(DefaultKeyedRateLimiter<ApiKeyId>);
+pub(crate) struct Keys {
+    limiter: DefaultKeyedRateLimiter<ApiKeyId>,
+    per_minute: u32,
+}
 
 impl Keys {
     /// A minute's worth at once, then evenly.
     pub(crate) fn new(per_minute: u32) -> Self {
         let number = NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN);
-        Self(RateLimiter::keyed(Quota::per_minute(number)))
+        Self {
+            limiter: RateLimiter::keyed(Quota::per_minute(number)),
+            per_minute,
+        }
+    }
+
+    /// A limit that stays goes on counting; another one begins anew.
+    pub(crate) fn with(self: &Arc<Self>, per_minute: u32) -> Arc<Self> {
+        match self.per_minute == per_minute {
+            true => self.clone(),
+            false => Arc::new(Self::new(per_minute)),
+        }
     }
 
     /// `Err`: the seconds to wait.
     pub(crate) fn enter(&self, key: ApiKeyId) -> Result<(), u64> {
-        self.0.check_key(&key).map_err(|until| {
+        self.limiter.check_key(&key).map_err(|until| {
             let wait = until.wait_time_from(governor::clock::Clock::now(&governor::clock::DefaultClock::default()));
             wait.as_secs() + 1
         })
@@ -45,8 +59,9 @@ impl Keys {
 
 pub(crate) struct Gate {
     uploads: Arc<UploadPermits>,
-    guesses: PerMinute,
-    looks: PerMinute,
+    guesses: Arc<PerMinute>,
+    looks: Arc<PerMinute>,
+    pages: u32,
 }
 
 /// So often from one address, and never too many addresses.
@@ -83,8 +98,23 @@ impl Gate {
         let guesses = Quota::with_period(GUESS_EVERY).expect("a minute is not zero").allow_burst(GUESSES);
         Self {
             uploads: UploadPermits::new(uploads),
-            guesses: PerMinute::new(guesses),
-            looks: PerMinute::new(Quota::per_minute(NonZeroU32::new(pages).unwrap_or(NonZeroU32::MIN))),
+            guesses: Arc::new(PerMinute::new(guesses)),
+            looks: Arc::new(PerMinute::new(Quota::per_minute(NonZeroU32::new(pages).unwrap_or(NonZeroU32::MIN)))),
+            pages,
+        }
+    }
+
+    /// The same gate with other limits: uploads that run and guesses that were made still count.
+    pub(crate) fn with(&self, uploads: UploadLimits, pages: u32) -> Self {
+        let fresh = Self::new(uploads, pages);
+        Self {
+            uploads: self.uploads.with(uploads),
+            guesses: self.guesses.clone(),
+            looks: match self.pages == pages {
+                true => self.looks.clone(),
+                false => fresh.looks,
+            },
+            pages,
         }
     }
 

@@ -25,8 +25,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::AppState;
 use super::connections::{Connections, Due, Held, Serving};
+use super::front::Front;
 use bursts::Bursts;
 
 /// Open at once in each worker, whoever they are of.
@@ -38,7 +38,7 @@ pub(crate) struct Server {
     pub name: &'static str,
     pub socket: (TcpListener, Option<rustls::ServerConfig>),
     pub connections: Arc<Connections>,
-    pub state: web::Data<AppState>,
+    pub front: Arc<Front>,
     pub workers: usize,
     /// Seconds that requests in progress get when the process stops.
     pub shutdown: u64,
@@ -48,7 +48,7 @@ impl Server {
     /// `app` is made once for each worker; [`counted`] must be its outermost middleware.
     pub(crate) fn run<F, I, S, B>(self, app: F) -> io::Result<ServerHandle>
     where
-        F: Fn(web::Data<Connections>, web::Data<AppState>) -> I + Send + Clone + 'static,
+        F: Fn(web::Data<Connections>, web::Data<Front>) -> I + Send + Clone + 'static,
         I: IntoServiceFactory<S, Request>,
         S: ServiceFactory<Request, Config = AppConfig> + 'static,
         S::Error: Into<Error> + 'static,
@@ -64,15 +64,15 @@ impl Server {
             .shutdown_timeout(self.shutdown)
             .disable_signals();
         let stopping = builder.graceful_shutdown_signal();
-        let (connections, state) = (self.connections, self.state);
+        let (connections, front) = (self.connections, self.front);
         let limited = Limit {
             connections: connections.clone(),
-            state: state.clone(),
+            front: front.clone(),
         };
         let limits = connections.limits();
         macro_rules! service {
             () => {{
-                let app = app(web::Data::from(connections.clone()), state.clone()).into_factory();
+                let app = app(web::Data::from(connections.clone()), web::Data::from(front.clone())).into_factory();
                 let app = app.map_err(|error| error.into().error_response());
                 let stopping = stopping.clone();
                 HttpService::build()
@@ -126,15 +126,16 @@ impl Server {
 #[derive(Clone)]
 struct Limit {
     connections: Arc<Connections>,
-    state: web::Data<AppState>,
+    front: Arc<Front>,
 }
 
 impl Limit {
     fn enter(&self, peer: SocketAddr) -> Option<Held> {
         let address: IpAddr = peer.ip();
-        let held = self.connections.enter(peer, self.state.proxies.trusts(address));
+        let seen = self.front.seen();
+        let held = self.connections.enter(peer, seen.state.proxies.trusts(address));
         if held.is_none() {
-            self.state.proxies.refused(address);
+            seen.state.proxies.refused(address);
         }
         held
     }
@@ -205,11 +206,15 @@ where
     }
 }
 
-/// Tells the connection that a whole head came, and when its answer has gone.
+/// Tells the connection that a whole head came, and when its answer has gone. What the request sees of the configuration is taken here.
 pub(crate) async fn counted(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let seen = request.app_data::<web::Data<Front>>().map(|front| front.seen());
+    if let Some(seen) = seen {
+        seen.show(&mut request);
+    }
     let connections = request.app_data::<web::Data<Connections>>().cloned();
     let serving = connections.zip(request.peer_addr()).and_then(|(all, peer)| all.serve(peer));
     let response = next.call(request).await?;

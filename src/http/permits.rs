@@ -55,7 +55,7 @@ impl From<LimitExceeded> for Problem {
 
 pub(crate) struct UploadPermits {
     limits: UploadLimits,
-    held: Mutex<Vec<Arc<Sender>>>,
+    held: Arc<Mutex<Vec<Arc<Sender>>>>,
 }
 
 struct Sender {
@@ -94,8 +94,14 @@ impl UploadPermits {
     pub(crate) fn new(limits: UploadLimits) -> Arc<Self> {
         Arc::new(Self {
             limits,
-            held: Mutex::default(),
+            held: Arc::default(),
         })
+    }
+
+    /// Other limits over the same uploads: those that run are counted and none is ended.
+    pub(crate) fn with(&self, limits: UploadLimits) -> Arc<Self> {
+        let held = self.held.clone();
+        Arc::new(Self { limits, held })
     }
 
     pub(crate) fn enter(self: &Arc<Self>, link: RequestId, address: IpAddr) -> Result<UploadPermit, LimitExceeded> {

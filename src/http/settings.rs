@@ -43,7 +43,7 @@ impl ListenerSettings {
                 None
             }
         };
-        if let Some(Err(why)) = tls.as_ref().map(|files| tls::server(&files.cert, &files.key)) {
+        if let Some(Err(why)) = tls.as_ref().map(|files| tls::read(&files.cert, &files.key)) {
             reader.error(&key, format!("cannot be used: {why}"));
         }
         Self { address, tls }

@@ -1,5 +1,5 @@
 //! Settings in the environment: `NIGHTDROP_` and the key in capital letters. A variable belongs to the key that asks for it; one that no key asked for is an error
-//! that names the nearest one.
+//! that names the nearest one. What a container manager injects to tell of a service with a name like ours is no setting and is passed over.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,11 @@ use super::{ConfigError, Setting};
 
 const PREFIX: &str = "NIGHTDROP_";
 /// Variables of the program that are no settings of the portal.
-const RESERVED: [&str; 4] = ["URL", "TOKEN", "CONFIG", "LOG"];
+const RESERVED: [&str; 4] = ["URL", "TOKEN", "CONFIG", "IMAGE"];
+/// How Kubernetes (and Docker's links before it) tell a container of a service: `NAME_SERVICE_HOST` and `NAME_SERVICE_PORT` are always there.
+const SERVICE_HOST: &str = "_SERVICE_HOST";
+const SERVICE_PORT: &str = "_SERVICE_PORT";
+const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
 /// The variable that sets a key: `listen.public` is `NIGHTDROP_LISTEN_PUBLIC`.
 pub(super) fn variable(key: &str) -> String {
@@ -27,12 +31,22 @@ pub struct Environment(BTreeMap<String, Variable>);
 
 impl Environment {
     pub fn new(variables: impl Iterator<Item = (String, String)>) -> Self {
+        let variables: Vec<_> = variables.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        let services = services(&variables);
+        let injected = |(name, value): &(String, String)| services.iter().any(|service| is_injected(service, name, value));
         let setting = |(name, value): (String, String)| {
             let rest = name.strip_prefix(PREFIX)?;
             let reserved = RESERVED.contains(&rest) || rest.starts_with("TEST_");
             (!reserved).then_some((name, Variable { value, owner: None }))
         };
-        Self(variables.filter_map(setting).collect())
+        Self(
+            variables
+                .iter()
+                .filter(|&variable| !injected(variable))
+                .cloned()
+                .filter_map(setting)
+                .collect(),
+        )
     }
 
     /// The value that is meant for a key. A variable that fits two keys is an error, since nobody can say which one was meant.
@@ -82,6 +96,37 @@ impl Environment {
         };
         unknown.map(error).collect()
     }
+}
+
+/// The services that a container manager tells of and whose names begin like ours, as they stand in variables: `nightdrop-staff` is `NIGHTDROP_STAFF`.
+fn services(variables: &[(String, String)]) -> Vec<String> {
+    let has = |name: String| variables.iter().any(|(known, _)| *known == name);
+    variables
+        .iter()
+        .filter_map(|(name, _)| name.strip_suffix(SERVICE_HOST))
+        .filter(|service| has(format!("{service}{SERVICE_PORT}")))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Whether a variable is one of those that tell of a service, which no operator has written.
+fn is_injected(service: &str, name: &str, value: &str) -> bool {
+    let Some(rest) = name.strip_prefix(service) else { return false };
+    if rest == SERVICE_HOST || rest == SERVICE_PORT || rest.strip_prefix(SERVICE_PORT).is_some_and(|name| name.starts_with('_')) {
+        return true;
+    }
+    let Some(port) = rest.strip_prefix("_PORT") else { return false };
+    if port.is_empty() {
+        return value.contains("://");
+    }
+    // _8080_TCP, and _8080_TCP_PROTO, …_PORT, …_ADDR.
+    let mut words = port.split('_').skip(1);
+    let number = words
+        .next()
+        .is_some_and(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()));
+    let protocol = words.next().is_some_and(|word| PROTOCOLS.contains(&word));
+    let last = words.next();
+    number && protocol && last.is_none_or(|word| ["PROTO", "PORT", "ADDR"].contains(&word)) && words.next().is_none()
 }
 
 /// The candidate with the fewest edits from `word`.

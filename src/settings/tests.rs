@@ -148,3 +148,36 @@ fn a_section_may_stand_in_the_environment_alone() {
     );
     assert_eq!(reader.finish(()), Ok(()));
 }
+
+#[test]
+fn variables_by_which_kubernetes_tells_of_services_are_no_settings_and_others_stay_refused() {
+    let table = toml::Table::new();
+    let variables = environment(&[
+        ("NIGHTDROP_SERVICE_HOST", "10.0.0.7"),
+        ("NIGHTDROP_SERVICE_PORT", "8080"),
+        ("NIGHTDROP_SERVICE_PORT_PUBLIC", "8080"),
+        ("NIGHTDROP_PORT", "tcp://10.0.0.7:8080"),
+        ("NIGHTDROP_PORT_8080_TCP", "tcp://10.0.0.7:8080"),
+        ("NIGHTDROP_PORT_8080_TCP_PROTO", "tcp"),
+        ("NIGHTDROP_PORT_8080_TCP_PORT", "8080"),
+        ("NIGHTDROP_PORT_8080_TCP_ADDR", "10.0.0.7"),
+        // A service called nightdrop-mail must not set the port of [mail].
+        ("NIGHTDROP_MAIL_SERVICE_HOST", "10.0.0.8"),
+        ("NIGHTDROP_MAIL_SERVICE_PORT", "25"),
+        ("NIGHTDROP_MAIL_PORT", "tcp://10.0.0.8:25"),
+        ("NIGHTDROP_MAIL_PORT_25_TCP_ADDR", "10.0.0.8"),
+        // Nobody has injected these.
+        ("NIGHTDROP_PORT_8080_HTTP", "x"),
+        ("NIGHTDROP_STAFF_SERVICE_HOST", "10.0.0.9"),
+        ("NIGHTDROP_LISTN_PUBLIC", "x"),
+    ]);
+    let mut reader = Reader::new(&table, NO_FILES).with_environment(variables);
+    assert!(!reader.has("mail"));
+    assert_eq!(reader.number("port", 7_u16, 1..=9, "a port"), 7);
+    let errors = reader.finish(()).unwrap_err();
+    let names: Vec<&str> = errors.iter().map(|error| error.key.as_str()).collect();
+    assert_eq!(
+        names,
+        ["NIGHTDROP_LISTN_PUBLIC", "NIGHTDROP_PORT_8080_HTTP", "NIGHTDROP_STAFF_SERVICE_HOST"]
+    );
+}

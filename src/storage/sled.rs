@@ -15,7 +15,7 @@ mod leftovers;
 mod lists;
 pub(crate) mod mark;
 mod outbox;
-mod probe;
+pub(crate) mod probe;
 pub(crate) mod records;
 mod recovery;
 mod rows;

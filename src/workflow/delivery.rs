@@ -14,14 +14,17 @@ pub(crate) mod send;
 mod step;
 mod uncertain;
 
+use std::sync::Arc;
+
 pub use lease::LEASE;
 pub use step::step;
 pub(crate) use step::step_alone;
 
 /// What deliveries of this process share.
+#[derive(Clone)]
 pub struct DeliveryState {
-    pub breakers: breaker::Breakers,
-    pub bulkheads: bulkhead::Bulkheads,
+    pub breakers: Arc<breaker::Breakers>,
+    pub bulkheads: Arc<bulkhead::Bulkheads>,
     /// Whom a document must pass before it leaves; `None` when the configuration wants no scan.
-    pub scanner: Option<scan::Scanner>,
+    pub scanner: Option<Arc<scan::Scanner>>,
 }

@@ -25,7 +25,8 @@ use crate::domain::dispatch::Dispatch;
 use crate::domain::id::{AgentId, DispatchId};
 use crate::storage::outbox::NotificationPreferences;
 
-/// Whom the portal tells, and how; put together at start.
+/// Whom the portal tells, and how.
+#[derive(Clone)]
 pub struct Outgoing {
     pub hooks: BTreeMap<String, Arc<Hook>>,
     pub mailer: Option<Arc<Mailer>>,
@@ -39,15 +40,16 @@ pub struct Outgoing {
     /// Hosts that an applicant may be sent back to.
     pub return_hosts: Vec<String>,
     /// Notified when something may have become due.
-    pub outbox_signal: Notify,
-    pub slow: dispatcher::Slow,
+    pub outbox_signal: Arc<Notify>,
+    pub slow: Arc<dispatcher::Slow>,
 }
 
 /// Where signed heads of the audit log go besides the webhooks that want them.
+#[derive(Clone)]
 pub struct Checkpoints {
     pub file: PathBuf,
     pub every: Duration,
-    pub due: checkpoint::Due,
+    pub due: Arc<checkpoint::Due>,
 }
 
 impl Outgoing {
@@ -61,7 +63,7 @@ impl Outgoing {
     }
 }
 
-/// Once, before anything is announced.
+/// Before anything is announced, and when the configuration has changed.
 pub(crate) async fn begin(portal: &Portal) -> Result<(), WorkflowError> {
     Ok(portal.outbox.listen(portal.outgoing.listens()).await?)
 }

@@ -1,22 +1,28 @@
 //! Wakes the workers when something may have become due: those of the portal's own steps, and those of each provider.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tokio::sync::Notify;
 
 use crate::domain::document::ProviderName;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Wake {
-    own: Notify,
-    providers: BTreeMap<ProviderName, Notify>,
+    own: Arc<Notify>,
+    providers: BTreeMap<ProviderName, Arc<Notify>>,
 }
 
 impl Wake {
-    pub fn new(providers: impl IntoIterator<Item = ProviderName>) -> Self {
+    /// For these providers; whoever waits for one that was known before is still woken.
+    pub fn with(&self, providers: impl IntoIterator<Item = ProviderName>) -> Self {
+        let of = |name: ProviderName| {
+            let notify = self.providers.get(&name).cloned().unwrap_or_default();
+            (name, notify)
+        };
         Self {
-            own: Notify::new(),
-            providers: providers.into_iter().map(|name| (name, Notify::new())).collect(),
+            own: self.own.clone(),
+            providers: providers.into_iter().map(of).collect(),
         }
     }
 
@@ -38,6 +44,6 @@ impl Wake {
     /// Something changed for all requests.
     pub fn all(&self) {
         self.own.notify_one();
-        self.providers.values().for_each(Notify::notify_one);
+        self.providers.values().for_each(|provider| provider.notify_one());
     }
 }

@@ -4,6 +4,7 @@ mod commands;
 mod desk;
 mod recovery;
 mod rotation;
+mod service;
 mod terminal;
 
 use std::io::{BufRead, BufReader};

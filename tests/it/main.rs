@@ -41,6 +41,7 @@ mod proxies;
 mod qr;
 mod raw;
 mod receipts;
+mod reload;
 mod resume;
 mod retention;
 mod scan;

@@ -161,18 +161,7 @@ impl TestApp {
             options.confirm,
             options.provider
         );
-        let mut config = Config::parse(&text, folder.path(), std::iter::empty()).unwrap_or_else(|f| panic!("{f:?}\n{text}"));
-        // All of a test comes from one address.
-        if !options.more.contains("pages_per_address") {
-            config.limits.pages_per_address = 100_000;
-        }
-        if !options.more.contains("uploads_per_address") {
-            config.limits.uploads_per_address = 8;
-        }
-        if !options.more.contains("silent_per_address") {
-            config.limits.silent_per_address = 100_000;
-            config.limits.connections_per_address = 100_000;
-        }
+        let config = parsed(&text, folder.path()).unwrap_or_else(|f| panic!("{f}\n{text}"));
         let protection = match options.passphrase {
             None => KeyProtection::KekFile,
             Some(phrase) => KeyProtection::Passphrase(
@@ -233,6 +222,17 @@ impl TestApp {
         let running = start(app, &self.options).await;
         self.sandbox.set_callback(Some(format!("http://{}/hooks/sandbox", running.public)));
         self.running = Some(running);
+    }
+
+    /// Reads this text as its configuration while it runs. `Ok`: the keys that wait for the next start; `Err`: what is wrong, and nothing has changed.
+    pub async fn reload(&mut self, text: &str) -> Result<Vec<&'static str>, String> {
+        let config = parsed(text, self.folder.path())?;
+        let running = self.running.as_mut().unwrap();
+        let reloaded = running.reload(config.clone()).await.map_err(|error| error.to_string())?;
+        self.portal = Lent(Some(running.portal.clone()));
+        self.config = config;
+        self.text = text.to_owned();
+        Ok(reloaded.at_next_start)
     }
 
     /// Its configuration, as another process may read it beside the folder's files.
@@ -371,6 +371,22 @@ impl TestApp {
     pub fn files(&self) -> Vec<PathBuf> {
         walk(self.data())
     }
+}
+
+/// The configuration of a test, all of whose requests come from one address.
+fn parsed(text: &str, folder: &Path) -> Result<Config, String> {
+    let mut config = Config::parse(text, folder, std::iter::empty()).map_err(|faults| format!("{faults:?}"))?;
+    if !text.contains("pages_per_address") {
+        config.limits.pages_per_address = 100_000;
+    }
+    if !text.contains("uploads_per_address") {
+        config.limits.uploads_per_address = 8;
+    }
+    if !text.contains("silent_per_address") {
+        config.limits.silent_per_address = 100_000;
+        config.limits.connections_per_address = 100_000;
+    }
+    Ok(config)
 }
 
 async fn start(mut app: App, options: &TestOptions) -> Running {

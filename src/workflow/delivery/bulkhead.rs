@@ -12,6 +12,7 @@ pub struct Bulkheads {
     of: BTreeMap<ProviderName, Bulkhead>,
 }
 
+#[derive(Clone)]
 struct Bulkhead {
     concurrency: usize,
     permits: Arc<Semaphore>,
@@ -27,6 +28,18 @@ impl Bulkheads {
         let of: BTreeMap<_, _> = providers.into_iter().map(|(name, n)| (name, bulkhead(n))).collect();
         let providers = of.keys().cloned().collect();
         Self { providers, of }
+    }
+
+    /// For another configuration. A provider whose concurrency stays keeps its permits, those that are taken included; one whose concurrency changes gets new ones,
+    /// and what is on its way to it ends under the old ones.
+    pub fn with(&self, providers: impl IntoIterator<Item = (ProviderName, usize)>) -> Self {
+        let mut fresh = Self::new(providers);
+        for (name, bulkhead) in &mut fresh.of {
+            if let Some(before) = self.of.get(name).filter(|before| before.concurrency == bulkhead.concurrency) {
+                *bulkhead = before.clone();
+            }
+        }
+        fresh
     }
 
     /// Those that have a bulkhead: every other name is no longer configured, and nobody stands behind it who could be waited for.
@@ -72,5 +85,16 @@ mod tests {
         drop(held);
         assert!(bulkheads.free_permit(&full).is_some());
         assert!(bulkheads.permit(&gone).await.is_none() && bulkheads.concurrency(&gone) == 0);
+    }
+
+    #[tokio::test]
+    async fn another_configuration_keeps_the_permits_that_are_taken() {
+        let [kept, changed, fresh] = ["kept", "changed", "fresh"].map(|name| ProviderName::parse(name).unwrap());
+        let before = Bulkheads::new([(kept.clone(), 1), (changed.clone(), 1)]);
+        let _held = (before.permit(&kept).await.unwrap(), before.permit(&changed).await.unwrap());
+        let after = before.with([(kept.clone(), 1), (changed.clone(), 2), (fresh.clone(), 1)]);
+        assert!(after.free_permit(&kept).is_none(), "still taken");
+        assert_eq!((after.in_progress(&changed), after.concurrency(&changed)), (0, 2));
+        assert!(after.free_permit(&fresh).is_some());
     }
 }

@@ -4,7 +4,7 @@
 //! The authenticator must have verified its user (PIN, finger, face), which is why a passkey counts as both factors. Attestation is not asked for.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use data_encoding::HEXLOWER;
 use serde_json::Value;
@@ -35,7 +35,7 @@ const AT_ONCE: usize = 1_024;
 /// The relying party: the console's own address, and the ceremonies that have begun.
 pub(crate) struct Passkeys {
     webauthn: Webauthn,
-    begun: Mutex<HashMap<String, (OffsetDateTime, Ceremony)>>,
+    begun: Arc<Mutex<HashMap<String, (OffsetDateTime, Ceremony)>>>,
 }
 
 enum Ceremony {
@@ -60,8 +60,14 @@ impl Passkeys {
             .map_err(|e| format!("passkeys cannot be used at this address: {e}"))?;
         Ok(Self {
             webauthn,
-            begun: Mutex::default(),
+            begun: Arc::default(),
         })
+    }
+
+    /// Ceremonies that have begun with `before` can be ended here.
+    pub(crate) fn after(self, before: &Self) -> Self {
+        let begun = before.begun.clone();
+        Self { begun, ..self }
     }
 
     fn keep(&self, now: OffsetDateTime, ceremony: Ceremony) -> Result<String, WorkflowError> {

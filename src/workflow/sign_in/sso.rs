@@ -8,7 +8,7 @@ pub(crate) mod settings;
 mod token;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use reqwest::Url;
@@ -44,7 +44,7 @@ pub(crate) struct SingleSignOn {
     settings: SsoSettings,
     back: String,
     http: reqwest::Client,
-    begun: Mutex<HashMap<String, Begun>>,
+    begun: Arc<Mutex<HashMap<String, Begun>>>,
     known: tokio::sync::Mutex<Option<Known>>,
 }
 
@@ -103,9 +103,15 @@ impl SingleSignOn {
                 .client()
                 .map_err(|_| "needs a system with a certificate store".to_owned())?,
             settings,
-            begun: Mutex::default(),
+            begun: Arc::default(),
             known: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// Sign-ins that have begun with `before` can be ended here.
+    pub(crate) fn after(self, before: &Self) -> Self {
+        let begun = before.begun.clone();
+        Self { begun, ..self }
     }
 
     pub(crate) fn label(&self) -> &str {

@@ -1,0 +1,184 @@
+//! Certificates that are renewed while the portal runs: their files are looked at every second, and what has changed is taken for the handshakes that come. Files that do not
+//! belong together (yet) change nothing: the certificate before goes on, and the log says so once.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::sign::CertifiedKey;
+use tokio::task::JoinHandle;
+
+use super::StartError;
+use crate::config::Config;
+use crate::http::settings::{ListenerSettings, TlsFiles};
+use crate::http::tls::{self, Certificate};
+use crate::settings::ConfigError;
+
+/// Looking costs four calls that read no file.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The certificates of both listeners, and the task that watches their files; dropped, it ends.
+pub(super) struct Certificates {
+    public: Option<Arc<Watched>>,
+    staff: Option<Arc<Watched>>,
+    watching: JoinHandle<()>,
+}
+
+/// Certificates that were read for another configuration and are not in use yet.
+pub(super) struct Renewed(Vec<(Arc<Watched>, TlsFiles, Stamps, CertifiedKey)>);
+
+struct Watched {
+    listener: &'static str,
+    certificate: Arc<Certificate>,
+    files: Mutex<Files>,
+}
+
+struct Files {
+    paths: TlsFiles,
+    /// Of the files that were read last.
+    stamps: Stamps,
+    told: Told,
+}
+
+/// Whether the log has said that these files cannot be used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    /// Certificate and key are written one after the other: only what is still wrong at the next look is told.
+    Waiting,
+    Refused,
+}
+
+/// What changes when a file is replaced or written; `None` where it cannot be looked at.
+type Stamps = [Option<(u64, u64, i64, i64, u64)>; 2];
+
+fn stamps(files: &TlsFiles) -> Stamps {
+    let of = |path: &Path| {
+        let seen = |m: Metadata| (m.dev(), m.ino(), m.mtime(), m.mtime_nsec(), m.size());
+        std::fs::metadata(path).ok().map(seen)
+    };
+    [of(&files.cert), of(&files.key)]
+}
+
+fn read(listener: &str, files: &TlsFiles) -> Result<(Stamps, CertifiedKey), StartError> {
+    // Before they are read: what is written in between is read again.
+    let stamps = stamps(files);
+    let key = tls::read(&files.cert, &files.key).map_err(|why| {
+        let error = ConfigError::new(format!("listen.{listener}_tls"), format!("cannot be used: {why}"));
+        StartError::Configuration(vec![error])
+    })?;
+    Ok((stamps, key))
+}
+
+impl Certificates {
+    pub(super) fn open(config: &Config) -> Result<Self, StartError> {
+        let watched = |listener: &'static str, settings: &ListenerSettings| {
+            let Some(files) = &settings.tls else { return Ok(None) };
+            let (stamps, key) = read(listener, files)?;
+            Ok(Some(Arc::new(Watched {
+                listener,
+                certificate: Certificate::new(key),
+                files: Mutex::new(Files {
+                    paths: files.clone(),
+                    stamps,
+                    told: Told::Nothing,
+                }),
+            })))
+        };
+        let (public, staff) = (watched("public", &config.public)?, watched("staff", &config.staff)?);
+        let all: Vec<_> = [&public, &staff].into_iter().flatten().cloned().collect();
+        let watching = tokio::spawn(async move {
+            while !all.is_empty() {
+                tokio::time::sleep(LOOK_EVERY).await;
+                let turn = all.clone();
+                // A file system that hangs holds up this look and nothing else.
+                let looked = tokio::task::spawn_blocking(move || turn.iter().for_each(|watched| watched.look())).await;
+                if looked.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { public, staff, watching })
+    }
+
+    /// What each listener speaks; `None`: no TLS.
+    pub(super) fn servers(&self) -> Result<(Option<ServerConfig>, Option<ServerConfig>), StartError> {
+        let of = |watched: &Option<Arc<Watched>>| {
+            let server = watched.as_ref().map(|watched| tls::server(watched.certificate.clone()));
+            server.transpose().map_err(StartError::Refused)
+        };
+        Ok((of(&self.public)?, of(&self.staff)?))
+    }
+
+    /// Reads what another configuration names. Nothing is in use before [`Renewed::take`].
+    pub(super) fn renew(&self, config: &Config) -> Result<Renewed, StartError> {
+        let mut renewed = Vec::new();
+        for (watched, settings) in [(&self.public, &config.public), (&self.staff, &config.staff)] {
+            let (Some(watched), Some(files)) = (watched, &settings.tls) else {
+                continue;
+            };
+            let (stamps, key) = read(watched.listener, files)?;
+            renewed.push((watched.clone(), files.clone(), stamps, key));
+        }
+        Ok(Renewed(renewed))
+    }
+}
+
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+impl Renewed {
+    pub(super) fn take(self) {
+        for (watched, paths, stamps, key) in self.0 {
+            let mut files = watched.files.lock().unwrap_or_else(PoisonError::into_inner);
+            watched.certificate.replace(key);
+            *files = Files {
+                paths,
+                stamps,
+                told: Told::Nothing,
+            };
+        }
+    }
+}
+
+impl Watched {
+    fn look(&self) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = stamps(&files.paths);
+        if seen == files.stamps && files.told != Told::Waiting {
+            return;
+        }
+        match read(self.listener, &files.paths) {
+            Ok((stamps, key)) => {
+                self.certificate.replace(key);
+                files.stamps = stamps;
+                files.told = Told::Nothing;
+                tracing::info!(
+                    event = "certificate_renewed",
+                    listener = self.listener,
+                    "its files have changed and are in use from here on"
+                );
+            }
+            Err(error) => {
+                // Another change is waited for once more.
+                let again = seen == files.stamps && files.told == Told::Waiting;
+                files.stamps = seen;
+                files.told = if again { Told::Refused } else { Told::Waiting };
+                if again {
+                    tracing::error!(
+                        event = "certificate_refused",
+                        listener = self.listener,
+                        %error,
+                        "its files have changed and cannot be used: the certificate before goes on"
+                    );
+                }
+            }
+        }
+    }
+}
