@@ -16,12 +16,12 @@ pub(super) fn read(path: &Path) -> Result<Secret, String> {
     Ok(Secret::new(text))
 }
 
-/// A secret's file must not be readable by others; what the service manager hands over is root's, with an access list for us.
+/// A secret's file must not be readable by others; what systemd hands over is root's, with an access list for us, and container managers have ways of their own.
 pub(crate) fn privacy_of(path: &Path) -> Privacy {
     let folder = std::env::var_os(CREDENTIALS).filter(|folder| !folder.is_empty());
     let inside = |folder| path.starts_with(folder) && !path.components().any(|c| c == Component::ParentDir);
     match folder.is_some_and(|folder| inside(PathBuf::from(folder))) {
         true => Privacy::Credential,
-        false => Privacy::Owner,
+        false => Privacy::Secret,
     }
 }

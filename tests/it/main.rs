@@ -13,6 +13,7 @@ mod cleanup;
 mod cli;
 mod clock;
 mod console;
+mod containers;
 mod crash;
 mod damage;
 mod demo;
