@@ -18,8 +18,6 @@ WORKDIR /data
 VOLUME /data
 # The applicants' page and the staff door. Keep the second one off the internet.
 EXPOSE 8080 8081
-# glibc keeps a heap for each thread otherwise.
-ENV MALLOC_ARENA_MAX=2
 ENV NIGHTDROP_CONFIG=/data/nightdrop.toml
 # From outside of a container its own loopback cannot be reached. Publish the port to this machine alone: -p 127.0.0.1:8081:8081
 ENV NIGHTDROP_LISTEN_STAFF=0.0.0.0:8081
