@@ -33,6 +33,7 @@ use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
 use crate::storage::sled::probe::Unproved;
 use crate::worker::{self, Worker};
+use crate::workflow::backup::{self, Backups};
 use crate::workflow::delivery::DeliveryState;
 use crate::workflow::delivery::bulkhead::Bulkheads;
 use crate::workflow::delivery::scan::Scanner;
@@ -140,6 +141,11 @@ impl App {
             },
             outgoing: outgoing(&config),
             counters: Arc::default(),
+            backups: Arc::new(Backups::new(
+                data_folder::sources(&config, layout, portal),
+                config.backup_recipients.clone(),
+                backup::last_of(&store),
+            )),
             altered: Arc::default(),
         });
         seal::look(&portal)

@@ -5,6 +5,7 @@ mod agents;
 mod api_keys;
 mod ask;
 mod audit;
+mod backup;
 mod client;
 mod demo;
 mod doctor;
@@ -52,6 +53,8 @@ enum Command {
     Serve(serve::Serve),
     /// Make configuration, keys, store and the first admin
     Init(init::Init),
+    /// Take a backup of a running or a stopped portal, or check one
+    Backup(backup::Backup),
     /// Make a portal work again that has lost a part for good
     Recover(recover::Recover),
     /// Look for everything that is wrong, and say how to fix it
@@ -127,6 +130,7 @@ fn run(command: Command) -> Outcome {
         Command::Demo(demo) => demo::run(demo),
         Command::Serve(serve) => serve::run(serve),
         Command::Init(init) => init::run(init),
+        Command::Backup(given) => backup::run(&given),
         Command::Recover(recover) => recover::run(recover),
         Command::Doctor(doctor) => doctor::run(doctor),
         Command::Request(requests) => requests::run(requests),

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use tracing::Level;
 
 use crate::connectors;
+use crate::crypto::archive::Lock;
 use crate::http::forwarded::AddressHeader;
 use crate::http::settings::{LimitSettings, ListenerSettings};
 use crate::inspect::scan::settings::ScanSettings;
@@ -71,6 +72,8 @@ pub struct Config {
     /// More hosts under which the staff listener may be asked, such as a container's name or that of a proxy's upstream.
     pub staff_hosts: Vec<String>,
     pub require_second_factor: bool,
+    /// Whom backups are for, whoever takes them; empty: for whom it is said then.
+    pub backup_recipients: Vec<String>,
     pub sso: Option<SsoSettings>,
     /// `None`: documents leave unscanned.
     pub scan: Option<ScanSettings>,
@@ -225,6 +228,7 @@ impl Config {
                     "a password alone opens nothing but one's own account page",
                 )
             }),
+            backup_recipients: reader.section("backup", read_recipients),
             sso: reader.section("sso", SsoSettings::read),
             data_dir,
         };
@@ -297,6 +301,15 @@ fn read_staff_hosts(reader: &mut Reader<'_>) -> Vec<String> {
         reader.must_be("staff_hosts", HOSTS);
     }
     hosts
+}
+
+fn read_recipients(reader: &mut Reader<'_>) -> Vec<String> {
+    const RECIPIENTS: &str = "a list of age recipients such as [\"age1…\"]: backups are for these alone";
+    let recipients = reader.texts_with("recipients", &[], RECIPIENTS);
+    if Lock::to(recipients.iter().map(String::as_str)).is_err() {
+        reader.must_be("recipients", RECIPIENTS);
+    }
+    recipients
 }
 
 fn read_networks(reader: &mut Reader<'_>) -> Vec<Network> {

@@ -8,6 +8,7 @@
 //! * `staging` – raw bytes of an unfinished upload, between two connections.
 //! * `erase` – what an erasure store is; `slots` – the local one, a file of 4 KiB pages; `assurance` – what it is worth here;
 //!   `extents` – where its blocks lie.
+//! * `archive` – the container of a backup.
 //! * `secrets` – peppers and record keys; `password` – argon2id; `scratch` – the memory it works in; `receipt` – signed proof of deletion;
 //!   `memory` – hardening, and the allocator that wipes what is freed.
 //!
@@ -67,6 +68,7 @@
 //! Everything here blocks (argon2, fsync, 64 KiB of cipher): callers move it to blocking threads.
 //! Nothing here reads a clock, logs, or knows of the other rooms.
 
+pub(crate) mod archive;
 pub(crate) mod assurance;
 mod bulk;
 pub(crate) mod checkpoint;

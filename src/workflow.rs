@@ -3,6 +3,7 @@
 //! This layer joins the four siblings below it (crypto, storage, connectors, inspect) and is the only one that does. It knows no HTTP and reads no clock but the store's.
 
 pub(crate) mod assignment;
+pub(crate) mod backup;
 pub(crate) mod callback;
 pub(crate) mod catalogue;
 pub(crate) mod delivery;
@@ -80,6 +81,7 @@ pub struct Portal {
     pub delivery: delivery::DeliveryState,
     pub outgoing: outgoing::Outgoing,
     pub counters: Arc<Counters>,
+    pub backups: Arc<backup::Backups>,
     /// Stored rows that were changed behind the portal's back.
     pub altered: Arc<seal::Found>,
 }

@@ -26,6 +26,7 @@ use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
 use crate::storage::sled::error::StoreError;
 use crate::storage::sled::mark::{Mark, MarkFile};
+use crate::workflow::backup::Sources;
 use crate::workflow::seal::RowSeal;
 
 /// Rows of the store that bind it to its portal and to its slots file.
@@ -130,6 +131,16 @@ pub(super) fn name_slots(layout: &Layout, portal: PortalId, slots: [u8; 16]) -> 
         ..Label::of(portal)
     };
     labelled(&layout.store, &label)
+}
+
+/// What a backup of this data folder reads beside the store.
+pub(crate) fn sources(config: &Config, layout: &Layout, portal: PortalId) -> Sources {
+    Sources {
+        layout: super::identity::LAYOUT,
+        portal: portal.0,
+        keys: layout.keys.clone(),
+        configuration: config.path.clone(),
+    }
 }
 
 pub(crate) fn load_secrets(layout: &Layout) -> Result<Arc<PortalSecrets>, StartError> {

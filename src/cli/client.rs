@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, Method, RequestBuilder, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde_json::Value;
 
 use super::ask;
@@ -14,6 +14,9 @@ use crate::connectors::client::install_tls;
 
 /// A provider may take its time when it is asked what is missing.
 const PATIENCE: Duration = Duration::from_secs(150);
+
+/// A backup takes as long as the portal is large.
+const DOWNLOAD: Duration = Duration::from_secs(24 * 3600);
 
 /// Which portal, and who asks.
 #[derive(Args, Debug)]
@@ -116,6 +119,24 @@ impl Api {
         self.ask(self.posting(path, body).header("idempotency-key", key)).await
     }
 
+    /// The same for an answer that is a file: it is handed over in pieces, and an answer that was cut off is a failure.
+    pub(super) async fn download(&self, path: &[&str], body: &Value, mut take: impl FnMut(&[u8]) -> Outcome) -> Outcome {
+        let request = self.posting(path, body).timeout(DOWNLOAD);
+        let request = request.header(AUTHORIZATION, self.token.clone()).header(ACCEPT, "application/octet-stream, application/json");
+        let mut answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if !answer.status().is_success() {
+            return self.read(answer).await.map(drop);
+        }
+        while let Some(piece) = answer
+            .chunk()
+            .await
+            .map_err(|_| Failure::new("the answer was cut off before its end; see the portal's log"))?
+        {
+            take(&piece)?;
+        }
+        Ok(())
+    }
+
     fn posting(&self, path: &[&str], body: &Value) -> RequestBuilder {
         self.http
             .request(Method::POST, self.url(path))
@@ -136,6 +157,10 @@ impl Api {
     async fn ask(&self, request: RequestBuilder) -> Outcome<Value> {
         let request = request.header(AUTHORIZATION, self.token.clone()).header(ACCEPT, "application/json");
         let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        self.read(answer).await
+    }
+
+    async fn read(&self, answer: Response) -> Outcome<Value> {
         let status = answer.status();
         let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
         let read: Option<Value> = serde_json::from_slice(&body).ok();

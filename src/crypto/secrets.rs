@@ -1,4 +1,4 @@
-//! The portal's symmetric secrets: one file, made once, never in the database and never in a backup of it.
+//! The portal's symmetric secrets: one file, made once, never in the database and never in a copy of it; `nightdrop backup` takes them along, encrypted.
 //!
 //! ```text
 //! 0    8    "NDSECR1\n"
@@ -83,13 +83,17 @@ impl PortalSecrets {
 
     /// Reads the file; refuses one that others may read, or that is damaged.
     pub fn load(path: &Path) -> Result<PortalSecrets, FileError> {
-        let malformed = |what| FileError::Malformed(path.to_owned(), what);
         let content = private_file::read(path, FILE_LEN, Privacy::Credential)?;
+        Self::parse(&content).map_err(|what| FileError::Malformed(path.to_owned(), what))
+    }
+
+    /// The secrets in a file's content, wherever that was.
+    pub(crate) fn parse(content: &[u8]) -> Result<PortalSecrets, &'static str> {
         if content.len() != FILE_LEN || &content[..8] != MAGIC {
-            return Err(malformed("is not a secrets file of a known version"));
+            return Err("is not a secrets file of a known version");
         }
         if file_check(&content[..FILE_LEN - 32]) != content[FILE_LEN - 32..] {
-            return Err(malformed("is damaged"));
+            return Err("is damaged");
         }
         let part = |number: usize| {
             SecretBytes::<32>::filled_by(|place| {

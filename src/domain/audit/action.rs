@@ -66,6 +66,7 @@ actions! {
     ApiKeyRevoked = "api_key.revoked", "API key revoked";
     ApiKeyThrottled = "api_key.throttled", "API key asked too often";
     AuditCheckpoint = "audit.checkpoint", "Audit checkpoint signed", event: AuditCheckpoint;
+    BackupTaken = "backup.taken", "Backup taken";
     CallbackRefused = "callback.refused", "Provider callback refused";
     ClockAccepted = "clock.accepted", "Clock accepted";
     DeliveryAbsent = "delivery.absent", "Provider does not have it";
@@ -84,6 +85,7 @@ actions! {
     FirstStepTicked = "first_step.ticked_off", "First step ticked off";
     FirstStepsHidden = "first_steps.hidden", "First steps hidden";
     FirstStepsShown = "first_steps.shown", "First steps shown again";
+    KeyProtectionChanged = "key.protection_changed", "Vault key protected anew";
     KeyRotated = "key.rotated", "Vault key renewed";
     KeyUnlockRefused = "key.unlock_refused", "Wrong passphrase for the vault";
     KeyUnlocked = "key.unlocked", "Vault opened";

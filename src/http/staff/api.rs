@@ -6,6 +6,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod desk;
 pub(crate) mod first_steps;
 pub(crate) mod openapi;
@@ -65,6 +66,7 @@ macro_rules! routes {
             "/agents/{id}/password" { post: admin::reset_password }
             "/api-keys" { get: admin::api_keys, post: admin::add_api_key }
             "/api-keys/{id}/revoke" { post: admin::revoke_api_key }
+            "/backup" { post: backup::take }
             "/key" { get: admin::key }
             "/key/unlock" { post: admin::unlock }
             "/status" { get: admin::status }

@@ -16,12 +16,13 @@
 //! mark_writebatch`). So a batch on one tree survives whole or not at all, and every batch before it with it.
 
 mod opening;
+mod snapshot;
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use super::ballast::{BALLAST_BYTES, Ballast, FreeSpace, free_space, sync_dir};
@@ -35,6 +36,7 @@ use crate::chain::chain;
 use opening::{Lock, check_synced, lock, open_database};
 
 pub(crate) use super::group::Seq;
+pub use snapshot::Snapshot;
 
 /// How far free space may fall between two looks at the file system.
 const LOOK_EVERY: i64 = 4 << 20;
@@ -126,6 +128,8 @@ struct Core {
     watched: AtomicU64,
     /// The ballast could not be taken although there is room: said once.
     unballasted: AtomicBool,
+    /// Kept for whoever reads a snapshot.
+    snapshot: Mutex<Option<snapshot::Kept>>,
     _lock: Lock,
 }
 
@@ -187,6 +191,7 @@ impl DurableSled {
             credit,
             watched,
             unballasted: AtomicBool::new(false),
+            snapshot: Mutex::new(None),
             _lock: lock,
         };
         core.refill_ballast();
@@ -446,7 +451,7 @@ impl Core {
                     None => batch.remove(key.as_slice()),
                 }
             }
-            self.records.apply_batch(batch).map_err(from_write)?;
+            self.apply(rows, batch)?;
         }
         self.db.flush().map_err(from_write)?;
         // Sealing a log buffer (16 MiB) leaves it in this thread's bag of garbage, which sled looks into only

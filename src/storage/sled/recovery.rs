@@ -1,11 +1,14 @@
-//! What a recovery changes in the store of a stopped portal: many requests at once, every session, and the word that it happened. Each change is the transition that
+//! What a backup reads of a store, and what a recovery changes in the store of a stopped portal: many requests at once, every session, and the word that it happened. Each change is the transition that
 //! the domain allows, with its audit events; repeating it changes nothing.
 
+use std::path::Path;
+
+use super::durable::{DurableSled, Options, Snapshot};
 use super::error::MarkStanding;
 use super::error::StoreError;
 use super::mark::Mark;
-use super::records::Batch;
-use super::{Failed, SledStore, load};
+use super::records::{Batch, Row};
+use super::{Failed, SledStore, load, map_store_error};
 use crate::chain::chain;
 use crate::domain::audit::AuditEntry;
 use crate::domain::id::RequestId;
@@ -18,6 +21,17 @@ use crate::storage::{StorageError, key};
 const STEP: usize = 200;
 
 impl SledStore {
+    /// A snapshot of all rows, and how far the store has come in it. Blocking; see [`DurableSled::snapshot`].
+    pub fn snapshot(&self) -> Result<(Mark, Snapshot), StorageError> {
+        let begun = self.store.snapshot().map_err(map_store_error)?;
+        begun.ok_or_else(|| StorageError::Busy("another backup is being taken".into()))
+    }
+
+    /// Makes a store out of a snapshot's rows in a folder where none is; returns how many rows it has.
+    pub fn restore<E: From<StoreError>>(folder: &Path, next: impl FnMut() -> Result<Vec<Row>, E>) -> Result<u64, E> {
+        DurableSled::open(folder, Options::default())?.fill(next)
+    }
+
     /// How far this store has come.
     pub fn present(&self) -> Result<Mark, StoreError> {
         Mark::of(&self.store.records())

@@ -35,6 +35,8 @@ pub(crate) struct Attention {
     pub altered: Vec<String>,
     /// Agents can be told by mail.
     pub mail: bool,
+    /// When the last complete backup was taken.
+    pub last_backup: Option<OffsetDateTime>,
     pub now: OffsetDateTime,
 }
 
@@ -63,6 +65,7 @@ pub(crate) async fn load(portal: &Portal, teams: Option<Vec<Team>>) -> Result<At
         clock: portal.requests.clock(),
         altered: portal.altered.all().iter().map(ToString::to_string).collect(),
         mail: portal.outgoing.mailer.is_some(),
+        last_backup: portal.backups.last(),
         now: portal.now(),
     })
 }

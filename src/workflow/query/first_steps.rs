@@ -89,7 +89,7 @@ fn state(portal: &Portal, protected: bool, console: Option<&str>, step: FirstSte
         FirstStep::Console => console.is_some_and(|url| url.starts_with("https://")),
         FirstStep::SecondFactor => protected,
         FirstStep::Mail => portal.outgoing.mailer.is_some(),
-        FirstStep::Backup => false,
+        FirstStep::Backup => portal.backups.last().is_some(),
     };
     match (done, ticked) {
         (true, _) => StepState::Done,

@@ -1,5 +1,7 @@
 //! The portal as a whole: what it is worth on this machine, and what it is connected to.
 
+use time::OffsetDateTime;
+
 use crate::crypto::assurance::Assurance;
 use crate::domain::delivery::ConfirmAt;
 use crate::domain::request::RequestState;
@@ -14,6 +16,8 @@ pub(crate) struct Status {
     pub clock_suspect: bool,
     pub clock: Standing,
     pub slots_free: u64,
+    /// When the last complete backup was taken.
+    pub last_backup: Option<OffsetDateTime>,
     pub requests: Vec<(RequestState, u64)>,
 }
 
@@ -24,6 +28,7 @@ pub(crate) async fn status(portal: &Portal) -> Result<Status, WorkflowError> {
         clock_suspect: portal.requests.clock_suspect(),
         clock: portal.requests.clock(),
         slots_free: portal.erasure.free().unwrap_or(0),
+        last_backup: portal.backups.last(),
         requests: portal.requests.counts().await?,
     })
 }

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::crypto::keyfile::Protection;
 use crate::domain::delivery::ConfirmAt;
 use crate::http::staff::shapes::{AssuranceClassWord, ClockStateWord, ConfirmAtWord, ProtectionWord, ProviderNameText, VaultKeyStateWord};
+use crate::http::staff::view::request::instant;
 use crate::storage::clock::Standing;
 use crate::workflow::query::portal;
 
@@ -48,6 +49,10 @@ pub(crate) struct Status {
     pub clock: &'static str,
     /// Submissions that can still be taken.
     pub slots_free: u64,
+    /// When the last complete backup was taken; absent when none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub last_backup: Option<String>,
     pub uploads_running: u64,
     /// Requests by state.
     pub requests: BTreeMap<&'static str, u64>,
@@ -119,6 +124,7 @@ pub(crate) fn status(found: portal::Status, uploads_running: u64) -> Status {
             Standing::Behind => "behind",
         },
         slots_free: found.slots_free,
+        last_backup: found.last_backup.map(instant),
         uploads_running,
         requests: found.requests.into_iter().map(|(s, n)| (s.as_str(), n)).collect(),
     }

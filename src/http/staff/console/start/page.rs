@@ -89,6 +89,9 @@ pub(crate) fn page(
                     li { a href={ "/requests?outcome=" (of.as_str()) } { span.number { (count) } span { (outcome_words(*of)) } } }
                 }
             }
+            @if may::<Admin>(agent.role) {
+                p.quiet { "Last backup: " @match attention.last_backup { Some(at) => (ago(at, now)), None => "none that the portal knows of" } "." }
+            }
             @if attention.mail { p.quiet { a href="/notices" { "Notices by e-mail" } " – what you want to be told without looking here." } }
         } }
     };

@@ -65,7 +65,7 @@ fn how(step: FirstStep, state: StepState) -> Markup {
             (FirstStep::Console, _) => { "It has no https address yet, so your team cannot reach it from other machines safely. Put a reverse proxy in front and set " code { "staff_url" } " in nightdrop.toml; passkeys and links in mails need it too. If it stays on this machine, tick it off." },
             (FirstStep::SecondFactor, _) => { "A password is all that protects it. " a href="/account" { "Add a passkey or an authenticator app" } "." },
             (FirstStep::Mail, _) => { "Links to applicants and invitations can then be sent from here. Set " code { "[mail]" } " in nightdrop.toml; or tick it off, if you do without." },
-            (FirstStep::Backup, _) => { "The portal cannot see whether there is one. docs/operations/recovery.md says what belongs in it, and what must never be: the erasure slots." },
+            (FirstStep::Backup, _) => { "Take one with " code { "nightdrop backup" } "; docs/operations/backup.md says how often, where to, and how to try it. If you have another way, tick this off; erasure slots must be in no backup." },
         }
     }
 }

@@ -415,6 +415,7 @@ impl Samples {
             locked: true,
             clock: Standing::Ahead,
             altered: vec![self.text()],
+            last_backup: Some(now),
             mail: true,
             now,
         };
@@ -491,6 +492,7 @@ impl Samples {
             clock_suspect: true,
             clock: "behind",
             slots_free: 1,
+            last_backup: None,
             uploads_running: 1,
             requests: BTreeMap::new(),
         };
