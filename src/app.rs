@@ -33,7 +33,7 @@ use crate::storage::clock::Source;
 use crate::storage::sled::SledStore;
 use crate::storage::sled::probe::Unproved;
 use crate::worker::{self, Worker};
-use crate::workflow::backup::{self, Backups};
+use crate::workflow::backup::Backups;
 use crate::workflow::delivery::DeliveryState;
 use crate::workflow::delivery::bulkhead::Bulkheads;
 use crate::workflow::delivery::scan::Scanner;
@@ -113,7 +113,7 @@ impl App {
         let keyring = Arc::new(open_keyring(&config, layout)?);
         let store = Arc::new(open_store(layout, portal, source, &secrets)?);
         checkpoints::check_against_checkpoints(&config, &secrets, &store)?;
-        keys_are_here(&keyring, &store).await?;
+        keys_are_here(layout, &keyring, &store).await?;
         let (slots, assurance) = open_slots(&config, layout, &store)?;
         let passwords = Passwords::new(&secrets, password::DEFAULT_COST).map_err(|e| refused("passwords")(&e))?;
         let hashing = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 2);
@@ -141,11 +141,12 @@ impl App {
             },
             outgoing: outgoing(&config),
             counters: Arc::default(),
-            backups: Arc::new(Backups::new(
+            backups: Backups::new(
+                store.clone(),
                 data_folder::sources(&config, layout, portal),
                 config.backup_recipients.clone(),
-                backup::last_of(&store),
-            )),
+            )
+            .map_err(|e| refused("the time of the last backup")(&e))?,
             altered: Arc::default(),
         });
         seal::look(&portal)

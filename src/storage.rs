@@ -7,6 +7,7 @@
 //! * Nothing here can open what it stores; keys and erasure secrets never come here.
 
 mod audit;
+pub(crate) mod backup;
 mod blobs;
 pub(crate) mod clock;
 #[cfg(test)]

@@ -81,7 +81,7 @@ pub struct Portal {
     pub delivery: delivery::DeliveryState,
     pub outgoing: outgoing::Outgoing,
     pub counters: Arc<Counters>,
-    pub backups: Arc<backup::Backups>,
+    pub backups: backup::Backups,
     /// Stored rows that were changed behind the portal's back.
     pub altered: Arc<seal::Found>,
 }
@@ -167,6 +167,9 @@ pub enum WorkflowError {
     /// The vault key is locked.
     #[error("the vault is locked")]
     VaultLocked,
+    /// The private half of the vault key is not here: what came in could never be read.
+    #[error("the vault key's private half is not here")]
+    VaultAbsent,
     /// Too much at once; try again shortly.
     #[error("too much at once")]
     Busy,

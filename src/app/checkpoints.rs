@@ -6,6 +6,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::layout::Layout;
 use super::{StartError, data_folder, refused};
 use crate::config::Config;
 use crate::crypto::checkpoint::{Checkpoint, Signed};
@@ -50,7 +51,7 @@ pub(super) fn check_against_checkpoints(config: &Config, secrets: &PortalSecrets
             point.sequence,
             point.at,
             path.display(),
-            data_folder::BEHIND
+            data_folder::behind(&Layout::of(config))
         )));
     }
     Ok(())

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::crypto::assurance::{self, AssuranceClass, Watch};
 use crate::crypto::envelope::Suite;
 use crate::crypto::erase::EraseError;
+use crate::crypto::keyring::Keyring;
 use crate::crypto::private_file;
 use crate::crypto::secrets::PortalSecrets;
 use crate::crypto::slots::SlotsFile;
@@ -40,12 +41,23 @@ const CACHE_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55
 # Erasure slots must be in no backup: a copy keeps documents readable that were purged since.
 ";
 
-/// What to do about a part that is not there.
-pub(super) const WAY_OUT: &str = "If a disk is not mounted or a copy is not complete, fix that and start again; \
-    if it is lost for good, `nightdrop recover` says what that costs and makes the portal work again (docs/operations/recovery.md)";
+/// What to do about a part that is not there. `more`: what `recover` needs to be told.
+fn way_out(layout: &Layout, more: &str) -> String {
+    format!(
+        "If a disk is not mounted or a copy is not complete, fix that and start again; if it is lost for good, `{}` says what that costs and makes the portal work \
+        again; with a backup, add --from FILE (docs/operations/recovery.md)",
+        layout.recover_with(more)
+    )
+}
+
 /// What to do about a store that is not at its mark.
-pub(super) const BEHIND: &str = "Its log is damaged, or an older copy of it was put in its place: put the right one back and start again; \
-    if there is none, `nightdrop recover` says what that costs and goes on from what is here (docs/operations/recovery.md)";
+pub(super) fn behind(layout: &Layout) -> String {
+    format!(
+        "Its log is damaged, or an older copy of it was put in its place: put the right one back and start again; if there is none, `{}` says what that costs and \
+        goes on from what is here; with a newer backup, add --from FILE (docs/operations/recovery.md)",
+        layout.recover_with("")
+    )
+}
 
 /// Makes every part of a new portal. Refuses to touch what exists.
 pub fn create(config: &Config, protection: &KeyProtection, suite: Suite) -> Result<(), StartError> {
@@ -157,7 +169,11 @@ pub(super) fn private_folder(folder: &Path) -> io::Result<()> {
 pub(crate) fn check(layout: &Layout) -> Result<PortalId, StartError> {
     if let Some(command) = unfinished(layout) {
         return Err(StartError::Refused(format!(
-            "a `nightdrop {command}` of {} was cut off; run it again: it goes on, or begins anew",
+            "a `{}` of {} was cut off; run it again: it goes on, or begins anew",
+            match command.as_str() {
+                "recover" => layout.recover_with(""),
+                other => format!("nightdrop {other}"),
+            },
             layout.data.display()
         )));
     }
@@ -172,7 +188,12 @@ pub(crate) fn check(layout: &Layout) -> Result<PortalId, StartError> {
     match survey.portal() {
         Some(portal) if faults.is_empty() => Ok(portal),
         _ => {
-            let way_out = if survey.undecided() { "" } else { WAY_OUT };
+            // Without the keys a new one is the only way on.
+            let keyless = Keyring::open(&layout.keys).is_err();
+            let way_out = match survey.undecided() {
+                true => String::new(),
+                false => way_out(layout, if keyless { " --new-key" } else { "" }),
+            };
             Err(StartError::Refused(format!(
                 "{}; nothing was changed. {way_out}",
                 faults.join("; ")
@@ -191,7 +212,7 @@ pub(crate) fn unfinished(layout: &Layout) -> Option<String> {
 /// Opens the store of a data folder that was checked: it is not written to before it is known to be this portal's and at its high-water mark.
 pub(crate) fn open_store(layout: &Layout, portal: PortalId, source: Source, secrets: &Arc<PortalSecrets>) -> Result<SledStore, StartError> {
     let mark = MarkFile::open(&layout.mark)
-        .map_err(|e| StartError::Refused(format!("the store's high-water mark ({}): {e}. {WAY_OUT}", layout.mark.display())))?;
+        .map_err(|e| StartError::Refused(format!("the store's high-water mark ({}): {e}. {}", layout.mark.display(), way_out(layout, ""))))?;
     let options = Options {
         mark: Some(Arc::new(mark)),
         ..Options::default()
@@ -199,8 +220,8 @@ pub(crate) fn open_store(layout: &Layout, portal: PortalId, source: Source, secr
     let failed = |error: StoreError| {
         let text = format!("the store in {} cannot be opened: {}", layout.store.display(), chain(&error));
         match error {
-            StoreError::Behind(_) => StartError::Refused(format!("{text}. Nothing was destroyed. {BEHIND}")),
-            StoreError::Corrupt(_) | StoreError::Foreign => StartError::Refused(format!("{text}. {WAY_OUT}")),
+            StoreError::Behind(_) => StartError::Refused(format!("{text}. Nothing was destroyed. {}", behind(layout))),
+            StoreError::Corrupt(_) | StoreError::Foreign => StartError::Refused(format!("{text}. {}", way_out(layout, " --new-store"))),
             StoreError::Full { .. } => StartError::Unavailable(format!("{text}; make room on its disk")),
             StoreError::Held => StartError::InUse(text),
             StoreError::Io(_) | StoreError::Unknown(_) => StartError::Unavailable(text),

@@ -1,6 +1,6 @@
 //! Where the parts of a data folder lie. Paths alone: nothing here looks whether they are there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 
@@ -19,6 +19,8 @@ pub struct Layout {
     pub kek: PathBuf,
     /// The note of an `init` or a `recover` that has not come to its end.
     pub unfinished: PathBuf,
+    /// The command line of `recover` for this portal, as it can be typed.
+    recover: String,
 }
 
 impl Layout {
@@ -35,6 +37,23 @@ impl Layout {
             kek: keys.join("kek"),
             keys: keys.clone(),
             unfinished: data.join("unfinished"),
+            recover: match &config.path {
+                Some(path) => format!("nightdrop recover --config {}", quoted(path)),
+                None => "nightdrop recover".to_owned(),
+            },
         }
     }
+
+    /// The same with what it needs here.
+    pub(super) fn recover_with(&self, more: &str) -> String {
+        format!("{}{more}", self.recover)
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }

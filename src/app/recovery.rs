@@ -6,6 +6,7 @@
 //! away last, and no start goes past it. Nothing is thrown away: a part that belongs to somebody else is set aside under another name.
 
 mod note;
+mod restore;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,9 +19,9 @@ use super::vault_key::{self, KeyProtection};
 use super::{StartError, refused};
 use crate::chain::chain;
 use crate::config::Config;
-use crate::crypto::envelope::Suite;
+use crate::crypto::envelope::{KeyId, Suite};
 use crate::crypto::erase::ErasureStore;
-use crate::crypto::keyring::Keyring;
+use crate::crypto::keyring::{KeyUnavailable, Keyring};
 use crate::crypto::private_file;
 use crate::crypto::secrets::PortalSecrets;
 use crate::crypto::slots::SlotsFile;
@@ -36,10 +37,12 @@ use crate::storage::sled::error::MarkStanding;
 use crate::storage::sled::error::StoreError;
 use crate::storage::sled::mark::MarkFile;
 use crate::storage::{AuditLog, Directory, RequestStore};
+use crate::workflow::backup::read::BackupFile;
 use crate::workflow::vault;
 
 pub(crate) use note::Unfinished;
 use note::{Losses, read_note, write_note};
+use restore::Backup;
 
 /// What the operator asks for beyond what is found.
 #[derive(Default)]
@@ -48,6 +51,10 @@ pub(crate) struct RecoveryOptions {
     pub new_key: Option<KeyProtection>,
     /// A store that is here but cannot be opened is given up.
     pub new_store: bool,
+    /// What is lost is taken from here, as far as it is in it.
+    pub from: Option<BackupFile>,
+    /// Open links stay, although they may have been used since.
+    pub keep_links: bool,
 }
 
 /// A stopped portal that was looked at, and is held until this is dropped.
@@ -60,6 +67,9 @@ pub(crate) struct Recovery {
     /// Parts to be made, and parts that only need their label.
     make: BTreeSet<Part>,
     relabel: BTreeSet<Part>,
+    /// What of `make` is taken from the backup, and so is not lost.
+    restore: BTreeSet<Part>,
+    backup: Option<Backup>,
     store: Option<SledStore>,
     found: Vec<String>,
     again: bool,
@@ -85,14 +95,16 @@ fn failed(what: &str) -> impl FnOnce(&(dyn std::error::Error + 'static)) -> Star
 
 impl Recovery {
     /// Looks at a stopped portal. Fails where it runs, where there is nothing to recover from, and where only a person can say more.
-    pub(crate) fn look(config: &Config, options: RecoveryOptions) -> Result<Self, StartError> {
+    pub(crate) fn look(config: &Config, mut options: RecoveryOptions) -> Result<Self, StartError> {
         let layout = Layout::of(config);
         let note = read_note(&layout)?;
         let survey = Survey::of(&layout);
-        if survey.is_empty() && note.is_none() {
+        let backup = options.from.take().map(Backup::read).transpose()?;
+        if survey.is_empty() && note.is_none() && backup.is_none() {
             return Err(StartError::Refused(format!(
-                "{} holds nothing of a portal: if its disk is not mounted, mount it; otherwise `nightdrop init` makes one",
-                layout.data.display()
+                "{} holds nothing of a portal: if its disk is not mounted, mount it; otherwise `nightdrop init` makes one, and `{} --from FILE` restores one from a backup",
+                layout.data.display(),
+                layout.recover_with("")
             )));
         }
         if survey.undecided() {
@@ -103,9 +115,15 @@ impl Recovery {
             Some((portal, losses)) => (portal, losses),
             None => {
                 let random = || PortalId::random().map_err(|e| failed("the portal's id")(&e));
-                (survey.portal().map_or_else(random, Ok)?, Losses::default())
+                let known = survey.portal().or(backup.as_ref().map(Backup::portal));
+                let losses = Losses {
+                    id: random()?.to_string(),
+                    ..Losses::default()
+                };
+                (known.map_or_else(random, Ok)?, losses)
             }
         };
+        restore::fits(backup.as_ref(), portal, &losses)?;
         let again = layout.unfinished.exists();
         let mut this = Self {
             found: survey.faults(&layout),
@@ -116,6 +134,8 @@ impl Recovery {
             losses,
             make: BTreeSet::new(),
             relabel: BTreeSet::new(),
+            restore: BTreeSet::new(),
+            backup,
             store: None,
             again,
         };
@@ -123,12 +143,13 @@ impl Recovery {
         this.open_store()?;
         this.judge_store(&survey)?;
         this.judge_key()?;
+        this.losses.from |= !this.restore.is_empty();
         Ok(this)
     }
 
     /// Whether there is nothing to do.
     pub(crate) fn is_whole(&self) -> bool {
-        !self.again && self.losses.parts.is_empty() && self.relabel.is_empty() && !self.losses.key && !self.losses.doubt
+        !self.again && self.losses.parts.is_empty() && self.restore.is_empty() && self.relabel.is_empty() && !self.losses.key && !self.losses.doubt
     }
 
     /// What is wrong, one sentence each.
@@ -140,6 +161,7 @@ impl Recovery {
     pub(crate) fn plan(&self) -> Vec<String> {
         let mut plan = Vec::new();
         let lost = |part| self.losses.parts.contains(&part);
+        plan.extend(self.plan_of_backup());
         if lost(Part::Store) {
             plan.push(
                 "a new, empty store: every request, receipt, account and API key of the old one is gone, and the first admin is made anew"
@@ -170,18 +192,28 @@ impl Recovery {
                 "open links are withdrawn and sessions end; API keys stay, and are listed so that you can revoke those that should be"
                     .to_owned(),
             );
+        } else if self.ends_sessions() {
+            plan.push(
+                "open links stay, also those that were used or withdrawn since; sessions end; API keys stay, and are listed so that you can revoke those that should be"
+                    .to_owned(),
+            );
         }
         plan.push("uploads that are not complete begin anew; one entry of the audit log says what was done; the high-water mark is set to where the store is".to_owned());
         plan
     }
 
     fn withdraws(&self) -> bool {
+        (self.losses.doubt && !self.options.keep_links) || self.losses.parts.contains(&Part::Secrets)
+    }
+
+    fn ends_sessions(&self) -> bool {
         self.losses.doubt || self.losses.parts.contains(&Part::Secrets)
     }
 
     /// What of the parts is lost, what only has no label.
     fn sort(&mut self, survey: &Survey) {
-        for part in Part::ALL.into_iter().filter(|part| !survey.is_ours(*part, self.portal)) {
+        let portal = self.portal;
+        for part in Part::ALL.into_iter().filter(|part| !survey.is_ours(*part, portal)) {
             let labels_only = match (part, survey.condition(part)) {
                 (Part::Documents | Part::Keys, Condition::Damaged(_)) => true,
                 (Part::Slots, Condition::Damaged(_)) => survey.slots_found.is_some() && survey.slots_found == survey.slots_named,
@@ -192,12 +224,11 @@ impl Recovery {
             if labels_only {
                 self.relabel.insert(part);
             } else {
-                self.losses.parts.insert(part);
-                self.make.insert(part);
+                self.lose(part);
             }
         }
         // A folder without its keys has nothing that a label could save.
-        if self.relabel.contains(&Part::Keys) && Keyring::open(&self.layout.keys).is_err() {
+        if self.relabel.contains(&Part::Keys) && Keyring::open(&self.layout.keys).is_err() && self.backup.is_none() {
             self.losses.parts.insert(Part::Keys);
         }
     }
@@ -219,15 +250,14 @@ impl Recovery {
         });
         match opened {
             Ok(store) => self.store = Some(store),
-            Err(error @ (StoreError::Corrupt(_) | StoreError::Foreign)) if self.options.new_store => {
+            Err(error @ (StoreError::Corrupt(_) | StoreError::Foreign)) if self.options.new_store || self.backup.is_some() => {
                 self.found.push(format!("the store in {place} cannot be used: {}", chain(&error)));
                 self.relabel.remove(&Part::Store);
-                self.losses.parts.insert(Part::Store);
-                self.make.insert(Part::Store);
+                self.lose(Part::Store);
             }
             Err(error @ (StoreError::Corrupt(_) | StoreError::Foreign)) => {
                 return Err(StartError::Refused(format!(
-                    "the store in {place} cannot be used: {}. Put a good copy back; if there is none, add --new-store: it is set aside and an empty one is begun",
+                    "the store in {place} cannot be used: {}. Put a good copy back; if there is none, add --from with a backup, or --new-store: it is set aside and an empty one is begun",
                     chain(&error)
                 )));
             }
@@ -275,10 +305,14 @@ impl Recovery {
             self.losses.doubt = true;
             self.found.push(error.to_string());
         }
-        Ok(())
+        self.judge_backup()
     }
 
     fn judge_key(&mut self) -> Result<(), StartError> {
+        if self.restore.contains(&Part::Keys) {
+            self.losses.key |= self.options.new_key.is_some();
+            return Ok(());
+        }
         let usable = !self.make.contains(&Part::Keys);
         let opened = usable.then(|| vault_key::open_keyring(&self.config, &self.layout)).transpose();
         let why = match opened {
@@ -295,6 +329,10 @@ impl Recovery {
             (Some(why), true) => {
                 self.losses.key = true;
                 self.found.push(why);
+            }
+            (Some(why), false) if self.backup.as_ref().is_some_and(Backup::has_keys) => {
+                self.found.push(why);
+                self.restore.insert(Part::Keys);
             }
             (Some(why), false) => {
                 return Err(StartError::Refused(format!(
@@ -324,7 +362,7 @@ impl Recovery {
             self.empty_slots()?;
         }
         self.change_requests(&store, &mut report)?;
-        if self.withdraws() {
+        if self.ends_sessions() {
             report.sessions_ended = store.end_all_sessions().map_err(|e| failed("the sessions")(&e))?;
         }
         if self.losses.parts.contains(&Part::Secrets) {
@@ -355,8 +393,9 @@ impl Recovery {
         if made(Part::Keys) || self.relabel.contains(&Part::Keys) {
             data_folder::make_keys_folder(&self.layout, self.portal)?;
         }
+        self.restore_keys(report)?;
         // In the folder that was just set aside with it, or alone.
-        if made(Part::Secrets) || !self.layout.secrets.exists() {
+        if !self.restore.contains(&Part::Secrets) && (made(Part::Secrets) || !self.layout.secrets.exists()) {
             set_aside(&self.layout.secrets, report)?;
             PortalSecrets::create(&self.layout.secrets, &self.portal.0).map_err(|e| failed("the portal's secrets")(&e))?;
             self.losses.parts.insert(Part::Secrets);
@@ -386,7 +425,9 @@ impl Recovery {
         if made(Part::Store) {
             set_aside(&self.layout.store, report)?;
             let (uuid, _) = SlotsFile::look(&self.layout.slots).map_err(|e| failed("the erasure slots")(&e))?;
-            data_folder::make_store(&self.layout, self.portal, uuid, &data_folder::load_secrets(&self.layout)?)?;
+            if !self.restore_store(uuid)? {
+                data_folder::make_store(&self.layout, self.portal, uuid, &data_folder::load_secrets(&self.layout)?)?;
+            }
         } else if self.relabel.contains(&Part::Store) {
             let (uuid, _) = SlotsFile::look(&self.layout.slots).map_err(|e| failed("the erasure slots")(&e))?;
             self.name_slots(uuid)?;
@@ -448,7 +489,14 @@ impl Recovery {
         let lost = |part| self.losses.parts.contains(&part);
         let key_gone = |request: &DocumentRequest| {
             let keys = request.document().and_then(|document| vault::keys_of(request, document.id).ok());
-            self.losses.key && keys.is_none_or(|keys| keys.iter().any(|key| keyring.secret(key).is_err()))
+            let restored = self.restore.contains(&Part::Keys);
+            let unavailable = |key: &KeyId| match keyring.secret(key) {
+                Ok(_) => false,
+                // What a passphrase opens is not lost.
+                Err(KeyUnavailable::Locked) => self.losses.key,
+                Err(KeyUnavailable::Unknown) => true,
+            };
+            (self.losses.key || restored) && keys.is_none_or(|keys| keys.iter().any(unavailable))
         };
         let unreadable = |request: &DocumentRequest| {
             lost(Part::Slots) || lost(Part::Documents) || lost(Part::Secrets) || self.losses.doubt || key_gone(request)
@@ -509,6 +557,9 @@ impl Recovery {
 
     async fn tell(&self, store: &SledStore, report: &Report) -> Result<(), StartError> {
         let now = store.now();
+        if self.is_told(store).await? {
+            return Ok(());
+        }
         store
             .set_meta(RECOVERED_ROW, &to_ms(now).to_be_bytes())
             .map_err(|e| failed("the store")(&e))?;
@@ -519,7 +570,9 @@ impl Recovery {
             .with("store", if self.losses.doubt { "not the newest" } else { "kept" })
             .with("documents_lost", report.documents_lost)
             .with("links_withdrawn", report.links_withdrawn)
-            .with("sessions_ended", report.sessions_ended);
+            .with("sessions_ended", report.sessions_ended)
+            .with("backup", self.taken_at().unwrap_or("none"))
+            .with("recovery", &self.losses.id);
         store.append(event).await.map_err(|e| failed("the audit log")(&e))
     }
 }

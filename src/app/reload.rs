@@ -112,6 +112,7 @@ fn portal(before: &Portal, config: &Config) -> Portal {
             slow: before.outgoing.slow.clone(),
             ..told
         },
+        backups: before.backups.to(config.backup_recipients.clone()),
         ..before.clone()
     }
 }

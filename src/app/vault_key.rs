@@ -18,12 +18,16 @@ use crate::crypto::secret::SecretBytes;
 use crate::storage::sled::SledStore;
 use crate::workflow::vault;
 
-/// What to do about a vault key that cannot be used.
-const WAY_OUT: &str = "Put it back and start again; if it is lost for good, `nightdrop recover --new-key` makes another one, and what was sealed to the lost one is lost \
-    with it (docs/operations/recovery.md)";
-
-fn lost(what: &str) -> impl FnOnce(&(dyn Error + 'static)) -> StartError + '_ {
-    move |error| StartError::Refused(format!("{what}: {}. {WAY_OUT}", chain(error)))
+/// Says what to do about a vault key that cannot be used.
+fn lost<'a>(layout: &'a Layout, what: &'a str) -> impl FnOnce(&(dyn Error + 'static)) -> StartError + 'a {
+    move |error| {
+        StartError::Refused(format!(
+            "{what}: {}. Put it back and start again; if it is lost for good, `{}` makes another one, and what was sealed to the lost one is lost with it \
+            (docs/operations/recovery.md)",
+            chain(error),
+            layout.recover_with(" --new-key")
+        ))
+    }
 }
 
 /// How a new vault key is protected on disk.
@@ -58,30 +62,30 @@ pub(super) fn make_key(config: &Config, layout: &Layout, protection: &KeyProtect
 }
 
 /// A file that cannot be looked at may hold what it should: its mode or its disk has to be fixed, and nothing is given up.
-fn of_file(what: &str) -> impl FnOnce(FileError) -> StartError + '_ {
+fn of_file<'a>(layout: &'a Layout, what: &'a str) -> impl FnOnce(FileError) -> StartError + 'a {
     move |error| match error {
         FileError::Exposed(..) | FileError::Io(..) => refused(what)(&error),
-        FileError::Missing(_) | FileError::Malformed(..) | FileError::Exists(_) => lost(what)(&error),
+        FileError::Missing(_) | FileError::Malformed(..) | FileError::Exists(_) => lost(layout, what)(&error),
     }
 }
 
-fn of_keyring(what: &str) -> impl FnOnce(KeyringError) -> StartError + '_ {
+fn of_keyring<'a>(layout: &'a Layout, what: &'a str) -> impl FnOnce(KeyringError) -> StartError + 'a {
     move |error| match error {
-        KeyringError::File(error) => of_file(what)(error),
-        other => lost(what)(&other),
+        KeyringError::File(error) => of_file(layout, what)(error),
+        other => lost(layout, what)(&other),
     }
 }
 
 /// The keys of a data folder that was checked, with everything opened that needs no person.
 pub(super) fn open_keyring(config: &Config, layout: &Layout) -> Result<Keyring, StartError> {
-    let keyring = Keyring::open(&layout.keys).map_err(of_keyring("the vault key cannot be used"))?;
+    let keyring = Keyring::open(&layout.keys).map_err(of_keyring(layout, "the vault key cannot be used"))?;
     for stray in keyring.strays() {
         tracing::warn!(file = %stray.path.display(), why = stray.why, "a file of a key that is of no use; remove it when nothing needs it");
     }
     unlock_at_start(config, layout, &keyring)?;
     let current = keyring.current().id();
     if keyring.lacks_current() {
-        return Err(lost("the vault key cannot be used")(&Cause::from(format!(
+        return Err(lost(layout, "the vault key cannot be used")(&Cause::from(format!(
             "the private half of {current} is not in {}",
             layout.keys.display()
         ))));
@@ -89,7 +93,7 @@ pub(super) fn open_keyring(config: &Config, layout: &Layout) -> Result<Keyring, 
     let of_file = keyring.status().iter().any(|k| k.current && k.protection == Some(Protection::Kek));
     if of_file && keyring.is_locked() {
         let place = config.keys.kek_file.as_ref().unwrap_or(&layout.kek);
-        return Err(lost("the vault key cannot be opened")(&Cause::from(format!(
+        return Err(lost(layout, "the vault key cannot be opened")(&Cause::from(format!(
             "the file with its key ({}) is missing",
             place.display()
         ))));
@@ -98,7 +102,7 @@ pub(super) fn open_keyring(config: &Config, layout: &Layout) -> Result<Keyring, 
 }
 
 /// Refuses a start while a file of a key is damaged that documents are sealed to. A key that is not here at all is said by each of its documents.
-pub(super) async fn keys_are_here(keyring: &Keyring, store: &SledStore) -> Result<(), StartError> {
+pub(super) async fn keys_are_here(layout: &Layout, keyring: &Keyring, store: &SledStore) -> Result<(), StartError> {
     if keyring.strays().is_empty() {
         return Ok(());
     }
@@ -107,7 +111,7 @@ pub(super) async fn keys_are_here(keyring: &Keyring, store: &SledStore) -> Resul
         let documents = sealed.by_key.get(&stray.of?)?;
         Some(format!("{} ({documents} documents are sealed to it)", stray.why))
     });
-    needed.map_or(Ok(()), |what| Err(lost("a vault key cannot be used")(&Cause::from(what))))
+    needed.map_or(Ok(()), |what| Err(lost(layout, "a vault key cannot be used")(&Cause::from(what))))
 }
 
 /// The key-encrypting key in a file of its own.
@@ -121,7 +125,7 @@ pub(super) fn read_kek(path: &Path) -> Result<SecretBytes<32>, FileError> {
 /// Unlocks what needs no person: a key that the service manager hands over, a key-encrypting key or passphrase in a file. Otherwise the portal starts locked.
 pub(super) fn unlock_at_start(config: &Config, layout: &Layout, keyring: &Keyring) -> Result<(), StartError> {
     if let Some(path) = &config.keys.credential_file {
-        let id = keyring.attach_credential(path).map_err(of_keyring("keys.credential_file"))?;
+        let id = keyring.attach_credential(path).map_err(of_keyring(layout, "keys.credential_file"))?;
         let bare = keyring
             .status()
             .iter()
@@ -129,28 +133,30 @@ pub(super) fn unlock_at_start(config: &Config, layout: &Layout, keyring: &Keyrin
         if bare {
             keyring
                 .unlock(&Protector::None)
-                .map_err(of_keyring("the vault key does not open with keys.credential_file"))?;
+                .map_err(of_keyring(layout, "the vault key does not open with keys.credential_file"))?;
         }
     }
+    let protected = |by| keyring.status().iter().any(|k| k.protection == Some(by));
     let kek = config
         .keys
         .kek_file
         .clone()
         .or_else(|| layout.kek.exists().then(|| layout.kek.clone()));
-    if let Some(path) = kek {
-        let kek = read_kek(&path).map_err(of_file("keys.kek_file"))?;
+    // A change of the protection that was cut off, or a setting that was left, leaves a way to open what nothing is closed with any more.
+    if let Some(path) = kek.filter(|_| protected(Protection::Kek)) {
+        let kek = read_kek(&path).map_err(of_file(layout, "keys.kek_file"))?;
         keyring
             .unlock(&Protector::Kek(&kek))
-            .map_err(of_keyring("the vault key does not open with keys.kek_file"))?;
+            .map_err(of_keyring(layout, "the vault key does not open with keys.kek_file"))?;
     }
-    if let Some(path) = &config.keys.passphrase_file {
-        let bytes = private_file::read(path, 4096, privacy_of(path)).map_err(of_file("keys.passphrase_file"))?;
+    if let Some(path) = config.keys.passphrase_file.as_ref().filter(|_| protected(Protection::Passphrase)) {
+        let bytes = private_file::read(path, 4096, privacy_of(path)).map_err(of_file(layout, "keys.passphrase_file"))?;
         // One line break at the end, of either kind, is the editor's.
         let passphrase = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
         let passphrase = passphrase.strip_suffix(b"\r").unwrap_or(passphrase);
         keyring
             .unlock(&Protector::Passphrase(passphrase, Argon2Cost::for_this_machine()))
-            .map_err(of_keyring("the vault key does not open with keys.passphrase_file"))?;
+            .map_err(of_keyring(layout, "the vault key does not open with keys.passphrase_file"))?;
     }
     Ok(())
 }

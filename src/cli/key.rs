@@ -1,7 +1,9 @@
-//! `nightdrop key status|unlock|rotate`: the vault key, which opens sealed documents.
+//! `nightdrop key status|unlock|rotate|passphrase|protect`: the vault key, which opens sealed documents.
 //!
 //! A running portal is asked through its API. Rotating works on the folder of a stopped portal: a new key becomes the current one, the old ones stay for opening
 //! what is still sealed to them. A retired key that nothing is sealed to any more is destroyed there and then.
+
+mod protect;
 
 use std::path::{Path, PathBuf};
 
@@ -32,7 +34,12 @@ use crate::workflow::vault;
 #[command(after_help = "Examples:
   nightdrop key status
   nightdrop key unlock
-  nightdrop key rotate --config /etc/nightdrop/nightdrop.toml")]
+  nightdrop key rotate --config /etc/nightdrop/nightdrop.toml
+  nightdrop key passphrase --config /etc/nightdrop/nightdrop.toml
+  nightdrop key protect --with file
+
+When somebody leaves who knows the passphrase, change it and rotate the key: an old copy of the key file opens with the old passphrase for ever.
+When the passphrase, or the key, is gone with them: nightdrop recover --new-key begins another one, and what was sealed to the old one is lost.")]
 pub(super) struct Keys {
     #[command(subcommand)]
     action: Action,
@@ -55,6 +62,16 @@ enum Action {
         after_help = "Example:\n  nightdrop key rotate --config /etc/nightdrop/nightdrop.toml\n\nThe new key is protected as the old one is: by the same key file or the same passphrase.\nRetired keys that no document is sealed to any more are destroyed; a later rotation destroys those that were still needed."
     )]
     Rotate(Rotate),
+    /// Change the passphrase. The portal must be stopped
+    #[command(
+        after_help = "Example:\n  nightdrop key passphrase --config /etc/nightdrop/nightdrop.toml\n\nThe key stays the same, so copies of its file still open with the old passphrase: rotate it as well if somebody has one.\nIt may be cut off at any point and run again."
+    )]
+    Passphrase(protect::NewPassphrase),
+    /// Change what opens the vault: a key file, a passphrase, or a credential that systemd keeps. The portal must be stopped
+    #[command(
+        after_help = "Examples:\n  nightdrop key protect --with passphrase\n  nightdrop key protect --with credential --credential-file /root/nightdrop-key\n\nThe key stays the same. A key file that nothing needs any more is overwritten and removed. It may be cut off at any point and run again."
+    )]
+    Protect(protect::Protect),
 }
 
 #[derive(Args, Debug)]
@@ -104,6 +121,8 @@ pub(super) fn run(keys: Keys) -> Outcome {
             render(&vault, unlock.remote.json())
         }),
         Action::Rotate(rotate) => process::block_on(renew(rotate)),
+        Action::Passphrase(given) => process::block_on(protect::passphrase(given)),
+        Action::Protect(given) => process::block_on(protect::protect(given)),
     }
 }
 
@@ -171,24 +190,31 @@ fn render(vault: &Value, json: bool) -> Outcome {
         .collect();
     output::table(&["KEY", "SUITE", "STATE", "PROTECTED BY", "OPEN", "DOCUMENTS"], &rows)?;
     match vault["locked"].as_bool() {
+        Some(true) if vault["absent"] == true => {
+            output::line("The vault key's private half is not here: no document is taken. Hand it to the portal, or see docs/operations/recovery.md.")
+        }
         Some(true) => output::line("The vault is locked: documents are accepted and none is forwarded until `nightdrop key unlock`."),
         Some(false) => output::line("The vault is open: documents are forwarded."),
         None => Ok(()),
     }
 }
 
-async fn renew(rotate: Rotate) -> Outcome {
-    let config = process::load(rotate.config.as_deref())?;
-    let layout = Layout::of(&config);
-    let portal = data_folder::check(&layout)?;
-    // Holding the store proves that no portal runs, and keeps it so.
-    let secrets = data_folder::load_secrets(&layout)?;
-    let store = data_folder::open_store(&layout, portal, Source::System, &secrets).map_err(|error| match error {
+/// Holding the store proves that no portal runs, and keeps it so.
+fn hold(layout: &Layout) -> Outcome<SledStore> {
+    let portal = data_folder::check(layout)?;
+    let secrets = data_folder::load_secrets(layout)?;
+    data_folder::open_store(layout, portal, Source::System, &secrets).map_err(|error| match error {
         StartError::InUse(why) | StartError::Unavailable(why) => {
             Failure::new(format!("{why}; if a portal runs here, stop the portal first"))
         }
         other => other.into(),
-    })?;
+    })
+}
+
+async fn renew(rotate: Rotate) -> Outcome {
+    let config = process::load(rotate.config.as_deref())?;
+    let layout = Layout::of(&config);
+    let store = hold(&layout)?;
     let keyring = open(&layout.keys)?;
     let (old, suite) = (keyring.current().id(), keyring.current().suite());
     let new = make(&config, &layout, &keyring, suite, rotate.passphrase_file.as_deref())?;

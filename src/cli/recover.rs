@@ -9,21 +9,23 @@ use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
-use super::ask;
 use super::init::Protection;
 use super::output::{self, Exit, Failure, Format, Outcome};
 use super::process;
+use super::{ask, backup};
 use crate::app::recovery::{Recovery, RecoveryOptions, Report};
 use crate::app::{App, KeyProtection};
 use crate::config::Config;
 use crate::crypto::keyfile::Argon2Cost;
 use crate::domain::agent::{Actor, Scope};
 use crate::storage::clock::Source;
+use crate::workflow::backup::read::BackupFile;
 use crate::workflow::sign_in;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   nightdrop recover
+  nightdrop recover --from portal.age --identity identity.txt
   nightdrop recover --new-key --yes --json --config /etc/nightdrop/nightdrop.toml
 
 Stop the portal first. If a disk is not mounted or a copy is not complete, fix that instead: recovering gives up what is not here.
@@ -47,6 +49,18 @@ pub(super) struct Recover {
     /// A store that is here but damaged beyond opening is set aside, and an empty one begun
     #[arg(long)]
     new_store: bool,
+    /// Take what is lost from a backup of this portal, as far as it is in it
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// The age identity that opens the backup, as age-keygen writes it
+    #[arg(long, value_name = "FILE", requires = "from")]
+    identity: Option<PathBuf>,
+    /// A file with the backup's passphrase, `-` for standard input [default: asked for]
+    #[arg(long, value_name = "FILE", requires = "from", conflicts_with = "identity")]
+    backup_passphrase_file: Option<PathBuf>,
+    /// Where the store is not the newest, open links stay open, also those that were used or withdrawn since
+    #[arg(long)]
+    keep_links: bool,
     /// Ask nothing
     #[arg(long)]
     yes: bool,
@@ -57,9 +71,13 @@ pub(super) struct Recover {
 pub(super) fn run(recover: Recover) -> Outcome {
     let config = process::load(recover.config.as_deref())?;
     let new_key = recover.new_key.then(|| protection(&recover, &config)).transpose()?;
+    let opener = || backup::opener(recover.identity.as_deref(), recover.backup_passphrase_file.as_deref());
+    let from = recover.from.as_deref();
     let options = RecoveryOptions {
         new_key,
         new_store: recover.new_store,
+        from: from.map(|file| opener().map(|opener| BackupFile::new(file, opener))).transpose()?,
+        keep_links: recover.keep_links,
     };
     process::block_on(work(&recover, config, options))
 }
@@ -146,9 +164,10 @@ fn say(report: &Report, api_key: Option<&Zeroizing<String>>) -> Outcome {
         output::line(format_args!("  set aside: {}", path.display()))?;
     }
     if !report.api_keys.is_empty() {
-        output::line("  API keys that work; revoke those that should not:")?;
+        output::line("  API keys that work; revoke those that should not (a key that was revoked after the store's end works again, one made after it is gone):")?;
         for key in &report.api_keys {
-            output::line(format_args!("    {}  {}", key.id, output::plain(&key.name)))?;
+            let made = key.created_at.format(&Rfc3339).unwrap_or_default();
+            output::line(format_args!("    {}  {}  made {made}", key.id, output::plain(&key.name)))?;
         }
     }
     if let Some(key) = api_key {

@@ -94,13 +94,13 @@ impl Opener {
     }
 }
 
-/// Writes frames. Without [`Writer::finish`] what was written is no backup.
-pub(crate) struct Writer<W: Write> {
+/// Writes frames. Without [`FrameWriter::finish`] what was written is no backup.
+pub(crate) struct FrameWriter<W: Write> {
     out: age::stream::StreamWriter<W>,
     hash: Sha256,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write> FrameWriter<W> {
     /// Takes as long as the passphrase's work.
     pub(crate) fn begin(lock: &Lock, out: W) -> io::Result<Self> {
         let mut this = Self {
@@ -132,14 +132,14 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Reads frames; nothing of a file is believed before [`Reader::next_frame`] has answered that it has come to the end.
-pub(crate) struct Reader {
+/// Reads frames; nothing of a file is believed before [`FrameReader::next_frame`] has answered that it has come to the end.
+pub(crate) struct FrameReader {
     stream: Box<dyn Read>,
     hash: Sha256,
     ended: bool,
 }
 
-impl Reader {
+impl FrameReader {
     pub(crate) fn open(opener: &Opener, input: impl Read + 'static) -> Result<Self, ArchiveError> {
         let mut input = BufReader::with_capacity(1 << 17, input);
         if !input.fill_buf()?.starts_with(b"age-encryption.org/") {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     fn read(opener: &Opener, file: &[u8]) -> Result<Vec<(u8, Vec<u8>)>, ArchiveError> {
-        let mut reader = Reader::open(opener, io::Cursor::new(file.to_vec()))?;
+        let mut reader = FrameReader::open(opener, io::Cursor::new(file.to_vec()))?;
         let mut frames = Vec::new();
         while let Some((kind, body)) = reader.next_frame()? {
             frames.push((kind, body.to_vec()));
@@ -243,7 +243,7 @@ mod tests {
     }
 
     fn written(lock: &Lock) -> Vec<u8> {
-        let mut writer = Writer::begin(lock, Vec::new()).unwrap();
+        let mut writer = FrameWriter::begin(lock, Vec::new()).unwrap();
         writer.frame(b'H', b"head").unwrap();
         writer.frame(b'R', &[7; 100_000]).unwrap();
         writer.finish().unwrap()
@@ -284,7 +284,7 @@ mod tests {
             assert!(read(&opener, &changed).is_err(), "changed at {place}");
         }
         // A writer that stopped at the end of a frame: whole for age, and no backup.
-        let mut writer = Writer::begin(&lock, Vec::new()).unwrap();
+        let mut writer = FrameWriter::begin(&lock, Vec::new()).unwrap();
         writer.frame(b'H', b"head").unwrap();
         let file = writer.out.finish().unwrap();
         assert!(matches!(read(&opener, &file), Err(ArchiveError::Damaged(_))));

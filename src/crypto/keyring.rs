@@ -223,6 +223,46 @@ impl Keyring {
         self.secret(&current).is_err()
     }
 
+    /// Whether the current key's private half is neither here nor was handed over: no passphrase opens what is not there.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.secret(&self.current().id()), Err(KeyUnavailable::Unknown))
+    }
+
+    /// Wraps these keys anew, each of them open and in a file of the directory, and makes it durable key by key. Returns those that were wrapped; a
+    /// key that is not open is left as it is.
+    pub fn protect(&self, which: impl Fn(&KeyStatus) -> bool, protector: &Protector<'_>) -> Result<Vec<KeyId>, KeyringError> {
+        let mut chosen: Vec<KeyStatus> = self.status().into_iter().filter(|key| key.unlocked && which(key)).collect();
+        // The current one last: as long as it opens the old way, a run that was cut off can be repeated.
+        chosen.sort_by_key(|key| key.current);
+        let chosen: Vec<KeyId> = chosen.iter().map(|key| key.id).collect();
+        for id in &chosen {
+            let path = key_path(&self.directory, id);
+            let secret = self.secret(id).map_err(|_| KeyringError::Unknown(*id))?;
+            let wrapped = KeyFile::wrap(&secret, *id, protector, &OsEntropy).map_err(|error| KeyringError::Key(path.clone(), error))?;
+            private_file::put(&path, &wrapped, 0o400)?;
+        }
+        let current = self.current().id();
+        if self.elsewhere && chosen.contains(&current) {
+            private_file::put(&self.directory.join("current"), format!("{current}\n").as_bytes(), 0o444)?;
+        }
+        Ok(chosen)
+    }
+
+    /// Gives the current key, which is open, to a service manager: bare in a file of its own, which must not be there yet, and no longer in the directory.
+    pub fn hand_over(&self, file: &Path) -> Result<KeyId, KeyringError> {
+        let id = self.current().id();
+        let secret = self.secret(&id).map_err(|_| KeyringError::Unknown(id))?;
+        let wrapped =
+            KeyFile::wrap(&secret, id, &Protector::None, &OsEntropy).map_err(|error| KeyringError::Key(file.to_owned(), error))?;
+        private_file::create(file, &wrapped, 0o400)?;
+        private_file::put(&self.directory.join("current"), format!("{id}{ELSEWHERE}\n").as_bytes(), 0o444)?;
+        let path = key_path(&self.directory, &id);
+        match erase_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(FileError::Io(path, error).into()),
+            _ => Ok(id),
+        }
+    }
+
     /// Opens every locked key that opens with this protector and returns their ids; an error if none does.
     /// Argon2 runs outside the lock: uploads go on meanwhile.
     pub fn unlock(&self, protector: &Protector<'_>) -> Result<Vec<KeyId>, KeyringError> {
@@ -377,7 +417,7 @@ fn parse_id(text: &[u8]) -> Option<KeyId> {
     Some(KeyId(decoded.try_into().ok()?))
 }
 
-fn erase_file(path: &Path) -> std::io::Result<()> {
+pub(crate) fn erase_file(path: &Path) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o600))?;

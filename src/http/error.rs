@@ -242,6 +242,9 @@ impl From<WorkflowError> for Problem {
                 Self::unavailable("The portal cannot work safely at the moment. Try again in a minute.").after(60)
             }
             WorkflowError::VaultLocked => Self::unavailable("The vault is locked. An admin can unlock it.").code("vault.locked"),
+            WorkflowError::VaultAbsent => Self::unavailable("No documents are taken at the moment: the private half of the vault key is not here.")
+                .code("vault.absent")
+                .after(300),
             WorkflowError::Busy => Self::unavailable("Too much at once. Try again in a few seconds.").after(5),
             WorkflowError::Tampered => {
                 tracing::error!("a stored request was changed outside the portal");

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, web};
 use super::AppState;
 use super::error::Problem;
 use crate::chain::chain;
-use crate::workflow::blocking;
+use crate::workflow::{blocking, vault};
 
 pub(crate) fn routes(routes: &mut web::ServiceConfig) {
     routes
@@ -29,10 +29,11 @@ async fn healthy(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().content_type("text/plain").body("ok\n"))
 }
 
-/// 200 once uploads can be taken: a free erasure slot, room on the disk, a store that reads and writes. A locked vault key does not matter here.
+/// 200 once uploads can be taken: a free erasure slot, room on the disk, a store that reads and writes. A vault that waits for its passphrase is ready; one whose private key is not there is not.
 async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     let portal = &state.portal;
     portal.requests.next_due(crate::storage::WorkQueues::All).await?;
+    vault::can_take(portal)?;
     if portal.erasure.free().map_or(true, |free| free == 0) {
         return Err(Problem::full(
             "No erasure slot is free: documents are held and not delivered. See `nightdrop doctor`.",
@@ -147,6 +148,12 @@ async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
         "gauge",
         "1 while the vault key is locked and nothing is forwarded.",
         &one(u64::from(portal.keyring.is_locked())),
+    );
+    put(
+        "vault_absent",
+        "gauge",
+        "1 while the vault key's private half is not here and no document is taken.",
+        &one(u64::from(portal.keyring.is_absent())),
     );
     put(
         "clock_suspect",

@@ -12,7 +12,7 @@ pub(crate) mod read;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use data_encoding::HEXLOWER;
 use serde_json::json;
@@ -22,13 +22,11 @@ use zeroize::Zeroizing;
 
 use super::{Portal, WorkflowError, blocking};
 use crate::chain::{Cause, chain};
-use crate::crypto::archive::{Lock, Writer};
+use crate::crypto::archive::{Lock, FrameWriter};
 use crate::domain::agent::Actor;
 use crate::domain::audit::{AuditAction, AuditEvent};
-use crate::storage::clock::{from_ms, to_ms};
-use crate::storage::sled::SledStore;
-use crate::storage::sled::durable::Snapshot;
-use crate::storage::sled::mark::Mark;
+use crate::storage::StorageError;
+use crate::storage::backup::{BackupPoint, BackupStore, RowReader};
 
 /// The version of what is written here.
 pub(crate) const FORMAT: u64 = 1;
@@ -41,8 +39,6 @@ const ROWS_MAX: usize = 1 << 20;
 const FILE_MAX: u64 = 1 << 20;
 /// Shorter passphrases are guessed.
 const PASSPHRASE_MIN: usize = 15;
-/// Where the store notes when the last backup was complete.
-const LAST_ROW: &str = "last-backup";
 /// The configuration's name in a backup; the keys have the names that they have in their folder, behind `keys/`.
 pub(crate) const CONFIGURATION: &str = "nightdrop.toml";
 pub(crate) const KEYS: &str = "keys/";
@@ -58,19 +54,30 @@ pub struct Sources {
 }
 
 /// Backups of a running portal.
+#[derive(Clone)]
 pub struct Backups {
-    pub sources: Sources,
+    store: Arc<dyn BackupStore>,
+    sources: Sources,
     /// Whoever asks, backups are for these alone; anybody's choice if there are none.
     pub recipients: Vec<String>,
-    last: Mutex<Option<OffsetDateTime>>,
+    last: Arc<Mutex<Option<OffsetDateTime>>>,
 }
 
 impl Backups {
-    pub fn new(sources: Sources, recipients: Vec<String>, last: Option<OffsetDateTime>) -> Self {
-        Self {
+    pub(crate) fn new(store: Arc<dyn BackupStore>, sources: Sources, recipients: Vec<String>) -> Result<Self, StorageError> {
+        Ok(Self {
+            last: Arc::new(Mutex::new(store.last_backup()?)),
+            store,
             sources,
             recipients,
-            last: Mutex::new(last),
+        })
+    }
+
+    /// The same for others, after the configuration has changed.
+    pub(crate) fn to(&self, recipients: Vec<String>) -> Self {
+        Self {
+            recipients,
+            ..self.clone()
         }
     }
 
@@ -79,20 +86,16 @@ impl Backups {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, at: OffsetDateTime) {
+    /// One has reached its end. Blocking.
+    pub(crate) fn complete(&self, at: OffsetDateTime) {
+        note_last(&*self.store, at);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
     }
 }
 
-/// When the last complete backup of a store was taken.
-pub(crate) fn last_of(store: &SledStore) -> Option<OffsetDateTime> {
-    let row = store.meta(LAST_ROW).ok().flatten()?;
-    Some(from_ms(i64::from_be_bytes(row.try_into().ok()?)))
-}
-
-/// Notes in the store that a backup is complete.
-pub(crate) fn note_last(store: &SledStore, at: OffsetDateTime) {
-    if let Err(error) = store.set_meta(LAST_ROW, &to_ms(at).to_be_bytes()) {
+/// Notes in the store that a backup is complete. Blocking.
+pub(crate) fn note_last(store: &dyn BackupStore, at: OffsetDateTime) {
+    if let Err(error) = store.note_backup(at) {
         tracing::warn!(error = %chain(&error), "the time of the backup could not be written down");
     }
 }
@@ -102,7 +105,7 @@ pub(crate) struct Prepared {
     pub at: OffsetDateTime,
     head: String,
     files: Vec<(String, Zeroizing<Vec<u8>>)>,
-    snapshot: Snapshot,
+    rows: Box<dyn RowReader>,
 }
 
 /// Whom the configuration lets a backup be for.
@@ -131,19 +134,13 @@ pub(crate) fn allowed(fixed: &[String], passphrase: Option<Zeroizing<String>>, a
     }
 }
 
-/// Begins a backup of a running portal: the audit log has it before anything is read.
-pub(crate) async fn begin(portal: &Portal, store: std::sync::Arc<SledStore>, lock: &Lock, by: Actor) -> Result<Prepared, WorkflowError> {
+/// Begins a backup of a running portal: the audit log has it before anything leaves.
+pub(crate) async fn begin(portal: &Portal, lock: &Lock, by: Actor) -> Result<Prepared, WorkflowError> {
     let sources = portal.backups.sources.clone();
     let files = blocking(move || files(&sources)).await??;
     portal.audit.append(taken(portal.now(), by, lock)).await?;
-    let (sources, now) = (portal.backups.sources.clone(), portal.now());
-    blocking(move || prepare(&sources, files, &store, now)).await?
-}
-
-/// A backup of a running portal has reached its end.
-pub(crate) fn complete(portal: &Portal, store: &SledStore, at: OffsetDateTime) {
-    note_last(store, at);
-    portal.backups.note(at);
+    let (sources, store, now) = (portal.backups.sources.clone(), portal.backups.store.clone(), portal.now());
+    blocking(move || prepare(&sources, files, &*store, now)).await?
 }
 
 /// The audit log's entry.
@@ -155,29 +152,29 @@ pub(crate) fn taken(now: OffsetDateTime, by: Actor, lock: &Lock) -> AuditEvent {
 pub(crate) fn prepare(
     sources: &Sources,
     files: Vec<(String, Zeroizing<Vec<u8>>)>,
-    store: &SledStore,
+    store: &dyn BackupStore,
     now: OffsetDateTime,
 ) -> Result<Prepared, WorkflowError> {
-    let (mark, snapshot) = store.snapshot()?;
+    let (point, rows) = store.begin_backup()?;
     Ok(Prepared {
         at: now,
-        head: head(sources, &mark, now),
+        head: head(sources, store.kind(), &point, now),
         files,
-        snapshot,
+        rows,
     })
 }
 
-fn head(sources: &Sources, mark: &Mark, now: OffsetDateTime) -> String {
+fn head(sources: &Sources, store: &str, point: &BackupPoint, now: OffsetDateTime) -> String {
     let instant = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
     json!({
         "format": FORMAT,
         "layout": sources.layout,
-        "store": "sled",
+        "store": store,
         "portal": HEXLOWER.encode(&sources.portal),
         "taken_at": instant(now),
         "by": concat!("nightdrop ", env!("CARGO_PKG_VERSION")),
-        "decision": mark.number,
-        "audit": {"sequence": mark.audit, "hash": HEXLOWER.encode(&mark.head), "at": instant(from_ms(mark.at))},
+        "decision": point.decision,
+        "audit": {"sequence": point.sequence, "hash": HEXLOWER.encode(&point.hash), "at": instant(point.at)},
     })
     .to_string()
 }
@@ -224,9 +221,12 @@ fn read_small(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
 /// Writes it to its end. Blocking; takes as long as the passphrase's work and the store are large.
 pub(crate) fn write<W: Write>(prepared: Prepared, lock: &Lock, out: W) -> std::io::Result<W> {
     let Prepared {
-        head, files, mut snapshot, ..
+        head,
+        files,
+        rows: mut reader,
+        ..
     } = prepared;
-    let mut writer = Writer::begin(lock, out)?;
+    let mut writer = FrameWriter::begin(lock, out)?;
     writer.frame(HEAD, head.as_bytes())?;
     for (name, content) in files {
         let length = u16::try_from(name.len()).map_err(std::io::Error::other)?;
@@ -237,7 +237,7 @@ pub(crate) fn write<W: Write>(prepared: Prepared, lock: &Lock, out: W) -> std::i
     }
     let mut body = Vec::with_capacity(ROWS_MAX + (128 << 10));
     loop {
-        let rows = snapshot.next_rows().map_err(std::io::Error::other)?;
+        let rows = reader.next_rows().map_err(std::io::Error::other)?;
         let ended = rows.is_empty();
         for (key, value) in rows {
             for part in [&key, &value] {

@@ -110,6 +110,14 @@ pub(crate) async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: A
     }
 }
 
+/// Whether what comes in can ever be read. A vault that waits for its passphrase takes documents; one whose private key is not there does not.
+pub(crate) fn can_take(portal: &Portal) -> Result<(), WorkflowError> {
+    match portal.keyring.is_absent() {
+        true => Err(WorkflowError::VaultAbsent),
+        false => Ok(()),
+    }
+}
+
 /// Takes the machine's present time for right, after a jump: purging by deadline goes on. With a time that is still wrong, what that time says is due is destroyed.
 pub async fn accept_clock(portal: &Portal, by: Actor) -> Result<(), WorkflowError> {
     portal.requests.accept_clock();

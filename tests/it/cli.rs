@@ -1,7 +1,9 @@
 //! The real binary from outside: init, serve, doctor and the commands that speak to a running portal.
 
+mod backup;
 mod commands;
 mod desk;
+mod protection;
 mod recovery;
 mod rotation;
 mod service;

@@ -21,6 +21,10 @@ pub(super) struct Losses {
     pub(super) key: bool,
     /// Nobody can say whether the store is the newest.
     pub(super) doubt: bool,
+    /// Something is taken from a backup: without it there is no going on.
+    pub(super) from: bool,
+    /// One recovery has one entry in the audit log, however often it is run.
+    pub(super) id: String,
 }
 
 /// A recovery that was applied: no portal starts on the folder before this is finished.
@@ -43,6 +47,8 @@ pub(super) fn write_note(layout: &Layout, portal: PortalId, losses: &Losses) -> 
         "parts": parts,
         "key": losses.key,
         "doubt": losses.doubt,
+        "from": losses.from,
+        "id": losses.id,
     });
     data_folder::private_folder(&layout.data).map_err(|e| failed(&layout.data.display().to_string())(&e))?;
     private_file::put(&layout.unfinished, note.to_string().as_bytes(), 0o600).map_err(|e| failed("the note of this recovery")(&e))
@@ -70,6 +76,8 @@ pub(super) fn read_note(layout: &Layout) -> Result<Option<(PortalId, Losses)>, S
         parts: parts.filter_map(|part| Part::parse(part.as_str()?)).collect(),
         key: note["key"] == true,
         doubt: note["doubt"] == true,
+        from: note["from"] == true,
+        id: note["id"].as_str().unwrap_or_default().to_owned(),
     };
     Ok(Some((PortalId(id), losses)))
 }

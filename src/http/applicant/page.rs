@@ -206,7 +206,7 @@ pub(crate) fn failure(context: &PageContext<'_>, problem: &Problem) -> Markup {
         "link.locked" => ("title-locked", None),
         "link.already_received" => ("title-received", Some("help-received")),
         "file.too_big" => ("title-too-big", None),
-        "storage.full" | "unavailable" => ("title-busy", None),
+        "storage.full" | "unavailable" | "vault.absent" => ("title-busy", None),
         "request.too_many" => ("title-wait", None),
         "not_found" => ("title-not-found", Some("help-not-found")),
         _ => ("title-other", None),

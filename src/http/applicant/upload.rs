@@ -24,7 +24,7 @@ use crate::domain::transition::Refusal;
 use crate::words::Words;
 use crate::workflow::intake::passcode::{PasscodeTry, try_passcode};
 use crate::workflow::intake::{DeadLink, OpenedLink, Source, Submission, link, receipt_mark};
-use crate::workflow::{Portal, WorkflowError};
+use crate::workflow::{Portal, WorkflowError, vault};
 
 use super::page::{self as pages, PageContext, Resumable, View};
 use super::reply::{answer_problem, context, host_of, html, wants_json};
@@ -532,6 +532,9 @@ async fn take(visit: &Visit<'_>, payload: web::Payload) -> Result<Done, Stopped>
             form,
             rest: Some(paced),
         });
+    }
+    if let Err(error) = vault::can_take(&state.portal) {
+        return Err(Stopped::unread(error, paced));
     }
     if !link::has_room(&state.portal, &link.request) {
         return Err(Stopped::unread(Problem::no_room(), paced));

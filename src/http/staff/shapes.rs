@@ -155,6 +155,11 @@ fn teams() -> Array {
 const NAME: &str = "^[a-z0-9][a-z0-9-]*$";
 
 shapes! { "Text";
+    BackupFileText = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("An age file."))
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)))
+        .build();
     ProviderNameText = text("A configured provider's name; see `GET /providers`.", 64, NAME, "the name of a configured provider", "sandbox");
     DocumentKindText = text("A key of the document catalogue.", 64, NAME, "a key of the document catalogue", "passport");
     PartNameText = text("A part of a document.", 32, NAME, "a name of a-z, 0-9 and -", "front");

@@ -21,8 +21,7 @@ pub(crate) const KEY_LIMIT: usize = 1 << 10;
 /// Rows that are decided but not yet in the database: `None` means removed.
 pub(super) type Overlay = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-/// One row: key and value.
-pub(crate) type Row = (Vec<u8>, Vec<u8>);
+pub(super) use crate::storage::backup::Row;
 
 /// Writes that happen together or not at all. The last write to a key wins.
 #[derive(Default)]

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use time::OffsetDateTime;
+
 use super::durable::{DurableSled, Options, Snapshot};
 use super::error::MarkStanding;
 use super::error::StoreError;
@@ -14,22 +16,30 @@ use crate::domain::audit::AuditEntry;
 use crate::domain::id::RequestId;
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::domain::transition::Transition;
+use crate::storage::backup::{BackupPoint, BackupStore, RowReader};
+use crate::storage::clock::{from_ms, to_ms};
 use crate::storage::record::Record;
 use crate::storage::{StorageError, key};
 
+/// Where the store notes when the last backup was complete.
+const LAST_BACKUP: &str = "last-backup";
 /// Requests looked at between two waits for the disk.
 const STEP: usize = 200;
 
 impl SledStore {
-    /// A snapshot of all rows, and how far the store has come in it. Blocking; see [`DurableSled::snapshot`].
-    pub fn snapshot(&self) -> Result<(Mark, Snapshot), StorageError> {
-        let begun = self.store.snapshot().map_err(map_store_error)?;
-        begun.ok_or_else(|| StorageError::Busy("another backup is being taken".into()))
-    }
-
-    /// Makes a store out of a snapshot's rows in a folder where none is; returns how many rows it has.
-    pub fn restore<E: From<StoreError>>(folder: &Path, next: impl FnMut() -> Result<Vec<Row>, E>) -> Result<u64, E> {
-        DurableSled::open(folder, Options::default())?.fill(next)
+    /// Makes a store out of a backup's rows in a folder where none is; returns how many there are, or what reading them failed with.
+    pub fn restore<E>(folder: &Path, mut next: impl FnMut() -> Result<Vec<Row>, E>) -> Result<Result<u64, E>, StoreError> {
+        let mut failed = None;
+        let filled = DurableSled::open(folder, Options::default())?.fill(|| {
+            next().map_err(|error| {
+                failed = Some(error);
+                StoreError::Unknown("the rows cannot be read".into())
+            })
+        });
+        match failed {
+            Some(error) => Ok(Err(error)),
+            None => filled.map(Ok),
+        }
     }
 
     /// How far this store has come.
@@ -129,5 +139,38 @@ impl SledStore {
         let (ended, seq) = decided?;
         self.store.settled_blocking(seq)?;
         Ok(ended)
+    }
+}
+
+impl BackupStore for SledStore {
+    fn kind(&self) -> &'static str {
+        "sled"
+    }
+
+    fn begin_backup(&self) -> Result<(BackupPoint, Box<dyn RowReader>), StorageError> {
+        let begun = self.store.snapshot().map_err(map_store_error)?;
+        let (mark, snapshot) = begun.ok_or_else(|| StorageError::Busy("another backup is being taken".into()))?;
+        let point = BackupPoint {
+            decision: mark.number,
+            sequence: mark.audit,
+            hash: mark.head,
+            at: from_ms(mark.at),
+        };
+        Ok((point, Box::new(snapshot)))
+    }
+
+    fn last_backup(&self) -> Result<Option<OffsetDateTime>, StorageError> {
+        let row = self.meta(LAST_BACKUP).map_err(map_store_error)?;
+        Ok(row.and_then(|row| row.try_into().ok()).map(|row| from_ms(i64::from_be_bytes(row))))
+    }
+
+    fn note_backup(&self, at: OffsetDateTime) -> Result<(), StorageError> {
+        self.set_meta(LAST_BACKUP, &to_ms(at).to_be_bytes()).map_err(map_store_error)
+    }
+}
+
+impl RowReader for Snapshot {
+    fn next_rows(&mut self) -> Result<Vec<Row>, StorageError> {
+        Snapshot::next_rows(self).map_err(map_store_error)
     }
 }

@@ -11,17 +11,16 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{CONFIGURATION, FILE, FORMAT, HEAD, KEYS, ROWS, is_key};
-use crate::crypto::archive::{ArchiveError, Opener, Reader};
+use crate::crypto::archive::{ArchiveError, Opener, FrameReader};
 use crate::crypto::receipt;
 use crate::crypto::secrets::PortalSecrets;
 use crate::domain::audit::{AuditEntry, GENESIS, canonical, chain_hash};
 use crate::domain::receipt::{DeletionReceipt, SignedReceipt};
 use crate::domain::request::DocumentRequest;
+use crate::storage::backup::Row;
 use crate::storage::key;
 use crate::storage::record::Record;
 use crate::storage::seal::{MAC_LEN, Seal};
-use crate::storage::sled::error::StoreError;
-use crate::storage::sled::records::Row;
 use crate::workflow::seal::RowSeal;
 
 /// Why a backup cannot be used.
@@ -34,8 +33,6 @@ pub(crate) enum BackupError {
     /// It opens, and what it holds does not fit together.
     #[error("{path}: {what}", path = .0.display(), what = .1)]
     Unfit(PathBuf, String),
-    #[error("the store cannot be written")]
-    Store(#[from] StoreError),
 }
 
 /// What a backup says of itself, which is true once it was read to its end.
@@ -154,7 +151,7 @@ impl BackupFile {
 
     fn frames(&self) -> Result<Frames<'_>, BackupError> {
         let input = std::fs::File::open(&self.path).map_err(|e| BackupError::File(self.path.clone(), e))?;
-        let reader = Reader::open(&self.opener, input).map_err(|e| BackupError::Archive(self.path.clone(), e))?;
+        let reader = FrameReader::open(&self.opener, input).map_err(|e| BackupError::Archive(self.path.clone(), e))?;
         Ok(Frames { file: self, reader })
     }
 
@@ -169,7 +166,7 @@ impl BackupFile {
 
 struct Frames<'f> {
     file: &'f BackupFile,
-    reader: Reader,
+    reader: FrameReader,
 }
 
 impl Frames<'_> {

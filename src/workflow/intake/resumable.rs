@@ -28,7 +28,7 @@ use crate::domain::transition::{EndOf, IntakeStep, Refusal as Illegal, Transitio
 use crate::inspect::Refusal;
 use crate::inspect::photos::MAX_PHOTOS;
 use crate::storage::StorageError;
-use crate::workflow::{Portal, WorkflowError, blocking};
+use crate::workflow::{Portal, WorkflowError, blocking, vault};
 
 pub(crate) use upload::{Progress, Upload};
 
@@ -163,6 +163,7 @@ pub(crate) async fn create(
     if portal.intake.part_locks.is_busy(link.request.id, place, announced.device, link.now) {
         return Err(ResumeError::Busy);
     }
+    vault::can_take(portal)?;
     if !has_room(portal, &link.request) {
         return Err(IntakeError::Full.into());
     }

@@ -23,7 +23,7 @@ use crate::domain::request::DocumentRequest;
 use crate::domain::transition::{IntakeStep, Refusal, SealedPart, Submission as Joins, Transition};
 use crate::failpoint::{self, Failpoint};
 use crate::workflow::trusted::TrustedRequest;
-use crate::workflow::{Portal, WorkflowError};
+use crate::workflow::{Portal, WorkflowError, vault};
 
 /// Where the bytes of a part come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,7 @@ impl Submission {
     }
 
     async fn secret(&self) -> Result<Secret, IntakeError> {
+        vault::can_take(&self.portal)?;
         if !has_room(&self.portal, &self.request) {
             return Err(IntakeError::Full);
         }

@@ -30,6 +30,8 @@ pub(crate) struct Attention {
     pub outcomes: Vec<(Outcome, u64)>,
     /// The vault key is locked: nothing is forwarded.
     pub locked: bool,
+    /// Its private half is not here: no document is taken.
+    pub absent: bool,
     pub clock: Standing,
     /// Stored rows that were changed outside the portal.
     pub altered: Vec<String>,
@@ -62,6 +64,7 @@ pub(crate) async fn load(portal: &Portal, teams: Option<Vec<Team>>) -> Result<At
             _ => portal.requests.outcomes().await?,
         },
         locked: portal.keyring.is_locked(),
+        absent: portal.keyring.is_absent(),
         clock: portal.requests.clock(),
         altered: portal.altered.all().iter().map(ToString::to_string).collect(),
         mail: portal.outgoing.mailer.is_some(),

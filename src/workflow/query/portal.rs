@@ -36,6 +36,8 @@ pub(crate) async fn status(portal: &Portal) -> Result<Status, WorkflowError> {
 /// The vault keys, and whether forwarding waits for a passphrase.
 pub(crate) struct Vault {
     pub locked: bool,
+    /// The private half is not here: no passphrase opens it.
+    pub absent: bool,
     pub keys: Vec<VaultKey>,
 }
 
@@ -43,6 +45,7 @@ pub(crate) async fn vault(portal: &Portal) -> Result<Vault, WorkflowError> {
     Ok(Vault {
         keys: vault::keys(portal).await?,
         locked: portal.keyring.is_locked(),
+        absent: portal.keyring.is_absent(),
     })
 }
 

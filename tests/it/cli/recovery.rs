@@ -24,12 +24,12 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)
     walk(folder).into_iter().map(look).collect()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(status.success());
 }
 
-fn refused(output: &Output, words: &[&str]) -> String {
+pub(super) fn refused(output: &Output, words: &[&str]) -> String {
     let said = complaint(output);
     assert_eq!(output.status.code(), UNFIT, "{said}{}", out(output));
     for word in words {
@@ -516,7 +516,7 @@ fn killed_after(command: &Command, milliseconds: u64) -> bool {
 }
 
 /// Kills a fresh command at every call and after every few milliseconds (in a short run at some of them); `look` sees each result.
-fn kill_everywhere(stride: usize, mut fresh: impl FnMut() -> Command, mut look: impl FnMut(&str, bool)) -> usize {
+pub(super) fn kill_everywhere(stride: usize, mut fresh: impl FnMut() -> Command, mut look: impl FnMut(&str, bool)) -> usize {
     let stride = if std::env::var_os("NIGHTDROP_TEST_LONG").is_some() {
         1
     } else {

@@ -15,6 +15,7 @@ use crate::http::context::State;
 use crate::http::extract::json::{Json, Secret};
 use crate::http::staff::auth::Call;
 use crate::http::staff::permission::Admin;
+use crate::http::staff::shapes::BackupFileText;
 use crate::workflow::backup;
 
 use super::Answer;
@@ -38,7 +39,7 @@ pub(crate) struct Backup {
 /// Take a backup: rows, keys and configuration at one point of the audit log, encrypted, as an age file. No document and no erasure secret is in it. Whoever opens it
 /// has the portal's secrets. An answer that was cut off is no backup.
 #[utoipa::path(post, path = "/backup", operation_id = "take_backup", tag = "admin", request_body = Backup,
-    responses((status = 200, description = "The backup, as it is made.", body = Vec<u8>, content_type = "application/octet-stream")),
+    responses((status = 200, description = "The backup, as it is made.", body = BackupFileText, content_type = "application/octet-stream")),
     security(("api_key" = ["admin"])))]
 pub(crate) async fn take(
     Call {
@@ -49,7 +50,7 @@ pub(crate) async fn take(
 ) -> Answer {
     let passphrase = body.passphrase.map(|secret| secret.0);
     let lock = backup::allowed(&state.portal.backups.recipients, passphrase, &body.recipients.unwrap_or_default())?;
-    let prepared = backup::begin(&state.portal, state.store.clone(), &lock, caller.actor()).await?;
+    let prepared = backup::begin(&state.portal, &lock, caller.actor()).await?;
     let (sender, receiver) = mpsc::channel(4);
     let tasks = state.portal.tasks.clone();
     let out = Pieces {
@@ -60,7 +61,7 @@ pub(crate) async fn take(
     tasks.spawn_blocking(move || {
         let at = prepared.at;
         match backup::write(prepared, &lock, out).and_then(|mut out| out.flush()) {
-            Ok(()) => backup::complete(&state.portal, &state.store, at),
+            Ok(()) => state.portal.backups.complete(at),
             Err(error) => {
                 tracing::error!(error = %chain(&error), "a backup was cut off");
                 // Whoever is still there sees that it has no end.

@@ -14,8 +14,10 @@ use crate::workflow::query::portal;
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Vault {
-    /// Documents are taken and none is forwarded.
+    /// None is forwarded; documents are taken unless the key is absent.
     pub locked: bool,
+    /// The current key's private half is not here: no document is taken.
+    pub absent: bool,
     pub keys: Vec<VaultKey>,
 }
 
@@ -103,6 +105,7 @@ pub(crate) fn vault(found: portal::Vault) -> Vault {
     });
     Vault {
         locked: found.locked,
+        absent: found.absent,
         keys: keys.collect(),
     }
 }

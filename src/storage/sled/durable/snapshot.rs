@@ -95,12 +95,12 @@ impl DurableSled {
     ///
     /// # Errors
     /// `Size`, or what the store died of, or whatever `next` failed with; the store is of no use then.
-    pub fn fill<E: From<StoreError>>(&self, mut next: impl FnMut() -> Result<Vec<Row>, E>) -> Result<u64, E> {
+    pub fn fill(&self, mut next: impl FnMut() -> Result<Vec<Row>, StoreError>) -> Result<u64, StoreError> {
         let mut count = 0;
         loop {
             let rows = next()?;
             if rows.is_empty() {
-                self.core.db.flush().map_err(|e| E::from(from_write(e)))?;
+                self.core.db.flush().map_err(from_write)?;
                 return Ok(count);
             }
             count += rows.len() as u64;
@@ -113,7 +113,7 @@ impl DurableSled {
             for (key, value) in checked.into_rows() {
                 batch.insert(key, value.unwrap_or_default());
             }
-            self.core.records.apply_batch(batch).map_err(|e| E::from(from_write(e)))?;
+            self.core.records.apply_batch(batch).map_err(from_write)?;
         }
     }
 }
@@ -250,7 +250,7 @@ mod tests {
         let copy = folder.join("copy");
         std::fs::create_dir_all(&copy).unwrap();
         let other = DurableSled::open(&copy, Options::default()).unwrap();
-        other.fill::<StoreError>(|| again.next_rows()).unwrap();
+        other.fill(|| again.next_rows()).unwrap();
         drop(again);
         let all = |store: &DurableSled| store.records().range(Bound::Unbounded, Bound::Unbounded, usize::MAX).unwrap();
         assert!(all(&other) == all(&store));

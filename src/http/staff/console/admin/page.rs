@@ -77,14 +77,14 @@ fn vault_card(vault: &Vault, problem: Option<&Problem>) -> Markup {
     html! {
         section.card {
             h2 { "Vault" }
-            p { @if vault.locked { span.chip.bad { "Locked" } " Documents are taken and none is forwarded." } @else { span.chip.good { "Open" } " Documents are forwarded." } }
+            p { @if vault.absent { span.chip.bad { "Not here" } " The key’s private half was not handed to the portal. No document is taken." } @else if vault.locked { span.chip.bad { "Locked" } " Documents are taken and none is forwarded." } @else { span.chip.good { "Open" } " Documents are forwarded." } }
             dl.facts {
                 @for key in &vault.keys {
                     dt.mono { (key.id.get(..8).unwrap_or_default()) "…" }
                     dd { (key.state) ", " (key.suite) @if let Some(protection) = key.protection { ", " (protection) } span.quiet { " · " (key.live_documents) " documents" } }
                 }
             }
-            @if vault.locked {
+            @if vault.locked && !vault.absent {
                 (refusal(problem.filter(|p| p.fields.is_empty())))
                 form method="post" action="/admin/unlock" {
                     (Field::new("passphrase", "Passphrase").input("password", "", problem, Input { autocomplete: "off", ..Input::default() }))

@@ -50,7 +50,9 @@ pub(crate) fn page(
         @if only_password && first_steps.is_none() {
             p.notice { "Your account is protected by a password alone. " a href="/account" { "Add a passkey or an authenticator app" } " – it takes a minute." }
         }
-        @if attention.locked {
+        @if attention.absent {
+            p.notice.bad { strong { "The vault key is not here. " } "Its private half was not handed to the portal, so no document is taken. Start the portal with it; if it is lost, see docs/operations/recovery.md." }
+        } @else if attention.locked {
             p.notice.bad { strong { "The vault is locked. " } "Documents are taken and kept sealed, and none is forwarded until an admin unlocks it." }
         }
         @match attention.clock {

@@ -413,6 +413,7 @@ impl Samples {
             counts: vec![(RequestState::Awaiting, 1)],
             outcomes: Outcome::ALL.iter().map(|outcome| (*outcome, 1)).collect(),
             locked: true,
+            absent: false,
             clock: Standing::Ahead,
             altered: vec![self.text()],
             last_backup: Some(now),
@@ -516,6 +517,7 @@ impl Samples {
             status,
             portal::Vault {
                 locked: true,
+                absent: false,
                 keys: vec![key],
             },
             provider,
