@@ -51,7 +51,7 @@ pub(super) fn check_against_checkpoints(config: &Config, secrets: &PortalSecrets
             point.sequence,
             point.at,
             path.display(),
-            data_folder::behind(&Layout::of(config))
+            data_folder::behind(&Layout::of(config), "")
         )));
     }
     Ok(())

@@ -25,7 +25,7 @@ use crate::storage::files::FileStore;
 use crate::storage::seal::{MAC_LEN, Seal};
 use crate::storage::sled::SledStore;
 use crate::storage::sled::durable::Options;
-use crate::storage::sled::error::StoreError;
+use crate::storage::sled::error::{MarkStanding, StoreError};
 use crate::storage::sled::mark::{Mark, MarkFile};
 use crate::workflow::backup::Sources;
 use crate::workflow::seal::RowSeal;
@@ -50,12 +50,12 @@ fn way_out(layout: &Layout, more: &str) -> String {
     )
 }
 
-/// What to do about a store that is not at its mark.
-pub(super) fn behind(layout: &Layout) -> String {
+/// What to do about a store that is not at its mark. `more`: what `recover` needs to be told; a store that can be used is not given up for it.
+pub(super) fn behind(layout: &Layout, more: &str) -> String {
     format!(
         "Its log is damaged, or an older copy of it was put in its place: put the right one back and start again; if there is none, `{}` says what that costs and \
         goes on from what is here; with a newer backup, add --from FILE (docs/operations/recovery.md)",
-        layout.recover_with("")
+        layout.recover_with(more)
     )
 }
 
@@ -171,6 +171,7 @@ pub(crate) fn check(layout: &Layout) -> Result<PortalId, StartError> {
         return Err(StartError::Refused(format!(
             "a `{}` of {} was cut off; run it again: it goes on, or begins anew",
             match command.as_str() {
+                "recover" if recovers_from_backup(layout) => layout.recover_with(" --from FILE"),
                 "recover" => layout.recover_with(""),
                 other => format!("nightdrop {other}"),
             },
@@ -204,15 +205,27 @@ pub(crate) fn check(layout: &Layout) -> Result<PortalId, StartError> {
 
 /// Which command has not come to its end.
 pub(crate) fn unfinished(layout: &Layout) -> Option<String> {
+    note(layout)?["command"].as_str().map(str::to_owned)
+}
+
+fn recovers_from_backup(layout: &Layout) -> bool {
+    note(layout).is_some_and(|note| note["from"] == true)
+}
+
+fn note(layout: &Layout) -> Option<serde_json::Value> {
     let text = std::fs::read_to_string(&layout.unfinished).ok()?;
-    let note: serde_json::Value = serde_json::from_str(&text).ok()?;
-    note["command"].as_str().map(str::to_owned)
+    serde_json::from_str(&text).ok()
 }
 
 /// Opens the store of a data folder that was checked: it is not written to before it is known to be this portal's and at its high-water mark.
 pub(crate) fn open_store(layout: &Layout, portal: PortalId, source: Source, secrets: &Arc<PortalSecrets>) -> Result<SledStore, StartError> {
-    let mark = MarkFile::open(&layout.mark)
-        .map_err(|e| StartError::Refused(format!("the store's high-water mark ({}): {e}. {}", layout.mark.display(), way_out(layout, ""))))?;
+    let mark = MarkFile::open(&layout.mark).map_err(|e| {
+        StartError::Refused(format!(
+            "the store's high-water mark ({}): {e}. {}",
+            layout.mark.display(),
+            way_out(layout, "")
+        ))
+    })?;
     let options = Options {
         mark: Some(Arc::new(mark)),
         ..Options::default()
@@ -220,7 +233,11 @@ pub(crate) fn open_store(layout: &Layout, portal: PortalId, source: Source, secr
     let failed = |error: StoreError| {
         let text = format!("the store in {} cannot be opened: {}", layout.store.display(), chain(&error));
         match error {
-            StoreError::Behind(_) => StartError::Refused(format!("{text}. Nothing was destroyed. {}", behind(layout))),
+            // One with another history may be another portal's, which goes on from nothing.
+            StoreError::Behind(MarkStanding::Other) => {
+                StartError::Refused(format!("{text}. Nothing was destroyed. {}", behind(layout, " --new-store")))
+            }
+            StoreError::Behind(_) => StartError::Refused(format!("{text}. Nothing was destroyed. {}", behind(layout, ""))),
             StoreError::Corrupt(_) | StoreError::Foreign => StartError::Refused(format!("{text}. {}", way_out(layout, " --new-store"))),
             StoreError::Full { .. } => StartError::Unavailable(format!("{text}; make room on its disk")),
             StoreError::Held => StartError::InUse(text),

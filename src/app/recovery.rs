@@ -5,15 +5,16 @@
 //! Looking changes nothing but what opening the store does. Applying may be cut off at any point and run again: the note of what is being done is written first and taken
 //! away last, and no start goes past it. Nothing is thrown away: a part that belongs to somebody else is set aside under another name.
 
+mod aside;
 mod note;
 mod restore;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::checkpoints::{RECOVERED_ROW, check_against_checkpoints};
 use super::data_folder::{self, PORTAL_ROW, SLOTS_ROW};
-use super::identity::{Condition, Label, Part, PortalId, Survey, is_empty};
+use super::identity::{Condition, Label, Part, PortalId, Survey};
 use super::layout::Layout;
 use super::vault_key::{self, KeyProtection};
 use super::{StartError, refused};
@@ -22,7 +23,6 @@ use crate::config::Config;
 use crate::crypto::envelope::{KeyId, Suite};
 use crate::crypto::erase::ErasureStore;
 use crate::crypto::keyring::{KeyUnavailable, Keyring};
-use crate::crypto::private_file;
 use crate::crypto::secrets::PortalSecrets;
 use crate::crypto::slots::SlotsFile;
 use crate::domain::agent::{Actor, ApiKey};
@@ -40,6 +40,7 @@ use crate::storage::{AuditLog, Directory, RequestStore};
 use crate::workflow::backup::read::BackupFile;
 use crate::workflow::vault;
 
+use aside::{files_ending, set_aside};
 pub(crate) use note::Unfinished;
 use note::{Losses, read_note, write_note};
 use restore::Backup;
@@ -149,7 +150,12 @@ impl Recovery {
 
     /// Whether there is nothing to do.
     pub(crate) fn is_whole(&self) -> bool {
-        !self.again && self.losses.parts.is_empty() && self.restore.is_empty() && self.relabel.is_empty() && !self.losses.key && !self.losses.doubt
+        !self.again
+            && self.losses.parts.is_empty()
+            && self.restore.is_empty()
+            && self.relabel.is_empty()
+            && !self.losses.key
+            && !self.losses.doubt
     }
 
     /// What is wrong, one sentence each.
@@ -575,42 +581,4 @@ impl Recovery {
             .with("recovery", &self.losses.id);
         store.append(event).await.map_err(|e| failed("the audit log")(&e))
     }
-}
-
-/// Gives something that is in the way another name beside it.
-fn set_aside(path: &Path, report: &mut Report) -> Result<(), StartError> {
-    let failed = |error: std::io::Error| {
-        StartError::Refused(format!(
-            "{} could not be given another name ({error}); move what it holds elsewhere and run this again",
-            path.display()
-        ))
-    };
-    if !path.try_exists().map_err(failed)? {
-        return Ok(());
-    }
-    // An empty folder, such as the place of a mount, is nothing to keep.
-    if is_empty(path) {
-        return Ok(());
-    }
-    for number in 1..10_000 {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".set-aside-{number}"));
-        let aside = PathBuf::from(name);
-        if !aside.try_exists().map_err(failed)? {
-            std::fs::rename(path, &aside)
-                .and_then(|()| private_file::sync_parent(path))
-                .map_err(failed)?;
-            report.set_aside.push(aside);
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-fn files_ending(folder: &Path, ending: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|e| e == ending))
-        .collect()
 }

@@ -125,7 +125,9 @@ pub(super) fn read_kek(path: &Path) -> Result<SecretBytes<32>, FileError> {
 /// Unlocks what needs no person: a key that the service manager hands over, a key-encrypting key or passphrase in a file. Otherwise the portal starts locked.
 pub(super) fn unlock_at_start(config: &Config, layout: &Layout, keyring: &Keyring) -> Result<(), StartError> {
     if let Some(path) = &config.keys.credential_file {
-        let id = keyring.attach_credential(path).map_err(of_keyring(layout, "keys.credential_file"))?;
+        let id = keyring
+            .attach_credential(path)
+            .map_err(of_keyring(layout, "keys.credential_file"))?;
         let bare = keyring
             .status()
             .iter()

@@ -77,7 +77,9 @@ pub(super) fn run(given: &Backup) -> Outcome {
         return Err(Failure::new("where to? Name a file, or - for standard output"));
     };
     if given.identity.is_some() {
-        return Err(Failure::new("--identity opens a backup: it goes with --verify; whom a new one is for, --recipient says"));
+        return Err(Failure::new(
+            "--identity opens a backup: it goes with --verify; whom a new one is for, --recipient says",
+        ));
     }
     let target = Target::new(file, given.overwrite)?;
     process::block_on(async {
@@ -207,7 +209,10 @@ fn verify(file: &BackupFile, as_json: bool) -> Outcome {
             "accounts": counts.accounts, "api_keys": counts.api_keys, "files": contents.files.keys().collect::<Vec<_>>(),
         }))?;
     } else {
-        output::line(format_args!("✓ read to its end: portal {portal}, taken at {}", output::plain(&head.taken_at)))?;
+        output::line(format_args!(
+            "✓ read to its end: portal {portal}, taken at {}",
+            output::plain(&head.taken_at)
+        ))?;
         output::line(format_args!(
             "  {} requests, {} accounts, {} API keys, {} deletion receipts, audit log up to entry {}",
             counts.requests, counts.accounts, counts.api_keys, counts.receipts, head.audit
@@ -215,7 +220,10 @@ fn verify(file: &BackupFile, as_json: bool) -> Outcome {
         let names: Vec<&str> = contents.files.keys().map(String::as_str).collect();
         output::line(format_args!("  {}", names.join(", ")))?;
         if !fit {
-            output::line(format_args!("  It has layout {}: use the version of nightdrop that wrote it", head.layout))?;
+            output::line(format_args!(
+                "  It has layout {}: use the version of nightdrop that wrote it",
+                head.layout
+            ))?;
         }
     }
     match contents.faults.is_empty() {
@@ -257,7 +265,9 @@ impl Target {
     fn new(path: &Path, overwrite: bool) -> Outcome<Self> {
         let out = match path == Path::new("-") {
             true if io::stdout().is_terminal() => {
-                return Err(Failure::new("a backup is no text for a terminal: send standard output to a file or a command"));
+                return Err(Failure::new(
+                    "a backup is no text for a terminal: send standard output to a file or a command",
+                ));
             }
             true => Out::Standard(io::stdout()),
             false => Out::File(NewFile::new(path, overwrite)?),
@@ -274,7 +284,10 @@ impl Target {
             return output::json(&json!({"file": path, "bytes": length}));
         }
         output::line(format_args!("✓ {} ({} KiB)", path.display(), length.div_ceil(1024)))?;
-        output::line(format_args!("  Check it where it is kept: nightdrop backup --verify {}", path.display()))
+        output::line(format_args!(
+            "  Check it where it is kept: nightdrop backup --verify {}",
+            path.display()
+        ))
     }
 }
 
@@ -298,7 +311,9 @@ impl Write for Target {
 
 impl NewFile {
     fn new(path: &Path, overwrite: bool) -> Outcome<Self> {
-        let name = path.file_name().ok_or_else(|| Failure::new(format!("{} is no file's name", path.display())))?;
+        let name = path
+            .file_name()
+            .ok_or_else(|| Failure::new(format!("{} is no file's name", path.display())))?;
         if !overwrite && std::fs::symlink_metadata(path).is_ok() {
             return Err(exists(path));
         }
@@ -353,5 +368,8 @@ impl Drop for NewFile {
 }
 
 fn exists(path: &Path) -> Failure {
-    Failure::new(format!("{} exists already and is not overwritten: choose another name, or say --overwrite", path.display()))
+    Failure::new(format!(
+        "{} exists already and is not overwritten: choose another name, or say --overwrite",
+        path.display()
+    ))
 }

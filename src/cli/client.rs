@@ -122,7 +122,9 @@ impl Api {
     /// The same for an answer that is a file: it is handed over in pieces, and an answer that was cut off is a failure.
     pub(super) async fn download(&self, path: &[&str], body: &Value, mut take: impl FnMut(&[u8]) -> Outcome) -> Outcome {
         let request = self.posting(path, body).timeout(DOWNLOAD);
-        let request = request.header(AUTHORIZATION, self.token.clone()).header(ACCEPT, "application/octet-stream, application/json");
+        let request = request
+            .header(AUTHORIZATION, self.token.clone())
+            .header(ACCEPT, "application/octet-stream, application/json");
         let mut answer = request.send().await.map_err(|error| self.unreachable(&error))?;
         if !answer.status().is_success() {
             return self.read(answer).await.map(drop);

@@ -190,9 +190,9 @@ fn render(vault: &Value, json: bool) -> Outcome {
         .collect();
     output::table(&["KEY", "SUITE", "STATE", "PROTECTED BY", "OPEN", "DOCUMENTS"], &rows)?;
     match vault["locked"].as_bool() {
-        Some(true) if vault["absent"] == true => {
-            output::line("The vault key's private half is not here: no document is taken. Hand it to the portal, or see docs/operations/recovery.md.")
-        }
+        Some(true) if vault["absent"] == true => output::line(
+            "The vault key's private half is not here: no document is taken. Hand it to the portal, or see docs/operations/recovery.md.",
+        ),
         Some(true) => output::line("The vault is locked: documents are accepted and none is forwarded until `nightdrop key unlock`."),
         Some(false) => output::line("The vault is open: documents are forwarded."),
         None => Ok(()),

@@ -187,7 +187,10 @@ fn render(state: &Value, json: bool) -> Outcome {
         "Room      {}",
         output::count(number(&state["slots_free"]), "submission", "submissions")
     ))?;
-    output::line(format_args!("Backup    {}", state["last_backup"].as_str().unwrap_or("none that the portal knows of")))?;
+    output::line(format_args!(
+        "Backup    {}",
+        state["last_backup"].as_str().unwrap_or("none that the portal knows of")
+    ))?;
     output::line(format_args!("Uploads   {} running", number(&state["uploads_running"])))?;
     for (name, requests) in state["requests"].as_object().into_iter().flatten() {
         output::line(format_args!(

@@ -164,7 +164,9 @@ fn say(report: &Report, api_key: Option<&Zeroizing<String>>) -> Outcome {
         output::line(format_args!("  set aside: {}", path.display()))?;
     }
     if !report.api_keys.is_empty() {
-        output::line("  API keys that work; revoke those that should not (a key that was revoked after the store's end works again, one made after it is gone):")?;
+        output::line(
+            "  API keys that work; revoke those that should not (a key that was revoked after the store's end works again, one made after it is gone):",
+        )?;
         for key in &report.api_keys {
             let made = key.created_at.format(&Rfc3339).unwrap_or_default();
             output::line(format_args!("    {}  {}  made {made}", key.id, output::plain(&key.name)))?;

@@ -88,7 +88,10 @@ pub(crate) enum Opener {
 impl Opener {
     /// An identity file as `age-keygen` writes it: `AGE-SECRET-KEY-1…` in lines of their own. `None` when there is none in it.
     pub(crate) fn identities(text: &str) -> Option<Self> {
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let lines = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
         let all: Option<Vec<_>> = lines.map(|line| x25519::Identity::from_str(line).ok()).collect();
         all.filter(|all| !all.is_empty()).map(Self::Identities)
     }
@@ -167,7 +170,11 @@ impl FrameReader {
         };
         let mut magic = [0; MAGIC.len()];
         this.take(&mut magic)?;
-        if &magic == MAGIC { Ok(this) } else { Err(ArchiveError::UnknownVersion) }
+        if &magic == MAGIC {
+            Ok(this)
+        } else {
+            Err(ArchiveError::UnknownVersion)
+        }
     }
 
     /// The next frame's kind and body; `None` at the end, which is as it was written.

@@ -183,7 +183,10 @@ async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
         "last_backup_timestamp_seconds",
         "gauge",
         "When the last complete backup was taken, in seconds since 1970; 0 when none was.",
-        &one(portal.backups.last().map_or(0, |at| u64::try_from(at.unix_timestamp()).unwrap_or(0))),
+        &one(portal
+            .backups
+            .last()
+            .map_or(0, |at| u64::try_from(at.unix_timestamp()).unwrap_or(0))),
     );
     let store = state.store.metrics();
     put(

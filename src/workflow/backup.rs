@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::{Portal, WorkflowError, blocking};
 use crate::chain::{Cause, chain};
-use crate::crypto::archive::{Lock, FrameWriter};
+use crate::crypto::archive::{FrameWriter, Lock};
 use crate::domain::agent::Actor;
 use crate::domain::audit::{AuditAction, AuditEvent};
 use crate::storage::StorageError;
@@ -122,9 +122,10 @@ pub(crate) fn allowed(fixed: &[String], passphrase: Option<Zeroizing<String>>, a
     }
     match (passphrase, asked.is_empty()) {
         (Some(_), false) => Err(invalid("recipients", "and a passphrase cannot go together: choose one")),
-        (Some(passphrase), true) if passphrase.chars().count() < PASSPHRASE_MIN => {
-            Err(invalid("passphrase", "must have at least 15 characters: whoever gets the file can try for ever"))
-        }
+        (Some(passphrase), true) if passphrase.chars().count() < PASSPHRASE_MIN => Err(invalid(
+            "passphrase",
+            "must have at least 15 characters: whoever gets the file can try for ever",
+        )),
         (Some(passphrase), true) => Ok(Lock::Passphrase(passphrase)),
         (None, true) if fixed.is_empty() => Err(invalid("passphrase", "is needed, or recipients")),
         (None, none) => {

@@ -84,6 +84,8 @@ pub async fn keys(portal: &Portal) -> Result<Vec<VaultKey>, WorkflowError> {
 
 /// Opens every key that this passphrase opens; [`WorkflowError::Invalid`] when it opens none. Forwarding goes on at once.
 pub(crate) async fn unlock(portal: &Portal, passphrase: Zeroizing<String>, by: Actor) -> Result<(), WorkflowError> {
+    // No passphrase opens what is not there.
+    can_take(portal)?;
     // One at a time, and not in the queue of those who sign in: a key file may ask for gibibytes and seconds.
     let permit = portal.auth.unlocking.turn().await?;
     let keyring = portal.keyring.clone();

@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use super::note::Losses;
-use super::{Part, PortalId, Recovery, Report, StartError, failed, set_aside};
+use super::aside::set_aside;
+use super::{Part, PortalId, Recovery, Report, StartError, failed};
 use crate::app::data_folder::{self, SLOTS_ROW};
 use crate::app::identity::LAYOUT;
 use crate::app::vault_key;
@@ -93,8 +94,7 @@ impl Recovery {
         };
         let number = store.present().map_err(|e| failed("the store")(&e))?.number;
         if self.losses.doubt && number < backup.contents.head.decision {
-            self.found
-                .push("the backup is newer than the store, which is set aside".to_owned());
+            self.found.push("the backup is newer than the store, which is set aside".to_owned());
             self.store = None;
             self.relabel.remove(&Part::Store);
             self.lose(Part::Store);
@@ -151,7 +151,11 @@ impl Recovery {
                 set_aside(&path, report)?;
             }
             if unusable || !path.try_exists().map_err(|e| failed_at(&path)(&e))? {
-                let mode = if name == "current" || name.ends_with(".pub") { 0o444 } else { 0o400 };
+                let mode = if name == "current" || name.ends_with(".pub") {
+                    0o444
+                } else {
+                    0o400
+                };
                 private_file::put(&path, content, mode).map_err(|e| failed_at(&path)(&e))?;
             }
         }

@@ -94,12 +94,19 @@ impl Opened {
             .with("before", word(self.before))
             .with("now", word(now));
         self.store.append(event).await.map_err(|e| {
-            Failure::new(format!("the protection was changed, but the audit log could not be written: {}", chain(&e)))
+            Failure::new(format!(
+                "the protection was changed, but the audit log could not be written: {}",
+                chain(&e)
+            ))
         })?;
         if format.json {
             return output::json(&json!({"key": key.to_string(), "before": word(self.before), "now": word(now), "todo": todo}));
         }
-        output::line(format_args!("✓ {key} opens another way now ({} before, {} now)", word(self.before), word(now)))?;
+        output::line(format_args!(
+            "✓ {key} opens another way now ({} before, {} now)",
+            word(self.before),
+            word(now)
+        ))?;
         todo.iter().try_for_each(|line| output::line(format_args!("  {line}")))
     }
 }
@@ -117,14 +124,21 @@ pub(super) async fn passphrase(given: NewPassphrase) -> Outcome {
 
 pub(super) async fn protect(given: Protect) -> Outcome {
     match (given.kind, &given.credential_file, &given.new_passphrase_file) {
-        (Kind::Credential, None, _) => return Err(Failure::new("--with credential needs --credential-file, the file to write the key to")),
+        (Kind::Credential, None, _) => {
+            return Err(Failure::new(
+                "--with credential needs --credential-file, the file to write the key to",
+            ));
+        }
         (Kind::File | Kind::Passphrase, Some(_), _) => return Err(Failure::new("--credential-file goes with --with credential")),
         (Kind::File | Kind::Credential, _, Some(_)) => return Err(Failure::new("--new-passphrase-file goes with --with passphrase")),
         _ => {}
     }
     let opened = Opened::new(given.config.as_deref(), given.passphrase_file.as_deref())?;
     let (now, todo) = match (given.kind, &given.credential_file) {
-        (Kind::Passphrase, _) => (Protection::Passphrase, set_passphrase(&opened, given.new_passphrase_file.as_deref())?),
+        (Kind::Passphrase, _) => (
+            Protection::Passphrase,
+            set_passphrase(&opened, given.new_passphrase_file.as_deref())?,
+        ),
         (Kind::Credential, Some(file)) => (Protection::None, hand_over(&opened, file)?),
         (Kind::File | Kind::Credential, _) => (Protection::Kek, set_file(&opened)?),
     };
@@ -182,7 +196,10 @@ fn set_passphrase(opened: &Opened, file: Option<&Path>) -> Outcome<Vec<String>> 
     wrap(opened, &Protector::Passphrase(new.as_bytes(), Argon2Cost::for_this_machine()))?;
     let mut todo = drop_kek(opened)?;
     todo.push(match &opened.config.keys.passphrase_file {
-        Some(file) => format!("put the new passphrase into {} before the portal starts: it opens the vault then", file.display()),
+        Some(file) => format!(
+            "put the new passphrase into {} before the portal starts: it opens the vault then",
+            file.display()
+        ),
         None => "the portal starts locked: open it with `nightdrop key unlock`".to_owned(),
     });
     Ok(todo)
@@ -202,8 +219,17 @@ fn set_file(opened: &Opened) -> Outcome<Vec<String>> {
     wrap(opened, &Protector::Kek(&kek))?;
     let keys = &opened.config.keys;
     let mut todo = Vec::new();
-    todo.extend(keys.passphrase_file.as_ref().map(|file| format!("{} opens nothing any more: take keys.passphrase_file out of the configuration, and remove it", file.display())));
-    todo.extend(keys.credential_file.as_ref().map(|_| "take the credential out of the service's unit, or keys.credential_file out of the configuration".to_owned()));
+    todo.extend(keys.passphrase_file.as_ref().map(|file| {
+        format!(
+            "{} opens nothing any more: take keys.passphrase_file out of the configuration, and remove it",
+            file.display()
+        )
+    }));
+    todo.extend(
+        keys.credential_file
+            .as_ref()
+            .map(|_| "take the credential out of the service's unit, or keys.credential_file out of the configuration".to_owned()),
+    );
     Ok(todo)
 }
 
@@ -224,12 +250,17 @@ fn hand_over(opened: &Opened, file: &Path) -> Outcome<Vec<String>> {
 fn wrap(opened: &Opened, protector: &Protector<'_>) -> Outcome {
     let all = |_: &KeyStatus| true;
     let wrapped = opened.keyring.protect(all, protector);
-    wrapped.map(drop).map_err(|e| Failure::new(format!("the vault key cannot be wrapped anew: {}", chain(&e))))
+    wrapped
+        .map(drop)
+        .map_err(|e| Failure::new(format!("the vault key cannot be wrapped anew: {}", chain(&e))))
 }
 
 /// Overwrites and removes the key file beside the keys once no key needs it.
 fn drop_kek(opened: &Opened) -> Outcome<Vec<String>> {
-    let needed = open(&opened.layout.keys)?.status().iter().any(|key| key.protection == Some(Protection::Kek));
+    let needed = open(&opened.layout.keys)?
+        .status()
+        .iter()
+        .any(|key| key.protection == Some(Protection::Kek));
     if let Some(elsewhere) = opened.config.keys.kek_file.as_ref().filter(|_| !needed) {
         return Ok(vec![format!(
             "{} opens nothing any more: take keys.kek_file out of the configuration, and destroy it",

@@ -11,7 +11,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{CONFIGURATION, FILE, FORMAT, HEAD, KEYS, ROWS, is_key};
-use crate::crypto::archive::{ArchiveError, Opener, FrameReader};
+use crate::crypto::archive::{ArchiveError, FrameReader, Opener};
 use crate::crypto::receipt;
 use crate::crypto::secrets::PortalSecrets;
 use crate::domain::audit::{AuditEntry, GENESIS, canonical, chain_hash};
@@ -75,7 +75,10 @@ impl Contents {
 
     /// Names and contents of the keys folder.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let keys = self.files.iter().filter_map(|(name, content)| Some((name.strip_prefix(KEYS)?, content)));
+        let keys = self
+            .files
+            .iter()
+            .filter_map(|(name, content)| Some((name.strip_prefix(KEYS)?, content)));
         keys.map(|(name, content)| (name, content.as_slice()))
     }
 }
@@ -109,7 +112,11 @@ impl BackupFile {
                 FILE if check.is_none() => {
                     let (name, content) = self.fits(named(&body).ok_or_else(|| "a file in it has no name".to_owned()))?;
                     let expected = name == CONFIGURATION || name.strip_prefix(KEYS).is_some_and(is_key);
-                    self.fits(expected.then_some(()).ok_or_else(|| format!("it holds a file that no backup has ({name:?})")))?;
+                    self.fits(
+                        expected
+                            .then_some(())
+                            .ok_or_else(|| format!("it holds a file that no backup has ({name:?})")),
+                    )?;
                     files.insert(name, content);
                 }
                 ROWS => {
@@ -297,7 +304,9 @@ impl Check {
     }
 
     fn unsealed(&self, k: &[u8], value: &[u8], what: &str) -> Option<String> {
-        let fits = value.split_at_checked(MAC_LEN).is_some_and(|(mac, row)| self.seal.fits(k, row, mac));
+        let fits = value
+            .split_at_checked(MAC_LEN)
+            .is_some_and(|(mac, row)| self.seal.fits(k, row, mac));
         (!fits).then(|| format!("{what} is not as the portal wrote it"))
     }
 
@@ -331,7 +340,8 @@ impl Check {
 
     fn end(mut self, head: &Head) -> (Counts, Vec<String>) {
         if self.audit != (head.audit, head.audit_hash) {
-            self.faults.push(format!("the audit log does not end with entry {}, as the head says", head.audit));
+            self.faults
+                .push(format!("the audit log does not end with entry {}, as the head says", head.audit));
         }
         (self.counts, self.faults)
     }

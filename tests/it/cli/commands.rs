@@ -10,7 +10,7 @@ use super::{done, fails, json, nightdrop};
 use crate::support::{Folder, TestApp, TestOptions, png};
 
 /// Each act of the API, and the command that does it.
-const ACTS: [(&str, &str, &str); 46] = [
+const ACTS: [(&str, &str, &str); 47] = [
     ("get", "/openapi.json", "openapi"),
     ("get", "/requests", "request list"),
     ("post", "/requests/search", "request list"),
@@ -49,6 +49,7 @@ const ACTS: [(&str, &str, &str); 46] = [
     ("get", "/api-keys", "api-key list"),
     ("post", "/api-keys", "api-key create"),
     ("post", "/api-keys/{id}/revoke", "api-key revoke"),
+    ("post", "/backup", "backup"),
     ("get", "/key", "key status"),
     ("post", "/key/unlock", "key unlock"),
     ("get", "/status", "status"),

@@ -7,7 +7,7 @@ use nightdrop::testing::domain::audit::AuditAction;
 use nightdrop::testing::domain::request::RequestState;
 use serde_json::Value;
 
-use super::recovery::refused;
+use super::recovery::{copy, refused};
 use super::{Made, complaint, done, fails, json, nightdrop, out};
 use crate::resume::Part;
 use crate::support::{Folder, TestApp, png, private, walk};
@@ -45,7 +45,10 @@ fn the_protection_of_the_vault_changes_and_the_old_way_opens_nothing() {
         });
         command
     };
-    let said = done(&mut key(&["key", "protect", "--with", "passphrase"], &[("--new-passphrase-file", &first)]));
+    let said = done(&mut key(
+        &["key", "protect", "--with", "passphrase"],
+        &[("--new-passphrase-file", &first)],
+    ));
     assert!(said.contains("starts locked"), "{said}");
     assert!(!kek.exists(), "what opens nothing any more is gone");
     assert_eq!(opens(&made, &[], Some(&first)), (false, true));
@@ -53,7 +56,10 @@ fn the_protection_of_the_vault_changes_and_the_old_way_opens_nothing() {
     let change = &["key", "passphrase"];
     let wrong = [("--passphrase-file", second.as_path()), ("--new-passphrase-file", &second)];
     assert!(fails(&mut key(change, &wrong)).contains("does not open"));
-    done(&mut key(change, &[("--passphrase-file", &first), ("--new-passphrase-file", &second)]));
+    done(&mut key(
+        change,
+        &[("--passphrase-file", &first), ("--new-passphrase-file", &second)],
+    ));
     assert_eq!(opens(&made, &[], Some(&first)), (false, false));
     assert_eq!(opens(&made, &[], Some(&second)), (false, true));
     // A setting that the start opens the vault with.
@@ -66,10 +72,19 @@ fn the_protection_of_the_vault_changes_and_the_old_way_opens_nothing() {
         &[("--passphrase-file", &second), ("--credential-file", &credential)],
     ));
     assert!(said.contains("systemd-creds encrypt"), "{said}");
-    assert!(!walk(&made.path("data/keys")).iter().any(|f| f.extension().is_some_and(|e| e == "key")), "it is nowhere else");
+    assert!(
+        !walk(&made.path("data/keys"))
+            .iter()
+            .any(|f| f.extension().is_some_and(|e| e == "key")),
+        "it is nowhere else"
+    );
     let setting = [("NIGHTDROP_KEYS_CREDENTIAL_FILE", credential.as_path())];
     assert_eq!(opens(&made, &setting, None), (true, false));
-    assert_eq!(opens(&made, &[], Some(&second)), (false, false), "no passphrase opens what is not there");
+    assert_eq!(
+        opens(&made, &[], Some(&second)),
+        (false, false),
+        "no passphrase opens what is not there"
+    );
 
     let mut back = key(&["key", "protect", "--with", "file"], &[]);
     done(back.envs(setting));
@@ -77,7 +92,7 @@ fn the_protection_of_the_vault_changes_and_the_old_way_opens_nothing() {
     let serving = made.serve();
     let mut status = made.asking(&serving, &["audit", "export"]);
     let log = done(&mut status);
-    assert_eq!(log.matches("key.protection_changed").count(), 4);
+    assert_eq!(log.matches("\"action\":\"key.protection_changed\"").count(), 4);
     assert!(!log.contains("tides") && !log.contains("rivers"));
     // It needs the portal to be stopped.
     assert!(fails(&mut key(&["key", "protect", "--with", "file"], &[])).contains("stop the portal"));
@@ -97,7 +112,11 @@ async fn without_its_private_key_the_portal_takes_no_document_and_says_so() {
         let mut protect = nightdrop(&["key", "protect", "--with", "credential", "--credential-file"]);
         protect.arg(&credential).arg("--config").arg(&config);
         let output = tokio::task::spawn_blocking(move || protect.output().unwrap()).await.unwrap();
-        assert!(output.status.success() || complaint(&output).contains("holds this directory"), "{}", complaint(&output));
+        assert!(
+            output.status.success() || complaint(&output).contains("holds this directory"),
+            "{}",
+            complaint(&output)
+        );
         output.status.success()
     })
     .await;
@@ -108,18 +127,31 @@ async fn without_its_private_key_the_portal_takes_no_document_and_says_so() {
     let (body, kind) = crate::support::form(&[("front", &png(1, 60_000))]);
     let send = |language: &str| {
         let request = app.http.post(app.public(&link.path)).header("content-type", kind.clone());
-        request.header("accept-language", language.to_owned()).header("accept", "text/html").body(body.clone()).send()
+        request
+            .header("accept-language", language.to_owned())
+            .header("accept", "text/html")
+            .body(body.clone())
+            .send()
     };
     for (language, words) in [("en", "something is missing on our side"), ("de", "Auf unserer Seite fehlt etwas")] {
         let answer = send(language).await.unwrap();
-        assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "300"));
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()),
+            (503, "300")
+        );
         let page = answer.text().await.unwrap();
         assert!(page.contains(words), "{page}");
     }
     assert_eq!(Part::of(&app, &link, "front").begin(60_000).await.status(), 503);
     assert_eq!(app.state(&link).await, RequestState::Awaiting, "the link is as good as before");
     assert_eq!(app.portal.erasure.live().unwrap(), vec![]);
-    let status = app.http.get(app.staff("/api/v1/key")).bearer_auth(&app.api_key).send().await.unwrap();
+    let status = app
+        .http
+        .get(app.staff("/api/v1/key"))
+        .bearer_auth(&app.api_key)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(json(&status.text().await.unwrap())["absent"], true);
     let metrics = get(&app.staff("/metrics")).await.1;
     assert!(metrics.contains("nightdrop_vault_absent 1"));
@@ -144,11 +176,15 @@ fn as_told(refusal: &str) -> Command {
 #[test]
 fn every_refusal_that_names_recover_names_a_command_line_that_works() {
     let losses: &[(&str, &dyn Fn(&Made))] = &[
-        ("slots", &|made| std::fs::remove_file(made.path("data/erasure/erase.slots")).unwrap()),
+        ("slots", &|made| {
+            std::fs::remove_file(made.path("data/erasure/erase.slots")).unwrap()
+        }),
         ("mark", &|made| std::fs::remove_file(made.path("data/erasure/mark")).unwrap()),
         ("erasure", &|made| std::fs::remove_dir_all(made.path("data/erasure")).unwrap()),
         ("documents", &|made| std::fs::remove_dir_all(made.path("data/documents")).unwrap()),
-        ("secrets", &|made| std::fs::remove_file(made.path("data/keys/portal.secrets")).unwrap()),
+        ("secrets", &|made| {
+            std::fs::remove_file(made.path("data/keys/portal.secrets")).unwrap()
+        }),
         ("keys", &|made| std::fs::remove_dir_all(made.path("data/keys")).unwrap()),
         ("kek", &|made| std::fs::remove_file(made.path("data/keys/kek")).unwrap()),
         ("another kek", &|made| {
@@ -158,16 +194,28 @@ fn every_refusal_that_names_recover_names_a_command_line_that_works() {
         ("current", &|made| std::fs::remove_file(made.path("data/keys/current")).unwrap()),
         ("private key", &|made| {
             let all = walk(&made.path("data/keys"));
-            all.iter().filter(|f| f.extension().is_some_and(|e| e == "key")).for_each(|f| std::fs::remove_file(f).unwrap());
+            all.iter()
+                .filter(|f| f.extension().is_some_and(|e| e == "key"))
+                .for_each(|f| std::fs::remove_file(f).unwrap());
         }),
         ("store", &|made| std::fs::remove_dir_all(made.path("data/store")).unwrap()),
         ("database", &|made| std::fs::remove_file(made.path("data/store/sled/db")).unwrap()),
-        ("configuration of the database", &|made| std::fs::write(made.path("data/store/sled/conf"), b"?").unwrap()),
+        ("another portal's database", &|made| {
+            let other = Made::new(&[]);
+            std::fs::remove_dir_all(made.path("data/store/sled")).unwrap();
+            copy(&other.path("data/store/sled"), &made.path("data/store/sled"));
+        }),
     ];
     for (what, lose) in losses {
         let made = Made::new(&[]);
         lose(&made);
-        let refusal: Output = made.with_config(&["serve"]).output().unwrap();
+        // One that starts after all would run for ever.
+        let mut serve = Command::new("timeout");
+        serve.arg("30").arg(env!("CARGO_BIN_EXE_nightdrop")).args(["serve", "--config"]).arg(&made.config);
+        serve.env_clear().env("PATH", std::env::var("PATH").unwrap());
+        serve.env("NIGHTDROP_ACCEPT_VOLATILE_DATA", "true").env("NIGHTDROP_ACCEPT_READABLE_SWAP", "true");
+        let refusal: Output = serve.output().unwrap();
+        assert_ne!(refusal.status.code(), Some(124), "{what}: it starts");
         let said = refused(&refusal, &["nightdrop recover --config "]);
         let output = as_told(&said).output().unwrap();
         assert!(output.status.success(), "{what}: {said}{}", complaint(&output));

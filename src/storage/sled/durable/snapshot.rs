@@ -158,7 +158,13 @@ impl Snapshot {
             let before = std::mem::replace(&mut kept.before, later.unwrap_or_default());
             let mut rows: std::collections::BTreeMap<_, _> = stored.into_iter().map(|(key, value)| (key, Some(value))).collect();
             let ended = reached.is_none();
-            let last = reached.or_else(|| [rows.keys().next_back(), before.keys().next_back()].into_iter().flatten().max().cloned());
+            let last = reached.or_else(|| {
+                [rows.keys().next_back(), before.keys().next_back()]
+                    .into_iter()
+                    .flatten()
+                    .max()
+                    .cloned()
+            });
             rows.extend(before);
             kept.reached = last.or(start);
             kept.bytes = kept.before.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, Vec::len)).sum();
