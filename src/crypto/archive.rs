@@ -135,6 +135,9 @@ impl<W: Write> FrameWriter<W> {
     }
 }
 
+/// Kind and body.
+pub(crate) type Frame = (u8, Zeroizing<Vec<u8>>);
+
 /// Reads frames; nothing of a file is believed before [`FrameReader::next_frame`] has answered that it has come to the end.
 pub(crate) struct FrameReader {
     stream: Box<dyn Read>,
@@ -178,7 +181,7 @@ impl FrameReader {
     }
 
     /// The next frame's kind and body; `None` at the end, which is as it was written.
-    pub(crate) fn next_frame(&mut self) -> Result<Option<(u8, Zeroizing<Vec<u8>>)>, ArchiveError> {
+    pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>, ArchiveError> {
         if self.ended {
             return Ok(None);
         }

@@ -43,6 +43,9 @@ const PASSPHRASE_MIN: usize = 15;
 pub(crate) const CONFIGURATION: &str = "nightdrop.toml";
 pub(crate) const KEYS: &str = "keys/";
 
+/// A file's name in a backup, and its content.
+type NamedFile = (String, Zeroizing<Vec<u8>>);
+
 /// What is read beside the store.
 #[derive(Clone, Debug)]
 pub struct Sources {
@@ -104,7 +107,7 @@ pub(crate) fn note_last(store: &dyn BackupStore, at: OffsetDateTime) {
 pub(crate) struct Prepared {
     pub at: OffsetDateTime,
     head: String,
-    files: Vec<(String, Zeroizing<Vec<u8>>)>,
+    files: Vec<NamedFile>,
     rows: Box<dyn RowReader>,
 }
 
@@ -152,7 +155,7 @@ pub(crate) fn taken(now: OffsetDateTime, by: Actor, lock: &Lock) -> AuditEvent {
 /// Begins the snapshot. Blocking.
 pub(crate) fn prepare(
     sources: &Sources,
-    files: Vec<(String, Zeroizing<Vec<u8>>)>,
+    files: Vec<NamedFile>,
     store: &dyn BackupStore,
     now: OffsetDateTime,
 ) -> Result<Prepared, WorkflowError> {
@@ -182,7 +185,7 @@ fn head(sources: &Sources, store: &str, point: &BackupPoint, now: OffsetDateTime
 
 /// The keys folder's own files, and the configuration. What lies elsewhere (a key file on another disk, a credential, a passphrase) was put there to be apart, and
 /// stays apart. Blocking.
-pub(crate) fn files(sources: &Sources) -> Result<Vec<(String, Zeroizing<Vec<u8>>)>, WorkflowError> {
+pub(crate) fn files(sources: &Sources) -> Result<Vec<NamedFile>, WorkflowError> {
     let failed = |path: &Path, error: std::io::Error| WorkflowError::Internal(Cause::from(format!("{}: {error}", path.display())));
     let mut files = Vec::new();
     let folder = std::fs::read_dir(&sources.keys).map_err(|e| failed(&sources.keys, e))?;

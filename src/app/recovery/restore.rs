@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use super::note::Losses;
 use super::aside::set_aside;
+use super::note::Losses;
 use super::{Part, PortalId, Recovery, Report, StartError, failed};
 use crate::app::data_folder::{self, SLOTS_ROW};
 use crate::app::identity::LAYOUT;

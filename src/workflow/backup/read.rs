@@ -11,7 +11,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{CONFIGURATION, FILE, FORMAT, HEAD, KEYS, ROWS, is_key};
-use crate::crypto::archive::{ArchiveError, FrameReader, Opener};
+use crate::crypto::archive::{ArchiveError, Frame, FrameReader, Opener};
 use crate::crypto::receipt;
 use crate::crypto::secrets::PortalSecrets;
 use crate::domain::audit::{AuditEntry, GENESIS, canonical, chain_hash};
@@ -177,7 +177,7 @@ struct Frames<'f> {
 }
 
 impl Frames<'_> {
-    fn next_frame(&mut self) -> Result<Option<(u8, Zeroizing<Vec<u8>>)>, BackupError> {
+    fn next_frame(&mut self) -> Result<Option<Frame>, BackupError> {
         let frame = self.reader.next_frame();
         frame.map_err(|e| BackupError::Archive(self.file.path.clone(), e))
     }

@@ -165,6 +165,9 @@ async fn without_its_private_key_the_portal_takes_no_document_and_says_so() {
     assert!(entries.iter().any(|e| e.event.action == AuditAction::KeyProtectionChanged));
 }
 
+/// What takes a part of a portal away.
+type Loss<'l> = &'l dyn Fn(&Made);
+
 /// The command line in a refusal, as a person would copy it, and `--yes` behind it.
 fn as_told(refusal: &str) -> Command {
     let told = refusal.split('`').find(|part| part.starts_with("nightdrop recover")).unwrap();
@@ -175,7 +178,7 @@ fn as_told(refusal: &str) -> Command {
 
 #[test]
 fn every_refusal_that_names_recover_names_a_command_line_that_works() {
-    let losses: &[(&str, &dyn Fn(&Made))] = &[
+    let losses: &[(&str, Loss)] = &[
         ("slots", &|made| {
             std::fs::remove_file(made.path("data/erasure/erase.slots")).unwrap()
         }),
@@ -211,9 +214,15 @@ fn every_refusal_that_names_recover_names_a_command_line_that_works() {
         lose(&made);
         // One that starts after all would run for ever.
         let mut serve = Command::new("timeout");
-        serve.arg("30").arg(env!("CARGO_BIN_EXE_nightdrop")).args(["serve", "--config"]).arg(&made.config);
+        serve
+            .arg("30")
+            .arg(env!("CARGO_BIN_EXE_nightdrop"))
+            .args(["serve", "--config"])
+            .arg(&made.config);
         serve.env_clear().env("PATH", std::env::var("PATH").unwrap());
-        serve.env("NIGHTDROP_ACCEPT_VOLATILE_DATA", "true").env("NIGHTDROP_ACCEPT_READABLE_SWAP", "true");
+        serve
+            .env("NIGHTDROP_ACCEPT_VOLATILE_DATA", "true")
+            .env("NIGHTDROP_ACCEPT_READABLE_SWAP", "true");
         let refusal: Output = serve.output().unwrap();
         assert_ne!(refusal.status.code(), Some(124), "{what}: it starts");
         let said = refused(&refusal, &["nightdrop recover --config "]);

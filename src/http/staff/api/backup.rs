@@ -101,7 +101,7 @@ impl Write for Pieces {
         }
         let piece = Bytes::from(std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE)));
         let sent = tokio::time::timeout(PATIENCE, self.sender.send(Ok(piece)));
-        match self.tasks.block_on(async { sent.await }) {
+        match self.tasks.block_on(sent) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "whoever asked for it takes nothing more")),
         }
