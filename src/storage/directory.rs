@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::{Claim, StorageError, seal};
 use crate::domain::account::Change;
-use crate::domain::agent::{Agent, ApiKey, Session};
+use crate::domain::agent::{Agent, ApiKey, Role, Session};
 use crate::domain::audit::AuditEvent;
 use crate::domain::id::{AgentId, ApiKeyId};
 
@@ -54,6 +54,16 @@ pub trait Directory: Send + Sync {
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StorageError>;
     /// An altered row is deleted.
     async fn revoke_api_key(&self, id: ApiKeyId, event: AuditEvent) -> Result<(), StorageError>;
+}
+
+/// Whoever can still put a portal right from its pages: one must stay.
+pub(super) fn is_admin(agent: &Agent) -> bool {
+    agent.role == Role::Admin && agent.can_sign_in()
+}
+
+/// Whether a session has ended by itself.
+pub(super) fn is_over(session: &Session, now: OffsetDateTime) -> bool {
+    now >= session.seen_at + Session::IDLE || now >= session.created_at + Session::ABSOLUTE
 }
 
 /// What became of an account or a key that was to be made under a claim.

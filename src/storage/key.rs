@@ -222,7 +222,7 @@ pub(crate) fn state_prefix(state: RequestState) -> Vec<u8> {
 }
 
 /// One byte for each outcome, as in [`bucket`].
-fn outcome_bucket(outcome: Outcome) -> u8 {
+pub(crate) fn outcome_bucket(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::InProgress => 1,
         Outcome::NeedsAttention => 2,
@@ -320,32 +320,48 @@ pub(crate) fn indexes(request: &DocumentRequest) -> Vec<(Vec<u8>, Vec<u8>)> {
             .map(|(queue, at)| (due(queue, at, request.id), Vec::new())),
     );
     rows.extend(watches(request).map(|k| (k, Vec::new())));
-    if matches!(request.stage, Stage::Open { expiry_noted: false }) && request.link.revoked_at.is_none() {
-        rows.push((expiry(request.link.expires_at, request.id), Vec::new()));
-    }
+    rows.extend(ends(request).map(|k| (k, Vec::new())));
     if let Some(at) = request.cleanup_at() {
         rows.push((cleanup(at, request.id), Vec::new()));
     }
-    if request.lease.is_some() || request.cleanup.until.is_some() {
+    if is_leased(request) {
         rows.push((key(LEASED, &[&request.id.0]), Vec::new()));
     }
-    if let Some((_, delivery)) = request.held()
-        && let Phase::AwaitingConfirmation { receipt, .. } = &delivery.phase
-    {
-        rows.extend(
-            receipt
-                .references
-                .iter()
-                .map(|r| (reference(&request.provider, r), request.id.0.to_vec())),
-        );
-    }
-    for intake in &request.intakes {
-        rows.push((document(intake.document), request.id.0.to_vec()));
-    }
-    if let Some(held) = request.document() {
-        rows.push((document(held.id), request.id.0.to_vec()));
-    }
+    rows.extend(
+        references(request)
+            .iter()
+            .map(|r| (reference(&request.provider, r), request.id.0.to_vec())),
+    );
+    rows.extend(documents(request).map(|id| (document(id), request.id.0.to_vec())));
     rows
+}
+
+/// The place among links that can still be used, by their ends.
+pub(crate) fn ends(request: &DocumentRequest) -> Option<Vec<u8>> {
+    let usable = matches!(request.stage, Stage::Open { expiry_noted: false }) && request.link.revoked_at.is_none();
+    usable.then(|| expiry(request.link.expires_at, request.id))
+}
+
+/// Whether a worker holds it, to deliver or to clean up.
+pub(crate) fn is_leased(request: &DocumentRequest) -> bool {
+    request.lease.is_some() || request.cleanup.until.is_some()
+}
+
+/// What its provider knows it under, while a verdict is awaited.
+pub(crate) fn references(request: &DocumentRequest) -> &[String] {
+    match request.held() {
+        Some((_, delivery)) => match &delivery.phase {
+            Phase::AwaitingConfirmation { receipt, .. } => &receipt.references,
+            _ => &[],
+        },
+        None => &[],
+    }
+}
+
+/// The documents that have bytes here.
+pub(crate) fn documents(request: &DocumentRequest) -> impl Iterator<Item = DocumentId> + '_ {
+    let held = request.document().map(|held| held.id);
+    request.intakes.iter().map(|intake| intake.document).chain(held)
 }
 
 /// A link that lives at most this long is not worth a warning before it expires.

@@ -1,10 +1,10 @@
 //! Requests, their transitions, leases and receipts. Every method is one business operation: atomic, and durable before it answers.
 
 use async_trait::async_trait;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::{Claim, StorageError, clock, key};
-use crate::domain::agent::Team;
+use crate::domain::agent::{Team, sees};
 use crate::domain::assignment::AssignedTo;
 use crate::domain::audit::AuditEvent;
 use crate::domain::document::{ProviderName, SearchWord};
@@ -15,6 +15,11 @@ use crate::domain::receipt::{Erasure, ReceiptSigner, SignedReceipt};
 use crate::domain::request::{DocumentRequest, RequestState};
 use crate::domain::token::HashedToken;
 use crate::domain::transition::Transition;
+
+/// Idempotency claims are forgotten after this.
+pub(super) const CLAIM_LIFE: Duration = Duration::hours(24);
+/// Callback ids are remembered at least this long, far beyond every signature's tolerance.
+pub(super) const SIGHT_LIFE: Duration = Duration::days(15);
 
 /// Requests and their transitions.
 #[async_trait]
@@ -138,6 +143,25 @@ pub struct Filter {
     /// Issued before then.
     pub made_before: Option<OffsetDateTime>,
     pub order: ListOrder,
+}
+
+impl Filter {
+    /// Whether a row belongs in the list. An index finds it by one of these; time alone may have changed another since the index was written.
+    pub(super) fn fits(&self, request: &DocumentRequest, now: OffsetDateTime) -> bool {
+        self.state.is_none_or(|s| request.state(now) == s)
+            && self.outcome.is_none_or(|o| request.outcome(now) == o)
+            && self.provider.as_ref().is_none_or(|p| request.provider == *p)
+            && self.applicant_index.is_none_or(|a| request.applicant_index == a)
+            && self.word.is_none_or(|w| request.search_words.contains(&w))
+            && self
+                .receipt_reference
+                .as_ref()
+                .is_none_or(|r| request.receipt_references().any(|of| of == *r))
+            && self.created_by.as_ref().is_none_or(|c| request.created_by.to_string() == *c)
+            && self.assigned.as_ref().is_none_or(|to| to.fits(request))
+            && self.made_before.is_none_or(|before| request.created_at < before)
+            && self.teams.as_ref().is_none_or(|teams| sees(teams, request.team.as_ref()))
+    }
 }
 
 /// Position behind a row: opaque to callers.

@@ -10,8 +10,11 @@
 use std::fmt;
 
 use super::StorageError;
+use super::key;
 use super::record::Record;
 use crate::chain::Cause;
+use crate::domain::agent::{Agent, ApiKey, Session};
+use crate::domain::id::{AgentId, ApiKeyId};
 
 pub const MAC_LEN: usize = 32;
 
@@ -64,6 +67,57 @@ impl dyn Seal + '_ {
         }
         let row = R::decode(row).map_err(|e| StorageError::Corrupt(Cause::new(e)))?;
         if row.belongs(place) { Ok(row) } else { Err(altered()) }
+    }
+}
+
+impl Sealed for Agent {
+    fn altered(place: &[u8]) -> Altered {
+        Altered {
+            kind: "agent",
+            id: place.get(1..).and_then(|b| b.try_into().ok()).map(|id| AgentId(id).to_string()),
+        }
+    }
+
+    fn belongs(&self, place: &[u8]) -> bool {
+        key::agent(self.id) == place
+    }
+}
+
+impl Sealed for Session {
+    fn altered(_: &[u8]) -> Altered {
+        Altered { kind: "session", id: None }
+    }
+
+    fn belongs(&self, place: &[u8]) -> bool {
+        place.first() == Some(&key::SESSION)
+    }
+}
+
+impl Sealed for ApiKey {
+    /// By the first bytes of the hash that it is stored under: the row's own id is not to be believed.
+    fn altered(place: &[u8]) -> Altered {
+        let hash = place.get(1..9).map(|b| data_encoding::HEXLOWER.encode(b));
+        Altered { kind: "api_key", id: hash }
+    }
+
+    fn belongs(&self, place: &[u8]) -> bool {
+        place.first() == Some(&key::API_KEY)
+    }
+}
+
+/// An API key whose row is another one's.
+pub(crate) fn altered_key(id: ApiKeyId) -> Altered {
+    Altered {
+        kind: "api_key",
+        id: Some(id.to_string()),
+    }
+}
+
+/// An account that the index of addresses led to, and that has another one.
+pub(crate) fn altered_email(id: AgentId) -> Altered {
+    Altered {
+        kind: "agent_email",
+        id: Some(id.to_string()),
     }
 }
 

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use crate::chain::Cause;
 use crate::domain::audit::{AuditAction, AuditEvent};
@@ -42,6 +42,7 @@ use crate::failpoint::{self, Failpoint};
 
 use super::clock::{self, GuardedClock, Standing, to_ms};
 use super::record::{Record, Unreadable};
+use super::requests::{CLAIM_LIFE, SIGHT_LIFE};
 use super::seal::{Seal, Sealed};
 use super::{Claim, Claimed, Cursor, Filter, Page, RequestStore, StorageError, WorkQueues, key};
 use due::Queue;
@@ -51,10 +52,6 @@ use mark::Mark;
 use records::{Batch, Rows};
 use rows::{append, count, drop_old, number, outcome_count_key, seen_claim, state_count_key, stored_count, write_change, write_claim};
 
-/// Idempotency claims are forgotten after this.
-const CLAIM_LIFE: Duration = Duration::hours(24);
-/// Callback ids are remembered at least this long, far beyond every signature's tolerance.
-const SIGHT_LIFE: Duration = Duration::days(15);
 /// What the data folder looks like. 2: sealed chunks in files of their own beside the records. 3: an intake says of what kind it is; no form is noted before its
 /// first part is stored. 4: what is due stands in one queue for each provider.
 const LAYOUT: &[u8] = b"6";

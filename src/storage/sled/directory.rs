@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use crate::domain::account::Change;
-use crate::domain::agent::{Agent, ApiKey, AuthMethod, Role, Session};
+use crate::domain::agent::{Agent, ApiKey, AuthMethod, Session};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::id::{AgentId, ApiKeyId, RequestId};
+use crate::storage::directory::{is_admin, is_over};
 use crate::storage::record::Record;
-use crate::storage::seal::{Altered, Seal, Sealed};
+use crate::storage::seal::{Altered, Seal, Sealed, altered_email, altered_key};
 use crate::storage::{AuditLog, Claim, Directory, Made, StorageError, key};
 
 use super::records::{Batch, Rows};
@@ -169,9 +170,7 @@ impl Directory for SledStore {
             let mut batch = Batch::new();
             let mut ended = 0;
             for (k, row) in rows.scan_prefix(&[key::SESSION], None, 10_000)? {
-                let dead = self.seal.open::<Session>(&k, &row).map_or(true, |s| {
-                    now >= s.seen_at + Session::IDLE || now >= s.created_at + Session::ABSOLUTE
-                });
+                let dead = self.seal.open::<Session>(&k, &row).map_or(true, |session| is_over(&session, now));
                 if dead {
                     batch.remove(k);
                     ended += 1;
@@ -325,10 +324,6 @@ impl AuditLog for SledStore {
     }
 }
 
-fn is_admin(agent: &Agent) -> bool {
-    agent.role == Role::Admin && agent.can_sign_in()
-}
-
 /// When somebody last came in; half a session is none.
 fn note_sign_in(seal: &dyn Seal, rows: &Rows<'_>, batch: &mut Batch, session: &Session) -> Result<(), Failed> {
     if session.how == AuthMethod::PasswordVerified {
@@ -400,10 +395,7 @@ fn by_email(seal: &dyn Seal, rows: &Rows<'_>, email: &str) -> Result<Option<Agen
         return Ok(None);
     };
     match read_sealed::<Agent>(seal, rows, &key::agent(id))? {
-        Some(other) if other.email != email => Err(Failed::Storage(StorageError::Altered(Altered {
-            kind: "agent_email",
-            id: Some(id.to_string()),
-        }))),
+        Some(other) if other.email != email => Err(Failed::Storage(StorageError::Altered(altered_email(id)))),
         found => Ok(found),
     }
 }
@@ -417,46 +409,4 @@ fn remove_altered(seal: &dyn Seal, rows: &Rows<'_>, batch: &mut Batch, email: &s
         batch.remove(key::agent(id));
     }
     Ok(())
-}
-
-impl Sealed for Agent {
-    fn altered(place: &[u8]) -> Altered {
-        Altered {
-            kind: "agent",
-            id: place.get(1..).and_then(|b| b.try_into().ok()).map(|id| AgentId(id).to_string()),
-        }
-    }
-
-    fn belongs(&self, place: &[u8]) -> bool {
-        key::agent(self.id) == place
-    }
-}
-
-impl Sealed for Session {
-    fn altered(_: &[u8]) -> Altered {
-        Altered { kind: "session", id: None }
-    }
-
-    fn belongs(&self, place: &[u8]) -> bool {
-        place.first() == Some(&key::SESSION)
-    }
-}
-
-impl Sealed for ApiKey {
-    /// By the first bytes of the hash that it is stored under: the row's own id is not to be believed.
-    fn altered(place: &[u8]) -> Altered {
-        let hash = place.get(1..9).map(|b| data_encoding::HEXLOWER.encode(b));
-        Altered { kind: "api_key", id: hash }
-    }
-
-    fn belongs(&self, place: &[u8]) -> bool {
-        place.first() == Some(&key::API_KEY)
-    }
-}
-
-fn altered_key(id: ApiKeyId) -> Altered {
-    Altered {
-        kind: "api_key",
-        id: Some(id.to_string()),
-    }
 }

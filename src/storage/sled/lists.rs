@@ -1,13 +1,10 @@
 //! Lists in the embedded store: pages of requests by the narrowest index (keyset pagination).
 
 use crate::storage::Cause;
-use time::OffsetDateTime;
 
-use crate::domain::agent::sees;
 use crate::domain::assignment::AssignedTo;
 use crate::domain::id::RequestId;
 use crate::domain::list_order::ListOrder;
-use crate::domain::request::DocumentRequest;
 use crate::storage::{Cursor, Filter, Page, StorageError, key};
 
 use super::{Failed, SledStore, load};
@@ -75,7 +72,7 @@ impl SledStore {
                             next: None,
                         });
                     }
-                    if matches(&request, filter, now) {
+                    if filter.fits(&request, now) {
                         found.push(request);
                     }
                 }
@@ -94,20 +91,4 @@ impl SledStore {
             }
         }
     }
-}
-
-fn matches(request: &DocumentRequest, filter: &Filter, now: OffsetDateTime) -> bool {
-    filter.state.is_none_or(|s| request.state(now) == s)
-        && filter.outcome.is_none_or(|o| request.outcome(now) == o)
-        && filter.provider.as_ref().is_none_or(|p| request.provider == *p)
-        && filter.applicant_index.is_none_or(|a| request.applicant_index == a)
-        && filter.word.is_none_or(|w| request.search_words.contains(&w))
-        && filter
-            .receipt_reference
-            .as_ref()
-            .is_none_or(|r| request.receipt_references().any(|of| of == *r))
-        && filter.created_by.as_ref().is_none_or(|c| request.created_by.to_string() == *c)
-        && filter.assigned.as_ref().is_none_or(|to| to.fits(request))
-        && filter.made_before.is_none_or(|before| request.created_at < before)
-        && filter.teams.as_ref().is_none_or(|teams| sees(teams, request.team.as_ref()))
 }
