@@ -16,6 +16,7 @@ mod directory;
 pub(crate) mod files;
 pub(crate) mod key;
 pub(crate) mod outbox;
+pub(crate) mod postgres;
 pub(crate) mod record;
 mod requests;
 pub(crate) mod seal;

@@ -177,6 +177,9 @@ pub mod storage {
     pub mod outbox {
         pub use crate::storage::outbox::NotificationPreferences;
     }
+    pub mod postgres {
+        pub use crate::storage::postgres::{Database, DatabaseMetrics, OpenError, PostgresStore, Unusable};
+    }
     pub mod record {
         pub use crate::storage::record::Record;
     }

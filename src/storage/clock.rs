@@ -17,6 +17,7 @@
 //! After an acceptance of an earlier time `now` goes slower until the wall has caught up, and is ahead of it until then.
 //! While a right clock is not believed, the codes of an authenticator app do not fit: an admin comes in by passkey, recovery code, API key or a session they have.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
@@ -37,6 +38,8 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 #[derive(Clone)]
 pub enum Source {
     System,
+    /// A clock elsewhere, such as a database's.
+    Sampled(Arc<Sampled>),
     Manual(Arc<Manual>),
 }
 
@@ -56,11 +59,8 @@ impl Source {
 
     fn read(&self) -> Reading {
         match self {
+            Self::Sampled(sampled) => sampled.reading(),
             Self::System => {
-                let uptime = || {
-                    let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-                    t.tv_sec * 1000 + i64::from(t.tv_nsec as u32 / 1_000_000)
-                };
                 // A pause between the readings (a machine that sleeps, a process that is stopped) must not look like a jump.
                 let mut before = uptime();
                 loop {
@@ -79,8 +79,36 @@ impl Source {
     /// Empty when it cannot be told.
     fn boot(&self) -> String {
         match self {
-            Self::System => std::fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned()),
+            Self::System | Self::Sampled(_) => std::fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned()),
             Self::Manual(manual) => format!("manual {}", manual.machine().boots),
+        }
+    }
+}
+
+/// Milliseconds since this machine started, sleep included.
+pub(crate) fn uptime() -> i64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    t.tv_sec * 1000 + i64::from(t.tv_nsec as u32 / 1_000_000)
+}
+
+/// A wall clock elsewhere: what it said when it was last asked, carried on by this machine's uptime until it is asked again.
+pub struct Sampled(AtomicI64);
+
+impl Sampled {
+    /// `wall`: what it said at this uptime, both in milliseconds.
+    pub(crate) fn new(wall: i64, uptime: i64) -> Self {
+        Self(AtomicI64::new(wall - uptime))
+    }
+
+    pub(crate) fn set(&self, wall: i64, uptime: i64) {
+        self.0.store(wall - uptime, Ordering::Relaxed);
+    }
+
+    fn reading(&self) -> Reading {
+        let uptime = uptime();
+        Reading {
+            wall: self.0.load(Ordering::Relaxed) + uptime,
+            uptime,
         }
     }
 }

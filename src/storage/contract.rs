@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod checks;
+mod figures;
 mod indexes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,10 +40,41 @@ trait Ground: Send + Sync {
 trait Records: RequestStore + Directory + AuditLog + Outbox {}
 impl<T: RequestStore + Directory + AuditLog + Outbox> Records for T {}
 
-#[derive(Clone)]
+/// One handle on records and one on chunks.
+type Node = (Arc<dyn Records>, Arc<dyn BlobStore>);
+
 struct Store {
     records: Arc<dyn Records>,
     blobs: Arc<dyn BlobStore>,
+    /// Handles on the same data, as other nodes would have them.
+    nodes: Arc<Vec<Node>>,
+    next: Arc<AtomicU32>,
+}
+
+impl Store {
+    fn of(nodes: Vec<Node>) -> Self {
+        let (records, blobs) = nodes[0].clone();
+        Self {
+            records,
+            blobs,
+            nodes: Arc::new(nodes),
+            next: Arc::default(),
+        }
+    }
+}
+
+/// Whoever takes another store to work beside this one gets the next node's.
+impl Clone for Store {
+    fn clone(&self) -> Self {
+        let place = self.next.fetch_add(1, Ordering::Relaxed) as usize + 1;
+        let (records, blobs) = self.nodes[place % self.nodes.len()].clone();
+        Self {
+            records,
+            blobs,
+            nodes: self.nodes.clone(),
+            next: self.next.clone(),
+        }
+    }
 }
 
 /// A request with ids of its own, made now.
@@ -166,11 +198,12 @@ async fn log(store: &Store) -> Vec<AuditEntry> {
 use checks::*;
 use indexes::every_index_says_what_the_rows_say;
 
-/// The whole suite for one backend.
+/// The whole suite for one backend; the attribute of its tests stands first.
 macro_rules! contract {
-    ($backend:ident, $ground:ty, $($check:ident),+ $(,)?) => {
+    ($attribute:tt $backend:ident, $ground:ty, $($check:ident),+ $(,)?) => {
         mod $backend {
             $(
+                #$attribute
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 async fn $check() {
                     super::$check::<$ground>().await;
@@ -178,8 +211,9 @@ macro_rules! contract {
             )+
         }
     };
-    ($backend:ident, $ground:ty) => {
+    ($attribute:tt $backend:ident, $ground:ty) => {
         contract!(
+            $attribute
             $backend,
             $ground,
             one_of_many_claims_wins,
@@ -232,10 +266,7 @@ impl Ground for Embedded {
             )
             .unwrap(),
         );
-        Store {
-            records: store,
-            blobs: Arc::new(super::files::FileStore::open(&self.documents()).unwrap()),
-        }
+        Store::of(vec![(store, Arc::new(super::files::FileStore::open(&self.documents()).unwrap()))])
     }
 
     fn forward(&self, by: Duration) {
@@ -255,4 +286,53 @@ impl Drop for Embedded {
     }
 }
 
-contract!(embedded, super::Embedded);
+contract!([cfg(test)] embedded, super::Embedded);
+
+/// A database of its own on the server of this test run, opened by three nodes at once.
+struct Postgres {
+    url: String,
+    manual: Arc<clock::Manual>,
+}
+
+impl Ground for Postgres {
+    fn new() -> Self {
+        Self {
+            url: super::postgres::tests::cluster().database(),
+            manual: Arc::new(clock::Manual::new(time::macros::datetime!(2026-01-01 0:00 UTC))),
+        }
+    }
+
+    fn open(&self) -> Store {
+        let handle = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| handle.block_on(self.nodes()))
+    }
+
+    fn forward(&self, by: Duration) {
+        self.manual.pass(i64::try_from(by.whole_milliseconds()).unwrap());
+    }
+}
+
+impl Postgres {
+    async fn nodes(&self) -> Store {
+        use super::postgres::{Database, PostgresStore};
+        let database = Database::parse(&self.url, None, 4).unwrap();
+        let source = || clock::Source::Manual(self.manual.clone());
+        let seal = || Arc::new(super::seal::NotSecret);
+        let patience = std::time::Duration::from_secs(10);
+        let mut nodes = vec![PostgresStore::open(&database, source(), seal(), patience).await.unwrap()];
+        for _ in 0..2 {
+            nodes.push(PostgresStore::beside(&database, source(), seal()).await.unwrap());
+        }
+        let both = |store: PostgresStore| -> Node {
+            let store = Arc::new(store);
+            (store.clone(), store)
+        };
+        Store::of(nodes.into_iter().map(both).collect())
+    }
+}
+
+contract!(
+    [ignore = "needs PostgreSQL: run tests/run"]
+    postgres,
+    super::Postgres
+);

@@ -267,7 +267,7 @@ fn what_must_stay_in_one_place_stays_there() {
         );
         only_in("unsafe ", &["storage/sled/fsync.rs", "crypto/extents.rs", "crypto/heap.rs"]);
         // Who proves that something is durable has just synced it.
-        only_in("Durable::synced(", &["storage/files", "domain/transition"]);
+        only_in("Durable::synced(", &["storage/files", "storage/postgres", "domain/transition"]);
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
