@@ -19,7 +19,7 @@ use tracing::Level;
 use crate::connectors;
 use crate::crypto::archive::Lock;
 use crate::http::forwarded::AddressHeader;
-use crate::http::settings::{LimitSettings, ListenerSettings};
+use crate::http::settings::{LimitSettings, ListenerSettings, MetricsAccess};
 use crate::inspect::scan::settings::ScanSettings;
 use crate::inspect::settings::PdfSettings;
 #[cfg(test)]
@@ -47,6 +47,7 @@ pub struct Config {
     pub keys: Keys,
     pub retention: RetentionSettings,
     pub limits: LimitSettings,
+    pub metrics: MetricsAccess,
     pub pdf: PdfSettings,
     pub passcode_required: bool,
     pub trusted_proxies: Vec<Network>,
@@ -198,6 +199,7 @@ impl Config {
             keys: reader.section("keys", |reader| Keys::read(reader, &data_dir, credential)),
             retention: reader.section("retention", RetentionSettings::read),
             limits: reader.section("limits", LimitSettings::read),
+            metrics: reader.section("metrics", MetricsAccess::read),
             pdf: reader.section("pdf", PdfSettings::read),
             passcode_required: reader.section("links", settings::read_passcode_required),
             trusted_proxies: read_networks(reader),

@@ -23,6 +23,7 @@ pub(crate) mod health;
 pub(crate) mod hosts;
 pub(crate) mod kept;
 pub(crate) mod listen;
+pub(crate) mod metrics;
 pub(crate) mod permits;
 mod problem_pages;
 pub(crate) mod problems;
@@ -31,8 +32,9 @@ pub(crate) mod settings;
 pub(crate) mod staff;
 mod table;
 pub(crate) mod tls;
+pub(crate) mod traffic;
 
 pub use context::Company;
-pub(crate) use context::{AppState, Limits, ServerSettings, address_of};
+pub(crate) use context::{AppState, Limits, Observed, ServerSettings, address_of};
 pub(crate) use front::{Configured, Front};
 pub(crate) use server::{Servers, open};

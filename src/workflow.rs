@@ -27,6 +27,7 @@ pub(crate) mod seal;
 pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod sweep;
+pub(crate) mod tally;
 pub(crate) mod templates;
 pub(crate) mod terms;
 pub(crate) mod trusted;
@@ -54,6 +55,7 @@ use crate::domain::transition::Refusal;
 use crate::inspect::settings::PdfSettings;
 use crate::storage::{AuditLog, BlobStore, Directory, Outbox, RequestStore, StorageError};
 use catalogue::Catalogue;
+use tally::Tally;
 
 /// Everything a workflow needs. What lasts is shared; what the configuration decides is of one reading of it, and another reading makes another portal around the
 /// same lasting parts. Whoever begins something takes one and keeps it to the end.
@@ -113,7 +115,7 @@ pub struct Policy {
     pub require_second_factor: bool,
 }
 
-/// Counts since start, for metrics. No label, no id.
+/// Counts since start, for metrics. No id.
 #[derive(Default)]
 pub struct Counters {
     pub received: AtomicU64,
@@ -128,6 +130,12 @@ pub struct Counters {
     pub failed_attempts: AtomicU64,
     pub purged: AtomicU64,
     pub callbacks_refused: AtomicU64,
+    /// Attempts to hand a document over: provider, and "ok" or the problem's code.
+    pub attempts: Tally<2>,
+    /// Tries to send a webhook or a mail: channel, receiver, outcome.
+    pub dispatches: Tally<3>,
+    /// Who was refused, by the action of the audit log.
+    pub refusals: Tally<1>,
 }
 
 /// Why a workflow could not do as asked.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::layout::Layout;
 use super::{Running, StartError, concurrencies, outgoing, pace, policy, providers, scanner};
 use crate::chain::chain;
 use crate::config::{Config, Network};
@@ -159,7 +160,21 @@ pub(super) fn configured(
             pace,
             api_per_minute: limits.api_per_minute,
         },
+        observed: observed(config),
     })
+}
+
+/// What the metrics tell of files and disks.
+fn observed(config: &Config) -> http::Observed {
+    let layout = Layout::of(config);
+    let listeners = [("public", &config.public.tls), ("staff", &config.staff.tls)];
+    let certificate = |(name, files): (&'static str, &Option<TlsFiles>)| Some((name, files.as_ref()?.cert.clone()));
+    http::Observed {
+        access: config.metrics.clone(),
+        certificates: listeners.into_iter().filter_map(certificate).collect(),
+        disks: vec![("data", layout.data), ("erasure", layout.erasure)],
+        folders: vec![("records", layout.store), ("documents", layout.documents)],
+    }
 }
 
 fn trust(network: Network) -> http::forwarded::Trusted {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use actix_web::web;
@@ -23,6 +24,8 @@ use crate::http::assets::Theme;
 use crate::http::body::BodyPace;
 use crate::http::kept::Kept;
 use crate::http::permits::UploadLimits;
+use crate::http::settings::MetricsAccess;
+use crate::http::traffic::Traffic;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ServerSettings {
@@ -116,6 +119,17 @@ pub(crate) struct Limits {
     pub api_per_minute: u32,
 }
 
+/// What the metrics tell beside the portal's own counts.
+pub(crate) struct Observed {
+    pub access: MetricsAccess,
+    /// Listeners that speak TLS, and the files of their certificates.
+    pub certificates: Vec<(&'static str, PathBuf)>,
+    /// Folders whose file systems must not become full.
+    pub disks: Vec<(&'static str, PathBuf)>,
+    /// Folders that grow.
+    pub folders: Vec<(&'static str, PathBuf)>,
+}
+
 /// What every handler can reach.
 pub(crate) struct AppState {
     pub portal: Arc<Portal>,
@@ -131,6 +145,9 @@ pub(crate) struct AppState {
     pub keys: Arc<Keys>,
     pub refusals: Arc<Refusals>,
     pub kept: Arc<Kept>,
+    pub observed: Observed,
+    /// One for each listener.
+    pub traffic: [Arc<Traffic>; 2],
 }
 
 /// As handlers get it.
@@ -147,6 +164,7 @@ impl AppState {
 
     /// Tells the audit log that somebody was refused: at most once a minute for each kind.
     pub(crate) async fn refused(&self, by: Actor, action: AuditAction, detail: &[(&str, &str)]) {
+        self.portal.counters.refusals.add([action.as_str()]);
         let event = AuditEvent::new(self.portal.now(), by, action);
         let event = detail.iter().fold(event, |event, (name, value)| event.with(name, value));
         self.refusals.note(&self.portal, event).await;

@@ -7,10 +7,11 @@ use actix_web::web;
 
 use super::assets::Theme;
 use super::connections::{ConnectionLimits, Connections};
-use super::context::{AppState, Company, Limits, ServerSettings};
+use super::context::{AppState, Company, Limits, Observed, ServerSettings};
 use super::gate::{Gate, Keys};
 use super::hosts::Known;
 use super::kept::Kept;
+use super::traffic::Traffic;
 use crate::current::Current;
 use crate::storage::sled::SledStore;
 use crate::workflow::Portal;
@@ -25,6 +26,7 @@ pub(crate) struct Configured {
     pub sso: Option<SingleSignOn>,
     pub company: Company,
     pub limits: Limits,
+    pub observed: Observed,
 }
 
 /// One configuration as requests see it.
@@ -40,12 +42,16 @@ pub(crate) struct Front {
     /// Each listener counts for itself: a crowd of one is no reason to refuse at the other.
     pub public: Arc<Connections>,
     pub staff: Arc<Connections>,
+    /// What came to each of them.
+    pub traffic: [Arc<Traffic>; 2],
 }
 
 impl Front {
     pub(crate) fn new(configured: Configured, store: Arc<SledStore>) -> Arc<Self> {
         let limits = &configured.limits;
+        let traffic = ["public", "staff"].map(|name| Arc::new(Traffic::new(name)));
         let lasting = Lasting {
+            traffic: traffic.clone(),
             gate: Gate::new(limits.uploads, limits.pages_per_address),
             keys: Arc::new(Keys::new(limits.api_per_minute)),
             refusals: Arc::default(),
@@ -57,6 +63,7 @@ impl Front {
             seen: Current::new(Arc::new(Seen::of(configured, lasting, |made| made, |made| made))),
             public: Connections::new(connections),
             staff: Connections::new(connections),
+            traffic,
         })
     }
 
@@ -67,6 +74,7 @@ impl Front {
         let limits = &configured.limits;
         let connections: ConnectionLimits = limits.connections;
         let lasting = Lasting {
+            traffic: self.traffic.clone(),
             gate: before.gate.with(limits.uploads, limits.pages_per_address),
             keys: before.keys.with(limits.api_per_minute),
             refusals: before.refusals.clone(),
@@ -93,6 +101,7 @@ impl Front {
 
 /// What goes on from one configuration to the next.
 struct Lasting {
+    traffic: [Arc<Traffic>; 2],
     gate: Gate,
     keys: Arc<Keys>,
     refusals: Arc<Refusals>,
@@ -113,6 +122,7 @@ impl Seen {
             sso: made,
             company,
             limits,
+            observed,
         } = configured;
         let found = settings.console().and_then(|origin| {
             let made = Passkeys::new(&origin, &company.name);
@@ -135,6 +145,8 @@ impl Seen {
                 keys: lasting.keys,
                 refusals: lasting.refusals,
                 kept: lasting.kept,
+                observed,
+                traffic: lasting.traffic,
             }),
         }
     }

@@ -10,7 +10,7 @@ use actix_web::{App, web};
 
 use super::applicant::{opened, qr, tus, upload};
 use super::front::Front;
-use super::{callback, headers, health, hosts, listen, problem_pages, staff};
+use super::{callback, headers, health, hosts, listen, metrics, problem_pages, staff, traffic};
 
 /// Everything the listeners need, put together once.
 pub(crate) struct Servers {
@@ -27,6 +27,7 @@ pub(crate) struct Servers {
 /// Opens both listeners. Returns at once; the handles stop them.
 pub(crate) fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
     let front = listeners.front;
+    let [public_traffic, staff_traffic] = front.traffic.clone().map(web::Data::from);
     let workers = match listeners.workers {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         some => some,
@@ -39,23 +40,27 @@ pub(crate) fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
         workers,
         shutdown: listeners.shutdown,
     };
-    let public = server("public", listeners.public, front.public.clone()).run(|connections, front| {
+    let public = server("public", listeners.public, front.public.clone()).run(move |connections, front| {
         App::new()
             .app_data(front)
             .app_data(connections)
+            .app_data(public_traffic.clone())
             .wrap(from_fn(headers::limit_request_head))
             .wrap(headers::public_headers())
+            .wrap(from_fn(traffic::measured))
             .wrap(from_fn(listen::counted))
             .configure(public_routes)
             .default_service(web::to(upload::no_such_page))
     })?;
-    let staff = server("staff", listeners.staff, front.staff.clone()).run(|connections, front| {
+    let staff = server("staff", listeners.staff, front.staff.clone()).run(move |connections, front| {
         App::new()
             .app_data(front)
             .app_data(connections)
+            .app_data(staff_traffic.clone())
             .wrap(from_fn(hosts::known))
             .wrap(from_fn(headers::limit_request_head))
             .wrap(headers::staff_headers())
+            .wrap(from_fn(traffic::measured))
             .wrap(from_fn(listen::counted))
             .configure(staff_routes)
             .default_service(web::to(staff::console::no_such_page))
@@ -80,7 +85,7 @@ pub(crate) fn public_routes(routes: &mut web::ServiceConfig) {
 pub(crate) fn staff_routes(routes: &mut web::ServiceConfig) {
     staff::api::routes(routes);
     health::routes(routes);
-    health::metrics_routes(routes);
+    metrics::routes(routes);
     problem_pages::staff_routes(routes);
     staff::console::routes(routes);
 }

@@ -1,11 +1,11 @@
-//! The settings of `[listen]` and `[limits]`: where the portal listens, and how much it takes from whom.
+//! The settings of `[listen]`, `[limits]` and `[metrics]`: where the portal listens, how much it takes from whom, and who reads its metrics.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::tls;
-use crate::settings::Reader;
+use crate::settings::{Reader, Secret};
 
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
@@ -47,6 +47,33 @@ impl ListenerSettings {
             reader.error(&key, format!("cannot be used: {why}"));
         }
         Self { address, tls }
+    }
+}
+
+/// Who may read the metrics.
+#[derive(Clone, Debug)]
+pub enum MetricsAccess {
+    /// Whoever reaches the staff listener.
+    Open,
+    /// Who sends this token besides.
+    Token(Secret),
+}
+
+/// Shorter ones can be guessed.
+const TOKEN_MIN: usize = 16;
+
+impl MetricsAccess {
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        const TOKEN: &str = "the token, of at least 16 characters, that Prometheus sends for /metrics; without it whoever reaches the staff listener reads them";
+        match reader.secret("token_file", TOKEN) {
+            Some(token) => {
+                if token.expose().len() < TOKEN_MIN {
+                    reader.must_be("token_file", format!("the path of a file with {TOKEN}"));
+                }
+                Self::Token(token)
+            }
+            None => Self::Open,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! What comes out is opened and complete, so that whoever shows it needs neither the portal nor its secrets.
 
+pub(crate) mod ages;
 pub(crate) mod asked;
 pub(crate) mod attention;
 pub(crate) mod audit;

@@ -3,6 +3,8 @@
 //! The scanner is proved by the EICAR test file, alone and at the end of the largest file, and by the age of its signatures: before the first document, and again
 //! every hour. Chunks are opened one by one into its socket; nothing of them is kept here. What clamd itself puts aside belongs on a tmpfs (`TemporaryDirectory`).
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::StreamExt;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
@@ -24,6 +26,8 @@ pub struct Scanner {
     max_file: u64,
     signatures_within: Option<Duration>,
     proved: Mutex<Option<(OffsetDateTime, Result<(), String>)>>,
+    /// How the last proof ended, for those who must not wait for the next one.
+    unfit: AtomicBool,
 }
 
 /// What came of the scan of a whole document.
@@ -46,6 +50,7 @@ impl Scanner {
             max_file,
             signatures_within,
             proved: Mutex::default(),
+            unfit: AtomicBool::new(false),
         }
     }
 
@@ -108,8 +113,14 @@ impl Scanner {
         if let Err(why) = &outcome {
             tracing::warn!(why, "no document leaves until the scanner is fit");
         }
+        self.unfit.store(outcome.is_err(), Ordering::Relaxed);
         *proved = Some((now, outcome.clone()));
         outcome
+    }
+
+    /// Whether the last proof failed; `false` also before the first one.
+    pub fn is_unfit(&self) -> bool {
+        self.unfit.load(Ordering::Relaxed)
     }
 
     async fn prove(&self, now: OffsetDateTime) -> Result<(), String> {

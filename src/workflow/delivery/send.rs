@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 use crate::chain::chain;
 use crate::connectors::{self, Connector, Delivered, Failure, SourceError, Verdict};
 use crate::domain::delivery::{BY_HAND, ConfirmAt, Delivery, DeliveryProblem, Intent, PurgeCause, Receipt, TAMPERED};
-use crate::domain::document::Document;
+use crate::domain::document::{Document, ProviderName};
 use crate::domain::request::Stage;
 use crate::domain::transition::{Attempt, WorkerStep};
 use crate::failpoint::{self, Failpoint};
@@ -104,6 +104,7 @@ impl Step<'_> {
             return Ok(());
         };
         failpoint::pass(Failpoint::Answered);
+        self.count_attempt(&trusted.provider, &outcome);
         self.outcome(trusted, document, delivery, connector.as_ref(), outcome).await
     }
 
@@ -138,6 +139,15 @@ impl Step<'_> {
                 }
             }
         }
+    }
+
+    /// Counts an attempt by how it ended.
+    pub(super) fn count_attempt(&self, provider: &ProviderName, outcome: &Result<Delivered, Failure>) {
+        let code = match outcome {
+            Ok(_) => "ok".to_owned(),
+            Err(failure) => failure.problem().code,
+        };
+        self.portal.counters.attempts.add([provider.as_str(), &code]);
     }
 
     pub(super) async fn outcome(

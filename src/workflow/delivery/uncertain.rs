@@ -124,6 +124,7 @@ impl Step<'_> {
             return Ok(());
         };
         failpoint::pass(Failpoint::Reconciled);
+        self.count_attempt(&open.request.provider, &outcome);
         let now = self.portal.now();
         let pause = backoff(open.checks);
         let counted = |failure: &Failure| {

@@ -89,6 +89,7 @@ pub(crate) async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
     } else {
         attempt(portal, &dispatch, now).await?
     };
+    count(portal, &dispatch, &outcome);
     let event = audit_event(&dispatch, &outcome, portal.now());
     let ended = !matches!(outcome, Outcome::Again(_));
     let settled = portal
@@ -100,6 +101,21 @@ pub(crate) async fn step(portal: &Portal) -> Result<bool, WorkflowError> {
         mail::erase(portal, &dispatch).await;
     }
     Ok(true)
+}
+
+/// For the metrics: a receiver's name stands in the configuration.
+fn count(portal: &Portal, dispatch: &Dispatch, outcome: &Outcome) {
+    let (channel, receiver) = match &dispatch.channel {
+        Channel::Hook(name) => ("webhook", name.as_str()),
+        Channel::Mail => ("mail", "mail"),
+    };
+    let outcome = match outcome {
+        Outcome::Sent => "sent",
+        Outcome::Failed => "failed",
+        Outcome::Dropped => "dropped",
+        Outcome::Again(_) => "again",
+    };
+    portal.counters.dispatches.add([channel, receiver, outcome]);
 }
 
 async fn attempt(portal: &Portal, dispatch: &Dispatch, now: OffsetDateTime) -> Result<(Outcome, String), WorkflowError> {
