@@ -32,6 +32,7 @@ mod links;
 mod liveness;
 mod load;
 mod memory;
+mod monitoring;
 mod opened;
 mod outgoing;
 mod pages;
