@@ -9,6 +9,7 @@
 mod audit;
 pub(crate) mod backup;
 mod blobs;
+mod change_log;
 pub(crate) mod clock;
 #[cfg(test)]
 mod contract;

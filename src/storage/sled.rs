@@ -40,6 +40,7 @@ use crate::domain::token::HashedToken;
 use crate::domain::transition::{self, IntakeStep, Transition, WorkerStep};
 use crate::failpoint::{self, Failpoint};
 
+use super::change_log::StateChange;
 use super::clock::{self, GuardedClock, Standing, to_ms};
 use super::record::{Record, Unreadable};
 use super::requests::{CLAIM_LIFE, SIGHT_LIFE};
@@ -214,7 +215,7 @@ impl SledStore {
         id: RequestId,
         transition: Transition,
         now: OffsetDateTime,
-    ) -> Result<DocumentRequest, Failed> {
+    ) -> Result<(DocumentRequest, StateChange), Failed> {
         let before = load(rows, id)?.ok_or(Failed::Storage(StorageError::NotFound))?;
         // On a full disk nothing new is taken in, and everything that leads to a purge goes on: an answer that a provider gave must find its place.
         if !transition.needs_space() {
@@ -223,7 +224,8 @@ impl SledStore {
         let (after, events) = transition::apply(before.clone(), transition, now).map_err(|r| Failed::Storage(StorageError::Refused(r)))?;
         write_change(rows, batch, Some(&before), &after)?;
         append(rows, batch, events)?;
-        Ok(after)
+        let change = StateChange::new(Some(before.state(now)), after.state(now), &after);
+        Ok((after, change))
     }
 }
 
@@ -248,7 +250,7 @@ impl RequestStore for SledStore {
     async fn issue(&self, request: DocumentRequest, claim: Option<Claim>, event: AuditEvent) -> Result<Claimed, StorageError> {
         self.decide(|rows, now| {
             if let Some(seen) = claim.as_ref().map(|c| seen_claim(rows, c)).transpose()?.flatten() {
-                return Ok((Batch::new(), seen));
+                return Ok((Batch::new(), (seen, None)));
             }
             if rows.get(&key::request(request.id))?.is_some() || rows.get(&key::link(&request.link.hashed))?.is_some() {
                 return Err(Failed::Storage(StorageError::Exists("a request with this id or link")));
@@ -259,9 +261,14 @@ impl RequestStore for SledStore {
             if let Some(claim) = &claim {
                 write_claim(rows, &mut batch, claim, request.id.0, now)?;
             }
-            Ok((batch, Claimed::Fresh(Box::new(request))))
+            let change = StateChange::new(None, request.state(now), &request);
+            Ok((batch, (Claimed::Fresh(Box::new(request)), Some(change))))
         })
         .await
+        .map(|(claimed, change)| {
+            change.iter().for_each(StateChange::log);
+            claimed
+        })
     }
 
     async fn transition(&self, id: RequestId, transition: Transition) -> Result<DocumentRequest, StorageError> {
@@ -275,23 +282,31 @@ impl RequestStore for SledStore {
         };
         self.decide_passing(point, |rows, now| {
             let mut batch = Batch::new();
-            let after = Self::change(rows, &mut batch, id, transition, now)?;
-            Ok((batch, after))
+            let changed = Self::change(rows, &mut batch, id, transition, now)?;
+            Ok((batch, changed))
         })
         .await
+        .map(|(after, change)| {
+            change.log();
+            after
+        })
     }
 
     async fn transition_once(&self, id: RequestId, transition: Transition, claim: Claim) -> Result<Claimed, StorageError> {
         self.decide(|rows, now| {
             if let Some(seen) = seen_claim(rows, &claim)? {
-                return Ok((Batch::new(), seen));
+                return Ok((Batch::new(), (seen, None)));
             }
             let mut batch = Batch::new();
-            let after = Self::change(rows, &mut batch, id, transition, now)?;
+            let (after, change) = Self::change(rows, &mut batch, id, transition, now)?;
             write_claim(rows, &mut batch, &claim, id.0, now)?;
-            Ok((batch, Claimed::Fresh(Box::new(after))))
+            Ok((batch, (Claimed::Fresh(Box::new(after)), Some(change))))
         })
         .await
+        .map(|(claimed, change)| {
+            change.iter().for_each(StateChange::log);
+            claimed
+        })
     }
 
     async fn claimed(&self, claim: &Claim) -> Result<Option<Claimed>, StorageError> {
@@ -402,12 +417,16 @@ impl RequestStore for SledStore {
             let text = sign(&receipt);
             let receipt = SignedReceipt { receipt, text };
             let step = WorkerStep::FinishPurge { receipt: number };
-            Self::change(rows, &mut batch, id, Transition::Worker { fence, step }, now)?;
+            let (_, change) = Self::change(rows, &mut batch, id, Transition::Worker { fence, step }, now)?;
             batch.put(key::receipt(number), receipt.encode());
             batch.put(key::meta("last-receipt"), number.to_be_bytes());
-            Ok((batch, receipt))
+            Ok((batch, (receipt, change)))
         })
         .await
+        .map(|(receipt, change)| {
+            change.log();
+            receipt
+        })
     }
 
     async fn deletion_receipt(&self, number: u64) -> Result<Option<SignedReceipt>, StorageError> {

@@ -376,6 +376,12 @@ async fn nothing_of_a_person_is_shown_or_logged() {
     }
     let log = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
     assert!(log.contains("changed outside the portal"), "nothing was logged at all");
+    for change in ["from=\"new\" to=\"awaiting\"", "to=\"received\"", "to=\"forwarding\""] {
+        let found = log
+            .lines()
+            .filter(|line| line.contains(change) && line.contains(&format!("request={} provider=sandbox", link.id)));
+        assert_eq!(found.count(), 1, "one line for {change}");
+    }
     for secret in personal
         .into_iter()
         .chain([link.token.as_str(), tampered.token.as_str(), &link.token.to_uppercase()])

@@ -116,7 +116,7 @@ fn claim(rows: &Rows<'_>, queue: Queue<'_>, lease: &Transition, now: OffsetDateT
             break;
         };
         match SledStore::change(rows, &mut batch, entry.id, lease.clone(), now) {
-            Ok(leased) => {
+            Ok((leased, _)) => {
                 // The row may have been altered from outside since this entry was derived from it: one that belongs to no row any more would be due for ever.
                 if !key::indexes(&leased).iter().any(|(own, _)| *own == entry.key) {
                     batch.remove(entry.key);
