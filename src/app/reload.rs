@@ -10,6 +10,7 @@ use super::{Running, StartError, concurrencies, outgoing, pace, policy, provider
 use crate::chain::chain;
 use crate::config::{Config, Network};
 use crate::http;
+use crate::http::settings::TlsFiles;
 use crate::settings::ConfigError;
 use crate::workflow::Portal;
 use crate::workflow::delivery::DeliveryState;

@@ -374,7 +374,9 @@ async fn machine(out: &mut Exposition, state: &AppState) -> Result<(), Problem> 
     let (disks, folders) = (state.observed.disks.clone(), state.observed.folders.clone());
     let certificates = state.observed.certificates.clone();
     let (ends, process, rooms, sizes) = blocking(move || {
-        let end = |(listener, cert): &(&'static str, PathBuf)| Some((labels(&[("listener", listener)]), tls::expires(cert).ok()?.unix_timestamp()));
+        let end = |(listener, cert): &(&'static str, PathBuf)| {
+            Some((labels(&[("listener", listener)]), tls::expires(cert).ok()?.unix_timestamp()))
+        };
         let ends: Vec<_> = certificates.iter().filter_map(end).collect();
         let rooms: Vec<_> = disks.iter().map(|(name, folder)| (*name, machine::room(folder))).collect();
         let sizes: Vec<_> = folders.iter().map(|(name, folder)| (*name, machine::size(folder))).collect();
