@@ -66,7 +66,7 @@ enum Action {
     /// Say who is to see to it: an agent, or nobody
     #[command(
         override_usage = "nightdrop request assign [OPTIONS] <ID> <AGENT|--to-me|--nobody>",
-        after_help = "Example:\n  nightdrop request assign req_… agt_…\n  nightdrop request assign req_… --to-me\n  nightdrop request assign req_… --nobody"
+        after_help = "Examples:\n  nightdrop request assign req_… agt_…\n  nightdrop request assign req_… --to-me\n  nightdrop request assign req_… --nobody"
     )]
     Assign(Assign),
 }

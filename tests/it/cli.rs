@@ -954,7 +954,10 @@ fn every_command_has_help_with_an_example() {
         assert!(text.contains("Example"), "{command}");
         for inner in listed(&text) {
             let text = done(&mut nightdrop(&[&command, &inner, "--help"]));
-            assert!(text.contains("Example:") && text.contains("--json"), "{command} {inner}");
+            assert!(
+                (text.contains("Example:") || text.contains("Examples:")) && text.contains("--json"),
+                "{command} {inner}"
+            );
             checked += 1;
         }
         checked += 1;
