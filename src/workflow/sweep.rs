@@ -176,6 +176,7 @@ async fn is_orphan(portal: &Portal, document: DocumentId) -> Result<bool, Workfl
     }
     Ok(portal.requests.by_document(document).await?.is_none() && !outgoing::mail::owns(portal, document).await?)
 }
+
 /// Gives memory that a burst of uploads took back to the system.
 pub(crate) async fn spare_memory() {
     let _ = tokio::task::spawn_blocking(heap::trim).await;

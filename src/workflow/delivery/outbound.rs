@@ -304,22 +304,8 @@ async fn next_chunk(reading: &mut Reading) -> Result<Option<Bytes>, SourceError>
     if reading.next * 2 >= reading.chunks {
         failpoint::pass(Failpoint::PieceSent);
     }
-    Ok(Some(Bytes::from_owner(Wiped(chunk))))
-}
-
-/// Plaintext that is wiped when the last reference to it goes.
-struct Wiped(Vec<u8>);
-
-impl AsRef<[u8]> for Wiped {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for Wiped {
-    fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.0);
-    }
+    // Wiped when the last reference to it goes, as every freed block is ([`crate::crypto::heap`]).
+    Ok(Some(Bytes::from(chunk)))
 }
 
 /// Notes finished steps of an attempt durably, under the attempt's lease.
