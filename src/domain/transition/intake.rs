@@ -285,11 +285,13 @@ fn store_part(request: &mut DocumentRequest, sealed: SealedPart, now: OffsetDate
         part: sealed.part,
         length: sealed.length,
     };
+    // An id that stands here belongs to something that is being destroyed: its cleanup would take what is stored under it now as well.
+    let known = request.intakes.iter().any(|intake| intake.document == sealed.document);
     match (
         request.intakes.iter_mut().find_map(|r| Some((r.document, r.finished_mut()?))),
         sealed.submission,
     ) {
-        (None, Submission::Begins { slot, started_at }) => request.intakes.push(Intake {
+        (None, Submission::Begins { slot, started_at }) if !known => request.intakes.push(Intake {
             document: sealed.document,
             slot,
             started_at,
@@ -301,7 +303,7 @@ fn store_part(request: &mut DocumentRequest, sealed: SealedPart, now: OffsetDate
         (Some((document, finished)), Submission::Joins) if document == sealed.document => finished.push(part),
         // The submission that it was sealed into has ended, and its secret with it; or another part came first at the same time: then this one must be
         // sealed again, under the submission that there is now.
-        (None, Submission::Joins) | (Some(_), Submission::Begins { .. } | Submission::Joins) => return Err(Refusal::Superseded),
+        (None | Some(_), Submission::Begins { .. } | Submission::Joins) => return Err(Refusal::Superseded),
     }
     // Also when a form brought the part that an upload was still sending.
     if let Some(staging) = request.intakes.iter_mut().find(|r| Some(r.document) == staging) {

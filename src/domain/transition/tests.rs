@@ -484,3 +484,18 @@ fn a_callback_during_a_question_makes_the_next_one_come_at_once() {
     let nudged = apply(at, Transition::Nudge, now).unwrap().0;
     assert!(apply(nudged, later, now).unwrap().0.due_at().unwrap() <= now);
 }
+
+/// What was given up is destroyed under its id: bytes that are stored under the same one would go with it.
+#[test]
+fn nothing_is_stored_under_an_id_that_is_being_destroyed() {
+    let now = start();
+    let given_up = document(7, now, true);
+    let discard = Transition::Intake(IntakeStep::Discard {
+        document: given_up.id,
+        slot: given_up.slot,
+        started_at: now,
+    });
+    let at = apply(request(false), discard, now).unwrap().0;
+    assert_eq!(apply(at.clone(), received(given_up), now).unwrap_err(), Refusal::Superseded);
+    assert!(apply(at, received(document(8, now, true)), now).is_ok());
+}

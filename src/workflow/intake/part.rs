@@ -203,8 +203,8 @@ impl<'a> PartReceiver<'a> {
             size: sealed.size,
             chunks: u32::try_from(sealed.chunks).map_err(|_| IntakeError::CutOff)?,
         };
-        let _guard = self.write_guard().await?;
-        self.submission.store(part, durable, report.received).await
+        let guard = self.write_guard().await?;
+        self.submission.store(part, durable, report.received, guard).await
     }
 
     fn refuse(&mut self, refusal: Refusal) -> IntakeError {

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use super::IntakeError;
 use super::in_flight::Writing;
 use super::link::{OpenedLink, closed, has_room, place_of};
+use super::part_lock::WriteGuard;
 use super::secret::{OpenSlot, Secret, SlotGuard, discard_in_flight};
 use crate::crypto::random;
 use crate::crypto::secret::ErasureSecret;
@@ -112,9 +113,11 @@ impl Submission {
         if self.secret.is_none() {
             // Another device may have stored a part since the link was looked at: this one then joins it.
             self.request = TrustedRequest::load(&self.portal, self.request.id).await?;
-            if let Some(partial) = self.request.partial() {
-                self.document = partial.document;
-            }
+            self.document = match self.request.partial() {
+                Some(partial) => partial.document,
+                // What was here when the link was looked at may be given up by now: its id belongs to its destruction.
+                None => DocumentId::new(random::array().map_err(WorkflowError::from)?, self.asked_at),
+            };
             self.secret = Some(self.secret().await?);
         }
         self.secret.as_ref().and_then(Secret::open).ok_or(IntakeError::CutOff)
@@ -176,8 +179,15 @@ impl Submission {
         Ok(())
     }
 
-    /// Stores one sealed part durably. With the last one the document is received.
-    pub(super) async fn store(&mut self, part: StoredPart, durable: Durable, length: u64) -> Result<(), IntakeError> {
+    /// Stores one sealed part durably. With the last one the document is received. The guard is held until the row is written, also when the caller is dropped meanwhile:
+    /// nobody may replace the file whose header the row is about to name.
+    pub(super) async fn store(
+        &mut self,
+        part: StoredPart,
+        durable: Durable,
+        length: u64,
+        guard: Option<WriteGuard>,
+    ) -> Result<(), IntakeError> {
         let secret = self.secret.take().ok_or(IntakeError::CutOff)?;
         let submission = match &secret {
             Secret::Fresh(guard) => Joins::Begins {
@@ -200,7 +210,11 @@ impl Submission {
             receiver: self.receiver,
         };
         let stored = store(self.portal.clone(), self.request.id, sealed, secret);
-        let (row, secret) = run_to_completion(&self.portal.tasks, stored).await?;
+        let guarded = async move {
+            let _guard = guard;
+            stored.await
+        };
+        let (row, secret) = run_to_completion(&self.portal.tasks, guarded).await?;
         self.secret = Some(secret);
         self.request = TrustedRequest::prove(&self.portal, row)?;
         Ok(())
