@@ -167,6 +167,12 @@ impl Submission {
             let why = closed(&self.request, self.portal.now());
             return Err(IntakeError::refused(why.unwrap_or(Refusal::Superseded)));
         }
+        // An upload that was ended meanwhile will not be stored: it must not take out what came by another way.
+        if let Source::Upload(upload) = self.source
+            && self.request.staging(part).is_none_or(|(intake, _)| intake.document != upload)
+        {
+            return Err(IntakeError::refused(Refusal::Superseded));
+        }
         if self.request.finished(part).is_none() {
             return Ok(());
         }
