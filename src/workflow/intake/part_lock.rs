@@ -40,9 +40,11 @@ pub struct Claim {
     newest: watch::Receiver<u64>,
 }
 
-/// Nobody newer can begin to write while this is held.
+/// Nobody newer can begin to write while this is held, also when its claim is gone.
 pub struct WriteGuard {
     _writing: OwnedMutexGuard<()>,
+    /// Whoever comes next finds the lock by it.
+    _lock: Arc<PartLock>,
 }
 
 impl PartLocks {
@@ -110,7 +112,10 @@ impl Claim {
     /// Waits for the writer of before; `None` when somebody newer came.
     pub async fn write(&self) -> Option<WriteGuard> {
         let writing = self.lock.writing.clone().lock_owned().await;
-        (*self.newest.borrow() == self.number).then_some(WriteGuard { _writing: writing })
+        (*self.newest.borrow() == self.number).then(|| WriteGuard {
+            _writing: writing,
+            _lock: self.lock.clone(),
+        })
     }
 
     /// Returns when somebody newer came.
@@ -138,6 +143,18 @@ mod tests {
         assert!(!locks.is_busy(request, 0, other, now + AT_IT), "it stands still");
         locks.forget(request, 0);
         assert!(!locks.is_busy(request, 0, other, now));
+    }
+
+    #[tokio::test]
+    async fn who_writes_is_waited_for_when_its_claim_is_gone() {
+        let (locks, request) = (PartLocks::default(), RequestId([1; 16]));
+        let claim = locks.claim(request, 0);
+        let held = claim.write().await.unwrap();
+        drop(claim);
+        let second = locks.claim(request, 0);
+        assert!(futures_util::FutureExt::now_or_never(second.write()).is_none());
+        drop(held);
+        assert!(second.write().await.is_some());
     }
 
     #[tokio::test]
