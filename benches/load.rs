@@ -6,7 +6,8 @@
 //! cargo bench --bench load -- --only cpu      one part: cpu, memory, pages, small, requests, cycles, forwarding, guessing (repeatable)
 //! cargo bench --bench load -- --requests 1000000
 //! cargo bench --bench load -- --against http://127.0.0.1:8080/upload --field file
-//!                                             the portal and another program that takes uploads, in turn (repeatable; docs/performance.md)
+//!                                             the portal and another program that takes uploads, in turn (repeatable; docs/performance.md);
+//!                                             `--put` in the place of `--field file` for a program that takes files by PUT
 //! cargo bench --bench load -- --layouts       nothing of that, but which layout the sealed chunks should have (docs/decisions/chunk-layout.md)
 //! cargo bench --bench load -- --json          one JSON object on standard output instead of the table
 //! ```
@@ -155,14 +156,20 @@ fn read(arguments: &[String]) -> Result<Plan, String> {
             "--against" => url = Some(value()?),
             "--field" => {
                 let url = url.take().ok_or("--field stands behind the --against that it belongs to")?;
-                plan.against.push(against::Peer::find(&url, &value()?)?);
+                plan.against.push(against::Peer::find(&url, against::Takes::Form(value()?))?);
+            }
+            "--put" => {
+                let url = url.take().ok_or("--put stands behind the --against that it belongs to")?;
+                plan.against.push(against::Peer::find(&url, against::Takes::Put)?);
             }
             "--requests" => plan.requests = value()?.parse().map_err(|_| "--requests needs a number".to_owned())?,
             other => return Err(format!("{other} is not known; see the head of benches/load.rs")),
         }
     }
     if let Some(url) = url {
-        return Err(format!("--against {url} needs --field NAME: the name of the form's file input"));
+        return Err(format!(
+            "--against {url} needs --field NAME, the name of the form's file input, or --put"
+        ));
     }
     let known = |name: &&String| PARTS.iter().any(|(part, _)| part == name);
     match plan.only.iter().find(|name| !known(name)) {

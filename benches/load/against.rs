@@ -22,18 +22,27 @@ const MIB: f64 = 1024.0 * 1024.0;
 /// What `/proc/PID/stat` counts in: USER_HZ, 100 a second on every architecture that Rust runs on.
 const TICKS: f64 = 100.0;
 
+/// How a program takes a file.
+#[derive(Clone)]
+pub enum Takes {
+    /// In the input of this name of a form.
+    Form(String),
+    /// As the body of a PUT, each to an address of its own: the path ends in a number that is added.
+    Put,
+}
+
 /// One program to compare with.
 pub struct Peer {
     name: String,
     address: SocketAddr,
     path: String,
-    field: String,
+    takes: Takes,
     processes: Vec<u32>,
 }
 
 impl Peer {
-    /// `url`: http://HOST:PORT/PATH of what takes the form; `field`: the name of its file input.
-    pub fn find(url: &str, field: &str) -> Result<Self, String> {
+    /// `url`: http://HOST:PORT/PATH of what takes the file.
+    pub fn find(url: &str, takes: Takes) -> Result<Self, String> {
         let rest = url.strip_prefix("http://").ok_or(format!("{url}: begins with http://"))?;
         let (host, path) = rest
             .split_once('/')
@@ -48,7 +57,7 @@ impl Peer {
             name: version(first),
             address,
             path,
-            field: field.to_owned(),
+            takes,
             processes,
         })
     }
@@ -92,8 +101,11 @@ pub fn against(plan: &Plan, peers: &[Peer], report: &mut Report) -> Result<(), S
             client::uploads(portal.address(), &paths, &form, at_once)?;
             note(&mut costs[0][l], portal.cpu() - before, bytes, start, portal.peak() as f64 / MIB);
             for (peer, costs) in peers.iter().zip(&mut costs[1..]) {
-                let form = Arc::new(Form::field(&peer.field, &file));
-                let paths = vec![peer.path.clone(); count];
+                let (form, paths) = match &peer.takes {
+                    Takes::Form(field) => (Form::field(field, &file), vec![peer.path.clone(); count]),
+                    Takes::Put => (Form::put(&file), (0..count).map(|n| format!("{}{n}", peer.path)).collect()),
+                };
+                let form = Arc::new(form);
                 peer.forget_peak();
                 let (before, start) = (peer.cpu(), Instant::now());
                 client::uploads(peer.address, &paths, &form, at_once).map_err(|wrong| format!("{}: {wrong}", peer.name))?;
@@ -175,14 +187,20 @@ fn kib(pid: u32, field: &str) -> f64 {
     line.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or(0.0)
 }
 
-/// What the program calls itself, by `--version`, else its file's name.
+/// What the program calls itself, by `--version` or `-v`, else its file's name.
 fn version(pid: u32) -> String {
     let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    let said = Command::new(&program).arg("--version").output();
-    let said = said.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-    let line = String::from_utf8_lossy(&said).lines().next().unwrap_or_default().trim().to_owned();
-    match program.file_name() {
-        Some(name) if line.is_empty() || line.len() > 60 => name.to_string_lossy().into_owned(),
-        _ => line,
-    }
+    let said = ["--version", "-v"].into_iter().find_map(|flag| {
+        let output = Command::new(&program)
+            .arg(flag)
+            .output()
+            .ok()
+            .filter(|output| output.status.success())?;
+        let text = [output.stdout, output.stderr].concat();
+        Some(String::from_utf8_lossy(&text).lines().next()?.trim().to_owned())
+    });
+    let file = program.file_name().map(|name| name.to_string_lossy().into_owned());
+    said.filter(|line| !line.is_empty() && line.len() <= 60)
+        .or(file)
+        .unwrap_or_default()
 }

@@ -73,10 +73,12 @@ fn crc32(data: &[u8]) -> u32 {
     !data.iter().fold(!0, |c, b| table[((c ^ u32::from(*b)) & 255) as usize] ^ (c >> 8))
 }
 
-/// A form with one file, as a browser writes it.
+/// A form with one file, as a browser writes it, or the file alone.
 pub struct Form {
     pub body: Vec<u8>,
     pub file: u64,
+    method: &'static str,
+    content_type: String,
 }
 
 const BOUNDARY: &str = "----WebKitFormBoundaryHx7nightdrop";
@@ -98,13 +100,27 @@ impl Form {
         Self {
             body,
             file: file.len() as u64,
+            method: "POST",
+            content_type: format!("multipart/form-data; boundary={BOUNDARY}"),
+        }
+    }
+
+    /// The file as the whole body of a PUT.
+    pub fn put(file: &[u8]) -> Self {
+        Self {
+            body: file.to_vec(),
+            file: file.len() as u64,
+            method: "PUT",
+            content_type: "image/jpeg".into(),
         }
     }
 
     pub fn head(&self, path: &str) -> String {
         format!(
-            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n\
+            "{} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json\r\nContent-Type: {}\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n",
+            self.method,
+            self.content_type,
             self.body.len()
         )
     }
