@@ -249,7 +249,7 @@ pub mod workflow {
         }
     }
     pub mod sweep {
-        pub use crate::workflow::sweep::{Pass, minute, sweep};
+        pub use crate::workflow::sweep::{Pass, minute, spare_memory, sweep};
     }
     pub mod terms {
         pub use crate::workflow::terms::load;

@@ -215,6 +215,13 @@ impl TestApp {
                 while worker::step(&self.portal).await.unwrap() == Step::Done {}
                 Value::Null
             }
+            // What the worker does every minute.
+            "minute" => {
+                worker::clean(&self.portal).await;
+                sweep::sweep(&self.portal).await.unwrap();
+                sweep::spare_memory().await;
+                Value::Null
+            }
             "time" => self.time(with["what"].as_str().unwrap(), count).await,
             "time page" => {
                 self.time_page(with["path"].as_str().unwrap(), with["applicant"].as_str(), count)

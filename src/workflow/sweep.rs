@@ -178,6 +178,6 @@ async fn is_orphan(portal: &Portal, document: DocumentId) -> Result<bool, Workfl
 }
 
 /// Gives memory that a burst of uploads took back to the system.
-pub(crate) async fn spare_memory() {
+pub async fn spare_memory() {
     let _ = tokio::task::spawn_blocking(heap::trim).await;
 }
