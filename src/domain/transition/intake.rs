@@ -45,8 +45,13 @@ pub enum IntakeStep {
     },
     /// One part is sealed. Its upload ends, and with the last part the document is received.
     StorePart(Box<SealedPart>),
-    /// A finished part is to be replaced or was taken back.
+    /// A finished part is about to be replaced: its submission stays, also without any part.
     DropPart {
+        document: DocumentId,
+        part: PartName,
+    },
+    /// Its visitor takes a finished part back. With the last one its submission ends and is destroyed; parts that another device stored meanwhile stay.
+    TakeBackPart {
         document: DocumentId,
         part: PartName,
     },
@@ -117,7 +122,12 @@ impl IntakeStep {
             | Self::StageProgress { .. }
             | Self::TouchSubmission { .. }
             | Self::StorePart(_) => true,
-            Self::DropPart { .. } | Self::End { .. } | Self::Discard { .. } | Self::LeaseCleanup { .. } | Self::CleanedUp { .. } => false,
+            Self::DropPart { .. }
+            | Self::TakeBackPart { .. }
+            | Self::End { .. }
+            | Self::Discard { .. }
+            | Self::LeaseCleanup { .. }
+            | Self::CleanedUp { .. } => false,
         }
     }
 }
@@ -209,6 +219,17 @@ pub(super) fn apply(request: &mut DocumentRequest, step: IntakeStep, now: Offset
             let partial = request.intakes.iter_mut().find(|r| r.document == document);
             let finished = partial.and_then(Intake::finished_mut).ok_or(Refusal::Superseded)?;
             finished.retain(|f| f.part.name != part);
+        }
+        IntakeStep::TakeBackPart { document, part } => {
+            may_go_on(request, now)?;
+            let partial = request.intakes.iter_mut().find(|r| r.document == document);
+            let partial = partial.ok_or(Refusal::Superseded)?;
+            let finished = partial.finished_mut().ok_or(Refusal::Superseded)?;
+            let place = finished.iter().position(|f| f.part.name == part).ok_or(Refusal::Superseded)?;
+            finished.remove(place);
+            if finished.is_empty() {
+                partial.kind = IntakeKind::Discarding;
+            }
         }
         IntakeStep::End { document, end } => {
             let place = request.intakes.iter().position(|r| r.document == document);

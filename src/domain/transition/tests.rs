@@ -162,10 +162,14 @@ pub(crate) fn transition(step: &Try, request: &DocumentRequest, now: OffsetDateT
             sealed.upload = request.intakes.iter().find(|r| r.staged().is_some()).map(|r| r.document);
             Transition::Intake(IntakeStep::StorePart(Box::new(sealed)))
         }
-        36 => Transition::Intake(IntakeStep::DropPart {
-            document: DocumentId([doc; 16]),
-            part: PartName::parse("front").unwrap(),
-        }),
+        36 => {
+            let (document, part) = (DocumentId([doc; 16]), PartName::parse("front").unwrap());
+            Transition::Intake(if pick.is_multiple_of(2) {
+                IntakeStep::DropPart { document, part }
+            } else {
+                IntakeStep::TakeBackPart { document, part }
+            })
+        }
         37 => Transition::Intake(IntakeStep::End {
             document: request.intakes.last().map_or(DocumentId([doc; 16]), |r| r.document),
             end: if pick.is_multiple_of(2) { EndOf::Idle } else { EndOf::Withdrawn },

@@ -267,34 +267,35 @@ async fn remove_now(portal: &Portal, id: RequestId, part: &PartSpec) -> Result<b
     let Some(request) = portal.requests.request(id).await? else {
         return Ok(false);
     };
-    let finished = request.partial().filter(|_| request.finished(&part.name).is_some());
-    let document = match (request.staging(&part.name), finished) {
-        (Some((intake, _)), _) => intake.document,
-        (None, None) => return Ok(false),
-        (None, Some(partial)) if partial.finished().len() == 1 => partial.document,
-        (None, Some(partial)) => {
-            drop_part(portal, &request, partial.document, part).await?;
-            return Ok(true);
-        }
-    };
-    let end = IntakeStep::End {
-        document,
-        end: EndOf::Withdrawn,
-    };
-    portal.requests.transition(id, Transition::Intake(end)).await?;
-    portal.intake.cleanup.due.notify_one();
-    Ok(true)
+    if let Some((intake, _)) = request.staging(&part.name) {
+        let end = IntakeStep::End {
+            document: intake.document,
+            end: EndOf::Withdrawn,
+        };
+        portal.requests.transition(id, Transition::Intake(end)).await?;
+        portal.intake.cleanup.due.notify_one();
+        return Ok(true);
+    }
+    match request.partial().filter(|_| request.finished(&part.name).is_some()) {
+        Some(partial) => take_back(portal, &request, partial.document, part).await.map(|()| true),
+        None => Ok(false),
+    }
 }
 
-/// One of two finished parts. Its secret is that of the other side as well, and dies with it; without its header, which the row loses, its chunks open for nobody.
+/// A finished part. Its secret is that of the other parts as well, and dies with the last of them; without its header, which the row loses, its chunks open for nobody.
 /// Whoever holds the part's lock owns its chunks while the document is not complete.
-async fn drop_part(portal: &Portal, request: &DocumentRequest, document: DocumentId, part: &PartSpec) -> Result<(), IntakeError> {
+async fn take_back(portal: &Portal, request: &DocumentRequest, document: DocumentId, part: &PartSpec) -> Result<(), IntakeError> {
     let writer = portal.intake.in_flight.enter(document);
-    let drop_part = IntakeStep::DropPart {
+    let take_back = IntakeStep::TakeBackPart {
         document,
         part: part.name.clone(),
     };
-    portal.requests.transition(request.id, Transition::Intake(drop_part)).await?;
+    // The row decides whether it was the only one: another device may be storing the next.
+    let row = portal.requests.transition(request.id, Transition::Intake(take_back)).await?;
+    if row.partial().is_none() {
+        portal.intake.cleanup.due.notify_one();
+        return Ok(());
+    }
     // When the whole submission is being destroyed meanwhile, so is this part.
     if let Some(_writing) = writer.writing().await {
         portal.blobs.delete_file(document, place_of(request, &part.name)).await?;

@@ -154,6 +154,28 @@ fn a_part_sent_and_taken_back_for_ever_does_not_fill_the_log() {
 }
 
 #[test]
+fn a_part_that_is_taken_back_leaves_what_another_device_stored_meanwhile() {
+    let document = DocumentId([9; 16]);
+    let take_back = |part: &str| IntakeStep::TakeBackPart {
+        document,
+        part: PartName::parse(part).unwrap(),
+    };
+    let mut three = request();
+    let mut side = three.parts[0].clone();
+    side.name = PartName::parse("side").unwrap();
+    three.parts.push(side);
+    let half = after(&three, first(9, "front", None));
+    assert_eq!(refused(&half, take_back("back")), Refusal::Superseded, "it is not here");
+    let alone = after(&half, take_back("front"));
+    assert_eq!(alone.intakes[0].kind, IntakeKind::Discarding);
+    assert_eq!(refused(&alone, joins(9, "back", None)), Refusal::Superseded);
+    let two = after(&half, joins(9, "back", None));
+    let left = after(&two, take_back("front"));
+    assert!(left.finished(&PartName::parse("back").unwrap()).is_some());
+    assert_eq!(after(&left, take_back("back")).intakes[0].kind, IntakeKind::Discarding);
+}
+
+#[test]
 fn a_part_of_a_submission_that_has_ended_revives_nothing() {
     let half = after(&request(), first(9, "front", None));
     let document = DocumentId([9; 16]);
