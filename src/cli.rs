@@ -125,6 +125,12 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What is wrong with a command line, by the definition that the program parses its own with; nothing is wrong with a question for help. For the commands in documents.
+pub fn fault_of(line: &[String]) -> Option<String> {
+    let answer = Line::try_parse_from(line).err()?;
+    (answer.exit_code() != 0).then(|| answer.to_string())
+}
+
 fn run(command: Command) -> Outcome {
     match command {
         Command::Demo(demo) => demo::run(demo),

@@ -1,5 +1,10 @@
 //! What the documents name exists: every path of the sources, every item in it that is named with it, every relative link and every heading that a link leads to; and the
-//! index of the documents lists all of them.
+//! index of the documents lists all of them. What they tell a reader to type or to set is in the modules below.
+
+mod commands;
+mod first_hour;
+mod pictures;
+mod words;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,10 +24,8 @@ fn root() -> &'static Path {
 }
 
 fn documents() -> Vec<PathBuf> {
-    let mut found: Vec<_> = walk(&root().join("docs"))
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|e| e == "md"))
-        .collect();
+    let pages = ["docs", "assets/docs"].into_iter().flat_map(|folder| walk(&root().join(folder)));
+    let mut found: Vec<_> = pages.filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
     found.extend(["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(|name| root().join(name)));
     found.sort();
     found
@@ -30,6 +33,44 @@ fn documents() -> Vec<PathBuf> {
 
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A block of code: what it says it is in (nothing where it is only set in), and its lines.
+struct Block {
+    kind: String,
+    lines: Vec<String>,
+}
+
+/// The blocks of a document: fenced ones, also below a point of a list, and those that are set in by four blanks behind an empty line.
+fn blocks(text: &str) -> Vec<Block> {
+    let mut found = Vec::new();
+    let mut lines = text.lines().peekable();
+    let mut is_free = true;
+    while let Some(line) = lines.next() {
+        let trimmed = line.trim_start();
+        if let Some(kind) = trimmed.strip_prefix("```") {
+            let margin = line.len() - trimmed.len();
+            let inside = lines.by_ref().take_while(|line| !line.trim_start().starts_with("```"));
+            let inside = inside.map(|line| line.get(margin..).unwrap_or_default().to_owned()).collect();
+            found.push(Block {
+                kind: kind.to_owned(),
+                lines: inside,
+            });
+            is_free = true;
+        } else if is_free && line.starts_with("    ") {
+            let mut inside = vec![trimmed.to_owned()];
+            while let Some(next) = lines.next_if(|line| line.starts_with("    ")) {
+                inside.push(next[4..].to_owned());
+            }
+            found.push(Block {
+                kind: String::new(),
+                lines: inside,
+            });
+        } else {
+            is_free = trimmed.is_empty();
+        }
+    }
+    found
 }
 
 /// What stands between backticks outside of blocks of code. A quotation may go over a line's end, but not over a paragraph's.
@@ -141,7 +182,7 @@ fn the_index_lists_every_document() {
     let listed: BTreeSet<PathBuf> = listed.iter().filter_map(|path| path.canonicalize().ok()).collect();
     let missing: Vec<_> = documents()
         .into_iter()
-        .filter(|path| path.file_name().is_some_and(|name| name != "README.md"))
+        .filter(|path| path.file_name().is_some_and(|name| name != "README.md") && !path.starts_with(root().join("assets/docs/providers")))
         .filter(|path| !listed.contains(&path.canonicalize().unwrap_or_default()))
         .collect();
     assert!(missing.is_empty(), "{missing:#?}");
