@@ -71,6 +71,10 @@ fn commands(line: &str) -> Vec<Vec<String>> {
         {
             command.remove(0);
         }
+        // `sudo -u nightdrop`
+        if command.first() == Some(&"-u") {
+            command.drain(..2);
+        }
         // Where output goes and input comes from.
         if let Some(at) = command.iter().position(|word| word.starts_with(['<', '>'])) {
             command.truncate(at);
@@ -177,6 +181,23 @@ fn every_command_that_the_program_names_is_one_that_it_takes() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(looked > 50, "only {looked} commands were found");
+}
+
+/// The examples that `--help` shows, as they stand in the sources of the commands.
+#[test]
+fn every_example_in_the_help_is_one_that_the_program_takes() {
+    let mut wrong = Vec::new();
+    let mut looked = 0;
+    for file in walk(&root().join("src/cli")) {
+        let text = read(&file).replace("\\n", "\n").replace("\\\\\n", " ");
+        let examples = text.lines().filter(|line| line.starts_with("  nightdrop "));
+        for command in examples.flat_map(|line| commands(line.split("\")").next().unwrap_or_default())) {
+            looked += 1;
+            wrong.extend(fault(&command).map(|why| format!("{}: {}: {why}", file.display(), command.join(" "))));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(looked > 50, "only {looked} examples were found");
 }
 
 #[test]
