@@ -19,7 +19,7 @@ use tracing::Level;
 use crate::connectors;
 use crate::crypto::archive::Lock;
 use crate::http::forwarded::AddressHeader;
-use crate::http::settings::{LimitSettings, ListenerSettings, MetricsAccess};
+use crate::http::settings::{LimitSettings, ListenerSettings, MetricsAccess, RequestLog};
 use crate::inspect::scan::settings::ScanSettings;
 use crate::inspect::settings::PdfSettings;
 #[cfg(test)]
@@ -66,6 +66,7 @@ pub struct Config {
     pub workers: usize,
     /// How much the log says.
     pub log: Level,
+    pub request_log: RequestLog,
     /// Failed attempts before a person is asked.
     pub attempts: u32,
     /// How browsers reach the console, such as `https://console.example.com`.
@@ -219,6 +220,7 @@ impl Config {
             outgoing: OutgoingSettings::read(reader, &data_dir),
             workers: reader.number("workers", 0, 0..=1_024, "threads of each listener; 0 takes one for each core"),
             log: reader.choice("log", &LEVELS, "info", "how much the log says"),
+            request_log: RequestLog::read(reader),
             scan: reader.section("scan", ScanSettings::read),
             attempts: reader.section("forwarding", settings::read_attempts),
             staff_url,

@@ -4,6 +4,7 @@
 //!   ([`staff::console::sign_in::sso`]), once, to the browser that left.
 //! * `StatusCode` appears in [`error`] only; every answer carries the headers of [`headers`].
 
+pub(crate) mod access_log;
 pub(crate) mod address;
 pub(crate) mod applicant;
 pub(crate) mod assets;
@@ -27,6 +28,7 @@ pub(crate) mod metrics;
 pub(crate) mod permits;
 mod problem_pages;
 pub(crate) mod problems;
+pub(crate) mod request_id;
 pub(crate) mod server;
 pub(crate) mod settings;
 pub(crate) mod staff;

@@ -34,6 +34,7 @@ pub(crate) mod trusted;
 pub(crate) mod vault;
 pub(crate) mod views;
 pub(crate) mod wake;
+pub(crate) mod warning;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -217,8 +218,10 @@ impl From<RandomUnavailable> for WorkflowError {
 
 /// Runs blocking work (argon2, fsync) off the async threads.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkflowError> {
-    let work = || {
-        let done = work();
+    // What it logs belongs to the request that it is done for.
+    let span = tracing::Span::current();
+    let work = move || {
+        let done = span.in_scope(work);
         memory::wipe_stack();
         done
     };

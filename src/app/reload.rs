@@ -162,6 +162,7 @@ pub(super) fn configured(
             api_per_minute: limits.api_per_minute,
         },
         observed: observed(config),
+        request_log: config.request_log,
     })
 }
 

@@ -76,7 +76,7 @@ pub(super) fn start(format: LogFormat, to: To, level: Level) -> Outcome<Log> {
     let lines = tracing_subscriber::fmt::layer().with_writer(held.clone());
     let begun = match format {
         LogFormat::Json => registry
-            .with(lines.json().flatten_event(true).with_current_span(false).with_span_list(false))
+            .with(lines.json().flatten_event(true).with_current_span(true).with_span_list(false))
             .try_init(),
         LogFormat::Text => registry
             .with(lines.with_ansi(io::stdout().is_terminal()).with_target(false))

@@ -7,6 +7,7 @@ pub(crate) mod multipart;
 pub(crate) mod opened;
 pub(crate) mod page;
 pub(crate) mod qr;
+mod refused;
 mod reply;
 pub(crate) mod tus;
 pub(crate) mod upload;

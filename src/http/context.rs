@@ -24,7 +24,7 @@ use crate::http::assets::Theme;
 use crate::http::body::BodyPace;
 use crate::http::kept::Kept;
 use crate::http::permits::UploadLimits;
-use crate::http::settings::MetricsAccess;
+use crate::http::settings::{MetricsAccess, RequestLog};
 use crate::http::traffic::Traffic;
 
 #[derive(Clone, Debug)]
@@ -146,6 +146,7 @@ pub(crate) struct AppState {
     pub refusals: Arc<Refusals>,
     pub kept: Arc<Kept>,
     pub observed: Observed,
+    pub request_log: RequestLog,
     /// One for each listener.
     pub traffic: [Arc<Traffic>; 2],
 }

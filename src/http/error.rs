@@ -11,6 +11,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 
 use super::problems;
+use super::request_id::{self, HttpRequestId};
 
 use crate::chain::chain;
 use crate::connectors::Failure;
@@ -19,6 +20,7 @@ use crate::domain::transition::Refusal;
 use crate::storage::StorageError;
 use crate::workflow::WorkflowError;
 use crate::workflow::query::missing::NotAnswered;
+use crate::workflow::warning::Warning;
 
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -37,6 +39,9 @@ pub struct Problem {
     allow: Option<&'static str>,
 }
 
+/// Left on an answer for its log line: the code of a failure that has a page of its own, so that it is one of ours.
+pub(crate) struct ProblemCode(pub &'static str);
+
 #[derive(Serialize)]
 struct Document<'a> {
     r#type: String,
@@ -44,6 +49,8 @@ struct Document<'a> {
     status: u16,
     code: &'a str,
     detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError<'a>>,
 }
@@ -128,6 +135,7 @@ impl Problem {
 
     /// No erasure slot or no space is free.
     pub fn no_room() -> Self {
+        Warning::NoRoom.write();
         Self::full(
             "There is no space for more documents at the moment. Files that were not received completely were not kept: try again later.",
         )
@@ -174,6 +182,9 @@ impl Problem {
     /// An answer with this failure's status and headers, for a page in the place of the problem document.
     pub fn page(&self) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(self.status);
+        if let Some(known) = problems::find(&self.code) {
+            response.extensions_mut().insert(ProblemCode(known.code));
+        }
         if let Some(seconds) = self.retry_after {
             response.insert_header((RETRY_AFTER, seconds.to_string()));
         }
@@ -201,12 +212,14 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
+        let request_id = request_id::present();
         let document = Document {
             r#type: problems::address(&self.code),
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             code: &self.code,
             detail: &self.detail,
+            request_id: request_id.as_ref().map(HttpRequestId::as_str),
             errors: self.fields.iter().map(|(field, detail)| FieldError { field, detail }).collect(),
         };
         let body = serde_json::to_string(&document).unwrap_or_default();

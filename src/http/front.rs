@@ -11,6 +11,7 @@ use super::context::{AppState, Company, Limits, Observed, ServerSettings};
 use super::gate::{Gate, Keys};
 use super::hosts::Known;
 use super::kept::Kept;
+use super::settings::RequestLog;
 use super::traffic::Traffic;
 use crate::current::Current;
 use crate::storage::sled::SledStore;
@@ -27,6 +28,7 @@ pub(crate) struct Configured {
     pub company: Company,
     pub limits: Limits,
     pub observed: Observed,
+    pub request_log: RequestLog,
 }
 
 /// One configuration as requests see it.
@@ -123,6 +125,7 @@ impl Seen {
             company,
             limits,
             observed,
+            request_log,
         } = configured;
         let found = settings.console().and_then(|origin| {
             let made = Passkeys::new(&origin, &company.name);
@@ -146,6 +149,7 @@ impl Seen {
                 refusals: lasting.refusals,
                 kept: lasting.kept,
                 observed,
+                request_log,
                 traffic: lasting.traffic,
             }),
         }

@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connections::{Connections, Due, Held, Serving};
 use super::front::Front;
+use crate::workflow::warning::{self, Warning};
 use bursts::Bursts;
 
 /// Open at once in each worker, whoever they are of.
@@ -135,6 +136,7 @@ impl Limit {
         let seen = self.front.seen();
         let held = self.connections.enter(peer, seen.state.proxies.trusts(address));
         if held.is_none() {
+            Warning::Limited(warning::Limited::Connections).write();
             seen.state.proxies.refused(address);
         }
         held

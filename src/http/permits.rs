@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::address::rate_limit_key;
 use super::error::Problem;
 use crate::domain::id::RequestId;
+use crate::workflow::warning::{Limited, Warning};
 
 /// A sender that was waited for this long without a byte may lose its place to another one.
 const STALLED: Duration = Duration::from_secs(3);
@@ -43,6 +44,11 @@ pub enum LimitExceeded {
 
 impl From<LimitExceeded> for Problem {
     fn from(crowded: LimitExceeded) -> Self {
+        let limit = match crowded {
+            LimitExceeded::Here | LimitExceeded::Link => Limited::Uploads,
+            LimitExceeded::Everywhere => Limited::AllUploads,
+        };
+        Warning::Limited(limit).write();
         match crowded {
             LimitExceeded::Here => Self::too_many("Several uploads already run from your connection. Try again in a few seconds.").after(5),
             LimitExceeded::Link => Self::too_many("Several uploads already run through this link. Try again in a few seconds.").after(5),

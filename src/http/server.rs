@@ -10,7 +10,7 @@ use actix_web::{App, web};
 
 use super::applicant::{opened, qr, tus, upload};
 use super::front::Front;
-use super::{callback, headers, health, hosts, listen, metrics, problem_pages, staff, traffic};
+use super::{access_log, callback, headers, health, hosts, listen, metrics, problem_pages, staff};
 
 /// Everything the listeners need, put together once.
 pub(crate) struct Servers {
@@ -47,7 +47,7 @@ pub(crate) fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
             .app_data(public_traffic.clone())
             .wrap(from_fn(headers::limit_request_head))
             .wrap(headers::public_headers())
-            .wrap(from_fn(traffic::measured))
+            .wrap(from_fn(access_log::observed))
             .wrap(from_fn(listen::counted))
             .configure(public_routes)
             .default_service(web::to(upload::no_such_page))
@@ -60,7 +60,7 @@ pub(crate) fn open(listeners: Servers) -> io::Result<Vec<ServerHandle>> {
             .wrap(from_fn(hosts::known))
             .wrap(from_fn(headers::limit_request_head))
             .wrap(headers::staff_headers())
-            .wrap(from_fn(traffic::measured))
+            .wrap(from_fn(access_log::observed))
             .wrap(from_fn(listen::counted))
             .configure(staff_routes)
             .default_service(web::to(staff::console::no_such_page))

@@ -1,4 +1,5 @@
-//! The settings of `[listen]`, `[limits]` and `[metrics]`: where the portal listens, how much it takes from whom, and who reads its metrics.
+//! The settings of `[listen]`, `[limits]` and `[metrics]`: where the portal listens, how much it takes from whom, and who reads its metrics; and what the log tells of
+//! requests.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -73,6 +74,60 @@ impl MetricsAccess {
                 Self::Token(token)
             }
             None => Self::Open,
+        }
+    }
+}
+
+/// Which requests get a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoggedRequests {
+    None,
+    /// Those of people and programs. Static files and probes only where the portal failed.
+    Usual,
+    All,
+}
+
+/// What of a client's address gets into the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoggedAddresses {
+    None,
+    /// The network alone: an IPv4 /24 or an IPv6 /48.
+    Truncated,
+    Full,
+}
+
+/// What the log tells of requests.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLog {
+    pub requests: LoggedRequests,
+    pub addresses: LoggedAddresses,
+}
+
+impl RequestLog {
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let requests = [
+            ("none", LoggedRequests::None),
+            ("usual", LoggedRequests::Usual),
+            ("all", LoggedRequests::All),
+        ];
+        let addresses = [
+            ("none", LoggedAddresses::None),
+            ("truncated", LoggedAddresses::Truncated),
+            ("full", LoggedAddresses::Full),
+        ];
+        Self {
+            requests: reader.choice(
+                "log_requests",
+                &requests,
+                "usual",
+                "which requests get a line in the log; the usual ones are all but static files and probes",
+            ),
+            addresses: reader.choice(
+                "log_addresses",
+                &addresses,
+                "none",
+                "what of a client's address is logged; fail2ban needs all of it",
+            ),
         }
     }
 }

@@ -1,13 +1,11 @@
 //! How many requests came, by the pattern of their route and the class of their answer, and how long the answers took. A path is never kept: it may be a link.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::middleware::Next;
-use actix_web::{Error, web};
+use actix_web::HttpRequest;
 
 /// Upper bounds in seconds: a page, a slow page, an upload, a slow upload.
 pub(crate) const BOUNDS: [(&str, Duration); 6] = [
@@ -21,10 +19,35 @@ pub(crate) const BOUNDS: [(&str, Duration); 6] = [
 /// What no route takes.
 const NO_ROUTE: &str = "none";
 
+/// The pattern of a route, such as `/d/{token}`, and nothing of what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RoutePattern(String);
+
+impl RoutePattern {
+    pub(crate) fn of(request: &HttpRequest) -> Self {
+        Self(request.match_pattern().unwrap_or_else(|| NO_ROUTE.to_owned()))
+    }
+
+    /// What browsers fetch beside a page, and what machines ask again and again.
+    pub(crate) fn is_asset_or_probe(&self) -> bool {
+        self.0.starts_with("/assets/") || ["/healthz", "/readyz", "/metrics"].contains(&self.0.as_str())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RoutePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The requests of one listener since start.
 pub(crate) struct Traffic {
     pub listener: &'static str,
-    routes: Mutex<BTreeMap<String, Route>>,
+    routes: Mutex<BTreeMap<RoutePattern, Route>>,
 }
 
 /// The requests of one route.
@@ -51,11 +74,11 @@ impl Traffic {
         }
     }
 
-    pub(crate) fn routes(&self) -> BTreeMap<String, Route> {
+    pub(crate) fn routes(&self) -> BTreeMap<RoutePattern, Route> {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note(&self, pattern: String, status: u16, took: Duration) {
+    pub(crate) fn note(&self, pattern: RoutePattern, status: u16, took: Duration) {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         let route = routes.entry(pattern).or_default();
         let class = usize::from(status / 100).clamp(1, 5) - 1;
@@ -67,25 +90,6 @@ impl Traffic {
     }
 }
 
-/// Counts a request when its answer begins; what it brought has been read by then.
-pub(crate) async fn measured(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let traffic = request.app_data::<web::Data<Traffic>>().cloned();
-    let pattern = request.request().match_pattern().unwrap_or_else(|| NO_ROUTE.to_owned());
-    let began = Instant::now();
-    let answer = next.call(request).await;
-    if let Some(traffic) = traffic {
-        let status = match &answer {
-            Ok(response) => response.status().as_u16(),
-            Err(error) => error.as_response_error().status_code().as_u16(),
-        };
-        traffic.note(pattern, status, began.elapsed());
-    }
-    answer
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,9 +98,9 @@ mod tests {
     fn a_request_is_counted_in_its_class_and_in_one_bound() {
         let traffic = Traffic::new("public");
         for (status, ms) in [(200, 1), (204, 10), (404, 11), (503, 31_000), (101, 300)] {
-            traffic.note("/d/{token}".to_owned(), status, Duration::from_millis(ms));
+            traffic.note(RoutePattern("/d/{token}".to_owned()), status, Duration::from_millis(ms));
         }
-        let route = traffic.routes()["/d/{token}"];
+        let route = traffic.routes()[&RoutePattern("/d/{token}".to_owned())];
         assert_eq!(route.classes, [1, 2, 0, 1, 1]);
         assert_eq!(
             route.within,

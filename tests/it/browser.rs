@@ -260,6 +260,7 @@ async fn offering_tus(app: &TestApp, link: &Link, language: &str, stored: &[&str
             words: words::of(language).unwrap(),
             here: Some(link.path.clone()),
             picked: false,
+            request_id: None,
         },
         portal: &app.portal,
         host: "drop.harbour.example",

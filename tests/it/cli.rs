@@ -3,6 +3,7 @@
 mod backup;
 mod commands;
 mod desk;
+mod logs;
 mod protection;
 mod recovery;
 mod rotation;

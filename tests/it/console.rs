@@ -28,7 +28,7 @@ use nightdrop::testing::http::{api, console};
 use nightdrop::testing::workflow::sign_in;
 use reqwest::{Method, Response};
 
-use crate::support::{Link, TestApp, TestOptions, ask, client, png};
+use crate::support::{Link, TestApp, TestOptions, ask, client, png, without_request_id};
 
 const PASSWORD: &str = "correct horse battery staple";
 /// What must never come back as markup.

@@ -669,6 +669,23 @@ impl TestApp {
     }
 }
 
+/// A page or problem document without what differs from one request to the next: the id of the request, `7xk2-9qpm-4t0c`.
+pub fn without_request_id(text: &str) -> String {
+    let in_an_id = |c: u8| c.is_ascii_digit() || c.is_ascii_lowercase();
+    let is_id = |at: &[u8]| {
+        at.len() == 14
+            && at
+                .iter()
+                .enumerate()
+                .all(|(n, c)| if n == 4 || n == 9 { *c == b'-' } else { in_an_id(*c) })
+    };
+    let bytes = text.as_bytes();
+    match (0..bytes.len()).find(|from| is_id(&bytes[*from..bytes.len().min(from + 14)])) {
+        Some(from) => format!("{}{}", &text[..from], &text[from + 14..]),
+        None => text.to_owned(),
+    }
+}
+
 /// A figure that a test measured, for whoever looks at its output.
 pub fn say(line: &str) {
     use std::io::Write;

@@ -7,7 +7,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::link_address;
-use super::upload::{crowded, unknown};
+use super::refused::{crowded, unknown};
 use crate::http::body;
 use crate::http::error::Problem;
 use crate::http::{AppState, guard};

@@ -18,6 +18,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::domain::request::DocumentRequest;
 use crate::http::Company;
 use crate::http::error::Problem;
+use crate::http::request_id::HttpRequestId;
 use crate::words::{self, Piece, Words};
 use crate::workflow::Portal;
 use crate::workflow::intake::OpenedLink;
@@ -37,6 +38,8 @@ pub struct PageContext<'a> {
     pub here: Option<String>,
     /// The language was picked on the page, and stays picked.
     pub picked: bool,
+    /// Of the request that is answered: what somebody can quote when it failed.
+    pub request_id: Option<HttpRequestId>,
 }
 
 /// What the pages of a living link show besides.
@@ -216,6 +219,9 @@ pub(crate) fn failure(context: &PageContext<'_>, problem: &Problem) -> Markup {
         h1 { (title) }
         p { (help.map_or(problem.detail.as_str(), |key| words.say(key))) }
         (whom_to_ask(context))
+        @if let Some(id) = &context.request_id {
+            p.quiet { (sentence(words.say("quote-id"), &[("id", html! { bdi { (id) } })])) }
+        }
     };
     frame(context, title, Frame::DeadEnd, body)
 }

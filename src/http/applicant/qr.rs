@@ -6,8 +6,9 @@
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::refused::{crowded, dead, unknown};
 use super::tus;
-use super::upload::{Entry, Visit, crowded, dead, unknown};
+use super::upload::{Entry, Visit};
 use crate::domain::transition::Refusal;
 use crate::http::error::Problem;
 use crate::http::{AppState, encoding, guard};

@@ -10,7 +10,7 @@ use super::layout::accept_language;
 use super::link_address;
 use super::page::{self as pages, PageContext};
 use crate::http::error::Problem;
-use crate::http::{AppState, encoding};
+use crate::http::{AppState, encoding, request_id};
 
 /// Who reads: the language picked on the page, else the request's, else the browser's.
 pub(super) fn context<'a>(state: &'a AppState, request: &HttpRequest, locale: Option<&str>) -> PageContext<'a> {
@@ -21,6 +21,7 @@ pub(super) fn context<'a>(state: &'a AppState, request: &HttpRequest, locale: Op
         words: choose(picked, locale, accept_language(request)),
         here: token.map(|token| format!("/d/{}", token.encode())),
         picked: picked.is_some(),
+        request_id: request_id::present(),
     }
 }
 

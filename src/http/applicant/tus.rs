@@ -38,7 +38,8 @@ use crate::workflow::{Portal, WorkflowError};
 
 use super::form::{self, ErrorContext};
 use super::page::localized;
-use super::upload::{Entry, Visit, dead};
+use super::refused::dead;
+use super::upload::{Entry, Visit};
 use crate::http::body::{self, BodyError, Fault, ThrottledBody};
 use crate::http::error::Problem;
 use crate::http::permits::UploadPermit;

@@ -24,14 +24,16 @@ use crate::domain::transition::Refusal;
 use crate::words::Words;
 use crate::workflow::intake::passcode::{PasscodeTry, try_passcode};
 use crate::workflow::intake::{DeadLink, OpenedLink, Source, Submission, link, receipt_mark};
+use crate::workflow::warning::Refused;
 use crate::workflow::{Portal, WorkflowError, vault};
 
 use super::page::{self as pages, PageContext, Resumable, View};
+use super::refused::{crowded, dead, unknown};
 use super::reply::{answer_problem, context, host_of, html, wants_json};
 use super::{form, link_address};
 use crate::http::body::{self, ThrottledBody};
 use crate::http::error::Problem;
-use crate::http::{AppState, guard};
+use crate::http::{AppState, access_log, guard};
 
 /// A passcode entered right lets the same browser upload for this long.
 const PASSCODE_SESSION: Duration = Duration::minutes(30);
@@ -277,34 +279,6 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// One page and one status for what is nobody's token, whatever it looks like and however it is asked for. Every such answer counts as a guess.
-pub(super) fn unknown(state: &AppState, request: &HttpRequest) -> HttpResponse {
-    answer_problem(
-        &context(state, request, None),
-        request,
-        dead(state, request, DeadLink::Unknown),
-        None,
-    )
-}
-
-pub(super) fn dead(state: &AppState, request: &HttpRequest, dead: DeadLink) -> Problem {
-    match dead {
-        DeadLink::Unknown if !state.gate.may_guess(guard::client_address(request, state)) => {
-            Problem::too_many("Too many addresses that do not exist. Wait a minute.").after(60)
-        }
-        DeadLink::Unknown => {
-            Problem::not_found("This link does not work any more, or never existed. Ask for a new one.").code("link.unknown")
-        }
-        DeadLink::Expired => Refusal::LinkExpired.into(),
-        DeadLink::Revoked => Refusal::LinkRevoked.into(),
-    }
-}
-
-pub(super) fn crowded(state: &AppState, request: &HttpRequest) -> HttpResponse {
-    let problem = Problem::too_many("Too many pages were asked for from your connection. Wait a minute.").after(60);
-    answer_problem(&context(state, request, None), request, problem, None)
-}
-
 async fn show(state: web::Data<AppState>, request: HttpRequest, token: web::Path<String>) -> HttpResponse {
     let address = guard::client_address(&request, &state);
     if !state.gate.may_look(address) {
@@ -408,6 +382,7 @@ async fn enter_passcode(state: web::Data<AppState>, request: HttpRequest, token:
             }
         }
         Ok(PasscodeTry::Wrong { left }) => {
+            access_log::refused(Refused::Passcode, &request, &state);
             if left == 0 {
                 return visit.answer_problem(Refusal::LinkLocked.into(), None);
             }

@@ -18,10 +18,12 @@ use crate::workflow::WorkflowError;
 use crate::workflow::issue::ClientKey;
 use crate::workflow::query::requests::team_of;
 use crate::workflow::sign_in::{self, Live};
+use crate::workflow::warning::{Limited, Refused, Warning};
 
 use super::console::frame;
 use super::cookies::{known_cookie, session_cookie};
 use super::permission::{ForRoles, InScope, Unfinished, may};
+use crate::http::access_log;
 use crate::http::context::AppState;
 use crate::http::error::Problem;
 use crate::http::extract::Take;
@@ -119,10 +121,11 @@ impl<S: InScope> ApiCaller<S> {
         })
     }
 
-    async fn find(state: &AppState, secret: Option<Zeroizing<String>>, about: Option<RequestId>) -> Result<Self, Problem> {
-        let secret = secret.ok_or_else(|| Problem::unauthorized("Send an API key as \"Authorization: Bearer ndk_…\"."))?;
+    async fn find(state: &AppState, request: &HttpRequest, about: Option<RequestId>) -> Result<Self, Problem> {
+        let secret = bearer(request).ok_or_else(|| Problem::unauthorized("Send an API key as \"Authorization: Bearer ndk_…\"."))?;
         // One answer for an unknown, an expired and a revoked key.
         let Some(key) = sign_in::api_key(&state.portal, &secret).await? else {
+            access_log::refused(Refused::ApiKey, request, state);
             refused_key(state, &secret).await?;
             return Err(Problem::unauthorized("This API key is not valid here."));
         };
@@ -136,6 +139,7 @@ impl<S: InScope> ApiCaller<S> {
             )));
         }
         if let Err(wait) = state.keys.enter(key.id) {
+            Warning::Limited(Limited::ApiKey).write();
             state.refused(actor, AuditAction::ApiKeyThrottled, &[]).await;
             return Err(Problem::too_many("This API key asks too often.").after(wait));
         }
@@ -153,7 +157,7 @@ impl<S: InScope> LetIn for ApiCaller<S> {
     type Refused = Problem;
 
     async fn let_in(request: &HttpRequest) -> Result<Self, Problem> {
-        Self::find(&*state(request)?, bearer(request), about(request)?).await
+        Self::find(&*state(request)?, request, about(request)?).await
     }
 }
 

@@ -8,6 +8,7 @@ use time::{Duration, OffsetDateTime};
 use crate::connectors::Failure;
 use crate::crypto::random;
 use crate::domain::document::ProviderName;
+use crate::workflow::warning::Warning;
 
 /// Full-jitter exponential backoff: 5 s · 2ⁿ, at most 15 minutes.
 const BACKOFF_BASE: Duration = Duration::seconds(5);
@@ -68,11 +69,15 @@ impl Breakers {
         }
         if breaker.failed.len() >= BREAK_AFTER {
             breaker.open_until = Some(now + BREAK_FOR);
+            Warning::ProviderPaused(provider.clone()).write();
         }
     }
 
     pub fn succeeded(&self, provider: &ProviderName) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(provider);
+        let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(provider);
+        if before.is_some_and(|breaker| breaker.open_until.is_some()) {
+            tracing::info!(event = "provider_resumed", %provider, "an attempt succeeded: sending goes on");
+        }
     }
 
     /// Whether sending to a provider is paused, for pages and metrics.

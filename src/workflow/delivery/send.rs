@@ -22,6 +22,7 @@ use super::outbound::{self, CannotDecrypt, LeasedProgressLog};
 use super::scan::Scanned;
 use crate::workflow::WorkflowError;
 use crate::workflow::trusted::TrustedRequest;
+use crate::workflow::warning::Warning;
 
 const RENEW_EVERY: std::time::Duration = std::time::Duration::from_secs(20);
 /// A provider may ask for more time than that, up to this.
@@ -238,7 +239,11 @@ impl Step<'_> {
     pub(super) async fn cannot_open(&self, closed: CannotDecrypt, delivery: &Delivery) -> Result<(), WorkflowError> {
         match closed {
             CannotDecrypt::Locked => self.later(self.now + LOCKED_PAUSE, locked(), Attempt::Uncounted).await,
-            CannotDecrypt::Lost => self.purge(PurgeCause::Lost).await,
+            CannotDecrypt::Lost => {
+                let (request, provider) = (self.request.id, self.request.provider.clone());
+                Warning::DocumentLost { request, provider }.write();
+                self.purge(PurgeCause::Lost).await
+            }
             CannotDecrypt::Poison(why) => self.poison(delivery, poisoned(why)).await,
             CannotDecrypt::Unread(why) => {
                 tracing::warn!(request = %self.request.id, why = %chain(&why), "a document cannot be opened at the moment");

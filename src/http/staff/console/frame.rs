@@ -6,6 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 use crate::domain::agent::Agent;
 use crate::http::assets::{CONSOLE_CSS_URL, CONSOLE_JS_URL, LOGO_URL};
 use crate::http::error::Problem;
+use crate::http::request_id;
 use crate::http::staff::permission::{Admin, Audit, Read, Requests, may};
 
 /// Where in the console a page stands.
@@ -90,11 +91,13 @@ fn stays(problem: &Problem) -> bool {
 }
 
 pub(crate) fn failure(problem: &Problem) -> HttpResponse {
+    let request_id = request_id::present();
     let body = html! {
         div.outside {
             h1 { "This is not possible" }
             p.notice.bad role="alert" { (problem.detail) }
             p { a.button.plain href="/" { "To the overview" } }
+            @if let Some(id) = &request_id { p.quiet { "Id of this request, for whoever looks it up in the log: " code { (id) } } }
         }
     };
     let answer = problem

@@ -21,6 +21,10 @@ pub(crate) struct ProblemSchema {
     /// One sentence with what to do.
     #[schema(example = "name is needed. locale must be a string.")]
     pub detail: String,
+    /// The id of this HTTP request, as the header X-Request-Id and the log have it: quote it when you ask for help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, example = "7xk2-9qpm-4t0c")]
+    pub request_id: Option<String>,
     /// Fields that are not acceptable.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]

@@ -116,7 +116,7 @@ pub(crate) async fn confirm_form(Get { who, .. }: Get<Own>, state: State, reques
 pub(crate) async fn confirm(Post { who, with: form }: Post<Own, Form>, state: State, request: HttpRequest) -> Page {
     let next = safe_redirect_path(Some(form.text("next")));
     let outcome = if who.agent.factors.any() {
-        session::proven(&state, &who.live(), &form).await?
+        session::proven(&state, &request, &who.live(), &form).await?
     } else {
         let address = address::rate_limit_key(guard::client_address(&request, &state));
         match factor::by_password(&state.portal, &who.live(), form.raw("password"), address).await? {

@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, web};
 
 use crate::domain::id::AgentId;
+use crate::http::access_log;
 use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
 use crate::http::extract::form::Form;
@@ -17,6 +18,7 @@ use crate::workflow::WorkflowError;
 use crate::workflow::sign_in::account::shortest_password;
 use crate::workflow::sign_in::invitation::{self, Good};
 use crate::workflow::sign_in::{End, SignIn};
+use crate::workflow::warning::Refused;
 
 const DEAD: &str = "This link does not work any more: it was used, a newer one was made, or it has ended. Ask an admin for a new one.";
 const PASSKEY_REFUSED: &str = "The passkey was not accepted. Try again, or set a password.";
@@ -48,7 +50,10 @@ async fn good(state: &AppState, request: &HttpRequest, named: &Named) -> Result<
         Some(agent) => invitation::look(&state.portal, agent, token).await?,
         None => None,
     };
-    found.ok_or_else(|| Problem::not_found(DEAD).into())
+    found.ok_or_else(|| {
+        access_log::refused(Refused::Invitation, request, state);
+        Problem::not_found(DEAD).into()
+    })
 }
 
 pub(crate) async fn set_password(OpenPost { with: form, .. }: OpenPost<Form>, state: State, request: HttpRequest, named: Named) -> Page {

@@ -12,10 +12,11 @@ use crate::http::staff::auth::{AuthRedirect, OpenPost};
 use crate::http::staff::console::sign_in::page::{self as pages, Offer};
 use crate::http::staff::cookies;
 use crate::http::staff::user_agent::browser_name;
-use crate::http::{address, guard};
+use crate::http::{access_log, address, guard};
 use crate::workflow::sign_in::factor::{self, Second};
 use crate::workflow::sign_in::passkey::{self, Begun, Passkeys};
 use crate::workflow::sign_in::{self, Browser, End, Live, SignIn, Visitor, known};
+use crate::workflow::warning::{Limited, Refused, Warning};
 
 use crate::http::extract::form::Form;
 use crate::http::staff::console::{Page, html, html_of, see};
@@ -69,8 +70,14 @@ pub(crate) async fn sign_in(OpenPost { with: form, .. }: OpenPost<Form>, state: 
             add(&mut answer, &cookies::pending_cookie(&state.settings, &cookie))?;
             Ok(answer)
         }
-        SignIn::Refused => again(Problem::forbidden(REFUSED)),
-        SignIn::TooManyTries => again(Problem::too_many(THROTTLED).after(900)),
+        SignIn::Refused => {
+            access_log::refused(Refused::SignIn, &request, &state);
+            again(Problem::forbidden(REFUSED))
+        }
+        SignIn::TooManyTries => {
+            Warning::Limited(Limited::SignIn).write();
+            again(Problem::too_many(THROTTLED).after(900))
+        }
     }
 }
 
@@ -88,7 +95,7 @@ pub(crate) async fn second_form(state: State, request: HttpRequest) -> Page {
 pub(crate) async fn second(OpenPost { with: form, .. }: OpenPost<Form>, state: State, request: HttpRequest) -> Page {
     let live = half(&state, &request).await?;
     let next = safe_redirect_path(Some(form.text("next")));
-    match proven(&state, &live, &form).await? {
+    match proven(&state, &request, &live, &form).await? {
         Ok(cookie) => {
             let mut answer = signed_in_page(&state, &request, &cookie, next).await?;
             add(&mut answer, &cookies::half_farewell(&state.settings))?;
@@ -111,6 +118,7 @@ async fn half(state: &AppState, request: &HttpRequest) -> Result<Live, AuthRedir
 /// What a form proves with: a passkey's answer where there is one, else a code. The new cookie, or what is wrong.
 pub(crate) async fn proven(
     state: &AppState,
+    request: &HttpRequest,
     live: &Live,
     form: &Form,
 ) -> Result<Result<zeroize::Zeroizing<String>, Problem>, AuthRedirect> {
@@ -123,8 +131,14 @@ pub(crate) async fn proven(
     };
     Ok(match second {
         Second::Welcome { cookie } => Ok(cookie),
-        Second::Wrong => Err(Problem::invalid(refused)),
-        Second::TooManyTries => Err(Problem::too_many(CODE_THROTTLED).after(90)),
+        Second::Wrong => {
+            access_log::refused(Refused::SecondFactor, request, state);
+            Err(Problem::invalid(refused))
+        }
+        Second::TooManyTries => {
+            Warning::Limited(Limited::SignIn).write();
+            Err(Problem::too_many(CODE_THROTTLED).after(90))
+        }
         Second::Closed => Err(Problem::forbidden(CODES_CLOSED)),
     })
 }
@@ -162,7 +176,10 @@ pub(crate) fn may_try(state: &AppState, request: &HttpRequest) -> Result<(), Pro
     let address = address::rate_limit_key(guard::client_address(request, state));
     match state.portal.auth.throttle.allows_address(address) {
         true => Ok(()),
-        false => Err(Problem::too_many("Too many tries to sign in from your connection. Wait a minute.").after(60)),
+        false => {
+            Warning::Limited(Limited::SignIn).write();
+            Err(Problem::too_many("Too many tries to sign in from your connection. Wait a minute.").after(60))
+        }
     }
 }
 
@@ -195,6 +212,7 @@ pub(crate) async fn passkey(OpenPost { with: form, .. }: OpenPost<Form>, state: 
     match done {
         Some(cookie) => signed_in_page(&state, &request, &cookie, next).await,
         None => {
+            access_log::refused(Refused::SignIn, &request, &state);
             let problem = Problem::forbidden(PASSKEY_REFUSED);
             Ok(html_of(&problem, sign_in_page(&state, &request, "", next, Some(&problem))))
         }

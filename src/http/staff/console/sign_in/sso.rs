@@ -3,12 +3,14 @@
 
 use actix_web::{HttpRequest, web};
 
+use crate::http::access_log;
 use crate::http::context::{AppState, State};
 use crate::http::error::Problem;
 use crate::http::staff::cookies;
 use crate::http::staff::user_agent::browser_name;
 use crate::workflow::sign_in::End;
 use crate::workflow::sign_in::sso::{self, Arrival, Return, SingleSignOn};
+use crate::workflow::warning::Refused;
 
 use super::handlers::{self as session, add, end_old, may_try, next_of, safe_redirect_path, second_path, signed_in_page};
 use crate::http::staff::console::{Page, html_of, see};
@@ -66,6 +68,7 @@ pub(crate) async fn arrive(state: State, request: HttpRequest) -> Page {
             answer
         }
         Arrival::Refused => {
+            access_log::refused(Refused::SignIn, &request, &state);
             let problem = Problem::forbidden(REFUSED);
             html_of(&problem, session::sign_in_page(&state, &request, "", "/", Some(&problem)))
         }
