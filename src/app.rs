@@ -305,6 +305,7 @@ fn policy(config: &Config) -> Policy {
         link_max: config.retention.link_max,
         undelivered: config.retention.undelivered,
         history: config.retention.history,
+        receipts: config.retention.receipts,
         max_file: config.limits.max_file,
         pdf: config.pdf,
         passcode_required: config.passcode_required,

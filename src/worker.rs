@@ -379,6 +379,9 @@ async fn sweeper(live: Arc<Current<Portal>>, mut stopped: watch::Receiver<bool>)
         if let Err(error) = portal.directory.sweep_sessions().await {
             tracing::warn!(error = %chain(&error), "ended sessions could not be dropped");
         }
+        if let Err(error) = purge::drop_old_receipts(&portal).await {
+            tracing::warn!(error = %chain(&error), "old deletion receipts could not be dropped; this is repeated in a minute");
+        }
         sweep::spare_memory().await;
     }
 }

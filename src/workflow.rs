@@ -104,6 +104,8 @@ pub struct Policy {
     pub link_max: Duration,
     pub undelivered: Duration,
     pub history: Duration,
+    /// How long deletion receipts are kept; `None`: for ever.
+    pub receipts: Option<Duration>,
     pub max_file: u64,
     /// What is taken of PDFs.
     pub pdf: PdfSettings,

@@ -4,6 +4,7 @@
 mod checks;
 mod figures;
 mod indexes;
+mod receipts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::domain::document::ProviderName;
 use crate::domain::id::{AgentId, DocumentId, RequestId};
 use crate::domain::link::COMMIT_GRACE;
 use crate::domain::list_order::ListOrder;
-use crate::domain::receipt::{DeletionReceipt, Erasure};
+use crate::domain::receipt::{DeletionReceipt, Erasure, SignedReceipt};
 use crate::domain::request::{DocumentRequest, Stage};
 use crate::domain::token::HashedToken;
 use crate::domain::transition::tests as walks;
@@ -197,6 +198,7 @@ async fn log(store: &Store) -> Vec<AuditEntry> {
 
 use checks::*;
 use indexes::every_index_says_what_the_rows_say;
+use receipts::receipts_outlive_their_rows_and_go_from_the_oldest_on;
 
 /// The whole suite for one backend; the attribute of its tests stands first.
 macro_rules! contract {
@@ -228,6 +230,7 @@ macro_rules! contract {
             what_is_forgotten_stays_dead,
             a_crash_after_each_step_of_an_upload_leaves_what_the_sweep_finds,
             every_index_says_what_the_rows_say,
+            receipts_outlive_their_rows_and_go_from_the_oldest_on,
         );
     };
 }

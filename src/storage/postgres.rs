@@ -60,6 +60,7 @@ mod meta;
 mod migrations;
 mod outbox;
 mod owner;
+mod receipts;
 mod requests;
 #[cfg(test)]
 pub(in crate::storage) mod tests;

@@ -93,6 +93,13 @@ pub trait RequestStore: Send + Sync {
     /// As stored; whoever shows it verifies the signature first.
     async fn deletion_receipt(&self, number: u64) -> Result<Option<SignedReceipt>, StorageError>;
 
+    /// Receipts with a higher number than this one, oldest first; as stored.
+    async fn deletion_receipts(&self, after: u64, limit: usize) -> Result<Vec<SignedReceipt>, StorageError>;
+
+    /// Drops the oldest receipts, at most so many: of purges before this instant, up to the first whose request still has a row, and never the newest, to which the
+    /// next is chained. How many were dropped.
+    async fn drop_receipts(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError>;
+
     /// Deletes the row of a request that is past its time; its dead links stay dead for ever.
     async fn forget(&self, id: RequestId, fence: u64) -> Result<(), StorageError>;
 

@@ -16,6 +16,7 @@ mod lists;
 pub(crate) mod mark;
 mod outbox;
 pub(crate) mod probe;
+mod receipts;
 pub(crate) mod records;
 mod recovery;
 mod rows;
@@ -50,6 +51,7 @@ use due::Queue;
 use durable::{DurableSled, Metrics, Options, Seq};
 use error::StoreError;
 use mark::Mark;
+use receipts::drop_old_receipts;
 use records::{Batch, Rows};
 use rows::{append, count, drop_old, number, outcome_count_key, seen_claim, state_count_key, stored_count, write_change, write_claim};
 
@@ -433,6 +435,21 @@ impl RequestStore for SledStore {
         let receipt = read_row(&self.store.records(), &key::receipt(number)).map_err(Failed::into_storage)?;
         self.shown().await?;
         Ok(receipt)
+    }
+
+    async fn deletion_receipts(&self, after: u64, limit: usize) -> Result<Vec<SignedReceipt>, StorageError> {
+        let found = self.receipts(after, limit).map_err(Failed::into_storage)?;
+        self.shown().await?;
+        Ok(found)
+    }
+
+    async fn drop_receipts(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        self.decide(|rows, now| {
+            let mut batch = Batch::new();
+            let dropped = drop_old_receipts(rows, &mut batch, before, limit, now)?;
+            Ok((batch, dropped))
+        })
+        .await
     }
 
     async fn forget(&self, id: RequestId, fence: u64) -> Result<(), StorageError> {

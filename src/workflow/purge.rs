@@ -105,6 +105,26 @@ async fn erase(portal: &Portal, document: &Document) -> Result<&'static str, Wor
     }
 }
 
+/// Receipts behind this number, oldest first, those of forgotten requests among them; as they are stored.
+pub(crate) async fn receipts(portal: &Portal, after: u64, limit: usize) -> Result<Vec<SignedReceipt>, StorageError> {
+    // The last number there is has nothing behind it.
+    if after == u64::MAX {
+        return Ok(Vec::new());
+    }
+    portal.requests.deletion_receipts(after, limit).await
+}
+
+/// Receipts that are looked at in one go when the old ones are dropped.
+const LOOKED_AT: usize = 500;
+
+/// Drops receipts that have been kept for as long as the configuration says.
+pub(crate) async fn drop_old_receipts(portal: &Portal) -> Result<usize, StorageError> {
+    match portal.policy.receipts {
+        Some(kept) => portal.requests.drop_receipts(portal.now() - kept, LOOKED_AT).await,
+        None => Ok(0),
+    }
+}
+
 /// Judges the slots file again, and says in the log once when it is worth less than at start.
 pub(crate) async fn look(portal: &Portal) -> Result<Look, WorkflowError> {
     let watch = portal.assurance.clone();

@@ -11,6 +11,8 @@ pub struct RetentionSettings {
     pub undelivered: Duration,
     /// How long the row of a finished request (no document, no name of a person) is kept.
     pub history: Duration,
+    /// How long deletion receipts are kept, which name nobody; `None`: for ever.
+    pub receipts: Option<Duration>,
 }
 
 impl RetentionSettings {
@@ -28,6 +30,12 @@ impl RetentionSettings {
                 "history",
                 Duration::days(180),
                 "the row of a finished request is forgotten after this",
+            ),
+            receipts: reader.span_or(
+                "receipts",
+                "forever",
+                Duration::days(3_650),
+                "a deletion receipt is dropped after this, and never before its request's row; or \"forever\"",
             ),
         };
         if settings.link > settings.link_max {

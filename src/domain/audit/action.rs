@@ -101,9 +101,12 @@ actions! {
     MailQueued = "mail.queued", "E-mail on its way";
     MailSent = "mail.sent", "E-mail sent";
     PartReceived = "part.received", "Part received";
+    PersonErased = "person.erased", "Person’s data erased";
+    PersonExported = "person.exported", "Person’s data exported";
     PortalRecovered = "portal.recovered", "Portal recovered after a loss";
     PurgeRequested = "purge.requested", "Purge ordered";
     PurgeStarted = "purge.started", "Purge started";
+    ReceiptsDropped = "receipts.dropped", "Old deletion receipts dropped";
     RecoveryCodesMade = "recovery_codes.made", "Recovery codes made";
     RequestAssigned = "request.assigned", "Assigned";
     RequestCrossSite = "request.cross_site", "Another site’s request refused";

@@ -25,7 +25,7 @@ use super::columns::{self, Seen, append, change, change_locked, decode, delete_r
 use super::due::DueQueue;
 use super::error::Failed;
 use super::tx::Tx;
-use super::{Core, PostgresStore};
+use super::{Core, PostgresStore, receipts};
 
 async fn load(tx: &Tx, id: RequestId) -> Result<Option<DocumentRequest>, Failed> {
     let row = tx.row("SELECT row FROM request WHERE id = $1", &[&id.0.as_slice()]).await?;
@@ -323,6 +323,18 @@ impl RequestStore for PostgresStore {
             let row = tx.row("SELECT row FROM receipt WHERE number = $1", &[&number]).await?;
             row.map(|row| decode(&row, 0)).transpose()
         })
+    }
+
+    async fn deletion_receipts(&self, after: u64, limit: usize) -> Result<Vec<SignedReceipt>, StorageError> {
+        let (Ok(after), Ok(limit)) = (i64::try_from(after), i64::try_from(limit)) else {
+            return Ok(Vec::new());
+        };
+        query!(self, |tx, after, limit| receipts::after(tx, after, limit).await)
+    }
+
+    async fn drop_receipts(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        transaction!(self, |core, tx, before, limit| receipts::drop_old(&core, tx, before, limit).await)
     }
 
     async fn forget(&self, id: RequestId, fence: u64) -> Result<(), StorageError> {

@@ -14,7 +14,7 @@ use super::{CONFIGURATION, FILE, FORMAT, HEAD, KEYS, ROWS, is_key};
 use crate::crypto::archive::{ArchiveError, Frame, FrameReader, Opener};
 use crate::crypto::receipt;
 use crate::crypto::secrets::PortalSecrets;
-use crate::domain::audit::{AuditEntry, GENESIS, canonical, chain_hash};
+use crate::domain::audit::{AuditAction, AuditEntry, GENESIS, canonical, chain_hash};
 use crate::domain::receipt::{DeletionReceipt, SignedReceipt};
 use crate::domain::request::DocumentRequest;
 use crate::storage::backup::Row;
@@ -254,6 +254,8 @@ struct Check {
     last_key: Vec<u8>,
     audit: (u64, [u8; 32]),
     receipt: (u64, [u8; 32]),
+    /// Receipts up to this number were dropped after their time, as the audit log says.
+    dropped: u64,
 }
 
 impl Check {
@@ -271,6 +273,7 @@ impl Check {
             last_key: Vec::new(),
             audit: (0, GENESIS),
             receipt: (0, DeletionReceipt::genesis()),
+            dropped: 0,
         })
     }
 
@@ -317,6 +320,10 @@ impl Check {
             self.audit.0 = expected;
             return Some(format!("audit entry {expected} cannot be read"));
         };
+        if entry.event.action == AuditAction::ReceiptsDropped {
+            let last = entry.event.detail.iter().find(|(name, _)| name == "last");
+            self.dropped = last.and_then(|(_, last)| last.parse().ok()).unwrap_or(self.dropped);
+        }
         let line = canonical(entry.sequence, &entry.event);
         let fits = chain_hash("nightdrop/v1/audit", &self.audit.1, line.as_bytes()) == entry.hash;
         let whole = fits && entry.sequence == expected;
@@ -326,12 +333,16 @@ impl Check {
 
     fn receipt(&mut self, value: &[u8]) -> Option<String> {
         self.counts.receipts += 1;
-        let number = self.receipt.0 + 1;
+        let is_first = self.receipt.0 < self.dropped;
+        let number = self.receipt.0.max(self.dropped) + 1;
         let altered = Some(format!("deletion receipt {number} is not the one that was signed"));
         let Ok(stored) = SignedReceipt::decode(value) else {
             self.receipt.0 = number;
             return altered;
         };
+        if is_first {
+            self.receipt.1 = stored.receipt.previous;
+        }
         let read = receipt::verify(&stored.text, Some(&self.signer));
         let whole = read.is_ok_and(|read| read.receipt.number == number && read.receipt.previous == self.receipt.1);
         self.receipt = (stored.receipt.number, stored.receipt.hash);
