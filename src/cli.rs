@@ -16,6 +16,7 @@ mod manual;
 mod mcp;
 mod notify;
 mod output;
+mod person;
 mod portal;
 mod process;
 mod receipts;
@@ -63,6 +64,8 @@ enum Command {
     Request(requests::Requests),
     /// What a provider still wants of an applicant
     Missing(requests::Missing),
+    /// One person's data: a copy of it, or its erasure with a signed statement
+    Person(person::People),
     /// The configured providers
     Provider(portal::Providers),
     /// The people who sign in to the console
@@ -141,6 +144,7 @@ fn run(command: Command) -> Outcome {
         Command::Doctor(doctor) => doctor::run(doctor),
         Command::Request(requests) => requests::run(requests),
         Command::Missing(missing) => requests::missing(missing),
+        Command::Person(people) => person::run(people),
         Command::Provider(providers) => portal::providers(&providers),
         Command::ApiKey(keys) => api_keys::run(keys),
         Command::Dispatch(dispatches) => portal::dispatches(&dispatches),

@@ -93,6 +93,7 @@ pub(crate) mod secret;
 pub(crate) mod secrets;
 pub(crate) mod slots;
 pub(crate) mod staging;
+pub(crate) mod statement;
 pub(crate) mod stream;
 pub(crate) mod totp;
 

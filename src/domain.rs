@@ -126,5 +126,6 @@ pub(crate) mod receipt;
 pub(crate) mod received;
 pub(crate) mod request;
 pub(crate) mod saved_view;
+pub(crate) mod statement;
 pub(crate) mod token;
 pub(crate) mod transition;

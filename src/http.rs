@@ -12,6 +12,7 @@ pub(crate) mod body;
 pub(crate) mod callback;
 pub(crate) mod connections;
 pub(crate) mod context;
+mod csv;
 mod encoding;
 pub(crate) mod error;
 pub(crate) mod extract;

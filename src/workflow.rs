@@ -18,6 +18,7 @@ pub(crate) mod message;
 pub(crate) mod notes;
 pub(crate) mod outgoing;
 
+pub(crate) mod person;
 pub(crate) mod pool;
 pub(crate) mod purge;
 pub(crate) mod query;

@@ -35,7 +35,7 @@ pub(super) struct Audit {
 enum Action {
     /// Print the log, one JSON object per line
     #[command(
-        after_help = "Example:\n  nightdrop audit export --after 1200 >> audit.jsonl\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN (a key with the scope audit), or --url and --token-file."
+        after_help = "Examples:\n  nightdrop audit export --after 1200 >> audit.jsonl\n  nightdrop audit export --request req_… --csv > request.csv\n  nightdrop audit export --from 2026-11-01 --to 2026-11-30 > november.jsonl\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN (a key with the scope audit), or --url and --token-file."
     )]
     Export(Export),
     /// Check an export offline: every entry, that none is missing between them, and against a checkpoint that none is missing behind them
@@ -48,8 +48,20 @@ enum Action {
 #[derive(Args, Debug)]
 struct Export {
     /// Only entries with a higher number
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["request", "from", "to", "csv"])]
     after: u64,
+    /// Only entries about this request, also when it was forgotten
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
+    /// Only entries from this day (UTC) or instant on, such as 2026-11-27 or 2026-11-27T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Only entries up to the end of this day (UTC), or before this instant
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// A table for spreadsheets instead of JSON
+    #[arg(long)]
+    csv: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -68,6 +80,15 @@ struct Verify {
     format: Format,
 }
 
+impl Export {
+    /// What it is cut down to; empty for the whole log.
+    fn query(&self) -> Vec<(&str, &str)> {
+        let given = [("request", &self.request), ("from", &self.from), ("to", &self.to)];
+        let given = given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        given.chain(self.csv.then_some(("format", "csv"))).collect()
+    }
+}
+
 pub(super) fn run(audit: Audit) -> Outcome {
     match audit.action {
         Action::Export(export) => process::block_on(print(export)),
@@ -77,6 +98,10 @@ pub(super) fn run(audit: Audit) -> Outcome {
 
 async fn print(export: Export) -> Outcome {
     let api = Api::of(&export.remote)?;
+    let query = export.query();
+    if !query.is_empty() {
+        return api.stream(&["audit", "export"], &query, output::bytes).await;
+    }
     let mut after = Some(export.after);
     let mut progress = output::Progress::beside_output();
     while let Some(from) = after {

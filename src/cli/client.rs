@@ -121,8 +121,19 @@ impl Api {
 
     /// The same for an answer that is a file: it is handed over in pieces, and an answer that was cut off is a failure.
     pub(super) async fn download(&self, path: &[&str], body: &Value, mut take: impl FnMut(&[u8]) -> Outcome) -> Outcome {
-        let request = self.posting(path, body).timeout(DOWNLOAD);
+        self.pieces(self.posting(path, body), &mut take).await
+    }
+
+    /// The same for a question.
+    pub(super) async fn stream(&self, path: &[&str], query: &[(&str, &str)], mut take: impl FnMut(&[u8]) -> Outcome) -> Outcome {
+        let mut url = self.url(path);
+        url.query_pairs_mut().extend_pairs(query);
+        self.pieces(self.http.request(Method::GET, url), &mut take).await
+    }
+
+    async fn pieces(&self, request: RequestBuilder, take: &mut dyn FnMut(&[u8]) -> Outcome) -> Outcome {
         let request = request
+            .timeout(DOWNLOAD)
             .header(AUTHORIZATION, self.token.clone())
             .header(ACCEPT, "application/octet-stream, application/json");
         let mut answer = request.send().await.map_err(|error| self.unreachable(&error))?;

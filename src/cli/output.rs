@@ -116,13 +116,16 @@ pub(super) fn json(value: &Value) -> Outcome {
 
 /// Text as it is on standard output, complete before this returns.
 pub(super) fn write(text: &str) -> Outcome {
+    bytes(text.as_bytes())
+}
+
+/// The same for pieces of a text, which may end within a character.
+pub(super) fn bytes(bytes: &[u8]) -> Outcome {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Failure::quiet(),
-            _ => Failure::new(format!("standard output cannot be written: {error}")),
-        })
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::quiet(),
+        _ => Failure::new(format!("standard output cannot be written: {error}")),
+    })
 }
 
 /// One line on standard error. Nobody can be told that this failed.

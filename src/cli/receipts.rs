@@ -12,9 +12,10 @@ use super::client::{Api, Remote};
 use super::output::{self, Failure, Format, Outcome};
 use super::process;
 use crate::crypto::receipt::{self, VerifiedReceipt};
+use crate::crypto::statement::{self, VerifiedStatement};
 
-/// A receipt in JSON is far smaller.
-const LONGEST: u64 = 64 * 1024;
+/// A receipt in JSON is far smaller, and a statement no larger.
+const LONGEST: u64 = 512 * 1024;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -32,11 +33,16 @@ enum Action {
         after_help = "Example:\n  nightdrop receipt get req_… > receipt.txt\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN, or --url and --token-file."
     )]
     Get(Get),
-    /// Check a receipt offline: the text, or the JSON that the API gives
+    /// Check a receipt, or a statement about erased data, offline: the text, or the JSON that the API gives
     #[command(
-        after_help = "Example:\n  nightdrop receipt verify receipt.txt --public-key 5f3a…\n\nThe public key is what `nightdrop receipt key` prints; keep a copy apart from the portal.\nWithout it this only shows that the receipt was not changed since somebody signed it."
+        after_help = "Example:\n  nightdrop receipt verify receipt.txt --public-key 5f3a…\n\nSo is what `nightdrop person erase` prints; its subject is SHA-256(\"nightdrop/v1/subject\" ‖ 00 ‖ reference) in hex.\nThe public key is what `nightdrop receipt key` prints; keep a copy apart from the portal.\nWithout it this only shows that the receipt was not changed since somebody signed it."
     )]
     Verify(Verify),
+    /// Print the receipts that are kept, those of forgotten requests among them, one JSON object per line
+    #[command(
+        after_help = "Example:\n  nightdrop receipt list --after 1200 >> receipts.jsonl\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN (a key with the scope admin), or --url and --token-file."
+    )]
+    List(List),
     /// Print the public key that this portal's receipts are signed with
     #[command(
         after_help = "Example:\n  nightdrop receipt key > portal.pub\n\nNeeds NIGHTDROP_URL and NIGHTDROP_TOKEN, or --url and --token-file."
@@ -48,6 +54,15 @@ enum Action {
 struct Get {
     /// The request, req_…
     id: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args, Debug)]
+struct List {
+    /// Only receipts with a higher number
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    after: u64,
     #[command(flatten)]
     remote: Remote,
 }
@@ -93,13 +108,31 @@ pub(super) fn run(receipts: Receipts) -> Outcome {
                 output::line(text)
             }
         }),
+        Action::List(list) => process::block_on(all(&list)),
         Action::Verify(given) => verify(&given),
     }
+}
+
+async fn all(list: &List) -> Outcome {
+    let api = Api::of(&list.remote)?;
+    let mut after = Some(list.after);
+    while let Some(from) = after {
+        let page = api
+            .get(&["deletion-receipts"], &[("after", &from.to_string()), ("limit", "1000")])
+            .await?;
+        page["receipts"].as_array().into_iter().flatten().try_for_each(output::json)?;
+        after = page["next_after"].as_u64().filter(|next| *next > from);
+    }
+    Ok(())
 }
 
 fn verify(given: &Verify) -> Outcome {
     let expected = given.public_key.as_deref().map(public_key).transpose()?;
     let text = signed_text(&read(&given.file)?);
+    if statement::is_statement(&text) {
+        let verified = statement::verify(&text, expected.as_ref()).map_err(|e| Failure::new(format!("{}: {e}", given.file.display())))?;
+        return report_statement(&verified, expected.is_some(), given.format.json);
+    }
     let verified = receipt::verify(&text, expected.as_ref()).map_err(|e| Failure::new(format!("{}: {e}", given.file.display())))?;
     report(&verified, expected.is_some(), given.format.json)
 }
@@ -175,10 +208,32 @@ fn report(verified: &VerifiedReceipt, known: bool, as_json: bool) -> Outcome {
     for (name, value) in rows {
         output::line(format_args!("  {name:<11}{}", output::plain(&value)))?;
     }
+    whose(known)
+}
+
+fn whose(known: bool) -> Outcome {
     if known {
         return output::line("  The signer is the portal whose public key you gave.");
     }
     output::line("  Whose key that is, this file cannot say: compare it with the portal's, or give it with --public-key.")
+}
+
+fn report_statement(verified: &VerifiedStatement, known: bool, as_json: bool) -> Outcome {
+    let signer = data_encoding::HEXLOWER.encode(&verified.signed_by);
+    if as_json {
+        let lines: Vec<_> = verified
+            .lines
+            .iter()
+            .map(|(name, value)| json!({"name": name, "value": value}))
+            .collect();
+        return output::json(&json!({"verified": true, "signer_known": known, "signed_by": signer, "statement": lines}));
+    }
+    output::line("✓ the erasure statement is as it was signed")?;
+    for (name, value) in &verified.lines {
+        output::line(format_args!("  {:<11}{}", output::plain(name), output::plain(value)))?;
+    }
+    output::line(format_args!("  {:<11}{signer}", "signed-by"))?;
+    whose(known)
 }
 
 #[cfg(test)]

@@ -75,14 +75,14 @@ pub fn verify(text: &str, expected: Option<&[u8; 32]>) -> Result<VerifiedReceipt
 }
 
 /// Splits the last line off, which must start with `name` and end with one line break.
-fn last_line<'a>(text: &'a str, name: &str) -> Result<(&'a str, &'a str), ReceiptError> {
+pub(super) fn last_line<'a>(text: &'a str, name: &str) -> Result<(&'a str, &'a str), ReceiptError> {
     let whole = text.strip_suffix('\n').ok_or(ReceiptError::Malformed)?;
     let start = whole.rfind('\n').ok_or(ReceiptError::Malformed)? + 1;
     let value = whole[start..].strip_prefix(name).ok_or(ReceiptError::Malformed)?;
     Ok((&text[..start], value))
 }
 
-fn unhex<const N: usize>(text: &str) -> Result<[u8; N], ReceiptError> {
+pub(super) fn unhex<const N: usize>(text: &str) -> Result<[u8; N], ReceiptError> {
     let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| ReceiptError::Malformed)?;
     bytes.try_into().map_err(|_| ReceiptError::Malformed)
 }

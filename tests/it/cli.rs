@@ -4,6 +4,7 @@ mod backup;
 mod commands;
 mod desk;
 mod logs;
+mod person;
 mod protection;
 mod recovery;
 mod rotation;

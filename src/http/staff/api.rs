@@ -12,6 +12,7 @@ pub(crate) mod first_steps;
 pub(crate) mod openapi;
 pub(crate) mod outgoing;
 pub(crate) mod people;
+pub(crate) mod person;
 pub(crate) mod providers;
 pub(crate) mod requests;
 
@@ -50,6 +51,10 @@ macro_rules! routes {
             "/dispatches/{id}/resend" { post: outgoing::resend }
             "/receipt-key" { get: audit::receipt_key }
             "/audit" { get: audit::entries }
+            "/audit/export" { get: audit::export }
+            "/deletion-receipts" { get: audit::deletion_receipts }
+            "/person/export" { post: person::export }
+            "/person/erase" { post: person::erase }
             "/providers" { get: providers::list }
             "/providers/{provider}/applicants/{applicant}/missing" { get: providers::missing }
             "/providers/{provider}/missing" { post: providers::ask_missing }

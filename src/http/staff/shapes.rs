@@ -18,6 +18,7 @@ use crate::domain::first_step::FirstStep;
 use crate::domain::list_order::ListOrder;
 use crate::domain::outcome::Outcome;
 use crate::domain::request::RequestState;
+use crate::domain::statement::PendingReason;
 use crate::http::extract::json::accepted;
 use crate::http::problems;
 use crate::workflow::assignment::WantedAssignee;
@@ -69,6 +70,7 @@ shapes! { "Word";
     DispatchKindWord = words("The type of a webhook's event, or which mail.",
         EventType::ALL.iter().map(|event| event.as_str()).chain(["mail.link", "mail.reminder", "mail.arrived", "mail.attention", "mail.digest"]));
     AuditActionWord = words("What was done, in a stable word.", AuditAction::ALL.iter().map(|action| action.as_str()));
+    AuditFormatWord = words("Lines of JSON, or a table for spreadsheets.", ["jsonl", "csv"]);
     MediaTypeWord = words("A file's media type.", FileType::ALL.map(FileType::mime));
     ProblemCodeWord = words("Stable, for machines. What each means and what to do stands at the problem document's `type`.",
         problems::of_the_api().map(|known| known.code));
@@ -76,6 +78,9 @@ shapes! { "Word";
     DeliveryPhaseWord = words("Where a delivery stands.", ["pending", "sending", "uncertain", "awaiting_confirmation", "needs_attention"]);
     PurgeCauseWord = words("Why a document was destroyed.", ["confirmed", "rejected", "deadline", "agent", "lost", "infected"]);
     PassedOnWord = words("Whether the purged document had reached the provider.", ["yes", "no", "unknown"]);
+    ErasureWord = words("Whether a request is erased.", ["erased", "pending"]);
+    PendingWord = words("`sending`: its document may be on its way to the provider at this moment. `upload`: an upload is being stopped. `busy`: something else is being done with it.",
+        PendingReason::ALL.map(PendingReason::as_str));
     DispatchStateWord = words("`dropped`: not needed any more.", ["waiting", "sent", "failed", "dropped"]);
     VaultKeyStateWord = words("`current`: new documents are sealed to it; `retired`: it only opens; `destroyed`: its private half is not here.",
         ["current", "retired", "destroyed"]);

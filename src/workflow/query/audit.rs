@@ -76,6 +76,35 @@ pub(crate) async fn after(portal: &Portal, number: u64, limit: usize) -> Result<
     portal.audit.entries(number, limit).await
 }
 
+/// A part of the log: of one request, from one instant on, and before another.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct AuditPart {
+    pub request: Option<RequestId>,
+    pub from: Option<OffsetDateTime>,
+    pub to: Option<OffsetDateTime>,
+}
+
+impl AuditPart {
+    /// The number behind which it begins.
+    pub(crate) async fn begin(&self, portal: &Portal) -> Result<u64, StorageError> {
+        let Some(from) = self.from else { return Ok(0) };
+        let newest = portal.outbox.last_entry().await?.map_or(0, |e| e.sequence);
+        Ok(first_at(portal, from, newest).await? - 1)
+    }
+
+    /// The next entries of it behind a number, and the number to go on behind; `None` at its end. A row of which a request's entries stay has long been forgotten, so
+    /// the log itself is looked through.
+    pub(crate) async fn step(&self, portal: &Portal, number: u64) -> Result<Option<(Vec<AuditEntry>, u64)>, StorageError> {
+        let entries = after(portal, number, usize::try_from(STEP).unwrap_or(usize::MAX)).await?;
+        let is_before = |entry: &&AuditEntry| self.to.is_none_or(|to| entry.event.at < to);
+        let Some(last) = entries.iter().take_while(is_before).last().map(|entry| entry.sequence) else {
+            return Ok(None);
+        };
+        let fits = |entry: &AuditEntry| entry.sequence <= last && (self.request.is_none() || entry.event.request == self.request);
+        Ok(Some((entries.into_iter().filter(fits).collect(), last)))
+    }
+}
+
 /// Looks backwards from an entry, or from the newest, until a page is full or as many entries were looked at as one page may cost.
 pub(crate) async fn find(portal: &Portal, search: &AuditSearch, before: Option<u64>) -> Result<AuditFound, StorageError> {
     let newest = portal.outbox.last_entry().await?.map_or(0, |e| e.sequence);

@@ -10,7 +10,7 @@ use super::{done, fails, json, nightdrop};
 use crate::support::{Folder, TestApp, TestOptions, png};
 
 /// Each act of the API, and the command that does it.
-const ACTS: [(&str, &str, &str); 47] = [
+const ACTS: [(&str, &str, &str); 51] = [
     ("get", "/openapi.json", "openapi"),
     ("get", "/requests", "request list"),
     ("post", "/requests/search", "request list"),
@@ -31,6 +31,10 @@ const ACTS: [(&str, &str, &str); 47] = [
     ("get", "/dispatches", "dispatch list"),
     ("post", "/dispatches/{id}/resend", "dispatch resend"),
     ("get", "/audit", "audit export"),
+    ("get", "/audit/export", "audit export"),
+    ("get", "/deletion-receipts", "receipt list"),
+    ("post", "/person/export", "person export"),
+    ("post", "/person/erase", "person erase"),
     ("get", "/providers", "provider list"),
     ("get", "/providers/{provider}/applicants/{applicant}/missing", "missing"),
     ("post", "/providers/{provider}/missing", "missing"),

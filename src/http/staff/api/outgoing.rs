@@ -72,7 +72,7 @@ pub(crate) struct ReturnKey {
     pub key: String,
 }
 
-fn shown(dispatch: &Dispatch) -> DispatchView {
+pub(super) fn dispatch_view(dispatch: &Dispatch) -> DispatchView {
     DispatchView {
         id: dispatch.id.to_string(),
         channel: dispatch.channel.to_string(),
@@ -109,7 +109,7 @@ pub(crate) async fn dispatches(_: Call<Admin>, state: State, request: HttpReques
     })?;
     let page = sent(&state.portal, of, cursor.as_deref(), limit.map_or(PAGE, usize::from)).await?;
     Ok(HttpResponse::Ok().json(Dispatches {
-        dispatches: page.dispatches.iter().map(shown).collect(),
+        dispatches: page.dispatches.iter().map(dispatch_view).collect(),
         next_cursor: page.next,
     }))
 }
@@ -120,5 +120,5 @@ pub(crate) async fn dispatches(_: Call<Admin>, state: State, request: HttpReques
 pub(crate) async fn resend(Call { who: caller, .. }: Call<Admin, Json<Nothing>>, state: State, id: web::Path<String>) -> Answer {
     let missing = || Problem::not_found("There is no webhook with this id that could be sent again.");
     let id = DispatchId::parse(&id).ok_or_else(missing)?;
-    Ok(HttpResponse::Ok().json(shown(&outgoing::resend(&state.portal, id, caller.actor()).await?)))
+    Ok(HttpResponse::Ok().json(dispatch_view(&outgoing::resend(&state.portal, id, caller.actor()).await?)))
 }

@@ -7,6 +7,7 @@ use futures_util::stream;
 
 use crate::chain::chain;
 use crate::http::context::State;
+use crate::http::csv::cell;
 use crate::http::extract::form::Typed;
 use crate::http::staff::auth::Post;
 use crate::http::staff::console::Page;
@@ -82,32 +83,4 @@ fn line(row: &Row, names: &Names, now: time::OffsetDateTime) -> String {
     ];
     let cells: Vec<_> = cells.iter().map(|text| cell(text)).collect();
     format!("{}\r\n", cells.join(","))
-}
-
-/// A field that no spreadsheet takes for a formula.
-fn cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
-    format!("\"{}{}\"", if formula { "'" } else { "" }, text.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cell;
-
-    #[test]
-    fn no_cell_is_a_formula_or_breaks_out() {
-        for (text, written) in [
-            ("acct_1", "\"acct_1\""),
-            ("", "\"\""),
-            ("=1+1", "\"'=1+1\""),
-            ("+44", "\"'+44\""),
-            ("-2", "\"'-2\""),
-            ("@SUM(A1)", "\"'@SUM(A1)\""),
-            ("\tx", "\"'\tx\""),
-            ("\rx", "\"'\rx\""),
-            ("a\",\"=b", "\"a\"\",\"\"=b\""),
-        ] {
-            assert_eq!(cell(text), written);
-        }
-    }
 }
