@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
+use tracing::Instrument;
 
 use super::IntakeError;
 use super::in_flight::Writing;
@@ -261,12 +262,12 @@ async fn stopped(portal: &Portal, request: RequestId) -> IntakeError {
     }
 }
 
-/// Runs to its end even if nobody waits for it any more.
+/// Runs to its end even if nobody waits for it any more. What it logs belongs to the request that began it.
 pub(super) async fn run_to_completion<T: Send + 'static>(
     tasks: &Handle,
     work: impl Future<Output = Result<T, IntakeError>> + Send + 'static,
 ) -> Result<T, IntakeError> {
-    let ended = tasks.spawn(work).await;
+    let ended = tasks.spawn(work.in_current_span()).await;
     ended.unwrap_or_else(|_| Err(WorkflowError::Internal("a step of an upload panicked".into()).into()))
 }
 

@@ -13,7 +13,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{LicenseBuilder, RefOr};
 use utoipa::{Modify, OpenApi};
 
-use crate::http::staff::shapes::{ActorText, DocumentKindText, HashText, ProviderNameText, PurgeCauseWord, RequestIdText, TicketText};
+use crate::http::staff::shapes::{
+    ActorText, AuditFormatWord, DocumentKindText, HashText, ProviderNameText, PurgeCauseWord, RequestIdText, TicketText,
+};
 use crate::http::staff::view::problem::ProblemSchema;
 
 const LICENSE: &str = "MIT OR Apache-2.0";
@@ -28,7 +30,7 @@ const LICENSE: &str = "MIT OR Apache-2.0";
     tags((name = "requests", description = "Ask, follow, act."), (name = "providers", description = "Who gets the documents."),
         (name = "audit", description = "What happened."), (name = "admin", description = "Accounts, keys, the vault."),
         (name = "webhooks", description = "What the portal tells receivers that the configuration names.")),
-    components(schemas(ProblemSchema, ActorText, DocumentKindText, HashText, ProviderNameText, PurgeCauseWord, RequestIdText, TicketText))
+    components(schemas(ProblemSchema, ActorText, AuditFormatWord, DocumentKindText, HashText, ProviderNameText, PurgeCauseWord, RequestIdText, TicketText))
 )]
 struct Api;
 

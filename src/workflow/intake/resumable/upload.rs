@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
 use zeroize::Zeroizing;
 
 use super::{ResumeError, secret};
@@ -233,7 +234,7 @@ impl Upload {
         let tasks = inner.portal.tasks.clone();
         inner.unproved = false;
         tasks
-            .spawn(inner.end())
+            .spawn(inner.end().in_current_span())
             .await
             .unwrap_or_else(|_| Err(WorkflowError::Internal("sealing an upload panicked".into()).into()))
     }
