@@ -240,8 +240,8 @@ async fn an_id_leads_from_an_answer_to_its_lines() {
         assert_ne!(given(strange).await, strange);
     }
     let lines = read(&portal.lines());
-    for id in [&shown, &told, &console_id, proxys] {
-        let found = lines.iter().filter(|line| line["span"]["request_id"] == **id);
+    for id in [shown.as_str(), &told, &console_id, proxys] {
+        let found = lines.iter().filter(|line| line["span"]["request_id"] == id);
         assert_eq!(found.filter(|line| line["event"] == "request").count(), 1, "{id}");
     }
     let refused = events(&lines, "refused")[0];
