@@ -119,7 +119,7 @@ async fn a_teams_key_is_held_to_its_team() {
             .send()
             .await
             .unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        (answer.status().as_u16(), without_request_id(&answer.text().await.unwrap()))
     };
     let other = issued(&app).await.id.to_string();
     let own = issue::issue(&app.portal, ask("acct_2", "passport"), Actor::ApiKey(key.id), None)
