@@ -1,11 +1,13 @@
 # The portal in an image: one static-enough binary on a slim Debian, no root, one volume.
 FROM rust:1-slim-bookworm AS build
 WORKDIR /src
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY src src
 COPY assets assets
 COPY benches benches
 COPY tests tests
+# What `nightdrop --version` says it was built from: docker build --build-arg NIGHTDROP_COMMIT=$(git rev-parse --short=12 HEAD) .
+ARG NIGHTDROP_COMMIT
 RUN cargo build --locked --release --bin nightdrop
 
 FROM debian:bookworm-slim

@@ -25,15 +25,23 @@ mod requests;
 mod serve;
 
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::Value;
 
 use output::Outcome;
 
+/// What `--version` says behind the name; `-V` says the first line alone.
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    use crate::version::{COMMIT, COMPILER, TARGET, VERSION};
+    let layout = crate::app::identity::LAYOUT;
+    format!("{VERSION}\ncommit       {COMMIT}\ntarget       {TARGET}\ndata layout  {layout}\ncompiler     {COMPILER}")
+});
+
 /// A self-hosted drop for identity documents: ask, drop, seal, forward, confirm, purge.
 #[derive(Parser, Debug)]
-#[command(name = "nightdrop", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "nightdrop", version = crate::version::VERSION, long_version = LONG_VERSION.as_str(), arg_required_else_help = true, disable_help_subcommand = true)]
 #[command(after_help = "Start here:
   nightdrop demo          everything on this machine, nothing kept
   nightdrop init          keys, store, configuration, the first admin

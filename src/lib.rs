@@ -75,6 +75,7 @@ mod sandbox;
 mod settings;
 mod storage;
 pub mod testing;
+mod version;
 mod words;
 mod worker;
 mod workflow;

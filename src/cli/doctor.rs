@@ -94,8 +94,19 @@ impl Findings {
     }
 }
 
+/// Which program looks: whoever asks for help sends this along.
+fn program(findings: &mut Findings) {
+    use crate::version::{COMMIT, TARGET, VERSION};
+    let layout = crate::app::identity::LAYOUT;
+    findings.good(
+        "program",
+        format!("nightdrop {VERSION}, commit {COMMIT}, for {TARGET}, data layout {layout}"),
+    );
+}
+
 pub(super) fn run(doctor: Doctor) -> Outcome {
     let mut findings = Findings::default();
+    program(&mut findings);
     let path = process::config_path(doctor.config.as_deref());
     let resolved = configuration(&path, &mut findings);
     let is_sound = !findings.is_wrong();

@@ -219,7 +219,7 @@ fn unfit(error: &serde_json::Error) -> Failure {
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(Implementation::new("nightdrop", env!("CARGO_PKG_VERSION")))
+            .with_server_info(Implementation::new("nightdrop", crate::version::VERSION))
             .with_instructions(INSTRUCTIONS)
     }
 

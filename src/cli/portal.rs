@@ -175,7 +175,12 @@ fn render(state: &Value, json: bool) -> Outcome {
     } else {
         "open"
     };
-    output::line(format_args!("Version   {}", text(state, "version")))?;
+    output::line(format_args!(
+        "Version   {}, commit {}, data layout {}",
+        text(state, "version"),
+        text(state, "commit"),
+        number(&state["layout"])
+    ))?;
     output::line(format_args!("Vault     {vault}"))?;
     output::line(format_args!("Clock     {}", text(state, "clock")))?;
     output::line(format_args!(

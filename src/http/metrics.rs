@@ -17,6 +17,7 @@ use super::error::Problem;
 use super::settings::MetricsAccess;
 use super::tls;
 use super::traffic::{BOUNDS, Traffic};
+use crate::version;
 use crate::workflow::query::ages;
 use crate::workflow::{Portal, blocking};
 use machine::Process;
@@ -369,8 +370,14 @@ fn requests(out: &mut Exposition, traffic: &Traffic) {
 
 /// The machine, the disk and the program.
 async fn machine(out: &mut Exposition, state: &AppState) -> Result<(), Problem> {
-    let version = labels(&[("version", env!("CARGO_PKG_VERSION"))]);
-    out.put("build_info", "gauge", "1; the label tells the version.", &[(version, 1)]);
+    let layout = state.portal.backups.layout().to_string();
+    let build = labels(&[("version", version::VERSION), ("commit", version::COMMIT), ("layout", &layout)]);
+    out.put(
+        "build_info",
+        "gauge",
+        "1; the labels tell version, commit and data layout.",
+        &[(build, 1)],
+    );
     let (disks, folders) = (state.observed.disks.clone(), state.observed.folders.clone());
     let certificates = state.observed.certificates.clone();
     let (ends, process, rooms, sizes) = blocking(move || {

@@ -84,6 +84,11 @@ impl Backups {
         }
     }
 
+    /// The number of the data folder's layout.
+    pub(crate) fn layout(&self) -> u32 {
+        self.sources.layout
+    }
+
     /// When the last complete backup was taken.
     pub fn last(&self) -> Option<OffsetDateTime> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
@@ -176,7 +181,7 @@ fn head(sources: &Sources, store: &str, point: &BackupPoint, now: OffsetDateTime
         "store": store,
         "portal": HEXLOWER.encode(&sources.portal),
         "taken_at": instant(now),
-        "by": concat!("nightdrop ", env!("CARGO_PKG_VERSION")),
+        "by": format!("nightdrop {}", crate::version::VERSION),
         "decision": point.decision,
         "audit": {"sequence": point.sequence, "hash": HEXLOWER.encode(&point.hash), "at": instant(point.at)},
     })

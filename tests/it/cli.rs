@@ -965,7 +965,16 @@ fn every_command_has_help_with_an_example() {
         checked += 1;
     }
     assert!(checked > 25, "{checked}");
-    assert!(done(&mut nightdrop(&["--version"])).starts_with("nightdrop "));
+    let version = done(&mut nightdrop(&["--version"]));
+    let names: Vec<&str> = version.lines().skip(1).filter_map(|line| line.split("  ").next()).collect();
+    assert_eq!(
+        names.iter().map(|name| name.trim()).collect::<Vec<_>>(),
+        ["commit", "target", "data layout", "compiler"],
+        "{version}"
+    );
+    let short = done(&mut nightdrop(&["-V"]));
+    assert_eq!(short.lines().collect::<Vec<_>>(), [version.lines().next().unwrap()]);
+    assert!(short.starts_with(concat!("nightdrop ", env!("CARGO_PKG_VERSION"))), "{short}");
     assert_eq!(nightdrop(&[]).output().unwrap().status.code(), Some(2));
     let document = json(&done(&mut nightdrop(&["openapi"])));
     assert!(document["paths"]["/requests"]["post"].is_object());

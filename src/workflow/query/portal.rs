@@ -11,6 +11,8 @@ use crate::workflow::{Portal, WorkflowError};
 
 /// How the portal stands.
 pub(crate) struct Status {
+    /// The number of the data folder's layout.
+    pub layout: u32,
     pub assurance: Assurance,
     pub locked: bool,
     pub clock_suspect: bool,
@@ -23,6 +25,7 @@ pub(crate) struct Status {
 
 pub(crate) async fn status(portal: &Portal) -> Result<Status, WorkflowError> {
     Ok(Status {
+        layout: portal.backups.layout(),
         assurance: portal.assurance.current(),
         locked: portal.keyring.is_locked(),
         clock_suspect: portal.requests.clock_suspect(),

@@ -10,6 +10,7 @@ use crate::domain::delivery::ConfirmAt;
 use crate::http::staff::shapes::{AssuranceClassWord, ClockStateWord, ConfirmAtWord, ProtectionWord, ProviderNameText, VaultKeyStateWord};
 use crate::http::staff::view::request::instant;
 use crate::storage::clock::Standing;
+use crate::version;
 use crate::workflow::query::portal;
 
 #[derive(Serialize, ToSchema)]
@@ -41,6 +42,10 @@ pub(crate) struct VaultKey {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Status {
     pub version: &'static str,
+    /// What it was built from; `development` or `unknown` where that was not said.
+    pub commit: &'static str,
+    /// The number of the data folder's layout: a program reads one alone.
+    pub layout: u32,
     pub assurance: Assurance,
     /// The vault key is locked: nothing is forwarded.
     pub locked: bool,
@@ -113,7 +118,9 @@ pub(crate) fn vault(found: portal::Vault) -> Vault {
 /// `uploads_running` is the listeners' own.
 pub(crate) fn status(found: portal::Status, uploads_running: u64) -> Status {
     Status {
-        version: env!("CARGO_PKG_VERSION"),
+        version: version::VERSION,
+        commit: version::COMMIT,
+        layout: found.layout,
         assurance: Assurance {
             class: found.assurance.class.to_string(),
             file_system: found.assurance.file_system,

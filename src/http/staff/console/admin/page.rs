@@ -41,7 +41,7 @@ pub(crate) fn overview(
                 dl.facts {
                     dt { "Room for" } dd { (status.slots_free) " more submissions" }
                     dt { "Uploads now" } dd { (status.uploads_running) }
-                    dt { "Version" } dd { (status.version) }
+                    dt { "Version" } dd { (status.version) ", commit " (status.commit) ", data layout " (status.layout) }
                 }
             }
         }

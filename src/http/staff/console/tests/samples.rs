@@ -484,6 +484,8 @@ impl Samples {
     fn portal(&self) -> (portal::Status, portal::Vault, portal::Provider) {
         let status = portal::Status {
             version: "1",
+            commit: "1",
+            layout: 1,
             assurance: portal::Assurance {
                 class: self.text(),
                 file_system: self.text(),

@@ -1,0 +1,9 @@
+//! Which build this is: what `--version`, the status, the metrics and the doctor say. `build.rs` finds it out.
+
+/// Of the package.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What it was built from; `development` for a debug build, `unknown` where nobody could say.
+pub(crate) const COMMIT: &str = env!("NIGHTDROP_BUILD_COMMIT");
+/// The machine that it was built for.
+pub(crate) const TARGET: &str = env!("NIGHTDROP_BUILD_TARGET");
+pub(crate) const COMPILER: &str = env!("NIGHTDROP_BUILD_COMPILER");
