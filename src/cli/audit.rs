@@ -117,10 +117,13 @@ async fn print(export: Export) -> Outcome {
 }
 
 fn verify(given: &Verify) -> Outcome {
+    // Of standard input nobody knows how much there is.
+    let mut whole = 0;
     let file: Box<dyn BufRead> = if given.file == Path::new("-") {
         Box::new(BufReader::new(std::io::stdin()))
     } else {
         let file = std::fs::File::open(&given.file).map_err(|e| Failure::new(format!("{}: {e}", given.file.display())))?;
+        whole = file.metadata().map_or(0, |found| found.len());
         Box::new(BufReader::new(file))
     };
     let points = given
@@ -133,9 +136,14 @@ fn verify(given: &Verify) -> Outcome {
         ..Chain::default()
     };
     let mut progress = output::Progress::alone();
+    let mut read = 0;
     for (n, line) in file.lines().enumerate() {
-        progress.at(format_args!("line {}", n + 1));
         let line = line.map_err(|e| Failure::new(format!("{}: {e}", given.file.display())))?;
+        read += line.len() as u64 + 1;
+        match whole {
+            0 => progress.at(format_args!("line {}", n + 1)),
+            whole => progress.of("verifying", read, whole),
+        }
         if !line.trim().is_empty() {
             chain
                 .take(&line)

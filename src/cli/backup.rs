@@ -68,10 +68,10 @@ pub(super) struct Backup {
 pub(super) fn run(given: &Backup) -> Outcome {
     let opener = || opener(given.identity.as_deref(), given.passphrase_file.as_deref());
     if let Some(file) = &given.verify {
-        return verify(&BackupFile::new(file, opener()?), given.remote.json());
+        return verify(&read(file, opener()?), given.remote.json());
     }
     if let Some(file) = &given.show_configuration {
-        return show_configuration(&BackupFile::new(file, opener()?));
+        return show_configuration(&read(file, opener()?));
     }
     let Some(file) = &given.file else {
         return Err(Failure::new("where to? Name a file, or - for standard output"));
@@ -90,6 +90,11 @@ pub(super) fn run(given: &Backup) -> Outcome {
     })
 }
 
+/// A backup that shows how far it was read.
+pub(super) fn read(file: &Path, opener: Opener) -> BackupFile {
+    BackupFile::new(file, opener, output::Progress::telling("reading the backup"))
+}
+
 async fn running(given: &Backup, mut target: Target) -> Outcome {
     let api = Api::of(&given.remote)?;
     let mut body = Map::new();
@@ -98,17 +103,10 @@ async fn running(given: &Backup, mut target: Target) -> Outcome {
     } else if let Some(passphrase) = passphrase(given.passphrase_file.as_deref())? {
         body.insert("passphrase".to_owned(), json!(&*passphrase));
     }
-    let mut progress = output::Progress::beside_output();
-    let mut length = 0_u64;
     let body = Value::Object(body);
-    let done = api.download(&["backup"], &body, |piece| {
-        length += piece.len() as u64;
-        progress.at(format_args!("{} KiB", length >> 10));
-        target.write_all(piece).map_err(|e| target_failed(&e))
-    });
+    let done = api.download(&["backup"], &body, |piece| target.write_all(piece).map_err(|e| target_failed(&e)));
     done.await?;
-    drop(progress);
-    target.finish(length, given.remote.json())
+    target.finish(given.remote.json())
 }
 
 async fn stopped(given: &Backup, target: Target) -> Outcome {
@@ -129,8 +127,7 @@ async fn stopped(given: &Backup, target: Target) -> Outcome {
     let prepared = backup::prepare(&sources, files, &store, store.now())?;
     let at = prepared.at;
     let target = backup::write(prepared, &lock, target).map_err(|e| target_failed(&e))?;
-    let length = target.length;
-    target.finish(length, given.remote.json())?;
+    target.finish(given.remote.json())?;
     backup::note_last(&store, at);
     Ok(())
 }
@@ -245,6 +242,8 @@ fn show_configuration(file: &BackupFile) -> Outcome {
 struct Target {
     out: Out,
     length: u64,
+    /// How long it will be, nobody knows before its end.
+    progress: output::Progress,
 }
 
 enum Out {
@@ -272,11 +271,17 @@ impl Target {
             true => Out::Standard(io::stdout()),
             false => Out::File(NewFile::new(path, overwrite)?),
         };
-        Ok(Self { out, length: 0 })
+        Ok(Self {
+            out,
+            length: 0,
+            progress: output::Progress::alone(),
+        })
     }
 
-    fn finish(mut self, length: u64, as_json: bool) -> Outcome {
+    fn finish(mut self, as_json: bool) -> Outcome {
         self.flush().map_err(|e| target_failed(&e))?;
+        drop(self.progress);
+        let length = self.length;
         let Out::File(file) = self.out else { return Ok(()) };
         let path = file.path.clone();
         file.finish()?;
@@ -298,6 +303,7 @@ impl Write for Target {
             Out::File(new) => new.file.write(bytes)?,
         };
         self.length += written as u64;
+        self.progress.at(format_args!("{} KiB", self.length >> 10));
         Ok(written)
     }
 

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -199,10 +200,15 @@ pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// How far a long command is: one line on a terminal's standard error that is written over and taken away in the end. Nobody else gets a word of it.
+/// How far a long command is: one line on a terminal's standard error that is written over and taken away in the end. Nobody else gets a word of it: no file, no
+/// other program, and no terminal that cannot take a line back (`TERM=dumb`) or wants plain text (`NO_COLOR`).
 pub(super) struct Progress {
     shown: bool,
     next: Instant,
+    /// What is being done, and since when.
+    step: Option<(&'static str, Instant)>,
+    /// Something stands there that is to be taken away.
+    stands: bool,
 }
 
 /// More often, it could not be read.
@@ -221,24 +227,92 @@ impl Progress {
 
     fn new(wanted: bool) -> Self {
         Self {
-            shown: wanted && io::stderr().is_terminal(),
+            shown: wanted && io::stderr().is_terminal() && takes_lines_back(),
             next: Instant::now() + BETWEEN,
+            step: None,
+            stands: false,
         }
     }
 
     pub(super) fn at(&mut self, so_far: impl fmt::Display) {
-        if self.shown && Instant::now() >= self.next {
-            self.next = Instant::now() + BETWEEN;
-            let _ = write!(io::stderr().lock(), "\r\x1b[K{so_far} …");
+        if self.is_due() {
+            self.write(&format!("{so_far} …"));
         }
     }
+
+    /// For whoever is called from elsewhere: a bar for one step.
+    pub(super) fn telling(what: &'static str) -> Arc<dyn Fn(u64, u64) + Send + Sync> {
+        let progress = Mutex::new(Self::alone());
+        Arc::new(move |done, whole| progress.lock().unwrap_or_else(PoisonError::into_inner).of(what, done, whole))
+    }
+
+    /// A bar for what is known as a whole, with how long it will take as far as that can be told. It goes when the whole is done.
+    pub(super) fn of(&mut self, what: &'static str, done: u64, whole: u64) {
+        let began = match self.step {
+            Some((of, began)) if of == what => began,
+            _ => self.step.insert((what, Instant::now())).1,
+        };
+        if done >= whole {
+            self.take_away();
+        } else if self.is_due() {
+            self.write(&bar(what, done, whole, began.elapsed()));
+        }
+    }
+
+    fn take_away(&mut self) {
+        if std::mem::take(&mut self.stands) {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K");
+        }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let due = self.shown && Instant::now() >= self.next;
+        if due {
+            self.next = Instant::now() + BETWEEN;
+        }
+        due
+    }
+
+    fn write(&mut self, text: &str) {
+        self.stands = true;
+        // A line that wraps could not be written over. A terminal that does not know its size says 0.
+        let size = rustix::termios::tcgetwinsize(io::stderr()).ok().filter(|size| size.ws_col > 0);
+        let columns = size.map_or(COLUMNS, |size| usize::from(size.ws_col)).max(2);
+        let text: String = text.chars().take(columns - 1).collect();
+        let _ = write!(io::stderr().lock(), "\r\x1b[K{text}");
+    }
+}
+
+fn takes_lines_back() -> bool {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    named("NO_COLOR").is_none() && named("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Cells of a bar.
+const CELLS: u64 = 24;
+/// Before this nobody can tell how long it will take.
+const TELLS_AFTER: Duration = Duration::from_secs(2);
+
+fn bar(what: &str, done: u64, whole: u64, taken: Duration) -> String {
+    let (done, whole) = (done.min(whole), whole.max(1));
+    let share = |of: u64| u64::try_from(u128::from(done) * u128::from(of) / u128::from(whole)).unwrap_or(of);
+    let full = usize::try_from(share(CELLS)).unwrap_or_default();
+    let cells = format!("{}{}", "#".repeat(full), ".".repeat(CELLS as usize - full));
+    let mut text = format!("{what} [{cells}] {:>3} %", share(100));
+    if done > 0 && taken >= TELLS_AFTER {
+        let left = taken.as_secs_f64() * (whole - done) as f64 / done as f64;
+        let left = match left as u64 {
+            seconds @ 0..=99 => format!("{} s", seconds.max(1)),
+            seconds => count(seconds.div_ceil(60), "minute", "minutes"),
+        };
+        text.push_str(&format!(", about {left} left"));
+    }
+    text
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.shown {
-            let _ = write!(io::stderr().lock(), "\r\x1b[K");
-        }
+        self.take_away();
     }
 }
 
@@ -312,6 +386,19 @@ mod tests {
         assert_eq!(laid_out(&head, &rows, 80), "A   B   C    D\na1  bb  ccc  d\na   b   c\n");
         assert_eq!(laid_out(&head, &rows, 11), "A   B   C\n  D\na1  bb  ccc\n  d\na   b   c\n\n");
         assert_eq!(laid_out(&head, &rows, 10), "A   B\n  C    D\na1  bb\n  ccc  d\na   b\n  c\n");
+    }
+
+    #[test]
+    fn a_bar_tells_the_share_and_later_the_time_that_is_left() {
+        let cells = |full: usize| format!("[{}{}]", "#".repeat(full), ".".repeat(24 - full));
+        let soon = Duration::from_secs(1);
+        assert_eq!(bar("rows", 0, 0, soon), format!("rows {}   0 %", cells(0)));
+        assert_eq!(bar("rows", 1, 2, soon), format!("rows {}  50 %", cells(12)));
+        assert_eq!(bar("rows", 9, 8, soon), format!("rows {} 100 %", cells(24)));
+        let late = Duration::from_secs(30);
+        assert_eq!(bar("rows", 3, 4, late), format!("rows {}  75 %, about 10 s left", cells(18)));
+        assert_eq!(bar("rows", 1, 100, late), format!("rows {}   1 %, about 50 minutes left", cells(0)));
+        assert_eq!(bar("rows", 0, 100, late), format!("rows {}   0 %", cells(0)));
     }
 
     #[test]

@@ -19,7 +19,6 @@ use crate::config::Config;
 use crate::crypto::keyfile::Argon2Cost;
 use crate::domain::agent::{Actor, Scope};
 use crate::storage::clock::Source;
-use crate::workflow::backup::read::BackupFile;
 use crate::workflow::sign_in;
 
 #[derive(Args, Debug)]
@@ -76,7 +75,7 @@ pub(super) fn run(recover: Recover) -> Outcome {
     let options = RecoveryOptions {
         new_key,
         new_store: recover.new_store,
-        from: from.map(|file| opener().map(|opener| BackupFile::new(file, opener))).transpose()?,
+        from: from.map(|file| opener().map(|opener| backup::read(file, opener))).transpose()?,
         keep_links: recover.keep_links,
     };
     process::block_on(work(&recover, config, options))

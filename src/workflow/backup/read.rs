@@ -87,13 +87,36 @@ impl Contents {
 pub(crate) struct BackupFile {
     path: PathBuf,
     opener: Opener,
+    told: Told,
+}
+
+/// Told of the bytes that were read, and of how many there are.
+type Told = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
+/// A file that tells how far it was read.
+struct Counted {
+    file: std::fs::File,
+    read: u64,
+    whole: u64,
+    told: Told,
+}
+
+impl std::io::Read for Counted {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.file.read(into)?;
+        self.read += length as u64;
+        (self.told)(self.read, self.whole);
+        Ok(length)
+    }
 }
 
 impl BackupFile {
-    pub(crate) fn new(path: &Path, opener: Opener) -> Self {
+    /// `told` hears how far it was read each time.
+    pub(crate) fn new(path: &Path, opener: Opener, told: Told) -> Self {
         Self {
             path: path.to_owned(),
             opener,
+            told,
         }
     }
 
@@ -157,7 +180,14 @@ impl BackupFile {
     }
 
     fn frames(&self) -> Result<Frames<'_>, BackupError> {
-        let input = std::fs::File::open(&self.path).map_err(|e| BackupError::File(self.path.clone(), e))?;
+        let opened = std::fs::File::open(&self.path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (whole, file) = opened.map_err(|e| BackupError::File(self.path.clone(), e))?;
+        let input = Counted {
+            file,
+            read: 0,
+            whole,
+            told: Arc::clone(&self.told),
+        };
         let reader = FrameReader::open(&self.opener, input).map_err(|e| BackupError::Archive(self.path.clone(), e))?;
         Ok(Frames { file: self, reader })
     }
