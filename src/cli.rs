@@ -7,6 +7,7 @@ mod ask;
 mod audit;
 mod backup;
 mod client;
+mod compact;
 mod demo;
 mod doctor;
 mod init;
@@ -64,6 +65,8 @@ enum Command {
     Init(init::Init),
     /// Take a backup of a running or a stopped portal, or check one
     Backup(backup::Backup),
+    /// Give back the disk that the records of a stopped portal no longer need
+    Compact(compact::Compact),
     /// Make a portal work again that has lost a part for good
     Recover(recover::Recover),
     /// Look for everything that is wrong, and say how to fix it
@@ -148,6 +151,7 @@ fn run(command: Command) -> Outcome {
         Command::Serve(serve) => serve::run(serve),
         Command::Init(init) => init::run(init),
         Command::Backup(given) => backup::run(&given),
+        Command::Compact(given) => compact::run(&given),
         Command::Recover(recover) => recover::run(recover),
         Command::Doctor(doctor) => doctor::run(doctor),
         Command::Request(requests) => requests::run(requests),

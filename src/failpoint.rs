@@ -67,6 +67,12 @@ failpoints! {
     FileDeleted = "purge.file_deleted",
     /// The deletion receipt is stored, and the slot is not free yet.
     ReceiptStored = "purge.receipt_stored",
+    /// Some rows of the store are written a second time.
+    CompactionBegun = "store.compaction_begun",
+    /// All of them are, durable and compared, and the old database has its name.
+    CompactionWritten = "store.compaction_written",
+    /// The new database has the name, and the old one is there.
+    CompactionExchanged = "store.compaction_exchanged",
 }
 
 /// Passes a point, unless this is where the process is told to end.

@@ -263,7 +263,10 @@ impl Survey {
                 Condition::Unreadable(why) => faults.push(format!("{what} cannot be looked at: {why}")),
                 Condition::Layout(other) => {
                     let (age, fix) = match *other > LAYOUT {
-                        true => ("a later", "run that version"),
+                        true => (
+                            "a later",
+                            "run that version or a newer one: the data folder is not taken back to an older layout",
+                        ),
                         false => (
                             "an earlier",
                             "this version does not read it: deliver and purge with that version, then begin anew",

@@ -1,6 +1,7 @@
 //! The real binary from outside: init, serve, doctor and the commands that speak to a running portal.
 
 mod backup;
+pub mod capacity;
 mod commands;
 mod desk;
 mod logs;

@@ -48,7 +48,8 @@ fn every_failpoint_is_ended_at() {
     let connectors = crate::providers::crash::failpoints();
     for point in Failpoint::ALL {
         let named = |at: &str| at.split('#').next() == Some(point.name());
-        let ended = POINTS.iter().any(|case| named(case.at)) || connectors.iter().any(|at| named(at));
+        let capacity = crate::cli::capacity::FAILPOINTS;
+        let ended = POINTS.iter().any(|case| named(case.at)) || connectors.iter().chain(&capacity).any(|at| named(at));
         assert!(ended, "no test ends at {}", point.name());
     }
 }

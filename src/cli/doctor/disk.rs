@@ -24,6 +24,8 @@ use crate::storage::sled::error::StoreError;
 
 /// Below this the portal refuses uploads soon.
 const ROOM: u64 = 512 << 20;
+/// What a store may take beyond three times its records before the doctor speaks of it.
+const REUSABLE: u64 = 128 << 20;
 /// A file from so far in the future was written under another clock.
 const AHEAD: i64 = 60;
 
@@ -171,7 +173,10 @@ fn store(layout: &Layout, findings: &mut Findings) -> bool {
         return false;
     }
     match DurableSled::open(&layout.store, Options::default()) {
-        Ok(_) => findings.good("store", "it opens, and its log writes reach the disk"),
+        Ok(store) => {
+            findings.good("store", "it opens, and its log writes reach the disk");
+            reusable(&store, findings);
+        }
         Err(StoreError::Held) => {
             findings.good("store", "a running portal holds it");
             return true;
@@ -186,6 +191,22 @@ fn store(layout: &Layout, findings: &mut Findings) -> bool {
         }
     }
     false
+}
+
+/// A log that is far larger than what stands in it. Less is used again in time.
+fn reusable(store: &DurableSled, findings: &mut Findings) {
+    let Ok((bytes, taken)) = store.measure() else { return };
+    if taken > REUSABLE.saturating_add(bytes.saturating_mul(3)) {
+        findings.note(
+            "store",
+            format!(
+                "it takes {} MiB for {} MiB of records; the rest is used again",
+                taken >> 20,
+                bytes.div_ceil(1 << 20)
+            ),
+            "nothing to do; whoever wants the room back at once runs `nightdrop compact` before the next start",
+        );
+    }
 }
 
 fn slots(config: &Config, layout: &Layout, held: bool, findings: &mut Findings) {

@@ -15,6 +15,7 @@
 //! gap-free prefix of the log (`pagecache/iterator.rs`, `pagecache/mod.rs: pin_log`, `reservation.rs:
 //! mark_writebatch`). So a batch on one tree survives whole or not at all, and every batch before it with it.
 
+mod compact;
 mod opening;
 mod snapshot;
 
@@ -36,6 +37,7 @@ use crate::chain::chain;
 use opening::{Lock, check_synced, lock, open_database};
 
 pub(crate) use super::group::Seq;
+pub use compact::{Compacted, Compacting};
 pub use snapshot::Snapshot;
 
 /// How far free space may fall between two looks at the file system.
@@ -130,7 +132,8 @@ struct Core {
     unballasted: AtomicBool,
     /// Kept for whoever reads a snapshot.
     snapshot: Mutex<Option<snapshot::Kept>>,
-    _lock: Lock,
+    /// Given back by its last owner.
+    lock: Arc<Lock>,
 }
 
 /// Ends the threads of a store when the last handle goes.
@@ -160,6 +163,7 @@ impl DurableSled {
     pub fn open(dir: &Path, options: Options) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir).map_err(io)?;
         let lock = lock(dir)?;
+        compact::clear(dir)?;
         let ballast = Ballast::of(dir);
         if room(dir)?.bytes < options.reserve_bytes {
             ballast.release().map_err(io)?;
@@ -192,7 +196,7 @@ impl DurableSled {
             watched,
             unballasted: AtomicBool::new(false),
             snapshot: Mutex::new(None),
-            _lock: lock,
+            lock: Arc::new(lock),
         };
         core.refill_ballast();
         Self::start(Arc::new(core))
@@ -225,7 +229,7 @@ impl DurableSled {
 
     #[cfg(test)]
     pub(super) fn copy_of_lock(&self) -> std::io::Result<std::fs::File> {
-        self.core._lock.0.try_clone()
+        self.core.lock.0.try_clone()
     }
 
     /// Reads and decides under the one lock for decisions: `decide` sees every earlier decision, and its

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use time::OffsetDateTime;
 
-use super::durable::{DurableSled, Options, Snapshot};
+use super::durable::{Compacted, Compacting, DurableSled, Options, Snapshot};
 use super::error::MarkStanding;
 use super::error::StoreError;
 use super::mark::Mark;
@@ -40,6 +40,11 @@ impl SledStore {
             Some(error) => Ok(Err(error)),
             None => filled.map(Ok),
         }
+    }
+
+    /// Rewrites the database without what its log holds of rows that changed or went, and closes it. See [`DurableSled::compact`].
+    pub fn compact(self, at: impl FnMut(Compacting)) -> Result<Compacted, StoreError> {
+        self.store.compact(at)
     }
 
     /// How far this store has come.

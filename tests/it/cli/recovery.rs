@@ -118,7 +118,19 @@ fn a_part_of_another_portal_or_of_another_layout_refuses_the_start() {
         crate::support::private(&label, &text.replace("layout 6", &format!("layout {layout}")));
         let said = refused(&made.with_config(&["serve"]).output().unwrap(), &[words]);
         assert!(!said.contains("nightdrop recover"), "nothing is given up for a version: {said}");
-        refused(&made.with_config(&["recover", "--yes"]).output().unwrap(), &[words]);
+        let way = if layout == "7" {
+            "the data folder is not taken back"
+        } else {
+            "deliver and purge with that version"
+        };
+        assert!(said.contains(way), "{said}");
+        let before = contents(made.folder.path());
+        for command in [&["recover", "--yes"][..], &["compact"]] {
+            refused(&made.with_config(command).output().unwrap(), &[words]);
+        }
+        assert_eq!(contents(made.folder.path()), before, "layout {layout}");
+        let found = made.with_config(&["doctor"]).output().unwrap();
+        assert!(!found.status.success() && out(&found).contains(words), "{}", out(&found));
     }
     std::fs::remove_file(&label).unwrap();
     crate::support::private(&label, &text);
@@ -126,14 +138,14 @@ fn a_part_of_another_portal_or_of_another_layout_refuses_the_start() {
 }
 
 /// A portal that holds one document, stopped, with its configuration beside it.
-struct Stopped {
-    app: TestApp,
-    held: Link,
-    open: Link,
+pub(super) struct Stopped {
+    pub(super) app: TestApp,
+    pub(super) held: Link,
+    pub(super) open: Link,
 }
 
 impl Stopped {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::with_options(TestOptions::default()).await
     }
 
@@ -147,11 +159,16 @@ impl Stopped {
         Self { app, held, open }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.app.data().join(name)
     }
 
-    async fn run(&self, arguments: &[&str]) -> Output {
+    pub(super) async fn run(&self, arguments: &[&str]) -> Output {
+        self.run_until(arguments, "").await
+    }
+
+    /// The same, ended at a failpoint if one is named.
+    pub(super) async fn run_until(&self, arguments: &[&str], failpoint: &str) -> Output {
         let config = self.app.folder.path().join("nightdrop.toml");
         let mut command = nightdrop(arguments);
         command.arg("--config").arg(config);
@@ -160,6 +177,9 @@ impl Stopped {
         crate::support::until("the store is free", async || {
             let mut again = nightdrop(&[]);
             again.args(command.get_args());
+            if !failpoint.is_empty() {
+                again.env("NIGHTDROP_FAILPOINT", failpoint);
+            }
             let done = tokio::task::spawn_blocking(move || again.output().unwrap()).await.unwrap();
             let held = complaint(&done).contains("holds this directory");
             output = Some(done);
