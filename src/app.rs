@@ -9,6 +9,7 @@ mod layout;
 pub(crate) mod recovery;
 mod reload;
 mod renewal;
+mod slots_growth;
 mod vault_key;
 
 use std::collections::BTreeMap;

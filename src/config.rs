@@ -178,7 +178,12 @@ impl Config {
         let (erasure_slots, erasure_folder, accept_weak_erasure) = reader.section("erasure", |reader| {
             let folder = reader.path("folder", "the folder of the slots file; erasure in data_dir unless given");
             (
-                reader.number("slots", 16_384, 16..=1_048_576, "submissions that can be held at once"),
+                reader.number(
+                    "slots",
+                    16_384,
+                    16..=1_048_576,
+                    "submissions that can be held at once; with more the file grows at the next start, it never gets less",
+                ),
                 folder.unwrap_or_else(|| data_dir.join("erasure")),
                 reader.flag("accept_weak", false, "runs on a file system that keeps overwritten blocks"),
             )

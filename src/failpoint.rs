@@ -73,6 +73,10 @@ failpoints! {
     CompactionWritten = "store.compaction_written",
     /// The new database has the name, and the old one is there.
     CompactionExchanged = "store.compaction_exchanged",
+    /// The pages of new erasure slots are durable, and the file's head does not count them.
+    SlotsAppended = "erasure.slots_appended",
+    /// The head counts them, and the store has not noted their blocks.
+    SlotsCounted = "erasure.slots_counted",
 }
 
 /// Passes a point, unless this is where the process is told to end.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::identity::{Condition, Label, Part, PortalId, Survey};
 use super::layout::Layout;
+use super::slots_growth::{self, PLACE};
 use super::vault_key::{KeyProtection, make_key};
 use super::{StartError, refused};
 use crate::chain::chain;
@@ -33,8 +34,6 @@ use crate::workflow::seal::RowSeal;
 /// Rows of the store that bind it to its portal and to its slots file.
 pub(super) const PORTAL_ROW: &str = "portal";
 pub(super) const SLOTS_ROW: &str = "slots";
-/// Where the store notes which blocks the slots file had.
-const PLACE: &str = "slots_place";
 
 /// What backup tools look for before they leave a folder out.
 const CACHE_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55
@@ -267,6 +266,7 @@ pub(super) fn open_documents(folder: &Path) -> Result<FileStore, StartError> {
 pub(super) fn open_slots(config: &Config, layout: &Layout, store: &SledStore) -> Result<(SlotsFile, Watch), StartError> {
     let noted = |name| store.meta(name).map_err(|e| refused("the store")(&e));
     let uuid: Option<[u8; 16]> = noted(SLOTS_ROW)?.and_then(|u| u.try_into().ok());
+    slots_growth::grow(config, layout, store, uuid.as_ref())?;
     let slots = SlotsFile::open(&layout.slots, uuid.as_ref()).map_err(|error| {
         let why = format!("the erasure slots cannot be opened: {}", chain(&error));
         match error {
@@ -299,6 +299,7 @@ pub(super) fn open_slots(config: &Config, layout: &Layout, store: &SledStore) ->
     }
     if let Some(blocks) = watch.blocks().filter(|blocks| place.as_deref() != Some(&blocks[..])) {
         store.set_meta(PLACE, &blocks).map_err(|e| refused("the store")(&e))?;
+        slots_growth::forget(store)?;
     }
     Ok((slots, watch))
 }

@@ -233,6 +233,18 @@ pub(crate) fn from_outside(path: &Path) -> Result<Assurance, EraseError> {
     Ok(judge(&facts))
 }
 
+/// A name of the places of a file's blocks, or of its first bytes' alone: as [`Watch::blocks`] tells it. `None` where the file system does not tell.
+pub(crate) fn place_of(path: &Path, first: Option<u64>) -> std::io::Result<Option<[u8; 32]>> {
+    let file = File::open(path)?;
+    file.sync_all()?;
+    let layout = Layout::of(&file).ok();
+    let layout = match first {
+        Some(bytes) => layout.map(|layout| layout.first(bytes)),
+        None => layout,
+    };
+    Ok(layout.map(|layout| layout.digest()))
+}
+
 /// Whether this folder lies in memory and is gone with the machine's next start.
 pub(crate) fn is_volatile(folder: &Path) -> std::io::Result<bool> {
     let magic = rustix::fs::statfs(folder).map_err(std::io::Error::from)?.f_type as u64;

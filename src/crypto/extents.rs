@@ -106,6 +106,15 @@ impl Layout {
         }
     }
 
+    /// The same of the file's first bytes alone.
+    pub(super) fn first(mut self, bytes: u64) -> Layout {
+        self.extents.retain(|extent| extent.logical < bytes);
+        if let Some(last) = self.extents.last_mut() {
+            last.length = last.length.min(bytes - last.logical);
+        }
+        self
+    }
+
     /// A short name of the places, equal for equal places.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();

@@ -12,8 +12,8 @@
 //! 96  …   zero
 //! ```
 //! A page of its own, so that no neighbour is rewritten with it. The file is written out in full when it is made,
-//! so that no page is an unwritten extent, and it is never replaced or grown: only pages in place, because a file
-//! system frees the old blocks of a replaced file without wiping them.
+//! so that no page is an unwritten extent, and it is never replaced: only pages in place, because a file
+//! system frees the old blocks of a replaced file without wiping them. It grows at its end ([`growth`]), where no page that is there is written.
 //!
 //! A page is judged by its first 96 bytes alone: the check covers everything before it, and nothing behind it carries meaning. Other bits than zero behind
 //! them are a fault of the medium, and put right at opening. A page whose first 96 bytes are neither zero nor pass their check is *damaged*: it is
@@ -45,6 +45,7 @@ use super::private_file::{self, FileError, Privacy};
 use super::random;
 use super::secret::ErasureSecret;
 use gate::SyncGate;
+use head::{head_page, read_head};
 use pages::FilePages;
 
 /// Bytes of one slot.
@@ -53,8 +54,6 @@ pub const PAGE: usize = 4096;
 /// The most slots a file may have: 4 GiB.
 pub(crate) const MAX_SLOTS: u64 = 1 << 20;
 
-const MAGIC: &[u8; 8] = b"NDSLOTS1";
-const VERSION: u32 = 1;
 const LIVE: u8 = 0xA5;
 const OWNED_LEN: usize = 96;
 const ZEROS: [u8; PAGE] = [0; PAGE];
@@ -157,30 +156,7 @@ impl SlotsFile {
 
     /// `open` with another abort hook.
     pub fn open_with_abort(path: &Path, expected_uuid: Option<&[u8; 16]>, abort: AbortHook) -> Result<SlotsFile, EraseError> {
-        let file =
-            private_file::open_checked(path, Privacy::Owner, OpenOptions::new().read(true).write(true)).map_err(|error| match error {
-                FileError::Io(_, error) => EraseError::Io(error),
-                FileError::Missing(_) => EraseError::Unusable(format!(
-                    "{} is missing: undelivered documents cannot be opened without it, and it is not made anew silently",
-                    path.display()
-                )),
-                other => EraseError::Unusable(chain(&other).to_string()),
-            })?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(unusable(path, "is in use by another process"));
-            }
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
-        let status = file.metadata()?;
-        if status.nlink() != 1 {
-            return Err(unusable(path, "has another hard link"));
-        }
-        let (uuid, slots) = read_head(path, &file, status.len())?;
-        if expected_uuid.is_some_and(|expected| *expected != uuid) {
-            return Err(unusable(path, "belongs to another portal or another time (its uuid differs)"));
-        }
+        let (file, uuid, slots) = open_alone(path, expected_uuid)?;
         Self::over(Box::new(FilePages::new(path, file)), uuid, slots, abort)
     }
 
@@ -526,65 +502,57 @@ fn parse_page(page: &[u8]) -> Content {
     }
 }
 
-fn head_page(uuid: &[u8; 16], slots: u64) -> [u8; PAGE] {
-    let mut page = [0u8; PAGE];
-    page[..8].copy_from_slice(MAGIC);
-    page[8..12].copy_from_slice(&VERSION.to_be_bytes());
-    page[12..16].copy_from_slice(&(PAGE as u32).to_be_bytes());
-    page[16..24].copy_from_slice(&slots.to_be_bytes());
-    page[24..40].copy_from_slice(uuid);
-    let sum = crc32c(&page[..40]);
-    page[40..44].copy_from_slice(&sum.to_be_bytes());
-    page
+/// Opens the file for this process alone and checks whose it is; also tells how many slots its head counts.
+fn open_alone(path: &Path, expected_uuid: Option<&[u8; 16]>) -> Result<(File, [u8; 16], u64), EraseError> {
+    let file =
+        private_file::open_checked(path, Privacy::Owner, OpenOptions::new().read(true).write(true)).map_err(|error| match error {
+            FileError::Io(_, error) => EraseError::Io(error),
+            FileError::Missing(_) => EraseError::Unusable(format!(
+                "{} is missing: undelivered documents cannot be opened without it, and it is not made anew silently",
+                path.display()
+            )),
+            other => EraseError::Unusable(chain(&other).to_string()),
+        })?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(unusable(path, "is in use by another process"));
+        }
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    let status = file.metadata()?;
+    if status.nlink() != 1 {
+        return Err(unusable(path, "has another hard link"));
+    }
+    let (uuid, slots) = read_head(path, &file, status.len())?;
+    if expected_uuid.is_some_and(|expected| *expected != uuid) {
+        return Err(unusable(path, "belongs to another portal or another time (its uuid differs)"));
+    }
+    Ok((file, uuid, slots))
 }
 
 fn write_all_pages(file: &File, uuid: &[u8; 16], slots: u64) -> io::Result<()> {
     file.write_all_at(&head_page(uuid, slots), 0)?;
+    write_zero_pages(file, 0, slots)
+}
+
+/// Writes the pages of free slots out: reserved alone, they would be unwritten extents.
+fn write_zero_pages(file: &File, from: u64, to: u64) -> io::Result<()> {
     let zeros = vec![0u8; 256 * PAGE];
-    for first in (0..slots).step_by(256) {
-        let count = usize::try_from((slots - first).min(256)).expect("at most 256");
+    for first in (from..to).step_by(256) {
+        let count = usize::try_from((to - first).min(256)).expect("at most 256");
         file.write_all_at(&zeros[..count * PAGE], offset(first))?;
     }
     Ok(())
-}
-
-fn read_head(path: &Path, file: &File, length: u64) -> Result<([u8; 16], u64), EraseError> {
-    let mut head = [0u8; PAGE];
-    if length < PAGE as u64 {
-        return Err(unusable(path, "is shorter than its head"));
-    }
-    file.read_exact_at(&mut head, 0)?;
-    let slots = u64::from_be_bytes(head[16..24].try_into().expect("eight bytes"));
-    let uuid: [u8; 16] = head[24..40].try_into().expect("sixteen bytes");
-    if &head[..8] != MAGIC {
-        return Err(unusable(path, "is not a slots file"));
-    }
-    if slots == 0 || slots > MAX_SLOTS || head != head_page(&uuid, slots) {
-        return Err(unusable(path, "has a damaged head or another version"));
-    }
-    if length != offset(slots) {
-        return Err(unusable(path, "has another length than its head says"));
-    }
-    Ok((uuid, slots))
 }
 
 fn unusable(path: &Path, what: &str) -> EraseError {
     EraseError::Unusable(format!("{} {what}", PathBuf::from(path).display()))
 }
 
-/// CRC-32C (Castagnoli), bit by bit: it runs over 40 bytes once per start.
-fn crc32c(bytes: &[u8]) -> u32 {
-    let mut sum = !0u32;
-    for byte in bytes {
-        sum ^= u32::from(*byte);
-        for _ in 0..8 {
-            sum = if sum & 1 == 1 { (sum >> 1) ^ 0x82F6_3B78 } else { sum >> 1 };
-        }
-    }
-    !sum
-}
-
 mod gate;
+mod growth;
+mod head;
 mod pages;
 #[cfg(test)]
 mod tests;

@@ -120,6 +120,14 @@ impl SledStore {
         self.store.settled_blocking(seq)
     }
 
+    /// Takes such a number or text away.
+    pub fn remove_meta(&self, name: &str) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.remove(key::meta(name));
+        let seq = self.store.apply(batch)?;
+        self.store.settled_blocking(seq)
+    }
+
     /// Whether the store is new.
     fn check_version(&self) -> Result<bool, StoreError> {
         match self.meta("layout")? {

@@ -564,6 +564,11 @@ impl TestApp {
         self.restart().await;
     }
 
+    /// Changes the configuration of the next start.
+    pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+    }
+
     pub fn config(&self) -> &Config {
         &self.config
     }

@@ -1,5 +1,6 @@
 //! The data folder: who may look into it, whether keys, slots and store are whole, what an erasure is worth there, and how much room is left.
 
+use std::cmp::Ordering;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -224,6 +225,23 @@ fn slots(config: &Config, layout: &Layout, held: bool, findings: &mut Findings) 
                 free => findings.good("erasure", format!("{free} submissions can be taken")),
             }
             let report = slots.report();
+            let wanted = config.erasure_slots;
+            match wanted.cmp(&report.slots) {
+                Ordering::Greater => findings.note(
+                    "erasure",
+                    format!("the file has {} slots, and erasure.slots is {wanted}", report.slots),
+                    format!(
+                        "nothing to do: the next start makes it longer, by {} MiB",
+                        (wanted - report.slots).div_ceil(256)
+                    ),
+                ),
+                Ordering::Less => findings.note(
+                    "erasure",
+                    format!("the file has {} slots, and erasure.slots is {wanted}", report.slots),
+                    format!("it never gets shorter: set erasure.slots = {}", report.slots),
+                ),
+                Ordering::Equal => {}
+            }
             if report.damaged > 0 {
                 findings.wrong(
                     "erasure",

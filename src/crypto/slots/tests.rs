@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
+use super::head::crc32c;
 use super::*;
 use crate::crypto::testing::{FORMATS, Scratch, vector};
 

@@ -1,4 +1,4 @@
-//! What of the disk comes back, and how: `nightdrop compact`, and what comes back by itself. It is killed where it hurts.
+//! What of the disk comes back, and how: `nightdrop compact`, purged documents, and erasure slots that become more. Each is killed where it hurts.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nightdrop::testing::crypto::slots::SlotsFile;
 use nightdrop::testing::domain::request::RequestState;
 use nightdrop::testing::storage::key;
 use nightdrop::testing::storage::sled::durable::{DurableSled, Options};
@@ -181,11 +182,76 @@ async fn what_a_purged_document_took_comes_back_at_once() {
 }
 
 /// The failpoints that these tests end a process at.
-pub const FAILPOINTS: [&str; 3] = [
+pub const FAILPOINTS: [&str; 5] = [
     "store.compaction_begun#2",
     "store.compaction_written",
     "store.compaction_exchanged",
+    "erasure.slots_appended",
+    "erasure.slots_counted",
 ];
+
+/// Writes another number of slots into the configuration, for children and for this process.
+fn configure(stopped: &mut Stopped, from: u64, to: u64) {
+    let file = stopped.app.folder.path().join("nightdrop.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let changed = text.replace(&format!("slots = {from}"), &format!("slots = {to}"));
+    assert_ne!(text, changed);
+    std::fs::write(&file, changed).unwrap();
+    stopped.app.configure(|config| config.erasure_slots = to);
+}
+
+/// What the doctor finds once this process has let the store go.
+async fn doctor(stopped: &Stopped) -> String {
+    let mut found = String::new();
+    crate::support::until("the store is free", async || {
+        found = out(&stopped.run(&["doctor"]).await);
+        !found.contains("a running portal holds it")
+    })
+    .await;
+    found
+}
+
+fn slots(stopped: &Stopped) -> u64 {
+    SlotsFile::look(&stopped.path("erasure/erase.slots")).unwrap().1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_gives_the_slots_file_what_is_configured_and_never_takes_any_away() {
+    let mut stopped = Stopped::new().await;
+    configure(&mut stopped, 64, 200);
+    let found = doctor(&stopped).await;
+    assert!(found.contains("the file has 64 slots, and erasure.slots is 200"), "{found}");
+    assert_eq!(slots(&stopped), 64, "the doctor changes nothing");
+    goes_on(&mut stopped, &held()).await;
+    assert_eq!(slots(&stopped), 200);
+    assert_eq!(std::fs::metadata(stopped.path("erasure/erase.slots")).unwrap().len(), 201 * 4096);
+    configure(&mut stopped, 200, 100);
+    let found = doctor(&stopped).await;
+    assert!(found.contains("set erasure.slots = 200"), "{found}");
+    stopped.app.open_again().await;
+    assert_eq!(stopped.app.portal.erasure.free().unwrap(), 200);
+    assert!(!stopped.app.portal.assurance.is_weakened());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_growth_of_the_slots_that_is_killed_goes_on_at_the_next_start() {
+    for point in FAILPOINTS.iter().filter(|point| point.starts_with("erasure.")) {
+        for next in [200, 300, 64] {
+            let mut stopped = Stopped::new().await;
+            configure(&mut stopped, 64, 200);
+            let output = stopped.run_until(&["serve"], point).await;
+            assert_eq!(output.status.signal(), Some(9), "{point}: {}{}", out(&output), complaint(&output));
+            if next != 200 {
+                configure(&mut stopped, 200, next);
+            }
+            goes_on(&mut stopped, &held()).await;
+            let counted = point.ends_with("counted");
+            assert_eq!(slots(&stopped), if counted { next.max(200) } else { next }, "{point} {next}");
+            let length = std::fs::metadata(stopped.path("erasure/erase.slots")).unwrap().len();
+            assert_eq!(length, (slots(&stopped) + 1) * 4096, "{point} {next}");
+        }
+    }
+}
 
 /// A command at a terminal of its own, which `script` from util-linux makes; returns what stood on the screen.
 fn at_a_terminal(command: &str, environment: &[(&str, &str)]) -> String {
