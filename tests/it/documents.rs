@@ -12,7 +12,17 @@ use std::path::{Path, PathBuf};
 use crate::support::walk;
 
 /// What stands before a path that is checked.
-const FOLDERS: [&str; 8] = ["src/", "tests/", "assets/", "benches/", "fuzz/", "examples/", "docs/", ".ci/"];
+const FOLDERS: [&str; 9] = [
+    "src/",
+    "tests/",
+    "assets/",
+    "benches/",
+    "fuzz/",
+    "examples/",
+    "docs/",
+    ".ci/",
+    "packaging/",
+];
 
 /// Folders that tests and builds make.
 const MADE: [&str; 1] = ["tests/output"];
