@@ -1,7 +1,7 @@
 # The portal in an image: one static-enough binary on a slim Debian, no root, one volume.
 FROM rust:1-slim-bookworm AS build
 WORKDIR /src
-COPY Cargo.toml Cargo.lock build.rs ./
+COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY assets assets
 COPY benches benches

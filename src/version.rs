@@ -1,4 +1,4 @@
-//! Which build this is: what `--version`, the status, the metrics and the doctor say. `build.rs` finds it out.
+//! Which build this is: what `--version`, the status, the metrics and the doctor say. `assets/packaging/build.rs` finds it out.
 
 /// Of the package.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

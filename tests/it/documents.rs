@@ -21,7 +21,7 @@ const FOLDERS: [&str; 9] = [
     "examples/",
     "docs/",
     ".ci/",
-    "packaging/",
+    "assets/packaging/",
 ];
 
 /// Folders that tests and builds make.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-env-changed=NIGHTDROP_COMMIT");
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=assets/packaging/build.rs");
     let release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
     let commit = given().or_else(|| release.then(of_git).flatten());
     let otherwise = if release { "unknown" } else { "development" };
@@ -43,7 +43,7 @@ fn of_git() -> Option<String> {
         println!("cargo::rerun-if-changed={part}");
     }
     // A repository around unpacked sources is another project's.
-    let ours = said("git", &["ls-files", "--error-unmatch", "build.rs"]).is_some();
+    let ours = said("git", &["ls-files", "--error-unmatch", "assets/packaging/build.rs"]).is_some();
     let commit = said("git", &["rev-parse", "--short=12", "HEAD"]).filter(|_| ours)?;
     let changed = said("git", &["status", "--porcelain", "--untracked-files=no"]).is_some();
     Some(if changed { format!("{commit}-modified") } else { commit })
