@@ -10,6 +10,7 @@ pub(crate) mod recovery;
 mod reload;
 mod renewal;
 mod slots_growth;
+mod store;
 mod vault_key;
 
 use std::collections::BTreeMap;
@@ -29,10 +30,10 @@ use crate::domain::document::ProviderName;
 use crate::http;
 use crate::inspect::scan::Clamd;
 use crate::settings::ConfigError;
-use crate::storage::RequestStore;
+use crate::storage::StorageError;
+use crate::storage::backend::Records;
 use crate::storage::clock::Source;
-use crate::storage::sled::SledStore;
-use crate::storage::sled::probe::Unproved;
+use crate::storage::probe::Unproved;
 use crate::worker::{self, Worker};
 use crate::workflow::backup::Backups;
 use crate::workflow::delivery::DeliveryState;
@@ -46,11 +47,12 @@ use crate::workflow::wake::Wake;
 use crate::workflow::{Policy, Portal, sweep};
 
 pub use data_folder::create;
-use data_folder::{load_secrets, open_documents, open_slots, open_store, refuse_memory};
+use data_folder::{load_secrets, open_slots, refuse_memory};
 use identity::PortalId;
 use inside::Insides;
 pub use layout::Layout;
 use renewal::Certificates;
+pub use store::{Store, bind_database};
 pub use vault_key::KeyProtection;
 use vault_key::{keys_are_here, open_keyring};
 
@@ -80,11 +82,22 @@ fn refused(what: &str) -> impl FnOnce(&(dyn Error + 'static)) -> StartError + '_
     move |error| StartError::Refused(format!("{what}: {}", chain(error)))
 }
 
+/// An outage may pass; everything else needs a person.
+fn store_failed(what: &str, error: StorageError) -> StartError {
+    let text = format!("{what}: {}", chain(&error));
+    match error {
+        StorageError::Busy(_) | StorageError::Full | StorageError::Indeterminate(_) => StartError::Unavailable(text),
+        _ => StartError::Refused(text),
+    }
+}
+
 /// Everything opened and checked, nothing running yet.
 pub struct App {
     pub config: Config,
     pub portal: Arc<Portal>,
-    pub store: Arc<SledStore>,
+    /// What the configuration names, and all of its seams.
+    pub store: Store,
+    pub(crate) records: Arc<dyn Records>,
     /// How slow a sender may be; tests are less patient.
     pub pace: http::body::BodyPace,
 }
@@ -112,18 +125,19 @@ impl App {
     async fn open_checked(config: Config, layout: &Layout, portal: PortalId, source: Source) -> Result<Self, StartError> {
         let secrets = load_secrets(layout)?;
         let keyring = Arc::new(open_keyring(&config, layout)?);
-        let store = Arc::new(open_store(layout, portal, source, &secrets)?);
-        checkpoints::check_against_checkpoints(&config, &secrets, &store)?;
-        keys_are_here(layout, &keyring, &store).await?;
-        let (slots, assurance) = open_slots(&config, layout, &store)?;
+        let store = Store::open(&config, layout, portal, source, &secrets).await?;
+        let records = store.records();
+        checkpoints::check_against_checkpoints(&config, &secrets, &*records).await?;
+        keys_are_here(layout, &keyring, &*records).await?;
+        let (slots, assurance) = open_slots(&config, layout, &*records).await?;
         let passwords = Passwords::new(&secrets, password::DEFAULT_COST).map_err(|e| refused("passwords")(&e))?;
         let hashing = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 2);
         let portal = Arc::new(Portal {
-            requests: store.clone(),
-            directory: store.clone(),
-            audit: store.clone(),
-            outbox: store.clone(),
-            blobs: Arc::new(open_documents(&layout.documents)?),
+            requests: records.clone(),
+            directory: records.clone(),
+            audit: records.clone(),
+            outbox: records.clone(),
+            blobs: store.documents(layout)?,
             erasure: Arc::new(slots),
             assurance: Arc::new(assurance),
             keyring,
@@ -143,7 +157,7 @@ impl App {
             outgoing: outgoing(&config),
             counters: Arc::default(),
             backups: Backups::new(
-                store.clone(),
+                store.backed_up_by(),
                 data_folder::sources(&config, layout, portal),
                 config.backup_recipients.clone(),
             )
@@ -169,6 +183,7 @@ impl App {
             config,
             portal,
             store,
+            records,
             pace,
         })
     }
@@ -191,7 +206,7 @@ impl App {
         let mut sandboxes = Insides::default();
         sandboxes.begin(&self.config, addresses.0).await?;
         let configured = reload::configured(&self.config, &self.portal, addresses.1, self.pace)?;
-        let front = http::Front::new(configured, self.store.clone());
+        let front = http::Front::new(configured, self.records.clone());
         let certificates = Certificates::open(&self.config)?;
         let (public_tls, staff_tls) = certificates.servers()?;
         let listeners = http::open(http::Servers {
@@ -208,6 +223,7 @@ impl App {
             portal: self.portal,
             live,
             store: self.store,
+            records: self.records,
             public: addresses.0,
             staff: addresses.1,
             config: self.config,
@@ -226,7 +242,8 @@ pub struct Running {
     pub portal: Arc<Portal>,
     /// The same, for whatever takes it again and again.
     pub(crate) live: Arc<Current<Portal>>,
-    pub store: Arc<SledStore>,
+    pub store: Store,
+    pub(crate) records: Arc<dyn Records>,
     pub public: SocketAddr,
     pub staff: SocketAddr,
     /// What is in effect.
@@ -247,7 +264,7 @@ impl Running {
 
     /// Whether the store answers a write, be it with a refusal: a full disk is no dead portal.
     pub(crate) async fn writes_are_answered(&self) -> bool {
-        !matches!(self.store.proves_writing().await, Err(Unproved::Hangs))
+        !matches!(self.records.proves_writing().await, Err(Unproved::Hangs))
     }
 
     /// Stops accepting, lets uploads and deliveries in progress finish (at most 30 s), flushes, and returns.
@@ -264,11 +281,11 @@ impl Running {
             let _ = tokio::time::timeout(Duration::from_secs(5), worker::clean(&self.portal)).await;
         }
         self.sandboxes.stop().await;
-        let now = RequestStore::now(&*self.store);
-        if let Err(error) = self.store.note_time(now).await {
+        let now = self.records.now();
+        if let Err(error) = self.records.note_time(now).await {
             tracing::error!(error = %chain(&error), "the time could not be written down");
         }
-        if let Err(error) = self.store.store().durable().await {
+        if let Err(error) = self.records.flush().await {
             tracing::error!(error = %chain(&error), "the store could not be flushed");
         }
     }

@@ -5,6 +5,7 @@
 
 pub(crate) mod brand;
 pub(crate) mod company;
+mod database;
 mod network;
 mod providers;
 mod secret_file;
@@ -30,6 +31,7 @@ use crate::workflow::outgoing::settings::OutgoingSettings;
 use crate::workflow::settings::{self, RetentionSettings};
 use crate::workflow::sign_in::sso::settings::SsoSettings;
 use company::Company;
+pub use database::StoreSettings;
 pub(crate) use network::Network;
 pub(crate) use providers::Provider;
 pub(crate) use secret_file::privacy_of;
@@ -39,6 +41,7 @@ pub struct Config {
     /// Where the file was; relative paths in it are relative to its folder.
     pub path: Option<PathBuf>,
     pub data_dir: PathBuf,
+    pub store: StoreSettings,
     /// What applicants see, without a trailing slash: `https://drop.example.com`.
     pub public_url: String,
     pub public: ListenerSettings,
@@ -202,6 +205,7 @@ impl Config {
             public,
             staff,
             company: reader.section("company", Company::read),
+            store: reader.section("database", StoreSettings::read),
             keys: reader.section("keys", |reader| Keys::read(reader, &data_dir, credential)),
             retention: reader.section("retention", RetentionSettings::read),
             limits: reader.section("limits", LimitSettings::read),

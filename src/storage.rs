@@ -7,6 +7,7 @@
 //! * Nothing here can open what it stores; keys and erasure secrets never come here.
 
 mod audit;
+pub(crate) mod backend;
 pub(crate) mod backup;
 mod blobs;
 mod change_log;
@@ -18,6 +19,7 @@ pub(crate) mod files;
 pub(crate) mod key;
 pub(crate) mod outbox;
 pub(crate) mod postgres;
+pub(crate) mod probe;
 pub(crate) mod record;
 mod requests;
 pub(crate) mod seal;

@@ -3,7 +3,7 @@
 //! The modules are those of the crate. Nothing is defined here, and no part of the product uses it.
 
 pub mod app {
-    pub use crate::app::{App, KeyProtection, Layout, Running, create};
+    pub use crate::app::{App, KeyProtection, Layout, Running, Store, bind_database, create};
 }
 pub mod config {
     pub use crate::config::Config;
@@ -178,7 +178,8 @@ pub mod storage {
         pub use crate::storage::outbox::NotificationPreferences;
     }
     pub mod postgres {
-        pub use crate::storage::postgres::{Database, DatabaseMetrics, OpenError, PostgresStore, Unusable};
+        pub use crate::storage::backend::DatabaseMetrics;
+        pub use crate::storage::postgres::{Database, OpenError, PostgresStore, Unusable};
     }
     pub mod record {
         pub use crate::storage::record::Record;

@@ -171,6 +171,9 @@ pub enum WorkflowError {
     /// A deletion receipt is missing, or is not the one that was signed.
     #[error("deletion receipt {0} is not the one that was signed")]
     ReceiptAltered(u64),
+    /// The records are in a database, whose own tools back them up.
+    #[error("the records are in PostgreSQL: back them up with its own tools, and the keys folder beside them")]
+    BackedUpByDatabase,
     #[error(transparent)]
     Storage(StorageError),
     /// No random bytes: nothing was done.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use actix_web::{App as Site, HttpRequest, HttpResponse, HttpServer, web};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use nightdrop::testing::app::{self, App, KeyProtection, Running};
+use nightdrop::testing::app::{self, App, KeyProtection, Running, Store};
 use nightdrop::testing::config::Config;
 use nightdrop::testing::crypto::envelope::Suite;
 use nightdrop::testing::crypto::heap;
@@ -196,7 +196,10 @@ impl TestApp {
         match what {
             "issue" => self.issue(count, with["keep"].as_u64()).await,
             "metrics" => {
-                let metrics = self.running.as_ref().unwrap().store.metrics();
+                let Store::Embedded(store) = &self.running.as_ref().unwrap().store else {
+                    panic!("the bench is of the embedded store")
+                };
+                let metrics = store.metrics();
                 json!({ "acknowledged": metrics.acknowledged, "flushes": metrics.flushes, "log_syncs": metrics.log_syncs })
             }
             "work" => {

@@ -7,13 +7,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::layout::Layout;
-use super::{StartError, data_folder, refused};
+use super::{StartError, data_folder, store_failed};
 use crate::config::Config;
 use crate::crypto::checkpoint::{Checkpoint, Signed};
 use crate::crypto::receipt;
 use crate::crypto::secrets::PortalSecrets;
+use crate::storage::backend::Backend;
 use crate::storage::clock::from_ms;
-use crate::storage::sled::SledStore;
 
 /// When the last recovery was: checkpoints from before it may speak of entries that were lost.
 pub(super) const RECOVERED_ROW: &str = "recovered";
@@ -21,7 +21,7 @@ pub(super) const RECOVERED_ROW: &str = "recovered";
 const LOOK: usize = 64 << 10;
 
 /// Refuses a store whose audit log is not the one that this portal's newest checkpoints were taken of.
-pub(super) fn check_against_checkpoints(config: &Config, secrets: &PortalSecrets, store: &SledStore) -> Result<(), StartError> {
+pub(super) async fn check_against_checkpoints(config: &Config, secrets: &PortalSecrets, store: &dyn Backend) -> Result<(), StartError> {
     let path = &config.outgoing.checkpoint_file;
     let text = match std::fs::read(path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOOK)..]).into_owned(),
@@ -29,7 +29,7 @@ pub(super) fn check_against_checkpoints(config: &Config, secrets: &PortalSecrets
         Err(error) => return Err(StartError::Refused(format!("audit.checkpoint_file: {}: {error}", path.display()))),
     };
     let own = receipt::public_key(secrets);
-    let recovered = store.meta(RECOVERED_ROW).map_err(|e| refused("the store")(&e))?;
+    let recovered = store.meta(RECOVERED_ROW).await.map_err(|e| store_failed("the store", e))?;
     let recovered = recovered.and_then(|b| b.try_into().ok()).map(|b| from_ms(i64::from_be_bytes(b)));
     let newer = |point: &Checkpoint| {
         let at = OffsetDateTime::parse(&point.at, &Rfc3339).ok();
@@ -40,7 +40,7 @@ pub(super) fn check_against_checkpoints(config: &Config, secrets: &PortalSecrets
         .filter_map(parse)
         .filter(|(point, signed)| signed.by == own && point.fits(signed));
     for (point, _) in points.filter(|(point, _)| newer(point)) {
-        let found = store.audit_hash(point.sequence).map_err(|e| refused("the store")(&e))?;
+        let found = store.audit_hash(point.sequence).await.map_err(|e| store_failed("the store", e))?;
         let what = match found {
             Some(hash) if hash == point.hash => continue,
             Some(_) => "has another entry there",

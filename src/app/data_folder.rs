@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::identity::{Condition, Label, Part, PortalId, Survey};
-use super::layout::Layout;
+use super::layout::{Layout, StoreKind};
 use super::slots_growth::{self, PLACE};
 use super::vault_key::{KeyProtection, make_key};
-use super::{StartError, refused};
+use super::{StartError, refused, store_failed};
 use crate::chain::chain;
 use crate::config::Config;
 use crate::crypto::assurance::{self, AssuranceClass, Watch};
@@ -21,6 +21,7 @@ use crate::crypto::private_file;
 use crate::crypto::secrets::PortalSecrets;
 use crate::crypto::slots::SlotsFile;
 use crate::settings::ConfigError;
+use crate::storage::backend::Backend;
 use crate::storage::clock::Source;
 use crate::storage::files::FileStore;
 use crate::storage::seal::{MAC_LEN, Seal};
@@ -49,8 +50,17 @@ fn way_out(layout: &Layout, more: &str) -> String {
     )
 }
 
+/// The same where the records are in a database.
+const IN_POSTGRES: &str = "If a disk is not mounted or a copy is not complete, fix that and start again; what is lost for good of this folder is not made anew \
+    while the records are in PostgreSQL (docs/operations/postgresql.md says what that means)";
+
 /// What to do about a store that is not at its mark. `more`: what `recover` needs to be told; a store that can be used is not given up for it.
 pub(super) fn behind(layout: &Layout, more: &str) -> String {
+    if layout.kind == StoreKind::Postgres {
+        return "An older copy of the database was put in its place: restore a newer one and start again; if there is none, docs/operations/postgresql.md says what going on \
+            from this one means"
+            .to_owned();
+    }
     format!(
         "Its log is damaged, or an older copy of it was put in its place: put the right one back and start again; if there is none, `{}` says what that costs and \
         goes on from what is here; with a newer backup, add --from FILE (docs/operations/recovery.md)",
@@ -58,11 +68,14 @@ pub(super) fn behind(layout: &Layout, more: &str) -> String {
     )
 }
 
-/// Makes every part of a new portal. Refuses to touch what exists.
+/// Makes every part of a new portal that is in its data folder. Refuses to touch what exists.
 pub fn create(config: &Config, protection: &KeyProtection, suite: Suite) -> Result<(), StartError> {
     let layout = Layout::of(config);
     refuse_memory(config)?;
     let survey = Survey::of(&layout);
+    if let Some(mismatch) = survey.mismatch(&layout) {
+        return Err(StartError::Refused(mismatch));
+    }
     if let Some((part, _)) = survey.parts.iter().find(|(part, condition)| !is_free(*part, condition)) {
         return Err(StartError::Refused(format!(
             "{} already holds a portal ({}); choose another data_dir, or start it with `nightdrop serve`",
@@ -75,6 +88,9 @@ pub fn create(config: &Config, protection: &KeyProtection, suite: Suite) -> Resu
     make_keys_folder(&layout, portal)?;
     PortalSecrets::create(&layout.secrets, &portal.0).map_err(|e| refused("the portal's secrets cannot be made")(&e))?;
     make_key(config, &layout, protection, suite)?;
+    if layout.kind == StoreKind::Postgres {
+        return make_slots(config, &layout, portal).map(drop);
+    }
     make_documents(&layout, portal)?;
     let slots = make_slots(config, &layout, portal)?;
     make_store(&layout, portal, slots, &load_secrets(&layout)?)?;
@@ -86,8 +102,16 @@ fn is_free(part: Part, condition: &Condition) -> bool {
     *condition == Condition::Missing || (part == Part::Keys && matches!(condition, Condition::Damaged(_)))
 }
 
+/// The label of a folder of this data folder's.
+fn label(layout: &Layout, portal: PortalId) -> Label {
+    Label {
+        store: layout.kind,
+        ..Label::of(portal)
+    }
+}
+
 pub(super) fn make_keys_folder(layout: &Layout, portal: PortalId) -> Result<(), StartError> {
-    labelled(&layout.keys, &Label::of(portal))
+    labelled(&layout.keys, &label(layout, portal))
 }
 
 pub(super) fn make_documents(layout: &Layout, portal: PortalId) -> Result<(), StartError> {
@@ -103,7 +127,7 @@ fn labelled(folder: &Path, label: &Label) -> Result<(), StartError> {
 
 /// A new slots file in a folder that backup tools leave out; returns its uuid. It appears under its name when it is whole.
 pub(super) fn make_slots(config: &Config, layout: &Layout, portal: PortalId) -> Result<[u8; 16], StartError> {
-    labelled(&layout.erasure, &Label::of(portal))?;
+    labelled(&layout.erasure, &label(layout, portal))?;
     let failed = |e: &(dyn Error + 'static)| StartError::Refused(format!("the erasure slots cannot be made: {}", chain(e)));
     private_file::put(&layout.erasure.join("CACHEDIR.TAG"), CACHE_TAG.as_bytes(), 0o400).map_err(|e| failed(&e))?;
     let fresh = layout.erasure.join("erase.slots.new");
@@ -178,6 +202,9 @@ pub(crate) fn check(layout: &Layout) -> Result<PortalId, StartError> {
         )));
     }
     let survey = Survey::of(layout);
+    if let Some(mismatch) = survey.mismatch(layout) {
+        return Err(StartError::Refused(format!("{mismatch}; nothing was changed")));
+    }
     if survey.is_empty() {
         return Err(StartError::Refused(format!(
             "{} holds no portal: if its disk is not mounted, mount it; otherwise `nightdrop init` makes one",
@@ -190,9 +217,10 @@ pub(crate) fn check(layout: &Layout) -> Result<PortalId, StartError> {
         _ => {
             // Without the keys a new one is the only way on.
             let keyless = Keyring::open(&layout.keys).is_err();
-            let way_out = match survey.undecided() {
-                true => String::new(),
-                false => way_out(layout, if keyless { " --new-key" } else { "" }),
+            let way_out = match (survey.undecided(), layout.kind) {
+                (true, _) => String::new(),
+                (false, StoreKind::Embedded) => way_out(layout, if keyless { " --new-key" } else { "" }),
+                (false, StoreKind::Postgres) => IN_POSTGRES.to_owned(),
             };
             Err(StartError::Refused(format!(
                 "{}; nothing was changed. {way_out}",
@@ -263,10 +291,10 @@ pub(super) fn open_documents(folder: &Path) -> Result<FileStore, StartError> {
 }
 
 /// Opens the slots and judges the place where they lie. A place that is new is noted once it is good enough, or accepted.
-pub(super) fn open_slots(config: &Config, layout: &Layout, store: &SledStore) -> Result<(SlotsFile, Watch), StartError> {
-    let noted = |name| store.meta(name).map_err(|e| refused("the store")(&e));
-    let uuid: Option<[u8; 16]> = noted(SLOTS_ROW)?.and_then(|u| u.try_into().ok());
-    slots_growth::grow(config, layout, store, uuid.as_ref())?;
+pub(super) async fn open_slots(config: &Config, layout: &Layout, store: &dyn Backend) -> Result<(SlotsFile, Watch), StartError> {
+    let noted = async |name: &str| store.meta(name).await.map_err(|e| store_failed("the store", e));
+    let uuid: Option<[u8; 16]> = noted(SLOTS_ROW).await?.and_then(|u| u.try_into().ok());
+    slots_growth::grow(config, layout, store, uuid.as_ref()).await?;
     let slots = SlotsFile::open(&layout.slots, uuid.as_ref()).map_err(|error| {
         let why = format!("the erasure slots cannot be opened: {}", chain(&error));
         match error {
@@ -274,7 +302,7 @@ pub(super) fn open_slots(config: &Config, layout: &Layout, store: &SledStore) ->
             _ => StartError::Refused(why),
         }
     })?;
-    let place = noted(PLACE)?;
+    let place = noted(PLACE).await?;
     let watch = Watch::begin(&layout.slots, &slots, place.as_deref()).map_err(|e| refused("the erasure self-test")(&e))?;
     let assurance = watch.current();
     if assurance.class == AssuranceClass::C && !config.accept_weak_erasure {
@@ -298,8 +326,8 @@ pub(super) fn open_slots(config: &Config, layout: &Layout, store: &SledStore) ->
         );
     }
     if let Some(blocks) = watch.blocks().filter(|blocks| place.as_deref() != Some(&blocks[..])) {
-        store.set_meta(PLACE, &blocks).map_err(|e| refused("the store")(&e))?;
-        slots_growth::forget(store)?;
+        store.set_meta(PLACE, &blocks).await.map_err(|e| store_failed("the store", e))?;
+        slots_growth::forget(store).await?;
     }
     Ok((slots, watch))
 }

@@ -2,14 +2,14 @@
 //! belongs to another portal, from one that is new. Looking changes nothing: no file is made, opened for writing or locked.
 //!
 //! Folders carry it in a file `portal.id`; the portal's secrets and the high-water mark carry it inside; the slots file is known by its uuid, which the store's
-//! `portal.id` names.
+//! `portal.id` names, or the database where the records are in one: then the folders' labels say so.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 
-use super::layout::Layout;
+use super::layout::{Layout, StoreKind};
 use crate::chain::chain;
 use crate::crypto::private_file::{self, FileError, Privacy};
 use crate::crypto::random::{self, RandomUnavailable};
@@ -22,6 +22,8 @@ pub(crate) const LAYOUT: u32 = 6;
 
 const NAME: &str = "portal.id";
 const FIRST_LINE: &str = "part of a nightdrop data folder; do not edit, copy or remove this file";
+/// In the labels of a portal whose records are in a database; no line in those of any other.
+const IN_POSTGRES: &str = "store postgresql\n";
 const LONGEST: usize = 1024;
 
 /// Which portal something belongs to.
@@ -45,6 +47,8 @@ impl fmt::Display for PortalId {
 pub(crate) struct Label {
     pub portal: PortalId,
     pub layout: u32,
+    /// What keeps its records.
+    pub store: StoreKind,
     /// In the store's: the slots file that its documents' secrets are in.
     pub slots: Option<[u8; 16]>,
 }
@@ -54,6 +58,7 @@ impl Label {
         Self {
             portal,
             layout: LAYOUT,
+            store: StoreKind::Embedded,
             slots: None,
         }
     }
@@ -64,7 +69,11 @@ impl Label {
             .slots
             .map(|uuid| format!("slots {}\n", HEXLOWER.encode(&uuid)))
             .unwrap_or_default();
-        let text = format!("{FIRST_LINE}\nlayout {}\nportal {}\n{slots}", self.layout, self.portal);
+        let store = match self.store {
+            StoreKind::Embedded => "",
+            StoreKind::Postgres => IN_POSTGRES,
+        };
+        let text = format!("{FIRST_LINE}\nlayout {}\nportal {}\n{store}{slots}", self.layout, self.portal);
         private_file::put(&folder.join(NAME), text.as_bytes(), 0o400)
     }
 
@@ -87,6 +96,11 @@ impl Label {
         Some(Self {
             portal: PortalId(id(field("portal")?)?),
             layout: field("layout")?.parse().ok()?,
+            store: match field("store") {
+                None => StoreKind::Embedded,
+                Some("postgresql") => StoreKind::Postgres,
+                Some(_) => return None,
+            },
             slots: match field("slots") {
                 Some(hex) => Some(id(hex)?),
                 None => None,
@@ -108,6 +122,14 @@ pub(crate) enum Part {
 
 impl Part {
     pub(crate) const ALL: [Part; 6] = [Self::Store, Self::Documents, Self::Slots, Self::Mark, Self::Keys, Self::Secrets];
+
+    /// Whether a portal of this kind has it.
+    fn belongs_to(self, kind: StoreKind) -> bool {
+        match self {
+            Self::Store | Self::Documents | Self::Mark => kind == StoreKind::Embedded,
+            Self::Slots | Self::Keys | Self::Secrets => true,
+        }
+    }
 
     /// A word for machines.
     pub(crate) fn word(self) -> &'static str {
@@ -166,6 +188,10 @@ pub(crate) enum Condition {
 #[derive(Clone, Debug)]
 pub(crate) struct Survey {
     pub parts: Vec<(Part, Condition)>,
+    /// Parts that are there and that a portal with its records in a database has none of.
+    beside: Vec<Part>,
+    /// What keeps the portal's records, as the labels of its folders say.
+    made_for: Option<StoreKind>,
     /// The slots file that the store names.
     pub slots_named: Option<[u8; 16]>,
     pub slots_found: Option<[u8; 16]>,
@@ -183,14 +209,15 @@ impl Survey {
             .map_err(of_error)
             .and_then(|_| SlotsFile::look(&layout.slots).map_err(|error| Condition::Damaged(chain(&error).to_string())));
         let slots_found = slots.as_ref().ok().map(|(uuid, _)| *uuid);
+        let (erasure, keys) = (label(&layout.erasure), label(&layout.keys));
         let parts = Part::ALL.into_iter().map(|part| {
             let condition = match part {
                 Part::Store => of_label(&store, |_| present(&layout.store.join("sled").join("db"))),
                 Part::Documents => of_label(&label(&layout.documents), |_| Ok(())),
-                Part::Keys => of_label(&label(&layout.keys), |_| Ok(())),
+                Part::Keys => of_label(&keys, |_| Ok(())),
                 Part::Slots => match &slots {
                     Err(condition) => condition.clone(),
-                    Ok(_) => of_label(&label(&layout.erasure), |_| Ok(())),
+                    Ok(_) => of_label(&erasure, |_| Ok(())),
                 },
                 Part::Mark => mark(&layout.mark),
                 Part::Secrets => match PortalSecrets::load(&layout.secrets) {
@@ -200,11 +227,42 @@ impl Survey {
             };
             (part, condition)
         });
+        let (parts, beside): (Vec<_>, Vec<_>) = parts.partition(|(part, _)| part.belongs_to(layout.kind));
+        let beside = beside.into_iter().filter(|(_, condition)| *condition != Condition::Missing);
+        let made_for = erasure.as_ref().or(keys.as_ref()).ok().map(|label| label.store);
         Self {
-            parts: parts.collect(),
+            parts,
+            beside: beside.map(|(part, _)| part).collect(),
+            made_for,
             slots_named,
             slots_found,
         }
+    }
+
+    /// Whether the portal's records are kept otherwise than the configuration says, and what to do about it.
+    pub(crate) fn mismatch(&self, layout: &Layout) -> Option<String> {
+        let data = layout.data.display();
+        let embedded = match layout.kind {
+            StoreKind::Embedded if self.made_for == Some(StoreKind::Postgres) => {
+                return Some(format!(
+                    "the records of the portal in {data} are in PostgreSQL, and the configuration names no database: set database.url_file again, or choose another data_dir"
+                ));
+            }
+            StoreKind::Embedded => return None,
+            StoreKind::Postgres if !self.beside.is_empty() => {
+                let names = self
+                    .beside
+                    .iter()
+                    .map(|part| format!("{} ({})", part.name(), part.place(layout).display()));
+                names.collect::<Vec<_>>().join(", ")
+            }
+            StoreKind::Postgres if self.made_for == Some(StoreKind::Embedded) => "the keys of a portal with an embedded store".to_owned(),
+            StoreKind::Postgres => return None,
+        };
+        Some(format!(
+            "{data} holds {embedded}, and the configuration names a database beside it: remove [database] to go on with that portal, or set another data_dir for a new one \
+            (`nightdrop init`); nothing moves records from one to the other"
+        ))
     }
 
     pub(crate) fn condition(&self, part: Part) -> &Condition {
@@ -351,6 +409,8 @@ mod tests {
     fn survey(conditions: [Condition; 6]) -> Survey {
         Survey {
             parts: Part::ALL.into_iter().zip(conditions).collect(),
+            beside: Vec::new(),
+            made_for: None,
             slots_named: None,
             slots_found: None,
         }
@@ -378,8 +438,14 @@ mod tests {
             ..Label::of(A)
         };
         assert_eq!(Label::parse(&text(&format!("slots {B}\n"))), Some(named));
+        let elsewhere = Label {
+            store: StoreKind::Postgres,
+            ..Label::of(A)
+        };
+        assert_eq!(Label::parse(&text(IN_POSTGRES)), Some(elsewhere));
         for wrong in [
             text("slots 12\n"),
+            text("store mysql\n"),
             "layout 6\n".into(),
             text("").replace("0101", "01"),
             text("").replace("layout 6", "layout x"),

@@ -2,11 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{Config, StoreSettings};
+
+/// What keeps the records and the sealed documents of a portal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    /// The embedded store and files, in the data folder.
+    Embedded,
+    /// PostgreSQL: the data folder keeps keys, secrets and erasure slots alone.
+    Postgres,
+}
 
 /// Where everything of one data folder lies.
 pub struct Layout {
     pub data: PathBuf,
+    pub(crate) kind: StoreKind,
     pub store: PathBuf,
     /// Sealed documents.
     pub documents: PathBuf,
@@ -28,6 +38,10 @@ impl Layout {
         let (data, keys, erasure) = (&config.data_dir, &config.keys.folder, &config.erasure_folder);
         Self {
             data: data.clone(),
+            kind: match &config.store {
+                StoreSettings::Embedded => StoreKind::Embedded,
+                StoreSettings::Postgres(_) => StoreKind::Postgres,
+            },
             store: data.join("store"),
             documents: data.join("documents"),
             slots: erasure.join("erase.slots"),

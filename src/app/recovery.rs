@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use super::checkpoints::{RECOVERED_ROW, check_against_checkpoints};
 use super::data_folder::{self, PORTAL_ROW, SLOTS_ROW};
 use super::identity::{Condition, Label, Part, PortalId, Survey};
-use super::layout::Layout;
+use super::layout::{Layout, StoreKind};
 use super::vault_key::{self, KeyProtection};
 use super::{StartError, refused};
 use crate::chain::chain;
@@ -96,10 +96,20 @@ fn failed(what: &str) -> impl FnOnce(&(dyn std::error::Error + 'static)) -> Star
 
 impl Recovery {
     /// Looks at a stopped portal. Fails where it runs, where there is nothing to recover from, and where only a person can say more.
-    pub(crate) fn look(config: &Config, mut options: RecoveryOptions) -> Result<Self, StartError> {
+    pub(crate) async fn look(config: &Config, mut options: RecoveryOptions) -> Result<Self, StartError> {
         let layout = Layout::of(config);
+        if layout.kind == StoreKind::Postgres {
+            return Err(StartError::Refused(
+                "the records of this portal are in PostgreSQL, which this command does not recover: restore the database with its own tools, and the keys folder from your copy \
+                 (docs/operations/postgresql.md)"
+                    .to_owned(),
+            ));
+        }
         let note = read_note(&layout)?;
         let survey = Survey::of(&layout);
+        if let Some(mismatch) = survey.mismatch(&layout) {
+            return Err(StartError::Refused(mismatch));
+        }
         let backup = options.from.take().map(Backup::read).transpose()?;
         if survey.is_empty() && note.is_none() && backup.is_none() {
             return Err(StartError::Refused(format!(
@@ -142,7 +152,7 @@ impl Recovery {
         };
         this.sort(&survey);
         this.open_store()?;
-        this.judge_store(&survey)?;
+        this.judge_store(&survey).await?;
         this.judge_key()?;
         this.losses.from |= !this.restore.is_empty();
         Ok(this)
@@ -283,7 +293,7 @@ impl Recovery {
     }
 
     /// Whether the store is as new as it was.
-    fn judge_store(&mut self, survey: &Survey) -> Result<(), StartError> {
+    async fn judge_store(&mut self, survey: &Survey) -> Result<(), StartError> {
         let Some(store) = &self.store else {
             return Ok(());
         };
@@ -306,7 +316,7 @@ impl Recovery {
             }
         }
         if let Ok(secrets) = PortalSecrets::load(&self.layout.secrets)
-            && let Err(error) = check_against_checkpoints(&self.config, &secrets, store)
+            && let Err(error) = check_against_checkpoints(&self.config, &secrets, store).await
         {
             self.losses.doubt = true;
             self.found.push(error.to_string());

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::layout::Layout;
+use super::layout::{Layout, StoreKind};
 use super::{Running, StartError, concurrencies, outgoing, pace, policy, providers, scanner};
 use crate::chain::chain;
 use crate::config::{Config, Network};
@@ -65,6 +65,7 @@ fn kept(old: &Config, mut new: Config) -> (Config, Vec<&'static str>) {
     }
     keep!(
         "data_dir": data_dir,
+        "database": store,
         "public_url": public_url,
         "staff_url": staff_url,
         "listen.public": public.address,
@@ -175,7 +176,10 @@ fn observed(config: &Config) -> http::Observed {
         access: config.metrics.clone(),
         certificates: listeners.into_iter().filter_map(certificate).collect(),
         disks: vec![("data", layout.data), ("erasure", layout.erasure)],
-        folders: vec![("records", layout.store), ("documents", layout.documents)],
+        folders: match layout.kind {
+            StoreKind::Embedded => vec![("records", layout.store), ("documents", layout.documents)],
+            StoreKind::Postgres => Vec::new(),
+        },
     }
 }
 

@@ -7,22 +7,22 @@ use std::path::Path;
 
 use super::StartError;
 use super::layout::Layout;
-use super::refused;
+use super::store_failed;
 use crate::chain::chain;
 use crate::config::Config;
 use crate::crypto::assurance;
 use crate::crypto::erase::EraseError;
 use crate::crypto::slots::{PAGE, SlotsFile};
-use crate::storage::sled::SledStore;
-use crate::storage::sled::error::StoreError;
+use crate::storage::StorageError;
+use crate::storage::backend::Backend;
 
 /// Where the store notes which blocks the slots file had.
 pub(super) const PLACE: &str = "slots_place";
-/// Where the store notes a growth: the places of the earlier part's blocks ‖ its length, 8 bytes.
+/// Where the store notes a growth: the places of the earlier part's blocks ‖ its length, 8 bytes; empty when it is over.
 const GROWING: &str = "slots_growing";
 
 /// Gives the slots file as many slots as are configured. A full disk keeps nobody from starting with those that are there.
-pub(super) fn grow(config: &Config, layout: &Layout, store: &SledStore, uuid: Option<&[u8; 16]>) -> Result<(), StartError> {
+pub(super) async fn grow(config: &Config, layout: &Layout, store: &dyn Backend, uuid: Option<&[u8; 16]>) -> Result<(), StartError> {
     let slots = &layout.slots;
     let failed = |error: EraseError| {
         let text = format!("the erasure slots cannot be made more: {}", chain(&error));
@@ -31,7 +31,7 @@ pub(super) fn grow(config: &Config, layout: &Layout, store: &SledStore, uuid: Op
             _ => StartError::Refused(text),
         }
     };
-    let broken = |error: StoreError| refused("the store")(&error);
+    let broken = |error: StorageError| store_failed("the store", error);
     let (_, present) = match SlotsFile::look(slots) {
         Ok(found) => found,
         // Opening says what is wrong.
@@ -46,7 +46,7 @@ pub(super) fn grow(config: &Config, layout: &Layout, store: &SledStore, uuid: Op
             "erasure.slots is less than the slots file has: a file never gets shorter, all of them stay in use"
         );
     }
-    let noted = store.meta(GROWING).map_err(broken)?;
+    let noted = store.meta(GROWING).await.map_err(broken)?;
     let began = match noted.as_deref().and_then(Began::read) {
         Some(began) => began,
         None if wanted <= present => {
@@ -59,7 +59,7 @@ pub(super) fn grow(config: &Config, layout: &Layout, store: &SledStore, uuid: Op
             };
         }
         None => {
-            let place = store.meta(PLACE).map_err(broken)?;
+            let place = store.meta(PLACE).await.map_err(broken)?;
             let now = place_of(slots, None)?;
             if place.is_some() && place.as_deref() != now.as_ref().map(|now| &now[..]) {
                 // A file that was moved is judged first.
@@ -69,7 +69,7 @@ pub(super) fn grow(config: &Config, layout: &Layout, store: &SledStore, uuid: Op
                 place: place_of(slots, Some(length(present)))?,
                 length: length(present),
             };
-            store.set_meta(GROWING, &began.write()).map_err(broken)?;
+            store.set_meta(GROWING, &began.write()).await.map_err(broken)?;
             began
         }
     };
@@ -92,19 +92,19 @@ pub(super) fn grow(config: &Config, layout: &Layout, store: &SledStore, uuid: Op
     // Otherwise it was moved meanwhile: the note of its place stays as it was, and tells.
     if place_of(slots, Some(began.length))? == began.place {
         if let Some(place) = place_of(slots, None)? {
-            store.set_meta(PLACE, &place).map_err(broken)?;
+            store.set_meta(PLACE, &place).await.map_err(broken)?;
         }
-        forget(store)?;
+        forget(store).await?;
     }
     Ok(())
 }
 
 /// A growth is over, or the file's present place was accepted.
-pub(super) fn forget(store: &SledStore) -> Result<(), StartError> {
-    let noted = store.meta(GROWING).map_err(|e| refused("the store")(&e))?;
-    match noted {
-        Some(_) => store.remove_meta(GROWING).map_err(|e| refused("the store")(&e)),
-        None => Ok(()),
+pub(super) async fn forget(store: &dyn Backend) -> Result<(), StartError> {
+    let broken = |error: StorageError| store_failed("the store", error);
+    match store.meta(GROWING).await.map_err(broken)? {
+        Some(noted) if !noted.is_empty() => store.set_meta(GROWING, &[]).await.map_err(broken),
+        Some(_) | None => Ok(()),
     }
 }
 

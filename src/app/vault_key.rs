@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::layout::Layout;
-use super::{StartError, refused};
+use super::{StartError, refused, store_failed};
 use crate::chain::{Cause, chain};
 use crate::config::{Config, privacy_of};
 use crate::crypto::envelope::{KeyId, Suite};
@@ -15,7 +15,7 @@ use crate::crypto::keyfile::{Argon2Cost, Protection, Protector};
 use crate::crypto::keyring::{Keyring, KeyringError};
 use crate::crypto::private_file::{self, FileError};
 use crate::crypto::secret::SecretBytes;
-use crate::storage::sled::SledStore;
+use crate::storage::RequestStore;
 use crate::workflow::vault;
 
 /// Says what to do about a vault key that cannot be used.
@@ -102,11 +102,11 @@ pub(super) fn open_keyring(config: &Config, layout: &Layout) -> Result<Keyring, 
 }
 
 /// Refuses a start while a file of a key is damaged that documents are sealed to. A key that is not here at all is said by each of its documents.
-pub(super) async fn keys_are_here(layout: &Layout, keyring: &Keyring, store: &SledStore) -> Result<(), StartError> {
+pub(super) async fn keys_are_here(layout: &Layout, keyring: &Keyring, records: &dyn RequestStore) -> Result<(), StartError> {
     if keyring.strays().is_empty() {
         return Ok(());
     }
-    let sealed = vault::sealed(store).await.map_err(|e| refused("the documents' keys")(&e))?;
+    let sealed = vault::sealed(records).await.map_err(|e| store_failed("the documents' keys", e))?;
     let needed = keyring.strays().iter().find_map(|stray| {
         let documents = sealed.by_key.get(&stray.of?)?;
         Some(format!("{} ({documents} documents are sealed to it)", stray.why))

@@ -17,12 +17,13 @@ use super::output::{self, Failure, Outcome};
 use super::{ask, process};
 use crate::app::{Layout, StartError, data_folder};
 use crate::chain::chain;
-use crate::config::Config;
+use crate::config::{Config, StoreSettings};
 use crate::crypto::archive::{Lock, Opener};
 use crate::crypto::private_file;
 use crate::domain::agent::Actor;
 use crate::storage::clock::Source;
 use crate::storage::{AuditLog, RequestStore};
+use crate::workflow::WorkflowError;
 use crate::workflow::backup;
 use crate::workflow::backup::read::BackupFile;
 
@@ -111,6 +112,12 @@ async fn running(given: &Backup, mut target: Target) -> Outcome {
 
 async fn stopped(given: &Backup, target: Target) -> Outcome {
     let config = process::load(given.config.as_deref())?;
+    if let StoreSettings::Postgres(_) = &config.store {
+        return Err(Failure::new(format!(
+            "{}; docs/operations/postgresql.md says how, and what to keep of the data folder",
+            WorkflowError::BackedUpByDatabase
+        )));
+    }
     let lock = lock(given, &config)?;
     let layout = Layout::of(&config);
     let portal = data_folder::check(&layout)?;

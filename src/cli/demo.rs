@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::app::{self, App, KeyProtection, Running};
 use crate::chain::chain;
-use crate::config::Config;
+use crate::config::{Config, StoreSettings};
 use crate::crypto::envelope::Suite;
 use crate::crypto::{memory, private_file, random};
 use crate::domain::agent::{Actor, Role, Scope};
@@ -53,6 +53,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
   nightdrop demo
   nightdrop demo --once
   nightdrop demo --lan
+  nightdrop demo --once --database postgres://nightdrop:secret@localhost/nightdrop
   nightdrop demo --json --public-port 8080 --staff-port 8081
 
 Needs no configuration and no rights, and leaves nothing behind. It ends on Ctrl-C (SIGINT) or SIGTERM.
@@ -79,6 +80,12 @@ pub(super) struct Demo {
     /// A new or empty folder to work in; emptied at the end [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Keep records and sealed documents in this database of PostgreSQL, postgres://user:password@host/database. It must be empty, and is emptied at the end
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// The certificate of the authority that signed the database server's; needed unless the server is on this machine
+    #[arg(long, value_name = "FILE", requires = "database")]
+    database_ca_file: Option<PathBuf>,
     #[command(flatten)]
     format: Format,
 }
@@ -100,9 +107,9 @@ pub(super) fn run(demo: Demo) -> Outcome {
             marks: Marks::new(),
         };
         let played = play(&mut stage, &demo, &mut screen, &mut stop, begun).await;
-        stage.strike(&mut stop).await;
+        let struck = stage.strike(&mut stop).await;
         folder.remove()?;
-        played
+        played.and(struck)
     })
 }
 
@@ -133,6 +140,8 @@ struct Stage {
     worker: Option<Worker>,
     sandbox: Sandbox,
     data_dir: PathBuf,
+    /// Where it keeps its records, unless that is in the folder: to be shown.
+    database: Option<String>,
     public_url: String,
     staff_url: String,
     api_key: Zeroizing<String>,
@@ -153,11 +162,16 @@ impl Stage {
         let staff_url = address_of(address(&staff)?, false);
         let secrets = ProviderSecrets::make(folder)?;
         let sandbox = sandbox(demo.sandbox_port, &secrets, format!("{public_url}/hooks/sandbox")).await?;
-        let config = config(folder, &public_url, sandbox.url())?;
+        let config = config(folder, &public_url, sandbox.url(), &database(demo, folder)?)?;
+        let database = match &config.store {
+            StoreSettings::Embedded => None,
+            StoreSettings::Postgres(database) => Some(database.to_string()),
+        };
         let made = config.clone();
         tokio::task::spawn_blocking(move || app::create(&made, &KeyProtection::KekFile, Suite::XWing))
             .await
             .map_err(|_| Failure::new("making the keys failed"))??;
+        app::bind_database(&config).await?;
         let app = App::open(config, Source::System).await?;
         let password = new_password()?;
         let people = people(&app.portal, &password).await?;
@@ -167,6 +181,7 @@ impl Stage {
             worker: None,
             sandbox,
             data_dir: folder.to_path_buf(),
+            database,
             public_url,
             staff_url,
             api_key: people.api_key,
@@ -186,8 +201,8 @@ impl Stage {
     }
 
     /// Ends everything and returns when the store is closed, so that its folder can go.
-    async fn strike(self, stop: &mut Stop) {
-        let store = Arc::downgrade(&self.running.store);
+    async fn strike(self, stop: &mut Stop) -> Outcome {
+        let (store, open) = (self.running.store.clone(), Arc::downgrade(&self.running.records));
         if let Some(worker) = self.worker {
             worker.stop(Duration::from_secs(5)).await;
         }
@@ -196,11 +211,14 @@ impl Stage {
             _ = stop.signal() => {}
         }
         self.sandbox.stop().await;
+        let cleared = store.clear().await;
+        drop(store);
         // The listeners' threads let go of the store a moment after they have answered.
         let patience = Instant::now();
-        while store.strong_count() > 0 && patience.elapsed() < Duration::from_secs(3) {
+        while open.strong_count() > 0 && patience.elapsed() < Duration::from_secs(3) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+        Ok(cleared?)
     }
 }
 
@@ -262,7 +280,21 @@ async fn sandbox(port: u16, secrets: &ProviderSecrets, callback: String) -> Outc
         .map_err(|e| Failure::new(format!("the sandbox provider cannot listen on {address}: {e}")))
 }
 
-fn config(folder: &Path, public_url: &str, sandbox_url: &str) -> Outcome<Config> {
+/// The lines of the configuration about a database.
+fn database(demo: &Demo, folder: &Path) -> Outcome<String> {
+    let Some(url) = &demo.database else { return Ok(String::new()) };
+    private_file::create(&folder.join("secrets/database"), url.as_bytes(), 0o400).map_err(|e| Failure::new(chain(&e).to_string()))?;
+    let authority = match &demo.database_ca_file {
+        Some(file) => {
+            let file = std::path::absolute(file).map_err(|e| Failure::new(format!("{}: {e}", file.display())))?;
+            format!("ca_file = {}\n", toml::Value::String(file.display().to_string()))
+        }
+        None => String::new(),
+    };
+    Ok(format!("[database]\nurl_file = \"secrets/database\"\n{authority}"))
+}
+
+fn config(folder: &Path, public_url: &str, sandbox_url: &str, database: &str) -> Outcome<Config> {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     // No configuration file may say plain HTTP beyond this machine; the demo does, and says so.
     let local = "http://127.0.0.1";
@@ -271,7 +303,7 @@ fn config(folder: &Path, public_url: &str, sandbox_url: &str) -> Outcome<Config>
          [listen]\npublic = \"127.0.0.1:0\"\nstaff = \"127.0.0.1:0\"\n\
          [company]\nname = \"Example Bank\"\nsupport = \"support@demo.example\"\npurpose = \"We are required by law to check the identity of our customers.\"\n\
          [limits]\nuploads = 256\nuploads_per_address = 64\npages_per_address = 1000\n\
-         [erasure]\nslots = {SLOTS}\naccept_weak = true\n\
+         [erasure]\nslots = {SLOTS}\naccept_weak = true\n{database}\
          [providers.sandbox]\nkind = \"sandbox\"\nbase_url = {}\napi_key_file = \"secrets/sandbox\"\nwebhook_secret_file = \"secrets/sandbox-webhook\"\nconfirm = \"verdict\"\n",
         quoted(&folder.display().to_string()),
         quoted(local),
@@ -408,15 +440,19 @@ impl Screen {
             "{}  the whole loop {where_to}; nothing is kept\n",
             self.marks.bold("nightdrop demo")
         ))?;
-        let rows: [(&str, &str, &str); 7] = [
-            ("Console", &stage.staff_url, ""),
+        let mut rows = vec![
+            ("Console", stage.staff_url.as_str(), ""),
             ("Sign in", &sign_in, ""),
             ("API key", &stage.api_key, ""),
             ("Upload link", &stage.upload_url, "for James: government ID, front and back"),
             ("Provider", &books, "what the sandbox has received"),
             ("Data", &data, ""),
-            ("Erasure", &erasure, ""),
         ];
+        if let Some(database) = &stage.database {
+            rows.push(("Database", database, "emptied at the end"));
+        }
+        // Its reasons stand below it.
+        rows.push(("Erasure", &erasure, ""));
         for (name, value, note) in rows {
             let name = self.marks.dim(&format!("{name:<13}"));
             let note = if note.is_empty() {

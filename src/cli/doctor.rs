@@ -2,6 +2,7 @@
 //!
 //! It changes no record. While a portal runs, its store and slots belong to it: they are then judged from outside and said to be held.
 
+mod database;
 mod disk;
 mod machine;
 mod providers;
@@ -123,7 +124,8 @@ pub(super) fn run(doctor: Doctor) -> Outcome {
     if let Some(Resolved { config, errors, .. }) = resolved.as_ref().filter(|resolved| tells_the_folders(resolved)) {
         let of_provider = |error: &ConfigError| Some(error.key.strip_prefix("providers.")?.split('.').next()?.to_owned());
         let refused: Vec<String> = errors.iter().filter_map(of_provider).collect();
-        disk::look(config, &mut findings);
+        let held = process::block_on(async { Ok(database::look(config, &mut findings).await) })?;
+        disk::look(config, held, &mut findings);
         process::block_on(async {
             providers::look(config, &refused, doctor.provider.as_deref(), &mut findings).await?;
             providers::outgoing(config, &mut findings).await;

@@ -13,7 +13,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::app::beginning::{self, Beginning};
-use crate::app::{self, App, KeyProtection, Layout};
+use crate::app::{self, App, KeyProtection, Layout, Store};
 use crate::chain::chain;
 use crate::config::{Config, VAULT_CREDENTIAL, template};
 use crate::crypto::envelope::Suite;
@@ -36,6 +36,7 @@ use super::process::{self, Stop};
   nightdrop init --data-dir data --public-url https://drop.example.com --listen-public 0.0.0.0:8080 \\
       --listen-staff 127.0.0.1:8081 --company 'Example Bank' --support support@example.com --sandbox \\
       --admin-email ana@example.com --admin-password-file pw --yes --json
+  nightdrop init --public-url https://drop.example.com --database-url-file secrets/database
   nightdrop init --systemd > install.sh       then read it, and: sudo sh install.sh --public-url https://drop.example.com
 
 At a terminal each answer is judged at once, and asked for again with the reason; unattended, all faults are told together.
@@ -90,6 +91,12 @@ pub(super) struct Init {
     /// Where `--key-protection credential` writes the vault key, for `systemd-creds encrypt`
     #[arg(long, value_name = "FILE")]
     credential_file: Option<PathBuf>,
+    /// Keep records and sealed documents in PostgreSQL: a file with the address of an empty database, postgres://user:password@host/database
+    #[arg(long, value_name = "FILE")]
+    database_url_file: Option<PathBuf>,
+    /// The certificate of the authority that signed the database server's; needed unless the server is on this machine
+    #[arg(long, value_name = "FILE", requires = "database_url_file")]
+    database_ca_file: Option<PathBuf>,
     /// How many submissions can be held at once, 4 KiB of disk each [default: 16384]
     #[arg(long, value_name = "N")]
     erasure_slots: Option<u64>,
@@ -124,6 +131,9 @@ const NO_URL: &str = "none";
 const COMPANY: &str = "name = \"Example Bank\"";
 const SUPPORT: &str = "support = \"support@example.com\"";
 const SANDBOX: &str = "# [providers.sandbox]\n# kind = \"sandbox\"";
+/// What it says of a database.
+const DATABASE: &str = "# [database]\n# url_file = \"secrets/database\"";
+const DATABASE_CA: &str = "# ca_file = \"secrets/database-ca.pem\"";
 
 /// Everything answered, nothing made yet.
 struct Plan {
@@ -285,12 +295,17 @@ fn plan(init: Init, asking: bool) -> Outcome<Plan> {
     if init.accept_weak_erasure {
         settle(&mut text, "accept_weak = false", "accept_weak = true ");
     }
+    if let Some(file) = &init.database_url_file {
+        settle(&mut text, DATABASE, &format!("[database]\nurl_file = {}", path(file)?));
+    }
+    if let Some(file) = &init.database_ca_file {
+        settle(&mut text, DATABASE_CA, &format!("ca_file = {}", path(file)?));
+    }
     if let Some(noted) = noted {
-        let path = toml::Value::String(absolute(&noted)?.display().to_string());
         settle(
             &mut text,
             "# passphrase_file = \"secrets/passphrase\"",
-            &format!("passphrase_file = {path}"),
+            &format!("passphrase_file = {}", path(&noted)?),
         );
     }
     Ok(Plan {
@@ -357,6 +372,11 @@ fn absolute(path: &Path) -> Outcome<PathBuf> {
     std::path::absolute(path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
 }
 
+/// A path as the configuration has it.
+fn path(file: &Path) -> Outcome<toml::Value> {
+    Ok(toml::Value::String(absolute(file)?.display().to_string()))
+}
+
 /// Changes one line of the template, which has it.
 fn settle(text: &mut String, line: &str, to: &str) {
     debug_assert!(text.contains(line), "the template has {line:?}");
@@ -406,10 +426,13 @@ async fn make(plan: Plan, config: Config) -> Outcome {
     }
     private_file::create(&plan.config, plan.text.as_bytes(), 0o600).map_err(|e| Failure::new(chain(&e).to_string()))?;
     let console = console(&config);
-    let api_key = first_people(config, &plan.email, &plan.name, &plan.password).await?;
+    app::bind_database(&config).await?;
+    let (api_key, store) = first_people(config, &plan.email, &plan.name, &plan.password).await?;
     if told(&mut stop) {
         return Err(Failure::new("interrupted; nothing was left behind"));
     }
+    store.finish().await?;
+    drop(store);
     let path = absolute(&plan.config)?;
     if plan.json {
         output::json(&json!({"config": path.display().to_string(), "api_key": &*api_key}))?;
@@ -421,7 +444,7 @@ async fn make(plan: Plan, config: Config) -> Outcome {
 }
 
 /// The first admin, and an API key that may do everything.
-async fn first_people(config: Config, email: &str, name: &str, password: &str) -> Outcome<Zeroizing<String>> {
+async fn first_people(config: Config, email: &str, name: &str, password: &str) -> Outcome<(Zeroizing<String>, Store)> {
     let app = App::open_new(config, Source::System).await.map_err(|error| match error {
         app::StartError::Refused(why) if why.contains("erasure.accept_weak") => {
             Failure::new(why.replace("set erasure.accept_weak = true", "pass --accept-weak-erasure"))
@@ -430,12 +453,11 @@ async fn first_people(config: Config, email: &str, name: &str, password: &str) -
     })?;
     sign_in::add_agent(&app.portal, email, name, Role::Admin, password, Actor::Operator).await?;
     let (_, secret) = sign_in::add_api_key(&app.portal, "first key, made by init", Scope::ALL.to_vec(), None, Actor::Operator).await?;
-    app.store
-        .store()
-        .durable()
+    app.records
+        .flush()
         .await
         .map_err(|e| Failure::new(format!("the store cannot be flushed: {}", chain(&e))))?;
-    Ok(secret)
+    Ok((secret, app.store))
 }
 
 /// Where the console will be; unknown with any free port.
@@ -489,6 +511,7 @@ mod tests {
         settle(&mut text, SANDBOX, &SANDBOX.replace("# ", ""));
         settle(&mut text, STAFF_URL, "staff_url = \"https://console.bank.example\"");
         settle(&mut text, "# passphrase_file = \"secrets/passphrase\"", "passphrase_file = \"x\"");
+        assert!(text.contains(DATABASE) && text.contains(DATABASE_CA));
         let config = Config::parse(&text, Path::new(""), std::iter::empty()).unwrap();
         assert_eq!(config.erasure_slots, 64);
         assert_eq!((config.company.name.as_str(), config.providers.len()), ("Bank", 1));

@@ -6,6 +6,7 @@
 mod protect;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use zeroize::Zeroizing;
 use super::client::{Api, Remote, text};
 use super::output::{self, Failure, Format, Outcome};
 use super::{ask, process};
-use crate::app::{Layout, StartError, data_folder};
+use crate::app::{Layout, StartError, Store, data_folder};
 use crate::chain::chain;
 use crate::config::Config;
 use crate::config::privacy_of;
@@ -25,9 +26,8 @@ use crate::crypto::private_file;
 use crate::crypto::secret::SecretBytes;
 use crate::domain::agent::Actor;
 use crate::domain::audit::{AuditAction, AuditEvent};
+use crate::storage::backend::Records;
 use crate::storage::clock::Source;
-use crate::storage::sled::SledStore;
-use crate::storage::{AuditLog, RequestStore};
 use crate::workflow::vault;
 
 #[derive(Args, Debug)]
@@ -200,10 +200,11 @@ fn render(vault: &Value, json: bool) -> Outcome {
 }
 
 /// Holding the store proves that no portal runs, and keeps it so.
-fn hold(layout: &Layout) -> Outcome<SledStore> {
+async fn hold(config: &Config, layout: &Layout) -> Outcome<Arc<dyn Records>> {
     let portal = data_folder::check(layout)?;
     let secrets = data_folder::load_secrets(layout)?;
-    data_folder::open_store(layout, portal, Source::System, &secrets).map_err(|error| match error {
+    let opened = Store::open(config, layout, portal, Source::System, &secrets).await;
+    opened.map(|store| store.records()).map_err(|error| match error {
         StartError::InUse(why) | StartError::Unavailable(why) => {
             Failure::new(format!("{why}; if a portal runs here, stop the portal first"))
         }
@@ -214,7 +215,7 @@ fn hold(layout: &Layout) -> Outcome<SledStore> {
 async fn renew(rotate: Rotate) -> Outcome {
     let config = process::load(rotate.config.as_deref())?;
     let layout = Layout::of(&config);
-    let store = hold(&layout)?;
+    let store = hold(&config, &layout).await?;
     let keyring = open(&layout.keys)?;
     let (old, suite) = (keyring.current().id(), keyring.current().suite());
     let new = make(&config, &layout, &keyring, suite, rotate.passphrase_file.as_deref())?;
@@ -227,7 +228,7 @@ async fn renew(rotate: Rotate) -> Outcome {
             chain(&e)
         ))
     })?;
-    let retired = retire(&store, &layout.keys).await?;
+    let retired = retire(&*store, &layout.keys).await?;
     if rotate.format.json {
         let ids = |keys: &[KeyId]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
         let kept: Vec<KeyId> = retired.kept.iter().map(|(id, _)| *id).collect();
@@ -254,7 +255,7 @@ struct Retired {
 }
 
 /// Destroys every retired key that nothing is sealed to. The caller holds the store, so that nothing is received meanwhile.
-async fn retire(store: &SledStore, keys: &Path) -> Outcome<Retired> {
+async fn retire(store: &dyn Records, keys: &Path) -> Outcome<Retired> {
     // Opened again: the one from before took another key for the current one.
     let keyring = open(keys)?;
     let failed = |what: String| Failure::new(format!("the new key is the current one, but {what}"));

@@ -83,7 +83,7 @@ pub(super) fn run(recover: Recover) -> Outcome {
 
 async fn work(recover: &Recover, config: Config, options: RecoveryOptions) -> Outcome {
     let as_json = recover.format.json;
-    let recovery = Recovery::look(&config, options)?;
+    let recovery = Recovery::look(&config, options).await?;
     if recovery.is_whole() {
         return if as_json {
             output::json(&json!({"recovered": false, "found": []}))
@@ -126,9 +126,8 @@ async fn work(recover: &Recover, config: Config, options: RecoveryOptions) -> Ou
 async fn first_key(config: &Config) -> Outcome<Zeroizing<String>> {
     let app = App::open_new(config.clone(), Source::System).await?;
     let (_, secret) = sign_in::add_api_key(&app.portal, "made by recover", Scope::ALL.to_vec(), None, Actor::Operator).await?;
-    app.store
-        .store()
-        .durable()
+    app.records
+        .flush()
         .await
         .map_err(|e| Failure::new(format!("the store cannot be flushed: {e}")))?;
     Ok(secret)

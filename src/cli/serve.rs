@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use tokio::time::{Interval, MissedTickBehavior};
 
-use crate::app::{App, Running, StartError};
+use crate::app::{App, Running, StartError, Store};
 use crate::config::Config;
 use crate::crypto::memory::{self, MemoryReport};
 use crate::http::address_of;
@@ -216,10 +216,15 @@ fn introduce(running: &Running, [public, staff]: [bool; 2], console: Option<&str
 
 fn report(running: &Running, memory: &MemoryReport, descriptors: u64) {
     let portal = &running.portal;
-    tracing::info!(
-        event = "roles",
-        "all roles share this process on the embedded store: sealed documents are safe from a stolen disk, not from code that runs in this process"
-    );
+    let roles = match &running.store {
+        Store::Embedded(_) => {
+            "all roles share this process on the embedded store: sealed documents are safe from a stolen disk, not from code that runs in this process"
+        }
+        Store::Postgres(_) => {
+            "all roles share this process: sealed documents are safe from whoever reads the database, not from code that runs in this process"
+        }
+    };
+    tracing::info!(event = "roles", "{roles}");
     let assurance = portal.assurance.current();
     tracing::info!(
         event = "erasure",

@@ -9,7 +9,7 @@ use actix_web::web;
 
 use crate::domain::agent::Actor;
 use crate::domain::audit::{AuditAction, AuditEvent};
-use crate::storage::sled::SledStore;
+use crate::storage::backend::Backend;
 use crate::words::Words;
 use crate::workflow::Portal;
 use crate::workflow::link_message::Sender;
@@ -133,7 +133,7 @@ pub(crate) struct Observed {
 /// What every handler can reach.
 pub(crate) struct AppState {
     pub portal: Arc<Portal>,
-    pub store: Arc<SledStore>,
+    pub store: Arc<dyn Backend>,
     pub settings: ServerSettings,
     pub company: Company,
     pub gate: Gate,

@@ -249,6 +249,10 @@ impl From<WorkflowError> for Problem {
                 "This Idempotency-Key made a sign-in link for {id}, which was used or replaced since, or has ended. Make a new one for that agent."
             ))
             .code("idempotency.link_replaced"),
+            WorkflowError::BackedUpByDatabase => Self::conflict(
+                "The records of this portal are in PostgreSQL. Back the database up with its own tools, and keep a copy of the keys folder; never of the erasure folder.",
+            )
+            .code("backup.by_database"),
             WorkflowError::Storage(error) => error.into(),
             WorkflowError::Random => {
                 tracing::error!("the operating system gives no random bytes");

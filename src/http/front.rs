@@ -14,7 +14,7 @@ use super::kept::Kept;
 use super::settings::RequestLog;
 use super::traffic::Traffic;
 use crate::current::Current;
-use crate::storage::sled::SledStore;
+use crate::storage::backend::Backend;
 use crate::workflow::Portal;
 use crate::workflow::refusals::Refusals;
 use crate::workflow::sign_in::passkey::Passkeys;
@@ -49,7 +49,7 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    pub(crate) fn new(configured: Configured, store: Arc<SledStore>) -> Arc<Self> {
+    pub(crate) fn new(configured: Configured, store: Arc<dyn Backend>) -> Arc<Self> {
         let limits = &configured.limits;
         let traffic = ["public", "staff"].map(|name| Arc::new(Traffic::new(name)));
         let lasting = Lasting {
@@ -108,7 +108,7 @@ struct Lasting {
     keys: Arc<Keys>,
     refusals: Arc<Refusals>,
     kept: Arc<Kept>,
-    store: Arc<SledStore>,
+    store: Arc<dyn Backend>,
 }
 
 impl Seen {

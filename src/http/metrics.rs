@@ -17,6 +17,8 @@ use super::error::Problem;
 use super::settings::MetricsAccess;
 use super::tls;
 use super::traffic::{BOUNDS, Traffic};
+use crate::storage::StorageError;
+use crate::storage::backend::Figures;
 use crate::version;
 use crate::workflow::query::ages;
 use crate::workflow::{Portal, blocking};
@@ -96,19 +98,24 @@ fn one<V: Display>(value: V) -> [(String, V); 1] {
     [(String::new(), value)]
 }
 
+/// What a store that is away cannot tell is left out: everything else is wanted most at that moment.
+fn known<T>(asked: Result<T, StorageError>) -> Result<Option<T>, Problem> {
+    match asked {
+        Ok(answer) => Ok(Some(answer)),
+        Err(StorageError::Busy(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The portal's own counts and states.
 async fn portal(out: &mut Exposition, state: &AppState) -> Result<(), Problem> {
     let portal = &state.portal;
     let count = |counter: &AtomicU64| one(counter.load(Ordering::Relaxed));
     let counters = &portal.counters;
-    let states: Vec<_> = portal
-        .requests
-        .counts()
-        .await?
-        .into_iter()
-        .map(|(s, n)| (labels(&[("state", s.as_str())]), n))
-        .collect();
-    out.put("requests", "gauge", "Requests by state.", &states);
+    if let Some(states) = known(portal.requests.counts().await)? {
+        let states: Vec<_> = states.into_iter().map(|(s, n)| (labels(&[("state", s.as_str())]), n)).collect();
+        out.put("requests", "gauge", "Requests by state.", &states);
+    }
     out.put(
         "documents_received_total",
         "counter",
@@ -211,23 +218,16 @@ async fn portal(out: &mut Exposition, state: &AppState) -> Result<(), Problem> {
         "Submissions that can still be taken.",
         &one(portal.erasure.free().unwrap_or(0)),
     );
-    out.put(
-        "last_backup_timestamp_seconds",
-        "gauge",
-        "When the last complete backup was taken, in seconds since 1970; 0 when none was.",
-        &one(portal
-            .backups
-            .last()
-            .map_or(0, |at| u64::try_from(at.unix_timestamp()).unwrap_or(0))),
-    );
-    let store = state.store.metrics();
-    out.put(
-        "store_acknowledged_total",
-        "counter",
-        "Commits that were answered after their sync.",
-        &one(store.acknowledged),
-    );
-    out.put("store_flushes_total", "counter", "Syncs that answered them.", &one(store.flushes));
+    if portal.backups.are_known() {
+        let last = portal.backups.last();
+        out.put(
+            "last_backup_timestamp_seconds",
+            "gauge",
+            "When the last complete backup was taken, in seconds since 1970; 0 when none was.",
+            &one(last.map_or(0, |at| u64::try_from(at.unix_timestamp()).unwrap_or(0))),
+        );
+    }
+    store(out, state.store.figures());
     let now = portal.now();
     let paused: Vec<_> = portal
         .providers
@@ -259,24 +259,72 @@ async fn portal(out: &mut Exposition, state: &AppState) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The store's own counts.
+fn store(out: &mut Exposition, figures: Figures) {
+    let acknowledged = |out: &mut Exposition, n: u64| {
+        let help = "Commits that were answered after their sync.";
+        out.put("store_acknowledged_total", "counter", help, &one(n));
+    };
+    let database = match figures {
+        Figures::Embedded { acknowledged: n, flushes } => {
+            acknowledged(out, n);
+            return out.put("store_flushes_total", "counter", "Syncs that answered them.", &one(flushes));
+        }
+        Figures::Database(database) => database,
+    };
+    acknowledged(out, database.commits);
+    out.put(
+        "database_up",
+        "gauge",
+        "1 while this portal holds its database; without it nothing is taken in, sent or purged.",
+        &one(u64::from(database.held)),
+    );
+    out.put(
+        "database_connections",
+        "gauge",
+        "Connections that are open.",
+        &one(database.connections),
+    );
+    out.put(
+        "database_waiting",
+        "gauge",
+        "Operations that wait for a connection.",
+        &one(database.waiting),
+    );
+    out.put(
+        "database_retries_total",
+        "counter",
+        "Transactions that others, or a broken connection, have rolled back and that were tried again.",
+        &one(database.retries),
+    );
+    out.put(
+        "database_unknown_commits_total",
+        "counter",
+        "Commits of which the database did not say whether they happened.",
+        &one(database.unknown),
+    );
+}
+
 /// What waits, and since when.
 async fn waiting(out: &mut Exposition, portal: &Portal) -> Result<(), Problem> {
-    let ages = ages::load(portal).await?;
-    out.put(
-        "oldest_undelivered_seconds",
-        "gauge",
-        "Age of the oldest document that no provider has; 0 where there is none.",
-        &one(ages.undelivered.as_seconds_f64()),
-    );
-    out.put(
-        "oldest_attention_seconds",
-        "gauge",
-        "Since when the oldest of the requests that need attention waits for a person; 0 where there is none.",
-        &one(ages.attention.as_seconds_f64()),
-    );
-    let outcomes: Vec<_> = portal.requests.outcomes().await?;
-    let outcomes: Vec<_> = outcomes.into_iter().map(|(o, n)| (labels(&[("outcome", o.as_str())]), n)).collect();
-    out.put("request_outcomes", "gauge", "Requests by what has become of them.", &outcomes);
+    if let Some(ages) = known(ages::load(portal).await)? {
+        out.put(
+            "oldest_undelivered_seconds",
+            "gauge",
+            "Age of the oldest document that no provider has; 0 where there is none.",
+            &one(ages.undelivered.as_seconds_f64()),
+        );
+        out.put(
+            "oldest_attention_seconds",
+            "gauge",
+            "Since when the oldest of the requests that need attention waits for a person; 0 where there is none.",
+            &one(ages.attention.as_seconds_f64()),
+        );
+    }
+    if let Some(outcomes) = known(portal.requests.outcomes().await)? {
+        let outcomes: Vec<_> = outcomes.into_iter().map(|(o, n)| (labels(&[("outcome", o.as_str())]), n)).collect();
+        out.put("request_outcomes", "gauge", "Requests by what has become of them.", &outcomes);
+    }
     out.put(
         "rows_altered",
         "gauge",

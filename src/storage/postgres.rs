@@ -48,6 +48,7 @@ macro_rules! query {
 }
 
 mod audit;
+mod backend;
 mod blobs;
 mod checks;
 mod columns;
@@ -73,7 +74,9 @@ use std::time::Duration;
 use crate::chain::Cause;
 
 use super::StorageError;
+use super::backend::DatabaseMetrics;
 use super::clock::{GuardedClock, Sampled, Source};
+use super::probe::Probe;
 use super::seal::Seal;
 pub use connect::{Database, Unusable};
 use owner::Owner;
@@ -82,6 +85,7 @@ use tx::Engine;
 /// An open store. It lets go of the database when the last handle is dropped.
 pub struct PostgresStore {
     core: Arc<Core>,
+    probe: Probe,
     _owner: Owner,
 }
 
@@ -101,25 +105,14 @@ pub enum OpenError {
     /// Each with its mend; starting again changes nothing.
     #[error("the database cannot be used: {}", .0.join("; "))]
     Refused(Vec<String>),
-    #[error("another nightdrop holds this database: one portal at a time uses it; stop the other one first")]
+    #[error(
+        "another nightdrop holds this database: one portal at a time uses it (several nodes are not built yet); stop the other one first"
+    )]
     Held,
     #[error("the database cannot be reached")]
     Away(#[source] Cause),
     #[error("the database cannot be opened")]
     Storage(#[from] StorageError),
-}
-
-/// Counters since the store was opened, and how its connections are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DatabaseMetrics {
-    pub commits: u64,
-    /// Transactions that others, or a broken connection, have rolled back and that were tried again.
-    pub retries: u64,
-    /// Commits whose outcome could not be told.
-    pub unknown: u64,
-    pub connections: usize,
-    /// Operations that wait for a connection.
-    pub waiting: usize,
 }
 
 impl PostgresStore {
@@ -129,10 +122,18 @@ impl PostgresStore {
     /// # Errors
     /// What is wrong with the server, each with its mend; that another portal holds the database; that the server is away.
     pub async fn open(database: &Database, source: Source, seal: Arc<dyn Seal>, patience: Duration) -> Result<Self, OpenError> {
-        let owner = owner::take(database, patience).await?;
-        let store = Self::on(database, source, seal, Some(owner)).await?;
+        let store = Self::hold(database, source, seal, patience).await?;
         store.end_leases().await?;
         Ok(store)
+    }
+
+    /// The same, but for the leases: nothing of a portal is changed before its database is known to be the right one.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn hold(database: &Database, source: Source, seal: Arc<dyn Seal>, patience: Duration) -> Result<Self, OpenError> {
+        let owner = owner::take(database, patience).await?;
+        Self::on(database, source, seal, Some(owner)).await
     }
 
     /// Another handle on what somebody else in this process has opened, as a second node would have it.
@@ -164,23 +165,19 @@ impl PostgresStore {
         });
         core.note_clock().await?;
         let owner = Owner::watch(&core, database, owned, sampled);
-        Ok(Self { core, _owner: owner })
+        Ok(Self {
+            core,
+            probe: Probe::default(),
+            _owner: owner,
+        })
     }
 
     /// Whether the database is held and answers.
     ///
     /// # Errors
     /// `Busy`, with the reason.
-    pub async fn alive(&self) -> Result<(), StorageError> {
+    pub async fn answers(&self) -> Result<(), StorageError> {
         meta::wall(&self.core.engine).await.map(drop)
-    }
-
-    /// Commits something that nobody reads.
-    ///
-    /// # Errors
-    /// As everything that writes.
-    pub async fn proves_writing(&self) -> Result<(), StorageError> {
-        meta::put(&self.core.engine, "probe", Vec::new()).await
     }
 
     #[must_use]
@@ -189,6 +186,7 @@ impl PostgresStore {
         let status = engine.pool();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         DatabaseMetrics {
+            held: engine.held.load(Ordering::Acquire),
             commits: count(&engine.commits),
             retries: count(&engine.retries),
             unknown: count(&engine.unknown),

@@ -3,6 +3,7 @@
 //! A transition is decided under the store's one lock for decisions, written as one batch {row, index difference, audit entries}, and answered after its sync.
 //! Indexes are derived from the row by [`super::key::indexes`] alone, so they cannot contradict it.
 
+mod backend;
 pub(crate) mod ballast;
 mod clock_rows;
 mod directory;
@@ -15,7 +16,6 @@ mod leftovers;
 mod lists;
 pub(crate) mod mark;
 mod outbox;
-pub(crate) mod probe;
 mod receipts;
 pub(crate) mod records;
 mod recovery;
@@ -43,6 +43,7 @@ use crate::failpoint::{self, Failpoint};
 
 use super::change_log::StateChange;
 use super::clock::{self, GuardedClock, Standing, to_ms};
+use super::probe::Probe;
 use super::record::{Record, Unreadable};
 use super::requests::{CLAIM_LIFE, SIGHT_LIFE};
 use super::seal::{Seal, Sealed};
@@ -67,7 +68,7 @@ pub struct SledStore {
     decided: AtomicU64,
     clock_written: AtomicI64,
     base_written: Mutex<Vec<u8>>,
-    probe: probe::Probe,
+    probe: Probe,
 }
 
 impl SledStore {
@@ -90,7 +91,7 @@ impl SledStore {
             decided: AtomicU64::new(0),
             clock_written: AtomicI64::new(0),
             base_written: Mutex::new(base.unwrap_or_default()),
-            probe: probe::Probe::default(),
+            probe: Probe::default(),
         };
         // A new store holds nothing that a clock could destroy, and may be made before the machine's time is right.
         if !this.check_version()? {
@@ -116,14 +117,6 @@ impl SledStore {
     pub fn set_meta(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         batch.put(key::meta(name), value);
-        let seq = self.store.apply(batch)?;
-        self.store.settled_blocking(seq)
-    }
-
-    /// Takes such a number or text away.
-    pub fn remove_meta(&self, name: &str) -> Result<(), StoreError> {
-        let mut batch = Batch::new();
-        batch.remove(key::meta(name));
         let seq = self.store.apply(batch)?;
         self.store.settled_blocking(seq)
     }

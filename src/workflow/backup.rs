@@ -56,10 +56,18 @@ pub struct Sources {
     pub configuration: Option<PathBuf>,
 }
 
+/// Who backs the records up.
+#[derive(Clone)]
+pub(crate) enum BackedUpBy {
+    Portal(Arc<dyn BackupStore>),
+    /// The database's own tools, of which the portal knows nothing.
+    Database,
+}
+
 /// Backups of a running portal.
 #[derive(Clone)]
 pub struct Backups {
-    store: Arc<dyn BackupStore>,
+    by: BackedUpBy,
     sources: Sources,
     /// Whoever asks, backups are for these alone; anybody's choice if there are none.
     pub recipients: Vec<String>,
@@ -67,10 +75,14 @@ pub struct Backups {
 }
 
 impl Backups {
-    pub(crate) fn new(store: Arc<dyn BackupStore>, sources: Sources, recipients: Vec<String>) -> Result<Self, StorageError> {
+    pub(crate) fn new(by: BackedUpBy, sources: Sources, recipients: Vec<String>) -> Result<Self, StorageError> {
+        let last = match &by {
+            BackedUpBy::Portal(store) => store.last_backup()?,
+            BackedUpBy::Database => None,
+        };
         Ok(Self {
-            last: Arc::new(Mutex::new(store.last_backup()?)),
-            store,
+            last: Arc::new(Mutex::new(last)),
+            by,
             sources,
             recipients,
         })
@@ -89,14 +101,21 @@ impl Backups {
         self.sources.layout
     }
 
-    /// When the last complete backup was taken.
+    /// Whether the portal would know of a backup.
+    pub(crate) fn are_known(&self) -> bool {
+        matches!(self.by, BackedUpBy::Portal(_))
+    }
+
+    /// When the last complete backup was taken that the portal knows of.
     pub fn last(&self) -> Option<OffsetDateTime> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One has reached its end. Blocking.
     pub(crate) fn complete(&self, at: OffsetDateTime) {
-        note_last(&*self.store, at);
+        if let BackedUpBy::Portal(store) = &self.by {
+            note_last(&**store, at);
+        }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
     }
 }
@@ -145,10 +164,13 @@ pub(crate) fn allowed(fixed: &[String], passphrase: Option<Zeroizing<String>>, a
 
 /// Begins a backup of a running portal: the audit log has it before anything leaves.
 pub(crate) async fn begin(portal: &Portal, lock: &Lock, by: Actor) -> Result<Prepared, WorkflowError> {
+    let BackedUpBy::Portal(store) = portal.backups.by.clone() else {
+        return Err(WorkflowError::BackedUpByDatabase);
+    };
     let sources = portal.backups.sources.clone();
     let files = blocking(move || files(&sources)).await??;
     portal.audit.append(taken(portal.now(), by, lock)).await?;
-    let (sources, store, now) = (portal.backups.sources.clone(), portal.backups.store.clone(), portal.now());
+    let (sources, now) = (portal.backups.sources.clone(), portal.now());
     blocking(move || prepare(&sources, files, &*store, now)).await?
 }
 

@@ -217,7 +217,7 @@ async fn a_time_that_an_admin_calls_right_is_the_time() {
 #[tokio::test]
 async fn a_store_of_an_earlier_version_is_read_and_completed() {
     let mut scene = Scene::new().await;
-    let store = scene.app.running.as_ref().unwrap().store.clone();
+    let store = scene.app.embedded();
     assert_eq!(store.meta("clock").unwrap().unwrap().len(), 8, "as earlier versions read it");
     let mut batch = Batch::new();
     batch.remove(key::meta("clock-base"));
@@ -225,7 +225,7 @@ async fn a_store_of_an_earlier_version_is_read_and_completed() {
     drop(store);
     scene.app.restart().await;
     scene.unharmed(false).await;
-    assert!(scene.app.running.as_ref().unwrap().store.meta("clock-base").unwrap().is_some());
+    assert!(scene.app.embedded().meta("clock-base").unwrap().is_some());
     // Nothing but that has been written, and it is enough.
     scene.app.stop().await;
     scene.app.let_go().await;
@@ -314,7 +314,7 @@ async fn an_expired_link_stays_dead_over_every_restart_with_the_clock_set_back()
     assert_eq!(app.state(&shown).await, RequestState::Awaiting);
     clock.forward(MINUTE * 2);
     let floor = |app: &TestApp| {
-        let row = app.running.as_ref().unwrap().store.meta("clock").unwrap().unwrap();
+        let row = app.embedded().meta("clock").unwrap().unwrap();
         nightdrop::testing::storage::clock::from_ms(i64::from_be_bytes(row.try_into().unwrap()))
     };
     assert!(floor(&app) < expires_at);

@@ -47,7 +47,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Each module reads its own section; the configuration composes them.
     (
         "config",
-        &["domain", "settings", "words", "crypto", "workflow", "connectors", "inspect", "http"],
+        &[
+            "domain",
+            "settings",
+            "words",
+            "crypto",
+            "storage",
+            "workflow",
+            "connectors",
+            "inspect",
+            "http",
+        ],
     ),
     (
         "app",

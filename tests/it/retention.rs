@@ -546,7 +546,8 @@ async fn a_request_altered_while_its_verdict_is_awaited_is_asked_of_nobody() {
 
 /// Writes a row as somebody with the database and without the portal's secrets can.
 async fn write(app: &TestApp, request: &DocumentRequest) {
-    let store = app.running.as_ref().unwrap().store.store();
+    let store = app.embedded();
+    let store = store.store();
     let mut batch = Batch::new();
     batch.put(key::request(request.id), request.encode());
     let seq = store.apply(batch).unwrap();
@@ -563,7 +564,8 @@ async fn a_row_that_cannot_be_read_stops_neither_the_start_nor_the_others() {
     app.drop_front(&good, 1).await;
     let mut row = app.request(&bad).await.encode();
     row.truncate(row.len() / 2);
-    let store = app.running.as_ref().unwrap().store.store();
+    let store = app.embedded();
+    let store = store.store();
     let mut batch = Batch::new();
     batch.put(key::request(bad.id), row);
     store.settled(store.apply(batch).unwrap()).await.unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nightdrop::testing::app::{self, App, KeyProtection, Running};
+use nightdrop::testing::app::{self, App, KeyProtection, Running, Store};
 use nightdrop::testing::config::Config;
 use nightdrop::testing::crypto::envelope::Suite;
 use nightdrop::testing::domain::agent::{Actor, Scope};
@@ -16,6 +16,7 @@ use nightdrop::testing::sandbox::{self, Sandbox};
 use nightdrop::testing::settings::Secret;
 use nightdrop::testing::storage::WorkQueues;
 use nightdrop::testing::storage::clock::{Manual, Source};
+use nightdrop::testing::storage::sled::SledStore;
 use nightdrop::testing::worker::{self, Step};
 use nightdrop::testing::workflow::issue::{self, Ask, Expiry, Issued};
 use nightdrop::testing::workflow::{Portal, sign_in};
@@ -170,6 +171,7 @@ impl TestApp {
             ),
         };
         app::create(&config, &protection, options.suite).unwrap();
+        app::bind_database(&config).await.unwrap();
         let app = App::open(config.clone(), options.clock.clone()).await.unwrap();
         let portal = app.portal.clone();
         let (_, secret) = sign_in::add_api_key(&portal, "tests", Scope::ALL.to_vec(), None, Actor::Operator)
@@ -277,6 +279,14 @@ impl TestApp {
         }
         let config = Config::parse(&self.text, folder.path(), std::iter::empty()).unwrap();
         (App::open(config, self.options.clock.clone()).await.unwrap(), folder)
+    }
+
+    /// The embedded store itself, for a test that looks into it.
+    pub fn embedded(&self) -> Arc<SledStore> {
+        match &self.running.as_ref().unwrap().store {
+            Store::Embedded(store) => store.clone(),
+            Store::Postgres(_) => panic!("the records are in a database"),
+        }
     }
 
     pub fn public(&self, path: &str) -> String {

@@ -21,12 +21,14 @@ const PASSWORD: &str = "correct horse battery staple";
 
 impl TestApp {
     fn row(&self, k: &[u8]) -> Vec<u8> {
-        let store = self.running.as_ref().unwrap().store.store();
+        let store = self.embedded();
+        let store = store.store();
         store.records().get(k).unwrap().unwrap()
     }
 
     fn write(&self, k: Vec<u8>, row: Vec<u8>) {
-        let store = self.running.as_ref().unwrap().store.store();
+        let store = self.embedded();
+        let store = store.store();
         let mut batch = Batch::new();
         batch.put(k, row);
         let seq = store.apply(batch).unwrap();

@@ -10,8 +10,8 @@ use super::Findings;
 use crate::app::identity::Survey;
 use crate::app::{Layout, data_folder};
 use crate::chain::chain;
-use crate::config::Config;
 use crate::config::privacy_of;
+use crate::config::{Config, StoreSettings};
 use crate::crypto::assurance::{self, Assurance, AssuranceClass, Watch};
 use crate::crypto::erase::ErasureStore;
 use crate::crypto::keyfile::Protection;
@@ -30,7 +30,8 @@ const REUSABLE: u64 = 128 << 20;
 /// A file from so far in the future was written under another clock.
 const AHEAD: i64 = 60;
 
-pub(super) fn look(config: &Config, findings: &mut Findings) {
+/// `held`: whether a running portal has the database, where there is one.
+pub(super) fn look(config: &Config, held: bool, findings: &mut Findings) {
     let layout = Layout::of(config);
     if !layout.secrets.exists() {
         findings.wrong(
@@ -40,7 +41,15 @@ pub(super) fn look(config: &Config, findings: &mut Findings) {
         );
         return;
     }
-    for folder in [&config.data_dir, &layout.keys, &layout.documents, &layout.erasure] {
+    let mut folders = vec![&config.data_dir, &layout.keys, &layout.erasure];
+    let mend = match &config.store {
+        StoreSettings::Embedded => {
+            folders.push(&layout.documents);
+            "put it back; if it is lost for good, `nightdrop recover` says what that costs"
+        }
+        StoreSettings::Postgres(_) => "put it back; docs/operations/postgresql.md says what its loss means",
+    };
+    for folder in folders {
         private(folder, findings);
     }
     memory(config, findings);
@@ -51,17 +60,21 @@ pub(super) fn look(config: &Config, findings: &mut Findings) {
             format!("run `nightdrop {command}` again"),
         );
     }
-    for fault in Survey::of(&layout).faults(&layout) {
-        findings.wrong(
-            "data",
-            fault,
-            "put it back; if it is lost for good, `nightdrop recover` says what that costs",
-        );
+    let survey = Survey::of(&layout);
+    if let Some(mismatch) = survey.mismatch(&layout) {
+        let (text, fix) = mismatch.split_once(": ").unwrap_or((&mismatch, "look at data_dir and [database]"));
+        return findings.wrong("data", text, fix);
+    }
+    for fault in survey.faults(&layout) {
+        findings.wrong("data", fault, mend);
     }
     keys(config, &layout, findings);
     // Before the store and the slots are touched.
     times(&layout, findings);
-    let held = store(&layout, findings);
+    let held = match &config.store {
+        StoreSettings::Embedded => store(&layout, findings),
+        StoreSettings::Postgres(_) => held,
+    };
     slots(config, &layout, held, findings);
     room(config, findings);
 }

@@ -4,6 +4,7 @@
 //! command goes on.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
@@ -22,8 +23,7 @@ use crate::crypto::private_file;
 use crate::crypto::secret::SecretBytes;
 use crate::domain::agent::Actor;
 use crate::domain::audit::{AuditAction, AuditEvent};
-use crate::storage::sled::SledStore;
-use crate::storage::{AuditLog, RequestStore};
+use crate::storage::backend::Records;
 
 #[derive(Args, Debug)]
 pub(super) struct NewPassphrase {
@@ -65,16 +65,16 @@ pub(super) struct Protect {
 struct Opened {
     config: Config,
     layout: Layout,
-    store: SledStore,
+    store: Arc<dyn Records>,
     keyring: Keyring,
     before: Protection,
 }
 
 impl Opened {
-    fn new(config: Option<&Path>, passphrase_file: Option<&Path>) -> Outcome<Self> {
+    async fn new(config: Option<&Path>, passphrase_file: Option<&Path>) -> Outcome<Self> {
         let config = process::load(config)?;
         let layout = Layout::of(&config);
-        let store = hold(&layout)?;
+        let store = hold(&config, &layout).await?;
         let keyring = open(&layout.keys)?;
         let before = unlock(&config, &layout, &keyring, passphrase_file)?;
         Ok(Self {
@@ -112,7 +112,7 @@ impl Opened {
 }
 
 pub(super) async fn passphrase(given: NewPassphrase) -> Outcome {
-    let opened = Opened::new(given.config.as_deref(), given.passphrase_file.as_deref())?;
+    let opened = Opened::new(given.config.as_deref(), given.passphrase_file.as_deref()).await?;
     if opened.before != Protection::Passphrase {
         return Err(Failure::new(
             "the vault key has no passphrase; `nightdrop key protect --with passphrase` gives it one",
@@ -133,7 +133,7 @@ pub(super) async fn protect(given: Protect) -> Outcome {
         (Kind::File | Kind::Credential, _, Some(_)) => return Err(Failure::new("--new-passphrase-file goes with --with passphrase")),
         _ => {}
     }
-    let opened = Opened::new(given.config.as_deref(), given.passphrase_file.as_deref())?;
+    let opened = Opened::new(given.config.as_deref(), given.passphrase_file.as_deref()).await?;
     let (now, todo) = match (given.kind, &given.credential_file) {
         (Kind::Passphrase, _) => (
             Protection::Passphrase,

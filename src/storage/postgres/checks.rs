@@ -13,6 +13,11 @@ const OLDEST: i32 = 15;
 const SETTINGS: &str = "SELECT current_setting('server_version_num'), current_setting('fsync'), current_setting('full_page_writes'), \
     current_setting('synchronous_commit'), pg_is_in_recovery()::text, current_setting('server_encoding')";
 
+/// Whether somebody has the lock of [`super::owner`].
+const IS_HELD: &str = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+    AND (classid::bigint << 32 | objid::bigint) = 5643288617273551201)";
+
 /// What the server said of itself.
 pub(super) struct Server {
     version: i32,
@@ -70,12 +75,12 @@ impl Server {
 }
 
 impl Database {
-    /// Looks at the server and changes nothing. What it is, in words.
+    /// Looks at the server and changes nothing.
     ///
     /// # Errors
     /// As opening it.
-    pub async fn look(&self) -> Result<String, OpenError> {
-        let client = self.connect().await.map_err(OpenError::Away)?;
+    pub async fn look(&self) -> Result<Looked, OpenError> {
+        let client = self.connect().await?;
         let server = Server::ask(&client).await.map_err(OpenError::Away)?;
         let mut refusals = server.refusals();
         refusals.extend(super::migrations::refusal(&client).await.map_err(OpenError::Away)?);
@@ -84,6 +89,30 @@ impl Database {
         }
         let (major, minor) = (server.version / 10_000, server.version % 10_000);
         let Server { synchronous_commit, .. } = server;
-        Ok(format!("PostgreSQL {major}.{minor}, synchronous_commit = {synchronous_commit}"))
+        let held = client.query_one(IS_HELD, &[]).await.map_err(|e| OpenError::Away(told(&e)))?.get(0);
+        Ok(Looked {
+            server: format!("PostgreSQL {major}.{minor}, synchronous_commit = {synchronous_commit}"),
+            portal: portal(&client).await.map_err(|e| OpenError::Away(told(&e)))?,
+            held,
+        })
     }
+}
+
+/// What a look at a database finds.
+pub struct Looked {
+    /// In words.
+    pub server: String,
+    /// The portal whose records it holds.
+    pub portal: Option<Vec<u8>>,
+    /// A portal runs on it now.
+    pub held: bool,
+}
+
+async fn portal(client: &Client) -> Result<Option<Vec<u8>>, tokio_postgres::Error> {
+    let there: bool = client.query_one("SELECT to_regclass('meta') IS NOT NULL", &[]).await?.get(0);
+    if !there {
+        return Ok(None);
+    }
+    let row = client.query_opt("SELECT value FROM meta WHERE name = 'portal'", &[]).await?;
+    Ok(row.map(|row| row.get(0)))
 }

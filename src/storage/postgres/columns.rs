@@ -7,6 +7,7 @@ use crate::domain::audit::{AuditEntry, AuditEvent, GENESIS};
 use crate::domain::id::{DocumentId, RequestId};
 use crate::domain::request::{DocumentRequest, WorkQueue};
 use crate::domain::transition::{self, Transition};
+use crate::storage::change_log::StateChange;
 use crate::storage::clock::to_ms;
 use crate::storage::key;
 use crate::storage::record::Record;
@@ -169,8 +170,8 @@ pub(super) async fn delete_request(tx: &Tx, request: &DocumentRequest) -> Result
     Ok(())
 }
 
-/// Applies a transition inside a transaction.
-pub(super) async fn change(core: &Core, tx: &Tx, id: RequestId, transition: Transition) -> Result<DocumentRequest, Failed> {
+/// Applies a transition inside a transaction. What it says of the request's state is logged by whoever knows that it was committed.
+pub(super) async fn change(core: &Core, tx: &Tx, id: RequestId, transition: Transition) -> Result<(DocumentRequest, StateChange), Failed> {
     let before = locked(tx, id).await?.ok_or(StorageError::NotFound)?;
     change_locked(core, tx, &before, transition).await
 }
@@ -180,11 +181,13 @@ pub(super) async fn change_locked(
     tx: &Tx,
     before: &DocumentRequest,
     transition: Transition,
-) -> Result<DocumentRequest, Failed> {
-    let (after, events) = transition::apply(before.clone(), transition, core.clock.now()).map_err(StorageError::Refused)?;
+) -> Result<(DocumentRequest, StateChange), Failed> {
+    let now = core.clock.now();
+    let (after, events) = transition::apply(before.clone(), transition, now).map_err(StorageError::Refused)?;
     write_request(tx, Some(before), &after).await?;
     append(tx, events).await?;
-    Ok(after)
+    let change = StateChange::new(Some(before.state(now)), after.state(now), &after);
+    Ok((after, change))
 }
 
 /// A request, and nobody else changes it until the transaction ends.

@@ -1,7 +1,8 @@
 //! Where the database is, and how it is spoken to: encrypted and with a verified certificate unless it is on this machine, with times after which the server gives up.
 
+use std::fmt;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::error::told;
+use super::OpenError;
+use super::error::{mend, told};
 use crate::chain::Cause;
 
 /// Until a connection is there.
@@ -24,12 +26,42 @@ const SESSION: &str = "-c lock_timeout=5s -c statement_timeout=10s -c idle_in_tr
     -c default_transaction_isolation=read\\ committed -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 \
     -c client_min_messages=warning";
 
-/// A database and how to reach it. Its address holds a password, and is shown nowhere.
+/// A database and how to reach it. Its address holds a password, and is shown nowhere as a whole.
 #[derive(Clone)]
 pub struct Database {
     config: Config,
     tls: Option<MakeRustlsConnect>,
+    authority: Option<PathBuf>,
     connections: usize,
+}
+
+impl PartialEq for Database {
+    fn eq(&self, other: &Self) -> bool {
+        self.config == other.config && self.authority == other.authority && self.connections == other.connections
+    }
+}
+
+impl Eq for Database {}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Host, port and name: what may be shown of it.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, host) in self.config.get_hosts().iter().enumerate() {
+            let port = self.config.get_ports().get(n).or(self.config.get_ports().first()).unwrap_or(&5432);
+            let comma = if n == 0 { "" } else { "," };
+            match host {
+                Host::Tcp(name) => write!(f, "{comma}{name}:{port}")?,
+                Host::Unix(folder) => write!(f, "{comma}{}:{port}", folder.display())?,
+            }
+        }
+        write!(f, "/{}", self.config.get_dbname().unwrap_or_default())
+    }
 }
 
 /// Why an address cannot be used. It repeats no part of it.
@@ -80,7 +112,12 @@ impl Database {
         if config.get_hosts().len() > 1 {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
-        Ok(Self { config, tls, connections })
+        Ok(Self {
+            config,
+            tls,
+            authority: authority.map(Path::to_path_buf),
+            connections,
+        })
     }
 
     pub(super) fn pool(&self) -> Result<Pool, Cause> {
@@ -102,22 +139,50 @@ impl Database {
     }
 
     /// A connection beside the pool.
-    pub(super) async fn connect(&self) -> Result<Client, Cause> {
+    pub(super) async fn connect(&self) -> Result<Client, Unreachable> {
         let client = match &self.tls {
             Some(tls) => {
                 let connecting = tokio::time::timeout(CONNECT, self.config.connect(tls.clone()));
-                let (client, connection) = connecting.await.map_err(Cause::new)?.map_err(|error| told(&error))?;
+                let (client, connection) = connecting.await.map_err(|_| Unreachable::in_time())??;
                 tokio::spawn(connection);
                 client
             }
             None => {
                 let connecting = tokio::time::timeout(CONNECT, self.config.connect(NoTls));
-                let (client, connection) = connecting.await.map_err(Cause::new)?.map_err(|error| told(&error))?;
+                let (client, connection) = connecting.await.map_err(|_| Unreachable::in_time())??;
                 tokio::spawn(connection);
                 client
             }
         };
         Ok(client)
+    }
+}
+
+/// Why there is no connection.
+pub(super) enum Unreachable {
+    /// With the mend; the same again is refused again.
+    Refused(String),
+    Away(Cause),
+}
+
+impl Unreachable {
+    fn in_time() -> Self {
+        Self::Away("nothing answers in time".into())
+    }
+}
+
+impl From<tokio_postgres::Error> for Unreachable {
+    fn from(error: tokio_postgres::Error) -> Self {
+        mend(&error).map_or_else(|| Self::Away(told(&error)), Self::Refused)
+    }
+}
+
+impl From<Unreachable> for OpenError {
+    fn from(why: Unreachable) -> Self {
+        match why {
+            Unreachable::Refused(mend) => Self::Refused(vec![mend]),
+            Unreachable::Away(why) => Self::Away(why),
+        }
     }
 }
 
@@ -167,6 +232,9 @@ mod tests {
         );
         assert_eq!(parse("host=127.0.0.1 user=u"), Some(Unusable::Address));
         assert_eq!(parse("postgres://127.0.0.1"), Some(Unusable::Incomplete));
+        let shown =
+            Database::parse("postgres://u:secret@127.0.0.1,[::1]:5433/db", None, 4).map(|database| format!("{database} {database:?}"));
+        assert_eq!(shown.as_deref(), Ok("127.0.0.1:5432,::1:5433/db [redacted]"));
         let wrong = parse("postgres://u:secret@127.0.0.1/db?no=such").map(|why| why.to_string());
         assert!(wrong.is_some_and(|why| !why.contains("secret")));
     }

@@ -399,7 +399,7 @@ impl Directory for PostgresStore {
     }
 
     async fn first_steps(&self) -> Result<String, StorageError> {
-        let found = self.meta(FIRST_STEPS).await?;
+        let found = super::meta::read(&self.core.engine, FIRST_STEPS).await?;
         Ok(found.and_then(|words| String::from_utf8(words).ok()).unwrap_or_default())
     }
 

@@ -128,7 +128,7 @@ async fn claim(core: &Core, tx: &Tx, queue: &DueQueue, lease: &Transition) -> Re
             continue;
         };
         match change_locked(core, tx, &before, lease.clone()).await {
-            Ok(leased) => return Ok(Some(leased)),
+            Ok((leased, _)) => return Ok(Some(leased)),
             // The columns were changed from outside: the row says that nothing is to be done.
             Err(Failed::Storage(StorageError::Refused(refusal))) => {
                 tracing::error!(request = %id, error = %chain(&StorageError::Refused(refusal)), "a request that is due is not; its columns are written anew");

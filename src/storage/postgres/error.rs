@@ -2,9 +2,11 @@
 //!
 //! No text of the server is kept: it may quote values of a row. What is told is the SQLSTATE and, where there is one, the name of a constraint.
 
+use std::error::Error;
+
 use tokio_postgres::error::SqlState;
 
-use crate::chain::Cause;
+use crate::chain::{Cause, chain};
 use crate::storage::StorageError;
 use crate::storage::record::Unreadable;
 
@@ -71,6 +73,26 @@ pub(super) fn told(error: &tokio_postgres::Error) -> Cause {
             Cause::new(format!("PostgreSQL answered with SQLSTATE {}{constraint}", db.code().code()))
         }
         None if error.is_closed() => Cause::new("the connection to PostgreSQL is closed"),
-        None => Cause::new("the connection to PostgreSQL failed"),
+        // These say what the system or TLS says, and nothing of the server's.
+        None => match error.source() {
+            Some(source) => Cause::new(format!("the connection to PostgreSQL failed: {}", chain(source))),
+            None => Cause::new("the connection to PostgreSQL failed"),
+        },
     }
+}
+
+/// What a person has to mend before trying again is of any use.
+pub(super) fn mend(error: &tokio_postgres::Error) -> Option<String> {
+    let mend = match *error.code()? {
+        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            "the server does not let this user in: compare user and password in the file of database.url_file with the server's, and look at its pg_hba.conf"
+        }
+        SqlState::INVALID_CATALOG_NAME => {
+            "the server has no such database: make it with CREATE DATABASE … OWNER … ENCODING 'UTF8' TEMPLATE template0"
+        }
+        SqlState::INSUFFICIENT_PRIVILEGE => "its user may not make tables in it: ALTER DATABASE … OWNER TO … that user",
+        SqlState::DUPLICATE_TABLE => "it holds tables of something else: name a database of this portal alone",
+        _ => return None,
+    };
+    Some(mend.to_owned())
 }

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 
 use super::columns::{decode, id_of, write_request};
 use super::error::Failed;
+use super::migrations::{CHAINS, TABLES};
 use super::tx::{self, Engine, Tx};
 use super::{Core, PostgresStore};
-use crate::domain::audit::AuditEntry;
 use crate::domain::id::RequestId;
 use crate::domain::request::DocumentRequest;
 use crate::storage::StorageError;
@@ -100,35 +100,22 @@ impl Core {
 }
 
 impl PostgresStore {
-    /// A number or text that belongs to this store, such as the uuid of its slots file.
-    ///
-    /// # Errors
-    /// As everything that reads.
-    pub async fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        read(&self.core.engine, name).await
-    }
-
-    /// Durable when it returns.
+    /// Takes everything out of the tables.
     ///
     /// # Errors
     /// As everything that writes.
-    pub async fn set_meta(&self, name: &str, value: &[u8]) -> Result<(), StorageError> {
-        put(&self.core.engine, name, value.to_vec()).await
-    }
-
-    /// The hash of one entry of the audit log.
-    ///
-    /// # Errors
-    /// As everything that reads.
-    pub async fn audit_hash(&self, sequence: u64) -> Result<Option<[u8; 32]>, StorageError> {
-        let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);
-        query!(self, |tx, sequence| {
-            let row = tx.row("SELECT row FROM audit WHERE sequence = $1", &[&sequence]).await?;
-            row.map(|row| Ok(decode::<AuditEntry>(&row, 0)?.hash)).transpose()
+    pub async fn clear(&self) -> Result<(), StorageError> {
+        transaction!(self, |_core, tx| {
+            tx.run(&format!("TRUNCATE {}", TABLES.join(", ")), &[]).await?;
+            tx.run(CHAINS, &[]).await.map(drop)
         })
     }
 
-    pub(super) async fn end_leases(&self) -> Result<(), StorageError> {
+    /// Gives back the leases of the portal before: it is gone, since the database is ours.
+    ///
+    /// # Errors
+    /// As everything that writes.
+    pub async fn end_leases(&self) -> Result<(), StorageError> {
         loop {
             let ended = transaction!(self, |_core, tx| end_some(tx).await)?;
             if ended < LEASES {

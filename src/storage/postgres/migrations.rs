@@ -2,11 +2,36 @@
 
 use tokio_postgres::Client;
 
-use super::error::told;
+use super::error::{mend, told};
 use crate::chain::Cause;
 
 /// In order; a number that was released is never changed.
 const FILES: [&str; 1] = [include_str!("0001.sql")];
+/// All of the tables, but for the one with their version.
+pub(super) const TABLES: [&str; 20] = [
+    "agent",
+    "api_key",
+    "audit",
+    "chain",
+    "chunk",
+    "claim",
+    "dispatch",
+    "file",
+    "holding",
+    "link",
+    "meta",
+    "preference",
+    "receipt",
+    "reference",
+    "request",
+    "saved_view",
+    "session",
+    "sight",
+    "template",
+    "term",
+];
+/// The ends of the two chains before their first entries.
+pub(super) const CHAINS: &str = "INSERT INTO chain (name, number, hash) VALUES ('audit', 0, ''), ('receipt', 0, '') ON CONFLICT DO NOTHING";
 /// Which version the tables have.
 const VERSION: &str = "CREATE TABLE IF NOT EXISTS schema_version (one boolean PRIMARY KEY DEFAULT true CHECK (one), version integer NOT NULL); \
     INSERT INTO schema_version (version) VALUES (0) ON CONFLICT DO NOTHING";
@@ -20,7 +45,7 @@ pub(super) async fn run(client: &Client) -> Result<Option<String>, Cause> {
         Ok(None) => client.batch_execute("COMMIT").await.map_err(|error| told(&error))?,
         _ => client.batch_execute("ROLLBACK").await.map_err(|error| told(&error))?,
     }
-    done.map_err(|error| told(&error))
+    done.or_else(|error| mend(&error).map_or_else(|| Err(told(&error)), |mend| Ok(Some(mend))))
 }
 
 async fn migrate(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
@@ -37,8 +62,7 @@ async fn migrate(client: &Client) -> Result<Option<String>, tokio_postgres::Erro
         client.execute("UPDATE schema_version SET version = $1", &[&number]).await?;
         tracing::info!(from = found, to = FILES.len(), "the database's tables were made or raised");
     }
-    let chains = "INSERT INTO chain (name, number, hash) VALUES ('audit', 0, ''), ('receipt', 0, '') ON CONFLICT DO NOTHING";
-    client.batch_execute(chains).await?;
+    client.batch_execute(CHAINS).await?;
     Ok(None)
 }
 
@@ -65,4 +89,17 @@ fn newer(found: usize) -> String {
         "its tables are of a later nightdrop (version {found}; this one knows {}): run that version",
         FILES.len()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_is_known_by_name() {
+        let made = FILES.iter().flat_map(|file| file.split("CREATE TABLE ").skip(1));
+        let mut made: Vec<_> = made.filter_map(|rest| rest.split_whitespace().next()).collect();
+        made.sort_unstable();
+        assert_eq!(made, TABLES);
+    }
 }

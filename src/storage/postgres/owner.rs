@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use super::checks::Server;
-use super::connect::Database;
+use super::connect::{Database, Unreachable};
 use super::error::told;
 use super::{Core, OpenError, migrations};
 use crate::chain::{Cause, chain};
@@ -48,7 +48,8 @@ pub(super) async fn take(database: &Database, patience: Duration) -> Result<Take
     let client = loop {
         match database.connect().await {
             Ok(client) => break client,
-            Err(why) if begun.elapsed() >= patience => return Err(OpenError::Away(why)),
+            Err(why @ Unreachable::Refused(_)) => return Err(why.into()),
+            Err(why) if begun.elapsed() >= patience => return Err(why.into()),
             Err(_) => tokio::time::sleep(AGAIN).await,
         }
     };
@@ -132,6 +133,15 @@ async fn watch(core: Weak<Core>, database: Database, client: Client, sampled: Ar
 enum Absent {
     Away,
     For(String),
+}
+
+impl From<Unreachable> for Absent {
+    fn from(why: Unreachable) -> Self {
+        match why {
+            Unreachable::Refused(mend) => Self::For(mend),
+            Unreachable::Away(_) => Self::Away,
+        }
+    }
 }
 
 impl From<Cause> for Absent {

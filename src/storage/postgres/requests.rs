@@ -16,6 +16,7 @@ use crate::domain::request::{DocumentRequest, RequestState};
 use crate::domain::token::HashedToken;
 use crate::domain::transition::{self, IntakeStep, Refusal, Transition, WorkerStep};
 use crate::failpoint::{self, Failpoint};
+use crate::storage::change_log::StateChange;
 use crate::storage::clock::{Standing, to_ms};
 use crate::storage::record::Record;
 use crate::storage::requests::SIGHT_LIFE;
@@ -42,11 +43,17 @@ async fn replayed(tx: &Tx, seen: Seen) -> Result<Claimed, Failed> {
     })
 }
 
-async fn issue(core: &Core, tx: &Tx, request: DocumentRequest, claim: Option<&Claim>, event: AuditEvent) -> Result<Claimed, Failed> {
+async fn issue(
+    core: &Core,
+    tx: &Tx,
+    request: DocumentRequest,
+    claim: Option<&Claim>,
+    event: AuditEvent,
+) -> Result<Changed<Claimed>, Failed> {
     if let Some(claim) = claim
         && let Some(seen) = columns::claim(tx, claim, request.id.0, to_ms(core.clock.now())).await?
     {
-        return replayed(tx, seen).await;
+        return Ok((replayed(tx, seen).await?, None));
     }
     let sql = "SELECT EXISTS (SELECT 1 FROM request WHERE id = $1) OR EXISTS (SELECT 1 FROM link WHERE hashed = $2)";
     let exists: bool = tx
@@ -58,14 +65,25 @@ async fn issue(core: &Core, tx: &Tx, request: DocumentRequest, claim: Option<&Cl
     }
     write_request(tx, None, &request).await?;
     append(tx, vec![event]).await?;
-    Ok(Claimed::Fresh(Box::new(request)))
+    let change = StateChange::new(None, request.state(core.clock.now()), &request);
+    Ok((Claimed::Fresh(Box::new(request)), Some(change)))
 }
 
-async fn transition_once(core: &Core, tx: &Tx, id: RequestId, transition: Transition, claim: &Claim) -> Result<Claimed, Failed> {
+async fn transition_once(core: &Core, tx: &Tx, id: RequestId, transition: Transition, claim: &Claim) -> Result<Changed<Claimed>, Failed> {
     if let Some(seen) = columns::claim(tx, claim, id.0, to_ms(core.clock.now())).await? {
-        return replayed(tx, seen).await;
+        return Ok((replayed(tx, seen).await?, None));
     }
-    Ok(Claimed::Fresh(Box::new(change(core, tx, id, transition).await?)))
+    let (after, change) = change(core, tx, id, transition).await?;
+    Ok((Claimed::Fresh(Box::new(after)), Some(change)))
+}
+
+/// What a transaction answers, and what is logged of it once it is committed.
+type Changed<T> = (T, Option<StateChange>);
+
+/// For what is committed.
+fn logged<T>((answer, change): Changed<T>) -> T {
+    change.iter().for_each(StateChange::log);
+    answer
 }
 
 /// The owner of a document, also one that is just being written down: an insert of the same waits for it.
@@ -91,7 +109,7 @@ async fn finish_purge(
     fence: u64,
     erasure: Erasure,
     sign: &mpsc::Sender<ToSign>,
-) -> Result<SignedReceipt, Failed> {
+) -> Result<Changed<SignedReceipt>, Failed> {
     let before = locked(tx, id).await?.ok_or(StorageError::NotFound)?;
     // A count that somebody set back must not make a receipt that exists be written over.
     tx.one("SELECT number FROM chain WHERE name = 'receipt' FOR UPDATE", &[]).await?;
@@ -117,8 +135,8 @@ async fn finish_purge(
     let receipt = SignedReceipt { receipt, text };
     let sql = "WITH moved AS (UPDATE chain SET number = $1 WHERE name = 'receipt') INSERT INTO receipt (number, row) VALUES ($1, $2)";
     tx.run(sql, &[&stored_number, &receipt.encode()]).await?;
-    change_locked(core, tx, &before, step).await?;
-    Ok(receipt)
+    let (_, change) = change_locked(core, tx, &before, step).await?;
+    Ok((receipt, Some(change)))
 }
 
 async fn forget(core: &Core, tx: &Tx, id: RequestId, fence: u64) -> Result<(), Failed> {
@@ -194,6 +212,7 @@ impl RequestStore for PostgresStore {
             event
         )
         .await)
+        .map(logged)
     }
 
     async fn transition(&self, id: RequestId, transition: Transition) -> Result<DocumentRequest, StorageError> {
@@ -206,12 +225,13 @@ impl RequestStore for PostgresStore {
             _ => None,
         };
         transaction!(self, |core, tx, id, transition, point| {
-            let after = change(&core, tx, id, transition).await?;
+            let (after, change) = change(&core, tx, id, transition).await?;
             if let Some(point) = point {
                 failpoint::pass(point);
             }
-            Ok(after)
+            Ok((after, Some(change)))
         })
+        .map(logged)
     }
 
     async fn transition_once(&self, id: RequestId, transition: Transition, claim: Claim) -> Result<Claimed, StorageError> {
@@ -219,6 +239,7 @@ impl RequestStore for PostgresStore {
             &core, tx, id, transition, &claim
         )
         .await)
+        .map(logged)
     }
 
     async fn claimed(&self, claim: &Claim) -> Result<Option<Claimed>, StorageError> {
@@ -311,7 +332,7 @@ impl RequestStore for PostgresStore {
         tokio::pin!(work);
         loop {
             tokio::select! {
-                done = &mut work => return done,
+                done = &mut work => return done.map(logged),
                 Some((receipt, answer)) = asked.recv() => drop(answer.send(sign(&receipt))),
             }
         }

@@ -36,7 +36,7 @@ async fn a_second_portal_is_refused_while_the_first_one_runs() {
     let url = cluster().database();
     let first = open(&url).await.unwrap();
     assert!(matches!(open(&url).await, Err(OpenError::Held)));
-    first.alive().await.unwrap();
+    first.answers().await.unwrap();
     drop(first);
     open(&url).await.unwrap();
 }
@@ -109,7 +109,7 @@ async fn a_server_that_is_away_is_busy_and_comes_back_with_everything() {
         assert!(matches!(store.last_entry().await, Err(StorageError::Busy(_))));
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         tokio::task::block_in_place(|| own.go());
-        until(async || store.alive().await.is_ok()).await;
+        until(async || store.answers().await.is_ok()).await;
         let found = store.last_entry().await.unwrap().map_or(0, |entry| entry.sequence) - before;
         assert!(
             found >= acknowledged && found <= acknowledged + 8,
@@ -159,7 +159,7 @@ async fn only_a_server_that_the_named_authority_vouches_for_is_spoken_to_and_enc
         let url = url.replace("127.0.0.1", host);
         Database::parse(&url, Some(file), 4).unwrap().look().await
     };
-    assert!(look("localhost", &trusted).await.unwrap().starts_with("PostgreSQL 1"));
+    assert!(look("localhost", &trusted).await.unwrap().server.starts_with("PostgreSQL 1"));
     assert!(
         matches!(look("localhost", &foreign).await, Err(OpenError::Away(_))),
         "another authority"
@@ -168,7 +168,7 @@ async fn only_a_server_that_the_named_authority_vouches_for_is_spoken_to_and_enc
     let database = Database::parse(&url.replace("127.0.0.1", "localhost"), Some(&trusted), 4).unwrap();
     let store = PostgresStore::open(&database, Source::System, Arc::new(NotSecret), Duration::from_secs(10));
     let store = store.await.unwrap();
-    store.alive().await.unwrap();
+    store.answers().await.unwrap();
     let sql = format!(
         "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE datname = '{name}' AND usename = 'nightdrop'"
     );

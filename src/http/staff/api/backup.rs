@@ -12,10 +12,12 @@ use utoipa::ToSchema;
 
 use crate::chain::chain;
 use crate::http::context::State;
+use crate::http::error::PROBLEM_JSON;
 use crate::http::extract::json::{Json, Secret};
 use crate::http::staff::auth::Call;
 use crate::http::staff::permission::Admin;
 use crate::http::staff::shapes::BackupFileText;
+use crate::http::staff::view::problem::ProblemSchema;
 use crate::workflow::backup;
 
 use super::Answer;
@@ -39,7 +41,10 @@ pub(crate) struct Backup {
 /// Take a backup: rows, keys and configuration at one point of the audit log, encrypted, as an age file. No document and no erasure secret is in it. Whoever opens it
 /// has the portal's secrets. An answer that was cut off is no backup.
 #[utoipa::path(post, path = "/backup", operation_id = "take_backup", tag = "admin", request_body = Backup,
-    responses((status = 200, description = "The backup, as it is made.", body = BackupFileText, content_type = "application/octet-stream")),
+    responses(
+        (status = 200, description = "The backup, as it is made.", body = BackupFileText, content_type = "application/octet-stream"),
+        (status = 409, description = "`backup.by_database`: the records are in PostgreSQL, whose own tools back them up.", body = ProblemSchema, content_type = PROBLEM_JSON),
+    ),
     security(("api_key" = ["admin"])))]
 pub(crate) async fn take(
     Call {
