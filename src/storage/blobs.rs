@@ -30,8 +30,12 @@ pub trait BlobStore: Send + Sync {
 /// Writes one file of a document, chunk by chunk. After an error it answers nothing but that error.
 #[async_trait]
 pub trait PartWriter: Send + Sync {
-    /// The next sealed chunk: 65,552 bytes, or fewer if it is the last. Not durable yet.
+    /// The next sealed chunk: 65,552 bytes, or fewer if it is the last. Not durable yet, and not surely found yet.
     async fn put(&mut self, chunk: &[u8]) -> Result<(), StorageError>;
+    /// Returns when [`BlobStore::get`] finds every chunk put so far, durable or not. Nothing is to be done where a chunk is found as soon as it was put.
+    async fn show(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
     /// Makes every chunk put so far durable.
     async fn sync(&mut self) -> Result<Durable, StorageError>;
 }

@@ -1,5 +1,5 @@
-//! Sealed chunks in a table, for those who have no disk that several machines reach. A chunk is written at once and need not be durable; [`PartWriter::sync`] commits what
-//! is, and counts first: a server that was started again since may have lost what it never promised to keep.
+//! Sealed chunks in a table, for those who have no disk that several machines reach. Chunks are written a few at a time and need not be durable; [`PartWriter::sync`] writes
+//! the rest, commits what is, and counts first: a server that was started again since may have lost what it never promised to keep.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,6 +12,9 @@ use crate::chain::Cause;
 use crate::domain::document::Durable;
 use crate::domain::id::DocumentId;
 use crate::storage::{BlobKey, BlobStore, PartWriter, ReadError, StorageError};
+
+/// Chunks that are written in one transaction: what one upload has in memory until then is half a MiB. Each transaction costs the server more than a chunk's bytes do.
+const AT_ONCE: usize = 8;
 
 /// The documents that have files, one look of the index for each.
 const DOCUMENTS: &str = "WITH RECURSIVE here (document) AS (\
@@ -45,12 +48,29 @@ async fn sync(tx: &Tx, document: DocumentId, file: i16, chunks: i64) -> Result<(
     // Written even if it says the same: a commit that has written is what makes everything before it durable.
     let sql = "UPDATE file SET chunks = $3 WHERE document = $1 AND file_index = $2";
     if tx.run(sql, &[&id, &file, &chunks]).await? == 0 {
-        return Err(StorageError::Busy("the file was deleted while it was written".into()).into());
+        return Err(deleted());
     }
     match count(tx, document, file).await? == chunks {
         true => Ok(()),
         false => Err(StorageError::Busy("the database has lost chunks that were not durable yet".into()).into()),
     }
+}
+
+/// Writes chunks from that number on; again is no fault. The file's row is held meanwhile: whoever deletes the file waits, and then deletes these as well.
+async fn insert(tx: &Tx, document: DocumentId, file: i16, from: i64, chunks: &[Bytes]) -> Result<(), Failed> {
+    let data: Vec<&[u8]> = chunks.iter().map(|chunk| &chunk[..]).collect();
+    let sql = "INSERT INTO chunk (document, file_index, number, data) \
+        SELECT $1, $2, $3::bigint + place - 1, data FROM unnest($4::bytea[]) WITH ORDINALITY AS sent (data, place) \
+        WHERE EXISTS (SELECT 1 FROM file WHERE document = $1 AND file_index = $2 FOR KEY SHARE) \
+        ON CONFLICT (document, file_index, number) DO UPDATE SET data = excluded.data";
+    match tx.run(sql, &[&document.0.as_slice(), &file, &from, &data]).await? {
+        0 => Err(deleted()),
+        _ => Ok(()),
+    }
+}
+
+fn deleted() -> Failed {
+    StorageError::Busy("the file was deleted while it was written".into()).into()
 }
 
 async fn get(tx: &Tx, key: BlobKey) -> Result<Option<Result<Vec<u8>, ()>>, Failed> {
@@ -75,6 +95,7 @@ impl BlobStore for PostgresStore {
             document,
             file_index,
             chunks: from,
+            waiting: Vec::new(),
             failed: None,
         }))
     }
@@ -127,11 +148,29 @@ struct Writer {
     core: std::sync::Arc<super::Core>,
     document: DocumentId,
     file_index: u8,
+    /// Those that were written.
     chunks: u32,
+    /// Those behind them that are not yet.
+    waiting: Vec<Bytes>,
     failed: Option<StorageError>,
 }
 
 impl Writer {
+    /// What is not written yet: of which file, from which number on, and the chunks.
+    fn rest(&self) -> (DocumentId, i16, i64, Vec<Bytes>) {
+        (
+            self.document,
+            i16::from(self.file_index),
+            i64::from(self.chunks),
+            self.waiting.clone(),
+        )
+    }
+
+    fn written(&mut self) {
+        self.chunks += u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+        self.waiting.clear();
+    }
+
     fn noted<T>(&mut self, result: Result<T, StorageError>) -> Result<T, StorageError> {
         if let Err(error) = &result {
             self.failed = Some(error.clone());
@@ -146,20 +185,27 @@ impl PartWriter for Writer {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let (document, file, number, data) = (
-            self.document,
-            i16::from(self.file_index),
-            i64::from(self.chunks),
-            Bytes::copy_from_slice(chunk),
-        );
-        let put = transaction!(self, |_core, tx, document, file, number, data| {
+        self.waiting.push(Bytes::copy_from_slice(chunk));
+        match self.waiting.len() < AT_ONCE {
+            true => Ok(()),
+            false => self.show().await,
+        }
+    }
+
+    async fn show(&mut self) -> Result<(), StorageError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let (document, file, from, chunks) = self.rest();
+        let put = transaction!(self, |_core, tx, document, file, from, chunks| {
             tx.relax();
-            let sql = "INSERT INTO chunk (document, file_index, number, data) VALUES ($1, $2, $3, $4) \
-                ON CONFLICT (document, file_index, number) DO UPDATE SET data = excluded.data";
-            tx.run(sql, &[&document.0.as_slice(), &file, &number, &&data[..]]).await.map(drop)
+            insert(tx, document, file, from, &chunks).await
         });
         self.noted(put)?;
-        self.chunks += 1;
+        self.written();
         Ok(())
     }
 
@@ -167,9 +213,16 @@ impl PartWriter for Writer {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let (document, file, chunks) = (self.document, i16::from(self.file_index), i64::from(self.chunks));
-        let synced = transaction!(self, |_core, tx, document, file, chunks| sync(tx, document, file, chunks).await);
+        let (document, file, from, chunks) = self.rest();
+        let synced = transaction!(self, |_core, tx, document, file, from, chunks| {
+            if !chunks.is_empty() {
+                insert(tx, document, file, from, &chunks).await?;
+            }
+            let all = from + i64::try_from(chunks.len()).unwrap_or(i64::MAX);
+            sync(tx, document, file, all).await
+        });
         self.noted(synced)?;
+        self.written();
         Ok(Durable::synced(self.document, self.file_index, self.chunks))
     }
 }

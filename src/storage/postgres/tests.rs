@@ -207,10 +207,36 @@ fn cluster_port(url: &str) -> u16 {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn what_was_deleted_while_it_was_written_is_not_called_durable() {
-    let store = open(&cluster().database()).await.unwrap();
+    let url = cluster().database();
+    let store = open(&url).await.unwrap();
     let document = DocumentId([7; 16]);
     let mut writer = store.writer(document, 0, 0).await.unwrap();
+    let mut written = 0;
+    let refused = loop {
+        // Far more than are written at once.
+        if written == 20 {
+            store.delete(document).await.unwrap();
+        }
+        if let Err(error) = writer.put(&[1; 9]).await {
+            break error;
+        }
+        written += 1;
+    };
+    assert!(
+        matches!(refused, StorageError::Busy(_)) && written < 40,
+        "{refused:?} after {written}"
+    );
+    let left = cluster().sql(url.rsplit('/').next().unwrap(), "SELECT count(*) FROM chunk");
+    assert_eq!(left, "0", "nothing is left that nobody would find");
+    let mut writer = store.writer(document, 0, 0).await.unwrap();
     writer.put(&[1; 65_552]).await.unwrap();
+    writer.show().await.unwrap();
+    let first = BlobKey {
+        document,
+        file_index: 0,
+        chunk: 0,
+    };
+    assert!(store.get(first).await.unwrap().is_some(), "shown, and not durable yet");
     store.delete(document).await.unwrap();
     writer.put(&[2; 65_552]).await.unwrap();
     assert!(matches!(writer.sync().await, Err(StorageError::Busy(_))));

@@ -369,9 +369,13 @@ impl Inner {
     }
 
     /// The same way as a form's: inspected, sealed, stored. Refused here, the upload is given up.
-    async fn seal(self: Box<Self>) -> Result<Progress, ResumeError> {
+    async fn seal(mut self: Box<Self>) -> Result<Progress, ResumeError> {
         // Nobody may begin the part again before this is decided.
         let guard = self.claim.write().await.ok_or(ResumeError::Superseded)?;
+        // What this connection has staged is read back now; durable it need not be.
+        if let Some(chunks) = &mut self.chunks {
+            chunks.show().await?;
+        }
         let mut outcome = self.seal_once().await;
         // The other part was the first one at the same time: once more, into its submission.
         if matches!(&outcome, Err(error) if error.is_superseded()) {
