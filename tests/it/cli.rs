@@ -3,6 +3,7 @@
 mod backup;
 pub mod capacity;
 mod commands;
+mod database;
 mod desk;
 mod logs;
 mod person;

@@ -37,6 +37,7 @@ mod opened;
 mod outgoing;
 mod pages;
 mod passcode;
+mod postgres;
 mod power_cut;
 mod providers;
 mod proxies;
