@@ -50,6 +50,7 @@ pub use data_folder::create;
 use data_folder::{load_secrets, open_slots, refuse_memory};
 use identity::PortalId;
 use inside::Insides;
+pub(crate) use layout::StoreKind;
 pub use layout::Layout;
 use renewal::Certificates;
 pub use store::{Store, bind_database};

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::output::{self, Failure, Format, Outcome, Progress};
 use super::process;
-use crate::app::{Layout, StartError, data_folder};
+use crate::app::{Layout, StartError, StoreKind, data_folder};
 use crate::chain::chain;
 use crate::storage::clock::Source;
 use crate::storage::sled::durable::Compacting;
@@ -32,6 +32,11 @@ pub(super) struct Compact {
 pub(super) fn run(given: &Compact) -> Outcome {
     let config = process::load(given.config.as_deref())?;
     let layout = Layout::of(&config);
+    if layout.kind == StoreKind::Postgres {
+        return Err(Failure::new(
+            "the records are in PostgreSQL, which gives room back by itself (autovacuum); there is nothing to compact in the data folder",
+        ));
+    }
     let portal = data_folder::check(&layout)?;
     let secrets = data_folder::load_secrets(&layout)?;
     let store = data_folder::open_store(&layout, portal, Source::System, &secrets).map_err(|error| match error {

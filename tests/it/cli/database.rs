@@ -152,6 +152,8 @@ fn the_other_commands_know_a_database_or_say_what_does() {
     serving.stop();
     let sentence = fails(&mut made.with_config(&["backup", "--passphrase-file", &pass, &target]));
     assert!(sentence.contains("docs/operations/postgresql.md"), "{sentence}");
+    let sentence = fails(&mut made.with_config(&["compact"]));
+    assert!(sentence.contains("autovacuum"), "{sentence}");
     let sentence = fails_with(78, &mut made.with_config(&["recover", "--yes"]));
     assert!(sentence.contains("PostgreSQL"), "{sentence}");
 
