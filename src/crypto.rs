@@ -71,6 +71,7 @@
 pub(crate) mod archive;
 pub(crate) mod assurance;
 mod bulk;
+pub(crate) mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod envelope;
 pub(crate) mod erase;

@@ -221,6 +221,11 @@ impl PortalSecrets {
         PlainToken::from_bytes(first(&full))
     }
 
+    /// HMAC(index key, "nightdrop/v1/check" ‖ 00 ‖ purpose ‖ 00 ‖ signed part): the pass of a check ([`super::check`]).
+    pub(super) fn check_mac(&self, purpose: &[u8], signed: &[u8]) -> [u8; 32] {
+        mac(&self.index, &[b"nightdrop/v1/check\0", purpose, b"\0", signed])
+    }
+
     /// The pepper of passwords and passcodes.
     pub(super) fn password_pepper(&self) -> &SecretBytes<32> {
         &self.password_pepper
